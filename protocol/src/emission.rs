@@ -1,0 +1,212 @@
+//! What a publisher publishes: one JSON object with a room and an event, and its text.
+//!
+//! The text reaches the browser byte for byte, so nothing here builds a value of it: only the two members that
+//! the server needs are read. Deep nesting costs a byte of heap per level and no stack. Numbers of any size and
+//! lone surrogates in the message pass as they are, as they pass `JSON.parse`.
+
+use crate::room;
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use thiserror::Error;
+
+/// Something that happened in a room.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Emission<'a> {
+    /// Where it happened.
+    pub room: Cow<'a, str>,
+    /// What happened.
+    pub event: Cow<'a, str>,
+    /// The whole object as it was published, without the white space around it.
+    pub text: &'a str,
+}
+
+/// Why what was published is not an emission.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum Skipped {
+    /// The bytes are not UTF-8.
+    #[error("it is not UTF-8")]
+    NotUtf8,
+    /// The text is not JSON; where it went wrong, both from 1 (column in bytes).
+    #[error("it is not JSON (line {line}, column {column})")]
+    NotJson {
+        /// The line, from 1.
+        line: usize,
+        /// The byte in that line, from 1 (0 at the very start).
+        column: usize,
+    },
+    /// It is JSON, but `null`, an array, a string, a number or a boolean.
+    #[error("it is not an object")]
+    NotAnObject,
+    /// `room` is absent, `null` or empty.
+    #[error("it has no room")]
+    NoRoom,
+    /// `room` is neither a string nor an integer, or is too long.
+    #[error("its room is not a string or integer of at most {} bytes", room::MAX_BYTES)]
+    BadRoom,
+    /// `event` is absent or `null`.
+    #[error("it has no event")]
+    NoEvent,
+    /// `event` is not a string, or is empty.
+    #[error("its event is not a non-empty string")]
+    NotAnEvent,
+}
+
+/// Reads one emission.
+///
+/// Where a member stands twice the last one counts, as for `JSON.parse`.
+///
+/// # Errors
+/// [`Skipped`] says why there is none.
+pub fn parse(published: &[u8]) -> Result<Emission<'_>, Skipped> {
+    parse_text(std::str::from_utf8(published).map_err(|_| Skipped::NotUtf8)?)
+}
+
+/// Reads one emission or an array of them. All are checked; an empty array is no emission and no error.
+///
+/// # Errors
+/// The reason, and the index of the emission it is about where the body is an array.
+pub fn parse_many(body: &[u8]) -> Result<Vec<Emission<'_>>, (Option<usize>, Skipped)> {
+    let text = std::str::from_utf8(body).map_err(|_| (None, Skipped::NotUtf8))?;
+    if !text.trim_start_matches(WHITE).starts_with('[') {
+        return Ok(vec![parse_text(text).map_err(|skipped| (None, skipped))?]);
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| (None, not_json(&error)))?;
+    let each = elements.iter().enumerate();
+    each.map(|(index, element)| parse_text(element.get()).map_err(|skipped| (Some(index), skipped))).collect()
+}
+
+/// What JSON calls white space.
+const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+fn parse_text(text: &str) -> Result<Emission<'_>, Skipped> {
+    if !text.trim_start_matches(WHITE).starts_with('{') {
+        let json = serde_json::from_str::<IgnoredAny>(text);
+        return Err(json.map_or_else(|error| not_json(&error), |_| Skipped::NotAnObject));
+    }
+    let members: Members<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+    Ok(Emission { room: room(members.room)?, event: event(members.event)?, text: text.trim_matches(WHITE) })
+}
+
+fn not_json(error: &serde_json::Error) -> Skipped {
+    Skipped::NotJson { line: error.line(), column: error.column() }
+}
+
+fn room(member: Option<&RawValue>) -> Result<Cow<'_, str>, Skipped> {
+    let raw = member.map_or("null", RawValue::get);
+    let room = match raw.as_bytes() {
+        b"null" | b"\"\"" => return Err(Skipped::NoRoom),
+        [b'"', ..] => string(raw).ok_or(Skipped::BadRoom)?,
+        [b'-' | b'0'..=b'9', ..] => {
+            let number = serde_json::from_str(raw).map_err(|_| Skipped::BadRoom)?;
+            Cow::Owned(room::from_json(&number, room::MAX_BYTES).map_err(|_| Skipped::BadRoom)?)
+        }
+        _ => return Err(Skipped::BadRoom),
+    };
+    room::check(&room, room::MAX_BYTES).map_err(|_| Skipped::BadRoom)?;
+    Ok(room)
+}
+
+fn event(member: Option<&RawValue>) -> Result<Cow<'_, str>, Skipped> {
+    match member.map(RawValue::get) {
+        None | Some("null") => Err(Skipped::NoEvent),
+        Some(raw) => string(raw).filter(|event| !event.is_empty()).ok_or(Skipped::NotAnEvent),
+    }
+}
+
+/// The string that `raw` is, borrowed where it has no escapes.
+fn string(raw: &str) -> Option<Cow<'_, str>> {
+    #[derive(serde::Deserialize)]
+    struct Borrowing<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str(raw).ok().map(|Borrowing(text)| text)
+}
+
+/// The members that the server reads, as they stand in the text.
+#[derive(Default)]
+struct Members<'a> {
+    room: Option<&'a RawValue>,
+    event: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Members::default();
+        while let Some(name) = map.next_key_seed(NameSeed)? {
+            match name {
+                Name::Room => members.room = Some(map.next_value()?),
+                Name::Event => members.event = Some(map.next_value()?),
+                Name::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(members)
+    }
+}
+
+enum Name {
+    Room,
+    Event,
+    Other,
+}
+
+/// Reads a member's name as bytes: a name with a lone surrogate is no string in Rust, but no fault either.
+struct NameSeed;
+
+impl<'de> DeserializeSeed<'de> for NameSeed {
+    type Value = Name;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
+        deserializer.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for NameSeed {
+    type Value = Name;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_bytes<E>(self, name: &[u8]) -> Result<Name, E> {
+        Ok(match name {
+            b"room" => Name::Room,
+            b"event" => Name::Event,
+            _ => Name::Other,
+        })
+    }
+}
+
+// === impl Skipped ===
+
+impl Skipped {
+    /// A short name for counters.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotUtf8 => "not_utf8",
+            Self::NotJson { .. } => "not_json",
+            Self::NotAnObject => "not_an_object",
+            Self::NoRoom => "no_room",
+            Self::BadRoom => "bad_room",
+            Self::NoEvent => "no_event",
+            Self::NotAnEvent => "not_an_event",
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A polling payload: the packets of one POST body or of one GET answer, with 0x1e between them.
+
+use super::packet::{self, Malformed, Packet};
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use std::iter::FusedIterator;
+
+/// What stands between two packets.
+pub const SEPARATOR: u8 = 0x1e;
+
+/// Base64 as browsers write it, with or without the `=` at its end.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// One packet of a payload.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Part<'a> {
+    /// A text packet, as it stands in the body.
+    Text(Packet<'a>),
+    /// A binary message.
+    Binary(Vec<u8>),
+}
+
+/// The packets of a body, in order. It ends behind the first malformed one.
+#[derive(Clone, Debug)]
+pub struct Packets<'a> {
+    /// What has not been read yet; `None` at the end.
+    rest: Option<&'a str>,
+}
+
+/// Reads the body of a POST. An empty body is one malformed packet.
+#[must_use]
+pub fn decode(body: &str) -> Packets<'_> {
+    Packets { rest: Some(body) }
+}
+
+/// Adds a text packet (with its digit) to a GET answer.
+pub fn push(out: &mut Vec<u8>, text_packet: &[u8]) {
+    separate(out);
+    out.extend_from_slice(text_packet);
+}
+
+/// Adds a binary message to a GET answer.
+pub fn push_binary(out: &mut Vec<u8>, bytes: &[u8]) {
+    separate(out);
+    out.push(b'b');
+    out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+}
+
+fn separate(out: &mut Vec<u8>) {
+    if !out.is_empty() {
+        out.push(SEPARATOR);
+    }
+}
+
+// === impl Packets ===
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = Result<Part<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let body = self.rest.take()?;
+        let (text, rest) = match body.split_once(char::from(SEPARATOR)) {
+            Some((text, rest)) => (text, Some(rest)),
+            None => (body, None),
+        };
+        let part = match text.strip_prefix('b') {
+            Some(base64) => LENIENT.decode(base64).map(Part::Binary).map_err(|_| Malformed::NotBase64),
+            None => packet::decode(text).map(Part::Text),
+        };
+        if part.is_ok() {
+            self.rest = rest;
+        }
+        Some(part)
+    }
+}
+
+impl FusedIterator for Packets<'_> {}

@@ -1,0 +1,191 @@
+//! Room keys: the proof that one room may be joined until a time, and what signs it.
+//!
+//! `key = lowercase_hex(SHA-256(room + ts + secret)) + ":" + ts`. The formula has no separators, so it is safe
+//! only because `ts` is always 13 digits: then `room + ts` splits in one way. Both [`sign`] and [`verify`] hold
+//! to that, and `verify` hashes `ts` as it was received.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use subtle::{Choice, ConstantTimeEq};
+use thiserror::Error;
+
+/// The first expiry with 13 digits: 2001-09-09, in milliseconds.
+const EARLIEST_MS: u64 = 1_000_000_000_000;
+/// The last expiry with 13 digits: 2286-11-20, in milliseconds.
+const LATEST_MS: u64 = 9_999_999_999_999;
+/// 32 bytes of SHA-256, two hexadecimal digits each.
+const HASH_DIGITS: usize = 2 * 32;
+
+/// What signs the keys of a namespace. It cannot print itself.
+#[derive(Clone)]
+pub struct Secret(Box<[u8]>);
+
+/// Why a value cannot be a secret.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SecretError {
+    /// Anybody could sign with an empty secret.
+    #[error("the secret is empty; write a long random string, or remove it to leave the rooms open")]
+    Empty,
+}
+
+/// Why a key cannot be signed.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum ExpiryError {
+    /// The expiry is not a time in milliseconds with exactly 13 digits.
+    #[error("the expiry {0} is not in milliseconds between 2001-09-09 and 2286-11-20 (exactly 13 digits)")]
+    OutOfRange(u64),
+}
+
+/// Why a key does not open a room. `Display` is the text on the wire.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("{}", self.as_str())]
+pub enum Refusal {
+    /// There is no key, or it is `null`.
+    MustProvideKey,
+    /// It is not a string of the form `<something>:<anything>`.
+    BadSig,
+    /// What follows the first colon is not 13 digits, or lies too far ahead.
+    BadTime,
+    /// The key was good until a time before now.
+    TimeHasPassed,
+    /// The hash is that of another room, time or secret.
+    BadKey,
+}
+
+/// Signs `room` until `expires_ms`.
+///
+/// # Units
+/// `expires_ms` is milliseconds since the Unix epoch.
+///
+/// # Errors
+/// [`ExpiryError`] where the expiry does not have exactly 13 digits; such a key would never be accepted.
+pub fn sign(room: &str, expires_ms: u64, secret: &Secret) -> Result<String, ExpiryError> {
+    if !(EARLIEST_MS..=LATEST_MS).contains(&expires_ms) {
+        return Err(ExpiryError::OutOfRange(expires_ms));
+    }
+    let ts = expires_ms.to_string();
+    let hash = hash(room, &ts, secret);
+    let mut key = String::with_capacity(HASH_DIGITS + 1 + ts.len());
+    key.extend(hash.iter().map(|&digit| char::from(digit)));
+    key.push(':');
+    key.push_str(&ts);
+    Ok(key)
+}
+
+/// Whether `key` opens `room` at `now_ms`; answers when it ends.
+///
+/// With no secrets every key is refused: a namespace without secrets must not ask. The hash is compared with that
+/// of every secret, in constant time, whichever of them matches.
+///
+/// # Units
+/// `now_ms` and the answer are milliseconds since the Unix epoch; `longest_ms` is a lifetime in milliseconds.
+///
+/// # Errors
+/// The first [`Refusal`] in the order of section 5 of the README. A key that ends now is still good.
+pub fn verify(
+    room: &str,
+    key: &str,
+    secrets: &[Secret],
+    now_ms: u64,
+    longest_ms: Option<u64>,
+) -> Result<u64, Refusal> {
+    let (received, ts) = match key.split_once(':') {
+        Some((received, ts)) if !received.is_empty() => (received, ts),
+        _ => return Err(Refusal::BadSig),
+    };
+    let expires_ms = canonical(ts).ok_or(Refusal::BadTime)?;
+    if longest_ms.is_some_and(|longest| expires_ms > now_ms.saturating_add(longest)) {
+        return Err(Refusal::BadTime);
+    }
+    if expires_ms < now_ms {
+        return Err(Refusal::TimeHasPassed);
+    }
+    let good = secrets
+        .iter()
+        .fold(Choice::from(0), |good, secret| good | hash(room, ts, secret).as_slice().ct_eq(received.as_bytes()));
+    if good.into() { Ok(expires_ms) } else { Err(Refusal::BadKey) }
+}
+
+/// As [`verify`], for the key as it stands in the arguments of a `join`: absent, `null`, or any JSON.
+///
+/// # Errors
+/// As [`verify`], and [`Refusal::MustProvideKey`] where there is none.
+pub fn verify_value(
+    room: &str,
+    key: Option<&Value>,
+    secrets: &[Secret],
+    now_ms: u64,
+    longest_ms: Option<u64>,
+) -> Result<u64, Refusal> {
+    match key {
+        None | Some(Value::Null) => Err(Refusal::MustProvideKey),
+        Some(Value::String(key)) => verify(room, key, secrets, now_ms, longest_ms),
+        Some(_) => Err(Refusal::BadSig),
+    }
+}
+
+/// The time that `ts` says, if it is 13 ASCII digits of which the first is not `0`.
+fn canonical(ts: &str) -> Option<u64> {
+    let digits = ts.as_bytes();
+    let canonical = digits.len() == 13 && digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit);
+    if canonical { ts.parse().ok() } else { None }
+}
+
+/// The hexadecimal digits of the hash of `room + ts + secret`.
+fn hash(room: &str, ts: &str, secret: &Secret) -> [u8; HASH_DIGITS] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut sha = Sha256::new();
+    sha.update(room);
+    sha.update(ts);
+    sha.update(secret.as_bytes());
+    let mut hex = [0; HASH_DIGITS];
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(sha.finalize()) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+    hex
+}
+
+// === impl Secret ===
+
+impl Secret {
+    /// A secret of these bytes.
+    ///
+    /// # Errors
+    /// [`SecretError::Empty`]: an empty secret would let anybody sign.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
+        let bytes = bytes.into();
+        if bytes.is_empty() { Err(SecretError::Empty) } else { Ok(Self(bytes.into())) }
+    }
+
+    /// The bytes, for signing. Never print them.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    /// The text on the wire, word for word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MustProvideKey => "Must provide key",
+            Self::BadSig => "Bad sig",
+            Self::BadTime => "Bad time",
+            Self::TimeHasPassed => "Time has passed",
+            Self::BadKey => "Bad key",
+        }
+    }
+}

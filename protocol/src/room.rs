@@ -1,0 +1,59 @@
+//! What a room name is: the one place that turns a JSON value into the name of a room.
+//!
+//! Used for what browsers join and for what publishers emit, so that both mean the same room.
+
+use serde_json::Value;
+use thiserror::Error;
+
+/// The longest room name, in bytes of UTF-8. Namespaces may configure less.
+pub const MAX_BYTES: usize = 255;
+
+/// Why a value is not the name of a room.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum Bad {
+    /// There is none, or it is `null`.
+    #[error("no room is given")]
+    Missing,
+    /// It is neither a string nor an integer.
+    #[error("the room is neither a string nor an integer")]
+    NotText,
+    /// It is the empty string.
+    #[error("the room is empty")]
+    Empty,
+    /// It is longer than the limit.
+    #[error("the room is too long")]
+    TooLong,
+}
+
+/// The room that `value` names: a string as it is, an integer as its decimal text.
+///
+/// Only integers that fit in 64 bits have one decimal text in every language; `1.5`, `1e3` and larger numbers
+/// are refused. An array with one string in it is not a string, whatever JavaScript would make of it.
+///
+/// # Errors
+/// [`Bad`] says what is wrong; `max_bytes` is the limit of the name in bytes.
+pub fn from_json(value: &Value, max_bytes: usize) -> Result<String, Bad> {
+    let text = match value {
+        Value::Null => return Err(Bad::Missing),
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_u64() || number.is_i64() => number.to_string(),
+        _ => return Err(Bad::NotText),
+    };
+    check(&text, max_bytes)?;
+    Ok(text)
+}
+
+/// Whether `text` can be a room name at all.
+///
+/// # Errors
+/// [`Bad::Empty`] or [`Bad::TooLong`].
+pub fn check(text: &str, max_bytes: usize) -> Result<(), Bad> {
+    if text.is_empty() {
+        Err(Bad::Empty)
+    } else if text.len() > max_bytes {
+        Err(Bad::TooLong)
+    } else {
+        Ok(())
+    }
+}

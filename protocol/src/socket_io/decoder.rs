@@ -1,0 +1,199 @@
+//! Turns the messages of one session into Socket.IO packets.
+//!
+//! Owns nothing while no packet waits for its attachments. JSON is checked without building values of it, so deep
+//! nesting costs a byte of heap per level and no stack.
+
+use super::attachments;
+use super::packet::{MAX_ATTACHMENTS, Malformed, Packet};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt;
+
+/// Names that mean something to Socket.IO itself, on either side or in Node's event emitter.
+const RESERVED: [&[u8]; 6] =
+    [b"connect", b"connect_error", b"disconnect", b"disconnecting", b"newListener", b"removeListener"];
+
+/// One session's reader. After a [`Malformed`] the session is to be closed; what comes then is read as if new.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// The packet whose attachments have not all arrived.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// A packet, and how many attachments it still lacks (at least one).
+#[derive(Debug)]
+struct Waiting {
+    packet: Packet,
+    missing: usize,
+}
+
+// === impl Decoder ===
+
+impl Decoder {
+    /// Takes a text message (without the `4` of Engine.IO). `None` where attachments must follow first.
+    ///
+    /// # Errors
+    /// [`Malformed`] says why the session must end.
+    pub fn text(&mut self, text: &str) -> Result<Option<Packet>, Malformed> {
+        if self.waiting.take().is_some() {
+            return Err(Malformed::AttachmentAwaited);
+        }
+        let (packet, missing) = decode(text)?;
+        if missing == 0 {
+            return Ok(Some(packet));
+        }
+        self.waiting = Some(Box::new(Waiting { packet, missing }));
+        Ok(None)
+    }
+
+    /// Takes a binary message. `None` where more attachments must follow.
+    ///
+    /// # Errors
+    /// [`Malformed`] says why the session must end.
+    pub fn binary(&mut self, bytes: &[u8]) -> Result<Option<Packet>, Malformed> {
+        let mut waiting = self.waiting.take().ok_or(Malformed::UnexpectedAttachment)?;
+        if let Packet::Event { attachments, .. } | Packet::Ack { attachments, .. } = &mut waiting.packet {
+            attachments.push(bytes.to_vec());
+        }
+        waiting.missing -= 1;
+        if waiting.missing == 0 {
+            return Ok(Some(waiting.packet));
+        }
+        self.waiting = Some(waiting);
+        Ok(None)
+    }
+
+    /// Whether a packet waits for its attachments.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+}
+
+/// Reads a whole text: the packet, and how many attachments it lacks.
+fn decode(text: &str) -> Result<(Packet, usize), Malformed> {
+    let kind = *text.as_bytes().first().ok_or(Malformed::UnknownType)?;
+    if !matches!(kind, b'0'..=b'3' | b'5' | b'6') {
+        return Err(Malformed::UnknownType);
+    }
+    let rest = &text[1..];
+    let (announced, rest) = if kind >= b'5' { announced(rest)? } else { (0, rest) };
+    let (namespace, rest) = namespace(rest);
+    let (id, rest) = id(rest)?;
+    let json = rest.trim_matches([' ', '\t', '\n', '\r']);
+    if kind >= b'5' {
+        json_array(json)?;
+        attachments::check(json, announced)?;
+    }
+    let attachments = Vec::with_capacity(announced);
+    let packet = match kind {
+        b'0' => Packet::Connect { namespace, auth: auth(json)? },
+        b'1' if json.is_empty() => Packet::Disconnect { namespace },
+        b'1' => return Err(Malformed::BadArguments),
+        b'2' | b'5' => Packet::Event { namespace, id, args: event(json)?, attachments },
+        _ => Packet::Ack { namespace, id: id.ok_or(Malformed::BadId)?, args: ack(json)?, attachments },
+    };
+    Ok((packet, announced))
+}
+
+/// `<number>-` of a binary packet.
+fn announced(text: &str) -> Result<(usize, &str), Malformed> {
+    let (number, rest) = text.split_once('-').ok_or(Malformed::BadAttachments)?;
+    if number.is_empty() || !number.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(Malformed::BadAttachments);
+    }
+    match number.parse() {
+        Ok(announced) if announced <= MAX_ATTACHMENTS => Ok((announced, rest)),
+        _ => Err(Malformed::TooManyAttachments),
+    }
+}
+
+/// `/namespace?query,`, or nothing for the namespace `/`.
+fn namespace(text: &str) -> (String, &str) {
+    if !text.starts_with('/') {
+        return ("/".to_owned(), text);
+    }
+    let (namespace, rest) = text.split_once(',').unwrap_or((text, ""));
+    let path = namespace.split_once('?').map_or(namespace, |(path, _query)| path);
+    (path.to_owned(), rest)
+}
+
+fn id(text: &str) -> Result<(Option<u64>, &str), Malformed> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (id, rest) = text.split_at(digits);
+    if id.is_empty() {
+        return Ok((None, rest));
+    }
+    Ok((Some(id.parse().map_err(|_| Malformed::BadId)?), rest))
+}
+
+fn auth(json: &str) -> Result<Option<String>, Malformed> {
+    if json.is_empty() {
+        return Ok(None);
+    }
+    if !json.starts_with('{') || serde_json::from_str::<IgnoredAny>(json).is_err() {
+        return Err(Malformed::BadArguments);
+    }
+    Ok(Some(json.to_owned()))
+}
+
+fn event(json: &str) -> Result<String, Malformed> {
+    let Ok(First(Some(name))) = serde_json::from_str::<First<'_>>(json) else {
+        return Err(Malformed::BadArguments);
+    };
+    match name.get().as_bytes() {
+        [b'"', ..] if is_reserved(name.get()) => Err(Malformed::ReservedEvent),
+        [b'"' | b'-' | b'0'..=b'9', ..] => Ok(json.to_owned()),
+        _ => Err(Malformed::BadArguments),
+    }
+}
+
+/// An ack with nothing behind its id has no arguments: the reference implementation takes it so.
+fn ack(json: &str) -> Result<String, Malformed> {
+    if json.is_empty() {
+        return Ok("[]".to_owned());
+    }
+    json_array(json)?;
+    Ok(json.to_owned())
+}
+
+fn json_array(json: &str) -> Result<(), Malformed> {
+    if json.starts_with('[') && serde_json::from_str::<IgnoredAny>(json).is_ok() {
+        Ok(())
+    } else {
+        Err(Malformed::BadArguments)
+    }
+}
+
+/// Whether a JSON string, perhaps written with escapes, is a reserved name.
+fn is_reserved(json: &str) -> bool {
+    if json.contains('\\') {
+        return serde_json::from_str::<String>(json).is_ok_and(|name| RESERVED.contains(&name.as_bytes()));
+    }
+    RESERVED.contains(&json.trim_matches('"').as_bytes())
+}
+
+/// The first element of an array, as it stands in the text; the rest is only checked to be JSON.
+struct First<'a>(Option<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for First<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FirstVisitor)
+    }
+}
+
+struct FirstVisitor;
+
+impl<'de> Visitor<'de> for FirstVisitor {
+    type Value = First<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let first = seq.next_element()?;
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(First(first))
+    }
+}

@@ -1,0 +1,72 @@
+//! What the server says in Socket.IO, as text behind what `out` holds and without the `4` of Engine.IO.
+//!
+//! `args_json` is a JSON array, `namespace` begins with `/` and has no comma: both come from the server itself.
+
+use serde_json::Value;
+use std::fmt::Write as _;
+
+/// `0`: you are in, and this is your id there.
+pub fn encode_connect(out: &mut String, namespace: &str, sid: &str) {
+    head(out, '0', None, namespace, None);
+    object(out, "sid", sid);
+}
+
+/// `1`: you are out.
+pub fn encode_disconnect(out: &mut String, namespace: &str) {
+    head(out, '1', None, namespace, None);
+}
+
+/// `2`: something happened; with an id where an ack is wanted.
+pub fn encode_event(out: &mut String, namespace: &str, id: Option<u64>, args_json: &str) {
+    head(out, '2', None, namespace, id);
+    out.push_str(args_json);
+}
+
+/// `3`: the answer to the event with that id.
+pub fn encode_ack(out: &mut String, namespace: &str, id: u64, args_json: &str) {
+    head(out, '3', None, namespace, Some(id));
+    out.push_str(args_json);
+}
+
+/// `4`: you may not enter, because.
+pub fn encode_connect_error(out: &mut String, namespace: &str, message: &str) {
+    head(out, '4', None, namespace, None);
+    object(out, "message", message);
+}
+
+/// `5`: an event whose placeholders stand for that many binary messages, which follow.
+pub fn encode_binary_event(
+    out: &mut String,
+    namespace: &str,
+    id: Option<u64>,
+    args_json: &str,
+    attachments: usize,
+) {
+    head(out, '5', Some(attachments), namespace, id);
+    out.push_str(args_json);
+}
+
+/// `6`: an ack whose placeholders stand for that many binary messages, which follow.
+pub fn encode_binary_ack(out: &mut String, namespace: &str, id: u64, args_json: &str, attachments: usize) {
+    head(out, '6', Some(attachments), namespace, Some(id));
+    out.push_str(args_json);
+}
+
+fn head(out: &mut String, kind: char, attachments: Option<usize>, namespace: &str, id: Option<u64>) {
+    out.push(kind);
+    // Writing to a string cannot fail.
+    if let Some(attachments) = attachments {
+        let _ = write!(out, "{attachments}-");
+    }
+    if namespace != "/" {
+        out.push_str(namespace);
+        out.push(',');
+    }
+    if let Some(id) = id {
+        let _ = write!(out, "{id}");
+    }
+}
+
+fn object(out: &mut String, name: &str, text: &str) {
+    let _ = write!(out, r#"{{"{name}":{}}}"#, Value::from(text));
+}

@@ -1,0 +1,62 @@
+//! Frames that go out, and the answer to a WebSocket handshake.
+
+use super::frame::{MAX_CONTROL, Opcode, unmask};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha1::{Digest, Sha1};
+
+/// What RFC 6455, section 1.3, puts behind the browser's key.
+const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// `Sec-WebSocket-Accept` for the browser's `Sec-WebSocket-Key`.
+#[must_use]
+pub fn accept_key(sec_websocket_key: &str) -> String {
+    let mut sha = Sha1::new();
+    sha.update(sec_websocket_key);
+    sha.update(GUID);
+    STANDARD.encode(sha.finalize())
+}
+
+/// Adds the head of a whole, unmasked frame, as servers send it. The payload follows.
+pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
+    head(out, opcode, payload_len, 0);
+}
+
+/// Adds a whole, unmasked frame, as servers send it.
+pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+    encode_header(out, opcode, payload.len());
+    out.extend_from_slice(payload);
+}
+
+/// Adds a close frame. A reason that does not fit is cut at the end of a character.
+pub fn encode_close(out: &mut Vec<u8>, code: u16, reason: &str) {
+    let code = code.to_be_bytes();
+    let longest = MAX_CONTROL - code.len();
+    let fits = reason.char_indices().map(|(start, character)| start + character.len_utf8());
+    let reason = &reason[..fits.take_while(|&end| end <= longest).last().unwrap_or(0)];
+    encode_header(out, Opcode::Close, code.len() + reason.len());
+    out.extend_from_slice(&code);
+    out.extend_from_slice(reason.as_bytes());
+}
+
+/// Adds a whole, masked frame, as browsers send it: for tests and load generators.
+pub fn encode_masked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
+    head(out, opcode, payload.len(), 0x80);
+    out.extend_from_slice(&mask);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    unmask(&mut out[start..], mask, 0);
+}
+
+fn head(out: &mut Vec<u8>, opcode: Opcode, length: usize, masked: u8) {
+    out.push(0x80 | opcode.bits());
+    if let Ok(short @ 0..=125) = u8::try_from(length) {
+        out.push(masked | short);
+    } else if let Ok(medium) = u16::try_from(length) {
+        out.push(masked | 126);
+        out.extend_from_slice(&medium.to_be_bytes());
+    } else {
+        out.push(masked | 127);
+        out.extend_from_slice(&(length as u64).to_be_bytes());
+    }
+}

@@ -1,0 +1,136 @@
+//! The head of one frame, and the mask over its payload.
+
+use super::violation::Violation;
+
+/// The longest head: 2 bytes, 8 of length, 4 of mask.
+pub(super) const MAX_HEAD: usize = 2 + 8 + 4;
+/// The longest payload of a control frame.
+pub(super) const MAX_CONTROL: usize = 125;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Opcode {
+    /// More of the message before it.
+    Continuation,
+    /// Text, in UTF-8.
+    Text,
+    /// Bytes.
+    Binary,
+    /// The end.
+    Close,
+    /// Are you there?
+    Ping,
+    /// I am.
+    Pong,
+}
+
+/// The head of a frame that a browser sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) fin: bool,
+    pub(super) opcode: Opcode,
+    pub(super) mask: [u8; 4],
+    /// How many bytes of payload are announced.
+    pub(super) length: u64,
+    /// How many bytes the head itself takes.
+    pub(super) size: usize,
+}
+
+// === impl Opcode ===
+
+impl Opcode {
+    pub(super) fn bits(self) -> u8 {
+        match self {
+            Self::Continuation => 0x0,
+            Self::Text => 0x1,
+            Self::Binary => 0x2,
+            Self::Close => 0x8,
+            Self::Ping => 0x9,
+            Self::Pong => 0xa,
+        }
+    }
+
+    fn from_bits(bits: u8) -> Result<Self, Violation> {
+        Ok(match bits {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xa => Self::Pong,
+            _ => return Err(Violation::UnknownOpcode(bits)),
+        })
+    }
+
+    pub(super) fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+// === impl Head ===
+
+impl Head {
+    /// Reads the head at the start of `bytes`; `None` where more of it must come.
+    ///
+    /// Each byte is judged as soon as it is there and in the order of the bytes, so that the verdict does not depend
+    /// on how they were split.
+    pub(super) fn read(bytes: &[u8]) -> Result<Option<Self>, Violation> {
+        let Some((&first, behind)) = bytes.split_first() else { return Ok(None) };
+        if first & 0x70 != 0 {
+            return Err(Violation::ReservedBits);
+        }
+        let fin = first & 0x80 != 0;
+        let opcode = Opcode::from_bits(first & 0x0f)?;
+        if opcode.is_control() && !fin {
+            return Err(Violation::FragmentedControl);
+        }
+        let Some((&second, behind)) = behind.split_first() else { return Ok(None) };
+        if second & 0x80 == 0 {
+            return Err(Violation::Unmasked);
+        }
+        let short = second & 0x7f;
+        if opcode.is_control() && usize::from(short) > MAX_CONTROL {
+            return Err(Violation::LongControl);
+        }
+        let Some((length, behind)) = length(short, behind)? else { return Ok(None) };
+        let Some(&mask) = behind.first_chunk() else { return Ok(None) };
+        let size = bytes.len() - behind.len() + mask.len();
+        Ok(Some(Self { fin, opcode, mask, length, size }))
+    }
+}
+
+/// The length that `short` says or that follows it, and what is behind.
+fn length(short: u8, bytes: &[u8]) -> Result<Option<(u64, &[u8])>, Violation> {
+    let (length, behind, least) = match short {
+        126 => match bytes.split_first_chunk() {
+            Some((&length, behind)) => (u64::from(u16::from_be_bytes(length)), behind, 126),
+            None => return Ok(None),
+        },
+        127 => match bytes.split_first_chunk() {
+            Some((&length, behind)) => (u64::from_be_bytes(length), behind, 1 << 16),
+            None => return Ok(None),
+        },
+        _ => (u64::from(short), bytes, 0),
+    };
+    if length < least || length >> 63 != 0 {
+        return Err(Violation::BadLength);
+    }
+    Ok(Some((length, behind)))
+}
+
+/// Takes the mask off `bytes` (or puts it on); `offset` is how many bytes of the payload stand before them.
+pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
+    let mut wide = [0; 16];
+    for (index, byte) in wide.iter_mut().enumerate() {
+        *byte = mask[(offset + index) % mask.len()];
+    }
+    let mut chunks = bytes.chunks_exact_mut(wide.len());
+    for chunk in &mut chunks {
+        for (byte, mask) in chunk.iter_mut().zip(wide) {
+            *byte ^= mask;
+        }
+    }
+    for (byte, mask) in chunks.into_remainder().iter_mut().zip(wide) {
+        *byte ^= mask;
+    }
+}
