@@ -9,6 +9,7 @@
 pub mod handshake;
 pub mod packet;
 pub mod payload;
+pub mod session;
 
 pub use handshake::{Handshake, RequestError};
 pub use packet::{Malformed, Packet};

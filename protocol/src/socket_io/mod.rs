@@ -10,6 +10,7 @@ mod attachments;
 pub mod decoder;
 pub mod encode;
 pub mod packet;
+pub mod session;
 
 pub use decoder::Decoder;
 pub use encode::{
