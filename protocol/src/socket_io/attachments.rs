@@ -1,6 +1,6 @@
 //! The placeholders of a binary packet: `{"_placeholder":true,"num":0}` wherever an attachment belongs.
 //!
-//! Reads JSON that is already known to be JSON, in one pass, with three bytes per level of nesting and no stack.
+//! Reads JSON that is already known to be JSON, in one pass, with a few bytes of heap per level of nesting and no stack.
 
 use super::packet::{MAX_ATTACHMENTS, Malformed};
 
@@ -12,8 +12,6 @@ pub(super) fn check(json: &str, announced: usize) -> Result<(), Malformed> {
     while let Some((token, behind)) = next(rest) {
         rest = behind;
         match (token, levels.last_mut()) {
-            ([b'{'], _) => levels.push(Level { in_object: true, ..Level::default() }),
-            ([b'['], _) => levels.push(Level::default()),
             ([b'}' | b']'], _) => {
                 if let Some(Level { placeholder: true, num, .. }) = levels.pop() {
                     let index = num.map(usize::from).filter(|&index| index < announced);
@@ -21,8 +19,11 @@ pub(super) fn check(json: &str, announced: usize) -> Result<(), Malformed> {
                 }
             }
             ([b','], Some(level)) => level.member = Member::Other,
-            (scalar, Some(level)) if level.in_object => level.scalar(scalar),
+            (_, Some(level)) if level.in_object => level.name_or_value(token),
             _ => {}
+        }
+        if let [bracket @ (b'{' | b'[')] = token {
+            levels.push(Level { in_object: *bracket == b'{', ..Level::default() });
         }
     }
     if named.iter().take(announced).all(|&named| named) { Ok(()) } else { Err(Malformed::BadPlaceholder) }
@@ -49,8 +50,8 @@ enum Member {
 // === impl Level ===
 
 impl Level {
-    /// A member's name, or its value where that is no object and no array.
-    fn scalar(&mut self, token: &[u8]) {
+    /// A member's name, or what its value begins with.
+    fn name_or_value(&mut self, token: &[u8]) {
         match (self.member, token) {
             (Member::Other, br#""_placeholder""#) => self.member = Member::Placeholder,
             (Member::Other, br#""num""#) => self.member = Member::Num,

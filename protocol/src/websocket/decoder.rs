@@ -50,7 +50,7 @@ struct Partial {
     /// What has arrived of a control frame's payload.
     control: Vec<u8>,
     /// What has arrived of a message in fragments, or of one in a frame that is cut.
-    message: Option<Data>,
+    message: Option<Arriving>,
 }
 
 /// A frame whose payload is arriving.
@@ -65,7 +65,7 @@ struct Frame {
 
 /// What has arrived of a text or binary message.
 #[derive(Debug)]
-enum Data {
+enum Arriving {
     Text(Text),
     Binary(Vec<u8>),
 }
@@ -163,7 +163,7 @@ impl Decoder {
         let arrived = match (self.partial.as_ref().and_then(|partial| partial.message.as_ref()), head.opcode) {
             (None, Opcode::Continuation) => return Err(Violation::UnexpectedContinuation),
             (None, _) => 0,
-            (Some(data), Opcode::Continuation) => data.len(),
+            (Some(arriving), Opcode::Continuation) => arriving.len(),
             (Some(_), _) => return Err(Violation::ExpectedContinuation),
         };
         let length = usize::try_from(head.length).map_err(|_| Violation::TooBig { limit })?;
@@ -200,8 +200,8 @@ impl Partial {
     /// A frame begins whose payload must be put together.
     fn begin(&mut self, head: &Head, length: usize) {
         match head.opcode {
-            Opcode::Text => self.message = Some(Data::Text(Text::default())),
-            Opcode::Binary => self.message = Some(Data::Binary(Vec::new())),
+            Opcode::Text => self.message = Some(Arriving::Text(Text::default())),
+            Opcode::Binary => self.message = Some(Arriving::Binary(Vec::new())),
             _ => {}
         }
         self.frame =
@@ -221,8 +221,8 @@ impl Partial {
         frame.missing -= payload.len();
         if frame.opcode.is_control() {
             self.control.extend_from_slice(payload);
-        } else if let Some(data) = &mut self.message {
-            data.push(payload).map_err(|NotUtf8| Violation::BadText)?;
+        } else if let Some(arriving) = &mut self.message {
+            arriving.push(payload).map_err(|NotUtf8| Violation::BadText)?;
         }
         let flow = if frame.missing > 0 {
             self.frame = Some(frame);
@@ -230,7 +230,7 @@ impl Partial {
         } else if frame.opcode.is_control() {
             hand_out(frame.opcode, &std::mem::take(&mut self.control), on)?
         } else if frame.fin {
-            self.message.take().map_or(Ok(ControlFlow::Continue(())), |data| data.hand_out(on))?
+            self.message.take().map_or(Ok(ControlFlow::Continue(())), |arriving| arriving.hand_out(on))?
         } else {
             ControlFlow::Continue(())
         };
@@ -238,9 +238,9 @@ impl Partial {
     }
 }
 
-// === impl Data ===
+// === impl Arriving ===
 
-impl Data {
+impl Arriving {
     fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

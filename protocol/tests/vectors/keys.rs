@@ -1,0 +1,48 @@
+//! `keys.json`: N-36 to N-44, and the attack on the formula.
+
+use super::{list, load, number, text};
+use nodevent_protocol::key::{ExpiryError, Secret, sign, verify_value};
+use serde_json::Value;
+
+fn secrets(vector: &Value) -> Vec<Secret> {
+    let secrets = vector["secrets"].as_array().unwrap();
+    secrets.iter().map(|secret| Secret::new(secret.as_str().unwrap()).unwrap()).collect()
+}
+
+#[test]
+fn every_golden_key_is_signed_as_other_programs_sign_it() {
+    // N-41
+    for vector in list(&load("keys.json"), "golden") {
+        let secret = Secret::new(text(vector, "secret")).unwrap();
+        let key = sign(text(vector, "room"), number(vector, "ts"), &secret).unwrap();
+        assert_eq!(key, text(vector, "key"), "{vector}");
+    }
+}
+
+#[test]
+fn every_key_is_taken_or_refused_as_the_table_says() {
+    // N-36, N-37, N-38, N-39, N-40, N-42, N-43, N-44
+    for vector in list(&load("keys.json"), "verify") {
+        let result = verify_value(
+            text(vector, "room"),
+            vector.get("key"),
+            &secrets(vector),
+            number(vector, "now"),
+            vector.get("longest").map(|longest| longest.as_u64().unwrap()),
+        );
+        match vector.get("expires") {
+            Some(expires) => assert_eq!(result, Ok(expires.as_u64().unwrap()), "{vector}"),
+            None => assert_eq!(result.unwrap_err().to_string(), text(vector, "refusal"), "{vector}"),
+        }
+    }
+}
+
+#[test]
+fn an_expiry_that_would_make_a_dead_or_ambiguous_key_is_not_signed() {
+    // N-42
+    let secret = Secret::new("asdf").unwrap();
+    for vector in list(&load("keys.json"), "unsignable") {
+        let ts = number(vector, "ts");
+        assert_eq!(sign("User_1", ts, &secret), Err(ExpiryError::OutOfRange(ts)), "{vector}");
+    }
+}

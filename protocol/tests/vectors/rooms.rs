@@ -1,0 +1,27 @@
+//! `rooms.json`: what names a room (N-28, N-29, N-44, N-52).
+
+use super::{list, load, text};
+use nodevent_protocol::room::{Bad, MAX_BYTES, from_json};
+use serde_json::Value;
+
+#[test]
+fn every_value_that_names_a_room_names_it() {
+    for vector in list(&load("rooms.json"), "accepted") {
+        assert_eq!(from_json(&vector["value"], MAX_BYTES).as_deref(), Ok(text(vector, "room")), "{vector}");
+    }
+}
+
+#[test]
+fn every_value_that_names_none_is_refused_for_its_reason() {
+    for vector in list(&load("rooms.json"), "refused") {
+        let why = match text(vector, "why") {
+            "missing" => Bad::Missing,
+            "not_text" => Bad::NotText,
+            "empty" => Bad::Empty,
+            "too_long" => Bad::TooLong,
+            other => panic!("no such reason: {other}"),
+        };
+        let value = vector.get("value").unwrap_or(&Value::Null);
+        assert_eq!(from_json(value, MAX_BYTES), Err(why), "{vector}");
+    }
+}
