@@ -1,0 +1,58 @@
+# frozen_string_literal: true
+
+class ApplicationController < ActionController::Base
+  protect_from_forgery with: :exception
+
+  # Scripts, styles and connections of this application and of the NoDevent server; nothing inline.
+  content_security_policy do |policy|
+    server = -> { NoDevent::Emitter.config["host"] }
+    policy.default_src :self
+    policy.script_src :self, server
+    policy.connect_src :self, server, -> { NoDevent::Emitter.config["host"].sub(/\Ahttp/, "ws") }
+    policy.base_uri :none
+    policy.object_src :none
+  end
+
+  rescue_from ActiveRecord::RecordNotFound, with: :gone
+
+  helper_method :visitor
+
+  private
+
+  def visitor
+    @visitor ||= known_visitor || new_visitor
+  end
+
+  def known_visitor
+    Visitor.new(session[:visitor_id], session[:visitor_name]) if session[:visitor_id]
+  end
+
+  def new_visitor
+    remember(Visitor.anonymous)
+  end
+
+  def remember(visitor)
+    session[:visitor_id] = visitor.id
+    session[:visitor_name] = visitor.name
+    visitor
+  end
+
+  # Only who wrote it may change it.
+  def require_author(record)
+    head :forbidden unless record.by?(visitor)
+  end
+
+  def refuse(record, template)
+    respond_to do |format|
+      format.json { render json: { errors: record.errors.full_messages }, status: :unprocessable_entity }
+      format.html { render template, status: :unprocessable_entity }
+    end
+  end
+
+  def gone
+    respond_to do |format|
+      format.json { render json: { errors: ["It is not there any more."] }, status: :not_found }
+      format.any { redirect_to root_path, alert: "That discussion is not there any more." }
+    end
+  end
+end

@@ -1,0 +1,21 @@
+# frozen_string_literal: true
+
+# Pages report here that they are open on a discussion, and that they are closed.
+class PresencesController < ApplicationController
+  def create
+    discussion = Discussion.find(params[:discussion_id])
+    discussion.visited(tab)
+    render json: { here: discussion.here }
+  end
+
+  def destroy
+    Discussion.find(params[:discussion_id]).left(tab)
+    head :no_content
+  end
+
+  private
+
+  def tab
+    params.require(:tab).to_s
+  end
+end

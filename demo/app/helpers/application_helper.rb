@@ -1,0 +1,27 @@
+# frozen_string_literal: true
+
+# Pieces of a page that board.js fills in again when something changes: `data-text`, `data-time` and the
+# like name the part of the record that belongs there.
+module ApplicationHelper
+  def avatar(author)
+    tag.span(author[:initials], class: "avatar", "aria-hidden": true, data: { hue: author[:hue], avatar: "author" })
+  end
+
+  def moment(name, time)
+    time ||= Time.current
+    tag.time("#{time_ago_in_words(time)} ago", datetime: time.iso8601, data: { time: name })
+  end
+
+  def page_data(data)
+    tag.script(json_escape(data.to_json).html_safe, type: "application/json", id: "page") # rubocop:disable Rails/OutputSafety
+  end
+
+  # An unsaved record to draw a <template> from.
+  def blank(record)
+    record.tap { |r| r.author = Visitor.new("", "") }
+  end
+
+  def people(count)
+    count == 1 ? "1 here" : "#{count} here"
+  end
+end

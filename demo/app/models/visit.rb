@@ -1,0 +1,14 @@
+# frozen_string_literal: true
+
+# One page, open on one discussion. Pages report every 15 seconds and when they are closed; one that has
+# been silent for longer than LIFETIME is gone.
+class Visit < ApplicationRecord
+  LIFETIME = 40.seconds # two reports may be lost
+
+  belongs_to :discussion
+
+  validates :tab, presence: true, length: { maximum: 40 }
+
+  scope :current, -> { where(seen_at: LIFETIME.ago..) }
+  scope :stale, -> { where(seen_at: ...LIFETIME.ago) }
+end

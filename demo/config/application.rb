@@ -1,0 +1,30 @@
+# frozen_string_literal: true
+
+require_relative "boot"
+
+require "rails"
+require "active_record/railtie"
+require "action_controller/railtie"
+require "action_view/railtie"
+
+Bundler.require(*Rails.groups)
+
+# A discussion board whose pages change while you read them. One file holds all its settings: it is
+# small, and its three environments differ in four lines.
+module Parlour
+  class Application < Rails::Application
+    config.load_defaults Rails::VERSION::STRING.to_f
+
+    config.eager_load = Rails.env.production?
+    config.cache_classes = !Rails.env.development?
+    config.consider_all_requests_local = !Rails.env.production?
+    config.action_dispatch.show_exceptions = false if Rails.env.test?
+
+    config.public_file_server.enabled = true
+    config.active_record.dump_schema_after_migration = false
+    config.generators.system_tests = nil
+
+    # The session cookie carries a visitor's name; bin/demo makes a new secret for each run.
+    config.secret_key_base = ENV["SECRET_KEY_BASE"] if ENV["SECRET_KEY_BASE"]
+  end
+end

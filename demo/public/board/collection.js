@@ -1,0 +1,81 @@
+// A list on the page whose items are records. Hears of records from three sides (an event, the answer to
+// a form, the whole list fetched again), in any order and more than once, and ends up with the newest.
+import { fill, stamp } from "./fill.js";
+import { bow, enter, reorder } from "./motion.js";
+
+export class Collection {
+  /**
+   * @param {HTMLElement} list  holds one element with `data-id` and `data-updated` per record
+   * @param {string} template  the id of the `<template>` for a new one
+   * @param {{visitor: string, newestFirst?: boolean, added?: (record: object, item: HTMLElement) => void}} options
+   */
+  constructor(list, template, { visitor, newestFirst = false, added = () => {} }) {
+    Object.assign(this, { list, template, visitor, newestFirst, added });
+    this.items = new Map([...list.children].map((item) => [Number(item.dataset.id), item]));
+    this.gone = new Set();
+    this.touched = new Set();
+  }
+
+  /** Adds the record, or changes its item; an older state of it than the one shown is left out. */
+  put(record) {
+    if (this.gone.has(record.id)) return;
+    this.touched.add(record.id);
+    const item = this.items.get(record.id);
+    if (!item) this.add(record);
+    else if (!(record.updated_at < item.dataset.updated)) this.change(item, record);
+  }
+
+  /** Changes a few parts of an item, without saying that it is newer. */
+  patch(id, parts) {
+    const item = this.items.get(id);
+    if (item) fill(item, parts);
+  }
+
+  remove(id) {
+    this.gone.add(id);
+    const item = this.items.get(id);
+    if (!item) return;
+    this.items.delete(id);
+    bow(item);
+  }
+
+  /** Notes what is heard while the list is on its way here; `replace` gives way to it. */
+  expect() {
+    this.touched.clear();
+  }
+
+  /** Takes over the list as the application has it. */
+  replace(records) {
+    const present = new Set(records.map(({ id }) => id));
+    for (const record of this.newestFirst ? records.slice().reverse() : records) {
+      if (!this.touched.has(record.id)) this.put(record);
+    }
+    for (const id of [...this.items.keys()]) if (!present.has(id) && !this.touched.has(id)) this.remove(id);
+  }
+
+  add(record) {
+    const item = stamp(this.template);
+    item.dataset.id = record.id;
+    if (item.id) item.id = item.id.replace(/\d+$/, record.id);
+    this.items.set(record.id, item);
+    this.write(item, record);
+    if (this.newestFirst) reorder(this.list, () => this.list.prepend(item));
+    else this.list.append(item);
+    enter(item);
+    this.added(record, item);
+  }
+
+  change(item, record) {
+    const newer = record.updated_at > item.dataset.updated;
+    this.write(item, record);
+    if (newer && this.newestFirst && this.list.firstElementChild !== item) {
+      reorder(this.list, () => this.list.prepend(item));
+    }
+    if (newer) enter(item, "changed");
+  }
+
+  write(item, record) {
+    item.dataset.updated = record.updated_at;
+    fill(item, record, this.visitor);
+  }
+}

@@ -1,0 +1,97 @@
+// One discussion: its room tells of the discussion itself, of its comments and of who is looking at it.
+import { Collection } from "./collection.js";
+import { fill } from "./fill.js";
+import { fetchPage, follow, renew, soon } from "./live.js";
+import { enter } from "./motion.js";
+import { reportPresence } from "./presence.js";
+
+export function discussionPage(data, visitor) {
+  const { id } = data.discussion;
+  const thread = document.getElementById("thread");
+  const page = document.getElementById("main");
+
+  const comments = new Collection(document.getElementById("comments"), "comment-template", {
+    visitor,
+    added: (comment, item) => comment.author.id === visitor || arrivedBelow(item),
+  });
+
+  const update = (discussion) => {
+    if (discussion.updated_at < thread.dataset.updated) return;
+    const opening = document.getElementById("opening");
+    const rewritten = opening.querySelector("[data-text=title]").textContent !== discussion.title
+      || opening.querySelector("[data-text=body]").textContent !== discussion.body;
+    thread.dataset.updated = discussion.updated_at;
+    document.title = `${discussion.title} · Parlour`;
+    patchPage(page, opening, discussion);
+    if (rewritten) enter(opening, "changed");
+  };
+
+  const close = () => {
+    if (thread.hasAttribute("data-closed")) return;
+    thread.setAttribute("data-closed", "");
+    thread.querySelectorAll("form").forEach((form) => form.remove());
+    document.getElementById("closed").hidden = false;
+  };
+
+  const refresh = soon(async () => {
+    comments.expect();
+    const path = `/discussions/${id}.json`;
+    const now = await fetchPage(path).catch(() => undefined);
+    if (now === undefined) return;
+    if (now === null) return close();
+    renew(now.discussion.nodevent);
+    update(now.discussion);
+    comments.replace(now.comments);
+  });
+
+  const heard = {
+    update,
+    destroy: close,
+    presence: ({ here }) => fill(page, { here }),
+    comment_create: (comment) => comments.put(comment),
+    comment_update: (comment) => comments.put(comment),
+    comment_destroy: (comment) => comments.remove(comment.id),
+  };
+  follow(data.discussion.nodevent, heard, refresh);
+  reportPresence(id, (count) => fill(page, count));
+
+  return {
+    answers: {
+      said: (comment, form) => {
+        form.reset();
+        comments.put(comment);
+        comments.items.get(comment.id)?.scrollIntoView({ block: "nearest", behavior: "smooth" });
+      },
+      changed: (record, form) => {
+        form.closest("details").open = false;
+        if ("title" in record) update(record);
+        else comments.put(record);
+      },
+      deleted: (_, form) => {
+        const comment = form.closest(".comment");
+        if (comment) comments.remove(Number(comment.dataset.id));
+        else location.assign("/");
+      },
+    },
+  };
+}
+
+/** The discussion's own text stands in `opening`; its figures stand in several places of the page. */
+function patchPage(page, opening, discussion) {
+  const { here, comments_count, updated_at } = discussion;
+  fill(opening, discussion);
+  for (const part of page.querySelectorAll(".replies, .rail")) fill(part, { here, comments_count, updated_at });
+}
+
+/** Says that something came, where it came out of sight. */
+function arrivedBelow(item) {
+  const sign = document.getElementById("newcomer");
+  if (item.getBoundingClientRect().top < innerHeight) return;
+  sign.href = `#${item.id}`;
+  sign.hidden = false;
+  new IntersectionObserver(([seen], observer) => {
+    if (!seen.isIntersecting) return;
+    sign.hidden = true;
+    observer.disconnect();
+  }).observe(item);
+}

@@ -1,0 +1,72 @@
+// The list of discussions: hears of new ones in the room of the class, and of each one shown in its own.
+import { Collection } from "./collection.js";
+import { fill, stamp } from "./fill.js";
+import { fetchPage, follow, renew, soon } from "./live.js";
+import { enter } from "./motion.js";
+
+const FEED = 12; // lines kept under "Just now"
+
+export function discussionsPage(data, visitor) {
+  const feed = document.getElementById("feed");
+  const empty = document.getElementById("empty");
+  const leaving = new Map();
+
+  const list = new Collection(document.getElementById("discussions"), "discussion-template", {
+    visitor,
+    newestFirst: true,
+    added: (discussion) => {
+      empty.hidden = true;
+      listen(discussion);
+    },
+  });
+
+  const refresh = soon(async () => {
+    list.expect();
+    const now = await fetchPage("/discussions.json").catch(() => null);
+    if (!now) return;
+    [now, ...now.discussions].forEach(({ nodevent }) => renew(nodevent));
+    list.replace(now.discussions);
+  });
+
+  const remove = ({ id }) => {
+    list.remove(id);
+    leaving.get(id)?.();
+    leaving.delete(id);
+    empty.hidden = list.items.size > 0;
+  };
+
+  const listen = (discussion) => {
+    if (leaving.has(discussion.id)) return;
+    const heard = {
+      update: (changed) => list.put(changed),
+      destroy: remove,
+      presence: ({ id, here }) => list.patch(id, { here }),
+      comment_create: (comment) => news(feed, comment, list.items.get(comment.discussion_id)),
+      comment_destroy: ({ id }) => feed.querySelector(`[data-comment="${Number(id)}"]`)?.remove(),
+    };
+    leaving.set(discussion.id, follow(discussion.nodevent, heard, refresh));
+  };
+
+  follow(data.nodevent, { create: (discussion) => list.put(discussion) }, refresh);
+  data.discussions.forEach(listen);
+
+  return {
+    answers: {
+      started: (discussion, form) => {
+        form.reset();
+        form.closest("details").open = false;
+        list.put(discussion);
+      },
+    },
+  };
+}
+
+function news(feed, comment, discussion) {
+  if (!discussion || feed.querySelector(`[data-comment="${Number(comment.id)}"]`)) return;
+  const line = stamp("news-template");
+  line.dataset.comment = comment.id;
+  fill(line, { ...comment, discussion: { title: discussion.querySelector("[data-text=title]").textContent } });
+  feed.prepend(line);
+  enter(line);
+  while (feed.children.length > FEED) feed.lastElementChild.remove();
+}
