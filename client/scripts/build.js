@@ -1,0 +1,58 @@
+// Builds dist/ from src/: `node scripts/build.js`, or `--check` to say whether dist/ is current.
+// The same sources give the same bytes: no date, no path, no random name goes in.
+
+import { readFile, mkdir, writeFile } from "node:fs/promises";
+import { dirname, join, relative, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+
+const shared = {
+  absWorkingDir: root,
+  bundle: true,
+  minify: true,
+  mangleProps: /^_[a-z]/, // what begins with an underscore is nobody's but ours
+  sourcemap: "linked",
+  sourcesContent: true,
+  target: ["es2020"],
+  charset: "utf8",
+  legalComments: "none",
+  write: false,
+  logLevel: "warning",
+};
+
+const bundles = [
+  { entryPoints: ["src/script.js"], outfile: "dist/nodevent.js", format: "iife" },
+  { entryPoints: ["src/index.js"], outfile: "dist/nodevent.mjs", format: "esm" },
+  { entryPoints: ["src/index.js"], outfile: "dist/nodevent.cjs", format: "cjs", platform: "node" },
+  { entryPoints: ["src/socket-io.js"], outfile: "dist/socket.io.js", format: "iife" },
+];
+
+/** @returns {Promise<Map<string, Uint8Array>>} by path relative to client/ */
+export async function outputs() {
+  const files = new Map();
+  for (const bundle of bundles) {
+    for (const { path, contents } of (await build({ ...shared, ...bundle })).outputFiles)
+      files.set(relative(root, path).split(sep).join("/"), contents);
+  }
+  return files;
+}
+
+async function main() {
+  const files = await outputs();
+  if (process.argv.includes("--check")) {
+    const stale = [];
+    for (const [path, contents] of files) {
+      const kept = await readFile(join(root, path)).catch(() => Buffer.alloc(0));
+      if (!kept.equals(Buffer.from(contents))) stale.push(path);
+    }
+    if (!stale.length) return;
+    console.error(`client/dist is not what client/src gives: ${stale.join(", ")}. Run \`npm run build\` in client/ and commit.`);
+    process.exit(1);
+  }
+  await mkdir(join(root, "dist"), { recursive: true });
+  for (const [path, contents] of files) await writeFile(join(root, path), contents);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main();

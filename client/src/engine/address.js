@@ -1,0 +1,17 @@
+// Owns: the address of one request to the server, for either transport.
+
+/**
+ * @param {{url: string, query?: Record<string, unknown>}} options `url` is scheme, host and path
+ * @param {string} transport
+ * @param {string} [sid]
+ */
+export function address(options, transport, sid) {
+  const url = new URL(options.url);
+  for (const [name, value] of Object.entries({ ...options.query, EIO: 4, transport, sid })) {
+    if (value !== undefined) url.searchParams.set(name, String(value));
+  }
+  return url.href;
+}
+
+/** Whether the server is on this very machine, where being offline means nothing. @param {string} url */
+export const isLoopback = (url) => /^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname);

@@ -1,0 +1,50 @@
+// Owns: the event methods that a page sees on a room and on the controller. They are those of the
+// old client, and `on` answers something that can be chained from and also called to undo it.
+
+import { Emitter } from "../emitter.js";
+
+export class Listenable extends Emitter {
+  /**
+   * @param {unknown} event @param {Function} fn @param {unknown} [scope] @param {boolean} [once]
+   * @returns {any} a function that takes the listener away, with every member of `this`
+   */
+  _add(event, fn, scope, once) {
+    if (typeof fn !== "function") throw TypeError(`on("${event}", listener): the listener must be a function`);
+    super._add(event, fn, scope, once);
+    return undo(this, () => this.off(event, fn));
+  }
+
+  /** Tells the listeners in this page; nothing is sent. @param {unknown} event @param {unknown[]} args */
+  emit(event, ...args) {
+    return this._fire(event, ...args);
+  }
+
+  /** @param {unknown} event @param {(listener: Function) => void} fn */
+  eachListener(event, fn) {
+    this.listeners(event).forEach((listener) => fn(listener));
+    return this;
+  }
+
+  /** Taken for the sake of old pages: there is no limit, and so no warning. */
+  setMaxListeners() {
+    return this;
+  }
+}
+
+/**
+ * @template {object} T
+ * @param {T} target
+ * @param {() => void} remove
+ * @returns {T & (() => void)}
+ */
+function undo(target, remove) {
+  return /** @type {any} */ (
+    new Proxy(remove, {
+      get(_, name) {
+        const value = Reflect.get(name in target ? target : remove, name);
+        return typeof value === "function" && name in target ? value.bind(target) : value;
+      },
+      has: (_, name) => name in target,
+    })
+  );
+}

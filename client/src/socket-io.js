@@ -1,0 +1,5 @@
+// The script tag for `io()`: for pages that speak Socket.IO themselves.
+
+import { io } from "./socket/io.js";
+
+/** @type {any} */ (globalThis).io = io;

@@ -1,0 +1,39 @@
+// Owns: taking binary data out of a message before it is written as JSON, and putting it back.
+
+/** @param {any} value */
+const isBinary = (value) =>
+  value instanceof ArrayBuffer || ArrayBuffer.isView(value) || (typeof Blob === "function" && value instanceof Blob);
+
+/**
+ * Replaces each binary part by a placeholder. The message itself is left as it is.
+ * @param {any} value
+ * @param {any[]} found the parts, in the order of their placeholders
+ * @returns {any}
+ */
+export function extract(value, found) {
+  if (typeof value !== "object" || value === null) return value;
+  if (isBinary(value)) return { _placeholder: true, num: found.push(value) - 1 };
+  if (typeof value.toJSON === "function") return extract(value.toJSON(), found);
+  if (Array.isArray(value)) return value.map((item) => extract(item, found));
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, extract(item, found)]));
+}
+
+/**
+ * Puts the parts back in place of their placeholders.
+ * @param {any} value
+ * @param {any[]} parts
+ * @returns {any}
+ */
+export function restore(value, parts) {
+  if (typeof value !== "object" || value === null) return value;
+  if (value._placeholder === true) {
+    if (!(value.num in parts)) throw Error("not a packet: placeholder");
+    return parts[value.num];
+  }
+  for (const name of Object.keys(value)) {
+    const item = restore(value[name], parts);
+    // Only what changed is written: an own `__proto__` from the network must stay a mere property.
+    if (item !== value[name]) Object.defineProperty(value, name, { value: item });
+  }
+  return value;
+}
