@@ -210,3 +210,47 @@ impl Skipped {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_and_event_are_borrowed_from_what_was_published() {
+        let emission = parse(br#"{"room":"r","event":"e","message":"\u2028"}"#).unwrap();
+        assert!(matches!((emission.room, emission.event), (Cow::Borrowed("r"), Cow::Borrowed("e"))));
+    }
+
+    #[test]
+    fn what_is_not_json_is_skipped_with_its_place() {
+        // N-26
+        let published = b"{\"room\":\"r\",\n\"event\" \"e\"}";
+        assert_eq!(parse(published), Err(Skipped::NotJson { line: 2, column: 9 }));
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_skipped_wherever_it_is() {
+        // N-26
+        for published in
+            [&b"\xff"[..], b"{\"room\":\"r\",\"event\":\"\xc3\"}", b"{\"room\":\"r\",\"event\":\"e\"}\xff"]
+        {
+            assert_eq!(parse(published), Err(Skipped::NotUtf8));
+            assert_eq!(parse_many(published), Err((None, Skipped::NotUtf8)));
+        }
+    }
+
+    #[test]
+    fn a_million_levels_of_nesting_need_no_stack() {
+        // N-32, X-03
+        let levels = 1_000_000;
+        let message = "[{\"a\":".repeat(levels / 2) + "0" + &"}]".repeat(levels / 2);
+        let published = format!(r#"{{"room":"r","event":"e","message":{message}}}"#);
+        let array = format!("[{published}]");
+        let read = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
+            assert_eq!(parse(published.as_bytes()).unwrap().text, published);
+            assert_eq!(parse_many(array.as_bytes()).unwrap()[0].text, published);
+            assert!(parse(&published.as_bytes()[..published.len() - 2]).is_err());
+        });
+        read.unwrap().join().unwrap();
+    }
+}

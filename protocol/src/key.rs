@@ -189,3 +189,61 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_750_000_000_000;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text).unwrap()
+    }
+
+    #[test]
+    fn a_signed_key_opens_its_room_and_says_until_when() {
+        // N-40
+        let key = sign("theroom", NOW + 1, &secret("asdf")).unwrap();
+        assert_eq!(verify("theroom", &key, &[secret("asdf")], NOW, None), Ok(NOW + 1));
+    }
+
+    #[test]
+    fn the_key_of_one_room_is_no_key_of_a_shorter_or_longer_one() {
+        // N-42: whatever digits move from the room into the time or back, no split but the signed one is good.
+        let key = sign("User_12", NOW, &secret("asdf")).unwrap();
+        let (hash, ts) = key.split_once(':').unwrap();
+        let joined = format!("User_12{ts}");
+        for split in 1..joined.len() {
+            let (room, ts) = joined.split_at(split);
+            let result = verify(room, &format!("{hash}:{ts}"), &[secret("asdf")], 0, None);
+            assert_eq!(result.is_ok(), room == "User_12", "{room} {ts}");
+        }
+    }
+
+    #[test]
+    fn every_secret_in_force_opens_and_one_taken_out_does_not() {
+        let (old, new) = (secret("old"), secret("new"));
+        let key = sign("r", NOW, &old).unwrap();
+        assert_eq!(verify("r", &key, &[new.clone(), old], NOW, None), Ok(NOW));
+        assert_eq!(verify("r", &key, &[new], NOW, None), Err(Refusal::BadKey));
+    }
+
+    #[test]
+    fn the_longest_lifetime_does_not_overflow() {
+        let key = sign("r", LATEST_MS, &secret("asdf")).unwrap();
+        assert_eq!(verify("r", &key, &[secret("asdf")], NOW, Some(u64::MAX)), Ok(LATEST_MS));
+    }
+
+    #[test]
+    fn a_secret_does_not_print_itself_and_is_not_empty() {
+        // N-51
+        assert_eq!(format!("{:?}", secret("asdf")), "Secret(…)");
+        assert_eq!(Secret::new("").unwrap_err(), SecretError::Empty);
+    }
+
+    #[test]
+    fn an_expiry_in_seconds_is_refused_with_what_to_do() {
+        let error = sign("r", NOW / 1000, &secret("asdf")).unwrap_err();
+        assert!(error.to_string().contains("milliseconds"), "{error}");
+    }
+}

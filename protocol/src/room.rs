@@ -57,3 +57,33 @@ pub fn check(text: &str, max_bytes: usize) -> Result<(), Bad> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_integer_and_its_decimal_text_are_the_same_room() {
+        // N-29
+        assert_eq!(from_json(&json!(42), MAX_BYTES), from_json(&json!("42"), MAX_BYTES));
+        assert_eq!(from_json(&json!(u64::MAX), MAX_BYTES).as_deref(), Ok("18446744073709551615"));
+        assert_eq!(from_json(&json!(i64::MIN), MAX_BYTES).as_deref(), Ok("-9223372036854775808"));
+    }
+
+    #[test]
+    fn a_number_whose_text_differs_between_languages_is_refused() {
+        for number in ["1.0", "-0", "1e3", "18446744073709551616"] {
+            let value = serde_json::from_str(number).unwrap();
+            assert_eq!(from_json(&value, MAX_BYTES), Err(Bad::NotText), "{number}");
+        }
+    }
+
+    #[test]
+    fn the_limit_counts_bytes_and_is_the_callers() {
+        // N-52
+        assert_eq!(from_json(&json!("☃"), 3).as_deref(), Ok("☃"));
+        assert_eq!(from_json(&json!("☃"), 2), Err(Bad::TooLong));
+        assert_eq!(from_json(&json!(1234), 3), Err(Bad::TooLong));
+    }
+}

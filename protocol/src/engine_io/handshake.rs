@@ -94,3 +94,21 @@ impl RequestError {
         format!(r#"{{"code":{},"message":"{}"}}"#, self.code(), self.message())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_began_on_websocket_has_nowhere_to_upgrade_to() {
+        let handshake =
+            Handshake { sid: "\"", upgrades: &[], ping_interval_ms: 1, ping_timeout_ms: 2, max_payload: 3 };
+        let expected = r#"{"sid":"\"","upgrades":[],"pingInterval":1,"pingTimeout":2,"maxPayload":3}"#;
+        assert_eq!(handshake.to_json(), expected);
+    }
+
+    #[test]
+    fn an_error_reads_as_its_message() {
+        assert_eq!(RequestError::UnknownSid.to_string(), "Session ID unknown");
+    }
+}

@@ -79,3 +79,23 @@ pub fn encode(packet: &Packet<'_>, out: &mut String) {
     out.push(kind);
     out.push_str(text);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_is_written_behind_what_is_there() {
+        let mut out = "x".to_owned();
+        encode(&Packet::Message("hi"), &mut out);
+        encode(&Packet::Binary(&[255]), &mut out);
+        assert_eq!(out, "x4hib/w==");
+    }
+
+    #[test]
+    fn what_is_no_packet_says_why() {
+        //
+        assert_eq!(decode(""), Err(Malformed::Empty));
+        assert_eq!(decode("☃"), Err(Malformed::UnknownType));
+    }
+}

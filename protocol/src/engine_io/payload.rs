@@ -80,3 +80,33 @@ impl<'a> Iterator for Packets<'a> {
 }
 
 impl FusedIterator for Packets<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read_with_and_without_its_padding() {
+        for body in ["bAQIDBA==", "bAQIDBA"] {
+            assert_eq!(decode(body).next(), Some(Ok(Part::Binary(vec![1, 2, 3, 4]))));
+        }
+    }
+
+    #[test]
+    fn an_answer_separates_its_packets() {
+        let mut out = Vec::new();
+        push(&mut out, b"4hello");
+        push_binary(&mut out, &[1, 2, 3, 4]);
+        push(&mut out, b"2");
+        assert_eq!(out, b"4hello\x1ebAQIDBA==\x1e2");
+    }
+
+    #[test]
+    fn nothing_is_read_behind_a_malformed_packet() {
+        //
+        let mut packets = decode("9\u{1e}4hello");
+        assert_eq!(packets.next(), Some(Err(Malformed::UnknownType)));
+        assert_eq!(packets.next(), None);
+        assert_eq!(packets.next(), None);
+    }
+}

@@ -85,3 +85,36 @@ fn string_length(json: &[u8]) -> usize {
     });
     end.map_or(json.len(), |end| end + 2)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_placeholder_is_found_wherever_it_stands_and_however_it_is_written() {
+        for json in [
+            r#"[{"_placeholder":true,"num":0}]"#,
+            r#"[ { "num" : 0 , "more" : [ {} ] , "_placeholder" : true } ]"#,
+            r#"["x",[[{"a":{"_placeholder":true,"num":0}}]],"\"}]"]"#,
+            r#"[{"_placeholder":[],"_placeholder":true,"num":{},"num":0}]"#,
+            r#"[{"\\":"\\","_placeholder":true,"num":0}]"#,
+        ] {
+            assert_eq!(check(json, 1), Ok(()), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_placeholder_is_none() {
+        for json in [
+            "[]",
+            r#"["_placeholder",true,"num",0]"#,
+            r#"[{"a":"_placeholder","b":true,"num":0}]"#,
+            r#"[{"_placeholder":"true","num":0}]"#,
+            r#"[{"_placeholder":true,"num":0,"_placeholder":{}}]"#,
+            r#"["{\"_placeholder\":true,\"num\":0}"]"#,
+        ] {
+            assert_eq!(check(json, 0), Ok(()), "{json}");
+            assert_eq!(check(json, 1), Err(Malformed::BadPlaceholder), "{json}");
+        }
+    }
+}

@@ -197,3 +197,59 @@ impl<'de> Visitor<'de> for FirstVisitor {
         Ok(First(first))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_join_is_one_packet() {
+        let packet = Decoder::default().text(r#"2/nodevent,0["join",{"room":"r"}]"#);
+        let event = Packet::Event {
+            namespace: "/nodevent".into(),
+            id: Some(0),
+            args: r#"["join",{"room":"r"}]"#.into(),
+            attachments: vec![],
+        };
+        assert_eq!(packet, Ok(Some(event)));
+    }
+
+    #[test]
+    fn a_binary_event_waits_for_its_attachments_and_then_for_nothing() {
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.text(r#"51-["x",{"_placeholder":true,"num":0}]"#), Ok(None));
+        assert!(decoder.is_waiting());
+        assert!(decoder.binary(b"\x01").unwrap().is_some());
+        assert!(!decoder.is_waiting());
+        assert_eq!(decoder.binary(b"\x01"), Err(Malformed::UnexpectedAttachment));
+    }
+
+    #[test]
+    fn a_million_levels_of_nesting_need_no_stack() {
+        // X-03
+        let levels = 1_000_000;
+        let deep = "[{\"a\":".repeat(levels / 2) + "0" + &"}]".repeat(levels / 2);
+        let read = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
+            let mut decoder = Decoder::default();
+            assert!(decoder.text(&format!("2[\"x\",{deep}]")).unwrap().is_some());
+            assert!(decoder.text(&format!("31[{deep}]")).unwrap().is_some());
+            assert!(decoder.text(&format!("0{{\"a\":{deep}}}")).unwrap().is_some());
+            assert!(decoder.text(&format!("50-[\"x\",{deep}]")).unwrap().is_some());
+            assert_eq!(decoder.text(&format!("2[{deep}]")), Err(Malformed::BadArguments));
+            assert_eq!(decoder.text(&format!("2[\"x\",{deep}")), Err(Malformed::BadArguments));
+        });
+        read.unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn the_largest_ack_id_is_that_of_64_bits() {
+        // X-03
+        let id = |digits: &str| match Decoder::default().text(&format!("2{digits}[\"x\"]")) {
+            Ok(Some(Packet::Event { id, .. })) => Ok(id),
+            Err(malformed) => Err(malformed),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(id("18446744073709551615"), Ok(Some(u64::MAX)));
+        assert_eq!(id("18446744073709551616"), Err(Malformed::BadId));
+    }
+}

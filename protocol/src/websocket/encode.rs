@@ -60,3 +60,48 @@ fn head(out: &mut Vec<u8>, opcode: Opcode, length: usize, masked: u8) {
         out.extend_from_slice(&(length as u64).to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_key_is_that_of_the_rfc() {
+        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_length_is_written_in_as_few_bytes_as_it_needs() {
+        let lengths: [(usize, &[u8]); 6] = [
+            (0, &[0x81, 0]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 0xff, 0xff]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+            (1 << 40, &[0x81, 127, 0, 0, 1, 0, 0, 0, 0, 0]),
+        ];
+        for (length, expected) in lengths {
+            let mut out = Vec::new();
+            encode_header(&mut out, Opcode::Text, length);
+            assert_eq!(out, expected, "{length}");
+        }
+    }
+
+    #[test]
+    fn a_frame_is_added_behind_what_is_there() {
+        let mut out = b"x".to_vec();
+        encode(&mut out, Opcode::Pong, b"hi");
+        assert_eq!(out, b"x\x8a\x02hi");
+    }
+
+    #[test]
+    fn a_close_reason_is_cut_at_a_character_to_fit() {
+        let mut out = Vec::new();
+        encode_close(&mut out, 1009, &"☃".repeat(42));
+        assert_eq!(out[..4], [0x88, 2 + 41 * 3, 0x03, 0xf1]);
+        assert_eq!(std::str::from_utf8(&out[4..]), Ok("☃".repeat(41).as_str()));
+        let mut out = Vec::new();
+        encode_close(&mut out, 1000, "");
+        assert_eq!(out, [0x88, 2, 0x03, 0xe8]);
+    }
+}

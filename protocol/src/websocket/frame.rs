@@ -134,3 +134,31 @@ pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
         *byte ^= mask;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mask_is_taken_off_at_any_offset_and_length() {
+        let mask = [0x11, 0x22, 0x33, 0x44];
+        for offset in 0..5 {
+            for length in 0..40 {
+                let mut bytes = vec![0; length];
+                unmask(&mut bytes, mask, offset);
+                let expected: Vec<_> = (offset..offset + length).map(|at| mask[at % 4]).collect();
+                assert_eq!(bytes, expected, "{offset} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_is_asked_for_more_until_it_is_whole() {
+        let head = [0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4];
+        for cut in 0..head.len() {
+            assert!(Head::read(&head[..cut]).unwrap().is_none(), "{cut}");
+        }
+        let read = Head::read(&head).unwrap().unwrap();
+        assert_eq!((read.length, read.mask, read.size), (1 << 40, [1, 2, 3, 4], 14));
+    }
+}

@@ -36,24 +36,62 @@ impl Text {
                 Err(_) => {}
             }
         }
-        for chunk in bytes.utf8_chunks() {
-            self.whole.push_str(chunk.valid());
-            let cut = chunk.invalid();
-            if cut.is_empty() {
-                continue;
-            }
-            // A chunk that is only cut short is the last one; any other ends in a byte that is wrong.
-            if std::str::from_utf8(cut).is_err_and(|error| error.error_len().is_some()) {
-                return Err(NotUtf8);
-            }
-            self.tail[..cut.len()].copy_from_slice(cut);
-            self.tail_len = cut.len();
+        let Some(chunk) = bytes.utf8_chunks().next() else { return Ok(()) };
+        self.whole.push_str(chunk.valid());
+        // What is not valid may be a character cut short, but only at the very end.
+        let cut = chunk.invalid();
+        let at_end = chunk.valid().len() + cut.len() == bytes.len();
+        if !at_end || std::str::from_utf8(cut).is_err_and(|error| error.error_len().is_some()) {
+            return Err(NotUtf8);
         }
+        self.tail[..cut.len()].copy_from_slice(cut);
+        self.tail_len = cut.len();
         Ok(())
     }
 
     /// The text, if it does not end within a character.
     pub(super) fn finish(self) -> Result<String, NotUtf8> {
         if self.tail_len == 0 { Ok(self.whole) } else { Err(NotUtf8) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cut_anywhere_is_put_together() {
+        let whole = "aé☃😀\u{10ffff}\0";
+        for first in 0..=whole.len() {
+            for second in first..=whole.len() {
+                let mut text = Text::default();
+                text.push(&whole.as_bytes()[..first]).unwrap();
+                text.push(&whole.as_bytes()[first..second]).unwrap();
+                text.push(&whole.as_bytes()[second..]).unwrap();
+                assert_eq!(text.len(), whole.len());
+                assert_eq!(text.finish().unwrap(), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_byte_fails_at_once_and_not_at_the_end() {
+        // F4 90 begins nothing that UTF-8 knows, though F4 alone may begin something.
+        let mut text = Text::default();
+        text.push(b"\xf4").unwrap();
+        assert!(text.push(b"\x90").is_err());
+    }
+
+    #[test]
+    fn a_character_cut_short_in_the_middle_of_a_piece_fails_at_once() {
+        assert!(Text::default().push(b"\xc2 ").is_err());
+        assert!(Text::default().push(b"\xe2\x98\xe2\x98\x83").is_err());
+    }
+
+    #[test]
+    fn text_that_ends_within_a_character_is_not_text() {
+        let mut text = Text::default();
+        text.push("☃".as_bytes().split_at(2).0).unwrap();
+        assert!(text.finish().is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! `emissions.json`: what is an emission and what is skipped (N-23, N-24, N-26 to N-29, N-32).
 
-use super::{list, load, text};
+use crate::vector::{list, load, text};
 use nodevent_protocol::emission::{parse, parse_many};
 
 #[test]

@@ -1,6 +1,6 @@
 //! `engine_io.json`: packets, payloads, the handshake and its errors.
 
-use super::{list, load, number, text};
+use crate::vector::{list, load, number, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nodevent_protocol::engine_io::packet::{self, Packet};

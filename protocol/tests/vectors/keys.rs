@@ -1,6 +1,6 @@
 //! `keys.json`: N-36 to N-44, and the attack on the formula.
 
-use super::{list, load, number, text};
+use crate::vector::{list, load, number, text};
 use nodevent_protocol::key::{ExpiryError, Secret, sign, verify_value};
 use serde_json::Value;
 

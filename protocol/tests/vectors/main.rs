@@ -1,34 +1,9 @@
-//! Reads the vectors that all three languages share, and holds the crate against every one of them.
+//! Holds the crate against every vector that all three languages share.
+#![cfg(test)]
 
 mod emissions;
 mod engine_io;
 mod keys;
 mod rooms;
 mod socket_io;
-
-use serde_json::Value;
-use std::path::Path;
-
-/// One file of `protocol/vectors`.
-fn load(name: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors").join(name);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// The vectors under `list`; there must be some.
-fn list<'a>(vectors: &'a Value, list: &str) -> &'a [Value] {
-    let entries = vectors[list].as_array().unwrap_or_else(|| panic!("no list {list}"));
-    assert!(!entries.is_empty(), "{list} is empty");
-    entries
-}
-
-/// The text under `name`.
-fn text<'a>(vector: &'a Value, name: &str) -> &'a str {
-    vector[name].as_str().unwrap_or_else(|| panic!("no text {name} in {vector}"))
-}
-
-/// The number under `name`.
-fn number(vector: &Value, name: &str) -> u64 {
-    vector[name].as_u64().unwrap_or_else(|| panic!("no number {name} in {vector}"))
-}
+mod vector;

@@ -1,6 +1,6 @@
 //! `rooms.json`: what names a room (N-28, N-29, N-44, N-52).
 
-use super::{list, load, text};
+use crate::vector::{list, load, text};
 use nodevent_protocol::room::{Bad, MAX_BYTES, from_json};
 use serde_json::Value;
 

@@ -1,6 +1,6 @@
 //! `socket_io.json`: what browsers send, what is malformed, and what the server writes.
 
-use super::{list, load, number, text};
+use crate::vector::{list, load, number, text};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use nodevent_protocol::socket_io::{self, Decoder, Malformed, Packet};
