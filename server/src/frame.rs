@@ -1,0 +1,70 @@
+//! One packet for browsers, encoded once and shared by everybody it goes to.
+//!
+//! It owns the bytes. It does not know who gets them, nor what they mean.
+
+use nodevent_protocol::websocket::{self, Opcode};
+use std::sync::Arc;
+
+/// An Engine.IO packet with its WebSocket frame header in front.
+///
+/// # Shape
+/// `[header][packet]` in one allocation: a WebSocket is given all of it, a poll what follows the header.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    bytes: Arc<[u8]>,
+    /// Where the packet begins. A server's header has 2, 4 or 10 bytes.
+    packet: u8,
+    binary: bool,
+}
+
+// === impl Frame ===
+
+impl Frame {
+    /// A text packet, e.g. `42/nodevent,["event",{…}]`.
+    pub fn text(packet: &str) -> Self {
+        Self::new(Opcode::Text, packet.as_bytes())
+    }
+
+    /// A binary message, i.e. an attachment.
+    pub fn binary(bytes: &[u8]) -> Self {
+        Self::new(Opcode::Binary, bytes)
+    }
+
+    fn new(opcode: Opcode, packet: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(packet.len() + 10);
+        websocket::encode_header(&mut bytes, opcode, packet.len());
+        let header = bytes.len() as u8;
+        bytes.extend_from_slice(packet);
+        Self { bytes: bytes.into(), packet: header, binary: matches!(opcode, Opcode::Binary) }
+    }
+
+    /// The whole frame, as a WebSocket is given it.
+    pub fn websocket(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// The packet alone, as a poll is given it.
+    pub fn packet(&self) -> &[u8] {
+        &self.bytes[usize::from(self.packet)..]
+    }
+
+    /// Whether the packet is a binary message, which a poll is given as base64.
+    pub fn is_binary(&self) -> bool {
+        self.binary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_carries_its_packet_behind_the_shortest_header() {
+        let frame = Frame::text("42[\"event\",1]");
+        assert_eq!(frame.websocket()[..2], [0x81, 13]);
+        assert_eq!(frame.packet(), b"42[\"event\",1]");
+        let long = Frame::text(&"x".repeat(200));
+        assert_eq!(long.websocket()[..4], [0x81, 126, 0, 200]);
+        assert_eq!(long.packet().len(), 200);
+    }
+}

@@ -1,0 +1,210 @@
+//! What waits before one connection: the bounded queue between a room and a socket that cannot take it now.
+//!
+//! Two forms, since the two transports differ: [`Outbox`] holds bytes for a WebSocket, [`Packets`] holds packets
+//! for the next poll. An empty one holds no heap.
+
+use crate::frame::Frame;
+use nodevent_protocol::engine_io::payload;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+/// How many parts one vectored write is given: enough for a burst, far below the kernel's 1,024.
+const PARTS_PER_WRITE: usize = 64;
+
+/// Bytes that wait for a WebSocket, shared with the other members where they are the same.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    parts: VecDeque<Part>,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Part {
+    bytes: Arc<[u8]>,
+    /// How much of it has been written.
+    written: usize,
+}
+
+/// How a flush came out.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing waits any more.
+    Empty,
+    /// The socket took some of it.
+    Some,
+    /// The socket took nothing.
+    Nothing,
+}
+
+// === impl Outbox ===
+
+impl Outbox {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    /// How much waits. Bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Puts `bytes`, of which `written` are with the socket already, at the end.
+    pub fn push(&mut self, bytes: Arc<[u8]>, written: usize) {
+        self.bytes += bytes.len() - written;
+        self.parts.push_back(Part { bytes, written });
+    }
+
+    /// Writes as much as the socket takes.
+    ///
+    /// # Errors
+    /// What `write` answers, but for `WouldBlock` and `Interrupted`, which are no errors here.
+    pub fn flush(
+        &mut self,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<Flushed> {
+        let mut any = false;
+        while !self.parts.is_empty() {
+            let mut slices = [IoSlice::new(&[]); PARTS_PER_WRITE];
+            let mut count = 0;
+            for (slice, part) in slices.iter_mut().zip(&self.parts) {
+                *slice = IoSlice::new(&part.bytes[part.written..]);
+                count += 1;
+            }
+            match write(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    any = true;
+                    self.advance(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(if any { Flushed::Some } else { Flushed::Nothing });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.parts = VecDeque::new();
+        Ok(Flushed::Empty)
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.bytes -= written;
+        while written > 0 {
+            let Some(part) = self.parts.front_mut() else { return };
+            let left = part.bytes.len() - part.written;
+            if written < left {
+                part.written += written;
+                return;
+            }
+            written -= left;
+            self.parts.pop_front();
+        }
+    }
+}
+
+/// Packets that wait for the next poll.
+#[derive(Debug, Default)]
+pub struct Packets {
+    queue: VecDeque<Frame>,
+    bytes: usize,
+}
+
+// === impl Packets ===
+
+impl Packets {
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// How much waits. Bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Puts a packet at the end.
+    pub fn push(&mut self, frame: Frame) {
+        self.bytes += frame.packet().len();
+        self.queue.push_back(frame);
+    }
+
+    /// Everything that waits, as the body of one poll's answer.
+    pub fn take_payload(&mut self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(self.bytes + self.queue.len());
+        for frame in self.take() {
+            if frame.is_binary() {
+                payload::push_binary(&mut body, frame.packet());
+            } else {
+                payload::push(&mut body, frame.packet());
+            }
+        }
+        body
+    }
+
+    /// Everything that waits, for a transport that takes over.
+    pub fn take(&mut self) -> VecDeque<Frame> {
+        self.bytes = 0;
+        std::mem::take(&mut self.queue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(text: &str) -> Arc<[u8]> {
+        text.as_bytes().into()
+    }
+
+    #[test]
+    fn what_a_socket_takes_in_pieces_arrives_whole_and_in_order() {
+        let mut outbox = Outbox::default();
+        outbox.push(part("hello "), 2);
+        outbox.push(part("wide "), 0);
+        outbox.push(part("world"), 0);
+        assert_eq!(outbox.bytes(), 14);
+        let (mut seen, mut calls) = (Vec::new(), 0);
+        let mut write = |slices: &[IoSlice<'_>]| {
+            calls += 1;
+            if calls % 2 == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let all: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
+            seen.extend_from_slice(&all[..all.len().min(3)]);
+            Ok(all.len().min(3))
+        };
+        while outbox.flush(&mut write).unwrap() != Flushed::Empty {}
+        assert_eq!(seen, b"llo wide world");
+        assert_eq!(outbox.bytes(), 0);
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_is_told_apart_from_one_that_takes_some() {
+        let mut outbox = Outbox::default();
+        outbox.push(part("x"), 0);
+        let flushed = outbox.flush(|_| Err(io::ErrorKind::WouldBlock.into())).unwrap();
+        assert_eq!(flushed, Flushed::Nothing);
+        assert_eq!(outbox.bytes(), 1);
+    }
+
+    #[test]
+    fn a_broken_socket_is_an_error() {
+        let mut outbox = Outbox::default();
+        outbox.push(part("x"), 0);
+        assert!(outbox.flush(|_| Err(io::ErrorKind::BrokenPipe.into())).is_err());
+        assert!(outbox.flush(|_| Ok(0)).is_err());
+    }
+
+    #[test]
+    fn packets_are_laid_into_one_payload() {
+        let mut packets = Packets::default();
+        packets.push(Frame::text("2"));
+        packets.push(Frame::text("42[\"a\"]"));
+        packets.push(Frame::binary(&[1, 2, 3]));
+        assert_eq!(packets.take_payload(), b"2\x1e42[\"a\"]\x1ebAQID");
+        assert!(packets.is_empty());
+        assert_eq!(packets.bytes(), 0);
+    }
+}

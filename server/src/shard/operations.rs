@@ -1,0 +1,92 @@
+//! What a dialect may have done for the connection that called it.
+
+use super::Shard;
+use crate::dialect::{JoinRefused, Operations};
+use crate::frame::Frame;
+use crate::hub::{Joined, Left};
+use crate::namespace::Namespace;
+use nodevent_protocol::socket_io;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The connection that called, in the namespace it called in.
+pub(super) struct Caller<'a> {
+    pub(super) shard: &'a mut Shard,
+    pub(super) slot: u32,
+    pub(super) namespace: &'a Namespace,
+}
+
+// === impl Caller ===
+
+impl Operations for Caller<'_> {
+    fn namespace(&self) -> &Namespace {
+        self.namespace
+    }
+
+    fn join(&mut self, room: &str) -> Result<(), JoinRefused> {
+        let (now, per_second) = (self.shard.now, self.shard.settings.joins_per_second);
+        let allowed =
+            self.shard.session_mut(self.slot).is_some_and(|session| session.joins.allows(per_second, now));
+        if !allowed {
+            self.count_refused_join();
+            return Err(JoinRefused::TooFast);
+        }
+        let before = self.shard.hub.len();
+        match self.shard.hub.join(self.slot, self.namespace.number, room, self.namespace.limits.rooms) {
+            Joined::TooMany => {
+                self.count_refused_join();
+                return Err(JoinRefused::TooManyRooms);
+            }
+            Joined::New(_) | Joined::Already(_) => {}
+        }
+        self.shard.metrics.rooms.fetch_add((self.shard.hub.len() - before) as i64, Relaxed);
+        self.shard.metrics.joins.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    fn leave(&mut self, room: &str) -> bool {
+        match self.shard.hub.leave(self.slot, self.namespace.number, room) {
+            Left::NotIn => false,
+            Left::Out => true,
+            Left::Last(room) => {
+                self.shard.delivery.forget(room);
+                self.shard.metrics.rooms.fetch_sub(1, Relaxed);
+                true
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, id: u64, args: &str, attachments: &[Vec<u8>]) {
+        let mut packet = String::with_capacity(args.len() + self.namespace.name.len() + 24);
+        packet.push('4');
+        if attachments.is_empty() {
+            socket_io::encode_ack(&mut packet, &self.namespace.name, id, args);
+        } else {
+            socket_io::encode_binary_ack(&mut packet, &self.namespace.name, id, args, attachments.len());
+        }
+        self.send(&packet, attachments);
+    }
+
+    fn emit(&mut self, args: &str, attachments: &[Vec<u8>]) {
+        let mut packet = String::with_capacity(args.len() + self.namespace.name.len() + 4);
+        packet.push('4');
+        if attachments.is_empty() {
+            socket_io::encode_event(&mut packet, &self.namespace.name, None, args);
+        } else {
+            socket_io::encode_binary_event(&mut packet, &self.namespace.name, None, args, attachments.len());
+        }
+        self.send(&packet, attachments);
+    }
+
+    fn count_refused_join(&mut self) {
+        self.shard.metrics.refused_joins.fetch_add(1, Relaxed);
+    }
+}
+
+impl Caller<'_> {
+    fn send(&mut self, packet: &str, attachments: &[Vec<u8>]) {
+        self.shard.send_text(self.slot, packet);
+        for attachment in attachments {
+            self.shard.send(self.slot, &Frame::binary(attachment));
+        }
+    }
+}

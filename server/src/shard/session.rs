@@ -1,0 +1,295 @@
+//! The life of a connection: how it begins, what its messages lead to, what it is sent, how it ends.
+//!
+//! Below it stand the transports (`socket`, `polling`), above it the dialects.
+
+use super::inbox::PollAnswer;
+use super::operations::Caller;
+use super::rate::Rate;
+use super::sid::Sid;
+use super::slot::{Carrier, Closing, Probe, Session, Slot};
+use super::socket::Sent;
+use super::timers::NEVER;
+use super::{Above, Shard};
+use crate::close_reason::CloseReason;
+use crate::dialect::Call;
+use crate::frame::Frame;
+use nodevent_protocol::engine_io::handshake::Handshake;
+use nodevent_protocol::engine_io::session::{Heard, Millis};
+use nodevent_protocol::engine_io::{self, Packet};
+use nodevent_protocol::socket_io::session::Input;
+use nodevent_protocol::{socket_io, websocket};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// How long a socket that was told farewell may take to read it. Milliseconds.
+const FAREWELL: Millis = 2_000;
+
+// === impl Shard ===
+
+impl Shard {
+    /// Puts a new session into a slot. The caller sends the open packet, [`Shard::open_packet`].
+    pub(super) fn begin(&mut self, carrier: Carrier) -> u32 {
+        self.generation = self.generation.wrapping_add(1);
+        let (now, settings) = (self.now, &self.settings);
+        let entry = self.slots.vacant_entry();
+        let slot = entry.key() as u32;
+        entry.insert(Slot::Session(Session {
+            sid: Sid::new(self.number, slot),
+            engine_io: engine_io::session::Session::new(
+                now,
+                &settings.timing,
+                matches!(carrier, Carrier::WebSocket(_)),
+            ),
+            carrier,
+            socket_io: socket_io::session::Session::default(),
+            probe: None,
+            delivered: 0,
+            connect_by: if settings.above == Above::SocketIo { now + settings.connect_timeout } else { NEVER },
+            leave_at: NEVER,
+            stalled_since: None,
+            packets: Rate::new(settings.packets_per_second, now),
+            joins: Rate::new(settings.joins_per_second, now),
+            armed: NEVER,
+            generation: self.generation,
+        }));
+        self.metrics.connects.fetch_add(1, Relaxed);
+        self.metrics.connections.fetch_add(1, Relaxed);
+        self.inbox.count_connections(self.slots.len());
+        self.arm(slot);
+        slot
+    }
+
+    /// The open packet of a session.
+    pub(super) fn open_packet(&self, slot: u32) -> String {
+        let Some(Slot::Session(session)) = self.slots.get(slot as usize) else { return String::new() };
+        let upgrades: &[&str] = match session.carrier {
+            Carrier::Polling(_) => &["websocket"],
+            Carrier::WebSocket(_) | Carrier::Gone => &[],
+        };
+        let handshake = Handshake {
+            sid: &session.sid.to_string(),
+            upgrades,
+            ping_interval_ms: self.settings.timing.ping_interval,
+            ping_timeout_ms: self.settings.timing.ping_timeout,
+            max_payload: self.settings.max_payload,
+        };
+        format!("0{}", handshake.to_json())
+    }
+
+    pub(super) fn session_mut(&mut self, slot: u32) -> Option<&mut Session> {
+        match self.slots.get_mut(slot as usize) {
+            Some(Slot::Session(session)) => Some(session),
+            _ => None,
+        }
+    }
+
+    /// An Engine.IO packet came on the session's transport.
+    pub(super) fn packet(&mut self, slot: u32, packet: Packet<'_>) {
+        let (now, timing, per_second) = (self.now, self.settings.timing, self.settings.packets_per_second);
+        let Some(session) = self.session_mut(slot) else { return };
+        if !session.packets.allows(per_second, now) {
+            return self.close(slot, CloseReason::PacketRate);
+        }
+        match session.engine_io.hear(packet, now, &timing) {
+            Ok(Heard::Nothing) => self.arm(slot),
+            Ok(Heard::Closed) => self.close(slot, CloseReason::Closed),
+            Ok(Heard::Text(text)) => self.text(slot, text),
+            Ok(Heard::Binary(bytes)) => self.binary(slot, bytes),
+            Err(wrong) => {
+                tracing::debug!(%wrong, "a connection is closed");
+                self.close(slot, CloseReason::Malformed);
+            }
+        }
+    }
+
+    fn text(&mut self, slot: u32, text: &str) {
+        if self.settings.above == Above::Echo {
+            return self.send_text(slot, &format!("4{text}"));
+        }
+        let namespaces = Arc::clone(&self.namespaces);
+        let Some(session) = self.session_mut(slot) else { return };
+        let input = session.socket_io.text(text, |name| namespaces.number(name));
+        self.input(slot, input);
+    }
+
+    fn binary(&mut self, slot: u32, bytes: &[u8]) {
+        if self.settings.above == Above::Echo {
+            return self.send(slot, &Frame::binary(bytes));
+        }
+        let namespaces = Arc::clone(&self.namespaces);
+        let Some(session) = self.session_mut(slot) else { return };
+        let input = session.socket_io.binary(bytes, |name| namespaces.number(name));
+        self.input(slot, input);
+    }
+
+    fn input(&mut self, slot: u32, input: Result<Option<Input>, socket_io::session::Wrong>) {
+        match input {
+            Ok(None) => {}
+            Ok(Some(Input::Connect { namespace, auth })) => self.connect(slot, namespace, auth.as_deref()),
+            Ok(Some(Input::ConnectToUnknown { namespace })) => {
+                let mut packet = String::from("4");
+                socket_io::encode_connect_error(&mut packet, &namespace, "Invalid namespace");
+                self.send_text(slot, &packet);
+            }
+            Ok(Some(Input::Event { namespace, id, args, attachments })) => {
+                let namespaces = Arc::clone(&self.namespaces);
+                let namespace = namespaces.get(namespace);
+                let mut caller = Caller { shard: self, slot, namespace };
+                namespace.dialect.event(&mut caller, Call { args, id, attachments });
+            }
+            // No dialect asks for acknowledgements yet.
+            Ok(Some(Input::Ack { .. })) => {}
+            Ok(Some(Input::Disconnect { namespace })) => self.leave_rooms(slot, Some(namespace)),
+            Err(wrong) => {
+                tracing::debug!(%wrong, "a connection is closed");
+                self.close(slot, CloseReason::Malformed);
+            }
+        }
+    }
+
+    fn connect(&mut self, slot: u32, number: u16, auth: Option<&str>) {
+        let namespaces = Arc::clone(&self.namespaces);
+        let namespace = namespaces.get(number);
+        let mut packet = String::from("4");
+        if let Err(refusal) = namespace.dialect.admit(namespace, auth) {
+            socket_io::encode_connect_error(&mut packet, &namespace.name, &refusal);
+            return self.send_text(slot, &packet);
+        }
+        let Some(session) = self.session_mut(slot) else { return };
+        session.socket_io.admitted(number);
+        session.connect_by = NEVER;
+        socket_io::encode_connect(&mut packet, &namespace.name, &Sid::new(0, 0).to_string()[8..]);
+        self.send_text(slot, &packet);
+        let mut caller = Caller { shard: self, slot, namespace };
+        namespace.dialect.welcome(&mut caller, auth);
+    }
+
+    pub(super) fn leave_rooms(&mut self, slot: u32, namespace: Option<u16>) {
+        let (hub, delivery) = (&mut self.hub, &mut self.delivery);
+        let before = hub.len();
+        hub.leave_all(slot, namespace, |room| delivery.forget(room));
+        self.metrics.rooms.fetch_sub((before - hub.len()) as i64, Relaxed);
+    }
+
+    /// Tells a connection how long to stay away before it comes back.
+    pub(super) fn say_drain(&mut self, slot: u32) {
+        let Some(session) = self.session_mut(slot) else { return };
+        let connected = session.socket_io.connected().to_vec();
+        // Half a second up to one and a half, so that those who leave together do not return together.
+        let wait = 500 + u64::from(rand::random::<u16>()) % 1000;
+        for number in connected {
+            let mut packet = String::from("4");
+            let namespaces = Arc::clone(&self.namespaces);
+            let args = format!("[\"drain\",{{\"wait\":{wait}}}]");
+            socket_io::encode_event(&mut packet, &namespaces.get(number).name, None, &args);
+            self.send_text(slot, &packet);
+        }
+    }
+
+    /// Sends a small packet to one connection.
+    pub(super) fn send_text(&mut self, slot: u32, packet: &str) {
+        let limit = self.settings.outbox;
+        match self.slots.get_mut(slot as usize) {
+            Some(Slot::Session(Session { carrier: Carrier::WebSocket(socket), .. }) | Slot::Probe(Probe { socket, .. })) => {
+                self.out.clear();
+                websocket::encode(&mut self.out, websocket::Opcode::Text, packet.as_bytes());
+                let out = std::mem::take(&mut self.out);
+                let sent = socket.send(&out, || out.as_slice().into(), limit);
+                self.out = out;
+                self.sent(slot, sent);
+            }
+            Some(Slot::Session(Session { carrier: Carrier::Polling(_), .. })) => self.send(slot, &Frame::text(packet)),
+            _ => {}
+        }
+    }
+
+    /// Sends a packet to one connection.
+    pub(super) fn send(&mut self, slot: u32, frame: &Frame) {
+        let limit = self.settings.outbox;
+        let Some(session) = self.session_mut(slot) else { return };
+        match &mut session.carrier {
+            Carrier::WebSocket(socket) => {
+                let bytes = frame.websocket();
+                let sent = socket.send(bytes, || Arc::clone(bytes), limit);
+                self.sent(slot, sent);
+            }
+            Carrier::Gone => {}
+            Carrier::Polling(polling) => {
+                polling.packets.push(frame.clone());
+                let full = polling.packets.bytes() > limit;
+                self.answer_poll(slot);
+                if full && self.waiting_packets(slot) > limit {
+                    self.close(slot, CloseReason::OutboxFull);
+                }
+            }
+        }
+    }
+
+    /// Ends a connection.
+    pub(super) fn close(&mut self, slot: u32, reason: CloseReason) {
+        let generation = self.generation.wrapping_add(1);
+        let Some(one) = self.slots.get_mut(slot as usize) else { return };
+        if !matches!(one, Slot::Session(_)) {
+            return self.release(slot);
+        }
+        self.leave_rooms(slot, None);
+        let until = self.now + FAREWELL;
+        let Some(Slot::Session(session)) = self.slots.get_mut(slot as usize) else { return };
+        let probe = session.probe.take();
+        let farewell = reason.farewell();
+        let socket = match (std::mem::replace(&mut session.carrier, Carrier::Gone), farewell) {
+            (Carrier::WebSocket(mut socket), Some((code, text))) => {
+                let mut bytes = Vec::new();
+                websocket::encode_close(&mut bytes, code, text);
+                let sent = socket.send(&bytes, || bytes.as_slice().into(), usize::MAX);
+                if sent == Sent::Whole {
+                    socket.stream.finish();
+                }
+                (sent != Sent::Broken).then_some(socket)
+            }
+            (Carrier::WebSocket(_) | Carrier::Gone, _) => None,
+            (Carrier::Polling(mut polling), _) => {
+                // A poll that waits is let go with a close packet.
+                if let Some(poll) = polling.poll.take() {
+                    polling.packets.push(Frame::text("1"));
+                    let _ = poll.send(PollAnswer::Payload(polling.packets.take_payload()));
+                }
+                None
+            }
+        };
+        match socket {
+            Some(socket) => {
+                self.generation = generation;
+                self.slots[slot as usize] = Slot::Closing(Closing { socket, until, armed: NEVER, generation });
+                self.arm(slot);
+            }
+            None => self.release(slot),
+        }
+        if let Some(probe) = probe {
+            self.release(probe);
+        }
+        self.metrics.closed(reason);
+        if reason.is_remarkable() {
+            tracing::info!(reason = reason.name(), "a connection was closed");
+        } else {
+            tracing::debug!(reason = reason.name(), "a connection ended");
+        }
+    }
+
+    /// Gives a slot free, and with it its socket.
+    pub(super) fn release(&mut self, slot: u32) {
+        if !self.slots.contains(slot as usize) {
+            return;
+        }
+        let one = self.slots.remove(slot as usize);
+        if let Slot::Probe(probe) = one {
+            if let Some(session) = self.session_mut(probe.session) {
+                if session.probe == Some(slot) {
+                    session.probe = None;
+                    session.engine_io.upgrade_lost();
+                }
+            }
+        }
+        self.inbox.count_connections(self.slots.len());
+    }
+}

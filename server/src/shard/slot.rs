@@ -1,0 +1,143 @@
+//! What a shard keeps per connection. Small, and without heap while the connection is idle.
+
+use super::inbox::PollAnswer;
+use super::rate::Rate;
+use super::sid::Sid;
+use super::stream::Stream;
+use super::timers::NEVER;
+use crate::outbox::{Outbox, Packets};
+use nodevent_protocol::engine_io::session::Millis;
+use nodevent_protocol::{engine_io, socket_io, websocket};
+use tokio::sync::oneshot;
+
+/// One place in a shard's table; its number is also the number of its socket's token and of its outbox in the hub.
+#[derive(Debug)]
+pub(super) enum Slot {
+    /// A connection.
+    Session(Session),
+    /// A WebSocket that a connection on long-polling may change to.
+    Probe(Probe),
+    /// A socket that has been told farewell and may read it.
+    Closing(Closing),
+}
+
+/// A connection, whatever its transport.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) sid: Sid,
+    pub(super) carrier: Carrier,
+    pub(super) engine_io: engine_io::session::Session,
+    pub(super) socket_io: socket_io::session::Session,
+    /// The slot of the WebSocket it may change to.
+    pub(super) probe: Option<u32>,
+    /// Number of the last emission that was put before it; see `delivery`.
+    pub(super) delivered: u64,
+    /// When it must have connected a namespace.
+    pub(super) connect_by: Millis,
+    /// When it must go, because the server stops.
+    pub(super) leave_at: Millis,
+    /// Since when its socket takes nothing of what waits.
+    pub(super) stalled_since: Option<Millis>,
+    pub(super) packets: Rate,
+    pub(super) joins: Rate,
+    pub(super) armed: Millis,
+    pub(super) generation: u32,
+}
+
+/// The transport a connection is on.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    WebSocket(WebSocket),
+    Polling(Box<Polling>),
+    /// It is ending.
+    Gone,
+}
+
+/// A WebSocket and what waits for it.
+#[derive(Debug)]
+pub(super) struct WebSocket {
+    pub(super) stream: Stream,
+    pub(super) decoder: websocket::Decoder,
+    pub(super) outbox: Outbox,
+}
+
+/// Long-polling and what waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Polling {
+    pub(super) packets: Packets,
+    /// The GET that waits.
+    pub(super) poll: Option<oneshot::Sender<PollAnswer>>,
+    /// Whether a POST is under way.
+    pub(super) posting: bool,
+}
+
+/// A WebSocket that is not yet its session's transport.
+#[derive(Debug)]
+pub(super) struct Probe {
+    pub(super) socket: WebSocket,
+    /// The session's slot.
+    pub(super) session: u32,
+    pub(super) armed: Millis,
+    pub(super) generation: u32,
+}
+
+/// A socket that has been told farewell.
+#[derive(Debug)]
+pub(super) struct Closing {
+    pub(super) socket: WebSocket,
+    pub(super) until: Millis,
+    pub(super) armed: Millis,
+    pub(super) generation: u32,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    pub(super) fn generation(&self) -> u32 {
+        match self {
+            Self::Session(one) => one.generation,
+            Self::Probe(one) => one.generation,
+            Self::Closing(one) => one.generation,
+        }
+    }
+
+    /// The deadline it is armed for.
+    pub(super) fn armed(&mut self) -> &mut Millis {
+        match self {
+            Self::Session(one) => &mut one.armed,
+            Self::Probe(one) => &mut one.armed,
+            Self::Closing(one) => &mut one.armed,
+        }
+    }
+
+    /// Its nearest deadline. A probe has none of its own: its session keeps the time.
+    pub(super) fn deadline(&self, write_stall: Millis) -> Millis {
+        match self {
+            Self::Session(one) => one
+                .engine_io
+                .deadline()
+                .min(one.connect_by)
+                .min(one.leave_at)
+                .min(one.stalled_since.map_or(NEVER, |since| since + write_stall)),
+            Self::Probe(_) => NEVER,
+            Self::Closing(one) => one.until,
+        }
+    }
+
+    pub(super) fn socket(&mut self) -> Option<&mut WebSocket> {
+        match self {
+            Self::Session(Session { carrier: Carrier::WebSocket(socket), .. }) => Some(socket),
+            Self::Session(_) => None,
+            Self::Probe(one) => Some(&mut one.socket),
+            Self::Closing(one) => Some(&mut one.socket),
+        }
+    }
+}
+
+// === impl WebSocket ===
+
+impl WebSocket {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, decoder: websocket::Decoder::default(), outbox: Outbox::default() }
+    }
+}

@@ -1,0 +1,107 @@
+//! A socket without a task: plain TCP, or TLS above it, read and written only when it is ready.
+
+use mio::event::Source;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use rustls::ServerConnection;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+
+/// A connected socket.
+#[derive(Debug)]
+pub struct Stream {
+    tcp: TcpStream,
+    tls: Option<Box<ServerConnection>>,
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// A plain socket.
+    ///
+    /// # Errors
+    /// The socket cannot be made non-blocking.
+    pub fn plain(tcp: std::net::TcpStream) -> io::Result<Self> {
+        tcp.set_nonblocking(true)?;
+        Ok(Self { tcp: TcpStream::from_std(tcp), tls: None })
+    }
+
+    /// A socket whose TLS handshake is done.
+    ///
+    /// # Errors
+    /// The socket cannot be made non-blocking.
+    pub fn tls(tcp: std::net::TcpStream, tls: ServerConnection) -> io::Result<Self> {
+        Ok(Self { tls: Some(Box::new(tls)), ..Self::plain(tcp)? })
+    }
+
+    /// Has the socket reported under `token`, each time it becomes readable or writable.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.tcp.register(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Has it reported under another token.
+    pub(super) fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.tcp.reregister(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Reads. `Ok(0)`: the other side has ended.
+    pub(super) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.tcp.read(into) };
+        loop {
+            match tls.reader().read(into) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+            if tls.read_tls(&mut self.tcp)? == 0 {
+                return Ok(0);
+            }
+            if let Err(error) = tls.process_new_packets() {
+                // Let the alert go out, then give up.
+                let _ = tls.write_tls(&mut self.tcp);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+    }
+
+    /// Writes as much as the socket takes now.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &self.tls {
+            None => self.tcp.write(bytes),
+            Some(_) => self.write_vectored(&[IoSlice::new(bytes)]),
+        }
+    }
+
+    /// Writes as much of several parts as the socket takes now.
+    pub(super) fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return self.tcp.write_vectored(parts) };
+        let taken = tls.writer().write_vectored(parts)?;
+        let flushed = self.flush()?;
+        if taken == 0 && !flushed {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(taken)
+    }
+
+    /// Gives the socket what TLS still holds. `false`: some of it is still held.
+    pub(super) fn flush(&mut self) -> io::Result<bool> {
+        let Some(tls) = &mut self.tls else { return Ok(true) };
+        while tls.wants_write() {
+            match tls.write_tls(&mut self.tcp) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Tells the other side that nothing more comes.
+    pub(super) fn finish(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = self.flush();
+        }
+        let _ = self.tcp.shutdown(Shutdown::Write);
+    }
+}
