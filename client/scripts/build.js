@@ -15,7 +15,7 @@ const shared = {
   mangleProps: /^_[a-z]/, // what begins with an underscore is nobody's but ours
   sourcemap: "linked",
   sourcesContent: true,
-  target: ["es2020"],
+  target: ["es2022"],
   charset: "utf8",
   legalComments: "none",
   write: false,

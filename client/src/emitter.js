@@ -21,29 +21,28 @@ export function call(fn, self, args) {
 /** The base of every object that has events. Subclasses decide what `emit` means for them. */
 export class Emitter {
   constructor() {
-    /** @type {Map<unknown, {_fn: Function, _scope?: unknown, _once?: boolean}[]>} */
+    /** @type {Map<unknown, {_fn: Function, _once?: boolean}[]>} */
     this._listeners = new Map();
   }
 
   /**
    * Lists are replaced, never changed, so that a listener may add or remove others while it runs.
-   * @param {unknown} event @param {Function} fn @param {unknown} [scope] @param {boolean} [once]
+   * @param {unknown} event @param {Function} fn @param {boolean} [once]
    * @returns {any}
    */
-  _add(event, fn, scope, once) {
-    const list = this._listeners.get(event) || [];
-    this._listeners.set(event, [...list, { _fn: fn, _scope: scope, _once: once }]);
+  _add(event, fn, once) {
+    this._listeners.set(event, [...this._entries(event), { _fn: fn, _once: once }]);
     return this;
   }
 
-  /** @param {unknown} event @param {Function} fn @param {unknown} [scope] @returns {any} */
-  on(event, fn, scope) {
-    return this._add(event, fn, scope);
+  /** @param {unknown} event @param {Function} fn @returns {any} */
+  on(event, fn) {
+    return this._add(event, fn);
   }
 
-  /** @param {unknown} event @param {Function} fn @param {unknown} [scope] @returns {any} */
-  once(event, fn, scope) {
-    return this._add(event, fn, scope, true);
+  /** @param {unknown} event @param {Function} fn @returns {any} */
+  once(event, fn) {
+    return this._add(event, fn, true);
   }
 
   /**
@@ -77,17 +76,15 @@ export class Emitter {
   _fire(event, ...args) {
     for (const entry of this._entries(event)) {
       if (entry._once) this._keep(event, (other) => other !== entry);
-      call(entry._fn, entry._scope || this, args);
+      call(entry._fn, this, args);
     }
     return this;
   }
 }
 
-/** The other names by which the same three methods are known. */
+/** The other names by which the same methods are known. */
 Object.assign(Emitter.prototype, {
-  addListener(/** @type {any[]} */ ...args) {
-    return /** @type {any} */ (this).on(...args);
-  },
+  addListener: Emitter.prototype.on,
   removeListener: Emitter.prototype.off,
   removeAllListeners: Emitter.prototype.off,
 });

@@ -3,7 +3,7 @@
 import { connect } from "./nodevent/connect.js";
 
 export { NoDeventController, NoDeventController as Client } from "./nodevent/controller.js";
-export { Manager, Socket, io, protocol } from "./socket/io.js";
+export { Manager, Socket, io, protocol } from "./stock/io.js";
 export { connect };
 
 export const NoDevent = { connect };

@@ -1,5 +1,5 @@
 // The script tag for `io()`: for pages that speak Socket.IO themselves.
 
-import { io } from "./socket/io.js";
+import { io } from "./stock/io.js";
 
 /** @type {any} */ (globalThis).io = io;

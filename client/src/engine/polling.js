@@ -6,24 +6,10 @@ import { address } from "./address.js";
 const SEPARATOR = "\x1e";
 const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text).length;
 
-/** @param {string | ArrayBufferView | ArrayBuffer | Blob} packet */
-export async function encode(packet) {
-  if (typeof packet === "string") return packet;
-  let binary = "";
-  // A Response takes every kind of binary data, a view's own part of its buffer included.
-  for (const byte of new Uint8Array(await new Response(packet).arrayBuffer())) binary += String.fromCharCode(byte);
-  return "b" + btoa(binary);
-}
-
-/** @param {string} text @returns {string | ArrayBuffer} */
-export function decode(text) {
-  return text[0] === "b"
-    ? Uint8Array.from(atob(text.slice(1)), (c) => c.charCodeAt(0)).buffer
-    : text;
-}
-
-/** @param {string} payload */
-export const split = (payload) => payload.split(SEPARATOR).map(decode);
+/**
+ * How binary packets are written as text. Without a codec there are none.
+ * @typedef {{encode: (packet: any) => Promise<string>, decode: (text: string) => string | ArrayBuffer}} Codec
+ */
 
 export class PollingTransport {
   name = "polling";
@@ -31,6 +17,8 @@ export class PollingTransport {
   /** @param {any} options @param {string | undefined} sid @param {import("./websocket.js").Ears} ears */
   constructor(options, sid, ears) {
     this._options = options;
+    /** @type {Codec | undefined} */
+    this._codec = options.codec;
     this._sid = sid;
     this._ears = ears;
     this._writable = false;
@@ -70,7 +58,8 @@ export class PollingTransport {
   async _poll() {
     this._getting = true;
     try {
-      for (const packet of split(await this._request())) if (!this._done) this._ears._packet(packet);
+      for (const text of (await this._request()).split(SEPARATOR))
+        if (!this._done) this._ears._packet(this._codec ? this._codec.decode(text) : text);
       this._getting = false;
       if (this._done) return;
       if (this._paused) this._settle();
@@ -93,13 +82,18 @@ export class PollingTransport {
     this._posting = this._post(queue);
   }
 
+  /** @param {any} packet */
+  _encode(packet) {
+    return this._codec ? this._codec.encode(packet) : packet;
+  }
+
   /** One request with as many packets as fit. @param {any[]} queue */
   async _post(queue) {
     try {
       const parts = [];
       let size = -1;
       while (queue.length) {
-        const part = await encode(queue[0]);
+        const part = await this._encode(queue[0]);
         size += 1 + bytes(part);
         if (parts.length && size > this._maxPayload) break;
         parts.push(part);
@@ -136,7 +130,7 @@ export class PollingTransport {
     this._done = true;
     try {
       await this._posting;
-      if (this._sid && farewell) await this._request([...(await Promise.all(farewell.map(encode))), "1"].join(SEPARATOR));
+      if (this._sid && farewell) await this._request([...(await Promise.all(farewell.map((packet) => this._encode(packet)))), "1"].join(SEPARATOR));
     } catch {
       // The session is over either way; the server forgets it at its next heartbeat.
     }

@@ -23,6 +23,7 @@ export class Session extends Emitter {
     this.id = undefined;
     /** @type {(string | ArrayBufferView | ArrayBuffer)[]} */
     this._queue = [];
+    this._deadline = 0; // when the server will have been silent for too long
     // Listeners are attached by the caller once it has the session in hand.
     queueMicrotask(() => this._try());
   }
@@ -33,8 +34,8 @@ export class Session extends Emitter {
     const limit = this._options.timeout;
     /** @param {string} reason @param {object} [details] */
     const failed = (reason, details) => {
-      clearTimeout(this._timer);
       if (this.readyState === "opening" && this._order.length) {
+        clearTimeout(this._timer);
         this.transport?._close();
         this._try();
       } else this._end(reason, details);
@@ -43,25 +44,19 @@ export class Session extends Emitter {
     // Where another transport is left to try, one that hangs may not use up all the patience.
     if (limit) this._timer = setTimeout(() => failed("timeout"), this._order.length ? limit / 4 : limit);
     try {
-      this.transport = this._make(name, undefined, failed);
+      this.transport = this._make(name, {
+        _packet: (packet) => this._packet(packet),
+        _flushed: () => this._flush(),
+        _closed: failed,
+      });
     } catch (description) {
-      this.transport = undefined;
       failed("transport error", { description });
     }
   }
 
-  /** @param {string} name @param {string | undefined} sid @param {(reason: string, details?: object) => void} closed */
-  _make(name, sid, closed) {
-    const transport = new TRANSPORTS[name](this._options, sid, {
-      _packet: (/** @type {string | ArrayBuffer} */ packet) => {
-        if (transport === this.transport) this._packet(packet);
-      },
-      _flushed: () => this._flush(),
-      _closed: (/** @type {string} */ reason, /** @type {object | undefined} */ details) => {
-        if (transport === this.transport) closed(reason, details);
-      },
-    });
-    return transport;
+  /** @param {string} name @param {import("./websocket.js").Ears} ears */
+  _make(name, ears) {
+    return new TRANSPORTS[name](this._options, this.id, ears);
   }
 
   /** @param {string | ArrayBuffer} packet */
@@ -95,67 +90,63 @@ export class Session extends Emitter {
     this.readyState = "open";
     this.transport._opened?.(this._handshake);
     this._heard();
+    this._check();
     this._fire("open");
     this._flush();
-    if (this.transport?.name === "polling" && this._options.upgrade !== false) this._upgrade();
+    const { transports, upgrade } = this._options;
+    const next = "websocket";
+    if (this.transport?.name !== next && upgrade !== false && transports.includes(next) && this._handshake.upgrades?.includes(next))
+      this._upgrade();
   }
 
   /** The server pings; when it has been silent for longer than it promised, it is gone. */
   _heard() {
-    if (!this._handshake) return;
-    const { pingInterval, pingTimeout } = this._handshake;
-    this._deadline = Date.now() + pingInterval + pingTimeout;
-    clearTimeout(this._timer);
-    this._timer = setTimeout(() => this._end("ping timeout"), pingInterval + pingTimeout);
+    if (this._handshake) this._deadline = Date.now() + this._handshake.pingInterval + this._handshake.pingTimeout;
   }
 
-  /** For the moment a machine wakes: its timers stood still, the clock on the wall did not. */
+  /**
+   * Looks at the clock on the wall, and often: a machine that slept wakes with its timers where they
+   * stood, and may not wait for the rest of a long one.
+   */
   _check() {
-    if (this._deadline && Date.now() > this._deadline) this._end("ping timeout");
+    if (this.readyState !== "open") return;
+    clearTimeout(this._timer);
+    const left = this._deadline - Date.now();
+    if (left < 0) this._end("ping timeout");
+    else this._timer = setTimeout(() => this._check(), Math.min(left + 1, 5000));
   }
 
   /** Moves from polling to WebSocket without losing or reordering a packet. */
   _upgrade() {
-    const name = "websocket";
-    if (!this._handshake.upgrades?.includes(name) || !this._options.transports.includes(name)) return;
     const polling = this.transport;
-    const settle = () => {
-      clearTimeout(timer);
-      this._probe = undefined;
-    };
     const failed = () => {
       if (this._probe !== probe) return;
-      settle();
+      this._probe = undefined;
       probe._close();
       if (polling._paused) polling._resume();
     };
-    const timer = setTimeout(() => failed(), this._options.timeout || 2e4);
     /** @type {any} */
-    let probe;
-    try {
-      probe = this._probe = new TRANSPORTS[name](this._options, this.id, {
-        _opened: () => probe._send(["2probe"]),
-        _packet: (/** @type {string | ArrayBuffer} */ packet) => {
-          if (probe === this.transport) this._packet(packet);
-          else if (packet === "3probe") {
-            polling._pause(() => {
-              if (this._probe !== probe) return;
-              settle();
-              probe._send(["5"]);
-              this.transport = probe;
-              this._fire("upgrade", probe);
-              this._flush();
-            });
-          } else failed();
-        },
-        _closed: (/** @type {string} */ reason, /** @type {object | undefined} */ details) => {
-          if (probe === this.transport) this._end(reason, details);
-          else failed();
-        },
-      });
-    } catch {
-      settle();
-    }
+    const probe = this._make("websocket", {
+      _opened: () => probe._send(["2probe"]),
+      _packet: (packet) => {
+        if (probe === this.transport) this._packet(packet);
+        else if (packet !== "3probe") failed();
+        else
+          polling._pause(() => {
+            if (this._probe !== probe) return;
+            this._probe = undefined;
+            probe._send(["5"]);
+            this.transport = probe;
+            this._fire("upgrade", probe);
+            this._flush();
+          });
+      },
+      _closed: (reason, details) => {
+        if (probe === this.transport) this._end(reason, details);
+        else failed();
+      },
+    });
+    this._probe = probe;
   }
 
   /** @param {string | ArrayBufferView | ArrayBuffer} data */

@@ -1,7 +1,10 @@
 // Owns: from an address and a namespace to a controller that is connected to them.
 
-import { lookup } from "../socket/io.js";
+import { Manager } from "../socket/manager.js";
+import { pool } from "../socket/pool.js";
 import { NoDeventController } from "./controller.js";
+
+const socketOf = pool((url, options) => new Manager(url, options));
 
 /**
  * @param {{url?: string, namespace?: string, key?: any, path?: string, [option: string]: any}} [options]
@@ -9,8 +12,8 @@ import { NoDeventController } from "./controller.js";
  */
 export function connect({ url = "/", namespace = "/nodevent", key, ...options } = {}) {
   const { origin, pathname } = new URL(url, globalThis.location?.href);
-  const path = options.path || pathname.replace(/\/$/, "") + "/socket.io";
+  const path = options.path || pathname.replace(/\/$/, "") + "/socket.io/";
   return new NoDeventController({ key }).setSocket(
-    lookup(origin, namespace.replace(/^\/?/, "/"), { ...options, path }),
+    socketOf(origin + path, namespace.replace(/^\/?/, "/"), options),
   );
 }

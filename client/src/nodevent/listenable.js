@@ -5,12 +5,12 @@ import { Emitter } from "../emitter.js";
 
 export class Listenable extends Emitter {
   /**
-   * @param {unknown} event @param {Function} fn @param {unknown} [scope] @param {boolean} [once]
+   * @param {unknown} event @param {Function} fn @param {boolean} [once]
    * @returns {any} a function that takes the listener away, with every member of `this`
    */
-  _add(event, fn, scope, once) {
+  _add(event, fn, once) {
     if (typeof fn !== "function") throw TypeError(`on("${event}", listener): the listener must be a function`);
-    super._add(event, fn, scope, once);
+    super._add(event, fn, once);
     return undo(this, () => this.off(event, fn));
   }
 
@@ -21,7 +21,7 @@ export class Listenable extends Emitter {
 
   /** @param {unknown} event @param {(listener: Function) => void} fn */
   eachListener(event, fn) {
-    this.listeners(event).forEach((listener) => fn(listener));
+    this.listeners(event).forEach(fn);
     return this;
   }
 
@@ -41,10 +41,9 @@ function undo(target, remove) {
   return /** @type {any} */ (
     new Proxy(remove, {
       get(_, name) {
-        const value = Reflect.get(name in target ? target : remove, name);
-        return typeof value === "function" && name in target ? value.bind(target) : value;
+        const owner = /** @type {any} */ (name in target ? target : remove);
+        return typeof owner[name] === "function" ? owner[name].bind(owner) : owner[name];
       },
-      has: (_, name) => name in target,
     })
   );
 }

@@ -9,13 +9,12 @@ export function parse(text) {
 }
 
 /**
- * What an emission is to someone who has heard up to `last`.
+ * How far `next` is after `last`: 1 follows directly, more leaves a gap, 0 or less was heard already.
+ * After nothing anything follows; after another epoch nothing does.
  * @param {Position | undefined} last
  * @param {Position} next
- * @returns {"next" | "seen" | "gap"}
  */
-export function compare(last, next) {
-  if (!last) return "next";
-  if (last.epoch !== next.epoch) return "gap";
-  return next.offset <= last.offset ? "seen" : next.offset === last.offset + 1 ? "next" : "gap";
+export function ahead(last, next) {
+  if (!last) return 1;
+  return last.epoch === next.epoch ? next.offset - last.offset : Infinity;
 }

@@ -3,7 +3,7 @@
 
 import { call } from "../emitter.js";
 import { Listenable } from "./listenable.js";
-import { compare, parse } from "./position.js";
+import { ahead, parse } from "./position.js";
 
 const EXPIRED = "Time has passed";
 
@@ -136,8 +136,7 @@ export class Room extends Listenable {
     // What was missed may still be on its way: then each emission moves the position itself.
     if (since !== undefined && !lost) return;
     const next = parse(position);
-    const last = parse(this.position);
-    if (next && !(last && last.epoch === next.epoch && last.offset >= next.offset)) this.position = position;
+    if (next && ahead(parse(this.position), next) > 0) this.position = position;
   }
 
   /** @param {number} attempt @param {any} err @param {any} [state] */
@@ -153,10 +152,10 @@ export class Room extends Listenable {
     const { event, message, position } = emission;
     const next = parse(position);
     if (next) {
-      const kind = compare(parse(this.position), next);
-      if (kind === "seen") return;
+      const by = ahead(parse(this.position), next);
+      if (by <= 0) return;
       this.position = position;
-      if (kind === "gap") this._missed = true;
+      if (by > 1) this._missed = true;
       if (this.joined) this._tellGap();
     }
     for (const fn of this._any) call(fn, this, [event, message, emission]);

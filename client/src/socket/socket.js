@@ -1,44 +1,33 @@
 // Owns: one namespace over a shared link: its connect, events both ways, acks, and what waits
-// while there is no connection. Compatible with the stock `Socket`.
+// while there is no connection.
 
 import { Emitter, call } from "../emitter.js";
 import { ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, RESERVED } from "./packet.js";
 
-/** @typedef {{fn: Function, timer?: ReturnType<typeof setTimeout>, withError: boolean}} PendingAck */
-
+/** Events: `connect`, `disconnect(reason, details)`, `connect_error(err)`, and those of the server. */
 export class Socket extends Emitter {
-  /** @param {import("./manager.js").Manager} io @param {string} nsp @param {any} options */
+  /** @param {import("./manager.js").Manager} io @param {string} nsp @param {any} [options] */
   constructor(io, nsp, options) {
     super();
     this.io = io;
     this.nsp = nsp;
-    this.auth = options.auth;
-    this._options = options;
+    /** @type {any} sent with each connect; a function is asked each time */
+    this.auth = options?.auth;
     this.active = false;
     this.connected = false;
-    this.recovered = false;
     /** @type {string | undefined} */
     this.id = undefined;
     /** @type {import("./packet.js").Packet[]} events emitted before the namespace stood */
     this.sendBuffer = [];
     this._nextId = 0;
-    /** @type {Map<number, PendingAck>} */
+    /** @type {Map<number, Function & {_lost?: () => void}>} */
     this._acks = new Map();
-    /** @type {{volatile?: boolean, timeout?: number}} */
-    this._flags = {};
-    /** @type {Function[]} */
-    this._any = [];
-    /** @type {Function[]} */
-    this._anyOutgoing = [];
-  }
-
-  get disconnected() {
-    return !this.connected;
   }
 
   connect() {
     if (!this.active) {
       this.active = true;
+      this.io._sockets.set(this.nsp, this);
       this.io._start();
       if (this.io._readyState === "open") this._opened();
     }
@@ -50,74 +39,23 @@ export class Socket extends Emitter {
     if (connected) this.io._write({ type: DISCONNECT, nsp: this.nsp });
     this.active = false;
     if (connected) this._lost("io client disconnect");
-    if (active) this.io._released();
+    if (active) this.io._released(this);
     return this;
   }
 
   /** @param {string} event @param {any[]} args the last may be a function: the ack */
   emit(event, ...args) {
-    if (RESERVED.includes(event)) throw Error(`"${event}" is a reserved event name`);
-    const flags = this._flags;
-    this._flags = {};
-    const ack = typeof args.at(-1) === "function" ? args.pop() : undefined;
+    if (RESERVED.test(event)) throw Error(`"${event}" is a reserved event name`);
     /** @type {import("./packet.js").Packet} */
     const packet = { type: EVENT, nsp: this.nsp, data: [event, ...args] };
-    if (!this.connected && flags.volatile) return this;
-    if (ack) this._expect((packet.id = this._nextId++), ack, flags.timeout ?? this._options.ackTimeout);
+    if (typeof args.at(-1) === "function") this._acks.set((packet.id = this._nextId++), packet.data.pop());
     if (this.connected) this._send(packet);
     else this.sendBuffer.push(packet);
     return this;
   }
 
-  /** @param {number} id @param {Function} fn @param {number} [timeout] */
-  _expect(id, fn, timeout) {
-    const withError = timeout !== undefined;
-    const timer = withError
-      ? setTimeout(() => {
-          this._acks.delete(id);
-          this.sendBuffer = this.sendBuffer.filter((packet) => packet.id !== id);
-          call(fn, this, [Error("operation has timed out")]);
-        }, timeout)
-      : undefined;
-    this._acks.set(id, { fn, timer, withError });
-  }
-
-  /** @param {string} event @param {any[]} args */
-  emitWithAck(event, ...args) {
-    const withError = (this._flags.timeout ?? this._options.ackTimeout) !== undefined;
-    return new Promise((resolve, reject) => {
-      this.emit(event, ...args, (/** @type {any[]} */ ...answer) => {
-        if (withError && answer[0]) reject(answer[0]);
-        else resolve(answer[withError ? 1 : 0]);
-      });
-    });
-  }
-
-  /** @param {any[]} args */
-  send(...args) {
-    return this.emit("message", ...args);
-  }
-
-  /** The next `emit` is dropped where there is no connection. */
-  get volatile() {
-    this._flags.volatile = true;
-    return this;
-  }
-
-  /** The ack of the next `emit` gets an error first when none came in time. @param {number} ms */
-  timeout(ms) {
-    this._flags.timeout = ms;
-    return this;
-  }
-
-  /** Takes a stock option that has no meaning here: the browser decides on compression. */
-  compress() {
-    return this;
-  }
-
   /** @param {import("./packet.js").Packet} packet */
   _send(packet) {
-    for (const fn of this._anyOutgoing) call(fn, this, packet.data);
     this.io._write(packet);
   }
 
@@ -134,25 +72,23 @@ export class Socket extends Emitter {
   /** @param {import("./packet.js").Packet} packet */
   _packet({ type, data, id }) {
     if (!this.active) return;
-    switch (type) {
-      case CONNECT:
-        return this._connected(data?.sid);
-      case CONNECT_ERROR:
-        return this._rejected(data);
-      case DISCONNECT:
-        this.active = false;
-        this._lost("io server disconnect");
-        return this.io._released();
-      case EVENT:
-        return this._event(data, id);
-      case ACK:
-        return this._acked(/** @type {number} */ (id), data);
+    if (type === CONNECT) this._connected(data?.sid);
+    else if (type === CONNECT_ERROR) this._rejected(data);
+    else if (type === EVENT) this._event(data, id);
+    else if (type === ACK) {
+      const ack = this._acks.get(/** @type {number} */ (id));
+      this._acks.delete(/** @type {number} */ (id));
+      call(ack, this, data);
+    } else {
+      this.active = false;
+      this._closed("io server disconnect");
+      this.io._released();
     }
   }
 
   /** @param {string | undefined} sid */
   _connected(sid) {
-    if (!sid) return this._rejected({ message: "the server speaks an older protocol: it must speak Socket.IO 5" });
+    if (!sid) return this._rejected("this server speaks an older protocol than Socket.IO 5");
     this.id = sid;
     this.connected = true;
     this._fire("connect");
@@ -171,30 +107,21 @@ export class Socket extends Emitter {
     if (!this.connected) this._fire("connect_error", error);
   }
 
-  /** @param {any[]} data @param {number | undefined} id */
-  _event(data, id) {
-    let answered = id === undefined;
-    const args = answered
-      ? data
-      : [
-          ...data,
-          (/** @type {any[]} */ ...answer) => {
-            if (answered || !this.connected) return;
-            answered = true;
-            this.io._write({ type: ACK, nsp: this.nsp, id, data: answer });
-          },
-        ];
-    for (const fn of this._any) call(fn, this, args);
-    this._fire(...args);
+  /** @param {any[]} args @param {number | undefined} id */
+  _event(args, id) {
+    if (id !== undefined) {
+      let answered = false;
+      args.push((/** @type {any[]} */ ...data) => {
+        if (!answered && this.connected) this.io._write({ type: ACK, nsp: this.nsp, id, data });
+        answered = true;
+      });
+    }
+    this._dispatch(args);
   }
 
-  /** @param {number} id @param {any[]} data */
-  _acked(id, data) {
-    const ack = this._acks.get(id);
-    if (!ack) return;
-    this._acks.delete(id);
-    clearTimeout(ack.timer);
-    call(ack.fn, this, ack.withError ? [null, ...data] : data);
+  /** @param {any} args */
+  _dispatch(args) {
+    this._fire(...args);
   }
 
   /** The link was lost. @param {string} reason @param {any} [details] */
@@ -210,35 +137,8 @@ export class Socket extends Emitter {
     for (const [id, ack] of this._acks) {
       if (waiting.has(id)) continue;
       this._acks.delete(id);
-      clearTimeout(ack.timer);
-      if (ack.withError) call(ack.fn, this, [Error("socket has been disconnected")]);
+      ack._lost?.();
     }
     this._fire("disconnect", reason, details);
   }
-
-  /** @param {Function} fn */
-  onAny(fn) {
-    this._any = [...this._any, fn];
-    return this;
-  }
-
-  /** @param {Function} [fn] */
-  offAny(fn) {
-    this._any = this._any.filter((other) => fn && other !== fn);
-    return this;
-  }
-
-  /** @param {Function} fn */
-  onAnyOutgoing(fn) {
-    this._anyOutgoing = [...this._anyOutgoing, fn];
-    return this;
-  }
-
-  /** @param {Function} [fn] */
-  offAnyOutgoing(fn) {
-    this._anyOutgoing = this._anyOutgoing.filter((other) => fn && other !== fn);
-    return this;
-  }
 }
-
-Object.assign(Socket.prototype, { open: Socket.prototype.connect, close: Socket.prototype.disconnect });

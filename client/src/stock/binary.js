@@ -1,4 +1,9 @@
-// Owns: taking binary data out of a message before it is written as JSON, and putting it back.
+// Owns: packets with binary data: taking it out before a packet is written, and putting it back.
+
+import * as text from "../socket/packet.js";
+
+/** Added to the type of an event or an ack where attachments follow. */
+const BINARY = 3;
 
 /** @param {any} value */
 const isBinary = (value) =>
@@ -36,4 +41,26 @@ export function restore(value, parts) {
     if (item !== value[name]) Object.defineProperty(value, name, { value: item });
   }
   return value;
+}
+
+/** @param {text.Packet} packet @returns {[string, ...any[]]} the text and its attachments */
+export function encode(packet) {
+  /** @type {any[]} */
+  const parts = [];
+  const data = packet.type === text.CONNECT ? packet.data : extract(packet.data, parts);
+  if (!parts.length) return [text.encode(packet)];
+  return [`${packet.type + BINARY}${parts.length}-${text.encode({ ...packet, data }).slice(1)}`, ...parts];
+}
+
+/**
+ * @param {string} packet
+ * @returns {text.Packet & {attachments?: number}} `attachments` is how many have to follow
+ * # Errors
+ * Throws an `Error` that names the offending part where the text is no packet.
+ */
+export function decode(packet) {
+  const [head, type, count] = /^([56])(\d+)-/.exec(packet) || [];
+  if (!head) return text.decode(packet);
+  if (+count > 10) throw Error("not a packet: more than 10 attachments");
+  return { ...text.decode(+type - BINARY + packet.slice(head.length)), attachments: +count };
 }

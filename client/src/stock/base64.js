@@ -1,0 +1,15 @@
+// Owns: binary packets as text, for the transport that carries text only.
+
+/** @param {string | ArrayBufferView<ArrayBuffer> | ArrayBuffer | Blob} packet */
+export async function encode(packet) {
+  if (typeof packet === "string") return packet;
+  let binary = "";
+  // A Response takes every kind of binary data, of a view only the part it shows.
+  for (const byte of new Uint8Array(await new Response(packet).arrayBuffer())) binary += String.fromCharCode(byte);
+  return "b" + btoa(binary);
+}
+
+/** @param {string} text @returns {string | ArrayBuffer} */
+export function decode(text) {
+  return text[0] === "b" ? Uint8Array.from(atob(text.slice(1)), (c) => c.charCodeAt(0)).buffer : text;
+}
