@@ -1,0 +1,86 @@
+//! The way out of the process: an engine takes emissions in order and answers for the first of them.
+//!
+//! `redis.rs` and `http.rs` are the two; nothing else knows what either speaks.
+
+mod http;
+mod redis;
+
+use crate::queue::{Emission, Settled};
+use crate::target::{EngineTarget, Target};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an engine may take to answer before the connection is given up.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a connection may take to come about.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What came of an attempt to publish.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// The end of the first emissions, in order.
+    pub(crate) settled: Vec<Settled>,
+    /// Why the others are not settled: the engine cannot take them now. They must be tried again.
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// Why the engine cannot take an emission now.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    /// For a person.
+    pub(crate) reason: String,
+    /// Whether there was no connection, so that surely nothing has left this process.
+    pub(crate) unsent: bool,
+}
+
+/// An engine and the connection to it.
+#[derive(Debug)]
+pub(crate) enum Engine {
+    Redis(Box<redis::Redis>),
+    Http(Box<http::Http>),
+}
+
+impl Engine {
+    /// The engine that `target` names; connects when it first publishes.
+    ///
+    /// # Errors
+    /// What is wrong with the target, for a person.
+    pub(crate) fn new(target: &Target) -> Result<Self, String> {
+        Ok(match &target.engine {
+            EngineTarget::Redis(target) => Self::Redis(Box::new(redis::Redis::new(target)?)),
+            EngineTarget::Http(target) => Self::Http(Box::new(http::Http::new(target)?)),
+        })
+    }
+
+    /// Where it is, without names and passwords.
+    pub(crate) fn address(&self) -> &Arc<str> {
+        match self {
+            Self::Redis(redis) => redis.address(),
+            Self::Http(http) => http.address(),
+        }
+    }
+
+    /// How many emissions, of how many bytes together, may be in flight.
+    pub(crate) fn window(&self) -> (usize, usize) {
+        match self {
+            Self::Redis(_) => redis::WINDOW,
+            Self::Http(_) => http::WINDOW,
+        }
+    }
+
+    /// Publishes the emissions in order, or the first of them.
+    pub(crate) async fn publish(&mut self, emissions: &VecDeque<Emission>) -> Progress {
+        match self {
+            Self::Redis(redis) => redis.publish(emissions).await,
+            Self::Http(http) => http.publish(emissions).await,
+        }
+    }
+}
+
+impl Progress {
+    /// Nothing was settled.
+    fn trouble(reason: impl Into<String>, unsent: bool) -> Self {
+        Self { settled: Vec::new(), trouble: Some(Trouble { reason: reason.into(), unsent }) }
+    }
+}

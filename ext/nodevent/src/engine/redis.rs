@@ -1,0 +1,176 @@
+//! Publishing to Redis, pipelined: up to a window of commands is in flight on one connection.
+//!
+//! fred would reconnect by itself and send again what was in flight, behind what it had sent since. To keep the
+//! order, a connection here is one fred client with no second life: at the first sign of trouble it is thrown away
+//! with all that is in it, and the emissions without an answer go, in order, over the next one. So an emission whose
+//! answer was lost on the way may be published twice, and none is lost.
+
+use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble};
+use crate::queue::{Answer, Emission, Settled};
+use crate::target::RedisTarget;
+use fred::bytes_utils::Str;
+use fred::prelude::{Builder, Client, ClientLike, Config, Error, ErrorKind, PubsubInterface, ServerConfig};
+use fred::types::ConnectHandle;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
+
+/// Emissions and bytes in flight: enough that the way there and back is not felt.
+pub(super) const WINDOW: (usize, usize) = (512, 4 * 1024 * 1024);
+/// How long a connection that is given up may take to end in order.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// See the head of this file.
+pub(crate) struct Redis {
+    config: Config,
+    address: Arc<str>,
+    connection: Option<Connection>,
+}
+
+/// One fred client and its task.
+struct Connection {
+    client: Client,
+    task: ConnectHandle,
+}
+
+// === impl Redis ===
+
+impl Redis {
+    /// # Errors
+    /// The URL means nothing.
+    pub(super) fn new(target: &RedisTarget) -> Result<Self, String> {
+        let mut config =
+            Config::from_url(&target.url).map_err(|error| format!("the address of Redis: {}", error.details()))?;
+        config.fail_fast = true;
+        if let Some(username) = &target.username {
+            config.username = Some(username.clone());
+        }
+        if let Some(password) = &target.password {
+            config.password = Some(password.clone());
+        }
+        if let ServerConfig::Sentinel { username, password, .. } = &mut config.server {
+            *username = target.sentinel_username.clone().or_else(|| username.take());
+            *password = target.sentinel_password.clone().or_else(|| password.take());
+        }
+        let address = address(&config).into();
+        Ok(Self { config, address, connection: None })
+    }
+
+    pub(super) fn address(&self) -> &Arc<str> {
+        &self.address
+    }
+
+    pub(super) async fn publish(&mut self, emissions: &VecDeque<Emission>) -> Progress {
+        let progress = match self.connect().await {
+            Ok(client) => in_flight(&client, emissions).await,
+            Err(error) => Progress::trouble(explain(&error), true),
+        };
+        if progress.trouble.is_some()
+            && let Some(connection) = self.connection.take()
+        {
+            connection.abandon();
+        }
+        progress
+    }
+
+    async fn connect(&mut self) -> Result<Client, Error> {
+        if let Some(connection) = &self.connection {
+            return Ok(connection.client.clone());
+        }
+        let mut builder = Builder::from_config(self.config.clone());
+        builder.with_connection_config(|connection| {
+            connection.connection_timeout = CONNECT_PATIENCE;
+            connection.internal_command_timeout = CONNECT_PATIENCE;
+            connection.max_command_attempts = 1;
+            connection.tcp.nodelay = Some(true);
+        });
+        let client = builder.build()?;
+        let connected = timeout(CONNECT_PATIENCE, client.init()).await;
+        let task = connected.map_err(|_| Error::new(ErrorKind::Timeout, "no answer to the connection"))??;
+        self.connection = Some(Connection { client: client.clone(), task });
+        Ok(client)
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+// === impl Connection ===
+
+impl Connection {
+    /// Ends the connection behind the back of the next one.
+    fn abandon(self) {
+        tokio::spawn(async move {
+            // Whether it could still say goodbye does not matter.
+            let _ = timeout(FAREWELL, self.client.quit()).await;
+            self.task.abort();
+        });
+    }
+}
+
+/// Has all emissions in flight at once and takes the answers in order, up to the first that says to try again.
+async fn in_flight(client: &Client, emissions: &VecDeque<Emission>) -> Progress {
+    let deadline = Instant::now() + PATIENCE;
+    let mut answers: FuturesOrdered<_> = emissions.iter().map(|emission| publish(client, emission)).collect();
+    let mut progress = Progress { settled: Vec::with_capacity(emissions.len()), trouble: None };
+    let reason = loop {
+        match timeout_at(deadline, answers.next()).await {
+            Ok(Some(Ok(settled))) => progress.settled.push(settled),
+            Ok(Some(Err(error))) => break explain(&error),
+            Ok(None) => return progress,
+            Err(_) => break format!("no answer within {} s", PATIENCE.as_secs()),
+        }
+    };
+    progress.trouble = Some(Trouble { reason, unsent: false });
+    progress
+}
+
+/// The one place that says how an emission is given to Redis.
+///
+/// # Errors
+/// Only what another attempt may mend; what Redis will never take is an `Ok(Err(_))`.
+async fn publish(client: &Client, emission: &Emission) -> Result<Settled, Error> {
+    let channel = Str::from(&*emission.channel);
+    match client.publish::<i64, _, _>(channel, emission.body.clone()).await {
+        Ok(receivers) => Ok(Ok(Answer::Receivers(receivers))),
+        Err(error) if is_final(&error) => Ok(Err(format!("Redis refused: {}", error.details()).into())),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether Redis has understood the command and will never take it.
+fn is_final(error: &Error) -> bool {
+    let code = error.details().split(' ').next().unwrap_or_default();
+    matches!(code, "ERR" | "NOPERM" | "WRONGTYPE")
+}
+
+fn explain(error: &Error) -> String {
+    match error.kind() {
+        ErrorKind::Canceled => "the connection was lost".to_owned(),
+        ErrorKind::Auth => format!("{}; check redis: username and password", error.details()),
+        _ => error.details().to_owned(),
+    }
+}
+
+/// Where Redis is, for a person: without user and password.
+fn address(config: &Config) -> String {
+    let scheme = if config.tls.is_some() { "rediss" } else { "redis" };
+    let database = config.database.map(|database| format!("/{database}")).unwrap_or_default();
+    let list = |hosts: &[fred::types::config::Server]| {
+        hosts.iter().map(|host| format!("{}:{}", host.host, host.port)).collect::<Vec<_>>().join(",")
+    };
+    match &config.server {
+        ServerConfig::Sentinel { hosts, service_name, .. } => {
+            format!("{scheme}-sentinel://{}{database} ({service_name})", list(hosts))
+        }
+        ServerConfig::Clustered { hosts, .. } => format!("{scheme}-cluster://{}", list(hosts)),
+        other => format!("{scheme}://{}{database}", list(&other.hosts())),
+    }
+}

@@ -1,0 +1,120 @@
+//! The task behind one publisher: takes emissions from the queue, gives them to the engine in order, and goes on
+//! until the engine has answered for each.
+//!
+//! While the engine is away it holds what it has in hand and tries again, at growing intervals. One outage is one
+//! report, however many emissions wait for its end.
+
+use crate::engine::{Engine, Progress, Trouble};
+use crate::journal::{Journal, Kind};
+use crate::queue::{Emission, Queue, Settled};
+use std::collections::VecDeque;
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The pause after the first failed attempt; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Publishes until the queue is closed and empty.
+pub(crate) async fn run(queue: Arc<Queue>, engine: Engine, journal: &'static Journal) {
+    let (most, bytes) = engine.window();
+    let mut worker = Worker { queue, engine, journal, outage: None };
+    while let Some(emissions) = worker.queue.take(most, bytes).await {
+        worker.see_through(emissions).await;
+    }
+}
+
+struct Worker {
+    queue: Arc<Queue>,
+    engine: Engine,
+    journal: &'static Journal,
+    /// Since when the engine is away, and how often it was tried since.
+    outage: Option<(Instant, u32)>,
+}
+
+impl Worker {
+    /// Publishes these emissions, however long it takes.
+    async fn see_through(&mut self, mut emissions: VecDeque<Emission>) {
+        // Settled only at the end, because a flush counts from the front.
+        let mut withdrawn = (0, 0);
+        loop {
+            emissions.retain(|emission| {
+                let stays = emission.receipt.as_ref().is_none_or(|receipt| receipt.begin());
+                if !stays {
+                    withdrawn.0 += 1;
+                    withdrawn.1 += emission.body.len();
+                    self.journal.withdrawn();
+                }
+                stays
+            });
+            if emissions.is_empty() {
+                break;
+            }
+            let Progress { settled, trouble } = self.engine.publish(&emissions).await;
+            if !settled.is_empty() {
+                self.end_outage();
+                self.settle(&mut emissions, settled);
+            }
+            if let Some(trouble) = trouble {
+                self.wait_out(&emissions, trouble).await;
+            }
+        }
+        if withdrawn.0 > 0 {
+            self.queue.settle(withdrawn.0, withdrawn.1);
+        }
+    }
+
+    /// Takes the settled emissions off the front, tells who waits, and counts.
+    fn settle(&self, emissions: &mut VecDeque<Emission>, settled: Vec<Settled>) {
+        let (mut count, mut bytes, mut sent, mut slowest) = (0, 0, 0, Duration::ZERO);
+        for (emission, settled) in emissions.drain(..settled.len()).zip(settled) {
+            count += 1;
+            bytes += emission.body.len();
+            match &settled {
+                Ok(_) => {
+                    sent += 1;
+                    slowest = slowest.max(emission.since.elapsed());
+                }
+                Err(reason) => self.journal.failed(1, reason),
+            }
+            if let Some(receipt) = &emission.receipt {
+                receipt.settle(settled);
+            }
+        }
+        if sent > 0 {
+            self.journal.sent(sent, slowest, self.engine.address());
+        }
+        self.queue.settle(count, bytes);
+    }
+
+    async fn wait_out(&mut self, emissions: &VecDeque<Emission>, trouble: Trouble) {
+        if trouble.unsent {
+            emissions.iter().filter_map(|emission| emission.receipt.as_ref()).for_each(|receipt| receipt.undo());
+        }
+        let (since, attempts) = self.outage.unwrap_or((Instant::now(), 0));
+        if attempts == 0 {
+            let text = format!("{} cannot be reached: {}", self.engine.address(), trouble.reason);
+            self.journal.outage(Kind::Away, Duration::ZERO, text.into());
+        }
+        self.outage = Some((since, attempts.saturating_add(1)));
+        self.queue.failed_to_reach(&trouble.reason);
+        self.queue.pause(pause(attempts)).await;
+    }
+
+    fn end_outage(&mut self) {
+        if let Some((since, _)) = self.outage.take() {
+            self.journal.outage(Kind::Back, since.elapsed(), Arc::clone(self.engine.address()));
+        }
+    }
+}
+
+/// The pause after so many failed attempts in a row: up to half as long again, so that processes do not come all at
+/// once when the engine is back.
+fn pause(attempts: u32) -> Duration {
+    let pause = FIRST_PAUSE.saturating_mul(1 << attempts.min(10)).min(LONGEST_PAUSE);
+    let half = u64::try_from(pause.as_millis() / 2).unwrap_or(u64::MAX).max(1);
+    pause + Duration::from_millis(RandomState::new().build_hasher().finish() % half)
+}

@@ -1,0 +1,126 @@
+# frozen_string_literal: true
+
+require "json"
+require "yaml"
+
+module NoDevent
+  class Configuration
+    # A configuration as it was written: found, parsed, the environment's section chosen. It does not know what the
+    # keys mean; it knows where they stand, for messages.
+    class Document
+      # @return [Hash{String => Object}] the keys at the top, those of `shared` and of the environment's section merged
+      attr_reader :top
+      # @return [String, nil]
+      attr_reader :path
+
+      class << self
+        # @return [String, nil] the file that NODEVENT_CONFIG names, else `config/nodevent.yml` below `root` if it exists
+        def find(root)
+          named = ENV.fetch("NODEVENT_CONFIG", "")
+          return named unless named.empty?
+
+          path = File.join(root.to_s, "config", "nodevent.yml")
+          path if File.file?(path)
+        end
+
+        # @raise [ConfigurationError] if it cannot be read
+        def read(path)
+          text = File.read(path, encoding: "BOM|UTF-8")
+          new(parse(text, path), path)
+        rescue SystemCallError => e
+          raise ConfigurationError, "#{path}: cannot be read: #{e.message[/\A[^@]*/].strip}"
+        end
+
+        # @param settings [#to_h]
+        def given(settings)
+          new(settings.to_h, nil)
+        end
+
+        # @return [String] the environment whose section counts
+        def environment
+          %w[NODEVENT_ENV RAILS_ENV RACK_ENV].map { |name| ENV.fetch(name, "") }.find { |name| !name.empty? } ||
+            "development"
+        end
+
+        private
+
+        def parse(text, path)
+          hash = path.end_with?(".json") ? JSON.parse(text) : load_yaml(text, path)
+          return hash if hash.is_a?(Hash)
+
+          raise ConfigurationError, "#{path}: is #{hash.class}, not a mapping of keys to values"
+        rescue Psych::SyntaxError => e
+          raise ConfigurationError, "#{path}:#{e.line}:#{e.column}: #{[e.problem, e.context].compact.join(' ')}"
+        rescue Psych::Exception, JSON::ParserError => e
+          raise ConfigurationError, "#{path}: #{e.message[0, 300]}"
+        end
+
+        def load_yaml(text, path)
+          if text.include?("<%")
+            raise ConfigurationError, "#{path}:#{text[0...text.index('<%')].count("\n") + 1}: ERB is not read here, " \
+                                      'because the server could not; write "${NAME}" or "${NAME:-default}"'
+          end
+          YAML.safe_load(text, permitted_classes: [Symbol], aliases: true, filename: path) || {}
+        end
+      end
+
+      def initialize(hash, path)
+        @path = path
+        @top = sections(strings(hash))
+      end
+
+      # `${NAME}` and `${NAME:-default}` in a file's Strings are taken from the environment.
+      # @return [Object] the value with all of them replaced
+      # @raise [ConfigurationError] if the environment has none
+      def fill(value, place)
+        case value
+        when Hash then value.to_h { |key, each| [key, fill(each, "#{place}.#{key}")] }
+        when Array then value.each_with_index.map { |each, index| fill(each, "#{place}[#{index}]") }
+        when String then path ? fill_text(value, place) : value
+        else value
+        end
+      end
+
+      # @raise [ConfigurationError] always, naming the place
+      def refuse(place, problem)
+        raise ConfigurationError, "#{path || 'NoDevent::Emitter.config'}: #{place} #{problem}"
+      end
+
+      private
+
+      def strings(value)
+        case value
+        when Configuration then value.to_h
+        when Hash then value.to_h { |key, each| [key.to_s, strings(each)] }
+        when Array then value.map { |each| strings(each) }
+        else value
+        end
+      end
+
+      def sections(hash)
+        section = hash[self.class.environment]
+        return hash unless section.is_a?(Hash)
+
+        shared = hash["shared"].is_a?(Hash) ? hash["shared"] : {}
+        merge(shared, section)
+      end
+
+      def merge(one, other)
+        one.merge(other) do |_, left, right|
+          left.is_a?(Hash) && right.is_a?(Hash) ? merge(left, right) : right
+        end
+      end
+
+      def fill_text(text, place)
+        text.gsub(/\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/) do
+          name = Regexp.last_match(1)
+          default = Regexp.last_match(2)
+          given = ENV.fetch(name, nil)
+          given = nil if given == "" && default
+          given || default || refuse(place, "asks for ${#{name}}, which the environment does not have; " \
+                                            "set it, or write ${#{name}:-default}")
+        end
+      end
+    end
+  end
+end

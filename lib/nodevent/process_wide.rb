@@ -1,0 +1,44 @@
+# frozen_string_literal: true
+
+# What concerns the process as a whole.
+module NoDevent
+  class << self
+    # Calls the block with each {PublishError} that no caller can be told of: once when the engine goes away, when it
+    # refuses emissions, when the queue is full. The block runs on a thread of its own and must not take long.
+    # @example
+    #   NoDevent.on_error { |error| Sentry.capture_exception(error) }
+    # @return [Proc] the handler
+    def on_error(&block)
+      Failures.on_error(&block)
+    end
+
+    # @return [Logger]
+    def logger
+      Failures.logger
+    end
+
+    # @param logger [Logger]
+    def logger=(logger)
+      Failures.logger = logger
+    end
+
+    # @return [Hash{Symbol => Integer}] this process's emissions: `queued` now; `sent`, `failed` (refused by the
+    #   engine, or withdrawn when a caller's time was over) and `dropped` (no room in the queue) so far
+    def stats
+      %i[queued sent failed dropped].zip(Native.stats).to_h
+    end
+
+    # Waits until all that was emitted so far has reached the engine. Needed only before `exit!`; a normal exit does
+    # it, for at most `publisher: { flush: }` of the configuration.
+    # @param timeout [Numeric] seconds
+    # @return [Boolean] whether it has
+    def flush(timeout = 5)
+      Native.flush(Float(timeout), false)
+    end
+
+    # Runs the block; nothing is emitted in it, not even by the commits of what was changed in it.
+    def silence(&block)
+      Silence.keep(&block)
+    end
+  end
+end

@@ -1,0 +1,33 @@
+# frozen_string_literal: true
+
+require_relative "lib/nodevent/version"
+
+Gem::Specification.new do |spec|
+  spec.name = "nodevent"
+  spec.version = NoDevent::VERSION
+  spec.summary = "Something happened in this room, and every browser in it hears of it, now."
+  spec.description = "Live pages for Rails and any other Ruby application: emit an event to a room, and every browser " \
+                     "in that room hears it, in order, also after a lost connection. With the server, in Rust."
+  spec.authors = ["The NoDevent authors"]
+  spec.license = "MIT"
+  spec.homepage = "https://github.com/cconstantine/NoDevent"
+  spec.metadata = { "rubygems_mfa_required" => "true" }
+  spec.required_ruby_version = ">= 3.1"
+
+  # What the gem and the two crates below it are built from. cargo wants every member of the workspace.
+  wanted = %r{\A(lib|exe|sig|ext/nodevent|protocol|server|client/dist)/|\A(Cargo\.(toml|lock)|[A-Z]+(\.md)?)\z}
+  unwanted = %r{/(tests|fuzz|benches)/|\Aprotocol/vectors/|\Alib/nodevent/(bin/|nodevent\.(so|bundle))|/(Makefile|target/)}
+  listed = begin
+    IO.popen(%w[git ls-files -z], chdir: __dir__, err: File::NULL) { |git| git.read.split("\0") }
+  rescue SystemCallError
+    []
+  end
+  listed = Dir.glob("**/*", base: __dir__).select { |path| File.file?(File.join(__dir__, path)) } if listed.empty?
+  spec.files = listed.grep(wanted).grep_v(unwanted).sort
+  spec.bindir = "exe"
+  spec.executables = ["nodevent"]
+  spec.extensions = ["ext/nodevent/extconf.rb"]
+
+  # Part of Ruby until 3.4, a gem of its own since.
+  spec.add_dependency "logger", ">= 1.4"
+end

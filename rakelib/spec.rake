@@ -1,0 +1,14 @@
+# frozen_string_literal: true
+
+# The gem's tests. They need a redis-server on the PATH; they start their own.
+
+desc "Run the gem's specs against the built extension"
+task(spec: :compile) { sh "rspec" }
+
+namespace :spec do
+  desc "Run the specs of the native parts again, with a garbage collection at every chance"
+  task(stress: :compile) { sh({ "NODEVENT_GC_STRESS" => "1" }, "rspec", "--tag", "native") }
+end
+
+desc "Check the style of the Ruby code"
+task(:rubocop) { sh "rubocop" }
