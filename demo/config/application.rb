@@ -24,6 +24,10 @@ module Parlour
     config.active_record.dump_schema_after_migration = false
     config.generators.system_tests = nil
 
+    # Where bin/demo wants its logs, and the name under which it is reached from elsewhere.
+    config.paths["log"] = File.join(ENV["DEMO_LOGS"], "#{Rails.env}.log") if ENV["DEMO_LOGS"]
+    config.hosts << ENV["DEMO_HOST"] if ENV["DEMO_HOST"] && Rails.env.development?
+
     # The session cookie carries a visitor's name; bin/demo makes a new secret for each run.
     config.secret_key_base = ENV["SECRET_KEY_BASE"] if ENV["SECRET_KEY_BASE"]
   end

@@ -13,15 +13,11 @@ module ApplicationHelper
   end
 
   def page_data(data)
-    tag.script(json_escape(data.to_json).html_safe, type: "application/json", id: "page") # rubocop:disable Rails/OutputSafety
+    tag.script(json_escape(data.to_json).html_safe, type: "application/json", id: "page")
   end
 
   # An unsaved record to draw a <template> from.
   def blank(record)
     record.tap { |r| r.author = Visitor.new("", "") }
-  end
-
-  def people(count)
-    count == 1 ? "1 here" : "#{count} here"
   end
 end

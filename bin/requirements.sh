@@ -1,0 +1,113 @@
+# Sourced by bin/demo and bin/test: what must be on the machine, how to see whether it is there, and how
+# to get it on Debian. Installs nothing that is there already, by whatever way it came.
+
+RUST_NEEDED=1.88
+NODE_NEEDED=20
+
+missing=() # Debian packages, filled by `want`
+
+heading() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+note() { printf '   %s\n' "$*"; }
+fail() {
+  printf '\n%s: %s\n' "$(basename "$0")" "$1" >&2
+  shift
+  for line in "$@"; do printf '  %s\n' "$line" >&2; done
+  exit 69 # EX_UNAVAILABLE
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# at_least HAVE WANTED: compares versions.
+at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; }
+
+want() { missing+=("$@"); }
+
+# Rust is not taken from Debian: its version there is older than the one this needs.
+require_rust() {
+  if ! have cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
+  have cargo || fail "Rust $RUST_NEEDED or newer is missing. Install it with" \
+    "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" "then open a new shell and run this again."
+  local found
+  found=$(cargo --version | cut -d' ' -f2)
+  at_least "$found" "$RUST_NEEDED" || fail "Rust $found is too old; $RUST_NEEDED or newer is needed." "rustup update stable"
+}
+
+# What compiles the server, the extension, and the crates with C in them.
+want_compiler() {
+  have cc && have make || want build-essential
+  have git || want git
+  # bindgen reads Ruby's headers with libclang; it needs the library and its own headers, no compiler.
+  if [ -z "${LIBCLANG_PATH:-}" ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
+    want libclang
+  elif ! ls -d /usr/lib/llvm-*/lib/clang/*/include /usr/lib/clang/*/include >/dev/null 2>&1; then
+    want libclang
+  fi
+}
+
+want_ruby() {
+  have ruby && ruby -e 'exit File.exist?(File.join(RbConfig::CONFIG["rubyhdrdir"], "ruby.h"))' || want ruby ruby-dev
+  have bundle || want bundler
+  have rake || want rake
+}
+
+# want_gem NAME PACKAGE: a gem that any Ruby may bring, or Debian's.
+want_gem() {
+  have ruby && ruby -e 'gem ARGV[0]' "$1" >/dev/null 2>&1 || want "$2"
+}
+
+want_node() {
+  if have node && have npm; then
+    local found
+    found=$(node --version | tr -d v)
+    at_least "$found" "$NODE_NEEDED" || fail "Node $found is too old; $NODE_NEEDED or newer is needed." "See https://nodejs.org/en/download"
+  else
+    want nodejs npm
+  fi
+}
+
+want_command() { have "$1" || want "$2"; }
+
+# libclang as two small packages, in the version that is this Debian's own.
+libclang_packages() {
+  local version
+  version=$(apt-cache depends libclang-dev 2>/dev/null | grep -oE 'libclang-[0-9]+-dev' | grep -oE '[0-9]+' | head -n 1)
+  version=${version:-14}
+  echo "libclang1-$version libclang-common-$version-dev"
+}
+
+# As root, or through sudo where it can ask for its password or needs none.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+may_be_root() {
+  [ "$(id -u)" = 0 ] || { have sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; }
+}
+
+install_missing() {
+  [ ${#missing[@]} -gt 0 ] || return 0
+  have apt-get || fail "these are missing, and there is no apt-get to install them with:" "${missing[*]}"
+  if may_be_root; then
+    heading "Installing what is missing (about half a minute)"
+    as_root apt-get update --quiet=2
+  fi
+
+  local packages command
+  packages=$(printf '%s\n' "${missing[@]}" | sed "s/^libclang$/$(libclang_packages)/" | tr ' ' '\n' | sort -u | tr '\n' ' ')
+  command="apt-get install --yes --no-install-recommends ${packages% }"
+  may_be_root || fail "some Debian packages are missing. As root, run" "apt-get update && $command" "then run this again."
+
+  note "${packages% }"
+  # shellcheck disable=SC2086
+  as_root env DEBIAN_FRONTEND=noninteractive $command --quiet=2
+  hash -r
+  missing=()
+}
+
+# bundle_in FOLDER: its gems are there, from the system where possible.
+bundle_in() (
+  cd "$1"
+  export BUNDLE_SILENCE_ROOT_WARNING=1
+  bundle check >/dev/null 2>&1 || bundle install --local --quiet 2>/dev/null || bundle install --quiet ||
+    fail "the gems of $1 cannot be installed; the reason stands above."
+)

@@ -1,0 +1,97 @@
+# frozen_string_literal: true
+
+require "securerandom"
+
+# bin/demo, as somebody runs it who has just cloned the repository.
+RSpec.describe "bin/demo" do
+  # Every process that bin/demo starts inherits this, whatever becomes of its parent.
+  let(:mark) { "NODEVENT_E2E_MARK=#{SecureRandom.hex(8)}" }
+  let(:folder) { File.join(E2E::TMP, "demo-#{mark[-8..]}").tap { |path| FileUtils.mkdir_p(path) } }
+
+  def marked
+    Dir["/proc/[0-9]*/environ"].select { |file| File.binread(file).include?(mark) }.map { |file| file[/\d+/].to_i }
+  rescue SystemCallError
+    retry # a process ended while it was looked at
+  end
+
+  def run_demo(env = {})
+    name, value = mark.split("=")
+    env = { name => value, "RAILS_ENV" => "test", "DEMO_DATABASE" => File.join(folder, "demo.sqlite3"),
+            "DEMO_LOGS" => folder, "REDIS_URL" => nil, "NODEVENT_PORT" => E2E::Program.free_port.to_s,
+            "PORT" => E2E::Program.free_port.to_s }.merge(env)
+    E2E::Program.new("demo", File.join(E2E::ROOT, "bin", "demo"), env: env)
+  end
+
+  # The addresses it prints, once it has.
+  def addresses(demo)
+    demo.ready("bin/demo prints its address", within: 300) { demo.output.include?("Ctrl-C ends everything") }
+    %w[open delivers].map { |word| URI(demo.output[/#{word}:\s+(\S+)/, 1]) }
+  end
+
+  def expect_all_gone
+    eventually("nothing of bin/demo is left") { marked.empty? }
+  end
+
+  after { E2E::Program.stop_all }
+
+  it "prints an address where the board is, seeded and live; TERM leaves nothing running" do
+    demo = run_demo
+    board, server = addresses(demo)
+    expect(Net::HTTP.get(board)).to include("Which sound means home to you?", "#{server}/api/board")
+    expect(Net::HTTP.get(URI("#{server}/api/board"))).to include("NoDevent")
+    expect(marked.size).to be >= 3 # bin/demo, the server, Puma
+
+    demo.signal("TERM")
+    expect(demo.status.exitstatus).to eq(0)
+    expect_all_gone
+    expect { Net::HTTP.get(board) }.to raise_error(SystemCallError)
+    expect { Net::HTTP.get(server) }.to raise_error(SystemCallError)
+  end
+
+  it "takes other ports where these are taken, and ends on Ctrl-C with a page open" do
+    TCPServer.open("127.0.0.1", 0) do |one|
+      TCPServer.open("127.0.0.1", 0) do |other|
+        demo = run_demo("NODEVENT_PORT" => one.addr[1].to_s, "PORT" => other.addr[1].to_s)
+        board, server = addresses(demo)
+        expect(server.port).to be > one.addr[1]
+        expect(board.port).to be > other.addr[1]
+
+        open_page(ines, board.to_s)
+        demo.signal("INT")
+        expect(demo.status.exitstatus).to eq(0)
+        expect_all_gone
+      end
+    end
+  end
+
+  it "runs on a Redis that it is given" do
+    redis = E2E::Redis.new
+    demo = run_demo("REDIS_URL" => redis.url)
+    board, = addresses(demo)
+    expect(demo.output).to include("Redis at 127.0.0.1:#{redis.port}")
+    expect(redis.ask("pubsub", "numsub", "/board")).to match(%r{/board\s+1})
+
+    open_page(ines, "#{board}/discussions/1")
+    redis.ask("publish", "/board", { room: "Discussion_1", event: "presence", message: { here: 77 } }.to_json)
+    expect(ines).to have_css(".figures [data-count=here] b", text: "77")
+  end
+
+  it "says what to start where the Redis it is given does not answer" do
+    demo = run_demo("REDIS_URL" => "redis://:hidden@127.0.0.1:#{E2E::Program.free_port}/0")
+    expect(demo.status.exitstatus).to eq(69)
+    expect(demo.output).to match(/no Redis answers at 127\.0\.0\.1:\d+ \(REDIS_URL\).*unset REDIS_URL/m)
+    expect(demo.output).not_to include("hidden")
+    expect_all_gone
+  end
+
+  it "says what to install where Rust is missing" do
+    demo = run_demo("PATH" => "/usr/bin:/bin", "HOME" => folder)
+    expect(demo.status.exitstatus).to eq(69)
+    expect(demo.output).to match(/Rust .* is missing.*rustup/m)
+  end
+
+  it "explains itself" do
+    help = IO.popen([File.join(E2E::ROOT, "bin", "demo"), "--help"], &:read)
+    expect(help).to include("REDIS_URL", "NODEVENT_PORT")
+  end
+end

@@ -1,0 +1,26 @@
+# frozen_string_literal: true
+
+# Loaded before every spec. The pieces: a Program is a process; Server, Redis and Board are programs;
+# Browsers are two people; Patience waits for conditions.
+require "rspec"
+
+module E2E
+  ROOT = File.expand_path("../..", __dir__)
+  TMP = File.join(ROOT, "tmp", "e2e")
+end
+
+require_relative "patience"
+require_relative "program"
+require_relative "redis"
+require_relative "server"
+require_relative "board"
+require_relative "browsers"
+
+RSpec.configure do |config|
+  config.disable_monkey_patching!
+  config.expect_with(:rspec) { |expectations| expectations.syntax = :expect }
+  config.order = :defined
+  config.include E2E::Patience
+  config.include E2E::Browsers
+  config.after(:suite) { E2E::Program.stop_all }
+end

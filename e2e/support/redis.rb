@@ -1,0 +1,27 @@
+# frozen_string_literal: true
+
+module E2E
+  # A Redis of its own, that keeps nothing.
+  class Redis
+    attr_reader :port
+
+    def initialize
+      @port = Program.free_port
+      @program = Program.new("redis", "redis-server", "--port", port.to_s, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1")
+      @program.ready("redis-server answers") { ask("ping") == "PONG" }
+    end
+
+    def url
+      "redis://127.0.0.1:#{port}/0"
+    end
+
+    # What redis-cli prints.
+    def ask(*command)
+      IO.popen(["redis-cli", "-p", port.to_s, *command], err: File::NULL, &:read).strip
+    end
+
+    def stop
+      @program.stop
+    end
+  end
+end
