@@ -5,7 +5,7 @@
 //! lone surrogates in the message pass as they are, as they pass `JSON.parse`.
 
 use crate::room;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -147,8 +147,8 @@ impl<'de> Visitor<'de> for MembersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut members = Members::default();
-        while let Some(name) = map.next_key_seed(NameSeed)? {
-            match name {
+        while let Some(name) = map.next_key::<&RawValue>()? {
+            match Name::of(name.get()) {
                 Name::Room => members.room = Some(map.next_value()?),
                 Name::Event => members.event = Some(map.next_value()?),
                 Name::Other => {
@@ -166,30 +166,18 @@ enum Name {
     Other,
 }
 
-/// Reads a member's name as bytes: a name with a lone surrogate is no string in Rust, but no fault either.
-struct NameSeed;
+// === impl Name ===
 
-impl<'de> DeserializeSeed<'de> for NameSeed {
-    type Value = Name;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Name, D::Error> {
-        deserializer.deserialize_bytes(self)
-    }
-}
-
-impl Visitor<'_> for NameSeed {
-    type Value = Name;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_bytes<E>(self, name: &[u8]) -> Result<Name, E> {
-        Ok(match name {
-            b"room" => Name::Room,
-            b"event" => Name::Event,
-            _ => Name::Other,
-        })
+impl Name {
+    /// What a member's name says, as it stands in the text: a name with a lone surrogate is no string in Rust, but no
+    /// fault either.
+    fn of(raw: &str) -> Self {
+        let name = if raw.contains('\\') { string(raw) } else { Some(Cow::Borrowed(raw.trim_matches('"'))) };
+        match name.as_deref() {
+            Some("room") => Self::Room,
+            Some("event") => Self::Event,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -236,6 +224,20 @@ mod tests {
         {
             assert_eq!(parse(published), Err(Skipped::NotUtf8));
             assert_eq!(parse_many(published), Err((None, Skipped::NotUtf8)));
+        }
+    }
+
+    #[test]
+    fn no_raw_control_character_reaches_the_text() {
+        // 0x1e in it would end a packet in a polling payload.
+        for control in '\0'..' ' {
+            for published in [
+                format!(r#"{{"room":"r","event":"e","na{control}me":1}}"#),
+                format!(r#"{{"room":"r","event":"e","message":"{control}"}}"#),
+                format!(r#"{{"room":"r","event":"e","message":{{"{control}":1}}}}"#),
+            ] {
+                assert!(matches!(parse(published.as_bytes()), Err(Skipped::NotJson { .. })), "{published:?}");
+            }
         }
     }
 

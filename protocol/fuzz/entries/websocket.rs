@@ -1,0 +1,48 @@
+//! The bytes of one connection, as a browser (or anybody) sends them.
+
+use nodevent_protocol::websocket::{Decoder, Message, Opcode, Violation, encode_masked};
+use std::ops::ControlFlow;
+
+/// Small, so that inputs of a few hundred bytes reach it.
+const LIMIT: usize = 300;
+
+/// The messages, and how it ended: `None` where more may come.
+type Outcome = (Vec<(Opcode, Vec<u8>)>, Option<Result<(), Violation>>);
+
+/// However the bytes are split, the messages and the verdict are the same; and what was heard can be sent again.
+pub(crate) fn run(data: &[u8]) {
+    let whole = feed(data, data.len().max(1));
+    let by_length = 2 + data.len() % 13;
+    for piece in [1, by_length] {
+        assert_eq!(feed(data, piece), whole, "in pieces of {piece}");
+    }
+    let mut again = Vec::new();
+    for (opcode, payload) in &whole.0 {
+        encode_masked(&mut again, *opcode, payload, [1, 2, 3, 4]);
+    }
+    assert_eq!(feed(&again, by_length).0, whole.0, "sent again");
+}
+
+fn feed(data: &[u8], piece: usize) -> Outcome {
+    let mut decoder = Decoder::default();
+    let mut heard = Vec::new();
+    for piece in data.to_vec().chunks_mut(piece) {
+        let fed = decoder.feed(piece, LIMIT, &mut |message| {
+            heard.push(match message {
+                Message::Text(text) => (Opcode::Text, text.as_bytes().to_vec()),
+                Message::Binary(bytes) => (Opcode::Binary, bytes.to_vec()),
+                Message::Ping(bytes) => (Opcode::Ping, bytes.to_vec()),
+                Message::Pong(bytes) => (Opcode::Pong, bytes.to_vec()),
+                Message::Close { code, reason } => {
+                    let code = code.map(u16::to_be_bytes);
+                    (Opcode::Close, [code.as_ref().map_or(&[][..], |code| code), reason.as_bytes()].concat())
+                }
+            });
+            ControlFlow::Continue(())
+        });
+        if decoder.is_finished() {
+            return (heard, Some(fed));
+        }
+    }
+    (heard, None)
+}

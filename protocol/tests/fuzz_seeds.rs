@@ -1,0 +1,55 @@
+//! Runs every committed seed of the fuzz targets through the same entry functions that libFuzzer calls.
+#![cfg(test)]
+
+#[path = "../fuzz/entries/emission.rs"]
+mod emission;
+#[path = "../fuzz/entries/join_args.rs"]
+mod join_args;
+#[path = "../fuzz/entries/polling_payload.rs"]
+mod polling_payload;
+#[path = "../fuzz/entries/socket_io.rs"]
+mod socket_io;
+#[path = "../fuzz/entries/websocket.rs"]
+mod websocket;
+
+use std::path::Path;
+
+/// Runs the seeds of `target`, and every beginning of each: what is cut short is hostile too.
+fn run_all(target: &str, entry: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let mut seeds = 0;
+    for file in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let seed = std::fs::read(file.unwrap().path()).unwrap();
+        entry(&seed);
+        for cut in (0..seed.len()).step_by(1 + seed.len() / 200) {
+            entry(&seed[..cut]);
+        }
+        seeds += 1;
+    }
+    assert!(seeds > 0, "no seeds in {}", folder.display());
+}
+
+#[test]
+fn no_seed_of_websocket_frames_breaks_the_decoder() {
+    run_all("websocket", websocket::run);
+}
+
+#[test]
+fn no_seed_of_polling_payloads_breaks_the_decoder() {
+    run_all("polling_payload", polling_payload::run);
+}
+
+#[test]
+fn no_seed_of_socket_io_packets_breaks_the_decoder() {
+    run_all("socket_io", socket_io::run);
+}
+
+#[test]
+fn no_seed_of_emissions_breaks_the_parser() {
+    run_all("emission", emission::run);
+}
+
+#[test]
+fn no_seed_of_join_arguments_opens_a_room() {
+    run_all("join_args", join_args::run);
+}
