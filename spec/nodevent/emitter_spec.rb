@@ -1,0 +1,153 @@
+# frozen_string_literal: true
+
+RSpec.describe NoDevent::Emitter do
+  let(:recorder) { Recorder.new }
+
+  describe ".emit" do
+    before { described_class.publisher = recorder }
+
+    it "publishes room, event and message on the namespace, in this order" do
+      described_class.emit("lobby", "open", { "by" => "Ada" })
+      expect(recorder.published).to eq([["/nodevent", '{"room":"lobby","event":"open","message":{"by":"Ada"}}']])
+    end
+
+    it "calls publish with exactly the channel and the text, whatever the publisher is" do
+      publisher = double("publisher") # rubocop:disable RSpec/VerifiedDoubles
+      described_class.publisher = publisher
+      expect(publisher).to receive(:publish).with("/nodevent", '{"room":"r","event":"e","message":1}').and_return(7)
+      expect(described_class.emit("r", "e", 1)).to eq(7)
+    end
+
+    it "N-93 sends false and nil as they are" do
+      described_class.emit("r", "e", false)
+      described_class.emit("r", "e")
+      expect(recorder.published.map(&:last))
+        .to eq(['{"room":"r","event":"e","message":false}', '{"room":"r","event":"e","message":null}'])
+    end
+
+    it "takes a message without braces for what it is" do
+      described_class.emit("r", "moved", x: 1, y: 2)
+      expect(recorder.last["message"]).to eq("x" => 1, "y" => 2)
+    end
+
+    it "says where braces are missing" do
+      expect { described_class.emit("r", "moved", x: 1, wait: true) }
+        .to raise_error(ArgumentError, "unknown keyword: :x; put the message in braces")
+    end
+
+    it "takes events as String or Symbol, and nothing else" do
+      described_class.emit("r", :sym, 1)
+      expect(recorder.last["event"]).to eq("sym")
+      [nil, "", 12, :""].each do |event|
+        expect { described_class.emit("r", event, 1) }.to raise_error(NoDevent::InvalidEventError)
+      end
+    end
+
+    it "says which message cannot be JSON" do
+      expect { described_class.emit("r", "e", Float::NAN) }
+        .to raise_error(NoDevent::EncodingError, /the message of "e" to "r" cannot be JSON/)
+      expect { described_class.emit("r", "e", "\xff") }.to raise_error(NoDevent::EncodingError)
+    end
+  end
+
+  describe "N-82 emit and its answer" do
+    let(:server) { RedisServer.shared }
+    let(:listener) { Listener.new(server, "/nodevent") }
+
+    before { listener }
+    after { listener.stop }
+
+    it "publishes on the namespace and gives $redis's answer" do
+      $redis = server.client # rubocop:disable Style/GlobalVars
+      expect(described_class.emit("r", "e", "m")).to eq(1)
+      expect(listener.next).to eq(["/nodevent", '{"room":"r","event":"e","message":"m"}'])
+    end
+
+    it "gives the number of receivers with wait: true, natively", :native do
+      described_class.config = { redis: { port: server.port } }
+      expect(described_class.emit("r", "e", "m", wait: true)).to eq(1)
+      expect(described_class.emit("r", "e", "m")).to be(true)
+      expect(listener.take(2)).to all(eq('{"room":"r","event":"e","message":"m"}'))
+    end
+  end
+
+  it "N-76 works with nothing but $redis" do
+    listener = Listener.new(RedisServer.shared, "/nodevent")
+    ruby(<<~RUBY)
+      require "nodevent"
+      require "redis"
+      $redis = Redis.new(port: #{RedisServer.shared.port})
+      abort "no receiver" unless NoDevent::Emitter.emit("lobby", "hello", [1]) == 1
+      abort "wrong defaults" unless NoDevent::Emitter.config["host"] == "http://localhost:8080"
+    RUBY
+    expect(listener.emission).to eq("room" => "lobby", "event" => "hello", "message" => [1])
+  ensure
+    listener&.stop
+  end
+
+  describe ".config=" do
+    it "N-77 takes Strings as keys" do
+      described_class.config = { "host" => "http://thehost", "namespace" => "/other", "secret" => "asdf" }
+      expect(described_class.config["secret"]).to eq("asdf")
+      expect(described_class.config[:host]).to eq("http://thehost")
+      described_class.publisher = recorder
+      described_class.emit("r", "e", 1)
+      expect(recorder.last["channel"]).to eq("/other")
+    end
+
+    it "N-78 takes the README's Symbols as keys, and is read by either" do
+      described_class.config = { host: "http://myawesomesite", namespace: "/other_namespace", secret: "lajf0q98" }
+      expect(described_class.config["secret"]).to eq("lajf0q98")
+      expect(described_class.config[:host]).to eq("http://myawesomesite")
+      expect(described_class.config["namespace"]).to eq("/other_namespace")
+    end
+
+    it "N-79 replaces everything that was there" do
+      $redis = recorder # rubocop:disable Style/GlobalVars
+      described_class.config = { secret: "s", redis: { port: 1 }, namespace: "/x" }
+      described_class.config = { host: "http://h" }
+      expect(described_class.config.to_h)
+        .to eq("host" => "http://h", "namespace" => "/nodevent", "secret" => nil, "redis" => nil,
+               "url" => "http://h", "publish_key" => nil)
+      expect(described_class.publisher).to be(recorder)
+    end
+
+    it "leaves the old one in force when the new one is wrong" do
+      described_class.config = { secret: "good" }
+      expect { described_class.config = { secret: "" } }.to raise_error(NoDevent::ConfigurationError)
+      expect { described_class.config = 12 }.to raise_error(NoDevent::ConfigurationError, /takes a Hash, not 12/)
+      expect(described_class.config.secret).to eq("good")
+    end
+
+    it "N-103 gives the namespace its slash everywhere" do
+      described_class.config = { namespace: "plain" }
+      described_class.publisher = recorder
+      described_class.emit("r", "e", 1)
+      expect(recorder.last["channel"]).to eq("/plain")
+    end
+  end
+
+  describe ".publisher" do
+    it "N-80 is the native one where redis is configured, else $redis" do
+      $redis = recorder # rubocop:disable Style/GlobalVars
+      expect(described_class.publisher).to be(recorder)
+      described_class.config = { "redis" => { "host" => "localhost", "port" => 6390, "db" => 1 } }
+      expect(described_class.publisher).to be_a(NoDevent::Publisher::Queued)
+      expect(described_class.publisher.address).to eq("redis://localhost:6390/1")
+      expect(described_class.publisher).to be(described_class.publisher)
+    end
+
+    it "is the native one over HTTP where url is configured" do
+      $redis = recorder # rubocop:disable Style/GlobalVars
+      described_class.config = { url: "http://push:8080/" }
+      expect(described_class.publisher.address).to eq("http://push:8080")
+    end
+
+    it "can be replaced, and be given back" do
+      described_class.publisher = recorder
+      expect(described_class.publisher).to be(recorder)
+      described_class.publisher = nil
+      expect(described_class.publisher).to be_a(NoDevent::Publisher::Queued)
+    end
+  end
+end

@@ -1,0 +1,71 @@
+# frozen_string_literal: true
+
+require "bigdecimal"
+require "date"
+
+RSpec.describe NoDevent::RoomKey, :native do
+  let(:vectors) { JSON.parse(File.read(File.join(ROOT, "protocol/vectors/keys.json"))) }
+
+  def key(object, expires)
+    NoDevent::Emitter.room_key(object, expires)
+  end
+
+  # What the formula says, computed by somebody else.
+  def expected(room, timestamp, secret)
+    "#{Digest::SHA256.hexdigest("#{room}#{timestamp}#{secret}")}:#{timestamp}"
+  end
+
+  before { NoDevent::Emitter.config = { "secret" => "asdf" } }
+
+  it "N-88 is that of the formula, for a String, a Class and an instance" do
+    { "theroom" => "theroom", Admin::User => "Admin::User", Doc.new(12) => "Doc_12" }.each do |object, room|
+      expect(key(object, 4_102_444_800)).to eq(expected(room, 4_102_444_800_000, "asdf"))
+    end
+    expect(key("theroom", 4_102_444_800))
+      .to eq("29724deba9ccb9901bbc1ca344f17ce8ce380e45c5997e12f644271eb588cef0:4102444800000")
+    expect(key("ünï☃", 4_102_444_800))
+      .to eq("7f4dabb21655cd3973bbce21a64873d385d310a8e1d29de124c962f0b63a0350:4102444800000")
+  end
+
+  it "N-88 takes a Time, a DateTime, an Integer, a Float, a numeric String" do
+    time = Time.at(4_102_444_800)
+    [time, time.to_datetime, 4_102_444_800, 4_102_444_800.0, "4102444800", BigDecimal("4102444800")].each do |expires|
+      expect(key("r", expires)).to eq(expected("r", 4_102_444_800_000, "asdf"))
+    end
+  end
+
+  it "N-89 takes milliseconds as (to_f * 1000).to_i, in 10,000 random times" do
+    random = Random.new(2026)
+    10_000.times do
+      time = Time.at(random.rand(1_700_000_000.0..4_000_000_000.0).round(3))
+      expect(described_class.timestamp(time)).to eq((time.to_f * 1000).to_i)
+    end
+  end
+
+  it "N-90 does not need a secret" do
+    NoDevent::Emitter.config = {}
+    expect(key("r", 4_102_444_800)).to match(/\A\h{64}:4102444800000\z/)
+  end
+
+  it "N-91 refuses ends that are no time or have not 13 digits, and says what to write" do
+    { nil => /give a time/, Object.new => /give a time/, 3600 => /Time.now \+ NoDevent::HOUR/, 0 => /between/,
+      999_999_999 => /between/, 10_000_000_000 => /2286-11-20/, 1_700_000_000_000 => /looks like milliseconds/,
+      Float::INFINITY => /between/, Float::NAN => /between/, "soon" => /between/, -1 => /between/ }.each do |ends, text|
+      expect { key("r", ends) }.to raise_error(NoDevent::InvalidExpiryError, text)
+      expect { key("r", ends) }.to raise_error(ArgumentError)
+    end
+  end
+
+  it "signs with the first of several secrets" do
+    NoDevent::Emitter.config = { secrets: [{ id: "new", secret: "one" }, { id: "old", secret: "two" }] }
+    expect(key("r", 4_102_444_800)).to eq(expected("r", 4_102_444_800_000, "one"))
+  end
+
+  it "is verified by the same code as the server's, which refuses the concatenation attack" do
+    signed = key("User_12", 4_102_444_800)
+    verify = ->(room, key) { NoDevent::Native.verify(room, key, %w[asdf], 1_700_000_000_000, nil) }
+    expect(verify.call("User_12", signed)).to eq(4_102_444_800_000)
+    expect(verify.call("User_1", signed.sub(":", ":2"))).to eq("Bad time")
+    expect(verify.call("User_1", signed)).to eq("Bad key")
+  end
+end

@@ -1,0 +1,53 @@
+# frozen_string_literal: true
+
+RSpec.describe NoDevent::Room do
+  def room(object)
+    NoDevent::Emitter.room(object)
+  end
+
+  it "N-84 is itself for a String, and the name for a Class or Module" do
+    expect(room("the_room")).to eq("the_room")
+    expect(room(Admin::User)).to eq("Admin::User")
+    expect(room(Admin)).to eq("Admin")
+  end
+
+  it "N-84 is class and to_param for a record, and its own for a subclass" do
+    expect(room(Doc.new("12"))).to eq("Doc_12")
+    expect(room(Class.new(Doc) { def self.name = "Memo" }.tap { |memo| stub_const("Memo", memo) }.new(3))).to eq("Memo_3")
+  end
+
+  it "N-85 is the text of a Symbol or Integer, in keys too" do
+    expect([room(:lobby), room(42)]).to eq(%w[lobby 42])
+    NoDevent::Emitter.config = { secret: "asdf" }
+    expect(NoDevent::Emitter.room_key(:r, 4_102_444_800)).to eq(NoDevent::Emitter.room_key("r", 4_102_444_800))
+  end
+
+  it "N-86 is class and to_param or id for any other object" do
+    stub_const("Thing", Struct.new(:id))
+    expect(room(Thing.new(7))).to eq("Thing_7")
+    expect(room(Doc.new(:slug))).to eq("Doc_slug")
+  end
+
+  it "N-87 is refused for nil, blank, anonymous, unsaved and meaningless objects" do
+    [nil, "", "  ", :"", Class.new, Module.new, Doc.new(nil), Doc.new(""), true, 1.5, [], {}, Object.new,
+     "\xff", "a" * 256].each do |object|
+      expect { room(object) }.to raise_error(NoDevent::InvalidRoomError, /A room is a String/)
+      expect { NoDevent::Emitter.emit(object, "e", 1) }.to raise_error(ArgumentError)
+    end
+  end
+
+  it "N-97 honours a room of the application's own, also when another object emits" do
+    expect([room(Custom), room(Custom.new(1))]).to eq(%w[all-of-them custom-1])
+  end
+
+  it "follows a room that is an association, as in a chat where a message belongs to a room" do
+    stub_const("Message", Class.new { include NoDevent::Base })
+    message = Message.new
+    message.define_singleton_method(:room) { Doc.new(5) }
+    expect(room(message)).to eq("Doc_5")
+  end
+
+  it "is UTF-8 whatever the String was" do
+    expect(room("\u00fc".encode("ISO-8859-1"))).to eq("\u00fc")
+  end
+end

@@ -1,0 +1,39 @@
+# frozen_string_literal: true
+
+# The gem's tests. They run against the extension as it was built, a Redis of their own, and the server's binary where
+# a spec says so. Each starts from the default configuration.
+
+$LOAD_PATH.unshift(File.expand_path("../lib", __dir__))
+ROOT = File.expand_path("..", __dir__)
+
+require "nodevent"
+require "logger"
+require "redis"
+require "stringio"
+Dir[File.join(__dir__, "support", "*.rb")].sort.each { |file| require file }
+
+RSpec.configure do |config|
+  config.disable_monkey_patching!
+  config.expect_with(:rspec) { |expectations| expectations.syntax = :expect }
+  config.mock_with(:rspec) { |mocks| mocks.verify_partial_doubles = true }
+  config.order = :random
+  config.include Patience
+  config.include Children
+
+  config.around do |example|
+    GC.stress = ENV.key?("NODEVENT_GC_STRESS") && example.metadata[:native] ? true : false
+    example.run
+  ensure
+    GC.stress = false
+  end
+
+  config.before do
+    $redis = nil # rubocop:disable Style/GlobalVars
+    @log = StringIO.new
+    NoDevent.logger = Logger.new(@log)
+    NoDevent::Emitter.publisher = nil
+    NoDevent::Emitter.config = {}
+  end
+
+  config.after(:suite) { RedisServer.stop_shared }
+end

@@ -1,0 +1,65 @@
+# frozen_string_literal: true
+
+# A real Redis on a port of its own, that can be stopped, killed and brought back.
+class RedisServer
+  attr_reader :port, :pid
+
+  def self.shared
+    @shared ||= new
+  end
+
+  def self.stop_shared
+    @shared&.stop
+  end
+
+  def initialize(port: Ports.free, options: [])
+    @port = port
+    @options = options
+    start
+  end
+
+  def start
+    @pid = Process.spawn("redis-server", "--port", port.to_s, "--save", "", "--appendonly", "no",
+                         "--bind", "127.0.0.1", *@options, out: File::NULL, err: File::NULL)
+    Patience.eventually("redis-server on #{port}") { answers? }
+  end
+
+  # As a machine that loses its power.
+  def kill
+    Process.kill(:KILL, pid)
+    Process.wait(pid)
+  end
+
+  def stop
+    Process.kill(:TERM, pid)
+    Process.wait(pid)
+  rescue Errno::ESRCH, Errno::ECHILD
+    nil
+  end
+
+  # Connections are taken and nothing is answered.
+  def freeze_up
+    Process.kill(:STOP, pid)
+  end
+
+  def thaw
+    Process.kill(:CONT, pid)
+  end
+
+  def client(**options)
+    Redis.new(host: "127.0.0.1", port: port, **options)
+  end
+
+  def url
+    "redis://127.0.0.1:#{port}"
+  end
+
+  private
+
+  def answers?
+    TCPSocket.new("127.0.0.1", port).close
+    true
+  rescue SystemCallError
+    false
+  end
+end
