@@ -83,10 +83,13 @@ function patchPage(page, opening, discussion) {
   for (const part of page.querySelectorAll(".replies, .rail")) fill(part, { here, comments_count, updated_at });
 }
 
-/** Says that something came, where it came out of sight. */
+/** Shows what came: follows it where the reader was at the end anyway, otherwise says that it is there. */
 function arrivedBelow(item) {
+  const visible = document.querySelector(".compose").getBoundingClientRect().top;
+  if (item.getBoundingClientRect().bottom < visible) return;
+  const before = item.previousElementSibling?.getBoundingClientRect().bottom ?? 0;
+  if (before < visible + 40) return item.scrollIntoView({ block: "nearest", behavior: "smooth" });
   const sign = document.getElementById("newcomer");
-  if (item.getBoundingClientRect().top < innerHeight) return;
   sign.href = `#${item.id}`;
   sign.hidden = false;
   new IntersectionObserver(([seen], observer) => {

@@ -6,7 +6,9 @@ export function enter(item, how = "arrived") {
   item.classList.remove(how);
   void item.offsetWidth; // lets the animation start anew
   item.classList.add(how);
-  item.addEventListener("animationend", ({ target }) => target === item && item.classList.remove(how));
+  item.addEventListener("animationend", ({ target, animationName }) => {
+    if (target === item && animationName === "mark") item.classList.remove(how);
+  });
 }
 
 /** Folds an item away, then removes it. */
