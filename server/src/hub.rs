@@ -67,10 +67,10 @@ impl Hub {
         if self.memberships.len() <= member_index {
             self.memberships.resize_with(member_index + 1, Vec::new);
         }
-        if let Some(id) = self.find(namespace, room) {
-            if self.memberships[member_index].iter().any(|one| one.room == id) {
-                return Joined::Already(id);
-            }
+        if let Some(id) = self.find(namespace, room)
+            && self.memberships[member_index].iter().any(|one| one.room == id)
+        {
+            return Joined::Already(id);
         }
         if self.memberships[member_index].len() >= most {
             return Joined::TooMany;
@@ -85,7 +85,9 @@ impl Hub {
     /// Ends a membership.
     pub fn leave(&mut self, member: Member, namespace: u16, room: &str) -> Left {
         let Some(id) = self.find(namespace, room) else { return Left::NotIn };
-        let Some(index) = self.memberships(member).iter().position(|one| one.room == id) else { return Left::NotIn };
+        let Some(index) = self.memberships(member).iter().position(|one| one.room == id) else {
+            return Left::NotIn;
+        };
         self.end(member, index)
     }
 
@@ -95,10 +97,10 @@ impl Hub {
         while index > 0 {
             index -= 1;
             let room = self.memberships[member as usize][index].room;
-            if namespace.is_none_or(|one| one == self.rooms[room as usize].namespace) {
-                if let Left::Last(id) = self.end(member, index) {
-                    gone(id);
-                }
+            if namespace.is_none_or(|one| one == self.rooms[room as usize].namespace)
+                && let Left::Last(id) = self.end(member, index)
+            {
+                gone(id);
             }
         }
         let memberships = &mut self.memberships[member as usize];
@@ -162,10 +164,10 @@ impl Hub {
         let Membership { room, place } = self.memberships[member as usize].swap_remove(index);
         let members = &mut self.rooms[room as usize].members;
         members.swap_remove(place as usize);
-        if let Some(&moved) = members.get(place as usize) {
-            if let Some(one) = self.memberships[moved as usize].iter_mut().find(|one| one.room == room) {
-                one.place = place;
-            }
+        if let Some(&moved) = members.get(place as usize)
+            && let Some(one) = self.memberships[moved as usize].iter_mut().find(|one| one.room == room)
+        {
+            one.place = place;
         }
         if !self.rooms[room as usize].members.is_empty() {
             return Left::Out;

@@ -8,10 +8,15 @@
 
 pub mod admission;
 pub mod close_reason;
+pub mod config;
 pub mod dialect;
+pub mod edge;
+pub mod engine;
 pub mod frame;
 pub mod hub;
+pub mod log;
 pub mod metrics;
 pub mod namespace;
 pub mod outbox;
+pub mod server;
 pub mod shard;

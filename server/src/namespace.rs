@@ -50,13 +50,7 @@ impl fmt::Debug for Namespace {
 
 impl Namespaces {
     /// Adds a namespace under the next number, and answers that number.
-    pub fn add(
-        &mut self,
-        name: &str,
-        admission: Admission,
-        limits: RoomLimits,
-        dialect: Arc<dyn Dialect>,
-    ) -> u16 {
+    pub fn add(&mut self, name: &str, admission: Admission, limits: RoomLimits, dialect: Arc<dyn Dialect>) -> u16 {
         let number = self.list.len() as u16;
         let name: Arc<str> = name.into();
         self.numbers.insert(Arc::clone(&name), number);

@@ -60,10 +60,7 @@ impl Outbox {
     ///
     /// # Errors
     /// What `write` answers, but for `WouldBlock` and `Interrupted`, which are no errors here.
-    pub fn flush(
-        &mut self,
-        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
-    ) -> io::Result<Flushed> {
+    pub fn flush(&mut self, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<Flushed> {
         let mut any = false;
         while !self.parts.is_empty() {
             let mut slices = [IoSlice::new(&[]); PARTS_PER_WRITE];

@@ -217,8 +217,7 @@ impl Step<'_> {
         if session.delivered >= last {
             return (0, Sent::Whole);
         }
-        let simple = session.delivered < self.batch.first()
-            && (self.alone || self.hub.rooms_of(member).len() == 1);
+        let simple = session.delivered < self.batch.first() && (self.alone || self.hub.rooms_of(member).len() == 1);
         if simple {
             session.delivered = last;
             return (self.batch.frames.len() as u64, self.put(session, &self.batch.frames, &self.batch.laid));

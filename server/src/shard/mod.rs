@@ -158,11 +158,11 @@ impl Shard {
         let mut events = Events::with_capacity(EVENTS);
         while !self.stopping {
             let patience = self.patience();
-            if let Err(error) = self.poll.poll(&mut events, patience) {
-                if error.kind() != io::ErrorKind::Interrupted {
-                    tracing::error!(shard = self.number, %error, "waiting for sockets failed; the shard stops");
-                    return;
-                }
+            if let Err(error) = self.poll.poll(&mut events, patience)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(shard = self.number, %error, "waiting for sockets failed; the shard stops");
+                return;
             }
             self.inbox.is_awake();
             self.now = self.began.elapsed().as_millis() as Millis;

@@ -48,10 +48,10 @@ impl Shard {
 
     /// The browser gave up its GET: with it the connection is lost.
     pub(super) fn poll_gone(&mut self, sid: Sid) {
-        if let Found::Polling(polling) = self.find(sid) {
-            if polling.poll.as_ref().is_some_and(oneshot::Sender::is_closed) {
-                self.close(sid.slot, CloseReason::PollAborted);
-            }
+        if let Found::Polling(polling) = self.find(sid)
+            && polling.poll.as_ref().is_some_and(oneshot::Sender::is_closed)
+        {
+            self.close(sid.slot, CloseReason::PollAborted);
         }
     }
 
@@ -88,7 +88,10 @@ impl Shard {
             Found::Polling(polling) => polling.posting = false,
             // The upgrade to WebSocket may overtake the last POST; its packets count all the same.
             Found::WrongTransport => {}
-            Found::Unknown => return drop(answer.send(PostAnswer::Unknown)),
+            Found::Unknown => {
+                let _ = answer.send(PostAnswer::Unknown);
+                return;
+            }
         }
         // A session that ends in the middle of its own packets has said what it wanted.
         let verdict = match std::str::from_utf8(body) {

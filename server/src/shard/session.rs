@@ -190,7 +190,10 @@ impl Shard {
     pub(super) fn send_text(&mut self, slot: u32, packet: &str) {
         let limit = self.settings.outbox;
         match self.slots.get_mut(slot as usize) {
-            Some(Slot::Session(Session { carrier: Carrier::WebSocket(socket), .. }) | Slot::Probe(Probe { socket, .. })) => {
+            Some(
+                Slot::Session(Session { carrier: Carrier::WebSocket(socket), .. })
+                | Slot::Probe(Probe { socket, .. }),
+            ) => {
                 self.out.clear();
                 websocket::encode(&mut self.out, websocket::Opcode::Text, packet.as_bytes());
                 let out = std::mem::take(&mut self.out);
@@ -198,7 +201,9 @@ impl Shard {
                 self.out = out;
                 self.sent(slot, sent);
             }
-            Some(Slot::Session(Session { carrier: Carrier::Polling(_), .. })) => self.send(slot, &Frame::text(packet)),
+            Some(Slot::Session(Session { carrier: Carrier::Polling(_), .. })) => {
+                self.send(slot, &Frame::text(packet))
+            }
             _ => {}
         }
     }
@@ -282,13 +287,12 @@ impl Shard {
             return;
         }
         let one = self.slots.remove(slot as usize);
-        if let Slot::Probe(probe) = one {
-            if let Some(session) = self.session_mut(probe.session) {
-                if session.probe == Some(slot) {
-                    session.probe = None;
-                    session.engine_io.upgrade_lost();
-                }
-            }
+        if let Slot::Probe(probe) = one
+            && let Some(session) = self.session_mut(probe.session)
+            && session.probe == Some(slot)
+        {
+            session.probe = None;
+            session.engine_io.upgrade_lost();
         }
         self.inbox.count_connections(self.slots.len());
     }

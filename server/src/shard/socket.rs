@@ -197,12 +197,11 @@ impl Shard {
                 _ => self.release(slot),
             };
         }
-        if let Some(one) = self.slots.get_mut(slot as usize) {
-            if one.generation() == generation {
-                if let Some(socket) = one.socket() {
-                    socket.decoder = decoder;
-                }
-            }
+        if let Some(one) = self.slots.get_mut(slot as usize)
+            && one.generation() == generation
+            && let Some(socket) = one.socket()
+        {
+            socket.decoder = decoder;
         }
     }
 
@@ -235,12 +234,11 @@ impl Shard {
 
     /// Answers a ping of the WebSocket layer.
     fn pong(&mut self, slot: u32, payload: &[u8]) {
-        let (limit, now, per_second) =
-            (self.settings.outbox, self.now, self.settings.packets_per_second);
-        if let Some(session) = self.session_mut(slot) {
-            if !session.packets.allows(per_second, now) {
-                return self.close(slot, CloseReason::PacketRate);
-            }
+        let (limit, now, per_second) = (self.settings.outbox, self.now, self.settings.packets_per_second);
+        if let Some(session) = self.session_mut(slot)
+            && !session.packets.allows(per_second, now)
+        {
+            return self.close(slot, CloseReason::PacketRate);
         }
         let mut bytes = Vec::with_capacity(payload.len() + 2);
         websocket::encode(&mut bytes, Opcode::Pong, payload);
@@ -327,11 +325,11 @@ impl Shard {
             Sent::Whole => {}
             Sent::Queued => {
                 let now = self.now;
-                if let Some(session) = self.session_mut(slot) {
-                    if session.stalled_since.is_none() {
-                        session.stalled_since = Some(now);
-                        self.arm(slot);
-                    }
+                if let Some(session) = self.session_mut(slot)
+                    && session.stalled_since.is_none()
+                {
+                    session.stalled_since = Some(now);
+                    self.arm(slot);
                 }
             }
             Sent::Full => self.close(slot, CloseReason::OutboxFull),

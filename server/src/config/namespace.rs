@@ -1,0 +1,152 @@
+//! The namespaces: every key that begins with `/`, or the flat keys that an old gem's file has.
+
+use super::redis::Redis;
+use super::report::{Place, Report};
+use super::table::Table;
+use super::tree::{Node, Value};
+use nodevent_protocol::key::Secret;
+use std::time::Duration;
+
+/// Secrets shorter than this can be found by trying. Bytes.
+const SHORT: usize = 16;
+/// The dialects that are built.
+const DIALECTS: [&str; 1] = ["nodevent"];
+/// The namespace where none is named.
+pub const DEFAULT: &str = "/nodevent";
+
+/// One namespace.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    /// Its name with the leading slash.
+    pub name: String,
+    /// Its engine: `None` is the memory engine.
+    pub redis: Option<Redis>,
+    /// Secrets by which room keys may be signed, the first of them signs.
+    pub secrets: Vec<Secret>,
+    /// The longest time from now at which a key may still expire.
+    pub key_lifetime: Option<Duration>,
+    /// What a publisher over HTTP has to show.
+    pub publish_key: Option<Secret>,
+}
+
+// === impl Namespace ===
+
+impl Namespace {
+    /// A namespace of which only the name is known: open, in memory.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), redis: None, secrets: Vec::new(), key_lifetime: None, publish_key: None }
+    }
+
+    fn read(name: &str, node: &Node, report: &mut Report) -> Self {
+        let mut namespace = Self::named(name);
+        if let Some(mut table) = Table::open(node, name, report) {
+            namespace.read_keys(&mut table, report);
+            table.finish(report);
+        }
+        namespace
+    }
+
+    fn read_keys(&mut self, table: &mut Table<'_>, report: &mut Report) {
+        let path = table.name("redis");
+        if let Some(node) = table.take(&["redis"]) {
+            self.redis = Redis::read(node, &path, report);
+        }
+        self.read_secrets(table, report);
+        let place = table.place_of(&["publish_key", "apiKey"]);
+        let name = table.name("publish_key");
+        if let Some(key) = table.text(&["publish_key", "apiKey"], report) {
+            self.publish_key = secret(&key, &name, place, report);
+        }
+        self.key_lifetime = table.duration(&["key_lifetime"], report);
+        let place = table.place_of(&["dialect"]);
+        if let Some(dialect) = table.text(&["dialect"], report)
+            && !DIALECTS.contains(&dialect.as_str())
+        {
+            let what = format!("{}: there is no dialect `{dialect}` in this version", table.name("dialect"));
+            report.mistake(place, what, format!("write one of: {}", DIALECTS.join(", ")));
+        }
+        let place = table.place_of(&["history"]);
+        if let Some(node) = table.take(&["history"])
+            && !matches!(&node.value, Value::Scalar(text) if text == "off" || text == "false")
+        {
+            let what = format!("{}: this version keeps no history", table.name("history"));
+            report.warn(place, what, "it is ignored; write `history: off`");
+        }
+    }
+
+    fn read_secrets(&mut self, table: &mut Table<'_>, report: &mut Report) {
+        let (place, name) = (table.place_of(&["secret"]), table.name("secret"));
+        if let Some(text) = table.text(&["secret"], report) {
+            self.secrets.extend(secret(&text, &name, place, report));
+        }
+        let name = table.name("secrets");
+        let Some(node) = table.take(&["secrets"]) else { return };
+        let Value::List(list) = &node.value else {
+            report.mistake(node.place, format!("{name} is not a list"), "write `secrets: [{id: a, secret: …}]`");
+            return;
+        };
+        for (index, node) in list.iter().enumerate() {
+            let path = format!("{name}[{index}]");
+            if let Value::Scalar(text) = &node.value {
+                self.secrets.extend(secret(text, &path, node.place, report));
+                continue;
+            }
+            let Some(mut table) = Table::open(node, &path, report) else { continue };
+            table.take(&["id"]);
+            let place = table.place_of(&["secret"]);
+            match table.text(&["secret"], report) {
+                Some(text) => self.secrets.extend(secret(&text, &format!("{path}.secret"), place, report)),
+                None => {
+                    report.mistake(table.place, format!("{path} has no secret"), "write `secret: <random text>`")
+                }
+            }
+            table.finish(report);
+        }
+    }
+}
+
+/// Reads all namespaces of a file.
+pub fn read(top: &mut Table<'_>, report: &mut Report) -> Vec<Namespace> {
+    let mut all: Vec<Namespace> =
+        top.take_prefixed("/").into_iter().map(|(name, _, node)| Namespace::read(name, node, report)).collect();
+    let flat = top.text(&["namespace"], report).map(|name| format!("/{}", name.trim_start_matches('/')));
+    let first = all.first().map(|namespace| namespace.name.clone());
+    let mut namespace = Namespace::named(&flat.clone().or(first).unwrap_or_else(|| DEFAULT.to_owned()));
+    namespace.read_keys(top, report);
+    let says = namespace.redis.is_some() || !namespace.secrets.is_empty() || namespace.publish_key.is_some();
+    match all.iter_mut().find(|one| one.name == namespace.name) {
+        // The flat keys complete the namespace of that name; what stands below its name wins.
+        Some(one) if says => {
+            one.redis = one.redis.take().or(namespace.redis);
+            if one.secrets.is_empty() {
+                one.secrets = namespace.secrets;
+            }
+            one.publish_key = one.publish_key.take().or(namespace.publish_key);
+        }
+        Some(_) => {}
+        None if says || flat.is_some() => all.push(namespace),
+        None => {}
+    }
+    all
+}
+
+fn secret(text: &str, name: &str, place: Place, report: &mut Report) -> Option<Secret> {
+    match Secret::new(text) {
+        Ok(secret) => {
+            if text.len() < SHORT {
+                let what = format!("{name} has {} bytes and can be found by trying", text.len());
+                report.warn(place, what, "use 32 random bytes or more, e.g. from `openssl rand -hex 32`");
+            }
+            Some(secret)
+        }
+        Err(_) => {
+            let what = format!("{name} is empty, so anybody could forge what it signs");
+            report.mistake(
+                place,
+                what,
+                "write a long random text, e.g. from `openssl rand -hex 32`, or leave the key out",
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The files for browsers: our client, built beforehand and part of this binary.
+
+use super::reply;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// How long a browser may use a file without asking: an upgrade of the server is seen within an hour.
+const CACHE: &str = "public, max-age=3600";
+
+/// A file, ready to be sent.
+#[derive(Debug)]
+struct Asset {
+    plain: Bytes,
+    gzip: Bytes,
+    kind: &'static str,
+    /// Of the plain form; the gzip form has the same with `-gz` in it.
+    tag: String,
+}
+
+/// All files.
+#[derive(Debug)]
+pub(super) struct Assets {
+    script: Asset,
+    script_map: Asset,
+    socket_io: Asset,
+    socket_io_map: Asset,
+}
+
+// === impl Assets ===
+
+impl Assets {
+    pub(super) fn new() -> Self {
+        const SCRIPT: &str = "text/javascript; charset=utf-8";
+        const JSON: &str = "application/json";
+        Self {
+            script: Asset::new(include_bytes!("../../../client/dist/nodevent.js"), SCRIPT),
+            script_map: Asset::new(include_bytes!("../../../client/dist/nodevent.js.map"), JSON),
+            socket_io: Asset::new(include_bytes!("../../../client/dist/socket.io.js"), SCRIPT),
+            socket_io_map: Asset::new(include_bytes!("../../../client/dist/socket.io.js.map"), JSON),
+        }
+    }
+
+    /// The script of a namespace. It is the same for all: it finds server and namespace by its own address.
+    pub(super) fn script(&self, request: &Request) -> Response {
+        self.script.answer(request)
+    }
+
+    /// The source map of the script, which names it by a path beside its own.
+    pub(super) fn script_map(&self, request: &Request) -> Response {
+        self.script_map.answer(request)
+    }
+
+    /// A file below `/socket.io/`.
+    pub(super) fn socket_io(&self, request: &Request) -> Response {
+        match request.uri().path() {
+            "/socket.io/socket.io.js" => self.socket_io.answer(request),
+            "/socket.io/socket.io.js.map" => self.socket_io_map.answer(request),
+            _ => reply::text(StatusCode::NOT_FOUND, "There is no such file.\n".into()),
+        }
+    }
+}
+
+// === impl Asset ===
+
+impl Asset {
+    fn new(bytes: &'static [u8], kind: &'static str) -> Self {
+        let mut tag = String::with_capacity(32);
+        for byte in &Sha256::digest(bytes)[..12] {
+            let _ = write!(tag, "{byte:02x}");
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        // Writing into memory does not fail; if it did, the plain form would be served.
+        let gzip = encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default();
+        Self { plain: Bytes::from_static(bytes), gzip: gzip.into(), kind, tag }
+    }
+
+    fn answer(&self, request: &Request) -> Response {
+        let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let zip = !self.gzip.is_empty()
+            && header(header::ACCEPT_ENCODING).is_some_and(|accepted| {
+                accepted.split(',').any(|one| one.trim().split(';').next() == Some("gzip"))
+            });
+        let tag = format!("\"{}{}\"", self.tag, if zip { "-gz" } else { "" });
+        let known = header(header::IF_NONE_MATCH)
+            .is_some_and(|tags| tags.split(',').any(|one| one.trim().trim_start_matches("W/") == tag));
+        let mut response = if known {
+            reply::with_type(StatusCode::NOT_MODIFIED, self.kind, "")
+        } else {
+            let body = if zip { self.gzip.clone() } else { self.plain.clone() };
+            reply::with_type(StatusCode::OK, self.kind, body)
+        };
+        let headers = response.headers_mut();
+        if zip && !known {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            headers.insert(header::ETAG, tag);
+        }
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(CACHE));
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        // A script tag of any page may load it; whether the page may connect is another question.
+        headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+        response
+    }
+}

@@ -1,0 +1,160 @@
+//! The listeners: bind, accept, and serve HTTP on what is accepted.
+
+use super::From;
+use super::tls::{self, TlsError};
+use crate::config::listen::Listen;
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// The largest head of a request. Bytes.
+const HEAD: usize = 16 * 1024;
+/// Pause after the operating system refused to accept, e.g. for want of file descriptors.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Why a listener cannot stand.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The address is taken.
+    #[error("port {0} is in use (on {1}); stop what listens there, or set another `port`")]
+    Busy(u16, String),
+    /// Low ports belong to root.
+    #[error("port {0} may not be opened (on {1}): ports below 1024 need root or CAP_NET_BIND_SERVICE")]
+    Forbidden(u16, String),
+    /// The host does not resolve, or is not ours.
+    #[error("cannot listen on {0}: {1}")]
+    Other(String, String),
+    /// The certificate or key is unusable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// A listener that stands and does not accept yet.
+pub struct Bound {
+    listener: TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    address: SocketAddr,
+}
+
+// === impl Bound ===
+
+impl Bound {
+    /// Binds. Port 0 picks a free one.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub fn bind(listen: &Listen) -> Result<Self, ListenError> {
+        let tls = listen.tls.as_ref().map(|files| tls::acceptor(&files.cert, &files.key)).transpose()?;
+        let place = format!("{}:{}", listen.host, listen.port);
+        let other = |error: io::Error| ListenError::Other(place.clone(), error.to_string());
+        let mut addresses = (listen.host.as_str(), listen.port).to_socket_addrs().map_err(other)?;
+        let wanted = addresses.next().ok_or_else(|| other(io::ErrorKind::AddrNotAvailable.into()))?;
+        let socket = if wanted.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.map_err(other)?;
+        socket.set_reuseaddr(true).map_err(other)?;
+        let listener =
+            socket.bind(wanted).and_then(|()| socket.listen(BACKLOG)).map_err(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => ListenError::Busy(listen.port, listen.host.clone()),
+                io::ErrorKind::PermissionDenied => ListenError::Forbidden(listen.port, listen.host.clone()),
+                _ => other(error),
+            })?;
+        let address = listener.local_addr().map_err(other)?;
+        Ok(Self { listener, tls, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens, as one would type it.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        match self.address {
+            SocketAddr::V6(address) if address.ip().is_unspecified() => {
+                format!("{scheme}://localhost:{}", address.port())
+            }
+            SocketAddr::V4(address) if address.ip().is_unspecified() => {
+                format!("{scheme}://localhost:{}", address.port())
+            }
+            address => format!("{scheme}://{address}"),
+        }
+    }
+
+    /// Accepts and serves until `stop` says so; then accepts no more.
+    pub async fn serve(self, router: Router, request_timeout: Duration, mut stop: watch::Receiver<bool>) {
+        let mut failing = false;
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // A connection that was gone before it was accepted is nobody's trouble.
+                    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+                        if !failing {
+                            tracing::error!(%error, "cannot accept connections; raise the limit of open files");
+                        }
+                        failing = true;
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    continue;
+                }
+            };
+            if failing {
+                tracing::info!("accepting connections again");
+                failing = false;
+            }
+            let _ = stream.set_nodelay(true);
+            let (router, tls) = (router.clone(), self.tls.clone());
+            tokio::spawn(async move {
+                match tls {
+                    None => serve_http(TokioIo::new(stream), router, peer, request_timeout).await,
+                    Some(tls) => match tokio::time::timeout(request_timeout, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => serve_http(TokioIo::new(stream), router, peer, request_timeout).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                        Err(_) => tracing::debug!("a TLS handshake was not finished in time"),
+                    },
+                }
+            });
+        }
+    }
+}
+
+async fn serve_http<S>(stream: S, router: Router, peer: SocketAddr, request_timeout: Duration)
+where
+    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let from = From { address: peer.ip().to_canonical() };
+    let service = router.map_request(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(from);
+        request.map(axum::body::Body::new)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(request_timeout)
+        .max_buf_size(HEAD)
+        .serve_connection(stream, TowerToHyperService::new(service))
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an HTTP connection ended");
+    }
+}
+
+/// What a stream of ours can be under axum.
+pub(super) type PlainIo = TokioIo<TcpStream>;
+/// The same, with TLS.
+pub(super) type TlsIo = TokioIo<tokio_rustls::server::TlsStream<TcpStream>>;

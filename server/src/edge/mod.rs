@@ -1,0 +1,165 @@
+//! HTTP: the listeners, and what each path answers.
+//!
+//! A request that becomes a WebSocket is handed to a shard, socket and all; a polling request is handed in and its
+//! answer awaited. The edge keeps nothing of a connection.
+
+mod assets;
+mod listener;
+mod origin;
+mod publish;
+mod reply;
+mod socket_io;
+mod tls;
+
+pub use listener::{Bound, ListenError};
+pub use origin::{BadOrigin, Origins};
+pub use tls::TlsError;
+
+use crate::engine::Engine;
+use crate::metrics::Metrics;
+use crate::namespace::Namespaces;
+use crate::shard::Shards;
+use assets::Assets;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{any, get};
+use percent_encoding::percent_decode_str;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+/// What the edge is told at start.
+#[derive(Debug)]
+pub struct Settings {
+    /// Which pages may connect.
+    pub origins: Origins,
+    /// The largest body of a polling POST. Bytes.
+    pub max_payload: usize,
+    /// The largest body of a publish. Bytes.
+    pub max_publish: usize,
+    /// How long a request's head, and then its body, may take to arrive.
+    pub request_timeout: Duration,
+}
+
+/// What every request can reach.
+#[derive(Debug)]
+pub struct Edge {
+    /// What was configured.
+    pub settings: Settings,
+    /// The threads that own the connections.
+    pub shards: Shards,
+    /// The namespaces.
+    pub namespaces: Arc<Namespaces>,
+    /// Their engines, by the namespace's number.
+    pub engines: Vec<Engine>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether the server is on its way out.
+    pub draining: AtomicBool,
+    assets: Assets,
+}
+
+/// Who sent a request. Put into its extensions by the listener.
+#[derive(Debug, Clone, Copy)]
+struct From {
+    address: IpAddr,
+}
+
+// === impl Edge ===
+
+impl Edge {
+    /// The edge of a server.
+    pub fn new(
+        settings: Settings,
+        shards: Shards,
+        namespaces: Arc<Namespaces>,
+        engines: Vec<Engine>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            settings,
+            shards,
+            namespaces,
+            engines,
+            metrics,
+            draining: AtomicBool::new(false),
+            assets: Assets::new(),
+        }
+    }
+
+    /// What the public listeners answer.
+    pub fn public(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/socket.io/", any(socket_io::serve))
+            .route("/socket.io/{*file}", get(socket_io_file))
+            .route("/api/{*rest}", any(api))
+            .route("/healthz", get(alive))
+            .route("/readyz", get(ready))
+            .with_state(Arc::clone(self))
+    }
+
+    /// What the admin listener answers.
+    pub fn admin(self: &Arc<Self>) -> Router {
+        Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(alive))
+            .route("/readyz", get(ready))
+            .with_state(Arc::clone(self))
+    }
+}
+
+/// `GET /api/<ns>` and `POST /api/<ns>/emit`, where `<ns>` may hold slashes, encoded or not.
+async fn api(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    let path = request.uri().path().strip_prefix("/api").unwrap_or_default();
+    let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
+    if edge.namespaces.find(&path).is_some() {
+        return match *request.method() {
+            Method::GET | Method::HEAD => edge.assets.script(&request),
+            _ => reply::method_not_allowed("GET, HEAD"),
+        };
+    }
+    if let Some(namespace) = path.strip_suffix("/emit").and_then(|name| edge.namespaces.find(name)) {
+        return match *request.method() {
+            Method::POST => publish::serve(&edge, namespace.number, request).await,
+            _ => reply::method_not_allowed("POST"),
+        };
+    }
+    if path == "/nodevent.js.map" {
+        return edge.assets.script_map(&request);
+    }
+    reply::text(StatusCode::NOT_FOUND, format!("Namespace {} not found.", path.trim_start_matches('/')))
+}
+
+async fn socket_io_file(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    edge.assets.socket_io(&request)
+}
+
+/// The process runs.
+async fn alive() -> Response {
+    reply::text(StatusCode::OK, "ok\n".into())
+}
+
+/// Emissions get through, and new connections are welcome.
+async fn ready(State(edge): State<Arc<Edge>>) -> Response {
+    if edge.draining.load(Relaxed) {
+        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
+    }
+    let mut body = String::new();
+    for (namespace, engine) in edge.namespaces.iter().zip(&edge.engines) {
+        if !engine.is_ready() {
+            body.push_str(&format!("{}: no probe came back through {}\n", namespace.name, engine.name()));
+        }
+    }
+    if body.is_empty() {
+        reply::text(StatusCode::OK, "ready\n".into())
+    } else {
+        reply::text(StatusCode::SERVICE_UNAVAILABLE, body)
+    }
+}
+
+async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
+    reply::with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", edge.metrics.render())
+}

@@ -1,0 +1,228 @@
+//! The start-up, told as a story, and the way down.
+//!
+//! [`Server::start`] binds the listeners first, so that a busy port is told before anything else happens; then the
+//! shards stand, then the engines push into them, then the edge lets browsers in. [`Server::run`] ends when its
+//! shutdown future does: readiness fails, nothing is accepted any more, connections leave spread over the drain.
+
+use crate::admission::Admission;
+use crate::config::namespace::Namespace as NamespaceConfig;
+use crate::config::redis::Redis as RedisConfig;
+use crate::config::{Config, limits::Limits};
+use crate::dialect::{Dialect, NodEvent};
+use crate::edge::{self, Bound, Edge, ListenError};
+use crate::engine::memory::Memory;
+use crate::engine::redis::Redis;
+use crate::engine::{Engine, Outlet};
+use crate::metrics::Metrics;
+use crate::namespace::{Namespaces, RoomLimits};
+use crate::shard::{self, Above, Shards};
+use nodevent_protocol::engine_io::session::Timing;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+/// How long Redis on localhost is given to answer when no configuration names an engine.
+const CHOICE: Duration = Duration::from_millis(500);
+/// How often the way down looks whether everybody has left.
+const LOOK: Duration = Duration::from_millis(20);
+/// What a drain may take longer than asked, for farewells.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener cannot stand.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The operating system refuses a thread or an epoll instance.
+    #[error("the operating system refuses a thread or a descriptor: {0}")]
+    System(#[from] io::Error),
+    /// The settings of a Redis contradict each other.
+    #[error("the redis of {0} cannot be used: {1}")]
+    Redis(String, String),
+}
+
+/// A server that listens.
+pub struct Server {
+    edge: Arc<Edge>,
+    public: Vec<Bound>,
+    admin: Option<Bound>,
+    shards: Shards,
+    threads: Vec<JoinHandle<()>>,
+    drain: Duration,
+    request_timeout: Duration,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Starts a server. It accepts nothing before [`Server::run`].
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Above::SocketIo, |_| Arc::new(NodEvent)).await
+    }
+
+    /// Starts a server whose namespaces speak what `dialect` answers for their names, above what `above` says.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_with(
+        mut config: Config,
+        above: Above,
+        dialect: impl Fn(&str) -> Arc<dyn Dialect>,
+    ) -> Result<Self, StartError> {
+        let public = config.listen.iter().map(Bound::bind).collect::<Result<Vec<_>, _>>()?;
+        let admin = config.admin.as_ref().map(Bound::bind).transpose()?;
+        if config.choose_engine {
+            choose_engine(&mut config).await;
+        }
+        let metrics = Arc::new(Metrics::default());
+        let limits = config.limits.clone();
+        let mut namespaces = Namespaces::default();
+        for one in &config.namespaces {
+            let admission = Admission::new(one.secrets.clone(), one.key_lifetime, one.publish_key.clone());
+            let room_limits = RoomLimits { rooms: limits.rooms, name: limits.room_name };
+            namespaces.add(&one.name, admission, room_limits, dialect(&one.name));
+        }
+        let namespaces = Arc::new(namespaces);
+        let count = config.shards.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let settings = shard_settings(&limits, above);
+        let (shards, threads) = shard::start(count, &settings, &namespaces, &metrics)?;
+        let mut engines = Vec::with_capacity(config.namespaces.len());
+        for (number, one) in config.namespaces.iter().enumerate() {
+            let outlet = Outlet::new(shards.clone(), Arc::clone(&namespaces), number as u16, Arc::clone(&metrics));
+            engines.push(start_engine(one, outlet, &metrics, limits.publish)?);
+        }
+        let edge_settings = edge::Settings {
+            origins: config.origins,
+            max_payload: limits.message,
+            max_publish: limits.publish,
+            request_timeout: limits.handshake,
+        };
+        let edge = Arc::new(Edge::new(edge_settings, shards.clone(), namespaces, engines, metrics));
+        Ok(Self { edge, public, admin, shards, threads, drain: config.drain, request_timeout: limits.handshake })
+    }
+
+    /// Where the server listens, as one would type it.
+    pub fn urls(&self) -> Vec<String> {
+        self.public.iter().map(Bound::url).collect()
+    }
+
+    /// Where the admin listener listens, if there is one.
+    pub fn admin_url(&self) -> Option<String> {
+        self.admin.as_ref().map(Bound::url)
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.edge.metrics)
+    }
+
+    /// Serves until `shutdown` is done, then lets everybody leave.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let (stop, stopping) = watch::channel(false);
+        let mut accepting = Vec::new();
+        for bound in self.public {
+            tracing::info!(url = %bound.url(), "listening");
+            let router = self.edge.public();
+            accepting.push(tokio::spawn(bound.serve(router, self.request_timeout, stopping.clone())));
+        }
+        if let Some(bound) = self.admin {
+            tracing::info!(url = %bound.url(), "listening for administration");
+            // Serves to the end, so that the way down can be watched.
+            tokio::spawn(bound.serve(self.edge.admin(), self.request_timeout, stopping));
+        }
+        shutdown.await;
+        let connections = &self.edge.metrics.connections;
+        tracing::info!(connections = connections.load(Relaxed), drain = ?self.drain, "stopping");
+        self.edge.draining.store(true, SeqCst);
+        let _ = stop.send(true);
+        for task in accepting {
+            let _ = task.await;
+        }
+        self.shards.drain(self.drain.as_millis() as u64);
+        let all_left = async {
+            while connections.load(Relaxed) > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(self.drain + GRACE, all_left).await;
+        self.shards.stop();
+        let threads = self.threads;
+        let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = tokio::time::timeout(GRACE, ended).await;
+        tracing::info!("stopped");
+    }
+}
+
+fn shard_settings(limits: &Limits, above: Above) -> shard::Settings {
+    let millis = |duration: Duration| duration.as_millis() as u64;
+    shard::Settings {
+        timing: Timing {
+            ping_interval: millis(limits.ping_interval),
+            ping_timeout: millis(limits.ping_timeout),
+            upgrade_timeout: millis(limits.handshake),
+        },
+        connect_timeout: millis(limits.connect),
+        write_stall: millis(limits.write_stall),
+        max_payload: limits.message,
+        outbox: limits.outbox,
+        packets_per_second: limits.packets_per_second,
+        joins_per_second: limits.joins_per_second,
+        above,
+    }
+}
+
+fn start_engine(
+    config: &NamespaceConfig,
+    outlet: Outlet,
+    metrics: &Arc<Metrics>,
+    most: usize,
+) -> Result<Engine, StartError> {
+    let secured = !config.secrets.is_empty();
+    let engine = match &config.redis {
+        None => Engine::Memory(Memory::new(outlet)),
+        Some(redis) => {
+            let engine = Redis::start(redis, outlet, Arc::clone(metrics), most)
+                .map_err(|error| StartError::Redis(config.name.clone(), error))?;
+            Engine::Redis(engine)
+        }
+    };
+    let place = config.redis.as_ref().map(ToString::to_string);
+    tracing::info!(namespace = config.name, engine = engine.name(), redis = place, secured, "namespace");
+    Ok(engine)
+}
+
+/// Without a configuration: Redis on localhost if it answers, else memory.
+async fn choose_engine(config: &mut Config) {
+    let redis = RedisConfig::default();
+    let answers = tokio::time::timeout(CHOICE, ping(&redis.hosts[0].0, redis.hosts[0].1)).await;
+    if matches!(answers, Ok(Ok(true))) {
+        tracing::info!(
+            %redis,
+            "engine: Redis answers on this machine; to pin it, write `/nodevent: {{redis: {{host: localhost}}}}`"
+        );
+        config.namespaces[0].redis = Some(redis);
+    } else {
+        tracing::info!(
+            "engine: memory, since no Redis answers on localhost:6379; to pin it, write `/nodevent: {{}}`"
+        );
+    }
+}
+
+async fn ping(host: &str, port: u16) -> io::Result<bool> {
+    let mut link = TcpStream::connect((host, port)).await?;
+    link.write_all(b"PING\r\n").await?;
+    let mut answer = [0; 7];
+    link.read_exact(&mut answer).await?;
+    Ok(&answer == b"+PONG\r\n")
+}
