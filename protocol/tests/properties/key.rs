@@ -1,0 +1,85 @@
+//! Keys open what they were signed for, and nothing else.
+
+use nodevent_protocol::key::{Refusal, Secret, sign, verify};
+use nodevent_protocol::room;
+use proptest::prelude::*;
+use serde_json::json;
+
+#[path = "../../fuzz/entries/join_args.rs"]
+mod join_args;
+
+const EXPIRIES: std::ops::RangeInclusive<u64> = 1_000_000_000_000..=9_999_999_999_999;
+
+fn secret() -> impl Strategy<Value = Secret> {
+    "\\PC{1,40}".prop_map(|text| Secret::new(text).unwrap())
+}
+
+proptest! {
+    #[test]
+    fn a_key_opens_its_room_until_its_time_and_not_after(room in ".{1,60}", ts in EXPIRIES, secret in secret()) {
+        // N-40, N-38
+        let key = sign(&room, ts, &secret).unwrap();
+        let secrets = [secret];
+        prop_assert_eq!(verify(&room, &key, &secrets, ts, None), Ok(ts));
+        prop_assert_eq!(verify(&room, &key, &secrets, ts + 1, None), Err(Refusal::TimeHasPassed));
+        prop_assert_eq!(verify(&room, &key, &secrets, ts - 10, Some(9)), Err(Refusal::BadTime));
+        prop_assert_eq!(verify(&room, &key, &secrets, ts - 10, Some(10)), Ok(ts));
+    }
+
+    #[test]
+    fn a_key_opens_no_other_room_at_no_other_time_and_under_no_other_secret(
+        (room, other) in (".{1,20}", ".{1,20}"), (ts, later) in (EXPIRIES, EXPIRIES),
+        (secret, wrong) in ("[a-z]{1,9}", "[A-Z]{1,9}"),
+    ) {
+        // N-39
+        let secrets = [Secret::new(secret).unwrap()];
+        let key = sign(&room, ts, &secrets[0]).unwrap();
+        let (hash, _) = key.split_once(':').unwrap();
+        if room != other {
+            prop_assert_eq!(verify(&other, &key, &secrets, 0, None), Err(Refusal::BadKey));
+        }
+        if ts != later {
+            let moved = format!("{hash}:{later}");
+            prop_assert_eq!(verify(&room, &moved, &secrets, 0, None), Err(Refusal::BadKey));
+        }
+        prop_assert_eq!(verify(&room, &key, &[Secret::new(wrong).unwrap()], 0, None), Err(Refusal::BadKey));
+    }
+
+    #[test]
+    fn no_other_split_of_room_and_time_is_good(room in "[A-Za-z]{1,8}_[0-9]{1,15}", ts in EXPIRIES, secret in secret()) {
+        // N-42
+        let key = sign(&room, ts, &secret).unwrap();
+        let (hash, ts) = key.split_once(':').unwrap();
+        let joined = format!("{room}{ts}");
+        for split in (0..=joined.len()).filter(|&split| split != room.len()) {
+            let moved = format!("{hash}:{}", &joined[split..]);
+            let refusal = verify(&joined[..split], &moved, std::slice::from_ref(&secret), 0, None);
+            prop_assert_eq!(refusal, Err(Refusal::BadTime));
+        }
+    }
+
+    #[test]
+    fn no_text_is_a_key_by_chance(key in ".{0,100}") {
+        let secrets = [Secret::new("asdf").unwrap()];
+        prop_assert!(verify("r", &key, &secrets, 0, None).is_err());
+    }
+
+    #[test]
+    fn a_text_that_is_short_enough_names_itself(text in ".{0,300}") {
+        let named = room::from_json(&json!(text), room::MAX_BYTES);
+        prop_assert_eq!(named.ok(), Some(text).filter(|text| (1..=room::MAX_BYTES).contains(&text.len())));
+    }
+
+    #[test]
+    fn an_integer_names_its_decimal_text(number: i64) {
+        // N-29
+        prop_assert_eq!(room::from_json(&json!(number), room::MAX_BYTES), Ok(number.to_string()));
+    }
+
+    #[test]
+    fn any_arguments_of_a_join_are_judged(value in super::json::value(), room in super::json::value()) {
+        // N-44
+        join_args::run(json!({"room": room, "key": value}).to_string().as_bytes());
+        join_args::run(value.to_string().as_bytes());
+    }
+}

@@ -1,0 +1,142 @@
+//! Messages arrive as they were sent, in whatever frames and reads.
+
+use nodevent_protocol::websocket::{
+    Decoder, Message, Opcode, Violation, encode, encode_close, encode_header, encode_masked,
+};
+use proptest::prelude::*;
+use std::ops::ControlFlow;
+
+#[path = "../../fuzz/entries/websocket.rs"]
+mod entry;
+
+/// A message, and where its text or bytes are to be cut into fragments.
+type Sent = (Opcode, Vec<u8>, Vec<prop::sample::Index>);
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let cuts = proptest::collection::vec(any::<prop::sample::Index>(), 0..4);
+    let text = "\\PC{0,200}".prop_map(|text| (Opcode::Text, text.into_bytes()));
+    let binary = proptest::collection::vec(any::<u8>(), 0..400).prop_map(|bytes| (Opcode::Binary, bytes));
+    let control =
+        (prop_oneof![Just(Opcode::Ping), Just(Opcode::Pong)], proptest::collection::vec(any::<u8>(), 0..=125));
+    (prop_oneof![text, binary, control], cuts).prop_map(|((opcode, payload), cuts)| (opcode, payload, cuts))
+}
+
+/// Writes a message in its fragments, with `ping` between them; control frames are never cut.
+fn write(out: &mut Vec<u8>, (opcode, payload, cuts): &Sent, ping: bool, mask: [u8; 4]) -> usize {
+    let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
+    if matches!(opcode, Opcode::Ping | Opcode::Pong) {
+        ends.clear();
+    }
+    ends.sort_unstable();
+    ends.push(payload.len());
+    let (mut start, mut opcode, mut pings) = (0, *opcode, 0);
+    for (at, &end) in ends.iter().enumerate() {
+        let first_byte = out.len();
+        encode_masked(out, opcode, &payload[start..end], mask);
+        if at + 1 < ends.len() {
+            out[first_byte] &= 0x7f;
+            if ping {
+                encode_masked(out, Opcode::Ping, b"between", mask);
+                pings += 1;
+            }
+        }
+        (start, opcode) = (end, Opcode::Continuation);
+    }
+    pings
+}
+
+/// The messages, and the violation where there is one.
+type Outcome = (Vec<(Opcode, Vec<u8>)>, Result<(), Violation>);
+
+/// What is heard when `bytes` come in reads that end at `ends`.
+fn hear(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
+    let mut ends: Vec<_> = ends.iter().map(|end| end.index(bytes.len() + 1)).collect();
+    ends.sort_unstable();
+    ends.push(bytes.len());
+    let (mut decoder, mut heard, mut start) = (Decoder::default(), Vec::new(), 0);
+    for end in ends {
+        let fed = decoder.feed(&mut bytes[start..end].to_vec(), 1_000, &mut |message| {
+            heard.push(match message {
+                Message::Text(text) => (Opcode::Text, text.as_bytes().to_vec()),
+                Message::Binary(bytes) => (Opcode::Binary, bytes.to_vec()),
+                Message::Ping(bytes) => (Opcode::Ping, bytes.to_vec()),
+                Message::Pong(bytes) => (Opcode::Pong, bytes.to_vec()),
+                Message::Close { code, reason } => (Opcode::Close, format!("{code:?} {reason}").into_bytes()),
+            });
+            ControlFlow::Continue(())
+        });
+        if fed.is_err() {
+            return (heard, fed);
+        }
+        start = end;
+    }
+    (heard, Ok(()))
+}
+
+/// Bytes that often look like frames: good ones and bad ones, one behind the other.
+fn likely() -> impl Strategy<Value = Vec<u8>> {
+    let head = prop_oneof![4 => prop::sample::select(vec![0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a]), 1 => any::<u8>()];
+    let length = prop_oneof![9 => 0x80..=0x9f_u8, 1 => any::<u8>()];
+    let payload = prop_oneof![Just(vec![]), "\\PC{0,20}".prop_map(String::into_bytes), any::<Vec<u8>>()];
+    let frame = (head, length, payload).prop_map(|(head, length, mut payload)| {
+        if (0x80..=0x9f).contains(&length) {
+            payload.resize((length & 0x7f).into(), b'x');
+        }
+        [&[head, length, 0, 0, 0, 0][..], &payload].concat()
+    });
+    proptest::collection::vec(frame, 0..8).prop_map(|frames| frames.concat())
+}
+
+proptest! {
+    #[test]
+    fn messages_arrive_as_they_were_sent_in_whatever_frames_and_reads(
+        all in proptest::collection::vec(sent(), 0..6), ping: bool, mask: [u8; 4],
+        reads in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+        for sent in &all {
+            for _ in 0..write(&mut bytes, sent, ping, mask) {
+                expected.push((Opcode::Ping, b"between".to_vec()));
+            }
+            expected.push((sent.0, sent.1.clone()));
+        }
+        prop_assert_eq!(hear(&bytes, &reads), (expected, Ok(())));
+    }
+
+    #[test]
+    fn any_split_of_any_bytes_gives_the_same_messages_and_the_same_violation(
+        bytes in prop_oneof![likely(), any::<Vec<u8>>()],
+        reads in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        prop_assert_eq!(hear(&bytes, &reads), hear(&bytes, &[]));
+        entry::run(&bytes);
+    }
+
+    #[test]
+    fn a_frame_of_the_server_is_that_of_a_browser_without_its_mask(
+        payload in proptest::collection::vec(any::<u8>(), 0..70_000),
+    ) {
+        let (mut server, mut browser, mut head) = (Vec::new(), Vec::new(), Vec::new());
+        encode(&mut server, Opcode::Binary, &payload);
+        encode_masked(&mut browser, Opcode::Binary, &payload, [0; 4]);
+        encode_header(&mut head, Opcode::Binary, payload.len());
+        prop_assert_eq!(&server[..head.len()], &head[..]);
+        prop_assert_eq!(&server[head.len()..], &payload[..]);
+        browser[1] &= 0x7f;
+        browser.drain(head.len()..head.len() + 4);
+        prop_assert_eq!(browser, server);
+    }
+
+    #[test]
+    fn a_close_frame_of_the_server_is_one_that_a_browser_may_send_back(reason in "\\PC{0,60}") {
+        let mut frame = Vec::new();
+        encode_close(&mut frame, 1008, &reason);
+        let mut back = Vec::new();
+        encode_masked(&mut back, Opcode::Close, &frame[2..], [9, 8, 7, 6]);
+        let (heard, end) = hear(&back, &[]);
+        prop_assert_eq!(end, Ok(()));
+        let heard = String::from_utf8(heard[0].1.clone()).unwrap();
+        let heard = heard.strip_prefix("Some(1008) ").unwrap();
+        prop_assert!(reason.starts_with(heard) && (heard == reason || heard.len() > 123 - 4));
+    }
+}
