@@ -6,8 +6,8 @@ Gem::Specification.new do |spec|
   spec.name = "nodevent"
   spec.version = NoDevent::VERSION
   spec.summary = "Something happened in this room, and every browser in it hears of it, now."
-  spec.description = "Live pages for Rails and any other Ruby application: emit an event to a room, and every browser " \
-                     "in that room hears it, in order, also after a lost connection. With the server, in Rust."
+  spec.description = "Live pages for Rails and any other Ruby application: emit an event to a room, and every " \
+                     "browser in it hears it, in order, also after a lost connection. With the server."
   spec.authors = ["The NoDevent authors"]
   spec.license = "MIT"
   spec.homepage = "https://github.com/cconstantine/NoDevent"
@@ -16,7 +16,7 @@ Gem::Specification.new do |spec|
 
   # What the gem and the two crates below it are built from. cargo wants every member of the workspace.
   wanted = %r{\A(lib|exe|sig|ext/nodevent|protocol|server|client/dist)/|\A(Cargo\.(toml|lock)|[A-Z]+(\.md)?)\z}
-  unwanted = %r{/(tests|fuzz|benches)/|\Aprotocol/vectors/|\Alib/nodevent/(bin/|nodevent\.(so|bundle))|/(Makefile|target/)}
+  unwanted = %r{/(tests|fuzz|benches|target)/|/Makefile\z|\Aprotocol/vectors/|\Alib/.*\.(so|bundle)\z}
   listed = begin
     IO.popen(%w[git ls-files -z], chdir: __dir__, err: File::NULL) { |git| git.read.split("\0") }
   rescue SystemCallError

@@ -21,7 +21,7 @@ RSpec.configure do |config|
   config.include Children
 
   config.around do |example|
-    GC.stress = ENV.key?("NODEVENT_GC_STRESS") && example.metadata[:native] ? true : false
+    GC.stress = (ENV.key?("NODEVENT_GC_STRESS") && example.metadata[:native]) || false
     example.run
   ensure
     GC.stress = false

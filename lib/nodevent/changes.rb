@@ -22,8 +22,8 @@ module NoDevent
     def emits_changes(room: nil, on: ACTIONS, message: nil)
       actions = Array(on).map(&:to_sym)
       unknown = actions - ACTIONS
-      raise ArgumentError, "emits_changes on: #{unknown.first.inspect}; write some of #{ACTIONS.inspect}" if unknown.any?
-      raise ArgumentError, "emits_changes needs after_commit, as Active Record has it" unless respond_to?(:after_commit)
+      raise ArgumentError, "on: has #{unknown.first.inspect}; write some of #{ACTIONS.inspect}" if unknown.any?
+      raise ArgumentError, "emits_changes needs Active Record's after_commit" unless respond_to?(:after_commit)
 
       before_save { Changes.note_silence(self) }
       before_destroy(prepend: true) { Changes.note_silence(self) }

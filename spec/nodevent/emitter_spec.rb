@@ -12,7 +12,7 @@ RSpec.describe NoDevent::Emitter do
     end
 
     it "calls publish with exactly the channel and the text, whatever the publisher is" do
-      publisher = double("publisher") # rubocop:disable RSpec/VerifiedDoubles
+      publisher = double("publisher")
       described_class.publisher = publisher
       expect(publisher).to receive(:publish).with("/nodevent", '{"room":"r","event":"e","message":1}').and_return(7)
       expect(described_class.emit("r", "e", 1)).to eq(7)

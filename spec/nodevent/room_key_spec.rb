@@ -61,6 +61,29 @@ RSpec.describe NoDevent::RoomKey, :native do
     expect(key("r", 4_102_444_800)).to eq(expected("r", 4_102_444_800_000, "one"))
   end
 
+  it "N-41 gives the keys of the vectors that all three languages share" do
+    vectors.fetch("golden").each do |golden|
+      expect(NoDevent::Native.sign(golden["room"], golden["ts"], golden["secret"])).to eq(golden["key"])
+      next unless (golden["ts"] % 1000).zero?
+
+      NoDevent::Emitter.config = { secret: golden["secret"] }
+      expect(key(golden["room"], golden["ts"] / 1000)).to eq(golden["key"])
+    end
+  end
+
+  it "N-91 refuses the ends that the vectors say nobody may sign" do
+    vectors.fetch("unsignable").each do |unsignable|
+      expect { key("r", unsignable["ts"] / 1000.0) }.to raise_error(NoDevent::InvalidExpiryError)
+    end
+  end
+
+  it "verifies as the vectors say" do
+    vectors.fetch("verify").select { |each| each["key"].is_a?(String) }.each do |each|
+      answer = NoDevent::Native.verify(each["room"], each["key"], each["secrets"], each["now"], each["longest"])
+      expect([each["name"], answer]).to eq([each["name"], each["expires"] || each["refusal"]])
+    end
+  end
+
   it "is verified by the same code as the server's, which refuses the concatenation attack" do
     signed = key("User_12", 4_102_444_800)
     verify = ->(room, key) { NoDevent::Native.verify(room, key, %w[asdf], 1_700_000_000_000, nil) }

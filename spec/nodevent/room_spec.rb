@@ -13,7 +13,8 @@ RSpec.describe NoDevent::Room do
 
   it "N-84 is class and to_param for a record, and its own for a subclass" do
     expect(room(Doc.new("12"))).to eq("Doc_12")
-    expect(room(Class.new(Doc) { def self.name = "Memo" }.tap { |memo| stub_const("Memo", memo) }.new(3))).to eq("Memo_3")
+    stub_const("Memo", Class.new(Doc))
+    expect(room(Memo.new(3))).to eq("Memo_3")
   end
 
   it "N-85 is the text of a Symbol or Integer, in keys too" do

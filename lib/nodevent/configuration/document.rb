@@ -14,7 +14,7 @@ module NoDevent
       attr_reader :path
 
       class << self
-        # @return [String, nil] the file that NODEVENT_CONFIG names, else `config/nodevent.yml` below `root` if it exists
+        # @return [String, nil] the file that NODEVENT_CONFIG names, else `config/nodevent.yml` below `root`
         def find(root)
           named = ENV.fetch("NODEVENT_CONFIG", "")
           return named unless named.empty?

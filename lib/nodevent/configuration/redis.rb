@@ -37,7 +37,7 @@ module NoDevent
           url = section["url"]
           return if url.nil?
 
-          scheme = url.to_s[/\A([a-z-]+):\/\/./, 1]
+          scheme = url.to_s[%r{\A([a-z-]+)://.}, 1]
           return if SCHEMES.include?(scheme)
 
           document.refuse("redis.url", "has no scheme of #{SCHEMES.join(', ')}; write redis://localhost:6379/0")
@@ -46,11 +46,11 @@ module NoDevent
         def url(section, document)
           return section["url"] if section["url"]
 
-          tls = truthy?(section["tls"]) ? "rediss" : "redis"
-          if section["sentinel"] then sentinel(tls, section, document)
-          elsif section["cluster"] then cluster(tls, section["cluster"], document)
-          else "#{tls}://#{host(section['host'] || 'localhost')}:#{port(section, document)}#{database(section, document)}"
-          end
+          scheme = truthy?(section["tls"]) ? "rediss" : "redis"
+          return sentinel(scheme, section, document) if section["sentinel"]
+          return cluster(scheme, section["cluster"], document) if section["cluster"]
+
+          "#{scheme}://#{host(section['host'] || 'localhost')}:#{port(section, document)}#{database(section, document)}"
         end
 
         def sentinel(scheme, section, document)

@@ -4,7 +4,7 @@ module NoDevent
   class Configuration
     # Finds the settings of one namespace in a document, below its own key or flat at the top, and checks them.
     class Values
-      DURATION = /\A(\d+(?:\.\d+)?)(ms|s|m|h|d)?\z/.freeze
+      DURATION = /\A(\d+(?:\.\d+)?)(ms|s|m|h|d)?\z/
       UNITS = { "ms" => 0.001, "s" => 1, "m" => 60, "h" => 3600, "d" => 86_400, nil => 1 }.freeze
 
       private_constant :DURATION, :UNITS

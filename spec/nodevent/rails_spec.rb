@@ -1,0 +1,81 @@
+# frozen_string_literal: true
+
+RSpec.describe "NoDevent in Rails" do
+  include RailsApp
+
+  it "N-100 N-102 has its helpers in every view, and the tag is html_safe" do
+    out = rails(<<~RUBY)
+      tag = ApplicationController = Class.new(ActionController::Base)
+      puts ApplicationController.render(inline: "<%= javascript_include_nodevent %>")
+      p ApplicationController.helpers.javascript_include_nodevent.html_safe?
+    RUBY
+    expect(out).to eq("<script src='http://localhost:8080/api/nodevent' type='text/javascript'></script>\ntrue\n")
+  end
+
+  it "N-102 has them whatever the load order, under Bundler" do
+    out = rails(<<~RUBY, nodevent_first: true, files: { "Gemfile" => <<~GEMS }, env: { "RUBYOPT" => "-rbundler/setup" })
+      puts ActionController::Base.render(inline: "<%= nodevent_url %>")
+    RUBY
+      source "https://rubygems.org"
+      gem "nodevent", path: "#{ROOT}"
+      %w[rails sqlite3 redis].each { |name| gem name }
+    GEMS
+    expect(out).to eq("http://localhost:8080/api/nodevent\n")
+  end
+
+  it "N-107 emits when a model is created and updated, as the README's SomeModel" do
+    out = rails(<<~RUBY, files: { "config/nodevent.yml" => "secret: asdf\n" })
+      class SomeModel < ActiveRecord::Base
+        include NoDevent::Base
+
+        after_create :nodevent_create
+        after_update :nodevent_update
+
+        def as_json(options = {})
+          super(options).merge(:nodevent => { :room => room, :key => room_key(Time.now + 1.hour) })
+        end
+      end
+      model = SomeModel.create!(title: "<one>")
+      model.update!(title: "two")
+      p RECORDER.rooms
+      message = RECORDER.published.first.last["message"]
+      p message["title"], message["nodevent"]["room"], NoDevent::Native.verify("SomeModel_1",
+        message["nodevent"]["key"], ["asdf"], (Time.now.to_f * 1000).to_i, nil).is_a?(Integer)
+    RUBY
+    expect(out).to eq(<<~TEXT)
+      [["SomeModel", "create"], ["SomeModel_1", "update"]]
+      "<one>"
+      "SomeModel_1"
+      true
+    TEXT
+  end
+
+  it "N-88 N-91 takes Rails' times for keys and refuses durations with a hint" do
+    out = rails(<<~RUBY)
+      Time.zone = "UTC"
+      time = Time.utc(2030, 1, 2)
+      keys = [time, time.in_time_zone("Tokyo"), time.to_datetime].map { |at| NoDevent::Emitter.room_key("r", at) }
+      p keys.uniq.size, keys.first[/\\d+\\z/]
+      begin
+        NoDevent::Emitter.room_key("r", 1.hour)
+      rescue NoDevent::InvalidExpiryError => e
+        puts e.message
+      end
+    RUBY
+    expect(out).to start_with(%(1\n"1893542400000"\na key cannot end at 1 hour: )).and include("`1 hour.from_now`")
+  end
+
+  it "N-83 writes JSON exactly as Hash#to_json does with Active Support" do
+    out = rails(<<~RUBY)
+      class SomeModel < ActiveRecord::Base; include NoDevent::Base; end
+      texts = []
+      NoDevent::Emitter.publisher = Object.new.tap { |to| to.define_singleton_method(:publish) { |_, json| texts << json } }
+      messages = ["<&>\\u2028\\u2029", nil, 1.5, Time.utc(2020), { nested: [:a, 1r, BigDecimal("1.10")] },
+                  SomeModel.create!(title: "t"), SomeModel.all]
+      messages.each { |message| NoDevent::Emitter.emit("r", :e, message) }
+      p messages.map { |message| { room: "r", event: :e, message: message }.to_json } == texts, texts.first
+    RUBY
+    expect(out).to eq(%(true\n"{\\"room\\":\\"r\\",\\"event\\":\\"e\\",\\"message\\":\\"\\\\u003c\\\\u0026\\\\u003e) +
+                      %(\\\\u2028\\\\u2029\\"}"\n))
+  end
+end

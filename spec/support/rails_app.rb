@@ -1,0 +1,56 @@
+# frozen_string_literal: true
+
+require "tmpdir"
+
+# A Rails application in a process of its own, with a database in memory and a folder that is gone afterwards.
+module RailsApp
+  PRELUDE = <<~'RUBY'
+    %s
+    require "rails"
+    require "active_record/railtie"
+    require "action_controller/railtie"
+    require "action_view/railtie"
+    require "active_job/railtie"
+    %s
+    class App < Rails::Application
+      config.root = Dir.pwd
+      config.eager_load = false
+      config.logger = Logger.new($stderr)
+      config.secret_key_base = "x" * 40
+      config.hosts.clear
+      config.active_job.queue_adapter = :inline
+    end
+    App.initialize!
+    ActiveRecord::Schema.verbose = false
+    ActiveRecord::Schema.define do
+      create_table(:some_models) { |t| t.string :title; t.timestamps }
+    end
+    class Recorder
+      attr_reader :published
+      def initialize = @published = []
+      def publish(channel, json) = (@published << [channel, JSON.parse(json)]; 1)
+      def rooms = @published.map { |_, emission| emission.values_at("room", "event") }
+    end
+    RECORDER = Recorder.new
+    $redis = RECORDER
+  RUBY
+
+  # What the script prints in an application whose files are `files`.
+  def rails(script, files: {}, nodevent_first: false, env: {})
+    Dir.mktmpdir do |folder|
+      files.each do |path, text|
+        FileUtils.mkdir_p(File.dirname(File.join(folder, path)))
+        File.write(File.join(folder, path), text)
+      end
+      gem = 'require "nodevent"'
+      prelude = format(PRELUDE, nodevent_first ? gem : "", nodevent_first ? "" : gem)
+      out, err, status = Open3.capture3({ "NODEVENT_CONFIG" => nil, "RAILS_ENV" => "development",
+                                          "DATABASE_URL" => "sqlite3::memory:" }.merge(env),
+                                        RbConfig.ruby, "-W0", "-I#{ROOT}/lib", "-e", prelude + script, chdir: folder)
+      raise "the application failed (#{status}): #{err}" unless status.success?
+
+      @rails_log = err
+      out
+    end
+  end
+end
