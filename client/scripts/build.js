@@ -13,7 +13,7 @@ const shared = {
   bundle: true,
   minify: true,
   mangleProps: /^_[a-z]/, // what begins with an underscore is nobody's but ours
-  sourcemap: "linked",
+  sourcemap: "external",
   sourcesContent: true,
   target: ["es2022"],
   charset: "utf8",
@@ -22,19 +22,30 @@ const shared = {
   logLevel: "warning",
 };
 
+/**
+ * Where each bundle says its map is. The script is served as `/api/<namespace>`, its map beside
+ * socket.io.js; the others have theirs next to them.
+ */
 const bundles = [
-  { entryPoints: ["src/script.js"], outfile: "dist/nodevent.js", format: "iife" },
-  { entryPoints: ["src/index.js"], outfile: "dist/nodevent.mjs", format: "esm" },
-  { entryPoints: ["src/index.js"], outfile: "dist/nodevent.cjs", format: "cjs", platform: "node" },
-  { entryPoints: ["src/socket-io.js"], outfile: "dist/socket.io.js", format: "iife" },
+  { entry: "src/script.js", name: "nodevent.js", map: "../socket.io/nodevent.js.map", format: "iife" },
+  { entry: "src/index.js", name: "nodevent.mjs", map: "nodevent.mjs.map", format: "esm" },
+  { entry: "src/index.js", name: "nodevent.cjs", map: "nodevent.cjs.map", format: "cjs", platform: "node" },
+  { entry: "src/socket-io.js", name: "socket.io.js", map: "socket.io.js.map", format: "iife" },
 ];
 
-/** @returns {Promise<Map<string, Uint8Array>>} by path relative to client/ */
+/** @returns {Promise<Map<string, Buffer>>} by path relative to client/ */
 export async function outputs() {
   const files = new Map();
-  for (const bundle of bundles) {
-    for (const { path, contents } of (await build({ ...shared, ...bundle })).outputFiles)
-      files.set(relative(root, path).split(sep).join("/"), contents);
+  for (const { entry, name, map, ...options } of bundles) {
+    const { outputFiles } = await build({
+      ...shared,
+      ...options,
+      entryPoints: [entry],
+      outfile: `dist/${name}`,
+      footer: { js: `//# sourceMappingURL=${map}` },
+    });
+    for (const { path, contents } of outputFiles)
+      files.set(relative(root, path).split(sep).join("/"), Buffer.from(contents));
   }
   return files;
 }
@@ -45,7 +56,7 @@ async function main() {
     const stale = [];
     for (const [path, contents] of files) {
       const kept = await readFile(join(root, path)).catch(() => Buffer.alloc(0));
-      if (!kept.equals(Buffer.from(contents))) stale.push(path);
+      if (!kept.equals(contents)) stale.push(path);
     }
     if (!stale.length) return;
     console.error(`client/dist is not what client/src gives: ${stale.join(", ")}. Run \`npm run build\` in client/ and commit.`);

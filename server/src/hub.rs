@@ -256,7 +256,7 @@ mod tests {
                 }
                 _ => {
                     hub.leave_all(member, None, |_| {});
-                    model.values_mut().for_each(|members| drop(members.remove(&member)));
+                    model.values_mut().for_each(|members| { members.remove(&member); });
                 }
             }
         }

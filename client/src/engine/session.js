@@ -74,6 +74,11 @@ export class Session extends Emitter {
         return this._write("3" + rest);
       case "4":
         return this._fire("message", rest);
+      case "3":
+      case "6":
+        return;
+      default:
+        this._end("parse error");
     }
   }
 

@@ -4,9 +4,6 @@
 import { Listenable } from "./listenable.js";
 import { Room } from "./room.js";
 
-/** What the Socket.IO of old said on the socket itself. */
-const OLD_NAMES = ["connecting", "connect_failed", "close", "error", "reconnect", "reconnecting", "reconnect_failed"];
-
 /**
  * Events: `connect`, `disconnect(reason)`, `connecting(transport)`, `connect_failed(err)`, `close(reason)`,
  * `error(err)`, `reconnecting(delay, attempt)`, `reconnect(transport, attempts)`, `reconnect_failed`.
@@ -60,8 +57,7 @@ export class NoDeventController extends Listenable {
       if (emission) this._rooms.get(String(emission.room))?._deliver(emission);
     });
     if (socket.io) this._bridge(socket, socket.io);
-    else for (const name of OLD_NAMES) this._hear(socket, name, (/** @type {any[]} */ ...args) => this._fire(name, ...args));
-    if (socket.connected === true || socket.socket?.connected === true) this._connected();
+    if (socket.connected === true) this._connected();
     return this;
   }
 
@@ -108,6 +104,11 @@ export class NoDeventController extends Listenable {
     const asked = reason === "io client disconnect";
     for (const room of this._rooms.values()) room._lost(asked ? undefined : reason);
     this._fire("disconnect", reason);
+    // The stock rule is that a page which was sent away stays away. Ours comes back, but not at once.
+    if (reason === "io server disconnect") {
+      const timer = setTimeout(() => this.socket.connect(), 1000 + 4000 * Math.random());
+      this._undo.push(() => clearTimeout(timer));
+    }
   }
 
   _detach() {

@@ -22,7 +22,7 @@ export function encode({ type, nsp, data, id }) {
 }
 
 /** What may follow each type, by the name of its kind. */
-const FOLLOWS = [/^(object|undefined)$/, /^undefined$/, /^array$/, /^array$/, /^(object|string)$/];
+const FOLLOWS = [/^(object|undefined)$/, /^undefined$/, /^array$/, /^(array|undefined)$/, /^(object|string)$/];
 
 /** @param {number} type @param {any} data */
 function isValid(type, data) {
@@ -42,6 +42,7 @@ export function decode(text) {
   if (!match) throw Error("not a packet: type");
   const [, type, nsp = "/", id, json] = match;
   const data = json ? JSON.parse(json) : undefined;
-  if (!isValid(+type, data)) throw Error("not a packet: what follows type " + type);
+  if (!isValid(+type, data) || (id ? !Number.isSafeInteger(+id) : +type === ACK))
+    throw Error("not a packet: what follows type " + type);
   return { type: +type, nsp, data, id: id ? +id : undefined };
 }

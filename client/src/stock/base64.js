@@ -9,7 +9,14 @@ export async function encode(packet) {
   return "b" + btoa(binary);
 }
 
-/** @param {string} text @returns {string | ArrayBuffer} */
+/**
+ * @param {string} text
+ * @returns {string | ArrayBuffer}
+ * # Errors
+ * Throws where what follows the `b` is not base64.
+ */
 export function decode(text) {
-  return text[0] === "b" ? Uint8Array.from(atob(text.slice(1)), (c) => c.charCodeAt(0)).buffer : text;
+  if (text[0] !== "b") return text;
+  if (!/^b[A-Za-z\d+/]*={0,2}$/.test(text)) throw Error("not a packet: base64");
+  return Uint8Array.from(atob(text.slice(1)), (c) => c.charCodeAt(0)).buffer;
 }

@@ -24,6 +24,19 @@ export function extract(value, found) {
 }
 
 /**
+ * The numbers of all placeholders in a message.
+ * @param {any} value
+ * @param {Set<unknown>} [found]
+ */
+function placeholders(value, found = new Set()) {
+  if (typeof value === "object" && value !== null) {
+    if (value._placeholder === true) found.add(value.num);
+    else for (const item of Object.values(value)) placeholders(item, found);
+  }
+  return found;
+}
+
+/**
  * Puts the parts back in place of their placeholders.
  * @param {any} value
  * @param {any[]} parts
@@ -31,14 +44,11 @@ export function extract(value, found) {
  */
 export function restore(value, parts) {
   if (typeof value !== "object" || value === null) return value;
-  if (value._placeholder === true) {
-    if (!(value.num in parts)) throw Error("not a packet: placeholder");
-    return parts[value.num];
-  }
+  if (value._placeholder === true) return parts[value.num];
   for (const name of Object.keys(value)) {
     const item = restore(value[name], parts);
     // Only what changed is written: an own `__proto__` from the network must stay a mere property.
-    if (item !== value[name]) Object.defineProperty(value, name, { value: item });
+    if (item !== value[name]) Object.defineProperty(value, name, { value: item, enumerable: true });
   }
   return value;
 }
@@ -62,5 +72,9 @@ export function decode(packet) {
   const [head, type, count] = /^([56])(\d+)-/.exec(packet) || [];
   if (!head) return text.decode(packet);
   if (+count > 10) throw Error("not a packet: more than 10 attachments");
-  return { ...text.decode(+type - BINARY + packet.slice(head.length)), attachments: +count };
+  const rest = text.decode(+type - BINARY + packet.slice(head.length));
+  const found = [...placeholders(rest.data)];
+  if (found.length !== +count || found.some((num) => !Number.isInteger(num) || !(Number(num) >= 0 && Number(num) < +count)))
+    throw Error("not a packet: placeholders");
+  return { ...rest, attachments: +count };
 }

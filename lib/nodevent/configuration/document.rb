@@ -8,6 +8,11 @@ module NoDevent
     # A configuration as it was written: found, parsed, the environment's section chosen. It does not know what the
     # keys mean; it knows where they stand, for messages.
     class Document
+      # Mappings of these names are sections.
+      COMMON = %w[development test production staging].freeze
+
+      private_constant :COMMON
+
       # @return [Hash{String => Object}] the keys at the top, those of `shared` and of the environment's section merged
       attr_reader :top
       # @return [String, nil]
@@ -98,11 +103,21 @@ module NoDevent
       end
 
       def sections(hash)
-        section = hash[self.class.environment]
-        return hash unless section.is_a?(Hash)
+        environment = self.class.environment
+        section = hash[environment]
+        return no_section(hash, environment) unless section.is_a?(Hash)
 
         shared = hash["shared"].is_a?(Hash) ? hash["shared"] : {}
         merge(shared, section)
+      end
+
+      # A file without sections is for every environment; one that has some must have that of this one.
+      def no_section(hash, environment)
+        sections = hash.keys.select { |key| hash[key].is_a?(Hash) && COMMON.include?(key) }
+        return hash if sections.empty?
+
+        refuse("the environment", "is `#{environment}`, but there are only the sections #{sections.join(', ')}; " \
+                                  "add it, or name another by NODEVENT_ENV")
       end
 
       def merge(one, other)
@@ -115,9 +130,10 @@ module NoDevent
         text.gsub(/\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/) do
           name = Regexp.last_match(1)
           default = Regexp.last_match(2)
-          given = ENV.fetch(name, nil)
-          given = nil if given == "" && default
-          given || default || refuse(place, "asks for ${#{name}}, which the environment does not have; " \
+          given = ENV.fetch(name, "")
+          next given unless given.empty?
+
+          default || refuse(place, "asks for ${#{name}}, which the environment does not have; " \
                                             "set it, or write ${#{name}:-default}")
         end
       end

@@ -6,18 +6,20 @@ module NoDevent
   class Configuration
     # The `redis` section, as URL for the native publisher.
     module Redis
-      # One Redis: `url`, or `host`, `port`, `db`; `username`, `password`, `tls`. Several: `sentinel`, `cluster`.
-      KEYS = %w[url host port db username password tls sentinel cluster].freeze
+      # Other names of keys.
+      ALIASES = {
+        "user" => "username", "auth_pass" => "password", "database" => "db", "ssl" => "tls"
+      }.freeze
       SCHEMES = %w[redis rediss redis-sentinel rediss-sentinel redis-cluster rediss-cluster].freeze
 
-      private_constant :KEYS, :SCHEMES
+      private_constant :ALIASES, :SCHEMES
 
       class << self
         # @return [Hash{String => Object}, nil] the section; a URL alone is `{"url" => it}`
         def section(value, document)
           case value
           when nil, false then nil
-          when Hash then value
+          when Hash then value.transform_keys { |key| ALIASES.fetch(key, key) }
           when String then { "url" => value }
           else document.refuse("redis", "is #{value.class}; write a URL, or host: and port:")
           end
@@ -54,11 +56,9 @@ module NoDevent
         end
 
         def sentinel(scheme, section, document)
-          found = section["sentinel"]
-          name = found["name"] || found["service"] if found.is_a?(Hash)
-          first, *others = nodes(found.is_a?(Hash) ? found["hosts"] : nil, 26_379, "redis.sentinel.hosts", document)
-          document.refuse("redis.sentinel", "has no name; write the name the sentinels watch") unless name
-
+          found = section["sentinel"].is_a?(Hash) ? section["sentinel"] : {}
+          name = found["name"] || found["service"] || "mymaster"
+          first, *others = nodes(found["hosts"], 26_379, "redis.sentinel.hosts", document)
           query = others.map { |node| "node=#{node}" } << "sentinelServiceName=#{CGI.escape(name.to_s)}"
           "#{scheme}-sentinel://#{first}#{database(section, document)}?#{query.join('&')}"
         end
@@ -70,7 +70,7 @@ module NoDevent
         end
 
         def nodes(found, default_port, place, document)
-          list = found.is_a?(Array) ? found : []
+          list = found.is_a?(String) ? [found] : Array(found)
           document.refuse(place, "lists no node; write [one:#{default_port}, other:#{default_port}]") if list.empty?
           list.map { |node| node.to_s.match?(/:\d+\z/) ? node.to_s : "#{node}:#{default_port}" }
         end
@@ -87,7 +87,7 @@ module NoDevent
         end
 
         def database(section, document)
-          database = section["db"] || section["database"] || 0
+          database = section["db"] || 0
           return "/#{database}" if database.to_s.match?(/\A\d+\z/)
 
           document.refuse("redis.db", "is #{database.inspect}; write a number")

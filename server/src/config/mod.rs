@@ -98,6 +98,22 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Report> {
     }
 }
 
+// === impl Config ===
+
+impl Config {
+    /// Reads a configuration from YAML text, as a file in the present folder would be read.
+    ///
+    /// # Errors
+    /// The report of everything that is wrong.
+    pub fn from_yaml(text: &str) -> Result<Self, Report> {
+        let mut report = Report::about("configuration");
+        match read(text, false, Path::new(""), &environment(), &mut report) {
+            Some(config) if report.mistakes.is_empty() => Ok(config),
+            _ => Err(report),
+        }
+    }
+}
+
 /// The environment whose section is read.
 fn environment() -> String {
     let named = ENVIRONMENT.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
