@@ -4,6 +4,7 @@
 //! the server needs are read. Deep nesting costs a byte of heap per level and no stack. Numbers of any size and
 //! lone surrogates in the message pass as they are, as they pass `JSON.parse`.
 
+use crate::history::Position;
 use crate::room;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -20,6 +21,8 @@ pub struct Emission<'a> {
     pub event: Cow<'a, str>,
     /// The whole object as it was published, without the white space around it.
     pub text: &'a str,
+    /// Its place in the room's history, where the publisher's engine has given it one.
+    pub position: Option<Position>,
 }
 
 /// Why what was published is not an emission.
@@ -87,7 +90,9 @@ fn parse_text(text: &str) -> Result<Emission<'_>, Skipped> {
         return Err(json.map_or_else(|error| not_json(&error), |_| Skipped::NotAnObject));
     }
     let members: Members<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
-    Ok(Emission { room: room(members.room)?, event: event(members.event)?, text: text.trim_matches(WHITE) })
+    let position = members.position.and_then(|raw| string(raw.get())).and_then(|text| Position::parse(&text));
+    let text = text.trim_matches(WHITE);
+    Ok(Emission { room: room(members.room)?, event: event(members.event)?, text, position })
 }
 
 fn not_json(error: &serde_json::Error) -> Skipped {
@@ -128,6 +133,7 @@ fn string(raw: &str) -> Option<Cow<'_, str>> {
 struct Members<'a> {
     room: Option<&'a RawValue>,
     event: Option<&'a RawValue>,
+    position: Option<&'a RawValue>,
 }
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -151,6 +157,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
             match Name::of(name.get()) {
                 Name::Room => members.room = Some(map.next_value()?),
                 Name::Event => members.event = Some(map.next_value()?),
+                Name::Position => members.position = Some(map.next_value()?),
                 Name::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -163,6 +170,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
 enum Name {
     Room,
     Event,
+    Position,
     Other,
 }
 
@@ -176,6 +184,7 @@ impl Name {
         match name.as_deref() {
             Some("room") => Self::Room,
             Some("event") => Self::Event,
+            Some("position") => Self::Position,
             _ => Self::Other,
         }
     }

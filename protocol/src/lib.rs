@@ -13,6 +13,7 @@
 
 pub mod emission;
 pub mod engine_io;
+pub mod history;
 pub mod key;
 pub mod room;
 pub mod socket_io;

@@ -1,0 +1,27 @@
+-- Publishes an emission with history: gives it its offset, keeps it, and publishes it, in one step, so that the
+-- three cannot diverge. Redis 6.2 or later, Valkey, alone or in a cluster (all keys carry one hash tag).
+--
+-- KEYS[1] the room's position: a hash of e (epoch) and o (offset)
+-- KEYS[2] the room's log: a stream whose ids are <offset>-0
+-- KEYS[3] optional: where the position of an idempotency key is remembered
+-- ARGV    channel, emission (the text of a JSON object), most entries, age of the log (ms), age of the position (ms),
+--         a fresh epoch, PUBLISH or SPUBLISH
+-- Returns {position, receivers, 1 if it was published before}
+if KEYS[3] then
+  local before = redis.call('GET', KEYS[3])
+  if before then return {before, 0, 1} end
+end
+local epoch = redis.call('HGET', KEYS[1], 'e')
+if not epoch then
+  epoch = ARGV[6]
+  redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'e', epoch)
+end
+local offset = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', 1))
+local position = epoch .. ':' .. offset
+local text = string.sub(ARGV[2], 1, -2) .. ',"position":"' .. position .. '"}'
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], offset .. '-0', 'd', text)
+redis.call('PEXPIRE', KEYS[2], ARGV[4])
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+if KEYS[3] then redis.call('SET', KEYS[3], position, 'PX', ARGV[4]) end
+return {position, redis.call(ARGV[7], ARGV[1], text), 0}
