@@ -84,7 +84,7 @@ export class NoDeventController extends Listenable {
     } else {
       this._hear(manager, "reconnect_attempt", (/** @type {any} */ attempt) => {
         this._fire("reconnecting", manager.reconnectionDelay(), attempt);
-        this._fire("connecting", manager.opts.transports[0]);
+        this._fire("connecting", manager.opts.transports?.[0] || "polling");
       });
     }
   }

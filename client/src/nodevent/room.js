@@ -90,14 +90,18 @@ export class Room extends Listenable {
     if (!this._wanted || !this._controller._ready()) return;
     this._asked = true;
     const attempt = ++this._attempt;
-    const fetch = this._fetch || (this._key === undefined && this._controller._key);
+    const fetch = this._fetch || this._controller._key;
     if (fetch && (renewed || this._key === undefined)) {
+      let key;
       try {
-        this._key = await fetch(this);
+        key = await fetch(this);
       } catch (error) {
         return this._result(attempt, String(error));
       }
-      if (attempt !== this._attempt || !this._wanted || !this._controller._ready()) return;
+      // A later attempt asked for itself; where there is nobody to tell now, the key is for the next.
+      if (attempt !== this._attempt) return;
+      this._key = key;
+      if (!this._wanted || !this._controller._ready()) return;
     }
     const since = this.position;
     this._controller.socket.emit(

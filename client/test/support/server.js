@@ -1,0 +1,80 @@
+// The real server, as a process of its own on a free port, with a configuration of its own.
+
+import { spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { until } from "./until.js";
+
+const binary = process.env.NODEVENT_BIN || fileURLToPath(new URL("../../../target/debug/nodevent", import.meta.url));
+
+export const SECRET = "lajf0q983j4laidsnvqo84jfoqijflkjafds";
+
+/** A key for a room until `ts` (ms), by the formula of protocol/README.md section 5. */
+export const keyFor = (room, ts = Date.now() + 60_000, secret = SECRET) =>
+  `${createHash("sha256").update(room + ts + secret).digest("hex")}:${ts}`;
+
+export class Server {
+  /** @param {object} [config] namespaces and options beside `/nodevent` and `/protected` */
+  constructor(config = {}) {
+    this.config = { "/nodevent": {}, "/protected": { secret: SECRET }, ...config };
+    this.folder = mkdtempSync(join(tmpdir(), "nodevent-client-"));
+    this.port = 0;
+    this.log = "";
+  }
+
+  get url() {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it: the first time on a free port, later on the same one. */
+  async start() {
+    if (!existsSync(binary)) throw new Error(`${binary} is not there: build it first with \`cargo build\``);
+    const file = join(this.folder, "nodevent.json");
+    writeFileSync(file, JSON.stringify({ host: "127.0.0.1", port: this.port, admin: { host: "127.0.0.1", port: 0 }, ...this.config }));
+    const child = spawn(binary, ["serve", file], { stdio: ["ignore", "ignore", "pipe"], env: { PATH: process.env.PATH, NO_COLOR: "1" } });
+    this.child = child;
+    this.log = "";
+    let exit;
+    child.stderr.on("data", (piece) => (this.log += piece));
+    child.on("exit", (code, signal) => (exit = code ?? signal));
+    this.exited = new Promise((resolve) => child.on("exit", resolve));
+    await until(() => {
+      if (exit !== undefined) throw new Error(`the server ended with ${exit}:\n${this.log}`);
+      const listening = [...this.log.matchAll(/listening url=http:\/\/127\.0\.0\.1:(\d+)/g)];
+      if (listening.length) this.port = Number(listening[0][1]);
+      return listening.length;
+    }, "the server to listen");
+    return this;
+  }
+
+  /** Ends it: SIGKILL is a crash, SIGTERM a stop. @param {NodeJS.Signals} [signal] */
+  async stop(signal = "SIGKILL") {
+    if (this.child?.exitCode !== null || this.child.signalCode) return;
+    this.child.kill(signal);
+    await this.exited;
+  }
+
+  async close() {
+    if (this.child) await this.stop();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Publishes over HTTP, as any back end may. */
+  async publish(emission, namespace = "nodevent") {
+    const response = await fetch(`${this.url}/api/${namespace}/emit`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(emission),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`publish: ${response.status} ${text}`);
+    return JSON.parse(text);
+  }
+
+  emit(room, event, message, namespace) {
+    return this.publish({ room, event, message }, namespace);
+  }
+}
