@@ -38,6 +38,18 @@ pub fn decode(body: &str) -> Packets<'_> {
     Packets { rest: Some(body) }
 }
 
+/// Reads one packet that may be a binary message as base64: in a payload, or in a WebSocket text frame of a browser
+/// that was told not to send binary ones (`b64=1`).
+///
+/// # Errors
+/// [`Malformed`] says why it is none.
+pub fn decode_packet(text: &str) -> Result<Part<'_>, Malformed> {
+    match text.strip_prefix('b') {
+        Some(base64) => LENIENT.decode(base64).map(Part::Binary).map_err(|_| Malformed::NotBase64),
+        None => packet::decode(text).map(Part::Text),
+    }
+}
+
 /// Adds a text packet (with its digit) to a GET answer.
 pub fn push(out: &mut Vec<u8>, text_packet: &[u8]) {
     separate(out);
@@ -68,10 +80,7 @@ impl<'a> Iterator for Packets<'a> {
             Some((text, rest)) => (text, Some(rest)),
             None => (body, None),
         };
-        let part = match text.strip_prefix('b') {
-            Some(base64) => LENIENT.decode(base64).map(Part::Binary).map_err(|_| Malformed::NotBase64),
-            None => packet::decode(text).map(Part::Text),
-        };
+        let part = decode_packet(text);
         if part.is_ok() {
             self.rest = rest;
         }
@@ -90,6 +99,13 @@ mod tests {
         for body in ["bAQIDBA==", "bAQIDBA"] {
             assert_eq!(decode(body).next(), Some(Ok(Part::Binary(vec![1, 2, 3, 4]))));
         }
+    }
+
+    #[test]
+    fn one_packet_is_read_as_in_a_payload() {
+        assert_eq!(decode_packet("bAQIDBA=="), Ok(Part::Binary(vec![1, 2, 3, 4])));
+        assert_eq!(decode_packet("4b"), Ok(Part::Text(Packet::Message("b"))));
+        assert_eq!(decode_packet("b*"), Err(Malformed::NotBase64));
     }
 
     #[test]
