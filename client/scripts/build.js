@@ -33,6 +33,9 @@ const bundles = [
   { entry: "src/socket-io.js", name: "socket.io.js", map: "socket.io.js.map", format: "iife" },
 ];
 
+/** The hand-written types, where `import` and `require` look for them. */
+const types = { "nodevent.d.ts": "nodevent.d.ts", "nodevent.d.cts": "nodevent.d.ts", "script.d.ts": "script.d.ts" };
+
 /** @returns {Promise<Map<string, Buffer>>} by path relative to client/ */
 export async function outputs() {
   const files = new Map();
@@ -47,6 +50,7 @@ export async function outputs() {
     for (const { path, contents } of outputFiles)
       files.set(relative(root, path).split(sep).join("/"), Buffer.from(contents));
   }
+  for (const [name, source] of Object.entries(types)) files.set(`dist/${name}`, await readFile(join(root, "types", source)));
   return files;
 }
 

@@ -32,6 +32,8 @@ export class Link extends Emitter {
     /** @type {Session | undefined} */
     this.engine = undefined;
     this._wanted = false;
+    /** @type {(() => void) | undefined} */
+    this._unwatch = undefined;
     this._attempt = 0;
     this._failures = 0;
     this._offline = false;

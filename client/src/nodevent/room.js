@@ -60,7 +60,7 @@ export class Room extends Listenable {
   /** @param {(err?: any) => void} [fn] called once */
   leave(fn) {
     const controller = this._controller;
-    const done = (/** @type {unknown} */ err) => {
+    const done = (/** @type {unknown} */ err = undefined) => {
       if (!this._leaves.delete(done)) return;
       call(fn, this, [err]);
       this._fire("leave", err);

@@ -119,9 +119,9 @@ export class Socket extends Emitter {
     this._dispatch(args);
   }
 
-  /** @param {any} args */
-  _dispatch(args) {
-    this._fire(...args);
+  /** @param {any[]} args */
+  _dispatch([event, ...args]) {
+    this._fire(event, ...args);
   }
 
   /** The link was lost. @param {string} reason @param {any} [details] */

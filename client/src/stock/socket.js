@@ -62,7 +62,8 @@ export class Socket extends Base {
       for (const [id, other] of this._acks) {
         if (other !== ack) continue;
         this._acks.delete(id);
-        this.sendBuffer = this.sendBuffer.filter((packet) => packet.id !== id);
+        const waiting = this.sendBuffer.findIndex((packet) => packet.id === id);
+        if (waiting >= 0) this.sendBuffer.splice(waiting, 1);
       }
       settle(Error("operation has timed out"));
     }, ms);

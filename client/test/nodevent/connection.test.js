@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import WebSocket from "ws";
+import { WebSocket } from "ws";
 import { NoDeventController, connect } from "../../src/index.js";
 import { io as stockClient } from "socket.io-client";
 import { Server } from "../support/server.js";

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
-import WebSocket from "ws";
+import { WebSocket } from "ws";
 import { connect } from "../../src/index.js";
 import { SECRET, Server, keyFor } from "../support/server.js";
 import { record, until } from "../support/until.js";

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
-import WebSocket from "ws";
+import { WebSocket } from "ws";
 import { Manager, Socket, io, protocol } from "../../src/stock/io.js";
 import { startStock } from "../support/stock.js";
 import { record, until } from "../support/until.js";

@@ -1,0 +1,53 @@
+// The bundles: small, current, the same every time, and free of what a strict page forbids.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+import { outputs } from "../../scripts/build.js";
+
+const LIMIT = 6 * 1024; // bytes, minified and gzipped, as design.md section 6 has it
+
+const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url));
+
+test("nodevent.js is at most 6 KB, minified and gzipped", () => {
+  const size = gzipSync(read("dist/nodevent.js"), { level: 9 }).length;
+  assert.ok(size <= LIMIT, `${size} bytes, ${size - LIMIT} too many`);
+});
+
+test("what is committed is what the sources give, and they give the same twice", async () => {
+  const [once, twice] = [await outputs(), await outputs()];
+  for (const [path, contents] of once) {
+    assert.ok(twice.get(path).equals(contents), `${path} differs from build to build`);
+    assert.ok(read(path).equals(contents), `${path} is not current: npm run build`);
+  }
+});
+
+test("every map belongs to its bundle, names sources by relative paths and brings them along", () => {
+  for (const name of ["nodevent.js", "nodevent.mjs", "nodevent.cjs", "socket.io.js"]) {
+    const [, map] = /\/\/# sourceMappingURL=(\S+)\n$/.exec(read(`dist/${name}`).toString());
+    assert.equal(map.split("/").at(-1), `${name}.map`);
+    const { sources, sourcesContent } = JSON.parse(read(`dist/${name}.map`));
+    for (const [n, source] of sources.entries()) {
+      assert.match(source, /^\.\.\/src\//);
+      assert.equal(sourcesContent[n], readFileSync(new URL(source, new URL("../../dist/", import.meta.url)), "utf8"));
+    }
+  }
+});
+
+test("no bundle needs unsafe-eval", () => {
+  for (const name of ["nodevent.js", "nodevent.mjs", "nodevent.cjs", "socket.io.js"])
+    assert.doesNotMatch(read(`dist/${name}`).toString(), /\beval\(|new Function|Function\(["'`]/);
+});
+
+test("importing the module does nothing: no request, no timer, no listener, no global", async (t) => {
+  const called = [];
+  for (const name of ["setTimeout", "setInterval", "fetch", "queueMicrotask"])
+    t.mock.method(globalThis, name, () => called.push(name));
+  globalThis.addEventListener = () => called.push("addEventListener");
+  const before = Object.keys(globalThis);
+  await import("../../dist/nodevent.mjs");
+  assert.deepEqual(called, []);
+  assert.deepEqual(Object.keys(globalThis), before);
+  delete globalThis.addEventListener;
+});

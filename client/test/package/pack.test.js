@@ -1,0 +1,53 @@
+// The npm package, as it would be published: what is in it, and that it works where it is installed.
+
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const root = fileURLToPath(new URL("../..", import.meta.url));
+let folder;
+let files;
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), "nodevent-pack-"));
+  const { stdout } = await run("npm", ["pack", "--json", "--pack-destination", folder], { cwd: root });
+  const packed = JSON.parse(stdout);
+  const [{ filename, files: list }] = Array.isArray(packed) ? packed : Object.values(packed);
+  files = list.map(({ path }) => path).toSorted();
+  writeFileSync(join(folder, "package.json"), "{}");
+  await run("npm", ["install", "--offline", "--no-save", join(folder, filename)], { cwd: folder });
+});
+
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const node = async (...args) => (await run(process.execPath, args, { cwd: folder })).stdout.trim();
+
+test("the package holds the bundles, their maps, the types, the sources, and nothing of the workshop", () => {
+  const wanted = ["nodevent.js", "nodevent.mjs", "nodevent.cjs", "socket.io.js"].flatMap((name) => [name, `${name}.map`]);
+  for (const name of [...wanted, "nodevent.d.ts", "nodevent.d.cts", "script.d.ts"]) assert.ok(files.includes(`dist/${name}`), name);
+  for (const name of ["package.json", "README.md", "LICENSE", "src/index.js"]) assert.ok(files.includes(name), name);
+  const others = files.filter((path) => !/^(dist|src)\//.test(path));
+  assert.deepEqual(others, ["LICENSE", "README.md", "package.json"]);
+  assert.deepEqual(files.filter((path) => /console|test/.test(path)), []);
+});
+
+test("it can be imported", async () => {
+  const script = 'import d, { connect, io, NoDevent } from "nodevent"; console.log(typeof connect, typeof io, d === NoDevent)';
+  assert.equal(await node("--input-type=module", "-e", script), "function function true");
+});
+
+test("it can be required", async () => {
+  const script = 'const { NoDeventController, Client } = require("nodevent"); console.log(new Client() instanceof NoDeventController)';
+  assert.equal(await node("-e", script), "true");
+});
+
+test("its scripts can be found by name", async () => {
+  const script = 'console.log(require.resolve("nodevent/script"), require.resolve("nodevent/socket.io"))';
+  assert.match(await node("-e", script), /dist\/nodevent\.js .*dist\/socket\.io\.js$/);
+});

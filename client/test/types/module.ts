@@ -1,0 +1,104 @@
+// What must type-check, and what must not: each `@ts-expect-error` fails the check where the line
+// below it is no error. Nothing here is run.
+
+import NoDeventDefault, { Client, Manager, NoDevent, NoDeventController, Socket, connect, io, protocol } from "nodevent";
+import type { Emission, JoinState, Refusal, Room, Undo } from "nodevent";
+
+interface Discussion {
+  id: number;
+  title: string;
+}
+type DiscussionEvents = { update: Discussion; remove: { id: number }; bare: undefined };
+
+const nodevent: NoDeventController = connect({ url: "https://host", namespace: "/nodevent", auth: { token: "x" } });
+NoDevent.connect();
+NoDeventDefault.connect({ key: async (room) => `${room.id}:1` });
+connect({ auth: (say) => say({ token: "x" }), transports: ["polling"], reconnectionDelayMax: 100 });
+new Client() satisfies NoDeventController;
+
+// @ts-expect-error a transport that is not there
+connect({ transports: ["carrier pigeon"] });
+// @ts-expect-error an option that is not there
+connect({ nameSpace: "/x" });
+// @ts-expect-error a namespace is a string
+connect({ namespace: 5 });
+
+const plain: Room = nodevent.room("anything");
+nodevent.room(42);
+// @ts-expect-error a room has a name
+nodevent.room();
+// @ts-expect-error which is no object
+nodevent.room({});
+
+plain.on("whatever", (message) => message.any.thing);
+
+const room = nodevent.room<DiscussionEvents>("Discussion_12");
+room.join().on("update", (discussion) => discussion.title.toUpperCase());
+room.join((err: Refusal | null, state?: JoinState) => [err, state?.recovered]);
+room.on("remove", ({ id }) => id + 1);
+room.once("bare", (message: undefined) => message);
+// @ts-expect-error there is no such event
+room.on("updated", () => {});
+// @ts-expect-error a discussion has no such member
+room.on("update", (discussion) => discussion.name);
+// @ts-expect-error the listener is missing
+room.on("update");
+
+room.on("join", (err, state) => {
+  if (err === "Bad key") return;
+  const text: string | null = err;
+  return [text, state?.position];
+});
+room.on("leave", (err) => err?.length);
+room.on("key-expired", (expired) => expired.setKey("k:1"));
+room.on("gap", (position) => position.split(":"));
+// @ts-expect-error a position is a string
+room.on("gap", (position: number) => position);
+
+const undo: Undo<Room<DiscussionEvents>> = room.on("update", () => {});
+undo();
+undo.on("remove", () => {}).join().leave();
+const stop: () => void = room.onAny((event, message, emission: Emission) => [event, message, emission.position]);
+stop();
+
+room.setKey("k:1").setKey(null).setKey(async () => "k:1").setKey((of) => of.id);
+// @ts-expect-error a key is text
+room.setKey(5);
+// @ts-expect-error the name is not to be changed
+room.id = "other";
+const { joined, position }: { joined: boolean; position: string | undefined } = room;
+void [joined, position];
+
+nodevent.on("connect", () => {}).on("disconnect", (reason) => reason.length);
+nodevent.on("reconnecting", (delay: number, attempt: number) => delay * attempt);
+nodevent.on("reconnect", (transport: string, attempts: number) => transport + attempts);
+nodevent.on("error", (err) => err.message);
+// @ts-expect-error no such event
+nodevent.on("conect", () => {});
+// @ts-expect-error the reason is text
+nodevent.on("disconnect", (reason: number) => reason);
+const isConnected: boolean = nodevent.connected();
+void isConnected;
+nodevent.close().down();
+
+const socket: Socket = io("https://host/news", { autoConnect: false, ackTimeout: 100 });
+socket.on("connect", () => {}).on("disconnect", (reason, details) => [reason.length, details?.description]);
+socket.on("connect_error", (err) => [err.message, err.data]);
+socket.emit("hello", 1, "2", (answer: string) => answer);
+socket.timeout(10).emitWithAck("hello").then((answer) => answer);
+socket.volatile.emit("hello");
+nodevent.setSocket(socket);
+new NoDeventController({ key: () => null }).setSocket({ on() {}, emit() {}, removeListener() {} });
+// @ts-expect-error what cannot be listened to is no socket
+nodevent.setSocket({ emit() {} });
+const five: 5 = protocol;
+void five;
+
+const typed: Socket<{ news: (text: string, urgent: boolean) => void }, { ask: (question: string) => void }> =
+  new Manager("https://host").socket("/news") as any;
+typed.on("news", (text, urgent) => [text.length, urgent === true]);
+typed.emit("ask", "why");
+// @ts-expect-error it takes a string
+typed.emit("ask", 5);
+// @ts-expect-error there is no such event
+typed.on("olds", () => {});
