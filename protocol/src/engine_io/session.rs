@@ -79,7 +79,8 @@ pub struct Session {
 #[derive(Debug, Clone, Copy)]
 enum Beat {
     PingAt(Millis),
-    PongBy(Millis),
+    /// `extended`: the browser has been heard since the ping, and was given the time once more.
+    PongBy { by: Millis, extended: bool },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,15 +111,18 @@ impl Session {
     /// # Errors
     /// [`Wrong::HeartbeatDirection`]: end the session.
     pub fn hear<'a>(&mut self, packet: Packet<'a>, now: Millis, timing: &Timing) -> Result<Heard<'a>, Wrong> {
+        self.beat = match (self.beat, &packet) {
+            (Beat::PongBy { .. }, Packet::Pong(_)) => Beat::PingAt(now + timing.ping_interval),
+            // A pong may stand behind something large; whoever is heard is alive. Once, since a pong must come.
+            (Beat::PongBy { extended: false, .. }, _) => {
+                Beat::PongBy { by: now + timing.ping_timeout, extended: true }
+            }
+            (beat, _) => beat,
+        };
         match packet {
             Packet::Message(text) => Ok(Heard::Text(text)),
             Packet::Binary(bytes) => Ok(Heard::Binary(bytes)),
-            Packet::Pong(_) => {
-                if let Beat::PongBy(_) = self.beat {
-                    self.beat = Beat::PingAt(now + timing.ping_interval);
-                }
-                Ok(Heard::Nothing)
-            }
+            Packet::Pong(_) => Ok(Heard::Nothing),
             Packet::Close => Ok(Heard::Closed),
             Packet::Ping(_) => Err(Wrong::HeartbeatDirection),
             Packet::Open(_) | Packet::Upgrade | Packet::Noop => Ok(Heard::Nothing),
@@ -159,6 +163,11 @@ impl Session {
         }
     }
 
+    /// Whether a WebSocket was opened for this session and has not become its transport.
+    pub fn has_upgrade(&self) -> bool {
+        matches!(self.upgrade, Upgrade::Started { .. } | Upgrade::Answered { .. })
+    }
+
     /// Whether a probe was answered and the last packet of the upgrade is awaited; polls are to be let go.
     pub fn is_upgrading(&self) -> bool {
         matches!(self.upgrade, Upgrade::Answered { .. })
@@ -167,7 +176,7 @@ impl Session {
     /// When to call [`Session::due`] next.
     pub fn deadline(&self) -> Millis {
         let beat = match self.beat {
-            Beat::PingAt(at) | Beat::PongBy(at) => at,
+            Beat::PingAt(at) | Beat::PongBy { by: at, .. } => at,
         };
         match self.upgrade {
             Upgrade::Started { until } | Upgrade::Answered { until } => beat.min(until),
@@ -178,9 +187,11 @@ impl Session {
     /// What has come due at `now`, and the state after it.
     pub fn due(&mut self, now: Millis, timing: &Timing) -> Due {
         match self.beat {
-            Beat::PongBy(by) if now >= by => return Due::PingTimeout,
+            Beat::PongBy { by, .. } if now >= by => return Due::PingTimeout,
             Beat::PingAt(at) if now >= at => {
-                self.beat = Beat::PongBy(now + timing.ping_timeout);
+                // Counted from when the ping was due; but what the browser has is not shortened by our own delay.
+                let from = if now - at <= timing.ping_timeout / 10 { at } else { now };
+                self.beat = Beat::PongBy { by: from + timing.ping_timeout, extended: false };
                 return Due::Ping;
             }
             _ => {}
@@ -217,6 +228,28 @@ mod tests {
         assert_eq!(session.due(25_000, &TIMING), Due::Ping);
         assert_eq!(session.due(44_999, &TIMING), Due::Nothing);
         assert_eq!(session.due(45_000, &TIMING), Due::PingTimeout);
+    }
+
+    #[test]
+    fn a_ping_that_went_out_late_leaves_the_browser_its_whole_time() {
+        let mut session = Session::new(0, &TIMING, true);
+        assert_eq!(session.due(25_003, &TIMING), Due::Ping);
+        assert_eq!(session.deadline(), 45_000, "a moment later than due is no delay");
+        let mut session = Session::new(0, &TIMING, true);
+        assert_eq!(session.due(40_000, &TIMING), Due::Ping);
+        assert_eq!(session.deadline(), 60_000);
+    }
+
+    #[test]
+    fn who_is_heard_while_its_pong_is_awaited_is_given_the_time_once_more() {
+        let mut session = Session::new(0, &TIMING, true);
+        session.hear(Packet::Message("early"), 1, &TIMING).unwrap();
+        assert_eq!(session.deadline(), 25_000);
+        assert_eq!(session.due(25_000, &TIMING), Due::Ping);
+        session.hear(Packet::Message("large"), 44_000, &TIMING).unwrap();
+        assert_eq!(session.deadline(), 64_000);
+        session.hear(Packet::Message("chatter"), 63_000, &TIMING).unwrap();
+        assert_eq!(session.due(64_000, &TIMING), Due::PingTimeout, "a pong is awaited all the same");
     }
 
     #[test]
