@@ -80,7 +80,10 @@ pub struct Session {
 enum Beat {
     PingAt(Millis),
     /// `extended`: the browser has been heard since the ping, and was given the time once more.
-    PongBy { by: Millis, extended: bool },
+    PongBy {
+        by: Millis,
+        extended: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
