@@ -37,11 +37,11 @@ module NoDevent
       def deliver(publisher, channel, json, **options)
         return publisher.publish(channel, json, **options) if publisher.is_a?(Queued)
 
-        call(publisher, channel, json, options)
-      rescue Error
-        raise
-      rescue StandardError => e
-        fail_with(e, publisher, options)
+        begin
+          call(publisher, channel, json, options)
+        rescue StandardError => e
+          fail_with(e, publisher, options)
+        end
       end
 
       private
@@ -73,7 +73,7 @@ module NoDevent
       end
 
       def fail_with(cause, publisher, options)
-        raise cause if cause.is_a?(ArgumentError) || cause.is_a?(NameError) || cause.is_a?(TypeError)
+        raise cause if [ArgumentError, NameError, TypeError, Error].any? { |mistake| cause.is_a?(mistake) }
 
         Native.count("failed")
         error = PublishError.new("#{publisher.class}#publish failed: #{cause.class}: #{cause.message}")

@@ -3,10 +3,10 @@
 //! Reports of one kind and reason that nobody has fetched yet are one report, so their number is bounded however
 //! many emissions fail.
 
-use crate::signal::{Signal, Waited};
-use std::sync::Arc;
+use crate::pipe::Bell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Reports that wait to be fetched. More reasons at a time than this are counted under the last one.
 const MOST_REPORTS: usize = 32;
@@ -19,7 +19,9 @@ pub(crate) struct Journal {
     dropped: AtomicU64,
     /// Whether somebody wants to hear of what was sent.
     wants_sent: AtomicBool,
-    reports: Signal<Vec<Report>>,
+    reports: Mutex<Vec<Report>>,
+    /// Rung when there are reports.
+    pub(crate) bell: Bell,
 }
 
 /// Something that happened in the background.
@@ -117,32 +119,29 @@ impl Journal {
 
     /// What happened since the last call, at once.
     pub(crate) fn fetch(&self) -> Vec<Report> {
-        std::mem::take(&mut *self.reports.lock())
+        std::mem::take(&mut *self.reports())
     }
 
-    /// What happened since the last call; waits until there is something.
-    pub(crate) fn wait(&self, deadline: Option<Instant>, interrupted: &AtomicBool) -> Waited<Vec<Report>> {
-        self.reports.wait(deadline, interrupted, |reports| (!reports.is_empty()).then(|| std::mem::take(reports)))
-    }
-
-    /// Makes a waiter look at its flag.
-    pub(crate) fn wake(&self) {
-        self.reports.wake();
+    fn reports(&self) -> MutexGuard<'_, Vec<Report>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn report(&self, report: Report) {
-        self.reports.change(|reports| {
-            // Away and Back must stay in turn; all else is a sum.
-            let same =
-                |other: &&mut Report| other.kind == report.kind && report.count > 0 && (other.text == report.text);
-            if let Some(other) = reports.iter_mut().find(same) {
-                other.count += report.count;
-                other.lasted = other.lasted.max(report.lasted);
-            } else if reports.len() < MOST_REPORTS {
-                reports.push(report);
-            } else if let Some(last) = reports.last_mut() {
-                last.count += report.count;
-            }
-        });
+        let mut reports = self.reports();
+        // Away and Back must stay in turn; all else is a sum.
+        let same = |other: &&mut Report| other.kind == report.kind && report.count > 0 && other.text == report.text;
+        if let Some(other) = reports.iter_mut().find(same) {
+            other.count += report.count;
+            other.lasted = other.lasted.max(report.lasted);
+        } else if reports.len() < MOST_REPORTS {
+            reports.push(report);
+        } else if let Some(last) = reports.last_mut() {
+            last.count += report.count;
+        }
+        let first = reports.len() == 1;
+        drop(reports);
+        if first {
+            self.bell.ring();
+        }
     }
 }

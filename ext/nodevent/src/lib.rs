@@ -7,6 +7,7 @@
 mod engine;
 mod journal;
 mod key;
+mod pipe;
 mod process;
 mod publisher;
 mod queue;
@@ -42,7 +43,8 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("stats", function!(stats, 0))?;
     native.define_singleton_method("count", function!(count, 1))?;
     native.define_singleton_method("reports", function!(reports, 0))?;
-    native.define_singleton_method("wait_for_reports", function!(wait_for_reports, 2))?;
+    native.define_singleton_method("ring", function!(ring, 1))?;
+    native.define_singleton_method("want_sent", function!(want_sent, 1))?;
     native.define_singleton_method("forks", function!(process::forks, 0))?;
 
     let class = native.define_class("Publisher", ruby.class_object())?;
@@ -91,17 +93,18 @@ fn reports(ruby: &Ruby) -> Result<RArray, Error> {
     list(ruby, Process::existing().map(|process| process.journal.fetch()).unwrap_or_default())
 }
 
-/// `wait_for_reports(seconds, sent)`: as `reports`, but waits until there are some. `sent`: also of what went well.
-fn wait_for_reports(ruby: &Ruby, seconds: f64, sent: bool) -> Result<RArray, Error> {
-    guard(ruby, || {
-        let process = Process::current().map_err(|text| Error::new(ruby.exception_runtime_error(), text))?;
-        let deadline = publisher::deadline(ruby, seconds)?;
-        let journal = &process.journal;
-        journal.want_sent(sent);
-        let waited =
-            unlocked::wait(ruby, |interrupted| journal.wait(Some(deadline), interrupted), || journal.wake())?;
-        list(ruby, waited.unwrap_or_default())
-    })
+/// `ring(fd)`: a byte is written to the pipe whenever there are reports.
+fn ring(ruby: &Ruby, fd: i32) -> Result<(), Error> {
+    let process = Process::current().map_err(|text| Error::new(ruby.exception_runtime_error(), text))?;
+    process.journal.bell.connect(fd);
+    Ok(())
+}
+
+/// `want_sent(wanted)`: whether what went well is reported too.
+fn want_sent(wanted: bool) {
+    if let Some(process) = Process::existing() {
+        process.journal.want_sent(wanted);
+    }
 }
 
 fn list(ruby: &Ruby, reports: Vec<Report>) -> Result<RArray, Error> {

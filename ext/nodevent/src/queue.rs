@@ -183,6 +183,11 @@ impl Queue {
         self.arrived.notify_one();
     }
 
+    /// Whether no more is taken in.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Emissions taken in and not settled.
     pub(crate) fn pending(&self) -> usize {
         self.state.lock().pending()

@@ -18,6 +18,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// No pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long the engine of an earlier configuration is waited for.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Publishes until the queue is closed and empty.
 pub(crate) async fn run(queue: Arc<Queue>, engine: Engine, journal: &'static Journal) {
     let (most, bytes) = engine.window();
@@ -40,7 +43,11 @@ impl Worker {
     async fn see_through(&mut self, mut emissions: VecDeque<Emission>) {
         // Settled only at the end, because a flush counts from the front.
         let mut withdrawn = (0, 0);
-        loop {
+        while !emissions.is_empty() {
+            if let Err(trouble) = self.engine.connect().await {
+                self.wait_out(&mut emissions, trouble).await;
+                continue;
+            }
             emissions.retain(|emission| {
                 let stays = emission.receipt.as_ref().is_none_or(|receipt| receipt.begin());
                 if !stays {
@@ -59,7 +66,7 @@ impl Worker {
                 self.settle(&mut emissions, settled);
             }
             if let Some(trouble) = trouble {
-                self.wait_out(&emissions, trouble).await;
+                self.wait_out(&mut emissions, trouble).await;
             }
         }
         if withdrawn.0 > 0 {
@@ -90,7 +97,7 @@ impl Worker {
         self.queue.settle(count, bytes);
     }
 
-    async fn wait_out(&mut self, emissions: &VecDeque<Emission>, trouble: Trouble) {
+    async fn wait_out(&mut self, emissions: &mut VecDeque<Emission>, trouble: Trouble) {
         if trouble.unsent {
             emissions.iter().filter_map(|emission| emission.receipt.as_ref()).for_each(|receipt| receipt.undo());
         }
@@ -102,6 +109,16 @@ impl Worker {
         self.outage = Some((since, attempts.saturating_add(1)));
         self.queue.failed_to_reach(&trouble.reason);
         self.queue.pause(pause(attempts)).await;
+        self.give_up(emissions);
+    }
+
+    /// Ends the wait for an engine that is no longer configured and does not come back.
+    fn give_up(&self, emissions: &mut VecDeque<Emission>) {
+        let lasts = self.outage.is_some_and(|(since, _)| since.elapsed() > LAST_PATIENCE);
+        if lasts && self.queue.is_closed() {
+            let reason: Arc<str> = format!("{} is away and no longer configured", self.engine.address()).into();
+            self.settle(emissions, vec![Err(reason); emissions.len()]);
+        }
     }
 
     fn end_outage(&mut self) {

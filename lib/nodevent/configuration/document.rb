@@ -134,7 +134,7 @@ module NoDevent
           next given unless given.empty?
 
           default || refuse(place, "asks for ${#{name}}, which the environment does not have; " \
-                                            "set it, or write ${#{name}:-default}")
+                                   "set it, or write ${#{name}:-default}")
         end
       end
     end

@@ -1,10 +1,13 @@
 # frozen_string_literal: true
 
+require "io/nonblock"
+require "io/wait"
+
 module NoDevent
   module Publisher
     # Carries what happens on the native thread to Ruby: the log, {NoDevent.on_error}, `publish.nodevent`.
     #
-    # One thread per process, started by its first emission. It sleeps without Ruby's lock.
+    # One thread per process, started by its first emission. It sleeps at a pipe into which the native thread writes.
     module Reporter
       # How long it sleeps at most, so that a new listener of `publish.nodevent` is noticed.
       NAP = 5.0
@@ -36,14 +39,21 @@ module NoDevent
 
         private
 
+        # The pipe is this process's own, also after a fork.
         def run
+          bell, @ringer = IO.pipe
+          @ringer.nonblock = true
+          Native.ring(@ringer.fileno)
           Thread.new do
             Thread.current.name = "nodevent reports"
-            loop do
-              sent = Instrumentation.listening?("publish.nodevent")
-              Native.wait_for_reports(NAP, sent ? true : false).each { |report| tell(*report) }
-            end
+            loop { listen(bell) }
           end
+        end
+
+        def listen(bell)
+          Native.want_sent(Instrumentation.listening?("publish.nodevent"))
+          bell.read_nonblock(4096, exception: false) if bell.wait_readable(NAP)
+          catch_up
         end
 
         def tell(kind, count, seconds, text)

@@ -69,6 +69,17 @@ impl Engine {
         }
     }
 
+    /// Has a connection, where it keeps one.
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub(crate) async fn connect(&mut self) -> Result<(), Trouble> {
+        match self {
+            Self::Redis(redis) => redis.connect().await,
+            Self::Http(_) => Ok(()),
+        }
+    }
+
     /// Publishes the emissions in order, or the first of them.
     pub(crate) async fn publish(&mut self, emissions: &VecDeque<Emission>) -> Progress {
         match self {

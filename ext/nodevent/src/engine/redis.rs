@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// Emissions and bytes in flight: enough that the way there and back is not felt.
 pub(super) const WINDOW: (usize, usize) = (512, 4 * 1024 * 1024);
@@ -64,11 +64,21 @@ impl Redis {
         &self.address
     }
 
+    /// Has a connection, as far as can be known without using it.
+    pub(super) async fn connect(&mut self) -> Result<(), Trouble> {
+        if self.connection.as_ref().is_some_and(|connection| !connection.task.is_finished()) {
+            return Ok(());
+        }
+        let connection = self.open().await;
+        self.connection = Some(connection.map_err(|error| Trouble { reason: explain(&error), unsent: true })?);
+        Ok(())
+    }
+
     pub(super) async fn publish(&mut self, emissions: &VecDeque<Emission>) -> Progress {
-        let progress = match self.connect().await {
-            Ok(client) => in_flight(&client, emissions).await,
-            Err(error) => Progress::trouble(explain(&error), true),
+        let Some(connection) = &mut self.connection else {
+            return Progress::trouble("there is no connection", true);
         };
+        let progress = connection.in_flight(emissions).await;
         if progress.trouble.is_some()
             && let Some(connection) = self.connection.take()
         {
@@ -77,10 +87,7 @@ impl Redis {
         progress
     }
 
-    async fn connect(&mut self) -> Result<Client, Error> {
-        if let Some(connection) = &self.connection {
-            return Ok(connection.client.clone());
-        }
+    async fn open(&self) -> Result<Connection, Error> {
         let mut builder = Builder::from_config(self.config.clone());
         builder.with_connection_config(|connection| {
             connection.connection_timeout = CONNECT_PATIENCE;
@@ -91,8 +98,7 @@ impl Redis {
         let client = builder.build()?;
         let connected = timeout(CONNECT_PATIENCE, client.init()).await;
         let task = connected.map_err(|_| Error::new(ErrorKind::Timeout, "no answer to the connection"))??;
-        self.connection = Some(Connection { client: client.clone(), task });
-        Ok(client)
+        Ok(Connection { client, task })
     }
 }
 
@@ -105,6 +111,29 @@ impl fmt::Debug for Redis {
 // === impl Connection ===
 
 impl Connection {
+    /// Has all emissions in flight at once and takes the answers in order, up to the first that says to try again.
+    async fn in_flight(&mut self, emissions: &VecDeque<Emission>) -> Progress {
+        let deadline = Instant::now() + PATIENCE;
+        let mut answers: FuturesOrdered<_> =
+            emissions.iter().map(|emission| publish(&self.client, emission)).collect();
+        let mut settled = Vec::with_capacity(emissions.len());
+        let reason = loop {
+            // In this order, so that answers that came before the end of the connection are not lost.
+            let answer = tokio::select! {
+                biased;
+                answer = answers.next() => answer,
+                _ = &mut self.task => break "the connection was lost".to_owned(),
+                () = sleep_until(deadline) => break format!("no answer within {} s", PATIENCE.as_secs()),
+            };
+            match answer {
+                Some(Ok(one)) => settled.push(one),
+                Some(Err(error)) => break explain(&error),
+                None => return Progress { settled, trouble: None },
+            }
+        };
+        Progress { settled, trouble: Some(Trouble { reason, unsent: false }) }
+    }
+
     /// Ends the connection behind the back of the next one.
     fn abandon(self) {
         tokio::spawn(async move {
@@ -113,23 +142,6 @@ impl Connection {
             self.task.abort();
         });
     }
-}
-
-/// Has all emissions in flight at once and takes the answers in order, up to the first that says to try again.
-async fn in_flight(client: &Client, emissions: &VecDeque<Emission>) -> Progress {
-    let deadline = Instant::now() + PATIENCE;
-    let mut answers: FuturesOrdered<_> = emissions.iter().map(|emission| publish(client, emission)).collect();
-    let mut progress = Progress { settled: Vec::with_capacity(emissions.len()), trouble: None };
-    let reason = loop {
-        match timeout_at(deadline, answers.next()).await {
-            Ok(Some(Ok(settled))) => progress.settled.push(settled),
-            Ok(Some(Err(error))) => break explain(&error),
-            Ok(None) => return progress,
-            Err(_) => break format!("no answer within {} s", PATIENCE.as_secs()),
-        }
-    };
-    progress.trouble = Some(Trouble { reason, unsent: false });
-    progress
 }
 
 /// The one place that says how an emission is given to Redis.
@@ -154,9 +166,16 @@ fn is_final(error: &Error) -> bool {
 fn explain(error: &Error) -> String {
     match error.kind() {
         ErrorKind::Canceled => "the connection was lost".to_owned(),
+        ErrorKind::IO => plain(error.details()),
         ErrorKind::Auth => format!("{}; check redis: username and password", error.details()),
         _ => error.details().to_owned(),
     }
+}
+
+/// fred writes an operating system's error as Rust would print it for a programmer; a person wants its message.
+fn plain(details: &str) -> String {
+    let message = details.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
+    message.map_or(details, |(message, _)| message).to_owned()
 }
 
 /// Where Redis is, for a person: without user and password.

@@ -1,0 +1,166 @@
+# frozen_string_literal: true
+
+RSpec.describe NoDevent::Publisher::Queued, :native do
+  let(:errors) { Queue.new }
+  let!(:handler) { NoDevent.on_error { |error| errors << error } }
+
+  after do
+    NoDevent::Failures.forget(handler)
+    @desk&.stop
+  end
+
+  def desk(&answer)
+    @desk = FrontDesk.new(&answer)
+    NoDevent::Emitter.config = { url: @desk.url, publish_key: "sesame", namespace: "/a/b" }
+    @desk
+  end
+
+  def emit(message, **options)
+    NoDevent::Emitter.emit("r", "e", message, **options)
+  end
+
+  # Only this publisher: those of other examples may have nobody to talk to.
+  def flush(seconds = 5)
+    NoDevent::Emitter.publisher.flush(seconds)
+  end
+
+  def accepted(request, position: nil)
+    count = request.body.start_with?("[") ? request.json.size : 1
+    [200, JSON.generate(accepted: count, positions: [position] * count)]
+  end
+
+  it "posts an emission to its namespace with the publish key" do
+    desk { |request| accepted(request) }
+    expect(emit("m", wait: true)).to be(true)
+    request = @desk.next
+    expect(request.path).to eq("/api/a%2Fb/emit")
+    expect(request.headers).to include("authorization" => "Bearer sesame", "content-type" => "application/json")
+    expect(request.body).to eq('{"room":"r","event":"e","message":"m"}')
+  end
+
+  it "answers the position where the server keeps a history" do
+    desk { |request| accepted(request, position: "epoch:7") }
+    expect(emit("m", wait: true)).to eq("epoch:7")
+  end
+
+  it "sends what waits together, in order, and repeats a lost request under the same idempotency key" do
+    first = true
+    desk do |request|
+      next accepted(request) unless first
+
+      first = false
+      nil
+    end
+    20.times { |number| emit(number) }
+    expect(flush).to be(true)
+    requests = Array.new(@desk.requests.size) { @desk.requests.pop }
+    expect(requests[0].headers["idempotency-key"]).to eq(requests[1].headers["idempotency-key"])
+    expect(requests[0].body).to eq(requests[1].body)
+    numbers = requests.drop(1).flat_map { |request| [request.json].flatten(1).map { |each| each["message"] } }
+    expect(numbers).to eq((0...20).to_a)
+    expect(requests.drop(1).map { |request| request.headers["idempotency-key"] }.uniq.size).to eq(requests.size - 1)
+  end
+
+  it "gives an emission's own idempotency key to a request of its own" do
+    desk { |request| accepted(request) }
+    emit(1, idempotency_key: "order-1")
+    emit(2, idempotency_key: "order-2")
+    flush
+    expect(Array.new(2) { @desk.next }.map { |each| [each.headers["idempotency-key"], each.json["message"]] })
+      .to eq([["order-1", 1], ["order-2", 2]])
+    expect { emit(1, idempotency_key: "ü" * 300) }.to raise_error(ArgumentError, /printable ASCII/)
+  end
+
+  it "tries again what the server has not accepted while its engine is away" do
+    answers = [[503, '{"error":"away","remedy":"wait","accepted":2}']]
+    desk { |request| (request.body.start_with?("[") && answers.shift) || accepted(request) }
+    10.times { |number| emit(number) }
+    flush
+    seen = []
+    until @desk.requests.empty?
+      request = @desk.next
+      seen << [request.json].flatten(1).map { |each| each["message"] }
+    end
+    cut = seen.index { |batch| batch.size > 1 }
+    again = seen.take(cut).flatten + seen[cut].take(2) + seen.drop(cut + 1).flatten
+    expect(again).to eq((0...10).to_a)
+  end
+
+  it "does not let one bad emission take the others with it" do
+    desk do |request|
+      next accepted(request) unless request.body.include?("bad")
+
+      [400, '{"error":"emission 0: it is bad","remedy":"write a good one"}']
+    end
+    %w[a b bad c].each { |message| emit(message) }
+    expect(flush).to be(true)
+    good = []
+    until @desk.requests.empty?
+      request = @desk.next
+      good.concat([request.json].flatten(1).map { |each| each["message"] }) unless request.body.include?("bad")
+    end
+    expect(good).to eq(%w[a b c])
+    expect(eventually { errors.pop }.message).to include("answered 400: emission 0: it is bad; write a good one")
+  end
+
+  it "gives the server's own words and remedy when it refuses" do
+    desk { [401, '{"error":"the publish key is wrong","remedy":"write the right one"}'] }
+    expect { emit(1, wait: true) }
+      .to raise_error(NoDevent::PublishError,
+                      "#{@desk.url} answered 401: the publish key is wrong; write the right one")
+  end
+
+  it "understands a proxy that answers for the server" do
+    desk { [404, "<html>\e[31mnot here</html>"] }
+    expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /answered 404: <html> \[31mnot here/)
+  end
+
+  it "N-81 N-105 names the address and the remedy where nothing answers" do
+    NoDevent::Emitter.config = { host: "http://127.0.0.1:#{Ports.free}" }
+    expect { emit(1, wait: true, timeout: 0.3) }.to raise_error(
+      NoDevent::PublishError,
+      %r{no answer from http://127.0.0.1:\d+ within 0.3 s: Connection refused.*withdrawn.*start the server with `nodevent`}
+    )
+    expect(emit(2)).to be(true)
+    expect(eventually { errors.pop }.message).to match(%r{\Ahttp://127.0.0.1:\d+ cannot be reached: Connection refused})
+  end
+
+  it "N-81 says what to write where there is nothing to publish with" do
+    NoDevent::Emitter.config = { url: false }
+    expect { emit(1) }.to raise_error(NoDevent::ConfigurationError, /write `redis:` or `url:`/)
+    expect { NoDevent::Emitter.config = { url: "push.example.com" } }
+      .to raise_error(NoDevent::ConfigurationError, "NoDevent::Emitter.config: url is no address; " \
+                                                    "write http://localhost:8080")
+  end
+
+  describe "with the real server" do
+    let(:server) { NodeventServer.new({ "/nodevent" => { "publish_key" => "sesame-open-wide-42" } }) }
+
+    after { server.stop }
+
+    it "N-76 publishes over HTTP" do
+      NoDevent::Emitter.config = { host: server.url, publish_key: "sesame-open-wide-42" }
+      expect(emit({ "a" => 1 }, wait: true)).to be(true).or match(/\A[^:]+:\d+\z/)
+      2_000.times { |number| emit(number) }
+      expect(flush).to be(true)
+      expect(errors).to be_empty
+    end
+
+    it "is told by it what is wrong" do
+      NoDevent::Emitter.config = { host: server.url, publish_key: "wrong" }
+      expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /answered 401: .*publish key/)
+      NoDevent::Emitter.config = { host: server.url, namespace: "/nowhere" }
+      expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /answered 404/)
+    end
+
+    it "loses nothing while it is restarted" do
+      NoDevent::Emitter.config = { host: server.url, publish_key: "sesame-open-wide-42" }
+      before = NoDevent.stats
+      500.times { |number| emit(number) }
+      server.restart
+      500.times { |number| emit(number) }
+      expect(flush(10)).to be(true)
+      expect(NoDevent.stats[:sent] - before[:sent]).to eq(1_000)
+    end
+  end
+end

@@ -1,0 +1,224 @@
+# frozen_string_literal: true
+
+RSpec.describe NoDevent::Publisher::Queued, :native do
+  let(:server) { RedisServer.new }
+  let(:errors) { Queue.new }
+  let!(:handler) { NoDevent.on_error { |error| errors << error } }
+
+  after do
+    NoDevent::Failures.forget(handler)
+    server.stop
+  end
+
+  def configure(**settings)
+    NoDevent::Emitter.config = { redis: { port: server.port } }.merge(settings)
+  end
+
+  def emit(message, **options)
+    NoDevent::Emitter.emit("r", "e", message, **options)
+  end
+
+  def messages(texts)
+    texts.map { |text| JSON.parse(text)["message"] }
+  end
+
+  # Only this publisher: those of other examples may have nobody to talk to.
+  def flush(seconds = 5)
+    NoDevent::Emitter.publisher.flush(seconds)
+  end
+
+  # GC.stress makes everything hundreds of times slower.
+  def many(count)
+    GC.stress ? count / 100 : count
+  end
+
+  it "keeps the order" do
+    configure(publisher: { queue: 30_000 })
+    listener = Listener.new(server, "/nodevent")
+    many(20_000).times { |number| emit(number) }
+    expect(messages(listener.take(many(20_000)))).to eq((0...many(20_000)).to_a)
+  ensure
+    listener.stop
+  end
+
+  it "publishes an own text byte for byte on any channel" do
+    configure
+    listener = Listener.new(server, "/other")
+    NoDevent::Emitter.publisher.publish("/other", "not\u2028 JSON \u{1f600}")
+    expect(listener.next).to eq(["/other", "not\u2028 JSON \u{1f600}"])
+  ensure
+    listener.stop
+  end
+
+  it "N-80 uses the configured database, user and password, with String or Symbol keys" do
+    secured = RedisServer.new(options: %w[--requirepass sesame])
+    [{ "redis" => { "port" => secured.port, "db" => 1, "password" => "sesame" } },
+     { redis: { port: secured.port.to_s, db: "1", username: "default", password: "sesame" } },
+     { redis: { url: "redis://:sesame@127.0.0.1:#{secured.port}/1" } },
+     { redis: "redis://default:sesame@127.0.0.1:#{secured.port}/1" }].each do |settings|
+      NoDevent::Emitter.config = settings
+      expect(emit(1, wait: true)).to eq(0)
+      clients = secured.client(password: "sesame").client(:list)
+      expect(clients.count { |client| client["db"] == "1" }).to be >= 1
+    end
+  ensure
+    secured.stop
+  end
+
+  it "N-105 says what is wrong with the password, without it" do
+    secured = RedisServer.new(options: %w[--requirepass sesame])
+    NoDevent::Emitter.config = { redis: { port: secured.port, password: "wrong-word" } }
+    expect { emit(1, wait: true, timeout: 1) }
+      .to raise_error(NoDevent::PublishError, /WRONGPASS.*check redis: username and password.*withdrawn/)
+    expect(eventually { !errors.empty? && errors.pop.message }).not_to include("wrong-word")
+  ensure
+    secured.stop
+  end
+
+  it "N-105 loses none of 10,000 emissions while Redis is killed and comes back" do
+    configure
+    listener = Listener.new(server, "/nodevent")
+    half = many(5_000)
+    half.times { |number| emit(number) }
+    listener.take(1)
+    server.kill
+    listener.stop
+    half.times { |number| emit(half + number) }
+    eventually { NoDevent::Emitter.publisher.pending.positive? }
+    server.start
+    listener = Listener.new(server, "/nodevent")
+    expect(flush(20)).to be(true)
+    emit("end", wait: true)
+    heard = []
+    heard << JSON.parse(listener.next.last)["message"] until heard.last == "end"
+    # The listener is there a moment after the first publish may be: what it hears has no gap up to the end.
+    expect(heard).to eq((heard.first...(2 * half)).to_a << "end")
+    expect(NoDevent::Emitter.publisher.pending).to eq(0)
+  ensure
+    listener.stop
+  end
+
+  it "N-105 publishes all that waited for a Redis that was not there, in order, and has it logged once" do
+    configure
+    server.kill
+    before = NoDevent.stats
+    many(2_000).times { |number| emit(number) }
+    eventually { !errors.empty? }
+    mute = RedisServer.new # stands in for the listener's own connection while the other is away
+    server.start
+    listener = Listener.new(server, "/nodevent")
+    expect(flush(10)).to be(true)
+    expect(NoDevent.stats[:sent] - before[:sent]).to eq(many(2_000))
+    expect([NoDevent.stats[:failed], NoDevent.stats[:dropped]]).to eq(before.values_at(:failed, :dropped))
+    eventually { @log.string.include?("is back after") }
+    expect(@log.string.scan("cannot be reached").size).to eq(1)
+    expect(errors.pop).to have_attributes(class: NoDevent::PublishError, count: 0)
+  ensure
+    listener&.stop
+    mute&.stop
+  end
+
+  it "N-105 drops, counts and reports what the queue has no room for, and says so to the caller" do
+    server.kill
+    configure(publisher: { queue: 10 })
+    before = NoDevent.stats[:dropped]
+    answers = Array.new(25) { |number| emit(number) }
+    expect(answers).to eq(([true] * 10) + ([false] * 15))
+    expect(NoDevent.stats[:dropped] - before).to eq(15)
+    expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /the queue to redis:.* is full/)
+    dropped = 0
+    eventually { (error = errors.pop).message.include?("dropped") && (dropped += error.count) >= 16 }
+    expect(NoDevent::Emitter.publisher.pending).to eq(10)
+    server.start
+    expect(flush).to be(true)
+  end
+
+  it "N-105 bounds the queue in bytes too, but always takes one" do
+    server.kill
+    configure(publisher: { queue_bytes: 1_000 })
+    expect(Array.new(3) { emit("x" * 2_000) }).to eq([true, false, false])
+    server.start
+    expect(flush).to be(true)
+  end
+
+  it "N-105 keeps emit quick and wait: true in its time while Redis takes connections and answers nothing" do
+    configure
+    emit(0, wait: true)
+    server.freeze_up
+    # What else the machine does may disturb one round, or another; what emit does itself disturbs them all.
+    rounds = Array.new(5) do
+      times = Array.new(many(1_000)) do |number|
+        start = now
+        emit(number)
+        now - start
+      end
+      times.sort[times.size * 99 / 100]
+    end
+    expect(rounds.min).to be < 0.000_050 unless GC.stress
+    start = now
+    expect { emit(1, wait: true, timeout: 0.3) }
+      .to raise_error(NoDevent::PublishError, /no answer from redis:.* within 0.3 s/)
+    expect(now - start).to be_between(0.3, 1.0)
+  ensure
+    server.thaw
+    flush
+  end
+
+  it "says that a withdrawn emission was withdrawn, and does not send it" do
+    server.kill
+    configure
+    expect { emit("late", wait: true, timeout: 0.2) }
+      .to raise_error(NoDevent::PublishError, /\(it was withdrawn\); see that Redis runs/)
+    emit("next")
+    server.start
+    listener = Listener.new(server, "/nodevent")
+    flush
+    emit("last", wait: true)
+    heard = []
+    heard << listener.emission["message"] until heard.last == "last"
+    expect(heard).not_to include("late")
+  ensure
+    listener&.stop
+  end
+
+  it "reports what Redis refuses for good, and goes on" do
+    server.client.call("ACL", "SETUSER", "narrow", "on", ">word", "+@all", "resetchannels", "&/allowed")
+    NoDevent::Emitter.config = { redis: { port: server.port, username: "narrow", password: "word" } }
+    publisher = NoDevent::Emitter.publisher
+    expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /Redis refused: NOPERM/)
+    publisher.publish("/nodevent", "{}")
+    expect(publisher.publish("/allowed", "{}", wait: true)).to eq(0)
+    expect(eventually { errors.pop }.message).to match(/emissions? (was|were) not published: Redis refused: NOPERM/)
+  end
+
+  it "flushes within its time, or says that it could not" do
+    configure
+    emit(1)
+    expect(flush(5)).to be(true)
+    server.kill
+    emit(2)
+    start = now
+    expect(NoDevent::Emitter.publisher.flush(0.2)).to be(false)
+    expect(now - start).to be < 1
+    server.start
+    expect(flush(5)).to be(true)
+  end
+
+  it "still sends what the publisher of an earlier configuration has" do
+    configure
+    listener = Listener.new(server, "/nodevent")
+    old = NoDevent::Emitter.publisher
+    emit("old")
+    NoDevent::Emitter.config = {}
+    expect(listener.emission["message"]).to eq("old")
+    expect { old.publish("/nodevent", "{}") }.to raise_error(RuntimeError, /replaced by a later configuration/)
+  ensure
+    listener.stop
+  end
+
+  it "shows neither user nor password" do
+    NoDevent::Emitter.config = { redis: "redis://ada:sesame@localhost:1/2" }
+    expect(NoDevent::Emitter.publisher.inspect).to eq("#<NoDevent::Publisher::Queued redis://localhost:1/2>")
+    expect(NoDevent::Emitter.config.inspect).not_to include("sesame")
+  end
+end
