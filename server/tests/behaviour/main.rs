@@ -1,0 +1,6 @@
+//! What the server does, seen from outside: by browsers, publishers and operators.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod rooms;

@@ -1,0 +1,102 @@
+//! The transport long-polling: a task that always has a GET under way, as a browser has.
+
+use super::http::{Io, Request, Response};
+use super::site::Site;
+use super::wait::in_time;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Packets that may wait to be read by the test; beyond it the next GET waits.
+const AHEAD: usize = 1024;
+/// What stands between the packets of one body.
+const BETWEEN: char = '\x1e';
+
+/// A session on long-polling.
+pub struct Polling {
+    site: Site,
+    pub sid: String,
+    /// The connection for POSTs, kept open.
+    posts: Box<dyn Io>,
+    incoming: mpsc::Receiver<String>,
+    /// Tells the task to end behind the GET that is under way.
+    pause: Arc<AtomicBool>,
+    polls: JoinHandle<()>,
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        self.polls.abort();
+    }
+}
+
+// === impl Polling ===
+
+impl Polling {
+    /// Opens a session; answers it with its open packet.
+    ///
+    /// # Errors
+    /// The server answered something else than 200.
+    pub async fn open(site: &Site, headers: &[(&str, &str)]) -> Result<(Self, String), Response> {
+        let mut request = Request::get("/socket.io/?EIO=4&transport=polling");
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let response = site.send(&request).await;
+        if response.status != 200 {
+            return Err(response);
+        }
+        let open = response.text();
+        let handshake: serde_json::Value = serde_json::from_str(&open[1..]).expect("an open packet");
+        let sid = handshake["sid"].as_str().expect("a sid").to_owned();
+        let (packets, incoming) = mpsc::channel(AHEAD);
+        let pause = Arc::new(AtomicBool::new(false));
+        let polls = tokio::spawn(poll(site.clone(), sid.clone(), packets, Arc::clone(&pause)));
+        Ok((Self { site: site.clone(), sid, posts: site.dial().await, incoming, pause, polls }, open))
+    }
+
+    /// Sends Engine.IO packets in one POST.
+    pub async fn send(&mut self, packets: &[&str]) {
+        let response = self.post(packets.join(&BETWEEN.to_string())).await;
+        assert_eq!((response.status, response.text()), (200, "ok".to_owned()));
+    }
+
+    /// Sends one POST with that body.
+    pub async fn post(&mut self, body: String) -> Response {
+        let request = Request::post(&format!("/socket.io/?EIO=4&transport=polling&sid={}", self.sid), body);
+        let exchange = request.exchange(&mut self.posts, &self.site.address);
+        in_time("an answer to a POST", exchange).await.expect("an answer")
+    }
+
+    /// The next Engine.IO packet. `None`: the session is over, or the polling paused.
+    pub async fn next(&mut self) -> Option<String> {
+        self.incoming.recv().await
+    }
+
+    /// Polls no more behind the GET that is under way; answers what that one and those before it brought.
+    pub async fn pause(&mut self) -> Vec<String> {
+        self.pause.store(true, SeqCst);
+        let mut rest = Vec::new();
+        while let Some(packet) = in_time("the last poll ends", self.incoming.recv()).await {
+            rest.push(packet);
+        }
+        rest
+    }
+}
+
+async fn poll(site: Site, sid: String, packets: mpsc::Sender<String>, pause: Arc<AtomicBool>) {
+    let request = Request::get(&format!("/socket.io/?EIO=4&transport=polling&sid={sid}"));
+    let mut stream = site.dial().await;
+    while !pause.load(SeqCst) {
+        let Ok(response) = request.exchange(&mut stream, &site.address).await else { return };
+        if response.status != 200 {
+            return;
+        }
+        for packet in response.text().split(BETWEEN) {
+            if packet == "1" || packets.send(packet.to_owned()).await.is_err() {
+                return;
+            }
+        }
+    }
+}

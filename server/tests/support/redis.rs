@@ -1,0 +1,139 @@
+//! A Redis of one's own on a free port, ended by its process when the test ends.
+
+use super::wait::{in_time, until};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+/// A running Redis.
+pub struct RedisServer {
+    pub port: u16,
+    password: Option<String>,
+    child: Option<Child>,
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+// === impl RedisServer ===
+
+impl RedisServer {
+    pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts one that asks for a password.
+    pub async fn start_with_password(password: &str) -> Self {
+        Self::start_with(Some(password.to_owned())).await
+    }
+
+    async fn start_with(password: Option<String>) -> Self {
+        let mut redis = Self { port: free_port(), password, child: None };
+        redis.start_again().await;
+        redis
+    }
+
+    /// Starts it again on the same port after [`RedisServer::stop`].
+    pub async fn start_again(&mut self) {
+        let port = self.port.to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(self.password.iter().flat_map(|password| ["--requirepass", password]));
+        let child = command.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn();
+        self.child = Some(child.expect("redis-server starts; on Debian: apt-get install redis-server"));
+        until("Redis answers", async || {
+            let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
+            assert!(!ended, "redis-server ended at once; is port {} taken?", self.port);
+            self.answers().await
+        })
+        .await;
+    }
+
+    /// Ends its process.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// What to write below `redis:` of a namespace.
+    pub fn url(&self) -> String {
+        match &self.password {
+            Some(password) => format!("redis://:{password}@127.0.0.1:{}/0", self.port),
+            None => format!("redis://127.0.0.1:{}/0", self.port),
+        }
+    }
+
+    /// `PUBLISH`; answers the number of receivers.
+    pub async fn publish(&self, channel: &str, text: impl AsRef<[u8]>) -> i64 {
+        self.publish_all(channel, [text]).await[0]
+    }
+
+    /// `PUBLISH`, one after the other without waiting between; answers their receivers.
+    pub async fn publish_all<T: AsRef<[u8]>>(&self, channel: &str, texts: impl IntoIterator<Item = T>) -> Vec<i64> {
+        let commands: Vec<Vec<u8>> =
+            texts.into_iter().map(|text| command(&[b"PUBLISH", channel.as_bytes(), text.as_ref()])).collect();
+        let replies = in_time("Redis takes the emissions", self.ask(&commands)).await.expect("Redis answers");
+        let number = |reply: &String| reply.strip_prefix(':').and_then(|number| number.parse().ok());
+        replies.iter().map(|reply| number(reply).unwrap_or_else(|| panic!("PUBLISH: {reply}"))).collect()
+    }
+
+    /// Waits until so many subscribers hear a channel.
+    pub async fn has_subscribers(&self, channel: &str, count: usize) {
+        until(&format!("{count} subscribers of {channel}"), async || {
+            let asked = command(&[b"PUBSUB", b"NUMSUB", channel.as_bytes()]);
+            // *2, $n, the channel, :count
+            matches!(self.ask_lines(&[asked], 4).await, Ok(lines) if lines[3] == format!(":{count}"))
+        })
+        .await;
+    }
+
+    async fn answers(&self) -> bool {
+        matches!(self.ask(&[command(&[b"PING"])]).await, Ok(lines) if lines[0] == "+PONG")
+    }
+
+    /// Sends commands whose replies are one line each.
+    async fn ask(&self, commands: &[Vec<u8>]) -> std::io::Result<Vec<String>> {
+        self.ask_lines(commands, commands.len()).await
+    }
+
+    async fn ask_lines(&self, commands: &[Vec<u8>], lines: usize) -> std::io::Result<Vec<String>> {
+        let mut link = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await?);
+        if let Some(password) = &self.password {
+            link.get_mut().write_all(&command(&[b"AUTH", password.as_bytes()])).await?;
+            let mut ok = [0; 5];
+            link.read_exact(&mut ok).await?;
+        }
+        link.get_mut().write_all(&commands.concat()).await?;
+        let mut replies = Vec::with_capacity(lines);
+        while replies.len() < lines {
+            let mut line = String::new();
+            if link.read_line(&mut line).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            replies.push(line.trim_end().to_owned());
+        }
+        Ok(replies)
+    }
+}
+
+/// A command as Redis reads it.
+fn command(words: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
+}
+
+/// A port that is free now.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}

@@ -1,0 +1,87 @@
+//! The server in this process, on free ports.
+
+use super::http::Request;
+use super::site::Site;
+use super::wait::{in_time, until};
+use nodevent_server::config::Config;
+use nodevent_server::server::Server;
+use std::ops::Deref;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+/// A running server. It is also the [`Site`] of its last public listener.
+pub struct TestServer {
+    site: Site,
+    /// All public listeners, as the server tells them.
+    pub urls: Vec<String>,
+    /// The admin listener.
+    pub admin: Site,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<()>,
+}
+
+impl Deref for TestServer {
+    type Target = Site;
+
+    fn deref(&self) -> &Site {
+        &self.site
+    }
+}
+
+// === impl TestServer ===
+
+impl TestServer {
+    /// Starts a server on free ports with this configuration, which need not say where to listen. `{}` is enough
+    /// below a namespace for the memory engine.
+    pub async fn start(configuration: &str) -> Self {
+        Self::start_as_written(&format!("host: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}")).await
+    }
+
+    /// Starts a server with exactly this configuration; it must name an admin listener.
+    pub async fn start_as_written(configuration: &str) -> Self {
+        let config = Config::from_yaml(configuration).unwrap_or_else(|report| panic!("{report}"));
+        let server = Server::start(config).await.expect("the server starts");
+        let urls = server.urls();
+        let admin = Site::at(&server.admin_url().expect("an admin listener"));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let running = tokio::spawn(server.run(async {
+            let _ = stopped.await;
+        }));
+        let site = Site::at(&urls[urls.len() - 1].replacen("https://", "http://", 1));
+        Self { site, urls, admin, stop: Some(stop), running }
+    }
+
+    /// Its address, for handing around.
+    pub fn site(&self) -> Site {
+        self.site.clone()
+    }
+
+    /// The value of a series, e.g. `nodevent_skipped_total{reason="not_json"}`.
+    pub async fn metric(&self, series: &str) -> i64 {
+        metric(&self.admin, series).await
+    }
+
+    /// Waits until a series has that value.
+    pub async fn metric_is(&self, series: &str, value: i64) {
+        until(&format!("{series} is {value}"), async || self.metric(series).await == value).await;
+    }
+
+    /// Waits until emissions get through all engines.
+    pub async fn ready(&self) {
+        until("the server is ready", async || self.get("/readyz").await.status == 200).await;
+    }
+
+    /// Stops it as SIGTERM would, and waits until it has.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        in_time("the server stops", &mut self.running).await.expect("the server stops without a panic");
+    }
+}
+
+/// The value of a series of the server whose admin listener that is.
+pub async fn metric(admin: &Site, series: &str) -> i64 {
+    let text = admin.send(&Request::get("/metrics")).await.text();
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let value = line.unwrap_or_else(|| panic!("no series {series} in\n{text}"));
+    value.parse().expect("a whole number")
+}

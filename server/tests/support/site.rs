@@ -1,0 +1,73 @@
+//! Where a server is: its address, and everything one does with it over plain HTTP requests.
+
+use super::http::{Io, Request, Response};
+use super::wait::in_time;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::net::TcpStream;
+
+/// Where a server is.
+#[derive(Clone)]
+pub struct Site {
+    /// `127.0.0.1:12345`.
+    pub address: String,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+// === impl Site ===
+
+impl Site {
+    /// The server at `url`, as it tells it itself.
+    pub fn at(url: &str) -> Self {
+        Self { address: url.strip_prefix("http://").expect("a plain URL").to_owned(), tls: None }
+    }
+
+    /// The server at `https://…`, trusted by its certificate.
+    pub fn with_tls(url: &str, certificate: CertificateDer<'static>) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("TLS versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let address = url.strip_prefix("https://").expect("a TLS URL").to_owned();
+        Self { address, tls: Some(Arc::new(config)) }
+    }
+
+    /// A new connection.
+    pub async fn dial(&self) -> Box<dyn Io> {
+        let tcp = in_time("a connection", TcpStream::connect(&self.address)).await.expect("the server listens");
+        tcp.set_nodelay(true).expect("nodelay");
+        let Some(config) = &self.tls else { return Box::new(tcp) };
+        let name = ServerName::try_from("localhost").expect("a name");
+        let tls = tokio_rustls::TlsConnector::from(Arc::clone(config)).connect(name, tcp);
+        Box::new(in_time("a TLS handshake", tls).await.expect("a TLS handshake"))
+    }
+
+    /// Sends a request on a connection of its own.
+    pub async fn send(&self, request: &Request) -> Response {
+        let mut stream = self.dial().await;
+        let what = format!("an answer to {} {}", request.method, request.path);
+        in_time(&what, request.exchange(&mut stream, &self.address)).await.expect("an answer")
+    }
+
+    pub async fn get(&self, path: &str) -> Response {
+        self.send(&Request::get(path)).await
+    }
+
+    /// Publishes `body` as it is, e.g. one emission or an array of them.
+    pub async fn publish(&self, namespace: &str, body: impl Into<Vec<u8>>) -> Response {
+        self.send(&Request::post(&format!("/api{namespace}/emit"), body)).await
+    }
+
+    /// Publishes one emission, which must be accepted.
+    pub async fn emit(&self, namespace: &str, room: &str, event: &str, message: impl Into<Value>) {
+        let emission = json!({"room": room, "event": event, "message": message.into()});
+        let response = self.publish(namespace, emission.to_string()).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+}

@@ -1,0 +1,76 @@
+//! The transport WebSocket, on a client that others have written.
+
+use super::http::{Io, Response};
+use super::site::Site;
+use super::wait::in_time;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+/// A WebSocket to a server.
+pub struct WebSocket {
+    stream: WebSocketStream<Box<dyn Io>>,
+    /// What the server said when it closed.
+    pub farewell: Option<CloseFrame>,
+}
+
+// === impl WebSocket ===
+
+impl WebSocket {
+    /// Opens `/socket.io/` with that query and these headers.
+    ///
+    /// # Errors
+    /// The server answered something else than 101.
+    pub async fn open(site: &Site, query: &str, headers: &[(&str, &str)]) -> Result<Self, Response> {
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{query}", site.address);
+        let mut request = url.into_client_request().expect("a request");
+        for (name, value) in headers {
+            let name = name.parse::<HeaderName>().expect("a header's name");
+            request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a header's value"));
+        }
+        let opening = tokio_tungstenite::client_async(request, site.dial().await);
+        match in_time("a WebSocket handshake", opening).await {
+            Ok((stream, _)) => Ok(Self { stream, farewell: None }),
+            Err(Error::Http(response)) => Err(Response {
+                status: response.status().as_u16(),
+                headers: response
+                    .headers()
+                    .iter()
+                    .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                    .collect(),
+                body: response.into_body().unwrap_or_default(),
+            }),
+            Err(error) => panic!("the WebSocket handshake failed: {error}"),
+        }
+    }
+
+    /// Sends Engine.IO packets, in as few writes as the socket takes.
+    pub async fn send(&mut self, packets: &[&str]) {
+        for packet in packets {
+            let fed = self.stream.feed(Message::text(*packet)).await;
+            fed.expect("the server takes a packet");
+        }
+        self.stream.flush().await.expect("the server takes packets");
+    }
+
+    /// The next Engine.IO packet. `None`: the server has closed.
+    pub async fn next(&mut self) -> Option<String> {
+        loop {
+            match self.stream.next().await? {
+                Ok(Message::Text(text)) => return Some(text.to_string()),
+                Ok(Message::Close(frame)) => self.farewell = frame,
+                Ok(Message::Binary(_)) => panic!("a binary message, where none is expected"),
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// Closes it.
+    pub async fn close(mut self) {
+        let _ = self.stream.close(None).await;
+    }
+}
