@@ -18,31 +18,33 @@ export function call(fn, self, args) {
   }
 }
 
+/** @typedef {Function & {_once?: Function}} Listener `_once` is what was given to `once` */
+
 /** The base of every object that has events. Subclasses decide what `emit` means for them. */
 export class Emitter {
   constructor() {
-    /** @type {Map<unknown, {_fn: Function, _once?: boolean}[]>} */
+    /** @type {Map<unknown, Listener[]>} */
     this._listeners = new Map();
   }
 
   /**
    * Lists are replaced, never changed, so that a listener may add or remove others while it runs.
-   * @param {unknown} event @param {Function} fn @param {boolean} [once]
-   * @returns {any}
+   * @param {unknown} event @param {Listener} fn @returns {any}
    */
-  _add(event, fn, once) {
-    this._listeners.set(event, [...this._entries(event), { _fn: fn, _once: once }]);
+  on(event, fn) {
+    this._listeners.set(event, [...this._of(event), fn]);
     return this;
   }
 
   /** @param {unknown} event @param {Function} fn @returns {any} */
-  on(event, fn) {
-    return this._add(event, fn);
-  }
-
-  /** @param {unknown} event @param {Function} fn @returns {any} */
   once(event, fn) {
-    return this._add(event, fn, true);
+    /** @type {Listener} */
+    const first = (/** @type {any[]} */ ...args) => {
+      this.off(event, first);
+      fn.apply(this, args);
+    };
+    first._once = fn;
+    return this.on(event, first);
   }
 
   /**
@@ -51,40 +53,23 @@ export class Emitter {
    */
   off(event, fn) {
     if (event === undefined) this._listeners.clear();
-    else this._keep(event, (entry) => !!fn && entry._fn !== fn);
+    else this._listeners.set(event, this._of(event).filter((other) => fn && other !== fn && other._once !== fn));
     return this;
   }
 
-  /** @param {unknown} event @param {(entry: {_fn: Function}) => boolean} wanted */
-  _keep(event, wanted) {
-    const rest = this._entries(event).filter(wanted);
-    if (rest.length) this._listeners.set(event, rest);
-    else this._listeners.delete(event);
-  }
-
   /** @param {unknown} event */
-  _entries(event) {
+  _of(event) {
     return this._listeners.get(event) || [];
   }
 
   /** @param {unknown} event @returns {Function[]} */
   listeners(event) {
-    return this._entries(event).map((entry) => entry._fn);
+    return this._of(event).map((listener) => listener._once || listener);
   }
 
   /** Tells the listeners here, in this page. @param {unknown} event @param {unknown[]} args */
   _fire(event, ...args) {
-    for (const entry of this._entries(event)) {
-      if (entry._once) this._keep(event, (other) => other !== entry);
-      call(entry._fn, this, args);
-    }
+    for (const listener of this._of(event)) call(listener, this, args);
     return this;
   }
 }
-
-/** The other names by which the same methods are known. */
-Object.assign(Emitter.prototype, {
-  addListener: Emitter.prototype.on,
-  removeListener: Emitter.prototype.off,
-  removeAllListeners: Emitter.prototype.off,
-});

@@ -141,7 +141,7 @@ export { NoDeventController as Client };
 /** The least a socket must be. */
 export interface SocketLike {
   on(event: string, listener: (...args: any[]) => void): unknown;
-  removeListener(event: string, listener: (...args: any[]) => void): unknown;
+  off(event: string, listener: (...args: any[]) => void): unknown;
   emit(event: string, ...args: any[]): unknown;
   connected?: boolean;
   [member: string]: any;
@@ -248,6 +248,7 @@ export class Socket<Listen extends Handlers<Listen> = EventMap, Emit extends Han
   removeListener(event?: string, listener?: Handler): this;
   removeAllListeners(event?: string): this;
   listeners(event: string): Handler[];
+  hasListeners(event: string): boolean;
   /** The last argument may be a function: the acknowledgement. */
   emit<Event extends Name<Emit>>(event: Event, ...args: Args<Emit, Event>): this;
   emitWithAck(event: Name<Emit>, ...args: any[]): Promise<any>;

@@ -14,4 +14,4 @@ export function address(options, transport, sid) {
 }
 
 /** Whether the server is on this very machine, where being offline means nothing. @param {string} url */
-export const isLoopback = (url) => /^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname);
+export const isLoopback = (url) => /^(localhost$|127\.|\[::1)/.test(new URL(url).hostname);

@@ -66,8 +66,7 @@ export class Link extends Emitter {
     clearTimeout(this._retry);
     this._retry = undefined;
     const { transports } = this.opts;
-    const first = transports.filter((/** @type {string} */ name) => name === this._worked);
-    const session = new Session(this.opts, [...new Set([...first, ...transports])]);
+    const session = new Session(this.opts, [...new Set([this._worked || transports[0], ...transports])]);
     this.engine = session;
     const worked = () => (this._worked = session.transport.name);
     session
@@ -99,7 +98,7 @@ export class Link extends Emitter {
   /** @param {string} reason @param {any} details */
   _failed(reason, details) {
     if (!this._wanted) return;
-    const error = Object.assign(new Error(reason === "timeout" ? reason : "connection failed: " + reason), details);
+    const error = Object.assign(Error(reason), details);
     this._fire("error", error);
     if (this._attempt) this._fire("reconnect_error", error);
     this._again();

@@ -44,7 +44,7 @@ export class NoDeventController extends Listenable {
   /** @param {any} source @param {string} event @param {Function} fn */
   _hear(source, event, fn) {
     source.on(event, fn);
-    this._undo.push(() => source.removeListener(event, fn));
+    this._undo.push(() => source.off(event, fn));
   }
 
   /** @param {any} socket */
@@ -78,8 +78,7 @@ export class NoDeventController extends Listenable {
     this._hear(manager, "reconnect_failed", () => this._fire("reconnect_failed"));
     if (ours) {
       this._hear(manager, "reconnecting", (/** @type {any[]} */ ...args) => this._fire("reconnecting", ...args));
-      // Told a moment later, so that a page hears of the attempt made by the very script that defined us.
-      this._hear(manager, "trying", (/** @type {any} */ name) => setTimeout(() => this._fire("connecting", name)));
+      this._hear(manager, "trying", (/** @type {any} */ name) => this._fire("connecting", name));
       this._hear(socket, "drain", (/** @type {any} */ message) => manager.retryAfter(message?.wait));
     } else {
       this._hear(manager, "reconnect_attempt", (/** @type {any} */ attempt) => {

@@ -5,13 +5,28 @@ import { Emitter } from "../emitter.js";
 
 export class Listenable extends Emitter {
   /**
-   * @param {unknown} event @param {Function} fn @param {boolean} [once]
+   * @param {unknown} event @param {Function} fn
    * @returns {any} a function that takes the listener away, with every member of `this`
    */
-  _add(event, fn, once) {
+  on(event, fn) {
     if (typeof fn !== "function") throw TypeError(`on("${event}", listener): the listener must be a function`);
-    super._add(event, fn, once);
+    super.on(event, fn);
     return undo(this, () => this.off(event, fn));
+  }
+
+  /** @param {unknown} event @param {Function} fn */
+  addListener(event, fn) {
+    return this.on(event, fn);
+  }
+
+  /** @param {unknown} [event] @param {Function} [fn] */
+  removeListener(event, fn) {
+    return this.off(event, fn);
+  }
+
+  /** @param {unknown} [event] */
+  removeAllListeners(event) {
+    return this.off(event);
   }
 
   /** Tells the listeners in this page; nothing is sent. @param {unknown} event @param {unknown[]} args */

@@ -88,7 +88,7 @@ export class Socket extends Emitter {
 
   /** @param {string | undefined} sid */
   _connected(sid) {
-    if (!sid) return this._rejected("this server speaks an older protocol than Socket.IO 5");
+    if (!sid) return this._rejected("the server is older than Socket.IO 5");
     this.id = sid;
     this.connected = true;
     this._fire("connect");

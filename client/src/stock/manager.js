@@ -3,6 +3,7 @@
 import { DEFAULTS, Manager as Base } from "../socket/manager.js";
 import * as codec from "./base64.js";
 import { decode, encode, restore } from "./binary.js";
+import { addAliases } from "./aliases.js";
 import { Socket } from "./socket.js";
 
 export class Manager extends Base {
@@ -90,3 +91,5 @@ for (const name of Object.keys(DEFAULTS).slice(1)) {
     },
   });
 }
+
+addAliases(Manager.prototype);

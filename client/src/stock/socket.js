@@ -1,6 +1,7 @@
 // Owns: what the stock `Socket` has beyond ours: flags, acks with a time limit or as a promise,
 // listeners for any event.
 
+import { addAliases } from "./aliases.js";
 import { call } from "../emitter.js";
 import { RESERVED } from "../socket/packet.js";
 import { Socket as Base } from "../socket/socket.js";
@@ -144,3 +145,4 @@ export class Socket extends Base {
 }
 
 Object.assign(Socket.prototype, { open: Socket.prototype.connect, close: Socket.prototype.disconnect });
+addAliases(Socket.prototype);

@@ -88,7 +88,7 @@ socket.emit("hello", 1, "2", (answer: string) => answer);
 socket.timeout(10).emitWithAck("hello").then((answer) => answer);
 socket.volatile.emit("hello");
 nodevent.setSocket(socket);
-new NoDeventController({ key: () => null }).setSocket({ on() {}, emit() {}, removeListener() {} });
+new NoDeventController({ key: () => null }).setSocket({ on() {}, emit() {}, off() {} });
 // @ts-expect-error what cannot be listened to is no socket
 nodevent.setSocket({ emit() {} });
 const five: 5 = protocol;

@@ -1,0 +1,61 @@
+// A real Chromium and a small web server for its pages, on a port of its own and with a strict
+// Content-Security-Policy, as an application beside the server would have.
+
+import { createServer } from "node:http";
+import { readFileSync } from "node:fs";
+import { chromium } from "playwright-core";
+
+const EXECUTABLE = process.env.CHROMIUM || "/usr/bin/chromium";
+
+/** Host names that lead to this machine but are not loopback by name. */
+export const HOSTS = ["page.test", "nodevent.test"];
+
+export function launch() {
+  return chromium.launch({
+    executablePath: EXECUTABLE,
+    args: ["--no-sandbox", "--disable-gpu", `--host-resolver-rules=${HOSTS.map((host) => `MAP ${host} 127.0.0.1`).join(",")}`],
+  });
+}
+
+/** Nothing inline, nothing evaluated: scripts and connections from this host, any port, only. */
+export const STRICT = "default-src 'none'; script-src http://*:*; connect-src http://*:* ws://*:*; worker-src 'self'";
+
+const DIST = new URL("../../dist/", import.meta.url);
+
+/**
+ * @param {Record<string, string>} pages path to body; `/dist/…` is the client's own folder
+ * @param {{policy?: string}} [options]
+ */
+export async function servePages(pages, { policy = STRICT } = {}) {
+  const http = createServer((request, response) => {
+    const path = request.url.split("?")[0];
+    const body = path.startsWith("/dist/") ? readFileSync(new URL(path.slice(6), DIST)) : pages[path];
+    response.statusCode = body === undefined ? 404 : 200;
+    response.setHeader("content-type", /\.m?js$/.test(path) ? "text/javascript" : "text/html; charset=utf-8");
+    if (policy) response.setHeader("content-security-policy", policy);
+    response.end(body);
+  });
+  await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
+  const { port } = http.address();
+  return {
+    port,
+    pages,
+    url: `http://127.0.0.1:${port}`,
+    on: (host) => `http://${host}:${port}`,
+    close() {
+      http.closeAllConnections();
+      return new Promise((resolve) => http.close(resolve));
+    },
+  };
+}
+
+/** Opens a page in a context of its own and keeps what its console says. */
+export async function open(browser, url) {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  await page.goto(url);
+  return { context, page, complaints };
+}
