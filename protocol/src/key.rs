@@ -236,7 +236,6 @@ mod tests {
 
     #[test]
     fn a_secret_does_not_print_itself_and_is_not_empty() {
-        // N-51
         assert_eq!(format!("{:?}", secret("asdf")), "Secret(…)");
         assert_eq!(Secret::new("").unwrap_err(), SecretError::Empty);
     }

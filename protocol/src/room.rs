@@ -81,7 +81,6 @@ mod tests {
 
     #[test]
     fn the_limit_counts_bytes_and_is_the_callers() {
-        // N-52
         assert_eq!(from_json(&json!("☃"), 3).as_deref(), Ok("☃"));
         assert_eq!(from_json(&json!("☃"), 2), Err(Bad::TooLong));
         assert_eq!(from_json(&json!(1234), 3), Err(Bad::TooLong));

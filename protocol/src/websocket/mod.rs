@@ -1,6 +1,6 @@
 //! WebSocket frames, the server's side of RFC 6455, without extensions.
 //!
-//! [`Decoder`] turns the bytes of one connection into [`Message`]s; [`encode`] writes the frames that go out. Who
+//! [`Decoder`] turns the bytes of one connection into [`Message`]s; [`fn@encode`] writes the frames that go out. Who
 //! reads the socket and who answers a ping is decided above.
 //!
 //! # Source
@@ -8,7 +8,7 @@
 
 mod close;
 mod decoder;
-pub mod encode;
+mod encode;
 mod frame;
 mod utf8;
 mod violation;

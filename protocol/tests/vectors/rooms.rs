@@ -1,4 +1,4 @@
-//! `rooms.json`: what names a room (N-28, N-29, N-44, N-52).
+//! `rooms.json`: what names a room (N-28, N-29, N-44).
 
 use crate::vector::{list, load, text};
 use nodevent_protocol::room::{Bad, MAX_BYTES, from_json};
