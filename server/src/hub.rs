@@ -55,7 +55,18 @@ pub enum Left {
     /// It is out; the room has other members.
     Out,
     /// It is out, and the room with it.
-    Last(RoomId),
+    Last(Gone),
+}
+
+/// A room that has no members here any more.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The number it had.
+    pub id: RoomId,
+    /// Its namespace's number.
+    pub namespace: u16,
+    /// Its name.
+    pub name: Box<str>,
 }
 
 // === impl Hub ===
@@ -92,15 +103,15 @@ impl Hub {
     }
 
     /// Ends all memberships in `namespace`, or all there are; calls `gone` for each room that is empty now.
-    pub fn leave_all(&mut self, member: Member, namespace: Option<u16>, mut gone: impl FnMut(RoomId)) {
+    pub fn leave_all(&mut self, member: Member, namespace: Option<u16>, mut gone: impl FnMut(Gone)) {
         let Some(mut index) = self.memberships.get(member as usize).map(Vec::len) else { return };
         while index > 0 {
             index -= 1;
             let room = self.memberships[member as usize][index].room;
             if namespace.is_none_or(|one| one == self.rooms[room as usize].namespace)
-                && let Left::Last(id) = self.end(member, index)
+                && let Left::Last(room) = self.end(member, index)
             {
-                gone(id);
+                gone(room);
             }
         }
         let memberships = &mut self.memberships[member as usize];
@@ -177,7 +188,7 @@ impl Hub {
         if let Ok(entry) = self.names.find_entry(hash, |&id| id == room) {
             entry.remove();
         }
-        Left::Last(room)
+        Left::Last(Gone { id: room, namespace: gone.namespace, name: gone.name })
     }
 }
 
@@ -202,7 +213,7 @@ mod tests {
         hub.join(2, 0, "r", 10);
         assert_eq!(hub.leave(1, 0, "r"), Left::Out);
         assert_eq!(hub.leave(1, 0, "r"), Left::NotIn);
-        assert_eq!(hub.leave(2, 0, "r"), Left::Last(room));
+        assert_eq!(hub.leave(2, 0, "r"), Left::Last(Gone { id: room, namespace: 0, name: "r".into() }));
         assert!(hub.is_empty());
         assert_eq!(hub.find(0, "r"), None);
     }
@@ -256,7 +267,9 @@ mod tests {
                 }
                 _ => {
                     hub.leave_all(member, None, |_| {});
-                    model.values_mut().for_each(|members| { members.remove(&member); });
+                    model.values_mut().for_each(|members| {
+                        members.remove(&member);
+                    });
                 }
             }
         }

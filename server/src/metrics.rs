@@ -37,6 +37,12 @@ pub struct Metrics {
     pub upgrade_timeouts: AtomicU64,
     /// Messages an engine knows to have missed (its own queue overflowed, or the link to Redis was down).
     pub engine_lost: AtomicU64,
+    /// Times the members of a room were told that emissions may be missing.
+    pub gaps: AtomicU64,
+    /// Lost emissions that were read from the history and delivered after all.
+    pub mended: AtomicU64,
+    /// Reads of a room's history.
+    pub history_reads: AtomicU64,
     /// Times an engine lost its link.
     pub engine_disconnects: AtomicU64,
 }
@@ -103,6 +109,9 @@ impl Metrics {
             ("nodevent_refused_requests_total", "HTTP requests refused.", &self.refused_requests),
             ("nodevent_upgrade_timeouts_total", "Upgrades not finished in time.", &self.upgrade_timeouts),
             ("nodevent_engine_lost_total", "Emissions an engine knows to have missed.", &self.engine_lost),
+            ("nodevent_gaps_total", "Rooms whose members were told that emissions may be missing.", &self.gaps),
+            ("nodevent_mended_total", "Lost emissions that the history gave back.", &self.mended),
+            ("nodevent_history_reads_total", "Reads of a room's history.", &self.history_reads),
             ("nodevent_engine_disconnects_total", "Times an engine lost its link.", &self.engine_disconnects),
         ];
         for (name, help, value) in counters {

@@ -12,15 +12,16 @@ use crate::dialect::{Dialect, NodEvent};
 use crate::edge::{self, Bound, Edge, ListenError};
 use crate::engine::memory::Memory;
 use crate::engine::redis::Redis;
-use crate::engine::{Engine, Outlet};
+use crate::engine::{Engine, Engines, Outlet};
 use crate::metrics::Metrics;
 use crate::namespace::{Namespaces, RoomLimits};
+use crate::shard::keeper::Keeper;
 use crate::shard::{self, Above, Shards};
 use nodevent_protocol::engine_io::session::Timing;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -96,12 +97,15 @@ impl Server {
         let namespaces = Arc::new(namespaces);
         let count = config.shards.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
         let settings = shard_settings(&limits, above);
-        let (shards, threads) = shard::start(count, &settings, &namespaces, &metrics)?;
+        let keeper = Arc::new(OnceLock::new());
+        let (shards, threads) = shard::start(count, &settings, &namespaces, &keeper, &metrics)?;
         let mut engines = Vec::with_capacity(config.namespaces.len());
         for (number, one) in config.namespaces.iter().enumerate() {
             let outlet = Outlet::new(shards.clone(), Arc::clone(&namespaces), number as u16, Arc::clone(&metrics));
             engines.push(start_engine(one, outlet, &metrics, limits.publish)?);
         }
+        let engines = Arc::new(Engines::new(engines));
+        let _ = keeper.set(Arc::clone(&engines) as Arc<dyn Keeper>);
         let edge_settings = edge::Settings {
             origins: config.origins,
             max_payload: limits.message,
@@ -190,15 +194,16 @@ fn start_engine(
 ) -> Result<Engine, StartError> {
     let secured = !config.secrets.is_empty();
     let engine = match &config.redis {
-        None => Engine::Memory(Memory::new(outlet)),
+        None => Engine::Memory(Memory::new(outlet, config.history.clone())),
         Some(redis) => {
-            let engine = Redis::start(redis, outlet, Arc::clone(metrics), most)
+            let engine = Redis::start(redis, config, outlet, Arc::clone(metrics), most)
                 .map_err(|error| StartError::Redis(config.name.clone(), error))?;
             Engine::Redis(engine)
         }
     };
     let place = config.redis.as_ref().map(ToString::to_string);
-    tracing::info!(namespace = config.name, engine = engine.name(), redis = place, secured, "namespace");
+    let history = config.history.is_on();
+    tracing::info!(namespace = config.name, engine = engine.name(), redis = place, secured, history, "namespace");
     Ok(engine)
 }
 

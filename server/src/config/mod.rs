@@ -4,6 +4,7 @@
 //! was said in the file ([`tree`], [`table`]) and what the server needs ([`Config`]) are different types; every
 //! mistake is reported at once.
 
+pub mod history;
 pub mod limits;
 pub mod listen;
 pub mod namespace;

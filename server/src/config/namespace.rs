@@ -1,5 +1,6 @@
 //! The namespaces: every key that begins with `/`, or the flat keys that an old gem's file has.
 
+use super::history::History;
 use super::redis::Redis;
 use super::report::{Place, Report};
 use super::table::Table;
@@ -27,6 +28,10 @@ pub struct Namespace {
     pub key_lifetime: Option<Duration>,
     /// What a publisher over HTTP has to show.
     pub publish_key: Option<Secret>,
+    /// What is kept of its rooms.
+    pub history: History,
+    /// Whether each room has a channel of its own in Redis, so that a server hears only rooms it has members in.
+    pub fanout_by_room: bool,
 }
 
 // === impl Namespace ===
@@ -34,7 +39,15 @@ pub struct Namespace {
 impl Namespace {
     /// A namespace of which only the name is known: open, in memory.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), redis: None, secrets: Vec::new(), key_lifetime: None, publish_key: None }
+        Self {
+            name: name.to_owned(),
+            redis: None,
+            secrets: Vec::new(),
+            key_lifetime: None,
+            publish_key: None,
+            history: History::default(),
+            fanout_by_room: false,
+        }
     }
 
     fn read(name: &str, node: &Node, report: &mut Report) -> Self {
@@ -65,12 +78,18 @@ impl Namespace {
             let what = format!("{}: there is no dialect `{dialect}` in this version", table.name("dialect"));
             report.mistake(place, what, format!("write one of: {}", DIALECTS.join(", ")));
         }
-        let place = table.place_of(&["history"]);
-        if let Some(node) = table.take(&["history"])
-            && !matches!(&node.value, Value::Scalar(text) if text == "off" || text == "false")
-        {
-            let what = format!("{}: this version keeps no history", table.name("history"));
-            report.warn(place, what, "it is ignored; write `history: off`");
+        let name = table.name("history");
+        if let Some(node) = table.take(&["history"]) {
+            self.history = History::read(node, &name, report);
+        }
+        let place = table.place_of(&["fanout"]);
+        match table.text(&["fanout"], report).as_deref() {
+            None | Some("namespace") => {}
+            Some("room") => self.fanout_by_room = true,
+            Some(other) => {
+                let what = format!("{} is `{other}`", table.name("fanout"));
+                report.mistake(place, what, "write namespace or room");
+            }
         }
     }
 
@@ -114,6 +133,12 @@ pub fn read(top: &mut Table<'_>, report: &mut Report) -> Vec<Namespace> {
     let mut namespace = Namespace::named(&flat.clone().or(first).unwrap_or_else(|| DEFAULT.to_owned()));
     namespace.read_keys(top, report);
     let says = namespace.redis.is_some() || !namespace.secrets.is_empty() || namespace.publish_key.is_some();
+    if let Some(one) = all.iter_mut().find(|one| one.name == namespace.name) {
+        if one.history == History::default() {
+            one.history = namespace.history.clone();
+        }
+        one.fanout_by_room |= namespace.fanout_by_room;
+    }
     match all.iter_mut().find(|one| one.name == namespace.name) {
         // The flat keys complete the namespace of that name; what stands below its name wins.
         Some(one) if says => {

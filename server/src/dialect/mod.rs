@@ -9,7 +9,7 @@ pub use nodevent::NodEvent;
 
 use crate::frame::Frame;
 use crate::namespace::Namespace;
-use nodevent_protocol::emission::Emission;
+use nodevent_protocol::history::Position;
 
 /// The language of one namespace.
 pub trait Dialect: Send + Sync {
@@ -25,8 +25,14 @@ pub trait Dialect: Send + Sync {
     /// A connection said something.
     fn event(&self, operations: &mut dyn Operations, call: Call);
 
-    /// An emission as this dialect's browsers hear it.
-    fn frame(&self, namespace: &str, emission: &Emission<'_>) -> Frame;
+    /// A join that was asked for by [`Operations::join`] is complete: what was missed has been sent.
+    fn joined(&self, operations: &mut dyn Operations, id: Option<u64>, recovery: Option<Recovery>);
+
+    /// An emission as this dialect's browsers hear it. `text` is the emission's, with its position where it has one.
+    fn frame(&self, namespace: &str, text: &str) -> Frame;
+
+    /// What the members of a room are told when emissions may be missing that cannot be had any more.
+    fn lost(&self, namespace: &str, room: &str, position: Position) -> Frame;
 }
 
 /// An event that a connection sent.
@@ -45,11 +51,12 @@ pub trait Operations {
     /// That namespace.
     fn namespace(&self) -> &Namespace;
 
-    /// Makes the connection a member of a room.
+    /// Makes the connection a member of a room, and sends it what it has missed since the position `since`.
+    /// [`Dialect::joined`] is called with `id` when that is done: at once, or later.
     ///
     /// # Errors
-    /// [`JoinRefused`]: nothing has changed.
-    fn join(&mut self, room: &str) -> Result<(), JoinRefused>;
+    /// [`JoinRefused`]: nothing has changed, and nothing is called.
+    fn join(&mut self, room: &str, since: Option<&str>, id: Option<u64>) -> Result<(), JoinRefused>;
 
     /// Ends the membership in a room. `false`: there was none.
     fn leave(&mut self, room: &str) -> bool;
@@ -62,6 +69,15 @@ pub trait Operations {
 
     /// Counts a join that the dialect itself refused.
     fn count_refused_join(&mut self);
+}
+
+/// Where a join stands in its room's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    /// Everything up to here has been sent or had been heard before. `None`: the engine could not be asked.
+    pub position: Option<Position>,
+    /// Whether nothing is missing since the position that was named. Without one nothing can be.
+    pub recovered: bool,
 }
 
 /// Why the core refused a join.

@@ -1,11 +1,11 @@
 //! The dialect `nodevent`: `join`, `leave` and `event`, as `protocol/README.md` section 4 has them.
 
-use super::{Call, Dialect, JoinRefused, Operations};
+use super::{Call, Dialect, JoinRefused, Operations, Recovery};
 use crate::frame::Frame;
 use crate::namespace::Namespace;
-use nodevent_protocol::emission::Emission;
+use nodevent_protocol::history::Position;
 use nodevent_protocol::{room, socket_io};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The dialect `nodevent`.
 #[derive(Debug, Default)]
@@ -24,11 +24,10 @@ impl Dialect for NodEvent {
         let data = if args.len() > 1 { args.swap_remove(1) } else { Value::Null };
         match args[0].as_str() {
             Some("join") => {
-                let answer = match join(operations, &data) {
-                    Ok(()) => "[null,true]".to_owned(),
-                    Err(refusal) => Value::from(vec![Value::from(refusal), Value::Bool(false)]).to_string(),
-                };
-                acknowledge(operations, call.id, &answer);
+                if let Err(refusal) = join(operations, &data, call.id) {
+                    let answer = Value::from(vec![Value::from(refusal), Value::Bool(false)]).to_string();
+                    acknowledge(operations, call.id, &answer);
+                }
             }
             Some("leave") => {
                 let answer = match leave(operations, &data) {
@@ -41,20 +40,41 @@ impl Dialect for NodEvent {
         }
     }
 
-    fn frame(&self, namespace: &str, emission: &Emission<'_>) -> Frame {
-        let mut args = String::with_capacity(emission.text.len() + 12);
+    fn joined(&self, operations: &mut dyn Operations, id: Option<u64>, recovery: Option<Recovery>) {
+        let answer = match recovery {
+            None => "[null,true]".to_owned(),
+            Some(Recovery { position, recovered }) => {
+                let position = position.map_or(Value::Null, |position| position.to_string().into());
+                json!([null, true, {"position": position, "recovered": recovered}]).to_string()
+            }
+        };
+        acknowledge(operations, id, &answer);
+    }
+
+    fn frame(&self, namespace: &str, text: &str) -> Frame {
+        let mut args = String::with_capacity(text.len() + 12);
         args.push_str("[\"event\",");
-        args.push_str(emission.text);
+        args.push_str(text);
         args.push(']');
-        let mut packet = String::with_capacity(args.len() + namespace.len() + 4);
-        packet.push('4');
-        socket_io::encode_event(&mut packet, namespace, None, &args);
-        Frame::text(&packet)
+        let packet = event_packet(namespace, &args);
+        Frame::emission(&packet, packet.len() - text.len() - 1, text.len())
+    }
+
+    fn lost(&self, namespace: &str, room: &str, position: Position) -> Frame {
+        let args = json!(["lost", {"room": room, "position": position.to_string()}]).to_string();
+        Frame::text(&event_packet(namespace, &args))
     }
 }
 
-/// `join {room, key?}`. The refusal's text goes to the browser.
-fn join(operations: &mut dyn Operations, data: &Value) -> Result<(), String> {
+fn event_packet(namespace: &str, args: &str) -> String {
+    let mut packet = String::with_capacity(args.len() + namespace.len() + 4);
+    packet.push('4');
+    socket_io::encode_event(&mut packet, namespace, None, args);
+    packet
+}
+
+/// `join {room, key?, since?}`. The refusal's text goes to the browser.
+fn join(operations: &mut dyn Operations, data: &Value, id: Option<u64>) -> Result<(), String> {
     let refused = |operations: &mut dyn Operations, text: String| {
         operations.count_refused_join();
         Err(text)
@@ -65,7 +85,9 @@ fn join(operations: &mut dyn Operations, data: &Value) -> Result<(), String> {
     if let Err(refusal) = operations.namespace().admission.room(&room, data.get("key")) {
         return refused(operations, refusal.as_str().into());
     }
-    operations.join(&room).map_err(|refused: JoinRefused| refused.to_string())
+    // A position that is no text is one that nobody gave out.
+    let since = data.get("since").filter(|since| !since.is_null()).map(|since| since.as_str().unwrap_or_default());
+    operations.join(&room, since, id).map_err(|refused: JoinRefused| refused.to_string())
 }
 
 /// `leave {room}`, or `leave "room"` as the old server understood it. N-46, N-47.

@@ -15,7 +15,7 @@ pub use listener::{Bound, ListenError};
 pub use origin::{BadOrigin, Origins};
 pub use tls::TlsError;
 
-use crate::engine::Engine;
+use crate::engine::Engines;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::shard::Shards;
@@ -53,8 +53,8 @@ pub struct Edge {
     pub shards: Shards,
     /// The namespaces.
     pub namespaces: Arc<Namespaces>,
-    /// Their engines, by the namespace's number.
-    pub engines: Vec<Engine>,
+    /// Their engines.
+    pub engines: Arc<Engines>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Whether the server is on its way out.
@@ -76,7 +76,7 @@ impl Edge {
         settings: Settings,
         shards: Shards,
         namespaces: Arc<Namespaces>,
-        engines: Vec<Engine>,
+        engines: Arc<Engines>,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -148,7 +148,7 @@ async fn ready(State(edge): State<Arc<Edge>>) -> Response {
         return reply::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
     }
     let mut body = String::new();
-    for (namespace, engine) in edge.namespaces.iter().zip(&edge.engines) {
+    for (namespace, engine) in edge.namespaces.iter().zip(edge.engines.iter()) {
         if !engine.is_ready() {
             body.push_str(&format!("{}: no probe came back through {}\n", namespace.name, engine.name()));
         }

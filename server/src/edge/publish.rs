@@ -14,6 +14,9 @@ use std::sync::atomic::Ordering::Relaxed;
 /// Headers by which a proxy tells that the request is not its own.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
 
+/// The longest idempotency key. Bytes.
+const MOST_KEY: usize = 255;
+
 /// Publishes the emissions of the body to the namespace of that number.
 pub(super) async fn serve(edge: &Edge, number: u16, request: Request) -> Response {
     let response = match publish(edge, number, request).await {
@@ -51,6 +54,13 @@ async fn publish(edge: &Edge, number: u16, request: Request) -> Result<Response,
             ));
         }
     }
+    let once = idempotency_key(headers).map_err(|()| {
+        reply::error(
+            StatusCode::BAD_REQUEST,
+            "Idempotency-Key is empty, too long, or not plain ASCII",
+            "send at most 255 characters that are new for each request, e.g. a UUID",
+        )
+    })?;
     let body = read(edge, request.into_body()).await?;
     let emissions = emission::parse_many(&body).map_err(|(index, skipped)| {
         edge.metrics.skip(&skipped);
@@ -62,19 +72,27 @@ async fn publish(edge: &Edge, number: u16, request: Request) -> Result<Response,
             r#"send {"room": "…", "event": "…", "message": …} or an array of such objects"#,
         )
     })?;
-    let engine = &edge.engines[usize::from(number)];
+    let engine = edge.engines.get(number);
+    let mut positions = Vec::with_capacity(emissions.len());
     for (accepted, emission) in emissions.iter().enumerate() {
-        if let Err(error) = engine.publish(emission).await {
-            tracing::warn!(namespace = &*namespace.name, %error, "a publish failed");
-            let body = json!({
-                "error": error.to_string(),
-                "remedy": "send what was not accepted again, once the engine is back; see /readyz",
-                "accepted": accepted,
-            });
-            return Err(reply::with_type(StatusCode::SERVICE_UNAVAILABLE, "application/json", body.to_string()));
+        let once = once.as_ref().map(|once| format!("{once}:{accepted}"));
+        match engine.publish(emission, once.as_deref()).await {
+            Ok(position) => positions.push(position.map(|position| position.to_string())),
+            Err(error) => {
+                tracing::warn!(namespace = &*namespace.name, %error, "a publish failed");
+                let body = json!({
+                    "error": error.to_string(),
+                    "remedy": "send what was not accepted again, once the engine is back; see /readyz",
+                    "accepted": accepted,
+                });
+                return Err(reply::with_type(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "application/json",
+                    body.to_string(),
+                ));
+            }
         }
     }
-    let positions = vec![serde_json::Value::Null; emissions.len()];
     let body = json!({"accepted": emissions.len(), "positions": positions});
     Ok(reply::with_type(StatusCode::OK, "application/json", body.to_string()))
 }
@@ -97,6 +115,13 @@ async fn read(edge: &Edge, body: Body) -> Result<bytes::Bytes, Response> {
             Err(reply::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time", "send it again"))
         }
     }
+}
+
+/// The value of `Idempotency-Key`. `Err`: it is none that can be used.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ()> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= MOST_KEY);
+    text.map(|text| Some(text.to_owned())).ok_or(())
 }
 
 /// The key of `Authorization: Bearer <key>`.

@@ -1,20 +1,21 @@
 //! Where emissions travel and are kept: in this process, or in Redis.
 //!
-//! An engine is asked to publish, and pushes what arrives into the shards through its [`Outlet`].
-//! **Architecture Invariant:** only [`redis`] knows Redis.
+//! An engine is asked to publish, pushes what arrives into the shards through its [`Outlet`], and keeps the rooms'
+//! history. **Architecture Invariant:** only [`redis`] knows Redis.
 
+mod kept;
 pub mod memory;
+mod outlet;
 pub mod redis;
 
-use crate::metrics::Metrics;
-use crate::namespace::Namespaces;
-use crate::shard::Shards;
-use crate::shard::inbox;
+pub use outlet::Outlet;
+
+use crate::frame::Frame;
+use crate::shard::keeper::{Answer, Ask, Asked, Keeper, Since};
 use memory::Memory;
 use nodevent_protocol::emission::Emission;
+use nodevent_protocol::history::Position;
 use redis::Redis;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// The engine of one namespace.
 #[derive(Debug)]
@@ -25,37 +26,58 @@ pub enum Engine {
     Redis(Redis),
 }
 
-/// Why an engine did not publish.
+/// The engines of all namespaces, by the namespace's number.
+#[derive(Debug)]
+pub struct Engines(Vec<Engine>);
+
+/// Why an engine did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// Redis cannot be reached, or did not answer in time. The text is Redis's own, without secrets.
-    #[error("redis did not take the emission: {0}")]
+    /// Redis cannot be reached, refuses, or did not answer in time. The text is Redis's own, without secrets.
+    #[error("redis did not do it: {0}")]
     Away(String),
 }
 
-/// The way from an engine to the shards.
+/// A room's history, as far as somebody has missed it.
 #[derive(Debug, Clone)]
-pub struct Outlet {
-    shards: Shards,
-    namespaces: Arc<Namespaces>,
-    number: u16,
-    metrics: Arc<Metrics>,
+pub struct Read {
+    /// Where the room stands.
+    pub position: Position,
+    /// Whether `missed` is all that came after the position that was named.
+    pub recovered: bool,
+    /// What came after it, in order; empty unless `recovered`.
+    pub missed: Vec<Frame>,
 }
 
 // === impl Engine ===
 
 impl Engine {
-    /// Publishes an emission. When it returns, the engine has it.
+    /// Publishes an emission. When it returns, the engine has it. `once` is an idempotency key: the same one within
+    /// the history's age publishes once. The answer is the emission's position, if its room has a history.
     ///
     /// # Errors
     /// [`EngineError`]: the engine does not have it, as far as it can tell.
-    pub async fn publish(&self, emission: &Emission<'_>) -> Result<(), EngineError> {
+    pub async fn publish(
+        &self,
+        emission: &Emission<'_>,
+        once: Option<&str>,
+    ) -> Result<Option<Position>, EngineError> {
         match self {
-            Self::Memory(memory) => memory.publish(emission).await,
-            Self::Redis(redis) => redis.publish(emission).await?,
+            Self::Memory(memory) => Ok(memory.publish(emission, once).await),
+            Self::Redis(redis) => redis.publish(emission, once).await,
         }
-        Ok(())
+    }
+
+    /// Reads what came after a position. `None`: the room has no history.
+    ///
+    /// # Errors
+    /// [`EngineError`]: the engine could not be asked.
+    pub async fn read(&self, room: &str, since: Since) -> Result<Option<Read>, EngineError> {
+        match self {
+            Self::Memory(memory) => Ok(memory.read(room, since)),
+            Self::Redis(redis) => redis.read(room, since).await,
+        }
     }
 
     /// Whether emissions get through now, as shown by a probe that has gone through the engine and back.
@@ -75,27 +97,107 @@ impl Engine {
     }
 }
 
-// === impl Outlet ===
+// === impl Engines ===
 
-impl Outlet {
-    /// The way to the shards for the namespace of that number.
-    pub fn new(shards: Shards, namespaces: Arc<Namespaces>, number: u16, metrics: Arc<Metrics>) -> Self {
-        Self { shards, namespaces, number, metrics }
+impl Engines {
+    /// The engines, in the order of their namespaces' numbers.
+    pub fn new(list: Vec<Engine>) -> Self {
+        Self(list)
     }
 
-    /// The namespace's name.
-    pub fn namespace(&self) -> &str {
-        &self.namespaces.get(self.number).name
+    /// The engine of the namespace of that number.
+    pub fn get(&self, number: u16) -> &Engine {
+        &self.0[usize::from(number)]
     }
 
-    /// Passes an emission on to the members of its room. Waits while the shards are behind.
-    ///
-    /// Calls for one namespace must follow one another: their order is the order every connection sees.
-    async fn pass(&self, emission: &Emission<'_>) {
-        let frame = self.namespaces.get(self.number).dialect.frame(self.namespace(), emission);
-        let room = emission.room.as_ref().into();
-        let reservation = self.shards.reserve(&frame).await;
-        reservation.deliver(inbox::Emission { namespace: self.number, room, frame });
-        self.metrics.emissions.fetch_add(1, Relaxed);
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Engine> {
+        self.0.iter()
+    }
+}
+
+impl Keeper for Engines {
+    fn ask(&self, ask: Ask) -> Asked {
+        match self.get(ask.namespace) {
+            Engine::Memory(memory) => match memory.read(&ask.room, ask.since) {
+                None => Asked::NotKept,
+                Some(read) => Asked::Now(read.answer(ask)),
+            },
+            Engine::Redis(redis) => redis.ask(ask),
+        }
+    }
+
+    fn rest(&self, shard: u8, namespace: u16, room: &str) {
+        if let Engine::Redis(redis) = self.get(namespace) {
+            redis.rest(shard, room);
+        }
+    }
+}
+
+// === impl Read ===
+
+impl Read {
+    /// Judges what was found against what somebody says to have heard. `found` must follow one another up to
+    /// `position`, and hold everything after `since` that is still kept.
+    fn judge(
+        position: Position,
+        since: Since,
+        found: impl DoubleEndedIterator<Item = Frame> + ExactSizeIterator,
+    ) -> Self {
+        let wanted = match since {
+            Since::Nothing => Some(0),
+            Since::Position(since) if since.epoch == position.epoch => position.offset.checked_sub(since.offset),
+            Since::Position(_) | Since::Unreadable => None,
+        };
+        match wanted.and_then(|wanted| usize::try_from(wanted).ok()) {
+            Some(wanted) if wanted <= found.len() => {
+                let mut missed: Vec<Frame> = found.rev().take(wanted).collect();
+                missed.reverse();
+                Self { position, recovered: true, missed }
+            }
+            _ => Self { position, recovered: false, missed: Vec::new() },
+        }
+    }
+
+    fn answer(self, ask: Ask) -> Answer {
+        Answer {
+            asker: ask.asker,
+            namespace: ask.namespace,
+            room: ask.room,
+            position: Some(self.position),
+            recovered: self.recovered,
+            missed: self.missed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(offset: u64, since: Since, kept: u64) -> (bool, Vec<String>) {
+        let frames: Vec<Frame> = (offset - kept + 1..=offset).map(|one| Frame::text(&one.to_string())).collect();
+        let read = Read::judge(Position { epoch: 1, offset }, since, frames.into_iter());
+        let texts = read.missed.iter().map(|frame| String::from_utf8_lossy(frame.packet()).into_owned());
+        (read.recovered, texts.collect())
+    }
+
+    fn since(epoch: u64, offset: u64) -> Since {
+        Since::Position(Position { epoch, offset })
+    }
+
+    #[test]
+    fn exactly_what_was_missed_is_replayed() {
+        assert_eq!(judge(5, since(1, 3), 5), (true, vec!["4".into(), "5".into()]));
+        assert_eq!(judge(5, since(1, 5), 0), (true, vec![]), "nothing was missed on a quiet room");
+        assert_eq!(judge(5, Since::Nothing, 5), (true, vec![]), "who has heard nothing has missed nothing");
+    }
+
+    #[test]
+    fn a_part_is_never_passed_off_as_the_whole() {
+        assert_eq!(judge(5, since(1, 1), 3), (false, vec![]), "2 was evicted");
+        assert_eq!(judge(5, since(2, 4), 5), (false, vec![]), "another epoch");
+        assert_eq!(judge(5, since(1, 6), 5), (false, vec![]), "a position that was never given");
+        assert_eq!(judge(5, Since::Unreadable, 5), (false, vec![]));
     }
 }

@@ -11,12 +11,14 @@
 
 use super::Shard;
 use super::inbox::Emission;
+use super::recovery::Verdict;
 use super::slot::{Carrier, Session, Slot};
 use super::socket::Sent;
 use crate::close_reason::CloseReason;
 use crate::frame::Frame;
 use crate::hub::{Hub, RoomId};
 use hashbrown::HashMap;
+use nodevent_protocol::history::Position;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,6 +27,16 @@ use std::sync::atomic::Ordering::Relaxed;
 const TURN: usize = 512;
 /// What one buffer of emissions laid end to end may hold, but for a single larger one. Bytes.
 const BATCH: usize = 128 * 1024;
+
+/// An emission in its room's queue.
+#[derive(Debug, Clone)]
+pub(super) struct Item {
+    /// Its number on this shard.
+    pub(super) number: u64,
+    /// Its place in the room's history, where it has one.
+    pub(super) position: Option<Position>,
+    pub(super) frame: Frame,
+}
 
 /// The rooms that have something to say.
 #[derive(Debug, Default)]
@@ -39,15 +51,15 @@ pub(super) struct Delivery {
 #[derive(Debug, Default)]
 struct Speaking {
     /// Emissions that are not in a batch yet, by number.
-    waiting: VecDeque<(u64, Frame)>,
+    waiting: VecDeque<Item>,
     batch: Option<Batch>,
 }
 
 /// Emissions that are on their way to the members of one room.
 #[derive(Debug)]
 struct Batch {
-    frames: Vec<(u64, Frame)>,
-    /// The frames end to end, as WebSockets are given them.
+    items: Vec<Item>,
+    /// Their frames end to end, as WebSockets are given them.
     laid: Arc<[u8]>,
     /// Members below this index have not had it; from high to low, so that leaving disturbs nothing.
     left: usize,
@@ -65,23 +77,24 @@ impl Delivery {
         self.rooms.remove(&room);
     }
 
-    fn add(&mut self, room: RoomId, frame: Frame) {
+    fn add(&mut self, room: RoomId, emission: &Emission) {
         self.last += 1;
         let speaking = self.rooms.entry(room).or_insert_with(|| {
             self.turns.push_back(room);
             Speaking::default()
         });
-        speaking.waiting.push_back((self.last, frame));
+        let (position, frame) = (emission.position, emission.frame.clone());
+        speaking.waiting.push_back(Item { number: self.last, position, frame });
     }
 
-    /// Everything that `rooms` have said after `after`, in order.
-    fn missed(&self, rooms: impl Iterator<Item = RoomId>, after: u64) -> Vec<(u64, Frame)> {
+    /// Everything that `rooms` have said after `after` and is not in a batch taken out of here.
+    fn missed(&self, rooms: impl Iterator<Item = RoomId>, after: u64) -> Vec<(RoomId, Item)> {
         let mut missed = Vec::new();
-        for speaking in rooms.filter_map(|room| self.rooms.get(&room)) {
-            let batch = speaking.batch.iter().flat_map(|batch| &batch.frames);
-            missed.extend(batch.chain(&speaking.waiting).filter(|(number, _)| *number > after).cloned());
+        for (room, speaking) in rooms.filter_map(|room| Some((room, self.rooms.get(&room)?))) {
+            let batch = speaking.batch.iter().flat_map(|batch| &batch.items);
+            let new = batch.chain(&speaking.waiting).filter(|item| item.number > after);
+            missed.extend(new.map(|item| (room, item.clone())));
         }
-        missed.sort_unstable_by_key(|(number, _)| *number);
         missed
     }
 }
@@ -90,35 +103,37 @@ impl Delivery {
 
 impl Batch {
     /// Lays end to end what waits, as far as a batch goes.
-    fn of(waiting: &mut VecDeque<(u64, Frame)>, members: usize) -> Option<Self> {
-        let mut frames: Vec<(u64, Frame)> = Vec::with_capacity(waiting.len().min(1024));
+    fn of(waiting: &mut VecDeque<Item>, members: usize) -> Option<Self> {
+        let mut items: Vec<Item> = Vec::with_capacity(waiting.len().min(1024));
         let mut bytes = 0;
-        while let Some((_, frame)) = waiting.front() {
-            bytes += frame.websocket().len();
-            if !frames.is_empty() && bytes > BATCH {
+        while let Some(item) = waiting.front() {
+            bytes += item.frame.websocket().len();
+            if !items.is_empty() && bytes > BATCH {
                 break;
             }
-            frames.extend(waiting.pop_front());
+            items.extend(waiting.pop_front());
         }
-        let laid = match frames.as_slice() {
-            [] => return None,
-            [(_, only)] => Arc::clone(only.websocket()),
-            several => {
-                let mut laid = Vec::with_capacity(bytes);
-                several.iter().for_each(|(_, frame)| laid.extend_from_slice(frame.websocket()));
-                laid.into()
-            }
-        };
-        Some(Self { frames, laid, left: members })
+        let laid = lay(items.iter().map(|item| &item.frame))?;
+        Some(Self { items, laid, left: members })
     }
 
     fn first(&self) -> u64 {
-        self.frames.first().map_or(0, |(number, _)| *number)
+        self.items.first().map_or(0, |item| item.number)
     }
 
     fn last(&self) -> u64 {
-        self.frames.last().map_or(0, |(number, _)| *number)
+        self.items.last().map_or(0, |item| item.number)
     }
+}
+
+/// Frames end to end, as WebSockets are given them. `None`: there are none.
+pub(super) fn lay<'a>(mut frames: impl ExactSizeIterator<Item = &'a Frame> + Clone) -> Option<Arc<[u8]>> {
+    if frames.len() < 2 {
+        return frames.next().map(|only| Arc::clone(only.websocket()));
+    }
+    let mut laid = Vec::with_capacity(frames.clone().map(|frame| frame.websocket().len()).sum());
+    frames.for_each(|frame| laid.extend_from_slice(frame.websocket()));
+    Some(laid.into())
 }
 
 // === impl Shard ===
@@ -127,7 +142,7 @@ impl Shard {
     /// An emission came from the engine.
     pub(super) fn accept_emission(&mut self, emission: &Emission) {
         if let Some(room) = self.hub.find(emission.namespace, &emission.room) {
-            self.delivery.add(room, emission.frame.clone());
+            self.delivery.add(room, emission);
         }
     }
 
@@ -152,7 +167,7 @@ impl Shard {
         for index in (until..batch.left).rev() {
             let member = hub.members(room)[index];
             let Some(Slot::Session(session)) = slots.get_mut(member as usize) else { continue };
-            let step = Step { hub, delivery, batch: &batch, alone, limit: settings.outbox };
+            let step = Step { hub, delivery, room, batch: &batch, alone, limit: settings.outbox };
             let (count, sent) = step.put_before(member, session);
             put += count;
             match sent {
@@ -202,6 +217,7 @@ impl Shard {
 struct Step<'a> {
     hub: &'a Hub,
     delivery: &'a Delivery,
+    room: RoomId,
     batch: &'a Batch,
     /// Whether no other room has anything to say.
     alone: bool,
@@ -217,31 +233,30 @@ impl Step<'_> {
         if session.delivered >= last {
             return (0, Sent::Whole);
         }
-        let simple = session.delivered < self.batch.first() && (self.alone || self.hub.rooms_of(member).len() == 1);
+        let simple = session.holds.is_empty()
+            && session.delivered < self.batch.first()
+            && (self.alone || self.hub.rooms_of(member).len() == 1);
         if simple {
             session.delivered = last;
-            return (self.batch.frames.len() as u64, self.put(session, &self.batch.frames, &self.batch.laid));
+            let frames = self.batch.items.iter().map(|item| &item.frame);
+            return (self.batch.items.len() as u64, session.put(frames, &self.batch.laid, self.limit));
         }
-        let mut frames = self.delivery.missed(self.hub.rooms_of(member), session.delivered);
-        frames.extend(self.batch.frames.iter().filter(|(number, _)| *number > session.delivered).cloned());
-        frames.sort_unstable_by_key(|(number, _)| *number);
+        let mut items = self.delivery.missed(self.hub.rooms_of(member), session.delivered);
+        let batch = self.batch.items.iter().filter(|item| item.number > session.delivered);
+        items.extend(batch.map(|item| (self.room, item.clone())));
+        items.sort_unstable_by_key(|(_, item)| item.number);
         session.delivered = self.delivery.last;
-        let laid = match frames.as_slice() {
-            [] => return (0, Sent::Whole),
-            [(_, only)] => Arc::clone(only.websocket()),
-            several => several.iter().flat_map(|(_, frame)| frame.websocket().iter().copied()).collect(),
-        };
-        (frames.len() as u64, self.put(session, &frames, &laid))
-    }
-
-    fn put(&self, session: &mut Session, frames: &[(u64, Frame)], laid: &Arc<[u8]>) -> Sent {
-        match &mut session.carrier {
-            Carrier::WebSocket(socket) => socket.send(laid, || Arc::clone(laid), self.limit),
-            Carrier::Polling(polling) => {
-                frames.iter().for_each(|(_, frame)| polling.packets.push(frame.clone()));
-                if polling.packets.bytes() > self.limit { Sent::Full } else { Sent::Whole }
+        let mut frames = Vec::with_capacity(items.len());
+        for (room, item) in items {
+            match session.holds.judge(room, &item) {
+                Verdict::Deliver => frames.push(item.frame),
+                Verdict::Held(bytes) if bytes > self.limit => return (0, Sent::Full),
+                Verdict::Held(_) | Verdict::Known => {}
             }
-            Carrier::Gone => Sent::Whole,
+        }
+        match lay(frames.iter()) {
+            Some(laid) => (frames.len() as u64, session.put(frames.iter(), &laid, self.limit)),
+            None => (0, Sent::Whole),
         }
     }
 }

@@ -3,12 +3,14 @@
 //! Bounds: emissions together may hold [`EMISSION_BYTES`], and whoever publishes waits when they do. The other
 //! messages belong to a request that waits for its answer; when the queue is full the request is refused.
 
+use super::keeper::Answer;
 use super::sid::Sid;
 use super::stream::Stream;
 use crate::frame::Frame;
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
 use nodevent_protocol::engine_io::session::Millis;
+use nodevent_protocol::history::Position;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{Semaphore, oneshot};
@@ -29,6 +31,8 @@ pub struct Emission {
     pub room: Box<str>,
     /// What each member is given.
     pub frame: Frame,
+    /// Its place in the room's history, where it has one.
+    pub position: Option<Position>,
 }
 
 /// A socket whose WebSocket handshake is done.
@@ -47,6 +51,8 @@ pub struct Attach {
 pub enum ToShard {
     /// Deliver to the members here.
     Emission(Arc<Emission>),
+    /// The answer to a question asked of the keeper.
+    Answer(Box<Answer>),
     /// Take over a WebSocket.
     Attach(Box<Attach>),
     /// Begin a session on long-polling.

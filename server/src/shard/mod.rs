@@ -5,13 +5,15 @@
 //!
 //! In reading order: [`inbox`] (what may be asked of a shard), `slot` (what it keeps per connection), `session`
 //! (the life of a connection), `socket` and `polling` (the two transports), `delivery` (from an emission to its
-//! members), `timers`.
+//! members), `recovery` (from a join to what was missed, through the [`keeper`]), `timers`.
 
 mod delivery;
 pub mod inbox;
+pub mod keeper;
 mod operations;
 mod polling;
 mod rate;
+mod recovery;
 mod session;
 mod sid;
 mod slot;
@@ -29,13 +31,14 @@ use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use delivery::Delivery;
 use inbox::Inbox;
+use keeper::Keeper;
 use mio::{Events, Poll, Token};
 use nodevent_protocol::engine_io::session::{Millis, Timing};
 use slab::Slab;
 use slot::Slot;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 use timers::Timers;
@@ -89,6 +92,8 @@ struct Shard {
     delivery: Delivery,
     timers: Timers,
     namespaces: Arc<Namespaces>,
+    /// What keeps the rooms' history; set before the first connection comes.
+    keeper: Arc<OnceLock<Arc<dyn Keeper>>>,
     settings: Settings,
     metrics: Arc<Metrics>,
     /// When the shard began: its clock's zero.
@@ -118,6 +123,7 @@ pub fn start(
     count: usize,
     settings: &Settings,
     namespaces: &Arc<Namespaces>,
+    keeper: &Arc<OnceLock<Arc<dyn Keeper>>>,
     metrics: &Arc<Metrics>,
 ) -> io::Result<(Shards, Vec<thread::JoinHandle<()>>)> {
     let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
@@ -134,6 +140,7 @@ pub fn start(
             delivery: Delivery::default(),
             timers: Timers::default(),
             namespaces: Arc::clone(namespaces),
+            keeper: Arc::clone(keeper),
             settings: settings.clone(),
             metrics: Arc::clone(metrics),
             began: Instant::now(),
@@ -194,6 +201,7 @@ impl Shard {
             let Some(message) = self.inbox.take() else { return };
             match message {
                 ToShard::Emission(emission) => self.accept_emission(&emission),
+                ToShard::Answer(answer) => self.answered(*answer),
                 ToShard::Attach(attach) => self.attach(*attach),
                 ToShard::Open { answer } => self.open_polling(answer),
                 ToShard::Poll { sid, answer } => self.poll_begins(sid, answer),

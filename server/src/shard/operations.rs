@@ -22,7 +22,7 @@ impl Operations for Caller<'_> {
         self.namespace
     }
 
-    fn join(&mut self, room: &str) -> Result<(), JoinRefused> {
+    fn join(&mut self, room: &str, since: Option<&str>, id: Option<u64>) -> Result<(), JoinRefused> {
         let (now, per_second) = (self.shard.now, self.shard.settings.joins_per_second);
         let allowed =
             self.shard.session_mut(self.slot).is_some_and(|session| session.joins.allows(per_second, now));
@@ -31,25 +31,31 @@ impl Operations for Caller<'_> {
             return Err(JoinRefused::TooFast);
         }
         let before = self.shard.hub.len();
-        match self.shard.hub.join(self.slot, self.namespace.number, room, self.namespace.limits.rooms) {
+        let number = match self.shard.hub.join(self.slot, self.namespace.number, room, self.namespace.limits.rooms)
+        {
             Joined::TooMany => {
                 self.count_refused_join();
                 return Err(JoinRefused::TooManyRooms);
             }
-            Joined::New(_) | Joined::Already(_) => {}
-        }
+            Joined::New(number) | Joined::Already(number) => number,
+        };
         self.shard.metrics.rooms.fetch_add((self.shard.hub.len() - before) as i64, Relaxed);
         self.shard.metrics.joins.fetch_add(1, Relaxed);
+        self.shard.recover(self.slot, self.namespace, number, room, since, id);
         Ok(())
     }
 
     fn leave(&mut self, room: &str) -> bool {
-        match self.shard.hub.leave(self.slot, self.namespace.number, room) {
+        let number = self.shard.hub.find(self.namespace.number, room);
+        let left = self.shard.hub.leave(self.slot, self.namespace.number, room);
+        if let (Some(number), Some(session)) = (number, self.shard.session_mut(self.slot)) {
+            session.holds.retain(|held| held != number);
+        }
+        match left {
             Left::NotIn => false,
             Left::Out => true,
             Left::Last(room) => {
-                self.shard.delivery.forget(room);
-                self.shard.metrics.rooms.fetch_sub(1, Relaxed);
+                self.shard.room_gone(&room);
                 true
             }
         }

@@ -142,14 +142,6 @@ impl Shard {
         }
     }
 
-    /// How much waits for the next poll. Bytes.
-    pub(super) fn waiting_packets(&mut self, slot: u32) -> usize {
-        match self.session_mut(slot) {
-            Some(Session { carrier: Carrier::Polling(polling), .. }) => polling.packets.bytes(),
-            _ => 0,
-        }
-    }
-
     fn find(&mut self, sid: Sid) -> Found<'_> {
         match self.session_mut(sid.slot) {
             Some(session) if session.sid.is(&sid) => match &mut session.carrier {

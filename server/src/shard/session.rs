@@ -2,9 +2,11 @@
 //!
 //! Below it stand the transports (`socket`, `polling`), above it the dialects.
 
+use super::delivery::lay;
 use super::inbox::PollAnswer;
 use super::operations::Caller;
 use super::rate::Rate;
+use super::recovery::Holds;
 use super::sid::Sid;
 use super::slot::{Carrier, Closing, Probe, Session, Slot};
 use super::socket::Sent;
@@ -13,6 +15,7 @@ use super::{Above, Shard};
 use crate::close_reason::CloseReason;
 use crate::dialect::Call;
 use crate::frame::Frame;
+use crate::hub::Gone;
 use nodevent_protocol::engine_io::handshake::Handshake;
 use nodevent_protocol::engine_io::session::{Heard, Millis};
 use nodevent_protocol::engine_io::{self, Packet};
@@ -44,6 +47,7 @@ impl Shard {
             socket_io: socket_io::session::Session::default(),
             probe: None,
             delivered: 0,
+            holds: Holds::default(),
             connect_by: if settings.above == Above::SocketIo { now + settings.connect_timeout } else { NEVER },
             leave_at: NEVER,
             stalled_since: None,
@@ -165,10 +169,25 @@ impl Shard {
     }
 
     pub(super) fn leave_rooms(&mut self, slot: u32, namespace: Option<u16>) {
-        let (hub, delivery) = (&mut self.hub, &mut self.delivery);
-        let before = hub.len();
-        hub.leave_all(slot, namespace, |room| delivery.forget(room));
-        self.metrics.rooms.fetch_sub((before - hub.len()) as i64, Relaxed);
+        let mut gone = Vec::new();
+        self.hub.leave_all(slot, namespace, |room| gone.push(room));
+        for room in gone {
+            self.room_gone(&room);
+        }
+        // A hold of a room that was left would wait for nothing.
+        let rooms: Vec<_> = self.hub.rooms_of(slot).collect();
+        if let Some(session) = self.session_mut(slot) {
+            session.holds.retain(|room| rooms.contains(&room));
+        }
+    }
+
+    /// A room has no members here any more.
+    pub(super) fn room_gone(&mut self, room: &Gone) {
+        self.delivery.forget(room.id);
+        self.metrics.rooms.fetch_sub(1, Relaxed);
+        if let Some(keeper) = self.keeper.get() {
+            keeper.rest(self.number, room.namespace, &room.name);
+        }
     }
 
     /// Tells a connection how long to stay away before it comes back.
@@ -210,24 +229,29 @@ impl Shard {
 
     /// Sends a packet to one connection.
     pub(super) fn send(&mut self, slot: u32, frame: &Frame) {
+        self.send_all(slot, std::slice::from_ref(frame));
+    }
+
+    /// Sends packets to one connection, in one write.
+    pub(super) fn send_all(&mut self, slot: u32, frames: &[Frame]) {
         let limit = self.settings.outbox;
+        let Some(laid) = lay(frames.iter()) else { return };
         let Some(session) = self.session_mut(slot) else { return };
-        match &mut session.carrier {
-            Carrier::WebSocket(socket) => {
-                let bytes = frame.websocket();
-                let sent = socket.send(bytes, || Arc::clone(bytes), limit);
-                self.sent(slot, sent);
-            }
-            Carrier::Gone => {}
-            Carrier::Polling(polling) => {
-                polling.packets.push(frame.clone());
-                let full = polling.packets.bytes() > limit;
-                self.answer_poll(slot);
-                if full && self.waiting_packets(slot) > limit {
-                    self.close(slot, CloseReason::OutboxFull);
-                }
-            }
+        let sent = session.put(frames.iter(), &laid, limit);
+        self.answer_poll(slot);
+        // A poll that waited may just have taken what was too much.
+        if sent != Sent::Full || self.waiting(slot) > limit || self.is_on_websocket(slot) {
+            self.sent(slot, sent);
         }
+    }
+
+    /// How much waits for a connection. Bytes.
+    pub(super) fn waiting(&mut self, slot: u32) -> usize {
+        self.session_mut(slot).map_or(0, |session| session.waiting())
+    }
+
+    fn is_on_websocket(&mut self, slot: u32) -> bool {
+        self.session_mut(slot).is_some_and(|session| matches!(session.carrier, Carrier::WebSocket(_)))
     }
 
     /// Ends a connection.

@@ -2,12 +2,16 @@
 
 use super::inbox::PollAnswer;
 use super::rate::Rate;
+use super::recovery::Holds;
 use super::sid::Sid;
+use super::socket::Sent;
 use super::stream::Stream;
 use super::timers::NEVER;
+use crate::frame::Frame;
 use crate::outbox::{Outbox, Packets};
 use nodevent_protocol::engine_io::session::Millis;
 use nodevent_protocol::{engine_io, socket_io, websocket};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// One place in a shard's table; its number is also the number of its socket's token and of its outbox in the hub.
@@ -32,6 +36,8 @@ pub(super) struct Session {
     pub(super) probe: Option<u32>,
     /// Number of the last emission that was put before it; see `delivery`.
     pub(super) delivered: u64,
+    /// Rooms whose live emissions are held back or sifted; see `recovery`. Rarely any.
+    pub(super) holds: Holds,
     /// When it must have connected a namespace.
     pub(super) connect_by: Millis,
     /// When it must go, because the server stops.
@@ -130,6 +136,36 @@ impl Slot {
             Self::Session(_) => None,
             Self::Probe(one) => Some(&mut one.socket),
             Self::Closing(one) => Some(&mut one.socket),
+        }
+    }
+}
+
+// === impl Session ===
+
+impl Session {
+    /// Puts frames before the connection, which `laid` holds end to end; bounded by `limit` bytes that wait.
+    pub(super) fn put<'a>(
+        &mut self,
+        frames: impl Iterator<Item = &'a Frame>,
+        laid: &Arc<[u8]>,
+        limit: usize,
+    ) -> Sent {
+        match &mut self.carrier {
+            Carrier::WebSocket(socket) => socket.send(laid, || Arc::clone(laid), limit),
+            Carrier::Polling(polling) => {
+                frames.for_each(|frame| polling.packets.push(frame.clone()));
+                if polling.packets.bytes() > limit { Sent::Full } else { Sent::Whole }
+            }
+            Carrier::Gone => Sent::Whole,
+        }
+    }
+
+    /// How much waits for its transport. Bytes.
+    pub(super) fn waiting(&self) -> usize {
+        match &self.carrier {
+            Carrier::WebSocket(socket) => socket.outbox.bytes(),
+            Carrier::Polling(polling) => polling.packets.bytes(),
+            Carrier::Gone => 0,
         }
     }
 }

@@ -1,0 +1,344 @@
+//! The task that follows one namespace in Redis: hears what is published, passes it on in order, answers the
+//! questions of new members, and checks that nothing was lost on the way.
+
+use super::link::Pulse;
+use super::live::{Heard, Live};
+use super::script::{Found, Scripts};
+use super::{CHANNEL_PREFIX, Question};
+use crate::config::history::{History, Kept};
+use crate::engine::{EngineError, Outlet, Read};
+use crate::frame::Frame;
+use crate::shard::keeper::{Answer, Ask, Since};
+use fred::clients::{Client, SubscriberClient};
+use fred::interfaces::PubsubInterface;
+use fred::types::{Message, Value};
+use nodevent_protocol::emission;
+use nodevent_protocol::history::{Keys, Position};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc, watch};
+
+/// How often a slice of the live rooms is checked.
+const TICK: Duration = Duration::from_secs(1);
+/// Every live room is checked once in so many ticks.
+const SLICES: u64 = 15;
+/// How long a question waits for a Redis that is away.
+const ASK_PATIENCE: Duration = Duration::from_secs(10);
+/// Reads under way at a time.
+const READS: usize = 512;
+
+/// One namespace in Redis.
+pub(super) struct Follower {
+    pub(super) publisher: Client,
+    pub(super) subscriber: SubscriberClient,
+    pub(super) scripts: Arc<Scripts>,
+    pub(super) outlet: Outlet,
+    pub(super) history: History,
+    /// Whether each room has a channel of its own.
+    pub(super) by_room: bool,
+    /// The largest emission that is passed on. Bytes.
+    pub(super) most: usize,
+    /// The channel of the probe.
+    pub(super) probe: String,
+    pub(super) pulse: Pulse,
+    pub(super) live: HashMap<Box<str>, Live>,
+    /// Rooms that want a read while as many as may be are under way.
+    pub(super) to_read: VecDeque<Box<str>>,
+    pub(super) reads: usize,
+    pub(super) results: mpsc::Sender<ReadResult>,
+}
+
+/// A read that is done.
+pub(super) struct ReadResult {
+    room: Box<str>,
+    found: Result<Found, EngineError>,
+    /// A check: nobody has asked, and nothing is passed on.
+    check: bool,
+}
+
+/// Where the follower gets its work.
+pub(super) struct Sources {
+    pub(super) messages: broadcast::Receiver<Message>,
+    pub(super) questions: mpsc::Receiver<Question>,
+    pub(super) results: mpsc::Receiver<ReadResult>,
+    /// Counts the times the subscriptions stood.
+    pub(super) standing: watch::Receiver<u64>,
+}
+
+// === impl Follower ===
+
+impl Follower {
+    pub(super) async fn run(mut self, mut sources: Sources) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut ticks = 0;
+        loop {
+            tokio::select! {
+                biased;
+                question = sources.questions.recv() => match question {
+                    Some(Question::Ask(ask)) => self.ask(*ask),
+                    Some(Question::Rest { shard, room }) => self.rest(shard, &room),
+                    None => return,
+                },
+                message = sources.messages.recv() => match message {
+                    Ok(message) => self.hear(message).await,
+                    Err(RecvError::Lagged(lost)) => {
+                        self.outlet.metrics().engine_lost.fetch_add(lost, Relaxed);
+                        tracing::warn!(lost, namespace = self.outlet.name(), "the server is slower than its Redis");
+                        self.suspect_all();
+                    }
+                    Err(RecvError::Closed) => return,
+                },
+                Some(result) = sources.results.recv() => self.read_done(result).await,
+                changed = sources.standing.changed() => match changed {
+                    // What was published while the link was down has passed us by.
+                    Ok(()) => self.suspect_all(),
+                    Err(_) => return,
+                },
+                _ = tick.tick() => {
+                    ticks += 1;
+                    self.check_slice(ticks % SLICES);
+                }
+            }
+        }
+    }
+
+    // --- what comes from Redis
+
+    async fn hear(&mut self, message: Message) {
+        if *message.channel == *self.probe {
+            return self.pulse.beat();
+        }
+        let bytes: &[u8] = match &message.value {
+            Value::Bytes(bytes) => bytes,
+            Value::String(text) => text.as_bytes(),
+            _ => return,
+        };
+        let metrics = self.outlet.metrics();
+        if bytes.len() > self.most {
+            metrics.skip_too_large();
+            let (bytes, most) = (bytes.len(), self.most);
+            tracing::warn!(namespace = self.outlet.name(), bytes, most, "a publish was skipped: it is too large");
+            return;
+        }
+        let emission = match emission::parse(bytes) {
+            Ok(emission) => emission,
+            Err(skipped) => {
+                metrics.skip(&skipped);
+                tracing::warn!(namespace = self.outlet.name(), reason = %skipped, "a publish was skipped");
+                return;
+            }
+        };
+        let room = emission.room.as_ref();
+        // Without a history, or published by somebody who knows none: delivered, but not followed.
+        let position = emission.position.filter(|_| self.history.of(room).is_some());
+        let Some(position) = position else {
+            return self.outlet.pass(room, self.outlet.frame(emission.text), None).await;
+        };
+        // A room without members here is nobody's concern: who joins it later reads where it stands.
+        let Some(live) = self.live.get_mut(room) else { return };
+        let heard = live.hear(position);
+        let is_at_once = live.position() == Some(position);
+        match heard {
+            Heard::Pass => self.outlet.pass(room, self.outlet.frame(emission.text), Some(position)).await,
+            Heard::Drop => {}
+            Heard::Gap => self.want_read(room),
+            Heard::Anew => {
+                self.outlet.tell_lost(room, position).await;
+                if is_at_once {
+                    self.outlet.pass(room, self.outlet.frame(emission.text), Some(position)).await;
+                }
+                self.want_read(room);
+            }
+        }
+    }
+
+    // --- what comes from the shards
+
+    fn ask(&mut self, ask: Ask) {
+        let room = ask.room.clone();
+        let live = self.live.entry(room.clone()).or_insert_with(Live::new);
+        live.rise(ask.asker.shard);
+        if let Some(position) = live.settled(ask.since) {
+            return self.outlet.answer(Read { position, recovered: true, missed: Vec::new() }.answer(ask));
+        }
+        live.wait(ask, Instant::now());
+        self.want_read(&room);
+    }
+
+    fn rest(&mut self, shard: u8, room: &str) {
+        if self.live.get_mut(room).is_some_and(|live| live.rest(shard)) {
+            self.forget(room);
+        }
+    }
+
+    fn forget(&mut self, room: &str) {
+        self.live.remove(room);
+        if self.by_room {
+            let (subscriber, channel) = (self.subscriber.clone(), Keys::of(self.outlet.name(), room).channel());
+            tokio::spawn(async move { subscriber.unsubscribe(channel).await });
+        }
+    }
+
+    // --- reading
+
+    /// Begins a read of a live room, if it needs one and none is under way.
+    fn want_read(&mut self, room: &str) {
+        if self.reads >= READS {
+            return self.to_read.push_back(room.into());
+        }
+        let Some(after) = self.live.get_mut(room).and_then(Live::next_read) else { return };
+        self.read(room, after, false);
+    }
+
+    fn read(&mut self, room: &str, after: Option<u64>, check: bool) {
+        let Some(kept) = self.history.of(room) else { return };
+        self.reads += 1;
+        self.outlet.metrics().history_reads.fetch_add(1, Relaxed);
+        let read = ReadTask {
+            publisher: self.publisher.clone(),
+            // A room's own channel has to be heard before its position is read, or something could fall between.
+            subscribe: (self.by_room && !check).then(|| self.subscriber.clone()),
+            scripts: Arc::clone(&self.scripts),
+            keys: Keys::of(self.outlet.name(), room),
+            after,
+            kept,
+        };
+        let (room, results) = (room.into(), self.results.clone());
+        tokio::spawn(async move {
+            let found = read.run().await;
+            let _ = results.send(ReadResult { room, found, check }).await;
+        });
+    }
+
+    async fn read_done(&mut self, result: ReadResult) {
+        let ReadResult { room, found, check } = result;
+        self.reads -= 1;
+        match found {
+            Ok(found) if check => {
+                if self.live.get_mut(&room).is_some_and(|live| live.compare(found.position)) {
+                    self.want_read(&room);
+                }
+            }
+            Ok(found) => self.found(&room, found).await,
+            Err(_) if check => {}
+            Err(error) => {
+                tracing::debug!(%error, "reading a room's history failed; it is tried again");
+                self.read_failed(&room);
+            }
+        }
+        while self.reads < READS {
+            let Some(room) = self.to_read.pop_front() else { return };
+            self.want_read(&room);
+        }
+    }
+
+    async fn found(&mut self, room: &str, found: Found) {
+        let Found { position, texts } = found;
+        let Some(live) = self.live.get_mut(room) else { return };
+        let (mend, answered) = live.found(position, texts.len());
+        let over = live.is_over();
+        let frames: Vec<Frame> = texts.iter().map(|text| self.outlet.frame(text)).collect();
+        if mend.lost {
+            self.outlet.tell_lost(room, position).await;
+        }
+        if mend.pass > 0 {
+            self.outlet.metrics().mended.fetch_add(mend.pass as u64, Relaxed);
+            let first = frames.len() - mend.pass;
+            for (index, frame) in frames.iter().enumerate().skip(first) {
+                let offset = position.offset - (frames.len() - 1 - index) as u64;
+                self.outlet.pass(room, frame.clone(), Some(Position { offset, ..position })).await;
+            }
+        }
+        for ask in answered {
+            let read = Read::judge(position, ask.since, frames.iter().cloned());
+            self.outlet.answer(read.answer(ask));
+        }
+        if over {
+            self.forget(room);
+        } else {
+            self.want_read(room);
+        }
+    }
+
+    /// Redis is away. Who has waited long enough is told so; the others wait for the next tick.
+    fn read_failed(&mut self, room: &str) {
+        let Some(live) = self.live.get_mut(room) else { return };
+        let before = Instant::now().checked_sub(ASK_PATIENCE);
+        let over = before.map(|before| live.failed(before)).unwrap_or_default();
+        for ask in over {
+            self.outlet.answer(Answer {
+                asker: ask.asker,
+                namespace: ask.namespace,
+                recovered: ask.since == Since::Nothing,
+                room: ask.room,
+                position: None,
+                missed: Vec::new(),
+            });
+        }
+    }
+
+    // --- checking
+
+    /// Anything may have been lost: read every live room.
+    fn suspect_all(&mut self) {
+        let rooms: Vec<Box<str>> = self.live.keys().cloned().collect();
+        for room in rooms {
+            if let Some(live) = self.live.get_mut(&room) {
+                live.suspect();
+            }
+            self.want_read(&room);
+        }
+    }
+
+    /// Asks Redis where a slice of the live rooms stands, and begins the reads that have failed before.
+    fn check_slice(&mut self, slice: u64) {
+        let rooms: Vec<Box<str>> = self
+            .live
+            .keys()
+            .enumerate()
+            .filter(|(index, _)| *index as u64 % SLICES == slice)
+            .map(|(_, room)| room.clone())
+            .collect();
+        let waiting: Vec<Box<str>> =
+            self.live.iter().filter(|(_, live)| live.needs_read()).map(|(room, _)| room.clone()).collect();
+        for room in waiting {
+            self.want_read(&room);
+        }
+        for room in rooms {
+            if self.reads < READS && self.live.get(&room).is_some_and(|live| live.position().is_some()) {
+                self.read(&room, None, true);
+            }
+        }
+    }
+}
+
+/// One read, apart from the follower.
+struct ReadTask {
+    publisher: Client,
+    subscribe: Option<SubscriberClient>,
+    scripts: Arc<Scripts>,
+    keys: Keys,
+    after: Option<u64>,
+    kept: Kept,
+}
+
+// === impl ReadTask ===
+
+impl ReadTask {
+    async fn run(self) -> Result<Found, EngineError> {
+        if let Some(subscriber) = &self.subscribe {
+            let channel = self.keys.channel();
+            debug_assert!(channel.starts_with(CHANNEL_PREFIX));
+            let known = subscriber.tracked_channels().iter().any(|one| **one == *channel);
+            if !known {
+                let subscribed = subscriber.subscribe(channel).await;
+                subscribed.map_err(|error| EngineError::Away(error.details().to_owned()))?;
+            }
+        }
+        self.scripts.read(&self.publisher, &self.keys, self.after, self.kept).await
+    }
+}

@@ -1,0 +1,394 @@
+//! What a server knows of a room that has members on it: pure decisions, no I/O.
+//!
+//! The rule: a server passes on the emissions of a live room without a gap, as the engine numbered them. What is
+//! lost on the way from Redis is noticed by its offset and read from the history; what the history no longer has,
+//! the members are told.
+
+use crate::shard::keeper::{Ask, Since};
+use nodevent_protocol::history::Position;
+use std::time::Instant;
+
+/// A room with members on this server.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// The shards it has members on, a bit each.
+    shards: u64,
+    /// Up to where everything has been passed on. `None`: not known yet.
+    position: Option<Position>,
+    /// Questions that wait for a read.
+    waiting: Vec<Waiting>,
+    /// The read that is under way.
+    reading: Option<Reading>,
+    /// Whether something was lost: read, and pass on what is missing.
+    lacking: bool,
+    /// The newest that came and was not passed on, since a read was to bring it.
+    skipped: Option<Position>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ask: Ask,
+    since: Instant,
+    /// A read must show at least this to be an answer: what was passed on before the question came is not held back
+    /// for the one who asked.
+    least: Option<Position>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reading {
+    /// The offset after which is read; `None`: the position alone.
+    after: Option<u64>,
+}
+
+/// What to do with an emission that came from Redis.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Pass it on.
+    Pass,
+    /// It has been passed on before, or is covered by a read that is under way.
+    Drop,
+    /// Something before it was lost: read. The emission itself is in the history.
+    Gap,
+    /// The room's memory was lost: tell the members, then read from the new beginning.
+    Anew,
+}
+
+/// What to do with what a read has found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Mend {
+    /// How many of the last emissions that were found are to be passed on.
+    pub(super) pass: usize,
+    /// Whether something before them is gone: the members are told.
+    pub(super) lost: bool,
+}
+
+// === impl Live ===
+
+impl Live {
+    pub(super) fn new() -> Self {
+        Self { shards: 0, position: None, waiting: Vec::new(), reading: None, lacking: false, skipped: None }
+    }
+
+    /// A shard has members of it.
+    pub(super) fn rise(&mut self, shard: u8) {
+        self.shards |= 1 << (shard % 64);
+    }
+
+    /// A shard has none any more. `true`: no shard has.
+    pub(super) fn rest(&mut self, shard: u8) -> bool {
+        self.shards &= !(1 << (shard % 64));
+        self.is_over()
+    }
+
+    /// Whether no shard has members of it and nobody waits.
+    pub(super) fn is_over(&self) -> bool {
+        self.shards == 0 && self.waiting.is_empty()
+    }
+
+    /// Where it stands, if a question can be answered without asking Redis: the one who asks has heard everything,
+    /// or asks for nothing.
+    pub(super) fn settled(&self, since: Since) -> Option<Position> {
+        let position = self.position.filter(|_| !self.lacking)?;
+        match since {
+            Since::Nothing => Some(position),
+            Since::Position(since) if since == position => Some(position),
+            _ => None,
+        }
+    }
+
+    /// A question that needs a read.
+    pub(super) fn wait(&mut self, ask: Ask, now: Instant) {
+        self.waiting.push(Waiting { ask, since: now, least: self.position });
+    }
+
+    /// Something may have been lost: read.
+    pub(super) fn suspect(&mut self) {
+        self.lacking = true;
+    }
+
+    /// Whether a read is wanted and none is under way.
+    pub(super) fn needs_read(&self) -> bool {
+        self.reading.is_none() && (self.lacking || self.position.is_none() || !self.waiting.is_empty())
+    }
+
+    /// The read that is to be begun now, if one is: the offset after which to read, or none for the position alone.
+    pub(super) fn next_read(&mut self) -> Option<Option<u64>> {
+        if !self.needs_read() {
+            return None;
+        }
+        let asked = self.waiting.iter().filter_map(|waiting| match waiting.ask.since {
+            Since::Position(since) => Some(since.offset),
+            Since::Nothing | Since::Unreadable => None,
+        });
+        let own = self.position.filter(|_| self.lacking).map(|position| position.offset);
+        let after = asked.chain(own).min();
+        self.reading = Some(Reading { after });
+        Some(after)
+    }
+
+    /// An emission came from Redis.
+    pub(super) fn hear(&mut self, position: Position) -> Heard {
+        let Some(known) = self.position else {
+            // The first read is under way. It may or may not have seen this one.
+            self.skipped = Some(position);
+            return Heard::Drop;
+        };
+        if position.epoch != known.epoch {
+            self.lacking = position.offset > 1;
+            self.position = Some(if self.lacking { Position { offset: 0, ..position } } else { position });
+            self.skipped = self.lacking.then_some(position);
+            return Heard::Anew;
+        }
+        if position.offset <= known.offset {
+            return Heard::Drop;
+        }
+        if self.lacking || position.offset > known.offset + 1 {
+            self.lacking = true;
+            self.skipped = Some(position);
+            return Heard::Gap;
+        }
+        self.position = Some(position);
+        Heard::Pass
+    }
+
+    /// Redis tells where the room stands. `true`: something was lost on the way here.
+    pub(super) fn compare(&mut self, found: Position) -> bool {
+        let behind = self.position.is_some_and(|known| known.epoch != found.epoch || known.offset < found.offset);
+        self.lacking |= behind;
+        behind
+    }
+
+    /// A read has found that the room stands at `found`, and `count` emissions before that. What is to be passed on,
+    /// and the questions that it answers.
+    pub(super) fn found(&mut self, found: Position, count: usize) -> (Mend, Vec<Ask>) {
+        let after = self.reading.take().and_then(|reading| reading.after);
+        let mend = match self.position {
+            None => {
+                self.position = Some(found);
+                Mend::default()
+            }
+            Some(known) if known.epoch != found.epoch => {
+                self.position = Some(Position { epoch: found.epoch, offset: 0 });
+                self.lacking = found.offset > 0;
+                Mend { pass: 0, lost: true }
+            }
+            Some(known) if found.offset <= known.offset => {
+                // The emission that was missed is older than this read, or nothing was missed.
+                self.lacking = false;
+                Mend::default()
+            }
+            // This read did not begin at what is missing; the next one will.
+            Some(known) if after.is_none_or(|after| after > known.offset) => Mend::default(),
+            Some(known) => {
+                let missing = usize::try_from(found.offset - known.offset).unwrap_or(usize::MAX);
+                self.position = Some(found);
+                self.lacking = false;
+                Mend { pass: missing.min(count), lost: missing > count }
+            }
+        };
+        // What came while this read was under way may be newer than what it found: then look again.
+        if let (Some(skipped), Some(known)) = (self.skipped, self.position) {
+            if skipped.epoch == known.epoch && skipped.offset <= known.offset {
+                self.skipped = None;
+            } else {
+                self.lacking = true;
+            }
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        let (answered, waiting): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(|waiting| {
+            let new_enough =
+                waiting.least.is_none_or(|least| least.epoch != found.epoch || least.offset <= found.offset);
+            let far_enough = match waiting.ask.since {
+                Since::Position(since) => after.is_some_and(|after| after <= since.offset),
+                Since::Nothing | Since::Unreadable => true,
+            };
+            new_enough && far_enough
+        });
+        self.waiting = waiting;
+        (mend, answered.into_iter().map(|waiting| waiting.ask).collect())
+    }
+
+    /// A read has failed. The questions that have waited since before `before` wait no longer.
+    pub(super) fn failed(&mut self, before: Instant) -> Vec<Ask> {
+        self.reading = None;
+        let waiting = std::mem::take(&mut self.waiting);
+        let (over, waiting): (Vec<Waiting>, Vec<Waiting>) =
+            waiting.into_iter().partition(|waiting| waiting.since <= before);
+        self.waiting = waiting;
+        over.into_iter().map(|waiting| waiting.ask).collect()
+    }
+
+    /// Where everything has been passed on to.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.position
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::keeper::Asker;
+
+    fn at(offset: u64) -> Position {
+        Position { epoch: 1, offset }
+    }
+
+    fn ask(since: Since) -> Ask {
+        Ask { asker: Asker { shard: 0, slot: 0, generation: 0, id: None }, namespace: 0, room: "r".into(), since }
+    }
+
+    /// A room that stands at `offset`, with nothing under way.
+    fn live(offset: u64) -> Live {
+        let mut live = Live::new();
+        live.rise(0);
+        assert_eq!(live.next_read(), Some(None));
+        live.found(at(offset), 0);
+        live
+    }
+
+    #[test]
+    fn emissions_in_order_pass_and_those_heard_before_do_not() {
+        let mut live = live(3);
+        assert_eq!(live.hear(at(4)), Heard::Pass);
+        assert_eq!(live.hear(at(4)), Heard::Drop);
+        assert_eq!(live.hear(at(2)), Heard::Drop);
+        assert_eq!(live.hear(at(5)), Heard::Pass);
+    }
+
+    #[test]
+    fn a_lost_emission_is_noticed_by_the_next_one_and_read() {
+        let mut live = live(3);
+        assert_eq!(live.hear(at(6)), Heard::Gap);
+        assert_eq!(live.next_read(), Some(Some(3)));
+        assert_eq!(live.hear(at(7)), Heard::Gap, "what comes meanwhile waits for its turn");
+        assert_eq!(live.next_read(), None, "one is under way");
+        let (mend, _) = live.found(at(7), 4);
+        assert_eq!(mend, Mend { pass: 4, lost: false });
+        assert_eq!(live.hear(at(8)), Heard::Pass);
+    }
+
+    #[test]
+    fn what_comes_during_a_mend_and_is_not_in_it_is_noticed_again() {
+        let mut live = live(3);
+        live.hear(at(5));
+        live.next_read();
+        live.hear(at(6));
+        assert_eq!(live.found(at(5), 2).0, Mend { pass: 2, lost: false });
+        assert_eq!(live.hear(at(7)), Heard::Gap);
+        assert_eq!(live.next_read(), Some(Some(5)), "6 is read, though nothing need come after it");
+        assert_eq!(live.found(at(7), 2).0, Mend { pass: 2, lost: false });
+        assert_eq!(live.next_read(), None);
+    }
+
+    #[test]
+    fn what_the_history_no_longer_has_is_told() {
+        let mut live = live(3);
+        live.hear(at(200));
+        live.next_read();
+        assert_eq!(live.found(at(200), 100).0, Mend { pass: 100, lost: true });
+    }
+
+    #[test]
+    fn a_new_epoch_is_told_and_read_from_its_beginning() {
+        let mut live = live(3);
+        assert_eq!(live.hear(Position { epoch: 2, offset: 3 }), Heard::Anew);
+        assert_eq!(live.next_read(), Some(Some(0)));
+        assert_eq!(live.found(Position { epoch: 2, offset: 3 }, 3).0, Mend { pass: 3, lost: false });
+        let mut first = super::tests::live(3);
+        assert_eq!(first.hear(Position { epoch: 2, offset: 1 }), Heard::Anew);
+        assert_eq!(first.position(), Some(Position { epoch: 2, offset: 1 }));
+    }
+
+    #[test]
+    fn a_check_notices_what_no_emission_has_shown() {
+        let mut live = live(3);
+        assert!(!live.compare(at(3)));
+        assert!(!live.compare(at(2)), "on its way when Redis was asked");
+        assert!(live.compare(at(4)));
+        assert_eq!(live.next_read(), Some(Some(3)));
+        assert_eq!(live.found(at(4), 1).0, Mend { pass: 1, lost: false });
+    }
+
+    #[test]
+    fn an_epoch_lost_in_silence_is_noticed_by_a_check() {
+        let mut live = live(3);
+        assert!(live.compare(Position { epoch: 2, offset: 2 }));
+        assert_eq!(live.next_read(), Some(Some(3)));
+        assert_eq!(live.found(Position { epoch: 2, offset: 2 }, 0).0, Mend { pass: 0, lost: true });
+        assert_eq!(live.next_read(), Some(Some(0)));
+        assert_eq!(live.found(Position { epoch: 2, offset: 2 }, 2).0, Mend { pass: 2, lost: false });
+        assert_eq!(live.next_read(), None);
+    }
+
+    #[test]
+    fn who_has_heard_everything_is_answered_without_a_read() {
+        let live = live(3);
+        assert_eq!(live.settled(Since::Nothing), Some(at(3)));
+        assert_eq!(live.settled(Since::Position(at(3))), Some(at(3)));
+        assert_eq!(live.settled(Since::Position(at(2))), None);
+        assert_eq!(live.settled(Since::Unreadable), None);
+        assert_eq!(Live::new().settled(Since::Nothing), None, "nothing is known yet");
+    }
+
+    #[test]
+    fn many_who_come_back_share_one_read() {
+        let mut live = live(9);
+        let now = Instant::now();
+        for offset in [5, 3, 4] {
+            live.wait(ask(Since::Position(at(offset))), now);
+        }
+        assert_eq!(live.next_read(), Some(Some(3)));
+        live.wait(ask(Since::Position(at(4))), now);
+        live.wait(ask(Since::Position(at(1))), now);
+        assert_eq!(live.next_read(), None, "one is under way");
+        let (_, answered) = live.found(at(9), 6);
+        assert_eq!(answered.len(), 4, "the one that asked for more waits for the next");
+        assert_eq!(live.next_read(), Some(Some(1)));
+    }
+
+    #[test]
+    fn a_read_older_than_the_question_is_no_answer() {
+        let mut live = live(3);
+        let now = Instant::now();
+        live.wait(ask(Since::Position(at(2))), now);
+        live.next_read();
+        assert_eq!(live.hear(at(4)), Heard::Pass);
+        live.wait(ask(Since::Position(at(2))), now);
+        let (_, answered) = live.found(at(3), 1);
+        assert_eq!(answered.len(), 1, "the second has asked after 4 was passed on, and would never hear it");
+        live.next_read();
+        assert_eq!(live.found(at(4), 2).1.len(), 1);
+    }
+
+    #[test]
+    fn an_emission_during_the_first_read_is_looked_for_after_it() {
+        let mut live = Live::new();
+        live.rise(0);
+        live.wait(ask(Since::Nothing), Instant::now());
+        assert_eq!(live.next_read(), Some(None));
+        assert_eq!(live.hear(at(4)), Heard::Drop);
+        let (mend, answered) = live.found(at(3), 0);
+        assert_eq!((mend, answered.len()), (Mend::default(), 1));
+        assert_eq!(live.next_read(), Some(Some(3)));
+        assert_eq!(live.found(at(4), 1).0, Mend { pass: 1, lost: false });
+    }
+
+    #[test]
+    fn a_question_waits_only_so_long_for_a_redis_that_is_away() {
+        let mut live = Live::new();
+        let (early, late) = (Instant::now(), Instant::now() + std::time::Duration::from_secs(60));
+        live.wait(ask(Since::Nothing), early);
+        live.wait(ask(Since::Nothing), late);
+        live.next_read();
+        assert_eq!(live.failed(early).len(), 1);
+        assert_eq!(live.next_read(), Some(None), "it is tried again for the other");
+    }
+
+    #[test]
+    fn a_room_rests_when_its_last_shard_does() {
+        let mut live = live(1);
+        live.rise(1);
+        assert!(!live.rest(0));
+        assert!(live.rest(1));
+    }
+}

@@ -1,0 +1,131 @@
+//! The two scripts that keep a room's history in Redis, called.
+
+use super::PATIENCE;
+use crate::config::history::Kept;
+use crate::engine::EngineError;
+use fred::clients::Client;
+use fred::interfaces::LuaInterface;
+use fred::types::{FromValue, Value};
+use nodevent_protocol::history::{self, Keys, Position};
+use sha1::{Digest, Sha1};
+use std::fmt::Write as _;
+
+/// A script and the name under which Redis remembers it.
+#[derive(Debug)]
+struct Script {
+    text: &'static str,
+    digest: String,
+}
+
+/// Both scripts.
+#[derive(Debug)]
+pub(super) struct Scripts {
+    publish: Script,
+    read: Script,
+}
+
+/// What the script `read` answers.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Where the room stands.
+    pub(super) position: Position,
+    /// The emissions after the offset that was named, in order, as far as they are kept.
+    pub(super) texts: Vec<String>,
+}
+
+/// What the script `publish` is given beside the room's keys.
+#[derive(Debug)]
+pub(super) struct Publish<'a> {
+    pub(super) channel: &'a str,
+    /// The emission's text.
+    pub(super) text: &'a str,
+    pub(super) kept: Kept,
+    /// The idempotency key.
+    pub(super) once: Option<&'a str>,
+    /// Whether the channel lives in its slot of a cluster only.
+    pub(super) sharded: bool,
+}
+
+// === impl Script ===
+
+impl Script {
+    fn new(text: &'static str) -> Self {
+        let mut digest = String::with_capacity(40);
+        for byte in Sha1::digest(text.as_bytes()) {
+            let _ = write!(digest, "{byte:02x}");
+        }
+        Self { text, digest }
+    }
+
+    async fn run<R: FromValue>(
+        &self,
+        client: &Client,
+        keys: Vec<String>,
+        args: Vec<Value>,
+    ) -> Result<R, EngineError> {
+        let run = async {
+            let known = client.evalsha::<R, _, _, _>(self.digest.as_str(), keys.clone(), args.clone()).await;
+            match known {
+                // A Redis that has not seen it, or has forgotten it.
+                Err(error) if error.details().starts_with("NOSCRIPT") => client.eval(self.text, keys, args).await,
+                other => other,
+            }
+        };
+        match tokio::time::timeout(PATIENCE, run).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(EngineError::Away(error.details().to_owned())),
+            Err(_) => Err(EngineError::Away(format!("no answer within {} s", PATIENCE.as_secs()))),
+        }
+    }
+}
+
+// === impl Scripts ===
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self { publish: Script::new(history::PUBLISH), read: Script::new(history::READ) }
+    }
+
+    /// Gives an emission its position, keeps it and publishes it.
+    pub(super) async fn publish(
+        &self,
+        client: &Client,
+        keys: &Keys,
+        publish: Publish<'_>,
+    ) -> Result<Option<Position>, EngineError> {
+        let Publish { channel, text, kept, once, sharded } = publish;
+        let mut names = vec![keys.position.clone(), keys.log.clone()];
+        names.extend(once.map(|once| keys.once(once)));
+        let args: Vec<Value> = vec![
+            channel.into(),
+            text.into(),
+            (kept.size as i64).into(),
+            (kept.age.as_millis() as i64).into(),
+            (kept.position_age().as_millis() as i64).into(),
+            Position::epoch_text(rand::random()).into(),
+            if sharded { "SPUBLISH" } else { "PUBLISH" }.into(),
+        ];
+        let (position, _receivers, _before): (String, i64, i64) = self.publish.run(client, names, args).await?;
+        Ok(Position::parse(&position))
+    }
+
+    /// Reads a room's position, and what came after `after`; `None`: the position alone.
+    pub(super) async fn read(
+        &self,
+        client: &Client,
+        keys: &Keys,
+        after: Option<u64>,
+        kept: Kept,
+    ) -> Result<Found, EngineError> {
+        let names = vec![keys.position.clone(), keys.log.clone()];
+        let args: Vec<Value> = vec![
+            Position::epoch_text(rand::random()).into(),
+            (kept.position_age().as_millis() as i64).into(),
+            after.map_or(-1, |after| after as i64).into(),
+        ];
+        let (epoch, offset, texts): (String, u64, Vec<String>) = self.read.run(client, names, args).await?;
+        let epoch = history::parse_epoch(&epoch);
+        let epoch = epoch.ok_or_else(|| EngineError::Away("a room's position is not one of ours".to_owned()))?;
+        Ok(Found { position: Position { epoch, offset }, texts })
+    }
+}

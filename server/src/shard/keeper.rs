@@ -1,0 +1,80 @@
+//! What a shard asks of whoever keeps the rooms' history, and what it is answered.
+//!
+//! The shard knows this trait only; the engines implement it, so that no module reaches back.
+
+use crate::frame::Frame;
+use nodevent_protocol::history::Position;
+
+/// Keeps the history of rooms.
+pub trait Keeper: Send + Sync {
+    /// What a new member has missed. The member is in the room already, so that nothing can fall between.
+    fn ask(&self, ask: Ask) -> Asked;
+
+    /// A room has no members on that shard any more.
+    fn rest(&self, shard: u8, namespace: u16, room: &str);
+}
+
+/// Who asks, to be found again when the answer comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// The shard.
+    pub shard: u8,
+    /// The slot on it.
+    pub slot: u32,
+    /// The slot's tenant.
+    pub generation: u32,
+    /// The id under which the browser awaits its acknowledgement.
+    pub id: Option<u64>,
+}
+
+/// A question.
+#[derive(Debug)]
+pub struct Ask {
+    /// Who asks.
+    pub asker: Asker,
+    /// The namespace's number.
+    pub namespace: u16,
+    /// The room's name.
+    pub room: Box<str>,
+    /// The position after which it has missed everything.
+    pub since: Since,
+}
+
+/// What a member says it has heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// Nothing: it joins for the first time.
+    Nothing,
+    /// Everything up to a position.
+    Position(Position),
+    /// Something that is no position of ours.
+    Unreadable,
+}
+
+/// How a question is taken.
+#[derive(Debug)]
+pub enum Asked {
+    /// The room has no history.
+    NotKept,
+    /// Here is the answer.
+    Now(Answer),
+    /// It comes through the inbox.
+    Later,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// Who asked.
+    pub asker: Asker,
+    /// The namespace's number.
+    pub namespace: u16,
+    /// The room's name.
+    pub room: Box<str>,
+    /// Where the room stands, once what was missed is delivered. `None`: the engine could not be asked.
+    pub position: Option<Position>,
+    /// Whether nothing is missing.
+    pub recovered: bool,
+    /// What was missed, in order. Empty unless `recovered`.
+    pub missed: Vec<Frame>,
+}
