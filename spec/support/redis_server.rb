@@ -63,3 +63,16 @@ class RedisServer
     false
   end
 end
+
+# A redis-server that watches others.
+class RedisSentinel < RedisServer
+  def initialize(file)
+    @file = file
+    super()
+  end
+
+  def start
+    @pid = Process.spawn("redis-server", @file, "--sentinel", "--port", port.to_s, out: File::NULL, err: File::NULL)
+    Patience.eventually("sentinel on #{port}") { answers? }
+  end
+end

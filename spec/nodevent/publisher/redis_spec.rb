@@ -191,6 +191,18 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(eventually { errors.pop }.message).to match(/emissions? (was|were) not published: Redis refused: NOPERM/)
   end
 
+  it "publishes once what is repeated under the same idempotency key, and answers as the first time" do
+    configure
+    listener = Listener.new(server, "/nodevent")
+    expect(Array.new(3) { emit("paid", wait: true, idempotency_key: "order 12") }).to eq([1, 1, 1])
+    emit("shipped", idempotency_key: "order 13")
+    emit("end", wait: true)
+    expect(messages(listener.take(3))).to eq(%w[paid shipped end])
+    expect(server.client.ttl("nodevent:once:/nodevent:order 12")).to be_between(1, 300)
+  ensure
+    listener.stop
+  end
+
   it "flushes within its time, or says that it could not" do
     configure
     emit(1)

@@ -9,7 +9,9 @@ use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble};
 use crate::queue::{Answer, Emission, Settled};
 use crate::target::RedisTarget;
 use fred::bytes_utils::Str;
-use fred::prelude::{Builder, Client, ClientLike, Config, Error, ErrorKind, PubsubInterface, ServerConfig};
+use fred::prelude::{
+    Builder, Client, ClientLike, Config, Error, ErrorKind, LuaInterface, PubsubInterface, ServerConfig,
+};
 use fred::types::ConnectHandle;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
@@ -23,6 +25,17 @@ use tokio::time::{Instant, sleep_until, timeout};
 pub(super) const WINDOW: (usize, usize) = (512, 4 * 1024 * 1024);
 /// How long a connection that is given up may take to end in order.
 const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How long a second emission with the same idempotency key is taken for the first: as long as a history lasts.
+/// In seconds.
+const ONCE_FOR: i64 = 5 * 60;
+/// Publishes where nothing was published under the key yet; answers as the first time otherwise.
+const ONCE: &str = "\
+local answered = redis.call('GET', KEYS[1])
+if answered then return tonumber(answered) end
+local receivers = redis.call('PUBLISH', ARGV[1], ARGV[2])
+redis.call('SET', KEYS[1], receivers, 'EX', ARGV[3])
+return receivers";
 
 /// See the head of this file.
 pub(crate) struct Redis {
@@ -150,7 +163,15 @@ impl Connection {
 /// Only what another attempt may mend; what Redis will never take is an `Ok(Err(_))`.
 async fn publish(client: &Client, emission: &Emission) -> Result<Settled, Error> {
     let channel = Str::from(&*emission.channel);
-    match client.publish::<i64, _, _>(channel, emission.body.clone()).await {
+    let receivers: Result<i64, _> = match &emission.idempotency_key {
+        None => client.publish(channel, emission.body.clone()).await,
+        Some(key) => {
+            let key = format!("nodevent:once:{channel}:{key}");
+            let arguments = (channel, emission.body.clone(), ONCE_FOR);
+            client.eval(ONCE, vec![key], arguments).await
+        }
+    };
+    match receivers {
         Ok(receivers) => Ok(Ok(Answer::Receivers(receivers))),
         Err(error) if is_final(&error) => Ok(Err(format!("Redis refused: {}", error.details()).into())),
         Err(error) => Err(error),
@@ -174,7 +195,8 @@ fn explain(error: &Error) -> String {
 
 /// fred writes an operating system's error as Rust would print it for a programmer; a person wants its message.
 fn plain(details: &str) -> String {
-    let message = details.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
+    let begin = ["message: \"", "error: \""].iter().find_map(|word| details.split_once(word));
+    let message = begin.and_then(|(_, rest)| rest.split_once('"'));
     message.map_or(details, |(message, _)| message).to_owned()
 }
 

@@ -1,0 +1,98 @@
+# frozen_string_literal: true
+
+require "openssl"
+require "tmpdir"
+
+# Redis as it is run by those who run more than one, or over a wire that others use too.
+RSpec.describe NoDevent::Publisher::Queued, :native do
+  # Emits in a process of its own, with its environment, and answers what the engine said.
+  def emit_to(redis, env: {})
+    ruby(<<~RUBY, env: env).strip
+      require "nodevent"
+      NoDevent::Emitter.config = { redis: #{redis.inspect} }
+      p NoDevent::Emitter.emit("r", "e", 1, wait: true, timeout: 8)
+    RUBY
+  end
+
+  def certificate(folder)
+    key = OpenSSL::PKey::RSA.new(2048)
+    cert = OpenSSL::X509::Certificate.new
+    cert.version = 2
+    cert.serial = 1
+    cert.subject = cert.issuer = OpenSSL::X509::Name.parse("/CN=localhost")
+    cert.public_key = key.public_key
+    cert.not_before = Time.now - 60
+    cert.not_after = Time.now + 3600
+    factory = OpenSSL::X509::ExtensionFactory.new(cert, cert)
+    cert.add_extension(factory.create_extension("subjectAltName", "DNS:localhost,IP:127.0.0.1"))
+    cert.sign(key, OpenSSL::Digest.new("SHA256"))
+    %w[key.pem cert.pem].zip([key, cert]).map do |name, item|
+      File.join(folder, name).tap { |path| File.write(path, item.to_pem) }
+    end
+  end
+
+  it "N-80 publishes over TLS, and to nobody whose certificate it cannot trust" do
+    Dir.mktmpdir do |folder|
+      key, cert = certificate(folder)
+      port = Ports.free
+      server = RedisServer.new(port: Ports.free, options: %W[--tls-port #{port} --tls-cert-file #{cert}
+                                                              --tls-key-file #{key} --tls-auth-clients no])
+      trusting = { "SSL_CERT_FILE" => cert }
+      expect(emit_to({ port: port, tls: true }, env: trusting)).to eq("0")
+      expect(emit_to({ url: "rediss://localhost:#{port}/0" }, env: trusting)).to eq("0")
+      other = certificate(Dir.mkdir(File.join(folder, "other")).then { File.join(folder, "other") }).last
+      expect { emit_to({ port: port, tls: true }, env: { "SSL_CERT_FILE" => other }) }
+        .to raise_error(/cannot be reached:.*certificate.*PublishError/mi)
+    ensure
+      server&.stop
+    end
+  end
+
+  it "N-80 asks Sentinel where Redis is, and follows it when another takes over" do
+    first = RedisServer.new
+    second = RedisServer.new(options: %W[--replicaof 127.0.0.1 #{first.port}])
+    Dir.mktmpdir do |folder|
+      sentinel = start_sentinel(folder, first.port)
+      eventually("the replica", limit: 20) { first.client.info["connected_slaves"] == "1" }
+      NoDevent::Emitter.config = { redis: { sentinel: { name: "main", hosts: ["127.0.0.1:#{sentinel.port}"] } } }
+      expect(NoDevent::Emitter.emit("r", "e", 1, wait: true)).to eq(0)
+      eventually("sentinel to see the replica", limit: 20) { sentinel.client.info["master0"].to_s.include?("slaves=1") }
+      first.kill
+      sentinel.client.call("sentinel", "failover", "main") rescue nil # rubocop:disable Style/RescueModifier
+      eventually("the failover", limit: 30) { second.client.info["role"] == "master" }
+      listener = Listener.new(second, "/nodevent")
+      expect(NoDevent::Emitter.emit("r", "e", 2, wait: true, timeout: 20)).to eq(1)
+    ensure
+      listener&.stop
+      sentinel&.stop
+    end
+  ensure
+    [first, second].each { |server| server&.stop }
+  end
+
+  it "N-80 publishes to a Cluster" do
+    Dir.mktmpdir do |folder|
+      port = Ports.free
+      server = RedisServer.new(port: port, options: %W[--cluster-enabled yes --dir #{folder}
+                                                        --cluster-port #{Ports.free} --cluster-announce-ip 127.0.0.1])
+      server.client.call("cluster", "addslotsrange", "0", "16383")
+      eventually("the cluster") { server.client.call("cluster", "info").include?("cluster_state:ok") }
+      listener = Listener.new(server, "/nodevent")
+      expect(emit_to({ cluster: ["127.0.0.1:#{port}"] })).to eq("1")
+      expect(emit_to({ url: "redis-cluster://127.0.0.1:#{port}" })).to eq("1")
+    ensure
+      listener&.stop
+      server&.stop
+    end
+  end
+
+  def start_sentinel(folder, port)
+    file = File.join(folder, "sentinel.conf")
+    File.write(file, <<~CONF)
+      sentinel monitor main 127.0.0.1 #{port} 1
+      sentinel down-after-milliseconds main 500
+      sentinel failover-timeout main 2000
+    CONF
+    RedisSentinel.new(file)
+  end
+end
