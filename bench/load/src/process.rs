@@ -1,0 +1,112 @@
+//! What the operating system knows about a server: CPU time of all its threads, memory of all its processes.
+
+use serde::Serialize;
+use std::collections::HashMap;
+use std::fs;
+use std::ops::Sub;
+
+/// A process and all its descendants.
+#[derive(Debug, Clone)]
+pub(crate) struct Processes {
+    roots: Vec<u32>,
+}
+
+/// CPU time since a process began. Nanoseconds.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Cpu {
+    /// All threads, as the scheduler counts it: exact.
+    pub(crate) total: u64,
+    /// The part spent in the process's own code; from ticks of 10 ms.
+    pub(crate) user: u64,
+    /// The part spent in the kernel for it; from ticks of 10 ms.
+    pub(crate) system: u64,
+}
+
+/// Memory. Bytes.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Memory {
+    /// Resident, summed over the processes.
+    pub(crate) resident: i64,
+    /// The kernel's slabs, of the whole machine: both ends of each connection are in it.
+    pub(crate) slab: i64,
+}
+
+// === impl Processes ===
+
+impl Processes {
+    pub(crate) fn of(roots: &[u32]) -> Self {
+        Self { roots: roots.to_vec() }
+    }
+
+    pub(crate) fn cpu(&self) -> Cpu {
+        let mut sum = Cpu::default();
+        for pid in self.all() {
+            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+            for task in tasks.flatten() {
+                let schedstat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+                sum.total += schedstat.split(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+            }
+            // Behind the name in brackets: state, then numbers; user and system time are the 12th and 13th.
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let words: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+            let ticks = |place: usize| words.get(place).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+            const TICK: u64 = 10_000_000;
+            sum.user += ticks(11) * TICK;
+            sum.system += ticks(12) * TICK;
+        }
+        sum
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        let kilobytes = |text: &str, name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|rest| rest.split_whitespace().next()?.parse::<i64>().ok()).unwrap_or(0) * 1024
+        };
+        let resident = self
+            .all()
+            .into_iter()
+            .map(|pid| kilobytes(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmRSS:"));
+        let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        Memory { resident: resident.sum(), slab: kilobytes(&machine, "Slab:") }
+    }
+
+    /// The processes named and their descendants, as they are now.
+    fn all(&self) -> Vec<u32> {
+        let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+        for pid in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = pid.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
+            children.entry(parent.unwrap_or(0)).or_default().push(pid);
+        }
+        let mut all = self.roots.clone();
+        let mut index = 0;
+        while let Some(pid) = all.get(index) {
+            all.extend(children.get(pid).cloned().unwrap_or_default());
+            index += 1;
+        }
+        all
+    }
+}
+
+// === impl Cpu ===
+
+impl Sub for Cpu {
+    type Output = Self;
+    fn sub(self, before: Self) -> Self {
+        Self {
+            total: self.total.saturating_sub(before.total),
+            user: self.user.saturating_sub(before.user),
+            system: self.system.saturating_sub(before.system),
+        }
+    }
+}
+
+// === impl Memory ===
+
+impl Sub for Memory {
+    type Output = Self;
+    fn sub(self, before: Self) -> Self {
+        Self { resident: self.resident - before.resident, slab: self.slab - before.slab }
+    }
+}

@@ -1,0 +1,325 @@
+//! Emits on a schedule, from a thread of its own, so that hearing does not hold it up.
+//!
+//! A stamp says when its emission was *due*: where a server, or this machine, holds the publisher up, the delay
+//! counts as latency and is not hidden. How late the publisher itself was is reported beside it.
+
+use crate::clock::{Clock, Nanos};
+use crate::stamp::Stamp;
+use anyhow::{Context as _, bail};
+use hdrhistogram::Histogram;
+use memchr::memmem;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a server is given to confirm what was published.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The largest body of one request that carries many emissions. Bytes.
+const BODY: usize = 900 * 1024;
+/// The lateness up to which the publisher tells its own apart: a minute. Nanoseconds.
+const LATEST: u64 = 60_000_000_000;
+
+/// Where emissions are published, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    address: SocketAddr,
+    way: Way,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    /// `http://address/path`: POST, one emission a request, or an array where several are emitted at once.
+    Http { path: String },
+    /// `nchan://address`: POST to `/emit?room=`, one emission a request.
+    Nchan,
+    /// `redis://address/channel`: PUBLISH to that channel, with the slash.
+    Redis { channel: String },
+    /// `redis-rooms://address`: PUBLISH to the channel of the room's name.
+    RedisRooms,
+    /// `lines://address`: one emission a line, nothing is confirmed.
+    Lines,
+}
+
+/// When to emit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Plan {
+    /// So many a second for so long.
+    Rate { per_second: u32, seconds: f64 },
+    /// So many at once.
+    Burst { count: u32 },
+}
+
+/// A connection to a server's publishing side.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    route: Route,
+    stream: TcpStream,
+    replies: Arc<Replies>,
+    clock: Clock,
+    size: usize,
+    rooms: Vec<String>,
+    /// Emissions so far, by room.
+    emitted: Vec<u32>,
+    /// The room of the next emission.
+    next: usize,
+    /// How late emissions were. Nanoseconds.
+    late: Histogram<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Replies {
+    good: AtomicU64,
+    bad: AtomicU64,
+}
+
+// === impl Route ===
+
+impl FromStr for Route {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (scheme, rest) = text.split_once("://").context("write a route as scheme://address")?;
+        let (address, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+        let address = address.parse().with_context(|| format!("`{address}` is not an address with a port"))?;
+        let way = match scheme {
+            "http" => Way::Http { path: path.to_owned() },
+            "nchan" => Way::Nchan,
+            "redis" => Way::Redis { channel: path.to_owned() },
+            "redis-rooms" => Way::RedisRooms,
+            "lines" => Way::Lines,
+            other => bail!("`{other}` is none of http, nchan, redis, redis-rooms, lines"),
+        };
+        Ok(Self { address, way })
+    }
+}
+
+// === impl Publisher ===
+
+impl Publisher {
+    pub(crate) fn connect(route: &Route, clock: Clock, rooms: &[String], size: usize) -> anyhow::Result<Self> {
+        let stream =
+            TcpStream::connect(route.address).with_context(|| format!("cannot reach {}", route.address))?;
+        stream.set_nodelay(true)?;
+        let replies = Arc::new(Replies::default());
+        let (reader, counted) = (stream.try_clone()?, Arc::clone(&replies));
+        let way = route.way.clone();
+        thread::spawn(move || count_replies(reader, &way, &counted));
+        Ok(Self {
+            route: route.clone(),
+            stream,
+            replies,
+            clock,
+            size,
+            rooms: rooms.to_vec(),
+            emitted: vec![0; rooms.len()],
+            next: 0,
+            late: Histogram::new_with_bounds(1, LATEST, 3)?,
+        })
+    }
+
+    /// Emissions so far, by room.
+    pub(crate) fn emitted(&self) -> &[u32] {
+        &self.emitted
+    }
+
+    /// How late emissions were, in microseconds: 99 of 100 were at most so late.
+    pub(crate) fn late_us(&self) -> f64 {
+        self.late.value_at_quantile(0.99) as f64 / 1000.0
+    }
+
+    /// Carries a plan out, and waits until what was published is confirmed.
+    pub(crate) fn carry_out(&mut self, plan: Plan) -> anyhow::Result<()> {
+        let begin = self.clock.now();
+        let replies = match plan {
+            Plan::Burst { count } => self.burst(begin, count)?,
+            Plan::Rate { per_second, seconds } => self.rate(begin, per_second, seconds)?,
+        };
+        self.confirmed(replies)
+    }
+
+    fn burst(&mut self, begin: Nanos, count: u32) -> anyhow::Result<u64> {
+        let emissions: Vec<(usize, String)> = (0..count).map(|_| self.emission(begin)).collect();
+        let mut bytes = Vec::with_capacity(emissions.len() * (self.size + 64));
+        let requests = match &self.route.way {
+            Way::Http { path } => {
+                let (mut requests, mut body) = (0, String::new());
+                for (index, (_, emission)) in emissions.iter().enumerate() {
+                    body.push(if body.is_empty() { '[' } else { ',' });
+                    body.push_str(emission);
+                    if body.len() + self.size > BODY || index + 1 == emissions.len() {
+                        body.push(']');
+                        post(&mut bytes, &self.route.address, path, &body);
+                        body.clear();
+                        requests += 1;
+                    }
+                }
+                requests
+            }
+            _ => {
+                emissions.iter().for_each(|(room, emission)| self.publish(&mut bytes, *room, emission));
+                emissions.len() as u64
+            }
+        };
+        self.stream.write_all(&bytes).context("publishing failed")?;
+        Ok(requests)
+    }
+
+    fn rate(&mut self, begin: Nanos, per_second: u32, seconds: f64) -> anyhow::Result<u64> {
+        let count = (f64::from(per_second) * seconds) as u64;
+        let due = |index: u64| begin + index * 1_000_000_000 / u64::from(per_second);
+        let (mut index, mut bytes) = (0, Vec::new());
+        while index < count {
+            let now = self.clock.now();
+            if now < due(index) {
+                thread::sleep(self.clock.instant(due(index)).saturating_duration_since(Instant::now()));
+                continue;
+            }
+            bytes.clear();
+            while index < count && due(index) <= now {
+                self.late.saturating_record(now - due(index));
+                let (room, emission) = self.emission(due(index));
+                self.publish(&mut bytes, room, &emission);
+                index += 1;
+            }
+            self.stream.write_all(&bytes).context("publishing failed")?;
+        }
+        Ok(count)
+    }
+
+    /// The next emission and the room it is for.
+    fn emission(&mut self, at: Nanos) -> (usize, String) {
+        let room = self.next;
+        self.next = (self.next + 1) % self.rooms.len();
+        let stamp = Stamp { at, number: self.emitted[room] };
+        self.emitted[room] += 1;
+        (room, stamp.emission(&self.rooms[room], self.size))
+    }
+
+    fn publish(&self, bytes: &mut Vec<u8>, room: usize, emission: &str) {
+        let room = &self.rooms[room];
+        let address = &self.route.address;
+        match &self.route.way {
+            Way::Http { path } => post(bytes, address, path, emission),
+            Way::Nchan => post(bytes, address, &format!("/emit?room={room}"), emission),
+            Way::Redis { channel } => redis_publish(bytes, channel, emission),
+            Way::RedisRooms => redis_publish(bytes, room, emission),
+            Way::Lines => {
+                bytes.extend_from_slice(emission.as_bytes());
+                bytes.push(b'\n');
+            }
+        }
+    }
+
+    /// Waits until `count` more are confirmed.
+    fn confirmed(&self, count: u64) -> anyhow::Result<()> {
+        if self.route.way == Way::Lines {
+            return Ok(());
+        }
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let (good, bad) = (self.replies.good.load(SeqCst), self.replies.bad.load(SeqCst));
+            if bad > 0 {
+                bail!("the server refused {bad} of what was published");
+            }
+            if good >= count {
+                self.replies.good.fetch_sub(count, SeqCst);
+                return Ok(());
+            }
+            if Instant::now() > until {
+                bail!("only {good} of {count} were confirmed within {} s", PATIENCE.as_secs());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+fn post(bytes: &mut Vec<u8>, address: &SocketAddr, path: &str, body: &str) {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    bytes.extend_from_slice(head.as_bytes());
+    bytes.extend_from_slice(body.as_bytes());
+}
+
+fn redis_publish(bytes: &mut Vec<u8>, channel: &str, emission: &str) {
+    let command =
+        format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n{emission}\r\n", channel.len(), emission.len());
+    bytes.extend_from_slice(command.as_bytes());
+}
+
+/// Counts what comes back until the connection ends.
+fn count_replies(mut stream: TcpStream, way: &Way, replies: &Replies) {
+    let (start, good): (&[u8], &[u8]) = match way {
+        Way::Http { .. } | Way::Nchan => (b"HTTP/1.1 ", b"2"),
+        Way::Redis { .. } | Way::RedisRooms => (b"", b":"),
+        Way::Lines => return,
+    };
+    let (mut pending, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        pending.extend_from_slice(&buffer[..count]);
+        let mut read = 0;
+        if start.is_empty() {
+            // Every reply is one line, and its first character tells.
+            while let Some(end) = memchr::memchr(b'\n', &pending[read..]) {
+                count_one(replies, pending[read..].starts_with(good));
+                read += end + 1;
+            }
+        } else {
+            while let Some(at) = memmem::find(&pending[read..], start) {
+                let Some(status) = pending.get(read + at + start.len()..read + at + start.len() + 1) else { break };
+                count_one(replies, status == good);
+                read += at + start.len() + 1;
+            }
+            read = read.max(pending.len().saturating_sub(start.len()));
+        }
+        pending.drain(..read);
+    }
+}
+
+fn count_one(replies: &Replies, good: bool) {
+    (if good { &replies.good } else { &replies.bad }).fetch_add(1, SeqCst);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_route_says_where_and_how() {
+        let route: Route = "redis://127.0.0.1:6379/nodevent".parse().unwrap();
+        assert_eq!(route.way, Way::Redis { channel: "/nodevent".into() });
+        assert!("http://somewhere".parse::<Route>().is_err());
+        assert!("ftp://127.0.0.1:1".parse::<Route>().is_err());
+    }
+
+    /// A server that answers each of three requests with a byte at a time: no reply may be missed at a seam.
+    #[test]
+    fn replies_are_counted_however_they_are_cut() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.set_nodelay(true).unwrap();
+            for byte in
+                b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 202 Accepted\r\n\r\nHTTP/1.1 201 C\r\n\r\n"
+            {
+                stream.write_all(&[*byte]).unwrap();
+            }
+            // Kept open until the publisher is done with it.
+            let _ = stream.read(&mut [0; 1024]);
+            stream
+        });
+        let route = format!("http://{address}/x").parse().unwrap();
+        let mut publisher = Publisher::connect(&route, Clock::start(), &["r".to_owned()], 200).unwrap();
+        publisher.carry_out(Plan::Rate { per_second: 1000, seconds: 0.003 }).unwrap();
+        assert_eq!(publisher.emitted(), [3]);
+        drop(publisher);
+        server.join().unwrap();
+    }
+}

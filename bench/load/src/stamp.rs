@@ -1,0 +1,100 @@
+//! What each emission carries for the measurement, and how it is found again in whatever a server wraps around it.
+//!
+//! The stamp has a fixed shape, so a received frame is read at the place where the last one had it, without
+//! looking at its JSON.
+
+use crate::clock::Nanos;
+use memchr::memmem;
+use std::fmt::Write as _;
+
+/// What stands before the time.
+const MARK: &[u8] = br#""t":"~"#;
+/// What stands between the time and the number.
+const BETWEEN: &[u8] = br#"","n":""#;
+/// Hexadecimal digits of the time and of the number.
+const TIME: usize = 16;
+const NUMBER: usize = 8;
+/// Length of a stamp, from the mark to the last digit.
+const LENGTH: usize = MARK.len() + TIME + BETWEEN.len() + NUMBER;
+
+/// What an emission says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    /// When it was due to be emitted.
+    pub(crate) at: Nanos,
+    /// Its number in its room, from 0.
+    pub(crate) number: u32,
+}
+
+// === impl Stamp ===
+
+impl Stamp {
+    /// An emission as a publisher writes it, `size` bytes long (or as long as it must be).
+    pub(crate) fn emission(self, room: &str, size: usize) -> String {
+        let mut text = String::with_capacity(size);
+        let _ = write!(
+            text,
+            r#"{{"room":"{room}","event":"update","message":{{"t":"~{:016x}","n":"{:08x}","pad":""#,
+            self.at, self.number
+        );
+        let rest = "\"}}";
+        let padding = size.saturating_sub(text.len() + rest.len());
+        text.extend(std::iter::repeat_n('x', padding));
+        text.push_str(rest);
+        text
+    }
+
+    /// Finds the stamp in a frame's payload; `hint` is where the last one began, and is kept up to date.
+    pub(crate) fn find(payload: &[u8], hint: &mut usize) -> Option<Self> {
+        let at_hint = payload.get(*hint..*hint + LENGTH).filter(|bytes| bytes.starts_with(MARK));
+        let bytes = match at_hint {
+            Some(bytes) => bytes,
+            None => {
+                let start = memmem::find(payload, MARK)?;
+                let bytes = payload.get(start..start + LENGTH)?;
+                *hint = start;
+                bytes
+            }
+        };
+        let (time, rest) = bytes[MARK.len()..].split_at(TIME);
+        Some(Self { at: hexadecimal(time)?, number: hexadecimal(&rest[BETWEEN.len()..])? as u32 })
+    }
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for digit in digits {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        value = value << 4 | u64::from(digit);
+    }
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_emission_has_the_size_asked_for_and_is_json() {
+        let text = Stamp { at: 1, number: 2 }.emission("r7", 200);
+        assert_eq!(text.len(), 200);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["room"], "r7");
+        assert_eq!(value["message"]["n"], "00000002");
+    }
+
+    #[test]
+    fn a_stamp_is_found_wherever_it_stands() {
+        let stamp = Stamp { at: 0x0123_4567_89ab_cdef, number: 0xdead_beef };
+        let text = stamp.emission("room", 200);
+        let mut hint = 0;
+        for wrapped in [text.clone(), format!("42/nodevent,[\"event\",{text}]"), text[5..].to_owned()] {
+            assert_eq!(Stamp::find(wrapped.as_bytes(), &mut hint), Some(stamp));
+        }
+        assert_eq!(Stamp::find(b"40/nodevent,{\"sid\":\"x\"}", &mut hint), None);
+    }
+}

@@ -1,0 +1,54 @@
+//! What all connections together have heard.
+
+use crate::clock::Nanos;
+use crate::stamp::Stamp;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// The longest latency that is told apart: two minutes.
+const LONGEST: u64 = 120_000_000_000;
+
+/// Deliveries and their latencies.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    pub(crate) deliveries: u64,
+    /// Deliveries whose number was not the next one: something was missed before, or came again.
+    pub(crate) misplaced: u64,
+    /// When the last delivery came.
+    pub(crate) last: Nanos,
+    latency: Histogram<u64>,
+}
+
+/// Latency from the moment an emission was due to a delivery. Milliseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) p50: f64,
+    pub(crate) p95: f64,
+    pub(crate) p99: f64,
+    pub(crate) max: f64,
+}
+
+// === impl Tally ===
+
+impl Tally {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self { deliveries: 0, misplaced: 0, last: 0, latency: Histogram::new_with_bounds(1, LONGEST, 3)? })
+    }
+
+    /// Counts a delivery to a connection that expected the number `expects`.
+    pub(crate) fn count(&mut self, stamp: Stamp, now: Nanos, expects: &mut u32) {
+        self.deliveries += 1;
+        self.last = now;
+        if stamp.number != *expects {
+            self.misplaced += 1;
+        }
+        *expects = stamp.number + 1;
+        self.latency.saturating_record(now.saturating_sub(stamp.at));
+    }
+
+    pub(crate) fn latency(&self) -> Latency {
+        let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+        let at = |quantile| milliseconds(self.latency.value_at_quantile(quantile));
+        Latency { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: milliseconds(self.latency.max()) }
+    }
+}
