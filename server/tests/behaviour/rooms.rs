@@ -1,19 +1,243 @@
 //! Rooms on the wire: who hears what, and what `join` and `leave` answer.
 
-use crate::support::{Browser, TestServer, Transport};
+use crate::support::{Browser, PLAIN, TestServer, Transport, vectors};
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn who_joined_hears_and_who_did_not_hears_nothing() {
     // N-25
-    let server = TestServer::start("/nodevent: {}").await;
+    let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
         let mut inside = Browser::connect(&server, "/nodevent", transport).await;
         let mut outside = Browser::connect(&server, "/nodevent", transport).await;
         inside.join("r").await;
         server.emit("/nodevent", "r", "e", 1).await;
         let event = inside.next_event().await;
-        assert_eq!((event.room, event.event, event.message), ("r".into(), "e".into(), 1.into()), "{transport:?}");
+        assert_eq!(event.emission, json!({"room": "r", "event": "e", "message": 1}), "{transport:?}");
         inside.hears_nothing_else(&server).await;
         outside.hears_nothing_else(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn a_room_that_is_joined_twice_is_heard_once() {
+    // N-33
+    let server = TestServer::start(PLAIN).await;
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        for _ in 0..2 {
+            assert_eq!(browser.call("join", &[json!({"room": "r"})]).await, json!([null, true]));
+        }
+        server.emit("/nodevent", "r", "e", 1).await;
+        assert_eq!(browser.next_event().await.message, 1);
+        browser.hears_nothing_else(&server).await;
+        // One membership ends with one leave.
+        browser.leave("r").await;
+        server.emit("/nodevent", "r", "e", 2).await;
+        browser.hears_nothing_else(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn the_room_42_is_the_room_of_that_text() {
+    // N-29
+    let server = TestServer::start(PLAIN).await;
+    for transport in Transport::BOTH {
+        let mut number = Browser::connect(&server, "/nodevent", transport).await;
+        let mut text = Browser::connect(&server, "/nodevent", transport).await;
+        assert_eq!(number.call("join", &[json!({"room": 42})]).await, json!([null, true]));
+        assert_eq!(text.call("join", &[json!({"room": "42"})]).await, json!([null, true]));
+        for room in [json!(42), json!("42")] {
+            let emission = json!({"room": room, "event": "e", "message": 1});
+            assert_eq!(server.publish("/nodevent", emission.to_string()).await.status, 200);
+            assert_eq!(number.next_event().await.emission, emission);
+            assert_eq!(text.next_event().await.emission, emission);
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_room_of_the_vectors_is_joined_or_refused_as_they_say() {
+    // N-29, N-44
+    let server = TestServer::start("limits: {joins_per_second: 1000}\n/nodevent: {history: off}").await;
+    let rooms = vectors("rooms");
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        for vector in rooms["accepted"].as_array().unwrap() {
+            let room = vector["room"].as_str().unwrap();
+            let answer = browser.call("join", &[json!({"room": vector["value"]})]).await;
+            assert_eq!(answer, json!([null, true]), "{vector}");
+            server.emit("/nodevent", room, "e", 1).await;
+            assert_eq!(browser.next_event().await.room, room, "{vector}");
+            assert_eq!(browser.call("leave", &[json!({"room": vector["value"]})]).await, json!([null]));
+            server.emit("/nodevent", room, "e", 2).await;
+        }
+        for vector in rooms["refused"].as_array().unwrap() {
+            let data = vector.get("value").map_or(json!({}), |value| json!({"room": value}));
+            assert_eq!(browser.call("join", &[data]).await, json!(["Bad room", false]), "{vector}");
+        }
+        browser.hears_nothing_else(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn a_room_of_the_same_name_in_another_namespace_is_another_room() {
+    // N-30
+    let server = TestServer::start("/a: {history: off}\n/b: {history: off}").await;
+    for transport in Transport::BOTH {
+        let mut a = Browser::connect(&server, "/a", transport).await;
+        let mut b = Browser::connect(&server, "/b", transport).await;
+        a.join("r").await;
+        b.join("r").await;
+        server.emit("/a", "r", "e", "for a").await;
+        server.emit("/b", "r", "e", "for b").await;
+        assert_eq!(a.next_event().await.message, "for a");
+        assert_eq!(b.next_event().await.message, "for b");
+        a.hears_nothing_else(&server).await;
+        b.hears_nothing_else(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn one_connection_may_be_in_two_namespaces() {
+    let server = TestServer::start("/a: {history: off}\n/b: {history: off}").await;
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/a", transport).await;
+        browser.join("r").await;
+        browser.enter("/b").await.expect("the second namespace lets it in");
+        server.emit("/a", "r", "e", 1).await;
+        browser.hears_nothing_else(&server).await;
+        browser.join("r").await;
+        server.emit("/b", "r", "e", 2).await;
+        assert_eq!(browser.next_event().await.message, 2);
+    }
+}
+
+#[tokio::test]
+async fn join_and_leave_work_without_an_acknowledgement() {
+    // N-45
+    let server = TestServer::start(PLAIN).await;
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        browser.tell("join", &[json!({"room": "r"})]).await;
+        browser.join("other").await;
+        server.emit("/nodevent", "r", "e", 1).await;
+        assert_eq!(browser.next_event().await.message, 1);
+        browser.tell("leave", &[json!({"room": "r"})]).await;
+        browser.leave("other").await;
+        server.emit("/nodevent", "r", "e", 2).await;
+        browser.hears_nothing_else(&server).await;
+    }
+}
+
+#[tokio::test]
+async fn arguments_of_the_wrong_type_are_refused_and_the_connection_stays_usable() {
+    // N-44
+    let server = TestServer::start("/nodevent: {history: off, secret: sesame-of-more-than-sixteen}").await;
+    let good = crate::support::keys::key("r", crate::support::keys::LATER, "sesame-of-more-than-sixteen");
+    let cases: [(&[Value], &str); 12] = [
+        (&[], "Bad room"),
+        (&[json!(null)], "Bad room"),
+        (&[json!("r")], "Bad room"),
+        (&[json!(7)], "Bad room"),
+        (&[json!([])], "Bad room"),
+        (&[json!({})], "Bad room"),
+        (&[json!({"room": ["r"], "key": good})], "Bad room"),
+        (&[json!({"room": {"room": "r"}, "key": good})], "Bad room"),
+        (&[json!({"room": true, "key": good})], "Bad room"),
+        (&[json!({"room": "r", "key": 7})], "Bad sig"),
+        (&[json!({"room": "r", "key": {"key": good}})], "Bad sig"),
+        (&[json!({"room": "r", "key": [good]})], "Bad sig"),
+    ];
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        for (arguments, refusal) in &cases {
+            assert_eq!(browser.call("join", arguments).await, json!([refusal, false]), "{arguments:?}");
+            // Without an acknowledgement it must not harm either.
+            browser.tell("join", arguments).await;
+        }
+        for arguments in [&[][..], &[json!(null)], &[json!(["r"])], &[json!({"room": {}})]] {
+            assert_eq!(browser.call("leave", arguments).await, json!(["Bad room"]), "{arguments:?}");
+            browser.tell("leave", arguments).await;
+        }
+        assert_eq!(browser.join_with("r", good.as_str()).await, json!([null, true]));
+        server.emit("/nodevent", "r", "e", 1).await;
+        assert_eq!(browser.next_event().await.message, 1);
+    }
+}
+
+#[tokio::test]
+async fn after_leave_a_room_is_heard_no_more() {
+    // N-46: the object that browsers send; N-47: the bare name that the old server understood.
+    let server = TestServer::start(PLAIN).await;
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        for form in [json!({"room": "r"}), json!("r")] {
+            browser.join("r").await;
+            server.emit("/nodevent", "r", "e", 1).await;
+            assert_eq!(browser.next_event().await.message, 1);
+            assert_eq!(browser.call("leave", &[form]).await, json!([null]));
+            server.emit("/nodevent", "r", "e", 2).await;
+            browser.hears_nothing_else(&server).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn leaving_a_room_one_is_not_in_is_acknowledged() {
+    // N-48
+    let server = TestServer::start(PLAIN).await;
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        assert_eq!(browser.call("leave", &[json!({"room": "r"})]).await, json!([null]));
+        assert_eq!(browser.call("leave", &[json!("r")]).await, json!([null]));
+    }
+}
+
+#[tokio::test]
+async fn a_new_connection_is_in_no_room() {
+    // N-50
+    let server = TestServer::start(PLAIN).await;
+    for transport in Transport::BOTH {
+        let mut before = Browser::connect(&server, "/nodevent", transport).await;
+        before.join("r").await;
+        before.close().await;
+        server.metric_is("nodevent_connections", 0).await;
+        server.metric_is("nodevent_rooms", 0).await;
+        let mut after = Browser::connect(&server, "/nodevent", transport).await;
+        server.emit("/nodevent", "r", "e", 1).await;
+        after.hears_nothing_else(&server).await;
+        after.close().await;
+        server.metric_is("nodevent_connections", 0).await;
+    }
+}
+
+#[tokio::test]
+async fn leaving_a_namespace_drops_its_rooms_and_the_connection_may_come_back() {
+    // N-50: the old server went on delivering after a disconnect from the namespace alone.
+    let server = TestServer::start(PLAIN).await;
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        browser.join("r").await;
+        browser.send(&["41/nodevent,"]).await;
+        browser.enter("/nodevent").await.expect("it may come back");
+        server.emit("/nodevent", "r", "e", 1).await;
+        browser.hears_nothing_else(&server).await;
+        browser.join("r").await;
+        server.emit("/nodevent", "r", "e", 2).await;
+        assert_eq!(browser.next_event().await.message, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_not_declared_refuses_the_connect() {
+    // N-04
+    let server = TestServer::start(PLAIN).await;
+    for transport in Transport::BOTH {
+        let mut browser = Browser::open(&server, transport).await;
+        for name in ["/other", "/nodevent2", "/Nodevent", "/"] {
+            assert_eq!(browser.enter(name).await, Err(json!({"message": "Invalid namespace"})), "{name}");
+        }
+        browser.enter("/nodevent").await.expect("the declared one lets it in");
     }
 }

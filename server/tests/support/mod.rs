@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`server`] (the server in this process), [`program`] (the binary), [`site`] (where a server is
 //! and how to speak HTTP with it), [`browser`] (a browser on either transport), [`redis`] (a Redis of one's own),
-//! [`keys`] (room keys), [`wait`] (the only way to wait: for a condition, with a patience limit).
+//! [`keys`] (room keys), [`alone`] (a network and an `/etc` of a test's own), [`wait`] (the only way to wait: for a condition, with a patience limit).
 //!
 //! ```ignore
 //! let server = TestServer::start("/nodevent: {}").await;
@@ -16,6 +16,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test program has no outside")]
 
+pub mod alone;
 pub mod browser;
 pub mod http;
 pub mod keys;
@@ -34,3 +35,13 @@ pub use program::Program;
 pub use redis::RedisServer;
 pub use server::TestServer;
 pub use site::Site;
+
+/// The open namespace of the first contract: in memory, and an emission reaches browsers as it was published.
+pub const PLAIN: &str = "/nodevent: {history: off}";
+
+/// The vectors of that name, which the tests of all three languages read.
+pub fn vectors(name: &str) -> serde_json::Value {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/vectors/").to_owned() + name + ".json";
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
+}

@@ -1,0 +1,97 @@
+//! What `GET` answers to browsers: the script of a namespace, and the stock API beside it.
+
+use crate::support::{PLAIN, Request, TestServer};
+use flate2::read::GzDecoder;
+use std::io::Read as _;
+
+#[tokio::test]
+async fn the_script_of_a_namespace_is_javascript_that_defines_nodevent() {
+    // N-15
+    let server = TestServer::start("/nodevent: {}\n/nodevent/x: {}").await;
+    let script = server.get("/api/nodevent").await;
+    assert_eq!(script.status, 200);
+    assert_eq!(script.header("content-type"), Some("text/javascript; charset=utf-8"));
+    assert_eq!(script.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(script.header("content-length"), Some(script.body.len().to_string().as_str()));
+    assert!(script.header("etag").is_some());
+    let text = script.text();
+    assert!(text.contains("NoDevent") && text.contains("currentScript"), "{text}");
+    // A namespace with a slash in its name, written either way.
+    for path in ["/api/nodevent/x", "/api/nodevent%2Fx"] {
+        assert_eq!(server.get(path).await.status, 200, "{path}");
+    }
+    let head = server.send(&Request::new("HEAD", "/api/nodevent")).await;
+    assert_eq!((head.status, head.header("content-length")), (200, script.header("content-length")));
+}
+
+#[tokio::test]
+async fn the_script_of_a_namespace_that_is_not_there_is_not_found() {
+    // N-16
+    let server = TestServer::start(PLAIN).await;
+    let answer = server.get("/api/other").await;
+    assert_eq!((answer.status, answer.text().as_str()), (404, "Namespace other not found."));
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert_eq!(server.send(&Request::post("/api/nodevent", "")).await.status, 405);
+}
+
+/// The script finds server and namespace by its own address, so the answer must be the same for whoever asks: what
+/// is not in it cannot be injected.
+#[tokio::test]
+async fn nothing_of_the_request_is_echoed_into_the_script() {
+    // N-17, N-19
+    let server = TestServer::start("/nodevent: {}\n/other: {}").await;
+    let plain = server.get("/api/nodevent").await;
+    assert!(!plain.text().contains("http://") && !plain.text().contains(&server.address), "{}", plain.text());
+    for host in ["x\");alert(1)//", "</script><script>alert(1)//", "push.example.com:9001", "[::1]:80", ""] {
+        let request = Request::get("/api/nodevent").header("Host", host);
+        let answer = server.send(&request.header("X-Forwarded-Host", "alert(2)")).await;
+        if answer.status != 400 {
+            assert_eq!((answer.status, &answer.body), (200, &plain.body), "{host}");
+        }
+        assert!(!answer.text().contains("alert("), "{host}");
+    }
+    assert_eq!(server.get("/api/other").await.body, plain.body);
+    assert_eq!(server.get("/api/nodevent?x=alert(1)").await.body, plain.body);
+    // A name that is not there is repeated, but as plain text that no browser takes for anything else.
+    let answer = server.get("/api/%3Cscript%3Ealert(1)%3C/script%3E").await;
+    assert_eq!((answer.status, answer.header("content-type")), (404, Some("text/plain; charset=utf-8")));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+}
+
+#[tokio::test]
+async fn scripts_are_cached_until_they_change() {
+    // N-20
+    let server = TestServer::start(PLAIN).await;
+    for path in ["/socket.io/socket.io.js", "/api/nodevent"] {
+        let first = server.get(path).await;
+        assert_eq!((first.status, first.header("content-type")), (200, Some("text/javascript; charset=utf-8")));
+        assert!(first.header("cache-control").unwrap().contains("max-age"), "{path}");
+        let tag = first.header("etag").unwrap();
+        for known in [tag.to_owned(), format!("W/{tag}"), format!("\"other\", {tag}")] {
+            let again = server.send(&Request::get(path).header("If-None-Match", &known)).await;
+            assert_eq!((again.status, again.body.len()), (304, 0), "{path} {known}");
+            assert_eq!(again.header("etag"), Some(tag));
+        }
+        let other = server.send(&Request::get(path).header("If-None-Match", "\"other\"")).await;
+        assert_eq!((other.status, &other.body), (200, &first.body));
+    }
+    assert!(server.get("/socket.io/socket.io.js").await.text().contains("io"));
+    assert_eq!(server.get("/socket.io/other.js").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_browser_that_takes_gzip_gets_the_same_script_smaller() {
+    let server = TestServer::start(PLAIN).await;
+    for path in ["/socket.io/socket.io.js", "/api/nodevent"] {
+        let plain = server.get(path).await;
+        let zipped = server.send(&Request::get(path).header("Accept-Encoding", "br, gzip;q=0.8")).await;
+        assert_eq!(zipped.header("content-encoding"), Some("gzip"));
+        assert!(zipped.body.len() * 2 < plain.body.len(), "{path}");
+        let mut unzipped = Vec::new();
+        GzDecoder::new(&zipped.body[..]).read_to_end(&mut unzipped).expect("gzip");
+        assert_eq!(unzipped, plain.body, "{path}");
+        assert_ne!(zipped.header("etag"), plain.header("etag"));
+        assert_eq!(zipped.header("vary"), Some("Accept-Encoding"));
+    }
+}
