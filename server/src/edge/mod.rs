@@ -8,6 +8,7 @@ mod listener;
 mod origin;
 mod publish;
 mod reply;
+mod rooms;
 mod socket_io;
 mod tls;
 
@@ -111,10 +112,21 @@ impl Edge {
     }
 }
 
-/// `GET /api/<ns>` and `POST /api/<ns>/emit`, where `<ns>` may hold slashes, encoded or not.
+/// `GET /api/<ns>`, `POST /api/<ns>/emit` and what is below `/api/<ns>/rooms/<room>/`, where `<ns>` may hold slashes,
+/// encoded or not, and `<room>` encoded ones.
 async fn api(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let path = request.uri().path().strip_prefix("/api").unwrap_or_default();
-    let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let raw = request.uri().path().strip_prefix("/api").unwrap_or_default().to_owned();
+    let path = decoded(&raw);
+    if let Some((namespace, rest)) = raw.rsplit_once("/rooms/")
+        && let Some(namespace) = edge.namespaces.find(&decoded(namespace))
+        && let Some((room, view)) = rest.split_once('/')
+    {
+        let (asked, _body) = request.into_parts();
+        return match asked.method {
+            Method::GET => rooms::serve(&edge, namespace, &decoded(room), view, &asked).await,
+            _ => reply::method_not_allowed("GET"),
+        };
+    }
     if edge.namespaces.find(&path).is_some() {
         return match *request.method() {
             Method::GET | Method::HEAD => edge.assets.script(&request),
@@ -131,6 +143,10 @@ async fn api(State(edge): State<Arc<Edge>>, request: Request) -> Response {
         return edge.assets.script_map(&request);
     }
     reply::text(StatusCode::NOT_FOUND, format!("Namespace {} not found.", path.trim_start_matches('/')))
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 async fn socket_io_file(State(edge): State<Arc<Edge>>, request: Request) -> Response {

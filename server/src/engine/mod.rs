@@ -146,6 +146,7 @@ impl Read {
     ) -> Self {
         let wanted = match since {
             Since::Nothing => Some(0),
+            Since::Beginning => Some(found.len() as u64),
             Since::Position(since) if since.epoch == position.epoch => position.offset.checked_sub(since.offset),
             Since::Position(_) | Since::Unreadable => None,
         };

@@ -3,6 +3,7 @@
 //! Bounds: emissions together may hold [`EMISSION_BYTES`], and whoever publishes waits when they do. The other
 //! messages belong to a request that waits for its answer; when the queue is full the request is refused.
 
+use super::events::Told;
 use super::keeper::Answer;
 use super::sid::Sid;
 use super::stream::Stream;
@@ -13,7 +14,7 @@ use nodevent_protocol::engine_io::session::Millis;
 use nodevent_protocol::history::Position;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// What the emissions in one inbox may hold together. Bytes.
 const EMISSION_BYTES: usize = 32 * 1024 * 1024;
@@ -44,6 +45,23 @@ pub struct Attach {
     pub read_ahead: Bytes,
     /// The session that wants to change to this socket; `None` for a new one.
     pub upgrades: Option<Sid>,
+}
+
+/// The beginning of an answer of Server-Sent Events.
+#[derive(Debug)]
+pub struct Listen {
+    /// The namespace's number.
+    pub namespace: u16,
+    /// The room, to which the reader was admitted.
+    pub room: Box<str>,
+    /// The position after which it has missed everything.
+    pub since: Option<String>,
+    /// What it is told; its capacity bounds the number of emissions that wait.
+    pub told: mpsc::Sender<Told>,
+    /// Bytes that wait; whoever takes from `told` subtracts.
+    pub waiting: Arc<AtomicUsize>,
+    /// Gets the session's id.
+    pub answer: oneshot::Sender<Sid>,
 }
 
 /// A message to a shard.
@@ -90,6 +108,13 @@ pub enum ToShard {
     },
     /// A POST ended without a usable body.
     PostGone {
+        /// Whose.
+        sid: Sid,
+    },
+    /// Begin an answer of Server-Sent Events.
+    Listen(Box<Listen>),
+    /// The reader of such an answer is gone.
+    ListenerGone {
         /// Whose.
         sid: Sid,
     },

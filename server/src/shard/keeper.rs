@@ -47,6 +47,8 @@ pub enum Since {
     Nothing,
     /// Everything up to a position.
     Position(Position),
+    /// Nothing, and it wants all that is kept.
+    Beginning,
     /// Something that is no position of ours.
     Unreadable,
 }

@@ -4,10 +4,11 @@
 //! without waking a task. Everybody else speaks to it through [`Shards`], whose inboxes are bounded.
 //!
 //! In reading order: [`inbox`] (what may be asked of a shard), `slot` (what it keeps per connection), `session`
-//! (the life of a connection), `socket` and `polling` (the two transports), `delivery` (from an emission to its
+//! (the life of a connection), `socket`, `polling` and [`events`] (the transports), `delivery` (from an emission to its
 //! members), `recovery` (from a join to what was missed, through the [`keeper`]), `timers`.
 
 mod delivery;
+pub mod events;
 pub mod inbox;
 pub mod keeper;
 mod operations;
@@ -21,7 +22,7 @@ mod socket;
 mod stream;
 mod timers;
 
-pub use inbox::{Attach, Opened, PollAnswer, PostAnswer, Shards, ToShard};
+pub use inbox::{Attach, Listen, Opened, PollAnswer, PostAnswer, Shards, ToShard};
 pub use sid::Sid;
 pub use stream::Stream;
 
@@ -209,6 +210,8 @@ impl Shard {
                 ToShard::PostBegins { sid, answer } => self.post_begins(sid, answer),
                 ToShard::Post { sid, body, answer } => self.post(sid, &body, answer),
                 ToShard::PostGone { sid } => self.post_gone(sid),
+                ToShard::Listen(listen) => self.listen(*listen),
+                ToShard::ListenerGone { sid } => self.listener_gone(sid),
                 ToShard::Drain { spread } => self.drain(spread),
                 ToShard::Stop => self.stop(),
             }

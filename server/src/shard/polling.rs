@@ -146,7 +146,7 @@ impl Shard {
         match self.session_mut(sid.slot) {
             Some(session) if session.sid.is(&sid) => match &mut session.carrier {
                 Carrier::Polling(polling) => Found::Polling(polling),
-                Carrier::WebSocket(_) | Carrier::Gone => Found::WrongTransport,
+                Carrier::WebSocket(_) | Carrier::Events(_) | Carrier::Gone => Found::WrongTransport,
             },
             _ => Found::Unknown,
         }

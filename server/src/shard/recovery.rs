@@ -143,14 +143,21 @@ impl Shard {
         let ask = Ask { asker, namespace: namespace.number, room: room.into(), since };
         let asked = self.keeper.get().map_or(Asked::NotKept, |keeper| keeper.ask(ask));
         if matches!(asked, Asked::NotKept) {
-            let mut caller = Caller { shard: self, slot, namespace };
-            return namespace.dialect.joined(&mut caller, id, None);
+            return self.joined(slot, namespace, id, None);
         }
         if let Some(session) = self.session_mut(slot) {
             session.holds.begin(number);
         }
         if let Asked::Now(answer) = asked {
             self.answered(answer);
+        }
+    }
+
+    /// Tells a connection that its join is complete.
+    fn joined(&mut self, slot: u32, namespace: &Namespace, id: Option<u64>, recovery: Option<Recovery>) {
+        if !self.tell_joined(slot, recovery) {
+            let mut caller = Caller { shard: self, slot, namespace };
+            namespace.dialect.joined(&mut caller, id, recovery);
         }
     }
 
@@ -182,8 +189,7 @@ impl Shard {
         }
         let namespaces = Arc::clone(&self.namespaces);
         let namespace = namespaces.get(namespace);
-        let mut caller = Caller { shard: self, slot, namespace };
-        namespace.dialect.joined(&mut caller, asker.id, Some(Recovery { position, recovered }));
+        self.joined(slot, namespace, asker.id, Some(Recovery { position, recovered }));
         let Some(session) = self.session_mut(slot) else { return };
         let held: Vec<Frame> =
             session.holds.answered(number, position).into_iter().map(|item| item.frame).collect();

@@ -68,7 +68,7 @@ impl Shard {
         let Some(Slot::Session(session)) = self.slots.get(slot as usize) else { return String::new() };
         let upgrades: &[&str] = match session.carrier {
             Carrier::Polling(_) => &["websocket"],
-            Carrier::WebSocket(_) | Carrier::Gone => &[],
+            Carrier::WebSocket(_) | Carrier::Events(_) | Carrier::Gone => &[],
         };
         let handshake = Handshake {
             sid: &session.sid.to_string(),
@@ -276,7 +276,7 @@ impl Shard {
                 }
                 (sent != Sent::Broken).then_some(socket)
             }
-            (Carrier::WebSocket(_) | Carrier::Gone, _) => None,
+            (Carrier::WebSocket(_) | Carrier::Events(_) | Carrier::Gone, _) => None,
             (Carrier::Polling(mut polling), _) => {
                 // A poll that waits is let go with a close packet.
                 if let Some(poll) = polling.poll.take() {

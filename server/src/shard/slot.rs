@@ -1,5 +1,6 @@
 //! What a shard keeps per connection. Small, and without heap while the connection is idle.
 
+use super::events::Events;
 use super::inbox::PollAnswer;
 use super::rate::Rate;
 use super::recovery::Holds;
@@ -55,6 +56,7 @@ pub(super) struct Session {
 pub(super) enum Carrier {
     WebSocket(WebSocket),
     Polling(Box<Polling>),
+    Events(Events),
     /// It is ending.
     Gone,
 }
@@ -156,6 +158,7 @@ impl Session {
                 frames.for_each(|frame| polling.packets.push(frame.clone()));
                 if polling.packets.bytes() > limit { Sent::Full } else { Sent::Whole }
             }
+            Carrier::Events(events) => events.put(frames, limit),
             Carrier::Gone => Sent::Whole,
         }
     }
@@ -165,6 +168,7 @@ impl Session {
         match &self.carrier {
             Carrier::WebSocket(socket) => socket.outbox.bytes(),
             Carrier::Polling(polling) => polling.packets.bytes(),
+            Carrier::Events(events) => events.waiting(),
             Carrier::Gone => 0,
         }
     }

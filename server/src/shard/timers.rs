@@ -90,7 +90,7 @@ impl Shard {
         }
         match session.engine_io.due(now, &self.settings.timing) {
             Due::Nothing => {}
-            Due::Ping => self.send_text(slot, "2"),
+            Due::Ping => self.beat(slot),
             Due::PingTimeout => self.close(slot, CloseReason::PingTimeout),
             Due::UpgradeTimeout => {
                 let probe = session.probe.take();

@@ -118,6 +118,7 @@ impl Live {
         }
         let asked = self.waiting.iter().filter_map(|waiting| match waiting.ask.since {
             Since::Position(since) => Some(since.offset),
+            Since::Beginning => Some(0),
             Since::Nothing | Since::Unreadable => None,
         });
         let own = self.position.filter(|_| self.lacking).map(|position| position.offset);
@@ -200,6 +201,7 @@ impl Live {
                 waiting.least.is_none_or(|least| least.epoch != found.epoch || least.offset <= found.offset);
             let far_enough = match waiting.ask.since {
                 Since::Position(since) => after.is_some_and(|after| after <= since.offset),
+                Since::Beginning => after == Some(0),
                 Since::Nothing | Since::Unreadable => true,
             };
             new_enough && far_enough

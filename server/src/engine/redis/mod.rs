@@ -163,6 +163,7 @@ impl Redis {
         let Some(kept) = self.history.of(room) else { return Ok(None) };
         let after = match since {
             Since::Position(position) => Some(position.offset),
+            Since::Beginning => Some(0),
             Since::Nothing | Since::Unreadable => None,
         };
         let keys = Keys::of(&self.namespace, room);
