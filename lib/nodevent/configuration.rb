@@ -70,7 +70,8 @@ module NoDevent
       @namespace = values.namespace
       @secret = values.secret
       @publish_key = values.text("publish_key")
-      @redis = Redis.section(values.value("redis"), document)
+      @redis_place = values.place("redis")
+      @redis = Redis.section(values.value("redis"), document, @redis_place)
       @host = values.host || HOST
       @over_http = values.url?
       @url = values.url(@host)
@@ -111,7 +112,8 @@ module NoDevent
     # @api private
     # @return [Hash] what the native publisher is made with
     def publisher_target
-      engine = redis ? { redis: Redis.target(redis, @document) } : { http: { url: url, publish_key: publish_key } }
+      refuse = ->(key, problem) { @document.refuse("#{@redis_place}.#{key}", problem) }
+      engine = redis ? { redis: Redis.target(redis, refuse) } : { http: { url: url, publish_key: publish_key } }
       { engine: engine, queue_emissions: publisher.queue, queue_bytes: publisher.queue_bytes }
     end
 

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
+require "nodevent/configuration/lines"
 require "yaml"
 
 module NoDevent
@@ -31,7 +32,7 @@ module NoDevent
         # @raise [ConfigurationError] if it cannot be read
         def read(path)
           text = File.read(path, encoding: "BOM|UTF-8")
-          new(parse(text, path), path)
+          new(parse(text, path), path, text)
         rescue SystemCallError => e
           raise ConfigurationError, "#{path}: cannot be read: #{e.message[/\A[^@]*/].strip}"
         end
@@ -69,8 +70,9 @@ module NoDevent
         end
       end
 
-      def initialize(hash, path)
+      def initialize(hash, path, text = nil)
         @path = path
+        @text = text
         @top = sections(strings(hash))
       end
 
@@ -88,7 +90,9 @@ module NoDevent
 
       # @raise [ConfigurationError] always, naming the place
       def refuse(place, problem)
-        raise ConfigurationError, "#{path || 'NoDevent::Emitter.config'}: #{place} #{problem}"
+        line = Lines.of(@text, place, [self.class.environment, "shared"]) if @text
+        where = path ? [path, line].compact.join(":") : "NoDevent::Emitter.config"
+        raise ConfigurationError, "#{where}: #{place} #{problem}"
       end
 
       private

@@ -23,15 +23,19 @@ module NoDevent
 
       # The setting as it was written, with `${…}` replaced.
       def value(key)
-        found, place = @own.key?(key) ? [@own[key], "#{namespace}.#{key}"] : [@document.top[key], key]
-        @document.fill(found, place)
+        @document.fill(@own.key?(key) ? @own[key] : @document.top[key], place(key))
+      end
+
+      # Where the setting stands.
+      def place(key)
+        @own.key?(key[/\A\w+/]) ? "#{namespace}.#{key}" : key
       end
 
       def mapping(key)
         found = value(key)
         return {} if found.nil?
 
-        found.is_a?(Hash) ? found : @document.refuse(key, "is #{found.class}, not a mapping")
+        found.is_a?(Hash) ? found : refuse(key, "is #{found.class}, not a mapping")
       end
 
       # A String that is not empty, or nil. Numbers are taken as their text.
@@ -41,7 +45,7 @@ module NoDevent
         text = found.is_a?(Integer) ? found.to_s : found
         return text if text.is_a?(String) && !text.empty?
 
-        @document.refuse(key, "is #{found.is_a?(String) ? 'empty' : found.class}; write a text, or leave it out")
+        refuse(key, "is #{found.is_a?(String) ? 'empty' : found.class}; write a text, or leave it out")
       end
 
       # What signs: `secret`, or the first of `secrets`.
@@ -50,9 +54,9 @@ module NoDevent
         return text("secret") if several.nil?
 
         unless several.is_a?(Array) && several.all?(Hash) && several.any?
-          @document.refuse("secrets", "is not a list like [{id: new, secret: …}, {id: old, secret: …}]")
+          refuse("secrets", "is not a list like [{id: new, secret: …}, {id: old, secret: …}]")
         end
-        text("secrets[0].secret", several.first["secret"]) || @document.refuse("secrets[0]", "has no secret")
+        text("secrets[0].secret", several.first["secret"]) || refuse("secrets[0]", "has no secret")
       end
 
       # The address that browsers use; `host` without a scheme is the server's and says nothing here.
@@ -60,7 +64,7 @@ module NoDevent
         host = value("host")
         return if host.nil?
 
-        @document.refuse("host", "is #{host.class}; write it like https://push.example.com") unless host.is_a?(String)
+        refuse("host", "is #{host.class}; write it like https://push.example.com") unless host.is_a?(String)
         host.sub(%r{/+\z}, "") if host.match?(%r{\A([A-Za-z][A-Za-z0-9+.-]*:)?//})
       end
 
@@ -77,24 +81,28 @@ module NoDevent
         return unless url?
 
         url = text("url").sub(%r{/+\z}, "")
-        url.match?(%r{\Ahttps?://[^/]}) ? url : @document.refuse("url", "is no address; write http://localhost:8080")
+        url.match?(%r{\Ahttps?://[^/]}) ? url : refuse("url", "is no address; write http://localhost:8080")
       end
 
       def count(place, found, default)
         return default if found.nil?
 
         number = found.to_s.match?(/\A\d+\z/) ? found.to_s.to_i : 0
-        number.positive? ? number : @document.refuse(place, "is #{found.inspect}; write a number from 1 up")
+        number.positive? ? number : refuse(place, "is #{found.inspect}; write a number from 1 up")
       end
 
       def seconds(place, found, default)
         return default if found.nil?
 
         number, unit = found.to_s.match(DURATION)&.captures
-        number ? number.to_f * UNITS[unit] : @document.refuse(place, "is #{found.inspect}; write it like 5s or 250ms")
+        number ? number.to_f * UNITS[unit] : refuse(place, "is #{found.inspect}; write it like 5s or 250ms")
       end
 
       private
+
+      def refuse(key, problem)
+        @document.refuse(place(key), problem)
+      end
 
       def choose(sections, default)
         named = @document.fill(@document.top["namespace"], "namespace")

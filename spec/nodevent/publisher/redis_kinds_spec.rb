@@ -36,7 +36,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       key, cert = certificate(folder)
       port = Ports.free
       server = RedisServer.new(port: Ports.free, options: %W[--tls-port #{port} --tls-cert-file #{cert}
-                                                              --tls-key-file #{key} --tls-auth-clients no])
+                                                             --tls-key-file #{key} --tls-auth-clients no])
       trusting = { "SSL_CERT_FILE" => cert }
       expect(emit_to({ port: port, tls: true }, env: trusting)).to eq("0")
       expect(emit_to({ url: "rediss://localhost:#{port}/0" }, env: trusting)).to eq("0")
@@ -74,7 +74,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     Dir.mktmpdir do |folder|
       port = Ports.free
       server = RedisServer.new(port: port, options: %W[--cluster-enabled yes --dir #{folder}
-                                                        --cluster-port #{Ports.free} --cluster-announce-ip 127.0.0.1])
+                                                       --cluster-port #{Ports.free} --cluster-announce-ip 127.0.0.1])
       server.client.call("cluster", "addslotsrange", "0", "16383")
       eventually("the cluster") { server.client.call("cluster", "info").include?("cluster_state:ok") }
       listener = Listener.new(server, "/nodevent")
