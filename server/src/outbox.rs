@@ -37,6 +37,19 @@ pub enum Flushed {
     Nothing,
 }
 
+/// How a send came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// The socket took it all.
+    Whole,
+    /// It waits in the outbox.
+    Queued,
+    /// It would go over the outbox's bound.
+    Full,
+    /// The socket is broken.
+    Broken,
+}
+
 // === impl Outbox ===
 
 impl Outbox {

@@ -7,8 +7,8 @@ mod nodevent;
 
 pub use nodevent::NodEvent;
 
+use crate::admission::Admission;
 use crate::frame::Frame;
-use crate::namespace::Namespace;
 use nodevent_protocol::history::Position;
 
 /// The language of one namespace.
@@ -17,7 +17,7 @@ pub trait Dialect: Send + Sync {
     ///
     /// # Errors
     /// What the browser is told in its connect error.
-    fn admit(&self, namespace: &Namespace, auth: Option<&str>) -> Result<(), String>;
+    fn admit(&self, admission: &Admission, auth: Option<&str>) -> Result<(), String>;
 
     /// A connection has been let in.
     fn welcome(&self, _operations: &mut dyn Operations, _auth: Option<&str>) {}
@@ -48,8 +48,11 @@ pub struct Call {
 
 /// What a dialect may have done for the connection that called, in the namespace it called in.
 pub trait Operations {
-    /// That namespace.
-    fn namespace(&self) -> &Namespace;
+    /// Who is let in there.
+    fn admission(&self) -> &Admission;
+
+    /// The longest name a room may have there. Bytes.
+    fn longest_room(&self) -> usize;
 
     /// Makes the connection a member of a room, and sends it what it has missed since the position `since`.
     /// [`Dialect::joined`] is called with `id` when that is done: at once, or later.

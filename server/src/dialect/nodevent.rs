@@ -1,8 +1,8 @@
 //! The dialect `nodevent`: `join`, `leave` and `event`, as `protocol/README.md` section 4 has them.
 
 use super::{Call, Dialect, JoinRefused, Operations, Recovery};
+use crate::admission::Admission;
 use crate::frame::Frame;
-use crate::namespace::Namespace;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::{room, socket_io};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ pub struct NodEvent;
 // === impl NodEvent ===
 
 impl Dialect for NodEvent {
-    fn admit(&self, _namespace: &Namespace, _auth: Option<&str>) -> Result<(), String> {
+    fn admit(&self, _admission: &Admission, _auth: Option<&str>) -> Result<(), String> {
         Ok(())
     }
 
@@ -82,7 +82,7 @@ fn join(operations: &mut dyn Operations, data: &Value, id: Option<u64>) -> Resul
     let Ok(room) = room_of(operations, data.get("room")) else {
         return refused(operations, "Bad room".into());
     };
-    if let Err(refusal) = operations.namespace().admission.room(&room, data.get("key")) {
+    if let Err(refusal) = operations.admission().room(&room, data.get("key")) {
         return refused(operations, refusal.as_str().into());
     }
     // A position that is no text is one that nobody gave out.
@@ -99,7 +99,7 @@ fn leave(operations: &mut dyn Operations, data: &Value) -> Result<(), &'static s
 }
 
 fn room_of(operations: &dyn Operations, named: Option<&Value>) -> Result<String, ()> {
-    let most = operations.namespace().limits.name;
+    let most = operations.longest_room();
     room::from_json(named.unwrap_or(&Value::Null), most).map_err(|_| ())
 }
 

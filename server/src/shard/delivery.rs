@@ -10,15 +10,14 @@
 //! hears a namespace in the order in which the engine gave it.
 
 use super::Shard;
+use super::holds::{Item, Verdict};
 use super::inbox::Emission;
-use super::recovery::Verdict;
 use super::slot::{Carrier, Session, Slot};
-use super::socket::Sent;
 use crate::close_reason::CloseReason;
 use crate::frame::Frame;
 use crate::hub::{Hub, RoomId};
+use crate::outbox::Sent;
 use hashbrown::HashMap;
-use nodevent_protocol::history::Position;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -27,16 +26,6 @@ use std::sync::atomic::Ordering::Relaxed;
 const TURN: usize = 512;
 /// What one buffer of emissions laid end to end may hold, but for a single larger one. Bytes.
 const BATCH: usize = 128 * 1024;
-
-/// An emission in its room's queue.
-#[derive(Debug, Clone)]
-pub(super) struct Item {
-    /// Its number on this shard.
-    pub(super) number: u64,
-    /// Its place in the room's history, where it has one.
-    pub(super) position: Option<Position>,
-    pub(super) frame: Frame,
-}
 
 /// The rooms that have something to say.
 #[derive(Debug, Default)]

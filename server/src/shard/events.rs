@@ -1,18 +1,10 @@
-//! The transport Server-Sent Events: one room, one way, for whoever reads a plain HTTP answer.
+//! The shard's end of an answer of Server-Sent Events: a bounded channel, filled as a WebSocket is.
 //!
-//! The edge writes the lines; the shard puts frames into a bounded channel, as it puts them before a WebSocket.
+//! The edge takes from it and writes the lines; `listening` begins and ends it.
 
-use super::Shard;
-use super::inbox::Listen;
-use super::sid::Sid;
-use super::slot::{Carrier, Session};
-use super::socket::Sent;
-use super::timers::NEVER;
-use crate::close_reason::CloseReason;
 use crate::dialect::Recovery;
 use crate::frame::Frame;
-use crate::hub::Joined;
-use nodevent_protocol::engine_io::Packet;
+use crate::outbox::Sent;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::sync::mpsc;
@@ -64,59 +56,5 @@ impl Events {
             Err(mpsc::error::TrySendError::Full(_)) => Sent::Full,
             Err(mpsc::error::TrySendError::Closed(_)) => Sent::Broken,
         }
-    }
-}
-
-// === impl Shard ===
-
-impl Shard {
-    /// Begins an answer.
-    pub(super) fn listen(&mut self, listen: Listen) {
-        let Listen { namespace, room, since, told, waiting, answer } = listen;
-        let slot = self.begin(Carrier::Events(Events::new(told, waiting)));
-        let Some(session) = self.session_mut(slot) else { return };
-        session.connect_by = NEVER;
-        if answer.send(session.sid).is_err() {
-            return self.close(slot, CloseReason::Lost);
-        }
-        let namespaces = Arc::clone(&self.namespaces);
-        let namespace = namespaces.get(namespace);
-        let before = self.hub.len();
-        let (Joined::New(number) | Joined::Already(number)) = self.hub.join(slot, namespace.number, &room, 1)
-        else {
-            return self.close(slot, CloseReason::Lost);
-        };
-        self.metrics.rooms.fetch_add((self.hub.len() - before) as i64, Relaxed);
-        self.metrics.joins.fetch_add(1, Relaxed);
-        self.recover(slot, namespace, number, &room, since.as_deref(), None);
-    }
-
-    /// The reader of an answer is gone.
-    pub(super) fn listener_gone(&mut self, sid: Sid) {
-        if self.session_mut(sid.slot).is_some_and(|session| session.sid.is(&sid)) {
-            self.close(sid.slot, CloseReason::Lost);
-        }
-    }
-
-    /// Shows a connection that we are here: a ping, which it answers; or a line, on which nothing comes back.
-    pub(super) fn beat(&mut self, slot: u32) {
-        let (now, timing) = (self.now, self.settings.timing);
-        let Some(session) = self.session_mut(slot) else { return };
-        let Session { carrier: Carrier::Events(events), engine_io, .. } = session else {
-            return self.send_text(slot, "2");
-        };
-        let sent = events.tell(Told::Beat);
-        // A reader that is gone is noticed by the connection itself.
-        let _ = engine_io.hear(Packet::Pong(""), now, &timing);
-        self.sent(slot, sent);
-    }
-
-    /// If the connection is such an answer: what the transport is told in place of the dialect's acknowledgement.
-    pub(super) fn tell_joined(&mut self, slot: u32, recovery: Option<Recovery>) -> bool {
-        let Some(Session { carrier: Carrier::Events(events), .. }) = self.session_mut(slot) else { return false };
-        let recovery = recovery.unwrap_or(Recovery { position: None, recovered: false });
-        let sent = events.tell(Told::Joined(recovery));
-        self.sent(slot, sent);
-        true
     }
 }

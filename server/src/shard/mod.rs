@@ -4,13 +4,15 @@
 //! without waking a task. Everybody else speaks to it through [`Shards`], whose inboxes are bounded.
 //!
 //! In reading order: [`inbox`] (what may be asked of a shard), `slot` (what it keeps per connection), `session`
-//! (the life of a connection), `socket`, `polling` and [`events`] (the transports), `delivery` (from an emission to its
-//! members), `recovery` (from a join to what was missed, through the [`keeper`]), `timers`.
+//! (the life of a connection), `socket`, `polling` and `listening` (the transports), `delivery` (from an emission to its
+//! members), `recovery` and `holds` (from a join to what was missed, through the [`keeper`]), `timers`.
 
 mod delivery;
 pub mod events;
+mod holds;
 pub mod inbox;
 pub mod keeper;
+mod listening;
 mod operations;
 mod polling;
 mod rate;

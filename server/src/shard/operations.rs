@@ -1,6 +1,7 @@
 //! What a dialect may have done for the connection that called it.
 
 use super::Shard;
+use crate::admission::Admission;
 use crate::dialect::{JoinRefused, Operations};
 use crate::frame::Frame;
 use crate::hub::{Joined, Left};
@@ -18,8 +19,12 @@ pub(super) struct Caller<'a> {
 // === impl Caller ===
 
 impl Operations for Caller<'_> {
-    fn namespace(&self) -> &Namespace {
-        self.namespace
+    fn admission(&self) -> &Admission {
+        &self.namespace.admission
+    }
+
+    fn longest_room(&self) -> usize {
+        self.namespace.limits.name
     }
 
     fn join(&mut self, room: &str, since: Option<&str>, id: Option<u64>) -> Result<(), JoinRefused> {

@@ -3,19 +3,18 @@
 //! Below it stand the transports (`socket`, `polling`), above it the dialects.
 
 use super::delivery::lay;
+use super::holds::Holds;
 use super::inbox::PollAnswer;
 use super::operations::Caller;
 use super::rate::Rate;
-use super::recovery::Holds;
 use super::sid::Sid;
-use super::slot::{Carrier, Closing, Probe, Session, Slot};
-use super::socket::Sent;
-use super::timers::NEVER;
+use super::slot::{Carrier, Closing, NEVER, Probe, Session, Slot};
 use super::{Above, Shard};
 use crate::close_reason::CloseReason;
 use crate::dialect::Call;
 use crate::frame::Frame;
 use crate::hub::Gone;
+use crate::outbox::Sent;
 use nodevent_protocol::engine_io::handshake::Handshake;
 use nodevent_protocol::engine_io::session::{Heard, Millis};
 use nodevent_protocol::engine_io::{self, Packet};
@@ -155,7 +154,7 @@ impl Shard {
         let namespaces = Arc::clone(&self.namespaces);
         let namespace = namespaces.get(number);
         let mut packet = String::from("4");
-        if let Err(refusal) = namespace.dialect.admit(namespace, auth) {
+        if let Err(refusal) = namespace.dialect.admit(&namespace.admission, auth) {
             socket_io::encode_connect_error(&mut packet, &namespace.name, &refusal);
             return self.send_text(slot, &packet);
         }

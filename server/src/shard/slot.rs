@@ -1,19 +1,21 @@
 //! What a shard keeps per connection. Small, and without heap while the connection is idle.
 
 use super::events::Events;
+use super::holds::Holds;
 use super::inbox::PollAnswer;
 use super::rate::Rate;
-use super::recovery::Holds;
 use super::sid::Sid;
-use super::socket::Sent;
 use super::stream::Stream;
-use super::timers::NEVER;
 use crate::frame::Frame;
-use crate::outbox::{Outbox, Packets};
+use crate::outbox::{Outbox, Packets, Sent};
 use nodevent_protocol::engine_io::session::Millis;
 use nodevent_protocol::{engine_io, socket_io, websocket};
+use std::io;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+
+/// No deadline.
+pub(super) const NEVER: Millis = Millis::MAX;
 
 /// One place in a shard's table; its number is also the number of its socket's token and of its outbox in the hub.
 #[derive(Debug)]
@@ -179,5 +181,24 @@ impl Session {
 impl WebSocket {
     pub(super) fn new(stream: Stream) -> Self {
         Self { stream, decoder: websocket::Decoder::default(), outbox: Outbox::default() }
+    }
+
+    /// Writes `bytes` now if nothing waits; what the socket does not take, `shared` puts into the outbox.
+    pub(super) fn send(&mut self, bytes: &[u8], shared: impl FnOnce() -> Arc<[u8]>, limit: usize) -> Sent {
+        let mut written = 0;
+        if self.outbox.is_empty() {
+            match self.stream.write(bytes) {
+                Ok(count) if count == bytes.len() => return Sent::Whole,
+                Ok(count) => written = count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return Sent::Broken,
+            }
+        }
+        if self.outbox.bytes() + bytes.len() - written > limit {
+            return Sent::Full;
+        }
+        self.outbox.push(shared(), written);
+        Sent::Queued
     }
 }

@@ -6,56 +6,18 @@
 use super::Shard;
 use super::inbox::Attach;
 use super::sid::Sid;
-use super::slot::{Carrier, Probe, Session, Slot, WebSocket};
-use super::timers::NEVER;
+use super::slot::{Carrier, NEVER, Probe, Session, Slot, WebSocket};
 use crate::close_reason::CloseReason;
-use crate::outbox::Flushed;
+use crate::outbox::{Flushed, Sent};
 use mio::Token;
 use nodevent_protocol::engine_io::session::Probed;
 use nodevent_protocol::engine_io::{self, Packet};
 use nodevent_protocol::websocket::{self, Message, Opcode};
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// Reads of one socket before the others have their turn.
 const READS: usize = 4;
-
-/// How a send came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// The socket took it all.
-    Whole,
-    /// It waits in the outbox.
-    Queued,
-    /// It would go over the outbox's bound.
-    Full,
-    /// The socket is broken.
-    Broken,
-}
-
-// === impl WebSocket ===
-
-impl WebSocket {
-    /// Writes `bytes` now if nothing waits; what the socket does not take, `shared` puts into the outbox.
-    pub(super) fn send(&mut self, bytes: &[u8], shared: impl FnOnce() -> Arc<[u8]>, limit: usize) -> Sent {
-        let mut written = 0;
-        if self.outbox.is_empty() {
-            match self.stream.write(bytes) {
-                Ok(count) if count == bytes.len() => return Sent::Whole,
-                Ok(count) => written = count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Sent::Broken,
-            }
-        }
-        if self.outbox.bytes() + bytes.len() - written > limit {
-            return Sent::Full;
-        }
-        self.outbox.push(shared(), written);
-        Sent::Queued
-    }
-}
 
 // === impl Shard ===
 

@@ -4,15 +4,12 @@
 //! deadline that has moved away is simply met early and armed anew.
 
 use super::Shard;
-use super::slot::Slot;
+use super::slot::{NEVER, Slot};
 use crate::close_reason::CloseReason;
 use nodevent_protocol::engine_io::session::{Due, Millis};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering::Relaxed;
-
-/// No deadline.
-pub(super) const NEVER: Millis = Millis::MAX;
 
 /// The queue.
 #[derive(Debug, Default)]
