@@ -31,7 +31,7 @@ RSpec.describe "A page whose server is restarted" do
     say(ines, "Into the void.")
     board.server.start
     expect(omar).to have_css("#comments .comment:last-child .prose", text: "Into the void.")
-    expect(omar.all("#comments .prose").map(&:text).count("Into the void.")).to eq(1)
+    expect(texts(omar, "#comments .prose").count("Into the void.")).to eq(1)
     expect_no_reload(omar)
   end
 end

@@ -18,7 +18,6 @@ module Parlour
     config.eager_load = Rails.env.production?
     config.cache_classes = !Rails.env.development?
     config.consider_all_requests_local = !Rails.env.production?
-    config.action_dispatch.show_exceptions = false if Rails.env.test?
 
     config.public_file_server.enabled = true
     config.active_record.dump_schema_after_migration = false

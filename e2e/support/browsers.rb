@@ -21,19 +21,31 @@ module E2E
     Capybara.default_max_wait_time = Patience::LIMIT
     Capybara.save_path = TMP
 
+    # One browser for each name, for all specs.
+    OPEN = Hash.new { |open, name| open[name] = Capybara::Session.new(:chromium) }
+
     def ines
-      @@ines ||= Capybara::Session.new(:chromium) # rubocop:disable Style/ClassVars
+      OPEN[:ines]
     end
 
     def omar
-      @@omar ||= Capybara::Session.new(:chromium) # rubocop:disable Style/ClassVars
+      OPEN[:omar]
     end
 
-    # Opens a page and waits until it is live: connected, and in all of its rooms.
+    REFRESHED = "performance.getEntriesByType('resource').some(({ name }) => name.endsWith('.json'))"
+
+    # Opens a page and waits until it is live: connected, in its rooms, and done with asking once for what it
+    # may have missed before. What it shows from here on, it has heard.
     def open_page(person, url)
       person.visit(url)
       expect(person).to have_css("#signal[data-state=live]")
+      eventually("the page has refreshed itself") { person.evaluate_script(REFRESHED) }
       person.execute_script("window.neverLeft = true")
+    end
+
+    # The texts of all elements that match, in their order; one question to the browser, however many.
+    def texts(person, selector)
+      person.evaluate_script("[...document.querySelectorAll(arguments[0])].map((node) => node.textContent.trim())", selector)
     end
 
     # The page is the one that was opened: nothing that it shows came from a reload.

@@ -72,6 +72,11 @@ export async function startRedis() {
   return { url: `redis://127.0.0.1:${port}/0`, cli, stop };
 }
 
+/** Resolves once `url` is answered with 200. */
+async function answers(url) {
+  while ((await fetch(url).catch(() => null))?.status !== 200) await new Promise((again) => setTimeout(again, 20));
+}
+
 /** The server with `namespaces` on a free port. */
 export async function startServer(namespaces) {
   const folder = await mkdtemp(join(tmpdir(), "nodevent-e2e-"));
@@ -79,6 +84,7 @@ export async function startServer(namespaces) {
   await writeFile(file, JSON.stringify({ port: 0, drain: "0s", ...namespaces }));
   const { match, lines, stop } = await start(binary, ["serve", file], /listening .*url="?(https?:\/\/[^\s"]+?)\/?"?(\s|$)/);
   const url = match[1].replace("0.0.0.0", "127.0.0.1").replace("[::]", "127.0.0.1");
+  await soon("the server is ready", answers(`${url}/readyz`));
   return { url, lines, stop: () => stop().finally(() => rm(folder, { recursive: true, force: true })) };
 }
 

@@ -26,7 +26,8 @@ async function send(form) {
   try {
     const answer = await fetch(form.action, {
       method: "POST",
-      headers: { Accept: "application/json" },
+      // The page's own token: that in a form copied from a template belongs to the template's address.
+      headers: { Accept: "application/json", "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content },
       body: new FormData(form),
     });
     const said = answer.status === 204 ? null : await answer.json();
