@@ -133,16 +133,28 @@ async fn api(State(edge): State<Arc<Edge>>, request: Request) -> Response {
             _ => reply::method_not_allowed("GET, HEAD"),
         };
     }
-    if let Some(namespace) = path.strip_suffix("/emit").and_then(|name| edge.namespaces.find(name)) {
-        return match *request.method() {
-            Method::POST => publish::serve(&edge, namespace.number, request).await,
-            _ => reply::method_not_allowed("POST"),
-        };
+    if let Some(name) = path.strip_suffix("/emit") {
+        match (edge.namespaces.find(name), request.method()) {
+            (Some(namespace), &Method::POST) => return publish::serve(&edge, namespace.number, request).await,
+            (Some(_), _) => return reply::method_not_allowed("POST"),
+            (None, &Method::POST) => return no_namespace(&edge, name),
+            (None, _) => {}
+        }
     }
     if path == "/nodevent.js.map" {
         return edge.assets.script_map(&request);
     }
     reply::text(StatusCode::NOT_FOUND, format!("Namespace {} not found.", path.trim_start_matches('/')))
+}
+
+/// A publisher asked for a namespace that is not there.
+fn no_namespace(edge: &Edge, name: &str) -> Response {
+    edge.metrics.refused_requests.fetch_add(1, Relaxed);
+    reply::error(
+        StatusCode::NOT_FOUND,
+        &format!("there is no namespace {name}"),
+        "publish to one that the server's configuration has, or add it there",
+    )
 }
 
 fn decoded(text: &str) -> String {
