@@ -4,5 +4,7 @@
 mod support;
 
 mod admission;
+mod publishing;
+mod redis;
 mod rooms;
 mod script;

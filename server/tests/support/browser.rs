@@ -173,14 +173,19 @@ impl Browser {
 
     /// The next `event` in the browser's namespace.
     pub async fn next_event(&mut self) -> Event {
+        let text = self.next_event_text().await;
+        let emission: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let member = |name: &str| emission[name].clone();
+        Event { room: member("room"), event: member("event"), message: member("message"), emission, text }
+    }
+
+    /// The emission of the next `event` as it stands on the wire; it may hold what our own JSON reader cannot.
+    pub async fn next_event_text(&mut self) -> String {
         let namespace = self.namespace.clone();
         let packet =
             self.await_packet("an event", |packet| packet.kind == '2' && packet.namespace == namespace).await;
         let text = packet.json.strip_prefix(r#"["event","#).and_then(|rest| rest.strip_suffix(']'));
-        let text = text.unwrap_or_else(|| panic!("not an `event`: {packet:?}")).to_owned();
-        let emission: Value = serde_json::from_str(&text).expect("an emission");
-        let member = |name: &str| emission[name].clone();
-        Event { room: member("room"), event: member("event"), message: member("message"), emission, text }
+        text.unwrap_or_else(|| panic!("not an `event`: {packet:?}")).to_owned()
     }
 
     /// Shows that nothing came, without waiting for time to pass: joins a room that nobody else knows, has

@@ -87,6 +87,11 @@ impl Program {
         Site::at(line.split_once("url=").expect("a URL").1.trim())
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid as i32)).expect("it runs");

@@ -1,0 +1,264 @@
+//! The Redis engine: what is published there reaches browsers, whatever becomes of the link.
+
+use crate::support::keys::{LATER, key};
+use crate::support::redis::free_port;
+use crate::support::wait::{PATIENCE, until};
+use crate::support::{Browser, RedisServer, TestServer, Transport, vectors};
+use serde_json::{Value, json};
+use std::process::Command;
+use tokio::time::Instant;
+
+const GOOD: &str = r#"{"room":"r","event":"e","message":1}"#;
+
+/// A server with one namespace on that Redis, subscribed.
+async fn server_on(redis: &RedisServer, more: &str) -> TestServer {
+    let server = TestServer::start(&format!("/nodevent: {{redis: \"{}\", history: off{more}}}", redis.url())).await;
+    redis.has_subscribers("/nodevent", 1).await;
+    server
+}
+
+#[tokio::test]
+async fn what_redis_cli_publishes_reaches_who_joined() {
+    // N-23
+    let redis = RedisServer::start().await;
+    let server = server_on(&redis, "").await;
+    let mut browsers = Vec::new();
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        browser.join("r").await;
+        browsers.push(browser);
+    }
+    let text = r#"{"room":"r","event":"update","message":{"id":1,"tags":["a",null,1.5]}}"#;
+    let port = redis.port.to_string();
+    let published = Command::new("redis-cli").args(["-p", &port, "publish", "/nodevent", text]).output();
+    assert_eq!(String::from_utf8(published.unwrap().stdout).unwrap().trim(), "1", "one receiver");
+    for browser in &mut browsers {
+        let event = browser.next_event().await;
+        assert_eq!(event.emission, serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(event.text, text);
+    }
+}
+
+#[tokio::test]
+async fn every_emission_of_the_vectors_reaches_the_browser_byte_for_byte() {
+    // N-23, N-24 (extra members pass, an absent message stays absent), N-29, N-32
+    let redis = RedisServer::start().await;
+    let server = server_on(&redis, "").await;
+    let emissions = vectors("emissions");
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        for vector in emissions["accepted"].as_array().unwrap() {
+            let (room, text) = (vector["room"].as_str().unwrap(), vector["text"].as_str().unwrap());
+            let published = vector["published"].as_str().unwrap();
+            browser.join(room).await;
+            redis.publish("/nodevent", published).await;
+            assert_eq!(browser.next_event_text().await, text, "from Redis: {}", vector["name"]);
+            assert_eq!(server.publish("/nodevent", published).await.status, 200);
+            assert_eq!(browser.next_event_text().await, text, "over HTTP: {}", vector["name"]);
+            browser.leave(room).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_emission_is_skipped_and_counted_and_sixty_good_ones_arrive() {
+    // N-26: not JSON, and the sample of the old README; N-27: JSON, but no object; N-28: no room
+    let redis = RedisServer::start().await;
+    let server = server_on(&redis, "").await;
+    let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+    browser.join("r").await;
+    let emissions = vectors("emissions");
+    let sample = json!({"published": "{room: 'the_room', event: 'e'}", "reason": "not_json"});
+    for vector in emissions["refused"].as_array().unwrap().iter().chain([&sample]) {
+        let series = format!("nodevent_skipped_total{{reason={}}}", vector["reason"]);
+        let before = server.metric(&series).await;
+        redis.publish("/nodevent", vector["published"].as_str().unwrap()).await;
+        until(&format!("{vector} is counted"), async || server.metric(&series).await == before + 1).await;
+    }
+    redis.publish("/nodevent", b"{\"room\":\"r\",\"event\":\"\xff\"}").await;
+    server.metric_is(r#"nodevent_skipped_total{reason="not_utf8"}"#, 1).await;
+    redis.publish_all("/nodevent", (0..60).map(|n| format!(r#"{{"room":"r","event":"e","message":{n}}}"#))).await;
+    for n in 0..60 {
+        assert_eq!(browser.next_event().await.message, n);
+    }
+    browser.hears_nothing_else(&server).await;
+}
+
+#[tokio::test]
+async fn an_emission_without_a_room_is_not_told_to_everybody() {
+    // N-28, on a secured namespace and to somebody who joined nothing
+    let redis = RedisServer::start().await;
+    let server = server_on(&redis, ", secret: sesame-of-more-than-sixteen").await;
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        for text in [r#"{"event":"e"}"#, r#"{"room":null,"event":"e"}"#, r#"{"room":"","event":"e"}"#, "[]", "7"] {
+            redis.publish("/nodevent", text).await;
+        }
+        let key = |room: &str| Some(key(room, LATER, "sesame-of-more-than-sixteen"));
+        browser.hears_nothing_else_with(&server, key).await;
+    }
+}
+
+#[tokio::test]
+async fn an_emission_over_the_publish_limit_is_skipped_and_counted() {
+    let redis = RedisServer::start().await;
+    let configuration =
+        format!("limits: {{publish: 1KB}}\n/nodevent: {{redis: \"{}\", history: off}}", redis.url());
+    let server = TestServer::start(&configuration).await;
+    redis.has_subscribers("/nodevent", 1).await;
+    let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+    browser.join("r").await;
+    redis.publish("/nodevent", format!(r#"{{"room":"r","event":"e","message":"{}"}}"#, "x".repeat(1024))).await;
+    server.metric_is(r#"nodevent_skipped_total{reason="too_large"}"#, 1).await;
+    redis.publish("/nodevent", GOOD).await;
+    assert_eq!(browser.next_event().await.text, GOOD);
+}
+
+#[tokio::test]
+async fn every_namespace_hears_its_own_redis() {
+    // N-05
+    let (one, other) = (RedisServer::start().await, RedisServer::start().await);
+    // The same namespace twice: were the link shared, each would hear both.
+    let first = server_on(&one, "").await;
+    let configuration = format!(
+        "/a: {{redis: {{host: 127.0.0.1, port: {}}}, history: off}}\n/b: {{redis: {{host: 127.0.0.1, port: {}}}, history: off}}",
+        one.port, other.port
+    );
+    let both = TestServer::start(&configuration).await;
+    one.has_subscribers("/a", 1).await;
+    other.has_subscribers("/b", 1).await;
+    let mut a = Browser::connect(&both, "/a", Transport::WebSocket).await;
+    let mut b = Browser::connect(&both, "/b", Transport::WebSocket).await;
+    a.join("r").await;
+    b.join("r").await;
+    assert_eq!(one.publish("/a", GOOD).await, 1);
+    assert_eq!(one.publish("/b", GOOD).await, 0, "nobody hears /b there");
+    assert_eq!(a.next_event().await.text, GOOD);
+    a.hears_nothing_else(&both).await;
+    b.hears_nothing_else(&both).await;
+    assert_eq!(other.publish("/b", GOOD).await, 1);
+    assert_eq!(b.next_event().await.text, GOOD);
+    first.stop().await;
+}
+
+#[tokio::test]
+async fn a_redis_with_a_password_and_a_database_is_reached() {
+    // N-10
+    for as_url in [true, false] {
+        let redis = RedisServer::start_with_password("open-sesame-123").await;
+        let parts = format!("{{host: 127.0.0.1, port: {}, password: open-sesame-123, db: 1}}", redis.port);
+        let named = if as_url { format!("\"{}\"", redis.url()) } else { parts };
+        let server = TestServer::start(&format!("/nodevent: {{redis: {named}, history: off}}")).await;
+        redis.has_subscribers("/nodevent", 1).await;
+        let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+        browser.join("r").await;
+        redis.publish("/nodevent", GOOD).await;
+        assert_eq!(browser.next_event().await.text, GOOD, "{named}");
+        server.emit("/nodevent", "r", "e", 2).await;
+        assert_eq!(browser.next_event().await.message, 2, "{named}");
+    }
+}
+
+#[tokio::test]
+async fn two_servers_on_one_redis_deliver_both() {
+    // N-11
+    let redis = RedisServer::start().await;
+    let (one, other) = (server_on(&redis, "").await, {
+        let other = TestServer::start(&format!("/nodevent: {{redis: \"{}\", history: off}}", redis.url())).await;
+        redis.has_subscribers("/nodevent", 2).await;
+        other
+    });
+    for transport in Transport::BOTH {
+        let mut here = Browser::connect(&one, "/nodevent", transport).await;
+        let mut there = Browser::connect(&other, "/nodevent", transport).await;
+        here.join("r").await;
+        there.join("r").await;
+        assert_eq!(redis.publish("/nodevent", GOOD).await, 2);
+        one.emit("/nodevent", "r", "e", 2).await;
+        other.emit("/nodevent", "r", "e", 3).await;
+        for n in 1..=3 {
+            assert_eq!(here.next_event().await.message, n);
+            assert_eq!(there.next_event().await.message, n);
+        }
+        here.hears_nothing_else(&other).await;
+        there.hears_nothing_else(&one).await;
+    }
+}
+
+/// The server starts while Redis is away and says so; browsers connect and join; Redis comes, goes, and comes
+/// again, and the same browsers hear what is then published, on the connection they had.
+#[tokio::test]
+async fn redis_may_come_and_go_while_browsers_stay_connected() {
+    // N-13
+    let mut redis = RedisServer::start().await;
+    redis.stop();
+    let server = TestServer::start(&format!("/nodevent: {{redis: \"{}\", history: off}}", redis.url())).await;
+    let mut browsers = Vec::new();
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        browser.join("r").await;
+        browsers.push(browser);
+    }
+    let readiness = server.get("/readyz").await;
+    assert_eq!(readiness.status, 503);
+    assert!(readiness.text().contains("/nodevent"), "{}", readiness.text());
+    assert_eq!(server.get("/healthz").await.status, 200, "alive all the same");
+    for n in 0..2 {
+        redis.start_again().await;
+        redis.has_subscribers("/nodevent", 1).await;
+        server.ready().await;
+        redis.publish("/nodevent", format!(r#"{{"room":"r","event":"e","message":{n}}}"#)).await;
+        for browser in &mut browsers {
+            assert_eq!(browser.next_event().await.message, n);
+        }
+        redis.stop();
+        until("the server knows that Redis is away", async || server.get("/readyz").await.status == 503).await;
+    }
+    assert_eq!(server.metric("nodevent_connects_total").await, 2, "nobody had to connect again");
+    assert!(server.metric("nodevent_engine_disconnects_total").await > 0);
+}
+
+#[tokio::test]
+async fn publishing_while_redis_is_away_fails_in_time_and_says_so() {
+    let server =
+        TestServer::start(&format!("/nodevent: {{redis: {{host: 127.0.0.1, port: {}}}}}", free_port())).await;
+    let began = Instant::now();
+    let answer = server.publish("/nodevent", format!("[{GOOD},{GOOD}]")).await;
+    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert_eq!((answer.status, &answer.json()["accepted"]), (503, &json!(0)), "{}", answer.text());
+    assert!(answer.json()["error"].as_str().is_some_and(|error| error.contains("redis")), "{}", answer.text());
+    assert!(answer.json()["remedy"].is_string());
+}
+
+/// Redis dies in the middle of a long array: the answer says how many emissions it had taken, nothing behind the
+/// first that failed was published, and whoever listens has heard no more than one beyond that number.
+#[tokio::test]
+async fn when_redis_goes_away_in_the_middle_of_an_array_the_answer_says_how_far_it_came() {
+    const MANY: usize = 20_000;
+    let mut redis = RedisServer::start().await;
+    let server = server_on(&redis, "").await;
+    let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+    browser.join("r").await;
+    let body = Value::from((0..MANY).map(|n| json!({"room":"r","event":"e","message":n})).collect::<Vec<_>>());
+    let site = server.site();
+    let publishing = tokio::spawn(async move { site.publish("/nodevent", body.to_string()).await });
+    assert_eq!(browser.next_event().await.message, 0);
+    redis.stop();
+    let answer = publishing.await.unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let accepted = answer.json()["accepted"].as_u64().expect("a number") as usize;
+    assert!((1..MANY).contains(&accepted), "{accepted}");
+    redis.start_again().await;
+    redis.has_subscribers("/nodevent", 1).await;
+    redis.publish("/nodevent", r#"{"room":"r","event":"end"}"#).await;
+    let mut next = 1;
+    loop {
+        let event = browser.next_event().await;
+        if event.event == "end" {
+            break;
+        }
+        assert_eq!(event.message, next, "in order and without a gap");
+        next += 1;
+    }
+    assert!(next <= accepted + 1, "{next} were heard, {accepted} accepted");
+}

@@ -1,0 +1,141 @@
+//! A server process: the real binary on a port of its own, which it keeps when it is started again.
+
+use crate::support::program::{self, Program};
+use crate::support::redis::free_port;
+use crate::support::server::metric;
+use crate::support::site::Site;
+use crate::support::wait::until;
+use rustix::process::Signal;
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// What every server of these tests is told beside its namespaces: heartbeats that notice a dead link in seconds,
+/// a short way down, and as many joins as come.
+const SETTINGS: &str = "host: 127.0.0.1\nadmin: {host: 127.0.0.1, port: 0}\ndrain: 2s\nshards: 2\n\
+                        ping: {interval: 2s, timeout: 2s}\nlimits: {joins_per_second: 10000}\n";
+
+/// A server process.
+pub struct Node {
+    pub program: Program,
+    pub site: Site,
+    pub admin: Site,
+    port: u16,
+    namespaces: String,
+    folder: TempDir,
+}
+
+/// What a process takes of the machine.
+#[derive(Debug, Clone, Copy)]
+pub struct Footprint {
+    pub descriptors: usize,
+    /// Resident memory. Kilobytes.
+    pub memory: usize,
+}
+
+// === impl Node ===
+
+impl Node {
+    /// Starts a server with these namespaces (YAML), and waits until it is ready.
+    pub async fn start(namespaces: &str) -> Self {
+        let node = Self::start_unready(namespaces).await;
+        node.ready().await;
+        node
+    }
+
+    /// Starts a server and waits until it listens; its Redis may be away.
+    pub async fn start_unready(namespaces: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let port = free_port();
+        let (program, site, admin) = Self::serve(&folder, port, namespaces).await;
+        Self { program, site, admin, port, namespaces: namespaces.to_owned(), folder }
+    }
+
+    /// Starts several servers with the same namespaces.
+    pub async fn start_many(count: usize, namespaces: &str) -> Vec<Self> {
+        let mut nodes = Vec::new();
+        for _ in 0..count {
+            nodes.push(Self::start(namespaces).await);
+        }
+        nodes
+    }
+
+    /// The configuration as it lies on disk, and its path.
+    pub fn write(folder: &TempDir, port: u16, namespaces: &str) -> PathBuf {
+        let file = folder.path().join("nodevent.yml");
+        std::fs::write(&file, format!("{SETTINGS}port: {port}\n{namespaces}")).expect("a file is written");
+        file
+    }
+
+    async fn serve(folder: &TempDir, port: u16, namespaces: &str) -> (Program, Site, Site) {
+        let file = Self::write(folder, port, namespaces);
+        let mut command = program::command(folder.path());
+        command.arg(file);
+        let program = Program::spawn(command);
+        let admin = program.admin().await;
+        let site = Site::at(&format!("http://127.0.0.1:{port}"));
+        (program, site, admin)
+    }
+
+    /// Waits until emissions get through its engines.
+    pub async fn ready(&self) {
+        until("the server is ready", async || self.is_ready().await).await;
+    }
+
+    pub async fn is_ready(&self) -> bool {
+        self.admin.get("/readyz").await.status == 200
+    }
+
+    /// `kill -9`.
+    pub async fn kill(&mut self) {
+        self.program.signal(Signal::KILL);
+        self.program.status().await;
+    }
+
+    /// SIGTERM; answers the status it ends with.
+    pub async fn terminate(&mut self) -> Option<i32> {
+        self.program.signal(Signal::TERM);
+        self.program.status().await
+    }
+
+    /// Starts it again on the same port, after it has ended.
+    pub async fn start_again(&mut self) {
+        (self.program, self.site, self.admin) = Self::serve(&self.folder, self.port, &self.namespaces).await;
+        self.ready().await;
+    }
+
+    /// The value of a series.
+    pub async fn metric(&self, series: &str) -> i64 {
+        metric(&self.admin, series).await
+    }
+
+    /// What the process takes now.
+    pub fn footprint(&self) -> Footprint {
+        let proc = format!("/proc/{}", self.program.pid());
+        let descriptors = std::fs::read_dir(format!("{proc}/fd")).expect("its descriptors").count();
+        let status = std::fs::read_to_string(format!("{proc}/status")).expect("its status");
+        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+        let memory = memory.trim().trim_end_matches(" kB").parse().expect("kilobytes");
+        Footprint { descriptors, memory }
+    }
+
+    /// Waits until nobody is connected, no room has members, and the process takes no more than before: as many
+    /// descriptors, and `slack` megabytes of memory more at most.
+    pub async fn is_back_at(&self, before: Footprint, slack: usize) {
+        let back = async || {
+            let now = self.footprint();
+            self.metric("nodevent_connections").await == 0
+                && self.metric("nodevent_rooms").await == 0
+                // The two that ask: the look at the metrics, and one more that may just be closing.
+                && now.descriptors <= before.descriptors + 2
+                && now.memory <= before.memory + slack * 1024
+        };
+        let what = format!("back where it was: {before:?} and {slack} MB at most");
+        super::patiently(&what, Duration::from_secs(20), back).await;
+    }
+}
+
+/// Where the servers are.
+pub fn sites(nodes: &[Node]) -> Vec<Site> {
+    nodes.iter().map(|node| node.site.clone()).collect()
+}

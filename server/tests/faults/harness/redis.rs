@@ -1,0 +1,120 @@
+//! A Redis that is treated badly: killed, paused, restarted with or without its data, made read-only or poor.
+
+use crate::support::redis::free_port;
+use crate::support::wait::until;
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// A Redis process with a folder and a port of its own.
+pub struct Redis {
+    pub port: u16,
+    password: Option<String>,
+    arguments: Vec<String>,
+    folder: TempDir,
+    child: Option<Child>,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+// === impl Redis ===
+
+impl Redis {
+    /// Starts one that keeps nothing on disk unless `arguments` say so.
+    pub async fn start(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|one| (*one).to_owned()).collect();
+        let folder = TempDir::new().expect("a folder");
+        let mut redis = Self { port: free_port(), password: None, arguments, folder, child: None };
+        redis.start_again().await;
+        redis
+    }
+
+    /// Starts one that keeps every command on disk.
+    pub async fn start_durable() -> Self {
+        Self::start(&["--appendonly", "yes", "--appendfsync", "everysec"]).await
+    }
+
+    /// Starts it again on the same port, after it has ended.
+    pub async fn start_again(&mut self) {
+        let port = self.port.to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"]);
+        command.args(&self.arguments).current_dir(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().expect("redis-server starts; on Debian: apt-get install redis-server"));
+        until("Redis answers", async || self.ask(&["PING"]) == "PONG").await;
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, as a package upgrade does; waits until it has ended.
+    pub fn terminate(&mut self) {
+        self.signal(Signal::TERM);
+        if let Some(mut child) = self.child.take() {
+            child.wait().expect("it ends");
+        }
+    }
+
+    /// SIGSTOP: the process is there, the kernel takes what is sent to it, and nothing is answered.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().and_then(|child| Pid::from_raw(child.id() as i32)).expect("it runs");
+        kill_process(pid, signal).expect("the signal is sent");
+    }
+
+    /// What `redis-cli` says to a command.
+    pub fn ask(&self, command: &[&str]) -> String {
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-p", &self.port.to_string()]).env_remove("REDISCLI_AUTH");
+        cli.args(self.password.iter().flat_map(|password| ["--no-auth-warning", "-a", password]));
+        let output = cli.args(command).stdin(Stdio::null()).output().expect("redis-cli runs");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// A command that must be answered with `OK`.
+    pub fn order(&self, command: &[&str]) {
+        assert_eq!(self.ask(command), "OK", "{command:?}");
+    }
+
+    /// From now on it asks for a password, and whoever is connected is sent away.
+    pub fn demand(&mut self, password: &str) {
+        self.order(&["CONFIG", "SET", "requirepass", password]);
+        self.password = Some(password.to_owned());
+        self.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        self.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    }
+
+    /// It asks for no password any more.
+    pub fn demand_nothing(&mut self) {
+        self.order(&["CONFIG", "SET", "requirepass", ""]);
+        self.password = None;
+    }
+
+    /// A namespace that lives here, as YAML; `more` are further settings of it.
+    pub fn namespace(&self, name: &str, more: &str) -> String {
+        namespace_at(name, self.port, more)
+    }
+}
+
+/// A namespace whose Redis answers on that port of this machine.
+pub fn namespace_at(name: &str, port: u16, more: &str) -> String {
+    format!("{name}: {{redis: {{host: 127.0.0.1, port: {port}}}, history: {{size: 10000}}{more}}}\n")
+}

@@ -1,0 +1,57 @@
+//! Sentinels that watch a primary, and order a replica to take its place.
+
+use crate::support::redis::free_port;
+use crate::support::wait::until;
+use std::process::{Child, Command, Stdio};
+use tempfile::TempDir;
+
+/// A Sentinel process that decides alone.
+pub struct Sentinel {
+    pub port: u16,
+    child: Child,
+    _folder: TempDir,
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+// === impl Sentinel ===
+
+impl Sentinel {
+    /// Watches the primary on that port, and waits until it knows its replica.
+    pub async fn watch(primary: u16) -> Self {
+        let (port, folder) = (free_port(), TempDir::new().expect("a folder"));
+        let file = folder.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {primary} 1\n\
+             sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 10000\n"
+        );
+        std::fs::write(&file, text).expect("a file is written");
+        let mut command = Command::new("redis-server");
+        command.arg(&file).arg("--sentinel").current_dir(folder.path());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let sentinel = Self { port, child: child.expect("redis-server runs as a sentinel"), _folder: folder };
+        until("the sentinel knows the replica", async || {
+            let known = sentinel.ask(&["SENTINEL", "REPLICAS", "mymaster"]);
+            known.contains("name") && known.contains("master-link-status\nok")
+        })
+        .await;
+        sentinel
+    }
+
+    /// Where the primary is, as the sentinel sees it.
+    pub fn primary(&self) -> Option<u16> {
+        let answer = self.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"]);
+        answer.lines().nth(1).and_then(|port| port.parse().ok())
+    }
+
+    fn ask(&self, command: &[&str]) -> String {
+        let mut cli = Command::new("redis-cli");
+        let output = cli.args(["-p", &self.port.to_string()]).args(command).stdin(Stdio::null()).output();
+        String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).into_owned()
+    }
+}

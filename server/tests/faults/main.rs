@@ -1,0 +1,11 @@
+//! What happens when something breaks: every test here breaks one thing for real, under traffic, and a checker holds
+//! every confirmed publish against what every member heard. The table of results is `docs/reliability.md`.
+//!
+//! `NODEVENT_FAULTS=full` runs the long forms: as many members and as long an outage as the table names.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod harness;
+
+mod losing_redis;
