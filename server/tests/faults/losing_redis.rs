@@ -1,7 +1,6 @@
 //! Redis goes away and comes back: with its data, without it, or after a pause in which it only seemed to be there.
 
-use crate::harness::{Crowd, Node, Publishers, Redis, is_full, lasting, sites, traffic};
-use std::time::Duration;
+use crate::harness::{Crowd, Node, Publishers, Redis, sites, traffic};
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 

@@ -14,7 +14,7 @@
 //! let verdict = crowd.verdict(publishers).await;   // panics with every gap, duplicate, and stray
 //! assert_eq!(verdict.told, 0);
 //! ```
-#![allow(dead_code, reason = "every test program uses another part of it")]
+#![allow(dead_code, unused_imports, reason = "every test program uses another part of it")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test program has no outside")]
 
