@@ -137,8 +137,8 @@ impl Server {
         let mut accepting = Vec::new();
         for bound in self.public {
             tracing::info!(url = %bound.url(), "listening");
-            let router = self.edge.public();
-            accepting.push(tokio::spawn(bound.serve(router, self.request_timeout, stopping.clone())));
+            let site = self.edge.public();
+            accepting.push(tokio::spawn(bound.serve(site, self.request_timeout, stopping.clone())));
         }
         if let Some(bound) = self.admin {
             tracing::info!(url = %bound.url(), "listening for administration");

@@ -1,19 +1,21 @@
 //! The listeners: bind, accept, and serve HTTP on what is accepted.
 
-use super::From;
 use super::tls::{self, TlsError};
+use super::{From, Site};
 use crate::config::listen::Listen;
-use axum::Router;
+use crate::shard::Stream;
+use axum::body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
-use tower::ServiceExt as _;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -92,7 +94,7 @@ impl Bound {
     }
 
     /// Accepts and serves until `stop` says so; then accepts no more.
-    pub async fn serve(self, router: Router, request_timeout: Duration, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(self, site: Site, request_timeout: Duration, mut stop: watch::Receiver<bool>) {
         let mut failing = false;
         loop {
             let accepted = tokio::select! {
@@ -118,12 +120,12 @@ impl Bound {
                 failing = false;
             }
             let _ = stream.set_nodelay(true);
-            let (router, tls) = (router.clone(), self.tls.clone());
+            let (site, tls) = (site.clone(), self.tls.clone());
             tokio::spawn(async move {
                 match tls {
-                    None => serve_http(TokioIo::new(stream), router, peer, request_timeout).await,
+                    None => serve_http(stream, site, peer, request_timeout).await,
                     Some(tls) => match tokio::time::timeout(request_timeout, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => serve_http(TokioIo::new(stream), router, peer, request_timeout).await,
+                        Ok(Ok(stream)) => serve_http(stream, site, peer, request_timeout).await,
                         Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                         Err(_) => tracing::debug!("a TLS handshake was not finished in time"),
                     },
@@ -133,28 +135,53 @@ impl Bound {
     }
 }
 
-async fn serve_http<S>(stream: S, router: Router, peer: SocketAddr, request_timeout: Duration)
+/// Serves HTTP on a stream, and hands its socket to a shard if a WebSocket handshake was answered on it.
+async fn serve_http<S>(stream: S, site: Site, peer: SocketAddr, request_timeout: Duration)
 where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    TokioIo<S>: hyper::rt::Read + hyper::rt::Write,
+    S: IntoSocket + Unpin + Send + 'static,
 {
-    let from = From { address: peer.ip().to_canonical() };
-    let service = router.map_request(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(from);
-        request.map(axum::body::Body::new)
+    let from = From::new(peer.ip().to_canonical());
+    let (handover, edge) = (from.handover(), site.edge());
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (site, from) = (site.clone(), from.clone());
+        async move { Ok::<_, Infallible>(site.answer(request.map(Body::new), from).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(request_timeout)
         .max_buf_size(HEAD)
-        .serve_connection(stream, TowerToHyperService::new(service))
-        .with_upgrades()
+        .serve_connection(TokioIo::new(stream), service)
+        .without_shutdown()
         .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an HTTP connection ended");
+    let parts = match served {
+        Ok(parts) => parts,
+        Err(error) => return tracing::debug!(%error, "an HTTP connection ended"),
+    };
+    let mut stream = parts.io.into_inner();
+    match handover.take() {
+        Some(accepted) => match stream.into_socket() {
+            Ok(socket) => edge.attach(accepted, socket, parts.read_buf),
+            Err(error) => tracing::warn!(%error, "a socket could not be handed to its shard"),
+        },
+        None => drop(stream.shutdown().await),
     }
 }
 
-/// What a stream of ours can be under axum.
-pub(super) type PlainIo = TokioIo<TcpStream>;
-/// The same, with TLS.
-pub(super) type TlsIo = TokioIo<tokio_rustls::server::TlsStream<TcpStream>>;
+/// A stream under HTTP that can be taken back from the runtime.
+trait IntoSocket: tokio::io::AsyncRead + tokio::io::AsyncWrite {
+    fn into_socket(self) -> io::Result<Stream>;
+}
+
+impl IntoSocket for TcpStream {
+    fn into_socket(self) -> io::Result<Stream> {
+        Ok(Stream::plain(self.into_std()?))
+    }
+}
+
+impl IntoSocket for tokio_rustls::server::TlsStream<TcpStream> {
+    fn into_socket(self) -> io::Result<Stream> {
+        let (tcp, tls) = self.into_inner();
+        Ok(Stream::tls(tcp.into_std()?, tls))
+    }
+}

@@ -19,18 +19,20 @@ pub use tls::TlsError;
 use crate::engine::Engines;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
-use crate::shard::Shards;
+use crate::shard::{Attach, Shards, Sid, Stream, ToShard};
 use assets::Assets;
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{any, get};
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tower::ServiceExt as _;
 
 /// What the edge is told at start.
 #[derive(Debug)]
@@ -63,10 +65,75 @@ pub struct Edge {
     assets: Assets,
 }
 
-/// Who sent a request. Put into its extensions by the listener.
-#[derive(Debug, Clone, Copy)]
+/// Who sent a request.
+#[derive(Debug, Clone)]
 struct From {
     address: IpAddr,
+    handover: Handover,
+}
+
+/// Where an answered WebSocket handshake leaves word that the socket is to be handed to a shard, once the answer is out.
+#[derive(Debug, Clone, Default)]
+struct Handover(Arc<Mutex<Option<Accepted>>>);
+
+/// An answered WebSocket handshake.
+#[derive(Debug)]
+struct Accepted {
+    /// The session that wants to change to the socket; `None` for a new one.
+    upgrades: Option<Sid>,
+}
+
+/// What one kind of listener answers.
+#[derive(Clone)]
+pub struct Site {
+    edge: Arc<Edge>,
+    router: Router,
+    /// Whether browsers connect here.
+    sockets: bool,
+}
+
+// === impl From ===
+
+impl From {
+    fn new(address: IpAddr) -> Self {
+        Self { address, handover: Handover::default() }
+    }
+
+    fn handover(&self) -> Handover {
+        self.handover.clone()
+    }
+}
+
+// === impl Handover ===
+
+impl Handover {
+    fn put(&self, accepted: Accepted) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(accepted);
+    }
+
+    fn take(&self) -> Option<Accepted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+// === impl Site ===
+
+impl Site {
+    fn edge(&self) -> Arc<Edge> {
+        Arc::clone(&self.edge)
+    }
+
+    /// Answers a request. Handshakes and polls are told from the rest before any router is asked: they are most.
+    async fn answer(self, mut request: Request, from: From) -> Response {
+        if self.sockets && request.uri().path() == socket_io::PATH {
+            return socket_io::serve(&self.edge, request, &from).await;
+        }
+        request.extensions_mut().insert(from);
+        match self.router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
 }
 
 // === impl Edge ===
@@ -92,23 +159,34 @@ impl Edge {
     }
 
     /// What the public listeners answer.
-    pub fn public(self: &Arc<Self>) -> Router {
-        Router::new()
-            .route("/socket.io/", any(socket_io::serve))
+    pub fn public(self: &Arc<Self>) -> Site {
+        let router = Router::new()
             .route("/socket.io/{*file}", get(socket_io_file))
             .route("/api/{*rest}", any(api))
             .route("/healthz", get(alive))
             .route("/readyz", get(ready))
-            .with_state(Arc::clone(self))
+            .with_state(Arc::clone(self));
+        Site { edge: Arc::clone(self), router, sockets: true }
     }
 
     /// What the admin listener answers.
-    pub fn admin(self: &Arc<Self>) -> Router {
-        Router::new()
+    pub fn admin(self: &Arc<Self>) -> Site {
+        let router = Router::new()
             .route("/metrics", get(metrics))
             .route("/healthz", get(alive))
             .route("/readyz", get(ready))
-            .with_state(Arc::clone(self))
+            .with_state(Arc::clone(self));
+        Site { edge: Arc::clone(self), router, sockets: false }
+    }
+
+    /// Hands a socket whose WebSocket handshake was answered to its shard.
+    fn attach(&self, accepted: Accepted, stream: Stream, read_ahead: Bytes) {
+        let upgrades = accepted.upgrades;
+        let shard = upgrades.map_or_else(|| self.shards.emptiest(), |sid| sid.shard);
+        let attach = ToShard::Attach(Box::new(Attach { stream, read_ahead, upgrades }));
+        if self.shards.send(shard, attach).is_err() {
+            tracing::warn!("a connection was refused: the server is busy");
+        }
     }
 }
 

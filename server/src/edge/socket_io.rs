@@ -3,23 +3,21 @@
 //! # Source
 //! Engine.IO protocol, revision 4; error codes and their order follow the reference implementation.
 
-use super::listener::{PlainIo, TlsIo};
-use super::{Edge, origin, reply};
-use crate::shard::{Attach, PollAnswer, PostAnswer, Sid, Stream, ToShard};
+use super::{Accepted, Edge, From, origin, reply};
+use crate::shard::{PollAnswer, PostAnswer, Sid, ToShard};
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use base64::Engine as _;
-use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::upgrade::Upgraded;
 use nodevent_protocol::engine_io::handshake::RequestError;
 use nodevent_protocol::websocket;
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::oneshot;
+
+/// Where browsers connect.
+pub(super) const PATH: &str = "/socket.io/";
 
 /// What a request's query says, as far as it matters.
 #[derive(Debug, Default)]
@@ -30,27 +28,27 @@ struct Query<'a> {
 }
 
 /// Answers every request to `/socket.io/`.
-pub(super) async fn serve(State(edge): State<Arc<Edge>>, mut request: Request) -> Response {
-    let headers = request.headers().clone();
-    if !edge.settings.origins.admit(&headers) {
+pub(super) async fn serve(edge: &Edge, mut request: Request, from: &From) -> Response {
+    if !edge.settings.origins.admit(request.headers()) {
         edge.metrics.refused_origins.fetch_add(1, Relaxed);
         tracing::info!(
             "a handshake was refused for its origin; list the page's origin under `origins` to allow it"
         );
-        return refuse(&edge, RequestError::Forbidden);
+        return refuse(edge, RequestError::Forbidden);
     }
+    let origin = origin::cors(request.headers());
     let response = if request.method() == Method::OPTIONS {
         preflight()
     } else {
-        match answer(&edge, &mut request).await {
+        match answer(edge, &mut request, from).await {
             Ok(response) => response,
-            Err(error) => refuse(&edge, error),
+            Err(error) => refuse(edge, error),
         }
     };
-    with_cors(response, &headers)
+    with_cors(response, origin)
 }
 
-async fn answer(edge: &Arc<Edge>, request: &mut Request) -> Result<Response, RequestError> {
+async fn answer(edge: &Edge, request: &mut Request, from: &From) -> Result<Response, RequestError> {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = Query::parse(&query);
     let upgrade = is_upgrade(request.headers());
@@ -75,7 +73,7 @@ async fn answer(edge: &Arc<Edge>, request: &mut Request) -> Result<Response, Req
         }
     }
     match (sid, request.method()) {
-        (upgrades, &Method::GET) if websocket => Ok(handshake(edge, request, upgrades)),
+        (upgrades, &Method::GET) if websocket => Ok(handshake(edge, request, from, upgrades)),
         (None, _) => open(edge).await,
         (Some(sid), &Method::GET) => poll(edge, sid).await,
         (Some(sid), &Method::POST) => post(edge, sid, request).await,
@@ -181,8 +179,8 @@ impl Drop for Gone<'_> {
     }
 }
 
-/// Answers the WebSocket handshake and hands the socket to a shard.
-fn handshake(edge: &Arc<Edge>, request: &mut Request, upgrades: Option<Sid>) -> Response {
+/// Answers the WebSocket handshake, and leaves word that the socket is to be handed to a shard.
+fn handshake(edge: &Edge, request: &Request, from: &From, upgrades: Option<Sid>) -> Response {
     if edge.draining.load(Relaxed) && upgrades.is_none() {
         return busy();
     }
@@ -199,22 +197,7 @@ fn handshake(edge: &Arc<Edge>, request: &mut Request, upgrades: Option<Sid>) -> 
         edge.metrics.refused_requests.fetch_add(1, Relaxed);
         return reply::text(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or malformed.\n".into());
     };
-    let (upgrade, edge) = (hyper::upgrade::on(request), Arc::clone(edge));
-    tokio::spawn(async move {
-        let handed = match upgrade.await {
-            Ok(upgraded) => take_socket(upgraded),
-            Err(error) => return tracing::debug!(%error, "a WebSocket handshake was not finished"),
-        };
-        let (stream, read_ahead) = match handed {
-            Ok(handed) => handed,
-            Err(error) => return tracing::warn!(%error, "a socket could not be handed to its shard"),
-        };
-        let shard = upgrades.map_or_else(|| edge.shards.emptiest(), |sid| sid.shard);
-        let attach = ToShard::Attach(Box::new(Attach { stream, read_ahead, upgrades }));
-        if edge.shards.send(shard, attach).is_err() {
-            tracing::warn!("a connection was refused: the server is busy");
-        }
-    });
+    from.handover.put(Accepted { upgrades });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
@@ -222,20 +205,6 @@ fn handshake(edge: &Arc<Edge>, request: &mut Request, upgrades: Option<Sid>) -> 
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     response
-}
-
-/// Takes the socket back from under HTTP, with what was read behind the handshake.
-fn take_socket(upgraded: Upgraded) -> io::Result<(Stream, Bytes)> {
-    let upgraded = match upgraded.downcast::<PlainIo>() {
-        Ok(parts) => {
-            let tcp = parts.io.into_inner().into_std()?;
-            return Ok((Stream::plain(tcp)?, parts.read_buf));
-        }
-        Err(upgraded) => upgraded,
-    };
-    let parts = upgraded.downcast::<TlsIo>().map_err(|_| io::Error::other("a stream of an unknown kind"))?;
-    let (tcp, tls) = parts.io.into_inner().into_inner();
-    Ok((Stream::tls(tcp.into_std()?, tls)?, parts.read_buf))
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -279,8 +248,8 @@ fn preflight() -> Response {
 }
 
 /// Lets an admitted page of another origin read the answer.
-fn with_cors(mut response: Response, request: &HeaderMap) -> Response {
-    if let Some(origin) = origin::cors(request) {
+fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
+    if let Some(origin) = origin {
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));

@@ -179,7 +179,7 @@ impl Shard {
             for event in &events {
                 if event.token() != WAKER {
                     let slot = (event.token().0 - 1) as u32;
-                    self.socket_ready(slot, event.is_readable() || event.is_read_closed(), event.is_writable());
+                    self.socket_ready(slot, event.is_readable(), event.is_read_closed(), event.is_writable());
                 }
             }
             self.read_leftovers();

@@ -71,12 +71,12 @@ impl Shard {
     }
 
     /// The operating system reports a socket.
-    pub(super) fn socket_ready(&mut self, slot: u32, readable: bool, writable: bool) {
+    pub(super) fn socket_ready(&mut self, slot: u32, readable: bool, ended: bool, writable: bool) {
         if writable {
             self.flush(slot);
         }
-        if readable {
-            self.read(slot);
+        if readable || ended {
+            self.read(slot, ended);
         }
     }
 
@@ -84,12 +84,13 @@ impl Shard {
     pub(super) fn read_leftovers(&mut self) {
         for _ in 0..self.unread.len() {
             if let Some(slot) = self.unread.pop_front() {
-                self.read(slot);
+                self.read(slot, true);
             }
         }
     }
 
-    fn read(&mut self, slot: u32) {
+    /// Reads what is there; `ended` tells that the other side has ended behind it.
+    fn read(&mut self, slot: u32, ended: bool) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut more = true;
         for _ in 0..READS {
@@ -103,7 +104,14 @@ impl Shard {
                     self.ended(slot);
                     break;
                 }
-                Ok(count) => self.received(slot, &mut scratch[..count]),
+                Ok(count) => {
+                    // The kernel reports the end of a stream by itself, so a short read need not be made sure of.
+                    more = ended || count == scratch.len() || !socket.stream.tells_by_short_reads();
+                    self.received(slot, &mut scratch[..count]);
+                    if !more {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     more = false;

@@ -17,21 +17,19 @@ pub struct Stream {
 // === impl Stream ===
 
 impl Stream {
-    /// A plain socket.
-    ///
-    /// # Errors
-    /// The socket cannot be made non-blocking.
-    pub fn plain(tcp: std::net::TcpStream) -> io::Result<Self> {
-        tcp.set_nonblocking(true)?;
-        Ok(Self { tcp: TcpStream::from_std(tcp), tls: None })
+    /// A plain socket, non-blocking already.
+    pub fn plain(tcp: std::net::TcpStream) -> Self {
+        Self { tcp: TcpStream::from_std(tcp), tls: None }
     }
 
-    /// A socket whose TLS handshake is done.
-    ///
-    /// # Errors
-    /// The socket cannot be made non-blocking.
-    pub fn tls(tcp: std::net::TcpStream, tls: ServerConnection) -> io::Result<Self> {
-        Ok(Self { tls: Some(Box::new(tls)), ..Self::plain(tcp)? })
+    /// A socket whose TLS handshake is done, non-blocking already.
+    pub fn tls(tcp: std::net::TcpStream, tls: ServerConnection) -> Self {
+        Self { tls: Some(Box::new(tls)), ..Self::plain(tcp) }
+    }
+
+    /// Whether a read that fills less than it could has emptied the socket.
+    pub(super) fn tells_by_short_reads(&self) -> bool {
+        self.tls.is_none()
     }
 
     /// Has the socket reported under `token`, each time it becomes readable or writable.
