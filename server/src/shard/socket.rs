@@ -10,8 +10,9 @@ use super::slot::{Carrier, NEVER, Probe, Session, Slot, WebSocket};
 use crate::close_reason::CloseReason;
 use crate::outbox::{Flushed, Sent};
 use mio::Token;
+use nodevent_protocol::engine_io::Packet;
+use nodevent_protocol::engine_io::payload::{self, Part};
 use nodevent_protocol::engine_io::session::Probed;
-use nodevent_protocol::engine_io::{self, Packet};
 use nodevent_protocol::websocket::{self, Message, Opcode};
 use std::io;
 use std::ops::ControlFlow;
@@ -176,22 +177,25 @@ impl Shard {
     }
 
     fn message(&mut self, slot: u32, message: Message<'_>) {
-        let packet = match message {
-            Message::Text(text) => match engine_io::packet::decode(text) {
-                Ok(packet) => packet,
+        match message {
+            Message::Text(text) => match payload::decode_packet(text) {
+                Ok(Part::Text(packet)) => self.carried(slot, packet),
+                // Browsers that were told to speak base64 do so here too.
+                Ok(Part::Binary(bytes)) => self.carried(slot, Packet::Binary(&bytes)),
                 Err(malformed) => {
                     tracing::debug!(%malformed, "a connection is closed");
-                    return self.close(slot, CloseReason::Malformed);
+                    self.close(slot, CloseReason::Malformed);
                 }
             },
-            Message::Binary(bytes) => Packet::Binary(bytes),
-            Message::Ping(payload) => return self.pong(slot, payload),
-            Message::Pong(_) => return,
-            Message::Close { .. } => return self.close(slot, CloseReason::Closed),
-            // `Message` may grow; what is not known here asks nothing of us.
-            #[allow(unreachable_patterns)]
-            _ => return,
-        };
+            Message::Binary(bytes) => self.carried(slot, Packet::Binary(bytes)),
+            Message::Ping(payload) => self.pong(slot, payload),
+            Message::Pong(_) => {}
+            Message::Close { .. } => self.close(slot, CloseReason::Closed),
+        }
+    }
+
+    /// An Engine.IO packet came on a WebSocket.
+    fn carried(&mut self, slot: u32, packet: Packet<'_>) {
         match self.slots.get(slot as usize) {
             Some(Slot::Session(_)) => self.packet(slot, packet),
             Some(Slot::Probe(probe)) => {
