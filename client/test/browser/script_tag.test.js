@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { launch, open, servePages } from "../support/browser.js";
+import { holds, launch, open, servePages } from "../support/browser.js";
 import { Server } from "../support/server.js";
 import { until } from "../support/until.js";
 
@@ -40,9 +40,9 @@ test("N-53 N-15 NoDevent can be used right after its tag, before anything is con
     NoDevent.room("theroom").on("update", (message) => heard.push(message)).join(() => heard.push("joined"));
   </script>`);
   assert.deepEqual(await page.evaluate("first"), ["object", false, false]);
-  await page.waitForFunction('heard.includes("joined")');
+  await holds(page, 'heard.includes("joined")');
   await server.emit("theroom", "update", { id: 1 });
-  await page.waitForFunction("heard.length === 2");
+  await holds(page, "heard.length === 2");
   assert.deepEqual(await page.evaluate("heard"), ["joined", { id: 1 }]);
   await context.close();
 });
@@ -52,7 +52,7 @@ test("N-53 a policy without unsafe-inline suffices, and the console stays empty"
     NoDevent.on("connect", () => heard.push("connected"));
     NoDevent.room("theroom").join(() => heard.push("joined"));`;
   const { page, context, complaints } = await pageOf(`${tag()}<script src="/page.js"></script>`, "127.0.0.1", web);
-  await page.waitForFunction("heard.length === 2");
+  await holds(page, "heard.length === 2");
   assert.deepEqual(complaints, []);
   await context.close();
 });
@@ -80,17 +80,17 @@ test("N-54 N-55 N-56 N-57 connection events in the browser, over a restart", asy
 
 test("N-17 it connects to the host it was loaded from", async () => {
   const { page, context } = await pageOf(tag("nodevent", "nodevent.test"), "page.test");
-  await page.waitForFunction("NoDevent.connected()");
+  await holds(page, "NoDevent.connected()");
   assert.equal(await page.evaluate("NoDevent.socket.io.opts.url"), `http://nodevent.test:${server.port}/socket.io/`);
   await context.close();
 });
 
 test("a namespace with a slash in it is found, encoded in the address", async () => {
   const { page, context } = await pageOf(`${tag("nodevent%2Fx")}<script>NoDevent.room("r").join().on("e", (m) => (window.heard = m))</script>`);
-  await page.waitForFunction('NoDevent.room("r").joined');
+  await holds(page, 'NoDevent.room("r").joined');
   assert.equal(await page.evaluate("NoDevent.socket.nsp"), "/nodevent/x");
   await server.emit("r", "e", "there", "nodevent%2Fx");
-  await page.waitForFunction('window.heard === "there"');
+  await holds(page, 'window.heard === "there"');
   await context.close();
 });
 
@@ -98,7 +98,7 @@ test("N-74 Nodevent is NoDevent, and two tags are two namespaces over one connec
   const { page, context } = await pageOf(`
     ${tag()}<script>window.one = NoDevent; window.alias = Nodevent === NoDevent;</script>
     ${tag("protected")}<script>window.two = NoDevent;</script>`);
-  await page.waitForFunction("one.connected() && two.connected()");
+  await holds(page, "one.connected() && two.connected()");
   assert.deepEqual(await page.evaluate("[alias, one === two, one.socket.nsp, two.socket.nsp]"), [true, false, "/nodevent", "/protected"]);
   const refusal = await page.evaluate("new Promise((resolve) => two.room('r').join(resolve))");
   assert.equal(refusal, "Must provide key");
@@ -116,7 +116,7 @@ test("a script that was not loaded from a server defines NoDevent without a conn
   const { page, context } = await pageOf('<script src="/dist/nodevent.js"></script>');
   assert.deepEqual(await page.evaluate("[NoDevent.connected(), NoDevent.socket === undefined]"), [false, true]);
   await page.evaluate(`window.other = NoDevent.connect({ url: "${server.url}" })`);
-  await page.waitForFunction("other.connected()");
+  await holds(page, "other.connected()");
   await context.close();
 });
 
@@ -131,7 +131,7 @@ test("N-72 fifty rooms with hostile names, and not a word on the console", async
     );
   }, rooms);
   await server.publish(rooms.map((room) => ({ room, event: room, message: room })));
-  await page.waitForFunction("heard.length === 50");
+  await holds(page, "heard.length === 50");
   const heard = await page.evaluate("heard");
   assert.deepEqual(heard.map(([room]) => room), rooms);
   for (const [room, message] of heard) assert.equal(room, message);

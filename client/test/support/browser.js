@@ -4,6 +4,7 @@
 import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
 import { chromium } from "playwright-core";
+import { until } from "./until.js";
 
 const EXECUTABLE = process.env.CHROMIUM || "/usr/bin/chromium";
 
@@ -59,3 +60,6 @@ export async function open(browser, url) {
   await page.goto(url);
   return { context, page, complaints };
 }
+
+/** Waits until an expression is true in the page. Playwright's own way needs `unsafe-eval`, a strict page has none. */
+export const holds = (page, expression) => until(() => page.evaluate(expression), expression);

@@ -9,6 +9,7 @@ export class Relay {
     this.target = port;
     this.mode = "open"; // or "swallow": takes and gives nothing; "closed": refuses
     this.forbid = undefined; // what the head of a request may not match
+    this.hang = undefined; // what is never answered
     this.heads = []; // the first line of each connection
     this.pairs = new Set();
     this.server = net.createServer((browser) => this.#take(browser));
@@ -39,13 +40,16 @@ export class Relay {
           browser.end("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
           return;
         }
+        if (this.hang?.test(text)) return;
       }
       server.write(piece);
     });
     server.on("data", (piece) => {
       if (this.mode !== "swallow") browser.write(piece);
     });
-    for (const socket of [browser, server]) socket.on("close", end).on("error", end);
+    browser.on("close", end).on("error", end);
+    // A network that swallows everything swallows a goodbye too.
+    server.on("error", () => {}).on("close", () => this.mode !== "swallow" && end());
   }
 
   /** Ends every connection there is. */

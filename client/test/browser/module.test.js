@@ -1,0 +1,73 @@
+// The module build in a page and in a worker, under a policy that allows nothing inline.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { holds, launch, open, servePages } from "../support/browser.js";
+import { Server } from "../support/server.js";
+
+const server = new Server();
+let browser;
+let web;
+
+before(async () => {
+  await server.start();
+  browser = await launch();
+  web = await servePages({});
+});
+
+after(async () => {
+  await browser?.close();
+  await web?.close();
+  await server.close();
+});
+
+test("as a module in a page: several namespaces, undo, close", async () => {
+  web.pages["/page.js"] = `
+    import { connect, io } from "/dist/nodevent.mjs";
+    window.heard = [];
+    window.one = connect({ url: "${server.url}" });
+    window.two = connect({ url: "${server.url}", namespace: "/protected" });
+    window.undo = one.room("r").join(() => heard.push("joined")).on("e", (message) => heard.push(message));
+    two.room("r").join((err) => heard.push(err));
+    window.io = io;`;
+  web.pages["/module"] = '<!doctype html><script type="module" src="/page.js"></script>';
+  const { page, context, complaints } = await open(browser, `${web.url}/module`);
+  await holds(page, "window.heard?.length === 2");
+  assert.deepEqual((await page.evaluate("heard")).toSorted(), ["Must provide key", "joined"]);
+  assert.equal(await page.evaluate("typeof NoDevent"), "undefined");
+  await server.emit("r", "e", 1);
+  await holds(page, "heard.includes(1)");
+  await page.evaluate("undo()");
+  await page.evaluate("one.room('r').on('end', () => heard.push('end')) && undefined");
+  await server.publish([
+    { room: "r", event: "e", message: "after undo" },
+    { room: "r", event: "end" },
+  ]);
+  await holds(page, "heard.includes('end')");
+  assert.equal(await page.evaluate("heard.includes('after undo')"), false);
+  await page.evaluate("one.close()");
+  assert.equal(await page.evaluate("one.connected()"), false);
+  assert.equal(await page.evaluate("two.connected()"), true);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("in a worker: no window, no document, and it hears all the same", async () => {
+  web.pages["/worker.js"] = `
+    import { connect } from "/dist/nodevent.mjs";
+    const nodevent = connect({ url: "${server.url}" });
+    nodevent.room("r").on("e", (message) => postMessage(message)).join((err) => postMessage({ joined: err }));`;
+  web.pages["/page-with-worker.js"] = `
+    window.heard = [];
+    const worker = new Worker("/worker.js", { type: "module" });
+    worker.onmessage = ({ data }) => heard.push(data);
+    worker.onerror = (event) => heard.push(String(event.message));`;
+  web.pages["/with-worker"] = '<!doctype html><script src="/page-with-worker.js"></script>';
+  const { page, context, complaints } = await open(browser, `${web.url}/with-worker`);
+  await holds(page, "window.heard?.length === 1");
+  await server.emit("r", "e", "hello");
+  await holds(page, "heard.length === 2");
+  assert.deepEqual(await page.evaluate("heard"), [{ joined: null }, "hello"]);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});

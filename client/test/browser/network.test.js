@@ -1,0 +1,118 @@
+// A browser and a network that is not right: cut, forbidden, asleep. Through a relay before the real
+// server, under a host name that is not this machine's own, so that `offline` means something.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { holds, launch, open, servePages } from "../support/browser.js";
+import { Relay } from "../support/proxy.js";
+import { Server } from "../support/server.js";
+import { until } from "../support/until.js";
+
+const server = new Server({ ping: { interval: "500ms", timeout: "500ms" } });
+let browser;
+let web;
+let relay;
+let page;
+let context;
+
+before(async () => {
+  await server.start();
+  browser = await launch();
+  web = await servePages({});
+});
+
+after(async () => {
+  await browser?.close();
+  await web?.close();
+  await server.close();
+});
+
+beforeEach(async () => {
+  relay = await new Relay(() => server.port).start();
+  web.pages["/page.js"] = `
+    window.said = [];
+    window.heard = [];
+    for (const name of ["connecting", "connect", "disconnect", "reconnecting"])
+      NoDevent.on(name, (...args) => said.push([name, ...args]));
+    NoDevent.room("r").join().on("e", (message) => heard.push(message));`;
+  web.pages["/"] = `<!doctype html><script src="http://nodevent.test:${relay.port}/api/nodevent"></script><script src="/page.js"></script>`;
+});
+
+afterEach(async () => {
+  await context?.close();
+  await relay.close();
+});
+
+async function start() {
+  ({ page, context } = await open(browser, web.on("nodevent.test")));
+  await joined();
+}
+
+const joined = () => holds(page, 'NoDevent.room("r").joined');
+const count = (name) => page.evaluate((wanted) => said.filter(([one]) => one === wanted).length, name);
+const transport = () => page.evaluate("NoDevent.socket.io.engine.transport.name");
+
+test("N-55 N-64 a network that goes away is told at once, nothing is tried meanwhile, and all is back when it is", async () => {
+  await start();
+  await context.setOffline(true);
+  await until(() => count("disconnect"));
+  assert.equal(await page.evaluate("NoDevent.connected()"), false);
+  const connecting = await count("connecting");
+  // Long enough for a page that did not know it was offline to try.
+  await until(() => page.evaluate("performance.now() > 3000"));
+  assert.equal(await count("connecting"), connecting);
+  await context.setOffline(false);
+  await joined();
+  await server.emit("r", "e", "back");
+  await holds(page, 'heard.includes("back")');
+});
+
+test("a cut connection comes back without a word from the page", async () => {
+  await start();
+  relay.cut();
+  await until(async () => (await count("connect")) === 2);
+  await joined();
+  await server.emit("r", "e", 1);
+  await holds(page, "heard.length === 1");
+});
+
+test("where a proxy forbids WebSockets the page hears over polling", async () => {
+  relay.forbid = /upgrade: websocket/i;
+  await start();
+  assert.equal(await transport(), "polling");
+  for (let n = 0; n < 10; n++) await server.emit("r", "e", n);
+  await holds(page, "heard.length === 10");
+  assert.deepEqual(await page.evaluate("heard"), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  relay.heads = [];
+  relay.cut();
+  await until(async () => (await count("connect")) === 2);
+  assert.match(relay.heads.find((head) => !head.includes("sid=")), /transport=polling/);
+});
+
+test("a laptop that slept: its page was frozen, its connection is long gone, and it is right again soon after waking", async () => {
+  await start();
+  const devtools = await context.newCDPSession(page);
+  await devtools.send("Page.setWebLifecycleState", { state: "frozen" });
+  relay.mode = "swallow";
+  const asleep = performance.now();
+  await until(() => performance.now() - asleep > 2500, "the server to give the page up");
+  relay.mode = "open";
+  relay.cut();
+  await server.emit("r", "e", "while it slept");
+  await devtools.send("Page.setWebLifecycleState", { state: "active" });
+  await until(async () => (await count("connect")) === 2, "the page to be connected again", 8000);
+  await joined();
+  await server.emit("r", "e", "awake");
+  await holds(page, 'heard.includes("awake")');
+});
+
+test("N-64 a page in a background tab is right again when it is looked at", async () => {
+  await start();
+  const other = await context.newPage();
+  await other.bringToFront();
+  await server.stop();
+  await until(() => count("disconnect"));
+  await server.start();
+  await page.bringToFront();
+  await joined();
+});

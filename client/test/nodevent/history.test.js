@@ -1,0 +1,132 @@
+// Recovery against the real server with its history: nothing missed, nothing twice, or a gap that is told.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, beforeEach, test } from "node:test";
+import { WebSocket } from "ws";
+import { connect } from "../../src/index.js";
+import { Relay } from "../support/proxy.js";
+import { Server } from "../support/server.js";
+import { record, until } from "../support/until.js";
+
+const server = new Server({ "/small": { history: { size: 5, age: "5m" } }, "/none": { history: false } });
+let relay;
+let nodevent;
+
+before(() => server.start());
+after(() => server.close());
+beforeEach(async () => (relay = await new Relay(() => server.port).start()));
+afterEach(async () => {
+  nodevent.close();
+  await relay.close();
+});
+
+function start(options = {}) {
+  nodevent = connect({
+    url: `http://127.0.0.1:${relay.port}`,
+    WebSocket,
+    reconnectionDelay: 10,
+    reconnectionDelayMax: 30,
+    ...options,
+  });
+}
+
+/** Joins; answers what was heard, and what was said of gaps. */
+async function join(name) {
+  const room = nodevent.room(name);
+  const numbers = [];
+  room.on("n", (n) => numbers.push(n));
+  const said = record(room, "join", "gap");
+  await new Promise((resolve, reject) => room.join((err) => (err ? reject(new Error(err)) : resolve())));
+  return { room, numbers, said };
+}
+
+const count = (to) => Array.from({ length: to }, (_, n) => n);
+const numbered = (room, from, to) => count(to - from).map((n) => ({ room, event: "n", message: from + n }));
+
+async function away(during) {
+  relay.mode = "closed";
+  relay.cut();
+  await until(() => !nodevent.connected());
+  await during();
+  relay.mode = "open";
+}
+
+for (const transports of [["websocket"], ["polling"]]) {
+  test(`what happened while the page was away is heard in order, once, and then live, over ${transports}`, async () => {
+    start({ transports });
+    const { room, numbers, said } = await join(`over ${transports}`);
+    await server.publish(numbered(room.id, 0, 10));
+    await until(() => numbers.length === 10);
+    await away(() => server.publish(numbered(room.id, 10, 60)));
+    await server.publish(numbered(room.id, 60, 70));
+    await until(() => numbers.length >= 70);
+    assert.deepEqual(numbers, count(70));
+    assert.deepEqual(said.gap, []);
+    assert.equal(said.join.at(-1)[1].recovered, true);
+  });
+}
+
+test("a page that was away on a quiet room missed nothing, and is told so", async () => {
+  start();
+  const { said } = await join("quiet");
+  await away(() => {});
+  await until(() => said.join.length === 2);
+  assert.equal(said.join[1][1].recovered, true);
+  assert.deepEqual(said.gap, []);
+});
+
+test("what the history no longer holds is a gap, told once, and then it goes on", async () => {
+  start({ namespace: "/small" });
+  const { room, numbers, said } = await join("r");
+  await server.publish(numbered(room.id, 0, 3), "small");
+  await until(() => numbers.length === 3);
+  await away(() => server.publish(numbered(room.id, 3, 30), "small"));
+  await until(() => said.gap.length);
+  await server.publish(numbered(room.id, 30, 33), "small");
+  await until(() => numbers.at(-1) === 32);
+  assert.equal(said.gap.length, 1);
+  assert.equal(said.join.at(-1)[1].recovered, false);
+  assert.deepEqual(numbers, [...new Set(numbers)].toSorted((a, b) => a - b), "in order, nothing twice");
+});
+
+test("a server that lost its memory says so: a gap, and then it goes on", async () => {
+  start();
+  const { room, numbers, said } = await join("forgotten");
+  await server.publish(numbered(room.id, 0, 3));
+  await until(() => numbers.length === 3);
+  await server.stop();
+  await server.start();
+  await until(() => said.gap.length);
+  await server.publish(numbered(room.id, 3, 6));
+  await until(() => numbers.length === 6);
+  assert.deepEqual(numbers, count(6));
+  assert.equal(said.gap.length, 1);
+});
+
+test("without history there are no positions, and nothing is said of gaps", async () => {
+  start({ namespace: "/none" });
+  const { room, numbers, said } = await join("r");
+  await server.publish(numbered(room.id, 0, 2), "none");
+  await until(() => numbers.length === 2);
+  assert.equal(room.position, undefined);
+  await away(() => server.publish(numbered(room.id, 2, 4), "none"));
+  await until(() => said.join.length === 2);
+  await server.publish(numbered(room.id, 4, 5), "none");
+  await until(() => numbers.includes(4));
+  assert.deepEqual(numbers, [0, 1, 4]);
+  assert.deepEqual(said.gap, []);
+});
+
+test("a network cut again and again under traffic: nothing missed, nothing twice", async () => {
+  start();
+  const { room, numbers, said } = await join("busy");
+  let published = 0;
+  for (let round = 0; round < 30; round++) {
+    for (let n = 0; n < 5; n++) await server.publish(numbered(room.id, published, ++published));
+    relay.cut();
+    await server.publish(numbered(room.id, published, ++published));
+  }
+  await until(() => numbers.length >= published);
+  assert.deepEqual(numbers, count(published));
+  assert.deepEqual(said.gap, []);
+});
