@@ -5,7 +5,7 @@
 -- KEYS[2] the room's log: a stream whose ids are <offset>-0
 -- KEYS[3] optional: where the position of an idempotency key is remembered
 -- ARGV    channel, emission (the text of a JSON object), most entries, age of the log (ms), age of the position (ms),
---         a fresh epoch, PUBLISH or SPUBLISH
+--         a fresh epoch, PUBLISH or SPUBLISH, age of the idempotency key (ms)
 -- Returns {position, receivers, 1 if it was published before}
 if KEYS[3] then
   local before = redis.call('GET', KEYS[3])
@@ -23,5 +23,5 @@ local text = string.sub(ARGV[2], 1, -2) .. ',"position":"' .. position .. '"}'
 redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], offset .. '-0', 'd', text)
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-if KEYS[3] then redis.call('SET', KEYS[3], position, 'PX', ARGV[4]) end
+if KEYS[3] then redis.call('SET', KEYS[3], position, 'PX', ARGV[8]) end
 return {position, redis.call(ARGV[7], ARGV[1], text), 0}

@@ -104,6 +104,7 @@ impl Scripts {
             (kept.position_age().as_millis() as i64).into(),
             Position::epoch_text(rand::random()).into(),
             if sharded { "SPUBLISH" } else { "PUBLISH" }.into(),
+            (kept.age.as_millis() as i64).into(),
         ];
         let (position, _receivers, _before): (String, i64, i64) = self.publish.run(client, names, args).await?;
         Ok(Position::parse(&position))
