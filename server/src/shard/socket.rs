@@ -148,17 +148,24 @@ impl Shard {
             // Farewell was said; what still comes is of no interest.
             return;
         }
-        let generation = one.generation();
+        let owner = match one {
+            Slot::Probe(probe) => Some(probe.session),
+            _ => None,
+        };
+        let mut place = (slot, one.generation());
         let Some(socket) = one.socket() else { return };
         let mut decoder = std::mem::take(&mut socket.decoder);
         let result = decoder.feed(bytes, max_payload, &mut |message| {
-            self.message(slot, message);
-            let still = self.slots.get(slot as usize).filter(|one| one.generation() == generation);
-            match still {
-                Some(Slot::Session(_) | Slot::Probe(_)) => ControlFlow::Continue(()),
-                _ => ControlFlow::Break(()),
+            self.message(place.0, message);
+            match self.place_now(place, owner) {
+                Some(now) => {
+                    place = now;
+                    ControlFlow::Continue(())
+                }
+                None => ControlFlow::Break(()),
             }
         });
+        let (slot, generation) = place;
         if let Err(violation) = result {
             return match self.slots.get(slot as usize) {
                 Some(Slot::Session(_)) => {
@@ -173,6 +180,25 @@ impl Shard {
             && let Some(socket) = one.socket()
         {
             socket.decoder = decoder;
+        }
+    }
+
+    /// Where the socket of a slot and generation is after a message: where it was, or, behind the last packet of an
+    /// upgrade, in the place of its `owner`. `None`: nobody wants to hear more of it.
+    fn place_now(&self, place: (u32, u32), owner: Option<u32>) -> Option<(u32, u32)> {
+        let (slot, generation) = place;
+        match self.slots.get(slot as usize) {
+            Some(one @ (Slot::Session(_) | Slot::Probe(_))) if one.generation() == generation => {
+                return Some(place);
+            }
+            _ => {}
+        }
+        let owner = owner.filter(|owner| *owner != slot)?;
+        match self.slots.get(owner as usize) {
+            Some(Slot::Session(session)) if matches!(session.carrier, Carrier::WebSocket(_)) => {
+                Some((owner, session.generation))
+            }
+            _ => None,
         }
     }
 
@@ -239,7 +265,7 @@ impl Shard {
 
     /// Makes the probing WebSocket its session's transport, and sends what waited for the next poll.
     fn upgrade(&mut self, slot: u32, session: u32) {
-        // The frame in hand belongs to the probe: its decoder is put back by nobody, since the slot is gone then.
+        // Its decoder is in use: whoever feeds it puts it back where the socket is then; see `received`.
         let Slot::Probe(Probe { mut socket, .. }) = self.slots.remove(slot as usize) else { return };
         let Self { poll, slots, .. } = self;
         let Some(Slot::Session(owner)) = slots.get_mut(session as usize) else { return };
@@ -257,7 +283,7 @@ impl Shard {
                 self.send(session, &frame);
             }
         }
-        // Bytes that came behind the last packet of the upgrade are read, or reported, under the new token.
+        // What came behind the last packet of the upgrade, and is not read yet, is read under the new token.
         self.unread.push_back(session);
         self.arm(session);
     }
