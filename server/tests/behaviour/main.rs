@@ -4,7 +4,10 @@
 mod support;
 
 mod admission;
+mod order;
+mod origins;
 mod publishing;
 mod redis;
 mod rooms;
 mod script;
+mod upgrade;

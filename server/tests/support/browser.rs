@@ -237,6 +237,16 @@ impl Browser {
         self.carrier = Carrier::WebSocket(Box::new(websocket));
     }
 
+    /// Opens a WebSocket for an upgrade, sends these packets on it, and closes it; waits until the server has seen it.
+    pub async fn probe_and_give_up(&mut self, packets: &[&str]) {
+        let Carrier::Polling(polling) = &self.carrier else { panic!("it is on WebSocket already") };
+        let sid = format!("&sid={}", polling.sid);
+        let opened = WebSocket::open(&self.site, &sid, &[]).await;
+        let mut websocket = opened.unwrap_or_else(|response| panic!("no upgrade: {}", response.status));
+        websocket.send(packets).await;
+        websocket.close().await;
+    }
+
     /// Closes the connection.
     pub async fn close(mut self) {
         self.send(&["1"]).await;

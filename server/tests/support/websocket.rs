@@ -69,8 +69,9 @@ impl WebSocket {
         }
     }
 
-    /// Closes it.
+    /// Closes it, and waits until the server has done so too.
     pub async fn close(mut self) {
         let _ = self.stream.close(None).await;
+        in_time("the server closes too", async { while self.next().await.is_some() {} }).await;
     }
 }
