@@ -1,11 +1,7 @@
 # frozen_string_literal: true
 
-# The server goes away under open pages and comes back. N-54, N-55, N-64.
-RSpec.describe "A page whose server is restarted" do
-  before(:context) { @board = E2E::Board.new }
-  after(:context) { @board.stop }
-  let(:board) { @board }
-
+# The server goes away under open pages and comes back. N-54, N-55, N-64; promise 3.
+RSpec.shared_examples "a page that outlives its server" do
   before do
     open_page(ines, "#{board.url}/discussions/5")
     open_page(omar, "#{board.url}/discussions/5")
@@ -27,11 +23,47 @@ RSpec.describe "A page whose server is restarted" do
     expect_no_reload(omar)
   end
 
-  it "shows what was written while it was away, and the writer was not kept waiting" do
-    say(ines, "Into the void.")
+  it "shows what was written while it was away, once and in order, and the writer was not kept waiting" do
+    written = Array.new(3) { |n| "Into the void, #{n}." }
+    written.each { |text| say(ines, text) }
     board.server.start
-    expect(omar).to have_css("#comments .comment:last-child .prose", text: "Into the void.")
-    expect(texts(omar, "#comments .prose").count("Into the void.")).to eq(1)
+    expect(omar).to have_css("#comments .comment:last-child .prose", text: written.last)
+    expect(texts(omar, "#comments .prose").last(3)).to eq(written)
     expect_no_reload(omar)
+  end
+end
+
+RSpec.describe "A page whose server is restarted, on the memory engine" do
+  before(:context) { @board = E2E::Board.new }
+  after(:context) { @board.stop }
+  let(:board) { @board }
+
+  include_examples "a page that outlives its server"
+end
+
+RSpec.describe "A page whose server is restarted, on Redis" do
+  before(:context) do
+    @redis = E2E::Redis.new
+    @board = E2E::Board.new(redis: @redis)
+  end
+
+  after(:context) do
+    @board.stop
+    @redis.stop
+  end
+
+  let(:board) { @board }
+
+  include_examples "a page that outlives its server"
+
+  it "is given what it missed by the server, and need not ask the application" do
+    asked = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('.json')).length"
+    before = omar.evaluate_script(asked)
+    omar.execute_script("window.states = []; NoDevent.room('Discussion_5').on('join', (refusal, state) => states.push(state))")
+    say(ines, "Kept by Redis.")
+    board.server.start
+    expect(omar).to have_css("#comments .comment:last-child .prose", text: "Kept by Redis.")
+    expect(omar.evaluate_script("states.at(-1).recovered")).to be(true)
+    expect(omar.evaluate_script(asked)).to eq(before)
   end
 end

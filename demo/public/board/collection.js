@@ -7,10 +7,11 @@ export class Collection {
   /**
    * @param {HTMLElement} list  holds one element with `data-id` and `data-updated` per record
    * @param {string} template  the id of the `<template>` for a new one
-   * @param {{visitor: string, newestFirst?: boolean, added?: (record: object, item: HTMLElement) => void}} options
+   * @param {{visitor: string, newestFirst?: boolean, added?: (record: object, item: HTMLElement) => void,
+   *   dropped?: (id: number) => void}} options
    */
-  constructor(list, template, { visitor, newestFirst = false, added = () => {} }) {
-    Object.assign(this, { list, template, visitor, newestFirst, added });
+  constructor(list, template, { visitor, newestFirst = false, added = () => {}, dropped = () => {} }) {
+    Object.assign(this, { list, template, visitor, newestFirst, added, dropped });
     this.items = new Map([...list.children].map((item) => [Number(item.dataset.id), item]));
     this.gone = new Set();
     this.touched = new Set();
@@ -31,12 +32,19 @@ export class Collection {
     if (item) fill(item, parts);
   }
 
+  /** The record is no more, whatever is still on its way about it. */
   remove(id) {
     this.gone.add(id);
+    this.drop(id);
+  }
+
+  /** The record is shown no longer. */
+  drop(id) {
     const item = this.items.get(id);
     if (!item) return;
     this.items.delete(id);
     bow(item);
+    this.dropped(id);
   }
 
   /** Notes what is heard while the list is on its way here; `replace` gives way to it. */
@@ -50,7 +58,7 @@ export class Collection {
     for (const record of this.newestFirst ? records.slice().reverse() : records) {
       if (!this.touched.has(record.id)) this.put(record);
     }
-    for (const id of [...this.items.keys()]) if (!present.has(id) && !this.touched.has(id)) this.remove(id);
+    for (const id of [...this.items.keys()]) if (!present.has(id) && !this.touched.has(id)) this.drop(id);
   }
 
   add(record) {

@@ -18,6 +18,11 @@ export function discussionsPage(data, visitor) {
       empty.hidden = true;
       listen(discussion);
     },
+    dropped: (id) => {
+      empty.hidden = list.items.size > 0;
+      leaving.get(id)?.();
+      leaving.delete(id);
+    },
   });
 
   const refresh = soon(async () => {
@@ -28,18 +33,11 @@ export function discussionsPage(data, visitor) {
     list.replace(now.discussions);
   });
 
-  const remove = ({ id }) => {
-    list.remove(id);
-    leaving.get(id)?.();
-    leaving.delete(id);
-    empty.hidden = list.items.size > 0;
-  };
-
   const listen = (discussion) => {
     if (leaving.has(discussion.id)) return;
     const heard = {
       update: (changed) => list.put(changed),
-      destroy: remove,
+      destroy: ({ id }) => list.remove(id),
       presence: ({ id, here }) => list.patch(id, { here }),
       comment_create: (comment) => news(feed, comment, list.items.get(comment.discussion_id)),
       comment_destroy: ({ id }) => feed.querySelector(`[data-comment="${Number(id)}"]`)?.remove(),

@@ -8,23 +8,32 @@ const refused = new Map();
  * Joins a room with its key and hears its events.
  * @param {{room: string, key: string}} pass  what the application's `room_json` gave this page
  * @param {Record<string, (message: any) => void>} heard  a function for each event
- * @param {() => void} stale  called after each join, because what was drawn before may be old by now; and
- *   after a refusal, ever later, because a fresh key is needed (see `renew`)
+ * @param {() => void} stale  called when the page may be old: after the first join (it was drawn before),
+ *   after one that could not recover what was missed, and after a refusal, because a fresh key is needed
+ *   (see `renew`)
  * @returns {() => void} leaves the room
  */
 export function follow(pass, heard, stale) {
   const room = window.NoDevent?.room(pass.room);
   if (!room) return () => {};
+  let current = false;
   for (const [event, hear] of Object.entries(heard)) room.on(event, hear);
-  room.on("join", (refusal) => {
-    const times = refusal ? (refused.get(pass.room) ?? 0) + 1 : 0;
-    if (times) refused.set(pass.room, times);
-    else refused.delete(pass.room);
-    setTimeout(stale, times ? Math.min(30_000, 200 * 2 ** times) : 0);
+  room.on("gap", stale);
+  room.on("join", (refusal, state) => {
+    if (refusal) return askAgain(pass.room, stale);
+    refused.delete(pass.room);
+    if (!current || !state?.recovered) stale();
+    current = true;
   });
   room.setKey(pass.key);
   room.join();
   return () => room.leave();
+}
+
+function askAgain(name, stale) {
+  const times = (refused.get(name) ?? 0) + 1;
+  refused.set(name, times);
+  setTimeout(stale, Math.min(30_000, 200 * 2 ** times));
 }
 
 /** Gives a room that refused this page a fresh key; setting it joins again. */

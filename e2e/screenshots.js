@@ -1,0 +1,81 @@
+// Makes the pictures of the demo in docs/images/, the same way each time: `node e2e/screenshots.js` from a
+// checkout where bin/demo works. Two people's windows, a moment after one of them wrote something.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const root = fileURLToPath(new URL("../", import.meta.url));
+const images = join(root, "docs", "images");
+const WINDOW = { width: 1120, height: 800 };
+
+/** bin/demo on a database of its own; resolves once it has printed the board's address. */
+async function startDemo() {
+  const folder = await mkdtemp(join(tmpdir(), "nodevent-pictures-"));
+  const env = { ...process.env, DEMO_DATABASE: join(folder, "demo.sqlite3"), DEMO_LOGS: folder };
+  const demo = spawn(join(root, "bin", "demo"), { env, stdio: ["ignore", "pipe", "inherit"] });
+  const stop = async () => {
+    if (demo.exitCode === null && demo.kill("SIGTERM")) await once(demo, "exit");
+    await rm(folder, { recursive: true, force: true });
+  };
+  for await (const line of createInterface({ input: demo.stdout })) {
+    const [, url] = /board is open:\s+(\S+)/.exec(line) ?? [];
+    if (url) return { url, stop };
+  }
+  await stop();
+  throw new Error("bin/demo ended without an address");
+}
+
+async function openWindow(browser, scheme, url, name) {
+  const context = await browser.newContext({ colorScheme: scheme, viewport: WINDOW, deviceScaleFactor: 1.5 });
+  const page = await context.newPage();
+  await page.goto(url);
+  await page.click(".me > summary");
+  await page.fill("[name='visitor[name]']", name);
+  await page.click(".me button");
+  await page.waitForFunction((text) => document.getElementById("my-name").textContent === text, name);
+  await page.reload();
+  await page.waitForSelector("#signal[data-state=live]");
+  return page;
+}
+
+/** Lays two pictures over each other as two windows on nothing. */
+async function compose(browser, scheme, back, front, path) {
+  const page = await browser.newPage({ viewport: { width: 1400, height: 990 }, deviceScaleFactor: 1.25 });
+  const line = scheme === "dark" ? "#2c3a34" : "#d3dad2";
+  const window = (png, place) =>
+    `<img src="data:image/png;base64,${png.toString("base64")}" style="position:absolute;${place};width:${WINDOW.width * 0.88}px;
+      border:1px solid ${line};border-radius:14px;box-shadow:0 18px 50px rgb(0 0 0/.28)">`;
+  await page.setContent(`<body style="margin:0;background:transparent">${window(back, "left:24px;top:24px")}${window(front, "right:24px;bottom:40px")}`);
+  await page.screenshot({ path, omitBackground: true });
+  await page.close();
+}
+
+const demo = await startDemo();
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+try {
+  await mkdir(images, { recursive: true });
+  for (const [scheme, writer, text] of [
+    ["light", "Ines Duarte", "The tram bell at the corner. Two rings: my father was on it."],
+    ["dark", "Omar Haddad", "Rain on the tin roof, and somebody counting the seconds to the thunder."],
+  ]) {
+    const list = await openWindow(browser, scheme, demo.url, "Kira Holm");
+    const thread = await openWindow(browser, scheme, `${demo.url}/discussions/6`, writer);
+    await thread.fill(".compose textarea", text);
+    await thread.click(".compose button");
+    await list.waitForSelector(".news.arrived");
+    await thread.locator(".comment .prose", { hasText: text }).waitFor();
+    await list.waitForFunction(() => document.querySelector(".discussion.changed, .discussion.arrived"));
+    await Promise.all([list, thread].map((page) => page.waitForTimeout(450))); // the middle of the motion
+    const [back, front] = await Promise.all([list.screenshot(), thread.screenshot()]);
+    await compose(browser, scheme, back, front, join(images, `demo-${scheme}.png`));
+    await Promise.all([list, thread].map((page) => page.context().close()));
+  }
+} finally {
+  await browser.close();
+  await demo.stop();
+}
