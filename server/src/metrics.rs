@@ -29,6 +29,8 @@ pub struct Metrics {
     pub deliveries: AtomicU64,
     /// Publishes that were skipped, by the place of their reason in [`SKIPPED`].
     skipped: [AtomicU64; SKIPPED.len()],
+    /// Handshakes refused because there were as many connections as there may be.
+    pub refused_connections: AtomicU64,
     /// Handshakes refused because of their origin.
     pub refused_origins: AtomicU64,
     /// HTTP requests that were refused as malformed, unauthorised or too large.
@@ -105,6 +107,7 @@ impl Metrics {
             ("nodevent_refused_joins_total", "Joins that were refused.", &self.refused_joins),
             ("nodevent_emissions_total", "Emissions taken from publishers.", &self.emissions),
             ("nodevent_deliveries_total", "Emissions put before a member.", &self.deliveries),
+            ("nodevent_refused_connections_total", "Handshakes refused at the bound.", &self.refused_connections),
             ("nodevent_refused_origins_total", "Handshakes refused for their origin.", &self.refused_origins),
             ("nodevent_refused_requests_total", "HTTP requests refused.", &self.refused_requests),
             ("nodevent_upgrade_timeouts_total", "Upgrades not finished in time.", &self.upgrade_timeouts),

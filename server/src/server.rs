@@ -108,6 +108,7 @@ impl Server {
         let _ = keeper.set(Arc::clone(&engines) as Arc<dyn Keeper>);
         let edge_settings = edge::Settings {
             origins: config.origins,
+            max_connections: limits.connections,
             max_payload: limits.message,
             max_publish: limits.publish,
             request_timeout: limits.handshake,

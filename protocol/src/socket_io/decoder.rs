@@ -63,6 +63,17 @@ impl Decoder {
         Ok(None)
     }
 
+    /// How much is held of a packet that waits for its attachments. Bytes.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.waiting.as_ref().map_or(0, |waiting| match &waiting.packet {
+            Packet::Event { args, attachments, .. } | Packet::Ack { args, attachments, .. } => {
+                args.len() + attachments.iter().map(Vec::len).sum::<usize>()
+            }
+            _ => 0,
+        })
+    }
+
     /// Whether a packet waits for its attachments.
     #[must_use]
     pub fn is_waiting(&self) -> bool {

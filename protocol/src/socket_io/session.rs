@@ -100,6 +100,11 @@ impl Session {
         }
     }
 
+    /// How much is held of a packet that waits for its attachments. Bytes.
+    pub fn held(&self) -> usize {
+        self.decoder.held()
+    }
+
     /// The application has let the connection into `namespace`.
     pub fn admitted(&mut self, namespace: u16) {
         if !self.connected.contains(&namespace) {

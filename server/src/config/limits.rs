@@ -7,7 +7,9 @@ use std::time::Duration;
 /// Every bound of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest message a browser may send. Bytes.
+    /// Connections at a time, whatever their transport. Beyond it handshakes are answered 503.
+    pub connections: usize,
+    /// The largest message a browser may send, with its attachments. Bytes.
     pub message: usize,
     /// The largest publish. Bytes.
     pub publish: usize,
@@ -36,6 +38,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections: 200_000,
             message: 64 * 1024,
             publish: 1024 * 1024,
             rooms: 128,
@@ -66,6 +69,8 @@ impl Limits {
             size(&mut table, "publish", &mut limits.publish, report);
             size(&mut table, "outbox", &mut limits.outbox, report);
             size(&mut table, "room_name", &mut limits.room_name, report);
+            limits.connections =
+                table.number(&["connections"], 1, 10_000_000, report).unwrap_or(limits.connections);
             limits.rooms = table.number(&["rooms"], 1, 1_000_000, report).unwrap_or(limits.rooms);
             limits.joins_per_second =
                 table.number(&["joins_per_second"], 1, 1_000_000, report).unwrap_or(limits.joins_per_second);

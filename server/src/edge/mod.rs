@@ -39,6 +39,8 @@ use tower::ServiceExt as _;
 pub struct Settings {
     /// Which pages may connect.
     pub origins: Origins,
+    /// Connections at a time.
+    pub max_connections: usize,
     /// The largest body of a polling POST. Bytes.
     pub max_payload: usize,
     /// The largest body of a publish. Bytes.
@@ -177,6 +179,19 @@ impl Edge {
             .route("/readyz", get(ready))
             .with_state(Arc::clone(self));
         Site { edge: Arc::clone(self), router, sockets: false }
+    }
+
+    /// Whether no new connection is taken: the server stops, or has as many as it may have.
+    fn is_full(&self) -> bool {
+        if self.draining.load(Relaxed) {
+            return true;
+        }
+        let full = self.shards.connections() >= self.settings.max_connections;
+        if full {
+            self.metrics.refused_connections.fetch_add(1, Relaxed);
+            tracing::warn!("a connection was refused: there are as many as `limits: connections` allows");
+        }
+        full
     }
 
     /// Hands a socket whose WebSocket handshake was answered to its shard.

@@ -128,7 +128,7 @@ async fn events(
     headers: &HeaderMap,
 ) -> Response {
     let busy = || reply::error(StatusCode::SERVICE_UNAVAILABLE, "the server is busy", "try again");
-    if edge.draining.load(Relaxed) {
+    if edge.is_full() {
         return busy();
     }
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);

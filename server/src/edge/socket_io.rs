@@ -100,7 +100,7 @@ impl<'a> Query<'a> {
 
 /// Begins a session on long-polling.
 async fn open(edge: &Edge) -> Result<Response, RequestError> {
-    if edge.draining.load(Relaxed) {
+    if edge.is_full() {
         return Ok(busy());
     }
     let (answer, opened) = oneshot::channel();
@@ -181,7 +181,7 @@ impl Drop for Gone<'_> {
 
 /// Answers the WebSocket handshake, and leaves word that the socket is to be handed to a shard.
 fn handshake(edge: &Edge, request: &Request, from: &From, upgrades: Option<Sid>) -> Response {
-    if edge.draining.load(Relaxed) && upgrades.is_none() {
+    if upgrades.is_none() && edge.is_full() {
         return busy();
     }
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());

@@ -268,6 +268,11 @@ impl Shards {
         least.map_or(0, |(number, _)| number as u8)
     }
 
+    /// Connections on all shards.
+    pub fn connections(&self) -> usize {
+        self.inboxes.iter().map(|inbox| inbox.connections.load(Ordering::Relaxed)).sum()
+    }
+
     /// Sends to the shard of that number.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use nodevent_protocol::engine_io::handshake::Handshake;
 use nodevent_protocol::engine_io::session::{Heard, Millis};
 use nodevent_protocol::engine_io::{self, Packet};
 use nodevent_protocol::socket_io::session::Input;
+use nodevent_protocol::websocket::Violation;
 use nodevent_protocol::{socket_io, websocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -119,8 +120,12 @@ impl Shard {
         if self.settings.above == Above::Echo {
             return self.send(slot, &Frame::binary(bytes));
         }
-        let namespaces = Arc::clone(&self.namespaces);
+        let (namespaces, limit) = (Arc::clone(&self.namespaces), self.settings.max_payload);
         let Some(session) = self.session_mut(slot) else { return };
+        // A message and its attachments together are one message.
+        if session.socket_io.held() + bytes.len() > limit {
+            return self.close(slot, CloseReason::Violation(Violation::TooBig { limit }));
+        }
         let input = session.socket_io.binary(bytes, |name| namespaces.number(name));
         self.input(slot, input);
     }
