@@ -56,6 +56,9 @@ export class NoDeventController extends Listenable {
     this._hear(socket, "event", (/** @type {any} */ emission) => {
       if (emission) this._rooms.get(String(emission.room))?._deliver(emission);
     });
+    this._hear(socket, "lost", (/** @type {any} */ told) => {
+      if (told) this._rooms.get(String(told.room))?._gap(told.position);
+    });
     if (socket.io) this._bridge(socket, socket.io);
     if (socket.connected === true) this._connected();
     return this;

@@ -3,9 +3,12 @@
 
 import { call } from "../emitter.js";
 import { Listenable } from "./listenable.js";
-import { ahead, parse } from "./position.js";
+import { Track } from "./track.js";
 
 const EXPIRED = "Time has passed";
+
+/** How long an answer to a join may take before it is asked again. Milliseconds. */
+const PATIENCE = 10_000;
 
 /** Names by which a room speaks of itself; an emission of that name is heard by `onAny` alone. */
 const OWN = ["join", "leave", "key-expired", "gap"];
@@ -23,18 +26,21 @@ export class Room extends Listenable {
     /** @type {boolean | undefined} true after `join`, false after `leave`, undefined before either */
     this._wanted = undefined;
     this.joined = false;
-    /** @type {string | undefined} the last position heard */
-    this.position = undefined;
+    this._track = new Track();
     this._asked = false; // whether this connection carried a join already
     this._attempt = 0; // counts the joins sent
     this._void = 0; // results of attempts up to here mean nothing any more
-    this._missed = false; // a gap was seen and not yet told
     /** @type {{_fn: Function, _attempt: number}[]} callbacks and the first attempt that answers them */
     this._joins = [];
     /** @type {Set<(err?: unknown) => void>} */
     this._leaves = new Set();
     /** @type {Set<Function>} */
     this._any = new Set();
+  }
+
+  /** The last position heard, where history is on. */
+  get position() {
+    return this._track._last;
   }
 
   getKey() {
@@ -66,10 +72,7 @@ export class Room extends Listenable {
       this._fire("leave", err);
     };
     this._leaves.add(done);
-    this._wanted = this.joined = this._missed = false;
-    this._void = this._attempt;
-    this.position = undefined;
-    this._answer(Infinity, "Left");
+    this._forget();
     if (controller._ready()) controller.socket.emit("leave", { room: this.id }, done);
     else queueMicrotask(done);
     return this;
@@ -104,6 +107,8 @@ export class Room extends Listenable {
       if (!this._wanted || !this._controller._ready()) return;
     }
     const since = this.position;
+    clearTimeout(this._timer);
+    this._timer = setTimeout(() => this._join(), PATIENCE);
     this._controller.socket.emit(
       "join",
       { room: this.id, key: this._key ?? undefined, since },
@@ -117,9 +122,10 @@ export class Room extends Listenable {
   /** @param {number} attempt @param {any} err @param {any} [state] @param {string} [since] */
   _result(attempt, err, state, since) {
     if (attempt <= this._void) return;
+    if (attempt === this._attempt) clearTimeout(this._timer);
     if (!err) {
       this.joined = true;
-      if (state) this._stand(state, since);
+      if (state) this._track._stand(state, since);
     }
     this._answer(attempt, err, state);
     this._fire("join", err, state);
@@ -128,19 +134,7 @@ export class Room extends Listenable {
   }
 
   _tellGap() {
-    if (!this._missed) return;
-    this._missed = false;
-    this._fire("gap", this.position);
-  }
-
-  /** Where the server says the room stands. @param {any} state @param {string | undefined} since */
-  _stand({ position, recovered }, since) {
-    const lost = since !== undefined && recovered === false;
-    if (lost) this._missed = true;
-    // What was missed may still be on its way: then each emission moves the position itself.
-    if (since !== undefined && !lost) return;
-    const next = parse(position);
-    if (next && ahead(parse(this.position), next) > 0) this.position = position;
+    if (this._track._gap()) this._fire("gap", this.position);
   }
 
   /** @param {number} attempt @param {any} err @param {any} [state] */
@@ -154,31 +148,40 @@ export class Room extends Listenable {
   _deliver(emission) {
     if (this._wanted === false) return;
     const { event, message, position } = emission;
-    const next = parse(position);
-    if (next) {
-      const by = ahead(parse(this.position), next);
-      if (by <= 0) return;
-      this.position = position;
-      if (by > 1) this._missed = true;
-      if (this.joined) this._tellGap();
-    }
+    if (!this._track._hear(position)) return;
+    if (this.joined) this._tellGap();
     for (const fn of this._any) call(fn, this, [event, message, emission]);
     if (!OWN.includes(event)) this._fire(event, message);
+  }
+
+  /** The server itself missed emissions: those that follow may begin after a gap. @param {string} position */
+  _gap(position) {
+    if (!this._wanted) return;
+    this._track._expected = true;
+    this._fire("gap", position);
   }
 
   /** The connection is gone. @param {any} [reason] absent where the page itself ended it */
   _lost(reason) {
     const { joined } = this;
     this.joined = false;
+    clearTimeout(this._timer);
     for (const done of this._leaves) done();
     if (joined) this._fire("leave", reason);
   }
 
-  /** The page is done with it: nobody may be left waiting, nobody is told anything later. */
-  _down() {
-    this._wanted = false;
+  /** Out, and of no interest: nobody may be left waiting, and what still comes means nothing. */
+  _forget() {
+    this._wanted = this.joined = false;
+    clearTimeout(this._timer);
     this._void = this._attempt;
+    this._track = new Track();
     this._answer(Infinity, "Left");
+  }
+
+  /** The page is done with it: nobody is told anything later. */
+  _down() {
+    this._forget();
     this.off();
     this._any.clear();
   }

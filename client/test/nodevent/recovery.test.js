@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { connect } from "../../src/nodevent/connect.js";
-import { ahead, parse } from "../../src/nodevent/position.js";
+import { ahead, parse } from "../../src/nodevent/track.js";
 import { record } from "../support/until.js";
 import { Wire } from "../support/wire.js";
 
@@ -195,4 +195,27 @@ test("joining again within a connection asks from where it stands and hears noth
   emit(end, 3);
   assert.deepEqual(heard, [1, 2, 3]);
   assert.deepEqual(said.gap, []);
+});
+
+test("a gap that the server itself had is told at once, and not again by the emissions after it", async () => {
+  const end = await wire.accept();
+  ack(end, { position: "x:5", recovered: true });
+  end.event("lost", { room: "r", position: "x:200" });
+  assert.deepEqual(said.gap, [["x:200"]]);
+  emit(end, 101); // what is left of the history, and then live
+  emit(end, 102);
+  assert.deepEqual(said.gap.length, 1);
+  emit(end, 105);
+  assert.deepEqual(said.gap.length, 2, "the next gap is another one");
+  assert.deepEqual(heard, [101, 102, 105]);
+  end.event("lost", null);
+  end.event("lost", { room: "nobody's", position: "x:1" });
+});
+
+test("after a gap that the server had, a rejoin asks from what was heard last: no second gap goes unseen", async () => {
+  let end = await wire.accept();
+  ack(end, { position: "x:5", recovered: true });
+  end.event("lost", { room: "r", position: "y:2" });
+  end = await again();
+  assert.equal(end.takeEvent().args[0].since, "x:5");
 });

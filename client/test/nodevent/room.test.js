@@ -89,6 +89,22 @@ test("leaving answers a join that was never answered, and what comes for it late
   assert.deepEqual(heard, { join: [], leave: [[null]], e: [] });
 });
 
+test("a join that nobody answers is asked again after ten seconds", async (t) => {
+  start();
+  const end = await wire.accept();
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const results = [];
+  nodevent.room("a").join((err) => results.push(err));
+  end.takeEvent();
+  t.mock.timers.tick(9999);
+  assert.equal(end.received.length, 0);
+  t.mock.timers.tick(1);
+  end.ack(end.takeEvent().id, [null, true]);
+  assert.deepEqual(results, [null]);
+  t.mock.timers.tick(60_000);
+  assert.equal(end.received.length, 0);
+});
+
 test("leave and join in one breath: the second join counts", async () => {
   start();
   const end = await wire.accept();
