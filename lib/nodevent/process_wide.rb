@@ -36,6 +36,14 @@ module NoDevent
       Native.flush(Float(timeout), false)
     end
 
+    # From now on emissions are recorded and go nowhere: for tests.
+    # @return [NoDevent::Testing]
+    def test_mode!
+      require "nodevent/testing"
+      Testing.start
+      Testing
+    end
+
     # Runs the block; nothing is emitted in it, not even by the commits of what was changed in it.
     def silence(&block)
       Silence.keep(&block)

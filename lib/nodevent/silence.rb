@@ -1,32 +1,25 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # Blocks in which nothing is emitted: imports, seeds, repairs.
+  # Blocks in which nothing is emitted: imports, seeds, repairs. Each fiber is silent for itself.
   module Silence
     KEY = :nodevent_silence
 
     private_constant :KEY
 
     class << self
-      # Whether this thread of control is silent.
+      # Whether this fiber is silent.
       def on?
-        store[KEY] ? true : false
+        Thread.current[KEY] ? true : false
       end
 
       # Runs the block in silence.
       def keep
-        before = store[KEY]
-        store[KEY] = true
+        before = Thread.current[KEY]
+        Thread.current[KEY] = true
         yield
       ensure
-        store[KEY] = before
-      end
-
-      private
-
-      # The storage of fibers is inherited by the fibers and threads that a block starts; Ruby 3.1 has none.
-      def store
-        Fiber.respond_to?(:[]) ? Fiber : Thread.current
+        Thread.current[KEY] = before
       end
     end
   end

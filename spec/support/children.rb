@@ -5,10 +5,13 @@ require "rbconfig"
 
 # Processes that a spec starts: Ruby from scratch, and forks of its own.
 module Children
+  # No child may keep a spec for ever.
+  LIMITED = %w[timeout 90].freeze
+
   # What a fresh Ruby prints.
   def ruby(script, env: {}, options: [])
-    out, err, status = Open3.capture3({ "NODEVENT_CONFIG" => nil }.merge(env), RbConfig.ruby, "-I#{ROOT}/lib",
-                                      *options, "-e", script)
+    out, err, status = Open3.capture3({ "NODEVENT_CONFIG" => nil }.merge(env), *LIMITED, RbConfig.ruby,
+                                      "-I#{ROOT}/lib", *options, "-e", script)
     raise "the script failed (#{status}): #{err}" unless status.success?
 
     out

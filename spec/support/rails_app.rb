@@ -44,9 +44,9 @@ module RailsApp
       end
       gem = 'require "nodevent"'
       prelude = format(PRELUDE, nodevent_first ? gem : "", nodevent_first ? "" : gem)
-      out, err, status = Open3.capture3({ "NODEVENT_CONFIG" => nil, "RAILS_ENV" => "development",
-                                          "DATABASE_URL" => "sqlite3::memory:" }.merge(env),
-                                        RbConfig.ruby, "-W0", "-I#{ROOT}/lib", "-e", prelude + script, chdir: folder)
+      environment = { "NODEVENT_CONFIG" => nil, "RAILS_ENV" => "development", "DATABASE_URL" => "sqlite3::memory:" }
+      out, err, status = Open3.capture3(environment.merge(env), *Children::LIMITED, RbConfig.ruby, "-W0",
+                                        "-I#{ROOT}/lib", "-e", prelude + script, chdir: folder)
       raise "the application failed (#{status}): #{err}" unless status.success?
 
       @rails_log = err

@@ -44,6 +44,7 @@ module NoDevent
           bell, @ringer = IO.pipe
           @ringer.nonblock = true
           Native.ring(@ringer.fileno)
+          look_for_listeners
           Thread.new do
             Thread.current.name = "nodevent reports"
             loop { listen(bell) }
@@ -51,9 +52,13 @@ module NoDevent
         end
 
         def listen(bell)
-          Native.want_sent(Instrumentation.listening?("publish.nodevent"))
           bell.read_nonblock(4096, exception: false) if bell.wait_readable(NAP)
+          look_for_listeners
           catch_up
+        end
+
+        def look_for_listeners
+          Native.want_sent(Instrumentation.listening?("publish.nodevent"))
         end
 
         def tell(kind, count, seconds, text)

@@ -1,0 +1,78 @@
+# frozen_string_literal: true
+
+require "tmpdir"
+
+# What applications test with; run as they would run it.
+RSpec.describe "NoDevent.test_mode!" do
+  # The summary and failures of a test file, under RSpec or Minitest.
+  def run(text, *command)
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "example_spec.rb")
+      File.write(path, text)
+      Open3.capture2e({ "NODEVENT_CONFIG" => nil, "RUBYLIB" => "#{ROOT}/lib" }, *command, path, chdir: folder).first
+    end
+  end
+
+  it "records emissions and publishes none" do
+    testing = NoDevent.test_mode!
+    testing.clear
+    expect(NoDevent::Emitter.emit("r", :e, { a: :b })).to be(true)
+    expect(NoDevent::Emitter.emit("r", "f", wait: true)).to eq(1)
+    expect(testing.emissions.map(&:to_h))
+      .to eq([{ room: "r", event: "e", message: { "a" => "b" }, namespace: "/nodevent" },
+              { room: "r", event: "f", message: nil, namespace: "/nodevent" }])
+  ensure
+    testing.stop
+  end
+
+  it "has a matcher for RSpec, in block and in value form, with counts" do
+    out = run(<<~RUBY, "rspec", "--no-color", "--options", File::NULL)
+      require "nodevent/rspec"
+      Doc = Struct.new(:id) { include NoDevent::Base }
+      RSpec.describe "an application" do
+        def emit(room, event, message = nil) = NoDevent::Emitter.emit(room, event, message)
+
+        it "is content" do
+          expect { emit(Doc.new(1), :update, { title: "New", n: 1 }) }
+            .to have_emitted("update").to(Doc.new(1)).with({ title: "New", n: 1 }).once
+          expect { emit("r", "e", { "id" => 1, "x" => 2 }) }.to have_emitted.with(a_hash_including("id" => 1))
+          expect(NoDevent).to have_emitted(:update).to("Doc_1").with(hash_including("n" => Integer))
+          expect { 3.times { emit("r", "many") } }.to have_emitted("many").exactly(3).times.and have_emitted.to("r")
+          expect { emit("r", "many") }.not_to have_emitted("other")
+          expect(NoDevent).to have_emitted("many").exactly(2..4)
+        end
+
+        it("begins anew") { expect(NoDevent).not_to have_emitted }
+        it("says what it missed") { emit("r", "e", [1]); expect(NoDevent).to have_emitted("x").to("r").with([2]).twice }
+        it("says what it did not want") { expect { emit("r", "e", 1) }.not_to have_emitted("e") }
+      end
+    RUBY
+    expect(out).to include("4 examples, 2 failures")
+    expect(out).to include(%(expected "x" to "r" with [2] twice to be emitted, but it was not at all. Emitted:\n))
+    expect(out).to include(%("e" to "r" with [1]))
+    expect(out).to include(%(expected "e" not to be emitted, but it was once.))
+  end
+
+  it "has assertions for Minitest, in block and in plain form, with counts" do
+    out = run(<<~RUBY, RbConfig.ruby, "-rminitest/autorun")
+      require "nodevent/minitest"
+      class ApplicationTest < Minitest::Test
+        def emit(*all) = NoDevent::Emitter.emit(*all)
+
+        def test_content
+          found = assert_emitted("update", to: "r", with: { title: "New" }, count: 1) { emit("r", :update, { title: "New" }) }
+          assert_equal "r", found.first.room
+          assert_emitted
+          refute_emitted("update") { emit("r", "other", 1) }
+        end
+
+        def test_anew = refute_emitted
+        def test_missed = assert_emitted("x", to: "r") { emit("r", "e", 1) }
+        def test_unwanted = refute_emitted("e") { emit("r", "e", 1) }
+      end
+    RUBY
+    expect(out).to match(/4 runs, \d+ assertions, 2 failures, 0 errors/)
+    expect(out).to include(%(expected "x" to "r" to be emitted, but it was not at all. Emitted:\n  "e" to "r" with 1))
+    expect(out).to include(%(expected "e" not to be emitted, but it was once.))
+  end
+end
