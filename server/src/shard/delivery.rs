@@ -5,6 +5,10 @@
 //! before the next room, the sockets and the timers have theirs. So a hot room batches by itself, and a quiet one
 //! does not wait for it.
 //!
+//! A walk over all members of a large room takes milliseconds, and most of it is the kernel's price of a write,
+//! whatever its length. So a room rests after such a walk for as long as the walk took, and speaks of everything
+//! that came meanwhile at once: a hot room takes at most half of its shard, and fewer and longer writes.
+//!
 //! Every emission has a number, and every connection the number up to which everything was put before it. Where a
 //! connection is in several rooms that speak at once, what it has missed of all of them is merged by number: it
 //! hears a namespace in the order in which the engine gave it.
@@ -18,12 +22,18 @@ use crate::frame::Frame;
 use crate::hub::{Hub, RoomId};
 use crate::outbox::Sent;
 use hashbrown::HashMap;
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 /// Members that are written to before anybody else has a turn.
 const TURN: usize = 512;
+/// A walk over all members that took less is followed by no rest.
+const WALK: Duration = Duration::from_millis(1);
+/// The longest rest of a room.
+const REST: Duration = Duration::from_millis(8);
 /// What one buffer of emissions laid end to end may hold, but for a single larger one. Bytes.
 const BATCH: usize = 128 * 1024;
 
@@ -34,6 +44,8 @@ pub(super) struct Delivery {
     last: u64,
     rooms: HashMap<RoomId, Speaking>,
     turns: VecDeque<RoomId>,
+    /// Rooms that rest, by the end of their rest; some may be gone since.
+    resting: BinaryHeap<Reverse<(Instant, RoomId)>>,
 }
 
 /// A room that has something to say.
@@ -42,6 +54,8 @@ struct Speaking {
     /// Emissions that are not in a batch yet, by number.
     waiting: VecDeque<Item>,
     batch: Option<Batch>,
+    /// Until when it rests; it stands in no queue of turns while it does.
+    rests: Option<Instant>,
 }
 
 /// Emissions that are on their way to the members of one room.
@@ -52,6 +66,8 @@ struct Batch {
     laid: Arc<[u8]>,
     /// Members below this index have not had it; from high to low, so that leaving disturbs nothing.
     left: usize,
+    /// When the walk over them began.
+    began: Instant,
 }
 
 // === impl Delivery ===
@@ -59,6 +75,43 @@ struct Batch {
 impl Delivery {
     pub(super) fn has_work(&self) -> bool {
         !self.turns.is_empty()
+    }
+
+    /// When the next rest ends.
+    pub(super) fn next_rest(&self) -> Option<Instant> {
+        self.resting.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Gives the rooms that have rested their turn, where they have something to say.
+    fn end_rests(&mut self, now: impl Fn() -> Instant) {
+        while let Some(at) = self.next_rest().filter(|at| *at <= now()) {
+            let Some(Reverse((_, room))) = self.resting.pop() else { return };
+            let Some(speaking) = self.rooms.get_mut(&room).filter(|one| one.rests == Some(at)) else { continue };
+            speaking.rests = None;
+            if speaking.waiting.is_empty() {
+                self.rooms.remove(&room);
+            } else {
+                self.turns.push_back(room);
+            }
+        }
+    }
+
+    /// Ends a room's turn: its walk goes on, or it rests, or it is the next room's turn.
+    fn end_turn(&mut self, room: RoomId, batch: Batch, now: Instant) {
+        let Some(speaking) = self.rooms.get_mut(&room) else { return };
+        let walk = now.saturating_duration_since(batch.began);
+        if batch.left > 0 {
+            speaking.batch = Some(batch);
+            self.turns.push_back(room);
+        } else if walk >= WALK {
+            let until = now + walk.min(REST);
+            speaking.rests = Some(until);
+            self.resting.push(Reverse((until, room)));
+        } else if speaking.waiting.is_empty() {
+            self.rooms.remove(&room);
+        } else {
+            self.turns.push_back(room);
+        }
     }
 
     /// A room is gone, and with it whoever might have heard.
@@ -103,7 +156,7 @@ impl Batch {
             items.extend(waiting.pop_front());
         }
         let laid = lay(items.iter().map(|item| &item.frame))?;
-        Some(Self { items, laid, left: members })
+        Some(Self { items, laid, left: members, began: Instant::now() })
     }
 
     fn first(&self) -> u64 {
@@ -137,6 +190,7 @@ impl Shard {
 
     /// Gives the next room its turn.
     pub(super) fn deliver_turn(&mut self) {
+        self.delivery.end_rests(Instant::now);
         let Some(room) = self.delivery.turns.pop_front() else { return };
         let members = self.hub.members(room).len();
         let Some(speaking) = self.delivery.rooms.get_mut(&room) else { return };
@@ -180,25 +234,13 @@ impl Shard {
         }
         self.metrics.deliveries.fetch_add(put, Relaxed);
         batch.left = until;
-        self.end_turn(room, batch);
+        self.delivery.end_turn(room, batch, Instant::now());
         for member in std::mem::take(&mut self.polls) {
             self.answer_poll(member);
         }
         for (member, reason) in std::mem::take(&mut self.doomed) {
             self.close(member, reason);
         }
-    }
-
-    /// Puts the room back into the queue, or lets it rest.
-    fn end_turn(&mut self, room: RoomId, batch: Batch) {
-        let Some(speaking) = self.delivery.rooms.get_mut(&room) else { return };
-        if batch.left > 0 {
-            speaking.batch = Some(batch);
-        } else if speaking.waiting.is_empty() {
-            self.delivery.rooms.remove(&room);
-            return;
-        }
-        self.delivery.turns.push_back(room);
     }
 }
 
@@ -247,5 +289,79 @@ impl Step<'_> {
             Some(laid) => (frames.len() as u64, session.put(frames.iter(), &laid, self.limit)),
             None => (0, Sent::Whole),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: RoomId = 7;
+
+    fn emission() -> Emission {
+        Emission { namespace: 0, room: "r".into(), position: Default::default(), frame: Frame::text("4x") }
+    }
+
+    /// A room that has said `count` emissions to its last member after a walk that took `walk`.
+    fn walked(delivery: &mut Delivery, count: usize, walk: Duration) -> Instant {
+        for _ in 0..count {
+            delivery.add(ROOM, &emission());
+        }
+        assert_eq!(delivery.turns.pop_front(), Some(ROOM));
+        let mut batch = Batch::of(&mut delivery.rooms.get_mut(&ROOM).unwrap().waiting, 3).unwrap();
+        batch.left = 0;
+        let end = batch.began + walk;
+        delivery.end_turn(ROOM, batch, end);
+        end
+    }
+
+    #[test]
+    fn a_room_rests_as_long_as_its_walk_took_and_then_says_all_that_came_meanwhile() {
+        let mut delivery = Delivery::default();
+        let walk = Duration::from_millis(3);
+        let end = walked(&mut delivery, 1, walk);
+        delivery.add(ROOM, &emission());
+        delivery.add(ROOM, &emission());
+        assert!(!delivery.has_work());
+        delivery.end_rests(|| end + walk - Duration::from_nanos(1));
+        assert!(!delivery.has_work(), "it rests yet");
+        delivery.end_rests(|| end + walk);
+        assert!(delivery.has_work());
+        let waiting = &mut delivery.rooms.get_mut(&ROOM).unwrap().waiting;
+        assert_eq!(Batch::of(waiting, 3).unwrap().items.len(), 2);
+    }
+
+    #[test]
+    fn a_rest_is_bounded() {
+        let mut delivery = Delivery::default();
+        let end = walked(&mut delivery, 1, Duration::from_secs(1));
+        assert_eq!(delivery.next_rest(), Some(end + REST));
+    }
+
+    #[test]
+    fn a_room_that_has_nothing_to_say_after_its_rest_is_forgotten() {
+        let mut delivery = Delivery::default();
+        let end = walked(&mut delivery, 1, REST);
+        delivery.end_rests(|| end + REST);
+        assert!(!delivery.has_work() && delivery.rooms.is_empty() && delivery.next_rest().is_none());
+    }
+
+    #[test]
+    fn a_short_walk_is_followed_by_no_rest() {
+        let mut delivery = Delivery::default();
+        walked(&mut delivery, 1, WALK / 2);
+        assert!(delivery.rooms.is_empty());
+        delivery.add(ROOM, &emission());
+        assert!(delivery.has_work());
+    }
+
+    #[test]
+    fn the_end_of_a_rest_of_a_room_that_is_gone_means_nothing_to_the_room_that_has_its_number_now() {
+        let mut delivery = Delivery::default();
+        let end = walked(&mut delivery, 1, REST);
+        delivery.forget(ROOM);
+        delivery.add(ROOM, &emission());
+        delivery.end_rests(|| end + REST);
+        assert_eq!(delivery.turns, [ROOM], "one turn, not two");
     }
 }

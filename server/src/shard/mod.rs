@@ -196,7 +196,9 @@ impl Shard {
         }
         let now = self.began.elapsed().as_millis() as Millis;
         // One more, since the clock is cut to whole milliseconds.
-        self.timers.next().map(|at| Duration::from_millis(at.saturating_sub(now) + 1))
+        let timer = self.timers.next().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
+        let rest = self.delivery.next_rest().map(|at| at.saturating_duration_since(Instant::now()));
+        timer.into_iter().chain(rest).min()
     }
 
     fn take_inbox(&mut self) {
