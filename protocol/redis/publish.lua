@@ -1,7 +1,7 @@
 -- Publishes an emission with history: gives it its offset, keeps it, and publishes it, in one step, so that the
 -- three cannot diverge. Redis 6.2 or later, Valkey, alone or in a cluster (all keys carry one hash tag).
 --
--- KEYS[1] the room's position: a hash of e (epoch) and o (offset)
+-- KEYS[1] the room's position: a hash of e (epoch) and o (offset), and of what read.lua says of another run
 -- KEYS[2] the room's log: a stream whose ids are <offset>-0
 -- KEYS[3] optional: where the position of an idempotency key is remembered
 -- ARGV    channel, emission (the text of a JSON object), most entries, age of the log (ms), age of the position (ms),
@@ -11,12 +11,28 @@ if KEYS[3] then
   local before = redis.call('GET', KEYS[3])
   if before then return {before, 0, 1} end
 end
-local epoch = redis.call('HGET', KEYS[1], 'e')
+-- From here to the line of dashes as in read.lua, where it is explained.
+local room = redis.call('HMGET', KEYS[1], 'e', 'o', 'l')
+local epoch = room[1]
+local info = redis.pcall('INFO', 'replication')
+local line = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
 if not epoch then
   epoch = ARGV[6]
-  redis.call('DEL', KEYS[2])
-  redis.call('HSET', KEYS[1], 'e', epoch)
+  redis.call('DEL', KEYS[1], KEYS[2])
+  redis.call('HSET', KEYS[1], 'e', epoch, 'o', '0')
 end
+if line and line ~= room[3] then
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  if room[1] and run ~= redis.call('HGET', KEYS[1], 'i') then
+    local to = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', 1000000000))
+    local whole = '0'
+    if not string.find(info, 'master_replid2:00000000') then whole = '-1'
+    elseif string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1') then whole = '1' end
+    redis.call('HSET', KEYS[1], 'f', room[2] or '0', 't', to, 'w', whole)
+  end
+  redis.call('HSET', KEYS[1], 'l', line, 'i', run)
+end
+-- ----
 local offset = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', 1))
 local position = epoch .. ':' .. offset
 local text = string.sub(ARGV[2], 1, -2) .. ',"position":"' .. position .. '"}'

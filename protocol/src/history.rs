@@ -17,8 +17,19 @@ pub const READ: &str = include_str!("../redis/read.lua");
 pub struct Position {
     /// Random; new when the room's memory was lost.
     pub epoch: u64,
-    /// Grows by one per emission of the room. 0: before the first.
+    /// Grows by one per emission of the room, and by far more at a [`Skip`]. 0: before the first.
     pub offset: u64,
+}
+
+/// Offsets that a room has left out, where a Redis was started again or another took its place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Skip {
+    /// The last offset before it.
+    pub from: u64,
+    /// The first offset behind it may be one more than this.
+    pub to: u64,
+    /// Whether nothing was forgotten there, as far as anybody knows.
+    pub whole: bool,
 }
 
 /// The names under which a room's history lies in Redis. All of them fall into one slot of a cluster.
@@ -40,6 +51,31 @@ impl Position {
         let (epoch, offset) = text.split_once(':')?;
         let plain = !offset.is_empty() && offset.bytes().all(|byte| byte.is_ascii_digit());
         Some(Self { epoch: parse_epoch(epoch)?, offset: plain.then(|| offset.parse().ok())?? })
+    }
+
+    /// How many emissions came after `since`, for a room that stands here. `None`: nobody can know.
+    #[must_use]
+    pub fn count_since(self, since: Self, skip: Option<Skip>) -> Option<u64> {
+        if self.epoch != since.epoch {
+            return None;
+        }
+        match skip.filter(|skip| since.offset < skip.to) {
+            None => self.offset.checked_sub(since.offset),
+            Some(Skip { whole: false, .. }) => None,
+            Some(Skip { from, to, .. }) => {
+                self.offset.checked_sub(to)?.checked_add(from.checked_sub(since.offset)?)
+            }
+        }
+    }
+
+    /// The position of the emission that `back` others followed, for a room that stands here.
+    #[must_use]
+    pub fn before(self, back: u64, skip: Option<Skip>) -> Self {
+        let offset = match skip.filter(|skip| self.offset >= skip.to && back >= self.offset - skip.to) {
+            None => self.offset.saturating_sub(back),
+            Some(skip) => skip.from.saturating_sub(back - (self.offset - skip.to)),
+        };
+        Self { offset, ..self }
     }
 
     /// The text form of the epoch alone.
@@ -117,6 +153,29 @@ mod tests {
             assert_eq!(Position::parse(text), None, "{text}");
         }
         assert_eq!(Position::parse(&format!("00000000000000ab:{}", "9".repeat(30))), None);
+    }
+
+    #[test]
+    fn offsets_that_were_left_out_are_not_counted() {
+        let at = |offset| Position { epoch: 1, offset };
+        let skip = |whole| Some(Skip { from: 90, to: 1000, whole });
+        assert_eq!(at(95).count_since(at(90), None), Some(5));
+        assert_eq!(at(95).count_since(Position { epoch: 2, offset: 90 }, None), None);
+        assert_eq!(at(95).count_since(at(96), None), None);
+        assert_eq!(at(1003).count_since(at(85), skip(true)), Some(8));
+        assert_eq!(at(1003).count_since(at(90), skip(true)), Some(3));
+        assert_eq!(at(1003).count_since(at(100), skip(true)), None, "heard, and forgotten by Redis");
+        assert_eq!(at(1003).count_since(at(90), skip(false)), None, "something may have been forgotten");
+        assert_eq!(at(1003).count_since(at(1001), skip(false)), Some(2));
+        assert_eq!(at(1000).count_since(at(90), skip(true)), Some(0));
+    }
+
+    #[test]
+    fn emissions_are_numbered_back_across_what_was_left_out() {
+        let skip = Some(Skip { from: 90, to: 1000, whole: true });
+        let back = |back| Position { epoch: 1, offset: 1002 }.before(back, skip).offset;
+        assert_eq!([back(0), back(1), back(2), back(3)], [1002, 1001, 90, 89]);
+        assert_eq!(Position { epoch: 1, offset: 7 }.before(3, None).offset, 4);
     }
 
     #[test]

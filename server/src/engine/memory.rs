@@ -59,7 +59,7 @@ impl Memory {
         let kept = self.history.of(room)?;
         let mut rooms = self.rooms();
         let (position, log) = rooms.read(room, kept, Instant::now());
-        Some(Read::judge(position, since, log))
+        Some(Read::judge(position, None, since, log))
     }
 
     fn rooms(&self) -> MutexGuard<'_, Rooms> {

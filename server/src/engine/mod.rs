@@ -14,7 +14,7 @@ use crate::frame::Frame;
 use crate::shard::keeper::{Answer, Ask, Asked, Keeper, Since};
 use memory::Memory;
 use nodevent_protocol::emission::Emission;
-use nodevent_protocol::history::Position;
+use nodevent_protocol::history::{Position, Skip};
 use redis::Redis;
 
 /// The engine of one namespace.
@@ -141,14 +141,15 @@ impl Read {
     /// `position`, and hold everything after `since` that is still kept.
     fn judge(
         position: Position,
+        skip: Option<Skip>,
         since: Since,
         found: impl DoubleEndedIterator<Item = Frame> + ExactSizeIterator,
     ) -> Self {
         let wanted = match since {
             Since::Nothing => Some(0),
             Since::Beginning => Some(found.len() as u64),
-            Since::Position(since) if since.epoch == position.epoch => position.offset.checked_sub(since.offset),
-            Since::Position(_) | Since::Unreadable => None,
+            Since::Position(since) => position.count_since(since, skip),
+            Since::Unreadable => None,
         };
         match wanted.and_then(|wanted| usize::try_from(wanted).ok()) {
             Some(wanted) if wanted <= found.len() => {
@@ -178,7 +179,7 @@ mod tests {
 
     fn judge(offset: u64, since: Since, kept: u64) -> (bool, Vec<String>) {
         let frames: Vec<Frame> = (offset - kept + 1..=offset).map(|one| Frame::text(&one.to_string())).collect();
-        let read = Read::judge(Position { epoch: 1, offset }, since, frames.into_iter());
+        let read = Read::judge(Position { epoch: 1, offset }, None, since, frames.into_iter());
         let texts = read.missed.iter().map(|frame| String::from_utf8_lossy(frame.packet()).into_owned());
         (read.recovered, texts.collect())
     }

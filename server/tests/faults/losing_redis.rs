@@ -30,6 +30,22 @@ async fn a_redis_that_is_restarted_with_its_data_loses_nothing_and_nobody_notice
     nodes[0].ready().await;
 }
 
+/// Redis keeps snapshots only, and takes one when it is asked to end. It cannot know whether it has forgotten
+/// anything; the servers have heard everything up to where it stands, and vouch for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_restarted_with_its_last_snapshot_loses_nothing() {
+    let mut redis = Redis::start(&["--save", "3600 1"]).await;
+    let nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
+    let crowd = Crowd::join(50, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
+    traffic(&publishers, 50).await;
+    redis.terminate();
+    redis.start_again().await;
+    traffic(&publishers, 50).await;
+    let verdict = crowd.verdict(publishers).await;
+    assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
+}
+
 /// The same with `kill -9`, where the file of commands is what is left. R-14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_killed_and_kept_every_command_loses_nothing() {

@@ -205,6 +205,7 @@ impl Follower {
             scripts: Arc::clone(&self.scripts),
             keys: Keys::of(self.outlet.name(), room),
             after,
+            heard: self.live.get(room).and_then(Live::position),
             kept,
         };
         let (room, results) = (room.into(), self.results.clone());
@@ -237,9 +238,9 @@ impl Follower {
     }
 
     async fn found(&mut self, room: &str, found: Found) {
-        let Found { position, texts } = found;
+        let Found { position, texts, skip } = found;
         let Some(live) = self.live.get_mut(room) else { return };
-        let (mend, answered) = live.found(position, texts.len());
+        let (mend, answered) = live.found(position, skip, texts.len());
         let over = live.is_over();
         let frames: Vec<Frame> = texts.iter().map(|text| self.outlet.frame(text)).collect();
         if mend.lost {
@@ -249,12 +250,12 @@ impl Follower {
             self.outlet.metrics().mended.fetch_add(mend.pass as u64, Relaxed);
             let first = frames.len() - mend.pass;
             for (index, frame) in frames.iter().enumerate().skip(first) {
-                let offset = position.offset - (frames.len() - 1 - index) as u64;
-                self.outlet.pass(room, frame.clone(), Some(Position { offset, ..position })).await;
+                let own = position.before((frames.len() - 1 - index) as u64, skip);
+                self.outlet.pass(room, frame.clone(), Some(own)).await;
             }
         }
         for ask in answered {
-            let read = Read::judge(position, ask.since, frames.iter().cloned());
+            let read = Read::judge(position, skip, ask.since, frames.iter().cloned());
             self.outlet.answer(read.answer(ask));
         }
         if over {
@@ -323,6 +324,7 @@ struct ReadTask {
     scripts: Arc<Scripts>,
     keys: Keys,
     after: Option<u64>,
+    heard: Option<Position>,
     kept: Kept,
 }
 
@@ -339,6 +341,6 @@ impl ReadTask {
                 subscribed.map_err(|error| EngineError::Away(error.details().to_owned()))?;
             }
         }
-        self.scripts.read(&self.publisher, &self.keys, self.after, self.kept).await
+        self.scripts.read(&self.publisher, &self.keys, self.after, self.heard, self.kept).await
     }
 }

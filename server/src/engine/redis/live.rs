@@ -5,7 +5,7 @@
 //! the members are told.
 
 use crate::shard::keeper::{Ask, Since};
-use nodevent_protocol::history::Position;
+use nodevent_protocol::history::{Position, Skip};
 use std::time::Instant;
 
 /// A room with members on this server.
@@ -23,6 +23,8 @@ pub(super) struct Live {
     lacking: bool,
     /// The newest that came and was not passed on, since a read was to bring it.
     skipped: Option<Position>,
+    /// Whether somebody was let in while nobody knew where the room stands.
+    blind: bool,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,15 @@ pub(super) struct Mend {
 
 impl Live {
     pub(super) fn new() -> Self {
-        Self { shards: 0, position: None, waiting: Vec::new(), reading: None, lacking: false, skipped: None }
+        Self {
+            shards: 0,
+            position: None,
+            waiting: Vec::new(),
+            reading: None,
+            lacking: false,
+            skipped: None,
+            blind: false,
+        }
     }
 
     /// A shard has members of it.
@@ -161,12 +171,13 @@ impl Live {
 
     /// A read has found that the room stands at `found`, and `count` emissions before that. What is to be passed on,
     /// and the questions that it answers.
-    pub(super) fn found(&mut self, found: Position, count: usize) -> (Mend, Vec<Ask>) {
+    pub(super) fn found(&mut self, found: Position, skip: Option<Skip>, count: usize) -> (Mend, Vec<Ask>) {
         let after = self.reading.take().and_then(|reading| reading.after);
         let mend = match self.position {
             None => {
                 self.position = Some(found);
-                Mend::default()
+                // Who was let in while nobody could be asked may have missed what was published since.
+                Mend { pass: 0, lost: std::mem::take(&mut self.blind) && found.offset > 0 }
             }
             Some(known) if known.epoch != found.epoch => {
                 self.position = Some(Position { epoch: found.epoch, offset: 0 });
@@ -181,10 +192,13 @@ impl Live {
             // This read did not begin at what is missing; the next one will.
             Some(known) if after.is_none_or(|after| after > known.offset) => Mend::default(),
             Some(known) => {
-                let missing = usize::try_from(found.offset - known.offset).unwrap_or(usize::MAX);
+                let missing = found.count_since(known, skip).and_then(|missing| usize::try_from(missing).ok());
                 self.position = Some(found);
                 self.lacking = false;
-                Mend { pass: missing.min(count), lost: missing > count }
+                Mend {
+                    pass: missing.map_or(count, |missing| missing.min(count)),
+                    lost: missing.is_none_or(|missing| missing > count),
+                }
             }
         };
         // What came while this read was under way may be newer than what it found: then look again.
@@ -217,6 +231,7 @@ impl Live {
         let (over, waiting): (Vec<Waiting>, Vec<Waiting>) =
             waiting.into_iter().partition(|waiting| waiting.since <= before);
         self.waiting = waiting;
+        self.blind |= self.position.is_none() && !over.is_empty();
         over.into_iter().map(|waiting| waiting.ask).collect()
     }
 
@@ -244,7 +259,7 @@ mod tests {
         let mut live = Live::new();
         live.rise(0);
         assert_eq!(live.next_read(), Some(None));
-        live.found(at(offset), 0);
+        live.found(at(offset), None, 0);
         live
     }
 
@@ -264,7 +279,7 @@ mod tests {
         assert_eq!(live.next_read(), Some(Some(3)));
         assert_eq!(live.hear(at(7)), Heard::Gap, "what comes meanwhile waits for its turn");
         assert_eq!(live.next_read(), None, "one is under way");
-        let (mend, _) = live.found(at(7), 4);
+        let (mend, _) = live.found(at(7), None, 4);
         assert_eq!(mend, Mend { pass: 4, lost: false });
         assert_eq!(live.hear(at(8)), Heard::Pass);
     }
@@ -275,10 +290,10 @@ mod tests {
         live.hear(at(5));
         live.next_read();
         live.hear(at(6));
-        assert_eq!(live.found(at(5), 2).0, Mend { pass: 2, lost: false });
+        assert_eq!(live.found(at(5), None, 2).0, Mend { pass: 2, lost: false });
         assert_eq!(live.hear(at(7)), Heard::Gap);
         assert_eq!(live.next_read(), Some(Some(5)), "6 is read, though nothing need come after it");
-        assert_eq!(live.found(at(7), 2).0, Mend { pass: 2, lost: false });
+        assert_eq!(live.found(at(7), None, 2).0, Mend { pass: 2, lost: false });
         assert_eq!(live.next_read(), None);
     }
 
@@ -287,7 +302,7 @@ mod tests {
         let mut live = live(3);
         live.hear(at(200));
         live.next_read();
-        assert_eq!(live.found(at(200), 100).0, Mend { pass: 100, lost: true });
+        assert_eq!(live.found(at(200), None, 100).0, Mend { pass: 100, lost: true });
     }
 
     #[test]
@@ -295,7 +310,7 @@ mod tests {
         let mut live = live(3);
         assert_eq!(live.hear(Position { epoch: 2, offset: 3 }), Heard::Anew);
         assert_eq!(live.next_read(), Some(Some(0)));
-        assert_eq!(live.found(Position { epoch: 2, offset: 3 }, 3).0, Mend { pass: 3, lost: false });
+        assert_eq!(live.found(Position { epoch: 2, offset: 3 }, None, 3).0, Mend { pass: 3, lost: false });
         let mut first = super::tests::live(3);
         assert_eq!(first.hear(Position { epoch: 2, offset: 1 }), Heard::Anew);
         assert_eq!(first.position(), Some(Position { epoch: 2, offset: 1 }));
@@ -308,7 +323,7 @@ mod tests {
         assert!(!live.compare(at(2)), "on its way when Redis was asked");
         assert!(live.compare(at(4)));
         assert_eq!(live.next_read(), Some(Some(3)));
-        assert_eq!(live.found(at(4), 1).0, Mend { pass: 1, lost: false });
+        assert_eq!(live.found(at(4), None, 1).0, Mend { pass: 1, lost: false });
     }
 
     #[test]
@@ -316,9 +331,9 @@ mod tests {
         let mut live = live(3);
         assert!(live.compare(Position { epoch: 2, offset: 2 }));
         assert_eq!(live.next_read(), Some(Some(3)));
-        assert_eq!(live.found(Position { epoch: 2, offset: 2 }, 0).0, Mend { pass: 0, lost: true });
+        assert_eq!(live.found(Position { epoch: 2, offset: 2 }, None, 0).0, Mend { pass: 0, lost: true });
         assert_eq!(live.next_read(), Some(Some(0)));
-        assert_eq!(live.found(Position { epoch: 2, offset: 2 }, 2).0, Mend { pass: 2, lost: false });
+        assert_eq!(live.found(Position { epoch: 2, offset: 2 }, None, 2).0, Mend { pass: 2, lost: false });
         assert_eq!(live.next_read(), None);
     }
 
@@ -343,7 +358,7 @@ mod tests {
         live.wait(ask(Since::Position(at(4))), now);
         live.wait(ask(Since::Position(at(1))), now);
         assert_eq!(live.next_read(), None, "one is under way");
-        let (_, answered) = live.found(at(9), 6);
+        let (_, answered) = live.found(at(9), None, 6);
         assert_eq!(answered.len(), 4, "the one that asked for more waits for the next");
         assert_eq!(live.next_read(), Some(Some(1)));
     }
@@ -356,10 +371,10 @@ mod tests {
         live.next_read();
         assert_eq!(live.hear(at(4)), Heard::Pass);
         live.wait(ask(Since::Position(at(2))), now);
-        let (_, answered) = live.found(at(3), 1);
+        let (_, answered) = live.found(at(3), None, 1);
         assert_eq!(answered.len(), 1, "the second has asked after 4 was passed on, and would never hear it");
         live.next_read();
-        assert_eq!(live.found(at(4), 2).1.len(), 1);
+        assert_eq!(live.found(at(4), None, 2).1.len(), 1);
     }
 
     #[test]
@@ -369,10 +384,10 @@ mod tests {
         live.wait(ask(Since::Nothing), Instant::now());
         assert_eq!(live.next_read(), Some(None));
         assert_eq!(live.hear(at(4)), Heard::Drop);
-        let (mend, answered) = live.found(at(3), 0);
+        let (mend, answered) = live.found(at(3), None, 0);
         assert_eq!((mend, answered.len()), (Mend::default(), 1));
         assert_eq!(live.next_read(), Some(Some(3)));
-        assert_eq!(live.found(at(4), 1).0, Mend { pass: 1, lost: false });
+        assert_eq!(live.found(at(4), None, 1).0, Mend { pass: 1, lost: false });
     }
 
     #[test]
@@ -384,6 +399,36 @@ mod tests {
         live.next_read();
         assert_eq!(live.failed(early).len(), 1);
         assert_eq!(live.next_read(), Some(None), "it is tried again for the other");
+    }
+
+    #[test]
+    fn who_was_let_in_blindly_is_told_once_it_is_known_where_the_room_stands() {
+        let mut live = Live::new();
+        live.rise(0);
+        live.wait(ask(Since::Nothing), Instant::now());
+        live.next_read();
+        assert_eq!(live.failed(Instant::now()).len(), 1);
+        live.next_read();
+        assert_eq!(live.found(at(1), None, 0).0, Mend { pass: 0, lost: true });
+        live.suspect();
+        live.next_read();
+        assert_eq!(live.found(at(1), None, 0).0, Mend::default(), "once");
+    }
+
+    #[test]
+    fn a_redis_that_was_started_again_loses_nothing_if_it_is_whole() {
+        let skip = |from, whole| Some(Skip { from, to: 1000, whole });
+        let mend = |found: u64, skip, count| {
+            let mut live = live(10);
+            live.hear(at(found));
+            live.suspect();
+            assert_eq!(live.next_read(), Some(Some(10)));
+            live.found(at(found), skip, count).0
+        };
+        assert_eq!(mend(1000, skip(10, true), 0), Mend { pass: 0, lost: false });
+        assert_eq!(mend(1002, skip(12, true), 4), Mend { pass: 4, lost: false });
+        assert_eq!(mend(1002, skip(12, false), 4), Mend { pass: 4, lost: true });
+        assert_eq!(mend(1002, skip(8, true), 2), Mend { pass: 2, lost: true }, "10 was heard, and is forgotten");
     }
 
     #[test]

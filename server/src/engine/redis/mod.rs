@@ -167,9 +167,9 @@ impl Redis {
             Since::Nothing | Since::Unreadable => None,
         };
         let keys = Keys::of(&self.namespace, room);
-        let found = self.scripts.read(&self.publisher, &keys, after, kept).await?;
+        let found = self.scripts.read(&self.publisher, &keys, after, None, kept).await?;
         let frames: Vec<_> = found.texts.iter().map(|text| self.outlet.frame(text)).collect();
-        Ok(Some(Read::judge(found.position, since, frames.into_iter())))
+        Ok(Some(Read::judge(found.position, found.skip, since, frames.into_iter())))
     }
 
     /// What a new member has missed; the answer comes through its shard's inbox.

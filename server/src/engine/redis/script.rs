@@ -6,7 +6,7 @@ use crate::engine::EngineError;
 use fred::clients::Client;
 use fred::interfaces::LuaInterface;
 use fred::types::{FromValue, Value};
-use nodevent_protocol::history::{self, Keys, Position};
+use nodevent_protocol::history::{self, Keys, Position, Skip};
 use sha1::{Digest, Sha1};
 use std::fmt::Write as _;
 
@@ -31,6 +31,8 @@ pub(super) struct Found {
     pub(super) position: Position,
     /// The emissions after the offset that was named, in order, as far as they are kept.
     pub(super) texts: Vec<String>,
+    /// The last offsets that were left out.
+    pub(super) skip: Option<Skip>,
 }
 
 /// What the script `publish` is given beside the room's keys.
@@ -110,12 +112,14 @@ impl Scripts {
         Ok(Position::parse(&position))
     }
 
-    /// Reads a room's position, and what came after `after`; `None`: the position alone.
+    /// Reads a room's position, and what came after `after`; `None`: the position alone. `heard` is the last that was
+    /// heard live here: a witness of what this Redis must know.
     pub(super) async fn read(
         &self,
         client: &Client,
         keys: &Keys,
         after: Option<u64>,
+        heard: Option<Position>,
         kept: Kept,
     ) -> Result<Found, EngineError> {
         let names = vec![keys.position.clone(), keys.log.clone()];
@@ -123,10 +127,15 @@ impl Scripts {
             Position::epoch_text(rand::random()).into(),
             (kept.position_age().as_millis() as i64).into(),
             after.map_or(-1, |after| after as i64).into(),
+            heard.map(|heard| Position::epoch_text(heard.epoch)).unwrap_or_default().into(),
+            heard.map(|heard| heard.offset.to_string()).unwrap_or_default().into(),
         ];
-        let (epoch, offset, texts): (String, u64, Vec<String>) = self.read.run(client, names, args).await?;
+        type Reply = (String, u64, Vec<String>, String, String, String);
+        let (epoch, offset, texts, from, to, whole): Reply = self.read.run(client, names, args).await?;
         let epoch = history::parse_epoch(&epoch);
         let epoch = epoch.ok_or_else(|| EngineError::Away("a room's position is not one of ours".to_owned()))?;
-        Ok(Found { position: Position { epoch, offset }, texts })
+        let skip = from.parse().ok().zip(to.parse().ok());
+        let skip = skip.map(|(from, to)| Skip { from, to, whole: whole == "1" });
+        Ok(Found { position: Position { epoch, offset }, texts, skip })
     }
 }

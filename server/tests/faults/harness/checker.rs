@@ -67,12 +67,14 @@ impl Crowd {
         self.members.iter().map(|member| member.record().connects).sum()
     }
 
-    /// Lets the publishers finish, waits until everybody has heard the last emission of each room, ends everybody,
-    /// and judges. The last emissions are published after the faults, so that what is missing before them shows.
+    /// Waits until everybody is back, lets the publishers go on for a moment and finish, waits until everybody has
+    /// heard the last emission of each room, ends everybody, and judges.
     ///
     /// # Panics
     /// With everything that is wrong.
     pub async fn verdict(self, publishers: Publishers) -> Verdict {
+        self.settled().await;
+        super::traffic(&publishers, 15).await;
         let confirmed = publishers.finish().await;
         self.verdict_of(&confirmed).await
     }
