@@ -13,7 +13,7 @@ const shared = {
   bundle: true,
   minify: true,
   mangleProps: /^_[a-z]/, // what begins with an underscore is nobody's but ours
-  sourcemap: "external",
+  sourcemap: "linked",
   sourcesContent: true,
   target: ["es2022"],
   charset: "utf8",
@@ -22,15 +22,11 @@ const shared = {
   logLevel: "warning",
 };
 
-/**
- * Where each bundle says its map is. The script is served as `/api/<namespace>`, its map beside
- * socket.io.js; the others have theirs next to them.
- */
 const bundles = [
-  { entry: "src/script.js", name: "nodevent.js", map: "../socket.io/nodevent.js.map", format: "iife" },
-  { entry: "src/index.js", name: "nodevent.mjs", map: "nodevent.mjs.map", format: "esm" },
-  { entry: "src/index.js", name: "nodevent.cjs", map: "nodevent.cjs.map", format: "cjs", platform: "node" },
-  { entry: "src/socket-io.js", name: "socket.io.js", map: "socket.io.js.map", format: "iife" },
+  { entryPoints: ["src/script.js"], outfile: "dist/nodevent.js", format: "iife" },
+  { entryPoints: ["src/index.js"], outfile: "dist/nodevent.mjs", format: "esm" },
+  { entryPoints: ["src/index.js"], outfile: "dist/nodevent.cjs", format: "cjs", platform: "node" },
+  { entryPoints: ["src/socket-io.js"], outfile: "dist/socket.io.js", format: "iife" },
 ];
 
 /** The hand-written types, where `import` and `require` look for them. */
@@ -39,16 +35,9 @@ const types = { "nodevent.d.ts": "nodevent.d.ts", "nodevent.d.cts": "nodevent.d.
 /** @returns {Promise<Map<string, Buffer>>} by path relative to client/ */
 export async function outputs() {
   const files = new Map();
-  for (const { entry, name, map, ...options } of bundles) {
-    const { outputFiles } = await build({
-      ...shared,
-      ...options,
-      entryPoints: [entry],
-      outfile: `dist/${name}`,
-      footer: { js: `//# sourceMappingURL=${map}` },
-    });
-    for (const { path, contents } of outputFiles)
-      files.set(relative(root, path).split(sep).join("/"), Buffer.from(contents));
+  for (const bundle of bundles) {
+    const { outputFiles } = await build({ ...shared, ...bundle });
+    for (const { path, contents } of outputFiles) files.set(relative(root, path).split(sep).join("/"), Buffer.from(contents));
   }
   for (const [name, source] of Object.entries(types)) files.set(`dist/${name}`, await readFile(join(root, "types", source)));
   return files;

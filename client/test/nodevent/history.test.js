@@ -8,7 +8,7 @@ import { Relay } from "../support/proxy.js";
 import { Server } from "../support/server.js";
 import { record, until } from "../support/until.js";
 
-const server = new Server({ "/small": { history: { size: 5, age: "5m" } }, "/none": { history: false } });
+const server = new Server({ "/small": { history: { size: 5, age: "5m" } }, "/none": { history: false }, "/large": { history: { size: 10_000, age: "5m" } } });
 let relay;
 let nodevent;
 
@@ -118,13 +118,13 @@ test("without history there are no positions, and nothing is said of gaps", asyn
 });
 
 test("a network cut again and again under traffic: nothing missed, nothing twice", async () => {
-  start();
+  start({ namespace: "/large" });
   const { room, numbers, said } = await join("busy");
   let published = 0;
   for (let round = 0; round < 30; round++) {
-    for (let n = 0; n < 5; n++) await server.publish(numbered(room.id, published, ++published));
+    for (let n = 0; n < 5; n++) await server.publish(numbered(room.id, published, ++published), "large");
     relay.cut();
-    await server.publish(numbered(room.id, published, ++published));
+    await server.publish(numbered(room.id, published, ++published), "large");
   }
   await until(() => numbers.length >= published);
   assert.deepEqual(numbers, count(published));

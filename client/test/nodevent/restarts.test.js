@@ -43,9 +43,9 @@ test("killed and restarted twenty times under traffic: nothing missed, nothing t
   }
 
   let published = 0;
-  let stop = false;
+  const application = { runs: true };
   const traffic = (async () => {
-    while (!stop) await other.emit("busy", "n", published++);
+    while (application.runs) await other.emit("busy", "n", published++);
   })();
 
   for (let n = 0; n < RESTARTS; n++) {
@@ -55,11 +55,17 @@ test("killed and restarted twenty times under traffic: nothing missed, nothing t
     await mortal.start();
     await until(() => pages.every(({ room }) => room.joined), "all pages to be back");
   }
-  stop = true;
+  application.runs = false;
   await traffic;
 
   for (const { numbers, said, transports } of pages) {
-    await until(() => numbers.length >= published, `${published} emissions over ${transports}, not ${numbers.length}`);
+    await until(
+      () => numbers.length >= published,
+      () => {
+        const missing = Array.from({ length: published }, (_, n) => n).filter((n) => !numbers.includes(n));
+        return `over ${transports}: of ${published} emissions ${missing.length} are missing, from ${missing[0]} to ${missing.at(-1)}; gaps told: ${said.gap.join()}`;
+      },
+    );
     assert.deepEqual(numbers, Array.from({ length: published }, (_, n) => n), transports.join());
     assert.deepEqual(said.gap, []);
   }

@@ -7,7 +7,7 @@ const now = performance.now.bind(performance);
 /**
  * @template T
  * @param {() => T | Promise<T>} condition asked again and again until it answers something true
- * @param {string} [what] named in the error
+ * @param {string | (() => string)} [what] named in the error; a function tells what came of it
  * @param {number} [patience] milliseconds
  * @returns {Promise<T>}
  */
@@ -16,7 +16,7 @@ export async function until(condition, what = String(condition), patience = 1500
   for (;;) {
     const answer = await condition();
     if (answer) return answer;
-    if (now() > end) throw new Error(`waited ${patience} ms in vain for: ${what}`);
+    if (now() > end) throw new Error(`waited ${patience} ms in vain for: ${typeof what === "function" ? what() : what}`);
     await new Promise((resolve) => later(resolve, 5));
   }
 }
