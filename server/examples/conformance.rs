@@ -1,0 +1,143 @@
+//! The echo application by which the official test suites of Engine.IO 4 and Socket.IO 5 are run.
+//!
+//! It is the server itself with another dialect, or with none: sessions, transports and packets are the same code.
+//!
+//! ```text
+//! MODE=engine cargo run --example conformance     every Engine.IO message is sent back, at /engine.io/
+//! MODE=socket cargo run --example conformance     the events below, at /socket.io/ (the default)
+//! PORT=3001   cargo run --example conformance     elsewhere than on port 3000
+//! ```
+//!
+//! With `MODE=socket`, in the namespaces `/` and `/custom`:
+//!
+//! | the browser | the application |
+//! |---|---|
+//! | connects | emits `auth` with the auth object |
+//! | emits `message` with any arguments | emits `message-back` with the same |
+//! | emits `message-with-ack` | acknowledges with its arguments |
+//! | emits `ask` with any arguments | emits `question` with the same, and `answer` with what is acknowledged |
+
+use anyhow::{Context as _, anyhow, bail};
+use nodevent_protocol::history::Position;
+use nodevent_protocol::socket_io;
+use nodevent_server::admission::Admission;
+use nodevent_server::config::Config;
+use nodevent_server::dialect::{Answer, Call, Dialect, Operations, Recovery};
+use nodevent_server::frame::Frame;
+use nodevent_server::server::{Server, StartError};
+use nodevent_server::shard::Above;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// What the suites expect, and limits that they do not test.
+const SETTINGS: &str = "
+origins: ['*']
+drain: 0s
+ping: { interval: 300ms, timeout: 200ms }
+limits: { message: 1000000, connect: 1s, packets_per_second: 1000000 }
+shards: 1
+/: {}
+/custom: {}
+";
+
+/// The suites wait for one message at a time, with a listener that is gone when the next is to be heard, and their
+/// client library hands out all messages of one read in one go. So where two arrive together they miss the second:
+/// before one that nobody asked for, this is waited, long enough for a busy client to have read what went before.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The dialect of the suites.
+struct Echo;
+
+// One thread at the edge and one shard: requests count in the order in which they came, as the suites suppose.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let port = match std::env::var("PORT") {
+        Ok(port) => port.parse().with_context(|| format!("PORT is `{port}`; write a number up to 65535"))?,
+        Err(_) => 3000,
+    };
+    let mode = std::env::var("MODE").unwrap_or_else(|_| "socket".to_owned());
+    let (above, path) = match mode.as_str() {
+        "engine" => (Above::Echo { pause: PAUSE }, "/engine.io/"),
+        "socket" => (Above::SocketIo, "/socket.io/"),
+        other => bail!("MODE is `{other}`; write engine or socket"),
+    };
+    let server = start(port, above, path).await?;
+    println!("{mode} at {}{path}", server.urls().concat());
+    server.run(std::future::pending()).await;
+    Ok(())
+}
+
+/// Starts on every address of this machine; without IPv6, on those that there are.
+async fn start(port: u16, above: Above, path: &str) -> anyhow::Result<Server> {
+    let start = async |host: &str| {
+        let settings = format!("host: '{host}'\nport: {port}\n{SETTINGS}");
+        let mut config = Config::from_yaml(&settings).map_err(|report| anyhow!("{report}"))?;
+        config.path = path.to_owned();
+        anyhow::Ok(Server::start_with(config, above, |_| Arc::new(Echo)).await)
+    };
+    match start("::").await? {
+        Err(StartError::Listen(_)) => Ok(start("0.0.0.0").await??),
+        started => Ok(started?),
+    }
+}
+
+// === impl Echo ===
+
+impl Dialect for Echo {
+    fn admit(&self, _admission: &Admission, _auth: Option<&str>) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn welcome(&self, operations: &mut dyn Operations, auth: Option<&str>) {
+        thread::sleep(PAUSE);
+        operations.emit(&format!("[\"auth\",{}]", auth.unwrap_or("{}")), &[]);
+    }
+
+    fn event(&self, operations: &mut dyn Operations, call: Call) {
+        // The decoder has seen to it that this is a JSON array whose first element names the event.
+        let Ok(all) = serde_json::from_str::<Vec<&RawValue>>(&call.args) else { return };
+        let name: String = serde_json::from_str(all[0].get()).unwrap_or_default();
+        match (name.as_str(), call.id) {
+            ("message", _) => operations.emit(&named("message-back", &all[1..]), &call.attachments),
+            ("message-with-ack", Some(id)) => operations.acknowledge(id, &list(&all[1..]), &call.attachments),
+            ("ask", _) => drop(operations.ask(&named("question", &all[1..]), &call.attachments)),
+            _ => {}
+        }
+    }
+
+    fn answered(&self, operations: &mut dyn Operations, answer: Answer) {
+        let Ok(all) = serde_json::from_str::<Vec<&RawValue>>(&answer.args) else { return };
+        operations.emit(&named("answer", &all), &answer.attachments);
+    }
+
+    fn joined(&self, _operations: &mut dyn Operations, _id: Option<u64>, _recovery: Option<Recovery>) {}
+
+    fn frame(&self, namespace: &str, text: &str) -> Frame {
+        event(namespace, &format!("[\"event\",{text}]"))
+    }
+
+    fn lost(&self, namespace: &str, _room: &str, _position: Position) -> Frame {
+        event(namespace, "[\"lost\"]")
+    }
+}
+
+fn event(namespace: &str, args: &str) -> Frame {
+    let mut packet = String::from("4");
+    socket_io::encode_event(&mut packet, namespace, None, args);
+    Frame::text(&packet)
+}
+
+/// `["name", …]`, every argument as the browser wrote it.
+fn named(name: &str, args: &[&RawValue]) -> String {
+    let name = serde_json::Value::from(name).to_string();
+    let all: Vec<&str> = std::iter::once(name.as_str()).chain(args.iter().map(|one| one.get())).collect();
+    format!("[{}]", all.join(","))
+}
+
+/// `[…]`, every argument as the browser wrote it.
+fn list(args: &[&RawValue]) -> String {
+    let all: Vec<&str> = args.iter().map(|one| one.get()).collect();
+    format!("[{}]", all.join(","))
+}
