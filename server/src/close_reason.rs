@@ -14,7 +14,7 @@ pub enum CloseReason {
     PingTimeout,
     /// No namespace was connected in time.
     ConnectTimeout,
-    /// A WebSocket frame that RFC 6455 forbids.
+    /// A WebSocket frame that RFC 6455 forbids, or a message longer than the limit.
     Violation(Violation),
     /// A packet that is none, or is not allowed now.
     Malformed,
@@ -22,6 +22,10 @@ pub enum CloseReason {
     Overlap,
     /// A poll was given up by the browser.
     PollAborted,
+    /// A post broke off, and what it carried is lost.
+    PostAborted,
+    /// The body of a post did not arrive in time.
+    PostTimeout,
     /// The outbox reached its bound: the connection reads more slowly than its rooms speak.
     OutboxFull,
     /// Nothing could be written for the write-stall time.
@@ -36,7 +40,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All reasons that have a fixed name, for metrics that start at zero.
-    pub const NAMES: [&'static str; 12] = [
+    pub const NAMES: [&'static str; 15] = [
         "lost",
         "closed",
         "ping_timeout",
@@ -49,6 +53,9 @@ impl CloseReason {
         "write_stalled",
         "packet_rate",
         "draining",
+        "too_big",
+        "post_aborted",
+        "post_timeout",
     ];
 
     /// The label in metrics and logs.
@@ -63,6 +70,7 @@ impl CloseReason {
             Self::Closed => 1,
             Self::PingTimeout => 2,
             Self::ConnectTimeout => 3,
+            Self::Violation(Violation::TooBig { .. }) => 12,
             Self::Violation(_) => 4,
             Self::Malformed => 5,
             Self::Overlap => 6,
@@ -71,27 +79,45 @@ impl CloseReason {
             Self::WriteStalled => 9,
             Self::PacketRate => 10,
             Self::Draining => 11,
+            Self::PostAborted => 13,
+            Self::PostTimeout => 14,
+        }
+    }
+
+    /// More than the name, where there is more to say. Nothing in it comes from the browser.
+    pub fn detail(self) -> Option<&'static str> {
+        match self {
+            Self::Violation(Violation::TooBig { .. }) => None,
+            Self::Violation(violation) => Some(violation.name()),
+            _ => None,
         }
     }
 
     /// What a WebSocket is told: a close code of RFC 6455 section 7.4.1 and a reason a developer can read.
     /// `None`: nothing can or need be said any more.
-    pub fn farewell(self) -> Option<(u16, &'static str)> {
-        match self {
-            Self::Lost | Self::PollAborted | Self::OutboxFull | Self::WriteStalled => None,
-            Self::Closed => Some((1000, "")),
-            Self::Draining => Some((1001, "server stops")),
-            Self::Violation(violation) => Some((violation.close_code(), violation.name())),
-            Self::PingTimeout => Some((1008, "ping timeout")),
-            Self::ConnectTimeout => Some((1008, "no namespace connected in time")),
-            Self::Malformed => Some((1008, "malformed packet")),
-            Self::Overlap => Some((1008, "overlapping requests")),
-            Self::PacketRate => Some((1008, "too many packets")),
-        }
+    pub fn farewell(self) -> Option<(Option<u16>, &'static str)> {
+        let (code, text) = match self {
+            Self::Lost | Self::PollAborted | Self::PostAborted | Self::OutboxFull | Self::WriteStalled => {
+                return None;
+            }
+            Self::Closed => (1000, ""),
+            Self::Draining => (1001, "server stops"),
+            Self::Violation(violation) => (violation.close_code(), violation.name()),
+            Self::PingTimeout => (1008, "ping timeout"),
+            Self::ConnectTimeout => (1008, "no namespace connected in time"),
+            Self::Malformed => (1008, "malformed packet"),
+            Self::Overlap => (1008, "overlapping requests"),
+            Self::PacketRate => (1008, "too many packets"),
+            Self::PostTimeout => (1008, "the body did not arrive in time"),
+        };
+        Some((Some(code), text))
     }
 
     /// Whether somebody has to look at it: it tells of a hostile or broken peer, or of a bound that was reached.
     pub fn is_remarkable(self) -> bool {
-        !matches!(self, Self::Lost | Self::Closed | Self::Draining | Self::PollAborted | Self::PingTimeout)
+        !matches!(
+            self,
+            Self::Lost | Self::Closed | Self::Draining | Self::PollAborted | Self::PostAborted | Self::PingTimeout
+        )
     }
 }

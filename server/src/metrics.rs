@@ -35,6 +35,10 @@ pub struct Metrics {
     pub refused_origins: AtomicU64,
     /// HTTP requests that were refused as malformed, unauthorised or too large.
     pub refused_requests: AtomicU64,
+    /// HTTP requests whose head or body did not arrive in time, and responses that were not read in time.
+    pub request_timeouts: AtomicU64,
+    /// HTTP requests whose head or body was larger than its limit.
+    pub oversized_requests: AtomicU64,
     /// Upgrades that were not finished in time.
     pub upgrade_timeouts: AtomicU64,
     /// Messages an engine knows to have missed (its own queue overflowed, or the link to Redis was down).
@@ -110,6 +114,8 @@ impl Metrics {
             ("nodevent_refused_connections_total", "Handshakes refused at the bound.", &self.refused_connections),
             ("nodevent_refused_origins_total", "Handshakes refused for their origin.", &self.refused_origins),
             ("nodevent_refused_requests_total", "HTTP requests refused.", &self.refused_requests),
+            ("nodevent_request_timeouts_total", "HTTP requests too slow to be served.", &self.request_timeouts),
+            ("nodevent_oversized_requests_total", "HTTP requests too large to be read.", &self.oversized_requests),
             ("nodevent_upgrade_timeouts_total", "Upgrades not finished in time.", &self.upgrade_timeouts),
             ("nodevent_engine_lost_total", "Emissions an engine knows to have missed.", &self.engine_lost),
             ("nodevent_gaps_total", "Rooms whose members were told that emissions may be missing.", &self.gaps),

@@ -58,7 +58,6 @@ pub struct Server {
     shards: Shards,
     threads: Vec<JoinHandle<()>>,
     drain: Duration,
-    request_timeout: Duration,
 }
 
 // === impl Server ===
@@ -112,9 +111,11 @@ impl Server {
             max_payload: limits.message,
             max_publish: limits.publish,
             request_timeout: limits.handshake,
+            write_stall: limits.write_stall,
+            path: config.path,
         };
         let edge = Arc::new(Edge::new(edge_settings, shards.clone(), namespaces, engines, metrics));
-        Ok(Self { edge, public, admin, shards, threads, drain: config.drain, request_timeout: limits.handshake })
+        Ok(Self { edge, public, admin, shards, threads, drain: config.drain })
     }
 
     /// Where the server listens, as one would type it.
@@ -139,12 +140,12 @@ impl Server {
         for bound in self.public {
             tracing::info!(url = %bound.url(), "listening");
             let site = self.edge.public();
-            accepting.push(tokio::spawn(bound.serve(site, self.request_timeout, stopping.clone())));
+            accepting.push(tokio::spawn(bound.serve(site, stopping.clone())));
         }
         if let Some(bound) = self.admin {
             tracing::info!(url = %bound.url(), "listening for administration");
             // Serves to the end, so that the way down can be watched.
-            tokio::spawn(bound.serve(self.edge.admin(), self.request_timeout, stopping));
+            tokio::spawn(bound.serve(self.edge.admin(), stopping));
         }
         shutdown.await;
         let connections = &self.edge.metrics.connections;

@@ -42,6 +42,9 @@ pub struct Config {
     pub admin: Option<Listen>,
     /// Pages that may connect beside those of the same host.
     pub origins: Origins,
+    /// The path of Engine.IO, with a slash at both ends. No key of the file: our script and the stock clients ask
+    /// for the default.
+    pub path: String,
     /// Over how long connections are closed when the server stops.
     pub drain: Duration,
     /// Every bound.
@@ -126,6 +129,7 @@ fn defaults() -> Config {
         listen: vec![Listen { host: "0.0.0.0".into(), port: listen::PORT, tls: None }],
         admin: None,
         origins: Origins::default(),
+        path: "/socket.io/".into(),
         drain: DRAIN,
         limits: Limits::default(),
         log: "info".into(),

@@ -25,6 +25,9 @@ pub trait Dialect: Send + Sync {
     /// A connection said something.
     fn event(&self, operations: &mut dyn Operations, call: Call);
 
+    /// A connection acknowledged an event that was sent by [`Operations::ask`].
+    fn answered(&self, _operations: &mut dyn Operations, _answer: Answer) {}
+
     /// A join that was asked for by [`Operations::join`] is complete: what was missed has been sent.
     fn joined(&self, operations: &mut dyn Operations, id: Option<u64>, recovery: Option<Recovery>);
 
@@ -42,6 +45,17 @@ pub struct Call {
     pub args: String,
     /// The id under which an acknowledgement is awaited.
     pub id: Option<u64>,
+    /// Binary attachments, in the order of their placeholders.
+    pub attachments: Vec<Vec<u8>>,
+}
+
+/// The acknowledgement of an event that was sent to a connection.
+#[derive(Debug)]
+pub struct Answer {
+    /// The id that [`Operations::ask`] answered.
+    pub id: u64,
+    /// The text of a JSON array.
+    pub args: String,
     /// Binary attachments, in the order of their placeholders.
     pub attachments: Vec<Vec<u8>>,
 }
@@ -70,8 +84,12 @@ pub trait Operations {
     /// Sends an event to this connection alone; `args` is the text of a JSON array, its name first.
     fn emit(&mut self, args: &str, attachments: &[Vec<u8>]);
 
-    /// Counts a join that the dialect itself refused.
-    fn count_refused_join(&mut self);
+    /// Sends an event to this connection alone and asks for its acknowledgement, with which [`Dialect::answered`]
+    /// is called. Answers the id under which it is awaited; `None`: the connection owes too many, nothing was sent.
+    fn ask(&mut self, args: &str, attachments: &[Vec<u8>]) -> Option<u64>;
+
+    /// Counts and logs a join that the dialect itself refused. `refusal` is none of the browser's words.
+    fn refused_join(&mut self, refusal: &'static str);
 }
 
 /// Where a join stands in its room's history.
@@ -86,11 +104,22 @@ pub struct Recovery {
 /// Why the core refused a join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[error("{}", self.as_str())]
 pub enum JoinRefused {
     /// The connection is in as many rooms as it may be.
-    #[error("Too many rooms")]
     TooManyRooms,
     /// The connection has joined faster than it may.
-    #[error("Too many joins")]
     TooFast,
+}
+
+// === impl JoinRefused ===
+
+impl JoinRefused {
+    /// What the browser is told.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooManyRooms => "Too many rooms",
+            Self::TooFast => "Too many joins",
+        }
+    }
 }

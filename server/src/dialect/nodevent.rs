@@ -74,20 +74,20 @@ fn event_packet(namespace: &str, args: &str) -> String {
 }
 
 /// `join {room, key?, since?}`. The refusal's text goes to the browser.
-fn join(operations: &mut dyn Operations, data: &Value, id: Option<u64>) -> Result<(), String> {
-    let refused = |operations: &mut dyn Operations, text: String| {
-        operations.count_refused_join();
+fn join(operations: &mut dyn Operations, data: &Value, id: Option<u64>) -> Result<(), &'static str> {
+    let refused = |operations: &mut dyn Operations, text| {
+        operations.refused_join(text);
         Err(text)
     };
     let Ok(room) = room_of(operations, data.get("room")) else {
-        return refused(operations, "Bad room".into());
+        return refused(operations, "Bad room");
     };
     if let Err(refusal) = operations.admission().room(&room, data.get("key")) {
-        return refused(operations, refusal.as_str().into());
+        return refused(operations, refusal.as_str());
     }
     // A position that is no text is one that nobody gave out.
     let since = data.get("since").filter(|since| !since.is_null()).map(|since| since.as_str().unwrap_or_default());
-    operations.join(&room, since, id).map_err(|refused: JoinRefused| refused.to_string())
+    operations.join(&room, since, id).map_err(JoinRefused::as_str)
 }
 
 /// `leave {room}`, or `leave "room"` as the old server understood it. N-46, N-47.

@@ -1,7 +1,8 @@
 //! The listeners: bind, accept, and serve HTTP on what is accepted.
 
+use super::patience::Patient;
 use super::tls::{self, TlsError};
-use super::{From, Site};
+use super::{Edge, From, Site};
 use crate::config::listen::Listen;
 use crate::shard::Stream;
 use axum::body::Body;
@@ -10,10 +11,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::error::Error as _;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 
@@ -21,6 +25,10 @@ use tokio::sync::watch;
 const BACKLOG: u32 = 4096;
 /// The largest head of a request. Bytes.
 const HEAD: usize = 16 * 1024;
+/// What is said when a request's head did not arrive in time.
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 44\r\n\r\nThe head of the request was not here in time";
 /// Pause after the operating system refused to accept, e.g. for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -94,7 +102,7 @@ impl Bound {
     }
 
     /// Accepts and serves until `stop` says so; then accepts no more.
-    pub async fn serve(self, site: Site, request_timeout: Duration, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(self, site: Site, mut stop: watch::Receiver<bool>) {
         let mut failing = false;
         loop {
             let accepted = tokio::select! {
@@ -122,13 +130,15 @@ impl Bound {
             let _ = stream.set_nodelay(true);
             let (site, tls) = (site.clone(), self.tls.clone());
             tokio::spawn(async move {
-                match tls {
-                    None => serve_http(stream, site, peer, request_timeout).await,
-                    Some(tls) => match tokio::time::timeout(request_timeout, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => serve_http(stream, site, peer, request_timeout).await,
-                        Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                        Err(_) => tracing::debug!("a TLS handshake was not finished in time"),
-                    },
+                let Some(tls) = tls else { return serve_http(stream, site, peer).await };
+                let edge = site.edge();
+                match tokio::time::timeout(edge.settings.request_timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => serve_http(stream, site, peer).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_) => {
+                        edge.metrics.request_timeouts.fetch_add(1, Relaxed);
+                        tracing::info!("a TLS handshake was not finished in time");
+                    }
                 }
             });
         }
@@ -136,40 +146,73 @@ impl Bound {
 }
 
 /// Serves HTTP on a stream, and hands its socket to a shard if a WebSocket handshake was answered on it.
-async fn serve_http<S>(stream: S, site: Site, peer: SocketAddr, request_timeout: Duration)
-where
-    TokioIo<S>: hyper::rt::Read + hyper::rt::Write,
-    S: IntoSocket + Unpin + Send + 'static,
-{
+async fn serve_http(stream: impl IntoSocket, site: Site, peer: SocketAddr) {
     let from = From::new(peer.ip().to_canonical());
     let (handover, edge) = (from.handover(), site.edge());
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (site, from) = (site.clone(), from.clone());
-        async move { Ok::<_, Infallible>(site.answer(request.map(Body::new), from).await) }
+        Box::pin(async move { Ok::<_, Infallible>(site.answer(request.map(Body::new), from).await) })
     });
-    let served = http1::Builder::new()
+    let stream = TokioIo::new(Patient::new(stream, edge.settings.write_stall));
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(request_timeout)
+        .header_read_timeout(edge.settings.request_timeout)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service)
-        .without_shutdown()
-        .await;
-    let parts = match served {
-        Ok(parts) => parts,
-        Err(error) => return tracing::debug!(%error, "an HTTP connection ended"),
-    };
+        .serve_connection(stream, service);
+    let served = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
-    match handover.take() {
-        Some(accepted) => match stream.into_socket() {
-            Ok(socket) => edge.attach(accepted, socket, parts.read_buf),
-            Err(error) => tracing::warn!(%error, "a socket could not be handed to its shard"),
-        },
-        None => drop(stream.shutdown().await),
+    match (served, handover.take()) {
+        (Ok(()), Some(accepted)) => {
+            return match stream.into_inner().into_socket() {
+                Ok(socket) => edge.attach(accepted, socket, parts.read_buf),
+                Err(error) => tracing::warn!(%error, "a socket could not be handed to its shard"),
+            };
+        }
+        (Ok(()), None) => {}
+        (Err(error), accepted) => {
+            if let Some(accepted) = accepted {
+                edge.give_up(&accepted);
+            }
+            if let Some(answer) = trouble(&error, !parts.read_buf.is_empty(), &edge) {
+                let _ = stream.write_all(answer).await;
+            }
+        }
     }
+    let _ = stream.shutdown().await;
+}
+
+/// Counts and logs what ended an HTTP connection; answers what is still to be said.
+fn trouble(error: &hyper::Error, has_begun: bool, edge: &Edge) -> Option<&'static [u8]> {
+    let metrics = &edge.metrics;
+    if error.is_parse_too_large() {
+        metrics.oversized_requests.fetch_add(1, Relaxed);
+        tracing::info!(most = HEAD, "a request was refused: its head is too large");
+    } else if error.is_parse() {
+        metrics.refused_requests.fetch_add(1, Relaxed);
+        tracing::info!("a request was refused: it is not HTTP/1.1");
+    } else if is_stall(error) {
+        metrics.request_timeouts.fetch_add(1, Relaxed);
+        tracing::info!("a response was not read in time");
+    } else if error.is_timeout() && has_begun {
+        metrics.request_timeouts.fetch_add(1, Relaxed);
+        tracing::info!("a request's head did not arrive in time");
+        return Some(TOO_SLOW);
+    } else {
+        // An idle connection whose time is over is among them: it is closed without a word.
+        tracing::debug!(%error, "an HTTP connection ended");
+    }
+    None
+}
+
+/// Whether [`Patient`] gave up.
+fn is_stall(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
 }
 
 /// A stream under HTTP that can be taken back from the runtime.
-trait IntoSocket: tokio::io::AsyncRead + tokio::io::AsyncWrite {
+trait IntoSocket: AsyncRead + AsyncWrite + Unpin + Send {
     fn into_socket(self) -> io::Result<Stream>;
 }
 

@@ -6,6 +6,7 @@
 mod assets;
 mod listener;
 mod origin;
+mod patience;
 mod publish;
 mod reply;
 mod rooms;
@@ -19,7 +20,7 @@ pub use tls::TlsError;
 use crate::engine::Engines;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
-use crate::shard::{Attach, Shards, Sid, Stream, ToShard};
+use crate::shard::{Attach, Purpose, Shards, Sid, Stream, ToShard};
 use assets::Assets;
 use axum::Router;
 use axum::body::Bytes;
@@ -47,6 +48,10 @@ pub struct Settings {
     pub max_publish: usize,
     /// How long a request's head, and then its body, may take to arrive.
     pub request_timeout: Duration,
+    /// How long a socket may take nothing of a response.
+    pub write_stall: Duration,
+    /// The path of Engine.IO, with a slash at both ends.
+    pub path: String,
 }
 
 /// What every request can reach.
@@ -81,8 +86,10 @@ struct Handover(Arc<Mutex<Option<Accepted>>>);
 /// An answered WebSocket handshake.
 #[derive(Debug)]
 struct Accepted {
-    /// The session that wants to change to the socket; `None` for a new one.
-    upgrades: Option<Sid>,
+    /// What the socket is for.
+    purpose: Purpose,
+    /// The session that it was opened for; `None` for a new one.
+    sid: Option<Sid>,
 }
 
 /// What one kind of listener answers.
@@ -127,7 +134,7 @@ impl Site {
 
     /// Answers a request. Handshakes and polls are told from the rest before any router is asked: they are most.
     async fn answer(self, mut request: Request, from: From) -> Response {
-        if self.sockets && request.uri().path() == socket_io::PATH {
+        if self.sockets && request.uri().path() == self.edge.settings.path {
             return socket_io::serve(&self.edge, request, &from).await;
         }
         request.extensions_mut().insert(from);
@@ -196,11 +203,18 @@ impl Edge {
 
     /// Hands a socket whose WebSocket handshake was answered to its shard.
     fn attach(&self, accepted: Accepted, stream: Stream, read_ahead: Bytes) {
-        let upgrades = accepted.upgrades;
-        let shard = upgrades.map_or_else(|| self.shards.emptiest(), |sid| sid.shard);
-        let attach = ToShard::Attach(Box::new(Attach { stream, read_ahead, upgrades }));
+        let Accepted { purpose, sid } = accepted;
+        let shard = sid.map_or_else(|| self.shards.emptiest(), |sid| sid.shard);
+        let attach = ToShard::Attach(Box::new(Attach { stream, read_ahead, purpose }));
         if self.shards.send(shard, attach).is_err() {
             tracing::warn!("a connection was refused: the server is busy");
+        }
+    }
+
+    /// Tells the session for which a WebSocket was to be opened that its answer did not get out.
+    fn give_up(&self, accepted: &Accepted) {
+        if let Purpose::Upgrade(sid) = accepted.purpose {
+            let _ = self.shards.send(sid.shard, ToShard::UpgradeGone { sid });
         }
     }
 }

@@ -104,6 +104,8 @@ async fn read(edge: &Edge, body: Body) -> Result<bytes::Bytes, Response> {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
             edge.metrics.skip_too_large();
+            edge.metrics.oversized_requests.fetch_add(1, Relaxed);
+            tracing::info!(most, "a publish was refused: its body is too large");
             Err(reply::error(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 &format!("the body is larger than {most} bytes"),
@@ -111,9 +113,7 @@ async fn read(edge: &Edge, body: Body) -> Result<bytes::Bytes, Response> {
             ))
         }
         Ok(Err(_)) => Err(reply::error(StatusCode::BAD_REQUEST, "the body broke off", "send it again")),
-        Err(_) => {
-            Err(reply::error(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time", "send it again"))
-        }
+        Err(_) => Err(reply::too_slow(&edge.metrics)),
     }
 }
 

@@ -4,7 +4,8 @@
 //! Engine.IO protocol, revision 4; error codes and their order follow the reference implementation.
 
 use super::{Accepted, Edge, From, origin, reply};
-use crate::shard::{PollAnswer, PostAnswer, Sid, ToShard};
+use crate::close_reason::CloseReason;
+use crate::shard::{PollAnswer, PostAnswer, Purpose, Sid, ToShard, UpgradeAnswer};
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -13,11 +14,9 @@ use base64::Engine as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use nodevent_protocol::engine_io::handshake::RequestError;
 use nodevent_protocol::websocket;
+use serde_json::json;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::oneshot;
-
-/// Where browsers connect.
-pub(super) const PATH: &str = "/socket.io/";
 
 /// What a request's query says, as far as it matters.
 #[derive(Debug, Default)]
@@ -27,7 +26,7 @@ struct Query<'a> {
     revision: Option<&'a str>,
 }
 
-/// Answers every request to `/socket.io/`.
+/// Answers every request to the path of Engine.IO, `/socket.io/` by default.
 pub(super) async fn serve(edge: &Edge, mut request: Request, from: &From) -> Response {
     if !edge.settings.origins.admit(request.headers()) {
         edge.metrics.refused_origins.fetch_add(1, Relaxed);
@@ -51,33 +50,38 @@ pub(super) async fn serve(edge: &Edge, mut request: Request, from: &From) -> Res
 async fn answer(edge: &Edge, request: &mut Request, from: &From) -> Result<Response, RequestError> {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = Query::parse(&query);
-    let upgrade = is_upgrade(request.headers());
+    let (method, upgrade) = (request.method().clone(), is_upgrade(request.headers()));
     let websocket = match query.transport {
         Some("websocket") => true,
         Some("polling") => false,
         _ => return Err(RequestError::UnknownTransport),
     };
-    let sid = match query.sid {
-        Some(text) => Some(Sid::parse(text).ok_or(RequestError::UnknownSid)?),
-        None => None,
+    let Some(sid) = query.sid else {
+        return match method {
+            Method::GET if websocket != upgrade => Err(RequestError::BadRequest),
+            Method::GET if query.revision != Some("4") => Err(RequestError::UnsupportedProtocolVersion),
+            Method::GET if websocket => handshake(edge, request.headers(), from, None).await,
+            Method::GET => open(edge).await,
+            _ => Err(RequestError::BadHandshakeMethod),
+        };
     };
-    if websocket != upgrade {
-        return Err(RequestError::BadRequest);
+    let sid = Sid::parse(sid).ok_or(RequestError::UnknownSid)?;
+    match method {
+        _ if websocket != upgrade || query.revision != Some("4") => Err(misfit(edge, sid).await),
+        Method::GET if websocket => handshake(edge, request.headers(), from, Some(sid)).await,
+        Method::GET => poll(edge, sid).await,
+        Method::POST => post(edge, sid, request).await,
+        _ => Err(misfit(edge, sid).await),
     }
-    if sid.is_none() {
-        if request.method() != Method::GET {
-            return Err(RequestError::BadHandshakeMethod);
-        }
-        if query.revision != Some("4") {
-            return Err(RequestError::UnsupportedProtocolVersion);
-        }
-    }
-    match (sid, request.method()) {
-        (upgrades, &Method::GET) if websocket => Ok(handshake(edge, request, from, upgrades)),
-        (None, _) => open(edge).await,
-        (Some(sid), &Method::GET) => poll(edge, sid).await,
-        (Some(sid), &Method::POST) => post(edge, sid, request).await,
-        _ => Err(RequestError::BadRequest),
+}
+
+/// What is said of a request that no session could serve, of one that there is or is not.
+async fn misfit(edge: &Edge, sid: Sid) -> RequestError {
+    let (answer, found) = oneshot::channel();
+    let asked = edge.shards.send(sid.shard, ToShard::Find { sid, answer });
+    match asked.is_ok() && found.await.unwrap_or(false) {
+        true => RequestError::BadRequest,
+        false => RequestError::UnknownSid,
     }
 }
 
@@ -89,7 +93,7 @@ impl<'a> Query<'a> {
         for (name, value) in text.split('&').filter_map(|pair| pair.split_once('=')) {
             match name {
                 "transport" => query.transport = Some(value),
-                "sid" => query.sid = Some(value),
+                "sid" => query.sid = Some(value).filter(|sid| !sid.is_empty()),
                 "EIO" => query.revision = Some(value),
                 _ => {}
             }
@@ -122,7 +126,8 @@ async fn poll(edge: &Edge, sid: Sid) -> Result<Response, RequestError> {
     match polled {
         Ok(PollAnswer::Payload(body)) => Ok(payload(body)),
         Ok(PollAnswer::Unknown) => Err(RequestError::UnknownSid),
-        Ok(PollAnswer::WrongTransport | PollAnswer::Overlap) | Err(_) => Err(RequestError::BadRequest),
+        Ok(PollAnswer::Overlap) => Ok(closed(edge, CloseReason::Overlap)),
+        Ok(PollAnswer::WrongTransport) | Err(_) => Err(RequestError::BadRequest),
     }
 }
 
@@ -132,34 +137,62 @@ async fn post(edge: &Edge, sid: Sid, request: &mut Request) -> Result<Response, 
     if edge.shards.send(sid.shard, ToShard::PostBegins { sid, answer }).is_err() {
         return Err(RequestError::UnknownSid);
     }
-    posted(begun.await)?;
-    let mut gone = Gone { edge, message: Some(ToShard::PostGone { sid }) };
+    if let Some(refusal) = refusal_of_post(edge, begun.await)? {
+        return Ok(refusal);
+    }
+    let ends = |reason| Some(ToShard::PostGone { sid, ends: reason });
+    let mut gone = Gone { edge, message: ends(Some(CloseReason::PostAborted)) };
+    if request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
+        // Binary bodies belong to protocol 3.
+        gone.message = ends(Some(CloseReason::Malformed));
+        return Ok(closed(edge, CloseReason::Malformed));
+    }
     let body = Limited::new(std::mem::take(request.body_mut()), edge.settings.max_payload);
     let body = match tokio::time::timeout(edge.settings.request_timeout, body.collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            edge.metrics.refused_requests.fetch_add(1, Relaxed);
-            tracing::info!(most = edge.settings.max_payload, "a polling body was refused: it is too large");
-            return Ok(reply::text(StatusCode::PAYLOAD_TOO_LARGE, String::new()));
+            gone.message = ends(None);
+            let most = edge.settings.max_payload;
+            edge.metrics.oversized_requests.fetch_add(1, Relaxed);
+            tracing::info!(most, "a post was refused: its body is too large");
+            let text = format!("The body is larger than {most} bytes.\n");
+            return Ok(reply::text(StatusCode::PAYLOAD_TOO_LARGE, text));
         }
         Ok(Err(_)) => return Err(RequestError::BadRequest),
-        Err(_) => return Ok(reply::text(StatusCode::REQUEST_TIMEOUT, String::new())),
+        Err(_) => {
+            gone.message = ends(Some(CloseReason::PostTimeout));
+            return Ok(reply::too_slow(&edge.metrics));
+        }
     };
     gone.message = None;
     let (answer, taken) = oneshot::channel();
     if edge.shards.send(sid.shard, ToShard::Post { sid, body, answer }).is_err() {
         return Err(RequestError::UnknownSid);
     }
-    posted(taken.await)?;
-    Ok(reply::with_type(StatusCode::OK, "text/html", "ok"))
+    let refusal = refusal_of_post(edge, taken.await)?;
+    Ok(refusal.unwrap_or_else(|| reply::with_type(StatusCode::OK, "text/html", "ok")))
 }
 
-fn posted(answer: Result<PostAnswer, oneshot::error::RecvError>) -> Result<(), RequestError> {
+/// What a post is told that was not taken. `None`: it was.
+fn refusal_of_post(
+    edge: &Edge,
+    answer: Result<PostAnswer, oneshot::error::RecvError>,
+) -> Result<Option<Response>, RequestError> {
     match answer {
-        Ok(PostAnswer::Ok) => Ok(()),
+        Ok(PostAnswer::Ok) => Ok(None),
+        Ok(PostAnswer::Closed(reason)) => Ok(Some(closed(edge, reason))),
         Ok(PostAnswer::Unknown) | Err(_) => Err(RequestError::UnknownSid),
-        Ok(PostAnswer::WrongTransport | PostAnswer::Refused) => Err(RequestError::BadRequest),
+        Ok(PostAnswer::WrongTransport) => Err(RequestError::BadRequest),
     }
+}
+
+/// The answer to a request for which its session was closed: a bad request, and why.
+fn closed(edge: &Edge, reason: CloseReason) -> Response {
+    edge.metrics.refused_requests.fetch_add(1, Relaxed);
+    let error = RequestError::BadRequest;
+    let why = reason.farewell().map_or(reason.name(), |(_, text)| text);
+    let body = json!({"code": error.code(), "message": error.message(), "reason": why});
+    reply::with_type(StatusCode::BAD_REQUEST, "application/json", body.to_string())
 }
 
 /// Tells a shard that a request was given up, unless the message is taken back.
@@ -173,38 +206,63 @@ struct Gone<'a> {
 impl Drop for Gone<'_> {
     fn drop(&mut self) {
         if let Some(message) = self.message.take() {
-            let (ToShard::PollGone { sid } | ToShard::PostGone { sid }) = message else { return };
+            let (ToShard::PollGone { sid } | ToShard::PostGone { sid, .. }) = message else { return };
             let _ = self.edge.shards.send(sid.shard, message);
         }
     }
 }
 
 /// Answers the WebSocket handshake, and leaves word that the socket is to be handed to a shard.
-fn handshake(edge: &Edge, request: &Request, from: &From, upgrades: Option<Sid>) -> Response {
-    if upgrades.is_none() && edge.is_full() {
-        return busy();
+async fn handshake(
+    edge: &Edge,
+    headers: &HeaderMap,
+    from: &From,
+    sid: Option<Sid>,
+) -> Result<Response, RequestError> {
+    if sid.is_none() && edge.is_full() {
+        return Ok(busy());
     }
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if header("sec-websocket-version") != Some("13") {
         let mut response =
             reply::text(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here.\n".into());
         response.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
-        return response;
+        edge.metrics.refused_requests.fetch_add(1, Relaxed);
+        return Ok(response);
     }
     let key = header("sec-websocket-key")
         .filter(|key| base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16));
     let Some(accept) = key.and_then(|key| HeaderValue::from_str(&websocket::accept_key(key)).ok()) else {
         edge.metrics.refused_requests.fetch_add(1, Relaxed);
-        return reply::text(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key is missing or malformed.\n".into());
+        let text = "Sec-WebSocket-Key is missing or malformed.\n";
+        return Ok(reply::text(StatusCode::BAD_REQUEST, text.into()));
     };
-    from.handover.put(Accepted { upgrades });
+    let purpose = match sid {
+        Some(sid) => purpose_of_upgrade(edge, sid).await?,
+        None => Purpose::Open,
+    };
+    from.handover.put(Accepted { purpose, sid });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    response
+    Ok(response)
+}
+
+/// Asks a session whether it may change to a WebSocket. One that may not is told so on that WebSocket, as the
+/// reference implementation does.
+async fn purpose_of_upgrade(edge: &Edge, sid: Sid) -> Result<Purpose, RequestError> {
+    let (answer, asked) = oneshot::channel();
+    if edge.shards.send(sid.shard, ToShard::UpgradeBegins { sid, answer }).is_err() {
+        return Err(RequestError::UnknownSid);
+    }
+    match asked.await {
+        Ok(UpgradeAnswer::Ok) => Ok(Purpose::Upgrade(sid)),
+        Ok(UpgradeAnswer::Superfluous) => Ok(Purpose::Superfluous),
+        Ok(UpgradeAnswer::Unknown) | Err(_) => Err(RequestError::UnknownSid),
+    }
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -7,6 +7,7 @@ use super::events::Told;
 use super::keeper::Answer;
 use super::sid::Sid;
 use super::stream::Stream;
+use crate::close_reason::CloseReason;
 use crate::frame::Frame;
 use bytes::Bytes;
 use crossbeam_queue::ArrayQueue;
@@ -43,8 +44,19 @@ pub struct Attach {
     pub stream: Stream,
     /// What was read behind the handshake.
     pub read_ahead: Bytes,
-    /// The session that wants to change to this socket; `None` for a new one.
-    pub upgrades: Option<Sid>,
+    /// What it is for.
+    pub purpose: Purpose,
+}
+
+/// What a WebSocket was opened for.
+#[derive(Debug, Clone, Copy)]
+pub enum Purpose {
+    /// A new session.
+    Open,
+    /// To become the transport of this session, which has said that it may.
+    Upgrade(Sid),
+    /// To become the transport of a session that has one already, or is about to: it is told so and closed.
+    Superfluous,
 }
 
 /// The beginning of an answer of Server-Sent Events.
@@ -78,6 +90,25 @@ pub enum ToShard {
         /// Gets the open packet.
         answer: oneshot::Sender<Opened>,
     },
+    /// Whether there is a session of that id.
+    Find {
+        /// Which.
+        sid: Sid,
+        /// Gets the answer.
+        answer: oneshot::Sender<bool>,
+    },
+    /// A WebSocket is about to be opened for a session.
+    UpgradeBegins {
+        /// Which.
+        sid: Sid,
+        /// Whether it may.
+        answer: oneshot::Sender<UpgradeAnswer>,
+    },
+    /// The handshake of a WebSocket for a session was not finished.
+    UpgradeGone {
+        /// Which.
+        sid: Sid,
+    },
     /// A GET of a session.
     Poll {
         /// Whose.
@@ -110,6 +141,8 @@ pub enum ToShard {
     PostGone {
         /// Whose.
         sid: Sid,
+        /// Why the session ends with it. `None`: the body was too large, and the browser is told.
+        ends: Option<CloseReason>,
     },
     /// Begin an answer of Server-Sent Events.
     Listen(Box<Listen>),
@@ -144,6 +177,17 @@ pub enum PollAnswer {
     Overlap,
 }
 
+/// The answer to [`ToShard::UpgradeBegins`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeAnswer {
+    /// It may.
+    Ok,
+    /// No session of that id.
+    Unknown,
+    /// The session is on a WebSocket, or another is on its way.
+    Superfluous,
+}
+
 /// The answer to [`ToShard::PostBegins`] and [`ToShard::Post`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostAnswer {
@@ -153,8 +197,8 @@ pub enum PostAnswer {
     Unknown,
     /// The session is there, but not on long-polling.
     WrongTransport,
-    /// Another POST is under way, or the body is malformed; the session is closed for it.
-    Refused,
+    /// The session was closed for it.
+    Closed(CloseReason),
 }
 
 /// The queue before one shard.

@@ -7,6 +7,7 @@
 //! (the life of a connection), `socket`, `polling` and `listening` (the transports), `delivery` (from an emission to its
 //! members), `recovery` and `holds` (from a join to what was missed, through the [`keeper`]), `timers`.
 
+mod awaited;
 mod delivery;
 pub mod events;
 mod holds;
@@ -24,7 +25,7 @@ mod socket;
 mod stream;
 mod timers;
 
-pub use inbox::{Attach, Listen, Opened, PollAnswer, PostAnswer, Shards, ToShard};
+pub use inbox::{Attach, Listen, Opened, PollAnswer, PostAnswer, Purpose, Shards, ToShard, UpgradeAnswer};
 pub use sid::Sid;
 pub use stream::Stream;
 
@@ -82,7 +83,11 @@ pub enum Above {
     /// Socket.IO and the namespaces' dialects.
     SocketIo,
     /// Every message is sent back: what the official test suite of Engine.IO asks for.
-    Echo,
+    Echo {
+        /// Waited between the answer to a WebSocket handshake and the open packet, by the whole shard: the suite's
+        /// client hears only the first of two things that come in one read.
+        pause: Duration,
+    },
 }
 
 /// The state of one shard's thread.
@@ -111,6 +116,8 @@ struct Shard {
     doomed: Vec<(u32, CloseReason)>,
     /// Connections on long-polling that a delivery put something before.
     polls: Vec<u32>,
+    /// The last connection that was closed, by its generation, for the post that was the cause.
+    last_closed: (u32, Option<CloseReason>),
     /// The read buffer.
     scratch: Vec<u8>,
     /// Where small frames are encoded.
@@ -152,6 +159,7 @@ pub fn start(
             unread: VecDeque::new(),
             doomed: Vec::new(),
             polls: Vec::new(),
+            last_closed: (0, None),
             scratch: vec![0; READ_BUFFER],
             out: Vec::new(),
             stopping: false,
@@ -209,11 +217,14 @@ impl Shard {
                 ToShard::Answer(answer) => self.answered(*answer),
                 ToShard::Attach(attach) => self.attach(*attach),
                 ToShard::Open { answer } => self.open_polling(answer),
+                ToShard::Find { sid, answer } => drop(answer.send(self.knows(sid))),
+                ToShard::UpgradeBegins { sid, answer } => self.upgrade_begins(sid, answer),
+                ToShard::UpgradeGone { sid } => self.upgrade_gone(sid),
                 ToShard::Poll { sid, answer } => self.poll_begins(sid, answer),
                 ToShard::PollGone { sid } => self.poll_gone(sid),
                 ToShard::PostBegins { sid, answer } => self.post_begins(sid, answer),
                 ToShard::Post { sid, body, answer } => self.post(sid, &body, answer),
-                ToShard::PostGone { sid } => self.post_gone(sid),
+                ToShard::PostGone { sid, ends } => self.post_gone(sid, ends),
                 ToShard::Listen(listen) => self.listen(*listen),
                 ToShard::ListenerGone { sid } => self.listener_gone(sid),
                 ToShard::Drain { spread } => self.drain(spread),

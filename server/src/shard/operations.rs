@@ -32,16 +32,12 @@ impl Operations for Caller<'_> {
         let allowed =
             self.shard.session_mut(self.slot).is_some_and(|session| session.joins.allows(per_second, now));
         if !allowed {
-            self.count_refused_join();
-            return Err(JoinRefused::TooFast);
+            return self.refuse(JoinRefused::TooFast);
         }
         let before = self.shard.hub.len();
         let number = match self.shard.hub.join(self.slot, self.namespace.number, room, self.namespace.limits.rooms)
         {
-            Joined::TooMany => {
-                self.count_refused_join();
-                return Err(JoinRefused::TooManyRooms);
-            }
+            Joined::TooMany => return self.refuse(JoinRefused::TooManyRooms),
             Joined::New(number) | Joined::Already(number) => number,
         };
         self.shard.metrics.rooms.fetch_add((self.shard.hub.len() - before) as i64, Relaxed);
@@ -78,22 +74,39 @@ impl Operations for Caller<'_> {
     }
 
     fn emit(&mut self, args: &str, attachments: &[Vec<u8>]) {
-        let mut packet = String::with_capacity(args.len() + self.namespace.name.len() + 4);
-        packet.push('4');
-        if attachments.is_empty() {
-            socket_io::encode_event(&mut packet, &self.namespace.name, None, args);
-        } else {
-            socket_io::encode_binary_event(&mut packet, &self.namespace.name, None, args, attachments.len());
-        }
-        self.send(&packet, attachments);
+        self.event(None, args, attachments);
     }
 
-    fn count_refused_join(&mut self) {
+    fn ask(&mut self, args: &str, attachments: &[Vec<u8>]) -> Option<u64> {
+        let number = self.namespace.number;
+        let id = self.shard.session_mut(self.slot)?.awaited.begin(number)?;
+        self.event(Some(id), args, attachments);
+        Some(id)
+    }
+
+    fn refused_join(&mut self, refusal: &'static str) {
         self.shard.metrics.refused_joins.fetch_add(1, Relaxed);
+        tracing::info!(namespace = &*self.namespace.name, reason = refusal, "a join was refused");
     }
 }
 
 impl Caller<'_> {
+    fn refuse(&mut self, refused: JoinRefused) -> Result<(), JoinRefused> {
+        self.refused_join(refused.as_str());
+        Err(refused)
+    }
+
+    fn event(&mut self, id: Option<u64>, args: &str, attachments: &[Vec<u8>]) {
+        let mut packet = String::with_capacity(args.len() + self.namespace.name.len() + 24);
+        packet.push('4');
+        if attachments.is_empty() {
+            socket_io::encode_event(&mut packet, &self.namespace.name, id, args);
+        } else {
+            socket_io::encode_binary_event(&mut packet, &self.namespace.name, id, args, attachments.len());
+        }
+        self.send(&packet, attachments);
+    }
+
     fn send(&mut self, packet: &str, attachments: &[Vec<u8>]) {
         self.shard.send_text(self.slot, packet);
         for attachment in attachments {

@@ -31,6 +31,8 @@ impl Shard {
 
     /// A GET came.
     pub(super) fn poll_begins(&mut self, sid: Sid, answer: oneshot::Sender<PollAnswer>) {
+        self.catch_up(sid);
+        let overtakes = self.session_mut(sid.slot).is_some_and(|session| session.awaits_probe());
         let verdict = match self.find(sid) {
             Found::Unknown => PollAnswer::Unknown,
             Found::WrongTransport => PollAnswer::WrongTransport,
@@ -40,10 +42,30 @@ impl Shard {
             }
             Found::Polling(polling) => {
                 polling.poll = Some(answer);
+                polling.overtakes = overtakes;
                 return self.answer_poll(sid.slot);
             }
         };
         let _ = answer.send(verdict);
+    }
+
+    /// Whether there is a session of that id.
+    pub(super) fn knows(&mut self, sid: Sid) -> bool {
+        !matches!(self.find(sid), Found::Unknown)
+    }
+
+    /// Does what counts before a GET that comes now: what has come due, and what stood on the wire before it.
+    fn catch_up(&mut self, sid: Sid) {
+        let now = self.now;
+        let Some(session) = self.session_mut(sid.slot).filter(|session| session.sid.is(&sid)) else { return };
+        let (probe, overdue) = (session.probe, session.engine_io.deadline() <= now);
+        if let Some(probe) = probe {
+            self.read(probe, false);
+        }
+        if overdue {
+            self.due(sid.slot);
+            self.arm(sid.slot);
+        }
     }
 
     /// The browser gave up its GET: with it the connection is lost.
@@ -62,7 +84,7 @@ impl Shard {
             Found::WrongTransport => PostAnswer::WrongTransport,
             Found::Polling(polling) if polling.posting => {
                 self.close(sid.slot, CloseReason::Overlap);
-                PostAnswer::Refused
+                PostAnswer::Closed(CloseReason::Overlap)
             }
             Found::Polling(polling) => {
                 polling.posting = true;
@@ -70,14 +92,16 @@ impl Shard {
             }
         };
         if answer.send(verdict).is_err() && verdict == PostAnswer::Ok {
-            self.post_gone(sid);
+            self.post_gone(sid, Some(CloseReason::PostAborted));
         }
     }
 
     /// A POST ended without a usable body.
-    pub(super) fn post_gone(&mut self, sid: Sid) {
-        if let Found::Polling(polling) = self.find(sid) {
-            polling.posting = false;
+    pub(super) fn post_gone(&mut self, sid: Sid, ends: Option<CloseReason>) {
+        let Found::Polling(polling) = self.find(sid) else { return };
+        polling.posting = false;
+        if let Some(reason) = ends {
+            self.close(sid.slot, reason);
         }
     }
 
@@ -93,37 +117,35 @@ impl Shard {
                 return;
             }
         }
-        // A session that ends in the middle of its own packets has said what it wanted.
-        let verdict = match std::str::from_utf8(body) {
-            Err(_) => PostAnswer::Refused,
-            Ok(text) => payload::decode(text)
-                .map_while(|part| match part {
-                    Ok(_) if self.session_mut(slot).is_none() => None,
-                    Ok(Part::Text(packet)) => {
-                        self.packet(slot, packet);
-                        Some(true)
-                    }
-                    Ok(Part::Binary(bytes)) => {
-                        self.packet(slot, Packet::Binary(&bytes));
-                        Some(true)
-                    }
-                    Err(malformed) => {
-                        tracing::debug!(%malformed, "a connection is closed");
-                        Some(false)
-                    }
-                })
-                .find(|whole| !whole)
-                .map_or(PostAnswer::Ok, |_| PostAnswer::Refused),
-        };
-        if verdict == PostAnswer::Refused {
-            self.close(slot, CloseReason::Malformed);
+        let generation = self.slots[slot as usize].generation();
+        let is_here =
+            |shard: &mut Self| shard.session_mut(slot).is_some_and(|session| session.generation == generation);
+        let mut parts = std::str::from_utf8(body).ok().map(payload::decode);
+        while is_here(self) {
+            match parts.as_mut().map(Iterator::next) {
+                Some(None) => break,
+                Some(Some(Ok(Part::Text(packet)))) => self.packet(slot, packet),
+                Some(Some(Ok(Part::Binary(bytes)))) => self.packet(slot, Packet::Binary(&bytes)),
+                Some(Some(Err(_))) | None => self.close(slot, CloseReason::Malformed),
+            }
         }
+        let verdict = match self.last_closed {
+            // A session that said goodbye in its own packets has said what it wanted.
+            (closed, Some(reason)) if closed == generation && reason != CloseReason::Closed => {
+                PostAnswer::Closed(reason)
+            }
+            _ => PostAnswer::Ok,
+        };
         let _ = answer.send(verdict);
     }
 
     /// Lets a waiting GET go, if there is something for it.
     pub(super) fn answer_poll(&mut self, slot: u32) {
         let Some(session) = self.session_mut(slot) else { return };
+        if session.awaits_probe() {
+            // For a moment: that WebSocket may be this session's transport as soon as it is here.
+            return;
+        }
         let upgrading = session.engine_io.is_upgrading();
         let Session { carrier: Carrier::Polling(polling), .. } = session else { return };
         let Some(waiting) = &polling.poll else { return };

@@ -2,16 +2,17 @@
 //!
 //! Below it stand the transports (`socket`, `polling`), above it the dialects.
 
+use super::awaited::Awaited;
 use super::delivery::lay;
 use super::holds::Holds;
 use super::inbox::PollAnswer;
 use super::operations::Caller;
 use super::rate::Rate;
 use super::sid::Sid;
-use super::slot::{Carrier, Closing, NEVER, Probe, Session, Slot};
+use super::slot::{Carrier, Closing, NEVER, Probe, Session, Slot, WebSocket};
 use super::{Above, Shard};
 use crate::close_reason::CloseReason;
-use crate::dialect::Call;
+use crate::dialect::{Answer, Call};
 use crate::frame::Frame;
 use crate::hub::Gone;
 use crate::outbox::Sent;
@@ -23,6 +24,9 @@ use nodevent_protocol::websocket::Violation;
 use nodevent_protocol::{socket_io, websocket};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// What is said in a close frame: a code, or none where the other side gave none, and a reason. `None`: nothing.
+pub(super) type Farewell<'a> = Option<(Option<u16>, &'a str)>;
 
 /// How long a socket that was told farewell may take to read it. Milliseconds.
 const FAREWELL: Millis = 2_000;
@@ -48,6 +52,7 @@ impl Shard {
             probe: None,
             delivered: 0,
             holds: Holds::default(),
+            awaited: Awaited::default(),
             connect_by: if settings.above == Above::SocketIo { now + settings.connect_timeout } else { NEVER },
             leave_at: NEVER,
             stalled_since: None,
@@ -107,7 +112,7 @@ impl Shard {
     }
 
     fn text(&mut self, slot: u32, text: &str) {
-        if self.settings.above == Above::Echo {
+        if matches!(self.settings.above, Above::Echo { .. }) {
             return self.send_text(slot, &format!("4{text}"));
         }
         let namespaces = Arc::clone(&self.namespaces);
@@ -117,7 +122,7 @@ impl Shard {
     }
 
     fn binary(&mut self, slot: u32, bytes: &[u8]) {
-        if self.settings.above == Above::Echo {
+        if matches!(self.settings.above, Above::Echo { .. }) {
             return self.send(slot, &Frame::binary(bytes));
         }
         let (namespaces, limit) = (Arc::clone(&self.namespaces), self.settings.max_payload);
@@ -145,9 +150,21 @@ impl Shard {
                 let mut caller = Caller { shard: self, slot, namespace };
                 namespace.dialect.event(&mut caller, Call { args, id, attachments });
             }
-            // No dialect asks for acknowledgements yet.
-            Ok(Some(Input::Ack { .. })) => {}
-            Ok(Some(Input::Disconnect { namespace })) => self.leave_rooms(slot, Some(namespace)),
+            Ok(Some(Input::Ack { namespace, id, args, attachments })) => {
+                // One that nobody asked for says nothing, as in the reference implementation.
+                if self.session_mut(slot).is_some_and(|session| session.awaited.end(namespace, id)) {
+                    let namespaces = Arc::clone(&self.namespaces);
+                    let namespace = namespaces.get(namespace);
+                    let mut caller = Caller { shard: self, slot, namespace };
+                    namespace.dialect.answered(&mut caller, Answer { id, args, attachments });
+                }
+            }
+            Ok(Some(Input::Disconnect { namespace })) => {
+                if let Some(session) = self.session_mut(slot) {
+                    session.awaited.forget(namespace);
+                }
+                self.leave_rooms(slot, Some(namespace));
+            }
             Err(wrong) => {
                 tracing::debug!(%wrong, "a connection is closed");
                 self.close(slot, CloseReason::Malformed);
@@ -215,7 +232,7 @@ impl Shard {
         match self.slots.get_mut(slot as usize) {
             Some(
                 Slot::Session(Session { carrier: Carrier::WebSocket(socket), .. })
-                | Slot::Probe(Probe { socket, .. }),
+                | Slot::Probe(Probe { socket: Some(socket), .. }),
             ) => {
                 self.out.clear();
                 websocket::encode(&mut self.out, websocket::Opcode::Text, packet.as_bytes());
@@ -260,53 +277,71 @@ impl Shard {
 
     /// Ends a connection.
     pub(super) fn close(&mut self, slot: u32, reason: CloseReason) {
-        let generation = self.generation.wrapping_add(1);
+        self.close_with(slot, reason, reason.farewell());
+    }
+
+    /// Ends a connection with these words.
+    pub(super) fn close_with(&mut self, slot: u32, reason: CloseReason, farewell: Farewell<'_>) {
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
         if !matches!(one, Slot::Session(_)) {
             return self.release(slot);
         }
         self.leave_rooms(slot, None);
-        let until = self.now + FAREWELL;
         let Some(Slot::Session(session)) = self.slots.get_mut(slot as usize) else { return };
+        self.last_closed = (session.generation, Some(reason));
         let probe = session.probe.take();
-        let farewell = reason.farewell();
-        let socket = match (std::mem::replace(&mut session.carrier, Carrier::Gone), farewell) {
-            (Carrier::WebSocket(mut socket), Some((code, text))) => {
-                let mut bytes = Vec::new();
-                websocket::encode_close(&mut bytes, code, text);
-                let sent = socket.send(&bytes, || bytes.as_slice().into(), usize::MAX);
-                if sent == Sent::Whole {
-                    socket.stream.finish();
-                }
-                (sent != Sent::Broken).then_some(socket)
-            }
-            (Carrier::WebSocket(_) | Carrier::Events(_) | Carrier::Gone, _) => None,
-            (Carrier::Polling(mut polling), _) => {
-                // A poll that waits is let go with a close packet.
+        match std::mem::replace(&mut session.carrier, Carrier::Gone) {
+            Carrier::WebSocket(socket) => self.say_farewell(slot, socket, farewell),
+            Carrier::Events(_) | Carrier::Gone => self.release(slot),
+            Carrier::Polling(mut polling) => {
+                // A poll that waits is let go: with a noop if the browser said goodbye, else with a close packet.
                 if let Some(poll) = polling.poll.take() {
-                    polling.packets.push(Frame::text("1"));
+                    polling.packets.push(Frame::text(if reason == CloseReason::Closed { "6" } else { "1" }));
                     let _ = poll.send(PollAnswer::Payload(polling.packets.take_payload()));
                 }
-                None
+                self.release(slot);
             }
-        };
-        match socket {
-            Some(socket) => {
-                self.generation = generation;
-                self.slots[slot as usize] = Slot::Closing(Closing { socket, until, armed: NEVER, generation });
-                self.arm(slot);
-            }
-            None => self.release(slot),
         }
         if let Some(probe) = probe {
-            self.release(probe);
+            self.dismiss(probe, Some((Some(1001), "the session has ended")));
         }
         self.metrics.closed(reason);
         if reason.is_remarkable() {
-            tracing::info!(reason = reason.name(), "a connection was closed");
+            tracing::info!(reason = reason.name(), detail = reason.detail(), "a connection was closed");
         } else {
             tracing::debug!(reason = reason.name(), "a connection ended");
         }
+    }
+
+    /// Ends a probing WebSocket; its session stays as it is.
+    pub(super) fn dismiss(&mut self, slot: u32, farewell: Farewell<'_>) {
+        let Some(Slot::Probe(probe)) = self.slots.get_mut(slot as usize) else { return };
+        let (session, socket) = (probe.session, probe.socket.take());
+        self.upgrade_lost(session, slot);
+        match socket {
+            Some(socket) => self.say_farewell(slot, socket, farewell),
+            None => self.release(slot),
+        }
+    }
+
+    /// Sends a close frame, and leaves the socket in its slot for as long as the other side may take to read it.
+    pub(super) fn say_farewell(&mut self, slot: u32, mut socket: WebSocket, farewell: Farewell<'_>) {
+        let Some((code, text)) = farewell else { return self.release(slot) };
+        let mut bytes = Vec::new();
+        match code {
+            None => websocket::encode(&mut bytes, websocket::Opcode::Close, &[]),
+            Some(code) => websocket::encode_close(&mut bytes, code, text),
+        }
+        let sent = socket.send(&bytes, || bytes.as_slice().into(), usize::MAX);
+        match sent {
+            Sent::Whole => socket.stream.finish(),
+            Sent::Broken => return self.release(slot),
+            Sent::Queued | Sent::Full => {}
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let (until, generation) = (self.now + FAREWELL, self.generation);
+        self.slots[slot as usize] = Slot::Closing(Closing { socket, until, armed: NEVER, generation });
+        self.arm(slot);
     }
 
     /// Gives a slot free, and with it its socket.
@@ -315,12 +350,8 @@ impl Shard {
             return;
         }
         let one = self.slots.remove(slot as usize);
-        if let Slot::Probe(probe) = one
-            && let Some(session) = self.session_mut(probe.session)
-            && session.probe == Some(slot)
-        {
-            session.probe = None;
-            session.engine_io.upgrade_lost();
+        if let Slot::Probe(probe) = one {
+            self.upgrade_lost(probe.session, slot);
         }
         self.inbox.count_connections(self.slots.len());
     }

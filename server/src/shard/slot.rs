@@ -1,5 +1,6 @@
 //! What a shard keeps per connection. Small, and without heap while the connection is idle.
 
+use super::awaited::Awaited;
 use super::events::Events;
 use super::holds::Holds;
 use super::inbox::PollAnswer;
@@ -41,6 +42,8 @@ pub(super) struct Session {
     pub(super) delivered: u64,
     /// Rooms whose live emissions are held back or sifted; see `recovery`. Rarely any.
     pub(super) holds: Holds,
+    /// The acknowledgements it owes us.
+    pub(super) awaited: Awaited,
     /// When it must have connected a namespace.
     pub(super) connect_by: Millis,
     /// When it must go, because the server stops.
@@ -77,6 +80,8 @@ pub(super) struct Polling {
     pub(super) packets: Packets,
     /// The GET that waits.
     pub(super) poll: Option<oneshot::Sender<PollAnswer>>,
+    /// Whether that GET came while a WebSocket was on its way here, whose packets it may have overtaken.
+    pub(super) overtakes: bool,
     /// Whether a POST is under way.
     pub(super) posting: bool,
 }
@@ -84,7 +89,8 @@ pub(super) struct Polling {
 /// A WebSocket that is not yet its session's transport.
 #[derive(Debug)]
 pub(super) struct Probe {
-    pub(super) socket: WebSocket,
+    /// `None` while it moves elsewhere.
+    pub(super) socket: Option<WebSocket>,
     /// The session's slot.
     pub(super) session: u32,
     pub(super) armed: Millis,
@@ -138,7 +144,7 @@ impl Slot {
         match self {
             Self::Session(Session { carrier: Carrier::WebSocket(socket), .. }) => Some(socket),
             Self::Session(_) => None,
-            Self::Probe(one) => Some(&mut one.socket),
+            Self::Probe(one) => one.socket.as_mut(),
             Self::Closing(one) => Some(&mut one.socket),
         }
     }
@@ -147,6 +153,11 @@ impl Slot {
 // === impl Session ===
 
 impl Session {
+    /// Whether a WebSocket that may become its transport has been announced and has not arrived.
+    pub(super) fn awaits_probe(&self) -> bool {
+        self.probe.is_none() && self.engine_io.has_upgrade()
+    }
+
     /// Puts frames before the connection, which `laid` holds end to end; bounded by `limit` bytes that wait.
     pub(super) fn put<'a>(
         &mut self,

@@ -3,10 +3,10 @@
 //! An idle socket holds no buffer: what is read goes into the shard's one read buffer, what cannot be written now
 //! goes into the outbox.
 
-use super::Shard;
-use super::inbox::Attach;
+use super::inbox::{Attach, PollAnswer, Purpose, UpgradeAnswer};
 use super::sid::Sid;
 use super::slot::{Carrier, NEVER, Probe, Session, Slot, WebSocket};
+use super::{Above, Shard};
 use crate::close_reason::CloseReason;
 use crate::outbox::{Flushed, Sent};
 use mio::Token;
@@ -16,22 +16,23 @@ use nodevent_protocol::engine_io::session::Probed;
 use nodevent_protocol::websocket::{self, Message, Opcode};
 use std::io;
 use std::ops::ControlFlow;
+use tokio::sync::oneshot;
 
 /// Reads of one socket before the others have their turn.
 const READS: usize = 4;
+/// The session of a WebSocket that no session waits for.
+const NOBODY: u32 = u32::MAX;
 
 // === impl Shard ===
 
 impl Shard {
     /// Takes over a socket whose WebSocket handshake is done.
     pub(super) fn attach(&mut self, attach: Attach) {
-        let Attach { stream, read_ahead, upgrades } = attach;
-        let slot = match upgrades {
-            None => self.begin(Carrier::WebSocket(WebSocket::new(stream))),
-            Some(sid) => match self.begin_probe(sid, stream) {
-                Some(slot) => slot,
-                None => return,
-            },
+        let Attach { stream, read_ahead, purpose } = attach;
+        let slot = match purpose {
+            Purpose::Open => self.begin(Carrier::WebSocket(WebSocket::new(stream))),
+            Purpose::Upgrade(sid) => self.begin_probe(Some(sid), stream),
+            Purpose::Superfluous => self.begin_probe(None, stream),
         };
         let Self { poll, slots, .. } = self;
         let socket = slots.get_mut(slot as usize).and_then(Slot::socket);
@@ -40,35 +41,88 @@ impl Shard {
             tracing::warn!(%error, "a socket cannot be watched; its connection is closed");
             return self.close(slot, CloseReason::Lost);
         }
-        if upgrades.is_none() {
-            let open = self.open_packet(slot);
-            self.send_text(slot, &open);
+        match (purpose, self.slots.get(slot as usize)) {
+            (Purpose::Open, _) => {
+                if let Above::Echo { pause } = self.settings.above {
+                    std::thread::sleep(pause);
+                }
+                let open = self.open_packet(slot);
+                self.send_text(slot, &open);
+            }
+            (_, Some(Slot::Probe(Probe { session: NOBODY, .. }))) => {
+                tracing::info!("an upgrade was refused: the session has one, or has ended");
+                self.dismiss(slot, Some((Some(1008), "the session has another transport, or has ended")));
+            }
+            _ => {}
         }
         if !read_ahead.is_empty() {
             let mut bytes = read_ahead.to_vec();
             self.received(slot, &mut bytes);
         }
+        if let Purpose::Upgrade(sid) = purpose {
+            // What the browser sent at once counts before a poll that came with it.
+            self.read(slot, false);
+            self.answer_poll(sid.slot);
+        }
     }
 
-    fn begin_probe(&mut self, sid: Sid, stream: crate::shard::Stream) -> Option<u32> {
+    /// A WebSocket is about to be opened for a session.
+    pub(super) fn upgrade_begins(&mut self, sid: Sid, answer: oneshot::Sender<UpgradeAnswer>) {
         let (now, timing) = (self.now, self.settings.timing);
-        let session = self.session_mut(sid.slot).filter(|session| session.sid.is(&sid))?;
-        if !session.engine_io.start_upgrade(now, &timing) {
-            tracing::info!("a second upgrade of one session was refused");
-            return None;
+        let session = self.session_mut(sid.slot).filter(|session| session.sid.is(&sid));
+        let verdict = match session.map(|session| session.engine_io.start_upgrade(now, &timing)) {
+            None => UpgradeAnswer::Unknown,
+            Some(true) => UpgradeAnswer::Ok,
+            Some(false) => UpgradeAnswer::Superfluous,
+        };
+        if verdict == UpgradeAnswer::Ok {
+            self.arm(sid.slot);
         }
+        if answer.send(verdict).is_err() && verdict == UpgradeAnswer::Ok {
+            self.upgrade_gone(sid);
+        }
+    }
+
+    /// The handshake of that WebSocket was not finished.
+    pub(super) fn upgrade_gone(&mut self, sid: Sid) {
+        if let Some(session) = self.session_mut(sid.slot)
+            && session.sid.is(&sid)
+            && session.awaits_probe()
+        {
+            session.engine_io.upgrade_lost();
+            self.answer_poll(sid.slot);
+        }
+    }
+
+    /// A probing WebSocket is gone; its session may try another.
+    pub(super) fn upgrade_lost(&mut self, session: u32, probe: u32) {
+        if let Some(owner) = self.session_mut(session)
+            && owner.probe == Some(probe)
+        {
+            owner.probe = None;
+            owner.engine_io.upgrade_lost();
+        }
+    }
+
+    /// Puts a WebSocket into a slot that may become the transport of the session `sid`, if that still waits for it.
+    fn begin_probe(&mut self, sid: Option<Sid>, stream: crate::shard::Stream) -> u32 {
         self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
         let slot = self.slots.insert(Slot::Probe(Probe {
-            socket: WebSocket::new(stream),
-            session: sid.slot,
+            socket: Some(WebSocket::new(stream)),
+            session: NOBODY,
             armed: NEVER,
-            generation: self.generation,
+            generation,
         })) as u32;
-        if let Some(session) = self.session_mut(sid.slot) {
-            session.probe = Some(slot);
+        let session = sid.and_then(|sid| {
+            let session = self.session_mut(sid.slot)?;
+            (session.sid.is(&sid) && session.awaits_probe()).then(|| session.probe = Some(slot))?;
+            Some(sid.slot)
+        });
+        if let (Some(Slot::Probe(probe)), Some(session)) = (self.slots.get_mut(slot as usize), session) {
+            probe.session = session;
         }
-        self.arm(sid.slot);
-        Some(slot)
+        slot
     }
 
     /// The operating system reports a socket.
@@ -91,7 +145,7 @@ impl Shard {
     }
 
     /// Reads what is there; `ended` tells that the other side has ended behind it.
-    fn read(&mut self, slot: u32, ended: bool) {
+    pub(super) fn read(&mut self, slot: u32, ended: bool) {
         let mut scratch = std::mem::take(&mut self.scratch);
         let mut more = true;
         for _ in 0..READS {
@@ -148,98 +202,102 @@ impl Shard {
             // Farewell was said; what still comes is of no interest.
             return;
         }
-        let owner = match one {
-            Slot::Probe(probe) => Some(probe.session),
-            _ => None,
-        };
+        // Where the socket is: a probing one moves to its session's slot in the middle of what it reads.
         let mut place = (slot, one.generation());
         let Some(socket) = one.socket() else { return };
         let mut decoder = std::mem::take(&mut socket.decoder);
         let result = decoder.feed(bytes, max_payload, &mut |message| {
-            self.message(place.0, message);
-            match self.place_now(place, owner) {
-                Some(now) => {
-                    place = now;
-                    ControlFlow::Continue(())
-                }
-                None => ControlFlow::Break(()),
+            if let Some(moved) = self.message(place.0, message) {
+                place = moved;
             }
+            if self.is_open(place) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        let (slot, generation) = place;
-        if let Err(violation) = result {
-            return match self.slots.get(slot as usize) {
-                Some(Slot::Session(_)) => {
-                    tracing::info!(%violation, "a WebSocket broke the protocol");
-                    self.close(slot, CloseReason::Violation(violation));
-                }
-                _ => self.release(slot),
-            };
+        if !self.is_open(place) {
+            return;
         }
-        if let Some(one) = self.slots.get_mut(slot as usize)
-            && one.generation() == generation
-            && let Some(socket) = one.socket()
-        {
+        if let Err(violation) = result {
+            return self.fail(place.0, CloseReason::Violation(violation));
+        }
+        if let Some(socket) = self.slots.get_mut(place.0 as usize).and_then(Slot::socket) {
             socket.decoder = decoder;
+        }
+        if let Some(Slot::Probe(probe)) = self.slots.get(place.0 as usize) {
+            // The session's waiting poll goes now, so that the browser can send the last packet of the upgrade.
+            let session = probe.session;
+            self.answer_poll(session);
         }
     }
 
-    /// Where the socket of a slot and generation is after a message: where it was, or, behind the last packet of an
-    /// upgrade, in the place of its `owner`. `None`: nobody wants to hear more of it.
-    fn place_now(&self, place: (u32, u32), owner: Option<u32>) -> Option<(u32, u32)> {
-        let (slot, generation) = place;
-        match self.slots.get(slot as usize) {
-            Some(one @ (Slot::Session(_) | Slot::Probe(_))) if one.generation() == generation => {
-                return Some(place);
-            }
-            _ => {}
+    /// Whether the connection of that slot and generation still reads.
+    fn is_open(&self, (slot, generation): (u32, u32)) -> bool {
+        let one = self.slots.get(slot as usize).filter(|one| one.generation() == generation);
+        matches!(one, Some(Slot::Session(_) | Slot::Probe(_)))
+    }
+
+    /// Ends what is in a slot for what came on its socket: a connection, or only a probing WebSocket.
+    fn fail(&mut self, slot: u32, reason: CloseReason) {
+        if let Some(Slot::Probe(_)) = self.slots.get(slot as usize) {
+            tracing::info!(reason = reason.name(), detail = reason.detail(), "an upgrade to WebSocket was ended");
+            self.dismiss(slot, reason.farewell());
+        } else {
+            self.close(slot, reason);
         }
-        let owner = owner.filter(|owner| *owner != slot)?;
-        match self.slots.get(owner as usize) {
-            Some(Slot::Session(session)) if matches!(session.carrier, Carrier::WebSocket(_)) => {
-                Some((owner, session.generation))
+    }
+
+    /// A WebSocket message. Answers the place to which the socket has moved, if it has.
+    fn message(&mut self, slot: u32, message: Message<'_>) -> Option<(u32, u32)> {
+        match message {
+            Message::Text(text) => match payload::decode_packet(text) {
+                Ok(Part::Text(packet)) => return self.carried(slot, packet),
+                // Browsers that were told to speak base64 do so here too.
+                Ok(Part::Binary(bytes)) => return self.carried(slot, Packet::Binary(&bytes)),
+                Err(malformed) => {
+                    tracing::debug!(%malformed, "a connection is closed");
+                    self.fail(slot, CloseReason::Malformed);
+                }
+            },
+            Message::Binary(bytes) => return self.carried(slot, Packet::Binary(bytes)),
+            Message::Ping(payload) => self.pong(slot, Some(payload)),
+            Message::Pong(_) => self.pong(slot, None),
+            Message::Close { code, .. } => self.closed_by_browser(slot, code),
+        }
+        None
+    }
+
+    /// An Engine.IO packet came on a WebSocket. Answers the place to which the socket has moved, if it has.
+    fn carried(&mut self, slot: u32, packet: Packet<'_>) -> Option<(u32, u32)> {
+        match self.slots.get(slot as usize) {
+            Some(Slot::Session(_)) => {
+                self.packet(slot, packet);
+                None
+            }
+            Some(Slot::Probe(probe)) => {
+                let session = probe.session;
+                self.probe_packet(slot, session, &packet)
             }
             _ => None,
         }
     }
 
-    fn message(&mut self, slot: u32, message: Message<'_>) {
-        match message {
-            Message::Text(text) => match payload::decode_packet(text) {
-                Ok(Part::Text(packet)) => self.carried(slot, packet),
-                // Browsers that were told to speak base64 do so here too.
-                Ok(Part::Binary(bytes)) => self.carried(slot, Packet::Binary(&bytes)),
-                Err(malformed) => {
-                    tracing::debug!(%malformed, "a connection is closed");
-                    self.close(slot, CloseReason::Malformed);
-                }
-            },
-            Message::Binary(bytes) => self.carried(slot, Packet::Binary(bytes)),
-            Message::Ping(payload) => self.pong(slot, payload),
-            Message::Pong(_) => {}
-            Message::Close { .. } => self.close(slot, CloseReason::Closed),
+    /// Answers a close frame with one of the same code.
+    fn closed_by_browser(&mut self, slot: u32, code: Option<u16>) {
+        let farewell = Some((code, ""));
+        if let Some(Slot::Probe(_)) = self.slots.get(slot as usize) {
+            self.dismiss(slot, farewell);
+        } else {
+            self.close_with(slot, CloseReason::Closed, farewell);
         }
     }
 
-    /// An Engine.IO packet came on a WebSocket.
-    fn carried(&mut self, slot: u32, packet: Packet<'_>) {
-        match self.slots.get(slot as usize) {
-            Some(Slot::Session(_)) => self.packet(slot, packet),
-            Some(Slot::Probe(probe)) => {
-                let session = probe.session;
-                self.probe_packet(slot, session, &packet);
-            }
-            _ => {}
-        }
-    }
-
-    /// Answers a ping of the WebSocket layer.
-    fn pong(&mut self, slot: u32, payload: &[u8]) {
+    /// Answers a ping of the WebSocket layer; a pong of that layer only counts.
+    fn pong(&mut self, slot: u32, payload: Option<&[u8]>) {
         let (limit, now, per_second) = (self.settings.outbox, self.now, self.settings.packets_per_second);
         if let Some(session) = self.session_mut(slot)
             && !session.packets.allows(per_second, now)
         {
             return self.close(slot, CloseReason::PacketRate);
         }
+        let Some(payload) = payload else { return };
         let mut bytes = Vec::with_capacity(payload.len() + 2);
         websocket::encode(&mut bytes, Opcode::Pong, payload);
         let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) else { return };
@@ -247,37 +305,42 @@ impl Shard {
         self.sent(slot, sent);
     }
 
-    /// A packet on a probing WebSocket.
-    fn probe_packet(&mut self, slot: u32, session: u32, packet: &Packet<'_>) {
-        let Some(owner) = self.session_mut(session) else { return self.release(slot) };
-        match owner.engine_io.hear_probe(packet) {
-            Ok(Probed::Answer) => {
-                self.send_text(slot, "3probe");
-                self.answer_poll(session);
-            }
-            Ok(Probed::Upgraded) => self.upgrade(slot, session),
+    /// A packet on a probing WebSocket. Answers where the socket is after an upgrade.
+    fn probe_packet(&mut self, slot: u32, session: u32, packet: &Packet<'_>) -> Option<(u32, u32)> {
+        match self.session_mut(session)?.engine_io.hear_probe(packet) {
+            Ok(Probed::Answer) => self.send_text(slot, "3probe"),
+            Ok(Probed::Upgraded) => return self.upgrade(slot, session),
             Err(wrong) => {
-                tracing::info!(%wrong, "an upgrade to WebSocket was ended");
-                self.release(slot);
+                tracing::debug!(%wrong, "an upgrade is ended");
+                self.fail(slot, CloseReason::Malformed);
             }
         }
+        None
     }
 
     /// Makes the probing WebSocket its session's transport, and sends what waited for the next poll.
-    fn upgrade(&mut self, slot: u32, session: u32) {
-        // Its decoder is in use: whoever feeds it puts it back where the socket is then; see `received`.
-        let Slot::Probe(Probe { mut socket, .. }) = self.slots.remove(slot as usize) else { return };
+    fn upgrade(&mut self, slot: u32, session: u32) -> Option<(u32, u32)> {
+        // The frame in hand is the probe's: whoever reads puts the decoder into the session's socket.
+        let Slot::Probe(Probe { socket: Some(mut socket), .. }) = self.slots.remove(slot as usize) else {
+            return None;
+        };
+        self.inbox.count_connections(self.slots.len());
         let Self { poll, slots, .. } = self;
-        let Some(Slot::Session(owner)) = slots.get_mut(session as usize) else { return };
+        let Some(Slot::Session(owner)) = slots.get_mut(session as usize) else { return None };
         let registered = socket.stream.reregister(poll.registry(), Token(session as usize + 1));
         owner.probe = None;
+        let place = (session, owner.generation);
         let old = std::mem::replace(&mut owner.carrier, Carrier::WebSocket(socket));
         if registered.is_err() {
-            return self.close(session, CloseReason::Lost);
+            self.close(session, CloseReason::Lost);
+            return None;
         }
         if let Carrier::Polling(mut polling) = old {
             if let Some(answer) = polling.poll.take() {
-                let _ = answer.send(super::inbox::PollAnswer::Payload(b"6".to_vec()));
+                let _ = answer.send(match polling.overtakes {
+                    true => PollAnswer::WrongTransport,
+                    false => PollAnswer::Payload(b"6".to_vec()),
+                });
             }
             for frame in polling.packets.take() {
                 self.send(session, &frame);
@@ -286,6 +349,7 @@ impl Shard {
         // What came behind the last packet of the upgrade, and is not read yet, is read under the new token.
         self.unread.push_back(session);
         self.arm(session);
+        Some(place)
     }
 
     fn flush(&mut self, slot: u32) {

@@ -62,7 +62,7 @@ impl Shard {
     }
 
     /// Does what has come due for one slot.
-    fn due(&mut self, slot: u32) {
+    pub(super) fn due(&mut self, slot: u32) {
         let now = self.now;
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
         let session = match one {
@@ -94,8 +94,9 @@ impl Shard {
                 self.metrics.upgrade_timeouts.fetch_add(1, Relaxed);
                 tracing::info!("an upgrade to WebSocket was not finished in time");
                 if let Some(probe) = probe {
-                    self.release(probe);
+                    self.dismiss(probe, Some((Some(1008), "the upgrade was not finished in time")));
                 }
+                self.answer_poll(slot);
             }
         }
     }
