@@ -13,18 +13,17 @@ class NodeventServer
   end
 
   # @param settings [Hash] as in config/nodevent.yml
-  def initialize(settings = {}, port: 0)
+  # @param file [String] a configuration of its own, instead
+  def initialize(settings = {}, port: 0, file: nil)
+    @given = file
     @settings = { "port" => port, "host" => "127.0.0.1" }.merge(settings)
     start
   end
 
   def start
-    file = Tempfile.new(["nodevent", ".yml"])
-    file.write(YAML.dump(@settings))
-    file.close
-    @file = file
+    file = @given || write
     @log, into = IO.pipe
-    @pid = Process.spawn({ "NODEVENT_ENV" => "test" }, self.class.binary, file.path, err: into, out: into)
+    @pid = Process.spawn({ "NODEVENT_ENV" => "test" }, self.class.binary, file, err: into, out: into)
     into.close
     @url = listening
     @port = URI(@url).port
@@ -45,6 +44,14 @@ class NodeventServer
   end
 
   private
+
+  # Kept, because the file goes with its object.
+  def write
+    @file = Tempfile.new(["nodevent", ".yml"])
+    @file.write(YAML.dump(@settings))
+    @file.close
+    @file.path
+  end
 
   def listening
     said = +""

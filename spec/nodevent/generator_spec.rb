@@ -1,0 +1,63 @@
+# frozen_string_literal: true
+
+require "tmpdir"
+
+# A new application, the generator, the server, and a message that comes back: what the README promises.
+RSpec.describe "rails generate nodevent:install" do
+  around do |example|
+    Dir.mktmpdir do |folder|
+      @app = File.join(folder, "live")
+      example.run
+    end
+  end
+
+  # All that needs a network or another program.
+  def skipped
+    %w[javascript bundle git spring listen bootsnap sprockets test system-test action-cable action-mailer action-mailbox
+       action-text active-storage webpack-install turbolinks].map { |part| "--skip-#{part}" }
+  end
+
+  def run(*command, env: {})
+    clean = { "NODEVENT_CONFIG" => nil, "RUBYOPT" => "-W0", "RAILS_ENV" => "development" }
+    out, status = Open3.capture2e(clean.merge(env), *Children::LIMITED, *command,
+                                  chdir: File.directory?(@app) ? @app : File.dirname(@app))
+    raise "#{command.join(' ')} failed: #{out}" unless status.success?
+
+    out
+  end
+
+  def read(path)
+    File.read(File.join(@app, path))
+  end
+
+  it "N-108 makes a new application live" do
+    run("rails", "new", @app, *skipped)
+    gemfile = "source \"https://rubygems.org\"\ngem \"rails\"\ngem \"puma\"\ngem \"sqlite3\"\n" \
+              "gem \"nodevent\", path: \"#{ROOT}\"\n"
+    File.write(File.join(@app, "Gemfile"), gemfile)
+    out = run("bin/rails", "generate", "nodevent:install")
+    expect(out).to include("create  config/nodevent.yml").and include("If nothing arrives: `rake nodevent:doctor`")
+    expect(read("Procfile.dev")).to eq("web: bin/rails server\nnodevent: bundle exec nodevent config/nodevent.yml\n")
+    layout = "app/views/layouts/application.html.erb"
+    expect(read(layout)).to match(/    <%= javascript_include_nodevent %>\n\s*<.head>/)
+
+    run("bin/rails", "generate", "nodevent:install", "--force")
+    expect(read(layout).scan("javascript_include_nodevent").size).to eq(1)
+    expect(read("Procfile.dev").scan("nodevent:").size).to eq(1)
+    secret = YAML.safe_load(read("config/nodevent.yml"), aliases: true)["development"]["/nodevent"]["secret"]
+    expect(secret).to match(/\A\h{64}\z/)
+
+    File.write(File.join(@app, "page.rb"), <<~RUBY)
+      page = ApplicationController.render(inline: '<%= render "nodevent/sample" %>', layout: "application")
+      puts page[/data-nodevent-room="sample" data-nodevent-key="\\h{64}:\\d{13}"/] && page[/<script src='[^']+/]
+    RUBY
+    expect(run("bin/rails", "runner", "page.rb")).to eq("<script src='http://localhost:8080/api/nodevent\n")
+
+    port = Ports.free
+    File.write(File.join(@app, "config/nodevent.yml"), read("config/nodevent.yml").gsub("8080", port.to_s))
+    server = NodeventServer.new({}, file: File.join(@app, "config/nodevent.yml"))
+    expect(run("bin/rails", "nodevent:doctor")).to include("the secrets agree").and include("came back")
+  ensure
+    server&.stop
+  end
+end
