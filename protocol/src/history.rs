@@ -3,6 +3,7 @@
 //! The gem and the server both publish through the script [`PUBLISH`], so its keys and arguments stand here once.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Gives an emission its offset, keeps it and publishes it, in one step; the text says its keys and arguments.
 pub const PUBLISH: &str = include_str!("../redis/publish.lua");
@@ -40,6 +41,106 @@ pub struct Keys {
     /// The stream of emissions.
     pub log: String,
     tag: String,
+}
+
+/// What is kept of one room.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Kept {
+    /// The last so many emissions.
+    pub size: usize,
+    /// For at least so long after the last of them, as far as the size goes.
+    pub age: Duration,
+}
+
+/// What is kept of which rooms of a namespace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rules {
+    /// Of rooms that no prefix names. `None`: nothing.
+    pub usual: Option<Kept>,
+    /// Of rooms whose name begins so; the longest prefix wins.
+    pub prefixes: Vec<(String, Option<Kept>)>,
+}
+
+/// What the script [`PUBLISH`] is given beside the room's keys.
+#[derive(Clone, Debug)]
+pub struct Publish<'a> {
+    /// The namespace's channel, or the room's.
+    pub channel: &'a str,
+    /// The emission's text.
+    pub text: &'a str,
+    /// What is kept of the room.
+    pub kept: Kept,
+    /// A random number, for a room that has no epoch.
+    pub fresh_epoch: u64,
+    /// How long the idempotency key is remembered, if there is one.
+    pub once_age: Duration,
+    /// Whether the channel lives in its slot of a cluster only.
+    pub sharded: bool,
+}
+
+/// How much longer than its log a room's position is kept, and at least: then "nothing was missed" can still be said.
+const POSITION_FACTOR: u32 = 10;
+/// See [`POSITION_FACTOR`].
+const POSITION_LEAST: Duration = Duration::from_secs(86_400);
+
+impl Default for Kept {
+    /// A hundred emissions, five minutes.
+    fn default() -> Self {
+        Self { size: 100, age: Duration::from_secs(300) }
+    }
+}
+
+impl Default for Rules {
+    /// The default of [`Kept`] for every room.
+    fn default() -> Self {
+        Self { usual: Some(Kept::default()), prefixes: Vec::new() }
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// How long a room's position is kept after its last emission or join.
+    #[must_use]
+    pub fn position_age(&self) -> Duration {
+        (self.age * POSITION_FACTOR).max(POSITION_LEAST)
+    }
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// What is kept of a room.
+    #[must_use]
+    pub fn of(&self, room: &str) -> Option<Kept> {
+        let named = self.prefixes.iter().filter(|(prefix, _)| room.starts_with(prefix.as_str()));
+        named.max_by_key(|(prefix, _)| prefix.len()).map_or(self.usual, |(_, kept)| *kept)
+    }
+
+    /// Whether any room is kept.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.usual.is_some() || self.prefixes.iter().any(|(_, kept)| kept.is_some())
+    }
+}
+
+// === impl Publish ===
+
+impl Publish<'_> {
+    /// The script's arguments, in its order.
+    #[must_use]
+    pub fn args(&self) -> [String; 8] {
+        [
+            self.channel.to_owned(),
+            self.text.to_owned(),
+            self.kept.size.to_string(),
+            self.kept.age.as_millis().to_string(),
+            self.kept.position_age().as_millis().to_string(),
+            Position::epoch_text(self.fresh_epoch),
+            if self.sharded { "SPUBLISH" } else { "PUBLISH" }.to_owned(),
+            self.once_age.as_millis().to_string(),
+        ]
+    }
 }
 
 // === impl Position ===

@@ -3,62 +3,20 @@
 use super::report::Report;
 use super::table::{Table, parse_duration};
 use super::tree::{Node, Value};
-use std::time::Duration;
-
-/// What is kept of one room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kept {
-    /// The last so many emissions.
-    pub size: usize,
-    /// For at least so long after the last of them, as far as the size goes.
-    pub age: Duration,
-}
+use nodevent_protocol::history::{Kept, Rules};
 
 /// What a namespace keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
-    /// Of rooms that no prefix names. `None`: nothing.
-    pub usual: Option<Kept>,
-    /// Of rooms whose name begins so; the longest prefix wins.
-    pub prefixes: Vec<(String, Option<Kept>)>,
+    /// Of which rooms.
+    pub rules: Rules,
     /// What all rooms together may take in the memory engine. Bytes.
     pub memory: usize,
 }
 
-/// What is kept where nothing is said.
-const USUAL: Kept = Kept { size: 100, age: Duration::from_secs(300) };
-/// How much longer than its log a room's position is kept, and at least: then "nothing was missed" can still be said.
-const POSITION_FACTOR: u32 = 10;
-const POSITION_LEAST: Duration = Duration::from_secs(86_400);
-
 impl Default for History {
     fn default() -> Self {
-        Self { usual: Some(USUAL), prefixes: Vec::new(), memory: 64 * 1024 * 1024 }
-    }
-}
-
-// === impl Kept ===
-
-impl Kept {
-    /// How long a room's position is kept after its last emission or join.
-    pub fn position_age(&self) -> Duration {
-        (self.age * POSITION_FACTOR).max(POSITION_LEAST)
-    }
-
-    fn read(node: &Node, path: &str, usual: Self, report: &mut Report) -> Option<Self> {
-        if is_off(node) {
-            return None;
-        }
-        let mut table = Table::open(node, path, report)?;
-        let kept = Self::read_keys(&mut table, usual, report);
-        table.finish(report);
-        Some(kept)
-    }
-
-    fn read_keys(table: &mut Table<'_>, usual: Self, report: &mut Report) -> Self {
-        let size = table.number(&["size"], 1, 1_000_000, report).unwrap_or(usual.size);
-        let age = table.duration(&["age"], report).unwrap_or(usual.age);
-        Self { size, age }
+        Self { rules: Rules::default(), memory: 64 * 1024 * 1024 }
     }
 }
 
@@ -67,18 +25,17 @@ impl Kept {
 impl History {
     /// No history at all.
     pub fn off() -> Self {
-        Self { usual: None, prefixes: Vec::new(), ..Self::default() }
+        Self { rules: Rules { usual: None, prefixes: Vec::new() }, ..Self::default() }
     }
 
     /// What is kept of a room.
     pub fn of(&self, room: &str) -> Option<Kept> {
-        let named = self.prefixes.iter().filter(|(prefix, _)| room.starts_with(prefix.as_str()));
-        named.max_by_key(|(prefix, _)| prefix.len()).map_or(self.usual, |(_, kept)| *kept)
+        self.rules.of(room)
     }
 
     /// Whether any room is kept.
     pub fn is_on(&self) -> bool {
-        self.usual.is_some() || self.prefixes.iter().any(|(_, kept)| kept.is_some())
+        self.rules.is_on()
     }
 
     /// Reads `history`.
@@ -91,7 +48,7 @@ impl History {
         if let Value::Scalar(text) = &node.value {
             match parse_duration(text) {
                 _ if text == "on" || text == "true" => {}
-                Some(age) => history.usual = Some(Kept { age, ..USUAL }),
+                Some(age) => history.rules.usual = Some(Kept { age, ..Kept::default() }),
                 None => {
                     let remedy = "write `off`, or `{size: 100, age: 5m}`";
                     report.mistake(node.place, format!("{path} is `{text}`"), remedy);
@@ -100,16 +57,16 @@ impl History {
             return history;
         }
         let Some(mut table) = Table::open(node, path, report) else { return history };
-        let usual = Kept::read_keys(&mut table, USUAL, report);
-        history.usual = Some(usual);
+        let usual = read_keys(&mut table, Kept::default(), report);
+        history.rules.usual = Some(usual);
         history.memory = table.size(&["memory"], report).unwrap_or(history.memory);
         if let Some(rooms) = table.take(&["rooms"]) {
             let path = format!("{path}.rooms");
             match &rooms.value {
                 Value::Map(entries) => {
                     for (prefix, _, node) in entries {
-                        let kept = Kept::read(node, &format!("{path}.{prefix}"), usual, report);
-                        history.prefixes.push((prefix.trim_end_matches('*').to_owned(), kept));
+                        let kept = read_kept(node, &format!("{path}.{prefix}"), usual, report);
+                        history.rules.prefixes.push((prefix.trim_end_matches('*').to_owned(), kept));
                     }
                 }
                 _ => report.mistake(
@@ -124,6 +81,22 @@ impl History {
     }
 }
 
+fn read_kept(node: &Node, path: &str, usual: Kept, report: &mut Report) -> Option<Kept> {
+    if is_off(node) {
+        return None;
+    }
+    let mut table = Table::open(node, path, report)?;
+    let kept = read_keys(&mut table, usual, report);
+    table.finish(report);
+    Some(kept)
+}
+
+fn read_keys(table: &mut Table<'_>, usual: Kept, report: &mut Report) -> Kept {
+    let size = table.number(&["size"], 1, 1_000_000, report).unwrap_or(usual.size);
+    let age = table.duration(&["age"], report).unwrap_or(usual.age);
+    Kept { size, age }
+}
+
 fn is_off(node: &Node) -> bool {
     matches!(&node.value, Value::Scalar(text) if text == "off" || text == "false")
 }
@@ -132,6 +105,7 @@ fn is_off(node: &Node) -> bool {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use std::time::Duration;
 
     fn history(text: &str) -> History {
         Config::from_yaml(&format!("/a: {{history: {text}}}\n")).unwrap().namespaces[0].history.clone()

@@ -3,9 +3,8 @@
 //! At the bound the logs of the rooms that have been silent longest go first, then their positions. A room whose
 //! position is gone begins a new epoch, so that nobody is told that nothing was missed when nobody can know.
 
-use crate::config::history::Kept;
 use crate::frame::Frame;
-use nodevent_protocol::history::Position;
+use nodevent_protocol::history::{Kept, Position};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};

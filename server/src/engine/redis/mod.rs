@@ -22,8 +22,8 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use link::{Pulse, Upkeep};
 use nodevent_protocol::emission::Emission;
-use nodevent_protocol::history::{Keys, Position};
-use script::{Publish, Scripts};
+use nodevent_protocol::history::{Keys, Position, Publish};
+use script::Scripts;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,8 +151,15 @@ impl Redis {
                 Err(_) => Err(EngineError::Away(format!("no answer within {} s", PATIENCE.as_secs()))),
             };
         };
-        let publish = Publish { channel: &channel, text: emission.text, kept, once, sharded: self.sharded };
-        self.scripts.publish(&self.publisher, &keys, publish).await
+        let publish = Publish {
+            channel: &channel,
+            text: emission.text,
+            kept,
+            fresh_epoch: rand::random(),
+            once_age: kept.age,
+            sharded: self.sharded,
+        };
+        self.scripts.publish(&self.publisher, &keys, &publish, once).await
     }
 
     /// Reads what came after a position. `None`: the room has no history.

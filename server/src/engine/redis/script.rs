@@ -1,12 +1,11 @@
 //! The two scripts that keep a room's history in Redis, called.
 
 use super::PATIENCE;
-use crate::config::history::Kept;
 use crate::engine::EngineError;
 use fred::clients::Client;
 use fred::interfaces::LuaInterface;
 use fred::types::{FromValue, Value};
-use nodevent_protocol::history::{self, Keys, Position, Skip};
+use nodevent_protocol::history::{self, Kept, Keys, Position, Publish, Skip};
 use sha1::{Digest, Sha1};
 use std::fmt::Write as _;
 
@@ -33,19 +32,6 @@ pub(super) struct Found {
     pub(super) texts: Vec<String>,
     /// The last offsets that were left out.
     pub(super) skip: Option<Skip>,
-}
-
-/// What the script `publish` is given beside the room's keys.
-#[derive(Debug)]
-pub(super) struct Publish<'a> {
-    pub(super) channel: &'a str,
-    /// The emission's text.
-    pub(super) text: &'a str,
-    pub(super) kept: Kept,
-    /// The idempotency key.
-    pub(super) once: Option<&'a str>,
-    /// Whether the channel lives in its slot of a cluster only.
-    pub(super) sharded: bool,
 }
 
 // === impl Script ===
@@ -88,26 +74,17 @@ impl Scripts {
         Self { publish: Script::new(history::PUBLISH), read: Script::new(history::READ) }
     }
 
-    /// Gives an emission its position, keeps it and publishes it.
+    /// Gives an emission its position, keeps it and publishes it. `once` is the idempotency key.
     pub(super) async fn publish(
         &self,
         client: &Client,
         keys: &Keys,
-        publish: Publish<'_>,
+        publish: &Publish<'_>,
+        once: Option<&str>,
     ) -> Result<Option<Position>, EngineError> {
-        let Publish { channel, text, kept, once, sharded } = publish;
         let mut names = vec![keys.position.clone(), keys.log.clone()];
         names.extend(once.map(|once| keys.once(once)));
-        let args: Vec<Value> = vec![
-            channel.into(),
-            text.into(),
-            (kept.size as i64).into(),
-            (kept.age.as_millis() as i64).into(),
-            (kept.position_age().as_millis() as i64).into(),
-            Position::epoch_text(rand::random()).into(),
-            if sharded { "SPUBLISH" } else { "PUBLISH" }.into(),
-            (kept.age.as_millis() as i64).into(),
-        ];
+        let args: Vec<Value> = publish.args().into_iter().map(Value::from).collect();
         let (position, _receivers, _before): (String, i64, i64) = self.publish.run(client, names, args).await?;
         Ok(Position::parse(&position))
     }
