@@ -72,12 +72,30 @@ impl Stream {
     /// Writes as much of several parts as the socket takes now.
     pub(super) fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return self.tcp.write_vectored(parts) };
-        let taken = tls.writer().write_vectored(parts)?;
-        let flushed = self.flush()?;
-        if taken == 0 && !flushed {
-            return Err(io::ErrorKind::WouldBlock.into());
+        let all: usize = parts.iter().map(|part| part.len()).sum();
+        let mut taken = tls.writer().write_vectored(parts)?;
+        // TLS takes some at a time. The socket is reported as writable only after it has refused something, so go on
+        // until it does.
+        while self.flush()? {
+            if taken == all {
+                return Ok(all);
+            }
+            taken += self.encrypt_behind(parts, taken)?;
         }
-        Ok(taken)
+        if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
+    }
+
+    /// Gives TLS what comes behind the first `taken` bytes of `parts`, as far as the part goes and TLS takes it.
+    fn encrypt_behind(&mut self, parts: &[IoSlice<'_>], taken: usize) -> io::Result<usize> {
+        let Some(tls) = &mut self.tls else { return Ok(0) };
+        let mut skip = taken;
+        for part in parts {
+            match part.get(skip..) {
+                Some(rest) if !rest.is_empty() => return tls.writer().write(rest),
+                _ => skip -= part.len(),
+            }
+        }
+        Ok(0)
     }
 
     /// Gives the socket what TLS still holds. `false`: some of it is still held.
