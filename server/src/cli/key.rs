@@ -2,7 +2,7 @@
 
 use super::{Done, Target, USAGE};
 use clap::Args;
-use nodevent_protocol::key;
+use nodevent_protocol::{key, room};
 use nodevent_server::{admission, config};
 use std::time::Duration;
 
@@ -22,7 +22,9 @@ pub(super) struct Key {
 
 impl Key {
     pub(super) fn run(self) -> Done {
-        let (_, namespace) = self.target.load()?;
+        let (loaded, namespace) = self.target.load()?;
+        // A key for a room that nobody can join would only be refused later.
+        room::check(&self.room, loaded.config.limits.room_name).map_err(|bad| (USAGE, bad.to_string()))?;
         let secret = namespace.secrets.first().ok_or_else(|| {
             let text =
                 format!("{} has no secret, so its rooms need no key; set `secret:` to secure it", namespace.name);
