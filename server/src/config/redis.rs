@@ -133,9 +133,10 @@ impl Redis {
     }
 
     fn from_url(url: &str, place: Place, path: &str, report: &mut Report) -> Option<Self> {
+        let tls = scheme_tls(url);
         let config = match fred::types::config::Config::from_url(url) {
-            Ok(config) => config,
-            Err(_) => {
+            Ok(config) if tls.is_some() => config,
+            _ => {
                 // The URL may hold a password: it is not repeated.
                 report.mistake(
                     place,
@@ -159,8 +160,19 @@ impl Redis {
             username: config.username,
             password: config.password.map(Hidden::new),
             db: config.database,
-            tls: url.starts_with("rediss"),
+            tls: tls.unwrap_or_default(),
         })
+    }
+}
+
+/// Whether the scheme of a URL means TLS. `None`: it is not a scheme of Redis.
+fn scheme_tls(url: &str) -> Option<bool> {
+    let (scheme, _) = url.split_once("://")?;
+    let scheme = scheme.strip_suffix("-sentinel").or_else(|| scheme.strip_suffix("-cluster")).unwrap_or(scheme);
+    match scheme {
+        "redis" | "valkey" => Some(false),
+        "rediss" | "valkeys" => Some(true),
+        _ => None,
     }
 }
 

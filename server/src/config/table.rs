@@ -29,7 +29,8 @@ impl<'a> Table<'a> {
             }
             Value::Null => Vec::new(),
             _ => {
-                report.mistake(node.place, format!("{path} has no keys"), "write `key: value` lines below it");
+                let name = if path.is_empty() { "the file" } else { path };
+                report.mistake(node.place, format!("{name} has no keys"), "write `key: value` lines below it");
                 return None;
             }
         };

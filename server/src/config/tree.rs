@@ -70,7 +70,7 @@ fn convert(yaml: &MarkedYaml<'_>, report: &mut Report) -> Node {
             if plain && matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL") {
                 Value::Null
             } else {
-                Value::Scalar(interpolate(text, place, report))
+                interpolate(text, place, report).map_or(Value::Null, Value::Scalar)
             }
         }
         YamlData::Sequence(list) => Value::List(list.iter().map(|one| convert(one, report)).collect()),
@@ -115,8 +115,9 @@ fn merge_below(entries: &mut Vec<(String, Place, Node)>, node: Node) {
     }
 }
 
-/// Replaces `${NAME}` and `${NAME:-default}`.
-fn interpolate(text: &str, place: Place, report: &mut Report) -> String {
+/// Replaces `${NAME}` and `${NAME:-default}`. `None`: the environment lacks one, which is reported.
+fn interpolate(text: &str, place: Place, report: &mut Report) -> Option<String> {
+    let mut whole = true;
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
@@ -130,16 +131,16 @@ fn interpolate(text: &str, place: Place, report: &mut Report) -> String {
         match (std::env::var(name).ok().filter(|value| !value.is_empty()), default) {
             (Some(value), _) => out.push_str(&value),
             (None, Some(default)) => out.push_str(default),
-            (None, None) => report.mistake(
-                place,
-                format!("the environment has no {name}"),
-                format!("set {name}, or write ${{{name}:-default}}"),
-            ),
+            (None, None) => {
+                whole = false;
+                let remedy = format!("set {name}, or write ${{{name}:-default}}");
+                report.mistake(place, format!("the environment has no {name}"), remedy);
+            }
         }
         rest = &rest[start + length + 1..];
     }
     out.push_str(rest);
-    out
+    whole.then_some(out)
 }
 
 /// Chooses the section of the environment, where the file has sections: `shared:` below `development:` and so on.
