@@ -136,6 +136,8 @@ impl Server {
     /// Serves until `shutdown` is done, then lets everybody leave.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let (stop, stopping) = watch::channel(false);
+        // Never said: the admin listener serves until this is dropped, so that the way down can be watched.
+        let (_to_the_end, ending) = watch::channel(false);
         let mut accepting = Vec::new();
         for bound in self.public {
             tracing::info!(url = %bound.url(), "listening");
@@ -144,8 +146,7 @@ impl Server {
         }
         if let Some(bound) = self.admin {
             tracing::info!(url = %bound.url(), "listening for administration");
-            // Serves to the end, so that the way down can be watched.
-            tokio::spawn(bound.serve(self.edge.admin(), stopping));
+            tokio::spawn(bound.serve(self.edge.admin(), ending));
         }
         shutdown.await;
         let connections = &self.edge.metrics.connections;
