@@ -4,10 +4,15 @@
 mod support;
 
 mod admission;
+mod command_line;
+mod configuration;
+mod defaults;
 mod order;
 mod origins;
 mod publishing;
 mod redis;
 mod rooms;
 mod script;
+mod shutdown;
+mod tls;
 mod upgrade;

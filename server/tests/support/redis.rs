@@ -31,8 +31,16 @@ impl RedisServer {
         Self::start_with(Some(password.to_owned())).await
     }
 
+    /// Starts one on a fixed port; see [`super::alone`].
+    pub async fn start_on(port: u16) -> Self {
+        Self::start_as(Self { port, password: None, child: None }).await
+    }
+
     async fn start_with(password: Option<String>) -> Self {
-        let mut redis = Self { port: free_port(), password, child: None };
+        Self::start_as(Self { port: free_port(), password, child: None }).await
+    }
+
+    async fn start_as(mut redis: Self) -> Self {
         redis.start_again().await;
         redis
     }

@@ -1,0 +1,100 @@
+//! The command `nodevent`: what may be typed, what it prints, and with which status it ends.
+
+use crate::support::wait::until;
+use crate::support::{Browser, PLAIN, Program, TestServer, Transport};
+use serde_json::json;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Output;
+
+const SECURED: &str = "port: 0\nhost: 127.0.0.1\n/open: {}\n/nodevent: {secret: sesame-of-more-than-sixteen}\n";
+
+/// A folder with `nodevent.yml` in it.
+fn folder(configuration: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("nodevent.yml"), configuration).unwrap();
+    folder
+}
+
+async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = Program::run(folder, arguments).await;
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[tokio::test]
+async fn version_and_help_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = format!("nodevent {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(run(folder.path(), &["--version"]).await, (Some(0), version, String::new()));
+    let (status, help, _) = run(folder.path(), &["--help"]).await;
+    assert_eq!(status, Some(0));
+    for command in ["serve", "check", "key"] {
+        assert!(help.contains(command), "{help}");
+        let (status, help, _) = run(folder.path(), &[command, "--help"]).await;
+        assert_eq!(status, Some(0));
+        assert!(help.contains("Example") && help.contains(&format!("nodevent {command}")), "{help}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_understood_ends_with_64() {
+    let folder = folder(SECURED);
+    for (arguments, expected) in [
+        (&["--colour"][..], "--colour"),
+        (&["serve", "a.yml", "b.yml"], "b.yml"),
+        (&["key"], "<ROOM>"),
+        (&["key", "r", "--config", "nodevent.yml", "--namespace", "nodevent", "--for", "soon"], "30s, 5m or 1h"),
+        (&["key", "r", "--config", "nodevent.yml"], "secret"),
+        (&["key", "r", "--config", "nodevent.yml", "--namespace", "other"], "/open, /nodevent"),
+        (&["key", "", "--config", "nodevent.yml", "--namespace", "nodevent"], "room"),
+    ] {
+        let (status, _, said) = run(folder.path(), arguments).await;
+        assert_eq!(status, Some(64), "{arguments:?}: {said}");
+        assert!(said.contains(expected), "{expected} is not in {said}");
+    }
+}
+
+#[tokio::test]
+async fn check_tells_what_would_be_served() {
+    let folder = folder(SECURED);
+    let (status, said, warned) = run(folder.path(), &["check", "nodevent.yml"]).await;
+    assert_eq!((status, warned.as_str()), (Some(0), ""));
+    assert!(said.contains("nodevent.yml: fine"), "{said}");
+    assert!(said.contains("/open: memory, open to everybody"), "{said}");
+    assert!(said.contains("/nodevent: memory, secured"), "{said}");
+    assert!(!said.contains("sesame"), "{said}");
+}
+
+#[tokio::test]
+async fn the_key_that_is_printed_opens_its_room_and_no_other() {
+    let folder = folder(SECURED);
+    let arguments = ["key", "Räum 1", "--for", "5m", "--config", "nodevent.yml", "--namespace", "/nodevent"];
+    let (status, key, _) = run(folder.path(), &arguments).await;
+    assert_eq!(status, Some(0));
+    let server = TestServer::start("/nodevent: {secret: sesame-of-more-than-sixteen}").await;
+    let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+    assert_eq!(browser.join_with("Räum 1", key.trim_end()).await[1], true);
+    assert_eq!(browser.join_with("Räum 2", key.trim_end()).await, json!(["Bad key", false]));
+    let (_, spent, _) = run(folder.path(), &[&arguments[..2], &["--for", "0s"], &arguments[4..]].concat()).await;
+    // It is good in the very millisecond in which it ends.
+    until("the spent key is refused", async || {
+        browser.join_with("Räum 1", spent.trim_end()).await == json!(["Time has passed", false])
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_busy_port_is_named_and_ends_with_69() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for configuration in [
+        format!("host: 127.0.0.1\nport: {port}\n{PLAIN}\n"),
+        format!("host: 127.0.0.1\nport: 0\nadmin: {{port: {port}}}\n{PLAIN}\n"),
+    ] {
+        let folder = folder(&configuration);
+        let (status, _, said) = run(folder.path(), &["serve", "nodevent.yml"]).await;
+        assert_eq!(status, Some(69), "{said}");
+        let last = said.lines().last().unwrap();
+        assert!(last.contains(&format!("port {port} is in use")) && last.contains("; "), "{last}");
+    }
+}

@@ -1,0 +1,98 @@
+//! What happens where nothing is said: the default port, namespace and engine, and the files that are looked for.
+//!
+//! Each of these tests runs alone, in a network and an `/etc` of its own.
+
+use crate::support::alone::alone;
+use crate::support::program::command;
+use crate::support::{Browser, Program, RedisServer, Site, Transport};
+use std::path::Path;
+use tokio::net::TcpStream;
+
+const PORTS: [u16; 5] = [8080, 9001, 9002, 9003, 9004];
+
+/// Shows that the server listens on `port` and on none of the other [`PORTS`].
+async fn listens_only_on(port: u16) {
+    for one in PORTS {
+        let listens = TcpStream::connect(("127.0.0.1", one)).await.is_ok();
+        assert_eq!(listens, one == port, "port {one}");
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) {
+    let file = folder.join(name);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    std::fs::write(file, text).unwrap();
+}
+
+#[test]
+fn without_a_configuration_it_is_port_8080_nodevent_and_the_redis_of_this_machine() {
+    // N-01
+    alone("defaults::without_a_configuration_it_is_port_8080_nodevent_and_the_redis_of_this_machine", async {
+        let redis = RedisServer::start_on(6379).await;
+        let folder = tempfile::tempdir().unwrap();
+        let program = Program::spawn(command(folder.path()));
+        program.listening().await;
+        let choice = program.says("engine: ").await;
+        assert!(choice.contains("Redis") && choice.contains("to pin it, write"), "{choice}");
+        listens_only_on(8080).await;
+        let site = Site::at("http://127.0.0.1:8080");
+        assert_eq!(site.get("/api/nodevent").await.status, 200);
+        redis.has_subscribers("/nodevent", 1).await;
+        for transport in Transport::BOTH {
+            let mut browser = Browser::connect(&site, "/nodevent", transport).await;
+            browser.join("r").await;
+            redis.publish("/nodevent", r#"{"room":"r","event":"e","message":1}"#).await;
+            assert_eq!(browser.next_event().await.message, 1);
+        }
+    });
+}
+
+#[test]
+fn without_a_configuration_and_without_redis_it_is_the_memory_engine() {
+    // N-01
+    alone("defaults::without_a_configuration_and_without_redis_it_is_the_memory_engine", async {
+        let folder = tempfile::tempdir().unwrap();
+        let program = Program::spawn(command(folder.path()));
+        program.listening().await;
+        let choice = program.says("engine: ").await;
+        assert!(choice.contains("memory") && choice.contains("to pin it, write"), "{choice}");
+        let site = Site::at("http://127.0.0.1:8080");
+        let mut browser = Browser::connect(&site, "/nodevent", Transport::WebSocket).await;
+        browser.join("r").await;
+        site.emit("/nodevent", "r", "e", 1).await;
+        assert_eq!(browser.next_event().await.message, 1);
+    });
+}
+
+/// From the last place to the first: each file that is added wins over those before it.
+#[test]
+fn the_configuration_is_looked_for_in_its_places_and_the_argument_wins() {
+    // N-02, N-03
+    alone("defaults::the_configuration_is_looked_for_in_its_places_and_the_argument_wins", async {
+        let folder = tempfile::tempdir().unwrap();
+        let etc = Path::new("/etc");
+        let start = || command(folder.path());
+        let serve = async |start: tokio::process::Command, port: u16| {
+            let program = Program::spawn(start);
+            program.listening().await;
+            listens_only_on(port).await;
+        };
+        serve(start(), 8080).await;
+        write(etc, "nodevent.yml", "port: 9001\n/nodevent: {}\n");
+        serve(start(), 9001).await;
+        write(etc, "nodevent.json", r#"{"port": 9002, "/nodevent": {}}"#);
+        serve(start(), 9002).await;
+        write(folder.path(), "config/nodevent.yml", "port: 9003\n/nodevent: {}\n");
+        serve(start(), 9003).await;
+        write(folder.path(), "named.yml", "port: 9004\n/nodevent: {}\n");
+        let mut by_variable = start();
+        by_variable.env("NODEVENT_CONFIG", "named.yml");
+        serve(by_variable, 9004).await;
+        write(folder.path(), "argument.json", r#"{"port": 8080, "/nodevent": {}}"#);
+        for arguments in [&["argument.json"][..], &["serve", "argument.json"]] {
+            let mut by_argument = start();
+            by_argument.args(arguments).env("NODEVENT_CONFIG", "named.yml");
+            serve(by_argument, 8080).await;
+        }
+    });
+}

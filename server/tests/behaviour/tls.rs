@@ -1,0 +1,121 @@
+//! HTTPS and WSS on a listener with a certificate.
+
+use crate::support::http::Response;
+use crate::support::wait::in_time;
+use crate::support::{Browser, Site, TestServer, Transport};
+use futures_util::future::join_all;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+
+/// A server with a certificate that it has signed itself, and a site that trusts it.
+async fn server(more: &str) -> (TestServer, Site, TempDir) {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
+    let path = folder.path().display();
+    let ssl = format!("{{key: {path}/key.pem, cert: {path}/cert.pem}}");
+    let server = TestServer::start(&format!("ssl: {ssl}\n{more}")).await;
+    let site = Site::with_tls(server.urls.last().unwrap(), cert.der().clone());
+    (server, site, folder)
+}
+
+#[tokio::test]
+async fn the_script_is_served_and_a_thousand_emissions_arrive_over_tls() {
+    // N-06
+    let (server, site, _folder) = server("/nodevent: {}").await;
+    assert!(server.urls[0].starts_with("https://"), "{:?}", server.urls);
+    let script = site.get("/api/nodevent").await;
+    assert_eq!(script.status, 200);
+    // N-17, N-18: it points to where it was loaded from, whatever stands before the server.
+    assert!(!script.text().contains("http://"));
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&site, "/nodevent", transport).await;
+        browser.join("r").await;
+        let all: Vec<_> = (0..1_000).map(|n| json!({"room": "r", "event": "e", "message": n})).collect();
+        assert_eq!(site.publish("/nodevent", json!(all).to_string()).await.status, 200);
+        for n in 0..1_000 {
+            assert_eq!(browser.next_event().await.message, n);
+        }
+        browser.hears_nothing_else(&site).await;
+    }
+}
+
+/// The browser reads nothing until everything is published, so that what the socket does not take has to wait in
+/// the server, half of it already encrypted.
+#[tokio::test]
+async fn what_a_socket_does_not_take_at_once_arrives_whole_over_tls() {
+    let (_server, site, _folder) = server("limits: {outbox: 64MB}\n/nodevent: {history: off}").await;
+    let mut browsers = Vec::new();
+    for transport in Transport::BOTH {
+        let mut browser = Browser::connect(&site, "/nodevent", transport).await;
+        browser.join("r").await;
+        browsers.push(browser);
+    }
+    let text = |n: usize| format!("{n:07}").repeat(20_000);
+    for n in 0..50 {
+        site.emit("/nodevent", "r", "e", text(n)).await;
+    }
+    for browser in &mut browsers {
+        for n in 0..50 {
+            assert!(browser.next_event().await.message == text(n), "emission {n} is not whole");
+        }
+        browser.hears_nothing_else(&site).await;
+    }
+}
+
+#[tokio::test]
+async fn a_browser_changes_from_polling_to_websocket_over_tls() {
+    let (_server, site, _folder) = server("/nodevent: {}").await;
+    let mut browser = Browser::connect(&site, "/nodevent", Transport::Polling).await;
+    browser.join("r").await;
+    let join = browser.event_packet("", "join", &[json!({"room": "s"})]);
+    browser.upgrade(&[&join]).await;
+    browser.join("t").await;
+    for room in ["r", "s", "t"] {
+        site.emit("/nodevent", room, "e", room).await;
+        assert_eq!(browser.next_event().await.message, room);
+    }
+}
+
+/// A hundred joins behind the handshake, without waiting for its answer: more than fits into the buffer from which
+/// HTTP reads, and decrypted before the socket changes hands.
+#[tokio::test]
+async fn what_is_sent_right_behind_the_handshake_is_heard_over_tls() {
+    let (_server, site, _folder) = server("/nodevent: {history: off}").await;
+    let mut stream = site.dial().await;
+    let mut bytes = crate::support::websocket::handshake(&site.address, "");
+    bytes.extend(crate::support::websocket::frame("40/nodevent,"));
+    for n in 0..100 {
+        let room = format!("{n:03}").repeat(80);
+        bytes.extend(crate::support::websocket::frame(&format!(
+            "42/nodevent,{n}[\"join\",{{\"room\":\"{room}\"}}]"
+        )));
+    }
+    stream.write_all(&bytes).await.unwrap();
+    stream.flush().await.unwrap();
+    let response = in_time("the handshake's answer", Response::read(&mut stream, true)).await.unwrap();
+    assert_eq!(response.status, 101);
+    let mut reader = crate::support::websocket::Reader::after(&response);
+    assert!(in_time("the open packet", reader.next(&mut stream)).await.unwrap().starts_with('0'));
+    assert!(in_time("the connect packet", reader.next(&mut stream)).await.unwrap().starts_with("40/nodevent,"));
+    for n in 0..100 {
+        let answer = in_time(&format!("the answer to join {n}"), reader.next(&mut stream)).await.unwrap();
+        assert_eq!(answer, format!("43/nodevent,{n}[null,true]"));
+    }
+}
+
+#[tokio::test]
+async fn who_speaks_plain_http_to_a_tls_listener_harms_nobody() {
+    let (server, site, _folder) = server("limits: {handshake: 200ms}\n/nodevent: {}").await;
+    let plain = Site::at(&server.urls[0].replacen("https", "http", 1));
+    let tries = (0..20).map(|_| async {
+        let mut stream = plain.dial().await;
+        let request = crate::support::Request::get("/api/nodevent");
+        assert!(in_time("an end", request.exchange(&mut stream, &plain.address)).await.is_err());
+    });
+    join_all(tries).await;
+    assert_eq!(site.get("/api/nodevent").await.status, 200);
+}
