@@ -193,7 +193,7 @@ impl Session {
             Beat::PongBy { by, .. } if now >= by => return Due::PingTimeout,
             Beat::PingAt(at) if now >= at => {
                 // Counted from when the ping was due; but what the browser has is not shortened by our own delay.
-                let from = if now - at <= timing.ping_timeout / 10 { at } else { now };
+                let from = if now - at <= timing.ping_timeout / 4 { at } else { now };
                 self.beat = Beat::PongBy { by: from + timing.ping_timeout, extended: false };
                 return Due::Ping;
             }
