@@ -8,4 +8,6 @@ mod support;
 
 mod harness;
 
+mod broken_links;
+mod dying_servers;
 mod losing_redis;

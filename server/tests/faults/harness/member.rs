@@ -102,6 +102,13 @@ impl Member {
         self.record().settled
     }
 
+    /// Whether it has heard that number in a room.
+    pub fn has_heard(&self, room: &str, wanted: u64) -> bool {
+        let record = self.record();
+        let heard = |(_, what): &(Instant, What)| matches!(what, What::Heard { number, .. } if *number == wanted);
+        record.rooms.get(room).is_some_and(|entries| entries.iter().any(heard))
+    }
+
     /// Has it do something.
     pub async fn order(&self, order: Order) {
         self.orders.send(order).await.expect("the member lives");

@@ -1,10 +1,13 @@
 //! A Redis that is treated badly: killed, paused, restarted with or without its data, made read-only or poor.
 
 use crate::support::redis::free_port;
-use crate::support::wait::until;
+use crate::support::wait::{in_time, until};
+use nodevent_protocol::history;
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// A Redis process with a folder and a port of its own.
 pub struct Redis {
@@ -92,6 +95,36 @@ impl Redis {
     /// A command that must be answered with `OK`.
     pub fn order(&self, command: &[&str]) {
         assert_eq!(self.ask(command), "OK", "{command:?}");
+    }
+
+    /// A plain `PUBLISH` of something large.
+    pub async fn shout(&self, channel: &str, text: &str) {
+        let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), text.len());
+        let mut link = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Redis listens");
+        link.write_all(format!("{head}{text}\r\n").as_bytes()).await.expect("Redis reads");
+        let mut answer = [0; 16];
+        assert!(in_time("an answer to PUBLISH", link.read(&mut answer)).await.expect("an answer") > 0);
+    }
+
+    /// Publishes through the script, but to a channel that nobody hears: as if the message were lost on its way.
+    pub fn publish_elsewhere(&self, namespace: &str, room: &str, emission: &str) -> String {
+        let keys = history::Keys::of(namespace, room);
+        let answer = self.ask(&[
+            "EVAL",
+            history::PUBLISH,
+            "2",
+            &keys.position,
+            &keys.log,
+            "nowhere",
+            emission,
+            "100",
+            "60000",
+            "60000",
+            "00000000000000ff",
+            "PUBLISH",
+            "60000",
+        ]);
+        answer.lines().next().unwrap_or_default().to_owned()
     }
 
     /// From now on it asks for a password, and whoever is connected is sent away.

@@ -1,0 +1,150 @@
+//! Links that break without a word, come late, or are cut: between a server and its Redis, and before a server.
+
+use crate::harness::proxy::Way;
+use crate::harness::redis::namespace_at;
+use crate::harness::{Crowd, Node, Proxy, Publishers, Redis, patiently, sites, traffic};
+use crate::support::wait::until;
+use rustix::process::Signal;
+use std::time::Duration;
+
+const ROOMS: [&str; 3] = ["a", "b", "c"];
+
+/// Two servers; the link of the first to Redis swallows everything and stays open. The server notices that its probe
+/// does not come back, connects anew, and mends what its members have missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_open_link_to_redis_is_noticed_and_what_was_swallowed_is_mended() {
+    let redis = Redis::start(&[]).await;
+    let proxy = Proxy::before(redis.port).await;
+    let first = Node::start(&namespace_at("/nodevent", proxy.port, "")).await;
+    let second = Node::start(&redis.namespace("/nodevent", "")).await;
+    let nodes = [first, second];
+    let crowd = Crowd::join(50, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let publishers = Publishers::start(&sites(&nodes[1..]), "/nodevent", &ROOMS);
+    traffic(&publishers, 50).await;
+    proxy.set(Way::Swallow);
+    patiently("the first is not ready", Duration::from_secs(10), async || !nodes[0].is_ready().await).await;
+    // New links are whole again; those that have swallowed stay as they are.
+    proxy.set(Way::Pass);
+    nodes[0].ready().await;
+    traffic(&publishers, 50).await;
+    let mended = nodes[0].metric("nodevent_mended_total").await;
+    let verdict = crowd.verdict(publishers).await;
+    assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
+    assert!(mended > 0, "what was swallowed was read from the history");
+}
+
+/// The link between members and their server swallows everything. Both sides notice within their heartbeats: members
+/// come back and recover, and the server forgets the dead connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_open_links_of_members_are_noticed_by_both_sides() {
+    let nodes = [Node::start("/nodevent: {history: {size: 10000}}\n").await];
+    let before = nodes[0].footprint();
+    let proxy = Proxy::before(port(&nodes[0])).await;
+    let crowd = Crowd::join_at(50, &[proxy.address()], "/nodevent", &ROOMS).await;
+    let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
+    traffic(&publishers, 50).await;
+    proxy.set(Way::Swallow);
+    patiently("members come back", Duration::from_secs(30), async || {
+        if nodes[0].metric("nodevent_closes_total{reason=\"ping_timeout\"}").await >= 50 {
+            proxy.set(Way::Pass);
+        }
+        crowd.connects() >= 100
+    })
+    .await;
+    let verdict = crowd.verdict(publishers).await;
+    assert_eq!(verdict.told, 0, "{verdict:?}");
+    assert!(verdict.comebacks >= 50, "{verdict:?}");
+    nodes[0].is_back_at(before, 32).await;
+}
+
+/// Every piece on the link to Redis is 200 ms late. Everything arrives, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_link_to_redis_delays_and_loses_nothing() {
+    let redis = Redis::start(&[]).await;
+    let proxy = Proxy::before(redis.port).await;
+    let nodes = Node::start_many(2, &namespace_at("/nodevent", proxy.port, "")).await;
+    proxy.set(Way::Delay(Duration::from_millis(200)));
+    let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
+    traffic(&publishers, 20).await;
+    assert!(nodes[0].is_ready().await);
+    proxy.set(Way::Pass);
+    let verdict = crowd.verdict(publishers).await;
+    assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
+}
+
+/// The link to Redis is cut again and again under traffic. What was on its way when it was cut is sent again by the
+/// publisher, and stands in the history once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_to_redis_that_is_cut_again_and_again_loses_and_doubles_nothing() {
+    let redis = Redis::start(&[]).await;
+    let proxy = Proxy::before(redis.port).await;
+    let first = Node::start(&namespace_at("/nodevent", proxy.port, "")).await;
+    let nodes = [first, Node::start(&redis.namespace("/nodevent", "")).await];
+    let crowd = Crowd::join(30, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
+    for round in 1..=5 {
+        traffic(&publishers, 20).await;
+        proxy.set(Way::Cut);
+        let noticed = || nodes[0].program.log().iter().filter(|line| line.contains("Redis is away")).count();
+        until("the server notices", async || noticed() == round).await;
+        proxy.set(Way::Pass);
+        nodes[0].ready().await;
+    }
+    let verdict = crowd.verdict(publishers).await;
+    assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
+}
+
+/// A server stands still for some seconds while a lot is published; Redis cuts its subscriber for being slow. When the
+/// server goes on, it subscribes again and mends what it has missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_redis_cuts_for_being_slow_comes_back_and_mends() {
+    let limit = ["--client-output-buffer-limit", "pubsub 1mb 512kb 1"];
+    let redis = Redis::start(&limit).await;
+    let nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
+    let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let publishers = Publishers::start(&sites(&nodes[1..]), "/nodevent", &ROOMS);
+    traffic(&publishers, 20).await;
+    nodes[0].program.signal(Signal::STOP);
+    // A flood that nobody is to hear, until the buffers between the two are full and Redis has had enough.
+    let flood = format!("{{\"room\": \"nobody\", \"event\": \"e\", \"message\": \"{}\"}}", "x".repeat(400_000));
+    let cut = || redis.ask(&["INFO", "clients"]).contains("pubsub_clients:1") || subscribers(&redis) == 1;
+    for _ in 0..100 {
+        if cut() {
+            break;
+        }
+        redis.shout("/nodevent", &flood).await;
+    }
+    assert!(cut(), "Redis has cut the one that stands still, and not the other");
+    traffic(&publishers, 20).await;
+    nodes[0].program.signal(Signal::CONT);
+    nodes[0].ready().await;
+    let verdict = crowd.verdict(publishers).await;
+    assert_eq!(verdict.told, 0, "{verdict:?}");
+    assert!(nodes[0].metric("nodevent_mended_total").await > 0, "it has mended what it missed");
+}
+
+/// An emission is in the history of a room, and its message never reached the server: no later one shows the gap. The
+/// check of live rooms finds it within 25 s.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publish_that_never_reached_the_server_is_mended_within_25_seconds() {
+    let redis = Redis::start(&[]).await;
+    let nodes = [Node::start(&redis.namespace("/nodevent", "")).await];
+    let crowd = Crowd::join(5, &sites(&nodes), "/nodevent", &["a"]).await;
+    let message = r#"{"room":"a","event":"fact","message":{"number":1,"room":"a","namespace":"/nodevent"}}"#;
+    let position = redis.publish_elsewhere("/nodevent", "a", message);
+    assert!(position.ends_with(":1"), "{position}");
+    let heard = async || crowd.members.iter().all(|member| member.has_heard("a", 1));
+    patiently("the check mends it", Duration::from_secs(25), heard).await;
+    assert_eq!(nodes[0].metric("nodevent_mended_total").await, 1);
+}
+
+fn subscribers(redis: &Redis) -> usize {
+    let answer = redis.ask(&["PUBSUB", "NUMSUB", "/nodevent"]);
+    answer.lines().last().and_then(|count| count.trim().parse().ok()).expect("a number")
+}
+
+/// The port of a server.
+fn port(node: &Node) -> u16 {
+    node.site.address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+}
