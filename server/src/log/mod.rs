@@ -1,6 +1,13 @@
 //! The log: structured lines on standard error, as text or JSON. Set up once at start.
+//!
+//! Nothing that a browser or a publisher sent stands in it, and whoever makes the server say the same over and over
+//! cannot flood it; see [`bounded`].
 
+mod bounded;
+
+use bounded::Bounded;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{self, JsonFields};
 
 /// What the Redis client says of itself is said better by the engine.
 const QUIET: &str = "fred=off";
@@ -14,11 +21,13 @@ pub fn start(level: &str, json: bool) -> Result<(), String> {
     let filter = EnvFilter::builder()
         .parse(format!("{QUIET},{filter}"))
         .map_err(|error| format!("`{filter}` is no log level: {error}; write error, warn, info, debug or trace"))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let format = format::format().with_target(false).with_ansi(false);
     if json {
-        lines.json().flatten_event(true).init();
+        let format = format.json().flatten_event(true);
+        lines.fmt_fields(JsonFields::new()).event_format(Bounded::new(format)).init();
     } else {
-        lines.with_ansi(false).init();
+        lines.event_format(Bounded::new(format)).init();
     }
     Ok(())
 }
