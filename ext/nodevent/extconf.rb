@@ -4,6 +4,7 @@
 # `rake compile` in a checkout. It needs no other gem.
 #
 # NODEVENT_PROFILE: the cargo profile; `dev` in a checkout, `release` in an installed gem.
+# NODEVENT_TARGET_DIR: where cargo builds, to keep what it has built for the next time.
 
 require "rbconfig"
 require "shellwords"
@@ -27,7 +28,8 @@ end
 
 profile = ENV.fetch("NODEVENT_PROFILE", CHECKOUT ? "dev" : "release")
 # A checkout shares the workspace's target folder; an installed gem leaves none behind.
-target = CHECKOUT ? File.join(ROOT, "target") : File.join(Dir.pwd, "target")
+kept = ENV.fetch("NODEVENT_TARGET_DIR", CHECKOUT ? File.join(ROOT, "target") : nil)
+target = kept || File.join(Dir.pwd, "target")
 output = File.join(target, profile == "dev" ? "debug" : profile)
 library = RbConfig::CONFIG["host_os"].match?(/darwin/) ? "libnodevent.dylib" : "libnodevent.so"
 arguments = ["--profile", profile, "--manifest-path", File.join(ROOT, "Cargo.toml"), "--target-dir", target]
@@ -54,7 +56,7 @@ File.write("Makefile", <<~MAKEFILE)
   \t$(CARGO) build -p nodevent-server --bin nodevent $(ARGUMENTS) || $(HELP)
 
   install: install-extension install-server
-  #{"\trm -rf #{target.shellescape}" unless CHECKOUT}
+  #{"\trm -rf #{target.shellescape}" unless kept}
 
   # A running process may have the old file mapped, so it is replaced and not overwritten.
   install-extension: extension

@@ -1,0 +1,28 @@
+# frozen_string_literal: true
+
+require "rbs"
+
+# What a file of signatures says there is.
+module Signatures
+  class << self
+    # @return [Array] `[owner, name, whether the owner itself has it]` of each method
+    def methods_in(path)
+      RBS::Parser.parse_signature(File.read(path)).flat_map { |declaration| methods_of(declaration, Object) }
+    end
+
+    private
+
+    def methods_of(declaration, outer)
+      return [] if !declaration.respond_to?(:members) || declaration.is_a?(RBS::AST::Declarations::Interface)
+
+      owner = outer.const_get(declaration.name.name)
+      declaration.members.flat_map do |member|
+        case member
+        when RBS::AST::Members::MethodDefinition, RBS::AST::Members::AttrReader
+          [[owner, member.name, member.kind == :singleton]]
+        else methods_of(member, owner)
+        end
+      end
+    end
+  end
+end
