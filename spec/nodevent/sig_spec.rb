@@ -22,7 +22,7 @@ RSpec.describe "sig/nodevent.rbs" do
       require "nodevent/rspec"
       require "nodevent/minitest"
       require "nodevent/doctor"
-      require "#{ROOT}/spec/support/signatures"
+      require "#{ROOT}/spec/signatures"
       found = Signatures.methods_in("#{path}/nodevent.rbs")
       missing = found.reject do |owner, name, own|
         next owner.respond_to?(name) if own
