@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`server`] (the server in this process), [`program`] (the binary), [`site`] (where a server is
 //! and how to speak HTTP with it), [`browser`] (a browser on either transport), [`redis`] (a Redis of one's own),
-//! [`keys`] (room keys), [`alone`] (a network and an `/etc` of a test's own), [`wait`] (the only way to wait: for a condition, with a patience limit).
+//! [`raw`] (a WebSocket by hand), [`keys`] (room keys), [`alone`] (a network and an `/etc` of a test's own), [`wait`] (the only way to wait: for a condition, with a patience limit).
 //!
 //! ```ignore
 //! let server = TestServer::start("/nodevent: {}").await;
@@ -23,6 +23,7 @@ pub mod keys;
 pub mod packet;
 pub mod polling;
 pub mod program;
+pub mod raw;
 pub mod redis;
 pub mod server;
 pub mod site;

@@ -4,8 +4,11 @@ use super::http::Request;
 use super::site::Site;
 use super::wait::{in_time, until};
 use nodevent_server::config::Config;
+use nodevent_server::dialect::Dialect;
 use nodevent_server::server::Server;
+use nodevent_server::shard::Above;
 use std::ops::Deref;
+use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -40,7 +43,22 @@ impl TestServer {
     /// Starts a server with exactly this configuration; it must name an admin listener.
     pub async fn start_as_written(configuration: &str) -> Self {
         let config = Config::from_yaml(configuration).unwrap_or_else(|report| panic!("{report}"));
-        let server = Server::start(config).await.expect("the server starts");
+        Self::run(Server::start(config).await.expect("the server starts"))
+    }
+
+    /// Starts a server that speaks something else than the dialects of its configuration.
+    pub async fn start_with(
+        configuration: &str,
+        above: Above,
+        dialect: impl Fn(&str) -> Arc<dyn Dialect>,
+    ) -> Self {
+        let written = format!("host: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}");
+        let config = Config::from_yaml(&written).unwrap_or_else(|report| panic!("{report}"));
+        Self::run(Server::start_with(config, above, dialect).await.expect("the server starts"))
+    }
+
+    /// Runs a server that stands and has an admin listener.
+    fn run(server: Server) -> Self {
         let urls = server.urls();
         let admin = Site::at(&server.admin_url().expect("an admin listener"));
         let (stop, stopped) = oneshot::channel::<()>();
