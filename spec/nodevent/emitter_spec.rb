@@ -64,10 +64,20 @@ RSpec.describe NoDevent::Emitter do
     end
 
     it "gives the number of receivers with wait: true, natively", :native do
-      described_class.config = { redis: { port: server.port } }
+      described_class.config = { redis: { port: server.port }, history: "off" }
       expect(described_class.emit("r", "e", "m", wait: true)).to eq(1)
       expect(described_class.emit("r", "e", "m")).to be(true)
       expect(listener.take(2)).to all(eq('{"room":"r","event":"e","message":"m"}'))
+    end
+
+    it "adds the position in the room's history, and nothing else, where one is kept", :native do
+      described_class.config = { redis: { port: server.port }, history: { size: 5 } }
+      expect(Array.new(7) { described_class.emit("kept", "e", "m", wait: true) }).to all(eq(1))
+      texts = listener.take(7)
+      expect(texts).to all(match(/\A{"room":"kept","event":"e","message":"m","position":"\h{16}:\d+"}\z/))
+      offsets = texts.map { |text| text[/:(\d+)"}\z/, 1].to_i }
+      expect(offsets).to eq((offsets.first..offsets.first + 6).to_a)
+      expect(server.client.xlen("nodevent:{/nodevent:kept}:log")).to eq(5)
     end
   end
 

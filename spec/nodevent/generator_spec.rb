@@ -30,7 +30,7 @@ RSpec.describe "rails generate nodevent:install" do
     File.read(File.join(@app, path))
   end
 
-  it "N-108 makes a new application live" do
+  it "makes a new application live" do
     run("rails", "new", @app, *skipped)
     gemfile = "source \"https://rubygems.org\"\ngem \"rails\"\ngem \"puma\"\ngem \"sqlite3\"\n" \
               "gem \"nodevent\", path: \"#{ROOT}\"\n"

@@ -50,6 +50,38 @@ RSpec.describe "NoDevent in Rails" do
     TEXT
   end
 
+  # Configuration by environment, read by the application itself; models and layout as in the demo of the older gem.
+  it "N-108 carries an application written for the older gem" do
+    files = { "config/no_devent.yml" => <<~YAML }
+      development: { host: "http://localhost:8080" }
+      production: { host: "http://push", namespace: /demo, secret: sesame }
+    YAML
+    out = rails(<<~RUBY, files: files)
+      NoDevent::Emitter.config = YAML.load_file(Rails.root.join("config/no_devent.yml"))[Rails.env]
+      class SomeModel < ActiveRecord::Base
+        include NoDevent::Base
+        after_create :nodevent_create
+        after_update :nodevent_update
+        def as_json(options = {})
+          super(options).merge(:nodevent => { :room => room, :key => room_key(1.hour.from_now) })
+        end
+      end
+      layout = '<%= javascript_include_nodevent %><script>var room = ' \\
+               '<%= raw({ :key => SomeModel.room_key(1.hour.from_now), :room => SomeModel.room }.to_json) %></script>'
+      page = ActionController::Base.render(inline: layout)
+      puts page[/<script src[^>]+>/], page[/"room":"SomeModel"/], page[/"key":"\\h{64}:\\d{13}"/] && "a key"
+      SomeModel.create!(title: "one").update!(title: "two")
+      p RECORDER.rooms, RECORDER.published.map { |_, emission| emission["message"]["nodevent"]["room"] }.uniq
+    RUBY
+    expect(out).to eq(<<~TEXT)
+      <script src='http://localhost:8080/api/nodevent' type='text/javascript'>
+      "room":"SomeModel"
+      a key
+      [["SomeModel", "create"], ["SomeModel_1", "update"]]
+      ["SomeModel_1"]
+    TEXT
+  end
+
   it "N-88 N-91 takes Rails' times for keys and refuses durations with a hint" do
     out = rails(<<~RUBY)
       Time.zone = "UTC"
