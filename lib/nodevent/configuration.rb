@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "nodevent/configuration/document"
+require "nodevent/configuration/history"
 require "nodevent/configuration/redis"
 require "nodevent/configuration/values"
 
@@ -75,6 +76,8 @@ module NoDevent
       @host = values.host || HOST
       @over_http = values.url?
       @url = values.url(@host)
+      @history = history(values)
+      @by_room = fanout(values)
       @publisher = limits(values)
       @fixed = { "host" => host, "namespace" => namespace, "secret" => secret, "redis" => redis, "url" => url,
                  "publish_key" => publish_key }.freeze
@@ -113,11 +116,29 @@ module NoDevent
     # @return [Hash] what the native publisher is made with
     def publisher_target
       refuse = ->(key, problem) { @document.refuse("#{@redis_place}.#{key}", problem) }
-      engine = redis ? { redis: Redis.target(redis, refuse) } : { http: { url: url, publish_key: publish_key } }
+      engine = redis ? { redis: redis_target(refuse) } : { http: { url: url, publish_key: publish_key } }
       { engine: engine, queue_emissions: publisher.queue, queue_bytes: publisher.queue_bytes }
     end
 
     private
+
+    def redis_target(refuse)
+      Redis.target(redis, refuse).merge(history: @history, fanout_by_room: @by_room)
+    end
+
+    def history(values)
+      refuse = lambda do |key, problem|
+        @document.refuse([values.place("history"), key].compact.join("."), problem)
+      end
+      History.target(values.value("history"), values, refuse)
+    end
+
+    def fanout(values)
+      found = values.text("fanout")
+      return found == "room" if [nil, "room", "namespace"].include?(found)
+
+      @document.refuse(values.place("fanout"), "is #{found}; write namespace or room")
+    end
 
     def limits(values)
       given = values.mapping("publisher")

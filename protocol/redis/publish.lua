@@ -3,13 +3,16 @@
 --
 -- KEYS[1] the room's position: a hash of e (epoch) and o (offset), and of what read.lua says of another run
 -- KEYS[2] the room's log: a stream whose ids are <offset>-0
--- KEYS[3] optional: where the position of an idempotency key is remembered
+-- KEYS[3] optional: where position and receivers of an idempotency key are remembered
 -- ARGV    channel, emission (the text of a JSON object), most entries, age of the log (ms), age of the position (ms),
 --         a fresh epoch, PUBLISH or SPUBLISH, age of the idempotency key (ms)
 -- Returns {position, receivers, 1 if it was published before}
 if KEYS[3] then
   local before = redis.call('GET', KEYS[3])
-  if before then return {before, 0, 1} end
+  if before then
+    local position, receivers = string.match(before, '^(%S+) (%d+)$')
+    return {position, tonumber(receivers), 1}
+  end
 end
 -- From here to the line of dashes as in read.lua, where it is explained.
 local room = redis.call('HMGET', KEYS[1], 'e', 'o', 'l')
@@ -39,5 +42,6 @@ local text = string.sub(ARGV[2], 1, -2) .. ',"position":"' .. position .. '"}'
 redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], offset .. '-0', 'd', text)
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-if KEYS[3] then redis.call('SET', KEYS[3], position, 'PX', ARGV[8]) end
-return {position, redis.call(ARGV[7], ARGV[1], text), 0}
+local receivers = redis.call(ARGV[7], ARGV[1], text)
+if KEYS[3] then redis.call('SET', KEYS[3], position .. ' ' .. receivers, 'PX', ARGV[8]) end
+return {position, receivers, 0}

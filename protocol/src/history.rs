@@ -2,7 +2,8 @@
 //!
 //! The gem and the server both publish through the script [`PUBLISH`], so its keys and arguments stand here once.
 
-use std::fmt;
+use sha1::{Digest, Sha1};
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 /// Gives an emission its offset, keeps it and publishes it, in one step; the text says its keys and arguments.
@@ -184,6 +185,16 @@ impl Position {
     pub fn epoch_text(epoch: u64) -> String {
         format!("{epoch:016x}")
     }
+}
+
+/// The name under which Redis remembers a script: SHA-1 of its text, hexadecimal.
+#[must_use]
+pub fn digest(script: &str) -> String {
+    let mut digest = String::with_capacity(40);
+    for byte in Sha1::digest(script.as_bytes()) {
+        let _ = write!(digest, "{byte:02x}");
+    }
+    digest
 }
 
 /// Reads the text form of an epoch.

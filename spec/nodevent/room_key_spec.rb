@@ -36,7 +36,7 @@ RSpec.describe NoDevent::RoomKey, :native do
 
   it "N-89 takes milliseconds as (to_f * 1000).to_i, in 10,000 random times" do
     random = Random.new(2026)
-    10_000.times do
+    many(10_000).times do
       time = Time.at(random.rand(1_700_000_000.0..4_000_000_000.0).round(3))
       expect(described_class.timestamp(time)).to eq((time.to_f * 1000).to_i)
     end

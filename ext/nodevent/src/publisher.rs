@@ -195,6 +195,7 @@ impl Live {
             channel: self.channel(channel)?,
             // SAFETY: the bytes are copied before Ruby can run again.
             body: Bytes::copy_from_slice(unsafe { json.as_slice() }),
+            number: 0,
             idempotency_key: idempotency_key.map(String::into_boxed_str),
             receipt: None,
             since: Instant::now(),

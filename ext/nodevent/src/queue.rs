@@ -18,6 +18,8 @@ pub(crate) struct Emission {
     pub(crate) channel: Arc<str>,
     /// The emission's JSON text, published byte for byte.
     pub(crate) body: Bytes,
+    /// Its place among all that this queue has taken in.
+    pub(crate) number: u64,
     /// What makes a repeated publish one emission.
     pub(crate) idempotency_key: Option<Box<str>>,
     /// Where a caller waits for the engine's answer, if one does.
@@ -110,7 +112,7 @@ impl Queue {
     }
 
     /// Takes an emission in, or says at once why not. Never waits for the engine.
-    pub(crate) fn push(&self, emission: Emission) -> Result<(), Refused> {
+    pub(crate) fn push(&self, mut emission: Emission) -> Result<(), Refused> {
         let was_empty = {
             let mut state = self.state.lock();
             if state.closed {
@@ -123,6 +125,7 @@ impl Queue {
             let was_empty = state.waiting.is_empty();
             state.bytes = bytes;
             state.accepted += 1;
+            emission.number = state.accepted;
             state.waiting.push_back(emission);
             was_empty
         };

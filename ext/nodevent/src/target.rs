@@ -3,7 +3,9 @@
 //! Ruby checks names and values and explains mistakes to people; what arrives here as JSON is already sound.
 
 use crate::queue::Bounds;
+use nodevent_protocol::history::{Kept, Rules};
 use serde::Deserialize;
+use std::time::Duration;
 
 /// One publisher's settings.
 #[derive(Deserialize)]
@@ -37,6 +39,40 @@ pub(crate) struct RedisTarget {
     pub(crate) password: Option<String>,
     pub(crate) sentinel_username: Option<String>,
     pub(crate) sentinel_password: Option<String>,
+    /// What is kept of which rooms.
+    pub(crate) history: HistoryTarget,
+    /// Whether each room has a channel of its own.
+    pub(crate) fanout_by_room: bool,
+}
+
+/// What is kept of which rooms.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HistoryTarget {
+    /// Of rooms that no prefix names.
+    usual: Option<KeptTarget>,
+    /// Of rooms whose name begins so.
+    prefixes: Vec<(String, Option<KeptTarget>)>,
+}
+
+/// What is kept of one room.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptTarget {
+    size: usize,
+    /// Milliseconds.
+    age: u64,
+}
+
+impl HistoryTarget {
+    /// The same in the words of the protocol.
+    pub(crate) fn rules(&self) -> Rules {
+        let kept = |kept: Option<KeptTarget>| {
+            kept.map(|kept| Kept { size: kept.size, age: Duration::from_millis(kept.age) })
+        };
+        let prefixes = self.prefixes.iter().map(|(prefix, one)| (prefix.clone(), kept(*one))).collect();
+        Rules { usual: kept(self.usual), prefixes }
+    }
 }
 
 /// A NoDevent server.

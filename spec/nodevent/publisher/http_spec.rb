@@ -141,7 +141,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     it "N-76 publishes over HTTP" do
       NoDevent::Emitter.config = { host: server.url, publish_key: "sesame-open-wide-42" }
       expect(emit({ "a" => 1 }, wait: true)).to be(true).or match(/\A[^:]+:\d+\z/)
-      2_000.times { |number| emit(number) }
+      many(2_000).times { |number| emit(number) }
       expect(flush).to be(true)
       expect(errors).to be_empty
     end

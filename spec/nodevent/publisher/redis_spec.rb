@@ -27,11 +27,6 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     NoDevent::Emitter.publisher.flush(seconds)
   end
 
-  # GC.stress makes everything hundreds of times slower.
-  def many(count)
-    GC.stress ? count / 100 : count
-  end
-
   it "keeps the order" do
     configure(publisher: { queue: 30_000 })
     listener = Listener.new(server, "/nodevent")
@@ -198,7 +193,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     emit("shipped", idempotency_key: "order 13")
     emit("end", wait: true)
     expect(messages(listener.take(3))).to eq(%w[paid shipped end])
-    expect(server.client.ttl("nodevent:once:/nodevent:order 12")).to be_between(1, 300)
+    expect(server.client.ttl("nodevent:{/nodevent:r}:once:order 12")).to be_between(1, 300)
   ensure
     listener.stop
   end

@@ -2,8 +2,9 @@
 //!
 //! fred would reconnect by itself and send again what was in flight, behind what it had sent since. To keep the
 //! order, a connection here is one fred client with no second life: at the first sign of trouble it is thrown away
-//! with all that is in it, and the emissions without an answer go, in order, over the next one. So an emission whose
-//! answer was lost on the way may be published twice, and none is lost.
+//! with all that is in it, and the emissions without an answer go, in order, over the next one. None is lost so; and
+//! in a room with a history none is published twice, since the script knows it again. In a room without one, an
+//! emission whose answer was lost on the way may be.
 
 use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble};
 use crate::queue::{Answer, Emission, Settled};
@@ -15,10 +16,12 @@ use fred::prelude::{
 use fred::types::ConnectHandle;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
+use nodevent_protocol::emission;
+use nodevent_protocol::history::{self, Kept, Keys, Publish, Rules};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Emissions and bytes in flight: enough that the way there and back is not felt.
@@ -26,7 +29,7 @@ pub(super) const WINDOW: (usize, usize) = (512, 4 * 1024 * 1024);
 /// How long a connection that is given up may take to end in order.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// How long a second emission with the same idempotency key is taken for the first: as long as a history lasts.
+/// How long a second emission with the same idempotency key is taken for the first, in a room without a history.
 /// In seconds.
 const ONCE_FOR: i64 = 5 * 60;
 /// Publishes where nothing was published under the key yet; answers as the first time otherwise.
@@ -36,18 +39,35 @@ if answered then return tonumber(answered) end
 local receivers = redis.call('PUBLISH', ARGV[1], ARGV[2])
 redis.call('SET', KEYS[1], receivers, 'EX', ARGV[3])
 return receivers";
+/// How long an emission that has no key of its own is known again: longer than it is tried again without an answer.
+const RETRY_FOR: Duration = Duration::from_secs(60);
 
 /// See the head of this file.
 pub(crate) struct Redis {
     config: Config,
     address: Arc<str>,
+    keeping: Arc<Keeping>,
     connection: Option<Connection>,
+}
+
+/// How emissions are given to this Redis.
+struct Keeping {
+    rules: Rules,
+    /// Whether each room has a channel of its own.
+    by_room: bool,
+    /// Whether that channel lives in its slot of a cluster only.
+    sharded: bool,
+    /// The name under which Redis remembers the script that keeps and publishes.
+    script: String,
+    /// What makes the keys of this publisher's emissions its own.
+    nonce: u64,
 }
 
 /// One fred client and its task.
 struct Connection {
     client: Client,
     task: ConnectHandle,
+    keeping: Arc<Keeping>,
 }
 
 // === impl Redis ===
@@ -70,7 +90,15 @@ impl Redis {
             *password = target.sentinel_password.clone().or_else(|| password.take());
         }
         let address = address(&config).into();
-        Ok(Self { config, address, connection: None })
+        let clustered = matches!(config.server, ServerConfig::Clustered { .. });
+        let keeping = Arc::new(Keeping {
+            rules: target.history.rules(),
+            by_room: target.fanout_by_room,
+            sharded: target.fanout_by_room && clustered,
+            script: history::digest(history::PUBLISH),
+            nonce: random(),
+        });
+        Ok(Self { config, address, keeping, connection: None })
     }
 
     pub(super) fn address(&self) -> &Arc<str> {
@@ -111,7 +139,12 @@ impl Redis {
         let client = builder.build()?;
         let connected = timeout(CONNECT_PATIENCE, client.init()).await;
         let task = connected.map_err(|_| Error::new(ErrorKind::Timeout, "no answer to the connection"))??;
-        Ok(Connection { client, task })
+        let connection = Connection { client, task, keeping: Arc::clone(&self.keeping) };
+        if self.keeping.rules.is_on() {
+            // Loaded before anything is in flight: a script that is not known would cost the emissions their order.
+            connection.load().await?;
+        }
+        Ok(connection)
     }
 }
 
@@ -124,11 +157,24 @@ impl fmt::Debug for Redis {
 // === impl Connection ===
 
 impl Connection {
+    async fn load(&self) -> Result<(), Error> {
+        let client = &self.client;
+        let load = async {
+            match client.is_clustered() {
+                true => client.script_load_cluster::<(), _>(history::PUBLISH).await,
+                false => client.script_load::<(), _>(history::PUBLISH).await,
+            }
+        };
+        timeout(CONNECT_PATIENCE, load)
+            .await
+            .map_err(|_| Error::new(ErrorKind::Timeout, "no answer to SCRIPT LOAD"))?
+    }
+
     /// Has all emissions in flight at once and takes the answers in order, up to the first that says to try again.
     async fn in_flight(&mut self, emissions: &VecDeque<Emission>) -> Progress {
         let deadline = Instant::now() + PATIENCE;
         let mut answers: FuturesOrdered<_> =
-            emissions.iter().map(|emission| publish(&self.client, emission)).collect();
+            emissions.iter().map(|emission| publish(&self.client, &self.keeping, emission)).collect();
         let mut settled = Vec::with_capacity(emissions.len());
         let reason = loop {
             // In this order, so that answers that came before the end of the connection are not lost.
@@ -161,11 +207,19 @@ impl Connection {
 ///
 /// # Errors
 /// Only what another attempt may mend; what Redis will never take is an `Ok(Err(_))`.
-async fn publish(client: &Client, emission: &Emission) -> Result<Settled, Error> {
-    let channel = Str::from(&*emission.channel);
-    let receivers: Result<i64, _> = match &emission.idempotency_key {
-        None => client.publish(channel, emission.body.clone()).await,
-        Some(key) => {
+async fn publish(client: &Client, keeping: &Keeping, emission: &Emission) -> Result<Settled, Error> {
+    // What is no emission has no room whose history it could be in; it is published as it is.
+    let room = emission::parse(&emission.body).ok().map(|parsed| parsed.room.into_owned());
+    let keys = room.as_deref().map(|room| Keys::of(&emission.channel, room));
+    let channel = match &keys {
+        Some(keys) if keeping.by_room => Str::from(keys.channel()),
+        _ => Str::from(&*emission.channel),
+    };
+    let kept = room.as_deref().and_then(|room| keeping.rules.of(room));
+    let receivers: Result<i64, _> = match (kept.zip(keys), &emission.idempotency_key) {
+        (Some((kept, keys)), _) => keep(client, keeping, emission, &channel, kept, &keys).await,
+        (None, None) => client.publish(channel, emission.body.clone()).await,
+        (None, Some(key)) => {
             let key = format!("nodevent:once:{channel}:{key}");
             let arguments = (channel, emission.body.clone(), ONCE_FOR);
             client.eval(ONCE, vec![key], arguments).await
@@ -176,6 +230,39 @@ async fn publish(client: &Client, emission: &Emission) -> Result<Settled, Error>
         Err(error) if is_final(&error) => Ok(Err(format!("Redis refused: {}", error.details()).into())),
         Err(error) => Err(error),
     }
+}
+
+/// Publishes by the script, so that the emission has its place in the room's history. With a key of its own, so that
+/// an emission whose answer was lost on the way is not published twice when it is tried again.
+async fn keep(
+    client: &Client,
+    keeping: &Keeping,
+    emission: &Emission,
+    channel: &str,
+    kept: Kept,
+    keys: &Keys,
+) -> Result<i64, Error> {
+    let (once, once_age) = match &emission.idempotency_key {
+        Some(key) => (keys.once(key), kept.age),
+        None => (keys.once(&format!("{:016x}-{}", keeping.nonce, emission.number)), RETRY_FOR),
+    };
+    let text = std::str::from_utf8(&emission.body).unwrap_or_default().trim_matches([' ', '\t', '\n', '\r']);
+    let publish = Publish { channel, text, kept, fresh_epoch: random(), once_age, sharded: keeping.sharded };
+    let names = vec![keys.position.clone(), keys.log.clone(), once];
+    let args: Vec<String> = publish.args().into();
+    let (_position, receivers, _before): (String, i64, i64) =
+        client.evalsha(keeping.script.as_str(), names, args).await?;
+    Ok(receivers)
+}
+
+/// A number that nobody else draws: straight from the operating system, since what a process keeps for drawing more is
+/// the same in all its forks.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        // A system without randomness at least has processes and a clock.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        now.wrapping_mul(u64::from(std::process::id()) | 1)
+    })
 }
 
 /// Whether Redis has understood the command and will never take it.

@@ -6,8 +6,6 @@ use fred::clients::Client;
 use fred::interfaces::LuaInterface;
 use fred::types::{FromValue, Value};
 use nodevent_protocol::history::{self, Kept, Keys, Position, Publish, Skip};
-use sha1::{Digest, Sha1};
-use std::fmt::Write as _;
 
 /// A script and the name under which Redis remembers it.
 #[derive(Debug)]
@@ -38,11 +36,7 @@ pub(super) struct Found {
 
 impl Script {
     fn new(text: &'static str) -> Self {
-        let mut digest = String::with_capacity(40);
-        for byte in Sha1::digest(text.as_bytes()) {
-            let _ = write!(digest, "{byte:02x}");
-        }
-        Self { text, digest }
+        Self { text, digest: history::digest(text) }
     }
 
     async fn run<R: FromValue>(
