@@ -1,5 +1,6 @@
 //! The command `nodevent`: what may be typed, what it prints, and with which status it ends.
 
+use crate::support::redis::free_port;
 use crate::support::wait::until;
 use crate::support::{Browser, PLAIN, Program, TestServer, Transport};
 use serde_json::json;
@@ -97,4 +98,27 @@ async fn a_busy_port_is_named_and_ends_with_69() {
         let last = said.lines().last().unwrap();
         assert!(last.contains(&format!("port {port} is in use")) && last.contains("; "), "{last}");
     }
+}
+
+#[tokio::test]
+async fn what_is_emitted_from_the_command_line_is_heard_in_the_room() {
+    let server = TestServer::start("/nodevent: {history: off, publish_key: publish-with-this-key}").await;
+    let folder = folder("/nodevent: {publish_key: publish-with-this-key}\n");
+    let url = format!("http://{}", server.address);
+    let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+    browser.join("r").await;
+    for (message, expected) in [(r#"{"n":1}"#, json!({"n": 1})), ("two words", json!("two words")), ("3", json!(3))]
+    {
+        let arguments = ["emit", "r", "e", message, "--url", &url, "--config", "nodevent.yml"];
+        let (status, _, said) = run(folder.path(), &arguments).await;
+        assert_eq!(status, Some(0), "{said}");
+        assert_eq!(browser.next_event().await.message, expected);
+    }
+    let (status, _, said) = run(folder.path(), &["emit", "r", "e", "--url", &url, "--publish-key", "wrong"]).await;
+    assert_eq!(status, Some(69), "{said}");
+    assert!(said.contains("401") && said.contains("publish key"), "{said}");
+    let nobody = format!("http://127.0.0.1:{}", free_port());
+    let (status, _, said) = run(folder.path(), &["emit", "r", "e", "--url", &nobody]).await;
+    assert_eq!(status, Some(69), "{said}");
+    assert!(said.contains(&nobody[7..]) && said.contains("is it running?"), "{said}");
 }

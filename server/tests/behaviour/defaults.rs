@@ -76,6 +76,7 @@ fn the_configuration_is_looked_for_in_its_places_and_the_argument_wins() {
             let program = Program::spawn(start);
             program.listening().await;
             listens_only_on(port).await;
+            program.kill().await;
         };
         serve(start(), 8080).await;
         write(etc, "nodevent.yml", "port: 9001\n/nodevent: {}\n");

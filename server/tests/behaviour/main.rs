@@ -1,4 +1,5 @@
 //! What the server does, seen from outside: by browsers, publishers and operators.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]
 mod support;

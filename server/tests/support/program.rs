@@ -18,7 +18,14 @@ const VARIABLES: [&str; 5] = ["NODEVENT_CONFIG", "NODEVENT_ENV", "NODEVENT_LOG",
 /// A running server process; killed when it is dropped.
 pub struct Program {
     child: Child,
-    log: Arc<Mutex<Vec<String>>>,
+    log: Arc<Mutex<Log>>,
+}
+
+#[derive(Default)]
+struct Log {
+    lines: Vec<String>,
+    /// Whether no more will come, since the program has ended.
+    whole: bool,
 }
 
 // === impl Program ===
@@ -46,26 +53,33 @@ impl Program {
     pub fn spawn(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the program starts");
-        let log = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::new(Mutex::new(Log::default()));
         let mut lines = BufReader::new(child.stderr.take().expect("a standard error")).lines();
         let kept = Arc::clone(&log);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                kept.lock().expect("the log").push(line);
+                kept.lock().expect("the log").lines.push(line);
             }
+            kept.lock().expect("the log").whole = true;
         });
         Self { child, log }
     }
 
     /// The lines of its log so far.
     pub fn log(&self) -> Vec<String> {
-        self.log.lock().expect("the log").clone()
+        self.log.lock().expect("the log").lines.clone()
     }
 
     /// Waits until a line of the log contains `text`; answers the line.
     pub async fn says(&self, text: &str) -> String {
         let find = || self.log().into_iter().find(|line| line.contains(text));
-        until(&format!("the log says `{text}`"), async || find().is_some()).await;
+        until(&format!("the log says `{text}`"), async || {
+            let whole = self.log.lock().expect("the log").whole;
+            let found = find().is_some();
+            assert!(found || !whole, "the program ended and did not say `{text}`:\n{}", self.log().join("\n"));
+            found
+        })
+        .await;
         find().expect("it was found")
     }
 
@@ -96,6 +110,11 @@ impl Program {
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid as i32)).expect("it runs");
         kill_process(pid, signal).expect("the signal is sent");
+    }
+
+    /// Kills it, and waits until it is gone and its ports are free.
+    pub async fn kill(mut self) {
+        in_time("the program is gone", self.child.kill()).await.expect("the program is killed");
     }
 
     /// Waits until it ends; answers its status.

@@ -47,11 +47,7 @@ impl TestServer {
     }
 
     /// Starts a server that speaks something else than the dialects of its configuration.
-    pub async fn start_with(
-        configuration: &str,
-        above: Above,
-        dialect: impl Fn(&str) -> Arc<dyn Dialect>,
-    ) -> Self {
+    pub async fn start_with(configuration: &str, above: Above, dialect: impl Fn(&str) -> Arc<dyn Dialect>) -> Self {
         let written = format!("host: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}");
         let config = Config::from_yaml(&written).unwrap_or_else(|report| panic!("{report}"));
         Self::run(Server::start_with(config, above, dialect).await.expect("the server starts"))
