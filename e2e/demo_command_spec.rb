@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "open3"
 require "securerandom"
 
 # bin/demo, as somebody runs it who has just cloned the repository.
@@ -92,6 +93,19 @@ RSpec.describe "bin/demo" do
     demo = run_demo("PATH" => "/usr/bin:/bin", "HOME" => folder)
     expect(demo.status.exitstatus).to eq(69)
     expect(demo.output).to match(/Rust .* is missing.*rustup/m)
+  end
+
+  it "prints the line to run where it may not install what is missing" do
+    nobody = Process.uid.zero? ? %w[setpriv --reuid=65534 --clear-groups] : []
+    script = <<~BASH
+      #{File.read(File.join(E2E::ROOT, 'bin', 'requirements.sh'))}
+      have() { [ "$1" != sudo ] && command -v "$1" >/dev/null; }
+      want redis-server libclang redis-server
+      install_missing
+    BASH
+    said, status = Open3.capture2e(*nobody, "bash", "-s", stdin_data: script, chdir: "/")
+    expect(status.exitstatus).to eq(69)
+    expect(said).to match(/apt-get update && apt-get install --yes --no-install-recommends libclang-common-\d+-dev libclang1-\d+ redis-server$/)
   end
 
   it "explains itself" do

@@ -14,6 +14,11 @@ module E2E
     class << self
       attr_reader :running
 
+      # Tells the logs of programs of one name apart.
+      def next_number
+        @number = @number.to_i + 1
+      end
+
       def stop_all
         running.dup.reverse_each(&:stop)
       end
@@ -26,7 +31,7 @@ module E2E
 
     def initialize(name, *command, env: {}, dir: ROOT)
       FileUtils.mkdir_p(TMP)
-      @log = File.join(TMP, "#{name}-#{Process.pid}.log")
+      @log = File.join(TMP, "#{Process.pid}-#{Program.next_number}-#{name}.log")
       @pid = Bundler.with_unbundled_env { Process.spawn(env, *command, chdir: dir, pgroup: true, %i[out err] => [log, "a"]) }
       Program.running << self
     end

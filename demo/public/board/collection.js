@@ -58,7 +58,7 @@ export class Collection {
     for (const record of this.newestFirst ? records.slice().reverse() : records) {
       if (!this.touched.has(record.id)) this.put(record);
     }
-    for (const id of [...this.items.keys()]) if (!present.has(id) && !this.touched.has(id)) this.drop(id);
+    for (const id of this.items.keys()) if (!present.has(id) && !this.touched.has(id)) this.drop(id);
   }
 
   add(record) {
