@@ -1,0 +1,15 @@
+//! RFC 6455 over real sockets, case by case, in the order of the Autobahn suite's sections 1 to 7 and 10.
+//!
+//! The server sends every message back. It speaks Engine.IO above WebSocket, so text begins with the `4` of a
+//! message; binary messages carry nothing else.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod closing;
+mod control;
+mod echo;
+mod fragments;
+mod framing;
+mod handshake;
+mod utf8;
