@@ -126,6 +126,12 @@ impl Metrics {
         for (name, help, value) in counters {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {}", value.load(Relaxed));
         }
+        let _ = writeln!(
+            out,
+            "# HELP nodevent_log_dropped_total Lines of the log that nobody read in time.\n\
+             # TYPE nodevent_log_dropped_total counter\nnodevent_log_dropped_total {}",
+            crate::log::dropped()
+        );
         let labelled = [
             ("nodevent_closes_total", "Connections ended.", &CloseReason::NAMES[..], &self.closes[..]),
             ("nodevent_skipped_total", "Publishes that were skipped.", &SKIPPED[..], &self.skipped[..]),

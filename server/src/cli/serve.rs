@@ -8,7 +8,7 @@ use std::path::Path;
 
 pub(super) fn run(file: Option<&Path>) -> Done {
     let loaded = load(file)?;
-    log::start(&loaded.config.log, loaded.config.log_json).map_err(|error| (USAGE, error))?;
+    let _log = log::start(&loaded.config.log, loaded.config.log_json).map_err(|error| (USAGE, error))?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -8,6 +8,8 @@ mod support;
 
 mod harness;
 
+mod bad_publishes;
 mod broken_links;
 mod dying_servers;
+mod exhaustion;
 mod losing_redis;
