@@ -21,7 +21,8 @@ RSpec.configure do |config|
   config.include Children
 
   config.around do |example|
-    GC.stress = (ENV.key?("NODEVENT_GC_STRESS") && example.metadata[:native]) || false
+    # 1: without going through the old objects every time, which no example has the patience for.
+    GC.stress = ENV.key?("NODEVENT_GC_STRESS") && example.metadata[:native] ? 1 : false
     example.run
   ensure
     GC.stress = false

@@ -180,6 +180,9 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       eventually { frozen_connections(child) }
       Process.kill(:INT, child)
       expect(Process.wait2(child).last.exitstatus).to eq(42)
+      child = nil
+    ensure
+      Process.kill(:KILL, child) && Process.wait(child) if child
     end
 
     def frozen_connections(pid)
@@ -194,7 +197,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
 
   it "survives a garbage collection at every step, with publishers coming and going" do
     script(<<~RUBY)
-      GC.stress = true
+      GC.stress = true # with the old ones too: this process has few
       2.times do |number|
         NoDevent::Emitter.config = { redis: { port: #{server.port} } }
         emit(number)
