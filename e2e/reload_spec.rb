@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# The server goes away under open pages and comes back. N-54, N-55, N-64.
+# The server goes away under open pages and comes back. N-54, N-55, N-64; promise 3.
 RSpec.shared_examples "a page that outlives its server" do
   before do
     open_page(ines, "#{board.url}/discussions/5")
@@ -55,4 +55,15 @@ RSpec.describe "A page whose server is restarted, on Redis" do
   let(:board) { @board }
 
   include_examples "a page that outlives its server"
+
+  it "is given what it missed by the server, and need not ask the application" do
+    asked = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('.json')).length"
+    before = omar.evaluate_script(asked)
+    omar.execute_script("window.states = []; NoDevent.room('Discussion_5').on('join', (refusal, state) => states.push(state))")
+    say(ines, "Kept by Redis.")
+    board.server.start
+    expect(omar).to have_css("#comments .comment:last-child .prose", text: "Kept by Redis.")
+    expect(omar.evaluate_script("states.at(-1).recovered")).to be(true)
+    expect(omar.evaluate_script(asked)).to eq(before)
+  end
 end

@@ -11,7 +11,7 @@ import { chromium } from "playwright-core";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const images = join(root, "docs", "images");
-const WINDOW = { width: 1120, height: 800 };
+const WINDOW = { width: 1120, height: 880 };
 
 /** bin/demo on a database of its own; resolves once it has printed the board's address. */
 async function startDemo() {
@@ -45,10 +45,10 @@ async function openWindow(browser, scheme, url, name) {
 
 /** Lays two pictures over each other as two windows on nothing. */
 async function compose(browser, scheme, back, front, path) {
-  const page = await browser.newPage({ viewport: { width: 1400, height: 990 }, deviceScaleFactor: 1.25 });
+  const page = await browser.newPage({ viewport: { width: 1400, height: 1000 }, deviceScaleFactor: 1.25 });
   const line = scheme === "dark" ? "#2c3a34" : "#d3dad2";
   const window = (png, place) =>
-    `<img src="data:image/png;base64,${png.toString("base64")}" style="position:absolute;${place};width:${WINDOW.width * 0.88}px;
+    `<img src="data:image/png;base64,${png.toString("base64")}" style="position:absolute;${place};width:${WINDOW.width * 0.85}px;
       border:1px solid ${line};border-radius:14px;box-shadow:0 18px 50px rgb(0 0 0/.28)">`;
   await page.setContent(`<body style="margin:0;background:transparent">${window(back, "left:24px;top:24px")}${window(front, "right:24px;bottom:40px")}`);
   await page.screenshot({ path, omitBackground: true });
@@ -59,17 +59,18 @@ const demo = await startDemo();
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 try {
   await mkdir(images, { recursive: true });
-  for (const [scheme, writer, text] of [
-    ["light", "Ines Duarte", "The tram bell at the corner. Two rings: my father was on it."],
-    ["dark", "Omar Haddad", "Rain on the tin roof, and somebody counting the seconds to the thunder."],
+  for (const [scheme, discussion, writer, text] of [
+    ["light", 6, "Ines Duarte", "The tram bell at the corner. Two rings: my father was on it."],
+    ["dark", 2, "Omar Haddad", "Italo Calvino, Invisible Cities. One city for each station."],
   ]) {
     const list = await openWindow(browser, scheme, demo.url, "Kira Holm");
-    const thread = await openWindow(browser, scheme, `${demo.url}/discussions/6`, writer);
+    const thread = await openWindow(browser, scheme, `${demo.url}/discussions/${discussion}`, writer);
     await thread.fill(".compose textarea", text);
     await thread.click(".compose button");
     await list.waitForSelector(".news.arrived");
     await thread.locator(".comment .prose", { hasText: text }).waitFor();
     await list.waitForFunction(() => document.querySelector(".discussion.changed, .discussion.arrived"));
+    await thread.evaluate(() => scrollTo({ top: 0, behavior: "instant" }));
     await Promise.all([list, thread].map((page) => page.waitForTimeout(450))); // the middle of the motion
     const [back, front] = await Promise.all([list.screenshot(), thread.screenshot()]);
     await compose(browser, scheme, back, front, join(images, `demo-${scheme}.png`));

@@ -8,19 +8,22 @@ const refused = new Map();
  * Joins a room with its key and hears its events.
  * @param {{room: string, key: string}} pass  what the application's `room_json` gave this page
  * @param {Record<string, (message: any) => void>} heard  a function for each event
- * @param {() => void} stale  called when the page may be old: after each join, because it was drawn before
- *   and may have been away since; and after a refusal, because a fresh key is needed (see `renew`)
+ * @param {() => void} stale  called when the page may be old: after the first join (it was drawn before),
+ *   after one that could not recover what was missed, and after a refusal, because a fresh key is needed
+ *   (see `renew`)
  * @returns {() => void} leaves the room
  */
 export function follow(pass, heard, stale) {
   const room = window.NoDevent?.room(pass.room);
   if (!room) return () => {};
+  let current = false;
   for (const [event, hear] of Object.entries(heard)) room.on(event, hear);
   room.on("gap", stale);
-  room.on("join", (refusal) => {
+  room.on("join", (refusal, state) => {
     if (refusal) return askAgain(pass.room, stale);
     refused.delete(pass.room);
-    stale();
+    if (!current || !state?.recovered) stale();
+    current = true;
   });
   room.setKey(pass.key);
   room.join();
