@@ -35,9 +35,14 @@ library = RbConfig::CONFIG["host_os"].match?(/darwin/) ? "libnodevent.dylib" : "
 arguments = ["--profile", profile, "--manifest-path", File.join(ROOT, "Cargo.toml"), "--target-dir", target]
 arguments << "--locked" unless CHECKOUT
 
+# Named only where it is another than cargo would find: to name it makes cargo build the bindings again.
+on_path = ENV.fetch("PATH", "").split(File::PATH_SEPARATOR).map { |folder| File.join(folder, "ruby") }
+             .find { |file| File.executable?(file) }
+usual = on_path && File.realpath(on_path) == File.realpath(RbConfig.ruby)
+ruby = usual ? nil : "RUBY=#{RbConfig.ruby.shellescape} "
+
 File.write("Makefile", <<~MAKEFILE)
   # Written by extconf.rb; see there.
-  RUBY = #{RbConfig.ruby.shellescape}
   CARGO = #{CARGO.shellescape}
   ARGUMENTS = #{arguments.shelljoin}
   OUTPUT = #{output.shellescape}
@@ -50,7 +55,7 @@ File.write("Makefile", <<~MAKEFILE)
   all: extension server
 
   extension:
-  \tRUBY=$(RUBY) $(CARGO) build -p nodevent-ext $(ARGUMENTS) || $(HELP)
+  \t#{ruby}$(CARGO) build -p nodevent-ext $(ARGUMENTS) || $(HELP)
 
   server:
   \t$(CARGO) build -p nodevent-server --bin nodevent $(ARGUMENTS) || $(HELP)
