@@ -81,6 +81,13 @@ impl Crowd {
 
     /// The same for publishes that a test has written down itself.
     pub async fn verdict_of(self, confirmed: &[Confirmed]) -> Verdict {
+        let records = self.records(confirmed).await;
+        judge(confirmed, &records)
+    }
+
+    /// Waits until everybody has heard the last emission of each of its rooms, ends everybody, and answers what they
+    /// have written down, each with its namespace.
+    pub async fn records(self, confirmed: &[Confirmed]) -> Vec<(String, Record)> {
         let mut last: HashMap<(&str, &str), u64> = HashMap::new();
         for one in confirmed {
             let number = last.entry((&one.namespace, &one.room)).or_default();
@@ -98,7 +105,7 @@ impl Crowd {
             let namespace = member.namespace.clone();
             records.push((namespace, member.end().await));
         }
-        judge(confirmed, &records)
+        records
     }
 }
 

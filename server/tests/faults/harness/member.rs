@@ -6,7 +6,7 @@ use crate::support::site::Site;
 use futures_util::{SinkExt as _, StreamExt as _};
 use nodevent_protocol::history::Position;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -140,6 +140,8 @@ struct Connection {
     last_id: u64,
     joining: HashMap<u64, (String, Option<Position>, Instant)>,
     leaving: HashMap<u64, String>,
+    /// Joins after which a leave was asked: their acknowledgements mean nothing any more.
+    over: HashSet<u64>,
 }
 
 /// How a connection ended.
@@ -213,6 +215,7 @@ impl Life {
             last_id: 0,
             joining: HashMap::new(),
             leaving: HashMap::new(),
+            over: HashSet::new(),
         })
     }
 
@@ -281,6 +284,7 @@ impl Life {
     async fn leave(&mut self, connection: &mut Connection, room: &str) -> Option<()> {
         self.rooms.remove(room);
         self.note(room, What::Leaving);
+        connection.over.extend(connection.joining.extract_if(|_, (joining, ..)| joining == room).map(|(id, _)| id));
         connection.last_id += 1;
         connection.leaving.insert(connection.last_id, room.to_owned());
         let leave = json!(["leave", {"room": room}]);
@@ -322,6 +326,9 @@ impl Life {
         let (id, answer) = (packet.id.unwrap_or_default(), packet.value());
         if let Some(room) = connection.leaving.remove(&id) {
             return self.note(&room, What::Left);
+        }
+        if connection.over.remove(&id) {
+            return;
         }
         let Some((room, since, _)) = connection.joining.remove(&id) else {
             return self.record().strange.push(format!("an acknowledgement of nothing: {answer}"));
