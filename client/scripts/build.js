@@ -29,17 +29,24 @@ const bundles = [
   { entryPoints: ["src/socket-io.js"], outfile: "dist/socket.io.js", format: "iife" },
 ];
 
+/** The console page: for the server, which embeds it, and not for the package. */
+const consolePage = [
+  { entryPoints: ["console/main.js"], outfile: "dist/console.js", format: "esm", sourcemap: false },
+  { entryPoints: ["console/console.css"], outfile: "dist/console.css", sourcemap: false },
+];
+
 /** The hand-written types, where `import` and `require` look for them. */
 const types = { "nodevent.d.ts": "nodevent.d.ts", "nodevent.d.cts": "nodevent.d.ts", "script.d.ts": "script.d.ts" };
 
 /** @returns {Promise<Map<string, Buffer>>} by path relative to client/ */
 export async function outputs() {
   const files = new Map();
-  for (const bundle of bundles) {
+  for (const bundle of [...bundles, ...consolePage]) {
     const { outputFiles } = await build({ ...shared, ...bundle });
     for (const { path, contents } of outputFiles) files.set(relative(root, path).split(sep).join("/"), Buffer.from(contents));
   }
   for (const [name, source] of Object.entries(types)) files.set(`dist/${name}`, await readFile(join(root, "types", source)));
+  files.set("dist/console.html", await readFile(join(root, "console/index.html")));
   return files;
 }
 

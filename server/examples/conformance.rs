@@ -13,22 +13,20 @@
 //! | the browser | the application |
 //! |---|---|
 //! | connects | emits `auth` with the auth object |
+//! | connects with `{"refuse": "why"}` | is refused with that message |
 //! | emits `message` with any arguments | emits `message-back` with the same |
 //! | emits `message-with-ack` | acknowledges with its arguments |
 //! | emits `ask` with any arguments | emits `question` with the same, and `answer` with what is acknowledged |
 
+#[path = "conformance/echo.rs"]
+mod echo;
+
 use anyhow::{Context as _, anyhow, bail};
-use nodevent_protocol::history::Position;
-use nodevent_protocol::socket_io;
-use nodevent_server::admission::Admission;
+use echo::Echo;
 use nodevent_server::config::Config;
-use nodevent_server::dialect::{Answer, Call, Dialect, Operations, Recovery};
-use nodevent_server::frame::Frame;
 use nodevent_server::server::{Server, StartError};
 use nodevent_server::shard::Above;
-use serde_json::value::RawValue;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 /// What the suites expect, and limits that they do not test.
@@ -46,9 +44,6 @@ shards: 1
 /// client library hands out all messages of one read in one go. So where two arrive together they miss the second:
 /// before one that nobody asked for, this is waited, long enough for a busy client to have read what went before.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// The dialect of the suites.
-struct Echo;
 
 // One thread at the edge and one shard: requests count in the order in which they came, as the suites suppose.
 #[tokio::main(flavor = "current_thread")]
@@ -75,69 +70,10 @@ async fn start(port: u16, above: Above, path: &str) -> anyhow::Result<Server> {
         let settings = format!("host: '{host}'\nport: {port}\n{SETTINGS}");
         let mut config = Config::from_yaml(&settings).map_err(|report| anyhow!("{report}"))?;
         config.path = path.to_owned();
-        anyhow::Ok(Server::start_with(config, above, |_| Arc::new(Echo)).await)
+        anyhow::Ok(Server::start_with(config, above, |_| Arc::new(Echo { pause: PAUSE })).await)
     };
     match start("::").await? {
         Err(StartError::Listen(_)) => Ok(start("0.0.0.0").await??),
         started => Ok(started?),
     }
-}
-
-// === impl Echo ===
-
-impl Dialect for Echo {
-    fn admit(&self, _admission: &Admission, _auth: Option<&str>) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn welcome(&self, operations: &mut dyn Operations, auth: Option<&str>) {
-        thread::sleep(PAUSE);
-        operations.emit(&format!("[\"auth\",{}]", auth.unwrap_or("{}")), &[]);
-    }
-
-    fn event(&self, operations: &mut dyn Operations, call: Call) {
-        // The decoder has seen to it that this is a JSON array whose first element names the event.
-        let Ok(all) = serde_json::from_str::<Vec<&RawValue>>(&call.args) else { return };
-        let name: String = serde_json::from_str(all[0].get()).unwrap_or_default();
-        match (name.as_str(), call.id) {
-            ("message", _) => operations.emit(&named("message-back", &all[1..]), &call.attachments),
-            ("message-with-ack", Some(id)) => operations.acknowledge(id, &list(&all[1..]), &call.attachments),
-            ("ask", _) => drop(operations.ask(&named("question", &all[1..]), &call.attachments)),
-            _ => {}
-        }
-    }
-
-    fn answered(&self, operations: &mut dyn Operations, answer: Answer) {
-        let Ok(all) = serde_json::from_str::<Vec<&RawValue>>(&answer.args) else { return };
-        operations.emit(&named("answer", &all), &answer.attachments);
-    }
-
-    fn joined(&self, _operations: &mut dyn Operations, _id: Option<u64>, _recovery: Option<Recovery>) {}
-
-    fn frame(&self, namespace: &str, text: &str) -> Frame {
-        event(namespace, &format!("[\"event\",{text}]"))
-    }
-
-    fn lost(&self, namespace: &str, _room: &str, _position: Position) -> Frame {
-        event(namespace, "[\"lost\"]")
-    }
-}
-
-fn event(namespace: &str, args: &str) -> Frame {
-    let mut packet = String::from("4");
-    socket_io::encode_event(&mut packet, namespace, None, args);
-    Frame::text(&packet)
-}
-
-/// `["name", …]`, every argument as the browser wrote it.
-fn named(name: &str, args: &[&RawValue]) -> String {
-    let name = serde_json::Value::from(name).to_string();
-    let all: Vec<&str> = std::iter::once(name.as_str()).chain(args.iter().map(|one| one.get())).collect();
-    format!("[{}]", all.join(","))
-}
-
-/// `[…]`, every argument as the browser wrote it.
-fn list(args: &[&RawValue]) -> String {
-    let all: Vec<&str> = args.iter().map(|one| one.get()).collect();
-    format!("[{}]", all.join(","))
 }

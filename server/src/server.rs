@@ -105,7 +105,9 @@ impl Server {
         }
         let engines = Arc::new(Engines::new(engines));
         let _ = keeper.set(Arc::clone(&engines) as Arc<dyn Keeper>);
+        let open = config.namespaces.iter().all(|one| one.secrets.is_empty());
         let edge_settings = edge::Settings {
+            console: config.console.unwrap_or(open),
             origins: config.origins,
             max_connections: limits.connections,
             max_payload: limits.message,

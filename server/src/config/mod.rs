@@ -45,6 +45,8 @@ pub struct Config {
     /// The path of Engine.IO, with a slash at both ends. No key of the file: our script and the stock clients ask
     /// for the default.
     pub path: String,
+    /// Whether the console page is served at `/`. `None`: if no namespace has a secret.
+    pub console: Option<bool>,
     /// Over how long connections are closed when the server stops.
     pub drain: Duration,
     /// Every bound.
@@ -129,6 +131,7 @@ fn defaults() -> Config {
         listen: vec![Listen { host: "0.0.0.0".into(), port: listen::PORT, tls: None }],
         admin: None,
         origins: Origins::default(),
+        console: None,
         path: "/socket.io/".into(),
         drain: DRAIN,
         limits: Limits::default(),
@@ -161,6 +164,7 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
             report.mistake(place, format!("origins: `{origin}` {bad}"), "or leave it out");
         }
     }
+    config.console = top.flag(&["console"], report);
     config.drain = top.duration(&["drain"], report).unwrap_or(config.drain);
     config.shards = top.number(&["shards"], 1, 64, report);
     config.limits = Limits::read(&mut top, report);

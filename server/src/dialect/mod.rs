@@ -13,6 +13,9 @@ use nodevent_protocol::history::Position;
 
 /// The language of one namespace.
 pub trait Dialect: Send + Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &'static str;
+
     /// Decides whether a connection is let into the namespace. `auth` is the text of a JSON object.
     ///
     /// # Errors

@@ -14,6 +14,10 @@ pub struct NodEvent;
 // === impl NodEvent ===
 
 impl Dialect for NodEvent {
+    fn name(&self) -> &'static str {
+        "nodevent"
+    }
+
     fn admit(&self, _admission: &Admission, _auth: Option<&str>) -> Result<(), String> {
         Ok(())
     }

@@ -14,6 +14,10 @@ use std::io::Write as _;
 /// How long a browser may use a file without asking: an upgrade of the server is seen within an hour.
 const CACHE: &str = "public, max-age=3600";
 
+/// What the console page may do: its own files, its own server, nothing else.
+const CONSOLE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
+    connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
 /// A file, ready to be sent.
 #[derive(Debug)]
 struct Asset {
@@ -31,6 +35,9 @@ pub(super) struct Assets {
     script_map: Asset,
     socket_io: Asset,
     socket_io_map: Asset,
+    console_page: Asset,
+    console_script: Asset,
+    console_style: Asset,
 }
 
 // === impl Assets ===
@@ -44,6 +51,15 @@ impl Assets {
             script_map: Asset::new(include_bytes!("../../../client/dist/nodevent.js.map"), JSON),
             socket_io: Asset::new(include_bytes!("../../../client/dist/socket.io.js"), SCRIPT),
             socket_io_map: Asset::new(include_bytes!("../../../client/dist/socket.io.js.map"), JSON),
+            console_page: Asset::new(
+                include_bytes!("../../../client/dist/console.html"),
+                "text/html; charset=utf-8",
+            ),
+            console_script: Asset::new(include_bytes!("../../../client/dist/console.js"), SCRIPT),
+            console_style: Asset::new(
+                include_bytes!("../../../client/dist/console.css"),
+                "text/css; charset=utf-8",
+            ),
         }
     }
 
@@ -55,6 +71,23 @@ impl Assets {
     /// The source map of the script, which names it by a path beside its own.
     pub(super) fn script_map(&self, request: &Request) -> Response {
         self.script_map.answer(request)
+    }
+
+    /// The console page and its files; it may load nothing from elsewhere and run nothing inline.
+    pub(super) fn console(&self, request: &Request) -> Response {
+        let asset = match request.uri().path() {
+            "/console.js" => &self.console_script,
+            "/console.css" => &self.console_style,
+            _ => &self.console_page,
+        };
+        let mut response = asset.answer(request);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONSOLE_POLICY));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        // An upgrade of the server brings a new page; its files must not be older than itself.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.remove(header::ACCESS_CONTROL_ALLOW_ORIGIN);
+        response
     }
 
     /// A file below `/socket.io/`.

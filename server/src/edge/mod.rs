@@ -25,10 +25,11 @@ use assets::Assets;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{any, get};
 use percent_encoding::percent_decode_str;
+use serde_json::json;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +41,8 @@ use tower::ServiceExt as _;
 pub struct Settings {
     /// Which pages may connect.
     pub origins: Origins,
+    /// Whether the console page is served at `/`.
+    pub console: bool,
     /// Connections at a time.
     pub max_connections: usize,
     /// The largest body of a polling POST. Bytes.
@@ -173,9 +176,17 @@ impl Edge {
             .route("/socket.io/{*file}", get(socket_io_file))
             .route("/api/{*rest}", any(api))
             .route("/healthz", get(alive))
-            .route("/readyz", get(ready))
-            .with_state(Arc::clone(self));
-        Site { edge: Arc::clone(self), router, sockets: true }
+            .route("/readyz", get(ready));
+        let router = if self.settings.console {
+            router
+                .route("/", get(console_file))
+                .route("/console.js", get(console_file))
+                .route("/console.css", get(console_file))
+                .route("/console.json", get(console_state))
+        } else {
+            router
+        };
+        Site { edge: Arc::clone(self), router: router.with_state(Arc::clone(self)), sockets: true }
     }
 
     /// What the admin listener answers.
@@ -270,6 +281,36 @@ fn decoded(text: &str) -> String {
 
 async fn socket_io_file(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     edge.assets.socket_io(&request)
+}
+
+async fn console_file(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    edge.assets.console(&request)
+}
+
+/// What the console page shows of the server beside what it hears.
+async fn console_state(State(edge): State<Arc<Edge>>) -> Response {
+    let namespaces: Vec<_> = edge
+        .namespaces
+        .iter()
+        .zip(edge.engines.iter())
+        .map(|(namespace, engine)| {
+            json!({
+                "name": &*namespace.name,
+                "dialect": namespace.dialect.name(),
+                "secured": namespace.admission.is_secured(),
+                "engine": engine.name(),
+                "ready": engine.is_ready(),
+            })
+        })
+        .collect();
+    let state = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "connections": edge.metrics.connections.load(Relaxed),
+        "namespaces": namespaces,
+    });
+    let mut response = reply::with_type(StatusCode::OK, "application/json", state.to_string());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// The process runs.

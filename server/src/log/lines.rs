@@ -22,7 +22,6 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Keeps the log going; when it is dropped, the lines that still wait are written, if somebody reads them.
 #[derive(Debug)]
 #[must_use = "the last lines are written when it is dropped"]
-
 pub struct Log(SyncSender<Entry>);
 
 /// The way to the thread that writes.

@@ -1,0 +1,23 @@
+// Owns: making elements. Text is set as text, so nothing that came over the network is ever markup.
+
+/** @template {HTMLElement} [T=HTMLInputElement] @param {string} id @returns {T} */
+export const $ = (id) => /** @type {T} */ (document.getElementById(id));
+
+/**
+ * @template {keyof HTMLElementTagNameMap} K
+ * @param {K} tag
+ * @param {Partial<HTMLElementTagNameMap[K]>} [properties]
+ * @param {...(Node | string)} children
+ */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** A hue for a name: the same name, the same hue. @param {string} name */
+export function hue(name) {
+  let hash = 0;
+  for (const letter of name) hash = (hash * 31 + /** @type {number} */ (letter.codePointAt(0))) >>> 0;
+  return (hash * 137) % 360;
+}

@@ -1,0 +1,85 @@
+// Owns: the list of what was heard, newest first: bounded, filtered, paused, drawn once a frame.
+
+import { $, hue, make } from "./dom.js";
+
+/** The most rows there are; older ones go. */
+const MOST = 500;
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false });
+
+/** @typedef {{room: string, event: string, message: any, sent?: unknown}} Heard */
+
+export class Stream {
+  /** @type {HTMLElement[]} rows that wait for the next frame */
+  #waiting = [];
+  #paused = false;
+  #count = 0;
+
+  constructor() {
+    $("pause").addEventListener("click", () => this.pause());
+    $("clear").addEventListener("click", () => this.clear());
+    $("filter").addEventListener("input", () => {
+      for (const one of $("stream").children) this.#sift(/** @type {HTMLElement} */ (one));
+    });
+  }
+
+  /** @param {Heard} heard */
+  add(heard) {
+    $("count").textContent = String(++this.#count);
+    this.#waiting.push(rowOf(heard));
+    if (this.#waiting.length > MOST) this.#waiting.shift();
+    if (this.#paused) $("pause").textContent = `Resume (${this.#waiting.length})`;
+    else if (this.#waiting.length === 1) requestAnimationFrame(() => this.#draw());
+  }
+
+  #draw() {
+    if (this.#paused) return;
+    const rows = this.#waiting.splice(0).toReversed();
+    for (const one of rows) this.#sift(one);
+    const stream = $("stream");
+    stream.prepend(...rows);
+    while (stream.children.length > MOST) stream.lastElementChild?.remove();
+    $("no-events").hidden = stream.children.length > 0;
+  }
+
+  /** @param {HTMLElement} one */
+  #sift(one) {
+    const wanted = $("filter").value.trim().toLowerCase();
+    one.hidden = !!wanted && !one.textContent?.toLowerCase().includes(wanted);
+  }
+
+  pause() {
+    this.#paused = !this.#paused;
+    $("pause").ariaPressed = String(this.#paused);
+    $("pause").textContent = this.#paused ? "Resume" : "Pause";
+    if (!this.#paused && this.#waiting.length) this.#draw();
+  }
+
+  clear() {
+    this.#waiting = [];
+    this.#count = 0;
+    $("count").textContent = "0";
+    $("stream").replaceChildren();
+    $("no-events").hidden = false;
+  }
+}
+
+/** @param {Heard} heard */
+function rowOf({ room, event, message, sent }) {
+  const now = Date.now();
+  const age = typeof sent === "number" ? now - sent : NaN;
+  const latency = age >= 0 && age < 3_600_000 ? `${age} ms` : "–";
+  const line = message === undefined ? "no message" : typeof message === "string" ? message : JSON.stringify(message);
+  const summary = make(
+    "summary",
+    {},
+    make("time", { textContent: clock.format(now) }),
+    make("span", { className: "latency", textContent: latency }),
+    make("span", { className: "room", textContent: room }),
+    make("span", { className: "event", textContent: event }),
+    make("code", { textContent: line, className: message === undefined ? "none" : "" }),
+  );
+  const details = make("details", {}, summary, make("pre", { textContent: JSON.stringify(message, null, 2) ?? "no message" }));
+  details.style.setProperty("--hue", String(hue(room)));
+  return details;
+}
