@@ -22,6 +22,7 @@ export class Server {
     this.config = { "/nodevent": {}, "/protected": { secret: SECRET }, ...config };
     this.folder = mkdtempSync(join(tmpdir(), "nodevent-client-"));
     this.port = 0;
+    this.adminPort = 0;
     this.log = "";
   }
 
@@ -44,8 +45,10 @@ export class Server {
     await until(() => {
       if (exit !== undefined) throw new Error(`the server ended with ${exit}:\n${this.log}`);
       const listening = [...this.log.matchAll(/listening url=http:\/\/127\.0\.0\.1:(\d+)/g)];
+      const admin = /listening for administration url=http:\/\/127\.0\.0\.1:(\d+)/.exec(this.log);
       if (listening.length) this.port = Number(listening[0][1]);
-      return listening.length;
+      if (admin) this.adminPort = Number(admin[1]);
+      return listening.length && admin;
     }, "the server to listen");
     return this;
   }
@@ -60,6 +63,12 @@ export class Server {
   async close() {
     if (this.child) await this.stop();
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** One figure of the server's own metrics. @param {string} name */
+  async metric(name) {
+    const text = await (await fetch(`http://127.0.0.1:${this.adminPort}/metrics`)).text();
+    return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)?.[1]);
   }
 
   /** Publishes over HTTP, as any back end may. */

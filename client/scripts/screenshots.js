@@ -1,0 +1,82 @@
+// Takes the pictures of the console for docs/images: `node scripts/screenshots.js [FOLDER]`.
+// A real server, a little traffic of a discussion board, light and dark, wide and narrow.
+
+import { mkdir } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import { WebSocket } from "ws";
+import { connect } from "../src/index.js";
+import { launch } from "../test/support/browser.js";
+import { startFront } from "../test/support/front.js";
+import { Server } from "../test/support/server.js";
+import { until } from "../test/support/until.js";
+
+const folder = process.argv[2] || fileURLToPath(new URL("../../docs/images", import.meta.url));
+await mkdir(folder, { recursive: true });
+
+const server = await new Server().start();
+const about = async () => ({
+  version: "4.0.0",
+  connections: await server.metric("nodevent_connections"),
+  namespaces: [{ name: "/nodevent", dialect: "nodevent", secured: false, history: true }],
+});
+const front = await startFront(() => server.port, about);
+const browser = await launch();
+
+const TALK = [
+  ["Discussion_12", "comment_created", { id: 481, author: "Mira", body: "The tide tables are wrong by an hour again." }],
+  ["Discussion_12", "update", { id: 12, title: "Sunday's crossing", comments_count: 9 }],
+  ["Discussion", "create", { id: 31, title: "Spare oars, free to a good home" }],
+  ["User_7", "notice", { text: "Jonas answered you", at: "2026-03-01T09:12:44Z" }],
+  ["Discussion_12", "typing", "Jonas"],
+  ["Discussion_12", "comment_created", { id: 482, author: "Jonas", body: "Summer time. It is every year." }],
+];
+
+/** Other pages, which come and go. */
+const others = [];
+function crowd(size) {
+  while (others.length < size) others.push(connect({ url: server.url, WebSocket, forceNew: true }));
+  while (others.length > size) others.pop().close();
+}
+
+async function traffic(page) {
+  for (let second = 0; second < 40; second++) {
+    crowd(Math.round(34 + 9 * Math.sin(second / 7) + second / 4));
+    const count = Math.round(6 + 5 * Math.sin(second / 2.6) + (second % 9 === 4 ? 13 : 0) + Math.random() * 3);
+    const from = performance.now();
+    for (let n = 0; n < count; n++) {
+      const [room, event, message] = TALK[(second + n) % TALK.length];
+      await until(() => performance.now() - from > (n * 940) / count);
+      await server.publish({ room, event, message, sent: Date.now() });
+    }
+  }
+  await page.evaluate("document.activeElement?.blur()");
+}
+
+async function shoot(name, options) {
+  const context = await browser.newContext({ deviceScaleFactor: 2, ...options });
+  const page = await context.newPage();
+  await page.goto(front.url);
+  await page.locator("#status[data-state=good]").waitFor();
+  for (const room of ["Discussion_12", "Discussion", "User_7"]) {
+    await page.fill("#join-room", room);
+    await page.click("#join button");
+  }
+  await page.locator(".rooms [data-state=good]").nth(2).waitFor();
+  await traffic(page);
+  await page.locator("#stream details", { hasText: "Mira" }).nth(1).locator("summary").click();
+  await page.mouse.move(0, 0);
+  await page.evaluate("document.activeElement?.blur()");
+  await page.screenshot({ path: `${folder}/${name}.png` });
+  await context.close();
+}
+
+await shoot("console-light", { colorScheme: "light", viewport: { width: 1280, height: 860 } });
+await shoot("console-dark", { colorScheme: "dark", viewport: { width: 1280, height: 860 } });
+if (process.argv[2]) {
+  await shoot("console-narrow", { colorScheme: "light", viewport: { width: 420, height: 900 } });
+}
+
+crowd(0);
+await browser.close();
+await front.close();
+await server.close();

@@ -1,0 +1,310 @@
+// The console page, in a browser, before the real server: rows N-22, R-01, R-10, R-11, R-12.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import { launch, open } from "../support/browser.js";
+import { startFront } from "../support/front.js";
+import { Server, keyFor } from "../support/server.js";
+import { startStock } from "../support/stock.js";
+import { until } from "../support/until.js";
+
+const server = new Server();
+const HOSTILE = `<img src=x onerror="window.harmed = 1"><script>window.harmed = 2</script>`;
+let browser;
+let front;
+let page;
+let context;
+let complaints;
+
+before(async () => {
+  await server.start();
+  browser = await launch();
+  front = await startFront(() => server.port, async () => ({
+    version: "4.0.0",
+    connections: await server.metric("nodevent_connections"),
+    namespaces: ["/nodevent", "/protected"].map((name) => ({ name, dialect: "nodevent" })),
+  }));
+});
+
+after(async () => {
+  await browser?.close();
+  await front?.close();
+  await server.close();
+});
+
+afterEach(() => context?.close());
+
+async function start(path = "/", host = "127.0.0.1") {
+  ({ page, context, complaints } = await open(browser, `http://${host}:${front.port}${path}`));
+  await status("connected");
+}
+
+const text = (selector) => page.locator(selector).first().textContent();
+const status = (wanted) => until(async () => (await text("#status")) === `Connection Status : ${wanted}`, `status ${wanted}`);
+const rows = () => page.locator("#stream details").count();
+const stateOf = (room) => page.locator(".rooms li", { hasText: room }).locator(".state").textContent();
+
+async function join(room, key = "") {
+  await page.fill("#join-room", room);
+  await page.fill("#join-key", key);
+  await page.click("#join button");
+}
+
+async function joined(room, key) {
+  await join(room, key);
+  await until(async () => (await stateOf(room)) === "joined", `${room} joined`);
+}
+
+test("N-22 R-01 the page is served, connects, joins, emits and hears, with latency, and nothing on the console", async () => {
+  await start();
+  await joined("theroom");
+  assert.equal(await page.inputValue("#emit-room"), "theroom");
+  await page.fill("#emit-message", '{"text": "hello"}');
+  await page.click("#emit button");
+  await until(async () => (await rows()) === 1);
+  const row = page.locator("#stream details").first();
+  assert.equal(await row.locator(".room").textContent(), "theroom");
+  assert.equal(await row.locator(".event").textContent(), "update");
+  assert.equal(await row.locator("code").textContent(), '{"text":"hello"}');
+  assert.match(await row.locator(".latency").textContent(), /^\d+ ms$/);
+  assert.match(await row.locator("time").textContent(), /^\d\d:\d\d:\d\d\.\d{3}$/);
+  assert.match(await text("#emit-result"), /^1 emitted in [\d.]+ ms$/);
+  assert.match(await text("#transport"), /websocket/);
+  await until(async () => (await text("#connections")) === "1", "the server's connections");
+  await until(async () => /^[\d.]+ ms$/.test(await text("#roundtrip")), "a round trip");
+  await until(() => page.evaluate('document.querySelector("#line").getAttribute("d")?.includes("L")'), "the plot");
+  assert.deepEqual(complaints, []);
+});
+
+test("an event that another published is heard; a row opens to the whole message", async () => {
+  await start();
+  await joined("theroom");
+  await server.emit("theroom", "created", { a: [1, { b: null }] });
+  await server.publish({ room: "theroom", event: "bare" });
+  await until(async () => (await rows()) === 2);
+  const [bare, created] = [page.locator("#stream details").nth(0), page.locator("#stream details").nth(1)];
+  assert.equal(await bare.locator("code").textContent(), "no message");
+  assert.equal(await bare.locator(".latency").textContent(), "–");
+  await created.locator("summary").click();
+  assert.deepEqual(JSON.parse(await created.locator("pre").textContent()), { a: [1, { b: null }] });
+  assert.equal(await page.locator(".rooms .heard").textContent(), "2");
+});
+
+test("with a key a room of a secured namespace is joined, without one the refusal is shown", async () => {
+  await start("/#/protected");
+  assert.equal(await page.inputValue("#namespace"), "/protected");
+  await join("theroom");
+  await until(async () => (await stateOf("theroom")) === "Must provide key");
+  await join("theroom", "bad:4102444800000");
+  await until(async () => (await stateOf("theroom")) === "Bad key");
+  await joined("theroom", keyFor("theroom"));
+  await page.click('[aria-label="Leave theroom"]');
+  assert.equal(await page.locator(".rooms li").count(), 0);
+});
+
+test("R-10 the status says connected, reconnecting, connected; rooms are joined again", async () => {
+  await start();
+  await joined("theroom");
+  await server.stop();
+  await status("reconnecting");
+  await server.start();
+  await status("connected");
+  await until(async () => (await stateOf("theroom")) === "joined");
+  await server.emit("theroom", "again", 1);
+  await until(async () => (await text("#stream .event")) === "again");
+  // The server's memory went with it, and the page is told that something may be missing.
+  assert.deepEqual(await page.locator("#stream .event").allTextContents(), ["again", "gap"]);
+});
+
+test("a namespace that is not there is refused, and it says so", async () => {
+  await start();
+  await page.fill("#namespace", "nowhere");
+  await page.press("#namespace", "Enter");
+  await status("refused: Invalid namespace");
+  await page.click("#toggle");
+  await status("disconnected");
+  await page.fill("#namespace", "/nodevent");
+  await page.click("#toggle");
+  await status("connected");
+});
+
+test("the transport can be chosen", async () => {
+  await start();
+  await page.selectOption("#transports", "polling");
+  await until(async () => (await text("#transport")) === "polling");
+  await status("connected");
+});
+
+test("R-11 whatever comes over the network is shown as text", async () => {
+  await start();
+  await joined(HOSTILE);
+  await server.emit(HOSTILE, HOSTILE, HOSTILE);
+  await server.emit(HOSTILE, "__proto__", { html: HOSTILE, constructor: HOSTILE });
+  await until(async () => (await rows()) === 2);
+  const row = page.locator("#stream details").nth(1);
+  for (const part of [".room", ".event", "code"]) assert.equal(await row.locator(part).textContent(), HOSTILE);
+  await row.locator("summary").click();
+  assert.equal(await page.locator("img").count(), 0);
+  assert.equal(await page.evaluate("window.harmed"), undefined);
+  assert.deepEqual(complaints, []);
+});
+
+test("R-12 the page connects to its own origin, by whatever name it was opened", async () => {
+  await start("/", "nodevent.test");
+  await joined("theroom");
+  await server.emit("theroom", "e", 1);
+  await until(async () => (await rows()) === 1);
+});
+
+test("what cannot be emitted says why, and where", async () => {
+  await start();
+  await page.fill("#emit-room", "theroom");
+  await page.fill("#emit-message", "hello");
+  await page.click("#emit button");
+  assert.match(await text("#emit-result"), /not JSON .*double quotes/);
+  assert.equal(await page.getAttribute("#emit-message", "aria-invalid"), "true");
+  assert.equal(await page.evaluate("document.activeElement.id"), "emit-message");
+  await page.fill("#emit-message", "1");
+  await page.evaluate('document.querySelector("#emit-room").removeAttribute("maxlength")');
+  await page.fill("#emit-room", "x".repeat(255) + "ü");
+  await page.click("#emit button");
+  await until(async () => /: /.test(await text("#emit-result")));
+  assert.equal(await page.getAttribute("#emit-result", "data-state"), "bad");
+});
+
+test("a thousand at a time are heard, counted, kept to five hundred; pause, filter and clear", async () => {
+  await start();
+  await joined("theroom");
+  await page.fill("#emit-times", "1000");
+  await page.click("#emit button");
+  await until(async () => (await text("#count")) === "1000");
+  await until(async () => (await rows()) === 500);
+  await page.keyboard.press("Escape");
+  await page.locator("h1").click();
+  await page.keyboard.press("p");
+  await server.emit("theroom", "needle", 1);
+  await until(async () => (await text("#pause")) === "Resume (1)");
+  await page.keyboard.press("p");
+  await until(async () => (await page.locator("#stream .event").first().textContent()) === "needle");
+  await page.fill("#filter", "needle");
+  await until(async () => (await page.locator("#stream details:visible").count()) === 1);
+  await page.click("#clear");
+  assert.equal(await rows(), 0);
+});
+
+test("everything can be done with the keyboard, and the focus is seen", async () => {
+  await start();
+  await page.keyboard.press("j");
+  await page.keyboard.type("theroom");
+  await page.keyboard.press("Enter");
+  await until(async () => (await stateOf("theroom")) === "joined");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("e");
+  assert.equal(await page.evaluate("document.activeElement.id"), "emit-room");
+  await page.keyboard.press("Enter");
+  await until(async () => (await rows()) === 1);
+  // From the filter onwards by Tab alone: pause, clear, the list, its first row.
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("/");
+  const ring = 'getComputedStyle(document.activeElement).outlineStyle';
+  for (const wanted of ["pause", "clear", "stream", "SUMMARY"]) {
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate("document.activeElement.id || document.activeElement.tagName"), wanted);
+    assert.equal(await page.evaluate(ring), "solid", wanted);
+  }
+  await page.keyboard.press("Enter");
+  assert.equal(await page.locator("#stream details[open]").count(), 1);
+});
+
+test("every control has a name", async () => {
+  await start();
+  await joined("theroom");
+  const nameless = await page.evaluate(`[...document.querySelectorAll("input, select, textarea, button")].filter((one) =>
+    !(one.ariaLabel || one.labels?.[0]?.textContent.trim() || one.textContent.trim())).map((one) => one.outerHTML)`);
+  assert.deepEqual(nameless, []);
+});
+
+for (const colorScheme of ["light", "dark"]) {
+  test(`every text can be read, ${colorScheme}: a contrast of at least 4.5 to 1`, async () => {
+    await start();
+    await page.emulateMedia({ colorScheme });
+    for (const room of ["Discussion_12", "User_7", "theroom", "another"]) await joined(room);
+    await server.publish(["Discussion_12", "User_7", "theroom", "another"].map((room) => ({ room, event: "e", message: 1 })));
+    await until(async () => (await rows()) === 4);
+    const weak = await page.evaluate(() => {
+      const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+      const rgb = (color) => {
+        canvas.clearRect(0, 0, 1, 1);
+        canvas.fillStyle = color;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data];
+      };
+      const light = ([r, g, b]) => {
+        const [lr, lg, lb] = [r, g, b].map((one) => (one / 255 <= 0.04045 ? one / 255 / 12.92 : ((one / 255 + 0.055) / 1.055) ** 2.4));
+        return 0.2126 * lr + 0.7152 * lg + 0.0722 * lb;
+      };
+      const ground = (element) => {
+        for (let one = element; one; one = one.parentElement) {
+          const color = rgb(getComputedStyle(one).backgroundColor);
+          if (color[3] === 255) return color;
+        }
+        return [255, 255, 255];
+      };
+      const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+      const found = [];
+      while (walker.nextNode()) {
+        const element = walker.currentNode.parentElement;
+        if (!walker.currentNode.textContent.trim() || !element.checkVisibility()) continue;
+        const [a, b] = [light(rgb(getComputedStyle(element).color)), light(ground(element))].toSorted((x, y) => y - x);
+        const ratio = (a + 0.05) / (b + 0.05);
+        if (ratio < 4.5) found.push([ratio.toFixed(2), element.tagName, element.className, walker.currentNode.textContent.slice(0, 30)]);
+      }
+      return found;
+    });
+    assert.deepEqual(weak, []);
+  });
+}
+
+test("R-10 R-11 a namespace of notifications: channels, the given format, subscribed at every connect", async () => {
+  let old = await startStock();
+  const { port } = old;
+  const subscribed = [];
+  const serve = ({ io }) =>
+    io.on("connection", (socket) => {
+      socket.emit("message", { text: "Welcome!" });
+      socket.on("subscribe", ({ channel }) => subscribed.push(channel) && socket.join(channel));
+    });
+  serve(old);
+  const earlier = await startFront(() => port, () => ({ namespaces: [{ name: "/", dialect: "notifications" }] }));
+  ({ page, context, complaints } = await open(browser, earlier.url));
+  await status("connected");
+  await until(() => subscribed.length === 1);
+  old.io.to("notif").emit("message", { text: HOSTILE, channel: "notif" });
+  await until(async () => (await rows()) === 2);
+  const lines = await page.locator("#stream code").allTextContents();
+  assert.deepEqual(lines, [`Channel:notif, ${HOSTILE}`, "Welcome!"]);
+  assert.equal(await page.evaluate("window.harmed"), undefined);
+  assert.equal(await page.locator("#emit-section").isVisible(), false);
+  await old.stop();
+  await status("reconnecting");
+  old = await startStock({ port });
+  serve(old);
+  await status("connected");
+  await until(() => subscribed.length === 2);
+  assert.deepEqual(subscribed, ["notif", "notif"]);
+  await context.close();
+  await earlier.close();
+  await old.stop();
+});
+
+test("the page works where the server tells nothing of itself", async () => {
+  const silent = await startFront(() => server.port, () => ({}));
+  ({ page, context } = await open(browser, `${silent.url}/#/nodevent`));
+  await page.route("**/console.json", (route) => route.fulfill({ status: 404, body: "" }));
+  await page.reload();
+  await status("connected");
+  await joined("theroom");
+  assert.equal(await text("#connections"), "–");
+  await context.close();
+  await silent.close();
+});
