@@ -2,6 +2,7 @@
 //!
 //! The server sends every message back. It speaks Engine.IO above WebSocket, so text begins with the `4` of a
 //! message; binary messages carry nothing else.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]
 mod support;

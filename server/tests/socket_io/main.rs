@@ -1,0 +1,19 @@
+//! Engine.IO 4 and Socket.IO 5 as their protocol texts have them, and, where those are silent, the reference
+//! implementation: on both transports and between them.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../../examples/conformance/echo.rs"]
+mod echo;
+
+mod acks;
+mod handshake;
+mod heartbeat;
+mod listeners;
+mod malformed;
+mod namespaces;
+mod polling;
+mod session;
+mod upgrade;
