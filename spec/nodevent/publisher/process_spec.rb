@@ -80,6 +80,28 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     away.stop
   end
 
+  # Each of them begins with the randomness of its parent: what makes emissions known again must not be made of that.
+  it "N-104 takes no fork's emissions for those of its siblings" do
+    script(<<~RUBY)
+      emit("parent", wait: true)
+      4.times.map { |child| fork { 5.times { |number| emit([child, number]) } } }.each { |pid| Process.wait(pid) }
+    RUBY
+    heard = Array.new(21) { listener.emission["message"] }
+    expect(heard).to contain_exactly("parent", *Array.new(4) { |child| Array.new(5) { |number| [child, number] } }.flatten(1))
+  end
+
+  it "N-104 takes no fork's requests for those of its siblings" do
+    desk = FrontDesk.new { [200, "{}"] }
+    script(<<~RUBY)
+      NoDevent::Emitter.config = { url: "#{desk.url}" }
+      emit("parent", wait: true)
+      4.times.map { |child| fork { emit(child) } }.each { |pid| Process.wait(pid) }
+    RUBY
+    expect(Array.new(5) { desk.next.headers["idempotency-key"] }.uniq.size).to eq(5)
+  ensure
+    desk.stop
+  end
+
   it "sends at exit what waits" do
     script("3.times { |number| emit(number) }")
     expect(Array.new(3) { listener.emission["message"] }).to eq([0, 1, 2])

@@ -3,7 +3,7 @@
 //! One request is under way at a time, with as many waiting emissions of one namespace as fit, so the order is kept.
 //! A request that is repeated carries the same idempotency key, so nothing is published twice.
 
-use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble};
+use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble, random};
 use crate::queue::{Answer, Emission, Settled};
 use crate::target::HttpTarget;
 use bytes::Bytes;
@@ -17,10 +17,8 @@ use hyper_util::rt::TokioExecutor;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use std::collections::VecDeque;
-use std::collections::hash_map::RandomState;
 use std::error::Error as _;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use tokio::time::timeout;
 
@@ -81,7 +79,7 @@ impl Http {
             address: url.as_str().into(),
             url,
             authorization,
-            nonce: format!("{:016x}", RandomState::new().build_hasher().finish()),
+            nonce: format!("{:016x}", random()),
             requests: 0,
             again: None,
             alone: 0,

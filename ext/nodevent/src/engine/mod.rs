@@ -9,7 +9,7 @@ use crate::queue::{Emission, Settled};
 use crate::target::{EngineTarget, Target};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long an engine may take to answer before the connection is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -94,4 +94,14 @@ impl Progress {
     fn trouble(reason: impl Into<String>, unsent: bool) -> Self {
         Self { settled: Vec::new(), trouble: Some(Trouble { reason: reason.into(), unsent }) }
     }
+}
+
+/// A number that nobody else draws: straight from the operating system, since what a process keeps for drawing more is
+/// the same in all its forks.
+fn random() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        // A system without randomness at least has processes and a clock.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        now.wrapping_mul(u64::from(std::process::id()) | 1)
+    })
 }

@@ -6,7 +6,7 @@
 //! in a room with a history none is published twice, since the script knows it again. In a room without one, an
 //! emission whose answer was lost on the way may be.
 
-use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble};
+use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble, random};
 use crate::queue::{Answer, Emission, Settled};
 use crate::target::RedisTarget;
 use fred::bytes_utils::Str;
@@ -21,7 +21,7 @@ use nodevent_protocol::history::{self, Kept, Keys, Publish, Rules};
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
 /// Emissions and bytes in flight: enough that the way there and back is not felt.
@@ -253,16 +253,6 @@ async fn keep(
     let (_position, receivers, _before): (String, i64, i64) =
         client.evalsha(keeping.script.as_str(), names, args).await?;
     Ok(receivers)
-}
-
-/// A number that nobody else draws: straight from the operating system, since what a process keeps for drawing more is
-/// the same in all its forks.
-fn random() -> u64 {
-    getrandom::u64().unwrap_or_else(|_| {
-        // A system without randomness at least has processes and a clock.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-        now.wrapping_mul(u64::from(std::process::id()) | 1)
-    })
 }
 
 /// Whether Redis has understood the command and will never take it.
