@@ -34,13 +34,15 @@ pub enum CloseReason {
     PacketRate,
     /// The server stops.
     Draining,
+    /// More joins wait for the engine than may: it comes back, and asks again.
+    EngineBusy,
 }
 
 // === impl CloseReason ===
 
 impl CloseReason {
     /// All reasons that have a fixed name, for metrics that start at zero.
-    pub const NAMES: [&'static str; 15] = [
+    pub const NAMES: [&'static str; 16] = [
         "lost",
         "closed",
         "ping_timeout",
@@ -56,6 +58,7 @@ impl CloseReason {
         "too_big",
         "post_aborted",
         "post_timeout",
+        "engine_busy",
     ];
 
     /// The label in metrics and logs.
@@ -81,6 +84,7 @@ impl CloseReason {
             Self::Draining => 11,
             Self::PostAborted => 13,
             Self::PostTimeout => 14,
+            Self::EngineBusy => 15,
         }
     }
 
@@ -109,6 +113,7 @@ impl CloseReason {
             Self::Overlap => (1008, "overlapping requests"),
             Self::PacketRate => (1008, "too many packets"),
             Self::PostTimeout => (1008, "the body did not arrive in time"),
+            Self::EngineBusy => (1013, "too many joins wait; come back"),
         };
         Some((Some(code), text))
     }

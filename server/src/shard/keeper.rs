@@ -62,6 +62,8 @@ pub enum Asked {
     Now(Answer),
     /// It comes through the inbox.
     Later,
+    /// Too many wait already: there is no telling what would be missed.
+    Busy,
 }
 
 /// An answer.

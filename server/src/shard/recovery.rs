@@ -8,6 +8,7 @@
 use super::Shard;
 use super::keeper::{Answer, Ask, Asked, Asker, Since};
 use super::operations::Caller;
+use crate::close_reason::CloseReason;
 use crate::dialect::Recovery;
 use crate::frame::Frame;
 use crate::hub::RoomId;
@@ -38,8 +39,10 @@ impl Shard {
         };
         let ask = Ask { asker, namespace: namespace.number, room: room.into(), since };
         let asked = self.keeper.get().map_or(Asked::NotKept, |keeper| keeper.ask(ask));
-        if matches!(asked, Asked::NotKept) {
-            return self.joined(slot, namespace, id, None);
+        match asked {
+            Asked::NotKept => return self.joined(slot, namespace, id, None),
+            Asked::Busy => return self.close(slot, CloseReason::EngineBusy),
+            Asked::Now(_) | Asked::Later => {}
         }
         if let Some(session) = self.session_mut(slot) {
             session.holds.begin(number);

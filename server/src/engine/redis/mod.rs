@@ -188,8 +188,8 @@ impl Redis {
         match self.questions.try_send(Question::Ask(Box::new(ask))) {
             Ok(()) => Asked::Later,
             Err(_) => {
-                tracing::error!("too many joins wait for Redis; this one is let in without its history");
-                Asked::NotKept
+                tracing::error!("too many joins wait for Redis; the connection is closed, and may come back");
+                Asked::Busy
             }
         }
     }
