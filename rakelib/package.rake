@@ -2,7 +2,8 @@
 
 # The gem as others get it: built, installed where nothing is, and for machines without Rust.
 
-require "rubygems"
+require "rubygems/package"
+require "tmpdir"
 
 # Used only by the tasks below.
 module Package

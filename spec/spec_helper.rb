@@ -22,7 +22,8 @@ RSpec.configure do |config|
 
   config.around do |example|
     # 1: without going through the old objects every time, which no example has the patience for.
-    GC.stress = ENV.key?("NODEVENT_GC_STRESS") && example.metadata[:native] ? 1 : false
+    stressed = ENV.key?("NODEVENT_GC_STRESS") && example.metadata[:native]
+    GC.stress = stressed ? 1 : false
     example.run
   ensure
     GC.stress = false

@@ -19,9 +19,11 @@ module Patience
       sleep 0.005
     end
   end
+
   # So many, or a hundredth where a garbage collection comes with every step.
   def many(count)
     GC.stress ? count / 100 : count
   end
+
   module_function :now, :eventually
 end

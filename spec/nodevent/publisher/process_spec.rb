@@ -87,7 +87,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       4.times.map { |child| fork { 5.times { |number| emit([child, number]) } } }.each { |pid| Process.wait(pid) }
     RUBY
     heard = Array.new(21) { listener.emission["message"] }
-    expect(heard).to contain_exactly("parent", *Array.new(4) { |child| Array.new(5) { |number| [child, number] } }.flatten(1))
+    expect(heard.drop(1)).to match_array([0, 1, 2, 3].product([0, 1, 2, 3, 4]))
   end
 
   it "N-104 takes no fork's requests for those of its siblings" do

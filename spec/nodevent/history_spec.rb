@@ -1,0 +1,76 @@
+# frozen_string_literal: true
+
+require "nodevent/doctor"
+
+# With Redis it is the publisher that gives an emission its place in the room's history, by the script that the
+# server uses too.
+RSpec.describe "NoDevent's history on Redis", :native do
+  let(:server) { RedisServer.shared }
+  let(:redis) { server.client }
+  let(:listener) { Listener.new(server, "/history") }
+  let(:room) { "room-#{SecureRandom.hex(4)}" }
+
+  before { listener }
+  after { listener.stop }
+
+  def configure(**settings)
+    NoDevent::Emitter.config = { namespace: "/history", redis: { port: server.port } }.merge(settings)
+  end
+
+  def emit(message, **options)
+    NoDevent::Emitter.emit(room, "e", message, **options)
+  end
+
+  def log
+    redis.xrange("nodevent:{/history:#{room}}:log").map { |_, entry| JSON.parse(entry["d"])["message"] }
+  end
+
+  it "keeps the last hundred emissions of a room, each with its position" do
+    configure
+    105.times { |number| emit(number) }
+    emit("last", wait: true)
+    expect(log).to eq([*6..104, "last"])
+    positions = listener.take(106).map { |text| JSON.parse(text).fetch("position") }
+    expect(positions.map { |position| position[/\A\h{16}:(\d+)\z/, 1].to_i }).to eq((1..106).to_a)
+  end
+
+  it "keeps as much as the configuration says, room by room, or nothing" do
+    configure(history: { size: 2, age: "1m", rooms: { "#{room}*" => { size: 3 } } })
+    5.times { |number| emit(number, wait: true) }
+    expect(log).to eq([2, 3, 4])
+    expect(redis.pttl("nodevent:{/history:#{room}}:log")).to be_between(1, 60_000)
+
+    redis.del("nodevent:{/history:#{room}}:log")
+    configure(history: "off")
+    emit("not kept", wait: true)
+    expect(log).to be_empty
+    expect(listener.take(6).map { |text| JSON.parse(text).key?("position") }).to eq(([true] * 5) + [false])
+  end
+
+  it "says what is wrong with the section" do
+    { "lots" => /history is "lots"; write off, or {size: 100, age: 5m}/, { size: 0 } => /history.size is 0/,
+      { rooms: [] } => /history.rooms is Array/, { rooms: { a: 1 } } => /history.rooms.a is 1/ }.each do |history, text|
+      expect { configure(history: history) && NoDevent::Emitter.publisher }
+        .to raise_error(NoDevent::ConfigurationError, text)
+    end
+  end
+
+  it "publishes as before what is no emission" do
+    configure
+    NoDevent::Emitter.publisher.publish("/history", "[1]", wait: true)
+    expect(listener.next).to eq(["/history", "[1]"])
+  end
+
+  it "is heard and recovered by a browser of the real server on the same Redis" do
+    configure
+    emit("before", wait: true)
+    real = NodeventServer.new({ "/history" => { "redis" => { "port" => server.port } } })
+    visitor = NoDevent::Doctor::Visitor.new(real.url, "/history", origin: real.url)
+    expect(visitor.join(room)).to eq([nil, true])
+    emit("after", wait: true)
+    expect(visitor.emission).to include("message" => "after", "position" => /\A\h{16}:2\z/)
+  ensure
+    visitor&.close
+    real&.stop
+  end
+end
