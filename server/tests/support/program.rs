@@ -34,7 +34,7 @@ impl Program {
     /// Runs it to its end.
     pub async fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Output {
         let mut command = command(folder);
-        command.args(arguments).stdin(Stdio::null());
+        command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         in_time("the program ends", command.output()).await.expect("the program runs")
     }
 
