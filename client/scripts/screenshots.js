@@ -6,20 +6,13 @@ import { fileURLToPath } from "node:url";
 import { WebSocket } from "ws";
 import { connect } from "../src/index.js";
 import { launch } from "../test/support/browser.js";
-import { startFront } from "../test/support/front.js";
 import { Server } from "../test/support/server.js";
 import { until } from "../test/support/until.js";
 
 const folder = process.argv[2] || fileURLToPath(new URL("../../docs/images", import.meta.url));
 await mkdir(folder, { recursive: true });
 
-const server = await new Server().start();
-const about = async () => ({
-  version: "4.0.0",
-  connections: await server.metric("nodevent_connections"),
-  namespaces: [{ name: "/nodevent", dialect: "nodevent", secured: false, history: true }],
-});
-const front = await startFront(() => server.port, about);
+const server = await new Server({ console: true }).start();
 const browser = await launch();
 
 const TALK = [
@@ -55,7 +48,7 @@ async function traffic(page) {
 async function shoot(name, options) {
   const context = await browser.newContext({ deviceScaleFactor: 2, ...options });
   const page = await context.newPage();
-  await page.goto(front.url);
+  await page.goto(server.url);
   await page.locator("#status[data-state=good]").waitFor();
   for (const room of ["Discussion_12", "Discussion", "User_7"]) {
     await page.fill("#join-room", room);
@@ -78,5 +71,4 @@ if (process.argv[2]) {
 
 crowd(0);
 await browser.close();
-await front.close();
 await server.close();

@@ -8,10 +8,9 @@ import { Server, keyFor } from "../support/server.js";
 import { startStock } from "../support/stock.js";
 import { until } from "../support/until.js";
 
-const server = new Server();
+const server = new Server({ console: true });
 const HOSTILE = `<img src=x onerror="window.harmed = 1"><script>window.harmed = 2</script>`;
 let browser;
-let front;
 let page;
 let context;
 let complaints;
@@ -19,23 +18,17 @@ let complaints;
 before(async () => {
   await server.start();
   browser = await launch();
-  front = await startFront(() => server.port, async () => ({
-    version: "4.0.0",
-    connections: await server.metric("nodevent_connections"),
-    namespaces: ["/nodevent", "/protected"].map((name) => ({ name, dialect: "nodevent" })),
-  }));
 });
 
 after(async () => {
   await browser?.close();
-  await front?.close();
   await server.close();
 });
 
 afterEach(() => context?.close());
 
 async function start(path = "/", host = "127.0.0.1") {
-  ({ page, context, complaints } = await open(browser, `http://${host}:${front.port}${path}`));
+  ({ page, context, complaints } = await open(browser, `http://${host}:${server.port}${path}`));
   await status("connected");
 }
 
@@ -74,6 +67,20 @@ test("N-22 R-01 the page is served, connects, joins, emits and hears, with laten
   await until(async () => /^[\d.]+ ms$/.test(await text("#roundtrip")), "a round trip");
   await until(() => page.evaluate('document.querySelector("#line").getAttribute("d")?.includes("L")'), "the plot");
   assert.deepEqual(complaints, []);
+});
+
+test("N-22 it is there where no namespace has a secret, and elsewhere only where it is switched on", async () => {
+  for (const [config, expected] of [
+    [{}, 404],
+    [{ "/protected": {} }, 200],
+    [{ console: true }, 200],
+    [{ "/protected": {}, console: false }, 404],
+  ]) {
+    const other = await new Server(config).start();
+    const response = await fetch(other.url);
+    assert.equal(response.status, expected, JSON.stringify(config));
+    await other.close();
+  }
 });
 
 test("an event that another published is heard; a row opens to the whole message", async () => {
@@ -298,13 +305,10 @@ test("R-10 R-11 a namespace of notifications: channels, the given format, subscr
 });
 
 test("the page works where the server tells nothing of itself", async () => {
-  const silent = await startFront(() => server.port, () => ({}));
-  ({ page, context } = await open(browser, `${silent.url}/#/nodevent`));
+  await start();
   await page.route("**/console.json", (route) => route.fulfill({ status: 404, body: "" }));
   await page.reload();
   await status("connected");
   await joined("theroom");
   assert.equal(await text("#connections"), "–");
-  await context.close();
-  await silent.close();
 });
