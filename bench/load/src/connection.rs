@@ -18,7 +18,9 @@ pub(crate) struct Connection {
     pub(crate) room: u32,
     /// Number of the emission it should hear next.
     pub(crate) expects: u32,
-    /// Whether it reads. One that does not is a slow neighbour.
+    /// Whether it is a slow neighbour: it stops reading once it is in its room, and what it hears does not count.
+    pub(crate) slow: bool,
+    /// Whether it reads now.
     pub(crate) reads: bool,
     /// A frame that was cut by the end of a read.
     pub(crate) partial: Vec<u8>,
@@ -31,13 +33,14 @@ pub(crate) struct Connection {
 // === impl Connection ===
 
 impl Connection {
-    pub(crate) fn new(room: u32, reads: bool) -> Self {
+    pub(crate) fn new(room: u32, slow: bool) -> Self {
         Self {
             stream: None,
             phase: Phase::Away,
             room,
             expects: 0,
-            reads,
+            slow,
+            reads: !slow,
             partial: Vec::new(),
             position: None,
             began: 0,

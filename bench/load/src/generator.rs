@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// Bytes taken by one read.
 const READ: usize = 256 * 1024;
+/// How long an answer to a join is waited for. Nanoseconds.
+const PATIENCE: Nanos = 2_000_000_000;
 /// What a slow neighbour's socket takes before it is full. Bytes.
 const SLOW_BUFFER: usize = 4096;
 
@@ -62,6 +64,10 @@ pub(crate) struct Generator {
     /// Returns of which the server said that nothing is missing, and the others.
     pub(crate) recovered: u64,
     pub(crate) not_recovered: u64,
+    /// Joins that were asked for again.
+    pub(crate) asked_again: u64,
+    /// When to look for joins without an answer.
+    look: Nanos,
     /// When the last connection came into its room.
     pub(crate) last_join: Nanos,
     buffer: Vec<u8>,
@@ -76,7 +82,7 @@ impl Generator {
     pub(crate) fn new(settings: Settings, clock: Clock) -> anyhow::Result<Self> {
         let rooms = settings.rooms.len();
         let connections = (0..settings.connections)
-            .map(|index| Connection::new((index % rooms) as u32, index >= settings.slow))
+            .map(|index| Connection::new((index % rooms) as u32, index < settings.slow))
             .collect();
         Ok(Self {
             poll: Poll::new()?,
@@ -92,6 +98,8 @@ impl Generator {
             slow_ended: 0,
             recovered: 0,
             not_recovered: 0,
+            asked_again: 0,
+            look: 0,
             last_join: 0,
             buffer: vec![0; READ],
             hint: 0,
@@ -115,6 +123,10 @@ impl Generator {
         loop {
             self.begin_some()?;
             let now = self.clock.now();
+            if self.under_way > 0 && now >= self.look {
+                self.ask_again(now);
+                self.look = now + PATIENCE;
+            }
             if done(self) {
                 return Ok(true);
             }
@@ -132,18 +144,29 @@ impl Generator {
         }
     }
 
-    /// How many are in each room.
+    /// Lets the slow neighbours read what there is, so that it shows which of them the server has closed.
+    pub(crate) fn wake_slow(&mut self) -> anyhow::Result<()> {
+        for index in 0..self.connections.len() {
+            if self.connections[index].slow {
+                self.connections[index].reads = true;
+                self.ready(index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many are in each room, but for slow neighbours.
     pub(crate) fn members(&self) -> Vec<u64> {
         let mut members = vec![0; self.settings.rooms.len()];
-        for connection in self.connections.iter().filter(|one| one.reads) {
+        for connection in self.connections.iter().filter(|one| !one.slow) {
             members[connection.room as usize] += 1;
         }
         members
     }
 
-    /// How many of those that read have heard all emissions of their room.
+    /// How many of those have heard all emissions of their room.
     pub(crate) fn complete(&self, emitted: &[u32]) -> usize {
-        self.connections.iter().filter(|one| one.reads && one.expects == emitted[one.room as usize]).count()
+        self.connections.iter().filter(|one| !one.slow && one.expects == emitted[one.room as usize]).count()
     }
 
     fn begin_some(&mut self) -> anyhow::Result<()> {
@@ -169,7 +192,7 @@ impl Generator {
         // Ends with a reset, so that a run leaves no ports behind that wait.
         socket.set_linger(Some(Duration::ZERO))?;
         let connection = &mut self.connections[index];
-        if !connection.reads {
+        if connection.slow {
             socket.set_recv_buffer_size(SLOW_BUFFER)?;
         }
         self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
@@ -179,6 +202,19 @@ impl Generator {
         connection.partial.clear();
         self.under_way += 1;
         Ok(())
+    }
+
+    /// Asks again for joins that no answer came to: what a person would do by loading the page again.
+    fn ask_again(&mut self, now: Nanos) {
+        for connection in &mut self.connections {
+            if connection.phase != Phase::Joining || connection.began + PATIENCE > now {
+                continue;
+            }
+            if let Some(join) = self.settings.speaks.join(&who(&self.settings, connection)) {
+                self.asked_again += 1;
+                drop(connection.say(Opcode::Text, join.as_bytes()));
+            }
+        }
     }
 
     fn ready(&mut self, index: usize) -> anyhow::Result<()> {
@@ -287,6 +323,9 @@ impl Generator {
     fn text(&mut self, index: usize, payload: &[u8], now: Nanos) -> anyhow::Result<()> {
         let Some(stamp) = Stamp::find(payload, &mut self.hint) else { return self.control(index, payload) };
         let connection = &mut self.connections[index];
+        if connection.slow {
+            return Ok(());
+        }
         self.tally.count(stamp, now, &mut connection.expects);
         if self.settings.returns
             && let Some(position) = position(payload)
@@ -340,7 +379,7 @@ impl Generator {
             Phase::Joined => self.joined -= 1,
             _ => self.under_way -= 1,
         }
-        if !connection.reads {
+        if connection.slow {
             self.slow_ended += 1;
             return Ok(());
         }

@@ -49,6 +49,9 @@ struct Arguments {
     /// The server's process, whose CPU time and memory are read; its children are counted too.
     #[arg(long, required = true)]
     pid: Vec<u32>,
+    /// A process beside the server, whose CPU time is shown apart: its Redis.
+    #[arg(long)]
+    beside: Vec<u32>,
     /// The Socket.IO namespace.
     #[arg(long, default_value = "/nodevent")]
     namespace: String,
@@ -109,6 +112,7 @@ fn main() -> anyhow::Result<()> {
         settings,
         route: arguments.publish,
         server: Processes::of(&arguments.pid),
+        beside: Processes::of(&arguments.beside),
         storm,
     };
     println!("{}", serde_json::to_string(&run.carry_out()?)?);

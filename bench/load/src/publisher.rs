@@ -8,6 +8,7 @@ use crate::stamp::Stamp;
 use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
 use memchr::memmem;
+use nodevent_protocol::history::{self, Keys};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::str::FromStr;
@@ -20,6 +21,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The largest body of one request that carries many emissions. Bytes.
 const BODY: usize = 900 * 1024;
+/// What our script is told beside the emission, as it is by default: entries, age of the log and of the position
+/// in milliseconds, and an epoch.
+const KEPT: [&str; 4] = ["100", "300000", "86400000", "00000000000bec40"];
 /// The lateness up to which the publisher tells its own apart: a minute. Nanoseconds.
 const LATEST: u64 = 60_000_000_000;
 
@@ -40,6 +44,8 @@ enum Way {
     Redis { channel: String },
     /// `redis-rooms://address`: PUBLISH to the channel of the room's name.
     RedisRooms,
+    /// `redis-kept://address/namespace`: through our script, as the gem does where history is on.
+    RedisKept { namespace: String },
     /// `lines://address`: one emission a line, nothing is confirmed.
     Lines,
 }
@@ -58,6 +64,8 @@ pub(crate) enum Plan {
 pub(crate) struct Publisher {
     route: Route,
     stream: TcpStream,
+    /// The name that Redis has given our script.
+    script: String,
     replies: Arc<Replies>,
     clock: Clock,
     size: usize,
@@ -68,6 +76,7 @@ pub(crate) struct Publisher {
     next: usize,
     /// How late emissions were. Nanoseconds.
     late: Histogram<u32>,
+    unconfirmed: u64,
 }
 
 #[derive(Debug, Default)]
@@ -90,8 +99,9 @@ impl FromStr for Route {
             "nchan" => Way::Nchan,
             "redis" => Way::Redis { channel: path.to_owned() },
             "redis-rooms" => Way::RedisRooms,
+            "redis-kept" => Way::RedisKept { namespace: path.to_owned() },
             "lines" => Way::Lines,
-            other => bail!("`{other}` is none of http, nchan, redis, redis-rooms, lines"),
+            other => bail!("`{other}` is none of http, nchan, redis, redis-rooms, redis-kept, lines"),
         };
         Ok(Self { address, way })
     }
@@ -101,9 +111,13 @@ impl FromStr for Route {
 
 impl Publisher {
     pub(crate) fn connect(route: &Route, clock: Clock, rooms: &[String], size: usize) -> anyhow::Result<Self> {
-        let stream =
+        let mut stream =
             TcpStream::connect(route.address).with_context(|| format!("cannot reach {}", route.address))?;
         stream.set_nodelay(true)?;
+        let script = match route.way {
+            Way::RedisKept { .. } => load_script(&mut stream)?,
+            _ => String::new(),
+        };
         let replies = Arc::new(Replies::default());
         let (reader, counted) = (stream.try_clone()?, Arc::clone(&replies));
         let way = route.way.clone();
@@ -111,6 +125,7 @@ impl Publisher {
         Ok(Self {
             route: route.clone(),
             stream,
+            script,
             replies,
             clock,
             size,
@@ -118,6 +133,7 @@ impl Publisher {
             emitted: vec![0; rooms.len()],
             next: 0,
             late: Histogram::new_with_bounds(1, LATEST, 3)?,
+            unconfirmed: 0,
         })
     }
 
@@ -131,14 +147,22 @@ impl Publisher {
         self.late.value_at_quantile(0.99) as f64 / 1000.0
     }
 
-    /// Carries a plan out, and waits until what was published is confirmed.
+    /// Publishes that no server has confirmed in time.
+    pub(crate) fn unconfirmed(&self) -> u64 {
+        self.unconfirmed
+    }
+
+    /// Carries a plan out, and waits until what was published is confirmed, or as long as patience goes.
+    ///
+    /// # Errors
+    /// The connection broke, or the server refused something.
     pub(crate) fn carry_out(&mut self, plan: Plan) -> anyhow::Result<()> {
         let begin = self.clock.now();
         let replies = match plan {
             Plan::Burst { count } => self.burst(begin, count)?,
             Plan::Rate { per_second, seconds } => self.rate(begin, per_second, seconds)?,
         };
-        self.confirmed(replies)
+        self.await_replies(replies)
     }
 
     fn burst(&mut self, begin: Nanos, count: u32) -> anyhow::Result<u64> {
@@ -205,8 +229,30 @@ impl Publisher {
         match &self.route.way {
             Way::Http { path } => post(bytes, address, path, emission),
             Way::Nchan => post(bytes, address, &format!("/emit?room={room}"), emission),
-            Way::Redis { channel } => redis_publish(bytes, channel, emission),
-            Way::RedisRooms => redis_publish(bytes, room, emission),
+            Way::Redis { channel } => redis_command(bytes, &["PUBLISH", channel, emission]),
+            Way::RedisRooms => redis_command(bytes, &["PUBLISH", room, emission]),
+            Way::RedisKept { namespace } => {
+                let keys = Keys::of(namespace, room);
+                let [most, age, position_age, epoch] = KEPT;
+                redis_command(
+                    bytes,
+                    &[
+                        "EVALSHA",
+                        &self.script,
+                        "2",
+                        &keys.position,
+                        &keys.log,
+                        namespace,
+                        emission,
+                        most,
+                        age,
+                        position_age,
+                        epoch,
+                        "PUBLISH",
+                        "0",
+                    ],
+                );
+            }
             Way::Lines => {
                 bytes.extend_from_slice(emission.as_bytes());
                 bytes.push(b'\n');
@@ -215,25 +261,21 @@ impl Publisher {
     }
 
     /// Waits until `count` more are confirmed.
-    fn confirmed(&self, count: u64) -> anyhow::Result<()> {
+    fn await_replies(&mut self, count: u64) -> anyhow::Result<()> {
         if self.route.way == Way::Lines {
             return Ok(());
         }
         let until = Instant::now() + PATIENCE;
-        loop {
-            let (good, bad) = (self.replies.good.load(SeqCst), self.replies.bad.load(SeqCst));
+        while self.replies.good.load(SeqCst) < count && Instant::now() < until {
+            let bad = self.replies.bad.load(SeqCst);
             if bad > 0 {
                 bail!("the server refused {bad} of what was published");
             }
-            if good >= count {
-                self.replies.good.fetch_sub(count, SeqCst);
-                return Ok(());
-            }
-            if Instant::now() > until {
-                bail!("only {good} of {count} were confirmed within {} s", PATIENCE.as_secs());
-            }
             thread::sleep(Duration::from_millis(2));
         }
+        let good = self.replies.good.swap(0, SeqCst);
+        self.unconfirmed += count.saturating_sub(good);
+        Ok(())
     }
 }
 
@@ -246,10 +288,25 @@ fn post(bytes: &mut Vec<u8>, address: &SocketAddr, path: &str, body: &str) {
     bytes.extend_from_slice(body.as_bytes());
 }
 
-fn redis_publish(bytes: &mut Vec<u8>, channel: &str, emission: &str) {
-    let command =
-        format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n{emission}\r\n", channel.len(), emission.len());
-    bytes.extend_from_slice(command.as_bytes());
+/// A command as Redis reads it.
+fn redis_command(bytes: &mut Vec<u8>, words: &[&str]) {
+    bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+    for word in words {
+        bytes.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+    }
+}
+
+/// Gives Redis our script and answers the name it has there.
+fn load_script(stream: &mut TcpStream) -> anyhow::Result<String> {
+    let mut command = Vec::new();
+    redis_command(&mut command, &["SCRIPT", "LOAD", history::PUBLISH]);
+    stream.write_all(&command)?;
+    // A bulk string: its length, 40, and the digits.
+    let mut reply = [0; 47];
+    stream.read_exact(&mut reply).context("Redis did not take the script")?;
+    let name = reply.strip_prefix(b"$40\r\n").and_then(|rest| rest.strip_suffix(b"\r\n"));
+    let name = name.context("Redis refused the script")?;
+    Ok(String::from_utf8_lossy(name).into_owned())
 }
 
 /// Counts what comes back until the connection ends.
@@ -257,6 +314,8 @@ fn count_replies(mut stream: TcpStream, way: &Way, replies: &Replies) {
     let (start, good): (&[u8], &[u8]) = match way {
         Way::Http { .. } | Way::Nchan => (b"HTTP/1.1 ", b"2"),
         Way::Redis { .. } | Way::RedisRooms => (b"", b":"),
+        // An array of position, receivers and a number: its head is what is counted.
+        Way::RedisKept { .. } => (b"*", b"3"),
         Way::Lines => return,
     };
     let (mut pending, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);

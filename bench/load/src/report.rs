@@ -22,6 +22,8 @@ pub(crate) struct Connect {
     pub(crate) per_second: f64,
     /// The server's CPU time for one. Microseconds.
     pub(crate) cpu_us: f64,
+    /// Joins that had to be asked for again, since no answer came.
+    pub(crate) asked_again: u64,
 }
 
 /// Bytes, per connection.
@@ -43,6 +45,10 @@ pub(crate) struct Delivery {
     pub(crate) expected: u64,
     pub(crate) delivered: u64,
     pub(crate) lost: u64,
+    /// Publishes that the server did not confirm in time.
+    pub(crate) unconfirmed: u64,
+    /// Connections that the server ended without being asked to.
+    pub(crate) ended: u64,
     /// Deliveries that did not follow the one before.
     pub(crate) misplaced: u64,
     /// From the first emission to the last delivery.
@@ -53,6 +59,8 @@ pub(crate) struct Delivery {
     pub(crate) publisher_late_us: f64,
     /// The server's CPU time per delivery. Microseconds.
     pub(crate) cpu_us: f64,
+    /// That of what works beside the server, i.e. of Redis. Microseconds.
+    pub(crate) beside_cpu_us: f64,
     /// The generator's own. Microseconds.
     pub(crate) generator_cpu_us: f64,
     /// All of the server's CPU time while it was measured. Nanoseconds.

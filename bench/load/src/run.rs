@@ -17,6 +17,8 @@ use std::time::Duration;
 const CONNECT: Duration = Duration::from_secs(120);
 /// The pause between two plans.
 const PAUSE: Duration = Duration::from_millis(300);
+/// How long slow neighbours are given to find out that they have been closed.
+const WAKING: Duration = Duration::from_secs(20);
 /// What the publisher shows while it is not done.
 const NOT_DONE: u64 = u64::MAX;
 
@@ -28,6 +30,8 @@ pub(crate) struct Run {
     pub(crate) settings: Settings,
     pub(crate) route: Route,
     pub(crate) server: Processes,
+    /// What works for it beside it.
+    pub(crate) beside: Processes,
     /// Whether the server is to be restarted while emissions go on.
     pub(crate) storm: bool,
 }
@@ -43,7 +47,12 @@ impl Run {
         generator.connect_all(CONNECT)?;
         let seconds = seconds(generator.last_join - began);
         let cpu_us = (self.server.cpu() - cpu_before).total as f64 / 1000.0 / connections as f64;
-        let connect = Connect { seconds, per_second: connections as f64 / seconds, cpu_us };
+        let connect = Connect {
+            seconds,
+            per_second: connections as f64 / seconds,
+            cpu_us,
+            asked_again: generator.asked_again,
+        };
         generator.run(self.scenario.rest, |_| false)?;
         let memory_idle = self.server.memory();
         let (mut delivery, mut storm) = (None, None);
@@ -53,8 +62,14 @@ impl Run {
         }
         generator.run(PAUSE, |_| false)?;
         let memory = MemoryUse::new(memory_before, memory_idle, self.server.memory(), connections);
-        let slow = (self.settings.slow > 0)
-            .then_some(Slow { connections: self.settings.slow, closed: generator.slow_ended });
+        let slow = match self.settings.slow {
+            0 => None,
+            slow => {
+                generator.wake_slow()?;
+                generator.run(WAKING, |one| one.slow_ended == slow as u64)?;
+                Some(Slow { connections: slow, closed: generator.slow_ended })
+            }
+        };
         Ok(Report { scenario: self.name.clone(), connections, connect, memory, delivery, slow, storm })
     }
 
@@ -62,7 +77,8 @@ impl Run {
         let mut publisher = Publisher::connect(&self.route, clock, &self.settings.rooms, self.scenario.size)?;
         let members = generator.members();
         let (itself, cpu_before) = (Processes::of(&[std::process::id()]), self.server.cpu());
-        let (own_before, mut busy, mut storm) = (itself.cpu(), 0, None);
+        let (own_before, beside_before) = (itself.cpu(), self.beside.cpu());
+        let (mut busy, mut storm) = (0, None);
         for plan in &self.scenario.plans {
             let began = clock.now();
             let (task, done) = publish(publisher, *plan, members.clone());
@@ -75,7 +91,7 @@ impl Run {
             };
             let heard_all = |one: &Generator| {
                 let expected = done.load(SeqCst);
-                expected != NOT_DONE && (one.tally.deliveries >= expected || one.ended > 0 && !self.storm)
+                expected != NOT_DONE && one.tally.deliveries >= expected
             };
             generator.run(length + self.scenario.patience, heard_all)?;
             busy += generator.tally.last.saturating_sub(began);
@@ -83,9 +99,7 @@ impl Run {
             generator.run(PAUSE, |_| false)?;
         }
         let (cpu, own) = (self.server.cpu() - cpu_before, itself.cpu() - own_before);
-        if generator.ended > 0 && !self.storm {
-            bail!("the server ended {} connections", generator.ended);
-        }
+        let beside = self.beside.cpu() - beside_before;
         if let Some(storm) = &mut storm {
             (storm.returned, storm.recovered) = (generator.ended, generator.recovered);
             storm.not_recovered = generator.not_recovered;
@@ -99,12 +113,15 @@ impl Run {
             expected,
             delivered,
             lost: expected.saturating_sub(delivered),
+            unconfirmed: publisher.unconfirmed(),
+            ended: if self.storm { 0 } else { generator.ended },
             misplaced: generator.tally.misplaced,
             seconds: seconds(busy),
             per_second: delivered as f64 / seconds(busy),
             latency_ms: generator.tally.latency(),
             publisher_late_us: publisher.late_us(),
             cpu_us: each(cpu.total),
+            beside_cpu_us: each(beside.total),
             generator_cpu_us: each(own.total),
             cpu,
         };

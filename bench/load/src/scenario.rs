@@ -19,7 +19,7 @@ pub(crate) enum Name {
     Idle,
     /// 5,000 connects and joins, as fast as they are taken.
     Connect,
-    /// 2,000 connections in one room, of which 100 stop reading.
+    /// 2,000 connections in one room, 20 emissions of 16 KB a second, and 100 connections that stop reading.
     Slow,
     /// As `slow`, but all read: what `slow` is compared with.
     NoneSlow,
@@ -67,7 +67,7 @@ impl Name {
             Self::Rooms => Scenario { rooms: 1000, plans: rate(2000, 10.0), ..base },
             Self::Idle => Scenario { connections: 10_000, rest: Duration::from_secs(3), ..base },
             Self::Connect => Scenario { rooms: 1000, ..base },
-            Self::NoneSlow => Scenario { connections: 2000, size: 8000, plans: rate(20, 15.0), ..base },
+            Self::NoneSlow => Scenario { connections: 2000, size: 16_000, plans: rate(20, 20.0), ..base },
             Self::Slow => Scenario { slow: 100, ..Self::NoneSlow.scenario() },
             Self::Storm => Scenario { plans: rate(10, 15.0), ..base },
         }

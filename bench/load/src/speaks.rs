@@ -84,6 +84,15 @@ impl Speaks {
         }
     }
 
+    /// What asks for the room; `None`: nothing does.
+    pub(crate) fn join(self, who: &Who<'_>) -> Option<String> {
+        match self {
+            Self::SocketIo => Some(socket_io_join(who)),
+            Self::ActionCable => Some(action_cable_join(who)),
+            Self::Nchan | Self::Bare => None,
+        }
+    }
+
     /// Hears a text that is no delivery; answers go into `out`.
     pub(crate) fn hear(self, phase: Phase, text: &[u8], who: &Who<'_>, out: &mut String) -> Heard {
         match self {
@@ -93,6 +102,22 @@ impl Speaks {
             Self::Bare => Heard::Now(Phase::Joined),
         }
     }
+}
+
+fn socket_io_join(who: &Who<'_>) -> String {
+    let mut join = json!({ "room": who.room });
+    if let Some(key) = who.key {
+        join["key"] = key.into();
+    }
+    if let Some(since) = who.since {
+        join["since"] = since.into();
+    }
+    format!("42{},0[\"join\",{join}]", who.namespace)
+}
+
+fn action_cable_join(who: &Who<'_>) -> String {
+    let identifier = json!({"channel": "RoomChannel", "room": who.room}).to_string();
+    json!({"command": "subscribe", "identifier": identifier}).to_string()
 }
 
 fn socket_io(phase: Phase, text: &[u8], who: &Who<'_>, out: &mut String) -> Heard {
@@ -106,14 +131,7 @@ fn socket_io(phase: Phase, text: &[u8], who: &Who<'_>, out: &mut String) -> Hear
             Heard::Now(Phase::Entering)
         }
         (Phase::Entering, [b'4', b'0', ..]) => {
-            let mut join = json!({ "room": who.room });
-            if let Some(key) = who.key {
-                join["key"] = key.into();
-            }
-            if let Some(since) = who.since {
-                join["since"] = since.into();
-            }
-            *out = format!("42{},0[\"join\",{join}]", who.namespace);
+            *out = socket_io_join(who);
             Heard::Now(Phase::Joining)
         }
         (Phase::Joining, [b'4', b'3', ack @ ..]) => {
@@ -131,8 +149,7 @@ fn socket_io(phase: Phase, text: &[u8], who: &Who<'_>, out: &mut String) -> Hear
 fn action_cable(phase: Phase, text: &[u8], who: &Who<'_>, out: &mut String) -> Heard {
     let says = |what: &[u8]| memchr::memmem::find(text, what).is_some();
     if phase == Phase::Opening && says(br#""type":"welcome""#) {
-        let identifier = json!({"channel": "RoomChannel", "room": who.room}).to_string();
-        *out = json!({"command": "subscribe", "identifier": identifier}).to_string();
+        *out = action_cable_join(who);
         return Heard::Now(Phase::Joining);
     }
     if phase == Phase::Joining && says(br#""type":"confirm_subscription""#) {

@@ -1,7 +1,7 @@
 //! What each emission carries for the measurement, and how it is found again in whatever a server wraps around it.
 //!
-//! The stamp has a fixed shape, so a received frame is read at the place where the last one had it, without
-//! looking at its JSON.
+//! The stamp is one string of a fixed shape, so a received frame is read at the place where the last one had it,
+//! without looking at its JSON, whatever order its members have come into.
 
 use crate::clock::Nanos;
 use memchr::memmem;
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 /// What stands before the time.
 const MARK: &[u8] = br#""t":"~"#;
 /// What stands between the time and the number.
-const BETWEEN: &[u8] = br#"","n":""#;
+const BETWEEN: &[u8] = b"-";
 /// Hexadecimal digits of the time and of the number.
 const TIME: usize = 16;
 const NUMBER: usize = 8;
@@ -34,7 +34,7 @@ impl Stamp {
         let mut text = String::with_capacity(size);
         let _ = write!(
             text,
-            r#"{{"room":"{room}","event":"update","message":{{"t":"~{:016x}","n":"{:08x}","pad":""#,
+            r#"{{"room":"{room}","event":"update","message":{{"t":"~{:016x}-{:08x}","pad":""#,
             self.at, self.number
         );
         let rest = "\"}}";
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(text.len(), 200);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["room"], "r7");
-        assert_eq!(value["message"]["n"], "00000002");
+        assert_eq!(value["message"]["t"], "~0000000000000001-00000002");
     }
 
     #[test]

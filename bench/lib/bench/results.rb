@@ -1,0 +1,91 @@
+# frozen_string_literal: true
+
+module Bench
+  # What came out, as medians over the rounds.
+  class Results
+    # Where each figure stands in a report, and how it is brought to the unit of its column.
+    FIGURES = {
+      per_second: ->(report) { report.dig(:delivery, :per_second) },
+      cpu: ->(report) { report.dig(:delivery, :cpu_us) },
+      beside_cpu: ->(report) { report.dig(:delivery, :beside_cpu_us) },
+      p50: ->(report) { report.dig(:delivery, :latency_ms, :p50) },
+      p95: ->(report) { report.dig(:delivery, :latency_ms, :p95) },
+      p99: ->(report) { report.dig(:delivery, :latency_ms, :p99) },
+      lost: ->(report) { report.dig(:delivery, :lost) },
+      misplaced: ->(report) { report.dig(:delivery, :misplaced) },
+      memory_idle: ->(report) { report.dig(:memory, :idle) / 1024.0 },
+      memory_after: ->(report) { report.dig(:memory, :after) / 1024.0 },
+      memory_server: ->(report) { report.dig(:memory, :server) / 1024.0 / 1024 },
+      slab: ->(report) { report.dig(:memory, :slab) / 1024.0 },
+      connects: ->(report) { report.dig(:connect, :per_second) },
+      connect_cpu: ->(report) { report.dig(:connect, :cpu_us) },
+      asked_again: ->(report) { report.dig(:connect, :asked_again) },
+      slow_closed: ->(report) { report.dig(:slow, :closed) },
+      returned: ->(report) { report.dig(:storm, :returned) },
+      recovered: ->(report) { report.dig(:storm, :recovered) },
+      all_back: ->(report) { report.dig(:storm, :all_back_s) },
+      complete: ->(report) { report.dig(:storm, :complete) }
+    }.freeze
+    # Of these the worst round counts, not the middle one.
+    WORST = %i[lost misplaced asked_again].freeze
+
+    def self.summary(report)
+      figures = FIGURES.transform_values { |figure| figure.call(report) }
+      shown = %i[per_second cpu p50 p99 lost connect_cpu memory_idle memory_after].filter_map do |name|
+        format("%<name>s %<value>.4g", name: name, value: figures[name]) if figures[name]
+      end
+      shown.join("  ")
+    end
+
+    def initialize(raw)
+      @raw = raw
+    end
+
+    def servers(scenario)
+      of(scenario).map { |one| one[:server] }.uniq
+    end
+
+    # @return [Float, nil] the median of a figure over the rounds, or the worst
+    def figure(scenario, server, name)
+      values = values(scenario, server, name)
+      return if values.empty?
+
+      WORST.include?(name) ? values.max : median(values)
+    end
+
+    # @return [Array(Float, Float), nil] the least and the most of a figure
+    def spread(scenario, server, name)
+      values(scenario, server, name).minmax.then { |minmax| minmax unless minmax.include?(nil) }
+    end
+
+    # @return [Float, nil] the median of the ratios to another server in the same round
+    def ratio(scenario, server, name, to:)
+      ratios = of(scenario, server).filter_map do |one|
+        other = of(scenario, to).find { |candidate| candidate[:round] == one[:round] }
+        next unless one[:report] && other&.dig(:report)
+
+        FIGURES[name].call(one[:report]) / FIGURES[name].call(other[:report])
+      end
+      median(ratios) unless ratios.empty?
+    end
+
+    def errors(scenario, server)
+      of(scenario, server).filter_map { |one| one[:error] }
+    end
+
+    private
+
+    def of(scenario, server = nil)
+      @raw.select { |one| one[:scenario] == scenario && (server.nil? || one[:server] == server) }
+    end
+
+    def values(scenario, server, name)
+      of(scenario, server).filter_map { |one| one[:report] && FIGURES.fetch(name).call(one[:report]) }
+    end
+
+    def median(values)
+      sorted = values.sort
+      (sorted[(sorted.size - 1) / 2] + sorted[sorted.size / 2]) / 2.0
+    end
+  end
+end

@@ -1,0 +1,70 @@
+# frozen_string_literal: true
+
+module Bench
+  # Results as Markdown: one table per scenario.
+  class Table
+    HEADINGS = {
+      per_second: "deliveries/s", cpu: "CPU µs per delivery", spread: "(least–most)", ratio: "× bare loop",
+      p50: "p50 ms", p95: "p95 ms", p99: "p99 ms", lost: "lost", misplaced: "out of order",
+      memory_idle: "resident KB per connection", memory_after: "KB per connection after",
+      memory_server: "MB of the server itself", slab: "kernel KB (both ends)",
+      connects: "connects/s", connect_cpu: "CPU µs per connect", connect_spread: "(least–most)",
+      asked_again: "joins without an answer", slow_closed: "slow ones closed", returned: "came back",
+      recovered: "nothing missed", all_back: "all back, s", complete: "heard everything"
+    }.freeze
+    WHOLE = %i[per_second lost misplaced connects asked_again slow_closed returned recovered complete].freeze
+
+    def initialize(results, scenarios, titles)
+      @results = results
+      @scenarios = scenarios
+      @titles = titles
+    end
+
+    def to_s
+      @scenarios.map { |scenario| section(scenario) }.join("\n")
+    end
+
+    private
+
+    def section(scenario)
+      headings = scenario.columns.map { |column| HEADINGS.fetch(column) }
+      lines = ["### #{scenario.title}", "", row("", headings), row("---", headings.map { "---:" })]
+      @results.servers(scenario.name).each { |server| lines << line(scenario, server) }
+      "#{lines.join("\n")}\n"
+    end
+
+    def line(scenario, server)
+      errors = @results.errors(scenario.name, server)
+      cells = scenario.columns.map { |column| cell(scenario.name, server, column) }
+      title = @titles.fetch(server)
+      title += " (#{errors.size} of its rounds failed: #{errors.first})" if errors.any?
+      row(title, cells)
+    end
+
+    def row(first, cells)
+      "| #{[first, *cells].join(' | ')} |"
+    end
+
+    def cell(scenario, server, column)
+      case column
+      when :spread then spread(scenario, server, :cpu)
+      when :connect_spread then spread(scenario, server, :connect_cpu)
+      when :ratio then number(@results.ratio(scenario, server, :cpu, to: "bare"))
+      else number(@results.figure(scenario, server, column), whole: WHOLE.include?(column))
+      end
+    end
+
+    def spread(scenario, server, name)
+      least, most = @results.spread(scenario, server, name)
+      least ? "#{number(least)}–#{number(most)}" : "–"
+    end
+
+    def number(value, whole: false)
+      return "–" unless value
+      return value.round.to_s.gsub(/(?<=\d)(?=(\d{3})+$)/, ",") if whole
+
+      digits = value.abs < 1 ? 3 : 2
+      format("%.#{value.abs < 10 ? digits : 1}f", value)
+    end
+  end
+end

@@ -1,0 +1,68 @@
+# frozen_string_literal: true
+
+module Bench
+  # What our server has promised to keep, and whether it did in this run.
+  class Targets
+    Target = Struct.new(:what, :most, :unit, :value)
+    OURS = %w[nodevent-memory nodevent-redis].freeze
+
+    def initialize(results)
+      @results = results
+    end
+
+    def to_s
+      lines = targets.filter_map { |target| line(target) }
+      return "" if lines.empty?
+
+      ["| | at most | memory engine | Redis engine |", "| --- | ---: | ---: | ---: |", *lines].join("\n").concat("\n")
+    end
+
+    private
+
+    def targets
+      [simple("burst: CPU per delivery", 0.2, "µs", "burst", :cpu),
+       simple("flood: p99", 20, "ms", "flood", :p99),
+       simple("memory of an idle joined connection", 5, "KB", "idle", :memory_idle),
+       simple("memory after the burst, per connection", 8, "KB", "burst", :memory_after),
+       simple("CPU per connect and join", 60, "µs", "connect", :connect_cpu),
+       simple("many rooms: p99", 1, "ms", "rooms", :p99),
+       Target.new("steady: CPU per delivery", 1.15, "× bare loop", method(:steady)),
+       Target.new("slow neighbours: p99 of the others", 1.1, "× without them", method(:slow)),
+       Target.new("lost, in all scenarios together", 0, "", method(:lost))]
+    end
+
+    def simple(what, most, unit, scenario, name)
+      Target.new(what, most, unit, ->(server) { figure(scenario, server, name) })
+    end
+
+    def line(target)
+      values = OURS.map { |server| target.value.call(server) }
+      return if values.none?
+
+      cells = values.map do |value|
+        next "–" unless value
+
+        "#{value.round(value < 10 ? 2 : 1)}#{' **missed**' if value > target.most}"
+      end
+      "| #{target.what} | #{target.most} #{target.unit} | #{cells.join(' | ')} |"
+    end
+
+    def figure(scenario, server, name)
+      @results.figure(scenario, server, name)
+    end
+
+    def steady(server)
+      @results.ratio("steady", server, :cpu, to: "bare")
+    end
+
+    def slow(server)
+      with = figure("slow", server, :p99)
+      without = figure("none-slow", server, :p99)
+      with / without if with && without
+    end
+
+    def lost(server)
+      Scenario.all.filter_map { |scenario| figure(scenario.name, server, :lost) }.sum
+    end
+  end
+end
