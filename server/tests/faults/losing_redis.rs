@@ -31,7 +31,8 @@ async fn a_redis_that_is_restarted_with_its_data_loses_nothing_and_nobody_notice
 }
 
 /// Redis keeps snapshots only, and takes one when it is asked to end. It cannot know whether it has forgotten
-/// anything; the servers have heard everything up to where it stands, and vouch for it.
+/// anything; the servers have heard everything up to where it stands, and vouch for it. (A room in which
+/// something is on its way at that very moment is told: nobody has heard everything there.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_restarted_with_its_last_snapshot_loses_nothing() {
     let mut redis = Redis::start(&["--save", "3600 1"]).await;
@@ -39,8 +40,14 @@ async fn a_redis_that_is_restarted_with_its_last_snapshot_loses_nothing() {
     let crowd = Crowd::join(50, &sites(&nodes), "/nodevent", &ROOMS).await;
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
     traffic(&publishers, 50).await;
+    publishers.rest().await;
+    patiently("everybody has heard everything", Duration::from_secs(20), async || {
+        crowd.heard() == publishers.confirmed() * 50
+    })
+    .await;
     redis.terminate();
     redis.start_again().await;
+    publishers.go_on();
     traffic(&publishers, 50).await;
     let verdict = crowd.verdict(publishers).await;
     assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");

@@ -13,3 +13,4 @@ mod broken_links;
 mod dying_servers;
 mod exhaustion;
 mod losing_redis;
+mod sharing;

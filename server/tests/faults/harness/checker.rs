@@ -67,6 +67,13 @@ impl Crowd {
         self.members.iter().map(|member| member.record().connects).sum()
     }
 
+    /// How many events members have heard, all together.
+    pub fn heard(&self) -> usize {
+        let heard =
+            |entries: &Vec<_>| entries.iter().filter(|(_, what)| matches!(what, What::Heard { .. })).count();
+        self.members.iter().map(|member| member.record().rooms.values().map(heard).sum::<usize>()).sum()
+    }
+
     /// Waits until everybody is back, lets the publishers go on for a moment and finish, waits until everybody has
     /// heard the last emission of each room, ends everybody, and judges.
     ///

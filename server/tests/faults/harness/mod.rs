@@ -1,7 +1,7 @@
 //! What the fault tests are made of: real processes, and a record of everything that was promised and heard.
 //!
 //! In reading order: [`node`] (a server process that can be killed and started again), [`redis`] (a Redis that is
-//! treated badly), [`sentinel`] (one that fails over), [`proxy`] (a link that delays, swallows or is cut),
+//! treated badly), [`cluster`] (three as one), [`sentinel`] (one that fails over), [`proxy`] (a link that delays, swallows or is cut),
 //! [`publisher`] (writes down every confirmed publish), [`member`] (a light browser that comes back by itself and
 //! writes down what it hears), [`checker`] (holds one against the other).
 //!
@@ -19,6 +19,7 @@
 #![allow(unreachable_pub, reason = "a test program has no outside")]
 
 pub mod checker;
+pub mod cluster;
 pub mod member;
 pub mod node;
 pub mod proxy;

@@ -3,9 +3,10 @@
 
 use crate::support::http::{Request, Response};
 use crate::support::site::Site;
+use crate::support::wait::until;
 use nodevent_protocol::history::Position;
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
@@ -32,6 +33,9 @@ pub struct Confirmed {
 pub struct Publishers {
     confirmed: Arc<Mutex<Vec<Confirmed>>>,
     stop: Arc<AtomicBool>,
+    /// Whether they rest, and how many do not yet.
+    resting: Arc<AtomicBool>,
+    busy: Arc<AtomicUsize>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -54,19 +58,25 @@ impl Publishers {
     /// Begins publishing to each of the rooms, `pause` between a confirmation and the next emission.
     pub fn start_with(sites: &[Site], namespace: &str, rooms: &[&str], pause: Duration) -> Self {
         let (confirmed, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (resting, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let begin = |room: &&str| {
             let mut publisher = Publisher::new(sites, namespace, room);
             let (confirmed, stop) = (Arc::clone(&confirmed), Arc::clone(&stop));
+            let (resting, busy) = (Arc::clone(&resting), Arc::clone(&busy));
             tokio::spawn(async move {
                 while !stop.load(SeqCst) {
-                    let one = publisher.publish().await;
-                    confirmed.lock().expect("the record").push(one);
+                    busy.fetch_add(1, SeqCst);
+                    if !resting.load(SeqCst) {
+                        let one = publisher.publish().await;
+                        confirmed.lock().expect("the record").push(one);
+                    }
+                    busy.fetch_sub(1, SeqCst);
                     tokio::time::sleep(pause).await;
                 }
             })
         };
         let tasks = rooms.iter().map(begin).collect();
-        Self { confirmed, stop, tasks }
+        Self { confirmed, stop, resting, busy, tasks }
     }
 
     /// The same with 20 ms between.
@@ -77,6 +87,16 @@ impl Publishers {
     /// How many were confirmed.
     pub fn confirmed(&self) -> usize {
         self.confirmed.lock().expect("the record").len()
+    }
+
+    /// Waits until everything that was begun is confirmed, and begins nothing more until [`Publishers::go_on`].
+    pub async fn rest(&self) {
+        self.resting.store(true, SeqCst);
+        until("the publishers rest", async || self.busy.load(SeqCst) == 0).await;
+    }
+
+    pub fn go_on(&self) {
+        self.resting.store(false, SeqCst);
     }
 
     /// Lets each publisher finish what it is at; answers everything that was confirmed.

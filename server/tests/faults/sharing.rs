@@ -1,0 +1,105 @@
+//! Many servers share nothing but Redis, in whichever shape it comes: one channel per room, a cluster, or one channel
+//! for all.
+
+use crate::harness::cluster::Cluster;
+use crate::harness::{Crowd, Node, Publishers, Redis, sites, traffic};
+use crate::support::{Browser, Transport};
+use serde_json::{Value, json};
+
+const ROOMS: [&str; 3] = ["a", "b", "c"];
+
+/// With `fanout: room` a server subscribes only to the rooms of its own members. What is published on one server is
+/// heard on the other; Redis is restarted, a server is killed, and nobody misses anything. N-11, T-43
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_that_subscribe_to_their_own_rooms_only_lose_nothing_either() {
+    let mut redis = Redis::start_durable().await;
+    let mut nodes = Node::start_many(2, &redis.namespace("/nodevent", ", fanout: room")).await;
+    let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let channels = redis.ask(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
+    assert_eq!(channels.lines().count(), 3, "{channels}");
+    let publishers = Publishers::start(&sites(&nodes), "/nodevent", &["a", "b", "c", "nobody"]);
+    traffic(&publishers, 50).await;
+    redis.terminate();
+    redis.start_again().await;
+    traffic(&publishers, 50).await;
+    nodes[1].kill().await;
+    traffic(&publishers, 20).await;
+    nodes[1].start_again().await;
+    crowd.settled().await;
+    let channels = redis.ask(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
+    assert_eq!(channels.lines().count(), 3, "nobody is in the fourth room: {channels}");
+    let verdict = crowd.verdict(publishers).await;
+    assert_eq!(verdict.told, 0, "{verdict:?}");
+    let silent = async || redis.ask(&["PUBSUB", "CHANNELS", "nodevent:{*"]).is_empty();
+    crate::support::wait::until("nobody subscribes to a room that nobody is in", silent).await;
+}
+
+/// A Redis Cluster of three, a channel per room published in its slot, two servers; a server is killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_serves_as_one_redis_does() {
+    let cluster = Cluster::start().await;
+    for more in ["", ", fanout: room"] {
+        let mut nodes = Node::start_many(2, &cluster.namespace("/nodevent", more)).await;
+        let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
+        let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
+        traffic(&publishers, 50).await;
+        nodes[1].kill().await;
+        traffic(&publishers, 20).await;
+        nodes[1].start_again().await;
+        let verdict = crowd.verdict(publishers).await;
+        assert_eq!(verdict.told, 0, "`{more}`: {verdict:?}");
+    }
+}
+
+/// What stands in a history is what was published, byte for byte, for whoever hears it live and for whoever recovers
+/// it: numbers no browser can hold, line separators, nesting, unknown members. A number as a room is its text, and a
+/// second join is no second membership. N-29, N-32, N-33
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_emission_is_the_same_live_and_recovered_on_every_server() {
+    let redis = Redis::start(&[]).await;
+    let nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
+    let mut live = Browser::connect(&nodes[0].site, "/nodevent", Transport::WebSocket).await;
+    let joined = live.call("join", &[json!({"room": 42})]).await;
+    let again = live.call("join", &[json!({"room": "42"})]).await;
+    assert_eq!(joined, again);
+    let since = joined[2]["position"].as_str().expect("a position").to_owned();
+    let texts = [
+        r#"{"room":42,"event":"numbers","message":[123456789012345678901234567890,1e300,-0.0,1.10]}"#,
+        "{\"room\":\"42\", \"event\":\"text\",\"message\":\"\u{2028}\\u2028 ü 🚆 \\\"\"}",
+        r#"{"extra":[{"deep":[[[]]]}],"event":"order","message":null,"room":"42"}"#,
+    ];
+    let mut heard = Vec::new();
+    for text in texts {
+        assert_eq!(nodes[1].site.publish("/nodevent", text).await.status, 200);
+        let event = live.next_event().await;
+        let position = format!(",\"position\":{}}}", Value::from(event.emission["position"].clone()));
+        assert_eq!(event.text, format!("{}{position}", &text[..text.len() - 1]));
+        heard.push(event.text);
+    }
+    for (node, transport) in [(&nodes[0], Transport::WebSocket), (&nodes[1], Transport::Polling)] {
+        let mut late = Browser::connect(&node.site, "/nodevent", transport).await;
+        let joined = late.call("join", &[json!({"room": "42", "since": since})]).await;
+        assert_eq!(joined[2]["recovered"], true, "{joined}");
+        for text in &heard {
+            assert_eq!(&late.next_event().await.text, text);
+        }
+    }
+}
+
+/// 1,000 numbered publishes through one server are heard in that order on another. N-31
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_publishes_arrive_in_their_order_on_another_server() {
+    let redis = Redis::start(&[]).await;
+    let nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
+    let mut live = Browser::connect(&nodes[0].site, "/nodevent", Transport::WebSocket).await;
+    for room in ["a", "b"] {
+        assert_eq!(live.call("join", &[json!({"room": room})]).await[1], true);
+    }
+    let emission =
+        |number: usize| json!({"room": if number % 2 == 0 { "a" } else { "b" }, "event": "e", "message": number});
+    let all: Vec<Value> = (0..1000).map(emission).collect();
+    assert_eq!(nodes[1].site.publish("/nodevent", Value::from(all).to_string()).await.status, 200);
+    for number in 0..1000 {
+        assert_eq!(live.next_event().await.message, number);
+    }
+}
