@@ -27,7 +27,4 @@ Gem::Specification.new do |spec|
   spec.bindir = "exe"
   spec.executables = ["nodevent"]
   spec.extensions = ["ext/nodevent/extconf.rb"]
-
-  # Part of Ruby until 3.4, a gem of its own since.
-  spec.add_dependency "logger", ">= 1.4"
 end

@@ -52,8 +52,8 @@ namespace :package do
     Dir.mktmpdir do |home|
       environment = { "NODEVENT_PROFILE" => ENV.fetch("NODEVENT_PROFILE", "dev"), "GEM_HOME" => home,
                       "NODEVENT_TARGET_DIR" => File.join(Package::ROOT, "target", "package"), "RUBYOPT" => nil }
-      sh environment, "gem", "install", "--local", "--no-document", "--install-dir", home, "--bindir",
-         File.join(home, "bin"), Package.file, verbose: false
+      sh environment, "gem", "install", "--local", "--no-document", "--bindir", File.join(home, "bin"), Package.file,
+         verbose: false
       sh environment, RbConfig.ruby, Package::SMOKE, home, chdir: home, verbose: false
     end
   end
@@ -87,8 +87,8 @@ namespace :package do
   task "native:smoke" => :native do
     Dir.mktmpdir do |home|
       environment = { "GEM_HOME" => home, "RUBYOPT" => nil, "CARGO" => "/nonexistent" }
-      sh environment, "gem", "install", "--local", "--no-document", "--install-dir", home, "--bindir",
-         File.join(home, "bin"), Package.file(Gem::Platform.local), verbose: false
+      sh environment, "gem", "install", "--local", "--no-document", "--bindir", File.join(home, "bin"),
+         Package.file(Gem::Platform.local), verbose: false
       sh environment, RbConfig.ruby, Package::SMOKE, home, chdir: home, verbose: false
     end
   end

@@ -1,10 +1,20 @@
 # frozen_string_literal: true
 
-require "logger"
-
 module NoDevent
   # Where failures go that no caller can be told of: the log, {NoDevent.on_error}, `error.nodevent`.
   module Failures
+    # The log where nobody has set another: warnings and errors to standard error. Not Ruby's Logger, which from
+    # Ruby 4.0 on is a gem that the application might not have.
+    class PlainLog
+      def debug(_message = nil); end
+      alias info debug
+
+      def warn(message = nil)
+        Kernel.warn(message || yield)
+      end
+      alias error warn
+    end
+
     @handlers = []
 
     class << self
@@ -12,7 +22,7 @@ module NoDevent
       attr_writer :logger
 
       def logger
-        @logger ||= Logger.new($stderr, level: Logger::WARN, progname: "nodevent")
+        @logger ||= PlainLog.new
       end
 
       # Adds a handler.

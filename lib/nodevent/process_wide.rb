@@ -12,12 +12,12 @@ module NoDevent
       Failures.on_error(&block)
     end
 
-    # @return [Logger]
+    # @return [#warn, #info, #error] Rails' log in Rails; otherwise warnings go to standard error
     def logger
       Failures.logger
     end
 
-    # @param logger [Logger]
+    # @param logger [Logger, #warn] what has the methods of Ruby's Logger
     def logger=(logger)
       Failures.logger = logger
     end
