@@ -43,6 +43,8 @@ async fn a_cluster_serves_as_one_redis_does() {
         let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
         let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
         traffic(&publishers, 50).await;
+        let mended = nodes[0].metric("nodevent_mended_total").await;
+        assert!(mended <= 3, "`{more}`: what is published is heard, and not only found by the check: {mended}");
         nodes[1].kill().await;
         traffic(&publishers, 20).await;
         nodes[1].start_again().await;

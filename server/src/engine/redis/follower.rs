@@ -39,6 +39,8 @@ pub(super) struct Follower {
     pub(super) history: History,
     /// Whether each room has a channel of its own.
     pub(super) by_room: bool,
+    /// Whether that channel lives in its slot of a cluster only.
+    pub(super) sharded: bool,
     /// The largest emission that is passed on. Bytes.
     pub(super) most: usize,
     /// The channel of the probe.
@@ -179,7 +181,10 @@ impl Follower {
         self.live.remove(room);
         if self.by_room {
             let (subscriber, channel) = (self.subscriber.clone(), Keys::of(self.outlet.name(), room).channel());
-            tokio::spawn(async move { subscriber.unsubscribe(channel).await });
+            let sharded = self.sharded;
+            tokio::spawn(async move {
+                if sharded { subscriber.sunsubscribe(channel).await } else { subscriber.unsubscribe(channel).await }
+            });
         }
     }
 
@@ -202,6 +207,7 @@ impl Follower {
             publisher: self.publisher.clone(),
             // A room's own channel has to be heard before its position is read, or something could fall between.
             subscribe: (self.by_room && !check).then(|| self.subscriber.clone()),
+            sharded: self.sharded,
             scripts: Arc::clone(&self.scripts),
             keys: Keys::of(self.outlet.name(), room),
             after,
@@ -321,6 +327,7 @@ impl Follower {
 struct ReadTask {
     publisher: Client,
     subscribe: Option<SubscriberClient>,
+    sharded: bool,
     scripts: Arc<Scripts>,
     keys: Keys,
     after: Option<u64>,
@@ -335,9 +342,14 @@ impl ReadTask {
         if let Some(subscriber) = &self.subscribe {
             let channel = self.keys.channel();
             debug_assert!(channel.starts_with(CHANNEL_PREFIX));
-            let known = subscriber.tracked_channels().iter().any(|one| **one == *channel);
-            if !known {
-                let subscribed = subscriber.subscribe(channel).await;
+            let tracked =
+                if self.sharded { subscriber.tracked_shard_channels() } else { subscriber.tracked_channels() };
+            if !tracked.iter().any(|one| **one == *channel) {
+                let subscribed = if self.sharded {
+                    subscriber.ssubscribe(channel).await
+                } else {
+                    subscriber.subscribe(channel).await
+                };
                 subscribed.map_err(|error| EngineError::Away(error.details().to_owned()))?;
             }
         }

@@ -104,6 +104,7 @@ impl Redis {
             outlet: outlet.clone(),
             history: settings.history.clone(),
             by_room: settings.fanout_by_room,
+            sharded: settings.fanout_by_room && place.kind == Kind::Cluster,
             most,
             probe: probe.clone(),
             pulse: pulse.clone(),
