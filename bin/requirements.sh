@@ -4,7 +4,8 @@
 RUST_NEEDED=1.88
 NODE_NEEDED=20
 
-missing=() # Debian packages, filled by `want`
+missing=()      # Debian packages, filled by `want`
+missing_gems=() # for a Ruby that is not Debian's
 
 heading() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 note() { printf '   %s\n' "$*"; }
@@ -50,9 +51,13 @@ want_ruby() {
   have rake || want rake
 }
 
-# want_gem NAME PACKAGE: a gem that any Ruby may bring, or Debian's.
+# Whether Ruby is, or will be, Debian's. Another one has its gems by `gem install`.
+debian_ruby() { ! have ruby || [ "$(command -v ruby)" = /usr/bin/ruby ]; }
+
+# want_gem NAME PACKAGE
 want_gem() {
-  have ruby && ruby -e 'gem ARGV[0]' "$1" >/dev/null 2>&1 || want "$2"
+  if have ruby && ruby -e 'gem ARGV[0]' "$1" >/dev/null 2>&1; then return; fi
+  if debian_ruby; then want "$2"; else missing_gems+=("$1"); fi
 }
 
 want_node() {
@@ -85,6 +90,7 @@ may_be_root() {
 }
 
 install_missing() {
+  [ ${#missing_gems[@]} = 0 ] || fail "$(command -v ruby) lacks some gems. Install them with" "gem install ${missing_gems[*]}"
   [ ${#missing[@]} -gt 0 ] || return 0
   have apt-get || fail "these are missing, and there is no apt-get to install them with:" "${missing[*]}"
   if may_be_root; then

@@ -14,6 +14,7 @@ class ApplicationController < ActionController::Base
   end
 
   rescue_from ActiveRecord::RecordNotFound, with: :gone
+  rescue_from(ActiveRecord::RecordInvalid) { head :unprocessable_entity }
 
   helper_method :visitor
 
