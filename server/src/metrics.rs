@@ -15,6 +15,8 @@ pub struct Metrics {
     pub connections: AtomicI64,
     /// Rooms that have members now, summed over the shards.
     pub rooms: AtomicI64,
+    /// Engines through which no emission gets now, as their probes tell.
+    pub engines_away: AtomicI64,
     /// Connections begun.
     pub connects: AtomicU64,
     /// Connections ended, by [`CloseReason::index`].
@@ -101,6 +103,7 @@ impl Metrics {
         let gauges = [
             ("nodevent_connections", "Connections now.", &self.connections),
             ("nodevent_rooms", "Rooms that have members now, summed over the shards.", &self.rooms),
+            ("nodevent_engines_away", "Engines through which no emission gets now.", &self.engines_away),
         ];
         for (name, help, value) in gauges {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {}", value.load(Relaxed));

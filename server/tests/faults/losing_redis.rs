@@ -164,6 +164,8 @@ async fn a_redis_that_is_paused_loses_nothing() {
     redis.pause();
     let paused = tokio::time::Instant::now();
     patiently("not ready", Duration::from_secs(8), async || !nodes[0].is_ready().await).await;
+    nodes[0].program.says("Redis is away").await;
+    assert_eq!(nodes[0].metric("nodevent_engines_away").await, 1);
     let outage = Duration::from_secs(if is_full() { 30 } else { 8 });
     tokio::time::sleep_until(paused + outage).await;
     redis.go_on();
@@ -171,6 +173,8 @@ async fn a_redis_that_is_paused_loses_nothing() {
     let verdict = crowd.verdict(publishers).await;
     assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
     nodes[0].ready().await;
+    let away = nodes[0].program.log().iter().filter(|line| line.contains("Redis is away")).count();
+    assert_eq!((away, nodes[0].metric("nodevent_engines_away").await), (1, 0), "said once, and over");
 }
 
 /// Redis has become a replica of something and refuses to write; then it is a primary again.

@@ -10,7 +10,7 @@ use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TlsConnector, UnresponsiveConfig,
 };
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -62,13 +62,15 @@ pub(super) struct Pulse {
     began: Instant,
     /// Milliseconds since `began`; 0: never.
     heard: Arc<AtomicU64>,
+    /// Whether the log has been told already that Redis is away.
+    told: Arc<AtomicBool>,
 }
 
 // === impl Pulse ===
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), heard: Arc::new(AtomicU64::new(0)) }
+        Self { began: Instant::now(), heard: Arc::new(AtomicU64::new(0)), told: Arc::new(AtomicBool::new(false)) }
     }
 
     pub(super) fn beat(&self) {
@@ -93,6 +95,7 @@ pub(super) struct Upkeep {
     /// Where Redis is, for the log: without secrets.
     pub(super) place: String,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) pulse: Pulse,
     /// Counts the times the subscriptions stood.
     pub(super) standing: watch::Sender<u64>,
 }
@@ -113,6 +116,7 @@ impl Upkeep {
                 failure = failed.recv() => match failure {
                     Ok((error, _)) if !away => {
                         away = true;
+                        self.pulse.told.store(true, Relaxed);
                         self.metrics.engine_disconnects.fetch_add(1, Relaxed);
                         tracing::warn!(
                             redis = self.place,
@@ -135,6 +139,7 @@ impl Upkeep {
         match subscribed.await {
             Ok(()) => {
                 tracing::info!(redis = self.place, channel = self.channels[0], "subscribed");
+                self.pulse.told.store(false, Relaxed);
                 self.standing.send_modify(|times| *times += 1);
                 true
             }
@@ -147,8 +152,17 @@ impl Upkeep {
     }
 }
 
-/// Sends a message to ourselves through Redis, and gives up a link on which it does not come back.
-pub(super) async fn probe(publisher: Client, subscriber: SubscriberClient, channel: String, pulse: Pulse) {
+/// Sends a message to ourselves through Redis, counts the engine as away while none comes back, and gives up a link
+/// on which none does.
+pub(super) async fn probe(
+    publisher: Client,
+    subscriber: SubscriberClient,
+    channel: String,
+    pulse: Pulse,
+    metrics: Arc<Metrics>,
+) {
+    let mut away = true;
+    metrics.engines_away.fetch_add(1, Relaxed);
     let mut turn = tokio::time::interval(PROBE);
     turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut given_up = Instant::now();
@@ -156,6 +170,15 @@ pub(super) async fn probe(publisher: Client, subscriber: SubscriberClient, chann
         turn.tick().await;
         let sent = tokio::time::timeout(PATIENCE, publisher.publish::<i64, _, _>(channel.as_str(), "")).await;
         let published = matches!(sent, Ok(Ok(_)));
+        if away == pulse.is_fresh() {
+            away = !away;
+            metrics.engines_away.fetch_add(if away { 1 } else { -1 }, Relaxed);
+            if !away {
+                pulse.told.store(false, Relaxed);
+            } else if !pulse.told.swap(true, Relaxed) {
+                tracing::warn!("Redis is away, though its link stands: no probe came back through it for 5 s");
+            }
+        }
         if published && pulse.age() > PROBE_LOST && given_up.elapsed() > PROBE_LOST {
             given_up = Instant::now();
             tracing::warn!("Redis takes messages but none comes back; the subscriber connects anew");

@@ -94,7 +94,8 @@ impl Redis {
             subscriber: subscriber.clone(),
             channels: vec![outlet.name().to_owned(), probe.clone()],
             place: place.to_string(),
-            metrics,
+            metrics: Arc::clone(&metrics),
+            pulse: pulse.clone(),
             standing,
         };
         let follower = Follower {
@@ -117,7 +118,7 @@ impl Redis {
             Sources { messages: subscriber.message_rx(), questions: asked, results: read, standing: stands };
         tokio::spawn(upkeep.run());
         tokio::spawn(follower.run(sources));
-        tokio::spawn(link::probe(publisher.clone(), subscriber.clone(), probe, pulse.clone()));
+        tokio::spawn(link::probe(publisher.clone(), subscriber.clone(), probe, pulse.clone(), metrics));
         publisher.connect();
         subscriber.connect();
         Ok(Self {

@@ -89,7 +89,9 @@ impl Crowd {
     /// The same for publishes that a test has written down itself.
     pub async fn verdict_of(self, confirmed: &[Confirmed]) -> Verdict {
         let records = self.records(confirmed).await;
-        judge(confirmed, &records)
+        let verdict = judge(confirmed, &records);
+        println!("{}: {verdict:?}", std::thread::current().name().unwrap_or_default());
+        verdict
     }
 
     /// Waits until everybody has heard the last emission of each of its rooms, ends everybody, and answers what they
