@@ -61,10 +61,12 @@ test("N-55 N-64 a network that goes away is told at once, nothing is tried meanw
   // Long enough for a page that did not know it was offline to try.
   await until(() => page.evaluate("performance.now() > 3000"));
   assert.equal(await count("connecting"), connecting);
+  await server.emit("r", "e", "while it was away");
   await context.setOffline(false);
   await joined();
   await server.emit("r", "e", "back");
   await holds(page, 'heard.includes("back")');
+  assert.deepEqual(await page.evaluate("heard"), ["while it was away", "back"]);
 });
 
 test("a cut connection comes back without a word from the page", async () => {
@@ -104,6 +106,7 @@ test("a laptop that slept: its page was frozen, its connection is long gone, and
   await joined();
   await server.emit("r", "e", "awake");
   await holds(page, 'heard.includes("awake")');
+  assert.deepEqual(await page.evaluate("heard"), ["while it slept", "awake"]);
 });
 
 test("N-64 a page in a background tab is right again when it is looked at", async () => {

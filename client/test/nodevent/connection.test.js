@@ -106,7 +106,7 @@ test("N-74 two namespaces of one server share a connection; a second controller 
   assert.deepEqual(heard.disconnect, []);
 });
 
-test("a server that stops in order says when to come back, and the page is connected again after its restart", async () => {
+test("a server that stops in order says when to come back, and the page comes back then", async () => {
   const nodevent = start();
   const heard = record(nodevent, "connect", "disconnect", "reconnecting");
   const drains = [];
@@ -116,7 +116,9 @@ test("a server that stops in order says when to come back, and the page is conne
   await until(() => heard.disconnect.length);
   await server.start();
   await until(() => heard.connect.length === 2);
-  for (const { wait } of drains) assert.equal(heard.reconnecting[0][0], wait);
+  assert.equal(drains.length, 1);
+  assert.ok(drains[0].wait >= 0);
+  assert.equal(heard.reconnecting[0][0], drains[0].wait);
 });
 
 test("close ends the connection on the server too, and leaves nothing behind that keeps a process alive", async () => {

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { WebSocket } from "ws";
 import { connect } from "../../src/index.js";
+import { launch, open } from "../support/browser.js";
 import { startRedis } from "../support/redis.js";
 import { Server } from "../support/server.js";
 import { record, until } from "../support/until.js";
@@ -15,7 +16,8 @@ const RESTARTS = 20;
 let redis;
 let mortal;
 let other;
-const pages = [];
+let browser;
+const pages = []; // each: what it is, its numbers, whether it is in, and the gaps it was told of
 
 before(async () => {
   redis = await startRedis();
@@ -25,22 +27,45 @@ before(async () => {
 });
 
 after(async () => {
-  for (const { nodevent } of pages) nodevent.close();
+  for (const { close } of pages) await close();
+  await browser?.close();
   await mortal?.close();
   await other?.close();
   await redis?.stop();
 });
 
+async function inNode(transports) {
+  const nodevent = connect({ url: mortal.url, WebSocket, transports, reconnectionDelay: 20, reconnectionDelayMax: 100 });
+  const room = nodevent.room("busy");
+  const numbers = [];
+  room.on("n", (n) => numbers.push(n));
+  const { gap } = record(room, "gap");
+  await new Promise((resolve, reject) => room.join((err) => (err ? reject(new Error(err)) : resolve())));
+  const what = `over ${transports.join(", then ")}`;
+  return { what, numbers: () => numbers, isIn: () => room.joined, gaps: () => gap, close: () => nodevent.close() };
+}
+
+/** A page of Chromium that loads the script from the server that will die. */
+async function inChromium() {
+  browser = await launch();
+  const { page, context } = await open(browser, mortal.url + "/healthz");
+  await page.addScriptTag({ url: `${mortal.url}/api/nodevent` });
+  await page.evaluate(`
+    window.numbers = [];
+    window.gaps = [];
+    window.mine = NoDevent.connect({ url: "${mortal.url}", reconnectionDelay: 20, reconnectionDelayMax: 100 });
+    mine.room("busy").on("n", (n) => numbers.push(n)).on("gap", (position) => gaps.push(position)).join();
+    undefined`);
+  const isIn = () => page.evaluate('mine.room("busy").joined');
+  await until(isIn);
+  const get = (name) => () => page.evaluate(name);
+  return { what: "in Chromium", numbers: get("numbers"), isIn, gaps: get("gaps"), close: () => context.close() };
+}
+
 test("killed and restarted twenty times under traffic: nothing missed, nothing twice", async () => {
-  for (const transports of [["websocket"], ["polling"], ["websocket", "polling"], ["polling", "websocket"]]) {
-    const nodevent = connect({ url: mortal.url, WebSocket, transports, reconnectionDelay: 20, reconnectionDelayMax: 100 });
-    const room = nodevent.room("busy");
-    const numbers = [];
-    room.on("n", (n) => numbers.push(n));
-    const said = record(room, "gap");
-    await new Promise((resolve, reject) => room.join((err) => (err ? reject(new Error(err)) : resolve())));
-    pages.push({ nodevent, room, numbers, said, transports });
-  }
+  for (const transports of [["websocket"], ["polling"], ["websocket", "polling"], ["polling", "websocket"]])
+    pages.push(await inNode(transports));
+  pages.push(await inChromium());
 
   let published = 0;
   const application = { runs: true };
@@ -53,20 +78,21 @@ test("killed and restarted twenty times under traffic: nothing missed, nothing t
     await until(() => published > from + 20, "traffic");
     await mortal.stop("SIGKILL");
     await mortal.start();
-    await until(() => pages.every(({ room }) => room.joined), "all pages to be back");
+    await until(async () => (await Promise.all(pages.map(({ isIn }) => isIn()))).every(Boolean), "all pages to be back", 30_000);
   }
   application.runs = false;
   await traffic;
 
-  for (const { numbers, said, transports } of pages) {
+  for (const { what, numbers, gaps } of pages) {
+    let heard = [];
     await until(
-      () => numbers.length >= published,
+      async () => (heard = await numbers()).length >= published,
       () => {
-        const missing = Array.from({ length: published }, (_, n) => n).filter((n) => !numbers.includes(n));
-        return `over ${transports}: of ${published} emissions ${missing.length} are missing, from ${missing[0]} to ${missing.at(-1)}; gaps told: ${said.gap.join()}`;
+        const missing = Array.from({ length: published }, (_, n) => n).filter((n) => !heard.includes(n));
+        return `${what}: of ${published} emissions ${missing.length} are missing, from ${missing[0]} to ${missing.at(-1)}`;
       },
     );
-    assert.deepEqual(numbers, Array.from({ length: published }, (_, n) => n), transports.join());
-    assert.deepEqual(said.gap, []);
+    assert.deepEqual(heard, Array.from({ length: published }, (_, n) => n), what);
+    assert.deepEqual(await gaps(), []);
   }
 });
