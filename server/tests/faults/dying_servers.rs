@@ -1,5 +1,6 @@
 //! Servers die, are replaced, and come back under their members.
 
+use crate::harness::node::CALM;
 use crate::harness::{Crowd, Node, Publishers, Redis, is_full, patiently, raise_file_limit, sites, traffic};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ const ROOMS: [&str; 3] = ["a", "b", "c"];
 async fn one_of_three_servers_is_killed_under_a_thousand_members() {
     raise_file_limit();
     let redis = Redis::start(&[]).await;
-    let mut nodes = Node::start_many(3, &redis.namespace("/nodevent", "")).await;
+    let mut nodes = Node::start_many_with(CALM, 3, &redis.namespace("/nodevent", "")).await;
     let before = nodes[0].footprint();
     let crowd = Crowd::join(1000, &sites(&nodes), "/nodevent", &["a"]).await;
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &["a"]);
@@ -70,7 +71,7 @@ async fn a_memory_engine_that_is_restarted_is_told_to_every_member() {
 async fn five_thousand_members_come_back_at_once_and_share_their_reads() {
     raise_file_limit();
     let redis = Redis::start(&[]).await;
-    let mut nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
+    let mut nodes = Node::start_many_with(CALM, 2, &redis.namespace("/nodevent", "")).await;
     let crowd = Crowd::join(5000, &sites(&nodes[..1]), "/nodevent", &["a"]).await;
     let publishers = Publishers::start_with(&sites(&nodes[1..]), "/nodevent", &["a"], Duration::from_millis(200));
     traffic(&publishers, 5).await;
@@ -79,7 +80,7 @@ async fn five_thousand_members_come_back_at_once_and_share_their_reads() {
     nodes[0].start_again().await;
     let before = nodes[0].footprint();
     let began = Instant::now();
-    patiently("all are back", Duration::from_secs(60), async || {
+    patiently("all are back", Duration::from_secs(120), async || {
         crowd.connects() >= 10_000 && crowd.members.iter().all(|member| member.is_settled())
     })
     .await;
@@ -97,7 +98,7 @@ async fn five_thousand_members_come_back_at_once_and_share_their_reads() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_while_others_connect() {
     raise_file_limit();
-    let nodes = [Node::start("/nodevent: {history: {size: 10000}}\n").await];
+    let nodes = [Node::start_with(CALM, "/nodevent: {history: {size: 10000}}\n").await];
     let crowd = Crowd::join(10, &sites(&nodes), "/nodevent", &["a"]).await;
     let publishers = Publishers::start_with(&sites(&nodes), "/nodevent", &["a"], Duration::from_millis(2));
     for _ in 0..(if is_full() { 10 } else { 1 }) {

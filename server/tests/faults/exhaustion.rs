@@ -1,5 +1,6 @@
 //! Something runs out: file descriptors, the reader of the log, a browser that does not read.
 
+use crate::harness::node::QUICK;
 use crate::harness::{Crowd, Node, Publishers, Redis, patiently, raise_file_limit, sites, traffic};
 use crate::support::program;
 use crate::support::redis::free_port;
@@ -20,7 +21,7 @@ use tokio::net::TcpStream;
 async fn a_server_without_file_descriptors_serves_who_is_in_and_goes_on_when_some_leave() {
     let folder = TempDir::new().expect("a folder");
     let port = free_port();
-    let file = Node::write(&folder, port, "/nodevent: {history: {size: 10000}}\n");
+    let file = Node::write(&folder, port, &format!("{QUICK}/nodevent: {{history: {{size: 10000}}}}\n"));
     let mut command = tokio::process::Command::new("sh");
     program::clean(&mut command, folder.path());
     command.args(["-c", "ulimit -n 64 && exec \"$0\" \"$1\"", program::NODEVENT]).arg(file);

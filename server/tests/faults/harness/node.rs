@@ -10,10 +10,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// What every server of these tests is told beside its namespaces: heartbeats that notice a dead link in seconds,
-/// a short way down, and as many joins as come.
+/// What every server of these tests is told beside its namespaces: a short way down, and as many joins as come.
 const SETTINGS: &str = "host: 127.0.0.1\nadmin: {host: 127.0.0.1, port: 0}\ndrain: 2s\nshards: 2\n\
-                        ping: {interval: 2s, timeout: 2s}\nlimits: {joins_per_second: 10000}\n";
+                        limits: {joins_per_second: 10000}\n";
+/// Heartbeats that notice a dead link in seconds.
+pub const QUICK: &str = "ping: {interval: 2s, timeout: 2s}\n";
+/// Heartbeats that do not take thousands of members in one busy process for dead.
+pub const CALM: &str = "ping: {interval: 10s, timeout: 20s}\n";
 
 /// A server process.
 pub struct Node {
@@ -21,7 +24,8 @@ pub struct Node {
     pub site: Site,
     pub admin: Site,
     port: u16,
-    namespaces: String,
+    /// Heartbeats and namespaces, as YAML.
+    settings: String,
     folder: TempDir,
 }
 
@@ -45,30 +49,42 @@ impl Node {
 
     /// Starts a server and waits until it listens; its Redis may be away.
     pub async fn start_unready(namespaces: &str) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let port = free_port();
-        let (program, site, admin) = Self::serve(&folder, port, namespaces).await;
-        Self { program, site, admin, port, namespaces: namespaces.to_owned(), folder }
+        Self::start_with(QUICK, namespaces).await
+    }
+
+    /// Starts a server with these heartbeats, and waits until it listens.
+    pub async fn start_with(heartbeats: &str, namespaces: &str) -> Self {
+        let (folder, port) = (TempDir::new().expect("a folder"), free_port());
+        let settings = format!("{heartbeats}{namespaces}");
+        let (program, site, admin) = Self::serve(&folder, port, &settings).await;
+        Self { program, site, admin, port, settings, folder }
     }
 
     /// Starts several servers with the same namespaces.
     pub async fn start_many(count: usize, namespaces: &str) -> Vec<Self> {
+        Self::start_many_with(QUICK, count, namespaces).await
+    }
+
+    /// Starts several servers for thousands of members.
+    pub async fn start_many_with(heartbeats: &str, count: usize, namespaces: &str) -> Vec<Self> {
         let mut nodes = Vec::new();
         for _ in 0..count {
-            nodes.push(Self::start(namespaces).await);
+            let node = Self::start_with(heartbeats, namespaces).await;
+            node.ready().await;
+            nodes.push(node);
         }
         nodes
     }
 
     /// The configuration as it lies on disk, and its path.
-    pub fn write(folder: &TempDir, port: u16, namespaces: &str) -> PathBuf {
+    pub fn write(folder: &TempDir, port: u16, settings: &str) -> PathBuf {
         let file = folder.path().join("nodevent.yml");
-        std::fs::write(&file, format!("{SETTINGS}port: {port}\n{namespaces}")).expect("a file is written");
+        std::fs::write(&file, format!("{SETTINGS}port: {port}\n{settings}")).expect("a file is written");
         file
     }
 
-    async fn serve(folder: &TempDir, port: u16, namespaces: &str) -> (Program, Site, Site) {
-        let file = Self::write(folder, port, namespaces);
+    async fn serve(folder: &TempDir, port: u16, settings: &str) -> (Program, Site, Site) {
+        let file = Self::write(folder, port, settings);
         let mut command = program::command(folder.path());
         command.arg(file);
         let program = Program::spawn(command);
@@ -100,7 +116,7 @@ impl Node {
 
     /// Starts it again on the same port, after it has ended.
     pub async fn start_again(&mut self) {
-        (self.program, self.site, self.admin) = Self::serve(&self.folder, self.port, &self.namespaces).await;
+        (self.program, self.site, self.admin) = Self::serve(&self.folder, self.port, &self.settings).await;
         self.ready().await;
     }
 
