@@ -1,0 +1,49 @@
+//! The server as a process of its own, whose memory is measured from outside.
+
+#![allow(dead_code, reason = "two test programs use it, each another part")]
+
+use crate::support::server::metric;
+use crate::support::{Program, Site};
+use tempfile::TempDir;
+
+/// Whether the full forms are asked for.
+pub(crate) fn full() -> bool {
+    std::env::var_os("NODEVENT_FULL").is_some()
+}
+
+/// A server process.
+pub(crate) struct Process {
+    program: Program,
+    pub(crate) site: Site,
+    admin: Site,
+    _folder: TempDir,
+}
+
+// === impl Process ===
+
+impl Process {
+    pub(crate) async fn start(configuration: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let listening = "host: 127.0.0.1\nport: 0\nadmin: {port: 0}\n";
+        let program = Program::serve(folder.path(), &format!("{listening}{configuration}")).await;
+        let (site, admin) = (program.site().await, program.admin().await);
+        Self { program, site, admin, _folder: folder }
+    }
+
+    pub(crate) async fn metric(&self, series: &str) -> i64 {
+        metric(&self.admin, series).await
+    }
+
+    /// Waits until a series has that value.
+    pub(crate) async fn counts(&self, series: &str, value: i64) {
+        let what = format!("{series} is {value}");
+        crate::support::wait::until(&what, async || self.metric(series).await == value).await;
+    }
+
+    /// Resident memory. Bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.pid())).expect("a status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+}

@@ -1,0 +1,119 @@
+//! Every hostile case that the fuzz targets begin with, thrown at a real server over real sockets, whole and in
+//! pieces, while a bystander is served.
+
+use crate::support::raw::{BINARY, Raw, TEXT, last};
+use crate::support::wait::in_time;
+use crate::support::{Browser, Request, TestServer, Transport};
+use std::path::PathBuf;
+
+/// The cases of one target, by name.
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/fuzz/seeds")).join(target);
+    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut all: Vec<_> = files
+        .map(|file| file.expect("a file").path())
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
+        .collect();
+    all.sort();
+    assert!(all.len() > 10, "{target} has seeds");
+    all
+}
+
+/// A server with a bystander.
+async fn served() -> (TestServer, Browser) {
+    let server = TestServer::start("/nodevent: {history: off}").await;
+    let mut bystander = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+    bystander.join("bystanders").await;
+    (server, bystander)
+}
+
+/// The bystander hears what is said, and nobody else is left.
+async fn unharmed(server: &TestServer, bystander: &mut Browser) {
+    server.emit("/nodevent", "bystanders", "e", "served").await;
+    assert_eq!(bystander.next_event().await.message, "served");
+    server.metric_is("nodevent_connections", 1).await;
+}
+
+/// Whole, byte by byte, and without the last byte.
+fn ways(bytes: &[u8]) -> [Vec<Vec<u8>>; 3] {
+    let short = &bytes[..bytes.len().saturating_sub(1)];
+    [vec![bytes.to_vec()], bytes.iter().take(300).map(|byte| vec![*byte]).collect(), vec![short.to_vec()]]
+}
+
+#[tokio::test]
+async fn hostile_frames_harm_nobody() {
+    //
+    let (server, mut bystander) = served().await;
+    for (_, bytes) in seeds("websocket") {
+        for way in ways(&bytes) {
+            let mut raw = Raw::connected(&server, "/nodevent").await;
+            for piece in way {
+                raw.send(piece).await;
+            }
+        }
+    }
+    unharmed(&server, &mut bystander).await;
+}
+
+#[tokio::test]
+async fn hostile_packets_harm_nobody_on_either_transport() {
+    //
+    let (server, mut bystander) = served().await;
+    for (_, bytes) in seeds("socket_io") {
+        let mut raw = Raw::connected(&server, "/nodevent").await;
+        for message in bytes.split(|byte| *byte == 0x1e) {
+            match message.strip_prefix(b"b") {
+                Some(attachment) => raw.send(last(BINARY, attachment)).await,
+                None => raw.send(last(TEXT, [b"4", message].concat())).await,
+            }
+        }
+        poll(
+            &server,
+            &bytes.split(|byte| *byte == 0x1e).map(|one| [b"4", one].concat()).collect::<Vec<_>>().join(&0x1e),
+        )
+        .await;
+    }
+    for (_, bytes) in seeds("polling_payload") {
+        poll(&server, &bytes).await;
+    }
+    unharmed(&server, &mut bystander).await;
+}
+
+#[tokio::test]
+async fn hostile_join_arguments_harm_nobody() {
+    //
+    let (server, mut bystander) = served().await;
+    for (name, bytes) in seeds("join_args") {
+        let arguments = String::from_utf8_lossy(&bytes);
+        for event in ["join", "leave"] {
+            let mut raw = Raw::connected(&server, "/nodevent").await;
+            raw.say(&format!("42/nodevent,1[\"{event}\",{arguments}]")).await;
+            raw.say("42/nodevent,2[\"leave\",\"fence\"]").await;
+            let first = in_time(&name, raw.frame()).await;
+            assert!(first.is_some(), "{name}: an answer or a close, and no hanging");
+        }
+    }
+    unharmed(&server, &mut bystander).await;
+}
+
+#[tokio::test]
+async fn hostile_emissions_are_skipped_and_the_next_is_heard() {
+    //
+    let (server, mut bystander) = served().await;
+    for (name, bytes) in seeds("emission") {
+        let status = server.publish("/nodevent", bytes).await.status;
+        assert!([200, 400].contains(&status), "{name}: {status}");
+    }
+    unharmed(&server, &mut bystander).await;
+}
+
+/// A session on long-polling that connects, posts the body and says goodbye.
+async fn poll(server: &TestServer, body: &[u8]) {
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let open: serde_json::Value = serde_json::from_str(&server.get(path).await.text()[1..]).unwrap();
+    let session = format!("{path}&sid={}", open["sid"].as_str().unwrap());
+    for body in [b"40/nodevent,", body, b"1"] {
+        let status = server.send(&Request::post(&session, body)).await.status;
+        assert!([200, 400].contains(&status), "{status}");
+    }
+}

@@ -1,0 +1,115 @@
+//! Time limits under load: hundreds of connections in a room that speaks without a pause, and every ping, every ping
+//! timeout and every connect timeout comes when it is due, give or take a tenth.
+
+use crate::process::{Process, full};
+use crate::support::raw::{End, Raw};
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+
+const INTERVAL: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT: Duration = Duration::from_secs(6);
+
+/// Emits as long as it is let.
+fn flow(process: &Process, stop: &Arc<AtomicBool>) -> JoinHandle<u64> {
+    let (site, stop) = (process.site.clone(), Arc::clone(stop));
+    tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(40));
+        let mut count = 0;
+        while !stop.load(SeqCst) {
+            pace.tick().await;
+            site.emit("/nodevent", "busy", "e", json!({"n": count, "text": "x".repeat(200)})).await;
+            count += 1;
+        }
+        count
+    })
+}
+
+/// Reads on, answering pings if it is to; the times at which pings came and the end.
+async fn observe(mut raw: Raw, answers: bool, pings: usize) -> (Vec<Instant>, Instant, Option<End>) {
+    let mut times = Vec::new();
+    while let Some(frame) = raw.frame().await {
+        match frame.payload.as_slice() {
+            b"2" => {
+                times.push(Instant::now());
+                if answers {
+                    raw.say("3").await;
+                }
+                if times.len() == pings {
+                    break;
+                }
+            }
+            payload if frame.opcode == crate::support::raw::CLOSE => {
+                let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
+                let reason = String::from_utf8_lossy(&payload[2..]).into_owned();
+                return (times, Instant::now(), Some(End::Closed(code, reason)));
+            }
+            _ => {}
+        }
+    }
+    (times, Instant::now(), None)
+}
+
+/// How far off `took` is from `due`, as a share of it.
+fn share(took: Duration, due: Duration) -> f64 {
+    (took.as_secs_f64() - due.as_secs_f64()) / due.as_secs_f64()
+}
+
+/// Seen by the browsers, whose own delays count too: 95 of 100 are held to the tenth.
+fn punctual(what: &str, mut shares: Vec<f64>) {
+    shares.sort_by(f64::total_cmp);
+    let (first, middle, last) = (shares[0], shares[shares.len() / 2], shares[shares.len() * 95 / 100]);
+    println!("{what}: {} times; earliest {first:+.3}, middle {middle:+.3}, 95 of 100 {last:+.3}", shares.len());
+    assert!(first > -0.01, "{what} came too early: {first:+.3}");
+    assert!(middle < 0.1 && last < 0.1, "{what}: middle {middle:+.3}, 95 of 100 {last:+.3}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heartbeats_and_connect_limits_are_met_under_load() {
+    let count = if full() { 1_000 } else { 300 };
+    let timing = "ping: {interval: 5s, timeout: 5s}\nlimits: {connect: 6s}";
+    let process = Process::start(&format!("{timing}\n/nodevent: {{history: off}}")).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flowing = flow(&process, &stop);
+    let mut members = Vec::new();
+    let mut newcomers = Vec::new();
+    for number in 0..count {
+        let began = Instant::now();
+        let mut raw = Raw::opened(&process.site).await;
+        if number % 4 == 0 {
+            newcomers.push(tokio::spawn(async move { (began, observe(raw, true, usize::MAX).await) }));
+            continue;
+        }
+        raw.say("40/nodevent,").await;
+        raw.say("42/nodevent,[\"join\",{\"room\":\"busy\"}]").await;
+        // Every third of them hears the ping and says nothing.
+        let answers = number % 3 != 0;
+        members.push((began, answers, tokio::spawn(observe(raw, answers, if answers { 2 } else { usize::MAX }))));
+    }
+    let (mut intervals, mut timeouts) = (Vec::new(), Vec::new());
+    for (began, answers, member) in members {
+        let (pings, ended, end) = member.await.unwrap();
+        intervals.push(share(pings[0] - began, INTERVAL));
+        intervals.extend(pings.windows(2).map(|two| share(two[1] - two[0], INTERVAL)));
+        if !answers {
+            assert_eq!(end, Some(End::Closed(Some(1008), "ping timeout".to_owned())));
+            timeouts.push(share(ended - pings[0], TIMEOUT));
+        }
+    }
+    let mut connects = Vec::new();
+    for newcomer in newcomers {
+        let (began, (_, ended, end)) = newcomer.await.unwrap();
+        assert_eq!(end, Some(End::Closed(Some(1008), "no namespace connected in time".to_owned())));
+        connects.push(share(ended - began, CONNECT));
+    }
+    stop.store(true, SeqCst);
+    let emitted = flowing.await.unwrap();
+    println!("{emitted} emissions meanwhile, {} deliveries", process.metric("nodevent_deliveries_total").await);
+    assert!(emitted > 50, "{emitted} emissions are no load");
+    punctual("pings", intervals);
+    punctual("ping timeouts", timeouts);
+    punctual("connect timeouts", connects);
+}
