@@ -1,5 +1,7 @@
 // Makes the pictures of the demo in docs/images/, the same way each time: `node e2e/screenshots.js` from a
-// checkout where bin/demo works. Two people's windows, a moment after one of them wrote something.
+// checkout where bin/demo works. Two people's windows, a moment after one of them wrote something. The demo
+// is set in its reader's own fonts; a server has none worth a picture: `apt-get install fonts-inter
+// fonts-sil-charis` for two like those of a desktop.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
@@ -11,6 +13,7 @@ import { chromium } from "playwright-core";
 
 const root = fileURLToPath(new URL("../", import.meta.url));
 const images = join(root, "docs", "images");
+const FONTS = ':root { --text: "Inter", sans-serif; --display: "Charis SIL", serif }';
 const WINDOW = { width: 1120, height: 880 };
 
 /** bin/demo on a database of its own; resolves once it has printed the board's address. */
@@ -31,7 +34,7 @@ async function startDemo() {
 }
 
 async function openWindow(browser, scheme, url, name) {
-  const context = await browser.newContext({ colorScheme: scheme, viewport: WINDOW, deviceScaleFactor: 1.5 });
+  const context = await browser.newContext({ colorScheme: scheme, viewport: WINDOW, deviceScaleFactor: 1.5, bypassCSP: true });
   const page = await context.newPage();
   await page.goto(url);
   await page.click(".me > summary");
@@ -40,6 +43,7 @@ async function openWindow(browser, scheme, url, name) {
   await page.waitForFunction((text) => document.getElementById("my-name").textContent === text, name);
   await page.reload();
   await page.waitForSelector("#signal[data-state=live]");
+  await page.addStyleTag({ content: FONTS });
   return page;
 }
 
