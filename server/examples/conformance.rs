@@ -6,6 +6,7 @@
 //! MODE=engine cargo run --example conformance     every Engine.IO message is sent back, at /engine.io/
 //! MODE=socket cargo run --example conformance     the events below, at /socket.io/ (the default)
 //! PORT=3001   cargo run --example conformance     elsewhere than on port 3000
+//! PING="2s 1s"  cargo run --example conformance   other heartbeat times than 300ms and 200ms
 //! ```
 //!
 //! With `MODE=socket`, in the namespaces `/` and `/custom`:
@@ -33,7 +34,6 @@ use std::time::Duration;
 const SETTINGS: &str = "
 origins: ['*']
 drain: 0s
-ping: { interval: 300ms, timeout: 200ms }
 limits: { message: 1000000, connect: 1s, packets_per_second: 1000000 }
 shards: 1
 /: {}
@@ -48,7 +48,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 // One thread at the edge and one shard: requests count in the order in which they came, as the suites suppose.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let port = match std::env::var("PORT") {
+    let port: u16 = match std::env::var("PORT") {
         Ok(port) => port.parse().with_context(|| format!("PORT is `{port}`; write a number up to 65535"))?,
         Err(_) => 3000,
     };
@@ -58,16 +58,21 @@ async fn main() -> anyhow::Result<()> {
         "socket" => (Above::SocketIo, "/socket.io/"),
         other => bail!("MODE is `{other}`; write engine or socket"),
     };
-    let server = start(port, above, path).await?;
+    let ping = std::env::var("PING").unwrap_or_else(|_| "300ms 200ms".to_owned());
+    let Some((interval, timeout)) = ping.split_once(' ') else {
+        bail!("PING is `{ping}`; write interval and timeout, like `300ms 200ms`");
+    };
+    let settings = format!("port: {port}\nping: {{interval: {interval}, timeout: {timeout}}}\n{SETTINGS}");
+    let server = start(&settings, above, path).await?;
     println!("{mode} at {}{path}", server.urls().concat());
     server.run(std::future::pending()).await;
     Ok(())
 }
 
 /// Starts on every address of this machine; without IPv6, on those that there are.
-async fn start(port: u16, above: Above, path: &str) -> anyhow::Result<Server> {
+async fn start(settings: &str, above: Above, path: &str) -> anyhow::Result<Server> {
     let start = async |host: &str| {
-        let settings = format!("host: '{host}'\nport: {port}\n{SETTINGS}");
+        let settings = format!("host: '{host}'\n{settings}");
         let mut config = Config::from_yaml(&settings).map_err(|report| anyhow!("{report}"))?;
         config.path = path.to_owned();
         anyhow::Ok(Server::start_with(config, above, |_| Arc::new(Echo { pause: PAUSE })).await)
