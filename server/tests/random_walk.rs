@@ -4,6 +4,7 @@
 //!
 //! The steps follow from a seed, which is printed when something is wrong. `NODEVENT_SEED=… NODEVENT_STEPS=…
 //! cargo test -p nodevent-server --test random_walk` walks the same way again, or further.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "faults/harness/mod.rs"]
 mod harness;
@@ -158,8 +159,8 @@ impl Walk {
         let records = crowd.records(&self.confirmed).await;
         let (mut long, mut brief) = (Vec::new(), Vec::new());
         for (namespace, mut record) in records {
-            let mut other = harness::member::Record::default();
-            other.rooms = record.rooms.extract_if(|room, _| room.starts_with("brief_")).collect();
+            let rooms = record.rooms.extract_if(|room, _| room.starts_with("brief_")).collect();
+            let other = harness::member::Record { rooms, ..Default::default() };
             long.push((namespace.clone(), record));
             brief.push((namespace, other));
         }

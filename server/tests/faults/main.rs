@@ -2,6 +2,7 @@
 //! every confirmed publish against what every member heard. The table of results is `docs/reliability.md`.
 //!
 //! `NODEVENT_FAULTS=full` runs the long forms: as many members and as long an outage as the table names.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -74,7 +74,7 @@ async fn an_emission_is_the_same_live_and_recovered_on_every_server() {
     for text in texts {
         assert_eq!(nodes[1].site.publish("/nodevent", text).await.status, 200);
         let event = live.next_event().await;
-        let position = format!(",\"position\":{}}}", Value::from(event.emission["position"].clone()));
+        let position = format!(",\"position\":{}}}", event.emission["position"]);
         assert_eq!(event.text, format!("{}{position}", &text[..text.len() - 1]));
         heard.push(event.text);
     }
@@ -97,8 +97,7 @@ async fn a_thousand_publishes_arrive_in_their_order_on_another_server() {
     for room in ["a", "b"] {
         assert_eq!(live.call("join", &[json!({"room": room})]).await[1], true);
     }
-    let emission =
-        |number: usize| json!({"room": if number % 2 == 0 { "a" } else { "b" }, "event": "e", "message": number});
+    let emission = |number: usize| json!({"room": if number.is_multiple_of(2) { "a" } else { "b" }, "event": "e", "message": number});
     let all: Vec<Value> = (0..1000).map(emission).collect();
     assert_eq!(nodes[1].site.publish("/nodevent", Value::from(all).to_string()).await.status, 200);
     for number in 0..1000 {

@@ -90,7 +90,10 @@ async fn carry(
     loop {
         let Ok(length @ 1..) = from.read(&mut piece).await else {
             // Of a half-open link neither side hears the end of the other.
-            return if broken { std::future::pending().await } else { () };
+            if broken {
+                std::future::pending::<()>().await;
+            }
+            return;
         };
         let way = *told.borrow();
         match way {
