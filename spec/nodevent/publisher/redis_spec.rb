@@ -159,6 +159,20 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     flush
   end
 
+  it "N-105 hangs at no port that takes connections and says nothing, neither Redis's nor a server's" do
+    hole = TCPServer.new("127.0.0.1", 0)
+    [{ redis: { port: hole.addr[1] } }, { url: "http://127.0.0.1:#{hole.addr[1]}" }].each do |settings|
+      NoDevent::Emitter.config = settings
+      start = now
+      expect(emit(1)).to be(true)
+      expect { emit(2, wait: true, timeout: 0.2) }.to raise_error(NoDevent::PublishError, /within 0.2 s/)
+      expect(flush(0.1)).to be(false)
+      expect(now - start).to be < 2
+    end
+  ensure
+    hole.close
+  end
+
   it "says that a withdrawn emission was withdrawn, and does not send it" do
     server.kill
     configure
