@@ -100,7 +100,9 @@ export interface Room<Events extends EventMap = EventMap> extends Listenable {
 
 interface ControllerOn {
   (event: "connect", listener: () => void): Undo<NoDeventController>;
-  (event: "disconnect" | "close", listener: (reason: string) => void): Undo<NoDeventController>;
+  /** `details.description` has the code and the reason of a WebSocket's close, where there was one. */
+  (event: "disconnect", listener: (reason: string, details?: DisconnectDetails) => void): Undo<NoDeventController>;
+  (event: "close", listener: (reason: string) => void): Undo<NoDeventController>;
   (event: "connecting", listener: (transport: string) => void): Undo<NoDeventController>;
   (event: "connect_failed" | "error", listener: (err: Error) => void): Undo<NoDeventController>;
   (event: "reconnecting", listener: (delay: number, attempt: number) => void): Undo<NoDeventController>;

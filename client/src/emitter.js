@@ -48,12 +48,15 @@ export class Emitter {
   }
 
   /**
-   * Without a listener: all of the event. Without an event: all.
+   * A listener that was added twice is taken away once. Without a listener: all of the event. Without
+   * an event: all.
    * @param {unknown} [event] @param {Function} [fn] @returns {any}
    */
   off(event, fn) {
+    const list = this._of(event);
+    const at = list.findIndex((other) => other === fn || other._once === fn);
     if (event === undefined) this._listeners.clear();
-    else this._listeners.set(event, this._of(event).filter((other) => fn && other !== fn && other._once !== fn));
+    else this._listeners.set(event, list.filter((_, n) => fn && n !== at));
     return this;
   }
 

@@ -26,6 +26,17 @@ test("once is once, also where the listener fires the event again", () => {
   assert.deepEqual(emitter.listeners("e"), []);
 });
 
+test("a listener that is there once and for good is, after an event, there for good", () => {
+  const emitter = new Emitter();
+  let count = 0;
+  const fn = () => count++;
+  emitter.on("e", fn).once("e", fn);
+  emitter._fire("e");
+  emitter._fire("e");
+  assert.equal(count, 3);
+  assert.deepEqual(emitter.listeners("e"), [fn]);
+});
+
 test("a listener may remove others and add itself while it runs", () => {
   const emitter = new Emitter();
   const heard = [];
@@ -53,6 +64,15 @@ test("off takes away one, those of an event, or all", () => {
   assert.deepEqual(emitter.listeners("f"), [c]);
   emitter.off();
   assert.deepEqual(emitter.listeners("f"), []);
+});
+
+test("a listener that was added twice is taken away one at a time", () => {
+  const emitter = new Emitter();
+  const fn = () => {};
+  emitter.on("e", fn).on("e", fn).off("e", fn);
+  assert.deepEqual(emitter.listeners("e"), [fn]);
+  emitter.off("e", () => {});
+  assert.deepEqual(emitter.listeners("e"), [fn]);
 });
 
 test("names of the network are no keys of a plain object: __proto__ and constructor are mere names", () => {

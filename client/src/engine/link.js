@@ -22,7 +22,7 @@ export function backoff(options, failures, random = Math.random) {
 
 /**
  * Events: `trying(transport)`, `open`, `close(reason, details)`, `error(err)`, `reconnecting(delay, attempt)`,
- * `reconnect_attempt(attempt)`, `reconnect(attempt)`, `reconnect_error(err)`, `reconnect_failed`.
+ * `reconnect(attempt)`, `reconnect_failed`.
  */
 export class Link extends Emitter {
   /** @param {any} options */
@@ -49,7 +49,7 @@ export class Link extends Emitter {
   _start() {
     this._wanted = true;
     this._unwatch ||= watch((what) => this._noticed(what));
-    if (this._readyState === "closed") this._connect();
+    if (this._readyState === "closed" && !this._retry) this._connect();
   }
 
   _stop() {
@@ -100,7 +100,6 @@ export class Link extends Emitter {
     if (!this._wanted) return;
     const error = Object.assign(Error(reason), details);
     this._fire("error", error);
-    if (this._attempt) this._fire("reconnect_error", error);
     this._again();
   }
 
@@ -123,7 +122,6 @@ export class Link extends Emitter {
     this._hold = undefined;
     // The attempt stays planned; `online` makes it.
     if (this._offline) return;
-    this._fire("reconnect_attempt", this._attempt);
     this._connect();
   }
 

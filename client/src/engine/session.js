@@ -1,12 +1,13 @@
-// Owns: one Engine.IO session: which transport carries it, its handshake, heartbeat, upgrade, end.
+// Owns: one Engine.IO session: which transport carries it, its handshake, heartbeat and end.
 // A session never comes back: reconnecting is link.js, which makes a new one.
 
 import { Emitter } from "../emitter.js";
 import { PollingTransport } from "./polling.js";
+import { upgrade } from "./upgrade.js";
 import { WebSocketTransport } from "./websocket.js";
 
 /** @type {Record<string, any>} */
-const TRANSPORTS = { __proto__: null, websocket: WebSocketTransport, polling: PollingTransport };
+const TRANSPORTS = { websocket: WebSocketTransport, polling: PollingTransport };
 
 /**
  * Events: `trying(name)` before each transport, `open`, `message(data)`, `upgrade(transport)`,
@@ -23,6 +24,8 @@ export class Session extends Emitter {
     this.id = undefined;
     /** @type {(string | ArrayBufferView | ArrayBuffer)[]} */
     this._queue = [];
+    /** @type {any} a WebSocket that may take the place of polling */
+    this._probe = undefined;
     this._deadline = 0; // when the server will have been silent for too long
     // Listeners are attached by the caller once it has the session in hand.
     queueMicrotask(() => this._try());
@@ -62,8 +65,8 @@ export class Session extends Emitter {
   /** @param {string | ArrayBuffer} packet */
   _packet(packet) {
     if (this.readyState === "closed") return;
-    if (typeof packet !== "string") return this._fire("message", packet);
     this._heard();
+    if (typeof packet !== "string") return this._fire("message", packet);
     const rest = packet.slice(1);
     switch (packet[0]) {
       case "0":
@@ -86,7 +89,7 @@ export class Session extends Emitter {
   _open(text) {
     try {
       const handshake = JSON.parse(text);
-      if (!handshake.sid || !(handshake.pingInterval + handshake.pingTimeout > 0)) throw 0;
+      if (this.id || !handshake.sid || !(handshake.pingInterval + handshake.pingTimeout > 0)) throw 0;
       this._handshake = handshake;
     } catch {
       return this._end("parse error");
@@ -98,10 +101,7 @@ export class Session extends Emitter {
     this._check();
     this._fire("open");
     this._flush();
-    const { transports, upgrade } = this._options;
-    const next = "websocket";
-    if (this.transport?.name !== next && upgrade !== false && transports.includes(next) && this._handshake.upgrades?.includes(next))
-      this._upgrade();
+    upgrade(this);
   }
 
   /** The server pings; when it has been silent for longer than it promised, it is gone. */
@@ -119,39 +119,6 @@ export class Session extends Emitter {
     const left = this._deadline - Date.now();
     if (left < 0) this._end("ping timeout");
     else this._timer = setTimeout(() => this._check(), Math.min(left + 1, 5000));
-  }
-
-  /** Moves from polling to WebSocket without losing or reordering a packet. */
-  _upgrade() {
-    const polling = this.transport;
-    const failed = () => {
-      if (this._probe !== probe) return;
-      this._probe = undefined;
-      probe._close();
-      if (polling._paused) polling._resume();
-    };
-    /** @type {any} */
-    const probe = this._make("websocket", {
-      _opened: () => probe._send(["2probe"]),
-      _packet: (packet) => {
-        if (probe === this.transport) this._packet(packet);
-        else if (packet !== "3probe") failed();
-        else
-          polling._pause(() => {
-            if (this._probe !== probe) return;
-            this._probe = undefined;
-            probe._send(["5"]);
-            this.transport = probe;
-            this._fire("upgrade", probe);
-            this._flush();
-          });
-      },
-      _closed: (reason, details) => {
-        if (probe === this.transport) this._end(reason, details);
-        else failed();
-      },
-    });
-    this._probe = probe;
   }
 
   /** @param {string | ArrayBufferView | ArrayBuffer} data */

@@ -21,7 +21,7 @@ export class WebSocketTransport {
     this._writable = false;
     const socket = (this._socket = new WebSocket(
       address(options, this.name, sid).replace(/^http/, "ws"),
-      ...(options.protocols ? [options.protocols] : []),
+      options.protocols,
     ));
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {

@@ -5,7 +5,7 @@ import { Listenable } from "./listenable.js";
 import { Room } from "./room.js";
 
 /**
- * Events: `connect`, `disconnect(reason)`, `connecting(transport)`, `connect_failed(err)`, `close(reason)`,
+ * Events: `connect`, `disconnect(reason, details)`, `connecting(transport)`, `connect_failed(err)`, `close(reason)`,
  * `error(err)`, `reconnecting(delay, attempt)`, `reconnect(transport, attempts)`, `reconnect_failed`.
  */
 export class NoDeventController extends Listenable {
@@ -29,7 +29,7 @@ export class NoDeventController extends Listenable {
   /** The room of that name: always the same object. @param {string | number} name */
   room(name) {
     if (typeof name !== "number" && (typeof name !== "string" || !name))
-      throw TypeError("NoDevent.room(name): the name must be a non-empty string or a number");
+      throw TypeError("NoDevent.room(name): the name must be text or a number");
     const id = String(name);
     let room = this._rooms.get(id);
     if (!room) this._rooms.set(id, (room = new Room(id, this)));
@@ -52,7 +52,7 @@ export class NoDeventController extends Listenable {
     this._detach();
     this.socket = socket;
     this._hear(socket, "connect", () => this._connected());
-    this._hear(socket, "disconnect", (/** @type {any} */ reason) => this._disconnected(reason));
+    this._hear(socket, "disconnect", (/** @type {any} */ reason, /** @type {any} */ details) => this._disconnected(reason, details));
     this._hear(socket, "event", (/** @type {any} */ emission) => {
       if (emission) this._rooms.get(String(emission.room))?._deliver(emission);
     });
@@ -100,12 +100,12 @@ export class NoDeventController extends Listenable {
     for (const room of rooms) if (!room._asked) room._join();
   }
 
-  /** @param {any} reason */
-  _disconnected(reason) {
+  /** @param {any} reason @param {any} details */
+  _disconnected(reason, details) {
     this._up = false;
     const asked = reason === "io client disconnect";
     for (const room of this._rooms.values()) room._lost(asked ? undefined : reason);
-    this._fire("disconnect", reason);
+    this._fire("disconnect", reason, details);
     // The stock rule is that a page which was sent away stays away. Ours comes back, but not at once.
     if (reason === "io server disconnect") {
       const timer = setTimeout(() => this.socket.connect(), 1000 + 4000 * Math.random());

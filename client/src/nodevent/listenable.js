@@ -9,7 +9,7 @@ export class Listenable extends Emitter {
    * @returns {any} a function that takes the listener away, with every member of `this`
    */
   on(event, fn) {
-    if (typeof fn !== "function") throw TypeError(`on("${event}", listener): the listener must be a function`);
+    if (typeof fn !== "function") throw TypeError(`on("${event}", …): the listener must be a function`);
     super.on(event, fn);
     return undo(this, () => this.off(event, fn));
   }

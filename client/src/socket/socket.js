@@ -25,12 +25,11 @@ export class Socket extends Emitter {
   }
 
   connect() {
-    if (!this.active) {
-      this.active = true;
-      this.io._sockets.set(this.nsp, this);
-      this.io._start();
-      if (this.io._readyState === "open") this._opened();
-    }
+    const asked = this.active;
+    this.active = true;
+    this.io._sockets.set(this.nsp, this);
+    this.io._start();
+    if (!asked && this.io._readyState === "open") this._opened();
     return this;
   }
 

@@ -1,4 +1,5 @@
-// Owns: what the stock `Manager` has beyond ours: binary data, options that are methods, `open(fn)`.
+// Owns: what the stock `Manager` has beyond ours: binary data, two more events, options that are
+// methods, `open(fn)`.
 
 import { DEFAULTS, Manager as Base } from "../socket/manager.js";
 import * as codec from "./base64.js";
@@ -71,6 +72,18 @@ export class Manager extends Base {
       this._partial = undefined;
       this.engine?._end("parse error", { description }, []);
     }
+  }
+
+  _connect() {
+    if (this._attempt) this._fire("reconnect_attempt", this._attempt);
+    super._connect();
+  }
+
+  /** @param {string} event @param {any[]} args */
+  _fire(event, ...args) {
+    super._fire(event, ...args);
+    if (event === "error" && this._attempt) super._fire("reconnect_error", ...args);
+    return this;
   }
 
   /** @param {string} reason @param {any} details */

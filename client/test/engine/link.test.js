@@ -8,7 +8,7 @@ import { Manager } from "../../src/socket/manager.js";
 import { record, turn } from "../support/until.js";
 import { Wire } from "../support/wire.js";
 
-const EVENTS = ["trying", "open", "close", "error", "reconnecting", "reconnect_attempt", "reconnect", "reconnect_error", "reconnect_failed"];
+const EVENTS = ["trying", "open", "close", "error", "reconnecting", "reconnect", "reconnect_failed"];
 
 let wire;
 let page; // where the environment's events come from
@@ -111,9 +111,9 @@ test("attempts are counted, told before and after, and end with what came of the
   assert.equal(heard.error.length, 1);
   assert.deepEqual(heard.reconnecting, [[1000, 1]]);
   await pass(1000);
-  assert.deepEqual(heard.reconnect_attempt, [[1]]);
+  assert.equal(wire.ends.length, 2);
   wire.last.drop();
-  assert.equal(heard.reconnect_error.length, 1);
+  assert.equal(heard.error.length, 2);
   assert.deepEqual(heard.reconnecting[1], [2000, 2]);
   await pass(2000);
   wire.last.open();
@@ -244,6 +244,47 @@ test("what is not a handshake, and a packet that is none, end the session", asyn
     assert.equal(heard.close[0][0], "parse error", text);
     assert.ok(wire.last.closedByClient);
   }
+});
+
+test("a second handshake in one session ends it", async () => {
+  await start({ reconnection: false });
+  await wire.accept();
+  wire.last.say('0{"sid":"another","pingInterval":25000,"pingTimeout":20000}');
+  assert.equal(heard.close[0][0], "parse error");
+});
+
+test("after it has given up, connect tries again", async () => {
+  const socket = await start({ randomizationFactor: 0, reconnectionAttempts: 1 });
+  wire.last.drop();
+  await pass(1000);
+  wire.last.drop();
+  assert.equal(heard.reconnect_failed.length, 1);
+  socket.connect();
+  await wire.accept();
+  assert.equal(socket.connected, true);
+});
+
+test("another namespace waits for the attempt that is planned, and asks for itself then", async () => {
+  await start({ randomizationFactor: 0 });
+  await wire.accept();
+  manager.retryAfter(3000);
+  wire.last.drop();
+  manager.socket("/other");
+  await pass(2999);
+  assert.equal(wire.ends.length, 1);
+  await pass(1);
+  wire.last.open();
+  assert.deepEqual(wire.last.received, ["40/nodevent,", "40/other,"]);
+});
+
+test("asking to connect twice is asking once", async () => {
+  const socket = await start();
+  socket.connect();
+  await turn();
+  wire.last.open();
+  socket.connect();
+  assert.deepEqual(wire.last.received, ["40/nodevent,"]);
+  assert.equal(wire.ends.length, 1);
 });
 
 test("stopping takes every timer and every listener away", async () => {

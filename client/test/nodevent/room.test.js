@@ -308,7 +308,7 @@ test("a server that sends the page away is asked again after a while, not at onc
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const heard = record(nodevent, "disconnect");
   end.say("41/nodevent,");
-  assert.deepEqual(heard.disconnect, [["io server disconnect"]]);
+  assert.deepEqual(heard.disconnect, [["io server disconnect", undefined]]);
   assert.equal(wire.ends.length, 1);
   t.mock.timers.tick(5000);
   await turn();

@@ -83,6 +83,21 @@ test("and a WebSocket is come back to where it is allowed again", async () => {
   await until(() => room.e.length);
 });
 
+test("where there is no WebSocket at all, as in Node 20 by itself, polling carries everything", async () => {
+  start({
+    WebSocket: class {
+      constructor() {
+        throw new Error("not here");
+      }
+    },
+  });
+  await join("r");
+  const room = record(nodevent.room("r"), "e");
+  await server.emit("r", "e", 1);
+  await until(() => room.e.length);
+  assert.equal(transport(), "polling");
+});
+
 test("a WebSocket that is never answered does not take all the patience", async () => {
   relay.hang = /upgrade: websocket/i;
   const heard = start({ timeout: 800 });
