@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::poll_fn;
@@ -23,6 +24,9 @@ use tokio::sync::watch;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// What the kernel may hold unsent for one connection before it takes no more; by itself it would take megabytes,
+/// which nobody sees or bounds. Bytes.
+const UNSENT: u32 = 256 * 1024;
 /// The largest head of a request. Bytes.
 const HEAD: usize = 16 * 1024;
 /// What is said when a request's head did not arrive in time.
@@ -78,6 +82,8 @@ impl Bound {
                 io::ErrorKind::PermissionDenied => ListenError::Forbidden(listen.port, listen.host.clone()),
                 _ => other(error),
             })?;
+        // Every accepted socket inherits it: what is more than this waits in the outbox, where it is bounded and seen.
+        SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT).map_err(other)?;
         let address = listener.local_addr().map_err(other)?;
         Ok(Self { listener, tls, address })
     }

@@ -38,7 +38,14 @@ impl Operations for Caller<'_> {
         let number = match self.shard.hub.join(self.slot, self.namespace.number, room, self.namespace.limits.rooms)
         {
             Joined::TooMany => return self.refuse(JoinRefused::TooManyRooms),
-            Joined::New(number) | Joined::Already(number) => number,
+            Joined::New(number) => number,
+            Joined::Already(number) => {
+                // What is on its way to it comes before the position that it is about to be told.
+                if since.is_none() {
+                    self.shard.put_waiting(self.slot);
+                }
+                number
+            }
         };
         self.shard.metrics.rooms.fetch_add((self.shard.hub.len() - before) as i64, Relaxed);
         self.shard.metrics.joins.fetch_add(1, Relaxed);

@@ -103,3 +103,22 @@ async fn everybody_hears_the_same_order_when_many_publish_at_once() {
         assert_eq!(own, (0..EACH).map(Value::from).collect::<Vec<_>>().iter().collect::<Vec<_>>());
     }
 }
+
+#[tokio::test]
+async fn a_member_that_joins_again_and_again_misses_nothing_and_hears_nothing_twice() {
+    // A join is answered with a position. What is on its way to a member when it joins once more, without saying what
+    // it has heard, is older than that position, and must come all the same.
+    let server = TestServer::start("/nodevent: {}\n").await;
+    for transport in Transport::BOTH {
+        let room = format!("{transport:?}");
+        let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+        browser.join(&room).await;
+        for message in 0..100 {
+            server.emit("/nodevent", &room, "e", message).await;
+            browser.tell("join", &[json!({ "room": room })]).await;
+        }
+        for message in 0..100 {
+            assert_eq!(browser.next_event().await.message, message, "{transport:?}");
+        }
+    }
+}
