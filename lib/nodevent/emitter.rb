@@ -51,7 +51,7 @@ module NoDevent
         channel = config.namespace
         payload = { room: room, event: event, channel: channel, bytes: json.bytesize }
         Instrumentation.instrument("emit.nodevent", payload) do |seen|
-          seen[:result] = Publisher.deliver(publisher, channel, json, **options)
+          seen[:result] = deliver(channel, json, options)
         end
       end
 
@@ -95,6 +95,14 @@ module NoDevent
       end
 
       private
+
+      def deliver(channel, json, options)
+        chosen = publisher
+        Publisher.deliver(chosen, channel, json, **options)
+      rescue Publisher::Queued::Closed
+        # Another thread has replaced the configuration between the choice of the publisher and its use.
+        chosen.equal?(publisher) ? raise : retry
+      end
 
       def event_name(event)
         name = event.to_s if event.is_a?(String) || event.is_a?(Symbol)

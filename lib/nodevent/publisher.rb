@@ -20,14 +20,20 @@ module NoDevent
       # @return [#publish]
       # @raise [ConfigurationError] if there is none
       def current(config)
-        @replacement || @queued || choose(config)
+        return @replacement if @replacement
+        return held(config) if config.redis || config.publishes_over_http?
+        return $redis if $redis # rubocop:disable Style/GlobalVars -- the old gem's contract
+        return held(config) if config.url
+
+        raise ConfigurationError, "there is nothing to publish with: write `redis:` or `url:` into " \
+                                  "config/nodevent.yml (now `url: false`), or set $redis"
       end
 
       # Closes the queued publisher; what it has is still sent.
       def forget
         LOCK.synchronize do
-          [@queued, @local].each { |publisher| publisher&.close }
-          @queued = @local = nil
+          @held&.first&.close
+          @held = nil
         end
       end
 
@@ -37,22 +43,25 @@ module NoDevent
       def deliver(publisher, channel, json, **options)
         return publisher.publish(channel, json, **options) if publisher.is_a?(Queued)
 
-        begin
-          call(publisher, channel, json, options)
-        rescue StandardError => e
-          fail_with(e, publisher, options)
-        end
+        call(publisher, channel, json, options)
       end
 
       private
 
-      def choose(config)
-        return LOCK.synchronize { @queued ||= Queued.new(config) } if config.redis || config.publishes_over_http?
-        return $redis if $redis # rubocop:disable Style/GlobalVars -- the old gem's contract
-        return LOCK.synchronize { @local ||= Queued.new(config) } if config.url
+      # The queued publisher of this very configuration.
+      def held(config)
+        publisher, owner = @held
+        return publisher if owner.equal?(config)
 
-        raise ConfigurationError, "there is nothing to publish with: write `redis:` or `url:` into " \
-                                  "config/nodevent.yml (now `url: false`), or set $redis"
+        LOCK.synchronize do
+          publisher, owner = @held
+          next publisher if owner.equal?(config)
+
+          made = Queued.new(config)
+          publisher&.close
+          @held = [made, config].freeze
+          made
+        end
       end
 
       # A publisher that is not ours has done its work when it returns, so there is nothing to wait for.
@@ -66,6 +75,8 @@ module NoDevent
         end
         Native.count("sent")
         result
+      rescue StandardError => e
+        fail_with(e, publisher, options)
       end
 
       def accepts_options?(publisher)

@@ -44,21 +44,28 @@ impl Publisher {
         Ok(Self { target, address, live: AtomicPtr::new(ptr::null_mut()) })
     }
 
-    /// `publish(channel, json, idempotency_key)`: `true`, or `false` where the queue is full. Never waits.
+    /// `publish(channel, json, idempotency_key)`: `true`, `false` where the queue is full, or `nil` where it is closed.
+    /// Never waits.
     pub(crate) fn publish(
         ruby: &Ruby,
         this: &Self,
         channel: RString,
         json: RString,
         idempotency_key: Option<String>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<bool>, Error> {
         guard(ruby, || {
             let live = this.live(ruby)?;
-            this.push(ruby, live, live.emission(channel, json, idempotency_key)?)
+            let pushed = this.push(live, live.emission(channel, json, idempotency_key)?);
+            Ok(match pushed {
+                Ok(()) => Some(true),
+                Err(Refused::Full) => Some(false),
+                Err(Refused::Closed) => None,
+            })
         })
     }
 
     /// `publish_and_wait(channel, json, idempotency_key, seconds)`: `[:ok, answer]`, `[:failed, why]`, `[:full, nil]`,
+    /// `[:closed, nil]`,
     /// or after the time `[:late, withdrawn, trouble]`: where it is not withdrawn it may yet arrive, and `trouble` says
     /// why the engine cannot be reached, if it cannot.
     pub(crate) fn publish_and_wait(
@@ -84,8 +91,10 @@ impl Publisher {
         let receipt = Arc::new(Receipt::default());
         let mut emission = live.emission(channel, json, idempotency_key)?;
         emission.receipt = Some(Arc::clone(&receipt));
-        if !self.push(ruby, live, emission)? {
-            return pair(ruby, "full", ruby.qnil());
+        match self.push(live, emission) {
+            Ok(()) => {}
+            Err(Refused::Full) => return pair(ruby, "full", ruby.qnil()),
+            Err(Refused::Closed) => return pair(ruby, "closed", ruby.qnil()),
         }
         let leaves = Leaves(&receipt);
         let waited = unlocked::wait(
@@ -131,18 +140,12 @@ impl Publisher {
         self.address.to_string()
     }
 
-    fn push(&self, ruby: &Ruby, live: &Live, emission: Emission) -> Result<bool, Error> {
-        match live.queue.push(emission) {
-            Ok(()) => Ok(true),
-            Err(Refused::Full) => {
-                live.process.journal.dropped(&self.address);
-                Ok(false)
-            }
-            Err(Refused::Closed) => {
-                let text = "this publisher was replaced by a later configuration; use NoDevent::Emitter.publisher";
-                Err(Error::new(ruby.exception_runtime_error(), text))
-            }
+    fn push(&self, live: &Live, emission: Emission) -> Result<(), Refused> {
+        let pushed = live.queue.push(emission);
+        if pushed == Err(Refused::Full) {
+            live.process.journal.dropped(&self.address);
         }
+        pushed
     }
 
     /// The queue of this process, if there is one.

@@ -8,6 +8,9 @@ module NoDevent
     # The publisher written in Rust: a bounded queue and a background thread that empties it into Redis or a NoDevent
     # server, in order, across lost connections. Each process has its own, also after `fork`.
     class Queued
+      # A later configuration has taken the place of the one this publisher was made for.
+      class Closed < PublishError; end
+
       # @param config [Configuration]
       # @raise [ConfigurationError] if the address cannot be used
       def initialize(config)
@@ -26,11 +29,10 @@ module NoDevent
       def publish(channel, json, wait: false, timeout: nil, idempotency_key: nil)
         Reporter.start
         key = check_key(idempotency_key)
-        return @native.publish(channel, json, key) unless wait
+        return publish_and_wait(channel, json, key, Float(timeout || @timeout)) if wait
 
-        seconds = Float(timeout || @timeout)
-        status, answer, trouble = @native.publish_and_wait(channel, json, key, seconds)
-        status == :ok ? answer : raise(PublishError, explain(status, answer, trouble, seconds))
+        queued = @native.publish(channel, json, key)
+        queued.nil? ? raise(Closed, CLOSED) : queued
       end
 
       # @param timeout [Numeric] seconds
@@ -58,7 +60,20 @@ module NoDevent
         "#<#{self.class} #{address}>"
       end
 
+      CLOSED = "this publisher was replaced by a later configuration; use NoDevent::Emitter.publisher"
+
+      private_constant :CLOSED
+
       private
+
+      def publish_and_wait(channel, json, key, seconds)
+        status, answer, trouble = @native.publish_and_wait(channel, json, key, seconds)
+        case status
+        when :ok then answer
+        when :closed then raise Closed, CLOSED
+        else raise PublishError, explain(status, answer, trouble, seconds)
+        end
+      end
 
       def check_key(key)
         return if key.nil?

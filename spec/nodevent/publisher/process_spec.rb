@@ -47,6 +47,18 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(listener).to be_empty
   end
 
+  it "N-104 loses nothing while the configuration is replaced under the threads that emit" do
+    each = GC.stress ? 20 : 500
+    threads = Array.new(4) { |thread| Thread.new { each.times { |number| emit([thread, number]) } } }
+    while threads.any?(&:alive?)
+      NoDevent::Emitter.config = { redis: { port: server.port }, publisher: { queue: 100_000 } }
+      Thread.pass
+    end
+    threads.each(&:join)
+    heard = Array.new(4 * each) { listener.emission["message"] }
+    expect(heard).to match_array([0, 1, 2, 3].product((0...each).to_a))
+  end
+
   it "N-104 lets a fork of a fork publish, and begins its counts anew" do
     emit("parent", wait: true)
     in_fork do

@@ -232,7 +232,9 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     emit("old")
     NoDevent::Emitter.config = {}
     expect(listener.emission["message"]).to eq("old")
-    expect { old.publish("/nodevent", "{}") }.to raise_error(RuntimeError, /replaced by a later configuration/)
+    expect do
+      old.publish("/nodevent", "{}")
+    end.to raise_error(NoDevent::PublishError, /replaced by a later configuration/)
   ensure
     listener.stop
   end
