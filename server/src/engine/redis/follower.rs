@@ -4,6 +4,7 @@
 use super::link::Pulse;
 use super::live::{Heard, Live};
 use super::script::{Found, Scripts};
+use super::turns::Turns;
 use super::{CHANNEL_PREFIX, Question};
 use crate::config::history::History;
 use crate::engine::{EngineError, Outlet, Read};
@@ -14,7 +15,8 @@ use fred::interfaces::PubsubInterface;
 use fred::types::{Message, Value};
 use nodevent_protocol::emission;
 use nodevent_protocol::history::{Kept, Keys, Position};
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -48,7 +50,9 @@ pub(super) struct Follower {
     pub(super) pulse: Pulse,
     pub(super) live: HashMap<Box<str>, Live>,
     /// Rooms that want a read while as many as may be are under way.
-    pub(super) to_read: VecDeque<Box<str>>,
+    pub(super) to_read: Turns,
+    /// Rooms whose check is due.
+    pub(super) to_check: Turns,
     pub(super) reads: usize,
     pub(super) results: mpsc::Sender<ReadResult>,
 }
@@ -193,7 +197,7 @@ impl Follower {
     /// Begins a read of a live room, if it needs one and none is under way.
     fn want_read(&mut self, room: &str) {
         if self.reads >= READS {
-            return self.to_read.push_back(room.into());
+            return self.to_read.push(room);
         }
         let Some(after) = self.live.get_mut(room).and_then(Live::next_read) else { return };
         self.read(room, after, false);
@@ -237,10 +241,7 @@ impl Follower {
                 self.read_failed(&room);
             }
         }
-        while self.reads < READS {
-            let Some(room) = self.to_read.pop_front() else { return };
-            self.want_read(&room);
-        }
+        self.take_turns();
     }
 
     async fn found(&mut self, room: &str, found: Found) {
@@ -301,26 +302,39 @@ impl Follower {
         }
     }
 
-    /// Asks Redis where a slice of the live rooms stands, and begins the reads that have failed before.
+    /// Has Redis asked where a slice of the live rooms stands, and begins the reads that have failed before.
     fn check_slice(&mut self, slice: u64) {
-        let rooms: Vec<Box<str>> = self
-            .live
-            .keys()
-            .enumerate()
-            .filter(|(index, _)| *index as u64 % SLICES == slice)
-            .map(|(_, room)| room.clone())
-            .collect();
-        let waiting: Vec<Box<str>> =
-            self.live.iter().filter(|(_, live)| live.needs_read()).map(|(room, _)| room.clone()).collect();
-        for room in waiting {
-            self.want_read(&room);
+        for (room, live) in &self.live {
+            if live.needs_read() {
+                self.to_read.push(room);
+            } else if live.position().is_some() && slice_of(room) == slice {
+                self.to_check.push(room);
+            }
         }
-        for room in rooms {
-            if self.reads < READS && self.live.get(&room).is_some_and(|live| live.position().is_some()) {
-                self.read(&room, None, true);
+        self.take_turns();
+    }
+
+    /// Begins as many reads as may be under way: those that somebody waits for first.
+    fn take_turns(&mut self) {
+        while self.reads < READS {
+            if let Some(room) = self.to_read.pop() {
+                self.want_read(&room);
+            } else if let Some(room) = self.to_check.pop() {
+                if self.live.contains_key(&*room) {
+                    self.read(&room, None, true);
+                }
+            } else {
+                return;
             }
         }
     }
+}
+
+/// In which tick of a round a room is checked: the same in every round, whatever other rooms come and go.
+fn slice_of(room: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    room.hash(&mut hasher);
+    hasher.finish() % SLICES
 }
 
 /// One read, apart from the follower.

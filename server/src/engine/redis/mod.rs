@@ -10,6 +10,7 @@ mod follower;
 mod link;
 mod live;
 mod script;
+mod turns;
 
 use super::{EngineError, Outlet, Read};
 use crate::config::history::History;
@@ -24,10 +25,11 @@ use link::{Pulse, Upkeep};
 use nodevent_protocol::emission::Emission;
 use nodevent_protocol::history::{Keys, Position, Publish};
 use script::Scripts;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use turns::Turns;
 
 /// How long anything asked of Redis may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -110,7 +112,8 @@ impl Redis {
             probe: probe.clone(),
             pulse: pulse.clone(),
             live: HashMap::new(),
-            to_read: VecDeque::new(),
+            to_read: Turns::default(),
+            to_check: Turns::default(),
             reads: 0,
             results,
         };
