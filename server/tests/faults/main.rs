@@ -14,4 +14,5 @@ mod broken_links;
 mod dying_servers;
 mod exhaustion;
 mod losing_redis;
+mod server_sent;
 mod sharing;
