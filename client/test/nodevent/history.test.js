@@ -1,7 +1,7 @@
 // Recovery against the real server with its history: nothing missed, nothing twice, or a gap that is told.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
+import { after, afterEach, beforeEach, test } from "node:test";
 import { WebSocket } from "ws";
 import { connect } from "../../src/index.js";
 import { Relay } from "../support/proxy.js";
@@ -12,7 +12,7 @@ const server = new Server({ "/small": { history: { size: 5, age: "5m" } }, "/non
 let relay;
 let nodevent;
 
-before(() => server.start());
+beforeEach(() => server.ensure());
 after(() => server.close());
 beforeEach(async () => (relay = await new Relay(() => server.port).start()));
 afterEach(async () => {

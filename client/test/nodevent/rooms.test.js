@@ -1,7 +1,7 @@
 // Rooms against the real server: rows N-58 to N-72, with the admission rows as a client sees them.
 
 import assert from "node:assert/strict";
-import { after, afterEach, before, test } from "node:test";
+import { after, afterEach, beforeEach, test } from "node:test";
 import { WebSocket } from "ws";
 import { connect } from "../../src/index.js";
 import { SECRET, Server, keyFor } from "../support/server.js";
@@ -10,7 +10,7 @@ import { record, until } from "../support/until.js";
 const server = new Server();
 const open = [];
 
-before(() => server.start());
+beforeEach(() => server.ensure());
 after(() => server.close());
 afterEach(() => {
   for (const controller of open.splice(0)) controller.close();

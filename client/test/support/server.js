@@ -53,6 +53,11 @@ export class Server {
     return this;
   }
 
+  /** Starts it where it does not run: one failed test may not fail the next. */
+  async ensure() {
+    if (!this.child || this.child.exitCode !== null || this.child.signalCode) await this.start();
+  }
+
   /** Ends it: SIGKILL is a crash, SIGTERM a stop. @param {NodeJS.Signals} [signal] */
   async stop(signal = "SIGKILL") {
     if (this.child?.exitCode !== null || this.child.signalCode) return;
