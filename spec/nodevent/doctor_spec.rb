@@ -114,7 +114,8 @@ RSpec.describe NoDevent::Doctor do
       file.write("host: #{server.url}\n")
       file.close
       rake = lambda do |env|
-        Open3.capture2e({ "NODEVENT_CONFIG" => file.path, "RUBYLIB" => "#{ROOT}/lib" }.merge(env), "rake", "-f",
+        environment = Children::CLEAN.merge("NODEVENT_CONFIG" => file.path, "RUBYLIB" => "#{ROOT}/lib")
+        Open3.capture2e(environment.merge(env), "rake", "-f",
                         "#{ROOT}/lib/tasks/nodevent.rake", "nodevent:doctor")
       end
       out, status = rake.call({})

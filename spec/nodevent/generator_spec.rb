@@ -18,7 +18,7 @@ RSpec.describe "rails generate nodevent:install" do
   end
 
   def run(*command, env: {})
-    clean = { "NODEVENT_CONFIG" => nil, "RUBYOPT" => "-W0", "RAILS_ENV" => "development" }
+    clean = Children::CLEAN.merge("RUBYOPT" => "-W0", "RAILS_ENV" => "development")
     out, status = Open3.capture2e(clean.merge(env), *Children::LIMITED, *command,
                                   chdir: File.directory?(@app) ? @app : File.dirname(@app))
     raise "#{command.join(' ')} failed: #{out}" unless status.success?

@@ -9,7 +9,7 @@ RSpec.describe "NoDevent.test_mode!" do
     Dir.mktmpdir do |folder|
       path = File.join(folder, "example_spec.rb")
       File.write(path, text)
-      Open3.capture2e({ "NODEVENT_CONFIG" => nil, "RUBYLIB" => "#{ROOT}/lib" }, *command, path, chdir: folder).first
+      Open3.capture2e(Children::CLEAN.merge("RUBYLIB" => "#{ROOT}/lib"), *command, path, chdir: folder).first
     end
   end
 

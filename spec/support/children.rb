@@ -8,9 +8,12 @@ module Children
   # No child may keep a spec for ever.
   LIMITED = %w[timeout 90].freeze
 
+  # As from a shell where neither NoDevent nor Bundler has been set up.
+  CLEAN = { "NODEVENT_CONFIG" => nil, "RUBYOPT" => nil, "RUBYLIB" => nil, "BUNDLE_GEMFILE" => nil }.freeze
+
   # What a fresh Ruby prints.
   def ruby(script, env: {}, options: [])
-    out, err, status = Open3.capture3({ "NODEVENT_CONFIG" => nil }.merge(env), *LIMITED, RbConfig.ruby,
+    out, err, status = Open3.capture3(CLEAN.merge(env), *LIMITED, RbConfig.ruby,
                                       "-I#{ROOT}/lib", *options, "-e", script)
     raise "the script failed (#{status}): #{err}" unless status.success?
 

@@ -44,7 +44,7 @@ module RailsApp
       end
       gem = 'require "nodevent"'
       prelude = format(PRELUDE, nodevent_first ? gem : "", nodevent_first ? "" : gem)
-      environment = { "NODEVENT_CONFIG" => nil, "RAILS_ENV" => "development", "DATABASE_URL" => "sqlite3::memory:" }
+      environment = Children::CLEAN.merge("RAILS_ENV" => "development", "DATABASE_URL" => "sqlite3::memory:")
       out, err, status = Open3.capture3(environment.merge(env), *Children::LIMITED, RbConfig.ruby, "-W0",
                                         "-I#{ROOT}/lib", "-e", prelude + script, chdir: folder)
       raise "the application failed (#{status}): #{err}" unless status.success?

@@ -143,7 +143,9 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       expect(emit({ "a" => 1 }, wait: true)).to be(true).or match(/\A[^:]+:\d+\z/)
       many(2_000).times { |number| emit(number) }
       expect(flush).to be(true)
-      expect(errors).to be_empty
+      # Publishers of other examples may still be in trouble.
+      mine = Array.new(errors.size) { errors.pop.message }.grep(/#{Regexp.escape(server.url)}/)
+      expect(mine).to be_empty
     end
 
     it "is told by it what is wrong" do
