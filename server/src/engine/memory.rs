@@ -62,6 +62,11 @@ impl Memory {
         Some(Read::judge(position, None, since, log))
     }
 
+    /// Whether the room has a history.
+    pub(super) fn keeps(&self, room: &str) -> bool {
+        self.history.of(room).is_some()
+    }
+
     fn rooms(&self) -> MutexGuard<'_, Rooms> {
         // A panic elsewhere leaves nothing half done here that could not be used.
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner)

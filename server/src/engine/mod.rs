@@ -127,6 +127,13 @@ impl Keeper for Engines {
         }
     }
 
+    fn keeps(&self, namespace: u16, room: &str) -> bool {
+        match self.get(namespace) {
+            Engine::Memory(memory) => memory.keeps(room),
+            Engine::Redis(redis) => redis.keeps(room),
+        }
+    }
+
     fn rest(&self, shard: u8, namespace: u16, room: &str) {
         if let Engine::Redis(redis) = self.get(namespace) {
             redis.rest(shard, room);

@@ -184,22 +184,8 @@ impl Shard {
     /// An emission came from the engine.
     pub(super) fn accept_emission(&mut self, emission: &Emission) {
         if let Some(room) = self.hub.find(emission.namespace, &emission.room) {
-            if let Some(position) = emission.position {
-                self.passed.insert(room, position);
-            }
             self.delivery.add(room, emission);
         }
-    }
-
-    /// Puts everything before a connection that waits for its rooms' turns.
-    pub(super) fn put_waiting(&mut self, slot: u32) {
-        let Self { slots, hub, delivery, settings, .. } = self;
-        let Some(Slot::Session(session)) = slots.get_mut(slot as usize) else { return };
-        let items = delivery.missed(hub.rooms_of(slot), session.delivered);
-        let (count, sent) = session.put_items(items, delivery.last, settings.outbox);
-        self.metrics.deliveries.fetch_add(count, Relaxed);
-        self.answer_poll(slot);
-        self.sent(slot, sent);
     }
 
     /// Gives the next room its turn.
@@ -289,28 +275,18 @@ impl Step<'_> {
         let mut items = self.delivery.missed(self.hub.rooms_of(member), session.delivered);
         let batch = self.batch.items.iter().filter(|item| item.number > session.delivered);
         items.extend(batch.map(|item| (self.room, item.clone())));
-        session.put_items(items, self.delivery.last, self.limit)
-    }
-}
-
-// === impl Session ===
-
-impl Session {
-    /// Puts emissions of several rooms before the connection, in their order, and with them everything up to `last`.
-    /// Answers how many.
-    fn put_items(&mut self, mut items: Vec<(RoomId, Item)>, last: u64, limit: usize) -> (u64, Sent) {
         items.sort_unstable_by_key(|(_, item)| item.number);
-        self.delivered = last;
+        session.delivered = self.delivery.last;
         let mut frames = Vec::with_capacity(items.len());
         for (room, item) in items {
-            match self.holds.judge(room, &item) {
+            match session.holds.judge(room, &item) {
                 Verdict::Deliver => frames.push(item.frame),
-                Verdict::Held(bytes) if bytes > limit => return (0, Sent::Full),
+                Verdict::Held(bytes) if bytes > self.limit => return (0, Sent::Full),
                 Verdict::Held(_) | Verdict::Known => {}
             }
         }
         match lay(frames.iter()) {
-            Some(laid) => (frames.len() as u64, self.put(frames.iter(), &laid, limit)),
+            Some(laid) => (frames.len() as u64, session.put(frames.iter(), &laid, self.limit)),
             None => (0, Sent::Whole),
         }
     }

@@ -10,6 +10,9 @@ pub trait Keeper: Send + Sync {
     /// What a new member has missed. The member is in the room already, so that nothing can fall between.
     fn ask(&self, ask: Ask) -> Asked;
 
+    /// Whether the room has a history.
+    fn keeps(&self, namespace: u16, room: &str) -> bool;
+
     /// A room has no members on that shard any more.
     fn rest(&self, shard: u8, namespace: u16, room: &str);
 }

@@ -30,16 +30,14 @@ pub use sid::Sid;
 pub use stream::Stream;
 
 use crate::close_reason::CloseReason;
-use crate::hub::{Hub, RoomId};
+use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use delivery::Delivery;
-use hashbrown::HashMap;
 use inbox::Inbox;
 use keeper::Keeper;
 use mio::{Events, Poll, Token};
 use nodevent_protocol::engine_io::session::{Millis, Timing};
-use nodevent_protocol::history::Position;
 use slab::Slab;
 use slot::Slot;
 use std::collections::VecDeque;
@@ -100,8 +98,6 @@ struct Shard {
     slots: Slab<Slot>,
     hub: Hub,
     delivery: Delivery,
-    /// Up to where each room's emissions have come to this shard; see `recovery`.
-    passed: HashMap<RoomId, Position>,
     timers: Timers,
     namespaces: Arc<Namespaces>,
     /// What keeps the rooms' history; set before the first connection comes.
@@ -152,7 +148,6 @@ pub fn start(
             slots: Slab::new(),
             hub: Hub::default(),
             delivery: Delivery::default(),
-            passed: HashMap::new(),
             timers: Timers::default(),
             namespaces: Arc::clone(namespaces),
             keeper: Arc::clone(keeper),

@@ -39,13 +39,13 @@ impl Operations for Caller<'_> {
         {
             Joined::TooMany => return self.refuse(JoinRefused::TooManyRooms),
             Joined::New(number) => number,
-            Joined::Already(number) => {
-                // What is on its way to it comes before the position that it is about to be told.
-                if since.is_none() {
-                    self.shard.put_waiting(self.slot);
-                }
-                number
+            // It hears already, and does not say up to where: no position could be told that is not ahead of it.
+            Joined::Already(_) if since.is_none() => {
+                self.shard.metrics.joins.fetch_add(1, Relaxed);
+                self.shard.joined_already(self.slot, self.namespace, room, id);
+                return Ok(());
             }
+            Joined::Already(number) => number,
         };
         self.shard.metrics.rooms.fetch_add((self.shard.hub.len() - before) as i64, Relaxed);
         self.shard.metrics.joins.fetch_add(1, Relaxed);

@@ -4,9 +4,6 @@
 //! both. Until the answer is there, what comes live is held back. Then goes out, in this order: what was missed, the
 //! acknowledgement, what was held and is newer than the answer. What still comes live and is not newer, because it
 //! was on its way when the keeper answered, is sifted out. So nothing is missing, twice, or out of order.
-//!
-//! Once a room has members here, the shard itself knows up to where the room's emissions have come to it, without a
-//! gap. Who joins for the first time, or has heard just that much, is answered by the shard, and nobody is asked.
 
 use super::Shard;
 use super::keeper::{Answer, Ask, Asked, Asker, Since};
@@ -40,18 +37,6 @@ impl Shard {
             Some(Some(position)) => Since::Position(position),
             Some(None) => Since::Unreadable,
         };
-        if let Some(position) = self.passed.get(&number).copied().filter(|passed| match since {
-            Since::Nothing => true,
-            Since::Position(since) => since == *passed,
-            Since::Beginning | Since::Unreadable => false,
-        }) {
-            if let Some(session) = self.session_mut(slot) {
-                session.holds.begin(number);
-            }
-            let (namespace, room, missed) = (namespace.number, room.into(), Vec::new());
-            let position = Some(position);
-            return self.answered(Answer { asker, namespace, room, position, recovered: true, missed });
-        }
         let ask = Ask { asker, namespace: namespace.number, room: room.into(), since };
         let asked = self.keeper.get().map_or(Asked::NotKept, |keeper| keeper.ask(ask));
         match asked {
@@ -65,6 +50,12 @@ impl Shard {
         if let Asked::Now(answer) = asked {
             self.answered(answer);
         }
+    }
+
+    /// Completes the join of one that was a member already and does not say what it has heard.
+    pub(super) fn joined_already(&mut self, slot: u32, namespace: &Namespace, room: &str, id: Option<u64>) {
+        let kept = self.keeper.get().is_some_and(|keeper| keeper.keeps(namespace.number, room));
+        self.joined(slot, namespace, id, kept.then_some(Recovery { position: None, recovered: true }));
     }
 
     /// Tells a connection that its join is complete.
@@ -91,10 +82,6 @@ impl Shard {
         else {
             return;
         };
-        if let Some(position) = position {
-            // What has come live meanwhile is newer than the answer, or is the same.
-            self.passed.entry(number).or_insert(position);
-        }
         // What would not fit is not sent in part: the browser is told, and may ask the application.
         let bytes: usize = missed.iter().map(|frame| frame.websocket().len()).sum();
         if bytes > limit.saturating_sub(self.waiting(slot)) {

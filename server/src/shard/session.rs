@@ -205,7 +205,6 @@ impl Shard {
     /// A room has no members here any more.
     pub(super) fn room_gone(&mut self, room: &Gone) {
         self.delivery.forget(room.id);
-        self.passed.remove(&room.id);
         self.metrics.rooms.fetch_sub(1, Relaxed);
         if let Some(keeper) = self.keeper.get() {
             keeper.rest(self.number, room.namespace, &room.name);

@@ -207,6 +207,11 @@ impl Redis {
         }
     }
 
+    /// Whether the room has a history.
+    pub(super) fn keeps(&self, room: &str) -> bool {
+        self.history.of(room).is_some()
+    }
+
     /// Whether a probe came back lately.
     pub fn is_ready(&self) -> bool {
         self.pulse.is_fresh()
