@@ -17,7 +17,7 @@ module Package
   end
 
   def file(platform = nil)
-    File.join(ROOT, "pkg", "#{[spec.full_name, platform].compact.join('-')}.gem")
+    File.join(ROOT, "pkg", "#{[spec.name, spec.version, platform].compact.join('-')}.gem")
   end
 
   # Writes a gem of a specification whose files lie below `folder`.
@@ -31,7 +31,8 @@ module Package
 
   # The gem without anything to compile: one extension for each Ruby, in a folder by its ABI, and the server.
   def precompiled(abis)
-    native = spec
+    # RubyGems remembers what it has loaded, so the gem with sources must stay as it is.
+    native = spec.dup
     native.platform = Gem::Platform.local
     native.extensions = []
     native.files = native.files.grep(/\A(lib|exe|sig|[A-Z]+(\.md)?\z)/) +
