@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "nodevent/doctor"
+
 RSpec.describe NoDevent::Publisher::Queued, :native do
   let(:errors) { Queue.new }
   let!(:handler) { NoDevent.on_error { |error| errors << error } }
@@ -146,6 +148,18 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       # Publishers of other examples may still be in trouble.
       mine = Array.new(errors.size) { errors.pop.message }.grep(/#{Regexp.escape(server.url)}/)
       expect(mine).to be_empty
+    end
+
+    it "is heard in order, and once where it is repeated under the same idempotency key" do
+      NoDevent::Emitter.config = { host: server.url, publish_key: "sesame-open-wide-42" }
+      visitor = NoDevent::Doctor::Visitor.new(server.url, "/nodevent", origin: server.url)
+      visitor.join("r")
+      positions = Array.new(2) { emit("paid", wait: true, idempotency_key: "order-12") }
+      expect(positions.uniq).to match([/\A\h{16}:1\z/])
+      10.times { |number| emit(number) }
+      expect(Array.new(11) { visitor.emission["message"] }).to eq(["paid", *0..9])
+    ensure
+      visitor&.close
     end
 
     it "is told by it what is wrong" do
