@@ -47,13 +47,13 @@ RSpec.describe NoDevent::Changes do
       model = SomeModel.create!(title: "one")
       model.update!(title: "two")
       model.destroy!
-      RECORDER.published.each { |_, emission| p emission.values }
+      RECORDER.published.each { |_, emission| puts emission.values.to_json }
     RUBY
     expect(out).to eq(<<~TEXT)
-      ["board-one", "create", {"was"=>"one"}]
-      ["SomeModel_1", "update", "two"]
-      ["all", "update", "two"]
-      ["board-two", "destroy", {"was"=>"two"}]
+      ["board-one","create",{"was":"one"}]
+      ["SomeModel_1","update","two"]
+      ["all","update","two"]
+      ["board-two","destroy",{"was":"two"}]
     TEXT
   end
 

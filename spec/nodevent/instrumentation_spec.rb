@@ -12,15 +12,15 @@ RSpec.describe NoDevent::Instrumentation do
       NoDevent::Emitter.config = { redis: { port: #{RedisServer.shared.port} } }
       NoDevent::Emitter.emit("lobby", "open", 1, wait: true)
       first = Array.new(2) { seen.pop }.to_h
-      p first["emit"], first["publish"].except(:seconds), first["publish"][:seconds].positive?
+      puts first["emit"].to_json, first["publish"].except(:seconds).to_json, first["publish"][:seconds].positive?
       NoDevent::Emitter.publisher = Object.new.tap { |o| o.define_singleton_method(:publish) { |*| raise IOError, "gone" } }
       p NoDevent::Emitter.emit("lobby", "open", 1)
       second = Array.new(2) { seen.pop }.to_h
       p second["error"][:error].message
     RUBY
     expect(out).to eq(<<~TEXT)
-      {:room=>"lobby", :event=>"open", :channel=>"/nodevent", :bytes=>43, :result=>0}
-      {:count=>1, :address=>"redis://localhost:#{RedisServer.shared.port}/0"}
+      {"room":"lobby","event":"open","channel":"/nodevent","bytes":43,"result":0}
+      {"count":1,"address":"redis://localhost:#{RedisServer.shared.port}/0"}
       true
       false
       "Object#publish failed: IOError: gone"

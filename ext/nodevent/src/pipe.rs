@@ -20,7 +20,7 @@ impl Bell {
         let fd = self.0.load(Ordering::Acquire);
         if fd >= 0 {
             // SAFETY: one byte is read from a constant. Ruby keeps both ends open as long as this process publishes,
-            // and has made this one non-blocking.
+            // and its pipes do not block.
             unsafe {
                 libc::write(fd, b"!".as_ptr().cast(), 1);
             }

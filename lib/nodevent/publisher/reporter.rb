@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require "io/nonblock"
 require "io/wait"
 
 module NoDevent
@@ -42,7 +41,6 @@ module NoDevent
         # The pipe is this process's own, also after a fork.
         def run
           bell, @ringer = IO.pipe
-          @ringer.nonblock = true
           Native.ring(@ringer.fileno)
           look_for_listeners
           Thread.new do
