@@ -8,14 +8,17 @@ module NoDevent
     # Ruby has a `to_param` or `id` for these, but no room.
     NO_ROOM = [NilClass, TrueClass, FalseClass, Float, Rational, Complex, Array, Hash, Proc].freeze
 
-    private_constant :NO_ROOM
+    # Names the object whose own `room` is being asked.
+    ASKED = :nodevent_room_of
+
+    private_constant :NO_ROOM, :ASKED
 
     class << self
       # @param object [String, Symbol, Integer, Module, #to_param, #id] what the room belongs to
       # @return [String] the name of its room; a `room` method of its own decides before everything else
       # @raise [InvalidRoomError] if it has none
       def of(object)
-        own?(object) ? of(object.room) : default(object)
+        own?(object) ? of(ask(object)) : default(object)
       end
 
       # @param object see {of}
@@ -36,6 +39,19 @@ module NoDevent
       # Whether the application has overridden {Base#room}, in the class, on the object, or by an association.
       def own?(object)
         object.is_a?(Base) && object.method(:room).owner != Base
+      end
+
+      # A method that asks `NoDevent::Emitter.room(self)` in its turn would go round for ever.
+      def ask(object)
+        before = Thread.current[ASKED]
+        if before.equal?(object)
+          raise InvalidRoomError, "#{object.class}#room asks NoDevent::Emitter.room(self), which asks it; write `super`"
+        end
+
+        Thread.current[ASKED] = object
+        object.room
+      ensure
+        Thread.current[ASKED] = before
       end
 
       def param(object)

@@ -41,6 +41,14 @@ RSpec.describe NoDevent::Room do
     expect([room(Custom), room(Custom.new(1))]).to eq(%w[all-of-them custom-1])
   end
 
+  it "N-97 lets a room of the application's own begin with the usual one, by super" do
+    stub_const("Private", Class.new(Doc) { def room = "#{super}-private" })
+    expect([Private.new(1).room, room(Private.new(1))]).to eq(%w[Private_1-private Private_1-private])
+    stub_const("Round", Class.new(Doc) { def room = "#{NoDevent::Emitter.room(self)}-private" })
+    expect { Round.new(1).room }.to raise_error(NoDevent::InvalidRoomError, /Round#room asks.*write `super`/)
+    expect(room(Private.new(1))).to eq("Private_1-private")
+  end
+
   it "follows a room that is an association, as in a chat where a message belongs to a room" do
     stub_const("Message", Class.new { include NoDevent::Base })
     message = Message.new
