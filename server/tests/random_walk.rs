@@ -15,13 +15,16 @@ use futures_util::future::join_all;
 use harness::checker::judge;
 use harness::member::{Member, Order};
 use harness::publisher::{Confirmed, Publisher};
-use harness::{Crowd, Node, Redis, sites};
+use harness::{Crowd, Node, Redis, patiently, sites};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::collections::HashSet;
+use std::time::Duration;
 
 const STEPS: usize = 10_000;
 const MEMBERS: usize = 24;
+/// How long members may take to come back.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Rooms, two of them with a history so short that members miss something now and then, and must be told.
 const ROOMS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "brief_1", "brief_2"];
 const HISTORY: &str = "history: {size: 10000, rooms: {brief_: {size: 2}}}";
@@ -123,6 +126,8 @@ impl Walk {
     /// Starts a server or Redis again, while every room is published to.
     async fn restart(&mut self) {
         let (which, gently) = (self.random.random_range(0..self.nodes.len() + 1), self.random.random::<bool>());
+        // Whoever is away while Redis is started again twice is told so: it remembers one such place per room.
+        patiently("everybody is back", PATIENCE, async || self.members.iter().all(Member::is_settled)).await;
         let Self { nodes, redis, publishers, confirmed, .. } = self;
         let fault = async {
             match (nodes.get_mut(which), redis) {

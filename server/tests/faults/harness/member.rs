@@ -285,6 +285,8 @@ impl Life {
         self.rooms.remove(room);
         self.note(room, What::Leaving);
         connection.over.extend(connection.joining.extract_if(|_, (joining, ..)| joining == room).map(|(id, _)| id));
+        // A join that was taken back is not awaited any more.
+        self.settle(connection);
         connection.last_id += 1;
         connection.leaving.insert(connection.last_id, room.to_owned());
         let leave = json!(["leave", {"room": room}]);
