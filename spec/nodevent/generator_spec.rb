@@ -32,7 +32,7 @@ RSpec.describe "rails generate nodevent:install" do
 
   it "makes a new application live" do
     run("rails", "new", @app, *skipped)
-    gemfile = "source \"https://rubygems.org\"\ngem \"rails\"\ngem \"puma\"\ngem \"sqlite3\"\n" \
+    gemfile = "gem \"rails\"\ngem \"puma\"\ngem \"sqlite3\"\n" \
               "gem \"nodevent\", path: \"#{ROOT}\"\n"
     File.write(File.join(@app, "Gemfile"), gemfile)
     out = run("bin/rails", "generate", "nodevent:install")

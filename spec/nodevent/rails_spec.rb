@@ -16,7 +16,6 @@ RSpec.describe "NoDevent in Rails" do
     out = rails(<<~RUBY, nodevent_first: true, files: { "Gemfile" => <<~GEMS }, env: { "RUBYOPT" => "-rbundler/setup" })
       puts ActionController::Base.render(inline: "<%= nodevent_url %>")
     RUBY
-      source "https://rubygems.org"
       gem "nodevent", path: "#{ROOT}"
       %w[rails sqlite3 redis].each { |name| gem name }
     GEMS
