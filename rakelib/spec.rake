@@ -3,11 +3,14 @@
 # The gem's tests. They need a redis-server on the PATH; they start their own.
 
 desc "Run the gem's specs against the built extension"
-task(spec: :compile) { sh "rspec" }
+task(spec: %w[compile compile:server]) { sh "rspec" }
 
 namespace :spec do
+  desc "Run the tests of the extension's parts that know no Ruby"
+  task(:queue) { sh "cargo", "test", "--package", "nodevent-ext" }
+
   desc "Run the specs of the native parts again, with a garbage collection at every chance"
-  task(stress: :compile) { sh({ "NODEVENT_GC_STRESS" => "1" }, "rspec", "--tag", "native") }
+  task(stress: %w[compile compile:server]) { sh({ "NODEVENT_GC_STRESS" => "1" }, "rspec", "--tag", "native") }
 end
 
 desc "Check the style of the Ruby code"

@@ -9,7 +9,8 @@ class NodeventServer
   attr_reader :url, :port, :pid
 
   def self.binary
-    %w[debug release].map { |profile| File.join(ROOT, "target", profile, "nodevent") }.find { |path| File.exist?(path) }
+    places = %w[debug release].map { |profile| File.join(ROOT, "target", profile, "nodevent") }
+    places.find { |path| File.exist?(path) } or raise "the server is not built: rake compile:server"
   end
 
   # @param settings [Hash] as in config/nodevent.yml
