@@ -164,7 +164,10 @@ async fn a_redis_that_is_paused_loses_nothing() {
     redis.pause();
     let paused = tokio::time::Instant::now();
     patiently("not ready", Duration::from_secs(8), async || !nodes[0].is_ready().await).await;
-    nodes[0].program.says("Redis is away").await;
+    let log = || nodes[0].program.log();
+    let said = async || log().iter().any(|line| line.contains("Redis is away"));
+    let what = format!("the log says so: {:?}", log());
+    patiently(&what, Duration::from_secs(15), said).await;
     assert_eq!(nodes[0].metric("nodevent_engines_away").await, 1);
     let outage = Duration::from_secs(if is_full() { 30 } else { 8 });
     tokio::time::sleep_until(paused + outage).await;

@@ -163,22 +163,27 @@ pub(super) async fn probe(
 ) {
     let mut away = true;
     metrics.engines_away.fetch_add(1, Relaxed);
-    let mut turn = tokio::time::interval(PROBE);
-    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut given_up = Instant::now();
-    loop {
-        turn.tick().await;
-        let sent = tokio::time::timeout(PATIENCE, publisher.publish::<i64, _, _>(channel.as_str(), "")).await;
-        let published = matches!(sent, Ok(Ok(_)));
-        if away == pulse.is_fresh() {
-            away = !away;
-            metrics.engines_away.fetch_add(if away { 1 } else { -1 }, Relaxed);
-            if !away {
+    let note = |away: &mut bool| {
+        if *away == pulse.is_fresh() {
+            *away = !*away;
+            metrics.engines_away.fetch_add(if *away { 1 } else { -1 }, Relaxed);
+            if !*away {
                 pulse.told.store(false, Relaxed);
             } else if !pulse.told.swap(true, Relaxed) {
                 tracing::warn!("Redis is away, though its link stands: no probe came back through it for 5 s");
             }
         }
+    };
+    let mut turn = tokio::time::interval(PROBE);
+    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut given_up = Instant::now();
+    loop {
+        turn.tick().await;
+        // Also here: the last probe may have come back after it was looked for.
+        note(&mut away);
+        let sent = tokio::time::timeout(PATIENCE, publisher.publish::<i64, _, _>(channel.as_str(), "")).await;
+        let published = matches!(sent, Ok(Ok(_)));
+        note(&mut away);
         if published && pulse.age() > PROBE_LOST && given_up.elapsed() > PROBE_LOST {
             given_up = Instant::now();
             tracing::warn!("Redis takes messages but none comes back; the subscriber connects anew");
