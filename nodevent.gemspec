@@ -17,7 +17,7 @@ Gem::Specification.new do |spec|
   # What the gem and the two crates below it are built from. cargo wants every member of the workspace.
   wanted = %r{\A(lib|exe|sig|ext/nodevent|protocol|server|client/dist|bench/load)/|
               \A(Cargo\.(toml|lock)|[A-Z]+(\.md)?)\z}x
-  unwanted = %r{/(tests|fuzz|benches|examples|target)/|/Makefile\z|\Aprotocol/vectors/|\Alib/.*\.(so|bundle)\z}
+  unwanted = %r{/(tests|fuzz|examples|target)/|/Makefile\z|\Aprotocol/vectors/|\Alib/.*\.(so|bundle)\z}
   listed = begin
     IO.popen(%w[git ls-files -z], chdir: __dir__, err: File::NULL) { |git| git.read.split("\0") }
   rescue SystemCallError
