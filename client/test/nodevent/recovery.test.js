@@ -197,6 +197,16 @@ test("joining again within a connection asks from where it stands and hears noth
   assert.deepEqual(said.gap, []);
 });
 
+test("an engine that was set back numbers on far ahead: that is no gap", async () => {
+  const end = await wire.accept();
+  ack(end, { position: "x:7", recovered: true });
+  for (const offset of [8, 1_000_000_009, 1_000_000_010]) emit(end, offset);
+  assert.deepEqual(heard, [8, 1_000_000_009, 1_000_000_010]);
+  assert.deepEqual(said.gap, []);
+  emit(end, 1_000_000_012);
+  assert.deepEqual(said.gap, [["x:1000000012"]]);
+});
+
 test("a gap that the server itself had is told at once, and not again by the emissions after it", async () => {
   const end = await wire.accept();
   ack(end, { position: "x:5", recovered: true });
