@@ -21,6 +21,11 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     NoDevent::Emitter.emit("r", "e", message, **options)
   end
 
+  # The next report that is about this; publishers of other examples may still be in trouble of their own.
+  def reported(pattern)
+    eventually(pattern.inspect) { !errors.empty? && (error = errors.pop).message.match?(pattern) && error }
+  end
+
   # Only this publisher: those of other examples may have nobody to talk to.
   def flush(seconds = 5)
     NoDevent::Emitter.publisher.flush(seconds)
@@ -102,7 +107,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       good.concat([request.json].flatten(1).map { |each| each["message"] }) unless request.body.include?("bad")
     end
     expect(good).to eq(%w[a b c])
-    expect(eventually { errors.pop }.message).to include("answered 400: emission 0: it is bad; write a good one")
+    expect(reported(/answered 400: emission 0: it is bad; write a good one/).count).to eq(1)
   end
 
   it "gives the server's own words and remedy when it refuses" do
@@ -124,7 +129,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       %r{no answer from http://127.0.0.1:\d+ within 0.3 s: Connection refused.*withdrawn.*start the server with `nodevent`}
     )
     expect(emit(2)).to be(true)
-    expect(eventually { errors.pop }.message).to match(%r{\Ahttp://127.0.0.1:\d+ cannot be reached: Connection refused})
+    expect(reported(/\A#{NoDevent::Emitter.publisher.address} cannot be reached: Connection refused/).count).to eq(0)
   end
 
   it "N-81 says what to write where there is nothing to publish with" do
