@@ -53,6 +53,11 @@ module Bench
     def build
       command = %w[cargo build --release --quiet -p nodevent-server -p nodevent-load]
       raise Error, "cargo could not build the server and the load generator" unless system(*command, chdir: ROOT)
+      return if @scenarios.none?(&:program)
+
+      release = { "NODEVENT_PROFILE" => "release" }
+      done = system(release, "rake", "compile", chdir: ROOT, out: File::NULL)
+      raise Error, "`rake compile` could not build the gem's extension" unless done
     end
 
     # Leaves out, and says so, whom it would take an installation to measure.

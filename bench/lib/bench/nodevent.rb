@@ -26,7 +26,15 @@ module Bench
     end
 
     def takes_part_in?(scenario)
-      scenario.only.nil? || scenario.only == name
+      scenario.only.nil? || scenario.only.include?(name)
+    end
+
+    # @return [Array<Array<String>>] what a program in Ruby is told about it, once for each time it is to run
+    def arguments(scenario, place)
+      redis = place.redis_port && "redis://127.0.0.1:#{place.redis_port}"
+      return [[redis], [redis, "--rails"]] if scenario.name == "emit"
+
+      [["http://127.0.0.1:#{place.port}", SECRET, redis].compact]
     end
 
     def load(place)

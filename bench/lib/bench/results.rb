@@ -13,10 +13,10 @@ module Bench
       p99: ->(report) { report.dig(:delivery, :latency_ms, :p99) },
       lost: ->(report) { report.dig(:delivery, :lost) },
       misplaced: ->(report) { report.dig(:delivery, :misplaced) },
-      memory_idle: ->(report) { report.dig(:memory, :idle) / 1024.0 },
-      memory_after: ->(report) { report.dig(:memory, :after) / 1024.0 },
-      memory_server: ->(report) { report.dig(:memory, :server) / 1024.0 / 1024 },
-      slab: ->(report) { report.dig(:memory, :slab) / 1024.0 },
+      memory_idle: ->(report) { report.dig(:memory, :idle)&.fdiv(1024) },
+      memory_after: ->(report) { report.dig(:memory, :after)&.fdiv(1024) },
+      memory_server: ->(report) { report.dig(:memory, :server)&.fdiv(1024 * 1024) },
+      slab: ->(report) { report.dig(:memory, :slab)&.fdiv(1024) },
       connects: ->(report) { report.dig(:connect, :per_second) },
       connect_cpu: ->(report) { report.dig(:connect, :cpu_us) },
       asked_again: ->(report) { report.dig(:connect, :asked_again) },
@@ -24,14 +24,21 @@ module Bench
       returned: ->(report) { report.dig(:storm, :returned) },
       recovered: ->(report) { report.dig(:storm, :recovered) },
       all_back: ->(report) { report.dig(:storm, :all_back_s) },
-      complete: ->(report) { report.dig(:storm, :complete) }
+      complete: ->(report) { report.dig(:storm, :complete) },
+      walk_p50: ->(report) { report.dig(:walk, 0, :p50) },
+      walk_p95: ->(report) { report.dig(:walk, 0, :p95) },
+      walk_p99: ->(report) { report.dig(:walk, 0, :p99) },
+      walk_lost: ->(report) { report[:walk]&.sum { |run| run[:emissions] - run[:heard] } },
+      beyond_to_json: ->(report) { report.dig(:emit, 0, :emit_beyond_to_json) },
+      beyond_to_json_rails: ->(report) { report.dig(:emit, 1, :emit_beyond_to_json) }
     }.freeze
     # Of these the worst round counts, not the middle one.
     WORST = %i[lost misplaced asked_again].freeze
 
     def self.summary(report)
       figures = FIGURES.transform_values { |figure| figure.call(report) }
-      shown = %i[per_second cpu p50 p99 lost connect_cpu memory_idle memory_after].filter_map do |name|
+      names = %i[per_second cpu p50 p99 lost connect_cpu memory_idle memory_after walk_p50 walk_p99 beyond_to_json]
+      shown = names.filter_map do |name|
         format("%<name>s %<value>.4g", name: name, value: figures[name]) if figures[name]
       end
       shown.join("  ")
@@ -55,7 +62,8 @@ module Bench
 
     # @return [Array(Float, Float), nil] the least and the most of a figure
     def spread(scenario, server, name)
-      values(scenario, server, name).minmax.then { |minmax| minmax unless minmax.include?(nil) }
+      values = values(scenario, server, name)
+      values.minmax unless values.empty?
     end
 
     # @return [Float, nil] the median of the ratios to another server in the same round
@@ -69,6 +77,12 @@ module Bench
       median(ratios) unless ratios.empty?
     end
 
+    # @return [Hash{Symbol => Float}] medians of what `emit` printed in its first or second run
+    def emit(run)
+      reports = of("emit").filter_map { |one| one.dig(:report, :emit, run) }
+      reports.first.to_h.to_h { |way, _| [way, median(reports.map { |report| report[way] })] }
+    end
+
     def errors(scenario, server)
       of(scenario, server).filter_map { |one| one[:error] }
     end
@@ -80,7 +94,7 @@ module Bench
     end
 
     def values(scenario, server, name)
-      of(scenario, server).filter_map { |one| one[:report] && FIGURES.fetch(name).call(one[:report]) }
+      of(scenario, server).filter_map { |one| FIGURES.fetch(name).call(one[:report]) if one[:report] }
     end
 
     def median(values)

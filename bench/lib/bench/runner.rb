@@ -40,12 +40,26 @@ module Bench
 
     def measure(scenario, server)
       server.run do |place, pid, restart|
+        next { report: run_programs(scenario, server, place) } if scenario.program
+
         beside = place.redis_pid ? ["--beside", place.redis_pid.to_s] : []
         command = [LOAD, scenario.name, *server.load(place), "--pid", pid.to_s, *beside]
         generate(command, restart)
       end
     rescue Error => e
       { error: e.message }
+    end
+
+    # Runs a program in Ruby as often as the scenario asks for; answers what each run printed.
+    def run_programs(scenario, server, place)
+      program = File.join(FOLDER, scenario.program)
+      runs = server.arguments(scenario, place).map do |arguments|
+        printed, errors, status = Open3.capture3("timeout", PATIENCE.to_s, "ruby", program, *arguments)
+        raise Error, errors.lines.first.to_s.strip unless status.success?
+
+        JSON.parse(printed, symbolize_names: true)
+      end
+      { scenario.name.to_sym => runs }
     end
 
     # Runs the load generator. It asks for a restart of the server by a line, and is told by a line when it is up.

@@ -10,9 +10,16 @@ module Bench
       memory_server: "MB of the server itself", slab: "kernel KB (both ends)",
       connects: "connects/s", connect_cpu: "CPU µs per connect", connect_spread: "(least–most)",
       asked_again: "joins without an answer", slow_closed: "slow ones closed", returned: "came back",
-      recovered: "nothing missed", all_back: "all back, s", complete: "heard everything"
+      recovered: "nothing missed", all_back: "all back, s", complete: "heard everything",
+      walk_p50: "p50 ms", walk_p95: "p95 ms", walk_p99: "p99 ms", walk_lost: "lost"
     }.freeze
-    WHOLE = %i[per_second lost misplaced connects asked_again slow_closed returned recovered complete].freeze
+    WHOLE = %i[per_second lost misplaced connects asked_again slow_closed returned recovered complete
+               walk_lost].freeze
+    WAYS = {
+      to_json: "the message's own `to_json`", emit: "`NoDevent::Emitter.emit`",
+      emit_beyond_to_json: "… beyond `to_json`", redis_publish: "redis-rb's `publish`, of a text that is there",
+      action_cable_broadcast: "Action Cable's `broadcast`"
+    }.freeze
 
     def initialize(results, scenarios, titles)
       @results = results
@@ -27,9 +34,21 @@ module Bench
     private
 
     def section(scenario)
+      return emit(scenario) if scenario.name == "emit"
+
       headings = scenario.columns.map { |column| HEADINGS.fetch(column) }
       lines = ["### #{scenario.title}", "", row("", headings), row("---", headings.map { "---:" })]
       @results.servers(scenario.name).each { |server| lines << line(scenario, server) }
+      "#{lines.join("\n")}\n"
+    end
+
+    # Of these the rows are what is called, not servers.
+    def emit(scenario)
+      alone, rails = [0, 1].map { |run| @results.emit(run) }
+      rows = WAYS.filter_map do |way, title|
+        row(title, [number(alone[way]), number(rails[way])]) if alone[way] || rails[way]
+      end
+      lines = ["### #{scenario.title}", "", row("", ["Ruby alone", "in Rails"]), row("---", ["---:", "---:"]), *rows]
       "#{lines.join("\n")}\n"
     end
 

@@ -28,6 +28,7 @@ module Bench
        simple("many rooms: p99", 1, "ms", "rooms", :p99),
        Target.new("steady: CPU per delivery", 1.15, "× bare loop", method(:steady)),
        Target.new("slow neighbours: p99 of the others", 1.1, "× without them", method(:slow)),
+       Target.new("`emit` in Ruby beyond the message's `to_json`", 1, "µs", method(:emit)),
        Target.new("lost, in all scenarios together", 0, "", method(:lost))]
     end
 
@@ -59,6 +60,10 @@ module Bench
       with = figure("slow", server, :p99)
       without = figure("none-slow", server, :p99)
       with / without if with && without
+    end
+
+    def emit(server)
+      figure("emit", server, :beyond_to_json)
     end
 
     def lost(server)

@@ -101,8 +101,8 @@ impl Run {
         let (cpu, own) = (self.server.cpu() - cpu_before, itself.cpu() - own_before);
         let beside = self.beside.cpu() - beside_before;
         if let Some(storm) = &mut storm {
-            (storm.returned, storm.recovered) = (generator.ended, generator.recovered);
-            storm.not_recovered = generator.not_recovered;
+            (storm.recovered, storm.not_recovered) = (generator.recovered, generator.not_recovered);
+            storm.returned = generator.recovered + generator.not_recovered;
             storm.complete = generator.complete(publisher.emitted());
         }
         let delivered = generator.tally.deliveries;
