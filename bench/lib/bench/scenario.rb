@@ -1,6 +1,9 @@
 # frozen_string_literal: true
 
 module Bench
+  # The columns of every table of deliveries.
+  DELIVERY = %i[per_second cpu spread p50 p95 p99 lost misplaced].freeze
+
   # A scenario: what the load generator calls it, and what is shown of it.
   #
   # `columns` are those of its table; `bare` says whether the bare loop can take part, `only` who alone can; `program`
@@ -16,8 +19,6 @@ module Bench
     def self.all
       @all ||= [*loud, *quiet, *neighbours, *ours]
     end
-
-    DELIVERY = %i[per_second cpu spread p50 p95 p99 lost misplaced].freeze
 
     # Scenarios in which many hear.
     def self.loud
