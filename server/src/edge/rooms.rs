@@ -36,14 +36,16 @@ pub(super) async fn serve(
     let headers = &asked.headers;
     if !edge.settings.origins.admit(headers) {
         edge.metrics.refused_origins.fetch_add(1, Relaxed);
+        tracing::info!("a room was refused for the page's origin; list it under `origins` to allow it");
         return reply::error(StatusCode::FORBIDDEN, "this page may not connect", "list its origin under `origins`");
     }
     let query = Query::parse(asked.uri.query().unwrap_or_default());
     let mut response = match admitted(namespace, room, &query, headers) {
         Err(refusal) => {
             edge.metrics.refused_joins.fetch_add(1, Relaxed);
+            tracing::info!(namespace = &*namespace.name, reason = refusal, "a join was refused");
             let remedy = "send a key for this room, as `?key=…` or `Authorization: Bearer …`";
-            reply::error(StatusCode::FORBIDDEN, &refusal, remedy)
+            reply::error(StatusCode::FORBIDDEN, refusal, remedy)
         }
         Ok(()) if view == "history" => history(edge, namespace, room, &query).await,
         Ok(()) if view == "events" => events(edge, namespace, room, &query, headers).await,
@@ -60,13 +62,13 @@ pub(super) async fn serve(
     response
 }
 
-fn admitted(namespace: &Namespace, room: &str, query: &Query, headers: &HeaderMap) -> Result<(), String> {
-    room::check(room, namespace.limits.name).map_err(|_| "Bad room".to_owned())?;
+fn admitted(namespace: &Namespace, room: &str, query: &Query, headers: &HeaderMap) -> Result<(), &'static str> {
+    room::check(room, namespace.limits.name).map_err(|_| "Bad room")?;
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let bearer =
         bearer.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let key = bearer.map(|(_, key)| key.trim().to_owned()).or_else(|| query.key.clone()).map(Value::from);
-    namespace.admission.room(room, key.as_ref()).map_err(|refusal| refusal.as_str().to_owned())
+    namespace.admission.room(room, key.as_ref()).map_err(|refusal| refusal.as_str())
 }
 
 /// What a query says.

@@ -12,6 +12,7 @@ mod log;
 mod origins;
 mod requests;
 mod rooms;
+mod server_sent;
 mod sizes;
 mod slow_readers;
 mod waits;
