@@ -1,4 +1,4 @@
-//! Upgrades that are never finished, and connections that never enter a namespace.
+//! Upgrades that are never finished, connections that never enter a namespace, and more of them than there may be.
 
 use crate::guarded::Guarded;
 use crate::support::raw::{End, Raw};
@@ -43,5 +43,38 @@ async fn connections_that_never_enter_a_namespace_are_told_so_and_closed() {
     }
     server.counts("nodevent_closes_total{reason=\"connect_timeout\"}", 51).await;
     server.logs("a connection was closed reason=\"connect_timeout\"").await;
+    server.harmed_nobody_else().await;
+}
+
+#[tokio::test]
+async fn who_comes_when_there_are_as_many_as_there_may_be_is_told_to_come_later() {
+    let mut server = Guarded::start("limits: {connections: 3}\n/nodevent: {}").await;
+    let open: serde_json::Value = serde_json::from_str(&server.get(POLLING).await.text()[1..]).unwrap();
+    let session = format!("&sid={}", open["sid"].as_str().unwrap());
+    let third = Raw::connected(&server.site, "/nodevent").await;
+    server.counts("nodevent_connections", 3).await;
+    let websocket = crate::support::Request::get("/socket.io/?EIO=4&transport=websocket")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    for response in
+        [server.get(POLLING).await, server.send(&websocket).await, server.get("/api/nodevent/rooms/r/events").await]
+    {
+        assert_eq!(response.status, 503);
+        assert!(response.text().contains("busy"), "{}", response.text());
+    }
+    server.counts("nodevent_refused_connections_total", 3).await;
+    server.logs("a connection was refused: there are as many as `limits: connections` allows").await;
+    // Who is in stays in, and may change its transport.
+    let mut upgrading = Raw::open(&server.site, &session).await;
+    upgrading.say("2probe").await;
+    assert_eq!(upgrading.text().await, "3probe");
+    upgrading.say("5").await;
+    upgrading.say("40/nodevent,").await;
+    assert!(upgrading.text().await.starts_with("40/nodevent,"));
+    drop(third);
+    server.counts("nodevent_connections", 2).await;
+    Raw::connected(&server.site, "/nodevent").await;
     server.harmed_nobody_else().await;
 }
