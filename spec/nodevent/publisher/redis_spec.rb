@@ -159,7 +159,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     configure
     emit(0, wait: true)
     server.freeze_up
-    # What emit itself costs this thread, in the best of five rounds: neither is it to be blamed for what else the machine
+    # What emit itself costs this thread, in the best of five rounds: it is not to be blamed for what else the machine
     # does. A wait would show on the other clock, the one on the wall.
     costs = Array.new(5) { Array.new(many(1_000)) { |number| cost(number) }.sort[many(1_000) * 99 / 100] }
     expect(costs.min).to be < 0.000_050 unless GC.stress
