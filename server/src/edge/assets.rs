@@ -5,18 +5,27 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
-use std::io::Write as _;
 
-/// How long a browser may use a file without asking: an upgrade of the server is seen within an hour.
-const CACHE: &str = "public, max-age=3600";
+/// How long a browser may use a file without asking: an upgrade of the server is seen within an hour; for a week more it
+/// may be used while the new one is fetched.
+const CACHE: &str = "public, max-age=3600, stale-while-revalidate=604800";
 
 /// What the console page may do: its own files, its own server, nothing else.
 const CONSOLE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// A file of `client/dist`, and its compressed form, which `build.rs` has made.
+macro_rules! asset {
+    ($name:literal, $kind:expr) => {
+        Asset::new(
+            include_bytes!(concat!("../../../client/dist/", $name)),
+            include_bytes!(concat!(env!("OUT_DIR"), "/", $name, ".gz")),
+            $kind,
+        )
+    };
+}
 
 /// A file, ready to be sent.
 #[derive(Debug)]
@@ -47,19 +56,13 @@ impl Assets {
         const SCRIPT: &str = "text/javascript; charset=utf-8";
         const JSON: &str = "application/json";
         Self {
-            script: Asset::new(include_bytes!("../../../client/dist/nodevent.js"), SCRIPT),
-            script_map: Asset::new(include_bytes!("../../../client/dist/nodevent.js.map"), JSON),
-            socket_io: Asset::new(include_bytes!("../../../client/dist/socket.io.js"), SCRIPT),
-            socket_io_map: Asset::new(include_bytes!("../../../client/dist/socket.io.js.map"), JSON),
-            console_page: Asset::new(
-                include_bytes!("../../../client/dist/console.html"),
-                "text/html; charset=utf-8",
-            ),
-            console_script: Asset::new(include_bytes!("../../../client/dist/console.js"), SCRIPT),
-            console_style: Asset::new(
-                include_bytes!("../../../client/dist/console.css"),
-                "text/css; charset=utf-8",
-            ),
+            script: asset!("nodevent.js", SCRIPT),
+            script_map: asset!("nodevent.js.map", JSON),
+            socket_io: asset!("socket.io.js", SCRIPT),
+            socket_io_map: asset!("socket.io.js.map", JSON),
+            console_page: asset!("console.html", "text/html; charset=utf-8"),
+            console_script: asset!("console.js", SCRIPT),
+            console_style: asset!("console.css", "text/css; charset=utf-8"),
         }
     }
 
@@ -103,23 +106,18 @@ impl Assets {
 // === impl Asset ===
 
 impl Asset {
-    fn new(bytes: &'static [u8], kind: &'static str) -> Self {
+    fn new(bytes: &'static [u8], gzip: &'static [u8], kind: &'static str) -> Self {
         let mut tag = String::with_capacity(32);
         for byte in &Sha256::digest(bytes)[..12] {
             let _ = write!(tag, "{byte:02x}");
         }
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-        // Writing into memory does not fail; if it did, the plain form would be served.
-        let gzip = encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default();
-        Self { plain: Bytes::from_static(bytes), gzip: gzip.into(), kind, tag }
+        Self { plain: Bytes::from_static(bytes), gzip: Bytes::from_static(gzip), kind, tag }
     }
 
     fn answer(&self, request: &Request) -> Response {
         let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let zip = !self.gzip.is_empty()
-            && header(header::ACCEPT_ENCODING).is_some_and(|accepted| {
-                accepted.split(',').any(|one| one.trim().split(';').next() == Some("gzip"))
-            });
+        let zip = header(header::ACCEPT_ENCODING)
+            .is_some_and(|accepted| accepted.split(',').any(|one| one.trim().split(';').next() == Some("gzip")));
         let tag = format!("\"{}{}\"", self.tag, if zip { "-gz" } else { "" });
         let known = header(header::IF_NONE_MATCH)
             .is_some_and(|tags| tags.split(',').any(|one| one.trim().trim_start_matches("W/") == tag));
