@@ -4,8 +4,9 @@
 //! without waking a task. Everybody else speaks to it through [`Shards`], whose inboxes are bounded.
 //!
 //! In reading order: [`inbox`] (what may be asked of a shard), `slot` (what it keeps per connection), `session`
-//! (the life of a connection), `socket`, `polling` and `listening` (the transports), `delivery` (from an emission to its
-//! members), `recovery` and `holds` (from a join to what was missed, through the [`keeper`]), `timers`.
+//! (the life of a connection), `socket`, `polling` and `listening` (the transports), `upgrade` (from one to the other),
+//! `awaited` (acknowledgements owed to us), `delivery` (from an emission to its members), `recovery` and `holds` (from a
+//! join to what was missed, through the [`keeper`]), `timers`.
 
 mod awaited;
 mod delivery;
@@ -24,6 +25,7 @@ mod slot;
 mod socket;
 mod stream;
 mod timers;
+mod upgrade;
 
 pub use inbox::{Attach, Listen, Opened, PollAnswer, PostAnswer, Purpose, Shards, ToShard, UpgradeAnswer};
 pub use sid::Sid;

@@ -313,17 +313,6 @@ impl Shard {
         }
     }
 
-    /// Ends a probing WebSocket; its session stays as it is.
-    pub(super) fn dismiss(&mut self, slot: u32, farewell: Farewell<'_>) {
-        let Some(Slot::Probe(probe)) = self.slots.get_mut(slot as usize) else { return };
-        let (session, socket) = (probe.session, probe.socket.take());
-        self.upgrade_lost(session, slot);
-        match socket {
-            Some(socket) => self.say_farewell(slot, socket, farewell),
-            None => self.release(slot),
-        }
-    }
-
     /// Sends a close frame, and leaves the socket in its slot for as long as the other side may take to read it.
     pub(super) fn say_farewell(&mut self, slot: u32, mut socket: WebSocket, farewell: Farewell<'_>) {
         let Some((code, text)) = farewell else { return self.release(slot) };

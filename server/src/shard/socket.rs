@@ -3,25 +3,21 @@
 //! An idle socket holds no buffer: what is read goes into the shard's one read buffer, what cannot be written now
 //! goes into the outbox.
 
-use super::inbox::{Attach, PollAnswer, Purpose, UpgradeAnswer};
-use super::sid::Sid;
-use super::slot::{Carrier, NEVER, Probe, Session, Slot, WebSocket};
+use super::inbox::{Attach, Purpose};
+use super::slot::{Carrier, Probe, Session, Slot, WebSocket};
+use super::upgrade::NOBODY;
 use super::{Above, Shard};
 use crate::close_reason::CloseReason;
 use crate::outbox::{Flushed, Sent};
 use mio::Token;
 use nodevent_protocol::engine_io::Packet;
 use nodevent_protocol::engine_io::payload::{self, Part};
-use nodevent_protocol::engine_io::session::Probed;
 use nodevent_protocol::websocket::{self, Message, Opcode};
 use std::io;
 use std::ops::ControlFlow;
-use tokio::sync::oneshot;
 
 /// Reads of one socket before the others have their turn.
 const READS: usize = 4;
-/// The session of a WebSocket that no session waits for.
-const NOBODY: u32 = u32::MAX;
 
 // === impl Shard ===
 
@@ -64,65 +60,6 @@ impl Shard {
             self.read(slot, false);
             self.answer_poll(sid.slot);
         }
-    }
-
-    /// A WebSocket is about to be opened for a session.
-    pub(super) fn upgrade_begins(&mut self, sid: Sid, answer: oneshot::Sender<UpgradeAnswer>) {
-        let (now, timing) = (self.now, self.settings.timing);
-        let session = self.session_mut(sid.slot).filter(|session| session.sid.is(&sid));
-        let verdict = match session.map(|session| session.engine_io.start_upgrade(now, &timing)) {
-            None => UpgradeAnswer::Unknown,
-            Some(true) => UpgradeAnswer::Ok,
-            Some(false) => UpgradeAnswer::Superfluous,
-        };
-        if verdict == UpgradeAnswer::Ok {
-            self.arm(sid.slot);
-        }
-        if answer.send(verdict).is_err() && verdict == UpgradeAnswer::Ok {
-            self.upgrade_gone(sid);
-        }
-    }
-
-    /// The handshake of that WebSocket was not finished.
-    pub(super) fn upgrade_gone(&mut self, sid: Sid) {
-        if let Some(session) = self.session_mut(sid.slot)
-            && session.sid.is(&sid)
-            && session.awaits_probe()
-        {
-            session.engine_io.upgrade_lost();
-            self.answer_poll(sid.slot);
-        }
-    }
-
-    /// A probing WebSocket is gone; its session may try another.
-    pub(super) fn upgrade_lost(&mut self, session: u32, probe: u32) {
-        if let Some(owner) = self.session_mut(session)
-            && owner.probe == Some(probe)
-        {
-            owner.probe = None;
-            owner.engine_io.upgrade_lost();
-        }
-    }
-
-    /// Puts a WebSocket into a slot that may become the transport of the session `sid`, if that still waits for it.
-    fn begin_probe(&mut self, sid: Option<Sid>, stream: crate::shard::Stream) -> u32 {
-        self.generation = self.generation.wrapping_add(1);
-        let generation = self.generation;
-        let slot = self.slots.insert(Slot::Probe(Probe {
-            socket: Some(WebSocket::new(stream)),
-            session: NOBODY,
-            armed: NEVER,
-            generation,
-        })) as u32;
-        let session = sid.and_then(|sid| {
-            let session = self.session_mut(sid.slot)?;
-            (session.sid.is(&sid) && session.awaits_probe()).then(|| session.probe = Some(slot))?;
-            Some(sid.slot)
-        });
-        if let (Some(Slot::Probe(probe)), Some(session)) = (self.slots.get_mut(slot as usize), session) {
-            probe.session = session;
-        }
-        slot
     }
 
     /// The operating system reports a socket.
@@ -235,7 +172,7 @@ impl Shard {
     }
 
     /// Ends what is in a slot for what came on its socket: a connection, or only a probing WebSocket.
-    fn fail(&mut self, slot: u32, reason: CloseReason) {
+    pub(super) fn fail(&mut self, slot: u32, reason: CloseReason) {
         if let Some(Slot::Probe(_)) = self.slots.get(slot as usize) {
             tracing::info!(reason = reason.name(), detail = reason.detail(), "an upgrade to WebSocket was ended");
             self.dismiss(slot, reason.farewell());
@@ -303,53 +240,6 @@ impl Shard {
         let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) else { return };
         let sent = socket.send(&bytes, || bytes.as_slice().into(), limit);
         self.sent(slot, sent);
-    }
-
-    /// A packet on a probing WebSocket. Answers where the socket is after an upgrade.
-    fn probe_packet(&mut self, slot: u32, session: u32, packet: &Packet<'_>) -> Option<(u32, u32)> {
-        match self.session_mut(session)?.engine_io.hear_probe(packet) {
-            Ok(Probed::Answer) => self.send_text(slot, "3probe"),
-            Ok(Probed::Upgraded) => return self.upgrade(slot, session),
-            Err(wrong) => {
-                tracing::debug!(%wrong, "an upgrade is ended");
-                self.fail(slot, CloseReason::Malformed);
-            }
-        }
-        None
-    }
-
-    /// Makes the probing WebSocket its session's transport, and sends what waited for the next poll.
-    fn upgrade(&mut self, slot: u32, session: u32) -> Option<(u32, u32)> {
-        // The frame in hand is the probe's: whoever reads puts the decoder into the session's socket.
-        let Slot::Probe(Probe { socket: Some(mut socket), .. }) = self.slots.remove(slot as usize) else {
-            return None;
-        };
-        self.inbox.count_connections(self.slots.len());
-        let Self { poll, slots, .. } = self;
-        let Some(Slot::Session(owner)) = slots.get_mut(session as usize) else { return None };
-        let registered = socket.stream.reregister(poll.registry(), Token(session as usize + 1));
-        owner.probe = None;
-        let place = (session, owner.generation);
-        let old = std::mem::replace(&mut owner.carrier, Carrier::WebSocket(socket));
-        if registered.is_err() {
-            self.close(session, CloseReason::Lost);
-            return None;
-        }
-        if let Carrier::Polling(mut polling) = old {
-            if let Some(answer) = polling.poll.take() {
-                let _ = answer.send(match polling.overtakes {
-                    true => PollAnswer::WrongTransport,
-                    false => PollAnswer::Payload(b"6".to_vec()),
-                });
-            }
-            for frame in polling.packets.take() {
-                self.send(session, &frame);
-            }
-        }
-        // What came behind the last packet of the upgrade, and is not read yet, is read under the new token.
-        self.unread.push_back(session);
-        self.arm(session);
-        Some(place)
     }
 
     fn flush(&mut self, slot: u32) {
