@@ -154,7 +154,7 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
         );
         return None;
     }
-    let root = tree::section(root, environment);
+    let root = tree::fill(tree::section(root, environment), report);
     let mut top = Table::open(&root, "", report)?;
     let mut config = defaults();
     config.listen = listen::public(&mut top, folder, report);
@@ -169,8 +169,9 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
     config.shards = top.number(&["shards"], 1, 64, report);
     config.limits = Limits::read(&mut top, report);
     read_log(&mut top, &mut config, report);
-    // Where the gem publishes; nothing for the server.
+    // Where and how the gem publishes; nothing for the server.
     top.take(&["url"]);
+    top.take(&["publisher"]);
     config.namespaces = namespace::read(&mut top, report);
     config.choose_engine = config.namespaces.is_empty();
     if config.namespaces.is_empty() {
@@ -259,6 +260,22 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected}\nis not in\n{text}");
         }
+    }
+
+    #[test]
+    fn the_environment_is_asked_only_for_what_is_used() {
+        let text = "development:\n  /a: {}\nproduction:\n  /a: {secret: \"${NODEVENT_SURELY_UNSET}\"}\n";
+        let mut report = Report::about("c.yml");
+        assert!(read(text, false, Path::new(""), "development", &mut report).is_some());
+        assert_eq!(report.to_string(), "");
+        read(text, false, Path::new(""), "production", &mut report);
+        assert!(report.to_string().contains("the environment has no NODEVENT_SURELY_UNSET"), "{report}");
+    }
+
+    #[test]
+    fn the_keys_of_the_gem_are_known() {
+        let (_, report) = read_yaml("publisher: {queue: 5}\nurl: x\n/a: {url: y, publisher: {queue: 6}}\n");
+        assert_eq!(report.warning_lines().count(), 0);
     }
 
     #[test]

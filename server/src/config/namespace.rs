@@ -82,6 +82,9 @@ impl Namespace {
         if let Some(node) = table.take(&["history"]) {
             self.history = History::read(node, &name, report);
         }
+        // Where and how the gem publishes; nothing for the server.
+        table.take(&["url"]);
+        table.take(&["publisher"]);
         let place = table.place_of(&["fanout"]);
         match table.text(&["fanout"], report).as_deref() {
             None | Some("namespace") => {}

@@ -70,7 +70,7 @@ fn convert(yaml: &MarkedYaml<'_>, report: &mut Report) -> Node {
             if plain && matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL") {
                 Value::Null
             } else {
-                interpolate(text, place, report).map_or(Value::Null, Value::Scalar)
+                Value::Scalar(text.to_string())
             }
         }
         YamlData::Sequence(list) => Value::List(list.iter().map(|one| convert(one, report)).collect()),
@@ -113,6 +113,19 @@ fn merge_below(entries: &mut Vec<(String, Place, Node)>, node: Node) {
         Value::List(list) => list.into_iter().for_each(|one| merge_below(entries, one)),
         _ => {}
     }
+}
+
+/// Replaces `${NAME}` and `${NAME:-default}` in all values below a node: in those that are used, and in no others.
+pub(super) fn fill(node: Node, report: &mut Report) -> Node {
+    let value = match node.value {
+        Value::Scalar(text) => interpolate(&text, node.place, report).map_or(Value::Null, Value::Scalar),
+        Value::List(list) => Value::List(list.into_iter().map(|one| fill(one, report)).collect()),
+        Value::Map(entries) => {
+            Value::Map(entries.into_iter().map(|(name, place, one)| (name, place, fill(one, report))).collect())
+        }
+        Value::Null => Value::Null,
+    };
+    Node { value, ..node }
 }
 
 /// Replaces `${NAME}` and `${NAME:-default}`. `None`: the environment lacks one, which is reported.
@@ -234,11 +247,12 @@ mod tests {
 
     #[test]
     fn names_of_the_environment_are_replaced_and_a_missing_one_is_named() {
-        let root = tree("a: x${NODEVENT_SURELY_UNSET:-7}y\nhome: ${PATH}\n");
+        let root = fill(tree("a: x${NODEVENT_SURELY_UNSET:-7}y\nhome: ${PATH}\n"), &mut Report::default());
         assert_eq!(get(&root, "a").value, Value::Scalar("x7y".into()));
         assert_ne!(get(&root, "home").value, Value::Scalar("${PATH}".into()));
         let mut report = Report::about("t.yml");
-        read("a: ${NODEVENT_SURELY_UNSET}\n", false, &mut report);
+        let root = read("a: ${NODEVENT_SURELY_UNSET}\n", false, &mut report).unwrap();
+        fill(root, &mut report);
         assert!(report.to_string().contains("t.yml:1:4: the environment has no NODEVENT_SURELY_UNSET"));
     }
 
