@@ -20,7 +20,8 @@ module Bench
       Session.run do
         build if @build
         make_ready
-        present(Runner.new(servers: @servers, scenarios: @scenarios, rounds: @rounds).run)
+        machine = Machine.describe
+        present(Runner.new(servers: @servers, scenarios: @scenarios, rounds: @rounds).run, machine)
       rescue Error => e
         abort e.message
       end
@@ -68,11 +69,10 @@ module Bench
       raise Error, "nobody is left to be measured" if @servers.empty?
     end
 
-    def present(raw)
+    def present(raw, machine)
       results = Results.new(raw)
       titles = @servers.to_h { |server| [server.name, server.title] }
-      machine = Machine.describe
-      text = [heading(machine), Targets.new(results).to_s, Table.new(results, @scenarios, titles).to_s].join("\n")
+      text = [heading(machine, raw), Targets.new(results).to_s, Table.new(results, @scenarios, titles).to_s].join("\n")
       puts text
       return unless @keep
 
@@ -83,13 +83,14 @@ module Bench
       warn "Kept as #{name}.{json,md,svg}"
     end
 
-    def heading(machine)
+    def heading(machine, raw)
+      least, most = raw.map { |one| one[:load_average] }.minmax
       versions = machine[:versions].map { |name, version| "#{name} #{version}" }.join(", ")
       <<~TEXT
         ## #{machine[:date][0, 10]}, commit #{machine[:commit]}
 
         #{machine[:cores]} cores of #{machine[:processor]}, #{machine[:memory_gb]} GB, Linux #{machine[:kernel]}; \
-        median of #{@rounds} rounds. #{versions}.
+        median of #{@rounds} rounds. Load average #{least} to #{most}; about 3 is the run's own. #{versions}.
       TEXT
     end
   end

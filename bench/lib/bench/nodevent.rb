@@ -25,10 +25,6 @@ module Bench
       { "nodevent.json" => JSON.generate(host: "127.0.0.1", port: place.port, "/nodevent": namespace(place)) }
     end
 
-    def takes_part_in?(scenario)
-      scenario.only.nil? || scenario.only.include?(name)
-    end
-
     # @return [Array<Array<String>>] what a program in Ruby is told about it, once for each time it is to run
     def arguments(scenario, place)
       redis = place.redis_port && "redis://127.0.0.1:#{place.redis_port}"

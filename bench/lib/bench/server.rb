@@ -46,7 +46,7 @@ module Bench
     end
 
     def takes_part_in?(scenario)
-      !scenario.only
+      scenario.only.nil? || scenario.only.include?(name)
     end
 
     # Starts it; the block has its place, its process id and a way to restart it. It is gone afterwards.
