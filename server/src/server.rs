@@ -94,7 +94,7 @@ impl Server {
             namespaces.add(&one.name, admission, room_limits, dialect(&one.name));
         }
         let namespaces = Arc::new(namespaces);
-        let count = config.shards.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+        let count = config.shards.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from).min(64));
         let settings = shard_settings(&limits, above);
         let keeper = Arc::new(OnceLock::new());
         let (shards, threads) = shard::start(count, &settings, &namespaces, &keeper, &metrics)?;

@@ -23,8 +23,8 @@ pub(super) struct Holds(Vec<Hold>);
 #[derive(Debug)]
 struct Hold {
     room: RoomId,
-    /// Answers that are awaited. While there are any, what comes live is held.
-    awaited: u32,
+    /// The joins whose answers are awaited. While there are any, what comes live is held.
+    awaited: Vec<u32>,
     held: Vec<Item>,
     bytes: usize,
     /// What is not newer than this has been heard already.
@@ -54,7 +54,7 @@ impl Holds {
     pub(super) fn judge(&mut self, room: RoomId, item: &Item) -> Verdict {
         let Some(index) = self.0.iter().position(|hold| hold.room == room) else { return Verdict::Deliver };
         let hold = &mut self.0[index];
-        if hold.awaited > 0 {
+        if !hold.awaited.is_empty() {
             hold.bytes += item.frame.websocket().len();
             hold.held.push(item.clone());
             return Verdict::Held(hold.bytes);
@@ -78,21 +78,26 @@ impl Holds {
     }
 
     /// An answer for `room` is awaited.
-    pub(super) fn begin(&mut self, room: RoomId) {
+    pub(super) fn begin(&mut self, room: RoomId, ticket: u32) {
         match self.0.iter_mut().find(|hold| hold.room == room) {
-            Some(hold) => hold.awaited += 1,
-            None => self.0.push(Hold { room, awaited: 1, held: Vec::new(), bytes: 0, floor: None }),
+            Some(hold) => hold.awaited.push(ticket),
+            None => self.0.push(Hold { room, awaited: vec![ticket], held: Vec::new(), bytes: 0, floor: None }),
         }
     }
 
     /// An answer is there; the last one hands out what is newer than it, and leaves the floor behind.
-    pub(super) fn answered(&mut self, room: RoomId, position: Option<Position>) -> Vec<Item> {
+    /// Whether the answer to that join is still awaited: it is not, if the room was left meanwhile.
+    pub(super) fn awaits(&self, room: RoomId, ticket: u32) -> bool {
+        self.0.iter().any(|hold| hold.room == room && hold.awaited.contains(&ticket))
+    }
+
+    pub(super) fn answered(&mut self, room: RoomId, ticket: u32, position: Option<Position>) -> Vec<Item> {
         let Some(hold) = self.0.iter_mut().find(|hold| hold.room == room) else {
             return Vec::new();
         };
-        hold.awaited -= 1;
+        hold.awaited.retain(|one| *one != ticket);
         hold.floor = position.or(hold.floor);
-        if hold.awaited > 0 {
+        if !hold.awaited.is_empty() {
             return Vec::new();
         }
         hold.bytes = 0;
@@ -135,19 +140,19 @@ mod tests {
     #[test]
     fn what_comes_while_the_answer_is_awaited_is_held_and_merged() {
         let mut holds = Holds::default();
-        holds.begin(1);
+        holds.begin(1, 1);
         assert!(matches!(holds.judge(1, &item(5)), Verdict::Held(_)));
         assert!(matches!(holds.judge(1, &item(6)), Verdict::Held(_)));
         assert_eq!(holds.judge(2, &item(1)), Verdict::Deliver, "another room is not concerned");
-        let merged: Vec<u64> = holds.answered(1, at(5)).iter().map(|item| item.number).collect();
+        let merged: Vec<u64> = holds.answered(1, 1, at(5)).iter().map(|item| item.number).collect();
         assert_eq!(merged, [6]);
     }
 
     #[test]
     fn what_was_on_its_way_when_the_answer_was_given_is_sifted_out() {
         let mut holds = Holds::default();
-        holds.begin(1);
-        assert!(holds.answered(1, at(5)).is_empty());
+        holds.begin(1, 1);
+        assert!(holds.answered(1, 1, at(5)).is_empty());
         assert_eq!(holds.judge(1, &item(4)), Verdict::Known);
         assert_eq!(holds.judge(1, &item(5)), Verdict::Known);
         let plain = Item { position: None, ..item(0) };
@@ -159,8 +164,8 @@ mod tests {
     #[test]
     fn an_emission_of_a_newer_epoch_is_newer_whatever_its_offset() {
         let mut holds = Holds::default();
-        holds.begin(1);
-        holds.answered(1, at(50));
+        holds.begin(1, 1);
+        holds.answered(1, 1, at(50));
         let newer = Item { position: Some(Position { epoch: 8, offset: 1 }), ..item(0) };
         assert_eq!(holds.judge(1, &newer), Verdict::Deliver);
     }
@@ -168,30 +173,42 @@ mod tests {
     #[test]
     fn with_two_joins_of_one_room_under_way_everything_waits_for_the_second_answer() {
         let mut holds = Holds::default();
-        holds.begin(1);
-        holds.begin(1);
+        holds.begin(1, 1);
+        holds.begin(1, 2);
         assert!(matches!(holds.judge(1, &item(6)), Verdict::Held(_)));
-        assert!(holds.answered(1, at(5)).is_empty());
+        assert!(holds.answered(1, 1, at(5)).is_empty());
         assert!(matches!(holds.judge(1, &item(7)), Verdict::Held(_)));
-        let merged: Vec<u64> = holds.answered(1, at(6)).iter().map(|item| item.number).collect();
+        let merged: Vec<u64> = holds.answered(1, 2, at(6)).iter().map(|item| item.number).collect();
         assert_eq!(merged, [7]);
     }
 
     #[test]
     fn a_room_that_was_left_holds_nothing() {
         let mut holds = Holds::default();
-        holds.begin(1);
+        holds.begin(1, 1);
         holds.retain(|room| room != 1);
         assert!(holds.is_empty());
-        assert!(holds.answered(1, at(1)).is_empty());
+        assert!(holds.answered(1, 1, at(1)).is_empty());
     }
 
     #[test]
     fn an_answer_without_a_position_lets_everything_held_through() {
         let mut holds = Holds::default();
-        holds.begin(1);
+        holds.begin(1, 1);
         holds.judge(1, &item(6));
-        assert_eq!(holds.answered(1, None).len(), 1);
+        assert_eq!(holds.answered(1, 1, None).len(), 1);
         assert!(holds.is_empty());
+    }
+
+    #[test]
+    fn the_answer_to_a_join_that_was_taken_back_is_not_taken_for_that_of_the_next() {
+        let mut holds = Holds::default();
+        holds.begin(1, 1);
+        holds.retain(|room| room != 1);
+        holds.begin(1, 2);
+        assert!(!holds.awaits(1, 1));
+        assert!(matches!(holds.judge(1, &item(6)), Verdict::Held(_)));
+        let merged: Vec<u64> = holds.answered(1, 2, at(5)).iter().map(|item| item.number).collect();
+        assert_eq!(merged, [6]);
     }
 }

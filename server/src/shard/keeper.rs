@@ -26,6 +26,8 @@ pub struct Asker {
     pub slot: u32,
     /// The slot's tenant.
     pub generation: u32,
+    /// Tells its joins apart: one may be taken back before it is answered.
+    pub ticket: u32,
     /// The id under which the browser awaits its acknowledgement.
     pub id: Option<u64>,
 }

@@ -30,8 +30,10 @@ impl Shard {
         id: Option<u64>,
     ) {
         let shard = self.number;
+        self.generation = self.generation.wrapping_add(1);
+        let ticket = self.generation;
         let Some(session) = self.session_mut(slot) else { return };
-        let asker = Asker { shard, slot, generation: session.generation, id };
+        let asker = Asker { shard, slot, generation: session.generation, ticket, id };
         let since = match since.map(Position::parse) {
             None => Since::Nothing,
             Some(Some(position)) => Since::Position(position),
@@ -45,7 +47,7 @@ impl Shard {
             Asked::Now(_) | Asked::Later => {}
         }
         if let Some(session) = self.session_mut(slot) {
-            session.holds.begin(number);
+            session.holds.begin(number, ticket);
         }
         if let Asked::Now(answer) = asked {
             self.answered(answer);
@@ -82,6 +84,12 @@ impl Shard {
         else {
             return;
         };
+        if !self.session_mut(slot).is_some_and(|session| session.holds.awaits(number, asker.ticket)) {
+            // The room was left, and joined anew, before this answer came: that join has an answer of its own.
+            let namespaces = Arc::clone(&self.namespaces);
+            let recovery = Recovery { position: None, recovered: true };
+            return self.joined(slot, namespaces.get(namespace), asker.id, Some(recovery));
+        }
         // What would not fit is not sent in part: the browser is told, and may ask the application.
         let bytes: usize = missed.iter().map(|frame| frame.websocket().len()).sum();
         if bytes > limit.saturating_sub(self.waiting(slot)) {
@@ -97,7 +105,7 @@ impl Shard {
         self.joined(slot, namespace, asker.id, Some(Recovery { position, recovered }));
         let Some(session) = self.session_mut(slot) else { return };
         let held: Vec<Frame> =
-            session.holds.answered(number, position).into_iter().map(|item| item.frame).collect();
+            session.holds.answered(number, asker.ticket, position).into_iter().map(|item| item.frame).collect();
         self.send_all(slot, &held);
     }
 }

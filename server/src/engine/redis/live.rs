@@ -251,7 +251,12 @@ mod tests {
     }
 
     fn ask(since: Since) -> Ask {
-        Ask { asker: Asker { shard: 0, slot: 0, generation: 0, id: None }, namespace: 0, room: "r".into(), since }
+        Ask {
+            asker: Asker { shard: 0, slot: 0, generation: 0, ticket: 0, id: None },
+            namespace: 0,
+            room: "r".into(),
+            since,
+        }
     }
 
     /// A room that stands at `offset`, with nothing under way.
