@@ -5,7 +5,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// How long a test waits for what must come. Long, since the machine may be busy; nothing waits it out in vain
 /// but a test that fails.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the looking at a condition pauses.
 const LOOK: Duration = Duration::from_millis(5);
 
