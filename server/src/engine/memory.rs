@@ -29,11 +29,14 @@ impl Memory {
     }
 
     /// Keeps an emission and passes it on.
+    ///
+    /// # Cancel safety
+    /// Safe: it is kept and passed on, or neither.
     pub async fn publish(&self, emission: &Emission<'_>, once: Option<&str>) -> Option<Position> {
         let outlet = self.outlet.lock().await;
+        let place = outlet.reserve(emission.text.len()).await;
         let Some(kept) = self.history.of(&emission.room) else {
-            let frame = outlet.frame(emission.text);
-            outlet.pass(&emission.room, frame, None).await;
+            place.pass(&emission.room, outlet.frame(emission.text), None);
             return None;
         };
         let now = Instant::now();
@@ -50,7 +53,7 @@ impl Memory {
             }
             (frame, position)
         };
-        outlet.pass(&emission.room, frame, Some(position)).await;
+        place.pass(&emission.room, frame, Some(position));
         Some(position)
     }
 

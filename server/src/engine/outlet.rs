@@ -3,8 +3,9 @@
 use crate::frame::Frame;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces};
+use crate::shard::inbox::{Emission, Reservation};
 use crate::shard::keeper::Answer;
-use crate::shard::{Shards, ToShard, inbox};
+use crate::shard::{Shards, ToShard};
 use nodevent_protocol::history::Position;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,6 +17,23 @@ pub struct Outlet {
     namespaces: Arc<Namespaces>,
     number: u16,
     metrics: Arc<Metrics>,
+}
+
+/// A place in every shard's inbox.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    outlet: &'a Outlet,
+    reservation: Reservation<'a>,
+}
+
+// === impl Place ===
+
+impl Place<'_> {
+    /// Passes an emission on.
+    pub(super) fn pass(self, room: &str, frame: Frame, position: Option<Position>) {
+        self.reservation.deliver(Emission::new(self.outlet.number, room, frame, position));
+        self.outlet.metrics.emissions.fetch_add(1, Relaxed);
+    }
 }
 
 // === impl Outlet ===
@@ -50,8 +68,13 @@ impl Outlet {
     ///
     /// Calls for one namespace must follow one another: their order is the order every connection sees.
     pub(super) async fn pass(&self, room: &str, frame: Frame, position: Option<Position>) {
-        self.put(room, frame, position).await;
-        self.metrics.emissions.fetch_add(1, Relaxed);
+        self.reserve(frame.websocket().len()).await.pass(room, frame, position);
+    }
+
+    /// Waits until the shards have a place for an emission of about `bytes`. Passing it on then takes no time, in
+    /// which whoever publishes might go away.
+    pub(super) async fn reserve(&self, bytes: usize) -> Place<'_> {
+        Place { outlet: self, reservation: self.shards.reserve(bytes).await }
     }
 
     /// Tells the members of a room that emissions before `position` may be missing and cannot be had any more.
@@ -68,14 +91,13 @@ impl Outlet {
     /// Answers a question of a shard.
     pub(super) fn answer(&self, answer: Answer) {
         let shard = answer.asker.shard;
-        if self.shards.send(shard, ToShard::Answer(Box::new(answer))).is_err() {
-            tracing::error!("a shard's inbox is full; a join stays unanswered, and its connection will try again");
-        }
+        // There is always a place for what was asked for.
+        let _ = self.shards.send(shard, ToShard::Answer(Box::new(answer)));
     }
 
     async fn put(&self, room: &str, frame: Frame, position: Option<Position>) {
-        let reservation = self.shards.reserve(&frame).await;
-        reservation.deliver(inbox::Emission { namespace: self.number, room: room.into(), frame, position });
+        let reservation = self.shards.reserve(frame.websocket().len()).await;
+        reservation.deliver(Emission::new(self.number, room, frame, position));
     }
 
     fn namespace(&self) -> &Namespace {

@@ -299,7 +299,7 @@ mod tests {
     const ROOM: RoomId = 7;
 
     fn emission() -> Emission {
-        Emission { namespace: 0, room: "r".into(), position: Default::default(), frame: Frame::text("4x") }
+        Emission::new(0, "r", Frame::text("4x"), None)
     }
 
     /// A room that has said `count` emissions to its last member after a walk that took `walk`.

@@ -1,7 +1,8 @@
-//! What may be asked of a shard, and the bounded queue in which it waits.
+//! What may be asked of a shard, and the queue in which it waits.
 //!
-//! Bounds: emissions together may hold [`EMISSION_BYTES`], and whoever publishes waits when they do. The other
-//! messages belong to a request that waits for its answer; when the queue is full the request is refused.
+//! Each kind of message has a bound of its own, so that none takes another's place. Emissions together may hold
+//! [`EMISSION_BYTES`], and whoever publishes waits when they do. Answers are as many as the shard itself has asked
+//! for, which it bounds. The other messages belong to a request that waits: beyond [`REQUESTS`] it is refused.
 
 use super::events::Told;
 use super::keeper::Answer;
@@ -10,7 +11,7 @@ use super::stream::Stream;
 use crate::close_reason::CloseReason;
 use crate::frame::Frame;
 use bytes::Bytes;
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::SegQueue;
 use nodevent_protocol::engine_io::session::Millis;
 use nodevent_protocol::history::Position;
 use std::sync::Arc;
@@ -21,8 +22,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 const EMISSION_BYTES: usize = 32 * 1024 * 1024;
 /// What an emission counts for at least, so that the number of small ones is bounded too. Bytes.
 const EMISSION_FLOOR: usize = 2048;
-/// Messages in one inbox: room for all emissions the bytes allow, and as much again for requests.
-const CAPACITY: usize = 2 * EMISSION_BYTES / EMISSION_FLOOR;
+/// Messages in one inbox that are neither emissions nor answers.
+const REQUESTS: usize = 16_384;
 
 /// An emission on its way to the members of one room, encoded.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Emission {
     pub frame: Frame,
     /// Its place in the room's history, where it has one.
     pub position: Option<Position>,
+    /// What it was counted for when its place in the inboxes was reserved. Bytes.
+    cost: u32,
 }
 
 /// A socket whose WebSocket handshake is done.
@@ -204,7 +207,9 @@ pub enum PostAnswer {
 /// The queue before one shard.
 #[derive(Debug)]
 pub struct Inbox {
-    queue: ArrayQueue<ToShard>,
+    queue: SegQueue<ToShard>,
+    /// Messages in it that count against [`REQUESTS`].
+    requests: AtomicUsize,
     /// Bytes that emissions may still take; see [`EMISSION_BYTES`].
     room: Semaphore,
     /// Whether the thread sleeps, or is about to.
@@ -220,7 +225,7 @@ pub struct Shards {
     inboxes: Arc<[Arc<Inbox>]>,
 }
 
-/// The inbox is full, or the shard has stopped.
+/// Too many requests wait already.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the server is busy")]
 pub struct Busy;
@@ -230,7 +235,8 @@ pub struct Busy;
 impl Inbox {
     pub(super) fn new(waker: mio::Waker) -> Self {
         Self {
-            queue: ArrayQueue::new(CAPACITY),
+            queue: SegQueue::new(),
+            requests: AtomicUsize::new(0),
             room: Semaphore::new(EMISSION_BYTES),
             asleep: AtomicBool::new(false),
             waker,
@@ -241,8 +247,10 @@ impl Inbox {
     /// Takes the next message. Only the shard calls this.
     pub(super) fn take(&self) -> Option<ToShard> {
         let message = self.queue.pop()?;
-        if let ToShard::Emission(emission) = &message {
-            self.room.add_permits(cost(&emission.frame));
+        match &message {
+            ToShard::Emission(emission) => self.room.add_permits(emission.cost as usize),
+            message if message.is_request() => drop(self.requests.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
         }
         Some(message)
     }
@@ -268,7 +276,11 @@ impl Inbox {
     }
 
     fn put(&self, message: ToShard) -> Result<(), Busy> {
-        self.queue.push(message).map_err(|_| Busy)?;
+        if message.is_request() && self.requests.fetch_add(1, Ordering::Relaxed) >= REQUESTS {
+            self.requests.fetch_sub(1, Ordering::Relaxed);
+            return Err(Busy);
+        }
+        self.queue.push(message);
         if self.asleep.swap(false, Ordering::SeqCst) {
             // It fails only when the shard is gone, and then nobody waits.
             let _ = self.waker.wake();
@@ -277,8 +289,22 @@ impl Inbox {
     }
 }
 
-fn cost(frame: &Frame) -> usize {
-    frame.websocket().len().clamp(EMISSION_FLOOR, EMISSION_BYTES)
+// === impl ToShard ===
+
+impl ToShard {
+    /// Whether it counts against [`REQUESTS`].
+    fn is_request(&self) -> bool {
+        !matches!(self, Self::Emission(_) | Self::Answer(_) | Self::Drain { .. } | Self::Stop)
+    }
+}
+
+// === impl Emission ===
+
+impl Emission {
+    /// An emission for the members of `room`.
+    pub fn new(namespace: u16, room: &str, frame: Frame, position: Option<Position>) -> Self {
+        Self { namespace, room: room.into(), frame, position, cost: 0 }
+    }
 }
 
 // === impl Shards ===
@@ -288,19 +314,20 @@ impl Shards {
         Self { inboxes: inboxes.into() }
     }
 
-    /// Waits until every shard has room for `frame`, and reserves it.
+    /// Waits until every shard has room for an emission of about `bytes`, and reserves it.
     ///
     /// # Cancel safety
     /// Safe: what was reserved is given back.
-    pub async fn reserve(&self, frame: &Frame) -> Reservation<'_> {
+    pub async fn reserve(&self, bytes: usize) -> Reservation<'_> {
+        let cost = bytes.clamp(EMISSION_FLOOR, EMISSION_BYTES) as u32;
         let mut permits = Vec::with_capacity(self.inboxes.len());
         for inbox in self.inboxes.iter() {
             // The semaphore is never closed.
-            if let Ok(permit) = inbox.room.acquire_many(cost(frame) as u32).await {
+            if let Ok(permit) = inbox.room.acquire_many(cost).await {
                 permits.push(permit);
             }
         }
-        Reservation { shards: self, permits }
+        Reservation { shards: self, permits, cost }
     }
 
     /// The shard with the fewest connections.
@@ -320,7 +347,7 @@ impl Shards {
     /// Sends to the shard of that number.
     ///
     /// # Errors
-    /// [`Busy`]: its inbox is full, or there is no such shard.
+    /// [`Busy`]: too many requests wait in its inbox, or there is no such shard.
     pub fn send(&self, shard: u8, message: ToShard) -> Result<(), Busy> {
         self.inboxes.get(usize::from(shard)).ok_or(Busy)?.put(message)
     }
@@ -345,23 +372,48 @@ impl Shards {
 pub struct Reservation<'a> {
     shards: &'a Shards,
     permits: Vec<tokio::sync::SemaphorePermit<'a>>,
+    cost: u32,
 }
 
 // === impl Reservation ===
 
 impl Reservation<'_> {
-    /// Puts an emission into every inbox. Its frame must be the one that was reserved for.
+    /// Puts an emission into every inbox.
     pub fn deliver(self, emission: Emission) {
         for permit in self.permits {
             permit.forget();
         }
-        let emission = Arc::new(emission);
+        let emission = Arc::new(Emission { cost: self.cost, ..emission });
         for inbox in self.shards.inboxes.iter() {
-            if inbox.put(ToShard::Emission(Arc::clone(&emission))).is_err() {
-                // Requests have filled their half and ours: give back what the shard will not.
-                inbox.room.add_permits(cost(&emission.frame));
-                tracing::error!("a shard's inbox is full of requests; an emission was not delivered there");
-            }
+            // Only requests are ever refused.
+            let _ = inbox.put(ToShard::Emission(Arc::clone(&emission)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_in_plenty_are_refused_and_take_no_place_from_emissions_and_orders() {
+        let poll = mio::Poll::new().unwrap();
+        let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+        let shards = Shards::new(vec![Arc::clone(&inbox)]);
+        let gone = || ToShard::PollGone { sid: Sid::new(0, 0) };
+        for _ in 0..REQUESTS {
+            assert_eq!(shards.send(0, gone()), Ok(()));
+        }
+        assert_eq!(shards.send(0, gone()), Err(Busy));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let place = runtime.block_on(shards.reserve(1));
+        place.deliver(Emission::new(0, "r", Frame::text("4x"), None));
+        shards.stop();
+        let taken: Vec<ToShard> = std::iter::from_fn(|| inbox.take()).collect();
+        assert_eq!(taken.len(), REQUESTS + 2);
+        assert!(matches!(taken[REQUESTS], ToShard::Emission(_)));
+        assert!(matches!(taken[REQUESTS + 1], ToShard::Stop));
+        assert_eq!(shards.send(0, gone()), Ok(()), "their places are free again");
+        assert_eq!(inbox.room.available_permits(), EMISSION_BYTES);
     }
 }

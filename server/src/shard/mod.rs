@@ -114,6 +114,8 @@ struct Shard {
     generation: u32,
     /// Sockets that may have more to read, though they will not be reported again.
     unread: VecDeque<u32>,
+    /// Questions to the keeper whose answers have not come yet.
+    asked: usize,
     /// Connections that a delivery found to be at their bound, to be ended after it.
     doomed: Vec<(u32, CloseReason)>,
     /// Connections on long-polling that a delivery put something before.
@@ -159,6 +161,7 @@ pub fn start(
             now: 0,
             generation: 0,
             unread: VecDeque::new(),
+            asked: 0,
             doomed: Vec::new(),
             polls: Vec::new(),
             last_closed: (0, None),
@@ -216,7 +219,7 @@ impl Shard {
             let Some(message) = self.inbox.take() else { return };
             match message {
                 ToShard::Emission(emission) => self.accept_emission(&emission),
-                ToShard::Answer(answer) => self.answered(*answer),
+                ToShard::Answer(answer) => self.answered_later(*answer),
                 ToShard::Attach(attach) => self.attach(*attach),
                 ToShard::Open { answer } => self.open_polling(answer),
                 ToShard::Find { sid, answer } => drop(answer.send(self.knows(sid))),

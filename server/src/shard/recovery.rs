@@ -16,6 +16,9 @@ use crate::namespace::Namespace;
 use nodevent_protocol::history::Position;
 use std::sync::Arc;
 
+/// Questions of one shard whose answers may be awaited at a time; beyond, a join closes its connection.
+const ASKED: usize = 65_536;
+
 // === impl Shard ===
 
 impl Shard {
@@ -40,11 +43,18 @@ impl Shard {
             Some(None) => Since::Unreadable,
         };
         let ask = Ask { asker, namespace: namespace.number, room: room.into(), since };
+        if self.asked >= ASKED {
+            tracing::error!(
+                "too many joins wait for their room's history; the connection is closed, and may come back"
+            );
+            return self.close(slot, CloseReason::EngineBusy);
+        }
         let asked = self.keeper.get().map_or(Asked::NotKept, |keeper| keeper.ask(ask));
         match asked {
             Asked::NotKept => return self.joined(slot, namespace, id, None),
             Asked::Busy => return self.close(slot, CloseReason::EngineBusy),
-            Asked::Now(_) | Asked::Later => {}
+            Asked::Later => self.asked += 1,
+            Asked::Now(_) => {}
         }
         if let Some(session) = self.session_mut(slot) {
             session.holds.begin(number, ticket);
@@ -56,8 +66,13 @@ impl Shard {
 
     /// Completes the join of one that was a member already and does not say what it has heard.
     pub(super) fn joined_already(&mut self, slot: u32, namespace: &Namespace, room: &str, id: Option<u64>) {
-        let kept = self.keeper.get().is_some_and(|keeper| keeper.keeps(namespace.number, room));
+        let kept = self.keeps(namespace, room);
         self.joined(slot, namespace, id, kept.then_some(Recovery { position: None, recovered: true }));
+    }
+
+    /// Whether the room has a history.
+    fn keeps(&self, namespace: &Namespace, room: &str) -> bool {
+        self.keeper.get().is_some_and(|keeper| keeper.keeps(namespace.number, room))
     }
 
     /// Tells a connection that its join is complete.
@@ -68,8 +83,13 @@ impl Shard {
         }
     }
 
-    /// The keeper has answered.
-    pub(super) fn answered(&mut self, answer: Answer) {
+    /// The keeper has answered what waited for it.
+    pub(super) fn answered_later(&mut self, answer: Answer) {
+        self.asked -= 1;
+        self.answered(answer);
+    }
+
+    fn answered(&mut self, answer: Answer) {
         let Answer { asker, namespace, room, position, mut recovered, mut missed } = answer;
         let (slot, limit) = (asker.slot, self.settings.outbox);
         let member = |shard: &mut Self| {
@@ -102,7 +122,8 @@ impl Shard {
         }
         let namespaces = Arc::clone(&self.namespaces);
         let namespace = namespaces.get(namespace);
-        self.joined(slot, namespace, asker.id, Some(Recovery { position, recovered }));
+        let kept = position.is_some() || self.keeps(namespace, &room);
+        self.joined(slot, namespace, asker.id, kept.then_some(Recovery { position, recovered }));
         let Some(session) = self.session_mut(slot) else { return };
         let held: Vec<Frame> =
             session.holds.answered(number, asker.ticket, position).into_iter().map(|item| item.frame).collect();

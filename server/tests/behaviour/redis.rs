@@ -262,3 +262,41 @@ async fn when_redis_goes_away_in_the_middle_of_an_array_the_answer_says_how_far_
     }
     assert!(next <= accepted + 1, "{next} were heard, {accepted} accepted");
 }
+
+#[tokio::test]
+async fn with_a_channel_for_each_room_those_without_a_history_are_heard_too() {
+    let redis = RedisServer::start().await;
+    for history in ["off", "{size: 10, rooms: {\"r*\": off}}"] {
+        let settings = format!("/nodevent: {{redis: \"{}\", history: {history}, fanout: room}}", redis.url());
+        let server = TestServer::start(&settings).await;
+        redis.has_subscribers("/nodevent", 1).await;
+        for transport in Transport::BOTH {
+            let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+            browser.join("r").await;
+            assert_eq!(server.publish("/nodevent", GOOD).await.status, 200);
+            assert_eq!(browser.next_event_text().await, GOOD, "history: {history}");
+            redis.publish("/nodevent", GOOD).await;
+            assert_eq!(browser.next_event_text().await, GOOD, "by one who knows no channels of rooms");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_room_whose_only_member_leaves_and_joins_again_at_once_stays_subscribed_to() {
+    let redis = RedisServer::start().await;
+    for history in ["off", "on"] {
+        let settings = format!("/nodevent: {{redis: \"{}\", history: {history}, fanout: room}}", redis.url());
+        let server = TestServer::start(&settings).await;
+        let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+        browser.join("r").await;
+        for round in 0..200 {
+            browser.leave("r").await;
+            browser.join("r").await;
+            let text = format!(r#"{{"room":"r","event":"e","message":{round}}}"#);
+            assert_eq!(server.publish("/nodevent", text).await.status, 200);
+            assert_eq!(browser.next_event().await.emission["message"], round);
+        }
+        let mended = server.metric("nodevent_mended_total").await;
+        assert_eq!(mended, 0, "history: {history}: it was heard, and not found by the check");
+    }
+}

@@ -4,14 +4,16 @@ use crate::harness::node::CALM;
 use crate::harness::proxy::Way;
 use crate::harness::redis::namespace_at;
 use crate::harness::{Crowd, Member, Node, Proxy, Publishers, Redis, patiently, sites, traffic};
+use crate::support::site::Site;
 use crate::support::wait::until;
 use rustix::process::Signal;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 
-/// Two servers; the link of the first to Redis swallows everything and stays open. The server notices that its probe
-/// does not come back, connects anew, and mends what its members have missed.
+/// Two servers; both links of the first to Redis swallow everything and stay open, while it is asked to publish on and
+/// on. The server notices that its probe does not come back, connects anew, and mends what its members have missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_half_open_link_to_redis_is_noticed_and_what_was_swallowed_is_mended() {
     let redis = Redis::start(&[]).await;
@@ -23,10 +25,13 @@ async fn a_half_open_link_to_redis_is_noticed_and_what_was_swallowed_is_mended()
     let publishers = Publishers::start(&sites(&nodes[1..]), "/nodevent", &ROOMS);
     traffic(&publishers, 50).await;
     proxy.set(Way::Swallow);
-    patiently("the first is not ready", Duration::from_secs(10), async || !nodes[0].is_ready().await).await;
+    // A link on which commands never cease looks busy to whoever asks when the last one was sent.
+    let busy = busy(nodes[0].site.clone());
+    patiently("the first is not ready", Duration::from_secs(20), async || !nodes[0].is_ready().await).await;
     // New links are whole again; those that have swallowed stay as they are.
     proxy.set(Way::Pass);
     nodes[0].ready().await;
+    busy.abort();
     traffic(&publishers, 50).await;
     let mended = nodes[0].metric("nodevent_mended_total").await;
     let verdict = crowd.verdict(publishers).await;
@@ -160,6 +165,18 @@ async fn a_lost_publish_is_mended_within_25_seconds_among_thousands_of_rooms() {
     let all = async || crowd.members.iter().enumerate().all(heard);
     patiently("the checks mend it", Duration::from_secs(25), all).await;
     assert_eq!(nodes[0].metric("nodevent_mended_total").await, 70);
+}
+
+/// Publishes ten times a second where nobody listens, whether it is answered or not.
+fn busy(site: Site) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut turn = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            turn.tick().await;
+            let site = site.clone();
+            tokio::spawn(async move { site.publish("/nodevent", r#"{"room":"elsewhere","event":"e"}"#).await });
+        }
+    })
 }
 
 fn subscribers(redis: &Redis) -> usize {

@@ -267,9 +267,14 @@ async fn a_server_starts_without_its_redis_and_hears_as_soon_as_it_is_there() {
 
 /// Waits until a server refuses a publish with 503, and says why and what to do.
 async fn refuses(node: &Node) {
+    let away = async || !node.is_ready().await && node.metric("nodevent_engines_away").await == 1;
     let refused = async || {
         let answer = node.site.publish("/nodevent", r#"{"room": "elsewhere", "event": "e"}"#).await;
         answer.status == 503 && answer.text().contains("remedy")
     };
     patiently("publishes are refused", Duration::from_secs(20), refused).await;
+    patiently("and the server says that it is not ready", Duration::from_secs(20), away).await;
+    let log = node.program.log();
+    let told: Vec<&String> = log.iter().filter(|line| line.contains("Redis is away")).collect();
+    assert_eq!(told.len(), 1, "the log says it once: {told:#?}");
 }

@@ -2,7 +2,7 @@
 //! questions of new members, and checks that nothing was lost on the way.
 
 use super::link::Pulse;
-use super::live::{Heard, Live};
+use super::live::{Heard, Live, Order};
 use super::script::{Found, Scripts};
 use super::turns::Turns;
 use super::{CHANNEL_PREFIX, Question};
@@ -15,7 +15,7 @@ use fred::interfaces::PubsubInterface;
 use fred::types::{Message, Value};
 use nodevent_protocol::emission;
 use nodevent_protocol::history::{Kept, Keys, Position};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -49,27 +49,34 @@ pub(super) struct Follower {
     pub(super) probe: String,
     pub(super) pulse: Pulse,
     pub(super) live: HashMap<Box<str>, Live>,
+    /// Rooms whose channel is being unsubscribed from; they are not subscribed to before that is done.
+    pub(super) leaving: HashSet<Box<str>>,
     /// Rooms that want a read while as many as may be are under way.
     pub(super) to_read: Turns,
     /// Rooms whose check is due.
     pub(super) to_check: Turns,
     pub(super) reads: usize,
-    pub(super) results: mpsc::Sender<ReadResult>,
+    pub(super) results: mpsc::Sender<Done>,
 }
 
-/// A read that is done.
-pub(super) struct ReadResult {
-    room: Box<str>,
-    found: Result<Found, EngineError>,
-    /// A check: nobody has asked, and nothing is passed on.
-    check: bool,
+/// What was done apart from the follower.
+pub(super) enum Done {
+    /// A read. `Ok(None)`: the room has no history.
+    Read {
+        room: Box<str>,
+        found: Result<Option<Found>, EngineError>,
+        /// A check: nobody has asked, and nothing is passed on.
+        check: bool,
+    },
+    /// A room's channel was unsubscribed from.
+    Left { room: Box<str> },
 }
 
 /// Where the follower gets its work.
 pub(super) struct Sources {
     pub(super) messages: broadcast::Receiver<Message>,
     pub(super) questions: mpsc::Receiver<Question>,
-    pub(super) results: mpsc::Receiver<ReadResult>,
+    pub(super) results: mpsc::Receiver<Done>,
     /// Counts the times the subscriptions stood.
     pub(super) standing: watch::Receiver<u64>,
 }
@@ -98,10 +105,19 @@ impl Follower {
                     }
                     Err(RecvError::Closed) => return,
                 },
-                Some(result) = sources.results.recv() => self.read_done(result).await,
+                Some(done) = sources.results.recv() => match done {
+                    Done::Read { room, found, check } => self.read_done(&room, found, check).await,
+                    Done::Left { room } => self.left(&room),
+                },
                 changed = sources.standing.changed() => match changed {
-                    // What was published while the link was down has passed us by.
-                    Ok(()) => self.suspect_all(),
+                    // What was published while the link was down has passed us by, and it was the link that was
+                    // subscribed.
+                    Ok(()) => {
+                        if self.by_room {
+                            self.live.values_mut().for_each(Live::deafen);
+                        }
+                        self.suspect_all();
+                    }
                     Err(_) => return,
                 },
                 _ = tick.tick() => {
@@ -166,8 +182,12 @@ impl Follower {
 
     fn ask(&mut self, ask: Ask) {
         let room = ask.room.clone();
-        let live = self.live.entry(room.clone()).or_insert_with(Live::new);
+        let (kept, listening) = (self.history.of(&room).is_some(), !self.by_room);
+        let live = self.live.entry(room.clone()).or_insert_with(|| Live::new(kept, listening));
         live.rise(ask.asker.shard);
+        if live.only_listens() {
+            return self.outlet.answer(without_history(ask));
+        }
         if let Some(position) = live.settled(ask.since) {
             return self.outlet.answer(Read { position, recovered: true, missed: Vec::new() }.answer(ask));
         }
@@ -183,62 +203,90 @@ impl Follower {
 
     fn forget(&mut self, room: &str) {
         self.live.remove(room);
-        if self.by_room {
-            let (subscriber, channel) = (self.subscriber.clone(), Keys::of(self.outlet.name(), room).channel());
-            let sharded = self.sharded;
-            tokio::spawn(async move {
-                if sharded { subscriber.sunsubscribe(channel).await } else { subscriber.unsubscribe(channel).await }
-            });
+        // A room that was not subscribed to again since it was left last needs no second leaving.
+        if !self.by_room || !self.leaving.insert(room.into()) {
+            return;
         }
+        let (subscriber, channel) = (self.subscriber.clone(), Keys::of(self.outlet.name(), room).channel());
+        let (room, sharded, results) = (room.into(), self.sharded, self.results.clone());
+        tokio::spawn(async move {
+            // If it fails the link is lost, and the subscription with it.
+            let _ = if sharded {
+                subscriber.sunsubscribe(channel).await
+            } else {
+                subscriber.unsubscribe(channel).await
+            };
+            let _ = results.send(Done::Left { room }).await;
+        });
+    }
+
+    /// A room's channel was unsubscribed from. Whoever has joined since waits for it to be subscribed to.
+    fn left(&mut self, room: &str) {
+        self.leaving.remove(room);
+        self.want_read(room);
     }
 
     // --- reading
 
     /// Begins a read of a live room, if it needs one and none is under way.
     fn want_read(&mut self, room: &str) {
+        if self.leaving.contains(room) {
+            return;
+        }
         if self.reads >= READS {
             return self.to_read.push(room);
         }
-        let Some(after) = self.live.get_mut(room).and_then(Live::next_read) else { return };
-        self.read(room, after, false);
+        let Some(order) = self.live.get_mut(room).and_then(Live::next_read) else { return };
+        self.read(room, order, false);
     }
 
-    fn read(&mut self, room: &str, after: Option<u64>, check: bool) {
-        let Some(kept) = self.history.of(room) else { return };
+    fn read(&mut self, room: &str, order: Order, check: bool) {
         self.reads += 1;
-        self.outlet.metrics().history_reads.fetch_add(1, Relaxed);
+        let kept = self.history.of(room);
+        self.outlet.metrics().history_reads.fetch_add(u64::from(kept.is_some()), Relaxed);
         let read = ReadTask {
             publisher: self.publisher.clone(),
             // A room's own channel has to be heard before its position is read, or something could fall between.
-            subscribe: (self.by_room && !check).then(|| self.subscriber.clone()),
+            subscribe: order.subscribe.then(|| self.subscriber.clone()),
             sharded: self.sharded,
             scripts: Arc::clone(&self.scripts),
             keys: Keys::of(self.outlet.name(), room),
-            after,
+            after: order.after,
             heard: self.live.get(room).and_then(Live::position),
             kept,
         };
         let (room, results) = (room.into(), self.results.clone());
         tokio::spawn(async move {
             let found = read.run().await;
-            let _ = results.send(ReadResult { room, found, check }).await;
+            let _ = results.send(Done::Read { room, found, check }).await;
         });
     }
 
-    async fn read_done(&mut self, result: ReadResult) {
-        let ReadResult { room, found, check } = result;
+    async fn read_done(&mut self, room: &str, found: Result<Option<Found>, EngineError>, check: bool) {
         self.reads -= 1;
         match found {
-            Ok(found) if check => {
-                if self.live.get_mut(&room).is_some_and(|live| live.compare(found.position)) {
-                    self.want_read(&room);
+            Ok(Some(found)) if check => {
+                if let Some(live) = self.live.get_mut(room)
+                    && live.compare(found.position)
+                {
+                    if self.by_room {
+                        // Why it did not come is unknown; the subscription may be gone without a word.
+                        live.deafen();
+                    }
+                    self.want_read(room);
                 }
             }
-            Ok(found) => self.found(&room, found).await,
+            Ok(Some(found)) => self.found(room, found).await,
+            Ok(None) => {
+                for ask in self.live.get_mut(room).map(Live::listens).unwrap_or_default() {
+                    self.outlet.answer(without_history(ask));
+                }
+                self.go_on(room);
+            }
             Err(_) if check => {}
             Err(error) => {
                 tracing::debug!(%error, "reading a room's history failed; it is tried again");
-                self.read_failed(&room);
+                self.read_failed(room);
             }
         }
         self.take_turns();
@@ -248,7 +296,6 @@ impl Follower {
         let Found { position, texts, skip } = found;
         let Some(live) = self.live.get_mut(room) else { return };
         let (mend, answered) = live.found(position, skip, texts.len());
-        let over = live.is_over();
         let frames: Vec<Frame> = texts.iter().map(|text| self.outlet.frame(text)).collect();
         if mend.lost {
             self.outlet.tell_lost(room, position).await;
@@ -265,7 +312,12 @@ impl Follower {
             let read = Read::judge(position, skip, ask.since, frames.iter().cloned());
             self.outlet.answer(read.answer(ask));
         }
-        if over {
+        self.go_on(room);
+    }
+
+    /// After a read: forgets a room that nobody is in any more, or begins the next read if one is wanted.
+    fn go_on(&mut self, room: &str) {
+        if self.live.get(room).is_some_and(Live::is_over) {
             self.forget(room);
         } else {
             self.want_read(room);
@@ -286,6 +338,9 @@ impl Follower {
                 position: None,
                 missed: Vec::new(),
             });
+        }
+        if self.live.get(room).is_some_and(Live::is_over) {
+            self.forget(room);
         }
     }
 
@@ -320,8 +375,8 @@ impl Follower {
             if let Some(room) = self.to_read.pop() {
                 self.want_read(&room);
             } else if let Some(room) = self.to_check.pop() {
-                if self.live.contains_key(&*room) {
-                    self.read(&room, None, true);
+                if self.live.get(&*room).is_some_and(Live::is_kept) {
+                    self.read(&room, Order { after: None, subscribe: false }, true);
                 }
             } else {
                 return;
@@ -337,6 +392,12 @@ fn slice_of(room: &str) -> u64 {
     hasher.finish() % SLICES
 }
 
+/// The answer to who joins a room without a history: as the shard gives it where an engine keeps nothing.
+fn without_history(ask: Ask) -> Answer {
+    let Ask { asker, namespace, room, .. } = ask;
+    Answer { asker, namespace, room, position: None, recovered: false, missed: Vec::new() }
+}
+
 /// One read, apart from the follower.
 struct ReadTask {
     publisher: Client,
@@ -346,27 +407,25 @@ struct ReadTask {
     keys: Keys,
     after: Option<u64>,
     heard: Option<Position>,
-    kept: Kept,
+    kept: Option<Kept>,
 }
 
 // === impl ReadTask ===
 
 impl ReadTask {
-    async fn run(self) -> Result<Found, EngineError> {
+    /// `None`: the room has no history, and there was nothing to do but to subscribe.
+    async fn run(self) -> Result<Option<Found>, EngineError> {
         if let Some(subscriber) = &self.subscribe {
             let channel = self.keys.channel();
             debug_assert!(channel.starts_with(CHANNEL_PREFIX));
-            let tracked =
-                if self.sharded { subscriber.tracked_shard_channels() } else { subscriber.tracked_channels() };
-            if !tracked.iter().any(|one| **one == *channel) {
-                let subscribed = if self.sharded {
-                    subscriber.ssubscribe(channel).await
-                } else {
-                    subscriber.subscribe(channel).await
-                };
-                subscribed.map_err(|error| EngineError::Away(error.details().to_owned()))?;
-            }
+            let subscribed = if self.sharded {
+                subscriber.ssubscribe(channel).await
+            } else {
+                subscriber.subscribe(channel).await
+            };
+            subscribed.map_err(|error| EngineError::Away(error.details().to_owned()))?;
         }
-        self.scripts.read(&self.publisher, &self.keys, self.after, self.heard, self.kept).await
+        let Some(kept) = self.kept else { return Ok(None) };
+        self.scripts.read(&self.publisher, &self.keys, self.after, self.heard, kept).await.map(Some)
     }
 }

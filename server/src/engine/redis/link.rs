@@ -4,11 +4,12 @@ use super::{BACKLOG, PATIENCE};
 use crate::config::redis::Redis as Settings;
 use crate::metrics::Metrics;
 use fred::clients::{Client, SubscriberClient};
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::Builder;
+use fred::error::{Error, ErrorKind};
+use fred::interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface};
 use fred::types::config::{
-    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TlsConnector, UnresponsiveConfig,
+    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, TlsConnector, UnresponsiveConfig,
 };
+use fred::types::{Builder, Expiration};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -19,10 +20,14 @@ use tokio::sync::watch;
 const BACKOFF: (u32, u32, u32) = (100, 5_000, 2);
 /// How often the probe is sent.
 const PROBE: Duration = Duration::from_secs(1);
+/// How long Redis keeps what the probe writes.
+const PROBE_KEPT: Duration = Duration::from_secs(60);
 /// How old the last probe may be for the engine to be ready.
 const PROBE_AGE: Duration = Duration::from_secs(5);
 /// How old the last probe may be before the link is given up: packets may be swallowed without a word.
 const PROBE_LOST: Duration = Duration::from_secs(6);
+/// How long bytes may wait for the other side to take them before the kernel gives up the link.
+const WRITE_LOST: Duration = Duration::from_secs(10);
 
 /// Builds a client by the settings.
 pub(super) fn builder(settings: &Settings) -> Result<Builder, String> {
@@ -45,7 +50,10 @@ pub(super) fn builder(settings: &Settings) -> Result<Builder, String> {
             max_command_attempts: 1,
             max_command_buffer_len: BACKLOG,
             reconnect_on_auth_error: true,
+            // Looks at the last command alone, so a link that takes commands and answers none may pass for sound as
+            // long as commands come: [`probe`] is what gives up such a one.
             unresponsive: UnresponsiveConfig { max_timeout: Some(PATIENCE), interval: Duration::from_secs(1) },
+            tcp: TcpConfig { nodelay: Some(true), user_timeout: Some(WRITE_LOST), ..TcpConfig::default() },
             ..ConnectionConfig::default()
         })
         .set_performance_config(PerformanceConfig {
@@ -62,7 +70,7 @@ pub(super) struct Pulse {
     began: Instant,
     /// Milliseconds since `began`; 0: never.
     heard: Arc<AtomicU64>,
-    /// Whether the log has been told already that Redis is away.
+    /// Whether the log has been told that Redis is away, since a probe came back last.
     told: Arc<AtomicBool>,
 }
 
@@ -76,6 +84,7 @@ impl Pulse {
     pub(super) fn beat(&self) {
         let now = self.began.elapsed().as_millis() as u64;
         self.heard.store(now.max(1), Relaxed);
+        self.told.store(false, Relaxed);
     }
 
     pub(super) fn is_fresh(&self) -> bool {
@@ -90,7 +99,7 @@ impl Pulse {
 /// Keeps a subscriber subscribed, and tells `standing` each time it is again.
 pub(super) struct Upkeep {
     pub(super) subscriber: SubscriberClient,
-    /// Channels that are always heard; others are remembered by the client itself.
+    /// Channels that are always heard; those of single rooms are the follower's concern.
     pub(super) channels: Vec<String>,
     /// Where Redis is, for the log: without secrets.
     pub(super) place: String,
@@ -132,14 +141,9 @@ impl Upkeep {
     }
 
     async fn subscribe(&self) -> bool {
-        let subscribed = async {
-            self.subscriber.subscribe(self.channels.clone()).await?;
-            self.subscriber.resubscribe_all().await
-        };
-        match subscribed.await {
+        match self.subscriber.subscribe(self.channels.clone()).await {
             Ok(()) => {
                 tracing::info!(redis = self.place, channel = self.channels[0], "subscribed");
-                self.pulse.told.store(false, Relaxed);
                 self.standing.send_modify(|times| *times += 1);
                 true
             }
@@ -152,42 +156,88 @@ impl Upkeep {
     }
 }
 
-/// Sends a message to ourselves through Redis, counts the engine as away while none comes back, and gives up a link
-/// on which none does.
-pub(super) async fn probe(
-    publisher: Client,
-    subscriber: SubscriberClient,
-    channel: String,
-    pulse: Pulse,
-    metrics: Arc<Metrics>,
-) {
-    let mut away = true;
-    metrics.engines_away.fetch_add(1, Relaxed);
-    let note = |away: &mut bool| {
-        if *away == pulse.is_fresh() {
-            *away = !*away;
-            metrics.engines_away.fetch_add(if *away { 1 } else { -1 }, Relaxed);
-            if !*away {
-                pulse.told.store(false, Relaxed);
-            } else if !pulse.told.swap(true, Relaxed) {
-                tracing::warn!("Redis is away, though its link stands: no probe came back through it for 5 s");
+/// The two links of an engine, and the message that it sends to itself through Redis to know whether emissions get
+/// through.
+pub(super) struct Probe {
+    pub(super) publisher: Client,
+    pub(super) subscriber: SubscriberClient,
+    /// The channel of that message, which nobody else knows.
+    pub(super) channel: String,
+    /// Where Redis is, for the log: without secrets.
+    pub(super) place: String,
+    /// Whether rooms are kept in Redis: then it has to take writes too, which it may refuse and publish still.
+    pub(super) keeps: bool,
+    pub(super) pulse: Pulse,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+// === impl Probe ===
+
+impl Probe {
+    /// Counts the engine as away while no probe comes back, and gives up the link to which that is due: packets may
+    /// be swallowed on either without a word.
+    pub(super) async fn run(self) {
+        let mut away = true;
+        self.metrics.engines_away.fetch_add(1, Relaxed);
+        let mut turn = tokio::time::interval(PROBE);
+        turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut given_up = Instant::now();
+        loop {
+            turn.tick().await;
+            // Also here: the last probe may have come back after it was looked for.
+            self.note(&mut away);
+            let sent = tokio::time::timeout(PATIENCE, self.send()).await;
+            self.note(&mut away);
+            match sent {
+                Ok(Ok(())) if self.pulse.age() > PROBE_LOST && given_up.elapsed() > PROBE_LOST => {
+                    given_up = Instant::now();
+                    tracing::warn!("Redis takes messages but none comes back; the subscriber connects anew");
+                    give_up(&self.subscriber).await;
+                }
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if is_refusal(&error) => self.tell(&format!("it refuses: {}", error.details())),
+                // No answer. Where the link is known to be down it is being mended already.
+                _ if self.publisher.is_connected() => {
+                    tracing::warn!("Redis does not answer; the publisher connects anew");
+                    give_up(&self.publisher).await;
+                }
+                _ => {}
             }
         }
-    };
-    let mut turn = tokio::time::interval(PROBE);
-    turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut given_up = Instant::now();
-    loop {
-        turn.tick().await;
-        // Also here: the last probe may have come back after it was looked for.
-        note(&mut away);
-        let sent = tokio::time::timeout(PATIENCE, publisher.publish::<i64, _, _>(channel.as_str(), "")).await;
-        let published = matches!(sent, Ok(Ok(_)));
-        note(&mut away);
-        if published && pulse.age() > PROBE_LOST && given_up.elapsed() > PROBE_LOST {
-            given_up = Instant::now();
-            tracing::warn!("Redis takes messages but none comes back; the subscriber connects anew");
-            let _ = subscriber.force_reconnection().await;
+    }
+
+    async fn send(&self) -> Result<(), Error> {
+        if self.keeps {
+            let expires = Some(Expiration::EX(PROBE_KEPT.as_secs() as i64));
+            self.publisher.set::<(), _, _>(&*self.channel, "", expires, None, false).await?;
+        }
+        self.publisher.publish::<i64, _, _>(&*self.channel, "").await.map(|_receivers| ())
+    }
+
+    fn note(&self, away: &mut bool) {
+        if *away == self.pulse.is_fresh() {
+            *away = !*away;
+            self.metrics.engines_away.fetch_add(if *away { 1 } else { -1 }, Relaxed);
+            if *away {
+                self.tell("no probe came back through it for 5 s");
+            }
         }
     }
+
+    /// Says once why Redis is of no use though its link stands.
+    fn tell(&self, reason: &str) {
+        if !self.pulse.told.swap(true, Relaxed) {
+            tracing::warn!(redis = self.place, reason, "Redis is away, though its link stands");
+        }
+    }
+}
+
+/// Whether Redis has answered, and will not do what it was asked: it is read-only, or its memory is full.
+fn is_refusal(error: &Error) -> bool {
+    !matches!(error.kind(), ErrorKind::IO | ErrorKind::Timeout | ErrorKind::Canceled | ErrorKind::Backpressure)
+}
+
+/// Has a client connect anew. Does not wait until it has: that takes as long as Redis is away.
+async fn give_up(client: &impl ClientLike) {
+    let _ = tokio::time::timeout(PROBE, client.force_reconnection()).await;
 }

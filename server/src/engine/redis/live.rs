@@ -25,6 +25,10 @@ pub(super) struct Live {
     skipped: Option<Position>,
     /// Whether somebody was let in while nobody knew where the room stands.
     blind: bool,
+    /// Whether it has a history. Without one there is no position, and a read does no more than subscribe.
+    kept: bool,
+    /// Whether its channel is subscribed to.
+    listening: bool,
 }
 
 #[derive(Debug)]
@@ -40,6 +44,19 @@ struct Waiting {
 struct Reading {
     /// The offset after which is read; `None`: the position alone.
     after: Option<u64>,
+    /// The epoch in which it began.
+    epoch: Option<u64>,
+    /// Whether it subscribes first, on the link that stands.
+    subscribes: bool,
+}
+
+/// What a read is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Order {
+    /// The offset after which to read; `None`: the position alone.
+    pub(super) after: Option<u64>,
+    /// Whether to subscribe to the room's channel first.
+    pub(super) subscribe: bool,
 }
 
 /// What to do with an emission that came from Redis.
@@ -67,8 +84,11 @@ pub(super) struct Mend {
 // === impl Live ===
 
 impl Live {
-    pub(super) fn new() -> Self {
+    /// A room that has a history or not, and whose channel is heard already or not.
+    pub(super) fn new(kept: bool, listening: bool) -> Self {
         Self {
+            kept,
+            listening,
             shards: 0,
             position: None,
             waiting: Vec::new(),
@@ -90,9 +110,19 @@ impl Live {
         self.is_over()
     }
 
-    /// Whether no shard has members of it and nobody waits.
+    /// Whether no shard has members of it, nobody waits, and no read is under way that might find it forgotten.
     pub(super) fn is_over(&self) -> bool {
-        self.shards == 0 && self.waiting.is_empty()
+        self.shards == 0 && self.waiting.is_empty() && self.reading.is_none()
+    }
+
+    /// Whether it has a history.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Whether a question can be answered at once with nothing: there is no history, and the room is heard.
+    pub(super) fn only_listens(&self) -> bool {
+        !self.kept && self.listening
     }
 
     /// Where it stands, if a question can be answered without asking Redis: the one who asks has heard everything,
@@ -113,16 +143,25 @@ impl Live {
 
     /// Something may have been lost: read.
     pub(super) fn suspect(&mut self) {
-        self.lacking = true;
+        self.lacking = self.kept;
+    }
+
+    /// Its channel may not be subscribed to any more: subscribe again.
+    pub(super) fn deafen(&mut self) {
+        self.listening = false;
+        if let Some(reading) = &mut self.reading {
+            reading.subscribes = false;
+        }
     }
 
     /// Whether a read is wanted and none is under way.
     pub(super) fn needs_read(&self) -> bool {
-        self.reading.is_none() && (self.lacking || self.position.is_none() || !self.waiting.is_empty())
+        let lacks = self.kept && (self.lacking || self.position.is_none());
+        self.reading.is_none() && (lacks || !self.listening || !self.waiting.is_empty())
     }
 
-    /// The read that is to be begun now, if one is: the offset after which to read, or none for the position alone.
-    pub(super) fn next_read(&mut self) -> Option<Option<u64>> {
+    /// The read that is to be begun now, if one is.
+    pub(super) fn next_read(&mut self) -> Option<Order> {
         if !self.needs_read() {
             return None;
         }
@@ -133,8 +172,9 @@ impl Live {
         });
         let own = self.position.filter(|_| self.lacking).map(|position| position.offset);
         let after = asked.chain(own).min();
-        self.reading = Some(Reading { after });
-        Some(after)
+        let (epoch, subscribe) = (self.position.map(|position| position.epoch), !self.listening);
+        self.reading = Some(Reading { after, epoch, subscribes: subscribe });
+        Some(Order { after, subscribe })
     }
 
     /// An emission came from Redis.
@@ -172,8 +212,14 @@ impl Live {
     /// A read has found that the room stands at `found`, and `count` emissions before that. What is to be passed on,
     /// and the questions that it answers.
     pub(super) fn found(&mut self, found: Position, skip: Option<Skip>, count: usize) -> (Mend, Vec<Ask>) {
-        let after = self.reading.take().and_then(|reading| reading.after);
+        let reading = self.done();
+        let after = reading.and_then(|reading| reading.after);
+        let began = reading.and_then(|reading| reading.epoch);
         let mend = match self.position {
+            // The epoch has changed since this read began, and it tells of the one before: nothing that counts now.
+            Some(known) if known.epoch != found.epoch && began == Some(found.epoch) => {
+                return (Mend::default(), Vec::new());
+            }
             None => {
                 self.position = Some(found);
                 // Who was let in while nobody could be asked may have missed what was published since.
@@ -224,6 +270,22 @@ impl Live {
         (mend, answered.into_iter().map(|waiting| waiting.ask).collect())
     }
 
+    /// A read of a room without a history is done: its channel is subscribed to. The questions that this answers.
+    pub(super) fn listens(&mut self) -> Vec<Ask> {
+        self.done();
+        if !self.listening {
+            return Vec::new();
+        }
+        std::mem::take(&mut self.waiting).into_iter().map(|waiting| waiting.ask).collect()
+    }
+
+    /// Takes out the read that is done.
+    fn done(&mut self) -> Option<Reading> {
+        let reading = self.reading.take();
+        self.listening |= reading.is_some_and(|reading| reading.subscribes);
+        reading
+    }
+
     /// A read has failed. The questions that have waited since before `before` wait no longer.
     pub(super) fn failed(&mut self, before: Instant) -> Vec<Ask> {
         self.reading = None;
@@ -259,11 +321,15 @@ mod tests {
         }
     }
 
+    fn order(after: Option<u64>) -> Option<Order> {
+        Some(Order { after, subscribe: false })
+    }
+
     /// A room that stands at `offset`, with nothing under way.
     fn live(offset: u64) -> Live {
-        let mut live = Live::new();
+        let mut live = Live::new(true, true);
         live.rise(0);
-        assert_eq!(live.next_read(), Some(None));
+        assert_eq!(live.next_read(), order(None));
         live.found(at(offset), None, 0);
         live
     }
@@ -281,7 +347,7 @@ mod tests {
     fn a_lost_emission_is_noticed_by_the_next_one_and_read() {
         let mut live = live(3);
         assert_eq!(live.hear(at(6)), Heard::Gap);
-        assert_eq!(live.next_read(), Some(Some(3)));
+        assert_eq!(live.next_read(), order(Some(3)));
         assert_eq!(live.hear(at(7)), Heard::Gap, "what comes meanwhile waits for its turn");
         assert_eq!(live.next_read(), None, "one is under way");
         let (mend, _) = live.found(at(7), None, 4);
@@ -297,7 +363,7 @@ mod tests {
         live.hear(at(6));
         assert_eq!(live.found(at(5), None, 2).0, Mend { pass: 2, lost: false });
         assert_eq!(live.hear(at(7)), Heard::Gap);
-        assert_eq!(live.next_read(), Some(Some(5)), "6 is read, though nothing need come after it");
+        assert_eq!(live.next_read(), order(Some(5)), "6 is read, though nothing need come after it");
         assert_eq!(live.found(at(7), None, 2).0, Mend { pass: 2, lost: false });
         assert_eq!(live.next_read(), None);
     }
@@ -314,7 +380,7 @@ mod tests {
     fn a_new_epoch_is_told_and_read_from_its_beginning() {
         let mut live = live(3);
         assert_eq!(live.hear(Position { epoch: 2, offset: 3 }), Heard::Anew);
-        assert_eq!(live.next_read(), Some(Some(0)));
+        assert_eq!(live.next_read(), order(Some(0)));
         assert_eq!(live.found(Position { epoch: 2, offset: 3 }, None, 3).0, Mend { pass: 3, lost: false });
         let mut first = super::tests::live(3);
         assert_eq!(first.hear(Position { epoch: 2, offset: 1 }), Heard::Anew);
@@ -327,7 +393,7 @@ mod tests {
         assert!(!live.compare(at(3)));
         assert!(!live.compare(at(2)), "on its way when Redis was asked");
         assert!(live.compare(at(4)));
-        assert_eq!(live.next_read(), Some(Some(3)));
+        assert_eq!(live.next_read(), order(Some(3)));
         assert_eq!(live.found(at(4), None, 1).0, Mend { pass: 1, lost: false });
     }
 
@@ -335,9 +401,9 @@ mod tests {
     fn an_epoch_lost_in_silence_is_noticed_by_a_check() {
         let mut live = live(3);
         assert!(live.compare(Position { epoch: 2, offset: 2 }));
-        assert_eq!(live.next_read(), Some(Some(3)));
+        assert_eq!(live.next_read(), order(Some(3)));
         assert_eq!(live.found(Position { epoch: 2, offset: 2 }, None, 0).0, Mend { pass: 0, lost: true });
-        assert_eq!(live.next_read(), Some(Some(0)));
+        assert_eq!(live.next_read(), order(Some(0)));
         assert_eq!(live.found(Position { epoch: 2, offset: 2 }, None, 2).0, Mend { pass: 2, lost: false });
         assert_eq!(live.next_read(), None);
     }
@@ -349,7 +415,7 @@ mod tests {
         assert_eq!(live.settled(Since::Position(at(3))), Some(at(3)));
         assert_eq!(live.settled(Since::Position(at(2))), None);
         assert_eq!(live.settled(Since::Unreadable), None);
-        assert_eq!(Live::new().settled(Since::Nothing), None, "nothing is known yet");
+        assert_eq!(Live::new(true, true).settled(Since::Nothing), None, "nothing is known yet");
     }
 
     #[test]
@@ -359,13 +425,13 @@ mod tests {
         for offset in [5, 3, 4] {
             live.wait(ask(Since::Position(at(offset))), now);
         }
-        assert_eq!(live.next_read(), Some(Some(3)));
+        assert_eq!(live.next_read(), order(Some(3)));
         live.wait(ask(Since::Position(at(4))), now);
         live.wait(ask(Since::Position(at(1))), now);
         assert_eq!(live.next_read(), None, "one is under way");
         let (_, answered) = live.found(at(9), None, 6);
         assert_eq!(answered.len(), 4, "the one that asked for more waits for the next");
-        assert_eq!(live.next_read(), Some(Some(1)));
+        assert_eq!(live.next_read(), order(Some(1)));
     }
 
     #[test]
@@ -384,31 +450,31 @@ mod tests {
 
     #[test]
     fn an_emission_during_the_first_read_is_looked_for_after_it() {
-        let mut live = Live::new();
+        let mut live = Live::new(true, true);
         live.rise(0);
         live.wait(ask(Since::Nothing), Instant::now());
-        assert_eq!(live.next_read(), Some(None));
+        assert_eq!(live.next_read(), order(None));
         assert_eq!(live.hear(at(4)), Heard::Drop);
         let (mend, answered) = live.found(at(3), None, 0);
         assert_eq!((mend, answered.len()), (Mend::default(), 1));
-        assert_eq!(live.next_read(), Some(Some(3)));
+        assert_eq!(live.next_read(), order(Some(3)));
         assert_eq!(live.found(at(4), None, 1).0, Mend { pass: 1, lost: false });
     }
 
     #[test]
     fn a_question_waits_only_so_long_for_a_redis_that_is_away() {
-        let mut live = Live::new();
+        let mut live = Live::new(true, true);
         let (early, late) = (Instant::now(), Instant::now() + std::time::Duration::from_secs(60));
         live.wait(ask(Since::Nothing), early);
         live.wait(ask(Since::Nothing), late);
         live.next_read();
         assert_eq!(live.failed(early).len(), 1);
-        assert_eq!(live.next_read(), Some(None), "it is tried again for the other");
+        assert_eq!(live.next_read(), order(None), "it is tried again for the other");
     }
 
     #[test]
     fn who_was_let_in_blindly_is_told_once_it_is_known_where_the_room_stands() {
-        let mut live = Live::new();
+        let mut live = Live::new(true, true);
         live.rise(0);
         live.wait(ask(Since::Nothing), Instant::now());
         live.next_read();
@@ -427,13 +493,70 @@ mod tests {
             let mut live = live(10);
             live.hear(at(found));
             live.suspect();
-            assert_eq!(live.next_read(), Some(Some(10)));
+            assert_eq!(live.next_read(), order(Some(10)));
             live.found(at(found), skip, count).0
         };
         assert_eq!(mend(1000, skip(10, true), 0), Mend { pass: 0, lost: false });
         assert_eq!(mend(1002, skip(12, true), 4), Mend { pass: 4, lost: false });
         assert_eq!(mend(1002, skip(12, false), 4), Mend { pass: 4, lost: true });
         assert_eq!(mend(1002, skip(8, true), 2), Mend { pass: 2, lost: true }, "10 was heard, and is forgotten");
+    }
+
+    #[test]
+    fn a_read_that_tells_of_the_epoch_before_counts_for_nothing() {
+        let mut live = live(3);
+        live.wait(ask(Since::Position(at(2))), Instant::now());
+        assert_eq!(live.next_read(), order(Some(2)));
+        assert_eq!(live.hear(Position { epoch: 2, offset: 1 }), Heard::Anew);
+        let (mend, answered) = live.found(at(3), None, 1);
+        assert_eq!((mend, answered.len()), (Mend::default(), 0));
+        assert_eq!(
+            live.position(),
+            Some(Position { epoch: 2, offset: 1 }),
+            "what was passed on is not passed on again"
+        );
+        assert_eq!(live.next_read(), order(Some(2)), "who asked is answered by the next one");
+        assert_eq!(live.found(Position { epoch: 2, offset: 1 }, None, 0).1.len(), 1);
+    }
+
+    #[test]
+    fn a_channel_is_subscribed_to_once_and_again_after_the_link_was_lost() {
+        let mut live = Live::new(true, false);
+        live.rise(0);
+        assert_eq!(live.next_read(), Some(Order { after: None, subscribe: true }));
+        live.found(at(3), None, 0);
+        live.suspect();
+        assert_eq!(live.next_read(), Some(Order { after: Some(3), subscribe: false }));
+        live.deafen();
+        live.found(at(3), None, 0);
+        assert_eq!(live.next_read(), Some(Order { after: None, subscribe: true }));
+        live.deafen();
+        live.found(at(3), None, 0);
+        assert_eq!(live.next_read().map(|order| order.subscribe), Some(true), "that was on the link before");
+    }
+
+    #[test]
+    fn a_room_without_a_history_is_subscribed_to_and_asks_for_nothing_more() {
+        let mut live = Live::new(false, false);
+        live.rise(0);
+        live.wait(ask(Since::Nothing), Instant::now());
+        assert_eq!(live.next_read(), Some(Order { after: None, subscribe: true }));
+        assert!(!live.only_listens());
+        assert_eq!(live.listens().len(), 1);
+        assert!(live.only_listens() && !live.needs_read());
+        live.deafen();
+        live.suspect();
+        assert_eq!(live.next_read(), Some(Order { after: None, subscribe: true }));
+    }
+
+    #[test]
+    fn a_room_is_not_over_while_it_is_read() {
+        let mut live = live(1);
+        live.suspect();
+        live.next_read();
+        assert!(!live.rest(0));
+        live.found(at(1), None, 0);
+        assert!(live.is_over());
     }
 
     #[test]

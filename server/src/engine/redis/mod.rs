@@ -21,11 +21,11 @@ use crate::shard::keeper::{Ask, Asked, Since};
 use follower::{Follower, Sources};
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use link::{Pulse, Upkeep};
+use link::{Probe, Pulse, Upkeep};
 use nodevent_protocol::emission::Emission;
 use nodevent_protocol::history::{Keys, Position, Publish};
 use script::Scripts;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -112,6 +112,7 @@ impl Redis {
             probe: probe.clone(),
             pulse: pulse.clone(),
             live: HashMap::new(),
+            leaving: HashSet::new(),
             to_read: Turns::default(),
             to_check: Turns::default(),
             reads: 0,
@@ -121,7 +122,16 @@ impl Redis {
             Sources { messages: subscriber.message_rx(), questions: asked, results: read, standing: stands };
         tokio::spawn(upkeep.run());
         tokio::spawn(follower.run(sources));
-        tokio::spawn(link::probe(publisher.clone(), subscriber.clone(), probe, pulse.clone(), metrics));
+        let probe = Probe {
+            publisher: publisher.clone(),
+            subscriber: subscriber.clone(),
+            channel: probe,
+            place: place.to_string(),
+            keeps: settings.history.is_on(),
+            pulse: pulse.clone(),
+            metrics,
+        };
+        tokio::spawn(probe.run());
         publisher.connect();
         subscriber.connect();
         Ok(Self {
