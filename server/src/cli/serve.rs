@@ -20,6 +20,7 @@ pub(super) fn run(file: Option<&Path>) -> Done {
     }
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(edge_threads())
         .enable_all()
         .thread_name("edge")
         .build()
@@ -30,6 +31,12 @@ pub(super) fn run(file: Option<&Path>) -> Done {
         server.run(stop).await;
         Ok(())
     })
+}
+
+/// Threads for HTTP, TLS and Redis: half as many as processors, for the shards have one each, and a handshake costs less
+/// where it need not change from one thread to another.
+fn edge_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
 }
 
 /// Done when the process is asked to end.

@@ -2,10 +2,11 @@
 
 use super::patience::Patient;
 use super::tls::{self, TlsError};
-use super::{Edge, From, Site};
+use super::{Accepted, Edge, From, Site};
 use crate::config::listen::Listen;
 use crate::shard::Stream;
 use axum::body::Body;
+use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,6 +18,8 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -61,6 +64,32 @@ pub struct Bound {
     address: SocketAddr,
 }
 
+/// Where a granted WebSocket handshake is left by the one who answers for the one who holds the socket.
+#[derive(Clone, Default)]
+struct Handover(Arc<Mutex<Option<Granted>>>);
+
+/// A granted WebSocket handshake, and its answer.
+struct Granted {
+    accepted: Accepted,
+    answer: Vec<u8>,
+}
+
+// === impl Handover ===
+
+impl Handover {
+    fn put(&self, granted: Granted) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(granted);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn take(&self) -> Option<Granted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 // === impl Bound ===
 
 impl Bound {
@@ -82,7 +111,9 @@ impl Bound {
                 io::ErrorKind::PermissionDenied => ListenError::Forbidden(listen.port, listen.host.clone()),
                 _ => other(error),
             })?;
-        // Every accepted socket inherits it: what is more than this waits in the outbox, where it is bounded and seen.
+        // Every accepted socket inherits both: small packets go at once, and what is more than this waits in the outbox,
+        // where it is bounded and seen.
+        SockRef::from(&listener).set_tcp_nodelay(true).map_err(other)?;
         SockRef::from(&listener).set_tcp_notsent_lowat(UNSENT).map_err(other)?;
         let address = listener.local_addr().map_err(other)?;
         Ok(Self { listener, tls, address })
@@ -133,10 +164,12 @@ impl Bound {
                 tracing::info!("accepting connections again");
                 failing = false;
             }
-            let _ = stream.set_nodelay(true);
-            let (site, tls) = (site.clone(), self.tls.clone());
+            let site = site.clone();
+            let Some(tls) = self.tls.clone() else {
+                tokio::spawn(serve_http(stream, site, peer));
+                continue;
+            };
             tokio::spawn(async move {
-                let Some(tls) = tls else { return serve_http(stream, site, peer).await };
                 let edge = site.edge();
                 match tokio::time::timeout(edge.settings.request_timeout, tls.accept(stream)).await {
                     Ok(Ok(stream)) => serve_http(stream, site, peer).await,
@@ -151,13 +184,23 @@ impl Bound {
     }
 }
 
-/// Serves HTTP on a stream, and hands its socket to a shard if a WebSocket handshake was answered on it.
+/// Serves HTTP on a stream, until it ends or a WebSocket handshake is granted: then hands the socket to a shard, which
+/// sends the answer together with its own first packet.
 async fn serve_http(stream: impl IntoSocket, site: Site, peer: SocketAddr) {
-    let from = From::new(peer.ip().to_canonical());
-    let (handover, edge) = (from.handover(), site.edge());
+    let (from, edge) = (From::new(peer.ip().to_canonical()), site.edge());
+    let handover = Handover::default();
+    let granted = handover.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let (site, from) = (site.clone(), from.clone());
-        Box::pin(async move { Ok::<_, Infallible>(site.answer(request.map(Body::new), from).await) })
+        let (site, from, granted) = (site.clone(), from.clone(), granted.clone());
+        Box::pin(async move {
+            let mut response = site.answer(request.map(Body::new), from).await;
+            if let Some(accepted) = response.extensions_mut().remove::<Accepted>() {
+                granted.put(Granted { accepted, answer: head_of(&response) });
+                // Nothing more is to be written here.
+                return std::future::pending().await;
+            }
+            Ok::<_, Infallible>(response)
+        })
     });
     let stream = TokioIo::new(Patient::new(stream, edge.settings.write_stall));
     let mut connection = http1::Builder::new()
@@ -165,27 +208,39 @@ async fn serve_http(stream: impl IntoSocket, site: Site, peer: SocketAddr) {
         .header_read_timeout(edge.settings.request_timeout)
         .max_buf_size(HEAD)
         .serve_connection(stream, service);
-    let served = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
+    let served = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
+        Poll::Pending if handover.is_set() => Poll::Ready(Ok(())),
+        other => other,
+    })
+    .await;
     let parts = connection.into_parts();
     let mut stream = parts.io.into_inner();
-    match (served, handover.take()) {
-        (Ok(()), Some(accepted)) => {
-            return match stream.into_inner().into_socket() {
-                Ok(socket) => edge.attach(accepted, socket, parts.read_buf),
-                Err(error) => tracing::warn!(%error, "a socket could not be handed to its shard"),
-            };
-        }
-        (Ok(()), None) => {}
-        (Err(error), accepted) => {
-            if let Some(accepted) = accepted {
-                edge.give_up(&accepted);
-            }
-            if let Some(answer) = trouble(&error, !parts.read_buf.is_empty(), &edge) {
-                let _ = stream.write_all(answer).await;
-            }
-        }
+    if let Some(Granted { accepted, answer }) = handover.take() {
+        return match stream.into_inner().into_socket() {
+            Ok(socket) => edge.attach(accepted, socket, answer, parts.read_buf),
+            Err(error) => tracing::warn!(%error, "a socket could not be handed to its shard"),
+        };
+    }
+    if let Err(error) = served
+        && let Some(answer) = trouble(&error, !parts.read_buf.is_empty(), &edge)
+    {
+        let _ = stream.write_all(answer).await;
     }
     let _ = stream.shutdown().await;
+}
+
+/// The head of the answer to a handshake, as it goes over the wire.
+fn head_of(response: &Response) -> Vec<u8> {
+    let mut head = Vec::with_capacity(256);
+    head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 /// Counts and logs what ended an HTTP connection; answers what is still to be said.

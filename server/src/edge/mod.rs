@@ -31,8 +31,8 @@ use axum::routing::{any, get};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tower::ServiceExt as _;
 
@@ -79,15 +79,11 @@ pub struct Edge {
 #[derive(Debug, Clone)]
 struct From {
     address: IpAddr,
-    handover: Handover,
 }
 
-/// Where an answered WebSocket handshake leaves word that the socket is to be handed to a shard, once the answer is out.
-#[derive(Debug, Clone, Default)]
-struct Handover(Arc<Mutex<Option<Accepted>>>);
-
-/// An answered WebSocket handshake.
-#[derive(Debug)]
+/// What comes with the answer to a granted WebSocket handshake, as an extension of the response: the socket is to be
+/// handed to a shard.
+#[derive(Debug, Clone)]
 struct Accepted {
     /// What the socket is for.
     purpose: Purpose,
@@ -108,23 +104,7 @@ pub struct Site {
 
 impl From {
     fn new(address: IpAddr) -> Self {
-        Self { address, handover: Handover::default() }
-    }
-
-    fn handover(&self) -> Handover {
-        self.handover.clone()
-    }
-}
-
-// === impl Handover ===
-
-impl Handover {
-    fn put(&self, accepted: Accepted) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(accepted);
-    }
-
-    fn take(&self) -> Option<Accepted> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        Self { address }
     }
 }
 
@@ -138,7 +118,7 @@ impl Site {
     /// Answers a request. Handshakes and polls are told from the rest before any router is asked: they are most.
     async fn answer(self, mut request: Request, from: From) -> Response {
         if self.sockets && request.uri().path() == self.edge.settings.path {
-            return socket_io::serve(&self.edge, request, &from).await;
+            return socket_io::serve(&self.edge, request).await;
         }
         request.extensions_mut().insert(from);
         match self.router.oneshot(request).await {
@@ -212,20 +192,13 @@ impl Edge {
         full
     }
 
-    /// Hands a socket whose WebSocket handshake was answered to its shard.
-    fn attach(&self, accepted: Accepted, stream: Stream, read_ahead: Bytes) {
+    /// Hands a socket whose WebSocket handshake was granted to its shard, with the answer, which is yet to be sent.
+    fn attach(&self, accepted: Accepted, stream: Stream, answer: Vec<u8>, read_ahead: Bytes) {
         let Accepted { purpose, sid } = accepted;
         let shard = sid.map_or_else(|| self.shards.emptiest(), |sid| sid.shard);
-        let attach = ToShard::Attach(Box::new(Attach { stream, read_ahead, purpose }));
+        let attach = ToShard::Attach(Box::new(Attach { stream, answer, read_ahead, purpose }));
         if self.shards.send(shard, attach).is_err() {
             tracing::warn!("a connection was refused: the server is busy");
-        }
-    }
-
-    /// Tells the session for which a WebSocket was to be opened that its answer did not get out.
-    fn give_up(&self, accepted: &Accepted) {
-        if let Purpose::Upgrade(sid) = accepted.purpose {
-            let _ = self.shards.send(sid.shard, ToShard::UpgradeGone { sid });
         }
     }
 }

@@ -3,7 +3,7 @@
 //! # Source
 //! Engine.IO protocol, revision 4; error codes and their order follow the reference implementation.
 
-use super::{Accepted, Edge, From, origin, reply};
+use super::{Accepted, Edge, origin, reply};
 use crate::close_reason::CloseReason;
 use crate::shard::{PollAnswer, PostAnswer, Purpose, Sid, ToShard, UpgradeAnswer};
 use axum::body::Body;
@@ -27,7 +27,7 @@ struct Query<'a> {
 }
 
 /// Answers every request to the path of Engine.IO, `/socket.io/` by default.
-pub(super) async fn serve(edge: &Edge, mut request: Request, from: &From) -> Response {
+pub(super) async fn serve(edge: &Edge, mut request: Request) -> Response {
     if !edge.settings.origins.admit(request.headers()) {
         edge.metrics.refused_origins.fetch_add(1, Relaxed);
         tracing::info!(
@@ -39,7 +39,7 @@ pub(super) async fn serve(edge: &Edge, mut request: Request, from: &From) -> Res
     let response = if request.method() == Method::OPTIONS {
         preflight()
     } else {
-        match answer(edge, &mut request, from).await {
+        match answer(edge, &mut request).await {
             Ok(response) => response,
             Err(error) => refuse(edge, error),
         }
@@ -47,7 +47,7 @@ pub(super) async fn serve(edge: &Edge, mut request: Request, from: &From) -> Res
     with_cors(response, origin)
 }
 
-async fn answer(edge: &Edge, request: &mut Request, from: &From) -> Result<Response, RequestError> {
+async fn answer(edge: &Edge, request: &mut Request) -> Result<Response, RequestError> {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = Query::parse(&query);
     let (method, upgrade) = (request.method().clone(), is_upgrade(request.headers()));
@@ -60,7 +60,7 @@ async fn answer(edge: &Edge, request: &mut Request, from: &From) -> Result<Respo
         return match method {
             Method::GET if websocket != upgrade => Err(RequestError::BadRequest),
             Method::GET if query.revision != Some("4") => Err(RequestError::UnsupportedProtocolVersion),
-            Method::GET if websocket => handshake(edge, request.headers(), from, None).await,
+            Method::GET if websocket => handshake(edge, request.headers(), None).await,
             Method::GET => open(edge).await,
             _ => Err(RequestError::BadHandshakeMethod),
         };
@@ -68,7 +68,7 @@ async fn answer(edge: &Edge, request: &mut Request, from: &From) -> Result<Respo
     let sid = Sid::parse(sid).ok_or(RequestError::UnknownSid)?;
     match method {
         _ if websocket != upgrade || query.revision != Some("4") => Err(misfit(edge, sid).await),
-        Method::GET if websocket => handshake(edge, request.headers(), from, Some(sid)).await,
+        Method::GET if websocket => handshake(edge, request.headers(), Some(sid)).await,
         Method::GET => poll(edge, sid).await,
         Method::POST => post(edge, sid, request).await,
         _ => Err(misfit(edge, sid).await),
@@ -212,13 +212,8 @@ impl Drop for Gone<'_> {
     }
 }
 
-/// Answers the WebSocket handshake, and leaves word that the socket is to be handed to a shard.
-async fn handshake(
-    edge: &Edge,
-    headers: &HeaderMap,
-    from: &From,
-    sid: Option<Sid>,
-) -> Result<Response, RequestError> {
+/// Grants the WebSocket handshake; [`Accepted`] in the response says that the socket is to be handed to a shard.
+async fn handshake(edge: &Edge, headers: &HeaderMap, sid: Option<Sid>) -> Result<Response, RequestError> {
     if sid.is_none() && edge.is_full() {
         return Ok(busy());
     }
@@ -241,8 +236,8 @@ async fn handshake(
         Some(sid) => purpose_of_upgrade(edge, sid).await?,
         None => Purpose::Open,
     };
-    from.handover.put(Accepted { purpose, sid });
     let mut response = Response::new(Body::empty());
+    response.extensions_mut().insert(Accepted { purpose, sid });
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));

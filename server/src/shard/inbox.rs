@@ -40,11 +40,13 @@ pub struct Emission {
     cost: u32,
 }
 
-/// A socket whose WebSocket handshake is done.
+/// A socket on which a WebSocket handshake was asked for and is granted.
 #[derive(Debug)]
 pub struct Attach {
     /// The socket, registered nowhere.
     pub stream: Stream,
+    /// The handshake's answer, which is yet to be sent: so it goes out with the first packet, in one write.
+    pub answer: Vec<u8>,
     /// What was read behind the handshake.
     pub read_ahead: Bytes,
     /// What it is for.
@@ -106,11 +108,6 @@ pub enum ToShard {
         sid: Sid,
         /// Whether it may.
         answer: oneshot::Sender<UpgradeAnswer>,
-    },
-    /// The handshake of a WebSocket for a session was not finished.
-    UpgradeGone {
-        /// Which.
-        sid: Sid,
     },
     /// A GET of a session.
     Poll {

@@ -228,23 +228,32 @@ impl Shard {
 
     /// Sends a small packet to one connection.
     pub(super) fn send_text(&mut self, slot: u32, packet: &str) {
-        let limit = self.settings.outbox;
-        match self.slots.get_mut(slot as usize) {
-            Some(
-                Slot::Session(Session { carrier: Carrier::WebSocket(socket), .. })
-                | Slot::Probe(Probe { socket: Some(socket), .. }),
-            ) => {
-                self.out.clear();
-                websocket::encode(&mut self.out, websocket::Opcode::Text, packet.as_bytes());
-                let out = std::mem::take(&mut self.out);
-                let sent = socket.send(&out, || out.as_slice().into(), limit);
-                self.out = out;
-                self.sent(slot, sent);
-            }
+        match self.slots.get(slot as usize) {
             Some(Slot::Session(Session { carrier: Carrier::Polling(_), .. })) => {
                 self.send(slot, &Frame::text(packet))
             }
+            Some(Slot::Session(_) | Slot::Probe(_)) => self.introduce(slot, &[], Some(packet)),
             _ => {}
+        }
+    }
+
+    /// Sends the answer to a WebSocket handshake, and a first packet with it.
+    pub(super) fn introduce(&mut self, slot: u32, answer: &[u8], packet: Option<&str>) {
+        let limit = self.settings.outbox;
+        if let Some(
+            Slot::Session(Session { carrier: Carrier::WebSocket(socket), .. })
+            | Slot::Probe(Probe { socket: Some(socket), .. }),
+        ) = self.slots.get_mut(slot as usize)
+        {
+            let mut out = std::mem::take(&mut self.out);
+            out.clear();
+            out.extend_from_slice(answer);
+            if let Some(packet) = packet {
+                websocket::encode(&mut out, websocket::Opcode::Text, packet.as_bytes());
+            }
+            let sent = socket.send(&out, || out.as_slice().into(), limit);
+            self.out = out;
+            self.sent(slot, sent);
         }
     }
 

@@ -22,9 +22,9 @@ const READS: usize = 4;
 // === impl Shard ===
 
 impl Shard {
-    /// Takes over a socket whose WebSocket handshake is done.
+    /// Takes over a socket whose WebSocket handshake is granted, and answers it.
     pub(super) fn attach(&mut self, attach: Attach) {
-        let Attach { stream, read_ahead, purpose } = attach;
+        let Attach { stream, answer, read_ahead, purpose } = attach;
         let slot = match purpose {
             Purpose::Open => self.begin(Carrier::WebSocket(WebSocket::new(stream))),
             Purpose::Upgrade(sid) => self.begin_probe(Some(sid), stream),
@@ -37,19 +37,22 @@ impl Shard {
             tracing::warn!(%error, "a socket cannot be watched; its connection is closed");
             return self.close(slot, CloseReason::Lost);
         }
-        match (purpose, self.slots.get(slot as usize)) {
-            (Purpose::Open, _) => {
-                if let Above::Echo { pause } = self.settings.above {
-                    std::thread::sleep(pause);
-                }
+        match (purpose, self.settings.above) {
+            (Purpose::Open, Above::SocketIo) => {
+                let open = self.open_packet(slot);
+                self.introduce(slot, &answer, Some(&open));
+            }
+            (Purpose::Open, Above::Echo { pause }) => {
+                self.introduce(slot, &answer, None);
+                std::thread::sleep(pause);
                 let open = self.open_packet(slot);
                 self.send_text(slot, &open);
             }
-            (_, Some(Slot::Probe(Probe { session: NOBODY, .. }))) => {
-                tracing::info!("an upgrade was refused: the session has one, or has ended");
-                self.dismiss(slot, Some((Some(1008), "the session has another transport, or has ended")));
-            }
-            _ => {}
+            _ => self.introduce(slot, &answer, None),
+        }
+        if let Some(Slot::Probe(Probe { session: NOBODY, .. })) = self.slots.get(slot as usize) {
+            tracing::info!("an upgrade was refused: the session has one, or has ended");
+            self.dismiss(slot, Some((Some(1008), "the session has another transport, or has ended")));
         }
         if !read_ahead.is_empty() {
             let mut bytes = read_ahead.to_vec();
