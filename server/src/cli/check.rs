@@ -1,9 +1,9 @@
-//! `nodevent check`: reads a configuration and tells what is wrong with it.
+//! `nodevent check`: reads a configuration and tells what is wrong with it, and with what a server of it meets.
 
-use super::{Done, load};
+use super::{Done, UNAVAILABLE, http, load, surroundings};
 use std::path::Path;
 
-pub(super) fn run(file: Option<&Path>) -> Done {
+pub(super) fn run(file: Option<&Path>, file_only: bool) -> Done {
     let loaded = load(file)?;
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
@@ -18,5 +18,14 @@ pub(super) fn run(file: Option<&Path>) -> Done {
         let history = if namespace.history.is_on() { "history" } else { "no history" };
         println!("  {}: {engine}, {secured}, {history}", namespace.name);
     }
-    Ok(())
+    if file_only {
+        return Ok(());
+    }
+    http::run(async {
+        let findings = surroundings::look(&loaded).await;
+        match findings.any_bad {
+            true => Err((UNAVAILABLE, "what is marked BAD above needs its remedy".to_owned())),
+            false => Ok(()),
+        }
+    })
 }

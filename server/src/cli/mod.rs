@@ -6,8 +6,10 @@ mod http;
 mod key;
 mod listen;
 mod serve;
+mod surroundings;
 
 use clap::{Args, Parser, Subcommand};
+use nodevent_server::config::listen::Listen;
 use nodevent_server::config::{self, Loaded, namespace::Namespace};
 use std::path::{Path, PathBuf};
 
@@ -25,7 +27,7 @@ pub(crate) type Done = Result<(), (u8, String)>;
 #[command(after_help = "Examples:
   nodevent                              config/nodevent.yml, /etc/nodevent.json, or defaults
   nodevent serve nodevent.yml           this configuration
-  nodevent check nodevent.yml           what is wrong with it
+  nodevent check nodevent.yml           what is wrong with it, and around it
   nodevent key User_12 --for 1h         a key with which a browser may join the room
   nodevent emit User_12 hello '\"you\"'   says something in the room
   nodevent listen User_12               prints what is said there")]
@@ -44,11 +46,16 @@ enum Command {
         /// The configuration, YAML or JSON.
         file: Option<PathBuf>,
     },
-    /// Read a configuration, tell what is wrong with it, and end.
-    #[command(after_help = "Example:\n  nodevent check config/nodevent.yml && systemctl restart nodevent")]
+    /// Read a configuration, tell what is wrong with it and with its ports, its Redis, and the server that runs.
+    #[command(after_help = "Examples:
+  nodevent check config/nodevent.yml
+  nodevent check --file-only config/nodevent.yml && systemctl restart nodevent")]
     Check {
         /// The configuration, YAML or JSON.
         file: Option<PathBuf>,
+        /// Only read the file; connect to nothing.
+        #[arg(long)]
+        file_only: bool,
     },
     /// Print a key with which a browser may join a room.
     Key(key::Key),
@@ -77,7 +84,7 @@ impl Arguments {
         match self.command {
             None => serve::run(self.file.as_deref()),
             Some(Command::Serve { file }) => serve::run(file.as_deref()),
-            Some(Command::Check { file }) => check::run(file.as_deref()),
+            Some(Command::Check { file, file_only }) => check::run(file.as_deref(), file_only),
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),
             Some(Command::Listen(listen)) => listen.run(),
@@ -111,7 +118,16 @@ fn load(file: Option<&Path>) -> Result<Loaded, (u8, String)> {
 /// Where the server of that configuration is reached from this machine.
 fn local_url(loaded: &Loaded) -> String {
     let listen = loaded.config.listen.iter().find(|one| one.tls.is_none()).or(loaded.config.listen.first());
-    let (scheme, port) = listen
-        .map_or(("http", config::listen::PORT), |one| (if one.tls.is_some() { "https" } else { "http" }, one.port));
-    format!("{scheme}://localhost:{port}")
+    listen.map_or_else(|| format!("http://localhost:{}", config::listen::PORT), url_of)
+}
+
+/// Where a listener is reached from this machine.
+fn url_of(listen: &Listen) -> String {
+    let scheme = if listen.tls.is_some() { "https" } else { "http" };
+    let host = match listen.host.as_str() {
+        "0.0.0.0" | "::" | "127.0.0.1" | "::1" => "localhost".to_owned(),
+        host if host.contains(':') => format!("[{host}]"),
+        host => host.to_owned(),
+    };
+    format!("{scheme}://{host}:{}", listen.port)
 }

@@ -22,6 +22,8 @@ pub struct Redis {
     pub db: Option<u8>,
     /// Whether the link is TLS.
     pub tls: bool,
+    /// User and password of the sentinels, where they ask for them: those of Redis are never shown to them.
+    pub sentinel: (Option<String>, Option<Hidden>),
 }
 
 /// How the hosts of a [`Redis`] are meant.
@@ -49,6 +51,7 @@ impl Default for Redis {
             password: None,
             db: None,
             tls: false,
+            sentinel: (None, None),
         }
     }
 }
@@ -76,8 +79,8 @@ impl Redis {
             Kind::Sentinel(name) => ServerConfig::Sentinel {
                 hosts: hosts(),
                 service_name: name.clone(),
-                username: None,
-                password: self.password.as_ref().map(|password| password.reveal().to_owned()),
+                username: self.sentinel.0.clone(),
+                password: self.sentinel.1.as_ref().map(|password| password.reveal().to_owned()),
             },
             Kind::Cluster => ServerConfig::Clustered { hosts: hosts(), policy: ClusterDiscoveryPolicy::default() },
         }
@@ -123,6 +126,7 @@ impl Redis {
         let Some(mut table) = Table::open(node, path, report) else { return };
         let nodes = hosts(&mut table, "hosts", SENTINEL_PORT, report);
         let name = table.text(&["name", "service"], report).unwrap_or_else(|| "mymaster".to_owned());
+        self.sentinel = (table.text(&["username"], report), table.text(&["password"], report).map(Hidden::new));
         if nodes.is_empty() {
             report.mistake(table.place, format!("{path} has no hosts"), "write `hosts: [sentinel1:26379]`");
         } else {
@@ -147,9 +151,11 @@ impl Redis {
             }
         };
         let pair = |server: &Server| (server.host.to_string(), server.port);
+        let mut sentinel = (None, None);
         let (hosts, kind) = match &config.server {
             ServerConfig::Centralized { server } => (vec![pair(server)], Kind::Single),
-            ServerConfig::Sentinel { hosts, service_name, .. } => {
+            ServerConfig::Sentinel { hosts, service_name, username, password } => {
+                sentinel = (username.clone(), password.clone().map(Hidden::new));
                 (hosts.iter().map(pair).collect(), Kind::Sentinel(service_name.clone()))
             }
             ServerConfig::Clustered { hosts, .. } => (hosts.iter().map(pair).collect(), Kind::Cluster),
@@ -161,6 +167,7 @@ impl Redis {
             password: config.password.map(Hidden::new),
             db: config.database,
             tls: tls.unwrap_or_default(),
+            sentinel,
         })
     }
 }
@@ -190,4 +197,25 @@ fn hosts(table: &mut Table<'_>, key: &'static str, port: u16, report: &mut Repor
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+    use fred::types::config::ServerConfig;
+
+    #[test]
+    fn sentinels_are_shown_their_own_password_and_never_that_of_redis() {
+        let shown = |sentinel: &str| {
+            let text = format!("/a: {{redis: {{password: inner, sentinel: {{hosts: [s1]{sentinel}}}}}}}");
+            let config = Config::from_yaml(&text).unwrap();
+            match config.namespaces[0].redis.as_ref().unwrap().server() {
+                ServerConfig::Sentinel { username, password, .. } => (username, password),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(shown(""), (None, None));
+        let own = (Some("watcher".to_owned()), Some("outer".to_owned()));
+        assert_eq!(shown(", username: watcher, password: outer"), own);
+    }
 }

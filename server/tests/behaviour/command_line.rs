@@ -2,11 +2,11 @@
 
 use crate::support::redis::free_port;
 use crate::support::wait::until;
-use crate::support::{Browser, PLAIN, Program, TestServer, Transport};
+use crate::support::{Browser, PLAIN, Program, RedisServer, TestServer, Transport};
 use serde_json::json;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 const SECURED: &str = "port: 0\nhost: 127.0.0.1\n/open: {}\n/nodevent: {secret: sesame-of-more-than-sixteen}\n";
 
@@ -58,12 +58,93 @@ async fn what_cannot_be_understood_ends_with_64() {
 #[tokio::test]
 async fn check_tells_what_would_be_served() {
     let folder = folder(SECURED);
-    let (status, said, warned) = run(folder.path(), &["check", "nodevent.yml"]).await;
+    let (status, said, warned) = run(folder.path(), &["check", "--file-only", "nodevent.yml"]).await;
     assert_eq!((status, warned.as_str()), (Some(0), ""));
     assert!(said.contains("nodevent.yml: fine"), "{said}");
     assert!(said.contains("/open: memory, open to everybody"), "{said}");
     assert!(said.contains("/nodevent: memory, secured"), "{said}");
     assert!(!said.contains("sesame"), "{said}");
+}
+
+/// What `nodevent check` says, and the status with which it ends.
+async fn check(configuration: &str) -> (Option<i32>, String) {
+    let folder = folder(configuration);
+    let (status, said, _) = run(folder.path(), &["check", "nodevent.yml"]).await;
+    assert!(!said.contains("sesame"), "no secret is printed: {said}");
+    for (line, next) in said.lines().zip(said.lines().skip(1)) {
+        assert!(!line.starts_with("BAD") || next.contains("→ "), "each that is bad has a remedy: {said}");
+    }
+    (status, said)
+}
+
+#[tokio::test]
+async fn check_looks_at_the_server_that_runs() {
+    let redis = RedisServer::start().await;
+    let namespaces = format!(
+        "/nodevent: {{secret: sesame-of-more-than-sixteen, redis: \"{}\", publish_key: publish-with-this-key}}\n/open: {{}}\n",
+        redis.url()
+    );
+    let server = TestServer::start(&namespaces).await;
+    server.ready().await;
+    let port = server.address.rsplit(':').next().unwrap();
+    let head = format!("host: 127.0.0.1\nport: {port}\n");
+    let (status, said) = check(&format!("{head}{namespaces}")).await;
+    assert_eq!(status, Some(0), "{said}");
+    for expected in [
+        "takes writes",
+        "a server answers at http://localhost:",
+        "it is ready",
+        "/nodevent: its secret is the file's",
+        "/nodevent: a message that was published came back",
+        "/open: it lets anybody in",
+        "/open: a message that was published came back",
+    ] {
+        let is_fine = |line: &str| line.starts_with("ok   ") && line.contains(expected);
+        assert!(said.lines().any(is_fine), "{expected} is not in {said}");
+    }
+    for (other, expected) in [
+        (namespaces.replace("sesame-", "another-sesame-"), "its secret is not the file's"),
+        (
+            namespaces.replace("secret: sesame-of-more-than-sixteen, ", ""),
+            "asks for keys, and the file has no secret",
+        ),
+        (
+            namespaces.replace("/open: {}", "/open: {secret: sesame-of-more-than-sixteen}"),
+            "though the file has a secret",
+        ),
+        (namespaces.replace("/open", "/other"), "it has no namespace /other"),
+        (namespaces.replace("with-this-key", "with-another-key"), "publishing was refused (401"),
+    ] {
+        let (status, said) = check(&format!("{head}{other}")).await;
+        assert_eq!(status, Some(69), "{expected}: {said}");
+        assert!(said.lines().any(|line| line.starts_with("BAD") && line.contains(expected)), "{expected}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn check_looks_at_redis_and_at_the_port() {
+    let redis = RedisServer::start().await;
+    let free = free_port();
+    let at = |port: u16| {
+        format!("host: 127.0.0.1\nport: {free}\n/nodevent: {{redis: {{host: 127.0.0.1, port: {port}}}}}\n")
+    };
+    let (status, said) = check(&at(redis.port)).await;
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains(&format!("port {free} is free")), "{said}");
+    let (status, said) = check(&at(free_port())).await;
+    assert_eq!(status, Some(69), "{said}");
+    assert!(said.contains("cannot be used: ") && said.contains("start it, or correct `redis:`"), "{said}");
+    let replica =
+        Command::new("redis-cli").args(["-p", &redis.port.to_string(), "replicaof", "127.0.0.1", "1"]).output();
+    assert!(replica.unwrap().status.success());
+    let (status, said) = check(&at(redis.port)).await;
+    assert_eq!(status, Some(69), "{said}");
+    assert!(said.contains("takes no writes: READONLY"), "{said}");
+    let taken = TcpListener::bind(("127.0.0.1", free)).unwrap();
+    let (status, said) = check(&at(redis.port)).await;
+    assert_eq!(status, Some(69), "{said}");
+    assert!(said.contains(&format!("port {free} cannot be opened")), "{said}");
+    drop(taken);
 }
 
 #[tokio::test]

@@ -11,6 +11,9 @@ mod link;
 mod live;
 mod script;
 mod turns;
+mod visit;
+
+pub use visit::{Visit, visit};
 
 use super::{EngineError, Outlet, Read};
 use crate::config::history::History;
