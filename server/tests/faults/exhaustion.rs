@@ -52,7 +52,8 @@ async fn a_server_without_file_descriptors_serves_who_is_in_and_goes_on_when_som
             stay.push(member);
         }
     }
-    let waiting = stay.len();
+    // Some may have been in before: a busy machine misses heartbeats.
+    let waiting = stay.iter().filter(|member| member.record().connects == 0).count();
     let more = || stay.iter().filter(|member| member.record().connects > 0).count();
     let before = more();
     patiently("others come in", Duration::from_secs(20), async || more() >= before + left.min(waiting) / 2).await;
@@ -86,7 +87,7 @@ async fn a_server_whose_log_nobody_reads_serves_on() {
         assert_eq!(site.publish("/nodevent", "no emission").await.status, 400);
     }
     traffic(&publishers, 50).await;
-    let verdict = crowd.verdict(publishers).await;
+    let verdict = crowd.verdict(publishers, &[]).await;
     assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
     let lines = std::io::BufReader::new(reader).lines();
     let mut texts = lines.map_while(Result::ok);
@@ -133,11 +134,10 @@ async fn a_member_that_does_not_read_is_cut_and_harms_nobody() {
     until("it is cut", async || nodes[0].metric(cut).await == 1).await;
     let after = nodes[0].footprint();
     assert!(after.memory < before.memory + 64 * 1024, "{before:?}, {after:?}");
-    let verdict = crowd.verdict(publishers).await;
+    let verdict = crowd.verdict(publishers, &nodes).await;
     assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
     in_time("the server has closed it", async {
         while deaf.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {}
     })
     .await;
-    nodes[0].is_back_at(before, 64).await;
 }

@@ -28,7 +28,7 @@ async fn servers_that_subscribe_to_their_own_rooms_only_lose_nothing_either() {
     crowd.settled().await;
     let channels = redis.ask(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
     assert_eq!(channels.lines().count(), 3, "nobody is in the fourth room: {channels}");
-    let verdict = crowd.verdict(publishers).await;
+    let verdict = crowd.verdict(publishers, &nodes).await;
     assert_eq!(verdict.told, 0, "{verdict:?}");
     let silent = async || redis.ask(&["PUBSUB", "CHANNELS", "nodevent:{*"]).is_empty();
     crate::support::wait::until("nobody subscribes to a room that nobody is in", silent).await;
@@ -48,7 +48,7 @@ async fn a_cluster_serves_as_one_redis_does() {
         nodes[1].kill().await;
         traffic(&publishers, 20).await;
         nodes[1].start_again().await;
-        let verdict = crowd.verdict(publishers).await;
+        let verdict = crowd.verdict(publishers, &nodes).await;
         assert_eq!(verdict.told, 0, "`{more}`: {verdict:?}");
     }
 }

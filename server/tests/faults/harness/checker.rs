@@ -2,6 +2,7 @@
 //! nothing from anywhere else.
 
 use super::member::{Member, Order, Record, What};
+use super::node::Node;
 use super::publisher::{Confirmed, Publishers};
 use crate::support::site::Site;
 use nodevent_protocol::history::Position;
@@ -75,22 +76,26 @@ impl Crowd {
     }
 
     /// Waits until everybody is back, lets the publishers go on for a moment and finish, waits until everybody has
-    /// heard the last emission of each room, ends everybody, and judges.
+    /// heard the last emission of each room, ends everybody, and judges. Then waits until every server is back where it
+    /// was when it had just started.
     ///
     /// # Panics
     /// With everything that is wrong.
-    pub async fn verdict(self, publishers: Publishers) -> Verdict {
+    pub async fn verdict(self, publishers: Publishers, nodes: &[Node]) -> Verdict {
         self.settled().await;
         super::traffic(&publishers, 15).await;
         let confirmed = publishers.finish().await;
-        self.verdict_of(&confirmed).await
+        self.verdict_of(&confirmed, nodes).await
     }
 
     /// The same for publishes that a test has written down itself.
-    pub async fn verdict_of(self, confirmed: &[Confirmed]) -> Verdict {
+    pub async fn verdict_of(self, confirmed: &[Confirmed], nodes: &[Node]) -> Verdict {
         let records = self.records(confirmed).await;
         let verdict = judge(confirmed, &records);
         println!("{}: {verdict:?}", std::thread::current().name().unwrap_or_default());
+        for node in nodes {
+            node.is_back().await;
+        }
         verdict
     }
 

@@ -18,6 +18,12 @@ pub const QUICK: &str = "ping: {interval: 2s, timeout: 2s}\n";
 /// Heartbeats that do not take thousands of members in one busy process for dead.
 pub const CALM: &str = "ping: {interval: 10s, timeout: 20s}\n";
 
+/// What a server may take more than when it had just started: two links to Redis (to each node, in a cluster of three),
+/// and those of who asks for the figures.
+const DESCRIPTORS: usize = 10;
+/// The memory that it may: thousands of members were there, and the allocator keeps what it once had. Kilobytes.
+const MEMORY: usize = 96 * 1024;
+
 /// A server process.
 pub struct Node {
     pub program: Program,
@@ -27,6 +33,8 @@ pub struct Node {
     /// Heartbeats and namespaces, as YAML.
     settings: String,
     folder: TempDir,
+    /// What it took when it had just started.
+    first: Footprint,
 }
 
 /// What a process takes of the machine.
@@ -57,7 +65,8 @@ impl Node {
         let (folder, port) = (TempDir::new().expect("a folder"), free_port());
         let settings = format!("{heartbeats}{namespaces}");
         let (program, site, admin) = Self::serve(&folder, port, &settings).await;
-        Self { program, site, admin, port, settings, folder }
+        let first = footprint(&program);
+        Self { program, site, admin, port, settings, folder, first }
     }
 
     /// Starts several servers with the same namespaces.
@@ -117,6 +126,7 @@ impl Node {
     /// Starts it again on the same port, after it has ended.
     pub async fn start_again(&mut self) {
         (self.program, self.site, self.admin) = Self::serve(&self.folder, self.port, &self.settings).await;
+        self.first = footprint(&self.program);
         self.ready().await;
     }
 
@@ -127,28 +137,32 @@ impl Node {
 
     /// What the process takes now.
     pub fn footprint(&self) -> Footprint {
-        let proc = format!("/proc/{}", self.program.pid());
-        let descriptors = std::fs::read_dir(format!("{proc}/fd")).expect("its descriptors").count();
-        let status = std::fs::read_to_string(format!("{proc}/status")).expect("its status");
-        let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
-        let memory = memory.trim().trim_end_matches(" kB").parse().expect("kilobytes");
-        Footprint { descriptors, memory }
+        footprint(&self.program)
     }
 
-    /// Waits until nobody is connected, no room has members, and the process takes no more than before: as many
-    /// descriptors, and `slack` megabytes of memory more at most.
-    pub async fn is_back_at(&self, before: Footprint, slack: usize) {
+    /// Waits until nobody is connected, no room has members, and the process takes no more than when it had just
+    /// started, but for its links to Redis and the memory that the allocator keeps.
+    pub async fn is_back(&self) {
+        let first = self.first;
         let back = async || {
             let now = self.footprint();
             self.metric("nodevent_connections").await == 0
                 && self.metric("nodevent_rooms").await == 0
-                // The two that ask: the look at the metrics, and one more that may just be closing.
-                && now.descriptors <= before.descriptors + 2
-                && now.memory <= before.memory + slack * 1024
+                && now.descriptors <= first.descriptors + DESCRIPTORS
+                && now.memory <= first.memory + MEMORY
         };
-        let what = format!("back where it was: {before:?} and {slack} MB at most");
-        super::patiently(&what, Duration::from_secs(20), back).await;
+        let what = format!("back where it was: {first:?}, {DESCRIPTORS} descriptors and {MEMORY} KB more at most");
+        super::patiently(&what, Duration::from_secs(60), back).await;
     }
+}
+
+fn footprint(program: &Program) -> Footprint {
+    let proc = format!("/proc/{}", program.pid());
+    let descriptors = std::fs::read_dir(format!("{proc}/fd")).expect("its descriptors").count();
+    let status = std::fs::read_to_string(format!("{proc}/status")).expect("its status");
+    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("its memory");
+    let memory = memory.trim().trim_end_matches(" kB").parse().expect("kilobytes");
+    Footprint { descriptors, memory }
 }
 
 /// Where the servers are.
