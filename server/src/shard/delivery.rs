@@ -332,6 +332,26 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_room_waits_for_one_turn_of_a_hot_one_at_most() {
+        const QUIET: RoomId = 8;
+        let mut delivery = Delivery::default();
+        for _ in 0..1000 {
+            delivery.add(ROOM, &emission());
+        }
+        delivery.add(QUIET, &emission());
+        // The hot room has its turn, and most of its members are yet to be written to.
+        assert_eq!(delivery.turns.pop_front(), Some(ROOM));
+        let mut batch = Batch::of(&mut delivery.rooms.get_mut(&ROOM).unwrap().waiting, 10 * TURN).unwrap();
+        batch.left -= TURN;
+        let now = batch.began;
+        delivery.end_turn(ROOM, batch, now);
+        for _ in 0..1000 {
+            delivery.add(ROOM, &emission());
+        }
+        assert_eq!(delivery.turns, [QUIET, ROOM], "and what is said meanwhile in the hot room changes nothing");
+    }
+
+    #[test]
     fn a_rest_is_bounded() {
         let mut delivery = Delivery::default();
         let end = walked(&mut delivery, 1, Duration::from_secs(1));
