@@ -31,8 +31,11 @@ function crowd(size) {
   while (others.length > size) others.pop().close();
 }
 
+/** As long as the plot reaches back, so that the picture shows it full. */
+const SECONDS = 92;
+
 async function traffic(page) {
-  for (let second = 0; second < 40; second++) {
+  for (let second = 0; second < SECONDS; second++) {
     crowd(Math.round(34 + 9 * Math.sin(second / 7) + second / 4));
     const count = Math.round(6 + 5 * Math.sin(second / 2.6) + (second % 9 === 4 ? 13 : 0) + Math.random() * 3);
     const from = performance.now();
@@ -63,8 +66,8 @@ async function shoot(name, options) {
   await context.close();
 }
 
-await shoot("console-light", { colorScheme: "light", viewport: { width: 1280, height: 860 } });
-await shoot("console-dark", { colorScheme: "dark", viewport: { width: 1280, height: 860 } });
+await shoot("console-light", { colorScheme: "light", viewport: { width: 1280, height: 1040 } });
+await shoot("console-dark", { colorScheme: "dark", viewport: { width: 1280, height: 1040 } });
 if (process.argv[2]) {
   await shoot("console-narrow", { colorScheme: "light", viewport: { width: 420, height: 900 } });
 }

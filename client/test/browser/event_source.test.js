@@ -118,7 +118,7 @@ test("the server is killed and started again under traffic: the page comes back 
     await traffic;
   }
   await heardAll(published, "busy");
-  assert.deepEqual(await page.evaluate("told.map(([name, { recovered }]) => [name, recovered])"), Array(4).fill(["joined", true]));
+  assert.deepEqual(await page.evaluate("told.map(([name, { recovered }]) => [name, recovered])"), Array.from({ length: 4 }, () => ["joined", true]));
 });
 
 test("more was missed than may wait for one reader: it is heard in several comebacks, without a gap", async () => {
