@@ -191,6 +191,23 @@ test("N-65 a key that expired meanwhile is refused when the page comes back, and
   assert.deepEqual(await page.evaluate("heard.join.map(([err]) => err)"), ["Time has passed", null]);
 });
 
+test("N-65 with a function for a key the page fetches a new one when it comes back, and hears of nothing", async () => {
+  await start("protected");
+  await holds(page, "NoDevent.connected()");
+  const expires = Date.now() + 3000;
+  web.pages["/key"] = keyFor("theroom", expires);
+  await page.evaluate('room.setKey(async (of) => (await fetch(`/key?${of.id}`)).text()) && undefined');
+  assert.equal(await page.evaluate("join(room)"), null);
+  await page.evaluate('window.heard = record(room, "join", "key-expired"); undefined');
+  const fresh = keyFor("theroom");
+  web.pages["/key"] = fresh;
+  await stop();
+  await until(() => Date.now() > expires, "the key to expire");
+  await server.start();
+  await holds(page, "room.joined");
+  assert.deepEqual(await page.evaluate('[heard.join.map(([err]) => err), heard["key-expired"], room.getKey()]'), [[null], [], fresh]);
+});
+
 test("N-66 leave calls back once, is told without an error, and ends the events", async () => {
   await start();
   await page.evaluate("join(room)");
