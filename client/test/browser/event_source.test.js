@@ -54,9 +54,9 @@ async function listen(...paths) {
 
 /** Waits for the last number of a room, and compares: each once, in order. Tells the first that is wrong. */
 async function heardAll(published, room) {
-  const all = () => page.evaluate((wanted) => heard.filter((one) => one.room === wanted).map(({ message }) => message), room);
-  await until(async () => (await all()).at(-1) === published - 1, "what was published last", 60_000);
-  const numbers = await all();
+  const last = () => page.evaluate((wanted) => heard.findLast((one) => one.room === wanted)?.message, room);
+  await until(async () => (await last()) === published - 1, "what was published last", 60_000);
+  const numbers = await page.evaluate((wanted) => heard.filter((one) => one.room === wanted).map(({ message }) => message), room);
   const wrong = numbers.findIndex((number, n) => number !== n);
   assert.equal(wrong, -1, `after ${numbers[wrong - 1]} came ${numbers[wrong]}`);
   assert.equal(numbers.length, published);
