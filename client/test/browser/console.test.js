@@ -78,7 +78,7 @@ const curve = (id, top) =>
     [id, top],
   );
 
-test("the plot draws the events of each second, and the connections of each second", async () => {
+test("the plot draws the events of each second, and the connections of each second", async (t) => {
   await start();
   await joined("theroom");
   const connections = async (wanted) => {
@@ -87,6 +87,7 @@ test("the plot draws the events of each second, and the connections of each seco
   };
   await connections(1);
   const others = [1, 2].map(() => connect({ url: server.url, WebSocket }));
+  t.after(() => others.forEach((other) => other.close()));
   await page.fill("#emit-times", "12");
   await page.click("#emit button");
   await connections(3);

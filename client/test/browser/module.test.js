@@ -53,8 +53,9 @@ test("as a module in a page: several namespaces, undo, close", async () => {
   await context.close();
 });
 
-test("auth is sent with each connect of its namespace, and several namespaces share a connection", async () => {
+test("auth is sent with each connect of its namespace, and several namespaces share a connection", async (t) => {
   const stock = await startStock({ cors: { origin: "*" } });
+  t.after(() => stock.stop());
   web.pages["/auth.js"] = `
     import { connect } from "/dist/nodevent.mjs";
     window.told = { one: [], two: [] };
@@ -75,7 +76,6 @@ test("auth is sent with each connect of its namespace, and several namespaces sh
   });
   assert.deepEqual(complaints, []);
   await context.close();
-  await stock.stop();
 });
 
 test("in a worker: no window, no document, and it hears all the same", async () => {
