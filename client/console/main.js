@@ -36,8 +36,17 @@ function connect() {
   $("namespace").value = name;
   const known = namespaces.find((namespace) => namespace.name === name);
   $("hint").textContent = `nodevent emit ${name} <room> <event> '{"text": "hello"}'`;
-  history.replaceState(null, "", `#${name}`);
+  history.replaceState(null, "", `#${encodeURI(name)}`);
   link.open(known ?? { name, dialect: "nodevent" }, $("transports").value);
+}
+
+/** The namespace that the address names, if it can be read. */
+function addressed() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return "";
+  }
 }
 
 /** Whether what the button does is to end the connection there is. */
@@ -77,5 +86,5 @@ if (about) {
   if (about.version) $("about").textContent = `NoDevent ${about.version}`;
   follow(link.base, (now) => (plot.connections = now?.connections));
 }
-$("namespace").value = decodeURIComponent(location.hash.slice(1)) || namespaces[0]?.name || "/nodevent";
+$("namespace").value = addressed() || namespaces[0]?.name || "/nodevent";
 connect();

@@ -4,7 +4,10 @@
 /** What a room hears: the message of each event by its name. */
 export type EventMap = { [event: string]: any };
 
-/** Why a join was refused. The server's own words; `Left` is said where the page left meanwhile. */
+/**
+ * Why a join was refused: the server's own words, `Left` where the page left meanwhile, or else what the key
+ * callback threw, as text.
+ */
 export type Refusal =
   | "Must provide key"
   | "Bad sig"
@@ -13,13 +16,14 @@ export type Refusal =
   | "Bad key"
   | "Bad room"
   | "Too many rooms"
+  | "Too many joins"
   | "Left"
   | (string & {});
 
 /** Where a room stands after a join, where history is on. */
 export interface JoinState {
-  /** `"<epoch>:<offset>"` of the newest emission. */
-  position: string;
+  /** `"<epoch>:<offset>"` of the newest emission; `null` where the server could not ask for it. */
+  position: string | null;
   /** `false`: something was missed for good; a page that shows state should load it anew. */
   recovered: boolean;
 }

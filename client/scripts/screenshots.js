@@ -31,8 +31,12 @@ function crowd(size) {
   while (others.length > size) others.pop().close();
 }
 
+/** As long as the plot reaches back, so that the picture shows it full. Milliseconds. */
+const LONG = 92_000;
+
 async function traffic(page) {
-  for (let second = 0; second < 40; second++) {
+  const began = performance.now();
+  for (let second = 0; performance.now() - began < LONG; second++) {
     crowd(Math.round(34 + 9 * Math.sin(second / 7) + second / 4));
     const count = Math.round(6 + 5 * Math.sin(second / 2.6) + (second % 9 === 4 ? 13 : 0) + Math.random() * 3);
     const from = performance.now();
@@ -63,8 +67,8 @@ async function shoot(name, options) {
   await context.close();
 }
 
-await shoot("console-light", { colorScheme: "light", viewport: { width: 1280, height: 860 } });
-await shoot("console-dark", { colorScheme: "dark", viewport: { width: 1280, height: 860 } });
+await shoot("console-light", { colorScheme: "light", viewport: { width: 1280, height: 1040 } });
+await shoot("console-dark", { colorScheme: "dark", viewport: { width: 1280, height: 1040 } });
 if (process.argv[2]) {
   await shoot("console-narrow", { colorScheme: "light", viewport: { width: 420, height: 900 } });
 }

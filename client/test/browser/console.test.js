@@ -2,6 +2,8 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
+import { WebSocket } from "ws";
+import { connect } from "../../src/index.js";
 import { launch, open } from "../support/browser.js";
 import { startFront } from "../support/front.js";
 import { Server, keyFor } from "../support/server.js";
@@ -27,9 +29,9 @@ after(async () => {
 
 afterEach(() => context?.close());
 
-async function start(path = "/", host = "127.0.0.1") {
+async function start(path = "/", host = "127.0.0.1", state = "connected") {
   ({ page, context, complaints } = await open(browser, `http://${host}:${server.port}${path}`));
-  await status("connected");
+  await status(state);
 }
 
 const text = (selector) => page.locator(selector).first().textContent();
@@ -65,8 +67,45 @@ test("N-22 R-01 the page is served, connects, joins, emits and hears, with laten
   assert.match(await text("#transport"), /websocket/);
   await until(async () => (await text("#connections")) === "1", "the server's connections");
   await until(async () => /^[\d.]+ ms$/.test(await text("#roundtrip")), "a round trip");
-  await until(() => page.evaluate('document.querySelector("#line").getAttribute("d")?.includes("L")'), "the plot");
   assert.deepEqual(complaints, []);
+});
+
+/** What a curve of the plot stands for, second by second: the plot's own arithmetic, backwards. */
+const curve = (id, top) =>
+  page.evaluate(
+    ([name, value]) =>
+      [...(document.getElementById(name).getAttribute("d") ?? "").matchAll(/[ML][\d.]+ ([\d.]+)/g)].map(([, y]) => ((98 - y) / 94) * value),
+    [id, top],
+  );
+
+test("the plot draws the events of each second, and the connections of each second", async (t) => {
+  await start();
+  await joined("theroom");
+  const connections = async (wanted) => {
+    await until(async () => (await text("#connections")) === String(wanted), `${wanted} connections`);
+    await until(() => page.evaluate(`document.getElementById("plot").ariaLabel.endsWith(", ${wanted} connections")`));
+  };
+  await connections(1);
+  const others = [1, 2].map(() => connect({ url: server.url, WebSocket }));
+  t.after(() => others.forEach((other) => other.close()));
+  await page.fill("#emit-times", "12");
+  await page.click("#emit button");
+  await connections(3);
+  const most = () => page.evaluate('parseInt(document.getElementById("ceiling").textContent)');
+  const events = async () => (await curve("line", await most())).reduce((sum, value) => sum + value, 0);
+  await until(async () => Math.abs((await events()) - 12) < 0.1, "twelve events in the plot");
+  // Three connections now are 3 of 3.75, and the one there was at first is 1 of 3.75.
+  const crowd = (await curve("crowd", 3.75)).map((value) => Math.round(value * 100) / 100);
+  assert.ok(crowd.includes(1), crowd.join());
+  assert.equal(crowd.at(-1), 3);
+  for (const other of others) other.close();
+  await connections(1);
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme });
+    const [ground, ...strokes] = await page.evaluate(`[getComputedStyle(document.querySelector(".scope")).backgroundColor,
+      ...["line", "crowd"].map((id) => getComputedStyle(document.getElementById(id)).stroke)]`);
+    assert.equal(new Set([ground, "none", ...strokes]).size, 4, `${colorScheme}: ${ground}, ${strokes}`);
+  }
 });
 
 test("N-22 it is there where no namespace has a secret, and elsewhere only where it is switched on", async () => {
@@ -156,6 +195,47 @@ test("R-11 whatever comes over the network is shown as text", async () => {
   assert.deepEqual(complaints, []);
 });
 
+for (const colorScheme of ["light", "dark"]) {
+  test(`R-11 hostile names stay text and leave the page in its place, ${colorScheme}`, async () => {
+    const names = [HOSTILE, "__proto__", "x".repeat(255), "a b\u2028c", "\u202Eright to left", '" onfocus="window.harmed = 3'];
+    await start(`/#/${encodeURIComponent(HOSTILE)}`, "127.0.0.1", "refused: Invalid namespace");
+    assert.equal(await page.inputValue("#namespace"), `/${HOSTILE}`);
+    await page.emulateMedia({ colorScheme });
+    await page.fill("#namespace", "/nodevent");
+    await page.press("#namespace", "Enter");
+    await status("connected");
+    for (const name of names) await join(name, HOSTILE);
+    await until(async () => (await page.locator(".rooms [data-state=good]").count()) === names.length);
+    assert.deepEqual(await page.locator(".rooms b").allTextContents(), names);
+    assert.deepEqual(
+      await page.locator(".rooms button").evaluateAll((all) => all.map((one) => one.ariaLabel)),
+      names.map((name) => `Leave ${name}`),
+    );
+    assert.deepEqual(await page.locator("#joined option").evaluateAll((all) => all.map((one) => one.value)), names);
+    await server.publish(names.map((name) => ({ room: name, event: name, message: { [name]: name } })));
+    await until(async () => (await rows()) === names.length);
+    for (const part of [".room", ".event"]) assert.deepEqual((await page.locator(`#stream ${part}`).allTextContents()).toReversed(), names);
+    for (let n = 0; n < names.length; n++) {
+      const row = page.locator("#stream details").nth(n);
+      await row.locator("summary").click();
+      assert.deepEqual(JSON.parse(await row.locator("pre").textContent()), JSON.parse(await row.locator("code").textContent()));
+    }
+    await page.fill("#filter", HOSTILE);
+    await until(async () => (await page.locator("#stream details:visible").count()) === 1);
+    // Nothing became an element, nothing ran, and nothing pushes the page wider than its window.
+    assert.equal(await page.locator("img, script:not([src]), [onfocus], [onerror]").count(), 0);
+    assert.equal(await page.evaluate("window.harmed"), undefined);
+    assert.equal(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), true);
+    assert.deepEqual(complaints, []);
+  });
+}
+
+test("an address that cannot be read is taken for none", async () => {
+  await start("/#%");
+  assert.equal(await page.inputValue("#namespace"), "/nodevent");
+  assert.deepEqual(complaints, []);
+});
+
 test("R-12 the page connects to its own origin, by whatever name it was opened", async () => {
   await start("/", "nodevent.test");
   await joined("theroom");
@@ -221,6 +301,45 @@ test("everything can be done with the keyboard, and the focus is seen", async ()
   }
   await page.keyboard.press("Enter");
   assert.equal(await page.locator("#stream details[open]").count(), 1);
+});
+
+test("Tab goes through the whole page in the order in which it is read, and Enter does what is under it", async () => {
+  await start();
+  await joined("theroom");
+  await server.emit("theroom", "e", 1);
+  await until(async () => (await rows()) === 1);
+  await page.click("h1"); // from where Tab begins
+  const focused = [];
+  const about = 'document.activeElement.id || document.activeElement.ariaLabel || document.activeElement.textContent || document.activeElement.tagName';
+  for (const wanted of [
+    ["namespace", "transports", "toggle", "join-room", "join-key", "Join", "Leave theroom"],
+    ["emit-room", "emit-event", "emit-message", "emit-times", "emit-key", "Emit", "filter", "pause", "clear", "stream"],
+  ].flat()) {
+    await page.keyboard.press("Tab");
+    focused.push(await page.evaluate(about));
+    assert.equal(focused.at(-1), wanted, focused.join());
+    assert.equal(await page.evaluate("getComputedStyle(document.activeElement).outlineStyle"), "solid", wanted);
+  }
+  // Back to the button that leaves, and on: from there the way is to the field for the next room.
+  const reach = async (wanted, key) => {
+    for (let n = 0; n < 20 && (await page.evaluate(about)) !== wanted; n++) await page.keyboard.press(key);
+    assert.equal(await page.evaluate(about), wanted);
+  };
+  await reach("Emit", "Shift+Tab");
+  await page.keyboard.press("Enter");
+  await until(async () => (await rows()) === 2);
+  await reach("Leave theroom", "Shift+Tab");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.locator(".rooms li").count(), 0);
+  assert.equal(await page.evaluate("document.activeElement.id"), "join-room");
+  await reach("toggle", "Shift+Tab");
+  await page.keyboard.press("Enter");
+  await status("disconnected");
+  await page.keyboard.press("Enter");
+  await status("connected");
+  await reach("pause", "Tab");
+  await page.keyboard.press("Space");
+  assert.equal(await page.getAttribute("#pause", "aria-pressed"), "true");
 });
 
 test("every control has a name", async () => {

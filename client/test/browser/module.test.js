@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { holds, launch, open, servePages } from "../support/browser.js";
 import { Server } from "../support/server.js";
+import { startStock } from "../support/stock.js";
 
 const server = new Server();
 let browser;
@@ -48,6 +49,31 @@ test("as a module in a page: several namespaces, undo, close", async () => {
   await page.evaluate("one.close()");
   assert.equal(await page.evaluate("one.connected()"), false);
   assert.equal(await page.evaluate("two.connected()"), true);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("auth is sent with each connect of its namespace, and several namespaces share a connection", async (t) => {
+  const stock = await startStock({ cors: { origin: "*" } });
+  t.after(() => stock.stop());
+  web.pages["/auth.js"] = `
+    import { connect } from "/dist/nodevent.mjs";
+    window.told = { one: [], two: [] };
+    window.one = connect({ url: "${stock.url}", namespace: "/", auth: { token: "one" } });
+    window.two = connect({ url: "${stock.url}", namespace: "/custom", auth: (say) => say({ token: "two", asked: told.two.length }), reconnectionDelay: 20 });
+    one.socket.on("auth", (auth) => told.one.push(auth));
+    two.socket.on("auth", (auth) => told.two.push(auth));`;
+  web.pages["/auth"] = '<!doctype html><script type="module" src="/auth.js"></script>';
+  const { page, context, complaints } = await open(browser, `${web.url}/auth`);
+  await holds(page, "window.told?.one.length === 1 && told.two.length === 1");
+  assert.equal(await page.evaluate("one.socket.io === two.socket.io"), true);
+  assert.equal(stock.io.engine.clientsCount, 1);
+  await page.evaluate('two.socket.emit("cut me") && undefined');
+  await holds(page, "told.one.length === 2 && told.two.length === 2");
+  assert.deepEqual(await page.evaluate("told"), {
+    one: [{ token: "one" }, { token: "one" }],
+    two: [{ token: "two", asked: 0 }, { token: "two", asked: 1 }],
+  });
   assert.deepEqual(complaints, []);
   await context.close();
 });

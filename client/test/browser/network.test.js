@@ -28,6 +28,7 @@ after(async () => {
 });
 
 beforeEach(async () => {
+  await server.ensure();
   relay = await new Relay(() => server.port).start();
   web.pages["/page.js"] = `
     window.said = [];
@@ -117,5 +118,19 @@ test("N-64 a page in a background tab is right again when it is looked at", asyn
   await until(() => count("disconnect"));
   await server.start();
   await page.bringToFront();
+  await joined();
+});
+
+test("a server that stops says how long to wait, the page waits that long and is right again", async () => {
+  await start();
+  await page.evaluate('window.drains = []; NoDevent.socket.on("drain", (message) => drains.push(message)) && undefined');
+  await server.stop("SIGTERM");
+  await until(() => count("reconnecting"));
+  const drains = await page.evaluate("drains");
+  assert.equal(drains.length, 1);
+  const [, delay, attempt] = await page.evaluate("said.find(([name]) => name === 'reconnecting')");
+  assert.deepEqual([delay, attempt], [drains[0].wait, 1]);
+  await server.start();
+  await until(async () => (await count("connect")) === 2);
   await joined();
 });

@@ -1,5 +1,5 @@
 // A room: what it sends and when it calls back. Over a scripted transport, for the moments that no
-// real server can be made to hold still; rows.test.js shows the same against the real one.
+// real server can be made to hold still; rooms.test.js shows the same against the real one.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";

@@ -49,6 +49,23 @@ room.on("join", (err, state) => {
   const text: string | null = err;
   return [text, state?.position];
 });
+// The words of a refusal, by name: one that is missing here or there is an error.
+type Words<Word> = Word extends string ? (string extends Word ? never : Word) : never;
+({
+  "Must provide key": 1,
+  "Bad sig": 1,
+  "Bad time": 1,
+  "Time has passed": 1,
+  "Bad key": 1,
+  "Bad room": 1,
+  "Too many rooms": 1,
+  "Too many joins": 1,
+  Left: 1,
+}) satisfies Record<Words<Refusal>, 1>;
+// @ts-expect-error words are missing
+({}) satisfies Record<Words<Refusal>, 1>;
+// @ts-expect-error the server may not have been able to ask where the room stands
+room.join((_err, state) => state?.position.length);
 room.on("leave", (err) => err?.length);
 room.on("key-expired", (expired) => expired.setKey("k:1"));
 room.on("gap", (position) => position.split(":"));

@@ -269,8 +269,8 @@ impl Shard {
         let Some(session) = self.session_mut(slot) else { return };
         let sent = session.put(frames.iter(), &laid, limit);
         self.answer_poll(slot);
-        // A poll that waited may just have taken what was too much.
-        if sent != Sent::Full || self.waiting(slot) > limit || self.is_on_websocket(slot) {
+        // A poll that waited may just have taken what was too much. On the other transports something was dropped.
+        if sent != Sent::Full || self.waiting(slot) > limit || !self.is_polling(slot) {
             self.sent(slot, sent);
         }
     }
@@ -280,8 +280,8 @@ impl Shard {
         self.session_mut(slot).map_or(0, |session| session.waiting())
     }
 
-    fn is_on_websocket(&mut self, slot: u32) -> bool {
-        self.session_mut(slot).is_some_and(|session| matches!(session.carrier, Carrier::WebSocket(_)))
+    fn is_polling(&mut self, slot: u32) -> bool {
+        self.session_mut(slot).is_some_and(|session| matches!(session.carrier, Carrier::Polling(_)))
     }
 
     /// Ends a connection.
