@@ -72,7 +72,7 @@ module NoDevent
 
         def message(kind, count, text)
           case kind
-          when :away then "#{text}. Emissions wait for it in a bounded queue."
+          when :away then "#{text.chomp('.')}. Emissions wait for it in a bounded queue."
           when :dropped then "#{emissions(count)} dropped: the queue to #{text} is full"
           else "#{emissions(count)} not published: #{text}"
           end
