@@ -87,7 +87,8 @@ module NoDevent
         raise cause if [ArgumentError, NameError, TypeError, Error].any? { |mistake| cause.is_a?(mistake) }
 
         Native.count("failed")
-        error = PublishError.new("#{publisher.class}#publish failed: #{cause.class}: #{cause.message}")
+        error = PublishError.new("#{publisher.class}#publish failed: #{cause.class}: #{cause.message}; see that what " \
+                                 "it publishes to runs, or configure `redis:` or `url:`, which wait and try again")
         raise error if options[:wait]
 
         Failures.report(error)

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 # Tries an installed gem: the extension signs, the server runs from the PATH, and a message goes from one to the other
-# and back. Run by `rake package:smoke` in a folder where nothing else is, and by `rake package:native:smoke`, which names
-# the Ruby ABI in whose folder the extension must be.
+# and back. Run by `rake package:smoke` in a folder where nothing else is, and by `rake package:native:smoke`, which
+# names the Ruby ABI in whose folder the extension must be.
 
 require "nodevent"
 require "nodevent/doctor"
