@@ -120,7 +120,8 @@ module NoDevent
       rescue ConfigurationError
         raise
       rescue StandardError => e
-        bad("publishing through #{publisher} failed: #{e.message}", Remedies.publishing(e.message))
+        failure = e.message.lines.first.to_s.chomp # some Rubies add the line of code
+        bad("publishing through #{publisher} failed: #{failure}", Remedies.publishing(failure))
       end
 
       def heard(text)

@@ -19,7 +19,8 @@ module NoDevent
           case failure
           when /answered 40[13]/ then "let both read one file, so that their `publish_key:` agree"
           when /answered \d/ then "see the server's log"
-          when /\Ano answer|is full|\ARedis refused/ then "start it, or correct `redis:` or `url:`, also user and password"
+          when /\Ano answer|is full|\ARedis refused/
+            "start it, or correct `redis:` or `url:`, also user and password"
           else "mend the application's own publisher, or set NoDevent::Emitter.publisher = nil"
           end
         end
