@@ -32,8 +32,8 @@ module NoDevent
       # @raise [ConfigurationError] and leaves the old configuration in force
       def config=(settings)
         config = settings.nil? ? nil : Configuration.from(settings)
-        Publisher.forget
         @config = config
+        Publisher.forget
       end
 
       # Emits an event to all who are in a room. Never waits for the engine and never raises because it is away:

@@ -60,6 +60,19 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(heard).to match_array([0, 1, 2, 3].product((0...each).to_a))
   end
 
+  # The moment between the two, which a thread seldom hits: the old publisher takes no more, and who emits then is given
+  # another one.
+  it "N-104 emits in the very moment in which a publisher is closed" do
+    replaced = -> { NoDevent::Emitter.config = { redis: { port: server.port } } }
+    [replaced, -> { NoDevent::Publisher.forget }].each do |change|
+      old = NoDevent::Emitter.publisher
+      allow(old).to(receive(:close).and_wrap_original { |close| close.call.tap { emit("meanwhile") } })
+      change.call
+      expect(listener.emission["message"]).to eq("meanwhile")
+      expect(old).to have_received(:close).once
+    end
+  end
+
   it "N-104 lets a fork of a fork publish, and begins its counts anew" do
     emit("parent", wait: true)
     in_fork do
