@@ -22,7 +22,7 @@ module NoDevent
     # @param nonce [String, true, nil] for a Content-Security-Policy; `true` takes that of the request
     # @param defer [Boolean] runs the script after the page was parsed
     # @param options [Hash]
-    # @option options [Boolean] :module loads it as a module
+    # @option options [Boolean] :module loads it as a module; of such tags a page has one
     # @return [String] safe for HTML
     # @raise [ArgumentError] of other options
     # @raise [ConfigurationError]
