@@ -3,7 +3,8 @@
 require "openssl"
 require "tmpdir"
 
-# Redis as it is run by those who run more than one, or over a wire that others use too.
+# Redis as it is run by those who run more than one, or over a wire that others use too. `native: false` where all that
+# is native happens in a process of its own, to which the stress of this one is nothing.
 RSpec.describe NoDevent::Publisher::Queued, :native do
   # Emits in a process of its own, with its environment, and answers what the engine said.
   def emit_to(redis, env: {}, timeout: 8)
@@ -31,7 +32,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     end
   end
 
-  it "N-80 publishes over TLS, and to nobody whose certificate it cannot trust" do
+  it "N-80 publishes over TLS, and to nobody whose certificate it cannot trust", native: false do
     Dir.mktmpdir do |folder|
       key, cert = certificate(folder)
       port = Ports.free
@@ -71,7 +72,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
   end
 
   # Redis and the sentinels have passwords of their own: neither is shown the other's.
-  it "N-80 N-105 asks the sentinels that a URL names, with their password and not with Redis's" do
+  it "N-80 N-105 asks the sentinels that a URL names, with their password, not with Redis's", native: false do
     secured = RedisServer.new(options: %w[--requirepass of-redis])
     Dir.mktmpdir do |folder|
       sentinel = start_sentinel(folder, secured.port, "sentinel auth-pass main of-redis\nrequirepass of-sentinel\n")
@@ -89,7 +90,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     secured.stop
   end
 
-  it "N-80 publishes to a Cluster" do
+  it "N-80 publishes to a Cluster", native: false do
     Dir.mktmpdir do |folder|
       port = Ports.free
       server = RedisServer.new(port: port, options: %W[--cluster-enabled yes --dir #{folder}

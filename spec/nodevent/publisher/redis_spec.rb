@@ -113,7 +113,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
   # In a process of its own, so that the counts are of nothing else. This Redis writes down what it confirms before it
   # confirms it (with `appendfsync everysec` it might put that off): what it had confirmed when it was killed is there
   # when it comes back, and the room's log is all that was ever heard.
-  it "N-105 accounts for each of 10,000 emissions, of which the queue has not room for all" do
+  it "N-105 accounts for each of 10,000 emissions, of which the queue has not room for all", native: false do
     emitted, taken, kept, stats = JSON.parse(ruby(<<~RUBY))
       %w[nodevent logger redis tmpdir].each { |name| require name }
       %w[patience ports redis_server].each { |name| require "#{ROOT}/spec/support/\#{name}" }
