@@ -10,7 +10,6 @@ Gem::Specification.new do |spec|
                      "browser in it hears it, in order, also after a lost connection. With the server."
   spec.authors = ["The NoDevent authors"]
   spec.license = "MIT"
-  spec.homepage = "https://github.com/cconstantine/NoDevent"
   spec.metadata = { "rubygems_mfa_required" => "true" }
   spec.required_ruby_version = ">= 3.1"
 

@@ -90,7 +90,8 @@ namespace :package do
       environment = { "GEM_HOME" => home, "RUBYOPT" => nil, "CARGO" => "/nonexistent" }
       sh environment, "gem", "install", "--local", "--no-document", "--bindir", File.join(home, "bin"),
          Package.file(Gem::Platform.local), verbose: false
-      sh environment, RbConfig.ruby, Package::SMOKE, home, chdir: home, verbose: false
+      abi = RUBY_VERSION[/\A\d+\.\d+/]
+      sh environment, RbConfig.ruby, Package::SMOKE, home, abi, chdir: home, verbose: false
     end
   end
 end

@@ -5,18 +5,18 @@ import { connect } from "./nodevent/connect.js";
 import { NoDeventController } from "./nodevent/controller.js";
 
 const page = /** @type {any} */ (globalThis);
-const script = /** @type {HTMLScriptElement | null | undefined} */ (globalThis.document?.currentScript);
+const { document } = page;
+// A module is not told which tag it came by.
+const script = document?.currentScript || document?.querySelector("[type=module][src*='/api/']");
 
 /** One controller per address, also where the tag is run again (Turbo does) or stands twice. */
-const controllers = (page[Symbol.for("nodevent")] ||= new Map());
+const controllers = (page[Symbol.for("nodevent")] ||= {});
 
 /** @param {string} src */
 function controllerOf(src) {
   const [, url, namespace] = /^([^?#]*)\/api\/([^?#]+)/.exec(src) || [];
   if (!url) return new NoDeventController();
-  let controller = controllers.get(url + namespace);
-  if (!controller) controllers.set(url + namespace, (controller = connect({ url, namespace: decodeURIComponent(namespace) })));
-  return controller;
+  return (controllers[url + namespace] ||= connect({ url, namespace: decodeURIComponent(namespace) }));
 }
 
 page.NoDeventController = Object.assign(NoDeventController, { connect });

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Loaded before every spec. The pieces: a Program is a process; Server, Redis and Board are programs;
-# Browsers are two people; Patience waits for conditions.
+# Loaded before every spec. The pieces: a Program is a process; Server, Redis, Board and NewApp are programs; Readme is what
+# a NewApp is made after; Browsers are two people; Patience waits for conditions.
 require "rspec"
 
 module E2E
@@ -14,6 +14,8 @@ require_relative "program"
 require_relative "redis"
 require_relative "server"
 require_relative "board"
+require_relative "readme"
+require_relative "new_app"
 require_relative "browsers"
 
 RSpec.configure do |config|

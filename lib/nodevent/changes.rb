@@ -16,6 +16,7 @@ module NoDevent
     # @param message [Symbol, Proc, nil] what is sent: a method's name, or a block that takes the record; by default
     #   the record
     # @return [void]
+    # @raise [ArgumentError] if `on:` has another word, or the class has no `after_commit`
     # @example
     #   emits_changes
     #   emits_changes room: :discussion, on: %i[create destroy], message: ->(comment) { comment.slice(:id, :text) }

@@ -24,10 +24,13 @@ module NoDevent
         Examination.new(origin) { |finding| findings << finding }.run
         findings
       rescue ConfigurationError => e
-        findings << Finding.new(level: :bad, sentence: "the configuration cannot be used: #{e.message}")
+        findings << Finding.new(level: :bad, sentence: "the configuration cannot be used: #{e.message}",
+                                remedy: "mend that; `nodevent check FILE` tells all mistakes of a file at once")
       end
 
       # Prints the findings.
+      # @param out [IO]
+      # @param origin see {examine}
       # @return [Boolean] whether none is bad
       def report(out: $stdout, origin: nil)
         findings = examine(origin: origin)

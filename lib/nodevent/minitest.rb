@@ -22,6 +22,8 @@ module NoDevent
       # @param with what it must be once it is JSON, or anything that `===` it
       # @param count [Integer, Range, nil] at least once if nil
       # @return [Array<Emission>] those that fit
+      # @raise [Minitest::Assertion] if there are none, or not as many; it shows what was emitted instead
+      # @raise [InvalidRoomError] if `to:` names no room
       def assert_emitted(event = nil, to: Search::ANY, with: Search::ANY, count: nil, &block)
         search = Search.new(event, room: to, message: with, count: count)
         emissions = emissions_of(&block)
@@ -29,7 +31,13 @@ module NoDevent
         search.in(emissions)
       end
 
-      # @see assert_emitted
+      # @example
+      #   refute_emitted { comment.valid? }
+      # @param event see {assert_emitted}
+      # @param to see {assert_emitted}
+      # @param with see {assert_emitted}
+      # @return [void]
+      # @raise see {assert_emitted}
       def refute_emitted(event = nil, to: Search::ANY, with: Search::ANY, &block)
         search = Search.new(event, room: to, message: with)
         emissions = emissions_of(&block)

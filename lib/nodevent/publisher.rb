@@ -31,10 +31,7 @@ module NoDevent
 
       # Closes the queued publisher; what it has is still sent.
       def forget
-        LOCK.synchronize do
-          @held&.first&.close
-          @held = nil
-        end
+        LOCK.synchronize { replace(nil) }
       end
 
       # Publishes; waits only if told to.
@@ -58,10 +55,16 @@ module NoDevent
           next publisher if owner.equal?(config)
 
           made = Queued.new(config)
-          publisher&.close
-          @held = [made, config].freeze
+          replace([made, config].freeze)
           made
         end
+      end
+
+      # In this order, so that nobody who finds a publisher closed is given the same one again.
+      def replace(held)
+        old = @held
+        @held = held
+        old&.first&.close
       end
 
       # A publisher that is not ours has done its work when it returns, so there is nothing to wait for.
@@ -87,7 +90,8 @@ module NoDevent
         raise cause if [ArgumentError, NameError, TypeError, Error].any? { |mistake| cause.is_a?(mistake) }
 
         Native.count("failed")
-        error = PublishError.new("#{publisher.class}#publish failed: #{cause.class}: #{cause.message}")
+        error = PublishError.new("#{publisher.class}#publish failed: #{cause.class}: #{cause.message}; see that what " \
+                                 "it publishes to runs, or configure `redis:` or `url:`, which wait and try again")
         raise error if options[:wait]
 
         Failures.report(error)

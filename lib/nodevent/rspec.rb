@@ -13,6 +13,10 @@ module NoDevent
       #   expect { comment.save! }.to have_emitted("create").to(Comment).once
       # @example all since the example began
       #   expect(NoDevent).to have_emitted("update").to(discussion).with(a_hash_including("title" => "New"))
+      # @example how often
+      #   expect { import }.to have_emitted("create").to(Comment).exactly(3).times
+      #   expect { import }.to have_emitted("create").exactly(2..5).times
+      #   expect { import }.not_to have_emitted
       # @param event [String, Symbol, nil] any if left out
       # @return [HaveEmitted]
       def have_emitted(event = nil) # rubocop:disable Naming/PredicateName -- a matcher
@@ -30,29 +34,36 @@ module NoDevent
       end
 
       # @param room see {NoDevent::Room.of}
+      # @return [self]
+      # @raise [InvalidRoomError] when it is compared, if that names no room
       def to(room)
         with_option(:room, room)
       end
 
       # @param message what it must be once it is JSON, or a matcher such as `a_hash_including("id" => 1)`
+      # @return [self]
       def with(message)
         with_option(:message, message)
       end
 
       # @param count [Integer, Range]
+      # @return [self]
       def exactly(count)
         with_option(:count, count)
       end
 
+      # @return [self]
       def once
         exactly(1)
       end
 
+      # @return [self]
       def twice
         exactly(2)
       end
 
       # So that `exactly(3).times` reads well.
+      # @return [self]
       def times
         self
       end

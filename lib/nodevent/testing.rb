@@ -17,11 +17,13 @@ module NoDevent
       end
 
       # Records from now on.
+      # @return [void]
       def start
         Emitter.publisher = recorder
       end
 
       # Publishes again.
+      # @return [void]
       def stop
         Emitter.publisher = nil
       end
@@ -32,6 +34,7 @@ module NoDevent
       end
 
       # Forgets what was recorded.
+      # @return [void]
       def clear
         recorder.clear
       end

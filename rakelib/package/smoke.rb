@@ -1,15 +1,17 @@
 # frozen_string_literal: true
 
 # Tries an installed gem: the extension signs, the server runs from the PATH, and a message goes from one to the other
-# and back. Run by `rake package:smoke` in a folder where nothing else is.
+# and back. Run by `rake package:smoke` in a folder where nothing else is, and by `rake package:native:smoke`, which
+# names the Ruby ABI in whose folder the extension must be.
 
 require "nodevent"
 require "nodevent/doctor"
 require "tmpdir"
 
-home = ARGV.fetch(0)
+home, abi = ARGV
 loaded = $LOADED_FEATURES.grep(%r{/nodevent\.(so|bundle)\z}).first
 abort "the extension is not the installed one: #{loaded}" unless loaded.start_with?(File.realpath(home))
+abort "the extension is not in the folder of Ruby #{abi}: #{loaded}" unless !abi || loaded.include?("/nodevent/#{abi}/")
 
 version = IO.popen([File.join(home, "bin", "nodevent"), "--version"], &:read)
 abort "the server is of another version: #{version}" unless version.include?(NoDevent::VERSION)

@@ -91,7 +91,19 @@ RSpec.describe NoDevent::Configuration do
     expect(file(text, NODEVENT_ENV: nil, RAILS_ENV: "production").secret).to eq("production")
     expect(file(text, NODEVENT_ENV: "production", RAILS_ENV: "development").secret).to eq("production")
     expect(mistake(text, NODEVENT_ENV: "staging"))
-      .to include("is `staging`, but there are only the sections development, production; add it")
+      .to end_with("the environment is `staging`, but there are only the sections shared, development, production; " \
+                   "write `staging: {}` beside, or name another by NODEVENT_ENV")
+  end
+
+  # It would be taken for a file without settings, and the application would go on with the defaults.
+  it "refuses a file that has only shared settings, or another environment's" do
+    ["shared", "shared:\n  port: 1\nqa"].each do |sections|
+      expect(mistake("#{sections}:\n  /board: {secret: s}\n", NODEVENT_ENV: "test"))
+        .to end_with("the environment is `test`, but there is only the section shared; " \
+                     "write `test: {}` beside, or name another by NODEVENT_ENV")
+    end
+    expect(mistake("shared: {secret: s}\nproduction:\n", NODEVENT_ENV: "production")).to include("is `production`, but")
+    expect(file("shared: {secret: s}\nqa: {}\n", NODEVENT_ENV: "qa").secret).to eq("s")
   end
 
   it "takes ${NAME} and ${NAME:-default} from the environment, but only of what it needs" do

@@ -21,8 +21,11 @@ RSpec.describe NoDevent::Doctor do
     described_class.examine(**options).map { |finding| [finding.level, finding.sentence] }
   end
 
+  # The bad finding. None is without a remedy.
   def bad(**options)
-    described_class.examine(**options).find { |finding| finding.level == :bad }
+    findings = described_class.examine(**options).reject { |finding| finding.level == :good }
+    expect(findings.map(&:remedy)).to all(be_a(String))
+    findings.find { |finding| finding.level == :bad }
   end
 
   it "is content where a message comes back" do
@@ -86,7 +89,21 @@ RSpec.describe NoDevent::Doctor do
   it "says that publishing is refused" do
     with_server("/nodevent" => { "publish_key" => "publish-me-quietly-1" }) do |server|
       configure(server, publish_key: "wrong")
-      expect(bad.sentence).to match(/publishing failed: .* answered 401/)
+      expect(bad.to_s).to match(/publishing through http.* failed: .* answered 401.*\n    → .*`publish_key:` agree/)
+    end
+  end
+
+  it "says that there is no Redis, or that the application's own publisher fails" do
+    with_server("/nodevent" => {}) do |server|
+      configure(server, redis: { port: Ports.free }, publisher: { timeout: 0.3 })
+      expect(bad.to_s).to match(/publishing through redis:.* failed: no answer.*\n    → start it, or correct/)
+      configure(server)
+      [IOError, NoMethodError].each do |error|
+        own = Object.new
+        own.define_singleton_method(:publish) { |*| raise error, "gone" }
+        NoDevent::Emitter.publisher = own
+        expect(bad.to_s).to match(/publishing through Object failed: .*\n    → mend the application's own publisher/)
+      end
     end
   end
 
@@ -105,7 +122,9 @@ RSpec.describe NoDevent::Doctor do
 
   it "says that the configuration is wrong" do
     allow(NoDevent::Emitter).to receive(:config).and_raise(NoDevent::ConfigurationError, "f.yml:1: x")
-    expect(findings).to eq([[:bad, "the configuration cannot be used: f.yml:1: x"]])
+    expect(bad.to_s.lines(chomp: true)).to eq(["BAD the configuration cannot be used: f.yml:1: x",
+                                               "    → mend that; `nodevent check FILE` tells all mistakes of a file " \
+                                               "at once"])
   end
 
   it "is a rake task" do

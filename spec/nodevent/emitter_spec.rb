@@ -45,8 +45,9 @@ RSpec.describe NoDevent::Emitter do
 
     it "says which message cannot be JSON" do
       expect { described_class.emit("r", "e", Float::NAN) }
-        .to raise_error(NoDevent::EncodingError, /the message of "e" to "r" cannot be JSON/)
-      expect { described_class.emit("r", "e", "\xff") }.to raise_error(NoDevent::EncodingError)
+        .to raise_error(NoDevent::EncodingError, /message of "e" to "r" cannot be JSON: .*; text must be valid UTF-8/)
+      expect { described_class.emit("r", "e", "\xff") }.to raise_error(NoDevent::EncodingError, /as_json/)
+      expect { described_class.emit("r", "e", 1, 2) }.to raise_error(ArgumentError, /at most; put several into an/)
     end
   end
 

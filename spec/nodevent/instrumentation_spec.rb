@@ -16,7 +16,7 @@ RSpec.describe NoDevent::Instrumentation do
       NoDevent::Emitter.publisher = Object.new.tap { |o| o.define_singleton_method(:publish) { |*| raise IOError, "gone" } }
       p NoDevent::Emitter.emit("lobby", "open", 1)
       second = Array.new(2) { seen.pop }.to_h
-      p second["error"][:error].message
+      p second["error"][:error].message.split(";").first
     RUBY
     expect(out).to eq(<<~TEXT)
       {"room":"lobby","event":"open","channel":"/nodevent","bytes":43,"result":0}
@@ -64,7 +64,7 @@ RSpec.describe NoDevent::Failures do
     NoDevent::Emitter.publisher = publisher { |*| raise IOError, "gone" }
     before = NoDevent.stats[:failed]
     expect(NoDevent::Emitter.emit("r", "e", 1)).to be(false)
-    expect(seen).to eq(["Object#publish failed: IOError: gone"])
+    expect(seen).to match([/\AObject#publish failed: IOError: gone; see that what it publishes to runs, or/])
     expect(NoDevent.stats[:failed] - before).to eq(1)
     expect(@log.string).to include("a handler given to NoDevent.on_error raised RuntimeError: mine")
     expect { NoDevent::Emitter.emit("r", "e", 1, wait: true) }.to raise_error(NoDevent::PublishError, /gone/)

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "nodevent/doctor"
+
 RSpec.describe "NoDevent in Rails" do
   include RailsApp
 
@@ -108,5 +110,44 @@ RSpec.describe "NoDevent in Rails" do
     RUBY
     expect(out).to eq(%(true\n"{\\"room\\":\\"r\\",\\"event\\":\\"e\\",\\"message\\":\\"\\\\u003c\\\\u0026\\\\u003e) +
                       %(\\\\u2028\\\\u2029\\"}"\n))
+  end
+
+  # Nothing but the gem and its configuration: no middleware, no callback around jobs, nothing to be told of threads.
+  it "emits from actions and from jobs, whatever runs them, with nothing more" do
+    server = NodeventServer.new({ "/nodevent" => {} })
+    visitor = NoDevent::Doctor::Visitor.new(server.url, "/nodevent", origin: server.url)
+    visitor.join("lobby")
+    rails(<<~RUBY, files: { "config/nodevent.yml" => "host: #{server.url}\nurl: #{server.url}\n" })
+      DONE = Queue.new
+      class Announce < ActiveJob::Base
+        def perform(how)
+          NoDevent::Emitter.emit("lobby", "job", how)
+          DONE << how
+        end
+      end
+      class SomeModel < ActiveRecord::Base
+        include NoDevent::Base
+        emits_changes room: "lobby", on: :create, message: ->(model) { model.title }
+      end
+      class PagesController < ActionController::Base
+        def create
+          NoDevent::Emitter.emit("lobby", "action", "alone")
+          SomeModel.create!(title: "by an action")
+          Announce.perform_later("inline")
+          Announce.queue_adapter = :async
+          Announce.perform_later("async")
+          head :created
+        end
+      end
+      App.routes.draw { post "/pages", to: "pages#create" }
+      status, = App.call(Rack::MockRequest.env_for("/pages", method: "POST"))
+      abort "the action answered \#{status}" unless status == 201
+      abort "a job was not run" unless [DONE.pop, DONE.pop] == %w[inline async]
+    RUBY
+    heard = Array.new(4) { visitor.emission.values_at("event", "message") }
+    expect(heard).to eq([%w[action alone], ["create", "by an action"], %w[job inline], %w[job async]])
+  ensure
+    visitor&.close
+    server&.stop
   end
 end

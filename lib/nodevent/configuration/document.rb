@@ -10,7 +10,7 @@ module NoDevent
     # keys mean; it knows where they stand, for messages.
     class Document
       # Mappings of these names are sections.
-      COMMON = %w[development test production staging].freeze
+      COMMON = %w[shared development test production staging].freeze
 
       private_constant :COMMON
 
@@ -115,13 +115,15 @@ module NoDevent
         merge(shared, section)
       end
 
-      # A file without sections is for every environment; one that has some must have that of this one.
+      # A file without sections is for every environment; one that has some must have that of this one, as for the
+      # server. `shared` is one: alone it would be taken for a file without settings.
       def no_section(hash, environment)
         sections = hash.keys.select { |key| hash[key].is_a?(Hash) && COMMON.include?(key) }
         return hash if sections.empty?
 
-        refuse("the environment", "is `#{environment}`, but there are only the sections #{sections.join(', ')}; " \
-                                  "add it, or name another by NODEVENT_ENV")
+        only = sections.size == 1 ? "is only the section" : "are only the sections"
+        refuse("the environment", "is `#{environment}`, but there #{only} #{sections.join(', ')}; " \
+                                  "write `#{environment}: {}` beside, or name another by NODEVENT_ENV")
       end
 
       def merge(one, other)

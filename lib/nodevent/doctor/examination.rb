@@ -2,6 +2,7 @@
 
 require "net/http"
 require "nodevent/doctor/clocks"
+require "nodevent/doctor/remedies"
 require "securerandom"
 
 module NoDevent
@@ -92,7 +93,7 @@ module NoDevent
         refusal, = @visitor.join(@room, Emitter.room_key(@room, Time.now + 600))
         return good("the secrets agree") if refusal.nil?
 
-        bad("the server refuses this application's keys: #{refusal}", remedy_for(refusal))
+        bad("the server refuses this application's keys: #{refusal}", Remedies.key(refusal))
       end
 
       def no_secret_here(refusal)
@@ -110,22 +111,17 @@ module NoDevent
             "let both read one file, or write the `secret:` into the server's too")
       end
 
-      def remedy_for(refusal)
-        case refusal
-        when "Bad key" then "the secrets differ: let both read one file"
-        when "Time has passed", "Bad time" then "compare the clocks, and the server's `key_lifetime:`"
-        else "see the server's log"
-        end
-      end
-
       def comes_back
         text = SecureRandom.hex(8)
         answer = Emitter.emit(@room, "doctor", text, wait: true)
         return heard(text) unless answer == false
 
-        bad("publishing through #{publisher} failed", "see the log")
-      rescue PublishError => e
-        bad("publishing failed: #{e.message}", nil)
+        bad("publishing through #{publisher} failed", "see what the publisher says in the log")
+      rescue ConfigurationError
+        raise
+      rescue StandardError => e
+        failure = e.message.lines.first.to_s.chomp # some Rubies add the line of code
+        bad("publishing through #{publisher} failed: #{failure}", Remedies.publishing(failure))
       end
 
       def heard(text)

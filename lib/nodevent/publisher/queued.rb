@@ -11,11 +11,17 @@ module NoDevent
       # A later configuration has taken the place of the one this publisher was made for.
       class Closed < PublishError; end
 
+      # What to do where nobody answers.
+      # @api private
+      def self.remedy(http:)
+        http ? "start the server with `nodevent`, or configure `redis:`" : "see that Redis runs"
+      end
+
       # @param config [Configuration]
       # @raise [ConfigurationError] if the address cannot be used
       def initialize(config)
         @timeout = config.publisher.timeout
-        @remedy = config.redis ? "see that Redis runs" : "start the server with `nodevent`, or configure `redis:`"
+        @remedy = self.class.remedy(http: config.redis.nil?)
         @native = Native::Publisher.new(JSON.generate(config.publisher_target))
         Reporter.at_exit(config.publisher.flush)
       rescue ArgumentError => e
@@ -24,7 +30,10 @@ module NoDevent
 
       # @param channel [String] the namespace
       # @param json [String] the emission
-      # @return [true, false] queued, or the queue is full; with `wait: true` the engine's answer
+      # @param wait see {Emitter.emit}
+      # @param timeout see {Emitter.emit}
+      # @param idempotency_key see {Emitter.emit}
+      # @return [true, false, Integer, String] queued, or the queue is full; with `wait: true` the engine's answer
       # @raise [PublishError] with `wait: true`
       def publish(channel, json, wait: false, timeout: nil, idempotency_key: nil)
         Reporter.start
@@ -42,6 +51,7 @@ module NoDevent
       end
 
       # Takes no more; what waits is still sent.
+      # @return [void]
       def close
         @native.close
       end
@@ -86,7 +96,7 @@ module NoDevent
 
       def explain(status, answer, trouble, seconds)
         case status
-        when :full then "the queue to #{address} is full; #{@remedy}"
+        when :full then "the queue to #{address} is full; #{@remedy}, or raise `publisher: { queue: }`"
         when :failed then answer
         else
           fate = answer ? "it was withdrawn" : "it may still arrive"

@@ -72,8 +72,12 @@ module NoDevent
 
         def message(kind, count, text)
           case kind
-          when :away then "#{text}. Emissions wait for it in a bounded queue."
-          when :dropped then "#{emissions(count)} dropped: the queue to #{text} is full"
+          when :away
+            remedy = Queued.remedy(http: text.start_with?("http"))
+            "#{text.chomp('.')}. Emissions wait for it in a bounded queue: #{remedy}"
+          when :dropped
+            "#{emissions(count)} dropped: the queue to #{text} is full; see that it keeps up, or raise " \
+            "`publisher: { queue:, queue_bytes: }`"
           else "#{emissions(count)} not published: #{text}"
           end
         end
@@ -88,7 +92,9 @@ module NoDevent
           return if done
 
           queued = Native.stats.first
-          Failures.report(PublishError.new("#{emissions(queued)} not sent before the exit", count: queued))
+          text = "#{emissions(queued)} not sent before the exit; see that what they go to runs, or raise " \
+                 "`publisher: { flush: }`, now #{@seconds} s"
+          Failures.report(PublishError.new(text, count: queued))
         end
       end
     end

@@ -119,7 +119,8 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
 
   it "understands a proxy that answers for the server" do
     desk { [404, "<html>\e[31mnot here</html>"] }
-    expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /answered 404: <html> \[31mnot here/)
+    expect { emit(1, wait: true) }
+      .to raise_error(NoDevent::PublishError, /answered 404: <html> \[31mnot here.*; see that `url:`/)
   end
 
   it "N-81 N-105 names the address and the remedy where nothing answers" do

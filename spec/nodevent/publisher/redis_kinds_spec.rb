@@ -3,14 +3,15 @@
 require "openssl"
 require "tmpdir"
 
-# Redis as it is run by those who run more than one, or over a wire that others use too.
+# Redis as it is run by those who run more than one, or over a wire that others use too. `native: false` where all that
+# is native happens in a process of its own, to which the stress of this one is nothing.
 RSpec.describe NoDevent::Publisher::Queued, :native do
   # Emits in a process of its own, with its environment, and answers what the engine said.
-  def emit_to(redis, env: {})
+  def emit_to(redis, env: {}, timeout: 8)
     ruby(<<~RUBY, env: env).strip
       require "nodevent"
       NoDevent::Emitter.config = { redis: #{redis.inspect} }
-      p NoDevent::Emitter.emit("r", "e", 1, wait: true, timeout: 8)
+      p NoDevent::Emitter.emit("r", "e", 1, wait: true, timeout: #{timeout})
     RUBY
   end
 
@@ -31,7 +32,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     end
   end
 
-  it "N-80 publishes over TLS, and to nobody whose certificate it cannot trust" do
+  it "N-80 publishes over TLS, and to nobody whose certificate it cannot trust", native: false do
     Dir.mktmpdir do |folder|
       key, cert = certificate(folder)
       port = Ports.free
@@ -70,7 +71,26 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     [first, second].each { |server| server&.stop }
   end
 
-  it "N-80 publishes to a Cluster" do
+  # Redis and the sentinels have passwords of their own: neither is shown the other's.
+  it "N-80 N-105 asks the sentinels that a URL names, with their password, not with Redis's", native: false do
+    secured = RedisServer.new(options: %w[--requirepass of-redis])
+    Dir.mktmpdir do |folder|
+      sentinel = start_sentinel(folder, secured.port, "sentinel auth-pass main of-redis\nrequirepass of-sentinel\n")
+      url = "redis-sentinel://127.0.0.1:#{sentinel.port}/3?sentinelServiceName=main"
+      whole = { url: url, password: "of-redis", sentinel: { password: "of-sentinel" } }
+      expect(emit_to(whole)).to eq("0")
+      expect(secured.client(password: "of-redis", db: 3).keys).not_to be_empty
+      expect { emit_to(whole.merge(sentinel: {}), timeout: 3) }.to raise_error(/cannot be reached:.*NOAUTH/m)
+      expect { emit_to(whole.merge(url: url.sub("main", "other")), timeout: 3) }
+        .to raise_error(/cannot be reached:.*PublishError/m)
+    ensure
+      sentinel&.stop
+    end
+  ensure
+    secured.stop
+  end
+
+  it "N-80 publishes to a Cluster", native: false do
     Dir.mktmpdir do |folder|
       port = Ports.free
       server = RedisServer.new(port: port, options: %W[--cluster-enabled yes --dir #{folder}
@@ -86,12 +106,13 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     end
   end
 
-  def start_sentinel(folder, port)
+  def start_sentinel(folder, port, more = "")
     file = File.join(folder, "sentinel.conf")
     File.write(file, <<~CONF)
       sentinel monitor main 127.0.0.1 #{port} 1
       sentinel down-after-milliseconds main 500
       sentinel failover-timeout main 2000
+      #{more}
     CONF
     RedisSentinel.new(file)
   end

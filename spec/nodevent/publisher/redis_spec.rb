@@ -32,13 +32,11 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     NoDevent::Emitter.publisher.flush(seconds)
   end
 
-  # This thread's time for an emission; remembers the longest by the clock on the wall.
+  # How long an emission keeps its caller.
   def cost(message)
-    cpu = -> { Process.clock_gettime(Process::CLOCK_THREAD_CPUTIME_ID) }
-    before = [cpu.call, now]
+    before = now
     emit(message)
-    @longest = [@longest || 0, now - before[1]].max
-    cpu.call - before[0]
+    now - before
   end
 
   # What was said of emissions that this Redis will not have. The counts are the whole process's, and publishers of
@@ -112,12 +110,44 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(lost).to be_empty
   end
 
+  # In a process of its own, so that the counts are of nothing else. This Redis writes down what it confirms before it
+  # confirms it (with `appendfsync everysec` it might put that off): what it had confirmed when it was killed is there
+  # when it comes back, and the room's log is all that was ever heard.
+  it "N-105 accounts for each of 10,000 emissions, of which the queue has not room for all", native: false do
+    emitted, taken, kept, stats = JSON.parse(ruby(<<~RUBY))
+      %w[nodevent logger redis tmpdir].each { |name| require name }
+      %w[patience ports redis_server].each { |name| require "#{ROOT}/spec/support/\#{name}" }
+      NoDevent.logger = Logger.new(nil)
+      Dir.mktmpdir do |folder|
+        server = RedisServer.new(options: %W[--appendonly yes --appendfsync no --dir \#{folder}])
+        NoDevent::Emitter.config = { redis: { port: server.port }, history: { size: 20_000 }, publisher: { queue: 4_000 } }
+        emit = ->(number) { NoDevent::Emitter.emit("r", "e", number) }
+        taken = (0...5_000).select(&emit)
+        Patience.eventually("something to be sent") { NoDevent.stats[:sent].positive? }
+        server.kill
+        taken += (5_000...10_000).select(&emit)
+        server.start
+        NoDevent.flush(20)
+        log = server.client.xrange("nodevent:{/nodevent:r}:log").map { |_, entry| JSON.parse(entry["d"])["message"] }
+        puts JSON.generate([10_000, taken, log, NoDevent.stats])
+      ensure
+        server.stop
+      end
+    RUBY
+    expect(stats.values.sum).to eq(emitted)
+    expect(stats).to include("queued" => 0, "failed" => 0, "dropped" => emitted - taken.size)
+    expect(stats["dropped"]).to be >= 1_000
+    # What Redis had, but could not confirm any more, is sent again and known again: nothing is there twice.
+    expect(kept).to eq(taken)
+    expect(stats["sent"]).to eq(kept.size)
+  end
+
   it "N-105 publishes all that waited for a Redis that was not there, in order, and has it logged once" do
     configure
     server.kill
     before = NoDevent.stats
     many(2_000).times { |number| emit(number) }
-    error = reported(/:#{server.port}.*cannot be reached/)
+    error = reported(/:#{server.port}.*cannot be reached.* in a bounded queue: see that Redis runs/)
     mute = RedisServer.new # stands in for the listener's own connection while the other is away
     server.start
     listener = Listener.new(server, "/nodevent")
@@ -139,9 +169,11 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     answers = Array.new(25) { |number| emit(number) }
     expect(answers).to eq(([true] * 10) + ([false] * 15))
     expect(NoDevent.stats[:dropped] - before).to eq(15)
-    expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /the queue to redis:.* is full/)
+    expect { emit(1, wait: true) }
+      .to raise_error(NoDevent::PublishError, /the queue to redis:.* is full; see that Redis runs/)
     dropped = 0
-    dropped += reported(/dropped: the queue to .*:#{server.port}/).count until dropped >= 16
+    full = %r{dropped: the queue to .*:#{server.port}/0 is full; see that it keeps up, or raise `publisher:}
+    dropped += reported(full).count until dropped >= 16
     expect(NoDevent::Emitter.publisher.pending).to eq(10)
     server.start
     expect(flush).to be(true)
@@ -159,11 +191,13 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     configure
     emit(0, wait: true)
     server.freeze_up
-    # What emit itself costs this thread, in the best of five rounds: it is not to be blamed for what else the machine
-    # does. A wait would show on the other clock, the one on the wall.
-    costs = Array.new(5) { Array.new(many(1_000)) { |number| cost(number) }.sort[many(1_000) * 99 / 100] }
-    expect(costs.min).to be < 0.000_050 unless GC.stress
-    expect(@longest).to be < 1
+    # By the clock on the wall, in the best of five rounds: emit is not to be blamed for what else the machine does.
+    rounds = Array.new(5) { Array.new(many(1_000)) { |number| cost(number) }.sort }
+    p50, p99 = [50, 99].map { |percent| rounds.map { |costs| costs[costs.size * percent / 100] }.min }
+    shown = [p50, p99].map { |seconds| (seconds * 1e6).round(1) }
+    RSpec.configuration.reporter.message("emit while Redis is silent: p50 #{shown[0]} µs, p99 #{shown[1]} µs")
+    expect([p50, p99]).to all(be < 0.000_050) unless GC.stress
+    expect(rounds.flatten.max).to be < 1
     start = now
     expect { emit(1, wait: true, timeout: 0.3) }
       .to raise_error(NoDevent::PublishError, /no answer from redis:.* within 0.3 s/)
@@ -212,7 +246,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     publisher.publish("/nodevent", "{}")
     expect(publisher.publish("/allowed", "{}", wait: true)).to eq(0)
     # Both together, if nobody looked in between.
-    expect(reported(/not published: Redis refused: NOPERM/).count).to be_between(1, 2)
+    expect(reported(/not published: Redis refused: NOPERM.*; let the user in redis: publish/).count).to be_between(1, 2)
   end
 
   it "publishes once what is repeated under the same idempotency key, and answers as the first time" do

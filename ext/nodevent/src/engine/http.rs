@@ -202,8 +202,9 @@ impl Said {
             let text = String::from_utf8_lossy(body);
             text.chars().take(200).map(|char| if char.is_control() { ' ' } else { char }).collect()
         });
-        let remedy = self.remedy.as_ref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-        format!("{address} answered {}: {error}{remedy}", status.as_u16())
+        // What names no remedy is no NoDevent server: a proxy before it, or somebody else.
+        let remedy = self.remedy.as_deref().unwrap_or("see that `url:` is the server's address, and its log");
+        format!("{address} answered {}: {error}; {remedy}", status.as_u16())
     }
 }
 

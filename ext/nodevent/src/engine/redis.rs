@@ -227,7 +227,7 @@ async fn publish(client: &Client, keeping: &Keeping, emission: &Emission) -> Res
     };
     match receivers {
         Ok(receivers) => Ok(Ok(Answer::Receivers(receivers))),
-        Err(error) if is_final(&error) => Ok(Err(format!("Redis refused: {}", error.details()).into())),
+        Err(error) if is_final(&error) => Ok(Err(refused(error.details()).into())),
         Err(error) => Err(error),
     }
 }
@@ -259,6 +259,16 @@ async fn keep(
 fn is_final(error: &Error) -> bool {
     let code = error.details().split(' ').next().unwrap_or_default();
     matches!(code, "ERR" | "NOPERM" | "WRONGTYPE")
+}
+
+fn refused(details: &str) -> String {
+    let remedy = match details.split(' ').next() {
+        Some("NOPERM") => {
+            "let the user in redis: publish on the namespace, run EVALSHA and write the keys nodevent:*"
+        }
+        _ => "see what else uses the keys nodevent:* of this Redis, and its log",
+    };
+    format!("Redis refused: {details}; {remedy}")
 }
 
 fn explain(error: &Error) -> String {

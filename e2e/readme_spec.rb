@@ -1,0 +1,86 @@
+# frozen_string_literal: true
+
+# What the README tells a Rails team to do, done word by word and in its order on a new application: every block of
+# code of that section is taken out of the README itself. N-107.
+RSpec.describe "The README's Rails section, on a new application" do
+  before(:context) do
+    @readme = E2E::Readme.new("Add it to a Rails application")
+    @app = E2E::NewApp.new
+    follow
+  end
+
+  after(:context) { @app&.remove }
+
+  # All steps but the starting of what then runs.
+  def follow
+    @app.append("Gemfile", @readme.next("ruby"))
+    @app.run(@readme.next(""))
+    @app.run(@readme.next(""))
+    @generated = @app.read("config/nodevent.yml")
+    @by_hand = @readme.next("yaml")
+    @check, @serve = @readme.next("").lines(chomp: true)
+    [/generate scaffold/, /generate model/, /db:migrate/].each { |command| @app.run(@readme.code(command)) }
+    E2E::Readme.files(@readme.next("ruby")).each { |file, text| @app.write(file, text) }
+    @tag = @readme.next("erb")
+    E2E::Readme.files(@readme.next("erb")).each { |file, text| @app.append(file, text) }
+  end
+
+  # A page is open, a comment is written in another process, and the page shows it. `rake nodevent:doctor` agrees.
+  def expect_a_live_page(configuration)
+    @app.configure(configuration)
+    expect(@app.run(@check)).to include("config/nodevent.yml: fine")
+    @app.start(@serve)
+    open_discussion
+    @app.run("bin/rails runner '#{@readme.code(/comments\.create!/).sub('first', 'last')}'")
+    expect(omar).to have_css("#comments li", text: "Hello", count: 1)
+    expect(@app.run(@readme.code(/\Arake nodevent:doctor/))).to include("came back through the server")
+  ensure
+    @app.stop
+  end
+
+  def open_discussion
+    id = @app.run(%(bin/rails runner 'print Discussion.create!(title: "Live?").id')).to_i
+    omar.visit("#{@app.url}/discussions/#{id}")
+    eventually("the page is in its room") { omar.evaluate_script("NoDevent.room('Discussion_#{id}').joined") }
+  end
+
+  it "leaves nothing out that stands there" do
+    expect(@readme).to be_done
+    expect(@app.read("app/views/layouts/application.html.erb").scan(@tag.strip).size).to eq(1)
+  end
+
+  it "is live with what the generator writes" do
+    expect_a_live_page(@generated)
+  end
+
+  it "is live with the configuration by hand, on Redis" do
+    redis = E2E::Redis.new
+    @app.export("REDIS_URL" => redis.url, "NODEVENT_SECRET" => @app.run(@by_hand[/openssl.*/]).strip)
+    expect_a_live_page(@by_hand)
+    expect(redis.ask("keys", "nodevent:*")).to include("Discussion")
+  ensure
+    redis&.stop
+  end
+
+  it "is live with the configuration by hand, without Redis" do
+    key = @readme.code(/publish_key:/)
+    @app.export("NODEVENT_SECRET" => SecureRandom.hex(32), "NODEVENT_PUBLISH_KEY" => SecureRandom.hex(16))
+    expect_a_live_page(@by_hand.sub(/redis:.*/, key))
+  end
+
+  it "tests without server and Redis" do
+    @app.write("spec/comment_spec.rb", <<~RUBY)
+      require_relative "../config/environment"
+      #{@readme.code(/\Arequire "nodevent/)}
+
+      RSpec.describe Comment do
+        it "is told to its discussion" do
+          discussion = Discussion.create!(title: "Tested")
+          comment = discussion.comments.build(body: "Hello")
+          #{@readme.code(/have_emitted/)}
+        end
+      end
+    RUBY
+    expect(@app.run("bundle exec rspec")).to include("1 example, 0 failures")
+  end
+end

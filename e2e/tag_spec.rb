@@ -1,0 +1,51 @@
+# frozen_string_literal: true
+
+# What `javascript_include_nodevent` writes, in each of its forms, in a page of another port and under a policy that
+# allows only what the form is for: the page connects and is heard. N-100.
+RSpec.describe "The tag of javascript_include_nodevent" do
+  before(:context) do
+    @port = E2E::Program.free_port
+    @server = E2E::Server.new("NODEVENT_PORT" => E2E::Program.free_port.to_s, "NODEVENT_ENV" => "test",
+                              "NODEVENT_SECRET" => SecureRandom.hex(32), "NODEVENT_PUBLISH_KEY" => SecureRandom.hex(16))
+    @rackup = File.join(E2E::TMP, "tags-#{@port}.ru")
+    File.write(@rackup, pages)
+    @pages = E2E::Program.new("pages", "puma", "--bind", "tcp://localhost:#{@port}", @rackup, env: { "RUBYLIB" => File.join(E2E::ROOT, "lib") })
+    @pages.ready("the pages answer", within: 60) { answers? }
+  end
+
+  after(:context) do
+    @pages&.stop
+    @server&.stop
+    FileUtils.rm_f(@rackup)
+  end
+
+  def pages
+    <<~RUBY
+      require "nodevent"
+      extend NoDevent::Helper
+      NoDevent::Emitter.config = { host: "http://localhost:#{@server.port}", namespace: "/board" }
+      forms = { "/plain" => {}, "/defer" => { defer: true }, "/module" => { module: true },
+                "/nonce" => { nonce: "once" }, "/all" => { nonce: "once", defer: true, module: true } }
+      run(lambda do |env|
+        form = forms.fetch(env["PATH_INFO"], {})
+        source = form[:nonce] ? "'nonce-once'" : NoDevent::Emitter.config.host
+        headers = { "content-type" => "text/html",
+                    "content-security-policy" => "default-src *; script-src \#{source}" }
+        [200, headers, ["<!doctype html><head>\#{javascript_include_nodevent(**form)}</head><body>Here</body>"]]
+      end)
+    RUBY
+  end
+
+  def answers?
+    Net::HTTP.get_response("localhost", "/", @port).is_a?(Net::HTTPOK)
+  rescue SystemCallError
+    false
+  end
+
+  %w[plain defer module nonce all].each do |form|
+    it "connects in the form #{form}" do
+      omar.visit("http://localhost:#{@port}/#{form}")
+      eventually("the page is connected") { omar.evaluate_script("!!window.NoDevent && NoDevent.connected()") }
+    end
+  end
+end

@@ -1,0 +1,42 @@
+# frozen_string_literal: true
+
+# The comments that YARD reads. What is public is what sig/nodevent.rbs names.
+RSpec.describe "The documentation" do
+  # Calls that people write by hand, so often that they look for one to copy.
+  let(:with_example) do
+    %w[Emitter.emit Emitter.config= Emitter.room_key Emitter.publisher= Base#room_json Base#emit Helper#nodevent_url
+       Helper#javascript_include_nodevent Helper#nodevent_data Helper#nodevent_room_tag Changes#emits_changes
+       Testing::Matchers#have_emitted Testing::Assertions#assert_emitted NoDevent.flush NoDevent.stats NoDevent.silence
+       NoDevent.test_mode! NoDevent.on_error].map { |name| name.start_with?("NoDevent") ? name : "NoDevent::#{name}" }
+  end
+
+  # `[name, comment, parameters]` of each public method; an attribute's comment is its definition's.
+  def documented
+    script = <<~RUBY
+      %w[json nodevent nodevent/rspec nodevent/minitest nodevent/doctor].each { |name| require name }
+      require "#{ROOT}/spec/signatures"
+      found = Signatures.methods_in("#{ROOT}/sig/nodevent.rbs").filter_map do |owner, name, own|
+        next if owner < Struct || name == :initialize
+
+        method = own ? owner.method(name) : owner.instance_method(name)
+        file, line = method.source_location
+        above = File.readlines(file, chomp: true).first(line - 1).reverse.take_while { |text| text.match?(/^\\s*#/) }
+        parameters = method.parameters.filter_map { |kind, word| word if word && kind != :block }
+        ["\#{owner}\#{own ? "." : "#"}\#{name}", above.reverse.join("\\n"), parameters]
+      end
+      puts JSON.generate(found)
+    RUBY
+    JSON.parse(ruby(script))
+  end
+
+  it "says of every public method what it returns, takes and raises, with examples of what is written most" do
+    found = documented
+    expect(found.size).to be > 50
+    expect(found.reject { |_, comment, _| comment.match?(/@return|@raise/) }.map(&:first)).to eq([])
+    silent = found.flat_map do |name, comment, parameters|
+      parameters.reject { |word| comment.match?(/@param #{word}\b/) }.map { |word| "#{name}: #{word}" }
+    end
+    expect(silent).to eq([])
+    expect(found.filter_map { |name, comment, _| name if comment.include?("@example") }).to include(*with_example)
+  end
+end
