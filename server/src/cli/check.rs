@@ -3,7 +3,7 @@
 use super::{Done, UNAVAILABLE, http, load, surroundings};
 use std::path::Path;
 
-pub(super) fn run(file: Option<&Path>, file_only: bool) -> Done {
+pub(super) fn run(file: Option<&Path>, file_only: bool, origin: Option<&str>) -> Done {
     let loaded = load(file)?;
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
@@ -22,7 +22,7 @@ pub(super) fn run(file: Option<&Path>, file_only: bool) -> Done {
         return Ok(());
     }
     http::run(async {
-        let findings = surroundings::look(&loaded).await;
+        let findings = surroundings::look(&loaded, origin).await;
         match findings.any_bad {
             true => Err((UNAVAILABLE, "what is marked BAD above needs its remedy".to_owned())),
             false => Ok(()),

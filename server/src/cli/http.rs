@@ -16,6 +16,8 @@ pub(super) struct Request {
     pub(super) body: String,
     /// What is shown as `Authorization: Bearer`.
     pub(super) bearer: Option<String>,
+    /// The page that pretends to ask.
+    pub(super) origin: Option<String>,
 }
 
 // === impl Request ===
@@ -26,7 +28,7 @@ impl Request {
         let wrong = || format!("`{url}` is no address of a server; write it like http://localhost:8080");
         let uri: Uri = format!("{}{path}", url.trim_end_matches('/')).parse().map_err(|_| wrong())?;
         let known = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
-        known.then_some(Self { uri, body: String::new(), bearer: None }).ok_or_else(wrong)
+        known.then_some(Self { uri, body: String::new(), bearer: None, origin: None }).ok_or_else(wrong)
     }
 }
 
@@ -61,6 +63,9 @@ pub(super) async fn send(request: &Request) -> Result<Response<Incoming>, (u8, S
         .header(header::CONTENT_TYPE, "application/json");
     if let Some(bearer) = &request.bearer {
         head = head.header(header::AUTHORIZATION, format!("Bearer {bearer}"));
+    }
+    if let Some(origin) = &request.origin {
+        head = head.header(header::ORIGIN, origin);
     }
     let whole = head.body(Full::new(Bytes::from(request.body.clone()))).map_err(|error| away(&error))?;
     if !secure {

@@ -48,7 +48,7 @@ enum Command {
     },
     /// Read a configuration, tell what is wrong with it and with its ports, its Redis, and the server that runs.
     #[command(after_help = "Examples:
-  nodevent check config/nodevent.yml
+  nodevent check config/nodevent.yml --origin https://www.example.com
   nodevent check --file-only config/nodevent.yml && systemctl restart nodevent")]
     Check {
         /// The configuration, YAML or JSON.
@@ -56,6 +56,9 @@ enum Command {
         /// Only read the file; connect to nothing.
         #[arg(long)]
         file_only: bool,
+        /// A page that wants to connect, like https://www.example.com: may it?
+        #[arg(long, conflicts_with = "file_only")]
+        origin: Option<String>,
     },
     /// Print a key with which a browser may join a room.
     Key(key::Key),
@@ -84,7 +87,9 @@ impl Arguments {
         match self.command {
             None => serve::run(self.file.as_deref()),
             Some(Command::Serve { file }) => serve::run(file.as_deref()),
-            Some(Command::Check { file, file_only }) => check::run(file.as_deref(), file_only),
+            Some(Command::Check { file, file_only, origin }) => {
+                check::run(file.as_deref(), file_only, origin.as_deref())
+            }
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),
             Some(Command::Listen(listen)) => listen.run(),

@@ -40,8 +40,8 @@ impl Findings {
     }
 }
 
-/// Looks at everything, and prints what it finds.
-pub(super) async fn look(loaded: &Loaded) -> Findings {
+/// Looks at everything, and prints what it finds. `origin` is a page that wants to connect.
+pub(super) async fn look(loaded: &Loaded, origin: Option<&str>) -> Findings {
     let mut findings = Findings { any_bad: false };
     let config = &loaded.config;
     for namespace in &config.namespaces {
@@ -52,6 +52,9 @@ pub(super) async fn look(loaded: &Loaded) -> Findings {
     for listen in &config.listen {
         if is_server(listen, &mut findings).await {
             look_at_server(&url_of(listen), config, &mut findings).await;
+            if let Some(origin) = origin {
+                look_at_origin(&url_of(listen), origin, &mut findings).await;
+            }
         }
     }
     findings
@@ -117,6 +120,26 @@ async fn look_at_server(url: &str, config: &Config, findings: &mut Findings) {
     }
     for namespace in &config.namespaces {
         look_at_namespace(url, namespace, findings).await;
+    }
+}
+
+async fn look_at_origin(url: &str, origin: &str, findings: &mut Findings) {
+    let asked = Request::new(url, "/socket.io/?EIO=4&transport=polling");
+    let answer = match asked {
+        Ok(mut request) => {
+            request.origin = Some(origin.to_owned());
+            in_time(http::send(&request)).await
+        }
+        Err(error) => Err(error),
+    };
+    match answer.map(|answer| answer.status().as_u16()) {
+        Ok(200) => findings.good(&format!("pages of {origin} may connect")),
+        Ok(403) => findings.bad(
+            &format!("pages of {origin} may not connect"),
+            "list it under `origins` in the configuration, and restart the server",
+        ),
+        Ok(status) => findings.bad(&format!("a handshake was answered with {status}"), "see the server's log"),
+        Err(error) => findings.bad(&format!("a handshake was not answered: {error}"), "see the server's log"),
     }
 }
 

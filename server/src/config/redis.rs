@@ -127,9 +127,10 @@ impl Redis {
         let nodes = hosts(&mut table, "hosts", SENTINEL_PORT, report);
         let name = table.text(&["name", "service"], report).unwrap_or_else(|| "mymaster".to_owned());
         self.sentinel = (table.text(&["username"], report), table.text(&["password"], report).map(Hidden::new));
-        if nodes.is_empty() {
+        let by_url = matches!(self.kind, Kind::Sentinel(_));
+        if nodes.is_empty() && !by_url {
             report.mistake(table.place, format!("{path} has no hosts"), "write `hosts: [sentinel1:26379]`");
-        } else {
+        } else if !nodes.is_empty() {
             self.hosts = nodes;
             self.kind = Kind::Sentinel(name);
         }
@@ -206,16 +207,18 @@ mod tests {
 
     #[test]
     fn sentinels_are_shown_their_own_password_and_never_that_of_redis() {
-        let shown = |sentinel: &str| {
-            let text = format!("/a: {{redis: {{password: inner, sentinel: {{hosts: [s1]{sentinel}}}}}}}");
+        let shown = |sentinel: &str, more: &str| {
+            let text = format!("/a: {{redis: {{{more}password: inner, sentinel: {{{sentinel}}}}}}}");
             let config = Config::from_yaml(&text).unwrap();
             match config.namespaces[0].redis.as_ref().unwrap().server() {
                 ServerConfig::Sentinel { username, password, .. } => (username, password),
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(shown(""), (None, None));
+        assert_eq!(shown("hosts: [s1]", ""), (None, None));
         let own = (Some("watcher".to_owned()), Some("outer".to_owned()));
-        assert_eq!(shown(", username: watcher, password: outer"), own);
+        assert_eq!(shown("hosts: [s1], username: watcher, password: outer", ""), own);
+        let url = "url: \"redis-sentinel://s1:26379?sentinelServiceName=main\", ";
+        assert_eq!(shown("username: watcher, password: outer", url), own, "beside a URL");
     }
 }

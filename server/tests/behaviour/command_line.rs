@@ -102,6 +102,12 @@ async fn check_looks_at_the_server_that_runs() {
         let is_fine = |line: &str| line.starts_with("ok   ") && line.contains(expected);
         assert!(said.lines().any(is_fine), "{expected} is not in {said}");
     }
+    let folder = folder(&format!("{head}{namespaces}"));
+    for (origin, status) in [("http://localhost:3000", Some(0)), ("https://example.com.evil.tld", Some(69))] {
+        let (ended, said, _) = run(folder.path(), &["check", "nodevent.yml", "--origin", origin]).await;
+        assert_eq!(ended, status, "{origin}: {said}");
+        assert!(said.contains(&format!("pages of {origin} may ")), "{said}");
+    }
     for (other, expected) in [
         (namespaces.replace("sesame-", "another-sesame-"), "its secret is not the file's"),
         (

@@ -13,7 +13,7 @@ fn folder_with(name: &str, text: &str) -> TempDir {
 
 /// Both the check and the server refuse the file with status 64, and say the same.
 async fn refused(folder: &Path, file: &str) -> String {
-    let check = Program::run(folder, &["check", file]).await;
+    let check = Program::run(folder, &["check", "--file-only", file]).await;
     let said = String::from_utf8(check.stderr).unwrap();
     assert_eq!(check.status.code(), Some(64), "{file} is not refused: {said}");
     let serve = Program::run(folder, &[file]).await;
@@ -109,7 +109,7 @@ async fn a_certificate_that_is_none_is_named() {
 async fn an_unknown_key_is_warned_about_and_the_server_starts() {
     // N-09
     let folder = folder_with("c.yml", "prot: 80\n/nodevent:\n  redis: {subscribe: events}\n  sceret: x\n");
-    let checked = Program::run(folder.path(), &["check", "c.yml"]).await;
+    let checked = Program::run(folder.path(), &["check", "--file-only", "c.yml"]).await;
     let said = String::from_utf8(checked.stderr).unwrap();
     assert_eq!(checked.status.code(), Some(0), "{said}");
     assert!(said.contains("c.yml:4:3: unknown key `/nodevent.sceret`; did you mean `secret`?"), "{said}");
