@@ -105,7 +105,7 @@ async fn a_link_to_redis_that_is_cut_again_and_again_loses_and_doubles_nothing()
 /// server goes on, it subscribes again and mends what it has missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_that_redis_cuts_for_being_slow_comes_back_and_mends() {
-    let limit = ["--client-output-buffer-limit", "pubsub 1mb 512kb 1"];
+    let limit = ["--client-output-buffer-limit", "pubsub", "1mb", "512kb", "1"];
     let redis = Redis::start(&limit).await;
     let nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
     let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
