@@ -72,10 +72,10 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
 
   it "N-80 publishes to a Cluster" do
     Dir.mktmpdir do |folder|
-      port = Ports.free
+      port = Ports.free_with_bus
       server = RedisServer.new(port: port, options: %W[--cluster-enabled yes --dir #{folder}
-                                                       --cluster-port #{Ports.free} --cluster-announce-ip 127.0.0.1])
-      server.client.call("cluster", "addslotsrange", "0", "16383")
+                                                       --cluster-announce-ip 127.0.0.1])
+      server.client.call("cluster", "addslots", *0..16_383)
       eventually("the cluster") { server.client.call("cluster", "info").include?("cluster_state:ok") }
       listener = Listener.new(server, "/nodevent")
       expect(emit_to({ cluster: ["127.0.0.1:#{port}"] })).to eq("1")
