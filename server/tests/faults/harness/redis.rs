@@ -105,11 +105,18 @@ impl Redis {
 
     /// A plain `PUBLISH` of something large.
     pub async fn shout(&self, channel: &str, text: &str) {
+        self.shout_often(channel, text, 1).await;
+    }
+
+    /// The same, so many times one after the other.
+    pub async fn shout_often(&self, channel: &str, text: &str, times: usize) {
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), text.len());
         let mut link = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Redis listens");
-        link.write_all(format!("{head}{text}\r\n").as_bytes()).await.expect("Redis reads");
-        let mut answer = [0; 16];
-        assert!(in_time("an answer to PUBLISH", link.read(&mut answer)).await.expect("an answer") > 0);
+        link.write_all(format!("{head}{text}\r\n").repeat(times).as_bytes()).await.expect("Redis reads");
+        // Each is `:n`, the number of its receivers, of which there are a few.
+        let mut answers = vec![0; times * ":n\r\n".len()];
+        in_time("the answers to PUBLISH", link.read_exact(&mut answers)).await.expect("answers");
+        assert!(answers.starts_with(b":"), "{}", String::from_utf8_lossy(&answers));
     }
 
     /// Publishes through the script, but to a channel that nobody hears: as if the message were lost on its way.
