@@ -49,9 +49,10 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
   end
 
   it "N-80 asks Sentinel where Redis is, and follows it when another takes over" do
-    first = RedisServer.new
-    second = RedisServer.new(options: %W[--replicaof 127.0.0.1 #{first.port}])
     Dir.mktmpdir do |folder|
+      # In the folder, since each writes what is replicated into a file.
+      first = RedisServer.new(options: %W[--dir #{folder} --dbfilename first.rdb])
+      second = RedisServer.new(options: %W[--dir #{folder} --dbfilename second.rdb --replicaof 127.0.0.1 #{first.port}])
       sentinel = start_sentinel(folder, first.port)
       eventually("the replica", limit: 20) { first.client.info["connected_slaves"] == "1" }
       NoDevent::Emitter.config = { redis: { sentinel: { name: "main", hosts: ["127.0.0.1:#{sentinel.port}"] } } }
@@ -63,11 +64,8 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       listener = Listener.new(second, "/nodevent")
       expect(NoDevent::Emitter.emit("r", "e", 2, wait: true, timeout: 20)).to eq(1)
     ensure
-      listener&.stop
-      sentinel&.stop
+      [listener, sentinel, second, first].each { |one| one&.stop }
     end
-  ensure
-    [first, second].each { |server| server&.stop }
   end
 
   it "N-80 publishes to a Cluster" do
