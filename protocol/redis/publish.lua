@@ -27,7 +27,7 @@ end
 if line and line ~= room[3] then
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
   if room[1] and run ~= redis.call('HGET', KEYS[1], 'i') then
-    local to = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', 1000000000))
+    local to = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', '1000000000'))
     local whole = '0'
     if not string.find(info, 'master_replid2:00000000') then whole = '-1'
     elseif string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1') then whole = '1' end
