@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
 module E2E
-  # A Redis of its own, that keeps nothing.
+  # A Redis of its own, that keeps nothing; another version, or a Valkey, where the environment names one.
   class Redis
     attr_reader :port
 
     def initialize
       @port = Program.free_port
-      @program = Program.new("redis", "redis-server", "--port", port.to_s, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1")
+      @program = Program.new("redis", ENV.fetch("NODEVENT_TEST_REDIS", "redis-server"), "--port", port.to_s, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1")
       @program.ready("redis-server answers") { ask("ping") == "PONG" }
     end
 
@@ -17,7 +17,7 @@ module E2E
 
     # What redis-cli prints.
     def ask(*command)
-      IO.popen(["redis-cli", "-p", port.to_s, *command], err: File::NULL, &:read).strip
+      IO.popen([ENV.fetch("NODEVENT_TEST_REDIS_CLI", "redis-cli"), "-p", port.to_s, *command], err: File::NULL, &:read).strip
     end
 
     def stop

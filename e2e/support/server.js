@@ -62,13 +62,13 @@ async function start(command, args, pattern) {
   }
 }
 
-/** A Redis of its own; `cli` runs redis-cli and resolves with what it prints. */
+/** A Redis of its own, the one that the environment names if it does; `cli` runs redis-cli and resolves with what it prints. */
 export async function startRedis() {
   const port = await freePort();
   const args = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(String);
-  const { stop } = await start("redis-server", args, /Ready to accept connections/);
+  const { stop } = await start(process.env.NODEVENT_TEST_REDIS ?? "redis-server", args, /Ready to accept connections/);
   const run = promisify(execFile);
-  const cli = async (...command) => (await run("redis-cli", ["-p", String(port), ...command])).stdout.trim();
+  const cli = async (...command) => (await run(process.env.NODEVENT_TEST_REDIS_CLI ?? "redis-cli", ["-p", String(port), ...command])).stdout.trim();
   return { url: `redis://127.0.0.1:${port}/0`, cli, stop };
 }
 

@@ -27,7 +27,7 @@ end
 if line and line ~= room[3] then
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
   if room[1] and run ~= redis.call('HGET', KEYS[1], 'i') then
-    local to = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', 1000000000))
+    local to = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', '1000000000'))
     local whole = '0'
     if not string.find(info, 'master_replid2:00000000') then whole = '-1'
     elseif string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1') then whole = '1' end
@@ -42,6 +42,11 @@ local text = string.sub(ARGV[2], 1, -2) .. ',"position":"' .. position .. '"}'
 redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], offset .. '-0', 'd', text)
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-local receivers = redis.call(ARGV[7], ARGV[1], text)
+local receivers = redis.pcall(ARGV[7], ARGV[1], text)
+if type(receivers) == 'table' then
+  -- Before Redis 7 there is no SPUBLISH, and PUBLISH reaches every node of a cluster. Another error comes again.
+  local missing = string.find(receivers.err, 'Unknown Redis command', 1, true)
+  receivers = redis.call(missing and 'PUBLISH' or ARGV[7], ARGV[1], text)
+end
 if KEYS[3] then redis.call('SET', KEYS[3], position .. ' ' .. receivers, 'PX', ARGV[8]) end
 return {position, receivers, 0}

@@ -10,7 +10,8 @@
 -- the one that wrote it last, the offsets skip a thousand million numbers, from f to t, and what Redis cannot know is
 -- told apart: w is 1 where nothing was lost (every command is on disk, or somebody has heard everything up to f and
 -- nothing later), -1 where something was (a replica took over, or somebody has heard what lies between f and t), 0
--- where nobody knows. l and i name the last writer: its line of replication, which is cheap to ask, and its run.
+-- where nobody knows. l and i name the last writer: its line of replication, which is cheap to ask, and its run. (The
+-- thousand million is a text: as a number Redis 7.2 would write it 1e+9, which HINCRBY does not read.)
 local room = redis.call('HMGET', KEYS[1], 'e', 'o', 'l')
 local epoch = room[1]
 local info = redis.pcall('INFO', 'replication')
@@ -24,7 +25,7 @@ end
 if line and line ~= room[3] then
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
   if room[1] and run ~= redis.call('HGET', KEYS[1], 'i') then
-    local to = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', 1000000000))
+    local to = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', '1000000000'))
     local whole = '0'
     if not string.find(info, 'master_replid2:00000000') then whole = '-1'
     elseif string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1') then whole = '1' end

@@ -10,4 +10,19 @@ module Ports
   ensure
     server&.close
   end
+
+  # One for a node of a Redis Cluster, which talks to the others 10,000 above it; before Redis 7 no other can be chosen.
+  def self.free_with_bus
+    loop do
+      port = free
+      return port if port <= 55_535 && free?(port + 10_000)
+    end
+  end
+
+  def self.free?(port)
+    TCPServer.new("127.0.0.1", port).close
+    true
+  rescue SystemCallError
+    false
+  end
 end

@@ -2,6 +2,9 @@
 
 # A real Redis on a port of its own, that can be stopped, killed and brought back.
 class RedisServer
+  # Another version, or a Valkey, where the environment names one.
+  PROGRAM = ENV.fetch("NODEVENT_TEST_REDIS", "redis-server")
+
   attr_reader :port, :pid
 
   def self.shared
@@ -19,7 +22,7 @@ class RedisServer
   end
 
   def start
-    @pid = Process.spawn("redis-server", "--port", port.to_s, "--save", "", "--appendonly", "no",
+    @pid = Process.spawn(PROGRAM, "--port", port.to_s, "--save", "", "--appendonly", "no",
                          "--bind", "127.0.0.1", *@options, out: File::NULL, err: File::NULL)
     Patience.eventually("redis-server on #{port}") { answers? }
   end
@@ -72,7 +75,7 @@ class RedisSentinel < RedisServer
   end
 
   def start
-    @pid = Process.spawn("redis-server", @file, "--sentinel", "--port", port.to_s, out: File::NULL, err: File::NULL)
+    @pid = Process.spawn(PROGRAM, @file, "--sentinel", "--port", port.to_s, out: File::NULL, err: File::NULL)
     Patience.eventually("sentinel on #{port}") { answers? }
   end
 end

@@ -1,4 +1,4 @@
-// A Redis of our own on a free port, in memory only.
+// A Redis of our own on a free port, in memory only: NODEVENT_TEST_REDIS, or the redis-server on the PATH.
 
 import { spawn } from "node:child_process";
 import net from "node:net";
@@ -14,13 +14,14 @@ async function freePort() {
 
 export async function startRedis() {
   const port = await freePort();
-  const child = spawn("redis-server", ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], { stdio: ["ignore", "pipe", "inherit"] });
+  const program = process.env.NODEVENT_TEST_REDIS ?? "redis-server";
+  const child = spawn(program, ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], { stdio: ["ignore", "pipe", "inherit"] });
   let log = "";
   let failed;
   child.stdout.on("data", (piece) => (log += piece));
   child.on("error", (error) => (failed = error));
   await until(() => {
-    if (failed) throw new Error(`redis-server cannot be started (${failed.message}): install the package redis-server`);
+    if (failed) throw new Error(`${program} cannot be started (${failed.message}): install the package redis-server`);
     return log.includes("Ready to accept connections");
   }, "redis-server to be ready");
   return {

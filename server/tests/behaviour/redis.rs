@@ -1,11 +1,10 @@
 //! The Redis engine: what is published there reaches browsers, whatever becomes of the link.
 
 use crate::support::keys::{LATER, key};
-use crate::support::redis::free_port;
+use crate::support::redis::{free_port, redis_cli};
 use crate::support::wait::{PATIENCE, until};
 use crate::support::{Browser, RedisServer, TestServer, Transport, vectors};
 use serde_json::{Value, json};
-use std::process::Command;
 use tokio::time::Instant;
 
 const GOOD: &str = r#"{"room":"r","event":"e","message":1}"#;
@@ -30,7 +29,7 @@ async fn what_redis_cli_publishes_reaches_who_joined() {
     }
     let text = r#"{"room":"r","event":"update","message":{"id":1,"tags":["a",null,1.5]}}"#;
     let port = redis.port.to_string();
-    let published = Command::new("redis-cli").args(["-p", &port, "publish", "/nodevent", text]).output();
+    let published = redis_cli().args(["-p", &port, "publish", "/nodevent", text]).output();
     assert_eq!(String::from_utf8(published.unwrap().stdout).unwrap().trim(), "1", "one receiver");
     for browser in &mut browsers {
         let event = browser.next_event().await;

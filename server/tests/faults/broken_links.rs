@@ -103,21 +103,22 @@ async fn a_link_to_redis_that_is_cut_again_and_again_loses_and_doubles_nothing()
 /// server goes on, it subscribes again and mends what it has missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscriber_that_redis_cuts_for_being_slow_comes_back_and_mends() {
-    let limit = ["--client-output-buffer-limit", "pubsub 1mb 512kb 1"];
+    let limit = ["--client-output-buffer-limit", "pubsub", "1mb", "512kb", "1"];
     let redis = Redis::start(&limit).await;
     let nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
     let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
     let publishers = Publishers::start(&sites(&nodes[1..]), "/nodevent", &ROOMS);
     traffic(&publishers, 20).await;
     nodes[0].program.signal(Signal::STOP);
-    // A flood that nobody is to hear, until the buffers between the two are full and Redis has had enough.
-    let flood = format!("{{\"room\": \"nobody\", \"event\": \"e\", \"message\": \"{}\"}}", "x".repeat(400_000));
+    // A flood that nobody is to hear, until the buffers between the two are full and Redis has had enough. Valkey 9 does
+    // not count messages of 16 KB and more, which it need not copy.
+    let flood = format!("{{\"room\": \"nobody\", \"event\": \"e\", \"message\": \"{}\"}}", "x".repeat(10_000));
     let cut = || redis.ask(&["INFO", "clients"]).contains("pubsub_clients:1") || subscribers(&redis) == 1;
     for _ in 0..100 {
         if cut() {
             break;
         }
-        redis.shout("/nodevent", &flood).await;
+        redis.shout_often("/nodevent", &flood, 40).await;
     }
     assert!(cut(), "Redis has cut the one that stands still, and not the other");
     traffic(&publishers, 20).await;

@@ -33,7 +33,7 @@ async fn a_redis_that_is_restarted_with_its_data_loses_nothing_and_nobody_notice
 /// something is on its way at that very moment is told: nobody has heard everything there.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_is_restarted_with_its_last_snapshot_loses_nothing() {
-    let mut redis = Redis::start(&["--save", "3600 1"]).await;
+    let mut redis = Redis::start(&["--save", "3600", "1"]).await;
     let nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
     let crowd = Crowd::join(50, &sites(&nodes), "/nodevent", &ROOMS).await;
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);

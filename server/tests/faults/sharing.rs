@@ -53,6 +53,27 @@ async fn a_cluster_serves_as_one_redis_does() {
     }
 }
 
+/// In a Cluster with a channel per room, rooms without a history are heard on the other server as those with one are,
+/// and nobody subscribes to either any more once they are left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_without_a_history_are_heard_throughout_a_cluster_too() {
+    let cluster = Cluster::start().await;
+    let settings = "fanout: room, history: {rooms: {brief_: off}}";
+    let nodes = Node::start_many(2, &cluster.namespace_with("/nodevent", settings)).await;
+    let mut browser = Browser::connect(&nodes[0].site, "/nodevent", Transport::WebSocket).await;
+    let rooms = ["brief_a", "kept_a", "brief_b", "kept_b", "brief_c"];
+    for room in rooms {
+        browser.join(room).await;
+        nodes[1].site.emit("/nodevent", room, "e", 1).await;
+        assert_eq!(browser.next_event().await.room, room);
+    }
+    assert_eq!(cluster.channels(), 5);
+    for room in rooms {
+        browser.leave(room).await;
+    }
+    crate::support::wait::until("the rooms are unsubscribed from", async || cluster.channels() == 0).await;
+}
+
 /// What stands in a history is what was published, byte for byte, for whoever hears it live and for whoever recovers
 /// it: numbers no browser can hold, line separators, nesting, unknown members. A number as a room is its text, and a
 /// second join is no second membership. N-29, N-32, N-33

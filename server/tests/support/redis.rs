@@ -1,4 +1,7 @@
 //! A Redis of one's own on a free port, ended by its process when the test ends.
+//!
+//! It is the `redis-server` on the PATH, and `redis-cli` asks it, unless `NODEVENT_TEST_REDIS` and
+//! `NODEVENT_TEST_REDIS_CLI` name others: another version, or a Valkey.
 
 use super::wait::{in_time, until};
 use std::net::TcpListener;
@@ -48,11 +51,11 @@ impl RedisServer {
     /// Starts it again on the same port after [`RedisServer::stop`].
     pub async fn start_again(&mut self) {
         let port = self.port.to_string();
-        let mut command = Command::new("redis-server");
+        let mut command = redis_server();
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.args(self.password.iter().flat_map(|password| ["--requirepass", password]));
         let child = command.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn();
-        self.child = Some(child.expect("redis-server starts; on Debian: apt-get install redis-server"));
+        self.child = Some(child.expect(STARTS));
         until("Redis answers", async || {
             let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
             assert!(!ended, "redis-server ended at once; is port {} taken?", self.port);
@@ -139,6 +142,30 @@ fn command(words: &[&[u8]]) -> Vec<u8> {
         bytes.extend_from_slice(b"\r\n");
     }
     bytes
+}
+
+/// What is said when Redis cannot be started at all.
+pub const STARTS: &str = "redis-server starts; on Debian: apt-get install redis-server, or see NODEVENT_TEST_REDIS";
+
+/// The Redis of the tests; with `--sentinel` it is a Sentinel.
+pub fn redis_server() -> Command {
+    chosen("NODEVENT_TEST_REDIS", "redis-server")
+}
+
+/// The program that asks it from outside.
+pub fn redis_cli() -> Command {
+    chosen("NODEVENT_TEST_REDIS_CLI", "redis-cli")
+}
+
+/// The program that a variable names, or the usual one.
+fn chosen(variable: &str, usual: &str) -> Command {
+    let name = std::env::var(variable).unwrap_or_else(|_| usual.to_owned());
+    let is_found = name.starts_with('/') || (!name.is_empty() && !name.contains('/'));
+    assert!(
+        is_found,
+        "{variable} is {name:?}: write an absolute path, or a name that is on the PATH; programs start in folders of their own"
+    );
+    Command::new(name)
 }
 
 /// A port that is free now.

@@ -50,9 +50,10 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
   end
 
   it "N-80 asks Sentinel where Redis is, and follows it when another takes over" do
-    first = RedisServer.new
-    second = RedisServer.new(options: %W[--replicaof 127.0.0.1 #{first.port}])
     Dir.mktmpdir do |folder|
+      # In the folder, since each writes what is replicated into a file.
+      first = RedisServer.new(options: %W[--dir #{folder} --dbfilename first.rdb])
+      second = RedisServer.new(options: %W[--dir #{folder} --dbfilename second.rdb --replicaof 127.0.0.1 #{first.port}])
       sentinel = start_sentinel(folder, first.port)
       eventually("the replica", limit: 20) { first.client.info["connected_slaves"] == "1" }
       NoDevent::Emitter.config = { redis: { sentinel: { name: "main", hosts: ["127.0.0.1:#{sentinel.port}"] } } }
@@ -64,11 +65,8 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       listener = Listener.new(second, "/nodevent")
       expect(NoDevent::Emitter.emit("r", "e", 2, wait: true, timeout: 20)).to eq(1)
     ensure
-      listener&.stop
-      sentinel&.stop
+      [listener, sentinel, second, first].each { |one| one&.stop }
     end
-  ensure
-    [first, second].each { |server| server&.stop }
   end
 
   # Redis and the sentinels have passwords of their own: neither is shown the other's.
@@ -92,10 +90,10 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
 
   it "N-80 publishes to a Cluster", native: false do
     Dir.mktmpdir do |folder|
-      port = Ports.free
+      port = Ports.free_with_bus
       server = RedisServer.new(port: port, options: %W[--cluster-enabled yes --dir #{folder}
-                                                       --cluster-port #{Ports.free} --cluster-announce-ip 127.0.0.1])
-      server.client.call("cluster", "addslotsrange", "0", "16383")
+                                                       --cluster-announce-ip 127.0.0.1])
+      server.client.call("cluster", "addslots", *0..16_383)
       eventually("the cluster") { server.client.call("cluster", "info").include?("cluster_state:ok") }
       listener = Listener.new(server, "/nodevent")
       expect(emit_to({ cluster: ["127.0.0.1:#{port}"] })).to eq("1")

@@ -11,6 +11,7 @@ use crate::engine::{EngineError, Outlet, Read};
 use crate::frame::Frame;
 use crate::shard::keeper::{Answer, Ask, Since};
 use fred::clients::{Client, SubscriberClient};
+use fred::error::Error;
 use fred::interfaces::PubsubInterface;
 use fred::types::{Message, Value};
 use nodevent_protocol::emission;
@@ -18,7 +19,7 @@ use nodevent_protocol::history::{Kept, Keys, Position};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -43,6 +44,9 @@ pub(super) struct Follower {
     pub(super) by_room: bool,
     /// Whether that channel lives in its slot of a cluster only.
     pub(super) sharded: bool,
+    /// Whether Redis has said that it knows no such channels, as before version 7. Then the script publishes to all
+    /// nodes.
+    pub(super) slotless: Arc<AtomicBool>,
     /// The largest emission that is passed on. Bytes.
     pub(super) most: usize,
     /// The channel of the probe.
@@ -114,6 +118,8 @@ impl Follower {
                     // subscribed.
                     Ok(()) => {
                         if self.by_room {
+                            // It may be a newer Redis than before.
+                            self.slotless.store(false, Relaxed);
                             self.live.values_mut().for_each(Live::deafen);
                         }
                         self.suspect_all();
@@ -208,7 +214,8 @@ impl Follower {
             return;
         }
         let (subscriber, channel) = (self.subscriber.clone(), Keys::of(self.outlet.name(), room).channel());
-        let (room, sharded, results) = (room.into(), self.sharded, self.results.clone());
+        let (sharded, results) = (self.is_sharded(room), self.results.clone());
+        let room = room.into();
         tokio::spawn(async move {
             // If it fails the link is lost, and the subscription with it.
             let _ = if sharded {
@@ -218,6 +225,11 @@ impl Follower {
             };
             let _ = results.send(Done::Left { room }).await;
         });
+    }
+
+    /// Whether a room's channel lives in its slot of a cluster only. What is not kept is published to all nodes.
+    fn is_sharded(&self, room: &str) -> bool {
+        self.sharded && !self.slotless.load(Relaxed) && self.history.of(room).is_some()
     }
 
     /// A room's channel was unsubscribed from. Whoever has joined since waits for it to be subscribed to.
@@ -248,7 +260,8 @@ impl Follower {
             publisher: self.publisher.clone(),
             // A room's own channel has to be heard before its position is read, or something could fall between.
             subscribe: order.subscribe.then(|| self.subscriber.clone()),
-            sharded: self.sharded,
+            sharded: self.is_sharded(room),
+            slotless: Arc::clone(&self.slotless),
             scripts: Arc::clone(&self.scripts),
             keys: Keys::of(self.outlet.name(), room),
             after: order.after,
@@ -398,11 +411,17 @@ fn without_history(ask: Ask) -> Answer {
     Answer { asker, namespace, room, position: None, recovered: false, missed: Vec::new() }
 }
 
+/// Whether Redis does not know the command.
+fn is_unknown(error: &Error) -> bool {
+    error.details().starts_with("ERR unknown command")
+}
+
 /// One read, apart from the follower.
 struct ReadTask {
     publisher: Client,
     subscribe: Option<SubscriberClient>,
     sharded: bool,
+    slotless: Arc<AtomicBool>,
     scripts: Arc<Scripts>,
     keys: Keys,
     after: Option<u64>,
@@ -418,10 +437,16 @@ impl ReadTask {
         if let Some(subscriber) = &self.subscribe {
             let channel = self.keys.channel();
             debug_assert!(channel.starts_with(CHANNEL_PREFIX));
-            let subscribed = if self.sharded {
-                subscriber.ssubscribe(channel).await
-            } else {
-                subscriber.subscribe(channel).await
+            let subscribed = match self.sharded {
+                true => subscriber.ssubscribe(channel.as_str()).await,
+                false => subscriber.subscribe(channel.as_str()).await,
+            };
+            let subscribed = match subscribed {
+                Err(error) if self.sharded && is_unknown(&error) => {
+                    self.slotless.store(true, Relaxed);
+                    subscriber.subscribe(channel).await
+                }
+                other => other,
             };
             subscribed.map_err(|error| EngineError::Away(error.details().to_owned()))?;
         }

@@ -111,6 +111,7 @@ impl Redis {
             history: settings.history.clone(),
             by_room: settings.fanout_by_room,
             sharded: settings.fanout_by_room && place.kind == Kind::Cluster,
+            slotless: Arc::default(),
             most,
             probe: probe.clone(),
             pulse: pulse.clone(),

@@ -1,8 +1,10 @@
 //! A Redis Cluster of three primaries.
 
 use super::redis::Redis;
+use crate::support::redis::{free_port, redis_cli};
 use crate::support::wait::until;
-use std::process::{Command, Stdio};
+use std::net::TcpListener;
+use std::process::Stdio;
 
 /// Three Redis processes that share the slots.
 pub struct Cluster {
@@ -16,10 +18,10 @@ impl Cluster {
     pub async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 {
-            nodes.push(Redis::start(&["--cluster-enabled", "yes", "--cluster-port", &bus().to_string()]).await);
+            nodes.push(Redis::start_on(port_with_bus(), &["--cluster-enabled", "yes"]).await);
         }
         let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-        let mut cli = Command::new("redis-cli");
+        let mut cli = redis_cli();
         cli.args(["--cluster", "create"]).args(addresses).args(["--cluster-replicas", "0", "--cluster-yes"]);
         let output = cli.stdin(Stdio::null()).output().expect("redis-cli runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
@@ -30,14 +32,33 @@ impl Cluster {
         Self { nodes }
     }
 
+    /// How many rooms' own channels are subscribed to, in their slot or throughout.
+    pub fn channels(&self) -> usize {
+        let kinds = ["CHANNELS", "SHARDCHANNELS"];
+        let lists = self.nodes.iter().flat_map(|node| kinds.map(|kind| node.ask(&["PUBSUB", kind, "nodevent:{*"])));
+        // Before Redis 7 the second is an error, and no name.
+        lists.map(|list| list.lines().filter(|line| line.starts_with("nodevent:{")).count()).sum()
+    }
+
     /// A namespace that lives here, as YAML; `more` are further settings of it.
     pub fn namespace(&self, name: &str, more: &str) -> String {
+        self.namespace_with(name, &format!("history: {{size: 10000}}{more}"))
+    }
+
+    /// The same, with these settings and no other.
+    pub fn namespace_with(&self, name: &str, settings: &str) -> String {
         let nodes: Vec<String> = self.nodes.iter().map(|node| format!("\"127.0.0.1:{}\"", node.port)).collect();
-        format!("{name}: {{redis: {{cluster: [{}]}}, history: {{size: 10000}}{more}}}\n", nodes.join(", "))
+        format!("{name}: {{redis: {{cluster: [{}]}}, {settings}}}\n", nodes.join(", "))
     }
 }
 
-/// A port for the nodes' talk among themselves: Redis's own choice, 10,000 above, may not exist.
-fn bus() -> u16 {
-    crate::support::redis::free_port()
+/// A free port that leaves one 10,000 above it for the nodes' talk among themselves. (Before Redis 7 no other can be
+/// chosen for that.)
+fn port_with_bus() -> u16 {
+    loop {
+        let port = free_port();
+        if port.checked_add(10_000).is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok()) {
+            return port;
+        }
+    }
 }

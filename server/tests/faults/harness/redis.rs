@@ -1,10 +1,10 @@
 //! A Redis that is treated badly: killed, paused, restarted with or without its data, made read-only or poor.
 
-use crate::support::redis::free_port;
+use crate::support::redis::{STARTS, free_port, redis_cli, redis_server};
 use crate::support::wait::{in_time, until};
 use nodevent_protocol::history;
 use rustix::process::{Pid, Signal, kill_process};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -29,9 +29,14 @@ impl Drop for Redis {
 impl Redis {
     /// Starts one that keeps nothing on disk unless `arguments` say so.
     pub async fn start(arguments: &[&str]) -> Self {
+        Self::start_on(free_port(), arguments).await
+    }
+
+    /// Starts one on that port.
+    pub async fn start_on(port: u16, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|one| (*one).to_owned()).collect();
         let folder = TempDir::new().expect("a folder");
-        let mut redis = Self { port: free_port(), password: None, arguments, folder, child: None };
+        let mut redis = Self { port, password: None, arguments, folder, child: None };
         redis.start_again().await;
         redis
     }
@@ -45,11 +50,11 @@ impl Redis {
     /// Starts it again on the same port, after it has ended.
     pub async fn start_again(&mut self) {
         let port = self.port.to_string();
-        let mut command = Command::new("redis-server");
+        let mut command = redis_server();
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--repl-diskless-sync-delay", "0"]);
         command.args(&self.arguments).current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.child = Some(command.spawn().expect("redis-server starts; on Debian: apt-get install redis-server"));
+        self.child = Some(command.spawn().expect(STARTS));
         until("Redis answers", async || self.ask(&["PING"]) == "PONG").await;
     }
 
@@ -86,7 +91,7 @@ impl Redis {
 
     /// What `redis-cli` says to a command.
     pub fn ask(&self, command: &[&str]) -> String {
-        let mut cli = Command::new("redis-cli");
+        let mut cli = redis_cli();
         cli.args(["-p", &self.port.to_string()]).env_remove("REDISCLI_AUTH");
         cli.args(self.password.iter().flat_map(|password| ["--no-auth-warning", "-a", password]));
         let output = cli.args(command).stdin(Stdio::null()).output().expect("redis-cli runs");
@@ -100,11 +105,18 @@ impl Redis {
 
     /// A plain `PUBLISH` of something large.
     pub async fn shout(&self, channel: &str, text: &str) {
+        self.shout_often(channel, text, 1).await;
+    }
+
+    /// The same, so many times one after the other.
+    pub async fn shout_often(&self, channel: &str, text: &str, times: usize) {
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), text.len());
         let mut link = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Redis listens");
-        link.write_all(format!("{head}{text}\r\n").as_bytes()).await.expect("Redis reads");
-        let mut answer = [0; 16];
-        assert!(in_time("an answer to PUBLISH", link.read(&mut answer)).await.expect("an answer") > 0);
+        link.write_all(format!("{head}{text}\r\n").repeat(times).as_bytes()).await.expect("Redis reads");
+        // Each is `:n`, the number of its receivers, of which there are a few.
+        let mut answers = vec![0; times * ":n\r\n".len()];
+        in_time("the answers to PUBLISH", link.read_exact(&mut answers)).await.expect("answers");
+        assert!(answers.starts_with(b":"), "{}", String::from_utf8_lossy(&answers));
     }
 
     /// Publishes through the script, but to a channel that nobody hears: as if the message were lost on its way.

@@ -1,8 +1,8 @@
 //! Sentinels that watch a primary, and order a replica to take its place.
 
-use crate::support::redis::free_port;
+use crate::support::redis::{free_port, redis_cli, redis_server};
 use crate::support::wait::until;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use tempfile::TempDir;
 
 /// A Sentinel process that decides alone.
@@ -31,7 +31,7 @@ impl Sentinel {
              sentinel down-after-milliseconds mymaster 1000\nsentinel failover-timeout mymaster 10000\n"
         );
         std::fs::write(&file, text).expect("a file is written");
-        let mut command = Command::new("redis-server");
+        let mut command = redis_server();
         command.arg(&file).arg("--sentinel").current_dir(folder.path());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let sentinel = Self { port, child: child.expect("redis-server runs as a sentinel"), _folder: folder };
@@ -50,7 +50,7 @@ impl Sentinel {
     }
 
     fn ask(&self, command: &[&str]) -> String {
-        let mut cli = Command::new("redis-cli");
+        let mut cli = redis_cli();
         let output = cli.args(["-p", &self.port.to_string()]).args(command).stdin(Stdio::null()).output();
         String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).into_owned()
     }
