@@ -32,8 +32,9 @@ use std::time::{Duration, Instant};
 const TURN: usize = 512;
 /// A walk over all members that took less is followed by no rest.
 const WALK: Duration = Duration::from_millis(1);
-/// The longest rest of a room.
-const REST: Duration = Duration::from_millis(8);
+/// The longest rest of a room. Seen with 2,000 emissions a second to 1,000 members: with 3 ms the slowest deliveries come
+/// 2 ms sooner than with 8 ms, for a twentieth more time on the processor; without any rest everything is slower.
+const REST: Duration = Duration::from_millis(3);
 /// What one buffer of emissions laid end to end may hold, but for a single larger one. Bytes.
 const BATCH: usize = 128 * 1024;
 
