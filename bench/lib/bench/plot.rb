@@ -43,7 +43,7 @@ module Bench
       return if bars.empty?
 
       @y += 34
-      title = "#{escape(panel.title)} (#{panel.unit}, less is better)"
+      title = "#{escape(panel.title)} (#{panel.unit}, less is better; logarithmic)"
       heading = %(<text x="10" y="#{@y}" font-weight="bold">#{title}</text>\n)
       # One decade of room below the least, so that it has a bar too.
       least = bars.map(&:last).min / 3
