@@ -1,12 +1,13 @@
 //! The command `nodevent`: what may be typed, what it prints, and with which status it ends.
 
-use crate::support::redis::free_port;
-use crate::support::wait::until;
-use crate::support::{Browser, PLAIN, Program, RedisServer, TestServer, Transport};
+use crate::support::redis::{free_port, redis_cli};
+use crate::support::wait::{in_time, until};
+use crate::support::{Browser, PLAIN, Program, RedisServer, Request, TestServer, Transport};
 use serde_json::json;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 const SECURED: &str = "port: 0\nhost: 127.0.0.1\n/open: {}\n/nodevent: {secret: sesame-of-more-than-sixteen}\n";
 
@@ -29,7 +30,7 @@ async fn version_and_help_are_told() {
     assert_eq!(run(folder.path(), &["--version"]).await, (Some(0), version, String::new()));
     let (status, help, _) = run(folder.path(), &["--help"]).await;
     assert_eq!(status, Some(0));
-    for command in ["serve", "check", "key"] {
+    for command in ["serve", "check", "key", "emit", "listen"] {
         assert!(help.contains(command), "{help}");
         let (status, help, _) = run(folder.path(), &[command, "--help"]).await;
         assert_eq!(status, Some(0));
@@ -140,8 +141,7 @@ async fn check_looks_at_redis_and_at_the_port() {
     let (status, said) = check(&at(free_port())).await;
     assert_eq!(status, Some(69), "{said}");
     assert!(said.contains("cannot be used: ") && said.contains("start it, or correct `redis:`"), "{said}");
-    let replica =
-        Command::new("redis-cli").args(["-p", &redis.port.to_string(), "replicaof", "127.0.0.1", "1"]).output();
+    let replica = redis_cli().args(["-p", &redis.port.to_string(), "replicaof", "127.0.0.1", "1"]).output();
     assert!(replica.unwrap().status.success());
     let (status, said) = check(&at(redis.port)).await;
     assert_eq!(status, Some(69), "{said}");
@@ -208,4 +208,45 @@ async fn what_is_emitted_from_the_command_line_is_heard_in_the_room() {
     let (status, _, said) = run(folder.path(), &["emit", "r", "e", "--url", &nobody]).await;
     assert_eq!(status, Some(69), "{said}");
     assert!(said.contains(&nobody[7..]) && said.contains("is it running?"), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_said_in_a_room_is_printed_a_line_each() {
+    let settings = "secret: sesame-of-more-than-sixteen, publish_key: publish-with-this-key";
+    let server = TestServer::start(&format!("/nodevent: {{{settings}}}\n")).await;
+    let folder = folder(&format!("/nodevent: {{{settings}}}\n"));
+    let url = format!("http://{}", server.address);
+    let mut command = crate::support::program::command(folder.path());
+    command.args(["listen", "Räum 1", "--url", &url, "--config", "nodevent.yml"]);
+    let mut listening = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    server.metric_is("nodevent_rooms", 1).await;
+    let emission = r#"{"room":"Räum 1","event":"e","message":{"n":1}}"#;
+    let publish =
+        Request::post("/api/nodevent/emit", emission).header("Authorization", "Bearer publish-with-this-key");
+    assert_eq!(server.send(&publish).await.status, 200);
+    let mut lines = BufReader::new(listening.stdout.take().unwrap()).lines();
+    let line = in_time("a line", lines.next_line()).await.unwrap().unwrap();
+    let heard: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&heard["event"], &heard["message"]), (&json!("e"), &json!({"n": 1})));
+    listening.kill().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_log_in_json_is_one_object_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "host: 127.0.0.1\nport: 0\nadmin: {port: 0}\nlog: {format: json}\n/nodevent: {}\n";
+    let file = folder.path().join("nodevent.yml");
+    std::fs::write(&file, settings).unwrap();
+    let mut command = crate::support::program::command(folder.path());
+    command.arg(file);
+    let mut program = Program::spawn(command);
+    program.says("\"listening\"").await;
+    program.signal(rustix::process::Signal::TERM);
+    assert_eq!(program.status().await, Some(0));
+    program.says("\"stopped\"").await;
+    for line in program.log() {
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
+        assert!(object["timestamp"].is_string() && object["level"].is_string(), "{line}");
+        assert!(object["fields"]["message"].is_string() || object["message"].is_string(), "{line}");
+    }
 }

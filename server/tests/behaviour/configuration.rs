@@ -203,3 +203,12 @@ async fn no_secret_is_in_the_log_or_in_what_is_served() {
         assert!(!shown.contains(hidden), "{hidden} is shown");
     }
 }
+
+#[tokio::test]
+async fn what_is_counted_is_told_on_the_admin_listener_only() {
+    let server = TestServer::start("/nodevent: {}\n").await;
+    assert_eq!(server.get("/metrics").await.status, 404);
+    let told = server.admin.get("/metrics").await;
+    assert_eq!(told.status, 200);
+    assert!(told.text().contains("\nnodevent_connections 0\n"), "{}", told.text());
+}

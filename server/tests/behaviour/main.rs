@@ -8,6 +8,7 @@ mod admission;
 mod command_line;
 mod configuration;
 mod defaults;
+mod history;
 mod order;
 mod origins;
 mod publishing;

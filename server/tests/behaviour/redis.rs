@@ -1,10 +1,13 @@
 //! The Redis engine: what is published there reaches browsers, whatever becomes of the link.
 
 use crate::support::keys::{LATER, key};
-use crate::support::redis::{free_port, redis_cli};
+use crate::support::program::command;
+use crate::support::redis::{STARTS, free_port, redis_cli, redis_server};
 use crate::support::wait::{PATIENCE, until};
-use crate::support::{Browser, RedisServer, TestServer, Transport, vectors};
+use crate::support::{Browser, Program, RedisServer, TestServer, Transport, vectors};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
+use std::process::Stdio;
 use tokio::time::Instant;
 
 const GOOD: &str = r#"{"room":"r","event":"e","message":1}"#;
@@ -298,4 +301,43 @@ async fn a_room_whose_only_member_leaves_and_joins_again_at_once_stays_subscribe
         let mended = server.metric("nodevent_mended_total").await;
         assert_eq!(mended, 0, "history: {history}: it was heard, and not found by the check");
     }
+}
+
+#[tokio::test]
+async fn a_redis_behind_tls_is_reached_if_its_certificate_is_known_here() {
+    // N-10
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let [cert_file, key_file] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name).display().to_string());
+    std::fs::write(&cert_file, cert.pem()).unwrap();
+    std::fs::write(&key_file, signing_key.serialize_pem()).unwrap();
+    let port = free_port().to_string();
+    let mut redis = tokio::process::Command::from(redis_server());
+    redis.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "no", "--save", ""]);
+    redis.args(["--tls-cert-file", &cert_file, "--tls-key-file", &key_file, "--tls-ca-cert-file", &cert_file]);
+    redis.current_dir(folder.path()).stdout(Stdio::null()).kill_on_drop(true);
+    let _redis = redis.spawn().expect(STARTS);
+    let settings = format!(
+        "host: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n/nodevent: {{redis: \"rediss://localhost:{port}\"}}\n"
+    );
+    let file = folder.path().join("nodevent.yml");
+    std::fs::write(&file, settings).unwrap();
+    let start = |knows: bool| {
+        let mut command = command(folder.path());
+        command.arg(&file);
+        if knows {
+            command.env("SSL_CERT_FILE", &cert_file);
+        }
+        Program::spawn(command)
+    };
+    let stranger = start(false);
+    stranger.says("Redis is away").await;
+    let program = start(true);
+    let (site, admin) = (program.site().await, program.admin().await);
+    until("it is ready", async || admin.get("/readyz").await.status == 200).await;
+    let mut browser = Browser::connect(&site, "/nodevent", Transport::WebSocket).await;
+    browser.join("r").await;
+    assert_eq!(site.publish("/nodevent", GOOD).await.status, 200);
+    assert_eq!(browser.next_event().await.message, 1);
+    assert_eq!(stranger.admin().await.get("/readyz").await.status, 503);
 }

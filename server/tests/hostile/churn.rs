@@ -51,12 +51,12 @@ async fn connections_that_come_join_leave_and_go_leave_nothing_behind() {
     assert!(grown < 1 << 20, "{resident:?}");
 }
 
-/// The same with rooms that are kept: each cycle joins a room of its own, and history is on.
+/// The same on long-polling and with rooms that are kept: each cycle joins a room of its own.
 #[tokio::test]
 async fn sessions_on_long_polling_that_come_and_go_leave_nothing_behind() {
     //
     let (rounds, cycles) = if full() { (10, 2_000) } else { (4, 200) };
-    let process = Process::start("/nodevent: {history: off}").await;
+    let process = Process::start("/nodevent: {history: {memory: 64KB}}").await;
     let mut resident = Vec::new();
     let mut stream = process.site.dial().await;
     for round in 0..rounds {

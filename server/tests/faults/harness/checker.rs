@@ -201,8 +201,10 @@ impl Judge<'_> {
             }
             What::Lost { .. } => self.tell(),
             What::Heard { position, number } => self.hear(*number, *position),
+            // It may have been in for a moment, by a join that is taken back with this and whose answer is still to come.
             What::Leaving => {
-                (self.leaving, self.member_since, self.last, self.told) = (true, None, None, false);
+                (self.leaving, self.left) = (true, false);
+                (self.member_since, self.last, self.told) = (None, None, false);
             }
             What::Left => self.left = true,
         }
