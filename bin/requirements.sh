@@ -61,13 +61,14 @@ want_gem() {
 }
 
 want_node() {
-  if have node && have npm; then
-    local found
-    found=$(node --version | tr -d v)
-    at_least "$found" "$NODE_NEEDED" || fail "Node $found is too old; $NODE_NEEDED or newer is needed." "See https://nodejs.org/en/download"
-  else
-    want nodejs npm
-  fi
+  if have node && have npm; then require_node; else want nodejs npm; fi
+}
+
+# The Node that is there, or that Debian had, is new enough.
+require_node() {
+  local found
+  found=$(node --version | tr -d v)
+  at_least "$found" "$NODE_NEEDED" || fail "Node $found is too old; $NODE_NEEDED or newer is needed." "See https://nodejs.org/en/download"
 }
 
 want_command() { have "$1" || want "$2"; }

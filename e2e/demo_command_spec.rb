@@ -108,6 +108,30 @@ RSpec.describe "bin/demo" do
     expect(said).to match(/apt-get update && apt-get install --yes --no-install-recommends libclang-common-\d+-dev libclang1-\d+ redis-server$/)
   end
 
+  it "says so where Ruby is missing, or what is there cannot build an extension" do
+    script = <<~BASH
+      #{File.read(File.join(E2E::ROOT, 'bin', 'requirements.sh'))}
+      have() { [ "$1" != ruby ] && command -v "$1" >/dev/null; }
+      want_ruby
+      want_gem rails ruby-rails
+      echo "${missing[@]}"
+    BASH
+    said, status = Open3.capture2e("bash", "-s", stdin_data: script, chdir: "/")
+    expect(status).to be_success
+    expect(said.split).to include("ruby", "ruby-dev", "ruby-rails")
+  end
+
+  it "says so where Debian's Node is too old" do
+    script = <<~BASH
+      #{File.read(File.join(E2E::ROOT, 'bin', 'requirements.sh'))}
+      node() { echo v18.19.0; }
+      require_node
+    BASH
+    said, status = Open3.capture2e("bash", "-s", stdin_data: script, chdir: "/")
+    expect(status.exitstatus).to eq(69)
+    expect(said).to match(/Node 18\.19\.0 is too old; \d+ or newer is needed/)
+  end
+
   it "explains itself" do
     help = IO.popen([File.join(E2E::ROOT, "bin", "demo"), "--help"], &:read)
     expect(help).to include("REDIS_URL", "NODEVENT_PORT")

@@ -162,6 +162,13 @@ mod tests {
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
             assert!(text.contains(&format!("# TYPE {name} ")), "{name} has no type");
+            let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            assert!(name.starts_with("nodevent_") && is_plain, "{name}");
+            let is_counter = text.contains(&format!("# TYPE {name} counter"));
+            assert_eq!(name.ends_with("_total"), is_counter, "{name}");
+            // The only label is one of a fixed list of ours: nobody outside can make more series.
+            let labels = line.strip_prefix(name).unwrap().split(' ').next().unwrap();
+            assert!(labels.is_empty() || labels.starts_with("{reason=\""), "{line}");
         }
     }
 

@@ -60,11 +60,11 @@ async function start(command, args, env, pattern) {
   return { lines, stop };
 }
 
-/** The echo application, patient enough for a busy machine. */
-export async function startEcho() {
+/** The echo application; by default with heartbeats patient enough for a busy machine. */
+export async function startEcho({ mode = "socket", settings = { PING: "5s 20s" } } = {}) {
   const port = await freePort();
-  const env = { PORT: String(port), MODE: "socket", PING: "5s 20s" };
-  const program = await start(join(built, "examples", "conformance"), [], env, /^socket at /);
+  const env = { PORT: String(port), MODE: mode, ...settings };
+  const program = await start(join(built, "examples", "conformance"), [], env, new RegExp(`^${mode} at `));
   return { ...program, url: `http://127.0.0.1:${port}` };
 }
 

@@ -12,6 +12,7 @@ use nodevent_server::config::namespace::Namespace;
 use nodevent_server::config::redis::Redis;
 use nodevent_server::config::{Config, Loaded};
 use nodevent_server::engine::redis;
+use std::io::ErrorKind::AddrInUse;
 use std::time::Duration;
 
 /// Seconds that clocks may differ: with more, keys that are good for a short time are refused.
@@ -32,6 +33,10 @@ pub(super) struct Findings {
 impl Findings {
     fn good(&self, sentence: &str) {
         println!("ok   {sentence}");
+    }
+
+    fn doubtful(&self, sentence: &str, remedy: &str) {
+        println!("hm   {sentence}\n     → {remedy}");
     }
 
     fn bad(&mut self, sentence: &str, remedy: &str) {
@@ -100,6 +105,14 @@ async fn is_server(listen: &Listen, findings: &mut Findings) -> bool {
             .bad(&format!("something that is no NoDevent answers at {url}"), "stop it, or set another `port`"),
         Err(silent) => match std::net::TcpListener::bind((listen.host.as_str(), port)) {
             Ok(_) => findings.good(&format!("port {port} is free: no server runs there yet")),
+            // Its certificate is for the name that browsers use, and not for this machine's own.
+            Err(error) if error.kind() == AddrInUse && listen.tls.is_some() => findings.doubtful(
+                &format!(
+                    "something holds port {port} of {}, and could not be asked over TLS: {silent}",
+                    listen.host
+                ),
+                "ask it from outside: curl https://<the name in its certificate>/healthz",
+            ),
             Err(error) => findings.bad(
                 &format!("port {port} cannot be opened on {} ({error}), and {silent}", listen.host),
                 "stop what holds it, or set another `port`; below 1024 it takes root or CAP_NET_BIND_SERVICE",

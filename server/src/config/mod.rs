@@ -150,7 +150,7 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
         report.mistake(
             root.place,
             format!("there is no section `{environment}`, only {}", sections.join(", ")),
-            "add it, or name another by NODEVENT_ENV",
+            "add it (`{}` is enough where all is shared), or name another by NODEVENT_ENV",
         );
         return None;
     }

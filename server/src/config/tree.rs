@@ -170,7 +170,8 @@ pub(super) fn section(root: Node, environment: &str) -> Node {
 
 /// Whether a file has sections, but not the one that is asked for: then which it has.
 pub(super) fn missing_section(root: &Node, environment: &str) -> Option<Vec<String>> {
-    const USUAL: [&str; 4] = ["development", "test", "staging", "production"];
+    // `shared` is one too: alone it would be taken for a file without settings.
+    const USUAL: [&str; 5] = ["shared", "development", "test", "staging", "production"];
     let Value::Map(entries) = &root.value else { return None };
     let sections: Vec<String> = entries
         .iter()
@@ -230,7 +231,8 @@ mod tests {
     fn a_section_stands_above_what_is_shared() {
         let root = tree("shared:\n  a: 1\n  n: {x: 1, y: 1}\nproduction:\n  b: 2\n  n: {y: 2}\n");
         assert_eq!(missing_section(&root, "production"), None);
-        assert_eq!(missing_section(&root, "test"), Some(vec!["production".into()]));
+        assert_eq!(missing_section(&root, "test"), Some(vec!["shared".into(), "production".into()]));
+        assert_eq!(missing_section(&tree("shared: {a: 1}"), "test"), Some(vec!["shared".into()]));
         let chosen = section(root, "production");
         assert_eq!(get(&chosen, "a").value, Value::Scalar("1".into()));
         assert_eq!(get(get(&chosen, "n"), "x").value, Value::Scalar("1".into()));

@@ -89,6 +89,17 @@ struct Accepted {
     purpose: Purpose,
     /// The session that it was opened for; `None` for a new one.
     sid: Option<Sid>,
+    /// Its announcement to that session.
+    announced: Option<Arc<Announced>>,
+}
+
+/// A WebSocket that was announced to a session. If it is dropped before the socket is with the shard, the session is told
+/// that none will come: until then it would hold its polls.
+#[derive(Debug)]
+struct Announced {
+    shards: Shards,
+    sid: Sid,
+    arrived: AtomicBool,
 }
 
 /// What one kind of listener answers.
@@ -105,6 +116,16 @@ pub struct Site {
 impl From {
     fn new(address: IpAddr) -> Self {
         Self { address }
+    }
+}
+
+// === impl Announced ===
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        if !self.arrived.load(Relaxed) {
+            let _ = self.shards.send(self.sid.shard, ToShard::UpgradeGone { sid: self.sid });
+        }
     }
 }
 
@@ -194,11 +215,13 @@ impl Edge {
 
     /// Hands a socket whose WebSocket handshake was granted to its shard, with the answer, which is yet to be sent.
     fn attach(&self, accepted: Accepted, stream: Stream, answer: Vec<u8>, read_ahead: Bytes) {
-        let Accepted { purpose, sid } = accepted;
+        let Accepted { purpose, sid, announced } = accepted;
         let shard = sid.map_or_else(|| self.shards.emptiest(), |sid| sid.shard);
         let attach = ToShard::Attach(Box::new(Attach { stream, answer, read_ahead, purpose }));
         if self.shards.send(shard, attach).is_err() {
             tracing::warn!("a connection was refused: the server is busy");
+        } else if let Some(announced) = announced {
+            announced.arrived.store(true, Relaxed);
         }
     }
 }

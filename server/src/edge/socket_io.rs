@@ -3,19 +3,20 @@
 //! # Source
 //! Engine.IO protocol, revision 4; error codes and their order follow the reference implementation.
 
-use super::{Accepted, Edge, origin, reply};
+use super::{Accepted, Announced, Edge, origin, reply};
 use crate::close_reason::CloseReason;
 use crate::shard::{PollAnswer, PostAnswer, Purpose, Sid, ToShard, UpgradeAnswer};
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::Response;
 use base64::Engine as _;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use nodevent_protocol::engine_io::handshake::RequestError;
 use nodevent_protocol::websocket;
 use serde_json::json;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::oneshot;
 
 /// What a request's query says, as far as it matters.
@@ -50,7 +51,9 @@ pub(super) async fn serve(edge: &Edge, mut request: Request) -> Response {
 async fn answer(edge: &Edge, request: &mut Request) -> Result<Response, RequestError> {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let query = Query::parse(&query);
-    let (method, upgrade) = (request.method().clone(), is_upgrade(request.headers()));
+    let method = request.method().clone();
+    // HTTP before 1.1 knows no upgrades.
+    let upgrade = request.version() >= Version::HTTP_11 && is_upgrade(request.headers());
     let websocket = match query.transport {
         Some("websocket") => true,
         Some("polling") => false,
@@ -232,12 +235,12 @@ async fn handshake(edge: &Edge, headers: &HeaderMap, sid: Option<Sid>) -> Result
         let text = "Sec-WebSocket-Key is missing or malformed.\n";
         return Ok(reply::text(StatusCode::BAD_REQUEST, text.into()));
     };
-    let purpose = match sid {
+    let (purpose, announced) = match sid {
         Some(sid) => purpose_of_upgrade(edge, sid).await?,
-        None => Purpose::Open,
+        None => (Purpose::Open, None),
     };
     let mut response = Response::new(Body::empty());
-    response.extensions_mut().insert(Accepted { purpose, sid });
+    response.extensions_mut().insert(Accepted { purpose, sid, announced });
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -248,15 +251,23 @@ async fn handshake(edge: &Edge, headers: &HeaderMap, sid: Option<Sid>) -> Result
 
 /// Asks a session whether it may change to a WebSocket. One that may not is told so on that WebSocket, as the
 /// reference implementation does.
-async fn purpose_of_upgrade(edge: &Edge, sid: Sid) -> Result<Purpose, RequestError> {
+async fn purpose_of_upgrade(edge: &Edge, sid: Sid) -> Result<(Purpose, Option<Arc<Announced>>), RequestError> {
     let (answer, asked) = oneshot::channel();
     if edge.shards.send(sid.shard, ToShard::UpgradeBegins { sid, answer }).is_err() {
         return Err(RequestError::UnknownSid);
     }
-    match asked.await {
-        Ok(UpgradeAnswer::Ok) => Ok(Purpose::Upgrade(sid)),
-        Ok(UpgradeAnswer::Superfluous) => Ok(Purpose::Superfluous),
-        Ok(UpgradeAnswer::Unknown) | Err(_) => Err(RequestError::UnknownSid),
+    // From here on the session may count on it, whatever becomes of this request.
+    let announced = Announced { shards: edge.shards.clone(), sid, arrived: AtomicBool::new(false) };
+    let verdict = asked.await;
+    match verdict {
+        Ok(UpgradeAnswer::Ok) => Ok((Purpose::Upgrade(sid), Some(Arc::new(announced)))),
+        other => {
+            announced.arrived.store(true, Relaxed);
+            match other {
+                Ok(UpgradeAnswer::Superfluous) => Ok((Purpose::Superfluous, None)),
+                _ => Err(RequestError::UnknownSid),
+            }
+        }
     }
 }
 

@@ -85,12 +85,12 @@ impl Holds {
         }
     }
 
-    /// An answer is there; the last one hands out what is newer than it, and leaves the floor behind.
     /// Whether the answer to that join is still awaited: it is not, if the room was left meanwhile.
     pub(super) fn awaits(&self, room: RoomId, ticket: u32) -> bool {
         self.0.iter().any(|hold| hold.room == room && hold.awaited.contains(&ticket))
     }
 
+    /// An answer is there; the last one hands out what is newer than it, and leaves the floor behind.
     pub(super) fn answered(&mut self, room: RoomId, ticket: u32, position: Option<Position>) -> Vec<Item> {
         let Some(hold) = self.0.iter_mut().find(|hold| hold.room == room) else {
             return Vec::new();

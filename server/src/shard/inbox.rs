@@ -109,6 +109,11 @@ pub enum ToShard {
         /// Whether it may.
         answer: oneshot::Sender<UpgradeAnswer>,
     },
+    /// The WebSocket that was about to be opened for a session will not come.
+    UpgradeGone {
+        /// Which.
+        sid: Sid,
+    },
     /// A GET of a session.
     Poll {
         /// Whose.

@@ -224,6 +224,7 @@ impl Shard {
                 ToShard::Open { answer } => self.open_polling(answer),
                 ToShard::Find { sid, answer } => drop(answer.send(self.knows(sid))),
                 ToShard::UpgradeBegins { sid, answer } => self.upgrade_begins(sid, answer),
+                ToShard::UpgradeGone { sid } => self.upgrade_gone(sid),
                 ToShard::Poll { sid, answer } => self.poll_begins(sid, answer),
                 ToShard::PollGone { sid } => self.poll_gone(sid),
                 ToShard::PostBegins { sid, answer } => self.post_begins(sid, answer),

@@ -58,6 +58,11 @@ impl Shard {
             let mut bytes = read_ahead.to_vec();
             self.received(slot, &mut bytes);
         }
+        // TLS may have decrypted more than was read ahead, which the kernel does not report.
+        let is_tls = self.slots.get_mut(slot as usize).and_then(Slot::socket);
+        if is_tls.is_some_and(|socket| !socket.stream.tells_by_short_reads()) {
+            self.unread.push_back(slot);
+        }
         if let Purpose::Upgrade(sid) = purpose {
             // What the browser sent at once counts before a poll that came with it.
             self.read(slot, false);

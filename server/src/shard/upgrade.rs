@@ -38,8 +38,8 @@ impl Shard {
         }
     }
 
-    /// Whoever asked for that WebSocket is gone.
-    fn upgrade_gone(&mut self, sid: Sid) {
+    /// That WebSocket will not come: whoever asked for it is gone.
+    pub(super) fn upgrade_gone(&mut self, sid: Sid) {
         if let Some(session) = self.session_mut(sid.slot)
             && session.sid.is(&sid)
             && session.awaits_probe()

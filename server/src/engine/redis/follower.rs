@@ -5,14 +5,14 @@ use super::link::Pulse;
 use super::live::{Heard, Live, Order};
 use super::script::{Found, Scripts};
 use super::turns::Turns;
-use super::{CHANNEL_PREFIX, Question};
+use super::{CHANNEL_PREFIX, PATIENCE, Question, link};
 use crate::config::history::History;
 use crate::engine::{EngineError, Outlet, Read};
 use crate::frame::Frame;
 use crate::shard::keeper::{Answer, Ask, Since};
 use fred::clients::{Client, SubscriberClient};
 use fred::error::Error;
-use fred::interfaces::PubsubInterface;
+use fred::interfaces::{ClientLike, PubsubInterface};
 use fred::types::{Message, Value};
 use nodevent_protocol::emission;
 use nodevent_protocol::history::{Kept, Keys, Position};
@@ -28,7 +28,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 const TICK: Duration = Duration::from_secs(1);
 /// Every live room is checked once in so many ticks.
 const SLICES: u64 = 15;
-/// How long a question waits for a Redis that is away.
+/// How long a question waits for a Redis that is away, to a tick.
 const ASK_PATIENCE: Duration = Duration::from_secs(10);
 /// Reads under way at a time.
 const READS: usize = 512;
@@ -79,7 +79,7 @@ pub(super) enum Done {
 /// Where the follower gets its work.
 pub(super) struct Sources {
     pub(super) messages: broadcast::Receiver<Message>,
-    pub(super) questions: mpsc::Receiver<Question>,
+    pub(super) questions: mpsc::UnboundedReceiver<Question>,
     pub(super) results: mpsc::Receiver<Done>,
     /// Counts the times the subscriptions stood.
     pub(super) standing: watch::Receiver<u64>,
@@ -95,6 +95,11 @@ impl Follower {
         loop {
             tokio::select! {
                 biased;
+                // Before what makes more of them; they are no more than the reads that are under way.
+                Some(done) = sources.results.recv() => match done {
+                    Done::Read { room, found, check } => self.read_done(&room, found, check).await,
+                    Done::Left { room } => self.left(&room),
+                },
                 question = sources.questions.recv() => match question {
                     Some(Question::Ask(ask)) => self.ask(*ask),
                     Some(Question::Rest { shard, room }) => self.rest(shard, &room),
@@ -108,10 +113,6 @@ impl Follower {
                         self.suspect_all();
                     }
                     Err(RecvError::Closed) => return,
-                },
-                Some(done) = sources.results.recv() => match done {
-                    Done::Read { room, found, check } => self.read_done(&room, found, check).await,
-                    Done::Left { room } => self.left(&room),
                 },
                 changed = sources.standing.changed() => match changed {
                     // What was published while the link was down has passed us by, and it was the link that was
@@ -137,6 +138,7 @@ impl Follower {
     // --- what comes from Redis
 
     async fn hear(&mut self, message: Message) {
+        self.pulse.stir();
         if *message.channel == *self.probe {
             return self.pulse.beat();
         }
@@ -217,12 +219,14 @@ impl Follower {
         let (sharded, results) = (self.is_sharded(room), self.results.clone());
         let room = room.into();
         tokio::spawn(async move {
-            // If it fails the link is lost, and the subscription with it.
-            let _ = if sharded {
-                subscriber.sunsubscribe(channel).await
-            } else {
-                subscriber.unsubscribe(channel).await
-            };
+            // A link that is down has lost its subscriptions with it. On one that stands the client answers when the
+            // command is about to be written; a later subscription is written after it.
+            if subscriber.is_connected() {
+                let _ = match sharded {
+                    true => subscriber.sunsubscribe(channel).await,
+                    false => subscriber.unsubscribe(channel).await,
+                };
+            }
             let _ = results.send(Done::Left { room }).await;
         });
     }
@@ -337,20 +341,10 @@ impl Follower {
         }
     }
 
-    /// Redis is away. Who has waited long enough is told so; the others wait for the next tick.
+    /// Redis is away: the next tick tries again.
     fn read_failed(&mut self, room: &str) {
-        let Some(live) = self.live.get_mut(room) else { return };
-        let before = Instant::now().checked_sub(ASK_PATIENCE);
-        let over = before.map(|before| live.failed(before)).unwrap_or_default();
-        for ask in over {
-            self.outlet.answer(Answer {
-                asker: ask.asker,
-                namespace: ask.namespace,
-                recovered: ask.since == Since::Nothing,
-                room: ask.room,
-                position: None,
-                missed: Vec::new(),
-            });
+        if let Some(live) = self.live.get_mut(room) {
+            live.failed();
         }
         if self.live.get(room).is_some_and(Live::is_over) {
             self.forget(room);
@@ -370,14 +364,28 @@ impl Follower {
         }
     }
 
-    /// Has Redis asked where a slice of the live rooms stands, and begins the reads that have failed before.
+    /// Has Redis asked where a slice of the live rooms stands, begins the reads that have failed before, and answers who
+    /// has waited long enough for a Redis that is away.
     fn check_slice(&mut self, slice: u64) {
-        for (room, live) in &self.live {
+        let (before, is_there) = (Instant::now().checked_sub(ASK_PATIENCE), self.pulse.is_fresh());
+        let mut overdue = Vec::new();
+        for (room, live) in &mut self.live {
+            overdue.extend(before.map(|before| live.overdue(before)).unwrap_or_default());
             if live.needs_read() {
                 self.to_read.push(room);
-            } else if live.position().is_some() && slice_of(room) == slice {
+            } else if is_there && live.position().is_some() && slice_of(room) == slice {
                 self.to_check.push(room);
             }
+        }
+        for ask in overdue {
+            self.outlet.answer(Answer {
+                asker: ask.asker,
+                namespace: ask.namespace,
+                recovered: ask.since == Since::Nothing,
+                room: ask.room,
+                position: None,
+                missed: Vec::new(),
+            });
         }
         self.take_turns();
     }
@@ -435,22 +443,26 @@ impl ReadTask {
     /// `None`: the room has no history, and there was nothing to do but to subscribe.
     async fn run(self) -> Result<Option<Found>, EngineError> {
         if let Some(subscriber) = &self.subscribe {
-            let channel = self.keys.channel();
-            debug_assert!(channel.starts_with(CHANNEL_PREFIX));
-            let subscribed = match self.sharded {
-                true => subscriber.ssubscribe(channel.as_str()).await,
-                false => subscriber.subscribe(channel.as_str()).await,
-            };
-            let subscribed = match subscribed {
-                Err(error) if self.sharded && is_unknown(&error) => {
-                    self.slotless.store(true, Relaxed);
-                    subscriber.subscribe(channel).await
-                }
-                other => other,
-            };
-            subscribed.map_err(|error| EngineError::Away(error.details().to_owned()))?;
+            let subscribed = tokio::time::timeout(PATIENCE, self.subscribe(subscriber)).await;
+            let away = |details: &str| EngineError::Away(details.to_owned());
+            subscribed.map_err(|_| away("no answer to SUBSCRIBE"))?.map_err(|error| away(error.details()))?;
         }
         let Some(kept) = self.kept else { return Ok(None) };
         self.scripts.read(&self.publisher, &self.keys, self.after, self.heard, kept).await.map(Some)
+    }
+
+    async fn subscribe(&self, subscriber: &SubscriberClient) -> Result<(), Error> {
+        let channel = self.keys.channel();
+        debug_assert!(channel.starts_with(CHANNEL_PREFIX));
+        link::standing(subscriber).await;
+        if self.sharded {
+            match subscriber.ssubscribe(channel.as_str()).await {
+                Err(error) if is_unknown(&error) => self.slotless.store(true, Relaxed),
+                other => return other,
+            }
+        }
+        subscriber.subscribe(channel).await?;
+        // The client has answered before it wrote. What comes back on the same link shows that Redis has subscribed.
+        subscriber.ping::<Value>(None).await.map(|_pong| ())
     }
 }

@@ -14,12 +14,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// The pauses between attempts to connect: from 100 ms, doubled each time, to 5 s. Milliseconds.
 const BACKOFF: (u32, u32, u32) = (100, 5_000, 2);
 /// How often the probe is sent.
 const PROBE: Duration = Duration::from_secs(1);
+/// How often it is looked whether a link stands.
+const LOOK: Duration = Duration::from_millis(20);
+/// The pause before a client whose task has ended is started anew.
+const ANEW: Duration = Duration::from_secs(1);
 /// How long Redis keeps what the probe writes.
 const PROBE_KEPT: Duration = Duration::from_secs(60);
 /// How old the last probe may be for the engine to be ready.
@@ -46,9 +50,12 @@ pub(super) fn builder(settings: &Settings) -> Result<Builder, String> {
         .set_connection_config(ConnectionConfig {
             connection_timeout: PATIENCE,
             internal_command_timeout: PATIENCE,
-            // A command that was on its way when the link broke may have been carried out: never send it again.
+            // A command that was on its way when the link broke may have been carried out: never send it again. In a
+            // cluster this also means that the first command for a place that has moved fails.
             max_command_attempts: 1,
-            max_command_buffer_len: BACKLOG,
+            // The client's own queue is without a bound, since one that was full could not be told to connect anew: it
+            // is given nothing while its link is down ([`standing`]).
+            max_command_buffer_len: 0,
             reconnect_on_auth_error: true,
             // Looks at the last command alone, so a link that takes commands and answers none may pass for sound as
             // long as commands come: [`probe`] is what gives up such a one.
@@ -64,12 +71,37 @@ pub(super) fn builder(settings: &Settings) -> Result<Builder, String> {
     Ok(builder)
 }
 
+/// Keeps a client connected, for as long as the process lives.
+pub(super) async fn keep_up(client: impl ClientLike, place: String) {
+    loop {
+        let ended = client.connect().await;
+        // The client connects anew by itself; its task ends only for what it takes for final, as a redirection in a
+        // cluster that it may not follow.
+        let reason = match ended {
+            Ok(Err(error)) => error.details().to_owned(),
+            Ok(Ok(())) => "it was asked to".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        tracing::warn!(redis = place, reason, "the client of Redis has ended; it is started anew");
+        tokio::time::sleep(ANEW).await;
+    }
+}
+
+/// Waits until a client's link stands. The caller bounds how long.
+pub(super) async fn standing(client: &impl ClientLike) {
+    while !client.is_connected() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
 /// When the probe last came back.
 #[derive(Debug, Clone)]
 pub(super) struct Pulse {
     began: Instant,
     /// Milliseconds since `began`; 0: never.
     heard: Arc<AtomicU64>,
+    /// When anything came last: a server that is behind has the probe still before it. Milliseconds since `began`.
+    stirred: Arc<AtomicU64>,
     /// Whether the log has been told that Redis is away, since a probe came back last.
     told: Arc<AtomicBool>,
 }
@@ -78,7 +110,13 @@ pub(super) struct Pulse {
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), heard: Arc::new(AtomicU64::new(0)), told: Arc::new(AtomicBool::new(false)) }
+        let (heard, stirred, told) = (Arc::default(), Arc::default(), Arc::default());
+        Self { began: Instant::now(), heard, stirred, told }
+    }
+
+    /// Something came from Redis.
+    pub(super) fn stir(&self) {
+        self.stirred.store(self.began.elapsed().as_millis() as u64, Relaxed);
     }
 
     pub(super) fn beat(&self) {
@@ -92,7 +130,16 @@ impl Pulse {
     }
 
     fn age(&self) -> Duration {
-        self.began.elapsed().saturating_sub(Duration::from_millis(self.heard.load(Relaxed)))
+        self.since(&self.heard)
+    }
+
+    /// How long nothing at all has come.
+    fn silence(&self) -> Duration {
+        self.since(&self.stirred)
+    }
+
+    fn since(&self, then: &AtomicU64) -> Duration {
+        self.began.elapsed().saturating_sub(Duration::from_millis(then.load(Relaxed)))
     }
 }
 
@@ -105,6 +152,8 @@ pub(super) struct Upkeep {
     pub(super) place: String,
     pub(super) metrics: Arc<Metrics>,
     pub(super) pulse: Pulse,
+    /// Told by the probe to subscribe though no link was lost.
+    pub(super) anew: Arc<Notify>,
     /// Counts the times the subscriptions stood.
     pub(super) standing: watch::Sender<u64>,
 }
@@ -122,6 +171,7 @@ impl Upkeep {
                     Ok(_) | Err(RecvError::Lagged(_)) => away = !self.subscribe().await,
                     Err(RecvError::Closed) => return,
                 },
+                () = self.anew.notified() => away = !self.subscribe().await,
                 failure = failed.recv() => match failure {
                     Ok((error, _)) if !away => {
                         away = true;
@@ -167,7 +217,11 @@ pub(super) struct Probe {
     pub(super) place: String,
     /// Whether rooms are kept in Redis: then it has to take writes too, which it may refuse and publish still.
     pub(super) keeps: bool,
+    /// Whether Redis is a cluster: there a client that is told to connect anew looks only for nodes it does not know,
+    /// and a subscription that is sent again shows which links are dead.
+    pub(super) clustered: bool,
     pub(super) pulse: Pulse,
+    pub(super) anew: Arc<Notify>,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -189,14 +243,18 @@ impl Probe {
             let sent = tokio::time::timeout(PATIENCE, self.send()).await;
             self.note(&mut away);
             match sent {
-                Ok(Ok(())) if self.pulse.age() > PROBE_LOST && given_up.elapsed() > PROBE_LOST => {
+                Ok(Ok(())) if self.pulse.silence() > PROBE_LOST && given_up.elapsed() > PROBE_LOST => {
                     given_up = Instant::now();
                     tracing::warn!("Redis takes messages but none comes back; the subscriber connects anew");
                     give_up(&self.subscriber).await;
+                    if self.clustered {
+                        self.anew.notify_one();
+                    }
                 }
                 Ok(Ok(())) => {}
                 Ok(Err(error)) if is_refusal(&error) => self.tell(&format!("it refuses: {}", error.details())),
-                // No answer. Where the link is known to be down it is being mended already.
+                // A link that is known to be down is being mended already.
+                Ok(Err(error)) if *error.kind() != ErrorKind::Timeout => {}
                 _ if self.publisher.is_connected() => {
                     tracing::warn!("Redis does not answer; the publisher connects anew");
                     give_up(&self.publisher).await;
@@ -207,6 +265,7 @@ impl Probe {
     }
 
     async fn send(&self) -> Result<(), Error> {
+        standing(&self.publisher).await;
         if self.keeps {
             let expires = Some(Expiration::EX(PROBE_KEPT.as_secs() as i64));
             self.publisher.set::<(), _, _>(&*self.channel, "", expires, None, false).await?;
@@ -240,4 +299,25 @@ fn is_refusal(error: &Error) -> bool {
 /// Has a client connect anew. Does not wait until it has: that takes as long as Redis is away.
 async fn give_up(client: &impl ClientLike) {
     let _ = tokio::time::timeout(PROBE, client.force_reconnection()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_counts_for_five_seconds() {
+        let mut pulse = Pulse::new();
+        assert!(!pulse.is_fresh(), "none has come back yet");
+        pulse.beat();
+        assert!(pulse.is_fresh());
+        let ago = |pulse: &mut Pulse, millis: u64| {
+            pulse.began = Instant::now().checked_sub(Duration::from_millis(millis)).unwrap()
+        };
+        pulse.heard.store(1, Relaxed);
+        ago(&mut pulse, 4_500);
+        assert!(pulse.is_fresh());
+        ago(&mut pulse, 5_500);
+        assert!(!pulse.is_fresh());
+    }
 }

@@ -170,7 +170,8 @@ impl Live {
             Since::Beginning => Some(0),
             Since::Nothing | Since::Unreadable => None,
         });
-        let own = self.position.filter(|_| self.lacking).map(|position| position.offset);
+        // While nobody listened something may have been published.
+        let own = self.position.filter(|_| self.lacking || !self.listening).map(|position| position.offset);
         let after = asked.chain(own).min();
         let (epoch, subscribe) = (self.position.map(|position| position.epoch), !self.listening);
         self.reading = Some(Reading { after, epoch, subscribes: subscribe });
@@ -286,14 +287,22 @@ impl Live {
         reading
     }
 
-    /// A read has failed. The questions that have waited since before `before` wait no longer.
-    pub(super) fn failed(&mut self, before: Instant) -> Vec<Ask> {
+    /// A read has failed.
+    pub(super) fn failed(&mut self) {
         self.reading = None;
+    }
+
+    /// The questions that have waited since before `before` and wait no longer: whoever asked is let in without an
+    /// answer.
+    pub(super) fn overdue(&mut self, before: Instant) -> Vec<Ask> {
+        if self.waiting.iter().all(|waiting| waiting.since > before) {
+            return Vec::new();
+        }
         let waiting = std::mem::take(&mut self.waiting);
         let (over, waiting): (Vec<Waiting>, Vec<Waiting>) =
             waiting.into_iter().partition(|waiting| waiting.since <= before);
         self.waiting = waiting;
-        self.blind |= self.position.is_none() && !over.is_empty();
+        self.blind |= self.position.is_none();
         over.into_iter().map(|waiting| waiting.ask).collect()
     }
 
@@ -468,7 +477,9 @@ mod tests {
         live.wait(ask(Since::Nothing), early);
         live.wait(ask(Since::Nothing), late);
         live.next_read();
-        assert_eq!(live.failed(early).len(), 1);
+        assert_eq!(live.overdue(early).len(), 1);
+        assert_eq!(live.overdue(early).len(), 0, "once");
+        live.failed();
         assert_eq!(live.next_read(), order(None), "it is tried again for the other");
     }
 
@@ -478,7 +489,8 @@ mod tests {
         live.rise(0);
         live.wait(ask(Since::Nothing), Instant::now());
         live.next_read();
-        assert_eq!(live.failed(Instant::now()).len(), 1);
+        assert_eq!(live.overdue(Instant::now()).len(), 1);
+        live.failed();
         live.next_read();
         assert_eq!(live.found(at(1), None, 0).0, Mend { pass: 0, lost: true });
         live.suspect();
@@ -529,9 +541,10 @@ mod tests {
         assert_eq!(live.next_read(), Some(Order { after: Some(3), subscribe: false }));
         live.deafen();
         live.found(at(3), None, 0);
-        assert_eq!(live.next_read(), Some(Order { after: None, subscribe: true }));
+        let again = Some(Order { after: Some(3), subscribe: true });
+        assert_eq!(live.next_read(), again, "and read, since something may have come while nobody listened");
         live.deafen();
-        live.found(at(3), None, 0);
+        assert_eq!(live.found(at(4), None, 1).0, Mend { pass: 1, lost: false });
         assert_eq!(live.next_read().map(|order| order.subscribe), Some(true), "that was on the link before");
     }
 

@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::shard::keeper::{Ask, Asked, Since};
 use follower::{Follower, Sources};
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
+use fred::interfaces::{EventInterface, PubsubInterface};
 use link::{Probe, Pulse, Upkeep};
 use nodevent_protocol::emission::Emission;
 use nodevent_protocol::history::{Keys, Position, Publish};
@@ -31,15 +31,13 @@ use script::Scripts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use turns::Turns;
 
 /// How long anything asked of Redis may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Messages that may wait between the link and the follower. Beyond it the oldest are lost, noticed, and read again.
 const BACKLOG: usize = 8192;
-/// Questions of the shards that may wait.
-const QUESTIONS: usize = 65_536;
 /// What the names of all our keys and channels begin with, but for the namespaces' own channels.
 const CHANNEL_PREFIX: &str = "nodevent:";
 
@@ -54,7 +52,7 @@ pub struct Redis {
     by_room: bool,
     /// Whether that channel lives in its slot of a cluster only.
     sharded: bool,
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::UnboundedSender<Question>,
     outlet: Outlet,
     pulse: Pulse,
 }
@@ -90,9 +88,11 @@ impl Redis {
     ) -> Result<Self, String> {
         let publisher = link::builder(place)?.build().map_err(|error| error.to_string())?;
         let subscriber = link::builder(place)?.build_subscriber_client().map_err(|error| error.to_string())?;
-        let (questions, asked) = mpsc::channel(QUESTIONS);
+        // Bounded by what the shards let be asked at a time.
+        let (questions, asked) = mpsc::unbounded_channel();
         let (results, read) = mpsc::channel(BACKLOG);
         let (standing, stands) = watch::channel(0);
+        let anew = Arc::new(Notify::new());
         let (pulse, scripts) = (Pulse::new(), Arc::new(Scripts::new()));
         let probe = format!("{CHANNEL_PREFIX}probe:{:032x}", rand::random::<u128>());
         let upkeep = Upkeep {
@@ -101,6 +101,7 @@ impl Redis {
             place: place.to_string(),
             metrics: Arc::clone(&metrics),
             pulse: pulse.clone(),
+            anew: Arc::clone(&anew),
             standing,
         };
         let follower = Follower {
@@ -132,12 +133,14 @@ impl Redis {
             channel: probe,
             place: place.to_string(),
             keeps: settings.history.is_on(),
+            clustered: place.kind == Kind::Cluster,
             pulse: pulse.clone(),
+            anew,
             metrics,
         };
         tokio::spawn(probe.run());
-        publisher.connect();
-        subscriber.connect();
+        tokio::spawn(link::keep_up(publisher.clone(), place.to_string()));
+        tokio::spawn(link::keep_up(subscriber, place.to_string()));
         Ok(Self {
             publisher,
             scripts,
@@ -163,7 +166,10 @@ impl Redis {
         let keys = Keys::of(&self.namespace, &emission.room);
         let channel = if self.by_room { keys.channel() } else { self.namespace.clone() };
         let Some(kept) = self.history.of(&emission.room) else {
-            let publish = self.publisher.publish::<i64, _, _>(channel, emission.text);
+            let publish = async {
+                link::standing(&self.publisher).await;
+                self.publisher.publish::<i64, _, _>(channel, emission.text).await
+            };
             return match tokio::time::timeout(PATIENCE, publish).await {
                 Ok(Ok(_receivers)) => Ok(None),
                 Ok(Err(error)) => Err(EngineError::Away(error.details().to_owned())),
@@ -204,20 +210,17 @@ impl Redis {
         if !follows {
             return Asked::NotKept;
         }
-        match self.questions.try_send(Question::Ask(Box::new(ask))) {
+        match self.questions.send(Question::Ask(Box::new(ask))) {
             Ok(()) => Asked::Later,
-            Err(_) => {
-                tracing::error!("too many joins wait for Redis; the connection is closed, and may come back");
-                Asked::Busy
-            }
+            // The follower has ended, and the process is about to.
+            Err(_) => Asked::Busy,
         }
     }
 
     /// A room has no members on that shard any more.
     pub(super) fn rest(&self, shard: u8, room: &str) {
         if self.history.of(room).is_some() || self.by_room {
-            // If the queue is full the room is followed a while longer than it need be.
-            let _ = self.questions.try_send(Question::Rest { shard, room: room.into() });
+            let _ = self.questions.send(Question::Rest { shard, room: room.into() });
         }
     }
 

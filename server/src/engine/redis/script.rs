@@ -1,6 +1,6 @@
 //! The two scripts that keep a room's history in Redis, called.
 
-use super::PATIENCE;
+use super::{PATIENCE, link};
 use crate::engine::EngineError;
 use fred::clients::Client;
 use fred::interfaces::LuaInterface;
@@ -46,6 +46,7 @@ impl Script {
         args: Vec<Value>,
     ) -> Result<R, EngineError> {
         let run = async {
+            link::standing(client).await;
             let known = client.evalsha::<R, _, _, _>(self.digest.as_str(), keys.clone(), args.clone()).await;
             match known {
                 // A Redis that has not seen it, or has forgotten it.

@@ -1,12 +1,13 @@
 //! A short visit to the Redis of a namespace, for `nodevent check`: is it there, and does it do what the engine needs?
 
 use super::{CHANNEL_PREFIX, PATIENCE, link};
+use crate::admission;
 use crate::config::redis::Redis as Settings;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{CustomCommand, Expiration};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// How long Redis keeps what a visit writes.
 const KEPT: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ async fn look(client: &Client) -> Result<Visit, Error> {
     client.init().await?;
     let time = CustomCommand::new("TIME", 0, false);
     let (seconds, _micros): (i64, i64) = client.custom(time, Vec::<String>::new()).await?;
-    let here = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+    let here = (admission::now_ms() / 1000) as i64;
     let key = format!("{CHANNEL_PREFIX}check:{:032x}", rand::random::<u128>());
     let expires = Some(Expiration::EX(KEPT.as_secs() as i64));
     let written = client.set::<(), _, _>(key, "", expires, None, false).await;
