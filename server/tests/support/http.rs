@@ -51,6 +51,8 @@ impl Request {
     /// The connection broke, or what came back is no HTTP.
     pub async fn exchange(&self, stream: &mut impl Io, host: &str) -> io::Result<Response> {
         stream.write_all(&self.encode(host)).await?;
+        // TLS may hold some of it back, where the task has used up its turn.
+        stream.flush().await?;
         Response::read(stream, self.method == "HEAD").await
     }
 
