@@ -1,7 +1,7 @@
 //! Something runs out: file descriptors, the reader of the log, a browser that does not read.
 
 use crate::harness::node::QUICK;
-use crate::harness::{Crowd, Node, Publishers, Redis, patiently, raise_file_limit, sites, traffic};
+use crate::harness::{Crowd, Member, Node, Publishers, Redis, patiently, raise_file_limit, sites, traffic};
 use crate::support::program;
 use crate::support::redis::free_port;
 use crate::support::site::Site;
@@ -57,7 +57,14 @@ async fn a_server_without_file_descriptors_serves_who_is_in_and_goes_on_when_som
     let more = || stay.iter().filter(|member| member.record().connects > 0).count();
     let before = more();
     patiently("others come in", Duration::from_secs(20), async || more() >= before + left.min(waiting) / 2).await;
-    publishers.finish().await;
+    let confirmed = publishers.finish().await;
+    // Whoever never came in has nothing to be judged by, and goes, so that nobody else lacks a descriptor.
+    let (inside, outside): (Vec<_>, Vec<_>) = stay.into_iter().partition(Member::is_settled);
+    for member in outside {
+        assert_eq!(member.end().await.strange, Vec::<String>::new());
+    }
+    let verdict = Crowd { members: inside }.verdict_of(&confirmed, &[]).await;
+    assert_eq!(verdict.told, 0, "{verdict:?}");
 }
 
 /// Nobody reads the server's log: the pipe is full from the beginning. The server starts, serves, and refuses what is
