@@ -1,10 +1,10 @@
--- Publishes an emission with history: gives it its offset, keeps it, and publishes it, in one step, so that the
+-- Publishes a publication with history: gives it its offset, keeps it, and publishes it, in one step, so that the
 -- three cannot diverge. Redis 6.2 or later, Valkey, alone or in a cluster (all keys carry one hash tag).
 --
 -- KEYS[1] the room's position: a hash of e (epoch) and o (offset), and of what read.lua says of another run
 -- KEYS[2] the room's log: a stream whose ids are <offset>-0
 -- KEYS[3] optional: where position and receivers of an idempotency key are remembered
--- ARGV    channel, emission (the text of a JSON object), most entries, age of the log (ms), age of the position (ms),
+-- ARGV    channel, publication (the text of a JSON object), most entries, age of the log (ms), age of the position (ms),
 --         a fresh epoch, PUBLISH or SPUBLISH, age of the idempotency key (ms)
 -- Returns {position, receivers, 1 if it was published before}
 if KEYS[3] then

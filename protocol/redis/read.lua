@@ -3,7 +3,7 @@
 -- KEYS[1] the room's position, KEYS[2] its log (see publish.lua)
 -- ARGV    a fresh epoch, age of the position (ms), the offset after which to read, or -1 for the position alone,
 --         and the last position that the asker has heard live: its epoch and its offset, or two empty texts
--- Returns {epoch, offset, {emission, …}, from, to, whole}; the last three are empty, or tell of a skip
+-- Returns {epoch, offset, {publication, …}, from, to, whole}; the last three are empty, or tell of a skip
 --
 -- A Redis that is started again, and a replica that takes the place of its primary, may have gone back in time: what
 -- they have forgotten was heard, and its offsets would be given a second time. So where another run holds the room than

@@ -1,4 +1,4 @@
-//! Where an emission stands in its room's history, and how the history lies in Redis.
+//! Where a publication stands in its room's history, and how the history lies in Redis.
 //!
 //! The gem and the server both publish through the script [`PUBLISH`], so its keys and arguments stand here once.
 
@@ -6,12 +6,12 @@ use sha1::{Digest, Sha1};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-/// Gives an emission its offset, keeps it and publishes it, in one step; the text says its keys and arguments.
+/// Gives a publication its offset, keeps it and publishes it, in one step; the text says its keys and arguments.
 pub const PUBLISH: &str = include_str!("../redis/publish.lua");
 /// Reads a room's position and what came after an offset, in one step.
 pub const READ: &str = include_str!("../redis/read.lua");
 
-/// The place of an emission in its room's history.
+/// The place of a publication in its room's history.
 ///
 /// # Shape
 /// As text `"<epoch>:<offset>"`: the epoch sixteen lower-case hexadecimal digits, the offset decimal.
@@ -19,19 +19,19 @@ pub const READ: &str = include_str!("../redis/read.lua");
 pub struct Position {
     /// Random; new when the room's memory was lost.
     pub epoch: u64,
-    /// Grows by one per emission of the room, and by far more at a [`Skip`]. 0: before the first.
+    /// Grows by one per publication of the room, and by far more at a [`OffsetJump`]. 0: before the first.
     pub offset: u64,
 }
 
 /// Offsets that a room has left out, where a Redis was started again or another took its place.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Skip {
+pub struct OffsetJump {
     /// The last offset before it.
     pub from: u64,
     /// The first offset behind it may be one more than this.
     pub to: u64,
     /// Whether nothing was forgotten there, as far as anybody knows.
-    pub whole: bool,
+    pub lossless: bool,
 }
 
 /// The names under which a room's history lies in Redis. All of them fall into one slot of a cluster.
@@ -39,15 +39,15 @@ pub struct Skip {
 pub struct Keys {
     /// The hash of epoch and offset.
     pub position: String,
-    /// The stream of emissions.
+    /// The stream of publications.
     pub log: String,
     tag: String,
 }
 
 /// What is kept of one room.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Kept {
-    /// The last so many emissions.
+pub struct Retention {
+    /// The last so many publications.
     pub size: usize,
     /// For at least so long after the last of them, as far as the size goes.
     pub age: Duration,
@@ -55,11 +55,11 @@ pub struct Kept {
 
 /// What is kept of which rooms of a namespace.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Rules {
+pub struct RetentionPolicy {
     /// Of rooms that no prefix names. `None`: nothing.
-    pub usual: Option<Kept>,
+    pub default: Option<Retention>,
     /// Of rooms whose name begins so; the longest prefix wins.
-    pub prefixes: Vec<(String, Option<Kept>)>,
+    pub prefixes: Vec<(String, Option<Retention>)>,
 }
 
 /// What the script [`PUBLISH`] is given beside the room's keys.
@@ -67,14 +67,14 @@ pub struct Rules {
 pub struct Publish<'a> {
     /// The namespace's channel, or the room's.
     pub channel: &'a str,
-    /// The emission's text.
+    /// The publication's text.
     pub text: &'a str,
     /// What is kept of the room.
-    pub kept: Kept,
+    pub kept: Retention,
     /// A random number, for a room that has no epoch.
     pub fresh_epoch: u64,
     /// How long the idempotency key is remembered, if there is one.
-    pub once_age: Duration,
+    pub idempotency_ttl: Duration,
     /// Whether the channel lives in its slot of a cluster only.
     pub sharded: bool,
 }
@@ -84,44 +84,44 @@ const POSITION_FACTOR: u32 = 10;
 /// See [`POSITION_FACTOR`].
 const POSITION_LEAST: Duration = Duration::from_secs(86_400);
 
-impl Default for Kept {
-    /// A hundred emissions, five minutes.
+impl Default for Retention {
+    /// A hundred publications, five minutes.
     fn default() -> Self {
         Self { size: 100, age: Duration::from_secs(300) }
     }
 }
 
-impl Default for Rules {
-    /// The default of [`Kept`] for every room.
+impl Default for RetentionPolicy {
+    /// The default of [`Retention`] for every room.
     fn default() -> Self {
-        Self { usual: Some(Kept::default()), prefixes: Vec::new() }
+        Self { default: Some(Retention::default()), prefixes: Vec::new() }
     }
 }
 
-// === impl Kept ===
+// === impl Retention ===
 
-impl Kept {
-    /// How long a room's position is kept after its last emission or join.
+impl Retention {
+    /// How long a room's position is kept after its last publication or join.
     #[must_use]
-    pub fn position_age(&self) -> Duration {
+    pub fn position_ttl(&self) -> Duration {
         (self.age * POSITION_FACTOR).max(POSITION_LEAST)
     }
 }
 
-// === impl Rules ===
+// === impl RetentionPolicy ===
 
-impl Rules {
+impl RetentionPolicy {
     /// What is kept of a room.
     #[must_use]
-    pub fn of(&self, room: &str) -> Option<Kept> {
+    pub fn of(&self, room: &str) -> Option<Retention> {
         let named = self.prefixes.iter().filter(|(prefix, _)| room.starts_with(prefix.as_str()));
-        named.max_by_key(|(prefix, _)| prefix.len()).map_or(self.usual, |(_, kept)| *kept)
+        named.max_by_key(|(prefix, _)| prefix.len()).map_or(self.default, |(_, kept)| *kept)
     }
 
     /// Whether any room is kept.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.usual.is_some() || self.prefixes.iter().any(|(_, kept)| kept.is_some())
+        self.default.is_some() || self.prefixes.iter().any(|(_, kept)| kept.is_some())
     }
 }
 
@@ -136,10 +136,10 @@ impl Publish<'_> {
             self.text.to_owned(),
             self.kept.size.to_string(),
             self.kept.age.as_millis().to_string(),
-            self.kept.position_age().as_millis().to_string(),
+            self.kept.position_ttl().as_millis().to_string(),
             Position::epoch_text(self.fresh_epoch),
             if self.sharded { "SPUBLISH" } else { "PUBLISH" }.to_owned(),
-            self.once_age.as_millis().to_string(),
+            self.idempotency_ttl.as_millis().to_string(),
         ]
     }
 }
@@ -155,27 +155,27 @@ impl Position {
         Some(Self { epoch: parse_epoch(epoch)?, offset: plain.then(|| offset.parse().ok())?? })
     }
 
-    /// How many emissions came after `since`, for a room that stands here. `None`: nobody can know.
+    /// How many publications came after `since`, for a room that stands here. `None`: nobody can know.
     #[must_use]
-    pub fn count_since(self, since: Self, skip: Option<Skip>) -> Option<u64> {
+    pub fn count_since(self, since: Self, jump: Option<OffsetJump>) -> Option<u64> {
         if self.epoch != since.epoch {
             return None;
         }
-        match skip.filter(|skip| since.offset < skip.to) {
+        match jump.filter(|jump| since.offset < jump.to) {
             None => self.offset.checked_sub(since.offset),
-            Some(Skip { whole: false, .. }) => None,
-            Some(Skip { from, to, .. }) => {
+            Some(OffsetJump { lossless: false, .. }) => None,
+            Some(OffsetJump { from, to, .. }) => {
                 self.offset.checked_sub(to)?.checked_add(from.checked_sub(since.offset)?)
             }
         }
     }
 
-    /// The position of the emission that `back` others followed, for a room that stands here.
+    /// The position of the publication that `back` others followed, for a room that stands here.
     #[must_use]
-    pub fn before(self, back: u64, skip: Option<Skip>) -> Self {
-        let offset = match skip.filter(|skip| self.offset >= skip.to && back >= self.offset - skip.to) {
+    pub fn nth_before(self, back: u64, jump: Option<OffsetJump>) -> Self {
+        let offset = match jump.filter(|jump| self.offset >= jump.to && back >= self.offset - jump.to) {
             None => self.offset.saturating_sub(back),
-            Some(skip) => skip.from.saturating_sub(back - (self.offset - skip.to)),
+            Some(jump) => jump.from.saturating_sub(back - (self.offset - jump.to)),
         };
         Self { offset, ..self }
     }
@@ -189,7 +189,7 @@ impl Position {
 
 /// The name under which Redis remembers a script: SHA-1 of its text, hexadecimal.
 #[must_use]
-pub fn digest(script: &str) -> String {
+pub fn script_sha(script: &str) -> String {
     let mut digest = String::with_capacity(40);
     for byte in Sha1::digest(script.as_bytes()) {
         let _ = write!(digest, "{byte:02x}");
@@ -210,7 +210,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// The text of an emission with its position as the last member.
+/// The text of a publication with its position as the last member.
 #[must_use]
 pub fn with_position(text: &str, position: Position) -> String {
     let open = text.strip_suffix('}').unwrap_or(text);
@@ -229,7 +229,7 @@ impl Keys {
 
     /// Where the position that an idempotency key was given is remembered.
     #[must_use]
-    pub fn once(&self, idempotency_key: &str) -> String {
+    pub fn idempotency(&self, idempotency_key: &str) -> String {
         format!("{}:once:{idempotency_key}", self.tag)
     }
 
@@ -270,24 +270,24 @@ mod tests {
     #[test]
     fn offsets_that_were_left_out_are_not_counted() {
         let at = |offset| Position { epoch: 1, offset };
-        let skip = |whole| Some(Skip { from: 90, to: 1000, whole });
+        let jump = |lossless| Some(OffsetJump { from: 90, to: 1000, lossless });
         assert_eq!(at(95).count_since(at(90), None), Some(5));
         assert_eq!(at(95).count_since(Position { epoch: 2, offset: 90 }, None), None);
         assert_eq!(at(95).count_since(at(96), None), None);
-        assert_eq!(at(1003).count_since(at(85), skip(true)), Some(8));
-        assert_eq!(at(1003).count_since(at(90), skip(true)), Some(3));
-        assert_eq!(at(1003).count_since(at(100), skip(true)), None, "heard, and forgotten by Redis");
-        assert_eq!(at(1003).count_since(at(90), skip(false)), None, "something may have been forgotten");
-        assert_eq!(at(1003).count_since(at(1001), skip(false)), Some(2));
-        assert_eq!(at(1000).count_since(at(90), skip(true)), Some(0));
+        assert_eq!(at(1003).count_since(at(85), jump(true)), Some(8));
+        assert_eq!(at(1003).count_since(at(90), jump(true)), Some(3));
+        assert_eq!(at(1003).count_since(at(100), jump(true)), None, "heard, and forgotten by Redis");
+        assert_eq!(at(1003).count_since(at(90), jump(false)), None, "something may have been forgotten");
+        assert_eq!(at(1003).count_since(at(1001), jump(false)), Some(2));
+        assert_eq!(at(1000).count_since(at(90), jump(true)), Some(0));
     }
 
     #[test]
-    fn emissions_are_numbered_back_across_what_was_left_out() {
-        let skip = Some(Skip { from: 90, to: 1000, whole: true });
-        let back = |back| Position { epoch: 1, offset: 1002 }.before(back, skip).offset;
+    fn publications_are_numbered_back_across_what_was_left_out() {
+        let jump = Some(OffsetJump { from: 90, to: 1000, lossless: true });
+        let back = |back| Position { epoch: 1, offset: 1002 }.nth_before(back, jump).offset;
         assert_eq!([back(0), back(1), back(2), back(3)], [1002, 1001, 90, 89]);
-        assert_eq!(Position { epoch: 1, offset: 7 }.before(3, None).offset, 4);
+        assert_eq!(Position { epoch: 1, offset: 7 }.nth_before(3, None).offset, 4);
     }
 
     #[test]
@@ -306,7 +306,7 @@ mod tests {
             };
             assert!(!tag(&keys.log).is_empty());
             assert_eq!(tag(&keys.log), tag(&keys.position), "{room}");
-            assert_eq!(tag(&keys.log), tag(&keys.once("k")), "{room}");
+            assert_eq!(tag(&keys.log), tag(&keys.idempotency("k")), "{room}");
             assert_eq!(tag(&keys.log), tag(&keys.channel()), "{room}");
         }
     }

@@ -1,6 +1,6 @@
 //! What the gem, the server and the browser client agree on; `README.md` beside this crate is the text.
 //!
-//! Reading order: [`room`] and [`key`] say who may hear what; [`emission`] is what a publisher publishes;
+//! Reading order: [`room`] and [`key`] say who may hear what; [`publication`] is what a publisher publishes;
 //! [`websocket`] carries bytes, [`engine_io`] carries packets over it or over polling, [`socket_io`] carries
 //! events inside those packets. The JSON files in `vectors/` are read by the tests of all three languages.
 //!
@@ -11,10 +11,10 @@
 //! than a small multiple of the bytes that really arrived.
 #![forbid(unsafe_code)]
 
-pub mod emission;
 pub mod engine_io;
 pub mod history;
 pub mod key;
+pub mod publication;
 pub mod room;
 pub mod socket_io;
 pub mod websocket;

@@ -11,7 +11,7 @@ pub const MAX_BYTES: usize = 255;
 /// Why a value is not the name of a room.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
-pub enum Bad {
+pub enum RoomNameError {
     /// There is none, or it is `null`.
     #[error("no room is given")]
     Missing,
@@ -32,13 +32,13 @@ pub enum Bad {
 /// are refused. An array with one string in it is not a string, whatever JavaScript would make of it.
 ///
 /// # Errors
-/// [`Bad`] says what is wrong; `max_bytes` is the limit of the name in bytes.
-pub fn from_json(value: &Value, max_bytes: usize) -> Result<String, Bad> {
+/// [`RoomNameError`] says what is wrong; `max_bytes` is the limit of the name in bytes.
+pub fn from_json(value: &Value, max_bytes: usize) -> Result<String, RoomNameError> {
     let text = match value {
-        Value::Null => return Err(Bad::Missing),
+        Value::Null => return Err(RoomNameError::Missing),
         Value::String(text) => text.clone(),
         Value::Number(number) if number.is_u64() || number.is_i64() => number.to_string(),
-        _ => return Err(Bad::NotText),
+        _ => return Err(RoomNameError::NotText),
     };
     check(&text, max_bytes)?;
     Ok(text)
@@ -47,12 +47,12 @@ pub fn from_json(value: &Value, max_bytes: usize) -> Result<String, Bad> {
 /// Whether `text` can be a room name at all.
 ///
 /// # Errors
-/// [`Bad::Empty`] or [`Bad::TooLong`].
-pub fn check(text: &str, max_bytes: usize) -> Result<(), Bad> {
+/// [`RoomNameError::Empty`] or [`RoomNameError::TooLong`].
+pub fn check(text: &str, max_bytes: usize) -> Result<(), RoomNameError> {
     if text.is_empty() {
-        Err(Bad::Empty)
+        Err(RoomNameError::Empty)
     } else if text.len() > max_bytes {
-        Err(Bad::TooLong)
+        Err(RoomNameError::TooLong)
     } else {
         Ok(())
     }
@@ -75,14 +75,14 @@ mod tests {
     fn a_number_whose_text_differs_between_languages_is_refused() {
         for number in ["1.0", "-0", "1e3", "18446744073709551616"] {
             let value = serde_json::from_str(number).unwrap();
-            assert_eq!(from_json(&value, MAX_BYTES), Err(Bad::NotText), "{number}");
+            assert_eq!(from_json(&value, MAX_BYTES), Err(RoomNameError::NotText), "{number}");
         }
     }
 
     #[test]
     fn the_limit_counts_bytes_and_is_the_callers() {
         assert_eq!(from_json(&json!("☃"), 3).as_deref(), Ok("☃"));
-        assert_eq!(from_json(&json!("☃"), 2), Err(Bad::TooLong));
-        assert_eq!(from_json(&json!(1234), 3), Err(Bad::TooLong));
+        assert_eq!(from_json(&json!("☃"), 2), Err(RoomNameError::TooLong));
+        assert_eq!(from_json(&json!(1234), 3), Err(RoomNameError::TooLong));
     }
 }

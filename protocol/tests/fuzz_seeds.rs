@@ -1,12 +1,12 @@
 //! Runs every committed seed of the fuzz targets through the same entry functions that libFuzzer calls.
 #![cfg(test)]
 
-#[path = "../fuzz/entries/emission.rs"]
-mod emission;
 #[path = "../fuzz/entries/join_args.rs"]
 mod join_args;
 #[path = "../fuzz/entries/polling_payload.rs"]
 mod polling_payload;
+#[path = "../fuzz/entries/publication.rs"]
+mod publication;
 #[path = "../fuzz/entries/socket_io.rs"]
 mod socket_io;
 #[path = "../fuzz/entries/websocket.rs"]
@@ -45,8 +45,8 @@ fn no_seed_of_socket_io_packets_breaks_the_decoder() {
 }
 
 #[test]
-fn no_seed_of_emissions_breaks_the_parser() {
-    run_all("emission", emission::run);
+fn no_seed_of_publications_breaks_the_parser() {
+    run_all("publication", publication::run);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use allocation_counter::{AllocationInfo, measure};
 use nodevent_protocol::websocket::{Decoder, Message, Opcode, encode_masked};
-use nodevent_protocol::{emission, engine_io, socket_io};
+use nodevent_protocol::{engine_io, publication, socket_io};
 use std::ops::ControlFlow;
 
 const LIMIT: usize = 64 * 1024;
@@ -121,11 +121,11 @@ fn the_usual_join_allocates_only_its_namespace_and_its_arguments() {
 }
 
 #[test]
-fn the_usual_emission_allocates_next_to_nothing() {
+fn the_usual_publication_allocates_next_to_nothing() {
     let published =
         br#"{"room":"Discussion_12","event":"update","message":{"id":12,"tags":["a","b"],"text":"Hello"}}"#;
     let seen = measure(|| {
-        emission::parse(published).unwrap();
+        publication::parse(published).unwrap();
     });
     assert!(seen.count_total <= 2, "{} allocations", seen.count_total);
 }
@@ -137,13 +137,13 @@ fn nested_json_takes_a_small_multiple_of_its_length() {
     let deep = "[".repeat(levels) + &"]".repeat(levels);
     let published = format!(r#"{{"room":"r","event":"e","message":{deep}}}"#);
     let packet = format!(r#"50-["x",{deep}]"#);
-    let emission = measure(|| {
-        emission::parse(published.as_bytes()).unwrap();
+    let publication = measure(|| {
+        publication::parse(published.as_bytes()).unwrap();
     });
     let event = measure(|| {
         socket_io::Decoder::default().text(&packet).unwrap();
     });
-    for seen in [emission, event] {
+    for seen in [publication, event] {
         assert!(seen.bytes_max <= 16 * LIMIT as u64, "{} bytes", seen.bytes_max);
     }
 }

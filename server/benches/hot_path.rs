@@ -1,11 +1,11 @@
-//! What single steps of the hot path cost: reading an emission, encoding it once, reading a join, verifying its key,
+//! What single steps of the hot path cost: reading a publication, encoding it once, reading a join, verifying its key,
 //! finding a room and walking its members. `cargo bench -p nodevent-server`.
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use nodevent_protocol::engine_io::packet;
 use nodevent_protocol::key::{self, Secret};
 use nodevent_protocol::websocket::{Decoder, Message, Opcode, encode_masked};
-use nodevent_protocol::{emission, socket_io};
+use nodevent_protocol::{publication, socket_io};
 use nodevent_server::dialect::{Dialect, NodEvent};
 use nodevent_server::hub::Hub;
 use std::hint::black_box;
@@ -18,7 +18,7 @@ const EXPIRES: u64 = 4_102_444_800_000;
 /// The largest message a browser may send, as by default. Bytes.
 const MAX_MESSAGE: usize = 64 * 1024;
 
-/// An emission of 200 bytes, as in the scenarios of `bench/`.
+/// A publication of 200 bytes, as in the scenarios of `bench/`.
 fn published() -> String {
     let head = r#"{"room":"Room_12","event":"update","message":{"text":""#;
     let tail = r#""}}"#;
@@ -29,7 +29,7 @@ fn encode(criterion: &mut Criterion) {
     let text = published();
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::Bytes(text.len() as u64));
-    group.bench_function("an emission of 200 bytes into a frame", |bencher| {
+    group.bench_function("a publication of 200 bytes into a frame", |bencher| {
         bencher.iter(|| NodEvent.frame(NAMESPACE, black_box(&text)));
     });
     group.finish();
@@ -38,8 +38,8 @@ fn encode(criterion: &mut Criterion) {
 fn parse(criterion: &mut Criterion) {
     let text = published();
     let mut group = criterion.benchmark_group("parse");
-    group.bench_function("an emission of 200 bytes", |bencher| {
-        bencher.iter(|| emission::parse(black_box(text.as_bytes())).map(|emission| emission.text.len()));
+    group.bench_function("a publication of 200 bytes", |bencher| {
+        bencher.iter(|| publication::parse(black_box(text.as_bytes())).map(|publication| publication.text.len()));
     });
     let said = r#"42/nodevent,0["join",{"room":"Room_12","key":"0123456789abcdef:4102444800000"}]"#;
     let mut frame = Vec::new();

@@ -99,7 +99,7 @@ impl CloseReason {
 
     /// What a WebSocket is told: a close code of RFC 6455 section 7.4.1 and a reason a developer can read.
     /// `None`: nothing can or need be said any more.
-    pub fn farewell(self) -> Option<(Option<u16>, &'static str)> {
+    pub fn close_frame(self) -> Option<(Option<u16>, &'static str)> {
         let (code, text) = match self {
             Self::Lost | Self::PollAborted | Self::PostAborted | Self::OutboxFull | Self::WriteStalled => {
                 return None;

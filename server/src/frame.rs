@@ -15,8 +15,8 @@ pub struct Frame {
     /// Where the packet begins. A server's header has 2, 4 or 10 bytes.
     packet: u8,
     binary: bool,
-    /// Where in the packet the emission's own text stands; empty if it carries none.
-    emission: (u32, u32),
+    /// Where in the packet the publication's own text stands; empty if it carries none.
+    publication: (u32, u32),
 }
 
 // === impl Frame ===
@@ -27,9 +27,9 @@ impl Frame {
         Self::new(Opcode::Text, packet.as_bytes())
     }
 
-    /// A text packet that carries an emission's text from `start` on, `length` bytes of it.
-    pub fn emission(packet: &str, start: usize, length: usize) -> Self {
-        Self { emission: (start as u32, length as u32), ..Self::text(packet) }
+    /// A text packet that carries a publication's text from `start` on, `length` bytes of it.
+    pub fn publication(packet: &str, start: usize, length: usize) -> Self {
+        Self { publication: (start as u32, length as u32), ..Self::text(packet) }
     }
 
     /// A binary message, i.e. an attachment.
@@ -42,7 +42,7 @@ impl Frame {
         websocket::encode_header(&mut bytes, opcode, packet.len());
         let header = bytes.len() as u8;
         bytes.extend_from_slice(packet);
-        Self { bytes: bytes.into(), packet: header, binary: matches!(opcode, Opcode::Binary), emission: (0, 0) }
+        Self { bytes: bytes.into(), packet: header, binary: matches!(opcode, Opcode::Binary), publication: (0, 0) }
     }
 
     /// The whole frame, as a WebSocket is given it.
@@ -55,9 +55,9 @@ impl Frame {
         &self.bytes[usize::from(self.packet)..]
     }
 
-    /// The text of the emission that the packet carries, or nothing.
-    pub fn emission_text(&self) -> &str {
-        let (start, length) = self.emission;
+    /// The text of the publication that the packet carries, or nothing.
+    pub fn publication_text(&self) -> &str {
+        let (start, length) = self.publication;
         let text = self.packet().get(start as usize..(start + length) as usize).unwrap_or_default();
         std::str::from_utf8(text).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! The NoDevent server: an emission comes from a publisher, goes through an engine, and is delivered to every
+//! The NoDevent server: a publication comes from a publisher, goes through an engine, and is delivered to every
 //! browser in its room.
 //!
 //! In the order in which a message walks: [`config`] (what is asked for), [`server`] (the start-up as a story),

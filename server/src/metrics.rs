@@ -4,7 +4,7 @@
 //! `nodevent_<noun>[_<unit>][_total]`.
 
 use crate::close_reason::CloseReason;
-use nodevent_protocol::emission::Skipped;
+use nodevent_protocol::publication::InvalidPublication;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
@@ -15,7 +15,7 @@ pub struct Metrics {
     pub connections: AtomicI64,
     /// Rooms that have members now, summed over the shards.
     pub rooms: AtomicI64,
-    /// Engines through which no emission gets now, as their probes tell.
+    /// Engines through which no publication gets now, as their probes tell.
     pub engines_away: AtomicI64,
     /// Connections begun.
     pub connects: AtomicU64,
@@ -25,9 +25,9 @@ pub struct Metrics {
     pub joins: AtomicU64,
     /// Joins that were refused.
     pub refused_joins: AtomicU64,
-    /// Emissions the engines took from publishers.
-    pub emissions: AtomicU64,
-    /// Emissions put before a member.
+    /// Publications the engines took from publishers.
+    pub publications: AtomicU64,
+    /// Publications put before a member.
     pub deliveries: AtomicU64,
     /// Publishes that were skipped, by the place of their reason in [`SKIPPED`].
     skipped: [AtomicU64; SKIPPED.len()],
@@ -45,9 +45,9 @@ pub struct Metrics {
     pub upgrade_timeouts: AtomicU64,
     /// Messages an engine knows to have missed (its own queue overflowed, or the link to Redis was down).
     pub engine_lost: AtomicU64,
-    /// Times the members of a room were told that emissions may be missing.
+    /// Times the members of a room were told that publications may be missing.
     pub gaps: AtomicU64,
-    /// Lost emissions that were read from the history and delivered after all.
+    /// Lost publications that were read from the history and delivered after all.
     pub mended: AtomicU64,
     /// Reads of a room's history.
     pub history_reads: AtomicU64,
@@ -83,7 +83,7 @@ impl Metrics {
     }
 
     /// Counts a publish that was skipped.
-    pub fn skip(&self, skipped: &Skipped) {
+    pub fn skip(&self, skipped: &InvalidPublication) {
         self.skip_for(skipped.reason());
     }
 
@@ -103,7 +103,7 @@ impl Metrics {
         let gauges = [
             ("nodevent_connections", "Connections now.", &self.connections),
             ("nodevent_rooms", "Rooms that have members now, summed over the shards.", &self.rooms),
-            ("nodevent_engines_away", "Engines through which no emission gets now.", &self.engines_away),
+            ("nodevent_engines_away", "Engines through which no publication gets now.", &self.engines_away),
         ];
         for (name, help, value) in gauges {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {}", value.load(Relaxed));
@@ -112,17 +112,17 @@ impl Metrics {
             ("nodevent_connects_total", "Connections begun.", &self.connects),
             ("nodevent_joins_total", "Joins that were let in.", &self.joins),
             ("nodevent_refused_joins_total", "Joins that were refused.", &self.refused_joins),
-            ("nodevent_emissions_total", "Emissions taken from publishers.", &self.emissions),
-            ("nodevent_deliveries_total", "Emissions put before a member.", &self.deliveries),
+            ("nodevent_publications_total", "Publications taken from publishers.", &self.publications),
+            ("nodevent_deliveries_total", "Publications put before a member.", &self.deliveries),
             ("nodevent_refused_connections_total", "Handshakes refused at the bound.", &self.refused_connections),
             ("nodevent_refused_origins_total", "Handshakes refused for their origin.", &self.refused_origins),
             ("nodevent_refused_requests_total", "HTTP requests refused.", &self.refused_requests),
             ("nodevent_request_timeouts_total", "HTTP requests too slow to be served.", &self.request_timeouts),
             ("nodevent_oversized_requests_total", "HTTP requests too large to be read.", &self.oversized_requests),
             ("nodevent_upgrade_timeouts_total", "Upgrades not finished in time.", &self.upgrade_timeouts),
-            ("nodevent_engine_lost_total", "Emissions an engine knows to have missed.", &self.engine_lost),
-            ("nodevent_gaps_total", "Rooms whose members were told that emissions may be missing.", &self.gaps),
-            ("nodevent_mended_total", "Lost emissions that the history gave back.", &self.mended),
+            ("nodevent_engine_lost_total", "Publications an engine knows to have missed.", &self.engine_lost),
+            ("nodevent_gaps_total", "Rooms whose members were told that publications may be missing.", &self.gaps),
+            ("nodevent_mended_total", "Lost publications that the history gave back.", &self.mended),
             ("nodevent_history_reads_total", "Reads of a room's history.", &self.history_reads),
             ("nodevent_engine_disconnects_total", "Times an engine lost its link.", &self.engine_disconnects),
         ];

@@ -1,6 +1,6 @@
 //! What waits before one connection: the bounded queue between a room and a socket that cannot take it now.
 //!
-//! Two forms, since the two transports differ: [`Outbox`] holds bytes for a WebSocket, [`Packets`] holds packets
+//! Two forms, since the two transports differ: [`Outbox`] holds bytes for a WebSocket, [`PollQueue`] holds packets
 //! for the next poll. An empty one holds no heap.
 
 use crate::frame::Frame;
@@ -28,24 +28,24 @@ struct Part {
 
 /// How a flush came out.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Flushed {
+pub enum FlushOutcome {
     /// Nothing waits any more.
-    Empty,
+    Drained,
     /// The socket took some of it.
-    Some,
+    Partial,
     /// The socket took nothing.
-    Nothing,
+    Blocked,
 }
 
 /// How a send came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
+pub enum SendOutcome {
     /// The socket took it all.
-    Whole,
+    Sent,
     /// It waits in the outbox.
     Queued,
     /// It would go over the outbox's bound.
-    Full,
+    Overflow,
     /// The socket is broken.
     Broken,
 }
@@ -73,7 +73,10 @@ impl Outbox {
     ///
     /// # Errors
     /// What `write` answers, but for `WouldBlock` and `Interrupted`, which are no errors here.
-    pub fn flush(&mut self, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> io::Result<Flushed> {
+    pub fn flush(
+        &mut self,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<FlushOutcome> {
         let mut any = false;
         while !self.parts.is_empty() {
             let mut slices = [IoSlice::new(&[]); PARTS_PER_WRITE];
@@ -90,13 +93,13 @@ impl Outbox {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(if any { Flushed::Some } else { Flushed::Nothing });
+                    return Ok(if any { FlushOutcome::Partial } else { FlushOutcome::Blocked });
                 }
                 Err(error) => return Err(error),
             }
         }
         self.parts = VecDeque::new();
-        Ok(Flushed::Empty)
+        Ok(FlushOutcome::Drained)
     }
 
     fn advance(&mut self, mut written: usize) {
@@ -114,16 +117,16 @@ impl Outbox {
     }
 }
 
-/// Packets that wait for the next poll.
+/// PollQueue that wait for the next poll.
 #[derive(Debug, Default)]
-pub struct Packets {
+pub struct PollQueue {
     queue: VecDeque<Frame>,
     bytes: usize,
 }
 
-// === impl Packets ===
+// === impl PollQueue ===
 
-impl Packets {
+impl PollQueue {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
@@ -185,7 +188,7 @@ mod tests {
             seen.extend_from_slice(&all[..all.len().min(3)]);
             Ok(all.len().min(3))
         };
-        while outbox.flush(&mut write).unwrap() != Flushed::Empty {}
+        while outbox.flush(&mut write).unwrap() != FlushOutcome::Drained {}
         assert_eq!(seen, b"llo wide world");
         assert_eq!(outbox.bytes(), 0);
     }
@@ -195,7 +198,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(part("x"), 0);
         let flushed = outbox.flush(|_| Err(io::ErrorKind::WouldBlock.into())).unwrap();
-        assert_eq!(flushed, Flushed::Nothing);
+        assert_eq!(flushed, FlushOutcome::Blocked);
         assert_eq!(outbox.bytes(), 1);
     }
 
@@ -209,7 +212,7 @@ mod tests {
 
     #[test]
     fn packets_are_laid_into_one_payload() {
-        let mut packets = Packets::default();
+        let mut packets = PollQueue::default();
         packets.push(Frame::text("2"));
         packets.push(Frame::text("42[\"a\"]"));
         packets.push(Frame::binary(&[1, 2, 3]));

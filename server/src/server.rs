@@ -12,10 +12,10 @@ use crate::dialect::{Dialect, NodEvent};
 use crate::edge::{self, Bound, Edge, ListenError};
 use crate::engine::memory::Memory;
 use crate::engine::redis::Redis;
-use crate::engine::{Engine, Engines, Outlet};
+use crate::engine::{Engine, Engines, Fanout};
 use crate::metrics::Metrics;
 use crate::namespace::{Namespaces, RoomLimits};
-use crate::shard::keeper::Keeper;
+use crate::shard::keeper::RoomHistory;
 use crate::shard::{self, Above, Shards};
 use nodevent_protocol::engine_io::session::Timing;
 use std::future::Future;
@@ -100,11 +100,11 @@ impl Server {
         let (shards, threads) = shard::start(count, &settings, &namespaces, &keeper, &metrics)?;
         let mut engines = Vec::with_capacity(config.namespaces.len());
         for (number, one) in config.namespaces.iter().enumerate() {
-            let outlet = Outlet::new(shards.clone(), Arc::clone(&namespaces), number as u16, Arc::clone(&metrics));
-            engines.push(start_engine(one, outlet, &metrics, limits.publish)?);
+            let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), number as u16, Arc::clone(&metrics));
+            engines.push(start_engine(one, fanout, &metrics, limits.publish)?);
         }
         let engines = Arc::new(Engines::new(engines));
-        let _ = keeper.set(Arc::clone(&engines) as Arc<dyn Keeper>);
+        let _ = keeper.set(Arc::clone(&engines) as Arc<dyn RoomHistory>);
         let open = config.namespaces.iter().all(|one| one.secrets.is_empty());
         let edge_settings = edge::Settings {
             console: config.console.unwrap_or(open),
@@ -193,15 +193,15 @@ fn shard_settings(limits: &Limits, above: Above) -> shard::Settings {
 
 fn start_engine(
     config: &NamespaceConfig,
-    outlet: Outlet,
+    fanout: Fanout,
     metrics: &Arc<Metrics>,
     most: usize,
 ) -> Result<Engine, StartError> {
     let secured = !config.secrets.is_empty();
     let engine = match &config.redis {
-        None => Engine::Memory(Memory::new(outlet, config.history.clone())),
+        None => Engine::Memory(Memory::new(fanout, config.history.clone())),
         Some(redis) => {
-            let engine = Redis::start(redis, config, outlet, Arc::clone(metrics), most)
+            let engine = Redis::start(redis, config, fanout, Arc::clone(metrics), most)
                 .map_err(|error| StartError::Redis(config.name.clone(), error))?;
             Engine::Redis(engine)
         }

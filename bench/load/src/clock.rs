@@ -1,4 +1,4 @@
-//! The one clock of a run: stamps in emissions and times of arrival are read from it.
+//! The one clock of a run: stamps in publications and times of arrival are read from it.
 
 use std::time::{Duration, Instant};
 

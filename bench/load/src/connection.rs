@@ -16,7 +16,7 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     /// Index of its room.
     pub(crate) room: u32,
-    /// Number of the emission it should hear next.
+    /// Number of the publication it should hear next.
     pub(crate) expects: u32,
     /// Whether it is a slow neighbour: it stops reading once it is in its room, and what it hears does not count.
     pub(crate) slow: bool,

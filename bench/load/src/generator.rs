@@ -164,7 +164,7 @@ impl Generator {
         members
     }
 
-    /// How many of those have heard all emissions of their room.
+    /// How many of those have heard all publications of their room.
     pub(crate) fn complete(&self, emitted: &[u32]) -> usize {
         self.connections.iter().filter(|one| !one.slow && one.expects == emitted[one.room as usize]).count()
     }

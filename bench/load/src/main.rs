@@ -43,7 +43,7 @@ struct Arguments {
     /// Where connections go.
     #[arg(long)]
     address: SocketAddr,
-    /// Where emissions go: http://…, redis://…, redis-rooms://…, nchan://… or lines://…
+    /// Where publications go: http://…, redis://…, redis-rooms://…, nchan://… or lines://…
     #[arg(long)]
     publish: Route,
     /// The server's process, whose CPU time and memory are read; its children are counted too.
@@ -61,7 +61,7 @@ struct Arguments {
     /// Instead of the scenario's own number of connections.
     #[arg(long)]
     connections: Option<usize>,
-    /// Instead of the scenario's own emissions a second.
+    /// Instead of the scenario's own publications a second.
     #[arg(long)]
     rate: Option<u32>,
     /// Instead of the scenario's own length. Seconds.

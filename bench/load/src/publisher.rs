@@ -1,6 +1,6 @@
 //! Emits on a schedule, from a thread of its own, so that hearing does not hold it up.
 //!
-//! A stamp says when its emission was *due*: where a server, or this machine, holds the publisher up, the delay
+//! A stamp says when its publication was *due*: where a server, or this machine, holds the publisher up, the delay
 //! counts as latency and is not hidden. How late the publisher itself was is reported beside it.
 
 use crate::clock::{Clock, Nanos};
@@ -19,15 +19,15 @@ use std::time::{Duration, Instant};
 
 /// How long a server is given to confirm what was published.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The largest body of one request that carries many emissions. Bytes.
+/// The largest body of one request that carries many publications. Bytes.
 const BODY: usize = 900 * 1024;
-/// What our script is told beside the emission, as it is by default: entries, age of the log and of the position
+/// What our script is told beside the publication, as it is by default: entries, age of the log and of the position
 /// in milliseconds, and an epoch.
 const KEPT: [&str; 4] = ["100", "300000", "86400000", "00000000000bec40"];
 /// The lateness up to which the publisher tells its own apart: a minute. Nanoseconds.
 const LATEST: u64 = 60_000_000_000;
 
-/// Where emissions are published, and how.
+/// Where publications are published, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
     address: SocketAddr,
@@ -36,9 +36,9 @@ pub(crate) struct Route {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Way {
-    /// `http://address/path`: POST, one emission a request, or an array where several are emitted at once.
+    /// `http://address/path`: POST, one publication a request, or an array where several are emitted at once.
     Http { path: String },
-    /// `nchan://address`: POST to `/emit?room=`, one emission a request.
+    /// `nchan://address`: POST to `/emit?room=`, one publication a request.
     Nchan,
     /// `redis://address/channel`: PUBLISH to that channel, with the slash.
     Redis { channel: String },
@@ -46,7 +46,7 @@ enum Way {
     RedisRooms,
     /// `redis-kept://address/namespace`: through our script, as the gem does where history is on.
     RedisKept { namespace: String },
-    /// `lines://address`: one emission a line, nothing is confirmed.
+    /// `lines://address`: one publication a line, nothing is confirmed.
     Lines,
 }
 
@@ -70,11 +70,11 @@ pub(crate) struct Publisher {
     clock: Clock,
     size: usize,
     rooms: Vec<String>,
-    /// Emissions so far, by room.
+    /// Publications so far, by room.
     emitted: Vec<u32>,
-    /// The room of the next emission.
+    /// The room of the next publication.
     next: usize,
-    /// How late emissions were. Nanoseconds.
+    /// How late publications were. Nanoseconds.
     late: Histogram<u32>,
     unconfirmed: u64,
 }
@@ -137,12 +137,12 @@ impl Publisher {
         })
     }
 
-    /// Emissions so far, by room.
+    /// Publications so far, by room.
     pub(crate) fn emitted(&self) -> &[u32] {
         &self.emitted
     }
 
-    /// How late emissions were, in microseconds: 99 of 100 were at most so late.
+    /// How late publications were, in microseconds: 99 of 100 were at most so late.
     pub(crate) fn late_us(&self) -> f64 {
         self.late.value_at_quantile(0.99) as f64 / 1000.0
     }
@@ -166,15 +166,15 @@ impl Publisher {
     }
 
     fn burst(&mut self, begin: Nanos, count: u32) -> anyhow::Result<u64> {
-        let emissions: Vec<(usize, String)> = (0..count).map(|_| self.emission(begin)).collect();
-        let mut bytes = Vec::with_capacity(emissions.len() * (self.size + 64));
+        let publications: Vec<(usize, String)> = (0..count).map(|_| self.publication(begin)).collect();
+        let mut bytes = Vec::with_capacity(publications.len() * (self.size + 64));
         let requests = match &self.route.way {
             Way::Http { path } => {
                 let (mut requests, mut body) = (0, String::new());
-                for (index, (_, emission)) in emissions.iter().enumerate() {
+                for (index, (_, publication)) in publications.iter().enumerate() {
                     body.push(if body.is_empty() { '[' } else { ',' });
-                    body.push_str(emission);
-                    if body.len() + self.size > BODY || index + 1 == emissions.len() {
+                    body.push_str(publication);
+                    if body.len() + self.size > BODY || index + 1 == publications.len() {
                         body.push(']');
                         post(&mut bytes, &self.route.address, path, &body);
                         body.clear();
@@ -184,8 +184,8 @@ impl Publisher {
                 requests
             }
             _ => {
-                emissions.iter().for_each(|(room, emission)| self.publish(&mut bytes, *room, emission));
-                emissions.len() as u64
+                publications.iter().for_each(|(room, publication)| self.publish(&mut bytes, *room, publication));
+                publications.len() as u64
             }
         };
         self.stream.write_all(&bytes).context("publishing failed")?;
@@ -205,8 +205,8 @@ impl Publisher {
             bytes.clear();
             while index < count && due(index) <= now {
                 self.late.saturating_record(now - due(index));
-                let (room, emission) = self.emission(due(index));
-                self.publish(&mut bytes, room, &emission);
+                let (room, publication) = self.publication(due(index));
+                self.publish(&mut bytes, room, &publication);
                 index += 1;
             }
             self.stream.write_all(&bytes).context("publishing failed")?;
@@ -214,23 +214,23 @@ impl Publisher {
         Ok(count)
     }
 
-    /// The next emission and the room it is for.
-    fn emission(&mut self, at: Nanos) -> (usize, String) {
+    /// The next publication and the room it is for.
+    fn publication(&mut self, at: Nanos) -> (usize, String) {
         let room = self.next;
         self.next = (self.next + 1) % self.rooms.len();
         let stamp = Stamp { at, number: self.emitted[room] };
         self.emitted[room] += 1;
-        (room, stamp.emission(&self.rooms[room], self.size))
+        (room, stamp.publication(&self.rooms[room], self.size))
     }
 
-    fn publish(&self, bytes: &mut Vec<u8>, room: usize, emission: &str) {
+    fn publish(&self, bytes: &mut Vec<u8>, room: usize, publication: &str) {
         let room = &self.rooms[room];
         let address = &self.route.address;
         match &self.route.way {
-            Way::Http { path } => post(bytes, address, path, emission),
-            Way::Nchan => post(bytes, address, &format!("/emit?room={room}"), emission),
-            Way::Redis { channel } => redis_command(bytes, &["PUBLISH", channel, emission]),
-            Way::RedisRooms => redis_command(bytes, &["PUBLISH", room, emission]),
+            Way::Http { path } => post(bytes, address, path, publication),
+            Way::Nchan => post(bytes, address, &format!("/emit?room={room}"), publication),
+            Way::Redis { channel } => redis_command(bytes, &["PUBLISH", channel, publication]),
+            Way::RedisRooms => redis_command(bytes, &["PUBLISH", room, publication]),
             Way::RedisKept { namespace } => {
                 let keys = Keys::of(namespace, room);
                 let [most, age, position_age, epoch] = KEPT;
@@ -243,7 +243,7 @@ impl Publisher {
                         &keys.position,
                         &keys.log,
                         namespace,
-                        emission,
+                        publication,
                         most,
                         age,
                         position_age,
@@ -254,7 +254,7 @@ impl Publisher {
                 );
             }
             Way::Lines => {
-                bytes.extend_from_slice(emission.as_bytes());
+                bytes.extend_from_slice(publication.as_bytes());
                 bytes.push(b'\n');
             }
         }

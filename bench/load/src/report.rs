@@ -41,7 +41,7 @@ pub(crate) struct MemoryUse {
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Delivery {
-    pub(crate) emissions: u64,
+    pub(crate) publications: u64,
     pub(crate) expected: u64,
     pub(crate) delivered: u64,
     pub(crate) lost: u64,
@@ -51,7 +51,7 @@ pub(crate) struct Delivery {
     pub(crate) ended: u64,
     /// Deliveries that did not follow the one before.
     pub(crate) misplaced: u64,
-    /// From the first emission to the last delivery.
+    /// From the first publication to the last delivery.
     pub(crate) seconds: f64,
     pub(crate) per_second: f64,
     pub(crate) latency_ms: Latency,

@@ -32,7 +32,7 @@ pub(crate) struct Run {
     pub(crate) server: Processes,
     /// What works for it beside it.
     pub(crate) beside: Processes,
-    /// Whether the server is to be restarted while emissions go on.
+    /// Whether the server is to be restarted while publications go on.
     pub(crate) storm: bool,
 }
 
@@ -109,7 +109,7 @@ impl Run {
         let expected = expected(publisher.emitted(), &members);
         let each = |nanoseconds: u64| nanoseconds as f64 / 1000.0 / delivered.max(1) as f64;
         let delivery = Delivery {
-            emissions: publisher.emitted().iter().map(|count| u64::from(*count)).sum(),
+            publications: publisher.emitted().iter().map(|count| u64::from(*count)).sum(),
             expected,
             delivered,
             lost: expected.saturating_sub(delivered),
@@ -173,7 +173,7 @@ fn publish(mut publisher: Publisher, plan: Plan, members: Vec<u64>) -> (Publishi
     (task, done)
 }
 
-/// The deliveries that follow from so many emissions to so many members.
+/// The deliveries that follow from so many publications to so many members.
 fn expected(emitted: &[u32], members: &[u64]) -> u64 {
     emitted.iter().zip(members).map(|(count, members)| u64::from(*count) * members).sum()
 }

@@ -7,19 +7,19 @@ use std::time::Duration;
 /// A scenario's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
-    /// 5,000 connections in one room, 10 emissions a second.
+    /// 5,000 connections in one room, 10 publications a second.
     Steady,
-    /// 1,000 connections in one room, 500 emissions at once, three times.
+    /// 1,000 connections in one room, 500 publications at once, three times.
     Burst,
-    /// 1,000 connections in one room, 2,000 emissions a second.
+    /// 1,000 connections in one room, 2,000 publications a second.
     Flood,
-    /// 5,000 connections in 1,000 rooms, 2,000 emissions a second.
+    /// 5,000 connections in 1,000 rooms, 2,000 publications a second.
     Rooms,
     /// 10,000 connections that hear nothing.
     Idle,
     /// 5,000 connects and joins, as fast as they are taken.
     Connect,
-    /// 2,000 connections in one room, 20 emissions of 16 KB a second, and 100 connections that stop reading.
+    /// 2,000 connections in one room, 20 publications of 16 KB a second, and 100 connections that stop reading.
     Slow,
     /// As `slow`, but all read: what `slow` is compared with.
     NoneSlow,
@@ -32,7 +32,7 @@ pub(crate) enum Name {
 pub(crate) struct Scenario {
     pub(crate) connections: usize,
     pub(crate) rooms: usize,
-    /// Bytes of an emission.
+    /// Bytes of a publication.
     pub(crate) size: usize,
     /// What is published, one plan after the other.
     pub(crate) plans: Vec<Plan>,

@@ -1,4 +1,4 @@
-//! What each emission carries for the measurement, and how it is found again in whatever a server wraps around it.
+//! What each publication carries for the measurement, and how it is found again in whatever a server wraps around it.
 //!
 //! The stamp is one string of a fixed shape, so a received frame is read at the place where the last one had it,
 //! without looking at its JSON, whatever order its members have come into.
@@ -17,7 +17,7 @@ const NUMBER: usize = 8;
 /// Length of a stamp, from the mark to the last digit.
 const LENGTH: usize = MARK.len() + TIME + BETWEEN.len() + NUMBER;
 
-/// What an emission says about itself.
+/// What a publication says about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     /// When it was due to be emitted.
@@ -29,8 +29,8 @@ pub(crate) struct Stamp {
 // === impl Stamp ===
 
 impl Stamp {
-    /// An emission as a publisher writes it, `size` bytes long (or as long as it must be).
-    pub(crate) fn emission(self, room: &str, size: usize) -> String {
+    /// A publication as a publisher writes it, `size` bytes long (or as long as it must be).
+    pub(crate) fn publication(self, room: &str, size: usize) -> String {
         let mut text = String::with_capacity(size);
         let _ = write!(
             text,
@@ -79,8 +79,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_emission_has_the_size_asked_for_and_is_json() {
-        let text = Stamp { at: 1, number: 2 }.emission("r7", 200);
+    fn an_publication_has_the_size_asked_for_and_is_json() {
+        let text = Stamp { at: 1, number: 2 }.publication("r7", 200);
         assert_eq!(text.len(), 200);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["room"], "r7");
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_stamp_is_found_wherever_it_stands() {
         let stamp = Stamp { at: 0x0123_4567_89ab_cdef, number: 0xdead_beef };
-        let text = stamp.emission("room", 200);
+        let text = stamp.publication("room", 200);
         let mut hint = 0;
         for wrapped in [text.clone(), format!("42/nodevent,[\"event\",{text}]"), text[5..].to_owned()] {
             assert_eq!(Stamp::find(wrapped.as_bytes(), &mut hint), Some(stamp));

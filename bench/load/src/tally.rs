@@ -19,7 +19,7 @@ pub(crate) struct Tally {
     latency: Histogram<u64>,
 }
 
-/// Latency from the moment an emission was due to a delivery. Milliseconds.
+/// Latency from the moment a publication was due to a delivery. Milliseconds.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Latency {
     pub(crate) p50: f64,

@@ -1,7 +1,7 @@
-//! What became of this process's emissions: four counts, and what Ruby should tell its log and its error handler.
+//! What became of this process's publications: four counts, and what Ruby should tell its log and its error handler.
 //!
 //! Reports of one kind and reason that nobody has fetched yet are one report, so their number is bounded however
-//! many emissions fail.
+//! many publications fail.
 
 use crate::pipe::Bell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,7 +29,7 @@ pub(crate) struct Journal {
 pub(crate) struct Report {
     /// What.
     pub(crate) kind: Kind,
-    /// To how many emissions.
+    /// To how many publications.
     pub(crate) count: u64,
     /// How long: the outage, or the slowest of what was sent.
     pub(crate) lasted: Duration,
@@ -40,11 +40,11 @@ pub(crate) struct Report {
 /// What a [`Report`] is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Kind {
-    /// The engine has these emissions.
+    /// The engine has these publications.
     Sent,
-    /// The engine will not have these emissions.
+    /// The engine will not have these publications.
     Failed,
-    /// The queue had no room for these emissions.
+    /// The queue had no room for these publications.
     Dropped,
     /// The engine cannot be reached. Once per outage.
     Away,
@@ -63,7 +63,7 @@ pub(crate) struct Counts {
 // === impl Journal ===
 
 impl Journal {
-    /// The engine has `count` emissions, the slowest after `lasted`.
+    /// The engine has `count` publications, the slowest after `lasted`.
     pub(crate) fn sent(&self, count: u64, lasted: Duration, engine: &Arc<str>) {
         self.sent.fetch_add(count, Ordering::Relaxed);
         if self.wants_sent.load(Ordering::Relaxed) {
@@ -71,19 +71,19 @@ impl Journal {
         }
     }
 
-    /// The engine will not have `count` emissions.
+    /// The engine will not have `count` publications.
     pub(crate) fn failed(&self, count: u64, reason: &Arc<str>) {
         self.failed.fetch_add(count, Ordering::Relaxed);
         self.report(Report { kind: Kind::Failed, count, lasted: Duration::ZERO, text: Arc::clone(reason) });
     }
 
-    /// The queue had no room for an emission.
+    /// The queue had no room for a publication.
     pub(crate) fn dropped(&self, engine: &Arc<str>) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         self.report(Report { kind: Kind::Dropped, count: 1, lasted: Duration::ZERO, text: Arc::clone(engine) });
     }
 
-    /// A caller took its emission back before it was sent, and has been told.
+    /// A caller took its publication back before it was sent, and has been told.
     pub(crate) fn withdrawn(&self) {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! The native half of the gem: room keys, and the publisher that never keeps a web request waiting.
 //!
 //! Everything here is private to the gem. Ruby owns the public API, its defaults and its errors, in `lib/nodevent`;
-//! it reaches this through `NoDevent::Native`. The way of an emission: [`publisher`] → [`queue`] → [`worker`] →
+//! it reaches this through `NoDevent::Native`. The way of a publication: [`publisher`] → [`queue`] → [`worker`] →
 //! [`engine`].
 
 mod engine;
@@ -76,7 +76,7 @@ fn stats() -> (usize, u64, u64, u64) {
     (queued, sent, failed, dropped)
 }
 
-/// `count(kind)`: one more emission that another publisher has `"sent"`, `"dropped"`, or else failed to send.
+/// `count(kind)`: one more publication that another publisher has `"sent"`, `"dropped"`, or else failed to send.
 fn count(ruby: &Ruby, kind: String) -> Result<(), Error> {
     let kind = match kind.as_str() {
         "sent" => Kind::Sent,

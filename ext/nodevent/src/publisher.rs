@@ -5,7 +5,7 @@
 
 use crate::engine::Engine;
 use crate::process::{self, Process};
-use crate::queue::{Answer, Emission, Patience, Queue, Receipt, Refused, Settled};
+use crate::queue::{Answer, Patience, PublicationRef, Queue, Receipt, Refused, Settled};
 use crate::target::Target;
 use crate::{guard, unlocked, worker};
 use bytes::Bytes;
@@ -30,7 +30,7 @@ struct Live {
     forks: u32,
     queue: Arc<Queue>,
     process: &'static Process,
-    /// The last channel: nearly always that of the next emission too.
+    /// The last channel: nearly always that of the next publication too.
     channel: RefCell<Arc<str>>,
 }
 
@@ -55,7 +55,7 @@ impl Publisher {
     ) -> Result<Option<bool>, Error> {
         guard(ruby, || {
             let live = this.live(ruby)?;
-            let pushed = this.push(live, live.emission(channel, json, idempotency_key)?);
+            let pushed = this.push(live, live.publication(channel, json, idempotency_key)?);
             Ok(match pushed {
                 Ok(()) => Some(true),
                 Err(Refused::Full) => Some(false),
@@ -89,9 +89,9 @@ impl Publisher {
     ) -> Result<RArray, Error> {
         let live = self.live(ruby)?;
         let receipt = Arc::new(Receipt::default());
-        let mut emission = live.emission(channel, json, idempotency_key)?;
-        emission.receipt = Some(Arc::clone(&receipt));
-        match self.push(live, emission) {
+        let mut publication = live.publication(channel, json, idempotency_key)?;
+        publication.receipt = Some(Arc::clone(&receipt));
+        match self.push(live, publication) {
             Ok(()) => {}
             Err(Refused::Full) => return pair(ruby, "full", ruby.qnil()),
             Err(Refused::Closed) => return pair(ruby, "closed", ruby.qnil()),
@@ -130,7 +130,7 @@ impl Publisher {
         }
     }
 
-    /// `pending`: emissions that wait or are under way.
+    /// `pending`: publications that wait or are under way.
     pub(crate) fn pending(&self) -> usize {
         self.existing().map_or(0, |live| live.queue.pending())
     }
@@ -140,8 +140,8 @@ impl Publisher {
         self.address.to_string()
     }
 
-    fn push(&self, live: &Live, emission: Emission) -> Result<(), Refused> {
-        let pushed = live.queue.push(emission);
+    fn push(&self, live: &Live, publication: PublicationRef) -> Result<(), Refused> {
+        let pushed = live.queue.push(publication);
         if pushed == Err(Refused::Full) {
             live.process.journal.dropped(&self.address);
         }
@@ -188,13 +188,13 @@ impl Drop for Publisher {
 // === impl Live ===
 
 impl Live {
-    fn emission(
+    fn publication(
         &self,
         channel: RString,
         json: RString,
         idempotency_key: Option<String>,
-    ) -> Result<Emission, Error> {
-        Ok(Emission {
+    ) -> Result<PublicationRef, Error> {
+        Ok(PublicationRef {
             channel: self.channel(channel)?,
             // SAFETY: the bytes are copied before Ruby can run again.
             body: Bytes::copy_from_slice(unsafe { json.as_slice() }),
@@ -215,7 +215,7 @@ impl Live {
     }
 }
 
-/// A caller that waits; when it goes without an answer, its emission is withdrawn if it can be.
+/// A caller that waits; when it goes without an answer, its publication is withdrawn if it can be.
 struct Leaves<'a>(&'a Receipt);
 
 impl Drop for Leaves<'_> {

@@ -11,16 +11,16 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// One emission on its way to the engine.
+/// One publication on its way to the engine.
 #[derive(Debug)]
-pub(crate) struct Emission {
+pub(crate) struct PublicationRef {
     /// The namespace with its leading slash.
     pub(crate) channel: Arc<str>,
-    /// The emission's JSON text, published byte for byte.
+    /// The publication's JSON text, published byte for byte.
     pub(crate) body: Bytes,
     /// Its place among all that this queue has taken in.
     pub(crate) number: u64,
-    /// What makes a repeated publish one emission.
+    /// What makes a repeated publish one publication.
     pub(crate) idempotency_key: Option<Box<str>>,
     /// Where a caller waits for the engine's answer, if one does.
     pub(crate) receipt: Option<Arc<Receipt>>,
@@ -28,21 +28,21 @@ pub(crate) struct Emission {
     pub(crate) since: Instant,
 }
 
-/// What the engine answered to one emission.
+/// What the engine answered to one publication.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Answer {
     /// Redis: how many servers heard it.
     Receivers(i64),
-    /// The engine keeps a history: where the emission stands in it.
+    /// The engine keeps a history: where the publication stands in it.
     Position(Box<str>),
     /// The engine has it and says no more.
     Accepted,
 }
 
-/// The answer, or why the emission will never be published.
+/// The answer, or why the publication will never be published.
 pub(crate) type Settled = Result<Answer, Arc<str>>;
 
-/// Where one caller waits for the answer to its emission.
+/// Where one caller waits for the answer to its publication.
 #[derive(Debug, Default)]
 pub(crate) struct Receipt {
     /// The answer, once there is one.
@@ -55,22 +55,22 @@ pub(crate) struct Receipt {
 const WAITING: u8 = 0;
 /// Handed to the engine by the task, at least once.
 const SENT: u8 = 1;
-/// The caller no longer waits and the emission was not sent: it never will be.
+/// The caller no longer waits and the publication was not sent: it never will be.
 const ABANDONED: u8 = 2;
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Emissions, those in the task's hand included.
-    pub(crate) emissions: usize,
+    /// Publications, those in the task's hand included.
+    pub(crate) publications: usize,
     /// Bytes of their JSON.
     pub(crate) bytes: usize,
 }
 
-/// Why an emission was not taken.
+/// Why a publication was not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Refused {
-    /// As many emissions wait as may.
+    /// As many publications wait as may.
     Full,
     /// The publisher was closed.
     Closed,
@@ -89,12 +89,12 @@ pub(crate) struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Emission>,
+    waiting: VecDeque<PublicationRef>,
     /// Bytes of what waits and of what is in hand.
     bytes: usize,
-    /// Emissions ever taken in.
+    /// Publications ever taken in.
     accepted: u64,
-    /// Emissions the engine has answered to, or that were given up: always the oldest ones.
+    /// Publications the engine has answered to, or that were given up: always the oldest ones.
     settled: u64,
     /// Attempts to reach the engine that failed.
     failures: u64,
@@ -111,22 +111,22 @@ impl Queue {
         Self { bounds, state: Signal::default(), arrived: Notify::new(), hurry: Notify::new() }
     }
 
-    /// Takes an emission in, or says at once why not. Never waits for the engine.
-    pub(crate) fn push(&self, mut emission: Emission) -> Result<(), Refused> {
+    /// Takes a publication in, or says at once why not. Never waits for the engine.
+    pub(crate) fn push(&self, mut publication: PublicationRef) -> Result<(), Refused> {
         let was_empty = {
             let mut state = self.state.lock();
             if state.closed {
                 return Err(Refused::Closed);
             }
-            let bytes = state.bytes + emission.body.len();
-            if state.pending() >= self.bounds.emissions || (bytes > self.bounds.bytes && state.pending() > 0) {
+            let bytes = state.bytes + publication.body.len();
+            if state.pending() >= self.bounds.publications || (bytes > self.bounds.bytes && state.pending() > 0) {
                 return Err(Refused::Full);
             }
             let was_empty = state.waiting.is_empty();
             state.bytes = bytes;
             state.accepted += 1;
-            emission.number = state.accepted;
-            state.waiting.push_back(emission);
+            publication.number = state.accepted;
+            state.waiting.push_back(publication);
             was_empty
         };
         if was_empty {
@@ -135,12 +135,12 @@ impl Queue {
         Ok(())
     }
 
-    /// The oldest emissions, at most `most` of at most `bytes` together (but at least one). Waits until there are
+    /// The oldest publications, at most `most` of at most `bytes` together (but at least one). Waits until there are
     /// some; `None` when the queue is closed and empty. Each must be settled later.
     ///
     /// # Cancel safety
     /// Nothing is taken when the wait is cancelled.
-    pub(crate) async fn take(&self, most: usize, bytes: usize) -> Option<VecDeque<Emission>> {
+    pub(crate) async fn take(&self, most: usize, bytes: usize) -> Option<VecDeque<PublicationRef>> {
         loop {
             {
                 let mut state = self.state.lock();
@@ -155,7 +155,7 @@ impl Queue {
         }
     }
 
-    /// The `count` oldest emissions in hand, of `bytes` together, have found their end.
+    /// The `count` oldest publications in hand, of `bytes` together, have found their end.
     pub(crate) fn settle(&self, count: usize, bytes: usize) {
         self.state.change(|state| {
             state.settled += count as u64;
@@ -191,7 +191,7 @@ impl Queue {
         self.state.lock().closed
     }
 
-    /// Emissions taken in and not settled.
+    /// Publications taken in and not settled.
     pub(crate) fn pending(&self) -> usize {
         self.state.lock().pending()
     }
@@ -222,10 +222,10 @@ impl State {
         (self.accepted - self.settled) as usize
     }
 
-    fn oldest(&mut self, most: usize, bytes: usize) -> VecDeque<Emission> {
+    fn oldest(&mut self, most: usize, bytes: usize) -> VecDeque<PublicationRef> {
         let mut sum = 0;
-        let fitting = self.waiting.iter().take(most).take_while(|emission| {
-            sum += emission.body.len();
+        let fitting = self.waiting.iter().take(most).take_while(|publication| {
+            sum += publication.body.len();
             sum <= bytes
         });
         let count = fitting.count().max(1);
@@ -282,18 +282,18 @@ impl Receipt {
         self.settled.change(|slot| *slot = Some(settled));
     }
 
-    /// The task is about to send. `false`: the caller has left, and the emission with it.
+    /// The task is about to send. `false`: the caller has left, and the publication with it.
     pub(crate) fn begin(&self) -> bool {
         self.fate.compare_exchange(WAITING, SENT, Ordering::AcqRel, Ordering::Acquire) != Err(ABANDONED)
     }
 
     /// The attempt failed before anything left this process.
     pub(crate) fn undo(&self) {
-        // Where the caller left meanwhile it was told that the emission may arrive, and so it may.
+        // Where the caller left meanwhile it was told that the publication may arrive, and so it may.
         let _ = self.fate.compare_exchange(SENT, WAITING, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// The caller leaves. `true`: the emission is withdrawn; `false`: it was sent already, and may arrive.
+    /// The caller leaves. `true`: the publication is withdrawn; `false`: it was sent already, and may arrive.
     pub(crate) fn abandon(&self) -> bool {
         self.fate.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }

@@ -3,7 +3,7 @@
 //! Ruby checks names and values and explains mistakes to people; what arrives here as JSON is already sound.
 
 use crate::queue::Bounds;
-use nodevent_protocol::history::{Kept, Rules};
+use nodevent_protocol::history::{Retention, RetentionPolicy};
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use std::time::Duration;
 pub(crate) struct Target {
     /// The engine's side.
     pub(crate) engine: EngineTarget,
-    /// How many emissions may wait.
-    pub(crate) queue_emissions: usize,
-    /// How many bytes of emissions may wait.
+    /// How many publications may wait.
+    pub(crate) queue_publications: usize,
+    /// How many bytes of publications may wait.
     pub(crate) queue_bytes: usize,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct RedisTarget {
 #[serde(deny_unknown_fields)]
 pub(crate) struct HistoryTarget {
     /// Of rooms that no prefix names.
-    usual: Option<KeptTarget>,
+    default: Option<KeptTarget>,
     /// Of rooms whose name begins so.
     prefixes: Vec<(String, Option<KeptTarget>)>,
 }
@@ -66,12 +66,12 @@ struct KeptTarget {
 
 impl HistoryTarget {
     /// The same in the words of the protocol.
-    pub(crate) fn rules(&self) -> Rules {
+    pub(crate) fn rules(&self) -> RetentionPolicy {
         let kept = |kept: Option<KeptTarget>| {
-            kept.map(|kept| Kept { size: kept.size, age: Duration::from_millis(kept.age) })
+            kept.map(|kept| Retention { size: kept.size, age: Duration::from_millis(kept.age) })
         };
         let prefixes = self.prefixes.iter().map(|(prefix, one)| (prefix.clone(), kept(*one))).collect();
-        Rules { usual: kept(self.usual), prefixes }
+        RetentionPolicy { default: kept(self.default), prefixes }
     }
 }
 
@@ -87,6 +87,6 @@ pub(crate) struct HttpTarget {
 impl Target {
     /// The bounds of the queue.
     pub(crate) fn bounds(&self) -> Bounds {
-        Bounds { emissions: self.queue_emissions, bytes: self.queue_bytes }
+        Bounds { publications: self.queue_publications, bytes: self.queue_bytes }
     }
 }

@@ -1,12 +1,12 @@
-//! The task behind one publisher: takes emissions from the queue, gives them to the engine in order, and goes on
+//! The task behind one publisher: takes publications from the queue, gives them to the engine in order, and goes on
 //! until the engine has answered for each.
 //!
 //! While the engine is away it holds what it has in hand and tries again, at growing intervals. One outage is one
-//! report, however many emissions wait for its end.
+//! report, however many publications wait for its end.
 
 use crate::engine::{Engine, Progress, Trouble};
 use crate::journal::{Journal, Kind};
-use crate::queue::{Emission, Queue, Settled};
+use crate::queue::{PublicationRef, Queue, Settled};
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -25,8 +25,8 @@ const LAST_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn run(queue: Arc<Queue>, engine: Engine, journal: &'static Journal) {
     let (most, bytes) = engine.window();
     let mut worker = Worker { queue, engine, journal, outage: None };
-    while let Some(emissions) = worker.queue.take(most, bytes).await {
-        worker.see_through(emissions).await;
+    while let Some(publications) = worker.queue.take(most, bytes).await {
+        worker.see_through(publications).await;
     }
 }
 
@@ -39,34 +39,34 @@ struct Worker {
 }
 
 impl Worker {
-    /// Publishes these emissions, however long it takes.
-    async fn see_through(&mut self, mut emissions: VecDeque<Emission>) {
+    /// Publishes these publications, however long it takes.
+    async fn see_through(&mut self, mut publications: VecDeque<PublicationRef>) {
         // Settled only at the end, because a flush counts from the front.
         let mut withdrawn = (0, 0);
-        while !emissions.is_empty() {
+        while !publications.is_empty() {
             if let Err(trouble) = self.engine.connect().await {
-                self.wait_out(&mut emissions, trouble).await;
+                self.wait_out(&mut publications, trouble).await;
                 continue;
             }
-            emissions.retain(|emission| {
-                let stays = emission.receipt.as_ref().is_none_or(|receipt| receipt.begin());
+            publications.retain(|publication| {
+                let stays = publication.receipt.as_ref().is_none_or(|receipt| receipt.begin());
                 if !stays {
                     withdrawn.0 += 1;
-                    withdrawn.1 += emission.body.len();
+                    withdrawn.1 += publication.body.len();
                     self.journal.withdrawn();
                 }
                 stays
             });
-            if emissions.is_empty() {
+            if publications.is_empty() {
                 break;
             }
-            let Progress { settled, trouble } = self.engine.publish(&emissions).await;
+            let Progress { settled, trouble } = self.engine.publish(&publications).await;
             if !settled.is_empty() {
                 self.end_outage();
-                self.settle(&mut emissions, settled);
+                self.settle(&mut publications, settled);
             }
             if let Some(trouble) = trouble {
-                self.wait_out(&mut emissions, trouble).await;
+                self.wait_out(&mut publications, trouble).await;
             }
         }
         if withdrawn.0 > 0 {
@@ -74,20 +74,20 @@ impl Worker {
         }
     }
 
-    /// Takes the settled emissions off the front, tells who waits, and counts.
-    fn settle(&self, emissions: &mut VecDeque<Emission>, settled: Vec<Settled>) {
+    /// Takes the settled publications off the front, tells who waits, and counts.
+    fn settle(&self, publications: &mut VecDeque<PublicationRef>, settled: Vec<Settled>) {
         let (mut count, mut bytes, mut sent, mut slowest) = (0, 0, 0, Duration::ZERO);
-        for (emission, settled) in emissions.drain(..settled.len()).zip(settled) {
+        for (publication, settled) in publications.drain(..settled.len()).zip(settled) {
             count += 1;
-            bytes += emission.body.len();
+            bytes += publication.body.len();
             match &settled {
                 Ok(_) => {
                     sent += 1;
-                    slowest = slowest.max(emission.since.elapsed());
+                    slowest = slowest.max(publication.since.elapsed());
                 }
                 Err(reason) => self.journal.failed(1, reason),
             }
-            if let Some(receipt) = &emission.receipt {
+            if let Some(receipt) = &publication.receipt {
                 receipt.settle(settled);
             }
         }
@@ -97,9 +97,12 @@ impl Worker {
         self.queue.settle(count, bytes);
     }
 
-    async fn wait_out(&mut self, emissions: &mut VecDeque<Emission>, trouble: Trouble) {
+    async fn wait_out(&mut self, publications: &mut VecDeque<PublicationRef>, trouble: Trouble) {
         if trouble.unsent {
-            emissions.iter().filter_map(|emission| emission.receipt.as_ref()).for_each(|receipt| receipt.undo());
+            publications
+                .iter()
+                .filter_map(|publication| publication.receipt.as_ref())
+                .for_each(|receipt| receipt.undo());
         }
         let (since, attempts) = self.outage.unwrap_or((Instant::now(), 0));
         if attempts == 0 {
@@ -109,15 +112,15 @@ impl Worker {
         self.outage = Some((since, attempts.saturating_add(1)));
         self.queue.failed_to_reach(&trouble.reason);
         self.queue.pause(pause(attempts)).await;
-        self.give_up(emissions);
+        self.give_up(publications);
     }
 
     /// Ends the wait for an engine that is no longer configured and does not come back.
-    fn give_up(&self, emissions: &mut VecDeque<Emission>) {
+    fn give_up(&self, publications: &mut VecDeque<PublicationRef>) {
         let lasts = self.outage.is_some_and(|(since, _)| since.elapsed() > LAST_PATIENCE);
         if lasts && self.queue.is_closed() {
             let reason: Arc<str> = format!("{} is away and no longer configured", self.engine.address()).into();
-            self.settle(emissions, vec![Err(reason); emissions.len()]);
+            self.settle(publications, vec![Err(reason); publications.len()]);
         }
     }
 

@@ -6,7 +6,7 @@ mod queue;
 #[path = "../src/signal.rs"]
 mod signal;
 
-use queue::{Answer, Bounds, Emission, Patience, Queue, Receipt, Refused};
+use queue::{Answer, Bounds, Patience, PublicationRef, Queue, Receipt, Refused};
 use signal::Waited;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 /// How long a test waits before it fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn queue(emissions: usize, bytes: usize) -> Arc<Queue> {
-    Arc::new(Queue::new(Bounds { emissions, bytes }))
+fn queue(publications: usize, bytes: usize) -> Arc<Queue> {
+    Arc::new(Queue::new(Bounds { publications, bytes }))
 }
 
-fn emission(text: &str) -> Emission {
-    Emission {
+fn publication(text: &str) -> PublicationRef {
+    PublicationRef {
         channel: "/nodevent".into(),
         body: text.to_owned().into(),
         number: 0,
@@ -32,20 +32,20 @@ fn emission(text: &str) -> Emission {
     }
 }
 
-fn texts(taken: &VecDeque<Emission>) -> Vec<String> {
-    taken.iter().map(|emission| String::from_utf8_lossy(&emission.body).into_owned()).collect()
+fn texts(taken: &VecDeque<PublicationRef>) -> Vec<String> {
+    taken.iter().map(|publication| String::from_utf8_lossy(&publication.body).into_owned()).collect()
 }
 
 /// What the queue gives out; nothing where it gives out nothing in time.
-async fn take(queue: &Queue, most: usize, bytes: usize) -> VecDeque<Emission> {
+async fn take(queue: &Queue, most: usize, bytes: usize) -> VecDeque<PublicationRef> {
     tokio::time::timeout(PATIENCE, queue.take(most, bytes)).await.ok().flatten().unwrap_or_default()
 }
 
 #[tokio::test]
-async fn emissions_come_out_in_order_and_in_the_portions_that_are_asked_for() {
+async fn publications_come_out_in_order_and_in_the_portions_that_are_asked_for() {
     let queue = queue(10, 1000);
     for text in ["a", "bb", "cc", "d", "a-long-one"] {
-        queue.push(emission(text)).unwrap();
+        queue.push(publication(text)).unwrap();
     }
     assert_eq!(texts(&take(&queue, 2, 1000).await), ["a", "bb"]);
     assert_eq!(texts(&take(&queue, 9, 3).await), ["cc", "d"]);
@@ -53,54 +53,54 @@ async fn emissions_come_out_in_order_and_in_the_portions_that_are_asked_for() {
 }
 
 #[tokio::test]
-async fn each_emission_has_its_number() {
+async fn each_publication_has_its_number() {
     let queue = queue(10, 1000);
     for text in ["a", "b", "c"] {
-        queue.push(emission(text)).unwrap();
+        queue.push(publication(text)).unwrap();
     }
-    let numbers: Vec<u64> = take(&queue, 9, 1000).await.iter().map(|emission| emission.number).collect();
+    let numbers: Vec<u64> = take(&queue, 9, 1000).await.iter().map(|publication| publication.number).collect();
     assert_eq!(numbers, [1, 2, 3]);
 }
 
 #[tokio::test]
 async fn what_is_in_hand_still_counts_until_it_is_settled() {
     let queue = queue(2, 1000);
-    queue.push(emission("a")).unwrap();
-    queue.push(emission("b")).unwrap();
-    assert_eq!(queue.push(emission("c")), Err(Refused::Full));
+    queue.push(publication("a")).unwrap();
+    queue.push(publication("b")).unwrap();
+    assert_eq!(queue.push(publication("c")), Err(Refused::Full));
     let taken = take(&queue, 9, 1000).await;
-    assert_eq!(queue.push(emission("c")), Err(Refused::Full));
+    assert_eq!(queue.push(publication("c")), Err(Refused::Full));
     assert_eq!(queue.pending(), 2);
     queue.settle(1, taken[0].body.len());
-    assert_eq!(queue.push(emission("c")), Ok(()));
-    assert_eq!(queue.push(emission("d")), Err(Refused::Full));
+    assert_eq!(queue.push(publication("c")), Ok(()));
+    assert_eq!(queue.push(publication("d")), Err(Refused::Full));
 }
 
 #[tokio::test]
 async fn bytes_are_bounded_but_an_empty_queue_takes_one_of_any_size() {
     let queue = queue(10, 10);
-    queue.push(emission("more than ten bytes")).unwrap();
-    assert_eq!(queue.push(emission("x")), Err(Refused::Full));
+    queue.push(publication("more than ten bytes")).unwrap();
+    assert_eq!(queue.push(publication("x")), Err(Refused::Full));
     let taken = take(&queue, 1, 10).await;
     queue.settle(1, taken[0].body.len());
-    assert_eq!(queue.push(emission("x")), Ok(()));
+    assert_eq!(queue.push(publication("x")), Ok(()));
 }
 
 #[tokio::test]
 async fn a_closed_queue_takes_no_more_gives_out_the_rest_and_ends() {
     let queue = queue(10, 1000);
-    queue.push(emission("a")).unwrap();
+    queue.push(publication("a")).unwrap();
     queue.close();
-    assert_eq!(queue.push(emission("b")), Err(Refused::Closed));
+    assert_eq!(queue.push(publication("b")), Err(Refused::Closed));
     assert_eq!(texts(&take(&queue, 9, 1000).await), ["a"]);
     assert!(tokio::time::timeout(PATIENCE, queue.take(9, 1000)).await.unwrap().is_none());
 }
 
 #[tokio::test]
-async fn who_waits_for_an_emission_is_woken_by_one_from_another_thread() {
+async fn who_waits_for_an_publication_is_woken_by_one_from_another_thread() {
     let queue = queue(10, 1000);
     let other = Arc::clone(&queue);
-    let pushing = thread::spawn(move || other.push(emission("late")));
+    let pushing = thread::spawn(move || other.push(publication("late")));
     assert_eq!(texts(&take(&queue, 9, 1000).await), ["late"]);
     assert_eq!(pushing.join().unwrap(), Ok(()));
 }
@@ -113,7 +113,7 @@ async fn nothing_is_lost_or_swapped_between_eight_threads_and_the_task() {
         .map(|thread| {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
-                (0..EACH).for_each(|number| queue.push(emission(&format!("{thread}:{number}"))).unwrap());
+                (0..EACH).for_each(|number| queue.push(publication(&format!("{thread}:{number}"))).unwrap());
             })
         })
         .collect();
@@ -136,9 +136,9 @@ async fn nothing_is_lost_or_swapped_between_eight_threads_and_the_task() {
 #[tokio::test]
 async fn a_flush_waits_for_what_was_there_before_it_and_not_for_what_came_later() {
     let queue = queue(10, 1000);
-    queue.push(emission("before")).unwrap();
+    queue.push(publication("before")).unwrap();
     let flush = queue.flush(Patience::UntilDeadline);
-    queue.push(emission("after")).unwrap();
+    queue.push(publication("after")).unwrap();
     let calm = AtomicBool::new(false);
     assert_eq!(flush.wait(Some(Instant::now()), &calm), Waited::TimedOut);
     let taken = take(&queue, 1, 1000).await;
@@ -150,7 +150,7 @@ async fn a_flush_waits_for_what_was_there_before_it_and_not_for_what_came_later(
 #[test]
 fn a_flush_with_little_patience_ends_when_a_fresh_attempt_has_failed() {
     let queue = queue(10, 1000);
-    queue.push(emission("a")).unwrap();
+    queue.push(publication("a")).unwrap();
     queue.failed_to_reach("refused");
     assert_eq!(queue.trouble().as_deref(), Some("refused"));
     let flush = queue.flush(Patience::OneAttempt);
@@ -163,7 +163,7 @@ fn a_flush_with_little_patience_ends_when_a_fresh_attempt_has_failed() {
 #[test]
 fn a_waiting_flush_can_be_called_away() {
     let queue = queue(10, 1000);
-    queue.push(emission("a")).unwrap();
+    queue.push(publication("a")).unwrap();
     let interrupted = Arc::new(AtomicBool::new(false));
     let (queue, flag) = (Arc::clone(&queue), Arc::clone(&interrupted));
     let other = Arc::clone(&queue);
@@ -192,7 +192,7 @@ fn a_receipt_hands_the_answer_to_the_thread_that_waits() {
 }
 
 #[test]
-fn an_emission_is_either_sent_or_withdrawn() {
+fn an_publication_is_either_sent_or_withdrawn() {
     let sent = Receipt::default();
     assert!(sent.begin());
     assert!(!sent.abandon(), "it may arrive");

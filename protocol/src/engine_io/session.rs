@@ -24,7 +24,7 @@ pub struct Timing {
 
 /// What a packet on the session's main transport means to the layer above.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Heard<'a> {
+pub enum Incoming<'a> {
     /// Nothing to do.
     Nothing,
     /// A text message for the layer above.
@@ -60,7 +60,7 @@ pub enum Due {
 /// A packet that this state does not allow.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Wrong {
+pub enum ProtocolError {
     /// In protocol 4 the server pings; a browser that pings speaks protocol 3.
     #[error("a ping from the browser: heartbeats go the other way in protocol 4")]
     HeartbeatDirection,
@@ -72,12 +72,12 @@ pub enum Wrong {
 /// The state between two calls. Holds no heap.
 #[derive(Debug)]
 pub struct Session {
-    beat: Beat,
+    heartbeat: Heartbeat,
     upgrade: Upgrade,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Beat {
+enum Heartbeat {
     PingAt(Millis),
     /// `extended`: the browser has been heard since the ping, and was given the time once more.
     PongBy {
@@ -104,7 +104,7 @@ impl Session {
     /// A session whose open packet goes out now. `on_websocket` tells whether it began there.
     pub fn new(now: Millis, timing: &Timing, on_websocket: bool) -> Self {
         Self {
-            beat: Beat::PingAt(now + timing.ping_interval),
+            heartbeat: Heartbeat::PingAt(now + timing.ping_interval),
             upgrade: if on_websocket { Upgrade::Done } else { Upgrade::Possible },
         }
     }
@@ -112,23 +112,28 @@ impl Session {
     /// A packet came on the main transport.
     ///
     /// # Errors
-    /// [`Wrong::HeartbeatDirection`]: end the session.
-    pub fn hear<'a>(&mut self, packet: Packet<'a>, now: Millis, timing: &Timing) -> Result<Heard<'a>, Wrong> {
-        self.beat = match (self.beat, &packet) {
-            (Beat::PongBy { .. }, Packet::Pong(_)) => Beat::PingAt(now + timing.ping_interval),
+    /// [`ProtocolError::HeartbeatDirection`]: end the session.
+    pub fn on_packet<'a>(
+        &mut self,
+        packet: Packet<'a>,
+        now: Millis,
+        timing: &Timing,
+    ) -> Result<Incoming<'a>, ProtocolError> {
+        self.heartbeat = match (self.heartbeat, &packet) {
+            (Heartbeat::PongBy { .. }, Packet::Pong(_)) => Heartbeat::PingAt(now + timing.ping_interval),
             // A pong may stand behind something large; whoever is heard is alive. Once, since a pong must come.
-            (Beat::PongBy { extended: false, .. }, _) => {
-                Beat::PongBy { by: now + timing.ping_timeout, extended: true }
+            (Heartbeat::PongBy { extended: false, .. }, _) => {
+                Heartbeat::PongBy { by: now + timing.ping_timeout, extended: true }
             }
-            (beat, _) => beat,
+            (heartbeat, _) => heartbeat,
         };
         match packet {
-            Packet::Message(text) => Ok(Heard::Text(text)),
-            Packet::Binary(bytes) => Ok(Heard::Binary(bytes)),
-            Packet::Pong(_) => Ok(Heard::Nothing),
-            Packet::Close => Ok(Heard::Closed),
-            Packet::Ping(_) => Err(Wrong::HeartbeatDirection),
-            Packet::Open(_) | Packet::Upgrade | Packet::Noop => Ok(Heard::Nothing),
+            Packet::Message(text) => Ok(Incoming::Text(text)),
+            Packet::Binary(bytes) => Ok(Incoming::Binary(bytes)),
+            Packet::Pong(_) => Ok(Incoming::Nothing),
+            Packet::Close => Ok(Incoming::Closed),
+            Packet::Ping(_) => Err(ProtocolError::HeartbeatDirection),
+            Packet::Open(_) | Packet::Upgrade | Packet::Noop => Ok(Incoming::Nothing),
         }
     }
 
@@ -144,8 +149,8 @@ impl Session {
     /// A packet came on the probing WebSocket.
     ///
     /// # Errors
-    /// [`Wrong::Upgrade`]: end that WebSocket, keep the session.
-    pub fn hear_probe(&mut self, packet: &Packet<'_>) -> Result<Probed, Wrong> {
+    /// [`ProtocolError::Upgrade`]: end that WebSocket, keep the session.
+    pub fn on_probe_packet(&mut self, packet: &Packet<'_>) -> Result<Probed, ProtocolError> {
         match (self.upgrade, packet) {
             (Upgrade::Started { until }, Packet::Ping("probe")) => {
                 self.upgrade = Upgrade::Answered { until };
@@ -155,46 +160,46 @@ impl Session {
                 self.upgrade = Upgrade::Done;
                 Ok(Probed::Upgraded)
             }
-            _ => Err(Wrong::Upgrade),
+            _ => Err(ProtocolError::Upgrade),
         }
     }
 
     /// The probing WebSocket is gone; another may be tried.
-    pub fn upgrade_lost(&mut self) {
+    pub fn cancel_upgrade(&mut self) {
         if self.upgrade != Upgrade::Done {
             self.upgrade = Upgrade::Possible;
         }
     }
 
     /// Whether a WebSocket was opened for this session and has not become its transport.
-    pub fn has_upgrade(&self) -> bool {
+    pub fn upgrade_pending(&self) -> bool {
         matches!(self.upgrade, Upgrade::Started { .. } | Upgrade::Answered { .. })
     }
 
     /// Whether a probe was answered and the last packet of the upgrade is awaited; polls are to be let go.
-    pub fn is_upgrading(&self) -> bool {
+    pub fn probe_answered(&self) -> bool {
         matches!(self.upgrade, Upgrade::Answered { .. })
     }
 
     /// When to call [`Session::due`] next.
     pub fn deadline(&self) -> Millis {
-        let beat = match self.beat {
-            Beat::PingAt(at) | Beat::PongBy { by: at, .. } => at,
+        let heartbeat = match self.heartbeat {
+            Heartbeat::PingAt(at) | Heartbeat::PongBy { by: at, .. } => at,
         };
         match self.upgrade {
-            Upgrade::Started { until } | Upgrade::Answered { until } => beat.min(until),
-            Upgrade::Possible | Upgrade::Done => beat,
+            Upgrade::Started { until } | Upgrade::Answered { until } => heartbeat.min(until),
+            Upgrade::Possible | Upgrade::Done => heartbeat,
         }
     }
 
     /// What has come due at `now`, and the state after it.
     pub fn due(&mut self, now: Millis, timing: &Timing) -> Due {
-        match self.beat {
-            Beat::PongBy { by, .. } if now >= by => return Due::PingTimeout,
-            Beat::PingAt(at) if now >= at => {
+        match self.heartbeat {
+            Heartbeat::PongBy { by, .. } if now >= by => return Due::PingTimeout,
+            Heartbeat::PingAt(at) if now >= at => {
                 // Counted from when the ping was due; but what the browser has is not shortened by our own delay.
                 let from = if now - at <= timing.ping_timeout / 4 { at } else { now };
-                self.beat = Beat::PongBy { by: from + timing.ping_timeout, extended: false };
+                self.heartbeat = Heartbeat::PongBy { by: from + timing.ping_timeout, extended: false };
                 return Due::Ping;
             }
             _ => {}
@@ -221,7 +226,7 @@ mod tests {
         assert_eq!(session.due(24_999, &TIMING), Due::Nothing);
         assert_eq!(session.due(25_000, &TIMING), Due::Ping);
         assert_eq!(session.deadline(), 45_000);
-        assert_eq!(session.hear(Packet::Pong(""), 26_000, &TIMING), Ok(Heard::Nothing));
+        assert_eq!(session.on_packet(Packet::Pong(""), 26_000, &TIMING), Ok(Incoming::Nothing));
         assert_eq!(session.deadline(), 51_000);
     }
 
@@ -246,26 +251,26 @@ mod tests {
     #[test]
     fn who_is_heard_while_its_pong_is_awaited_is_given_the_time_once_more() {
         let mut session = Session::new(0, &TIMING, true);
-        session.hear(Packet::Message("early"), 1, &TIMING).unwrap();
+        session.on_packet(Packet::Message("early"), 1, &TIMING).unwrap();
         assert_eq!(session.deadline(), 25_000);
         assert_eq!(session.due(25_000, &TIMING), Due::Ping);
-        session.hear(Packet::Message("large"), 44_000, &TIMING).unwrap();
+        session.on_packet(Packet::Message("large"), 44_000, &TIMING).unwrap();
         assert_eq!(session.deadline(), 64_000);
-        session.hear(Packet::Message("chatter"), 63_000, &TIMING).unwrap();
+        session.on_packet(Packet::Message("chatter"), 63_000, &TIMING).unwrap();
         assert_eq!(session.due(64_000, &TIMING), Due::PingTimeout, "a pong is awaited all the same");
     }
 
     #[test]
     fn a_pong_nobody_asked_for_does_not_put_off_the_ping() {
         let mut session = Session::new(0, &TIMING, true);
-        session.hear(Packet::Pong(""), 20_000, &TIMING).unwrap();
+        session.on_packet(Packet::Pong(""), 20_000, &TIMING).unwrap();
         assert_eq!(session.deadline(), 25_000);
     }
 
     #[test]
     fn a_ping_from_the_browser_is_refused() {
         let mut session = Session::new(0, &TIMING, true);
-        assert_eq!(session.hear(Packet::Ping(""), 1, &TIMING), Err(Wrong::HeartbeatDirection));
+        assert_eq!(session.on_packet(Packet::Ping(""), 1, &TIMING), Err(ProtocolError::HeartbeatDirection));
     }
 
     #[test]
@@ -274,9 +279,9 @@ mod tests {
         assert!(session.start_upgrade(5, &TIMING));
         assert!(!session.start_upgrade(6, &TIMING), "one at a time");
         assert_eq!(session.deadline(), 10_005);
-        assert_eq!(session.hear_probe(&Packet::Ping("probe")), Ok(Probed::Answer));
-        assert!(session.is_upgrading());
-        assert_eq!(session.hear_probe(&Packet::Upgrade), Ok(Probed::Upgraded));
+        assert_eq!(session.on_probe_packet(&Packet::Ping("probe")), Ok(Probed::Answer));
+        assert!(session.probe_answered());
+        assert_eq!(session.on_probe_packet(&Packet::Upgrade), Ok(Probed::Upgraded));
         assert_eq!(session.deadline(), 25_000);
         assert!(!session.start_upgrade(7, &TIMING), "it is on a WebSocket already");
     }
@@ -285,8 +290,8 @@ mod tests {
     fn an_upgrade_out_of_order_is_refused_and_may_be_tried_again() {
         let mut session = Session::new(0, &TIMING, false);
         assert!(session.start_upgrade(0, &TIMING));
-        assert_eq!(session.hear_probe(&Packet::Upgrade), Err(Wrong::Upgrade));
-        session.upgrade_lost();
+        assert_eq!(session.on_probe_packet(&Packet::Upgrade), Err(ProtocolError::Upgrade));
+        session.cancel_upgrade();
         assert!(session.start_upgrade(1, &TIMING));
     }
 

@@ -17,12 +17,12 @@ const RESERVED: [&[u8]; 6] =
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// The packet whose attachments have not all arrived.
-    waiting: Option<Box<Waiting>>,
+    waiting: Option<Box<PartialPacket>>,
 }
 
 /// A packet, and how many attachments it still lacks (at least one).
 #[derive(Debug)]
-struct Waiting {
+struct PartialPacket {
     packet: Packet,
     missing: usize,
 }
@@ -42,7 +42,7 @@ impl Decoder {
         if missing == 0 {
             return Ok(Some(packet));
         }
-        self.waiting = Some(Box::new(Waiting { packet, missing }));
+        self.waiting = Some(Box::new(PartialPacket { packet, missing }));
         Ok(None)
     }
 

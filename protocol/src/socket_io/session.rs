@@ -56,7 +56,7 @@ pub enum Input {
 /// What a connection may not do; it is closed for it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Wrong {
+pub enum ProtocolError {
     /// The message is no Socket.IO packet.
     #[error("malformed packet: {0}")]
     Malformed(#[from] Malformed),
@@ -81,8 +81,12 @@ impl Session {
     /// A text message of the Engine.IO layer. `None`: more is to come (attachments).
     ///
     /// # Errors
-    /// [`Wrong`]: close the connection.
-    pub fn text(&mut self, text: &str, resolve: impl Fn(&str) -> Option<u16>) -> Result<Option<Input>, Wrong> {
+    /// [`ProtocolError`]: close the connection.
+    pub fn text(
+        &mut self,
+        text: &str,
+        resolve: impl Fn(&str) -> Option<u16>,
+    ) -> Result<Option<Input>, ProtocolError> {
         match self.decoder.text(text)? {
             Some(packet) => self.packet(packet, resolve).map(Some),
             None => Ok(None),
@@ -92,8 +96,12 @@ impl Session {
     /// A binary message of the Engine.IO layer. `None`: more is to come.
     ///
     /// # Errors
-    /// [`Wrong`]: close the connection.
-    pub fn binary(&mut self, bytes: &[u8], resolve: impl Fn(&str) -> Option<u16>) -> Result<Option<Input>, Wrong> {
+    /// [`ProtocolError`]: close the connection.
+    pub fn binary(
+        &mut self,
+        bytes: &[u8],
+        resolve: impl Fn(&str) -> Option<u16>,
+    ) -> Result<Option<Input>, ProtocolError> {
         match self.decoder.binary(bytes)? {
             Some(packet) => self.packet(packet, resolve).map(Some),
             None => Ok(None),
@@ -113,7 +121,7 @@ impl Session {
     }
 
     /// The application has put the connection out of `namespace`. `false`: it was not in it.
-    pub fn put_out(&mut self, namespace: u16) -> bool {
+    pub fn remove(&mut self, namespace: u16) -> bool {
         let before = self.connected.len();
         self.connected.retain(|&one| one != namespace);
         before != self.connected.len()
@@ -124,19 +132,19 @@ impl Session {
         &self.connected
     }
 
-    fn packet(&mut self, packet: Packet, resolve: impl Fn(&str) -> Option<u16>) -> Result<Input, Wrong> {
+    fn packet(&mut self, packet: Packet, resolve: impl Fn(&str) -> Option<u16>) -> Result<Input, ProtocolError> {
         let member = |name: &str, connected: &[u16]| {
-            resolve(name).filter(|number| connected.contains(number)).ok_or(Wrong::NotConnected)
+            resolve(name).filter(|number| connected.contains(number)).ok_or(ProtocolError::NotConnected)
         };
         match packet {
             Packet::Connect { namespace, auth } => match resolve(&namespace) {
                 None => Ok(Input::ConnectToUnknown { namespace }),
-                Some(number) if self.connected.contains(&number) => Err(Wrong::Connected),
+                Some(number) if self.connected.contains(&number) => Err(ProtocolError::Connected),
                 Some(number) => Ok(Input::Connect { namespace: number, auth }),
             },
             Packet::Disconnect { namespace } => {
                 let number = member(&namespace, &self.connected)?;
-                self.put_out(number);
+                self.remove(number);
                 Ok(Input::Disconnect { namespace: number })
             }
             Packet::Event { namespace, id, args, attachments } => {
@@ -164,7 +172,7 @@ mod tests {
     #[test]
     fn an_event_is_heard_only_after_its_namespace_was_admitted() {
         let mut session = Session::default();
-        assert!(matches!(session.text(r#"2/nodevent,["join",{}]"#, resolve), Err(Wrong::NotConnected)));
+        assert!(matches!(session.text(r#"2/nodevent,["join",{}]"#, resolve), Err(ProtocolError::NotConnected)));
         let mut session = Session::default();
         let input = session.text(r#"0/nodevent,{"a":1}"#, resolve).unwrap();
         assert_eq!(input, Some(Input::Connect { namespace: 1, auth: Some(r#"{"a":1}"#.into()) }));
@@ -184,7 +192,7 @@ mod tests {
     fn a_second_connect_to_a_namespace_ends_the_connection() {
         let mut session = Session::default();
         session.admitted(0);
-        assert!(matches!(session.text("0", resolve), Err(Wrong::Connected)));
+        assert!(matches!(session.text("0", resolve), Err(ProtocolError::Connected)));
     }
 
     #[test]
@@ -192,6 +200,6 @@ mod tests {
         let mut session = Session::default();
         session.admitted(1);
         assert_eq!(session.text("1/nodevent,", resolve).unwrap(), Some(Input::Disconnect { namespace: 1 }));
-        assert!(matches!(session.text(r#"2/nodevent,["x"]"#, resolve), Err(Wrong::NotConnected)));
+        assert!(matches!(session.text(r#"2/nodevent,["x"]"#, resolve), Err(ProtocolError::NotConnected)));
     }
 }

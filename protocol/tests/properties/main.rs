@@ -2,9 +2,9 @@
 //! the same result, and nothing makes a decoder panic. The fuzz targets' invariants are tried here as well.
 #![cfg(test)]
 
-mod emission;
 mod engine_io;
 mod json;
 mod key;
+mod publication;
 mod socket_io;
 mod websocket;

@@ -1,9 +1,9 @@
 //! Holds the crate against every vector that all three languages share.
 #![cfg(test)]
 
-mod emissions;
 mod engine_io;
 mod keys;
+mod publications;
 mod rooms;
 mod socket_io;
 mod vector;

@@ -1,7 +1,7 @@
 //! `rooms.json`: what names a room (N-28, N-29, N-44).
 
 use crate::vector::{list, load, text};
-use nodevent_protocol::room::{Bad, MAX_BYTES, from_json};
+use nodevent_protocol::room::{MAX_BYTES, RoomNameError, from_json};
 use serde_json::Value;
 
 #[test]
@@ -15,10 +15,10 @@ fn every_value_that_names_a_room_names_it() {
 fn every_value_that_names_none_is_refused_for_its_reason() {
     for vector in list(&load("rooms.json"), "refused") {
         let why = match text(vector, "why") {
-            "missing" => Bad::Missing,
-            "not_text" => Bad::NotText,
-            "empty" => Bad::Empty,
-            "too_long" => Bad::TooLong,
+            "missing" => RoomNameError::Missing,
+            "not_text" => RoomNameError::NotText,
+            "empty" => RoomNameError::Empty,
+            "too_long" => RoomNameError::TooLong,
             other => panic!("no such reason: {other}"),
         };
         let value = vector.get("value").unwrap_or(&Value::Null);

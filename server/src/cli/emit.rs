@@ -1,4 +1,4 @@
-//! `nodevent emit`: publishes one emission through a running server.
+//! `nodevent emit`: publishes one publication through a running server.
 
 use super::http::{self, Request};
 use super::{Done, Target, UNAVAILABLE, USAGE, local_url};
@@ -31,17 +31,17 @@ pub(super) struct Emit {
 impl Emit {
     pub(super) fn run(self) -> Done {
         let (loaded, namespace) = self.target.load()?;
-        let mut emission = json!({"room": self.room, "event": self.event});
+        let mut publication = json!({"room": self.room, "event": self.event});
         if let Some(message) = &self.message {
             let message = serde_json::from_str(message).unwrap_or_else(|_| Value::from(message.as_str()));
-            emission["message"] = message;
+            publication["message"] = message;
         }
         let configured = namespace.publish_key.as_ref();
         let configured = configured.and_then(|key| String::from_utf8(key.as_bytes().to_vec()).ok());
         let url = self.url.unwrap_or_else(|| local_url(&loaded));
         let mut request =
             Request::new(&url, &format!("/api{}/emit", namespace.name)).map_err(|text| (USAGE, text))?;
-        request.body = emission.to_string();
+        request.body = publication.to_string();
         request.bearer = self.publish_key.or(configured);
         http::run(async {
             let answer = http::send(&request).await?;

@@ -66,7 +66,7 @@ impl Listen {
     }
 }
 
-/// Prints an emission to standard output, and whatever else is told to standard error.
+/// Prints a publication to standard output, and whatever else is told to standard error.
 fn print(event: &str) {
     let field = |name: &'static str| event.lines().filter_map(move |line| line.strip_prefix(name));
     let data: Vec<&str> = field("data: ").collect();

@@ -62,7 +62,7 @@ enum Command {
     },
     /// Print a key with which a browser may join a room.
     Key(key::Key),
-    /// Publish one emission through a running server.
+    /// Publish one publication through a running server.
     Emit(emit::Emit),
     /// Print what is said in a room of a running server, a line of JSON each.
     Listen(listen::Listen),

@@ -3,20 +3,20 @@
 use super::report::Report;
 use super::table::{Table, parse_duration};
 use super::tree::{Node, Value};
-use nodevent_protocol::history::{Kept, Rules};
+use nodevent_protocol::history::{Retention, RetentionPolicy};
 
 /// What a namespace keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     /// Of which rooms.
-    pub rules: Rules,
+    pub rules: RetentionPolicy,
     /// What all rooms together may take in the memory engine. Bytes.
     pub memory: usize,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { rules: Rules::default(), memory: 64 * 1024 * 1024 }
+        Self { rules: RetentionPolicy::default(), memory: 64 * 1024 * 1024 }
     }
 }
 
@@ -25,11 +25,11 @@ impl Default for History {
 impl History {
     /// No history at all.
     pub fn off() -> Self {
-        Self { rules: Rules { usual: None, prefixes: Vec::new() }, ..Self::default() }
+        Self { rules: RetentionPolicy { default: None, prefixes: Vec::new() }, ..Self::default() }
     }
 
     /// What is kept of a room.
-    pub fn of(&self, room: &str) -> Option<Kept> {
+    pub fn of(&self, room: &str) -> Option<Retention> {
         self.rules.of(room)
     }
 
@@ -48,7 +48,7 @@ impl History {
         if let Value::Scalar(text) = &node.value {
             match parse_duration(text) {
                 _ if text == "on" || text == "true" => {}
-                Some(age) => history.rules.usual = Some(Kept { age, ..Kept::default() }),
+                Some(age) => history.rules.default = Some(Retention { age, ..Retention::default() }),
                 None => {
                     let remedy = "write `off`, or `{size: 100, age: 5m}`";
                     report.mistake(node.place, format!("{path} is `{text}`"), remedy);
@@ -57,15 +57,15 @@ impl History {
             return history;
         }
         let Some(mut table) = Table::open(node, path, report) else { return history };
-        let usual = read_keys(&mut table, Kept::default(), report);
-        history.rules.usual = Some(usual);
+        let default = read_keys(&mut table, Retention::default(), report);
+        history.rules.default = Some(default);
         history.memory = table.size(&["memory"], report).unwrap_or(history.memory);
         if let Some(rooms) = table.take(&["rooms"]) {
             let path = format!("{path}.rooms");
             match &rooms.value {
                 Value::Map(entries) => {
                     for (prefix, _, node) in entries {
-                        let kept = read_kept(node, &format!("{path}.{prefix}"), usual, report);
+                        let kept = read_kept(node, &format!("{path}.{prefix}"), default, report);
                         history.rules.prefixes.push((prefix.trim_end_matches('*').to_owned(), kept));
                     }
                 }
@@ -81,20 +81,20 @@ impl History {
     }
 }
 
-fn read_kept(node: &Node, path: &str, usual: Kept, report: &mut Report) -> Option<Kept> {
+fn read_kept(node: &Node, path: &str, default: Retention, report: &mut Report) -> Option<Retention> {
     if is_off(node) {
         return None;
     }
     let mut table = Table::open(node, path, report)?;
-    let kept = read_keys(&mut table, usual, report);
+    let kept = read_keys(&mut table, default, report);
     table.finish(report);
     Some(kept)
 }
 
-fn read_keys(table: &mut Table<'_>, usual: Kept, report: &mut Report) -> Kept {
-    let size = table.number(&["size"], 1, 1_000_000, report).unwrap_or(usual.size);
-    let age = table.duration(&["age"], report).unwrap_or(usual.age);
-    Kept { size, age }
+fn read_keys(table: &mut Table<'_>, default: Retention, report: &mut Report) -> Retention {
+    let size = table.number(&["size"], 1, 1_000_000, report).unwrap_or(default.size);
+    let age = table.duration(&["age"], report).unwrap_or(default.age);
+    Retention { size, age }
 }
 
 fn is_off(node: &Node) -> bool {
@@ -112,10 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn history_is_on_with_a_hundred_emissions_and_five_minutes() {
-        let usual = Config::from_yaml("/a: {}\n").unwrap().namespaces[0].history.of("r").unwrap();
-        assert_eq!((usual.size, usual.age), (100, Duration::from_secs(300)));
-        assert!(usual.position_age() > usual.age);
+    fn history_is_on_with_a_hundred_publications_and_five_minutes() {
+        let default = Config::from_yaml("/a: {}\n").unwrap().namespaces[0].history.of("r").unwrap();
+        assert_eq!((default.size, default.age), (100, Duration::from_secs(300)));
+        assert!(default.position_ttl() > default.age);
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(some.of("r").unwrap().size, 10);
         assert_eq!(some.of("Chat_1").unwrap().size, 500);
         assert_eq!(some.of("Chat_x1"), None);
-        assert_eq!(some.of("Log_1").unwrap(), Kept { size: 10, age: Duration::from_secs(3600) });
+        assert_eq!(some.of("Log_1").unwrap(), Retention { size: 10, age: Duration::from_secs(3600) });
     }
 
     #[test]

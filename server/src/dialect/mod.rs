@@ -34,10 +34,10 @@ pub trait Dialect: Send + Sync {
     /// A join that was asked for by [`Operations::join`] is complete: what was missed has been sent.
     fn joined(&self, operations: &mut dyn Operations, id: Option<u64>, recovery: Option<Recovery>);
 
-    /// An emission as this dialect's browsers hear it. `text` is the emission's, with its position where it has one.
+    /// A publication as this dialect's browsers hear it. `text` is the publication's, with its position where it has one.
     fn frame(&self, namespace: &str, text: &str) -> Frame;
 
-    /// What the members of a room are told when emissions may be missing that cannot be had any more.
+    /// What the members of a room are told when publications may be missing that cannot be had any more.
     fn lost(&self, namespace: &str, room: &str, position: Position) -> Frame;
 }
 

@@ -61,7 +61,7 @@ impl Dialect for NodEvent {
         args.push_str(text);
         args.push(']');
         let packet = event_packet(namespace, &args);
-        Frame::emission(&packet, packet.len() - text.len() - 1, text.len())
+        Frame::publication(&packet, packet.len() - text.len() - 1, text.len())
     }
 
     fn lost(&self, namespace: &str, room: &str, position: Position) -> Frame {

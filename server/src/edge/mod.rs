@@ -1,7 +1,7 @@
 //! HTTP: the listeners, and what each path answers.
 //!
 //! A request that becomes a WebSocket is handed to a shard, socket and all; a polling request is handed in and its
-//! answer awaited. The edge keeps nothing of a connection.
+//! answer pending_acks. The edge keeps nothing of a connection.
 
 mod assets;
 mod listener;
@@ -314,7 +314,7 @@ async fn alive() -> Response {
     reply::text(StatusCode::OK, "ok\n".into())
 }
 
-/// Emissions get through, and new connections are welcome.
+/// Publications get through, and new connections are welcome.
 async fn ready(State(edge): State<Arc<Edge>>) -> Response {
     if edge.draining.load(Relaxed) {
         return reply::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());

@@ -7,7 +7,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use nodevent_protocol::emission;
+use nodevent_protocol::publication;
 use serde_json::json;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -17,7 +17,7 @@ const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"
 /// The longest idempotency key. Bytes.
 const MOST_KEY: usize = 255;
 
-/// Publishes the emissions of the body to the namespace of that number.
+/// Publishes the publications of the body to the namespace of that number.
 pub(super) async fn serve(edge: &Edge, number: u16, request: Request) -> Response {
     let response = match publish(edge, number, request).await {
         Ok(response) => return response,
@@ -62,10 +62,10 @@ async fn publish(edge: &Edge, number: u16, request: Request) -> Result<Response,
         )
     })?;
     let body = read(edge, request.into_body()).await?;
-    let emissions = emission::parse_many(&body).map_err(|(index, skipped)| {
+    let publications = publication::parse_many(&body).map_err(|(index, skipped)| {
         edge.metrics.skip(&skipped);
         tracing::warn!(namespace = &*namespace.name, reason = %skipped, "a publish was refused");
-        let place = index.map_or(String::new(), |index| format!("emission {index}: "));
+        let place = index.map_or(String::new(), |index| format!("publication {index}: "));
         reply::error(
             StatusCode::BAD_REQUEST,
             &format!("{place}{skipped}"),
@@ -73,10 +73,10 @@ async fn publish(edge: &Edge, number: u16, request: Request) -> Result<Response,
         )
     })?;
     let engine = edge.engines.get(number);
-    let mut positions = Vec::with_capacity(emissions.len());
-    for (accepted, emission) in emissions.iter().enumerate() {
+    let mut positions = Vec::with_capacity(publications.len());
+    for (accepted, publication) in publications.iter().enumerate() {
         let once = once.as_ref().map(|once| format!("{once}:{accepted}"));
-        match engine.publish(emission, once.as_deref()).await {
+        match engine.publish(publication, once.as_deref()).await {
             Ok(position) => positions.push(position.map(|position| position.to_string())),
             Err(error) => {
                 tracing::warn!(namespace = &*namespace.name, %error, "a publish failed");
@@ -93,7 +93,7 @@ async fn publish(edge: &Edge, number: u16, request: Request) -> Result<Response,
             }
         }
     }
-    let body = json!({"accepted": emissions.len(), "positions": positions});
+    let body = json!({"accepted": publications.len(), "positions": positions});
     Ok(reply::with_type(StatusCode::OK, "application/json", body.to_string()))
 }
 

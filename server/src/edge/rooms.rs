@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use tokio::sync::{mpsc, oneshot};
 
-/// Emissions that may wait for one reader; their bytes are bounded by the outbox's limit.
+/// Publications that may wait for one reader; their bytes are bounded by the outbox's limit.
 const WAITING: usize = 1024;
 
 /// Answers a request for one room.
@@ -94,21 +94,21 @@ impl Query {
     }
 }
 
-/// What is kept, or what came after `since`: `{"position", "recovered", "emissions"}`.
+/// What is kept, or what came after `since`: `{"position", "recovered", "publications"}`.
 async fn history(edge: &Edge, namespace: &Namespace, room: &str, query: &Query) -> Response {
     let since = match query.since.as_deref().map(Position::parse) {
         None => Since::Beginning,
         Some(Some(position)) => Since::Position(position),
-        Some(None) => Since::Unreadable,
+        Some(None) => Since::Invalid,
     };
     match edge.engines.get(namespace.number).read(room, since).await {
         Ok(Some(read)) => {
-            let emissions: Vec<&str> = read.missed.iter().map(Frame::emission_text).collect();
+            let publications: Vec<&str> = read.missed.iter().map(Frame::publication_text).collect();
             let body = format!(
-                "{{\"position\":\"{}\",\"recovered\":{},\"emissions\":[{}]}}",
+                "{{\"position\":\"{}\",\"recovered\":{},\"publications\":[{}]}}",
                 read.position,
                 read.recovered,
-                emissions.join(",")
+                publications.join(",")
             );
             reply::with_type(StatusCode::OK, "application/json", body)
         }
@@ -196,16 +196,16 @@ fn lines(told: &Told) -> String {
             let position = position.map(|position| position.to_string());
             format!("{id}event: joined\ndata: {}\n\n", json!({"position": position, "recovered": recovered}))
         }
-        Told::Frame(frame) if frame.emission_text().is_empty() => other_event(frame).unwrap_or_default(),
+        Told::Frame(frame) if frame.publication_text().is_empty() => other_event(frame).unwrap_or_default(),
         Told::Frame(frame) => {
-            let text = frame.emission_text();
+            let text = frame.publication_text();
             let id = position_of(text).map_or(String::new(), |position| format!("id: {position}\n"));
             format!("{id}{}\n", data(text))
         }
     }
 }
 
-/// An event of the dialect that is no emission, e.g. `lost`.
+/// An event of the dialect that is no publication, e.g. `lost`.
 fn other_event(frame: &Frame) -> Option<String> {
     let packet = std::str::from_utf8(frame.packet()).ok()?;
     let args: Vec<Value> = serde_json::from_str(&packet[packet.find('[')?..]).ok()?;
@@ -218,7 +218,7 @@ fn data(text: &str) -> String {
     text.split(['\n', '\r']).map(|line| format!("data: {line}\n")).collect()
 }
 
-/// The position that the engine has put at the end of an emission's text.
+/// The position that the engine has put at the end of a publication's text.
 fn position_of(text: &str) -> Option<Position> {
     let (_, rest) = text.rsplit_once("\"position\":\"")?;
     Position::parse(rest.strip_suffix("\"}")?)
@@ -229,9 +229,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_emission_is_an_event_whose_id_is_its_position() {
+    fn an_publication_is_an_event_whose_id_is_its_position() {
         let text = r#"{"room":"r","event":"e","position":"00000000000000ab:7"}"#;
-        let frame = Frame::emission(&format!("42[\"event\",{text}]"), 11, text.len());
+        let frame = Frame::publication(&format!("42[\"event\",{text}]"), 11, text.len());
         assert_eq!(lines(&Told::Frame(frame)), format!("id: 00000000000000ab:7\ndata: {text}\n\n"));
     }
 

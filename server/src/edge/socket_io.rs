@@ -193,7 +193,7 @@ fn refusal_of_post(
 fn closed(edge: &Edge, reason: CloseReason) -> Response {
     edge.metrics.refused_requests.fetch_add(1, Relaxed);
     let error = RequestError::BadRequest;
-    let why = reason.farewell().map_or(reason.name(), |(_, text)| text);
+    let why = reason.close_frame().map_or(reason.name(), |(_, text)| text);
     let body = json!({"code": error.code(), "message": error.message(), "reason": why});
     reply::with_type(StatusCode::BAD_REQUEST, "application/json", body.to_string())
 }

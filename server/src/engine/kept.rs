@@ -4,7 +4,7 @@
 //! position is gone begins a new epoch, so that nobody is told that nothing was missed when nobody can know.
 
 use crate::frame::Frame;
-use nodevent_protocol::history::{Kept, Position};
+use nodevent_protocol::history::{Position, Retention};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ pub(super) struct Rooms {
 #[derive(Debug)]
 struct Room {
     position: Position,
-    /// The last emissions, each with the time it came; the last one has the room's offset.
+    /// The last publications, each with the time it came; the last one has the room's offset.
     log: VecDeque<(Frame, Instant)>,
     /// Bytes of the log.
     bytes: usize,
@@ -44,7 +44,7 @@ struct Room {
     touched: Instant,
     /// How long it is kept, at most.
     age: Duration,
-    position_age: Duration,
+    position_ttl: Duration,
 }
 
 // === impl Rooms ===
@@ -76,8 +76,8 @@ impl Rooms {
         }
     }
 
-    /// Keeps the emission to which [`Rooms::advance`] gave a position.
-    pub(super) fn keep(&mut self, name: &str, frame: Frame, kept: Kept, now: Instant) {
+    /// Keeps the publication to which [`Rooms::advance`] gave a position.
+    pub(super) fn keep(&mut self, name: &str, frame: Frame, kept: Retention, now: Instant) {
         self.turn += 1;
         let Some(room) = self.rooms.get_mut(name) else { return };
         let before = room.bytes;
@@ -90,7 +90,7 @@ impl Rooms {
                 room.bytes -= ENTRY + frame.websocket().len();
             }
         }
-        (room.age, room.position_age, room.touched) = (kept.age, kept.position_age(), now);
+        (room.age, room.position_ttl, room.touched) = (kept.age, kept.position_ttl(), now);
         let (old, after) = (std::mem::replace(&mut room.turn, self.turn), room.bytes);
         self.bytes = self.bytes + after - before;
         let name = self.silent.remove(&old).or_else(|| self.speaking.remove(&old));
@@ -104,14 +104,14 @@ impl Rooms {
     pub(super) fn read(
         &mut self,
         name: &str,
-        kept: Kept,
+        kept: Retention,
         now: Instant,
     ) -> (Position, impl DoubleEndedIterator<Item = Frame> + ExactSizeIterator + '_) {
         self.open(name, now);
         self.turn += 1;
         let turn = self.turn;
         if let Some(room) = self.rooms.get_mut(name) {
-            (room.touched, room.position_age) = (now, kept.position_age());
+            (room.touched, room.position_ttl) = (now, kept.position_ttl());
             if room.log.is_empty() {
                 let old = std::mem::replace(&mut room.turn, turn);
                 if let Some(name) = self.silent.remove(&old) {
@@ -164,7 +164,7 @@ impl Rooms {
             turn: self.turn,
             touched: now,
             age: Duration::ZERO,
-            position_age: Duration::MAX,
+            position_ttl: Duration::MAX,
         };
         self.rooms.insert(name, room);
     }
@@ -195,7 +195,7 @@ impl Rooms {
             }
         }
         while let Some((turn, name)) = self.silent.first_key_value() {
-            let over = self.rooms.get(name).is_none_or(|room| now.duration_since(room.touched) > room.position_age);
+            let over = self.rooms.get(name).is_none_or(|room| now.duration_since(room.touched) > room.position_ttl);
             if !over && self.bytes <= self.most {
                 break;
             }
@@ -216,7 +216,7 @@ fn once_key(room: &str, once: &str) -> String {
 mod tests {
     use super::*;
 
-    const KEPT: Kept = Kept { size: 3, age: Duration::from_secs(60) };
+    const KEPT: Retention = Retention { size: 3, age: Duration::from_secs(60) };
 
     fn publish(rooms: &mut Rooms, room: &str, now: Instant) -> Position {
         let position = rooms.advance(room, now);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_keeps_its_last_emissions_and_counts_on() {
+    fn a_room_keeps_its_last_publications_and_counts_on() {
         let (mut rooms, now) = (Rooms::new(1 << 20), Instant::now());
         for _ in 0..5 {
             publish(&mut rooms, "r", now);

@@ -1,11 +1,11 @@
 //! The engine in this process: what is published goes straight to the shards, and is kept here.
 
 use super::kept::Rooms;
-use super::{Outlet, Read};
+use super::{Fanout, Read};
 use crate::config::history::History;
 use crate::shard::keeper::Since;
-use nodevent_protocol::emission::Emission;
 use nodevent_protocol::history::{Position, with_position};
+use nodevent_protocol::publication::PublicationRef;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -13,8 +13,8 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Memory {
     history: History,
-    /// Locked while an emission is passed on, so that all shards see one order.
-    outlet: tokio::sync::Mutex<Outlet>,
+    /// Locked while a publication is passed on, so that all shards see one order.
+    fanout: tokio::sync::Mutex<Fanout>,
     /// Locked for moments only, never while anything is awaited.
     rooms: Mutex<Rooms>,
 }
@@ -22,38 +22,38 @@ pub struct Memory {
 // === impl Memory ===
 
 impl Memory {
-    /// An engine that keeps what `history` says and pushes into `outlet`.
-    pub fn new(outlet: Outlet, history: History) -> Self {
+    /// An engine that keeps what `history` says and pushes into `fanout`.
+    pub fn new(fanout: Fanout, history: History) -> Self {
         let rooms = Mutex::new(Rooms::new(history.memory));
-        Self { history, outlet: tokio::sync::Mutex::new(outlet), rooms }
+        Self { history, fanout: tokio::sync::Mutex::new(fanout), rooms }
     }
 
-    /// Keeps an emission and passes it on.
+    /// Keeps a publication and passes it on.
     ///
     /// # Cancel safety
     /// Safe: it is kept and passed on, or neither.
-    pub async fn publish(&self, emission: &Emission<'_>, once: Option<&str>) -> Option<Position> {
-        let outlet = self.outlet.lock().await;
-        let place = outlet.reserve(emission.text.len()).await;
-        let Some(kept) = self.history.of(&emission.room) else {
-            place.pass(&emission.room, outlet.frame(emission.text), None);
+    pub async fn publish(&self, publication: &PublicationRef<'_>, once: Option<&str>) -> Option<Position> {
+        let fanout = self.fanout.lock().await;
+        let place = fanout.reserve(publication.text.len()).await;
+        let Some(kept) = self.history.of(&publication.room) else {
+            place.pass(&publication.room, fanout.frame(publication.text), None);
             return None;
         };
         let now = Instant::now();
         let (frame, position) = {
             let mut rooms = self.rooms();
-            if let Some(before) = once.and_then(|once| rooms.published(&emission.room, once, now)) {
+            if let Some(before) = once.and_then(|once| rooms.published(&publication.room, once, now)) {
                 return Some(before);
             }
-            let position = rooms.advance(&emission.room, now);
-            let frame = outlet.frame(&with_position(emission.text, position));
-            rooms.keep(&emission.room, frame.clone(), kept, now);
+            let position = rooms.advance(&publication.room, now);
+            let frame = fanout.frame(&with_position(publication.text, position));
+            rooms.keep(&publication.room, frame.clone(), kept, now);
             if let Some(once) = once {
-                rooms.remember(&emission.room, once, position, kept.age, now);
+                rooms.remember(&publication.room, once, position, kept.age, now);
             }
             (frame, position)
         };
-        place.pass(&emission.room, frame, Some(position));
+        place.pass(&publication.room, frame, Some(position));
         Some(position)
     }
 

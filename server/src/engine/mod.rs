@@ -1,20 +1,20 @@
-//! Where emissions travel and are kept: in this process, or in Redis.
+//! Where publications travel and are kept: in this process, or in Redis.
 //!
-//! An engine is asked to publish, pushes what arrives into the shards through its [`Outlet`], and keeps the rooms'
+//! An engine is asked to publish, pushes what arrives into the shards through its [`Fanout`], and keeps the rooms'
 //! history. **Architecture Invariant:** only [`redis`] knows Redis.
 
+mod fanout;
 mod kept;
 pub mod memory;
-mod outlet;
 pub mod redis;
 
-pub use outlet::Outlet;
+pub use fanout::Fanout;
 
 use crate::frame::Frame;
-use crate::shard::keeper::{Answer, Ask, Asked, Keeper, Since};
+use crate::shard::keeper::{RecoveryOutcome, RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use memory::Memory;
-use nodevent_protocol::emission::Emission;
-use nodevent_protocol::history::{Position, Skip};
+use nodevent_protocol::history::{OffsetJump, Position};
+use nodevent_protocol::publication::PublicationRef;
 use redis::Redis;
 
 /// The engine of one namespace.
@@ -53,19 +53,19 @@ pub struct Read {
 // === impl Engine ===
 
 impl Engine {
-    /// Publishes an emission. When it returns, the engine has it. `once` is an idempotency key: the same one within
-    /// the history's age publishes once. The answer is the emission's position, if its room has a history.
+    /// Publishes a publication. When it returns, the engine has it. `once` is an idempotency key: the same one within
+    /// the history's age publishes once. The answer is the publication's position, if its room has a history.
     ///
     /// # Errors
     /// [`EngineError`]: the engine does not have it, as far as it can tell.
     pub async fn publish(
         &self,
-        emission: &Emission<'_>,
+        publication: &PublicationRef<'_>,
         once: Option<&str>,
     ) -> Result<Option<Position>, EngineError> {
         match self {
-            Self::Memory(memory) => Ok(memory.publish(emission, once).await),
-            Self::Redis(redis) => redis.publish(emission, once).await,
+            Self::Memory(memory) => Ok(memory.publish(publication, once).await),
+            Self::Redis(redis) => redis.publish(publication, once).await,
         }
     }
 
@@ -80,7 +80,7 @@ impl Engine {
         }
     }
 
-    /// Whether emissions get through now, as shown by a probe that has gone through the engine and back.
+    /// Whether publications get through now, as shown by a probe that has gone through the engine and back.
     pub fn is_ready(&self) -> bool {
         match self {
             Self::Memory(_) => true,
@@ -116,12 +116,12 @@ impl Engines {
     }
 }
 
-impl Keeper for Engines {
-    fn ask(&self, ask: Ask) -> Asked {
+impl RoomHistory for Engines {
+    fn ask(&self, ask: RecoveryRequest) -> RecoveryOutcome {
         match self.get(ask.namespace) {
             Engine::Memory(memory) => match memory.read(&ask.room, ask.since) {
-                None => Asked::NotKept,
-                Some(read) => Asked::Now(read.answer(ask)),
+                None => RecoveryOutcome::NoHistory,
+                Some(read) => RecoveryOutcome::Ready(read.answer(ask)),
             },
             Engine::Redis(redis) => redis.ask(ask),
         }
@@ -148,15 +148,15 @@ impl Read {
     /// `position`, and hold everything after `since` that is still kept.
     fn judge(
         position: Position,
-        skip: Option<Skip>,
+        jump: Option<OffsetJump>,
         since: Since,
         found: impl DoubleEndedIterator<Item = Frame> + ExactSizeIterator,
     ) -> Self {
         let wanted = match since {
-            Since::Nothing => Some(0),
+            Since::FirstJoin => Some(0),
             Since::Beginning => Some(found.len() as u64),
-            Since::Position(since) => position.count_since(since, skip),
-            Since::Unreadable => None,
+            Since::Position(since) => position.count_since(since, jump),
+            Since::Invalid => None,
         };
         match wanted.and_then(|wanted| usize::try_from(wanted).ok()) {
             Some(wanted) if wanted <= found.len() => {
@@ -168,9 +168,9 @@ impl Read {
         }
     }
 
-    fn answer(self, ask: Ask) -> Answer {
-        Answer {
-            asker: ask.asker,
+    fn answer(self, ask: RecoveryRequest) -> RecoveryReply {
+        RecoveryReply {
+            reply_to: ask.reply_to,
             namespace: ask.namespace,
             room: ask.room,
             position: Some(self.position),
@@ -199,7 +199,7 @@ mod tests {
     fn exactly_what_was_missed_is_replayed() {
         assert_eq!(judge(5, since(1, 3), 5), (true, vec!["4".into(), "5".into()]));
         assert_eq!(judge(5, since(1, 5), 0), (true, vec![]), "nothing was missed on a quiet room");
-        assert_eq!(judge(5, Since::Nothing, 5), (true, vec![]), "who has heard nothing has missed nothing");
+        assert_eq!(judge(5, Since::FirstJoin, 5), (true, vec![]), "who has heard nothing has missed nothing");
     }
 
     #[test]
@@ -207,6 +207,6 @@ mod tests {
         assert_eq!(judge(5, since(1, 1), 3), (false, vec![]), "2 was evicted");
         assert_eq!(judge(5, since(2, 4), 5), (false, vec![]), "another epoch");
         assert_eq!(judge(5, since(1, 6), 5), (false, vec![]), "a position that was never given");
-        assert_eq!(judge(5, Since::Unreadable, 5), (false, vec![]));
+        assert_eq!(judge(5, Since::Invalid, 5), (false, vec![]));
     }
 }

@@ -1,6 +1,6 @@
-//! From an emission to its members: the hot path.
+//! From a publication to its members: the hot path.
 //!
-//! A room that has something to say stands in a queue of turns. In its turn, all emissions that wait for it are
+//! A room that has something to say stands in a queue of turns. In its turn, all publications that wait for it are
 //! laid end to end in one shared buffer, and that buffer is written to its members, at most [`TURN`] of them
 //! before the next room, the sockets and the timers have theirs. So a hot room batches by itself, and a quiet one
 //! does not wait for it.
@@ -9,18 +9,18 @@
 //! whatever its length. So a room rests after such a walk for as long as the walk took, and speaks of everything
 //! that came meanwhile at once: a hot room takes at most half of its shard, and fewer and longer writes.
 //!
-//! Every emission has a number, and every connection the number up to which everything was put before it. Where a
+//! Every publication has a number, and every connection the number up to which everything was put before it. Where a
 //! connection is in several rooms that speak at once, what it has missed of all of them is merged by number: it
 //! hears a namespace in the order in which the engine gave it.
 
 use super::Shard;
-use super::holds::{Item, Verdict};
-use super::inbox::Emission;
-use super::slot::{Carrier, Session, Slot};
+use super::inbox::EncodedPublication;
+use super::join_buffers::{Decision, QueuedPublication};
+use super::slot::{Session, Slot, Transport};
 use crate::close_reason::CloseReason;
 use crate::frame::Frame;
 use crate::hub::{Hub, RoomId};
-use crate::outbox::Sent;
+use crate::outbox::SendOutcome;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -32,18 +32,18 @@ use std::time::{Duration, Instant};
 const TURN: usize = 512;
 /// A walk over all members that took less is followed by no rest.
 const WALK: Duration = Duration::from_millis(1);
-/// The longest rest of a room. Seen with 2,000 emissions a second to 1,000 members: with 3 ms the slowest deliveries come
+/// The longest rest of a room. Seen with 2,000 publications a second to 1,000 members: with 3 ms the slowest deliveries come
 /// 2 ms sooner than with 8 ms, for a twentieth more time on the processor; without any rest everything is slower.
 const REST: Duration = Duration::from_millis(3);
-/// What one buffer of emissions laid end to end may hold, but for a single larger one. Bytes.
+/// What one buffer of publications laid end to end may hold, but for a single larger one. Bytes.
 const BATCH: usize = 128 * 1024;
 
 /// The rooms that have something to say.
 #[derive(Debug, Default)]
 pub(super) struct Delivery {
-    /// The number of the last emission.
+    /// The number of the last publication.
     last: u64,
-    rooms: HashMap<RoomId, Speaking>,
+    rooms: HashMap<RoomId, RoomQueue>,
     turns: VecDeque<RoomId>,
     /// Rooms that rest, by the end of their rest; some may be gone since.
     resting: BinaryHeap<Reverse<(Instant, RoomId)>>,
@@ -51,18 +51,18 @@ pub(super) struct Delivery {
 
 /// A room that has something to say.
 #[derive(Debug, Default)]
-struct Speaking {
-    /// Emissions that are not in a batch yet, by number.
-    waiting: VecDeque<Item>,
+struct RoomQueue {
+    /// Publications that are not in a batch yet, by number.
+    waiting: VecDeque<QueuedPublication>,
     batch: Option<Batch>,
     /// Until when it rests; it stands in no queue of turns while it does.
     rests: Option<Instant>,
 }
 
-/// Emissions that are on their way to the members of one room.
+/// Publications that are on their way to the members of one room.
 #[derive(Debug)]
 struct Batch {
-    items: Vec<Item>,
+    items: Vec<QueuedPublication>,
     /// Their frames end to end, as WebSockets are given them.
     laid: Arc<[u8]>,
     /// Members below this index have not had it; from high to low, so that leaving disturbs nothing.
@@ -120,22 +120,22 @@ impl Delivery {
         self.rooms.remove(&room);
     }
 
-    fn add(&mut self, room: RoomId, emission: &Emission) {
+    fn add(&mut self, room: RoomId, publication: &EncodedPublication) {
         self.last += 1;
         let speaking = self.rooms.entry(room).or_insert_with(|| {
             self.turns.push_back(room);
-            Speaking::default()
+            RoomQueue::default()
         });
-        let (position, frame) = (emission.position, emission.frame.clone());
-        speaking.waiting.push_back(Item { number: self.last, position, frame });
+        let (position, frame) = (publication.position, publication.frame.clone());
+        speaking.waiting.push_back(QueuedPublication { seq: self.last, position, frame });
     }
 
     /// Everything that `rooms` have said after `after` and is not in a batch taken out of here.
-    fn missed(&self, rooms: impl Iterator<Item = RoomId>, after: u64) -> Vec<(RoomId, Item)> {
+    fn missed(&self, rooms: impl Iterator<Item = RoomId>, after: u64) -> Vec<(RoomId, QueuedPublication)> {
         let mut missed = Vec::new();
         for (room, speaking) in rooms.filter_map(|room| Some((room, self.rooms.get(&room)?))) {
             let batch = speaking.batch.iter().flat_map(|batch| &batch.items);
-            let new = batch.chain(&speaking.waiting).filter(|item| item.number > after);
+            let new = batch.chain(&speaking.waiting).filter(|item| item.seq > after);
             missed.extend(new.map(|item| (room, item.clone())));
         }
         missed
@@ -146,8 +146,8 @@ impl Delivery {
 
 impl Batch {
     /// Lays end to end what waits, as far as a batch goes.
-    fn of(waiting: &mut VecDeque<Item>, members: usize) -> Option<Self> {
-        let mut items: Vec<Item> = Vec::with_capacity(waiting.len().min(1024));
+    fn of(waiting: &mut VecDeque<QueuedPublication>, members: usize) -> Option<Self> {
+        let mut items: Vec<QueuedPublication> = Vec::with_capacity(waiting.len().min(1024));
         let mut bytes = 0;
         while let Some(item) = waiting.front() {
             bytes += item.frame.websocket().len();
@@ -161,11 +161,11 @@ impl Batch {
     }
 
     fn first(&self) -> u64 {
-        self.items.first().map_or(0, |item| item.number)
+        self.items.first().map_or(0, |item| item.seq)
     }
 
     fn last(&self) -> u64 {
-        self.items.last().map_or(0, |item| item.number)
+        self.items.last().map_or(0, |item| item.seq)
     }
 }
 
@@ -182,10 +182,10 @@ pub(super) fn lay<'a>(mut frames: impl ExactSizeIterator<Item = &'a Frame> + Clo
 // === impl Shard ===
 
 impl Shard {
-    /// An emission came from the engine.
-    pub(super) fn accept_emission(&mut self, emission: &Emission) {
-        if let Some(room) = self.hub.find(emission.namespace, &emission.room) {
-            self.delivery.add(room, emission);
+    /// A publication came from the engine.
+    pub(super) fn accept_publication(&mut self, publication: &EncodedPublication) {
+        if let Some(room) = self.hub.find(publication.namespace, &publication.room) {
+            self.delivery.add(room, publication);
         }
     }
 
@@ -215,8 +215,8 @@ impl Shard {
             let (count, sent) = step.put_before(member, session);
             put += count;
             match sent {
-                Sent::Whole => {}
-                Sent::Queued => {
+                SendOutcome::Sent => {}
+                SendOutcome::Queued => {
                     if session.stalled_since.is_none() {
                         session.stalled_since = Some(*now);
                         let by = *now + settings.write_stall;
@@ -226,10 +226,10 @@ impl Shard {
                         }
                     }
                 }
-                Sent::Full => doomed.push((member, CloseReason::OutboxFull)),
-                Sent::Broken => doomed.push((member, CloseReason::Lost)),
+                SendOutcome::Overflow => doomed.push((member, CloseReason::OutboxFull)),
+                SendOutcome::Broken => doomed.push((member, CloseReason::Lost)),
             }
-            if matches!(session.carrier, Carrier::Polling(_)) {
+            if matches!(session.transport, Transport::Polling(_)) {
                 self.polls.push(member);
             }
         }
@@ -259,13 +259,13 @@ struct Step<'a> {
 // === impl Step ===
 
 impl Step<'_> {
-    /// Puts the batch, or what the member has missed of all its rooms, before it. Answers how many emissions.
-    fn put_before(&self, member: u32, session: &mut Session) -> (u64, Sent) {
+    /// Puts the batch, or what the member has missed of all its rooms, before it. Answers how many publications.
+    fn put_before(&self, member: u32, session: &mut Session) -> (u64, SendOutcome) {
         let last = self.batch.last();
         if session.delivered >= last {
-            return (0, Sent::Whole);
+            return (0, SendOutcome::Sent);
         }
-        let simple = session.holds.is_empty()
+        let simple = session.join_buffers.is_empty()
             && session.delivered < self.batch.first()
             && (self.alone || self.hub.rooms_of(member).len() == 1);
         if simple {
@@ -274,21 +274,21 @@ impl Step<'_> {
             return (self.batch.items.len() as u64, session.put(frames, &self.batch.laid, self.limit));
         }
         let mut items = self.delivery.missed(self.hub.rooms_of(member), session.delivered);
-        let batch = self.batch.items.iter().filter(|item| item.number > session.delivered);
+        let batch = self.batch.items.iter().filter(|item| item.seq > session.delivered);
         items.extend(batch.map(|item| (self.room, item.clone())));
-        items.sort_unstable_by_key(|(_, item)| item.number);
+        items.sort_unstable_by_key(|(_, item)| item.seq);
         session.delivered = self.delivery.last;
         let mut frames = Vec::with_capacity(items.len());
         for (room, item) in items {
-            match session.holds.judge(room, &item) {
-                Verdict::Deliver => frames.push(item.frame),
-                Verdict::Held(bytes) if bytes > self.limit => return (0, Sent::Full),
-                Verdict::Held(_) | Verdict::Known => {}
+            match session.join_buffers.classify(room, &item) {
+                Decision::Deliver => frames.push(item.frame),
+                Decision::Buffered(bytes) if bytes > self.limit => return (0, SendOutcome::Overflow),
+                Decision::Buffered(_) | Decision::Duplicate => {}
             }
         }
         match lay(frames.iter()) {
             Some(laid) => (frames.len() as u64, session.put(frames.iter(), &laid, self.limit)),
-            None => (0, Sent::Whole),
+            None => (0, SendOutcome::Sent),
         }
     }
 }
@@ -299,14 +299,14 @@ mod tests {
 
     const ROOM: RoomId = 7;
 
-    fn emission() -> Emission {
-        Emission::new(0, "r", Frame::text("4x"), None)
+    fn publication() -> EncodedPublication {
+        EncodedPublication::new(0, "r", Frame::text("4x"), None)
     }
 
-    /// A room that has said `count` emissions to its last member after a walk that took `walk`.
+    /// A room that has said `count` publications to its last member after a walk that took `walk`.
     fn walked(delivery: &mut Delivery, count: usize, walk: Duration) -> Instant {
         for _ in 0..count {
-            delivery.add(ROOM, &emission());
+            delivery.add(ROOM, &publication());
         }
         assert_eq!(delivery.turns.pop_front(), Some(ROOM));
         let mut batch = Batch::of(&mut delivery.rooms.get_mut(&ROOM).unwrap().waiting, 3).unwrap();
@@ -321,8 +321,8 @@ mod tests {
         let mut delivery = Delivery::default();
         let walk = Duration::from_millis(3);
         let end = walked(&mut delivery, 1, walk);
-        delivery.add(ROOM, &emission());
-        delivery.add(ROOM, &emission());
+        delivery.add(ROOM, &publication());
+        delivery.add(ROOM, &publication());
         assert!(!delivery.has_work());
         delivery.end_rests(|| end + walk - Duration::from_nanos(1));
         assert!(!delivery.has_work(), "it rests yet");
@@ -337,9 +337,9 @@ mod tests {
         const QUIET: RoomId = 8;
         let mut delivery = Delivery::default();
         for _ in 0..1000 {
-            delivery.add(ROOM, &emission());
+            delivery.add(ROOM, &publication());
         }
-        delivery.add(QUIET, &emission());
+        delivery.add(QUIET, &publication());
         // The hot room has its turn, and most of its members are yet to be written to.
         assert_eq!(delivery.turns.pop_front(), Some(ROOM));
         let mut batch = Batch::of(&mut delivery.rooms.get_mut(&ROOM).unwrap().waiting, 10 * TURN).unwrap();
@@ -347,7 +347,7 @@ mod tests {
         let now = batch.began;
         delivery.end_turn(ROOM, batch, now);
         for _ in 0..1000 {
-            delivery.add(ROOM, &emission());
+            delivery.add(ROOM, &publication());
         }
         assert_eq!(delivery.turns, [QUIET, ROOM], "and what is said meanwhile in the hot room changes nothing");
     }
@@ -372,7 +372,7 @@ mod tests {
         let mut delivery = Delivery::default();
         walked(&mut delivery, 1, WALK / 2);
         assert!(delivery.rooms.is_empty());
-        delivery.add(ROOM, &emission());
+        delivery.add(ROOM, &publication());
         assert!(delivery.has_work());
     }
 
@@ -381,7 +381,7 @@ mod tests {
         let mut delivery = Delivery::default();
         let end = walked(&mut delivery, 1, REST);
         delivery.forget(ROOM);
-        delivery.add(ROOM, &emission());
+        delivery.add(ROOM, &publication());
         delivery.end_rests(|| end + REST);
         assert_eq!(delivery.turns, [ROOM], "one turn, not two");
     }

@@ -1,20 +1,20 @@
-//! The shard's end of an answer of Server-Sent Events: a bounded channel, filled as a WebSocket is.
+//! The shard's end of an answer of Server-SendOutcome Events: a bounded channel, filled as a WebSocket is.
 //!
 //! The edge takes from it and writes the lines; `listening` begins and ends it.
 
 use crate::dialect::Recovery;
 use crate::frame::Frame;
-use crate::outbox::Sent;
+use crate::outbox::SendOutcome;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::sync::mpsc;
 
-/// What an answer of Server-Sent Events is told.
+/// What an answer of Server-SendOutcome Events is told.
 #[derive(Debug)]
 pub enum Told {
     /// It is in the room, and has been told what was missed.
     Joined(Recovery),
-    /// An emission, or another event of the dialect.
+    /// A publication, or another event of the dialect.
     Frame(Frame),
     /// Nothing has happened for a while.
     Beat,
@@ -39,22 +39,22 @@ impl Events {
         self.waiting.load(Relaxed)
     }
 
-    pub(super) fn put<'a>(&self, frames: impl Iterator<Item = &'a Frame>, limit: usize) -> Sent {
+    pub(super) fn put<'a>(&self, frames: impl Iterator<Item = &'a Frame>, limit: usize) -> SendOutcome {
         for frame in frames {
             let before = self.waiting.fetch_add(frame.packet().len(), Relaxed);
             let sent = self.tell(Told::Frame(frame.clone()));
-            if before > limit || sent != Sent::Whole {
-                return if sent == Sent::Whole { Sent::Full } else { sent };
+            if before > limit || sent != SendOutcome::Sent {
+                return if sent == SendOutcome::Sent { SendOutcome::Overflow } else { sent };
             }
         }
-        Sent::Whole
+        SendOutcome::Sent
     }
 
-    pub(super) fn tell(&self, told: Told) -> Sent {
+    pub(super) fn tell(&self, told: Told) -> SendOutcome {
         match self.told.try_send(told) {
-            Ok(()) => Sent::Whole,
-            Err(mpsc::error::TrySendError::Full(_)) => Sent::Full,
-            Err(mpsc::error::TrySendError::Closed(_)) => Sent::Broken,
+            Ok(()) => SendOutcome::Sent,
+            Err(mpsc::error::TrySendError::Full(_)) => SendOutcome::Overflow,
+            Err(mpsc::error::TrySendError::Closed(_)) => SendOutcome::Broken,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What may be asked of a shard, and the queue in which it waits.
 //!
-//! Each kind of message has a bound of its own, so that none takes another's place. Emissions together may hold
-//! [`EMISSION_BYTES`], and whoever publishes waits when they do. Answers are as many as the shard itself has asked
+//! Each kind of message has a bound of its own, so that none takes another's place. Publications together may hold
+//! [`PUBLICATION_BYTES`], and whoever publishes waits when they do. Answers are as many as the shard itself has asked
 //! for, which it bounds. The other messages belong to a request that waits: beyond [`REQUESTS`] it is refused.
 
 use super::events::Told;
-use super::keeper::Answer;
+use super::keeper::RecoveryReply;
 use super::sid::Sid;
 use super::stream::Stream;
 use crate::close_reason::CloseReason;
@@ -18,16 +18,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-/// What the emissions in one inbox may hold together. Bytes.
-const EMISSION_BYTES: usize = 32 * 1024 * 1024;
-/// What an emission counts for at least, so that the number of small ones is bounded too. Bytes.
-const EMISSION_FLOOR: usize = 2048;
-/// Messages in one inbox that are neither emissions nor answers.
+/// What the publications in one inbox may hold together. Bytes.
+const PUBLICATION_BYTES: usize = 32 * 1024 * 1024;
+/// What a publication counts for at least, so that the number of small ones is bounded too. Bytes.
+const PUBLICATION_FLOOR: usize = 2048;
+/// Messages in one inbox that are neither publications nor answers.
 const REQUESTS: usize = 16_384;
 
-/// An emission on its way to the members of one room, encoded.
+/// A publication on its way to the members of one room, encoded.
 #[derive(Debug)]
-pub struct Emission {
+pub struct EncodedPublication {
     /// The namespace's number.
     pub namespace: u16,
     /// The room's name.
@@ -64,7 +64,7 @@ pub enum Purpose {
     Superfluous,
 }
 
-/// The beginning of an answer of Server-Sent Events.
+/// The beginning of an answer of Server-SendOutcome Events.
 #[derive(Debug)]
 pub struct Listen {
     /// The namespace's number.
@@ -73,7 +73,7 @@ pub struct Listen {
     pub room: Box<str>,
     /// The position after which it has missed everything.
     pub since: Option<String>,
-    /// What it is told; its capacity bounds the number of emissions that wait.
+    /// What it is told; its capacity bounds the number of publications that wait.
     pub told: mpsc::Sender<Told>,
     /// Bytes that wait; whoever takes from `told` subtracts.
     pub waiting: Arc<AtomicUsize>,
@@ -85,9 +85,9 @@ pub struct Listen {
 #[derive(Debug)]
 pub enum ToShard {
     /// Deliver to the members here.
-    Emission(Arc<Emission>),
+    Publication(Arc<EncodedPublication>),
     /// The answer to a question asked of the keeper.
-    Answer(Box<Answer>),
+    Answer(Box<RecoveryReply>),
     /// Take over a WebSocket.
     Attach(Box<Attach>),
     /// Begin a session on long-polling.
@@ -137,7 +137,7 @@ pub enum ToShard {
     Post {
         /// Whose.
         sid: Sid,
-        /// Packets, as `protocol` has them.
+        /// PollQueue, as `protocol` has them.
         body: Bytes,
         /// How it went.
         answer: oneshot::Sender<PostAnswer>,
@@ -149,7 +149,7 @@ pub enum ToShard {
         /// Why the session ends with it. `None`: the body was too large, and the browser is told.
         ends: Option<CloseReason>,
     },
-    /// Begin an answer of Server-Sent Events.
+    /// Begin an answer of Server-SendOutcome Events.
     Listen(Box<Listen>),
     /// The reader of such an answer is gone.
     ListenerGone {
@@ -172,7 +172,7 @@ pub struct Opened(pub Vec<u8>);
 /// The answer to [`ToShard::Poll`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum PollAnswer {
-    /// Packets.
+    /// PollQueue.
     Payload(Vec<u8>),
     /// No session of that id.
     Unknown,
@@ -212,7 +212,7 @@ pub struct Inbox {
     queue: SegQueue<ToShard>,
     /// Messages in it that count against [`REQUESTS`].
     requests: AtomicUsize,
-    /// Bytes that emissions may still take; see [`EMISSION_BYTES`].
+    /// Bytes that publications may still take; see [`PUBLICATION_BYTES`].
     room: Semaphore,
     /// Whether the thread sleeps, or is about to.
     asleep: AtomicBool,
@@ -239,7 +239,7 @@ impl Inbox {
         Self {
             queue: SegQueue::new(),
             requests: AtomicUsize::new(0),
-            room: Semaphore::new(EMISSION_BYTES),
+            room: Semaphore::new(PUBLICATION_BYTES),
             asleep: AtomicBool::new(false),
             waker,
             connections: AtomicUsize::new(0),
@@ -250,7 +250,7 @@ impl Inbox {
     pub(super) fn take(&self) -> Option<ToShard> {
         let message = self.queue.pop()?;
         match &message {
-            ToShard::Emission(emission) => self.room.add_permits(emission.cost as usize),
+            ToShard::Publication(publication) => self.room.add_permits(publication.cost as usize),
             message if message.is_request() => drop(self.requests.fetch_sub(1, Ordering::Relaxed)),
             _ => {}
         }
@@ -296,14 +296,14 @@ impl Inbox {
 impl ToShard {
     /// Whether it counts against [`REQUESTS`].
     fn is_request(&self) -> bool {
-        !matches!(self, Self::Emission(_) | Self::Answer(_) | Self::Drain { .. } | Self::Stop)
+        !matches!(self, Self::Publication(_) | Self::Answer(_) | Self::Drain { .. } | Self::Stop)
     }
 }
 
-// === impl Emission ===
+// === impl EncodedPublication ===
 
-impl Emission {
-    /// An emission for the members of `room`.
+impl EncodedPublication {
+    /// A publication for the members of `room`.
     pub fn new(namespace: u16, room: &str, frame: Frame, position: Option<Position>) -> Self {
         Self { namespace, room: room.into(), frame, position, cost: 0 }
     }
@@ -316,12 +316,12 @@ impl Shards {
         Self { inboxes: inboxes.into() }
     }
 
-    /// Waits until every shard has room for an emission of about `bytes`, and reserves it.
+    /// Waits until every shard has room for a publication of about `bytes`, and reserves it.
     ///
     /// # Cancel safety
     /// Safe: what was reserved is given back.
     pub async fn reserve(&self, bytes: usize) -> Reservation<'_> {
-        let cost = bytes.clamp(EMISSION_FLOOR, EMISSION_BYTES) as u32;
+        let cost = bytes.clamp(PUBLICATION_FLOOR, PUBLICATION_BYTES) as u32;
         let mut permits = Vec::with_capacity(self.inboxes.len());
         for inbox in self.inboxes.iter() {
             // The semaphore is never closed.
@@ -380,15 +380,15 @@ pub struct Reservation<'a> {
 // === impl Reservation ===
 
 impl Reservation<'_> {
-    /// Puts an emission into every inbox.
-    pub fn deliver(self, emission: Emission) {
+    /// Puts a publication into every inbox.
+    pub fn deliver(self, publication: EncodedPublication) {
         for permit in self.permits {
             permit.forget();
         }
-        let emission = Arc::new(Emission { cost: self.cost, ..emission });
+        let publication = Arc::new(EncodedPublication { cost: self.cost, ..publication });
         for inbox in self.shards.inboxes.iter() {
             // Only requests are ever refused.
-            let _ = inbox.put(ToShard::Emission(Arc::clone(&emission)));
+            let _ = inbox.put(ToShard::Publication(Arc::clone(&publication)));
         }
     }
 }
@@ -398,7 +398,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_in_plenty_are_refused_and_take_no_place_from_emissions_and_orders() {
+    fn requests_in_plenty_are_refused_and_take_no_place_from_publications_and_orders() {
         let poll = mio::Poll::new().unwrap();
         let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
         let shards = Shards::new(vec![Arc::clone(&inbox)]);
@@ -409,13 +409,13 @@ mod tests {
         assert_eq!(shards.send(0, gone()), Err(Busy));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let place = runtime.block_on(shards.reserve(1));
-        place.deliver(Emission::new(0, "r", Frame::text("4x"), None));
+        place.deliver(EncodedPublication::new(0, "r", Frame::text("4x"), None));
         shards.stop();
         let taken: Vec<ToShard> = std::iter::from_fn(|| inbox.take()).collect();
         assert_eq!(taken.len(), REQUESTS + 2);
-        assert!(matches!(taken[REQUESTS], ToShard::Emission(_)));
+        assert!(matches!(taken[REQUESTS], ToShard::Publication(_)));
         assert!(matches!(taken[REQUESTS + 1], ToShard::Stop));
         assert_eq!(shards.send(0, gone()), Ok(()), "their places are free again");
-        assert_eq!(inbox.room.available_permits(), EMISSION_BYTES);
+        assert_eq!(inbox.room.available_permits(), PUBLICATION_BYTES);
     }
 }

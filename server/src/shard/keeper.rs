@@ -6,9 +6,9 @@ use crate::frame::Frame;
 use nodevent_protocol::history::Position;
 
 /// Keeps the history of rooms.
-pub trait Keeper: Send + Sync {
+pub trait RoomHistory: Send + Sync {
     /// What a new member has missed. The member is in the room already, so that nothing can fall between.
-    fn ask(&self, ask: Ask) -> Asked;
+    fn ask(&self, ask: RecoveryRequest) -> RecoveryOutcome;
 
     /// Whether the room has a history.
     fn keeps(&self, namespace: u16, room: &str) -> bool;
@@ -19,7 +19,7 @@ pub trait Keeper: Send + Sync {
 
 /// Who asks, to be found again when the answer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Asker {
+pub struct ReplyTo {
     /// The shard.
     pub shard: u8,
     /// The slot on it.
@@ -27,16 +27,16 @@ pub struct Asker {
     /// The slot's tenant.
     pub generation: u32,
     /// Tells its joins apart: one may be taken back before it is answered.
-    pub ticket: u32,
+    pub join_id: u32,
     /// The id under which the browser awaits its acknowledgement.
     pub id: Option<u64>,
 }
 
 /// A question.
 #[derive(Debug)]
-pub struct Ask {
+pub struct RecoveryRequest {
     /// Who asks.
-    pub asker: Asker,
+    pub reply_to: ReplyTo,
     /// The namespace's number.
     pub namespace: u16,
     /// The room's name.
@@ -49,33 +49,33 @@ pub struct Ask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
     /// Nothing: it joins for the first time.
-    Nothing,
+    FirstJoin,
     /// Everything up to a position.
     Position(Position),
     /// Nothing, and it wants all that is kept.
     Beginning,
     /// Something that is no position of ours.
-    Unreadable,
+    Invalid,
 }
 
 /// How a question is taken.
 #[derive(Debug)]
-pub enum Asked {
+pub enum RecoveryOutcome {
     /// The room has no history.
-    NotKept,
+    NoHistory,
     /// Here is the answer.
-    Now(Answer),
+    Ready(RecoveryReply),
     /// It comes through the inbox.
-    Later,
+    Pending,
     /// Too many wait already: there is no telling what would be missed.
-    Busy,
+    Overloaded,
 }
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
+pub struct RecoveryReply {
     /// Who asked.
-    pub asker: Asker,
+    pub reply_to: ReplyTo,
     /// The namespace's number.
     pub namespace: u16,
     /// The room's name.

@@ -1,10 +1,10 @@
-//! The transport Server-Sent Events: one room, one way, for whoever reads a plain HTTP answer.
+//! The transport Server-SendOutcome Events: one room, one way, for whoever reads a plain HTTP answer.
 
 use super::Shard;
 use super::events::{Events, Told};
 use super::inbox::Listen;
 use super::sid::Sid;
-use super::slot::{Carrier, NEVER, Session};
+use super::slot::{NEVER, Session, Transport};
 use crate::close_reason::CloseReason;
 use crate::dialect::Recovery;
 use crate::hub::Joined;
@@ -18,7 +18,7 @@ impl Shard {
     /// Begins an answer.
     pub(super) fn listen(&mut self, listen: Listen) {
         let Listen { namespace, room, since, told, waiting, answer } = listen;
-        let slot = self.begin(Carrier::Events(Events::new(told, waiting)));
+        let slot = self.begin(Transport::Events(Events::new(told, waiting)));
         let Some(session) = self.session_mut(slot) else { return };
         session.connect_by = NEVER;
         if answer.send(session.sid).is_err() {
@@ -47,18 +47,20 @@ impl Shard {
     pub(super) fn beat(&mut self, slot: u32) {
         let (now, timing) = (self.now, self.settings.timing);
         let Some(session) = self.session_mut(slot) else { return };
-        let Session { carrier: Carrier::Events(events), engine_io, .. } = session else {
+        let Session { transport: Transport::Events(events), engine_io, .. } = session else {
             return self.send_text(slot, "2");
         };
         let sent = events.tell(Told::Beat);
         // A reader that is gone is noticed by the connection itself.
-        let _ = engine_io.hear(Packet::Pong(""), now, &timing);
+        let _ = engine_io.on_packet(Packet::Pong(""), now, &timing);
         self.sent(slot, sent);
     }
 
     /// If the connection is such an answer: what the transport is told in place of the dialect's acknowledgement.
     pub(super) fn tell_joined(&mut self, slot: u32, recovery: Option<Recovery>) -> bool {
-        let Some(Session { carrier: Carrier::Events(events), .. }) = self.session_mut(slot) else { return false };
+        let Some(Session { transport: Transport::Events(events), .. }) = self.session_mut(slot) else {
+            return false;
+        };
         let recovery = recovery.unwrap_or(Recovery { position: None, recovered: false });
         let sent = events.tell(Told::Joined(recovery));
         self.sent(slot, sent);

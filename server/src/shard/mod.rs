@@ -5,17 +5,17 @@
 //!
 //! In reading order: [`inbox`] (what may be asked of a shard), `slot` (what it keeps per connection), `session`
 //! (the life of a connection), `socket`, `polling` and `listening` (the transports), `upgrade` (from one to the other),
-//! `awaited` (acknowledgements owed to us), `delivery` (from an emission to its members), `recovery` and `holds` (from a
+//! `pending_acks` (acknowledgements owed to us), `delivery` (from a publication to its members), `recovery` and `join_buffers` (from a
 //! join to what was missed, through the [`keeper`]), `timers`.
 
-mod awaited;
 mod delivery;
 pub mod events;
-mod holds;
 pub mod inbox;
+mod join_buffers;
 pub mod keeper;
 mod listening;
 mod operations;
+mod pending_acks;
 mod polling;
 mod rate;
 mod recovery;
@@ -37,7 +37,7 @@ use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use delivery::Delivery;
 use inbox::Inbox;
-use keeper::Keeper;
+use keeper::RoomHistory;
 use mio::{Events, Poll, Token};
 use nodevent_protocol::engine_io::session::{Millis, Timing};
 use slab::Slab;
@@ -71,7 +71,7 @@ pub struct Settings {
     pub max_payload: usize,
     /// The bound of every outbox. Bytes.
     pub outbox: usize,
-    /// Packets a connection may send per second, in the long run.
+    /// PollQueue a connection may send per second, in the long run.
     pub packets_per_second: u32,
     /// Joins a connection may ask for per second, in the long run.
     pub joins_per_second: u32,
@@ -103,7 +103,7 @@ struct Shard {
     timers: Timers,
     namespaces: Arc<Namespaces>,
     /// What keeps the rooms' history; set before the first connection comes.
-    keeper: Arc<OnceLock<Arc<dyn Keeper>>>,
+    keeper: Arc<OnceLock<Arc<dyn RoomHistory>>>,
     settings: Settings,
     metrics: Arc<Metrics>,
     /// When the shard began: its clock's zero.
@@ -137,7 +137,7 @@ pub fn start(
     count: usize,
     settings: &Settings,
     namespaces: &Arc<Namespaces>,
-    keeper: &Arc<OnceLock<Arc<dyn Keeper>>>,
+    keeper: &Arc<OnceLock<Arc<dyn RoomHistory>>>,
     metrics: &Arc<Metrics>,
 ) -> io::Result<(Shards, Vec<thread::JoinHandle<()>>)> {
     let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
@@ -218,7 +218,7 @@ impl Shard {
         for _ in 0..INBOX_TURN {
             let Some(message) = self.inbox.take() else { return };
             match message {
-                ToShard::Emission(emission) => self.accept_emission(&emission),
+                ToShard::Publication(publication) => self.accept_publication(&publication),
                 ToShard::Answer(answer) => self.answered_later(*answer),
                 ToShard::Attach(attach) => self.attach(*attach),
                 ToShard::Open { answer } => self.open_polling(answer),

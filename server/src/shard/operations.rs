@@ -57,7 +57,7 @@ impl Operations for Caller<'_> {
         let number = self.shard.hub.find(self.namespace.number, room);
         let left = self.shard.hub.leave(self.slot, self.namespace.number, room);
         if let (Some(number), Some(session)) = (number, self.shard.session_mut(self.slot)) {
-            session.holds.retain(|held| held != number);
+            session.join_buffers.retain(|held| held != number);
         }
         match left {
             Left::NotIn => false,
@@ -86,7 +86,7 @@ impl Operations for Caller<'_> {
 
     fn ask(&mut self, args: &str, attachments: &[Vec<u8>]) -> Option<u64> {
         let number = self.namespace.number;
-        let id = self.shard.session_mut(self.slot)?.awaited.begin(number)?;
+        let id = self.shard.session_mut(self.slot)?.pending_acks.begin(number)?;
         self.event(Some(id), args, attachments);
         Some(id)
     }

@@ -3,7 +3,7 @@
 use super::Shard;
 use super::inbox::{Opened, PollAnswer, PostAnswer};
 use super::sid::Sid;
-use super::slot::{Carrier, Polling, Session};
+use super::slot::{Polling, Session, Transport};
 use crate::close_reason::CloseReason;
 use crate::frame::Frame;
 use nodevent_protocol::engine_io::Packet;
@@ -22,7 +22,7 @@ enum Found<'a> {
 impl Shard {
     /// Begins a session on long-polling.
     pub(super) fn open_polling(&mut self, answer: oneshot::Sender<Opened>) {
-        let slot = self.begin(Carrier::Polling(Box::default()));
+        let slot = self.begin(Transport::Polling(Box::default()));
         let open = self.open_packet(slot);
         if answer.send(Opened(open.into_bytes())).is_err() {
             self.close(slot, CloseReason::Lost);
@@ -146,8 +146,8 @@ impl Shard {
             // For a moment: that WebSocket may be this session's transport as soon as it is here.
             return;
         }
-        let upgrading = session.engine_io.is_upgrading();
-        let Session { carrier: Carrier::Polling(polling), .. } = session else { return };
+        let upgrading = session.engine_io.probe_answered();
+        let Session { transport: Transport::Polling(polling), .. } = session else { return };
         let Some(waiting) = &polling.poll else { return };
         if waiting.is_closed() {
             // Its end has been reported, or is about to be.
@@ -166,9 +166,9 @@ impl Shard {
 
     fn find(&mut self, sid: Sid) -> Found<'_> {
         match self.session_mut(sid.slot) {
-            Some(session) if session.sid.is(&sid) => match &mut session.carrier {
-                Carrier::Polling(polling) => Found::Polling(polling),
-                Carrier::WebSocket(_) | Carrier::Events(_) | Carrier::Gone => Found::WrongTransport,
+            Some(session) if session.sid.is(&sid) => match &mut session.transport {
+                Transport::Polling(polling) => Found::Polling(polling),
+                Transport::WebSocket(_) | Transport::Events(_) | Transport::Closed => Found::WrongTransport,
             },
             _ => Found::Unknown,
         }

@@ -1,12 +1,12 @@
 //! From a join to what was missed: replay, hold and merge.
 //!
-//! A member is in its room before the keeper is asked, so every emission is either in the answer or comes live, or
+//! A member is in its room before the keeper is asked, so every publication is either in the answer or comes live, or
 //! both. Until the answer is there, what comes live is held back. Then goes out, in this order: what was missed, the
 //! acknowledgement, what was held and is newer than the answer. What still comes live and is not newer, because it
 //! was on its way when the keeper answered, is sifted out. So nothing is missing, twice, or out of order.
 
 use super::Shard;
-use super::keeper::{Answer, Ask, Asked, Asker, Since};
+use super::keeper::{RecoveryOutcome, RecoveryReply, RecoveryRequest, ReplyTo, Since};
 use super::operations::Caller;
 use crate::close_reason::CloseReason;
 use crate::dialect::Recovery;
@@ -34,32 +34,32 @@ impl Shard {
     ) {
         let shard = self.number;
         self.generation = self.generation.wrapping_add(1);
-        let ticket = self.generation;
+        let join_id = self.generation;
         let Some(session) = self.session_mut(slot) else { return };
-        let asker = Asker { shard, slot, generation: session.generation, ticket, id };
+        let reply_to = ReplyTo { shard, slot, generation: session.generation, join_id, id };
         let since = match since.map(Position::parse) {
-            None => Since::Nothing,
+            None => Since::FirstJoin,
             Some(Some(position)) => Since::Position(position),
-            Some(None) => Since::Unreadable,
+            Some(None) => Since::Invalid,
         };
-        let ask = Ask { asker, namespace: namespace.number, room: room.into(), since };
+        let ask = RecoveryRequest { reply_to, namespace: namespace.number, room: room.into(), since };
         if self.asked >= ASKED {
             tracing::error!(
                 "too many joins wait for their room's history; the connection is closed, and may come back"
             );
             return self.close(slot, CloseReason::EngineBusy);
         }
-        let asked = self.keeper.get().map_or(Asked::NotKept, |keeper| keeper.ask(ask));
+        let asked = self.keeper.get().map_or(RecoveryOutcome::NoHistory, |keeper| keeper.ask(ask));
         match asked {
-            Asked::NotKept => return self.joined(slot, namespace, id, None),
-            Asked::Busy => return self.close(slot, CloseReason::EngineBusy),
-            Asked::Later => self.asked += 1,
-            Asked::Now(_) => {}
+            RecoveryOutcome::NoHistory => return self.joined(slot, namespace, id, None),
+            RecoveryOutcome::Overloaded => return self.close(slot, CloseReason::EngineBusy),
+            RecoveryOutcome::Pending => self.asked += 1,
+            RecoveryOutcome::Ready(_) => {}
         }
         if let Some(session) = self.session_mut(slot) {
-            session.holds.begin(number, ticket);
+            session.join_buffers.start_buffering(number, join_id);
         }
-        if let Asked::Now(answer) = asked {
+        if let RecoveryOutcome::Ready(answer) = asked {
             self.answered(answer);
         }
     }
@@ -84,16 +84,16 @@ impl Shard {
     }
 
     /// The keeper has answered what waited for it.
-    pub(super) fn answered_later(&mut self, answer: Answer) {
+    pub(super) fn answered_later(&mut self, answer: RecoveryReply) {
         self.asked -= 1;
         self.answered(answer);
     }
 
-    fn answered(&mut self, answer: Answer) {
-        let Answer { asker, namespace, room, position, mut recovered, mut missed } = answer;
-        let (slot, limit) = (asker.slot, self.settings.outbox);
+    fn answered(&mut self, answer: RecoveryReply) {
+        let RecoveryReply { reply_to, namespace, room, position, mut recovered, mut missed } = answer;
+        let (slot, limit) = (reply_to.slot, self.settings.outbox);
         let member = |shard: &mut Self| {
-            let session = shard.session_mut(slot).filter(|session| session.generation == asker.generation);
+            let session = shard.session_mut(slot).filter(|session| session.generation == reply_to.generation);
             session.is_some()
         };
         if !member(self) {
@@ -104,11 +104,12 @@ impl Shard {
         else {
             return;
         };
-        if !self.session_mut(slot).is_some_and(|session| session.holds.awaits(number, asker.ticket)) {
+        if !self.session_mut(slot).is_some_and(|session| session.join_buffers.is_pending(number, reply_to.join_id))
+        {
             // The room was left, and joined anew, before this answer came: that join has an answer of its own.
             let namespaces = Arc::clone(&self.namespaces);
             let recovery = Recovery { position: None, recovered: true };
-            return self.joined(slot, namespaces.get(namespace), asker.id, Some(recovery));
+            return self.joined(slot, namespaces.get(namespace), reply_to.id, Some(recovery));
         }
         // What would not fit is not sent in part: the browser is told, and may ask the application.
         let bytes: usize = missed.iter().map(|frame| frame.websocket().len()).sum();
@@ -123,10 +124,14 @@ impl Shard {
         let namespaces = Arc::clone(&self.namespaces);
         let namespace = namespaces.get(namespace);
         let kept = position.is_some() || self.keeps(namespace, &room);
-        self.joined(slot, namespace, asker.id, kept.then_some(Recovery { position, recovered }));
+        self.joined(slot, namespace, reply_to.id, kept.then_some(Recovery { position, recovered }));
         let Some(session) = self.session_mut(slot) else { return };
-        let held: Vec<Frame> =
-            session.holds.answered(number, asker.ticket, position).into_iter().map(|item| item.frame).collect();
+        let held: Vec<Frame> = session
+            .join_buffers
+            .stop_buffering(number, reply_to.join_id, position)
+            .into_iter()
+            .map(|item| item.frame)
+            .collect();
         self.send_all(slot, &held);
     }
 }

@@ -2,22 +2,22 @@
 //!
 //! Below it stand the transports (`socket`, `polling`), above it the dialects.
 
-use super::awaited::Awaited;
 use super::delivery::lay;
-use super::holds::Holds;
 use super::inbox::PollAnswer;
+use super::join_buffers::JoinBuffers;
 use super::operations::Caller;
+use super::pending_acks::PendingAcks;
 use super::rate::Rate;
 use super::sid::Sid;
-use super::slot::{Carrier, Closing, NEVER, Probe, Session, Slot, WebSocket};
+use super::slot::{Closing, NEVER, Probe, Session, Slot, Transport, WebSocket};
 use super::{Above, Shard};
 use crate::close_reason::CloseReason;
 use crate::dialect::{Answer, Call};
 use crate::frame::Frame;
 use crate::hub::Gone;
-use crate::outbox::Sent;
+use crate::outbox::SendOutcome;
 use nodevent_protocol::engine_io::handshake::Handshake;
-use nodevent_protocol::engine_io::session::{Heard, Millis};
+use nodevent_protocol::engine_io::session::{Incoming, Millis};
 use nodevent_protocol::engine_io::{self, Packet};
 use nodevent_protocol::socket_io::session::Input;
 use nodevent_protocol::websocket::Violation;
@@ -26,16 +26,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What is said in a close frame: a code, or none where the other side gave none, and a reason. `None`: nothing.
-pub(super) type Farewell<'a> = Option<(Option<u16>, &'a str)>;
+pub(super) type CloseFrame<'a> = Option<(Option<u16>, &'a str)>;
 
-/// How long a socket that was told farewell may take to read it. Milliseconds.
-const FAREWELL: Millis = 2_000;
+/// How long a socket that was told close_frame may take to read it. Milliseconds.
+const CLOSE_LINGER: Millis = 2_000;
 
 // === impl Shard ===
 
 impl Shard {
     /// Puts a new session into a slot. The caller sends the open packet, [`Shard::open_packet`].
-    pub(super) fn begin(&mut self, carrier: Carrier) -> u32 {
+    pub(super) fn begin(&mut self, transport: Transport) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         let (now, settings) = (self.now, &self.settings);
         let entry = self.slots.vacant_entry();
@@ -45,14 +45,14 @@ impl Shard {
             engine_io: engine_io::session::Session::new(
                 now,
                 &settings.timing,
-                matches!(carrier, Carrier::WebSocket(_)),
+                matches!(transport, Transport::WebSocket(_)),
             ),
-            carrier,
+            transport,
             socket_io: socket_io::session::Session::default(),
             probe: None,
             delivered: 0,
-            holds: Holds::default(),
-            awaited: Awaited::default(),
+            join_buffers: JoinBuffers::default(),
+            pending_acks: PendingAcks::default(),
             connect_by: if settings.above == Above::SocketIo { now + settings.connect_timeout } else { NEVER },
             leave_at: NEVER,
             stalled_since: None,
@@ -71,9 +71,9 @@ impl Shard {
     /// The open packet of a session.
     pub(super) fn open_packet(&self, slot: u32) -> String {
         let Some(Slot::Session(session)) = self.slots.get(slot as usize) else { return String::new() };
-        let upgrades: &[&str] = match session.carrier {
-            Carrier::Polling(_) => &["websocket"],
-            Carrier::WebSocket(_) | Carrier::Events(_) | Carrier::Gone => &[],
+        let upgrades: &[&str] = match session.transport {
+            Transport::Polling(_) => &["websocket"],
+            Transport::WebSocket(_) | Transport::Events(_) | Transport::Closed => &[],
         };
         let handshake = Handshake {
             sid: &session.sid.to_string(),
@@ -99,11 +99,11 @@ impl Shard {
         if !session.packets.allows(per_second, now) {
             return self.close(slot, CloseReason::PacketRate);
         }
-        match session.engine_io.hear(packet, now, &timing) {
-            Ok(Heard::Nothing) => self.arm(slot),
-            Ok(Heard::Closed) => self.close(slot, CloseReason::Closed),
-            Ok(Heard::Text(text)) => self.text(slot, text),
-            Ok(Heard::Binary(bytes)) => self.binary(slot, bytes),
+        match session.engine_io.on_packet(packet, now, &timing) {
+            Ok(Incoming::Nothing) => self.arm(slot),
+            Ok(Incoming::Closed) => self.close(slot, CloseReason::Closed),
+            Ok(Incoming::Text(text)) => self.text(slot, text),
+            Ok(Incoming::Binary(bytes)) => self.binary(slot, bytes),
             Err(wrong) => {
                 tracing::debug!(%wrong, "a connection is closed");
                 self.close(slot, CloseReason::Malformed);
@@ -135,7 +135,7 @@ impl Shard {
         self.input(slot, input);
     }
 
-    fn input(&mut self, slot: u32, input: Result<Option<Input>, socket_io::session::Wrong>) {
+    fn input(&mut self, slot: u32, input: Result<Option<Input>, socket_io::session::ProtocolError>) {
         match input {
             Ok(None) => {}
             Ok(Some(Input::Connect { namespace, auth })) => self.connect(slot, namespace, auth.as_deref()),
@@ -152,7 +152,7 @@ impl Shard {
             }
             Ok(Some(Input::Ack { namespace, id, args, attachments })) => {
                 // One that nobody asked for says nothing, as in the reference implementation.
-                if self.session_mut(slot).is_some_and(|session| session.awaited.end(namespace, id)) {
+                if self.session_mut(slot).is_some_and(|session| session.pending_acks.end(namespace, id)) {
                     let namespaces = Arc::clone(&self.namespaces);
                     let namespace = namespaces.get(namespace);
                     let mut caller = Caller { shard: self, slot, namespace };
@@ -161,7 +161,7 @@ impl Shard {
             }
             Ok(Some(Input::Disconnect { namespace })) => {
                 if let Some(session) = self.session_mut(slot) {
-                    session.awaited.forget(namespace);
+                    session.pending_acks.forget(namespace);
                 }
                 self.leave_rooms(slot, Some(namespace));
             }
@@ -198,7 +198,7 @@ impl Shard {
         // A hold of a room that was left would wait for nothing.
         let rooms: Vec<_> = self.hub.rooms_of(slot).collect();
         if let Some(session) = self.session_mut(slot) {
-            session.holds.retain(|room| rooms.contains(&room));
+            session.join_buffers.retain(|room| rooms.contains(&room));
         }
     }
 
@@ -229,7 +229,7 @@ impl Shard {
     /// Sends a small packet to one connection.
     pub(super) fn send_text(&mut self, slot: u32, packet: &str) {
         match self.slots.get(slot as usize) {
-            Some(Slot::Session(Session { carrier: Carrier::Polling(_), .. })) => {
+            Some(Slot::Session(Session { transport: Transport::Polling(_), .. })) => {
                 self.send(slot, &Frame::text(packet))
             }
             Some(Slot::Session(_) | Slot::Probe(_)) => self.introduce(slot, &[], Some(packet)),
@@ -241,7 +241,7 @@ impl Shard {
     pub(super) fn introduce(&mut self, slot: u32, answer: &[u8], packet: Option<&str>) {
         let limit = self.settings.outbox;
         if let Some(
-            Slot::Session(Session { carrier: Carrier::WebSocket(socket), .. })
+            Slot::Session(Session { transport: Transport::WebSocket(socket), .. })
             | Slot::Probe(Probe { socket: Some(socket), .. }),
         ) = self.slots.get_mut(slot as usize)
         {
@@ -270,7 +270,7 @@ impl Shard {
         let sent = session.put(frames.iter(), &laid, limit);
         self.answer_poll(slot);
         // A poll that waited may just have taken what was too much. On the other transports something was dropped.
-        if sent != Sent::Full || self.waiting(slot) > limit || !self.is_polling(slot) {
+        if sent != SendOutcome::Overflow || self.waiting(slot) > limit || !self.is_polling(slot) {
             self.sent(slot, sent);
         }
     }
@@ -281,16 +281,16 @@ impl Shard {
     }
 
     fn is_polling(&mut self, slot: u32) -> bool {
-        self.session_mut(slot).is_some_and(|session| matches!(session.carrier, Carrier::Polling(_)))
+        self.session_mut(slot).is_some_and(|session| matches!(session.transport, Transport::Polling(_)))
     }
 
     /// Ends a connection.
     pub(super) fn close(&mut self, slot: u32, reason: CloseReason) {
-        self.close_with(slot, reason, reason.farewell());
+        self.close_with(slot, reason, reason.close_frame());
     }
 
     /// Ends a connection with these words.
-    pub(super) fn close_with(&mut self, slot: u32, reason: CloseReason, farewell: Farewell<'_>) {
+    pub(super) fn close_with(&mut self, slot: u32, reason: CloseReason, close_frame: CloseFrame<'_>) {
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
         if !matches!(one, Slot::Session(_)) {
             return self.release(slot);
@@ -299,10 +299,10 @@ impl Shard {
         let Some(Slot::Session(session)) = self.slots.get_mut(slot as usize) else { return };
         self.last_closed = (session.generation, Some(reason));
         let probe = session.probe.take();
-        match std::mem::replace(&mut session.carrier, Carrier::Gone) {
-            Carrier::WebSocket(socket) => self.say_farewell(slot, socket, farewell),
-            Carrier::Events(_) | Carrier::Gone => self.release(slot),
-            Carrier::Polling(mut polling) => {
+        match std::mem::replace(&mut session.transport, Transport::Closed) {
+            Transport::WebSocket(socket) => self.send_close_frame(slot, socket, close_frame),
+            Transport::Events(_) | Transport::Closed => self.release(slot),
+            Transport::Polling(mut polling) => {
                 // A poll that waits is let go: with a noop if the browser said goodbye, else with a close packet.
                 if let Some(poll) = polling.poll.take() {
                     polling.packets.push(Frame::text(if reason == CloseReason::Closed { "6" } else { "1" }));
@@ -323,8 +323,8 @@ impl Shard {
     }
 
     /// Sends a close frame, and leaves the socket in its slot for as long as the other side may take to read it.
-    pub(super) fn say_farewell(&mut self, slot: u32, mut socket: WebSocket, farewell: Farewell<'_>) {
-        let Some((code, text)) = farewell else { return self.release(slot) };
+    pub(super) fn send_close_frame(&mut self, slot: u32, mut socket: WebSocket, close_frame: CloseFrame<'_>) {
+        let Some((code, text)) = close_frame else { return self.release(slot) };
         let mut bytes = Vec::new();
         match code {
             None => websocket::encode(&mut bytes, websocket::Opcode::Close, &[]),
@@ -332,12 +332,12 @@ impl Shard {
         }
         let sent = socket.send(&bytes, || bytes.as_slice().into(), usize::MAX);
         match sent {
-            Sent::Whole => socket.stream.finish(),
-            Sent::Broken => return self.release(slot),
-            Sent::Queued | Sent::Full => {}
+            SendOutcome::Sent => socket.stream.finish(),
+            SendOutcome::Broken => return self.release(slot),
+            SendOutcome::Queued | SendOutcome::Overflow => {}
         }
         self.generation = self.generation.wrapping_add(1);
-        let (until, generation) = (self.now + FAREWELL, self.generation);
+        let (until, generation) = (self.now + CLOSE_LINGER, self.generation);
         self.slots[slot as usize] = Slot::Closing(Closing { socket, until, armed: NEVER, generation });
         self.arm(slot);
     }

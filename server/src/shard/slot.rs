@@ -1,14 +1,14 @@
 //! What a shard keeps per connection. Small, and without heap while the connection is idle.
 
-use super::awaited::Awaited;
 use super::events::Events;
-use super::holds::Holds;
 use super::inbox::PollAnswer;
+use super::join_buffers::JoinBuffers;
+use super::pending_acks::PendingAcks;
 use super::rate::Rate;
 use super::sid::Sid;
 use super::stream::Stream;
 use crate::frame::Frame;
-use crate::outbox::{Outbox, Packets, Sent};
+use crate::outbox::{Outbox, PollQueue, SendOutcome};
 use nodevent_protocol::engine_io::session::Millis;
 use nodevent_protocol::{engine_io, socket_io, websocket};
 use std::io;
@@ -25,7 +25,7 @@ pub(super) enum Slot {
     Session(Session),
     /// A WebSocket that a connection on long-polling may change to.
     Probe(Probe),
-    /// A socket that has been told farewell and may read it.
+    /// A socket that has been told close_frame and may read it.
     Closing(Closing),
 }
 
@@ -33,17 +33,17 @@ pub(super) enum Slot {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) sid: Sid,
-    pub(super) carrier: Carrier,
+    pub(super) transport: Transport,
     pub(super) engine_io: engine_io::session::Session,
     pub(super) socket_io: socket_io::session::Session,
     /// The slot of the WebSocket it may change to.
     pub(super) probe: Option<u32>,
-    /// Number of the last emission that was put before it; see `delivery`.
+    /// Number of the last publication that was put before it; see `delivery`.
     pub(super) delivered: u64,
-    /// Rooms whose live emissions are held back or sifted; see `recovery`. Rarely any.
-    pub(super) holds: Holds,
+    /// Rooms whose live publications are held back or sifted; see `recovery`. Rarely any.
+    pub(super) join_buffers: JoinBuffers,
     /// The acknowledgements it owes us.
-    pub(super) awaited: Awaited,
+    pub(super) pending_acks: PendingAcks,
     /// When it must have connected a namespace.
     pub(super) connect_by: Millis,
     /// When it must go, because the server stops.
@@ -58,12 +58,12 @@ pub(super) struct Session {
 
 /// The transport a connection is on.
 #[derive(Debug)]
-pub(super) enum Carrier {
+pub(super) enum Transport {
     WebSocket(WebSocket),
     Polling(Box<Polling>),
     Events(Events),
     /// It is ending.
-    Gone,
+    Closed,
 }
 
 /// A WebSocket and what waits for it.
@@ -77,7 +77,7 @@ pub(super) struct WebSocket {
 /// Long-polling and what waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Polling {
-    pub(super) packets: Packets,
+    pub(super) packets: PollQueue,
     /// The GET that waits.
     pub(super) poll: Option<oneshot::Sender<PollAnswer>>,
     /// Whether that GET came while a WebSocket was on its way here, whose packets it may have overtaken.
@@ -97,7 +97,7 @@ pub(super) struct Probe {
     pub(super) generation: u32,
 }
 
-/// A socket that has been told farewell.
+/// A socket that has been told close_frame.
 #[derive(Debug)]
 pub(super) struct Closing {
     pub(super) socket: WebSocket,
@@ -142,7 +142,7 @@ impl Slot {
 
     pub(super) fn socket(&mut self) -> Option<&mut WebSocket> {
         match self {
-            Self::Session(Session { carrier: Carrier::WebSocket(socket), .. }) => Some(socket),
+            Self::Session(Session { transport: Transport::WebSocket(socket), .. }) => Some(socket),
             Self::Session(_) => None,
             Self::Probe(one) => one.socket.as_mut(),
             Self::Closing(one) => Some(&mut one.socket),
@@ -155,7 +155,7 @@ impl Slot {
 impl Session {
     /// Whether a WebSocket that may become its transport has been announced and has not arrived.
     pub(super) fn awaits_probe(&self) -> bool {
-        self.probe.is_none() && self.engine_io.has_upgrade()
+        self.probe.is_none() && self.engine_io.upgrade_pending()
     }
 
     /// Puts frames before the connection, which `laid` holds end to end; bounded by `limit` bytes that wait.
@@ -164,25 +164,25 @@ impl Session {
         frames: impl Iterator<Item = &'a Frame>,
         laid: &Arc<[u8]>,
         limit: usize,
-    ) -> Sent {
-        match &mut self.carrier {
-            Carrier::WebSocket(socket) => socket.send(laid, || Arc::clone(laid), limit),
-            Carrier::Polling(polling) => {
+    ) -> SendOutcome {
+        match &mut self.transport {
+            Transport::WebSocket(socket) => socket.send(laid, || Arc::clone(laid), limit),
+            Transport::Polling(polling) => {
                 frames.for_each(|frame| polling.packets.push(frame.clone()));
-                if polling.packets.bytes() > limit { Sent::Full } else { Sent::Whole }
+                if polling.packets.bytes() > limit { SendOutcome::Overflow } else { SendOutcome::Sent }
             }
-            Carrier::Events(events) => events.put(frames, limit),
-            Carrier::Gone => Sent::Whole,
+            Transport::Events(events) => events.put(frames, limit),
+            Transport::Closed => SendOutcome::Sent,
         }
     }
 
     /// How much waits for its transport. Bytes.
     pub(super) fn waiting(&self) -> usize {
-        match &self.carrier {
-            Carrier::WebSocket(socket) => socket.outbox.bytes(),
-            Carrier::Polling(polling) => polling.packets.bytes(),
-            Carrier::Events(events) => events.waiting(),
-            Carrier::Gone => 0,
+        match &self.transport {
+            Transport::WebSocket(socket) => socket.outbox.bytes(),
+            Transport::Polling(polling) => polling.packets.bytes(),
+            Transport::Events(events) => events.waiting(),
+            Transport::Closed => 0,
         }
     }
 }
@@ -195,21 +195,21 @@ impl WebSocket {
     }
 
     /// Writes `bytes` now if nothing waits; what the socket does not take, `shared` puts into the outbox.
-    pub(super) fn send(&mut self, bytes: &[u8], shared: impl FnOnce() -> Arc<[u8]>, limit: usize) -> Sent {
+    pub(super) fn send(&mut self, bytes: &[u8], shared: impl FnOnce() -> Arc<[u8]>, limit: usize) -> SendOutcome {
         let mut written = 0;
         if self.outbox.is_empty() {
             match self.stream.write(bytes) {
-                Ok(count) if count == bytes.len() => return Sent::Whole,
+                Ok(count) if count == bytes.len() => return SendOutcome::Sent,
                 Ok(count) => written = count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return Sent::Broken,
+                Err(_) => return SendOutcome::Broken,
             }
         }
         if self.outbox.bytes() + bytes.len() - written > limit {
-            return Sent::Full;
+            return SendOutcome::Overflow;
         }
         self.outbox.push(shared(), written);
-        Sent::Queued
+        SendOutcome::Queued
     }
 }

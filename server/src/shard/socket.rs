@@ -4,11 +4,11 @@
 //! goes into the outbox.
 
 use super::inbox::{Attach, Purpose};
-use super::slot::{Carrier, Probe, Session, Slot, WebSocket};
+use super::slot::{Probe, Session, Slot, Transport, WebSocket};
 use super::upgrade::NOBODY;
 use super::{Above, Shard};
 use crate::close_reason::CloseReason;
-use crate::outbox::{Flushed, Sent};
+use crate::outbox::{FlushOutcome, SendOutcome};
 use mio::Token;
 use nodevent_protocol::engine_io::Packet;
 use nodevent_protocol::engine_io::payload::{self, Part};
@@ -26,7 +26,7 @@ impl Shard {
     pub(super) fn attach(&mut self, attach: Attach) {
         let Attach { stream, answer, read_ahead, purpose } = attach;
         let slot = match purpose {
-            Purpose::Open => self.begin(Carrier::WebSocket(WebSocket::new(stream))),
+            Purpose::Open => self.begin(Transport::WebSocket(WebSocket::new(stream))),
             Purpose::Upgrade(sid) => self.begin_probe(Some(sid), stream),
             Purpose::Superfluous => self.begin_probe(None, stream),
         };
@@ -144,7 +144,7 @@ impl Shard {
         let max_payload = self.settings.max_payload;
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
         if matches!(one, Slot::Closing(_)) {
-            // Farewell was said; what still comes is of no interest.
+            // CloseFrame was said; what still comes is of no interest.
             return;
         }
         // Where the socket is: a probing one moves to its session's slot in the middle of what it reads.
@@ -183,7 +183,7 @@ impl Shard {
     pub(super) fn fail(&mut self, slot: u32, reason: CloseReason) {
         if let Some(Slot::Probe(_)) = self.slots.get(slot as usize) {
             tracing::info!(reason = reason.name(), detail = reason.detail(), "an upgrade to WebSocket was ended");
-            self.dismiss(slot, reason.farewell());
+            self.dismiss(slot, reason.close_frame());
         } else {
             self.close(slot, reason);
         }
@@ -226,11 +226,11 @@ impl Shard {
 
     /// Answers a close frame with one of the same code.
     fn closed_by_browser(&mut self, slot: u32, code: Option<u16>) {
-        let farewell = Some((code, ""));
+        let close_frame = Some((code, ""));
         if let Some(Slot::Probe(_)) = self.slots.get(slot as usize) {
-            self.dismiss(slot, farewell);
+            self.dismiss(slot, close_frame);
         } else {
-            self.close_with(slot, CloseReason::Closed, farewell);
+            self.close_with(slot, CloseReason::Closed, close_frame);
         }
     }
 
@@ -257,13 +257,13 @@ impl Shard {
         let Some(socket) = one.socket() else { return };
         let WebSocket { stream, outbox, .. } = socket;
         let flushed = match stream.flush() {
-            Ok(true) if outbox.is_empty() => Ok(Flushed::Empty),
+            Ok(true) if outbox.is_empty() => Ok(FlushOutcome::Drained),
             Ok(true) => outbox.flush(|parts| stream.write_vectored(parts)),
-            Ok(false) => Ok(Flushed::Nothing),
+            Ok(false) => Ok(FlushOutcome::Blocked),
             Err(error) => Err(error),
         };
         match flushed {
-            Ok(Flushed::Empty) => {
+            Ok(FlushOutcome::Drained) => {
                 if closing {
                     stream.finish();
                 }
@@ -271,21 +271,21 @@ impl Shard {
                     *stalled_since = None;
                 }
             }
-            Ok(Flushed::Some) => {
+            Ok(FlushOutcome::Partial) => {
                 if let Slot::Session(session) = one {
                     session.stalled_since = Some(now);
                 }
             }
-            Ok(Flushed::Nothing) => {}
+            Ok(FlushOutcome::Blocked) => {}
             Err(_) => self.ended(slot),
         }
     }
 
     /// Does what follows from a send.
-    pub(super) fn sent(&mut self, slot: u32, sent: Sent) {
+    pub(super) fn sent(&mut self, slot: u32, sent: SendOutcome) {
         match sent {
-            Sent::Whole => {}
-            Sent::Queued => {
+            SendOutcome::Sent => {}
+            SendOutcome::Queued => {
                 let now = self.now;
                 if let Some(session) = self.session_mut(slot)
                     && session.stalled_since.is_none()
@@ -294,8 +294,8 @@ impl Shard {
                     self.arm(slot);
                 }
             }
-            Sent::Full => self.close(slot, CloseReason::OutboxFull),
-            Sent::Broken => self.ended(slot),
+            SendOutcome::Overflow => self.close(slot, CloseReason::OutboxFull),
+            SendOutcome::Broken => self.ended(slot),
         }
     }
 }

@@ -98,7 +98,7 @@ impl Stream {
         Ok(0)
     }
 
-    /// Gives the socket what TLS still holds. `false`: some of it is still held.
+    /// Gives the socket what TLS still join_buffers. `false`: some of it is still held.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         while tls.wants_write() {

@@ -5,9 +5,9 @@
 
 use super::Shard;
 use super::inbox::{PollAnswer, UpgradeAnswer};
-use super::session::Farewell;
+use super::session::CloseFrame;
 use super::sid::Sid;
-use super::slot::{Carrier, NEVER, Probe, Slot, WebSocket};
+use super::slot::{NEVER, Probe, Slot, Transport, WebSocket};
 use super::stream::Stream;
 use crate::close_reason::CloseReason;
 use mio::Token;
@@ -44,7 +44,7 @@ impl Shard {
             && session.sid.is(&sid)
             && session.awaits_probe()
         {
-            session.engine_io.upgrade_lost();
+            session.engine_io.cancel_upgrade();
             self.answer_poll(sid.slot);
         }
     }
@@ -55,7 +55,7 @@ impl Shard {
             && owner.probe == Some(probe)
         {
             owner.probe = None;
-            owner.engine_io.upgrade_lost();
+            owner.engine_io.cancel_upgrade();
         }
     }
 
@@ -82,7 +82,7 @@ impl Shard {
 
     /// A packet on a probing WebSocket. Answers where the socket is after an upgrade.
     pub(super) fn probe_packet(&mut self, slot: u32, session: u32, packet: &Packet<'_>) -> Option<(u32, u32)> {
-        match self.session_mut(session)?.engine_io.hear_probe(packet) {
+        match self.session_mut(session)?.engine_io.on_probe_packet(packet) {
             Ok(Probed::Answer) => self.send_text(slot, "3probe"),
             Ok(Probed::Upgraded) => return self.upgrade(slot, session),
             Err(wrong) => {
@@ -105,12 +105,12 @@ impl Shard {
         let registered = socket.stream.reregister(poll.registry(), Token(session as usize + 1));
         owner.probe = None;
         let place = (session, owner.generation);
-        let old = std::mem::replace(&mut owner.carrier, Carrier::WebSocket(socket));
+        let old = std::mem::replace(&mut owner.transport, Transport::WebSocket(socket));
         if registered.is_err() {
             self.close(session, CloseReason::Lost);
             return None;
         }
-        if let Carrier::Polling(mut polling) = old {
+        if let Transport::Polling(mut polling) = old {
             if let Some(answer) = polling.poll.take() {
                 let _ = answer.send(match polling.overtakes {
                     true => PollAnswer::WrongTransport,
@@ -128,12 +128,12 @@ impl Shard {
     }
 
     /// Ends a probing WebSocket; its session stays as it is.
-    pub(super) fn dismiss(&mut self, slot: u32, farewell: Farewell<'_>) {
+    pub(super) fn dismiss(&mut self, slot: u32, close_frame: CloseFrame<'_>) {
         let Some(Slot::Probe(probe)) = self.slots.get_mut(slot as usize) else { return };
         let (session, socket) = (probe.session, probe.socket.take());
         self.upgrade_lost(session, slot);
         match socket {
-            Some(socket) => self.say_farewell(slot, socket, farewell),
+            Some(socket) => self.send_close_frame(slot, socket, close_frame),
             None => self.release(slot),
         }
     }

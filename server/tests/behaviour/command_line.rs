@@ -220,9 +220,9 @@ async fn what_is_said_in_a_room_is_printed_a_line_each() {
     command.args(["listen", "Räum 1", "--url", &url, "--config", "nodevent.yml"]);
     let mut listening = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     server.metric_is("nodevent_rooms", 1).await;
-    let emission = r#"{"room":"Räum 1","event":"e","message":{"n":1}}"#;
+    let publication = r#"{"room":"Räum 1","event":"e","message":{"n":1}}"#;
     let publish =
-        Request::post("/api/nodevent/emit", emission).header("Authorization", "Bearer publish-with-this-key");
+        Request::post("/api/nodevent/emit", publication).header("Authorization", "Bearer publish-with-this-key");
     assert_eq!(server.send(&publish).await.status, 200);
     let mut lines = BufReader::new(listening.stdout.take().unwrap()).lines();
     let line = in_time("a line", lines.next_line()).await.unwrap().unwrap();

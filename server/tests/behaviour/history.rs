@@ -7,7 +7,7 @@ use crate::support::{Browser, RedisServer, Request, TestServer, Transport};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// A namespace on each engine, that keeps five emissions of a room; and one that keeps none.
+/// A namespace on each engine, that keeps five publications of a room; and one that keeps none.
 async fn servers() -> (RedisServer, Vec<TestServer>) {
     let redis = RedisServer::start().await;
     let mut servers = Vec::new();
@@ -27,7 +27,7 @@ async fn history(server: &TestServer, query: &str) -> Value {
 }
 
 fn messages(history: &Value) -> Vec<&Value> {
-    history["emissions"].as_array().unwrap().iter().map(|emission| &emission["message"]).collect()
+    history["publications"].as_array().unwrap().iter().map(|publication| &publication["message"]).collect()
 }
 
 /// Opens a stream of Server-Sent Events, and reads until it has been told that it is in the room.
@@ -55,7 +55,7 @@ async fn the_history_of_a_room_tells_exactly_what_came_after_a_position() {
         }
         let all = history(&server, "").await;
         assert_eq!((messages(&all), &all["recovered"]), (vec![&json!(1), &json!(2), &json!(3)], &json!(true)));
-        let position = |index: usize| all["emissions"][index]["position"].as_str().unwrap().to_owned();
+        let position = |index: usize| all["publications"][index]["position"].as_str().unwrap().to_owned();
         assert_eq!(all["position"], position(2));
         let later = history(&server, &format!("?since={}", position(0))).await;
         assert_eq!((messages(&later), &later["recovered"]), (vec![&json!(2), &json!(3)], &json!(true)));
@@ -84,7 +84,7 @@ async fn a_stream_begins_with_what_was_missed_or_with_the_word_that_it_is_gone()
         for message in 1..=3 {
             server.emit("/nodevent", "r", "e", message).await;
         }
-        let first = history(&server, "").await["emissions"][0]["position"].as_str().unwrap().to_owned();
+        let first = history(&server, "").await["publications"][0]["position"].as_str().unwrap().to_owned();
         let path = "/api/nodevent/rooms/r/events";
         for request in
             [Request::get(path).header("Last-Event-ID", &first), Request::get(&format!("{path}?since={first}"))]
@@ -118,7 +118,7 @@ async fn what_would_not_fit_before_a_browser_is_not_sent_in_part() {
         server.emit("/nodevent", "r", "e", json!([message, "x".repeat(1000)])).await;
     }
     let all = history(&server, "").await;
-    let position = |index: usize| all["emissions"][index]["position"].clone();
+    let position = |index: usize| all["publications"][index]["position"].clone();
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
         let answer = browser.call("join", &[json!({"room": "r", "since": position(0)})]).await;

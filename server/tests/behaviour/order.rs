@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const MANY: usize = 1_000;
 
-/// Emissions that say their number, in the room that `room` answers for it.
+/// Publications that say their number, in the room that `room` answers for it.
 fn numbered(room: impl Fn(usize) -> &'static str) -> Vec<String> {
     (0..MANY).map(|n| json!({"room": room(n), "event": "e", "message": n}).to_string()).collect()
 }
@@ -35,7 +35,7 @@ async fn hears(browser: &mut Browser, numbers: impl Iterator<Item = usize>) {
 }
 
 #[tokio::test]
-async fn a_thousand_emissions_through_redis_arrive_in_order() {
+async fn a_thousand_publications_through_redis_arrive_in_order() {
     // N-31
     let redis = RedisServer::start().await;
     let server = TestServer::start(&format!("/nodevent: {{redis: \"{}\"}}", redis.url())).await;
@@ -48,7 +48,7 @@ async fn a_thousand_emissions_through_redis_arrive_in_order() {
     }
 }
 
-/// The emissions alternate between two rooms. Who is in both hears all of them in the one order of the namespace;
+/// The publications alternate between two rooms. Who is in both hears all of them in the one order of the namespace;
 /// who is in one hears its half.
 #[tokio::test]
 async fn who_is_in_two_rooms_hears_both_in_one_order() {
@@ -58,8 +58,8 @@ async fn who_is_in_two_rooms_hears_both_in_one_order() {
         let server = TestServer::start(&format!("/nodevent: {{{engine}}}")).await;
         server.ready().await;
         let (mut both, mut one) = browsers(&server, &["even", "odd"]).await;
-        let emissions = numbered(|n| if n % 2 == 0 { "even" } else { "odd" });
-        let answer = server.publish("/nodevent", format!("[{}]", emissions.join(","))).await;
+        let publications = numbered(|n| if n % 2 == 0 { "even" } else { "odd" });
+        let answer = server.publish("/nodevent", format!("[{}]", publications.join(","))).await;
         assert_eq!((answer.status, &answer.json()["accepted"]), (200, &json!(MANY)));
         for browser in &mut both {
             hears(browser, 0..MANY).await;
@@ -72,7 +72,7 @@ async fn who_is_in_two_rooms_hears_both_in_one_order() {
     }
 }
 
-/// Four publishers at once, so that nobody but the engine knows the order. Each publisher's own emissions stay in
+/// Four publishers at once, so that nobody but the engine knows the order. Each publisher's own publications stay in
 /// order, and every browser, whatever its transport and its shard, hears exactly the same sequence.
 #[tokio::test]
 async fn everybody_hears_the_same_order_when_many_publish_at_once() {

@@ -16,7 +16,7 @@ fn assert_refused(response: &Response, status: u16, wrong: &str) {
 }
 
 #[tokio::test]
-async fn one_emission_or_an_array_of_them_is_accepted_and_delivered_in_order() {
+async fn one_publication_or_an_array_of_them_is_accepted_and_delivered_in_order() {
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
@@ -36,16 +36,16 @@ async fn one_emission_or_an_array_of_them_is_accepted_and_delivered_in_order() {
 }
 
 #[tokio::test]
-async fn what_is_no_emission_is_refused_and_counted_and_the_next_good_one_arrives() {
+async fn what_is_no_publication_is_refused_and_counted_and_the_next_good_one_arrives() {
     // N-26 to N-28, over HTTP
     let server = TestServer::start(PLAIN).await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     browser.join("r").await;
-    let emissions = vectors("emissions");
-    for vector in emissions["refused"].as_array().unwrap() {
+    let publications = vectors("publications");
+    for vector in publications["refused"].as_array().unwrap() {
         let published = vector["published"].as_str().unwrap();
         if published.trim_start().starts_with('[') {
-            continue; // Over HTTP an array is several emissions; see the test below.
+            continue; // Over HTTP an array is several publications; see the test below.
         }
         let series = format!("nodevent_skipped_total{{reason={}}}", vector["reason"]);
         let before = server.metric(&series).await;
@@ -62,7 +62,7 @@ async fn of_an_array_with_a_bad_element_nothing_is_published_and_its_index_is_to
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     browser.join("r").await;
     let body = format!(r#"[{GOOD}, {GOOD}, {{"room": "", "event": "e"}}, {GOOD}]"#);
-    assert_refused(&server.publish("/nodevent", body).await, 400, "emission 2: it has no room");
+    assert_refused(&server.publish("/nodevent", body).await, 400, "publication 2: it has no room");
     assert_eq!(server.metric(r#"nodevent_skipped_total{reason="no_room"}"#).await, 1);
     browser.hears_nothing_else(&server).await;
 }

@@ -36,20 +36,20 @@ async fn what_redis_cli_publishes_reaches_who_joined() {
     assert_eq!(String::from_utf8(published.unwrap().stdout).unwrap().trim(), "1", "one receiver");
     for browser in &mut browsers {
         let event = browser.next_event().await;
-        assert_eq!(event.emission, serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(event.publication, serde_json::from_str::<Value>(text).unwrap());
         assert_eq!(event.text, text);
     }
 }
 
 #[tokio::test]
-async fn every_emission_of_the_vectors_reaches_the_browser_byte_for_byte() {
+async fn every_publication_of_the_vectors_reaches_the_browser_byte_for_byte() {
     // N-23, N-24 (extra members pass, an absent message stays absent), N-29, N-32
     let redis = RedisServer::start().await;
     let server = server_on(&redis, "").await;
-    let emissions = vectors("emissions");
+    let publications = vectors("publications");
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
-        for vector in emissions["accepted"].as_array().unwrap() {
+        for vector in publications["accepted"].as_array().unwrap() {
             let (room, text) = (vector["room"].as_str().unwrap(), vector["text"].as_str().unwrap());
             let published = vector["published"].as_str().unwrap();
             browser.join(room).await;
@@ -63,15 +63,15 @@ async fn every_emission_of_the_vectors_reaches_the_browser_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_is_no_emission_is_skipped_and_counted_and_sixty_good_ones_arrive() {
+async fn what_is_no_publication_is_skipped_and_counted_and_sixty_good_ones_arrive() {
     // N-26: not JSON, and the sample of the old README; N-27: JSON, but no object; N-28: no room
     let redis = RedisServer::start().await;
     let server = server_on(&redis, "").await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     browser.join("r").await;
-    let emissions = vectors("emissions");
+    let publications = vectors("publications");
     let sample = json!({"published": "{room: 'the_room', event: 'e'}", "reason": "not_json"});
-    for vector in emissions["refused"].as_array().unwrap().iter().chain([&sample]) {
+    for vector in publications["refused"].as_array().unwrap().iter().chain([&sample]) {
         let series = format!("nodevent_skipped_total{{reason={}}}", vector["reason"]);
         let before = server.metric(&series).await;
         redis.publish("/nodevent", vector["published"].as_str().unwrap()).await;
@@ -87,7 +87,7 @@ async fn what_is_no_emission_is_skipped_and_counted_and_sixty_good_ones_arrive()
 }
 
 #[tokio::test]
-async fn an_emission_without_a_room_is_not_told_to_everybody() {
+async fn an_publication_without_a_room_is_not_told_to_everybody() {
     // N-28, on a secured namespace and to somebody who joined nothing
     let redis = RedisServer::start().await;
     let server = server_on(&redis, ", secret: sesame-of-more-than-sixteen").await;
@@ -102,7 +102,7 @@ async fn an_emission_without_a_room_is_not_told_to_everybody() {
 }
 
 #[tokio::test]
-async fn an_emission_over_the_publish_limit_is_skipped_and_counted() {
+async fn an_publication_over_the_publish_limit_is_skipped_and_counted() {
     let redis = RedisServer::start().await;
     let configuration =
         format!("limits: {{publish: 1KB}}\n/nodevent: {{redis: \"{}\", history: off}}", redis.url());
@@ -232,7 +232,7 @@ async fn publishing_while_redis_is_away_fails_in_time_and_says_so() {
     assert!(answer.json()["remedy"].is_string());
 }
 
-/// Redis dies in the middle of a long array: the answer says how many emissions it had taken, nothing behind the
+/// Redis dies in the middle of a long array: the answer says how many publications it had taken, nothing behind the
 /// first that failed was published, and whoever listens has heard no more than one beyond that number.
 #[tokio::test]
 async fn when_redis_goes_away_in_the_middle_of_an_array_the_answer_says_how_far_it_came() {
@@ -296,7 +296,7 @@ async fn a_room_whose_only_member_leaves_and_joins_again_at_once_stays_subscribe
             browser.join("r").await;
             let text = format!(r#"{{"room":"r","event":"e","message":{round}}}"#);
             assert_eq!(server.publish("/nodevent", text).await.status, 200);
-            assert_eq!(browser.next_event().await.emission["message"], round);
+            assert_eq!(browser.next_event().await.publication["message"], round);
         }
         let mended = server.metric("nodevent_mended_total").await;
         assert_eq!(mended, 0, "history: {history}: it was heard, and not found by the check");

@@ -13,7 +13,7 @@ async fn who_joined_hears_and_who_did_not_hears_nothing() {
         inside.join("r").await;
         server.emit("/nodevent", "r", "e", 1).await;
         let event = inside.next_event().await;
-        assert_eq!(event.emission, json!({"room": "r", "event": "e", "message": 1}), "{transport:?}");
+        assert_eq!(event.publication, json!({"room": "r", "event": "e", "message": 1}), "{transport:?}");
         inside.hears_nothing_else(&server).await;
         outside.hears_nothing_else(&server).await;
     }
@@ -48,10 +48,10 @@ async fn the_room_42_is_the_room_of_that_text() {
         assert_eq!(number.call("join", &[json!({"room": 42})]).await, json!([null, true]));
         assert_eq!(text.call("join", &[json!({"room": "42"})]).await, json!([null, true]));
         for room in [json!(42), json!("42")] {
-            let emission = json!({"room": room, "event": "e", "message": 1});
-            assert_eq!(server.publish("/nodevent", emission.to_string()).await.status, 200);
-            assert_eq!(number.next_event().await.emission, emission);
-            assert_eq!(text.next_event().await.emission, emission);
+            let publication = json!({"room": room, "event": "e", "message": 1});
+            assert_eq!(server.publish("/nodevent", publication.to_string()).await.status, 200);
+            assert_eq!(number.next_event().await.publication, publication);
+            assert_eq!(text.next_event().await.publication, publication);
         }
     }
 }

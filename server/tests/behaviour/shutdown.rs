@@ -57,8 +57,9 @@ async fn a_draining_server_is_not_ready_takes_nobody_new_and_still_delivers() {
     until("it is not ready", async || admin.get("/readyz").await.status == 503).await;
     assert_eq!(admin.get("/healthz").await.status, 200);
     until("it accepts nobody", async || TcpStream::connect(&site.address).await.is_err()).await;
-    let emission = crate::support::Request::post("/api/nodevent/emit", r#"{"room":"r","event":"e","message":1}"#);
-    assert_eq!(emission.exchange(&mut publisher, &site.address).await.unwrap().status, 200);
+    let publication =
+        crate::support::Request::post("/api/nodevent/emit", r#"{"room":"r","event":"e","message":1}"#);
+    assert_eq!(publication.exchange(&mut publisher, &site.address).await.unwrap().status, 200);
     // On each shard the first has left at once; the last of eight is still there.
     assert_eq!(browsers[7].next_event().await.message, 1);
 }

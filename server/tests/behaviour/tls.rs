@@ -23,7 +23,7 @@ async fn server(more: &str) -> (TestServer, Site, TempDir) {
 }
 
 #[tokio::test]
-async fn the_script_is_served_and_a_thousand_emissions_arrive_over_tls() {
+async fn the_script_is_served_and_a_thousand_publications_arrive_over_tls() {
     // N-06
     let (server, site, _folder) = server("/nodevent: {}").await;
     assert!(server.urls[0].starts_with("https://"), "{:?}", server.urls);
@@ -60,7 +60,7 @@ async fn what_a_socket_does_not_take_at_once_arrives_whole_over_tls() {
     }
     for browser in &mut browsers {
         for n in 0..50 {
-            assert!(browser.next_event().await.message == text(n), "emission {n} is not whole");
+            assert!(browser.next_event().await.message == text(n), "publication {n} is not whole");
         }
         browser.hears_nothing_else(&site).await;
     }

@@ -1,4 +1,4 @@
-//! From long-polling to WebSocket, while emissions flow and at any moment.
+//! From long-polling to WebSocket, while publications flow and at any moment.
 
 use crate::support::{Browser, TestServer, Transport};
 use serde_json::json;
@@ -40,9 +40,9 @@ async fn what_follows_the_upgrade_packet_at_once_is_not_lost() {
 }
 
 /// A publisher emits without a pause while browsers, one after the other, connect by polling, join, and change to
-/// WebSocket. Each hears a sequence without a gap and without a double from its first emission to the last.
+/// WebSocket. Each hears a sequence without a gap and without a double from its first publication to the last.
 #[tokio::test]
-async fn an_upgrade_under_a_flow_of_emissions_loses_and_doubles_nothing() {
+async fn an_upgrade_under_a_flow_of_publications_loses_and_doubles_nothing() {
     let server = TestServer::start("/nodevent: {}").await;
     let (site, enough) = (server.site(), Arc::new(AtomicBool::new(false)));
     let stop = Arc::clone(&enough);

@@ -7,10 +7,10 @@ use crate::support::wait::until;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-/// The same request, ten times at once and ten times one after the other, to three servers: it is one emission, and
+/// The same request, ten times at once and ten times one after the other, to three servers: it is one publication, and
 /// every answer names the same position.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publish_that_is_sent_many_times_is_one_emission() {
+async fn a_publish_that_is_sent_many_times_is_one_publication() {
     let redis = Redis::start(&[]).await;
     let nodes = Node::start_many(3, &redis.namespace("/nodevent", "")).await;
     let crowd = Crowd::join(9, &sites(&nodes), "/nodevent", &["a"]).await;
@@ -29,7 +29,7 @@ async fn a_publish_that_is_sent_many_times_is_one_emission() {
         }
         assert_eq!(positions.len(), 1, "{positions:?}");
         let position = positions.into_iter().next().expect("one");
-        assert!(answers.insert(position.clone()), "another emission has {position}");
+        assert!(answers.insert(position.clone()), "another publication has {position}");
         confirmed.push(crate::harness::publisher::Confirmed {
             namespace: "/nodevent".to_owned(),
             room: "a".to_owned(),
@@ -52,10 +52,10 @@ async fn publish(site: Site, number: u64) -> String {
     answer["positions"][0].as_str().expect("a position").to_owned()
 }
 
-/// Everything that is no emission, on both ways in: it is refused or skipped with its reason, counted, and neither the
-/// next emission nor the server's memory is any the worse for it. N-26, N-27, N-28
+/// Everything that is no publication, on both ways in: it is refused or skipped with its reason, counted, and neither the
+/// next publication nor the server's memory is any the worse for it. N-26, N-27, N-28
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn poison_is_skipped_and_counted_and_the_next_emission_arrives() {
+async fn poison_is_skipped_and_counted_and_the_next_publication_arrives() {
     let redis = Redis::start(&[]).await;
     let nodes = [Node::start(&redis.namespace("/nodevent", "")).await];
     let crowd = Crowd::join(5, &sites(&nodes), "/nodevent", &["a"]).await;
@@ -94,10 +94,10 @@ async fn poison_is_skipped_and_counted_and_the_next_emission_arrives() {
     // what is missed until it stands again is mended. (Valkey 9 does not count what it need not copy, and hands it
     // over.) Over HTTP it is refused as soon as more came than is let.
     let large = "nodevent_skipped_total{reason=\"too_large\"}";
-    let emission = |bytes| format!(r#"{{"room":"a","event":"e","message":"{}"}}"#, "x".repeat(bytes));
-    redis.shout("/nodevent", &emission(20_000_000)).await;
+    let publication = |bytes| format!(r#"{{"room":"a","event":"e","message":"{}"}}"#, "x".repeat(bytes));
+    redis.shout("/nodevent", &publication(20_000_000)).await;
     until("20 MB are skipped", async || nodes[0].metric(large).await == 1).await;
-    redis.shout("/nodevent", &emission(50_000_000)).await;
+    redis.shout("/nodevent", &publication(50_000_000)).await;
     until("50 MB are skipped, or not even handed over", async || {
         nodes[0].metric(large).await == 2 || nodes[0].metric("nodevent_engine_disconnects_total").await > 0
     })

@@ -129,7 +129,7 @@ async fn a_subscriber_that_redis_cuts_for_being_slow_comes_back_and_mends() {
     assert!(nodes[0].metric("nodevent_mended_total").await > 0, "it has mended what it missed");
 }
 
-/// An emission is in the history of a room, and its message never reached the server: no later one shows the gap. The
+/// A publication is in the history of a room, and its message never reached the server: no later one shows the gap. The
 /// check of live rooms finds it within 25 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_publish_that_never_reached_the_server_is_mended_within_25_seconds() {

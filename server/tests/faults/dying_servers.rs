@@ -90,7 +90,7 @@ async fn five_thousand_members_come_back_at_once_and_share_their_reads() {
 }
 
 /// While 1,000 members connect and join one after the other, as fast as they can, members who are in already hear
-/// every emission (10,000 with `NODEVENT_FAULTS=full`). P-41
+/// every publication (10,000 with `NODEVENT_FAULTS=full`). P-41
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_while_others_connect() {
     raise_file_limit();

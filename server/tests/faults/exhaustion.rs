@@ -91,7 +91,7 @@ async fn a_server_whose_log_nobody_reads_serves_on() {
     let crowd = Crowd::join(20, std::slice::from_ref(&site), "/nodevent", &["a"]).await;
     let publishers = Publishers::start(std::slice::from_ref(&site), "/nodevent", &["a"]);
     for _ in 0..1000 {
-        assert_eq!(site.publish("/nodevent", "no emission").await.status, 400);
+        assert_eq!(site.publish("/nodevent", "no publication").await.status, 400);
     }
     traffic(&publishers, 50).await;
     let verdict = crowd.verdict(publishers, &[]).await;

@@ -45,7 +45,7 @@ impl Listener {
 }
 
 /// A listener hears the traffic of two servers; the one it is on is killed, and it goes on at the other with the last
-/// id that it has seen. It hears every emission once, in order.
+/// id that it has seen. It hears every publication once, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_whose_server_is_killed_goes_on_at_another_without_a_gap() {
     let redis = Redis::start(&[]).await;
@@ -59,8 +59,8 @@ async fn a_listener_whose_server_is_killed_goes_on_at_another_without_a_gap() {
         if heard.len() == 30 && comebacks == 0 {
             nodes[0].kill().await;
             // What was on its way is read first; then the answer ends, and more is published meanwhile.
-            while let Some((_, emission)) = listener.next().await {
-                heard.push(emission["message"]["number"].as_u64().expect("a number"));
+            while let Some((_, publication)) = listener.next().await {
+                heard.push(publication["message"]["number"].as_u64().expect("a number"));
             }
             traffic(&publishers, 20).await;
             listener = Listener::open(&nodes[1].site, "a", listener.last).await;

@@ -78,7 +78,7 @@ async fn rooms_without_a_history_are_heard_throughout_a_cluster_too() {
 /// it: numbers no browser can hold, line separators, nesting, unknown members. A number as a room is its text, and a
 /// second join is no second membership. N-29, N-32, N-33
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_emission_is_the_same_live_and_recovered_on_every_server() {
+async fn an_publication_is_the_same_live_and_recovered_on_every_server() {
     let redis = Redis::start(&[]).await;
     let nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
     let mut live = Browser::connect(&nodes[0].site, "/nodevent", Transport::WebSocket).await;
@@ -95,7 +95,7 @@ async fn an_emission_is_the_same_live_and_recovered_on_every_server() {
     for text in texts {
         assert_eq!(nodes[1].site.publish("/nodevent", text).await.status, 200);
         let event = live.next_event().await;
-        let position = format!(",\"position\":{}}}", event.emission["position"]);
+        let position = format!(",\"position\":{}}}", event.publication["position"]);
         assert_eq!(event.text, format!("{}{position}", &text[..text.len() - 1]));
         heard.push(event.text);
     }
@@ -118,8 +118,8 @@ async fn a_thousand_publishes_arrive_in_their_order_on_another_server() {
     for room in ["a", "b"] {
         assert_eq!(live.call("join", &[json!({"room": room})]).await[1], true);
     }
-    let emission = |number: usize| json!({"room": if number.is_multiple_of(2) { "a" } else { "b" }, "event": "e", "message": number});
-    let all: Vec<Value> = (0..1000).map(emission).collect();
+    let publication = |number: usize| json!({"room": if number.is_multiple_of(2) { "a" } else { "b" }, "event": "e", "message": number});
+    let all: Vec<Value> = (0..1000).map(publication).collect();
     assert_eq!(nodes[1].site.publish("/nodevent", Value::from(all).to_string()).await.status, 200);
     for number in 0..1000 {
         assert_eq!(live.next_event().await.message, number);

@@ -97,10 +97,10 @@ async fn hostile_join_arguments_harm_nobody() {
 }
 
 #[tokio::test]
-async fn hostile_emissions_are_skipped_and_the_next_is_heard() {
+async fn hostile_publications_are_skipped_and_the_next_is_heard() {
     //
     let (server, mut bystander) = served().await;
-    for (name, bytes) in seeds("emission") {
+    for (name, bytes) in seeds("publication") {
         let status = server.publish("/nodevent", bytes).await.status;
         assert!([200, 400].contains(&status), "{name}: {status}");
     }

@@ -12,7 +12,7 @@ pub(crate) struct Guarded {
     pub(crate) site: Site,
     admin: Site,
     bystander: Browser,
-    /// Emissions the bystander has heard.
+    /// Publications the bystander has heard.
     heard: u64,
     _folder: TempDir,
 }

@@ -49,9 +49,9 @@ async fn neither_secrets_nor_keys_nor_messages_stand_in_the_log_even_at_its_loud
         assert_eq!(browser.join_with("room-of-theirs", "bad:1234567890123").await[1], false);
         browser.tell("what-i-said", &[json!("in-confidence")]).await;
     }
-    let emission = r#"{"room":"room-of-theirs","event":"e","message":"message-of-theirs"}"#;
+    let publication = r#"{"room":"room-of-theirs","event":"e","message":"message-of-theirs"}"#;
     for bearer in ["publish-me-quietly-12", "wrong-publish-key"] {
-        let request = Request::post("/api/secured/emit", emission);
+        let request = Request::post("/api/secured/emit", publication);
         server.send(&request.header("Authorization", &format!("Bearer {bearer}"))).await;
     }
     for raw in ["4malformed-by-them", "42/secured,[\"in-confidence\"", "451-[\"in-confidence\"]"] {

@@ -25,9 +25,9 @@ async fn listening(server: &Guarded) -> Box<dyn Io> {
 }
 
 async fn fill(server: &Guarded, count: usize, size: usize) {
-    let emission = json!({"room": "r", "event": "e", "message": "x".repeat(size)});
+    let publication = json!({"room": "r", "event": "e", "message": "x".repeat(size)});
     for _ in 0..count {
-        assert_eq!(server.publish("/nodevent", emission.to_string()).await.status, 200);
+        assert_eq!(server.publish("/nodevent", publication.to_string()).await.status, 200);
     }
 }
 

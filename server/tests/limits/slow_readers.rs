@@ -22,7 +22,7 @@ async fn emit_many(server: &Guarded, room: &str, count: usize, size: usize) {
     }
 }
 
-/// A browser that never reads, and one that reads everything. A hundred thousand emissions in the full run.
+/// A browser that never reads, and one that reads everything. A hundred thousand publications in the full run.
 #[tokio::test]
 async fn who_stops_reading_is_cut_at_its_outbox_and_nobody_else_misses_anything() {
     // N-34

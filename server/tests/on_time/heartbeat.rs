@@ -107,8 +107,8 @@ async fn heartbeats_and_connect_limits_are_met_under_load() {
     }
     stop.store(true, SeqCst);
     let emitted = flowing.await.unwrap();
-    println!("{emitted} emissions meanwhile, {} deliveries", process.metric("nodevent_deliveries_total").await);
-    assert!(emitted > 50, "{emitted} emissions are no load");
+    println!("{emitted} publications meanwhile, {} deliveries", process.metric("nodevent_deliveries_total").await);
+    assert!(emitted > 50, "{emitted} publications are no load");
     punctual("pings", intervals);
     punctual("ping timeouts", timeouts);
     punctual("connect timeouts", connects);

@@ -22,11 +22,11 @@ pub enum Transport {
 pub struct Event {
     pub room: Value,
     pub event: Value,
-    /// `Null` where there was none; see [`Event::emission`].
+    /// `Null` where there was none; see [`Event::publication`].
     pub message: Value,
-    /// The whole emission.
-    pub emission: Value,
-    /// The emission as it stood on the wire.
+    /// The whole publication.
+    pub publication: Value,
+    /// The publication as it stood on the wire.
     pub text: String,
 }
 
@@ -174,12 +174,12 @@ impl Browser {
     /// The next `event` in the browser's namespace.
     pub async fn next_event(&mut self) -> Event {
         let text = self.next_event_text().await;
-        let emission: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        let member = |name: &str| emission[name].clone();
-        Event { room: member("room"), event: member("event"), message: member("message"), emission, text }
+        let publication: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let member = |name: &str| publication[name].clone();
+        Event { room: member("room"), event: member("event"), message: member("message"), publication, text }
     }
 
-    /// The emission of the next `event` as it stands on the wire; it may hold what our own JSON reader cannot.
+    /// The publication of the next `event` as it stands on the wire; it may hold what our own JSON reader cannot.
     pub async fn next_event_text(&mut self) -> String {
         let namespace = self.namespace.clone();
         let packet =

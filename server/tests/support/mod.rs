@@ -37,7 +37,7 @@ pub use redis::RedisServer;
 pub use server::TestServer;
 pub use site::Site;
 
-/// The open namespace of the first contract: in memory, and an emission reaches browsers as it was published.
+/// The open namespace of the first contract: in memory, and a publication reaches browsers as it was published.
 pub const PLAIN: &str = "/nodevent: {history: off}";
 
 /// The vectors of that name, which the tests of all three languages read.

@@ -89,7 +89,7 @@ impl RedisServer {
     pub async fn publish_all<T: AsRef<[u8]>>(&self, channel: &str, texts: impl IntoIterator<Item = T>) -> Vec<i64> {
         let commands: Vec<Vec<u8>> =
             texts.into_iter().map(|text| command(&[b"PUBLISH", channel.as_bytes(), text.as_ref()])).collect();
-        let replies = in_time("Redis takes the emissions", self.ask(&commands)).await.expect("Redis answers");
+        let replies = in_time("Redis takes the publications", self.ask(&commands)).await.expect("Redis answers");
         let number = |reply: &String| reply.strip_prefix(':').and_then(|number| number.parse().ok());
         replies.iter().map(|reply| number(reply).unwrap_or_else(|| panic!("PUBLISH: {reply}"))).collect()
     }

@@ -80,7 +80,7 @@ impl TestServer {
         until(&format!("{series} is {value}"), async || self.metric(series).await == value).await;
     }
 
-    /// Waits until emissions get through all engines.
+    /// Waits until publications get through all engines.
     pub async fn ready(&self) {
         until("the server is ready", async || self.get("/readyz").await.status == 200).await;
     }

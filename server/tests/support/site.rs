@@ -59,15 +59,15 @@ impl Site {
         self.send(&Request::get(path)).await
     }
 
-    /// Publishes `body` as it is, e.g. one emission or an array of them.
+    /// Publishes `body` as it is, e.g. one publication or an array of them.
     pub async fn publish(&self, namespace: &str, body: impl Into<Vec<u8>>) -> Response {
         self.send(&Request::post(&format!("/api{namespace}/emit"), body)).await
     }
 
-    /// Publishes one emission, which must be accepted.
+    /// Publishes one publication, which must be accepted.
     pub async fn emit(&self, namespace: &str, room: &str, event: &str, message: impl Into<Value>) {
-        let emission = json!({"room": room, "event": event, "message": message.into()});
-        let response = self.publish(namespace, emission.to_string()).await;
+        let publication = json!({"room": room, "event": event, "message": message.into()});
+        let response = self.publish(namespace, publication.to_string()).await;
         assert_eq!(response.status, 200, "{}", response.text());
     }
 }

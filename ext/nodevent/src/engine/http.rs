@@ -1,10 +1,10 @@
 //! Publishing to a NoDevent server: `POST /api/<namespace>/emit`, section 3 of protocol/README.md.
 //!
-//! One request is under way at a time, with as many waiting emissions of one namespace as fit, so the order is kept.
+//! One request is under way at a time, with as many waiting publications of one namespace as fit, so the order is kept.
 //! A request that is repeated carries the same idempotency key, so nothing is published twice.
 
 use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble, random};
-use crate::queue::{Answer, Emission, Settled};
+use crate::queue::{Answer, PublicationRef, Settled};
 use crate::target::HttpTarget;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -22,7 +22,7 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// Emissions and bytes of one request; the server takes 1 MB.
+/// Publications and bytes of one request; the server takes 1 MB.
 pub(super) const WINDOW: (usize, usize) = (256, 512 * 1024);
 /// No answer of ours is longer.
 const LONGEST_ANSWER: usize = 1024 * 1024;
@@ -37,9 +37,9 @@ pub(crate) struct Http {
     nonce: String,
     /// Requests ever made.
     requests: u64,
-    /// The request that must be repeated: how many emissions, under which key.
+    /// The request that must be repeated: how many publications, under which key.
     again: Option<(usize, HeaderValue)>,
-    /// So many emissions go one by one, because the server refused them together.
+    /// So many publications go one by one, because the server refused them together.
     alone: usize,
 }
 
@@ -90,12 +90,12 @@ impl Http {
         &self.address
     }
 
-    pub(super) async fn publish(&mut self, emissions: &VecDeque<Emission>) -> Progress {
+    pub(super) async fn publish(&mut self, publications: &VecDeque<PublicationRef>) -> Progress {
         let (count, key) = match self.again.take() {
             Some(again) => again,
-            None => (self.together(emissions), self.key(emissions)),
+            None => (self.together(publications), self.key(publications)),
         };
-        let request = match self.request(emissions, count, &key) {
+        let request = match self.request(publications, count, &key) {
             Ok(request) => request,
             Err(reason) => return Progress { settled: vec![Err(reason.into()); count], trouble: None },
         };
@@ -119,10 +119,10 @@ impl Http {
         }
     }
 
-    /// How many of the first emissions go in one request.
-    fn together(&self, emissions: &VecDeque<Emission>) -> usize {
-        match emissions.front() {
-            Some(first) if self.alone == 0 && first.idempotency_key.is_none() => emissions
+    /// How many of the first publications go in one request.
+    fn together(&self, publications: &VecDeque<PublicationRef>) -> usize {
+        match publications.front() {
+            Some(first) if self.alone == 0 && first.idempotency_key.is_none() => publications
                 .iter()
                 .take_while(|other| other.channel == first.channel && other.idempotency_key.is_none())
                 .count(),
@@ -130,10 +130,10 @@ impl Http {
         }
     }
 
-    /// The emission's own idempotency key, or a new one for the request.
-    fn key(&mut self, emissions: &VecDeque<Emission>) -> HeaderValue {
+    /// The publication's own idempotency key, or a new one for the request.
+    fn key(&mut self, publications: &VecDeque<PublicationRef>) -> HeaderValue {
         self.requests += 1;
-        let own = emissions.front().and_then(|first| first.idempotency_key.as_deref());
+        let own = publications.front().and_then(|first| first.idempotency_key.as_deref());
         let own = own.and_then(|key| HeaderValue::from_bytes(key.as_bytes()).ok());
         let made = || HeaderValue::try_from(format!("{}-{}", self.nonce, self.requests));
         own.or_else(|| made().ok()).unwrap_or(HeaderValue::from_static("0"))
@@ -141,14 +141,14 @@ impl Http {
 
     fn request(
         &self,
-        emissions: &VecDeque<Emission>,
+        publications: &VecDeque<PublicationRef>,
         count: usize,
         key: &HeaderValue,
     ) -> Result<Request<Full<Bytes>>, String> {
-        let Some(first) = emissions.front() else {
+        let Some(first) = publications.front() else {
             return Err("nothing to publish".to_owned());
         };
-        let body = if count == 1 { first.body.clone() } else { array(emissions, count) };
+        let body = if count == 1 { first.body.clone() } else { array(publications, count) };
         let uri = format!("{}/api/{}/emit", self.url, escape(first.channel.trim_start_matches('/')));
         let mut request =
             Request::post(uri).header(CONTENT_TYPE, "application/json").header("idempotency-key", key);
@@ -213,12 +213,12 @@ fn accepted(said: Said, count: usize) -> Vec<Settled> {
     (0..count).map(|_| Ok(positions.next().flatten().map_or(Answer::Accepted, Answer::Position))).collect()
 }
 
-fn array(emissions: &VecDeque<Emission>, count: usize) -> Bytes {
-    let length = emissions.iter().take(count).map(|emission| emission.body.len() + 1).sum::<usize>() + 2;
+fn array(publications: &VecDeque<PublicationRef>, count: usize) -> Bytes {
+    let length = publications.iter().take(count).map(|publication| publication.body.len() + 1).sum::<usize>() + 2;
     let mut text = Vec::with_capacity(length);
-    for (index, emission) in emissions.iter().take(count).enumerate() {
+    for (index, publication) in publications.iter().take(count).enumerate() {
         text.push(if index == 0 { b'[' } else { b',' });
-        text.extend_from_slice(&emission.body);
+        text.extend_from_slice(&publication.body);
     }
     text.push(b']');
     text.into()

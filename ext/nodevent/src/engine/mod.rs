@@ -1,11 +1,11 @@
-//! The way out of the process: an engine takes emissions in order and answers for the first of them.
+//! The way out of the process: an engine takes publications in order and answers for the first of them.
 //!
 //! `redis.rs` and `http.rs` are the two; nothing else knows what either speaks.
 
 mod http;
 mod redis;
 
-use crate::queue::{Emission, Settled};
+use crate::queue::{PublicationRef, Settled};
 use crate::target::{EngineTarget, Target};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// What came of an attempt to publish.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
-    /// The end of the first emissions, in order.
+    /// The end of the first publications, in order.
     pub(crate) settled: Vec<Settled>,
     /// Why the others are not settled: the engine cannot take them now. They must be tried again.
     pub(crate) trouble: Option<Trouble>,
 }
 
-/// Why the engine cannot take an emission now.
+/// Why the engine cannot take a publication now.
 #[derive(Debug)]
 pub(crate) struct Trouble {
     /// For a person.
@@ -61,7 +61,7 @@ impl Engine {
         }
     }
 
-    /// How many emissions, of how many bytes together, may be in flight.
+    /// How many publications, of how many bytes together, may be in flight.
     pub(crate) fn window(&self) -> (usize, usize) {
         match self {
             Self::Redis(_) => redis::WINDOW,
@@ -80,11 +80,11 @@ impl Engine {
         }
     }
 
-    /// Publishes the emissions in order, or the first of them.
-    pub(crate) async fn publish(&mut self, emissions: &VecDeque<Emission>) -> Progress {
+    /// Publishes the publications in order, or the first of them.
+    pub(crate) async fn publish(&mut self, publications: &VecDeque<PublicationRef>) -> Progress {
         match self {
-            Self::Redis(redis) => redis.publish(emissions).await,
-            Self::Http(http) => http.publish(emissions).await,
+            Self::Redis(redis) => redis.publish(publications).await,
+            Self::Http(http) => http.publish(publications).await,
         }
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! fred would reconnect by itself and send again what was in flight, behind what it had sent since. To keep the
 //! order, a connection here is one fred client with no second life: at the first sign of trouble it is thrown away
-//! with all that is in it, and the emissions without an answer go, in order, over the next one. None is lost so; and
+//! with all that is in it, and the publications without an answer go, in order, over the next one. None is lost so; and
 //! in a room with a history none is published twice, since the script knows it again. In a room without one, an
-//! emission whose answer was lost on the way may be.
+//! publication whose answer was lost on the way may be.
 
 use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble, random};
-use crate::queue::{Answer, Emission, Settled};
+use crate::queue::{Answer, PublicationRef, Settled};
 use crate::target::RedisTarget;
 use fred::bytes_utils::Str;
 use fred::prelude::{
@@ -16,20 +16,20 @@ use fred::prelude::{
 use fred::types::ConnectHandle;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use nodevent_protocol::emission;
-use nodevent_protocol::history::{self, Kept, Keys, Publish, Rules};
+use nodevent_protocol::history::{self, Keys, Publish, Retention, RetentionPolicy};
+use nodevent_protocol::publication;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Emissions and bytes in flight: enough that the way there and back is not felt.
+/// Publications and bytes in flight: enough that the way there and back is not felt.
 pub(super) const WINDOW: (usize, usize) = (512, 4 * 1024 * 1024);
 /// How long a connection that is given up may take to end in order.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// How long a second emission with the same idempotency key is taken for the first, in a room without a history.
+/// How long a second publication with the same idempotency key is taken for the first, in a room without a history.
 /// In seconds.
 const ONCE_FOR: i64 = 5 * 60;
 /// Publishes where nothing was published under the key yet; answers as the first time otherwise.
@@ -39,7 +39,7 @@ if answered then return tonumber(answered) end
 local receivers = redis.call('PUBLISH', ARGV[1], ARGV[2])
 redis.call('SET', KEYS[1], receivers, 'EX', ARGV[3])
 return receivers";
-/// How long an emission that has no key of its own is known again: longer than it is tried again without an answer.
+/// How long a publication that has no key of its own is known again: longer than it is tried again without an answer.
 const RETRY_FOR: Duration = Duration::from_secs(60);
 
 /// See the head of this file.
@@ -50,16 +50,16 @@ pub(crate) struct Redis {
     connection: Option<Connection>,
 }
 
-/// How emissions are given to this Redis.
+/// How publications are given to this Redis.
 struct Keeping {
-    rules: Rules,
+    rules: RetentionPolicy,
     /// Whether each room has a channel of its own.
     by_room: bool,
     /// Whether that channel lives in its slot of a cluster only.
     sharded: bool,
     /// The name under which Redis remembers the script that keeps and publishes.
     script: String,
-    /// What makes the keys of this publisher's emissions its own.
+    /// What makes the keys of this publisher's publications its own.
     nonce: u64,
 }
 
@@ -95,7 +95,7 @@ impl Redis {
             rules: target.history.rules(),
             by_room: target.fanout_by_room,
             sharded: target.fanout_by_room && clustered,
-            script: history::digest(history::PUBLISH),
+            script: history::script_sha(history::PUBLISH),
             nonce: random(),
         });
         Ok(Self { config, address, keeping, connection: None })
@@ -115,11 +115,11 @@ impl Redis {
         Ok(())
     }
 
-    pub(super) async fn publish(&mut self, emissions: &VecDeque<Emission>) -> Progress {
+    pub(super) async fn publish(&mut self, publications: &VecDeque<PublicationRef>) -> Progress {
         let Some(connection) = &mut self.connection else {
             return Progress::trouble("there is no connection", true);
         };
-        let progress = connection.in_flight(emissions).await;
+        let progress = connection.in_flight(publications).await;
         if progress.trouble.is_some()
             && let Some(connection) = self.connection.take()
         {
@@ -141,7 +141,7 @@ impl Redis {
         let task = connected.map_err(|_| Error::new(ErrorKind::Timeout, "no answer to the connection"))??;
         let connection = Connection { client, task, keeping: Arc::clone(&self.keeping) };
         if self.keeping.rules.is_on() {
-            // Loaded before anything is in flight: a script that is not known would cost the emissions their order.
+            // Loaded before anything is in flight: a script that is not known would cost the publications their order.
             connection.load().await?;
         }
         Ok(connection)
@@ -170,12 +170,12 @@ impl Connection {
             .map_err(|_| Error::new(ErrorKind::Timeout, "no answer to SCRIPT LOAD"))?
     }
 
-    /// Has all emissions in flight at once and takes the answers in order, up to the first that says to try again.
-    async fn in_flight(&mut self, emissions: &VecDeque<Emission>) -> Progress {
+    /// Has all publications in flight at once and takes the answers in order, up to the first that says to try again.
+    async fn in_flight(&mut self, publications: &VecDeque<PublicationRef>) -> Progress {
         let deadline = Instant::now() + PATIENCE;
         let mut answers: FuturesOrdered<_> =
-            emissions.iter().map(|emission| publish(&self.client, &self.keeping, emission)).collect();
-        let mut settled = Vec::with_capacity(emissions.len());
+            publications.iter().map(|publication| publish(&self.client, &self.keeping, publication)).collect();
+        let mut settled = Vec::with_capacity(publications.len());
         let reason = loop {
             // In this order, so that answers that came before the end of the connection are not lost.
             let answer = tokio::select! {
@@ -203,25 +203,25 @@ impl Connection {
     }
 }
 
-/// The one place that says how an emission is given to Redis.
+/// The one place that says how a publication is given to Redis.
 ///
 /// # Errors
 /// Only what another attempt may mend; what Redis will never take is an `Ok(Err(_))`.
-async fn publish(client: &Client, keeping: &Keeping, emission: &Emission) -> Result<Settled, Error> {
-    // What is no emission has no room whose history it could be in; it is published as it is.
-    let room = emission::parse(&emission.body).ok().map(|parsed| parsed.room.into_owned());
-    let keys = room.as_deref().map(|room| Keys::of(&emission.channel, room));
+async fn publish(client: &Client, keeping: &Keeping, publication: &PublicationRef) -> Result<Settled, Error> {
+    // What is no publication has no room whose history it could be in; it is published as it is.
+    let room = publication::parse(&publication.body).ok().map(|parsed| parsed.room.into_owned());
+    let keys = room.as_deref().map(|room| Keys::of(&publication.channel, room));
     let channel = match &keys {
         Some(keys) if keeping.by_room => Str::from(keys.channel()),
-        _ => Str::from(&*emission.channel),
+        _ => Str::from(&*publication.channel),
     };
     let kept = room.as_deref().and_then(|room| keeping.rules.of(room));
-    let receivers: Result<i64, _> = match (kept.zip(keys), &emission.idempotency_key) {
-        (Some((kept, keys)), _) => keep(client, keeping, emission, &channel, kept, &keys).await,
-        (None, None) => client.publish(channel, emission.body.clone()).await,
+    let receivers: Result<i64, _> = match (kept.zip(keys), &publication.idempotency_key) {
+        (Some((kept, keys)), _) => keep(client, keeping, publication, &channel, kept, &keys).await,
+        (None, None) => client.publish(channel, publication.body.clone()).await,
         (None, Some(key)) => {
             let key = format!("nodevent:once:{channel}:{key}");
-            let arguments = (channel, emission.body.clone(), ONCE_FOR);
+            let arguments = (channel, publication.body.clone(), ONCE_FOR);
             client.eval(ONCE, vec![key], arguments).await
         }
     };
@@ -232,22 +232,22 @@ async fn publish(client: &Client, keeping: &Keeping, emission: &Emission) -> Res
     }
 }
 
-/// Publishes by the script, so that the emission has its place in the room's history. With a key of its own, so that
-/// an emission whose answer was lost on the way is not published twice when it is tried again.
+/// Publishes by the script, so that the publication has its place in the room's history. With a key of its own, so that
+/// a publication whose answer was lost on the way is not published twice when it is tried again.
 async fn keep(
     client: &Client,
     keeping: &Keeping,
-    emission: &Emission,
+    publication: &PublicationRef,
     channel: &str,
-    kept: Kept,
+    kept: Retention,
     keys: &Keys,
 ) -> Result<i64, Error> {
-    let (once, once_age) = match &emission.idempotency_key {
-        Some(key) => (keys.once(key), kept.age),
-        None => (keys.once(&format!("{:016x}-{}", keeping.nonce, emission.number)), RETRY_FOR),
+    let (once, idempotency_ttl) = match &publication.idempotency_key {
+        Some(key) => (keys.idempotency(key), kept.age),
+        None => (keys.idempotency(&format!("{:016x}-{}", keeping.nonce, publication.number)), RETRY_FOR),
     };
-    let text = std::str::from_utf8(&emission.body).unwrap_or_default().trim_matches([' ', '\t', '\n', '\r']);
-    let publish = Publish { channel, text, kept, fresh_epoch: random(), once_age, sharded: keeping.sharded };
+    let text = std::str::from_utf8(&publication.body).unwrap_or_default().trim_matches([' ', '\t', '\n', '\r']);
+    let publish = Publish { channel, text, kept, fresh_epoch: random(), idempotency_ttl, sharded: keeping.sharded };
     let names = vec![keys.position.clone(), keys.log.clone(), once];
     let args: Vec<String> = publish.args().into();
     let (_position, receivers, _before): (String, i64, i64) =

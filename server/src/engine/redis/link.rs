@@ -96,7 +96,7 @@ pub(super) async fn standing(client: &impl ClientLike) {
 
 /// When the probe last came back.
 #[derive(Debug, Clone)]
-pub(super) struct Pulse {
+pub(super) struct LinkHealth {
     began: Instant,
     /// Milliseconds since `began`; 0: never.
     heard: Arc<AtomicU64>,
@@ -106,9 +106,9 @@ pub(super) struct Pulse {
     told: Arc<AtomicBool>,
 }
 
-// === impl Pulse ===
+// === impl LinkHealth ===
 
-impl Pulse {
+impl LinkHealth {
     pub(super) fn new() -> Self {
         let (heard, stirred, told) = (Arc::default(), Arc::default(), Arc::default());
         Self { began: Instant::now(), heard, stirred, told }
@@ -144,23 +144,23 @@ impl Pulse {
 }
 
 /// Keeps a subscriber subscribed, and tells `standing` each time it is again.
-pub(super) struct Upkeep {
+pub(super) struct Resubscriber {
     pub(super) subscriber: SubscriberClient,
     /// Channels that are always heard; those of single rooms are the follower's concern.
     pub(super) channels: Vec<String>,
     /// Where Redis is, for the log: without secrets.
     pub(super) place: String,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) pulse: Pulse,
+    pub(super) pulse: LinkHealth,
     /// Told by the probe to subscribe though no link was lost.
     pub(super) anew: Arc<Notify>,
     /// Counts the times the subscriptions stood.
     pub(super) standing: watch::Sender<u64>,
 }
 
-// === impl Upkeep ===
+// === impl Resubscriber ===
 
-impl Upkeep {
+impl Resubscriber {
     pub(super) async fn run(self) {
         let mut connected = self.subscriber.reconnect_rx();
         let mut failed = self.subscriber.error_rx();
@@ -206,7 +206,7 @@ impl Upkeep {
     }
 }
 
-/// The two links of an engine, and the message that it sends to itself through Redis to know whether emissions get
+/// The two links of an engine, and the message that it sends to itself through Redis to know whether publications get
 /// through.
 pub(super) struct Probe {
     pub(super) publisher: Client,
@@ -220,7 +220,7 @@ pub(super) struct Probe {
     /// Whether Redis is a cluster: there a client that is told to connect anew looks only for nodes it does not know,
     /// and a subscription that is sent again shows which links are dead.
     pub(super) clustered: bool,
-    pub(super) pulse: Pulse,
+    pub(super) pulse: LinkHealth,
     pub(super) anew: Arc<Notify>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -307,11 +307,11 @@ mod tests {
 
     #[test]
     fn a_probe_counts_for_five_seconds() {
-        let mut pulse = Pulse::new();
+        let mut pulse = LinkHealth::new();
         assert!(!pulse.is_fresh(), "none has come back yet");
         pulse.beat();
         assert!(pulse.is_fresh());
-        let ago = |pulse: &mut Pulse, millis: u64| {
+        let ago = |pulse: &mut LinkHealth, millis: u64| {
             pulse.began = Instant::now().checked_sub(Duration::from_millis(millis)).unwrap()
         };
         pulse.heard.store(1, Relaxed);

@@ -2,37 +2,37 @@
 //!
 //! Publishing and hearing use a connection each ([`link`]). Both come back by themselves, with growing pauses; while
 //! Redis is away, publishing fails within [`PATIENCE`] and browsers stay connected. A script ([`script`]) gives an
-//! emission its offset, keeps it and publishes it in one step. A task per namespace ([`follower`]) passes on what is
-//! heard, in order and without a gap, for the rooms that have members here ([`live`]). Whether emissions get through
+//! publication its offset, keeps it and publishes it in one step. A task per namespace ([`subscriber`]) passes on what is
+//! heard, in order and without a gap, for the rooms that have members here ([`room_state`]). Whether publications get through
 //! is told by a probe: a message that this engine sends itself through Redis.
 
-mod follower;
+mod diagnose;
 mod link;
-mod live;
+mod room_state;
 mod script;
-mod turns;
-mod visit;
+mod subscriber;
+mod unique_queue;
 
-pub use visit::{Visit, visit};
+pub use diagnose::{RedisDiagnosis, visit};
 
-use super::{EngineError, Outlet, Read};
+use super::{EngineError, Fanout, Read};
 use crate::config::history::History;
 use crate::config::namespace::Namespace as Settings;
 use crate::config::redis::{Kind, Redis as Place};
 use crate::metrics::Metrics;
-use crate::shard::keeper::{Ask, Asked, Since};
-use follower::{Follower, Sources};
+use crate::shard::keeper::{RecoveryOutcome, RecoveryRequest, Since};
 use fred::clients::Client;
 use fred::interfaces::{EventInterface, PubsubInterface};
-use link::{Probe, Pulse, Upkeep};
-use nodevent_protocol::emission::Emission;
+use link::{LinkHealth, Probe, Resubscriber};
 use nodevent_protocol::history::{Keys, Position, Publish};
+use nodevent_protocol::publication::PublicationRef;
 use script::Scripts;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use subscriber::{Inputs, NamespaceSubscriber};
 use tokio::sync::{Notify, mpsc, watch};
-use turns::Turns;
+use unique_queue::UniqueQueue;
 
 /// How long anything asked of Redis may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -52,16 +52,16 @@ pub struct Redis {
     by_room: bool,
     /// Whether that channel lives in its slot of a cluster only.
     sharded: bool,
-    questions: mpsc::UnboundedSender<Question>,
-    outlet: Outlet,
-    pulse: Pulse,
+    questions: mpsc::UnboundedSender<Command>,
+    fanout: Fanout,
+    pulse: LinkHealth,
 }
 
 /// What a shard has to say to the follower.
 #[derive(Debug)]
-enum Question {
+enum Command {
     /// A new member.
-    Ask(Box<Ask>),
+    RecoveryRequest(Box<RecoveryRequest>),
     /// A room has no members on that shard any more.
     Rest {
         /// The shard.
@@ -74,7 +74,7 @@ enum Question {
 // === impl Redis ===
 
 impl Redis {
-    /// Connects, now or as soon as Redis answers, and pushes what arrives into `outlet`. Emissions larger than
+    /// Connects, now or as soon as Redis answers, and pushes what arrives into `fanout`. Publications larger than
     /// `most` bytes are skipped.
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl Redis {
     pub fn start(
         place: &Place,
         settings: &Settings,
-        outlet: Outlet,
+        fanout: Fanout,
         metrics: Arc<Metrics>,
         most: usize,
     ) -> Result<Self, String> {
@@ -93,22 +93,22 @@ impl Redis {
         let (results, read) = mpsc::channel(BACKLOG);
         let (standing, stands) = watch::channel(0);
         let anew = Arc::new(Notify::new());
-        let (pulse, scripts) = (Pulse::new(), Arc::new(Scripts::new()));
+        let (pulse, scripts) = (LinkHealth::new(), Arc::new(Scripts::new()));
         let probe = format!("{CHANNEL_PREFIX}probe:{:032x}", rand::random::<u128>());
-        let upkeep = Upkeep {
+        let upkeep = Resubscriber {
             subscriber: subscriber.clone(),
-            channels: vec![outlet.name().to_owned(), probe.clone()],
+            channels: vec![fanout.name().to_owned(), probe.clone()],
             place: place.to_string(),
             metrics: Arc::clone(&metrics),
             pulse: pulse.clone(),
             anew: Arc::clone(&anew),
             standing,
         };
-        let follower = Follower {
+        let follower = NamespaceSubscriber {
             publisher: publisher.clone(),
             subscriber: subscriber.clone(),
             scripts: Arc::clone(&scripts),
-            outlet: outlet.clone(),
+            fanout: fanout.clone(),
             history: settings.history.clone(),
             by_room: settings.fanout_by_room,
             sharded: settings.fanout_by_room && place.kind == Kind::Cluster,
@@ -118,13 +118,13 @@ impl Redis {
             pulse: pulse.clone(),
             live: HashMap::new(),
             leaving: HashSet::new(),
-            to_read: Turns::default(),
-            to_check: Turns::default(),
+            to_read: UniqueQueue::default(),
+            to_check: UniqueQueue::default(),
             reads: 0,
             results,
         };
         let sources =
-            Sources { messages: subscriber.message_rx(), questions: asked, results: read, standing: stands };
+            Inputs { messages: subscriber.message_rx(), questions: asked, results: read, standing: stands };
         tokio::spawn(upkeep.run());
         tokio::spawn(follower.run(sources));
         let probe = Probe {
@@ -144,31 +144,31 @@ impl Redis {
         Ok(Self {
             publisher,
             scripts,
-            namespace: outlet.name().to_owned(),
+            namespace: fanout.name().to_owned(),
             history: settings.history.clone(),
             by_room: settings.fanout_by_room,
             sharded: settings.fanout_by_room && place.kind == Kind::Cluster,
             questions,
-            outlet,
+            fanout,
             pulse,
         })
     }
 
-    /// Publishes an emission. See [`super::Engine::publish`].
+    /// Publishes a publication. See [`super::Engine::publish`].
     ///
     /// # Errors
     /// [`EngineError::Away`].
     pub async fn publish(
         &self,
-        emission: &Emission<'_>,
+        publication: &PublicationRef<'_>,
         once: Option<&str>,
     ) -> Result<Option<Position>, EngineError> {
-        let keys = Keys::of(&self.namespace, &emission.room);
+        let keys = Keys::of(&self.namespace, &publication.room);
         let channel = if self.by_room { keys.channel() } else { self.namespace.clone() };
-        let Some(kept) = self.history.of(&emission.room) else {
+        let Some(kept) = self.history.of(&publication.room) else {
             let publish = async {
                 link::standing(&self.publisher).await;
-                self.publisher.publish::<i64, _, _>(channel, emission.text).await
+                self.publisher.publish::<i64, _, _>(channel, publication.text).await
             };
             return match tokio::time::timeout(PATIENCE, publish).await {
                 Ok(Ok(_receivers)) => Ok(None),
@@ -178,10 +178,10 @@ impl Redis {
         };
         let publish = Publish {
             channel: &channel,
-            text: emission.text,
+            text: publication.text,
             kept,
             fresh_epoch: rand::random(),
-            once_age: kept.age,
+            idempotency_ttl: kept.age,
             sharded: self.sharded,
         };
         self.scripts.publish(&self.publisher, &keys, &publish, once).await
@@ -196,31 +196,31 @@ impl Redis {
         let after = match since {
             Since::Position(position) => Some(position.offset),
             Since::Beginning => Some(0),
-            Since::Nothing | Since::Unreadable => None,
+            Since::FirstJoin | Since::Invalid => None,
         };
         let keys = Keys::of(&self.namespace, room);
         let found = self.scripts.read(&self.publisher, &keys, after, None, kept).await?;
-        let frames: Vec<_> = found.texts.iter().map(|text| self.outlet.frame(text)).collect();
-        Ok(Some(Read::judge(found.position, found.skip, since, frames.into_iter())))
+        let frames: Vec<_> = found.texts.iter().map(|text| self.fanout.frame(text)).collect();
+        Ok(Some(Read::judge(found.position, found.jump, since, frames.into_iter())))
     }
 
     /// What a new member has missed; the answer comes through its shard's inbox.
-    pub(super) fn ask(&self, ask: Ask) -> Asked {
+    pub(super) fn ask(&self, ask: RecoveryRequest) -> RecoveryOutcome {
         let follows = self.history.of(&ask.room).is_some() || self.by_room;
         if !follows {
-            return Asked::NotKept;
+            return RecoveryOutcome::NoHistory;
         }
-        match self.questions.send(Question::Ask(Box::new(ask))) {
-            Ok(()) => Asked::Later,
+        match self.questions.send(Command::RecoveryRequest(Box::new(ask))) {
+            Ok(()) => RecoveryOutcome::Pending,
             // The follower has ended, and the process is about to.
-            Err(_) => Asked::Busy,
+            Err(_) => RecoveryOutcome::Overloaded,
         }
     }
 
     /// A room has no members on that shard any more.
     pub(super) fn rest(&self, shard: u8, room: &str) {
         if self.history.of(room).is_some() || self.by_room {
-            let _ = self.questions.send(Question::Rest { shard, room: room.into() });
+            let _ = self.questions.send(Command::Rest { shard, room: room.into() });
         }
     }
 

@@ -5,7 +5,7 @@ use crate::engine::EngineError;
 use fred::clients::Client;
 use fred::interfaces::LuaInterface;
 use fred::types::{FromValue, Value};
-use nodevent_protocol::history::{self, Kept, Keys, Position, Publish, Skip};
+use nodevent_protocol::history::{self, Keys, OffsetJump, Position, Publish, Retention};
 
 /// A script and the name under which Redis remembers it.
 #[derive(Debug)]
@@ -23,20 +23,20 @@ pub(super) struct Scripts {
 
 /// What the script `read` answers.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct HistorySlice {
     /// Where the room stands.
     pub(super) position: Position,
-    /// The emissions after the offset that was named, in order, as far as they are kept.
+    /// The publications after the offset that was named, in order, as far as they are kept.
     pub(super) texts: Vec<String>,
     /// The last offsets that were left out.
-    pub(super) skip: Option<Skip>,
+    pub(super) jump: Option<OffsetJump>,
 }
 
 // === impl Script ===
 
 impl Script {
     fn new(text: &'static str) -> Self {
-        Self { text, digest: history::digest(text) }
+        Self { text, digest: history::script_sha(text) }
     }
 
     async fn run<R: FromValue>(
@@ -69,7 +69,7 @@ impl Scripts {
         Self { publish: Script::new(history::PUBLISH), read: Script::new(history::READ) }
     }
 
-    /// Gives an emission its position, keeps it and publishes it. `once` is the idempotency key.
+    /// Gives a publication its position, keeps it and publishes it. `once` is the idempotency key.
     pub(super) async fn publish(
         &self,
         client: &Client,
@@ -78,7 +78,7 @@ impl Scripts {
         once: Option<&str>,
     ) -> Result<Option<Position>, EngineError> {
         let mut names = vec![keys.position.clone(), keys.log.clone()];
-        names.extend(once.map(|once| keys.once(once)));
+        names.extend(once.map(|once| keys.idempotency(once)));
         let args: Vec<Value> = publish.args().into_iter().map(Value::from).collect();
         let (position, _receivers, _before): (String, i64, i64) = self.publish.run(client, names, args).await?;
         Ok(Position::parse(&position))
@@ -92,22 +92,22 @@ impl Scripts {
         keys: &Keys,
         after: Option<u64>,
         heard: Option<Position>,
-        kept: Kept,
-    ) -> Result<Found, EngineError> {
+        kept: Retention,
+    ) -> Result<HistorySlice, EngineError> {
         let names = vec![keys.position.clone(), keys.log.clone()];
         let args: Vec<Value> = vec![
             Position::epoch_text(rand::random()).into(),
-            (kept.position_age().as_millis() as i64).into(),
+            (kept.position_ttl().as_millis() as i64).into(),
             after.map_or(-1, |after| after as i64).into(),
             heard.map(|heard| Position::epoch_text(heard.epoch)).unwrap_or_default().into(),
             heard.map(|heard| heard.offset.to_string()).unwrap_or_default().into(),
         ];
         type Reply = (String, u64, Vec<String>, String, String, String);
-        let (epoch, offset, texts, from, to, whole): Reply = self.read.run(client, names, args).await?;
+        let (epoch, offset, texts, from, to, lossless): Reply = self.read.run(client, names, args).await?;
         let epoch = history::parse_epoch(&epoch);
         let epoch = epoch.ok_or_else(|| EngineError::Away("a room's position is not one of ours".to_owned()))?;
-        let skip = from.parse().ok().zip(to.parse().ok());
-        let skip = skip.map(|(from, to)| Skip { from, to, whole: whole == "1" });
-        Ok(Found { position: Position { epoch, offset }, texts, skip })
+        let jump = from.parse().ok().zip(to.parse().ok());
+        let jump = jump.map(|(from, to)| OffsetJump { from, to, lossless: lossless == "1" });
+        Ok(HistorySlice { position: Position { epoch, offset }, texts, jump })
     }
 }

@@ -9,7 +9,7 @@ use nodevent_protocol::history::Position;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How long members may take to hear the last emission.
+/// How long members may take to hear the last publication.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Members together.
@@ -76,7 +76,7 @@ impl Crowd {
     }
 
     /// Waits until everybody is back, lets the publishers go on for a moment and finish, waits until everybody has
-    /// heard the last emission of each room, ends everybody, and judges. Then waits until every server is back where it
+    /// heard the last publication of each room, ends everybody, and judges. Then waits until every server is back where it
     /// was when it had just started.
     ///
     /// # Panics
@@ -99,7 +99,7 @@ impl Crowd {
         verdict
     }
 
-    /// Waits until everybody has heard the last emission of each of its rooms, ends everybody, and answers what they
+    /// Waits until everybody has heard the last publication of each of its rooms, ends everybody, and answers what they
     /// have written down, each with its namespace.
     pub async fn records(self, confirmed: &[Confirmed]) -> Vec<(String, Record)> {
         let mut last: HashMap<(&str, &str), u64> = HashMap::new();

@@ -27,7 +27,7 @@ pub enum What {
     Joined { position: Option<Position>, recovered: bool, since: Option<Position> },
     /// An event.
     Heard { position: Option<Position>, number: u64 },
-    /// It was told that emissions before that position may be missing.
+    /// It was told that publications before that position may be missing.
     Lost { position: Position },
     /// It asked to leave.
     Leaving,
@@ -350,16 +350,16 @@ impl Life {
     }
 
     fn event(&mut self, event: &Value) {
-        let (name, emission) = (event[0].as_str().unwrap_or_default(), &event[1]);
+        let (name, publication) = (event[0].as_str().unwrap_or_default(), &event[1]);
         if name == "drain" {
             return self.record().drains += 1;
         }
-        let room = emission["room"].as_str().unwrap_or_default().to_owned();
-        let position = emission["position"].as_str().and_then(Position::parse);
+        let room = publication["room"].as_str().unwrap_or_default().to_owned();
+        let position = publication["position"].as_str().and_then(Position::parse);
         match (name, position) {
             ("lost", Some(position)) => self.note(&room, What::Lost { position }),
             ("event", _) => {
-                let message = &emission["message"];
+                let message = &publication["message"];
                 if message["room"] != room.as_str() || message["namespace"] != self.namespace.as_str() {
                     self.record().strange.push(format!("not for here: {event}"));
                 }

@@ -102,7 +102,7 @@ impl Node {
         (program, site, admin)
     }
 
-    /// Waits until emissions get through its engines.
+    /// Waits until publications get through its engines.
     pub async fn ready(&self) {
         until("the server is ready", async || self.is_ready().await).await;
     }

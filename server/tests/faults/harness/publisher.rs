@@ -1,4 +1,4 @@
-//! Publishers over HTTP that write down what was confirmed: one per room, one emission after the other, each sent
+//! Publishers over HTTP that write down what was confirmed: one per room, one publication after the other, each sent
 //! again with the same idempotency key until a server says that the engine has it.
 
 use crate::support::http::{Request, Response};
@@ -55,7 +55,7 @@ pub struct Publisher {
 // === impl Publishers ===
 
 impl Publishers {
-    /// Begins publishing to each of the rooms, `pause` between a confirmation and the next emission.
+    /// Begins publishing to each of the rooms, `pause` between a confirmation and the next publication.
     pub fn start_with(sites: &[Site], namespace: &str, rooms: &[&str], pause: Duration) -> Self {
         let (confirmed, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (resting, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
@@ -126,7 +126,7 @@ impl Publisher {
         }
     }
 
-    /// Publishes the next emission, however many attempts it takes.
+    /// Publishes the next publication, however many attempts it takes.
     pub async fn publish(&mut self) -> Confirmed {
         self.number += 1;
         let sent = Instant::now();
@@ -156,9 +156,9 @@ impl Publisher {
             None => TcpStream::connect(&address).await.ok()?,
         };
         let message = json!({"number": self.number, "room": self.room, "namespace": self.namespace});
-        let emission = json!({"room": self.room, "event": "fact", "message": message});
+        let publication = json!({"room": self.room, "event": "fact", "message": message});
         let once = format!("{}-{}-{}", self.name, self.room, self.number);
-        let request = Request::post(&format!("/api{}/emit", self.namespace), emission.to_string());
+        let request = Request::post(&format!("/api{}/emit", self.namespace), publication.to_string());
         let response = request.header("Idempotency-Key", &once).exchange(&mut link, &address).await.ok()?;
         self.link = Some(link);
         Some(response)

@@ -120,7 +120,7 @@ impl Redis {
     }
 
     /// Publishes through the script, but to a channel that nobody hears: as if the message were lost on its way.
-    pub fn publish_elsewhere(&self, namespace: &str, room: &str, emission: &str) -> String {
+    pub fn publish_elsewhere(&self, namespace: &str, room: &str, publication: &str) -> String {
         let keys = history::Keys::of(namespace, room);
         let answer = self.ask(&[
             "EVAL",
@@ -129,7 +129,7 @@ impl Redis {
             &keys.position,
             &keys.log,
             "nowhere",
-            emission,
+            publication,
             "100",
             "60000",
             "60000",

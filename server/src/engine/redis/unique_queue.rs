@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 /// Rooms that wait for their turn.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct UniqueQueue {
     order: VecDeque<Arc<str>>,
     waiting: HashSet<Arc<str>>,
 }
 
-// === impl Turns ===
+// === impl UniqueQueue ===
 
-impl Turns {
+impl UniqueQueue {
     /// Puts a room at the end, if it does not stand there already.
     pub(super) fn push(&mut self, room: &str) {
         if !self.waiting.contains(room) {
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_room_stands_in_the_queue_once_and_may_come_again_after_its_turn() {
-        let mut turns = Turns::default();
+        let mut turns = UniqueQueue::default();
         for room in ["a", "b", "a", "a"] {
             turns.push(room);
         }

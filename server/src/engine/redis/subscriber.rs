@@ -1,21 +1,21 @@
 //! The task that follows one namespace in Redis: hears what is published, passes it on in order, answers the
 //! questions of new members, and checks that nothing was lost on the way.
 
-use super::link::Pulse;
-use super::live::{Heard, Live, Order};
-use super::script::{Found, Scripts};
-use super::turns::Turns;
-use super::{CHANNEL_PREFIX, PATIENCE, Question, link};
+use super::link::LinkHealth;
+use super::room_state::{Disposition, ReadRequest, RoomState};
+use super::script::{HistorySlice, Scripts};
+use super::unique_queue::UniqueQueue;
+use super::{CHANNEL_PREFIX, Command, PATIENCE, link};
 use crate::config::history::History;
-use crate::engine::{EngineError, Outlet, Read};
+use crate::engine::{EngineError, Fanout, Read};
 use crate::frame::Frame;
-use crate::shard::keeper::{Answer, Ask, Since};
+use crate::shard::keeper::{RecoveryReply, RecoveryRequest, Since};
 use fred::clients::{Client, SubscriberClient};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, PubsubInterface};
 use fred::types::{Message, Value};
-use nodevent_protocol::emission;
-use nodevent_protocol::history::{Kept, Keys, Position};
+use nodevent_protocol::history::{Keys, Position, Retention};
+use nodevent_protocol::publication;
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -34,11 +34,11 @@ const ASK_PATIENCE: Duration = Duration::from_secs(10);
 const READS: usize = 512;
 
 /// One namespace in Redis.
-pub(super) struct Follower {
+pub(super) struct NamespaceSubscriber {
     pub(super) publisher: Client,
     pub(super) subscriber: SubscriberClient,
     pub(super) scripts: Arc<Scripts>,
-    pub(super) outlet: Outlet,
+    pub(super) fanout: Fanout,
     pub(super) history: History,
     /// Whether each room has a channel of its own.
     pub(super) by_room: bool,
@@ -47,18 +47,18 @@ pub(super) struct Follower {
     /// Whether Redis has said that it knows no such channels, as before version 7. Then the script publishes to all
     /// nodes.
     pub(super) slotless: Arc<AtomicBool>,
-    /// The largest emission that is passed on. Bytes.
+    /// The largest publication that is passed on. Bytes.
     pub(super) most: usize,
     /// The channel of the probe.
     pub(super) probe: String,
-    pub(super) pulse: Pulse,
-    pub(super) live: HashMap<Box<str>, Live>,
+    pub(super) pulse: LinkHealth,
+    pub(super) live: HashMap<Box<str>, RoomState>,
     /// Rooms whose channel is being unsubscribed from; they are not subscribed to before that is done.
     pub(super) leaving: HashSet<Box<str>>,
     /// Rooms that want a read while as many as may be are under way.
-    pub(super) to_read: Turns,
+    pub(super) to_read: UniqueQueue,
     /// Rooms whose check is due.
-    pub(super) to_check: Turns,
+    pub(super) to_check: UniqueQueue,
     pub(super) reads: usize,
     pub(super) results: mpsc::Sender<Done>,
 }
@@ -68,7 +68,7 @@ pub(super) enum Done {
     /// A read. `Ok(None)`: the room has no history.
     Read {
         room: Box<str>,
-        found: Result<Option<Found>, EngineError>,
+        found: Result<Option<HistorySlice>, EngineError>,
         /// A check: nobody has asked, and nothing is passed on.
         check: bool,
     },
@@ -77,18 +77,18 @@ pub(super) enum Done {
 }
 
 /// Where the follower gets its work.
-pub(super) struct Sources {
+pub(super) struct Inputs {
     pub(super) messages: broadcast::Receiver<Message>,
-    pub(super) questions: mpsc::UnboundedReceiver<Question>,
+    pub(super) questions: mpsc::UnboundedReceiver<Command>,
     pub(super) results: mpsc::Receiver<Done>,
     /// Counts the times the subscriptions stood.
     pub(super) standing: watch::Receiver<u64>,
 }
 
-// === impl Follower ===
+// === impl NamespaceSubscriber ===
 
-impl Follower {
-    pub(super) async fn run(mut self, mut sources: Sources) {
+impl NamespaceSubscriber {
+    pub(super) async fn run(mut self, mut sources: Inputs) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ticks = 0;
@@ -101,15 +101,15 @@ impl Follower {
                     Done::Left { room } => self.left(&room),
                 },
                 question = sources.questions.recv() => match question {
-                    Some(Question::Ask(ask)) => self.ask(*ask),
-                    Some(Question::Rest { shard, room }) => self.rest(shard, &room),
+                    Some(Command::RecoveryRequest(ask)) => self.ask(*ask),
+                    Some(Command::Rest { shard, room }) => self.rest(shard, &room),
                     None => return,
                 },
                 message = sources.messages.recv() => match message {
                     Ok(message) => self.hear(message).await,
                     Err(RecvError::Lagged(lost)) => {
-                        self.outlet.metrics().engine_lost.fetch_add(lost, Relaxed);
-                        tracing::warn!(lost, namespace = self.outlet.name(), "the server is slower than its Redis");
+                        self.fanout.metrics().engine_lost.fetch_add(lost, Relaxed);
+                        tracing::warn!(lost, namespace = self.fanout.name(), "the server is slower than its Redis");
                         self.suspect_all();
                     }
                     Err(RecvError::Closed) => return,
@@ -121,7 +121,7 @@ impl Follower {
                         if self.by_room {
                             // It may be a newer Redis than before.
                             self.slotless.store(false, Relaxed);
-                            self.live.values_mut().for_each(Live::deafen);
+                            self.live.values_mut().for_each(RoomState::deafen);
                         }
                         self.suspect_all();
                     }
@@ -147,39 +147,41 @@ impl Follower {
             Value::String(text) => text.as_bytes(),
             _ => return,
         };
-        let metrics = self.outlet.metrics();
+        let metrics = self.fanout.metrics();
         if bytes.len() > self.most {
             metrics.skip_too_large();
             let (bytes, most) = (bytes.len(), self.most);
-            tracing::warn!(namespace = self.outlet.name(), bytes, most, "a publish was skipped: it is too large");
+            tracing::warn!(namespace = self.fanout.name(), bytes, most, "a publish was skipped: it is too large");
             return;
         }
-        let emission = match emission::parse(bytes) {
-            Ok(emission) => emission,
+        let publication = match publication::parse(bytes) {
+            Ok(publication) => publication,
             Err(skipped) => {
                 metrics.skip(&skipped);
-                tracing::warn!(namespace = self.outlet.name(), reason = %skipped, "a publish was skipped");
+                tracing::warn!(namespace = self.fanout.name(), reason = %skipped, "a publish was skipped");
                 return;
             }
         };
-        let room = emission.room.as_ref();
+        let room = publication.room.as_ref();
         // Without a history, or published by somebody who knows none: delivered, but not followed.
-        let position = emission.position.filter(|_| self.history.of(room).is_some());
+        let position = publication.position.filter(|_| self.history.of(room).is_some());
         let Some(position) = position else {
-            return self.outlet.pass(room, self.outlet.frame(emission.text), None).await;
+            return self.fanout.pass(room, self.fanout.frame(publication.text), None).await;
         };
         // A room without members here is nobody's concern: who joins it later reads where it stands.
         let Some(live) = self.live.get_mut(room) else { return };
         let heard = live.hear(position);
         let is_at_once = live.position() == Some(position);
         match heard {
-            Heard::Pass => self.outlet.pass(room, self.outlet.frame(emission.text), Some(position)).await,
-            Heard::Drop => {}
-            Heard::Gap => self.want_read(room),
-            Heard::Anew => {
-                self.outlet.tell_lost(room, position).await;
+            Disposition::Deliver => {
+                self.fanout.pass(room, self.fanout.frame(publication.text), Some(position)).await
+            }
+            Disposition::Ignore => {}
+            Disposition::Gap => self.want_read(room),
+            Disposition::NewEpoch => {
+                self.fanout.tell_lost(room, position).await;
                 if is_at_once {
-                    self.outlet.pass(room, self.outlet.frame(emission.text), Some(position)).await;
+                    self.fanout.pass(room, self.fanout.frame(publication.text), Some(position)).await;
                 }
                 self.want_read(room);
             }
@@ -188,16 +190,16 @@ impl Follower {
 
     // --- what comes from the shards
 
-    fn ask(&mut self, ask: Ask) {
+    fn ask(&mut self, ask: RecoveryRequest) {
         let room = ask.room.clone();
         let (kept, listening) = (self.history.of(&room).is_some(), !self.by_room);
-        let live = self.live.entry(room.clone()).or_insert_with(|| Live::new(kept, listening));
-        live.rise(ask.asker.shard);
+        let live = self.live.entry(room.clone()).or_insert_with(|| RoomState::new(kept, listening));
+        live.rise(ask.reply_to.shard);
         if live.only_listens() {
-            return self.outlet.answer(without_history(ask));
+            return self.fanout.answer(without_history(ask));
         }
         if let Some(position) = live.settled(ask.since) {
-            return self.outlet.answer(Read { position, recovered: true, missed: Vec::new() }.answer(ask));
+            return self.fanout.answer(Read { position, recovered: true, missed: Vec::new() }.answer(ask));
         }
         live.wait(ask, Instant::now());
         self.want_read(&room);
@@ -215,7 +217,7 @@ impl Follower {
         if !self.by_room || !self.leaving.insert(room.into()) {
             return;
         }
-        let (subscriber, channel) = (self.subscriber.clone(), Keys::of(self.outlet.name(), room).channel());
+        let (subscriber, channel) = (self.subscriber.clone(), Keys::of(self.fanout.name(), room).channel());
         let (sharded, results) = (self.is_sharded(room), self.results.clone());
         let room = room.into();
         tokio::spawn(async move {
@@ -252,14 +254,14 @@ impl Follower {
         if self.reads >= READS {
             return self.to_read.push(room);
         }
-        let Some(order) = self.live.get_mut(room).and_then(Live::next_read) else { return };
+        let Some(order) = self.live.get_mut(room).and_then(RoomState::next_read) else { return };
         self.read(room, order, false);
     }
 
-    fn read(&mut self, room: &str, order: Order, check: bool) {
+    fn read(&mut self, room: &str, order: ReadRequest, check: bool) {
         self.reads += 1;
         let kept = self.history.of(room);
-        self.outlet.metrics().history_reads.fetch_add(u64::from(kept.is_some()), Relaxed);
+        self.fanout.metrics().history_reads.fetch_add(u64::from(kept.is_some()), Relaxed);
         let read = ReadTask {
             publisher: self.publisher.clone(),
             // A room's own channel has to be heard before its position is read, or something could fall between.
@@ -267,9 +269,9 @@ impl Follower {
             sharded: self.is_sharded(room),
             slotless: Arc::clone(&self.slotless),
             scripts: Arc::clone(&self.scripts),
-            keys: Keys::of(self.outlet.name(), room),
+            keys: Keys::of(self.fanout.name(), room),
             after: order.after,
-            heard: self.live.get(room).and_then(Live::position),
+            heard: self.live.get(room).and_then(RoomState::position),
             kept,
         };
         let (room, results) = (room.into(), self.results.clone());
@@ -279,7 +281,7 @@ impl Follower {
         });
     }
 
-    async fn read_done(&mut self, room: &str, found: Result<Option<Found>, EngineError>, check: bool) {
+    async fn read_done(&mut self, room: &str, found: Result<Option<HistorySlice>, EngineError>, check: bool) {
         self.reads -= 1;
         match found {
             Ok(Some(found)) if check => {
@@ -295,8 +297,8 @@ impl Follower {
             }
             Ok(Some(found)) => self.found(room, found).await,
             Ok(None) => {
-                for ask in self.live.get_mut(room).map(Live::listens).unwrap_or_default() {
-                    self.outlet.answer(without_history(ask));
+                for ask in self.live.get_mut(room).map(RoomState::listens).unwrap_or_default() {
+                    self.fanout.answer(without_history(ask));
                 }
                 self.go_on(room);
             }
@@ -309,32 +311,32 @@ impl Follower {
         self.take_turns();
     }
 
-    async fn found(&mut self, room: &str, found: Found) {
-        let Found { position, texts, skip } = found;
+    async fn found(&mut self, room: &str, found: HistorySlice) {
+        let HistorySlice { position, texts, jump } = found;
         let Some(live) = self.live.get_mut(room) else { return };
-        let (mend, answered) = live.found(position, skip, texts.len());
-        let frames: Vec<Frame> = texts.iter().map(|text| self.outlet.frame(text)).collect();
-        if mend.lost {
-            self.outlet.tell_lost(room, position).await;
+        let (backfill, answered) = live.found(position, jump, texts.len());
+        let frames: Vec<Frame> = texts.iter().map(|text| self.fanout.frame(text)).collect();
+        if backfill.lost {
+            self.fanout.tell_lost(room, position).await;
         }
-        if mend.pass > 0 {
-            self.outlet.metrics().mended.fetch_add(mend.pass as u64, Relaxed);
-            let first = frames.len() - mend.pass;
+        if backfill.pass > 0 {
+            self.fanout.metrics().mended.fetch_add(backfill.pass as u64, Relaxed);
+            let first = frames.len() - backfill.pass;
             for (index, frame) in frames.iter().enumerate().skip(first) {
-                let own = position.before((frames.len() - 1 - index) as u64, skip);
-                self.outlet.pass(room, frame.clone(), Some(own)).await;
+                let own = position.nth_before((frames.len() - 1 - index) as u64, jump);
+                self.fanout.pass(room, frame.clone(), Some(own)).await;
             }
         }
         for ask in answered {
-            let read = Read::judge(position, skip, ask.since, frames.iter().cloned());
-            self.outlet.answer(read.answer(ask));
+            let read = Read::judge(position, jump, ask.since, frames.iter().cloned());
+            self.fanout.answer(read.answer(ask));
         }
         self.go_on(room);
     }
 
     /// After a read: forgets a room that nobody is in any more, or begins the next read if one is wanted.
     fn go_on(&mut self, room: &str) {
-        if self.live.get(room).is_some_and(Live::is_over) {
+        if self.live.get(room).is_some_and(RoomState::is_over) {
             self.forget(room);
         } else {
             self.want_read(room);
@@ -346,7 +348,7 @@ impl Follower {
         if let Some(live) = self.live.get_mut(room) {
             live.failed();
         }
-        if self.live.get(room).is_some_and(Live::is_over) {
+        if self.live.get(room).is_some_and(RoomState::is_over) {
             self.forget(room);
         }
     }
@@ -378,10 +380,10 @@ impl Follower {
             }
         }
         for ask in overdue {
-            self.outlet.answer(Answer {
-                asker: ask.asker,
+            self.fanout.answer(RecoveryReply {
+                reply_to: ask.reply_to,
                 namespace: ask.namespace,
-                recovered: ask.since == Since::Nothing,
+                recovered: ask.since == Since::FirstJoin,
                 room: ask.room,
                 position: None,
                 missed: Vec::new(),
@@ -396,8 +398,8 @@ impl Follower {
             if let Some(room) = self.to_read.pop() {
                 self.want_read(&room);
             } else if let Some(room) = self.to_check.pop() {
-                if self.live.get(&*room).is_some_and(Live::is_kept) {
-                    self.read(&room, Order { after: None, subscribe: false }, true);
+                if self.live.get(&*room).is_some_and(RoomState::is_kept) {
+                    self.read(&room, ReadRequest { after: None, subscribe: false }, true);
                 }
             } else {
                 return;
@@ -414,9 +416,9 @@ fn slice_of(room: &str) -> u64 {
 }
 
 /// The answer to who joins a room without a history: as the shard gives it where an engine keeps nothing.
-fn without_history(ask: Ask) -> Answer {
-    let Ask { asker, namespace, room, .. } = ask;
-    Answer { asker, namespace, room, position: None, recovered: false, missed: Vec::new() }
+fn without_history(ask: RecoveryRequest) -> RecoveryReply {
+    let RecoveryRequest { reply_to, namespace, room, .. } = ask;
+    RecoveryReply { reply_to, namespace, room, position: None, recovered: false, missed: Vec::new() }
 }
 
 /// Whether Redis does not know the command.
@@ -434,14 +436,14 @@ struct ReadTask {
     keys: Keys,
     after: Option<u64>,
     heard: Option<Position>,
-    kept: Option<Kept>,
+    kept: Option<Retention>,
 }
 
 // === impl ReadTask ===
 
 impl ReadTask {
     /// `None`: the room has no history, and there was nothing to do but to subscribe.
-    async fn run(self) -> Result<Option<Found>, EngineError> {
+    async fn run(self) -> Result<Option<HistorySlice>, EngineError> {
         if let Some(subscriber) = &self.subscribe {
             let subscribed = tokio::time::timeout(PATIENCE, self.subscribe(subscriber)).await;
             let away = |details: &str| EngineError::Away(details.to_owned());

@@ -1,6 +1,6 @@
 #![no_main]
 
-#[path = "../entries/emission.rs"]
+#[path = "../entries/publication.rs"]
 mod entry;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| entry::run(data));

@@ -1,23 +1,23 @@
 //! The acknowledgements a connection owes us: which of our events it has yet to answer.
 //!
 //! Bounded, since a browser that never answers would otherwise have us remember for ever; nothing on the heap while
-//! nothing is awaited.
+//! nothing is pending_acks.
 
 /// Acknowledgements that one connection may owe at a time.
 const MOST: usize = 128;
 
 /// What one connection owes.
 #[derive(Debug, Default)]
-pub(super) struct Awaited {
+pub(super) struct PendingAcks {
     /// The id of the last event that asked for one.
     last: u64,
     /// Namespace and id of each.
     list: Vec<(u16, u64)>,
 }
 
-// === impl Awaited ===
+// === impl PendingAcks ===
 
-impl Awaited {
+impl PendingAcks {
     /// An id for an event that asks for an acknowledgement. `None`: too many are owed.
     pub(super) fn begin(&mut self, namespace: u16) -> Option<u64> {
         if self.list.len() >= MOST {
@@ -46,22 +46,22 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_counts_once_and_in_its_namespace() {
-        let mut awaited = Awaited::default();
-        let id = awaited.begin(1).unwrap();
-        assert!(!awaited.end(0, id));
-        assert!(!awaited.end(1, id + 1));
-        assert!(awaited.end(1, id));
-        assert!(!awaited.end(1, id));
+        let mut pending_acks = PendingAcks::default();
+        let id = pending_acks.begin(1).unwrap();
+        assert!(!pending_acks.end(0, id));
+        assert!(!pending_acks.end(1, id + 1));
+        assert!(pending_acks.end(1, id));
+        assert!(!pending_acks.end(1, id));
     }
 
     #[test]
     fn who_answers_nothing_is_asked_no_more() {
-        let mut awaited = Awaited::default();
-        let ids: Vec<_> = (0..MOST).map(|_| awaited.begin(0).unwrap()).collect();
-        assert_eq!(awaited.begin(0), None);
-        assert!(awaited.end(0, ids[7]));
-        assert!(awaited.begin(0).is_some_and(|id| !ids.contains(&id)));
-        awaited.forget(0);
-        assert!(awaited.begin(0).is_some());
+        let mut pending_acks = PendingAcks::default();
+        let ids: Vec<_> = (0..MOST).map(|_| pending_acks.begin(0).unwrap()).collect();
+        assert_eq!(pending_acks.begin(0), None);
+        assert!(pending_acks.end(0, ids[7]));
+        assert!(pending_acks.begin(0).is_some_and(|id| !ids.contains(&id)));
+        pending_acks.forget(0);
+        assert!(pending_acks.begin(0).is_some());
     }
 }

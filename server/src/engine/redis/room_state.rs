@@ -1,24 +1,24 @@
 //! What a server knows of a room that has members on it: pure decisions, no I/O.
 //!
-//! The rule: a server passes on the emissions of a live room without a gap, as the engine numbered them. What is
+//! The rule: a server passes on the publications of a live room without a gap, as the engine numbered them. What is
 //! lost on the way from Redis is noticed by its offset and read from the history; what the history no longer has,
 //! the members are told.
 
-use crate::shard::keeper::{Ask, Since};
-use nodevent_protocol::history::{Position, Skip};
+use crate::shard::keeper::{RecoveryRequest, Since};
+use nodevent_protocol::history::{OffsetJump, Position};
 use std::time::Instant;
 
 /// A room with members on this server.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct RoomState {
     /// The shards it has members on, a bit each.
     shards: u64,
     /// Up to where everything has been passed on. `None`: not known yet.
     position: Option<Position>,
     /// Questions that wait for a read.
-    waiting: Vec<Waiting>,
+    waiting: Vec<PendingRecovery>,
     /// The read that is under way.
-    reading: Option<Reading>,
+    reading: Option<ReadInFlight>,
     /// Whether something was lost: read, and pass on what is missing.
     lacking: bool,
     /// The newest that came and was not passed on, since a read was to bring it.
@@ -32,8 +32,8 @@ pub(super) struct Live {
 }
 
 #[derive(Debug)]
-struct Waiting {
-    ask: Ask,
+struct PendingRecovery {
+    ask: RecoveryRequest,
     since: Instant,
     /// A read must show at least this to be an answer: what was passed on before the question came is not held back
     /// for the one who asked.
@@ -41,7 +41,7 @@ struct Waiting {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Reading {
+struct ReadInFlight {
     /// The offset after which is read; `None`: the position alone.
     after: Option<u64>,
     /// The epoch in which it began.
@@ -52,38 +52,38 @@ struct Reading {
 
 /// What a read is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Order {
+pub(super) struct ReadRequest {
     /// The offset after which to read; `None`: the position alone.
     pub(super) after: Option<u64>,
     /// Whether to subscribe to the room's channel first.
     pub(super) subscribe: bool,
 }
 
-/// What to do with an emission that came from Redis.
+/// What to do with a publication that came from Redis.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(super) enum Disposition {
     /// Pass it on.
-    Pass,
+    Deliver,
     /// It has been passed on before, or is covered by a read that is under way.
-    Drop,
-    /// Something before it was lost: read. The emission itself is in the history.
+    Ignore,
+    /// Something before it was lost: read. The publication itself is in the history.
     Gap,
     /// The room's memory was lost: tell the members, then read from the new beginning.
-    Anew,
+    NewEpoch,
 }
 
 /// What to do with what a read has found.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Mend {
-    /// How many of the last emissions that were found are to be passed on.
+pub(super) struct Backfill {
+    /// How many of the last publications that were found are to be passed on.
     pub(super) pass: usize,
     /// Whether something before them is gone: the members are told.
     pub(super) lost: bool,
 }
 
-// === impl Live ===
+// === impl RoomState ===
 
-impl Live {
+impl RoomState {
     /// A room that has a history or not, and whose channel is heard already or not.
     pub(super) fn new(kept: bool, listening: bool) -> Self {
         Self {
@@ -130,15 +130,15 @@ impl Live {
     pub(super) fn settled(&self, since: Since) -> Option<Position> {
         let position = self.position.filter(|_| !self.lacking)?;
         match since {
-            Since::Nothing => Some(position),
+            Since::FirstJoin => Some(position),
             Since::Position(since) if since == position => Some(position),
             _ => None,
         }
     }
 
     /// A question that needs a read.
-    pub(super) fn wait(&mut self, ask: Ask, now: Instant) {
-        self.waiting.push(Waiting { ask, since: now, least: self.position });
+    pub(super) fn wait(&mut self, ask: RecoveryRequest, now: Instant) {
+        self.waiting.push(PendingRecovery { ask, since: now, least: self.position });
     }
 
     /// Something may have been lost: read.
@@ -161,46 +161,46 @@ impl Live {
     }
 
     /// The read that is to be begun now, if one is.
-    pub(super) fn next_read(&mut self) -> Option<Order> {
+    pub(super) fn next_read(&mut self) -> Option<ReadRequest> {
         if !self.needs_read() {
             return None;
         }
         let asked = self.waiting.iter().filter_map(|waiting| match waiting.ask.since {
             Since::Position(since) => Some(since.offset),
             Since::Beginning => Some(0),
-            Since::Nothing | Since::Unreadable => None,
+            Since::FirstJoin | Since::Invalid => None,
         });
         // While nobody listened something may have been published.
         let own = self.position.filter(|_| self.lacking || !self.listening).map(|position| position.offset);
         let after = asked.chain(own).min();
         let (epoch, subscribe) = (self.position.map(|position| position.epoch), !self.listening);
-        self.reading = Some(Reading { after, epoch, subscribes: subscribe });
-        Some(Order { after, subscribe })
+        self.reading = Some(ReadInFlight { after, epoch, subscribes: subscribe });
+        Some(ReadRequest { after, subscribe })
     }
 
-    /// An emission came from Redis.
-    pub(super) fn hear(&mut self, position: Position) -> Heard {
+    /// A publication came from Redis.
+    pub(super) fn hear(&mut self, position: Position) -> Disposition {
         let Some(known) = self.position else {
             // The first read is under way. It may or may not have seen this one.
             self.skipped = Some(position);
-            return Heard::Drop;
+            return Disposition::Ignore;
         };
         if position.epoch != known.epoch {
             self.lacking = position.offset > 1;
             self.position = Some(if self.lacking { Position { offset: 0, ..position } } else { position });
             self.skipped = self.lacking.then_some(position);
-            return Heard::Anew;
+            return Disposition::NewEpoch;
         }
         if position.offset <= known.offset {
-            return Heard::Drop;
+            return Disposition::Ignore;
         }
         if self.lacking || position.offset > known.offset + 1 {
             self.lacking = true;
             self.skipped = Some(position);
-            return Heard::Gap;
+            return Disposition::Gap;
         }
         self.position = Some(position);
-        Heard::Pass
+        Disposition::Deliver
     }
 
     /// Redis tells where the room stands. `true`: something was lost on the way here.
@@ -210,39 +210,44 @@ impl Live {
         behind
     }
 
-    /// A read has found that the room stands at `found`, and `count` emissions before that. What is to be passed on,
+    /// A read has found that the room stands at `found`, and `count` publications before that. What is to be passed on,
     /// and the questions that it answers.
-    pub(super) fn found(&mut self, found: Position, skip: Option<Skip>, count: usize) -> (Mend, Vec<Ask>) {
+    pub(super) fn found(
+        &mut self,
+        found: Position,
+        jump: Option<OffsetJump>,
+        count: usize,
+    ) -> (Backfill, Vec<RecoveryRequest>) {
         let reading = self.done();
         let after = reading.and_then(|reading| reading.after);
         let began = reading.and_then(|reading| reading.epoch);
-        let mend = match self.position {
+        let backfill = match self.position {
             // The epoch has changed since this read began, and it tells of the one before: nothing that counts now.
             Some(known) if known.epoch != found.epoch && began == Some(found.epoch) => {
-                return (Mend::default(), Vec::new());
+                return (Backfill::default(), Vec::new());
             }
             None => {
                 self.position = Some(found);
                 // Who was let in while nobody could be asked may have missed what was published since.
-                Mend { pass: 0, lost: std::mem::take(&mut self.blind) && found.offset > 0 }
+                Backfill { pass: 0, lost: std::mem::take(&mut self.blind) && found.offset > 0 }
             }
             Some(known) if known.epoch != found.epoch => {
                 self.position = Some(Position { epoch: found.epoch, offset: 0 });
                 self.lacking = found.offset > 0;
-                Mend { pass: 0, lost: true }
+                Backfill { pass: 0, lost: true }
             }
             Some(known) if found.offset <= known.offset => {
-                // The emission that was missed is older than this read, or nothing was missed.
+                // The publication that was missed is older than this read, or nothing was missed.
                 self.lacking = false;
-                Mend::default()
+                Backfill::default()
             }
             // This read did not begin at what is missing; the next one will.
-            Some(known) if after.is_none_or(|after| after > known.offset) => Mend::default(),
+            Some(known) if after.is_none_or(|after| after > known.offset) => Backfill::default(),
             Some(known) => {
-                let missing = found.count_since(known, skip).and_then(|missing| usize::try_from(missing).ok());
+                let missing = found.count_since(known, jump).and_then(|missing| usize::try_from(missing).ok());
                 self.position = Some(found);
                 self.lacking = false;
-                Mend {
+                Backfill {
                     pass: missing.map_or(count, |missing| missing.min(count)),
                     lost: missing.is_none_or(|missing| missing > count),
                 }
@@ -257,22 +262,23 @@ impl Live {
             }
         }
         let waiting = std::mem::take(&mut self.waiting);
-        let (answered, waiting): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(|waiting| {
-            let new_enough =
-                waiting.least.is_none_or(|least| least.epoch != found.epoch || least.offset <= found.offset);
-            let far_enough = match waiting.ask.since {
-                Since::Position(since) => after.is_some_and(|after| after <= since.offset),
-                Since::Beginning => after == Some(0),
-                Since::Nothing | Since::Unreadable => true,
-            };
-            new_enough && far_enough
-        });
+        let (answered, waiting): (Vec<PendingRecovery>, Vec<PendingRecovery>) =
+            waiting.into_iter().partition(|waiting| {
+                let new_enough =
+                    waiting.least.is_none_or(|least| least.epoch != found.epoch || least.offset <= found.offset);
+                let far_enough = match waiting.ask.since {
+                    Since::Position(since) => after.is_some_and(|after| after <= since.offset),
+                    Since::Beginning => after == Some(0),
+                    Since::FirstJoin | Since::Invalid => true,
+                };
+                new_enough && far_enough
+            });
         self.waiting = waiting;
-        (mend, answered.into_iter().map(|waiting| waiting.ask).collect())
+        (backfill, answered.into_iter().map(|waiting| waiting.ask).collect())
     }
 
     /// A read of a room without a history is done: its channel is subscribed to. The questions that this answers.
-    pub(super) fn listens(&mut self) -> Vec<Ask> {
+    pub(super) fn listens(&mut self) -> Vec<RecoveryRequest> {
         self.done();
         if !self.listening {
             return Vec::new();
@@ -281,7 +287,7 @@ impl Live {
     }
 
     /// Takes out the read that is done.
-    fn done(&mut self) -> Option<Reading> {
+    fn done(&mut self) -> Option<ReadInFlight> {
         let reading = self.reading.take();
         self.listening |= reading.is_some_and(|reading| reading.subscribes);
         reading
@@ -294,12 +300,12 @@ impl Live {
 
     /// The questions that have waited since before `before` and wait no longer: whoever asked is let in without an
     /// answer.
-    pub(super) fn overdue(&mut self, before: Instant) -> Vec<Ask> {
+    pub(super) fn overdue(&mut self, before: Instant) -> Vec<RecoveryRequest> {
         if self.waiting.iter().all(|waiting| waiting.since > before) {
             return Vec::new();
         }
         let waiting = std::mem::take(&mut self.waiting);
-        let (over, waiting): (Vec<Waiting>, Vec<Waiting>) =
+        let (over, waiting): (Vec<PendingRecovery>, Vec<PendingRecovery>) =
             waiting.into_iter().partition(|waiting| waiting.since <= before);
         self.waiting = waiting;
         self.blind |= self.position.is_none();
@@ -315,28 +321,28 @@ impl Live {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::keeper::Asker;
+    use crate::shard::keeper::ReplyTo;
 
     fn at(offset: u64) -> Position {
         Position { epoch: 1, offset }
     }
 
-    fn ask(since: Since) -> Ask {
-        Ask {
-            asker: Asker { shard: 0, slot: 0, generation: 0, ticket: 0, id: None },
+    fn ask(since: Since) -> RecoveryRequest {
+        RecoveryRequest {
+            reply_to: ReplyTo { shard: 0, slot: 0, generation: 0, join_id: 0, id: None },
             namespace: 0,
             room: "r".into(),
             since,
         }
     }
 
-    fn order(after: Option<u64>) -> Option<Order> {
-        Some(Order { after, subscribe: false })
+    fn order(after: Option<u64>) -> Option<ReadRequest> {
+        Some(ReadRequest { after, subscribe: false })
     }
 
     /// A room that stands at `offset`, with nothing under way.
-    fn live(offset: u64) -> Live {
-        let mut live = Live::new(true, true);
+    fn live(offset: u64) -> RoomState {
+        let mut live = RoomState::new(true, true);
         live.rise(0);
         assert_eq!(live.next_read(), order(None));
         live.found(at(offset), None, 0);
@@ -344,24 +350,24 @@ mod tests {
     }
 
     #[test]
-    fn emissions_in_order_pass_and_those_heard_before_do_not() {
+    fn publications_in_order_pass_and_those_heard_before_do_not() {
         let mut live = live(3);
-        assert_eq!(live.hear(at(4)), Heard::Pass);
-        assert_eq!(live.hear(at(4)), Heard::Drop);
-        assert_eq!(live.hear(at(2)), Heard::Drop);
-        assert_eq!(live.hear(at(5)), Heard::Pass);
+        assert_eq!(live.hear(at(4)), Disposition::Deliver);
+        assert_eq!(live.hear(at(4)), Disposition::Ignore);
+        assert_eq!(live.hear(at(2)), Disposition::Ignore);
+        assert_eq!(live.hear(at(5)), Disposition::Deliver);
     }
 
     #[test]
-    fn a_lost_emission_is_noticed_by_the_next_one_and_read() {
+    fn a_lost_publication_is_noticed_by_the_next_one_and_read() {
         let mut live = live(3);
-        assert_eq!(live.hear(at(6)), Heard::Gap);
+        assert_eq!(live.hear(at(6)), Disposition::Gap);
         assert_eq!(live.next_read(), order(Some(3)));
-        assert_eq!(live.hear(at(7)), Heard::Gap, "what comes meanwhile waits for its turn");
+        assert_eq!(live.hear(at(7)), Disposition::Gap, "what comes meanwhile waits for its turn");
         assert_eq!(live.next_read(), None, "one is under way");
-        let (mend, _) = live.found(at(7), None, 4);
-        assert_eq!(mend, Mend { pass: 4, lost: false });
-        assert_eq!(live.hear(at(8)), Heard::Pass);
+        let (backfill, _) = live.found(at(7), None, 4);
+        assert_eq!(backfill, Backfill { pass: 4, lost: false });
+        assert_eq!(live.hear(at(8)), Disposition::Deliver);
     }
 
     #[test]
@@ -370,10 +376,10 @@ mod tests {
         live.hear(at(5));
         live.next_read();
         live.hear(at(6));
-        assert_eq!(live.found(at(5), None, 2).0, Mend { pass: 2, lost: false });
-        assert_eq!(live.hear(at(7)), Heard::Gap);
+        assert_eq!(live.found(at(5), None, 2).0, Backfill { pass: 2, lost: false });
+        assert_eq!(live.hear(at(7)), Disposition::Gap);
         assert_eq!(live.next_read(), order(Some(5)), "6 is read, though nothing need come after it");
-        assert_eq!(live.found(at(7), None, 2).0, Mend { pass: 2, lost: false });
+        assert_eq!(live.found(at(7), None, 2).0, Backfill { pass: 2, lost: false });
         assert_eq!(live.next_read(), None);
     }
 
@@ -382,28 +388,28 @@ mod tests {
         let mut live = live(3);
         live.hear(at(200));
         live.next_read();
-        assert_eq!(live.found(at(200), None, 100).0, Mend { pass: 100, lost: true });
+        assert_eq!(live.found(at(200), None, 100).0, Backfill { pass: 100, lost: true });
     }
 
     #[test]
     fn a_new_epoch_is_told_and_read_from_its_beginning() {
         let mut live = live(3);
-        assert_eq!(live.hear(Position { epoch: 2, offset: 3 }), Heard::Anew);
+        assert_eq!(live.hear(Position { epoch: 2, offset: 3 }), Disposition::NewEpoch);
         assert_eq!(live.next_read(), order(Some(0)));
-        assert_eq!(live.found(Position { epoch: 2, offset: 3 }, None, 3).0, Mend { pass: 3, lost: false });
+        assert_eq!(live.found(Position { epoch: 2, offset: 3 }, None, 3).0, Backfill { pass: 3, lost: false });
         let mut first = super::tests::live(3);
-        assert_eq!(first.hear(Position { epoch: 2, offset: 1 }), Heard::Anew);
+        assert_eq!(first.hear(Position { epoch: 2, offset: 1 }), Disposition::NewEpoch);
         assert_eq!(first.position(), Some(Position { epoch: 2, offset: 1 }));
     }
 
     #[test]
-    fn a_check_notices_what_no_emission_has_shown() {
+    fn a_check_notices_what_no_publication_has_shown() {
         let mut live = live(3);
         assert!(!live.compare(at(3)));
         assert!(!live.compare(at(2)), "on its way when Redis was asked");
         assert!(live.compare(at(4)));
         assert_eq!(live.next_read(), order(Some(3)));
-        assert_eq!(live.found(at(4), None, 1).0, Mend { pass: 1, lost: false });
+        assert_eq!(live.found(at(4), None, 1).0, Backfill { pass: 1, lost: false });
     }
 
     #[test]
@@ -411,20 +417,20 @@ mod tests {
         let mut live = live(3);
         assert!(live.compare(Position { epoch: 2, offset: 2 }));
         assert_eq!(live.next_read(), order(Some(3)));
-        assert_eq!(live.found(Position { epoch: 2, offset: 2 }, None, 0).0, Mend { pass: 0, lost: true });
+        assert_eq!(live.found(Position { epoch: 2, offset: 2 }, None, 0).0, Backfill { pass: 0, lost: true });
         assert_eq!(live.next_read(), order(Some(0)));
-        assert_eq!(live.found(Position { epoch: 2, offset: 2 }, None, 2).0, Mend { pass: 2, lost: false });
+        assert_eq!(live.found(Position { epoch: 2, offset: 2 }, None, 2).0, Backfill { pass: 2, lost: false });
         assert_eq!(live.next_read(), None);
     }
 
     #[test]
     fn who_has_heard_everything_is_answered_without_a_read() {
         let live = live(3);
-        assert_eq!(live.settled(Since::Nothing), Some(at(3)));
+        assert_eq!(live.settled(Since::FirstJoin), Some(at(3)));
         assert_eq!(live.settled(Since::Position(at(3))), Some(at(3)));
         assert_eq!(live.settled(Since::Position(at(2))), None);
-        assert_eq!(live.settled(Since::Unreadable), None);
-        assert_eq!(Live::new(true, true).settled(Since::Nothing), None, "nothing is known yet");
+        assert_eq!(live.settled(Since::Invalid), None);
+        assert_eq!(RoomState::new(true, true).settled(Since::FirstJoin), None, "nothing is known yet");
     }
 
     #[test]
@@ -449,7 +455,7 @@ mod tests {
         let now = Instant::now();
         live.wait(ask(Since::Position(at(2))), now);
         live.next_read();
-        assert_eq!(live.hear(at(4)), Heard::Pass);
+        assert_eq!(live.hear(at(4)), Disposition::Deliver);
         live.wait(ask(Since::Position(at(2))), now);
         let (_, answered) = live.found(at(3), None, 1);
         assert_eq!(answered.len(), 1, "the second has asked after 4 was passed on, and would never hear it");
@@ -458,24 +464,24 @@ mod tests {
     }
 
     #[test]
-    fn an_emission_during_the_first_read_is_looked_for_after_it() {
-        let mut live = Live::new(true, true);
+    fn an_publication_during_the_first_read_is_looked_for_after_it() {
+        let mut live = RoomState::new(true, true);
         live.rise(0);
-        live.wait(ask(Since::Nothing), Instant::now());
+        live.wait(ask(Since::FirstJoin), Instant::now());
         assert_eq!(live.next_read(), order(None));
-        assert_eq!(live.hear(at(4)), Heard::Drop);
-        let (mend, answered) = live.found(at(3), None, 0);
-        assert_eq!((mend, answered.len()), (Mend::default(), 1));
+        assert_eq!(live.hear(at(4)), Disposition::Ignore);
+        let (backfill, answered) = live.found(at(3), None, 0);
+        assert_eq!((backfill, answered.len()), (Backfill::default(), 1));
         assert_eq!(live.next_read(), order(Some(3)));
-        assert_eq!(live.found(at(4), None, 1).0, Mend { pass: 1, lost: false });
+        assert_eq!(live.found(at(4), None, 1).0, Backfill { pass: 1, lost: false });
     }
 
     #[test]
     fn a_question_waits_only_so_long_for_a_redis_that_is_away() {
-        let mut live = Live::new(true, true);
+        let mut live = RoomState::new(true, true);
         let (early, late) = (Instant::now(), Instant::now() + std::time::Duration::from_secs(60));
-        live.wait(ask(Since::Nothing), early);
-        live.wait(ask(Since::Nothing), late);
+        live.wait(ask(Since::FirstJoin), early);
+        live.wait(ask(Since::FirstJoin), late);
         live.next_read();
         assert_eq!(live.overdue(early).len(), 1);
         assert_eq!(live.overdue(early).len(), 0, "once");
@@ -485,33 +491,37 @@ mod tests {
 
     #[test]
     fn who_was_let_in_blindly_is_told_once_it_is_known_where_the_room_stands() {
-        let mut live = Live::new(true, true);
+        let mut live = RoomState::new(true, true);
         live.rise(0);
-        live.wait(ask(Since::Nothing), Instant::now());
+        live.wait(ask(Since::FirstJoin), Instant::now());
         live.next_read();
         assert_eq!(live.overdue(Instant::now()).len(), 1);
         live.failed();
         live.next_read();
-        assert_eq!(live.found(at(1), None, 0).0, Mend { pass: 0, lost: true });
+        assert_eq!(live.found(at(1), None, 0).0, Backfill { pass: 0, lost: true });
         live.suspect();
         live.next_read();
-        assert_eq!(live.found(at(1), None, 0).0, Mend::default(), "once");
+        assert_eq!(live.found(at(1), None, 0).0, Backfill::default(), "once");
     }
 
     #[test]
     fn a_redis_that_was_started_again_loses_nothing_if_it_is_whole() {
-        let skip = |from, whole| Some(Skip { from, to: 1000, whole });
-        let mend = |found: u64, skip, count| {
+        let jump = |from, lossless| Some(OffsetJump { from, to: 1000, lossless });
+        let backfill = |found: u64, jump, count| {
             let mut live = live(10);
             live.hear(at(found));
             live.suspect();
             assert_eq!(live.next_read(), order(Some(10)));
-            live.found(at(found), skip, count).0
+            live.found(at(found), jump, count).0
         };
-        assert_eq!(mend(1000, skip(10, true), 0), Mend { pass: 0, lost: false });
-        assert_eq!(mend(1002, skip(12, true), 4), Mend { pass: 4, lost: false });
-        assert_eq!(mend(1002, skip(12, false), 4), Mend { pass: 4, lost: true });
-        assert_eq!(mend(1002, skip(8, true), 2), Mend { pass: 2, lost: true }, "10 was heard, and is forgotten");
+        assert_eq!(backfill(1000, jump(10, true), 0), Backfill { pass: 0, lost: false });
+        assert_eq!(backfill(1002, jump(12, true), 4), Backfill { pass: 4, lost: false });
+        assert_eq!(backfill(1002, jump(12, false), 4), Backfill { pass: 4, lost: true });
+        assert_eq!(
+            backfill(1002, jump(8, true), 2),
+            Backfill { pass: 2, lost: true },
+            "10 was heard, and is forgotten"
+        );
     }
 
     #[test]
@@ -519,9 +529,9 @@ mod tests {
         let mut live = live(3);
         live.wait(ask(Since::Position(at(2))), Instant::now());
         assert_eq!(live.next_read(), order(Some(2)));
-        assert_eq!(live.hear(Position { epoch: 2, offset: 1 }), Heard::Anew);
-        let (mend, answered) = live.found(at(3), None, 1);
-        assert_eq!((mend, answered.len()), (Mend::default(), 0));
+        assert_eq!(live.hear(Position { epoch: 2, offset: 1 }), Disposition::NewEpoch);
+        let (backfill, answered) = live.found(at(3), None, 1);
+        assert_eq!((backfill, answered.len()), (Backfill::default(), 0));
         assert_eq!(
             live.position(),
             Some(Position { epoch: 2, offset: 1 }),
@@ -533,33 +543,33 @@ mod tests {
 
     #[test]
     fn a_channel_is_subscribed_to_once_and_again_after_the_link_was_lost() {
-        let mut live = Live::new(true, false);
+        let mut live = RoomState::new(true, false);
         live.rise(0);
-        assert_eq!(live.next_read(), Some(Order { after: None, subscribe: true }));
+        assert_eq!(live.next_read(), Some(ReadRequest { after: None, subscribe: true }));
         live.found(at(3), None, 0);
         live.suspect();
-        assert_eq!(live.next_read(), Some(Order { after: Some(3), subscribe: false }));
+        assert_eq!(live.next_read(), Some(ReadRequest { after: Some(3), subscribe: false }));
         live.deafen();
         live.found(at(3), None, 0);
-        let again = Some(Order { after: Some(3), subscribe: true });
+        let again = Some(ReadRequest { after: Some(3), subscribe: true });
         assert_eq!(live.next_read(), again, "and read, since something may have come while nobody listened");
         live.deafen();
-        assert_eq!(live.found(at(4), None, 1).0, Mend { pass: 1, lost: false });
+        assert_eq!(live.found(at(4), None, 1).0, Backfill { pass: 1, lost: false });
         assert_eq!(live.next_read().map(|order| order.subscribe), Some(true), "that was on the link before");
     }
 
     #[test]
     fn a_room_without_a_history_is_subscribed_to_and_asks_for_nothing_more() {
-        let mut live = Live::new(false, false);
+        let mut live = RoomState::new(false, false);
         live.rise(0);
-        live.wait(ask(Since::Nothing), Instant::now());
-        assert_eq!(live.next_read(), Some(Order { after: None, subscribe: true }));
+        live.wait(ask(Since::FirstJoin), Instant::now());
+        assert_eq!(live.next_read(), Some(ReadRequest { after: None, subscribe: true }));
         assert!(!live.only_listens());
         assert_eq!(live.listens().len(), 1);
         assert!(live.only_listens() && !live.needs_read());
         live.deafen();
         live.suspect();
-        assert_eq!(live.next_read(), Some(Order { after: None, subscribe: true }));
+        assert_eq!(live.next_read(), Some(ReadRequest { after: None, subscribe: true }));
     }
 
     #[test]

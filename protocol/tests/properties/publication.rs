@@ -1,11 +1,11 @@
-//! Emissions keep their text, whatever stands in them.
+//! Publications keep their text, whatever stands in them.
 
 use super::json::{value, white};
-use nodevent_protocol::emission::{parse, parse_many};
+use nodevent_protocol::publication::{parse, parse_many};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-#[path = "../../fuzz/entries/emission.rs"]
+#[path = "../../fuzz/entries/publication.rs"]
 mod entry;
 
 /// The text of an object with a room, an event and more, in any order and with white space anywhere.
@@ -36,42 +36,42 @@ fn room_event_and_object() -> impl Strategy<Value = (String, String, String)> {
 
 proptest! {
     #[test]
-    fn an_emission_keeps_its_text_and_names_its_room_and_event(
+    fn an_publication_keeps_its_text_and_names_its_room_and_event(
         (room, event, object) in room_event_and_object(), before in white(), after in white(),
     ) {
         // N-23, N-24, N-32
         let published = format!("{before}{object}{after}");
-        let emission = parse(published.as_bytes()).unwrap();
-        prop_assert_eq!(&emission.room, &room);
-        prop_assert_eq!(&emission.event, &event);
-        prop_assert_eq!(emission.text, object);
+        let publication = parse(published.as_bytes()).unwrap();
+        prop_assert_eq!(&publication.room, &room);
+        prop_assert_eq!(&publication.event, &event);
+        prop_assert_eq!(publication.text, object);
     }
 
     #[test]
-    fn several_emissions_keep_their_texts_and_order(
+    fn several_publications_keep_their_texts_and_order(
         all in proptest::collection::vec(room_event_and_object(), 0..6), white in white(),
     ) {
         let texts: Vec<_> = all.into_iter().map(|(_, _, object)| object).collect();
         let body = format!("[{white}{}{white}]", texts.join(&format!("{white},")));
         let parsed = parse_many(body.as_bytes()).unwrap();
-        prop_assert_eq!(parsed.iter().map(|emission| emission.text).collect::<Vec<_>>(), texts);
+        prop_assert_eq!(parsed.iter().map(|publication| publication.text).collect::<Vec<_>>(), texts);
     }
 
     #[test]
-    fn an_emission_cut_short_is_skipped((_, _, object) in room_event_and_object(), at: prop::sample::Index) {
+    fn an_publication_cut_short_is_skipped((_, _, object) in room_event_and_object(), at: prop::sample::Index) {
         // N-26
         let cut = at.index(object.len());
         prop_assert!(parse(&object.as_bytes()[..cut]).is_err());
     }
 
     #[test]
-    fn any_json_is_an_emission_or_skipped(value in value()) {
+    fn any_json_is_an_publication_or_skipped(value in value()) {
         // N-27
         entry::run(value.to_string().as_bytes());
     }
 
     #[test]
-    fn any_bytes_are_an_emission_or_skipped(bytes: Vec<u8>, text in r#"[\[\]{}",:\\ a-e0-9u]{0,60}"#) {
+    fn any_bytes_are_an_publication_or_skipped(bytes: Vec<u8>, text in r#"[\[\]{}",:\\ a-e0-9u]{0,60}"#) {
         entry::run(&bytes);
         entry::run(text.as_bytes());
     }

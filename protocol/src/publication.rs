@@ -14,7 +14,7 @@ use thiserror::Error;
 
 /// Something that happened in a room.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Emission<'a> {
+pub struct PublicationRef<'a> {
     /// Where it happened.
     pub room: Cow<'a, str>,
     /// What happened.
@@ -25,10 +25,10 @@ pub struct Emission<'a> {
     pub position: Option<Position>,
 }
 
-/// Why what was published is not an emission.
+/// Why what was published is not a publication.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
-pub enum Skipped {
+pub enum InvalidPublication {
     /// The bytes are not UTF-8.
     #[error("it is not UTF-8")]
     NotUtf8,
@@ -57,22 +57,22 @@ pub enum Skipped {
     NotAnEvent,
 }
 
-/// Reads one emission.
+/// Reads one publication.
 ///
 /// Where a member stands twice the last one counts, as for `JSON.parse`.
 ///
 /// # Errors
-/// [`Skipped`] says why there is none.
-pub fn parse(published: &[u8]) -> Result<Emission<'_>, Skipped> {
-    parse_text(std::str::from_utf8(published).map_err(|_| Skipped::NotUtf8)?)
+/// [`InvalidPublication`] says why there is none.
+pub fn parse(published: &[u8]) -> Result<PublicationRef<'_>, InvalidPublication> {
+    parse_text(std::str::from_utf8(published).map_err(|_| InvalidPublication::NotUtf8)?)
 }
 
-/// Reads one emission or an array of them. All are checked; an empty array is no emission and no error.
+/// Reads one publication or an array of them. All are checked; an empty array is no publication and no error.
 ///
 /// # Errors
-/// The reason, and the index of the emission it is about where the body is an array.
-pub fn parse_many(body: &[u8]) -> Result<Vec<Emission<'_>>, (Option<usize>, Skipped)> {
-    let text = std::str::from_utf8(body).map_err(|_| (None, Skipped::NotUtf8))?;
+/// The reason, and the index of the publication it is about where the body is an array.
+pub fn parse_many(body: &[u8]) -> Result<Vec<PublicationRef<'_>>, (Option<usize>, InvalidPublication)> {
+    let text = std::str::from_utf8(body).map_err(|_| (None, InvalidPublication::NotUtf8))?;
     if !text.trim_start_matches(WHITE).starts_with('[') {
         return Ok(vec![parse_text(text).map_err(|skipped| (None, skipped))?]);
     }
@@ -84,40 +84,40 @@ pub fn parse_many(body: &[u8]) -> Result<Vec<Emission<'_>>, (Option<usize>, Skip
 /// What JSON calls white space.
 const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
 
-fn parse_text(text: &str) -> Result<Emission<'_>, Skipped> {
+fn parse_text(text: &str) -> Result<PublicationRef<'_>, InvalidPublication> {
     if !text.trim_start_matches(WHITE).starts_with('{') {
         let json = serde_json::from_str::<IgnoredAny>(text);
-        return Err(json.map_or_else(|error| not_json(&error), |_| Skipped::NotAnObject));
+        return Err(json.map_or_else(|error| not_json(&error), |_| InvalidPublication::NotAnObject));
     }
     let members: Members<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
     let position = members.position.and_then(|raw| string(raw.get())).and_then(|text| Position::parse(&text));
     let text = text.trim_matches(WHITE);
-    Ok(Emission { room: room(members.room)?, event: event(members.event)?, text, position })
+    Ok(PublicationRef { room: room(members.room)?, event: event(members.event)?, text, position })
 }
 
-fn not_json(error: &serde_json::Error) -> Skipped {
-    Skipped::NotJson { line: error.line(), column: error.column() }
+fn not_json(error: &serde_json::Error) -> InvalidPublication {
+    InvalidPublication::NotJson { line: error.line(), column: error.column() }
 }
 
-fn room(member: Option<&RawValue>) -> Result<Cow<'_, str>, Skipped> {
+fn room(member: Option<&RawValue>) -> Result<Cow<'_, str>, InvalidPublication> {
     let raw = member.map_or("null", RawValue::get);
     let room = match raw.as_bytes() {
-        b"null" | b"\"\"" => return Err(Skipped::NoRoom),
-        [b'"', ..] => string(raw).ok_or(Skipped::BadRoom)?,
+        b"null" | b"\"\"" => return Err(InvalidPublication::NoRoom),
+        [b'"', ..] => string(raw).ok_or(InvalidPublication::BadRoom)?,
         [b'-' | b'0'..=b'9', ..] => {
-            let number = serde_json::from_str(raw).map_err(|_| Skipped::BadRoom)?;
-            Cow::Owned(room::from_json(&number, room::MAX_BYTES).map_err(|_| Skipped::BadRoom)?)
+            let number = serde_json::from_str(raw).map_err(|_| InvalidPublication::BadRoom)?;
+            Cow::Owned(room::from_json(&number, room::MAX_BYTES).map_err(|_| InvalidPublication::BadRoom)?)
         }
-        _ => return Err(Skipped::BadRoom),
+        _ => return Err(InvalidPublication::BadRoom),
     };
-    room::check(&room, room::MAX_BYTES).map_err(|_| Skipped::BadRoom)?;
+    room::check(&room, room::MAX_BYTES).map_err(|_| InvalidPublication::BadRoom)?;
     Ok(room)
 }
 
-fn event(member: Option<&RawValue>) -> Result<Cow<'_, str>, Skipped> {
+fn event(member: Option<&RawValue>) -> Result<Cow<'_, str>, InvalidPublication> {
     match member.map(RawValue::get) {
-        None | Some("null") => Err(Skipped::NoEvent),
-        Some(raw) => string(raw).filter(|event| !event.is_empty()).ok_or(Skipped::NotAnEvent),
+        None | Some("null") => Err(InvalidPublication::NoEvent),
+        Some(raw) => string(raw).filter(|event| !event.is_empty()).ok_or(InvalidPublication::NotAnEvent),
     }
 }
 
@@ -190,9 +190,9 @@ impl Name {
     }
 }
 
-// === impl Skipped ===
+// === impl InvalidPublication ===
 
-impl Skipped {
+impl InvalidPublication {
     /// A short name for counters.
     #[must_use]
     pub fn reason(&self) -> &'static str {
@@ -214,15 +214,15 @@ mod tests {
 
     #[test]
     fn room_and_event_are_borrowed_from_what_was_published() {
-        let emission = parse(br#"{"room":"r","event":"e","message":"\u2028"}"#).unwrap();
-        assert!(matches!((emission.room, emission.event), (Cow::Borrowed("r"), Cow::Borrowed("e"))));
+        let publication = parse(br#"{"room":"r","event":"e","message":"\u2028"}"#).unwrap();
+        assert!(matches!((publication.room, publication.event), (Cow::Borrowed("r"), Cow::Borrowed("e"))));
     }
 
     #[test]
     fn what_is_not_json_is_skipped_with_its_place() {
         // N-26
         let published = b"{\"room\":\"r\",\n\"event\" \"e\"}";
-        assert_eq!(parse(published), Err(Skipped::NotJson { line: 2, column: 9 }));
+        assert_eq!(parse(published), Err(InvalidPublication::NotJson { line: 2, column: 9 }));
     }
 
     #[test]
@@ -231,8 +231,8 @@ mod tests {
         for published in
             [&b"\xff"[..], b"{\"room\":\"r\",\"event\":\"\xc3\"}", b"{\"room\":\"r\",\"event\":\"e\"}\xff"]
         {
-            assert_eq!(parse(published), Err(Skipped::NotUtf8));
-            assert_eq!(parse_many(published), Err((None, Skipped::NotUtf8)));
+            assert_eq!(parse(published), Err(InvalidPublication::NotUtf8));
+            assert_eq!(parse_many(published), Err((None, InvalidPublication::NotUtf8)));
         }
     }
 
@@ -245,7 +245,10 @@ mod tests {
                 format!(r#"{{"room":"r","event":"e","message":"{control}"}}"#),
                 format!(r#"{{"room":"r","event":"e","message":{{"{control}":1}}}}"#),
             ] {
-                assert!(matches!(parse(published.as_bytes()), Err(Skipped::NotJson { .. })), "{published:?}");
+                assert!(
+                    matches!(parse(published.as_bytes()), Err(InvalidPublication::NotJson { .. })),
+                    "{published:?}"
+                );
             }
         }
     }

@@ -14,7 +14,7 @@ const KEPT: Duration = Duration::from_secs(10);
 
 /// What a visit has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Visit {
+pub struct RedisDiagnosis {
     /// How far its clock is ahead of this machine's; negative: behind. Seconds.
     pub ahead: i64,
     /// Why it does not take writes. `None`: it does.
@@ -25,7 +25,7 @@ pub struct Visit {
 ///
 /// # Errors
 /// It cannot be reached, asks for a password, or does not answer within 5 s; in its own words, without secrets.
-pub async fn visit(settings: &Settings) -> Result<Visit, String> {
+pub async fn visit(settings: &Settings) -> Result<RedisDiagnosis, String> {
     let mut builder = link::builder(settings)?;
     builder.with_config(|config| config.fail_fast = true);
     let client = builder.build().map_err(|error| error.to_string())?;
@@ -38,7 +38,7 @@ pub async fn visit(settings: &Settings) -> Result<Visit, String> {
     }
 }
 
-async fn look(client: &Client) -> Result<Visit, Error> {
+async fn look(client: &Client) -> Result<RedisDiagnosis, Error> {
     client.init().await?;
     let time = CustomCommand::new("TIME", 0, false);
     let (seconds, _micros): (i64, i64) = client.custom(time, Vec::<String>::new()).await?;
@@ -46,5 +46,5 @@ async fn look(client: &Client) -> Result<Visit, Error> {
     let key = format!("{CHANNEL_PREFIX}check:{:032x}", rand::random::<u128>());
     let expires = Some(Expiration::EX(KEPT.as_secs() as i64));
     let written = client.set::<(), _, _>(key, "", expires, None, false).await;
-    Ok(Visit { ahead: seconds - here, refuses: written.err().map(|error| error.details().to_owned()) })
+    Ok(RedisDiagnosis { ahead: seconds - here, refuses: written.err().map(|error| error.details().to_owned()) })
 }

@@ -1,0 +1,43 @@
+//! `publications.json`: what is a publication and what is skipped (N-23, N-24, N-26 to N-29, N-32).
+
+use crate::vector::{list, load, text};
+use nodevent_protocol::publication::{parse, parse_many};
+
+#[test]
+fn every_publication_gives_its_room_its_event_and_its_text() {
+    for vector in list(&load("publications.json"), "accepted") {
+        let publication = parse(text(vector, "published").as_bytes()).unwrap_or_else(|e| panic!("{vector}: {e}"));
+        assert_eq!(publication.room, text(vector, "room"), "{vector}");
+        assert_eq!(publication.event, text(vector, "event"), "{vector}");
+        assert_eq!(publication.text, text(vector, "text"), "{vector}");
+    }
+}
+
+#[test]
+fn everything_else_is_skipped_for_its_reason() {
+    for vector in list(&load("publications.json"), "refused") {
+        let skipped = parse(text(vector, "published").as_bytes()).expect_err(text(vector, "name"));
+        assert_eq!(skipped.reason(), text(vector, "reason"), "{vector}");
+    }
+}
+
+#[test]
+fn a_body_is_one_publication_or_an_array_of_them_or_refused_at_an_index() {
+    for vector in list(&load("publications.json"), "many") {
+        let result = parse_many(text(vector, "body").as_bytes());
+        match vector.get("texts") {
+            Some(texts) => {
+                let publications = result.unwrap_or_else(|(_, skipped)| panic!("{vector}: {skipped}"));
+                let found: Vec<_> = publications.iter().map(|publication| publication.text).collect();
+                let expected: Vec<_> =
+                    texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+                assert_eq!(found, expected, "{vector}");
+            }
+            None => {
+                let (index, skipped) = result.expect_err(text(vector, "name"));
+                let expected = vector.get("index").map(|index| index.as_u64().unwrap() as usize);
+                assert_eq!((index, skipped.reason()), (expected, text(vector, "reason")), "{vector}");
+            }
+        }
+    }
+}
