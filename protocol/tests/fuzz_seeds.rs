@@ -3,6 +3,8 @@
 
 #[path = "../fuzz/entries/join_args.rs"]
 mod join_args;
+#[path = "../fuzz/entries/plain.rs"]
+mod plain;
 #[path = "../fuzz/entries/polling_payload.rs"]
 mod polling_payload;
 #[path = "../fuzz/entries/publication.rs"]
@@ -52,4 +54,9 @@ fn no_seed_of_publications_breaks_the_parser() {
 #[test]
 fn no_seed_of_join_arguments_opens_a_room() {
     run_all("join_args", join_args::run);
+}
+
+#[test]
+fn no_seed_of_plain_lines_breaks_the_parser() {
+    run_all("plain", plain::run);
 }

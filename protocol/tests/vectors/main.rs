@@ -3,6 +3,7 @@
 
 mod engine_io;
 mod keys;
+mod plain;
 mod publications;
 mod rooms;
 mod socket_io;

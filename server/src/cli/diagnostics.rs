@@ -6,7 +6,7 @@ use super::url_of;
 use http_body_util::BodyExt as _;
 use hyper::header;
 use nodevent_protocol::key;
-use nodevent_server::admission;
+use nodevent_server::clock;
 use nodevent_server::config::listen::Listen;
 use nodevent_server::config::namespace::Namespace;
 use nodevent_server::config::redis::Redis;
@@ -171,7 +171,7 @@ async fn look_at_namespace(url: &str, namespace: &Namespace, findings: &mut Find
         Err(error) => return findings.bad(&format!("{name}: it stopped answering: {error}"), "see its log"),
     };
     let own = namespace.secrets.first();
-    let key = own.and_then(|secret| key::sign(&room, admission::now_ms() + KEY_LIFETIME, secret).ok());
+    let key = own.and_then(|secret| key::sign(&room, clock::now_ms() + KEY_LIFETIME, secret).ok());
     match (&key, without) {
         (None, 200) => findings.good(&format!("{name}: it lets anybody in, as the file says")),
         (None, _) => return findings.bad(&format!("{name}: it asks for keys, and the file has no secret"), file),

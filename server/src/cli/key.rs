@@ -3,7 +3,7 @@
 use super::{Done, Target, USAGE};
 use clap::Args;
 use nodevent_protocol::{key, room};
-use nodevent_server::{admission, config};
+use nodevent_server::{clock, config};
 use std::time::Duration;
 
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ impl Key {
                 format!("{} has no secret, so its rooms need no key; set `secret:` to secure it", namespace.name);
             (USAGE, text)
         })?;
-        let expires = admission::now_ms() + self.lifetime.as_millis() as u64;
+        let expires = clock::now_ms() + self.lifetime.as_millis() as u64;
         let key = key::sign(&self.room, expires, secret).map_err(|error| (USAGE, error.to_string()))?;
         println!("{key}");
         Ok(())

@@ -50,6 +50,18 @@ pub struct Namespace {
     pub channel_per_room: bool,
 }
 
+// === impl Protocol ===
+
+impl Protocol {
+    /// Its name in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SocketIo => "socket_io",
+            Self::Plain => "plain",
+        }
+    }
+}
+
 // === impl Namespace ===
 
 impl Namespace {

@@ -1,10 +1,8 @@
 //! A server that sends every message back, and what a case looks like on it.
 
+use crate::engine;
 use crate::support::TestServer;
 use crate::support::raw::{BINARY, End, Frame, PONG, Raw};
-use nodevent_server::dialect::NodEvent;
-use nodevent_server::shard::Above;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest message of the cases, and the limit.
@@ -14,10 +12,9 @@ pub(crate) const NOT_UTF8: [u8; 8] = [0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 
 
 /// A server that sends every message back, with a ping interval longer than any test.
 pub(crate) async fn echo() -> TestServer {
-    let above = Above::Echo { pause: Duration::ZERO };
     let configuration =
         format!("limits: {{max_message_size: {LIMIT}, packets_per_second: 1000000}}\n/nodevent: {{}}");
-    TestServer::start_with(&configuration, above, |_| Arc::new(NodEvent)).await
+    TestServer::start_with(&configuration, |mount| engine::endpoint(mount, Duration::ZERO)).await
 }
 
 pub(crate) fn text(text: &str) -> Frame {

@@ -7,6 +7,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../examples/conformance/engine.rs"]
+mod engine;
+
 mod closing;
 mod control;
 mod echo;

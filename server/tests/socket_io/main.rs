@@ -5,6 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../../examples/conformance/engine.rs"]
+mod engine;
+
 #[path = "../../examples/conformance/echo.rs"]
 mod echo;
 

@@ -1,10 +1,12 @@
 //! A server that sends everything back, and a session on long-polling by hand.
 
-use crate::echo::Echo;
+use crate::echo::EchoDialect;
+use crate::engine;
 use crate::support::http::Io;
 use crate::support::wait::in_time;
 use crate::support::{Request, Response, Site, TestServer};
-use nodevent_server::shard::Above;
+use nodevent_server::http::Endpoint;
+use nodevent_server::protocols::{Mount, socket_io};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,19 +14,23 @@ use std::time::Duration;
 /// The path of long-polling.
 pub(crate) const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// A server above whose Engine.IO nothing stands: every message comes back.
+/// A server with Engine.IO alone: every message is sent back.
 pub(crate) async fn engine_echo(limits: &str) -> TestServer {
-    start(limits, Above::Echo { pause: Duration::ZERO }).await
+    start(limits, |mount| engine::endpoint(mount, Duration::ZERO)).await
 }
 
-/// A server whose namespaces `/` and `/custom` speak the dialect of the echo application.
+/// A server whose namespaces `/` and `/custom` have the dialect of the echo application.
 pub(crate) async fn socket_echo(limits: &str) -> TestServer {
-    start(limits, Above::SocketIo).await
+    start(limits, |mount| {
+        let dialect = || Some(Arc::new(EchoDialect { pause: Duration::ZERO }) as _);
+        socket_io::endpoint(mount, mount.namespaces.iter().map(|_| dialect()).collect())
+    })
+    .await
 }
 
-async fn start(limits: &str, above: Above) -> TestServer {
+async fn start(limits: &str, endpoint: impl FnOnce(&Mount<'_>) -> Arc<dyn Endpoint>) -> TestServer {
     let configuration = format!("{limits}\n/: {{}}\n/custom: {{}}");
-    TestServer::start_with(&configuration, above, |_| Arc::new(Echo { pause: Duration::ZERO })).await
+    TestServer::start_with(&configuration, endpoint).await
 }
 
 /// A session on long-polling by hand.

@@ -4,9 +4,9 @@ use super::http::Request;
 use super::site::Site;
 use super::wait::{in_time, until};
 use nodevent_server::config::Config;
-use nodevent_server::dialect::Dialect;
+use nodevent_server::http::Endpoint;
+use nodevent_server::protocols::Mount;
 use nodevent_server::server::Server;
-use nodevent_server::shard::Above;
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -46,11 +46,11 @@ impl TestServer {
         Self::run(Server::start(config).await.expect("the server starts"))
     }
 
-    /// Starts a server that speaks something else than the dialects of its configuration.
-    pub async fn start_with(configuration: &str, above: Above, dialect: impl Fn(&str) -> Arc<dyn Dialect>) -> Self {
+    /// Starts a server with this endpoint instead of those of its configuration.
+    pub async fn start_with(configuration: &str, endpoint: impl FnOnce(&Mount<'_>) -> Arc<dyn Endpoint>) -> Self {
         let written = format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}");
         let config = Config::from_yaml(&written).unwrap_or_else(|report| panic!("{report}"));
-        Self::run(Server::start_with(config, above, dialect).await.expect("the server starts"))
+        Self::run(Server::start_with(config, |mount| vec![endpoint(mount)]).await.expect("the server starts"))
     }
 
     /// Runs a server that stands and has an admin listener.
