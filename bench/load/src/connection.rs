@@ -1,8 +1,8 @@
 //! One connection of the generator: a socket, how far it is, and what it has heard. Small: there are tens of
 //! thousands, and none has a task or a buffer of its own while it waits.
 
+use crate::client_protocol::Phase;
 use crate::clock::Nanos;
-use crate::speaks::Phase;
 use mio::net::TcpStream;
 use nodevent_protocol::websocket::{Opcode, encode_masked};
 use std::io::{self, Write as _};

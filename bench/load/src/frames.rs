@@ -36,7 +36,7 @@ mod tests {
     use nodevent_protocol::websocket::{Opcode, encode};
 
     #[test]
-    fn frames_are_taken_one_by_one_and_a_cut_one_is_left() {
+    fn frames_are_read_one_by_one_and_an_incomplete_one_is_left() {
         for length in [0, 5, 125, 126, 65_535, 65_536] {
             let mut bytes = Vec::new();
             encode(&mut bytes, Opcode::Text, &vec![b'x'; length]);

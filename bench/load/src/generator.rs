@@ -1,9 +1,9 @@
 //! The event loop: connects, answers what servers ask, and counts what is heard. One thread for all connections.
 
+use crate::client_protocol::{Heard, Phase, Speaks, Who};
 use crate::clock::{Clock, Nanos};
 use crate::connection::Connection;
 use crate::frames::{self, CLOSE, PING, TEXT};
-use crate::speaks::{Heard, Phase, Speaks, Who};
 use crate::stamp::Stamp;
 use crate::tally::Tally;
 use anyhow::{Context as _, bail};

@@ -4,6 +4,7 @@
 //! `connection`, `frames` and `speaks`, `publisher`, then what is measured: `stamp`, `tally`, `process`, `report`.
 #![forbid(unsafe_code)]
 
+mod client_protocol;
 mod clock;
 mod connection;
 mod frames;
@@ -13,19 +14,18 @@ mod publisher;
 mod report;
 mod run;
 mod scenario;
-mod speaks;
 mod stamp;
 mod tally;
 
 use anyhow::Context as _;
 use clap::Parser;
+use client_protocol::Speaks;
 use generator::Settings;
 use nodevent_protocol::key::{self, Secret};
 use process::Processes;
 use publisher::{Plan, Route};
 use run::Run;
 use scenario::Name;
-use speaks::Speaks;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -350,7 +350,7 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn a_route_says_where_and_how() {
+    fn route_names_a_method_and_an_address() {
         let route: Route = "redis://127.0.0.1:6379/nodevent".parse().unwrap();
         assert_eq!(route.way, Way::Redis { channel: "/nodevent".into() });
         assert!("http://somewhere".parse::<Route>().is_err());
@@ -359,7 +359,7 @@ mod tests {
 
     /// A server that answers each of three requests with a byte at a time: no reply may be missed at a seam.
     #[test]
-    fn replies_are_counted_however_they_are_cut() {
+    fn replies_are_counted_for_every_split() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = thread::spawn(move || {

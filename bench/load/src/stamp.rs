@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_publication_has_the_size_asked_for_and_is_json() {
+    fn publication_is_json_of_the_requested_size() {
         let text = Stamp { at: 1, number: 2 }.publication("r7", 200);
         assert_eq!(text.len(), 200);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_is_found_wherever_it_stands() {
+    fn stamp_is_found_at_any_offset() {
         let stamp = Stamp { at: 0x0123_4567_89ab_cdef, number: 0xdead_beef };
         let text = stamp.publication("room", 200);
         let mut hint = 0;

@@ -89,7 +89,7 @@ fn likely() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn messages_arrive_as_they_were_sent_in_whatever_frames_and_reads(
+    fn messages_arrive_as_sent_for_every_split_into_frames_and_reads(
         all in proptest::collection::vec(sent(), 0..6), ping: bool, mask: [u8; 4],
         reads in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn any_split_of_any_bytes_gives_the_same_messages_and_the_same_violation(
+    fn every_split_of_the_same_bytes_gives_the_same_result(
         bytes in prop_oneof![likely(), any::<Vec<u8>>()],
         reads in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn a_frame_of_the_server_is_that_of_a_browser_without_its_mask(
+    fn server_frame_equals_an_unmasked_browser_frame(
         length in prop_oneof![0..300_usize, 65_000..70_000_usize], byte: u8,
     ) {
         let payload = vec![byte; length];
@@ -129,7 +129,7 @@ proptest! {
     }
 
     #[test]
-    fn a_close_frame_of_the_server_is_one_that_a_browser_may_send_back(reason in "\\PC{0,60}") {
+    fn server_close_frame_may_be_echoed_by_a_browser(reason in "\\PC{0,60}") {
         let mut frame = Vec::new();
         encode_close(&mut frame, 1008, &reason);
         let mut back = Vec::new();

@@ -29,42 +29,7 @@ pub(crate) use End::{Closed, Open, Violated};
 /// The largest message of the cases: that of Autobahn's 10.1.1, and more than any other of its sections 1 to 7.
 pub(crate) const LIMIT: usize = 65_536;
 
-pub(crate) const CONTINUATION: u8 = 0;
-pub(crate) const TEXT: u8 = 1;
-pub(crate) const BINARY: u8 = 2;
-pub(crate) const CLOSE: u8 = 8;
-pub(crate) const PING: u8 = 9;
-pub(crate) const PONG: u8 = 10;
-
-/// A frame that ends its message.
-pub(crate) fn last(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    frame(0x80 | opcode, payload.as_ref())
-}
-
-/// A frame that more are to follow.
-pub(crate) fn first(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    frame(opcode, payload.as_ref())
-}
-
-/// A masked frame, whatever its first byte is. Built by hand, so that the crate's encoder is not its own witness.
-pub(crate) fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [0x37, 0xfa, 0x21, 0x3d];
-    let mut out = vec![first_byte];
-    match payload.len() {
-        short @ 0..=125 => out.push(0x80 | short as u8),
-        medium @ 126..=0xffff => {
-            out.push(0x80 | 126);
-            out.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            out.push(0x80 | 127);
-            out.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(&mask);
-    out.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
-    out
-}
+pub(crate) use crate::frames::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, first, frame, last};
 
 pub(crate) fn text(text: &str) -> Heard {
     Heard::Text(text.to_owned())

@@ -6,7 +6,7 @@ use crate::case::{
 use nodevent_protocol::websocket::Violation;
 
 #[test]
-fn a_control_frame_in_fragments_fails_the_connection() {
+fn fragmented_control_frame_fails_the_connection() {
     for (name, opcode) in [("5.1", PING), ("5.2", PONG), ("a close", 8)] {
         let sent = [first(opcode, "fragment1"), last(CONTINUATION, "fragment2")];
         check(name, &sent, &[], Violated(Violation::FragmentedControl));
@@ -26,7 +26,7 @@ fn fragments_are_put_together() {
 }
 
 #[test]
-fn a_control_frame_may_stand_between_fragments() {
+fn control_frame_may_come_between_fragments() {
     let sent = [first(TEXT, "fragment1"), last(PING, "ping"), last(CONTINUATION, "fragment2")];
     check("5.6 to 5.8", &sent, &[Heard::Ping(b"ping".to_vec()), text("fragment1fragment2")], Open);
     let sent = [first(TEXT, "fragment1"), last(PONG, ""), last(PING, ""), last(CONTINUATION, "fragment2")];
@@ -54,7 +54,7 @@ fn many_fragments_with_pings_between_them_are_put_together() {
 }
 
 #[test]
-fn a_continuation_of_nothing_fails_the_connection() {
+fn continuation_without_a_message_fails_the_connection() {
     let hello = last(TEXT, "Hello, world!");
     for (name, opening) in [("5.9 to 5.11", 0x80), ("5.12 to 5.14", 0x00)] {
         let sent = [frame(opening | CONTINUATION, b"non-continuation payload"), hello.clone()];
@@ -73,7 +73,7 @@ fn a_continuation_of_nothing_fails_the_connection() {
 }
 
 #[test]
-fn a_message_within_a_message_fails_the_connection() {
+fn message_within_a_message_fails_the_connection() {
     for (name, inner) in [("5.18", last(TEXT, "fragment2")), ("binary", first(BINARY, "fragment2"))] {
         let sent = [first(TEXT, "fragment1"), inner];
         check(name, &sent, &[], Violated(Violation::ExpectedContinuation));
@@ -81,7 +81,7 @@ fn a_message_within_a_message_fails_the_connection() {
 }
 
 #[test]
-fn a_message_in_many_fragments_is_put_together() {
+fn message_in_many_fragments_is_put_together() {
     let whole = "*".repeat(LIMIT);
     let pieces: Vec<_> = whole.as_bytes().chunks(1_300).collect();
     let count = pieces.len();
@@ -94,7 +94,7 @@ fn a_message_in_many_fragments_is_put_together() {
 }
 
 #[test]
-fn a_message_in_fragments_of_one_byte_is_put_together() {
+fn message_in_fragments_of_one_byte_is_put_together() {
     let whole = "κόσμε".repeat(50);
     let mut sent = vec![first(TEXT, "")];
     sent.extend(whole.as_bytes().iter().map(|byte| first(CONTINUATION, [*byte])));

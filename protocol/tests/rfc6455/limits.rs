@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 const TOO_BIG: Violation = Violation::TooBig { limit: LIMIT };
 
 #[test]
-fn a_frame_that_announces_a_terabyte_is_refused_by_its_head() {
+fn frame_that_announces_a_terabyte_is_refused_by_its_header() {
     //
     for announced in [1_u64 << 40, 1 << 62, LIMIT as u64 + 1] {
         let mut head = vec![0x82, 0xff];
@@ -19,7 +19,7 @@ fn a_frame_that_announces_a_terabyte_is_refused_by_its_head() {
 }
 
 #[test]
-fn the_fragments_of_a_message_count_together() {
+fn fragments_of_a_message_count_together() {
     let half = vec![b'*'; LIMIT / 2];
     let sent = [first(BINARY, &half), last(PING, ""), first(CONTINUATION, &half)];
     check("just as much", &sent, &[Heard::Ping(vec![])], Open);
@@ -35,7 +35,7 @@ fn half_a_character_counts_as_the_bytes_it_has() {
 }
 
 #[test]
-fn a_control_frame_has_its_own_limit() {
+fn control_frame_has_its_own_limit() {
     let sent = last(PING, [7; 125]);
     assert_eq!(run(&sent, 1, 0), (vec![Heard::Ping(vec![7; 125])], Open));
 }
@@ -47,7 +47,7 @@ fn endless_empty_fragments_are_read_without_end() {
 }
 
 #[test]
-fn a_caller_that_breaks_off_hears_nothing_more() {
+fn caller_that_breaks_receives_nothing_more() {
     for piece in [1, 1_000] {
         let mut decoder = Decoder::default();
         let mut sent = [last(TEXT, "a"), first(TEXT, "b"), last(CONTINUATION, "c"), last(TEXT, "d")].concat();
@@ -66,7 +66,7 @@ fn a_caller_that_breaks_off_hears_nothing_more() {
 }
 
 #[test]
-fn a_violation_is_said_once_and_nothing_is_read_behind_it() {
+fn violation_is_reported_once_and_ends_reading() {
     let mut decoder = Decoder::default();
     let mut never = |message: Message<'_>| panic!("{message:?}");
     assert_eq!(decoder.feed(&mut [0xff], LIMIT, &mut never), Err(Violation::ReservedBits));

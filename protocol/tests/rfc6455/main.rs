@@ -8,6 +8,7 @@ mod case;
 mod close;
 mod control;
 mod fragments;
+mod frames;
 mod framing;
 mod limits;
 mod utf8;

@@ -63,7 +63,7 @@ const INVALID: &[(&str, &[u8], usize)] = &[
 ];
 
 #[test]
-fn valid_text_is_heard_whole_in_two_fragments_and_by_the_byte() {
+fn valid_text_is_received_whole_in_two_fragments_and_by_the_byte() {
     for &(name, bytes) in VALID {
         let heard = [text(std::str::from_utf8(bytes).unwrap())];
         check(name, &[last(TEXT, bytes)], &heard, Open);
@@ -126,7 +126,7 @@ fn text_that_ends_within_a_character_fails_the_connection() {
 }
 
 #[test]
-fn binary_need_not_be_text() {
+fn binary_message_need_not_be_text() {
     for &(name, bytes, _) in INVALID {
         check(name, &[last(BINARY, bytes)], &[Heard::Binary(bytes.to_vec())], Open);
     }

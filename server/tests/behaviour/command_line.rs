@@ -24,7 +24,7 @@ async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String)
 }
 
 #[tokio::test]
-async fn version_and_help_are_told() {
+async fn version_and_help_are_printed() {
     let folder = tempfile::tempdir().unwrap();
     let version = format!("nodevent {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(run(folder.path(), &["--version"]).await, (Some(0), version, String::new()));
@@ -39,7 +39,7 @@ async fn version_and_help_are_told() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_understood_ends_with_64() {
+async fn invalid_arguments_exit_with_64() {
     let folder = folder(SECURED);
     for (arguments, expected) in [
         (&["--colour"][..], "--colour"),
@@ -57,7 +57,7 @@ async fn what_cannot_be_understood_ends_with_64() {
 }
 
 #[tokio::test]
-async fn check_tells_what_would_be_served() {
+async fn check_prints_the_namespaces_and_listeners() {
     let folder = folder(SECURED);
     let (status, said, warned) = run(folder.path(), &["check", "--file-only", "nodevent.yml"]).await;
     assert_eq!((status, warned.as_str()), (Some(0), ""));
@@ -79,7 +79,7 @@ async fn check(configuration: &str) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn check_looks_at_the_server_that_runs() {
+async fn check_examines_the_running_server() {
     let redis = RedisServer::start().await;
     let namespaces = format!(
         "/nodevent: {{secret: sesame-of-more-than-sixteen, redis: \"{}\", publish_key: publish-with-this-key}}\n/open: {{}}\n",
@@ -129,7 +129,7 @@ async fn check_looks_at_the_server_that_runs() {
 }
 
 #[tokio::test]
-async fn check_looks_at_redis_and_at_the_port() {
+async fn check_examines_redis_and_the_port() {
     let redis = RedisServer::start().await;
     let free = free_port();
     let at = |port: u16| {
@@ -154,7 +154,7 @@ async fn check_looks_at_redis_and_at_the_port() {
 }
 
 #[tokio::test]
-async fn the_key_that_is_printed_opens_its_room_and_no_other() {
+async fn printed_key_opens_its_room_and_no_other() {
     let folder = folder(SECURED);
     let arguments = ["key", "Räum 1", "--for", "5m", "--config", "nodevent.yml", "--namespace", "/nodevent"];
     let (status, key, _) = run(folder.path(), &arguments).await;
@@ -172,7 +172,7 @@ async fn the_key_that_is_printed_opens_its_room_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_busy_port_is_named_and_ends_with_69() {
+async fn occupied_port_is_named_and_exits_with_69() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     for configuration in [
@@ -188,7 +188,7 @@ async fn a_busy_port_is_named_and_ends_with_69() {
 }
 
 #[tokio::test]
-async fn what_is_emitted_from_the_command_line_is_heard_in_the_room() {
+async fn emit_command_reaches_the_room() {
     let server = TestServer::start("/nodevent: {history: off, publish_key: publish-with-this-key}").await;
     let folder = folder("/nodevent: {publish_key: publish-with-this-key}\n");
     let url = format!("http://{}", server.address);
@@ -211,7 +211,7 @@ async fn what_is_emitted_from_the_command_line_is_heard_in_the_room() {
 }
 
 #[tokio::test]
-async fn what_is_said_in_a_room_is_printed_a_line_each() {
+async fn subscribe_command_prints_one_line_per_event() {
     let settings = "secret: sesame-of-more-than-sixteen, publish_key: publish-with-this-key";
     let server = TestServer::start(&format!("/nodevent: {{{settings}}}\n")).await;
     let folder = folder(&format!("/nodevent: {{{settings}}}\n"));
@@ -232,7 +232,7 @@ async fn what_is_said_in_a_room_is_printed_a_line_each() {
 }
 
 #[tokio::test]
-async fn a_log_in_json_is_one_object_a_line() {
+async fn json_log_is_one_object_per_line() {
     let folder = tempfile::tempdir().unwrap();
     let settings = "host: 127.0.0.1\nport: 0\nadmin: {port: 0}\nlog: {format: json}\n/nodevent: {}\n";
     let file = folder.path().join("nodevent.yml");
@@ -240,10 +240,10 @@ async fn a_log_in_json_is_one_object_a_line() {
     let mut command = crate::support::program::command(folder.path());
     command.arg(file);
     let mut program = Program::spawn(command);
-    program.says("\"listening\"").await;
+    program.logs("\"listening\"").await;
     program.signal(rustix::process::Signal::TERM);
     assert_eq!(program.status().await, Some(0));
-    program.says("\"stopped\"").await;
+    program.logs("\"stopped\"").await;
     for line in program.log() {
         let object: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not JSON: {line}"));
         assert!(object["timestamp"].is_string() && object["level"].is_string(), "{line}");

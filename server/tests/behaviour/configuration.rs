@@ -22,7 +22,7 @@ async fn refused(folder: &Path, file: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_ends_with_64_and_names_the_place_and_the_remedy() {
+async fn invalid_configuration_exits_with_64_and_names_its_place_and_fix() {
     // N-08
     let cases = [
         // The sample of the old README, whose commas are missing.
@@ -66,7 +66,7 @@ async fn a_wrong_configuration_ends_with_64_and_names_the_place_and_the_remedy()
 }
 
 #[tokio::test]
-async fn every_mistake_is_told_at_once() {
+async fn all_configuration_mistakes_are_reported_together() {
     // N-08
     let text = "port: eighty\nssl: {key: key.pem, cert: cert.pem}\n/a:\n  secret: \"\"\n  redis: {port: 0}\nlimits: {outbox: lots}\n";
     let folder = folder_with("c.yml", text);
@@ -85,7 +85,7 @@ async fn every_mistake_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there_is_named() {
+async fn missing_configuration_file_is_named() {
     // N-08
     let folder = tempfile::tempdir().unwrap();
     let said = refused(folder.path(), "nowhere.yml").await;
@@ -93,7 +93,7 @@ async fn a_file_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_none_is_named() {
+async fn invalid_certificate_is_named() {
     // N-08
     let folder = folder_with("c.yml", "port: 0\nssl: {key: key.pem, cert: cert.pem}\n/nodevent: {}\n");
     for file in ["key.pem", "cert.pem"] {
@@ -106,7 +106,7 @@ async fn a_certificate_that_is_none_is_named() {
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_warned_about_and_the_server_starts() {
+async fn unknown_key_is_a_warning_and_the_server_starts() {
     // N-09
     let folder = folder_with("c.yml", "prot: 80\n/nodevent:\n  redis: {subscribe: events}\n  sceret: x\n");
     let checked = Program::run(folder.path(), &["check", "--file-only", "c.yml"]).await;
@@ -120,7 +120,7 @@ async fn an_unknown_key_is_warned_about_and_the_server_starts() {
 /// A configuration of the old server, with what it had and ignored: in JSON, `redis.subscribe` and `redis.options`,
 /// keys that are nobody's, one listener in `listen` and one at the top.
 #[tokio::test]
-async fn a_configuration_of_the_old_server_starts_and_serves() {
+async fn configuration_of_the_old_server_starts_and_serves() {
     // N-04, N-09
     let redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
@@ -134,7 +134,7 @@ async fn a_configuration_of_the_old_server_starts_and_serves() {
     let mut start = crate::support::program::command(folder.path());
     start.arg("config.json");
     let program = Program::spawn(start);
-    program.says("unknown key `comment`").await;
+    program.logs("unknown key `comment`").await;
     redis.has_subscribers("/nodevent", 1).await;
     redis.has_subscribers("/secured", 1).await;
     let site = program.site().await;
@@ -170,11 +170,11 @@ async fn several_listeners_share_the_namespaces() {
 }
 
 #[tokio::test]
-async fn a_namespace_without_redis_runs_in_memory() {
+async fn namespace_without_redis_runs_in_memory() {
     // N-08
     let folder = tempfile::tempdir().unwrap();
     let program = Program::serve(folder.path(), "port: 0\nhost: 127.0.0.1\n/nodevent:\n").await;
-    assert!(program.says("namespace=\"/nodevent\"").await.contains("engine=\"memory\""));
+    assert!(program.logs("namespace=\"/nodevent\"").await.contains("engine=\"memory\""));
     let site = program.site().await;
     assert_eq!(site.get("/readyz").await.status, 200);
     let mut browser = Browser::connect(&site, "/nodevent", Transport::WebSocket).await;
@@ -184,7 +184,7 @@ async fn a_namespace_without_redis_runs_in_memory() {
 }
 
 #[tokio::test]
-async fn no_secret_is_in_the_log_or_in_what_is_served() {
+async fn secrets_are_neither_logged_nor_served() {
     // N-51
     let folder = tempfile::tempdir().unwrap();
     let text = "port: 0\nhost: 127.0.0.1\nadmin: {port: 0}\nlog: {level: trace}\n/nodevent: {secret: sesame-open-wide-1, publish_key: publish-me-quietly, redis: \"redis://:pass-word-9@127.0.0.1:1/0\"}\n";
@@ -194,7 +194,7 @@ async fn no_secret_is_in_the_log_or_in_what_is_served() {
     let key = crate::support::keys::key("r", crate::support::keys::LATER, "sesame-open-wide-1");
     assert_eq!(browser.join_with("r", key.as_str()).await[1], true);
     assert_eq!(browser.join_with("r", format!("{key}x")).await[1], false);
-    program.says("is away").await;
+    program.logs("is away").await;
     let mut shown = program.log().join("\n");
     for (site, path) in [(&site, "/api/nodevent"), (&site, "/api/x"), (&site, "/readyz"), (&admin, "/metrics")] {
         shown.push_str(&site.get(path).await.text());
@@ -205,7 +205,7 @@ async fn no_secret_is_in_the_log_or_in_what_is_served() {
 }
 
 #[tokio::test]
-async fn what_is_counted_is_told_on_the_admin_listener_only() {
+async fn metrics_are_served_on_the_admin_listener_only() {
     let server = TestServer::start("/nodevent: {}\n").await;
     assert_eq!(server.get("/metrics").await.status, 404);
     let told = server.admin.get("/metrics").await;

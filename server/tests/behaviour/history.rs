@@ -46,7 +46,7 @@ async fn listen(server: &TestServer, request: Request) -> (Box<dyn Io>, String) 
 }
 
 #[tokio::test]
-async fn the_history_of_a_room_tells_exactly_what_came_after_a_position() {
+async fn history_returns_the_publications_after_a_position() {
     let (_redis, servers) = servers().await;
     for server in servers {
         assert_eq!(messages(&history(&server, "").await), Vec::<&Value>::new());
@@ -78,7 +78,7 @@ async fn the_history_of_a_room_tells_exactly_what_came_after_a_position() {
 }
 
 #[tokio::test]
-async fn a_stream_begins_with_what_was_missed_or_with_the_word_that_it_is_gone() {
+async fn event_stream_begins_with_the_missed_publications_or_a_gap() {
     let (_redis, servers) = servers().await;
     for server in servers {
         for message in 1..=3 {
@@ -112,7 +112,7 @@ async fn a_stream_begins_with_what_was_missed_or_with_the_word_that_it_is_gone()
 }
 
 #[tokio::test]
-async fn what_would_not_fit_before_a_browser_is_not_sent_in_part() {
+async fn recovery_that_exceeds_the_send_buffer_is_not_sent_in_part() {
     let server = TestServer::start("limits: {outbox: 10KB}\n/nodevent: {history: {size: 100}}\n").await;
     for message in 0..50 {
         server.emit("/nodevent", "r", "e", json!([message, "x".repeat(1000)])).await;

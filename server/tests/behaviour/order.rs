@@ -28,14 +28,14 @@ async fn browsers(server: &TestServer, rooms: &[&str]) -> (Vec<Browser>, Vec<Bro
     (everywhere, first)
 }
 
-async fn hears(browser: &mut Browser, numbers: impl Iterator<Item = usize>) {
+async fn receives(browser: &mut Browser, numbers: impl Iterator<Item = usize>) {
     for n in numbers {
         assert_eq!(browser.next_event().await.message, n);
     }
 }
 
 #[tokio::test]
-async fn a_thousand_publications_through_redis_arrive_in_order() {
+async fn thousand_publications_through_redis_arrive_in_order() {
     // N-31
     let redis = RedisServer::start().await;
     let server = TestServer::start(&format!("/nodevent: {{redis: \"{}\"}}", redis.url())).await;
@@ -43,15 +43,15 @@ async fn a_thousand_publications_through_redis_arrive_in_order() {
     let (mut everywhere, _) = browsers(&server, &["r"]).await;
     redis.publish_all("/nodevent", numbered(|_| "r")).await;
     for browser in &mut everywhere {
-        hears(browser, 0..MANY).await;
-        browser.hears_nothing_else(&server).await;
+        receives(browser, 0..MANY).await;
+        browser.receives_nothing_else(&server).await;
     }
 }
 
 /// The publications alternate between two rooms. Who is in both hears all of them in the one order of the namespace;
 /// who is in one hears its half.
 #[tokio::test]
-async fn who_is_in_two_rooms_hears_both_in_one_order() {
+async fn member_of_two_rooms_receives_both_in_publishing_order() {
     // N-31
     for redis in [None, Some(RedisServer::start().await)] {
         let engine = redis.as_ref().map_or(String::new(), |redis| format!("redis: \"{}\"", redis.url()));
@@ -62,12 +62,12 @@ async fn who_is_in_two_rooms_hears_both_in_one_order() {
         let answer = server.publish("/nodevent", format!("[{}]", publications.join(","))).await;
         assert_eq!((answer.status, &answer.json()["accepted"]), (200, &json!(MANY)));
         for browser in &mut both {
-            hears(browser, 0..MANY).await;
-            browser.hears_nothing_else(&server).await;
+            receives(browser, 0..MANY).await;
+            browser.receives_nothing_else(&server).await;
         }
         for browser in &mut one {
-            hears(browser, (0..MANY).step_by(2)).await;
-            browser.hears_nothing_else(&server).await;
+            receives(browser, (0..MANY).step_by(2)).await;
+            browser.receives_nothing_else(&server).await;
         }
     }
 }
@@ -75,7 +75,7 @@ async fn who_is_in_two_rooms_hears_both_in_one_order() {
 /// Four publishers at once, so that nobody but the engine knows the order. Each publisher's own publications stay in
 /// order, and every browser, whatever its transport and its shard, hears exactly the same sequence.
 #[tokio::test]
-async fn everybody_hears_the_same_order_when_many_publish_at_once() {
+async fn all_members_receive_the_same_order_from_concurrent_publishers() {
     const EACH: usize = 100;
     let server = TestServer::start("shards: 2\n/nodevent: {}").await;
     let (mut browsers, _) = browsers(&server, &["a", "b"]).await;
@@ -94,7 +94,7 @@ async fn everybody_hears_the_same_order_when_many_publish_at_once() {
         for _ in 0..4 * EACH {
             all.push(browser.next_event().await.message);
         }
-        browser.hears_nothing_else(&server).await;
+        browser.receives_nothing_else(&server).await;
         heard.push(all);
     }
     assert_eq!(heard[0], heard[1]);
@@ -105,7 +105,7 @@ async fn everybody_hears_the_same_order_when_many_publish_at_once() {
 }
 
 #[tokio::test]
-async fn a_member_that_joins_again_and_again_misses_nothing_and_hears_nothing_twice() {
+async fn member_that_rejoins_repeatedly_misses_and_duplicates_nothing() {
     // A join is answered with a position. What is on its way to a member when it joins once more, without saying what
     // it has heard, is older than that position, and must come all the same.
     let server = TestServer::start("/nodevent: {}\n").await;
@@ -115,7 +115,7 @@ async fn a_member_that_joins_again_and_again_misses_nothing_and_hears_nothing_tw
         browser.join(&room).await;
         for message in 0..100 {
             server.emit("/nodevent", &room, "e", message).await;
-            browser.tell("join", &[json!({ "room": room })]).await;
+            browser.send_event("join", &[json!({ "room": room })]).await;
         }
         for message in 0..100 {
             assert_eq!(browser.next_event().await.message, message, "{transport:?}");

@@ -21,7 +21,7 @@ const REFUSED: [&str; 7] = [
 ];
 
 #[tokio::test]
-async fn pages_of_the_same_host_and_those_listed_may_connect_and_others_may_not() {
+async fn pages_of_the_same_host_and_listed_origins_may_connect() {
     // N-21
     let server = TestServer::start(CONFIGURATION).await;
     for transport in Transport::BOTH {
@@ -44,7 +44,7 @@ async fn pages_of_the_same_host_and_those_listed_may_connect_and_others_may_not(
 }
 
 #[tokio::test]
-async fn a_page_on_a_polling_session_is_checked_on_each_of_its_requests() {
+async fn origin_is_checked_on_every_request_of_a_polling_session() {
     // N-21
     let server = TestServer::start(CONFIGURATION).await;
     let open = server.get("/socket.io/?EIO=4&transport=polling").await;
@@ -67,7 +67,7 @@ async fn a_page_on_a_polling_session_is_checked_on_each_of_its_requests() {
 }
 
 #[tokio::test]
-async fn a_browser_that_asks_beforehand_is_told_who_may() {
+async fn preflight_request_returns_the_permitted_origin() {
     // N-21
     let server = TestServer::start(CONFIGURATION).await;
     let ask = |origin| {
@@ -85,7 +85,7 @@ async fn a_browser_that_asks_beforehand_is_told_who_may() {
 }
 
 #[tokio::test]
-async fn every_page_may_connect_where_the_operator_says_so() {
+async fn every_page_may_connect_if_the_operator_permits_it() {
     let server = TestServer::start("origins: [\"*\"]\n/nodevent: {}").await;
     for transport in Transport::BOTH {
         for origin in ["https://anything.example", "null"] {

@@ -3,7 +3,7 @@
 use crate::support::keys::{LATER, key};
 use crate::support::program::command;
 use crate::support::redis::{STARTS, free_port, redis_cli, redis_server};
-use crate::support::wait::{PATIENCE, until};
+use crate::support::wait::{TIMEOUT, until};
 use crate::support::{Browser, Program, RedisServer, TestServer, Transport, vectors};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ async fn server_on(redis: &RedisServer, more: &str) -> TestServer {
 }
 
 #[tokio::test]
-async fn what_redis_cli_publishes_reaches_who_joined() {
+async fn redis_cli_publishes_reach_members() {
     // N-23
     let redis = RedisServer::start().await;
     let server = server_on(&redis, "").await;
@@ -63,7 +63,7 @@ async fn every_publication_of_the_vectors_reaches_the_browser_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_is_no_publication_is_skipped_and_counted_and_sixty_good_ones_arrive() {
+async fn invalid_publishes_are_counted_and_sixty_valid_ones_arrive() {
     // N-26: not JSON, and the sample of the old README; N-27: JSON, but no object; N-28: no room
     let redis = RedisServer::start().await;
     let server = server_on(&redis, "").await;
@@ -83,11 +83,11 @@ async fn what_is_no_publication_is_skipped_and_counted_and_sixty_good_ones_arriv
     for n in 0..60 {
         assert_eq!(browser.next_event().await.message, n);
     }
-    browser.hears_nothing_else(&server).await;
+    browser.receives_nothing_else(&server).await;
 }
 
 #[tokio::test]
-async fn an_publication_without_a_room_is_not_told_to_everybody() {
+async fn publication_without_a_room_is_not_broadcast() {
     // N-28, on a secured namespace and to somebody who joined nothing
     let redis = RedisServer::start().await;
     let server = server_on(&redis, ", secret: sesame-of-more-than-sixteen").await;
@@ -97,12 +97,12 @@ async fn an_publication_without_a_room_is_not_told_to_everybody() {
             redis.publish("/nodevent", text).await;
         }
         let key = |room: &str| Some(key(room, LATER, "sesame-of-more-than-sixteen"));
-        browser.hears_nothing_else_with(&server, key).await;
+        browser.receives_nothing_else_with(&server, key).await;
     }
 }
 
 #[tokio::test]
-async fn an_publication_over_the_publish_limit_is_skipped_and_counted() {
+async fn publication_over_the_publish_limit_is_skipped_and_counted() {
     let redis = RedisServer::start().await;
     let configuration =
         format!("limits: {{publish: 1KB}}\n/nodevent: {{redis: \"{}\", history: off}}", redis.url());
@@ -117,7 +117,7 @@ async fn an_publication_over_the_publish_limit_is_skipped_and_counted() {
 }
 
 #[tokio::test]
-async fn every_namespace_hears_its_own_redis() {
+async fn every_namespace_receives_from_its_own_redis() {
     // N-05
     let (one, other) = (RedisServer::start().await, RedisServer::start().await);
     // The same namespace twice: were the link shared, each would hear both.
@@ -136,15 +136,15 @@ async fn every_namespace_hears_its_own_redis() {
     assert_eq!(one.publish("/a", GOOD).await, 1);
     assert_eq!(one.publish("/b", GOOD).await, 0, "nobody hears /b there");
     assert_eq!(a.next_event().await.text, GOOD);
-    a.hears_nothing_else(&both).await;
-    b.hears_nothing_else(&both).await;
+    a.receives_nothing_else(&both).await;
+    b.receives_nothing_else(&both).await;
     assert_eq!(other.publish("/b", GOOD).await, 1);
     assert_eq!(b.next_event().await.text, GOOD);
     first.stop().await;
 }
 
 #[tokio::test]
-async fn a_redis_with_a_password_and_a_database_is_reached() {
+async fn redis_with_a_password_and_a_database_is_reached() {
     // N-10
     for as_url in [true, false] {
         let redis = RedisServer::start_with_password("open-sesame-123").await;
@@ -182,15 +182,15 @@ async fn two_servers_on_one_redis_deliver_both() {
             assert_eq!(here.next_event().await.message, n);
             assert_eq!(there.next_event().await.message, n);
         }
-        here.hears_nothing_else(&other).await;
-        there.hears_nothing_else(&one).await;
+        here.receives_nothing_else(&other).await;
+        there.receives_nothing_else(&one).await;
     }
 }
 
 /// The server starts while Redis is away and says so; browsers connect and join; Redis comes, goes, and comes
 /// again, and the same browsers hear what is then published, on the connection they had.
 #[tokio::test]
-async fn redis_may_come_and_go_while_browsers_stay_connected() {
+async fn browsers_stay_connected_while_redis_restarts() {
     // N-13
     let mut redis = RedisServer::start().await;
     redis.stop();
@@ -221,12 +221,12 @@ async fn redis_may_come_and_go_while_browsers_stay_connected() {
 }
 
 #[tokio::test]
-async fn publishing_while_redis_is_away_fails_in_time_and_says_so() {
+async fn publishing_while_redis_is_unavailable_fails_in_time_with_a_reason() {
     let server =
         TestServer::start(&format!("/nodevent: {{redis: {{host: 127.0.0.1, port: {}}}}}", free_port())).await;
     let began = Instant::now();
     let answer = server.publish("/nodevent", format!("[{GOOD},{GOOD}]")).await;
-    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
+    assert!(began.elapsed() < TIMEOUT / 2, "{:?}", began.elapsed());
     assert_eq!((answer.status, &answer.json()["accepted"]), (503, &json!(0)), "{}", answer.text());
     assert!(answer.json()["error"].as_str().is_some_and(|error| error.contains("redis")), "{}", answer.text());
     assert!(answer.json()["remedy"].is_string());
@@ -235,7 +235,7 @@ async fn publishing_while_redis_is_away_fails_in_time_and_says_so() {
 /// Redis dies in the middle of a long array: the answer says how many publications it had taken, nothing behind the
 /// first that failed was published, and whoever listens has heard no more than one beyond that number.
 #[tokio::test]
-async fn when_redis_goes_away_in_the_middle_of_an_array_the_answer_says_how_far_it_came() {
+async fn array_interrupted_by_a_redis_outage_reports_its_progress() {
     const MANY: usize = 20_000;
     let mut redis = RedisServer::start().await;
     let server = server_on(&redis, "").await;
@@ -266,7 +266,7 @@ async fn when_redis_goes_away_in_the_middle_of_an_array_the_answer_says_how_far_
 }
 
 #[tokio::test]
-async fn with_a_channel_for_each_room_those_without_a_history_are_heard_too() {
+async fn rooms_without_history_are_delivered_with_a_channel_per_room() {
     let redis = RedisServer::start().await;
     for history in ["off", "{size: 10, rooms: {\"r*\": off}}"] {
         let settings = format!("/nodevent: {{redis: \"{}\", history: {history}, fanout: room}}", redis.url());
@@ -284,7 +284,7 @@ async fn with_a_channel_for_each_room_those_without_a_history_are_heard_too() {
 }
 
 #[tokio::test]
-async fn a_room_whose_only_member_leaves_and_joins_again_at_once_stays_subscribed_to() {
+async fn room_stays_subscribed_when_its_only_member_leaves_and_rejoins() {
     let redis = RedisServer::start().await;
     for history in ["off", "on"] {
         let settings = format!("/nodevent: {{redis: \"{}\", history: {history}, fanout: room}}", redis.url());
@@ -304,7 +304,7 @@ async fn a_room_whose_only_member_leaves_and_joins_again_at_once_stays_subscribe
 }
 
 #[tokio::test]
-async fn a_redis_behind_tls_is_reached_if_its_certificate_is_known_here() {
+async fn redis_behind_tls_is_reached_if_its_certificate_is_trusted() {
     // N-10
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -331,7 +331,7 @@ async fn a_redis_behind_tls_is_reached_if_its_certificate_is_known_here() {
         Program::spawn(command)
     };
     let stranger = start(false);
-    stranger.says("Redis is away").await;
+    stranger.logs("Redis is away").await;
     let program = start(true);
     let (site, admin) = (program.site().await, program.admin().await);
     until("it is ready", async || admin.get("/readyz").await.status == 200).await;

@@ -5,7 +5,7 @@ use flate2::read::GzDecoder;
 use std::io::Read as _;
 
 #[tokio::test]
-async fn the_script_of_a_namespace_is_javascript_that_defines_nodevent() {
+async fn namespace_script_is_javascript_that_defines_nodevent() {
     // N-15
     let server = TestServer::start("/nodevent: {}\n/nodevent/x: {}").await;
     let script = server.get("/api/nodevent").await;
@@ -25,7 +25,7 @@ async fn the_script_of_a_namespace_is_javascript_that_defines_nodevent() {
 }
 
 #[tokio::test]
-async fn the_script_of_a_namespace_that_is_not_there_is_not_found() {
+async fn script_of_an_unknown_namespace_is_not_found() {
     // N-16
     let server = TestServer::start(PLAIN).await;
     let answer = server.get("/api/other").await;
@@ -38,7 +38,7 @@ async fn the_script_of_a_namespace_that_is_not_there_is_not_found() {
 /// The script finds server and namespace by its own address, so the answer must be the same for whoever asks: what
 /// is not in it cannot be injected.
 #[tokio::test]
-async fn nothing_of_the_request_is_echoed_into_the_script() {
+async fn script_contains_nothing_of_the_request() {
     // N-17, N-19
     let server = TestServer::start("/nodevent: {}\n/other: {}").await;
     let plain = server.get("/api/nodevent").await;
@@ -81,7 +81,7 @@ async fn scripts_are_cached_until_they_change() {
 }
 
 #[tokio::test]
-async fn a_browser_that_takes_gzip_gets_the_same_script_smaller() {
+async fn browser_that_accepts_gzip_gets_the_same_script_compressed() {
     let server = TestServer::start(PLAIN).await;
     for path in ["/socket.io/socket.io.js", "/api/nodevent"] {
         let plain = server.get(path).await;

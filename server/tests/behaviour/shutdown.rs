@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const CONFIGURATION: &str = "host: 127.0.0.1\nport: 0\nadmin: {port: 0}\n/nodevent: {}\n";
 
 #[tokio::test]
-async fn at_sigterm_browsers_are_told_and_the_server_ends_well_within_two_seconds() {
+async fn server_notifies_browsers_and_exits_within_two_seconds_of_sigterm() {
     // N-14
     for signal in [Signal::TERM, Signal::INT] {
         let folder = tempfile::tempdir().unwrap();
@@ -24,13 +24,13 @@ async fn at_sigterm_browsers_are_told_and_the_server_ends_well_within_two_second
         assert_eq!(websocket.ended().await, Some((1001, "server stops".to_owned())));
         assert_eq!(program.status().await, Some(0));
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-        program.says("stopped").await;
+        program.logs("stopped").await;
         assert!(TcpStream::connect(&site.address).await.is_err(), "nobody listens any more");
     }
 }
 
 #[tokio::test]
-async fn without_browsers_the_server_ends_at_once() {
+async fn server_without_browsers_exits_immediately() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Program::serve(folder.path(), &format!("drain: 1h\n{CONFIGURATION}")).await;
     program.signal(Signal::TERM);
@@ -40,7 +40,7 @@ async fn without_browsers_the_server_ends_at_once() {
 /// The last browser leaves only at the end of a long drain. Until then the server says that it is not ready, takes
 /// nobody new, and delivers to those who are still there.
 #[tokio::test]
-async fn a_draining_server_is_not_ready_takes_nobody_new_and_still_delivers() {
+async fn draining_server_is_not_ready_accepts_no_connections_and_still_delivers() {
     // N-14
     let folder = tempfile::tempdir().unwrap();
     let program = Program::serve(folder.path(), &format!("drain: 1h\n{CONFIGURATION}")).await;

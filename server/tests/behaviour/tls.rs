@@ -1,6 +1,6 @@
 //! HTTPS and WSS on a listener with a certificate.
 
-use crate::support::http::Response;
+use crate::support::raw::{Raw, TEXT, handshake, last};
 use crate::support::wait::in_time;
 use crate::support::{Browser, Site, TestServer, Transport};
 use futures_util::future::join_all;
@@ -23,7 +23,7 @@ async fn server(more: &str) -> (TestServer, Site, TempDir) {
 }
 
 #[tokio::test]
-async fn the_script_is_served_and_a_thousand_publications_arrive_over_tls() {
+async fn script_and_a_thousand_publications_arrive_over_tls() {
     // N-06
     let (server, site, _folder) = server("/nodevent: {}").await;
     assert!(server.urls[0].starts_with("https://"), "{:?}", server.urls);
@@ -39,14 +39,14 @@ async fn the_script_is_served_and_a_thousand_publications_arrive_over_tls() {
         for n in 0..1_000 {
             assert_eq!(browser.next_event().await.message, n);
         }
-        browser.hears_nothing_else(&site).await;
+        browser.receives_nothing_else(&site).await;
     }
 }
 
 /// The browser reads nothing until everything is published, so that what the socket does not take has to wait in
 /// the server, half of it already encrypted.
 #[tokio::test]
-async fn what_a_socket_does_not_take_at_once_arrives_whole_over_tls() {
+async fn partial_writes_arrive_whole_over_tls() {
     let (_server, site, _folder) = server("limits: {outbox: 64MB}\n/nodevent: {history: off}").await;
     let mut browsers = Vec::new();
     for transport in Transport::BOTH {
@@ -62,12 +62,12 @@ async fn what_a_socket_does_not_take_at_once_arrives_whole_over_tls() {
         for n in 0..50 {
             assert!(browser.next_event().await.message == text(n), "publication {n} is not whole");
         }
-        browser.hears_nothing_else(&site).await;
+        browser.receives_nothing_else(&site).await;
     }
 }
 
 #[tokio::test]
-async fn a_browser_changes_from_polling_to_websocket_over_tls() {
+async fn browser_upgrades_from_polling_to_websocket_over_tls() {
     let (_server, site, _folder) = server("/nodevent: {}").await;
     let mut browser = Browser::connect(&site, "/nodevent", Transport::Polling).await;
     browser.join("r").await;
@@ -83,32 +83,27 @@ async fn a_browser_changes_from_polling_to_websocket_over_tls() {
 /// A hundred joins behind the handshake, without waiting for its answer: more than fits into the buffer from which
 /// HTTP reads, and decrypted before the socket changes hands.
 #[tokio::test]
-async fn what_is_sent_right_behind_the_handshake_is_heard_over_tls() {
+async fn packets_right_after_the_handshake_are_received_over_tls() {
     let (_server, site, _folder) = server("/nodevent: {history: off}").await;
     let mut stream = site.dial().await;
-    let mut bytes = crate::support::websocket::handshake(&site.address, "");
-    bytes.extend(crate::support::websocket::frame("40/nodevent,"));
+    let mut bytes = handshake(&site.address, "");
+    bytes.extend(last(TEXT, "40/nodevent,"));
     for n in 0..100 {
         let room = format!("{n:03}").repeat(80);
-        bytes.extend(crate::support::websocket::frame(&format!(
-            "42/nodevent,{n}[\"join\",{{\"room\":\"{room}\"}}]"
-        )));
+        bytes.extend(last(TEXT, format!("42/nodevent,{n}[\"join\",{{\"room\":\"{room}\"}}]")));
     }
     stream.write_all(&bytes).await.unwrap();
     stream.flush().await.unwrap();
-    let response = in_time("the handshake's answer", Response::read(&mut stream, true)).await.unwrap();
-    assert_eq!(response.status, 101);
-    let mut reader = crate::support::websocket::Reader::after(&response);
-    assert!(in_time("the open packet", reader.next(&mut stream)).await.unwrap().starts_with('0'));
-    assert!(in_time("the connect packet", reader.next(&mut stream)).await.unwrap().starts_with("40/nodevent,"));
+    let mut raw = Raw::after_handshake(stream).await;
+    assert!(raw.text().await.starts_with('0'), "the open packet");
+    assert!(raw.text().await.starts_with("40/nodevent,"), "the connect packet");
     for n in 0..100 {
-        let answer = in_time(&format!("the answer to join {n}"), reader.next(&mut stream)).await.unwrap();
-        assert_eq!(answer, format!("43/nodevent,{n}[null,true]"));
+        assert_eq!(raw.text().await, format!("43/nodevent,{n}[null,true]"));
     }
 }
 
 #[tokio::test]
-async fn who_speaks_plain_http_to_a_tls_listener_harms_nobody() {
+async fn plain_http_on_a_tls_listener_affects_no_other_client() {
     let (server, site, _folder) = server("limits: {handshake: 200ms}\n/nodevent: {}").await;
     let plain = Site::at(&server.urls[0].replacen("https", "http", 1));
     let tries = (0..20).map(|_| async {

@@ -16,7 +16,7 @@ async fn text_and_binary_of_any_length_come_back() {
 }
 
 #[tokio::test]
-async fn a_reserved_bit_fails_the_connection() {
+async fn reserved_bit_fails_the_connection() {
     let server = echo().await;
     for bits in 1..=7_u8 {
         // 3.1 to 3.7: whatever stands before it is still answered.
@@ -29,7 +29,7 @@ async fn a_reserved_bit_fails_the_connection() {
 }
 
 #[tokio::test]
-async fn a_reserved_opcode_fails_the_connection() {
+async fn reserved_opcode_fails_the_connection() {
     let server = echo().await;
     for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
         // 4.1.1 to 4.2.5
@@ -40,13 +40,13 @@ async fn a_reserved_opcode_fails_the_connection() {
 }
 
 #[tokio::test]
-async fn a_frame_without_a_mask_fails_the_connection() {
+async fn unmasked_frame_fails_the_connection() {
     let server = echo().await;
     check_end(&server, "unmasked", &[vec![0x81, 2, b'4', b'x']], &[], failed(1002, "unmasked")).await;
 }
 
 #[tokio::test]
-async fn a_length_in_more_bytes_than_it_needs_fails_the_connection() {
+async fn length_in_more_bytes_than_needed_fails_the_connection() {
     let server = echo().await;
     let mut sixteen = vec![0x82, 0x80 | 126, 0, 125, 0, 0, 0, 0];
     sixteen.extend([0; 125]);
@@ -59,7 +59,7 @@ async fn a_length_in_more_bytes_than_it_needs_fails_the_connection() {
 }
 
 #[tokio::test]
-async fn a_message_beyond_the_limit_is_refused_as_soon_as_it_is_announced() {
+async fn message_beyond_the_limit_is_refused_by_its_header() {
     //
     let server = echo().await;
     for announced in [LIMIT as u64 + 1, 1 << 40, (1 << 63) - 1] {

@@ -26,7 +26,7 @@ async fn answer(server: &TestServer, request: &Request) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn the_answer_is_that_of_the_rfc() {
+async fn handshake_response_is_the_one_of_the_rfc() {
     let server = echo().await;
     let mut stream = server.dial().await;
     let response = handshake().exchange(&mut stream, &server.address).await.expect("an answer");
@@ -39,7 +39,7 @@ async fn the_answer_is_that_of_the_rfc() {
 }
 
 #[tokio::test]
-async fn extensions_and_subprotocols_that_are_offered_are_not_agreed_on() {
+async fn offered_extensions_and_subprotocols_are_not_accepted() {
     let server = echo().await;
     let request = handshake()
         .header("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")
@@ -52,7 +52,7 @@ async fn extensions_and_subprotocols_that_are_offered_are_not_agreed_on() {
 }
 
 #[tokio::test]
-async fn a_version_other_than_13_is_told_which_is_spoken() {
+async fn version_other_than_13_gets_426_with_the_supported_version() {
     let server = echo().await;
     for request in
         [without("Sec-WebSocket-Version"), without("Sec-WebSocket-Version").header("Sec-WebSocket-Version", "8")]
@@ -65,7 +65,7 @@ async fn a_version_other_than_13_is_told_which_is_spoken() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_missing_or_none_is_refused_by_name() {
+async fn missing_or_invalid_key_is_refused_with_its_reason() {
     let server = echo().await;
     let key = |key: &str| without("Sec-WebSocket-Key").header("Sec-WebSocket-Key", key);
     for request in
@@ -79,7 +79,7 @@ async fn a_key_that_is_missing_or_none_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_request_that_asks_for_no_upgrade_is_a_bad_request() {
+async fn request_without_an_upgrade_is_a_bad_request() {
     let server = echo().await;
     for request in [without("Upgrade"), without("Connection")] {
         assert_eq!(answer(&server, &request).await, (400, r#"{"code":3,"message":"Bad request"}"#.to_owned()));

@@ -22,7 +22,7 @@ async fn text_cut_within_its_characters_comes_back_whole() {
 }
 
 #[tokio::test]
-async fn what_is_no_utf8_fails_the_connection() {
+async fn invalid_utf8_fails_the_connection() {
     let server = echo().await;
     let cases: [(&str, &[u8]); 12] = [
         ("6.3.1 a surrogate", b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited"),
@@ -46,14 +46,14 @@ async fn what_is_no_utf8_fails_the_connection() {
 
 /// A browser that sends nonsense in the first of many fragments does not get to send the others.
 #[tokio::test]
-async fn it_fails_at_the_fragment_that_shows_it_and_not_at_the_end() {
+async fn invalid_utf8_fails_at_the_fragment_that_contains_it() {
     let server = echo().await;
     let sent = [first(TEXT, b"4\xce\xba\xf4"), first(CONTINUATION, b"\x90")];
     check_end(&server, "6.4.1", &sent, &[], failed(1007, "bad_text")).await;
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_utf8_may_come_in_a_binary_message() {
+async fn binary_message_may_contain_any_bytes() {
     let server = echo().await;
     let bytes = crate::echo::NOT_UTF8;
     let sent = [last(crate::support::raw::BINARY, bytes)];

@@ -6,7 +6,7 @@ use crate::support::wait::{in_time, until};
 use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
-async fn a_second_get_at_a_time_closes_the_session() {
+async fn concurrent_second_get_closes_the_session() {
     //
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
@@ -21,7 +21,7 @@ async fn a_second_get_at_a_time_closes_the_session() {
 }
 
 #[tokio::test]
-async fn a_second_post_at_a_time_closes_the_session() {
+async fn concurrent_second_post_closes_the_session() {
     //
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
@@ -44,7 +44,7 @@ async fn a_second_post_at_a_time_closes_the_session() {
 
 /// Whether the GET reaches the server first cannot be seen from outside, so it is tried until it has.
 #[tokio::test]
-async fn a_close_packet_lets_the_waiting_get_go_with_a_noop() {
+async fn close_packet_releases_the_waiting_get_with_a_noop() {
     //
     let server = engine_echo("").await;
     until("a GET comes before the POST sent behind it", async || {
@@ -65,7 +65,7 @@ async fn a_close_packet_lets_the_waiting_get_go_with_a_noop() {
 }
 
 #[tokio::test]
-async fn a_malformed_post_closes_the_session_and_is_told_why() {
+async fn malformed_post_closes_the_session_with_its_reason() {
     //
     let server = engine_echo("").await;
     for body in ["abc", "", "\u{1e}", "4fine\u{1e}", "9", "bnot base64!", "4fine\u{1e}2"] {
@@ -76,7 +76,7 @@ async fn a_malformed_post_closes_the_session_and_is_told_why() {
 }
 
 #[tokio::test]
-async fn a_binary_post_belongs_to_protocol_3_and_closes_the_session() {
+async fn binary_post_of_protocol_3_closes_the_session() {
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     let request = Request::post(&session.path(), "4x").header("Content-Type", "application/octet-stream");
@@ -86,7 +86,7 @@ async fn a_binary_post_belongs_to_protocol_3_and_closes_the_session() {
 }
 
 #[tokio::test]
-async fn a_get_that_the_browser_gives_up_ends_the_session() {
+async fn abandoned_get_ends_the_session() {
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     drop(session.begin_get().await);
@@ -96,7 +96,7 @@ async fn a_get_that_the_browser_gives_up_ends_the_session() {
 
 /// What a broken-off POST carried is lost; a session that went on would have a gap.
 #[tokio::test]
-async fn a_post_that_breaks_off_ends_the_session() {
+async fn truncated_post_ends_the_session() {
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     let mut stream = server.dial().await;
@@ -108,7 +108,7 @@ async fn a_post_that_breaks_off_ends_the_session() {
 }
 
 #[tokio::test]
-async fn many_requests_may_follow_one_another_on_one_connection() {
+async fn many_requests_may_share_one_connection() {
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     let mut stream = server.dial().await;

@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_io_connection_enters_its_namespace_and_joins_with_its_key() {
+    fn socket_io_connection_enters_its_namespace_and_joins_with_its_key() {
         let (said, phase) = walk(
             Speaks::SocketIo,
             Phase::Opening,
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_cable_connection_subscribes_to_the_room() {
+    fn action_cable_connection_subscribes_to_the_room() {
         let (said, phase) = walk(
             Speaks::ActionCable,
             Phase::Opening,
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_join_is_no_join() {
+    fn refused_join_is_not_counted_as_joined() {
         let who = Who { namespace: "/n", room: "r", key: None, since: None };
         let heard = Speaks::SocketIo.hear(Phase::Joining, b"43/n,0[\"Bad key\",false]", &who, &mut String::new());
         assert_eq!(heard, Heard::Refused);
