@@ -83,6 +83,6 @@ async fn twenty_thousand_eager_joins_are_all_acknowledged() {
         }
         server.metric_is("nodevent_connections", 0).await;
     }
-    assert_eq!(server.metric("nodevent_connects_total").await, ALL as i64);
-    assert_eq!(server.metric("nodevent_refused_joins_total").await, 0);
+    assert_eq!(server.metric("nodevent_connections_opened_total").await, ALL as i64);
+    assert_eq!(server.metric("nodevent_rejected_joins_total").await, 0);
 }

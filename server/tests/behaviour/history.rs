@@ -73,7 +73,7 @@ async fn history_returns_the_publications_after_a_position() {
         let off = server.get("/api/off/rooms/r/history").await;
         assert_eq!(off.status, 404);
         assert_eq!(off.json()["error"], "this room has no history");
-        assert!(off.json()["remedy"].as_str().unwrap().contains("history:"));
+        assert!(off.json()["hint"].as_str().unwrap().contains("history:"));
     }
 }
 
@@ -113,7 +113,7 @@ async fn event_stream_begins_with_the_missed_publications_or_a_gap() {
 
 #[tokio::test]
 async fn recovery_that_exceeds_the_send_buffer_is_not_sent_in_part() {
-    let server = TestServer::start("limits: {outbox: 10KB}\n/nodevent: {history: {size: 100}}\n").await;
+    let server = TestServer::start("limits: {send_buffer: 10KB}\n/nodevent: {history: {size: 100}}\n").await;
     for message in 0..50 {
         server.emit("/nodevent", "r", "e", json!([message, "x".repeat(1000)])).await;
     }

@@ -47,7 +47,7 @@ async fn script_and_a_thousand_publications_arrive_over_tls() {
 /// the server, half of it already encrypted.
 #[tokio::test]
 async fn partial_writes_arrive_whole_over_tls() {
-    let (_server, site, _folder) = server("limits: {outbox: 64MB}\n/nodevent: {history: off}").await;
+    let (_server, site, _folder) = server("limits: {send_buffer: 64MB}\n/nodevent: {history: off}").await;
     let mut browsers = Vec::new();
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&site, "/nodevent", transport).await;
@@ -104,7 +104,7 @@ async fn packets_right_after_the_handshake_are_received_over_tls() {
 
 #[tokio::test]
 async fn plain_http_on_a_tls_listener_affects_no_other_client() {
-    let (server, site, _folder) = server("limits: {handshake: 200ms}\n/nodevent: {}").await;
+    let (server, site, _folder) = server("limits: {handshake_timeout: 200ms}\n/nodevent: {}").await;
     let plain = Site::at(&server.urls[0].replacen("https", "http", 1));
     let tries = (0..20).map(|_| async {
         let mut stream = plain.dial().await;

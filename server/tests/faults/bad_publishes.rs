@@ -77,7 +77,7 @@ async fn invalid_publishes_are_counted_and_the_next_publication_arrives() {
         ("not_an_event", r#"{"room":"a","event":7}"#),
     ];
     for (reason, text) in invalid {
-        let series = format!("nodevent_skipped_total{{reason=\"{reason}\"}}");
+        let series = format!("nodevent_invalid_publishes_total{{reason=\"{reason}\"}}");
         let count = nodes[0].metric(&series).await;
         redis.publish_raw("/nodevent", text).await;
         until(&format!("{text} is skipped as {reason}"), async || nodes[0].metric(&series).await == count + 1)
@@ -93,7 +93,7 @@ async fn invalid_publishes_are_counted_and_the_next_publication_arrives() {
     // The server skips 20 MB from Redis. At 50 MB Redis disconnects the subscriber, whose output buffer is full, and
     // the server backfills what it misses until it is connected again. (Valkey 9 does not count messages that it need
     // not copy, and delivers them.) Over HTTP the server refuses the request as soon as it exceeds the limit.
-    let large = "nodevent_skipped_total{reason=\"too_large\"}";
+    let large = "nodevent_invalid_publishes_total{reason=\"too_large\"}";
     let publication = |bytes| format!(r#"{{"room":"a","event":"e","message":"{}"}}"#, "x".repeat(bytes));
     redis.publish_raw("/nodevent", &publication(20_000_000)).await;
     until("20 MB are skipped", async || nodes[0].metric(large).await == 1).await;

@@ -33,7 +33,7 @@ async fn half_open_redis_link_is_detected_and_its_losses_are_backfilled() {
     nodes[0].ready().await;
     busy.abort();
     traffic(&publishers, 50).await;
-    let backfilled = nodes[0].metric("nodevent_mended_total").await;
+    let backfilled = nodes[0].metric("nodevent_backfilled_publications_total").await;
     let verdict = fleet.verdict(publishers, &nodes).await;
     assert_eq!((verdict.gap_notices, verdict.reconnects), (0, 0), "{verdict:?}");
     assert!(backfilled > 0, "the server reads the discarded publications from the history");
@@ -50,7 +50,7 @@ async fn half_open_member_links_are_detected_by_both_sides() {
     traffic(&publishers, 50).await;
     proxy.set(Mode::BlackHole);
     eventually("members reconnect", Duration::from_secs(30), async || {
-        if nodes[0].metric("nodevent_closes_total{reason=\"ping_timeout\"}").await >= 50 {
+        if nodes[0].metric("nodevent_disconnects_total{reason=\"ping_timeout\"}").await >= 50 {
             proxy.set(Mode::Forward);
         }
         fleet.connects() >= 100
@@ -126,7 +126,10 @@ async fn subscriber_disconnected_by_redis_as_too_slow_resubscribes_and_backfills
     nodes[0].ready().await;
     let verdict = fleet.verdict(publishers, &nodes).await;
     assert_eq!(verdict.gap_notices, 0, "{verdict:?}");
-    assert!(nodes[0].metric("nodevent_mended_total").await > 0, "the server backfills what it missed");
+    assert!(
+        nodes[0].metric("nodevent_backfilled_publications_total").await > 0,
+        "the server backfills what it missed"
+    );
 }
 
 /// A publication is in the history of a room, but its message never reached the server, and no later one reveals the
@@ -141,7 +144,7 @@ async fn publish_that_never_reached_the_server_is_backfilled_within_25_seconds()
     assert!(position.ends_with(":1"), "{position}");
     let received = async || fleet.members.iter().all(|member| member.has_received("a", 1));
     eventually("the check backfills it", Duration::from_secs(25), received).await;
-    assert_eq!(nodes[0].metric("nodevent_mended_total").await, 1);
+    assert_eq!(nodes[0].metric("nodevent_backfilled_publications_total").await, 1);
 }
 
 /// The same with 8,400 live rooms, more than one check reads: each of them is backfilled within 25 s.
@@ -163,7 +166,7 @@ async fn lost_publish_is_backfilled_within_25_seconds_among_thousands_of_rooms()
     let received = |(index, member): (usize, &Member)| member.has_received(&rooms[index][index], 1);
     let all = async || fleet.members.iter().enumerate().all(received);
     eventually("the checks backfill them", Duration::from_secs(25), all).await;
-    assert_eq!(nodes[0].metric("nodevent_mended_total").await, 70);
+    assert_eq!(nodes[0].metric("nodevent_backfilled_publications_total").await, 70);
 }
 
 /// Publishes ten times a second to a room without members, without waiting for the responses.

@@ -116,7 +116,7 @@ async fn member_that_stops_reading_is_disconnected_without_affecting_others() {
     assert!(stalled.text().await.starts_with("43/nodevent,1[null,true"));
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &["a"]);
     let text = format!("{{\"room\":\"flood\",\"event\":\"e\",\"message\":\"{}\"}}", "x".repeat(100_000));
-    let closed = "nodevent_closes_total{reason=\"outbox_full\"}";
+    let closed = "nodevent_disconnects_total{reason=\"send_buffer_full\"}";
     for _ in 0..300 {
         redis.publish_raw("/nodevent", &text).await;
         if nodes[0].metric(closed).await == 1 {

@@ -167,7 +167,7 @@ async fn members_miss_nothing_when_redis_is_paused() {
     let logged = async || log().iter().any(|line| line.contains("Redis is away"));
     let what = format!("the outage is logged: {:?}", log());
     eventually(&what, Duration::from_secs(15), logged).await;
-    assert_eq!(nodes[0].metric("nodevent_engines_away").await, 1);
+    assert_eq!(nodes[0].metric("nodevent_engines_unavailable").await, 1);
     let outage = Duration::from_secs(if is_full_run() { 30 } else { 8 });
     tokio::time::sleep_until(paused + outage).await;
     redis.resume();
@@ -176,7 +176,7 @@ async fn members_miss_nothing_when_redis_is_paused() {
     assert_eq!((verdict.gap_notices, verdict.reconnects), (0, 0), "{verdict:?}");
     nodes[0].ready().await;
     let outages = nodes[0].program.log().iter().filter(|line| line.contains("Redis is away")).count();
-    assert_eq!((outages, nodes[0].metric("nodevent_engines_away").await), (1, 0), "logged once, and over");
+    assert_eq!((outages, nodes[0].metric("nodevent_engines_unavailable").await), (1, 0), "logged once, and over");
 }
 
 /// Redis becomes a replica and refuses writes; then it is a primary again.
@@ -269,10 +269,10 @@ async fn server_starts_without_redis_and_delivers_as_soon_as_it_is_up() {
 
 /// Waits until a server refuses a publish with 503 and reports the outage once.
 async fn rejects_publishes(node: &Node) {
-    let unready = async || !node.is_ready().await && node.metric("nodevent_engines_away").await == 1;
+    let unready = async || !node.is_ready().await && node.metric("nodevent_engines_unavailable").await == 1;
     let refused = async || {
         let response = node.site.publish("/nodevent", r#"{"room": "elsewhere", "event": "e"}"#).await;
-        response.status == 503 && response.text().contains("remedy")
+        response.status == 503 && response.text().contains("hint")
     };
     eventually("publishes are refused", Duration::from_secs(20), refused).await;
     eventually("the server reports that it is not ready", Duration::from_secs(20), unready).await;

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 
-/// With `fanout: room` a server subscribes only to the rooms of its own members. Publications of one server reach
+/// With `channel_per_room: true` a server subscribes only to the rooms of its own members. Publications of one server reach
 /// members of the other. Redis restarts, a server is killed, and no member misses anything. N-11, T-43
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_miss_nothing_with_a_channel_per_room() {
     let mut redis = Redis::start_durable().await;
-    let mut nodes = Node::start_many(2, &redis.namespace("/nodevent", ", fanout: room")).await;
+    let mut nodes = Node::start_many(2, &redis.namespace("/nodevent", ", channel_per_room: true")).await;
     let fleet = Fleet::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
     let channels = redis.query(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
     assert_eq!(channels.lines().count(), 3, "{channels}");
@@ -38,12 +38,12 @@ async fn members_miss_nothing_with_a_channel_per_room() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_miss_nothing_on_a_redis_cluster() {
     let cluster = Cluster::start().await;
-    for more in ["", ", fanout: room"] {
+    for more in ["", ", channel_per_room: true"] {
         let mut nodes = Node::start_many(2, &cluster.namespace("/nodevent", more)).await;
         let fleet = Fleet::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
         let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
         traffic(&publishers, 50).await;
-        let backfilled = nodes[0].metric("nodevent_mended_total").await;
+        let backfilled = nodes[0].metric("nodevent_backfilled_publications_total").await;
         assert!(backfilled <= 3, "`{more}`: publications arrive live, not through the check: {backfilled}");
         nodes[1].kill().await;
         traffic(&publishers, 20).await;
@@ -58,7 +58,7 @@ async fn members_miss_nothing_on_a_redis_cluster() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rooms_without_history_are_delivered_throughout_a_cluster() {
     let cluster = Cluster::start().await;
-    let settings = "fanout: room, history: {rooms: {brief_: off}}";
+    let settings = "channel_per_room: true, history: {rooms: {brief_: off}}";
     let nodes = Node::start_many(2, &cluster.namespace_with("/nodevent", settings)).await;
     let mut browser = Browser::connect(&nodes[0].site, "/nodevent", Transport::WebSocket).await;
     let rooms = ["brief_a", "kept_a", "brief_b", "kept_b", "brief_c"];

@@ -72,7 +72,7 @@ fn assert_punctual(what: &str, mut deviations: Vec<f64>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_and_connect_timeouts_are_punctual_under_load() {
     let count = if is_full_run() { 1_000 } else { 300 };
-    let timing = "ping: {interval: 5s, timeout: 5s}\nlimits: {connect: 6s}";
+    let timing = "ping: {interval: 5s, timeout: 5s}\nlimits: {connect_timeout: 6s}";
     let process = Process::start(&format!("{timing}\n/nodevent: {{history: off}}")).await;
     let stop = Arc::new(AtomicBool::new(false));
     let emitting = emit_steadily(&process, &stop);

@@ -10,7 +10,7 @@ const CONCURRENCY: usize = 50;
 
 /// Returns the memory per connection of a new server with `count` connections that have sent `sent` and nothing more.
 async fn cost_of(count: usize, sent: &[u8]) -> u64 {
-    let process = Process::start("limits: {message: 16MB}\n/nodevent: {history: off}").await;
+    let process = Process::start("limits: {max_message_size: 16MB}\n/nodevent: {history: off}").await;
     // The first fleet shows what the process needs to work at all.
     let first = fleet(&process, CONCURRENCY, sent).await;
     let before = process.resident();
@@ -75,7 +75,7 @@ async fn announced_frames_beyond_the_limit_are_refused_and_leave_nothing_behind(
         process.metric_is("nodevent_connections", 0).await;
         resident.push(process.resident());
     }
-    process.metric_is("nodevent_closes_total{reason=\"too_big\"}", (fleets * size) as i64).await;
+    process.metric_is("nodevent_disconnects_total{reason=\"too_big\"}", (fleets * size) as i64).await;
     let grown = resident[fleets - 1].saturating_sub(resident[0]);
     assert!(grown < 1 << 20, "{resident:?}");
 }

@@ -28,7 +28,7 @@ async fn packet_flood_is_closed_with_its_reason() {
         raw.send(packet.repeat(150)).await;
         assert_eq!(raw.ended().await, too_many_packets(), "{name}");
     }
-    server.metric_is("nodevent_closes_total{reason=\"packet_rate\"}", kinds.len() as i64).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"packet_rate\"}", kinds.len() as i64).await;
     server.logs("a connection was closed reason=\"packet_rate\"").await;
     server.bystander_is_unaffected().await;
 }
@@ -52,7 +52,7 @@ async fn packet_flood_in_one_post_ends_the_session_with_its_reason() {
     let response = server.send(&Request::post(&session, ["6"; 150].join("\u{1e}"))).await;
     assert_eq!(response.status, 400);
     assert_eq!(response.json()["reason"], "too many packets");
-    server.metric_is("nodevent_closes_total{reason=\"packet_rate\"}", 1).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"packet_rate\"}", 1).await;
     server.bystander_is_unaffected().await;
 }
 
@@ -66,6 +66,6 @@ async fn connection_within_the_packet_rate_stays_open() {
             browser.leave("nowhere").await;
         }
     }
-    assert_eq!(server.metric("nodevent_closes_total{reason=\"packet_rate\"}").await, 0);
+    assert_eq!(server.metric("nodevent_disconnects_total{reason=\"packet_rate\"}").await, 0);
     server.bystander_is_unaffected().await;
 }

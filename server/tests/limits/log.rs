@@ -23,8 +23,8 @@ async fn thousand_refusals_do_not_fill_the_log() {
     for raw in &mut raws {
         raw.ended().await;
     }
-    server.metric_is("nodevent_refused_origins_total", 1_000).await;
-    server.metric_is("nodevent_closes_total{reason=\"malformed\"}", 300).await;
+    server.metric_is("nodevent_rejected_origins_total", 1_000).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"malformed\"}", 300).await;
     server.bystander_is_unaffected().await;
     let log = server.program.log();
     for what in ["refused for its origin", "reason=\"malformed\""] {
@@ -62,7 +62,7 @@ async fn secrets_keys_and_messages_are_never_logged_even_at_trace() {
     let not_http = "NOT HTTP by-them\r\n\r\n";
     let mut stream = server.dial().await;
     tokio::io::AsyncWriteExt::write_all(&mut stream, not_http.as_bytes()).await.unwrap();
-    server.metric_is("nodevent_refused_requests_total", 2).await;
+    server.metric_is("nodevent_rejected_requests_total", 2).await;
     server.bystander_is_unaffected().await;
     let script = server.get("/api/secured").await.text();
     let log = server.program.log().join("\n");

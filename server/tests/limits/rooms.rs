@@ -26,7 +26,7 @@ async fn join_flood_is_refused_and_earlier_memberships_stay() {
         server.emit("/nodevent", "r0", "e", 1).await;
         assert_eq!(browser.next_event().await.room, "r0", "the membership from before the flood");
     }
-    server.metric_is("nodevent_refused_joins_total", refused).await;
+    server.metric_is("nodevent_rejected_joins_total", refused).await;
     server.logs("a join was refused namespace=\"/nodevent\" reason=\"Too many joins\"").await;
     server.bystander_is_unaffected().await;
 }
@@ -55,7 +55,7 @@ async fn joins_beyond_the_room_limit_are_refused_in_bounded_memory() {
         }
     }
     assert_eq!((admitted, refused), (128, joins - 128));
-    server.metric_is("nodevent_refused_joins_total", joins - 128).await;
+    server.metric_is("nodevent_rejected_joins_total", joins - 128).await;
     server.metric_is("nodevent_rooms", 129).await;
     server.logs("a join was refused namespace=\"/nodevent\" reason=\"Too many rooms\"").await;
     let grown = resident(&server).saturating_sub(before);
@@ -70,7 +70,7 @@ async fn joins_beyond_the_room_limit_are_refused_in_bounded_memory() {
 #[tokio::test]
 async fn room_name_that_is_too_long_or_missing_is_refused() {
     // N-52, X-03
-    let mut server = ServerWithBystander::start("limits: {room_name: 100}\n/nodevent: {history: off}").await;
+    let mut server = ServerWithBystander::start("limits: {max_room_name: 100}\n/nodevent: {history: off}").await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server.site, "/nodevent", transport).await;
         let refused = [
@@ -90,7 +90,7 @@ async fn room_name_that_is_too_long_or_missing_is_refused() {
             assert_eq!(browser.call("join", &room(name)).await, json!([null, true]));
         }
     }
-    server.metric_is("nodevent_refused_joins_total", 16).await;
+    server.metric_is("nodevent_rejected_joins_total", 16).await;
     server.logs("a join was refused namespace=\"/nodevent\" reason=\"Bad room\"").await;
     server.bystander_is_unaffected().await;
 }

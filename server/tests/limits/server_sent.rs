@@ -34,18 +34,18 @@ async fn fill(server: &ServerWithBystander, count: usize, size: usize) {
 #[tokio::test]
 async fn event_stream_that_is_not_read_is_closed_when_its_send_buffer_is_full() {
     // N-34
-    let mut server = ServerWithBystander::start("limits: {outbox: 1MB}\n/nodevent: {history: off}").await;
+    let mut server = ServerWithBystander::start("limits: {send_buffer: 1MB}\n/nodevent: {history: off}").await;
     let stalled = open_stream(&server).await;
     fill(&server, 100, 200_000).await;
-    server.metric_is("nodevent_closes_total{reason=\"outbox_full\"}", 1).await;
-    server.logs("a connection was closed reason=\"outbox_full\"").await;
+    server.metric_is("nodevent_disconnects_total{reason=\"send_buffer_full\"}", 1).await;
+    server.logs("a connection was closed reason=\"send_buffer_full\"").await;
     server.bystander_is_unaffected().await;
     drop(stalled);
 }
 
 #[tokio::test]
 async fn stalled_event_stream_is_closed_after_the_write_timeout() {
-    let settings = "limits: {outbox: 200MB, write_stall: 500ms}\n/nodevent: {history: off}";
+    let settings = "limits: {send_buffer: 200MB, write_timeout: 500ms}\n/nodevent: {history: off}";
     let mut server = ServerWithBystander::start(settings).await;
     let stalled = open_stream(&server).await;
     fill(&server, 60, 200_000).await;
@@ -79,7 +79,7 @@ async fn look_alike_origin_cannot_read_rooms() {
             assert_eq!(response.header("access-control-allow-origin"), None, "{origin}");
         }
     }
-    server.metric_is("nodevent_refused_origins_total", 8).await;
+    server.metric_is("nodevent_rejected_origins_total", 8).await;
     server.logs("a room was refused for the page's origin").await;
     server.bystander_is_unaffected().await;
 }
@@ -102,7 +102,7 @@ async fn event_stream_is_refused_with_the_reason_of_a_join() {
         assert_eq!(response.status, 403, "{expected}");
         assert_eq!(response.json()["error"], expected);
     }
-    server.metric_is("nodevent_refused_joins_total", 4).await;
+    server.metric_is("nodevent_rejected_joins_total", 4).await;
     server.logs("a join was refused namespace=\"/secured\" reason=\"Bad key\"").await;
     server.bystander_is_unaffected().await;
 }

@@ -4,7 +4,7 @@ use crate::server_with_bystander::ServerWithBystander;
 use crate::support::Request;
 use crate::support::raw::{CONTINUATION, End, Raw, TEXT, first, head, last};
 
-const SMALL: &str = "limits: {message: 1000, publish: 2000}\n/nodevent: {}";
+const SMALL: &str = "limits: {max_message_size: 1000, max_publish_size: 2000}\n/nodevent: {}";
 
 #[tokio::test]
 async fn oversized_message_closes_its_websocket_with_1009() {
@@ -20,7 +20,7 @@ async fn oversized_message_closes_its_websocket_with_1009() {
         raw.send(sent).await;
         assert_eq!(raw.ended().await, End::Closed(Some(1009), "too_big".to_owned()), "{name}");
     }
-    server.metric_is("nodevent_closes_total{reason=\"too_big\"}", 3).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"too_big\"}", 3).await;
     server.logs("a connection was closed reason=\"too_big\"").await;
     server.bystander_is_unaffected().await;
 }
@@ -47,7 +47,7 @@ async fn oversized_publish_gets_413_with_a_hint() {
     let response = server.publish("/nodevent", " ".repeat(2001)).await;
     assert_eq!(response.status, 413);
     assert_eq!(response.json()["error"], "the body is larger than 2000 bytes");
-    assert!(response.json()["remedy"].as_str().unwrap().contains("limits: publish"));
+    assert!(response.json()["hint"].as_str().unwrap().contains("limits: max_publish_size"));
     server.metric_is("nodevent_oversized_requests_total", 1).await;
     server.logs("a publish was refused: its body is too large most=2000").await;
     server.bystander_is_unaffected().await;

@@ -43,8 +43,8 @@ async fn slow_reader_is_disconnected_without_affecting_others() {
     });
     emit_many(&server, "r", count, 1000).await;
     reading.await.unwrap();
-    server.metric_is("nodevent_closes_total{reason=\"outbox_full\"}", 1).await;
-    server.logs("a connection was closed reason=\"outbox_full\"").await;
+    server.metric_is("nodevent_disconnects_total{reason=\"send_buffer_full\"}", 1).await;
+    server.logs("a connection was closed reason=\"send_buffer_full\"").await;
     let grown = resident(&server).saturating_sub(before);
     assert!(grown < 48 << 20, "the server grew by {grown} bytes");
     server.bystander_is_unaffected().await;
@@ -54,14 +54,14 @@ async fn slow_reader_is_disconnected_without_affecting_others() {
 #[tokio::test]
 async fn session_that_stops_polling_is_closed_when_its_send_buffer_is_full() {
     // N-34
-    let mut server = ServerWithBystander::start("limits: {outbox: 100KB}\n/nodevent: {history: off}").await;
+    let mut server = ServerWithBystander::start("limits: {send_buffer: 100KB}\n/nodevent: {history: off}").await;
     let path = "/socket.io/?EIO=4&transport=polling";
     let open: serde_json::Value = serde_json::from_str(&server.get(path).await.text()[1..]).unwrap();
     let session = format!("{path}&sid={}", open["sid"].as_str().unwrap());
     let body = "40/nodevent,\u{1e}42/nodevent,1[\"join\",{\"room\":\"r\"}]";
     assert_eq!(server.send(&Request::post(&session, body)).await.text(), "ok");
     emit_many(&server, "r", 150, 1000).await;
-    server.metric_is("nodevent_closes_total{reason=\"outbox_full\"}", 1).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"send_buffer_full\"}", 1).await;
     assert_eq!(server.get(&session).await.json()["message"], "Session ID unknown");
     server.bystander_is_unaffected().await;
 }
@@ -69,13 +69,13 @@ async fn session_that_stops_polling_is_closed_when_its_send_buffer_is_full() {
 /// The send buffer has space for everything; only the write timeout applies.
 #[tokio::test]
 async fn reader_that_stalls_for_the_write_timeout_is_disconnected() {
-    let settings = "limits: {outbox: 200MB, write_stall: 500ms}\n/nodevent: {history: off}";
+    let settings = "limits: {send_buffer: 200MB, write_timeout: 500ms}\n/nodevent: {history: off}";
     let mut server = ServerWithBystander::start(settings).await;
     let mut stalled = Raw::connected(&server.site, "/nodevent").await;
     stalled.send_text("42/nodevent,1[\"join\",{\"room\":\"r\"}]").await;
     assert_eq!(stalled.text().await, "43/nodevent,1[null,true]");
     emit_many(&server, "r", 150, 100_000).await;
-    server.metric_is("nodevent_closes_total{reason=\"write_stalled\"}", 1).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"write_stalled\"}", 1).await;
     server.logs("a connection was closed reason=\"write_stalled\"").await;
     server.bystander_is_unaffected().await;
     drop(stalled);
@@ -84,7 +84,7 @@ async fn reader_that_stalls_for_the_write_timeout_is_disconnected() {
 /// The same for HTTP: the server does not keep an unread response forever.
 #[tokio::test]
 async fn response_that_is_not_read_times_out() {
-    let settings = "limits: {outbox: 200MB, write_stall: 500ms}\n/nodevent: {history: off}";
+    let settings = "limits: {send_buffer: 200MB, write_timeout: 500ms}\n/nodevent: {history: off}";
     let mut server = ServerWithBystander::start(settings).await;
     let path = "/socket.io/?EIO=4&transport=polling";
     let open: serde_json::Value = serde_json::from_str(&server.get(path).await.text()[1..]).unwrap();

@@ -7,7 +7,7 @@ const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 #[tokio::test]
 async fn unfinished_upgrade_is_closed_and_its_session_continues() {
-    let mut server = ServerWithBystander::start("limits: {handshake: 300ms}\n/nodevent: {}").await;
+    let mut server = ServerWithBystander::start("limits: {handshake_timeout: 300ms}\n/nodevent: {}").await;
     for (attempt, first) in [None, Some("2probe")].into_iter().enumerate() {
         let open: serde_json::Value = serde_json::from_str(&server.get(POLLING).await.text()[1..]).unwrap();
         let session = format!("&sid={}", open["sid"].as_str().unwrap());
@@ -29,7 +29,7 @@ async fn unfinished_upgrade_is_closed_and_its_session_continues() {
 
 #[tokio::test]
 async fn connections_that_never_enter_a_namespace_are_closed_with_a_reason() {
-    let mut server = ServerWithBystander::start("limits: {connect: 400ms}\n/nodevent: {}").await;
+    let mut server = ServerWithBystander::start("limits: {connect_timeout: 400ms}\n/nodevent: {}").await;
     let mut raws = Vec::new();
     for _ in 0..50 {
         raws.push(Raw::opened(&server.site).await);
@@ -41,14 +41,14 @@ async fn connections_that_never_enter_a_namespace_are_closed_with_a_reason() {
         let timeout = End::Closed(Some(1008), "no namespace connected in time".to_owned());
         assert_eq!(raw.ended().await, timeout);
     }
-    server.metric_is("nodevent_closes_total{reason=\"connect_timeout\"}", 51).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"connect_timeout\"}", 51).await;
     server.logs("a connection was closed reason=\"connect_timeout\"").await;
     server.bystander_is_unaffected().await;
 }
 
 #[tokio::test]
 async fn connection_beyond_the_limit_gets_503() {
-    let mut server = ServerWithBystander::start("limits: {connections: 3}\n/nodevent: {}").await;
+    let mut server = ServerWithBystander::start("limits: {max_connections: 3}\n/nodevent: {}").await;
     let open: serde_json::Value = serde_json::from_str(&server.get(POLLING).await.text()[1..]).unwrap();
     let session = format!("&sid={}", open["sid"].as_str().unwrap());
     let third = Raw::connected(&server.site, "/nodevent").await;
@@ -60,8 +60,8 @@ async fn connection_beyond_the_limit_gets_503() {
         assert_eq!(response.status, 503);
         assert!(response.text().contains("busy"), "{}", response.text());
     }
-    server.metric_is("nodevent_refused_connections_total", 3).await;
-    server.logs("a connection was refused: there are as many as `limits: connections` allows").await;
+    server.metric_is("nodevent_rejected_connections_total", 3).await;
+    server.logs("a connection was refused: there are as many as `limits: max_connections` allows").await;
     // Existing connections stay, and may upgrade.
     let mut upgrading = Raw::open(&server.site, &session).await;
     upgrading.send_text("2probe").await;

@@ -75,7 +75,7 @@ async fn missing_or_invalid_key_is_refused_with_its_reason() {
         assert_eq!(status, 400, "{request:?}");
         assert!(text.contains("Sec-WebSocket-Key"), "{text}");
     }
-    assert_eq!(server.metric("nodevent_refused_requests_total").await, 4);
+    assert_eq!(server.metric("nodevent_rejected_requests_total").await, 4);
 }
 
 #[tokio::test]

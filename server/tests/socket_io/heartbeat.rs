@@ -34,7 +34,7 @@ async fn browser_that_does_not_answer_pings_is_closed_with_a_reason() {
     let mut raw = Raw::opened(&server).await;
     assert_eq!(raw.ended().await, End::Closed(Some(1008), "ping timeout".to_owned()));
     assert!(began.elapsed() >= Duration::from_millis(500), "{:?}", began.elapsed());
-    server.metric_is("nodevent_closes_total{reason=\"ping_timeout\"}", 1).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"ping_timeout\"}", 1).await;
 }
 
 #[tokio::test]

@@ -9,9 +9,9 @@ use serde_json::Value;
 async fn polling_request_finds_its_session_through_any_listener() {
     // X-01, R-15, T-47
     let configuration = "
-host: 127.0.0.1
+bind: 127.0.0.1
 port: 0
-listen: [{host: 127.0.0.1, port: 0}, {host: 127.0.0.1, port: 0}]
+listen: [{bind: 127.0.0.1, port: 0}, {bind: 127.0.0.1, port: 0}]
 admin: {port: 0}
 shards: 4
 /nodevent: {}

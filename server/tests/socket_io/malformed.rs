@@ -85,7 +85,7 @@ async fn malformed_packet_closes_its_websocket_with_a_reason() {
     }
     is_served(&mut bystander).await;
     server.metric_is("nodevent_connections", 1).await;
-    server.metric_is("nodevent_closes_total{reason=\"malformed\"}", MALFORMED.len() as i64).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"malformed\"}", MALFORMED.len() as i64).await;
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn text_in_place_of_an_attachment_ends_the_connection() {
 #[tokio::test]
 async fn deeply_nested_json_is_harmless() {
     //
-    let server = socket_echo("limits: {message: 1000000}").await;
+    let server = socket_echo("limits: {max_message_size: 1000000}").await;
     let mut bystander = bystander(&server).await;
     let deep = "[".repeat(200_000) + &"]".repeat(200_000);
     let mut raw = Raw::opened(&server).await;
