@@ -14,7 +14,7 @@ mod websocket;
 
 use std::path::Path;
 
-/// Runs the seeds of `target`, and every beginning of each: what is cut short is hostile too.
+/// Runs the seeds of `target` and every prefix of each: truncated input is hostile too.
 fn run_all(target: &str, entry: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut seeds = 0;

@@ -1,4 +1,4 @@
-//! What the decoders allocate: nothing while idle, little on the usual way, and never for what is only announced.
+//! Allocations of the decoders: none while idle, few for typical input, and none for announced bytes.
 #![cfg(test)]
 
 use allocation_counter::{AllocationInfo, measure};
@@ -20,7 +20,7 @@ fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What is allocated while `decoder` reads `bytes` in reads of `piece`.
+/// Measures the allocations while `decoder` reads `bytes` in reads of `piece` bytes.
 fn feed(decoder: &mut Decoder, bytes: &mut [u8], piece: usize) -> AllocationInfo {
     measure(|| {
         for read in bytes.chunks_mut(piece) {
@@ -57,7 +57,7 @@ fn decoder_owns_nothing_between_messages() {
 
 #[test]
 fn announced_message_takes_memory_only_as_it_arrives() {
-    // ten thousand connections, each with a frame of the largest size announced and three bytes of it sent.
+    // ten thousand connections, each of which announced a frame of the largest size and sent three bytes of it.
     let announced = frame(0x82, &[0; LIMIT]);
     let mut decoders: Vec<Decoder> = (0..10_000).map(|_| Decoder::default()).collect();
     let mut reads: Vec<_> = decoders.iter().map(|_| announced[..17].to_vec()).collect();
@@ -97,7 +97,7 @@ fn giant_announced_length_is_refused_without_allocating() {
 
 #[test]
 fn endless_fragments_do_not_add_up() {
-    // fragments without a byte in them are free, those of one byte are refused at the limit.
+    // empty fragments are free, and fragments of one byte are refused at the limit.
     let mut decoder = Decoder::default();
     let seen = feed(&mut decoder, &mut [frame(0x02, b""), frame(0x00, b"").repeat(100_000)].concat(), 4_096);
     assert!(seen.bytes_max <= 256, "{} bytes", seen.bytes_max);

@@ -9,7 +9,7 @@ use serde_json::Value;
 #[path = "../../fuzz/entries/polling_payload.rs"]
 mod entry;
 
-/// A packet, owned: its kind, its text, or its bytes.
+/// An owned packet: its kind, its text or its bytes.
 #[derive(Clone, Debug)]
 enum Owned {
     Text(char, String),

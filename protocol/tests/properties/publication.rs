@@ -1,4 +1,4 @@
-//! Publications keep their text, whatever stands in them.
+//! Publications keep their text, whatever they contain.
 
 use super::json::{value, white};
 use nodevent_protocol::publication::{parse, parse_many};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 #[path = "../../fuzz/entries/publication.rs"]
 mod entry;
 
-/// The text of an object with a room, an event and more, in any order and with white space anywhere.
+/// The text of an object with a room, an event and more members, in any order and with white space anywhere.
 fn object(room: &str, event: &str) -> impl Strategy<Value = String> + use<> {
     let (room, event) = (json!(room).to_string(), json!(event).to_string());
     let more = proptest::collection::vec((any::<String>(), value()), 0..4);

@@ -120,8 +120,8 @@ proptest! {
         let mut text = String::new();
         socket_io::encode_connect_error(&mut text, &namespace, &message);
         let head = if namespace == "/" { "4".to_owned() } else { format!("4{namespace},") };
-        let said: Value = serde_json::from_str(text.strip_prefix(&head).unwrap()).unwrap();
-        prop_assert_eq!(said, json!({"message": message}));
+        let received: Value = serde_json::from_str(text.strip_prefix(&head).unwrap()).unwrap();
+        prop_assert_eq!(received, json!({"message": message}));
     }
 
     #[test]

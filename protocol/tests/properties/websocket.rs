@@ -48,15 +48,15 @@ fn write(out: &mut Vec<u8>, (opcode, payload, cuts): &Sent, ping: bool, mask: [u
 /// The messages, and the violation where there is one.
 type Outcome = (Vec<(Opcode, Vec<u8>)>, Result<(), Violation>);
 
-/// What is heard when `bytes` come in reads that end at `ends`.
+/// What is received when `bytes` come in reads that end at `ends`.
 fn hear(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
     let mut ends: Vec<_> = ends.iter().map(|end| end.index(bytes.len() + 1)).collect();
     ends.sort_unstable();
     ends.push(bytes.len());
-    let (mut decoder, mut heard, mut start) = (Decoder::default(), Vec::new(), 0);
+    let (mut decoder, mut received, mut start) = (Decoder::default(), Vec::new(), 0);
     for end in ends {
         let fed = decoder.feed(&mut bytes[start..end].to_vec(), 1_000, &mut |message| {
-            heard.push(match message {
+            received.push(match message {
                 Message::Text(text) => (Opcode::Text, text.as_bytes().to_vec()),
                 Message::Binary(bytes) => (Opcode::Binary, bytes.to_vec()),
                 Message::Ping(bytes) => (Opcode::Ping, bytes.to_vec()),
@@ -66,14 +66,14 @@ fn hear(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
             ControlFlow::Continue(())
         });
         if fed.is_err() {
-            return (heard, fed);
+            return (received, fed);
         }
         start = end;
     }
-    (heard, Ok(()))
+    (received, Ok(()))
 }
 
-/// Bytes that often look like frames: good ones and bad ones, one behind the other.
+/// Bytes that often look like frames: valid and invalid ones in sequence.
 fn likely() -> impl Strategy<Value = Vec<u8>> {
     let head = prop_oneof![4 => prop::sample::select(vec![0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a]), 1 => any::<u8>()];
     let length = prop_oneof![9 => 0x80..=0x9f_u8, 1 => any::<u8>()];
@@ -134,10 +134,10 @@ proptest! {
         encode_close(&mut frame, 1008, &reason);
         let mut back = Vec::new();
         encode_masked(&mut back, Opcode::Close, &frame[2..], [9, 8, 7, 6]);
-        let (heard, end) = hear(&back, &[]);
+        let (received, end) = hear(&back, &[]);
         prop_assert_eq!(end, Ok(()));
-        let heard = String::from_utf8(heard[0].1.clone()).unwrap();
-        let heard = heard.strip_prefix("Some(1008) ").unwrap();
-        prop_assert!(reason.starts_with(heard) && (heard == reason || heard.len() > 123 - 4));
+        let received = String::from_utf8(received[0].1.clone()).unwrap();
+        let received = received.strip_prefix("Some(1008) ").unwrap();
+        prop_assert!(reason.starts_with(received) && (received == reason || received.len() > 123 - 4));
     }
 }

@@ -1,31 +1,31 @@
 //! Autobahn 7: the closing handshake, its codes and its reasons.
 
-use crate::case::{CLOSE, CONTINUATION, Closed, Heard, PING, TEXT, Violated, check, first, last, text};
+use crate::case::{CLOSE, CONTINUATION, Closed, PING, Received, TEXT, Violated, check, first, last, text};
 use nodevent_protocol::websocket::Violation;
 
 fn close(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
     last(CLOSE, [&code.to_be_bytes(), reason.as_ref()].concat())
 }
 
-fn closed(code: u16, reason: &str) -> Heard {
-    Heard::Close(Some(code), reason.to_owned())
+fn closed(code: u16, reason: &str) -> Received {
+    Received::Close(Some(code), reason.to_owned())
 }
 
 #[test]
 fn frames_after_a_close_are_not_read() {
     let end = close(1000, "");
-    let heard = [text("Hello World!"), closed(1000, "")];
-    check("7.1.1", &[last(TEXT, "Hello World!"), end.clone()], &heard, Closed);
+    let received = [text("Hello World!"), closed(1000, "")];
+    check("7.1.1", &[last(TEXT, "Hello World!"), end.clone()], &received, Closed);
     check("7.1.2", &[end.clone(), end.clone()], &[closed(1000, "")], Closed);
     check("7.1.3", &[end.clone(), last(PING, "")], &[closed(1000, "")], Closed);
     check("7.1.4", &[end.clone(), last(TEXT, "late")], &[closed(1000, "")], Closed);
     check("7.1.5", &[first(TEXT, "f1"), end.clone(), last(CONTINUATION, "f2")], &[closed(1000, "")], Closed);
-    check("not even nonsense", &[end, vec![0xff; 50]], &[closed(1000, "")], Closed);
+    check("invalid bytes after a close", &[end, vec![0xff; 50]], &[closed(1000, "")], Closed);
 }
 
 #[test]
 fn close_frame_may_carry_nothing_a_code_or_a_code_and_a_reason() {
-    check("7.3.1", &[last(CLOSE, "")], &[Heard::Close(None, String::new())], Closed);
+    check("7.3.1", &[last(CLOSE, "")], &[Received::Close(None, String::new())], Closed);
     check("7.3.3", &[close(1000, "")], &[closed(1000, "")], Closed);
     check("7.3.4", &[close(1000, "Hello World!")], &[closed(1000, "Hello World!")], Closed);
     let longest = "*".repeat(123);
@@ -51,7 +51,7 @@ fn close_reason_that_is_not_utf8_fails_the_connection() {
 
 #[test]
 fn every_permitted_close_code_is_received() {
-    // 7.7, and 1012 to 1014, which the registry of RFC 6455 has given out since.
+    // 7.7, and 1012 to 1014, which the registry of RFC 6455 has assigned since.
     let given = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999];
     for code in given {
         check(&format!("7.7 {code}"), &[close(code, "")], &[closed(code, "")], Closed);

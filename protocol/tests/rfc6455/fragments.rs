@@ -1,7 +1,7 @@
 //! Autobahn 5 (fragmentation) and 10 (a message in many fragments).
 
 use crate::case::{
-    BINARY, CONTINUATION, Heard, LIMIT, Open, PING, PONG, TEXT, Violated, check, first, frame, last, text,
+    BINARY, CONTINUATION, LIMIT, Open, PING, PONG, Received, TEXT, Violated, check, first, frame, last, text,
 };
 use nodevent_protocol::websocket::Violation;
 
@@ -18,7 +18,7 @@ fn fragments_are_put_together() {
     let sent = [first(TEXT, "fragment1"), last(CONTINUATION, "fragment2")];
     check("5.3 to 5.5", &sent, &[text("fragment1fragment2")], Open);
     let sent = [first(BINARY, b"\x00\xff"), first(CONTINUATION, b""), last(CONTINUATION, b"\xfe")];
-    check("binary", &sent, &[Heard::Binary(vec![0x00, 0xff, 0xfe])], Open);
+    check("binary", &sent, &[Received::Binary(vec![0x00, 0xff, 0xfe])], Open);
     let sent = [first(TEXT, ""), first(CONTINUATION, ""), last(CONTINUATION, "")];
     check("6.1.2", &sent, &[text("")], Open);
     let sent = [first(TEXT, ""), first(CONTINUATION, "middle"), last(CONTINUATION, "")];
@@ -28,10 +28,10 @@ fn fragments_are_put_together() {
 #[test]
 fn control_frame_may_come_between_fragments() {
     let sent = [first(TEXT, "fragment1"), last(PING, "ping"), last(CONTINUATION, "fragment2")];
-    check("5.6 to 5.8", &sent, &[Heard::Ping(b"ping".to_vec()), text("fragment1fragment2")], Open);
+    check("5.6 to 5.8", &sent, &[Received::Ping(b"ping".to_vec()), text("fragment1fragment2")], Open);
     let sent = [first(TEXT, "fragment1"), last(PONG, ""), last(PING, ""), last(CONTINUATION, "fragment2")];
-    let heard = [Heard::Pong(vec![]), Heard::Ping(vec![]), text("fragment1fragment2")];
-    check("a pong as well", &sent, &heard, Open);
+    let received = [Received::Pong(vec![]), Received::Ping(vec![]), text("fragment1fragment2")];
+    check("a pong as well", &sent, &received, Open);
 }
 
 #[test]
@@ -45,12 +45,12 @@ fn many_fragments_with_pings_between_them_are_put_together() {
         last(PING, "pongme 2!"),
         last(CONTINUATION, "fragment5"),
     ];
-    let heard = [
-        Heard::Ping(b"pongme 1!".to_vec()),
-        Heard::Ping(b"pongme 2!".to_vec()),
+    let received = [
+        Received::Ping(b"pongme 1!".to_vec()),
+        Received::Ping(b"pongme 2!".to_vec()),
         text("fragment1fragment2fragment3fragment4fragment5"),
     ];
-    check("5.19 and 5.20", &sent, &heard, Open);
+    check("5.19 and 5.20", &sent, &received, Open);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Autobahn 1 (framing), 3 (reserved bits) and 4 (opcodes).
 
-use crate::case::{BINARY, CLOSE, Heard, Open, PING, TEXT, Violated, check, frame, last, text};
+use crate::case::{BINARY, CLOSE, Open, PING, Received, TEXT, Violated, check, frame, last, text};
 use nodevent_protocol::websocket::Violation;
 
-/// Every length at which the head of a frame changes its form, and its neighbours.
+/// Every length at which the header of a frame changes its form, and its neighbours.
 const LENGTHS: [usize; 8] = [0, 1, 125, 126, 127, 128, 65_535, 65_536];
 
 #[test]
@@ -18,7 +18,7 @@ fn text_of_every_length_form_is_received() {
 fn binary_of_every_length_form_is_received() {
     for length in LENGTHS {
         let whole = vec![0xfe; length];
-        check(&format!("1.2 {length}"), &[last(BINARY, &whole)], &[Heard::Binary(whole)], Open);
+        check(&format!("1.2 {length}"), &[last(BINARY, &whole)], &[Received::Binary(whole)], Open);
     }
 }
 

@@ -1,4 +1,4 @@
-//! `keys.json`: N-36 to N-44, and the attack on the formula.
+//! `keys.json`: N-36 to N-44, and the attack on the key formula.
 
 use crate::vector::{list, load, number, text};
 use nodevent_protocol::key::{ExpiryError, Secret, sign, verify_value};

@@ -1,4 +1,4 @@
-//! `publications.json`: what is a publication and what is skipped (N-23, N-24, N-26 to N-29, N-32).
+//! `publications.json`: valid and invalid publications (N-23, N-24, N-26 to N-29, N-32).
 
 use crate::vector::{list, load, text};
 use nodevent_protocol::publication::{parse, parse_many};

@@ -1,4 +1,4 @@
-//! `rooms.json`: what names a room (N-28, N-29, N-44).
+//! `rooms.json`: values that name a room (N-28, N-29, N-44).
 
 use crate::vector::{list, load, text};
 use nodevent_protocol::room::{MAX_BYTES, RoomNameError, from_json};

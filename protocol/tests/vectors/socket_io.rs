@@ -1,4 +1,4 @@
-//! `socket_io.json`: what browsers send, what is malformed, and what the server writes.
+//! `socket_io.json`: packets of browsers, malformed packets, and packets of the server.
 
 use crate::vector::{list, load, number, text};
 use base64::Engine as _;

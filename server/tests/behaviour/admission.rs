@@ -1,4 +1,4 @@
-//! Room keys on the wire: which open a room, and what the others are told.
+//! Room keys on the wire: which keys open a room, and the reasons for refusing the others.
 
 use crate::support::keys::{LATER, key};
 use crate::support::{Browser, PLAIN, TestServer, Transport, vectors};
@@ -34,7 +34,7 @@ async fn room_with_a_secret_refuses_every_other_key_with_its_reason() {
         (json!("badkey"), "Bad sig"),                                  // N-37
         (json!(":1"), "Bad sig"),                                      // N-37
         (json!(key("r", "1700000000000", SECRET)), "Time has passed"), // N-38
-        (json!("0123:1700000000000"), "Time has passed"),              // N-38: the time is judged before the hash
+        (json!("0123:1700000000000"), "Time has passed"),              // N-38: the time is checked before the hash
         (json!(changed), "Bad key"),                                   // N-39: one digit
         (json!(key("other", LATER, SECRET)), "Bad key"),               // N-39: another room's
         (json!(key("r", LATER, "another secret")), "Bad key"),         // N-39: another secret's
@@ -57,15 +57,15 @@ async fn room_with_a_secret_refuses_every_other_key_with_its_reason() {
     }
 }
 
-/// Who holds a key for User_12 moves a digit of the room into the time and asks for User_1; or, the other way
-/// round, moves a digit of a far-dated time into the room. Both hash to what was signed, and both are refused.
+/// The holder of a key for User_12 moves a digit of the room into the time and requests User_1, or moves a digit of a
+/// far-dated time into the room. Both have the signed hash, and the server refuses both.
 #[tokio::test]
 async fn key_does_not_open_another_room_by_moving_a_digit() {
     // N-42
     let server = secured().await;
     let twelve = key("User_12", LATER, SECRET);
     let (hash, time) = twelve.split_once(':').unwrap();
-    assert_eq!(key("User_1", &format!("2{time}"), SECRET), format!("{hash}:2{time}"), "the hash would fit");
+    assert_eq!(key("User_1", &format!("2{time}"), SECRET), format!("{hash}:2{time}"), "the hash matches");
     let far = key("User_1", "253402300799000", SECRET);
     let (far_hash, far_time) = far.split_once(':').unwrap();
     let moved = format!("{far_hash}:{}", &far_time[1..]);
@@ -82,8 +82,8 @@ async fn key_does_not_open_another_room_by_moving_a_digit() {
     }
 }
 
-/// Each list of secrets in the vectors gets a namespace of its own; every key is then tried over the wire. Left out
-/// are the vectors that need another clock or another longest lifetime, which only the protocol's own tests have.
+/// Each list of secrets in the vectors gets its own namespace, and the test tries every key over the wire. It skips
+/// vectors that need another clock or another maximum lifetime, which the tests of the protocol crate cover.
 #[tokio::test]
 async fn every_key_of_the_vectors_opens_its_room_or_is_refused_as_listed() {
     // N-36 to N-43

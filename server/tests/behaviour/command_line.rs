@@ -1,4 +1,4 @@
-//! The command `nodevent`: what may be typed, what it prints, and with which status it ends.
+//! The command `nodevent`: its arguments, its output and its exit status.
 
 use crate::support::redis::{free_port, redis_cli};
 use crate::support::wait::{in_time, until};
@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 const SECURED: &str = "port: 0\nbind: 127.0.0.1\n/open: {}\n/nodevent: {secret: sesame-of-more-than-sixteen}\n";
 
-/// A folder with `nodevent.yml` in it.
+/// Creates a folder with a `nodevent.yml`.
 fn folder(configuration: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("nodevent.yml"), configuration).unwrap();
@@ -53,32 +53,32 @@ async fn invalid_arguments_exit_with_64() {
         (&["key", "r", "--config", "nodevent.yml", "--namespace", "other"], "/open, /nodevent"),
         (&["key", "", "--config", "nodevent.yml", "--namespace", "nodevent"], "room"),
     ] {
-        let (status, _, said) = run(folder.path(), arguments).await;
-        assert_eq!(status, Some(64), "{arguments:?}: {said}");
-        assert!(said.contains(expected), "{expected} is not in {said}");
+        let (status, _, printed) = run(folder.path(), arguments).await;
+        assert_eq!(status, Some(64), "{arguments:?}: {printed}");
+        assert!(printed.contains(expected), "{expected} is not in {printed}");
     }
 }
 
 #[tokio::test]
 async fn check_prints_the_namespaces_and_listeners() {
     let folder = folder(SECURED);
-    let (status, said, warned) = run(folder.path(), &["check", "--offline", "nodevent.yml"]).await;
+    let (status, printed, warned) = run(folder.path(), &["check", "--offline", "nodevent.yml"]).await;
     assert_eq!((status, warned.as_str()), (Some(0), ""));
-    assert!(said.contains("nodevent.yml: fine"), "{said}");
-    assert!(said.contains("/open: memory, open to everybody"), "{said}");
-    assert!(said.contains("/nodevent: memory, secured"), "{said}");
-    assert!(!said.contains("sesame"), "{said}");
+    assert!(printed.contains("nodevent.yml: fine"), "{printed}");
+    assert!(printed.contains("/open: memory, open to everybody"), "{printed}");
+    assert!(printed.contains("/nodevent: memory, secured"), "{printed}");
+    assert!(!printed.contains("sesame"), "{printed}");
 }
 
-/// What `nodevent check` says, and the status with which it ends.
+/// Runs `nodevent check` and returns its exit status and output.
 async fn check(configuration: &str) -> (Option<i32>, String) {
     let folder = folder(configuration);
-    let (status, said, _) = run(folder.path(), &["check", "nodevent.yml"]).await;
-    assert!(!said.contains("sesame"), "no secret is printed: {said}");
-    for (line, next) in said.lines().zip(said.lines().skip(1)) {
-        assert!(!line.starts_with("FAIL") || next.contains("→ "), "each that is bad has a remedy: {said}");
+    let (status, printed, _) = run(folder.path(), &["check", "nodevent.yml"]).await;
+    assert!(!printed.contains("sesame"), "no secret is printed: {printed}");
+    for (line, next) in printed.lines().zip(printed.lines().skip(1)) {
+        assert!(!line.starts_with("FAIL") || next.contains("→ "), "every failure has a hint: {printed}");
     }
-    (status, said)
+    (status, printed)
 }
 
 #[tokio::test]
@@ -92,8 +92,8 @@ async fn check_examines_the_running_server() {
     server.ready().await;
     let port = server.address.rsplit(':').next().unwrap();
     let head = format!("bind: 127.0.0.1\nport: {port}\n");
-    let (status, said) = check(&format!("{head}{namespaces}")).await;
-    assert_eq!(status, Some(0), "{said}");
+    let (status, printed) = check(&format!("{head}{namespaces}")).await;
+    assert_eq!(status, Some(0), "{printed}");
     for expected in [
         "takes writes",
         "a server answers at http://localhost:",
@@ -104,13 +104,13 @@ async fn check_examines_the_running_server() {
         "/open: a message that was published came back",
     ] {
         let is_fine = |line: &str| line.starts_with("ok   ") && line.contains(expected);
-        assert!(said.lines().any(is_fine), "{expected} is not in {said}");
+        assert!(printed.lines().any(is_fine), "{expected} is not in {printed}");
     }
     let folder = folder(&format!("{head}{namespaces}"));
     for (origin, status) in [("http://localhost:3000", Some(0)), ("https://example.com.evil.tld", Some(69))] {
-        let (ended, said, _) = run(folder.path(), &["check", "nodevent.yml", "--origin", origin]).await;
-        assert_eq!(ended, status, "{origin}: {said}");
-        assert!(said.contains(&format!("pages of {origin} may ")), "{said}");
+        let (code, printed, _) = run(folder.path(), &["check", "nodevent.yml", "--origin", origin]).await;
+        assert_eq!(code, status, "{origin}: {printed}");
+        assert!(printed.contains(&format!("pages of {origin} may ")), "{printed}");
     }
     for (other, expected) in [
         (namespaces.replace("sesame-", "another-sesame-"), "its secret is not the file's"),
@@ -125,9 +125,12 @@ async fn check_examines_the_running_server() {
         (namespaces.replace("/open", "/other"), "it has no namespace /other"),
         (namespaces.replace("with-this-key", "with-another-key"), "publishing was refused (401"),
     ] {
-        let (status, said) = check(&format!("{head}{other}")).await;
-        assert_eq!(status, Some(69), "{expected}: {said}");
-        assert!(said.lines().any(|line| line.starts_with("FAIL") && line.contains(expected)), "{expected}: {said}");
+        let (status, printed) = check(&format!("{head}{other}")).await;
+        assert_eq!(status, Some(69), "{expected}: {printed}");
+        assert!(
+            printed.lines().any(|line| line.starts_with("FAIL") && line.contains(expected)),
+            "{expected}: {printed}"
+        );
     }
 }
 
@@ -138,21 +141,21 @@ async fn check_examines_redis_and_the_port() {
     let at = |port: u16| {
         format!("bind: 127.0.0.1\nport: {free}\n/nodevent: {{redis: {{host: 127.0.0.1, port: {port}}}}}\n")
     };
-    let (status, said) = check(&at(redis.port)).await;
-    assert_eq!(status, Some(0), "{said}");
-    assert!(said.contains(&format!("port {free} is free")), "{said}");
-    let (status, said) = check(&at(free_port())).await;
-    assert_eq!(status, Some(69), "{said}");
-    assert!(said.contains("cannot be used: ") && said.contains("start it, or correct `redis:`"), "{said}");
+    let (status, printed) = check(&at(redis.port)).await;
+    assert_eq!(status, Some(0), "{printed}");
+    assert!(printed.contains(&format!("port {free} is free")), "{printed}");
+    let (status, printed) = check(&at(free_port())).await;
+    assert_eq!(status, Some(69), "{printed}");
+    assert!(printed.contains("cannot be used: ") && printed.contains("start it, or correct `redis:`"), "{printed}");
     let replica = redis_cli().args(["-p", &redis.port.to_string(), "replicaof", "127.0.0.1", "1"]).output();
     assert!(replica.unwrap().status.success());
-    let (status, said) = check(&at(redis.port)).await;
-    assert_eq!(status, Some(69), "{said}");
-    assert!(said.contains("takes no writes: READONLY"), "{said}");
+    let (status, printed) = check(&at(redis.port)).await;
+    assert_eq!(status, Some(69), "{printed}");
+    assert!(printed.contains("takes no writes: READONLY"), "{printed}");
     let taken = TcpListener::bind(("127.0.0.1", free)).unwrap();
-    let (status, said) = check(&at(redis.port)).await;
-    assert_eq!(status, Some(69), "{said}");
-    assert!(said.contains(&format!("port {free} cannot be opened")), "{said}");
+    let (status, printed) = check(&at(redis.port)).await;
+    assert_eq!(status, Some(69), "{printed}");
+    assert!(printed.contains(&format!("port {free} cannot be opened")), "{printed}");
     drop(taken);
 }
 
@@ -166,11 +169,11 @@ async fn printed_key_opens_its_room_and_no_other() {
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     assert_eq!(browser.join_with("Räum 1", key.trim_end()).await[1], true);
     assert_eq!(browser.join_with("Räum 2", key.trim_end()).await, json!(["Bad key", false]));
-    let (_, spent, _) =
+    let (_, expired, _) =
         run(folder.path(), &[&arguments[..2], &["--expires-in", "0s"], &arguments[4..]].concat()).await;
-    // It is good in the very millisecond in which it ends.
-    until("the spent key is refused", async || {
-        browser.join_with("Räum 1", spent.trim_end()).await == json!(["Time has passed", false])
+    // A key is still valid in the millisecond in which it expires.
+    until("the expired key is refused", async || {
+        browser.join_with("Räum 1", expired.trim_end()).await == json!(["Time has passed", false])
     })
     .await;
 }
@@ -184,9 +187,9 @@ async fn occupied_port_is_named_and_exits_with_69() {
         format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: {port}}}\n{PLAIN}\n"),
     ] {
         let folder = folder(&configuration);
-        let (status, _, said) = run(folder.path(), &["serve", "nodevent.yml"]).await;
-        assert_eq!(status, Some(69), "{said}");
-        let last = said.lines().last().unwrap();
+        let (status, _, printed) = run(folder.path(), &["serve", "nodevent.yml"]).await;
+        assert_eq!(status, Some(69), "{printed}");
+        let last = printed.lines().last().unwrap();
         assert!(last.contains(&format!("port {port} is in use")) && last.contains("; "), "{last}");
     }
 }
@@ -201,17 +204,18 @@ async fn emit_command_reaches_the_room() {
     for (message, expected) in [(r#"{"n":1}"#, json!({"n": 1})), ("two words", json!("two words")), ("3", json!(3))]
     {
         let arguments = ["emit", "r", "e", message, "--url", &url, "--config", "nodevent.yml"];
-        let (status, _, said) = run(folder.path(), &arguments).await;
-        assert_eq!(status, Some(0), "{said}");
+        let (status, _, printed) = run(folder.path(), &arguments).await;
+        assert_eq!(status, Some(0), "{printed}");
         assert_eq!(browser.next_event().await.message, expected);
     }
-    let (status, _, said) = run(folder.path(), &["emit", "r", "e", "--url", &url, "--publish-key", "wrong"]).await;
-    assert_eq!(status, Some(69), "{said}");
-    assert!(said.contains("401") && said.contains("publish key"), "{said}");
-    let nobody = format!("http://127.0.0.1:{}", free_port());
-    let (status, _, said) = run(folder.path(), &["emit", "r", "e", "--url", &nobody]).await;
-    assert_eq!(status, Some(69), "{said}");
-    assert!(said.contains(&nobody[7..]) && said.contains("is it running?"), "{said}");
+    let (status, _, printed) =
+        run(folder.path(), &["emit", "r", "e", "--url", &url, "--publish-key", "wrong"]).await;
+    assert_eq!(status, Some(69), "{printed}");
+    assert!(printed.contains("401") && printed.contains("publish key"), "{printed}");
+    let unused = format!("http://127.0.0.1:{}", free_port());
+    let (status, _, printed) = run(folder.path(), &["emit", "r", "e", "--url", &unused]).await;
+    assert_eq!(status, Some(69), "{printed}");
+    assert!(printed.contains(&unused[7..]) && printed.contains("is it running?"), "{printed}");
 }
 
 #[tokio::test]
@@ -230,8 +234,8 @@ async fn subscribe_command_prints_one_line_per_event() {
     assert_eq!(server.send(&publish).await.status, 200);
     let mut lines = BufReader::new(subscribing.stdout.take().unwrap()).lines();
     let line = in_time("a line", lines.next_line()).await.unwrap().unwrap();
-    let heard: serde_json::Value = serde_json::from_str(&line).unwrap();
-    assert_eq!((&heard["event"], &heard["message"]), (&json!("e"), &json!({"n": 1})));
+    let received: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&received["event"], &received["message"]), (&json!("e"), &json!({"n": 1})));
     subscribing.kill().await.unwrap();
 }
 

@@ -1,6 +1,6 @@
-//! What happens where nothing is said: the default port, namespace and engine, and the files that are looked for.
+//! Defaults: port, namespace, engine, and the places of the configuration file.
 //!
-//! Each of these tests runs alone, in a network and an `/etc` of its own.
+//! Each test runs in a sandbox with a private network and `/etc`.
 
 use crate::support::namespace_sandbox::in_sandbox;
 use crate::support::program::command;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 const PORTS: [u16; 5] = [8080, 9001, 9002, 9003, 9004];
 
-/// Shows that the server listens on `port` and on none of the other [`PORTS`].
+/// Checks that the server listens on `port` and on none of the other [`PORTS`].
 async fn listens_only_on(port: u16) {
     for one in PORTS {
         let listens = TcpStream::connect(("127.0.0.1", one)).await.is_ok();
@@ -64,7 +64,7 @@ fn default_engine_without_redis_is_memory() {
     });
 }
 
-/// From the last place to the first: each file that is added wins over those before it.
+/// Adds files from the last place to the first: each takes precedence over the earlier ones.
 #[test]
 fn configuration_is_searched_in_order_and_the_argument_wins() {
     // N-02, N-03

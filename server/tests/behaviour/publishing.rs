@@ -1,4 +1,4 @@
-//! `POST /api/<ns>/emit`: what is taken, from whom, and what the others are told.
+//! `POST /api/<ns>/emit`: accepted publications and publishers, and the reasons for refusals.
 
 use crate::support::namespace_sandbox::{EXTERNAL_ADDRESS, in_sandbox};
 use crate::support::{Browser, PLAIN, Program, Request, Response, Site, TestServer, Transport, vectors};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 const GOOD: &str = r#"{"room":"r","event":"e","message":1}"#;
 
-/// A refusal that says what is wrong and what to do.
+/// Checks that a response is a refusal with an error and a hint.
 fn assert_refused(response: &Response, status: u16, wrong: &str) {
     assert_eq!(response.status, status, "{}", response.text());
     assert_eq!(response.header("content-type"), Some("application/json"));
@@ -83,12 +83,12 @@ async fn publish_key_is_required_if_configured() {
         &[("Authorization", "Basic publish-with-this-key")],
         &[("Authorization", "publish-with-this-key")],
     ] {
-        let answer = server.send(&publish(headers)).await;
-        assert_refused(&answer, 401, "publish key");
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-        assert!(!answer.text().contains("publish-with-this"), "the key is told to nobody");
+        let response = server.send(&publish(headers)).await;
+        assert_refused(&response, 401, "publish key");
+        assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+        assert!(!response.text().contains("publish-with-this"), "the response does not contain the key");
     }
-    // The key is enough, whoever forwards it.
+    // The key is sufficient, also through a proxy.
     for headers in [
         &[("Authorization", "Bearer publish-with-this-key")][..],
         &[("authorization", "bearer publish-with-this-key")],
@@ -99,8 +99,8 @@ async fn publish_key_is_required_if_configured() {
     }
 }
 
-/// Without a publish key only this machine may publish. A proxy on it forwards for others, a page in a browser on it
-/// may be anybody's, and a name that somebody else's DNS points here is not ours.
+/// Without a publish key only this machine may publish. A local proxy forwards requests of other machines, a page in a
+/// local browser may be of any origin, and a foreign DNS name may point to this machine.
 #[tokio::test]
 async fn forwarded_request_is_not_local_without_a_publish_key() {
     let server = TestServer::start(PLAIN).await;
@@ -134,7 +134,7 @@ fn another_machine_cannot_publish_without_a_publish_key() {
             "port: 8080\n/nodevent: {history: off}\n/keyed: {history: off, publish_key: a-key-of-sixteen}\n";
         let _program = Program::serve(folder.path(), configuration).await;
         let elsewhere = Site::at(&format!("http://{EXTERNAL_ADDRESS}:8080"));
-        // The name that is asked for does not help, the address decides.
+        // The address decides, not the requested name.
         for host in [elsewhere.address.as_str(), "localhost", "127.0.0.1:8080"] {
             let request = Request::post("/api/nodevent/emit", GOOD).header("Host", host);
             assert_refused(&elsewhere.send(&request).await, 403, "this machine");
@@ -161,6 +161,6 @@ async fn body_over_the_limit_is_refused_and_counted() {
 async fn publishing_to_an_unknown_namespace_is_not_found() {
     let server = TestServer::start(PLAIN).await;
     assert_refused(&server.publish("/other", GOOD).await, 404, "/other");
-    let answer = server.get("/api/nodevent/emit").await;
-    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+    let response = server.get("/api/nodevent/emit").await;
+    assert_eq!((response.status, response.header("allow")), (405, Some("POST")));
 }

@@ -1,4 +1,4 @@
-//! The Redis engine: what is published there reaches browsers, whatever becomes of the link.
+//! The Redis engine: publications in Redis reach browsers, also after interruptions of the link.
 
 use crate::support::keys::{LATER, key};
 use crate::support::program::command;
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 const GOOD: &str = r#"{"room":"r","event":"e","message":1}"#;
 
-/// A server with one namespace on that Redis, subscribed.
+/// Starts a server with one namespace on that Redis, and waits until it has subscribed.
 async fn server_on(redis: &RedisServer, more: &str) -> TestServer {
     let server = TestServer::start(&format!("/nodevent: {{redis: \"{}\", history: off{more}}}", redis.url())).await;
     redis.has_subscribers("/nodevent", 1).await;
@@ -64,7 +64,7 @@ async fn every_publication_of_the_vectors_reaches_the_browser_byte_for_byte() {
 
 #[tokio::test]
 async fn invalid_publishes_are_counted_and_sixty_valid_ones_arrive() {
-    // N-26: not JSON, and the sample of the old README; N-27: JSON, but no object; N-28: no room
+    // N-26: not JSON, and the sample of the README of NoDevent 3; N-27: JSON, but not an object; N-28: no room
     let redis = RedisServer::start().await;
     let server = server_on(&redis, "").await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
@@ -88,7 +88,7 @@ async fn invalid_publishes_are_counted_and_sixty_valid_ones_arrive() {
 
 #[tokio::test]
 async fn publication_without_a_room_is_not_broadcast() {
-    // N-28, on a secured namespace and to somebody who joined nothing
+    // N-28, on a secured namespace and for a browser that has joined nothing
     let redis = RedisServer::start().await;
     let server = server_on(&redis, ", secret: sesame-of-more-than-sixteen").await;
     for transport in Transport::BOTH {
@@ -120,7 +120,7 @@ async fn publication_over_the_publish_limit_is_skipped_and_counted() {
 async fn every_namespace_receives_from_its_own_redis() {
     // N-05
     let (one, other) = (RedisServer::start().await, RedisServer::start().await);
-    // The same namespace twice: were the link shared, each would hear both.
+    // The same namespace on both servers: with a shared link, each would receive both.
     let first = server_on(&one, "").await;
     let configuration = format!(
         "/a: {{redis: {{host: 127.0.0.1, port: {}}}, history: off}}\n/b: {{redis: {{host: 127.0.0.1, port: {}}}, history: off}}",
@@ -134,7 +134,7 @@ async fn every_namespace_receives_from_its_own_redis() {
     a.join("r").await;
     b.join("r").await;
     assert_eq!(one.publish("/a", GOOD).await, 1);
-    assert_eq!(one.publish("/b", GOOD).await, 0, "nobody hears /b there");
+    assert_eq!(one.publish("/b", GOOD).await, 0, "/b has no subscribers there");
     assert_eq!(a.next_event().await.text, GOOD);
     a.receives_nothing_else(&both).await;
     b.receives_nothing_else(&both).await;
@@ -187,8 +187,8 @@ async fn two_servers_on_one_redis_deliver_both() {
     }
 }
 
-/// The server starts while Redis is away and says so; browsers connect and join; Redis comes, goes, and comes
-/// again, and the same browsers hear what is then published, on the connection they had.
+/// The server starts while Redis is down, and reports it. Browsers connect and join. Redis starts, stops and starts
+/// again, and the browsers receive later publications on their existing connections.
 #[tokio::test]
 async fn browsers_stay_connected_while_redis_restarts() {
     // N-13
@@ -204,7 +204,7 @@ async fn browsers_stay_connected_while_redis_restarts() {
     let readiness = server.get("/readyz").await;
     assert_eq!(readiness.status, 503);
     assert!(readiness.text().contains("/nodevent"), "{}", readiness.text());
-    assert_eq!(server.get("/healthz").await.status, 200, "alive all the same");
+    assert_eq!(server.get("/healthz").await.status, 200, "the server is alive");
     for n in 0..2 {
         redis.start_again().await;
         redis.has_subscribers("/nodevent", 1).await;
@@ -214,9 +214,9 @@ async fn browsers_stay_connected_while_redis_restarts() {
             assert_eq!(browser.next_event().await.message, n);
         }
         redis.stop();
-        until("the server knows that Redis is away", async || server.get("/readyz").await.status == 503).await;
+        until("the server detects the outage", async || server.get("/readyz").await.status == 503).await;
     }
-    assert_eq!(server.metric("nodevent_connections_opened_total").await, 2, "nobody had to connect again");
+    assert_eq!(server.metric("nodevent_connections_opened_total").await, 2, "all browsers stay connected");
     assert!(server.metric("nodevent_engine_disconnects_total").await > 0);
 }
 
@@ -225,15 +225,15 @@ async fn publishing_while_redis_is_unavailable_fails_in_time_with_a_reason() {
     let server =
         TestServer::start(&format!("/nodevent: {{redis: {{host: 127.0.0.1, port: {}}}}}", free_port())).await;
     let began = Instant::now();
-    let answer = server.publish("/nodevent", format!("[{GOOD},{GOOD}]")).await;
+    let response = server.publish("/nodevent", format!("[{GOOD},{GOOD}]")).await;
     assert!(began.elapsed() < TIMEOUT / 2, "{:?}", began.elapsed());
-    assert_eq!((answer.status, &answer.json()["accepted"]), (503, &json!(0)), "{}", answer.text());
-    assert!(answer.json()["error"].as_str().is_some_and(|error| error.contains("redis")), "{}", answer.text());
-    assert!(answer.json()["hint"].is_string());
+    assert_eq!((response.status, &response.json()["accepted"]), (503, &json!(0)), "{}", response.text());
+    assert!(response.json()["error"].as_str().is_some_and(|error| error.contains("redis")), "{}", response.text());
+    assert!(response.json()["hint"].is_string());
 }
 
-/// Redis dies in the middle of a long array: the answer says how many publications it had taken, nothing behind the
-/// first that failed was published, and whoever listens has heard no more than one beyond that number.
+/// Redis is killed in the middle of a long array. The response carries the number of accepted publications, nothing
+/// after the first failed one is published, and a member receives at most one more than that number.
 #[tokio::test]
 async fn array_interrupted_by_a_redis_outage_reports_its_progress() {
     const MANY: usize = 20_000;
@@ -246,9 +246,9 @@ async fn array_interrupted_by_a_redis_outage_reports_its_progress() {
     let publishing = tokio::spawn(async move { site.publish("/nodevent", body.to_string()).await });
     assert_eq!(browser.next_event().await.message, 0);
     redis.stop();
-    let answer = publishing.await.unwrap();
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    let accepted = answer.json()["accepted"].as_u64().expect("a number") as usize;
+    let response = publishing.await.unwrap();
+    assert_eq!(response.status, 503, "{}", response.text());
+    let accepted = response.json()["accepted"].as_u64().expect("a number") as usize;
     assert!((1..MANY).contains(&accepted), "{accepted}");
     redis.start_again().await;
     redis.has_subscribers("/nodevent", 1).await;
@@ -262,7 +262,7 @@ async fn array_interrupted_by_a_redis_outage_reports_its_progress() {
         assert_eq!(event.message, next, "in order and without a gap");
         next += 1;
     }
-    assert!(next <= accepted + 1, "{next} were heard, {accepted} accepted");
+    assert!(next <= accepted + 1, "{next} received, {accepted} accepted");
 }
 
 #[tokio::test]
@@ -279,7 +279,11 @@ async fn rooms_without_history_are_delivered_with_a_channel_per_room() {
             assert_eq!(server.publish("/nodevent", GOOD).await.status, 200);
             assert_eq!(browser.next_event_text().await, GOOD, "history: {history}");
             redis.publish("/nodevent", GOOD).await;
-            assert_eq!(browser.next_event_text().await, GOOD, "by one who knows no channels of rooms");
+            assert_eq!(
+                browser.next_event_text().await,
+                GOOD,
+                "from a publisher that uses the channel of the namespace"
+            );
         }
     }
 }
@@ -300,8 +304,8 @@ async fn room_stays_subscribed_when_its_only_member_leaves_and_rejoins() {
             assert_eq!(server.publish("/nodevent", text).await.status, 200);
             assert_eq!(browser.next_event().await.publication["message"], round);
         }
-        let mended = server.metric("nodevent_backfilled_publications_total").await;
-        assert_eq!(mended, 0, "history: {history}: it was heard, and not found by the check");
+        let backfilled = server.metric("nodevent_backfilled_publications_total").await;
+        assert_eq!(backfilled, 0, "history: {history}: publications arrive live, not through the check");
     }
 }
 
@@ -324,16 +328,16 @@ async fn redis_behind_tls_is_reached_if_its_certificate_is_trusted() {
     );
     let file = folder.path().join("nodevent.yml");
     std::fs::write(&file, settings).unwrap();
-    let start = |knows: bool| {
+    let start = |trusts_certificate: bool| {
         let mut command = command(folder.path());
         command.arg(&file);
-        if knows {
+        if trusts_certificate {
             command.env("SSL_CERT_FILE", &cert_file);
         }
         Program::spawn(command)
     };
-    let stranger = start(false);
-    stranger.logs("Redis is away").await;
+    let untrusting = start(false);
+    untrusting.logs("Redis is away").await;
     let program = start(true);
     let (site, admin) = (program.site().await, program.admin().await);
     until("it is ready", async || admin.get("/readyz").await.status == 200).await;
@@ -341,5 +345,5 @@ async fn redis_behind_tls_is_reached_if_its_certificate_is_trusted() {
     browser.join("r").await;
     assert_eq!(site.publish("/nodevent", GOOD).await.status, 200);
     assert_eq!(browser.next_event().await.message, 1);
-    assert_eq!(stranger.admin().await.get("/readyz").await.status, 503);
+    assert_eq!(untrusting.admin().await.get("/readyz").await.status, 503);
 }

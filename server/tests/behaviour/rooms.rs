@@ -1,4 +1,4 @@
-//! Rooms on the wire: who hears what, and what `join` and `leave` answer.
+//! Rooms on the wire: delivery to members, and the acknowledgements of `join` and `leave`.
 
 use crate::support::{Browser, PLAIN, TestServer, Transport, vectors};
 use serde_json::{Value, json};
@@ -65,8 +65,8 @@ async fn every_room_of_the_vectors_is_joined_or_refused_as_listed() {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
         for vector in rooms["accepted"].as_array().unwrap() {
             let room = vector["room"].as_str().unwrap();
-            let answer = browser.call("join", &[json!({"room": vector["value"]})]).await;
-            assert_eq!(answer, json!([null, true]), "{vector}");
+            let ack = browser.call("join", &[json!({"room": vector["value"]})]).await;
+            assert_eq!(ack, json!([null, true]), "{vector}");
             server.emit("/nodevent", room, "e", 1).await;
             assert_eq!(browser.next_event().await.room, room, "{vector}");
             assert_eq!(browser.call("leave", &[json!({"room": vector["value"]})]).await, json!([null]));
@@ -103,7 +103,7 @@ async fn connection_may_be_in_two_namespaces() {
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/a", transport).await;
         browser.join("r").await;
-        browser.enter("/b").await.expect("the second namespace lets it in");
+        browser.enter("/b").await.expect("the second namespace admits it");
         server.emit("/a", "r", "e", 1).await;
         browser.receives_nothing_else(&server).await;
         browser.join("r").await;
@@ -152,7 +152,7 @@ async fn arguments_of_the_wrong_type_are_refused_and_the_connection_stays_usable
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
         for (arguments, refusal) in &cases {
             assert_eq!(browser.call("join", arguments).await, json!([refusal, false]), "{arguments:?}");
-            // Without an acknowledgement it must not harm either.
+            // It must be harmless without an acknowledgement too.
             browser.send_event("join", arguments).await;
         }
         for arguments in [&[][..], &[json!(null)], &[json!(["r"])], &[json!({"room": {}})]] {
@@ -167,7 +167,7 @@ async fn arguments_of_the_wrong_type_are_refused_and_the_connection_stays_usable
 
 #[tokio::test]
 async fn member_receives_nothing_after_leaving() {
-    // N-46: the object that browsers send; N-47: the bare name that the old server understood.
+    // N-46: the object that browsers send; N-47: the bare name that NoDevent 3 accepted.
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
@@ -213,13 +213,13 @@ async fn new_connection_is_in_no_room() {
 
 #[tokio::test]
 async fn leaving_a_namespace_drops_its_rooms_and_allows_reentry() {
-    // N-50: the old server went on delivering after a disconnect from the namespace alone.
+    // N-50: NoDevent 3 continued to deliver after a disconnect of the namespace only.
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
         browser.join("r").await;
         browser.send(&["41/nodevent,"]).await;
-        browser.enter("/nodevent").await.expect("it may come back");
+        browser.enter("/nodevent").await.expect("it may enter again");
         server.emit("/nodevent", "r", "e", 1).await;
         browser.receives_nothing_else(&server).await;
         browser.join("r").await;
@@ -237,6 +237,6 @@ async fn undeclared_namespace_refuses_the_connect() {
         for name in ["/other", "/nodevent2", "/Nodevent", "/"] {
             assert_eq!(browser.enter(name).await, Err(json!({"message": "Invalid namespace"})), "{name}");
         }
-        browser.enter("/nodevent").await.expect("the declared one lets it in");
+        browser.enter("/nodevent").await.expect("the declared namespace admits it");
     }
 }

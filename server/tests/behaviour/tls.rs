@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 
-/// A server with a certificate that it has signed itself, and a site that trusts it.
+/// Starts a server with a self-signed certificate, and returns it with a site that trusts the certificate.
 async fn server(more: &str) -> (TestServer, Site, TempDir) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -29,7 +29,7 @@ async fn script_and_a_thousand_publications_arrive_over_tls() {
     assert!(server.urls[0].starts_with("https://"), "{:?}", server.urls);
     let script = site.get("/api/nodevent").await;
     assert_eq!(script.status, 200);
-    // N-17, N-18: it points to where it was loaded from, whatever stands before the server.
+    // N-17, N-18: it uses the address that it was loaded from, also behind a proxy.
     assert!(!script.text().contains("http://"));
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&site, "/nodevent", transport).await;
@@ -43,8 +43,8 @@ async fn script_and_a_thousand_publications_arrive_over_tls() {
     }
 }
 
-/// The browser reads nothing until everything is published, so that what the socket does not take has to wait in
-/// the server, half of it already encrypted.
+/// The browser reads nothing until everything is published. What the socket does not accept waits in the server, some
+/// of it already encrypted.
 #[tokio::test]
 async fn partial_writes_arrive_whole_over_tls() {
     let (_server, site, _folder) = server("limits: {send_buffer: 64MB}\n/nodevent: {history: off}").await;
@@ -80,8 +80,8 @@ async fn browser_upgrades_from_polling_to_websocket_over_tls() {
     }
 }
 
-/// A hundred joins behind the handshake, without waiting for its answer: more than fits into the buffer from which
-/// HTTP reads, and decrypted before the socket changes hands.
+/// A hundred joins follow the handshake before its response: more than the read buffer of HTTP holds, and decrypted
+/// before the socket is handed to a shard.
 #[tokio::test]
 async fn packets_right_after_the_handshake_are_received_over_tls() {
     let (_server, site, _folder) = server("/nodevent: {history: off}").await;
@@ -106,11 +106,11 @@ async fn packets_right_after_the_handshake_are_received_over_tls() {
 async fn plain_http_on_a_tls_listener_affects_no_other_client() {
     let (server, site, _folder) = server("limits: {handshake_timeout: 200ms}\n/nodevent: {}").await;
     let plain = Site::at(&server.urls[0].replacen("https", "http", 1));
-    let tries = (0..20).map(|_| async {
+    let attempts = (0..20).map(|_| async {
         let mut stream = plain.dial().await;
         let request = crate::support::Request::get("/api/nodevent");
-        assert!(in_time("an end", request.exchange(&mut stream, &plain.address)).await.is_err());
+        assert!(in_time("the end of the connection", request.exchange(&mut stream, &plain.address)).await.is_err());
     });
-    join_all(tries).await;
+    join_all(attempts).await;
     assert_eq!(site.get("/api/nodevent").await.status, 200);
 }

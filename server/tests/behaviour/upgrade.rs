@@ -1,4 +1,4 @@
-//! From long-polling to WebSocket, while publications flow and at any moment.
+//! Upgrades from long-polling to WebSocket, during delivery and at any moment.
 
 use crate::support::{Browser, TestServer, Transport};
 use serde_json::json;
@@ -23,7 +23,7 @@ async fn browser_that_upgrades_stays_in_its_rooms() {
     assert_eq!(server.metric("nodevent_connections_opened_total").await, 1);
 }
 
-/// What a browser sends behind the last packet of an upgrade arrives in the same read.
+/// Packets after the last packet of an upgrade arrive in the same read.
 #[tokio::test]
 async fn packets_right_after_the_upgrade_packet_are_not_lost() {
     let server = TestServer::start("/nodevent: {}").await;
@@ -39,16 +39,16 @@ async fn packets_right_after_the_upgrade_packet_are_not_lost() {
     }
 }
 
-/// A publisher emits without a pause while browsers, one after the other, connect by polling, join, and change to
-/// WebSocket. Each hears a sequence without a gap and without a double from its first publication to the last.
+/// A publisher publishes continuously while browsers, one after the other, connect by polling, join, and upgrade to
+/// WebSocket. Each receives a sequence without gaps and duplicates from its first publication to the last.
 #[tokio::test]
 async fn upgrade_during_delivery_loses_and_duplicates_nothing() {
     let server = TestServer::start("/nodevent: {}").await;
-    let (site, enough) = (server.site(), Arc::new(AtomicBool::new(false)));
-    let stop = Arc::clone(&enough);
+    let (site, stop) = (server.site(), Arc::new(AtomicBool::new(false)));
+    let stopped = Arc::clone(&stop);
     let publisher = tokio::spawn(async move {
         let mut n = 0_u64;
-        while !stop.load(SeqCst) {
+        while !stopped.load(SeqCst) {
             let some: Vec<_> = (n..n + 5).map(|n| json!({"room": "r", "event": "e", "message": n})).collect();
             assert_eq!(site.publish("/nodevent", json!(some).to_string()).await.status, 200);
             n += 5;
@@ -71,7 +71,7 @@ async fn upgrade_during_delivery_loses_and_duplicates_nothing() {
         }
         browsers.push((browser, next));
     }
-    enough.store(true, SeqCst);
+    stop.store(true, SeqCst);
     publisher.await.unwrap();
     for (mut browser, mut next) in browsers {
         loop {

@@ -1,5 +1,5 @@
-//! Autobahn 7: the closing handshake. The server answers with the code it was given, sends nothing behind it, and
-//! ends the connection first.
+//! Autobahn 7: the closing handshake. The server echoes the code, sends nothing after it, and closes the connection
+//! first.
 
 use crate::echo::{check_end, echo, failed, text};
 use crate::support::raw::{CLOSE, CONTINUATION, End, PING, TEXT, close, first, last};

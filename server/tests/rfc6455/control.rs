@@ -33,8 +33,8 @@ async fn many_pings_get_their_pongs_in_order() {
     let server = echo().await;
     let payloads: Vec<_> = (0..10).map(|number| format!("payload-{number}")).collect();
     let sent: Vec<_> = payloads.iter().map(|payload| last(PING, payload)).collect();
-    let heard: Vec<_> = payloads.iter().map(pong).collect();
-    check(&server, "2.10 and 2.11", &sent, &heard).await;
+    let expected: Vec<_> = payloads.iter().map(pong).collect();
+    check(&server, "2.10 and 2.11", &sent, &expected).await;
 }
 
 #[tokio::test]

@@ -31,8 +31,8 @@ async fn control_frame_between_fragments_is_answered_immediately() {
         last(PING, "pongme 2!"),
         last(CONTINUATION, "fragment5"),
     ];
-    let heard = [pong("pongme 1!"), pong("pongme 2!"), text("4fragment1fragment2fragment3fragment4fragment5")];
-    check(&server, "5.19 and 5.20", &sent, &heard).await;
+    let expected = [pong("pongme 1!"), pong("pongme 2!"), text("4fragment1fragment2fragment3fragment4fragment5")];
+    check(&server, "5.19 and 5.20", &sent, &expected).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Autobahn 1 (frames of any length), 3 (reserved bits), 4 (opcodes), and what a server must not accept from a browser.
+//! Autobahn 1 (frame lengths), 3 (reserved bits), 4 (opcodes), and frames that a server must not accept.
 
 use crate::echo::{LIMIT, binary, check, check_end, echo, failed, text};
 use crate::support::raw::{BINARY, TEXT, frame, head, last};
@@ -6,7 +6,7 @@ use crate::support::raw::{BINARY, TEXT, frame, head, last};
 #[tokio::test]
 async fn text_and_binary_of_any_length_come_back() {
     let server = echo().await;
-    // 1.1.1 to 1.2.8, at every edge of the length's three forms.
+    // 1.1.1 to 1.2.8, at every boundary of the three length forms.
     for length in [0, 1, 124, 125, 126, 127, 128, 65_534, 65_535, 65_536] {
         let words = format!("4{}", "*".repeat(length));
         check(&server, &format!("1.1 {length}"), &[last(TEXT, &words)], &[text(&words)]).await;
@@ -19,7 +19,7 @@ async fn text_and_binary_of_any_length_come_back() {
 async fn reserved_bit_fails_the_connection() {
     let server = echo().await;
     for bits in 1..=7_u8 {
-        // 3.1 to 3.7: whatever stands before it is still answered.
+        // 3.1 to 3.7: the server still replies to earlier frames.
         let sent = [last(TEXT, "4first"), frame(0x81 | bits << 4, b"4second"), last(TEXT, "4third")];
         let end = failed(1002, "reserved_bits");
         check_end(&server, &format!("3.{bits}"), &sent, &[text("4first")], end).await;

@@ -1,4 +1,4 @@
-//! RFC 6455, section 4.2: what a handshake must look like, and how it is answered.
+//! RFC 6455, section 4.2: valid and invalid handshakes, and the responses.
 
 use crate::echo::echo;
 use crate::support::{Request, TestServer};
@@ -19,9 +19,9 @@ fn without(name: &str) -> Request {
     request
 }
 
-async fn answer(server: &TestServer, request: &Request) -> (u16, String) {
+async fn response(server: &TestServer, request: &Request) -> (u16, String) {
     let mut stream = server.dial().await;
-    let response = request.exchange(&mut stream, &server.address).await.expect("an answer");
+    let response = request.exchange(&mut stream, &server.address).await.expect("a response");
     (response.status, response.text())
 }
 
@@ -29,12 +29,12 @@ async fn answer(server: &TestServer, request: &Request) -> (u16, String) {
 async fn handshake_response_is_the_one_of_the_rfc() {
     let server = echo().await;
     let mut stream = server.dial().await;
-    let response = handshake().exchange(&mut stream, &server.address).await.expect("an answer");
+    let response = handshake().exchange(&mut stream, &server.address).await.expect("a response");
     assert_eq!(response.status, 101);
     assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     assert_eq!(response.header("upgrade"), Some("websocket"));
     assert_eq!(response.header("connection"), Some("Upgrade"));
-    assert_eq!(response.header("sec-websocket-extensions"), None, "none was agreed on");
+    assert_eq!(response.header("sec-websocket-extensions"), None, "no extension was accepted");
     assert_eq!(response.header("sec-websocket-protocol"), None);
 }
 
@@ -45,7 +45,7 @@ async fn offered_extensions_and_subprotocols_are_not_accepted() {
         .header("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")
         .header("Sec-WebSocket-Protocol", "chat, superchat");
     let mut stream = server.dial().await;
-    let response = request.exchange(&mut stream, &server.address).await.expect("an answer");
+    let response = request.exchange(&mut stream, &server.address).await.expect("a response");
     assert_eq!(response.status, 101);
     assert_eq!(response.header("sec-websocket-extensions"), None);
     assert_eq!(response.header("sec-websocket-protocol"), None);
@@ -71,7 +71,7 @@ async fn missing_or_invalid_key_is_refused_with_its_reason() {
     for request in
         [without("Sec-WebSocket-Key"), key(""), key("short"), key("dGhlIHNhbXBsZSBub25jZSBhbmQgbW9yZQ==")]
     {
-        let (status, text) = answer(&server, &request).await;
+        let (status, text) = response(&server, &request).await;
         assert_eq!(status, 400, "{request:?}");
         assert!(text.contains("Sec-WebSocket-Key"), "{text}");
     }
@@ -82,6 +82,6 @@ async fn missing_or_invalid_key_is_refused_with_its_reason() {
 async fn request_without_an_upgrade_is_a_bad_request() {
     let server = echo().await;
     for request in [without("Upgrade"), without("Connection")] {
-        assert_eq!(answer(&server, &request).await, (400, r#"{"code":3,"message":"Bad request"}"#.to_owned()));
+        assert_eq!(response(&server, &request).await, (400, r#"{"code":3,"message":"Bad request"}"#.to_owned()));
     }
 }

@@ -53,7 +53,7 @@ async fn binary_events_and_acks_of_up_to_ten_attachments_arrive_whole() {
     for count in [1, 2, 10] {
         let attachments: Vec<_> = (0..count).map(|number| vec![number as u8; number * 100]).collect();
         let placeholders = placeholders(count);
-        for (sent, heard) in [
+        for (sent, expected) in [
             (
                 format!("45{count}-[\"message\",{placeholders}]"),
                 format!("45{count}-[\"message-back\",{placeholders}]"),
@@ -64,7 +64,7 @@ async fn binary_events_and_acks_of_up_to_ten_attachments_arrive_whole() {
             for attachment in &attachments {
                 raw.send(last(BINARY, attachment)).await;
             }
-            assert_eq!(raw.text().await, heard);
+            assert_eq!(raw.text().await, expected);
             receives_attachments(&mut raw, &attachments).await;
         }
     }
@@ -81,7 +81,7 @@ async fn attachments_arrive_whole_over_long_polling() {
     let body = format!("452-7[\"message-with-ack\",{placeholders}]\u{1e}bAQID\u{1e}bBAUG");
     assert_eq!(session.post(&body).await, (200, "ok".to_owned()));
     assert_eq!(session.get().await, (200, format!("462-7[{placeholders}]\u{1e}bAQID\u{1e}bBAUG")));
-    // The same in as many posts as there are packets.
+    // The same with one POST per packet.
     for body in [format!("452-[\"message\",{placeholders}]").as_str(), "bAQID", "bBAUG"] {
         assert_eq!(session.post(body).await, (200, "ok".to_owned()));
     }
@@ -100,7 +100,7 @@ async fn server_receives_acknowledgements_too() {
     raw.send_text("42[\"ask\"]").await;
     assert_eq!(raw.text().await, "422[\"question\"]");
     raw.send_text("432").await;
-    assert_eq!(raw.text().await, "42[\"answer\"]", "nothing is an answer");
+    assert_eq!(raw.text().await, "42[\"answer\"]", "an acknowledgement may have no arguments");
     let placeholder = placeholders(1);
     raw.send_text(&format!("451-[\"ask\",{placeholder}]")).await;
     raw.send(last(BINARY, b"\x01")).await;
@@ -118,12 +118,12 @@ async fn unsolicited_acknowledgement_is_ignored() {
     let mut raw = connected(&server).await;
     raw.send_text("42[\"ask\"]").await;
     assert_eq!(raw.text().await, "421[\"question\"]");
-    for said in ["432[]", "430[]", "431[1]", "431[2]"] {
-        raw.send_text(said).await;
+    for packet in ["432[]", "430[]", "431[1]", "431[2]"] {
+        raw.send_text(packet).await;
     }
-    assert_eq!(raw.text().await, "42[\"answer\",1]", "the first counts");
+    assert_eq!(raw.text().await, "42[\"answer\",1]", "the first acknowledgement counts");
     raw.send_text("42[\"message\"]").await;
-    assert_eq!(raw.text().await, "42[\"message-back\"]", "and no other");
+    assert_eq!(raw.text().await, "42[\"message-back\"]", "the others are ignored");
 }
 
 #[tokio::test]
@@ -144,6 +144,6 @@ async fn message_and_its_attachments_share_one_limit() {
     for _ in 0..3 {
         raw.send(last(BINARY, [0; 4_000])).await;
     }
-    let End::Closed(Some(code), reason) = raw.ended().await else { panic!("without a word") };
+    let End::Closed(Some(code), reason) = raw.ended().await else { panic!("closed without a close frame") };
     assert!((code == 1008 || code == 1009) && !reason.is_empty(), "{code} {reason}");
 }

@@ -1,4 +1,4 @@
-//! How a session begins, and the error code and body of every request that begins none.
+//! Session handshakes, and the error code and body of every invalid request.
 
 use crate::session::{POLLING, Session, engine_echo, error};
 use crate::support::raw::Raw;
@@ -30,7 +30,7 @@ async fn polling_response_is_text_and_not_cacheable() {
     assert_eq!(response.header("cache-control"), Some("no-store"));
 }
 
-/// The order of the checks is the reference implementation's: the transport, the session, the method, the version.
+/// The order of the checks is the one of the reference implementation: transport, session, method, version.
 #[tokio::test]
 async fn every_bad_request_gets_its_error_code() {
     //
@@ -61,11 +61,11 @@ async fn every_bad_request_gets_its_error_code() {
         ("GET", query("EIO=3&transport=polling"), 5, "Unsupported protocol version"),
     ] {
         let response = server.send(&Request::new(method, &path)).await;
-        let said = (response.status, response.text());
-        assert_eq!(said, (400, error(code, message)), "{method} {path}");
+        let received = (response.status, response.text());
+        assert_eq!(received, (400, error(code, message)), "{method} {path}");
         assert_eq!(response.header("content-type"), Some("application/json"));
     }
-    assert_eq!(session.post("4still here").await.0, 200, "none of it harmed the session");
+    assert_eq!(session.post("4still here").await.0, 200, "the session continues");
 }
 
 #[tokio::test]

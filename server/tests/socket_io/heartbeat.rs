@@ -1,4 +1,4 @@
-//! The server pings, the browser answers: on both transports, and what follows where it does not.
+//! Heartbeats on both transports: the server pings, and closes connections that do not answer.
 
 use crate::session::{Session, engine_echo, error};
 use crate::support::raw::{End, Frame, Raw};
@@ -17,7 +17,7 @@ async fn browser_that_answers_is_pinged_repeatedly() {
         assert_eq!(raw.frame().await, Some(Frame::text("2")));
         raw.send_text("3").await;
     }
-    // The session on long-polling was not polled meanwhile: its first ping was not answered in time.
+    // The polling session was not polled meanwhile, so its first ping was not answered in time.
     assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
     let session = Session::open(&server).await;
     for _ in 0..3 {
@@ -43,7 +43,7 @@ async fn get_after_the_ping_timeout_finds_no_session() {
     let server = engine_echo(FAST).await;
     let session = Session::open(&server).await;
     let opened = Instant::now();
-    until("the time is over", async || opened.elapsed() >= Duration::from_millis(500)).await;
+    until("the timeout has passed", async || opened.elapsed() >= Duration::from_millis(500)).await;
     assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
 }
 

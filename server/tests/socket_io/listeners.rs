@@ -1,4 +1,4 @@
-//! A process with several listeners: a session is everywhere.
+//! A process with several listeners: a session is reachable through each.
 
 use crate::session::POLLING;
 use crate::support::raw::Raw;

@@ -1,5 +1,5 @@
-//! What is no packet ends its connection by name, and no other: the hostile cases of the fuzz targets and more, on
-//! both transports, while somebody else is served.
+//! Malformed packets end their own connection with a reason and no other one. The cases include those of the fuzz
+//! targets, on both transports, while a bystander is served.
 
 use crate::session::{Session, closed, error, socket_echo};
 use crate::support::TestServer;
@@ -56,7 +56,7 @@ const MALFORMED: &[&str] = &[
     "4518446744073709551616-[\"message\"]",
 ];
 
-/// A connected browser that must stay unharmed.
+/// Connects a browser that must not be affected.
 async fn bystander(server: &TestServer) -> Raw {
     let mut raw = Raw::connected(server, "/custom").await;
     raw.text().await;
@@ -73,15 +73,15 @@ async fn malformed_packet_closes_its_websocket_with_a_reason() {
     //
     let server = socket_echo("").await;
     let mut bystander = bystander(&server).await;
-    for said in MALFORMED {
+    for text in MALFORMED {
         let mut raw = Raw::opened(&server).await;
-        if *said != "40\"auth\"" && !said.starts_with("40") {
+        if *text != "40\"auth\"" && !text.starts_with("40") {
             raw.send_text("40").await;
             raw.text().await;
             raw.text().await;
         }
-        raw.send_text(said).await;
-        assert_eq!(raw.ended().await, End::Closed(Some(1008), "malformed packet".to_owned()), "{said:?}");
+        raw.send_text(text).await;
+        assert_eq!(raw.ended().await, End::Closed(Some(1008), "malformed packet".to_owned()), "{text:?}");
     }
     is_served(&mut bystander).await;
     server.metric_is("nodevent_connections", 1).await;
@@ -93,13 +93,13 @@ async fn malformed_packet_ends_its_polling_session_and_the_post_gets_the_reason(
     //
     let server = socket_echo("").await;
     let mut bystander = bystander(&server).await;
-    for said in MALFORMED {
+    for text in MALFORMED {
         let session = Session::open(&server).await;
-        if !said.starts_with("40") {
+        if !text.starts_with("40") {
             assert_eq!(session.post("40").await.0, 200);
         }
-        assert_eq!(session.post(said).await, (400, closed("malformed packet")), "{said:?}");
-        assert_eq!(session.get().await, (400, error(1, "Session ID unknown")), "{said:?}");
+        assert_eq!(session.post(text).await, (400, closed("malformed packet")), "{text:?}");
+        assert_eq!(session.get().await, (400, error(1, "Session ID unknown")), "{text:?}");
     }
     is_served(&mut bystander).await;
     server.metric_is("nodevent_connections", 1).await;
@@ -132,8 +132,8 @@ async fn deeply_nested_json_is_harmless() {
     let deep = "[".repeat(200_000) + &"]".repeat(200_000);
     let mut raw = Raw::opened(&server).await;
     raw.send_text(&format!("40{{\"a\":{deep}}}")).await;
-    assert!(raw.text().await.starts_with("40{"), "auth of any depth is text to the server");
-    raw.send_text(&format!("42[\"nobody listens\",{deep}]")).await;
+    assert!(raw.text().await.starts_with("40{"), "the server treats auth of any depth as text");
+    raw.send_text(&format!("42[\"unknown event\",{deep}]")).await;
     raw.send_text("42[\"message\"]").await;
     assert!(raw.text().await.starts_with("42[\"auth\","));
     assert_eq!(raw.text().await, "42[\"message-back\"]");

@@ -5,13 +5,13 @@ use crate::support::raw::{End, Raw};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// Connects a namespace and hears its `auth` event.
+/// Enters a namespace and receives its `auth` event.
 async fn enter(raw: &mut Raw, connect: &str, prefix: &str, auth: &str) -> String {
     raw.send_text(connect).await;
-    let answer = raw.text().await;
-    let body = answer.strip_prefix(&format!("40{prefix}")).unwrap_or_else(|| panic!("{answer}"));
+    let reply = raw.text().await;
+    let body = reply.strip_prefix(&format!("40{prefix}")).unwrap_or_else(|| panic!("{reply}"));
     let body: Value = serde_json::from_str(body).unwrap();
-    assert_eq!(body.as_object().unwrap().len(), 1, "{answer}");
+    assert_eq!(body.as_object().unwrap().len(), 1, "{reply}");
     assert_eq!(raw.text().await, format!("42{prefix}[\"auth\",{auth}]"));
     body["sid"].as_str().expect("a sid").to_owned()
 }
@@ -45,7 +45,7 @@ async fn namespace_id_differs_from_the_session_id_and_other_namespace_ids() {
     let main = enter(&mut raw, "40", "", "{}").await;
     let custom = enter(&mut raw, "40/custom,", "/custom,", "{}").await;
     assert_ne!(main, custom);
-    assert_ne!(open["sid"], main, "who knows the one must not know the other");
+    assert_ne!(open["sid"], main, "one id must not reveal the other");
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn two_namespaces_on_one_connection_are_isolated() {
     assert_eq!(raw.text().await, "42/custom,[\"message-back\",3]");
     raw.send_text("41/custom,").await;
     raw.send_text("42[\"message\",4]").await;
-    assert_eq!(raw.text().await, "42[\"message-back\",4]", "leaving one leaves the other as it is");
+    assert_eq!(raw.text().await, "42[\"message-back\",4]", "leaving one namespace does not affect the other");
     enter(&mut raw, "40/custom,", "/custom,", "{}").await;
 }
 
@@ -100,10 +100,10 @@ async fn connection_without_namespaces_stays_open() {
 #[tokio::test]
 async fn packet_for_a_namespace_that_was_not_entered_ends_the_connection() {
     let server = socket_echo("").await;
-    for said in ["42[\"message\"]", "42/custom,[\"message\"]", "43/custom,1[]", "41/custom,", "42/random,[\"x\"]"] {
+    for text in ["42[\"message\"]", "42/custom,[\"message\"]", "43/custom,1[]", "41/custom,", "42/random,[\"x\"]"] {
         let mut raw = Raw::opened(&server).await;
-        raw.send_text(said).await;
-        assert_eq!(raw.ended().await, malformed(), "{said}");
+        raw.send_text(text).await;
+        assert_eq!(raw.ended().await, malformed(), "{text}");
     }
     let mut raw = Raw::opened(&server).await;
     enter(&mut raw, "40", "", "{}").await;

@@ -1,4 +1,4 @@
-//! From long-polling to WebSocket, packet by packet.
+//! Upgrades from long-polling to WebSocket, packet by packet.
 
 use crate::session::{Session, engine_echo, error};
 use crate::support::raw::{End, PING, PONG, Raw, TEXT, last};
@@ -33,7 +33,7 @@ async fn get_between_probe_and_upgrade_is_released_with_a_noop() {
     let (session, mut raw) = probed(&server).await;
     assert_eq!(session.get().await, (200, "6".to_owned()));
     raw.send([last(TEXT, "5"), last(TEXT, "4hello")].concat()).await;
-    assert_eq!(raw.text().await, "4hello", "even in one piece with the last packet of the upgrade");
+    assert_eq!(raw.text().await, "4hello", "also in one write with the last packet of the upgrade");
 }
 
 #[tokio::test]
@@ -44,7 +44,7 @@ async fn waiting_get_is_released_when_the_probe_is_answered() {
     let mut raw = Raw::open(&server, &format!("&sid={}", session.sid)).await;
     raw.send_text("2probe").await;
     assert_eq!(raw.text().await, "3probe");
-    assert_eq!(waiting.answer().await, (200, "6".to_owned()));
+    assert_eq!(waiting.response().await, (200, "6".to_owned()));
 }
 
 #[tokio::test]
@@ -58,7 +58,7 @@ async fn packets_queued_for_the_next_get_arrive_over_the_websocket() {
     assert_eq!(raw.text().await, "4two");
 }
 
-/// All of it is sent before the GET, so it counts before it, however the two connections are scheduled.
+/// The upgrade is sent before the GET, so it takes effect first, however the two connections are scheduled.
 #[tokio::test]
 async fn get_after_the_upgrade_is_a_bad_request_and_the_session_continues() {
     //
@@ -122,7 +122,7 @@ async fn probing_websocket_with_an_error_is_closed_and_its_session_continues() {
         assert_eq!(session.get().await, (200, "4alive".to_owned()));
         let mut again = Raw::open(&server, &format!("&sid={}", session.sid)).await;
         again.send_text("2probe").await;
-        assert_eq!(again.text().await, "3probe", "another upgrade may be tried");
+        assert_eq!(again.text().await, "3probe", "another upgrade is possible");
     }
 }
 
@@ -146,7 +146,7 @@ async fn session_that_ends_closes_its_probing_websocket() {
     assert_eq!(raw.ended().await, End::Closed(Some(1001), "the session has ended".to_owned()));
 }
 
-/// The browser asks for the upgrade and is gone before the answer: the session must not wait for that WebSocket.
+/// The browser requests the upgrade and disconnects before the response. The session must not wait for that WebSocket.
 #[tokio::test]
 async fn upgrade_without_a_socket_is_forgotten() {
     let server = engine_echo("limits: {handshake_timeout: 200ms}").await;
