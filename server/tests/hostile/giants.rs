@@ -44,7 +44,7 @@ async fn fleet(process: &Process, count: usize, sent: &[u8]) -> Vec<Raw> {
 #[tokio::test]
 async fn announced_frames_at_the_limit_cost_no_more_than_idle_connections() {
     //
-    let count = if is_full_run() { 10_000 } else { 300 };
+    let count = if is_full_run() { 10_000 } else { 900 };
     let idle = cost_of(count, b"").await;
     let giant = cost_of(count, &head(0x82, 16 << 20)).await;
     let fragmented = cost_of(count, &[first(BINARY, b"x"), head(0x00, 15 << 20)].concat()).await;
