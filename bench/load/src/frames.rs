@@ -1,6 +1,6 @@
-//! Reads the frames that a server sends: whole, unmasked, without extensions. As little work as can be.
+//! Reads the frames of a server, which are unmasked and without extensions, with as little work as possible.
 
-/// A whole frame.
+/// A complete frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame<'a> {
     pub(crate) opcode: u8,
@@ -11,7 +11,7 @@ pub(crate) const TEXT: u8 = 1;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 
-/// Takes the first frame off `bytes`; `None` where more of it must come.
+/// Removes the first frame from `bytes`, or returns `None` if it is incomplete.
 pub(crate) fn next<'a>(bytes: &mut &'a [u8]) -> Option<Frame<'a>> {
     let [first, second, rest @ ..] = *bytes else { return None };
     let (length, rest) = match second & 0x7f {
