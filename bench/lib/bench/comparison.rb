@@ -24,19 +24,23 @@ module Bench
     private
 
     def table(baseline)
-      rows = @scenarios.to_h { |scenario| [scenario.name, cells(scenario, baseline)] }.reject { |_, cells| cells.empty? }
+      rows = @scenarios.to_h { |scenario| [scenario.name, cells(scenario, baseline)] }
+      rows.reject! { |_, cells| cells.empty? }
       return if rows.empty?
 
-      columns = BETTER.keys & rows.values.flat_map(&:keys)
       <<~TABLE
         ### New/old: #{baseline.title.sub('Baseline, ', '')}
 
         Medians of the ratios in the same round; **bold** is worse by more than #{(TOLERANCE * 100).round} %.
 
-        #{line('', columns.map { |column| Table::HEADINGS.fetch(column) })}
-        #{line('---', columns.map { '---:' })}
-        #{rows.map { |name, cells| line(name, columns.map { |column| cells.fetch(column, '–') }) }.join("\n")}
+        #{lines(rows, BETTER.keys & rows.values.flat_map(&:keys)).join("\n")}
       TABLE
+    end
+
+    def lines(rows, columns)
+      [line("", columns.map { |column| Table::HEADINGS.fetch(column) }),
+       line("---", columns.map { "---:" }),
+       *rows.map { |name, cells| line(name, columns.map { |column| cells.fetch(column, "–") }) }]
     end
 
     # @return [Hash{Symbol => String}] a ratio for each column that the scenario shows
