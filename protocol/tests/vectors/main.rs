@@ -1,4 +1,4 @@
-//! Holds the crate against every vector that all three languages share.
+//! Tests the crate with every vector that all three languages share.
 #![cfg(test)]
 
 mod engine_io;

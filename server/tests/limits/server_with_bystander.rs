@@ -1,4 +1,4 @@
-//! The binary with limits, its log and its counters, and a browser that must not notice what others do.
+//! The server binary with its log and metrics, and a bystander: a browser that other clients must not affect.
 
 use crate::support::server::metric;
 use crate::support::wait::until;
@@ -6,18 +6,18 @@ use crate::support::{Browser, Program, Site, Transport};
 use std::ops::Deref;
 use tempfile::TempDir;
 
-/// A server with limits, and a bystander.
-pub(crate) struct Guarded {
+/// A server with a bystander.
+pub(crate) struct ServerWithBystander {
     pub(crate) program: Program,
     pub(crate) site: Site,
     admin: Site,
     bystander: Browser,
-    /// Publications the bystander has heard.
-    heard: u64,
+    /// Publications that the bystander has received.
+    received: u64,
     _folder: TempDir,
 }
 
-impl Deref for Guarded {
+impl Deref for ServerWithBystander {
     type Target = Site;
 
     fn deref(&self) -> &Site {
@@ -25,24 +25,24 @@ impl Deref for Guarded {
     }
 }
 
-// === impl Guarded ===
+// === impl ServerWithBystander ===
 
-impl Guarded {
-    /// Starts the binary with `configuration`, which names the namespace `/nodevent`, and lets the bystander in.
+impl ServerWithBystander {
+    /// Starts the binary with `configuration`, which contains the namespace `/nodevent`, and connects the bystander.
     pub(crate) async fn start(configuration: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listening = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\n";
         let program = Program::serve(folder.path(), &format!("{listening}{configuration}")).await;
-        let plain = program.says("listening url=http://").await;
+        let plain = program.logs("listening url=http://").await;
         let site = Site::at(plain.split_once("url=").expect("a URL").1.trim());
         let admin = program.admin().await;
         let mut bystander = Browser::connect(&site, "/nodevent", Transport::WebSocket).await;
         bystander.join("bystanders").await;
-        Self { program, site, admin, bystander, heard: 0, _folder: folder }
+        Self { program, site, admin, bystander, received: 0, _folder: folder }
     }
 
     /// Waits until a series has that value.
-    pub(crate) async fn counts(&self, series: &str, value: i64) {
+    pub(crate) async fn metric_is(&self, series: &str, value: i64) {
         until(&format!("{series} is {value}"), async || self.metric(series).await == value).await;
     }
 
@@ -50,17 +50,17 @@ impl Guarded {
         metric(&self.admin, series).await
     }
 
-    /// Waits until the log says it.
+    /// Waits until a log line contains `text`.
     pub(crate) async fn logs(&self, text: &str) -> String {
-        self.program.says(text).await
+        self.program.logs(text).await
     }
 
-    /// Shows that the bystander is as it was: it hears what is emitted, and nothing between.
-    pub(crate) async fn harmed_nobody_else(&mut self) {
-        self.heard += 1;
-        self.site.emit("/nodevent", "bystanders", "e", self.heard).await;
-        assert_eq!(self.bystander.next_event().await.message, self.heard);
-        let refused = self.bystander.call("join", &[serde_json::json!({"room": "bystanders"})]).await;
-        assert_eq!(refused[1], true, "{refused}");
+    /// Checks that the bystander receives the next event and nothing before it, and that it can join.
+    pub(crate) async fn bystander_is_unaffected(&mut self) {
+        self.received += 1;
+        self.site.emit("/nodevent", "bystanders", "e", self.received).await;
+        assert_eq!(self.bystander.next_event().await.message, self.received);
+        let ack = self.bystander.call("join", &[serde_json::json!({"room": "bystanders"})]).await;
+        assert_eq!(ack[1], true, "{ack}");
     }
 }

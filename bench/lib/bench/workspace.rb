@@ -4,9 +4,9 @@ require "fileutils"
 require "socket"
 
 module Bench
-  # Where one server runs: its ports, its folder, and a Redis of its own where it asks for one.
-  class Place
-    PATIENCE = 30
+  # The surroundings of one server: its ports, its folder, and a private Redis if it needs one.
+  class Workspace
+    TIMEOUT = 30
 
     attr_reader :port, :publish_port, :redis_port, :redis_pid, :folder
 
@@ -18,13 +18,13 @@ module Bench
       start_redis if redis
     end
 
-    # @return [void] once something listens there
+    # Waits until a process listens on a port.
     def wait_for(port, log: nil)
-      deadline = now + PATIENCE
+      deadline = now + TIMEOUT
       begin
         TCPSocket.new("127.0.0.1", port).close
       rescue Errno::ECONNREFUSED
-        raise Error, "nothing listens on port #{port} after #{PATIENCE} s; see #{log || folder}" if now > deadline
+        raise Error, "no process listens on port #{port} after #{TIMEOUT} s; see #{log || folder}" if now > deadline
 
         sleep 0.02
         retry
@@ -47,7 +47,7 @@ module Bench
                                  "--appendonly", "no", out: File::NULL, err: File::NULL)
       wait_for(redis_port)
     rescue Errno::ENOENT
-      raise Error, "redis-server is not installed; it is in Debian's package of that name"
+      raise Error, "redis-server is not installed; on Debian: apt-get install redis-server"
     end
 
     def free_port

@@ -1,5 +1,5 @@
-//! Time limits under load. A test program of its own, since `cargo test` runs programs one after the other: no other
-//! test is at work meanwhile.
+//! Timeouts under load. It is a separate test program because `cargo test` runs programs one after the other, so that no
+//! other test runs meanwhile.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
