@@ -17,6 +17,7 @@ pub mod hub;
 pub mod log;
 pub mod metrics;
 pub mod namespace;
+pub mod origin;
 pub mod outbox;
 pub mod server;
 pub mod shard;

@@ -14,7 +14,7 @@ pub mod secret;
 mod table;
 mod tree;
 
-use crate::edge::Origins;
+use crate::origin::Origins;
 use limits::Limits;
 use listen::Listen;
 use namespace::Namespace;

@@ -5,7 +5,6 @@
 
 mod assets;
 mod listener;
-mod origin;
 mod patience;
 mod publish;
 mod reply;
@@ -14,12 +13,12 @@ mod socket_io;
 mod tls;
 
 pub use listener::{Bound, ListenError};
-pub use origin::{BadOrigin, Origins};
 pub use tls::TlsError;
 
 use crate::engine::Engines;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
+use crate::origin::{self, Origins};
 use crate::shard::{Attach, Purpose, Shards, Sid, Stream, ToShard};
 use assets::Assets;
 use axum::Router;

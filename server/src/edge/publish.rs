@@ -137,6 +137,6 @@ fn is_local(request: &Request, edge: &Edge) -> bool {
     let headers = request.headers();
     request.extensions().get::<From>().is_some_and(|from| from.address.is_loopback())
         && !FORWARDED.iter().any(|name| headers.contains_key(*name))
-        && origin::asked_for_loopback(headers)
+        && origin::host_is_loopback(headers)
         && edge.settings.origins.admit(headers)
 }

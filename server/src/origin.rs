@@ -1,10 +1,12 @@
-//! Which pages may connect. CORS does not protect WebSockets, so the origin is checked on every handshake of every
-//! transport: the same host, on any port, and what is configured.
+//! The origins whose pages may connect: the server's own host on any port, and the configured ones.
+//!
+//! CORS does not protect WebSockets, so every handshake of every transport is checked here. `config` fills
+//! [`Origins`]; the HTTP side asks it. This file knows headers, but no request, connection or namespace.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use hyper::Uri;
 
-/// The pages that may connect beside those of the same host.
+/// The configured origins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origins {
     any: bool,
@@ -15,14 +17,14 @@ pub struct Origins {
 struct Pattern {
     /// `https`; `None` for any.
     scheme: Option<String>,
-    /// Lower case. With `below`, its subdomains are meant, not itself.
+    /// Lower case. With `subdomains`, only its subdomains match, not the host itself.
     host: String,
-    below: bool,
+    subdomains: bool,
     /// `None`: any port.
     port: Option<u16>,
 }
 
-/// What stands in `origins` is no origin.
+/// An entry of `origins` that is not an origin.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is not an origin; write it like https://www.example.com, https://*.example.com or *")]
 pub struct BadOrigin;
@@ -30,7 +32,7 @@ pub struct BadOrigin;
 // === impl Origins ===
 
 impl Origins {
-    /// Every page may connect.
+    /// Allows every page.
     pub fn any() -> Self {
         Self { any: true, list: Vec::new() }
     }
@@ -49,25 +51,25 @@ impl Origins {
             None => (None, text),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (below, rest) = match rest.strip_prefix("*.") {
+        let (subdomains, rest) = match rest.strip_prefix("*.") {
             Some(rest) => (true, rest),
             None => (false, rest),
         };
         let (host, port) = split_port(rest).ok_or(BadOrigin)?;
-        let fine = !host.is_empty()
+        let is_valid = !host.is_empty()
             && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._[]:".contains(c))
             && scheme.as_deref().is_none_or(|scheme| !scheme.is_empty());
-        if !fine {
+        if !is_valid {
             return Err(BadOrigin);
         }
         // Browsers leave the scheme's own port out of the header.
         let port = port.filter(|port| scheme.as_deref().and_then(default_port) != Some(*port));
-        self.list.push(Pattern { scheme, host: host.to_ascii_lowercase(), below, port });
+        self.list.push(Pattern { scheme, host: host.to_ascii_lowercase(), subdomains, port });
         Ok(())
     }
 
-    /// Whether a request may connect. Without the header it does not come from a page.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> bool {
+    /// Whether a request may connect. A request without the header does not come from a page.
+    pub fn admit(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else { return true };
         if self.any {
             return true;
@@ -87,7 +89,7 @@ impl Origins {
 
 impl Pattern {
     fn matches(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
-        let host_fits = if self.below {
+        let host_fits = if self.subdomains {
             host.strip_suffix(&self.host).is_some_and(|sub| sub.len() > 1 && sub.ends_with('.'))
         } else {
             host == self.host
@@ -103,7 +105,7 @@ fn same_host(headers: &HeaderMap, host: &str) -> bool {
     asked.and_then(split_port).is_some_and(|(asked, _)| asked.eq_ignore_ascii_case(host))
 }
 
-/// `host`, `host:port`, `[::1]:port`. `None`: the port is no number.
+/// Splits `host`, `host:port` or `[::1]:port`. Returns `None` if the port is not a number.
 fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     match text.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => Some((host, Some(port.parse().ok()?))),
@@ -119,14 +121,14 @@ fn default_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// The headers with which a browser lets a page of another origin read the answer.
-pub(super) fn cors(headers: &HeaderMap) -> Option<HeaderValue> {
+/// The value of `Access-Control-Allow-Origin` with which a browser lets the page read the response.
+pub fn cors(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(header::ORIGIN).cloned()
 }
 
-/// Whether a page of this machine may be behind the request, judged by the name under which it was asked for: a
-/// name that somebody else's DNS has pointed here is not taken for ours.
-pub(super) fn asked_for_loopback(headers: &HeaderMap) -> bool {
+/// Whether the request names this machine. A foreign name that DNS resolves to this machine does not count, so that
+/// DNS rebinding does not make a request local.
+pub fn host_is_loopback(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|value| value.to_str().ok()) else { return true };
     let Ok(uri) = format!("http://{host}/").parse::<Uri>() else { return false };
     matches!(uri.host(), Some("localhost" | "127.0.0.1" | "[::1]"))
@@ -196,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_origin_is_refused() {
+    fn an_invalid_origin_is_rejected() {
         for text in ["", "https://", "https://a b", "https://x:y", "://x", "https://a/b"] {
             assert_eq!(Origins::default().add(text), Err(BadOrigin), "{text}");
         }
     }
 
     #[test]
-    fn only_the_names_of_this_machine_are_taken_for_it() {
+    fn only_loopback_names_count_as_this_machine() {
         for (host, ours) in [
             ("localhost:8080", true),
             ("127.0.0.1", true),
@@ -211,7 +213,7 @@ mod tests {
             ("rebound.evil.tld:8080", false),
             ("localhost.evil.tld", false),
         ] {
-            assert_eq!(asked_for_loopback(&headers(None, host)), ours, "{host}");
+            assert_eq!(host_is_loopback(&headers(None, host)), ours, "{host}");
         }
     }
 }
