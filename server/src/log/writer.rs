@@ -1,0 +1,129 @@
+//! Writes log lines to standard error without blocking the threads that log.
+//!
+//! Owns a thread and the bounded queue before it. A reader of the log that is slow or has stopped reading therefore
+//! cannot delay a connection. NonBlockingWriter that do not fit into the queue are dropped and counted. As soon as the log is read
+//! again, a line reports how many. This file does not know how lines are formatted.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// NonBlockingWriter that may wait to be written.
+const QUEUE_CAPACITY: usize = 4096;
+/// Time that the end of the program waits for the last lines to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// NonBlockingWriter dropped since the start.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Keeps the log alive. Dropping it flushes the queued lines, for at most [`FLUSH_TIMEOUT`].
+#[derive(Debug)]
+#[must_use = "dropping it flushes the last lines"]
+pub struct LogGuard(SyncSender<Entry>);
+
+/// The sending end of the queue; each line is one write.
+#[derive(Debug, Clone)]
+pub(super) struct NonBlockingWriter(SyncSender<Entry>);
+
+/// An entry of the queue.
+#[derive(Debug)]
+enum Entry {
+    Line(Vec<u8>),
+    /// A request to report that everything before it has been written.
+    Written(SyncSender<()>),
+}
+
+/// Starts the writing thread.
+///
+/// # Errors
+/// The operating system cannot start a thread.
+pub(super) fn start() -> io::Result<(NonBlockingWriter, LogGuard)> {
+    let (sender, entries) = sync_channel(QUEUE_CAPACITY);
+    thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&entries, &mut io::stderr()))?;
+    Ok((NonBlockingWriter(sender.clone()), LogGuard(sender)))
+}
+
+/// Returns the number of lines dropped since the start because the log was not read in time.
+pub fn dropped() -> u64 {
+    DROPPED.load(Relaxed)
+}
+
+/// The writing thread's loop.
+fn write_all(entries: &Receiver<Entry>, out: &mut impl Write) {
+    let mut reported = 0;
+    while let Ok(entry) = entries.recv() {
+        match entry {
+            // There is no other place to report that the log cannot be written.
+            Entry::Line(line) => drop(out.write_all(&line)),
+            Entry::Written(done) => drop(done.send(())),
+        }
+        let dropped = dropped();
+        if dropped > reported {
+            let _ = writeln!(out, "WARN the log was not read in time: {} lines were dropped", dropped - reported);
+            reported = dropped;
+        }
+    }
+}
+
+// === impl LogGuard ===
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        let (done, written) = sync_channel(1);
+        if self.0.try_send(Entry::Written(done)).is_ok() {
+            let _ = written.recv_timeout(FLUSH_TIMEOUT);
+        }
+    }
+}
+
+// === impl NonBlockingWriter ===
+
+impl<'a> MakeWriter<'a> for NonBlockingWriter {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for NonBlockingWriter {
+    /// Queues one line; `tracing` writes each line with one call.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.0.try_send(Entry::Line(line.to_vec())) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                DROPPED.fetch_add(1, Relaxed);
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_drops_lines_without_blocking_and_reports_how_many() {
+        let (sender, entries) = sync_channel(2);
+        let mut lines = NonBlockingWriter(sender);
+        let before = dropped();
+        for line in ["one\n", "two\n", "three\n", "four\n"] {
+            assert_eq!(lines.write(line.as_bytes()).unwrap(), line.len());
+        }
+        assert_eq!(dropped() - before, 2);
+        drop(lines);
+        let mut out = Vec::new();
+        write_all(&entries, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("one\nWARN the log was not read in time: "), "{text}");
+        assert!(text.ends_with("two\n"), "{text}");
+    }
+}
