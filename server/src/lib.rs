@@ -21,3 +21,4 @@ pub mod origin;
 pub mod outbox;
 pub mod server;
 pub mod shard;
+pub mod tls_client;

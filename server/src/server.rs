@@ -82,8 +82,8 @@ impl Server {
     ) -> Result<Self, StartError> {
         let public = config.listen.iter().map(Bound::bind).collect::<Result<Vec<_>, _>>()?;
         let admin = config.admin.as_ref().map(Bound::bind).transpose()?;
-        if config.choose_engine {
-            choose_engine(&mut config).await;
+        if config.autodetect_engine {
+            autodetect_engine(&mut config).await;
         }
         let metrics = Arc::new(Metrics::default());
         let limits = config.limits.clone();
@@ -213,7 +213,7 @@ fn start_engine(
 }
 
 /// Without a configuration: Redis on localhost if it answers, else memory.
-async fn choose_engine(config: &mut Config) {
+async fn autodetect_engine(config: &mut Config) {
     let redis = RedisConfig::default();
     let answers = tokio::time::timeout(CHOICE, ping(&redis.hosts[0].0, redis.hosts[0].1)).await;
     if matches!(answers, Ok(Ok(true))) {

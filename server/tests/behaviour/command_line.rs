@@ -4,17 +4,21 @@ use crate::support::redis::{free_port, redis_cli};
 use crate::support::wait::{in_time, until};
 use crate::support::{Browser, PLAIN, Program, RedisServer, Request, TestServer, Transport};
 use serde_json::json;
+use std::fs::Permissions;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Output;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-const SECURED: &str = "port: 0\nbind: 127.0.0.1\n/open: {}\n/nodevent: {secret: sesame-of-more-than-sixteen}\n";
+const SECURED: &str = "port: 0\nbind: 127.0.0.1\n/open: {open: true}\n/nodevent: {secret: sesame-of-more-than-sixteen}\n";
 
-/// A folder with `nodevent.yml` in it.
+/// A folder with `nodevent.yml` in it, which only its owner can read.
 fn folder(configuration: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("nodevent.yml"), configuration).unwrap();
+    let file = folder.path().join("nodevent.yml");
+    std::fs::write(&file, configuration).unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     folder
 }
 
@@ -64,7 +68,7 @@ async fn check_tells_what_would_be_served() {
     let folder = folder(SECURED);
     let (status, said, warned) = run(folder.path(), &["check", "--offline", "nodevent.yml"]).await;
     assert_eq!((status, warned.as_str()), (Some(0), ""));
-    assert!(said.contains("nodevent.yml: fine"), "{said}");
+    assert!(said.contains("nodevent.yml: no errors"), "{said}");
     assert!(said.contains("/open: memory, open to everybody"), "{said}");
     assert!(said.contains("/nodevent: memory, secured"), "{said}");
     assert!(!said.contains("sesame"), "{said}");
@@ -85,7 +89,7 @@ async fn check(configuration: &str) -> (Option<i32>, String) {
 async fn check_looks_at_the_server_that_runs() {
     let redis = RedisServer::start().await;
     let namespaces = format!(
-        "/nodevent: {{secret: sesame-of-more-than-sixteen, redis: \"{}\", publish_key: publish-with-this-key}}\n/open: {{}}\n",
+        "/nodevent: {{secret: sesame-of-more-than-sixteen, redis: \"{}\", publish_key: publish-with-this-key}}\n/open: {{open: true}}\n",
         redis.url()
     );
     let server = TestServer::start(&namespaces).await;
@@ -95,13 +99,13 @@ async fn check_looks_at_the_server_that_runs() {
     let (status, said) = check(&format!("{head}{namespaces}")).await;
     assert_eq!(status, Some(0), "{said}");
     for expected in [
-        "takes writes",
-        "a server answers at http://localhost:",
+        "accepts writes",
+        "a NoDevent server responds at http://localhost:",
         "it is ready",
-        "/nodevent: its secret is the file's",
-        "/nodevent: a message that was published came back",
-        "/open: it lets anybody in",
-        "/open: a message that was published came back",
+        "/nodevent: its secret matches the configuration file",
+        "/nodevent: a test message was delivered",
+        "/open: everybody may join",
+        "/open: a test message was delivered",
     ] {
         let is_fine = |line: &str| line.starts_with("ok   ") && line.contains(expected);
         assert!(said.lines().any(is_fine), "{expected} is not in {said}");
@@ -113,17 +117,17 @@ async fn check_looks_at_the_server_that_runs() {
         assert!(said.contains(&format!("pages of {origin} may ")), "{said}");
     }
     for (other, expected) in [
-        (namespaces.replace("sesame-", "another-sesame-"), "its secret is not the file's"),
+        (namespaces.replace("sesame-", "another-sesame-"), "its secret does not match the configuration file"),
         (
             namespaces.replace("secret: sesame-of-more-than-sixteen, ", ""),
-            "asks for keys, and the file has no secret",
+            "requires keys, but the file has no secret",
         ),
         (
-            namespaces.replace("/open: {}", "/open: {secret: sesame-of-more-than-sixteen}"),
-            "though the file has a secret",
+            namespaces.replace("/open: {open: true}", "/open: {secret: sesame-of-more-than-sixteen}"),
+            "everybody may join, but the file has a secret",
         ),
         (namespaces.replace("/open", "/other"), "it has no namespace /other"),
-        (namespaces.replace("with-this-key", "with-another-key"), "publishing was refused (401"),
+        (namespaces.replace("with-this-key", "with-another-key"), "publishing was rejected (401"),
     ] {
         let (status, said) = check(&format!("{head}{other}")).await;
         assert_eq!(status, Some(69), "{expected}: {said}");
@@ -143,12 +147,12 @@ async fn check_looks_at_redis_and_at_the_port() {
     assert!(said.contains(&format!("port {free} is free")), "{said}");
     let (status, said) = check(&at(free_port())).await;
     assert_eq!(status, Some(69), "{said}");
-    assert!(said.contains("cannot be used: ") && said.contains("start it, or correct `redis:`"), "{said}");
+    assert!(said.contains("is unavailable: ") && said.contains("start it, or correct `redis:`"), "{said}");
     let replica = redis_cli().args(["-p", &redis.port.to_string(), "replicaof", "127.0.0.1", "1"]).output();
     assert!(replica.unwrap().status.success());
     let (status, said) = check(&at(redis.port)).await;
     assert_eq!(status, Some(69), "{said}");
-    assert!(said.contains("takes no writes: READONLY"), "{said}");
+    assert!(said.contains("does not accept writes: READONLY"), "{said}");
     let taken = TcpListener::bind(("127.0.0.1", free)).unwrap();
     let (status, said) = check(&at(redis.port)).await;
     assert_eq!(status, Some(69), "{said}");

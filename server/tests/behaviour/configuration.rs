@@ -34,13 +34,13 @@ async fn a_wrong_configuration_ends_with_64_and_names_the_place_and_the_remedy()
         ("c.json", "{\"port\": 8080,}", "c.json:1:15: this is not JSON"),
         ("c.json", "", "c.json:1:1: this is not JSON"),
         ("c.yml", "port: [8080\n/nodevent: {}\n", "this is not YAML"),
-        ("c.yml", "port: 8080\n/nodevent:\n  secret: <%= ENV['S'] %>\n", "c.yml:3:1: ERB"),
+        ("c.yml", "port: 8080\n/nodevent:\n  secret: <%= ENV['S'] %>\n", "c.yml:3:11: ERB"),
         ("c.yml", "/nodevent:\n  secret: \"\"\n", "c.yml:2:11: /nodevent.secret is empty"),
         ("c.yml", "/nodevent:\n  secrets: [{id: a, secret: \"\"}]\n", "/nodevent.secrets[0].secret is empty"),
         ("c.yml", "/nodevent: {publish_key: \"\"}\n", "/nodevent.publish_key is empty"),
         ("c.yml", "port: 80800\n", "c.yml:1:7: port is `80800`; write a whole number from 0 to 65535"),
         ("c.yml", "/nodevent: {redis: \"http://localhost\"}\n", "/nodevent.redis is not a Redis URL"),
-        ("c.yml", "/nodevent: {dialect: klingon}\n", "there is no dialect `klingon`"),
+        ("c.yml", "/nodevent: {dialect: klingon}\n", "/nodevent.dialect is `klingon`; write nodevent"),
         ("c.yml", "/nodevent: {secret: \"${SURELY_NOT_SET}\"}\n", "the environment has no SURELY_NOT_SET; set"),
         ("c.yml", "production: {port: 80}\n", "there is no section `development`, only production"),
         (
@@ -112,11 +112,11 @@ async fn a_certificate_that_is_none_is_named() {
 #[tokio::test]
 async fn an_unknown_key_is_warned_about_and_the_server_starts() {
     // N-09
-    let folder = folder_with("c.yml", "prot: 80\n/nodevent:\n  redis: {subscribe: events}\n  sceret: x\n");
+    let folder = folder_with("c.yml", "prot: 80\n/nodevent:\n  open: true\n  redis: {subscribe: events}\n  histroy: x\n");
     let checked = Program::run(folder.path(), &["check", "--offline", "c.yml"]).await;
     let said = String::from_utf8(checked.stderr).unwrap();
     assert_eq!(checked.status.code(), Some(0), "{said}");
-    assert!(said.contains("c.yml:4:3: unknown key `/nodevent.sceret`; did you mean `secret`?"), "{said}");
+    assert!(said.contains("c.yml:5:3: unknown key `/nodevent.histroy`; did you mean `history`?"), "{said}");
     assert!(said.contains("c.yml:1:1: unknown key `prot`; did you mean `port`?"), "{said}");
     assert!(!said.contains("subscribe"), "what old files had is not remarked on: {said}");
 }
