@@ -75,8 +75,8 @@ pub enum BadOrigin {
 // === impl Risk ===
 
 impl Risk {
-    /// Who may connect, for a sentence.
-    pub fn who(self) -> &'static str {
+    /// What it allows, for a sentence.
+    pub fn allows(self) -> &'static str {
         match self {
             Self::EveryPage => "every page of the web",
             Self::Null => "every page of the web, which can put itself into a sandboxed frame to send this origin",

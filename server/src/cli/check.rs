@@ -33,7 +33,7 @@ impl Check {
         }
         for namespace in &loaded.config.namespaces {
             let engine = namespace.redis.as_ref().map_or("memory".to_owned(), |redis| format!("redis at {redis}"));
-            let access = if namespace.is_open() { "open to everybody" } else { "secured" };
+            let access = if namespace.is_open() { "open to every client" } else { "secured" };
             let history = if namespace.history.is_on() { "history" } else { "no history" };
             println!("  {}: {engine}, {access}, {history}", namespace.name);
         }

@@ -33,7 +33,7 @@ pub(super) fn secrets(map: &mut MapReader<'_>, folder: &Path, report: &mut Repor
                 }
             }
             Value::List(_) | Value::Null => {
-                report.error(node.location, format!("{name} is empty, so everybody could join"), EMPTY_HINT);
+                report.error(node.location, format!("{name} is empty, so every client could join"), EMPTY_HINT);
             }
             _ => report.error(
                 node.location,
@@ -90,7 +90,7 @@ fn from_node(node: &Node, name: &str, report: &mut Report) -> Option<Secret> {
         Value::Scalar(text) if text.trim().is_empty() => {
             report.error(
                 node.location,
-                format!("{name} is empty, so anybody could forge what it signs"),
+                format!("{name} is empty, so anyone could forge what it signs"),
                 EMPTY_HINT,
             );
             None
@@ -102,7 +102,7 @@ fn from_node(node: &Node, name: &str, report: &mut Report) -> Option<Secret> {
         // A variable that the environment lacks has been reported already.
         Value::Null if !node.is_literal => None,
         Value::Null => {
-            report.error(node.location, format!("{name} is empty, so everybody could join"), EMPTY_HINT);
+            report_empty(node, name, report);
             None
         }
         _ => {
@@ -110,6 +110,17 @@ fn from_node(node: &Node, name: &str, report: &mut Report) -> Option<Secret> {
             None
         }
     }
+}
+
+fn report_empty(node: &Node, name: &str, report: &mut Report) {
+    let (what, hint) = match name.ends_with("publish_key") {
+        true => (
+            "anyone could publish",
+            "write a long random text, or delete the key: then only the same machine may publish",
+        ),
+        false => ("every client could join", EMPTY_HINT),
+    };
+    report.error(node.location, format!("{name} is empty, so {what}"), hint);
 }
 
 fn check(text: &str, location: Location, name: &str, report: &mut Report) -> Option<Secret> {

@@ -137,7 +137,7 @@ pub static TOP: Section = Section {
         ),
         key(
             "public_url",
-            Gem,
+            Text,
             Words("none"),
             "Address under which browsers reach the server. The gem puts it into pages; `nodevent check` tries it.",
             "Always in production.",
@@ -145,7 +145,7 @@ pub static TOP: Section = Section {
         ),
         key(
             "host",
-            Gem,
+            Text,
             Words("none"),
             "Name that older files use: with a scheme for `public_url`, without one for `bind`.",
             "Prefer `bind` and `public_url` in new files.",
@@ -224,9 +224,16 @@ pub static TOP: Section = Section {
             "Only in files in the flat form of older gems. Write `/name:` with the keys below it instead.",
             "",
         ),
-        key("limits", Map("see below"), Words("see below"), "Limits.", "See below.", ""),
-        key("ping", Map("see below"), Words("see below"), "Heartbeat.", "See below.", ""),
-        key("log", Map("see below"), Words("see below"), "Log.", "See below.", ""),
+        key(
+            "limits",
+            Map("see [`limits`](#limits)"),
+            Words("see there"),
+            "Limits of connections, messages and timeouts.",
+            "See there.",
+            "",
+        ),
+        key("ping", Map("see [`ping`](#ping)"), Words("see there"), "The heartbeat.", "See there.", ""),
+        key("log", Map("see [`log`](#log)"), Words("see there"), "The log.", "See there.", ""),
     ],
 };
 
@@ -265,7 +272,7 @@ pub static NAMESPACE: Section = Section {
             "open",
             Flag,
             Value("false"),
-            "`true` declares that everybody may join every room.",
+            "`true` declares that every client may join every room.",
             "The namespace is public on purpose. A namespace without a secret is reported unless this is written.",
             "",
         ),
@@ -305,9 +312,9 @@ pub static NAMESPACE: Section = Section {
         key(
             "history",
             Map("`off`, an age like `5m`, or the keys of `history`"),
-            Words("on, see below"),
+            Words("on, see [`history`](#history)"),
             "History from which clients recover after a reconnect.",
-            "See below.",
+            "See there.",
             "",
         ),
         key(
@@ -680,7 +687,7 @@ pub static REDIS: Section = Section {
         ),
         key(
             "sentinel",
-            Map("see below"),
+            Map("see [`redis.sentinel`](#redissentinel)"),
             Words("none"),
             "Sentinels that know the primary.",
             "Sentinel supervises Redis.",

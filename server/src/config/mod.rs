@@ -166,9 +166,9 @@ impl Config {
             names.collect::<Vec<_>>().join(", ")
         };
         match (names(true), names(false)) {
-            (open, closed) if closed.is_empty() => format!("open to everybody: {open}"),
+            (open, closed) if closed.is_empty() => format!("open to every client: {open}"),
             (open, closed) if open.is_empty() => format!("with a key only: {closed}"),
-            (open, closed) => format!("open to everybody: {open}; with a key only: {closed}"),
+            (open, closed) => format!("open to every client: {open}; with a key only: {closed}"),
         }
     }
 }
@@ -223,7 +223,7 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
     config.autodetect_engine = config.namespaces.is_empty();
     if config.namespaces.is_empty() {
         let name = namespace::DEFAULT;
-        let what = format!("the file has no namespace, so {name} is open: everybody may join its rooms");
+        let what = format!("the file has no namespace, so {name} is open: every client may join its rooms");
         report.warn(root.location, what, format!("write `{name}:` with `secret:` or `open: true` below it"));
         config.namespaces.push(Namespace::named(name));
     }
@@ -236,7 +236,7 @@ fn read_origins(top: &mut MapReader<'_>, config: &mut Config, report: &mut Repor
         match config.origins.add(&origin) {
             Ok(None) => {}
             Ok(Some(risk)) => {
-                let what = format!("origins: `{}` allows {}", printable(&origin), risk.who());
+                let what = format!("origins: `{}` allows {}", printable(&origin), risk.allows());
                 report.warn(location, what, risk.hint());
             }
             Err(bad) => report.error(location, format!("origins: `{}` {bad}", printable(&origin)), bad.hint()),

@@ -74,9 +74,9 @@ pub struct Namespace {
     pub protocols: Vec<Protocol>,
     /// The vocabulary of events inside Socket.IO.
     pub dialect: String,
-    /// Secrets by which room keys may be signed. The first one signs. None: everybody may join.
+    /// Secrets by which room keys may be signed. The first one signs. None: every client may join.
     pub secrets: Vec<Secret>,
-    /// Whether `open: true` declares that everybody may join.
+    /// Whether `open: true` declares that every client may join.
     pub is_declared_open: bool,
     /// The longest time from now at which a key may still expire. Keys that are valid for longer are rejected.
     pub max_key_lifetime: Option<Duration>,
@@ -117,7 +117,7 @@ impl Namespace {
         Written::default().into_namespace(name)
     }
 
-    /// Whether everybody may join its rooms.
+    /// Whether every client may join its rooms.
     pub fn is_open(&self) -> bool {
         self.secrets.is_empty()
     }
@@ -211,7 +211,7 @@ fn check_strays(top: &MapReader<'_>, all: &[Draft], report: &mut Report) {
         if let Some(known) = misspelt(&entry.name) {
             let what = format!("unknown key `{name}`, and a namespace has no secret");
             let hint = format!(
-                "did you mean `{known}`? For a namespace that everybody may join, write `open: true` below it"
+                "did you mean `{known}`? For a namespace that every client may join, write `open: true` below it"
             );
             report.error(entry.location, what, hint);
         }
@@ -267,7 +267,7 @@ impl Draft {
                 report.error(location, what, "write `secret:`, e.g. from `openssl rand -hex 32`");
             }
             None if !has_secret => {
-                let what = format!("{name} has no secret, so everybody may join its rooms");
+                let what = format!("{name} has no secret, so every client may join its rooms");
                 report.warn(location, what, "write `secret:`, or `open: true` if that is intended");
             }
             _ => {}
@@ -293,7 +293,7 @@ impl Written {
                 let known = map.suggestion(&entry.name).unwrap_or("secret");
                 let what = format!("unknown key `{name}` in a namespace without a secret");
                 let hint = format!(
-                    "did you mean `{known}`? For a namespace that everybody may join, write `open: true` beside it"
+                    "did you mean `{known}`? For a namespace that every client may join, write `open: true` beside it"
                 );
                 report.error(entry.location, what, hint);
             }

@@ -41,7 +41,7 @@ over `shared`. `NODEVENT_ENV`, else `RAILS_ENV`, else `RACK_ENV` names the envir
 
 ## Open namespaces
 
-A namespace without a secret is open: everybody may join its rooms. The server reports such a namespace at its start; write
+A namespace without a secret is open: every client may join its rooms. The server reports such a namespace at its start; write
 `open: true` if that is intended. It does not start if a namespace seems to be open by mistake: a secret without a value, an
 unknown key beside it, a secret at the top of a file with several namespaces, a missing slash before its name.
 ";
@@ -85,7 +85,7 @@ pub fn example(section: &Section) -> String {
 
 fn write_section(out: &mut String, section: &Section) {
     let _ = write!(out, "\n## {}\n\n{}\n\n", section.title, section.about);
-    let _ = writeln!(out, "| key | type | default | meaning | change it if |\n|---|---|---|---|---|");
+    let _ = writeln!(out, "| key | type | default | meaning | when to change it |\n|---|---|---|---|---|");
     for key in section.keys {
         let default = match key.default {
             DefaultValue::Value(value) => format!("`{value}`"),

@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::Output;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-const SECURED: &str = "port: 0\nbind: 127.0.0.1\n/open: {open: true}\n/nodevent: {secret: sesame-of-more-than-sixteen}\n";
+const SECURED: &str =
+    "port: 0\nbind: 127.0.0.1\n/open: {open: true}\n/nodevent: {secret: sesame-of-more-than-sixteen}\n";
 
 /// A folder with `nodevent.yml` in it, which only its owner can read.
 fn folder(configuration: &str) -> tempfile::TempDir {
@@ -69,7 +70,7 @@ async fn check_tells_what_would_be_served() {
     let (status, said, warned) = run(folder.path(), &["check", "--offline", "nodevent.yml"]).await;
     assert_eq!((status, warned.as_str()), (Some(0), ""));
     assert!(said.contains("nodevent.yml: no errors"), "{said}");
-    assert!(said.contains("/open: memory, open to everybody"), "{said}");
+    assert!(said.contains("/open: memory, open to every client"), "{said}");
     assert!(said.contains("/nodevent: memory, secured"), "{said}");
     assert!(!said.contains("sesame"), "{said}");
 }
@@ -104,7 +105,7 @@ async fn check_looks_at_the_server_that_runs() {
         "it is ready",
         "/nodevent: its secret matches the configuration file",
         "/nodevent: a test message was delivered",
-        "/open: everybody may join",
+        "/open: every client may join",
         "/open: a test message was delivered",
     ] {
         let is_fine = |line: &str| line.starts_with("ok   ") && line.contains(expected);
@@ -124,7 +125,7 @@ async fn check_looks_at_the_server_that_runs() {
         ),
         (
             namespaces.replace("/open: {open: true}", "/open: {secret: sesame-of-more-than-sixteen}"),
-            "everybody may join, but the file has a secret",
+            "every client may join, but the file has a secret",
         ),
         (namespaces.replace("/open", "/other"), "it has no namespace /other"),
         (namespaces.replace("with-this-key", "with-another-key"), "publishing was rejected (401"),

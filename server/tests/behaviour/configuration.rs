@@ -112,7 +112,8 @@ async fn a_certificate_that_is_none_is_named() {
 #[tokio::test]
 async fn an_unknown_key_is_warned_about_and_the_server_starts() {
     // N-09
-    let folder = folder_with("c.yml", "prot: 80\n/nodevent:\n  open: true\n  redis: {subscribe: events}\n  histroy: x\n");
+    let folder =
+        folder_with("c.yml", "prot: 80\n/nodevent:\n  open: true\n  redis: {subscribe: events}\n  histroy: x\n");
     let checked = Program::run(folder.path(), &["check", "--offline", "c.yml"]).await;
     let said = String::from_utf8(checked.stderr).unwrap();
     assert_eq!(checked.status.code(), Some(0), "{said}");

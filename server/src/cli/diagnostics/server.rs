@@ -43,12 +43,12 @@ async fn check_namespace(url: &str, namespace: &Namespace, report: &mut Report) 
     let secret = namespace.secrets.first();
     let key = secret.and_then(|secret| key::sign(&room, admission::now_ms() + KEY_LIFETIME, secret).ok());
     match (&key, without) {
-        (None, 200) => report.ok(&format!("{name}: everybody may join, as in the file")),
+        (None, 200) => report.ok(&format!("{name}: every client may join, as in the file")),
         (None, _) => {
             return report.fail(&format!("{name}: it requires keys, but the file has no secret"), RESTART);
         }
         (Some(_), 200) => {
-            return report.fail(&format!("{name}: everybody may join, but the file has a secret"), RESTART);
+            return report.fail(&format!("{name}: every client may join, but the file has a secret"), RESTART);
         }
         (Some(_), _) => match join(key.clone()).await {
             Ok(200) => report.ok(&format!("{name}: its secret matches the configuration file")),
