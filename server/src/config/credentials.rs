@@ -15,7 +15,7 @@ const MIN_SECRET_BYTES: usize = 16;
 /// Bytes of a file that contains a secret. A larger one is another file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// What to write instead of an empty secret.
-const EMPTY_HINT: &str = "write a long random text, e.g. from `openssl rand -hex 32`; for a namespace that everybody may \
+const EMPTY_HINT: &str = "write a long random text, e.g. from `openssl rand -hex 32`; for a namespace that every client may \
                           join, delete the key and write `open: true`";
 
 /// Reads `secret`, `secret_file` and `secrets`. Returns `None` if none of them is written.

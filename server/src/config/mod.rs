@@ -358,4 +358,87 @@ mod tests {
         assert!(report.to_string().contains("/a.redis is not a Redis URL"));
         assert!(!report.to_string().contains("pass-word"));
     }
+
+    /// What each error of the vectors is called here.
+    const ERRORS: [(&str, &str); 24] = [
+        ("empty", " is empty"),
+        ("white_space", "white space"),
+        ("not_text", "is not text"),
+        ("tag", "the tag `"),
+        ("syntax", "this is not YAML"),
+        ("anchor", "an anchor contains itself"),
+        ("variable_missing", "the environment has no NODEVENT_SURELY_UNSET"),
+        ("variable_without_braces", "without braces"),
+        ("variable_syntax", "`${"),
+        ("duplicate", "is written twice"),
+        ("tab", "a tab indents the line"),
+        ("documents", "a second document"),
+        ("empty_file", "the file is empty"),
+        ("not_a_map", "the file has no keys"),
+        ("erb", "ERB"),
+        ("invisible", "an invisible character"),
+        ("key", "a key is not text"),
+        ("merge", "`<<` does not refer to a map"),
+        ("unknown", "did you mean `secret`?"),
+        ("slash", "without its slash"),
+        ("top", "at the top of the file"),
+        ("contradiction", "has a secret and `open: true`"),
+        ("section", "there is no section"),
+        ("json", "this is not JSON"),
+    ];
+
+    fn vectors(list: &str) -> Vec<serde_json::Value> {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/vectors/configuration.json");
+        let vectors: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        vectors[list].as_array().unwrap().clone()
+    }
+
+    #[test]
+    fn a_secret_is_the_text_that_is_written_or_an_error_with_its_location() {
+        for vector in vectors("secrets") {
+            let text = vector["document"].as_str().map_or_else(
+                || format!("/a:\n  secret: {}\n", vector["value"].as_str().unwrap()),
+                ToOwned::to_owned,
+            );
+            let mut report = Report::about("c");
+            let is_json = vector["json"] == true;
+            let config = read(&text, is_json, Path::new("/nowhere"), "development", &mut report);
+            if let Some(expected) = vector["text"].as_str() {
+                assert_eq!(report.to_string(), "", "{vector}");
+                let secrets = config.unwrap().namespaces[0].secrets.clone();
+                assert_eq!(secrets[0].as_bytes(), expected.as_bytes(), "{vector}");
+                continue;
+            }
+            let error = &vector["error"];
+            let words = ERRORS.iter().find(|(name, _)| error == name).unwrap_or_else(|| panic!("{vector}")).1;
+            let shown = report.to_string();
+            assert!(shown.contains(words), "{vector}: {words}\nis not in\n{shown}");
+            let location = report.errors[0].location.unwrap();
+            assert!(vector["line"].as_u64().is_none_or(|line| line == location.line as u64), "{vector}: {shown}");
+            let column = vector["column"].as_u64();
+            assert!(column.is_none_or(|column| column == location.column as u64), "{vector}: {shown}");
+            assert_eq!(report.errors.len(), 1, "one mistake, one error: {vector}: {shown}");
+        }
+    }
+
+    #[test]
+    fn numbers_flags_and_durations_are_written_in_one_way() {
+        let read = |key: &str, value: &serde_json::Value| {
+            let (config, report) = read_yaml(&format!("{key}: {}\n/a: {{open: true}}\n", value.as_str().unwrap()));
+            config.filter(|_| report.errors.is_empty())
+        };
+        for vector in vectors("numbers") {
+            let number = read("port", &vector["value"]).map(|config| u64::from(config.listen[0].port));
+            assert_eq!(number, vector["number"].as_u64(), "{vector}");
+        }
+        for vector in vectors("flags") {
+            let flag = read("console", &vector["value"]).and_then(|config| config.console);
+            assert_eq!(flag, vector["flag"].as_bool(), "{vector}");
+        }
+        for vector in vectors("durations") {
+            let duration =
+                read("drain_timeout", &vector["value"]).map(|config| config.drain_timeout.as_millis() as u64);
+            assert_eq!(duration, vector["milliseconds"].as_u64(), "{vector}");
+        }
+    }
 }
