@@ -95,3 +95,24 @@ async fn every_page_may_connect_where_the_operator_says_so() {
         }
     }
 }
+
+/// Pages without a host of the web: sandboxed frames, files, app shells and extensions. Each kind is allowed only by an
+/// entry of its own.
+#[tokio::test]
+async fn pages_of_app_shells_files_and_extensions_may_connect_if_they_are_listed() {
+    let kinds = ["null", "file://", "capacitor://localhost", "ionic://localhost", "chrome-extension://abcdefgh"];
+    let unlisted = TestServer::start("/nodevent: {}").await;
+    for kind in kinds {
+        let listed = TestServer::start(&format!("origins: [\"{kind}\"]\n/nodevent: {{}}")).await;
+        for transport in Transport::BOTH {
+            let opened = Browser::try_open(&listed, transport, &[("Origin", kind)]).await;
+            assert!(opened.is_ok(), "{kind} is listed, and rejected over {transport:?}");
+            let opened = Browser::try_open(&unlisted, transport, &[("Origin", kind)]).await;
+            assert_eq!(opened.err().map(|response| response.status), Some(403), "{kind} is not listed");
+        }
+        for other in kinds.iter().filter(|other| **other != kind) {
+            let opened = Browser::try_open(&listed, Transport::WebSocket, &[("Origin", *other)]).await;
+            assert!(opened.is_err(), "{kind} allows {other}");
+        }
+    }
+}
