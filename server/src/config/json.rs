@@ -47,10 +47,14 @@ impl<'a> Reader<'a, '_> {
         taken
     }
 
+    fn skip_space(&mut self) {
+        let length = self.rest.len() - self.rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
+        self.take(length);
+    }
+
     /// Skips white space, and then `mark` if it follows. Returns whether it did.
     fn skip(&mut self, mark: char) -> bool {
-        let space = self.rest.len() - self.rest.trim_start().len();
-        self.take(space);
+        self.skip_space();
         let found = self.rest.starts_with(mark);
         if found {
             self.take(mark.len_utf8());
@@ -60,7 +64,7 @@ impl<'a> Reader<'a, '_> {
 
     /// `None` cannot occur in valid JSON, except when it is nested too deeply; `serde_json` rejects that.
     fn value(&mut self) -> Option<Node> {
-        self.skip('\0');
+        self.skip_space();
         let location = self.location;
         let value = match self.rest.chars().next()? {
             '{' => self.map()?,
@@ -89,7 +93,7 @@ impl<'a> Reader<'a, '_> {
         self.take(1);
         let mut entries: Vec<Entry> = Vec::new();
         while !self.skip('}') {
-            self.skip('\0');
+            self.skip_space();
             let location = self.location;
             let name = self.string()?;
             self.skip(':');

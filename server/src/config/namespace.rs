@@ -154,6 +154,7 @@ pub(super) fn read(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) 
         None => {}
     }
     check_strays(top, &all, report);
+    check_shared_secrets(&all, report);
     all.into_iter().map(|draft| draft.finish(report)).collect()
 }
 
@@ -182,6 +183,24 @@ fn check_flat(flat: &[(&'static str, Location)], named: Option<&str>, all: &[Dra
             report.error(*location, what, format!("write {key} below each namespace that it is for"));
         } else if named.is_none() {
             report.warn(*location, what, format!("it counts for {} only; write it below its namespace", others[0]));
+        }
+    }
+}
+
+/// Warns about a secret that two namespaces share: a key names a room, but no namespace.
+fn check_shared_secrets(all: &[Draft], report: &mut Report) {
+    let secrets = |draft: &'_ Draft| draft.written.secrets.clone().unwrap_or_default();
+    for (index, two) in all.iter().enumerate() {
+        let shares = |one: &&Draft| {
+            let own = secrets(two);
+            secrets(one).iter().any(|secret| own.iter().any(|other| other.as_bytes() == secret.as_bytes()))
+        };
+        if let Some(one) = all[..index].iter().find(shares) {
+            let what = format!(
+                "{} and {} have the same secret, so a key for one opens rooms of the other",
+                one.name, two.name
+            );
+            report.warn(two.location, what, "give each namespace its own secret");
         }
     }
 }

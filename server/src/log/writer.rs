@@ -13,6 +13,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// NonBlockingWriter that may wait to be written.
 const QUEUE_CAPACITY: usize = 4096;
+/// Bytes of a line in the text format. A longer one is shortened.
+const MAX_LINE: usize = 8 * 1024;
 /// Time that the end of the program waits for the last lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -49,6 +51,36 @@ pub(super) fn start() -> io::Result<(NonBlockingWriter, LogGuard)> {
 /// Returns the number of lines dropped since the start because the log was not read in time.
 pub fn dropped() -> u64 {
     DROPPED.load(Relaxed)
+}
+
+/// Returns a line as it is written: without control characters, which could forge lines or drive a terminal, and
+/// shortened. Errors of Redis, of the system and of other peers are texts that we did not write.
+fn sanitize(line: &[u8]) -> Vec<u8> {
+    let (text, end) = match line.strip_suffix(b"\n") {
+        Some(text) => (text, "\n"),
+        None => (line, ""),
+    };
+    // A line of JSON would no longer be JSON.
+    let max = if text.starts_with(b"{") { usize::MAX } else { MAX_LINE };
+    let shown = &text[..text.len().min(max)];
+    let mut out = Vec::with_capacity(line.len());
+    for chunk in shown.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() && c != '\t' {
+                out.extend(c.escape_default().to_string().as_bytes());
+            } else {
+                out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend("\u{fffd}".as_bytes());
+        }
+    }
+    if text.len() > max {
+        out.extend(format!("… ({} bytes)", text.len()).as_bytes());
+    }
+    out.extend(end.as_bytes());
+    out
 }
 
 /// The writing thread's loop.
@@ -92,7 +124,7 @@ impl<'a> MakeWriter<'a> for NonBlockingWriter {
 impl Write for NonBlockingWriter {
     /// Queues one line; `tracing` writes each line with one call.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.0.try_send(Entry::Line(line.to_vec())) {
+        match self.0.try_send(Entry::Line(sanitize(line))) {
             Ok(()) => {}
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 DROPPED.fetch_add(1, Relaxed);
@@ -125,5 +157,15 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with("one\nWARN the log was not read in time: "), "{text}");
         assert!(text.ends_with("two\n"), "{text}");
+    }
+
+    #[test]
+    fn a_line_cannot_forge_another_or_drive_a_terminal() {
+        let text = |line: &str| String::from_utf8(sanitize(line.as_bytes())).unwrap();
+        assert_eq!(text("WARN ü \t reason=\"x\"\n"), "WARN ü \t reason=\"x\"\n");
+        assert_eq!(text("a\nINFO forged\r\u{1b}[2J\u{9b}1m\0\n"), "a\\nINFO forged\\r\\u{1b}[2J\\u{9b}1m\\u{0}\n");
+        assert_eq!(String::from_utf8(sanitize(b"a\xffb\n")).unwrap(), "a\u{fffd}b\n");
+        let long = text(&format!("{}\n", "ü".repeat(MAX_LINE)));
+        assert!(long.len() < MAX_LINE + 40 && long.ends_with("… (16384 bytes)\n"), "{}", long.len());
     }
 }

@@ -227,13 +227,17 @@ async fn dangerous_settings_are_reported() {
         ("origins: [\"file://\"]\n", "origins: `file://` allows every HTML file that a user opens"),
         ("origins: [\"moz-extension://*\"]\n", "origins: `moz-extension://*` allows every application with this"),
         ("trusted_proxies: [0.0.0.0/0]\n", "trusted_proxies: `0.0.0.0/0` trusts every client"),
+        (
+            "/b: {secret: abcdefghijklmnop}\n/c: {secret: abcdefghijklmnop}\n",
+            "c.yml:2:1: /b and /c have the same secret, so a key for one opens rooms of the other",
+        ),
         ("/b: {secret: short}\n", "/b.secret is only 5 bytes long and can be brute-forced"),
     ] {
         let folder = folder_with("c.yml", &format!("{text}/a: {{open: true}}\n"));
         let check = Program::run(folder.path(), &["check", "--offline", "c.yml"]).await;
         let said = String::from_utf8(check.stderr).unwrap();
         assert_eq!(check.status.code(), Some(0), "{said}");
-        assert!(said.contains(expected) && said.starts_with("warning: c.yml:1:"), "{expected}\nis not in\n{said}");
+        assert!(said.contains(expected) && said.starts_with("warning: c.yml:"), "{expected}\nis not in\n{said}");
     }
     for (text, expected) in [
         ("origins: [null]\n", "a word such as null must be in quotes"),
@@ -395,4 +399,35 @@ async fn what_is_counted_is_told_on_the_admin_listener_only() {
     let told = server.admin.get("/metrics").await;
     assert_eq!(told.status, 200);
     assert!(told.text().contains("\nnodevent_connections 0\n"), "{}", told.text());
+}
+
+/// Every file that differs from a closed one by one character: left out, doubled, replaced, or exchanged with the next.
+/// It is an error, or the namespace is still closed. Only a `#` may open it, since that is what a comment is for.
+#[test]
+fn no_single_typo_opens_a_namespace() {
+    const TYPED: &str = "a ~#:'\"$-{}[]*&!|>\n\t/0";
+    let files = [
+        "/a:\n  secret: abcdefghijklmnopqrstuvwxyz\n",
+        "/a: {redis: {host: h}, secret: abcdefghijklmnopqrstuvwxyz}\n",
+        "/a:\n  secrets:\n    - {id: x, secret: abcdefghijklmnopqrstuvwxyz}\n",
+        "namespace: a\nsecret: abcdefghijklmnopqrstuvwxyz\n",
+        "port: 1\n/a:\n  history: off\n  secret: abcdefghijklmnopqrstuvwxyz\n/b:\n  secret: abcdefghijklmnopqrstuvwxyz\n",
+    ];
+    for file in files {
+        let chars: Vec<char> = file.chars().collect();
+        for at in 0..chars.len() {
+            let edit = |middle: &[char], left_out: usize| {
+                let after = chars.get(at + left_out..).unwrap_or_default();
+                [&chars[..at], middle, after].concat().into_iter().collect::<String>()
+            };
+            let swapped: Vec<char> = chars[at..].iter().take(2).rev().copied().collect();
+            let mut edits = vec![edit(&[], 1), edit(&swapped, 2), edit(&[chars[at]], 0)];
+            edits.extend(TYPED.chars().flat_map(|typed| [edit(&[typed], 0), edit(&[typed], 1)]));
+            for text in edits {
+                let Ok(config) = nodevent_server::config::Config::from_yaml(&text) else { continue };
+                let open = config.namespaces.iter().find(|one| one.is_open() && !one.is_declared_open);
+                assert!(open.is_none() || text.contains('#'), "{} is open:\n{text}", open.unwrap().name);
+            }
+        }
+    }
 }
