@@ -64,6 +64,26 @@ impl CloseReason {
         "engine_busy",
     ];
 
+    /// What each of [`CloseReason::NAMES`] means to an operator, for the reference.
+    pub const MEANINGS: [&'static str; Self::NAMES.len()] = [
+        "The client disappeared without closing, or its connection broke.",
+        "The client closed the connection.",
+        "A pong did not arrive within `ping: timeout`. Many at once: a network or a proxy failed.",
+        "The client did not enter a namespace within `limits: connect_timeout`.",
+        "The client broke the WebSocket protocol. The log has the detail.",
+        "The client sent an invalid packet, or one that is not allowed in this state.",
+        "Two polls or two posts arrived at the same time on one session.",
+        "The client aborted a poll.",
+        "The client reads too slowly: `limits: send_buffer` is full. It reconnects and recovers.",
+        "Nothing could be written for `limits: write_timeout`.",
+        "The client sent more than `limits: packets_per_second`.",
+        "The server was shutting down.",
+        "The client sent a message larger than `limits: max_message_size`.",
+        "A post ended before its body did.",
+        "The body of a post did not arrive within `limits: handshake_timeout`.",
+        "Too many joins were waiting for the engine. The client reconnects and joins again.",
+    ];
+
     /// The label in metrics and logs.
     pub fn name(self) -> &'static str {
         Self::NAMES[self.index()]

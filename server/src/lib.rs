@@ -33,3 +33,4 @@ pub mod protocols;
 pub mod publication;
 pub mod server;
 pub mod shard;
+pub mod tls_client;

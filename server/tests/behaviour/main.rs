@@ -13,6 +13,7 @@ mod order;
 mod origins;
 mod publishing;
 mod redis;
+mod reference;
 mod rooms;
 mod script;
 mod shutdown;

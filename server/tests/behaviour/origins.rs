@@ -3,21 +3,23 @@
 use crate::support::{Browser, Request, TestServer, Transport};
 
 const CONFIGURATION: &str = "origins: [\"https://www.example.com\", \"https://*.example.org\"]\n/nodevent: {}";
-const ADMITTED: [&str; 5] = [
+const ADMITTED: [&str; 7] = [
+    // The names of this machine are one host: Puma prints 127.0.0.1, and the server is at localhost.
+    "http://localhost",
+    "http://localhost:3000",
     "http://127.0.0.1",
     "http://127.0.0.1:3000",
     "https://127.0.0.1:8443",
     "https://www.example.com",
     "https://shop.example.org",
 ];
-const REFUSED: [&str; 7] = [
+const REFUSED: [&str; 6] = [
     "https://evil.example",
     "http://www.example.com",
     "https://www.example.com:8443",
     "https://www.example.com.evil.example",
     "https://example.org",
     "null",
-    "http://localhost",
 ];
 
 #[tokio::test]
@@ -90,6 +92,27 @@ async fn every_page_may_connect_if_the_operator_permits_it() {
     for transport in Transport::BOTH {
         for origin in ["https://anything.example", "null"] {
             assert!(Browser::try_open(&server, transport, &[("Origin", origin)]).await.is_ok(), "{origin}");
+        }
+    }
+}
+
+/// Pages without a host of the web: sandboxed frames, files, app shells and extensions. Each kind is allowed only by an
+/// entry of its own.
+#[tokio::test]
+async fn pages_of_app_shells_files_and_extensions_may_connect_if_they_are_listed() {
+    let kinds = ["null", "file://", "capacitor://localhost", "ionic://localhost", "chrome-extension://abcdefgh"];
+    let unlisted = TestServer::start("/nodevent: {}").await;
+    for kind in kinds {
+        let listed = TestServer::start(&format!("origins: [\"{kind}\"]\n/nodevent: {{}}")).await;
+        for transport in Transport::BOTH {
+            let opened = Browser::try_open(&listed, transport, &[("Origin", kind)]).await;
+            assert!(opened.is_ok(), "{kind} is listed, and rejected over {transport:?}");
+            let opened = Browser::try_open(&unlisted, transport, &[("Origin", kind)]).await;
+            assert_eq!(opened.err().map(|response| response.status), Some(403), "{kind} is not listed");
+        }
+        for other in kinds.iter().filter(|other| **other != kind) {
+            let opened = Browser::try_open(&listed, Transport::WebSocket, &[("Origin", *other)]).await;
+            assert!(opened.is_err(), "{kind} allows {other}");
         }
     }
 }

@@ -347,3 +347,30 @@ async fn redis_behind_tls_is_reached_if_its_certificate_is_trusted() {
     assert_eq!(browser.next_event().await.message, 1);
     assert_eq!(untrusting.admin().await.get("/readyz").await.status, 503);
 }
+
+/// The certificates of the connection to Redis are settings of the namespace: those of a private CA, and the client
+/// certificate that Redis asks for.
+#[tokio::test]
+async fn a_redis_that_asks_for_client_certificates_is_reached_with_the_configured_ones() {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
+    let port = free_port().to_string();
+    let mut redis = tokio::process::Command::from(redis_server());
+    redis.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "yes", "--save", ""]);
+    redis.args(["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "cert.pem"]);
+    redis.current_dir(folder.path()).stdout(Stdio::null()).kill_on_drop(true);
+    let _redis = redis.spawn().expect(STARTS);
+    let program = async |ssl: &str| {
+        let redis = format!("{{host: localhost, port: {port}, ssl: {{{ssl}}}}}");
+        let settings = format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n/nodevent: {{redis: {redis}}}\n");
+        Program::serve(folder.path(), &settings).await
+    };
+    let known = program("ca: cert.pem, cert: cert.pem, key: key.pem").await;
+    let admin = known.admin().await;
+    until("it is ready", async || admin.get("/readyz").await.status == 200).await;
+    for incomplete in ["ca: cert.pem", ""] {
+        program(incomplete).await.logs("Redis is away").await;
+    }
+}

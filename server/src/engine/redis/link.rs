@@ -1,14 +1,13 @@
 //! The links to Redis: how they are built, kept up, and shown to be alive.
 
+use super::client_config::client_config;
 use super::{BACKLOG, COMMAND_TIMEOUT};
 use crate::config::redis::Redis as Settings;
 use crate::metrics::Metrics;
 use fred::clients::{Client, SubscriberClient};
 use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface};
-use fred::types::config::{
-    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, TlsConnector, UnresponsiveConfig,
-};
+use fred::types::config::{ConnectionConfig, PerformanceConfig, ReconnectPolicy, TcpConfig, UnresponsiveConfig};
 use fred::types::{Builder, Expiration};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -35,14 +34,7 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Builds a client by the settings.
 pub(super) fn builder(settings: &Settings) -> Result<Builder, String> {
-    let mut config = Config { server: settings.server(), fail_fast: false, ..Config::default() };
-    config.username.clone_from(&settings.username);
-    config.password = settings.password.as_ref().map(|password| password.reveal().to_owned());
-    config.database = settings.db;
-    if settings.tls {
-        let connector = TlsConnector::default_rustls().map_err(|error| error.to_string())?;
-        config.tls = Some(connector.into());
-    }
+    let config = client_config(settings)?;
     let (min, max, factor) = BACKOFF;
     let mut builder = Builder::from_config(config);
     builder

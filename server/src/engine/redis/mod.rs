@@ -6,6 +6,7 @@
 //! heard, in order and without a gap, for the rooms that have members here ([`room_state`]). Whether publications get through
 //! is told by a probe: a message that this engine sends itself through Redis.
 
+mod client_config;
 mod diagnose;
 mod link;
 mod room_state;

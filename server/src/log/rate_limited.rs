@@ -1,8 +1,9 @@
-//! A log that cannot be flooded.
+//! Rate limit for log lines, so that a client cannot flood the log.
 //!
-//! Lines of one kind, that is of one place in the code and one `reason`, may come [`BURST`] at a time and then
-//! [`PER_SECOND`]. The others are left out, and the next that is written says how many: `left_out=37`. Whoever asks
-//! for `debug` or `trace` asks for everything, and gets it.
+//! Owns a token bucket per kind of line. A kind is one place in the code and one `reason`. A kind may write [`BURST`]
+//! lines at once and [`PER_SECOND`] lines per second after that. Further lines are dropped, and the next line of that
+//! kind reports how many: `left_out=37`. Lines at `debug` and `trace` are not limited. This file does not know where
+//! the lines go.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -16,53 +17,53 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Lines of one kind that may come at once.
+/// Lines of one kind that may be written at once.
 const BURST: u32 = 50;
-/// Lines of one kind a second, in the long run.
+/// Lines of one kind per second, in the long run.
 const PER_SECOND: u32 = 5;
-/// Kinds that are told apart; beyond it reasons are not. The code has far fewer.
-const KINDS: usize = 1024;
+/// Maximum number of kinds. Beyond it, all reasons of one place share a bucket. The code has far fewer.
+const MAX_KINDS: usize = 1024;
 
-/// Writes lines as `F` does, but for those that are too many.
-pub(super) struct Bounded<F> {
+/// Formats lines with `F`, and drops those above the rate limit.
+pub(super) struct RateLimited<F> {
     format: F,
-    kinds: Mutex<HashMap<Kind, Kept>>,
+    buckets: Mutex<HashMap<Kind, Bucket>>,
     began: Instant,
 }
 
 /// Where in the code, and a hash of the reason.
 type Kind = (Identifier, u64);
 
-/// What is kept per kind.
+/// The token bucket of one kind.
 #[derive(Debug, Clone, Copy)]
-struct Kept {
-    /// Lines that may come now.
+struct Bucket {
+    /// Lines that may be written now.
     tokens: u32,
-    /// When the last token was earned. Milliseconds.
+    /// Time at which the last token was added. Milliseconds since `began`.
     earned: u64,
-    /// Lines left out since the last that was written.
+    /// Lines dropped since the last line that was written.
     left_out: u64,
 }
 
-// === impl Bounded ===
+// === impl RateLimited ===
 
-impl<F> Bounded<F> {
+impl<F> RateLimited<F> {
     pub(super) fn new(format: F) -> Self {
-        Self { format, kinds: Mutex::new(HashMap::new()), began: Instant::now() }
+        Self { format, buckets: Mutex::new(HashMap::new()), began: Instant::now() }
     }
 
-    /// Whether a line of that kind may be written: `Some` with the number of those left out before it.
+    /// Takes a token. Returns the number of lines dropped before this one, or `None` if this one must be dropped.
     fn admit(&self, mut kind: Kind) -> Option<u64> {
         let now = self.began.elapsed().as_millis() as u64;
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        if kinds.len() >= KINDS && !kinds.contains_key(&kind) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= MAX_KINDS && !buckets.contains_key(&kind) {
             kind.1 = 0;
         }
-        kinds.entry(kind).or_insert(Kept { tokens: BURST, earned: now, left_out: 0 }).admit(now)
+        buckets.entry(kind).or_insert(Bucket { tokens: BURST, earned: now, left_out: 0 }).admit(now)
     }
 }
 
-impl<S, N, F> FormatEvent<S, N> for Bounded<F>
+impl<S, N, F> FormatEvent<S, N> for RateLimited<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -88,9 +89,9 @@ where
     }
 }
 
-// === impl Kept ===
+// === impl Bucket ===
 
-impl Kept {
+impl Bucket {
     fn admit(&mut self, now: u64) -> Option<u64> {
         let earned = now.saturating_sub(self.earned) * u64::from(PER_SECOND) / 1000;
         if earned > 0 {
@@ -106,7 +107,7 @@ impl Kept {
     }
 }
 
-/// Takes the hash of the field `reason`.
+/// Hashes the field `reason`.
 struct Reason(DefaultHasher);
 
 // === impl Reason ===
@@ -120,7 +121,7 @@ impl Visit for Reason {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "reason" {
-            // Hashes the text as it is written, without keeping it. Writing cannot fail.
+            // Hashes the text while it is formatted, without a buffer. Writing to a hasher cannot fail.
             let _ = write!(self, "{value:?}");
         }
     }
@@ -171,13 +172,13 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_one_kind_is_cut_and_hides_no_other() {
+    fn a_flood_of_one_kind_is_limited_and_does_not_hide_other_kinds() {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(Level::DEBUG)
             .with_writer(lines.clone())
             .with_ansi(false)
-            .event_format(Bounded::new(format::format().with_target(false)))
+            .event_format(RateLimited::new(format::format().with_target(false)))
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..500 {
@@ -196,33 +197,36 @@ mod tests {
     }
 
     #[test]
-    fn the_next_line_says_how_many_were_left_out() {
-        let mut kept = Kept { tokens: 2, earned: 0, left_out: 0 };
-        assert_eq!([kept.admit(0), kept.admit(0), kept.admit(0), kept.admit(0)], [Some(0), Some(0), None, None]);
-        assert_eq!(kept.admit(1000 / u64::from(PER_SECOND)), Some(2));
-        assert_eq!(kept.admit(1000 / u64::from(PER_SECOND)), None);
+    fn the_next_line_reports_how_many_were_left_out() {
+        let mut bucket = Bucket { tokens: 2, earned: 0, left_out: 0 };
+        assert_eq!(
+            [bucket.admit(0), bucket.admit(0), bucket.admit(0), bucket.admit(0)],
+            [Some(0), Some(0), None, None]
+        );
+        assert_eq!(bucket.admit(1000 / u64::from(PER_SECOND)), Some(2));
+        assert_eq!(bucket.admit(1000 / u64::from(PER_SECOND)), None);
     }
 
     #[test]
-    fn what_was_left_out_is_part_of_a_json_line() {
+    fn a_json_line_reports_how_many_were_left_out() {
         let lines = Lines::default();
-        let bounded = Bounded::new(format::format().json().flatten_event(true).with_target(false));
+        let limited = RateLimited::new(format::format().json().flatten_event(true).with_target(false));
         let subscriber = tracing_subscriber::fmt()
             .with_writer(lines.clone())
             .fmt_fields(JsonFields::new())
-            .event_format(bounded)
+            .event_format(limited)
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             let end = Instant::now() + std::time::Duration::from_secs(30);
-            let mut told = false;
-            while !told && Instant::now() < end {
+            let mut reported = false;
+            while !reported && Instant::now() < end {
                 tracing::warn!("again");
-                told = lines.take().iter().any(|line| {
+                reported = lines.take().iter().any(|line| {
                     let line: serde_json::Value = serde_json::from_str(line).unwrap();
                     line["message"] == "again" && line["left_out"].as_u64().is_some_and(|count| count > 0)
                 });
             }
-            assert!(told, "nothing was left out, or nobody was told");
+            assert!(reported, "no line was left out, or none reported it");
         });
     }
 }
