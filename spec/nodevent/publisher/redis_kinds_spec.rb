@@ -3,10 +3,10 @@
 require "openssl"
 require "tmpdir"
 
-# Redis with TLS, Sentinel and Cluster. `native: false` marks examples in which all that
-# is native happens in a process of its own, to which the stress of this one is nothing.
+# Redis with TLS, Sentinel and Cluster. `native: false` marks examples that use the extension only in a child process,
+# which GC stress does not reach.
 RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
-  # Emits in a process of its own, with its environment, and answers what the engine said.
+  # Emits in a child process with this environment, and returns the engine's result.
   def emit_to(redis, env: {}, timeout: 8)
     ruby(<<~RUBY, env: env).strip
       require "nodevent"
