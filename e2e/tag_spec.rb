@@ -28,7 +28,7 @@ RSpec.describe "The tag of javascript_include_nodevent" do
                 "/nonce" => { nonce: "once" }, "/all" => { nonce: "once", defer: true, module: true } }
       run(lambda do |env|
         form = forms.fetch(env["PATH_INFO"], {})
-        source = form[:nonce] ? "'nonce-once'" : NoDevent::Emitter.config.host
+        source = form[:nonce] ? "'nonce-once'" : NoDevent::Emitter.config.public_url
         headers = { "content-type" => "text/html",
                     "content-security-policy" => "default-src *; script-src \#{source}" }
         [200, headers, ["<!doctype html><head>\#{javascript_include_nodevent(**form)}</head><body>Here</body>"]]
