@@ -6,20 +6,20 @@ require "uri"
 
 module NoDevent
   module Doctor
-    # Does what a browser does, as slowly as it can be done: Socket.IO 5 over Engine.IO 4's long-polling.
-    class Visitor
-      # The server said no, or something that is not Socket.IO.
+    # A minimal browser client: Socket.IO 5 over Engine.IO 4 long-polling.
+    class PollingClient
+      # The server refused, or its response is not Socket.IO.
       class Refused < StandardError; end
 
       SEPARATOR = "\x1e"
-      # How long it waits for one answer, in seconds.
-      PATIENCE = 5
+      # The timeout of one request in seconds.
+      TIMEOUT = 5
 
       private_constant :SEPARATOR
 
       # @param url [String] the server
       # @param namespace [String]
-      # @param origin [String, nil] the page it pretends to be
+      # @param origin [String, nil] the origin to send
       # @raise [Refused]
       def initialize(url, namespace, origin: nil)
         @uri = URI("#{url}/socket.io/?EIO=4&transport=polling")
@@ -30,21 +30,21 @@ module NoDevent
         open
       end
 
-      # @return [Array] error and success, as the server acknowledges
+      # @return [Array] the server's acknowledgement: error and success
       # @raise [Refused]
       def join(room, key = nil)
         @acks += 1
         send_packet("42#{@namespace},#{@acks}#{JSON.generate(['join', { room: room, key: key }.compact])}")
-        JSON.parse(wait_for("43#{@namespace},#{@acks}", "the answer to join")).first(2)
+        JSON.parse(wait_for("43#{@namespace},#{@acks}", "the reply to join")).first(2)
       end
 
-      # @return [Hash] the next emission
-      # @raise [Refused] if none comes in time
-      def emission
-        JSON.parse(wait_for("42#{@namespace},", "the emission")).last
+      # @return [Hash] the next publication
+      # @raise [Refused] if none arrives before the timeout
+      def publication
+        JSON.parse(wait_for("42#{@namespace},", "the publication")).last
       end
 
-      # Goes.
+      # Disconnects.
       def close
         send_packet("1")
       rescue Refused, SystemCallError
@@ -61,18 +61,18 @@ module NoDevent
         error = JSON.parse(packet)["message"]
         raise Refused, error if error
       rescue JSON::ParserError, KeyError
-        raise Refused, "what answers there does not speak Socket.IO"
+        raise Refused, "the response is not Socket.IO"
       end
 
-      # The rest of the first packet that begins so.
-      def wait_for(beginnings, what)
-        deadline = clock + PATIENCE
+      # Returns the remainder of the first packet with one of these prefixes.
+      def wait_for(prefixes, what)
+        deadline = clock + TIMEOUT
         loop do
           while (packet = @packets.shift)
-            beginning = Array(beginnings).find { |text| packet.start_with?(text) }
-            return packet.delete_prefix(beginning) if beginning
+            prefix = Array(prefixes).find { |text| packet.start_with?(text) }
+            return packet.delete_prefix(prefix) if prefix
           end
-          raise Refused, "#{what} did not come within #{PATIENCE} s" if clock > deadline
+          raise Refused, "#{what} did not arrive within #{TIMEOUT} s" if clock > deadline
 
           @packets = receive
         end
@@ -93,15 +93,15 @@ module NoDevent
 
       def request(request)
         request["Origin"] = @origin if @origin
-        response = Net::HTTP.start(@uri.host, @uri.port, use_ssl: @uri.scheme == "https", open_timeout: PATIENCE,
-                                                         read_timeout: PATIENCE, max_retries: 0) do |http|
+        response = Net::HTTP.start(@uri.host, @uri.port, use_ssl: @uri.scheme == "https", open_timeout: TIMEOUT,
+                                                         read_timeout: TIMEOUT, max_retries: 0) do |http|
           http.request(request)
         end
         return response.body.dup.force_encoding(Encoding::UTF_8) if response.is_a?(Net::HTTPSuccess)
 
         raise Refused, "#{response.code}: #{response.body.to_s[0, 200]}"
       rescue Net::ReadTimeout
-        raise Refused, "no answer within #{PATIENCE} s"
+        raise Refused, "no response within #{TIMEOUT} s"
       end
 
       def clock

@@ -3,8 +3,8 @@
 require "json"
 require "socket"
 
-# An HTTP server that answers as a spec tells it to, for what a real one does only in bad times.
-class FrontDesk
+# An HTTP server with scripted responses, for errors that a real server rarely returns.
+class StubServer
   Request = Struct.new(:path, :headers, :body, keyword_init: true) do
     def json
       JSON.parse(body)
@@ -13,9 +13,9 @@ class FrontDesk
 
   attr_reader :port, :requests
 
-  # @yield [Request] answers `[status, body]`, or nil to hang up
-  def initialize(&answer)
-    @answer = answer
+  # @yield [Request] returns `[status, body]`, or nil to close the connection
+  def initialize(&respond)
+    @respond = respond
     @requests = Queue.new
     @server = TCPServer.new("127.0.0.1", 0)
     @port = @server.addr[1]
@@ -27,7 +27,7 @@ class FrontDesk
   end
 
   def next
-    Timeout.timeout(Patience::LIMIT) { @requests.pop }
+    Timeout.timeout(Waiting::LIMIT) { @requests.pop }
   end
 
   def stop
@@ -46,7 +46,7 @@ class FrontDesk
     end
     request = Request.new(path: line.split[1], headers: headers, body: socket.read(headers["content-length"].to_i))
     @requests << request
-    status, body = @answer.call(request)
+    status, body = @respond.call(request)
     return unless status
 
     socket.write("HTTP/1.1 #{status} -\r\nContent-Length: #{body.bytesize}\r\nConnection: close\r\n\r\n#{body}")

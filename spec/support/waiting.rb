@@ -1,26 +1,26 @@
 # frozen_string_literal: true
 
-# Waiting for a condition, with a limit.
-module Patience
+# Waits for a condition, with a timeout.
+module Waiting
   LIMIT = ENV.key?("NODEVENT_GC_STRESS") ? 100 : 10
 
   def now
     Process.clock_gettime(Process::CLOCK_MONOTONIC)
   end
 
-  # The block's first answer that is neither nil nor false.
+  # The block's first truthy result.
   def eventually(what = "the condition", limit: LIMIT)
     deadline = now + limit
     loop do
       found = yield
       return found if found
-      raise "waited #{limit} s for #{what} in vain" if now > deadline
+      raise "timeout after #{limit} s: #{what}" if now > deadline
 
       sleep 0.005
     end
   end
 
-  # So many, or a hundredth where a garbage collection comes with every step.
+  # `count`, or a hundredth of it with a garbage collection at every allocation.
   def many(count)
     GC.stress ? count / 100 : count
   end
