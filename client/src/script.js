@@ -1,15 +1,15 @@
 // The script tag: `<script src="https://host/api/nodevent">` defines `NoDevent`, connected to the
-// server and the namespace of its own address. Nothing is echoed into it, so it is one static file.
+// server and the namespace in its own URL. The file is static: the server inserts nothing into it.
 
 import { connect } from "./nodevent/connect.js";
 import { NoDeventController } from "./nodevent/controller.js";
 
 const page = /** @type {any} */ (globalThis);
 const { document } = page;
-// A module is not told which tag it came by.
+// `currentScript` is null in a module.
 const script = document?.currentScript || document?.querySelector("[type=module][src*='/api/']");
 
-/** One controller per address, also where the tag is run again (Turbo does) or stands twice. */
+/** One controller per URL, also if the tag runs again (Turbo does this) or is in the page twice. */
 const controllers = (page[Symbol.for("nodevent")] ||= {});
 
 /** @param {string} src */

@@ -1,4 +1,4 @@
-// Owns: from an address and a namespace to a controller that is connected to them.
+// Owns: creating a controller that is connected to a server and a namespace.
 
 import { Manager } from "../socket/manager.js";
 import { pool } from "../socket/pool.js";
@@ -8,7 +8,7 @@ const socketOf = pool((url, options) => new Manager(url, options));
 
 /**
  * @param {{url?: string, namespace?: string, key?: any, path?: string, [option: string]: any}} [options]
- *   `url` is the server, the page's own where absent; a path in it is where the server is mounted
+ *   `url` is the server, by default the page's own; its path is where the server is mounted
  */
 export function connect({ url = "/", namespace = "/nodevent", key, ...options } = {}) {
   const { origin, pathname } = new URL(url, globalThis.location?.href);
