@@ -119,7 +119,7 @@ test("a server that shuts down requests a delay, and the page reconnects after i
   await until(() => received.disconnect.length);
   await server.start();
   await until(() => received.connect.length === 2);
-  assert.deepEqual(received.disconnect, [["transport close", { description: { code: 1001, reason: "server stops" } }]]);
+  assert.deepEqual(received.disconnect, [["transport close", { description: { code: 1001, reason: "server shutting down" } }]]);
   assert.equal(drains.length, 1);
   assert.ok(drains[0].wait >= 0);
   assert.equal(received.reconnecting[0][0], drains[0].wait);
