@@ -26,6 +26,9 @@ const bundles = [
   { entryPoints: ["src/script.js"], outfile: "dist/nodevent.js", format: "iife" },
   { entryPoints: ["src/index.js"], outfile: "dist/nodevent.mjs", format: "esm" },
   { entryPoints: ["src/index.js"], outfile: "dist/nodevent.cjs", format: "cjs", platform: "node" },
+  { entryPoints: ["src/queue.js"], outfile: "dist/queue.js", format: "iife", sourcemap: false },
+  { entryPoints: ["src/page/nodevent-room.js"], outfile: "dist/nodevent-room.js", format: "iife" },
+  { entryPoints: ["src/page/nodevent_controller.js"], outfile: "dist/nodevent_controller.js", format: "esm", external: ["@hotwired/stimulus"] },
   { entryPoints: ["src/socket-io.js"], outfile: "dist/socket.io.js", format: "iife" },
 ];
 

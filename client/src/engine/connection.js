@@ -5,6 +5,7 @@
 import { isLoopback } from "./address.js";
 import { watchEnvironment } from "./network-events.js";
 import { Session } from "./session.js";
+import { stopwatch } from "./stopwatch.js";
 
 /** Upper limit of the delay a draining server can request, so that a wrong number cannot disable a page. Milliseconds. */
 const MAX_SERVER_DELAY = 5 * 60 * 1000;
@@ -41,7 +42,7 @@ export class Connection {
     this._unwatch = undefined;
     this._attempt = 0;
     this._failures = 0;
-    this._openedAt = 0;
+    this._openFor = stopwatch(); // since the last session opened
     /** @type {string | undefined} the transport that carried the last session */
     this._lastTransport = undefined;
   }
@@ -86,7 +87,7 @@ export class Connection {
       .on("message", (/** @type {any} */ data) => this._owner._onMessage(data))
       .on("open", () => {
         remember();
-        this._openedAt = Date.now();
+        this._openFor = stopwatch();
         const attempt = this._attempt;
         this._attempt = 0;
         this._report("open");
@@ -101,7 +102,7 @@ export class Connection {
   /** @param {string} reason @param {any} details */
   _onSessionLost(reason, details) {
     // Back off from a server that accepts connections and drops them immediately.
-    if (Date.now() - this._openedAt > this._options.reconnectionDelayMax) this._failures = 0;
+    if (this._openFor() > this._options.reconnectionDelayMax) this._failures = 0;
     this._report("close", reason, details);
     this._scheduleRetry();
   }
@@ -137,8 +138,12 @@ export class Connection {
     } else if (!isLoopback(this._options.url)) this._session?.close("transport close");
   }
 
-  /** Sets the delay before the next attempt, as a draining server requests it. @param {unknown} delay milliseconds */
+  /** Sets the delay before the next attempt, also if one is scheduled. @param {unknown} delay milliseconds */
   _retryAfter(delay) {
-    if (typeof delay === "number" && delay >= 0) this._serverDelay = Math.min(delay, MAX_SERVER_DELAY);
+    if (!(typeof delay === "number" && delay >= 0)) return;
+    this._serverDelay = Math.min(delay, MAX_SERVER_DELAY);
+    if (!this._retryTimer) return;
+    clearTimeout(this._retryTimer);
+    this._retryTimer = setTimeout(() => this._connect(), this._serverDelay);
   }
 }

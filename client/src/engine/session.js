@@ -2,6 +2,7 @@
 // to reconnect, connection.js creates a new one.
 
 import { Emitter } from "../emitter.js";
+import { stopwatch } from "./stopwatch.js";
 import { PollingTransport } from "./polling.js";
 import { upgrade } from "./upgrade.js";
 import { WebSocketTransport } from "./websocket.js";
@@ -26,7 +27,7 @@ export class Session extends Emitter {
     this._queue = [];
     /** @type {any} a WebSocket that may replace polling */
     this._probe = undefined;
-    this._deadline = 0; // the time at which the server counts as dead if it stays silent
+    this._silence = stopwatch(); // since the last packet
     // The caller attaches its listeners after the constructor returns.
     queueMicrotask(() => this._tryNext());
   }
@@ -65,7 +66,7 @@ export class Session extends Emitter {
   /** @param {string | ArrayBuffer} packet */
   _onPacket(packet) {
     if (this.readyState === "closed") return;
-    this._extendDeadline();
+    this._onSignOfLife();
     if (typeof packet !== "string") return this._fire("message", packet);
     const rest = packet.slice(1);
     switch (packet[0]) {
@@ -97,7 +98,7 @@ export class Session extends Emitter {
     this.id = this._handshake.sid;
     this.readyState = "open";
     this.transport._onHandshake?.(this._handshake);
-    this._extendDeadline();
+    this._onSignOfLife();
     this._checkDeadline();
     this._fire("open");
     this._flush();
@@ -105,8 +106,8 @@ export class Session extends Emitter {
   }
 
   /** The server sends pings. If it is silent for longer than its handshake allows, the session is lost. */
-  _extendDeadline() {
-    if (this._handshake) this._deadline = Date.now() + this._handshake.pingInterval + this._handshake.pingTimeout;
+  _onSignOfLife() {
+    this._silence = stopwatch();
   }
 
   /**
@@ -116,7 +117,7 @@ export class Session extends Emitter {
   _checkDeadline() {
     if (this.readyState !== "open") return;
     clearTimeout(this._timer);
-    const left = this._deadline - Date.now();
+    const left = this._handshake.pingInterval + this._handshake.pingTimeout - this._silence();
     if (left < 0) this._end("ping timeout");
     else this._timer = setTimeout(() => this._checkDeadline(), Math.min(left + 1, 5000));
   }

@@ -1,18 +1,34 @@
 // Owns: the rooms of one namespace, the socket they share, and the old client's names for connection
 // events. Works with our socket, the stock one, and any object with the same methods.
 
+import { JoinQueue } from "./join-queue.js";
+import { keyFrom } from "./keys.js";
 import { Listenable } from "./listenable.js";
+import { warn } from "./log.js";
+import { isOriginRefused } from "./origin.js";
+import { pageId } from "./page-id.js";
 import { Room } from "./room.js";
+
+/** Delay between attempts of a page whose origin the server refuses. Milliseconds. */
+const REFUSED_ORIGIN_DELAY = 60_000;
+
+/** Close codes of limits and malformed packets; the server closes with others when it stops. */
+const isLimit = (/** @type {any} */ code) => code === 1008 || code === 1009 || code === 1013;
 
 /**
  * Events: `connect`, `disconnect(reason, details)`, `connecting(transport)`, `connect_failed(err)`, `close(reason)`,
  * `error(err)`, `reconnecting(delay, attempt)`, `reconnect(transport, attempts)`, `reconnect_failed`.
  */
 export class NoDeventController extends Listenable {
-  /** @param {{key?: (room: Room) => any}} [options] */
-  constructor({ key } = {}) {
+  /** @param {{key?: (room: Room) => any, keyUrl?: string}} [options] where keys come from: a function, or the URL of the application's endpoint */
+  constructor({ key, keyUrl } = {}) {
     super();
-    this._key = key;
+    this._source = key || (keyUrl ? keyFrom(keyUrl) : undefined);
+    /** The id of this page, the same on every connection. */
+    this.pageId = pageId;
+    this._joins = this._newJoins();
+    /** @type {string | undefined} the line to log if the page uses a room and there is no socket */
+    this._hint = undefined;
     /** @type {Map<string, Room>} */
     this._rooms = new Map();
     /** @type {any} */
@@ -22,12 +38,28 @@ export class NoDeventController extends Listenable {
     this._detachers = [];
   }
 
+  _newJoins() {
+    return new JoinQueue((/** @type {any[]} */ ...args) => this.socket.emit(...args));
+  }
+
   connected() {
     return this._isConnected;
   }
 
-  /** The room of that name; always the same object. @param {string | number} name */
+  /**
+   * The room of that name; always the same object. Room data from the application sets its key and position.
+   * @param {string | number | {room: string, key?: any, position?: any, key_url?: string}} name
+   * @returns {Room}
+   */
   room(name) {
+    if (typeof name === "object" && name) {
+      const room = this.room(name.room).since(name.position);
+      return name.key === undefined && !name.key_url ? room : room.setKey(name.key, name.key_url);
+    }
+    if (this._hint && !this.socket) {
+      warn(this._hint);
+      this._hint = undefined;
+    }
     if (typeof name !== "number" && (typeof name !== "string" || !name))
       throw TypeError("NoDevent.room(name): the name must be text or a number");
     const id = String(name);
@@ -68,14 +100,24 @@ export class NoDeventController extends Listenable {
   _bridge(socket, manager) {
     const ours = typeof manager.retryAfter === "function";
     let failed = false;
+    let isRefused = false;
     const transport = () => manager.engine?.transport?.name;
-    this._listen(socket, "connect", () => (failed = false));
+    this._listen(socket, "connect", () => (failed = isRefused = false));
     this._listen(socket, "connect_error", (/** @type {any} */ err) => {
       this._fire("error", err);
       // Fired for the first failure of a series and for a final one. `reconnecting` reports the others.
       if (!socket.active || !failed) this._fire("connect_failed", err);
+      if (!socket.active) warn(`namespace "${socket.nsp}" refused: ${err.message}. Check the namespace in the script's URL and the server's configuration.`);
+      else if (ours && isRefused) manager.retryAfter(REFUSED_ORIGIN_DELAY);
+      else if (ours && !failed) checkOrigin();
       failed = true;
     });
+    const checkOrigin = async () => {
+      if (!(await isOriginRefused(manager.opts.url)) || this.socket !== socket || this._isConnected) return;
+      isRefused = true;
+      warn(`the server refuses this page's origin. Add "${globalThis.location.origin}" to origins in the server's configuration. Retrying once a minute.`);
+      manager.retryAfter(REFUSED_ORIGIN_DELAY);
+    };
     this._listen(manager, "close", (/** @type {any} */ reason) => this._fire("close", reason));
     this._listen(manager, "reconnect", (/** @type {any} */ attempts) => this._fire("reconnect", transport(), attempts));
     this._listen(manager, "reconnect_failed", () => this._fire("reconnect_failed"));
@@ -95,14 +137,20 @@ export class NoDeventController extends Listenable {
     this._isConnected = true;
     const rooms = [...this._rooms.values()];
     for (const room of rooms) room._joinSent = false;
+    this._joins = this._newJoins();
     this._fire("connect");
+    this._joins._hold();
     // The page's `connect` listener may have joined some of the rooms already.
     for (const room of rooms) if (!room._joinSent) room._join();
+    this._joins._flush();
   }
 
   /** @param {any} reason @param {any} details */
   _onDisconnect(reason, details) {
     this._isConnected = false;
+    this._joins._stop();
+    const { code, reason: text } = details?.description || {};
+    if (isLimit(code)) warn(`the server closed the connection: ${text || code}. See limits in the server's configuration.`);
     const requested = reason === "io client disconnect";
     for (const room of this._rooms.values()) room._onDisconnect(requested ? undefined : reason);
     this._fire("disconnect", reason, details);
@@ -116,6 +164,7 @@ export class NoDeventController extends Listenable {
   _detach() {
     for (const detach of this._detachers.splice(0)) detach();
     this._isConnected = false;
+    this._joins._stop();
   }
 
   /** Ends the connection for good: leaves all rooms and does not reconnect. */

@@ -2,20 +2,30 @@
 // The controller sends for it and delivers publications to it. It knows no socket.
 
 import { call } from "../emitter.js";
+import { KeyError, expiryOf, keyFrom } from "./keys.js";
 import { Listenable } from "./listenable.js";
-import { PositionTracker } from "./position-tracker.js";
+import { FIXES, warn } from "./log.js";
+import { PositionTracker, parse } from "./position-tracker.js";
 
 const EXPIRED = "Time has passed";
+const TOO_FAST = "Too many joins";
 
 /** Time to wait for the ack of a join before sending it again. Milliseconds. */
 const JOIN_TIMEOUT = 10_000;
 
+/** Maximum delay before a temporary failure is retried. Milliseconds. */
+const MAX_RETRY_DELAY = 30_000;
+
+/** Longest delay that `setTimeout` accepts. Milliseconds. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
+
 /** Names of the room's own events. Publications with such an event name only reach `onAny` listeners. */
-const ROOM_EVENTS = ["join", "leave", "key-expired", "gap"];
+const ROOM_EVENTS = ["join", "leave", "key-expired", "key-refused", "gap"];
 
 /**
  * Events: `join(err, state)` for every attempt, `leave(err)` with `err` if the page did not ask to leave,
- * `key-expired(room)`, `gap(position)` if publications are lost for good, and the application's events.
+ * `key-expired(room)`, `key-refused(reason)`, `gap(position)` if publications are lost for good, and the
+ * application's events.
  */
 export class Room extends Listenable {
   /** @param {string} id @param {import("./controller.js").NoDeventController} controller */
@@ -30,6 +40,8 @@ export class Room extends Listenable {
     this._joinSent = false; // on this connection
     this._attempt = 0; // number of joins sent
     this._staleUpTo = 0; // acks of attempts up to this one are ignored
+    this._failures = 0; // number of consecutive temporary failures
+    this._logged = ""; // the refusals that were logged
     /** @type {{_fn: Function, _attempt: number}[]} callbacks, with the first attempt whose ack settles them */
     this._joinCallbacks = [];
     /** @type {Set<(err?: unknown) => void>} */
@@ -47,11 +59,21 @@ export class Room extends Listenable {
     return this._key;
   }
 
-  /** @param {any} key a key, or a function that receives the room and returns a key or a promise of one */
-  setKey(key) {
-    this._fetchKey = typeof key === "function" ? key : undefined;
-    this._key = this._fetchKey ? undefined : key;
+  /**
+   * @param {any} key a key, or a function that receives the room and returns a key or a promise of one
+   * @param {any} [source] where the next key comes from: such a function, or the URL of the application's endpoint
+   */
+  setKey(key, source) {
+    if (typeof key === "function") [key, source] = [undefined, key];
+    this._source = typeof source === "string" ? keyFrom(source) : source;
+    this._useKey(key);
     this._join();
+    return this;
+  }
+
+  /** Sets the position of the page's content, so that the first join recovers what was published since. @param {any} position */
+  since(position) {
+    if (!this.position && parse(position)) this._tracker._last = position;
     return this;
   }
 
@@ -88,46 +110,107 @@ export class Room extends Listenable {
     return () => this._anyListeners.delete(fn);
   }
 
+  /** Stores a key and schedules its renewal, at 80 to 90 % of its lifetime so that many rooms spread out. @param {any} key */
+  _useKey(key) {
+    this._key = key;
+    clearTimeout(this._renewal);
+    const left = Number(expiryOf(key)) - Date.now();
+    if (left > 0 && left < MAX_TIMEOUT) this._renewal = setTimeout(() => this._renew(), left * (0.8 + 0.1 * Math.random()));
+  }
+
+  /** Joins again with a new key before the present one expires. */
+  async _renew() {
+    const source = this._source || this._controller._source;
+    if (!source || !this._wanted) return;
+    const key = this._key;
+    try {
+      const next = await source(this);
+      if (key !== this._key || !this._wanted || next === key) return;
+      this._useKey(next);
+      this._join();
+    } catch (error) {
+      if (key !== this._key || !this._wanted) return;
+      // The present key is still valid: there is time for another attempt.
+      if (!this._isRefused(error)) this._useKey(key);
+    }
+  }
+
+  /** Reports the error of a key source; returns false if it is temporary. @param {any} error */
+  _isRefused(error) {
+    if (error instanceof KeyError) {
+      this._warn(error.message, "Sign in again, or allow the room in the application's authorize block.");
+      if (error._isTemporary) return false;
+      this._fire("key-refused", error.message);
+    }
+    return true;
+  }
+
+  /** Logs a refusal, one line for each cause; the next one after a success. @param {any} reason @param {string} [fix] */
+  _warn(reason, fix) {
+    if (!this._logged.includes(reason)) warn(`room "${this.id}" refused: ${reason}. ${fix || ""}`);
+    this._logged += reason;
+  }
+
   /** Sends a join if the page wants to be in and the socket can send. @param {boolean} [renewKey] */
   async _join(renewKey) {
     if (!this._wanted || !this._controller._canSend()) return;
     this._joinSent = true;
     const attempt = ++this._attempt;
-    const fetchKey = this._fetchKey || this._controller._key;
-    if (fetchKey && (renewKey || this._key === undefined)) {
+    const source = this._source || this._controller._source;
+    if (source && (renewKey || this._key === undefined)) {
       let key;
       try {
-        key = await fetchKey(this);
+        key = await source(this);
       } catch (error) {
-        return this._onJoinResult(attempt, String(error));
+        if (attempt !== this._attempt) return;
+        return this._onJoinResult(attempt, String(error), undefined, undefined, !this._isRefused(error));
       }
       // A later attempt fetches its own key. If the socket cannot send now, the next join uses this one.
       if (attempt !== this._attempt) return;
-      this._key = key;
+      this._useKey(key);
       if (!this._wanted || !this._controller._canSend()) return;
     }
     const since = this.position;
-    clearTimeout(this._timer);
-    this._timer = setTimeout(() => this._join(), JOIN_TIMEOUT);
-    this._controller.socket.emit(
-      "join",
-      { room: this.id, key: this._key ?? undefined, since },
-      (/** @type {any} */ err, /** @type {any} */ _ok, /** @type {any} */ state) => {
-        if (err === EXPIRED && fetchKey && !renewKey && attempt === this._attempt && this._wanted) this._join(true);
+    this._controller._joins._add({
+      _request: { room: this.id, key: this._key ?? undefined, since },
+      _onSent: () => this._setTimer(JOIN_TIMEOUT),
+      _ack: (err, _ok, state) => {
+        if (err === EXPIRED && source && !renewKey && attempt === this._attempt && this._wanted) this._join(true);
         else this._onJoinResult(attempt, err, state, since);
       },
-    );
+    });
+  }
+
+  /** Sends the join again after a delay. @param {number} delay milliseconds */
+  _setTimer(delay) {
+    clearTimeout(this._timer);
+    this._timer = setTimeout(() => {
+      if (delay === JOIN_TIMEOUT) this._controller._joins._onTimeout();
+      this._join();
+    }, delay);
+  }
+
+  /** A temporary failure: joins again after a random delay that grows with each failure. */
+  _retryLater() {
+    this._setTimer(Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2));
   }
 
   /** @param {number} attempt @param {any} err @param {any} [state] @param {string} [since] */
-  _onJoinResult(attempt, err, state, since) {
+  _onJoinResult(attempt, err, state, since, isTemporary = err === TOO_FAST) {
     if (attempt <= this._staleUpTo) return;
-    if (attempt === this._attempt) clearTimeout(this._timer);
-    if (!err) {
+    const isLast = attempt === this._attempt;
+    if (err) this._warn(String(err).replace(/^Error: /, ""), FIXES[err]);
+    else {
       this.joined = true;
+      this._logged = "";
+      this._failures = 0;
       if (state) this._tracker._onJoined(state, since);
     }
-    this._settleJoins(attempt, err, state);
+    if (isLast && isTemporary) this._retryLater();
+    else {
+      if (isLast) clearTimeout(this._timer);
+      this._settleJoins(attempt, err, state);
+    }
     this._fire("join", err, state);
     if (err === EXPIRED) this._fire("key-expired", this);
     if (!err) this._fireGap();
@@ -174,6 +257,8 @@ export class Room extends Listenable {
   _reset() {
     this._wanted = this.joined = false;
     clearTimeout(this._timer);
+    clearTimeout(this._renewal);
+    this._controller._joins._drop(this.id);
     this._staleUpTo = this._attempt;
     this._tracker = new PositionTracker();
     this._settleJoins(Infinity, "Left");

@@ -54,7 +54,7 @@ export class Manager extends Emitter {
     if (![...this._sockets.values()].some((socket) => socket.active)) this._connection._stop();
   }
 
-  /** Sets the delay before the next attempt, as a draining server requests it. @param {unknown} delay milliseconds */
+  /** Sets the delay before the next attempt, for example at the request of a draining server. @param {unknown} delay milliseconds */
   retryAfter(delay) {
     this._connection._retryAfter(delay);
   }

@@ -74,6 +74,24 @@ test("a machine that slept for an hour detects a lost connection within five sec
   assert.deepEqual(lost, [["ping timeout", undefined]]);
 });
 
+test("a clock that is set back an hour does not hide a lost connection", async () => {
+  const socket = await start();
+  await wire.accept();
+  const lost = record(socket, "disconnect").disconnect;
+  // The monotonic clock and the timers go on, the wall clock is an hour behind.
+  let monotonic = performance.now();
+  mock.method(performance, "now", () => monotonic);
+  const now = Date.now() - 3_600_000;
+  mock.method(Date, "now", () => now);
+  for (let passed = 0; passed < 45_000; passed += 5000) {
+    assert.deepEqual(lost, []);
+    monotonic += 5000;
+    await pass(5000);
+  }
+  await pass(1000);
+  assert.deepEqual(lost, [["ping timeout", undefined]]);
+});
+
 test("a page that becomes visible detects a dead connection immediately and reconnects", async () => {
   await start();
   await wire.accept();
@@ -197,6 +215,28 @@ test("a draining server sets the delay of the next attempt, whatever the page do
   assert.equal(wire.ends.length, 2);
   wire.last.drop();
   assert.deepEqual(received.reconnecting.at(-1), [1000, 2], "the delay applies to one attempt");
+});
+
+test("a delay that is requested while an attempt is scheduled replaces its delay", async () => {
+  await start({ randomizationFactor: 0 });
+  wire.last.drop();
+  assert.deepEqual(received.reconnecting, [[1000, 1]]);
+  manager.retryAfter(60_000);
+  await pass(59_999);
+  assert.equal(wire.ends.length, 1);
+  await pass(1);
+  assert.equal(wire.ends.length, 2);
+});
+
+test("without any event of the browser a lost network is retried for ever", async () => {
+  await start({ randomizationFactor: 0 });
+  await wire.accept();
+  say("offline");
+  for (let attempts = 1; attempts <= 50; attempts++) {
+    await pass(5000);
+    assert.equal(wire.ends.length, attempts + 1);
+    wire.last.drop();
+  }
 });
 
 test("an invalid delay is ignored, and a long one is limited", async () => {

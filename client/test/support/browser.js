@@ -24,7 +24,8 @@ export const STRICT = "default-src 'none'; script-src http://*:*; connect-src ht
 const DIST = new URL("../../dist/", import.meta.url);
 
 /**
- * @param {Record<string, string>} pages path to body; `/dist/…` is the client's own folder
+ * @param {Record<string, string | ((request: any, response: any) => any)>} pages path to body, or to a function
+ *   that responds; `/dist/…` is the client's own folder
  * @param {{policy?: string}} [options]
  */
 export async function servePages(pages, { policy = STRICT } = {}) {
@@ -34,7 +35,8 @@ export async function servePages(pages, { policy = STRICT } = {}) {
     response.statusCode = body === undefined ? 404 : 200;
     response.setHeader("content-type", /\.m?js$/.test(path) ? "text/javascript" : "text/html; charset=utf-8");
     if (policy) response.setHeader("content-security-policy", policy);
-    response.end(body);
+    if (typeof body === "function") body(request, response);
+    else response.end(body);
   });
   await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
   const { port } = http.address();

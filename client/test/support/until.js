@@ -24,6 +24,13 @@ export async function until(condition, what = String(condition), timeout = 15000
 /** Lets pending microtasks and the events of this turn run. */
 export const turn = () => new Promise((resolve) => setImmediate(resolve));
 
+/** Silences `console.warn` for a test; returns the list of its lines. @param {import("node:test").TestContext} t */
+export function recordWarnings(t) {
+  const lines = [];
+  t.mock.method(console, "warn", (line) => lines.push(line));
+  return lines;
+}
+
 /** Records an emitter's events: `fired.connect` is the list of the arguments of each `connect`. */
 export function record(emitter, ...events) {
   const fired = Object.fromEntries(events.map((event) => [event, []]));
