@@ -1,8 +1,8 @@
-// Owns: packets with binary data: taking it out before a packet is written, and putting it back.
+// Owns: packets with binary data: extracting it before a packet is sent, and restoring it.
 
 import * as text from "../socket/packet.js";
 
-/** Added to the type of an event or an ack where attachments follow. */
+/** Added to the type of an event or an ack if attachments follow. */
 const BINARY = 3;
 
 /** @param {any} value */
@@ -10,7 +10,7 @@ const isBinary = (value) =>
   value instanceof ArrayBuffer || ArrayBuffer.isView(value) || (typeof Blob === "function" && value instanceof Blob);
 
 /**
- * Replaces each binary part by a placeholder. The message itself is left as it is.
+ * Replaces each binary part by a placeholder. Does not change the message itself.
  * @param {any} value
  * @param {any[]} found the parts, in the order of their placeholders
  * @returns {any}
@@ -37,7 +37,7 @@ function placeholders(value, found = new Set()) {
 }
 
 /**
- * Puts the parts back in place of their placeholders.
+ * Replaces placeholders by their parts.
  * @param {any} value
  * @param {any[]} parts
  * @returns {any}
@@ -47,7 +47,7 @@ export function restore(value, parts) {
   if (value._placeholder === true) return parts[value.num];
   for (const name of Object.keys(value)) {
     const item = restore(value[name], parts);
-    // Only what changed is written: an own `__proto__` from the network must stay a mere property.
+    // Writes only what changed: an own `__proto__` from the network must stay a plain property.
     if (item !== value[name]) Object.defineProperty(value, name, { value: item, enumerable: true });
   }
   return value;
@@ -64,9 +64,9 @@ export function encode(packet) {
 
 /**
  * @param {string} packet
- * @returns {text.Packet & {attachments?: number}} `attachments` is how many have to follow
+ * @returns {text.Packet & {attachments?: number}} `attachments` is the number of attachments that follow
  * # Errors
- * Throws an `Error` that names the offending part where the text is no packet.
+ * Throws an `Error` that names the offending part if the text is not a packet.
  */
 export function decode(packet) {
   const [head, type, count] = /^([56])(\d+)-/.exec(packet) || [];

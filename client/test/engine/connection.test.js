@@ -1,9 +1,9 @@
-// Keeping a session alive: heartbeat, backoff, offline, wake, drain. Over a scripted transport, with
-// the test's own clock and the test's own `online`, `offline` and `visibilitychange`.
+// Keeping a connection alive: heartbeat, backoff, offline, wake-up, drain. Over a scripted transport, with
+// the test's clock and the test's `online`, `offline` and `visibilitychange` events.
 
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, mock, test } from "node:test";
-import { backoff } from "../../src/engine/link.js";
+import { backoff } from "../../src/engine/connection.js";
 import { Manager } from "../../src/socket/manager.js";
 import { record, turn } from "../support/until.js";
 import { Wire } from "../support/wire.js";
@@ -11,9 +11,9 @@ import { Wire } from "../support/wire.js";
 const EVENTS = ["trying", "open", "close", "error", "reconnecting", "reconnect", "reconnect_failed"];
 
 let wire;
-let page; // where the environment's events come from
+let page; // dispatches the environment's events
 let manager;
-let heard;
+let received;
 
 beforeEach(() => {
   mock.timers.enable({ apis: ["setTimeout", "Date"] });
@@ -25,7 +25,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  manager?._stop();
+  manager?._connection._stop();
   mock.timers.reset();
   mock.restoreAll();
   delete globalThis.addEventListener;
@@ -37,7 +37,7 @@ const say = (type) => page.dispatchEvent(new Event(type));
 
 async function start(options = {}) {
   manager = new Manager("http://nodevent.test/socket.io/", { WebSocket: wire.WebSocket, transports: ["websocket"], ...options });
-  heard = record(manager, ...EVENTS);
+  received = record(manager, ...EVENTS);
   const socket = manager.socket("/nodevent");
   await turn();
   return socket;
@@ -48,12 +48,12 @@ async function pass(milliseconds) {
   await turn();
 }
 
-test("a ping is answered, and silence beyond the promised time is a lost connection", async () => {
+test("a ping gets a pong, and a silent server counts as a lost connection after the promised time", async () => {
   const socket = await start();
   const end = await wire.accept();
   const lost = record(socket, "disconnect").disconnect;
   await pass(44_000);
-  end.say("2");
+  end.deliver("2");
   assert.equal(end.take(), "3");
   await pass(44_900);
   assert.deepEqual(lost, []);
@@ -62,11 +62,11 @@ test("a ping is answered, and silence beyond the promised time is a lost connect
   assert.ok(end.closedByClient);
 });
 
-test("a machine that slept for an hour knows within five seconds of waking", async () => {
+test("a machine that slept for an hour detects a lost connection within five seconds of waking", async () => {
   const socket = await start();
   await wire.accept();
   const lost = record(socket, "disconnect").disconnect;
-  // The clock on the wall went on, the timers stood still.
+  // The clock went on while the timers stood still.
   const now = Date.now();
   mock.method(Date, "now", () => now + 3_600_000);
   assert.deepEqual(lost, []);
@@ -74,28 +74,46 @@ test("a machine that slept for an hour knows within five seconds of waking", asy
   assert.deepEqual(lost, [["ping timeout", undefined]]);
 });
 
-test("a page that becomes visible knows at once that its connection is long dead, and comes back at once", async () => {
+test("a clock that is set back an hour does not hide a lost connection", async () => {
+  const socket = await start();
+  await wire.accept();
+  const lost = record(socket, "disconnect").disconnect;
+  // The monotonic clock and the timers go on, the wall clock is an hour behind.
+  let monotonic = performance.now();
+  mock.method(performance, "now", () => monotonic);
+  const now = Date.now() - 3_600_000;
+  mock.method(Date, "now", () => now);
+  for (let passed = 0; passed < 45_000; passed += 5000) {
+    assert.deepEqual(lost, []);
+    monotonic += 5000;
+    await pass(5000);
+  }
+  await pass(1000);
+  assert.deepEqual(lost, [["ping timeout", undefined]]);
+});
+
+test("a page that becomes visible detects a dead connection immediately and reconnects", async () => {
   await start();
   await wire.accept();
   const now = Date.now();
   mock.method(Date, "now", () => now + 3_600_000);
   say("visibilitychange");
-  assert.equal(heard.close[0][0], "ping timeout");
+  assert.equal(received.close[0][0], "ping timeout");
   await turn();
-  assert.equal(wire.ends.length, 2, "no wait before the first attempt");
+  assert.equal(wire.ends.length, 2, "no delay before the first attempt");
 });
 
-test("a page that is hidden is left alone", async () => {
+test("a page that becomes hidden changes nothing", async () => {
   await start();
   await wire.accept();
   const now = Date.now();
   mock.method(Date, "now", () => now + 3_600_000);
   globalThis.document.hidden = true;
   say("visibilitychange");
-  assert.deepEqual(heard.close, []);
+  assert.deepEqual(received.close, []);
 });
 
-test("backoff: the ceiling doubles to its maximum, and full jitter lies anywhere below it", () => {
+test("backoff: the ceiling doubles up to its maximum, and full jitter is anywhere below it", () => {
   const options = { reconnectionDelay: 1000, reconnectionDelayMax: 5000, randomizationFactor: 1 };
   const ceilings = [0, 1, 2, 3, 50].map((failures) => backoff(options, failures, () => 0));
   assert.deepEqual(ceilings, [1000, 2000, 4000, 5000, 5000]);
@@ -105,63 +123,66 @@ test("backoff: the ceiling doubles to its maximum, and full jitter lies anywhere
   assert.ok(Math.min(...drawn) < 500 && Math.max(...drawn) > 4500 && drawn.every((ms) => ms >= 0 && ms <= 5000));
 });
 
-test("attempts are counted, told before and after, and end with what came of them", async () => {
+test("attempts are counted and reported before and after", async () => {
   await start({ randomizationFactor: 0 });
   wire.last.drop();
-  assert.equal(heard.error.length, 1);
-  assert.deepEqual(heard.reconnecting, [[1000, 1]]);
+  assert.equal(received.error.length, 1);
+  assert.deepEqual(received.reconnecting, [[1000, 1]]);
   await pass(1000);
   assert.equal(wire.ends.length, 2);
   wire.last.drop();
-  assert.equal(heard.error.length, 2);
-  assert.deepEqual(heard.reconnecting[1], [2000, 2]);
+  assert.equal(received.error.length, 2);
+  assert.deepEqual(received.reconnecting[1], [2000, 2]);
   await pass(2000);
   wire.last.open();
-  assert.deepEqual(heard.reconnect, [[2]]);
-  assert.equal(heard.open.length, 1);
+  assert.deepEqual(received.reconnect, [[2]]);
+  assert.equal(received.open.length, 1);
 });
 
-test("after the last allowed attempt it says so and stops", async () => {
+test("after the last allowed attempt it fires reconnect_failed and stops", async () => {
   await start({ randomizationFactor: 0, reconnectionAttempts: 2 });
   wire.last.drop();
   await pass(1000);
   wire.last.drop();
   await pass(2000);
   wire.last.drop();
-  assert.equal(heard.reconnect_failed.length, 1);
+  assert.equal(received.reconnect_failed.length, 1);
   await pass(60_000);
   assert.equal(wire.ends.length, 3);
 });
 
-test("a server that takes connections and drops them at once is asked more and more slowly", async () => {
+test("a server that accepts connections and drops them gets attempts at growing intervals", async () => {
   await start({ randomizationFactor: 0 });
   for (const delay of [1000, 2000, 4000, 5000]) {
     await wire.accept();
     wire.last.drop();
-    assert.deepEqual(heard.reconnecting.at(-1), [delay, 1]);
+    assert.deepEqual(received.reconnecting.at(-1), [delay, 1]);
     await pass(delay);
   }
-  // One that lasted is forgiven.
+  // A connection that lasted resets the backoff.
   await wire.accept();
   await pass(6000);
   wire.last.drop();
-  assert.deepEqual(heard.reconnecting.at(-1), [1000, 1]);
+  assert.deepEqual(received.reconnecting.at(-1), [1000, 1]);
 });
 
-test("offline: the connection is given up, nothing is tried, and online tries at once", async () => {
+test("offline closes the connection, retries continue with backoff, and online retries immediately", async () => {
   await start({ randomizationFactor: 0 });
   const end = await wire.accept();
   say("offline");
-  assert.deepEqual(heard.close, [["transport close", undefined]]);
+  assert.deepEqual(received.close, [["transport close", undefined]]);
   assert.ok(end.closedByClient);
-  await pass(600_000);
-  assert.equal(wire.ends.length, 1);
+  assert.deepEqual(received.reconnecting, [[1000, 1]]);
+  await pass(1000);
+  assert.equal(wire.ends.length, 2, "no event is needed for a retry");
+  wire.last.drop();
+  assert.deepEqual(received.reconnecting[1], [2000, 2]);
   say("online");
   await turn();
-  assert.equal(wire.ends.length, 2);
+  assert.equal(wire.ends.length, 3);
 });
 
-test("while it waits, a page that becomes visible or comes online tries at once", async () => {
+test("a page that becomes visible or comes online retries immediately", async () => {
   for (const event of ["visibilitychange", "online"]) {
     await start({ randomizationFactor: 0 });
     const before = wire.ends.length;
@@ -169,79 +190,101 @@ test("while it waits, a page that becomes visible or comes online tries at once"
     say(event);
     await turn();
     assert.equal(wire.ends.length, before + 1, event);
-    manager._stop();
+    manager._connection._stop();
   }
 });
 
-test("being offline means nothing for a server on the same machine", async () => {
+test("offline does not affect a server on the same machine", async () => {
   manager = new Manager("http://127.0.0.1:1/socket.io/", { WebSocket: wire.WebSocket, transports: ["websocket"] });
   manager.socket("/nodevent");
   await wire.accept();
   say("offline");
-  assert.equal(manager._readyState, "open");
+  assert.equal(manager._connection._readyState, "open");
 });
 
-test("a draining server says when to come back: not before, whatever the page does, and then at once", async () => {
+test("a draining server sets the delay of the next attempt, whatever the page does", async () => {
   await start({ randomizationFactor: 0 });
   await wire.accept();
   manager.retryAfter(7000);
   wire.last.drop(1001);
-  assert.deepEqual(heard.reconnecting, [[7000, 1]]);
+  assert.deepEqual(received.reconnecting, [[7000, 1]]);
   say("visibilitychange");
   await pass(6999);
   assert.equal(wire.ends.length, 1);
   await pass(1);
   assert.equal(wire.ends.length, 2);
   wire.last.drop();
-  assert.deepEqual(heard.reconnecting.at(-1), [1000, 2], "asked once, not for ever");
+  assert.deepEqual(received.reconnecting.at(-1), [1000, 2], "the delay applies to one attempt");
 });
 
-test("a wait that is no wait is ignored, and a long one is bounded", async () => {
+test("a delay that is requested while an attempt is scheduled replaces its delay", async () => {
+  await start({ randomizationFactor: 0 });
+  wire.last.drop();
+  assert.deepEqual(received.reconnecting, [[1000, 1]]);
+  manager.retryAfter(60_000);
+  await pass(59_999);
+  assert.equal(wire.ends.length, 1);
+  await pass(1);
+  assert.equal(wire.ends.length, 2);
+});
+
+test("without any event of the browser a lost network is retried for ever", async () => {
+  await start({ randomizationFactor: 0 });
+  await wire.accept();
+  say("offline");
+  for (let attempts = 1; attempts <= 50; attempts++) {
+    await pass(5000);
+    assert.equal(wire.ends.length, attempts + 1);
+    wire.last.drop();
+  }
+});
+
+test("an invalid delay is ignored, and a long one is limited", async () => {
   await start({ randomizationFactor: 0 });
   for (const wrong of [-1, NaN, "5000", null, undefined, {}]) manager.retryAfter(wrong);
   await wire.accept();
   wire.last.drop();
-  assert.equal(heard.reconnecting[0][0], 1000);
+  assert.equal(received.reconnecting[0][0], 1000);
   await pass(1000);
   await wire.accept();
   manager.retryAfter(Infinity);
   wire.last.drop();
-  assert.equal(heard.reconnecting[1][0], 300_000);
+  assert.equal(received.reconnecting[1][0], 300_000);
 });
 
-test("a wait that ends while offline leads to an attempt when the network is back", async () => {
+test("a server's delay is kept while offline, and online does not shorten it", async () => {
   await start({ randomizationFactor: 0 });
   await wire.accept();
   manager.retryAfter(2000);
   wire.last.drop();
   say("offline");
-  await pass(5000);
-  assert.equal(wire.ends.length, 1);
   say("online");
-  await turn();
+  await pass(1999);
+  assert.equal(wire.ends.length, 1);
+  await pass(1);
   assert.equal(wire.ends.length, 2);
 });
 
 test("a handshake that never comes is a timeout; the next attempt is a new session", async () => {
   await start({ randomizationFactor: 0, timeout: 4000 });
   await pass(4000);
-  assert.equal(heard.error[0][0].message, "timeout");
+  assert.equal(received.error[0][0].message, "timeout");
   await pass(1000);
   assert.equal(wire.ends.length, 2);
 });
 
-test("what is not a handshake, and a packet that is none, end the session", async () => {
+test("an invalid handshake and an invalid packet end the session", async () => {
   for (const text of ["0", "0null", "0{}", '0{"sid":"x"}', '0{"sid":"x","pingInterval":"a","pingTimeout":1}']) {
     await start({ reconnection: false });
     wire.last.open(null);
-    wire.last.say(text);
-    assert.match(heard.error[0][0].message, /parse error/, text);
+    wire.last.deliver(text);
+    assert.match(received.error[0][0].message, /parse error/, text);
   }
   for (const text of ["hello", "", "7", "4☃", "42", '42["connect"]', "4{"]) {
     await start({ reconnection: false });
     await wire.accept();
-    wire.last.say(text);
-    assert.equal(heard.close[0][0], "parse error", text);
+    wire.last.deliver(text);
+    assert.equal(received.close[0][0], "parse error", text);
     assert.ok(wire.last.closedByClient);
   }
 });
@@ -249,22 +292,22 @@ test("what is not a handshake, and a packet that is none, end the session", asyn
 test("a second handshake in one session ends it", async () => {
   await start({ reconnection: false });
   await wire.accept();
-  wire.last.say('0{"sid":"another","pingInterval":25000,"pingTimeout":20000}');
-  assert.equal(heard.close[0][0], "parse error");
+  wire.last.deliver('0{"sid":"another","pingInterval":25000,"pingTimeout":20000}');
+  assert.equal(received.close[0][0], "parse error");
 });
 
-test("after it has given up, connect tries again", async () => {
+test("after reconnect_failed, connect() tries again", async () => {
   const socket = await start({ randomizationFactor: 0, reconnectionAttempts: 1 });
   wire.last.drop();
   await pass(1000);
   wire.last.drop();
-  assert.equal(heard.reconnect_failed.length, 1);
+  assert.equal(received.reconnect_failed.length, 1);
   socket.connect();
   await wire.accept();
   assert.equal(socket.connected, true);
 });
 
-test("another namespace waits for the attempt that is planned, and asks for itself then", async () => {
+test("another namespace waits for the scheduled attempt and connects with it", async () => {
   await start({ randomizationFactor: 0 });
   await wire.accept();
   manager.retryAfter(3000);
@@ -277,7 +320,7 @@ test("another namespace waits for the attempt that is planned, and asks for itse
   assert.deepEqual(wire.last.received, ["40/nodevent,", "40/other,"]);
 });
 
-test("asking to connect twice is asking once", async () => {
+test("calling connect twice connects once", async () => {
   const socket = await start();
   socket.connect();
   await turn();
@@ -287,7 +330,7 @@ test("asking to connect twice is asking once", async () => {
   assert.equal(wire.ends.length, 1);
 });
 
-test("stopping takes every timer and every listener away", async () => {
+test("stopping removes every timer and every listener", async () => {
   let listeners = 0;
   globalThis.addEventListener = () => listeners++;
   globalThis.removeEventListener = () => listeners--;

@@ -1,16 +1,16 @@
-// Our `io()` against the stock Socket.IO server, over each transport and the upgrade between them.
+// Our `io()` against the stock Socket.IO server, over each transport and with the upgrade.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { WebSocket } from "ws";
-import { Manager, Socket, io, protocol } from "../../src/stock/io.js";
-import { startStock } from "../support/stock.js";
+import { Manager, Socket, io, protocol } from "../../src/socket.io-compat/io.js";
+import { startSocketIoServer } from "../support/socket-io-server.js";
 import { record, until } from "../support/until.js";
 
 let server;
 const sockets = [];
 
-before(async () => (server = await startStock()));
+before(async () => (server = await startSocketIoServer()));
 after(() => server.stop());
 afterEach(() => {
   for (const socket of sockets.splice(0)) socket.disconnect();
@@ -28,7 +28,7 @@ for (const transports of [["websocket"], ["polling"], ["polling", "websocket"]])
   describe(`over ${transports.join(", then ")}`, () => {
     const options = { transports };
 
-    test("it connects, says who it is, and hears what it said", async () => {
+    test("it connects, sends auth, and receives its own message", async () => {
       const socket = open("/", { ...options, auth: { token: "abc" } });
       assert.equal(socket.connected, false);
       const [auth] = await once(socket, "auth");
@@ -42,9 +42,9 @@ for (const transports of [["websocket"], ["polling"], ["polling", "websocket"]])
     test("acks go both ways", async () => {
       const socket = open("/", options);
       assert.equal(await socket.emitWithAck("message-with-ack", "hello"), "hello");
-      socket.on("question", (question, answer) => {
-        answer(question + "!");
-        answer("only the first counts");
+      socket.on("question", (question, reply) => {
+        reply(question + "!");
+        reply("only the first counts");
       });
       socket.emit("ask me", "why");
       assert.deepEqual(await once(socket, "answered"), ["why!"]);
@@ -60,18 +60,18 @@ for (const transports of [["websocket"], ["polling"], ["polling", "websocket"]])
       assert.deepEqual(new Uint8Array(acked), new Uint8Array([7]));
     });
 
-    test("a thousand messages arrive once and in order", async () => {
+    test("a thousand messages arrive in order, none twice", async () => {
       const socket = open("/", options);
-      const heard = [];
-      socket.on("message-back", (n) => heard.push(n));
+      const received = [];
+      socket.on("message-back", (n) => received.push(n));
       for (let n = 0; n < 500; n++) socket.emit("message", n);
       await once(socket, "connect");
       for (let n = 500; n < 1000; n++) socket.emit("message", n);
-      await until(() => heard.length >= 1000, "1000 messages");
-      assert.deepEqual(heard, Array.from({ length: 1000 }, (_, n) => n));
+      await until(() => received.length >= 1000, "1000 messages");
+      assert.deepEqual(received, Array.from({ length: 1000 }, (_, n) => n));
     });
 
-    test("a server that cuts the connection is found again", async () => {
+    test("it reconnects after the server cuts the connection", async () => {
       const socket = open("/", { ...options, reconnectionDelay: 10 });
       await once(socket, "connect");
       const first = socket.id;
@@ -82,21 +82,21 @@ for (const transports of [["websocket"], ["polling"], ["polling", "websocket"]])
       assert.equal(disconnect[0][0], "transport close");
     });
 
-    test("what is emitted while there is no connection is sent when there is one", async () => {
+    test("events emitted before the connection are sent on connect", async () => {
       const socket = open("/", { ...options, autoConnect: false });
-      const acked = socket.emitWithAck("message-with-ack", "patience");
+      const acked = socket.emitWithAck("message-with-ack", "late");
       assert.equal(socket.sendBuffer.length, 1);
       socket.connect();
-      assert.equal(await acked, "patience");
+      assert.equal(await acked, "late");
     });
 
-    test("disconnect ends it without a word more", async () => {
+    test("disconnect ends it silently", async () => {
       const socket = open("/", options);
       await once(socket, "connect");
       const engine = server.io.engine.clientsCount;
-      const said = record(socket, "disconnect", "connect").disconnect;
+      const fired = record(socket, "disconnect", "connect").disconnect;
       socket.disconnect();
-      assert.deepEqual(said, [["io client disconnect", undefined]]);
+      assert.deepEqual(fired, [["io client disconnect", undefined]]);
       assert.equal(socket.connected, false);
       assert.equal(socket.active, false);
       await until(() => server.io.engine.clientsCount < engine, "the server to see it go");
@@ -104,7 +104,7 @@ for (const transports of [["websocket"], ["polling"], ["polling", "websocket"]])
   });
 }
 
-test("the upgrade is told, and leaves the session on a WebSocket", async () => {
+test("the upgrade is reported, and the session continues on a WebSocket", async () => {
   const socket = open("/", { transports: ["polling", "websocket"] });
   await once(socket, "connect");
   const { engine } = socket.io;
@@ -119,7 +119,7 @@ test("upgrade: false stays with polling", async () => {
   assert.equal(socket.io.engine.transport.name, "polling");
 });
 
-test("two namespaces share one connection, and one may be left without the other", async () => {
+test("two namespaces share one connection, and each can disconnect alone", async () => {
   const main = io(server.url, { WebSocket });
   const custom = io(server.url + "/custom", { WebSocket, auth: { who: "custom" } });
   sockets.push(main, custom);
@@ -130,10 +130,10 @@ test("two namespaces share one connection, and one may be left without the other
   assert.equal(await main.emitWithAck("message-with-ack", 5), 5);
   custom.connect();
   assert.equal(await custom.emitWithAck("message-with-ack", 6), 6);
-  assert.notEqual(io(server.url + "/custom", { WebSocket, autoConnect: false }).io, main.io, "asked for twice, it is a second one");
+  assert.notEqual(io(server.url + "/custom", { WebSocket, autoConnect: false }).io, main.io, "a second request gets a second connection");
 });
 
-test("a refused namespace is an error with the server's data, and is not asked for again", async () => {
+test("a refused namespace is an error with the server's data, and is not retried", async () => {
   const socket = open("/refused");
   const [error] = await once(socket, "connect_error");
   assert.ok(error instanceof Error);
@@ -142,12 +142,12 @@ test("a refused namespace is an error with the server's data, and is not asked f
   assert.equal(socket.active, false);
 });
 
-test("a namespace that is not there is refused as the stock client is", async () => {
+test("an unknown namespace has the same error as with the stock client", async () => {
   const [error] = await once(open("/nowhere"), "connect_error");
   assert.equal(error.message, "Invalid namespace");
 });
 
-test("a page that was sent away stays away until it asks again", async () => {
+test("after the server disconnects it, the socket stays disconnected until connect()", async () => {
   const socket = open("/");
   await once(socket, "connect");
   socket.emit("leave me");
@@ -157,7 +157,7 @@ test("a page that was sent away stays away until it asks again", async () => {
   await once(socket, "connect");
 });
 
-test("auth may be a function, asked at every connect", async () => {
+test("auth can be a function that is called on every connect", async () => {
   let asked = 0;
   const socket = open("/", { auth: (say) => say({ asked: ++asked }), reconnectionDelay: 10 });
   assert.deepEqual(await once(socket, "auth"), [{ asked: 1 }]);
@@ -165,7 +165,7 @@ test("auth may be a function, asked at every connect", async () => {
   assert.deepEqual(await once(socket, "auth"), [{ asked: 2 }]);
 });
 
-test("an ack that never comes is an error where a limit was set", async () => {
+test("a missing ack is an error if a timeout is set", async () => {
   const socket = open("/");
   await assert.rejects(socket.timeout(20).emitWithAck("silent"), /operation has timed out/);
   const [error] = await new Promise((resolve) => socket.timeout(20).emit("silent", (...args) => resolve(args)));
@@ -173,7 +173,7 @@ test("an ack that never comes is an error where a limit was set", async () => {
   assert.equal(await socket.timeout(5000).emitWithAck("message-with-ack", "in time"), "in time");
 });
 
-test("an ack with a limit is an error at once where the connection is lost", async () => {
+test("an ack with a timeout fails immediately if the connection is lost", async () => {
   const socket = open("/");
   await once(socket, "connect");
   const lost = assert.rejects(socket.timeout(60_000).emitWithAck("silent"), /has been disconnected/);
@@ -187,14 +187,14 @@ test("a timed-out event that was never sent is not sent later", async () => {
   assert.equal(socket.sendBuffer.length, 0);
 });
 
-test("volatile events are dropped where there is no connection", async () => {
+test("volatile events are dropped if there is no connection", async () => {
   const socket = open("/");
   socket.volatile.emit("message", "dropped");
   socket.emit("message", "kept");
   assert.deepEqual(await once(socket, "message-back"), ["kept"]);
 });
 
-test("listeners for any event hear both directions", async () => {
+test("onAny and onAnyOutgoing receive all events of their direction", async () => {
   const socket = open("/");
   const [incoming, outgoing] = [[], []];
   socket.onAny((...args) => incoming.push(args));
@@ -213,13 +213,13 @@ test("reserved names cannot be emitted", () => {
     assert.throws(() => socket.emit(name), new RegExp(`"${name}" is a reserved event name`));
 });
 
-test("what cannot be reached is an error that comes again, then a refusal to go on", async () => {
+test("an unreachable server is an error for each attempt, then reconnect_failed", async () => {
   const manager = new Manager("http://127.0.0.1:1", { WebSocket, reconnectionAttempts: 2, reconnectionDelay: 1 });
-  const heard = record(manager, "error", "reconnect_attempt", "reconnect_error", "reconnect_failed");
+  const received = record(manager, "error", "reconnect_attempt", "reconnect_error", "reconnect_failed");
   const socket = manager.socket("/");
   const { connect_error } = record(socket, "connect_error");
-  await until(() => heard.reconnect_failed.length, "reconnect_failed");
-  assert.deepEqual([heard.error.length, heard.reconnect_attempt.length, heard.reconnect_error.length], [3, 2, 2]);
+  await until(() => received.reconnect_failed.length, "reconnect_failed");
+  assert.deepEqual([received.error.length, received.reconnect_attempt.length, received.reconnect_error.length], [3, 2, 2]);
   assert.equal(connect_error.length, 3);
 });
 
@@ -230,10 +230,10 @@ test("the options of a manager are also methods, and open calls back", async () 
   assert.equal(manager.reconnectionDelay(), 5);
   assert.equal(await new Promise((resolve) => manager.open(resolve)), undefined);
   manager.engine.close();
-  manager._stop();
+  manager._connection._stop();
 });
 
-test("io is known by all its stock names", () => {
+test("io has all its stock names", () => {
   assert.equal(io.connect, io);
   assert.equal(io.Manager, Manager);
   assert.equal(io.Socket, Socket);

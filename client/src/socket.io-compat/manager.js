@@ -1,4 +1,4 @@
-// Owns: what the stock `Manager` has beyond ours: binary data, two more events, options that are
+// Owns: what the stock `Manager` has in addition to ours: binary data, two more events, options as
 // methods, `open(fn)`.
 
 import { DEFAULTS, Manager as Base } from "../socket/manager.js";
@@ -8,22 +8,22 @@ import { addAliases } from "./aliases.js";
 import { Socket } from "./socket.js";
 
 export class Manager extends Base {
-  /** @param {any} [uri] scheme and host; the page's own where absent @param {any} [options] */
+  /** @param {any} [uri] scheme and host; by default the page's own @param {any} [options] */
   constructor(uri, options) {
     if (typeof uri === "object") [uri, options] = [undefined, uri];
     const path = (options?.path || "/socket.io").replace(/\/$/, "") + (options?.addTrailingSlash === false ? "" : "/");
     super(new URL(path, new URL(uri || "/", globalThis.location?.href)).href, { ...options, codec });
     this.uri = uri;
-    /** @type {Map<string, Socket>} every socket that was ever asked for */
+    /** @type {Map<string, Socket>} every socket ever requested */
     this.nsps = new Map();
-    /** @type {(import("../socket/packet.js").Packet & {attachments?: number}) | undefined} whose attachments are on their way */
+    /** @type {(import("../socket/packet.js").Packet & {attachments?: number}) | undefined} the packet that waits for its attachments */
     this._partial = undefined;
     /** @type {ArrayBuffer[]} */
-    this._parts = [];
-    if (this.opts.autoConnect !== false) this._start();
+    this._attachments = [];
+    if (this.opts.autoConnect !== false) this._connection._start();
   }
 
-  /** The socket of a namespace, made when first asked for. @param {string} nsp @param {any} [options] @returns {Socket} */
+  /** The socket of a namespace, created on the first request. @param {string} nsp @param {any} [options] @returns {Socket} */
   socket(nsp, options) {
     let socket = this.nsps.get(nsp);
     if (!socket) this.nsps.set(nsp, (socket = new Socket(this, nsp, { ...this.opts, ...options })));
@@ -36,16 +36,16 @@ export class Manager extends Base {
     return this._fire(event, ...args);
   }
 
-  /** @param {(error?: Error) => void} [fn] told once: open, or why not */
+  /** @param {(error?: Error) => void} [fn] called when the connection opens, or with the error of the attempt */
   open(fn) {
     if (fn) {
-      const told = (/** @type {any} */ error) => {
-        this.off("open", told).off("error", told);
+      const settle = (/** @type {any} */ error) => {
+        this.off("open", settle).off("error", settle);
         fn(error);
       };
-      this.on("open", told).on("error", told);
+      this.on("open", settle).on("error", settle);
     }
-    this._start();
+    this._connection._start();
     return this;
   }
 
@@ -55,51 +55,41 @@ export class Manager extends Base {
   }
 
   /** @param {any} data */
-  _message(data) {
+  _onMessage(data) {
     try {
       if (typeof data === "string") {
         if (this._partial) throw Error("not a packet: attachments missing");
         this._partial = decode(data);
-        this._parts = [];
-      } else if (this._partial) this._parts.push(data);
-      else throw Error("not a packet: attachment of nothing");
+        this._attachments = [];
+      } else if (this._partial) this._attachments.push(data);
+      else throw Error("not a packet: unexpected attachment");
       const packet = this._partial;
-      if (this._parts.length < (packet.attachments || 0)) return;
+      if (this._attachments.length < (packet.attachments || 0)) return;
       this._partial = undefined;
-      if (packet.attachments) packet.data = restore(packet.data, this._parts);
-      this._packet(packet);
+      if (packet.attachments) packet.data = restore(packet.data, this._attachments);
+      this._dispatch(packet);
     } catch (description) {
       this._partial = undefined;
       this.engine?._end("parse error", { description }, []);
     }
   }
 
-  _connect() {
-    if (this._attempt) this._fire("reconnect_attempt", this._attempt);
-    super._connect();
-  }
-
   /** @param {string} event @param {any[]} args */
-  _fire(event, ...args) {
-    super._fire(event, ...args);
-    if (event === "error" && this._attempt) super._fire("reconnect_error", ...args);
-    return this;
-  }
-
-  /** @param {string} reason @param {any} details */
-  _lost(reason, details) {
-    this._partial = undefined;
-    super._lost(reason, details);
+  _onConnectionEvent(event, ...args) {
+    if (event === "close") this._partial = undefined;
+    super._onConnectionEvent(event, ...args);
+    if (event === "error" && this._connection._attempt) this._fire("reconnect_error", ...args);
   }
 }
 
-/** `manager.timeout()` answers, `manager.timeout(5000)` changes; so for each of these. */
+/** `manager.timeout()` returns the option, `manager.timeout(5000)` sets it; the same for the others. */
 for (const name of Object.keys(DEFAULTS).slice(1)) {
   Object.defineProperty(Manager.prototype, name, {
     /** @this {Manager} @param {unknown} [value] */
     value(value) {
-      if (value === undefined) return this.opts[name];
-      this.opts[name] = value;
+      const options = /** @type {any} */ (this.opts);
+      if (value === undefined) return options[name];
+      options[name] = value;
       return this;
     },
   });

@@ -1,4 +1,4 @@
-// Owns: the other names of the event methods, as the stock emitter has them.
+// Owns: the other names of the event methods, those of the stock emitter.
 
 /** @param {any} prototype */
 export function addAliases(prototype) {

@@ -1,10 +1,10 @@
-// The stock Socket.IO server on a free port, with the few events the tests of `io()` use.
+// The stock Socket.IO server on a free port, with the events that the tests of `io()` use.
 
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 
 /** @param {import("socket.io").ServerOptions & {port?: number}} [options] */
-export async function startStock({ port = 0, ...options } = {}) {
+export async function startSocketIoServer({ port = 0, ...options } = {}) {
   const http = createServer();
   const io = new Server(http, options);
   const namespace = (socket) => {

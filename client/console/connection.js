@@ -1,16 +1,16 @@
-// Owns: the one connection of the page: its namespace, its state, its round trip. What is spoken
-// over it is the dialects' business (dialects.js).
+// Owns: the page's only connection: its namespace, state and round-trip time. The dialects
+// (dialects.js) define what is sent over it.
 
-import { io } from "../src/stock/io.js";
+import { io } from "../src/socket.io-compat/io.js";
 import { dialectOf } from "./dialects.js";
 import { Emitter } from "../src/emitter.js";
 
-/** How often the way to the server and back is measured. Milliseconds. */
-const PROBE = 2000;
+/** Interval between measurements of the round trip. Milliseconds. */
+const PROBE_INTERVAL = 2000;
 
-/** Events: `state(text, kind)`, `transport(name)`, `roundtrip(ms)`, `emission({room, event, message, sent})`, `dialect`. */
-export class Link extends Emitter {
-  /** The page's own server, and the folder it is mounted in. */
+/** Events: `state(text, kind)`, `transport(name)`, `roundtrip(ms)`, `publication({room, event, message, sent})`, `dialect`. */
+export class ConsoleConnection extends Emitter {
+  /** The server of this page and the folder it is mounted in. */
   base = new URL(".", document.baseURI);
 
   /** @param {{name: string, dialect: string}} namespace @param {string} transports */
@@ -23,7 +23,7 @@ export class Link extends Emitter {
     });
     this.namespace = namespace;
     this.socket = socket;
-    this.dialect = dialectOf(namespace.dialect, socket, (emission) => this._fire("emission", emission));
+    this.dialect = dialectOf(namespace.dialect, socket, (publication) => this._fire("publication", publication));
     this._fire("dialect", this.dialect);
     this._fire("state", "connecting", "waiting");
     socket.on("connect", () => {
@@ -35,14 +35,14 @@ export class Link extends Emitter {
     socket.on("connect_error", (/** @type {Error} */ error) =>
       socket.active ? this._fire("state", "reconnecting", "waiting") : this._fire("state", `refused: ${error.message}`, "bad"),
     );
-    this._timer = setInterval(() => this.#probe(), PROBE);
+    this._timer = setInterval(() => this.#measure(), PROBE_INTERVAL);
   }
 
-  async #probe() {
+  async #measure() {
     if (!this.socket?.connected || document.hidden || !this.dialect?.probe) return;
     const start = performance.now();
     try {
-      await this.socket.timeout(PROBE).emitWithAck(...this.dialect.probe);
+      await this.socket.timeout(PROBE_INTERVAL).emitWithAck(...this.dialect.probe);
       this._fire("roundtrip", performance.now() - start);
     } catch {
       this._fire("roundtrip", undefined);

@@ -1,4 +1,4 @@
-// Owns: what the stock `Socket` has beyond ours: flags, acks with a time limit or as a promise,
+// Owns: what the stock `Socket` has in addition to ours: flags, acks with a timeout or as a promise,
 // listeners for any event.
 
 import { addAliases } from "./aliases.js";
@@ -15,28 +15,28 @@ export class Socket extends Base {
     /** @type {{volatile?: boolean, timeout?: number}} */
     this._flags = {};
     /** @type {Function[]} */
-    this._any = [];
+    this._anyListeners = [];
     /** @type {Function[]} */
-    this._anyOutgoing = [];
+    this._outgoingListeners = [];
   }
 
   get disconnected() {
     return !this.connected;
   }
 
-  /** The next `emit` is dropped where there is no connection. */
+  /** The next `emit` is dropped if there is no connection. */
   get volatile() {
     this._flags.volatile = true;
     return this;
   }
 
-  /** The ack of the next `emit` gets an error first where none came in time. @param {number} ms */
+  /** The ack of the next `emit` receives an error first: `null`, or the timeout. @param {number} ms */
   timeout(ms) {
     this._flags.timeout = ms;
     return this;
   }
 
-  /** Taken as the stock option is; what is compressed, the browser and the server decide. */
+  /** Does nothing: the browser and the server negotiate compression. */
   compress() {
     return this;
   }
@@ -46,25 +46,25 @@ export class Socket extends Base {
     const { volatile, timeout = this._ackTimeout } = this._flags;
     this._flags = {};
     if (volatile && !this.connected && !RESERVED.test(event)) return this;
-    if (timeout !== undefined && typeof args.at(-1) === "function") args.push(this._limited(args.pop(), timeout));
+    if (timeout !== undefined && typeof args.at(-1) === "function") args.push(this._withTimeout(args.pop(), timeout));
     return super.emit(event, ...args);
   }
 
   /** @param {Function} fn @param {number} ms */
-  _limited(fn, ms) {
-    const settle = (/** @type {any[]} */ ...answer) => {
+  _withTimeout(fn, ms) {
+    const settle = (/** @type {any[]} */ ...args) => {
       clearTimeout(timer);
-      call(fn, this, answer);
+      call(fn, this, args);
     };
-    const ack = Object.assign((/** @type {any[]} */ ...answer) => settle(null, ...answer), {
-      _lost: () => settle(Error("socket has been disconnected")),
+    const ack = Object.assign((/** @type {any[]} */ ...args) => settle(null, ...args), {
+      _onDisconnect: () => settle(Error("socket has been disconnected")),
     });
     const timer = setTimeout(() => {
       for (const [id, other] of this._acks) {
         if (other !== ack) continue;
         this._acks.delete(id);
-        const waiting = this.sendBuffer.findIndex((packet) => packet.id === id);
-        if (waiting >= 0) this.sendBuffer.splice(waiting, 1);
+        const unsent = this.sendBuffer.findIndex((packet) => packet.id === id);
+        if (unsent >= 0) this.sendBuffer.splice(unsent, 1);
       }
       settle(Error("operation has timed out"));
     }, ms);
@@ -73,11 +73,11 @@ export class Socket extends Base {
 
   /** @param {string} event @param {any[]} args */
   emitWithAck(event, ...args) {
-    const limited = (this._flags.timeout ?? this._ackTimeout) !== undefined;
+    const hasTimeout = (this._flags.timeout ?? this._ackTimeout) !== undefined;
     return new Promise((resolve, reject) => {
-      this.emit(event, ...args, (/** @type {any[]} */ ...answer) => {
-        if (limited && answer[0]) reject(answer[0]);
-        else resolve(answer[limited ? 1 : 0]);
+      this.emit(event, ...args, (/** @type {any[]} */ ...result) => {
+        if (hasTimeout && result[0]) reject(result[0]);
+        else resolve(result[hasTimeout ? 1 : 0]);
       });
     });
   }
@@ -89,58 +89,58 @@ export class Socket extends Base {
 
   /** @param {import("../socket/packet.js").Packet} packet */
   _send(packet) {
-    for (const fn of this._anyOutgoing) call(fn, this, packet.data);
+    for (const fn of this._outgoingListeners) call(fn, this, packet.data);
     super._send(packet);
   }
 
   /** @param {any[]} args */
   _dispatch(args) {
-    for (const fn of this._any) call(fn, this, args);
+    for (const fn of this._anyListeners) call(fn, this, args);
     super._dispatch(args);
   }
 
   /** @param {Function} fn */
   onAny(fn) {
-    this._any = [...this._any, fn];
+    this._anyListeners = [...this._anyListeners, fn];
     return this;
   }
 
   /** @param {Function} fn */
   prependAny(fn) {
-    this._any = [fn, ...this._any];
+    this._anyListeners = [fn, ...this._anyListeners];
     return this;
   }
 
-  /** @param {Function} [fn] all of them where absent */
+  /** @param {Function} [fn] by default all of them */
   offAny(fn) {
-    this._any = this._any.filter((other) => fn && other !== fn);
+    this._anyListeners = this._anyListeners.filter((other) => fn && other !== fn);
     return this;
   }
 
   listenersAny() {
-    return this._any;
+    return this._anyListeners;
   }
 
   /** @param {Function} fn */
   onAnyOutgoing(fn) {
-    this._anyOutgoing = [...this._anyOutgoing, fn];
+    this._outgoingListeners = [...this._outgoingListeners, fn];
     return this;
   }
 
   /** @param {Function} fn */
   prependAnyOutgoing(fn) {
-    this._anyOutgoing = [fn, ...this._anyOutgoing];
+    this._outgoingListeners = [fn, ...this._outgoingListeners];
     return this;
   }
 
-  /** @param {Function} [fn] all of them where absent */
+  /** @param {Function} [fn] by default all of them */
   offAnyOutgoing(fn) {
-    this._anyOutgoing = this._anyOutgoing.filter((other) => fn && other !== fn);
+    this._outgoingListeners = this._outgoingListeners.filter((other) => fn && other !== fn);
     return this;
   }
 
   listenersAnyOutgoing() {
-    return this._anyOutgoing;
+    return this._outgoingListeners;
   }
 }
 

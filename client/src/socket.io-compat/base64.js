@@ -1,10 +1,10 @@
-// Owns: binary packets as text, for the transport that carries text only.
+// Owns: binary packets as text, for polling, which carries text only.
 
 /** @param {string | ArrayBufferView<ArrayBuffer> | ArrayBuffer | Blob} packet */
 export async function encode(packet) {
   if (typeof packet === "string") return packet;
   let binary = "";
-  // A Response takes every kind of binary data, of a view only the part it shows.
+  // A Response accepts every kind of binary data, and reads only the visible part of a view.
   for (const byte of new Uint8Array(await new Response(packet).arrayBuffer())) binary += String.fromCharCode(byte);
   return "b" + btoa(binary);
 }
@@ -13,7 +13,7 @@ export async function encode(packet) {
  * @param {string} text
  * @returns {string | ArrayBuffer}
  * # Errors
- * Throws where what follows the `b` is not base64.
+ * Throws if the text after the `b` is not base64.
  */
 export function decode(text) {
   if (text[0] !== "b") return text;
