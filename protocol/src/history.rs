@@ -233,7 +233,7 @@ impl Keys {
         format!("{}:once:{idempotency_key}", self.tag)
     }
 
-    /// The channel of the room alone, for `fanout: room`.
+    /// The channel of the room alone, for `channel_per_room: true`.
     #[must_use]
     pub fn channel(&self) -> String {
         format!("{}:channel", self.tag)

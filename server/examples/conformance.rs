@@ -33,8 +33,8 @@ use std::time::Duration;
 /// What the suites expect, and limits that they do not test.
 const SETTINGS: &str = "
 origins: ['*']
-drain: 0s
-limits: { message: 1000000, connect: 1s, packets_per_second: 1000000 }
+drain_timeout: 0s
+limits: { max_message_size: 1000000, connect_timeout: 1s, packets_per_second: 1000000 }
 shards: 1
 /: {}
 /custom: {}
@@ -72,7 +72,7 @@ async fn main() -> anyhow::Result<()> {
 /// Starts on every address of this machine; without IPv6, on those that there are.
 async fn start(settings: &str, above: Above, path: &str) -> anyhow::Result<Server> {
     let start = async |host: &str| {
-        let settings = format!("host: '{host}'\n{settings}");
+        let settings = format!("bind: '{host}'\n{settings}");
         let mut config = Config::from_yaml(&settings).map_err(|report| anyhow!("{report}"))?;
         config.path = path.to_owned();
         anyhow::Ok(Server::start_with(config, above, |_| Arc::new(Echo { pause: PAUSE })).await)

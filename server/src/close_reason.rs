@@ -1,47 +1,47 @@
-//! Why a connection ended. A value, not an error: every connection ends, and the operator may ask why.
+//! Why a connection ended: a value, not an error, because every connection ends.
 
 use nodevent_protocol::websocket::Violation;
 
-/// Why a connection ended; its name is the label in metrics and logs.
+/// Why a connection ended; its name is the label in metrics and in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
-    /// The browser went away without a word, or its connection broke.
+    /// The client disappeared without closing, or its connection broke.
     Lost,
-    /// The browser said goodbye.
+    /// The client closed the connection.
     Closed,
-    /// A pong did not come in time.
+    /// A pong did not arrive in time.
     PingTimeout,
     /// No namespace was connected in time.
     ConnectTimeout,
     /// A WebSocket frame that RFC 6455 forbids, or a message longer than the limit.
     Violation(Violation),
-    /// A packet that is none, or is not allowed now.
+    /// A packet that is invalid, or not allowed in this state.
     Malformed,
-    /// Two polls, or two posts, at a time on one session.
+    /// Two polls, or two posts, at the same time on one session.
     Overlap,
-    /// A poll was given up by the browser.
+    /// The client aborted a poll.
     PollAborted,
-    /// A post broke off, and what it carried is lost.
+    /// A post ended before its body did, so its packets are lost.
     PostAborted,
     /// The body of a post did not arrive in time.
     PostTimeout,
-    /// The outbox reached its bound: the connection reads more slowly than its rooms speak.
+    /// The send buffer is full: the client reads more slowly than its rooms publish.
     OutboxFull,
-    /// Nothing could be written for the write-stall time.
+    /// Nothing could be written for `limits: write_timeout`.
     WriteStalled,
-    /// More packets a second than allowed.
+    /// More packets per second than allowed.
     PacketRate,
-    /// The server stops.
+    /// The server is shutting down.
     Draining,
-    /// More joins wait for the engine than may: it comes back, and asks again.
+    /// Too many joins are waiting for the engine; the client reconnects and joins again.
     EngineBusy,
 }
 
 // === impl CloseReason ===
 
 impl CloseReason {
-    /// All reasons that have a fixed name, for metrics that start at zero.
+    /// Every name, so that metrics can start at zero.
     pub const NAMES: [&'static str; 16] = [
         "lost",
         "closed",
@@ -51,7 +51,7 @@ impl CloseReason {
         "malformed",
         "overlap",
         "poll_aborted",
-        "outbox_full",
+        "send_buffer_full",
         "write_stalled",
         "packet_rate",
         "draining",
@@ -66,7 +66,7 @@ impl CloseReason {
         Self::NAMES[self.index()]
     }
 
-    /// The place of [`CloseReason::name`] in [`CloseReason::NAMES`].
+    /// The index of [`CloseReason::name`] in [`CloseReason::NAMES`].
     pub fn index(self) -> usize {
         match self {
             Self::Lost => 0,
@@ -88,7 +88,7 @@ impl CloseReason {
         }
     }
 
-    /// More than the name, where there is more to say. Nothing in it comes from the browser.
+    /// Detail beyond the name, if there is any. Contains nothing that the client sent.
     pub fn detail(self) -> Option<&'static str> {
         match self {
             Self::Violation(Violation::TooBig { .. }) => None,
@@ -97,28 +97,28 @@ impl CloseReason {
         }
     }
 
-    /// What a WebSocket is told: a close code of RFC 6455 section 7.4.1 and a reason a developer can read.
-    /// `None`: nothing can or need be said any more.
+    /// The close frame for a WebSocket: a close code of RFC 6455 section 7.4.1 and a reason for developers.
+    /// `None` if no close frame can be sent.
     pub fn close_frame(self) -> Option<(Option<u16>, &'static str)> {
         let (code, text) = match self {
             Self::Lost | Self::PollAborted | Self::PostAborted | Self::OutboxFull | Self::WriteStalled => {
                 return None;
             }
             Self::Closed => (1000, ""),
-            Self::Draining => (1001, "server stops"),
+            Self::Draining => (1001, "server shutting down"),
             Self::Violation(violation) => (violation.close_code(), violation.name()),
             Self::PingTimeout => (1008, "ping timeout"),
             Self::ConnectTimeout => (1008, "no namespace connected in time"),
             Self::Malformed => (1008, "malformed packet"),
             Self::Overlap => (1008, "overlapping requests"),
             Self::PacketRate => (1008, "too many packets"),
-            Self::PostTimeout => (1008, "the body did not arrive in time"),
-            Self::EngineBusy => (1013, "too many joins wait; come back"),
+            Self::PostTimeout => (1008, "request body timeout"),
+            Self::EngineBusy => (1013, "too many pending joins; reconnect later"),
         };
         Some((Some(code), text))
     }
 
-    /// Whether somebody has to look at it: it tells of a hostile or broken peer, or of a bound that was reached.
+    /// Whether the operator should see it: it shows a hostile or broken client, or a limit that was reached.
     pub fn is_remarkable(self) -> bool {
         !matches!(
             self,

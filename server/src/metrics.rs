@@ -1,62 +1,62 @@
-//! What the server counts. No label that a browser or a publisher can grow.
+//! The counters of the process and their Prometheus text.
 //!
-//! It owns the counters and their Prometheus text; it does not know who counts. Names follow
-//! `nodevent_<noun>[_<unit>][_total]`.
+//! Owns the names of all series. Knows nothing of the parts that count. No label has a value that a client or a
+//! publisher chooses, so the number of series is fixed. Names follow `nodevent_<noun>[_<unit>][_total]`.
 
 use crate::close_reason::CloseReason;
 use nodevent_protocol::publication::InvalidPublication;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// Every counter of the process.
+/// The counters of the process; each is one series of the same name.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// Connections now, whatever their transport.
+    /// Open connections, over all transports.
     pub connections: AtomicI64,
-    /// Rooms that have members now, summed over the shards.
+    /// Rooms that have members, summed over the shards.
     pub rooms: AtomicI64,
-    /// Engines through which no publication gets now, as their probes tell.
-    pub engines_away: AtomicI64,
-    /// Connections begun.
-    pub connects: AtomicU64,
+    /// Engines whose health probe fails.
+    pub engines_unavailable: AtomicI64,
+    /// Connections opened.
+    pub connections_opened: AtomicU64,
     /// Connections ended, by [`CloseReason::index`].
-    closes: [AtomicU64; CloseReason::NAMES.len()],
-    /// Joins that were let in.
+    disconnects: [AtomicU64; CloseReason::NAMES.len()],
+    /// Joins that succeeded.
     pub joins: AtomicU64,
-    /// Joins that were refused.
-    pub refused_joins: AtomicU64,
-    /// Publications the engines took from publishers.
+    /// Joins that were rejected.
+    pub rejected_joins: AtomicU64,
+    /// Publications that an engine accepted from a publisher.
     pub publications: AtomicU64,
-    /// Publications put before a member.
+    /// Publications delivered to a member.
     pub deliveries: AtomicU64,
-    /// Publishes that were skipped, by the place of their reason in [`SKIPPED`].
-    skipped: [AtomicU64; SKIPPED.len()],
-    /// Handshakes refused because there were as many connections as there may be.
-    pub refused_connections: AtomicU64,
-    /// Handshakes refused because of their origin.
-    pub refused_origins: AtomicU64,
-    /// HTTP requests that were refused as malformed, unauthorised or too large.
-    pub refused_requests: AtomicU64,
+    /// Invalid publishes, by the index of their reason in [`INVALID`].
+    invalid_publishes: [AtomicU64; INVALID.len()],
+    /// Handshakes rejected because the server had `limits: max_connections` connections.
+    pub rejected_connections: AtomicU64,
+    /// Handshakes rejected because of their origin.
+    pub rejected_origins: AtomicU64,
+    /// HTTP requests rejected as malformed or unauthorized.
+    pub rejected_requests: AtomicU64,
     /// HTTP requests whose head or body did not arrive in time, and responses that were not read in time.
     pub request_timeouts: AtomicU64,
-    /// HTTP requests whose head or body was larger than its limit.
+    /// HTTP requests whose head or body exceeded its limit.
     pub oversized_requests: AtomicU64,
-    /// Upgrades that were not finished in time.
+    /// Transport upgrades that did not finish in time.
     pub upgrade_timeouts: AtomicU64,
-    /// Messages an engine knows to have missed (its own queue overflowed, or the link to Redis was down).
-    pub engine_lost: AtomicU64,
-    /// Times the members of a room were told that publications may be missing.
+    /// Messages that an engine missed because its receive queue overflowed.
+    pub engine_lagged_messages: AtomicU64,
+    /// Gaps that members of a room were notified of.
     pub gaps: AtomicU64,
-    /// Lost publications that were read from the history and delivered after all.
-    pub mended: AtomicU64,
+    /// Missed publications that were read from the history and delivered.
+    pub backfilled_publications: AtomicU64,
     /// Reads of a room's history.
     pub history_reads: AtomicU64,
-    /// Times an engine lost its link.
+    /// Connections of an engine that were lost.
     pub engine_disconnects: AtomicU64,
 }
 
-/// Why a publish is skipped.
-const SKIPPED: [&str; 9] = [
+/// Why a publish is invalid.
+const INVALID: [&str; 9] = [
     "not_utf8",
     "not_json",
     "not_an_object",
@@ -73,80 +73,98 @@ const SKIPPED: [&str; 9] = [
 impl Metrics {
     /// Counts a connection that ended.
     pub fn closed(&self, reason: CloseReason) {
-        self.closes[reason.index()].fetch_add(1, Relaxed);
+        self.disconnects[reason.index()].fetch_add(1, Relaxed);
         self.connections.fetch_sub(1, Relaxed);
     }
 
-    /// How many connections ended for `reason`.
-    pub fn closes(&self, reason: CloseReason) -> u64 {
-        self.closes[reason.index()].load(Relaxed)
+    /// Returns how many connections ended for `reason`.
+    pub fn disconnects(&self, reason: CloseReason) -> u64 {
+        self.disconnects[reason.index()].load(Relaxed)
     }
 
-    /// Counts a publish that was skipped.
-    pub fn skip(&self, skipped: &InvalidPublication) {
-        self.skip_for(skipped.reason());
+    /// Counts a publish that is not a publication.
+    pub fn count_invalid_publish(&self, invalid: &InvalidPublication) {
+        self.count_invalid(invalid.reason());
     }
 
-    /// Counts a publish that was skipped for being larger than the publish limit.
-    pub fn skip_too_large(&self) {
-        self.skip_for("too_large");
+    /// Counts a publish that exceeds `limits: max_publish_size`.
+    pub fn count_oversized_publish(&self) {
+        self.count_invalid("too_large");
     }
 
-    fn skip_for(&self, reason: &str) {
-        let index = SKIPPED.iter().position(|one| *one == reason).unwrap_or(SKIPPED.len() - 1);
-        self.skipped[index].fetch_add(1, Relaxed);
+    fn count_invalid(&self, reason: &str) {
+        let index = INVALID.iter().position(|one| *one == reason).unwrap_or(INVALID.len() - 1);
+        self.invalid_publishes[index].fetch_add(1, Relaxed);
     }
 
-    /// Everything as Prometheus text, format 0.0.4.
+    /// Renders all series as Prometheus text, format 0.0.4.
     pub fn render(&self) -> String {
         let mut out = String::with_capacity(4096);
         let gauges = [
-            ("nodevent_connections", "Connections now.", &self.connections),
-            ("nodevent_rooms", "Rooms that have members now, summed over the shards.", &self.rooms),
-            ("nodevent_engines_away", "Engines through which no publication gets now.", &self.engines_away),
+            ("connections", "Open connections.", &self.connections),
+            ("rooms", "Rooms that have members, summed over the shards.", &self.rooms),
+            ("engines_unavailable", "Engines whose health probe fails.", &self.engines_unavailable),
         ];
         for (name, help, value) in gauges {
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {}", value.load(Relaxed));
+            write_series(&mut out, name, help, "gauge", value.load(Relaxed));
         }
         let counters = [
-            ("nodevent_connects_total", "Connections begun.", &self.connects),
-            ("nodevent_joins_total", "Joins that were let in.", &self.joins),
-            ("nodevent_refused_joins_total", "Joins that were refused.", &self.refused_joins),
-            ("nodevent_publications_total", "Publications taken from publishers.", &self.publications),
-            ("nodevent_deliveries_total", "Publications put before a member.", &self.deliveries),
-            ("nodevent_refused_connections_total", "Handshakes refused at the bound.", &self.refused_connections),
-            ("nodevent_refused_origins_total", "Handshakes refused for their origin.", &self.refused_origins),
-            ("nodevent_refused_requests_total", "HTTP requests refused.", &self.refused_requests),
-            ("nodevent_request_timeouts_total", "HTTP requests too slow to be served.", &self.request_timeouts),
-            ("nodevent_oversized_requests_total", "HTTP requests too large to be read.", &self.oversized_requests),
-            ("nodevent_upgrade_timeouts_total", "Upgrades not finished in time.", &self.upgrade_timeouts),
-            ("nodevent_engine_lost_total", "Publications an engine knows to have missed.", &self.engine_lost),
-            ("nodevent_gaps_total", "Rooms whose members were told that publications may be missing.", &self.gaps),
-            ("nodevent_mended_total", "Lost publications that the history gave back.", &self.mended),
-            ("nodevent_history_reads_total", "Reads of a room's history.", &self.history_reads),
-            ("nodevent_engine_disconnects_total", "Times an engine lost its link.", &self.engine_disconnects),
+            ("connections_opened_total", "Connections opened.", &self.connections_opened),
+            ("joins_total", "Joins that succeeded.", &self.joins),
+            ("rejected_joins_total", "Joins that were rejected.", &self.rejected_joins),
+            ("publications_total", "Publications accepted from publishers.", &self.publications),
+            ("deliveries_total", "Publications delivered to a member.", &self.deliveries),
+            ("rejected_connections_total", "Handshakes rejected at max_connections.", &self.rejected_connections),
+            ("rejected_origins_total", "Handshakes rejected because of their origin.", &self.rejected_origins),
+            ("rejected_requests_total", "HTTP requests rejected.", &self.rejected_requests),
+            ("request_timeouts_total", "HTTP requests that timed out.", &self.request_timeouts),
+            ("oversized_requests_total", "HTTP requests that were too large.", &self.oversized_requests),
+            ("upgrade_timeouts_total", "Transport upgrades that timed out.", &self.upgrade_timeouts),
+            (
+                "engine_lagged_messages_total",
+                "Messages missed because the receive queue of an engine overflowed.",
+                &self.engine_lagged_messages,
+            ),
+            ("gaps_total", "Gaps that members of a room were notified of.", &self.gaps),
+            (
+                "backfilled_publications_total",
+                "Missed publications recovered from the history.",
+                &self.backfilled_publications,
+            ),
+            ("history_reads_total", "Reads of a room's history.", &self.history_reads),
+            ("engine_disconnects_total", "Connections of an engine that were lost.", &self.engine_disconnects),
         ];
         for (name, help, value) in counters {
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {}", value.load(Relaxed));
+            write_series(&mut out, name, help, "counter", value.load(Relaxed));
         }
-        let _ = writeln!(
-            out,
-            "# HELP nodevent_log_dropped_total Lines of the log that nobody read in time.\n\
-             # TYPE nodevent_log_dropped_total counter\nnodevent_log_dropped_total {}",
-            crate::log::dropped()
-        );
+        let help = "Log lines dropped because the log was not read in time.";
+        write_series(&mut out, "log_lines_dropped_total", help, "counter", crate::log::dropped());
         let labelled = [
-            ("nodevent_closes_total", "Connections ended.", &CloseReason::NAMES[..], &self.closes[..]),
-            ("nodevent_skipped_total", "Publishes that were skipped.", &SKIPPED[..], &self.skipped[..]),
+            ("disconnects_total", "Connections ended.", &CloseReason::NAMES[..], &self.disconnects[..]),
+            (
+                "invalid_publishes_total",
+                "Publishes that are not publications.",
+                &INVALID[..],
+                &self.invalid_publishes[..],
+            ),
         ];
         for (name, help, labels, values) in labelled {
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
+            write_head(&mut out, name, help, "counter");
             for (label, value) in labels.iter().zip(values) {
-                let _ = writeln!(out, "{name}{{reason=\"{label}\"}} {}", value.load(Relaxed));
+                let _ = writeln!(out, "nodevent_{name}{{reason=\"{label}\"}} {}", value.load(Relaxed));
             }
         }
         out
     }
+}
+
+fn write_head(out: &mut String, name: &str, help: &str, kind: &str) {
+    let _ = writeln!(out, "# HELP nodevent_{name} {help}\n# TYPE nodevent_{name} {kind}");
+}
+
+fn write_series(out: &mut String, name: &str, help: &str, kind: &str, value: impl std::fmt::Display) {
+    write_head(out, name, help, kind);
+    let _ = writeln!(out, "nodevent_{name} {value}");
 }
 
 #[cfg(test)]
@@ -157,8 +175,8 @@ mod tests {
     fn every_series_has_help_and_type_and_starts_at_zero() {
         let metrics = Metrics::default();
         let text = metrics.render();
-        assert!(text.contains("nodevent_closes_total{reason=\"outbox_full\"} 0"));
-        assert!(text.contains("nodevent_skipped_total{reason=\"not_json\"} 0"));
+        assert!(text.contains("nodevent_disconnects_total{reason=\"send_buffer_full\"} 0"));
+        assert!(text.contains("nodevent_invalid_publishes_total{reason=\"not_json\"} 0"));
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let name = line.split(['{', ' ']).next().unwrap();
             assert!(text.contains(&format!("# TYPE {name} ")), "{name} has no type");
@@ -177,7 +195,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.connections.fetch_add(1, Relaxed);
         metrics.closed(CloseReason::OutboxFull);
-        assert_eq!(metrics.closes(CloseReason::OutboxFull), 1);
+        assert_eq!(metrics.disconnects(CloseReason::OutboxFull), 1);
         assert!(metrics.render().contains("nodevent_connections 0"));
     }
 }

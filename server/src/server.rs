@@ -89,8 +89,8 @@ impl Server {
         let limits = config.limits.clone();
         let mut namespaces = Namespaces::default();
         for one in &config.namespaces {
-            let admission = Admission::new(one.secrets.clone(), one.key_lifetime, one.publish_key.clone());
-            let room_limits = RoomLimits { rooms: limits.rooms, name: limits.room_name };
+            let admission = Admission::new(one.secrets.clone(), one.max_key_lifetime, one.publish_key.clone());
+            let room_limits = RoomLimits { rooms: limits.max_rooms_per_connection, name: limits.max_room_name };
             namespaces.add(&one.name, admission, room_limits, dialect(&one.name));
         }
         let namespaces = Arc::new(namespaces);
@@ -101,7 +101,7 @@ impl Server {
         let mut engines = Vec::with_capacity(config.namespaces.len());
         for (number, one) in config.namespaces.iter().enumerate() {
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), number as u16, Arc::clone(&metrics));
-            engines.push(start_engine(one, fanout, &metrics, limits.publish)?);
+            engines.push(start_engine(one, fanout, &metrics, limits.max_publish_size)?);
         }
         let engines = Arc::new(Engines::new(engines));
         let _ = keeper.set(Arc::clone(&engines) as Arc<dyn RoomHistory>);
@@ -109,15 +109,15 @@ impl Server {
         let edge_settings = edge::Settings {
             console: config.console.unwrap_or(open),
             origins: config.origins,
-            max_connections: limits.connections,
-            max_payload: limits.message,
-            max_publish: limits.publish,
-            request_timeout: limits.handshake,
-            write_stall: limits.write_stall,
+            max_connections: limits.max_connections,
+            max_payload: limits.max_message_size,
+            max_publish: limits.max_publish_size,
+            request_timeout: limits.handshake_timeout,
+            write_stall: limits.write_timeout,
             path: config.path,
         };
         let edge = Arc::new(Edge::new(edge_settings, shards.clone(), namespaces, engines, metrics));
-        Ok(Self { edge, public, admin, shards, threads, drain: config.drain })
+        Ok(Self { edge, public, admin, shards, threads, drain: config.drain_timeout })
     }
 
     /// Where the server listens, as one would type it.
@@ -179,12 +179,12 @@ fn shard_settings(limits: &Limits, above: Above) -> shard::Settings {
         timing: Timing {
             ping_interval: millis(limits.ping_interval),
             ping_timeout: millis(limits.ping_timeout),
-            upgrade_timeout: millis(limits.handshake),
+            upgrade_timeout: millis(limits.handshake_timeout),
         },
-        connect_timeout: millis(limits.connect),
-        write_stall: millis(limits.write_stall),
-        max_payload: limits.message,
-        outbox: limits.outbox,
+        connect_timeout: millis(limits.connect_timeout),
+        write_stall: millis(limits.write_timeout),
+        max_payload: limits.max_message_size,
+        outbox: limits.send_buffer,
         packets_per_second: limits.packets_per_second,
         joins_per_second: limits.joins_per_second,
         above,

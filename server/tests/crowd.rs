@@ -84,6 +84,6 @@ async fn of_twenty_thousand_joins_that_wait_for_nothing_none_is_lost() {
         }
         server.metric_is("nodevent_connections", 0).await;
     }
-    assert_eq!(server.metric("nodevent_connects_total").await, ALL as i64);
-    assert_eq!(server.metric("nodevent_refused_joins_total").await, 0);
+    assert_eq!(server.metric("nodevent_connections_opened_total").await, ALL as i64);
+    assert_eq!(server.metric("nodevent_rejected_joins_total").await, 0);
 }

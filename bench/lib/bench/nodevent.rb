@@ -22,7 +22,7 @@ module Bench
     end
 
     def files(place)
-      { "nodevent.json" => JSON.generate(host: "127.0.0.1", port: place.port, "/nodevent": namespace(place)) }
+      { "nodevent.json" => JSON.generate(bind: "127.0.0.1", port: place.port, "/nodevent": namespace(place)) }
     end
 
     # @return [Array<Array<String>>] what a program in Ruby is told about it, once for each time it is to run

@@ -1,9 +1,9 @@
 //! `nodevent check`: reads a configuration and tells what is wrong with it, and with what a server of it meets.
 
-use super::{Done, UNAVAILABLE, http, load, surroundings};
+use super::{Done, UNAVAILABLE, diagnostics, http, load};
 use std::path::Path;
 
-pub(super) fn run(file: Option<&Path>, file_only: bool, origin: Option<&str>) -> Done {
+pub(super) fn run(file: Option<&Path>, offline: bool, origin: Option<&str>) -> Done {
     let loaded = load(file)?;
     for warning in &loaded.warnings {
         eprintln!("warning: {warning}");
@@ -18,13 +18,13 @@ pub(super) fn run(file: Option<&Path>, file_only: bool, origin: Option<&str>) ->
         let history = if namespace.history.is_on() { "history" } else { "no history" };
         println!("  {}: {engine}, {secured}, {history}", namespace.name);
     }
-    if file_only {
+    if offline {
         return Ok(());
     }
     http::run(async {
-        let findings = surroundings::look(&loaded, origin).await;
+        let findings = diagnostics::look(&loaded, origin).await;
         match findings.any_bad {
-            true => Err((UNAVAILABLE, "what is marked BAD above needs its remedy".to_owned())),
+            true => Err((UNAVAILABLE, "one or more checks failed (see FAIL above)".to_owned())),
             false => Ok(()),
         }
     })

@@ -53,7 +53,7 @@ impl Emit {
             }
             let said: Value = serde_json::from_str(&text).unwrap_or_default();
             let part = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
-            Err((UNAVAILABLE, format!("{url} refused ({status}): {}; {}", part("error"), part("remedy"))))
+            Err((UNAVAILABLE, format!("{url} refused ({status}): {}; {}", part("error"), part("hint"))))
         })
     }
 }

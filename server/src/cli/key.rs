@@ -7,12 +7,12 @@ use nodevent_server::{admission, config};
 use std::time::Duration;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  nodevent key User_12 --for 1h --config config/nodevent.yml")]
+#[command(after_help = "Example:\n  nodevent key User_12 --expires-in 1h --config config/nodevent.yml")]
 pub(super) struct Key {
     /// The room.
     room: String,
     /// How long the key is valid, like 30s, 5m or 1h.
-    #[arg(long = "for", default_value = "1h", value_parser = parse_duration)]
+    #[arg(long = "expires-in", default_value = "1h", value_parser = parse_duration)]
     lifetime: Duration,
     #[command(flatten)]
     target: Target,
@@ -24,7 +24,7 @@ impl Key {
     pub(super) fn run(self) -> Done {
         let (loaded, namespace) = self.target.load()?;
         // A key for a room that nobody can join would only be refused later.
-        room::check(&self.room, loaded.config.limits.room_name).map_err(|bad| (USAGE, bad.to_string()))?;
+        room::check(&self.room, loaded.config.limits.max_room_name).map_err(|bad| (USAGE, bad.to_string()))?;
         let secret = namespace.secrets.first().ok_or_else(|| {
             let text =
                 format!("{} has no secret, so its rooms need no key; set `secret:` to secure it", namespace.name);

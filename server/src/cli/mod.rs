@@ -1,12 +1,12 @@
 //! What may be typed, one file per command.
 
 mod check;
+mod diagnostics;
 mod emit;
 mod http;
 mod key;
-mod listen;
 mod serve;
-mod surroundings;
+mod subscribe;
 
 use clap::{Args, Parser, Subcommand};
 use nodevent_server::config::listen::Listen;
@@ -28,9 +28,9 @@ pub(crate) type Done = Result<(), (u8, String)>;
   nodevent                              config/nodevent.yml, /etc/nodevent.json, or defaults
   nodevent serve nodevent.yml           this configuration
   nodevent check nodevent.yml           what is wrong with it, and around it
-  nodevent key User_12 --for 1h         a key with which a browser may join the room
+  nodevent key User_12 --expires-in 1h a key with which a browser may join the room
   nodevent emit User_12 hello '\"you\"'   says something in the room
-  nodevent listen User_12               prints what is said there")]
+  nodevent subscribe User_12            prints what is said there")]
 pub(crate) struct Arguments {
     /// The configuration, YAML or JSON.
     file: Option<PathBuf>,
@@ -49,15 +49,15 @@ enum Command {
     /// Read a configuration, tell what is wrong with it and with its ports, its Redis, and the server that runs.
     #[command(after_help = "Examples:
   nodevent check config/nodevent.yml --origin https://www.example.com
-  nodevent check --file-only config/nodevent.yml && systemctl restart nodevent")]
+  nodevent check --offline config/nodevent.yml && systemctl restart nodevent")]
     Check {
         /// The configuration, YAML or JSON.
         file: Option<PathBuf>,
         /// Only read the file; connect to nothing.
         #[arg(long)]
-        file_only: bool,
+        offline: bool,
         /// A page that wants to connect, like https://www.example.com: may it?
-        #[arg(long, conflicts_with = "file_only")]
+        #[arg(long, conflicts_with = "offline")]
         origin: Option<String>,
     },
     /// Print a key with which a browser may join a room.
@@ -65,7 +65,7 @@ enum Command {
     /// Publish one publication through a running server.
     Emit(emit::Emit),
     /// Print what is said in a room of a running server, a line of JSON each.
-    Listen(listen::Listen),
+    Subscribe(subscribe::Subscribe),
 }
 
 /// Which namespace is meant, and where what it needs is found.
@@ -87,12 +87,12 @@ impl Arguments {
         match self.command {
             None => serve::run(self.file.as_deref()),
             Some(Command::Serve { file }) => serve::run(file.as_deref()),
-            Some(Command::Check { file, file_only, origin }) => {
-                check::run(file.as_deref(), file_only, origin.as_deref())
+            Some(Command::Check { file, offline, origin }) => {
+                check::run(file.as_deref(), offline, origin.as_deref())
             }
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),
-            Some(Command::Listen(listen)) => listen.run(),
+            Some(Command::Subscribe(subscribe)) => subscribe.run(),
         }
     }
 }

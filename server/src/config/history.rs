@@ -11,12 +11,12 @@ pub struct History {
     /// Of which rooms.
     pub rules: RetentionPolicy,
     /// What all rooms together may take in the memory engine. Bytes.
-    pub memory: usize,
+    pub max_memory: usize,
 }
 
 impl Default for History {
     fn default() -> Self {
-        Self { rules: RetentionPolicy::default(), memory: 64 * 1024 * 1024 }
+        Self { rules: RetentionPolicy::default(), max_memory: 64 * 1024 * 1024 }
     }
 }
 
@@ -59,7 +59,7 @@ impl History {
         let Some(mut table) = Table::open(node, path, report) else { return history };
         let default = read_keys(&mut table, Retention::default(), report);
         history.rules.default = Some(default);
-        history.memory = table.size(&["memory"], report).unwrap_or(history.memory);
+        history.max_memory = table.size(&["max_memory"], report).unwrap_or(history.max_memory);
         if let Some(rooms) = table.take(&["rooms"]) {
             let path = format!("{path}.rooms");
             match &rooms.value {

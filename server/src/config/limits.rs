@@ -1,33 +1,33 @@
-//! `limits` and `ping`: every bound, with its default.
+//! `limits` and `ping`: every limit that can be set, with its default.
 
 use super::report::Report;
 use super::table::Table;
 use std::time::Duration;
 
-/// Every bound of the server.
+/// Every limit that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at a time, whatever their transport. Beyond it handshakes are answered 503.
-    pub connections: usize,
-    /// The largest message a browser may send, with its attachments. Bytes.
-    pub message: usize,
-    /// The largest publish. Bytes.
-    pub publish: usize,
-    /// Rooms one connection may be in.
-    pub rooms: usize,
+    /// Connections at a time, over all transports. Beyond it, handshakes are rejected with 503.
+    pub max_connections: usize,
+    /// Largest message that a client may send, attachments included. Bytes.
+    pub max_message_size: usize,
+    /// Largest publish. Bytes.
+    pub max_publish_size: usize,
+    /// Rooms that one connection may be in.
+    pub max_rooms_per_connection: usize,
     /// Length of a room's name. Bytes.
-    pub room_name: usize,
-    /// What may wait before one connection. Bytes.
-    pub outbox: usize,
-    /// How long a request's head, or its body, or an upgrade may take.
-    pub handshake: Duration,
-    /// From the open packet to the first namespace.
-    pub connect: Duration,
-    /// How long a socket may take nothing while something waits for it.
-    pub write_stall: Duration,
-    /// Joins a connection may ask for per second, in the long run.
+    pub max_room_name: usize,
+    /// Bytes that may be queued for one connection.
+    pub send_buffer: usize,
+    /// Time for a request's head, for its body, for a TLS handshake and for an upgrade.
+    pub handshake_timeout: Duration,
+    /// Time from the open packet to the first namespace.
+    pub connect_timeout: Duration,
+    /// Time for which a socket may accept nothing while something is queued for it.
+    pub write_timeout: Duration,
+    /// Joins per second and connection, in the long run.
     pub joins_per_second: u32,
-    /// Packets a connection may send per second, in the long run.
+    /// Packets per second and connection, in the long run.
     pub packets_per_second: u32,
     /// From one ping to the next.
     pub ping_interval: Duration,
@@ -38,15 +38,15 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 200_000,
-            message: 64 * 1024,
-            publish: 1024 * 1024,
-            rooms: 128,
-            room_name: 255,
-            outbox: 1024 * 1024,
-            handshake: Duration::from_secs(10),
-            connect: Duration::from_secs(45),
-            write_stall: Duration::from_secs(10),
+            max_connections: 200_000,
+            max_message_size: 64 * 1024,
+            max_publish_size: 1024 * 1024,
+            max_rooms_per_connection: 128,
+            max_room_name: 255,
+            send_buffer: 1024 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(45),
+            write_timeout: Duration::from_secs(10),
             joins_per_second: 50,
             packets_per_second: 100,
             ping_interval: Duration::from_secs(25),
@@ -65,20 +65,23 @@ impl Limits {
             let size = |table: &mut Table<'_>, name, value: &mut usize, report: &mut Report| {
                 *value = table.size(&[name], report).unwrap_or(*value);
             };
-            size(&mut table, "message", &mut limits.message, report);
-            size(&mut table, "publish", &mut limits.publish, report);
-            size(&mut table, "outbox", &mut limits.outbox, report);
-            size(&mut table, "room_name", &mut limits.room_name, report);
-            limits.connections =
-                table.number(&["connections"], 1, 10_000_000, report).unwrap_or(limits.connections);
-            limits.rooms = table.number(&["rooms"], 1, 1_000_000, report).unwrap_or(limits.rooms);
+            size(&mut table, "max_message_size", &mut limits.max_message_size, report);
+            size(&mut table, "max_publish_size", &mut limits.max_publish_size, report);
+            size(&mut table, "send_buffer", &mut limits.send_buffer, report);
+            size(&mut table, "max_room_name", &mut limits.max_room_name, report);
+            limits.max_connections =
+                table.number(&["max_connections"], 1, 10_000_000, report).unwrap_or(limits.max_connections);
+            limits.max_rooms_per_connection = table
+                .number(&["max_rooms_per_connection"], 1, 1_000_000, report)
+                .unwrap_or(limits.max_rooms_per_connection);
             limits.joins_per_second =
                 table.number(&["joins_per_second"], 1, 1_000_000, report).unwrap_or(limits.joins_per_second);
             limits.packets_per_second =
                 table.number(&["packets_per_second"], 1, 1_000_000, report).unwrap_or(limits.packets_per_second);
-            limits.handshake = table.duration(&["handshake"], report).unwrap_or(limits.handshake);
-            limits.connect = table.duration(&["connect"], report).unwrap_or(limits.connect);
-            limits.write_stall = table.duration(&["write_stall"], report).unwrap_or(limits.write_stall);
+            limits.handshake_timeout =
+                table.duration(&["handshake_timeout"], report).unwrap_or(limits.handshake_timeout);
+            limits.connect_timeout = table.duration(&["connect_timeout"], report).unwrap_or(limits.connect_timeout);
+            limits.write_timeout = table.duration(&["write_timeout"], report).unwrap_or(limits.write_timeout);
             table.finish(report);
         }
         if let Some(mut table) = top.take(&["ping"]).and_then(|node| Table::open(node, "ping", report)) {

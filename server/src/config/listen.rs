@@ -1,4 +1,4 @@
-//! `host`, `port`, `ssl`, `listen` and `admin`: where the server listens.
+//! `bind`, `port`, `ssl`, `listen` and `admin`: where the server listens.
 
 use super::report::Report;
 use super::table::Table;
@@ -32,9 +32,11 @@ const ADMIN_PORT: u16 = 8081;
 
 /// Reads the public listeners. `folder` is where the file stands: other files are looked for from there.
 pub fn public(table: &mut Table<'_>, folder: &Path, report: &mut Report) -> Vec<Listen> {
-    // The gem keeps the address that browsers use under the same name; that one has a scheme.
-    let host = table.text(&["host"], report).filter(|host| !host.contains("://"));
-    let host = host.unwrap_or_else(|| "0.0.0.0".to_owned());
+    // Old files name both addresses `host`: the one that browsers use has a scheme, the one to bind has none.
+    let old = table.text(&["host"], report).filter(|host| !host.contains("://"));
+    let host = table.text(&["bind"], report).or(old).unwrap_or_else(|| "0.0.0.0".to_owned());
+    // The address that browsers use is for the gem.
+    table.take(&["public_url"]);
     let port = table.number(&["port"], 0, u16::MAX, report);
     let tls = ssl(table, folder, report);
     let mut all = Vec::new();
@@ -42,7 +44,7 @@ pub fn public(table: &mut Table<'_>, folder: &Path, report: &mut Report) -> Vec<
     if let Some(Node { value: Value::List(list), .. }) = list {
         for (index, node) in list.iter().enumerate() {
             let Some(mut table) = Table::open(node, &format!("listen[{index}]"), report) else { continue };
-            let own = table.text(&["host"], report).unwrap_or_else(|| host.clone());
+            let own = table.text(&["bind", "host"], report).unwrap_or_else(|| host.clone());
             let tls = ssl(&mut table, folder, report);
             match table.number(&["port"], 0, u16::MAX, report) {
                 Some(port) => all.push(Listen { host: own, port, tls }),
@@ -66,7 +68,7 @@ pub fn admin(table: &mut Table<'_>, report: &mut Report) -> Option<Listen> {
         return None;
     }
     let mut table = Table::open(node, "admin", report)?;
-    let host = table.text(&["host"], report).unwrap_or_else(|| "127.0.0.1".to_owned());
+    let host = table.text(&["bind", "host"], report).unwrap_or_else(|| "127.0.0.1".to_owned());
     let port = table.number(&["port"], 0, u16::MAX, report).unwrap_or(ADMIN_PORT);
     table.finish(report);
     Some(Listen { host, port, tls: None })

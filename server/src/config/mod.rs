@@ -30,8 +30,8 @@ const PLACES: [&str; 4] =
     ["config/nodevent.yml", "/etc/nodevent.json", "/etc/nodevent.yml", "/etc/nodevent/nodevent.yml"];
 /// Variables that name the environment, whose section of the file is read.
 const ENVIRONMENT: [&str; 3] = ["NODEVENT_ENV", "RAILS_ENV", "RACK_ENV"];
-/// How long connections are given to leave when the server stops.
-const DRAIN: Duration = Duration::from_secs(1);
+/// Default of [`Config::drain_timeout`].
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything the server needs to know.
 #[derive(Debug, Clone)]
@@ -47,8 +47,8 @@ pub struct Config {
     pub path: String,
     /// Whether the console page is served at `/`. `None`: if no namespace has a secret.
     pub console: Option<bool>,
-    /// Over how long connections are closed when the server stops.
-    pub drain: Duration,
+    /// Period over which a stopping server closes its connections.
+    pub drain_timeout: Duration,
     /// Every bound.
     pub limits: Limits,
     /// How much is logged: a level, or a filter in the syntax of `tracing`.
@@ -133,7 +133,7 @@ fn defaults() -> Config {
         origins: Origins::default(),
         console: None,
         path: "/socket.io/".into(),
-        drain: DRAIN,
+        drain_timeout: DRAIN_TIMEOUT,
         limits: Limits::default(),
         log: "info".into(),
         log_json: false,
@@ -165,7 +165,7 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
         }
     }
     config.console = top.flag(&["console"], report);
-    config.drain = top.duration(&["drain"], report).unwrap_or(config.drain);
+    config.drain_timeout = top.duration(&["drain_timeout"], report).unwrap_or(config.drain_timeout);
     config.shards = top.number(&["shards"], 1, 64, report);
     config.limits = Limits::read(&mut top, report);
     read_log(&mut top, &mut config, report);
@@ -246,14 +246,14 @@ mod tests {
     fn every_mistake_is_reported_at_once_with_its_line_and_remedy() {
         // N-08
         let (_, report) = read_yaml(
-            "port: eighty\n/a:\n  secret: \"\"\n  redis: {port: 0}\nlimits:\n  outbox: lots\nssl: {key: k.pem}\norigins: [\"https://a b\"]\n",
+            "port: eighty\n/a:\n  secret: \"\"\n  redis: {port: 0}\nlimits:\n  send_buffer: lots\nssl: {key: k.pem}\norigins: [\"https://a b\"]\n",
         );
         let text = report.to_string();
         for expected in [
             "c.yml:1:7: port is `eighty`; write a whole number from 0 to 65535",
             "c.yml:3:11: /a.secret is empty",
             "c.yml:4:17: /a.redis.port is `0`; write a whole number from 1 to 65535",
-            "c.yml:6:11: limits.outbox is `lots`; write a size like 64KB or 1MB",
+            "c.yml:6:16: limits.send_buffer is `lots`; write a size like 64KB or 1MB",
             "ssl has no cert",
             "ssl.key: /nowhere/k.pem cannot be read",
             "origins: `https://a b` is not an origin",

@@ -12,8 +12,20 @@ use std::time::Duration;
 const SHORT: usize = 16;
 /// The dialects that are built.
 const DIALECTS: [&str; 1] = ["nodevent"];
+/// The protocols that are built.
+const PROTOCOLS: [(&str, Protocol); 2] = [("socket_io", Protocol::SocketIo), ("plain", Protocol::Plain)];
 /// The namespace where none is named.
 pub const DEFAULT: &str = "/nodevent";
+
+/// A protocol that browsers may speak in a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// Engine.IO and Socket.IO, with a dialect inside.
+    SocketIo,
+    /// Plain WebSocket and server-sent events.
+    Plain,
+}
 
 /// One namespace.
 #[derive(Debug, Clone)]
@@ -22,16 +34,20 @@ pub struct Namespace {
     pub name: String,
     /// Its engine: `None` is the memory engine.
     pub redis: Option<Redis>,
+    /// The protocols that browsers may speak; at least one.
+    pub protocols: Vec<Protocol>,
+    /// The vocabulary of events inside Socket.IO.
+    pub dialect: String,
     /// Secrets by which room keys may be signed, the first of them signs.
     pub secrets: Vec<Secret>,
-    /// The longest time from now at which a key may still expire.
-    pub key_lifetime: Option<Duration>,
+    /// The longest time from now at which a key may still expire. Keys that are valid for longer are rejected.
+    pub max_key_lifetime: Option<Duration>,
     /// What a publisher over HTTP has to show.
     pub publish_key: Option<Secret>,
     /// What is kept of its rooms.
     pub history: History,
-    /// Whether each room has a channel of its own in Redis, so that a server hears only rooms it has members in.
-    pub fanout_by_room: bool,
+    /// Whether each room has its own channel in Redis, so that a server receives only the rooms of its members.
+    pub channel_per_room: bool,
 }
 
 // === impl Namespace ===
@@ -42,11 +58,13 @@ impl Namespace {
         Self {
             name: name.to_owned(),
             redis: None,
+            protocols: vec![Protocol::SocketIo],
+            dialect: DIALECTS[0].to_owned(),
             secrets: Vec::new(),
-            key_lifetime: None,
+            max_key_lifetime: None,
             publish_key: None,
             history: History::default(),
-            fanout_by_room: false,
+            channel_per_room: false,
         }
     }
 
@@ -70,14 +88,16 @@ impl Namespace {
         if let Some(key) = table.text(&["publish_key", "apiKey"], report) {
             self.publish_key = secret(&key, &name, place, report);
         }
-        self.key_lifetime = table.duration(&["key_lifetime"], report);
+        self.max_key_lifetime = table.duration(&["max_key_lifetime"], report);
         let place = table.place_of(&["dialect"]);
-        if let Some(dialect) = table.text(&["dialect"], report)
-            && !DIALECTS.contains(&dialect.as_str())
-        {
-            let what = format!("{}: there is no dialect `{dialect}` in this version", table.name("dialect"));
-            report.mistake(place, what, format!("write one of: {}", DIALECTS.join(", ")));
+        if let Some(dialect) = table.text(&["dialect"], report) {
+            if !DIALECTS.contains(&dialect.as_str()) {
+                let what = format!("{}: there is no dialect `{dialect}` in this version", table.name("dialect"));
+                report.mistake(place, what, format!("write one of: {}", DIALECTS.join(", ")));
+            }
+            self.dialect = dialect;
         }
+        self.read_protocols(table, report);
         let name = table.name("history");
         if let Some(node) = table.take(&["history"]) {
             self.history = History::read(node, &name, report);
@@ -85,14 +105,25 @@ impl Namespace {
         // Where and how the gem publishes; nothing for the server.
         table.take(&["url"]);
         table.take(&["publisher"]);
-        let place = table.place_of(&["fanout"]);
-        match table.text(&["fanout"], report).as_deref() {
-            None | Some("namespace") => {}
-            Some("room") => self.fanout_by_room = true,
-            Some(other) => {
-                let what = format!("{} is `{other}`", table.name("fanout"));
-                report.mistake(place, what, "write namespace or room");
+        self.channel_per_room = table.flag(&["channel_per_room"], report).unwrap_or(false);
+    }
+
+    fn read_protocols(&mut self, table: &mut Table<'_>, report: &mut Report) {
+        let name = table.name("protocol");
+        let mut protocols = Vec::new();
+        for (text, place) in table.texts(&["protocol"], report) {
+            match PROTOCOLS.iter().find(|(known, _)| *known == text) {
+                Some((_, protocol)) if protocols.contains(protocol) => {}
+                Some((_, protocol)) => protocols.push(*protocol),
+                None => {
+                    let names = PROTOCOLS.map(|(known, _)| known).join(", ");
+                    let what = format!("{name}: there is no protocol `{text}` in this version");
+                    report.mistake(place, what, format!("write one or a list of: {names}"));
+                }
             }
+        }
+        if !protocols.is_empty() {
+            self.protocols = protocols;
         }
     }
 
@@ -140,7 +171,7 @@ pub fn read(top: &mut Table<'_>, report: &mut Report) -> Vec<Namespace> {
         if one.history == History::default() {
             one.history = namespace.history.clone();
         }
-        one.fanout_by_room |= namespace.fanout_by_room;
+        one.channel_per_room |= namespace.channel_per_room;
     }
     match all.iter_mut().find(|one| one.name == namespace.name) {
         // The flat keys complete the namespace of that name; what stands below its name wins.

@@ -250,7 +250,7 @@ fn trouble(error: &hyper::Error, has_begun: bool, edge: &Edge) -> Option<&'stati
         metrics.oversized_requests.fetch_add(1, Relaxed);
         tracing::info!(most = HEAD, "a request was refused: its head is too large");
     } else if error.is_parse() {
-        metrics.refused_requests.fetch_add(1, Relaxed);
+        metrics.rejected_requests.fetch_add(1, Relaxed);
         tracing::info!("a request was refused: it is not HTTP/1.1");
     } else if is_stall(error) {
         metrics.request_timeouts.fetch_add(1, Relaxed);

@@ -207,8 +207,8 @@ impl Edge {
         }
         let full = self.shards.connections() >= self.settings.max_connections;
         if full {
-            self.metrics.refused_connections.fetch_add(1, Relaxed);
-            tracing::warn!("a connection was refused: there are as many as `limits: connections` allows");
+            self.metrics.rejected_connections.fetch_add(1, Relaxed);
+            tracing::warn!("a connection was refused: there are as many as `limits: max_connections` allows");
         }
         full
     }
@@ -263,7 +263,7 @@ async fn api(State(edge): State<Arc<Edge>>, request: Request) -> Response {
 
 /// A publisher asked for a namespace that is not there.
 fn no_namespace(edge: &Edge, name: &str) -> Response {
-    edge.metrics.refused_requests.fetch_add(1, Relaxed);
+    edge.metrics.rejected_requests.fetch_add(1, Relaxed);
     reply::error(
         StatusCode::NOT_FOUND,
         &format!("there is no namespace {name}"),

@@ -23,7 +23,7 @@ pub(super) async fn serve(edge: &Edge, number: u16, request: Request) -> Respons
         Ok(response) => return response,
         Err(response) => response,
     };
-    edge.metrics.refused_requests.fetch_add(1, Relaxed);
+    edge.metrics.rejected_requests.fetch_add(1, Relaxed);
     response
 }
 
@@ -63,7 +63,7 @@ async fn publish(edge: &Edge, number: u16, request: Request) -> Result<Response,
     })?;
     let body = read(edge, request.into_body()).await?;
     let publications = publication::parse_many(&body).map_err(|(index, skipped)| {
-        edge.metrics.skip(&skipped);
+        edge.metrics.count_invalid_publish(&skipped);
         tracing::warn!(namespace = &*namespace.name, reason = %skipped, "a publish was refused");
         let place = index.map_or(String::new(), |index| format!("publication {index}: "));
         reply::error(
@@ -82,7 +82,7 @@ async fn publish(edge: &Edge, number: u16, request: Request) -> Result<Response,
                 tracing::warn!(namespace = &*namespace.name, %error, "a publish failed");
                 let body = json!({
                     "error": error.to_string(),
-                    "remedy": "send what was not accepted again, once the engine is back; see /readyz",
+                    "hint": "send what was not accepted again, once the engine is back; see /readyz",
                     "accepted": accepted,
                 });
                 return Err(reply::with_type(
@@ -103,13 +103,13 @@ async fn read(edge: &Edge, body: Body) -> Result<bytes::Bytes, Response> {
     match tokio::time::timeout(edge.settings.request_timeout, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            edge.metrics.skip_too_large();
+            edge.metrics.count_oversized_publish();
             edge.metrics.oversized_requests.fetch_add(1, Relaxed);
             tracing::info!(most, "a publish was refused: its body is too large");
             Err(reply::error(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 &format!("the body is larger than {most} bytes"),
-                "send less at a time, or raise `limits: publish`",
+                "send less at a time, or raise `limits: max_publish_size`",
             ))
         }
         Ok(Err(_)) => Err(reply::error(StatusCode::BAD_REQUEST, "the body broke off", "send it again")),

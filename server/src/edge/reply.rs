@@ -23,8 +23,8 @@ pub(super) fn text(status: StatusCode, body: String) -> Response {
 }
 
 /// What is wrong and what to do about it, as `protocol/README.md` section 3 has it.
-pub(super) fn error(status: StatusCode, error: &str, remedy: &str) -> Response {
-    with_type(status, "application/json", json!({"error": error, "remedy": remedy}).to_string())
+pub(super) fn error(status: StatusCode, error: &str, hint: &str) -> Response {
+    with_type(status, "application/json", json!({"error": error, "hint": hint}).to_string())
 }
 
 /// The body of a request did not arrive in time: tells, counts and logs it.

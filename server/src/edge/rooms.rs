@@ -35,14 +35,14 @@ pub(super) async fn serve(
 ) -> Response {
     let headers = &asked.headers;
     if !edge.settings.origins.admit(headers) {
-        edge.metrics.refused_origins.fetch_add(1, Relaxed);
+        edge.metrics.rejected_origins.fetch_add(1, Relaxed);
         tracing::info!("a room was refused for the page's origin; list it under `origins` to allow it");
         return reply::error(StatusCode::FORBIDDEN, "this page may not connect", "list its origin under `origins`");
     }
     let query = Query::parse(asked.uri.query().unwrap_or_default());
     let mut response = match admitted(namespace, room, &query, headers) {
         Err(refusal) => {
-            edge.metrics.refused_joins.fetch_add(1, Relaxed);
+            edge.metrics.rejected_joins.fetch_add(1, Relaxed);
             tracing::info!(namespace = &*namespace.name, reason = refusal, "a join was refused");
             let remedy = "send a key for this room, as `?key=…` or `Authorization: Bearer …`";
             reply::error(StatusCode::FORBIDDEN, refusal, remedy)

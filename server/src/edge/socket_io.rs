@@ -30,7 +30,7 @@ struct Query<'a> {
 /// Answers every request to the path of Engine.IO, `/socket.io/` by default.
 pub(super) async fn serve(edge: &Edge, mut request: Request) -> Response {
     if !edge.settings.origins.admit(request.headers()) {
-        edge.metrics.refused_origins.fetch_add(1, Relaxed);
+        edge.metrics.rejected_origins.fetch_add(1, Relaxed);
         tracing::info!(
             "a handshake was refused for its origin; list the page's origin under `origins` to allow it"
         );
@@ -191,7 +191,7 @@ fn refusal_of_post(
 
 /// The answer to a request for which its session was closed: a bad request, and why.
 fn closed(edge: &Edge, reason: CloseReason) -> Response {
-    edge.metrics.refused_requests.fetch_add(1, Relaxed);
+    edge.metrics.rejected_requests.fetch_add(1, Relaxed);
     let error = RequestError::BadRequest;
     let why = reason.close_frame().map_or(reason.name(), |(_, text)| text);
     let body = json!({"code": error.code(), "message": error.message(), "reason": why});
@@ -225,13 +225,13 @@ async fn handshake(edge: &Edge, headers: &HeaderMap, sid: Option<Sid>) -> Result
         let mut response =
             reply::text(StatusCode::UPGRADE_REQUIRED, "WebSocket version 13 is spoken here.\n".into());
         response.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
-        edge.metrics.refused_requests.fetch_add(1, Relaxed);
+        edge.metrics.rejected_requests.fetch_add(1, Relaxed);
         return Ok(response);
     }
     let key = header("sec-websocket-key")
         .filter(|key| base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16));
     let Some(accept) = key.and_then(|key| HeaderValue::from_str(&websocket::accept_key(key)).ok()) else {
-        edge.metrics.refused_requests.fetch_add(1, Relaxed);
+        edge.metrics.rejected_requests.fetch_add(1, Relaxed);
         let text = "Sec-WebSocket-Key is missing or malformed.\n";
         return Ok(reply::text(StatusCode::BAD_REQUEST, text.into()));
     };
@@ -296,7 +296,7 @@ fn busy() -> Response {
 }
 
 fn refuse(edge: &Edge, error: RequestError) -> Response {
-    edge.metrics.refused_requests.fetch_add(1, Relaxed);
+    edge.metrics.rejected_requests.fetch_add(1, Relaxed);
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
     reply::with_type(status, "application/json", error.body())
 }

@@ -24,7 +24,7 @@ pub struct Memory {
 impl Memory {
     /// An engine that keeps what `history` says and pushes into `fanout`.
     pub fn new(fanout: Fanout, history: History) -> Self {
-        let rooms = Mutex::new(Rooms::new(history.memory));
+        let rooms = Mutex::new(Rooms::new(history.max_memory));
         Self { history, fanout: tokio::sync::Mutex::new(fanout), rooms }
     }
 

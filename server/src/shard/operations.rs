@@ -92,7 +92,7 @@ impl Operations for Caller<'_> {
     }
 
     fn refused_join(&mut self, refusal: &'static str) {
-        self.shard.metrics.refused_joins.fetch_add(1, Relaxed);
+        self.shard.metrics.rejected_joins.fetch_add(1, Relaxed);
         tracing::info!(namespace = &*self.namespace.name, reason = refusal, "a join was refused");
     }
 }

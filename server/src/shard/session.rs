@@ -61,7 +61,7 @@ impl Shard {
             armed: NEVER,
             generation: self.generation,
         }));
-        self.metrics.connects.fetch_add(1, Relaxed);
+        self.metrics.connections_opened.fetch_add(1, Relaxed);
         self.metrics.connections.fetch_add(1, Relaxed);
         self.inbox.count_connections(self.slots.len());
         self.arm(slot);

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Output;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-const SECURED: &str = "port: 0\nhost: 127.0.0.1\n/open: {}\n/nodevent: {secret: sesame-of-more-than-sixteen}\n";
+const SECURED: &str = "port: 0\nbind: 127.0.0.1\n/open: {}\n/nodevent: {secret: sesame-of-more-than-sixteen}\n";
 
 /// A folder with `nodevent.yml` in it.
 fn folder(configuration: &str) -> tempfile::TempDir {
@@ -30,7 +30,7 @@ async fn version_and_help_are_told() {
     assert_eq!(run(folder.path(), &["--version"]).await, (Some(0), version, String::new()));
     let (status, help, _) = run(folder.path(), &["--help"]).await;
     assert_eq!(status, Some(0));
-    for command in ["serve", "check", "key", "emit", "listen"] {
+    for command in ["serve", "check", "key", "emit", "subscribe"] {
         assert!(help.contains(command), "{help}");
         let (status, help, _) = run(folder.path(), &[command, "--help"]).await;
         assert_eq!(status, Some(0));
@@ -45,7 +45,10 @@ async fn what_cannot_be_understood_ends_with_64() {
         (&["--colour"][..], "--colour"),
         (&["serve", "a.yml", "b.yml"], "b.yml"),
         (&["key"], "<ROOM>"),
-        (&["key", "r", "--config", "nodevent.yml", "--namespace", "nodevent", "--for", "soon"], "30s, 5m or 1h"),
+        (
+            &["key", "r", "--config", "nodevent.yml", "--namespace", "nodevent", "--expires-in", "soon"],
+            "30s, 5m or 1h",
+        ),
         (&["key", "r", "--config", "nodevent.yml"], "secret"),
         (&["key", "r", "--config", "nodevent.yml", "--namespace", "other"], "/open, /nodevent"),
         (&["key", "", "--config", "nodevent.yml", "--namespace", "nodevent"], "room"),
@@ -59,7 +62,7 @@ async fn what_cannot_be_understood_ends_with_64() {
 #[tokio::test]
 async fn check_tells_what_would_be_served() {
     let folder = folder(SECURED);
-    let (status, said, warned) = run(folder.path(), &["check", "--file-only", "nodevent.yml"]).await;
+    let (status, said, warned) = run(folder.path(), &["check", "--offline", "nodevent.yml"]).await;
     assert_eq!((status, warned.as_str()), (Some(0), ""));
     assert!(said.contains("nodevent.yml: fine"), "{said}");
     assert!(said.contains("/open: memory, open to everybody"), "{said}");
@@ -73,7 +76,7 @@ async fn check(configuration: &str) -> (Option<i32>, String) {
     let (status, said, _) = run(folder.path(), &["check", "nodevent.yml"]).await;
     assert!(!said.contains("sesame"), "no secret is printed: {said}");
     for (line, next) in said.lines().zip(said.lines().skip(1)) {
-        assert!(!line.starts_with("BAD") || next.contains("→ "), "each that is bad has a remedy: {said}");
+        assert!(!line.starts_with("FAIL") || next.contains("→ "), "each that is bad has a remedy: {said}");
     }
     (status, said)
 }
@@ -88,7 +91,7 @@ async fn check_looks_at_the_server_that_runs() {
     let server = TestServer::start(&namespaces).await;
     server.ready().await;
     let port = server.address.rsplit(':').next().unwrap();
-    let head = format!("host: 127.0.0.1\nport: {port}\n");
+    let head = format!("bind: 127.0.0.1\nport: {port}\n");
     let (status, said) = check(&format!("{head}{namespaces}")).await;
     assert_eq!(status, Some(0), "{said}");
     for expected in [
@@ -124,7 +127,7 @@ async fn check_looks_at_the_server_that_runs() {
     ] {
         let (status, said) = check(&format!("{head}{other}")).await;
         assert_eq!(status, Some(69), "{expected}: {said}");
-        assert!(said.lines().any(|line| line.starts_with("BAD") && line.contains(expected)), "{expected}: {said}");
+        assert!(said.lines().any(|line| line.starts_with("FAIL") && line.contains(expected)), "{expected}: {said}");
     }
 }
 
@@ -133,7 +136,7 @@ async fn check_looks_at_redis_and_at_the_port() {
     let redis = RedisServer::start().await;
     let free = free_port();
     let at = |port: u16| {
-        format!("host: 127.0.0.1\nport: {free}\n/nodevent: {{redis: {{host: 127.0.0.1, port: {port}}}}}\n")
+        format!("bind: 127.0.0.1\nport: {free}\n/nodevent: {{redis: {{host: 127.0.0.1, port: {port}}}}}\n")
     };
     let (status, said) = check(&at(redis.port)).await;
     assert_eq!(status, Some(0), "{said}");
@@ -156,14 +159,15 @@ async fn check_looks_at_redis_and_at_the_port() {
 #[tokio::test]
 async fn the_key_that_is_printed_opens_its_room_and_no_other() {
     let folder = folder(SECURED);
-    let arguments = ["key", "Räum 1", "--for", "5m", "--config", "nodevent.yml", "--namespace", "/nodevent"];
+    let arguments = ["key", "Räum 1", "--expires-in", "5m", "--config", "nodevent.yml", "--namespace", "/nodevent"];
     let (status, key, _) = run(folder.path(), &arguments).await;
     assert_eq!(status, Some(0));
     let server = TestServer::start("/nodevent: {secret: sesame-of-more-than-sixteen}").await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     assert_eq!(browser.join_with("Räum 1", key.trim_end()).await[1], true);
     assert_eq!(browser.join_with("Räum 2", key.trim_end()).await, json!(["Bad key", false]));
-    let (_, spent, _) = run(folder.path(), &[&arguments[..2], &["--for", "0s"], &arguments[4..]].concat()).await;
+    let (_, spent, _) =
+        run(folder.path(), &[&arguments[..2], &["--expires-in", "0s"], &arguments[4..]].concat()).await;
     // It is good in the very millisecond in which it ends.
     until("the spent key is refused", async || {
         browser.join_with("Räum 1", spent.trim_end()).await == json!(["Time has passed", false])
@@ -176,8 +180,8 @@ async fn a_busy_port_is_named_and_ends_with_69() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     for configuration in [
-        format!("host: 127.0.0.1\nport: {port}\n{PLAIN}\n"),
-        format!("host: 127.0.0.1\nport: 0\nadmin: {{port: {port}}}\n{PLAIN}\n"),
+        format!("bind: 127.0.0.1\nport: {port}\n{PLAIN}\n"),
+        format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: {port}}}\n{PLAIN}\n"),
     ] {
         let folder = folder(&configuration);
         let (status, _, said) = run(folder.path(), &["serve", "nodevent.yml"]).await;
@@ -217,24 +221,24 @@ async fn what_is_said_in_a_room_is_printed_a_line_each() {
     let folder = folder(&format!("/nodevent: {{{settings}}}\n"));
     let url = format!("http://{}", server.address);
     let mut command = crate::support::program::command(folder.path());
-    command.args(["listen", "Räum 1", "--url", &url, "--config", "nodevent.yml"]);
-    let mut listening = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    command.args(["subscribe", "Räum 1", "--url", &url, "--config", "nodevent.yml"]);
+    let mut subscribing = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
     server.metric_is("nodevent_rooms", 1).await;
     let publication = r#"{"room":"Räum 1","event":"e","message":{"n":1}}"#;
     let publish =
         Request::post("/api/nodevent/emit", publication).header("Authorization", "Bearer publish-with-this-key");
     assert_eq!(server.send(&publish).await.status, 200);
-    let mut lines = BufReader::new(listening.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(subscribing.stdout.take().unwrap()).lines();
     let line = in_time("a line", lines.next_line()).await.unwrap().unwrap();
     let heard: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!((&heard["event"], &heard["message"]), (&json!("e"), &json!({"n": 1})));
-    listening.kill().await.unwrap();
+    subscribing.kill().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_log_in_json_is_one_object_a_line() {
     let folder = tempfile::tempdir().unwrap();
-    let settings = "host: 127.0.0.1\nport: 0\nadmin: {port: 0}\nlog: {format: json}\n/nodevent: {}\n";
+    let settings = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\nlog: {format: json}\n/nodevent: {}\n";
     let file = folder.path().join("nodevent.yml");
     std::fs::write(&file, settings).unwrap();
     let mut command = crate::support::program::command(folder.path());

@@ -13,7 +13,7 @@ fn folder_with(name: &str, text: &str) -> TempDir {
 
 /// Both the check and the server refuse the file with status 64, and say the same.
 async fn refused(folder: &Path, file: &str) -> String {
-    let check = Program::run(folder, &["check", "--file-only", file]).await;
+    let check = Program::run(folder, &["check", "--offline", file]).await;
     let said = String::from_utf8(check.stderr).unwrap();
     assert_eq!(check.status.code(), Some(64), "{file} is not refused: {said}");
     let serve = Program::run(folder, &[file]).await;
@@ -43,7 +43,11 @@ async fn a_wrong_configuration_ends_with_64_and_names_the_place_and_the_remedy()
         ("c.yml", "/nodevent: {dialect: klingon}\n", "there is no dialect `klingon`"),
         ("c.yml", "/nodevent: {secret: \"${SURELY_NOT_SET}\"}\n", "the environment has no SURELY_NOT_SET; set"),
         ("c.yml", "production: {port: 80}\n", "there is no section `development`, only production"),
-        ("c.yml", "drain: 5 weeks\n", "drain is `5 weeks`; write a duration with its unit, like 30s"),
+        (
+            "c.yml",
+            "drain_timeout: 5 weeks\n",
+            "drain_timeout is `5 weeks`; write a duration with its unit, like 30s",
+        ),
         ("c.yml", "- a list\n", "c.yml:1:1: the file has no keys"),
         (
             "c.yml",
@@ -68,7 +72,7 @@ async fn a_wrong_configuration_ends_with_64_and_names_the_place_and_the_remedy()
 #[tokio::test]
 async fn every_mistake_is_told_at_once() {
     // N-08
-    let text = "port: eighty\nssl: {key: key.pem, cert: cert.pem}\n/a:\n  secret: \"\"\n  redis: {port: 0}\nlimits: {outbox: lots}\n";
+    let text = "port: eighty\nssl: {key: key.pem, cert: cert.pem}\n/a:\n  secret: \"\"\n  redis: {port: 0}\nlimits: {send_buffer: lots}\n";
     let folder = folder_with("c.yml", text);
     let said = refused(folder.path(), "c.yml").await;
     for expected in [
@@ -77,7 +81,7 @@ async fn every_mistake_is_told_at_once() {
         "c.yml:2:27: ssl.cert: cert.pem cannot be read",
         "c.yml:4:11: /a.secret is empty",
         "c.yml:5:17: /a.redis.port is `0`",
-        "c.yml:6:18: limits.outbox is `lots`; write a size like 64KB",
+        "c.yml:6:23: limits.send_buffer is `lots`; write a size like 64KB",
     ] {
         assert!(said.contains(expected), "{expected}\nis not in\n{said}");
     }
@@ -109,7 +113,7 @@ async fn a_certificate_that_is_none_is_named() {
 async fn an_unknown_key_is_warned_about_and_the_server_starts() {
     // N-09
     let folder = folder_with("c.yml", "prot: 80\n/nodevent:\n  redis: {subscribe: events}\n  sceret: x\n");
-    let checked = Program::run(folder.path(), &["check", "--file-only", "c.yml"]).await;
+    let checked = Program::run(folder.path(), &["check", "--offline", "c.yml"]).await;
     let said = String::from_utf8(checked.stderr).unwrap();
     assert_eq!(checked.status.code(), Some(0), "{said}");
     assert!(said.contains("c.yml:4:3: unknown key `/nodevent.sceret`; did you mean `secret`?"), "{said}");
@@ -173,7 +177,7 @@ async fn several_listeners_share_the_namespaces() {
 async fn a_namespace_without_redis_runs_in_memory() {
     // N-08
     let folder = tempfile::tempdir().unwrap();
-    let program = Program::serve(folder.path(), "port: 0\nhost: 127.0.0.1\n/nodevent:\n").await;
+    let program = Program::serve(folder.path(), "port: 0\nbind: 127.0.0.1\n/nodevent:\n").await;
     assert!(program.says("namespace=\"/nodevent\"").await.contains("engine=\"memory\""));
     let site = program.site().await;
     assert_eq!(site.get("/readyz").await.status, 200);
@@ -187,7 +191,7 @@ async fn a_namespace_without_redis_runs_in_memory() {
 async fn no_secret_is_in_the_log_or_in_what_is_served() {
     // N-51
     let folder = tempfile::tempdir().unwrap();
-    let text = "port: 0\nhost: 127.0.0.1\nadmin: {port: 0}\nlog: {level: trace}\n/nodevent: {secret: sesame-open-wide-1, publish_key: publish-me-quietly, redis: \"redis://:pass-word-9@127.0.0.1:1/0\"}\n";
+    let text = "port: 0\nbind: 127.0.0.1\nadmin: {port: 0}\nlog: {level: trace}\n/nodevent: {secret: sesame-open-wide-1, publish_key: publish-me-quietly, redis: \"redis://:pass-word-9@127.0.0.1:1/0\"}\n";
     let program = Program::serve(folder.path(), text).await;
     let (site, admin) = (program.site().await, program.admin().await);
     let mut browser = Browser::connect(&site, "/nodevent", Transport::WebSocket).await;

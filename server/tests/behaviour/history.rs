@@ -73,7 +73,7 @@ async fn the_history_of_a_room_tells_exactly_what_came_after_a_position() {
         let off = server.get("/api/off/rooms/r/history").await;
         assert_eq!(off.status, 404);
         assert_eq!(off.json()["error"], "this room has no history");
-        assert!(off.json()["remedy"].as_str().unwrap().contains("history:"));
+        assert!(off.json()["hint"].as_str().unwrap().contains("history:"));
     }
 }
 
@@ -113,7 +113,7 @@ async fn a_stream_begins_with_what_was_missed_or_with_the_word_that_it_is_gone()
 
 #[tokio::test]
 async fn what_would_not_fit_before_a_browser_is_not_sent_in_part() {
-    let server = TestServer::start("limits: {outbox: 10KB}\n/nodevent: {history: {size: 100}}\n").await;
+    let server = TestServer::start("limits: {send_buffer: 10KB}\n/nodevent: {history: {size: 100}}\n").await;
     for message in 0..50 {
         server.emit("/nodevent", "r", "e", json!([message, "x".repeat(1000)])).await;
     }

@@ -40,7 +40,7 @@ async fn pages_of_the_same_host_and_those_listed_may_connect_and_others_may_not(
         }
     }
     let refused = 2 * REFUSED.len() as i64;
-    assert_eq!(server.metric("nodevent_refused_origins_total").await, refused);
+    assert_eq!(server.metric("nodevent_rejected_origins_total").await, refused);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ fn assert_refused(response: &Response, status: u16, wrong: &str) {
     assert_eq!(response.header("content-type"), Some("application/json"));
     let body = response.json();
     assert!(body["error"].as_str().is_some_and(|error| error.contains(wrong)), "`{wrong}` is not in {body}");
-    assert!(body["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{body}");
+    assert!(body["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{body}");
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn what_is_no_publication_is_refused_and_counted_and_the_next_good_one_arr
         if published.trim_start().starts_with('[') {
             continue; // Over HTTP an array is several publications; see the test below.
         }
-        let series = format!("nodevent_skipped_total{{reason={}}}", vector["reason"]);
+        let series = format!("nodevent_invalid_publishes_total{{reason={}}}", vector["reason"]);
         let before = server.metric(&series).await;
         assert_refused(&server.publish("/nodevent", published).await, 400, "it");
         assert_eq!(server.metric(&series).await, before + 1, "{vector}");
@@ -63,7 +63,7 @@ async fn of_an_array_with_a_bad_element_nothing_is_published_and_its_index_is_to
     browser.join("r").await;
     let body = format!(r#"[{GOOD}, {GOOD}, {{"room": "", "event": "e"}}, {GOOD}]"#);
     assert_refused(&server.publish("/nodevent", body).await, 400, "publication 2: it has no room");
-    assert_eq!(server.metric(r#"nodevent_skipped_total{reason="no_room"}"#).await, 1);
+    assert_eq!(server.metric(r#"nodevent_invalid_publishes_total{reason="no_room"}"#).await, 1);
     browser.hears_nothing_else(&server).await;
 }
 
@@ -147,14 +147,14 @@ fn without_a_publish_key_another_machine_may_not_publish() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_and_counted() {
-    let server = TestServer::start(&format!("limits: {{publish: 1KB}}\n{PLAIN}")).await;
+    let server = TestServer::start(&format!("limits: {{max_publish_size: 1KB}}\n{PLAIN}")).await;
     let body = |length: usize| {
         let empty = r#"{"room":"r","event":"e","message":""}"#;
         empty.replace(r#""""#, &format!("\"{}\"", "x".repeat(length - empty.len())))
     };
     assert_eq!(server.publish("/nodevent", body(1024)).await.status, 200);
     assert_refused(&server.publish("/nodevent", body(1025)).await, 413, "1024 bytes");
-    assert_eq!(server.metric(r#"nodevent_skipped_total{reason="too_large"}"#).await, 1);
+    assert_eq!(server.metric(r#"nodevent_invalid_publishes_total{reason="too_large"}"#).await, 1);
 }
 
 #[tokio::test]

@@ -72,13 +72,13 @@ async fn what_is_no_publication_is_skipped_and_counted_and_sixty_good_ones_arriv
     let publications = vectors("publications");
     let sample = json!({"published": "{room: 'the_room', event: 'e'}", "reason": "not_json"});
     for vector in publications["refused"].as_array().unwrap().iter().chain([&sample]) {
-        let series = format!("nodevent_skipped_total{{reason={}}}", vector["reason"]);
+        let series = format!("nodevent_invalid_publishes_total{{reason={}}}", vector["reason"]);
         let before = server.metric(&series).await;
         redis.publish("/nodevent", vector["published"].as_str().unwrap()).await;
         until(&format!("{vector} is counted"), async || server.metric(&series).await == before + 1).await;
     }
     redis.publish("/nodevent", b"{\"room\":\"r\",\"event\":\"\xff\"}").await;
-    server.metric_is(r#"nodevent_skipped_total{reason="not_utf8"}"#, 1).await;
+    server.metric_is(r#"nodevent_invalid_publishes_total{reason="not_utf8"}"#, 1).await;
     redis.publish_all("/nodevent", (0..60).map(|n| format!(r#"{{"room":"r","event":"e","message":{n}}}"#))).await;
     for n in 0..60 {
         assert_eq!(browser.next_event().await.message, n);
@@ -105,13 +105,13 @@ async fn an_publication_without_a_room_is_not_told_to_everybody() {
 async fn an_publication_over_the_publish_limit_is_skipped_and_counted() {
     let redis = RedisServer::start().await;
     let configuration =
-        format!("limits: {{publish: 1KB}}\n/nodevent: {{redis: \"{}\", history: off}}", redis.url());
+        format!("limits: {{max_publish_size: 1KB}}\n/nodevent: {{redis: \"{}\", history: off}}", redis.url());
     let server = TestServer::start(&configuration).await;
     redis.has_subscribers("/nodevent", 1).await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     browser.join("r").await;
     redis.publish("/nodevent", format!(r#"{{"room":"r","event":"e","message":"{}"}}"#, "x".repeat(1024))).await;
-    server.metric_is(r#"nodevent_skipped_total{reason="too_large"}"#, 1).await;
+    server.metric_is(r#"nodevent_invalid_publishes_total{reason="too_large"}"#, 1).await;
     redis.publish("/nodevent", GOOD).await;
     assert_eq!(browser.next_event().await.text, GOOD);
 }
@@ -216,7 +216,7 @@ async fn redis_may_come_and_go_while_browsers_stay_connected() {
         redis.stop();
         until("the server knows that Redis is away", async || server.get("/readyz").await.status == 503).await;
     }
-    assert_eq!(server.metric("nodevent_connects_total").await, 2, "nobody had to connect again");
+    assert_eq!(server.metric("nodevent_connections_opened_total").await, 2, "nobody had to connect again");
     assert!(server.metric("nodevent_engine_disconnects_total").await > 0);
 }
 
@@ -229,7 +229,7 @@ async fn publishing_while_redis_is_away_fails_in_time_and_says_so() {
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
     assert_eq!((answer.status, &answer.json()["accepted"]), (503, &json!(0)), "{}", answer.text());
     assert!(answer.json()["error"].as_str().is_some_and(|error| error.contains("redis")), "{}", answer.text());
-    assert!(answer.json()["remedy"].is_string());
+    assert!(answer.json()["hint"].is_string());
 }
 
 /// Redis dies in the middle of a long array: the answer says how many publications it had taken, nothing behind the
@@ -269,7 +269,8 @@ async fn when_redis_goes_away_in_the_middle_of_an_array_the_answer_says_how_far_
 async fn with_a_channel_for_each_room_those_without_a_history_are_heard_too() {
     let redis = RedisServer::start().await;
     for history in ["off", "{size: 10, rooms: {\"r*\": off}}"] {
-        let settings = format!("/nodevent: {{redis: \"{}\", history: {history}, fanout: room}}", redis.url());
+        let settings =
+            format!("/nodevent: {{redis: \"{}\", history: {history}, channel_per_room: true}}", redis.url());
         let server = TestServer::start(&settings).await;
         redis.has_subscribers("/nodevent", 1).await;
         for transport in Transport::BOTH {
@@ -287,7 +288,8 @@ async fn with_a_channel_for_each_room_those_without_a_history_are_heard_too() {
 async fn a_room_whose_only_member_leaves_and_joins_again_at_once_stays_subscribed_to() {
     let redis = RedisServer::start().await;
     for history in ["off", "on"] {
-        let settings = format!("/nodevent: {{redis: \"{}\", history: {history}, fanout: room}}", redis.url());
+        let settings =
+            format!("/nodevent: {{redis: \"{}\", history: {history}, channel_per_room: true}}", redis.url());
         let server = TestServer::start(&settings).await;
         let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
         browser.join("r").await;
@@ -298,7 +300,7 @@ async fn a_room_whose_only_member_leaves_and_joins_again_at_once_stays_subscribe
             assert_eq!(server.publish("/nodevent", text).await.status, 200);
             assert_eq!(browser.next_event().await.publication["message"], round);
         }
-        let mended = server.metric("nodevent_mended_total").await;
+        let mended = server.metric("nodevent_backfilled_publications_total").await;
         assert_eq!(mended, 0, "history: {history}: it was heard, and not found by the check");
     }
 }
@@ -318,7 +320,7 @@ async fn a_redis_behind_tls_is_reached_if_its_certificate_is_known_here() {
     redis.current_dir(folder.path()).stdout(Stdio::null()).kill_on_drop(true);
     let _redis = redis.spawn().expect(STARTS);
     let settings = format!(
-        "host: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n/nodevent: {{redis: \"rediss://localhost:{port}\"}}\n"
+        "bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n/nodevent: {{redis: \"rediss://localhost:{port}\"}}\n"
     );
     let file = folder.path().join("nodevent.yml");
     std::fs::write(&file, settings).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-const CONFIGURATION: &str = "host: 127.0.0.1\nport: 0\nadmin: {port: 0}\n/nodevent: {}\n";
+const CONFIGURATION: &str = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\n/nodevent: {}\n";
 
 #[tokio::test]
 async fn at_sigterm_browsers_are_told_and_the_server_ends_well_within_two_seconds() {
@@ -21,7 +21,7 @@ async fn at_sigterm_browsers_are_told_and_the_server_ends_well_within_two_second
         let began = Instant::now();
         program.signal(signal);
         polling.ended().await;
-        assert_eq!(websocket.ended().await, Some((1001, "server stops".to_owned())));
+        assert_eq!(websocket.ended().await, Some((1001, "server shutting down".to_owned())));
         assert_eq!(program.status().await, Some(0));
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
         program.says("stopped").await;
@@ -32,7 +32,7 @@ async fn at_sigterm_browsers_are_told_and_the_server_ends_well_within_two_second
 #[tokio::test]
 async fn without_browsers_the_server_ends_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let mut program = Program::serve(folder.path(), &format!("drain: 1h\n{CONFIGURATION}")).await;
+    let mut program = Program::serve(folder.path(), &format!("drain_timeout: 1h\n{CONFIGURATION}")).await;
     program.signal(Signal::TERM);
     assert_eq!(program.status().await, Some(0));
 }
@@ -43,7 +43,7 @@ async fn without_browsers_the_server_ends_at_once() {
 async fn a_draining_server_is_not_ready_takes_nobody_new_and_still_delivers() {
     // N-14
     let folder = tempfile::tempdir().unwrap();
-    let program = Program::serve(folder.path(), &format!("drain: 1h\n{CONFIGURATION}")).await;
+    let program = Program::serve(folder.path(), &format!("drain_timeout: 1h\n{CONFIGURATION}")).await;
     let (site, admin) = (program.site().await, program.admin().await);
     assert_eq!((site.get("/readyz").await.status, admin.get("/readyz").await.status), (200, 200));
     let mut browsers = Vec::new();

@@ -47,7 +47,7 @@ async fn the_script_is_served_and_a_thousand_publications_arrive_over_tls() {
 /// the server, half of it already encrypted.
 #[tokio::test]
 async fn what_a_socket_does_not_take_at_once_arrives_whole_over_tls() {
-    let (_server, site, _folder) = server("limits: {outbox: 64MB}\n/nodevent: {history: off}").await;
+    let (_server, site, _folder) = server("limits: {send_buffer: 64MB}\n/nodevent: {history: off}").await;
     let mut browsers = Vec::new();
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&site, "/nodevent", transport).await;
@@ -109,7 +109,7 @@ async fn what_is_sent_right_behind_the_handshake_is_heard_over_tls() {
 
 #[tokio::test]
 async fn who_speaks_plain_http_to_a_tls_listener_harms_nobody() {
-    let (server, site, _folder) = server("limits: {handshake: 200ms}\n/nodevent: {}").await;
+    let (server, site, _folder) = server("limits: {handshake_timeout: 200ms}\n/nodevent: {}").await;
     let plain = Site::at(&server.urls[0].replacen("https", "http", 1));
     let tries = (0..20).map(|_| async {
         let mut stream = plain.dial().await;

@@ -20,7 +20,7 @@ async fn a_browser_changes_its_transport_and_stays_in_its_rooms() {
     server.emit("/nodevent", "s", "e", "joined later").await;
     assert_eq!(browser.next_event().await.message, "joined later");
     browser.hears_nothing_else(&server).await;
-    assert_eq!(server.metric("nodevent_connects_total").await, 1);
+    assert_eq!(server.metric("nodevent_connections_opened_total").await, 1);
 }
 
 /// What a browser sends behind the last packet of an upgrade arrives in the same read.

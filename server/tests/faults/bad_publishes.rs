@@ -77,7 +77,7 @@ async fn poison_is_skipped_and_counted_and_the_next_publication_arrives() {
         ("not_an_event", r#"{"room":"a","event":7}"#),
     ];
     for (reason, text) in poison {
-        let series = format!("nodevent_skipped_total{{reason=\"{reason}\"}}");
+        let series = format!("nodevent_invalid_publishes_total{{reason=\"{reason}\"}}");
         let count = nodes[0].metric(&series).await;
         redis.shout("/nodevent", text).await;
         until(&format!("{text} is skipped as {reason}"), async || nodes[0].metric(&series).await == count + 1)
@@ -93,7 +93,7 @@ async fn poison_is_skipped_and_counted_and_the_next_publication_arrives() {
     // 20 MB from Redis are skipped. Of 50 MB Redis says itself that it is too much for a subscriber, and cuts the link;
     // what is missed until it stands again is mended. (Valkey 9 does not count what it need not copy, and hands it
     // over.) Over HTTP it is refused as soon as more came than is let.
-    let large = "nodevent_skipped_total{reason=\"too_large\"}";
+    let large = "nodevent_invalid_publishes_total{reason=\"too_large\"}";
     let publication = |bytes| format!(r#"{{"room":"a","event":"e","message":"{}"}}"#, "x".repeat(bytes));
     redis.shout("/nodevent", &publication(20_000_000)).await;
     until("20 MB are skipped", async || nodes[0].metric(large).await == 1).await;

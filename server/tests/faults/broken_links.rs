@@ -33,7 +33,7 @@ async fn a_half_open_link_to_redis_is_noticed_and_what_was_swallowed_is_mended()
     nodes[0].ready().await;
     busy.abort();
     traffic(&publishers, 50).await;
-    let mended = nodes[0].metric("nodevent_mended_total").await;
+    let mended = nodes[0].metric("nodevent_backfilled_publications_total").await;
     let verdict = crowd.verdict(publishers, &nodes).await;
     assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
     assert!(mended > 0, "what was swallowed was read from the history");
@@ -50,7 +50,7 @@ async fn half_open_links_of_members_are_noticed_by_both_sides() {
     traffic(&publishers, 50).await;
     proxy.set(Way::Swallow);
     patiently("members come back", Duration::from_secs(30), async || {
-        if nodes[0].metric("nodevent_closes_total{reason=\"ping_timeout\"}").await >= 50 {
+        if nodes[0].metric("nodevent_disconnects_total{reason=\"ping_timeout\"}").await >= 50 {
             proxy.set(Way::Pass);
         }
         crowd.connects() >= 100
@@ -126,7 +126,7 @@ async fn a_subscriber_that_redis_cuts_for_being_slow_comes_back_and_mends() {
     nodes[0].ready().await;
     let verdict = crowd.verdict(publishers, &nodes).await;
     assert_eq!(verdict.told, 0, "{verdict:?}");
-    assert!(nodes[0].metric("nodevent_mended_total").await > 0, "it has mended what it missed");
+    assert!(nodes[0].metric("nodevent_backfilled_publications_total").await > 0, "it has mended what it missed");
 }
 
 /// A publication is in the history of a room, and its message never reached the server: no later one shows the gap. The
@@ -141,7 +141,7 @@ async fn a_publish_that_never_reached_the_server_is_mended_within_25_seconds() {
     assert!(position.ends_with(":1"), "{position}");
     let heard = async || crowd.members.iter().all(|member| member.has_heard("a", 1));
     patiently("the check mends it", Duration::from_secs(25), heard).await;
-    assert_eq!(nodes[0].metric("nodevent_mended_total").await, 1);
+    assert_eq!(nodes[0].metric("nodevent_backfilled_publications_total").await, 1);
 }
 
 /// The same among 8,400 live rooms, which no check reads at once: any of them is mended within 25 s.
@@ -163,7 +163,7 @@ async fn a_lost_publish_is_mended_within_25_seconds_among_thousands_of_rooms() {
     let heard = |(index, member): (usize, &Member)| member.has_heard(&rooms[index][index], 1);
     let all = async || crowd.members.iter().enumerate().all(heard);
     patiently("the checks mend it", Duration::from_secs(25), all).await;
-    assert_eq!(nodes[0].metric("nodevent_mended_total").await, 70);
+    assert_eq!(nodes[0].metric("nodevent_backfilled_publications_total").await, 70);
 }
 
 /// Publishes ten times a second where nobody listens, whether it is answered or not.

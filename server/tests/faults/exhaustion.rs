@@ -131,7 +131,7 @@ async fn a_member_that_does_not_read_is_cut_and_harms_nobody() {
     .await;
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &["a"]);
     let text = format!("{{\"room\":\"flood\",\"event\":\"e\",\"message\":\"{}\"}}", "x".repeat(100_000));
-    let cut = "nodevent_closes_total{reason=\"outbox_full\"}";
+    let cut = "nodevent_disconnects_total{reason=\"send_buffer_full\"}";
     for _ in 0..300 {
         redis.shout("/nodevent", &text).await;
         if nodes[0].metric(cut).await == 1 {

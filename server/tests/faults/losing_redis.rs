@@ -166,7 +166,7 @@ async fn a_redis_that_is_paused_loses_nothing() {
     let said = async || log().iter().any(|line| line.contains("Redis is away"));
     let what = format!("the log says so: {:?}", log());
     patiently(&what, Duration::from_secs(15), said).await;
-    assert_eq!(nodes[0].metric("nodevent_engines_away").await, 1);
+    assert_eq!(nodes[0].metric("nodevent_engines_unavailable").await, 1);
     let outage = Duration::from_secs(if is_full() { 30 } else { 8 });
     tokio::time::sleep_until(paused + outage).await;
     redis.go_on();
@@ -175,7 +175,7 @@ async fn a_redis_that_is_paused_loses_nothing() {
     assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
     nodes[0].ready().await;
     let away = nodes[0].program.log().iter().filter(|line| line.contains("Redis is away")).count();
-    assert_eq!((away, nodes[0].metric("nodevent_engines_away").await), (1, 0), "said once, and over");
+    assert_eq!((away, nodes[0].metric("nodevent_engines_unavailable").await), (1, 0), "said once, and over");
 }
 
 /// Redis has become a replica of something and refuses to write; then it is a primary again.
@@ -265,10 +265,10 @@ async fn a_server_starts_without_its_redis_and_hears_as_soon_as_it_is_there() {
 
 /// Waits until a server refuses a publish with 503, and says why and what to do.
 async fn refuses(node: &Node) {
-    let away = async || !node.is_ready().await && node.metric("nodevent_engines_away").await == 1;
+    let away = async || !node.is_ready().await && node.metric("nodevent_engines_unavailable").await == 1;
     let refused = async || {
         let answer = node.site.publish("/nodevent", r#"{"room": "elsewhere", "event": "e"}"#).await;
-        answer.status == 503 && answer.text().contains("remedy")
+        answer.status == 503 && answer.text().contains("hint")
     };
     patiently("publishes are refused", Duration::from_secs(20), refused).await;
     patiently("and the server says that it is not ready", Duration::from_secs(20), away).await;

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 
-/// With `fanout: room` a server subscribes only to the rooms of its own members. What is published on one server is
+/// With `channel_per_room: true`, a server subscribes only to the rooms of its own members. What is published on one server is
 /// heard on the other; Redis is restarted, a server is killed, and nobody misses anything. N-11, T-43
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_subscribe_to_their_own_rooms_only_lose_nothing_either() {
     let mut redis = Redis::start_durable().await;
-    let mut nodes = Node::start_many(2, &redis.namespace("/nodevent", ", fanout: room")).await;
+    let mut nodes = Node::start_many(2, &redis.namespace("/nodevent", ", channel_per_room: true")).await;
     let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
     let channels = redis.ask(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
     assert_eq!(channels.lines().count(), 3, "{channels}");
@@ -38,12 +38,12 @@ async fn servers_that_subscribe_to_their_own_rooms_only_lose_nothing_either() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_serves_as_one_redis_does() {
     let cluster = Cluster::start().await;
-    for more in ["", ", fanout: room"] {
+    for more in ["", ", channel_per_room: true"] {
         let mut nodes = Node::start_many(2, &cluster.namespace("/nodevent", more)).await;
         let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
         let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
         traffic(&publishers, 50).await;
-        let mended = nodes[0].metric("nodevent_mended_total").await;
+        let mended = nodes[0].metric("nodevent_backfilled_publications_total").await;
         assert!(mended <= 3, "`{more}`: what is published is heard, and not only found by the check: {mended}");
         nodes[1].kill().await;
         traffic(&publishers, 20).await;
@@ -58,7 +58,7 @@ async fn a_cluster_serves_as_one_redis_does() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rooms_without_a_history_are_heard_throughout_a_cluster_too() {
     let cluster = Cluster::start().await;
-    let settings = "fanout: room, history: {rooms: {brief_: off}}";
+    let settings = "channel_per_room: true, history: {rooms: {brief_: off}}";
     let nodes = Node::start_many(2, &cluster.namespace_with("/nodevent", settings)).await;
     let mut browser = Browser::connect(&nodes[0].site, "/nodevent", Transport::WebSocket).await;
     let rooms = ["brief_a", "kept_a", "brief_b", "kept_b", "brief_c"];

@@ -56,7 +56,7 @@ async fn connections_that_come_join_leave_and_go_leave_nothing_behind() {
 async fn sessions_on_long_polling_that_come_and_go_leave_nothing_behind() {
     //
     let (rounds, cycles) = if full() { (10, 2_000) } else { (4, 200) };
-    let process = Process::start("/nodevent: {history: {memory: 64KB}}").await;
+    let process = Process::start("/nodevent: {history: {max_memory: 64KB}}").await;
     let mut resident = Vec::new();
     let mut stream = process.site.dial().await;
     for round in 0..rounds {

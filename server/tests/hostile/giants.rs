@@ -10,7 +10,7 @@ const AT_A_TIME: usize = 50;
 
 /// The memory that each of `count` connections costs a server of its own which have sent `sent` and nothing more.
 async fn cost_of(count: usize, sent: &[u8]) -> u64 {
-    let process = Process::start("limits: {message: 16MB}\n/nodevent: {history: off}").await;
+    let process = Process::start("limits: {max_message_size: 16MB}\n/nodevent: {history: off}").await;
     // What a first crowd takes is what the process needs at all.
     let first = crowd(&process, AT_A_TIME, sent).await;
     let before = process.resident();
@@ -75,7 +75,7 @@ async fn connections_that_announce_a_frame_beyond_the_limit_are_refused_and_leav
         process.counts("nodevent_connections", 0).await;
         resident.push(process.resident());
     }
-    process.counts("nodevent_closes_total{reason=\"too_big\"}", (crowds * size) as i64).await;
+    process.counts("nodevent_disconnects_total{reason=\"too_big\"}", (crowds * size) as i64).await;
     let grown = resident[crowds - 1].saturating_sub(resident[0]);
     assert!(grown < 1 << 20, "{resident:?}");
 }

@@ -28,7 +28,7 @@ async fn a_flood_of_packets_is_told_so_and_cut() {
         raw.send(packet.repeat(150)).await;
         assert_eq!(raw.ended().await, told(), "{name}");
     }
-    server.counts("nodevent_closes_total{reason=\"packet_rate\"}", disguises.len() as i64).await;
+    server.counts("nodevent_disconnects_total{reason=\"packet_rate\"}", disguises.len() as i64).await;
     server.logs("a connection was closed reason=\"packet_rate\"").await;
     server.harmed_nobody_else().await;
 }
@@ -52,7 +52,7 @@ async fn a_flood_in_one_post_is_told_why_its_session_ended() {
     let response = server.send(&Request::post(&session, ["6"; 150].join("\u{1e}"))).await;
     assert_eq!(response.status, 400);
     assert_eq!(response.json()["reason"], "too many packets");
-    server.counts("nodevent_closes_total{reason=\"packet_rate\"}", 1).await;
+    server.counts("nodevent_disconnects_total{reason=\"packet_rate\"}", 1).await;
     server.harmed_nobody_else().await;
 }
 
@@ -66,6 +66,6 @@ async fn who_keeps_to_the_rate_is_never_cut() {
             browser.leave("nowhere").await;
         }
     }
-    assert_eq!(server.metric("nodevent_closes_total{reason=\"packet_rate\"}").await, 0);
+    assert_eq!(server.metric("nodevent_disconnects_total{reason=\"packet_rate\"}").await, 0);
     server.harmed_nobody_else().await;
 }

@@ -23,8 +23,8 @@ async fn who_is_refused_a_thousand_times_does_not_fill_the_log() {
     for raw in &mut raws {
         raw.ended().await;
     }
-    server.counts("nodevent_refused_origins_total", 1_000).await;
-    server.counts("nodevent_closes_total{reason=\"malformed\"}", 300).await;
+    server.counts("nodevent_rejected_origins_total", 1_000).await;
+    server.counts("nodevent_disconnects_total{reason=\"malformed\"}", 300).await;
     server.harmed_nobody_else().await;
     let log = server.program.log();
     for what in ["refused for its origin", "reason=\"malformed\""] {
@@ -62,7 +62,7 @@ async fn neither_secrets_nor_keys_nor_messages_stand_in_the_log_even_at_its_loud
     let not_http = "NOT HTTP by-them\r\n\r\n";
     let mut stream = server.dial().await;
     tokio::io::AsyncWriteExt::write_all(&mut stream, not_http.as_bytes()).await.unwrap();
-    server.counts("nodevent_refused_requests_total", 2).await;
+    server.counts("nodevent_rejected_requests_total", 2).await;
     server.harmed_nobody_else().await;
     let script = server.get("/api/secured").await.text();
     let log = server.program.log().join("\n");

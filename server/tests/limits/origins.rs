@@ -47,7 +47,7 @@ async fn a_look_alike_is_refused_on_every_transport_and_its_name_is_not_logged()
             assert_eq!(response.header("access-control-allow-origin"), None, "{what} from {origin}");
         }
     }
-    server.counts("nodevent_refused_origins_total", 6 * ALIKE.len() as i64).await;
+    server.counts("nodevent_rejected_origins_total", 6 * ALIKE.len() as i64).await;
     server.logs("a handshake was refused for its origin; list the page's origin under `origins` to allow it").await;
     assert!(!server.program.log().iter().any(|line| line.contains("evil")), "no words of a stranger in the log");
     assert_eq!(server.send(&Request::post(&session, "40/nodevent,")).await.text(), "ok", "the session is unharmed");

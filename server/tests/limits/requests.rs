@@ -5,7 +5,7 @@ use crate::support::wait::in_time;
 use crate::support::{Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-const SLOW: &str = "limits: {handshake: 300ms}\n/nodevent: {}";
+const SLOW: &str = "limits: {handshake_timeout: 300ms}\n/nodevent: {}";
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 /// Writes `bytes`, then one more byte as often as the server takes it: nothing that a pause could end.
@@ -78,7 +78,7 @@ async fn a_polling_body_that_trickles_in_is_told_so_and_ends_its_session() {
     assert_eq!(response.status, 408);
     assert!(response.text().contains("the body did not arrive in time"), "{}", response.text());
     server.counts("nodevent_request_timeouts_total", 1).await;
-    server.counts("nodevent_closes_total{reason=\"post_timeout\"}", 1).await;
+    server.counts("nodevent_disconnects_total{reason=\"post_timeout\"}", 1).await;
     server.logs("a request's body did not arrive in time").await;
     assert_eq!(server.get(&session).await.status, 400);
     server.harmed_nobody_else().await;
@@ -91,7 +91,7 @@ async fn a_publish_that_trickles_in_is_told_so() {
     head.truncate(head.len() - 900);
     let response = trickle(&server, &head).await;
     assert_eq!(response.status, 408);
-    assert_eq!(response.json()["remedy"], "send it again");
+    assert_eq!(response.json()["hint"], "send it again");
     server.counts("nodevent_request_timeouts_total", 1).await;
     server.harmed_nobody_else().await;
 }
@@ -124,7 +124,7 @@ async fn what_is_no_http_is_refused() {
         let response = in_time("an answer", Response::read(&mut stream, true)).await.unwrap();
         assert_eq!(response.status, 400, "{nonsense:?}");
     }
-    server.counts("nodevent_refused_requests_total", 4).await;
+    server.counts("nodevent_rejected_requests_total", 4).await;
     server.logs("it is not HTTP/1.1").await;
     server.harmed_nobody_else().await;
 }
@@ -160,7 +160,7 @@ async fn a_tls_handshake_that_trickles_in_is_cut() {
     std::fs::write(folder.path().join("key.pem"), certified.signing_key.serialize_pem()).unwrap();
     let place = folder.path().display();
     let listen =
-        format!("listen: [{{host: 127.0.0.1, port: 0, ssl: {{cert: {place}/cert.pem, key: {place}/key.pem}}}}]");
+        format!("listen: [{{bind: 127.0.0.1, port: 0, ssl: {{cert: {place}/cert.pem, key: {place}/key.pem}}}}]");
     let mut server = Guarded::start(&format!("{listen}\n{SLOW}")).await;
     let secure = server.logs("listening url=https://").await;
     let address = secure.split_once("https://").unwrap().1.trim().trim_end_matches('/');

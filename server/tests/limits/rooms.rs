@@ -26,7 +26,7 @@ async fn a_flood_of_joins_is_refused_and_what_was_joined_stays() {
         server.emit("/nodevent", "r0", "e", 1).await;
         assert_eq!(browser.next_event().await.room, "r0", "the membership before the flood");
     }
-    server.counts("nodevent_refused_joins_total", refused).await;
+    server.counts("nodevent_rejected_joins_total", refused).await;
     server.logs("a join was refused namespace=\"/nodevent\" reason=\"Too many joins\"").await;
     server.harmed_nobody_else().await;
 }
@@ -55,7 +55,7 @@ async fn joins_beyond_the_limit_are_refused_and_the_server_stays_healthy() {
         }
     }
     assert_eq!(answers, (128, joins - 128));
-    server.counts("nodevent_refused_joins_total", joins - 128).await;
+    server.counts("nodevent_rejected_joins_total", joins - 128).await;
     server.counts("nodevent_rooms", 129).await;
     server.logs("a join was refused namespace=\"/nodevent\" reason=\"Too many rooms\"").await;
     let grown = resident(&server).saturating_sub(before);
@@ -70,7 +70,7 @@ async fn joins_beyond_the_limit_are_refused_and_the_server_stays_healthy() {
 #[tokio::test]
 async fn a_room_whose_name_is_too_long_or_none_is_refused() {
     // N-52, X-03
-    let mut server = Guarded::start("limits: {room_name: 100}\n/nodevent: {history: off}").await;
+    let mut server = Guarded::start("limits: {max_room_name: 100}\n/nodevent: {history: off}").await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server.site, "/nodevent", transport).await;
         let refused = [
@@ -90,7 +90,7 @@ async fn a_room_whose_name_is_too_long_or_none_is_refused() {
             assert_eq!(browser.call("join", &room(name)).await, json!([null, true]));
         }
     }
-    server.counts("nodevent_refused_joins_total", 16).await;
+    server.counts("nodevent_rejected_joins_total", 16).await;
     server.logs("a join was refused namespace=\"/nodevent\" reason=\"Bad room\"").await;
     server.harmed_nobody_else().await;
 }

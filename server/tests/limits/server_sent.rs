@@ -34,18 +34,18 @@ async fn fill(server: &Guarded, count: usize, size: usize) {
 #[tokio::test]
 async fn a_reader_that_does_not_read_is_cut_at_its_outbox() {
     // N-34
-    let mut server = Guarded::start("limits: {outbox: 1MB}\n/nodevent: {history: off}").await;
+    let mut server = Guarded::start("limits: {send_buffer: 1MB}\n/nodevent: {history: off}").await;
     let asleep = listening(&server).await;
     fill(&server, 100, 200_000).await;
-    server.counts("nodevent_closes_total{reason=\"outbox_full\"}", 1).await;
-    server.logs("a connection was closed reason=\"outbox_full\"").await;
+    server.counts("nodevent_disconnects_total{reason=\"send_buffer_full\"}", 1).await;
+    server.logs("a connection was closed reason=\"send_buffer_full\"").await;
     server.harmed_nobody_else().await;
     drop(asleep);
 }
 
 #[tokio::test]
 async fn a_reader_that_stands_still_is_cut_after_the_write_stall_time() {
-    let settings = "limits: {outbox: 200MB, write_stall: 500ms}\n/nodevent: {history: off}";
+    let settings = "limits: {send_buffer: 200MB, write_timeout: 500ms}\n/nodevent: {history: off}";
     let mut server = Guarded::start(settings).await;
     let asleep = listening(&server).await;
     fill(&server, 60, 200_000).await;
@@ -79,7 +79,7 @@ async fn a_page_that_only_looks_like_ours_may_not_listen() {
             assert_eq!(response.header("access-control-allow-origin"), None, "{origin}");
         }
     }
-    server.counts("nodevent_refused_origins_total", 8).await;
+    server.counts("nodevent_rejected_origins_total", 8).await;
     server.logs("a room was refused for the page's origin").await;
     server.harmed_nobody_else().await;
 }
@@ -102,7 +102,7 @@ async fn a_room_without_its_key_or_with_too_long_a_name_is_refused_by_name() {
         assert_eq!(response.status, 403, "{expected}");
         assert_eq!(response.json()["error"], expected);
     }
-    server.counts("nodevent_refused_joins_total", 4).await;
+    server.counts("nodevent_rejected_joins_total", 4).await;
     server.logs("a join was refused namespace=\"/secured\" reason=\"Bad key\"").await;
     server.harmed_nobody_else().await;
 }

@@ -4,7 +4,7 @@ use crate::guarded::Guarded;
 use crate::support::Request;
 use crate::support::raw::{CONTINUATION, End, Raw, TEXT, first, head, last};
 
-const SMALL: &str = "limits: {message: 1000, publish: 2000}\n/nodevent: {}";
+const SMALL: &str = "limits: {max_message_size: 1000, max_publish_size: 2000}\n/nodevent: {}";
 
 #[tokio::test]
 async fn a_message_that_is_too_large_ends_its_websocket_with_1009() {
@@ -20,7 +20,7 @@ async fn a_message_that_is_too_large_ends_its_websocket_with_1009() {
         raw.send(sent).await;
         assert_eq!(raw.ended().await, End::Closed(Some(1009), "too_big".to_owned()), "{name}");
     }
-    server.counts("nodevent_closes_total{reason=\"too_big\"}", 3).await;
+    server.counts("nodevent_disconnects_total{reason=\"too_big\"}", 3).await;
     server.logs("a connection was closed reason=\"too_big\"").await;
     server.harmed_nobody_else().await;
 }
@@ -42,12 +42,12 @@ async fn a_post_that_is_too_large_is_refused_with_413_and_how_much_is_allowed() 
 }
 
 #[tokio::test]
-async fn a_publish_that_is_too_large_is_refused_with_413_and_a_remedy() {
+async fn a_publish_that_is_too_large_is_refused_with_413_and_a_hint() {
     let mut server = Guarded::start(SMALL).await;
     let response = server.publish("/nodevent", " ".repeat(2001)).await;
     assert_eq!(response.status, 413);
     assert_eq!(response.json()["error"], "the body is larger than 2000 bytes");
-    assert!(response.json()["remedy"].as_str().unwrap().contains("limits: publish"));
+    assert!(response.json()["hint"].as_str().unwrap().contains("limits: max_publish_size"));
     server.counts("nodevent_oversized_requests_total", 1).await;
     server.logs("a publish was refused: its body is too large most=2000").await;
     server.harmed_nobody_else().await;

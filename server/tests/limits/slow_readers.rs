@@ -43,8 +43,8 @@ async fn who_stops_reading_is_cut_at_its_outbox_and_nobody_else_misses_anything(
     });
     emit_many(&server, "r", count, 1000).await;
     reading.await.unwrap();
-    server.counts("nodevent_closes_total{reason=\"outbox_full\"}", 1).await;
-    server.logs("a connection was closed reason=\"outbox_full\"").await;
+    server.counts("nodevent_disconnects_total{reason=\"send_buffer_full\"}", 1).await;
+    server.logs("a connection was closed reason=\"send_buffer_full\"").await;
     let grown = resident(&server).saturating_sub(before);
     assert!(grown < 48 << 20, "the server has grown by {grown} bytes");
     server.harmed_nobody_else().await;
@@ -54,14 +54,14 @@ async fn who_stops_reading_is_cut_at_its_outbox_and_nobody_else_misses_anything(
 #[tokio::test]
 async fn a_session_that_does_not_poll_is_cut_at_its_outbox_too() {
     // N-34
-    let mut server = Guarded::start("limits: {outbox: 100KB}\n/nodevent: {history: off}").await;
+    let mut server = Guarded::start("limits: {send_buffer: 100KB}\n/nodevent: {history: off}").await;
     let path = "/socket.io/?EIO=4&transport=polling";
     let open: serde_json::Value = serde_json::from_str(&server.get(path).await.text()[1..]).unwrap();
     let session = format!("{path}&sid={}", open["sid"].as_str().unwrap());
     let body = "40/nodevent,\u{1e}42/nodevent,1[\"join\",{\"room\":\"r\"}]";
     assert_eq!(server.send(&Request::post(&session, body)).await.text(), "ok");
     emit_many(&server, "r", 150, 1000).await;
-    server.counts("nodevent_closes_total{reason=\"outbox_full\"}", 1).await;
+    server.counts("nodevent_disconnects_total{reason=\"send_buffer_full\"}", 1).await;
     assert_eq!(server.get(&session).await.json()["message"], "Session ID unknown");
     server.harmed_nobody_else().await;
 }
@@ -69,13 +69,13 @@ async fn a_session_that_does_not_poll_is_cut_at_its_outbox_too() {
 /// The outbox is large enough for all of it; it is the standing still that is not waited for.
 #[tokio::test]
 async fn who_reads_nothing_for_the_write_stall_time_is_cut() {
-    let settings = "limits: {outbox: 200MB, write_stall: 500ms}\n/nodevent: {history: off}";
+    let settings = "limits: {send_buffer: 200MB, write_timeout: 500ms}\n/nodevent: {history: off}";
     let mut server = Guarded::start(settings).await;
     let mut asleep = Raw::connected(&server.site, "/nodevent").await;
     asleep.say("42/nodevent,1[\"join\",{\"room\":\"r\"}]").await;
     assert_eq!(asleep.text().await, "43/nodevent,1[null,true]");
     emit_many(&server, "r", 150, 100_000).await;
-    server.counts("nodevent_closes_total{reason=\"write_stalled\"}", 1).await;
+    server.counts("nodevent_disconnects_total{reason=\"write_stalled\"}", 1).await;
     server.logs("a connection was closed reason=\"write_stalled\"").await;
     server.harmed_nobody_else().await;
     drop(asleep);
@@ -84,7 +84,7 @@ async fn who_reads_nothing_for_the_write_stall_time_is_cut() {
 /// The same below HTTP: a response that nobody reads is not kept for ever.
 #[tokio::test]
 async fn a_response_that_nobody_reads_is_given_up() {
-    let settings = "limits: {outbox: 200MB, write_stall: 500ms}\n/nodevent: {history: off}";
+    let settings = "limits: {send_buffer: 200MB, write_timeout: 500ms}\n/nodevent: {history: off}";
     let mut server = Guarded::start(settings).await;
     let path = "/socket.io/?EIO=4&transport=polling";
     let open: serde_json::Value = serde_json::from_str(&server.get(path).await.text()[1..]).unwrap();

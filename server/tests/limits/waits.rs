@@ -7,7 +7,7 @@ const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 #[tokio::test]
 async fn an_upgrade_that_is_not_finished_is_told_so_and_its_session_goes_on() {
-    let mut server = Guarded::start("limits: {handshake: 300ms}\n/nodevent: {}").await;
+    let mut server = Guarded::start("limits: {handshake_timeout: 300ms}\n/nodevent: {}").await;
     for (attempt, first) in [None, Some("2probe")].into_iter().enumerate() {
         let open: serde_json::Value = serde_json::from_str(&server.get(POLLING).await.text()[1..]).unwrap();
         let session = format!("&sid={}", open["sid"].as_str().unwrap());
@@ -29,7 +29,7 @@ async fn an_upgrade_that_is_not_finished_is_told_so_and_its_session_goes_on() {
 
 #[tokio::test]
 async fn connections_that_never_enter_a_namespace_are_told_so_and_closed() {
-    let mut server = Guarded::start("limits: {connect: 400ms}\n/nodevent: {}").await;
+    let mut server = Guarded::start("limits: {connect_timeout: 400ms}\n/nodevent: {}").await;
     let mut raws = Vec::new();
     for _ in 0..50 {
         raws.push(Raw::opened(&server.site).await);
@@ -41,14 +41,14 @@ async fn connections_that_never_enter_a_namespace_are_told_so_and_closed() {
         let told = End::Closed(Some(1008), "no namespace connected in time".to_owned());
         assert_eq!(raw.ended().await, told);
     }
-    server.counts("nodevent_closes_total{reason=\"connect_timeout\"}", 51).await;
+    server.counts("nodevent_disconnects_total{reason=\"connect_timeout\"}", 51).await;
     server.logs("a connection was closed reason=\"connect_timeout\"").await;
     server.harmed_nobody_else().await;
 }
 
 #[tokio::test]
 async fn who_comes_when_there_are_as_many_as_there_may_be_is_told_to_come_later() {
-    let mut server = Guarded::start("limits: {connections: 3}\n/nodevent: {}").await;
+    let mut server = Guarded::start("limits: {max_connections: 3}\n/nodevent: {}").await;
     let open: serde_json::Value = serde_json::from_str(&server.get(POLLING).await.text()[1..]).unwrap();
     let session = format!("&sid={}", open["sid"].as_str().unwrap());
     let third = Raw::connected(&server.site, "/nodevent").await;
@@ -64,8 +64,8 @@ async fn who_comes_when_there_are_as_many_as_there_may_be_is_told_to_come_later(
         assert_eq!(response.status, 503);
         assert!(response.text().contains("busy"), "{}", response.text());
     }
-    server.counts("nodevent_refused_connections_total", 3).await;
-    server.logs("a connection was refused: there are as many as `limits: connections` allows").await;
+    server.counts("nodevent_rejected_connections_total", 3).await;
+    server.logs("a connection was refused: there are as many as `limits: max_connections` allows").await;
     // Who is in stays in, and may change its transport.
     let mut upgrading = Raw::open(&server.site, &session).await;
     upgrading.say("2probe").await;

@@ -70,7 +70,7 @@ fn punctual(what: &str, mut shares: Vec<f64>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_and_connect_limits_are_met_under_load() {
     let count = if full() { 1_000 } else { 300 };
-    let timing = "ping: {interval: 5s, timeout: 5s}\nlimits: {connect: 6s}";
+    let timing = "ping: {interval: 5s, timeout: 5s}\nlimits: {connect_timeout: 6s}";
     let process = Process::start(&format!("{timing}\n/nodevent: {{history: off}}")).await;
     let stop = Arc::new(AtomicBool::new(false));
     let flowing = flow(&process, &stop);

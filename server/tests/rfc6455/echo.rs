@@ -15,7 +15,8 @@ pub(crate) const NOT_UTF8: [u8; 8] = [0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 
 /// A server that sends every message back, with a ping interval longer than any test.
 pub(crate) async fn echo() -> TestServer {
     let above = Above::Echo { pause: Duration::ZERO };
-    let configuration = format!("limits: {{message: {LIMIT}, packets_per_second: 1000000}}\n/nodevent: {{}}");
+    let configuration =
+        format!("limits: {{max_message_size: {LIMIT}, packets_per_second: 1000000}}\n/nodevent: {{}}");
     TestServer::start_with(&configuration, above, |_| Arc::new(NodEvent)).await
 }
 

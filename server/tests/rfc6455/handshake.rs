@@ -75,7 +75,7 @@ async fn a_key_that_is_missing_or_none_is_refused_by_name() {
         assert_eq!(status, 400, "{request:?}");
         assert!(text.contains("Sec-WebSocket-Key"), "{text}");
     }
-    assert_eq!(server.metric("nodevent_refused_requests_total").await, 4);
+    assert_eq!(server.metric("nodevent_rejected_requests_total").await, 4);
 }
 
 #[tokio::test]

@@ -138,7 +138,7 @@ async fn eleven_attachments_end_the_connection() {
 #[tokio::test]
 async fn a_message_and_its_attachments_together_are_bounded() {
     //
-    let server = socket_echo("limits: {message: 10000}").await;
+    let server = socket_echo("limits: {max_message_size: 10000}").await;
     let mut raw = connected(&server).await;
     raw.say(&format!("453-[\"message\",{}]", placeholders(3))).await;
     for _ in 0..3 {

@@ -5,7 +5,7 @@ use crate::support::raw::Raw;
 use crate::support::{Browser, Request, TestServer, Transport};
 use serde_json::json;
 
-const SETTINGS: &str = "limits: {message: 1000000}\nping: {interval: 300ms, timeout: 200ms}";
+const SETTINGS: &str = "limits: {max_message_size: 1000000}\nping: {interval: 300ms, timeout: 200ms}";
 
 #[tokio::test]
 async fn the_open_packet_says_what_the_browser_must_know() {

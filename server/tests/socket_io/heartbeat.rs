@@ -34,7 +34,7 @@ async fn a_browser_that_does_not_answer_is_told_so_and_closed() {
     let mut raw = Raw::opened(&server).await;
     assert_eq!(raw.ended().await, End::Closed(Some(1008), "ping timeout".to_owned()));
     assert!(began.elapsed() >= Duration::from_millis(500), "{:?}", began.elapsed());
-    server.metric_is("nodevent_closes_total{reason=\"ping_timeout\"}", 1).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"ping_timeout\"}", 1).await;
 }
 
 #[tokio::test]

@@ -9,9 +9,9 @@ use serde_json::Value;
 async fn a_polling_request_may_reach_any_listener_and_finds_its_session() {
     // X-01, R-15, T-47
     let configuration = "
-host: 127.0.0.1
+bind: 127.0.0.1
 port: 0
-listen: [{host: 127.0.0.1, port: 0}, {host: 127.0.0.1, port: 0}]
+listen: [{bind: 127.0.0.1, port: 0}, {bind: 127.0.0.1, port: 0}]
 admin: {port: 0}
 shards: 4
 /nodevent: {}

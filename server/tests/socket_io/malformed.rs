@@ -85,7 +85,7 @@ async fn a_malformed_packet_ends_its_websocket_by_name_and_harms_nobody_else() {
     }
     is_served(&mut bystander).await;
     server.metric_is("nodevent_connections", 1).await;
-    server.metric_is("nodevent_closes_total{reason=\"malformed\"}", MALFORMED.len() as i64).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"malformed\"}", MALFORMED.len() as i64).await;
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn a_text_where_an_attachment_is_awaited_ends_the_connection() {
 #[tokio::test]
 async fn deep_json_is_no_danger() {
     //
-    let server = socket_echo("limits: {message: 1000000}").await;
+    let server = socket_echo("limits: {max_message_size: 1000000}").await;
     let mut bystander = bystander(&server).await;
     let deep = "[".repeat(200_000) + &"]".repeat(200_000);
     let mut raw = Raw::opened(&server).await;

@@ -114,7 +114,7 @@ async fn what_a_namespace_that_was_not_entered_is_told_ends_the_connection() {
 #[tokio::test]
 async fn who_enters_no_namespace_in_time_is_told_so_and_closed() {
     //
-    let server = socket_echo("limits: {connect: 300ms}").await;
+    let server = socket_echo("limits: {connect_timeout: 300ms}").await;
     let began = Instant::now();
     let mut raw = Raw::opened(&server).await;
     assert_eq!(raw.ended().await, End::Closed(Some(1008), "no namespace connected in time".to_owned()));
@@ -125,5 +125,5 @@ async fn who_enters_no_namespace_in_time_is_told_so_and_closed() {
     assert_eq!(raw.ended().await, End::Closed(Some(1008), "no namespace connected in time".to_owned()));
     let session = Session::open(&server).await;
     assert_eq!(session.get().await, (200, "1".to_owned()), "on long-polling");
-    server.metric_is("nodevent_closes_total{reason=\"connect_timeout\"}", 3).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"connect_timeout\"}", 3).await;
 }

@@ -17,7 +17,7 @@ async fn a_second_get_at_a_time_closes_the_session() {
     assert_eq!(waited, (200, "1".to_owned()), "the one that waited is told of the end");
     assert_eq!(second, (400, closed("overlapping requests")));
     assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
-    server.metric_is("nodevent_closes_total{reason=\"overlap\"}", 1).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"overlap\"}", 1).await;
 }
 
 #[tokio::test]
@@ -59,8 +59,8 @@ async fn a_close_packet_lets_the_waiting_get_go_with_a_noop() {
     .await;
     server.metric_is("nodevent_connections", 0).await;
     assert_eq!(
-        server.metric("nodevent_closes_total{reason=\"closed\"}").await,
-        server.metric("nodevent_connects_total").await
+        server.metric("nodevent_disconnects_total{reason=\"closed\"}").await,
+        server.metric("nodevent_connections_opened_total").await
     );
 }
 
@@ -90,7 +90,7 @@ async fn a_get_that_the_browser_gives_up_ends_the_session() {
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     drop(session.begin_get().await);
-    server.metric_is("nodevent_closes_total{reason=\"poll_aborted\"}", 1).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"poll_aborted\"}", 1).await;
     assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
 }
 
@@ -103,7 +103,7 @@ async fn a_post_that_breaks_off_ends_the_session() {
     let half = Request::post(&session.path(), "4hello").encode(&server.address);
     stream.write_all(&half[..half.len() - 3]).await.unwrap();
     drop(stream);
-    server.metric_is("nodevent_closes_total{reason=\"post_aborted\"}", 1).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"post_aborted\"}", 1).await;
     assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
 }
 

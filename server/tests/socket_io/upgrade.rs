@@ -149,7 +149,7 @@ async fn a_session_that_ends_takes_its_probing_websocket_along() {
 /// The browser asks for the upgrade and is gone before the answer: the session must not wait for that WebSocket.
 #[tokio::test]
 async fn an_upgrade_whose_socket_never_comes_is_forgotten() {
-    let server = engine_echo("limits: {handshake: 200ms}").await;
+    let server = engine_echo("limits: {handshake_timeout: 200ms}").await;
     let session = Session::open(&server).await;
     let handshake = crate::support::websocket::handshake(&server.address, &format!("&sid={}", session.sid));
     for _ in 0..20 {

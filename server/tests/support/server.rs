@@ -37,7 +37,7 @@ impl TestServer {
     /// Starts a server on free ports with this configuration, which need not say where to listen. `{}` is enough
     /// below a namespace for the memory engine.
     pub async fn start(configuration: &str) -> Self {
-        Self::start_as_written(&format!("host: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}")).await
+        Self::start_as_written(&format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}")).await
     }
 
     /// Starts a server with exactly this configuration; it must name an admin listener.
@@ -48,7 +48,7 @@ impl TestServer {
 
     /// Starts a server that speaks something else than the dialects of its configuration.
     pub async fn start_with(configuration: &str, above: Above, dialect: impl Fn(&str) -> Arc<dyn Dialect>) -> Self {
-        let written = format!("host: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}");
+        let written = format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}");
         let config = Config::from_yaml(&written).unwrap_or_else(|report| panic!("{report}"));
         Self::run(Server::start_with(config, above, dialect).await.expect("the server starts"))
     }
@@ -70,7 +70,7 @@ impl TestServer {
         self.site.clone()
     }
 
-    /// The value of a series, e.g. `nodevent_skipped_total{reason="not_json"}`.
+    /// The value of a series, e.g. `nodevent_invalid_publishes_total{reason="not_json"}`.
     pub async fn metric(&self, series: &str) -> i64 {
         metric(&self.admin, series).await
     }

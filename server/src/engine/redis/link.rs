@@ -232,7 +232,7 @@ impl Probe {
     /// be swallowed on either without a word.
     pub(super) async fn run(self) {
         let mut away = true;
-        self.metrics.engines_away.fetch_add(1, Relaxed);
+        self.metrics.engines_unavailable.fetch_add(1, Relaxed);
         let mut turn = tokio::time::interval(PROBE);
         turn.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut given_up = Instant::now();
@@ -276,7 +276,7 @@ impl Probe {
     fn note(&self, away: &mut bool) {
         if *away == self.pulse.is_fresh() {
             *away = !*away;
-            self.metrics.engines_away.fetch_add(if *away { 1 } else { -1 }, Relaxed);
+            self.metrics.engines_unavailable.fetch_add(if *away { 1 } else { -1 }, Relaxed);
             if *away {
                 self.tell("no probe came back through it for 5 s");
             }

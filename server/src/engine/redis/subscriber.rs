@@ -108,7 +108,7 @@ impl NamespaceSubscriber {
                 message = sources.messages.recv() => match message {
                     Ok(message) => self.hear(message).await,
                     Err(RecvError::Lagged(lost)) => {
-                        self.fanout.metrics().engine_lost.fetch_add(lost, Relaxed);
+                        self.fanout.metrics().engine_lagged_messages.fetch_add(lost, Relaxed);
                         tracing::warn!(lost, namespace = self.fanout.name(), "the server is slower than its Redis");
                         self.suspect_all();
                     }
@@ -149,7 +149,7 @@ impl NamespaceSubscriber {
         };
         let metrics = self.fanout.metrics();
         if bytes.len() > self.most {
-            metrics.skip_too_large();
+            metrics.count_oversized_publish();
             let (bytes, most) = (bytes.len(), self.most);
             tracing::warn!(namespace = self.fanout.name(), bytes, most, "a publish was skipped: it is too large");
             return;
@@ -157,7 +157,7 @@ impl NamespaceSubscriber {
         let publication = match publication::parse(bytes) {
             Ok(publication) => publication,
             Err(skipped) => {
-                metrics.skip(&skipped);
+                metrics.count_invalid_publish(&skipped);
                 tracing::warn!(namespace = self.fanout.name(), reason = %skipped, "a publish was skipped");
                 return;
             }
@@ -320,7 +320,7 @@ impl NamespaceSubscriber {
             self.fanout.tell_lost(room, position).await;
         }
         if backfill.pass > 0 {
-            self.fanout.metrics().mended.fetch_add(backfill.pass as u64, Relaxed);
+            self.fanout.metrics().backfilled_publications.fetch_add(backfill.pass as u64, Relaxed);
             let first = frames.len() - backfill.pass;
             for (index, frame) in frames.iter().enumerate().skip(first) {
                 let own = position.nth_before((frames.len() - 1 - index) as u64, jump);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// What every server of these tests is told beside its namespaces: a short way down, and as many joins as come.
-const SETTINGS: &str = "host: 127.0.0.1\nadmin: {host: 127.0.0.1, port: 0}\ndrain: 2s\nshards: 2\n\
+const SETTINGS: &str = "bind: 127.0.0.1\nadmin: {bind: 127.0.0.1, port: 0}\ndrain_timeout: 2s\nshards: 2\n\
                         limits: {joins_per_second: 10000}\n";
 /// Heartbeats that notice a dead link in seconds.
 pub const QUICK: &str = "ping: {interval: 2s, timeout: 2s}\n";

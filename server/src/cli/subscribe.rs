@@ -1,4 +1,4 @@
-//! `nodevent listen`: prints what is said in a room, a line of JSON each, until it is ended.
+//! `nodevent subscribe`: prints what is said in a room, a line of JSON each, until it is ended.
 
 use super::http::{self, Request};
 use super::{Done, Target, UNAVAILABLE, USAGE, local_url};
@@ -13,9 +13,9 @@ const KEY_LIFETIME: u64 = 60_000;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  nodevent listen User_12
-  nodevent listen User_12 --url https://push.example.com --key \"$(nodevent key User_12)\"")]
-pub(super) struct Listen {
+  nodevent subscribe User_12
+  nodevent subscribe User_12 --url https://push.example.com --key \"$(nodevent key User_12)\"")]
+pub(super) struct Subscribe {
     /// The room.
     room: String,
     /// A key for the room; signed with the secret of the configuration where it is not named.
@@ -31,9 +31,9 @@ pub(super) struct Listen {
     target: Target,
 }
 
-// === impl Listen ===
+// === impl Subscribe ===
 
-impl Listen {
+impl Subscribe {
     pub(super) fn run(self) -> Done {
         let (loaded, namespace) = self.target.load()?;
         let own = namespace.secrets.first();

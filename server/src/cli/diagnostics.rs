@@ -36,12 +36,12 @@ impl Findings {
     }
 
     fn doubtful(&self, sentence: &str, remedy: &str) {
-        println!("hm   {sentence}\n     → {remedy}");
+        println!("warn {sentence}\n     → {remedy}");
     }
 
     fn bad(&mut self, sentence: &str, remedy: &str) {
         self.any_bad = true;
-        println!("BAD  {sentence}\n     → {remedy}");
+        println!("FAIL {sentence}\n     → {remedy}");
     }
 }
 
