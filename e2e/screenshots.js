@@ -1,11 +1,51 @@
 // Makes the pictures of the demo in docs/images/, the same way each time: `node e2e/screenshots.js` from a
-// checkout where bin/demo works. Two windows, a moment after a reply was written in one of them. On Debian:
-// `apt-get install fonts-inter fonts-sil-charis`.
-import { mkdir } from "node:fs/promises";
+// checkout where bin/demo works. Two people's windows, a moment after one of them wrote something. The demo
+// is set in its reader's own fonts; a server has none worth a picture: `apt-get install fonts-inter
+// fonts-sil-charis` for two like those of a desktop.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { images, launch, openWindow, startDemo } from "./support/demo.js";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
 
+const root = fileURLToPath(new URL("../", import.meta.url));
+const images = join(root, "docs", "images");
+const FONTS = ':root { --text: "Inter", sans-serif; --display: "Charis SIL", serif }';
 const WINDOW = { width: 1120, height: 880 };
+
+/** bin/demo on a database of its own; resolves once it has printed the board's address. */
+async function startDemo() {
+  const folder = await mkdtemp(join(tmpdir(), "nodevent-pictures-"));
+  const env = { ...process.env, DEMO_DATABASE: join(folder, "demo.sqlite3"), DEMO_LOGS: folder };
+  const demo = spawn(join(root, "bin", "demo"), { env, stdio: ["ignore", "pipe", "inherit"] });
+  const stop = async () => {
+    if (demo.exitCode === null && demo.kill("SIGTERM")) await once(demo, "exit");
+    await rm(folder, { recursive: true, force: true });
+  };
+  for await (const line of createInterface({ input: demo.stdout })) {
+    const [, url] = /board is open:\s+(\S+)/.exec(line) ?? [];
+    if (url) return { url, stop };
+  }
+  await stop();
+  throw new Error("bin/demo ended without an address");
+}
+
+async function openWindow(browser, scheme, url, name) {
+  const context = await browser.newContext({ colorScheme: scheme, viewport: WINDOW, deviceScaleFactor: 1.5, bypassCSP: true });
+  const page = await context.newPage();
+  await page.goto(url);
+  await page.click(".me > summary");
+  await page.fill("[name='visitor[name]']", name);
+  await page.click(".me button");
+  await page.waitForFunction((text) => document.getElementById("my-name").textContent === text, name);
+  await page.reload();
+  await page.waitForSelector("#signal[data-state=live]");
+  await page.addStyleTag({ content: FONTS });
+  return page;
+}
 
 /** Lays two pictures over each other as two windows on nothing. */
 async function compose(browser, scheme, back, front, path) {
@@ -20,16 +60,15 @@ async function compose(browser, scheme, back, front, path) {
 }
 
 const demo = await startDemo();
-const browser = await launch();
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
 try {
   await mkdir(images, { recursive: true });
   for (const [scheme, discussion, writer, text] of [
     ["light", 6, "Ines Duarte", "The tram bell at the corner. Two rings: my father was on it."],
     ["dark", 2, "Omar Haddad", "Italo Calvino, Invisible Cities. One city for each station."],
   ]) {
-    const options = { colorScheme: scheme, viewport: WINDOW, deviceScaleFactor: 1.5 };
-    const list = await openWindow(browser, demo.url, "Kira Holm", options);
-    const thread = await openWindow(browser, `${demo.url}/discussions/${discussion}`, writer, options);
+    const list = await openWindow(browser, scheme, demo.url, "Kira Holm");
+    const thread = await openWindow(browser, scheme, `${demo.url}/discussions/${discussion}`, writer);
     await thread.fill(".compose textarea", text);
     await thread.click(".compose button");
     await list.waitForSelector(".news.arrived");
