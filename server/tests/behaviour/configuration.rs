@@ -40,7 +40,11 @@ async fn invalid_configuration_exits_with_64_and_names_its_place_and_fix() {
         ("c.yml", "/nodevent: {publish_key: \"\"}\n", "/nodevent.publish_key is empty"),
         ("c.yml", "port: 80800\n", "c.yml:1:7: port is `80800`; write a whole number from 0 to 65535"),
         ("c.yml", "/nodevent: {redis: \"http://localhost\"}\n", "/nodevent.redis is not a Redis URL"),
-        ("c.yml", "/nodevent: {dialect: klingon}\n", "/nodevent.dialect is `klingon`; write nodevent"),
+        (
+            "c.yml",
+            "/nodevent: {dialect: klingon}\n",
+            "there is no dialect `klingon` in this version; write one of: nodevent",
+        ),
         ("c.yml", "/nodevent: {secret: \"${SURELY_NOT_SET}\"}\n", "the environment has no SURELY_NOT_SET; set"),
         ("c.yml", "production: {port: 80}\n", "there is no section `development`, only production"),
         (
