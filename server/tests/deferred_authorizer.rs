@@ -20,7 +20,7 @@ use nodevent_server::namespace::{Namespace, Namespaces, RoomLimits};
 use nodevent_server::outcome::Outcome;
 use nodevent_server::protocol::{Core, Message, Millis, NEVER, Protocol, Subscribe, SubscribeReply};
 use nodevent_server::publication::Publication;
-use nodevent_server::shard::inbox::{AuthorizeReply, OpenStream, StreamReceiver, StreamRequest};
+use nodevent_server::shard::message::{AuthorizeReply, OpenStream, StreamReceiver, StreamRequest};
 use nodevent_server::shard::{self, Shards, ToShard};
 use std::future::poll_fn;
 use std::sync::atomic::Ordering::Relaxed;

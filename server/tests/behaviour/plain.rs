@@ -213,7 +213,7 @@ async fn a_client_that_joins_no_room_is_closed_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_client_is_told_when_to_reconnect_before_the_server_stops() {
+async fn the_server_announces_when_to_reconnect_before_it_stops() {
     let server = TestServer::start("drain_timeout: 0s\n/n: {protocol: plain}").await;
     let mut client = Client::connect(&server, "/n").await;
     client.call(json!({"join": "r"})).await;
