@@ -359,8 +359,8 @@ mod tests {
     fn an_ended_connection_is_counted_by_its_reason() {
         let metrics = Metrics::default();
         metrics.connections.fetch_add(1, Relaxed);
-        metrics.closed(CloseReason::OutboxFull);
-        assert_eq!(metrics.disconnects(CloseReason::OutboxFull), 1);
+        metrics.closed(CloseReason::SendBufferFull);
+        assert_eq!(metrics.disconnects(CloseReason::SendBufferFull), 1);
         assert!(metrics.render().contains("nodevent_connections 0"));
     }
 }

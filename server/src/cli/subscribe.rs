@@ -5,7 +5,7 @@ use super::{CommandResult, Failure, Target, local_url};
 use clap::Args;
 use http_body_util::BodyExt as _;
 use nodevent_protocol::key;
-use nodevent_server::admission;
+use nodevent_server::clock;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Lifetime of a key that this command signs for itself. Milliseconds.
@@ -37,7 +37,7 @@ impl Subscribe {
     pub(super) fn run(self) -> CommandResult {
         let (loaded, namespace) = self.target.load()?;
         let own = namespace.secrets.first();
-        let own = own.and_then(|secret| key::sign(&self.room, admission::now_ms() + KEY_LIFETIME, secret).ok());
+        let own = own.and_then(|secret| key::sign(&self.room, clock::now_ms() + KEY_LIFETIME, secret).ok());
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let mut path = format!("/api{}/rooms/{}/events", namespace.name, encoded(&self.room));
         if let Some(since) = &self.since {

@@ -31,7 +31,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The protocols that are built.
-const PROTOCOLS: [(&str, Protocol); 2] = [("socket_io", Protocol::SocketIo), ("plain", Protocol::Plain)];
+const PROTOCOLS: [Protocol; 2] = [Protocol::SocketIo, Protocol::Plain];
 /// The dialect of a namespace that names none.
 const DIALECT: &str = "nodevent";
 /// The namespace of a file that names none.
@@ -107,6 +107,18 @@ struct Draft {
     name: String,
     written: Written,
     location: Location,
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    /// Its name in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SocketIo => "socket_io",
+            Self::Plain => "plain",
+        }
+    }
 }
 
 // === impl Namespace ===
@@ -387,11 +399,11 @@ fn read_protocols(map: &mut MapReader<'_>, report: &mut Report) -> Option<Vec<Pr
     let name = map.name("protocol");
     let mut protocols = Vec::new();
     for (text, location) in map.texts("protocol", report) {
-        match PROTOCOLS.iter().find(|(known, _)| *known == text) {
-            Some((_, protocol)) if protocols.contains(protocol) => {}
-            Some((_, protocol)) => protocols.push(*protocol),
+        match PROTOCOLS.iter().find(|protocol| protocol.name() == text) {
+            Some(protocol) if protocols.contains(protocol) => {}
+            Some(protocol) => protocols.push(*protocol),
             None => {
-                let names = PROTOCOLS.map(|(known, _)| known).join(", ");
+                let names = PROTOCOLS.map(Protocol::name).join(", ");
                 let what = format!("{name}: there is no protocol `{}` in this version", printable(&text));
                 report.error(location, what, format!("write one or a list of: {names}"));
             }

@@ -1,31 +1,31 @@
-//! The configuration file as the operator meets it: what it may say, and what is said about what it may not.
+//! The configuration file as operators see it: valid files, and the messages about mistakes.
 
 use crate::support::{Browser, Program, RedisServer, Site, TestServer, Transport};
 use std::path::Path;
 use tempfile::TempDir;
 
-/// A folder with one file in it.
+/// Creates a folder with one file.
 fn folder_with(name: &str, text: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join(name), text).unwrap();
     folder
 }
 
-/// Both the check and the server refuse the file with status 64, and say the same.
+/// Checks that `nodevent check` and the server refuse a file with status 64 and the same message, and returns it.
 async fn refused(folder: &Path, file: &str) -> String {
     let check = Program::run(folder, &["check", "--offline", file]).await;
-    let said = String::from_utf8(check.stderr).unwrap();
-    assert_eq!(check.status.code(), Some(64), "{file} is not refused: {said}");
+    let printed = String::from_utf8(check.stderr).unwrap();
+    assert_eq!(check.status.code(), Some(64), "{file} is not refused: {printed}");
     let serve = Program::run(folder, &[file]).await;
-    assert_eq!((serve.status.code(), String::from_utf8(serve.stderr).unwrap()), (Some(64), said.clone()));
-    said
+    assert_eq!((serve.status.code(), String::from_utf8(serve.stderr).unwrap()), (Some(64), printed.clone()));
+    printed
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_ends_with_64_and_names_the_place_and_the_remedy() {
+async fn invalid_configuration_exits_with_64_and_names_its_place_and_fix() {
     // N-08
     let cases = [
-        // The sample of the old README, whose commas are missing.
+        // The sample of the README of NoDevent 3, which lacks commas.
         (
             "c.json",
             "{\n  \"port\": 8080\n  \"/nodevent\": {\"redis\": {\"port\": 6379}}\n}",
@@ -62,10 +62,10 @@ async fn a_wrong_configuration_ends_with_64_and_names_the_place_and_the_remedy()
     ];
     for (name, text, expected) in cases {
         let folder = folder_with(name, text);
-        let said = refused(folder.path(), name).await;
-        assert!(said.contains(expected), "{expected}\nis not in\n{said}");
-        assert!(said.starts_with(name) && said.contains("; "), "{said}");
-        assert_eq!(said.lines().count(), 1, "one mistake, one line:\n{said}");
+        let printed = refused(folder.path(), name).await;
+        assert!(printed.contains(expected), "{expected}\nis not in\n{printed}");
+        assert!(printed.starts_with(name) && printed.contains("; "), "{printed}");
+        assert_eq!(printed.lines().count(), 1, "one line per mistake:\n{printed}");
     }
 }
 
@@ -117,9 +117,9 @@ async fn what_is_meant_to_be_closed_does_not_start_open() {
     ];
     for (text, expected) in cases {
         let folder = folder_with("c.yml", text);
-        let said = refused(folder.path(), "c.yml").await;
-        assert!(said.contains(expected), "{text}\n{expected}\nis not in\n{said}");
-        assert_eq!(said.lines().count(), 1, "one mistake, one line:\n{text}\n{said}");
+        let printed = refused(folder.path(), "c.yml").await;
+        assert!(printed.contains(expected), "{text}\n{expected}\nis not in\n{printed}");
+        assert_eq!(printed.lines().count(), 1, "one mistake, one line:\n{text}\n{printed}");
     }
 }
 
@@ -129,8 +129,8 @@ async fn a_namespace_is_open_if_nothing_says_otherwise_and_the_log_reports_it() 
     let folder = tempfile::tempdir().unwrap();
     let text = "port: 0\nbind: 127.0.0.1\n/a:\n/b: {open: true}\n/c: {secret: abcdefghijklmnopqrst}\n";
     let program = Program::serve(folder.path(), text).await;
-    program.says("/a has no secret, so every client may join its rooms; write `secret:`, or `open: true`").await;
-    program.says("who may join: open to every client: /a, /b; with a key only: /c").await;
+    program.logs("/a has no secret, so every client may join its rooms; write `secret:`, or `open: true`").await;
+    program.logs("who may join: open to every client: /a, /b; with a key only: /c").await;
     assert!(!program.log().iter().any(|line| line.contains("/b has no secret")), "{:?}", program.log());
     let site = program.site().await;
     for namespace in ["/a", "/b"] {
@@ -148,7 +148,7 @@ async fn secrets_can_be_in_files_of_their_own() {
     std::fs::write(folder.path().join("publish"), "publish-with-this-key\r\n").unwrap();
     let files = "secret_file: secret, publish_key_file: publish";
     let program = Program::serve(folder.path(), &format!("port: 0\nbind: 127.0.0.1\n/a: {{{files}}}\n")).await;
-    program.says("every user of this machine can read").await;
+    program.logs("every user of this machine can read").await;
     let site = program.site().await;
     let mut browser = Browser::connect(&site, "/a", Transport::WebSocket).await;
     let key = crate::support::keys::key("r", crate::support::keys::LATER, secret);
@@ -169,8 +169,8 @@ async fn secrets_can_be_in_files_of_their_own() {
         ("/a: {secret_file: /dev/zero}\n", "/dev/zero is larger than 64 KB"),
     ] {
         std::fs::write(folder.path().join("c.yml"), text).unwrap();
-        let said = refused(folder.path(), "c.yml").await;
-        assert!(said.contains(expected), "{expected}\nis not in\n{said}");
+        let printed = refused(folder.path(), "c.yml").await;
+        assert!(printed.contains(expected), "{expected}\nis not in\n{printed}");
     }
 }
 
@@ -211,9 +211,9 @@ async fn names_of_namespaces_that_could_collide_are_errors() {
         "/a/b/emit",
     ] {
         let folder = folder_with("c.yml", &format!("\"{name}\": {{open: true}}\n"));
-        let said = refused(folder.path(), "c.yml").await;
-        assert!(said.starts_with("c.yml:1:1: the namespace `"), "{name}: {said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let printed = refused(folder.path(), "c.yml").await;
+        assert!(printed.starts_with("c.yml:1:1: the namespace `"), "{name}: {printed}");
+        assert_eq!(printed.lines().count(), 1, "{printed}");
     }
     let server = TestServer::start("/a/b-c_d.e~f: {}\n/ä: {}\n/emit: {}\n/: {}\n").await;
     assert_eq!(server.get("/api/a/b-c_d.e~f").await.status, 200);
@@ -235,9 +235,9 @@ async fn dangerous_settings_are_reported() {
     ] {
         let folder = folder_with("c.yml", &format!("{text}/a: {{open: true}}\n"));
         let check = Program::run(folder.path(), &["check", "--offline", "c.yml"]).await;
-        let said = String::from_utf8(check.stderr).unwrap();
-        assert_eq!(check.status.code(), Some(0), "{said}");
-        assert!(said.contains(expected) && said.starts_with("warning: c.yml:"), "{expected}\nis not in\n{said}");
+        let printed = String::from_utf8(check.stderr).unwrap();
+        assert_eq!(check.status.code(), Some(0), "{printed}");
+        assert!(printed.contains(expected) && printed.starts_with("warning: c.yml:"), "{expected}\nis not in\n{printed}");
     }
     for (text, expected) in [
         ("origins: [null]\n", "a word such as null must be in quotes"),
@@ -247,17 +247,17 @@ async fn dangerous_settings_are_reported() {
         ("trusted_proxies: [localhost]\n", "`localhost` is not a network; write an IP address or a network"),
     ] {
         let folder = folder_with("c.yml", &format!("{text}/a: {{open: true}}\n"));
-        let said = refused(folder.path(), "c.yml").await;
-        assert!(said.contains(expected), "{expected}\nis not in\n{said}");
+        let printed = refused(folder.path(), "c.yml").await;
+        assert!(printed.contains(expected), "{expected}\nis not in\n{printed}");
     }
 }
 
 #[tokio::test]
-async fn every_mistake_is_told_at_once() {
+async fn all_configuration_mistakes_are_reported_together() {
     // N-08
     let text = "port: eighty\nssl: {key: key.pem, cert: cert.pem}\n/a:\n  secret: \"\"\n  redis: {port: 0}\nlimits: {send_buffer: lots}\n";
     let folder = folder_with("c.yml", text);
-    let said = refused(folder.path(), "c.yml").await;
+    let printed = refused(folder.path(), "c.yml").await;
     for expected in [
         "c.yml:1:7: port is `eighty`; write a whole number",
         "c.yml:2:12: ssl.key: key.pem cannot be read",
@@ -266,49 +266,49 @@ async fn every_mistake_is_told_at_once() {
         "c.yml:5:17: /a.redis.port is `0`",
         "c.yml:6:23: limits.send_buffer is `lots`; write a size like 64KB",
     ] {
-        assert!(said.contains(expected), "{expected}\nis not in\n{said}");
+        assert!(printed.contains(expected), "{expected}\nis not in\n{printed}");
     }
-    assert_eq!(said.lines().count(), 6, "a line for each:\n{said}");
+    assert_eq!(printed.lines().count(), 6, "one line per mistake:\n{printed}");
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there_is_named() {
+async fn missing_configuration_file_is_named() {
     // N-08
     let folder = tempfile::tempdir().unwrap();
-    let said = refused(folder.path(), "nowhere.yml").await;
-    assert!(said.starts_with("nowhere.yml: cannot be read") && said.contains("; "), "{said}");
+    let printed = refused(folder.path(), "nowhere.yml").await;
+    assert!(printed.starts_with("nowhere.yml: cannot be read") && printed.contains("; "), "{printed}");
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_none_is_named() {
+async fn invalid_certificate_is_named() {
     // N-08
     let folder = folder_with("c.yml", "port: 0\nssl: {key: key.pem, cert: cert.pem}\n/nodevent: {}\n");
     for file in ["key.pem", "cert.pem"] {
         std::fs::write(folder.path().join(file), "not PEM").unwrap();
     }
-    let ended = Program::run(folder.path(), &["c.yml"]).await;
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(69), "{said}");
-    assert!(said.contains("cert.pem"), "{said}");
+    let output = Program::run(folder.path(), &["c.yml"]).await;
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(69), "{printed}");
+    assert!(printed.contains("cert.pem"), "{printed}");
 }
 
 #[tokio::test]
-async fn an_unknown_key_is_warned_about_and_the_server_starts() {
+async fn unknown_key_is_a_warning_and_the_server_starts() {
     // N-09
     let folder =
         folder_with("c.yml", "prot: 80\n/nodevent:\n  open: true\n  redis: {subscribe: events}\n  histroy: x\n");
     let checked = Program::run(folder.path(), &["check", "--offline", "c.yml"]).await;
-    let said = String::from_utf8(checked.stderr).unwrap();
-    assert_eq!(checked.status.code(), Some(0), "{said}");
-    assert!(said.contains("c.yml:5:3: unknown key `/nodevent.histroy`; did you mean `history`?"), "{said}");
-    assert!(said.contains("c.yml:1:1: unknown key `prot`; did you mean `port`?"), "{said}");
-    assert!(!said.contains("subscribe"), "what old files had is not remarked on: {said}");
+    let printed = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{printed}");
+    assert!(printed.contains("c.yml:5:3: unknown key `/nodevent.histroy`; did you mean `history`?"), "{printed}");
+    assert!(printed.contains("c.yml:1:1: unknown key `prot`; did you mean `port`?"), "{printed}");
+    assert!(!printed.contains("subscribe"), "what old files had is not remarked on: {printed}");
 }
 
-/// A configuration of the old server, with what it had and ignored: in JSON, `redis.subscribe` and `redis.options`,
-/// keys that are nobody's, one listener in `listen` and one at the top.
+/// A configuration of NoDevent 3 with keys that it ignored: JSON, `redis.subscribe` and `redis.options`, unknown keys,
+/// one listener in `listen` and one at the top level.
 #[tokio::test]
-async fn a_configuration_of_the_old_server_starts_and_serves() {
+async fn configuration_of_the_old_server_starts_and_serves() {
     // N-04, N-09
     let redis = RedisServer::start().await;
     let folder = tempfile::tempdir().unwrap();
@@ -322,7 +322,7 @@ async fn a_configuration_of_the_old_server_starts_and_serves() {
     let mut start = crate::support::program::command(folder.path());
     start.arg("config.json");
     let program = Program::spawn(start);
-    program.says("unknown key `comment`").await;
+    program.logs("unknown key `comment`").await;
     redis.has_subscribers("/nodevent", 1).await;
     redis.has_subscribers("/secured", 1).await;
     let site = program.site().await;
@@ -338,7 +338,7 @@ async fn a_configuration_of_the_old_server_starts_and_serves() {
 
 #[tokio::test]
 async fn several_listeners_share_the_namespaces() {
-    // N-07: two in `listen`, and the one at the top is one more
+    // N-07: two listeners in `listen`, and a third at the top level
     let server = TestServer::start("listen: [{port: 0}, {port: 0}]\n/nodevent: {}").await;
     assert_eq!(server.urls.len(), 3, "{:?}", server.urls);
     let mut browsers = Vec::new();
@@ -358,11 +358,11 @@ async fn several_listeners_share_the_namespaces() {
 }
 
 #[tokio::test]
-async fn a_namespace_without_redis_runs_in_memory() {
+async fn namespace_without_redis_runs_in_memory() {
     // N-08
     let folder = tempfile::tempdir().unwrap();
     let program = Program::serve(folder.path(), "port: 0\nbind: 127.0.0.1\n/nodevent:\n").await;
-    assert!(program.says("namespace=\"/nodevent\"").await.contains("engine=\"memory\""));
+    assert!(program.logs("namespace=\"/nodevent\"").await.contains("engine=\"memory\""));
     let site = program.site().await;
     assert_eq!(site.get("/readyz").await.status, 200);
     let mut browser = Browser::connect(&site, "/nodevent", Transport::WebSocket).await;
@@ -372,7 +372,7 @@ async fn a_namespace_without_redis_runs_in_memory() {
 }
 
 #[tokio::test]
-async fn no_secret_is_in_the_log_or_in_what_is_served() {
+async fn secrets_are_neither_logged_nor_served() {
     // N-51
     let folder = tempfile::tempdir().unwrap();
     let text = "port: 0\nbind: 127.0.0.1\nadmin: {port: 0}\nlog: {level: trace}\n/nodevent: {secret: sesame-open-wide-1, publish_key: publish-me-quietly, redis: \"redis://:pass-word-9@127.0.0.1:1/0\"}\n";
@@ -382,23 +382,23 @@ async fn no_secret_is_in_the_log_or_in_what_is_served() {
     let key = crate::support::keys::key("r", crate::support::keys::LATER, "sesame-open-wide-1");
     assert_eq!(browser.join_with("r", key.as_str()).await[1], true);
     assert_eq!(browser.join_with("r", format!("{key}x")).await[1], false);
-    program.says("is away").await;
+    program.logs("is away").await;
     let mut shown = program.log().join("\n");
     for (site, path) in [(&site, "/api/nodevent"), (&site, "/api/x"), (&site, "/readyz"), (&admin, "/metrics")] {
         shown.push_str(&site.get(path).await.text());
     }
     for hidden in ["sesame", "publish-me", "pass-word", &key[..16]] {
-        assert!(!shown.contains(hidden), "{hidden} is shown");
+        assert!(!shown.contains(hidden), "{hidden} is visible");
     }
 }
 
 #[tokio::test]
-async fn what_is_counted_is_told_on_the_admin_listener_only() {
+async fn metrics_are_served_on_the_admin_listener_only() {
     let server = TestServer::start("/nodevent: {}\n").await;
     assert_eq!(server.get("/metrics").await.status, 404);
-    let told = server.admin.get("/metrics").await;
-    assert_eq!(told.status, 200);
-    assert!(told.text().contains("\nnodevent_connections 0\n"), "{}", told.text());
+    let metrics = server.admin.get("/metrics").await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.text().contains("\nnodevent_connections 0\n"), "{}", metrics.text());
 }
 
 /// Every file that differs from a closed one by one character: left out, doubled, replaced, or exchanged with the next.

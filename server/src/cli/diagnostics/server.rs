@@ -4,7 +4,7 @@ use super::{Report, TIMEOUT, get, open, with_timeout};
 use crate::cli::http::{self, Request};
 use http_body_util::BodyExt as _;
 use nodevent_protocol::key;
-use nodevent_server::admission;
+use nodevent_server::clock;
 use nodevent_server::config::Config;
 use nodevent_server::config::namespace::Namespace;
 
@@ -41,7 +41,7 @@ async fn check_namespace(url: &str, namespace: &Namespace, report: &mut Report) 
         Err(error) => return report.fail(&format!("{name}: it stopped responding: {error}"), "see its log"),
     };
     let secret = namespace.secrets.first();
-    let key = secret.and_then(|secret| key::sign(&room, admission::now_ms() + KEY_LIFETIME, secret).ok());
+    let key = secret.and_then(|secret| key::sign(&room, clock::now_ms() + KEY_LIFETIME, secret).ok());
     match (&key, without) {
         (None, 200) => report.ok(&format!("{name}: every client may join, as in the file")),
         (None, _) => {
