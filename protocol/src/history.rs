@@ -2,6 +2,7 @@
 //!
 //! The gem and the server both publish through the script [`PUBLISH`], so its keys and arguments stand here once.
 
+use serde::Deserialize;
 use sha1::{Digest, Sha1};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -45,7 +46,8 @@ pub struct Keys {
 }
 
 /// What is kept of one room.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct Retention {
     /// The last so many publications.
     pub size: usize,
@@ -54,7 +56,8 @@ pub struct Retention {
 }
 
 /// What is kept of which rooms of a namespace.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct RetentionPolicy {
     /// Of rooms that no prefix names. `None`: nothing.
     pub default: Option<Retention>,

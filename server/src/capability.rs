@@ -61,10 +61,15 @@ pub struct Engine {
 #[derive(Debug, Default)]
 pub struct Engines(OnceLock<Vec<Engine>>);
 
-/// The engine cannot be reached, refuses, or did not respond in time. The text is its own, without secrets.
+/// An engine cannot be reached, rejects a command, or did not respond in time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the engine is unavailable: {0}")]
-pub struct Unavailable(pub String);
+#[error("{engine} is unavailable: {reason}")]
+pub struct Unavailable {
+    /// The engine's name for people: `Redis`.
+    pub engine: &'static str,
+    /// The reason in the engine's own words, without secrets.
+    pub reason: String,
+}
 
 // === impl Engine ===
 

@@ -7,6 +7,7 @@
 use crate::authorize::{Authorizers, PublishAuthorizer};
 use crate::capability::{Engine, Engines};
 use crate::config::namespace::Namespace as NamespaceConfig;
+use crate::config::report::Report;
 use crate::config::{Config, limits::Limits};
 use crate::engine::memory::Memory;
 use crate::engine::redis::Redis;
@@ -14,7 +15,7 @@ use crate::engine::{Fanout, autodetect};
 use crate::http::{self, Bound, Endpoint, Http, HttpService, ListenError};
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces, RoomLimits};
-use crate::protocols::{Mount, REGISTRY};
+use crate::protocols::{self, Mount, REGISTRY};
 use crate::shard::{self, Shards};
 use std::future::Future;
 use std::io;
@@ -39,8 +40,11 @@ pub enum StartError {
     /// The operating system refuses a thread or an epoll instance.
     #[error("the operating system refuses a thread or a descriptor: {0}")]
     System(#[from] io::Error),
+    /// The configuration names a protocol or dialect that does not exist.
+    #[error("{0}")]
+    Names(Report),
     /// The settings of a Redis contradict each other.
-    #[error("the redis of {0} cannot be used: {1}")]
+    #[error("invalid Redis settings for namespace {0}: {1}")]
     Redis(String, String),
 }
 
@@ -62,6 +66,7 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        protocols::validate(&config, "configuration").map_err(StartError::Names)?;
         Self::start_with(config, |mount| REGISTRY.iter().filter_map(|one| (one.mount)(mount)).collect()).await
     }
 
@@ -171,8 +176,8 @@ fn namespaces(config: &Config) -> Namespaces {
             authorizers: Authorizers::new(one.secrets.clone(), one.max_key_lifetime),
             publish: PublishAuthorizer::new(one.publish_key.clone()),
             is_secured: !one.secrets.is_empty(),
-            protocols: one.protocols.iter().map(|one| one.name().to_owned()).collect(),
-            dialect: one.dialect.clone(),
+            protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
+            dialect: one.dialect.name.clone(),
             limits,
         });
     }

@@ -17,6 +17,7 @@ pub(crate) use status::{CommandResult, ExitStatus, Failure};
 use clap::{Args, Parser, Subcommand};
 use nodevent_server::config::listen::Listen;
 use nodevent_server::config::{self, Loaded, namespace::Namespace};
+use nodevent_server::protocols;
 use std::path::{Path, PathBuf};
 
 /// Delivers the events of an application to every browser in a room.
@@ -104,7 +105,10 @@ impl Target {
 }
 
 fn load(file: Option<&Path>) -> CommandResult<Loaded> {
-    config::load(file).map_err(|report| Failure::usage(report.to_string()))
+    let loaded = config::load(file).map_err(|report| Failure::usage(report.to_string()))?;
+    let name = loaded.file.as_ref().map_or_else(String::new, |file| file.display().to_string());
+    protocols::validate(&loaded.config, &name).map_err(|report| Failure::usage(report.to_string()))?;
+    Ok(loaded)
 }
 
 /// Returns the URL of the configured server on this machine.

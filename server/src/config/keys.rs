@@ -335,7 +335,7 @@ pub static NAMESPACE: Section = Section {
         ),
         key(
             "dialect",
-            Word(&["nodevent"]),
+            Texts,
             Value("nodevent"),
             "Vocabulary of events inside Socket.IO.",
             "Clients of an older system connect.",

@@ -148,6 +148,19 @@ fn warn_about_readers(file: &Path, report: &mut Report) {
 // === impl Config ===
 
 impl Config {
+    /// Checks the names of protocols and dialects against those that exist. `file` is named in the report.
+    ///
+    /// # Errors
+    /// Returns the report with every unknown name.
+    pub fn check_names(&self, file: &str, protocols: &[&str], dialects: &[&str]) -> Result<(), Report> {
+        let mut report = Report::about(file);
+        for namespace in &self.namespaces {
+            namespace.protocols.iter().for_each(|name| name.check("protocol", protocols, &mut report));
+            namespace.dialect.check("dialect", dialects, &mut report);
+        }
+        if report.errors.is_empty() { Ok(()) } else { Err(report) }
+    }
+
     /// Reads a configuration from YAML text, as a file in the current folder would be read.
     ///
     /// # Errors

@@ -30,8 +30,8 @@ use nodevent_protocol::key::Secret;
 use std::path::Path;
 use std::time::Duration;
 
-/// The protocols that are built.
-const PROTOCOLS: [Protocol; 2] = [Protocol::SocketIo, Protocol::Plain];
+/// The protocol of a namespace that names none.
+const PROTOCOL: &str = "socket_io";
 /// The dialect of a namespace that names none.
 const DIALECT: &str = "nodevent";
 /// The namespace of a file that names none.
@@ -53,14 +53,13 @@ const TYPICAL: [&str; 9] = [
     "redis",
 ];
 
-/// A protocol that clients may speak in a namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Protocol {
-    /// Engine.IO and Socket.IO, with a dialect inside.
-    SocketIo,
-    /// Plain WebSocket and server-sent events.
-    Plain,
+/// A protocol or dialect, as the file names it. Only the program knows which ones exist; see [`super::Config::check_names`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The name.
+    pub name: String,
+    /// Where it is in the file. `None`: it is the default.
+    pub location: Option<Location>,
 }
 
 /// One namespace.
@@ -71,9 +70,9 @@ pub struct Namespace {
     /// Its engine: `None` is the memory engine.
     pub redis: Option<Redis>,
     /// The protocols that clients may speak; at least one.
-    pub protocols: Vec<Protocol>,
+    pub protocols: Vec<Named>,
     /// The vocabulary of events inside Socket.IO.
-    pub dialect: String,
+    pub dialect: Named,
     /// Secrets by which room keys may be signed. The first one signs. None: every client may join.
     pub secrets: Vec<Secret>,
     /// Whether `open: true` declares that every client may join.
@@ -92,8 +91,8 @@ pub struct Namespace {
 #[derive(Debug, Default)]
 struct Written {
     redis: Option<Redis>,
-    protocols: Option<Vec<Protocol>>,
-    dialect: Option<String>,
+    protocols: Option<Vec<Named>>,
+    dialect: Option<Named>,
     secrets: Option<Vec<Secret>>,
     open: Option<bool>,
     max_key_lifetime: Option<Duration>,
@@ -107,18 +106,6 @@ struct Draft {
     name: String,
     written: Written,
     location: Location,
-}
-
-// === impl Protocol ===
-
-impl Protocol {
-    /// Its name in the file.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SocketIo => "socket_io",
-            Self::Plain => "plain",
-        }
-    }
 }
 
 // === impl Namespace ===
@@ -348,8 +335,8 @@ impl Written {
             open: map.flag("open", report),
             publish_key: credentials::publish_key(map, folder, report),
             max_key_lifetime: map.duration("max_key_lifetime", report),
-            protocols: read_protocols(map, report),
-            dialect: map.word("dialect", report),
+            protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
+            dialect: read_names(map, "dialect", report).into_iter().next(),
             channel_per_room: map.flag("channel_per_room", report),
         }
     }
@@ -383,8 +370,8 @@ impl Written {
         Namespace {
             name: name.to_owned(),
             redis: self.redis,
-            protocols: self.protocols.unwrap_or_else(|| vec![Protocol::SocketIo]),
-            dialect: self.dialect.unwrap_or_else(|| DIALECT.to_owned()),
+            protocols: self.protocols.unwrap_or_else(|| vec![Named::default_of(PROTOCOL)]),
+            dialect: self.dialect.unwrap_or_else(|| Named::default_of(DIALECT)),
             secrets: self.secrets.unwrap_or_default(),
             is_declared_open: self.open == Some(true),
             max_key_lifetime: self.max_key_lifetime,
@@ -395,19 +382,31 @@ impl Written {
     }
 }
 
-fn read_protocols(map: &mut MapReader<'_>, report: &mut Report) -> Option<Vec<Protocol>> {
-    let name = map.name("protocol");
-    let mut protocols = Vec::new();
-    for (text, location) in map.texts("protocol", report) {
-        match PROTOCOLS.iter().find(|protocol| protocol.name() == text) {
-            Some(protocol) if protocols.contains(protocol) => {}
-            Some(protocol) => protocols.push(*protocol),
-            None => {
-                let names = PROTOCOLS.map(Protocol::name).join(", ");
-                let what = format!("{name}: there is no protocol `{}` in this version", printable(&text));
-                report.error(location, what, format!("write one or a list of: {names}"));
-            }
+/// Reads a name or a list of names, each once.
+fn read_names(map: &mut MapReader<'_>, key: &'static str, report: &mut Report) -> Vec<Named> {
+    let mut names: Vec<Named> = Vec::new();
+    for (name, location) in map.texts(key, report) {
+        if !names.iter().any(|one| one.name == name) {
+            names.push(Named { name, location: Some(location) });
         }
     }
-    (!protocols.is_empty()).then_some(protocols)
+    names
+}
+
+// === impl Named ===
+
+impl Named {
+    fn default_of(name: &str) -> Self {
+        Self { name: name.to_owned(), location: None }
+    }
+
+    /// Reports a name that is not known.
+    pub(super) fn check(&self, kind: &str, known: &[&str], report: &mut Report) {
+        if known.contains(&self.name.as_str()) {
+            return;
+        }
+        let what = format!("there is no {kind} `{}` in this version", printable(&self.name));
+        let hint = format!("write one of: {}", known.join(", "));
+        report.error(self.location.unwrap_or(Location::START), what, hint);
+    }
 }

@@ -11,6 +11,7 @@ pub mod socket_io;
 pub mod sse;
 
 use crate::config::Config;
+use crate::config::report::Report;
 use crate::http::Endpoint;
 use crate::namespace::Namespaces;
 use std::sync::Arc;
@@ -27,18 +28,28 @@ pub struct Mount<'a> {
 /// A protocol of the registry.
 #[derive(Debug, Clone, Copy)]
 pub struct Registration {
-    /// Its name in the configuration, under `protocol`.
-    pub name: &'static str,
+    /// Its name in the configuration, under `protocol`. `None`: it serves every namespace.
+    pub name: Option<&'static str>,
     /// Builds its endpoint. `None`: no namespace uses it.
     pub mount: fn(&Mount<'_>) -> Option<Arc<dyn Endpoint>>,
 }
 
 /// All protocols.
 pub const REGISTRY: [Registration; 3] = [
-    Registration { name: "socket_io", mount: socket_io::mount },
-    Registration { name: "plain", mount: plain::mount },
-    Registration { name: "sse", mount: sse::mount },
+    Registration { name: Some("socket_io"), mount: socket_io::mount },
+    Registration { name: Some("plain"), mount: plain::mount },
+    Registration { name: None, mount: sse::mount },
 ];
+
+/// Checks that the protocols and dialects of a configuration exist. `file` is named in the report.
+///
+/// # Errors
+/// Returns the report with every unknown name.
+pub fn validate(config: &Config, file: &str) -> Result<(), Report> {
+    let protocols: Vec<_> = REGISTRY.iter().filter_map(|registration| registration.name).collect();
+    let dialects = socket_io::dialect::DIALECTS.map(|(name, _)| name);
+    config.check_names(file, &protocols, &dialects)
+}
 
 // === impl Mount ===
 

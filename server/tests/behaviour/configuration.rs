@@ -40,7 +40,11 @@ async fn invalid_configuration_exits_with_64_and_names_its_place_and_fix() {
         ("c.yml", "/nodevent: {publish_key: \"\"}\n", "/nodevent.publish_key is empty"),
         ("c.yml", "port: 80800\n", "c.yml:1:7: port is `80800`; write a whole number from 0 to 65535"),
         ("c.yml", "/nodevent: {redis: \"http://localhost\"}\n", "/nodevent.redis is not a Redis URL"),
-        ("c.yml", "/nodevent: {dialect: klingon}\n", "/nodevent.dialect is `klingon`; write nodevent"),
+        (
+            "c.yml",
+            "/nodevent: {dialect: klingon}\n",
+            "there is no dialect `klingon` in this version; write one of: nodevent",
+        ),
         ("c.yml", "/nodevent: {secret: \"${SURELY_NOT_SET}\"}\n", "the environment has no SURELY_NOT_SET; set"),
         ("c.yml", "production: {port: 80}\n", "there is no section `development`, only production"),
         (
@@ -117,9 +121,9 @@ async fn what_is_meant_to_be_closed_does_not_start_open() {
     ];
     for (text, expected) in cases {
         let folder = folder_with("c.yml", text);
-        let printed = refused(folder.path(), "c.yml").await;
-        assert!(printed.contains(expected), "{text}\n{expected}\nis not in\n{printed}");
-        assert_eq!(printed.lines().count(), 1, "one mistake, one line:\n{text}\n{printed}");
+        let said = refused(folder.path(), "c.yml").await;
+        assert!(said.contains(expected), "{text}\n{expected}\nis not in\n{said}");
+        assert_eq!(said.lines().count(), 1, "one mistake, one line:\n{text}\n{said}");
     }
 }
 
@@ -169,8 +173,8 @@ async fn secrets_can_be_in_files_of_their_own() {
         ("/a: {secret_file: /dev/zero}\n", "/dev/zero is larger than 64 KB"),
     ] {
         std::fs::write(folder.path().join("c.yml"), text).unwrap();
-        let printed = refused(folder.path(), "c.yml").await;
-        assert!(printed.contains(expected), "{expected}\nis not in\n{printed}");
+        let said = refused(folder.path(), "c.yml").await;
+        assert!(said.contains(expected), "{expected}\nis not in\n{said}");
     }
 }
 
@@ -211,9 +215,9 @@ async fn names_of_namespaces_that_could_collide_are_errors() {
         "/a/b/emit",
     ] {
         let folder = folder_with("c.yml", &format!("\"{name}\": {{open: true}}\n"));
-        let printed = refused(folder.path(), "c.yml").await;
-        assert!(printed.starts_with("c.yml:1:1: the namespace `"), "{name}: {printed}");
-        assert_eq!(printed.lines().count(), 1, "{printed}");
+        let said = refused(folder.path(), "c.yml").await;
+        assert!(said.starts_with("c.yml:1:1: the namespace `"), "{name}: {said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
     }
     let server = TestServer::start("/a/b-c_d.e~f: {}\n/ä: {}\n/emit: {}\n/: {}\n").await;
     assert_eq!(server.get("/api/a/b-c_d.e~f").await.status, 200);
@@ -235,9 +239,9 @@ async fn dangerous_settings_are_reported() {
     ] {
         let folder = folder_with("c.yml", &format!("{text}/a: {{open: true}}\n"));
         let check = Program::run(folder.path(), &["check", "--offline", "c.yml"]).await;
-        let printed = String::from_utf8(check.stderr).unwrap();
-        assert_eq!(check.status.code(), Some(0), "{printed}");
-        assert!(printed.contains(expected) && printed.starts_with("warning: c.yml:"), "{expected}\nis not in\n{printed}");
+        let said = String::from_utf8(check.stderr).unwrap();
+        assert_eq!(check.status.code(), Some(0), "{said}");
+        assert!(said.contains(expected) && said.starts_with("warning: c.yml:"), "{expected}\nis not in\n{said}");
     }
     for (text, expected) in [
         ("origins: [null]\n", "a word such as null must be in quotes"),
@@ -247,8 +251,8 @@ async fn dangerous_settings_are_reported() {
         ("trusted_proxies: [localhost]\n", "`localhost` is not a network; write an IP address or a network"),
     ] {
         let folder = folder_with("c.yml", &format!("{text}/a: {{open: true}}\n"));
-        let printed = refused(folder.path(), "c.yml").await;
-        assert!(printed.contains(expected), "{expected}\nis not in\n{printed}");
+        let said = refused(folder.path(), "c.yml").await;
+        assert!(said.contains(expected), "{expected}\nis not in\n{said}");
     }
 }
 
@@ -298,11 +302,11 @@ async fn unknown_key_is_a_warning_and_the_server_starts() {
     let folder =
         folder_with("c.yml", "prot: 80\n/nodevent:\n  open: true\n  redis: {subscribe: events}\n  histroy: x\n");
     let checked = Program::run(folder.path(), &["check", "--offline", "c.yml"]).await;
-    let printed = String::from_utf8(checked.stderr).unwrap();
-    assert_eq!(checked.status.code(), Some(0), "{printed}");
-    assert!(printed.contains("c.yml:5:3: unknown key `/nodevent.histroy`; did you mean `history`?"), "{printed}");
-    assert!(printed.contains("c.yml:1:1: unknown key `prot`; did you mean `port`?"), "{printed}");
-    assert!(!printed.contains("subscribe"), "what old files had is not remarked on: {printed}");
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!(checked.status.code(), Some(0), "{said}");
+    assert!(said.contains("c.yml:5:3: unknown key `/nodevent.histroy`; did you mean `history`?"), "{said}");
+    assert!(said.contains("c.yml:1:1: unknown key `prot`; did you mean `port`?"), "{said}");
+    assert!(!said.contains("subscribe"), "what old files had is not remarked on: {said}");
 }
 
 /// A configuration of NoDevent 3 with keys that it ignored: JSON, `redis.subscribe` and `redis.options`, unknown keys,

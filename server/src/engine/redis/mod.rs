@@ -180,7 +180,7 @@ impl Redis {
             };
             return match tokio::time::timeout(COMMAND_TIMEOUT, publish).await {
                 Ok(Ok(_receivers)) => Ok(None),
-                Ok(Err(error)) => Err(Unavailable(error.details().to_owned())),
+                Ok(Err(error)) => Err(script::unavailable(error.details().to_owned())),
                 Err(_) => Err(script::timed_out()),
             };
         };

@@ -58,7 +58,7 @@ impl Script {
         };
         match tokio::time::timeout(COMMAND_TIMEOUT, run).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(Unavailable(error.details().to_owned())),
+            Ok(Err(error)) => Err(unavailable(error.details().to_owned())),
             Err(_) => Err(timed_out()),
         }
     }
@@ -76,9 +76,14 @@ impl HistorySlice {
     }
 }
 
+/// Redis is unavailable for that reason.
+pub(super) fn unavailable(reason: impl Into<String>) -> Unavailable {
+    Unavailable { engine: "Redis", reason: reason.into() }
+}
+
 /// Redis did not respond in time.
 pub(super) fn timed_out() -> Unavailable {
-    Unavailable(format!("no response within {} s", COMMAND_TIMEOUT.as_secs()))
+    unavailable(format!("no response within {} s", COMMAND_TIMEOUT.as_secs()))
 }
 
 // === impl Scripts ===
@@ -124,7 +129,7 @@ impl Scripts {
         type Reply = (String, u64, Vec<String>, String, String, String);
         let (epoch, offset, texts, from, to, lossless): Reply = self.read.run(client, names, args).await?;
         let epoch = history::parse_epoch(&epoch);
-        let epoch = epoch.ok_or_else(|| Unavailable("a room's position is not one of ours".to_owned()))?;
+        let epoch = epoch.ok_or_else(|| unavailable("unexpected value in the position key of a room"))?;
         let jump = from.parse().ok().zip(to.parse().ok());
         let jump = jump.map(|(from, to)| OffsetJump { from, to, lossless: lossless == "1" });
         Ok(HistorySlice { position: Position { epoch, offset }, texts, jump })

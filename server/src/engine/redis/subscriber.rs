@@ -431,7 +431,7 @@ impl ReadTask {
     async fn run(self) -> Result<Option<HistorySlice>, Unavailable> {
         if let Some(subscriber) = &self.subscribe {
             let subscribed = tokio::time::timeout(COMMAND_TIMEOUT, self.subscribe(subscriber)).await;
-            let away = |details: &str| Unavailable(details.to_owned());
+            let away = |details: &str| script::unavailable(details.to_owned());
             subscribed.map_err(|_| away("no answer to SUBSCRIBE"))?.map_err(|error| away(error.details()))?;
         }
         let Some(retention) = self.retention else { return Ok(None) };
