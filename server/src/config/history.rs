@@ -94,7 +94,7 @@ fn read_room(node: &Node, path: &str, default: Retention, report: &mut Report) -
 
 fn read_retention(map: &mut MapReader<'_>, default: Retention, report: &mut Report) -> Retention {
     let size = map.number("size", report).unwrap_or(default.size);
-    let age = map.duration("age", report).unwrap_or(default.age);
+    let age = map.positive_duration("age", report).unwrap_or(default.age);
     Retention { size, age }
 }
 

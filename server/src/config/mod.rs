@@ -231,6 +231,7 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
         limits: Limits::read(&mut top, report),
         ..defaults()
     };
+    listen::check_ports(&config.listen, config.admin.as_ref(), top.location, report);
     read_origins(&mut top, &mut config, report);
     read_log(&mut top, &mut config, report);
     config.namespaces = namespace::read(&mut top, folder, report);

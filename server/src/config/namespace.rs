@@ -334,7 +334,7 @@ impl Written {
             secrets: credentials::secrets(map, folder, report),
             open: map.flag("open", report),
             publish_key: credentials::publish_key(map, folder, report),
-            max_key_lifetime: map.duration("max_key_lifetime", report),
+            max_key_lifetime: map.positive_duration("max_key_lifetime", report),
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
             dialect: read_names(map, "dialect", report).into_iter().next(),
             channel_per_room: map.flag("channel_per_room", report),

@@ -196,6 +196,17 @@ impl<'a> MapReader<'a> {
         number
     }
 
+    /// Takes a duration that is not 0: a timeout or an interval of 0 would close everything, or never pause.
+    pub(super) fn positive_duration(&mut self, name: &'static str, report: &mut Report) -> Option<Duration> {
+        let (full, location) = (self.name(name), self.location_of(name));
+        let duration = self.duration(name, report)?;
+        if duration.is_zero() {
+            report.error(location, format!("{full} is 0"), "write a duration above 0, like 30s, 5m or 1h");
+            return None;
+        }
+        Some(duration)
+    }
+
     /// Takes a duration.
     pub(super) fn duration(&mut self, name: &'static str, report: &mut Report) -> Option<Duration> {
         let full = self.name(name);
