@@ -68,7 +68,7 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Every limit.
     pub limits: Limits,
-    /// What is logged: a level, or a filter in the syntax of `tracing`.
+    /// Level of the log, or a filter in the syntax of `tracing`.
     pub log: String,
     /// Whether the log is JSON.
     pub log_json: bool,
@@ -87,7 +87,7 @@ pub struct Loaded {
     pub config: Config,
     /// The file. `None`: there was none, and all values are defaults.
     pub file: Option<PathBuf>,
-    /// What is probably not intended.
+    /// Warnings, one line each.
     pub warnings: Vec<String>,
 }
 
@@ -374,7 +374,7 @@ mod tests {
         assert!(!report.to_string().contains("pass-word"));
     }
 
-    /// What each error of the vectors is called here.
+    /// A part of the message for each error of the vectors.
     const ERRORS: [(&str, &str); 24] = [
         ("empty", " is empty"),
         ("white_space", "white space"),

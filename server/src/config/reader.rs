@@ -10,7 +10,7 @@ use super::values::{parse_duration, parse_number, parse_size};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How similar an unknown key must be to a known one for a suggestion; 1 is equal.
+/// Minimum similarity of an unknown key to a known one for a suggestion; 1 is equal.
 const SIMILARITY: f64 = 0.8;
 
 /// A map that is being read. Keys that are not taken are unknown keys.
@@ -21,7 +21,7 @@ pub(super) struct MapReader<'a> {
     sections: Vec<&'static Section>,
     /// The names that were asked for.
     asked: Vec<&'static str>,
-    /// Where the map is.
+    /// Location of the map.
     pub(super) location: Location,
 }
 

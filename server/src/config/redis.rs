@@ -1,4 +1,4 @@
-//! `redis`: where the Redis of a namespace is.
+//! `redis`: the address and the credentials of a namespace's Redis.
 //!
 //! Owns the settings as plain data. Does not know the Redis client; `engine::redis` converts them.
 
@@ -18,7 +18,7 @@ use url::Url;
 pub struct Redis {
     /// One server, the sentinels, or some nodes of the cluster.
     pub hosts: Vec<(String, u16)>,
-    /// What `hosts` are.
+    /// Role of `hosts`.
     pub kind: Kind,
     /// ACL user.
     pub username: Option<String>,
@@ -34,7 +34,7 @@ pub struct Redis {
     pub sentinel: (Option<String>, Option<Redacted>),
 }
 
-/// What the hosts of a [`Redis`] are.
+/// Role of the hosts of a [`Redis`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// One server.
@@ -58,7 +58,7 @@ pub struct Certificates {
 const PORT: u16 = 6379;
 /// Sentinel's port.
 const SENTINEL_PORT: u16 = 26379;
-/// What to write instead of an invalid URL.
+/// Hint for an invalid URL.
 const URL_HINT: &str = "write redis://host:6379/0, rediss://… for TLS, redis-sentinel://… or redis-cluster://…";
 /// Keys of other Redis clients that the server cannot honour, with the reason. Ignoring them would change what they
 /// secure or which Redis is used.
@@ -238,7 +238,7 @@ impl Redis {
     }
 }
 
-/// Why a text is not a Redis URL.
+/// The reasons to reject a URL.
 enum UrlError {
     NotRedis,
     Database,
