@@ -436,3 +436,22 @@ async fn check_explains_a_key() {
     assert_eq!(status, Some(64), "{printed}");
     assert!(printed.contains("did you mean limits.send_buffer"), "{printed}");
 }
+
+#[tokio::test]
+async fn fewer_open_files_than_connections_are_reported() {
+    let logs = async |max_connections: usize| {
+        let folder =
+            folder(&format!("port: 0\nbind: 127.0.0.1\nlimits: {{max_connections: {max_connections}}}\n{PLAIN}\n"));
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-c", "ulimit -n 256 && exec \"$0\" nodevent.yml", crate::support::program::NODEVENT]);
+        crate::support::program::clean(&mut command, folder.path());
+        let program = Program::spawn(command);
+        program.listening().await;
+        program
+            .log()
+            .into_iter()
+            .any(|line| line.contains("fewer open files are allowed") && line.contains("limit=256"))
+    };
+    assert!(logs(1_000).await);
+    assert!(!logs(200).await);
+}
