@@ -147,7 +147,7 @@ export class Room extends Listenable {
 
   /** Logs a refusal, one line for each cause; the next one after a success. @param {any} reason @param {string} [fix] */
   _warn(reason, fix) {
-    if (!this._logged.includes(reason)) warn(`room "${this.id}" refused: ${reason}. ${fix || ""}`);
+    if (!this._logged.includes(reason)) warn(`room ${JSON.stringify(this.id)} refused: ${reason}. ${fix || ""}`);
     this._logged += reason;
   }
 
