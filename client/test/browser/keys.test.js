@@ -57,13 +57,13 @@ test("the tag's endpoint gives the key, with cookies and CSRF token", async () =
 test("a page whose keys have expired is joined again after a reconnect, and no event reports an error", async () => {
   const { page, context, complaints } = await pageOf(`
     window.received = [];
-    window.room = NoDevent.room("r").setKey("${keyFor("r", Date.now() + 1000)}").join();
+    window.room = NoDevent.room("r").setKey("${keyFor("r", Date.now() + 2000)}").join();
     room.on("key-expired", () => received.push("key-expired"));
     room.on("e", (message) => received.push(message));`);
   await holds(page, "room.joined");
   lifetime = 3_600_000;
   await until(() => requests.length, "the renewal");
-  const expired = Date.now() + 1000;
+  const expired = Date.now() + 2000;
   await until(() => Date.now() > expired);
   await server.stop();
   await server.start();
