@@ -137,12 +137,11 @@ export class Room extends Listenable {
 
   /** Reports the error of a key source; returns false if it is temporary. @param {any} error */
   _isRefused(error) {
-    if (error instanceof KeyError) {
-      this._warn(error.message, "Sign in again, or allow the room in the application's authorize block.");
-      if (error._isTemporary) return false;
-      this._fire("key-refused", error.message);
-    }
-    return true;
+    if (!(error instanceof KeyError)) return true;
+    const { message, _isTemporary } = error;
+    this._warn(message, _isTemporary ? "The client retries." : "Sign in again, or allow the room in the application's authorize block.");
+    if (!_isTemporary) this._fire("key-refused", message);
+    return !_isTemporary;
   }
 
   /** Logs a refusal, one line for each cause; the next one after a success. @param {any} reason @param {string} [fix] */

@@ -215,6 +215,23 @@ test("two parts of a page share a room: the younger one gets what it lacks, the 
   assert.deepEqual((await events()).map(({ detail }) => detail), [4, 4], "the room is left with the last part only");
 });
 
+test("a page that Turbo morphs: another room is joined instead, newer content is not delivered again", async () => {
+  await start(1);
+  await page.evaluate("document.querySelector('nodevent-room').setAttribute('room', 'page 9')");
+  await holds(page, "NoDevent.room('page 9').joined && !NoDevent.room('page 1').joined");
+  await page.evaluate("document.querySelector('p').dataset.nodeventRoomValue = 'page 8'");
+  await holds(page, "NoDevent.room('page 8').joined && !NoDevent.room('stimulus 1').joined");
+  await page.evaluate("window.element = document.querySelector('nodevent-room'); element.setAttribute('position', 'x:5'); 0");
+  for (const room of ["page 1", "stimulus 1", "page 9", "page 8"]) await emit(room, room);
+  await holds(page, "events.length >= 2");
+  assert.deepEqual((await events()).map(({ room, detail }) => [room, detail]), [["page 9", "page 9"], ["page 8", "page 8"]]);
+  const [epoch, offset] = positions.get("page 9").split(":");
+  await page.evaluate(`element.setAttribute("position", "${epoch}:${Number(offset) + 2}")`);
+  for (const n of [1, 2, 3]) await emit("page 9", n);
+  await holds(page, "events.length === 1");
+  assert.deepEqual((await events()).map(({ detail }) => detail), [3], "the page's new content has the other two");
+});
+
 test("a refused join is visible in the console and on the element", async () => {
   await start(1);
   await page.evaluate(`document.body.insertAdjacentHTML("beforeend", '<nodevent-room id="bad" room="${"x".repeat(300)}"></nodevent-room>')`);
