@@ -5,15 +5,15 @@ require_relative "lib/nodevent/version"
 Gem::Specification.new do |spec|
   spec.name = "nodevent"
   spec.version = NoDevent::VERSION
-  spec.summary = "Something happened in this room, and every browser in it hears of it, now."
-  spec.description = "Live pages for Rails and any other Ruby application: emit an event to a room, and every " \
-                     "browser in it hears it, in order, also after a lost connection. With the server."
+  spec.summary = "Pushes events from Ruby and Rails to browsers, in order and with catch-up after a lost connection."
+  spec.description = "Live updates for Rails and other Ruby applications: emit an event to a room, and every " \
+                     "browser in the room receives it, in order, even after a lost connection. Includes the server."
   spec.authors = ["The NoDevent authors"]
   spec.license = "MIT"
   spec.metadata = { "rubygems_mfa_required" => "true" }
   spec.required_ruby_version = ">= 3.1"
 
-  # What the gem and the two crates below it are built from. cargo wants every member of the workspace.
+  # The sources of the gem and its crates. cargo requires every member of the workspace.
   wanted = %r{\A(lib|exe|sig|ext/nodevent|protocol|server|client/dist|bench/load)/|
               \A(Cargo\.(toml|lock)|[A-Z]+(\.md)?)\z}x
   unwanted = %r{/(tests|fuzz|examples|target)/|/Makefile\z|\Aprotocol/vectors/|\Alib/.*\.(so|bundle)\z}

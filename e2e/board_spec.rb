@@ -33,7 +33,7 @@ RSpec.shared_examples "a board that is live" do
     expect(titles(ines)).to eq(titles(omar))
   end
 
-  it "joins the room of a discussion that arrived, with the key that came with it (N-107, N-108)" do
+  it "joins the room of a new discussion with the key in the event (N-107, N-108)" do
     open_page(ines, board.url)
     open_page(omar, board.url)
     ines.find("summary", text: "Start a discussion").click
@@ -63,18 +63,18 @@ RSpec.shared_examples "a board that is live" do
     expect_no_reload(omar)
   end
 
-  it "shows a comment once to who wrote it, though the answer and the event both tell of it (N-107)" do
+  it "shows a comment once to its author, although both the response and the event contain it (N-107)" do
     open_page(ines, library)
     open_page(omar, library)
     say(ines, "Said once.")
-    say(omar, "And heard.")
+    say(omar, "And received.")
 
-    expect(ines).to have_css("#comments .prose", text: "And heard.")
+    expect(ines).to have_css("#comments .prose", text: "And received.")
     expect(comments(ines).count("Said once.")).to eq(1)
     expect(comments(ines)).to eq(comments(omar))
   end
 
-  it "shows what was changed and takes away what was deleted (N-107)" do
+  it "shows changes and removes deleted comments (N-107)" do
     open_page(ines, library)
     open_page(omar, library)
     say(ines, "Mnday.")
@@ -93,7 +93,7 @@ RSpec.shared_examples "a board that is live" do
     expect_no_reload(omar)
   end
 
-  it "lets nobody else change a comment" do
+  it "lets only the author change a comment" do
     open_page(ines, library)
     open_page(omar, library)
     say(ines, "Mine alone.")
@@ -102,7 +102,7 @@ RSpec.shared_examples "a board that is live" do
     expect(omar).to have_no_css("#comments .comment:last-child summary", text: "Edit")
   end
 
-  it "shows what another process of the application changed (N-107)" do
+  it "shows changes made by another process (N-107)" do
     open_page(omar, library)
     board.run('Discussion.find(5).update!(title: "The library stays open until midnight")')
     expect(omar).to have_css("h1", text: "The library stays open until midnight")
@@ -110,7 +110,7 @@ RSpec.shared_examples "a board that is live" do
     expect_no_reload(omar)
   end
 
-  it "tells of nothing that was rolled back" do
+  it "shows nothing that was rolled back" do
     open_page(omar, library)
     board.run(<<~RUBY)
       Discussion.transaction do
@@ -123,7 +123,7 @@ RSpec.shared_examples "a board that is live" do
     expect(comments(omar)).not_to include("Never happened")
   end
 
-  it "shows 200 comments of one process in their order, none lost and none twice" do
+  it "shows 200 comments of one process in order, without losses or duplicates" do
     open_page(ines, "#{board.url}/discussions/1")
     open_page(omar, "#{board.url}/discussions/1")
     board.run(<<~RUBY)
@@ -137,7 +137,7 @@ RSpec.shared_examples "a board that is live" do
     end
   end
 
-  it "counts who is looking, and who has gone" do
+  it "counts open and closed pages" do
     open_page(ines, "#{board.url}/discussions/2")
     expect(ines).to have_css(".figures [data-count=here] b", text: /\A1\z/)
     open_page(omar, "#{board.url}/discussions/2")
@@ -148,7 +148,7 @@ RSpec.shared_examples "a board that is live" do
     expect(omar).to have_css("#discussions .here b", text: /\A1\z/)
   end
 
-  it "shows HTML that somebody wrote as the text it is" do
+  it "shows HTML in a comment as text" do
     open_page(ines, library)
     open_page(omar, library)
     nasty = %q(</script><img src=x onerror="document.title='broken'"><b>bold</b>)
@@ -161,7 +161,7 @@ RSpec.shared_examples "a board that is live" do
     expect(omar.title).not_to eq("broken")
   end
 
-  it "tells the readers of a discussion that it was deleted" do
+  it "notifies readers that a discussion was deleted" do
     open_page(ines, board.url)
     ines.find("summary", text: "Start a discussion").click
     ines.fill_in("Title", with: "A mistake")
@@ -178,8 +178,8 @@ RSpec.shared_examples "a board that is live" do
     expect(titles(ines)).not_to include("A mistake")
   end
 
-  it "shows nothing in a browser's console that it should not" do
-    ines.driver.browser.logs.get(:browser) # what earlier pages said
+  it "logs no errors in the browser's console" do
+    ines.driver.browser.logs.get(:browser) # discards the log of earlier pages
     open_page(ines, library)
     say(ines, "Quiet.")
     expect(ines).to have_css("#comments .prose", text: "Quiet.")
@@ -211,7 +211,7 @@ RSpec.describe "The board on Redis" do
 
   include_examples "a board that is live"
 
-  it "really goes through Redis: the server listens there, and a publish by hand is shown" do
+  it "uses Redis: the server subscribes, and a manual publish arrives" do
     open_page(omar, "#{board.url}/discussions/5")
     expect(@redis.ask("pubsub", "numsub", "/board")).to match(%r{/board\s+[1-9]})
     @redis.ask("publish", "/board", { room: "Discussion_5", event: "presence", message: { here: 41 } }.to_json)

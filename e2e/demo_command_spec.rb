@@ -3,9 +3,9 @@
 require "open3"
 require "securerandom"
 
-# bin/demo, as somebody runs it who has just cloned the repository.
+# bin/demo, as run after cloning the repository.
 RSpec.describe "bin/demo" do
-  # Every process that bin/demo starts inherits this, whatever becomes of its parent.
+  # An environment variable that all processes started by bin/demo inherit.
   let(:mark) { "NODEVENT_E2E_MARK=#{SecureRandom.hex(8)}" }
   let(:folder) { File.join(E2E::TMP, "demo-#{mark[-8..]}").tap { |path| FileUtils.mkdir_p(path) } }
 
@@ -16,7 +16,7 @@ RSpec.describe "bin/demo" do
   def mark?(environment)
     File.binread(environment).include?(mark)
   rescue SystemCallError
-    false # it ended while it was looked at, or is not ours to look at
+    false # the process exited, or belongs to another user
   end
 
   def run_demo(env = {})
@@ -39,7 +39,7 @@ RSpec.describe "bin/demo" do
 
   after { E2E::Program.stop_all }
 
-  it "prints an address where the board is, seeded and live; TERM leaves nothing running" do
+  it "prints the address of the live, seeded board; TERM stops everything" do
     demo = run_demo
     board, server = addresses(demo)
     expect(Net::HTTP.get(board)).to include("Which sound means home to you?", "#{server}/api/board")
@@ -53,7 +53,7 @@ RSpec.describe "bin/demo" do
     expect { Net::HTTP.get(server) }.to raise_error(SystemCallError)
   end
 
-  it "takes other ports where these are taken, and ends on Ctrl-C with a page open" do
+  it "uses other ports if the configured ones are in use, and stops on Ctrl-C with a page open" do
     TCPServer.open("127.0.0.1", 0) do |one|
       TCPServer.open("127.0.0.1", 0) do |other|
         demo = run_demo("NODEVENT_PORT" => one.addr[1].to_s, "PORT" => other.addr[1].to_s)
@@ -69,7 +69,7 @@ RSpec.describe "bin/demo" do
     end
   end
 
-  it "runs on a Redis that it is given" do
+  it "runs on the configured Redis" do
     redis = E2E::Redis.new
     demo = run_demo("REDIS_URL" => redis.url)
     board, = addresses(demo)
@@ -81,7 +81,7 @@ RSpec.describe "bin/demo" do
     expect(ines).to have_css(".figures [data-count=here] b", text: "77")
   end
 
-  it "says what to start where the Redis it is given does not answer" do
+  it "reports that the configured Redis does not respond" do
     demo = run_demo("REDIS_URL" => "redis://:hidden@127.0.0.1:#{E2E::Program.free_port}/0")
     expect(demo.status.exitstatus).to eq(69)
     expect(demo.output).to match(/no Redis answers at 127\.0\.0\.1:\d+ \(REDIS_URL\).*unset REDIS_URL/m)
@@ -89,13 +89,13 @@ RSpec.describe "bin/demo" do
     expect_all_gone
   end
 
-  it "says what to install where Rust is missing" do
+  it "says what to install if Rust is missing" do
     demo = run_demo("PATH" => "/usr/bin:/bin", "HOME" => folder)
     expect(demo.status.exitstatus).to eq(69)
     expect(demo.output).to match(/Rust .* is missing.*rustup/m)
   end
 
-  it "prints the line to run where it may not install what is missing" do
+  it "prints the install command if it lacks the permission to run it" do
     nobody = Process.uid.zero? ? %w[setpriv --reuid=65534 --clear-groups] : []
     script = <<~BASH
       #{File.read(File.join(E2E::ROOT, 'bin', 'requirements.sh'))}
@@ -108,7 +108,7 @@ RSpec.describe "bin/demo" do
     expect(said).to match(/apt-get update && apt-get install --yes --no-install-recommends libclang-common-\d+-dev libclang1-\d+ redis-server$/)
   end
 
-  it "says so where Ruby is missing, or what is there cannot build an extension" do
+  it "reports a missing Ruby, or one that cannot build extensions" do
     script = <<~BASH
       #{File.read(File.join(E2E::ROOT, 'bin', 'requirements.sh'))}
       have() { [ "$1" != ruby ] && command -v "$1" >/dev/null; }
@@ -121,7 +121,7 @@ RSpec.describe "bin/demo" do
     expect(said.split).to include("ruby", "ruby-dev", "ruby-rails")
   end
 
-  it "says so where Debian's Node is too old" do
+  it "reports a Node that is too old" do
     script = <<~BASH
       #{File.read(File.join(E2E::ROOT, 'bin', 'requirements.sh'))}
       node() { echo v18.19.0; }
@@ -132,7 +132,7 @@ RSpec.describe "bin/demo" do
     expect(said).to match(/Node 18\.19\.0 is too old; \d+ or newer is needed/)
   end
 
-  it "explains itself" do
+  it "prints help" do
     help = IO.popen([File.join(E2E::ROOT, "bin", "demo"), "--help"], &:read)
     expect(help).to include("REDIS_URL", "NODEVENT_PORT")
   end

@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
-# What the README tells a Rails team to do, done word by word and in its order on a new application: every block of
-# code of that section is taken out of the README itself. N-107.
+# Follows the README's Rails section on a new application: runs every code block of that section, in order. N-107.
 RSpec.describe "The README's Rails section, on a new application" do
   before(:context) do
     @readme = E2E::Readme.new("Add it to a Rails application")
@@ -11,7 +10,7 @@ RSpec.describe "The README's Rails section, on a new application" do
 
   after(:context) { @app&.remove }
 
-  # All steps but the starting of what then runs.
+  # All steps except starting the processes.
   def follow
     @app.append("Gemfile", @readme.next("ruby"))
     @app.run(@readme.next(""))
@@ -28,12 +27,12 @@ RSpec.describe "The README's Rails section, on a new application" do
   # A page is open, a comment is written in another process, and the page shows it. `rake nodevent:doctor` agrees.
   def expect_a_live_page(configuration)
     @app.configure(configuration)
-    expect(@app.run(@check)).to include("config/nodevent.yml: fine")
+    expect(@app.run(@check)).to include("config/nodevent.yml: no errors")
     @app.start(@serve)
     open_discussion
     @app.run("bin/rails runner '#{@readme.code(/comments\.create!/).sub('first', 'last')}'")
     expect(omar).to have_css("#comments li", text: "Hello", count: 1)
-    expect(@app.run(@readme.code(/\Arake nodevent:doctor/))).to include("came back through the server")
+    expect(@app.run(@readme.code(/\Arake nodevent:doctor/))).to include("arrived through the server")
   ensure
     @app.stop
   end
@@ -44,16 +43,16 @@ RSpec.describe "The README's Rails section, on a new application" do
     eventually("the page is in its room") { omar.evaluate_script("NoDevent.room('Discussion_#{id}').joined") }
   end
 
-  it "leaves nothing out that stands there" do
+  it "uses every code block" do
     expect(@readme).to be_done
     expect(@app.read("app/views/layouts/application.html.erb").scan(@tag.strip).size).to eq(1)
   end
 
-  it "is live with what the generator writes" do
+  it "is live with the generated configuration" do
     expect_a_live_page(@generated)
   end
 
-  it "is live with the configuration by hand, on Redis" do
+  it "is live with the handwritten configuration, on Redis" do
     redis = E2E::Redis.new
     @app.export("REDIS_URL" => redis.url, "NODEVENT_SECRET" => @app.run(@by_hand[/openssl.*/]).strip)
     expect_a_live_page(@by_hand)
@@ -62,7 +61,7 @@ RSpec.describe "The README's Rails section, on a new application" do
     redis&.stop
   end
 
-  it "is live with the configuration by hand, without Redis" do
+  it "is live with the handwritten configuration, without Redis" do
     key = @readme.code(/publish_key:/)
     @app.export("NODEVENT_SECRET" => SecureRandom.hex(32), "NODEVENT_PUBLISH_KEY" => SecureRandom.hex(16))
     expect_a_live_page(@by_hand.sub(/redis:.*/, key))
@@ -74,7 +73,7 @@ RSpec.describe "The README's Rails section, on a new application" do
       #{@readme.code(/\Arequire "nodevent/)}
 
       RSpec.describe Comment do
-        it "is told to its discussion" do
+        it "is emitted to its discussion" do
           discussion = Discussion.create!(title: "Tested")
           comment = discussion.comments.build(body: "Hello")
           #{@readme.code(/have_emitted/)}

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# The server goes away under open pages and comes back. N-54, N-55, N-64; promise 3.
+# The server restarts while pages are open. N-54, N-55, N-64; promise 3.
 RSpec.shared_examples "a page that outlives its server" do
   before do
     open_page(ines, "#{board.url}/discussions/5")
@@ -15,7 +15,7 @@ RSpec.shared_examples "a page that outlives its server" do
     expect(person).to have_css("#comments .prose", text: text)
   end
 
-  it "is in its room again, and hears what comes then (N-55, N-64, N-107)" do
+  it "rejoins its room and receives later events (N-55, N-64, N-107)" do
     board.server.start
     [ines, omar].each { |person| expect(person).to have_css("#signal[data-state=live]", text: "Live") }
     say(ines, "After the storm.")
@@ -23,7 +23,7 @@ RSpec.shared_examples "a page that outlives its server" do
     expect_no_reload(omar)
   end
 
-  it "shows what was written while it was away, once and in order, and the writer was not kept waiting" do
+  it "shows what was written in the meantime, once and in order, and writing was not delayed" do
     written = Array.new(3) { |n| "Into the void, #{n}." }
     written.each { |text| say(ines, text) }
     board.server.start
@@ -56,7 +56,7 @@ RSpec.describe "A page whose server is restarted, on Redis" do
 
   include_examples "a page that outlives its server"
 
-  it "is given what it missed by the server, and need not ask the application" do
+  it "gets missed events from the server, without a request to the application" do
     asked = "performance.getEntriesByType('resource').filter(({ name }) => name.endsWith('.json')).length"
     before = omar.evaluate_script(asked)
     omar.execute_script("window.states = []; NoDevent.room('Discussion_5').on('join', (refusal, state) => states.push(state))")

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# What `javascript_include_nodevent` writes, in each of its forms, in a page of another port and under a policy that
-# allows only what the form is for: the page connects and is heard. N-100.
+# Each form of the tag of `javascript_include_nodevent`, in a page on another port, under a Content-Security-Policy that
+# allows only that form: the page connects and can emit. N-100.
 RSpec.describe "The tag of javascript_include_nodevent" do
   before(:context) do
     @port = E2E::Program.free_port
@@ -23,12 +23,12 @@ RSpec.describe "The tag of javascript_include_nodevent" do
     <<~RUBY
       require "nodevent"
       extend NoDevent::Helper
-      NoDevent::Emitter.config = { host: "http://localhost:#{@server.port}", namespace: "/board" }
+      NoDevent::Emitter.config = { public_url: "http://localhost:#{@server.port}", namespace: "/board" }
       forms = { "/plain" => {}, "/defer" => { defer: true }, "/module" => { module: true },
                 "/nonce" => { nonce: "once" }, "/all" => { nonce: "once", defer: true, module: true } }
       run(lambda do |env|
         form = forms.fetch(env["PATH_INFO"], {})
-        source = form[:nonce] ? "'nonce-once'" : NoDevent::Emitter.config.host
+        source = form[:nonce] ? "'nonce-once'" : NoDevent::Emitter.config.public_url
         headers = { "content-type" => "text/html",
                     "content-security-policy" => "default-src *; script-src \#{source}" }
         [200, headers, ["<!doctype html><head>\#{javascript_include_nodevent(**form)}</head><body>Here</body>"]]

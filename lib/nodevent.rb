@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# What `require "nodevent"` gives. The way of an emission from here: base → emitter → publisher → Redis or a NoDevent
-# server. No file below reaches back up.
+# Loads the gem. The path of a publication: base → emitter → publisher → Redis or a NoDevent server. No file calls one
+# to its left.
 module NoDevent
   # One hour in seconds.
   HOUR = 3600
 
-  # @raise [RuntimeError] always: only {Base} is made to be included
+  # @raise [RuntimeError] always: only {Base} can be included
   def self.included(_base)
     raise "No longer supported, Please include NoDevent::Base instead"
   end
@@ -19,13 +19,14 @@ require "nodevent/configuration"
 require "nodevent/room"
 require "nodevent/room_key"
 require "nodevent/instrumentation"
-require "nodevent/failures"
+require "nodevent/logger"
+require "nodevent/error_reporter"
 require "nodevent/silence"
 require "nodevent/publisher"
 require "nodevent/emitter"
 require "nodevent/changes"
 require "nodevent/base"
 require "nodevent/helper"
-require "nodevent/process_wide"
-# Under Bundler Rails may be in the bundle and not loaded yet.
+require "nodevent/api"
+# Under Bundler, Rails may be in the bundle but not loaded yet.
 require "nodevent/railtie" if defined?(Rails::Railtie) || Gem.loaded_specs.key?("railties")

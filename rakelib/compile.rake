@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Building the extension and the server in a checkout, by the same Makefile as in an installed gem.
+# Builds the extension and the server in a checkout, with the Makefile that an installed gem uses.
 
 namespace :compile do
   makefile = lambda do |target|

@@ -1,11 +1,11 @@
 # frozen_string_literal: true
 
-# The gem as others get it: built, installed where nothing is, and for machines without Rust.
+# Builds the gem as users get it, installs it in an empty folder, and builds it for machines without Rust.
 
 require "rubygems/package"
 require "tmpdir"
 
-# Used only by the tasks below.
+# Helpers of the tasks below.
 module Package
   ROOT = File.expand_path("..", __dir__)
   SMOKE = File.join(ROOT, "rakelib", "package", "smoke.rb")
@@ -20,7 +20,7 @@ module Package
     File.join(ROOT, "pkg", "#{[spec.name, spec.version, platform].compact.join('-')}.gem")
   end
 
-  # Writes a gem of a specification whose files lie below `folder`.
+  # Builds a gem from a specification and the files in `folder`.
   def build(specification, folder, into)
     Dir.chdir(folder) do
       built = Gem::Package.build(specification)
@@ -29,9 +29,9 @@ module Package
     end
   end
 
-  # The gem without anything to compile: one extension for each Ruby, in a folder by its ABI, and the server.
+  # The specification of a precompiled gem: the server, and one extension per Ruby ABI in a folder of its own.
   def precompiled(abis)
-    # RubyGems remembers what it has loaded, so the gem with sources must stay as it is.
+    # RubyGems caches specifications, so this one is a copy.
     native = spec.dup
     native.platform = Gem::Platform.local
     native.extensions = []
@@ -48,7 +48,7 @@ desc "Build the gem into pkg/"
 task(:package) { Package.build(Package.spec, Package::ROOT, Package.file) }
 
 namespace :package do
-  desc "Install the built gem in an empty folder and try it (NODEVENT_PROFILE=release as for users; dev by default)"
+  desc "Install the built gem in an empty folder and test it (NODEVENT_PROFILE=release as for users; dev by default)"
   task smoke: :package do
     Dir.mktmpdir do |home|
       environment = { "NODEVENT_PROFILE" => ENV.fetch("NODEVENT_PROFILE", "dev"), "GEM_HOME" => home,
@@ -59,7 +59,7 @@ namespace :package do
     end
   end
 
-  desc "Build a gem for this platform that needs no Rust (RUBIES=\"ruby3.1 ruby3.4\" for the Rubies it is for)"
+  desc "Build a gem for this platform that requires no Rust (RUBIES=\"ruby3.1 ruby3.4\" selects the Rubies)"
   task :native do
     rubies = ENV.fetch("RUBIES", RbConfig.ruby).split
     Dir.mktmpdir do |stage|
@@ -84,7 +84,7 @@ namespace :package do
     puts "built #{Package.file(Gem::Platform.local)}"
   end
 
-  desc "Install the gem that needs no Rust in an empty folder and try it"
+  desc "Install the precompiled gem in an empty folder and test it"
   task "native:smoke" => :native do
     Dir.mktmpdir do |home|
       environment = { "GEM_HOME" => home, "RUBYOPT" => nil, "CARGO" => "/nonexistent" }

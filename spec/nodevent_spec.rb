@@ -4,7 +4,7 @@ require "fileutils"
 require "tmpdir"
 
 RSpec.describe NoDevent do
-  it "N-75 is there after require, with its three modules" do
+  it "N-75 defines its three modules after require" do
     out = ruby('require "nodevent"; puts [NoDevent::Base, NoDevent::Helper, NoDevent::Emitter].map(&:class).uniq')
     expect(out).to eq("Module\n")
   end
@@ -22,7 +22,7 @@ RSpec.describe NoDevent do
     expect(Process.wait2(server).last.exitstatus).to eq(64)
   end
 
-  it "says what to do where the server is not built" do
+  it "says what to do if the server is not built" do
     Dir.mktmpdir do |folder|
       FileUtils.mkdir_p(File.join(folder, "exe"))
       FileUtils.cp(File.join(ROOT, "exe/nodevent"), File.join(folder, "exe"))
@@ -31,7 +31,7 @@ RSpec.describe NoDevent do
     end
   end
 
-  it "says what to do where the extension is not built, or there is no Rust to build it" do
+  it "says what to do if the extension is not built, or Rust is missing" do
     Dir.mktmpdir do |folder|
       FileUtils.cp_r(File.join(ROOT, "lib"), folder)
       FileUtils.rm_f(Dir["#{folder}/lib/nodevent/**/*.so"])
@@ -40,15 +40,16 @@ RSpec.describe NoDevent do
     end
     out, status = Open3.capture2e({ "CARGO" => "/nowhere/cargo" }, RbConfig.ruby,
                                   File.join(ROOT, "ext/nodevent/extconf.rb"))
-    expect([out, status.success?]).to match([/built with Rust 1.88 or newer.*there is no cargo.*rustup.rs/m, false])
+    expect([out,
+            status.success?]).to match([/requires Rust 1.88 or newer.*cargo is not on the PATH.*rustup.rs/m, false])
   end
 
-  it "N-99 refuses to be included, in the words of old" do
+  it "N-99 cannot be included, with the message of the older gem" do
     expect { Class.new { include NoDevent } }
       .to raise_error(RuntimeError, "No longer supported, Please include NoDevent::Base instead")
   end
 
-  it "needs neither Rails nor Bundler" do
+  it "requires neither Rails nor Bundler" do
     expect(ruby('require "nodevent"; p defined?(Rails), defined?(ActiveSupport), defined?(Bundler)')).to eq("nil\n" * 3)
   end
 end

@@ -2,10 +2,10 @@
 
 require "rbs"
 
-# What a file of signatures says there is.
+# The methods that a file of signatures declares.
 module Signatures
   class << self
-    # @return [Array] `[owner, name, whether the owner itself has it]` of each method
+    # @return [Array] `[owner, name, whether it is a singleton method]` of each method
     def methods_in(path)
       RBS::Parser.parse_signature(File.read(path)).flat_map { |declaration| methods_of(declaration, Object) }
     end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# The gem's tests. They run against the extension as it was built, a Redis of their own, and the server's binary where
-# a spec says so. Each starts from the default configuration.
+# The gem's tests. They use the built extension, their own Redis, and the server's binary where a spec starts it. Each
+# example starts with the default configuration.
 
 $LOAD_PATH.unshift(File.expand_path("../lib", __dir__))
 ROOT = File.expand_path("..", __dir__)
@@ -17,11 +17,11 @@ RSpec.configure do |config|
   config.expect_with(:rspec) { |expectations| expectations.syntax = :expect }
   config.mock_with(:rspec) { |mocks| mocks.verify_partial_doubles = true }
   config.order = :random
-  config.include Patience
+  config.include Waiting
   config.include Children
 
   config.around do |example|
-    # 1: without going through the old objects every time, which no example has the patience for.
+    # 1: without marking old objects every time, which would take too long.
     stressed = ENV.key?("NODEVENT_GC_STRESS") && example.metadata[:native]
     GC.stress = stressed ? 1 : false
     example.run

@@ -9,8 +9,8 @@ require "action_view/railtie"
 
 Bundler.require(*Rails.groups)
 
-# A discussion board whose pages change while you read them. One file holds all its settings: it is
-# small, and its three environments differ in four lines.
+# A discussion board whose pages update while you read them. This file contains all its settings, because the three
+# environments differ in only four lines.
 module Parlour
   class Application < Rails::Application
     config.load_defaults Rails::VERSION::STRING.to_f
@@ -23,11 +23,11 @@ module Parlour
     config.active_record.dump_schema_after_migration = false
     config.generators.system_tests = nil
 
-    # Where bin/demo wants its logs, and the name under which it is reached from elsewhere.
+    # bin/demo sets the folder of the logs, and the host name for access from other machines.
     config.paths["log"] = File.join(ENV["DEMO_LOGS"], "#{Rails.env}.log") if ENV["DEMO_LOGS"]
     config.hosts << ENV["DEMO_HOST"] if ENV["DEMO_HOST"] && Rails.env.development?
 
-    # The session cookie carries a visitor's name; bin/demo makes a new secret for each run.
+    # The session cookie carries a visitor's name; bin/demo generates a new secret for each run.
     config.secret_key_base = ENV["SECRET_KEY_BASE"] if ENV["SECRET_KEY_BASE"]
   end
 end

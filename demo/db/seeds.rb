@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
-# What the board holds when it is opened for the first time. Seeding twice changes nothing.
+# The first content of the board. Seeding again changes nothing.
 return if Discussion.exists?
 
 PEOPLE = {
   ada: "Ada Mensah", ben: "Ben Okafor", cho: "Cho Min-jun", dara: "Dara Quinn", elif: "Elif Aydın", femi: "Femi Balogun"
 }.transform_values { |name| Visitor.new(SecureRandom.hex(6), name) }.freeze
 
-# [who, minutes ago, title, text, [[who, minutes ago, reply], …]]
+# [author, minutes ago, title, text, [[author, minutes ago, reply], …]]
 BOARD = [
   [:elif, 4_300, "What did you repair instead of replacing this year?",
    "My kettle has a new thermostat (two euros, twenty minutes) and I am unreasonably proud of it. Show off your own.",
@@ -49,15 +49,15 @@ BOARD = [
     [:elif, 3, "My mother saying ‘it is open’ before I have knocked."]]]
 ].freeze
 
-def seed_discussion(who, ago, title, text, replies)
+def seed_discussion(author, ago, title, text, replies)
   started = ago.minutes.ago
-  discussion = Discussion.create!(author: PEOPLE.fetch(who), title: title, body: text, created_at: started, updated_at: started)
+  discussion = Discussion.create!(author: PEOPLE.fetch(author), title: title, body: text, created_at: started, updated_at: started)
   replies.each do |(by, since, reply)|
     at = since.minutes.ago
     discussion.comments.create!(author: PEOPLE.fetch(by), body: reply, created_at: at, updated_at: at)
   end
-  discussion.update_columns(updated_at: replies.last[1].minutes.ago) # touched by its replies just now
+  discussion.update_columns(updated_at: replies.last[1].minutes.ago) # its replies touched it
 end
 
-# Nobody is told of what happened before they came.
+# Seeding emits no events.
 NoDevent.silence { BOARD.each { |entry| seed_discussion(*entry) } }

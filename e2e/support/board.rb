@@ -3,8 +3,8 @@
 require "securerandom"
 
 module E2E
-  # The demo as bin/demo runs it, on free ports, with a database of its own: the NoDevent server and the
-  # Rails application. Without a Redis the gem publishes over HTTP and the server's engine is its memory.
+  # The demo as bin/demo runs it, on free ports with its own database: the NoDevent server and the Rails application.
+  # Without Redis, the gem publishes over HTTP and the server uses its memory engine.
   class Board
     DIR = File.join(ROOT, "demo")
 
@@ -24,7 +24,7 @@ module E2E
       "http://localhost:#{port}"
     end
 
-    # Runs Ruby in another process of the same application, as a console or a job would.
+    # Runs Ruby in another process of the application, as a console or a job would.
     def run(ruby)
       finished = Program.new("runner", "bundle", "exec", "rails", "runner", ruby, env: env, dir: DIR)
       raise "the runner failed:\n#{finished.output}" unless finished.status(within: 60).success?

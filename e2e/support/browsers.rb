@@ -4,7 +4,7 @@ require "capybara"
 require "selenium-webdriver"
 
 module E2E
-  # Two people, each with a Chromium of their own.
+  # Two users, each with their own Chromium.
   module Browsers
     ARGUMENTS = %w[
       --headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking
@@ -18,10 +18,10 @@ module E2E
       service = Selenium::WebDriver::Service.chrome(path: ENV.fetch("CHROMEDRIVER", "/usr/bin/chromedriver"))
       Capybara::Selenium::Driver.new(app, browser: :chrome, options: options, service: service)
     end
-    Capybara.default_max_wait_time = Patience::LIMIT
+    Capybara.default_max_wait_time = Waiting::LIMIT
     Capybara.save_path = TMP
 
-    # One browser for each name, for all specs.
+    # One browser per name, for all specs.
     OPEN = Hash.new { |open, name| open[name] = Capybara::Session.new(:chromium) }
 
     def ines
@@ -34,8 +34,8 @@ module E2E
 
     REFRESHED = "performance.getEntriesByType('resource').some(({ name }) => name.endsWith('.json'))"
 
-    # Opens a page and waits until it is live: connected, in its rooms, and done with asking once for what it
-    # may have missed before. What it shows from here on, it has heard.
+    # Opens a page and waits until it is live: connected, in its rooms, and finished with its first request for missed
+    # events. Everything it shows from here on comes from events.
     def open_page(person, url)
       person.visit(url)
       expect(person).to have_css("#signal[data-state=live]")
@@ -43,12 +43,12 @@ module E2E
       person.execute_script("window.neverLeft = true")
     end
 
-    # The texts of all elements that match, in their order; one question to the browser, however many.
+    # The texts of all matching elements, in order, with one request to the browser.
     def texts(person, selector)
       person.evaluate_script("[...document.querySelectorAll(arguments[0])].map((node) => node.textContent.trim())", selector)
     end
 
-    # The page is the one that was opened: nothing that it shows came from a reload.
+    # Checks that the page was not reloaded.
     def expect_no_reload(person)
       expect(person.evaluate_script("window.neverLeft")).to be(true)
     end

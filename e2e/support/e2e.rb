@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Loaded before every spec. The pieces: a Program is a process; Server, Redis, Board and NewApp are programs; Readme is what
-# a NewApp is made after; Browsers are two people; Patience waits for conditions.
+# Loaded before every spec. A Program is a process; Server, Redis, Board and NewApp use programs; Readme contains the steps
+# for a NewApp; Browsers are two users; Waiting waits for conditions.
 require "rspec"
 
 module E2E
@@ -9,7 +9,7 @@ module E2E
   TMP = File.join(ROOT, "tmp", "e2e")
 end
 
-require_relative "patience"
+require_relative "waiting"
 require_relative "program"
 require_relative "redis"
 require_relative "server"
@@ -22,7 +22,7 @@ RSpec.configure do |config|
   config.disable_monkey_patching!
   config.expect_with(:rspec) { |expectations| expectations.syntax = :expect }
   config.order = :defined
-  config.include E2E::Patience
+  config.include E2E::Waiting
   config.include E2E::Browsers
   config.after(:suite) { E2E::Program.stop_all }
 end

@@ -5,9 +5,9 @@ require "tmpdir"
 require "yaml"
 
 module E2E
-  # What `rails new` makes, without a network. It differs from anybody's new application in this: what needs a
-  # network or Node is skipped; the Gemfile names no source and only what the application needs, so that Bundler takes
-  # what is installed; `vendor/NoDevent` is a link to this checkout; both ports are free ones.
+  # A new Rails application, created offline. It differs from a usual one as follows: parts that require a network or
+  # Node are skipped; the Gemfile has no source and only the required gems, so that Bundler uses installed ones;
+  # `vendor/NoDevent` is a link to this checkout; both ports are free ones.
   class NewApp
     SKIPPED = %w[javascript bundle git spring listen bootsnap sprockets test system-test action-cable action-mailer action-mailbox
                  action-text active-storage webpack-install turbolinks].map { |part| "--skip-#{part}" }
@@ -44,17 +44,17 @@ module E2E
       write(name, read(name) + text)
     end
 
-    # The configuration, on a port that is free.
+    # Writes the configuration, with a free port.
     def configure(text)
       write("config/nodevent.yml", text.gsub("8080", server_port.to_s))
     end
 
-    # Sets variables for all that is run from here on.
+    # Sets environment variables for later commands.
     def export(variables)
       @env.merge!(variables)
     end
 
-    # What a shell prints in the application's folder; it must end well.
+    # The output of a command in the application's folder, which must succeed.
     def run(command, dir: @dir)
       program = Program.new("shell", "bash", "-ec", command, env: @env, dir: dir)
       raise "#{command} failed:\n#{program.output}" unless program.status(within: 300).success?
@@ -64,7 +64,7 @@ module E2E
       program&.stop
     end
 
-    # Starts the server by this command, and Rails.
+    # Starts the server with this command, and Rails.
     def start(command)
       @server = Program.new("nodevent", "bash", "-c", "exec #{command}", env: @env, dir: dir)
       @server.ready("the server answers") { answers?(server_port, "/readyz") }
@@ -77,7 +77,7 @@ module E2E
       @server&.stop
     end
 
-    # Stops and leaves nothing behind.
+    # Stops everything and deletes the folder.
     def remove
       stop
       FileUtils.rm_rf(@tmp)

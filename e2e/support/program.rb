@@ -5,7 +5,7 @@ require "fileutils"
 require "socket"
 
 module E2E
-  # A process in a group of its own, with its output in a file; ended with all that it started.
+  # A process in its own group, with its output in a file; stopped together with its children.
   class Program
     attr_reader :log, :pid
 
@@ -14,7 +14,7 @@ module E2E
     class << self
       attr_reader :running
 
-      # Tells the logs of programs of one name apart.
+      # Distinguishes the logs of programs with the same name.
       def next_number
         @number = @number.to_i + 1
       end
@@ -23,7 +23,7 @@ module E2E
         running.dup.reverse_each(&:stop)
       end
 
-      # A port that was free a moment ago.
+      # A free port.
       def free_port
         TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
       end
@@ -36,10 +36,10 @@ module E2E
       Program.running << self
     end
 
-    # Waits until it does what it was started for.
-    def ready(what, within: Patience::LIMIT)
-      Patience.eventually(what, within: within) do
-        raise "#{what}: ended with\n#{output}" if ended?
+    # Waits until it is ready.
+    def ready(what, within: Waiting::LIMIT)
+      Waiting.eventually(what, within: within) do
+        raise "#{what}: exited with\n#{output}" if ended?
 
         yield
       end
@@ -58,9 +58,9 @@ module E2E
       !@status.nil?
     end
 
-    # The exit status, once it has ended.
-    def status(within: Patience::LIMIT)
-      Patience.eventually("process #{pid} ends", within: within) { ended? }
+    # The exit status; waits until the process exits.
+    def status(within: Waiting::LIMIT)
+      Waiting.eventually("process #{pid} ends", within: within) { ended? }
       @status
     end
 
@@ -77,7 +77,7 @@ module E2E
 
     def end_with(name)
       Process.kill(name, -pid)
-      Patience.eventually("the group of #{pid} ends", within: 10) { ended? && !group? }
+      Waiting.eventually("the group of #{pid} ends", within: 10) { ended? && !group? }
       true
     rescue Errno::ESRCH
       ended?

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module E2E
-  # A section of the README as something to be done: its blocks of code, handed out in the order in which they stand.
+  # A section of the README: returns its code blocks in order.
   class Readme
     FILE = File.join(ROOT, "README.md")
     FENCE = /^ *```(\w*)\n(.*?)^ *```$/m
@@ -11,7 +11,7 @@ module E2E
       @blocks = @text.scan(FENCE).map { |language, text| [language, unindented(text)] }
     end
 
-    # The next block, which must be of that language ("" for commands).
+    # The next block, which must have this language ("" for commands).
     def next(language)
       found, text = @blocks.shift
       raise "the README's next block is #{found.inspect}, not #{language.inspect}: #{text}" unless found == language
@@ -19,17 +19,17 @@ module E2E
       text
     end
 
-    # The files that a block of code names in comments of their own.
+    # The files in a code block, each after a comment with its path.
     def self.files(block)
       block.split(/^(?:#|<%#) (app\S+)(?: %>)?\n/).drop(1).each_slice(2).to_h
     end
 
-    # The first piece of code within a line that looks so.
+    # The first inline code that matches.
     def code(pattern)
       @text.gsub(FENCE, "").scan(/`([^`]+)`/m).flatten.find { |code| code.match?(pattern) } or raise "the README has no #{pattern}"
     end
 
-    # Whether all has been done.
+    # Whether all blocks were used.
     def done?
       @blocks.empty?
     end

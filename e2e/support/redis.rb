@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module E2E
-  # A Redis of its own, that keeps nothing; another version, or a Valkey, where the environment names one.
+  # A Redis without persistence. The environment can select another version, or Valkey.
   class Redis
     attr_reader :port
 
@@ -15,7 +15,7 @@ module E2E
       "redis://127.0.0.1:#{port}/0"
     end
 
-    # What redis-cli prints.
+    # The output of redis-cli.
     def ask(*command)
       IO.popen([ENV.fetch("NODEVENT_TEST_REDIS_CLI", "redis-cli"), "-p", port.to_s, *command], err: File::NULL, &:read).strip
     end

@@ -3,7 +3,7 @@
 require "net/http"
 
 module E2E
-  # The real server, with the demo's own configuration file.
+  # The real server, with the demo's configuration file.
   class Server
     BINARY = File.join(ENV.fetch("CARGO_TARGET_DIR") { File.join(ROOT, "target") }, "debug", "nodevent")
     FILE = File.join(ROOT, "demo", "config", "nodevent.yml")

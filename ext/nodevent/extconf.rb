@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
-# Writes the Makefile that builds the extension and the server with cargo. RubyGems runs it in an installed gem,
-# `rake compile` in a checkout. It needs no other gem.
+# Writes the Makefile that builds the extension and the server with cargo. RubyGems runs it when it installs the gem,
+# `rake compile` runs it in a checkout. It requires no other gem.
 #
 # NODEVENT_PROFILE: the cargo profile; `dev` in a checkout, `release` in an installed gem.
-# NODEVENT_TARGET_DIR: where cargo builds, to keep what it has built for the next time.
+# NODEVENT_TARGET_DIR: the folder that cargo builds in, kept for the next build.
 
 require "rbconfig"
 require "shellwords"
@@ -21,13 +21,13 @@ rescue SystemCallError
 end
 
 unless found && Gem::Version.new(found) >= Gem::Version.new(MINIMUM)
-  abort "nodevent: the extension and the server are built with Rust #{MINIMUM} or newer, and " \
-        "#{found ? "cargo #{found} is installed" : 'there is no cargo on the PATH'}. Install it from " \
-        "https://rustup.rs and try again."
+  abort "nodevent: building the extension and the server requires Rust #{MINIMUM} or newer, but " \
+        "#{found ? "cargo #{found} is installed" : 'cargo is not on the PATH'}. Install it from " \
+        "https://rustup.rs and retry."
 end
 
 profile = ENV.fetch("NODEVENT_PROFILE", CHECKOUT ? "dev" : "release")
-# A checkout shares the workspace's target folder; an installed gem leaves none behind.
+# A checkout uses the workspace's target folder; installing a gem deletes its own afterwards.
 kept = ENV.fetch("NODEVENT_TARGET_DIR", CHECKOUT ? File.join(ROOT, "target") : nil)
 target = kept || File.join(Dir.pwd, "target")
 output = File.join(target, profile == "dev" ? "debug" : profile)
@@ -35,11 +35,11 @@ library = RbConfig::CONFIG["host_os"].match?(/darwin/) ? "libnodevent.dylib" : "
 arguments = ["--profile", profile, "--manifest-path", File.join(ROOT, "Cargo.toml"), "--target-dir", target]
 arguments << "--locked" unless CHECKOUT
 
-# Named only where it is another than cargo would find: to name it makes cargo build the bindings again.
+# RUBY is set only if cargo would find another one: setting it makes cargo build the bindings again.
 on_path = ENV.fetch("PATH", "").split(File::PATH_SEPARATOR).map { |folder| File.join(folder, "ruby") }
              .find { |file| File.executable?(file) }
-usual = on_path && File.realpath(on_path) == File.realpath(RbConfig.ruby)
-ruby = usual ? nil : "RUBY=#{RbConfig.ruby.shellescape} "
+default = on_path && File.realpath(on_path) == File.realpath(RbConfig.ruby)
+ruby = default ? nil : "RUBY=#{RbConfig.ruby.shellescape} "
 
 File.write("Makefile", <<~MAKEFILE)
   # Written by extconf.rb; see there.
@@ -49,7 +49,7 @@ File.write("Makefile", <<~MAKEFILE)
   sitearchdir = #{RbConfig::CONFIG['sitearchdir'].shellescape}
   target_prefix = /nodevent
   PLACE = $(DESTDIR)$(sitearchdir)$(target_prefix)
-  HELP = (echo 'nodevent: building failed. It needs a C compiler, the headers of Ruby and libclang;' \\
+  HELP = (echo 'nodevent: the build failed. It requires a C compiler, the Ruby headers and libclang;' \\
     'on Debian: apt-get install build-essential ruby-dev libclang1-14 libclang-common-14-dev' >&2; exit 1)
 
   all: extension server
@@ -63,7 +63,7 @@ File.write("Makefile", <<~MAKEFILE)
   install: install-extension install-server
   #{"\trm -rf #{target.shellescape}" unless kept}
 
-  # A running process may have the old file mapped, so it is replaced and not overwritten.
+  # Replaced, not overwritten: a running process may have mapped the old file.
   install-extension: extension
   \tmkdir -p $(PLACE)
   \tcp $(OUTPUT)/#{library} $(PLACE)/.nodevent.new

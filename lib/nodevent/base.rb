@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # For models, and any other class with a `to_param` or `id`: its instances and the class itself have a room.
+  # Gives a model, or any other class with `to_param` or `id`, a room for each instance and one for the class.
   #
   # @example
   #   class Discussion < ApplicationRecord
@@ -21,7 +21,7 @@ module NoDevent
     #   discussion.emit("update")                    # sends the discussion
     #   discussion.emit("typing", by: "Ada")
     # @param name [String, Symbol] the event
-    # @param message [#to_json] what is sent; `self` if it is `nil` or left out
+    # @param message [#to_json] the message; `self` if it is `nil` or omitted
     # @param options see {Emitter.emit}
     # @return see {Emitter.emit}
     # @raise see {Emitter.emit}
@@ -31,10 +31,10 @@ module NoDevent
       Emitter.emit(room, name, message, **options)
     end
 
-    # @example another room, which all else here follows
+    # @example another room, which all methods of this module then use
     #   def room = "board-#{board_id}"
     # @return [String] the name of the room: `"Discussion_12"`, of the class `"Discussion"`
-    # @raise [InvalidRoomError] if there is no `to_param` or `id` yet, or the class has no name
+    # @raise [InvalidRoomError] if the instance has no `to_param` or `id` yet, or the class has no name
     def room
       Room.default(self)
     end
@@ -48,13 +48,13 @@ module NoDevent
       Emitter.room_key(room, expires)
     end
 
-    # Room and key, for a page that gets its state as JSON.
+    # Room and key, for pages that load their state as JSON.
     # @example
     #   def as_json(*) = super.merge(nodevent: room_json(10 * 60))
     # @param expires_after [Numeric] seconds from now, an hour by default
     # @return [Hash{Symbol => String}] `:room`, and a `:key` for it
     # @raise [InvalidRoomError]
-    # @raise [InvalidExpiryError] if the key would end after 2286-11-20
+    # @raise [InvalidExpiryError] if the key would expire after 2286-11-20
     def room_json(expires_after = HOUR)
       { room: room, key: room_key(Time.now + expires_after) }
     end

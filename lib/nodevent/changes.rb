@@ -1,30 +1,33 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # `emits_changes`, for Active Record classes that include {Base}.
+  # `emits_changes`, a macro for Active Record classes that include {Base}.
   module Changes
     ACTIONS = %i[create update destroy].freeze
 
     private_constant :ACTIONS
 
-    # Emits `create`, `update` and `destroy` once the transaction is committed, so that nobody hears of what is then
-    # rolled back, or asks for a record that is not there yet.
+    # Emits `create`, `update` and `destroy` after the transaction is committed. Before, a change might be rolled back,
+    # and other clients could not load the record yet.
     #
-    # @param room [Symbol, Proc, Array, Object, nil] where: a method's name, a block that takes the record, a room, or
-    #   several. By default `create` goes to the room of the class, the others to the record's own
-    # @param on [Array<Symbol>] some of `:create`, `:update`, `:destroy`
-    # @param message [Symbol, Proc, nil] what is sent: a method's name, or a block that takes the record; by default
+    # @param room [Symbol, Proc, Array, Object, nil] the room: a method's name, a block that takes the record, a room,
+    #   or an array of these. By default `create` goes to the room of the class, and the others to the record's room
+    # @param on [Array<Symbol>] one or more of `:create`, `:update`, `:destroy`
+    # @param message [Symbol, Proc, nil] the message: a method's name, or a block that takes the record; by default
     #   the record
     # @return [void]
-    # @raise [ArgumentError] if `on:` has another word, or the class has no `after_commit`
+    # @raise [ArgumentError] if `on:` contains anything else, or the class has no `after_commit`
     # @example
     #   emits_changes
     #   emits_changes room: :discussion, on: %i[create destroy], message: ->(comment) { comment.slice(:id, :text) }
     def emits_changes(room: nil, on: ACTIONS, message: nil)
       actions = Array(on).map(&:to_sym)
       unknown = actions - ACTIONS
-      raise ArgumentError, "on: has #{unknown.first.inspect}; write some of #{ACTIONS.inspect}" if unknown.any?
-      raise ArgumentError, "emits_changes needs Active Record's after_commit" unless respond_to?(:after_commit)
+      if unknown.any?
+        raise ArgumentError,
+              "on: contains #{unknown.first.inspect}; write one or more of #{ACTIONS.inspect}"
+      end
+      raise ArgumentError, "emits_changes requires Active Record's after_commit" unless respond_to?(:after_commit)
 
       before_save { Changes.note_silence(self) }
       before_destroy(prepend: true) { Changes.note_silence(self) }
@@ -35,7 +38,7 @@ module NoDevent
     end
 
     class << self
-      # Remembers that a change was made in silence: its commit may come after the block.
+      # Remembers that a change was silenced, because its commit may happen after the block.
       # @api private
       def note_silence(record)
         record.instance_variable_set(:@nodevent_silenced, Silence.on?)
@@ -64,9 +67,9 @@ module NoDevent
         end
       end
 
-      # An association with many is many rooms, but a model is one, however many methods of a list it has.
-      def list(found)
-        found.respond_to?(:to_ary) ? found.to_ary.compact : [found].compact
+      # A has_many association is a list of rooms, but a model is one room, even if it has methods of a list.
+      def list(value)
+        value.respond_to?(:to_ary) ? value.to_ary.compact : [value].compact
       end
 
       def resolve(record, what)

@@ -1,41 +1,41 @@
 # frozen_string_literal: true
 
-require "nodevent/doctor/visitor"
-require "nodevent/doctor/examination"
+require "nodevent/doctor/polling_client"
+require "nodevent/doctor/checks"
 
 module NoDevent
-  # Finds out why nothing arrives: asks the server what a browser would ask, with this application's configuration.
-  # `rake nodevent:doctor` prints it.
+  # Finds out why events do not arrive: reads the configuration with `nodevent check`, then follows the path of a
+  # message as the application and a browser would. `rake nodevent:doctor` prints the findings.
   module Doctor
-    # One thing that was looked at. `level` is `:good`, `:doubtful` or `:bad`; `remedy` says what to do.
-    Finding = Struct.new(:level, :sentence, :remedy, keyword_init: true) do
+    # The result of one check. `level` is `:ok`, `:warn` or `:fail`; `hint` says what to do.
+    Finding = Struct.new(:level, :message, :hint, keyword_init: true) do
       def to_s
-        mark = { good: "ok  ", doubtful: "hm  ", bad: "BAD " }.fetch(level)
-        remedy ? "#{mark}#{sentence}\n    → #{remedy}" : "#{mark}#{sentence}"
+        mark = { ok: "ok   ", warn: "warn ", fail: "FAIL " }.fetch(level)
+        hint ? "#{mark}#{message}\n     → #{hint}" : "#{mark}#{message}"
       end
     end
 
     class << self
-      # @param origin [String, nil] the address of the pages that will connect; by default on the server's own host
-      # @return [Array<Finding>] in the order in which things depend on each other; what a bad one makes impossible to
-      #   see is not there
+      # @param origin [String, nil] the origin of the pages that connect; by default the server's own host
+      # @return [Array<Finding>] in the order of the path of a message. Checks after a failed one are omitted if they
+      #   depend on it
       def examine(origin: nil)
         findings = []
-        Examination.new(origin) { |finding| findings << finding }.run
+        Checks.new(origin) { |finding| findings << finding }.run
         findings
       rescue ConfigurationError => e
-        findings << Finding.new(level: :bad, sentence: "the configuration cannot be used: #{e.message}",
-                                remedy: "mend that; `nodevent check FILE` tells all mistakes of a file at once")
+        findings << Finding.new(level: :fail, message: "the configuration is invalid: #{e.message}",
+                                hint: "fix it; `nodevent check FILE` lists all mistakes of a file")
       end
 
       # Prints the findings.
       # @param out [IO]
       # @param origin see {examine}
-      # @return [Boolean] whether none is bad
+      # @return [Boolean] whether no check failed
       def report(out: $stdout, origin: nil)
         findings = examine(origin: origin)
         findings.each { |finding| out.puts(finding) }
-        findings.none? { |finding| finding.level == :bad }
+        findings.none? { |finding| finding.level == :fail }
       end
     end
   end

@@ -4,27 +4,27 @@ require "cgi/escape"
 require "json"
 
 module NoDevent
-  # View helpers. In Rails they are in every view; elsewhere `include NoDevent::Helper`.
+  # View helpers. Rails includes them in every view; elsewhere `include NoDevent::Helper`.
   module Helper
     # @example
     #   nodevent_url   # => "http://localhost:8080/api/nodevent"
-    # @return [String] the address of the browser script
+    # @return [String] the URL of the browser script
     # @raise [ConfigurationError]
     def nodevent_url
       config = Emitter.config
-      "#{config.host}/api#{config.namespace}"
+      "#{config.public_url}/api#{config.namespace}"
     end
 
-    # The tag that loads the browser script, which connects and defines `NoDevent`.
+    # The tag that loads the browser script, which defines `NoDevent` and connects.
     # @example
     #   <%= javascript_include_nodevent %>
     #   <%= javascript_include_nodevent nonce: true, defer: true %>
-    # @param nonce [String, true, nil] for a Content-Security-Policy; `true` takes that of the request
-    # @param defer [Boolean] runs the script after the page was parsed
+    # @param nonce [String, true, nil] for a Content-Security-Policy; `true` uses the request's nonce
+    # @param defer [Boolean] whether the script runs after the page is parsed
     # @param options [Hash]
-    # @option options [Boolean] :module loads it as a module; of such tags a page has one
-    # @return [String] safe for HTML
-    # @raise [ArgumentError] of other options
+    # @option options [Boolean] :module load the script as a module; use one such tag per page
+    # @return [String] HTML, marked as safe
+    # @raise [ArgumentError] for other options
     # @raise [ConfigurationError]
     def javascript_include_nodevent(nonce: nil, defer: false, **options)
       unknown = options.keys - [:module]
@@ -36,11 +36,11 @@ module NoDevent
       nodevent_safe("<script src='#{CGI.escapeHTML(nodevent_url)}' type='#{type}'#{extra}></script>")
     end
 
-    # Room and key of a record, for a page to join.
+    # Room and key of a record, as data attributes for a page that joins it.
     # @example
     #   <%= tag.section data: nodevent_data(@discussion) do %>…
     # @param object see {Room.of}
-    # @param expires_after [Numeric] seconds that the key is good for
+    # @param expires_after [Numeric] seconds until the key expires
     # @return [Hash{Symbol => String}] `nodevent_room` and `nodevent_key`
     # @raise [InvalidRoomError, InvalidExpiryError, ConfigurationError]
     def nodevent_data(object, expires_after: HOUR)
@@ -48,13 +48,13 @@ module NoDevent
       { nodevent_room: room, nodevent_key: Emitter.room_key(room, Time.now + expires_after) }
     end
 
-    # Room and key of a record as a `<meta>` tag, for scripts to find: `meta[name=nodevent-room]`.
+    # Room and key of a record as a `<meta>` tag, which scripts find by `meta[name=nodevent-room]`.
     # @example
     #   <% content_for :head, nodevent_room_tag(@discussion) %>
     #   # <meta name="nodevent-room" content="Discussion_12" data-key="29724deba9cc…:4102444800000">
     # @param object see {Room.of}
-    # @param expires_after [Numeric] seconds that the key is good for
-    # @return [String] safe for HTML
+    # @param expires_after [Numeric] seconds until the key expires
+    # @return [String] HTML, marked as safe
     # @raise [InvalidRoomError, InvalidExpiryError, ConfigurationError]
     # @see nodevent_data
     def nodevent_room_tag(object, expires_after: HOUR)

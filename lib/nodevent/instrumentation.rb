@@ -1,22 +1,23 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # `emit.nodevent`, `publish.nodevent` and `error.nodevent`, where Active Support is loaded.
+  # The events `emit.nodevent`, `publish.nodevent` and `error.nodevent`, if Active Support is loaded.
   #
-  # - `emit.nodevent`: around one `emit`. `room`, `event`, `channel`, `bytes`, and `result`.
-  # - `publish.nodevent`: the engine has emissions. `count`, `address`, and `seconds`, the slowest one's way there.
-  # - `error.nodevent`: something went wrong in the background or in an `emit` that does not wait. `error`.
+  # - `emit.nodevent`: one call of `emit`. Payload: `room`, `event`, `channel`, `bytes`, `result`.
+  # - `publish.nodevent`: the engine accepted publications. Payload: `count`, `address`, and `seconds`, the latency of
+  #   the slowest one.
+  # - `error.nodevent`: an error in the background or in an `emit` without `wait: true`. Payload: `error`.
   module Instrumentation
     class << self
-      # Runs the block, as an event if somebody listens.
+      # Runs the block, as an event if there is a subscriber.
       def instrument(name, payload = {}, &block)
-        return yield(payload) unless listening?(name)
+        return yield(payload) unless subscribed?(name)
 
         ActiveSupport::Notifications.instrument(name, payload, &block)
       end
 
-      # Whether anybody wants to hear of `name`.
-      def listening?(name)
+      # @return [Boolean] whether there is a subscriber for `name`
+      def subscribed?(name)
         defined?(ActiveSupport::Notifications) && ActiveSupport::Notifications.notifier.listening?(name)
       end
     end

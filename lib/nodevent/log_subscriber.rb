@@ -3,9 +3,9 @@
 require "active_support/log_subscriber"
 
 module NoDevent
-  # A line in Rails' log for each emission, at level debug.
+  # Logs each call of `emit` in Rails' log, at level debug.
   class LogSubscriber < ActiveSupport::LogSubscriber
-    # `emit.nodevent`
+    # Logs `emit.nodevent`.
     def emit(event)
       debug do
         name, room, bytes = event.payload.values_at(:event, :room, :bytes)

@@ -6,7 +6,7 @@ require "nodevent/testing"
 
 module NoDevent
   module Testing
-    # Assertions, for all Minitest tests.
+    # Assertions, included in all Minitest tests.
     module Assertions
       def before_setup
         NoDevent.test_mode!
@@ -14,21 +14,21 @@ module NoDevent
         super
       end
 
-      # Looks at what the block emits, or, without one, at all since the test began.
+      # Checks what the block emits, or without a block, everything since the test started.
       # @example
       #   assert_emitted("create", to: Comment, count: 1) { comment.save! }
-      # @param event [String, Symbol, nil] any if left out
+      # @param event [String, Symbol, nil] any event if omitted
       # @param to see {NoDevent::Room.of}
-      # @param with what it must be once it is JSON, or anything that `===` it
-      # @param count [Integer, Range, nil] at least once if nil
-      # @return [Array<Emission>] those that fit
-      # @raise [Minitest::Assertion] if there are none, or not as many; it shows what was emitted instead
-      # @raise [InvalidRoomError] if `to:` names no room
-      def assert_emitted(event = nil, to: Search::ANY, with: Search::ANY, count: nil, &block)
-        search = Search.new(event, room: to, message: with, count: count)
-        emissions = emissions_of(&block)
-        assert(search.found?(emissions), -> { search.failure(emissions) })
-        search.in(emissions)
+      # @param with the expected message, compared after conversion to JSON, or an object that matches it by `===`
+      # @param count [Integer, Range, nil] at least one if nil
+      # @return [Array<Publication>] the matching publications
+      # @raise [Minitest::Assertion] if the number of matching publications is not as expected; lists what was emitted
+      # @raise [InvalidRoomError] if `to:` does not name a room
+      def assert_emitted(event = nil, to: PublicationMatch::ANY, with: PublicationMatch::ANY, count: nil, &block)
+        match = PublicationMatch.new(event, room: to, message: with, count: count)
+        publications = publications_of(&block)
+        assert(match.found?(publications), -> { match.failure(publications) })
+        match.in(publications)
       end
 
       # @example
@@ -38,20 +38,20 @@ module NoDevent
       # @param with see {assert_emitted}
       # @return [void]
       # @raise see {assert_emitted}
-      def refute_emitted(event = nil, to: Search::ANY, with: Search::ANY, &block)
-        search = Search.new(event, room: to, message: with)
-        emissions = emissions_of(&block)
-        assert(search.in(emissions).empty?, -> { search.failure_when_negated(emissions) })
+      def refute_emitted(event = nil, to: PublicationMatch::ANY, with: PublicationMatch::ANY, &block)
+        match = PublicationMatch.new(event, room: to, message: with)
+        publications = publications_of(&block)
+        assert(match.in(publications).empty?, -> { match.failure_when_negated(publications) })
       end
 
       private
 
-      def emissions_of
-        return Testing.emissions unless block_given?
+      def publications_of
+        return Testing.publications unless block_given?
 
-        before = Testing.emissions.size
+        before = Testing.publications.size
         yield
-        Testing.emissions.drop(before)
+        Testing.publications.drop(before)
       end
     end
   end

@@ -1,19 +1,19 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # The extension written in Rust. Private to the gem: everything in here may change without notice.
+  # The extension written in Rust. Private to the gem: everything in it may change without notice.
   module Native
-    # Ruby loads a library that was built for another Ruby without a word, so precompiled ones lie in a folder per ABI.
-    PLACES = ["#{RUBY_VERSION[/\A\d+\.\d+/]}/nodevent", "nodevent"].freeze
+    # Precompiled extensions are in a folder per ABI, because Ruby silently loads an extension built for another Ruby.
+    PATHS = ["#{RUBY_VERSION[/\A\d+\.\d+/]}/nodevent", "nodevent"].freeze
 
-    private_constant :PLACES
+    private_constant :PATHS
 
-    place = PLACES.find { |name| File.file?(File.join(__dir__, "#{name}.#{RbConfig::CONFIG['DLEXT']}")) }
+    path = PATHS.find { |name| File.file?(File.join(__dir__, "#{name}.#{RbConfig::CONFIG['DLEXT']}")) }
     begin
-      require_relative(place || PLACES.last)
+      require_relative(path || PATHS.last)
     rescue LoadError => e
-      raise LoadError, "the extension of nodevent cannot be loaded (#{e.message}). In a checkout run " \
-                       "`rake compile`; for an installed gem run `gem pristine nodevent`. Both need Rust: https://rustup.rs"
+      raise LoadError, "cannot load the nodevent extension (#{e.message}). In a checkout run " \
+                       "`rake compile`; for an installed gem run `gem pristine nodevent`. Both require Rust: https://rustup.rs"
     end
   end
 end

@@ -1,100 +1,102 @@
 # frozen_string_literal: true
 
 require "monitor"
-require "nodevent/publisher/queued"
+require "nodevent/publisher/background_publisher"
 
 module NoDevent
-  # Which publisher is in force, and what happens when it fails.
+  # Chooses the publisher and handles its failures.
   #
-  # A publisher is any object that answers `publish(channel, json)`. {Queued} is the one written in Rust; `$redis` and
-  # the application's own are called as they are.
+  # A publisher is an object with a method `publish(channel, json)`. {BackgroundPublisher} is the native one; `$redis`
+  # and custom publishers are called directly.
   module Publisher
-    # Guards the change of configuration and publisher; never held while something is published.
+    # Guards changes of configuration and publisher. Never held while publishing.
     LOCK = Monitor.new
 
     class << self
-      # @return [#publish, nil] the application's own
-      attr_accessor :replacement
+      # @return [#publish, nil] the custom publisher
+      attr_accessor :custom
 
       # @param config [Configuration]
       # @return [#publish]
-      # @raise [ConfigurationError] if there is none
+      # @raise [ConfigurationError] if there is no publisher
       def current(config)
-        return @replacement if @replacement
-        return held(config) if config.redis || config.publishes_over_http?
+        return @custom if @custom
+        return cached(config) if config.redis || config.publishes_over_http?
         return $redis if $redis # rubocop:disable Style/GlobalVars -- the old gem's contract
-        return held(config) if config.url
+        return cached(config) if config.url
 
-        raise ConfigurationError, "there is nothing to publish with: write `redis:` or `url:` into " \
-                                  "config/nodevent.yml (now `url: false`), or set $redis"
+        raise ConfigurationError, "nothing to publish to: set `redis:` or `url:` (now `false`) in " \
+                                  "config/nodevent.yml, or set $redis"
       end
 
-      # Closes the queued publisher; what it has is still sent.
-      def forget
-        LOCK.synchronize { replace(nil) }
+      # Closes the native publisher; its queued publications are still sent.
+      def reset!
+        LOCK.synchronize { swap(nil) }
       end
 
-      # Publishes; waits only if told to.
+      # Publishes; waits only with `wait: true`.
       # @return see {Emitter.emit}
       # @raise [PublishError] with `wait: true`
       def deliver(publisher, channel, json, **options)
-        return publisher.publish(channel, json, **options) if publisher.is_a?(Queued)
+        return publisher.publish(channel, json, **options) if publisher.is_a?(BackgroundPublisher)
 
         call(publisher, channel, json, options)
       end
 
       private
 
-      # The queued publisher of this very configuration.
-      def held(config)
-        publisher, owner = @held
+      # The native publisher of exactly this configuration.
+      def cached(config)
+        publisher, owner = @cached
         return publisher if owner.equal?(config)
 
         LOCK.synchronize do
-          publisher, owner = @held
+          publisher, owner = @cached
           next publisher if owner.equal?(config)
 
-          made = Queued.new(config)
-          replace([made, config].freeze)
-          made
+          publisher = BackgroundPublisher.new(config)
+          swap([publisher, config].freeze)
+          publisher
         end
       end
 
-      # In this order, so that nobody who finds a publisher closed is given the same one again.
-      def replace(held)
-        old = @held
-        @held = held
+      # Stores the new publisher before it closes the old one, so that a thread whose publisher is closed gets the new
+      # one.
+      def swap(cached)
+        old = @cached
+        @cached = cached
         old&.first&.close
       end
 
-      # A publisher that is not ours has done its work when it returns, so there is nothing to wait for.
+      # A custom publisher has published when it returns, so there is nothing to wait for.
       def call(publisher, channel, json, options)
         if accepts_options?(publisher)
           result = publisher.publish(channel, json, **options)
         elsif options[:idempotency_key]
-          raise ArgumentError, "#{publisher.class}#publish knows no idempotency_key; configure `redis:` or `url:`"
+          raise ArgumentError,
+                "#{publisher.class}#publish does not accept idempotency_key; configure `redis:` or `url:`"
         else
           result = publisher.publish(channel, json)
         end
         Native.count("sent")
         result
       rescue StandardError => e
-        fail_with(e, publisher, options)
+        handle_failure(e, publisher, options)
       end
 
       def accepts_options?(publisher)
         publisher.method(:publish).parameters.any? { |kind, name| kind == :keyrest || name == :idempotency_key }
       end
 
-      def fail_with(cause, publisher, options)
-        raise cause if [ArgumentError, NameError, TypeError, Error].any? { |mistake| cause.is_a?(mistake) }
+      def handle_failure(cause, publisher, options)
+        raise cause if [ArgumentError, NameError, TypeError, Error].any? { |error| cause.is_a?(error) }
 
         Native.count("failed")
-        error = PublishError.new("#{publisher.class}#publish failed: #{cause.class}: #{cause.message}; see that what " \
-                                 "it publishes to runs, or configure `redis:` or `url:`, which wait and try again")
+        error = PublishError.new("#{publisher.class}#publish failed: #{cause.class}: #{cause.message}; check that " \
+                                 "its target is running, or configure `redis:` or `url:`, which queue and retry")
         raise error if options[:wait]
 
-        Failures.report(error)
+        ErrorReporter.report(error)
         false
       end
     end

@@ -3,7 +3,7 @@
 require "rails/railtie"
 
 module NoDevent
-  # What Rails needs: where the configuration lies, the log, the view helpers, the rake tasks.
+  # Integration with Rails: the configuration's folder, the log, the view helpers, the rake tasks.
   class Railtie < Rails::Railtie
     initializer "nodevent.configuration" do |app|
       NoDevent::Configuration.root = app.root
@@ -17,7 +17,7 @@ module NoDevent
       ActiveSupport.on_load(:action_view) { include NoDevent::Helper }
     end
 
-    # Where nothing is logged at this level, nobody should have to listen.
+    # Subscribed only if the level is logged, because a subscription makes every `emit` slower.
     initializer "nodevent.log_subscriber", after: "nodevent.logger" do
       if Rails.logger&.debug?
         require "nodevent/log_subscriber"

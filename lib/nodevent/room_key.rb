@@ -3,17 +3,18 @@
 require "digest"
 
 module NoDevent
-  # Room keys: `sha256(room + ts + secret) + ":" + ts`, where `ts` is the end in milliseconds with exactly 13 digits.
+  # Signs room keys: `sha256(room + ts + secret) + ":" + ts`, where `ts` is the expiry in milliseconds, with exactly 13
+  # digits.
   module RoomKey
-    # The ends that have 13 digits: 2001-09-09 to 2286-11-20.
+    # The expiry times with 13 digits: 2001-09-09 to 2286-11-20.
     RANGE = (1_000_000_000_000..9_999_999_999_999)
 
     class << self
       # @param room [String]
-      # @param expires [Time, #to_f, #to_time] when the key ends; numbers are seconds since 1970
+      # @param expires [Time, #to_f, #to_time] when the key expires; numbers are seconds since 1970
       # @param secret [String, nil]
-      # @return [String] the key. Without a secret it is well formed, and the open namespace does not ask for it
-      # @raise [InvalidExpiryError] if the end is no time, or none with 13 digits
+      # @return [String] the key. Without a secret it is well-formed, and the server, which is open then, ignores it
+      # @raise [InvalidExpiryError] if the expiry is not a time, or has not 13 digits
       def sign(room, expires, secret)
         timestamp = timestamp(expires)
         return Native.sign(room, timestamp, secret) if secret
@@ -21,14 +22,14 @@ module NoDevent
         "#{Digest::SHA256.hexdigest("#{room}#{timestamp}")}:#{timestamp}"
       end
 
-      # @return [Integer] milliseconds, in the double arithmetic that the formula has always had
+      # @return [Integer] milliseconds, computed in double precision as the old formula requires
       # @raise [InvalidExpiryError] see {sign}
       def timestamp(expires)
         seconds = seconds(expires)
         timestamp = seconds.finite? ? (seconds * 1000).to_i : nil
         return timestamp if RANGE.cover?(timestamp)
 
-        raise InvalidExpiryError, "a key cannot end at #{expires.inspect}: give a time between 2001-09-09 and " \
+        raise InvalidExpiryError, "a key cannot expire at #{expires.inspect}: give a time between 2001-09-09 and " \
                                   "2286-11-20, such as `Time.now + NoDevent::HOUR`#{hint(expires, seconds)}"
       end
 
@@ -38,13 +39,13 @@ module NoDevent
         return expires.to_f if expires.respond_to?(:to_f) && !expires.nil?
         return expires.to_time.to_f if expires.respond_to?(:to_time)
 
-        raise InvalidExpiryError, "a key cannot end at #{expires.inspect}: give a time, such as " \
+        raise InvalidExpiryError, "a key cannot expire at #{expires.inspect}: give a time, such as " \
                                   "`Time.now + NoDevent::HOUR`"
       end
 
       def hint(expires, seconds)
         if expires.respond_to?(:from_now) then " or `#{expires.inspect}.from_now`"
-        elsif RANGE.cover?(seconds) then " (it looks like milliseconds; numbers are taken as seconds)"
+        elsif RANGE.cover?(seconds) then " (this looks like milliseconds; numbers are seconds)"
         end
       end
     end

@@ -7,24 +7,24 @@ require "rspec/matchers"
 
 module NoDevent
   module Testing
-    # `have_emitted`, for all examples.
+    # `have_emitted`, included in all examples.
     module Matchers
       # @example a block
       #   expect { comment.save! }.to have_emitted("create").to(Comment).once
-      # @example all since the example began
+      # @example everything since the example started
       #   expect(NoDevent).to have_emitted("update").to(discussion).with(a_hash_including("title" => "New"))
-      # @example how often
+      # @example counts
       #   expect { import }.to have_emitted("create").to(Comment).exactly(3).times
       #   expect { import }.to have_emitted("create").exactly(2..5).times
       #   expect { import }.not_to have_emitted
-      # @param event [String, Symbol, nil] any if left out
+      # @param event [String, Symbol, nil] any event if omitted
       # @return [HaveEmitted]
       def have_emitted(event = nil) # rubocop:disable Naming/PredicateName -- a matcher
         HaveEmitted.new(event)
       end
     end
 
-    # The matcher.
+    # The matcher that {Matchers#have_emitted} returns.
     class HaveEmitted
       include RSpec::Matchers::Composable
 
@@ -35,12 +35,13 @@ module NoDevent
 
       # @param room see {NoDevent::Room.of}
       # @return [self]
-      # @raise [InvalidRoomError] when it is compared, if that names no room
+      # @raise [InvalidRoomError] when it matches, if the argument does not name a room
       def to(room)
         with_option(:room, room)
       end
 
-      # @param message what it must be once it is JSON, or a matcher such as `a_hash_including("id" => 1)`
+      # @param message the expected message, compared after conversion to JSON, or a matcher such as
+      #   `a_hash_including("id" => 1)`
       # @return [self]
       def with(message)
         with_option(:message, message)
@@ -62,20 +63,20 @@ module NoDevent
         exactly(2)
       end
 
-      # So that `exactly(3).times` reads well.
+      # Makes `exactly(3).times` readable.
       # @return [self]
       def times
         self
       end
 
       def matches?(actual)
-        @emissions = emissions(actual)
-        search.found?(@emissions)
+        @publications = publications_of(actual)
+        match.found?(@publications)
       end
 
       def does_not_match?(actual)
-        @emissions = emissions(actual)
-        search.in(@emissions).empty?
+        @publications = publications_of(actual)
+        match.in(@publications).empty?
       end
 
       def supports_block_expectations?
@@ -87,15 +88,15 @@ module NoDevent
       end
 
       def description
-        "have emitted #{search}"
+        "have emitted #{match}"
       end
 
       def failure_message
-        search.failure(@emissions)
+        match.failure(@publications)
       end
 
       def failure_message_when_negated
-        search.failure_when_negated(@emissions)
+        match.failure_when_negated(@publications)
       end
 
       private
@@ -105,16 +106,16 @@ module NoDevent
         self
       end
 
-      def search
-        @search ||= Search.new(@event, **@options)
+      def match
+        @match ||= PublicationMatch.new(@event, **@options)
       end
 
-      def emissions(actual)
-        return Testing.emissions unless actual.is_a?(Proc)
+      def publications_of(actual)
+        return Testing.publications unless actual.is_a?(Proc)
 
-        before = Testing.emissions.size
+        before = Testing.publications.size
         actual.call
-        Testing.emissions.drop(before)
+        Testing.publications.drop(before)
       end
     end
   end

@@ -1,20 +1,20 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # Blocks in which nothing is emitted: imports, seeds, repairs. Each fiber is silent for itself.
+  # Blocks in which nothing is emitted, for imports, seeds and repairs. Silence belongs to one fiber.
   module Silence
     KEY = :nodevent_silence
 
     private_constant :KEY
 
     class << self
-      # Whether this fiber is silent.
+      # @return [Boolean] whether the current fiber is silenced
       def on?
         Thread.current[KEY] ? true : false
       end
 
-      # Runs the block in silence.
-      def keep
+      # Runs the block silenced.
+      def with
         before = Thread.current[KEY]
         Thread.current[KEY] = true
         yield

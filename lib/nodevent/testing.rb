@@ -2,38 +2,38 @@
 
 require "json"
 require "nodevent/testing/recorder"
-require "nodevent/testing/search"
+require "nodevent/testing/publication_match"
 
 module NoDevent
-  # For the tests of applications: emissions are recorded and go nowhere.
+  # Test support for applications: records publications instead of publishing them.
   #
-  # RSpec: `require "nodevent/rspec"`. Minitest: `require "nodevent/minitest"`. Both start with {NoDevent.test_mode!}
-  # and forget before each test what was recorded.
+  # RSpec: `require "nodevent/rspec"`. Minitest: `require "nodevent/minitest"`. Both call {NoDevent.test_mode!} and
+  # clear the recorded publications before each test.
   module Testing
     class << self
-      # @return [Recorder] the one in force
+      # @return [Recorder] the recorder in use
       def recorder
         @recorder ||= Recorder.new
       end
 
-      # Records from now on.
+      # Starts to record.
       # @return [void]
       def start
         Emitter.publisher = recorder
       end
 
-      # Publishes again.
+      # Stops recording and publishes again.
       # @return [void]
       def stop
         Emitter.publisher = nil
       end
 
-      # @return [Array<Emission>] what was emitted since the last {clear}
-      def emissions
-        recorder.emissions
+      # @return [Array<Publication>] the publications since the last {clear}
+      def publications
+        recorder.publications
       end
 
-      # Forgets what was recorded.
+      # Deletes the recorded publications.
       # @return [void]
       def clear
         recorder.clear

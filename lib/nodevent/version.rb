@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # The version of gem, extension and server. It stands here for RubyGems and in Cargo.toml for Rust; a spec holds
-  # the two together.
+  # The version of the gem, the extension and the server. RubyGems reads it here, Rust reads it in Cargo.toml; a spec
+  # checks that they are equal.
   VERSION = "4.0.0"
 end
 
-# The name that the older gem had, for those who ask it for its version.
+# The name of the older gem's module, for programs that read its version.
 module Nodevent
   VERSION = NoDevent::VERSION
 end

@@ -2,6 +2,7 @@
 //!
 //! The gem and the server both publish through the script [`PUBLISH`], so its keys and arguments stand here once.
 
+use serde::Deserialize;
 use sha1::{Digest, Sha1};
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -45,7 +46,8 @@ pub struct Keys {
 }
 
 /// What is kept of one room.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct Retention {
     /// The last so many publications.
     pub size: usize,
@@ -54,7 +56,8 @@ pub struct Retention {
 }
 
 /// What is kept of which rooms of a namespace.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
 pub struct RetentionPolicy {
     /// Of rooms that no prefix names. `None`: nothing.
     pub default: Option<Retention>,
@@ -70,7 +73,7 @@ pub struct Publish<'a> {
     /// The publication's text.
     pub text: &'a str,
     /// What is kept of the room.
-    pub kept: Retention,
+    pub retention: Retention,
     /// A random number, for a room that has no epoch.
     pub fresh_epoch: u64,
     /// How long the idempotency key is remembered, if there is one.
@@ -134,9 +137,9 @@ impl Publish<'_> {
         [
             self.channel.to_owned(),
             self.text.to_owned(),
-            self.kept.size.to_string(),
-            self.kept.age.as_millis().to_string(),
-            self.kept.position_ttl().as_millis().to_string(),
+            self.retention.size.to_string(),
+            self.retention.age.as_millis().to_string(),
+            self.retention.position_ttl().as_millis().to_string(),
             Position::epoch_text(self.fresh_epoch),
             if self.sharded { "SPUBLISH" } else { "PUBLISH" }.to_owned(),
             self.idempotency_ttl.as_millis().to_string(),

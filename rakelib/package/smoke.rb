@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-# Tries an installed gem: the extension signs, the server runs from the PATH, and a message goes from one to the other
-# and back. Run by `rake package:smoke` in a folder where nothing else is, and by `rake package:native:smoke`, which
-# names the Ruby ABI in whose folder the extension must be.
+# Tests an installed gem: the extension signs, the server starts, and a message makes a round trip. Run by
+# `rake package:smoke` in an empty folder, and by `rake package:native:smoke`, which passes the Ruby ABI whose folder
+# must contain the extension.
 
 require "nodevent"
 require "nodevent/doctor"
@@ -14,20 +14,20 @@ abort "the extension is not the installed one: #{loaded}" unless loaded.start_wi
 abort "the extension is not in the folder of Ruby #{abi}: #{loaded}" unless !abi || loaded.include?("/nodevent/#{abi}/")
 
 version = IO.popen([File.join(home, "bin", "nodevent"), "--version"], &:read)
-abort "the server is of another version: #{version}" unless version.include?(NoDevent::VERSION)
+abort "the server has another version: #{version}" unless version.include?(NoDevent::VERSION)
 
 file = File.join(Dir.mktmpdir, "nodevent.yml")
 secret = "a-secret-for-this-smoke-test-only"
-File.write(file, "port: 0\nhost: 127.0.0.1\n/nodevent: {secret: #{secret}}\n")
+File.write(file, "port: 0\nbind: 127.0.0.1\n/nodevent: {secret: #{secret}}\n")
 log, into = IO.pipe
 server = Process.spawn(File.join(home, "bin", "nodevent"), file, err: into, out: into)
 into.close
 begin
   line = log.each_line.find { |each| each.include?("listening") } or abort "the server did not start"
-  NoDevent::Emitter.config = { host: line[/url=(\S+)/, 1], secret: secret }
-  abort "a message did not come back" unless NoDevent::Doctor.report
+  NoDevent::Emitter.config = { public_url: line[/url=(\S+)/, 1], secret: secret }
+  abort "a message did not arrive" unless NoDevent::Doctor.report
   Process.kill(:TERM, server)
-  abort "the server did not stop well" unless Process.wait2(server).last.exitstatus.zero?
+  abort "the server did not exit with status 0" unless Process.wait2(server).last.exitstatus.zero?
 ensure
   begin
     Process.kill(:KILL, server)
@@ -35,4 +35,4 @@ ensure
     nil
   end
 end
-puts "nodevent #{NoDevent::VERSION}: installed, and a message came back."
+puts "nodevent #{NoDevent::VERSION}: installed, and a message arrived."

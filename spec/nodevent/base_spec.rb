@@ -59,7 +59,7 @@ RSpec.describe NoDevent::Base do
     expect(recorder.last).to include("room" => "Doc_12", "event" => "destroy")
   end
 
-  it "N-97 honours an overridden room everywhere" do
+  it "N-97 uses an overridden room everywhere" do
     custom = Custom.new("1")
     time = Time.now
     custom.emit("e", 1)
@@ -71,13 +71,13 @@ RSpec.describe NoDevent::Base do
     expect(Custom.room_key(time)).to eq(digest("all-of-them", (time.to_f * 1000).to_i))
   end
 
-  it "N-97 honours a room that is stubbed on one object" do
+  it "N-97 uses a room that is stubbed on one object" do
     allow(doc).to receive(:room).and_return("otherRoom")
     doc.nodevent_update
     expect(recorder.last["room"]).to eq("otherRoom")
   end
 
-  it "N-98 room_json gives room and key for an hour, or as long as told" do
+  it "N-98 room_json returns room and key for an hour, or for the given time" do
     now = Time.at(1_800_000_000)
     allow(Time).to receive(:now).and_return(now)
     expect(doc.room_json).to eq(room: "Doc_12", key: digest("Doc_12", 1_800_003_600_000))

@@ -13,7 +13,7 @@ RSpec.describe NoDevent::Changes do
     RUBY
   end
 
-  it "emits create to the class, update and destroy to the record, each once it is committed" do
+  it "emits create to the class, and update and destroy to the record, after the commit" do
     out = model("emits_changes", <<~RUBY)
       transaction do
         model = SomeModel.create!(title: "one")
@@ -30,7 +30,7 @@ RSpec.describe NoDevent::Changes do
     TEXT
   end
 
-  it "emits nothing of what is rolled back" do
+  it "emits nothing that is rolled back" do
     out = model("emits_changes", <<~RUBY)
       transaction { SomeModel.create!; raise ActiveRecord::Rollback }
       p RECORDER.rooms
@@ -38,7 +38,7 @@ RSpec.describe NoDevent::Changes do
     expect(out).to eq("[]\n")
   end
 
-  it "emits only what on: says, where room: and message: say" do
+  it "follows on:, room: and message:" do
     out = model(<<~'MACRO', <<~RUBY)
       emits_changes room: :board, on: %i[create destroy], message: ->(model) { { "was" => model.title } }
       emits_changes room: ->(model) { [model, "all"] }, on: :update, message: :title
@@ -47,7 +47,7 @@ RSpec.describe NoDevent::Changes do
       model = SomeModel.create!(title: "one")
       model.update!(title: "two")
       model.destroy!
-      RECORDER.published.each { |_, emission| puts emission.values.to_json }
+      RECORDER.published.each { |_, publication| puts publication.values.to_json }
     RUBY
     expect(out).to eq(<<~TEXT)
       ["board-one","create",{"was":"one"}]
@@ -57,7 +57,7 @@ RSpec.describe NoDevent::Changes do
     TEXT
   end
 
-  it "is silent about what was changed in NoDevent.silence, also when the commit comes later" do
+  it "emits no changes made in NoDevent.silence, even if the commit is later" do
     out = model("emits_changes", <<~RUBY)
       model = NoDevent.silence { SomeModel.create!(title: "quiet") }
       transaction do
@@ -71,7 +71,7 @@ RSpec.describe NoDevent::Changes do
     expect(out).to eq(%([]\n[["SomeModel_1", "update"], ["SomeModel_1", "update"]]\nnil\n))
   end
 
-  it "works beside callbacks written by hand, and without emits_changes" do
+  it "works with callbacks written by hand, without emits_changes" do
     out = model("after_commit :nodevent_destroy, on: :destroy", <<~RUBY)
       SomeModel.create!.destroy!
       p RECORDER.rooms
@@ -79,10 +79,10 @@ RSpec.describe NoDevent::Changes do
     expect(out).to eq(%([["SomeModel_1", "destroy"]]\n))
   end
 
-  it "says what on: may be, and what it needs" do
-    expect { Doc.emits_changes(on: :save) }.to raise_error(ArgumentError, "on: has :save; write some of " \
+  it "reports an invalid on:, and what it requires" do
+    expect { Doc.emits_changes(on: :save) }.to raise_error(ArgumentError, "on: contains :save; write one or more of " \
                                                                           "[:create, :update, :destroy]")
-    expect { Doc.emits_changes }.to raise_error(ArgumentError, "emits_changes needs Active Record's after_commit")
+    expect { Doc.emits_changes }.to raise_error(ArgumentError, "emits_changes requires Active Record's after_commit")
   end
 end
 
@@ -91,7 +91,7 @@ RSpec.describe NoDevent::Silence do
 
   before { NoDevent::Emitter.publisher = recorder }
 
-  it "ends with its block, however that ends, and may stand within itself" do
+  it "ends with its block, even after an exception, and can be nested" do
     NoDevent.silence do
       NoDevent.silence { NoDevent::Emitter.emit("r", "inner", 1) }
       NoDevent::Emitter.emit("r", "outer", 1)
@@ -101,7 +101,7 @@ RSpec.describe NoDevent::Silence do
     expect(recorder.published.size).to eq(1)
   end
 
-  it "is of this thread alone" do
+  it "affects only the current thread" do
     NoDevent.silence do
       Thread.new { NoDevent::Emitter.emit("r", "other", 1) }.join
       NoDevent::Emitter.emit("r", "mine", 1)

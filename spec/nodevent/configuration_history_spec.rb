@@ -1,30 +1,37 @@
 # frozen_string_literal: true
 
 RSpec.describe NoDevent::Configuration::History do
+  def config(settings)
+    NoDevent::Configuration.from({ redis: "redis://localhost/0" }.merge(settings))
+  end
+
   def target(settings)
-    config = NoDevent::Configuration.from({ redis: "redis://localhost/0" }.merge(settings))
-    config.publisher_target.dig(:engine, :redis).slice(:history, :fanout_by_room)
+    NoDevent::Configuration::NativeTarget.of(config(settings)).dig(:engine, :redis).slice(:history, :channel_per_room)
   end
 
-  it "keeps a hundred emissions for five minutes where nothing is said" do
-    expect(target({})).to eq(history: { usual: { size: 100, age: 300_000 }, prefixes: [] }, fanout_by_room: false)
+  it "keeps a hundred publications for five minutes by default" do
+    expect(config({}).history).to eq(default: { size: 100, age: 300_000 }, prefixes: [])
+    expect(target({})).to eq(history: { default: { size: 100, age: { secs: 300, nanos: 0 } }, prefixes: [] },
+                             channel_per_room: false)
   end
 
-  it "can be off, short, and other for rooms by prefix, as the server reads it" do
-    expect(target(history: "off")[:history]).to eq(usual: nil, prefixes: [])
-    expect(target(history: "30s")[:history][:usual]).to eq(size: 100, age: 30_000)
-    some = target(history: { size: 10, rooms: { "Chat_" => { size: 500 }, "Tmp_*" => "off" } })[:history]
-    expect(some).to eq(usual: { size: 10, age: 300_000 },
+  it "can be off, an age, or different for room prefixes, as the server reads it" do
+    expect(config(history: "off").history).to eq(default: nil, prefixes: [])
+    expect(config(history: "1500ms").history[:default]).to eq(size: 100, age: 1_500)
+    expect(target(history: "1500ms").dig(:history, :default)).to eq(size: 100, age: { secs: 1, nanos: 500_000_000 })
+    some = config(history: { size: 10, rooms: { "Chat_" => { size: 500 }, "Tmp_*" => "off" } }).history
+    expect(some).to eq(default: { size: 10, age: 300_000 },
                        prefixes: [["Chat_", { size: 500, age: 300_000 }], ["Tmp_", nil]])
   end
 
-  it "says which value is wrong, and what to write" do
-    expect { target(history: "lots") }.to raise_error(NoDevent::ConfigurationError, /history.*lots.*write off/)
-    expect { target(history: { size: "big" }) }.to raise_error(NoDevent::ConfigurationError, /history\.size.*big/)
-    expect { target(fanout: "all") }.to raise_error(NoDevent::ConfigurationError, /fanout.*all.*namespace or room/)
+  it "reports the invalid value and what to write" do
+    expect { config(history: "lots") }.to raise_error(NoDevent::ConfigurationError, /history.*lots.*write off/)
+    expect { config(history: { size: "big" }) }.to raise_error(NoDevent::ConfigurationError, /history\.size.*big/)
+    expect { config(channel_per_room: "all") }
+      .to raise_error(NoDevent::ConfigurationError, /channel_per_room.*all.*true or false/)
   end
 
-  it "publishes to the room's own channel where the fanout is by room" do
-    expect(target(fanout: "room")[:fanout_by_room]).to be(true)
+  it "publishes to the room's own channel with channel_per_room" do
+    expect(target(channel_per_room: true)[:channel_per_room]).to be(true)
   end
 end

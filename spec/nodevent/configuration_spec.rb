@@ -32,19 +32,20 @@ RSpec.describe NoDevent::Configuration do
     raise "this was taken: #{text}"
   end
 
-  it "has defaults for everything" do
-    expect(given({}).to_h).to eq("host" => "http://localhost:8080", "namespace" => "/nodevent", "secret" => nil,
+  it "has a default for every setting" do
+    expect(given({}).to_h).to eq("public_url" => "http://localhost:8080",
+                                 "host" => "http://localhost:8080", "namespace" => "/nodevent", "secret" => nil,
                                  "redis" => nil, "url" => "http://localhost:8080", "publish_key" => nil)
   end
 
-  it "keeps keys of the application's own, for either kind of key" do
+  it "keeps keys that the gem does not use, as String or Symbol" do
     expect(given("color" => "red")[:color]).to eq("red")
   end
 
-  it "reads the file that the server reads: namespaces are keys with a slash, the first is meant" do
+  it "reads the server's file: namespaces are keys with a slash, and the first is the default" do
     config = file(<<~YAML)
       port: 8080
-      host: https://push.example.com/
+      public_url: https://push.example.com/
       admin: { host: 127.0.0.1, port: 8081 }
       /board:
         secret: long-and-random
@@ -53,24 +54,25 @@ RSpec.describe NoDevent::Configuration do
         history: { size: 100 }
       /other: { secret: of-others }
     YAML
-    expect(config.to_h).to eq("host" => "https://push.example.com", "namespace" => "/board",
+    expect(config.to_h).to eq("public_url" => "https://push.example.com",
+                              "host" => "https://push.example.com", "namespace" => "/board",
                               "secret" => "long-and-random", "redis" => { "host" => "redis", "port" => 6380 },
                               "url" => "https://push.example.com", "publish_key" => "54321")
   end
 
-  it "takes the namespace that namespace: names, and none that the file does not have" do
+  it "uses the namespace that `namespace:` selects, and rejects one that the file does not have" do
     text = "namespace: other\n/board: {secret: a}\n/other: {secret: b}\n"
     expect(file(text).secret).to eq("b")
     expect(mistake("namespace: /else\n/board: {secret: a}\n"))
-      .to eq("nodevent.yml:1: namespace is /else, but the file has /board; they must agree")
+      .to eq("nodevent.yml:1: namespace is /else, but the file contains only /board")
   end
 
-  it "takes flat keys for the namespace's own, and what stands below it first" do
+  it "reads flat keys as the namespace's, and prefers those in its section" do
     config = file("secret: flat\npublish_key: flat-key\n/board: {secret: own}\n")
     expect([config.secret, config.publish_key]).to eq(%w[own flat-key])
   end
 
-  it "takes the first of several secrets" do
+  it "uses the first of several secrets" do
     expect(file("/b: {secrets: [{id: new, secret: one}, {id: old, secret: two}]}").secret).to eq("one")
     expect(mistake("/b: {secrets: [one]}")).to include("is not a list like [{id: new, secret: …}")
   end
@@ -86,47 +88,49 @@ RSpec.describe NoDevent::Configuration do
         /board: { <<: *board, secret: production }
     YAML
     development = file(text, NODEVENT_ENV: nil, RAILS_ENV: nil, RACK_ENV: nil)
-    expect([development.host, development.secret, development.redis])
+    expect([development.public_url, development.secret, development.redis])
       .to eq(["http://shared", "shared", { "host" => "a", "port" => 2 }])
     expect(file(text, NODEVENT_ENV: nil, RAILS_ENV: "production").secret).to eq("production")
     expect(file(text, NODEVENT_ENV: "production", RAILS_ENV: "development").secret).to eq("production")
     expect(mistake(text, NODEVENT_ENV: "staging"))
       .to end_with("the environment is `staging`, but there are only the sections shared, development, production; " \
-                   "write `staging: {}` beside, or name another by NODEVENT_ENV")
+                   "add `staging: {}`, or select another with NODEVENT_ENV")
   end
 
-  # It would be taken for a file without settings, and the application would go on with the defaults.
-  it "refuses a file that has only shared settings, or another environment's" do
+  # Such a file would appear to have no settings, and the application would use the defaults.
+  it "rejects a file that has only shared settings, or only another environment's" do
     ["shared", "shared:\n  port: 1\nqa"].each do |sections|
       expect(mistake("#{sections}:\n  /board: {secret: s}\n", NODEVENT_ENV: "test"))
         .to end_with("the environment is `test`, but there is only the section shared; " \
-                     "write `test: {}` beside, or name another by NODEVENT_ENV")
+                     "add `test: {}`, or select another with NODEVENT_ENV")
     end
     expect(mistake("shared: {secret: s}\nproduction:\n", NODEVENT_ENV: "production")).to include("is `production`, but")
     expect(file("shared: {secret: s}\nqa: {}\n", NODEVENT_ENV: "qa").secret).to eq("s")
   end
 
-  it "takes ${NAME} and ${NAME:-default} from the environment, but only of what it needs" do
+  it "replaces ${NAME} and ${NAME:-default} by environment variables, but only in keys that it uses" do
     text = %(host: http://h:${P:-80}\n/b: {secret: "${S}", redis: {url: "redis://${H}/1"}, auth: "${MISSING}"}\n)
     config = file(text, P: "", S: "s3cret", H: "there")
-    expect([config.host, config.secret, config.redis["url"]]).to eq(["http://h:80", "s3cret", "redis://there/1"])
+    expect([config.public_url, config.secret, config.redis["url"]]).to eq(["http://h:80", "s3cret", "redis://there/1"])
     expect(mistake(text, S: nil, H: "x"))
-      .to eq("nodevent.yml:2: /b.secret asks for ${S}, which the environment does not have; set it, or write " \
-             "${S:-default}")
+      .to eq("nodevent.yml:2: /b.secret requires the environment variable S; set it, or write ${S:-default}")
   end
 
-  it "does not look for ${NAME} in what Ruby gives" do
+  it "does not replace ${NAME} in settings from Ruby" do
     expect(given(secret: "a${B}c").secret).to eq("a${B}c")
   end
 
-  it "takes host for browsers only with a scheme" do
-    expect(file("host: 0.0.0.0\n").host).to eq("http://localhost:8080")
+  it "reads public_url, and host if it has a scheme" do
+    expect(file("host: 0.0.0.0\n").public_url).to eq("http://localhost:8080")
     expect(file("host: //push\n").to_h.values_at("host", "url")).to eq(%w[//push http://push])
+    expect(file("host: 0.0.0.0\npublic_url: https://p/\n").public_url).to eq("https://p")
+    expect(mistake("public_url: push\n")).to eq("nodevent.yml:1: public_url is push; write it like " \
+                                                "https://push.example.com")
   end
 
   it "reads durations and counts of the publisher" do
-    config = given(publisher: { queue: "5", queue_bytes: 1_000, timeout: "250ms", flush: "1m" })
-    expect(config.publisher.to_h).to eq(queue: 5, queue_bytes: 1_000, timeout: 0.25, flush: 60.0)
+    config = given(publisher: { queue: "5", queue_bytes: 1_000, timeout: "250ms", shutdown_timeout: "1m" })
+    expect(config.publisher.to_h).to eq(queue: 5, queue_bytes: 1_000, timeout: 0.25, shutdown_timeout: 60.0)
   end
 
   it "reads JSON" do
@@ -134,16 +138,17 @@ RSpec.describe NoDevent::Configuration do
     expect { file('{"/b": {"secret": }}', name: "nodevent.json") }.to raise_error(NoDevent::ConfigurationError, /json/)
   end
 
-  it "names file, line and remedy of every mistake" do
-    { "/b:\n  secret: ''\n" => "nodevent.yml:2: /b.secret is empty; write a text, or leave it out",
+  it "reports file, line and correction of every mistake" do
+    { "/b:\n  secret: ''\n" => "nodevent.yml:2: /b.secret is empty; write a value, or remove the key",
       "/b:\n  redis: 12\n" => "nodevent.yml:2: /b.redis is Integer; write a URL, or host: and port:",
       "/b: 12\n" => "nodevent.yml:1: /b is Integer, not a mapping",
-      "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is 0; write a number from 1 up",
+      "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is 0; write a positive whole number",
       "publisher: {timeout: soon}\n" => 'nodevent.yml:1: publisher.timeout is "soon"; write it like 5s or 250ms',
-      "publisher: {qeue: 1}\n" => "nodevent.yml:1: publisher.qeue is unknown; known are queue, queue_bytes, timeout, " \
-                                  "flush",
+      "publisher: {qeue: 1}\n" => "nodevent.yml:1: publisher.qeue is unknown; known keys are queue, queue_bytes, " \
+                                  "timeout, shutdown_timeout",
       "- a\n" => "nodevent.yml: is Array, not a mapping of keys to values",
-      "a: <%= 1 %>\n" => "nodevent.yml:1: ERB is not read here, because the server could not; write \"${NAME}\" or " \
+      "a: <%= 1 %>\n" => "nodevent.yml:1: ERB is not supported, because the server cannot evaluate it; " \
+                         "write \"${NAME}\" or " \
                          "\"${NAME:-default}\"" }.each do |text, message|
       expect(mistake(text)).to eq(message)
     end
@@ -152,15 +157,15 @@ RSpec.describe NoDevent::Configuration do
       .to raise_error(NoDevent::ConfigurationError, "/nowhere/n.yml: cannot be read: No such file or directory")
   end
 
-  it "refuses what cannot be a Redis when it is first used" do
-    { { url: "http://h" } => /redis.url has no scheme of redis, rediss/, { port: 0 } => /redis.port is 0/,
-      { db: "x" } => /redis.db is "x"/, { sentinel: {} } => /redis.sentinel.hosts lists no node/ }.each do |redis, text|
+  it "rejects an invalid Redis address on first use" do
+    { { url: "http://h" } => /redis.url must start with one of redis, rediss/, { port: 0 } => /redis.port is 0/,
+      { db: "x" } => /redis.db is "x"/, { sentinel: {} } => /redis.sentinel.hosts lists no/ }.each do |redis, text|
       expect { NoDevent::Emitter.config = { redis: redis } and NoDevent::Emitter.publisher }
         .to raise_error(NoDevent::ConfigurationError, text)
     end
   end
 
-  it "is found below the root, or where NODEVENT_CONFIG says" do
+  it "is in config/nodevent.yml, or in the file that NODEVENT_CONFIG names" do
     Dir.mktmpdir do |folder|
       FileUtils.mkdir_p(File.join(folder, "config"))
       File.write(File.join(folder, "config/nodevent.yml"), "namespace: from-the-root\n")
@@ -173,9 +178,9 @@ RSpec.describe NoDevent::Configuration do
     end
   end
 
-  it "means the same as the server where both read one file" do
+  it "has the same meaning for the server" do
     server = NodeventServer.new({ "namespace" => "flat", "publish_key" => "flat-publish-key" })
-    NoDevent::Emitter.config = { host: server.url, namespace: "flat", publish_key: "flat-publish-key" }
+    NoDevent::Emitter.config = { public_url: server.url, namespace: "flat", publish_key: "flat-publish-key" }
     expect(NoDevent::Emitter.emit("r", "e", 1, wait: true)).to be_truthy
   ensure
     server&.stop

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-# The comments that YARD reads. What is public is what sig/nodevent.rbs names.
+# The comments that YARD reads. The public methods are those in sig/nodevent.rbs.
 RSpec.describe "The documentation" do
-  # Calls that people write by hand, so often that they look for one to copy.
+  # Methods that users call most, and look for an example of.
   let(:with_example) do
     %w[Emitter.emit Emitter.config= Emitter.room_key Emitter.publisher= Base#room_json Base#emit Helper#nodevent_url
        Helper#javascript_include_nodevent Helper#nodevent_data Helper#nodevent_room_tag Changes#emits_changes
@@ -29,14 +29,14 @@ RSpec.describe "The documentation" do
     JSON.parse(ruby(script))
   end
 
-  it "says of every public method what it returns, takes and raises, with examples of what is written most" do
+  it "documents the parameters, result and errors of every public method, with examples of the most used" do
     found = documented
     expect(found.size).to be > 50
     expect(found.reject { |_, comment, _| comment.match?(/@return|@raise/) }.map(&:first)).to eq([])
-    silent = found.flat_map do |name, comment, parameters|
+    undocumented = found.flat_map do |name, comment, parameters|
       parameters.reject { |word| comment.match?(/@param #{word}\b/) }.map { |word| "#{name}: #{word}" }
     end
-    expect(silent).to eq([])
+    expect(undocumented).to eq([])
     expect(found.filter_map { |name, comment, _| name if comment.include?("@example") }).to include(*with_example)
   end
 end

@@ -6,36 +6,36 @@ RSpec.describe NoDevent::Emitter do
   describe ".emit" do
     before { described_class.publisher = recorder }
 
-    it "publishes room, event and message on the namespace, in this order" do
+    it "publishes room, event and message to the namespace, in this order" do
       described_class.emit("lobby", "open", { "by" => "Ada" })
       expect(recorder.published).to eq([["/nodevent", '{"room":"lobby","event":"open","message":{"by":"Ada"}}']])
     end
 
-    it "calls publish with exactly the channel and the text, whatever the publisher is" do
+    it "calls publish with channel and text only, whatever the publisher is" do
       publisher = double("publisher")
       described_class.publisher = publisher
       expect(publisher).to receive(:publish).with("/nodevent", '{"room":"r","event":"e","message":1}').and_return(7)
       expect(described_class.emit("r", "e", 1)).to eq(7)
     end
 
-    it "N-93 sends false and nil as they are" do
+    it "N-93 sends false and nil unchanged" do
       described_class.emit("r", "e", false)
       described_class.emit("r", "e")
       expect(recorder.published.map(&:last))
         .to eq(['{"room":"r","event":"e","message":false}', '{"room":"r","event":"e","message":null}'])
     end
 
-    it "takes a message without braces for what it is" do
+    it "accepts a message without braces" do
       described_class.emit("r", "moved", x: 1, y: 2)
       expect(recorder.last["message"]).to eq("x" => 1, "y" => 2)
     end
 
-    it "says where braces are missing" do
+    it "reports missing braces" do
       expect { described_class.emit("r", "moved", x: 1, wait: true) }
         .to raise_error(ArgumentError, "unknown keyword: :x; put the message in braces")
     end
 
-    it "takes events as String or Symbol, and nothing else" do
+    it "accepts events as String or Symbol only" do
       described_class.emit("r", :sym, 1)
       expect(recorder.last["event"]).to eq("sym")
       [nil, "", 12, :""].each do |event|
@@ -43,35 +43,38 @@ RSpec.describe NoDevent::Emitter do
       end
     end
 
-    it "says which message cannot be JSON" do
+    it "reports a message that cannot be converted to JSON" do
       expect { described_class.emit("r", "e", Float::NAN) }
-        .to raise_error(NoDevent::EncodingError, /message of "e" to "r" cannot be JSON: .*; text must be valid UTF-8/)
+        .to raise_error(NoDevent::EncodingError,
+                        /cannot convert the message of "e" to "r" to JSON: .*; text must be valid UTF-8/)
       expect { described_class.emit("r", "e", "\xff") }.to raise_error(NoDevent::EncodingError, /as_json/)
-      expect { described_class.emit("r", "e", 1, 2) }.to raise_error(ArgumentError, /at most; put several into an/)
+      expect do
+        described_class.emit("r", "e", 1, 2)
+      end.to raise_error(ArgumentError, /pass one message; put several values into an/)
     end
   end
 
-  describe "N-82 emit and its answer" do
+  describe "N-82 emit and its result" do
     let(:server) { RedisServer.shared }
     let(:listener) { Listener.new(server, "/nodevent") }
 
     before { listener }
     after { listener.stop }
 
-    it "publishes on the namespace and gives $redis's answer" do
+    it "publishes to the namespace and returns $redis's result" do
       $redis = server.client # rubocop:disable Style/GlobalVars
       expect(described_class.emit("r", "e", "m")).to eq(1)
       expect(listener.next).to eq(["/nodevent", '{"room":"r","event":"e","message":"m"}'])
     end
 
-    it "gives the number of receivers with wait: true, natively", :native do
+    it "returns the number of receivers with wait: true, natively", :native do
       described_class.config = { redis: { port: server.port }, history: "off" }
       expect(described_class.emit("r", "e", "m", wait: true)).to eq(1)
       expect(described_class.emit("r", "e", "m")).to be(true)
       expect(listener.take(2)).to all(eq('{"room":"r","event":"e","message":"m"}'))
     end
 
-    it "adds the position in the room's history, and nothing else, where one is kept", :native do
+    it "adds only the position, if the room has a history", :native do
       described_class.config = { redis: { port: server.port }, history: { size: 5 } }
       expect(Array.new(7) { described_class.emit("kept", "e", "m", wait: true) }).to all(eq(1))
       texts = listener.take(7)
@@ -82,7 +85,7 @@ RSpec.describe NoDevent::Emitter do
     end
   end
 
-  it "N-76 works with nothing but $redis" do
+  it "N-76 works with only $redis" do
     listener = Listener.new(RedisServer.shared, "/nodevent")
     ruby(<<~RUBY)
       require "nodevent"
@@ -91,13 +94,13 @@ RSpec.describe NoDevent::Emitter do
       abort "no receiver" unless NoDevent::Emitter.emit("lobby", "hello", [1]) == 1
       abort "wrong defaults" unless NoDevent::Emitter.config["host"] == "http://localhost:8080"
     RUBY
-    expect(listener.emission).to eq("room" => "lobby", "event" => "hello", "message" => [1])
+    expect(listener.publication).to eq("room" => "lobby", "event" => "hello", "message" => [1])
   ensure
     listener&.stop
   end
 
   describe ".config=" do
-    it "N-77 takes Strings as keys" do
+    it "N-77 accepts Strings as keys" do
       described_class.config = { "host" => "http://thehost", "namespace" => "/other", "secret" => "asdf" }
       expect(described_class.config["secret"]).to eq("asdf")
       expect(described_class.config[:host]).to eq("http://thehost")
@@ -106,31 +109,31 @@ RSpec.describe NoDevent::Emitter do
       expect(recorder.last["channel"]).to eq("/other")
     end
 
-    it "N-78 takes the README's Symbols as keys, and is read by either" do
+    it "N-78 accepts Symbols as keys, and can be read by either" do
       described_class.config = { host: "http://myawesomesite", namespace: "/other_namespace", secret: "lajf0q98" }
       expect(described_class.config["secret"]).to eq("lajf0q98")
       expect(described_class.config[:host]).to eq("http://myawesomesite")
       expect(described_class.config["namespace"]).to eq("/other_namespace")
     end
 
-    it "N-79 replaces everything that was there" do
+    it "N-79 replaces the whole configuration" do
       $redis = recorder # rubocop:disable Style/GlobalVars
       described_class.config = { secret: "s", redis: { port: 1 }, namespace: "/x" }
       described_class.config = { host: "http://h" }
       expect(described_class.config.to_h)
-        .to eq("host" => "http://h", "namespace" => "/nodevent", "secret" => nil, "redis" => nil,
-               "url" => "http://h", "publish_key" => nil)
+        .to eq("public_url" => "http://h", "host" => "http://h", "namespace" => "/nodevent", "secret" => nil,
+               "redis" => nil, "url" => "http://h", "publish_key" => nil)
       expect(described_class.publisher).to be(recorder)
     end
 
-    it "leaves the old one in force when the new one is wrong" do
+    it "keeps the old configuration if the new one is invalid" do
       described_class.config = { secret: "good" }
       expect { described_class.config = { secret: "" } }.to raise_error(NoDevent::ConfigurationError)
-      expect { described_class.config = 12 }.to raise_error(NoDevent::ConfigurationError, /takes a Hash, not 12/)
+      expect { described_class.config = 12 }.to raise_error(NoDevent::ConfigurationError, /expects a Hash, not 12/)
       expect(described_class.config.secret).to eq("good")
     end
 
-    it "N-103 gives the namespace its slash everywhere" do
+    it "N-103 adds the slash to the namespace everywhere" do
       described_class.config = { namespace: "plain" }
       described_class.publisher = recorder
       described_class.emit("r", "e", 1)
@@ -139,26 +142,26 @@ RSpec.describe NoDevent::Emitter do
   end
 
   describe ".publisher" do
-    it "N-80 is the native one where redis is configured, else $redis" do
+    it "N-80 is the native one if redis is configured, else $redis" do
       $redis = recorder # rubocop:disable Style/GlobalVars
       expect(described_class.publisher).to be(recorder)
       described_class.config = { "redis" => { "host" => "localhost", "port" => 6390, "db" => 1 } }
-      expect(described_class.publisher).to be_a(NoDevent::Publisher::Queued)
+      expect(described_class.publisher).to be_a(NoDevent::Publisher::BackgroundPublisher)
       expect(described_class.publisher.address).to eq("redis://localhost:6390/1")
       expect(described_class.publisher).to be(described_class.publisher)
     end
 
-    it "is the native one over HTTP where url is configured" do
+    it "is the native one over HTTP if url is configured" do
       $redis = recorder # rubocop:disable Style/GlobalVars
       described_class.config = { url: "http://push:8080/" }
       expect(described_class.publisher.address).to eq("http://push:8080")
     end
 
-    it "can be replaced, and be given back" do
+    it "can be replaced and restored" do
       described_class.publisher = recorder
       expect(described_class.publisher).to be(recorder)
       described_class.publisher = nil
-      expect(described_class.publisher).to be_a(NoDevent::Publisher::Queued)
+      expect(described_class.publisher).to be_a(NoDevent::Publisher::BackgroundPublisher)
     end
   end
 end

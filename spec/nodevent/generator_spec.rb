@@ -2,7 +2,7 @@
 
 require "tmpdir"
 
-# A new application, the generator, the server, and a message that comes back: what the README promises.
+# A new application, the generator, the server, and a message that arrives, as in the README.
 RSpec.describe "rails generate nodevent:install" do
   around do |example|
     Dir.mktmpdir do |folder|
@@ -11,7 +11,7 @@ RSpec.describe "rails generate nodevent:install" do
     end
   end
 
-  # All that needs a network or another program.
+  # The parts of Rails that require a network or another program.
   def skipped
     %w[javascript bundle git spring listen bootsnap sprockets test system-test action-cable action-mailer action-mailbox
        action-text active-storage webpack-install turbolinks].map { |part| "--skip-#{part}" }
@@ -36,7 +36,7 @@ RSpec.describe "rails generate nodevent:install" do
               "gem \"nodevent\", path: \"#{ROOT}\"\n"
     File.write(File.join(@app, "Gemfile"), gemfile)
     out = run("bin/rails", "generate", "nodevent:install")
-    expect(out).to include("create  config/nodevent.yml").and include("If nothing arrives: `rake nodevent:doctor`")
+    expect(out).to include("create  config/nodevent.yml").and include("If events do not arrive: `rake nodevent:doctor`")
     expect(read("Procfile.dev")).to eq("web: bin/rails server\nnodevent: bundle exec nodevent config/nodevent.yml\n")
     layout = "app/views/layouts/application.html.erb"
     expect(read(layout)).to match(/    <%= javascript_include_nodevent %>\n\s*<.head>/)
@@ -56,7 +56,8 @@ RSpec.describe "rails generate nodevent:install" do
     port = Ports.free
     File.write(File.join(@app, "config/nodevent.yml"), read("config/nodevent.yml").gsub("8080", port.to_s))
     server = NodeventServer.new({}, file: File.join(@app, "config/nodevent.yml"))
-    expect(run("bin/rails", "nodevent:doctor")).to include("the secrets agree").and include("came back")
+    expect(run("bin/rails",
+               "nodevent:doctor")).to include("the secrets match").and include("arrived through the server")
   ensure
     server&.stop
   end

@@ -3,12 +3,12 @@
 RSpec.describe NoDevent::Helper do
   let(:view) { Object.new.extend(described_class) }
 
-  it "N-100 writes exactly the tag of old" do
+  it "N-100 writes exactly the tag of the older gem" do
     expect(view.javascript_include_nodevent)
       .to eq("<script src='http://localhost:8080/api/nodevent' type='text/javascript'></script>")
   end
 
-  it "N-101 nodevent_url puts one slash where one belongs" do
+  it "N-101 nodevent_url has no double slashes" do
     { ["o", "http://h"] => "http://h/api/o", ["/o", "http://h/"] => "http://h/api/o",
       ["/o", "//h"] => "//h/api/o" }.each do |(namespace, host), url|
       NoDevent::Emitter.config = { namespace: namespace, host: host }
@@ -16,24 +16,24 @@ RSpec.describe NoDevent::Helper do
     end
   end
 
-  it "lets no host out of its quotes" do
+  it "escapes the host" do
     NoDevent::Emitter.config = { host: "http://h'><script>alert(1)</script>" }
     expect(view.javascript_include_nodevent).to start_with("<script src='http://h&#39;&gt;&lt;script&gt;alert")
   end
 
-  it "has a nonce, defer and module form on request" do
+  it "supports nonce, defer and module" do
     expect(view.javascript_include_nodevent(nonce: "abc", defer: true))
       .to eq("<script src='http://localhost:8080/api/nodevent' type='text/javascript' nonce='abc' defer></script>")
     expect(view.javascript_include_nodevent(module: true)).to include(" type='module'>")
     expect { view.javascript_include_nodevent(async: true) }.to raise_error(ArgumentError, /:async/)
   end
 
-  it "takes the request's nonce" do
+  it "uses the request's nonce" do
     def view.content_security_policy_nonce = "from-rails"
     expect(view.javascript_include_nodevent(nonce: true)).to include("nonce='from-rails'")
   end
 
-  it "gives room and key of a record, as data and as a tag" do
+  it "returns room and key of a record, as data and as a tag" do
     NoDevent::Emitter.config = { secret: "asdf" }
     data = view.nodevent_data(Doc.new(%(1">)))
     expect(data[:nodevent_room]).to eq(%(Doc_1">))

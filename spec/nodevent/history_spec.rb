@@ -2,8 +2,7 @@
 
 require "nodevent/doctor"
 
-# With Redis it is the publisher that gives an emission its place in the room's history, by the script that the
-# server uses too.
+# With Redis, the publisher assigns the position in the room's history, with the script that the server uses too.
 RSpec.describe "NoDevent's history on Redis", :native do
   let(:server) { RedisServer.shared }
   let(:redis) { server.client }
@@ -25,7 +24,7 @@ RSpec.describe "NoDevent's history on Redis", :native do
     redis.xrange("nodevent:{/history:#{room}}:log").map { |_, entry| JSON.parse(entry["d"])["message"] }
   end
 
-  it "keeps the last hundred emissions of a room, each with its position" do
+  it "keeps the last hundred publications of a room, each with its position" do
     configure
     105.times { |number| emit(number) }
     emit("last", wait: true)
@@ -34,12 +33,12 @@ RSpec.describe "NoDevent's history on Redis", :native do
     expect(positions.map { |position| position[/\A\h{16}:(\d+)\z/, 1].to_i }).to eq((1..106).to_a)
   end
 
-  it "keeps as much as the configuration says, room by room, or nothing" do
+  it "keeps what the configuration says, per room prefix, or nothing" do
     configure(history: { size: 2, age: "1m", rooms: { "#{room}*" => { size: 3 } } })
     5.times { |number| emit(number, wait: true) }
     expect(log).to eq([2, 3, 4])
     expect(redis.pttl("nodevent:{/history:#{room}}:log")).to be_between(1, 60_000)
-    # The position outlives what is kept by a day, so that "nothing was missed" can be said of a quiet room.
+    # The position outlives the history by a day, so that a client of a quiet room can learn that it missed nothing.
     expect(redis.pttl("nodevent:{/history:#{room}}:position")).to be > 23 * 60 * 60 * 1000
 
     redis.del("nodevent:{/history:#{room}}:log")
@@ -49,7 +48,7 @@ RSpec.describe "NoDevent's history on Redis", :native do
     expect(listener.take(6).map { |text| JSON.parse(text).key?("position") }).to eq(([true] * 5) + [false])
   end
 
-  it "says what is wrong with the section" do
+  it "reports mistakes in the section" do
     { "lots" => /history is "lots"; write off, or {size: 100, age: 5m}/, { size: 0 } => /history.size is 0/,
       { rooms: [] } => /history.rooms is Array/, { rooms: { a: 1 } } => /history.rooms.a is 1/ }.each do |history, text|
       expect { configure(history: history) && NoDevent::Emitter.publisher }
@@ -57,22 +56,22 @@ RSpec.describe "NoDevent's history on Redis", :native do
     end
   end
 
-  it "publishes as before what is no emission" do
+  it "publishes text that is not a publication unchanged" do
     configure
     NoDevent::Emitter.publisher.publish("/history", "[1]", wait: true)
     expect(listener.next).to eq(["/history", "[1]"])
   end
 
-  it "is heard and recovered by a browser of the real server on the same Redis" do
+  it "is delivered by the real server on the same Redis" do
     configure
     emit("before", wait: true)
     real = NodeventServer.new({ "/history" => { "redis" => { "port" => server.port } } })
-    visitor = NoDevent::Doctor::Visitor.new(real.url, "/history", origin: real.url)
-    expect(visitor.join(room)).to eq([nil, true])
+    client = NoDevent::Doctor::PollingClient.new(real.url, "/history", origin: real.url)
+    expect(client.join(room)).to eq([nil, true])
     emit("after", wait: true)
-    expect(visitor.emission).to include("message" => "after", "position" => /\A\h{16}:2\z/)
+    expect(client.publication).to include("message" => "after", "position" => /\A\h{16}:2\z/)
   ensure
-    visitor&.close
+    client&.close
     real&.stop
   end
 end

@@ -3,7 +3,7 @@
 RSpec.describe NoDevent::Instrumentation do
   include RailsApp
 
-  it "tells ActiveSupport::Notifications of emissions, of what was published, and of errors" do
+  it "notifies subscribers of emits, publishes and errors" do
     out = rails(<<~RUBY)
       seen = Queue.new
       %w[emit publish error].each do |name|
@@ -27,7 +27,7 @@ RSpec.describe NoDevent::Instrumentation do
     TEXT
   end
 
-  it "publishes in batches and says how many, how slow, and where" do
+  it "reports batches with count, latency and address" do
     out = rails(<<~RUBY)
       seen = Queue.new
       ActiveSupport::Notifications.subscribe("publish.nodevent") { |*args| seen << args.last }
@@ -46,43 +46,43 @@ RSpec.describe NoDevent::Instrumentation do
     expect(out).to eq("100\n")
   end
 
-  it "logs an emission in Rails' log at level debug" do
+  it "logs each emit in Rails' log at level debug" do
     rails(%(NoDevent::Emitter.emit("lobby", "open", 1)))
     expect(@rails_log).to match(/NoDevent emit.*\(\d+\.\d+ms\)  open → lobby \(43 bytes\)/)
   end
 end
 
-RSpec.describe NoDevent::Failures do
+RSpec.describe NoDevent::ErrorReporter do
   # A publisher that does only this.
   def publisher(&publish)
     Object.new.tap { |object| object.define_singleton_method(:publish, &publish) }
   end
 
-  it "calls every handler, and survives one that raises" do
+  it "calls every handler, even if one raises" do
     seen = []
     handlers = [NoDevent.on_error { raise "mine" }, NoDevent.on_error { |error| seen << error.message }]
     NoDevent::Emitter.publisher = publisher { |*| raise IOError, "gone" }
     before = NoDevent.stats[:failed]
     expect(NoDevent::Emitter.emit("r", "e", 1)).to be(false)
-    expect(seen).to match([/\AObject#publish failed: IOError: gone; see that what it publishes to runs, or/])
+    expect(seen).to match([/\AObject#publish failed: IOError: gone; check that its target is running, or/])
     expect(NoDevent.stats[:failed] - before).to eq(1)
     expect(@log.string).to include("a handler given to NoDevent.on_error raised RuntimeError: mine")
     expect { NoDevent::Emitter.emit("r", "e", 1, wait: true) }.to raise_error(NoDevent::PublishError, /gone/)
   ensure
-    handlers.each { |handler| described_class.forget(handler) }
+    handlers.each { |handler| described_class.remove(handler) }
   end
 
-  it "does not hide the application's own mistakes" do
+  it "does not hide programming errors" do
     NoDevent::Emitter.publisher = publisher { |*| nonsense }
     expect { NoDevent::Emitter.emit("r", "e", 1) }.to raise_error(NameError)
     expect { NoDevent.on_error }.to raise_error(ArgumentError, /needs a block/)
   end
 
-  it "N-81 says what $redis could not do" do
+  it "N-81 reports failures of $redis" do
     $redis = Redis.new(port: Ports.free) # rubocop:disable Style/GlobalVars
     expect(NoDevent::Emitter.emit("r", "e", 1)).to be(false)
     expect(@log.string).to match(/Redis#publish failed: Redis::CannotConnectError/)
     expect { NoDevent::Emitter.emit("r", "e", 1, idempotency_key: "k") }
-      .to raise_error(ArgumentError, /Redis#publish knows no idempotency_key; configure `redis:` or `url:`/)
+      .to raise_error(ArgumentError, /Redis#publish does not accept idempotency_key; configure `redis:` or `url:`/)
   end
 end

@@ -4,7 +4,7 @@ require "net/http"
 require "tmpdir"
 
 RSpec.describe "NoDevent under Puma" do
-  # An emission in the master before the fork, and one for each request in a worker: the native thread of the master
+  # An publication in the master before the fork, and one for each request in a worker: the native thread of the master
   # is not in the workers, and none of them may miss it.
   it "N-104 publishes from every worker of a cluster with preload_app!" do
     listener = Listener.new(RedisServer.shared, "/nodevent")
@@ -23,11 +23,11 @@ RSpec.describe "NoDevent under Puma" do
       puma = Process.spawn({ "RUBYLIB" => "#{ROOT}/lib" }, *command, chdir: folder, out: File::NULL, err: File::NULL)
       get = ->(number) { Net::HTTP.get(URI("http://127.0.0.1:#{port}/?#{number}")) }
       eventually("puma", limit: 30) { get.call("up") rescue nil } # rubocop:disable Style/RescueModifier
-      answers = Array.new(40) { |number| Thread.new { [number.to_s, get.call(number).to_i] } }.map(&:value)
-      expect(listener.emission).to include("event" => "master")
-      heard = []
-      heard << listener.emission["message"] until heard.size >= 41
-      expect(heard.drop(1).sort).to eq(answers.sort)
+      responses = Array.new(40) { |number| Thread.new { [number.to_s, get.call(number).to_i] } }.map(&:value)
+      expect(listener.publication).to include("event" => "master")
+      received = []
+      received << listener.publication["message"] until received.size >= 41
+      expect(received.drop(1).sort).to eq(responses.sort)
     ensure
       Process.kill(:TERM, puma)
       Process.wait(puma)

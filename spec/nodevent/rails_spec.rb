@@ -52,7 +52,7 @@ RSpec.describe "NoDevent in Rails" do
   end
 
   # Configuration by environment, read by the application itself; models and layout as in the demo of the older gem.
-  it "N-108 carries an application written for the older gem" do
+  it "N-108 runs an application written for the older gem" do
     files = { "config/no_devent.yml" => <<~YAML }
       development: { host: "http://localhost:8080" }
       production: { host: "http://push", namespace: /demo, secret: sesame }
@@ -72,7 +72,7 @@ RSpec.describe "NoDevent in Rails" do
       page = ActionController::Base.render(inline: layout)
       puts page[/<script src[^>]+>/], page[/"room":"SomeModel"/], page[/"key":"\\h{64}:\\d{13}"/] && "a key"
       SomeModel.create!(title: "one").update!(title: "two")
-      p RECORDER.rooms, RECORDER.published.map { |_, emission| emission["message"]["nodevent"]["room"] }.uniq
+      p RECORDER.rooms, RECORDER.published.map { |_, publication| publication["message"]["nodevent"]["room"] }.uniq
     RUBY
     expect(out).to eq(<<~TEXT)
       <script src='http://localhost:8080/api/nodevent' type='text/javascript'>
@@ -83,7 +83,7 @@ RSpec.describe "NoDevent in Rails" do
     TEXT
   end
 
-  it "N-88 N-91 takes Rails' times for keys and refuses durations with a hint" do
+  it "N-88 N-91 accepts Rails' times for keys and rejects durations with a hint" do
     out = rails(<<~RUBY)
       Time.zone = "UTC"
       time = Time.utc(2030, 1, 2)
@@ -95,7 +95,7 @@ RSpec.describe "NoDevent in Rails" do
         puts e.message
       end
     RUBY
-    expect(out).to start_with(%(1\n"1893542400000"\na key cannot end at 1 hour: )).and include("`1 hour.from_now`")
+    expect(out).to start_with(%(1\n"1893542400000"\na key cannot expire at 1 hour: )).and include("`1 hour.from_now`")
   end
 
   it "N-83 writes JSON exactly as Hash#to_json does with Active Support" do
@@ -112,12 +112,12 @@ RSpec.describe "NoDevent in Rails" do
                       %(\\\\u2028\\\\u2029\\"}"\n))
   end
 
-  # Nothing but the gem and its configuration: no middleware, no callback around jobs, nothing to be told of threads.
-  it "emits from actions and from jobs, whatever runs them, with nothing more" do
+  # With only the gem and its configuration: no middleware, no job callbacks, no thread setup.
+  it "emits from actions and from jobs, whatever runs them" do
     server = NodeventServer.new({ "/nodevent" => {} })
-    visitor = NoDevent::Doctor::Visitor.new(server.url, "/nodevent", origin: server.url)
-    visitor.join("lobby")
-    rails(<<~RUBY, files: { "config/nodevent.yml" => "host: #{server.url}\nurl: #{server.url}\n" })
+    client = NoDevent::Doctor::PollingClient.new(server.url, "/nodevent", origin: server.url)
+    client.join("lobby")
+    rails(<<~RUBY, files: { "config/nodevent.yml" => "public_url: #{server.url}\nurl: #{server.url}\n" })
       DONE = Queue.new
       class Announce < ActiveJob::Base
         def perform(how)
@@ -144,10 +144,10 @@ RSpec.describe "NoDevent in Rails" do
       abort "the action answered \#{status}" unless status == 201
       abort "a job was not run" unless [DONE.pop, DONE.pop] == %w[inline async]
     RUBY
-    heard = Array.new(4) { visitor.emission.values_at("event", "message") }
-    expect(heard).to eq([%w[action alone], ["create", "by an action"], %w[job inline], %w[job async]])
+    received = Array.new(4) { client.publication.values_at("event", "message") }
+    expect(received).to eq([%w[action alone], ["create", "by an action"], %w[job inline], %w[job async]])
   ensure
-    visitor&.close
+    client&.close
     server&.stop
   end
 end

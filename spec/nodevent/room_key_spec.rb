@@ -10,14 +10,14 @@ RSpec.describe NoDevent::RoomKey, :native do
     NoDevent::Emitter.room_key(object, expires)
   end
 
-  # What the formula says, computed by somebody else.
+  # The formula, computed independently.
   def expected(room, timestamp, secret)
     "#{Digest::SHA256.hexdigest("#{room}#{timestamp}#{secret}")}:#{timestamp}"
   end
 
   before { NoDevent::Emitter.config = { "secret" => "asdf" } }
 
-  it "N-88 is that of the formula, for a String, a Class and an instance" do
+  it "N-88 follows the formula for a String, a Class and an instance" do
     { "theroom" => "theroom", Admin::User => "Admin::User", Doc.new(12) => "Doc_12" }.each do |object, room|
       expect(key(object, 4_102_444_800)).to eq(expected(room, 4_102_444_800_000, "asdf"))
     end
@@ -27,14 +27,14 @@ RSpec.describe NoDevent::RoomKey, :native do
       .to eq("7f4dabb21655cd3973bbce21a64873d385d310a8e1d29de124c962f0b63a0350:4102444800000")
   end
 
-  it "N-88 takes a Time, a DateTime, an Integer, a Float, a numeric String" do
+  it "N-88 accepts a Time, a DateTime, an Integer, a Float, a numeric String" do
     time = Time.at(4_102_444_800)
     [time, time.to_datetime, 4_102_444_800, 4_102_444_800.0, "4102444800", BigDecimal("4102444800")].each do |expires|
       expect(key("r", expires)).to eq(expected("r", 4_102_444_800_000, "asdf"))
     end
   end
 
-  it "N-89 takes milliseconds as (to_f * 1000).to_i, in 10,000 random times" do
+  it "N-89 computes milliseconds as (to_f * 1000).to_i, in 10,000 random times" do
     random = Random.new(2026)
     many(10_000).times do
       time = Time.at(random.rand(1_700_000_000.0..4_000_000_000.0).round(3))
@@ -42,12 +42,12 @@ RSpec.describe NoDevent::RoomKey, :native do
     end
   end
 
-  it "N-90 does not need a secret" do
+  it "N-90 does not require a secret" do
     NoDevent::Emitter.config = {}
     expect(key("r", 4_102_444_800)).to match(/\A\h{64}:4102444800000\z/)
   end
 
-  it "N-91 refuses ends that are no time or have not 13 digits, and says what to write" do
+  it "N-91 rejects expiries that are not a time or do not have 13 digits, with a correction" do
     { nil => /give a time/, Object.new => /give a time/, 3600 => /Time.now \+ NoDevent::HOUR/, 0 => /between/,
       999_999_999 => /between/, 10_000_000_000 => /2286-11-20/, 1_700_000_000_000 => /looks like milliseconds/,
       Float::INFINITY => /between/, Float::NAN => /between/, "soon" => /between/, -1 => /between/ }.each do |ends, text|
@@ -61,7 +61,7 @@ RSpec.describe NoDevent::RoomKey, :native do
     expect(key("r", 4_102_444_800)).to eq(expected("r", 4_102_444_800_000, "one"))
   end
 
-  it "N-41 gives the keys of the vectors that all three languages share" do
+  it "N-41 signs the keys of the shared vectors" do
     vectors.fetch("golden").each do |golden|
       expect(NoDevent::Native.sign(golden["room"], golden["ts"], golden["secret"])).to eq(golden["key"])
       next unless (golden["ts"] % 1000).zero?
@@ -71,20 +71,20 @@ RSpec.describe NoDevent::RoomKey, :native do
     end
   end
 
-  it "N-91 refuses the ends that the vectors say nobody may sign" do
+  it "N-91 rejects the unsignable expiries of the shared vectors" do
     vectors.fetch("unsignable").each do |unsignable|
       expect { key("r", unsignable["ts"] / 1000.0) }.to raise_error(NoDevent::InvalidExpiryError)
     end
   end
 
-  it "verifies as the vectors say" do
+  it "verifies the keys of the shared vectors" do
     vectors.fetch("verify").select { |each| each["key"].is_a?(String) }.each do |each|
       answer = NoDevent::Native.verify(each["room"], each["key"], each["secrets"], each["now"], each["longest"])
       expect([each["name"], answer]).to eq([each["name"], each["expires"] || each["refusal"]])
     end
   end
 
-  it "is verified by the same code as the server's, which refuses the concatenation attack" do
+  it "is verified by the server's code, which rejects the concatenation attack" do
     signed = key("User_12", 4_102_444_800)
     verify = ->(room, key) { NoDevent::Native.verify(room, key, %w[asdf], 1_700_000_000_000, nil) }
     expect(verify.call("User_12", signed)).to eq(4_102_444_800_000)

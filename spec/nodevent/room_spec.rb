@@ -5,13 +5,13 @@ RSpec.describe NoDevent::Room do
     NoDevent::Emitter.room(object)
   end
 
-  it "N-84 is itself for a String, and the name for a Class or Module" do
+  it "N-84 is the String itself, or the name of a Class or Module" do
     expect(room("the_room")).to eq("the_room")
     expect(room(Admin::User)).to eq("Admin::User")
     expect(room(Admin)).to eq("Admin")
   end
 
-  it "N-84 is class and to_param for a record, and its own for a subclass" do
+  it "N-84 is class and to_param for a record, including those of a subclass" do
     expect(room(Doc.new("12"))).to eq("Doc_12")
     stub_const("Memo", Class.new(Doc))
     expect(room(Memo.new(3))).to eq("Memo_3")
@@ -29,7 +29,7 @@ RSpec.describe NoDevent::Room do
     expect(room(Doc.new(:slug))).to eq("Doc_slug")
   end
 
-  it "N-87 is refused for nil, blank, anonymous, unsaved and meaningless objects" do
+  it "N-87 is rejected for nil, blank, anonymous, unsaved and meaningless objects" do
     [nil, "", "  ", :"", Class.new, Module.new, Doc.new(nil), Doc.new(""), true, 1.5, [], {}, Object.new,
      "\xff", "a" * 256].each do |object|
       expect { room(object) }.to raise_error(NoDevent::InvalidRoomError, /A room is a String/)
@@ -37,26 +37,26 @@ RSpec.describe NoDevent::Room do
     end
   end
 
-  it "N-97 honours a room of the application's own, also when another object emits" do
+  it "N-97 uses a `room` method that the class defines, also if another object emits" do
     expect([room(Custom), room(Custom.new(1))]).to eq(%w[all-of-them custom-1])
   end
 
-  it "N-97 lets a room of the application's own begin with the usual one, by super" do
+  it "N-97 allows a `room` method to call super" do
     stub_const("Private", Class.new(Doc) { def room = "#{super}-private" })
     expect([Private.new(1).room, room(Private.new(1))]).to eq(%w[Private_1-private Private_1-private])
     stub_const("Round", Class.new(Doc) { def room = "#{NoDevent::Emitter.room(self)}-private" })
-    expect { Round.new(1).room }.to raise_error(NoDevent::InvalidRoomError, /Round#room asks.*write `super`/)
+    expect { Round.new(1).room }.to raise_error(NoDevent::InvalidRoomError, /Round#room calls.*write `super`/)
     expect(room(Private.new(1))).to eq("Private_1-private")
   end
 
-  it "follows a room that is an association, as in a chat where a message belongs to a room" do
+  it "follows a room that is an association" do
     stub_const("Message", Class.new { include NoDevent::Base })
     message = Message.new
     message.define_singleton_method(:room) { Doc.new(5) }
     expect(room(message)).to eq("Doc_5")
   end
 
-  it "is UTF-8 whatever the String was" do
+  it "is UTF-8, whatever the encoding of the String" do
     expect(room("\u00fc".encode("ISO-8859-1"))).to eq("\u00fc")
   end
 end

@@ -6,7 +6,7 @@ require "rbs/cli"
 RSpec.describe "sig/nodevent.rbs" do
   let(:path) { File.join(ROOT, "sig") }
 
-  it "is sound" do
+  it "is valid" do
     out = StringIO.new
     begin
       RBS::CLI.new(stdout: out, stderr: out).run(["-I", path, "validate", "--silent"])
@@ -16,7 +16,7 @@ RSpec.describe "sig/nodevent.rbs" do
     expect(out.string).not_to match(/error/i)
   end
 
-  it "names nothing that is not there" do
+  it "names only what exists" do
     out = ruby(<<~RUBY)
       require "nodevent"
       require "nodevent/rspec"

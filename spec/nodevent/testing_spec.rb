@@ -13,12 +13,12 @@ RSpec.describe "NoDevent.test_mode!" do
     end
   end
 
-  it "records emissions and publishes none" do
+  it "records publications and publishes none" do
     testing = NoDevent.test_mode!
     testing.clear
     expect(NoDevent::Emitter.emit("r", :e, { a: :b })).to be(true)
     expect(NoDevent::Emitter.emit("r", "f", wait: true)).to eq(1)
-    expect(testing.emissions.map(&:to_h))
+    expect(testing.publications.map(&:to_h))
       .to eq([{ room: "r", event: "e", message: { "a" => "b" }, namespace: "/nodevent" },
               { room: "r", event: "f", message: nil, namespace: "/nodevent" }])
   ensure
@@ -32,7 +32,7 @@ RSpec.describe "NoDevent.test_mode!" do
       RSpec.describe "an application" do
         def emit(room, event, message = nil) = NoDevent::Emitter.emit(room, event, message)
 
-        it "is content" do
+        it "passes" do
           expect { emit(Doc.new(1), :update, { title: "New", n: 1 }) }
             .to have_emitted("update").to(Doc.new(1)).with({ title: "New", n: 1 }).once
           expect { emit("r", "e", { "id" => 1, "x" => 2 }) }.to have_emitted.with(a_hash_including("id" => 1))
@@ -42,15 +42,15 @@ RSpec.describe "NoDevent.test_mode!" do
           expect(NoDevent).to have_emitted("many").exactly(2..4)
         end
 
-        it("begins anew") { expect(NoDevent).not_to have_emitted }
-        it("says what it missed") { emit("r", "e", [1]); expect(NoDevent).to have_emitted("x").to("r").with([2]).twice }
-        it("says what it did not want") { expect { emit("r", "e", 1) }.not_to have_emitted("e") }
+        it("starts empty") { expect(NoDevent).not_to have_emitted }
+        it("describes what is missing") { emit("r", "e", [1]); expect(NoDevent).to have_emitted("x").to("r").with([2]).twice }
+        it("describes what is unwanted") { expect { emit("r", "e", 1) }.not_to have_emitted("e") }
       end
     RUBY
     expect(out).to include("4 examples, 2 failures")
-    expect(out).to include(%(expected "x" to "r" with [2] twice to be emitted, but it was not at all. Emitted:\n))
+    expect(out).to include(%(expected "x" to "r" with [2] twice to be emitted, but it was not emitted. Emitted:\n))
     expect(out).to include(%("e" to "r" with [1]))
-    expect(out).to include(%(expected "e" not to be emitted, but it was once.))
+    expect(out).to include(%(expected "e" not to be emitted, but it was emitted once.))
   end
 
   it "has assertions for Minitest, in block and in plain form, with counts" do
@@ -59,20 +59,20 @@ RSpec.describe "NoDevent.test_mode!" do
       class ApplicationTest < Minitest::Test
         def emit(*all) = NoDevent::Emitter.emit(*all)
 
-        def test_content
+        def test_passing
           found = assert_emitted("update", to: "r", with: { title: "New" }, count: 1) { emit("r", :update, { title: "New" }) }
           assert_equal "r", found.first.room
           assert_emitted
           refute_emitted("update") { emit("r", "other", 1) }
         end
 
-        def test_anew = refute_emitted
-        def test_missed = assert_emitted("x", to: "r") { emit("r", "e", 1) }
+        def test_empty = refute_emitted
+        def test_missing = assert_emitted("x", to: "r") { emit("r", "e", 1) }
         def test_unwanted = refute_emitted("e") { emit("r", "e", 1) }
       end
     RUBY
     expect(out).to match(/4 runs, \d+ assertions, 2 failures, 0 errors/)
-    expect(out).to include(%(expected "x" to "r" to be emitted, but it was not at all. Emitted:\n  "e" to "r" with 1))
-    expect(out).to include(%(expected "e" not to be emitted, but it was once.))
+    expect(out).to include(%(expected "x" to "r" to be emitted, but it was not emitted. Emitted:\n  "e" to "r" with 1))
+    expect(out).to include(%(expected "e" not to be emitted, but it was emitted once.))
   end
 end

@@ -3,15 +3,15 @@
 require "open3"
 require "rbconfig"
 
-# Processes that a spec starts: Ruby from scratch, and forks of its own.
+# Processes that a spec starts: new Ruby processes, and forks.
 module Children
-  # No child may keep a spec for ever.
+  # Limits the lifetime of a child.
   LIMITED = %w[timeout 90].freeze
 
-  # As from a shell where neither NoDevent nor Bundler has been set up.
+  # The environment of a shell without settings for NoDevent or Bundler.
   CLEAN = { "NODEVENT_CONFIG" => nil, "RUBYOPT" => nil, "RUBYLIB" => nil, "BUNDLE_GEMFILE" => nil }.freeze
 
-  # What a fresh Ruby prints.
+  # The output of a script in a new Ruby process.
   def ruby(script, env: {}, options: [])
     out, err, status = Open3.capture3(CLEAN.merge(env), *LIMITED, RbConfig.ruby,
                                       "-I#{ROOT}/lib", *options, "-e", script)
@@ -20,7 +20,7 @@ module Children
     out
   end
 
-  # Runs the block in a fork, which must end well.
+  # Runs the block in a fork, which must exit with status 0.
   def in_fork(&block)
     pid = fork(&block)
     _, status = Process.wait2(pid)

@@ -2,7 +2,7 @@
 
 require "json"
 
-# Hears what is published on channels of a Redis, as a server would.
+# Subscribes to channels of a Redis, as a server would.
 class Listener
   attr_reader :channels
 
@@ -17,20 +17,20 @@ class Listener
         on.message { |channel, text| @messages << [channel, text] }
       end
     end
-    Timeout.timeout(Patience::LIMIT) { ready.pop }
+    Timeout.timeout(Waiting::LIMIT) { ready.pop }
   end
 
   # The next `[channel, text]`.
   def next
-    Timeout.timeout(Patience::LIMIT) { @messages.pop }
+    Timeout.timeout(Waiting::LIMIT) { @messages.pop }
   end
 
-  # The next emission.
-  def emission
+  # The next publication.
+  def publication
     JSON.parse(self.next.last)
   end
 
-  # So many texts.
+  # The next `count` texts.
   def take(count)
     Array.new(count) { self.next.last }
   end

@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# Classes that stand in a room.
+# Classes that have rooms.
 
 module Admin
   class User; end
 end
 
-# As a record: with a to_param and a JSON of its own.
+# Like a record: with its own to_param and JSON.
 class Doc
   include NoDevent::Base
 
@@ -21,7 +21,7 @@ class Doc
   end
 end
 
-# Its rooms have names of the application's choice.
+# Overrides the names of its rooms.
 class Custom < Doc
   def self.room
     "all-of-them"

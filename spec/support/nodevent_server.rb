@@ -4,7 +4,7 @@ require "net/http"
 require "tempfile"
 require "yaml"
 
-# The server's own binary, on a port of its own.
+# The real server, on a free port.
 class NodeventServer
   attr_reader :url, :port, :pid
 
@@ -14,15 +14,15 @@ class NodeventServer
   end
 
   # @param settings [Hash] as in config/nodevent.yml
-  # @param file [String] a configuration of its own, instead
+  # @param file [String] a configuration file to use instead
   def initialize(settings = {}, port: 0, file: nil)
-    @given = file
-    @settings = { "port" => port, "host" => "127.0.0.1" }.merge(settings)
+    @file_given = file
+    @settings = { "port" => port, "bind" => "127.0.0.1" }.merge(settings)
     start
   end
 
   def start
-    file = @given || write
+    file = @file_given || write
     @log, into = IO.pipe
     @pid = Process.spawn({ "NODEVENT_ENV" => "test" }, self.class.binary, file, err: into, out: into)
     into.close
@@ -37,7 +37,7 @@ class NodeventServer
     @drain.join
   end
 
-  # Stops it and starts it again on the same port.
+  # Restarts it on the same port.
   def restart
     stop
     @settings["port"] = port
@@ -46,7 +46,7 @@ class NodeventServer
 
   private
 
-  # Kept, because the file goes with its object.
+  # Stored in an instance variable, because the file is deleted with its object.
   def write
     @file = Tempfile.new(["nodevent", ".yml"])
     @file.write(YAML.dump(@settings))
@@ -55,13 +55,13 @@ class NodeventServer
   end
 
   def listening
-    said = +""
-    Timeout.timeout(Patience::LIMIT) do
+    output = +""
+    Timeout.timeout(Waiting::LIMIT) do
       loop do
-        line = @log.gets or raise "the server ended: #{said}"
-        said << line
-        found = line[/listening\b.*?url=(\S+)/, 1]
-        return found if found
+        line = @log.gets or raise "the server exited: #{output}"
+        output << line
+        url = line[/listening\b.*?url=(\S+)/, 1]
+        return url if url
       end
     end
   end

@@ -2,7 +2,7 @@
 
 require "socket"
 
-# Ports that nobody uses.
+# Free ports.
 module Ports
   def self.free
     server = TCPServer.new("127.0.0.1", 0)
@@ -11,7 +11,7 @@ module Ports
     server&.close
   end
 
-  # One for a node of a Redis Cluster, which talks to the others 10,000 above it; before Redis 7 no other can be chosen.
+  # A port for a node of a Redis Cluster, whose bus uses the port 10,000 above; before Redis 7 it cannot be configured.
   def self.free_with_bus
     loop do
       port = free

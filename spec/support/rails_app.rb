@@ -2,7 +2,7 @@
 
 require "tmpdir"
 
-# A Rails application in a process of its own, with a database in memory and a folder that is gone afterwards.
+# A Rails application in its own process, with an in-memory database and a temporary folder.
 module RailsApp
   PRELUDE = <<~'RUBY'
     %s
@@ -29,13 +29,13 @@ module RailsApp
       attr_reader :published
       def initialize = @published = []
       def publish(channel, json) = (@published << [channel, JSON.parse(json)]; 1)
-      def rooms = @published.map { |_, emission| emission.values_at("room", "event") }
+      def rooms = @published.map { |_, publication| publication.values_at("room", "event") }
     end
     RECORDER = Recorder.new
     $redis = RECORDER
   RUBY
 
-  # What the script prints in an application whose files are `files`.
+  # The output of a script in an application with these files.
   def rails(script, files: {}, nodevent_first: false, env: {})
     Dir.mktmpdir do |folder|
       files.each do |path, text|

@@ -1,17 +1,17 @@
 # frozen_string_literal: true
 
-# A publisher that keeps what it is given, and answers as Redis would.
+# A custom publisher that records, and returns what Redis would.
 class Recorder
   attr_reader :published
 
-  def initialize(answer: 1)
+  def initialize(result: 1)
     @published = []
-    @answer = answer
+    @result = result
   end
 
   def publish(channel, json)
     @published << [channel, json]
-    @answer
+    @result
   end
 
   def last

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-# A real Redis on a port of its own, that can be stopped, killed and brought back.
+# A real Redis on a free port, which can be stopped, killed and restarted.
 class RedisServer
-  # Another version, or a Valkey, where the environment names one.
+  # The environment can select another version, or Valkey.
   PROGRAM = ENV.fetch("NODEVENT_TEST_REDIS", "redis-server")
 
   attr_reader :port, :pid
@@ -24,10 +24,10 @@ class RedisServer
   def start
     @pid = Process.spawn(PROGRAM, "--port", port.to_s, "--save", "", "--appendonly", "no",
                          "--bind", "127.0.0.1", *@options, out: File::NULL, err: File::NULL)
-    Patience.eventually("redis-server on #{port}") { answers? }
+    Waiting.eventually("redis-server on #{port}") { accepts? }
   end
 
-  # As a machine that loses its power.
+  # Like a power failure.
   def kill
     Process.kill(:KILL, pid)
     Process.wait(pid)
@@ -40,7 +40,7 @@ class RedisServer
     nil
   end
 
-  # Connections are taken and nothing is answered.
+  # Accepts connections and does not respond.
   def freeze_up
     Process.kill(:STOP, pid)
   end
@@ -59,7 +59,7 @@ class RedisServer
 
   private
 
-  def answers?
+  def accepts?
     TCPSocket.new("127.0.0.1", port).close
     true
   rescue SystemCallError
@@ -67,7 +67,7 @@ class RedisServer
   end
 end
 
-# A redis-server that watches others.
+# A Redis Sentinel.
 class RedisSentinel < RedisServer
   def initialize(file)
     @file = file
@@ -76,6 +76,6 @@ class RedisSentinel < RedisServer
 
   def start
     @pid = Process.spawn(PROGRAM, @file, "--sentinel", "--port", port.to_s, out: File::NULL, err: File::NULL)
-    Patience.eventually("sentinel on #{port}") { answers? }
+    Waiting.eventually("sentinel on #{port}") { accepts? }
   end
 end

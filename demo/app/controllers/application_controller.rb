@@ -3,17 +3,17 @@
 class ApplicationController < ActionController::Base
   protect_from_forgery with: :exception
 
-  # Scripts, styles and connections of this application and of the NoDevent server; nothing inline.
+  # Allows scripts, styles and connections of this application and of the NoDevent server; nothing inline.
   content_security_policy do |policy|
-    server = -> { NoDevent::Emitter.config["host"] }
+    server = -> { NoDevent::Emitter.config["public_url"] }
     policy.default_src :self
     policy.script_src :self, server
-    policy.connect_src :self, server, -> { NoDevent::Emitter.config["host"].sub(/\Ahttp/, "ws") }
+    policy.connect_src :self, server, -> { NoDevent::Emitter.config["public_url"].sub(/\Ahttp/, "ws") }
     policy.base_uri :none
     policy.object_src :none
   end
 
-  rescue_from ActiveRecord::RecordNotFound, with: :gone
+  rescue_from ActiveRecord::RecordNotFound, with: :not_found
   rescue_from(ActiveRecord::RecordInvalid) { head :unprocessable_entity }
 
   helper_method :visitor
@@ -38,7 +38,7 @@ class ApplicationController < ActionController::Base
     visitor
   end
 
-  # Only who wrote it may change it.
+  # Only the author can change a record.
   def require_author(record)
     head :forbidden unless record.by?(visitor)
   end
@@ -50,10 +50,10 @@ class ApplicationController < ActionController::Base
     end
   end
 
-  def gone
+  def not_found
     respond_to do |format|
-      format.json { render json: { errors: ["It is not there any more."] }, status: :not_found }
-      format.any { redirect_to root_path, alert: "That discussion is not there any more." }
+      format.json { render json: { errors: ["This record does not exist any more."] }, status: :not_found }
+      format.any { redirect_to root_path, alert: "That discussion does not exist any more." }
     end
   end
 end

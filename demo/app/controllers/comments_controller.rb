@@ -6,11 +6,11 @@ class CommentsController < ApplicationController
 
   def create
     @comment = Discussion.find(params[:discussion_id]).comments.new(comment_params.merge(author: visitor))
-    answer(@comment.save, :created)
+    respond(@comment.save, :created)
   end
 
   def update
-    answer(@comment.update(comment_params), :ok)
+    respond(@comment.update(comment_params), :ok)
   end
 
   def destroy
@@ -31,7 +31,7 @@ class CommentsController < ApplicationController
     params.require(:comment).permit(:body)
   end
 
-  def answer(saved, status)
+  def respond(saved, status)
     respond_to do |format|
       if saved
         format.json { render json: @comment, status: status }

@@ -59,7 +59,7 @@ class DiscussionsController < ApplicationController
     params.require(:discussion).permit(:title, :body)
   end
 
-  # What a page needs to draw itself and to join its rooms; it asks for it again after each join.
+  # The state of a page, with its rooms and keys; the page loads it again after each join.
   def list
     @discussions = Discussion.latest.to_a
     @recent = Comment.includes(:discussion).order(id: :desc).limit(6)

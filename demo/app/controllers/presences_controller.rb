@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Pages report here that they are open on a discussion, and that they are closed.
+# Receives reports of pages that a discussion is open or was closed in them.
 class PresencesController < ApplicationController
   def create
     discussion = Discussion.find(params[:discussion_id])

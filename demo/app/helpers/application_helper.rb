@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Pieces of a page that board.js fills in again when something changes: `data-text`, `data-time` and the
-# like name the part of the record that belongs there.
+# Elements that board.js updates after a change: `data-text`, `data-time` and similar attributes name the record's
+# attribute to show.
 module ApplicationHelper
   def avatar(author)
     tag.span(author[:initials], class: "avatar", "aria-hidden": true, data: { hue: author[:hue], avatar: "author" })

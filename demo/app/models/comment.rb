@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# A comment has no room: what happens to it is told in its discussion's. Then the discussion tells its
-# new count and time; counting and touching are done past its own callbacks.
+# A comment has no room of its own: its events go to its discussion's room. The discussion then emits its new count and
+# time, because the counter cache and `touch` skip its callbacks.
 class Comment < ApplicationRecord
   include Authored
 
@@ -9,9 +9,9 @@ class Comment < ApplicationRecord
 
   validates :body, presence: true, length: { maximum: 2_000 }
 
-  after_commit -> { tell("comment_create", self) }, on: :create
-  after_commit -> { tell("comment_update", self) }, on: :update
-  after_commit -> { tell("comment_destroy", id: id) }, on: :destroy
+  after_commit -> { announce("comment_create", self) }, on: :create
+  after_commit -> { announce("comment_update", self) }, on: :update
+  after_commit -> { announce("comment_destroy", id: id) }, on: :destroy
 
   def as_json(_options = nil)
     {
@@ -26,8 +26,8 @@ class Comment < ApplicationRecord
 
   private
 
-  def tell(event, message)
+  def announce(event, message)
     discussion.emit(event, message)
-    discussion.tell_update
+    discussion.announce_update
   end
 end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# A discussion has a room of its own (`Discussion_12`): everything that happens in it is told there.
-# That there is a new one is told in the room of the class (`Discussion`).
+# A discussion has a room (`Discussion_12`) that receives all its events. The room of the class (`Discussion`) receives
+# new discussions.
 class Discussion < ApplicationRecord
   include NoDevent::Base
   include Authored
@@ -13,19 +13,19 @@ class Discussion < ApplicationRecord
   validates :title, presence: true, length: { maximum: 120 }
   validates :body, presence: true, length: { maximum: 4_000 }
 
-  # After the commit, never before: another page would ask for what is not there yet.
+  # After the commit: before, other pages could not load the record yet.
   after_commit :nodevent_create, on: :create
-  after_commit :tell_update, on: :update
+  after_commit :announce_update, on: :update
   after_commit -> { emit("destroy", id: id) }, on: :destroy
 
   scope :latest, -> { includes(:current_visits).order(updated_at: :desc, id: :desc).limit(60) }
 
-  # Tells what the database holds now: since this record was loaded, others may have commented.
-  def tell_update
+  # Emits the state in the database, because comments may have been added since this record was loaded.
+  def announce_update
     self.class.find_by(id: id)&.nodevent_update
   end
 
-  # Every page that may read a discussion is handed the key to its room.
+  # Every page that can read a discussion gets the key of its room.
   def as_json(_options = nil)
     {
       id: id, title: title, body: body, author: author, comments_count: comments_count, here: here,
@@ -33,22 +33,22 @@ class Discussion < ApplicationRecord
     }.as_json
   end
 
-  # How many pages are open on it.
+  # The number of pages that show it.
   def here
     current_visits.size
   end
 
   def visited(tab)
-    telling_presence { visits.find_or_initialize_by(tab: tab).update!(seen_at: Time.current) }
+    announcing_presence { visits.find_or_initialize_by(tab: tab).update!(seen_at: Time.current) }
   end
 
   def left(tab)
-    telling_presence { visits.where(tab: tab).delete_all }
+    announcing_presence { visits.where(tab: tab).delete_all }
   end
 
   private
 
-  def telling_presence
+  def announcing_presence
     before = visits.count
     yield
     visits.stale.delete_all

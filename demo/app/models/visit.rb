@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# One page, open on one discussion. Pages report every 15 seconds and when they are closed; one that has
-# been silent for longer than LIFETIME is gone.
+# One page that shows a discussion. Pages report every 15 seconds and when they are closed; without a report for
+# LIFETIME, a page counts as closed.
 class Visit < ApplicationRecord
   LIFETIME = 40.seconds # two reports may be lost
 

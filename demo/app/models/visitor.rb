@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# The person behind a session. There are no accounts: a visitor is given a name and may change it. The id
-# is public (pages compare it with an author's); what may be edited is decided here, from the session.
+# The user of a session. There are no accounts: each visitor gets a name and can change it. The id is public (pages
+# compare it with the author's); Rails decides from the session what a visitor can edit.
 class Visitor
   ADJECTIVES = %w[Amber Brisk Calm Clever Early Fair Gentle Keen Lucky Merry Quiet Sunny Swift Wise].freeze
   ANIMALS = %w[Badger Finch Heron Ibex Kestrel Linnet Lynx Marten Otter Plover Raven Stoat Tern Wren].freeze
@@ -19,6 +19,6 @@ class Visitor
 
   # A blank name changes nothing.
   def renamed(name)
-    self.class.new(id, name.to_s.squish.first(Authored::LONGEST_NAME).presence || self.name)
+    self.class.new(id, name.to_s.squish.first(Authored::MAX_NAME_LENGTH).presence || self.name)
   end
 end

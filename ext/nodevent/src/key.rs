@@ -3,26 +3,26 @@
 use magnus::{Error, RArray, RString, Ruby, TryConvert, Value};
 use nodevent_protocol::key::{self, Secret};
 
-/// `sign(room, expires_ms, secret)` answers the key.
+/// `sign(room, expires_ms, secret)` returns the key.
 pub(crate) fn sign(ruby: &Ruby, room: String, expires_ms: u64, value: RString) -> Result<String, Error> {
-    key::sign(&room, expires_ms, &secret(ruby, value)?).map_err(|error| refuse(ruby, error.to_string()))
+    key::sign(&room, expires_ms, &secret(ruby, value)?).map_err(|error| argument_error(ruby, error.to_string()))
 }
 
-/// `verify(room, key, secrets, now_ms, longest_ms)` answers when the key ends, or the refusal as it stands on the
-/// wire.
+/// `verify(room, key, secrets, now_ms, max_lifetime_ms)` returns when the key expires, or the refusal as it is sent
+/// on the wire.
 pub(crate) fn verify(
     ruby: &Ruby,
     room: String,
     key: String,
     secrets: RArray,
     now_ms: u64,
-    longest_ms: Option<u64>,
+    max_lifetime_ms: Option<u64>,
 ) -> Result<Value, Error> {
     let secrets: Vec<_> = secrets
         .into_iter()
         .map(|value| secret(ruby, RString::try_convert(value)?))
         .collect::<Result<_, Error>>()?;
-    Ok(match key::verify(&room, &key, &secrets, now_ms, longest_ms) {
+    Ok(match key::verify(&room, &key, &secrets, now_ms, max_lifetime_ms) {
         Ok(expires_ms) => ruby.into_value(expires_ms),
         Err(refusal) => ruby.into_value(refusal.as_str()),
     })
@@ -31,9 +31,9 @@ pub(crate) fn verify(
 fn secret(ruby: &Ruby, value: RString) -> Result<Secret, Error> {
     // SAFETY: the bytes are copied before Ruby can run again.
     let bytes = unsafe { value.as_slice() }.to_vec();
-    Secret::new(bytes).map_err(|error| refuse(ruby, error.to_string()))
+    Secret::new(bytes).map_err(|error| argument_error(ruby, error.to_string()))
 }
 
-fn refuse(ruby: &Ruby, text: String) -> Error {
+fn argument_error(ruby: &Ruby, text: String) -> Error {
     Error::new(ruby.exception_arg_error(), text)
 }

@@ -1,31 +1,31 @@
-//! The native half of the gem: room keys, and the publisher that never keeps a web request waiting.
+//! The native half of the gem: room keys, and a publisher that never blocks a web request.
 //!
 //! Everything here is private to the gem. Ruby owns the public API, its defaults and its errors, in `lib/nodevent`;
-//! it reaches this through `NoDevent::Native`. The way of a publication: [`publisher`] → [`queue`] → [`worker`] →
-//! [`engine`].
+//! it calls this crate through `NoDevent::Native`. The path of a publication: [`publisher`] → [`queue`] →
+//! [`worker`] → [`engine`].
 
 mod engine;
-mod journal;
+mod event_log;
 mod key;
-mod pipe;
 mod process;
 mod publisher;
 mod queue;
 mod signal;
 mod target;
-mod unlocked;
+mod wakeup;
+mod without_gvl;
 mod worker;
 
-use journal::{Counts, Kind, Report};
+use event_log::{Counts, Kind, Report};
 use magnus::{Error, Module, Object, RArray, Ruby, function, method};
 use process::Process;
 use publisher::Publisher;
-use queue::Patience;
+use queue::FlushMode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Private, because the macro makes a public function that it does not document.
 mod entry {
-    /// Ruby calls it when it loads the library.
+    /// The function that Ruby calls when it loads the library.
     #[magnus::init(name = "nodevent")]
     fn init(ruby: &magnus::Ruby) -> Result<(), magnus::Error> {
         super::define(ruby)
@@ -43,8 +43,8 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("stats", function!(stats, 0))?;
     native.define_singleton_method("count", function!(count, 1))?;
     native.define_singleton_method("reports", function!(reports, 0))?;
-    native.define_singleton_method("ring", function!(ring, 1))?;
-    native.define_singleton_method("want_sent", function!(want_sent, 1))?;
+    native.define_singleton_method("wakeup_fd=", function!(set_wakeup_fd, 1))?;
+    native.define_singleton_method("report_sent=", function!(set_report_sent, 1))?;
     native.define_singleton_method("forks", function!(process::forks, 0))?;
 
     let class = native.define_class("Publisher", ruby.class_object())?;
@@ -58,75 +58,76 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     Ok(())
 }
 
-/// `flush(seconds, at_exit)`: waits until all that this process published so far is settled. At exit, what is away is
-/// tried once and not waited for.
+/// `flush(seconds, at_exit)`: waits until everything that this process published so far is settled. At exit, an
+/// unavailable engine gets one attempt and no more waiting.
 fn flush(ruby: &Ruby, seconds: f64, at_exit: bool) -> Result<bool, Error> {
     guard(ruby, || {
-        let queues = Process::existing().map(Process::queues).unwrap_or_default();
-        let patience = if at_exit { Patience::OneAttempt } else { Patience::UntilDeadline };
-        publisher::flush(ruby, &queues, publisher::deadline(ruby, seconds)?, patience)
+        let queues = Process::current().map(Process::queues).unwrap_or_default();
+        let mode = if at_exit { FlushMode::OneAttempt } else { FlushMode::UntilDeadline };
+        publisher::flush(ruby, &queues, publisher::deadline(ruby, seconds)?, mode)
     })
 }
 
 /// `stats`: `[queued, sent, failed, dropped]` of this process.
 fn stats() -> (usize, u64, u64, u64) {
-    let Some(process) = Process::existing() else { return (0, 0, 0, 0) };
+    let Some(process) = Process::current() else { return (0, 0, 0, 0) };
     let queued = process.queues().iter().map(|queue| queue.pending()).sum();
-    let Counts { sent, failed, dropped } = process.journal.counts();
+    let Counts { sent, failed, dropped } = process.events.counts();
     (queued, sent, failed, dropped)
 }
 
-/// `count(kind)`: one more publication that another publisher has `"sent"`, `"dropped"`, or else failed to send.
+/// `count(kind)`: adds one to the count of `"sent"`, `"dropped"`, or (any other kind) failed publications, for
+/// publishers that are not native.
 fn count(ruby: &Ruby, kind: String) -> Result<(), Error> {
     let kind = match kind.as_str() {
         "sent" => Kind::Sent,
         "dropped" => Kind::Dropped,
         _ => Kind::Failed,
     };
-    let process = Process::current().map_err(|text| Error::new(ruby.exception_runtime_error(), text))?;
-    process.journal.count(kind);
+    let process = Process::get_or_start().map_err(|text| Error::new(ruby.exception_runtime_error(), text))?;
+    process.events.count(kind);
     Ok(())
 }
 
-/// `reports`: what happened in the background since the last call, as `[kind, count, seconds, text]` each.
+/// `reports`: the background events since the last call, each as `[kind, count, seconds, text]`.
 fn reports(ruby: &Ruby) -> Result<RArray, Error> {
-    list(ruby, Process::existing().map(|process| process.journal.fetch()).unwrap_or_default())
+    list(ruby, Process::current().map(|process| process.events.fetch()).unwrap_or_default())
 }
 
-/// `ring(fd)`: a byte is written to the pipe whenever there are reports.
-fn ring(ruby: &Ruby, fd: i32) -> Result<(), Error> {
-    let process = Process::current().map_err(|text| Error::new(ruby.exception_runtime_error(), text))?;
-    process.journal.bell.connect(fd);
+/// `wakeup_fd = fd`: the pipe that receives a byte whenever there are reports.
+fn set_wakeup_fd(ruby: &Ruby, fd: i32) -> Result<(), Error> {
+    let process = Process::get_or_start().map_err(|text| Error::new(ruby.exception_runtime_error(), text))?;
+    process.events.wakeup.connect(fd);
     Ok(())
 }
 
-/// `want_sent(wanted)`: whether what went well is reported too.
-fn want_sent(wanted: bool) {
-    if let Some(process) = Process::existing() {
-        process.journal.want_sent(wanted);
+/// `report_sent = wanted`: whether successful publishes are reported too.
+fn set_report_sent(wanted: bool) {
+    if let Some(process) = Process::current() {
+        process.events.set_report_sent(wanted);
     }
 }
 
 fn list(ruby: &Ruby, reports: Vec<Report>) -> Result<RArray, Error> {
     let list = ruby.ary_new_capa(reports.len());
-    for Report { kind, count, lasted, text } in reports {
+    for Report { kind, count, duration, text } in reports {
         let kind = match kind {
             Kind::Sent => "sent",
             Kind::Failed => "failed",
             Kind::Dropped => "dropped",
-            Kind::Away => "away",
-            Kind::Back => "back",
+            Kind::Unavailable => "unavailable",
+            Kind::Restored => "restored",
         };
-        list.push((ruby.to_symbol(kind), count, lasted.as_secs_f64(), &*text))?;
+        list.push((ruby.to_symbol(kind), count, duration.as_secs_f64(), &*text))?;
     }
     Ok(list)
 }
 
-/// Runs an entry from Ruby. A panic would arrive there as an exception that nothing rescues; it becomes one that
-/// can be rescued.
+/// Runs a function called from Ruby. Turns a panic, which would reach Ruby as an exception that nothing can rescue,
+/// into a RuntimeError.
 pub(crate) fn guard<R>(ruby: &Ruby, entry: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
     catch_unwind(AssertUnwindSafe(entry)).unwrap_or_else(|_| {
-        let text = "a mistake inside nodevent's extension; please report it with what was on standard error";
+        let text = "internal error in the nodevent extension; please report it with the output on standard error";
         Err(Error::new(ruby.exception_runtime_error(), text))
     })
 }

@@ -1,10 +1,10 @@
-//! What each process has once: the thread that publishes, its counts and reports, and the queues to flush at exit.
+//! The per-process state: the publishing thread, its counts and reports, and the queues to flush at exit.
 //!
-//! After a `fork` the child finds that the state is not its own and makes a new one. The parent's is leaked there:
-//! its threads are not in the child, its locks may be held for ever, and dropping it would close what the parent
-//! still uses.
+//! After a `fork` the child detects that the state belongs to its parent and creates its own. It leaks the parent's:
+//! the parent's threads do not exist in the child, its locks may be held forever, and dropping it would close
+//! descriptors that the parent still uses.
 
-use crate::journal::Journal;
+use crate::event_log::EventLog;
 use crate::queue::Queue;
 use crate::signal::Signal;
 use std::ptr;
@@ -12,27 +12,27 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Weak, mpsc};
 use tokio::runtime::{Builder, Handle};
 
-/// Forks that lie between this process and the one that loaded the extension.
+/// The number of forks between this process and the one that loaded the extension.
 static FORKS: AtomicU32 = AtomicU32::new(0);
-/// The state of this process, or of an ancestor if nothing was published here yet.
+/// The state of this process, or of an ancestor if this process has not published yet.
 static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
 
-/// See the head of this file.
+/// The state of one process; see the head of this file.
 #[derive(Debug)]
 pub(crate) struct Process {
     forks: u32,
     runtime: Handle,
-    /// Counts and reports.
-    pub(crate) journal: Journal,
+    /// Counts and reports of this process.
+    pub(crate) events: EventLog,
     queues: Signal<Vec<Weak<Queue>>>,
 }
 
-/// How far this process is from the one that loaded the extension. Cheaper than `getpid`.
+/// The number of forks since the extension was loaded. Cheaper than `getpid`.
 pub(crate) fn forks() -> u32 {
     FORKS.load(Ordering::Relaxed)
 }
 
-/// Begins to count forks. Once, when the extension is loaded.
+/// Starts counting forks. Called once, when the extension is loaded.
 pub(crate) fn watch_forks() {
     extern "C" fn in_child() {
         FORKS.fetch_add(1, Ordering::Relaxed);
@@ -46,29 +46,29 @@ pub(crate) fn watch_forks() {
 
 impl Process {
     /// The state of this process, if it has one.
-    pub(crate) fn existing() -> Option<&'static Self> {
+    pub(crate) fn current() -> Option<&'static Self> {
         // SAFETY: the pointer is null or comes from `Box::leak`.
         let process = unsafe { CURRENT.load(Ordering::Acquire).as_ref() }?;
         (process.forks == forks()).then_some(process)
     }
 
-    /// The state of this process, made when it is first asked for.
+    /// The state of this process, created on first use.
     ///
     /// # Errors
     /// The thread could not be started.
-    pub(crate) fn current() -> Result<&'static Self, String> {
-        if let Some(process) = Self::existing() {
+    pub(crate) fn get_or_start() -> Result<&'static Self, String> {
+        if let Some(process) = Self::current() {
             return Ok(process);
         }
         let runtime = start().map_err(|error| format!("the publishing thread could not be started: {error}"))?;
-        let made = Self { forks: forks(), runtime, journal: Journal::default(), queues: Signal::default() };
-        let made = Box::leak(Box::new(made));
-        // Only a thread that holds Ruby's lock comes here, so nobody else stores in between.
-        CURRENT.store(made, Ordering::Release);
-        Ok(made)
+        let state = Self { forks: forks(), runtime, events: EventLog::default(), queues: Signal::default() };
+        let state = Box::leak(Box::new(state));
+        // Only a thread that holds Ruby's lock runs this, so no other thread stores in between.
+        CURRENT.store(state, Ordering::Release);
+        Ok(state)
     }
 
-    /// Runs `task` on the publishing thread.
+    /// Runs `task` on the publishing thread and remembers `queue` for a flush at exit.
     pub(crate) fn spawn(&self, queue: &Arc<Queue>, task: impl Future<Output = ()> + Send + 'static) {
         self.queues.change(|queues| {
             queues.retain(|queue| queue.strong_count() > 0);
@@ -83,27 +83,27 @@ impl Process {
     }
 }
 
-/// Starts the thread with a runtime of its own. It lives as long as the process.
+/// Starts the publishing thread with its own runtime. Both live as long as the process.
 fn start() -> std::io::Result<Handle> {
-    let (told, handle) = mpsc::channel();
+    let (handle_tx, handle_rx) = mpsc::channel();
     let blocked = SignalsBlocked::new();
     std::thread::Builder::new().name("nodevent".to_owned()).spawn(move || {
         match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
-                // The receiver waits below.
-                let _ = told.send(Ok(runtime.handle().clone()));
+                // The receiver is waiting below.
+                let _ = handle_tx.send(Ok(runtime.handle().clone()));
                 runtime.block_on(std::future::pending::<()>());
             }
             Err(error) => {
-                let _ = told.send(Err(error));
+                let _ = handle_tx.send(Err(error));
             }
         }
     })?;
     drop(blocked);
-    handle.recv().map_err(std::io::Error::other)?
+    handle_rx.recv().map_err(std::io::Error::other)?
 }
 
-/// While this lives, threads started here receive no signals: they are for Ruby's threads.
+/// Blocks all signals in this thread, and so in threads it starts, until dropped: signals are for Ruby's threads.
 struct SignalsBlocked(libc::sigset_t);
 
 impl SignalsBlocked {
@@ -121,7 +121,7 @@ impl SignalsBlocked {
 
 impl Drop for SignalsBlocked {
     fn drop(&mut self) {
-        // SAFETY: the set is the one this thread had before.
+        // SAFETY: the set is the one that this thread had before.
         unsafe {
             libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut());
         }

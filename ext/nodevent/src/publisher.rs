@@ -1,13 +1,13 @@
 //! `NoDevent::Native::Publisher`: the Ruby object in front of a queue.
 //!
-//! Publishing copies the text into the queue and returns. Only the methods that say so wait, and they wait without
-//! Ruby's lock. An object that was made before a `fork` gets a queue of its own in the child.
+//! Publishing copies the text into the queue and returns. Only the methods documented to wait do so, without holding
+//! Ruby's lock. An object created before a `fork` gets its own queue in the child.
 
 use crate::engine::Engine;
 use crate::process::{self, Process};
-use crate::queue::{Answer, Patience, PublicationRef, Queue, Receipt, Refused, Settled};
+use crate::queue::{Confirmation, FlushMode, PublicationRef, PublishResult, Queue, Receipt, Rejected};
 use crate::target::Target;
-use crate::{guard, unlocked, worker};
+use crate::{guard, without_gvl, worker};
 use bytes::Bytes;
 use magnus::{Error, RArray, RString, Ruby, Symbol, Value};
 use std::cell::RefCell;
@@ -16,36 +16,36 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
 
-/// See the head of this file.
+/// A Ruby object that publishes to one target; see the head of this file.
 #[magnus::wrap(class = "NoDevent::Native::Publisher", free_immediately, size)]
 pub(crate) struct Publisher {
     target: Target,
     address: Arc<str>,
-    /// This process's queue, or an ancestor's, or null. Only used with Ruby's lock held.
-    live: AtomicPtr<Live>,
+    /// The state of this process, or of an ancestor, or null. Only used while holding Ruby's lock.
+    state: AtomicPtr<ProcessState>,
 }
 
-/// What belongs to one process.
-struct Live {
+/// The queue of one process.
+struct ProcessState {
     forks: u32,
     queue: Arc<Queue>,
     process: &'static Process,
-    /// The last channel: nearly always that of the next publication too.
+    /// The last channel, cached because the next publication nearly always uses it too.
     channel: RefCell<Arc<str>>,
 }
 
 // === impl Publisher ===
 
 impl Publisher {
-    /// `Publisher.new(json)`: the target as JSON.
+    /// `Publisher.new(json)`: takes the target as JSON.
     pub(crate) fn new(ruby: &Ruby, target: String) -> Result<Self, Error> {
         let target: Target = serde_json::from_str(&target).map_err(|error| argument(ruby, &error.to_string()))?;
         let address = Arc::clone(Engine::new(&target).map_err(|error| argument(ruby, &error))?.address());
-        Ok(Self { target, address, live: AtomicPtr::new(ptr::null_mut()) })
+        Ok(Self { target, address, state: AtomicPtr::new(ptr::null_mut()) })
     }
 
-    /// `publish(channel, json, idempotency_key)`: `true`, `false` where the queue is full, or `nil` where it is closed.
-    /// Never waits.
+    /// `publish(channel, json, idempotency_key)`: returns `true`, `false` if the queue is full, or `nil` if it is
+    /// closed. Never waits.
     pub(crate) fn publish(
         ruby: &Ruby,
         this: &Self,
@@ -54,20 +54,19 @@ impl Publisher {
         idempotency_key: Option<String>,
     ) -> Result<Option<bool>, Error> {
         guard(ruby, || {
-            let live = this.live(ruby)?;
-            let pushed = this.push(live, live.publication(channel, json, idempotency_key)?);
+            let state = this.get_or_start(ruby)?;
+            let pushed = this.push(state, state.publication(channel, json, idempotency_key)?);
             Ok(match pushed {
                 Ok(()) => Some(true),
-                Err(Refused::Full) => Some(false),
-                Err(Refused::Closed) => None,
+                Err(Rejected::Full) => Some(false),
+                Err(Rejected::Closed) => None,
             })
         })
     }
 
-    /// `publish_and_wait(channel, json, idempotency_key, seconds)`: `[:ok, answer]`, `[:failed, why]`, `[:full, nil]`,
-    /// `[:closed, nil]`,
-    /// or after the time `[:late, withdrawn, trouble]`: where it is not withdrawn it may yet arrive, and `trouble` says
-    /// why the engine cannot be reached, if it cannot.
+    /// `publish_and_wait(channel, json, idempotency_key, seconds)`: returns `[:ok, confirmation]`, `[:failed, reason]`,
+    /// `[:full, nil]`, `[:closed, nil]`, or after the timeout `[:timeout, withdrawn, reason]`. A publication that was
+    /// not withdrawn may still arrive. The last `reason` explains why the engine cannot be reached, if it cannot.
     pub(crate) fn publish_and_wait(
         ruby: &Ruby,
         this: &Self,
@@ -76,10 +75,10 @@ impl Publisher {
         idempotency_key: Option<String>,
         seconds: f64,
     ) -> Result<RArray, Error> {
-        guard(ruby, || this.wait_for_answer(ruby, channel, json, idempotency_key, deadline(ruby, seconds)?))
+        guard(ruby, || this.wait_for_result(ruby, channel, json, idempotency_key, deadline(ruby, seconds)?))
     }
 
-    fn wait_for_answer(
+    fn wait_for_result(
         &self,
         ruby: &Ruby,
         channel: RString,
@@ -87,107 +86,107 @@ impl Publisher {
         idempotency_key: Option<String>,
         deadline: Instant,
     ) -> Result<RArray, Error> {
-        let live = self.live(ruby)?;
+        let state = self.get_or_start(ruby)?;
         let receipt = Arc::new(Receipt::default());
-        let mut publication = live.publication(channel, json, idempotency_key)?;
+        let mut publication = state.publication(channel, json, idempotency_key)?;
         publication.receipt = Some(Arc::clone(&receipt));
-        match self.push(live, publication) {
+        match self.push(state, publication) {
             Ok(()) => {}
-            Err(Refused::Full) => return pair(ruby, "full", ruby.qnil()),
-            Err(Refused::Closed) => return pair(ruby, "closed", ruby.qnil()),
+            Err(Rejected::Full) => return pair(ruby, "full", ruby.qnil()),
+            Err(Rejected::Closed) => return pair(ruby, "closed", ruby.qnil()),
         }
-        let leaves = Leaves(&receipt);
-        let waited = unlocked::wait(
+        let guard = AbandonOnDrop(&receipt);
+        let waited = without_gvl::wait(
             ruby,
-            |interrupted| receipt.settled.wait(Some(deadline), interrupted, Option::take),
-            || receipt.settled.wake(),
+            |interrupted| receipt.result.wait(Some(deadline), interrupted, Option::take),
+            || receipt.result.wake(),
         )?;
         match waited {
-            Some(settled) => {
-                std::mem::forget(leaves);
-                answer(ruby, settled)
+            Some(result) => {
+                std::mem::forget(guard);
+                result_array(ruby, result)
             }
             None => {
-                let late = pair(ruby, "late", leaves.0.abandon())?;
-                late.push(live.queue.trouble().as_deref())?;
-                Ok(late)
+                let timeout = pair(ruby, "timeout", guard.0.abandon())?;
+                timeout.push(state.queue.last_error().as_deref())?;
+                Ok(timeout)
             }
         }
     }
 
-    /// `flush(seconds)`: waits until all that was published so far is settled; `false` where time ran out.
+    /// `flush(seconds)`: waits until everything published so far is settled; returns `false` after the timeout.
     pub(crate) fn flush(ruby: &Ruby, this: &Self, seconds: f64) -> Result<bool, Error> {
         guard(ruby, || {
-            let queue = this.existing().map(|live| Arc::clone(&live.queue));
-            flush(ruby, queue.as_slice(), deadline(ruby, seconds)?, Patience::UntilDeadline)
+            let queue = this.current().map(|state| Arc::clone(&state.queue));
+            flush(ruby, queue.as_slice(), deadline(ruby, seconds)?, FlushMode::UntilDeadline)
         })
     }
 
-    /// `close`: no more is taken; what waits is still published.
+    /// `close`: accepts no more publications; those in the queue are still published.
     pub(crate) fn close(&self) {
-        if let Some(live) = self.existing() {
-            live.queue.close();
+        if let Some(state) = self.current() {
+            state.queue.close();
         }
     }
 
-    /// `pending`: publications that wait or are under way.
+    /// `pending`: the number of publications that are queued or in flight.
     pub(crate) fn pending(&self) -> usize {
-        self.existing().map_or(0, |live| live.queue.pending())
+        self.current().map_or(0, |state| state.queue.pending())
     }
 
-    /// `address`: where it publishes, without user and password.
+    /// `address`: the target without user and password.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
     }
 
-    fn push(&self, live: &Live, publication: PublicationRef) -> Result<(), Refused> {
-        let pushed = live.queue.push(publication);
-        if pushed == Err(Refused::Full) {
-            live.process.journal.dropped(&self.address);
+    fn push(&self, state: &ProcessState, publication: PublicationRef) -> Result<(), Rejected> {
+        let pushed = state.queue.push(publication);
+        if pushed == Err(Rejected::Full) {
+            state.process.events.dropped(&self.address);
         }
         pushed
     }
 
-    /// The queue of this process, if there is one.
-    fn existing(&self) -> Option<&Live> {
+    /// The state of this process, if it has one.
+    fn current(&self) -> Option<&ProcessState> {
         // SAFETY: null, or from `Box::into_raw`; it is freed only when this object is.
-        let live = unsafe { self.live.load(Ordering::Acquire).as_ref() }?;
-        (live.forks == process::forks()).then_some(live)
+        let state = unsafe { self.state.load(Ordering::Acquire).as_ref() }?;
+        (state.forks == process::forks()).then_some(state)
     }
 
-    /// The queue of this process; made, with the task behind it, when it is first asked for.
-    fn live(&self, ruby: &Ruby) -> Result<&Live, Error> {
-        if let Some(live) = self.existing() {
-            return Ok(live);
+    /// The state of this process; created on first use, together with the task that empties the queue.
+    fn get_or_start(&self, ruby: &Ruby) -> Result<&ProcessState, Error> {
+        if let Some(state) = self.current() {
+            return Ok(state);
         }
         let failed = |text: String| Error::new(ruby.exception_runtime_error(), text);
-        let process = Process::current().map_err(failed)?;
+        let process = Process::get_or_start().map_err(failed)?;
         let queue = Arc::new(Queue::new(self.target.bounds()));
         let engine = Engine::new(&self.target).map_err(failed)?;
-        process.spawn(&queue, worker::run(Arc::clone(&queue), engine, &process.journal));
-        let live = Live { forks: process::forks(), queue, process, channel: RefCell::new("".into()) };
-        // What an ancestor left here is leaked: see process.rs.
-        self.live.store(Box::into_raw(Box::new(live)), Ordering::Release);
-        self.existing().ok_or_else(|| failed("the publisher was lost".to_owned()))
+        process.spawn(&queue, worker::run(Arc::clone(&queue), engine, &process.events));
+        let state = ProcessState { forks: process::forks(), queue, process, channel: RefCell::new("".into()) };
+        // The state of an ancestor is leaked: see process.rs.
+        self.state.store(Box::into_raw(Box::new(state)), Ordering::Release);
+        self.current().ok_or_else(|| failed("the publisher was lost".to_owned()))
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        let live = self.live.swap(ptr::null_mut(), Ordering::AcqRel);
-        // SAFETY: as in `existing`; nobody else has it any more.
-        let own = unsafe { live.as_ref() }.is_some_and(|live| live.forks == process::forks());
+        let state = self.state.swap(ptr::null_mut(), Ordering::AcqRel);
+        // SAFETY: as in `current`; this object is the only owner.
+        let own = unsafe { state.as_ref() }.is_some_and(|state| state.forks == process::forks());
         if own {
             // SAFETY: it comes from `Box::into_raw`.
-            let live = unsafe { Box::from_raw(live) };
-            live.queue.close();
+            let state = unsafe { Box::from_raw(state) };
+            state.queue.close();
         }
     }
 }
 
-// === impl Live ===
+// === impl ProcessState ===
 
-impl Live {
+impl ProcessState {
     fn publication(
         &self,
         channel: RString,
@@ -201,7 +200,7 @@ impl Live {
             number: 0,
             idempotency_key: idempotency_key.map(String::into_boxed_str),
             receipt: None,
-            since: Instant::now(),
+            emitted_at: Instant::now(),
         })
     }
 
@@ -215,26 +214,22 @@ impl Live {
     }
 }
 
-/// A caller that waits; when it goes without an answer, its publication is withdrawn if it can be.
-struct Leaves<'a>(&'a Receipt);
+/// Withdraws the publication, if that is still possible, when the waiting caller leaves without a result.
+struct AbandonOnDrop<'a>(&'a Receipt);
 
-impl Drop for Leaves<'_> {
+impl Drop for AbandonOnDrop<'_> {
     fn drop(&mut self) {
         self.0.abandon();
     }
 }
 
-/// Flushes all of `queues` by one deadline.
-pub(crate) fn flush(
-    ruby: &Ruby,
-    queues: &[Arc<Queue>],
-    deadline: Instant,
-    patience: Patience,
-) -> Result<bool, Error> {
+/// Flushes `queues`, all by one deadline.
+pub(crate) fn flush(ruby: &Ruby, queues: &[Arc<Queue>], deadline: Instant, mode: FlushMode) -> Result<bool, Error> {
     let mut all = true;
     for queue in queues {
-        let flush = queue.flush(patience);
-        let waited = unlocked::wait(ruby, |interrupted| flush.wait(Some(deadline), interrupted), || flush.wake())?;
+        let flush = queue.flush(mode);
+        let waited =
+            without_gvl::wait(ruby, |interrupted| flush.wait(Some(deadline), interrupted), || flush.wake())?;
         all &= waited == Some(true);
     }
     Ok(all)
@@ -243,21 +238,21 @@ pub(crate) fn flush(
 /// The moment `seconds` from now.
 ///
 /// # Errors
-/// A number that is negative, not a number, or longer than a year.
+/// `seconds` is negative, not a number, or more than a year.
 pub(crate) fn deadline(ruby: &Ruby, seconds: f64) -> Result<Instant, Error> {
     const YEAR: f64 = 365.0 * 24.0 * 3600.0;
     if !(0.0..=YEAR).contains(&seconds) {
-        return Err(argument(ruby, &format!("{seconds} is no time to wait; give seconds, at least 0")));
+        return Err(argument(ruby, &format!("invalid timeout {seconds}: give seconds, at least 0")));
     }
     Ok(Instant::now() + Duration::from_secs_f64(seconds))
 }
 
-fn answer(ruby: &Ruby, settled: Settled) -> Result<RArray, Error> {
-    match settled {
-        Ok(Answer::Receivers(count)) => pair(ruby, "ok", count),
-        Ok(Answer::Position(position)) => pair(ruby, "ok", &*position),
-        Ok(Answer::Accepted) => pair(ruby, "ok", true),
-        Err(why) => pair(ruby, "failed", &*why),
+fn result_array(ruby: &Ruby, result: PublishResult) -> Result<RArray, Error> {
+    match result {
+        Ok(Confirmation::Receivers(count)) => pair(ruby, "ok", count),
+        Ok(Confirmation::Position(position)) => pair(ruby, "ok", &*position),
+        Ok(Confirmation::Accepted) => pair(ruby, "ok", true),
+        Err(reason) => pair(ruby, "failed", &*reason),
     }
 }
 

@@ -1,7 +1,7 @@
-//! The bounded queue between the threads that emit and the one task that publishes.
+//! The bounded queue between the threads that emit and the task that publishes.
 //!
-//! It keeps the order, counts what is in it (also what the task has in hand and the engine has not confirmed),
-//! and lets a thread wait until everything up to now is settled. It knows neither Ruby nor any engine.
+//! It preserves the order, counts its publications (including those the task has taken and the engine has not
+//! confirmed), and lets a thread wait until everything queued so far is settled. It knows neither Ruby nor any engine.
 
 use crate::signal::{Signal, Waited};
 use bytes::Bytes;
@@ -18,115 +18,118 @@ pub(crate) struct PublicationRef {
     pub(crate) channel: Arc<str>,
     /// The publication's JSON text, published byte for byte.
     pub(crate) body: Bytes,
-    /// Its place among all that this queue has taken in.
+    /// Its sequence number in this queue, from 1.
     pub(crate) number: u64,
-    /// What makes a repeated publish one publication.
+    /// Makes repeated publishes one publication.
     pub(crate) idempotency_key: Option<Box<str>>,
-    /// Where a caller waits for the engine's answer, if one does.
+    /// The receipt that a caller waits on, if one does.
     pub(crate) receipt: Option<Arc<Receipt>>,
     /// When it was emitted.
-    pub(crate) since: Instant,
+    pub(crate) emitted_at: Instant,
 }
 
-/// What the engine answered to one publication.
+/// The engine's confirmation of one publication.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Answer {
-    /// Redis: how many servers heard it.
+pub(crate) enum Confirmation {
+    /// Redis: the number of subscribed servers.
     Receivers(i64),
-    /// The engine keeps a history: where the publication stands in it.
+    /// The engine keeps a history: the publication's position in it.
     Position(Box<str>),
-    /// The engine has it and says no more.
+    /// The engine accepted it and returned no details.
     Accepted,
 }
 
-/// The answer, or why the publication will never be published.
-pub(crate) type Settled = Result<Answer, Arc<str>>;
+/// The confirmation, or why the publication will never be published.
+pub(crate) type PublishResult = Result<Confirmation, Arc<str>>;
 
-/// Where one caller waits for the answer to its publication.
+/// The place where one caller waits for the result of its publication.
 #[derive(Debug, Default)]
 pub(crate) struct Receipt {
-    /// The answer, once there is one.
-    pub(crate) settled: Signal<Option<Settled>>,
-    /// [`WAITING`], then [`SENT`] or [`ABANDONED`], whichever comes first.
-    fate: AtomicU8,
+    /// The result, as soon as there is one.
+    pub(crate) result: Signal<Option<PublishResult>>,
+    /// [`WAITING`], then either [`SENT`] or [`ABANDONED`].
+    state: AtomicU8,
 }
 
-/// Not yet handed to the engine.
+/// Not yet given to the engine.
 const WAITING: u8 = 0;
-/// Handed to the engine by the task, at least once.
+/// Given to the engine at least once.
 const SENT: u8 = 1;
-/// The caller no longer waits and the publication was not sent: it never will be.
+/// The caller no longer waits and the publication was not sent; it never will be.
 const ABANDONED: u8 = 2;
 
-/// How much may wait.
+/// The limits of a queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
-    /// Publications, those in the task's hand included.
+    /// Publications, including those in flight.
     pub(crate) publications: usize,
     /// Bytes of their JSON.
     pub(crate) bytes: usize,
 }
 
-/// Why a publication was not taken.
+/// Why a publication was not queued.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Refused {
-    /// As many publications wait as may.
+pub(crate) enum Rejected {
+    /// The queue has reached one of its limits.
     Full,
     /// The publisher was closed.
     Closed,
 }
 
-/// See the head of this file.
+/// A bounded queue; see the head of this file.
 #[derive(Debug)]
 pub(crate) struct Queue {
     bounds: Bounds,
     state: Signal<State>,
-    /// Wakes the task; the callers hold the other end.
+    /// Wakes the publishing task.
     arrived: Notify,
-    /// Cuts the task's pause before its next attempt short; a flush holds the other end.
-    hurry: Notify,
+    /// Ends the task's pause before its next attempt; used by a flush.
+    retry_now: Notify,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<PublicationRef>,
-    /// Bytes of what waits and of what is in hand.
+    queued: VecDeque<PublicationRef>,
+    /// Bytes of all publications, queued and in flight.
     bytes: usize,
-    /// Publications ever taken in.
+    /// Publications ever accepted.
     accepted: u64,
-    /// Publications the engine has answered to, or that were given up: always the oldest ones.
+    /// Publications that were confirmed, rejected or withdrawn: always the oldest ones.
     settled: u64,
-    /// Attempts to reach the engine that failed.
+    /// Failed attempts to reach the engine.
     failures: u64,
     /// Why the last attempt failed, if it did.
-    away: Option<Arc<str>>,
+    last_error: Option<Arc<str>>,
     closed: bool,
 }
 
 // === impl Queue ===
 
 impl Queue {
-    /// An empty queue.
+    /// Creates an empty queue.
     pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { bounds, state: Signal::default(), arrived: Notify::new(), hurry: Notify::new() }
+        Self { bounds, state: Signal::default(), arrived: Notify::new(), retry_now: Notify::new() }
     }
 
-    /// Takes a publication in, or says at once why not. Never waits for the engine.
-    pub(crate) fn push(&self, mut publication: PublicationRef) -> Result<(), Refused> {
+    /// Queues a publication. Never waits for the engine.
+    ///
+    /// # Errors
+    /// The queue is full or closed.
+    pub(crate) fn push(&self, mut publication: PublicationRef) -> Result<(), Rejected> {
         let was_empty = {
             let mut state = self.state.lock();
             if state.closed {
-                return Err(Refused::Closed);
+                return Err(Rejected::Closed);
             }
             let bytes = state.bytes + publication.body.len();
             if state.pending() >= self.bounds.publications || (bytes > self.bounds.bytes && state.pending() > 0) {
-                return Err(Refused::Full);
+                return Err(Rejected::Full);
             }
-            let was_empty = state.waiting.is_empty();
+            let was_empty = state.queued.is_empty();
             state.bytes = bytes;
             state.accepted += 1;
             publication.number = state.accepted;
-            state.waiting.push_back(publication);
+            state.queued.push_back(publication);
             was_empty
         };
         if was_empty {
@@ -135,17 +138,17 @@ impl Queue {
         Ok(())
     }
 
-    /// The oldest publications, at most `most` of at most `bytes` together (but at least one). Waits until there are
-    /// some; `None` when the queue is closed and empty. Each must be settled later.
+    /// Takes the oldest publications: at least one, and otherwise at most `max` of at most `bytes` in total. Waits
+    /// until there are some; returns `None` if the queue is closed and empty. Each must be settled later.
     ///
     /// # Cancel safety
-    /// Nothing is taken when the wait is cancelled.
-    pub(crate) async fn take(&self, most: usize, bytes: usize) -> Option<VecDeque<PublicationRef>> {
+    /// Nothing is taken if the wait is cancelled.
+    pub(crate) async fn take(&self, max: usize, bytes: usize) -> Option<VecDeque<PublicationRef>> {
         loop {
             {
                 let mut state = self.state.lock();
-                if !state.waiting.is_empty() {
-                    return Some(state.oldest(most, bytes));
+                if !state.queued.is_empty() {
+                    return Some(state.oldest(max, bytes));
                 }
                 if state.closed {
                     return None;
@@ -155,112 +158,112 @@ impl Queue {
         }
     }
 
-    /// The `count` oldest publications in hand, of `bytes` together, have found their end.
+    /// Marks the `count` oldest publications, of `bytes` in total, as settled.
     pub(crate) fn settle(&self, count: usize, bytes: usize) {
         self.state.change(|state| {
             state.settled += count as u64;
             state.bytes = state.bytes.saturating_sub(bytes);
-            state.away = None;
+            state.last_error = None;
         });
     }
 
-    /// The engine could not be reached.
+    /// Records a failed attempt to reach the engine.
     pub(crate) fn failed_to_reach(&self, reason: &str) {
         self.state.change(|state| {
             state.failures += 1;
-            state.away = Some(reason.into());
+            state.last_error = Some(reason.into());
         });
     }
 
-    /// Waits for the end of a pause, or until a flush is in a hurry.
+    /// Waits for `length`, or until a flush asks for an immediate retry.
     pub(crate) async fn pause(&self, length: std::time::Duration) {
         tokio::select! {
             () = tokio::time::sleep(length) => {}
-            () = self.hurry.notified() => {}
+            () = self.retry_now.notified() => {}
         }
     }
 
-    /// No more is taken in; what waits is still published.
+    /// Accepts no more publications; those in the queue are still published.
     pub(crate) fn close(&self) {
         self.state.change(|state| state.closed = true);
         self.arrived.notify_one();
     }
 
-    /// Whether no more is taken in.
+    /// Whether the queue is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
 
-    /// Publications taken in and not settled.
+    /// The number of publications that are not settled.
     pub(crate) fn pending(&self) -> usize {
         self.state.lock().pending()
     }
 
-    /// Why the engine cannot be reached at the moment.
-    pub(crate) fn trouble(&self) -> Option<Arc<str>> {
-        self.state.lock().away.clone()
+    /// Why the engine cannot be reached, if it cannot.
+    pub(crate) fn last_error(&self) -> Option<Arc<str>> {
+        self.state.lock().last_error.clone()
     }
 
-    /// A wait until everything taken in before this call is settled. Starts an attempt at once where one was put off.
-    pub(crate) fn flush(&self, patience: Patience) -> Flush<'_> {
+    /// Starts a wait until everything queued before this call is settled. Ends a pause between two attempts.
+    pub(crate) fn flush(&self, mode: FlushMode) -> Flush<'_> {
         let state = self.state.lock();
         let flush = Flush {
             queue: self,
-            upto: state.accepted,
-            give_up_after: (patience == Patience::OneAttempt)
-                .then_some(state.failures + 1 + u64::from(state.away.is_none())),
+            up_to: state.accepted,
+            failures_allowed: (mode == FlushMode::OneAttempt)
+                .then_some(state.failures + 1 + u64::from(state.last_error.is_none())),
         };
         drop(state);
-        self.hurry.notify_one();
+        self.retry_now.notify_one();
         flush
     }
 }
 
 impl State {
     fn pending(&self) -> usize {
-        // Both only grow and settled never overtakes, so the difference is what a bound has let in.
+        // Both only grow and `settled` never overtakes, so the limit on publications bounds the difference.
         (self.accepted - self.settled) as usize
     }
 
-    fn oldest(&mut self, most: usize, bytes: usize) -> VecDeque<PublicationRef> {
+    fn oldest(&mut self, max: usize, bytes: usize) -> VecDeque<PublicationRef> {
         let mut sum = 0;
-        let fitting = self.waiting.iter().take(most).take_while(|publication| {
+        let fitting = self.queued.iter().take(max).take_while(|publication| {
             sum += publication.body.len();
             sum <= bytes
         });
         let count = fitting.count().max(1);
-        if count == self.waiting.len() {
-            std::mem::take(&mut self.waiting)
+        if count == self.queued.len() {
+            std::mem::take(&mut self.queued)
         } else {
-            self.waiting.drain(..count).collect()
+            self.queued.drain(..count).collect()
         }
     }
 }
 
-/// How long a flush goes on while the engine is away.
+/// How long a flush continues while the engine is unavailable.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Patience {
+pub(crate) enum FlushMode {
     /// Until its deadline.
     UntilDeadline,
-    /// Until a fresh attempt has failed: at exit nobody wants to wait for what is not there.
+    /// Until a new attempt has failed: an exit should not wait for an unavailable engine.
     OneAttempt,
 }
 
-/// A wait until everything up to a point is settled.
+/// A wait until everything queued up to a point is settled.
 #[derive(Debug)]
 pub(crate) struct Flush<'a> {
     queue: &'a Queue,
-    upto: u64,
-    give_up_after: Option<u64>,
+    up_to: u64,
+    failures_allowed: Option<u64>,
 }
 
 impl Flush<'_> {
-    /// Waits. `Ready(true)`: all settled; `Ready(false)`: given up.
+    /// Waits. `Ready(true)`: everything is settled; `Ready(false)`: the attempt failed.
     pub(crate) fn wait(&self, deadline: Option<Instant>, interrupted: &AtomicBool) -> Waited<bool> {
         self.queue.state.wait(deadline, interrupted, |state| {
-            if state.settled >= self.upto {
+            if state.settled >= self.up_to {
                 Some(true)
-            } else if self.give_up_after.is_some_and(|failures| state.failures >= failures) {
+            } else if self.failures_allowed.is_some_and(|failures| state.failures >= failures) {
                 Some(false)
             } else {
                 None
@@ -268,7 +271,7 @@ impl Flush<'_> {
         })
     }
 
-    /// Makes the waiter look at its flag.
+    /// Wakes the waiter, which then checks its flag.
     pub(crate) fn wake(&self) {
         self.queue.state.wake();
     }
@@ -277,24 +280,24 @@ impl Flush<'_> {
 // === impl Receipt ===
 
 impl Receipt {
-    /// Gives the waiting caller its answer.
-    pub(crate) fn settle(&self, settled: Settled) {
-        self.settled.change(|slot| *slot = Some(settled));
+    /// Hands the result to the waiting caller.
+    pub(crate) fn settle(&self, result: PublishResult) {
+        self.result.change(|slot| *slot = Some(result));
     }
 
-    /// The task is about to send. `false`: the caller has left, and the publication with it.
-    pub(crate) fn begin(&self) -> bool {
-        self.fate.compare_exchange(WAITING, SENT, Ordering::AcqRel, Ordering::Acquire) != Err(ABANDONED)
+    /// Marks the publication as sent. Returns `false` if the caller has withdrawn it.
+    pub(crate) fn mark_sent(&self) -> bool {
+        self.state.compare_exchange(WAITING, SENT, Ordering::AcqRel, Ordering::Acquire) != Err(ABANDONED)
     }
 
-    /// The attempt failed before anything left this process.
-    pub(crate) fn undo(&self) {
-        // Where the caller left meanwhile it was told that the publication may arrive, and so it may.
-        let _ = self.fate.compare_exchange(SENT, WAITING, Ordering::AcqRel, Ordering::Acquire);
+    /// Marks the publication as not sent: the attempt failed before anything left this process.
+    pub(crate) fn mark_unsent(&self) {
+        // If the caller has left in the meantime, its error says that the publication may arrive, and it may.
+        let _ = self.state.compare_exchange(SENT, WAITING, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// The caller leaves. `true`: the publication is withdrawn; `false`: it was sent already, and may arrive.
+    /// Records that the caller no longer waits. `true`: the publication is withdrawn; `false`: it was sent and may arrive.
     pub(crate) fn abandon(&self) -> bool {
-        self.fate.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.state.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 }

@@ -1,56 +1,55 @@
-//! A value that threads wait for: a mutex, a condition variable and a way to be called away from waiting.
+//! A value that threads can wait for: a mutex and a condition variable with interruptible waits.
 //!
-//! It knows neither Ruby nor tokio. `unlocked.rs` waits here on behalf of Ruby threads.
+//! It knows neither Ruby nor tokio. `without_gvl.rs` waits here on behalf of Ruby threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// A value, and the means to wait until it changes.
+/// A value whose changes can be waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Signal<T> {
     value: Mutex<T>,
     changed: Condvar,
 }
 
-/// How a wait ended.
+/// The end of a wait.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) enum Waited<R> {
-    /// What was waited for is there.
+    /// The condition was met.
     Ready(R),
     /// The deadline passed first.
     TimedOut,
-    /// Somebody set the waiter's flag and called [`Signal::wake`].
+    /// Another thread set the waiter's flag and called [`Signal::wake`].
     Interrupted,
 }
 
 // === impl Signal ===
 
 impl<T> Signal<T> {
-    /// The value, locked. Nobody who waits is told of a change made here.
+    /// Locks the value. Changes made through the guard do not wake waiting threads.
     ///
-    /// A panic elsewhere leaves the value as it was then; every change made under the lock is complete at every
-    /// step, so it is used as it is.
+    /// Poisoning is ignored: the value is consistent at every step of every change made under the lock.
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.value.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the value and tells all who wait.
+    /// Changes the value and wakes all waiting threads.
     pub(crate) fn change<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
         let result = change(&mut self.lock());
         self.changed.notify_all();
         result
     }
 
-    /// Makes all who wait look again, at the value and at their own flag.
+    /// Wakes all waiting threads, which check the value and their flag again.
     ///
-    /// The lock is taken so that nobody is between his look at the flag and his sleep.
+    /// Takes the lock so that no thread is between checking its flag and going to sleep.
     pub(crate) fn wake(&self) {
         drop(self.lock());
         self.changed.notify_all();
     }
 
-    /// Waits until `ready` finds what it looks for, `deadline` passes, or `interrupted` is set.
+    /// Waits until `ready` returns a value, `deadline` passes, or `interrupted` is set.
     pub(crate) fn wait<R>(
         &self,
         deadline: Option<Instant>,
@@ -59,8 +58,8 @@ impl<T> Signal<T> {
     ) -> Waited<R> {
         let mut value = self.lock();
         loop {
-            if let Some(found) = ready(&mut value) {
-                return Waited::Ready(found);
+            if let Some(result) = ready(&mut value) {
+                return Waited::Ready(result);
             }
             if interrupted.load(Ordering::Acquire) {
                 return Waited::Interrupted;

@@ -1,35 +1,34 @@
-//! Where a publisher publishes, as the Ruby half has read it from the configuration.
+//! The settings of a publisher, as the Ruby half reads them from the configuration.
 //!
-//! Ruby checks names and values and explains mistakes to people; what arrives here as JSON is already sound.
+//! Ruby validates names and values and explains mistakes to people; the JSON that arrives here is already valid.
 
 use crate::queue::Bounds;
-use nodevent_protocol::history::{Retention, RetentionPolicy};
+use nodevent_protocol::history::RetentionPolicy;
 use serde::Deserialize;
-use std::time::Duration;
 
-/// One publisher's settings.
+/// The settings of one publisher.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Target {
-    /// The engine's side.
+    /// The engine to publish to.
     pub(crate) engine: EngineTarget,
-    /// How many publications may wait.
+    /// The maximum of queued publications.
     pub(crate) queue_publications: usize,
-    /// How many bytes of publications may wait.
+    /// The maximum of bytes that queued publications may take.
     pub(crate) queue_bytes: usize,
 }
 
-/// The two ways out.
+/// The engine to publish to.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EngineTarget {
-    /// Straight to Redis.
+    /// Redis, directly.
     Redis(RedisTarget),
-    /// To a NoDevent server.
+    /// A NoDevent server, over HTTP.
     Http(HttpTarget),
 }
 
-/// One Redis, a Sentinel's Redis, or a Cluster.
+/// A single Redis, one behind Sentinel, or a Cluster.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RedisTarget {
@@ -39,40 +38,10 @@ pub(crate) struct RedisTarget {
     pub(crate) password: Option<String>,
     pub(crate) sentinel_username: Option<String>,
     pub(crate) sentinel_password: Option<String>,
-    /// What is kept of which rooms.
-    pub(crate) history: HistoryTarget,
-    /// Whether each room has a channel of its own.
-    pub(crate) fanout_by_room: bool,
-}
-
-/// What is kept of which rooms.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct HistoryTarget {
-    /// Of rooms that no prefix names.
-    default: Option<KeptTarget>,
-    /// Of rooms whose name begins so.
-    prefixes: Vec<(String, Option<KeptTarget>)>,
-}
-
-/// What is kept of one room.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeptTarget {
-    size: usize,
-    /// Milliseconds.
-    age: u64,
-}
-
-impl HistoryTarget {
-    /// The same in the words of the protocol.
-    pub(crate) fn rules(&self) -> RetentionPolicy {
-        let kept = |kept: Option<KeptTarget>| {
-            kept.map(|kept| Retention { size: kept.size, age: Duration::from_millis(kept.age) })
-        };
-        let prefixes = self.prefixes.iter().map(|(prefix, one)| (prefix.clone(), kept(*one))).collect();
-        RetentionPolicy { default: kept(self.default), prefixes }
-    }
+    /// How much history each room keeps.
+    pub(crate) history: RetentionPolicy,
+    /// Whether each room has its own channel.
+    pub(crate) channel_per_room: bool,
 }
 
 /// A NoDevent server.

@@ -6,15 +6,16 @@ require "yaml"
 
 module NoDevent
   class Configuration
-    # A configuration as it was written: found, parsed, the environment's section chosen. It does not know what the
-    # keys mean; it knows where they stand, for messages.
+    # A configuration as written: finds and parses the file and selects the environment's section. It does not know what
+    # the keys mean; it knows their lines, for messages.
     class Document
-      # Mappings of these names are sections.
+      # The names of mappings that are sections.
       COMMON = %w[shared development test production staging].freeze
 
       private_constant :COMMON
 
-      # @return [Hash{String => Object}] the keys at the top, those of `shared` and of the environment's section merged
+      # @return [Hash{String => Object}] the top-level keys; with sections, those of `shared` and of the environment's
+      #   section
       attr_reader :top
       # @return [String, nil]
       attr_reader :path
@@ -29,7 +30,7 @@ module NoDevent
           path if File.file?(path)
         end
 
-        # @raise [ConfigurationError] if it cannot be read
+        # @raise [ConfigurationError] if the file cannot be read
         def read(path)
           text = File.read(path, encoding: "BOM|UTF-8")
           new(parse(text, path), path, text)
@@ -38,11 +39,11 @@ module NoDevent
         end
 
         # @param settings [#to_h]
-        def given(settings)
+        def from_hash(settings)
           new(settings.to_h, nil)
         end
 
-        # @return [String] the environment whose section counts
+        # @return [String] the environment, which selects the section
         def environment
           %w[NODEVENT_ENV RAILS_ENV RACK_ENV].map { |name| ENV.fetch(name, "") }.find { |name| !name.empty? } ||
             "development"
@@ -63,8 +64,8 @@ module NoDevent
 
         def load_yaml(text, path)
           if text.include?("<%")
-            raise ConfigurationError, "#{path}:#{text[0...text.index('<%')].count("\n") + 1}: ERB is not read here, " \
-                                      'because the server could not; write "${NAME}" or "${NAME:-default}"'
+            raise ConfigurationError, "#{path}:#{text[0...text.index('<%')].count("\n") + 1}: ERB is not supported, " \
+                                      'because the server cannot evaluate it; write "${NAME}" or "${NAME:-default}"'
           end
           YAML.safe_load(text, permitted_classes: [Symbol], aliases: true, filename: path) || {}
         end
@@ -76,20 +77,20 @@ module NoDevent
         @top = sections(strings(hash))
       end
 
-      # `${NAME}` and `${NAME:-default}` in a file's Strings are taken from the environment.
-      # @return [Object] the value with all of them replaced
-      # @raise [ConfigurationError] if the environment has none
-      def fill(value, place)
+      # Replaces `${NAME}` and `${NAME:-default}` in a file's Strings by environment variables.
+      # @return [Object] the value with all variables replaced
+      # @raise [ConfigurationError] if a variable is not set
+      def interpolate(value, place)
         case value
-        when Hash then value.to_h { |key, each| [key, fill(each, "#{place}.#{key}")] }
-        when Array then value.each_with_index.map { |each, index| fill(each, "#{place}[#{index}]") }
-        when String then path ? fill_text(value, place) : value
+        when Hash then value.to_h { |key, each| [key, interpolate(each, "#{place}.#{key}")] }
+        when Array then value.each_with_index.map { |each, index| interpolate(each, "#{place}[#{index}]") }
+        when String then path ? interpolate_text(value, place) : value
         else value
         end
       end
 
-      # @raise [ConfigurationError] always, naming the place
-      def refuse(place, problem)
+      # @raise [ConfigurationError] always, with file, line and key
+      def invalid!(place, problem)
         line = Lines.of(@text, place, [self.class.environment, "shared"]) if @text
         where = path ? [path, line].compact.join(":") : "NoDevent::Emitter.config"
         raise ConfigurationError, "#{where}: #{place} #{problem}"
@@ -115,15 +116,16 @@ module NoDevent
         merge(shared, section)
       end
 
-      # A file without sections is for every environment; one that has some must have that of this one, as for the
-      # server. `shared` is one: alone it would be taken for a file without settings.
+      # A file without sections is for every environment. A file with sections must have the environment's, as the
+      # server requires too. `shared` is a section; a file with only `shared` would otherwise appear to have no
+      # settings.
       def no_section(hash, environment)
         sections = hash.keys.select { |key| hash[key].is_a?(Hash) && COMMON.include?(key) }
         return hash if sections.empty?
 
         only = sections.size == 1 ? "is only the section" : "are only the sections"
-        refuse("the environment", "is `#{environment}`, but there #{only} #{sections.join(', ')}; " \
-                                  "write `#{environment}: {}` beside, or name another by NODEVENT_ENV")
+        invalid!("the environment", "is `#{environment}`, but there #{only} #{sections.join(', ')}; " \
+                                    "add `#{environment}: {}`, or select another with NODEVENT_ENV")
       end
 
       def merge(one, other)
@@ -132,15 +134,15 @@ module NoDevent
         end
       end
 
-      def fill_text(text, place)
+      def interpolate_text(text, place)
         text.gsub(/\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/) do
           name = Regexp.last_match(1)
           default = Regexp.last_match(2)
           given = ENV.fetch(name, "")
           next given unless given.empty?
 
-          default || refuse(place, "asks for ${#{name}}, which the environment does not have; " \
-                                   "set it, or write ${#{name}:-default}")
+          default || invalid!(place, "requires the environment variable #{name}; set it, or " \
+                                     "write ${#{name}:-default}")
         end
       end
     end

@@ -2,57 +2,57 @@
 
 module NoDevent
   class Configuration
-    # The `history` section: what is kept of which rooms. The server reads the same section; both must agree, since
-    # with Redis it is the publisher that keeps.
+    # Reads the `history` section: how much history each room keeps. The server reads the same section; both must agree,
+    # because with Redis the publisher stores the history.
     module History
-      USUAL = { size: 100, age: 300_000 }.freeze
+      DEFAULT = { size: 100, age: 300_000 }.freeze
       OFF = [false, "off", "false"].freeze
       ON = [nil, true, "on", "true"].freeze
 
-      private_constant :USUAL, :OFF, :ON
+      private_constant :DEFAULT, :OFF, :ON
 
       class << self
-        # @param found [Object] the section as it was written
+        # @param section [Object] the section as written
         # @param values [Values]
-        # @param refuse [#call] takes the key below `history`, or nil, and the problem
-        # @return [Hash] `usual` and `prefixes`, for the native publisher; ages in milliseconds
-        def target(found, values, refuse)
-          return { usual: nil, prefixes: [] } if OFF.include?(found)
-          return { usual: USUAL, prefixes: [] } if ON.include?(found)
-          return { usual: USUAL.merge(age: age(found, values, refuse)), prefixes: [] } unless found.is_a?(Hash)
+        # @param invalid [#call] receives the key below `history`, or nil, and the problem
+        # @return [Hash] `default` and `prefixes`; ages in milliseconds
+        def read(section, values, invalid)
+          return { default: nil, prefixes: [] } if OFF.include?(section)
+          return { default: DEFAULT, prefixes: [] } if ON.include?(section)
+          return { default: DEFAULT.merge(age: age(section, values, invalid)), prefixes: [] } unless section.is_a?(Hash)
 
-          usual = kept("", found, USUAL, values)
-          { usual: usual, prefixes: prefixes(found["rooms"], usual, values, refuse) }
+          default = retention("", section, DEFAULT, values)
+          { default: default, prefixes: prefixes(section["rooms"], default, values, invalid) }
         end
 
         private
 
-        def age(found, values, refuse)
-          return milliseconds("history", found, values) if found.to_s.match?(/\A\d/)
+        def age(section, values, invalid)
+          return milliseconds("history", section, values) if section.to_s.match?(/\A\d/)
 
-          refuse.call(nil, "is #{found.inspect}; write off, or {size: 100, age: 5m}")
+          invalid.call(nil, "is #{section.inspect}; write off, or {size: 100, age: 5m}")
         end
 
-        def kept(below, found, usual, values)
-          { size: values.count("history#{below}.size", found["size"], usual[:size]),
-            age: found["age"] ? milliseconds("history#{below}.age", found["age"], values) : usual[:age] }
+        def retention(below, section, default, values)
+          { size: values.count("history#{below}.size", section["size"], default[:size]),
+            age: section["age"] ? milliseconds("history#{below}.age", section["age"], values) : default[:age] }
         end
 
-        def prefixes(rooms, usual, values, refuse)
+        def prefixes(rooms, default, values, invalid)
           return [] if rooms.nil?
-          return refuse.call("rooms", "is #{rooms.class}, not a mapping of prefixes") unless rooms.is_a?(Hash)
+          return invalid.call("rooms", "is #{rooms.class}, not a mapping of prefixes") unless rooms.is_a?(Hash)
 
-          rooms.map do |prefix, found|
-            unless OFF.include?(found) || found.is_a?(Hash)
-              refuse.call("rooms.#{prefix}", "is #{found.inspect}; write off, or {size: 100, age: 5m}")
+          rooms.map do |prefix, section|
+            unless OFF.include?(section) || section.is_a?(Hash)
+              invalid.call("rooms.#{prefix}", "is #{section.inspect}; write off, or {size: 100, age: 5m}")
             end
-            own = found.is_a?(Hash) ? kept(".rooms.#{prefix}", found, usual, values) : nil
+            own = section.is_a?(Hash) ? retention(".rooms.#{prefix}", section, default, values) : nil
             [prefix.to_s.sub(/\*+\z/, ""), own]
           end
         end
 
-        def milliseconds(place, found, values)
-          (values.seconds(place, found, nil) * 1000).round
+        def milliseconds(place, section, values)
+          (values.seconds(place, section, nil) * 1000).round
         end
       end
     end

@@ -4,12 +4,12 @@ require "yaml"
 
 module NoDevent
   class Configuration
-    # Finds the line of a setting in a YAML text (JSON is YAML), for messages only.
+    # Finds the line of a setting in YAML text (JSON is YAML), for messages.
     module Lines
       class << self
         # @param text [String]
         # @param place [String] as in messages: `/nodevent.redis.port`, `secrets[0].secret`
-        # @param sections [Array<String>] keys below which the place may stand as well
+        # @param sections [Array<String>] sections that may contain the place
         # @return [Integer, nil]
         def of(text, place, sections)
           root = YAML.parse(text)&.root

@@ -4,31 +4,31 @@ require "time"
 
 module NoDevent
   module Doctor
-    # Compares the server's clock, as its answers tell it, with this machine's.
+    # Compares the server's clock, as its responses report it, with this machine's.
     module Clocks
-      # Seconds that they may differ: with more, keys that are good for a short time are refused.
+      # The maximum difference in seconds; with more, keys with a short lifetime are rejected.
       SKEW = 5
 
-      # @param date [String, nil] the header
+      # @param date [String, nil] the Date header
       # @return [Finding]
       def self.compare(date, now: Time.now)
-        return doubtful("the server does not tell its time") unless date
+        return warn("the server's responses have no Date header") unless date
 
         seconds = (Time.httpdate(date) - now).round
-        return Finding.new(level: :good, sentence: "the clocks agree") if seconds.abs <= SKEW
+        return Finding.new(level: :ok, message: "the clocks agree") if seconds.abs <= SKEW
 
-        way, end_of_keys = seconds.positive? ? ["ahead of", "early"] : %w[behind late]
-        Finding.new(level: :bad, remedy: "run NTP on both machines",
-                    sentence: "the server's clock is #{seconds.abs} s #{way} this machine's, so keys end too " \
-                              "#{end_of_keys}")
+        direction, expiry = seconds.positive? ? ["ahead of", "early"] : %w[behind late]
+        Finding.new(level: :fail, hint: "run NTP on both machines",
+                    message: "the server's clock is #{seconds.abs} s #{direction} this machine's, so keys expire too " \
+                             "#{expiry}")
       rescue ArgumentError
-        doubtful("the server's time, #{date[0, 40].inspect}, cannot be read")
+        warn("cannot parse the server's Date header #{date[0, 40].inspect}")
       end
 
-      def self.doubtful(sentence)
-        Finding.new(level: :doubtful, sentence: sentence, remedy: "compare the clocks by hand")
+      def self.warn(message)
+        Finding.new(level: :warn, message: message, hint: "compare the clocks manually")
       end
-      private_class_method :doubtful
+      private_class_method :warn
     end
   end
 end

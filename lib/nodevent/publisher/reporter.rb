@@ -4,25 +4,26 @@ require "io/wait"
 
 module NoDevent
   module Publisher
-    # Carries what happens on the native thread to Ruby: the log, {NoDevent.on_error}, `publish.nodevent`.
+    # Passes reports of the native thread on to Ruby: to the log, {NoDevent.on_error} and `publish.nodevent`.
     #
-    # One thread per process, started by its first emission. It sleeps at a pipe into which the native thread writes.
+    # Each process has one reporter thread, started by its first publication. It waits on a pipe that the native thread
+    # writes to.
     module Reporter
-      # How long it sleeps at most, so that a new listener of `publish.nodevent` is noticed.
-      NAP = 5.0
+      # Seconds after which the thread looks for new subscribers of `publish.nodevent`.
+      POLL_INTERVAL = 5.0
       LOCK = Mutex.new
 
-      private_constant :NAP, :LOCK
+      private_constant :POLL_INTERVAL, :LOCK
 
       class << self
-        # Starts the thread if this process has none. Costs next to nothing when it has.
+        # Starts the thread if this process has none. Cheap if it has one.
         def start
           return if @thread&.alive?
 
           LOCK.synchronize { @thread = run unless @thread&.alive? }
         end
 
-        # At exit, sends what waits, for at most so many seconds, and says what could not be sent.
+        # Registers a flush at exit, for at most `seconds`, which reports what could not be sent.
         def at_exit(seconds)
           @seconds = seconds
           return if @registered
@@ -31,70 +32,70 @@ module NoDevent
           Kernel.at_exit { finish }
         end
 
-        # Tells of what has happened since the last time.
-        def catch_up
-          Native.reports.each { |report| tell(*report) }
+        # Handles the reports since the last call.
+        def drain_reports
+          Native.reports.each { |report| handle(*report) }
         end
 
         private
 
-        # The pipe is this process's own, also after a fork.
+        # Each process creates its own pipe, including forks.
         def run
-          bell, @ringer = IO.pipe
-          Native.ring(@ringer.fileno)
-          look_for_listeners
+          reader, @writer = IO.pipe
+          Native.wakeup_fd = @writer.fileno
+          refresh_subscriptions
           Thread.new do
             Thread.current.name = "nodevent reports"
-            loop { listen(bell) }
+            loop { wait_and_drain(reader) }
           end
         end
 
-        def listen(bell)
-          bell.read_nonblock(4096, exception: false) if bell.wait_readable(NAP)
-          look_for_listeners
-          catch_up
+        def wait_and_drain(reader)
+          reader.read_nonblock(4096, exception: false) if reader.wait_readable(POLL_INTERVAL)
+          refresh_subscriptions
+          drain_reports
         end
 
-        def look_for_listeners
-          Native.want_sent(Instrumentation.listening?("publish.nodevent"))
+        def refresh_subscriptions
+          Native.report_sent = Instrumentation.subscribed?("publish.nodevent")
         end
 
-        def tell(kind, count, seconds, text)
+        def handle(kind, count, seconds, text)
           case kind
           when :sent
             Instrumentation.instrument("publish.nodevent", count: count, seconds: seconds, address: text) { nil }
-          when :back then Failures.logger.info("nodevent: #{text} is back after #{seconds.round(1)} s")
-          else Failures.report(PublishError.new(message(kind, count, text), count: count))
+          when :restored then Logger.current.info("nodevent: reconnected to #{text} after #{seconds.round(1)} s")
+          else ErrorReporter.report(PublishError.new(message(kind, count, text), count: count))
           end
         rescue StandardError => e
-          Failures.logger.error("nodevent: #{e.class} while reporting: #{e.message}")
+          Logger.current.error("nodevent: #{e.class} while reporting: #{e.message}")
         end
 
         def message(kind, count, text)
           case kind
-          when :away
-            remedy = Queued.remedy(http: text.start_with?("http"))
-            "#{text.chomp('.')}. Emissions wait for it in a bounded queue: #{remedy}"
+          when :unavailable
+            hint = BackgroundPublisher.hint(http: text.start_with?("http"))
+            "#{text.chomp('.')}. Publications are queued and retried: #{hint}"
           when :dropped
-            "#{emissions(count)} dropped: the queue to #{text} is full; see that it keeps up, or raise " \
+            "#{publications(count)} dropped: the queue to #{text} is full; check that it keeps up, or raise " \
             "`publisher: { queue:, queue_bytes: }`"
-          else "#{emissions(count)} not published: #{text}"
+          else "#{publications(count)} not published: #{text}"
           end
         end
 
-        def emissions(count)
-          count == 1 ? "1 emission was" : "#{count} emissions were"
+        def publications(count)
+          count == 1 ? "1 publication was" : "#{count} publications were"
         end
 
         def finish
           done = Native.flush(@seconds, true)
-          catch_up
+          drain_reports
           return if done
 
           queued = Native.stats.first
-          text = "#{emissions(queued)} not sent before the exit; see that what they go to runs, or raise " \
-                 "`publisher: { flush: }`, now #{@seconds} s"
-          Failures.report(PublishError.new(text, count: queued))
+          text = "#{publications(queued)} not sent before the exit; check that the target is running, or " \
+                 "raise `publisher: { shutdown_timeout: }` (now #{@seconds} s)"
+          ErrorReporter.report(PublishError.new(text, count: queued))
         end
       end
     end

@@ -2,36 +2,36 @@
 
 module NoDevent
   module Testing
-    # One emission as the browsers would hear it: `message` has gone through JSON.
-    Emission = Struct.new(:room, :event, :message, :namespace, keyword_init: true) do
+    # One publication as browsers would receive it: `message` was converted to JSON and back.
+    Publication = Struct.new(:room, :event, :message, :namespace, keyword_init: true) do
       def to_s
         %("#{event}" to "#{room}" with #{JSON.generate(message)})
       end
     end
 
-    # A publisher that keeps what it is given.
+    # A publisher that records.
     class Recorder
       def initialize
         @lock = Mutex.new
-        @emissions = []
+        @publications = []
       end
 
-      # @return [true, Integer] as the real one: with `wait: true` one server has heard it
+      # @return [true, Integer] like a real publisher: with `wait: true`, one subscribed server
       def publish(channel, json, wait: false, **)
         parsed = JSON.parse(json)
-        emission = Emission.new(room: parsed["room"], event: parsed["event"], message: parsed["message"],
-                                namespace: channel)
-        @lock.synchronize { @emissions << emission.freeze }
+        publication = Publication.new(room: parsed["room"], event: parsed["event"], message: parsed["message"],
+                                      namespace: channel)
+        @lock.synchronize { @publications << publication.freeze }
         wait ? 1 : true
       end
 
-      # @return [Array<Emission>]
-      def emissions
-        @lock.synchronize { @emissions.dup }
+      # @return [Array<Publication>]
+      def publications
+        @lock.synchronize { @publications.dup }
       end
 
       def clear
-        @lock.synchronize { @emissions.clear }
+        @lock.synchronize { @publications.clear }
       end
     end
   end

@@ -2,31 +2,31 @@
 
 require "nodevent/doctor"
 
-RSpec.describe NoDevent::Publisher::Queued, :native do
+RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
   let(:errors) { Queue.new }
   let!(:handler) { NoDevent.on_error { |error| errors << error } }
 
   after do
-    NoDevent::Failures.forget(handler)
-    @desk&.stop
+    NoDevent::ErrorReporter.remove(handler)
+    @stub&.stop
   end
 
-  def desk(&answer)
-    @desk = FrontDesk.new(&answer)
-    NoDevent::Emitter.config = { url: @desk.url, publish_key: "sesame", namespace: "/a/b" }
-    @desk
+  def stub(&answer)
+    @stub = StubServer.new(&answer)
+    NoDevent::Emitter.config = { url: @stub.url, publish_key: "sesame", namespace: "/a/b" }
+    @stub
   end
 
   def emit(message, **options)
     NoDevent::Emitter.emit("r", "e", message, **options)
   end
 
-  # The next report that is about this; publishers of other examples may still be in trouble of their own.
+  # The next report that matches; publishers of other examples may still report errors.
   def reported(pattern)
     eventually(pattern.inspect) { !errors.empty? && (error = errors.pop).message.match?(pattern) && error }
   end
 
-  # Only this publisher: those of other examples may have nobody to talk to.
+  # Flushes only this publisher, because the engines of other examples may be gone.
   def flush(seconds = 5)
     NoDevent::Emitter.publisher.flush(seconds)
   end
@@ -36,23 +36,23 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     [200, JSON.generate(accepted: count, positions: [position] * count)]
   end
 
-  it "posts an emission to its namespace with the publish key" do
-    desk { |request| accepted(request) }
+  it "posts a publication to its namespace with the publish key" do
+    stub { |request| accepted(request) }
     expect(emit("m", wait: true)).to be(true)
-    request = @desk.next
+    request = @stub.next
     expect(request.path).to eq("/api/a%2Fb/emit")
     expect(request.headers).to include("authorization" => "Bearer sesame", "content-type" => "application/json")
     expect(request.body).to eq('{"room":"r","event":"e","message":"m"}')
   end
 
-  it "answers the position where the server keeps a history" do
-    desk { |request| accepted(request, position: "epoch:7") }
+  it "returns the position if the server keeps a history" do
+    stub { |request| accepted(request, position: "epoch:7") }
     expect(emit("m", wait: true)).to eq("epoch:7")
   end
 
-  it "sends what waits together, in order, and repeats a lost request under the same idempotency key" do
+  it "sends queued publications as one batch, in order, and retries a request with the same idempotency key" do
     first = true
-    desk do |request|
+    stub do |request|
       next accepted(request) unless first
 
       first = false
@@ -60,7 +60,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     end
     20.times { |number| emit(number) }
     expect(flush).to be(true)
-    requests = Array.new(@desk.requests.size) { @desk.requests.pop }
+    requests = Array.new(@stub.requests.size) { @stub.requests.pop }
     expect(requests[0].headers["idempotency-key"]).to eq(requests[1].headers["idempotency-key"])
     expect(requests[0].body).to eq(requests[1].body)
     numbers = requests.drop(1).flat_map { |request| [request.json].flatten(1).map { |each| each["message"] } }
@@ -68,24 +68,24 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(requests.drop(1).map { |request| request.headers["idempotency-key"] }.uniq.size).to eq(requests.size - 1)
   end
 
-  it "gives an emission's own idempotency key to a request of its own" do
-    desk { |request| accepted(request) }
+  it "sends a publication with an idempotency key in its own request" do
+    stub { |request| accepted(request) }
     emit(1, idempotency_key: "order-1")
     emit(2, idempotency_key: "order-2")
     flush
-    expect(Array.new(2) { @desk.next }.map { |each| [each.headers["idempotency-key"], each.json["message"]] })
+    expect(Array.new(2) { @stub.next }.map { |each| [each.headers["idempotency-key"], each.json["message"]] })
       .to eq([["order-1", 1], ["order-2", 2]])
     expect { emit(1, idempotency_key: "ü" * 300) }.to raise_error(ArgumentError, /printable ASCII/)
   end
 
-  it "tries again what the server has not accepted while its engine is away" do
-    answers = [[503, '{"error":"away","remedy":"wait","accepted":2}']]
-    desk { |request| (request.body.start_with?("[") && answers.shift) || accepted(request) }
+  it "retries what the server has not accepted while its engine is unavailable" do
+    answers = [[503, '{"error":"unavailable","hint":"wait","accepted":2}']]
+    stub { |request| (request.body.start_with?("[") && answers.shift) || accepted(request) }
     10.times { |number| emit(number) }
     flush
     seen = []
-    until @desk.requests.empty?
-      request = @desk.next
+    until @stub.requests.empty?
+      request = @stub.next
       seen << [request.json].flatten(1).map { |each| each["message"] }
     end
     cut = seen.index { |batch| batch.size > 1 }
@@ -93,51 +93,51 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(again).to eq((0...10).to_a)
   end
 
-  it "does not let one bad emission take the others with it" do
-    desk do |request|
+  it "does not let one invalid publication make the others fail" do
+    stub do |request|
       next accepted(request) unless request.body.include?("bad")
 
-      [400, '{"error":"emission 0: it is bad","remedy":"write a good one"}']
+      [400, '{"error":"publication 0: it is bad","hint":"write a good one"}']
     end
     %w[a b bad c].each { |message| emit(message) }
     expect(flush).to be(true)
     good = []
-    until @desk.requests.empty?
-      request = @desk.next
+    until @stub.requests.empty?
+      request = @stub.next
       good.concat([request.json].flatten(1).map { |each| each["message"] }) unless request.body.include?("bad")
     end
     expect(good).to eq(%w[a b c])
-    expect(reported(/answered 400: emission 0: it is bad; write a good one/).count).to eq(1)
+    expect(reported(/returned 400: publication 0: it is bad; write a good one/).count).to eq(1)
   end
 
-  it "gives the server's own words and remedy when it refuses" do
-    desk { [401, '{"error":"the publish key is wrong","remedy":"write the right one"}'] }
+  it "raises with the server's error and hint" do
+    stub { [401, '{"error":"the publish key is wrong","hint":"write the right one"}'] }
     expect { emit(1, wait: true) }
       .to raise_error(NoDevent::PublishError,
-                      "#{@desk.url} answered 401: the publish key is wrong; write the right one")
+                      "#{@stub.url} returned 401: the publish key is wrong; write the right one")
   end
 
-  it "understands a proxy that answers for the server" do
-    desk { [404, "<html>\e[31mnot here</html>"] }
+  it "reports the response of a proxy" do
+    stub { [404, "<html>\e[31mnot here</html>"] }
     expect { emit(1, wait: true) }
-      .to raise_error(NoDevent::PublishError, /answered 404: <html> \[31mnot here.*; see that `url:`/)
+      .to raise_error(NoDevent::PublishError, /returned 404: <html> \[31mnot here.*; check that `url:`/)
   end
 
-  it "N-81 N-105 names the address and the remedy where nothing answers" do
-    NoDevent::Emitter.config = { host: "http://127.0.0.1:#{Ports.free}" }
+  it "N-81 N-105 reports the address and a hint if the server does not respond" do
+    NoDevent::Emitter.config = { public_url: "http://127.0.0.1:#{Ports.free}" }
     expect { emit(1, wait: true, timeout: 0.3) }.to raise_error(
       NoDevent::PublishError,
-      %r{no answer from http://127.0.0.1:\d+ within 0.3 s: Connection refused.*withdrawn.*start the server with `nodevent`}
+      %r{no response from http://127.0.0.1:\d+ within 0.3 s: Connection refused.*withdrawn.*start the server with `nodevent`}
     )
     expect(emit(2)).to be(true)
     expect(reported(/\A#{NoDevent::Emitter.publisher.address} cannot be reached: Connection refused/).count).to eq(0)
   end
 
-  it "N-81 says what to write where there is nothing to publish with" do
+  it "N-81 says what to configure if there is nothing to publish to" do
     NoDevent::Emitter.config = { url: false }
-    expect { emit(1) }.to raise_error(NoDevent::ConfigurationError, /write `redis:` or `url:`/)
+    expect { emit(1) }.to raise_error(NoDevent::ConfigurationError, /set `redis:` or `url:`/)
     expect { NoDevent::Emitter.config = { url: "push.example.com" } }
-      .to raise_error(NoDevent::ConfigurationError, "NoDevent::Emitter.config: url is no address; " \
+      .to raise_error(NoDevent::ConfigurationError, "NoDevent::Emitter.config: url is not a URL; " \
                                                     "write http://localhost:8080")
   end
 
@@ -147,36 +147,36 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     after { server.stop }
 
     it "N-76 publishes over HTTP" do
-      NoDevent::Emitter.config = { host: server.url, publish_key: "sesame-open-wide-42" }
+      NoDevent::Emitter.config = { public_url: server.url, publish_key: "sesame-open-wide-42" }
       expect(emit({ "a" => 1 }, wait: true)).to be(true).or match(/\A[^:]+:\d+\z/)
       many(2_000).times { |number| emit(number) }
       expect(flush).to be(true)
-      # Publishers of other examples may still be in trouble.
+      # Publishers of other examples may still report errors.
       mine = Array.new(errors.size) { errors.pop.message }.grep(/#{Regexp.escape(server.url)}/)
       expect(mine).to be_empty
     end
 
-    it "is heard in order, and once where it is repeated under the same idempotency key" do
-      NoDevent::Emitter.config = { host: server.url, publish_key: "sesame-open-wide-42" }
-      visitor = NoDevent::Doctor::Visitor.new(server.url, "/nodevent", origin: server.url)
-      visitor.join("r")
+    it "delivers in order, and once per idempotency key" do
+      NoDevent::Emitter.config = { public_url: server.url, publish_key: "sesame-open-wide-42" }
+      client = NoDevent::Doctor::PollingClient.new(server.url, "/nodevent", origin: server.url)
+      client.join("r")
       positions = Array.new(2) { emit("paid", wait: true, idempotency_key: "order-12") }
       expect(positions.uniq).to match([/\A\h{16}:1\z/])
       10.times { |number| emit(number) }
-      expect(Array.new(11) { visitor.emission["message"] }).to eq(["paid", *0..9])
+      expect(Array.new(11) { client.publication["message"] }).to eq(["paid", *0..9])
     ensure
-      visitor&.close
+      client&.close
     end
 
-    it "is told by it what is wrong" do
-      NoDevent::Emitter.config = { host: server.url, publish_key: "wrong" }
-      expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /answered 401: .*publish key/)
-      NoDevent::Emitter.config = { host: server.url, namespace: "/nowhere" }
-      expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /answered 404/)
+    it "raises with its errors" do
+      NoDevent::Emitter.config = { public_url: server.url, publish_key: "wrong" }
+      expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /returned 401: .*publish key/)
+      NoDevent::Emitter.config = { public_url: server.url, namespace: "/nowhere" }
+      expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /returned 404/)
     end
 
-    it "loses nothing while it is restarted" do
-      NoDevent::Emitter.config = { host: server.url, publish_key: "sesame-open-wide-42" }
+    it "loses nothing during a restart" do
+      NoDevent::Emitter.config = { public_url: server.url, publish_key: "sesame-open-wide-42" }
       before = NoDevent.stats
       500.times { |number| emit(number) }
       server.restart

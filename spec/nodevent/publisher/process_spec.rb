@@ -2,8 +2,8 @@
 
 require "timeout"
 
-# What a publisher does among threads, forks, signals and exits.
-RSpec.describe NoDevent::Publisher::Queued, :native do
+# Publishers with threads, forks, signals and exits.
+RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
   let(:server) { RedisServer.shared }
   let(:listener) { Listener.new(server, "/nodevent") }
 
@@ -38,17 +38,19 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       end
     end
     threads.each(&:join)
-    heard = listener.take((8 * each) + (8 * 4)).map { |text| JSON.parse(text)["message"] }
-    expect(heard.uniq.size).to eq(heard.size)
+    received = listener.take((8 * each) + (8 * 4)).map { |text| JSON.parse(text)["message"] }
+    expect(received.uniq.size).to eq(received.size)
     8.times do |thread|
-      expect(heard.select { |from, number| from == thread && number.is_a?(Integer) }.map(&:last)).to eq((0...each).to_a)
+      expect(received.select do |from, number|
+               from == thread && number.is_a?(Integer)
+             end.map(&:last)).to eq((0...each).to_a)
     end
-    # This publisher's alone: those of other examples may have nobody to talk to.
+    # Only this publisher, because the engines of other examples may be gone.
     expect(NoDevent::Emitter.publisher.flush).to be(true)
     expect(listener).to be_empty
   end
 
-  it "N-104 loses nothing while the configuration is replaced under the threads that emit" do
+  it "N-104 loses nothing while the configuration is replaced" do
     each = GC.stress ? 20 : 500
     threads = Array.new(4) { |thread| Thread.new { each.times { |number| emit([thread, number]) } } }
     while threads.any?(&:alive?)
@@ -56,24 +58,23 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       Thread.pass
     end
     threads.each(&:join)
-    heard = Array.new(4 * each) { listener.emission["message"] }
-    expect(heard).to match_array([0, 1, 2, 3].product((0...each).to_a))
+    received = Array.new(4 * each) { listener.publication["message"] }
+    expect(received).to match_array([0, 1, 2, 3].product((0...each).to_a))
   end
 
-  # The moment between the two, which a thread seldom hits: the old publisher takes no more, and who emits then is given
-  # another one.
-  it "N-104 emits in the very moment in which a publisher is closed" do
+  # A race that threads rarely hit: the old publisher is closed already, and an emit must get the new one.
+  it "N-104 emits while a publisher is being closed" do
     replaced = -> { NoDevent::Emitter.config = { redis: { port: server.port } } }
-    [replaced, -> { NoDevent::Publisher.forget }].each do |change|
+    [replaced, -> { NoDevent::Publisher.reset! }].each do |change|
       old = NoDevent::Emitter.publisher
       allow(old).to(receive(:close).and_wrap_original { |close| close.call.tap { emit("meanwhile") } })
       change.call
-      expect(listener.emission["message"]).to eq("meanwhile")
+      expect(listener.publication["message"]).to eq("meanwhile")
       expect(old).to have_received(:close).once
     end
   end
 
-  it "N-104 lets a fork of a fork publish, and begins its counts anew" do
+  it "N-104 publishes from a fork of a fork, and starts its counts at zero" do
     emit("parent", wait: true)
     in_fork do
       exit!(1) unless NoDevent.stats.values.sum.zero?
@@ -86,7 +87,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       .to eq(["parent", "child", "grandchild", "parent again"])
   end
 
-  it "N-104 does not send in a fork what the parent had in its queue" do
+  it "N-104 does not send the parent's queue in a fork" do
     away = RedisServer.new
     away.kill
     NoDevent::Emitter.config = { redis: { port: away.port } }
@@ -97,62 +98,62 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     end
     expect(NoDevent::Emitter.publisher.pending).to eq(5)
     away.start
-    heard = Listener.new(away, "/nodevent")
+    received = Listener.new(away, "/nodevent")
     NoDevent::Emitter.publisher.flush
     emit("end", wait: true)
-    expect(heard.emission["message"]).to be_an(Integer).or eq("end")
+    expect(received.publication["message"]).to be_an(Integer).or eq("end")
   ensure
-    heard&.stop
+    received&.stop
     away.stop
   end
 
-  # Each of them begins with the randomness of its parent: what makes emissions known again must not be made of that.
-  it "N-104 takes no fork's emissions for those of its siblings" do
+  # Forks share the state of their parent's random generators, so idempotency keys must not depend on it.
+  it "N-104 distinguishes the publications of sibling forks" do
     script(<<~RUBY)
       emit("parent", wait: true)
       4.times.map { |child| fork { 5.times { |number| emit([child, number]) } } }.each { |pid| Process.wait(pid) }
     RUBY
-    heard = Array.new(21) { listener.emission["message"] }
-    expect(heard.drop(1)).to match_array([0, 1, 2, 3].product([0, 1, 2, 3, 4]))
+    received = Array.new(21) { listener.publication["message"] }
+    expect(received.drop(1)).to match_array([0, 1, 2, 3].product([0, 1, 2, 3, 4]))
   end
 
-  it "N-104 takes no fork's requests for those of its siblings" do
-    desk = FrontDesk.new { [200, "{}"] }
+  it "N-104 distinguishes the requests of sibling forks" do
+    stub = StubServer.new { [200, "{}"] }
     script(<<~RUBY)
-      NoDevent::Emitter.config = { url: "#{desk.url}" }
+      NoDevent::Emitter.config = { url: "#{stub.url}" }
       emit("parent", wait: true)
       4.times.map { |child| fork { emit(child) } }.each { |pid| Process.wait(pid) }
     RUBY
-    expect(Array.new(5) { desk.next.headers["idempotency-key"] }.uniq.size).to eq(5)
+    expect(Array.new(5) { stub.next.headers["idempotency-key"] }.uniq.size).to eq(5)
   ensure
-    desk.stop
+    stub.stop
   end
 
-  it "sends at exit what waits" do
+  it "sends the queue at exit" do
     script("3.times { |number| emit(number) }")
-    expect(Array.new(3) { listener.emission["message"] }).to eq([0, 1, 2])
+    expect(Array.new(3) { listener.publication["message"] }).to eq([0, 1, 2])
   end
 
-  it "sends what a child emits that leaves with exit!, if it flushes" do
+  it "sends what a child emits before exit!, if it flushes" do
     script("emit(0, wait: true); Process.wait(fork { emit(1); NoDevent.flush; exit! })")
-    expect(Array.new(2) { listener.emission["message"] }).to eq([0, 1])
+    expect(Array.new(2) { listener.publication["message"] }).to eq([0, 1])
   end
 
   it "publishes after Process.daemon" do
     script("emit(0, wait: true); Process.daemon(true); emit(1, wait: true)")
-    expect(Array.new(2) { listener.emission["message"] }).to eq([0, 1])
+    expect(Array.new(2) { listener.publication["message"] }).to eq([0, 1])
   end
 
-  it "does not keep an exit waiting for what is not there" do
+  it "does not delay an exit while the engine is unavailable" do
     start = now
     out, err = Open3.capture3(RbConfig.ruby, "-I#{ROOT}/lib", "-e", <<~RUBY)
       require "nodevent"
-      NoDevent::Emitter.config = { redis: { port: #{Ports.free} }, publisher: { flush: 20 } }
+      NoDevent::Emitter.config = { redis: { port: #{Ports.free} }, publisher: { shutdown_timeout: 20 } }
       NoDevent::Emitter.emit("r", "e", 1)
     RUBY
     expect(now - start).to be < 5
     expect(out).to eq("")
-    expect(err).to match(/1 emission was not sent before the exit; .*, or raise `publisher: { flush: }`, now 20.0 s/)
+    expect(err).to match(/1 publication was not sent .* raise `publisher: { shutdown_timeout: }` \(now 20/)
   end
 
   describe "while a caller waits for the engine" do
@@ -185,7 +186,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     end
 
     it "obeys Thread#kill and Thread#raise" do
-      [:kill.to_proc, ->(thread) { thread.raise(IOError, "enough") }].each do |call_away|
+      [:kill.to_proc, ->(thread) { thread.raise(IOError, "enough") }].each do |interrupt|
         thread = Thread.new do
           Thread.current.report_on_exception = false
           emit(1, wait: true, timeout: 30)
@@ -193,13 +194,13 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
           e.message
         end
         eventually { thread.status == "sleep" }
-        call_away.call(thread)
+        interrupt.call(thread)
         expect(thread.join(5)).to be(thread)
         expect(thread.value).to be_nil.or eq("enough")
       end
     end
 
-    it "lets signals through, and waits on" do
+    it "handles signals and continues to wait" do
       seen = Queue.new
       before = Signal.trap(:USR2) { seen << true }
       waiting = Thread.new { emit(1, wait: true, timeout: 10) }
@@ -214,7 +215,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       Signal.trap(:USR2, before)
     end
 
-    it "ends at Interrupt, as from Ctrl-C" do
+    it "ends on Interrupt" do
       child = Process.spawn(RbConfig.ruby, "-I#{ROOT}/lib", "-e", <<~RUBY)
         require "nodevent"
         NoDevent::Emitter.config = { redis: { port: #{frozen.port} } }
@@ -224,7 +225,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
           exit!(42)
         end
       RUBY
-      # The child waits for the engine when it has said so by connecting.
+      # The child is waiting for the engine as soon as it is connected.
       eventually { frozen_connections(child) }
       Process.kill(:INT, child)
       expect(Process.wait2(child).last.exitstatus).to eq(42)
@@ -233,7 +234,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
       Process.kill(:KILL, child) && Process.wait(child) if child
     end
 
-    # Without the stress: a busy machine has thousands of lines to read here, and the child does not wait for ever.
+    # Without GC stress, because a busy machine has thousands of lines to read here.
     def frozen_connections(pid)
       stress = GC.stress
       GC.stress = false
@@ -248,7 +249,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     end
   end
 
-  it "survives a garbage collection at every step, with publishers coming and going" do
+  it "survives a garbage collection at every allocation, while publishers are replaced" do
     script(<<~RUBY)
       GC.stress = true # with the old ones too: this process has few
       2.times do |number|
@@ -257,6 +258,6 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
         emit("waited", wait: true)
       end
     RUBY
-    expect(Array.new(4) { listener.emission["message"] }).to eq([0, "waited", 1, "waited"])
+    expect(Array.new(4) { listener.publication["message"] }).to eq([0, "waited", 1, "waited"])
   end
 end

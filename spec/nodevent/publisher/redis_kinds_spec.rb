@@ -3,10 +3,10 @@
 require "openssl"
 require "tmpdir"
 
-# Redis as it is run by those who run more than one, or over a wire that others use too. `native: false` where all that
-# is native happens in a process of its own, to which the stress of this one is nothing.
-RSpec.describe NoDevent::Publisher::Queued, :native do
-  # Emits in a process of its own, with its environment, and answers what the engine said.
+# Redis with TLS, Sentinel and Cluster. `native: false` marks examples that use the extension only in a child process,
+# which GC stress does not reach.
+RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
+  # Emits in a child process with this environment, and returns the engine's result.
   def emit_to(redis, env: {}, timeout: 8)
     ruby(<<~RUBY, env: env).strip
       require "nodevent"
@@ -32,7 +32,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     end
   end
 
-  it "N-80 publishes over TLS, and to nobody whose certificate it cannot trust", native: false do
+  it "N-80 publishes over TLS, and rejects an untrusted certificate", native: false do
     Dir.mktmpdir do |folder|
       key, cert = certificate(folder)
       port = Ports.free
@@ -49,7 +49,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     end
   end
 
-  it "N-80 asks Sentinel where Redis is, and follows it when another takes over" do
+  it "N-80 finds Redis through Sentinel, and follows a failover" do
     Dir.mktmpdir do |folder|
       # In the folder, since each writes what is replicated into a file.
       first = RedisServer.new(options: %W[--dir #{folder} --dbfilename first.rdb])
@@ -70,7 +70,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
   end
 
   # Redis and the sentinels have passwords of their own: neither is shown the other's.
-  it "N-80 N-105 asks the sentinels that a URL names, with their password, not with Redis's", native: false do
+  it "N-80 N-105 authenticates to sentinels with their own password", native: false do
     secured = RedisServer.new(options: %w[--requirepass of-redis])
     Dir.mktmpdir do |folder|
       sentinel = start_sentinel(folder, secured.port, "sentinel auth-pass main of-redis\nrequirepass of-sentinel\n")

@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-RSpec.describe NoDevent::Publisher::Queued, :native do
+RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
   let(:server) { RedisServer.new }
   let(:errors) { Queue.new }
   let!(:handler) { NoDevent.on_error { |error| errors << error } }
 
   after do
-    NoDevent::Failures.forget(handler)
+    NoDevent::ErrorReporter.remove(handler)
     server.stop
   end
 
@@ -22,27 +22,26 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     texts.map { |text| JSON.parse(text)["message"] }
   end
 
-  # The next report that is about this; publishers of other examples may still be in trouble of their own.
+  # The next report that matches; publishers of other examples may still report errors.
   def reported(pattern)
     eventually(pattern.inspect) { !errors.empty? && (error = errors.pop).message.match?(pattern) && error }
   end
 
-  # Only this publisher: those of other examples may have nobody to talk to.
+  # Flushes only this publisher, because the engines of other examples may be gone.
   def flush(seconds = 5)
     NoDevent::Emitter.publisher.flush(seconds)
   end
 
-  # How long an emission keeps its caller.
+  # The duration of one emit in seconds.
   def cost(message)
     before = now
     emit(message)
     now - before
   end
 
-  # What was said of emissions that this Redis will not have. The counts are the whole process's, and publishers of
-  # other examples may be giving up meanwhile.
+  # The log lines about lost publications of this Redis. The counts include publishers of other examples.
   def lost
-    NoDevent::Publisher::Reporter.catch_up
+    NoDevent::Publisher::Reporter.drain_reports
     @log.string.lines.grep(/:#{server.port}/).grep(/dropped|not published/)
   end
 
@@ -55,7 +54,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     listener.stop
   end
 
-  it "publishes an own text byte for byte on any channel" do
+  it "publishes any text byte for byte on any channel" do
     configure
     listener = Listener.new(server, "/other")
     NoDevent::Emitter.publisher.publish("/other", "not\u2028 JSON \u{1f600}")
@@ -79,7 +78,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     secured.stop
   end
 
-  it "N-105 says what is wrong with the password, without it" do
+  it "N-105 reports a wrong password without printing it" do
     secured = RedisServer.new(options: %w[--requirepass sesame])
     NoDevent::Emitter.config = { redis: { port: secured.port, password: "wrong-word" } }
     expect { emit(1, wait: true, timeout: 1) }
@@ -90,7 +89,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
   end
 
   # What the first Redis has confirmed died with it; all else must be in the second, without a gap and in order.
-  it "N-105 loses none of 10,000 emissions while Redis is killed and comes back" do
+  it "N-105 loses none of 10,000 publications while Redis is killed and restarted" do
     configure(history: { size: 20_000 })
     before = NoDevent.stats
     half = many(5_000)
@@ -112,18 +111,18 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
 
   # In a process of its own, so that the counts are of nothing else. This Redis writes down what it confirms before it
   # confirms it (with `appendfsync everysec` it might put that off): what it had confirmed when it was killed is there
-  # when it comes back, and the room's log is all that was ever heard.
-  it "N-105 accounts for each of 10,000 emissions, of which the queue has not room for all", native: false do
+  # when it comes back, and the room's log is all that was ever received.
+  it "N-105 accounts for each of 10,000 publications if the queue overflows", native: false do
     emitted, taken, kept, stats = JSON.parse(ruby(<<~RUBY))
       %w[nodevent logger redis tmpdir].each { |name| require name }
-      %w[patience ports redis_server].each { |name| require "#{ROOT}/spec/support/\#{name}" }
+      %w[ports redis_server waiting].each { |name| require "#{ROOT}/spec/support/\#{name}" }
       NoDevent.logger = Logger.new(nil)
       Dir.mktmpdir do |folder|
         server = RedisServer.new(options: %W[--appendonly yes --appendfsync no --dir \#{folder}])
         NoDevent::Emitter.config = { redis: { port: server.port }, history: { size: 20_000 }, publisher: { queue: 4_000 } }
         emit = ->(number) { NoDevent::Emitter.emit("r", "e", number) }
         taken = (0...5_000).select(&emit)
-        Patience.eventually("something to be sent") { NoDevent.stats[:sent].positive? }
+        Waiting.eventually("something to be sent") { NoDevent.stats[:sent].positive? }
         server.kill
         taken += (5_000...10_000).select(&emit)
         server.start
@@ -142,18 +141,18 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(stats["sent"]).to eq(kept.size)
   end
 
-  it "N-105 publishes all that waited for a Redis that was not there, in order, and has it logged once" do
+  it "N-105 publishes everything queued during an outage, in order, and logs the outage once" do
     configure
     server.kill
     before = NoDevent.stats
     many(2_000).times { |number| emit(number) }
-    error = reported(/:#{server.port}.*cannot be reached.* in a bounded queue: see that Redis runs/)
-    mute = RedisServer.new # stands in for the listener's own connection while the other is away
+    error = reported(/:#{server.port}.*cannot be reached.* are queued and retried: check that Redis is running/)
+    mute = RedisServer.new # keeps the port of the listener's connection busy
     server.start
     listener = Listener.new(server, "/nodevent")
     expect(flush(10)).to be(true)
     expect(NoDevent.stats[:sent] - before[:sent]).to eq(many(2_000))
-    eventually { @log.string.match?(/:#{server.port}.* is back after/) }
+    eventually { @log.string.match?(/:#{server.port}.* reconnected|reconnected to .*:#{server.port}/) }
     expect(@log.string.scan(/:#{server.port}.* cannot be reached/).size).to eq(1)
     expect(error).to have_attributes(class: NoDevent::PublishError, count: 0)
     expect(lost).to be_empty
@@ -162,7 +161,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     mute&.stop
   end
 
-  it "N-105 drops, counts and reports what the queue has no room for, and says so to the caller" do
+  it "N-105 drops, counts and reports publications if the queue is full, and returns false" do
     server.kill
     configure(publisher: { queue: 10 })
     before = NoDevent.stats[:dropped]
@@ -170,16 +169,16 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(answers).to eq(([true] * 10) + ([false] * 15))
     expect(NoDevent.stats[:dropped] - before).to eq(15)
     expect { emit(1, wait: true) }
-      .to raise_error(NoDevent::PublishError, /the queue to redis:.* is full; see that Redis runs/)
+      .to raise_error(NoDevent::PublishError, /the queue to redis:.* is full; check that Redis is running/)
     dropped = 0
-    full = %r{dropped: the queue to .*:#{server.port}/0 is full; see that it keeps up, or raise `publisher:}
+    full = %r{dropped: the queue to .*:#{server.port}/0 is full; check that it keeps up, or raise `publisher:}
     dropped += reported(full).count until dropped >= 16
     expect(NoDevent::Emitter.publisher.pending).to eq(10)
     server.start
     expect(flush).to be(true)
   end
 
-  it "N-105 bounds the queue in bytes too, but always takes one" do
+  it "N-105 bounds the queue in bytes too, but always accepts one" do
     server.kill
     configure(publisher: { queue_bytes: 1_000 })
     expect(Array.new(3) { emit("x" * 2_000) }).to eq([true, false, false])
@@ -187,11 +186,11 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(flush).to be(true)
   end
 
-  it "N-105 keeps emit quick and wait: true in its time while Redis takes connections and answers nothing" do
+  it "N-105 keeps emit fast, and wait: true within its timeout, while Redis does not respond" do
     configure
     emit(0, wait: true)
     server.freeze_up
-    # By the clock on the wall, in the best of five rounds: emit is not to be blamed for what else the machine does.
+    # In wall-clock time, the best of five rounds, so that other load on the machine does not count.
     rounds = Array.new(5) { Array.new(many(1_000)) { |number| cost(number) }.sort }
     p50, p99 = [50, 99].map { |percent| rounds.map { |costs| costs[costs.size * percent / 100] }.min }
     shown = [p50, p99].map { |seconds| (seconds * 1e6).round(1) }
@@ -200,14 +199,14 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(rounds.flatten.max).to be < 1
     start = now
     expect { emit(1, wait: true, timeout: 0.3) }
-      .to raise_error(NoDevent::PublishError, /no answer from redis:.* within 0.3 s/)
+      .to raise_error(NoDevent::PublishError, /no response from redis:.* within 0.3 s/)
     expect(now - start).to be_between(0.3, 1.0)
   ensure
     server.thaw
     flush
   end
 
-  it "N-105 hangs at no port that takes connections and says nothing, neither Redis's nor a server's" do
+  it "N-105 does not hang on a port that accepts connections and never responds" do
     hole = TCPServer.new("127.0.0.1", 0)
     [{ redis: { port: hole.addr[1] } }, { url: "http://127.0.0.1:#{hole.addr[1]}" }].each do |settings|
       NoDevent::Emitter.config = settings
@@ -221,35 +220,36 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     hole.close
   end
 
-  it "says that a withdrawn emission was withdrawn, and does not send it" do
+  it "reports a withdrawn publication, and does not send it" do
     server.kill
     configure
     expect { emit("late", wait: true, timeout: 0.2) }
-      .to raise_error(NoDevent::PublishError, /\(it was withdrawn\); see that Redis runs/)
+      .to raise_error(NoDevent::PublishError, /\(the publication was withdrawn\); check that Redis is running/)
     emit("next")
     server.start
     listener = Listener.new(server, "/nodevent")
     flush
     emit("last", wait: true)
-    heard = []
-    heard << listener.emission["message"] until heard.last == "last"
-    expect(heard).not_to include("late")
+    received = []
+    received << listener.publication["message"] until received.last == "last"
+    expect(received).not_to include("late")
   ensure
     listener&.stop
   end
 
-  it "reports what Redis refuses for good, and goes on" do
+  it "reports what Redis rejects permanently, and continues" do
     server.client.call("ACL", "SETUSER", "narrow", "on", ">word", "+@all", "resetchannels", "&/allowed")
     NoDevent::Emitter.config = { redis: { port: server.port, username: "narrow", password: "word" } }
     publisher = NoDevent::Emitter.publisher
-    expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /Redis refused: NOPERM/)
+    expect { emit(1, wait: true) }.to raise_error(NoDevent::PublishError, /Redis rejected the publication: NOPERM/)
     publisher.publish("/nodevent", "{}")
     expect(publisher.publish("/allowed", "{}", wait: true)).to eq(0)
-    # Both together, if nobody looked in between.
-    expect(reported(/not published: Redis refused: NOPERM.*; let the user in redis: publish/).count).to be_between(1, 2)
+    # Both in one report, if none was fetched in between.
+    error = reported(/not published: Redis rejected the publication: NOPERM.*; allow the Redis user to publish/)
+    expect(error.count).to be_between(1, 2)
   end
 
-  it "publishes once what is repeated under the same idempotency key, and answers as the first time" do
+  it "publishes once per idempotency key, and returns the first result" do
     configure
     listener = Listener.new(server, "/nodevent")
     expect(Array.new(3) { emit("paid", wait: true, idempotency_key: "order 12") }).to eq([1, 1, 1])
@@ -261,7 +261,7 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     listener.stop
   end
 
-  it "flushes within its time, or says that it could not" do
+  it "flushes within the timeout, or returns false" do
     configure
     emit(1)
     expect(flush(5)).to be(true)
@@ -274,13 +274,13 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
     expect(flush(5)).to be(true)
   end
 
-  it "still sends what the publisher of an earlier configuration has" do
+  it "still sends the queue of a replaced configuration" do
     configure
     listener = Listener.new(server, "/nodevent")
     old = NoDevent::Emitter.publisher
     emit("old")
     NoDevent::Emitter.config = {}
-    expect(listener.emission["message"]).to eq("old")
+    expect(listener.publication["message"]).to eq("old")
     expect do
       old.publish("/nodevent", "{}")
     end.to raise_error(NoDevent::PublishError, /replaced by a later configuration/)
@@ -290,7 +290,8 @@ RSpec.describe NoDevent::Publisher::Queued, :native do
 
   it "shows neither user nor password" do
     NoDevent::Emitter.config = { redis: "redis://ada:sesame@localhost:1/2" }
-    expect(NoDevent::Emitter.publisher.inspect).to eq("#<NoDevent::Publisher::Queued redis://localhost:1/2>")
+    expect(NoDevent::Emitter.publisher.inspect)
+      .to eq("#<NoDevent::Publisher::BackgroundPublisher redis://localhost:1/2>")
     expect(NoDevent::Emitter.config.inspect).not_to include("sesame")
   end
 end

@@ -1,14 +1,14 @@
 # frozen_string_literal: true
 
-# What a visitor wrote: who it was, and how they are drawn.
+# The author of a post, and how pages show them.
 module Authored
   extend ActiveSupport::Concern
 
-  LONGEST_NAME = 30
-  HUES = 12 # as many as board.css has colours for
+  MAX_NAME_LENGTH = 30
+  HUES = 12 # the number of colours in board.css
 
   included do
-    validates :author_name, presence: true, length: { maximum: LONGEST_NAME }
+    validates :author_name, presence: true, length: { maximum: MAX_NAME_LENGTH }
     validates :author_id, presence: true
   end
 

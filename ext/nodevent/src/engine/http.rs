@@ -1,10 +1,10 @@
 //! Publishing to a NoDevent server: `POST /api/<namespace>/emit`, section 3 of protocol/README.md.
 //!
-//! One request is under way at a time, with as many waiting publications of one namespace as fit, so the order is kept.
-//! A request that is repeated carries the same idempotency key, so nothing is published twice.
+//! One request is in flight at a time, with as many queued publications of one namespace as fit, which preserves the
+//! order. A retried request carries the same idempotency key, so nothing is published twice.
 
-use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble, random};
-use crate::queue::{Answer, PublicationRef, Settled};
+use super::{BatchOutcome, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TransientError, random};
+use crate::queue::{Confirmation, PublicationRef, PublishResult};
 use crate::target::HttpTarget;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -22,42 +22,42 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::time::timeout;
 
-/// Publications and bytes of one request; the server takes 1 MB.
+/// The maximum of publications and bytes in one request; the server accepts 1 MB by default.
 pub(super) const WINDOW: (usize, usize) = (256, 512 * 1024);
-/// No answer of ours is longer.
-const LONGEST_ANSWER: usize = 1024 * 1024;
+/// The maximum size of a response; those of a NoDevent server are smaller.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
-/// See the head of this file.
+/// A NoDevent server; see the head of this file.
 pub(crate) struct Http {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: String,
     address: Arc<str>,
     authorization: Option<HeaderValue>,
-    /// Makes the idempotency keys of this publisher unlike those of all others.
+    /// Makes the idempotency keys of this publisher unique.
     nonce: String,
-    /// Requests ever made.
+    /// The number of requests so far.
     requests: u64,
-    /// The request that must be repeated: how many publications, under which key.
-    again: Option<(usize, HeaderValue)>,
-    /// So many publications go one by one, because the server refused them together.
-    alone: usize,
+    /// The request to retry: its number of publications and its key.
+    retry: Option<(usize, HeaderValue)>,
+    /// The number of publications to send one by one, because the server rejected them as a batch.
+    singles_left: usize,
 }
 
-/// What the server says, well or not.
+/// The body of a response, successful or not.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Said {
+struct ServerReply {
     accepted: usize,
     positions: Vec<Option<Box<str>>>,
     error: Option<String>,
-    remedy: Option<String>,
+    hint: Option<String>,
 }
 
 // === impl Http ===
 
 impl Http {
     /// # Errors
-    /// The URL or the key cannot be part of a request.
+    /// The URL or the publish key cannot be part of a request.
     pub(super) fn new(target: &HttpTarget) -> Result<Self, String> {
         let url = target.url.trim_end_matches('/').to_owned();
         let uri: Uri = url.parse().map_err(|error| format!("the url {url:?}: {error}"))?;
@@ -68,8 +68,9 @@ impl Http {
             None => None,
             Some(key) => {
                 let value = HeaderValue::from_str(&format!("Bearer {key}"));
-                let mut value =
-                    value.map_err(|_| "the publish_key has characters no header can have".to_owned())?;
+                let mut value = value.map_err(|_| {
+                    "the publish_key contains characters that are not allowed in a header".to_owned()
+                })?;
                 value.set_sensitive(true);
                 Some(value)
             }
@@ -81,8 +82,8 @@ impl Http {
             authorization,
             nonce: format!("{:016x}", random()),
             requests: 0,
-            again: None,
-            alone: 0,
+            retry: None,
+            singles_left: 0,
         })
     }
 
@@ -90,39 +91,42 @@ impl Http {
         &self.address
     }
 
-    pub(super) async fn publish(&mut self, publications: &VecDeque<PublicationRef>) -> Progress {
-        let (count, key) = match self.again.take() {
-            Some(again) => again,
-            None => (self.together(publications), self.key(publications)),
+    pub(super) async fn publish(&mut self, publications: &VecDeque<PublicationRef>) -> BatchOutcome {
+        let (count, key) = match self.retry.take() {
+            Some(retry) => retry,
+            None => (self.batch_len(publications), self.key(publications)),
         };
         let request = match self.request(publications, count, &key) {
             Ok(request) => request,
-            Err(reason) => return Progress { settled: vec![Err(reason.into()); count], trouble: None },
+            Err(reason) => return BatchOutcome { results: vec![Err(reason.into()); count], error: None },
         };
         let exchange = async {
-            let answer = self.client.request(request).await.map_err(|error| trouble(&error))?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
-            let cut = |error: Box<dyn std::error::Error + Send + Sync>| Trouble {
+            let response = self.client.request(request).await.map_err(|error| transient_error(&error))?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
+            let broken_off = |error: Box<dyn std::error::Error + Send + Sync>| TransientError {
                 reason: error.to_string(),
-                unsent: false,
+                not_sent: false,
             };
-            Ok::<_, Trouble>((status, body.map_err(cut)?.to_bytes()))
+            Ok::<_, TransientError>((status, body.map_err(broken_off)?.to_bytes()))
         };
-        let late = || Trouble { reason: format!("no answer within {} s", PATIENCE.as_secs()), unsent: false };
-        match timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(late())) {
-            Ok((status, body)) => self.understand(status, &body, count, key),
-            Err(trouble) => {
-                self.again = Some((count, key));
-                Progress { settled: Vec::new(), trouble: Some(trouble) }
+        let timed_out = || TransientError {
+            reason: format!("no response within {} s", RESPONSE_TIMEOUT.as_secs()),
+            not_sent: false,
+        };
+        match timeout(RESPONSE_TIMEOUT, exchange).await.unwrap_or_else(|_| Err(timed_out())) {
+            Ok((status, body)) => self.handle_response(status, &body, count, key),
+            Err(error) => {
+                self.retry = Some((count, key));
+                BatchOutcome { results: Vec::new(), error: Some(error) }
             }
         }
     }
 
-    /// How many of the first publications go in one request.
-    fn together(&self, publications: &VecDeque<PublicationRef>) -> usize {
+    /// The number of publications in the next request.
+    fn batch_len(&self, publications: &VecDeque<PublicationRef>) -> usize {
         match publications.front() {
-            Some(first) if self.alone == 0 && first.idempotency_key.is_none() => publications
+            Some(first) if self.singles_left == 0 && first.idempotency_key.is_none() => publications
                 .iter()
                 .take_while(|other| other.channel == first.channel && other.idempotency_key.is_none())
                 .count(),
@@ -158,33 +162,34 @@ impl Http {
         request.body(Full::new(body)).map_err(|error| format!("namespace {:?}: {error}", first.channel))
     }
 
-    fn understand(&mut self, status: StatusCode, body: &[u8], count: usize, key: HeaderValue) -> Progress {
-        let said: Said = serde_json::from_slice(body).unwrap_or_default();
+    /// Turns a response into results, and decides what is retried.
+    fn handle_response(&mut self, status: StatusCode, body: &[u8], count: usize, key: HeaderValue) -> BatchOutcome {
+        let reply: ServerReply = serde_json::from_slice(body).unwrap_or_default();
         if status.is_success() {
-            self.alone = self.alone.saturating_sub(count);
-            return Progress { settled: accepted(said, count), trouble: None };
+            self.singles_left = self.singles_left.saturating_sub(count);
+            return BatchOutcome { results: accepted(reply, count), error: None };
         }
-        let text = said.text(&self.address, status, body);
+        let text = reply.text(&self.address, status, body);
         if status.is_server_error() || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS)
         {
-            let taken = said.accepted.min(count);
+            let taken = reply.accepted.min(count);
             if taken == 0 {
-                self.again = Some((count, key));
+                self.retry = Some((count, key));
             } else {
-                self.alone = self.alone.saturating_sub(taken);
+                self.singles_left = self.singles_left.saturating_sub(taken);
             }
-            return Progress {
-                settled: accepted(said, taken),
-                trouble: Some(Trouble { reason: text, unsent: false }),
+            return BatchOutcome {
+                results: accepted(reply, taken),
+                error: Some(TransientError { reason: text, not_sent: false }),
             };
         }
         if count > 1 && matches!(status, StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
-            // One of them is bad and must not take the others with it.
-            self.alone = count;
-            return Progress::default();
+            // One of them is invalid and must not make the others fail.
+            self.singles_left = count;
+            return BatchOutcome::default();
         }
-        self.alone = self.alone.saturating_sub(count);
-        Progress { settled: vec![Err(text.into()); count], trouble: None }
+        self.singles_left = self.singles_left.saturating_sub(count);
+        BatchOutcome { results: vec![Err(text.into()); count], error: None }
     }
 }
 
@@ -194,23 +199,25 @@ impl fmt::Debug for Http {
     }
 }
 
-// === impl Said ===
+// === impl ServerReply ===
 
-impl Said {
+impl ServerReply {
     fn text(&self, address: &str, status: StatusCode, body: &[u8]) -> String {
         let error = self.error.clone().unwrap_or_else(|| {
             let text = String::from_utf8_lossy(body);
             text.chars().take(200).map(|char| if char.is_control() { ' ' } else { char }).collect()
         });
-        // What names no remedy is no NoDevent server: a proxy before it, or somebody else.
-        let remedy = self.remedy.as_deref().unwrap_or("see that `url:` is the server's address, and its log");
-        format!("{address} answered {}: {error}; {remedy}", status.as_u16())
+        // A response without a hint is not from a NoDevent server but from a proxy or another program.
+        let hint = self.hint.as_deref().unwrap_or("check that `url:` is the server's address, and see its log");
+        format!("{address} returned {}: {error}; {hint}", status.as_u16())
     }
 }
 
-fn accepted(said: Said, count: usize) -> Vec<Settled> {
-    let mut positions = said.positions.into_iter();
-    (0..count).map(|_| Ok(positions.next().flatten().map_or(Answer::Accepted, Answer::Position))).collect()
+fn accepted(reply: ServerReply, count: usize) -> Vec<PublishResult> {
+    let mut positions = reply.positions.into_iter();
+    (0..count)
+        .map(|_| Ok(positions.next().flatten().map_or(Confirmation::Accepted, Confirmation::Position)))
+        .collect()
 }
 
 fn array(publications: &VecDeque<PublicationRef>, count: usize) -> Bytes {
@@ -224,7 +231,7 @@ fn array(publications: &VecDeque<PublicationRef>, count: usize) -> Bytes {
     text.into()
 }
 
-/// The namespace as one segment of a path.
+/// Escapes the namespace as one path segment.
 fn escape(namespace: &str) -> String {
     let mut text = String::with_capacity(namespace.len());
     for byte in namespace.bytes() {
@@ -236,26 +243,26 @@ fn escape(namespace: &str) -> String {
     text
 }
 
-/// The innermost cause says more than the outermost: "Connection refused", not "client error (Connect)".
-fn trouble(error: &hyper_util::client::legacy::Error) -> Trouble {
+/// Takes the innermost cause, which is the most specific: "Connection refused", not "client error (Connect)".
+fn transient_error(error: &hyper_util::client::legacy::Error) -> TransientError {
     let mut reason = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         reason = cause.to_string();
         source = cause.source();
     }
-    Trouble { reason, unsent: error.is_connect() }
+    TransientError { reason, not_sent: error.is_connect() }
 }
 
 fn client(secure: bool) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, String> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    tcp.set_connect_timeout(Some(CONNECT_PATIENCE));
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
     let builder = HttpsConnectorBuilder::new();
     let builder = if secure {
         let native = builder.with_native_roots();
-        native.map_err(|error| format!("the certificates of this machine cannot be read: {error}"))?
+        native.map_err(|error| format!("cannot read the system's certificates: {error}"))?
     } else {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

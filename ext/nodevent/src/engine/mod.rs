@@ -1,40 +1,40 @@
-//! The way out of the process: an engine takes publications in order and answers for the first of them.
+//! The engines: each takes publications in order and returns results for the first of them.
 //!
-//! `redis.rs` and `http.rs` are the two; nothing else knows what either speaks.
+//! `redis.rs` and `http.rs` implement them; no other file knows either protocol.
 
 mod http;
 mod redis;
 
-use crate::queue::{PublicationRef, Settled};
+use crate::queue::{PublicationRef, PublishResult};
 use crate::target::{EngineTarget, Target};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How long an engine may take to answer before the connection is given up.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection may take to come about.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long an engine may take to respond before the connection is closed.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What came of an attempt to publish.
+/// The outcome of an attempt to publish a batch.
 #[derive(Debug, Default)]
-pub(crate) struct Progress {
-    /// The end of the first publications, in order.
-    pub(crate) settled: Vec<Settled>,
-    /// Why the others are not settled: the engine cannot take them now. They must be tried again.
-    pub(crate) trouble: Option<Trouble>,
+pub(crate) struct BatchOutcome {
+    /// The results of the first publications, in order.
+    pub(crate) results: Vec<PublishResult>,
+    /// Why the others have no result. They must be retried.
+    pub(crate) error: Option<TransientError>,
 }
 
-/// Why the engine cannot take a publication now.
+/// Why the engine cannot accept publications at the moment.
 #[derive(Debug)]
-pub(crate) struct Trouble {
-    /// For a person.
+pub(crate) struct TransientError {
+    /// The reason, for a person.
     pub(crate) reason: String,
-    /// Whether there was no connection, so that surely nothing has left this process.
-    pub(crate) unsent: bool,
+    /// Whether there was no connection, so that nothing has left this process.
+    pub(crate) not_sent: bool,
 }
 
-/// An engine and the connection to it.
+/// An engine with its connection.
 #[derive(Debug)]
 pub(crate) enum Engine {
     Redis(Box<redis::Redis>),
@@ -42,10 +42,10 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    /// The engine that `target` names; connects when it first publishes.
+    /// Creates the engine for `target`, which connects on the first publish.
     ///
     /// # Errors
-    /// What is wrong with the target, for a person.
+    /// The target is invalid.
     pub(crate) fn new(target: &Target) -> Result<Self, String> {
         Ok(match &target.engine {
             EngineTarget::Redis(target) => Self::Redis(Box::new(redis::Redis::new(target)?)),
@@ -53,7 +53,7 @@ impl Engine {
         })
     }
 
-    /// Where it is, without names and passwords.
+    /// The address without user and password.
     pub(crate) fn address(&self) -> &Arc<str> {
         match self {
             Self::Redis(redis) => redis.address(),
@@ -61,7 +61,7 @@ impl Engine {
         }
     }
 
-    /// How many publications, of how many bytes together, may be in flight.
+    /// The maximum number of publications, and of bytes in total, in flight.
     pub(crate) fn window(&self) -> (usize, usize) {
         match self {
             Self::Redis(_) => redis::WINDOW,
@@ -69,19 +69,19 @@ impl Engine {
         }
     }
 
-    /// Has a connection, where it keeps one.
+    /// Connects, if the engine keeps a connection and has none.
     ///
     /// # Errors
-    /// Why it has none.
-    pub(crate) async fn connect(&mut self) -> Result<(), Trouble> {
+    /// The engine cannot be reached.
+    pub(crate) async fn connect(&mut self) -> Result<(), TransientError> {
         match self {
             Self::Redis(redis) => redis.connect().await,
             Self::Http(_) => Ok(()),
         }
     }
 
-    /// Publishes the publications in order, or the first of them.
-    pub(crate) async fn publish(&mut self, publications: &VecDeque<PublicationRef>) -> Progress {
+    /// Publishes the publications, or the first of them, in order.
+    pub(crate) async fn publish(&mut self, publications: &VecDeque<PublicationRef>) -> BatchOutcome {
         match self {
             Self::Redis(redis) => redis.publish(publications).await,
             Self::Http(http) => http.publish(publications).await,
@@ -89,18 +89,18 @@ impl Engine {
     }
 }
 
-impl Progress {
-    /// Nothing was settled.
-    fn trouble(reason: impl Into<String>, unsent: bool) -> Self {
-        Self { settled: Vec::new(), trouble: Some(Trouble { reason: reason.into(), unsent }) }
+impl BatchOutcome {
+    /// An outcome without results.
+    fn failed(reason: impl Into<String>, not_sent: bool) -> Self {
+        Self { results: Vec::new(), error: Some(TransientError { reason: reason.into(), not_sent }) }
     }
 }
 
-/// A number that nobody else draws: straight from the operating system, since what a process keeps for drawing more is
-/// the same in all its forks.
+/// A random number that no other process has. It comes directly from the operating system, because the state of a
+/// generator in the process would be the same in all its forks.
 fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| {
-        // A system without randomness at least has processes and a clock.
+        // A system without a random source still has process ids and a clock.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
         now.wrapping_mul(u64::from(std::process::id()) | 1)
     })

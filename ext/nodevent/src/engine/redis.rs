@@ -1,13 +1,13 @@
 //! Publishing to Redis, pipelined: up to a window of commands is in flight on one connection.
 //!
-//! fred would reconnect by itself and send again what was in flight, behind what it had sent since. To keep the
-//! order, a connection here is one fred client with no second life: at the first sign of trouble it is thrown away
-//! with all that is in it, and the publications without an answer go, in order, over the next one. None is lost so; and
-//! in a room with a history none is published twice, since the script knows it again. In a room without one, an
-//! publication whose answer was lost on the way may be.
+//! fred would reconnect by itself and resend the commands in flight after newer ones. To preserve the order, a
+//! connection here is one fred client without reconnection: after the first error it is discarded with everything in
+//! it, and the publications without a result are sent, in order, over the next one. So none is lost. In a room with a
+//! history none is published twice, because the script recognises it. In a room without one, a publication whose reply
+//! was lost may be published twice.
 
-use super::{CONNECT_PATIENCE, PATIENCE, Progress, Trouble, random};
-use crate::queue::{Answer, PublicationRef, Settled};
+use super::{BatchOutcome, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TransientError, random};
+use crate::queue::{Confirmation, PublicationRef, PublishResult};
 use crate::target::RedisTarget;
 use fred::bytes_utils::Str;
 use fred::prelude::{
@@ -24,42 +24,44 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Publications and bytes in flight: enough that the way there and back is not felt.
+/// The maximum of publications and bytes in flight, enough to hide the round-trip time.
 pub(super) const WINDOW: (usize, usize) = (512, 4 * 1024 * 1024);
-/// How long a connection that is given up may take to end in order.
-const FAREWELL: Duration = Duration::from_millis(500);
+/// How long a discarded connection may take to quit cleanly.
+const QUIT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long a second publication with the same idempotency key is taken for the first, in a room without a history.
-/// In seconds.
-const ONCE_FOR: i64 = 5 * 60;
-/// Publishes where nothing was published under the key yet; answers as the first time otherwise.
-const ONCE: &str = "\
-local answered = redis.call('GET', KEYS[1])
-if answered then return tonumber(answered) end
+/// How long an idempotency key is remembered in a room without a history.
+///
+/// # Units
+/// Seconds.
+const IDEMPOTENCY_TTL: i64 = 5 * 60;
+/// Publishes unless something was published under the key already; then it returns the first result.
+const PUBLISH_IDEMPOTENT: &str = "\
+local known = redis.call('GET', KEYS[1])
+if known then return tonumber(known) end
 local receivers = redis.call('PUBLISH', ARGV[1], ARGV[2])
 redis.call('SET', KEYS[1], receivers, 'EX', ARGV[3])
 return receivers";
-/// How long a publication that has no key of its own is known again: longer than it is tried again without an answer.
-const RETRY_FOR: Duration = Duration::from_secs(60);
+/// How long a publication without its own key is recognised: longer than it is retried without a reply.
+const RETRY_WINDOW: Duration = Duration::from_secs(60);
 
-/// See the head of this file.
+/// A Redis to publish to; see the head of this file.
 pub(crate) struct Redis {
     config: Config,
     address: Arc<str>,
-    keeping: Arc<Keeping>,
+    options: Arc<PublishOptions>,
     connection: Option<Connection>,
 }
 
-/// How publications are given to this Redis.
-struct Keeping {
-    rules: RetentionPolicy,
-    /// Whether each room has a channel of its own.
-    by_room: bool,
-    /// Whether that channel lives in its slot of a cluster only.
-    sharded: bool,
-    /// The name under which Redis remembers the script that keeps and publishes.
-    script: String,
-    /// What makes the keys of this publisher's publications its own.
+/// How to publish to this Redis.
+struct PublishOptions {
+    retention: RetentionPolicy,
+    /// Whether each room has its own channel.
+    channel_per_room: bool,
+    /// Whether channels are sharded by cluster slot (SPUBLISH).
+    sharded_pubsub: bool,
+    /// The SHA-1 of the script that stores and publishes.
+    script_sha: String,
+    /// Makes the idempotency keys of this publisher unique.
     nonce: u64,
 }
 
@@ -67,7 +69,7 @@ struct Keeping {
 struct Connection {
     client: Client,
     task: ConnectHandle,
-    keeping: Arc<Keeping>,
+    options: Arc<PublishOptions>,
 }
 
 // === impl Redis ===
@@ -77,7 +79,7 @@ impl Redis {
     /// The URL means nothing.
     pub(super) fn new(target: &RedisTarget) -> Result<Self, String> {
         let mut config =
-            Config::from_url(&target.url).map_err(|error| format!("the address of Redis: {}", error.details()))?;
+            Config::from_url(&target.url).map_err(|error| format!("invalid Redis address: {}", error.details()))?;
         config.fail_fast = true;
         if let Some(username) = &target.username {
             config.username = Some(username.clone());
@@ -91,57 +93,58 @@ impl Redis {
         }
         let address = address(&config).into();
         let clustered = matches!(config.server, ServerConfig::Clustered { .. });
-        let keeping = Arc::new(Keeping {
-            rules: target.history.rules(),
-            by_room: target.fanout_by_room,
-            sharded: target.fanout_by_room && clustered,
-            script: history::script_sha(history::PUBLISH),
+        let options = Arc::new(PublishOptions {
+            retention: target.history.clone(),
+            channel_per_room: target.channel_per_room,
+            sharded_pubsub: target.channel_per_room && clustered,
+            script_sha: history::script_sha(history::PUBLISH),
             nonce: random(),
         });
-        Ok(Self { config, address, keeping, connection: None })
+        Ok(Self { config, address, options, connection: None })
     }
 
     pub(super) fn address(&self) -> &Arc<str> {
         &self.address
     }
 
-    /// Has a connection, as far as can be known without using it.
-    pub(super) async fn connect(&mut self) -> Result<(), Trouble> {
+    /// Connects, unless there is a connection that appears to be open.
+    pub(super) async fn connect(&mut self) -> Result<(), TransientError> {
         if self.connection.as_ref().is_some_and(|connection| !connection.task.is_finished()) {
             return Ok(());
         }
         let connection = self.open().await;
-        self.connection = Some(connection.map_err(|error| Trouble { reason: explain(&error), unsent: true })?);
+        self.connection =
+            Some(connection.map_err(|error| TransientError { reason: explain(&error), not_sent: true })?);
         Ok(())
     }
 
-    pub(super) async fn publish(&mut self, publications: &VecDeque<PublicationRef>) -> Progress {
+    pub(super) async fn publish(&mut self, publications: &VecDeque<PublicationRef>) -> BatchOutcome {
         let Some(connection) = &mut self.connection else {
-            return Progress::trouble("there is no connection", true);
+            return BatchOutcome::failed("not connected", true);
         };
-        let progress = connection.in_flight(publications).await;
-        if progress.trouble.is_some()
+        let outcome = connection.in_flight(publications).await;
+        if outcome.error.is_some()
             && let Some(connection) = self.connection.take()
         {
             connection.abandon();
         }
-        progress
+        outcome
     }
 
     async fn open(&self) -> Result<Connection, Error> {
         let mut builder = Builder::from_config(self.config.clone());
         builder.with_connection_config(|connection| {
-            connection.connection_timeout = CONNECT_PATIENCE;
-            connection.internal_command_timeout = CONNECT_PATIENCE;
+            connection.connection_timeout = CONNECT_TIMEOUT;
+            connection.internal_command_timeout = CONNECT_TIMEOUT;
             connection.max_command_attempts = 1;
             connection.tcp.nodelay = Some(true);
         });
         let client = builder.build()?;
-        let connected = timeout(CONNECT_PATIENCE, client.init()).await;
-        let task = connected.map_err(|_| Error::new(ErrorKind::Timeout, "no answer to the connection"))??;
-        let connection = Connection { client, task, keeping: Arc::clone(&self.keeping) };
-        if self.keeping.rules.is_on() {
-            // Loaded before anything is in flight: a script that is not known would cost the publications their order.
+        let connected = timeout(CONNECT_TIMEOUT, client.init()).await;
+        let task = connected.map_err(|_| Error::new(ErrorKind::Timeout, "timeout while connecting"))??;
+        let connection = Connection { client, task, options: Arc::clone(&self.options) };
+        if self.options.retention.is_on() {
+            // Loaded before anything is in flight: retrying after NOSCRIPT would change the order.
             connection.load().await?;
         }
         Ok(connection)
@@ -157,6 +160,7 @@ impl fmt::Debug for Redis {
 // === impl Connection ===
 
 impl Connection {
+    /// Loads the script that stores and publishes.
     async fn load(&self) -> Result<(), Error> {
         let client = &self.client;
         let load = async {
@@ -165,129 +169,142 @@ impl Connection {
                 false => client.script_load::<(), _>(history::PUBLISH).await,
             }
         };
-        timeout(CONNECT_PATIENCE, load)
+        timeout(CONNECT_TIMEOUT, load)
             .await
-            .map_err(|_| Error::new(ErrorKind::Timeout, "no answer to SCRIPT LOAD"))?
+            .map_err(|_| Error::new(ErrorKind::Timeout, "timeout while loading the script"))?
     }
 
-    /// Has all publications in flight at once and takes the answers in order, up to the first that says to try again.
-    async fn in_flight(&mut self, publications: &VecDeque<PublicationRef>) -> Progress {
-        let deadline = Instant::now() + PATIENCE;
-        let mut answers: FuturesOrdered<_> =
-            publications.iter().map(|publication| publish(&self.client, &self.keeping, publication)).collect();
-        let mut settled = Vec::with_capacity(publications.len());
+    /// Sends all publications at once and collects the results in order, up to the first that must be retried.
+    async fn in_flight(&mut self, publications: &VecDeque<PublicationRef>) -> BatchOutcome {
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
+        let mut replies: FuturesOrdered<_> =
+            publications.iter().map(|publication| publish(&self.client, &self.options, publication)).collect();
+        let mut results = Vec::with_capacity(publications.len());
         let reason = loop {
-            // In this order, so that answers that came before the end of the connection are not lost.
-            let answer = tokio::select! {
+            // Biased, so that replies that arrived before the connection was lost are used.
+            let reply = tokio::select! {
                 biased;
-                answer = answers.next() => answer,
+                reply = replies.next() => reply,
                 _ = &mut self.task => break "the connection was lost".to_owned(),
-                () = sleep_until(deadline) => break format!("no answer within {} s", PATIENCE.as_secs()),
+                () = sleep_until(deadline) => break format!("no response within {} s", RESPONSE_TIMEOUT.as_secs()),
             };
-            match answer {
-                Some(Ok(one)) => settled.push(one),
+            match reply {
+                Some(Ok(one)) => results.push(one),
                 Some(Err(error)) => break explain(&error),
-                None => return Progress { settled, trouble: None },
+                None => return BatchOutcome { results, error: None },
             }
         };
-        Progress { settled, trouble: Some(Trouble { reason, unsent: false }) }
+        BatchOutcome { results, error: Some(TransientError { reason, not_sent: false }) }
     }
 
-    /// Ends the connection behind the back of the next one.
+    /// Closes the connection in the background.
     fn abandon(self) {
         tokio::spawn(async move {
-            // Whether it could still say goodbye does not matter.
-            let _ = timeout(FAREWELL, self.client.quit()).await;
+            // Whether the QUIT still succeeds does not matter.
+            let _ = timeout(QUIT_TIMEOUT, self.client.quit()).await;
             self.task.abort();
         });
     }
 }
 
-/// The one place that says how a publication is given to Redis.
+/// Publishes one publication with the command that its room and key require.
 ///
 /// # Errors
-/// Only what another attempt may mend; what Redis will never take is an `Ok(Err(_))`.
-async fn publish(client: &Client, keeping: &Keeping, publication: &PublicationRef) -> Result<Settled, Error> {
-    // What is no publication has no room whose history it could be in; it is published as it is.
+/// Errors that a retry may fix; what Redis will never accept is an `Ok(Err(_))`.
+async fn publish(
+    client: &Client,
+    options: &PublishOptions,
+    publication: &PublicationRef,
+) -> Result<PublishResult, Error> {
+    // Text that is not a publication has no room and so no history; it is published unchanged.
     let room = publication::parse(&publication.body).ok().map(|parsed| parsed.room.into_owned());
     let keys = room.as_deref().map(|room| Keys::of(&publication.channel, room));
     let channel = match &keys {
-        Some(keys) if keeping.by_room => Str::from(keys.channel()),
+        Some(keys) if options.channel_per_room => Str::from(keys.channel()),
         _ => Str::from(&*publication.channel),
     };
-    let kept = room.as_deref().and_then(|room| keeping.rules.of(room));
-    let receivers: Result<i64, _> = match (kept.zip(keys), &publication.idempotency_key) {
-        (Some((kept, keys)), _) => keep(client, keeping, publication, &channel, kept, &keys).await,
+    let retention = room.as_deref().and_then(|room| options.retention.of(room));
+    let receivers: Result<i64, _> = match (retention.zip(keys), &publication.idempotency_key) {
+        (Some((retention, keys)), _) => {
+            publish_with_history(client, options, publication, &channel, retention, &keys).await
+        }
         (None, None) => client.publish(channel, publication.body.clone()).await,
         (None, Some(key)) => {
             let key = format!("nodevent:once:{channel}:{key}");
-            let arguments = (channel, publication.body.clone(), ONCE_FOR);
-            client.eval(ONCE, vec![key], arguments).await
+            let arguments = (channel, publication.body.clone(), IDEMPOTENCY_TTL);
+            client.eval(PUBLISH_IDEMPOTENT, vec![key], arguments).await
         }
     };
     match receivers {
-        Ok(receivers) => Ok(Ok(Answer::Receivers(receivers))),
-        Err(error) if is_final(&error) => Ok(Err(refused(error.details()).into())),
+        Ok(receivers) => Ok(Ok(Confirmation::Receivers(receivers))),
+        Err(error) if is_final(&error) => Ok(Err(rejected(error.details()).into())),
         Err(error) => Err(error),
     }
 }
 
-/// Publishes by the script, so that the publication has its place in the room's history. With a key of its own, so that
-/// a publication whose answer was lost on the way is not published twice when it is tried again.
-async fn keep(
+/// Publishes through the script that adds the publication to the room's history. Always with an idempotency key, so that
+/// a publication whose reply was lost is not published twice by a retry.
+async fn publish_with_history(
     client: &Client,
-    keeping: &Keeping,
+    options: &PublishOptions,
     publication: &PublicationRef,
     channel: &str,
-    kept: Retention,
+    retention: Retention,
     keys: &Keys,
 ) -> Result<i64, Error> {
-    let (once, idempotency_ttl) = match &publication.idempotency_key {
-        Some(key) => (keys.idempotency(key), kept.age),
-        None => (keys.idempotency(&format!("{:016x}-{}", keeping.nonce, publication.number)), RETRY_FOR),
+    let (idempotency_key, idempotency_ttl) = match &publication.idempotency_key {
+        Some(key) => (keys.idempotency(key), retention.age),
+        None => (keys.idempotency(&format!("{:016x}-{}", options.nonce, publication.number)), RETRY_WINDOW),
     };
     let text = std::str::from_utf8(&publication.body).unwrap_or_default().trim_matches([' ', '\t', '\n', '\r']);
-    let publish = Publish { channel, text, kept, fresh_epoch: random(), idempotency_ttl, sharded: keeping.sharded };
-    let names = vec![keys.position.clone(), keys.log.clone(), once];
+    let publish = Publish {
+        channel,
+        text,
+        kept: retention,
+        fresh_epoch: random(),
+        idempotency_ttl,
+        sharded: options.sharded_pubsub,
+    };
+    let names = vec![keys.position.clone(), keys.log.clone(), idempotency_key];
     let args: Vec<String> = publish.args().into();
     let (_position, receivers, _before): (String, i64, i64) =
-        client.evalsha(keeping.script.as_str(), names, args).await?;
+        client.evalsha(options.script_sha.as_str(), names, args).await?;
     Ok(receivers)
 }
 
-/// Whether Redis has understood the command and will never take it.
+/// Whether Redis understood the command and will never accept it.
 fn is_final(error: &Error) -> bool {
     let code = error.details().split(' ').next().unwrap_or_default();
     matches!(code, "ERR" | "NOPERM" | "WRONGTYPE")
 }
 
-fn refused(details: &str) -> String {
-    let remedy = match details.split(' ').next() {
+fn rejected(details: &str) -> String {
+    let hint = match details.split(' ').next() {
         Some("NOPERM") => {
-            "let the user in redis: publish on the namespace, run EVALSHA and write the keys nodevent:*"
+            "allow the Redis user to publish on the namespace, run EVALSHA and write the keys nodevent:*"
         }
-        _ => "see what else uses the keys nodevent:* of this Redis, and its log",
+        _ => "check the log of Redis, and whether another program uses its keys nodevent:*",
     };
-    format!("Redis refused: {details}; {remedy}")
+    format!("Redis rejected the publication: {details}; {hint}")
 }
 
 fn explain(error: &Error) -> String {
     match error.kind() {
         ErrorKind::Canceled => "the connection was lost".to_owned(),
-        ErrorKind::IO => plain(error.details()),
+        ErrorKind::IO => os_error_message(error.details()),
         ErrorKind::Auth => format!("{}; check redis: username and password", error.details()),
         _ => error.details().to_owned(),
     }
 }
 
-/// fred writes an operating system's error as Rust would print it for a programmer; a person wants its message.
-fn plain(details: &str) -> String {
+/// Extracts the message from an operating system error, which fred prints in Rust's debug format.
+fn os_error_message(details: &str) -> String {
     let begin = ["message: \"", "error: \""].iter().find_map(|word| details.split_once(word));
     let message = begin.and_then(|(_, rest)| rest.split_once('"'));
     message.map_or(details, |(message, _)| message).to_owned()
 }
 
-/// Where Redis is, for a person: without user and password.
+/// The address of Redis for people, without user and password.
 fn address(config: &Config) -> String {
     let scheme = if config.tls.is_some() { "rediss" } else { "redis" };
     let database = config.database.map(|database| format!("/{database}")).unwrap_or_default();

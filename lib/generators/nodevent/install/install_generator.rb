@@ -5,7 +5,7 @@ require "securerandom"
 
 module Nodevent
   module Generators
-    # `rails generate nodevent:install`: everything for the first live page.
+    # `rails generate nodevent:install`: the files for a first live page.
     class InstallGenerator < Rails::Generators::Base
       source_root File.expand_path("templates", __dir__)
       desc "Creates config/nodevent.yml with a fresh secret, a Procfile.dev line, the layout's tag, and a sample."
@@ -13,12 +13,12 @@ module Nodevent
       LAYOUT = "app/views/layouts/application.html.erb"
       TAG = "<%= javascript_include_nodevent %>"
 
-      # The configuration, for the application and the server.
+      # Creates the configuration of the application and the server.
       def configuration
         template "nodevent.yml.tt", "config/nodevent.yml"
       end
 
-      # `foreman start -f Procfile.dev`, or bin/dev, starts the server beside Rails.
+      # Makes `bin/dev`, or `foreman start -f Procfile.dev`, start the server together with Rails.
       def procfile
         line = "nodevent: bundle exec nodevent config/nodevent.yml\n"
         if !File.exist?(path("Procfile.dev"))
@@ -28,29 +28,29 @@ module Nodevent
         end
       end
 
-      # The script, in every page.
+      # Adds the script tag to every page.
       def layout
         if !File.exist?(path(LAYOUT))
-          say_status :skip, "#{LAYOUT} is not there; put #{TAG} into the head of your layout", :yellow
+          say_status :skip, "#{LAYOUT} does not exist; add #{TAG} to the head of your layout", :yellow
         elsif !File.read(path(LAYOUT)).include?("javascript_include_nodevent")
           insert_into_file LAYOUT, "    #{TAG}\n", before: %r{^\s*</head>}
         end
       end
 
-      # A room to try it with.
+      # Creates a sample to try.
       def sample
         template "_sample.html.erb", "app/views/nodevent/_sample.html.erb"
       end
 
-      # What to do next.
+      # Prints the next steps.
       def next_steps
         say <<~TEXT
 
-          Next: start both with `bin/dev` or `foreman start -f Procfile.dev`, put
+          Next: start both with `bin/dev` or `foreman start -f Procfile.dev`, add
             <%= render "nodevent/sample" %>
-          into a view, open it, and say in `rails console`
+          to a view, open it, and run in `rails console`
             NoDevent::Emitter.emit("sample", "hello", "world")
-          For models: `include NoDevent::Base` and `emits_changes`. If nothing arrives: `rake nodevent:doctor`.
+          For models: `include NoDevent::Base` and `emits_changes`. If events do not arrive: `rake nodevent:doctor`.
         TEXT
       end
 

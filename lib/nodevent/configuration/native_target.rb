@@ -1,0 +1,41 @@
+# frozen_string_literal: true
+
+module NoDevent
+  class Configuration
+    # Translates a configuration into the settings of the native publisher. `ext/nodevent/src/target.rs` defines their
+    # shape.
+    module NativeTarget
+      class << self
+        # @param config [Configuration]
+        # @return [Hash]
+        # @raise [ConfigurationError]
+        def of(config)
+          limits = config.publisher
+          { engine: engine(config), queue_publications: limits.queue, queue_bytes: limits.queue_bytes }
+        end
+
+        private
+
+        def engine(config)
+          return { http: { url: config.url, publish_key: config.publish_key } } unless config.redis
+
+          { redis: config.redis_target.merge(history: retention(config.history),
+                                             channel_per_room: config.channel_per_room?) }
+        end
+
+        # In the shape of Rust's `RetentionPolicy`.
+        def retention(history)
+          { default: kept(history[:default]),
+            prefixes: history[:prefixes].map { |prefix, one| [prefix, kept(one)] } }
+        end
+
+        def kept(one)
+          return if one.nil?
+
+          seconds, milliseconds = one[:age].divmod(1000)
+          { size: one[:size], age: { secs: seconds, nanos: milliseconds * 1_000_000 } }
+        end
+      end
+    end
+  end
+end

@@ -1,0 +1,164 @@
+# frozen_string_literal: true
+
+require "net/http"
+require "nodevent/doctor/clocks"
+require "nodevent/doctor/hints"
+require "nodevent/doctor/server_check"
+require "securerandom"
+
+module NoDevent
+  module Doctor
+    # Runs the checks, in the order of the path of a message.
+    class Checks
+      # @yield [Finding]
+      def initialize(origin, &report)
+        @origin = origin
+        @report = report
+        @room = "nodevent-doctor-#{SecureRandom.hex(8)}"
+      end
+
+      # @raise [ConfigurationError]
+      def run
+        @config = Emitter.config
+        @origin ||= own_origin
+        ok("the configuration is #{@config.source || 'set in Ruby, or the default'}: namespace #{@config.namespace}, " \
+           "server #{server}")
+        ServerCheck.findings(@config.source).each(&@report) if @config.source
+        walk
+      rescue PollingClient::Refused => e
+        failed("the server stopped responding: #{e.message}", "see its log")
+      ensure
+        @client&.close
+      end
+
+      private
+
+      attr_reader :config
+
+      def walk
+        server? && namespace? && origin? && secrets && round_trip
+      end
+
+      # The address at which this process reaches the server.
+      def server
+        config.url || address
+      end
+
+      # The address at which browsers reach it.
+      def address
+        config.public_url.sub(%r{\A//}, "http://")
+      end
+
+      # A page on the server's own host, which can always connect.
+      def own_origin
+        address[%r{\A\w+://[^/]+}].sub(/:\d+\z/, "")
+      end
+
+      def server?
+        response = get("/healthz")
+        return server_failed("returns #{response.code} for /healthz") unless response.is_a?(Net::HTTPSuccess)
+
+        ok("the server responds at #{server}")
+        @report.call(Clocks.compare(response["Date"]))
+        true
+      rescue SystemCallError, SocketError, IOError, Timeout::Error, OpenSSL::SSL::SSLError => e
+        server_failed("cannot be reached: #{e.message}")
+      end
+
+      def server_failed(problem)
+        failed("the server at #{server} #{problem}",
+               "start it with `#{['nodevent', config.source].compact.join(' ')}`, or correct `url:` or `public_url:`")
+      end
+
+      def namespace?
+        response = get("/api/#{config.namespace.delete_prefix('/').gsub('/', '%2F')}")
+        return ok("the server has the namespace #{config.namespace}") if response.is_a?(Net::HTTPSuccess)
+
+        failed("the server has no namespace #{config.namespace} (#{response.code})",
+               "let both read the same file, or add `#{config.namespace}:` to the server's")
+      end
+
+      def origin?
+        @client = PollingClient.new(server, config.namespace, origin: @origin)
+        ok("pages of #{@origin} can connect")
+      rescue PollingClient::Refused => e
+        failed("pages of #{@origin} cannot connect (#{e.message})",
+               "add it to the server's `origins:`, or pass the right origin: rake nodevent:doctor ORIGIN=https://…")
+      end
+
+      # Joins without a key first, to find out whether the server requires one. The secret never leaves this process.
+      def secrets
+        open, = @client.join(@room)
+        return no_secret_here(open) unless config.secret
+        return no_secret_there if open.nil?
+
+        refusal, = @client.join(@room, Emitter.room_key(@room, Time.now + 600))
+        return ok("the secrets match") if refusal.nil?
+
+        failed("the server rejects this application's keys: #{refusal}", Hints.key(refusal))
+      end
+
+      def no_secret_here(refusal)
+        if refusal.nil?
+          return warn("#{config.namespace} has no secret: any client can join any room",
+                      "set `secret:` to a long random value, for example from `openssl rand -hex 32`")
+        end
+
+        failed("the server requires keys (#{refusal}), but this application has no secret to sign them",
+               "let both read the same file, or set the server's `secret:` here")
+      end
+
+      def no_secret_there
+        failed("#{config.namespace} has a secret here, but the server admits clients without a key",
+               "let both read the same file, or set `secret:` in the server's")
+      end
+
+      def round_trip
+        text = SecureRandom.hex(8)
+        result = Emitter.emit(@room, "doctor", text, wait: true)
+        return received(text) unless result == false
+
+        failed("publishing through #{publisher} failed", "see the publisher's error in the log")
+      rescue ConfigurationError
+        raise
+      rescue StandardError => e
+        failure = e.message.lines.first.to_s.chomp # some Ruby versions append a code snippet
+        failed("publishing through #{publisher} failed: #{failure}", Hints.publishing(failure))
+      end
+
+      def received(text)
+        found = @client.publication until found && found["message"] == text
+        ok("a message published through #{publisher} arrived through the server")
+      rescue PollingClient::Refused
+        failed("a message was published through #{publisher}, but the server did not deliver it",
+               "configure the same Redis (host, port, cluster) for the server's #{config.namespace}")
+      end
+
+      def publisher
+        current = Emitter.publisher
+        current.respond_to?(:address) ? current.address : current.class.name
+      end
+
+      def get(path)
+        uri = URI("#{server}#{path}")
+        Net::HTTP.start(uri.host, uri.port, use_ssl: uri.scheme == "https", open_timeout: PollingClient::TIMEOUT,
+                                            read_timeout: PollingClient::TIMEOUT) { |http| http.get(uri.request_uri) }
+      end
+
+      def ok(message)
+        @report.call(Finding.new(level: :ok, message: message))
+        true
+      end
+
+      def warn(message, hint)
+        @report.call(Finding.new(level: :warn, message: message, hint: hint))
+        true
+      end
+
+      def failed(message, hint)
+        @report.call(Finding.new(level: :fail, message: message, hint: hint))
+        false
+      end
+    end
+  end
+end

@@ -1,0 +1,109 @@
+# frozen_string_literal: true
+
+require "json"
+require "nodevent/publisher/reporter"
+
+module NoDevent
+  module Publisher
+    # The native publisher: a bounded queue, and a background thread that publishes to Redis or a NoDevent server, in
+    # order, across lost connections. After a `fork`, the child has its own queue and thread.
+    class BackgroundPublisher
+      # The configuration of this publisher was replaced by a later one.
+      class Closed < PublishError; end
+
+      # What to do if the engine does not respond.
+      # @api private
+      def self.hint(http:)
+        http ? "start the server with `nodevent`, or configure `redis:`" : "check that Redis is running"
+      end
+
+      # @param config [Configuration]
+      # @raise [ConfigurationError] if the address is invalid
+      def initialize(config)
+        @timeout = config.publisher.timeout
+        @hint = self.class.hint(http: config.redis.nil?)
+        @native = Native::Publisher.new(JSON.generate(Configuration::NativeTarget.of(config)))
+        Reporter.at_exit(config.publisher.shutdown_timeout)
+      rescue ArgumentError => e
+        raise ConfigurationError, e.message
+      end
+
+      # @param channel [String] the namespace
+      # @param json [String] the publication
+      # @param wait see {Emitter.emit}
+      # @param timeout see {Emitter.emit}
+      # @param idempotency_key see {Emitter.emit}
+      # @return [true, false, Integer, String] `true` if queued, `false` if the queue is full; with `wait: true` the
+      #   engine's result
+      # @raise [PublishError] with `wait: true`
+      def publish(channel, json, wait: false, timeout: nil, idempotency_key: nil)
+        Reporter.start
+        key = check_key(idempotency_key)
+        return publish_and_wait(channel, json, key, Float(timeout || @timeout)) if wait
+
+        queued = @native.publish(channel, json, key)
+        queued.nil? ? raise(Closed, CLOSED) : queued
+      end
+
+      # @param timeout [Numeric] seconds
+      # @return [Boolean] whether everything published so far has reached the engine
+      def flush(timeout = 5)
+        @native.flush(Float(timeout))
+      end
+
+      # Accepts no more publications; those in the queue are still sent.
+      # @return [void]
+      def close
+        @native.close
+      end
+
+      # @return [Integer] the number of publications that are queued or in flight
+      def pending
+        @native.pending
+      end
+
+      # @return [String] the address it publishes to, without user and password
+      def address
+        @native.address
+      end
+
+      def inspect
+        "#<#{self.class} #{address}>"
+      end
+
+      CLOSED = "this publisher was replaced by a later configuration; use NoDevent::Emitter.publisher"
+
+      private_constant :CLOSED
+
+      private
+
+      def publish_and_wait(channel, json, key, seconds)
+        status, result, error = @native.publish_and_wait(channel, json, key, seconds)
+        case status
+        when :ok then result
+        when :closed then raise Closed, CLOSED
+        else raise PublishError, explain(status, result, error, seconds)
+        end
+      end
+
+      def check_key(key)
+        return if key.nil?
+
+        key = key.to_s
+        return key if key.ascii_only? && key.match?(/\A[[:graph:] ]{1,255}\z/)
+
+        raise ArgumentError, "invalid idempotency_key: must be 1 to 255 printable ASCII characters"
+      end
+
+      def explain(status, result, error, seconds)
+        case status
+        when :full then "the queue to #{address} is full; #{@hint}, or raise `publisher: { queue: }`"
+        when :failed then result
+        else
+          outcome = result ? "the publication was withdrawn" : "the publication may still arrive"
+          "no response from #{address} within #{seconds} s#{": #{error}" if error} (#{outcome}); #{@hint}"
+        end
+      end
+    end
+  end
+end
