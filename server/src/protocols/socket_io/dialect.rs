@@ -14,8 +14,11 @@ use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
+/// Makes a dialect.
+pub type MakeDialect = fn() -> Arc<dyn Dialect>;
+
 /// All dialects, by their names in the configuration.
-pub const DIALECTS: [(&str, fn() -> Arc<dyn Dialect>); 1] = [("nodevent", || Arc::new(NodEvent))];
+pub const DIALECTS: [(&str, MakeDialect); 1] = [("nodevent", || Arc::new(NodEvent))];
 
 /// The events of one kind of client.
 pub trait Dialect: fmt::Debug + Send + Sync {
