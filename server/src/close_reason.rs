@@ -135,7 +135,7 @@ impl CloseReason {
             Self::Draining => (1001, "server shutting down"),
             Self::Violation(violation) => (violation.close_code(), violation.name()),
             Self::PingTimeout => (1008, "ping timeout"),
-            Self::ConnectTimeout => (1008, "no namespace connected in time"),
+            Self::ConnectTimeout => (1008, "no namespace or room joined in time"),
             Self::Malformed => (1008, "malformed packet"),
             Self::ConcurrentRequest => (1008, "overlapping requests"),
             Self::PacketRate => (1008, "too many packets"),

@@ -7,7 +7,7 @@ use super::{Http, reply};
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::protocol::Protocol;
-use crate::shard::inbox::{Attach, Purpose, UpgradeRequest};
+use crate::shard::message::{Attach, Purpose, UpgradeRequest};
 use crate::shard::{Shards, Stream, ToShard};
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;

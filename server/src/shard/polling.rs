@@ -1,7 +1,7 @@
 //! The transport long-polling: GETs that wait for messages, POSTs that bring them.
 
 use super::Shard;
-use super::inbox::{PollReply, PollingRequest, PostReply};
+use super::message::{PollReply, PollingRequest, PostReply};
 use super::slot::{Polling, Session, Transport};
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;

@@ -5,8 +5,8 @@
 use super::Shard;
 use super::connection::Connection;
 use super::delivery::concat_frames;
-use super::inbox::PollReply;
 use super::join_buffers::JoinBuffers;
+use super::message::PollReply;
 use super::rate::Rate;
 use super::slot::{Closing, Session, Slot, Transport, WebSocket};
 use crate::close_reason::{CloseFrame, CloseReason};

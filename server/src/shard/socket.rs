@@ -4,7 +4,7 @@
 //! into the send buffer.
 
 use super::Shard;
-use super::inbox::{Attach, Purpose};
+use super::message::{Attach, Purpose};
 use super::slot::{Session, Slot, Transport, WebSocket};
 use super::stream::Stream;
 use crate::close_reason::CloseReason;

@@ -3,7 +3,7 @@
 
 use super::link::LinkHealth;
 use super::room_state::{Disposition, ReadRequest, RoomState};
-use super::script::{HistorySlice, Scripts};
+use super::script::{self, HistorySlice, Scripts};
 use super::unique_queue::UniqueQueue;
 use super::{CHANNEL_PREFIX, COMMAND_TIMEOUT, Command, link};
 use crate::capability::Unavailable;

@@ -127,8 +127,8 @@ async fn mismatched_request(http: &Http, id: ConnectionId) -> RequestError {
     }
 }
 
-/// Opens a WebSocket for a session. One that does not expect it is told so on that WebSocket, as the reference
-/// implementation does.
+/// Opens a WebSocket for a session. If the session does not expect it, the server says so on that WebSocket, like the
+/// reference implementation.
 async fn upgrade(http: &Http, request: &Parts, id: ConnectionId) -> Result<Response, RequestError> {
     let handshake = match Handshake::check(http, &request.headers, &[]) {
         Ok(handshake) => handshake,

@@ -1,15 +1,14 @@
-//! The acknowledgements a connection owes us: which of our events it has yet to answer.
+//! The acknowledgements that the server has requested from one connection and not received.
 //!
-//! Bounded, since a browser that never answers would otherwise have us remember for ever; nothing on the heap while
-//! nothing is pending_acks.
+//! Their number is limited, because a client may never acknowledge. An empty list uses no heap.
 
-/// Acknowledgements that one connection may owe at a time.
+/// Acknowledgements that may be pending per connection.
 const MAX_PENDING_ACKS: usize = 128;
 
-/// What one connection owes.
+/// The pending acknowledgements of one connection.
 #[derive(Debug, Default)]
 pub(super) struct PendingAcks {
-    /// The id of the last event that asked for one.
+    /// The id of the last event that requested one.
     last: u64,
     /// Namespace and id of each.
     list: Vec<(u16, u64)>,
@@ -18,7 +17,7 @@ pub(super) struct PendingAcks {
 // === impl PendingAcks ===
 
 impl PendingAcks {
-    /// An id for an event that asks for an acknowledgement. `None`: too many are owed.
+    /// Returns an id for an event that requests an acknowledgement. `None`: too many are pending.
     pub(super) fn start(&mut self, namespace: u16) -> Option<u64> {
         if self.list.len() >= MAX_PENDING_ACKS {
             return None;
@@ -28,13 +27,13 @@ impl PendingAcks {
         Some(self.last)
     }
 
-    /// An acknowledgement came. `false`: nobody asked for it, or it came before.
+    /// An acknowledgement arrived. Returns `false` if it was not requested, or has arrived before.
     pub(super) fn end(&mut self, namespace: u16, id: u64) -> bool {
         let found = self.list.iter().position(|&one| one == (namespace, id));
         found.map(|index| self.list.swap_remove(index)).is_some()
     }
 
-    /// The connection left a namespace, and owes it nothing.
+    /// Drops the acknowledgements of a namespace that the connection has left.
     pub(super) fn forget(&mut self, namespace: u16) {
         self.list.retain(|&(one, _)| one != namespace);
     }
@@ -45,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_acknowledgement_counts_once_and_in_its_namespace() {
+    fn an_acknowledgement_counts_once_and_only_in_its_namespace() {
         let mut pending_acks = PendingAcks::default();
         let id = pending_acks.start(1).unwrap();
         assert!(!pending_acks.end(0, id));
@@ -55,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn who_answers_nothing_is_asked_no_more() {
+    fn a_client_that_never_acknowledges_gets_no_more_requests() {
         let mut pending_acks = PendingAcks::default();
         let ids: Vec<_> = (0..MAX_PENDING_ACKS).map(|_| pending_acks.start(0).unwrap()).collect();
         assert_eq!(pending_acks.start(0), None);
