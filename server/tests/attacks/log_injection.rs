@@ -31,7 +31,7 @@ fn requests_are_sanitised_and_truncated_in_the_log() {
     attacker::run(async {
         assert_clean_log(
             "/nodevent: {secret: a-secret-of-more-than-16-bytes}",
-            "was refused",
+            "join rejected",
             async |site: Site| {
                 for (name, value) in [("Origin", "https://evil\u{1b}[31m.example"), ("User-Agent", "\u{1b}[2J")] {
                     let request = Request::get("/socket.io/?EIO=4&transport=polling").header(name, value);
