@@ -143,7 +143,8 @@ impl Setup {
 
     async fn open(&self) -> StreamReceiver {
         let (reply, opened) = oneshot::channel();
-        let protocol = Box::new(Joiner { encoding: Arc::clone(&self.encoding) });
+        let joiner = Joiner { encoding: Arc::clone(&self.encoding) };
+        let protocol = Box::new(move || Box::new(joiner) as Box<dyn Protocol>);
         let open = OpenStream { protocol, info: ConnectInfo::UNKNOWN, reply };
         self.shards.send(0, ToShard::Stream(StreamRequest::Open(Box::new(open)))).unwrap();
         let mut stream = in_time("a connection", opened).await.unwrap();

@@ -7,7 +7,7 @@ use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::history::{RecoveryReply, ReplyTo};
-use crate::protocol::{Millis, Protocol};
+use crate::protocol::{Millis, OpenProtocol};
 use crate::publication::Notice;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -25,7 +25,6 @@ pub struct Broadcast {
 }
 
 /// A socket whose WebSocket handshake was accepted.
-#[derive(Debug)]
 pub struct Attach {
     /// The socket, registered nowhere.
     pub stream: Stream,
@@ -38,10 +37,9 @@ pub struct Attach {
 }
 
 /// What a WebSocket was opened for.
-#[derive(Debug)]
 pub enum Purpose {
     /// A new connection.
-    Open(Box<dyn Protocol>, ConnectInfo),
+    Open(OpenProtocol, ConnectInfo),
     /// To become the transport of this connection, which expects it.
     Upgrade(ConnectionId),
     /// To become the transport of a connection that does not expect it. It is closed with that reason.
@@ -49,7 +47,6 @@ pub enum Purpose {
 }
 
 /// A message to a shard.
-#[derive(Debug)]
 pub enum ToShard {
     /// Deliver to the members here.
     Broadcast(Arc<Broadcast>),
@@ -84,12 +81,11 @@ pub struct AuthorizeReply {
 }
 
 /// A request of a connection on long-polling.
-#[derive(Debug)]
 pub enum PollingRequest {
     /// Open a connection.
     Open {
         /// What its messages mean.
-        protocol: Box<dyn Protocol>,
+        protocol: OpenProtocol,
         /// The request.
         info: ConnectInfo,
         /// Receives the first messages.
@@ -157,7 +153,6 @@ pub enum UpgradeRequest {
 }
 
 /// A stream opens or closes.
-#[derive(Debug)]
 pub enum StreamRequest {
     /// Open a connection.
     Open(Box<OpenStream>),
@@ -169,10 +164,9 @@ pub enum StreamRequest {
 }
 
 /// A connection to open on a stream.
-#[derive(Debug)]
 pub struct OpenStream {
     /// What its messages mean.
-    pub protocol: Box<dyn Protocol>,
+    pub protocol: OpenProtocol,
     /// The request.
     pub info: ConnectInfo,
     /// Receives the connection's messages.

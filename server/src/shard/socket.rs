@@ -11,7 +11,7 @@ use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::outbox::FlushOutcome;
-use crate::protocol::{Core as _, Message, Protocol};
+use crate::protocol::{Core as _, Message, OpenProtocol};
 use bytes::Bytes;
 use mio::Token;
 use nodevent_protocol::websocket::{self, Opcode};
@@ -47,7 +47,7 @@ impl Shard {
         stream: Stream,
         response: Vec<u8>,
         read_ahead: &Bytes,
-        protocol: Box<dyn Protocol>,
+        protocol: OpenProtocol,
         info: ConnectInfo,
     ) {
         let slot = self.open_session(Transport::WebSocket(WebSocket::new(stream)), protocol, info);

@@ -1,17 +1,20 @@
 //! The acknowledgements that the server has requested from one connection and not received.
 //!
-//! Their number is limited, because a client may never acknowledge. An empty list uses no heap.
+//! Their number is limited, because a client may never acknowledge. A connection without any uses no heap.
 
 /// Acknowledgements that may be pending per connection.
 const MAX_PENDING_ACKS: usize = 128;
 
 /// The pending acknowledgements of one connection.
 #[derive(Debug, Default)]
-pub(super) struct PendingAcks {
+pub(super) struct PendingAcks(Option<Box<Requested>>);
+
+#[derive(Debug, Default)]
+struct Requested {
     /// The id of the last event that requested one.
     last: u64,
     /// Namespace and id of each.
-    list: Vec<(u16, u64)>,
+    pending: Vec<(u16, u64)>,
 }
 
 // === impl PendingAcks ===
@@ -19,23 +22,27 @@ pub(super) struct PendingAcks {
 impl PendingAcks {
     /// Returns an id for an event that requests an acknowledgement. `None`: too many are pending.
     pub(super) fn start(&mut self, namespace: u16) -> Option<u64> {
-        if self.list.len() >= MAX_PENDING_ACKS {
+        let requested = self.0.get_or_insert_default();
+        if requested.pending.len() >= MAX_PENDING_ACKS {
             return None;
         }
-        self.last += 1;
-        self.list.push((namespace, self.last));
-        Some(self.last)
+        requested.last += 1;
+        requested.pending.push((namespace, requested.last));
+        Some(requested.last)
     }
 
     /// An acknowledgement arrived. Returns `false` if it was not requested, or has arrived before.
     pub(super) fn end(&mut self, namespace: u16, id: u64) -> bool {
-        let found = self.list.iter().position(|&one| one == (namespace, id));
-        found.map(|index| self.list.swap_remove(index)).is_some()
+        let Some(requested) = &mut self.0 else { return false };
+        let found = requested.pending.iter().position(|&one| one == (namespace, id));
+        found.map(|index| requested.pending.swap_remove(index)).is_some()
     }
 
     /// Drops the acknowledgements of a namespace that the connection has left.
     pub(super) fn forget(&mut self, namespace: u16) {
-        self.list.retain(|&(one, _)| one != namespace);
+        if let Some(requested) = &mut self.0 {
+            requested.pending.retain(|&(one, _)| one != namespace);
+        }
     }
 }
 
