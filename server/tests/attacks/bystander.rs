@@ -20,7 +20,7 @@ const OWN_ADDRESS: ([u8; 4], u16) = ([127, 0, 0, 2], 0);
 const CLIENTS: usize = 3;
 /// Pause of a client between two samples.
 const PACE: Duration = Duration::from_millis(25);
-/// Every so many samples a client also opens a new connection.
+/// Number of samples between two new connections of a client.
 const CONNECT_EVERY: u64 = 4;
 /// Time for one step of a sample, after which it counts as failed.
 const STEP_TIMEOUT: Duration = Duration::from_secs(3);
