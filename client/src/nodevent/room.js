@@ -130,8 +130,7 @@ export class Room extends Listenable {
       this._join();
     } catch (error) {
       if (key !== this._key || !this._wanted) return;
-      // The present key is still valid: there is time for another attempt.
-      if (!this._isRefused(error)) this._useKey(key);
+      if (!this._isRefused(error)) this._renewal = setTimeout(() => this._renew(), this._nextDelay());
     }
   }
 
@@ -189,9 +188,9 @@ export class Room extends Listenable {
     }, delay);
   }
 
-  /** A temporary failure: joins again after a random delay that grows with each failure. */
-  _retryLater() {
-    this._setTimer(Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2));
+  /** The delay after a temporary failure: random, and growing with each failure. */
+  _nextDelay() {
+    return Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2);
   }
 
   /** @param {number} attempt @param {any} err @param {any} [state] @param {string} [since] */
@@ -205,7 +204,7 @@ export class Room extends Listenable {
       this._failures = 0;
       if (state) this._tracker._onJoined(state, since);
     }
-    if (isLast && isTemporary) this._retryLater();
+    if (isLast && isTemporary) this._setTimer(this._nextDelay());
     else {
       if (isLast) clearTimeout(this._timer);
       this._settleJoins(attempt, err, state);
