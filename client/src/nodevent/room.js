@@ -136,17 +136,19 @@ export class Room extends Listenable {
 
   /** Reports the error of a key source; returns false if it is temporary. @param {any} error */
   _isRefused(error) {
-    if (!(error instanceof KeyError)) return true;
-    const { message, _isTemporary } = error;
-    this._warn(message, _isTemporary ? "The client retries." : "Sign in again, or allow the room in the application's authorize block.");
-    if (!_isTemporary) this._fire("key-refused", message);
-    return !_isTemporary;
+    const isTemporary = !!error?._isTemporary;
+    const isRefused = error instanceof KeyError && !isTemporary;
+    this._warn(error, isTemporary ? "The client retries." : isRefused && "Sign in again, or allow the room in the application's authorize block.");
+    if (isRefused) this._fire("key-refused", error.message);
+    return !isTemporary;
   }
 
-  /** Logs a refusal, one line for each cause; the next one after a success. @param {any} reason @param {string} [fix] */
+  /** Logs a refusal, one line for each cause; the next one after a success. @param {any} reason @param {any} [fix] */
   _warn(reason, fix) {
-    if (!this._logged.includes(reason)) warn(`room ${JSON.stringify(this.id)} refused: ${reason}. ${fix || ""}`);
-    this._logged += reason;
+    const text = String(reason).replace(/^Error: /, "");
+    if (this._logged.includes(text)) return;
+    this._logged += text;
+    warn(`room ${JSON.stringify(this.id)} refused: ${text}. ${fix || ""}`);
   }
 
   /** Sends a join if the page wants to be in and the socket can send. @param {boolean} [renewKey] */
@@ -197,7 +199,7 @@ export class Room extends Listenable {
   _onJoinResult(attempt, err, state, since, isTemporary = err === TOO_FAST) {
     if (attempt <= this._staleUpTo) return;
     const isLast = attempt === this._attempt;
-    if (err) this._warn(String(err).replace(/^Error: /, ""), FIXES[err]);
+    if (err) this._warn(err, FIXES[err]);
     else {
       this.joined = true;
       this._logged = "";

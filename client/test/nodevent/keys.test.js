@@ -188,6 +188,20 @@ test("a renewal that fails temporarily is repeated until it succeeds", async (t)
   assert.equal(requests.length, 3);
 });
 
+test("an error of a key function during a renewal is logged, and not retried", async (t) => {
+  const lines = recordWarnings(t);
+  let calls = 0;
+  const end = await start();
+  const source = () => {
+    calls++;
+    throw new Error("signed out");
+  };
+  nodevent.room("r").setKey(lasting(200), source).join();
+  end.ack((await next(end)).id, [null, true]);
+  await until(() => lines.length);
+  assert.deepEqual([lines, calls], [['NoDevent: room "r" refused: signed out. '], 1]);
+});
+
 test("an expired key is replaced on the rejoin, and a room that was left is not renewed", async () => {
   respond = (response) => json(response, { key: "new" });
   const end = await start({ keyUrl: url });
