@@ -17,7 +17,7 @@ RSpec.describe "NoDevent.test_mode!" do
     testing = NoDevent.test_mode!
     testing.clear
     expect(NoDevent::Emitter.emit("r", :e, { a: :b })).to be(true)
-    expect(NoDevent::Emitter.emit("r", "f", wait: true)).to eq(1)
+    expect(NoDevent::Emitter.emit("r", "f", nil, wait: true)).to eq(1)
     expect(testing.publications.map(&:to_h))
       .to eq([{ room: "r", event: "e", message: { "a" => "b" }, namespace: "/nodevent" },
               { room: "r", event: "f", message: nil, namespace: "/nodevent" }])
