@@ -46,10 +46,10 @@ module NoDevent
     # @param options see {Emitter.emit}
     # @return see {Emitter.emit}
     # @raise see {Emitter.emit}
-    def emit(*arguments, **options, &block)
+    def emit(...)
       return super if defined?(super) && Reflection.beneath?(self, :emit, Base)
 
-      nodevent_emit(*arguments, **options, &block)
+      nodevent_emit(...)
     end
 
     # {#emit}, if the class has its own `emit`.
@@ -62,7 +62,7 @@ module NoDevent
     # @raise see {Emitter.emit}
     def nodevent_emit(name, *message, **options)
       message, options = Emitter.arguments(message, options, "emit(#{name.inspect}")
-      message = Module === self ? Reflection.name_of(self) : self if message.nil?
+      message = is_a?(Module) ? Reflection.name_of(self) : self if message.nil?
       Namespace.of(self).emit(self, name, message, **options)
     end
 

@@ -27,7 +27,10 @@ module NoDevent
     def emits_changes(room: nil, on: ACTIONS, message: nil)
       actions = Array(on).map(&:to_sym)
       unknown = actions - ACTIONS
-      raise ArgumentError, "on: contains #{unknown.first.inspect}; write one or more of #{ACTIONS.inspect}" if unknown.any?
+      if unknown.any?
+        raise ArgumentError,
+              "on: contains #{unknown.first.inspect}; write one or more of #{ACTIONS.inspect}"
+      end
       raise ArgumentError, "emits_changes requires Active Record's after_commit" unless respond_to?(:after_commit)
 
       actions.each do |action|

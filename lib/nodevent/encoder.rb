@@ -7,7 +7,8 @@ module NoDevent
   # a member of the room can receive.
   # @api private
   module Encoder
-    # Bytes that the history script adds to a publication on Redis: `,"position":"<16 digits>:<20 digits>"`, rounded up.
+    # The maximum of bytes that a history adds to a publication: `,"position":"<16 digits>:<20 digits>"`, rounded up.
+    # The limit applies to the result.
     POSITION_BYTES = 64
 
     private_constant :POSITION_BYTES
@@ -47,7 +48,7 @@ module NoDevent
 
       def check_size(json, room, event, config)
         limit = config.max_publish_size
-        limit -= POSITION_BYTES if config.redis && config.history?
+        limit -= POSITION_BYTES if config.history?
         return if json.bytesize <= limit
 
         Native.count("rejected")

@@ -19,7 +19,7 @@ module NoDevent
       # @api private
       # @return [Namespace] the namespace that a record's class selects with `nodevent_namespace`, or the default
       def of(object)
-        return default unless Base === object
+        return default unless object.is_a?(Base)
 
         name = (object.is_a?(::Module) ? object : Reflection.class_of(object)).nodevent_namespace
         name ? new(name) : default

@@ -52,7 +52,7 @@ module NoDevent
     class << self
       # @return [Array<String>] the record's room, and the one it had before the last commit
       def rooms(record)
-        [(Reflection.get(record, ROOM) if Record === record), Room.of(record)].compact.uniq
+        [(Reflection.get(record, ROOM) if record.is_a?(Record)), Room.of(record)].compact.uniq
       end
 
       # @return [Boolean] whether all changes of the transaction were silenced. Changes of savepoints that were rolled

@@ -34,7 +34,7 @@ module NoDevent
         return check(object, object) if object.is_a?(::String)
 
         object = unwrap(object)
-        (Base === object && overridden(object)) || default(object)
+        (object.is_a?(Base) && overridden(object)) || default(object)
       end
 
       # @param object see {of}
@@ -69,7 +69,7 @@ module NoDevent
       def of_hierarchy(klass)
         base = klass.respond_to?(:base_class) ? klass.base_class : klass
         classes = klass.ancestors.grep(::Class).take_while { |ancestor| ancestor <= base }
-        classes.filter_map { |ancestor| of(ancestor) if Base === ancestor }.uniq
+        classes.filter_map { |ancestor| of(ancestor) if ancestor.is_a?(Base) }.uniq
       end
 
       # @return [Boolean] whether no change of attributes but the id's can rename the room of this record
@@ -96,10 +96,10 @@ module NoDevent
       end
 
       def wrapped(object)
-        return object.__getobj__ if defined?(::Delegator) && ::Delegator === object
-        return object.object if defined?(::Draper::Decorator) && ::Draper::Decorator === object
+        return object.__getobj__ if defined?(::Delegator) && object.is_a?(::Delegator)
+        return object.object if defined?(::Draper::Decorator) && object.is_a?(::Draper::Decorator)
 
-        object.to_model if !(Base === object) && Reflection.responds?(object, :to_model)
+        object.to_model if !object.is_a?(Base) && Reflection.responds?(object, :to_model)
       end
 
       # An override counts only if it returns a name: a `room` that returns a record is the application's own.
@@ -139,7 +139,7 @@ module NoDevent
 
       # `alias_attribute` defines its methods in the class itself, as an application does.
       def attribute_alias?(object, name)
-        return false if ::Module === object
+        return false if object.is_a?(::Module)
 
         klass = Reflection.class_of(object)
         klass.respond_to?(:attribute_aliases) && klass.attribute_aliases.key?(name.to_s)

@@ -157,7 +157,9 @@ RSpec.describe "NoDevent::Base and the application's own names" do
       RECORDER.published.clear
       RESULT["Json"] = [Json.create!.room_json, RECORDER.rooms]
     RUBY
-    own = ->(name, id) { ["state x", "own key", "#{name}_#{id}", [["#{name}_#{id}", "paid"], ["#{name}_#{id}", "update"]]] }
+    own = lambda { |name, id|
+      ["state x", "own key", "#{name}_#{id}", [["#{name}_#{id}", "paid"], ["#{name}_#{id}", "update"]]]
+    }
     expect(got).to eq("Order" => own.call("Order", 1), "Later" => own.call("Later", 2), "Column" => ["text", "text", 1],
                       "Json" => ["own json", [%w[Json create]]])
     expect(@rails_log).to include("nodevent: Order has its own emit, room_key, which NoDevent::Base does not replace; " \
@@ -170,35 +172,34 @@ RSpec.describe "NoDevent::Base and the application's own names" do
     columns = %w[method methods object_id public_send send instance_variable_get instance_variable_set name type hash
                  class instance_exec tap then display itself singleton_class]
     got = columns.to_h do |column|
-      out = begin
-        rails(<<~RUBY)
-          ActiveRecord::Schema.define { create_table(:odd_models) { |t| t.string "#{column}"; t.string :title } }
-          class OddModel < ActiveRecord::Base
-            self.inheritance_column = nil
-            include NoDevent::Base
-            emits_changes
-          end
-          class Without < ActiveRecord::Base
-            self.table_name = "odd_models"
-            self.inheritance_column = nil
-            before_save { $callbacks = true }
-            after_commit(on: :update) { nil }
-          end
-          begin
-            Without.create!(title: "one").then { |without| without.update!(title: "two") && without.destroy! }
-            $callbacks or raise "no callbacks"
-          rescue StandardError
-            print "not possible in Active Record"
-            exit
-          end
-          record = OddModel.create!(title: "one")
-          record.update!(title: "two")
-          record.emit("e", 1)
-          record.room_key(4_102_444_800)
-          record.destroy!
-          print RECORDER.rooms.map(&:last).join(" ")
-        RUBY
-      end
+      out = rails(<<~RUBY)
+        ActiveRecord::Schema.define { create_table(:odd_models) { |t| t.string "#{column}"; t.string :title } }
+        class OddModel < ActiveRecord::Base
+          self.inheritance_column = nil
+          include NoDevent::Base
+          emits_changes
+        end
+        class Without < ActiveRecord::Base
+          self.table_name = "odd_models"
+          self.inheritance_column = nil
+          before_save { $callbacks = true }
+          after_commit(on: :update) { nil }
+        end
+        begin
+          Without.create!(title: "one").then { |without| without.update!(title: "two") && without.destroy! }
+          $callbacks or raise "no callbacks"
+        rescue StandardError
+          print "not possible in Active Record"
+          exit
+        end
+        record = OddModel.create!(title: "one")
+        record.update!(title: "two")
+        record.emit("e", 1)
+        record.room_key(4_102_444_800)
+        record.destroy!
+        print RECORDER.rooms.map(&:last).join(" ")
+      RUBY
+
       [column, out]
     end
     expect(got.values.uniq).to contain_exactly("create update e destroy").or contain_exactly(

@@ -142,8 +142,8 @@ RSpec.describe NoDevent::Configuration do
   it "reports file, line and correction of every mistake" do
     { "/b:\n  secret: ''\n" => "nodevent.yml:2: /b.secret is empty; write a value, or remove the key",
       "/b:\n  redis: 12\n" => "nodevent.yml:2: /b.redis must start with one of redis, rediss, " \
-                                   "redis-sentinel, rediss-sentinel, redis-cluster, rediss-cluster; write " \
-                                   "redis://localhost:6379/0",
+                              "redis-sentinel, rediss-sentinel, redis-cluster, rediss-cluster; write " \
+                              "redis://localhost:6379/0",
       "/b: 12\n" => "nodevent.yml:1: /b is \"12\", not a mapping",
       "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is \"0\"; write a positive whole number",
       "publisher: {timeout: soon}\n" => 'nodevent.yml:1: publisher.timeout is "soon"; write it like 5s or 250ms',

@@ -49,6 +49,7 @@ module NoDevent
 
       def prefixes(rooms, default)
         return [] if rooms.nil? || rooms.value.nil?
+
         unless rooms.value.is_a?(Hash)
           @values.invalid!(rooms, "history.rooms", "is not a mapping of prefixes; write {Chat_: {size: 500}}")
         end

@@ -134,7 +134,8 @@ module NoDevent
             fail_at(key, "a key must be text") unless name.is_a?(String)
             if name == "<<" then merge_into(merged, build(value))
             elsif own.key?(name) then fail_at(key, "the key `#{name}` is there twice")
-            else own[name] = build(value)
+            else
+              own[name] = build(value)
             end
           end
           own.merge(merged) { |_, one, _| one }

@@ -170,7 +170,9 @@ module NoDevent
         return @sections.first || default if named.nil?
 
         name = "/#{named.delete_prefix('/')}"
-        return name if @sections.include?(name) || (@sections.empty? && (wanted.nil? || wanted == selected_name(default)))
+        if @sections.include?(name) || (@sections.empty? && (wanted.nil? || wanted == selected_name(default)))
+          return name
+        end
 
         has = @sections.empty? ? "only #{selected_name(default)}" : "only #{@sections.join(', ')}"
         @document.invalid!(@document.top["namespace"], "namespace", "is #{name}, but the file contains #{has}")
