@@ -64,6 +64,8 @@ module NoDevent
       message, options = Emitter.arguments(message, options, "emit(#{name.inspect}")
       message = is_a?(Module) ? Reflection.name_of(self) : self if message.nil?
       Namespace.of(self).emit(self, name, message, **options)
+    rescue Ractor::Error => e
+      raise PublishError.ractor(e)
     end
 
     # @example another room, which all methods of this module then use

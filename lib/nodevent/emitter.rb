@@ -65,6 +65,8 @@ module NoDevent
       # @raise [PublishError] with `wait: true`, if the engine does not accept the publication in time
       def emit(room, event, *message, **options)
         Namespace.default.emit(room, event, *message, **options)
+      rescue Ractor::Error => e
+        raise PublishError.ractor(e)
       end
 
       # @example

@@ -58,5 +58,11 @@ module NoDevent
       super(message)
       @count = count
     end
+
+    # @api private
+    def self.ractor(cause)
+      new("NoDevent cannot emit in a Ractor other than the main one (#{cause.class}); send the event to the main " \
+          "Ractor and emit there", count: 0)
+    end
   end
 end

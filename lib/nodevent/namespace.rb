@@ -62,8 +62,7 @@ module NoDevent
         instrumented[:result] = deliver(config, json, options)
       end
     rescue Ractor::Error => e
-      raise PublishError, "NoDevent cannot emit in a Ractor other than the main one (#{e.class}); send the event to " \
-                          "the main Ractor and emit there"
+      raise PublishError.ractor(e)
     end
 
     # @param object see {Room.of}

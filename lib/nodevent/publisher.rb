@@ -2,6 +2,7 @@
 
 require "monitor"
 require "nodevent/publisher/background_publisher"
+require "nodevent/publisher/exit_hook"
 
 module NoDevent
   # Chooses the publisher and handles its failures.
@@ -108,5 +109,8 @@ module NoDevent
         false
       end
     end
+
+    ExitHook.install
+    Reporter.watch_exit
   end
 end

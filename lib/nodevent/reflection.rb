@@ -40,6 +40,8 @@ module NoDevent
         method = method_of(object, name)
         method = method.super_method until method.nil? || method.owner.equal?(mod)
         application?(method, mod)
+      rescue Ractor::Error
+        false
       end
 
       # @return [Boolean] whether the application defines an instance method, beneath `mod` or above it
