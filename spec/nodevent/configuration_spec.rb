@@ -149,7 +149,7 @@ RSpec.describe NoDevent::Configuration do
       "publisher: {timeout: soon}\n" => 'nodevent.yml:1: publisher.timeout is "soon"; write it like 5s or 250ms',
       "publisher: {qeue: 1}\n" => "nodevent.yml:1: publisher.qeue is unknown; known keys are queue, queue_bytes, " \
                                   "timeout, shutdown_timeout",
-      "- a\n" => "nodevent.yml: is Array, not a mapping of keys to values",
+      "- a\n" => "nodevent.yml:1: is a list, not a mapping of keys to values",
       "a: <%= 1 %>\n" => "nodevent.yml:1:1: ERB is not supported, because the server cannot evaluate it; " \
                          "write \"${NAME}\" or " \
                          "\"${NAME:-default}\"" }.each do |text, message|

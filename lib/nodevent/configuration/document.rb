@@ -99,7 +99,8 @@ module NoDevent
       def sections(root)
         root = Tree::Node.new(value: {}, line: 1) if root.value.nil?
         unless root.value.is_a?(Hash)
-          raise ConfigurationError, "#{path}: is #{root.value.class}, not a mapping of keys to values"
+          raise ConfigurationError, "#{path}:#{root.line}: is a #{root.value.is_a?(Array) ? 'list' : 'text'}, not a " \
+                                    "mapping of keys to values"
         end
 
         environment = self.class.environment

@@ -84,8 +84,11 @@ module NoDevent
                                 "\"${NAME:-default}\"", text[0...index].count("\n") + 1)
         end
 
-        # YAML would accept more than JSON.
+        # YAML accepts more than JSON, and Ruby's JSON accepts comments.
         def check_json(text)
+          comment = text.gsub(/"(?:[^"\\]|\\.)*"/) { |string| " " * string.size }.index("/")
+          raise SyntaxError.new("JSON has no comments", text[0...comment].count("\n") + 1) if comment
+
           JSON.parse(text)
         rescue JSON::ParserError => e
           raise SyntaxError.new("this is not JSON: #{e.message.lines.first.to_s.strip[0, 200]}", 1)
