@@ -1,11 +1,11 @@
-# Sourced by bin/demo and bin/test: what must be on the machine, how to see whether it is there, and how
-# to get it on Debian. Installs nothing that is there already, by whatever way it came.
+# Sourced by bin/demo and bin/test: detects the required programs and installs missing ones on Debian. It never
+# replaces a program that is installed in another way.
 
 RUST_NEEDED=1.88
 NODE_NEEDED=20
 
 missing=()      # Debian packages, filled by `want`
-missing_gems=() # for a Ruby that is not Debian's
+missing_gems=() # gems for a Ruby that is not Debian's
 
 heading() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 note() { printf '   %s\n' "$*"; }
@@ -23,7 +23,7 @@ at_least() { [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]; 
 
 want() { missing+=("$@"); }
 
-# Rust is not taken from Debian: its version there is older than the one this needs.
+# Rust does not come from Debian, whose version is too old.
 require_rust() {
   if ! have cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
   have cargo || fail "Rust $RUST_NEEDED or newer is missing. Install it with" \
@@ -33,11 +33,11 @@ require_rust() {
   at_least "$found" "$RUST_NEEDED" || fail "Rust $found is too old; $RUST_NEEDED or newer is needed." "rustup update stable"
 }
 
-# What compiles the server, the extension, and the crates with C in them.
+# The tools that compile the server, the extension and crates with C code.
 want_compiler() {
   have cc && have make || want build-essential
   have git || want git
-  # bindgen reads Ruby's headers with libclang; it needs the library and its own headers, no compiler.
+  # bindgen reads Ruby's headers with libclang. It needs the library and its headers, but no compiler.
   if [ -z "${LIBCLANG_PATH:-}" ] && ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
     want libclang
   elif ! ls -d /usr/lib/llvm-*/lib/clang/*/include /usr/lib/clang/*/include >/dev/null 2>&1; then
@@ -51,7 +51,7 @@ want_ruby() {
   have rake || want rake
 }
 
-# Whether Ruby is, or will be, Debian's. Another one has its gems by `gem install`.
+# Succeeds if Ruby is Debian's, or will be after the installation. Another Ruby gets its gems with `gem install`.
 debian_ruby() { ! have ruby || [ "$(command -v ruby)" = /usr/bin/ruby ]; }
 
 # want_gem NAME PACKAGE
@@ -64,7 +64,7 @@ want_node() {
   if have node && have npm; then require_node; else want nodejs npm; fi
 }
 
-# The Node that is there, or that Debian had, is new enough.
+# Fails if the installed Node is too old.
 require_node() {
   local found
   found=$(node --version | tr -d v)
@@ -73,7 +73,7 @@ require_node() {
 
 want_command() { have "$1" || want "$2"; }
 
-# libclang as two small packages, in the version that is this Debian's own.
+# Prints the two small packages of libclang in the version of this Debian.
 libclang_packages() {
   local version
   version=$(apt-cache depends libclang-dev 2>/dev/null | grep -oE 'libclang-[0-9]+-dev' | grep -oE '[0-9]+' | head -n 1)
@@ -81,7 +81,7 @@ libclang_packages() {
   echo "libclang1-$version libclang-common-$version-dev"
 }
 
-# As root, or through sudo where it can ask for its password or needs none.
+# Runs a command as root: directly, or through sudo if it needs no password or can ask for one.
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
@@ -91,11 +91,11 @@ may_be_root() {
 }
 
 install_missing() {
-  [ ${#missing_gems[@]} = 0 ] || fail "$(command -v ruby) lacks some gems. Install them with" "gem install ${missing_gems[*]}"
+  [ ${#missing_gems[@]} = 0 ] || fail "some gems of $(command -v ruby) are missing. Install them with" "gem install ${missing_gems[*]}"
   [ ${#missing[@]} -gt 0 ] || return 0
-  have apt-get || fail "these are missing, and there is no apt-get to install them with:" "${missing[*]}"
+  have apt-get || fail "some packages are missing, and there is no apt-get to install them:" "${missing[*]}"
   if may_be_root; then
-    heading "Installing what is missing (about half a minute)"
+    heading "Installing missing packages (about half a minute)"
     as_root apt-get update --quiet=2
   fi
 
@@ -111,10 +111,10 @@ install_missing() {
   missing=()
 }
 
-# bundle_in FOLDER: its gems are there, from the system where possible.
+# bundle_in FOLDER: installs the gems of a folder, from the system if possible.
 bundle_in() (
   cd "$1"
   export BUNDLE_SILENCE_ROOT_WARNING=1
   bundle check >/dev/null 2>&1 || bundle install --local --quiet 2>/dev/null || bundle install --quiet ||
-    fail "the gems of $1 cannot be installed; the reason stands above."
+    fail "the gems of $1 cannot be installed; the reason is above."
 )

@@ -27,7 +27,7 @@ RSpec.describe "The README's Rails section, on a new application" do
   # A page is open, a comment is written in another process, and the page shows it. `rake nodevent:doctor` agrees.
   def expect_a_live_page(configuration)
     @app.configure(configuration)
-    expect(@app.run(@check)).to include("config/nodevent.yml: fine")
+    expect(@app.run(@check)).to include("config/nodevent.yml: no errors")
     @app.start(@serve)
     open_discussion
     @app.run("bin/rails runner '#{@readme.code(/comments\.create!/).sub('first', 'last')}'")

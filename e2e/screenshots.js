@@ -1,7 +1,7 @@
-// Makes the pictures of the demo in docs/images/, the same way each time: `node e2e/screenshots.js` from a
-// checkout where bin/demo works. Two people's windows, a moment after one of them wrote something. The demo
-// is set in its reader's own fonts; a server has none worth a picture: `apt-get install fonts-inter
-// fonts-sil-charis` for two like those of a desktop.
+// Takes the screenshots of the demo for docs/images/, reproducibly: `node e2e/screenshots.js` from a checkout
+// where bin/demo works. They show the windows of two users just after one of them wrote something. The demo
+// uses the reader's own fonts; on a server, install two like those of a desktop: `apt-get install fonts-inter
+// fonts-sil-charis`.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
@@ -16,7 +16,7 @@ const images = join(root, "docs", "images");
 const FONTS = ':root { --text: "Inter", sans-serif; --display: "Charis SIL", serif }';
 const WINDOW = { width: 1120, height: 880 };
 
-/** bin/demo on a database of its own; resolves once it has printed the board's address. */
+/** Starts bin/demo with its own database; resolves as soon as it prints the board's URL. */
 async function startDemo() {
   const folder = await mkdtemp(join(tmpdir(), "nodevent-pictures-"));
   const env = { ...process.env, DEMO_DATABASE: join(folder, "demo.sqlite3"), DEMO_LOGS: folder };
@@ -30,7 +30,7 @@ async function startDemo() {
     if (url) return { url, stop };
   }
   await stop();
-  throw new Error("bin/demo ended without an address");
+  throw new Error("bin/demo ended without printing its URL");
 }
 
 async function openWindow(browser, scheme, url, name) {
@@ -47,7 +47,7 @@ async function openWindow(browser, scheme, url, name) {
   return page;
 }
 
-/** Lays two pictures over each other as two windows on nothing. */
+/** Combines two screenshots as overlapping windows on a transparent background. */
 async function compose(browser, scheme, back, front, path) {
   const page = await browser.newPage({ viewport: { width: 1400, height: 1000 }, deviceScaleFactor: 1.25 });
   const line = scheme === "dark" ? "#2c3a34" : "#d3dad2";
@@ -75,7 +75,7 @@ try {
     await thread.locator(".comment .prose", { hasText: text }).waitFor();
     await list.waitForFunction(() => document.querySelector(".discussion.changed, .discussion.arrived"));
     await thread.evaluate(() => scrollTo({ top: 0, behavior: "instant" }));
-    await Promise.all([list, thread].map((page) => page.waitForTimeout(450))); // the middle of the motion
+    await Promise.all([list, thread].map((page) => page.waitForTimeout(450))); // the middle of the animation
     const [back, front] = await Promise.all([list.screenshot(), thread.screenshot()]);
     await compose(browser, scheme, back, front, join(images, `demo-${scheme}.png`));
     await Promise.all([list, thread].map((page) => page.context().close()));

@@ -1,5 +1,5 @@
-// Somebody else's publisher and somebody else's client: redis-cli on one side, the stock socket.io-client on
-// the other, and between them only the server. Once for each transport.
+// A foreign publisher and a foreign client: redis-cli publishes, the stock socket.io-client receives, and only the
+// server is ours. Runs for each transport.
 import assert from "node:assert/strict";
 import { after, afterEach, before, describe, test } from "node:test";
 import { connect, startRedis, startServer } from "./support/server.js";
@@ -27,36 +27,36 @@ for (const transport of ["websocket", "polling"]) {
     };
     const publish = (payload) => redis.cli("publish", "/nodevent", payload);
 
-    test("an emission reaches who joined its room, exactly as it was published (N-23)", async () => {
+    test("a publication reaches the members of its room unchanged (N-23)", async () => {
       const client = await member("r");
       assert.equal(await publish('{"room":"r","event":"e","message":1}'), "1");
-      const [[emission, ...rest]] = await client.until("the emission", (heard) => heard.length === 1);
-      assert.deepEqual(emission, { room: "r", event: "e", message: 1 });
+      const [[publication, ...rest]] = await client.until("the publication", (received) => received.length === 1);
+      assert.deepEqual(publication, { room: "r", event: "e", message: 1 });
       assert.deepEqual(rest, []);
     });
 
-    test("unknown members pass, an absent message stays absent, and text is not touched (N-24, N-32)", async () => {
+    test("unknown members are kept, an absent message stays absent, and text is unchanged (N-24, N-32)", async () => {
       const client = await member("r");
       const message = { text: "ünï☃\u2028 </script>", nested: [1, [null, { deep: false }]] };
       await publish(JSON.stringify({ room: "r", event: "e", message, extra: "kept" }));
       await publish('{"event":"e2","room":"r"}');
-      const heard = await client.until("both emissions", ({ length }) => length === 2);
-      assert.deepEqual(heard[0][0], { room: "r", event: "e", message, extra: "kept" });
-      assert.deepEqual(heard[1][0], { event: "e2", room: "r" });
+      const received = await client.until("both publications", ({ length }) => length === 2);
+      assert.deepEqual(received[0][0], { room: "r", event: "e", message, extra: "kept" });
+      assert.deepEqual(received[1][0], { event: "e2", room: "r" });
     });
 
-    test("who is not in the room hears nothing (N-25)", async () => {
+    test("clients outside the room receive nothing (N-25)", async () => {
       const [inside, elsewhere, nowhere] = [await member("r"), await member("other"), await member()];
       await publish('{"room":"r","event":"e","message":"for r"}');
       await publish('{"room":"other","event":"e","message":"for other"}');
-      await inside.until("the emission", ({ length }) => length === 1);
-      await elsewhere.until("its own emission", ({ length }) => length === 1);
-      assert.equal(elsewhere.heard[0][0].message, "for other");
-      assert.deepEqual((await nowhere.join("late"))[0], null); // a round trip later there is still nothing
-      assert.deepEqual(nowhere.heard, []);
+      await inside.until("the publication", ({ length }) => length === 1);
+      await elsewhere.until("its own publication", ({ length }) => length === 1);
+      assert.equal(elsewhere.received[0][0].message, "for other");
+      assert.deepEqual((await nowhere.join("late"))[0], null); // still nothing after a round trip
+      assert.deepEqual(nowhere.received, []);
     });
 
-    test("what is no emission is skipped, and each of the next 60 arrives in order (N-26, N-27, N-28, N-31)", async () => {
+    test("invalid publications are skipped, and each of the next 60 arrives in order (N-26, N-27, N-28, N-31)", async () => {
       const [client, unjoined] = [await member("r"), await member()];
       const malformed = [
         "not json", "{room: 'r', event: 'e', message: 1}", "null", "[]", '"text"', "17", "true", "{}", "",
@@ -64,9 +64,9 @@ for (const transport of ["websocket", "polling"]) {
       ];
       for (const payload of malformed) await publish(payload);
       for (let n = 0; n < 60; n += 1) await publish(JSON.stringify({ room: "r", event: "e", message: n }));
-      const heard = await client.until("60 emissions", ({ length }) => length >= 60);
-      assert.deepEqual(heard.map(([{ message }]) => message), Array.from({ length: 60 }, (_, n) => n));
-      assert.deepEqual(unjoined.heard, []);
+      const received = await client.until("60 publications", ({ length }) => length >= 60);
+      assert.deepEqual(received.map(([{ message }]) => message), Array.from({ length: 60 }, (_, n) => n));
+      assert.deepEqual(unjoined.received, []);
     });
 
     test("joining twice is one delivery (N-33)", async () => {
@@ -74,19 +74,19 @@ for (const transport of ["websocket", "polling"]) {
       assert.deepEqual((await client.join("r")).slice(0, 2), [null, true]);
       await publish('{"room":"r","event":"e","message":"once"}');
       await publish('{"room":"r","event":"e","message":"fence"}');
-      const heard = await client.until("the fence", (all) => all.some(([{ message }]) => message === "fence"));
-      assert.deepEqual(heard.map(([{ message }]) => message), ["once", "fence"]);
+      const received = await client.until("the fence", (all) => all.some(([{ message }]) => message === "fence"));
+      assert.deepEqual(received.map(([{ message }]) => message), ["once", "fence"]);
     });
 
-    test("leaving ends delivery, and says so (N-46)", async () => {
+    test("leaving ends delivery and is acknowledged (N-46)", async () => {
       const [client, witness] = [await member("r"), await member("r")];
       await client.join("fence");
       assert.deepEqual(await client.leave("r"), [null]);
       await publish('{"room":"r","event":"e","message":"after"}');
       await publish('{"room":"fence","event":"e","message":"fence"}');
-      await witness.until("the emission", ({ length }) => length === 1);
-      const heard = await client.until("the fence", ({ length }) => length > 0);
-      assert.deepEqual(heard.map(([{ room }]) => room), ["fence"]);
+      await witness.until("the publication", ({ length }) => length === 1);
+      const received = await client.until("the fence", ({ length }) => length > 0);
+      assert.deepEqual(received.map(([{ room }]) => room), ["fence"]);
     });
 
     test("room 42 is room \"42\" (N-29)", async () => {
@@ -94,22 +94,22 @@ for (const transport of ["websocket", "polling"]) {
       await publish('{"room":"42","event":"e","message":"text"}');
       await publish('{"room":42,"event":"e","message":"number"}');
       for (const client of [number, text]) {
-        const heard = await client.until("both", ({ length }) => length === 2);
-        assert.deepEqual(heard.map(([{ message }]) => message), ["text", "number"]);
+        const received = await client.until("both", ({ length }) => length === 2);
+        assert.deepEqual(received.map(([{ message }]) => message), ["text", "number"]);
       }
     });
 
-    test("an emission published over HTTP reaches it too", async () => {
+    test("a publication over HTTP reaches it too", async () => {
       const client = await member("r");
-      const answer = await fetch(`${server.url}/api/nodevent/emit`, {
+      const response = await fetch(`${server.url}/api/nodevent/emit`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: '{"room":"r","event":"e","message":"by HTTP"}',
       });
-      assert.equal(answer.status, 200);
-      assert.equal((await answer.json()).accepted, 1);
-      const [[emission]] = await client.until("the emission", ({ length }) => length === 1);
-      assert.equal(emission.message, "by HTTP");
+      assert.equal(response.status, 200);
+      assert.equal((await response.json()).accepted, 1);
+      const [[publication]] = await client.until("the publication", ({ length }) => length === 1);
+      assert.equal(publication.message, "by HTTP");
     });
   });
 }

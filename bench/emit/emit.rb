@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# What one call costs the thread that makes it: `NoDevent::Emitter.emit` beside redis-rb's `publish` and, with
-# `--rails`, Action Cable's `broadcast`, all to the same Redis. Prints one line of JSON, microseconds per call.
+# The cost of one call for the calling thread: `NoDevent::Emitter.emit`, redis-rb's `publish` and, with `--rails`,
+# Action Cable's `broadcast`, all to the same Redis. Prints one line of JSON with microseconds per call.
 #
 #   ruby bench/emit/emit.rb redis://127.0.0.1:6379 [--rails]
 #
-# Calls are made in series of a thousand; what a queue holds then is sent before the next series, and not counted.
-# Active Support has a `to_json` of its own, many times slower than that of Ruby's json: hence the two ways.
+# Calls run in series of a thousand. After each series the queue is flushed, which is not counted. Active Support's
+# `to_json` is many times slower than the one of Ruby's json, so both are measured.
 
 RAILS = ARGV.delete("--rails")
 
@@ -21,7 +21,7 @@ if RAILS
 end
 require "nodevent"
 
-# Measures one way to publish after the other.
+# Measures the calls in turn.
 class EmitCost
   SERIES = 60
   CALLS = 1000
@@ -40,15 +40,15 @@ class EmitCost
 
   # @return [Hash] microseconds per call
   def measure
-    costs = ways.transform_values { [] }
-    # One series of each in turn, so that what the machine does beside hits all alike.
-    SERIES.times { ways.each { |name, call| costs[name] << series(call) } }
+    costs = calls.transform_values { [] }
+    # One series of each in turn, so that other activity of the machine affects all alike.
+    SERIES.times { calls.each { |name, call| costs[name] << series(call) } }
     figures(costs)
   end
 
   private
 
-  def ways
+  def calls
     json = { room: "Room_12", event: "update", message: MESSAGE }.to_json
     all = {
       to_json: -> { MESSAGE.to_json },
@@ -61,9 +61,9 @@ class EmitCost
 
   def series(call)
     GC.start
-    began = now
+    started = now
     CALLS.times { call.call }
-    cost = now - began
+    cost = now - started
     raise "a series was not sent" unless NoDevent.flush(10)
 
     cost / CALLS * 1e6

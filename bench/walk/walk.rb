@@ -1,12 +1,12 @@
 # frozen_string_literal: true
 
-# The whole walk: from `NoDevent::Emitter.emit` in Ruby to a handler in a page in Chromium. Prints one line of JSON,
-# milliseconds.
+# The full path of an event: from `NoDevent::Emitter.emit` in Ruby to a handler in a page in Chromium. Prints one line
+# of JSON with milliseconds.
 #
 #   ruby bench/walk/walk.rb http://127.0.0.1:8080 a-secret [redis://127.0.0.1:6379]
 #
-# Both ends read the clock of this machine; a browser's has steps of 0.1 ms. Without a Redis, emissions go to the
-# server by HTTP.
+# Both ends read the clock of this machine; the browser's clock has steps of 0.1 ms. Without a Redis, publications go to
+# the server over HTTP.
 
 $LOAD_PATH.unshift File.expand_path("../../lib", __dir__)
 
@@ -14,12 +14,12 @@ require "json"
 require "nodevent"
 require "selenium-webdriver"
 
-# Emits at a steady pace and asks the page what it heard, and when.
+# Emits at a constant rate, and reads the events and their arrival times from the page.
 class Walk
-  EMISSIONS = 500
+  PUBLICATIONS = 500
   PACE = 0.02
   WARM_UP = 50
-  PATIENCE = 10
+  TIMEOUT = 10
   ROOM = "Discussion_12"
   ARGUMENTS = %w[
     --headless=new --no-sandbox --disable-gpu --no-first-run --disable-background-networking
@@ -30,9 +30,9 @@ class Walk
     const script = document.createElement("script");
     script.src = source;
     script.onload = () => {
-      window.heard = [];
+      window.received = [];
       NoDevent.room(room).on("walk", (message) => {
-        window.heard.push([message.number, message.at, performance.timeOrigin + performance.now()]);
+        window.received.push([message.number, message.at, performance.timeOrigin + performance.now()]);
       });
       NoDevent.room(room).setKey(key).join((error) => done(error || "joined"));
     };
@@ -48,9 +48,9 @@ class Walk
   # @return [Hash]
   def measure
     browse do |driver|
-      (WARM_UP + EMISSIONS).times { |number| emit(number) }
+      (WARM_UP + PUBLICATIONS).times { |number| emit(number) }
       await(driver)
-      figures(driver.execute_script("return window.heard"))
+      figures(driver.execute_script("return window.received"))
     end
   end
 
@@ -68,12 +68,12 @@ class Walk
   end
 
   def join(driver)
-    driver.manage.timeouts.script_timeout = PATIENCE
-    # Any page of the same host will do.
+    driver.manage.timeouts.script_timeout = TIMEOUT
+    # Any page of the same host serves.
     driver.navigate.to("#{@server}/healthz")
     key = NoDevent::Emitter.room_key(ROOM, Time.now + 600)
-    said = driver.execute_async_script(JOIN, "#{@server}/api/nodevent", ROOM, key)
-    raise "the page did not join: #{said}" unless said == "joined"
+    result = driver.execute_async_script(JOIN, "#{@server}/api/nodevent", ROOM, key)
+    raise "the page did not join: #{result}" unless result == "joined"
   end
 
   def emit(number)
@@ -82,21 +82,21 @@ class Walk
   end
 
   def await(driver)
-    until_then = Process.clock_gettime(Process::CLOCK_MONOTONIC) + PATIENCE
-    while driver.execute_script("return window.heard.length") < WARM_UP + EMISSIONS
-      break if Process.clock_gettime(Process::CLOCK_MONOTONIC) > until_then
+    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + TIMEOUT
+    while driver.execute_script("return window.received.length") < WARM_UP + PUBLICATIONS
+      break if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
 
       sleep 0.05
     end
   end
 
-  def figures(heard)
-    counted = heard.select { |number, _, _| number >= WARM_UP }
-    walks = counted.map { |_, at, came| came - at }.sort
-    raise "nothing was heard" if walks.empty?
+  def figures(received)
+    counted = received.select { |number, _, _| number >= WARM_UP }
+    times = counted.map { |_, at, arrived| arrived - at }.sort
+    raise "no event arrived" if times.empty?
 
-    at = ->(share) { walks[((walks.size - 1) * share).round].round(2) }
-    { emissions: EMISSIONS, heard: counted.size, in_order: heard.map(&:first) == heard.map(&:first).sort,
+    at = ->(share) { times[((times.size - 1) * share).round].round(2) }
+    { publications: PUBLICATIONS, received: counted.size, in_order: received.map(&:first) == received.map(&:first).sort,
       p50: at.call(0.5), p95: at.call(0.95), p99: at.call(0.99), max: at.call(1) }
   end
 end

@@ -1,5 +1,5 @@
-// Owns: what the server tells of itself: its namespaces, once, and its connections, every second.
-// Where it tells nothing the page works all the same, with the namespace one names.
+// Owns: the server's description of itself: its namespaces, read at the start, and its connections,
+// read every second. The page works without it, with the namespace that the user enters.
 
 /**
  * @typedef {object} About
@@ -9,7 +9,7 @@
  */
 
 /** @param {URL} base @returns {Promise<About | undefined>} */
-export async function ask(base) {
+export async function fetchAbout(base) {
   try {
     const response = await fetch(new URL("console.json", base), { cache: "no-store" });
     return response.ok ? await response.json() : undefined;
@@ -18,9 +18,9 @@ export async function ask(base) {
   }
 }
 
-/** @param {URL} base @param {(about: About | undefined) => void} tell */
-export function follow(base, tell) {
+/** @param {URL} base @param {(about: About | undefined) => void} onUpdate */
+export function watchAbout(base, onUpdate) {
   setInterval(async () => {
-    if (!document.hidden) tell(await ask(base));
+    if (!document.hidden) onUpdate(await fetchAbout(base));
   }, 1000);
 }

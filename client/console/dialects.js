@@ -1,84 +1,84 @@
-// Owns: how rooms are joined and emissions heard in each dialect that the console can speak.
+// Owns: joining rooms and receiving publications in each dialect that the console supports.
 
 import { NoDeventController } from "../src/nodevent/controller.js";
 
 /**
  * @typedef {object} Dialect
  * @property {string} name
- * @property {boolean} keys whether rooms may have keys
+ * @property {boolean} keys whether rooms can have keys
  * @property {boolean} emits whether the page can emit into rooms
  * @property {[string, ...any[]]} [probe] an event that the server acknowledges and that changes nothing
- * @property {string[]} rooms those to join without being asked
- * @property {(room: string, key: string | undefined, told: (err: any, state?: any) => void) => void} join
+ * @property {string[]} rooms rooms to join at the start
+ * @property {(room: string, key: string | undefined, onResult: (err: any, state?: any) => void) => void} join
  * @property {(room: string) => void} leave
  * @property {() => void} close
  */
 
-/** @typedef {(emission: {room: string, event: string, message: any, sent?: unknown}) => void} Heard */
+/** @typedef {(publication: {room: string, event: string, message: any, sent?: unknown}) => void} OnPublication */
 
 /**
  * @param {string} name
- * @param {import("../src/stock/socket.js").Socket} socket
- * @param {Heard} heard
+ * @param {import("../src/socket.io-compat/socket.js").Socket} socket
+ * @param {OnPublication} onPublication
  * @returns {Dialect}
  */
-export function dialectOf(name, socket, heard) {
-  return name === "notifications" ? notifications(socket, heard) : nodevent(socket, heard);
+export function dialectOf(name, socket, onPublication) {
+  return name === "notifications" ? notifications(socket, onPublication) : nodevent(socket, onPublication);
 }
 
-/** @param {any} socket @param {Heard} heard @returns {Dialect} */
-function nodevent(socket, heard) {
+/** @param {any} socket @param {OnPublication} onPublication @returns {Dialect} */
+function nodevent(socket, onPublication) {
   const controller = new NoDeventController().setSocket(socket);
   /** @type {Map<string, (() => void)[]>} */
-  const undo = new Map();
+  const removers = new Map();
   return {
     name: "nodevent",
     keys: true,
     emits: true,
     probe: ["leave", { room: "nodevent console probe" }],
     rooms: [],
-    join(name, key, told) {
+    join(name, key, onResult) {
       const room = controller.room(name);
-      if (!undo.has(name))
-        undo.set(name, [
-          room.onAny((event, message, emission) => heard({ room: name, event, message, sent: emission.sent })),
-          room.on("join", told),
-          room.on("leave", (/** @type {any} */ err) => err && told(err)),
-          room.on("gap", () => heard({ room: name, event: "gap", message: "emissions were missed for good" })),
+      if (!removers.has(name))
+        removers.set(name, [
+          room.onAny((event, message, publication) => onPublication({ room: name, event, message, sent: publication.sent })),
+          room.on("join", onResult),
+          room.on("leave", (/** @type {any} */ err) => err && onResult(err)),
+          room.on("gap", () => onPublication({ room: name, event: "gap", message: "publications are lost and cannot be recovered" })),
         ]);
       room.setKey(key).join();
     },
     leave(name) {
-      for (const remove of undo.get(name) || []) remove();
-      undo.delete(name);
+      for (const remove of removers.get(name) || []) remove();
+      removers.delete(name);
       controller.room(name).leave();
     },
     close: () => controller.down(),
   };
 }
 
-/** Channels instead of rooms: subscribed on every connect, and never left. @param {any} socket @param {Heard} heard @returns {Dialect} */
-function notifications(socket, heard) {
+/** Has channels instead of rooms: subscribes on every connect and never unsubscribes. @param {any} socket @param {OnPublication} onPublication @returns {Dialect} */
+function notifications(socket, onPublication) {
   /** @type {Map<string, (err: any) => void>} */
   const channels = new Map();
   const subscribe = () => {
-    for (const [channel, told] of channels) {
+    for (const [channel, onResult] of channels) {
       socket.emit("subscribe", { channel });
-      told(null);
+      onResult(null);
     }
   };
   socket.on("connect", subscribe);
   socket.on("message", (/** @type {any} */ message) => {
     const { text, channel } = message || {};
-    heard({ room: channel ?? "", event: "message", message: channel ? `Channel:${channel}, ${text}` : String(text) });
+    onPublication({ room: channel ?? "", event: "message", message: channel ? `Channel:${channel}, ${text}` : String(text) });
   });
   return {
     name: "notifications",
     keys: false,
     emits: false,
     rooms: ["notif"],
-    join(channel, _key, told) {
-      channels.set(channel, told);
+    join(channel, _key, onResult) {
+      channels.set(channel, onResult);
       if (socket.connected) subscribe();
     },
     leave: (channel) => void channels.delete(channel),

@@ -1,4 +1,4 @@
-// Owns: making elements. Text is set as text, so nothing that came over the network is ever markup.
+// Owns: creating elements. Text is always set as text, so data from the network never becomes markup.
 
 /** @template {HTMLElement} [T=HTMLInputElement] @param {string} id @returns {T} */
 export const $ = (id) => /** @type {T} */ (document.getElementById(id));
@@ -15,7 +15,7 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-/** A hue for a name: the same name, the same hue. @param {string} name */
+/** The hue of a name: always the same for the same name. @param {string} name */
 export function hue(name) {
   let hash = 0;
   for (const letter of name) hash = (hash * 31 + /** @type {number} */ (letter.codePointAt(0))) >>> 0;

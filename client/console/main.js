@@ -1,47 +1,47 @@
-// The console page: connects what the other files own.
+// The console page: connects the parts defined in the other files.
 
-import { ask, follow } from "./about.js";
+import { fetchAbout, watchAbout } from "./about.js";
 import { $, make } from "./dom.js";
-import { emitWith } from "./emit.js";
-import { Link } from "./link.js";
+import { setUpEmitForm } from "./emit.js";
+import { ConsoleConnection } from "./connection.js";
 import { Plot } from "./plot.js";
 import { Rooms } from "./rooms.js";
 import { Stream } from "./stream.js";
 
-const link = new Link();
+const connection = new ConsoleConnection();
 const plot = new Plot();
 const stream = new Stream();
-const rooms = new Rooms(link);
-emitWith(link);
+const rooms = new Rooms(connection);
+setUpEmitForm(connection);
 
 /** @type {import("./about.js").About["namespaces"]} */
 let namespaces = [];
 
-link.on("state", (/** @type {string} */ text, /** @type {string} */ kind) => {
+connection.on("state", (/** @type {string} */ text, /** @type {string} */ kind) => {
   $("status").dataset.state = kind;
   /** @type {HTMLElement} */ ($("status").lastElementChild).textContent = text;
   label();
 });
-link.on("transport", (/** @type {string | undefined} */ name) => ($("transport").textContent = name ?? "–"));
-link.on("roundtrip", (/** @type {number | undefined} */ ms) => ($("roundtrip").textContent = ms === undefined ? "–" : `${ms.toFixed(1)} ms`));
-link.on("dialect", (/** @type {import("./dialects.js").Dialect} */ dialect) => rooms.moved(dialect));
-link.on("emission", (/** @type {import("./stream.js").Heard} */ heard) => {
-  plot.heard();
-  rooms.heard(heard.room);
-  stream.add(heard);
+connection.on("transport", (/** @type {string | undefined} */ name) => ($("transport").textContent = name ?? "–"));
+connection.on("roundtrip", (/** @type {number | undefined} */ ms) => ($("roundtrip").textContent = ms === undefined ? "–" : `${ms.toFixed(1)} ms`));
+connection.on("dialect", (/** @type {import("./dialects.js").Dialect} */ dialect) => rooms.rejoin(dialect));
+connection.on("publication", (/** @type {import("./stream.js").Publication} */ publication) => {
+  plot.count();
+  rooms.count(publication.room);
+  stream.add(publication);
 });
 
 function connect() {
   const name = $("namespace").value.trim().replace(/^\/?/, "/");
   $("namespace").value = name;
-  const known = namespaces.find((namespace) => namespace.name === name);
+  const listed = namespaces.find((namespace) => namespace.name === name);
   $("hint").textContent = `nodevent emit ${name} <room> <event> '{"text": "hello"}'`;
   history.replaceState(null, "", `#${encodeURI(name)}`);
-  link.open(known ?? { name, dialect: "nodevent" }, $("transports").value);
+  connection.open(listed ?? { name, dialect: "nodevent" }, $("transports").value);
 }
 
-/** The namespace that the address names, if it can be read. */
-function addressed() {
+/** The namespace in the page's URL; empty if it cannot be decoded. */
+function namespaceFromUrl() {
   try {
     return decodeURIComponent(location.hash.slice(1));
   } catch {
@@ -49,13 +49,13 @@ function addressed() {
   }
 }
 
-/** Whether what the button does is to end the connection there is. */
-const ends = () => !!link.socket && $("namespace").value.trim().replace(/^\/?/, "/") === link.namespace?.name;
-const label = () => ($("toggle").textContent = ends() ? "Disconnect" : "Connect");
+/** True if the button disconnects, false if it connects. */
+const disconnects = () => !!connection.socket && $("namespace").value.trim().replace(/^\/?/, "/") === connection.namespace?.name;
+const label = () => ($("toggle").textContent = disconnects() ? "Disconnect" : "Connect");
 
 $("connect").addEventListener("submit", (event) => {
   event.preventDefault();
-  if (ends()) link.close();
+  if (disconnects()) connection.close();
   else connect();
 });
 $("namespace").addEventListener("input", label);
@@ -71,20 +71,20 @@ const keys = new Map([
 ]);
 
 addEventListener("keydown", (event) => {
-  const writes = /** @type {HTMLElement} */ (event.target).closest("input, textarea, select");
-  if (event.key === "Escape" && writes) return /** @type {HTMLElement} */ (writes).blur();
+  const field = /** @type {HTMLElement} */ (event.target).closest("input, textarea, select");
+  if (event.key === "Escape" && field) return /** @type {HTMLElement} */ (field).blur();
   const act = keys.get(event.key);
-  if (writes || event.ctrlKey || event.metaKey || event.altKey || !act) return;
+  if (field || event.ctrlKey || event.metaKey || event.altKey || !act) return;
   event.preventDefault();
   act();
 });
 
-const about = await ask(link.base);
+const about = await fetchAbout(connection.base);
 if (about) {
   namespaces = about.namespaces;
   $("namespaces").append(...namespaces.map(({ name }) => make("option", { value: name })));
   if (about.version) $("about").textContent = `NoDevent ${about.version}`;
-  follow(link.base, (now) => (plot.connections = now?.connections));
+  watchAbout(connection.base, (now) => (plot.connections = now?.connections));
 }
-$("namespace").value = addressed() || namespaces[0]?.name || "/nodevent";
+$("namespace").value = namespaceFromUrl() || namespaces[0]?.name || "/nodevent";
 connect();

@@ -1,10 +1,10 @@
-// Owns: a minute and a half of traffic: events a second heard by this page, and the server's connections.
+// Owns: the plot of the last 90 seconds: events per second that this page received, and the server's connections.
 
 import { $ } from "./dom.js";
 
 const SECONDS = 90;
 
-/** The next round number that is not smaller: 1, 2, 3, 4, 5, 6, 8, 10, 20, … @param {number} value */
+/** The smallest round number that is not less than `value`: 1, 2, 3, 4, 5, 6, 8, 10, 20, … @param {number} value */
 export function ceiling(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 1)));
   return [1, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= value) ?? 1;
@@ -21,11 +21,11 @@ function line(values, top) {
 }
 
 export class Plot {
-  #heard = 0;
+  #received = 0;
   /** @type {number[]} */
   #events = [];
   /** @type {(number | undefined)[]} */
-  #crowd = [];
+  #connectionCounts = [];
   /** @type {number | undefined} */
   connections = undefined;
 
@@ -33,24 +33,24 @@ export class Plot {
     setInterval(() => this.#second(), 1000);
   }
 
-  heard() {
-    this.#heard++;
+  count() {
+    this.#received++;
   }
 
   #second() {
-    this.#events = [...this.#events, this.#heard].slice(-SECONDS - 1);
-    this.#crowd = [...this.#crowd, this.connections].slice(-SECONDS - 1);
-    $("rate").textContent = String(this.#heard);
+    this.#events = [...this.#events, this.#received].slice(-SECONDS - 1);
+    this.#connectionCounts = [...this.#connectionCounts, this.connections].slice(-SECONDS - 1);
+    $("rate").textContent = String(this.#received);
     $("connections").textContent = this.connections === undefined ? "–" : this.connections.toLocaleString();
     const top = ceiling(Math.max(...this.#events));
     const path = line(this.#events, top);
     const first = SECONDS + 1 - this.#events.length;
     $("line").setAttribute("d", path);
     $("area").setAttribute("d", `${path}L${SECONDS} 100L${first} 100Z`);
-    $("crowd").setAttribute("d", line(this.#crowd, ceiling(Math.max(1, ...this.#crowd.map((value) => value ?? 0))) * 1.25));
-    $("ceiling").textContent = `${top.toLocaleString()} a second`;
-    const crowd = this.connections === undefined ? "" : `, ${this.connections} connections`;
-    $("plot").setAttribute("aria-label", `${this.#heard} events in the last second${crowd}`);
-    this.#heard = 0;
+    $("crowd").setAttribute("d", line(this.#connectionCounts, ceiling(Math.max(1, ...this.#connectionCounts.map((value) => value ?? 0))) * 1.25));
+    $("ceiling").textContent = `${top.toLocaleString()} per second`;
+    const suffix = this.connections === undefined ? "" : `, ${this.connections} connections`;
+    $("plot").setAttribute("aria-label", `${this.#received} events in the last second${suffix}`);
+    this.#received = 0;
   }
 }

@@ -1,14 +1,14 @@
-// Owns: the list of rooms: joining, leaving, what came of it, how much each has heard.
+// Owns: the list of rooms: joining, leaving, the result, and the number of events received.
 
 import { $, hue, make } from "./dom.js";
 
 export class Rooms {
-  /** @type {Map<string, {key: string | undefined, row: HTMLElement, state: HTMLElement, count: HTMLElement, heard: number}>} */
+  /** @type {Map<string, {key: string | undefined, row: HTMLElement, state: HTMLElement, count: HTMLElement, received: number}>} */
   #rooms = new Map();
 
-  /** @param {import("./link.js").Link} link */
-  constructor(link) {
-    this.link = link;
+  /** @param {import("./connection.js").ConsoleConnection} connection */
+  constructor(connection) {
+    this.connection = connection;
     $("join").addEventListener("submit", (event) => {
       event.preventDefault();
       const room = $("join-room").value.trim();
@@ -18,25 +18,25 @@ export class Rooms {
     });
   }
 
-  /** Another connection: the rooms are wanted there too. @param {import("./dialects.js").Dialect} dialect */
-  moved(dialect) {
+  /** Joins the rooms again on a new connection. @param {import("./dialects.js").Dialect} dialect */
+  rejoin(dialect) {
     $("join-key-field").hidden = !dialect.keys;
     $("emit-section").hidden = !dialect.emits;
     for (const room of dialect.rooms) if (!this.#rooms.has(room)) this.#add(room, undefined);
-    for (const [room, { key }] of this.#rooms) this.#ask(room, key);
+    for (const [room, { key }] of this.#rooms) this.#join(room, key);
   }
 
   /** @param {string} room @param {string | undefined} key */
   join(room, key) {
     this.#add(room, key);
-    this.#ask(room, key);
+    this.#join(room, key);
     if (!$("emit-room").value) $("emit-room").value = room;
   }
 
   /** @param {string} room @param {string | undefined} key */
-  #ask(room, key) {
-    this.#say(room, "waiting", "joining");
-    this.link.dialect?.join(room, key, (err) => this.#say(room, err ? "bad" : "good", err ? String(err) : "joined"));
+  #join(room, key) {
+    this.#show(room, "waiting", "joining");
+    this.connection.dialect?.join(room, key, (err) => this.#show(room, err ? "bad" : "good", err ? String(err) : "joined"));
   }
 
   /** @param {string} room @param {string | undefined} key */
@@ -44,32 +44,32 @@ export class Rooms {
     const known = this.#rooms.get(room);
     if (known) return void (known.key = key);
     const state = make("span", { className: "state" });
-    const count = make("output", { className: "heard", textContent: "0" });
+    const count = make("output", { className: "received", textContent: "0" });
     const leave = make("button", { type: "button", textContent: "Leave", ariaLabel: `Leave ${room}` });
     const row = make("li", {}, make("b", { textContent: room, title: room }), state, count, leave);
     row.style.setProperty("--hue", String(hue(room)));
     leave.addEventListener("click", () => this.#leave(room));
-    this.#rooms.set(room, { key, row, state, count, heard: 0 });
+    this.#rooms.set(room, { key, row, state, count, received: 0 });
     $("rooms").append(row);
-    this.#listed();
+    this.#onListChanged();
   }
 
   /** @param {string} room */
   #leave(room) {
-    this.link.dialect?.leave(room);
+    this.connection.dialect?.leave(room);
     this.#rooms.get(room)?.row.remove();
     this.#rooms.delete(room);
-    this.#listed();
+    this.#onListChanged();
     $("join-room").focus();
   }
 
-  #listed() {
+  #onListChanged() {
     $("no-rooms").hidden = this.#rooms.size > 0;
     $("joined").replaceChildren(...[...this.#rooms.keys()].map((value) => make("option", { value })));
   }
 
   /** @param {string} room @param {string} kind @param {string} text */
-  #say(room, kind, text) {
+  #show(room, kind, text) {
     const known = this.#rooms.get(room);
     if (!known) return;
     known.row.dataset.state = kind;
@@ -77,8 +77,8 @@ export class Rooms {
   }
 
   /** @param {string} room */
-  heard(room) {
+  count(room) {
     const known = this.#rooms.get(room);
-    if (known) known.count.textContent = String(++known.heard);
+    if (known) known.count.textContent = String(++known.received);
   }
 }

@@ -1,17 +1,17 @@
-// Owns: the list of what was heard, newest first: bounded, filtered, paused, drawn once a frame.
+// Owns: the list of received publications, newest first. It is bounded, can be filtered and paused, and is drawn once per frame.
 
 import { $, hue, make } from "./dom.js";
 
-/** The most rows there are; older ones go. */
-const MOST = 500;
+/** Maximum number of rows; the oldest are removed. */
+const MAX_ROWS = 500;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hour12: false });
 
-/** @typedef {{room: string, event: string, message: any, sent?: unknown}} Heard */
+/** @typedef {{room: string, event: string, message: any, sent?: unknown}} Publication */
 
 export class Stream {
-  /** @type {HTMLElement[]} rows that wait for the next frame */
-  #waiting = [];
+  /** @type {HTMLElement[]} rows to add in the next frame */
+  #pending = [];
   #paused = false;
   #count = 0;
 
@@ -19,31 +19,31 @@ export class Stream {
     $("pause").addEventListener("click", () => this.pause());
     $("clear").addEventListener("click", () => this.clear());
     $("filter").addEventListener("input", () => {
-      for (const one of $("stream").children) this.#sift(/** @type {HTMLElement} */ (one));
+      for (const one of $("stream").children) this.#applyFilter(/** @type {HTMLElement} */ (one));
     });
   }
 
-  /** @param {Heard} heard */
-  add(heard) {
+  /** @param {Publication} publication */
+  add(publication) {
     $("count").textContent = String(++this.#count);
-    this.#waiting.push(rowOf(heard));
-    if (this.#waiting.length > MOST) this.#waiting.shift();
-    if (this.#paused) $("pause").textContent = `Resume (${this.#waiting.length})`;
-    else if (this.#waiting.length === 1) requestAnimationFrame(() => this.#draw());
+    this.#pending.push(rowOf(publication));
+    if (this.#pending.length > MAX_ROWS) this.#pending.shift();
+    if (this.#paused) $("pause").textContent = `Resume (${this.#pending.length})`;
+    else if (this.#pending.length === 1) requestAnimationFrame(() => this.#draw());
   }
 
   #draw() {
     if (this.#paused) return;
-    const rows = this.#waiting.splice(0).toReversed();
-    for (const one of rows) this.#sift(one);
+    const rows = this.#pending.splice(0).toReversed();
+    for (const one of rows) this.#applyFilter(one);
     const stream = $("stream");
     stream.prepend(...rows);
-    while (stream.children.length > MOST) stream.lastElementChild?.remove();
+    while (stream.children.length > MAX_ROWS) stream.lastElementChild?.remove();
     $("no-events").hidden = stream.children.length > 0;
   }
 
   /** @param {HTMLElement} one */
-  #sift(one) {
+  #applyFilter(one) {
     const wanted = $("filter").value.trim().toLowerCase();
     one.hidden = !!wanted && !one.textContent?.toLowerCase().includes(wanted);
   }
@@ -52,11 +52,11 @@ export class Stream {
     this.#paused = !this.#paused;
     $("pause").ariaPressed = String(this.#paused);
     $("pause").textContent = this.#paused ? "Resume" : "Pause";
-    if (!this.#paused && this.#waiting.length) this.#draw();
+    if (!this.#paused && this.#pending.length) this.#draw();
   }
 
   clear() {
-    this.#waiting = [];
+    this.#pending = [];
     this.#count = 0;
     $("count").textContent = "0";
     $("stream").replaceChildren();
@@ -64,7 +64,7 @@ export class Stream {
   }
 }
 
-/** @param {Heard} heard */
+/** @param {Publication} publication */
 function rowOf({ room, event, message, sent }) {
   const now = Date.now();
   const age = typeof sent === "number" ? now - sent : NaN;

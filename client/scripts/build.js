@@ -1,5 +1,5 @@
-// Builds dist/ from src/: `node scripts/build.js`, or `--check` to say whether dist/ is current.
-// The same sources give the same bytes: no date, no path, no random name goes in.
+// Builds dist/ from src/: `node scripts/build.js`. With `--check`, fails if dist/ is not current.
+// The build is reproducible: the output contains no date, absolute path or random name.
 
 import { readFile, mkdir, writeFile } from "node:fs/promises";
 import { dirname, join, relative, sep } from "node:path";
@@ -12,7 +12,7 @@ const shared = {
   absWorkingDir: root,
   bundle: true,
   minify: true,
-  mangleProps: /^_[a-z]/, // what begins with an underscore is nobody's but ours
+  mangleProps: /^_[a-z]/, // names with a leading underscore are private
   sourcemap: "linked",
   sourcesContent: true,
   target: ["es2022"],
@@ -26,16 +26,19 @@ const bundles = [
   { entryPoints: ["src/script.js"], outfile: "dist/nodevent.js", format: "iife" },
   { entryPoints: ["src/index.js"], outfile: "dist/nodevent.mjs", format: "esm" },
   { entryPoints: ["src/index.js"], outfile: "dist/nodevent.cjs", format: "cjs", platform: "node" },
+  { entryPoints: ["src/queue.js"], outfile: "dist/queue.js", format: "iife", sourcemap: false },
+  { entryPoints: ["src/page/nodevent-room.js"], outfile: "dist/nodevent-room.js", format: "iife" },
+  { entryPoints: ["src/page/nodevent_controller.js"], outfile: "dist/nodevent_controller.js", format: "esm", external: ["@hotwired/stimulus"] },
   { entryPoints: ["src/socket-io.js"], outfile: "dist/socket.io.js", format: "iife" },
 ];
 
-/** The console page: for the server, which embeds it, and not for the package. */
+/** The console page: the server embeds it; the package does not contain it. */
 const consolePage = [
   { entryPoints: ["console/main.js"], outfile: "dist/console.js", format: "esm", sourcemap: false },
   { entryPoints: ["console/console.css"], outfile: "dist/console.css", sourcemap: false },
 ];
 
-/** The hand-written types, where `import` and `require` look for them. */
+/** Copies of the hand-written types, for `import` and `require`. */
 const types = { "nodevent.d.ts": "nodevent.d.ts", "nodevent.d.cts": "nodevent.d.ts", "script.d.ts": "script.d.ts" };
 
 /** @returns {Promise<Map<string, Buffer>>} by path relative to client/ */
@@ -55,11 +58,11 @@ async function main() {
   if (process.argv.includes("--check")) {
     const stale = [];
     for (const [path, contents] of files) {
-      const kept = await readFile(join(root, path)).catch(() => Buffer.alloc(0));
-      if (!kept.equals(contents)) stale.push(path);
+      const current = await readFile(join(root, path)).catch(() => Buffer.alloc(0));
+      if (!current.equals(contents)) stale.push(path);
     }
     if (!stale.length) return;
-    console.error(`client/dist is not what client/src gives: ${stale.join(", ")}. Run \`npm run build\` in client/ and commit.`);
+    console.error(`client/dist is not current: ${stale.join(", ")}. Run \`npm run build\` in client/ and commit.`);
     process.exit(1);
   }
   await mkdir(join(root, "dist"), { recursive: true });

@@ -1,4 +1,4 @@
-// Takes the pictures of the console for docs/images: `node scripts/screenshots.js [FOLDER]`.
+// Takes the screenshots of the console for docs/images: `node scripts/screenshots.js [FOLDER]`.
 // A real server, a little traffic of a discussion board, light and dark, wide and narrow.
 
 import { mkdir } from "node:fs/promises";
@@ -19,24 +19,24 @@ const TALK = [
   ["Discussion_12", "comment_created", { id: 481, author: "Mira", body: "The tide tables are wrong by an hour again." }],
   ["Discussion_12", "update", { id: 12, title: "Sunday's crossing", comments_count: 9 }],
   ["Discussion", "create", { id: 31, title: "Spare oars, free to a good home" }],
-  ["User_7", "notice", { text: "Jonas answered you", at: "2026-03-01T09:12:44Z" }],
+  ["User_7", "notice", { text: "Jonas replied to you", at: "2026-03-01T09:12:44Z" }],
   ["Discussion_12", "typing", "Jonas"],
   ["Discussion_12", "comment_created", { id: 482, author: "Jonas", body: "Summer time. It is every year." }],
 ];
 
-/** Other pages, which come and go. */
+/** Other pages that connect and disconnect. */
 const others = [];
 function crowd(size) {
   while (others.length < size) others.push(connect({ url: server.url, WebSocket, forceNew: true }));
   while (others.length > size) others.pop().close();
 }
 
-/** As long as the plot reaches back, so that the picture shows it full. Milliseconds. */
-const LONG = 92_000;
+/** The time span of the plot, so that the screenshot shows a full plot. Milliseconds. */
+const PLOT_SPAN = 92_000;
 
 async function traffic(page) {
   const began = performance.now();
-  for (let second = 0; performance.now() - began < LONG; second++) {
+  for (let second = 0; performance.now() - began < PLOT_SPAN; second++) {
     crowd(Math.round(34 + 9 * Math.sin(second / 7) + second / 4));
     const count = Math.round(6 + 5 * Math.sin(second / 2.6) + (second % 9 === 4 ? 13 : 0) + Math.random() * 3);
     const from = performance.now();

@@ -1,9 +1,9 @@
-// Owns: listeners by event name. Names come from the network, so they are keys of a Map, never of
-// a plain object. Knows nothing of sockets or rooms; every layer above builds on it.
+// Owns: listeners by event name. Names come from the network, so they are keys of a Map and never
+// properties of a plain object. Knows nothing of sockets or rooms. All other layers build on it.
 
 /**
- * Calls a listener without letting it break its caller: what it throws is reported as an uncaught
- * error (`window.onerror`, Node's `uncaughtException`), and the next listener still runs.
+ * Calls a listener and isolates its caller from it: an exception is reported as an uncaught error
+ * (`window.onerror`, Node's `uncaughtException`), and the next listener still runs.
  * @param {Function | undefined} fn
  * @param {unknown} self
  * @param {unknown[]} args
@@ -18,9 +18,9 @@ export function call(fn, self, args) {
   }
 }
 
-/** @typedef {Function & {_once?: Function}} Listener `_once` is what was given to `once` */
+/** @typedef {Function & {_once?: Function}} Listener `_once` is the function that was passed to `once` */
 
-/** The base of every object that has events. Subclasses decide what `emit` means for them. */
+/** Base class of every object that has events. Subclasses decide what `emit` means. */
 export class Emitter {
   constructor() {
     /** @type {Map<unknown, Listener[]>} */
@@ -28,32 +28,32 @@ export class Emitter {
   }
 
   /**
-   * Lists are replaced, never changed, so that a listener may add or remove others while it runs.
+   * Lists are replaced, never changed in place, so that a listener can add or remove others while it runs.
    * @param {unknown} event @param {Listener} fn @returns {any}
    */
   on(event, fn) {
-    this._listeners.set(event, [...this._of(event), fn]);
+    this._listeners.set(event, [...this._listenersOf(event), fn]);
     return this;
   }
 
   /** @param {unknown} event @param {Function} fn @returns {any} */
   once(event, fn) {
     /** @type {Listener} */
-    const first = (/** @type {any[]} */ ...args) => {
-      this.off(event, first);
+    const wrapper = (/** @type {any[]} */ ...args) => {
+      this.off(event, wrapper);
       fn.apply(this, args);
     };
-    first._once = fn;
-    return this.on(event, first);
+    wrapper._once = fn;
+    return this.on(event, wrapper);
   }
 
   /**
-   * A listener that was added twice is taken away once. Without a listener: all of the event. Without
-   * an event: all.
+   * Removes one registration of a listener. Without a listener, removes all of the event; without an
+   * event, removes all.
    * @param {unknown} [event] @param {Function} [fn] @returns {any}
    */
   off(event, fn) {
-    const list = this._of(event);
+    const list = this._listenersOf(event);
     const at = list.findIndex((other) => other === fn || other._once === fn);
     if (event === undefined) this._listeners.clear();
     else this._listeners.set(event, list.filter((_, n) => fn && n !== at));
@@ -61,18 +61,18 @@ export class Emitter {
   }
 
   /** @param {unknown} event */
-  _of(event) {
+  _listenersOf(event) {
     return this._listeners.get(event) || [];
   }
 
   /** @param {unknown} event @returns {Function[]} */
   listeners(event) {
-    return this._of(event).map((listener) => listener._once || listener);
+    return this._listenersOf(event).map((listener) => listener._once || listener);
   }
 
-  /** Tells the listeners here, in this page. @param {unknown} event @param {unknown[]} args */
+  /** Calls the listeners in this page. @param {unknown} event @param {unknown[]} args */
   _fire(event, ...args) {
-    for (const listener of this._of(event)) call(listener, this, args);
+    for (const listener of this._listenersOf(event)) call(listener, this, args);
     return this;
   }
 }

@@ -1,24 +1,49 @@
 // The script tag: `<script src="https://host/api/nodevent">` defines `NoDevent`, connected to the
-// server and the namespace of its own address. Nothing is echoed into it, so it is one static file.
+// server and the namespace in its own URL. The file is static: the server inserts nothing into it.
 
 import { connect } from "./nodevent/connect.js";
 import { NoDeventController } from "./nodevent/controller.js";
 
 const page = /** @type {any} */ (globalThis);
-const { document } = page;
-// A module is not told which tag it came by.
-const script = document?.currentScript || document?.querySelector("[type=module][src*='/api/']");
 
-/** One controller per address, also where the tag is run again (Turbo does) or stands twice. */
-const controllers = (page[Symbol.for("nodevent")] ||= {});
+const HINT =
+  "cannot tell the server from the script's URL. Load it with " +
+  '<script src="https://SERVER/api/NAMESPACE">, or call NoDevent.connect({ url, namespace }) and use its rooms.';
 
-/** @param {string} src */
-function controllerOf(src) {
-  const [, url, namespace] = /^([^?#]*)\/api\/([^?#]+)/.exec(src) || [];
-  if (!url) return new NoDeventController();
-  return (controllers[url + namespace] ||= connect({ url, namespace: decodeURIComponent(namespace) }));
+/** The element that loaded this script, if there is one. */
+function scriptElement() {
+  if (!page.document) return;
+  // Called on the prototype: an element named `currentScript` hides the property of the document.
+  const current = Object.getOwnPropertyDescriptor(page.Document.prototype, "currentScript")?.get?.call(page.document);
+  if (current?.src) return current;
+  const url = urlFromStack();
+  const scripts = page.Document.prototype.querySelectorAll.call(page.document, "script[src]");
+  return [...scripts].find((script) => script.src === url) || { src: url };
 }
 
+/** The URL of this script in the stack of an error: modules have no `currentScript`. Code from `eval` has no URL. */
+function urlFromStack() {
+  const [frame] = /^.*https?:.*$/m.exec(Error().stack || "") || [""];
+  return /\beval\b/.test(frame) ? "" : /https?:\/\/[^\s()]+?(?=:\d+:\d+\)?$)/.exec(frame)?.[0];
+}
+
+/** One controller per URL, also if the tag runs again (Turbo does this) or is in the page twice. */
+const controllers = (page[Symbol.for("nodevent")] ||= {});
+
+/** @param {any} script */
+function controllerOf(script) {
+  const [, url, namespace] = /^([^?#]*)\/api\/([^?#]+)/.exec(script?.src) || [];
+  // A namespace is not a file: this is a bundle in a folder named `api`.
+  if (!url || /\.m?js$/.test(namespace)) return Object.assign(new NoDeventController(), { _hint: HINT });
+  return (controllers[url + namespace] ||= connect({
+    url,
+    namespace: decodeURIComponent(namespace),
+    keyUrl: script.dataset?.nodeventKeyUrl,
+  }));
+}
+
+const queue = page.NoDevent?.[Symbol.for("nodevent.queue")];
 page.NoDeventController = Object.assign(NoDeventController, { connect });
-page.NoDevent = page.Nodevent = controllerOf(script?.src || "");
+page.NoDevent = page.Nodevent = controllerOf(scriptElement());
 page.NoDevent.connect = connect;
+queue?.(page.NoDevent);

@@ -1,5 +1,5 @@
-// The script tag for `io()`: for pages that speak Socket.IO themselves.
+// The script tag for `io()`: for pages that use Socket.IO directly.
 
-import { io } from "./stock/io.js";
+import { io } from "./socket.io-compat/io.js";
 
 /** @type {any} */ (globalThis).io = io;

@@ -1,20 +1,20 @@
-// The emitter below everything.
+// The emitter, the base of all other layers.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Emitter } from "../src/emitter.js";
 
-test("a listener hears the arguments, with the emitter as this", () => {
+test("a listener receives the arguments, with the emitter as this", () => {
   const emitter = new Emitter();
-  let heard;
+  let received;
   emitter.on("e", function (...args) {
-    heard = [this, ...args];
+    received = [this, ...args];
   });
   emitter._fire("e", 1, 2);
-  assert.deepEqual(heard, [emitter, 1, 2]);
+  assert.deepEqual(received, [emitter, 1, 2]);
 });
 
-test("once is once, also where the listener fires the event again", () => {
+test("once runs once, also if the listener fires the event again", () => {
   const emitter = new Emitter();
   let count = 0;
   emitter.once("e", () => {
@@ -26,7 +26,7 @@ test("once is once, also where the listener fires the event again", () => {
   assert.deepEqual(emitter.listeners("e"), []);
 });
 
-test("a listener that is there once and for good is, after an event, there for good", () => {
+test("a listener added with both once and on stays after an event", () => {
   const emitter = new Emitter();
   let count = 0;
   const fn = () => count++;
@@ -39,21 +39,21 @@ test("a listener that is there once and for good is, after an event, there for g
 
 test("a listener may remove others and add itself while it runs", () => {
   const emitter = new Emitter();
-  const heard = [];
-  const second = () => heard.push("second");
+  const received = [];
+  const second = () => received.push("second");
   emitter.on("e", () => {
-    heard.push("first");
+    received.push("first");
     emitter.off("e", second);
-    emitter.on("e", () => heard.push("late"));
+    emitter.on("e", () => received.push("late"));
   });
   emitter.on("e", second);
   emitter._fire("e");
-  assert.deepEqual(heard, ["first", "second"]);
+  assert.deepEqual(received, ["first", "second"]);
   emitter._fire("e");
-  assert.deepEqual(heard, ["first", "second", "first", "late"]);
+  assert.deepEqual(received, ["first", "second", "first", "late"]);
 });
 
-test("off takes away one, those of an event, or all", () => {
+test("off removes one listener, those of an event, or all", () => {
   const emitter = new Emitter();
   const [a, b, c] = [() => {}, () => {}, () => {}];
   emitter.on("e", a).on("e", b).on("f", c);
@@ -66,7 +66,7 @@ test("off takes away one, those of an event, or all", () => {
   assert.deepEqual(emitter.listeners("f"), []);
 });
 
-test("a listener that was added twice is taken away one at a time", () => {
+test("a listener that was added twice is removed one at a time", () => {
   const emitter = new Emitter();
   const fn = () => {};
   emitter.on("e", fn).on("e", fn).off("e", fn);
@@ -75,20 +75,20 @@ test("a listener that was added twice is taken away one at a time", () => {
   assert.deepEqual(emitter.listeners("e"), [fn]);
 });
 
-test("names of the network are no keys of a plain object: __proto__ and constructor are mere names", () => {
+test("__proto__ and constructor are ordinary event names", () => {
   const emitter = new Emitter();
   for (const name of ["__proto__", "constructor", "hasOwnProperty", "toString"]) {
     assert.deepEqual(emitter.listeners(name), []);
-    let heard = 0;
+    let received = 0;
     emitter._fire(name);
-    emitter.on(name, () => heard++);
+    emitter.on(name, () => received++);
     emitter._fire(name);
-    assert.equal(heard, 1);
+    assert.equal(received, 1);
   }
   assert.equal({}.polluted, undefined);
 });
 
-test("what a listener throws is reported and reaches neither the next listener nor the caller", async (t) => {
+test("an exception of a listener is reported and reaches neither the next listener nor the caller", async (t) => {
   const emitter = new Emitter();
   const reported = [];
   t.mock.method(globalThis, "queueMicrotask", (fn) => {

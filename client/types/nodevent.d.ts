@@ -1,12 +1,12 @@
-// What a program may rely on: the types of the package `nodevent`, written by hand.
-// The build puts this file into dist/ twice, for `import` and for `require`.
+// The public types of the package `nodevent`, written by hand.
+// The build copies this file into dist/ twice, for `import` and for `require`.
 
-/** What a room hears: the message of each event by its name. */
+/** The events of a room: the message type of each event by its name. */
 export type EventMap = { [event: string]: any };
 
 /**
- * Why a join was refused: the server's own words, `Left` where the page left meanwhile, or else what the key
- * callback threw, as text.
+ * The reason for a refused join: the server's text, `Left` if the page left in the meantime, or the error of
+ * the key function as text.
  */
 export type Refusal =
   | "Must provide key"
@@ -20,53 +20,53 @@ export type Refusal =
   | "Left"
   | (string & {});
 
-/** Where a room stands after a join, where history is on. */
+/** The state of a room after a join, if history is on. */
 export interface JoinState {
-  /** `"<epoch>:<offset>"` of the newest emission; `null` where the server could not ask for it. */
+  /** `"<epoch>:<offset>"` of the newest publication; `null` if the server could not read it. */
   position: string | null;
-  /** `false`: something was missed for good; a page that shows state should load it anew. */
+  /** `false`: publications are lost for good. A page that shows state should load it again. */
   recovered: boolean;
 }
 
-/** An emission as it was published. */
-export interface Emission<Message = any> {
+/** A publication as the server delivered it. */
+export interface Publication<Message = any> {
   room: string;
   event: string;
   message?: Message;
-  /** Only where history is on. */
+  /** Only if history is on. */
   position?: string;
   [member: string]: unknown;
 }
 
-/** What `on` answers: call it to take the listener away, or chain from it. */
+/** The result of `on`: call it to remove the listener, or use it for chaining. */
 export type Undo<Target> = Target & (() => void);
 
 export type Key = string | null | undefined;
-/** Asked when a key is needed, and again when the server says that it has expired. */
+/** Called when a key is needed, and again when the server reports that it has expired. */
 export type KeySource = (room: Room) => Key | Promise<Key>;
 
 /** The event methods of rooms and of the controller. */
 interface Listenable {
-  /** Takes a listener away, or all of an event, or all. */
+  /** Removes a listener, or all of an event, or all. */
   off(event?: string, listener?: (...args: any[]) => void): this;
   removeListener(event?: string, listener?: (...args: any[]) => void): this;
   removeAllListeners(event?: string): this;
   listeners(event: string): Array<(...args: any[]) => void>;
   eachListener(event: string, fn: (listener: (...args: any[]) => void) => void): this;
-  /** Tells the listeners in this page; nothing is sent. */
+  /** Calls the listeners in this page. Sends nothing. */
   emit(event: string, ...args: any[]): this;
-  /** There is no limit; taken for the sake of old pages. */
+  /** Does nothing; exists for old pages. There is no limit. */
   setMaxListeners(count: number): this;
 }
 
 interface RoomOn<Events extends EventMap> {
-  /** Every attempt to join, automatic ones too; `err` is `null` where it succeeded. */
+  /** Every attempt to join, including automatic ones. `err` is `null` if it succeeded. */
   (event: "join", listener: (this: Room<Events>, err: Refusal | null, state?: JoinState) => void): Undo<Room<Events>>;
-  /** The room was left; `err` says why where the page did not ask for it. */
+  /** The room was left; `err` is the reason if the page did not ask to leave. */
   (event: "leave", listener: (this: Room<Events>, err?: string | null) => void): Undo<Room<Events>>;
-  /** The key is too old: give a new one with `room.setKey`. */
+  /** The key has expired: pass a new one to `room.setKey`. */
   (event: "key-expired", listener: (this: Room<Events>, room: Room<Events>) => void): Undo<Room<Events>>;
-  /** Emissions were missed for good. Told once per gap, before anything that follows it. */
+  /** Publications are lost for good. Fired once per gap, before any later publication. */
   (event: "gap", listener: (this: Room<Events>, position: string) => void): Undo<Room<Events>>;
   <Event extends Exclude<keyof Events & string, "join" | "leave" | "key-expired" | "gap">>(
     event: Event,
@@ -75,36 +75,36 @@ interface RoomOn<Events extends EventMap> {
 }
 
 export interface Room<Events extends EventMap = EventMap> extends Listenable {
-  /** Its name. */
+  /** The name of the room. */
   readonly id: string;
-  /** Whether the server has us in. */
+  /** Whether this page is in the room. */
   readonly joined: boolean;
-  /** The last position heard, where history is on. */
+  /** The newest position received, if history is on. */
   readonly position: string | undefined;
-  /** Stores the key, or where it comes from; a room that is wanted joins with it at once. */
+  /** Stores the key or a key function. If the page has joined the room, it joins again with the new key. */
   setKey(key: Key | KeySource): this;
-  /** The key of the last join, or the one to come. */
+  /** The key of the last join, or of the next one. */
   getKey(): Key;
-  /** Wants to be in, from now on and over lost connections. `done` is called once, with the next result. */
+  /** Joins, and joins again after each reconnect. `done` is called with the next result. */
   join(done?: (err: Refusal | null, state?: JoinState) => void): this;
-  /** Wants to be out. `done` is called once. */
+  /** Leaves. `done` is called when the room is left. */
   leave(done?: (err?: string | null) => void): this;
   on: RoomOn<Events>;
   once: RoomOn<Events>;
   addListener: RoomOn<Events>;
-  /** Every emission, whatever its event is called. Answers what takes the listener away. */
+  /** Every publication, whatever its event name. Returns a function that removes the listener. */
   onAny(
     listener: <Event extends keyof Events & string>(
       event: Event,
       message: Events[Event],
-      emission: Emission<Events[Event]>,
+      publication: Publication<Events[Event]>,
     ) => void,
   ): () => void;
 }
 
 interface ControllerOn {
   (event: "connect", listener: () => void): Undo<NoDeventController>;
-  /** `details.description` has the code and the reason of a WebSocket's close, where there was one. */
+  /** `details.description` has the code and the reason of the WebSocket's close frame, if there was one. */
   (event: "disconnect", listener: (reason: string, details?: DisconnectDetails) => void): Undo<NoDeventController>;
   (event: "close", listener: (reason: string) => void): Undo<NoDeventController>;
   (event: "connecting", listener: (transport: string) => void): Undo<NoDeventController>;
@@ -114,22 +114,22 @@ interface ControllerOn {
   (event: "reconnect_failed", listener: () => void): Undo<NoDeventController>;
 }
 
-/** The rooms of one namespace, and the connection they share. */
+/** The rooms of one namespace and the connection they share. */
 export class NoDeventController implements Listenable {
   constructor(options?: { key?: KeySource });
   /** Only on the controller that a script tag defined, and on its class. */
   static connect?: typeof connect;
   connect?: typeof connect;
-  /** The socket in use. */
+  /** The current socket. */
   readonly socket: SocketLike | undefined;
   connected(): boolean;
-  /** The same object for the same name. */
+  /** Returns the same object for the same name. */
   room<Events extends EventMap = EventMap>(name: string | number): Room<Events>;
-  /** Uses a socket that was made elsewhere: ours, the stock one, or what has its `on` and `emit`. */
+  /** Uses an existing socket: ours, the stock client's, or an object with `on`, `off` and `emit`. */
   setSocket(socket: SocketLike): this;
-  /** Ends the connection for good and forgets everything. */
+  /** Ends the connection for good and releases everything. */
   close(): this;
-  /** Forgets the socket, the rooms and every listener; the socket itself stays as it is. */
+  /** Releases the socket, the rooms and all listeners. The socket itself stays as it is. */
   down(): this;
   on: ControllerOn;
   once: ControllerOn;
@@ -144,7 +144,7 @@ export class NoDeventController implements Listenable {
 }
 export { NoDeventController as Client };
 
-/** The least a socket must be. */
+/** The minimum interface of a socket. */
 export interface SocketLike {
   on(event: string, listener: (...args: any[]) => void): unknown;
   off(event: string, listener: (...args: any[]) => void): unknown;
@@ -154,52 +154,52 @@ export interface SocketLike {
 }
 
 export type TransportName = "websocket" | "polling";
-export type Auth = { [name: string]: any } | ((say: (auth: { [name: string]: any }) => void) => void);
+export type Auth = { [name: string]: any } | ((callback: (auth: { [name: string]: any }) => void) => void);
 
-/** How a connection is made and kept. */
-export interface LinkOptions {
-  /** Which to use, the first one first. Default: WebSocket, then long-polling. */
+/** Options of the connection. */
+export interface ConnectionOptions {
+  /** The transports to try, in this order. Default: WebSocket, then long-polling. */
   transports?: TransportName[];
-  /** Whether long-polling may become a WebSocket later. Default: true. */
+  /** Whether long-polling can be upgraded to a WebSocket. Default: true. */
   upgrade?: boolean;
-  /** Added to the address of every request. */
+  /** Added to the URL of every request. */
   query?: { [name: string]: unknown };
   /** Milliseconds until an attempt counts as failed. Default: 20000. */
   timeout?: number;
-  /** Whether to come back at all. Default: true. */
+  /** Whether to reconnect. Default: true. */
   reconnection?: boolean;
-  /** After so many attempts in vain it is over. Default: never. */
+  /** Give up after this number of failed attempts. Default: never. */
   reconnectionAttempts?: number;
-  /** The longest first wait in milliseconds; it doubles with each attempt. Default: 1000. */
+  /** Maximum delay of the first attempt in milliseconds; it doubles with each attempt. Default: 1000. */
   reconnectionDelay?: number;
-  /** The longest wait there is, in milliseconds. Default: 5000. */
+  /** Maximum delay of any attempt in milliseconds. Default: 5000. */
   reconnectionDelayMax?: number;
-  /** 1: anywhere between nothing and the longest wait; 0: exactly the longest wait. Default: 1. */
+  /** 1: a random delay between zero and the maximum; 0: always the maximum. Default: 1. */
   randomizationFactor?: number;
-  /** Long-polling with cookies to another origin. */
+  /** Send cookies with long-polling to another origin. */
   withCredentials?: boolean;
   /** Headers of long-polling requests. */
   extraHeaders?: { [name: string]: string };
   /** Subprotocols of the WebSocket. */
   protocols?: string | string[];
-  /** The WebSocket to use where there is none in the environment, as in Node 20: that of the package `ws`. */
+  /** The WebSocket class if the environment has none, for example that of the package `ws` in Node 20. */
   WebSocket?: new (url: string, protocols?: string | string[]) => unknown;
 }
 
-export interface ConnectOptions extends LinkOptions {
-  /** The server; a path in it is where the server is mounted. Default: the page's own. */
+export interface ConnectOptions extends ConnectionOptions {
+  /** The server; its path is where the server is mounted. Default: the page's own server. */
   url?: string;
   /** Default: `/nodevent`. */
   namespace?: string;
-  /** Where keys come from, for rooms without one of their own. */
+  /** The key function for rooms without a key of their own. */
   key?: KeySource;
   /** Sent with each connect of the namespace. */
   auth?: Auth;
-  /** Where Socket.IO is. Default: `/socket.io/` below the path of `url`. */
+  /** The path of Socket.IO. Default: `/socket.io/` below the path of `url`. */
   path?: string;
 }
 
-/** A controller that is on its way to the server. Namespaces of one server share a connection. */
+/** Returns a controller that is connecting to the server. Namespaces of one server share a connection. */
 export function connect(options?: ConnectOptions): NoDeventController;
 export const NoDevent: { connect: typeof connect };
 export default NoDevent;
@@ -211,15 +211,15 @@ type Handlers<Map> = { [Event in keyof Map]: Handler } | EventMap;
 type Args<Map, Event extends keyof Map> = Map[Event] extends (...args: infer A) => any ? A : any[];
 type Name<Map> = keyof Map & string;
 
-export interface SocketOptions extends LinkOptions {
+export interface SocketOptions extends ConnectionOptions {
   auth?: Auth;
   path?: string;
   addTrailingSlash?: boolean;
   autoConnect?: boolean;
-  /** A connection of its own. */
+  /** Do not share a connection. */
   forceNew?: boolean;
   multiplex?: boolean;
-  /** The default of `socket.timeout()`. */
+  /** Default of `socket.timeout()`. */
   ackTimeout?: number;
 }
 
@@ -235,7 +235,7 @@ export class Socket<Listen extends Handlers<Listen> = EventMap, Emit extends Han
   auth: Auth | undefined;
   readonly connected: boolean;
   readonly disconnected: boolean;
-  /** Whether it is connected or will come back by itself. */
+  /** Whether the socket is connected or will reconnect by itself. */
   readonly active: boolean;
   readonly recovered: boolean;
   connect(): this;
@@ -255,7 +255,7 @@ export class Socket<Listen extends Handlers<Listen> = EventMap, Emit extends Han
   removeAllListeners(event?: string): this;
   listeners(event: string): Handler[];
   hasListeners(event: string): boolean;
-  /** The last argument may be a function: the acknowledgement. */
+  /** The last argument can be a function: the acknowledgement. */
   emit<Event extends Name<Emit>>(event: Event, ...args: Args<Emit, Event>): this;
   emitWithAck(event: Name<Emit>, ...args: any[]): Promise<any>;
   send(...args: any[]): this;
@@ -275,7 +275,7 @@ export class Socket<Listen extends Handlers<Listen> = EventMap, Emit extends Han
 export class Manager {
   constructor(uri?: string | SocketOptions, options?: SocketOptions);
   readonly opts: SocketOptions & { url: string };
-  /** The session in use. */
+  /** The current session. */
   readonly engine:
     | { readonly id?: string; readonly readyState: string; readonly transport?: { readonly name: string }; close(): void }
     | undefined;

@@ -1,11 +1,11 @@
-// For pages that load the client with a script tag: `/// <reference types="nodevent/script" />`.
+// Types for pages that load the client with a script tag: `/// <reference types="nodevent/script" />`.
 
 import type { NoDeventController as Controller } from "nodevent";
 
 declare global {
-  /** Connected to the server and the namespace of the script's own address. */
+  /** Connected to the server and the namespace in the script's URL. */
   var NoDevent: Controller;
-  /** The same, as some READMEs of old spell it. */
+  /** The same under the name that some old READMEs use. */
   var Nodevent: Controller;
   var NoDeventController: typeof Controller;
 }

@@ -1,10 +1,10 @@
-// The same in Chromium: each version and each transport, and which pages are let in.
+// The scenarios in Chromium, for each version and transport, and the origins that the server accepts.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { clients, transports } from "./support/clients.js";
 import { expected } from "./support/expected.js";
 import { runInPage, startBrowser } from "./support/page.js";
-import { soon, startEcho, startServer } from "./support/programs.js";
+import { within, startEcho, startServer } from "./support/programs.js";
 import { helpers, scenarios } from "./support/scenarios.js";
 
 let browser, echo, server;
@@ -22,8 +22,8 @@ for (const { version } of clients) {
       const page = await browser.page(version);
       for (const [scenario, run] of Object.entries(scenarios)) {
         await t.test(scenario, async () => {
-          const heard = await soon(scenario, runInPage(page, run, { url: echo.url, transports: wanted }, helpers));
-          expected[scenario](heard, name);
+          const received = await within(scenario, runInPage(page, run, { url: echo.url, transports: wanted }, helpers));
+          expected[scenario](received, name);
         });
       }
       await page.close();
@@ -31,23 +31,23 @@ for (const { version } of clients) {
   }
 }
 
-describe("pages that are let in and pages that are not (N-21)", () => {
-  const knock = ({ io, url, transports }) =>
+describe("origins that are accepted or refused (N-21)", () => {
+  const tryToConnect = ({ io, url, transports }) =>
     new Promise((resolve) => {
       const socket = io(`${url}/nodevent`, { transports, forceNew: true, reconnection: false });
       socket.once("connect", () => {
         socket.disconnect();
-        resolve("let in");
+        resolve("accepted");
       });
       socket.once("connect_error", () => resolve("refused"));
     });
 
-  for (const [host, verdict] of [["127.0.0.1", "let in"], ["localhost", "refused"]]) {
+  for (const [host, verdict] of [["127.0.0.1", "accepted"], ["localhost", "refused"]]) {
     for (const { name, transports: wanted } of transports) {
       test(`a page of ${host} on another port is ${verdict} over ${name} by a server on 127.0.0.1`, async () => {
         const page = await browser.page("newest 4.x", host);
         const client = { url: server.url, transports: wanted };
-        assert.equal(await soon("a verdict", runInPage(page, knock, client, {})), verdict);
+        assert.equal(await within("a verdict", runInPage(page, tryToConnect, client, {})), verdict);
         await page.close();
       });
     }

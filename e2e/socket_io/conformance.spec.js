@@ -1,7 +1,7 @@
-// The echo application as the protocol's official test suites expect it: times, limits, origins, and both modes.
+// The echo application, as the official protocol test suites need it: times, limits, origins, and both modes.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { soon, startEcho } from "./support/programs.js";
+import { within, startEcho } from "./support/programs.js";
 
 const paths = { engine: "/engine.io/", socket: "/socket.io/" };
 
@@ -10,9 +10,9 @@ for (const mode of Object.keys(paths)) {
     const echo = await startEcho({ mode, settings: {} });
     try {
       const headers = { origin: "https://anywhere.example" };
-      const answer = await fetch(`${echo.url}${paths[mode]}?EIO=4&transport=polling`, { headers });
-      assert.equal(answer.headers.get("access-control-allow-origin"), headers.origin);
-      const text = await answer.text();
+      const response = await fetch(`${echo.url}${paths[mode]}?EIO=4&transport=polling`, { headers });
+      assert.equal(response.headers.get("access-control-allow-origin"), headers.origin);
+      const text = await response.text();
       assert.equal(text[0], "0");
       const { pingInterval, pingTimeout, maxPayload, upgrades } = JSON.parse(text.slice(1));
       const expected = { pingInterval: 300, pingTimeout: 200, maxPayload: 1_000_000, upgrades: ["websocket"] };
@@ -31,12 +31,12 @@ test("engine: every message is sent back, text as text and binary as binary", as
     const session = `${url}&sid=${sid}`;
     const posted = await fetch(session, { method: "POST", body: "4h\u00e9llo\u001ebAQIDBA==" });
     assert.equal(await posted.text(), "ok");
-    let heard = [];
-    const listen = async () => {
-      while (heard.length < 2) heard = heard.concat((await (await fetch(session)).text()).split("\u001e"));
+    let received = [];
+    const poll = async () => {
+      while (received.length < 2) received = received.concat((await (await fetch(session)).text()).split("\u001e"));
     };
-    await soon("both are sent back", listen());
-    assert.deepEqual(heard, ["4h\u00e9llo", "bAQIDBA=="]);
+    await within("both are sent back", poll());
+    assert.deepEqual(received, ["4h\u00e9llo", "bAQIDBA=="]);
   } finally {
     await echo.stop("SIGKILL");
   }

@@ -1,4 +1,4 @@
-// The real server with a configuration of the test's own, a real Redis, and the stock Socket.IO client.
+// Starts the real server with the test's configuration and a real Redis, and connects the stock Socket.IO client.
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { io } from "socket.io-client";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 const binary = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "debug", "nodevent");
-const PATIENCE = 20_000;
+const TIMEOUT = 20_000;
 
 /** A port that was free a moment ago. */
 async function freePort() {
@@ -24,8 +24,8 @@ async function freePort() {
   return port;
 }
 
-/** Fails with `what` where `promise` takes too long. */
-export async function soon(what, promise, limit = PATIENCE) {
+/** Rejects with `what` if `promise` takes too long. */
+export async function within(what, promise, limit = TIMEOUT) {
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: not within ${limit} ms`)), limit);
@@ -52,17 +52,17 @@ async function start(command, args, pattern) {
     if (program.exitCode !== null || program.signalCode !== null) return;
     const gone = once(program, "exit");
     program.kill("SIGTERM");
-    await soon(`${command} ends`, gone).catch(() => program.kill("SIGKILL"));
+    await within(`${command} ends`, gone).catch(() => program.kill("SIGKILL"));
   };
   try {
-    return { match: await soon(`${command} prints ${pattern}`, matched), lines, stop };
+    return { match: await within(`${command} prints ${pattern}`, matched), lines, stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-/** A Redis of its own, the one that the environment names if it does; `cli` runs redis-cli and resolves with what it prints. */
+/** Starts a Redis: `NODEVENT_TEST_REDIS` or `redis-server`. `cli` runs redis-cli and resolves with its output. */
 export async function startRedis() {
   const port = await freePort();
   const args = ["--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(String);
@@ -72,55 +72,55 @@ export async function startRedis() {
   return { url: `redis://127.0.0.1:${port}/0`, cli, stop };
 }
 
-/** Resolves once `url` is answered with 200. */
-async function answers(url) {
-  while ((await fetch(url).catch(() => null))?.status !== 200) await new Promise((again) => setTimeout(again, 20));
+/** Resolves as within as `url` returns 200. */
+async function returnsOk(url) {
+  while ((await fetch(url).catch(() => null))?.status !== 200) await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
-/** The server with `namespaces` on a free port. */
+/** Starts the server with `namespaces` on a free port. */
 export async function startServer(namespaces) {
   const folder = await mkdtemp(join(tmpdir(), "nodevent-e2e-"));
   const file = join(folder, "nodevent.json");
   await writeFile(file, JSON.stringify({ port: 0, drain_timeout: "0s", ...namespaces }));
   const { match, lines, stop } = await start(binary, ["serve", file], /listening .*url="?(https?:\/\/[^\s"]+?)\/?"?(\s|$)/);
   const url = match[1].replace("0.0.0.0", "127.0.0.1").replace("[::]", "127.0.0.1");
-  await soon("the server is ready", answers(`${url}/readyz`));
+  await within("the server is ready", returnsOk(`${url}/readyz`));
   return { url, lines, stop: () => stop().finally(() => rm(folder, { recursive: true, force: true })) };
 }
 
-/** A connected stock client that keeps what it hears, in order. */
+/** A connected stock client that records the events it receives, in order. */
 export async function connect(url, namespace, transport) {
   const socket = io(url + namespace, { transports: [transport], forceNew: true, reconnection: false });
-  const heard = [];
+  const received = [];
   const waiting = new Set();
   socket.on("event", (...args) => {
-    heard.push(args);
+    received.push(args);
     for (const wake of waiting) wake();
   });
-  await soon(
+  await within(
     `${transport} connects`,
     new Promise((resolve, reject) => {
       socket.once("connect", resolve);
       socket.once("connect_error", reject);
     }),
   );
-  const ask = (event, data) =>
-    soon(`the answer to ${event}`, new Promise((resolve) => socket.emit(event, data, (...answer) => resolve(answer))));
+  const request = (event, data) =>
+    within(`the ack of ${event}`, new Promise((resolve) => socket.emit(event, data, (...ack) => resolve(ack))));
   const until = (what, condition) =>
-    soon(
+    within(
       what,
       new Promise((resolve) => {
-        const look = () => condition(heard) && (waiting.delete(look), resolve(heard));
-        waiting.add(look);
-        look();
+        const check = () => condition(received) && (waiting.delete(check), resolve(received));
+        waiting.add(check);
+        check();
       }),
     );
   return {
     socket,
-    heard,
+    received,
     until,
-    join: (room, key) => ask("join", key === undefined ? { room } : { room, key }),
-    leave: (room) => ask("leave", { room }),
+    join: (room, key) => request("join", key === undefined ? { room } : { room, key }),
+    leave: (room) => request("leave", { room }),
     close: () => socket.disconnect(),
   };
 }

@@ -73,7 +73,7 @@ pub struct Publish<'a> {
     /// The publication's text.
     pub text: &'a str,
     /// What is kept of the room.
-    pub kept: Retention,
+    pub retention: Retention,
     /// A random number, for a room that has no epoch.
     pub fresh_epoch: u64,
     /// How long the idempotency key is remembered, if there is one.
@@ -137,9 +137,9 @@ impl Publish<'_> {
         [
             self.channel.to_owned(),
             self.text.to_owned(),
-            self.kept.size.to_string(),
-            self.kept.age.as_millis().to_string(),
-            self.kept.position_ttl().as_millis().to_string(),
+            self.retention.size.to_string(),
+            self.retention.age.as_millis().to_string(),
+            self.retention.position_ttl().as_millis().to_string(),
             Position::epoch_text(self.fresh_epoch),
             if self.sharded { "SPUBLISH" } else { "PUBLISH" }.to_owned(),
             self.idempotency_ttl.as_millis().to_string(),

@@ -14,6 +14,7 @@
 pub mod engine_io;
 pub mod history;
 pub mod key;
+pub mod plain;
 pub mod publication;
 pub mod room;
 pub mod socket_io;

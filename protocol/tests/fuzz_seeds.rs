@@ -3,6 +3,8 @@
 
 #[path = "../fuzz/entries/join_args.rs"]
 mod join_args;
+#[path = "../fuzz/entries/plain.rs"]
+mod plain;
 #[path = "../fuzz/entries/polling_payload.rs"]
 mod polling_payload;
 #[path = "../fuzz/entries/publication.rs"]
@@ -14,7 +16,7 @@ mod websocket;
 
 use std::path::Path;
 
-/// Runs the seeds of `target`, and every beginning of each: what is cut short is hostile too.
+/// Runs the seeds of `target` and every prefix of each: truncated input is hostile too.
 fn run_all(target: &str, entry: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let mut seeds = 0;
@@ -30,26 +32,31 @@ fn run_all(target: &str, entry: fn(&[u8])) {
 }
 
 #[test]
-fn no_seed_of_websocket_frames_breaks_the_decoder() {
+fn websocket_decoder_survives_every_seed() {
     run_all("websocket", websocket::run);
 }
 
 #[test]
-fn no_seed_of_polling_payloads_breaks_the_decoder() {
+fn polling_payload_decoder_survives_every_seed() {
     run_all("polling_payload", polling_payload::run);
 }
 
 #[test]
-fn no_seed_of_socket_io_packets_breaks_the_decoder() {
+fn socket_io_decoder_survives_every_seed() {
     run_all("socket_io", socket_io::run);
 }
 
 #[test]
-fn no_seed_of_publications_breaks_the_parser() {
+fn publication_parser_survives_every_seed() {
     run_all("publication", publication::run);
 }
 
 #[test]
-fn no_seed_of_join_arguments_opens_a_room() {
+fn join_argument_seeds_open_no_room() {
     run_all("join_args", join_args::run);
+}
+
+#[test]
+fn no_seed_of_plain_lines_breaks_the_parser() {
+    run_all("plain", plain::run);
 }

@@ -1,4 +1,4 @@
-//! What the decoders allocate: nothing while idle, little on the usual way, and never for what is only announced.
+//! Allocations of the decoders: none while idle, few for typical input, and none for announced bytes.
 #![cfg(test)]
 
 use allocation_counter::{AllocationInfo, measure};
@@ -20,7 +20,7 @@ fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What is allocated while `decoder` reads `bytes` in reads of `piece`.
+/// Measures the allocations while `decoder` reads `bytes` in reads of `piece` bytes.
 fn feed(decoder: &mut Decoder, bytes: &mut [u8], piece: usize) -> AllocationInfo {
     measure(|| {
         for read in bytes.chunks_mut(piece) {
@@ -30,13 +30,13 @@ fn feed(decoder: &mut Decoder, bytes: &mut [u8], piece: usize) -> AllocationInfo
 }
 
 #[test]
-fn a_decoder_is_small() {
+fn decoder_is_small() {
     assert!(size_of::<Decoder>() <= 32);
     assert!(size_of::<socket_io::Decoder>() <= 32);
 }
 
 #[test]
-fn whole_frames_in_one_read_are_heard_without_allocating() {
+fn whole_frames_in_one_read_are_decoded_without_allocating() {
     let mut bytes =
         [frame(0x81, b"text"), frame(0x82, &[7; 5_000]), frame(0x89, b"ping"), frame(0x8a, b"")].concat();
     let length = bytes.len();
@@ -44,7 +44,7 @@ fn whole_frames_in_one_read_are_heard_without_allocating() {
 }
 
 #[test]
-fn a_decoder_owns_nothing_between_messages_however_they_came() {
+fn decoder_owns_nothing_between_messages() {
     let message =
         [frame(0x01, b"fragment"), frame(0x89, b"ping"), frame(0x00, &[b'x'; 9_000]), frame(0x80, b"")].concat();
     for piece in [1, 7, 4_096, message.len()] {
@@ -56,8 +56,8 @@ fn a_decoder_owns_nothing_between_messages_however_they_came() {
 }
 
 #[test]
-fn an_announced_message_takes_memory_only_as_it_arrives() {
-    // X-03: ten thousand connections, each with a frame of the largest size announced and three bytes of it sent.
+fn announced_message_takes_memory_only_as_it_arrives() {
+    // X-03: ten thousand connections, each of which announced a frame of the largest size and sent three bytes of it.
     let announced = frame(0x82, &[0; LIMIT]);
     let mut decoders: Vec<Decoder> = (0..10_000).map(|_| Decoder::default()).collect();
     let mut reads: Vec<_> = decoders.iter().map(|_| announced[..17].to_vec()).collect();
@@ -71,7 +71,7 @@ fn an_announced_message_takes_memory_only_as_it_arrives() {
 }
 
 #[test]
-fn a_message_that_arrives_slowly_takes_a_small_multiple_of_what_came() {
+fn slow_message_takes_a_small_multiple_of_its_received_bytes() {
     for first_byte in [0x81, 0x82] {
         let mut bytes = frame(first_byte, &[b'x'; LIMIT]);
         let mut decoder = Decoder::default();
@@ -85,7 +85,7 @@ fn a_message_that_arrives_slowly_takes_a_small_multiple_of_what_came() {
 }
 
 #[test]
-fn a_giant_announcement_is_refused_without_allocating() {
+fn giant_announced_length_is_refused_without_allocating() {
     // X-03
     let mut bytes = vec![0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4];
     let mut decoder = Decoder::default();
@@ -97,7 +97,7 @@ fn a_giant_announcement_is_refused_without_allocating() {
 
 #[test]
 fn endless_fragments_do_not_add_up() {
-    // X-03: fragments without a byte in them are free, those of one byte are refused at the limit.
+    // X-03: empty fragments are free, and fragments of one byte are refused at the limit.
     let mut decoder = Decoder::default();
     let seen = feed(&mut decoder, &mut [frame(0x02, b""), frame(0x00, b"").repeat(100_000)].concat(), 4_096);
     assert!(seen.bytes_max <= 256, "{} bytes", seen.bytes_max);
@@ -110,7 +110,7 @@ fn endless_fragments_do_not_add_up() {
 }
 
 #[test]
-fn the_usual_join_allocates_only_its_namespace_and_its_arguments() {
+fn typical_join_allocates_only_its_namespace_and_its_arguments() {
     let packet = engine_io::packet::decode(r#"42/nodevent,0["join",{"room":"Discussion_12","key":"abc:123"}]"#);
     let Ok(engine_io::Packet::Message(text)) = packet else { panic!("{packet:?}") };
     let mut decoder = socket_io::Decoder::default();
@@ -121,7 +121,7 @@ fn the_usual_join_allocates_only_its_namespace_and_its_arguments() {
 }
 
 #[test]
-fn the_usual_publication_allocates_next_to_nothing() {
+fn typical_publication_allocates_next_to_nothing() {
     let published =
         br#"{"room":"Discussion_12","event":"update","message":{"id":12,"tags":["a","b"],"text":"Hello"}}"#;
     let seen = measure(|| {

@@ -6,10 +6,14 @@ use nodevent_protocol::engine_io::packet;
 use nodevent_protocol::key::{self, Secret};
 use nodevent_protocol::websocket::{Decoder, Message, Opcode, encode_masked};
 use nodevent_protocol::{publication, socket_io};
-use nodevent_server::dialect::{Dialect, NodEvent};
-use nodevent_server::hub::Hub;
+use nodevent_server::hub::{Hub, Membership};
+use nodevent_server::protocols::socket_io::dialect::Dialect;
+use nodevent_server::protocols::socket_io::dialects::NodEvent;
+use nodevent_server::protocols::socket_io::encoding;
+use nodevent_server::publication::Publication;
 use std::hint::black_box;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 /// The namespace of all benchmarks.
 const NAMESPACE: &str = "/nodevent";
@@ -30,7 +34,8 @@ fn encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("a publication of 200 bytes into a frame", |bencher| {
-        bencher.iter(|| NodEvent.frame(NAMESPACE, black_box(&text)));
+        let encoding = encoding(NAMESPACE, Arc::new(NodEvent) as Arc<dyn Dialect>);
+        bencher.iter(|| Publication::in_room("Room_12", black_box(&*text), None).frame(&encoding).clone());
     });
     group.finish();
 }
@@ -79,8 +84,8 @@ fn keys(criterion: &mut Criterion) {
 fn hub(criterion: &mut Criterion) {
     let mut hub = Hub::default();
     for member in 0..5000 {
-        hub.join(member, 0, "hall", 8);
-        hub.join(member, 0, &format!("Room_{}", member % 1000), 8);
+        hub.join(member, 0, "hall", 0, 8);
+        hub.join(member, 0, &format!("Room_{}", member % 1000), 0, 8);
     }
     let mut group = criterion.benchmark_group("hub");
     group.bench_function("a room found among 1,001", |bencher| {
@@ -90,14 +95,14 @@ fn hub(criterion: &mut Criterion) {
     group.bench_function("5,000 members walked", |bencher| {
         bencher.iter(|| {
             let members = hub.find(0, "hall").map_or(&[][..], |room| hub.members(room));
-            members.iter().map(|member| u64::from(*member)).sum::<u64>()
+            members.iter().map(|member| u64::from(member.slot)).sum::<u64>()
         });
     });
     group.throughput(Throughput::Elements(1));
     group.bench_function("a join and a leave in a room of 5,000", |bencher| {
         bencher.iter(|| {
-            hub.join(5000, 0, black_box("hall"), 8);
-            hub.leave(5000, 0, black_box("hall"))
+            hub.join(5000, 0, black_box("hall"), 0, 8);
+            hub.find(0, black_box("hall")).map(|room| hub.leave(5000, Membership { room, encoding: 0 }))
         });
     });
     group.finish();

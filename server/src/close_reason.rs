@@ -2,14 +2,17 @@
 
 use nodevent_protocol::websocket::Violation;
 
+/// What a close frame says: a code, or none if the other side sent none, and a text. `None`: no close frame is sent.
+pub type CloseFrame<'a> = Option<(Option<u16>, &'a str)>;
+
 /// Why a connection ended; its name is the label in metrics and in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// The client disappeared without closing, or its connection broke.
-    Lost,
+    ConnectionLost,
     /// The client closed the connection.
-    Closed,
+    ClientClosed,
     /// A pong did not arrive in time.
     PingTimeout,
     /// No namespace was connected in time.
@@ -19,7 +22,7 @@ pub enum CloseReason {
     /// A packet that is invalid, or not allowed in this state.
     Malformed,
     /// Two polls, or two posts, at the same time on one session.
-    Overlap,
+    ConcurrentRequest,
     /// The client aborted a poll.
     PollAborted,
     /// A post ended before its body did, so its packets are lost.
@@ -27,7 +30,7 @@ pub enum CloseReason {
     /// The body of a post did not arrive in time.
     PostTimeout,
     /// The send buffer is full: the client reads more slowly than its rooms publish.
-    OutboxFull,
+    SendBufferFull,
     /// Nothing could be written for `limits: write_timeout`.
     WriteStalled,
     /// More packets per second than allowed.
@@ -61,6 +64,26 @@ impl CloseReason {
         "engine_busy",
     ];
 
+    /// What each of [`CloseReason::NAMES`] means to an operator, for the reference.
+    pub const MEANINGS: [&'static str; Self::NAMES.len()] = [
+        "The client disappeared without closing, or its connection broke.",
+        "The client closed the connection.",
+        "A pong did not arrive within `ping: timeout`. Many at once: a network or a proxy failed.",
+        "The client did not enter a namespace within `limits: connect_timeout`.",
+        "The client broke the WebSocket protocol. The log has the detail.",
+        "The client sent an invalid packet, or one that is not allowed in this state.",
+        "Two polls or two posts arrived at the same time on one session.",
+        "The client aborted a poll.",
+        "The client reads too slowly: `limits: send_buffer` is full. It reconnects and recovers.",
+        "Nothing could be written for `limits: write_timeout`.",
+        "The client sent more than `limits: packets_per_second`.",
+        "The server was shutting down.",
+        "The client sent a message larger than `limits: max_message_size`.",
+        "A post ended before its body did.",
+        "The body of a post did not arrive within `limits: handshake_timeout`.",
+        "Too many joins were waiting for the engine. The client reconnects and joins again.",
+    ];
+
     /// The label in metrics and logs.
     pub fn name(self) -> &'static str {
         Self::NAMES[self.index()]
@@ -69,16 +92,16 @@ impl CloseReason {
     /// The index of [`CloseReason::name`] in [`CloseReason::NAMES`].
     pub fn index(self) -> usize {
         match self {
-            Self::Lost => 0,
-            Self::Closed => 1,
+            Self::ConnectionLost => 0,
+            Self::ClientClosed => 1,
             Self::PingTimeout => 2,
             Self::ConnectTimeout => 3,
             Self::Violation(Violation::TooBig { .. }) => 12,
             Self::Violation(_) => 4,
             Self::Malformed => 5,
-            Self::Overlap => 6,
+            Self::ConcurrentRequest => 6,
             Self::PollAborted => 7,
-            Self::OutboxFull => 8,
+            Self::SendBufferFull => 8,
             Self::WriteStalled => 9,
             Self::PacketRate => 10,
             Self::Draining => 11,
@@ -99,18 +122,22 @@ impl CloseReason {
 
     /// The close frame for a WebSocket: a close code of RFC 6455 section 7.4.1 and a reason for developers.
     /// `None` if no close frame can be sent.
-    pub fn close_frame(self) -> Option<(Option<u16>, &'static str)> {
+    pub fn close_frame(self) -> CloseFrame<'static> {
         let (code, text) = match self {
-            Self::Lost | Self::PollAborted | Self::PostAborted | Self::OutboxFull | Self::WriteStalled => {
+            Self::ConnectionLost
+            | Self::PollAborted
+            | Self::PostAborted
+            | Self::SendBufferFull
+            | Self::WriteStalled => {
                 return None;
             }
-            Self::Closed => (1000, ""),
+            Self::ClientClosed => (1000, ""),
             Self::Draining => (1001, "server shutting down"),
             Self::Violation(violation) => (violation.close_code(), violation.name()),
             Self::PingTimeout => (1008, "ping timeout"),
             Self::ConnectTimeout => (1008, "no namespace connected in time"),
             Self::Malformed => (1008, "malformed packet"),
-            Self::Overlap => (1008, "overlapping requests"),
+            Self::ConcurrentRequest => (1008, "overlapping requests"),
             Self::PacketRate => (1008, "too many packets"),
             Self::PostTimeout => (1008, "request body timeout"),
             Self::EngineBusy => (1013, "too many pending joins; reconnect later"),
@@ -119,10 +146,15 @@ impl CloseReason {
     }
 
     /// Whether the operator should see it: it shows a hostile or broken client, or a limit that was reached.
-    pub fn is_remarkable(self) -> bool {
+    pub fn is_abnormal(self) -> bool {
         !matches!(
             self,
-            Self::Lost | Self::Closed | Self::Draining | Self::PollAborted | Self::PostAborted | Self::PingTimeout
+            Self::ConnectionLost
+                | Self::ClientClosed
+                | Self::Draining
+                | Self::PollAborted
+                | Self::PostAborted
+                | Self::PingTimeout
         )
     }
 }

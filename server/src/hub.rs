@@ -1,25 +1,45 @@
-//! Who is in which room, on one shard.
+//! Rooms and their members on one shard.
 //!
-//! It owns rooms and memberships, in both directions. It does not know connections, only the numbers of their
-//! outboxes; it does not deliver. The shard above it walks the members.
+//! The hub owns rooms and memberships, in both directions. It does not know connections, only the numbers of their slots.
+//! It does not deliver: the shard above it walks the members.
 
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, RandomState};
 
-/// The number of a member's outbox on its shard.
-pub type Member = u32;
-/// The number of a room on its shard. Used again after the room is gone.
+/// A connection's slot on its shard.
+pub type Slot = u32;
+/// A room's id on its shard. It is used again after the room is gone.
 pub type RoomId = u32;
+/// The number of an encoding in the shard's table. The hub stores it and does not know what it means.
+pub type EncodingId = u32;
+
+/// A member of a room. A connection that joined a room with two encodings is two members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Member {
+    /// The connection.
+    pub slot: Slot,
+    /// How it wants to receive the room's publications.
+    pub encoding: EncodingId,
+}
+
+/// A connection's membership: the room and the encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Membership {
+    /// The room.
+    pub room: RoomId,
+    /// How the connection receives the room's publications.
+    pub encoding: EncodingId,
+}
 
 /// The rooms of one shard and their members.
 #[derive(Debug, Default)]
 pub struct Hub {
     rooms: slab::Slab<Room>,
-    /// Room numbers by namespace and name.
+    /// Room ids by namespace and name.
     names: HashTable<RoomId>,
     hasher: RandomState,
-    /// Per member: where it stands in which room.
-    memberships: Vec<Vec<Membership>>,
+    /// Per slot: the connection's memberships.
+    memberships: Vec<Vec<Entry>>,
 }
 
 #[derive(Debug)]
@@ -30,40 +50,40 @@ struct Room {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Membership {
-    room: RoomId,
+struct Entry {
+    membership: Membership,
     /// Index in the room's `members`.
-    place: u32,
+    index: u32,
 }
 
-/// How a join came out.
+/// The result of a join.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Joined {
-    /// A new member.
-    New(RoomId),
-    /// It was a member already.
-    Already(RoomId),
-    /// It is in as many rooms as it may be.
-    TooMany,
+pub enum JoinOutcome {
+    /// The connection is a new member.
+    Joined(RoomId),
+    /// The connection was a member already.
+    AlreadyMember(RoomId),
+    /// The connection is in as many rooms as allowed.
+    TooManyRooms,
 }
 
-/// How a leave came out.
+/// The result of a leave.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Left {
-    /// It was no member.
-    NotIn,
-    /// It is out; the room has other members.
-    Out,
-    /// It is out, and the room with it.
-    Last(Gone),
+pub enum LeaveOutcome {
+    /// The connection was not a member.
+    NotMember,
+    /// The connection left. The room has other members.
+    Left,
+    /// The connection left and the room is empty, so it is gone.
+    RoomEmptied(EmptiedRoom),
 }
 
 /// A room that has no members here any more.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Gone {
-    /// The number it had.
+pub struct EmptiedRoom {
+    /// The id it had.
     pub id: RoomId,
-    /// Its namespace's number.
+    /// Its namespace's id.
     pub namespace: u16,
     /// Its name.
     pub name: Box<str>,
@@ -72,55 +92,64 @@ pub struct Gone {
 // === impl Hub ===
 
 impl Hub {
-    /// Makes `member` a member of a room. Joining twice is one membership.
-    pub fn join(&mut self, member: Member, namespace: u16, room: &str, most: usize) -> Joined {
-        let member_index = member as usize;
-        if self.memberships.len() <= member_index {
-            self.memberships.resize_with(member_index + 1, Vec::new);
+    /// Makes a connection a member of a room. Joining twice with the same encoding is one membership.
+    pub fn join(
+        &mut self,
+        slot: Slot,
+        namespace: u16,
+        room: &str,
+        encoding: EncodingId,
+        max_rooms: usize,
+    ) -> JoinOutcome {
+        let index = slot as usize;
+        if self.memberships.len() <= index {
+            self.memberships.resize_with(index + 1, Vec::new);
         }
         if let Some(id) = self.find(namespace, room)
-            && self.memberships[member_index].iter().any(|one| one.room == id)
+            && self.is_member(slot, Membership { room: id, encoding })
         {
-            return Joined::Already(id);
+            return JoinOutcome::AlreadyMember(id);
         }
-        if self.memberships[member_index].len() >= most {
-            return Joined::TooMany;
+        if self.memberships[index].len() >= max_rooms {
+            return JoinOutcome::TooManyRooms;
         }
-        let id = self.find_or_open(namespace, room);
+        let id = self.find_or_create(namespace, room);
         let members = &mut self.rooms[id as usize].members;
-        self.memberships[member_index].push(Membership { room: id, place: members.len() as u32 });
-        members.push(member);
-        Joined::New(id)
+        let membership = Membership { room: id, encoding };
+        self.memberships[index].push(Entry { membership, index: members.len() as u32 });
+        members.push(Member { slot, encoding });
+        JoinOutcome::Joined(id)
     }
 
     /// Ends a membership.
-    pub fn leave(&mut self, member: Member, namespace: u16, room: &str) -> Left {
-        let Some(id) = self.find(namespace, room) else { return Left::NotIn };
-        let Some(index) = self.memberships(member).iter().position(|one| one.room == id) else {
-            return Left::NotIn;
-        };
-        self.end(member, index)
+    pub fn leave(&mut self, slot: Slot, membership: Membership) -> LeaveOutcome {
+        let position = self.entries(slot).iter().position(|entry| entry.membership == membership);
+        position.map_or(LeaveOutcome::NotMember, |index| self.end(slot, index))
     }
 
-    /// Ends all memberships in `namespace`, or all there are; calls `gone` for each room that is empty now.
-    pub fn leave_all(&mut self, member: Member, namespace: Option<u16>, mut gone: impl FnMut(Gone)) {
-        let Some(mut index) = self.memberships.get(member as usize).map(Vec::len) else { return };
+    /// Ends all memberships of a connection in `namespace`, or in all namespaces. Calls `ended` for each.
+    pub fn leave_all(
+        &mut self,
+        slot: Slot,
+        namespace: Option<u16>,
+        mut ended: impl FnMut(Membership, LeaveOutcome),
+    ) {
+        let Some(mut index) = self.memberships.get(slot as usize).map(Vec::len) else { return };
         while index > 0 {
             index -= 1;
-            let room = self.memberships[member as usize][index].room;
-            if namespace.is_none_or(|one| one == self.rooms[room as usize].namespace)
-                && let Left::Last(room) = self.end(member, index)
-            {
-                gone(room);
+            let membership = self.memberships[slot as usize][index].membership;
+            if namespace.is_none_or(|one| one == self.rooms[membership.room as usize].namespace) {
+                let outcome = self.end(slot, index);
+                ended(membership, outcome);
             }
         }
-        let memberships = &mut self.memberships[member as usize];
-        if memberships.is_empty() {
-            *memberships = Vec::new();
+        let entries = &mut self.memberships[slot as usize];
+        if entries.is_empty() {
+            *entries = Vec::new();
         }
     }
 
-    /// The room of that name, if it has members here.
+    /// Finds a room by its name, if it has members here.
     pub fn find(&self, namespace: u16, room: &str) -> Option<RoomId> {
         let hash = self.hasher.hash_one((namespace, room));
         let rooms = &self.rooms;
@@ -132,14 +161,19 @@ impl Hub {
             .copied()
     }
 
-    /// The members of a room, in no order that means anything.
+    /// The members of a room, in no particular order.
     pub fn members(&self, room: RoomId) -> &[Member] {
         self.rooms.get(room as usize).map_or(&[], |one| &one.members)
     }
 
-    /// The rooms `member` is in.
-    pub fn rooms_of(&self, member: Member) -> impl ExactSizeIterator<Item = RoomId> + '_ {
-        self.memberships(member).iter().map(|one| one.room)
+    /// Whether a connection has this membership.
+    pub fn is_member(&self, slot: Slot, membership: Membership) -> bool {
+        self.memberships_of(slot).any(|one| one == membership)
+    }
+
+    /// The memberships of a connection.
+    pub fn memberships_of(&self, slot: Slot) -> impl ExactSizeIterator<Item = Membership> + '_ {
+        self.entries(slot).iter().map(|entry| entry.membership)
     }
 
     /// How many rooms have members here.
@@ -152,11 +186,11 @@ impl Hub {
         self.rooms.is_empty()
     }
 
-    fn memberships(&self, member: Member) -> &[Membership] {
-        self.memberships.get(member as usize).map_or(&[], Vec::as_slice)
+    fn entries(&self, slot: Slot) -> &[Entry] {
+        self.memberships.get(slot as usize).map_or(&[], Vec::as_slice)
     }
 
-    fn find_or_open(&mut self, namespace: u16, name: &str) -> RoomId {
+    fn find_or_create(&mut self, namespace: u16, name: &str) -> RoomId {
         if let Some(id) = self.find(namespace, name) {
             return id;
         }
@@ -170,25 +204,28 @@ impl Hub {
         id
     }
 
-    /// Ends the membership at `index` of `member`'s list.
-    fn end(&mut self, member: Member, index: usize) -> Left {
-        let Membership { room, place } = self.memberships[member as usize].swap_remove(index);
+    /// Ends the membership at `index` of the connection's list.
+    fn end(&mut self, slot: Slot, index: usize) -> LeaveOutcome {
+        let Entry { membership, index } = self.memberships[slot as usize].swap_remove(index);
+        let room = membership.room;
         let members = &mut self.rooms[room as usize].members;
-        members.swap_remove(place as usize);
-        if let Some(&moved) = members.get(place as usize)
-            && let Some(one) = self.memberships[moved as usize].iter_mut().find(|one| one.room == room)
-        {
-            one.place = place;
+        members.swap_remove(index as usize);
+        if let Some(&Member { slot: moved, encoding }) = members.get(index as usize) {
+            let moved_membership = Membership { room, encoding };
+            let mut entries = self.memberships[moved as usize].iter_mut();
+            if let Some(entry) = entries.find(|entry| entry.membership == moved_membership) {
+                entry.index = index;
+            }
         }
         if !self.rooms[room as usize].members.is_empty() {
-            return Left::Out;
+            return LeaveOutcome::Left;
         }
-        let gone = self.rooms.remove(room as usize);
-        let hash = self.hasher.hash_one((gone.namespace, &*gone.name));
+        let Room { namespace, name, .. } = self.rooms.remove(room as usize);
+        let hash = self.hasher.hash_one((namespace, &*name));
         if let Ok(entry) = self.names.find_entry(hash, |&id| id == room) {
             entry.remove();
         }
-        Left::Last(Gone { id: room, namespace: gone.namespace, name: gone.name })
+        LeaveOutcome::RoomEmptied(EmptiedRoom { id: room, namespace, name })
     }
 }
 
@@ -197,47 +234,75 @@ mod tests {
     use super::*;
     use std::collections::{BTreeMap, BTreeSet};
 
+    /// The encoding of the tests that need only one.
+    const PLAIN: EncodingId = 0;
+
+    fn join(hub: &mut Hub, slot: Slot, namespace: u16, room: &str) -> RoomId {
+        match hub.join(slot, namespace, room, PLAIN, 100) {
+            JoinOutcome::Joined(room) | JoinOutcome::AlreadyMember(room) => room,
+            JoinOutcome::TooManyRooms => panic!("too many rooms"),
+        }
+    }
+
+    fn slots(hub: &Hub, room: RoomId) -> Vec<Slot> {
+        hub.members(room).iter().map(|member| member.slot).collect()
+    }
+
+    fn leave(hub: &mut Hub, slot: Slot, room: RoomId) -> LeaveOutcome {
+        hub.leave(slot, Membership { room, encoding: PLAIN })
+    }
+
     #[test]
     fn joining_twice_is_one_membership() {
         // N-33
         let mut hub = Hub::default();
-        let Joined::New(room) = hub.join(1, 0, "r", 10) else { panic!("not new") };
-        assert_eq!(hub.join(1, 0, "r", 10), Joined::Already(room));
-        assert_eq!(hub.members(room), [1]);
+        let room = join(&mut hub, 1, 0, "r");
+        assert_eq!(hub.join(1, 0, "r", PLAIN, 10), JoinOutcome::AlreadyMember(room));
+        assert_eq!(slots(&hub, room), [1]);
     }
 
     #[test]
-    fn the_last_to_leave_takes_the_room_along() {
+    fn one_connection_can_join_a_room_with_two_encodings() {
         let mut hub = Hub::default();
-        let Joined::New(room) = hub.join(1, 0, "r", 10) else { panic!("not new") };
-        hub.join(2, 0, "r", 10);
-        assert_eq!(hub.leave(1, 0, "r"), Left::Out);
-        assert_eq!(hub.leave(1, 0, "r"), Left::NotIn);
-        assert_eq!(hub.leave(2, 0, "r"), Left::Last(Gone { id: room, namespace: 0, name: "r".into() }));
+        let room = join(&mut hub, 1, 0, "r");
+        assert_eq!(hub.join(1, 0, "r", 7, 10), JoinOutcome::Joined(room));
+        assert_eq!(hub.members(room), [Member { slot: 1, encoding: PLAIN }, Member { slot: 1, encoding: 7 }]);
+        assert_eq!(leave(&mut hub, 1, room), LeaveOutcome::Left);
+        assert_eq!(hub.members(room), [Member { slot: 1, encoding: 7 }]);
+    }
+
+    #[test]
+    fn a_room_is_gone_when_its_last_member_leaves() {
+        let mut hub = Hub::default();
+        let room = join(&mut hub, 1, 0, "r");
+        join(&mut hub, 2, 0, "r");
+        assert_eq!(leave(&mut hub, 1, room), LeaveOutcome::Left);
+        assert_eq!(leave(&mut hub, 1, room), LeaveOutcome::NotMember);
+        let emptied = EmptiedRoom { id: room, namespace: 0, name: "r".into() };
+        assert_eq!(leave(&mut hub, 2, room), LeaveOutcome::RoomEmptied(emptied));
         assert!(hub.is_empty());
         assert_eq!(hub.find(0, "r"), None);
     }
 
     #[test]
-    fn a_room_of_the_same_name_in_another_namespace_is_another_room() {
+    fn rooms_of_the_same_name_in_two_namespaces_are_two_rooms() {
         // N-30
         let mut hub = Hub::default();
-        hub.join(1, 0, "r", 10);
-        hub.join(2, 1, "r", 10);
-        let room = hub.find(0, "r").unwrap();
-        assert_eq!(hub.members(room), [1]);
-        hub.leave_all(1, Some(1), |_| {});
-        assert_eq!(hub.members(room), [1], "a membership elsewhere is untouched");
+        let room = join(&mut hub, 1, 0, "r");
+        join(&mut hub, 2, 1, "r");
+        assert_eq!(slots(&hub, room), [1]);
+        hub.leave_all(1, Some(1), |_, _| {});
+        assert_eq!(slots(&hub, room), [1], "a membership in another namespace is untouched");
     }
 
     #[test]
-    fn the_bound_on_rooms_is_kept_and_a_room_joined_already_does_not_count() {
+    fn a_connection_cannot_exceed_its_room_limit_and_a_room_joined_already_does_not_count() {
         // N-52
         let mut hub = Hub::default();
-        hub.join(1, 0, "a", 2);
-        hub.join(1, 0, "b", 2);
-        assert_eq!(hub.join(1, 0, "c", 2), Joined::TooMany);
-        assert!(matches!(hub.join(1, 0, "a", 2), Joined::Already(_)));
+        hub.join(1, 0, "a", PLAIN, 2);
+        hub.join(1, 0, "b", PLAIN, 2);
+        assert_eq!(hub.join(1, 0, "c", PLAIN, 2), JoinOutcome::TooManyRooms);
+        assert!(matches!(hub.join(1, 0, "a", PLAIN, 2), JoinOutcome::AlreadyMember(_)));
     }
 
     /// Random joins and leaves against a plain model: both directions must always agree.
@@ -245,7 +310,7 @@ mod tests {
     fn both_directions_agree_after_any_churn() {
         // X-05
         let mut hub = Hub::default();
-        let mut model: BTreeMap<(u16, u32), BTreeSet<u32>> = BTreeMap::new();
+        let mut model: BTreeMap<(u16, u32), BTreeSet<Member>> = BTreeMap::new();
         let mut seed = 0x9e37_79b9_u64;
         let mut next = |below: u64| {
             seed ^= seed << 13;
@@ -254,27 +319,28 @@ mod tests {
             seed % below
         };
         for _ in 0..20_000 {
-            let (member, namespace, room) = (next(40) as u32, next(2) as u16, next(15) as u32);
-            let name = format!("room-{room}");
+            let (slot, namespace, room) = (next(40) as u32, next(2) as u16, next(15) as u32);
+            let (name, encoding) = (format!("room-{room}"), next(2) as u32);
+            let member = Member { slot, encoding };
             match next(5) {
                 0..=2 => {
-                    hub.join(member, namespace, &name, 100);
+                    hub.join(slot, namespace, &name, encoding, 100);
                     model.entry((namespace, room)).or_default().insert(member);
                 }
                 3 => {
-                    hub.leave(member, namespace, &name);
+                    if let Some(room) = hub.find(namespace, &name) {
+                        hub.leave(slot, Membership { room, encoding });
+                    }
                     model.entry((namespace, room)).or_default().remove(&member);
                 }
                 _ => {
-                    hub.leave_all(member, None, |_| {});
-                    model.values_mut().for_each(|members| {
-                        members.remove(&member);
-                    });
+                    hub.leave_all(slot, None, |_, _| {});
+                    model.values_mut().for_each(|members| members.retain(|member| member.slot != slot));
                 }
             }
         }
         for ((namespace, room), members) in &model {
-            let found: BTreeSet<u32> = hub
+            let found: BTreeSet<Member> = hub
                 .find(*namespace, &format!("room-{room}"))
                 .map(|id| hub.members(id).iter().copied().collect())
                 .unwrap_or_default();

@@ -1,22 +1,36 @@
-//! The NoDevent server: a publication comes from a publisher, goes through an engine, and is delivered to every
-//! browser in its room.
+//! The NoDevent server: publications come from publishers, travel through an engine, and are delivered to every member of
+//! their room.
 //!
-//! In the order in which a message walks: [`config`] (what is asked for), [`server`] (the start-up as a story),
-//! [`edge`] (HTTP), [`engine`] (memory or Redis), [`shard`] (the threads that own the connections), [`hub`] (who is
-//! in which room), [`outbox`] (what waits before a connection), [`dialect`] (what browsers say).
+//! In the order in which a publication travels: [`config`] (what the operator asks for), [`server`] (start-up and shutdown),
+//! [`http`] (listeners and the publishing API), [`engine`] (memory or Redis), [`shard`] (the threads that own the connections),
+//! [`hub`] (who is in which room), [`outbox`] (send buffers), [`protocols`] (what clients speak).
+//!
+//! Imports point one way: `server` to everything, `protocols` to `http`, `http` to `shard`, and all of them to the core
+//! types: [`publication`], [`encoding`], [`protocol`], [`capability`], [`history`], [`authorize`], [`namespace`].
+//! `engine` and `protocols` do not know each other, nor do `shard` and `protocols`. `config` imports none of them.
 #![forbid(unsafe_code)]
 
-pub mod admission;
+pub mod authorize;
+pub mod capability;
+pub mod clock;
 pub mod close_reason;
 pub mod config;
-pub mod dialect;
-pub mod edge;
+pub mod connect_info;
+pub mod connection_id;
+pub mod encoding;
 pub mod engine;
-pub mod frame;
+pub mod history;
+pub mod http;
 pub mod hub;
 pub mod log;
 pub mod metrics;
 pub mod namespace;
+pub mod origin;
 pub mod outbox;
+pub mod outcome;
+pub mod protocol;
+pub mod protocols;
+pub mod publication;
 pub mod server;
 pub mod shard;
+pub mod tls_client;

@@ -1,25 +1,24 @@
-//! The command `nodevent`: reads what was typed, does it, and ends with the status of sysexits.
+//! The command `nodevent`: parses the command line, runs the command, and exits with a status of sysexits(3).
 
 mod cli;
 
 use clap::Parser as _;
-use cli::{Arguments, USAGE};
+use cli::{Arguments, ExitStatus, Failure};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let status = if error.use_stderr() { USAGE } else { 0 };
             let _ = error.print();
-            return ExitCode::from(status);
+            return if error.use_stderr() { ExitStatus::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
     match arguments.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err((status, text)) => {
-            eprintln!("{text}");
-            ExitCode::from(status)
+        Err(Failure { status, message }) => {
+            eprintln!("{message}");
+            status.into()
         }
     }
 }

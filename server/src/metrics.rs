@@ -1,6 +1,6 @@
-//! The counters of the process and their Prometheus text.
+//! The counters of the process, their Prometheus text and their reference.
 //!
-//! Owns the names of all series. Knows nothing of the parts that count. No label has a value that a client or a
+//! Owns the names of all series: [`SERIES`] is the only list of them. Knows nothing of the parts that count. No label has a value that a client or a
 //! publisher chooses, so the number of series is fixed. Names follow `nodevent_<noun>[_<unit>][_total]`.
 
 use crate::close_reason::CloseReason;
@@ -55,6 +55,165 @@ pub struct Metrics {
     pub engine_disconnects: AtomicU64,
 }
 
+/// One series, or one per reason.
+#[derive(Debug)]
+pub struct Series {
+    /// Its name without the prefix `nodevent_`.
+    pub name: &'static str,
+    /// What it counts, for Prometheus.
+    pub help: &'static str,
+    /// When an operator should look at it.
+    pub alert: &'static str,
+    read: Read,
+}
+
+/// Where the value of a series is.
+#[derive(Debug)]
+enum Read {
+    Gauge(fn(&Metrics) -> &AtomicI64),
+    Counter(fn(&Metrics) -> &AtomicU64),
+    /// A counter that another module owns.
+    External(fn() -> u64),
+    /// One counter for each value of the label `reason`.
+    ByReason(&'static [&'static str], fn(&Metrics) -> &[AtomicU64]),
+}
+
+/// Every series, in the order of the output. `docs/metrics.md` is printed from it.
+pub static SERIES: [Series; 22] = [
+    Series {
+        name: "connections",
+        help: "Open connections, over all transports.",
+        alert: "It comes near `limits: max_connections`, or drops suddenly.",
+        read: Read::Gauge(|metrics| &metrics.connections),
+    },
+    Series {
+        name: "rooms",
+        help: "Rooms that have members, summed over the shards.",
+        alert: "It grows without more connections: pages join rooms and do not leave them.",
+        read: Read::Gauge(|metrics| &metrics.rooms),
+    },
+    Series {
+        name: "engines_unavailable",
+        help: "Engines whose health probe fails.",
+        alert: "It is not 0 for more than a minute. Publications do not arrive; see the log and Redis.",
+        read: Read::Gauge(|metrics| &metrics.engines_unavailable),
+    },
+    Series {
+        name: "connections_opened_total",
+        help: "Connections opened.",
+        alert: "It grows much faster than usual: clients reconnect in a loop.",
+        read: Read::Counter(|metrics| &metrics.connections_opened),
+    },
+    Series {
+        name: "joins_total",
+        help: "Joins that succeeded.",
+        alert: "It stays at 0 while connections open: pages connect, but do not join.",
+        read: Read::Counter(|metrics| &metrics.joins),
+    },
+    Series {
+        name: "rejected_joins_total",
+        help: "Joins that were rejected.",
+        alert: "It grows steadily: keys have expired, the secrets differ, or a page joins too many rooms.",
+        read: Read::Counter(|metrics| &metrics.rejected_joins),
+    },
+    Series {
+        name: "publications_total",
+        help: "Publications accepted from publishers.",
+        alert: "It stops growing although the application emits.",
+        read: Read::Counter(|metrics| &metrics.publications),
+    },
+    Series {
+        name: "deliveries_total",
+        help: "Publications delivered to a member.",
+        alert: "It stops growing although publications are accepted and rooms have members.",
+        read: Read::Counter(|metrics| &metrics.deliveries),
+    },
+    Series {
+        name: "rejected_connections_total",
+        help: "Handshakes rejected at max_connections.",
+        alert: "It grows at all: raise the limit or add servers.",
+        read: Read::Counter(|metrics| &metrics.rejected_connections),
+    },
+    Series {
+        name: "rejected_origins_total",
+        help: "Handshakes rejected because of their origin.",
+        alert: "It grows after a deployment: a page's origin is missing in `origins`.",
+        read: Read::Counter(|metrics| &metrics.rejected_origins),
+    },
+    Series {
+        name: "rejected_requests_total",
+        help: "HTTP requests rejected.",
+        alert: "It grows steadily: a publisher has a wrong key, or something scans the server.",
+        read: Read::Counter(|metrics| &metrics.rejected_requests),
+    },
+    Series {
+        name: "request_timeouts_total",
+        help: "HTTP requests that timed out.",
+        alert: "It grows steadily: clients have bad networks, or something holds requests open on purpose.",
+        read: Read::Counter(|metrics| &metrics.request_timeouts),
+    },
+    Series {
+        name: "oversized_requests_total",
+        help: "HTTP requests that were too large.",
+        alert: "It grows at all: a publication exceeds `limits: max_publish_size`.",
+        read: Read::Counter(|metrics| &metrics.oversized_requests),
+    },
+    Series {
+        name: "upgrade_timeouts_total",
+        help: "Transport upgrades that timed out.",
+        alert: "It grows with the connections: a proxy does not forward WebSockets.",
+        read: Read::Counter(|metrics| &metrics.upgrade_timeouts),
+    },
+    Series {
+        name: "engine_lagged_messages_total",
+        help: "Messages missed because the receive queue of an engine overflowed.",
+        alert: "It grows: the server is slower than its Redis. With history they are backfilled.",
+        read: Read::Counter(|metrics| &metrics.engine_lagged_messages),
+    },
+    Series {
+        name: "gaps_total",
+        help: "Gaps that members of a room were notified of.",
+        alert: "It grows at all: publications were lost, or the history is too short.",
+        read: Read::Counter(|metrics| &metrics.gaps),
+    },
+    Series {
+        name: "backfilled_publications_total",
+        help: "Missed publications recovered from the history.",
+        alert: "It grows steadily: the connection to Redis loses messages.",
+        read: Read::Counter(|metrics| &metrics.backfilled_publications),
+    },
+    Series {
+        name: "history_reads_total",
+        help: "Reads of a room's history.",
+        alert: "It grows much faster than usual: many clients reconnect. Reads for one room at one time are shared.",
+        read: Read::Counter(|metrics| &metrics.history_reads),
+    },
+    Series {
+        name: "engine_disconnects_total",
+        help: "Connections of an engine that were lost.",
+        alert: "It grows repeatedly: Redis restarts or the network fails.",
+        read: Read::Counter(|metrics| &metrics.engine_disconnects),
+    },
+    Series {
+        name: "log_lines_dropped_total",
+        help: "Log lines dropped because the log was not read in time.",
+        alert: "It grows at all: the log collector is too slow.",
+        read: Read::External(crate::log::dropped),
+    },
+    Series {
+        name: "disconnects_total",
+        help: "Connections ended.",
+        alert: "See the table of reasons.",
+        read: Read::ByReason(&CloseReason::NAMES, |metrics| &metrics.disconnects),
+    },
+    Series {
+        name: "invalid_publishes_total",
+        help: "Publishes that are not publications.",
+        alert: "It grows at all: a publisher sends something else. The log has the reason.",
+        read: Read::ByReason(&INVALID, |metrics| &metrics.invalid_publishes),
+    },
+];
+
 /// Why a publish is invalid.
 const INVALID: [&str; 9] = [
     "not_utf8",
@@ -67,6 +226,30 @@ const INVALID: [&str; 9] = [
     "too_large",
     "other",
 ];
+
+// === impl Series ===
+
+impl Series {
+    fn kind(&self) -> &'static str {
+        match self.read {
+            Read::Gauge(_) => "gauge",
+            _ => "counter",
+        }
+    }
+
+    fn write(&self, metrics: &Metrics, out: &mut String) {
+        let (name, help) = (self.name, self.help);
+        let _ = writeln!(out, "# HELP nodevent_{name} {help}\n# TYPE nodevent_{name} {}", self.kind());
+        let _ = match self.read {
+            Read::Gauge(read) => writeln!(out, "nodevent_{name} {}", read(metrics).load(Relaxed)),
+            Read::Counter(read) => writeln!(out, "nodevent_{name} {}", read(metrics).load(Relaxed)),
+            Read::External(read) => writeln!(out, "nodevent_{name} {}", read()),
+            Read::ByReason(reasons, read) => reasons.iter().zip(read(metrics)).try_for_each(|(reason, value)| {
+                writeln!(out, "nodevent_{name}{{reason=\"{reason}\"}} {}", value.load(Relaxed))
+            }),
+        };
+    }
+}
 
 // === impl Metrics ===
 
@@ -99,72 +282,54 @@ impl Metrics {
 
     /// Renders all series as Prometheus text, format 0.0.4.
     pub fn render(&self) -> String {
-        let mut out = String::with_capacity(4096);
-        let gauges = [
-            ("connections", "Open connections.", &self.connections),
-            ("rooms", "Rooms that have members, summed over the shards.", &self.rooms),
-            ("engines_unavailable", "Engines whose health probe fails.", &self.engines_unavailable),
-        ];
-        for (name, help, value) in gauges {
-            write_series(&mut out, name, help, "gauge", value.load(Relaxed));
-        }
-        let counters = [
-            ("connections_opened_total", "Connections opened.", &self.connections_opened),
-            ("joins_total", "Joins that succeeded.", &self.joins),
-            ("rejected_joins_total", "Joins that were rejected.", &self.rejected_joins),
-            ("publications_total", "Publications accepted from publishers.", &self.publications),
-            ("deliveries_total", "Publications delivered to a member.", &self.deliveries),
-            ("rejected_connections_total", "Handshakes rejected at max_connections.", &self.rejected_connections),
-            ("rejected_origins_total", "Handshakes rejected because of their origin.", &self.rejected_origins),
-            ("rejected_requests_total", "HTTP requests rejected.", &self.rejected_requests),
-            ("request_timeouts_total", "HTTP requests that timed out.", &self.request_timeouts),
-            ("oversized_requests_total", "HTTP requests that were too large.", &self.oversized_requests),
-            ("upgrade_timeouts_total", "Transport upgrades that timed out.", &self.upgrade_timeouts),
-            (
-                "engine_lagged_messages_total",
-                "Messages missed because the receive queue of an engine overflowed.",
-                &self.engine_lagged_messages,
-            ),
-            ("gaps_total", "Gaps that members of a room were notified of.", &self.gaps),
-            (
-                "backfilled_publications_total",
-                "Missed publications recovered from the history.",
-                &self.backfilled_publications,
-            ),
-            ("history_reads_total", "Reads of a room's history.", &self.history_reads),
-            ("engine_disconnects_total", "Connections of an engine that were lost.", &self.engine_disconnects),
-        ];
-        for (name, help, value) in counters {
-            write_series(&mut out, name, help, "counter", value.load(Relaxed));
-        }
-        let help = "Log lines dropped because the log was not read in time.";
-        write_series(&mut out, "log_lines_dropped_total", help, "counter", crate::log::dropped());
-        let labelled = [
-            ("disconnects_total", "Connections ended.", &CloseReason::NAMES[..], &self.disconnects[..]),
-            (
-                "invalid_publishes_total",
-                "Publishes that are not publications.",
-                &INVALID[..],
-                &self.invalid_publishes[..],
-            ),
-        ];
-        for (name, help, labels, values) in labelled {
-            write_head(&mut out, name, help, "counter");
-            for (label, value) in labels.iter().zip(values) {
-                let _ = writeln!(out, "nodevent_{name}{{reason=\"{label}\"}} {}", value.load(Relaxed));
-            }
-        }
+        let mut out = String::with_capacity(8192);
+        SERIES.iter().for_each(|series| series.write(self, &mut out));
         out
     }
 }
 
-fn write_head(out: &mut String, name: &str, help: &str, kind: &str) {
-    let _ = writeln!(out, "# HELP nodevent_{name} {help}\n# TYPE nodevent_{name} {kind}");
-}
+/// Returns the text of `docs/metrics.md`.
+pub fn reference() -> String {
+    let mut out = "\
+# Metrics
 
-fn write_series(out: &mut String, name: &str, help: &str, kind: &str, value: impl std::fmt::Display) {
-    write_head(out, name, help, kind);
-    let _ = writeln!(out, "nodevent_{name} {value}");
+`GET /metrics` on the admin listener (`admin:` in the [configuration](configuration.md#admin)) returns every series as
+Prometheus text. This page is generated from the server's source; a test keeps the two equal.
+
+Every series exists from the start with the value 0. The only label is `reason`, with the values that are listed below, so the
+number of series is fixed.
+
+| series | type | what it counts | when to look at it |
+|---|---|---|---|
+"
+    .to_owned();
+    for series in &SERIES {
+        let label = if matches!(series.read, Read::ByReason(..)) { "{reason}" } else { "" };
+        let _ = writeln!(
+            out,
+            "| `nodevent_{}{label}` | {} | {} | {} |",
+            series.name,
+            series.kind(),
+            series.help,
+            series.alert
+        );
+    }
+    let _ = write!(out, "\n## Reasons of `nodevent_disconnects_total`\n\n| reason | meaning |\n|---|---|\n");
+    for (name, meaning) in CloseReason::NAMES.iter().zip(CloseReason::MEANINGS) {
+        let _ = writeln!(out, "| `{name}` | {meaning} |");
+    }
+    let _ = write!(out, "\n## Reasons of `nodevent_invalid_publishes_total`\n\n| reason |\n|---|\n");
+    for name in INVALID {
+        let _ = writeln!(out, "| `{name}` |");
+    }
+    out.push_str(
+        "\n## Alerts\n\n```yaml\n- alert: NoDeventEngineUnavailable\n  expr: nodevent_engines_unavailable > 0\n  for: 1m\n\
+         - alert: NoDeventGaps\n  expr: increase(nodevent_gaps_total[10m]) > 0\n\
+         - alert: NoDeventFull\n  expr: increase(nodevent_rejected_connections_total[5m]) > 0\n\
+         - alert: NoDeventSlowClients\n  \
+         expr: increase(nodevent_disconnects_total{reason=~\"send_buffer_full|write_stalled\"}[10m]) > 100\n```\n",
+    );
+    out
 }
 
 #[cfg(test)]
@@ -194,8 +359,8 @@ mod tests {
     fn an_ended_connection_is_counted_by_its_reason() {
         let metrics = Metrics::default();
         metrics.connections.fetch_add(1, Relaxed);
-        metrics.closed(CloseReason::OutboxFull);
-        assert_eq!(metrics.disconnects(CloseReason::OutboxFull), 1);
+        metrics.closed(CloseReason::SendBufferFull);
+        assert_eq!(metrics.disconnects(CloseReason::SendBufferFull), 1);
         assert!(metrics.render().contains("nodevent_connections 0"));
     }
 }

@@ -1,79 +1,74 @@
-//! The namespaces of this process: their number, name, admission, limits and dialect.
+//! The namespaces of this process: id, name, authorizers and limits.
 //!
-//! Built once at start and never changed; everybody holds the same one.
+//! Built once at start, and shared by everything that serves connections.
 
-use crate::admission::Admission;
-use crate::dialect::Dialect;
+use crate::authorize::{Authorizers, PublishAuthorizer};
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
-/// What a connection may ask for in a namespace.
+/// Limits of a namespace's rooms.
 #[derive(Debug, Clone, Copy)]
 pub struct RoomLimits {
-    /// Rooms one connection may be in, over all namespaces.
-    pub rooms: usize,
-    /// Length of a room's name. Bytes.
-    pub name: usize,
+    /// Rooms that one connection may be in, over all namespaces.
+    pub max_rooms: usize,
+    /// The longest name of a room. Bytes.
+    pub max_name_bytes: usize,
 }
 
 /// One namespace.
+#[derive(Debug)]
 pub struct Namespace {
-    /// Its number in this process.
-    pub number: u16,
+    /// Its id in this process.
+    pub id: u16,
     /// Its name with the leading slash.
     pub name: Arc<str>,
-    /// Who is let in.
-    pub admission: Admission,
-    /// What a connection may ask for.
+    /// Who may join its rooms.
+    pub authorizers: Authorizers,
+    /// Who may publish over HTTP.
+    pub publish: PublishAuthorizer,
+    /// Whether joins need a key or token.
+    pub is_secured: bool,
+    /// The protocols that serve it, by their names in the configuration.
+    pub protocols: Vec<String>,
+    /// Its dialect of Socket.IO.
+    pub dialect: String,
+    /// The limits of its rooms.
     pub limits: RoomLimits,
-    /// The language its browsers speak.
-    pub dialect: Arc<dyn Dialect>,
 }
 
-/// All namespaces, by number and by name.
+/// All namespaces, by id and by name.
 #[derive(Debug, Default)]
 pub struct Namespaces {
     list: Vec<Namespace>,
-    numbers: HashMap<Arc<str>, u16>,
-}
-
-// === impl Namespace ===
-
-impl fmt::Debug for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Namespace").field("number", &self.number).field("name", &self.name).finish_non_exhaustive()
-    }
+    ids: HashMap<Arc<str>, u16>,
 }
 
 // === impl Namespaces ===
 
 impl Namespaces {
-    /// Adds a namespace under the next number, and answers that number.
-    pub fn add(&mut self, name: &str, admission: Admission, limits: RoomLimits, dialect: Arc<dyn Dialect>) -> u16 {
-        let number = self.list.len() as u16;
-        let name: Arc<str> = name.into();
-        self.numbers.insert(Arc::clone(&name), number);
-        self.list.push(Namespace { number, name, admission, limits, dialect });
-        number
+    /// Adds a namespace. Its id is replaced by the next free one.
+    pub fn add(&mut self, mut namespace: Namespace) {
+        namespace.id = self.list.len() as u16;
+        self.ids.insert(Arc::clone(&namespace.name), namespace.id);
+        self.list.push(namespace);
     }
 
-    /// The number of the namespace of that name.
-    pub fn number(&self, name: &str) -> Option<u16> {
-        self.numbers.get(name).copied()
+    /// The id of the namespace with that name.
+    pub fn id(&self, name: &str) -> Option<u16> {
+        self.ids.get(name).copied()
     }
 
-    /// The namespace of that name.
+    /// The namespace with that name.
     pub fn find(&self, name: &str) -> Option<&Namespace> {
-        self.number(name).map(|number| self.get(number))
+        self.id(name).map(|id| self.get(id))
     }
 
-    /// The namespace of that number, which [`Namespaces::add`] or [`Namespaces::number`] answered.
-    pub fn get(&self, number: u16) -> &Namespace {
-        &self.list[usize::from(number)]
+    /// The namespace with that id, which came from this table.
+    pub fn get(&self, id: u16) -> &Namespace {
+        &self.list[usize::from(id)]
     }
 
-    /// All of them, in the order of their numbers.
+    /// All of them, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Namespace> {
         self.list.iter()
     }

@@ -1,10 +1,8 @@
-//! What waits before one connection: the bounded queue between a room and a socket that cannot take it now.
+//! Send buffers: the bounded queue between a room and a connection that cannot accept more now.
 //!
-//! Two forms, since the two transports differ: [`Outbox`] holds bytes for a WebSocket, [`PollQueue`] holds packets
-//! for the next poll. An empty one holds no heap.
+//! An [`Outbox`] holds bytes for a WebSocket, a [`PollQueue`] holds messages for the next poll. An empty one uses no heap.
 
-use crate::frame::Frame;
-use nodevent_protocol::engine_io::payload;
+use crate::encoding::Frame;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -117,10 +115,10 @@ impl Outbox {
     }
 }
 
-/// PollQueue that wait for the next poll.
+/// Messages that wait for the next poll.
 #[derive(Debug, Default)]
 pub struct PollQueue {
-    queue: VecDeque<Frame>,
+    queue: Vec<Frame>,
     bytes: usize,
 }
 
@@ -132,32 +130,19 @@ impl PollQueue {
         self.queue.is_empty()
     }
 
-    /// How much waits. Bytes.
+    /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Puts a packet at the end.
+    /// Appends a message.
     pub fn push(&mut self, frame: Frame) {
-        self.bytes += frame.packet().len();
-        self.queue.push_back(frame);
+        self.bytes += frame.payload().len();
+        self.queue.push(frame);
     }
 
-    /// Everything that waits, as the body of one poll's answer.
-    pub fn take_payload(&mut self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(self.bytes + self.queue.len());
-        for frame in self.take() {
-            if frame.is_binary() {
-                payload::push_binary(&mut body, frame.packet());
-            } else {
-                payload::push(&mut body, frame.packet());
-            }
-        }
-        body
-    }
-
-    /// Everything that waits, for a transport that takes over.
-    pub fn take(&mut self) -> VecDeque<Frame> {
+    /// Takes everything that waits.
+    pub fn take(&mut self) -> Vec<Frame> {
         self.bytes = 0;
         std::mem::take(&mut self.queue)
     }
@@ -208,16 +193,5 @@ mod tests {
         outbox.push(part("x"), 0);
         assert!(outbox.flush(|_| Err(io::ErrorKind::BrokenPipe.into())).is_err());
         assert!(outbox.flush(|_| Ok(0)).is_err());
-    }
-
-    #[test]
-    fn packets_are_laid_into_one_payload() {
-        let mut packets = PollQueue::default();
-        packets.push(Frame::text("2"));
-        packets.push(Frame::text("42[\"a\"]"));
-        packets.push(Frame::binary(&[1, 2, 3]));
-        assert_eq!(packets.take_payload(), b"2\x1e42[\"a\"]\x1ebAQID");
-        assert!(packets.is_empty());
-        assert_eq!(packets.bytes(), 0);
     }
 }

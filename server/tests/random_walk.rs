@@ -1,9 +1,8 @@
-//! A random walk: members join, leave, and lose their connections; publishers publish; servers and Redis are started
-//! again in the middle of it. Then the checker of the fault tests holds every confirmed publish against what every
-//! member heard.
+//! A random walk: members join, leave and lose their connections, publishers publish, and servers and Redis restart in
+//! between. Then the checker of the fault tests compares every confirmed publish with what every member received.
 //!
-//! The steps follow from a seed, which is printed when something is wrong. `NODEVENT_SEED=… NODEVENT_STEPS=…
-//! cargo test -p nodevent-server --test random_walk` walks the same way again, or further.
+//! A seed determines the steps; a failed test prints it. `NODEVENT_SEED=… NODEVENT_STEPS=… cargo test
+//! -p nodevent-server --test random_walk` repeats the same walk, or a longer one.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "faults/harness/mod.rs"]
@@ -12,10 +11,10 @@ mod harness;
 mod support;
 
 use futures_util::future::join_all;
-use harness::checker::judge;
-use harness::member::{Member, Order};
+use harness::checker::check;
+use harness::member::{Command, Member};
 use harness::publisher::{Confirmed, Publisher};
-use harness::{Crowd, Node, Redis, patiently, sites};
+use harness::{Fleet, Node, Redis, eventually, sites};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use std::collections::HashSet;
@@ -23,39 +22,39 @@ use std::time::Duration;
 
 const STEPS: usize = 10_000;
 const MEMBERS: usize = 24;
-/// How long members may take to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Rooms, two of them with a history so short that members miss something now and then, and must be told.
+/// Time for members to reconnect.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Rooms. Two of them have a short history, so that members sometimes miss something and must receive a notice.
 const ROOMS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "brief_1", "brief_2"];
 const HISTORY: &str = "history: {size: 10000, rooms: {brief_: {size: 2}}}";
 
-/// One engine in one process: when that is started again, everything kept is gone, and everybody is told.
+/// The engine is in the server process: a restart loses all history, and the members receive a gap notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_random_walk_over_the_memory_engine() {
+async fn random_walk_over_the_memory_engine() {
     let mut walk = Walk::begin(vec![Node::start(&format!("/walk: {{{HISTORY}}}\n")).await], None);
     walk.run().await;
-    let told = walk.end().await;
-    assert!(told > 0, "the engine was started again, and somebody must have been told");
+    let notices = walk.end().await;
+    assert!(notices > 0, "the engine restarts, and members must receive a gap notice");
 }
 
-/// Three servers on one Redis that keeps every command: whatever is started again, nobody misses anything.
+/// Three servers share a Redis that stores every command: no restart loses anything.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_random_walk_over_three_servers_and_a_redis() {
+async fn random_walk_over_three_servers_and_redis() {
     let redis = Redis::start_durable().await;
     let namespace = format!("/walk: {{redis: {{host: 127.0.0.1, port: {}}}, {HISTORY}}}\n", redis.port);
     let mut walk = Walk::begin(Node::start_many(3, &namespace).await, Some(redis));
     walk.run().await;
-    let told = walk.end().await;
-    assert_eq!(told, 0, "Redis has kept everything, and yet somebody was told of a loss");
+    let notices = walk.end().await;
+    assert_eq!(notices, 0, "Redis loses nothing, so no member receives a gap notice");
 }
 
-/// Says the seed when the test fails.
+/// Prints the seed when the test fails.
 struct Seed(u64);
 
 impl Drop for Seed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("the walk failed; walk the same way again with NODEVENT_SEED={}", self.0);
+            eprintln!("the walk failed; repeat it with NODEVENT_SEED={}", self.0);
         }
     }
 }
@@ -67,7 +66,7 @@ struct Walk {
     nodes: Vec<Node>,
     redis: Option<Redis>,
     members: Vec<Member>,
-    /// The rooms each member was last told to be in.
+    /// Rooms of each member after its last command.
     inside: Vec<HashSet<&'static str>>,
     publishers: Vec<Publisher>,
     confirmed: Vec<Confirmed>,
@@ -103,7 +102,7 @@ impl Walk {
                     self.confirmed.push(one);
                 }
                 600..900 => self.join_or_leave(member, ROOMS[room]).await,
-                900..999 => self.members[member].order(Order::Break).await,
+                900..999 => self.members[member].send(Command::Break).await,
                 // About ten times in ten thousand steps, and once for certain.
                 _ => self.restart().await,
             }
@@ -114,20 +113,21 @@ impl Walk {
     }
 
     async fn join_or_leave(&mut self, member: usize, room: &'static str) {
-        let order = if self.inside[member].remove(room) {
-            Order::Leave(room.to_owned())
+        let command = if self.inside[member].remove(room) {
+            Command::Leave(room.to_owned())
         } else {
             self.inside[member].insert(room);
-            Order::Join(room.to_owned())
+            Command::Join(room.to_owned())
         };
-        self.members[member].order(order).await;
+        self.members[member].send(command).await;
     }
 
-    /// Starts a server or Redis again, while every room is published to.
+    /// Restarts a server or Redis while every room has publishes.
     async fn restart(&mut self) {
         let (which, gently) = (self.random.random_range(0..self.nodes.len() + 1), self.random.random::<bool>());
-        // Whoever is away while Redis is started again twice is told so: it remembers one such place per room.
-        patiently("everybody is back", PATIENCE, async || self.members.iter().all(Member::is_settled)).await;
+        // A member that is disconnected during two restarts of Redis gets a notice: a room remembers one restart.
+        eventually("all members have reconnected", TIMEOUT, async || self.members.iter().all(Member::is_joined))
+            .await;
         let Self { nodes, redis, publishers, confirmed, .. } = self;
         let fault = async {
             match (nodes.get_mut(which), redis) {
@@ -154,14 +154,14 @@ impl Walk {
         confirmed.extend(all.into_iter().flatten());
     }
 
-    /// Judges; answers how often somebody was told of a loss in a room with a long history.
+    /// Checks the records, and returns the number of gap notices in rooms with a long history.
     async fn end(mut self) -> usize {
-        let crowd = Crowd { members: std::mem::take(&mut self.members) };
-        crowd.settled().await;
+        let fleet = Fleet { members: std::mem::take(&mut self.members) };
+        fleet.all_joined().await;
         for publisher in &mut self.publishers {
             self.confirmed.push(publisher.publish().await);
         }
-        let records = crowd.records(&self.confirmed).await;
+        let records = fleet.records(&self.confirmed).await;
         let (mut long, mut brief) = (Vec::new(), Vec::new());
         for (namespace, mut record) in records {
             let rooms = record.rooms.extract_if(|room, _| room.starts_with("brief_")).collect();
@@ -169,9 +169,9 @@ impl Walk {
             long.push((namespace.clone(), record));
             brief.push((namespace, other));
         }
-        let (long, brief) = (judge(&self.confirmed, &long), judge(&self.confirmed, &brief));
+        let (long, brief) = (check(&self.confirmed, &long), check(&self.confirmed, &brief));
         println!("seed {}: {} steps; long histories: {long:?}; brief ones: {brief:?}", self.seed.0, self.steps);
-        long.told
+        long.gap_notices
     }
 }
 

@@ -4,13 +4,12 @@ require "json"
 require "optparse"
 
 module Bench
-  # What may be typed, and what is written in the end.
+  # The command line of bench/run, and the output of a run.
   class CommandLine
     def initialize(arguments)
       @rounds = 3
       @keep = @build = true
       @scenarios = Scenario.all
-      @servers = Server.all.map(&:new)
       parse(arguments)
     rescue OptionParser::ParseError, Error => e
       abort "#{e.message}\nTry bench/run --help"
@@ -19,8 +18,9 @@ module Bench
     def run
       Session.run do
         build if @build
-        make_ready
+        leave_out_missing
         machine = Machine.describe
+        machine[:baseline] = Nodevent.describe(@baseline) if @baseline
         present(Runner.new(servers: @servers, scenarios: @scenarios, rounds: @rounds).run, machine)
       rescue Error => e
         abort e.message
@@ -30,24 +30,37 @@ module Bench
     private
 
     def parse(arguments)
+      names = nil
       OptionParser.new do |options|
         options.banner = "Usage: bench/run [options]\nMeasures our server and its peers side by side."
-        options.on("--scenarios LIST", Array, Scenario.all.map(&:name).join(", ")) do |names|
-          @scenarios = Scenario.named(names)
+        options.on("--scenarios LIST", Array, Scenario.all.map(&:name).join(", ")) do |list|
+          @scenarios = Scenario.named(list)
         end
-        options.on("--servers LIST", Array, @servers.map(&:name).join(", ")) { |names| @servers = named(names) }
-        options.on("--rounds COUNT", Integer, "how often each is measured; the median counts (3)") do |count|
+        options.on("--servers LIST", Array, Server.all.map { |kind| kind.new.name }.join(", ")) { |list| names = list }
+        options.on("--baseline PATH", "compare with another nodevent binary of the first round, in paired rounds;",
+                   "adds the servers baseline-memory and baseline-redis") { |path| @baseline = File.expand_path(path) }
+        options.on("--rounds COUNT", Integer, "how often each is measured; tables show medians (3)") do |count|
           @rounds = count
         end
-        options.on("--no-build", "measure our server as it was built last") { @build = false }
+        options.on("--no-build", "measure the last build of our server") { @build = false }
         options.on("--no-keep", "only print, write nothing into bench/runs") { @keep = false }
       end.parse!(arguments)
+      @servers = servers(names)
     end
 
-    def named(names)
+    # All servers; with a baseline, both builds of ours; or those with these names.
+    def servers(names)
+      all = Server.all.map(&:new)
+      all += Nodevent.baselines(@baseline) if @baseline
+      return named(names, all) if names
+
+      @baseline ? all.grep(Nodevent) : all
+    end
+
+    def named(names, all)
       names.map do |name|
-        @servers.find { |server| server.name == name } ||
-          raise(Error, "there is no server `#{name}`; there are: #{@servers.map(&:name).join(', ')}")
+        all.find { |server| server.name == name } ||
+          raise(Error, "there is no server `#{name}`; write one of #{all.map(&:name).join(', ')}")
       end
     end
 
@@ -61,36 +74,43 @@ module Bench
       raise Error, "`rake compile` could not build the gem's extension" unless done
     end
 
-    # Leaves out, and says so, whom it would take an installation to measure.
-    def make_ready
+    # Leaves out servers that are not installed, and reports them.
+    def leave_out_missing
       missing = @servers.reject(&:ready?)
-      missing.each { |server| warn "#{server.title} is left out; `#{server.install}` makes it ready." }
+      missing.each { |server| warn "#{server.title} is left out; `#{server.install}` installs it." }
       @servers -= missing
-      raise Error, "nobody is left to be measured" if @servers.empty?
+      raise Error, "no server is installed" if @servers.empty?
     end
 
     def present(raw, machine)
       results = Results.new(raw)
       titles = @servers.to_h { |server| [server.name, server.title] }
-      text = [heading(machine, raw), Targets.new(results).to_s, Table.new(results, @scenarios, titles).to_s].join("\n")
+      text = [heading(machine, raw), Comparison.new(results, @scenarios, @servers).to_s, Targets.new(results).to_s,
+              Table.new(results, @scenarios, titles).to_s].reject(&:empty?).join("\n")
       puts text
       return unless @keep
 
-      name = File.join(FOLDER, "runs", "#{machine[:date][0, 10]}-#{machine[:commit]}")
+      name = File.join(FOLDER, "runs", file_name(machine))
       File.write("#{name}.json", JSON.pretty_generate(machine: machine, rounds: @rounds, results: raw))
       File.write("#{name}.md", text)
       File.write("#{name}.svg", Plot.new(results, titles).to_s)
       warn "Kept as #{name}.{json,md,svg}"
     end
 
+    # A comparison does not replace a run of the same commit with the peers.
+    def file_name(machine)
+      [machine[:date][0, 10], machine[:commit], ("baseline" if @baseline)].compact.join("-")
+    end
+
     def heading(machine, raw)
       least, most = raw.map { |one| one[:load_average] }.minmax
       versions = machine[:versions].map { |name, version| "#{name} #{version}" }.join(", ")
+      baseline = machine[:baseline]&.map { |name, text| "#{name} #{text}" }&.join(", ")
       <<~TEXT
-        ## #{machine[:date][0, 10]}, commit #{machine[:commit]}
+        ## #{machine[:date][0, 10]}, commit #{machine[:commit]}#{" against a baseline (#{baseline})" if baseline}
 
         #{machine[:cores]} cores of #{machine[:processor]}, #{machine[:memory_gb]} GB, Linux #{machine[:kernel]}; \
-        median of #{@rounds} rounds. Load average #{least} to #{most}; about 3 is the run's own. #{versions}.
+        median of #{@rounds} rounds. Load average #{least} to #{most}; the run itself causes about 3. #{versions}.
       TEXT
     end
   end

@@ -4,7 +4,7 @@ require "etc"
 require "time"
 
 module Bench
-  # Where and of what a run was made.
+  # The machine and the versions of a run.
   module Machine
     module_function
 

@@ -1,83 +1,144 @@
 # frozen_string_literal: true
 
+require "digest"
 require "json"
 
-# Who is measured: ourselves, in two forms.
+# Our server, in two forms.
 module Bench
-  # Our server, release build, with a secret and with history on, as it is by default. Published to as the gem does.
+  # Our server as a release build, with a secret and with history, as by default. Publications come as from the gem.
+  #
+  # A baseline is another build of it, which a run with `--baseline` measures in turn with the present one.
   class Nodevent < Server
     SECRET = "a-secret-for-the-benchmark-only"
     BINARY = File.join(ROOT, "target/release/nodevent")
+    # Configuration names of the first round, which a baseline reads, by their present names.
+    FIRST_ROUND_NAMES = {
+      bind: :host, drain_timeout: :drain, max_message_size: :message, max_publish_size: :publish,
+      max_room_name: :room_name, max_rooms_per_connection: :rooms, max_connections: :connections, send_buffer: :outbox,
+      handshake_timeout: :handshake, connect_timeout: :connect, write_timeout: :write_stall, max_memory: :memory,
+      max_key_lifetime: :key_lifetime
+    }.freeze
+
+    # Identifies a build in kept results, without its path.
+    def self.describe(binary)
+      commit = IO.popen(["git", "-C", File.dirname(binary), "rev-parse", "--short", "HEAD"], err: File::NULL, &:read)
+      { sha256: Digest::SHA256.file(binary).hexdigest[0, 12], commit: commit.strip }.reject { |_, text| text.empty? }
+    end
+
+    # @return [Array<Nodevent>] the other build with both engines
+    def self.baselines(binary)
+      raise Error, "--baseline: #{binary} is not an executable file" unless File.executable?(binary)
+
+      [NodeventMemory, NodeventRedis].map { |kind| kind.new(binary) }
+    end
+
+    # @param baseline [String, nil] path of another build
+    def initialize(baseline = nil)
+      super()
+      @baseline = baseline
+    end
+
+    # @!method engine
+    #   @return [String] "memory" or "redis"
+
+    def baseline?
+      !@baseline.nil?
+    end
+
+    def name
+      "#{baseline? ? 'baseline' : 'nodevent'}-#{engine}"
+    end
+
+    # The name of the present build with the same engine.
+    def counterpart
+      "nodevent-#{engine}"
+    end
+
+    def title
+      "#{baseline? ? 'Baseline' : 'NoDevent'}, #{engine.sub('redis', 'Redis')} engine"
+    end
 
     def install
       "cargo build --release -p nodevent-server"
     end
 
+    def binary
+      @baseline || BINARY
+    end
+
     def ready?
-      File.exist?(BINARY)
+      File.executable?(binary)
     end
 
-    def command(_place)
-      [BINARY, "serve", "nodevent.json"]
+    # Ruby programs measure the gem of this checkout, so a baseline takes no part in them.
+    def takes_part_in?(scenario)
+      return false if baseline? && scenario.program
+
+      scenario.only.nil? || scenario.only.include?(counterpart)
     end
 
-    def files(place)
-      { "nodevent.json" => JSON.generate(bind: "127.0.0.1", port: place.port, "/nodevent": namespace(place)) }
+    def command(_workspace)
+      [binary, "serve", "nodevent.json"]
     end
 
-    # @return [Array<Array<String>>] what a program in Ruby is told about it, once for each time it is to run
-    def arguments(scenario, place)
-      redis = place.redis_port && "redis://127.0.0.1:#{place.redis_port}"
+    def files(workspace)
+      settings = { bind: "127.0.0.1", port: workspace.port, "/nodevent": namespace(workspace) }
+      { "nodevent.json" => JSON.generate(baseline? ? first_round(settings) : settings) }
+    end
+
+    # @return [Array<Array<String>>] the arguments of a Ruby program, once for each of its runs
+    def arguments(scenario, workspace)
+      redis = workspace.redis_port && "redis://127.0.0.1:#{workspace.redis_port}"
       return [[redis], [redis, "--rails"]] if scenario.name == "emit"
 
-      [["http://127.0.0.1:#{place.port}", SECRET, redis].compact]
+      [["http://127.0.0.1:#{workspace.port}", SECRET, redis].compact]
     end
 
-    def load(place)
-      [*speaks("socket-io", place, publish(place)), "--secret", SECRET]
+    def load(workspace)
+      [*load_arguments("socket-io", workspace, publish(workspace)), "--secret", SECRET]
+    end
+
+    private
+
+    def first_round(settings)
+      return settings unless settings.is_a?(Hash)
+
+      settings.to_h { |name, value| [FIRST_ROUND_NAMES.fetch(name, name), first_round(value)] }
     end
   end
   Server.all.delete(Nodevent)
 
-  # With everything in one process.
+  # The server with its memory engine.
   class NodeventMemory < Nodevent
-    def name
-      "nodevent-memory"
+    def engine
+      "memory"
     end
 
-    def title
-      "NoDevent, memory engine"
-    end
-
-    def namespace(_place)
+    def namespace(_workspace)
       { secret: SECRET }
     end
 
-    def publish(place)
-      "http://127.0.0.1:#{place.port}/api/nodevent/emit"
+    def publish(workspace)
+      "http://127.0.0.1:#{workspace.port}/api/nodevent/emit"
     end
   end
 
-  # With Redis, which gives each emission its position and keeps it.
+  # The server with its Redis engine, which assigns each publication its position and keeps it.
   class NodeventRedis < Nodevent
-    def name
-      "nodevent-redis"
-    end
-
-    def title
-      "NoDevent, Redis engine"
+    def engine
+      "redis"
     end
 
     def redis?
       true
     end
 
-    def namespace(place)
-      { secret: SECRET, redis: { host: "127.0.0.1", port: place.redis_port } }
+    def namespace(workspace)
+      { secret: SECRET, redis: { host: "127.0.0.1", port: workspace.redis_port } }
     end
 
-    def publish(place)
-      "redis-kept://127.0.0.1:#{place.redis_port}/nodevent"
+    def publish(workspace)
+      "redis-history://127.0.0.1:#{workspace.redis_port}/nodevent"
     end
   end
 end

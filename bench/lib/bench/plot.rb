@@ -3,8 +3,8 @@
 require "cgi"
 
 module Bench
-  # Results as one SVG: for each of a few figures a bar per server. The scales are logarithmic, since the servers
-  # differ by orders of magnitude; each bar carries its number.
+  # Results as an SVG: a panel per figure, with a bar and a number per server. The scales are logarithmic because the
+  # servers differ by orders of magnitude.
   class Plot
     Panel = Struct.new(:title, :scenario, :figure, :unit)
     PANELS = [
@@ -19,7 +19,7 @@ module Bench
     WIDTH = 780
     LABEL = 190
     BAR = 22
-    LONGEST = WIDTH - LABEL - 110
+    MAX_LENGTH = WIDTH - LABEL - 110
 
     def initialize(results, titles)
       @results = results
@@ -45,10 +45,10 @@ module Bench
       @y += 34
       title = "#{escape(panel.title)} (#{panel.unit}, less is better; logarithmic)"
       heading = %(<text x="10" y="#{@y}" font-weight="bold">#{title}</text>\n)
-      # One decade of room below the least, so that it has a bar too.
-      least = bars.map(&:last).min / 3
-      most = bars.map(&:last).max
-      heading + bars.map { |server, value| bar(server, value, least, most, panel.unit) }.join
+      # The scale begins below the minimum, so that it has a bar too.
+      min = bars.map(&:last).min / 3
+      max = bars.map(&:last).max
+      heading + bars.map { |server, value| bar(server, value, min, max, panel.unit) }.join
     end
 
     def values(panel)
@@ -58,9 +58,9 @@ module Bench
       end
     end
 
-    def bar(server, value, least, most, unit)
+    def bar(server, value, min, max, unit)
       @y += BAR
-      length = (Math.log(value / least) / Math.log(most / least) * LONGEST).round(1)
+      length = (Math.log(value / min) / Math.log(max / min) * MAX_LENGTH).round(1)
       fill = server.start_with?("nodevent") ? "#c0392b" : "#7f8c8d"
       <<~SVG
         <text x="10" y="#{@y}" fill="#222">#{escape(@titles.fetch(server))}</text>

@@ -1,39 +1,39 @@
 # frozen_string_literal: true
 
 module Bench
-  # What came out, as medians over the rounds.
+  # The results of a run, as medians over its rounds.
   class Results
-    # Where each figure stands in a report, and how it is brought to the unit of its column.
+    # Each figure's value in a report, in the unit of its column.
     FIGURES = {
       per_second: ->(report) { report.dig(:delivery, :per_second) },
       cpu: ->(report) { report.dig(:delivery, :cpu_us) },
-      beside_cpu: ->(report) { report.dig(:delivery, :beside_cpu_us) },
+      redis_cpu: ->(report) { report.dig(:delivery, :redis_cpu_us) },
       p50: ->(report) { report.dig(:delivery, :latency_ms, :p50) },
       p95: ->(report) { report.dig(:delivery, :latency_ms, :p95) },
       p99: ->(report) { report.dig(:delivery, :latency_ms, :p99) },
       lost: ->(report) { report.dig(:delivery, :lost) },
-      misplaced: ->(report) { report.dig(:delivery, :misplaced) },
+      out_of_order: ->(report) { report.dig(:delivery, :out_of_order) },
       memory_idle: ->(report) { report.dig(:memory, :idle)&.fdiv(1024) },
       memory_after: ->(report) { report.dig(:memory, :after)&.fdiv(1024) },
       memory_server: ->(report) { report.dig(:memory, :server)&.fdiv(1024 * 1024) },
       slab: ->(report) { report.dig(:memory, :slab)&.fdiv(1024) },
       connects: ->(report) { report.dig(:connect, :per_second) },
       connect_cpu: ->(report) { report.dig(:connect, :cpu_us) },
-      asked_again: ->(report) { report.dig(:connect, :asked_again) },
+      join_retries: ->(report) { report.dig(:connect, :join_retries) },
       slow_closed: ->(report) { report.dig(:slow, :closed) },
-      returned: ->(report) { report.dig(:storm, :returned) },
+      reconnected: ->(report) { report.dig(:storm, :reconnected) },
       recovered: ->(report) { report.dig(:storm, :recovered) },
-      all_back: ->(report) { report.dig(:storm, :all_back_s) },
+      all_joined: ->(report) { report.dig(:storm, :all_joined_s) },
       complete: ->(report) { report.dig(:storm, :complete) },
       walk_p50: ->(report) { report.dig(:walk, 0, :p50) },
       walk_p95: ->(report) { report.dig(:walk, 0, :p95) },
       walk_p99: ->(report) { report.dig(:walk, 0, :p99) },
-      walk_lost: ->(report) { report[:walk]&.sum { |run| run[:emissions] - run[:heard] } },
+      walk_lost: ->(report) { report[:walk]&.sum { |run| run[:publications] - run[:received] } },
       beyond_to_json: ->(report) { report.dig(:emit, 0, :emit_beyond_to_json) },
       beyond_to_json_rails: ->(report) { report.dig(:emit, 1, :emit_beyond_to_json) }
     }.freeze
-    # Of these the worst round counts, not the middle one.
-    WORST = %i[lost misplaced asked_again].freeze
+    # Figures of which the worst round counts, not the median.
+    WORST = %i[lost out_of_order join_retries].freeze
 
     def self.summary(report)
       figures = FIGURES.transform_values { |figure| figure.call(report) }
@@ -60,7 +60,7 @@ module Bench
       WORST.include?(name) ? values.max : median(values)
     end
 
-    # @return [Array(Float, Float), nil] the least and the most of a figure
+    # @return [Array(Float, Float), nil] the minimum and maximum of a figure
     def spread(scenario, server, name)
       values = values(scenario, server, name)
       values.minmax unless values.empty?
@@ -70,14 +70,13 @@ module Bench
     def ratio(scenario, server, name, to:)
       ratios = of(scenario, server).filter_map do |one|
         other = of(scenario, to).find { |candidate| candidate[:round] == one[:round] }
-        next unless one[:report] && other&.dig(:report)
-
-        FIGURES[name].call(one[:report]) / FIGURES[name].call(other[:report])
+        figures = [one, other].compact.filter_map { |each| FIGURES[name].call(each[:report]) if each[:report] }
+        figures.reduce(:fdiv) if figures.size == 2
       end
       median(ratios) unless ratios.empty?
     end
 
-    # @return [Hash{Symbol => Float}] medians of what `emit` printed in its first or second run
+    # @return [Hash{Symbol => Float}] medians of the figures of `emit` in its first or second run
     def emit(run)
       reports = of("emit").filter_map { |one| one.dig(:report, :emit, run) }
       reports.first.to_h.to_h { |way, _| [way, median(reports.map { |report| report[way] })] }

@@ -5,12 +5,12 @@ require "json"
 require "open3"
 
 module Bench
-  # Goes through scenarios, rounds and servers. In each round every server has its turn, and each round begins with
-  # another one, so that what the machine does beside hits all alike.
+  # Runs all scenarios in rounds. Each round measures every server once, and starts with another one, so that other
+  # activity of the machine affects all alike. A build and its baseline run one after the other, in alternating order.
   class Runner
     LOAD = File.join(ROOT, "target/release/nodevent-load")
-    # How long one server may take for one scenario. Seconds.
-    PATIENCE = 300
+    # Time for one server and one scenario. Seconds.
+    TIMEOUT = 300
 
     def initialize(servers:, scenarios:, rounds:)
       @servers = servers
@@ -21,14 +21,19 @@ module Bench
     # @return [Array<Hash>] one result per scenario, round and server
     def run
       @scenarios.flat_map do |scenario|
-        taking_part = @servers.select { |server| server.takes_part_in?(scenario) }
-        Array.new(@rounds) { |round| turns(scenario, round, taking_part.rotate(round)) }.flatten
+        participants = @servers.select { |server| server.takes_part_in?(scenario) }
+        Array.new(@rounds) { |round| measure_all(scenario, round, order(participants, round)) }.flatten
       end
     end
 
     private
 
-    def turns(scenario, round, servers)
+    def order(servers, round)
+      pairs = servers.group_by { |server| server.is_a?(Nodevent) ? server.counterpart : server.name }.values
+      pairs.rotate(round).flat_map { |pair| round.even? ? pair : pair.reverse }
+    end
+
+    def measure_all(scenario, round, servers)
       servers.map do |server|
         result = measure(scenario, server)
         shown = result[:error] || Results.summary(result[:report])
@@ -39,22 +44,22 @@ module Bench
     end
 
     def measure(scenario, server)
-      server.run do |place, pid, restart|
-        next { report: run_programs(scenario, server, place) } if scenario.program
+      server.run do |workspace, pid, restart|
+        next { report: run_programs(scenario, server, workspace) } if scenario.program
 
-        beside = place.redis_pid ? ["--beside", place.redis_pid.to_s] : []
-        command = [LOAD, scenario.name, *server.load(place), "--pid", pid.to_s, *beside]
+        redis = workspace.redis_pid ? ["--redis-pid", workspace.redis_pid.to_s] : []
+        command = [LOAD, scenario.name, *server.load(workspace), "--pid", pid.to_s, *redis]
         generate(command, restart)
       end
     rescue Error => e
       { error: e.message }
     end
 
-    # Runs a program in Ruby as often as the scenario asks for; answers what each run printed.
-    def run_programs(scenario, server, place)
+    # Runs a Ruby program as often as the scenario requires, and returns the output of each run.
+    def run_programs(scenario, server, workspace)
       program = File.join(FOLDER, scenario.program)
-      runs = server.arguments(scenario, place).map do |arguments|
-        printed, errors, status = Open3.capture3("timeout", PATIENCE.to_s, "ruby", program, *arguments)
+      runs = server.arguments(scenario, workspace).map do |arguments|
+        printed, errors, status = Open3.capture3("timeout", TIMEOUT.to_s, "ruby", program, *arguments)
         raise Error, errors.lines.first.to_s.strip unless status.success?
 
         JSON.parse(printed, symbolize_names: true)
@@ -62,10 +67,10 @@ module Bench
       { scenario.name.to_sym => runs }
     end
 
-    # Runs the load generator. It asks for a restart of the server by a line, and is told by a line when it is up.
+    # Runs the load generator. It requests a restart of the server with a line, and receives a line when it is up.
     def generate(command, restart)
       errors = File.join(TMP, "load.log")
-      Open3.popen2("timeout", PATIENCE.to_s, *command, err: errors) do |input, output, process|
+      Open3.popen2("timeout", TIMEOUT.to_s, *command, err: errors) do |input, output, process|
         report = nil
         output.each_line do |line|
           if line.strip == "restart"
@@ -77,8 +82,8 @@ module Bench
         end
         return { report: report } if process.value.success? && report
       end
-      said = File.read(errors).lines.first.to_s.delete_prefix("Error: ").strip
-      { error: said.empty? ? "took longer than #{PATIENCE} s" : said }
+      message = File.read(errors).lines.first.to_s.delete_prefix("Error: ").strip
+      { error: message.empty? ? "took longer than #{TIMEOUT} s" : message }
     end
   end
 end

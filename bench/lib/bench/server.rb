@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Bench
-  # One kind of server: what it is called, what makes it ready, how it is started and spoken to. A subclass each.
+  # One kind of server: its name, its installation, its start and its load. Each kind is a subclass.
   class Server
     class << self
       def all
@@ -14,34 +14,34 @@ module Bench
       end
     end
 
-    # How long a server is asked to end before it is made to. Seconds.
-    PATIENCE = 5
+    # Time for a server to exit after SIGTERM, before it is killed. Seconds.
+    TIMEOUT = 5
 
     # @!method name
-    #   @return [String] as it is named on the command line
+    #   @return [String] its name on the command line
     # @!method title
-    #   @return [String] as it is named in tables
-    # @!method command(place)
-    #   @return [Array<String>] what starts it
-    # @!method load(place)
-    #   @return [Array<String>] what the load generator is told about it
+    #   @return [String] its name in tables
+    # @!method command(workspace)
+    #   @return [Array<String>] the command that starts it
+    # @!method load(workspace)
+    #   @return [Array<String>] the arguments of the load generator
     # @!method install
-    #   @return [String] the command that makes it ready
+    #   @return [String] the command that installs it
     # @!method ready?
-    #   @return [Boolean] whether that has been done
+    #   @return [Boolean] true if it is installed
 
-    # Whether it has a Redis beside it.
+    # Returns true if it needs a Redis.
     def redis?
       false
     end
 
     # @return [Hash] environment variables
-    def environment(_place)
+    def environment(_workspace)
       {}
     end
 
-    # @return [Hash] files it finds in its folder, by name
-    def files(_place)
+    # @return [Hash] files in its folder, by name
+    def files(_workspace)
       {}
     end
 
@@ -49,38 +49,38 @@ module Bench
       scenario.only.nil? || scenario.only.include?(name)
     end
 
-    # Starts it; the block has its place, its process id and a way to restart it. It is gone afterwards.
+    # Starts it, yields its workspace, its process id and a function that restarts it, and stops it.
     def run
-      place = Place.new(name, redis: redis?)
-      files(place).each { |file, text| File.write(File.join(place.folder, file), text) }
-      pid = start(place)
-      yield place, pid, -> { pid = restart(pid, place) }
+      workspace = Workspace.new(name, redis: redis?)
+      files(workspace).each { |file, text| File.write(File.join(workspace.folder, file), text) }
+      pid = start(workspace)
+      yield workspace, pid, -> { pid = restart(pid, workspace) }
     ensure
       stop(pid) if pid
-      place&.close
+      workspace&.close
     end
 
     private
 
-    def speaks(protocol, place, publish)
-      ["--speaks", protocol, "--address", "127.0.0.1:#{place.port}", "--publish", publish]
+    def load_arguments(protocol, workspace, publish)
+      ["--protocol", protocol, "--address", "127.0.0.1:#{workspace.port}", "--publish", publish]
     end
 
-    def start(place)
-      log = File.join(place.folder, "log")
-      pid = Process.spawn(environment(place), *command(place), chdir: place.folder, out: log, err: log)
-      place.wait_for(place.port, log: log)
+    def start(workspace)
+      log = File.join(workspace.folder, "log")
+      pid = Process.spawn(environment(workspace), *command(workspace), chdir: workspace.folder, out: log, err: log)
+      workspace.wait_for(workspace.port, log: log)
       pid
     end
 
-    def restart(pid, place)
+    def restart(pid, workspace)
       stop(pid)
-      start(place)
+      start(workspace)
     end
 
     def stop(pid)
       Process.kill(:TERM, pid)
-      (PATIENCE * 20).times do
+      (TIMEOUT * 20).times do
         return if Process.wait(pid, Process::WNOHANG)
 
         sleep 0.05

@@ -1,16 +1,16 @@
 # frozen_string_literal: true
 
 module Bench
-  # A session of its own for a run, which the scheduler can favour: what else the machine does disturbs less. It is
-  # the same for every server and for the generator.
+  # A separate session for a run, with a high scheduling priority, so that other activity of the machine disturbs it
+  # less. It contains all servers and the load generator.
   module Session
-    FAVOUR = "/proc/self/autogroup"
+    PRIORITY = "/proc/self/autogroup"
 
-    # Runs the block in a child with a session of its own, and ends as it does.
+    # Runs the block in a child process with its own session, and exits with its status.
     def self.run
       child = fork do
         Process.setsid
-        favour
+        raise_priority
         yield
       end
       %w[INT TERM].each { |signal| trap(signal) { Process.kill(:TERM, child) } }
@@ -18,11 +18,11 @@ module Bench
       exit($CHILD_STATUS&.exitstatus || 1)
     end
 
-    def self.favour
-      File.write(FAVOUR, "-19")
+    def self.raise_priority
+      File.write(PRIORITY, "-19")
     rescue SystemCallError
-      warn "Only root can favour this run over what else the machine does; expect more noise."
+      warn "Only root can raise the priority of this run; expect more noise."
     end
-    private_class_method :favour
+    private_class_method :raise_priority
   end
 end

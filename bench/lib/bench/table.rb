@@ -4,20 +4,20 @@ module Bench
   # Results as Markdown: one table per scenario.
   class Table
     HEADINGS = {
-      per_second: "deliveries/s", cpu: "CPU µs per delivery", spread: "(least–most)", ratio: "× bare loop",
-      p50: "p50 ms", p95: "p95 ms", p99: "p99 ms", lost: "lost", misplaced: "out of order",
+      per_second: "deliveries/s", cpu: "CPU µs per delivery", spread: "(min–max)", ratio: "× bare loop",
+      p50: "p50 ms", p95: "p95 ms", p99: "p99 ms", lost: "lost", out_of_order: "out of order",
       memory_idle: "resident KB per connection", memory_after: "KB per connection after",
       memory_server: "MB of the server itself", slab: "kernel KB (both ends)",
-      connects: "connects/s", connect_cpu: "CPU µs per connect", connect_spread: "(least–most)",
-      asked_again: "joins without an answer", slow_closed: "slow ones closed", returned: "came back",
-      recovered: "nothing missed", all_back: "all back, s", complete: "heard everything",
+      connects: "connects/s", connect_cpu: "CPU µs per connect", connect_spread: "(min–max)",
+      join_retries: "join retries", slow_closed: "slow clients closed", reconnected: "reconnected",
+      recovered: "recovered", all_joined: "all joined, s", complete: "received everything",
       walk_p50: "p50 ms", walk_p95: "p95 ms", walk_p99: "p99 ms", walk_lost: "lost"
     }.freeze
-    WHOLE = %i[per_second lost misplaced connects asked_again slow_closed returned recovered complete
+    WHOLE = %i[per_second lost out_of_order connects join_retries slow_closed reconnected recovered complete
                walk_lost].freeze
-    WAYS = {
+    CALLS = {
       to_json: "the message's own `to_json`", emit: "`NoDevent::Emitter.emit`",
-      emit_beyond_to_json: "… beyond `to_json`", redis_publish: "redis-rb's `publish`, of a text that is there",
+      emit_beyond_to_json: "… beyond `to_json`", redis_publish: "redis-rb's `publish` of an encoded text",
       action_cable_broadcast: "Action Cable's `broadcast`"
     }.freeze
 
@@ -42,11 +42,11 @@ module Bench
       "#{lines.join("\n")}\n"
     end
 
-    # Of these the rows are what is called, not servers.
+    # The rows of this table are calls, not servers.
     def emit(scenario)
       alone, rails = [0, 1].map { |run| @results.emit(run) }
-      rows = WAYS.filter_map do |way, title|
-        row(title, [number(alone[way]), number(rails[way])]) if alone[way] || rails[way]
+      rows = CALLS.filter_map do |call, title|
+        row(title, [number(alone[call]), number(rails[call])]) if alone[call] || rails[call]
       end
       lines = ["### #{scenario.title}", "", row("", ["Ruby alone", "in Rails"]), row("---", ["---:", "---:"]), *rows]
       "#{lines.join("\n")}\n"
@@ -56,7 +56,7 @@ module Bench
       errors = @results.errors(scenario.name, server)
       cells = scenario.columns.map { |column| cell(scenario.name, server, column) }
       title = @titles.fetch(server)
-      title += " (#{errors.size} of its rounds failed: #{errors.first})" if errors.any?
+      title += " (#{errors.size} rounds failed: #{errors.first})" if errors.any?
       row(title, cells)
     end
 

@@ -1,9 +1,9 @@
 # frozen_string_literal: true
 
 module Bench
-  # What our server has promised to keep, and whether it did in this run.
+  # The targets of our server, and their values in this run.
   class Targets
-    Target = Struct.new(:what, :most, :unit, :value)
+    Target = Struct.new(:what, :limit, :unit, :value)
     OURS = %w[nodevent-memory nodevent-redis].freeze
 
     def initialize(results)
@@ -27,13 +27,13 @@ module Bench
        simple("CPU per connect and join", 60, "µs", "connect", :connect_cpu),
        simple("many rooms: p99", 1, "ms", "rooms", :p99),
        Target.new("steady: CPU per delivery", 1.15, "× bare loop", method(:steady)),
-       Target.new("slow neighbours: p99 of the others", 1.1, "× without them", method(:slow)),
+       Target.new("slow clients: p99 of the others", 1.1, "× without them", method(:slow)),
        Target.new("`emit` in Ruby beyond the message's `to_json`", 1, "µs", method(:emit)),
        Target.new("lost, in all scenarios together", 0, "", method(:lost))]
     end
 
-    def simple(what, most, unit, scenario, name)
-      Target.new(what, most, unit, ->(server) { figure(scenario, server, name) })
+    def simple(what, limit, unit, scenario, name)
+      Target.new(what, limit, unit, ->(server) { figure(scenario, server, name) })
     end
 
     def line(target)
@@ -43,9 +43,9 @@ module Bench
       cells = values.map do |value|
         next "–" unless value
 
-        "#{value.round(value < 10 ? 2 : 1)}#{' **missed**' if value > target.most}"
+        "#{value.round(value < 10 ? 2 : 1)}#{' **missed**' if value > target.limit}"
       end
-      "| #{target.what} | #{target.most} #{target.unit} | #{cells.join(' | ')} |"
+      "| #{target.what} | #{target.limit} #{target.unit} | #{cells.join(' | ')} |"
     end
 
     def figure(scenario, server, name)

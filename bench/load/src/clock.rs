@@ -1,11 +1,11 @@
-//! The one clock of a run: stamps in publications and times of arrival are read from it.
+//! The clock of a run, for the stamps of publications and the arrival times.
 
 use std::time::{Duration, Instant};
 
-/// Nanoseconds since the run began.
+/// Nanoseconds since the start of the run.
 pub(crate) type Nanos = u64;
 
-/// A clock that began with the run.
+/// A clock that starts with the run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock(Instant);
 
@@ -20,7 +20,7 @@ impl Clock {
         self.0.elapsed().as_nanos() as Nanos
     }
 
-    /// The instant of a time of this clock.
+    /// Converts a time of this clock to an instant.
     pub(crate) fn instant(self, at: Nanos) -> Instant {
         self.0 + Duration::from_nanos(at)
     }

@@ -1,13 +1,13 @@
-//! One connection of the generator: a socket, how far it is, and what it has heard. Small: there are tens of
-//! thousands, and none has a task or a buffer of its own while it waits.
+//! One connection of the generator: its socket, its phase, and the number of the next publication. It is small because
+//! there are tens of thousands, and it has no task and no read buffer of its own.
 
+use crate::client_protocol::Phase;
 use crate::clock::Nanos;
-use crate::speaks::Phase;
 use mio::net::TcpStream;
 use nodevent_protocol::websocket::{Opcode, encode_masked};
 use std::io::{self, Write as _};
 
-/// The mask of all our frames: a server takes the same time whatever it is.
+/// The mask of all frames: its value does not affect the server's cost.
 const MASK: [u8; 4] = [0x6e, 0x6f, 0x64, 0x65];
 
 #[derive(Debug)]
@@ -16,18 +16,18 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     /// Index of its room.
     pub(crate) room: u32,
-    /// Number of the publication it should hear next.
-    pub(crate) expects: u32,
-    /// Whether it is a slow neighbour: it stops reading once it is in its room, and what it hears does not count.
+    /// Number of the next expected publication.
+    pub(crate) next_number: u32,
+    /// True for a slow client: it stops reading after its join, and its deliveries do not count.
     pub(crate) slow: bool,
-    /// Whether it reads now.
-    pub(crate) reads: bool,
-    /// A frame that was cut by the end of a read.
+    /// True while the connection reads.
+    pub(crate) is_reading: bool,
+    /// The beginning of an incomplete frame.
     pub(crate) partial: Vec<u8>,
-    /// The last position it heard, where it is kept.
+    /// The last received position, if the run needs positions.
     pub(crate) position: Option<Box<str>>,
-    /// When its last connect began.
-    pub(crate) began: Nanos,
+    /// Start of the last connect.
+    pub(crate) started: Nanos,
 }
 
 // === impl Connection ===
@@ -36,25 +36,25 @@ impl Connection {
     pub(crate) fn new(room: u32, slow: bool) -> Self {
         Self {
             stream: None,
-            phase: Phase::Away,
+            phase: Phase::Disconnected,
             room,
-            expects: 0,
+            next_number: 0,
             slow,
-            reads: !slow,
+            is_reading: !slow,
             partial: Vec::new(),
             position: None,
-            began: 0,
+            started: 0,
         }
     }
 
-    /// Says a text, or a pong of the WebSocket layer.
-    pub(crate) fn say(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
+    /// Sends a text, or a WebSocket pong.
+    pub(crate) fn send(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
         let mut frame = Vec::with_capacity(payload.len() + 14);
         encode_masked(&mut frame, opcode, payload, MASK);
         self.write(&frame)
     }
 
-    /// Writes a few bytes. What a browser says is so little that a socket which does not take it is broken.
+    /// Writes a few bytes. A client sends so little that a socket that does not accept it is broken.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.stream {
             Some(stream) => stream.write_all(bytes),

@@ -1,6 +1,6 @@
-//! Reads the frames that a server sends: whole, unmasked, without extensions. As little work as can be.
+//! Reads the frames of a server, which are unmasked and without extensions, with as little work as possible.
 
-/// A whole frame.
+/// A complete frame.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame<'a> {
     pub(crate) opcode: u8,
@@ -11,7 +11,7 @@ pub(crate) const TEXT: u8 = 1;
 pub(crate) const CLOSE: u8 = 8;
 pub(crate) const PING: u8 = 9;
 
-/// Takes the first frame off `bytes`; `None` where more of it must come.
+/// Removes the first frame from `bytes`, or returns `None` if it is incomplete.
 pub(crate) fn next<'a>(bytes: &mut &'a [u8]) -> Option<Frame<'a>> {
     let [first, second, rest @ ..] = *bytes else { return None };
     let (length, rest) = match second & 0x7f {
@@ -36,7 +36,7 @@ mod tests {
     use nodevent_protocol::websocket::{Opcode, encode};
 
     #[test]
-    fn frames_are_taken_one_by_one_and_a_cut_one_is_left() {
+    fn frames_are_read_one_by_one_and_an_incomplete_one_is_left() {
         for length in [0, 5, 125, 126, 65_535, 65_536] {
             let mut bytes = Vec::new();
             encode(&mut bytes, Opcode::Text, &vec![b'x'; length]);

@@ -1,9 +1,9 @@
-//! The event loop: connects, answers what servers ask, and counts what is heard. One thread for all connections.
+//! The event loop, in one thread for all connections: it connects, answers the servers and counts deliveries.
 
+use crate::client_protocol::{ClientProtocol, Outcome, Phase, Target};
 use crate::clock::{Clock, Nanos};
 use crate::connection::Connection;
 use crate::frames::{self, CLOSE, PING, TEXT};
-use crate::speaks::{Heard, Phase, Speaks, Who};
 use crate::stamp::Stamp;
 use crate::tally::Tally;
 use anyhow::{Context as _, bail};
@@ -17,29 +17,29 @@ use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Bytes taken by one read.
-const READ: usize = 256 * 1024;
-/// How long an answer to a join is waited for. Nanoseconds.
-const PATIENCE: Nanos = 2_000_000_000;
-/// What a slow neighbour's socket takes before it is full. Bytes.
+/// Bytes of one read.
+const READ_SIZE: usize = 256 * 1024;
+/// Time for the acknowledgement of a join, after which it is sent again. Nanoseconds.
+const TIMEOUT: Nanos = 2_000_000_000;
+/// Receive buffer of a slow client's socket. Bytes.
 const SLOW_BUFFER: usize = 4096;
 
-/// What the generator is told.
+/// The configuration of the generator.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    pub(crate) speaks: Speaks,
+    pub(crate) protocol: ClientProtocol,
     pub(crate) address: SocketAddr,
     pub(crate) namespace: String,
     pub(crate) rooms: Vec<String>,
-    /// A key for each room, where the server asks for one.
+    /// A key for each room, if the server requires keys.
     pub(crate) keys: Vec<String>,
     pub(crate) connections: usize,
-    /// How many of them stop reading once they are in their room.
+    /// Number of connections that stop reading after their join.
     pub(crate) slow: usize,
-    /// How many connects may be under way at a time.
-    pub(crate) at_once: usize,
-    /// Whether positions are kept, and connections that end come back.
-    pub(crate) returns: bool,
+    /// How many connects may be under method at a time.
+    pub(crate) concurrency: usize,
+    /// True if connections remember positions and reconnect when the server closes them.
+    pub(crate) reconnects: bool,
 }
 
 /// All connections.
@@ -49,29 +49,29 @@ pub(crate) struct Generator {
     clock: Clock,
     connections: Vec<Connection>,
     pub(crate) tally: Tally,
-    /// In their rooms now.
+    /// Connections in their rooms.
     pub(crate) joined: usize,
-    /// Connects under way.
-    under_way: usize,
-    /// The first connection that has not begun yet.
+    /// Connects under method.
+    connecting: usize,
+    /// Index of the first connection that has not started.
     next: usize,
-    /// When connections that ended come back.
-    returning: BinaryHeap<Reverse<(Nanos, usize)>>,
-    /// Connections that ended without being asked to.
+    /// Times at which closed connections reconnect.
+    reconnecting: BinaryHeap<Reverse<(Nanos, usize)>>,
+    /// Connections that the server closed unexpectedly.
     pub(crate) ended: u64,
-    /// Slow neighbours that the server has closed.
-    pub(crate) slow_ended: u64,
-    /// Returns of which the server said that nothing is missing, and the others.
+    /// Slow clients that the server has closed.
+    pub(crate) slow_closed: u64,
+    /// Reconnects with `recovered: true`, and the others.
     pub(crate) recovered: u64,
     pub(crate) not_recovered: u64,
-    /// Joins that were asked for again.
-    pub(crate) asked_again: u64,
-    /// When to look for joins without an answer.
-    look: Nanos,
-    /// When the last connection came into its room.
+    /// Joins that were sent again.
+    pub(crate) join_retries: u64,
+    /// Time of the next check for unacknowledged joins.
+    next_retry: Nanos,
+    /// Time of the last acknowledged join.
     pub(crate) last_join: Nanos,
     buffer: Vec<u8>,
-    /// Where the last stamp began in its frame.
+    /// Offset of the last stamp in its frame.
     hint: usize,
     random: u64,
 }
@@ -91,41 +91,41 @@ impl Generator {
             connections,
             tally: Tally::new()?,
             joined: 0,
-            under_way: 0,
+            connecting: 0,
             next: 0,
-            returning: BinaryHeap::new(),
+            reconnecting: BinaryHeap::new(),
             ended: 0,
-            slow_ended: 0,
+            slow_closed: 0,
             recovered: 0,
             not_recovered: 0,
-            asked_again: 0,
-            look: 0,
+            join_retries: 0,
+            next_retry: 0,
             last_join: 0,
-            buffer: vec![0; READ],
+            buffer: vec![0; READ_SIZE],
             hint: 0,
             random: 0x9e37_79b9_7f4a_7c15,
         })
     }
 
-    /// Connects all and waits until they are in their rooms.
-    pub(crate) fn connect_all(&mut self, patience: Duration) -> anyhow::Result<()> {
+    /// Connects all, and waits until they are in their rooms.
+    pub(crate) fn connect_all(&mut self, timeout: Duration) -> anyhow::Result<()> {
         let wanted = self.connections.len();
-        if !self.run(patience, |generator| generator.joined == wanted)? {
-            bail!("only {} of {wanted} connections came into their rooms within {patience:?}", self.joined);
+        if !self.run(timeout, |generator| generator.joined == wanted)? {
+            bail!("only {} of {wanted} connections joined within {timeout:?}", self.joined);
         }
         Ok(())
     }
 
-    /// Hears on until `done` says so, or for `patience`; answers whether it was done.
-    pub(crate) fn run(&mut self, patience: Duration, done: impl Fn(&Self) -> bool) -> anyhow::Result<bool> {
-        let until = self.clock.now() + patience.as_nanos() as Nanos;
+    /// Runs the event loop until `done` returns true or `timeout` has passed, and returns whether it is done.
+    pub(crate) fn run(&mut self, timeout: Duration, done: impl Fn(&Self) -> bool) -> anyhow::Result<bool> {
+        let until = self.clock.now() + timeout.as_nanos() as Nanos;
         let mut events = Events::with_capacity(1024);
         loop {
-            self.begin_some()?;
+            self.start_connects()?;
             let now = self.clock.now();
-            if self.under_way > 0 && now >= self.look {
-                self.ask_again(now);
-                self.look = now + PATIENCE;
+            if self.connecting > 0 && now >= self.next_retry {
+                self.retry_joins(now);
+                self.next_retry = now + TIMEOUT;
             }
             if done(self) {
                 return Ok(true);
@@ -133,29 +133,29 @@ impl Generator {
             if now >= until {
                 return Ok(false);
             }
-            // Short, since the publisher's end is not an event of a socket.
+            // The timeout is short because the end of the publisher is not a socket event.
             self.poll.poll(&mut events, Some(Duration::from_millis(5))).or_else(|error| match error.kind() {
                 io::ErrorKind::Interrupted => Ok(()),
                 _ => Err(error),
             })?;
             for event in &events {
-                self.ready(event.token().0)?;
+                self.on_ready(event.token().0)?;
             }
         }
     }
 
-    /// Lets the slow neighbours read what there is, so that it shows which of them the server has closed.
-    pub(crate) fn wake_slow(&mut self) -> anyhow::Result<()> {
+    /// Lets the slow clients read again, which reveals the ones that the server has closed.
+    pub(crate) fn resume_slow(&mut self) -> anyhow::Result<()> {
         for index in 0..self.connections.len() {
             if self.connections[index].slow {
-                self.connections[index].reads = true;
-                self.ready(index)?;
+                self.connections[index].is_reading = true;
+                self.on_ready(index)?;
             }
         }
         Ok(())
     }
 
-    /// How many are in each room, but for slow neighbours.
+    /// Number of members of each room without slow clients.
     pub(crate) fn members(&self) -> Vec<u64> {
         let mut members = vec![0; self.settings.rooms.len()];
         for connection in self.connections.iter().filter(|one| !one.slow) {
@@ -164,32 +164,32 @@ impl Generator {
         members
     }
 
-    /// How many of those have heard all publications of their room.
+    /// Number of these members that received all publications of their room.
     pub(crate) fn complete(&self, emitted: &[u32]) -> usize {
-        self.connections.iter().filter(|one| !one.slow && one.expects == emitted[one.room as usize]).count()
+        self.connections.iter().filter(|one| !one.slow && one.next_number == emitted[one.room as usize]).count()
     }
 
-    fn begin_some(&mut self) -> anyhow::Result<()> {
-        while self.under_way < self.settings.at_once && self.next < self.connections.len() {
-            self.begin(self.next)?;
+    fn start_connects(&mut self) -> anyhow::Result<()> {
+        while self.connecting < self.settings.concurrency && self.next < self.connections.len() {
+            self.start_connect(self.next)?;
             self.next += 1;
         }
         let now = self.clock.now();
-        while let Some(&Reverse((at, index))) = self.returning.peek()
+        while let Some(&Reverse((at, index))) = self.reconnecting.peek()
             && at <= now
-            && self.under_way < self.settings.at_once
+            && self.connecting < self.settings.concurrency
         {
-            self.returning.pop();
-            self.begin(index)?;
+            self.reconnecting.pop();
+            self.start_connect(index)?;
         }
         Ok(())
     }
 
-    fn begin(&mut self, index: usize) -> anyhow::Result<()> {
+    fn start_connect(&mut self, index: usize) -> anyhow::Result<()> {
         let mut stream = TcpStream::connect(self.settings.address).context("cannot open a socket")?;
         let socket = SockRef::from(&stream);
         socket.set_tcp_nodelay(true)?;
-        // Ends with a reset, so that a run leaves no ports behind that wait.
+        // Closing resets the connection, so that a run leaves no ports in TIME_WAIT.
         socket.set_linger(Some(Duration::ZERO))?;
         let connection = &mut self.connections[index];
         if connection.slow {
@@ -197,34 +197,34 @@ impl Generator {
         }
         self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
         connection.stream = Some(stream);
-        connection.phase = Phase::Dialling;
-        connection.began = self.clock.now();
+        connection.phase = Phase::Connecting;
+        connection.started = self.clock.now();
         connection.partial.clear();
-        self.under_way += 1;
+        self.connecting += 1;
         Ok(())
     }
 
-    /// Asks again for joins that no answer came to: what a person would do by loading the page again.
-    fn ask_again(&mut self, now: Nanos) {
+    /// Sends unacknowledged joins again, as a user does by reloading the page.
+    fn retry_joins(&mut self, now: Nanos) {
         for connection in &mut self.connections {
-            if connection.phase != Phase::Joining || connection.began + PATIENCE > now {
+            if connection.phase != Phase::Joining || connection.started + TIMEOUT > now {
                 continue;
             }
-            if let Some(join) = self.settings.speaks.join(&who(&self.settings, connection)) {
-                self.asked_again += 1;
-                drop(connection.say(Opcode::Text, join.as_bytes()));
+            if let Some(join) = self.settings.protocol.join(&target(&self.settings, connection)) {
+                self.join_retries += 1;
+                drop(connection.send(Opcode::Text, join.as_bytes()));
             }
         }
     }
 
-    fn ready(&mut self, index: usize) -> anyhow::Result<()> {
-        if self.connections[index].phase == Phase::Dialling && !self.dialled(index)? {
+    fn on_ready(&mut self, index: usize) -> anyhow::Result<()> {
+        if self.connections[index].phase == Phase::Connecting && !self.on_connected(index)? {
             return Ok(());
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         loop {
             let connection = &mut self.connections[index];
-            if connection.phase == Phase::Joined && !connection.reads {
+            if connection.phase == Phase::Joined && !connection.is_reading {
                 break;
             }
             let Some(stream) = &mut connection.stream else { break };
@@ -234,7 +234,7 @@ impl Generator {
                     break;
                 }
                 Ok(count) => {
-                    self.heard(index, &buffer[..count])?;
+                    self.on_bytes(index, &buffer[..count])?;
                     // Less than asked for: there was no more.
                     if count < buffer.len() {
                         break;
@@ -252,8 +252,8 @@ impl Generator {
         Ok(())
     }
 
-    /// A socket that was being connected is reported; answers whether it stands.
-    fn dialled(&mut self, index: usize) -> anyhow::Result<bool> {
+    /// Completes a TCP connect and starts the handshake. Returns true if the socket is connected.
+    fn on_connected(&mut self, index: usize) -> anyhow::Result<bool> {
         let Some(stream) = &self.connections[index].stream else { return Ok(false) };
         if stream.take_error()?.is_some() {
             self.end(index)?;
@@ -262,11 +262,11 @@ impl Generator {
         if stream.peer_addr().is_err() {
             return Ok(false);
         }
-        let speaks = self.settings.speaks;
+        let protocol = self.settings.protocol;
         let host = self.settings.address.to_string();
-        let request = speaks.request(&host, &who(&self.settings, &self.connections[index]));
+        let request = protocol.request(&host, &target(&self.settings, &self.connections[index]));
         let connection = &mut self.connections[index];
-        connection.phase = if request.is_some() { Phase::Upgrading } else { speaks.after_request() };
+        connection.phase = if request.is_some() { Phase::Upgrading } else { protocol.after_request() };
         if let Some(request) = request
             && connection.write(request.as_bytes()).is_err()
         {
@@ -275,59 +275,59 @@ impl Generator {
         Ok(true)
     }
 
-    /// Bytes came.
-    fn heard(&mut self, index: usize, bytes: &[u8]) -> anyhow::Result<()> {
+    /// Handles received bytes.
+    fn on_bytes(&mut self, index: usize, bytes: &[u8]) -> anyhow::Result<()> {
         let now = self.clock.now();
         let partial = std::mem::take(&mut self.connections[index].partial);
         if partial.is_empty() {
-            let rest = self.frames(index, bytes, now)?;
+            let rest = self.read_frames(index, bytes, now)?;
             self.connections[index].partial.extend_from_slice(rest);
         } else {
             let mut whole = partial;
             whole.extend_from_slice(bytes);
-            let rest = self.frames(index, &whole, now)?.len();
+            let rest = self.read_frames(index, &whole, now)?.len();
             whole.drain(..whole.len() - rest);
             self.connections[index].partial = whole;
         }
         Ok(())
     }
 
-    /// Takes whole frames; answers what is left.
-    fn frames<'a>(&mut self, index: usize, mut bytes: &'a [u8], now: Nanos) -> anyhow::Result<&'a [u8]> {
+    /// Handles complete frames, and returns the remaining bytes.
+    fn read_frames<'a>(&mut self, index: usize, mut bytes: &'a [u8], now: Nanos) -> anyhow::Result<&'a [u8]> {
         if self.connections[index].phase == Phase::Upgrading {
             let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(bytes) };
             if !bytes.starts_with(b"HTTP/1.1 101") {
-                if self.settings.returns {
+                if self.settings.reconnects {
                     self.end(index)?;
                     return Ok(&[]);
                 }
                 bail!("the handshake was refused: {}", String::from_utf8_lossy(&bytes[..end]));
             }
             bytes = &bytes[end + 4..];
-            self.now_in(index, self.settings.speaks.after_request());
+            self.enter_phase(index, self.settings.protocol.after_request());
         }
         while let Some(frame) = frames::next(&mut bytes) {
             match frame.opcode {
-                PING => drop(self.connections[index].say(Opcode::Pong, frame.payload)),
+                PING => drop(self.connections[index].send(Opcode::Pong, frame.payload)),
                 CLOSE => {
                     self.end(index)?;
                     return Ok(&[]);
                 }
-                TEXT => self.text(index, frame.payload, now)?,
+                TEXT => self.on_text(index, frame.payload, now)?,
                 _ => {}
             }
         }
         Ok(bytes)
     }
 
-    fn text(&mut self, index: usize, payload: &[u8], now: Nanos) -> anyhow::Result<()> {
-        let Some(stamp) = Stamp::find(payload, &mut self.hint) else { return self.control(index, payload) };
+    fn on_text(&mut self, index: usize, payload: &[u8], now: Nanos) -> anyhow::Result<()> {
+        let Some(stamp) = Stamp::find(payload, &mut self.hint) else { return self.on_control(index, payload) };
         let connection = &mut self.connections[index];
         if connection.slow {
             return Ok(());
         }
-        self.tally.count(stamp, now, &mut connection.expects);
-        if self.settings.returns
+        self.tally.count(stamp, now, &mut connection.next_number);
+        if self.settings.reconnects
             && let Some(position) = position(payload)
         {
             connection.position = Some(position.into());
@@ -335,70 +335,74 @@ impl Generator {
         Ok(())
     }
 
-    /// A text that is no delivery.
-    fn control(&mut self, index: usize, payload: &[u8]) -> anyhow::Result<()> {
+    /// Handles a text that is not a delivery.
+    fn on_control(&mut self, index: usize, payload: &[u8]) -> anyhow::Result<()> {
         let connection = &self.connections[index];
-        let mut answer = String::new();
-        let heard =
-            self.settings.speaks.hear(connection.phase, payload, &who(&self.settings, connection), &mut answer);
-        let returned = connection.position.is_some();
-        if !answer.is_empty() && self.connections[index].say(Opcode::Text, answer.as_bytes()).is_err() {
+        let mut reply = String::new();
+        let outcome = self.settings.protocol.on_text(
+            connection.phase,
+            payload,
+            &target(&self.settings, connection),
+            &mut reply,
+        );
+        let has_reconnected = connection.position.is_some();
+        if !reply.is_empty() && self.connections[index].send(Opcode::Text, reply.as_bytes()).is_err() {
             return self.end(index);
         }
-        match heard {
-            Heard::Nothing => Ok(()),
-            Heard::Refused => bail!("the server refused a connection: {}", String::from_utf8_lossy(payload)),
-            Heard::Now(phase) => {
-                if phase == Phase::Joined && returned {
+        match outcome {
+            Outcome::Ignored => Ok(()),
+            Outcome::Refused => bail!("the server refused a connection: {}", String::from_utf8_lossy(payload)),
+            Outcome::Phase(phase) => {
+                if phase == Phase::Joined && has_reconnected {
                     let recovered = memchr::memmem::find(payload, br#""recovered":true"#).is_some();
                     *(if recovered { &mut self.recovered } else { &mut self.not_recovered }) += 1;
                 }
-                self.now_in(index, phase);
+                self.enter_phase(index, phase);
                 Ok(())
             }
         }
     }
 
-    fn now_in(&mut self, index: usize, phase: Phase) {
+    fn enter_phase(&mut self, index: usize, phase: Phase) {
         let connection = &mut self.connections[index];
         if phase == Phase::Joined && connection.phase != Phase::Joined {
             self.joined += 1;
-            self.under_way -= 1;
+            self.connecting -= 1;
             self.last_join = self.clock.now();
         }
         connection.phase = phase;
     }
 
-    /// A connection is over; where connections return, it will after a second, give or take a half.
+    /// Handles the end of a connection. In a reconnect scenario, it reconnects after 0.5 to 1.5 s.
     fn end(&mut self, index: usize) -> anyhow::Result<()> {
         let connection = &mut self.connections[index];
-        let phase = std::mem::replace(&mut connection.phase, Phase::Away);
+        let phase = std::mem::replace(&mut connection.phase, Phase::Disconnected);
         connection.stream = None;
         match phase {
-            Phase::Away => return Ok(()),
+            Phase::Disconnected => return Ok(()),
             Phase::Joined => self.joined -= 1,
-            _ => self.under_way -= 1,
+            _ => self.connecting -= 1,
         }
         if connection.slow {
-            self.slow_ended += 1;
+            self.slow_closed += 1;
             return Ok(());
         }
         self.ended += 1;
-        if self.settings.returns {
+        if self.settings.reconnects {
             self.random =
                 self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let pause = 500_000_000 + (self.random >> 33) % 1_000_000_000;
-            self.returning.push(Reverse((self.clock.now() + pause, index)));
+            self.reconnecting.push(Reverse((self.clock.now() + pause, index)));
         } else if phase != Phase::Joined {
-            bail!("the server ended a connection while it was {phase:?}");
+            bail!("the server closed a connection in phase {phase:?}");
         }
         Ok(())
     }
 }
 
-fn who<'a>(settings: &'a Settings, connection: &'a Connection) -> Who<'a> {
+fn target<'a>(settings: &'a Settings, connection: &'a Connection) -> Target<'a> {
     let room = connection.room as usize;
-    Who {
+    Target {
         namespace: &settings.namespace,
         room: &settings.rooms[room],
         key: settings.keys.get(room).map(String::as_str),
@@ -406,7 +410,7 @@ fn who<'a>(settings: &'a Settings, connection: &'a Connection) -> Who<'a> {
     }
 }
 
-/// The position that stands at the end of a delivery: `…,"position":"epoch:offset"}]`.
+/// Returns the position at the end of a delivery: `…,"position":"epoch:offset"}]`.
 fn position(payload: &[u8]) -> Option<&str> {
     let mark = br#""position":""#;
     let start = memchr::memmem::rfind(payload, mark)? + mark.len();

@@ -1,9 +1,10 @@
-//! The load generator of the benchmarks: one scenario against one server that runs already, measured from outside.
+//! The load generator of the benchmarks: it runs one scenario against a running server and measures from outside.
 //!
-//! In reading order: `scenario` (what is asked for), `run` (the order of things), `generator` (the event loop) with
-//! `connection`, `frames` and `speaks`, `publisher`, then what is measured: `stamp`, `tally`, `process`, `report`.
+//! In reading order: `scenario` (the load), `run` (the sequence), `generator` (the event loop) with `connection`,
+//! `frames` and `client_protocol`, `publisher`, then the measurements: `stamp`, `tally`, `process`, `report`.
 #![forbid(unsafe_code)]
 
+mod client_protocol;
 mod clock;
 mod connection;
 mod frames;
@@ -13,69 +14,68 @@ mod publisher;
 mod report;
 mod run;
 mod scenario;
-mod speaks;
 mod stamp;
 mod tally;
 
 use anyhow::Context as _;
 use clap::Parser;
+use client_protocol::ClientProtocol;
 use generator::Settings;
 use nodevent_protocol::key::{self, Secret};
 use process::Processes;
 use publisher::{Plan, Route};
 use run::Run;
 use scenario::Name;
-use speaks::Speaks;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Puts load on a server and prints what it measured as one line of JSON.
+/// Puts load on a server and prints the measurements as one line of JSON.
 #[derive(Debug, Parser)]
 #[command(
-    after_help = "Example:\n  nodevent-load steady --speaks socket-io --address 127.0.0.1:8080 \\\n    --publish http://127.0.0.1:8080/api/nodevent/emit --pid $(pidof nodevent)"
+    after_help = "Example:\n  nodevent-load steady --protocol socket-io --address 127.0.0.1:8080 \\\n    --publish http://127.0.0.1:8080/api/nodevent/emit --pid $(pidof nodevent)"
 )]
 struct Arguments {
-    /// What to do.
+    /// The scenario.
     scenario: Name,
     /// The protocol of the server.
     #[arg(long)]
-    speaks: Speaks,
-    /// Where connections go.
+    protocol: ClientProtocol,
+    /// The address for connections.
     #[arg(long)]
     address: SocketAddr,
-    /// Where publications go: http://…, redis://…, redis-rooms://…, nchan://… or lines://…
+    /// The route of publications: http://…, redis://…, redis-rooms://…, redis-history://…, nchan://… or lines://…
     #[arg(long)]
     publish: Route,
-    /// The server's process, whose CPU time and memory are read; its children are counted too.
+    /// The server's process, whose CPU time and memory are measured, with its children.
     #[arg(long, required = true)]
     pid: Vec<u32>,
-    /// A process beside the server, whose CPU time is shown apart: its Redis.
+    /// The process of the server's Redis, whose CPU time is reported separately.
     #[arg(long)]
-    beside: Vec<u32>,
+    redis_pid: Vec<u32>,
     /// The Socket.IO namespace.
     #[arg(long, default_value = "/nodevent")]
     namespace: String,
-    /// The secret that room keys are signed with, where the server asks for keys.
+    /// The secret of the room keys, if the server requires keys.
     #[arg(long)]
     secret: Option<String>,
-    /// Instead of the scenario's own number of connections.
+    /// Overrides the number of connections.
     #[arg(long)]
     connections: Option<usize>,
-    /// Instead of the scenario's own publications a second.
+    /// Overrides the publications per second.
     #[arg(long)]
     rate: Option<u32>,
-    /// Instead of the scenario's own length. Seconds.
+    /// Overrides the length of the scenario. Seconds.
     #[arg(long)]
     seconds: Option<f64>,
-    /// How long what was published is waited for. Seconds.
+    /// Overrides the time to wait for deliveries after the last publication. Seconds.
     #[arg(long)]
-    patience: Option<u64>,
+    timeout: Option<u64>,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     rlimit::increase_nofile_limit(u64::MAX).context("the limit of open files could not be raised")?;
-    // Sleeps of the publisher end when they should, not up to 50 µs later.
+    // The publisher's sleeps end on time instead of up to 50 µs late.
     std::fs::write("/proc/self/timerslack_ns", "1").context("the timer slack could not be set")?;
     let name = arguments.scenario;
     let mut scenario = name.scenario();
@@ -86,8 +86,8 @@ fn main() -> anyhow::Result<()> {
             *seconds = arguments.seconds.unwrap_or(*seconds);
         }
     }
-    if let Some(patience) = arguments.patience {
-        scenario.patience = Duration::from_secs(patience);
+    if let Some(timeout) = arguments.timeout {
+        scenario.timeout = Duration::from_secs(timeout);
     }
     let rooms: Vec<String> = (0..scenario.rooms).map(|number| format!("Room_{number}")).collect();
     let keys = match &arguments.secret {
@@ -96,15 +96,15 @@ fn main() -> anyhow::Result<()> {
     };
     let storm = name == Name::Storm;
     let settings = Settings {
-        speaks: arguments.speaks,
+        protocol: arguments.protocol,
         address: arguments.address,
         namespace: arguments.namespace,
         rooms,
         keys,
         connections: scenario.connections,
         slow: scenario.slow,
-        at_once: scenario.at_once,
-        returns: storm,
+        concurrency: scenario.concurrency,
+        reconnects: storm,
     };
     let run = Run {
         name: format!("{name:?}").to_lowercase(),
@@ -112,14 +112,14 @@ fn main() -> anyhow::Result<()> {
         settings,
         route: arguments.publish,
         server: Processes::of(&arguments.pid),
-        beside: Processes::of(&arguments.beside),
+        redis: Processes::of(&arguments.redis_pid),
         storm,
     };
-    println!("{}", serde_json::to_string(&run.carry_out()?)?);
+    println!("{}", serde_json::to_string(&run.run()?)?);
     Ok(())
 }
 
-/// A key for each room, good for an hour.
+/// Signs a key for each room, valid for an hour.
 fn sign_all(rooms: &[String], secret: &str) -> anyhow::Result<Vec<String>> {
     let secret = Secret::new(secret).context("the secret cannot be used")?;
     let expires = SystemTime::now().duration_since(UNIX_EPOCH)? + Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! What the operating system knows about a server: CPU time of all its threads, memory of all its processes.
+//! Measurements by the operating system: CPU time of all threads and memory of all processes of a server.
 
 use serde::Serialize;
 use std::collections::HashMap;
@@ -11,14 +11,14 @@ pub(crate) struct Processes {
     roots: Vec<u32>,
 }
 
-/// CPU time since a process began. Nanoseconds.
+/// CPU time since the start of a process. Nanoseconds.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Cpu {
-    /// All threads, as the scheduler counts it: exact.
+    /// Exact sum over all threads, from the scheduler.
     pub(crate) total: u64,
-    /// The part spent in the process's own code; from ticks of 10 ms.
+    /// The part in user mode, from ticks of 10 ms.
     pub(crate) user: u64,
-    /// The part spent in the kernel for it; from ticks of 10 ms.
+    /// The part in kernel mode, from ticks of 10 ms.
     pub(crate) system: u64,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Cpu {
 pub(crate) struct Memory {
     /// Resident, summed over the processes.
     pub(crate) resident: i64,
-    /// The kernel's slabs, of the whole machine: both ends of each connection are in it.
+    /// The kernel's slabs of the whole machine, which contain both ends of each connection.
     pub(crate) slab: i64,
 }
 
@@ -46,7 +46,7 @@ impl Processes {
                 let schedstat = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
                 sum.total += schedstat.split(' ').next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
             }
-            // Behind the name in brackets: state, then numbers; user and system time are the 12th and 13th.
+            // After the name in parentheses come the state and numbers; user and system time are the 12th and 13th.
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             let words: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
             let ticks = |place: usize| words.get(place).and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
@@ -70,7 +70,7 @@ impl Processes {
         Memory { resident: resident.sum(), slab: kilobytes(&machine, "Slab:") }
     }
 
-    /// The processes named and their descendants, as they are now.
+    /// Returns the root processes and their current descendants.
     fn all(&self) -> Vec<u32> {
         let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
         for pid in fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -1,7 +1,7 @@
-//! Emits on a schedule, from a thread of its own, so that hearing does not hold it up.
+//! Publishes on a schedule, in a separate thread, so that receiving does not delay it.
 //!
-//! A stamp says when its publication was *due*: where a server, or this machine, holds the publisher up, the delay
-//! counts as latency and is not hidden. How late the publisher itself was is reported beside it.
+//! A stamp contains the time at which its publication was *due*: if the server or this machine delays the publisher, the
+//! delay counts as latency. The report also contains the lateness of the publisher itself.
 
 use crate::clock::{Clock, Nanos};
 use crate::stamp::Stamp;
@@ -17,45 +17,44 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a server is given to confirm what was published.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// The largest body of one request that carries many publications. Bytes.
+/// Time for the server to confirm the publications.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest body of a request with many publications. Bytes.
 const BODY: usize = 900 * 1024;
-/// What our script is told beside the publication, as it is by default: entries, age of the log and of the position
-/// in milliseconds, and an epoch.
-const KEPT: [&str; 4] = ["100", "300000", "86400000", "00000000000bec40"];
-/// The lateness up to which the publisher tells its own apart: a minute. Nanoseconds.
-const LATEST: u64 = 60_000_000_000;
+/// Default arguments of our script: entries, age of the log and of the position in milliseconds, and an epoch.
+const HISTORY_ARGUMENTS: [&str; 4] = ["100", "300000", "86400000", "00000000000bec40"];
+/// The highest recorded lateness: a minute. Nanoseconds.
+const MAX_LATENESS: u64 = 60_000_000_000;
 
-/// Where publications are published, and how.
+/// The address and method of publishing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
     address: SocketAddr,
-    way: Way,
+    method: Method,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Way {
-    /// `http://address/path`: POST, one publication a request, or an array where several are emitted at once.
+enum Method {
+    /// `http://address/path`: POST, with one publication per request, or an array for a burst.
     Http { path: String },
-    /// `nchan://address`: POST to `/emit?room=`, one publication a request.
+    /// `nchan://address`: POST to `/emit?room=`, with one publication per request.
     Nchan,
-    /// `redis://address/channel`: PUBLISH to that channel, with the slash.
+    /// `redis://address/channel`: PUBLISH to that channel, including the slash.
     Redis { channel: String },
-    /// `redis-rooms://address`: PUBLISH to the channel of the room's name.
+    /// `redis-rooms://address`: PUBLISH to a channel with the room's name.
     RedisRooms,
-    /// `redis-kept://address/namespace`: through our script, as the gem does where history is on.
-    RedisKept { namespace: String },
-    /// `lines://address`: one publication a line, nothing is confirmed.
+    /// `redis-history://address/namespace`: through our script, as the gem does with history.
+    RedisHistory { namespace: String },
+    /// `lines://address`: one publication per line, without confirmation.
     Lines,
 }
 
-/// When to emit.
+/// The schedule of publications.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Plan {
-    /// So many a second for so long.
+    /// A constant rate.
     Rate { per_second: u32, seconds: f64 },
-    /// So many at once.
+    /// All at the same time.
     Burst { count: u32 },
 }
 
@@ -64,7 +63,7 @@ pub(crate) enum Plan {
 pub(crate) struct Publisher {
     route: Route,
     stream: TcpStream,
-    /// The name that Redis has given our script.
+    /// The SHA-1 name of our script in Redis.
     script: String,
     replies: Arc<Replies>,
     clock: Clock,
@@ -74,8 +73,8 @@ pub(crate) struct Publisher {
     emitted: Vec<u32>,
     /// The room of the next publication.
     next: usize,
-    /// How late publications were. Nanoseconds.
-    late: Histogram<u32>,
+    /// Lateness of the publications. Nanoseconds.
+    lateness: Histogram<u32>,
     unconfirmed: u64,
 }
 
@@ -94,16 +93,18 @@ impl FromStr for Route {
         let (scheme, rest) = text.split_once("://").context("write a route as scheme://address")?;
         let (address, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
         let address = address.parse().with_context(|| format!("`{address}` is not an address with a port"))?;
-        let way = match scheme {
-            "http" => Way::Http { path: path.to_owned() },
-            "nchan" => Way::Nchan,
-            "redis" => Way::Redis { channel: path.to_owned() },
-            "redis-rooms" => Way::RedisRooms,
-            "redis-kept" => Way::RedisKept { namespace: path.to_owned() },
-            "lines" => Way::Lines,
-            other => bail!("`{other}` is none of http, nchan, redis, redis-rooms, redis-kept, lines"),
+        let method = match scheme {
+            "http" => Method::Http { path: path.to_owned() },
+            "nchan" => Method::Nchan,
+            "redis" => Method::Redis { channel: path.to_owned() },
+            "redis-rooms" => Method::RedisRooms,
+            "redis-history" => Method::RedisHistory { namespace: path.to_owned() },
+            "lines" => Method::Lines,
+            other => {
+                bail!("`{other}` is not a route; write http, nchan, redis, redis-rooms, redis-history or lines")
+            }
         };
-        Ok(Self { address, way })
+        Ok(Self { address, method })
     }
 }
 
@@ -114,14 +115,14 @@ impl Publisher {
         let mut stream =
             TcpStream::connect(route.address).with_context(|| format!("cannot reach {}", route.address))?;
         stream.set_nodelay(true)?;
-        let script = match route.way {
-            Way::RedisKept { .. } => load_script(&mut stream)?,
+        let script = match route.method {
+            Method::RedisHistory { .. } => load_script(&mut stream)?,
             _ => String::new(),
         };
         let replies = Arc::new(Replies::default());
         let (reader, counted) = (stream.try_clone()?, Arc::clone(&replies));
-        let way = route.way.clone();
-        thread::spawn(move || count_replies(reader, &way, &counted));
+        let method = route.method.clone();
+        thread::spawn(move || count_replies(reader, &method, &counted));
         Ok(Self {
             route: route.clone(),
             stream,
@@ -132,7 +133,7 @@ impl Publisher {
             rooms: rooms.to_vec(),
             emitted: vec![0; rooms.len()],
             next: 0,
-            late: Histogram::new_with_bounds(1, LATEST, 3)?,
+            lateness: Histogram::new_with_bounds(1, MAX_LATENESS, 3)?,
             unconfirmed: 0,
         })
     }
@@ -142,21 +143,21 @@ impl Publisher {
         &self.emitted
     }
 
-    /// How late publications were, in microseconds: 99 of 100 were at most so late.
-    pub(crate) fn late_us(&self) -> f64 {
-        self.late.value_at_quantile(0.99) as f64 / 1000.0
+    /// Returns the 99th percentile of the lateness. Microseconds.
+    pub(crate) fn lateness_us(&self) -> f64 {
+        self.lateness.value_at_quantile(0.99) as f64 / 1000.0
     }
 
-    /// Publishes that no server has confirmed in time.
+    /// Publishes without a confirmation in time.
     pub(crate) fn unconfirmed(&self) -> u64 {
         self.unconfirmed
     }
 
-    /// Carries a plan out, and waits until what was published is confirmed, or as long as patience goes.
+    /// Runs a plan, and waits until the publications are confirmed or the timeout has passed.
     ///
     /// # Errors
-    /// The connection broke, or the server refused something.
-    pub(crate) fn carry_out(&mut self, plan: Plan) -> anyhow::Result<()> {
+    /// The connection broke, or the server refused a publication.
+    pub(crate) fn run(&mut self, plan: Plan) -> anyhow::Result<()> {
         let begin = self.clock.now();
         let replies = match plan {
             Plan::Burst { count } => self.burst(begin, count)?,
@@ -168,8 +169,8 @@ impl Publisher {
     fn burst(&mut self, begin: Nanos, count: u32) -> anyhow::Result<u64> {
         let publications: Vec<(usize, String)> = (0..count).map(|_| self.publication(begin)).collect();
         let mut bytes = Vec::with_capacity(publications.len() * (self.size + 64));
-        let requests = match &self.route.way {
-            Way::Http { path } => {
+        let requests = match &self.route.method {
+            Method::Http { path } => {
                 let (mut requests, mut body) = (0, String::new());
                 for (index, (_, publication)) in publications.iter().enumerate() {
                     body.push(if body.is_empty() { '[' } else { ',' });
@@ -204,7 +205,7 @@ impl Publisher {
             }
             bytes.clear();
             while index < count && due(index) <= now {
-                self.late.saturating_record(now - due(index));
+                self.lateness.saturating_record(now - due(index));
                 let (room, publication) = self.publication(due(index));
                 self.publish(&mut bytes, room, &publication);
                 index += 1;
@@ -214,7 +215,7 @@ impl Publisher {
         Ok(count)
     }
 
-    /// The next publication and the room it is for.
+    /// Returns the next publication and the index of its room.
     fn publication(&mut self, at: Nanos) -> (usize, String) {
         let room = self.next;
         self.next = (self.next + 1) % self.rooms.len();
@@ -226,14 +227,14 @@ impl Publisher {
     fn publish(&self, bytes: &mut Vec<u8>, room: usize, publication: &str) {
         let room = &self.rooms[room];
         let address = &self.route.address;
-        match &self.route.way {
-            Way::Http { path } => post(bytes, address, path, publication),
-            Way::Nchan => post(bytes, address, &format!("/emit?room={room}"), publication),
-            Way::Redis { channel } => redis_command(bytes, &["PUBLISH", channel, publication]),
-            Way::RedisRooms => redis_command(bytes, &["PUBLISH", room, publication]),
-            Way::RedisKept { namespace } => {
+        match &self.route.method {
+            Method::Http { path } => post(bytes, address, path, publication),
+            Method::Nchan => post(bytes, address, &format!("/emit?room={room}"), publication),
+            Method::Redis { channel } => redis_command(bytes, &["PUBLISH", channel, publication]),
+            Method::RedisRooms => redis_command(bytes, &["PUBLISH", room, publication]),
+            Method::RedisHistory { namespace } => {
                 let keys = Keys::of(namespace, room);
-                let [most, age, position_age, epoch] = KEPT;
+                let [most, age, position_age, epoch] = HISTORY_ARGUMENTS;
                 redis_command(
                     bytes,
                     &[
@@ -253,23 +254,23 @@ impl Publisher {
                     ],
                 );
             }
-            Way::Lines => {
+            Method::Lines => {
                 bytes.extend_from_slice(publication.as_bytes());
                 bytes.push(b'\n');
             }
         }
     }
 
-    /// Waits until `count` more are confirmed.
+    /// Waits until `count` more publishes are confirmed.
     fn await_replies(&mut self, count: u64) -> anyhow::Result<()> {
-        if self.route.way == Way::Lines {
+        if self.route.method == Method::Lines {
             return Ok(());
         }
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while self.replies.good.load(SeqCst) < count && Instant::now() < until {
             let bad = self.replies.bad.load(SeqCst);
             if bad > 0 {
-                bail!("the server refused {bad} of what was published");
+                bail!("the server refused {bad} publishes");
             }
             thread::sleep(Duration::from_millis(2));
         }
@@ -288,7 +289,7 @@ fn post(bytes: &mut Vec<u8>, address: &SocketAddr, path: &str, body: &str) {
     bytes.extend_from_slice(body.as_bytes());
 }
 
-/// A command as Redis reads it.
+/// Appends a command in the Redis protocol.
 fn redis_command(bytes: &mut Vec<u8>, words: &[&str]) {
     bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
     for word in words {
@@ -296,34 +297,34 @@ fn redis_command(bytes: &mut Vec<u8>, words: &[&str]) {
     }
 }
 
-/// Gives Redis our script and answers the name it has there.
+/// Loads our script into Redis and returns its name there.
 fn load_script(stream: &mut TcpStream) -> anyhow::Result<String> {
     let mut command = Vec::new();
     redis_command(&mut command, &["SCRIPT", "LOAD", history::PUBLISH]);
     stream.write_all(&command)?;
-    // A bulk string: its length, 40, and the digits.
+    // The reply is a bulk string: its length, 40, and the digits.
     let mut reply = [0; 47];
-    stream.read_exact(&mut reply).context("Redis did not take the script")?;
+    stream.read_exact(&mut reply).context("Redis did not reply to SCRIPT LOAD")?;
     let name = reply.strip_prefix(b"$40\r\n").and_then(|rest| rest.strip_suffix(b"\r\n"));
     let name = name.context("Redis refused the script")?;
     Ok(String::from_utf8_lossy(name).into_owned())
 }
 
-/// Counts what comes back until the connection ends.
-fn count_replies(mut stream: TcpStream, way: &Way, replies: &Replies) {
-    let (start, good): (&[u8], &[u8]) = match way {
-        Way::Http { .. } | Way::Nchan => (b"HTTP/1.1 ", b"2"),
-        Way::Redis { .. } | Way::RedisRooms => (b"", b":"),
-        // An array of position, receivers and a number: its head is what is counted.
-        Way::RedisKept { .. } => (b"*", b"3"),
-        Way::Lines => return,
+/// Counts replies until the connection ends.
+fn count_replies(mut stream: TcpStream, method: &Method, replies: &Replies) {
+    let (start, good): (&[u8], &[u8]) = match method {
+        Method::Http { .. } | Method::Nchan => (b"HTTP/1.1 ", b"2"),
+        Method::Redis { .. } | Method::RedisRooms => (b"", b":"),
+        // The reply is an array of position, receivers and a number; its header is counted.
+        Method::RedisHistory { .. } => (b"*", b"3"),
+        Method::Lines => return,
     };
     let (mut pending, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
     while let Ok(count @ 1..) = stream.read(&mut buffer) {
         pending.extend_from_slice(&buffer[..count]);
         let mut read = 0;
         if start.is_empty() {
-            // Every reply is one line, and its first character tells.
+            // Every reply is one line, and its first character decides.
             while let Some(end) = memchr::memchr(b'\n', &pending[read..]) {
                 count_one(replies, pending[read..].starts_with(good));
                 read += end + 1;
@@ -350,16 +351,16 @@ mod tests {
     use std::net::TcpListener;
 
     #[test]
-    fn a_route_says_where_and_how() {
+    fn route_names_a_method_and_an_address() {
         let route: Route = "redis://127.0.0.1:6379/nodevent".parse().unwrap();
-        assert_eq!(route.way, Way::Redis { channel: "/nodevent".into() });
+        assert_eq!(route.method, Method::Redis { channel: "/nodevent".into() });
         assert!("http://somewhere".parse::<Route>().is_err());
         assert!("ftp://127.0.0.1:1".parse::<Route>().is_err());
     }
 
-    /// A server that answers each of three requests with a byte at a time: no reply may be missed at a seam.
+    /// The server sends three responses byte by byte, so that every boundary between reads occurs.
     #[test]
-    fn replies_are_counted_however_they_are_cut() {
+    fn replies_are_counted_for_every_split() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = thread::spawn(move || {
@@ -370,13 +371,13 @@ mod tests {
             {
                 stream.write_all(&[*byte]).unwrap();
             }
-            // Kept open until the publisher is done with it.
+            // The connection stays open until the publisher closes it.
             let _ = stream.read(&mut [0; 1024]);
             stream
         });
         let route = format!("http://{address}/x").parse().unwrap();
         let mut publisher = Publisher::connect(&route, Clock::start(), &["r".to_owned()], 200).unwrap();
-        publisher.carry_out(Plan::Rate { per_second: 1000, seconds: 0.003 }).unwrap();
+        publisher.run(Plan::Rate { per_second: 1000, seconds: 0.003 }).unwrap();
         assert_eq!(publisher.emitted(), [3]);
         drop(publisher);
         server.join().unwrap();

@@ -1,4 +1,4 @@
-//! What a run has measured, as one line of JSON.
+//! The measurements of a run, as one line of JSON.
 
 use crate::process::{Cpu, Memory};
 use crate::tally::Latency;
@@ -20,20 +20,20 @@ pub(crate) struct Report {
 pub(crate) struct Connect {
     pub(crate) seconds: f64,
     pub(crate) per_second: f64,
-    /// The server's CPU time for one. Microseconds.
+    /// The server's CPU time per connect and join. Microseconds.
     pub(crate) cpu_us: f64,
-    /// Joins that had to be asked for again, since no answer came.
-    pub(crate) asked_again: u64,
+    /// Joins that were sent again because no acknowledgement arrived.
+    pub(crate) join_retries: u64,
 }
 
 /// Bytes, per connection.
 #[derive(Debug, Serialize)]
 pub(crate) struct MemoryUse {
-    /// Resident memory of the server before the first connection, in all. Bytes.
+    /// Total resident memory of the server before the first connection. Bytes.
     pub(crate) server: i64,
-    /// Joined, and nothing heard yet.
+    /// After all joins, before the first delivery.
     pub(crate) idle: f64,
-    /// When all that was published had been delivered.
+    /// After all deliveries.
     pub(crate) after: f64,
     /// The kernel's slabs for both ends of a connection.
     pub(crate) slab: f64,
@@ -45,44 +45,44 @@ pub(crate) struct Delivery {
     pub(crate) expected: u64,
     pub(crate) delivered: u64,
     pub(crate) lost: u64,
-    /// Publishes that the server did not confirm in time.
+    /// Publishes without a confirmation in time.
     pub(crate) unconfirmed: u64,
-    /// Connections that the server ended without being asked to.
+    /// Connections that the server closed unexpectedly.
     pub(crate) ended: u64,
-    /// Deliveries that did not follow the one before.
-    pub(crate) misplaced: u64,
+    /// Deliveries that did not have the next number.
+    pub(crate) out_of_order: u64,
     /// From the first publication to the last delivery.
     pub(crate) seconds: f64,
     pub(crate) per_second: f64,
     pub(crate) latency_ms: Latency,
-    /// How late the publisher was, for 99 of 100. Microseconds.
-    pub(crate) publisher_late_us: f64,
+    /// 99th percentile of the publisher's lateness. Microseconds.
+    pub(crate) publisher_lateness_us: f64,
     /// The server's CPU time per delivery. Microseconds.
     pub(crate) cpu_us: f64,
-    /// That of what works beside the server, i.e. of Redis. Microseconds.
-    pub(crate) beside_cpu_us: f64,
-    /// The generator's own. Microseconds.
+    /// The CPU time of its Redis per delivery. Microseconds.
+    pub(crate) redis_cpu_us: f64,
+    /// The generator's CPU time per delivery. Microseconds.
     pub(crate) generator_cpu_us: f64,
-    /// All of the server's CPU time while it was measured. Nanoseconds.
+    /// The server's total CPU time during the measurement. Nanoseconds.
     pub(crate) cpu: Cpu,
 }
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Slow {
     pub(crate) connections: usize,
-    /// How many of them the server closed.
+    /// Number of these that the server closed.
     pub(crate) closed: u64,
 }
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Storm {
-    /// Connections that came back.
-    pub(crate) returned: u64,
+    /// Connections that reconnected.
+    pub(crate) reconnected: u64,
     pub(crate) recovered: u64,
     pub(crate) not_recovered: u64,
-    /// From the moment the server was up again until the last was in its room. Seconds.
-    pub(crate) all_back_s: f64,
-    /// How many have heard everything, each once and in order.
+    /// Time from the server's restart to the last join. Seconds.
+    pub(crate) all_joined_s: f64,
+    /// Connections that received everything, in order and without duplicates.
     pub(crate) complete: usize,
 }
 

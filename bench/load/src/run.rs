@@ -1,4 +1,4 @@
-//! One scenario against one server: connect, rest, publish, hear, report.
+//! The sequence of a run: connect, settle, publish, receive, report.
 
 use crate::clock::{Clock, Nanos};
 use crate::generator::{Generator, Settings};
@@ -13,16 +13,16 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How long all connects together may take.
-const CONNECT: Duration = Duration::from_secs(120);
-/// The pause between two plans.
+/// Time for all connects together.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+/// Pause between two plans.
 const PAUSE: Duration = Duration::from_millis(300);
-/// How long slow neighbours are given to find out that they have been closed.
-const WAKING: Duration = Duration::from_secs(20);
-/// What the publisher shows while it is not done.
-const NOT_DONE: u64 = u64::MAX;
+/// Time for slow clients to detect that they have been closed.
+const SLOW_CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Marks a publisher that has not finished.
+const IN_PROGRESS: u64 = u64::MAX;
 
-/// What a run is given.
+/// A run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) name: String,
@@ -30,30 +30,30 @@ pub(crate) struct Run {
     pub(crate) settings: Settings,
     pub(crate) route: Route,
     pub(crate) server: Processes,
-    /// What works for it beside it.
-    pub(crate) beside: Processes,
-    /// Whether the server is to be restarted while publications go on.
+    /// The server's Redis, if it has one.
+    pub(crate) redis: Processes,
+    /// True if the server restarts during the publications.
     pub(crate) storm: bool,
 }
 
 // === impl Run ===
 
 impl Run {
-    pub(crate) fn carry_out(&self) -> anyhow::Result<Report> {
+    pub(crate) fn run(&self) -> anyhow::Result<Report> {
         let clock = Clock::start();
         let connections = self.settings.connections;
         let mut generator = Generator::new(self.settings.clone(), clock)?;
-        let (memory_before, cpu_before, began) = (self.server.memory(), self.server.cpu(), clock.now());
-        generator.connect_all(CONNECT)?;
-        let seconds = seconds(generator.last_join - began);
+        let (memory_before, cpu_before, started) = (self.server.memory(), self.server.cpu(), clock.now());
+        generator.connect_all(CONNECT_TIMEOUT)?;
+        let seconds = seconds(generator.last_join - started);
         let cpu_us = (self.server.cpu() - cpu_before).total as f64 / 1000.0 / connections as f64;
         let connect = Connect {
             seconds,
             per_second: connections as f64 / seconds,
             cpu_us,
-            asked_again: generator.asked_again,
+            join_retries: generator.join_retries,
         };
-        generator.run(self.scenario.rest, |_| false)?;
+        generator.run(self.scenario.settle_time, |_| false)?;
         let memory_idle = self.server.memory();
         let (mut delivery, mut storm) = (None, None);
         if !self.scenario.plans.is_empty() {
@@ -65,9 +65,9 @@ impl Run {
         let slow = match self.settings.slow {
             0 => None,
             slow => {
-                generator.wake_slow()?;
-                generator.run(WAKING, |one| one.slow_ended == slow as u64)?;
-                Some(Slow { connections: slow, closed: generator.slow_ended })
+                generator.resume_slow()?;
+                generator.run(SLOW_CLOSE_TIMEOUT, |one| one.slow_closed == slow as u64)?;
+                Some(Slow { connections: slow, closed: generator.slow_closed })
             }
         };
         Ok(Report { scenario: self.name.clone(), connections, connect, memory, delivery, slow, storm })
@@ -77,10 +77,10 @@ impl Run {
         let mut publisher = Publisher::connect(&self.route, clock, &self.settings.rooms, self.scenario.size)?;
         let members = generator.members();
         let (itself, cpu_before) = (Processes::of(&[std::process::id()]), self.server.cpu());
-        let (own_before, beside_before) = (itself.cpu(), self.beside.cpu());
+        let (own_before, redis_before) = (itself.cpu(), self.redis.cpu());
         let (mut busy, mut storm) = (0, None);
         for plan in &self.scenario.plans {
-            let began = clock.now();
+            let started = clock.now();
             let (task, done) = publish(publisher, *plan, members.clone());
             if self.storm {
                 storm = Some(self.restart(generator, clock)?);
@@ -89,20 +89,20 @@ impl Run {
                 Plan::Rate { seconds, .. } => Duration::from_secs_f64(*seconds),
                 Plan::Burst { .. } => Duration::ZERO,
             };
-            let heard_all = |one: &Generator| {
+            let received_all = |one: &Generator| {
                 let expected = done.load(SeqCst);
-                expected != NOT_DONE && one.tally.deliveries >= expected
+                expected != IN_PROGRESS && one.tally.deliveries >= expected
             };
-            generator.run(length + self.scenario.patience, heard_all)?;
-            busy += generator.tally.last.saturating_sub(began);
+            generator.run(length + self.scenario.timeout, received_all)?;
+            busy += generator.tally.last.saturating_sub(started);
             publisher = task.join().map_err(|_| anyhow!("the publisher panicked"))??;
             generator.run(PAUSE, |_| false)?;
         }
         let (cpu, own) = (self.server.cpu() - cpu_before, itself.cpu() - own_before);
-        let beside = self.beside.cpu() - beside_before;
+        let redis = self.redis.cpu() - redis_before;
         if let Some(storm) = &mut storm {
             (storm.recovered, storm.not_recovered) = (generator.recovered, generator.not_recovered);
-            storm.returned = generator.recovered + generator.not_recovered;
+            storm.reconnected = generator.recovered + generator.not_recovered;
             storm.complete = generator.complete(publisher.emitted());
         }
         let delivered = generator.tally.deliveries;
@@ -115,65 +115,65 @@ impl Run {
             lost: expected.saturating_sub(delivered),
             unconfirmed: publisher.unconfirmed(),
             ended: if self.storm { 0 } else { generator.ended },
-            misplaced: generator.tally.misplaced,
+            out_of_order: generator.tally.out_of_order,
             seconds: seconds(busy),
             per_second: delivered as f64 / seconds(busy),
             latency_ms: generator.tally.latency(),
-            publisher_late_us: publisher.late_us(),
+            publisher_lateness_us: publisher.lateness_us(),
             cpu_us: each(cpu.total),
-            beside_cpu_us: each(beside.total),
+            redis_cpu_us: each(redis.total),
             generator_cpu_us: each(own.total),
             cpu,
         };
         Ok((delivery, storm))
     }
 
-    /// Asks for a restart of the server, and waits until everybody is back.
+    /// Requests a restart of the server, and waits until all connections are back in their rooms.
     ///
-    /// The asking is a line on standard output, `restart`; the answer a line on standard input, once the server
-    /// accepts again.
+    /// The request is a line on standard output, `restart`. The reply is a line on standard input as soon as the server
+    /// accepts connections again.
     fn restart(&self, generator: &mut Generator, clock: Clock) -> anyhow::Result<Storm> {
         const BEFORE: Duration = Duration::from_secs(2);
         generator.run(BEFORE, |_| false)?;
         println!("restart");
-        let answered = Arc::new(AtomicU64::new(0));
-        let answer = Arc::clone(&answered);
-        let answers = thread::spawn(move || {
+        let restarted_at = Arc::new(AtomicU64::new(0));
+        let reply_at = Arc::clone(&restarted_at);
+        let reader = thread::spawn(move || {
             let mut line = String::new();
             let read = std::io::stdin().lock().read_line(&mut line);
-            answer.store(clock.now(), SeqCst);
+            reply_at.store(clock.now(), SeqCst);
             read
         });
-        generator.run(CONNECT, |_| answered.load(SeqCst) > 0)?;
-        let up = answered.load(SeqCst);
+        generator.run(CONNECT_TIMEOUT, |_| restarted_at.load(SeqCst) > 0)?;
+        let up = restarted_at.load(SeqCst);
         if up == 0 {
             bail!("the server was not restarted");
         }
-        answers.join().map_err(|_| anyhow!("reading the answer panicked"))?.context("no answer")?;
+        reader.join().map_err(|_| anyhow!("reading the reply panicked"))?.context("no reply")?;
         let wanted = self.settings.connections;
-        if !generator.run(CONNECT, |one| one.joined == wanted && one.ended >= wanted as u64)? {
-            bail!("only {} of {wanted} connections came back within {CONNECT:?}", generator.joined);
+        if !generator.run(CONNECT_TIMEOUT, |one| one.joined == wanted && one.ended >= wanted as u64)? {
+            bail!("only {} of {wanted} connections reconnected within {CONNECT_TIMEOUT:?}", generator.joined);
         }
-        let all_back_s = seconds(generator.last_join.saturating_sub(up));
-        Ok(Storm { returned: 0, recovered: 0, not_recovered: 0, all_back_s, complete: 0 })
+        let all_joined_s = seconds(generator.last_join.saturating_sub(up));
+        Ok(Storm { reconnected: 0, recovered: 0, not_recovered: 0, all_joined_s, complete: 0 })
     }
 }
 
 type Publishing = JoinHandle<anyhow::Result<Publisher>>;
 
-/// Publishes from another thread; the number tells how many deliveries are due in all, once that is known.
+/// Publishes from another thread. The number becomes the total of expected deliveries when the publisher has finished.
 fn publish(mut publisher: Publisher, plan: Plan, members: Vec<u64>) -> (Publishing, Arc<AtomicU64>) {
-    let done = Arc::new(AtomicU64::new(NOT_DONE));
-    let tell = Arc::clone(&done);
+    let done = Arc::new(AtomicU64::new(IN_PROGRESS));
+    let expected_total = Arc::clone(&done);
     let task = thread::spawn(move || {
-        let carried_out = publisher.carry_out(plan);
-        tell.store(expected(publisher.emitted(), &members), SeqCst);
-        carried_out.map(|()| publisher)
+        let result = publisher.run(plan);
+        expected_total.store(expected(publisher.emitted(), &members), SeqCst);
+        result.map(|()| publisher)
     });
     (task, done)
 }
 
-/// The deliveries that follow from so many publications to so many members.
+/// Returns the number of deliveries of these publications to these members.
 fn expected(emitted: &[u32], members: &[u64]) -> u64 {
     emitted.iter().zip(members).map(|(count, members)| u64::from(*count) * members).sum()
 }

@@ -1,4 +1,4 @@
-//! What each scenario asks for. `bench/README.md` says why.
+//! The load of each scenario. `bench/README.md` gives the reasons.
 
 use crate::publisher::Plan;
 use clap::ValueEnum;
@@ -15,15 +15,15 @@ pub(crate) enum Name {
     Flood,
     /// 5,000 connections in 1,000 rooms, 2,000 publications a second.
     Rooms,
-    /// 10,000 connections that hear nothing.
+    /// 10,000 connections without deliveries.
     Idle,
-    /// 5,000 connects and joins, as fast as they are taken.
+    /// 5,000 connects and joins, as fast as the server accepts them.
     Connect,
     /// 2,000 connections in one room, 20 publications of 16 KB a second, and 100 connections that stop reading.
     Slow,
-    /// As `slow`, but all read: what `slow` is compared with.
+    /// Like `slow`, but all connections read: the reference for `slow`.
     NoneSlow,
-    /// 5,000 connections whose server goes away and comes back.
+    /// 5,000 connections to a server that restarts.
     Storm,
 }
 
@@ -34,15 +34,15 @@ pub(crate) struct Scenario {
     pub(crate) rooms: usize,
     /// Bytes of a publication.
     pub(crate) size: usize,
-    /// What is published, one plan after the other.
+    /// The schedules, one after the other.
     pub(crate) plans: Vec<Plan>,
     pub(crate) slow: usize,
-    /// How many connects may be under way at a time.
-    pub(crate) at_once: usize,
-    /// How long the connections wait before their memory is looked at.
-    pub(crate) rest: Duration,
-    /// How long what was published is waited for.
-    pub(crate) patience: Duration,
+    /// How many connects may be under method at a time.
+    pub(crate) concurrency: usize,
+    /// Time between the last join and the measurement of idle memory.
+    pub(crate) settle_time: Duration,
+    /// Time to wait for deliveries after the last publication.
+    pub(crate) timeout: Duration,
 }
 
 // === impl Name ===
@@ -56,16 +56,16 @@ impl Name {
             size: 200,
             plans: Vec::new(),
             slow: 0,
-            at_once: 100,
-            rest: Duration::from_millis(500),
-            patience: Duration::from_secs(20),
+            concurrency: 100,
+            settle_time: Duration::from_millis(500),
+            timeout: Duration::from_secs(20),
         };
         match self {
             Self::Steady => Scenario { plans: rate(10, 10.0), ..base },
             Self::Burst => Scenario { connections: 1000, plans: vec![Plan::Burst { count: 500 }; 3], ..base },
             Self::Flood => Scenario { connections: 1000, plans: rate(2000, 10.0), ..base },
             Self::Rooms => Scenario { rooms: 1000, plans: rate(2000, 10.0), ..base },
-            Self::Idle => Scenario { connections: 10_000, rest: Duration::from_secs(3), ..base },
+            Self::Idle => Scenario { connections: 10_000, settle_time: Duration::from_secs(3), ..base },
             Self::Connect => Scenario { rooms: 1000, ..base },
             Self::NoneSlow => Scenario { connections: 2000, size: 16_000, plans: rate(20, 20.0), ..base },
             Self::Slow => Scenario { slow: 100, ..Self::NoneSlow.scenario() },

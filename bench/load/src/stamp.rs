@@ -1,15 +1,15 @@
-//! What each publication carries for the measurement, and how it is found again in whatever a server wraps around it.
+//! The stamp in each publication, and how to find it in a frame of any protocol.
 //!
-//! The stamp is one string of a fixed shape, so a received frame is read at the place where the last one had it,
-//! without looking at its JSON, whatever order its members have come into.
+//! The stamp is a string of fixed form, so the generator reads it at the offset of the last frame, without parsing JSON
+//! and for any order of members.
 
 use crate::clock::Nanos;
 use memchr::memmem;
 use std::fmt::Write as _;
 
-/// What stands before the time.
+/// Comes before the time.
 const MARK: &[u8] = br#""t":"~"#;
-/// What stands between the time and the number.
+/// Separates the time and the number.
 const BETWEEN: &[u8] = b"-";
 /// Hexadecimal digits of the time and of the number.
 const TIME: usize = 16;
@@ -17,19 +17,19 @@ const NUMBER: usize = 8;
 /// Length of a stamp, from the mark to the last digit.
 const LENGTH: usize = MARK.len() + TIME + BETWEEN.len() + NUMBER;
 
-/// What a publication says about itself.
+/// The time and number of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    /// When it was due to be emitted.
+    /// Time at which the publication was due.
     pub(crate) at: Nanos,
-    /// Its number in its room, from 0.
+    /// Number in its room, from 0.
     pub(crate) number: u32,
 }
 
 // === impl Stamp ===
 
 impl Stamp {
-    /// A publication as a publisher writes it, `size` bytes long (or as long as it must be).
+    /// Returns the text of the publication, at least `size` bytes long.
     pub(crate) fn publication(self, room: &str, size: usize) -> String {
         let mut text = String::with_capacity(size);
         let _ = write!(
@@ -44,7 +44,7 @@ impl Stamp {
         text
     }
 
-    /// Finds the stamp in a frame's payload; `hint` is where the last one began, and is kept up to date.
+    /// Finds the stamp in a frame's payload. `hint` is the offset of the last one, and is updated.
     pub(crate) fn find(payload: &[u8], hint: &mut usize) -> Option<Self> {
         let at_hint = payload.get(*hint..*hint + LENGTH).filter(|bytes| bytes.starts_with(MARK));
         let bytes = match at_hint {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_publication_has_the_size_asked_for_and_is_json() {
+    fn publication_is_json_of_the_requested_size() {
         let text = Stamp { at: 1, number: 2 }.publication("r7", 200);
         assert_eq!(text.len(), 200);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_is_found_wherever_it_stands() {
+    fn stamp_is_found_at_any_offset() {
         let stamp = Stamp { at: 0x0123_4567_89ab_cdef, number: 0xdead_beef };
         let text = stamp.publication("room", 200);
         let mut hint = 0;

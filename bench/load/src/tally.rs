@@ -1,20 +1,20 @@
-//! What all connections together have heard.
+//! The deliveries of all connections.
 
 use crate::clock::Nanos;
 use crate::stamp::Stamp;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// The longest latency that is told apart: two minutes.
-const LONGEST: u64 = 120_000_000_000;
+/// The highest recorded latency: two minutes.
+const MAX_LATENCY: u64 = 120_000_000_000;
 
 /// Deliveries and their latencies.
 #[derive(Debug)]
 pub(crate) struct Tally {
     pub(crate) deliveries: u64,
-    /// Deliveries whose number was not the next one: something was missed before, or came again.
-    pub(crate) misplaced: u64,
-    /// When the last delivery came.
+    /// Deliveries that did not have the next number: something was missed or duplicated.
+    pub(crate) out_of_order: u64,
+    /// Time of the last delivery.
     pub(crate) last: Nanos,
     latency: Histogram<u64>,
 }
@@ -32,17 +32,22 @@ pub(crate) struct Latency {
 
 impl Tally {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        Ok(Self { deliveries: 0, misplaced: 0, last: 0, latency: Histogram::new_with_bounds(1, LONGEST, 3)? })
+        Ok(Self {
+            deliveries: 0,
+            out_of_order: 0,
+            last: 0,
+            latency: Histogram::new_with_bounds(1, MAX_LATENCY, 3)?,
+        })
     }
 
-    /// Counts a delivery to a connection that expected the number `expects`.
-    pub(crate) fn count(&mut self, stamp: Stamp, now: Nanos, expects: &mut u32) {
+    /// Counts a delivery to a connection that expects `next_number`.
+    pub(crate) fn count(&mut self, stamp: Stamp, now: Nanos, next_number: &mut u32) {
         self.deliveries += 1;
         self.last = now;
-        if stamp.number != *expects {
-            self.misplaced += 1;
+        if stamp.number != *next_number {
+            self.out_of_order += 1;
         }
-        *expects = stamp.number + 1;
+        *next_number = stamp.number + 1;
         self.latency.saturating_record(now.saturating_sub(stamp.at));
     }
 

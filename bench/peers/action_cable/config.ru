@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Action Cable as Rails has it, with rooms and nothing else, in one file. REDIS_URL names its Redis.
+# Action Cable with rooms and nothing else, in one file. REDIS_URL names its Redis.
 
 require "logger"
 require "rails"
@@ -22,11 +22,11 @@ ActionCable.server.config.cable = { "adapter" => "redis", "url" => ENV.fetch("RE
 ActionCable.server.config.logger = Logger.new(File::NULL)
 
 module ApplicationCable
-  # Everybody may connect.
+  # Every client may connect.
   class Connection < ActionCable::Connection::Base; end
 end
 
-# A room is a stream of its name.
+# A room is a stream with its name.
 class RoomChannel < ActionCable::Channel::Base
   def subscribed
     stream_from params[:room]

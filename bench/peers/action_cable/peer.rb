@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Action Cable on Puma with five threads, published to through its Redis, as a broadcast is.
+# Action Cable on Puma with five threads, with publications through its Redis, like broadcasts.
 class ActionCable < Bench::Server
   def name
     "action_cable"
@@ -22,15 +22,15 @@ class ActionCable < Bench::Server
     true
   end
 
-  def environment(place)
-    { "RAILS_ENV" => "production", "REDIS_URL" => "redis://127.0.0.1:#{place.redis_port}" }
+  def environment(workspace)
+    { "RAILS_ENV" => "production", "REDIS_URL" => "redis://127.0.0.1:#{workspace.redis_port}" }
   end
 
-  def command(place)
-    ["puma", "-q", "-b", "tcp://127.0.0.1:#{place.port}", "-t", "5:5", File.join(__dir__, "config.ru")]
+  def command(workspace)
+    ["puma", "-q", "-b", "tcp://127.0.0.1:#{workspace.port}", "-t", "5:5", File.join(__dir__, "config.ru")]
   end
 
-  def load(place)
-    speaks("action-cable", place, "redis-rooms://127.0.0.1:#{place.redis_port}")
+  def load(workspace)
+    load_arguments("action-cable", workspace, "redis-rooms://127.0.0.1:#{workspace.redis_port}")
   end
 end

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# The kernel's price: the scale on which the others are read.
+# The cost of the kernel alone, as the reference for the others.
 class Bare < Bench::Server
   BINARY = File.join(Bench::TMP, "bare/release/bare")
 
@@ -24,11 +24,11 @@ class Bare < Bench::Server
     scenario.bare
   end
 
-  def command(place)
-    [BINARY, place.port.to_s, place.publish_port.to_s]
+  def command(workspace)
+    [BINARY, workspace.port.to_s, workspace.publish_port.to_s]
   end
 
-  def load(place)
-    speaks("bare", place, "lines://127.0.0.1:#{place.publish_port}")
+  def load(workspace)
+    load_arguments("bare", workspace, "lines://127.0.0.1:#{workspace.publish_port}")
   end
 end

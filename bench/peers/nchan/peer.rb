@@ -2,7 +2,7 @@
 
 require "erb"
 
-# Nchan in nginx, one worker a core, published to by HTTP.
+# Nchan in nginx, with one worker per core and publications over HTTP.
 class Nchan < Bench::Server
   def name
     "nchan"
@@ -20,16 +20,16 @@ class Nchan < Bench::Server
     File.exist?("/usr/lib/nginx/modules/ngx_nchan_module.so")
   end
 
-  def files(place)
+  def files(workspace)
     template = ERB.new(File.read(File.join(__dir__, "nginx.conf.erb")))
-    { "nginx.conf" => template.result_with_hash(port: place.port, folder: place.folder) }
+    { "nginx.conf" => template.result_with_hash(port: workspace.port, folder: workspace.folder) }
   end
 
-  def command(place)
-    ["/usr/sbin/nginx", "-c", File.join(place.folder, "nginx.conf")]
+  def command(workspace)
+    ["/usr/sbin/nginx", "-c", File.join(workspace.folder, "nginx.conf")]
   end
 
-  def load(place)
-    speaks("nchan", place, "nchan://127.0.0.1:#{place.port}")
+  def load(workspace)
+    load_arguments("nchan", workspace, "nchan://127.0.0.1:#{workspace.port}")
   end
 end

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Socket.IO on Node, published to by a line over TCP, the cheapest way.
+# Socket.IO on Node, with publications as lines over TCP, which is the cheapest way.
 class SocketIo < Bench::Server
   def name
     "socket_io"
@@ -18,11 +18,11 @@ class SocketIo < Bench::Server
     Dir.exist?(File.join(__dir__, "node_modules/socket.io"))
   end
 
-  def command(place)
-    ["node", File.join(__dir__, "server.js"), place.port.to_s, place.publish_port.to_s]
+  def command(workspace)
+    ["node", File.join(__dir__, "server.js"), workspace.port.to_s, workspace.publish_port.to_s]
   end
 
-  def load(place)
-    speaks("socket-io", place, "lines://127.0.0.1:#{place.publish_port}")
+  def load(workspace)
+    load_arguments("socket-io", workspace, "lines://127.0.0.1:#{workspace.publish_port}")
   end
 end

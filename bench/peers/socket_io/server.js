@@ -1,5 +1,5 @@
-// Socket.IO on Node with rooms and nothing else: `join` with an acknowledgement, and emissions one a
-// line over TCP. Usage: node server.js <port of connections> <port of the publisher>
+// Socket.IO on Node with rooms and nothing else: `join` with an acknowledgement, and publications as lines
+// over TCP. Usage: node server.js <port of connections> <port of the publisher>
 
 import { createServer } from "node:http";
 import { createServer as createTcpServer } from "node:net";
@@ -21,8 +21,8 @@ namespace.on("connection", (socket) => {
 createTcpServer((publisher) => {
   publisher.on("error", () => {});
   createInterface({ input: publisher }).on("line", (line) => {
-    const emission = JSON.parse(line);
-    namespace.to(emission.room).emit("event", emission);
+    const publication = JSON.parse(line);
+    namespace.to(publication.room).emit("event", publication);
   });
 }).listen(publisherPort, "127.0.0.1");
 

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# socketioxide, published to by a line over TCP, the cheapest way.
+# socketioxide, with publications as lines over TCP, which is the cheapest way.
 class Socketioxide < Bench::Server
   BINARY = File.join(Bench::TMP, "socketioxide/release/oxide")
 
@@ -20,11 +20,11 @@ class Socketioxide < Bench::Server
     File.exist?(BINARY)
   end
 
-  def command(place)
-    [BINARY, place.port.to_s, place.publish_port.to_s]
+  def command(workspace)
+    [BINARY, workspace.port.to_s, workspace.publish_port.to_s]
   end
 
-  def load(place)
-    speaks("socket-io", place, "lines://127.0.0.1:#{place.publish_port}")
+  def load(workspace)
+    load_arguments("socket-io", workspace, "lines://127.0.0.1:#{workspace.publish_port}")
   end
 end

@@ -1,4 +1,4 @@
-// Owns: the address of one request to the server, for either transport.
+// Owns: the URL of one request to the server, for both transports.
 
 /**
  * @param {{url: string, query?: Record<string, unknown>}} options `url` is scheme, host and path
@@ -13,5 +13,5 @@ export function address(options, transport, sid) {
   return url.href;
 }
 
-/** Whether the server is on this very machine, where being offline means nothing. @param {string} url */
+/** True if the server is on this machine: it is reachable even if the browser is offline. @param {string} url */
 export const isLoopback = (url) => /^(localhost$|127\.|\[::1)/.test(new URL(url).hostname);

@@ -1,33 +1,33 @@
-// Owns: HTTP long-polling: one GET that waits for packets, one POST at a time that carries them.
-// Knows nothing of heartbeats, upgrades or sessions: it reports to the `Ears` it was given.
+// Owns: HTTP long-polling: one pending GET that waits for packets, and one POST at a time that sends
+// them. Knows nothing of heartbeats, upgrades or sessions: it reports to its `TransportHandlers`.
 
 import { address } from "./address.js";
 
 const SEPARATOR = "\x1e";
-const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text).length;
+const byteLength = (/** @type {string} */ text) => new Blob([text]).size;
 
 /**
- * How binary packets are written as text. Without a codec there are none.
+ * Encodes binary packets as text. Without a codec only text packets are supported.
  * @typedef {{encode: (packet: any) => Promise<string>, decode: (text: string) => string | ArrayBuffer}} Codec
  */
 
 export class PollingTransport {
   name = "polling";
 
-  /** @param {any} options @param {string | undefined} sid @param {import("./websocket.js").Ears} ears */
-  constructor(options, sid, ears) {
+  /** @param {any} options @param {string | undefined} sid @param {import("./websocket.js").TransportHandlers} handlers */
+  constructor(options, sid, handlers) {
     this._options = options;
     /** @type {Codec | undefined} */
     this._codec = options.codec;
     this._sid = sid;
-    this._ears = ears;
+    this._handlers = handlers;
     this._writable = false;
-    this._done = false;
+    this._closed = false;
     this._maxPayload = Infinity;
     this._abort = new AbortController();
-    this._getting = false;
+    this._isPolling = false;
     /** @type {(() => void) | undefined} */
-    this._paused = undefined;
+    this._onPaused = undefined;
     this._poll();
   }
 
@@ -48,35 +48,35 @@ export class PollingTransport {
   }
 
   /** @param {any} details */
-  _failed(details) {
-    if (this._done) return;
-    this._done = true;
+  _fail(details) {
+    if (this._closed) return;
+    this._closed = true;
     this._abort.abort();
-    this._ears._closed("transport error", details instanceof Error ? { description: details } : details);
+    this._handlers._onClose("transport error", details instanceof Error ? { description: details } : details);
   }
 
   async _poll() {
-    this._getting = true;
+    this._isPolling = true;
     try {
       for (const text of (await this._request()).split(SEPARATOR))
-        if (!this._done) this._ears._packet(this._codec ? this._codec.decode(text) : text);
-      this._getting = false;
-      if (this._done) return;
-      if (this._paused) this._settle();
+        if (!this._closed) this._handlers._onPacket(this._codec ? this._codec.decode(text) : text);
+      this._isPolling = false;
+      if (this._closed) return;
+      if (this._onPaused) this._checkPaused();
       else this._poll();
     } catch (details) {
-      this._failed(details);
+      this._fail(details);
     }
   }
 
-  /** The session learned its id and limits from the open packet. @param {{sid: string, maxPayload?: number}} handshake */
-  _opened(handshake) {
+  /** Takes the session's id and limits from its open packet. @param {{sid: string, maxPayload?: number}} handshake */
+  _onHandshake(handshake) {
     this._sid = handshake.sid;
     this._maxPayload = handshake.maxPayload || Infinity;
     this._writable = true;
   }
 
-  /** Takes packets out of the queue. @param {any[]} queue */
+  /** Takes packets from the queue. @param {any[]} queue */
   _send(queue) {
     this._writable = false;
     this._posting = this._post(queue);
@@ -87,14 +87,14 @@ export class PollingTransport {
     return this._codec ? this._codec.encode(packet) : packet;
   }
 
-  /** One request with as many packets as fit. @param {any[]} queue */
+  /** Sends one request with as many packets as the server accepts in one. @param {any[]} queue */
   async _post(queue) {
     try {
       const parts = [];
       let size = -1;
       while (queue.length) {
         const part = await this._encode(queue[0]);
-        size += 1 + bytes(part);
+        size += 1 + byteLength(part);
         if (parts.length && size > this._maxPayload) break;
         parts.push(part);
         queue.shift();
@@ -102,37 +102,37 @@ export class PollingTransport {
       await this._request(parts.join(SEPARATOR));
       this._writable = true;
       this._posting = undefined;
-      if (this._paused) this._settle();
-      if (!this._done) this._ears._flushed?.();
+      if (this._onPaused) this._checkPaused();
+      if (!this._closed) this._handlers._onFlush?.();
     } catch (details) {
-      this._failed(details);
+      this._fail(details);
     }
   }
 
-  /** Calls back once no request is under way; none is begun until `_resume()`. @param {() => void} then */
+  /** Calls back as soon as no request is running. None starts until `_resume()`. @param {() => void} then */
   _pause(then) {
-    this._paused = then;
-    this._settle();
+    this._onPaused = then;
+    this._checkPaused();
   }
 
-  _settle() {
-    if (!this._getting && !this._posting) this._paused?.();
+  _checkPaused() {
+    if (!this._isPolling && !this._posting) this._onPaused?.();
   }
 
   _resume() {
-    this._paused = undefined;
-    if (!this._getting) this._poll();
+    this._onPaused = undefined;
+    if (!this._isPolling) this._poll();
   }
 
-  /** With a farewell, sends it and a close packet first. @param {any[]} [farewell] */
-  async _close(farewell) {
-    if (this._done) return;
-    this._done = true;
+  /** Closes without a report. Given the remaining packets, sends them and a close packet first. @param {any[]} [remaining] */
+  async _close(remaining) {
+    if (this._closed) return;
+    this._closed = true;
     try {
       await this._posting;
-      if (this._sid && farewell) await this._request([...(await Promise.all(farewell.map((packet) => this._encode(packet)))), "1"].join(SEPARATOR));
+      if (this._sid && remaining) await this._request([...(await Promise.all(remaining.map((packet) => this._encode(packet)))), "1"].join(SEPARATOR));
     } catch {
-      // The session is over either way; the server forgets it at its next heartbeat.
+      // The session is over in any case; the server drops it at the next heartbeat.
     }
     this._abort.abort();
   }

@@ -1,7 +1,8 @@
-// Owns: one Engine.IO session: which transport carries it, its handshake, heartbeat and end.
-// A session never comes back: reconnecting is link.js, which makes a new one.
+// Owns: one Engine.IO session: its transport, handshake, heartbeat and end. A session is used once:
+// to reconnect, connection.js creates a new one.
 
 import { Emitter } from "../emitter.js";
+import { stopwatch } from "./stopwatch.js";
 import { PollingTransport } from "./polling.js";
 import { upgrade } from "./upgrade.js";
 import { WebSocketTransport } from "./websocket.js";
@@ -10,11 +11,11 @@ import { WebSocketTransport } from "./websocket.js";
 const TRANSPORTS = { websocket: WebSocketTransport, polling: PollingTransport };
 
 /**
- * Events: `trying(name)` before each transport, `open`, `message(data)`, `upgrade(transport)`,
- * `close(reason, details)` once, also where it never opened.
+ * Events: `trying(name)` before each transport, `open`, `message(data)`, `upgrade(transport)`, and one
+ * `close(reason, details)`, also if the session never opened.
  */
 export class Session extends Emitter {
-  /** @param {any} options @param {string[]} order the transports to try, the likeliest first */
+  /** @param {any} options @param {string[]} order the transports to try, in this order */
   constructor(options, order) {
     super();
     this._options = options;
@@ -24,53 +25,53 @@ export class Session extends Emitter {
     this.id = undefined;
     /** @type {(string | ArrayBufferView | ArrayBuffer)[]} */
     this._queue = [];
-    /** @type {any} a WebSocket that may take the place of polling */
+    /** @type {any} a WebSocket that may replace polling */
     this._probe = undefined;
-    this._deadline = 0; // when the server will have been silent for too long
-    // Listeners are attached by the caller once it has the session in hand.
-    queueMicrotask(() => this._try());
+    this._silence = stopwatch(); // since the last packet
+    // The caller attaches its listeners after the constructor returns.
+    queueMicrotask(() => this._tryNext());
   }
 
-  _try() {
+  _tryNext() {
     if (this.readyState !== "opening") return;
     const name = this._order.shift() || "";
-    const limit = this._options.timeout;
+    const { timeout } = this._options;
     /** @param {string} reason @param {object} [details] */
-    const failed = (reason, details) => {
+    const onClose = (reason, details) => {
       if (this.readyState === "opening" && this._order.length) {
         clearTimeout(this._timer);
         this.transport?._close();
-        this._try();
+        this._tryNext();
       } else this._end(reason, details);
     };
     this._fire("trying", name);
-    // Where another transport is left to try, one that hangs may not use up all the patience.
-    if (limit) this._timer = setTimeout(() => failed("timeout"), this._order.length ? limit / 4 : limit);
+    // A transport that hangs gets only part of the time if there is another one to try.
+    if (timeout) this._timer = setTimeout(() => onClose("timeout"), this._order.length ? timeout / 4 : timeout);
     try {
-      this.transport = this._make(name, {
-        _packet: (packet) => this._packet(packet),
-        _flushed: () => this._flush(),
-        _closed: failed,
+      this.transport = this._createTransport(name, {
+        _onPacket: (packet) => this._onPacket(packet),
+        _onFlush: () => this._flush(),
+        _onClose: onClose,
       });
     } catch (description) {
-      failed("transport error", { description });
+      onClose("transport error", { description });
     }
   }
 
-  /** @param {string} name @param {import("./websocket.js").Ears} ears */
-  _make(name, ears) {
-    return new TRANSPORTS[name](this._options, this.id, ears);
+  /** @param {string} name @param {import("./websocket.js").TransportHandlers} handlers */
+  _createTransport(name, handlers) {
+    return new TRANSPORTS[name](this._options, this.id, handlers);
   }
 
   /** @param {string | ArrayBuffer} packet */
-  _packet(packet) {
+  _onPacket(packet) {
     if (this.readyState === "closed") return;
-    this._heard();
+    this._onSignOfLife();
     if (typeof packet !== "string") return this._fire("message", packet);
     const rest = packet.slice(1);
     switch (packet[0]) {
       case "0":
-        return this._open(rest);
+        return this._onHandshake(rest);
       case "1":
         return this._end("transport close");
       case "2":
@@ -86,7 +87,7 @@ export class Session extends Emitter {
   }
 
   /** @param {string} text */
-  _open(text) {
+  _onHandshake(text) {
     try {
       const handshake = JSON.parse(text);
       if (this.id || !handshake.sid || !(handshake.pingInterval + handshake.pingTimeout > 0)) throw 0;
@@ -96,29 +97,29 @@ export class Session extends Emitter {
     }
     this.id = this._handshake.sid;
     this.readyState = "open";
-    this.transport._opened?.(this._handshake);
-    this._heard();
-    this._check();
+    this.transport._onHandshake?.(this._handshake);
+    this._onSignOfLife();
+    this._checkDeadline();
     this._fire("open");
     this._flush();
     upgrade(this);
   }
 
-  /** The server pings; when it has been silent for longer than it promised, it is gone. */
-  _heard() {
-    if (this._handshake) this._deadline = Date.now() + this._handshake.pingInterval + this._handshake.pingTimeout;
+  /** The server sends pings. If it is silent for longer than its handshake allows, the session is lost. */
+  _onSignOfLife() {
+    this._silence = stopwatch();
   }
 
   /**
-   * Looks at the clock on the wall, and often: a machine that slept wakes with its timers where they
-   * stood, and may not wait for the rest of a long one.
+   * Checks the clock every few seconds instead of setting one long timer: timers stop while the
+   * machine sleeps and continue where they stopped.
    */
-  _check() {
+  _checkDeadline() {
     if (this.readyState !== "open") return;
     clearTimeout(this._timer);
-    const left = this._deadline - Date.now();
+    const left = this._handshake.pingInterval + this._handshake.pingTimeout - this._silence();
     if (left < 0) this._end("ping timeout");
-    else this._timer = setTimeout(() => this._check(), Math.min(left + 1, 5000));
+    else this._timer = setTimeout(() => this._checkDeadline(), Math.min(left + 1, 5000));
   }
 
   /** @param {string | ArrayBufferView | ArrayBuffer} data */
@@ -134,23 +135,23 @@ export class Session extends Emitter {
   }
 
   _flush() {
-    if (this._queue.length && this.readyState === "open" && this.transport._writable && !this.transport._paused)
+    if (this._queue.length && this.readyState === "open" && this.transport._writable && !this.transport._onPaused)
       this.transport._send(this._queue);
   }
 
-  /** Ends the session from this side; `close` is told as for any other end. @param {string} [reason] */
+  /** Ends the session from this side. Fires `close` like any other end. @param {string} [reason] */
   close(reason = "forced close") {
     this._end(reason, undefined, this._queue);
   }
 
-  /** @param {string} reason @param {object} [details] @param {any[]} [farewell] what still has to leave */
-  _end(reason, details, farewell) {
+  /** @param {string} reason @param {object} [details] @param {any[]} [remaining] packets to send before closing */
+  _end(reason, details, remaining) {
     if (this.readyState === "closed") return;
     this.readyState = "closed";
     clearTimeout(this._timer);
     this._probe?._close();
     this._probe = undefined;
-    this.transport?._close(farewell);
+    this.transport?._close(remaining);
     this._fire("close", reason, details);
   }
 }

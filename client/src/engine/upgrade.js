@@ -1,22 +1,22 @@
-// Owns: moving a session from polling to WebSocket without losing or reordering a packet. Where that
-// fails, for whatever reason, the session stays where it is.
+// Owns: moving a session from polling to WebSocket without losing or reordering packets. If the
+// upgrade fails for any reason, the session continues with polling.
 
 const NEXT = "websocket";
 
 /** @param {import("./session.js").Session} session that has just opened */
 export function upgrade(session) {
   const polling = session.transport;
-  const { transports, upgrade: wanted } = session._options;
+  const { transports, upgrade: enabled } = session._options;
   const offered = transports.includes(NEXT) && session._handshake.upgrades?.includes(NEXT);
-  if (session.readyState !== "open" || polling.name === NEXT || wanted === false || !offered) return;
+  if (session.readyState !== "open" || polling.name === NEXT || enabled === false || !offered) return;
 
-  const failed = () => {
+  const abandon = () => {
     if (session._probe !== probe) return;
     session._probe = undefined;
     probe._close();
-    if (polling._paused) polling._resume();
+    if (polling._onPaused) polling._resume();
   };
-  const move = () => {
+  const complete = () => {
     if (session._probe !== probe) return;
     session._probe = undefined;
     probe._send(["5"]);
@@ -27,19 +27,19 @@ export function upgrade(session) {
   /** @type {any} */
   let probe;
   try {
-    probe = session._probe = session._make(NEXT, {
-      _opened: () => probe._send(["2probe"]),
-      _packet: (packet) => {
-        if (probe === session.transport) session._packet(packet);
-        else if (packet === "3probe") polling._pause(move);
-        else failed();
+    probe = session._probe = session._createTransport(NEXT, {
+      _onOpen: () => probe._send(["2probe"]),
+      _onPacket: (packet) => {
+        if (probe === session.transport) session._onPacket(packet);
+        else if (packet === "3probe") polling._pause(complete);
+        else abandon();
       },
-      _closed: (reason, details) => {
+      _onClose: (reason, details) => {
         if (probe === session.transport) session._end(reason, details);
-        else failed();
+        else abandon();
       },
     });
   } catch {
-    // There is no WebSocket here, or it may not be used.
+    // WebSocket does not exist here, or is forbidden.
   }
 }

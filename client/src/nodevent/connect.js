@@ -1,19 +1,23 @@
-// Owns: from an address and a namespace to a controller that is connected to them.
+// Owns: creating a controller that is connected to a server and a namespace.
 
 import { Manager } from "../socket/manager.js";
 import { pool } from "../socket/pool.js";
 import { NoDeventController } from "./controller.js";
+import { pageId } from "./page-id.js";
 
 const socketOf = pool((url, options) => new Manager(url, options));
 
 /**
- * @param {{url?: string, namespace?: string, key?: any, path?: string, [option: string]: any}} [options]
- *   `url` is the server, the page's own where absent; a path in it is where the server is mounted
+ * @param {{url?: string, namespace?: string, key?: any, keyUrl?: string, auth?: any, path?: string, [option: string]: any}} [options]
+ *   `url` is the server, by default the page's own; its path is where the server is mounted
  */
-export function connect({ url = "/", namespace = "/nodevent", key, ...options } = {}) {
+export function connect({ url = "/", namespace = "/nodevent", key, keyUrl, auth, ...options } = {}) {
   const { origin, pathname } = new URL(url, globalThis.location?.href);
   const path = options.path || pathname.replace(/\/$/, "") + "/socket.io/";
-  return new NoDeventController({ key }).setSocket(
+  const withPage = (/** @type {any} */ data) => ({ ...data, pageId });
+  options.auth = (/** @type {(data: any) => void} */ send) =>
+    typeof auth === "function" ? auth((/** @type {any} */ data) => send(withPage(data))) : send(withPage(auth));
+  return new NoDeventController({ key, keyUrl }).setSocket(
     socketOf(origin + path, namespace.replace(/^\/?/, "/"), options),
   );
 }

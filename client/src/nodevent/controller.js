@@ -1,33 +1,65 @@
-// Owns: the rooms of one namespace and the socket they share; the old client's names for what
-// happens to the connection. Works with our socket, the stock one, and what looks like one.
+// Owns: the rooms of one namespace, the socket they share, and the old client's names for connection
+// events. Works with our socket, the stock one, and any object with the same methods.
 
+import { JoinQueue } from "./join-queue.js";
+import { keyFrom } from "./keys.js";
 import { Listenable } from "./listenable.js";
+import { warn } from "./log.js";
+import { isOriginRefused } from "./origin.js";
+import { pageId } from "./page-id.js";
 import { Room } from "./room.js";
+
+/** Delay between attempts of a page whose origin the server refuses. Milliseconds. */
+const REFUSED_ORIGIN_DELAY = 60_000;
+
+/** Close codes of limits and malformed packets; the server closes with others when it stops. */
+const isLimit = (/** @type {any} */ code) => code === 1008 || code === 1009 || code === 1013;
 
 /**
  * Events: `connect`, `disconnect(reason, details)`, `connecting(transport)`, `connect_failed(err)`, `close(reason)`,
  * `error(err)`, `reconnecting(delay, attempt)`, `reconnect(transport, attempts)`, `reconnect_failed`.
  */
 export class NoDeventController extends Listenable {
-  /** @param {{key?: (room: Room) => any}} [options] */
-  constructor({ key } = {}) {
+  /** @param {{key?: (room: Room) => any, keyUrl?: string}} [options] where keys come from: a function, or the URL of the application's endpoint */
+  constructor({ key, keyUrl } = {}) {
     super();
-    this._key = key;
+    this._source = key || (keyUrl ? keyFrom(keyUrl) : undefined);
+    /** The id of this page, the same on every connection. */
+    this.pageId = pageId;
+    this._joins = this._newJoins();
+    /** @type {string | undefined} the line to log if the page uses a room and there is no socket */
+    this._hint = undefined;
     /** @type {Map<string, Room>} */
     this._rooms = new Map();
     /** @type {any} */
     this.socket = undefined;
-    this._up = false;
-    /** @type {(() => void)[]} */
-    this._undo = [];
+    this._isConnected = false;
+    /** @type {(() => void)[]} functions that detach from the socket */
+    this._detachers = [];
+  }
+
+  _newJoins() {
+    return new JoinQueue((/** @type {any[]} */ ...args) => this.socket.emit(...args));
   }
 
   connected() {
-    return this._up;
+    return this._isConnected;
   }
 
-  /** The room of that name: always the same object. @param {string | number} name */
+  /**
+   * The room of that name; always the same object. Room data from the application sets its key and position.
+   * @param {string | number | {room: string, key?: any, position?: any, key_url?: string}} name
+   * @returns {Room}
+   */
   room(name) {
+    if (typeof name === "object" && name) {
+      const room = this.room(name.room).since(name.position);
+      return name.key === undefined && !name.key_url ? room : room.setKey(name.key, name.key_url);
+    }
+    if (this._hint && !this.socket) {
+      warn(this._hint);
+      this._hint = undefined;
+    }
     if (typeof name !== "number" && (typeof name !== "string" || !name))
       throw TypeError("NoDevent.room(name): the name must be text or a number");
     const id = String(name);
@@ -36,99 +68,116 @@ export class NoDeventController extends Listenable {
     return room;
   }
 
-  /** What merely looks like a socket may not say whether it is connected: then it is believed to be. */
-  _ready() {
-    return !!this.socket && (this._up || this.socket.connected === undefined);
+  /** A socket-like object without `connected` counts as connected. */
+  _canSend() {
+    return !!this.socket && (this._isConnected || this.socket.connected === undefined);
   }
 
   /** @param {any} source @param {string} event @param {Function} fn */
-  _hear(source, event, fn) {
+  _listen(source, event, fn) {
     source.on(event, fn);
-    this._undo.push(() => source.off(event, fn));
+    this._detachers.push(() => source.off(event, fn));
   }
 
   /** @param {any} socket */
   setSocket(socket) {
     this._detach();
     this.socket = socket;
-    this._hear(socket, "connect", () => this._connected());
-    this._hear(socket, "disconnect", (/** @type {any} */ reason, /** @type {any} */ details) => this._disconnected(reason, details));
-    this._hear(socket, "event", (/** @type {any} */ emission) => {
-      if (emission) this._rooms.get(String(emission.room))?._deliver(emission);
+    this._listen(socket, "connect", () => this._onConnect());
+    this._listen(socket, "disconnect", (/** @type {any} */ reason, /** @type {any} */ details) => this._onDisconnect(reason, details));
+    this._listen(socket, "event", (/** @type {any} */ publication) => {
+      if (publication) this._rooms.get(String(publication.room))?._deliver(publication);
     });
-    this._hear(socket, "lost", (/** @type {any} */ told) => {
-      if (told) this._rooms.get(String(told.room))?._gap(told.position);
+    this._listen(socket, "lost", (/** @type {any} */ gap) => {
+      if (gap) this._rooms.get(String(gap.room))?._onGap(gap.position);
     });
     if (socket.io) this._bridge(socket, socket.io);
-    if (socket.connected === true) this._connected();
+    if (socket.connected === true) this._onConnect();
     return this;
   }
 
-  /** Since Socket.IO 3 the manager says these, under other names. @param {any} socket @param {any} manager */
+  /** Translates the manager's events: since Socket.IO 3 they have other names. @param {any} socket @param {any} manager */
   _bridge(socket, manager) {
     const ours = typeof manager.retryAfter === "function";
     let failed = false;
+    let isRefused = false;
     const transport = () => manager.engine?.transport?.name;
-    this._hear(socket, "connect", () => (failed = false));
-    this._hear(socket, "connect_error", (/** @type {any} */ err) => {
+    this._listen(socket, "connect", () => (failed = isRefused = false));
+    this._listen(socket, "connect_error", (/** @type {any} */ err) => {
       this._fire("error", err);
-      // Refused for good, or the first of a series: the rest of it is told by `reconnecting`.
+      // Fired for the first failure of a series and for a final one. `reconnecting` reports the others.
       if (!socket.active || !failed) this._fire("connect_failed", err);
+      if (!socket.active) warn(`namespace "${socket.nsp}" refused: ${err.message}. Check the namespace in the script's URL and the server's configuration.`);
+      else if (ours && isRefused) manager.retryAfter(REFUSED_ORIGIN_DELAY);
+      else if (ours && !failed) checkOrigin();
       failed = true;
     });
-    this._hear(manager, "close", (/** @type {any} */ reason) => this._fire("close", reason));
-    this._hear(manager, "reconnect", (/** @type {any} */ attempts) => this._fire("reconnect", transport(), attempts));
-    this._hear(manager, "reconnect_failed", () => this._fire("reconnect_failed"));
+    const checkOrigin = async () => {
+      if (!(await isOriginRefused(manager.opts.url)) || this.socket !== socket || this._isConnected) return;
+      isRefused = true;
+      warn(`the server refuses this page's origin. Add "${globalThis.location.origin}" to origins in the server's configuration. Retrying once a minute.`);
+      manager.retryAfter(REFUSED_ORIGIN_DELAY);
+    };
+    this._listen(manager, "close", (/** @type {any} */ reason) => this._fire("close", reason));
+    this._listen(manager, "reconnect", (/** @type {any} */ attempts) => this._fire("reconnect", transport(), attempts));
+    this._listen(manager, "reconnect_failed", () => this._fire("reconnect_failed"));
     if (ours) {
-      this._hear(manager, "reconnecting", (/** @type {any[]} */ ...args) => this._fire("reconnecting", ...args));
-      this._hear(manager, "trying", (/** @type {any} */ name) => this._fire("connecting", name));
-      this._hear(socket, "drain", (/** @type {any} */ message) => manager.retryAfter(message?.wait));
+      this._listen(manager, "reconnecting", (/** @type {any[]} */ ...args) => this._fire("reconnecting", ...args));
+      this._listen(manager, "trying", (/** @type {any} */ name) => this._fire("connecting", name));
+      this._listen(socket, "drain", (/** @type {any} */ message) => manager.retryAfter(message?.wait));
     } else {
-      this._hear(manager, "reconnect_attempt", (/** @type {any} */ attempt) => {
+      this._listen(manager, "reconnect_attempt", (/** @type {any} */ attempt) => {
         this._fire("reconnecting", manager.reconnectionDelay(), attempt);
         this._fire("connecting", manager.opts.transports?.[0] || "polling");
       });
     }
   }
 
-  _connected() {
-    this._up = true;
+  _onConnect() {
+    this._isConnected = true;
     const rooms = [...this._rooms.values()];
-    for (const room of rooms) room._asked = false;
+    for (const room of rooms) room._joinSent = false;
+    this._joins = this._newJoins();
     this._fire("connect");
-    // A page may join in its own `connect` listener: then it has been asked already.
-    for (const room of rooms) if (!room._asked) room._join();
+    this._joins._hold();
+    // The page's `connect` listener may have joined some of the rooms already.
+    for (const room of rooms) if (!room._joinSent) room._join();
+    this._joins._flush();
   }
 
   /** @param {any} reason @param {any} details */
-  _disconnected(reason, details) {
-    this._up = false;
-    const asked = reason === "io client disconnect";
-    for (const room of this._rooms.values()) room._lost(asked ? undefined : reason);
+  _onDisconnect(reason, details) {
+    this._isConnected = false;
+    this._joins._stop();
+    const { code, reason: text } = details?.description || {};
+    if (isLimit(code)) warn(`the server closed the connection: ${text || code}. See limits in the server's configuration.`);
+    const requested = reason === "io client disconnect";
+    for (const room of this._rooms.values()) room._onDisconnect(requested ? undefined : reason);
     this._fire("disconnect", reason, details);
-    // The stock rule is that a page which was sent away stays away. Ours comes back, but not at once.
+    // The stock client stays disconnected if the server disconnects it. Ours reconnects after a pause.
     if (reason === "io server disconnect") {
       const timer = setTimeout(() => this.socket.connect(), 1000 + 4000 * Math.random());
-      this._undo.push(() => clearTimeout(timer));
+      this._detachers.push(() => clearTimeout(timer));
     }
   }
 
   _detach() {
-    for (const undo of this._undo.splice(0)) undo();
-    this._up = false;
+    for (const detach of this._detachers.splice(0)) detach();
+    this._isConnected = false;
+    this._joins._stop();
   }
 
-  /** Ends the connection for good: rooms are left, nothing is tried again. */
+  /** Ends the connection for good: leaves all rooms and does not reconnect. */
   close() {
     this.socket?.disconnect();
     return this.down();
   }
 
-  /** Forgets the socket, the rooms and every listener; the socket itself stays as it is. */
+  /** Releases the socket, the rooms and all listeners. The socket itself stays as it is. */
   down() {
     this._detach();
     this.socket = undefined;
-    for (const room of this._rooms.values()) room._down();
+    for (const room of this._rooms.values()) room._destroy();
     this._rooms.clear();
     return this.off();
   }

@@ -1,17 +1,17 @@
-// Owns: the event methods that a page sees on a room and on the controller. They are those of the
-// old client, and `on` answers something that can be chained from and also called to undo it.
+// Owns: the event methods of rooms and of the controller. They have the names of the old client.
+// `on` returns an object that works both for chaining and as a function that removes the listener.
 
 import { Emitter } from "../emitter.js";
 
 export class Listenable extends Emitter {
   /**
    * @param {unknown} event @param {Function} fn
-   * @returns {any} a function that takes the listener away, with every member of `this`
+   * @returns {any} a function that removes the listener, with all members of `this`
    */
   on(event, fn) {
-    if (typeof fn !== "function") throw TypeError(`on("${event}", …): the listener must be a function`);
+    if (typeof fn !== "function") throw TypeError(`on(${event}): the listener must be a function`);
     super.on(event, fn);
-    return undo(this, () => this.off(event, fn));
+    return remover(this, () => this.off(event, fn));
   }
 
   /** @param {unknown} event @param {Function} fn */
@@ -29,7 +29,7 @@ export class Listenable extends Emitter {
     return this.off(event);
   }
 
-  /** Tells the listeners in this page; nothing is sent. @param {unknown} event @param {unknown[]} args */
+  /** Calls the listeners in this page. Sends nothing. @param {unknown} event @param {unknown[]} args */
   emit(event, ...args) {
     return this._fire(event, ...args);
   }
@@ -40,7 +40,7 @@ export class Listenable extends Emitter {
     return this;
   }
 
-  /** Taken for the sake of old pages: there is no limit, and so no warning. */
+  /** Does nothing; exists for old pages. There is no limit. */
   setMaxListeners() {
     return this;
   }
@@ -52,7 +52,7 @@ export class Listenable extends Emitter {
  * @param {() => void} remove
  * @returns {T & (() => void)}
  */
-function undo(target, remove) {
+function remover(target, remove) {
   return /** @type {any} */ (
     new Proxy(remove, {
       get(_, name) {

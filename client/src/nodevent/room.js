@@ -1,21 +1,31 @@
-// Owns: one room of the page: whether it is wanted, its key, its callbacks, how far it has heard.
-// Below: the controller sends for it and hands it what arrives. It knows no socket.
+// Owns: one room of the page: whether the page wants to be in it, its key, its callbacks, its position.
+// The controller sends for it and delivers publications to it. It knows no socket.
 
 import { call } from "../emitter.js";
+import { KeyError, expiryOf, keyFrom } from "./keys.js";
 import { Listenable } from "./listenable.js";
-import { Track } from "./track.js";
+import { FIXES, warn } from "./log.js";
+import { PositionTracker, parse } from "./position-tracker.js";
 
 const EXPIRED = "Time has passed";
+const TOO_FAST = "Too many joins";
 
-/** How long an answer to a join may take before it is asked again. Milliseconds. */
-const PATIENCE = 10_000;
+/** Time to wait for the ack of a join before sending it again. Milliseconds. */
+const JOIN_TIMEOUT = 10_000;
 
-/** Names by which a room speaks of itself; an emission of that name is heard by `onAny` alone. */
-const OWN = ["join", "leave", "key-expired", "gap"];
+/** Maximum delay before a temporary failure is retried. Milliseconds. */
+const MAX_RETRY_DELAY = 30_000;
+
+/** Longest delay that `setTimeout` accepts. Milliseconds. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
+
+/** Names of the room's own events. Publications with such an event name only reach `onAny` listeners. */
+const ROOM_EVENTS = ["join", "leave", "key-expired", "key-refused", "gap"];
 
 /**
- * Events: `join(err, state)` on every attempt, `leave(err)` with `err` where it was not asked for,
- * `key-expired(room)`, `gap(position)` where emissions were missed for good, and those of the application.
+ * Events: `join(err, state)` for every attempt, `leave(err)` with `err` if the page did not ask to leave,
+ * `key-expired(room)`, `key-refused(reason)`, `gap(position)` if publications are lost for good, and the
+ * application's events.
  */
 export class Room extends Listenable {
   /** @param {string} id @param {import("./controller.js").NoDeventController} controller */
@@ -26,163 +36,238 @@ export class Room extends Listenable {
     /** @type {boolean | undefined} true after `join`, false after `leave`, undefined before either */
     this._wanted = undefined;
     this.joined = false;
-    this._track = new Track();
-    this._asked = false; // whether this connection carried a join already
-    this._attempt = 0; // counts the joins sent
-    this._void = 0; // results of attempts up to here mean nothing any more
-    /** @type {{_fn: Function, _attempt: number}[]} callbacks and the first attempt that answers them */
-    this._joins = [];
+    this._tracker = new PositionTracker();
+    this._joinSent = false; // on this connection
+    this._attempt = 0; // number of joins sent
+    this._staleUpTo = 0; // acks of attempts up to this one are ignored
+    this._failures = 0; // number of consecutive temporary failures
+    this._logged = ""; // the refusals that were logged
+    /** @type {{_fn: Function, _attempt: number}[]} callbacks, with the first attempt whose ack settles them */
+    this._joinCallbacks = [];
     /** @type {Set<(err?: unknown) => void>} */
-    this._leaves = new Set();
+    this._leaveCallbacks = new Set();
     /** @type {Set<Function>} */
-    this._any = new Set();
+    this._anyListeners = new Set();
   }
 
-  /** The last position heard, where history is on. */
+  /** The newest position received; undefined without history. */
   get position() {
-    return this._track._last;
+    return this._tracker._last;
   }
 
   getKey() {
     return this._key;
   }
 
-  /** @param {any} key a key, or a function of the room that answers one, at once or as a promise */
-  setKey(key) {
-    this._fetch = typeof key === "function" ? key : undefined;
-    this._key = this._fetch ? undefined : key;
+  /**
+   * @param {any} key a key, or a function that receives the room and returns a key or a promise of one
+   * @param {any} [source] where the next key comes from: such a function, or the URL of the application's endpoint
+   */
+  setKey(key, source) {
+    if (typeof key === "function") [key, source] = [undefined, key];
+    this._source = typeof source === "string" ? keyFrom(source) : source;
+    this._useKey(key);
     this._join();
     return this;
   }
 
-  /** @param {(err: any, state?: any) => void} [fn] called once, with the next result */
+  /** Sets the position of the page's content, so that the first join recovers what was published since. @param {any} position */
+  since(position) {
+    if (!this.position && parse(position)) this._tracker._last = position;
+    return this;
+  }
+
+  /** @param {(err: any, state?: any) => void} [fn] called with the next result */
   join(fn) {
     this._wanted = true;
-    if (fn) this._joins.push({ _fn: fn, _attempt: this._attempt + 1 });
+    if (fn) this._joinCallbacks.push({ _fn: fn, _attempt: this._attempt + 1 });
     this._join();
     return this;
   }
 
-  /** @param {(err?: any) => void} [fn] called once */
+  /** @param {(err?: any) => void} [fn] called when the room is left */
   leave(fn) {
     const controller = this._controller;
     const done = (/** @type {unknown} */ err = undefined) => {
-      if (!this._leaves.delete(done)) return;
+      if (!this._leaveCallbacks.delete(done)) return;
       call(fn, this, [err]);
       this._fire("leave", err);
     };
-    this._leaves.add(done);
-    this._forget();
-    if (controller._ready()) controller.socket.emit("leave", { room: this.id }, done);
+    this._leaveCallbacks.add(done);
+    this._reset();
+    if (controller._canSend()) controller.socket.emit("leave", { room: this.id }, done);
     else queueMicrotask(done);
     return this;
   }
 
   /**
-   * Hears every emission of the room, whatever its event is called.
-   * @param {(event: string, message: any, emission: any) => void} fn
-   * @returns {() => void} takes the listener away
+   * Calls `fn` with every publication of the room, whatever its event name.
+   * @param {(event: string, message: any, publication: any) => void} fn
+   * @returns {() => void} removes the listener
    */
   onAny(fn) {
-    this._any.add(fn);
-    return () => this._any.delete(fn);
+    this._anyListeners.add(fn);
+    return () => this._anyListeners.delete(fn);
   }
 
-  /** Asks to be in, where it is wanted and there is someone to ask. @param {boolean} [renewed] */
-  async _join(renewed) {
-    if (!this._wanted || !this._controller._ready()) return;
-    this._asked = true;
+  /** Stores a key and schedules its renewal, at 80 to 90 % of its lifetime so that many rooms spread out. @param {any} key */
+  _useKey(key) {
+    this._key = key;
+    clearTimeout(this._renewal);
+    const left = Number(expiryOf(key)) - Date.now();
+    if (left > 0 && left < MAX_TIMEOUT) this._renewal = setTimeout(() => this._renew(), left * (0.8 + 0.1 * Math.random()));
+  }
+
+  /** Joins again with a new key before the present one expires. */
+  async _renew() {
+    const source = this._source || this._controller._source;
+    if (!source || !this._wanted) return;
+    const key = this._key;
+    try {
+      const next = await source(this);
+      if (key !== this._key || !this._wanted || next === key) return;
+      this._useKey(next);
+      this._join();
+    } catch (error) {
+      if (key !== this._key || !this._wanted) return;
+      // The present key is still valid: there is time for another attempt.
+      if (!this._isRefused(error)) this._useKey(key);
+    }
+  }
+
+  /** Reports the error of a key source; returns false if it is temporary. @param {any} error */
+  _isRefused(error) {
+    if (error instanceof KeyError) {
+      this._warn(error.message, "Sign in again, or allow the room in the application's authorize block.");
+      if (error._isTemporary) return false;
+      this._fire("key-refused", error.message);
+    }
+    return true;
+  }
+
+  /** Logs a refusal, one line for each cause; the next one after a success. @param {any} reason @param {string} [fix] */
+  _warn(reason, fix) {
+    if (!this._logged.includes(reason)) warn(`room "${this.id}" refused: ${reason}. ${fix || ""}`);
+    this._logged += reason;
+  }
+
+  /** Sends a join if the page wants to be in and the socket can send. @param {boolean} [renewKey] */
+  async _join(renewKey) {
+    if (!this._wanted || !this._controller._canSend()) return;
+    this._joinSent = true;
     const attempt = ++this._attempt;
-    const fetch = this._fetch || this._controller._key;
-    if (fetch && (renewed || this._key === undefined)) {
+    const source = this._source || this._controller._source;
+    if (source && (renewKey || this._key === undefined)) {
       let key;
       try {
-        key = await fetch(this);
+        key = await source(this);
       } catch (error) {
-        return this._result(attempt, String(error));
+        if (attempt !== this._attempt) return;
+        return this._onJoinResult(attempt, String(error), undefined, undefined, !this._isRefused(error));
       }
-      // A later attempt asked for itself; where there is nobody to tell now, the key is for the next.
+      // A later attempt fetches its own key. If the socket cannot send now, the next join uses this one.
       if (attempt !== this._attempt) return;
-      this._key = key;
-      if (!this._wanted || !this._controller._ready()) return;
+      this._useKey(key);
+      if (!this._wanted || !this._controller._canSend()) return;
     }
     const since = this.position;
-    clearTimeout(this._timer);
-    this._timer = setTimeout(() => this._join(), PATIENCE);
-    this._controller.socket.emit(
-      "join",
-      { room: this.id, key: this._key ?? undefined, since },
-      (/** @type {any} */ err, /** @type {any} */ _ok, /** @type {any} */ state) => {
-        if (err === EXPIRED && fetch && !renewed && attempt === this._attempt && this._wanted) this._join(true);
-        else this._result(attempt, err, state, since);
+    this._controller._joins._add({
+      _request: { room: this.id, key: this._key ?? undefined, since },
+      _onSent: () => this._setTimer(JOIN_TIMEOUT),
+      _ack: (err, _ok, state) => {
+        if (err === EXPIRED && source && !renewKey && attempt === this._attempt && this._wanted) this._join(true);
+        else this._onJoinResult(attempt, err, state, since);
       },
-    );
+    });
+  }
+
+  /** Sends the join again after a delay. @param {number} delay milliseconds */
+  _setTimer(delay) {
+    clearTimeout(this._timer);
+    this._timer = setTimeout(() => {
+      if (delay === JOIN_TIMEOUT) this._controller._joins._onTimeout();
+      this._join();
+    }, delay);
+  }
+
+  /** A temporary failure: joins again after a random delay that grows with each failure. */
+  _retryLater() {
+    this._setTimer(Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2));
   }
 
   /** @param {number} attempt @param {any} err @param {any} [state] @param {string} [since] */
-  _result(attempt, err, state, since) {
-    if (attempt <= this._void) return;
-    if (attempt === this._attempt) clearTimeout(this._timer);
-    if (!err) {
+  _onJoinResult(attempt, err, state, since, isTemporary = err === TOO_FAST) {
+    if (attempt <= this._staleUpTo) return;
+    const isLast = attempt === this._attempt;
+    if (err) this._warn(String(err).replace(/^Error: /, ""), FIXES[err]);
+    else {
       this.joined = true;
-      if (state) this._track._stand(state, since);
+      this._logged = "";
+      this._failures = 0;
+      if (state) this._tracker._onJoined(state, since);
     }
-    this._answer(attempt, err, state);
+    if (isLast && isTemporary) this._retryLater();
+    else {
+      if (isLast) clearTimeout(this._timer);
+      this._settleJoins(attempt, err, state);
+    }
     this._fire("join", err, state);
     if (err === EXPIRED) this._fire("key-expired", this);
-    if (!err) this._tellGap();
+    if (!err) this._fireGap();
   }
 
-  _tellGap() {
-    if (this._track._gap()) this._fire("gap", this.position);
+  _fireGap() {
+    if (this._tracker._takeGap()) this._fire("gap", this.position);
   }
 
   /** @param {number} attempt @param {any} err @param {any} [state] */
-  _answer(attempt, err, state) {
-    const joins = this._joins;
-    this._joins = joins.filter((join) => join._attempt > attempt);
-    for (const join of joins) if (join._attempt <= attempt) call(join._fn, this, [err, state]);
+  _settleJoins(attempt, err, state) {
+    const callbacks = this._joinCallbacks;
+    this._joinCallbacks = callbacks.filter((join) => join._attempt > attempt);
+    for (const join of callbacks) if (join._attempt <= attempt) call(join._fn, this, [err, state]);
   }
 
-  /** An emission of this room arrived. @param {any} emission */
-  _deliver(emission) {
+  /** Delivers a publication to the listeners. @param {any} publication */
+  _deliver(publication) {
     if (this._wanted === false) return;
-    const { event, message, position } = emission;
-    if (!this._track._hear(position)) return;
-    if (this.joined) this._tellGap();
-    for (const fn of this._any) call(fn, this, [event, message, emission]);
-    if (!OWN.includes(event)) this._fire(event, message);
+    const { event, message, position } = publication;
+    if (!this._tracker._accept(position)) return;
+    if (this.joined) this._fireGap();
+    for (const fn of this._anyListeners) call(fn, this, [event, message, publication]);
+    if (!ROOM_EVENTS.includes(event)) this._fire(event, message);
   }
 
-  /** The server itself missed emissions: those that follow may begin after a gap. @param {string} position */
-  _gap(position) {
+  /** The server reports a gap of its own before the next publications. @param {string} position */
+  _onGap(position) {
     if (!this._wanted) return;
-    this._track._expected = true;
+    this._tracker._gapAnnounced = true;
     this._fire("gap", position);
   }
 
-  /** The connection is gone. @param {any} [reason] absent where the page itself ended it */
-  _lost(reason) {
+  /** The connection was lost. @param {any} [reason] absent if the page itself ended it */
+  _onDisconnect(reason) {
     const { joined } = this;
     this.joined = false;
     clearTimeout(this._timer);
-    for (const done of this._leaves) done();
+    for (const done of this._leaveCallbacks) done();
     if (joined) this._fire("leave", reason);
   }
 
-  /** Out, and of no interest: nobody may be left waiting, and what still comes means nothing. */
-  _forget() {
+  /** Marks the room as left: settles pending joins and ignores acks that are still to come. */
+  _reset() {
     this._wanted = this.joined = false;
     clearTimeout(this._timer);
-    this._void = this._attempt;
-    this._track = new Track();
-    this._answer(Infinity, "Left");
+    clearTimeout(this._renewal);
+    this._controller._joins._drop(this.id);
+    this._staleUpTo = this._attempt;
+    this._tracker = new PositionTracker();
+    this._settleJoins(Infinity, "Left");
   }
 
-  /** The page is done with it: nobody is told anything later. */
-  _down() {
-    this._forget();
+  /** Removes all listeners: the page has finished with this room. */
+  _destroy() {
+    this._reset();
     this.off();
-    this._any.clear();
+    this._anyListeners.clear();
   }
 }

@@ -1,4 +1,4 @@
-// Owns: the text of a Socket.IO 5 packet, written and read. Binary packets are stock/binary.js.
+// Owns: the text form of Socket.IO 5 packets. Binary packets are in socket.io-compat/binary.js.
 
 export const CONNECT = 0;
 export const DISCONNECT = 1;
@@ -6,7 +6,7 @@ export const EVENT = 2;
 export const ACK = 3;
 export const CONNECT_ERROR = 4;
 
-/** Names that mean something to the library itself: neither side may use them for its events. */
+/** Event names that the library itself uses: neither side may use them for its own events. */
 export const RESERVED = /^((dis)?connect|connect_error|disconnecting|(new|remove)Listener)$/;
 
 /** @typedef {{type: number, nsp: string, data?: any, id?: number}} Packet */
@@ -21,13 +21,13 @@ export function encode({ type, nsp, data, id }) {
   );
 }
 
-/** What may follow each type, by the name of its kind. */
-const FOLLOWS = ["object undefined", "undefined", "array", "array undefined", "object string"];
+/** The kinds of data that each packet type allows. */
+const ALLOWED_DATA = ["object undefined", "undefined", "array", "array undefined", "object string"];
 
 /** @param {number} type @param {any} data */
 function isValid(type, data) {
   const kind = data === null ? "null" : Array.isArray(data) ? "array" : typeof data;
-  if (!FOLLOWS[type].includes(kind)) return false;
+  if (!ALLOWED_DATA[type].includes(kind)) return false;
   return type !== EVENT || ("string number".includes(typeof data[0]) && !RESERVED.test(data[0]));
 }
 
@@ -35,14 +35,14 @@ function isValid(type, data) {
  * @param {string} text
  * @returns {Packet}
  * # Errors
- * Throws an `Error` that names the offending part where the text is no packet.
+ * Throws an `Error` that names the offending part if the text is not a packet.
  */
 export function decode(text) {
-  // An ack id has at most 16 digits: more are no number that every language has.
+  // An ack id has at most 16 digits: longer numbers are not exact in every language.
   const match = /^([0-4])(?:(\/[^,]*),?)?(\d{0,16})([^]*)$/.exec(text);
   if (!match) throw Error("not a packet: type");
   const [, type, nsp = "/", id, json] = match;
   const data = json ? JSON.parse(json) : undefined;
-  if (!isValid(+type, data) || (+type === ACK && !id)) throw Error("not a packet: what follows type " + type);
+  if (!isValid(+type, data) || (+type === ACK && !id)) throw Error("not a packet: data of type " + type);
   return { type: +type, nsp, data, id: id ? +id : undefined };
 }

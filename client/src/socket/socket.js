@@ -1,35 +1,35 @@
-// Owns: one namespace over a shared link: its connect, events both ways, acks, and what waits
-// while there is no connection.
+// Owns: one namespace over a shared connection: its connect, events in both directions, acks, and
+// the events that wait while it is not connected.
 
 import { Emitter, call } from "../emitter.js";
 import { ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, RESERVED } from "./packet.js";
 
-/** Events: `connect`, `disconnect(reason, details)`, `connect_error(err)`, and those of the server. */
+/** Events: `connect`, `disconnect(reason, details)`, `connect_error(err)`, and the server's events. */
 export class Socket extends Emitter {
   /** @param {import("./manager.js").Manager} io @param {string} nsp @param {any} [options] */
   constructor(io, nsp, options) {
     super();
     this.io = io;
     this.nsp = nsp;
-    /** @type {any} sent with each connect; a function is asked each time */
+    /** @type {any} sent with each connect; a function is called each time */
     this.auth = options?.auth;
     this.active = false;
     this.connected = false;
     /** @type {string | undefined} */
     this.id = undefined;
-    /** @type {import("./packet.js").Packet[]} events emitted before the namespace stood */
+    /** @type {import("./packet.js").Packet[]} events emitted before the namespace was connected */
     this.sendBuffer = [];
     this._nextId = 0;
-    /** @type {Map<number, Function & {_lost?: () => void}>} */
+    /** @type {Map<number, Function & {_onDisconnect?: () => void}>} */
     this._acks = new Map();
   }
 
   connect() {
-    const asked = this.active;
+    const wasActive = this.active;
     this.active = true;
     this.io._sockets.set(this.nsp, this);
-    this.io._start();
-    if (!asked && this.io._readyState === "open") this._opened();
+    this.io._connection._start();
+    if (!wasActive) this._onOpen();
     return this;
   }
 
@@ -37,12 +37,12 @@ export class Socket extends Emitter {
     const { active, connected } = this;
     if (connected) this.io._write({ type: DISCONNECT, nsp: this.nsp });
     this.active = false;
-    if (connected) this._lost("io client disconnect");
-    if (active) this.io._released(this);
+    if (connected) this._onDisconnect("io client disconnect");
+    if (active) this.io._onSocketClosed(this);
     return this;
   }
 
-  /** @param {string} event @param {any[]} args the last may be a function: the ack */
+  /** @param {string} event @param {any[]} args the last one may be a function: the ack */
   emit(event, ...args) {
     if (RESERVED.test(event)) throw Error(`"${event}" is a reserved event name`);
     /** @type {import("./packet.js").Packet} */
@@ -58,36 +58,36 @@ export class Socket extends Emitter {
     this.io._write(packet);
   }
 
-  /** The link stands: ask for the namespace. */
-  _opened() {
-    if (!this.active) return;
-    const say = (/** @type {any} */ data) => {
-      if (this.active && this.io._readyState === "open") this.io._write({ type: CONNECT, nsp: this.nsp, data });
-    };
-    if (typeof this.auth === "function") this.auth(say);
-    else say(this.auth);
+  /** The connection is open: connects the namespace. */
+  _onOpen() {
+    const isReady = () => this.active && this.io._connection._readyState === "open";
+    // An `auth` function may call back after the connection was lost.
+    const connect = (/** @type {any} */ data) => isReady() && this.io._write({ type: CONNECT, nsp: this.nsp, data });
+    if (!isReady()) return;
+    if (typeof this.auth === "function") this.auth(connect);
+    else connect(this.auth);
   }
 
   /** @param {import("./packet.js").Packet} packet */
-  _packet({ type, data, id }) {
+  _onPacket({ type, data, id }) {
     if (!this.active) return;
-    if (type === CONNECT) this._connected(data?.sid);
-    else if (type === CONNECT_ERROR) this._rejected(data);
-    else if (type === EVENT) this._event(data, id);
+    if (type === CONNECT) this._onConnect(data?.sid);
+    else if (type === CONNECT_ERROR) this._onConnectError(data);
+    else if (type === EVENT) this._onEvent(data, id);
     else if (type === ACK) {
       const ack = this._acks.get(/** @type {number} */ (id));
       this._acks.delete(/** @type {number} */ (id));
       call(ack, this, data);
     } else {
       this.active = false;
-      this._closed("io server disconnect");
-      this.io._released();
+      this._onClose("io server disconnect");
+      this.io._onSocketClosed();
     }
   }
 
   /** @param {string | undefined} sid */
-  _connected(sid) {
-    if (!sid) return this._rejected("the server is older than Socket.IO 5");
+  _onConnect(sid) {
+    if (!sid) return this._onConnectError("the server is older than Socket.IO 5");
     this.id = sid;
     this.connected = true;
     this._fire("connect");
@@ -95,24 +95,24 @@ export class Socket extends Emitter {
   }
 
   /** @param {any} data */
-  _rejected(data) {
+  _onConnectError(data) {
     this.active = false;
-    this._refused(Object.assign(Error(data.message || data), { data: data.data }));
-    this.io._released();
+    this._fireConnectError(Object.assign(Error(data.message || data), { data: data.data }));
+    this.io._onSocketClosed();
   }
 
   /** @param {Error} error */
-  _refused(error) {
+  _fireConnectError(error) {
     if (!this.connected) this._fire("connect_error", error);
   }
 
   /** @param {any[]} args @param {number | undefined} id */
-  _event(args, id) {
+  _onEvent(args, id) {
     if (id !== undefined) {
-      let answered = false;
+      let acknowledged = false;
       args.push((/** @type {any[]} */ ...data) => {
-        if (!answered && this.connected) this.io._write({ type: ACK, nsp: this.nsp, id, data });
-        answered = true;
+        if (!acknowledged && this.connected) this.io._write({ type: ACK, nsp: this.nsp, id, data });
+        acknowledged = true;
       });
     }
     this._dispatch(args);
@@ -123,20 +123,20 @@ export class Socket extends Emitter {
     this._fire(event, ...args);
   }
 
-  /** The link was lost. @param {string} reason @param {any} [details] */
-  _closed(reason, details) {
-    if (this.connected) this._lost(reason, details);
+  /** The connection was lost. @param {string} reason @param {any} [details] */
+  _onClose(reason, details) {
+    if (this.connected) this._onDisconnect(reason, details);
   }
 
   /** @param {string} reason @param {any} [details] */
-  _lost(reason, details) {
+  _onDisconnect(reason, details) {
     this.connected = false;
     this.id = undefined;
-    const waiting = new Set(this.sendBuffer.map((packet) => packet.id));
+    const unsent = new Set(this.sendBuffer.map((packet) => packet.id));
     for (const [id, ack] of this._acks) {
-      if (waiting.has(id)) continue;
+      if (unsent.has(id)) continue;
       this._acks.delete(id);
-      ack._lost?.();
+      ack._onDisconnect?.();
     }
     this._fire("disconnect", reason, details);
   }

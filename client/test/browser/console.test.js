@@ -1,4 +1,4 @@
-// The console page, in a browser, before the real server: rows N-22, R-01, R-10, R-11, R-12.
+// The console page in a browser, in front of the real server: rows N-22, R-01, R-10, R-11, R-12.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
@@ -7,7 +7,7 @@ import { connect } from "../../src/index.js";
 import { launch, open } from "../support/browser.js";
 import { startFront } from "../support/front.js";
 import { Server, keyFor } from "../support/server.js";
-import { startStock } from "../support/stock.js";
+import { startSocketIoServer } from "../support/socket-io-server.js";
 import { until } from "../support/until.js";
 
 const server = new Server({ console: true });
@@ -50,7 +50,7 @@ async function joined(room, key) {
   await until(async () => (await stateOf(room)) === "joined", `${room} joined`);
 }
 
-test("N-22 R-01 the page is served, connects, joins, emits and hears, with latency, and nothing on the console", async () => {
+test("N-22 R-01 the page is served, connects, joins, emits and receives, shows latency, and leaves the console empty", async () => {
   await start();
   await joined("theroom");
   assert.equal(await page.inputValue("#emit-room"), "theroom");
@@ -70,7 +70,7 @@ test("N-22 R-01 the page is served, connects, joins, emits and hears, with laten
   assert.deepEqual(complaints, []);
 });
 
-/** What a curve of the plot stands for, second by second: the plot's own arithmetic, backwards. */
+/** The values of a curve of the plot, second by second: inverts the plot's arithmetic. */
 const curve = (id, top) =>
   page.evaluate(
     ([name, value]) =>
@@ -94,7 +94,7 @@ test("the plot draws the events of each second, and the connections of each seco
   const most = () => page.evaluate('parseInt(document.getElementById("ceiling").textContent)');
   const events = async () => (await curve("line", await most())).reduce((sum, value) => sum + value, 0);
   await until(async () => Math.abs((await events()) - 12) < 0.1, "twelve events in the plot");
-  // Three connections now are 3 of 3.75, and the one there was at first is 1 of 3.75.
+  // Three connections now are 3 of 3.75, and the single one at the start is 1 of 3.75.
   const crowd = (await curve("crowd", 3.75)).map((value) => Math.round(value * 100) / 100);
   assert.ok(crowd.includes(1), crowd.join());
   assert.equal(crowd.at(-1), 3);
@@ -108,7 +108,7 @@ test("the plot draws the events of each second, and the connections of each seco
   }
 });
 
-test("N-22 it is there where no namespace has a secret, and elsewhere only where it is switched on", async () => {
+test("N-22 the console is served if no namespace has a secret, otherwise only if it is enabled", async () => {
   for (const [config, expected] of [
     [{}, 404],
     [{ "/protected": {} }, 200],
@@ -122,7 +122,7 @@ test("N-22 it is there where no namespace has a secret, and elsewhere only where
   }
 });
 
-test("an event that another published is heard; a row opens to the whole message", async () => {
+test("an event of another publisher arrives; a row opens to the whole message", async () => {
   await start();
   await joined("theroom");
   await server.emit("theroom", "created", { a: [1, { b: null }] });
@@ -133,10 +133,10 @@ test("an event that another published is heard; a row opens to the whole message
   assert.equal(await bare.locator(".latency").textContent(), "–");
   await created.locator("summary").click();
   assert.deepEqual(JSON.parse(await created.locator("pre").textContent()), { a: [1, { b: null }] });
-  assert.equal(await page.locator(".rooms .heard").textContent(), "2");
+  assert.equal(await page.locator(".rooms .received").textContent(), "2");
 });
 
-test("with a key a room of a secured namespace is joined, without one the refusal is shown", async () => {
+test("a room of a secured namespace needs a key; without one the page shows the refusal", async () => {
   await start("/#/protected");
   assert.equal(await page.inputValue("#namespace"), "/protected");
   await join("theroom");
@@ -158,11 +158,11 @@ test("R-10 the status says connected, reconnecting, connected; rooms are joined 
   await until(async () => (await stateOf("theroom")) === "joined");
   await server.emit("theroom", "again", 1);
   await until(async () => (await text("#stream .event")) === "again");
-  // The server's memory went with it, and the page is told that something may be missing.
+  // The server lost its history, so the page gets a gap.
   assert.deepEqual(await page.locator("#stream .event").allTextContents(), ["again", "gap"]);
 });
 
-test("a namespace that is not there is refused, and it says so", async () => {
+test("an unknown namespace is refused, and the page shows it", async () => {
   await start();
   await page.fill("#namespace", "nowhere");
   await page.press("#namespace", "Enter");
@@ -181,7 +181,7 @@ test("the transport can be chosen", async () => {
   await status("connected");
 });
 
-test("R-11 whatever comes over the network is shown as text", async () => {
+test("R-11 data from the network is shown as text", async () => {
   await start();
   await joined(HOSTILE);
   await server.emit(HOSTILE, HOSTILE, HOSTILE);
@@ -196,7 +196,7 @@ test("R-11 whatever comes over the network is shown as text", async () => {
 });
 
 for (const colorScheme of ["light", "dark"]) {
-  test(`R-11 hostile names stay text and leave the page in its place, ${colorScheme}`, async () => {
+  test(`R-11 hostile names stay text and do not change the layout, ${colorScheme}`, async () => {
     const names = [HOSTILE, "__proto__", "x".repeat(255), "a b\u2028c", "\u202Eright to left", '" onfocus="window.harmed = 3'];
     await start(`/#/${encodeURIComponent(HOSTILE)}`, "127.0.0.1", "refused: Invalid namespace");
     assert.equal(await page.inputValue("#namespace"), `/${HOSTILE}`);
@@ -222,7 +222,7 @@ for (const colorScheme of ["light", "dark"]) {
     }
     await page.fill("#filter", HOSTILE);
     await until(async () => (await page.locator("#stream details:visible").count()) === 1);
-    // Nothing became an element, nothing ran, and nothing pushes the page wider than its window.
+    // No text became an element, no script ran, and the page is not wider than its window.
     assert.equal(await page.locator("img, script:not([src]), [onfocus], [onerror]").count(), 0);
     assert.equal(await page.evaluate("window.harmed"), undefined);
     assert.equal(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), true);
@@ -230,20 +230,20 @@ for (const colorScheme of ["light", "dark"]) {
   });
 }
 
-test("an address that cannot be read is taken for none", async () => {
+test("an undecodable namespace in the URL is ignored", async () => {
   await start("/#%");
   assert.equal(await page.inputValue("#namespace"), "/nodevent");
   assert.deepEqual(complaints, []);
 });
 
-test("R-12 the page connects to its own origin, by whatever name it was opened", async () => {
+test("R-12 the page connects to its own origin, whatever host name it was opened with", async () => {
   await start("/", "nodevent.test");
   await joined("theroom");
   await server.emit("theroom", "e", 1);
   await until(async () => (await rows()) === 1);
 });
 
-test("what cannot be emitted says why, and where", async () => {
+test("a message that cannot be emitted shows the reason at its field", async () => {
   await start();
   await page.fill("#emit-room", "theroom");
   await page.fill("#emit-message", "hello");
@@ -259,7 +259,7 @@ test("what cannot be emitted says why, and where", async () => {
   assert.equal(await page.getAttribute("#emit-result", "data-state"), "bad");
 });
 
-test("a thousand at a time are heard, counted, kept to five hundred; pause, filter and clear", async () => {
+test("a thousand events at a time are received and counted, the newest five hundred are shown; pause, filter and clear", async () => {
   await start();
   await joined("theroom");
   await page.fill("#emit-times", "1000");
@@ -279,7 +279,7 @@ test("a thousand at a time are heard, counted, kept to five hundred; pause, filt
   assert.equal(await rows(), 0);
 });
 
-test("everything can be done with the keyboard, and the focus is seen", async () => {
+test("the whole page works with the keyboard, and the focus is visible", async () => {
   await start();
   await page.keyboard.press("j");
   await page.keyboard.type("theroom");
@@ -290,7 +290,7 @@ test("everything can be done with the keyboard, and the focus is seen", async ()
   assert.equal(await page.evaluate("document.activeElement.id"), "emit-room");
   await page.keyboard.press("Enter");
   await until(async () => (await rows()) === 1);
-  // From the filter onwards by Tab alone: pause, clear, the list, its first row.
+  // From the filter with Tab alone: pause, clear, the list, its first row.
   await page.keyboard.press("Escape");
   await page.keyboard.press("/");
   const ring = 'getComputedStyle(document.activeElement).outlineStyle';
@@ -303,12 +303,12 @@ test("everything can be done with the keyboard, and the focus is seen", async ()
   assert.equal(await page.locator("#stream details[open]").count(), 1);
 });
 
-test("Tab goes through the whole page in the order in which it is read, and Enter does what is under it", async () => {
+test("Tab goes through the page in reading order, and Enter activates the focused control", async () => {
   await start();
   await joined("theroom");
   await server.emit("theroom", "e", 1);
   await until(async () => (await rows()) === 1);
-  await page.click("h1"); // from where Tab begins
+  await page.click("h1"); // the start of the Tab order
   const focused = [];
   const about = 'document.activeElement.id || document.activeElement.ariaLabel || document.activeElement.textContent || document.activeElement.tagName';
   for (const wanted of [
@@ -320,7 +320,7 @@ test("Tab goes through the whole page in the order in which it is read, and Ente
     assert.equal(focused.at(-1), wanted, focused.join());
     assert.equal(await page.evaluate("getComputedStyle(document.activeElement).outlineStyle"), "solid", wanted);
   }
-  // Back to the button that leaves, and on: from there the way is to the field for the next room.
+  // Back to the Leave button: it moves the focus to the room field.
   const reach = async (wanted, key) => {
     for (let n = 0; n < 20 && (await page.evaluate(about)) !== wanted; n++) await page.keyboard.press(key);
     assert.equal(await page.evaluate(about), wanted);
@@ -351,7 +351,7 @@ test("every control has a name", async () => {
 });
 
 for (const colorScheme of ["light", "dark"]) {
-  test(`every text can be read, ${colorScheme}: a contrast of at least 4.5 to 1`, async () => {
+  test(`all text has a contrast of at least 4.5 to 1, ${colorScheme}`, async () => {
     await start();
     await page.emulateMedia({ colorScheme });
     for (const room of ["Discussion_12", "User_7", "theroom", "another"]) await joined(room);
@@ -391,8 +391,8 @@ for (const colorScheme of ["light", "dark"]) {
   });
 }
 
-test("R-10 R-11 a namespace of notifications: channels, the given format, subscribed at every connect", async () => {
-  let old = await startStock();
+test("R-10 R-11 a notifications namespace: channels, their format, subscribed on every connect", async () => {
+  let old = await startSocketIoServer();
   const { port } = old;
   const subscribed = [];
   const serve = ({ io }) =>
@@ -413,7 +413,7 @@ test("R-10 R-11 a namespace of notifications: channels, the given format, subscr
   assert.equal(await page.locator("#emit-section").isVisible(), false);
   await old.stop();
   await status("reconnecting");
-  old = await startStock({ port });
+  old = await startSocketIoServer({ port });
   serve(old);
   await status("connected");
   await until(() => subscribed.length === 2);
@@ -423,7 +423,7 @@ test("R-10 R-11 a namespace of notifications: channels, the given format, subscr
   await old.stop();
 });
 
-test("the page works where the server tells nothing of itself", async () => {
+test("the page works without console.json", async () => {
   await start();
   await page.route("**/console.json", (route) => route.fulfill({ status: 404, body: "" }));
   await page.reload();

@@ -1,4 +1,4 @@
-// The two integrations of docs/examples, in a browser: short, and doing what they say.
+// The two integrations of docs/examples in a browser: they are short, and they work as documented.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -13,7 +13,7 @@ const server = new Server();
 let browser;
 let web;
 
-/** A page's script, bundled as an application would bundle it. */
+/** Bundles a page's script like an application would. */
 async function bundle(contents) {
   const { outputFiles } = await build({
     stdin: { contents, resolveDir: root, loader: "js" },
@@ -47,15 +47,15 @@ test("each is shorter than 40 lines", () => {
   }
 });
 
-test("the Stimulus controller gives the element the room's events, and leaves with the last element", async () => {
+test("the Stimulus controller dispatches the room's events on the element, and leaves with the last element", async () => {
   web.pages["/stimulus.js"] = await bundle(`
     import { Application, Controller } from "@hotwired/stimulus";
     import RoomController from "../docs/examples/room_controller.js";
-    window.heard = [];
+    window.received = [];
     const application = Application.start();
     application.register("room", RoomController);
     application.register("list", class extends Controller {
-      append({ detail }) { heard.push(detail.text); }
+      append({ detail }) { received.push(detail.text); }
     });`);
   const element = (id) => `<ul id="${id}" data-controller="room list" data-room-name-value="Discussion_12"
     data-room-key-value="${keyFor("Discussion_12")}" data-action="room:created->list#append"></ul>`;
@@ -64,18 +64,18 @@ test("the Stimulus controller gives the element the room's events, and leaves wi
   const { page, context, complaints } = await open(browser, `${web.url}/stimulus`);
   await holds(page, 'document.querySelectorAll("[data-room-joined]").length === 2');
   await server.emit("Discussion_12", "created", { text: "hello" }, "protected");
-  await holds(page, "heard.length === 2");
+  await holds(page, "received.length === 2");
   await page.evaluate('document.getElementById("one").remove()');
   await server.emit("Discussion_12", "created", { text: "again" }, "protected");
-  await holds(page, "heard.length === 3");
-  assert.deepEqual(await page.evaluate("heard"), ["hello", "hello", "again"]);
+  await holds(page, "received.length === 3");
+  assert.deepEqual(await page.evaluate("received"), ["hello", "hello", "again"]);
   await page.evaluate('document.getElementById("two").remove()');
   await holds(page, 'NoDevent.room("Discussion_12").joined === false');
   assert.deepEqual(complaints, []);
   await context.close();
 });
 
-test("the React hook hears the room, follows a change of its name, and leaves", async () => {
+test("the React hook receives the room's events, follows a change of its name, and leaves", async () => {
   web.pages["/react.js"] = await bundle(`
     import { StrictMode, createElement, useState } from "react";
     import { createRoot } from "react-dom/client";

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { holds, launch, open, servePages } from "../support/browser.js";
 import { Server } from "../support/server.js";
-import { startStock } from "../support/stock.js";
+import { startSocketIoServer } from "../support/socket-io-server.js";
 
 const server = new Server();
 let browser;
@@ -22,30 +22,30 @@ after(async () => {
   await server.close();
 });
 
-test("as a module in a page: several namespaces, undo, close", async () => {
+test("as a module in a page: several namespaces, removing listeners, close", async () => {
   web.pages["/page.js"] = `
     import { connect, io } from "/dist/nodevent.mjs";
-    window.heard = [];
+    window.received = [];
     window.one = connect({ url: "${server.url}" });
     window.two = connect({ url: "${server.url}", namespace: "/protected" });
-    window.undo = one.room("r").join(() => heard.push("joined")).on("e", (message) => heard.push(message));
-    two.room("r").join((err) => heard.push(err));
+    window.undo = one.room("r").join(() => received.push("joined")).on("e", (message) => received.push(message));
+    two.room("r").join((err) => received.push(err));
     window.io = io;`;
   web.pages["/module"] = '<!doctype html><script type="module" src="/page.js"></script>';
   const { page, context, complaints } = await open(browser, `${web.url}/module`);
-  await holds(page, "window.heard?.length === 2");
-  assert.deepEqual((await page.evaluate("heard")).toSorted(), ["Must provide key", "joined"]);
+  await holds(page, "window.received?.length === 2");
+  assert.deepEqual((await page.evaluate("received")).toSorted(), ["Must provide key", "joined"]);
   assert.equal(await page.evaluate("typeof NoDevent"), "undefined");
   await server.emit("r", "e", 1);
-  await holds(page, "heard.includes(1)");
+  await holds(page, "received.includes(1)");
   await page.evaluate("undo()");
-  await page.evaluate("one.room('r').on('end', () => heard.push('end')) && undefined");
+  await page.evaluate("one.room('r').on('end', () => received.push('end')) && undefined");
   await server.publish([
     { room: "r", event: "e", message: "after undo" },
     { room: "r", event: "end" },
   ]);
-  await holds(page, "heard.includes('end')");
-  assert.equal(await page.evaluate("heard.includes('after undo')"), false);
+  await holds(page, "received.includes('end')");
+  assert.equal(await page.evaluate("received.includes('after undo')"), false);
   await page.evaluate("one.close()");
   assert.equal(await page.evaluate("one.connected()"), false);
   assert.equal(await page.evaluate("two.connected()"), true);
@@ -54,23 +54,23 @@ test("as a module in a page: several namespaces, undo, close", async () => {
 });
 
 test("auth is sent with each connect of its namespace, and several namespaces share a connection", async (t) => {
-  const stock = await startStock({ cors: { origin: "*" } });
+  const stock = await startSocketIoServer({ cors: { origin: "*" } });
   t.after(() => stock.stop());
   web.pages["/auth.js"] = `
     import { connect } from "/dist/nodevent.mjs";
-    window.told = { one: [], two: [] };
+    window.auths = { one: [], two: [] };
     window.one = connect({ url: "${stock.url}", namespace: "/", auth: { token: "one" } });
-    window.two = connect({ url: "${stock.url}", namespace: "/custom", auth: (say) => say({ token: "two", asked: told.two.length }), reconnectionDelay: 20 });
-    one.socket.on("auth", (auth) => told.one.push(auth));
-    two.socket.on("auth", (auth) => told.two.push(auth));`;
+    window.two = connect({ url: "${stock.url}", namespace: "/custom", auth: (say) => say({ token: "two", asked: auths.two.length }), reconnectionDelay: 20 });
+    one.socket.on("auth", (auth) => auths.one.push(auth));
+    two.socket.on("auth", (auth) => auths.two.push(auth));`;
   web.pages["/auth"] = '<!doctype html><script type="module" src="/auth.js"></script>';
   const { page, context, complaints } = await open(browser, `${web.url}/auth`);
-  await holds(page, "window.told?.one.length === 1 && told.two.length === 1");
+  await holds(page, "window.auths?.one.length === 1 && auths.two.length === 1");
   assert.equal(await page.evaluate("one.socket.io === two.socket.io"), true);
   assert.equal(stock.io.engine.clientsCount, 1);
   await page.evaluate('two.socket.emit("cut me") && undefined');
-  await holds(page, "told.one.length === 2 && told.two.length === 2");
-  assert.deepEqual(await page.evaluate("told"), {
+  await holds(page, "auths.one.length === 2 && auths.two.length === 2");
+  assert.deepEqual(await page.evaluate("auths"), {
     one: [{ token: "one" }, { token: "one" }],
     two: [{ token: "two", asked: 0 }, { token: "two", asked: 1 }],
   });
@@ -78,22 +78,22 @@ test("auth is sent with each connect of its namespace, and several namespaces sh
   await context.close();
 });
 
-test("in a worker: no window, no document, and it hears all the same", async () => {
+test("in a worker: it receives without window and document", async () => {
   web.pages["/worker.js"] = `
     import { connect } from "/dist/nodevent.mjs";
     const nodevent = connect({ url: "${server.url}" });
     nodevent.room("r").on("e", (message) => postMessage(message)).join((err) => postMessage({ joined: err }));`;
   web.pages["/page-with-worker.js"] = `
-    window.heard = [];
+    window.received = [];
     const worker = new Worker("/worker.js", { type: "module" });
-    worker.onmessage = ({ data }) => heard.push(data);
-    worker.onerror = (event) => heard.push(String(event.message));`;
+    worker.onmessage = ({ data }) => received.push(data);
+    worker.onerror = (event) => received.push(String(event.message));`;
   web.pages["/with-worker"] = '<!doctype html><script src="/page-with-worker.js"></script>';
   const { page, context, complaints } = await open(browser, `${web.url}/with-worker`);
-  await holds(page, "window.heard?.length === 1");
+  await holds(page, "window.received?.length === 1");
   await server.emit("r", "e", "hello");
-  await holds(page, "heard.length === 2");
-  assert.deepEqual(await page.evaluate("heard"), [{ joined: null }, "hello"]);
+  await holds(page, "received.length === 2");
+  assert.deepEqual(await page.evaluate("received"), [{ joined: null }, "hello"]);
   assert.deepEqual(complaints, []);
   await context.close();
 });

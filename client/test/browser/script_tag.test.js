@@ -9,7 +9,7 @@ import { until } from "../support/until.js";
 let server;
 let browser;
 let web;
-let loose; // a page server without a policy, for what is inline
+let loose; // a page server without a policy, for inline scripts
 
 before(async () => {
   browser = await launch();
@@ -27,56 +27,56 @@ after(async () => {
 
 const tag = (path = "nodevent", host = "127.0.0.1") => `<script src="http://${host}:${server.port}/api/${path}"></script>`;
 
-/** A page of the given body, opened; its scripts may be inline. */
+/** Opens a page with the given body; inline scripts are allowed. */
 async function pageOf(body, host = "127.0.0.1", from = loose) {
   from.pages["/"] = `<!doctype html><meta charset="utf-8"><body>${body}</body>`;
   return open(browser, `${from.on(host)}/`);
 }
 
-test("N-53 N-15 NoDevent can be used right after its tag, before anything is connected", async () => {
+test("N-53 N-15 NoDevent can be used right after its tag, before it is connected", async () => {
   const { page, context } = await pageOf(`${tag()}<script>
     window.first = [typeof NoDevent, NoDevent.connected(), NoDevent === NoDevent.room("theroom")];
-    window.heard = [];
-    NoDevent.room("theroom").on("update", (message) => heard.push(message)).join(() => heard.push("joined"));
+    window.received = [];
+    NoDevent.room("theroom").on("update", (message) => received.push(message)).join(() => received.push("joined"));
   </script>`);
   assert.deepEqual(await page.evaluate("first"), ["object", false, false]);
-  await holds(page, 'heard.includes("joined")');
+  await holds(page, 'received.includes("joined")');
   await server.emit("theroom", "update", { id: 1 });
-  await holds(page, "heard.length === 2");
-  assert.deepEqual(await page.evaluate("heard"), ["joined", { id: 1 }]);
+  await holds(page, "received.length === 2");
+  assert.deepEqual(await page.evaluate("received"), ["joined", { id: 1 }]);
   await context.close();
 });
 
-test("N-53 a policy without unsafe-inline suffices, and the console stays empty", async () => {
-  web.pages["/page.js"] = `window.heard = [];
-    const connected = () => heard.push("connected");
-    // A page's second script may come after the connection.
+test("N-53 a policy without unsafe-inline is enough, and the console stays empty", async () => {
+  web.pages["/page.js"] = `window.received = [];
+    const connected = () => received.push("connected");
+    // The page's second script may run after the connection is open.
     NoDevent.connected() ? connected() : NoDevent.on("connect", connected);
-    NoDevent.room("theroom").join(() => heard.push("joined"));`;
+    NoDevent.room("theroom").join(() => received.push("joined"));`;
   const { page, context, complaints } = await pageOf(`${tag()}<script src="/page.js"></script>`, "127.0.0.1", web);
-  await holds(page, "heard.length === 2");
+  await holds(page, "received.length === 2");
   assert.deepEqual(complaints, []);
   await context.close();
 });
 
 test("N-54 N-55 N-56 N-57 connection events in the browser, over a restart", async () => {
   const { page, context } = await pageOf(`${tag()}<script>
-    window.said = [];
+    window.fired = [];
     for (const name of ["connecting", "connect", "disconnect", "close", "reconnecting", "reconnect"])
-      NoDevent.on(name, (...args) => said.push([name, NoDevent.connected(), ...args]));
+      NoDevent.on(name, (...args) => fired.push([name, NoDevent.connected(), ...args]));
   </script>`);
-  const names = () => page.evaluate("said.map(([name]) => name)");
+  const names = () => page.evaluate("fired.map(([name]) => name)");
   await until(async () => (await names()).includes("connect"));
-  // The first attempt is under way before the page's own script runs, so it may go unheard.
-  assert.deepEqual(await page.evaluate("said.at(-1)"), ["connect", true]);
+  // The first attempt starts before the page's own script runs, so its event may be missed.
+  assert.deepEqual(await page.evaluate("fired.at(-1)"), ["connect", true]);
   await server.stop();
   await until(async () => (await names()).includes("reconnecting"));
   await server.start();
   await until(async () => (await names()).filter((name) => name === "connect").length === 2, "the second connect", 30_000);
-  const said = await page.evaluate("said");
-  assert.ok(said.some(([name, up]) => name === "disconnect" && up === false));
-  assert.ok(said.some(([name, , transport]) => name === "connecting" && transport === "websocket"));
-  assert.ok(said.some(([name, , transport, attempts]) => name === "reconnect" && /websocket|polling/.test(transport) && attempts >= 1));
+  const fired = await page.evaluate("fired");
+  assert.ok(fired.some(([name, up]) => name === "disconnect" && up === false));
+  assert.ok(fired.some(([name, , transport]) => name === "connecting" && transport === "websocket"));
+  assert.ok(fired.some(([name, , transport, attempts]) => name === "reconnect" && /websocket|polling/.test(transport) && attempts >= 1));
   await context.close();
 });
 
@@ -87,12 +87,12 @@ test("N-17 it connects to the host it was loaded from", async () => {
   await context.close();
 });
 
-test("a namespace with a slash in it is found, encoded in the address", async () => {
-  const { page, context } = await pageOf(`${tag("nodevent%2Fx")}<script>NoDevent.room("r").join().on("e", (m) => (window.heard = m))</script>`);
+test("a namespace with a slash works, encoded in the URL", async () => {
+  const { page, context } = await pageOf(`${tag("nodevent%2Fx")}<script>NoDevent.room("r").join().on("e", (m) => (window.received = m))</script>`);
   await holds(page, 'NoDevent.room("r").joined');
   assert.equal(await page.evaluate("NoDevent.socket.nsp"), "/nodevent/x");
   await server.emit("r", "e", "there", "nodevent%2Fx");
-  await holds(page, 'window.heard === "there"');
+  await holds(page, 'window.received === "there"');
   await context.close();
 });
 
@@ -108,13 +108,13 @@ test("N-74 Nodevent is NoDevent, and two tags are two namespaces over one connec
   await context.close();
 });
 
-test("N-74 a tag that is run again, as Turbo does, gives the same NoDevent", async () => {
+test("N-74 a tag that runs again, as under Turbo, gives the same NoDevent", async () => {
   const { page, context } = await pageOf(`${tag()}<script>window.one = NoDevent;</script>${tag()}`);
   assert.equal(await page.evaluate("one === NoDevent"), true);
   await context.close();
 });
 
-test("a script that was not loaded from a server defines NoDevent without a connection, to be given one", async () => {
+test("a script that was not loaded from a server defines NoDevent without a connection", async () => {
   const { page, context } = await pageOf('<script src="/dist/nodevent.js"></script>');
   assert.deepEqual(await page.evaluate("[NoDevent.connected(), NoDevent.socket === undefined]"), [false, true]);
   await page.evaluate(`window.other = NoDevent.connect({ url: "${server.url}" })`);
@@ -122,21 +122,21 @@ test("a script that was not loaded from a server defines NoDevent without a conn
   await context.close();
 });
 
-test("N-72 fifty rooms with hostile names, and not a word on the console", async () => {
+test("N-72 fifty rooms with hostile names leave the console empty", async () => {
   const { page, context, complaints } = await pageOf(tag());
   const names = ["__proto__", "constructor", "<img src=x onerror=alert(1)>", "a\u2028b", "toString", '"];alert(1)//'];
   const rooms = Array.from({ length: 50 }, (_, n) => names[n] ?? `room ${n}`);
   await page.evaluate((all) => {
-    window.heard = [];
+    window.received = [];
     return Promise.all(
-      all.map((name) => new Promise((resolve) => NoDevent.room(name).on(name, (message) => heard.push([name, message])).join(resolve))),
+      all.map((name) => new Promise((resolve) => NoDevent.room(name).on(name, (message) => received.push([name, message])).join(resolve))),
     );
   }, rooms);
   await server.publish(rooms.map((room) => ({ room, event: room, message: room })));
-  await holds(page, "heard.length === 50");
-  const heard = await page.evaluate("heard");
-  assert.deepEqual(heard.map(([room]) => room), rooms);
-  for (const [room, message] of heard) assert.equal(room, message);
+  await holds(page, "received.length === 50");
+  const received = await page.evaluate("received");
+  assert.deepEqual(received.map(([room]) => room), rooms);
+  for (const [room, message] of received) assert.equal(room, message);
   assert.deepEqual(complaints, []);
   await context.close();
 });
@@ -144,7 +144,7 @@ test("N-72 fifty rooms with hostile names, and not a word on the console", async
 test("N-20 socket.io.js from the server is io(), over both transports and with binary", async () => {
   const { page, context } = await pageOf(`<script src="${server.url}/socket.io/socket.io.js"></script>`);
   for (const transports of [["websocket"], ["polling"], ["polling", "websocket"]]) {
-    const answer = await page.evaluate(
+    const ack = await page.evaluate(
       async ([url, names]) => {
         const socket = io(`${url}/nodevent`, { transports: names, forceNew: true });
         const joined = await new Promise((resolve) => socket.emit("join", { room: "r" }, (...args) => resolve(args)));
@@ -153,12 +153,12 @@ test("N-20 socket.io.js from the server is io(), over both transports and with b
       },
       [server.url, transports],
     );
-    assert.deepEqual(answer.slice(0, 2), [null, true], transports);
+    assert.deepEqual(ack.slice(0, 2), [null, true], transports);
   }
   await context.close();
 });
 
-test("the maps of the served scripts are served too", async () => {
+test("the server also serves the source maps of its scripts", async () => {
   for (const path of ["/api/nodevent", "/socket.io/socket.io.js"]) {
     const script = await (await fetch(server.url + path)).text();
     const [, map] = /sourceMappingURL=(\S+)/.exec(script);

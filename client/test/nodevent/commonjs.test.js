@@ -1,6 +1,5 @@
-// N-73: `require("nodevent")` and a socket from somewhere else. What the module tests of the old
-// client checked is checked here in words of our own: a controller, and something that has `on` and
-// `emit` in the place of a socket.
+// N-73: `require("nodevent")` with a foreign socket, like the module tests of the old client: a
+// controller, and an object with `on` and `emit` instead of a socket.
 
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
@@ -10,7 +9,7 @@ import { record, until } from "../support/until.js";
 
 const { NoDeventController, Client, connect, io } = createRequire(import.meta.url)("nodevent");
 
-/** Not a socket, but it has `on` and `emit`, and it answers joins and leaves a moment later. */
+/** Has `on` and `emit` like a socket, and acknowledges joins and leaves asynchronously. */
 class SocketLike extends EventEmitter {
   rooms = new Set();
 
@@ -34,7 +33,7 @@ test("N-73 the CommonJS entry has the controller, also by its old name", () => {
   assert.equal(typeof io, "function");
 });
 
-test("N-73 a room asked for before the socket is joined when it connects, and calls back once", async () => {
+test("N-73 a room joined before the socket connects is joined on connect, with one callback", async () => {
   const nodevent = new NoDeventController();
   const socket = new SocketLike();
   const results = [];
@@ -48,7 +47,7 @@ test("N-73 a room asked for before the socket is joined when it connects, and ca
   assert.deepEqual(results, [null]);
 });
 
-test("N-73 what never says whether it is connected is taken to be", async () => {
+test("N-73 a socket-like object without `connected` counts as connected", async () => {
   const nodevent = new NoDeventController().setSocket(new SocketLike());
   await new Promise((resolve) => nodevent.room("theroom").join(resolve));
 });
@@ -63,18 +62,18 @@ test("N-73 every connect joins again", async () => {
   await until(() => join.length === 2);
 });
 
-test("N-73 events reach their rooms, and leaving leaves", async () => {
+test("N-73 events reach their rooms, and leave sends leave", async () => {
   const socket = new SocketLike();
   const nodevent = new NoDeventController().setSocket(socket);
   const room = nodevent.room("theroom").join();
-  const heard = record(room, "theevent");
+  const received = record(room, "theevent");
   socket.emit("event", { room: "theroom", event: "theevent", message: "themessage" });
-  assert.deepEqual(heard.theevent, [["themessage"]]);
+  assert.deepEqual(received.theevent, [["themessage"]]);
   await new Promise((resolve) => room.leave(resolve));
   assert.equal(socket.rooms.size, 0);
 });
 
-test("N-73 down takes every listener away, from the socket, the rooms and the controller, and no more", () => {
+test("N-73 down removes our listeners from the socket, the rooms and the controller, and no others", () => {
   const socket = new SocketLike();
   const mine = () => {};
   socket.on("connect", mine);
@@ -90,13 +89,13 @@ test("N-73 down takes every listener away, from the socket, the rooms and the co
   assert.equal(nodevent.connected(), false);
 });
 
-test("N-73 a controller given another socket forgets the first", () => {
+test("N-73 a controller with another socket releases the first", () => {
   const [first, second] = [new SocketLike(), new SocketLike()];
   const nodevent = new NoDeventController().setSocket(first);
-  const heard = record(nodevent, "connect");
+  const received = record(nodevent, "connect");
   nodevent.setSocket(second);
   first.emit("connect");
-  assert.equal(heard.connect.length, 0);
+  assert.equal(received.connect.length, 0);
   second.emit("connect");
-  assert.equal(heard.connect.length, 1);
+  assert.equal(received.connect.length, 1);
 });

@@ -1,4 +1,4 @@
-// Recovery against the real server with its history: nothing missed, nothing twice, or a gap that is told.
+// Recovery against the real server with history: nothing missed, nothing twice, or a reported gap.
 
 import assert from "node:assert/strict";
 import { after, afterEach, beforeEach, test } from "node:test";
@@ -30,14 +30,14 @@ function start(options = {}) {
   });
 }
 
-/** Joins; answers what was heard, and what was said of gaps. */
+/** Joins; returns the numbers received and the join and gap events. */
 async function join(name) {
   const room = nodevent.room(name);
   const numbers = [];
   room.on("n", (n) => numbers.push(n));
-  const said = record(room, "join", "gap");
+  const fired = record(room, "join", "gap");
   await new Promise((resolve, reject) => room.join((err) => (err ? reject(new Error(err)) : resolve())));
-  return { room, numbers, said };
+  return { room, numbers, fired };
 }
 
 const count = (to) => Array.from({ length: to }, (_, n) => n);
@@ -52,74 +52,74 @@ async function away(during) {
 }
 
 for (const transports of [["websocket"], ["polling"]]) {
-  test(`what happened while the page was away is heard in order, once, and then live, over ${transports}`, async () => {
+  test(`publications during a disconnect arrive in order, once, before live ones, over ${transports}`, async () => {
     start({ transports });
-    const { room, numbers, said } = await join(`over ${transports}`);
+    const { room, numbers, fired } = await join(`over ${transports}`);
     await server.publish(numbered(room.id, 0, 10));
     await until(() => numbers.length === 10);
     await away(() => server.publish(numbered(room.id, 10, 60)));
     await server.publish(numbered(room.id, 60, 70));
     await until(() => numbers.length >= 70);
     assert.deepEqual(numbers, count(70));
-    assert.deepEqual(said.gap, []);
-    assert.equal(said.join.at(-1)[1].recovered, true);
+    assert.deepEqual(fired.gap, []);
+    assert.equal(fired.join.at(-1)[1].recovered, true);
   });
 }
 
-test("a page that was away on a quiet room missed nothing, and is told so", async () => {
+test("a rejoin of a quiet room reports recovered: true", async () => {
   start();
-  const { said } = await join("quiet");
+  const { fired } = await join("quiet");
   await away(() => {});
-  await until(() => said.join.length === 2);
-  assert.equal(said.join[1][1].recovered, true);
-  assert.deepEqual(said.gap, []);
+  await until(() => fired.join.length === 2);
+  assert.equal(fired.join[1][1].recovered, true);
+  assert.deepEqual(fired.gap, []);
 });
 
-test("what the history no longer holds is a gap, told once, and then it goes on", async () => {
+test("publications that the history no longer holds are one gap, and delivery continues", async () => {
   start({ namespace: "/small" });
-  const { room, numbers, said } = await join("r");
+  const { room, numbers, fired } = await join("r");
   await server.publish(numbered(room.id, 0, 3), "small");
   await until(() => numbers.length === 3);
   await away(() => server.publish(numbered(room.id, 3, 30), "small"));
-  await until(() => said.gap.length);
+  await until(() => fired.gap.length);
   await server.publish(numbered(room.id, 30, 33), "small");
   await until(() => numbers.at(-1) === 32);
-  assert.equal(said.gap.length, 1);
-  assert.equal(said.join.at(-1)[1].recovered, false);
+  assert.equal(fired.gap.length, 1);
+  assert.equal(fired.join.at(-1)[1].recovered, false);
   assert.deepEqual(numbers, [...new Set(numbers)].toSorted((a, b) => a - b), "in order, nothing twice");
 });
 
-test("a server that lost its memory says so: a gap, and then it goes on", async () => {
+test("a server that lost its history reports a gap, and delivery continues", async () => {
   start();
-  const { room, numbers, said } = await join("forgotten");
+  const { room, numbers, fired } = await join("forgotten");
   await server.publish(numbered(room.id, 0, 3));
   await until(() => numbers.length === 3);
   await server.stop();
   await server.start();
-  await until(() => said.gap.length);
+  await until(() => fired.gap.length);
   await server.publish(numbered(room.id, 3, 6));
   await until(() => numbers.length === 6);
   assert.deepEqual(numbers, count(6));
-  assert.equal(said.gap.length, 1);
+  assert.equal(fired.gap.length, 1);
 });
 
-test("without history there are no positions, and nothing is said of gaps", async () => {
+test("without history there are no positions and no gaps", async () => {
   start({ namespace: "/none" });
-  const { room, numbers, said } = await join("r");
+  const { room, numbers, fired } = await join("r");
   await server.publish(numbered(room.id, 0, 2), "none");
   await until(() => numbers.length === 2);
   assert.equal(room.position, undefined);
   await away(() => server.publish(numbered(room.id, 2, 4), "none"));
-  await until(() => said.join.length === 2);
+  await until(() => fired.join.length === 2);
   await server.publish(numbered(room.id, 4, 5), "none");
   await until(() => numbers.includes(4));
   assert.deepEqual(numbers, [0, 1, 4]);
-  assert.deepEqual(said.gap, []);
+  assert.deepEqual(fired.gap, []);
 });
 
 test("a network cut again and again under traffic: nothing missed, nothing twice", async () => {
   start({ namespace: "/large" });
-  const { room, numbers, said } = await join("busy");
+  const { room, numbers, fired } = await join("busy");
   let published = 0;
   for (let round = 0; round < 30; round++) {
     for (let n = 0; n < 5; n++) await server.publish(numbered(room.id, published, ++published), "large");
@@ -128,5 +128,5 @@ test("a network cut again and again under traffic: nothing missed, nothing twice
   }
   await until(() => numbers.length >= published);
   assert.deepEqual(numbers, count(published));
-  assert.deepEqual(said.gap, []);
+  assert.deepEqual(fired.gap, []);
 });

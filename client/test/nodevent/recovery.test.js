@@ -1,26 +1,27 @@
-// Recovery by position: what is asked on a rejoin, what is dropped because it was heard, and when
-// the page is told that something is missing for good. Scripted after protocol/README.md section 6.
+// Recovery by position: the `since` of a rejoin, duplicates, and gaps. Scripted after
+// protocol/README.md section 6.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, test } from "node:test";
 import { connect } from "../../src/nodevent/connect.js";
-import { ahead, parse } from "../../src/nodevent/track.js";
+import { distance, isGap, parse } from "../../src/nodevent/position-tracker.js";
 import { record } from "../support/until.js";
 import { Wire } from "../support/wire.js";
 
 let wire;
 let nodevent;
 let room;
-let heard; // the messages of event `e`, in order
-let said; // what the room said of itself
+let received; // the messages of event `e`, in order
+let fired; // the room's own events
 
 beforeEach(() => {
   wire = new Wire();
   nodevent = connect({ url: "http://nodevent.test", WebSocket: wire.WebSocket, transports: ["websocket"], reconnectionDelay: 0 });
   room = nodevent.room("r").join();
-  heard = [];
-  room.on("e", (message) => heard.push(message));
-  said = record(room, "join", "gap");
+  received = [];
+  room.on("e", (message) => received.push(message));
+  fired = record(room, "join", "gap");
 });
 
 afterEach(() => nodevent.close());
@@ -36,17 +37,17 @@ async function again() {
   return wire.accept();
 }
 
-test("positions are read, and nothing else is", () => {
+test("parse accepts positions and nothing else", () => {
   assert.deepEqual(parse("abc:12"), { epoch: "abc", offset: 12 });
   assert.deepEqual(parse("a:b:0"), { epoch: "a:b", offset: 0 });
   for (const wrong of [undefined, null, 5, "", "abc", "abc:", ":1", "abc:-1", "abc:1x", {}]) assert.equal(parse(wrong), undefined);
-  assert.equal(ahead(undefined, parse("a:7")), 1);
-  assert.equal(ahead(parse("a:5"), parse("a:7")), 2);
-  assert.equal(ahead(parse("a:7"), parse("a:7")), 0);
-  assert.equal(ahead(parse("a:7"), parse("b:8")), Infinity);
+  assert.equal(distance(undefined, parse("a:7")), 1);
+  assert.equal(distance(parse("a:5"), parse("a:7")), 2);
+  assert.equal(distance(parse("a:7"), parse("a:7")), 0);
+  assert.equal(distance(parse("a:7"), parse("b:8")), Infinity);
 });
 
-test("the first join asks for nothing; a rejoin asks for what came after the last position heard", async () => {
+test("the first join has no since; a rejoin sends the newest position received", async () => {
   let end = await wire.accept();
   const first = end.takeEvent();
   assert.deepEqual(first.args, [{ room: "r" }]);
@@ -54,7 +55,7 @@ test("the first join asks for nothing; a rejoin asks for what came after the las
   assert.equal(room.position, "x:4");
   end = await again();
   const second = end.takeEvent();
-  assert.deepEqual(second.args, [{ room: "r", since: "x:4" }], "also where nothing was heard since");
+  assert.deepEqual(second.args, [{ room: "r", since: "x:4" }], "also where nothing was received since");
   end.ack(second.id, [null, true, { position: "x:4", recovered: true }]);
   emit(end, 5);
   emit(end, 6);
@@ -62,7 +63,7 @@ test("the first join asks for nothing; a rejoin asks for what came after the las
   assert.deepEqual(end.takeEvent().args, [{ room: "r", since: "x:6" }]);
 });
 
-test("what was missed comes first and live after it: nothing twice, whichever comes before the ack", async () => {
+test("missed publications come first, live ones after them: nothing twice, whichever side of the ack they come", async () => {
   let end = await wire.accept();
   ack(end, { position: "x:0", recovered: true });
   emit(end, 1);
@@ -74,15 +75,15 @@ test("what was missed comes first and live after it: nothing twice, whichever co
   emit(end, 3);
   emit(end, 4);
   end = await again();
-  ack(end, { position: "x:6", recovered: true }); // the ack first, the missed after it
+  ack(end, { position: "x:6", recovered: true }); // the ack before the missed publications
   emit(end, 5);
   emit(end, 6);
   emit(end, 7);
-  assert.deepEqual(heard, [1, 2, 3, 4, 5, 6, 7]);
-  assert.deepEqual(said.gap, []);
+  assert.deepEqual(received, [1, 2, 3, 4, 5, 6, 7]);
+  assert.deepEqual(fired.gap, []);
 });
 
-test("a connection that is lost in the middle of the replay goes on from where it was cut", async () => {
+test("a connection lost in the middle of the replay continues at the position reached", async () => {
   let end = await wire.accept();
   ack(end, { position: "x:0", recovered: true });
   end = await again();
@@ -93,49 +94,49 @@ test("a connection that is lost in the middle of the replay goes on from where i
   assert.equal(join.args[0].since, "x:2");
   emit(end, 3);
   end.ack(join.id, [null, true, { position: "x:3", recovered: true }]);
-  assert.deepEqual(heard, [1, 2, 3]);
-  assert.deepEqual(said.gap, []);
+  assert.deepEqual(received, [1, 2, 3]);
+  assert.deepEqual(fired.gap, []);
 });
 
-test("recovered: false is told with the join and as a gap, once, and counting goes on from there", async () => {
+test("recovered: false is reported by join and one gap, and positions continue from there", async () => {
   let end = await wire.accept();
   ack(end, { position: "x:5", recovered: true });
   end = await again();
   ack(end, { position: "x:900", recovered: false });
-  assert.deepEqual(said.join.at(-1), [null, { position: "x:900", recovered: false }]);
-  assert.deepEqual(said.gap, [["x:900"]]);
+  assert.deepEqual(fired.join.at(-1), [null, { position: "x:900", recovered: false }]);
+  assert.deepEqual(fired.gap, [["x:900"]]);
   emit(end, 901);
-  assert.deepEqual(heard, [901]);
+  assert.deepEqual(received, [901]);
   end = await again();
   assert.equal(end.takeEvent().args[0].since, "x:901");
 });
 
-test("what is left of the history after a gap is heard, and the gap told once", async () => {
+test("the rest of the history after a gap arrives, and the gap is reported once", async () => {
   let end = await wire.accept();
   ack(end, { position: "x:5", recovered: true });
   end = await again();
   emit(end, 100);
   emit(end, 101);
-  assert.deepEqual(said.gap, [], "not before the join is answered");
+  assert.deepEqual(fired.gap, [], "not before the join is acknowledged");
   ack(end, { position: "x:101", recovered: false });
-  assert.deepEqual(said.gap, [["x:101"]]);
+  assert.deepEqual(fired.gap, [["x:101"]]);
   emit(end, 102);
-  assert.deepEqual(heard, [100, 101, 102]);
+  assert.deepEqual(received, [100, 101, 102]);
 });
 
-test("a room whose memory was lost has a new epoch: a gap, then on in the new one", async () => {
+test("a room that lost its history has a new epoch: one gap, then the new epoch", async () => {
   let end = await wire.accept();
   ack(end, { position: "x:50", recovered: true });
   end = await again();
   ack(end, { position: "y:2", recovered: false });
   emit(end, 3, "y");
-  assert.deepEqual(heard, [3]);
-  assert.deepEqual(said.gap, [["y:2"]]);
+  assert.deepEqual(received, [3]);
+  assert.deepEqual(fired.gap, [["y:2"]]);
   end = await again();
   assert.equal(end.takeEvent().args[0].since, "y:3");
 });
 
-test("a gap that was seen but whose ack was lost is told by the next join", async () => {
+test("a gap whose ack was lost is reported by the next join", async () => {
   let end = await wire.accept();
   ack(end, { position: "x:5", recovered: true });
   end = await again();
@@ -144,37 +145,37 @@ test("a gap that was seen but whose ack was lost is told by the next join", asyn
   const join = end.takeEvent();
   assert.equal(join.args[0].since, "x:100");
   end.ack(join.id, [null, true, { position: "x:100", recovered: true }]);
-  assert.deepEqual(said.gap, [["x:100"]]);
+  assert.deepEqual(fired.gap, [["x:100"]]);
 });
 
-test("a gap in what is live is never silent", async () => {
+test("a gap between live publications is reported", async () => {
   const end = await wire.accept();
   ack(end, { position: "x:5", recovered: true });
   emit(end, 6);
   emit(end, 9);
-  assert.deepEqual(said.gap, [["x:9"]]);
-  assert.deepEqual(heard, [6, 9]);
+  assert.deepEqual(fired.gap, [["x:9"]]);
+  assert.deepEqual(received, [6, 9]);
 });
 
-test("what has no position is heard and moves nothing: a plain publish, or a namespace without history", async () => {
+test("publications without a position arrive and do not move the position", async () => {
   let end = await wire.accept();
   ack(end, { position: "x:5", recovered: true });
   end.event("event", { room: "r", event: "e", message: "plain" });
   emit(end, 6);
-  assert.deepEqual(heard, ["plain", 6]);
+  assert.deepEqual(received, ["plain", 6]);
   end = await again();
   assert.equal(end.takeEvent().args[0].since, "x:6");
 });
 
-test("without history nothing is asked and nothing is told", async () => {
+test("without history no since is sent and no gap is reported", async () => {
   let end = await wire.accept();
   end.ack(end.takeEvent().id, [null, true]);
   end = await again();
   assert.deepEqual(end.takeEvent().args, [{ room: "r" }]);
-  assert.deepEqual(said.gap, []);
+  assert.deepEqual(fired.gap, []);
 });
 
-test("a room that was left starts anew: what happened meanwhile was not wanted", async () => {
+test("a room that was left starts over: it does not recover what happened in between", async () => {
   const end = await wire.accept();
   ack(end, { position: "x:5", recovered: true });
   room.leave();
@@ -183,7 +184,7 @@ test("a room that was left starts anew: what happened meanwhile was not wanted",
   assert.deepEqual(end.takeEvent().args, [{ room: "r" }]);
 });
 
-test("joining again within a connection asks from where it stands and hears nothing twice", async () => {
+test("joining again on the same connection sends the position and receives nothing twice", async () => {
   const end = await wire.accept();
   ack(end, { position: "x:0", recovered: true });
   emit(end, 1);
@@ -193,36 +194,45 @@ test("joining again within a connection asks from where it stands and hears noth
   emit(end, 2);
   end.ack(join.id, [null, true, { position: "x:1", recovered: true }]);
   emit(end, 3);
-  assert.deepEqual(heard, [1, 2, 3]);
-  assert.deepEqual(said.gap, []);
+  assert.deepEqual(received, [1, 2, 3]);
+  assert.deepEqual(fired.gap, []);
 });
 
-test("an engine that was set back numbers on far ahead: that is no gap", async () => {
+test("distances that are gaps and distances that are offset jumps", () => {
+  const { distances } = JSON.parse(readFileSync(new URL("../vectors/positions.json", import.meta.url), "utf8"));
+  for (const { last, next, distance: by, gap } of distances) {
+    const found = distance(parse(last ?? undefined), parse(next));
+    assert.equal(found === Infinity ? null : found, by, `${last} to ${next}`);
+    assert.equal(isGap(found), gap, `${last} to ${next}`);
+  }
+});
+
+test("an offset jump is not a gap", async () => {
   const end = await wire.accept();
   ack(end, { position: "x:7", recovered: true });
   for (const offset of [8, 1_000_000_009, 1_000_000_010]) emit(end, offset);
-  assert.deepEqual(heard, [8, 1_000_000_009, 1_000_000_010]);
-  assert.deepEqual(said.gap, []);
+  assert.deepEqual(received, [8, 1_000_000_009, 1_000_000_010]);
+  assert.deepEqual(fired.gap, []);
   emit(end, 1_000_000_012);
-  assert.deepEqual(said.gap, [["x:1000000012"]]);
+  assert.deepEqual(fired.gap, [["x:1000000012"]]);
 });
 
-test("a gap that the server itself had is told at once, and not again by the emissions after it", async () => {
+test("a gap that the server announces is reported immediately, and not again by the publications after it", async () => {
   const end = await wire.accept();
   ack(end, { position: "x:5", recovered: true });
   end.event("lost", { room: "r", position: "x:200" });
-  assert.deepEqual(said.gap, [["x:200"]]);
-  emit(end, 101); // what is left of the history, and then live
+  assert.deepEqual(fired.gap, [["x:200"]]);
+  emit(end, 101); // the rest of the history, then live
   emit(end, 102);
-  assert.deepEqual(said.gap.length, 1);
+  assert.deepEqual(fired.gap.length, 1);
   emit(end, 105);
-  assert.deepEqual(said.gap.length, 2, "the next gap is another one");
-  assert.deepEqual(heard, [101, 102, 105]);
+  assert.deepEqual(fired.gap.length, 2, "the next gap is another one");
+  assert.deepEqual(received, [101, 102, 105]);
   end.event("lost", null);
-  end.event("lost", { room: "nobody's", position: "x:1" });
+  end.event("lost", { room: "unknown", position: "x:1" });
 });
 
-test("after a gap that the server had, a rejoin asks from what was heard last: no second gap goes unseen", async () => {
+test("after a gap that the server announced, a rejoin sends the newest position received: a second gap is noticed", async () => {
   let end = await wire.accept();
   ack(end, { position: "x:5", recovered: true });
   end.event("lost", { room: "r", position: "y:2" });

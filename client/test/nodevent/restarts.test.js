@@ -1,6 +1,6 @@
-// The server is killed and started again twenty times while an application goes on publishing.
-// The application publishes through a second server on the same Redis, as one of several instances;
-// the pages are all on the one that dies. Nothing may be missed, nothing heard twice.
+// The server is killed and restarted twenty times while an application keeps publishing through a
+// second server on the same Redis. All pages are on the first server. No publication may be missed or
+// delivered twice.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -17,7 +17,7 @@ let redis;
 let mortal;
 let other;
 let browser;
-const pages = []; // each: what it is, its numbers, whether it is in, and the gaps it was told of
+const pages = []; // each: its description, its numbers, whether it is in the room, and its gaps
 
 before(async () => {
   redis = await startRedis();
@@ -45,7 +45,7 @@ async function inNode(transports) {
   return { what, numbers: () => numbers, isIn: () => room.joined, gaps: () => gap, close: () => nodevent.close() };
 }
 
-/** A page of Chromium that loads the script from the server that will die. */
+/** A Chromium page that loads the script from the server that is killed. */
 async function inChromium() {
   browser = await launch();
   const { page, context } = await open(browser, mortal.url + "/healthz");
@@ -62,7 +62,7 @@ async function inChromium() {
   return { what: "in Chromium", numbers: get("numbers"), isIn, gaps: get("gaps"), close: () => context.close() };
 }
 
-test("killed and restarted twenty times under traffic: nothing missed, nothing twice", async () => {
+test("a server killed and restarted twenty times under traffic: nothing missed, nothing twice", async () => {
   for (const transports of [["websocket"], ["polling"], ["websocket", "polling"], ["polling", "websocket"]])
     pages.push(await inNode(transports));
   pages.push(await inChromium());
@@ -84,15 +84,15 @@ test("killed and restarted twenty times under traffic: nothing missed, nothing t
   await traffic;
 
   for (const { what, numbers, gaps } of pages) {
-    let heard = [];
+    let received = [];
     await until(
-      async () => (heard = await numbers()).length >= published,
+      async () => (received = await numbers()).length >= published,
       () => {
-        const missing = Array.from({ length: published }, (_, n) => n).filter((n) => !heard.includes(n));
-        return `${what}: of ${published} emissions ${missing.length} are missing, from ${missing[0]} to ${missing.at(-1)}`;
+        const missing = Array.from({ length: published }, (_, n) => n).filter((n) => !received.includes(n));
+        return `${what}: of ${published} publications ${missing.length} are missing, from ${missing[0]} to ${missing.at(-1)}`;
       },
     );
-    assert.deepEqual(heard, Array.from({ length: published }, (_, n) => n), what);
+    assert.deepEqual(received, Array.from({ length: published }, (_, n) => n), what);
     assert.deepEqual(await gaps(), []);
   }
 });

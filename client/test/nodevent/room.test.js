@@ -1,5 +1,5 @@
-// A room: what it sends and when it calls back. Over a scripted transport, for the moments that no
-// real server can be made to hold still; rooms.test.js shows the same against the real one.
+// A room: its packets and callbacks. Over a scripted transport, for moments that a real server cannot
+// reproduce; rooms.test.js tests the same against the real one.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
@@ -24,7 +24,7 @@ function start(options = {}) {
   return nodevent;
 }
 
-/** Drops the connection and takes the next one. */
+/** Drops the connection and accepts the next one. */
 async function again() {
   wire.last.drop();
   const { length } = wire.ends;
@@ -32,9 +32,9 @@ async function again() {
   return wire.accept();
 }
 
-const emission = (room, event, message, position) => ({ room, event, message, position });
+const publication = (room, event, message, position) => ({ room, event, message, position });
 
-test("joins asked before the connection stands are sent when it does, with their keys", async () => {
+test("joins requested before the connection is open are sent on connect, with their keys", async () => {
   start();
   nodevent.room("a").join();
   nodevent.room("b").setKey("k:1").join();
@@ -44,7 +44,7 @@ test("joins asked before the connection stands are sent when it does, with their
   assert.equal(end.received.length, 0);
 });
 
-test("a join callback gets the result of the attempt that carried it, not of an earlier one", async () => {
+test("a join callback receives the result of its own attempt, not of an earlier one", async () => {
   start();
   const room = nodevent.room("a").setKey("bad");
   const end = await wire.accept();
@@ -60,7 +60,7 @@ test("a join callback gets the result of the attempt that carried it, not of an 
   assert.deepEqual(results, [null]);
 });
 
-test("a join whose answer was lost with the connection is answered by the next one, once", async () => {
+test("a join whose ack was lost with the connection is settled by the next one, once", async () => {
   start();
   const results = [];
   nodevent.room("a").join((err) => results.push(err));
@@ -73,23 +73,23 @@ test("a join whose answer was lost with the connection is answered by the next o
   assert.deepEqual(results, [null]);
 });
 
-test("leaving answers a join that was never answered, and what comes for it later means nothing", async () => {
+test("leaving settles a pending join, and its late ack is ignored", async () => {
   start();
   const end = await wire.accept();
   const room = nodevent.room("a");
-  const heard = record(room, "join", "leave", "e");
+  const received = record(room, "join", "leave", "e");
   const results = [];
   room.join((err) => results.push(err));
   room.leave();
   assert.deepEqual(results, ["Left"]);
   end.ack(end.takeEvent().id, [null, true]);
   assert.equal(room.joined, false);
-  end.event("event", emission("a", "e", 1));
+  end.event("event", publication("a", "e", 1));
   end.ack(end.takeEvent().id, [null]);
-  assert.deepEqual(heard, { join: [], leave: [[null]], e: [] });
+  assert.deepEqual(received, { join: [], leave: [[null]], e: [] });
 });
 
-test("a join that nobody answers is asked again after ten seconds", async (t) => {
+test("a join without an ack is sent again after ten seconds", async (t) => {
   start();
   const end = await wire.accept();
   t.mock.timers.enable({ apis: ["setTimeout"] });
@@ -105,7 +105,7 @@ test("a join that nobody answers is asked again after ten seconds", async (t) =>
   assert.equal(end.received.length, 0);
 });
 
-test("leave and join in one breath: the second join counts", async () => {
+test("leave directly followed by join: the second join counts", async () => {
   start();
   const end = await wire.accept();
   const room = nodevent.room("a").join();
@@ -119,7 +119,7 @@ test("leave and join in one breath: the second join counts", async () => {
   assert.equal(room.joined, true);
 });
 
-test("a leave whose answer was lost with the connection has happened all the same", async () => {
+test("a leave whose ack was lost with the connection counts as done", async () => {
   start();
   const end = await wire.accept();
   const room = nodevent.room("a").join();
@@ -142,17 +142,17 @@ test("a page that joins in its own connect listener is not joined twice", async 
   assert.equal(end.received.length, 0);
 });
 
-test("a backend event called join, leave, key-expired or gap touches nothing of ours; onAny hears it", async () => {
+test("a backend event named join, leave, key-expired or gap reaches onAny only", async () => {
   start();
   const end = await wire.accept();
   const room = nodevent.room("a");
-  const heard = record(room, "join", "leave", "key-expired", "gap");
+  const received = record(room, "join", "leave", "key-expired", "gap");
   const any = [];
   const stop = room.onAny((...args) => any.push(args));
   const results = [];
   room.join((err) => results.push(err));
-  for (const event of ["join", "leave", "key-expired", "gap"]) end.event("event", emission("a", event, "boo"));
-  assert.deepEqual(heard, { join: [], leave: [], "key-expired": [], gap: [] });
+  for (const event of ["join", "leave", "key-expired", "gap"]) end.event("event", publication("a", event, "boo"));
+  assert.deepEqual(received, { join: [], leave: [], "key-expired": [], gap: [] });
   assert.deepEqual(results, []);
   assert.deepEqual(any.map(([event, message]) => [event, message]), [
     ["join", "boo"],
@@ -161,32 +161,32 @@ test("a backend event called join, leave, key-expired or gap touches nothing of 
     ["gap", "boo"],
   ]);
   stop();
-  end.event("event", emission("a", "x", 1));
+  end.event("event", publication("a", "x", 1));
   assert.equal(any.length, 4);
 });
 
-test("hostile names and emissions harm nothing", async () => {
+test("hostile names and publications break nothing", async () => {
   start();
   const end = await wire.accept();
-  const heard = [];
-  for (const name of ["__proto__", "constructor", "hasOwnProperty"]) nodevent.room(name).join().on(name, (m) => heard.push(m));
-  for (const name of ["__proto__", "constructor", "hasOwnProperty"]) end.event("event", emission(name, name, name));
-  assert.deepEqual(heard, ["__proto__", "constructor", "hasOwnProperty"]);
+  const received = [];
+  for (const name of ["__proto__", "constructor", "hasOwnProperty"]) nodevent.room(name).join().on(name, (m) => received.push(m));
+  for (const name of ["__proto__", "constructor", "hasOwnProperty"]) end.event("event", publication(name, name, name));
+  assert.deepEqual(received, ["__proto__", "constructor", "hasOwnProperty"]);
   for (const wrong of [null, 1, "x", [], {}, { room: {} }, { room: "__proto__" }, { room: "constructor", event: null }])
     end.event("event", wrong);
-  end.say('42/nodevent,["event"]');
+  end.deliver('42/nodevent,["event"]');
   assert.equal({}.room, undefined);
   assert.equal(nodevent.connected(), true);
 });
 
-test("emissions of rooms that nobody asked for leave no trace", async () => {
+test("publications of rooms that the page never requested leave no trace", async () => {
   start();
   const end = await wire.accept();
-  for (let n = 0; n < 1000; n++) end.event("event", emission("stranger" + n, "e", n));
+  for (let n = 0; n < 1000; n++) end.event("event", publication("stranger" + n, "e", n));
   assert.equal(nodevent._rooms.size, 0);
 });
 
-test("a room has a name, or there is an error that says so", () => {
+test("room() without a valid name throws a descriptive error", () => {
   start();
   for (const wrong of [undefined, null, "", {}, ["a"], true, NaN])
     if (typeof wrong !== "number") assert.throws(() => nodevent.room(wrong), /NoDevent\.room\(name\)/);
@@ -194,25 +194,25 @@ test("a room has a name, or there is an error that says so", () => {
   assert.throws(() => nodevent.room("a").on("e", undefined), /listener must be a function/);
 });
 
-test("on answers something to undo it with, and to chain from", async () => {
+test("on returns a function that removes the listener and supports chaining", async () => {
   start();
   const end = await wire.accept();
   const room = nodevent.room("a");
-  const heard = [];
-  const undo = room.on("e", (m) => heard.push(["first", m]));
-  const chained = room.on("e", (m) => heard.push(["second", m])).setKey("k").join();
+  const received = [];
+  const undo = room.on("e", (m) => received.push(["first", m]));
+  const chained = room.on("e", (m) => received.push(["second", m])).setKey("k").join();
   assert.equal(typeof undo, "function");
   assert.equal(chained, room);
   assert.equal(undo.id, "a");
   assert.equal(room.getKey(), "k");
   assert.equal(end.takeEvent().args[0].key, "k");
   undo();
-  end.event("event", emission("a", "e", 1));
-  assert.deepEqual(heard, [["second", 1]]);
+  end.event("event", publication("a", "e", 1));
+  assert.deepEqual(received, [["second", 1]]);
   assert.equal(nodevent.on("connect", () => {}).room("a"), room);
 });
 
-test("a key callback is asked when a key is needed, may take its time, and is asked again when the key expired", async () => {
+test("a key function is called when a key is needed, can be slow, and is called again when the key expired", async () => {
   start();
   const end = await wire.accept();
   const keys = ["old", "new"];
@@ -222,7 +222,7 @@ test("a key callback is asked when a key is needed, may take its time, and is as
     await turn();
     return keys.shift();
   });
-  const heard = record(room, "join", "key-expired");
+  const received = record(room, "join", "key-expired");
   room.join();
   assert.equal(end.received.length, 0);
   await turn();
@@ -236,18 +236,18 @@ test("a key callback is asked when a key is needed, may take its time, and is as
   assert.deepEqual(sent.args, [{ room: "a", key: "new" }]);
   end.ack(sent.id, [null, true]);
   assert.deepEqual(asked, ["a", "a"]);
-  assert.deepEqual(heard, { join: [[null, undefined]], "key-expired": [] });
+  assert.deepEqual(received, { join: [[null, undefined]], "key-expired": [] });
   assert.equal(room.getKey(), "new");
-  // What was fetched is kept: a rejoin asks nobody.
+  // The fetched key is stored: a rejoin does not fetch again.
   const next = await again();
   assert.deepEqual(next.takeEvent().args, [{ room: "a", key: "new" }]);
 });
 
-test("a key that is expired when it is fresh is an error, not an endless question", async () => {
+test("a fresh key that is already expired is an error, not an endless loop", async () => {
   start({ key: () => "stale" });
   const end = await wire.accept();
   const room = nodevent.room("a");
-  const heard = record(room, "join", "key-expired");
+  const received = record(room, "join", "key-expired");
   room.join();
   await turn();
   end.ack(end.takeEvent().id, ["Time has passed", false]);
@@ -255,11 +255,11 @@ test("a key that is expired when it is fresh is an error, not an endless questio
   end.ack(end.takeEvent().id, ["Time has passed", false]);
   await turn();
   assert.equal(end.received.length, 0);
-  assert.equal(heard.join.length, 1);
-  assert.equal(heard["key-expired"].length, 1);
+  assert.equal(received.join.length, 1);
+  assert.equal(received["key-expired"].length, 1);
 });
 
-test("a key callback that fails is the error of the join", async () => {
+test("the error of a key function is the error of the join", async () => {
   start({
     key: () => {
       throw new Error("signed out");
@@ -273,7 +273,7 @@ test("a key callback that fails is the error of the join", async () => {
   assert.equal(end.received.length, 0);
 });
 
-test("a key that comes after the room was left sends nothing, and is there for the next join", async () => {
+test("a key that arrives after the room was left sends nothing, and the next join uses it", async () => {
   let give;
   start({ key: () => new Promise((resolve) => (give = resolve)) });
   const end = await wire.accept();
@@ -287,7 +287,7 @@ test("a key that comes after the room was left sends nothing, and is there for t
   assert.deepEqual(end.takeEvent().args, [{ room: "a", key: "late" }]);
 });
 
-test("a key that comes after the connection was lost does not take the place of a newer one", async () => {
+test("a key that arrives after the connection was lost does not replace a newer one", async () => {
   const gives = [];
   start({ key: () => new Promise((resolve) => gives.push(resolve)) });
   await wire.accept();
@@ -302,20 +302,20 @@ test("a key that comes after the connection was lost does not take the place of 
   assert.equal(room.getKey(), "newer");
 });
 
-test("a server that sends the page away is asked again after a while, not at once", async (t) => {
+test("a server that disconnects the page gets a new attempt after a pause", async (t) => {
   start();
   const end = await wire.accept();
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const heard = record(nodevent, "disconnect");
-  end.say("41/nodevent,");
-  assert.deepEqual(heard.disconnect, [["io server disconnect", undefined]]);
+  const received = record(nodevent, "disconnect");
+  end.deliver("41/nodevent,");
+  assert.deepEqual(received.disconnect, [["io server disconnect", undefined]]);
   assert.equal(wire.ends.length, 1);
   t.mock.timers.tick(5000);
   await turn();
   assert.equal(wire.ends.length, 2);
 });
 
-test("a drain notice sets the next wait", async () => {
+test("a drain notice sets the next delay", async () => {
   start();
   const end = await wire.accept();
   const { reconnecting } = record(nodevent, "reconnecting");
@@ -324,7 +324,7 @@ test("a drain notice sets the next wait", async () => {
   assert.deepEqual(reconnecting, [[1234, 1]]);
 });
 
-test("close ends it: callbacks are answered, listeners gone, nothing is tried again", async () => {
+test("close settles callbacks, removes listeners, and does not reconnect", async () => {
   start();
   const end = await wire.accept();
   const room = nodevent.room("a").join();

@@ -1,5 +1,5 @@
-// Which transport carries a session, and what a network does to it: through a relay before the real
-// server that forbids WebSockets, lets them hang, or cuts them.
+// The choice of a transport, and network failures: through a relay in front of the real server that
+// rejects WebSockets, lets them hang, or cuts them.
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
@@ -35,7 +35,7 @@ function start(options = {}) {
 const transport = () => nodevent.socket.io.engine.transport.name;
 const join = (name) => new Promise((resolve, reject) => nodevent.room(name).join((err) => (err ? reject(err) : resolve())));
 
-test("WebSocket comes first, and nothing else is asked for where it works", async () => {
+test("WebSocket is tried first, and no other request is made if it works", async () => {
   start();
   await join("r");
   assert.equal(transport(), "websocket");
@@ -43,39 +43,39 @@ test("WebSocket comes first, and nothing else is asked for where it works", asyn
   assert.match(relay.heads[0], /^GET \/socket\.io\/\?EIO=4&transport=websocket HTTP/);
 });
 
-test("where a proxy forbids WebSockets, polling carries the very same attempt", async () => {
+test("if a proxy forbids WebSockets, the same attempt continues with polling", async () => {
   relay.forbid = /upgrade: websocket/i;
-  const heard = start();
+  const received = start();
   await join("r");
   assert.equal(transport(), "polling");
-  assert.deepEqual(heard.connecting, [["websocket"], ["polling"]]);
-  assert.deepEqual(heard.error, []);
+  assert.deepEqual(received.connecting, [["websocket"], ["polling"]]);
+  assert.deepEqual(received.error, []);
   const room = record(nodevent.room("r"), "e");
   for (let n = 0; n < 20; n++) await server.emit("r", "e", n);
   await until(() => room.e.length === 20);
   assert.deepEqual(room.e.map(([n]) => n), Array.from({ length: 20 }, (_, n) => n));
 });
 
-test("what worked is remembered: the next attempt begins with it", async () => {
+test("the next attempt starts with the transport that worked last", async () => {
   relay.forbid = /upgrade: websocket/i;
-  const heard = start();
+  const received = start();
   await join("r");
   await until(() => relay.heads.some((head) => head.includes("transport=websocket&sid=")), "the upgrade tried");
   relay.heads = [];
   relay.cut();
-  await until(() => heard.connect.length === 2);
+  await until(() => received.connect.length === 2);
   assert.equal(transport(), "polling");
   const [first] = relay.heads.filter((head) => !head.includes("sid="));
   assert.match(first, /transport=polling/);
 });
 
-test("and a WebSocket is come back to where it is allowed again", async () => {
+test("polling upgrades to a WebSocket as soon as it is allowed again", async () => {
   relay.forbid = /upgrade: websocket/i;
-  const heard = start();
+  const received = start();
   await join("r");
   relay.forbid = undefined;
   relay.cut();
-  await until(() => heard.connect.length === 2);
+  await until(() => received.connect.length === 2);
   await until(() => transport() === "websocket", "the upgrade");
   const room = record(nodevent.room("r"), "e");
   await join("r");
@@ -83,7 +83,7 @@ test("and a WebSocket is come back to where it is allowed again", async () => {
   await until(() => room.e.length);
 });
 
-test("where there is no WebSocket at all, as in Node 20 by itself, polling carries everything", async () => {
+test("without WebSocket, as in plain Node 20, everything works over polling", async () => {
   start({
     WebSocket: class {
       constructor() {
@@ -98,38 +98,38 @@ test("where there is no WebSocket at all, as in Node 20 by itself, polling carri
   assert.equal(transport(), "polling");
 });
 
-test("a WebSocket that is never answered does not take all the patience", async () => {
+test("a WebSocket that hangs leaves time for polling", async () => {
   relay.hang = /upgrade: websocket/i;
-  const heard = start({ timeout: 800 });
+  const received = start({ timeout: 800 });
   await join("r");
   assert.equal(transport(), "polling");
-  assert.deepEqual(heard.error, []);
+  assert.deepEqual(received.error, []);
 });
 
 for (const transports of [["websocket"], ["polling"]]) {
-  test(`a network that swallows everything is noticed within the heartbeat, over ${transports}`, async () => {
-    const heard = start({ transports });
+  test(`a network that drops everything is detected within the heartbeat, over ${transports}`, async () => {
+    const received = start({ transports });
     await join("r");
     relay.mode = "swallow";
-    await until(() => heard.disconnect.length, "the loss", 3000);
-    assert.equal(heard.disconnect[0][0], "ping timeout");
+    await until(() => received.disconnect.length, "the loss", 3000);
+    assert.equal(received.disconnect[0][0], "ping timeout");
     relay.mode = "open";
     relay.cut();
-    await until(() => heard.connect.length === 2);
+    await until(() => received.connect.length === 2);
     await until(() => nodevent.room("r").joined);
   });
 
-  test(`a cut connection is told at once and comes back, over ${transports}`, async () => {
-    const heard = start({ transports });
+  test(`a cut connection is reported immediately and re-established, over ${transports}`, async () => {
+    const received = start({ transports });
     await join("r");
     relay.cut();
-    await until(() => heard.disconnect.length);
-    assert.match(heard.disconnect[0][0], /transport (close|error)/);
+    await until(() => received.disconnect.length);
+    assert.match(received.disconnect[0][0], /transport (close|error)/);
     await until(() => nodevent.room("r").joined);
   });
 }
 
-test("emissions during the upgrade arrive once and in order", async () => {
+test("publications during the upgrade arrive once and in order", async () => {
   for (let round = 0; round < 5; round++) {
     start({ transports: ["polling", "websocket"] });
     const numbers = [];

@@ -1,4 +1,4 @@
-// The bundles: small, current, the same every time, and free of what a strict page forbids.
+// The bundles: small, current, reproducible, and usable under a strict policy.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { outputs } from "../../scripts/build.js";
 
-const LIMIT = 6 * 1024; // bytes, minified and gzipped, as design.md section 6 has it
+const LIMIT = 6 * 1024; // bytes, minified and gzipped
 
 const read = (path) => readFileSync(new URL(`../../${path}`, import.meta.url));
 
@@ -15,15 +15,15 @@ test("nodevent.js is at most 6 KB, minified and gzipped", () => {
   assert.ok(size <= LIMIT, `${size} bytes, ${size - LIMIT} too many`);
 });
 
-test("what is committed is what the sources give, and they give the same twice", async () => {
-  const [once, twice] = [await outputs(), await outputs()];
-  for (const [path, contents] of once) {
-    assert.ok(twice.get(path).equals(contents), `${path} differs from build to build`);
+test("dist/ is current, and the build is reproducible", async () => {
+  const [first, second] = [await outputs(), await outputs()];
+  for (const [path, contents] of first) {
+    assert.ok(second.get(path).equals(contents), `${path} differs from build to build`);
     assert.ok(read(path).equals(contents), `${path} is not current: npm run build`);
   }
 });
 
-test("every map belongs to its bundle, names sources by relative paths and brings them along", () => {
+test("every map belongs to its bundle, and contains its sources under relative paths", () => {
   for (const name of ["nodevent.js", "nodevent.mjs", "nodevent.cjs", "socket.io.js"]) {
     const [, map] = /\/\/# sourceMappingURL=(\S+)\n$/.exec(read(`dist/${name}`).toString());
     assert.equal(map.split("/").at(-1), `${name}.map`);
@@ -40,7 +40,7 @@ test("no bundle needs unsafe-eval", () => {
     assert.doesNotMatch(read(`dist/${name}`).toString(), /\beval\(|new Function|Function\(["'`]/);
 });
 
-test("importing the module does nothing: no request, no timer, no listener, no global", async (t) => {
+test("importing the module has no side effects: no request, timer, listener or global", async (t) => {
   const called = [];
   for (const name of ["setTimeout", "setInterval", "fetch", "queueMicrotask"])
     t.mock.method(globalThis, name, () => called.push(name));

@@ -1,4 +1,4 @@
-// docs/browser.md and the types say the same: every option, event, method and refusal is in both.
+// docs/browser.md and the types agree: every option, event, method and refusal is in both.
 
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
@@ -8,23 +8,23 @@ const docs = new URL("../../../docs/", import.meta.url);
 const page = readFileSync(new URL("browser.md", docs), "utf8");
 const types = readFileSync(new URL("../../types/nodevent.d.ts", import.meta.url), "utf8");
 
-/** The body of a declaration, without what its own functions and objects hold. */
+/** The body of a declaration, without the bodies of nested functions and objects. */
 function body(declaration) {
   const [, text] = types.split(declaration + " {");
   assert.ok(text, `the types have no ${declaration}`);
   return text.slice(0, text.indexOf("\n}"));
 }
 
-/** The names of its members; those that begin with `_` do not count. */
+/** The names of its public members. */
 const members = (declaration) => new Set([...body(declaration).matchAll(/^  (?:readonly )?(\w+)[?]?[(:<]/gm)].map(([, name]) => name));
-/** The names of the events that it can be asked for. */
+/** The names of its events. */
 const events = (declaration) => [...body(declaration).matchAll(/event: ((?:"[\w-]+"(?: \| )?)+)/g)].flatMap(([, names]) => names.match(/[\w-]+/g));
 const named = (name) => new RegExp("`(?:[^`]*\\W)?" + name + "\\b[^`]*`").test(page);
 
 for (const declaration of [
   "export class NoDeventController implements Listenable",
-  "export interface LinkOptions",
-  "export interface ConnectOptions extends LinkOptions",
+  "export interface ConnectionOptions",
+  "export interface ConnectOptions extends ConnectionOptions",
   "export interface Room<Events extends EventMap = EventMap> extends Listenable",
   "interface Listenable",
 ]) {
@@ -35,10 +35,10 @@ for (const declaration of [
   });
 }
 
-test("every option in the page's table is one", () => {
+test("every option in the page's table exists", () => {
   const [, table] = /\| option \| default \| \|\n\|[-|]+\n((?:\|.*\n)+)/.exec(page);
   const names = table.split("\n").flatMap((row) => row.split("|")[1]?.match(/\w+/g) ?? []);
-  const known = new Set([...members("export interface LinkOptions"), ...members("export interface ConnectOptions extends LinkOptions")]);
+  const known = new Set([...members("export interface ConnectionOptions"), ...members("export interface ConnectOptions extends ConnectionOptions")]);
   assert.deepEqual(new Set(names), known);
 });
 
@@ -55,7 +55,7 @@ test("every refusal is in the page", () => {
   assert.deepEqual(words.filter((word) => !page.includes(`\`${word}\``)), []);
 });
 
-test("what the page links to is there", () => {
+test("every link target of the page exists", () => {
   const targets = [...page.matchAll(/(?:\]\(|src="|srcset=")([^)"#:]+)[)"#]/g)].map(([, path]) => path);
   assert.ok(targets.includes("examples/use_room.js") && targets.includes("images/console-dark.png"), targets.join());
   assert.deepEqual(targets.filter((path) => !existsSync(new URL(path, docs))), []);

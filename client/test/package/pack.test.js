@@ -1,4 +1,4 @@
-// The npm package, as it would be published: what is in it, and that it works where it is installed.
+// The npm package as it would be published: its contents, and that it works when installed.
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -28,7 +28,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 const node = async (...args) => (await run(process.execPath, args, { cwd: folder })).stdout.trim();
 
-test("the package holds the bundles, their maps, the types, the sources, and nothing of the workshop", () => {
+test("the package contains the bundles, their maps, the types, the sources, and no tests or tools", () => {
   const wanted = ["nodevent.js", "nodevent.mjs", "nodevent.cjs", "socket.io.js"].flatMap((name) => [name, `${name}.map`]);
   for (const name of [...wanted, "nodevent.d.ts", "nodevent.d.cts", "script.d.ts"]) assert.ok(files.includes(`dist/${name}`), name);
   for (const name of ["package.json", "README.md", "LICENSE", "src/index.js"]) assert.ok(files.includes(name), name);

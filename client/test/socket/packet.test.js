@@ -1,10 +1,10 @@
-// Socket.IO packets against the shared vectors. They are written from the server's side; what a
-// client must not tell apart in the same way is said below, by name.
+// Socket.IO packets against the shared vectors. The vectors describe the server's side; the cases
+// that a client treats differently are listed below, by name.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import * as binary from "../../src/stock/binary.js";
+import * as binary from "../../src/socket.io-compat/binary.js";
 import * as packet from "../../src/socket/packet.js";
 
 const read = (name) => JSON.parse(readFileSync(new URL(`../../../protocol/vectors/${name}`, import.meta.url), "utf8"));
@@ -12,7 +12,7 @@ const vectors = read("socket_io.json");
 const TYPES = ["connect", "disconnect", "event", "ack", "connect_error"];
 const bytes = (base64) => new Uint8Array(Buffer.from(base64, "base64"));
 
-/** What the stock manager does with what a session hands it. */
+/** Decodes messages like the compat manager does. */
 function decodeAll(frames) {
   let partial;
   let parts = [];
@@ -42,7 +42,7 @@ for (const { name, frames, packet: expected } of vectors.decoded.filter((vector)
     assert.equal(got.id, expected.id);
     const text = expected.args ?? expected.auth;
     const data = text === undefined ? undefined : JSON.parse(text);
-    // An ack without arguments has no data at all; its callback is called with nothing either way.
+    // An ack without arguments has no data; its callback gets no arguments in both cases.
     if (expected.type === "ack") got.data ??= [];
     assert.deepEqual(got.data, binary.restore(data, (expected.attachments ?? []).map(bytes)));
   });
@@ -54,7 +54,7 @@ for (const { name, frames } of vectors.malformed.filter((vector) => !vector.name
   });
 }
 
-test("connect_error is what a server says: with a message, or as a mere string", () => {
+test("connect_error has a message, as an object or as a string", () => {
   assert.deepEqual(packet.decode('4{"message":"x"}').data, { message: "x" });
   assert.equal(packet.decode('4/a,"x"').data, "x");
   assert.throws(() => packet.decode("4"));
@@ -62,7 +62,7 @@ test("connect_error is what a server says: with a message, or as a mere string",
 });
 
 for (const vector of vectors.encoded) {
-  test(`what the server writes is read: ${vector.text}`, () => {
+  test(`reads what the server writes: ${vector.text}`, () => {
     const got = binary.decode(vector.text);
     assert.equal(TYPES[got.type], vector.type.replace("binary_", ""));
     assert.equal(got.nsp, vector.namespace);
@@ -73,7 +73,7 @@ for (const vector of vectors.encoded) {
   });
 }
 
-test("what is written is read as the same packet", () => {
+test("decode returns the packet that encode was given", () => {
   const packets = [
     { type: 0, nsp: "/" },
     { type: 0, nsp: "/nodevent", data: { token: "x" } },
@@ -88,7 +88,7 @@ test("what is written is read as the same packet", () => {
   }
 });
 
-test("binary parts leave a message and come back to their places; the message itself is not touched", () => {
+test("binary parts are extracted and restored; the message itself is not changed", () => {
   const message = { a: new Uint8Array([1, 2]), list: [new ArrayBuffer(3), "x"], date: new Date(0), none: null };
   const [text, ...parts] = binary.encode({ type: 2, nsp: "/n", id: 7, data: ["e", message] });
   assert.equal(

@@ -1,5 +1,5 @@
-// A real Chromium and a small web server for its pages, on a port of its own and with a strict
-// Content-Security-Policy, as an application beside the server would have.
+// A real Chromium and a small web server for its pages, on its own port and with a strict
+// Content-Security-Policy, like an application on another origin than the NoDevent server.
 
 import { createServer } from "node:http";
 import { readFileSync } from "node:fs";
@@ -8,7 +8,7 @@ import { until } from "./until.js";
 
 const EXECUTABLE = process.env.CHROMIUM || "/usr/bin/chromium";
 
-/** Host names that lead to this machine but are not loopback by name. */
+/** Host names that resolve to this machine but are not loopback names. */
 export const HOSTS = ["page.test", "nodevent.test"];
 
 export function launch() {
@@ -18,13 +18,14 @@ export function launch() {
   });
 }
 
-/** Nothing inline, nothing evaluated: scripts and connections from this host, any port, only. */
+/** Forbids inline scripts and eval; allows scripts and connections on any host and port. */
 export const STRICT = "default-src 'none'; script-src http://*:*; connect-src http://*:* ws://*:*; worker-src 'self'";
 
 const DIST = new URL("../../dist/", import.meta.url);
 
 /**
- * @param {Record<string, string>} pages path to body; `/dist/…` is the client's own folder
+ * @param {Record<string, string | ((request: any, response: any) => any)>} pages path to body, or to a function
+ *   that responds; `/dist/…` is the client's own folder
  * @param {{policy?: string}} [options]
  */
 export async function servePages(pages, { policy = STRICT } = {}) {
@@ -34,7 +35,8 @@ export async function servePages(pages, { policy = STRICT } = {}) {
     response.statusCode = body === undefined ? 404 : 200;
     response.setHeader("content-type", /\.m?js$/.test(path) ? "text/javascript" : "text/html; charset=utf-8");
     if (policy) response.setHeader("content-security-policy", policy);
-    response.end(body);
+    if (typeof body === "function") body(request, response);
+    else response.end(body);
   });
   await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
   const { port } = http.address();
@@ -50,7 +52,7 @@ export async function servePages(pages, { policy = STRICT } = {}) {
   };
 }
 
-/** Opens a page in a context of its own and keeps what its console says. */
+/** Opens a page in its own context and records the errors and warnings of its console. */
 export async function open(browser, url) {
   const context = await browser.newContext();
   const page = await context.newPage();
@@ -61,5 +63,5 @@ export async function open(browser, url) {
   return { context, page, complaints };
 }
 
-/** Waits until an expression is true in the page. Playwright's own way needs `unsafe-eval`, a strict page has none. */
+/** Waits until an expression is true in the page. Playwright's own function needs `unsafe-eval`. */
 export const holds = (page, expression) => until(() => page.evaluate(expression), expression);

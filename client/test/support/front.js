@@ -1,6 +1,5 @@
-// The console page before a real server: it serves the three files as the server does, at `/` and
-// with the policy that the server sends, tells of the server in console.json, and passes everything
-// else on, WebSockets too.
+// Serves the console page in front of a real server: the three files at `/` with the server's
+// Content-Security-Policy, and console.json. It forwards all other requests, including WebSockets.
 
 import { readFileSync } from "node:fs";
 import { createServer, request as ask } from "node:http";
@@ -15,7 +14,7 @@ const FILES = new Map([
   ["/console.css", ["console.css", "text/css; charset=utf-8"]],
 ]);
 
-/** @param {() => number} port of the server @param {() => object | Promise<object>} about what console.json says */
+/** @param {() => number} port of the server @param {() => object | Promise<object>} about the content of console.json */
 export async function startFront(port, about) {
   const http = createServer(async (request, response) => {
     const file = FILES.get(request.url);
@@ -28,9 +27,9 @@ export async function startFront(port, about) {
       response.setHeader("content-type", "application/json");
       return response.end(JSON.stringify(await about()));
     }
-    const onward = ask({ port: port(), host: "127.0.0.1", method: request.method, path: request.url, headers: request.headers }, (answer) => {
-      response.writeHead(answer.statusCode, answer.headers);
-      answer.pipe(response);
+    const onward = ask({ port: port(), host: "127.0.0.1", method: request.method, path: request.url, headers: request.headers }, (reply) => {
+      response.writeHead(reply.statusCode, reply.headers);
+      reply.pipe(response);
     });
     onward.on("error", () => response.destroy());
     response.on("close", () => onward.destroy());

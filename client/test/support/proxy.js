@@ -1,15 +1,15 @@
-// What lies between a page and its server: a TCP relay that can be cut, swallow everything, or
-// refuse to let a WebSocket through.
+// A TCP relay between a page and its server. It can cut connections, drop all data, or reject
+// WebSockets.
 
 import net from "node:net";
 
 export class Relay {
-  /** @param {() => number} port where to */
+  /** @param {() => number} port of the server */
   constructor(port) {
     this.target = port;
-    this.mode = "open"; // or "swallow": takes and gives nothing; "closed": refuses
-    this.forbid = undefined; // what the head of a request may not match
-    this.hang = undefined; // what is never answered
+    this.mode = "open"; // or "swallow": drops all data; "closed": rejects connections
+    this.forbid = undefined; // requests whose head matches are rejected
+    this.hang = undefined; // requests whose head matches get no response
     this.heads = []; // the first line of each connection
     this.pairs = new Set();
     this.server = net.createServer((browser) => this.#take(browser));
@@ -48,11 +48,11 @@ export class Relay {
       if (this.mode !== "swallow") browser.write(piece);
     });
     browser.on("close", end).on("error", end);
-    // A network that swallows everything swallows a goodbye too.
+    // While data is dropped, the end of a connection is dropped too.
     server.on("error", () => {}).on("close", () => this.mode !== "swallow" && end());
   }
 
-  /** Ends every connection there is. */
+  /** Closes all connections. */
   cut() {
     for (const { browser } of this.pairs) browser.destroy();
   }

@@ -1,4 +1,4 @@
-// A Redis of our own on a free port, in memory only: NODEVENT_TEST_REDIS, or the redis-server on the PATH.
+// Starts a Redis on a free port, in memory only: NODEVENT_TEST_REDIS, or the redis-server on the PATH.
 
 import { spawn } from "node:child_process";
 import net from "node:net";

@@ -1,4 +1,4 @@
-// The real server, as a process of its own on a free port, with a configuration of its own.
+// Starts the real server as a process on a free port, with the test's configuration.
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -17,7 +17,7 @@ export const keyFor = (room, ts = Date.now() + 60_000, secret = SECRET) =>
   `${createHash("sha256").update(room + ts + secret).digest("hex")}:${ts}`;
 
 export class Server {
-  /** @param {object} [config] namespaces and options beside `/nodevent` and `/protected` */
+  /** @param {object} [config] namespaces and options in addition to `/nodevent` and `/protected` */
   constructor(config = {}) {
     this.config = { "/nodevent": {}, "/protected": { secret: SECRET }, ...config };
     this.folder = mkdtempSync(join(tmpdir(), "nodevent-client-"));
@@ -30,9 +30,9 @@ export class Server {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Starts it: the first time on a free port, later on the same one. */
+  /** Starts the server: the first time on a free port, later on the same one. */
   async start() {
-    if (!existsSync(binary)) throw new Error(`${binary} is not there: build it first with \`cargo build\``);
+    if (!existsSync(binary)) throw new Error(`${binary} does not exist: build it with \`cargo build\``);
     const file = join(this.folder, "nodevent.json");
     writeFileSync(file, JSON.stringify({ host: "127.0.0.1", port: this.port, admin: { host: "127.0.0.1", port: 0 }, ...this.config }));
     const child = spawn(binary, ["serve", file], { stdio: ["ignore", "ignore", "pipe"], env: { PATH: process.env.PATH, NO_COLOR: "1" } });
@@ -53,12 +53,12 @@ export class Server {
     return this;
   }
 
-  /** Starts it where it does not run: one failed test may not fail the next. */
+  /** Starts the server if it is not running, so that one failed test does not fail the next. */
   async ensure() {
     if (!this.child || this.child.exitCode !== null || this.child.signalCode) await this.start();
   }
 
-  /** Ends it: SIGKILL is a crash, SIGTERM a stop. @param {NodeJS.Signals} [signal] */
+  /** Stops the server: SIGKILL is a crash, SIGTERM an orderly stop. @param {NodeJS.Signals} [signal] */
   async stop(signal = "SIGKILL") {
     if (this.child?.exitCode !== null || this.child.signalCode) return;
     this.child.kill(signal);
@@ -70,18 +70,18 @@ export class Server {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** One figure of the server's own metrics. @param {string} name */
+  /** The value of one of the server's metrics. @param {string} name */
   async metric(name) {
     const text = await (await fetch(`http://127.0.0.1:${this.adminPort}/metrics`)).text();
     return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(text)?.[1]);
   }
 
-  /** Publishes over HTTP, as any back end may. */
-  async publish(emission, namespace = "nodevent") {
+  /** Publishes over HTTP, like any back end. */
+  async publish(publication, namespace = "nodevent") {
     const response = await fetch(`${this.url}/api/${namespace}/emit`, {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify(emission),
+      body: JSON.stringify(publication),
     });
     const text = await response.text();
     if (!response.ok) throw new Error(`publish: ${response.status} ${text}`);

@@ -1,32 +1,39 @@
-// Waiting for a condition, with a patience limit. It holds the real timers, so a test that has
-// mocked them can still wait for what happens outside of it.
+// Waits for conditions, with a timeout. Holds the real timers, so that tests with mocked timers can
+// still wait for events outside the process.
 
-const later = globalThis.setTimeout;
+const realSetTimeout = globalThis.setTimeout;
 const now = performance.now.bind(performance);
 
 /**
  * @template T
- * @param {() => T | Promise<T>} condition asked again and again until it answers something true
- * @param {string | (() => string)} [what] named in the error; a function tells what came of it
- * @param {number} [patience] milliseconds
+ * @param {() => T | Promise<T>} condition evaluated until it returns something true
+ * @param {string | (() => string)} [what] named in the error; a function is called when the time is over
+ * @param {number} [timeout] milliseconds
  * @returns {Promise<T>}
  */
-export async function until(condition, what = String(condition), patience = 15000) {
-  const end = now() + patience;
+export async function until(condition, what = String(condition), timeout = 15000) {
+  const end = now() + timeout;
   for (;;) {
-    const answer = await condition();
-    if (answer) return answer;
-    if (now() > end) throw new Error(`waited ${patience} ms in vain for: ${typeof what === "function" ? what() : what}`);
-    await new Promise((resolve) => later(resolve, 5));
+    const result = await condition();
+    if (result) return result;
+    if (now() > end) throw new Error(`timed out after ${timeout} ms waiting for: ${typeof what === "function" ? what() : what}`);
+    await new Promise((resolve) => realSetTimeout(resolve, 5));
   }
 }
 
-/** Lets everything run that is ready to: microtasks and the events of this turn. */
+/** Lets pending microtasks and the events of this turn run. */
 export const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Records what an emitter says: `heard.connect` is the list of the arguments of each `connect`. */
+/** Silences `console.warn` for a test; returns the list of its lines. @param {import("node:test").TestContext} t */
+export function recordWarnings(t) {
+  const lines = [];
+  t.mock.method(console, "warn", (line) => lines.push(line));
+  return lines;
+}
+
+/** Records an emitter's events: `fired.connect` is the list of the arguments of each `connect`. */
 export function record(emitter, ...events) {
-  const heard = Object.fromEntries(events.map((event) => [event, []]));
-  for (const event of events) emitter.on(event, (...args) => heard[event].push(args));
-  return heard;
+  const fired = Object.fromEntries(events.map((event) => [event, []]));
+  for (const event of events) emitter.on(event, (...args) => fired[event].push(args));
+  return fired;
 }

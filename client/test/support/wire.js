@@ -1,5 +1,5 @@
-// A scripted transport: WebSockets whose other end is the test. For what no real server can be made
-// to do at the right moment: an ack that never comes, a replay cut in the middle, a clock that jumps.
+// A scripted transport: WebSockets whose other end is the test. For cases that a real server cannot
+// produce at the right moment: a missing ack, a replay cut in the middle, a clock that jumps.
 
 import { turn } from "./until.js";
 
@@ -9,7 +9,7 @@ class End {
   constructor(url) {
     this.url = url;
     this.readyState = 0;
-    /** What the client sent and the test has not taken yet. */
+    /** Packets from the client that the test has not taken yet. */
     this.received = [];
     this.closedByClient = false;
   }
@@ -28,10 +28,10 @@ class End {
   open(handshake = {}) {
     this.readyState = 1;
     this.onopen?.();
-    if (handshake) this.say("0" + JSON.stringify({ ...HANDSHAKE, ...handshake }));
+    if (handshake) this.deliver("0" + JSON.stringify({ ...HANDSHAKE, ...handshake }));
   }
 
-  say(data) {
+  deliver(data) {
     this.onmessage?.({ data });
   }
 
@@ -41,17 +41,17 @@ class End {
     this.onclose?.({ code, reason });
   }
 
-  /** Takes the next text the client sent; fails where there is none. */
+  /** Takes the client's next packet; throws if there is none. */
   take() {
     if (!this.received.length) throw new Error("the client has sent nothing more");
     return this.received.shift();
   }
 
-  /** Answers the connect of a namespace. */
+  /** Accepts the connect of a namespace. */
   admit(nsp = "/nodevent", sid = "socket-" + Math.random()) {
-    const asked = this.take();
-    if (!asked.startsWith(`40${nsp},`)) throw new Error(`expected a connect to ${nsp}, got ${asked}`);
-    this.say(`40${nsp},{"sid":"${sid}"}`);
+    const connect = this.take();
+    if (!connect.startsWith(`40${nsp},`)) throw new Error(`expected a connect to ${nsp}, got ${connect}`);
+    this.deliver(`40${nsp},{"sid":"${sid}"}`);
   }
 
   /** Takes the next event in `nsp`: `{id, event, args}`. */
@@ -64,17 +64,17 @@ class End {
   }
 
   ack(id, args, nsp = "/nodevent") {
-    this.say(`43${nsp},${id}${JSON.stringify(args)}`);
+    this.deliver(`43${nsp},${id}${JSON.stringify(args)}`);
   }
 
   event(name, message, nsp = "/nodevent") {
-    this.say(`42${nsp},${JSON.stringify([name, message])}`);
+    this.deliver(`42${nsp},${JSON.stringify([name, message])}`);
   }
 }
 
 export class Wire {
   constructor() {
-    /** @type {End[]} every WebSocket the client made, oldest first */
+    /** @type {End[]} every WebSocket of the client, oldest first */
     this.ends = [];
     const { ends } = this;
     this.WebSocket = class extends End {
@@ -89,7 +89,7 @@ export class Wire {
     return this.ends.at(-1);
   }
 
-  /** The next connection, opened and with the namespace admitted. */
+  /** Opens the newest connection and accepts the namespace. */
   async accept(nsp = "/nodevent") {
     await turn();
     this.last.open();

@@ -2,7 +2,7 @@
 // below it is no error. Nothing here is run.
 
 import NoDeventDefault, { Client, Manager, NoDevent, NoDeventController, Socket, connect, io, protocol } from "nodevent";
-import type { Emission, JoinState, Refusal, Room, Undo } from "nodevent";
+import type { Publication, JoinState, Refusal, Room, Undo } from "nodevent";
 
 interface Discussion {
   id: number;
@@ -75,7 +75,7 @@ room.on("gap", (position: number) => position);
 const undo: Undo<Room<DiscussionEvents>> = room.on("update", () => {});
 undo();
 undo.on("remove", () => {}).join().leave();
-const stop: () => void = room.onAny((event, message, emission: Emission) => [event, message, emission.position]);
+const stop: () => void = room.onAny((event, message, publication: Publication) => [event, message, publication.position]);
 stop();
 
 room.setKey("k:1").setKey(null).setKey(async () => "k:1").setKey((of) => of.id);

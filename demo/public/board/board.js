@@ -1,5 +1,5 @@
-// Starts the page: which of the two it is, what the server sent with it, and who is looking.
-// Everything on a page was drawn by the server; these modules only change it when something happens.
+// Starts the page: chooses one of the two pages and passes on its data and the visitor.
+// The server renders everything on a page; these modules only update it when an event arrives.
 import { discussionsPage } from "./discussions.js";
 import { discussionPage } from "./discussion.js";
 import { forms } from "./forms.js";
@@ -12,5 +12,5 @@ const visitor = document.body.dataset.visitor;
 const page = data?.discussion ? discussionPage(data, visitor) : discussionsPage(data, visitor);
 
 watchTheSignal(document.getElementById("signal"));
-forms({ ...page.answers, renamed: ({ name }) => (document.getElementById("my-name").textContent = name) });
+forms({ ...page.formHandlers, renamed: ({ name }) => (document.getElementById("my-name").textContent = name) });
 keepTime();

@@ -1,5 +1,5 @@
-// A list on the page whose items are records. Hears of records from three sides (an event, the answer to
-// a form, the whole list fetched again), in any order and more than once, and ends up with the newest.
+// A list on the page whose items are records. Records come from events, from the responses to forms and from
+// fetching the whole list, in any order and more than once. The list always shows the newest state.
 import { fill, stamp } from "./fill.js";
 import { bow, enter, reorder } from "./motion.js";
 
@@ -17,7 +17,7 @@ export class Collection {
     this.touched = new Set();
   }
 
-  /** Adds the record, or changes its item; an older state of it than the one shown is left out. */
+  /** Adds the record or updates its item. Ignores a state older than the one shown. */
   put(record) {
     if (this.gone.has(record.id)) return;
     this.touched.add(record.id);
@@ -26,19 +26,19 @@ export class Collection {
     else if (!(record.updated_at < item.dataset.updated)) this.change(item, record);
   }
 
-  /** Changes a few parts of an item, without saying that it is newer. */
+  /** Updates some parts of an item without marking it as newer. */
   patch(id, parts) {
     const item = this.items.get(id);
     if (item) fill(item, parts);
   }
 
-  /** The record is no more, whatever is still on its way about it. */
+  /** The record was deleted: also ignores events about it that arrive later. */
   remove(id) {
     this.gone.add(id);
     this.drop(id);
   }
 
-  /** The record is shown no longer. */
+  /** Removes the item of a record from the list. */
   drop(id) {
     const item = this.items.get(id);
     if (!item) return;
@@ -47,12 +47,12 @@ export class Collection {
     this.dropped(id);
   }
 
-  /** Notes what is heard while the list is on its way here; `replace` gives way to it. */
+  /** Starts tracking the records that change while the list is being fetched; `replace` does not overwrite them. */
   expect() {
     this.touched.clear();
   }
 
-  /** Takes over the list as the application has it. */
+  /** Replaces the list by the application's current one. */
   replace(records) {
     const present = new Set(records.map(({ id }) => id));
     for (const record of this.newestFirst ? records.slice().reverse() : records) {

@@ -1,4 +1,4 @@
-// One discussion: its room tells of the discussion itself, of its comments and of who is looking at it.
+// One discussion: its room has the events of the discussion, of its comments and of its viewers.
 import { Collection } from "./collection.js";
 import { fill } from "./fill.js";
 import { fetchPage, follow, renew, soon } from "./live.js";
@@ -44,7 +44,7 @@ export function discussionPage(data, visitor) {
     comments.replace(now.comments);
   });
 
-  const heard = {
+  const handlers = {
     update,
     destroy: close,
     presence: ({ here }) => fill(page, { here }),
@@ -52,11 +52,11 @@ export function discussionPage(data, visitor) {
     comment_update: (comment) => comments.put(comment),
     comment_destroy: (comment) => comments.remove(comment.id),
   };
-  follow(data.discussion.nodevent, heard, refresh);
+  follow(data.discussion.nodevent, handlers, refresh);
   reportPresence(id, (count) => fill(page, count));
 
   return {
-    answers: {
+    formHandlers: {
       said: (comment, form) => {
         form.reset();
         comments.put(comment);
@@ -76,14 +76,14 @@ export function discussionPage(data, visitor) {
   };
 }
 
-/** The discussion's own text stands in `opening`; its figures stand in several places of the page. */
+/** The discussion's own text is in `opening`; its counts are in several places of the page. */
 function patchPage(page, opening, discussion) {
   const { here, comments_count, updated_at } = discussion;
   fill(opening, discussion);
   for (const part of page.querySelectorAll(".replies, .rail")) fill(part, { here, comments_count, updated_at });
 }
 
-/** Shows what came: follows it where the reader was at the end anyway, otherwise says that it is there. */
+/** Shows a new comment: scrolls to it if the reader was at the end, otherwise shows a notice. */
 function arrivedBelow(item) {
   const visible = document.querySelector(".compose").getBoundingClientRect().top;
   if (item.getBoundingClientRect().bottom < visible) return;

@@ -1,4 +1,4 @@
-// The list of discussions: hears of new ones in the room of the class, and of each one shown in its own.
+// The list of discussions: the room of the class has new ones, and the room of each discussion has its changes.
 import { Collection } from "./collection.js";
 import { fill, stamp } from "./fill.js";
 import { fetchPage, follow, renew, soon } from "./live.js";
@@ -16,7 +16,7 @@ export function discussionsPage(data, visitor) {
     newestFirst: true,
     added: (discussion) => {
       empty.hidden = true;
-      listen(discussion);
+      subscribe(discussion);
     },
     dropped: (id) => {
       empty.hidden = list.items.size > 0;
@@ -33,23 +33,23 @@ export function discussionsPage(data, visitor) {
     list.replace(now.discussions);
   });
 
-  const listen = (discussion) => {
+  const subscribe = (discussion) => {
     if (leaving.has(discussion.id)) return;
-    const heard = {
+    const handlers = {
       update: (changed) => list.put(changed),
       destroy: ({ id }) => list.remove(id),
       presence: ({ id, here }) => list.patch(id, { here }),
       comment_create: (comment) => news(feed, comment, list.items.get(comment.discussion_id)),
       comment_destroy: ({ id }) => feed.querySelector(`[data-comment="${Number(id)}"]`)?.remove(),
     };
-    leaving.set(discussion.id, follow(discussion.nodevent, heard, refresh));
+    leaving.set(discussion.id, follow(discussion.nodevent, handlers, refresh));
   };
 
   follow(data.nodevent, { create: (discussion) => list.put(discussion) }, refresh);
-  data.discussions.forEach(listen);
+  data.discussions.forEach(subscribe);
 
   return {
-    answers: {
+    formHandlers: {
       started: (discussion, form) => {
         form.reset();
         form.closest("details").open = false;

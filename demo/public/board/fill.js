@@ -1,5 +1,5 @@
-// Puts a record's values where the HTML says they belong. Text is only ever set as text: nothing that
-// somebody wrote is read as HTML.
+// Puts a record's values into the elements that the HTML marks for them. Text is always set as text: user input
+// is never parsed as HTML.
 import { showTime } from "./times.js";
 
 /** `at({author: {name: "x"}}, "author.name")` is `"x"`. */
@@ -9,7 +9,7 @@ const each = (node, attribute, action) => {
   for (const found of node.querySelectorAll(`[data-${attribute}]`)) action(found, found.dataset[attribute]);
 };
 
-/** Fills `node`; a part that the record does not mention stays as it is. */
+/** Fills `node`. Parts that the record does not contain stay as they are. */
 export function fill(node, record, visitor) {
   each(node, "text", (found, path) => {
     const value = at(record, path);
@@ -38,17 +38,17 @@ function avatar(node, author) {
   node.dataset.hue = author.hue;
 }
 
-/** A number that shows that it changed. */
+/** A number that is animated when it changes. */
 function count(node, value) {
   const before = Number(node.dataset.value);
   node.dataset.value = value;
   if (before === value) return;
   node.classList.remove("up", "down");
-  void node.offsetWidth; // lets the animation start anew
+  void node.offsetWidth; // restarts the animation
   node.classList.add(value > before ? "up" : "down");
 }
 
-/** A field of an edit form, unless somebody is writing in it. */
+/** Fills a field of an edit form, unless the form is open. */
 function value(field, text) {
   if (text === undefined || field.closest("details")?.open) return;
   field.value = text;

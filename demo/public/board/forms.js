@@ -1,47 +1,47 @@
-// Sends forms without leaving the page, and hands what comes back to the page that asked. Without this
-// module the same forms work, with a page load each.
+// Sends forms without leaving the page, and passes the response to the page's handler. Without this module the
+// same forms work, with a page load each.
 
 /**
- * @param {Record<string, (record: object | null, form: HTMLFormElement) => void>} answers  what to do with
- *   the application's answer, by the form's `data-answer`
+ * @param {Record<string, (record: object | null, form: HTMLFormElement) => void>} handlers  receive the
+ *   application's response, by the form's `data-answer`
  */
-export function forms(answers) {
+export function forms(handlers) {
   document.addEventListener("submit", (submit) => {
     const form = submit.target;
-    const answer = answers[form.dataset.answer];
-    if (!answer) return;
+    const handle = handlers[form.dataset.answer];
+    if (!handle) return;
     submit.preventDefault();
     if (form.dataset.confirm && !confirmed(form)) return;
-    send(form).then((record) => record !== undefined && answer(record, form));
+    send(form).then((record) => record !== undefined && handle(record, form));
   });
   document.addEventListener("keydown", (key) => {
     if (key.key === "Enter" && (key.ctrlKey || key.metaKey)) key.target.form?.requestSubmit();
   });
 }
 
-/** The record, `null` where nothing is left of it, `undefined` where the application refused. */
+/** Returns the record, `null` if it was deleted, `undefined` if the application refused. */
 async function send(form) {
   const button = form.querySelector("button, [type=submit]");
   button.disabled = true;
   try {
-    const answer = await fetch(form.action, {
+    const response = await fetch(form.action, {
       method: "POST",
-      // The page's own token: that in a form copied from a template belongs to the template's address.
+      // Uses the page's token: the token in a form copied from a template belongs to the template's URL.
       headers: { Accept: "application/json", "X-CSRF-Token": document.querySelector("meta[name=csrf-token]").content },
       body: new FormData(form),
     });
-    const said = answer.status === 204 ? null : await answer.json();
-    if (!answer.ok) return complain(form, said.errors?.join(", ") ?? `The application answered ${answer.status}.`);
-    complain(form, "");
-    return said;
+    const record = response.status === 204 ? null : await response.json();
+    if (!response.ok) return showError(form, record.errors?.join(", ") ?? `The application returned status ${response.status}.`);
+    showError(form, "");
+    return record;
   } catch {
-    return complain(form, "The application cannot be reached. Nothing was lost: try again.");
+    return showError(form, "The application cannot be reached. Your text is still here: try again.");
   } finally {
     button.disabled = false;
   }
 }
 
-function complain(form, text) {
+function showError(form, text) {
   let place = form.querySelector(".errors");
   if (!place && text) {
     place = document.createElement("p");
@@ -54,7 +54,7 @@ function complain(form, text) {
   place.hidden = !text;
 }
 
-/** A first press asks, a second within four seconds does it. */
+/** The first press asks for confirmation; a second one within four seconds confirms. */
 function confirmed(form) {
   const button = form.querySelector("button, [type=submit]");
   if (button.dataset.asked) return true;

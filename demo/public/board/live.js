@@ -1,26 +1,25 @@
-// The page's side of NoDevent: which rooms it follows, and what it does when it may have missed something.
-// Knows nothing of discussions.
+// The page's use of NoDevent: the rooms it joins, and refreshing the page if it may have missed events. Knows
+// nothing of discussions.
 
-/** Rooms whose last join was refused, and how often in a row. */
+/** Rooms whose last join was refused, with the number of consecutive refusals. */
 const refused = new Map();
 
 /**
- * Joins a room with its key and hears its events.
- * @param {{room: string, key: string}} pass  what the application's `room_json` gave this page
- * @param {Record<string, (message: any) => void>} heard  a function for each event
- * @param {() => void} stale  called when the page may be old: after the first join (it was drawn before),
- *   after one that could not recover what was missed, and after a refusal, because a fresh key is needed
- *   (see `renew`)
+ * Joins a room with its key and subscribes to its events.
+ * @param {{room: string, key: string}} pass  the application's `room_json` for this page
+ * @param {Record<string, (message: any) => void>} handlers  a function for each event
+ * @param {() => void} stale  called when the page may be outdated: after the first join (it was rendered before),
+ *   after a join that could not recover all missed events, and after a refusal, to get a new key (see `renew`)
  * @returns {() => void} leaves the room
  */
-export function follow(pass, heard, stale) {
+export function follow(pass, handlers, stale) {
   const room = window.NoDevent?.room(pass.room);
   if (!room) return () => {};
   let current = false;
-  for (const [event, hear] of Object.entries(heard)) room.on(event, hear);
+  for (const [event, handler] of Object.entries(handlers)) room.on(event, handler);
   room.on("gap", stale);
   room.on("join", (refusal, state) => {
-    if (refusal) return askAgain(pass.room, stale);
+    if (refusal) return refreshLater(pass.room, stale);
     refused.delete(pass.room);
     if (!current || !state?.recovered) stale();
     current = true;
@@ -30,18 +29,18 @@ export function follow(pass, heard, stale) {
   return () => room.leave();
 }
 
-function askAgain(name, stale) {
+function refreshLater(name, stale) {
   const times = (refused.get(name) ?? 0) + 1;
   refused.set(name, times);
   setTimeout(stale, Math.min(30_000, 200 * 2 ** times));
 }
 
-/** Gives a room that refused this page a fresh key; setting it joins again. */
+/** Sets a new key on a room whose join was refused. This joins again. */
 export function renew(pass) {
   if (refused.has(pass.room)) window.NoDevent.room(pass.room).setKey(pass.key);
 }
 
-/** Shows whether the page is connected, in words and colour. */
+/** Shows in text and colour whether the page is connected. */
 export function watchTheSignal(signal) {
   const show = (state, text) => {
     signal.dataset.state = state;
@@ -54,7 +53,7 @@ export function watchTheSignal(signal) {
   if (nodevent.connected()) show("live", "Live");
 }
 
-/** A function that runs `action` once, shortly after the last of several calls. */
+/** Returns a debounced version of `action`: it runs shortly after the last of several calls. */
 export function soon(action, delay = 120) {
   let timer;
   return () => {
@@ -63,10 +62,10 @@ export function soon(action, delay = 120) {
   };
 }
 
-/** What the application says about this page now; `null` where it is gone. */
+/** Fetches the current data of this page; `null` if it no longer exists. */
 export async function fetchPage(path) {
-  const answer = await fetch(path, { headers: { Accept: "application/json" }, cache: "no-store" });
-  if (answer.status === 404) return null;
-  if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);
-  return answer.json();
+  const response = await fetch(path, { headers: { Accept: "application/json" }, cache: "no-store" });
+  if (response.status === 404) return null;
+  if (!response.ok) throw new Error(`${path} returned ${response.status}`);
+  return response.json();
 }

@@ -1,10 +1,10 @@
-// Small movements that say what changed. Each ends by itself, and none runs for who asked for less.
+// Small animations that show what changed. Each ends by itself; none of the larger ones runs with reduced motion.
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** Marks an item that came (`"arrived"`) or changed (`"changed"`) until its animation is over. */
+/** Marks an item that is new (`"arrived"`) or changed (`"changed"`) until its animation is over. */
 export function enter(item, how = "arrived") {
   item.classList.remove(how);
-  void item.offsetWidth; // lets the animation start anew
+  void item.offsetWidth; // restarts the animation
   item.classList.add(how);
   item.addEventListener("animationend", ({ target, animationName }) => {
     if (target === item && animationName === "mark") item.classList.remove(how);
@@ -29,7 +29,7 @@ export function bow(item) {
     .finished.finally(() => item.remove());
 }
 
-/** Lets the items of a list glide from where they were to where `change` puts them. */
+/** Animates the items of a list from their old positions to those after `change`. */
 export function reorder(list, change) {
   const before = new Map([...list.children].map((item) => [item, item.getBoundingClientRect().top]));
   change();

@@ -1,4 +1,4 @@
-// "5 minutes ago", and keeping it true.
+// Relative times such as "5 minutes ago", updated regularly.
 const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const UNITS = [
   ["day", 86_400],

@@ -12,7 +12,7 @@ export const clients = [
   { version: "3.1.3", io: three, script: script("socket.io-client-3") },
 ];
 
-/** What `transports` may be, by the name of the transport that is then in use. */
+/** Values of `transports`, with the name of the resulting transport. */
 export const transports = [
   { name: "websocket", transports: ["websocket"] },
   { name: "polling", transports: ["polling"] },

@@ -1,4 +1,4 @@
-// Pages in Chromium, served from an origin of one's own.
+// Pages in Chromium, served from an origin of their own.
 import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -18,7 +18,7 @@ export async function startBrowser(clients) {
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
-  /** A page of `host` with that client in it. */
+  /** A page of `host` with that client version. */
   const page = async (version, host = "127.0.0.1") => {
     const page = await browser.newPage();
     await page.goto(`http://${host}:${site.address().port}/`);
@@ -33,9 +33,9 @@ export async function startBrowser(clients) {
   return { page, stop };
 }
 
-/** Runs `scenario` in the page as it stands in scenarios.js: its text and that of its helpers is sent there. */
+/** Runs `scenario` in the page: sends its source text and that of its helpers. */
 export function runInPage(page, scenario, client, helpers) {
-  // A method's text lacks the word that would make it an expression.
+  // The text of a method lacks the `function` keyword.
   const text = (part) => part.toString().replace(/^async (?!function)(\w+\()/, "async function $1");
   const made = Object.entries(helpers).map(([name, part]) => `${name}: ${text(part)}`);
   return page.evaluate(`(${text(scenario)})({ ...${JSON.stringify(client)}, io: window.io }, { ${made.join(", ")} })`);

@@ -1,4 +1,4 @@
-// The server and its echo application as programs of their own, on free ports.
+// Starts the server and its echo application as separate processes on free ports.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -10,11 +10,11 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("../../../", import.meta.url));
 const built = join(process.env.CARGO_TARGET_DIR ?? join(root, "target"), "debug");
-/** How long a test waits for what must come. The machine may be busy. */
-const PATIENCE = 30_000;
+/** Default time limit of a wait, generous for a busy machine. Milliseconds. */
+const TIMEOUT = 30_000;
 
-/** Fails with `what` where `promise` takes too long. */
-export async function soon(what, promise, limit = PATIENCE) {
+/** Rejects with `what` if `promise` takes too long. */
+export async function within(what, promise, limit = TIMEOUT) {
   let timer;
   const late = new Promise((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: not within ${limit} ms`)), limit);
@@ -32,7 +32,7 @@ export async function freePort() {
   return port;
 }
 
-/** Starts a program; resolves when it prints `pattern`. `stop(signal)` ends it and waits until it has ended. */
+/** Starts a program; resolves when it prints `pattern`. `stop(signal)` sends the signal and waits for the exit. */
 async function start(command, args, env, pattern) {
   const program = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } });
   const ended = new Promise((resolve) => program.once("exit", resolve));
@@ -49,10 +49,10 @@ async function start(command, args, env, pattern) {
   });
   const stop = async (signal = "SIGTERM") => {
     program.kill(signal);
-    await soon(`${command} ends`, ended);
+    await within(`${command} ends`, ended);
   };
   try {
-    await soon(`${command} prints ${pattern}`, ready);
+    await within(`${command} prints ${pattern}`, ready);
   } catch (error) {
     program.kill("SIGKILL");
     throw error;
@@ -60,7 +60,7 @@ async function start(command, args, env, pattern) {
   return { lines, stop };
 }
 
-/** The echo application; by default with heartbeats patient enough for a busy machine. */
+/** Starts the echo application; its default heartbeat suits a busy machine. */
 export async function startEcho({ mode = "socket", settings = { PING: "5s 20s" } } = {}) {
   const port = await freePort();
   const env = { PORT: String(port), MODE: mode, ...settings };
@@ -68,7 +68,7 @@ export async function startEcho({ mode = "socket", settings = { PING: "5s 20s" }
   return { ...program, url: `http://127.0.0.1:${port}` };
 }
 
-/** The server with `configuration`, on a port of its own or on one it had before. */
+/** Starts the server with `configuration`, on a free port or on the given one. */
 export async function startServer(configuration, port) {
   const folder = await mkdtemp(join(tmpdir(), "nodevent-socket-io-"));
   const at = port ?? (await freePort());
@@ -79,8 +79,8 @@ export async function startServer(configuration, port) {
   return { lines: program.lines, stop, port: at, url: `http://127.0.0.1:${at}` };
 }
 
-/** Publishes one emission to `/nodevent`; resolves when the server has it. */
-export async function publish(url, emission) {
-  const answer = await fetch(`${url}/api/nodevent/emit`, { method: "POST", body: JSON.stringify(emission) });
-  if (answer.status !== 200) throw new Error(`a publish was refused: ${await answer.text()}`);
+/** Publishes to `/nodevent`; resolves when the server has accepted it. */
+export async function publish(url, publication) {
+  const response = await fetch(`${url}/api/nodevent/emit`, { method: "POST", body: JSON.stringify(publication) });
+  if (response.status !== 200) throw new Error(`publishing failed: ${await response.text()}`);
 }

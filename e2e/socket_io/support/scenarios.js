@@ -1,7 +1,7 @@
-// What every client must be able to do with the echo application: each scenario is one function that needs nothing
-// but its arguments, so that the same text runs in Node and in a page. It resolves with what was heard.
+// The scenarios for every client, run against the echo application. Each is a function that uses only its arguments, so
+// that the same source runs in Node and in a page. It resolves with the received data.
 
-/** Connects, and waits for the upgrade where one is asked for. */
+/** Connects, and waits for the upgrade if there is one. */
 async function connect({ io, url, transports }, namespace = "/", options = {}) {
   const socket = io(url + namespace, { transports, forceNew: true, reconnection: false, ...options });
   await new Promise((resolve, reject) => {
@@ -34,50 +34,50 @@ export const scenarios = {
     const socket = client.io(`${client.url}/custom`, {
       transports: client.transports, forceNew: true, auth: { token: "abc", nested: { deep: [1] } },
     });
-    const heard = await next(socket, "auth");
-    const again = client.io(client.url, { transports: client.transports, forceNew: true, auth: (give) => give({ late: 1 }) });
+    const received = await next(socket, "auth");
+    const again = client.io(client.url, { transports: client.transports, forceNew: true, auth: (callback) => callback({ late: 1 }) });
     const late = await next(again, "auth");
     const none = await connect(client);
     socket.disconnect();
     again.disconnect();
     none.disconnect();
-    return { heard, late };
+    return { received, late };
   },
 
   async messages(client, { connect, next }) {
     const socket = await connect(client);
-    const heard = [];
+    const received = [];
     for (const args of [[], [1, "2", { 3: [true] }], [null], ["ünï☃😀\u2028 \u0000"], ["x".repeat(50_000)]]) {
       const back = next(socket, "message-back");
       socket.emit("message", ...args);
-      heard.push(await back);
+      received.push(await back);
     }
     socket.disconnect();
-    return heard;
+    return received;
   },
 
   async order(client, { connect }) {
     const socket = await connect(client);
-    const heard = [];
+    const received = [];
     const all = new Promise((resolve) => {
       socket.on("message-back", (n) => {
-        heard.push(n);
-        if (heard.length === 300) resolve();
+        received.push(n);
+        if (received.length === 300) resolve();
       });
     });
     for (let n = 0; n < 300; n += 1) socket.emit("message", n);
     await all;
     socket.disconnect();
-    return heard;
+    return received;
   },
 
   async acks(client, { connect }) {
     const socket = await connect(client);
     const ask = (...args) => new Promise((resolve) => socket.emit("message-with-ack", ...args, (...back) => resolve(back)));
-    const heard = [await ask(), await ask(1, "2", { 3: [false] })];
-    heard.push(...(await Promise.all([ask("a"), ask("b"), ask("c")])));
+    const received = [await ask(), await ask(1, "2", { 3: [false] })];
+    received.push(...(await Promise.all([ask("a"), ask("b"), ask("c")])));
     socket.disconnect();
-    return heard;
+    return received;
   },
 
   async asked(client, { connect, next }) {
@@ -88,14 +88,14 @@ export const scenarios = {
       questions.push(args);
       acknowledge("because", args.length);
     });
-    const heard = [];
+    const received = [];
     for (const args of [[], ["why", { not: 1 }]]) {
-      const answer = next(socket, "answer");
+      const reply = next(socket, "answer");
       socket.emit("ask", ...args);
-      heard.push(await answer);
+      received.push(await reply);
     }
     socket.disconnect();
-    return { questions, heard };
+    return { questions, received };
   },
 
   async binary(client, { connect, next }) {
@@ -105,27 +105,27 @@ export const scenarios = {
     const ten = Array.from({ length: 10 }, (_, n) => new Uint8Array(n * 100).fill(n));
     const back = next(socket, "message-back");
     socket.emit("message", new Uint8Array([1, 2, 3]), { deep: [new Uint8Array([0, 255])] }, "text", new Uint8Array(0));
-    const heard = shown(await back);
+    const received = shown(await back);
     const many = next(socket, "message-back");
     socket.emit("message", ten);
     const tens = shown(await many);
     const acked = await new Promise((resolve) => socket.emit("message-with-ack", new Uint8Array([7]), (...args) => resolve(args)));
     socket.on("question", (attachment, acknowledge) => acknowledge(attachment, new Uint8Array([9])));
-    const answer = next(socket, "answer");
+    const reply = next(socket, "answer");
     socket.emit("ask", new Uint8Array([8]));
-    const answered = shown(await answer);
+    const replied = shown(await reply);
     socket.disconnect();
-    return { heard, tens, acked: shown(acked), answered };
+    return { received, tens, acked: shown(acked), replied };
   },
 
   async namespaces({ io, url, transports }, { next }) {
     const main = io(url, { transports, forceNew: true });
-    const heard = { main: [], custom: [] };
+    const received = { main: [], custom: [] };
     await next(main, "connect");
     const custom = main.io.socket("/custom");
     await next(custom, "connect");
-    main.on("message-back", (text) => heard.main.push(text));
-    custom.on("message-back", (text) => heard.custom.push(text));
+    main.on("message-back", (text) => received.main.push(text));
+    custom.on("message-back", (text) => received.custom.push(text));
     const both = Promise.all([next(main, "message-back"), next(custom, "message-back")]);
     main.emit("message", "for main");
     custom.emit("message", "for custom");
@@ -144,7 +144,7 @@ export const scenarios = {
     sessions.add(main.io.engine.id);
     main.disconnect();
     custom.disconnect();
-    return { heard, ids, sessions: sessions.size };
+    return { received, ids, sessions: sessions.size };
   },
 
   async refusals({ io, url, transports }) {
@@ -155,22 +155,22 @@ export const scenarios = {
           socket.disconnect();
           resolve(error.message);
         });
-        socket.once("connect", () => resolve("let in"));
+        socket.once("connect", () => resolve("accepted"));
       });
     return [await refused("/random"), await refused("/custom", { refuse: "not you" }), await refused("/", { refuse: "nor you" })];
   },
 
   async query({ io, url, transports }, { next }) {
     const socket = io(`${url}/custom?token=abc`, { transports, forceNew: true, query: { more: "1" } });
-    const heard = await next(socket, "auth");
+    const received = await next(socket, "auth");
     socket.disconnect();
-    return heard;
+    return received;
   },
 
-  async goodbye(client, { connect, next }) {
+  async disconnect(client, { connect, next }) {
     const socket = await connect(client);
     const reason = next(socket, "disconnect");
-    // Before 4.1 a client that comes back at once ends its new connection together with the old one.
+    // Before 4.1, a client that reconnects immediately closes its new connection together with the old one.
     const closed = next(socket.io.engine, "close");
     socket.disconnect();
     const first = await reason;
@@ -179,8 +179,8 @@ export const scenarios = {
     await next(socket, "connect");
     const back = next(socket, "message-back");
     socket.emit("message", "again");
-    const heard = await back;
+    const received = await back;
     socket.disconnect();
-    return { reason: first[0], heard };
+    return { reason: first[0], received };
   },
 };

@@ -9,7 +9,7 @@ use serde_json::Value;
 #[path = "../../fuzz/entries/polling_payload.rs"]
 mod entry;
 
-/// A packet, owned: its kind, its text, or its bytes.
+/// An owned packet: its kind, its text or its bytes.
 #[derive(Clone, Debug)]
 enum Owned {
     Text(char, String),
@@ -47,7 +47,7 @@ fn owned() -> impl Strategy<Value = Owned> {
 
 proptest! {
     #[test]
-    fn a_text_packet_is_read_as_it_was_written(kind in prop::char::range('0', '6'), text: String) {
+    fn text_packet_is_read_as_it_was_written(kind in prop::char::range('0', '6'), text: String) {
         let owned = Owned::Text(kind, text);
         let mut out = String::new();
         packet::encode(&owned.packet(), &mut out);
@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn a_payload_is_read_as_it_was_written(all in proptest::collection::vec(owned(), 1..8)) {
+    fn payload_is_read_as_it_was_written(all in proptest::collection::vec(owned(), 1..8)) {
         let mut out = Vec::new();
         for owned in &all {
             match owned {
@@ -73,13 +73,13 @@ proptest! {
     }
 
     #[test]
-    fn any_body_is_a_payload_or_malformed(body: String, likely in "[0-6b][0-9a-zA-Z=]{0,9}(\u{1e}[0-6b][\\[\"{A-Za-z0-9=]{0,9}){0,5}") {
+    fn every_body_is_a_payload_or_malformed(body: String, likely in "[0-6b][0-9a-zA-Z=]{0,9}(\u{1e}[0-6b][\\[\"{A-Za-z0-9=]{0,9}){0,5}") {
         entry::run(body.as_bytes());
         entry::run(likely.as_bytes());
     }
 
     #[test]
-    fn a_handshake_is_the_json_of_its_values(sid: String, interval: u32, timeout: u32, max_payload: u32) {
+    fn handshake_is_the_json_of_its_values(sid: String, interval: u32, timeout: u32, max_payload: u32) {
         let handshake = Handshake {
             sid: &sid,
             upgrades: &["websocket"],

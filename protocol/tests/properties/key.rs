@@ -16,7 +16,7 @@ fn secret() -> impl Strategy<Value = Secret> {
 
 proptest! {
     #[test]
-    fn a_key_opens_its_room_until_its_time_and_not_after(room in ".{1,60}", ts in EXPIRIES, secret in secret()) {
+    fn key_opens_its_room_until_it_expires(room in ".{1,60}", ts in EXPIRIES, secret in secret()) {
         // N-40, N-38
         let key = sign(&room, ts, &secret).unwrap();
         let secrets = [secret];
@@ -27,7 +27,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_opens_no_other_room_at_no_other_time_and_under_no_other_secret(
+    fn key_opens_nothing_with_another_room_time_or_secret(
         (room, other) in (".{1,20}", ".{1,20}"), (ts, later) in (EXPIRIES, EXPIRIES),
         (secret, wrong) in ("[a-z]{1,9}", "[A-Z]{1,9}"),
     ) {
@@ -46,7 +46,7 @@ proptest! {
     }
 
     #[test]
-    fn no_other_split_of_room_and_time_is_good(room in "[A-Za-z]{1,8}_[0-9]{1,15}", ts in EXPIRIES, secret in secret()) {
+    fn other_splits_of_room_and_time_are_refused(room in "[A-Za-z]{1,8}_[0-9]{1,15}", ts in EXPIRIES, secret in secret()) {
         // N-42
         let key = sign(&room, ts, &secret).unwrap();
         let (hash, ts) = key.split_once(':').unwrap();
@@ -59,25 +59,25 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_a_key_by_chance(key in ".{0,100}") {
+    fn random_text_is_never_a_key(key in ".{0,100}") {
         let secrets = [Secret::new("asdf").unwrap()];
         prop_assert!(verify("r", &key, &secrets, 0, None).is_err());
     }
 
     #[test]
-    fn a_text_that_is_short_enough_names_itself(text in ".{0,300}") {
+    fn text_within_the_limit_names_itself(text in ".{0,300}") {
         let named = room::from_json(&json!(text), room::MAX_BYTES);
         prop_assert_eq!(named.ok(), Some(text).filter(|text| (1..=room::MAX_BYTES).contains(&text.len())));
     }
 
     #[test]
-    fn an_integer_names_its_decimal_text(number: i64) {
+    fn integer_names_its_decimal_text(number: i64) {
         // N-29
         prop_assert_eq!(room::from_json(&json!(number), room::MAX_BYTES), Ok(number.to_string()));
     }
 
     #[test]
-    fn any_arguments_of_a_join_are_judged(value in super::json::value(), room in super::json::value()) {
+    fn every_join_argument_is_accepted_or_refused(value in super::json::value(), room in super::json::value()) {
         // N-44
         join_args::run(json!({"room": room, "key": value}).to_string().as_bytes());
         join_args::run(value.to_string().as_bytes());

@@ -1,5 +1,5 @@
-//! What holds for any input, tried with random ones: encode then decode is the identity, any split of the input gives
-//! the same result, and nothing makes a decoder panic. The fuzz targets' invariants are tried here as well.
+//! Properties of every input, tested with random ones: decoding reverses encoding, every split of the input gives the
+//! same result, and no input makes a decoder panic. The tests include the invariants of the fuzz targets.
 #![cfg(test)]
 
 mod engine_io;

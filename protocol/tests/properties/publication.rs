@@ -1,4 +1,4 @@
-//! Publications keep their text, whatever stands in them.
+//! Publications keep their text, whatever they contain.
 
 use super::json::{value, white};
 use nodevent_protocol::publication::{parse, parse_many};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 #[path = "../../fuzz/entries/publication.rs"]
 mod entry;
 
-/// The text of an object with a room, an event and more, in any order and with white space anywhere.
+/// The text of an object with a room, an event and more members, in any order and with white space anywhere.
 fn object(room: &str, event: &str) -> impl Strategy<Value = String> + use<> {
     let (room, event) = (json!(room).to_string(), json!(event).to_string());
     let more = proptest::collection::vec((any::<String>(), value()), 0..4);
@@ -36,7 +36,7 @@ fn room_event_and_object() -> impl Strategy<Value = (String, String, String)> {
 
 proptest! {
     #[test]
-    fn an_publication_keeps_its_text_and_names_its_room_and_event(
+    fn publication_keeps_its_text_and_names_its_room_and_event(
         (room, event, object) in room_event_and_object(), before in white(), after in white(),
     ) {
         // N-23, N-24, N-32
@@ -58,20 +58,20 @@ proptest! {
     }
 
     #[test]
-    fn an_publication_cut_short_is_skipped((_, _, object) in room_event_and_object(), at: prop::sample::Index) {
+    fn truncated_publication_is_invalid((_, _, object) in room_event_and_object(), at: prop::sample::Index) {
         // N-26
         let cut = at.index(object.len());
         prop_assert!(parse(&object.as_bytes()[..cut]).is_err());
     }
 
     #[test]
-    fn any_json_is_an_publication_or_skipped(value in value()) {
+    fn every_json_text_is_a_publication_or_invalid(value in value()) {
         // N-27
         entry::run(value.to_string().as_bytes());
     }
 
     #[test]
-    fn any_bytes_are_an_publication_or_skipped(bytes: Vec<u8>, text in r#"[\[\]{}",:\\ a-e0-9u]{0,60}"#) {
+    fn every_byte_string_is_a_publication_or_invalid(bytes: Vec<u8>, text in r#"[\[\]{}",:\\ a-e0-9u]{0,60}"#) {
         entry::run(&bytes);
         entry::run(text.as_bytes());
     }

@@ -56,7 +56,7 @@ fn read(text: &str, attachments: &[Vec<u8>]) -> Result<Option<Packet>, Malformed
 
 proptest! {
     #[test]
-    fn an_event_is_read_as_it_was_written(namespace in namespace(), id: Option<u64>, args in args()) {
+    fn event_is_read_as_it_was_written(namespace in namespace(), id: Option<u64>, args in args()) {
         let args = json!(args).to_string();
         let mut text = String::new();
         socket_io::encode_event(&mut text, &namespace, id, &args);
@@ -64,7 +64,7 @@ proptest! {
     }
 
     #[test]
-    fn an_ack_is_read_as_it_was_written(namespace in namespace(), id: u64, args in prop::collection::vec(value(), 0..4)) {
+    fn ack_is_read_as_it_was_written(namespace in namespace(), id: u64, args in prop::collection::vec(value(), 0..4)) {
         let args = json!(args).to_string();
         let mut text = String::new();
         socket_io::encode_ack(&mut text, &namespace, id, &args);
@@ -72,21 +72,21 @@ proptest! {
     }
 
     #[test]
-    fn a_disconnect_is_read_as_it_was_written(namespace in namespace()) {
+    fn disconnect_is_read_as_it_was_written(namespace in namespace()) {
         let mut text = String::new();
         socket_io::encode_disconnect(&mut text, &namespace);
         prop_assert_eq!(read(&text, &[]), Ok(Some(Packet::Disconnect { namespace })));
     }
 
     #[test]
-    fn a_connect_is_read_as_browsers_write_it(namespace in namespace(), query in "(\\?[^,]{0,9})?", auth in value()) {
+    fn connect_is_read_as_browsers_write_it(namespace in namespace(), query in "(\\?[^,]{0,9})?", auth in value()) {
         let auth = json!({"auth": auth}).to_string();
         let packet = read(&format!("0{namespace}{query},{auth}"), &[]);
         prop_assert_eq!(packet, Ok(Some(Packet::Connect { namespace, auth: Some(auth) })));
     }
 
     #[test]
-    fn a_packet_with_attachments_is_read_as_it_was_written(
+    fn packet_with_attachments_is_read_as_it_was_written(
         namespace in namespace(), id: u64, (attachments, args) in attachments(),
     ) {
         let ack = json!(args).to_string();
@@ -116,16 +116,16 @@ proptest! {
     }
 
     #[test]
-    fn a_refused_connect_says_why(namespace in namespace(), message: String) {
+    fn refused_connect_carries_its_reason(namespace in namespace(), message: String) {
         let mut text = String::new();
         socket_io::encode_connect_error(&mut text, &namespace, &message);
         let head = if namespace == "/" { "4".to_owned() } else { format!("4{namespace},") };
-        let said: Value = serde_json::from_str(text.strip_prefix(&head).unwrap()).unwrap();
-        prop_assert_eq!(said, json!({"message": message}));
+        let received: Value = serde_json::from_str(text.strip_prefix(&head).unwrap()).unwrap();
+        prop_assert_eq!(received, json!({"message": message}));
     }
 
     #[test]
-    fn any_messages_are_packets_or_malformed(
+    fn every_message_sequence_is_packets_or_malformed(
         text: String,
         likely in "[0-6][0-9]{0,3}-?(/[a-z]{0,3}[?,]?)?[0-9]{0,2}[\\[{]?\"?[a-z]{0,3}\"?[\\]}]?",
         args in args(),

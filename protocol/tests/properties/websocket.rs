@@ -48,15 +48,15 @@ fn write(out: &mut Vec<u8>, (opcode, payload, cuts): &Sent, ping: bool, mask: [u
 /// The messages, and the violation where there is one.
 type Outcome = (Vec<(Opcode, Vec<u8>)>, Result<(), Violation>);
 
-/// What is heard when `bytes` come in reads that end at `ends`.
+/// What is received when `bytes` come in reads that end at `ends`.
 fn hear(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
     let mut ends: Vec<_> = ends.iter().map(|end| end.index(bytes.len() + 1)).collect();
     ends.sort_unstable();
     ends.push(bytes.len());
-    let (mut decoder, mut heard, mut start) = (Decoder::default(), Vec::new(), 0);
+    let (mut decoder, mut received, mut start) = (Decoder::default(), Vec::new(), 0);
     for end in ends {
         let fed = decoder.feed(&mut bytes[start..end].to_vec(), 1_000, &mut |message| {
-            heard.push(match message {
+            received.push(match message {
                 Message::Text(text) => (Opcode::Text, text.as_bytes().to_vec()),
                 Message::Binary(bytes) => (Opcode::Binary, bytes.to_vec()),
                 Message::Ping(bytes) => (Opcode::Ping, bytes.to_vec()),
@@ -66,14 +66,14 @@ fn hear(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
             ControlFlow::Continue(())
         });
         if fed.is_err() {
-            return (heard, fed);
+            return (received, fed);
         }
         start = end;
     }
-    (heard, Ok(()))
+    (received, Ok(()))
 }
 
-/// Bytes that often look like frames: good ones and bad ones, one behind the other.
+/// Bytes that often look like frames: valid and invalid ones in sequence.
 fn likely() -> impl Strategy<Value = Vec<u8>> {
     let head = prop_oneof![4 => prop::sample::select(vec![0x81, 0x82, 0x01, 0x02, 0x00, 0x80, 0x89, 0x8a]), 1 => any::<u8>()];
     let length = prop_oneof![9 => 0x80..=0x9f_u8, 1 => any::<u8>()];
@@ -89,7 +89,7 @@ fn likely() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn messages_arrive_as_they_were_sent_in_whatever_frames_and_reads(
+    fn messages_arrive_as_sent_for_every_split_into_frames_and_reads(
         all in proptest::collection::vec(sent(), 0..6), ping: bool, mask: [u8; 4],
         reads in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn any_split_of_any_bytes_gives_the_same_messages_and_the_same_violation(
+    fn every_split_of_the_same_bytes_gives_the_same_result(
         bytes in prop_oneof![likely(), any::<Vec<u8>>()],
         reads in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
@@ -113,7 +113,7 @@ proptest! {
     }
 
     #[test]
-    fn a_frame_of_the_server_is_that_of_a_browser_without_its_mask(
+    fn server_frame_equals_an_unmasked_browser_frame(
         length in prop_oneof![0..300_usize, 65_000..70_000_usize], byte: u8,
     ) {
         let payload = vec![byte; length];
@@ -129,15 +129,15 @@ proptest! {
     }
 
     #[test]
-    fn a_close_frame_of_the_server_is_one_that_a_browser_may_send_back(reason in "\\PC{0,60}") {
+    fn server_close_frame_may_be_echoed_by_a_browser(reason in "\\PC{0,60}") {
         let mut frame = Vec::new();
         encode_close(&mut frame, 1008, &reason);
         let mut back = Vec::new();
         encode_masked(&mut back, Opcode::Close, &frame[2..], [9, 8, 7, 6]);
-        let (heard, end) = hear(&back, &[]);
+        let (received, end) = hear(&back, &[]);
         prop_assert_eq!(end, Ok(()));
-        let heard = String::from_utf8(heard[0].1.clone()).unwrap();
-        let heard = heard.strip_prefix("Some(1008) ").unwrap();
-        prop_assert!(reason.starts_with(heard) && (heard == reason || heard.len() > 123 - 4));
+        let received = String::from_utf8(received[0].1.clone()).unwrap();
+        let received = received.strip_prefix("Some(1008) ").unwrap();
+        prop_assert!(reason.starts_with(received) && (received == reason || received.len() > 123 - 4));
     }
 }

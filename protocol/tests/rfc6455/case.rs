@@ -1,11 +1,11 @@
-//! What one case is, and how it is run.
+//! The form of a case, and its execution.
 
 use nodevent_protocol::websocket::{Decoder, Message, Violation};
 use std::ops::ControlFlow;
 
-/// A message, kept.
+/// An owned message.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Heard {
+pub(crate) enum Received {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
@@ -13,92 +13,57 @@ pub(crate) enum Heard {
     Close(Option<u16>, String),
 }
 
-/// How a case ends.
+/// The state of the decoder after a case.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum End {
-    /// More may come.
+    /// The decoder accepts more.
     Open,
-    /// A close frame came.
+    /// A close frame arrived.
     Closed,
-    /// The connection is failed.
+    /// The input violated the protocol.
     Violated(Violation),
 }
 
 pub(crate) use End::{Closed, Open, Violated};
 
-/// The largest message of the cases: that of Autobahn's 10.1.1, and more than any other of its sections 1 to 7.
+/// The largest message of the cases, which is the one of Autobahn 10.1.1.
 pub(crate) const LIMIT: usize = 65_536;
 
-pub(crate) const CONTINUATION: u8 = 0;
-pub(crate) const TEXT: u8 = 1;
-pub(crate) const BINARY: u8 = 2;
-pub(crate) const CLOSE: u8 = 8;
-pub(crate) const PING: u8 = 9;
-pub(crate) const PONG: u8 = 10;
+pub(crate) use crate::frames::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, first, frame, last};
 
-/// A frame that ends its message.
-pub(crate) fn last(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    frame(0x80 | opcode, payload.as_ref())
+pub(crate) fn text(text: &str) -> Received {
+    Received::Text(text.to_owned())
 }
 
-/// A frame that more are to follow.
-pub(crate) fn first(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    frame(opcode, payload.as_ref())
-}
-
-/// A masked frame, whatever its first byte is. Built by hand, so that the crate's encoder is not its own witness.
-pub(crate) fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [0x37, 0xfa, 0x21, 0x3d];
-    let mut out = vec![first_byte];
-    match payload.len() {
-        short @ 0..=125 => out.push(0x80 | short as u8),
-        medium @ 126..=0xffff => {
-            out.push(0x80 | 126);
-            out.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            out.push(0x80 | 127);
-            out.extend_from_slice(&(long as u64).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(&mask);
-    out.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ mask[at % 4]));
-    out
-}
-
-pub(crate) fn text(text: &str) -> Heard {
-    Heard::Text(text.to_owned())
-}
-
-/// Feeds `sent` whole and in pieces; every time the decoder must hear `heard` and come to `end`.
-pub(crate) fn check(name: &str, sent: &[Vec<u8>], heard: &[Heard], end: End) {
+/// Feeds `sent` whole and in pieces. Each time the decoder must return the `expected` messages and end in state `end`.
+pub(crate) fn check(name: &str, sent: &[Vec<u8>], expected: &[Received], end: End) {
     let sent = sent.concat();
     for piece in [sent.len().max(1), 1, 2, 3, 5, 14, 997] {
         let (found, found_end) = run(&sent, piece, LIMIT);
         assert_eq!(found_end, end, "{name}, in pieces of {piece}");
-        assert_eq!(found, heard, "{name}, in pieces of {piece}");
+        assert_eq!(found, expected, "{name}, in pieces of {piece}");
     }
 }
 
-/// Feeds `sent` in pieces.
-pub(crate) fn run(sent: &[u8], piece: usize, limit: usize) -> (Vec<Heard>, End) {
+/// Feeds `sent` in pieces of `piece` bytes.
+pub(crate) fn run(sent: &[u8], piece: usize, limit: usize) -> (Vec<Received>, End) {
     let mut decoder = Decoder::default();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for piece in sent.to_vec().chunks_mut(piece) {
         let fed = decoder.feed(piece, limit, &mut |message| {
-            heard.push(match message {
-                Message::Text(text) => Heard::Text(text.to_owned()),
-                Message::Binary(bytes) => Heard::Binary(bytes.to_vec()),
-                Message::Ping(bytes) => Heard::Ping(bytes.to_vec()),
-                Message::Pong(bytes) => Heard::Pong(bytes.to_vec()),
-                Message::Close { code, reason } => Heard::Close(code, reason.to_owned()),
+            received.push(match message {
+                Message::Text(text) => Received::Text(text.to_owned()),
+                Message::Binary(bytes) => Received::Binary(bytes.to_vec()),
+                Message::Ping(bytes) => Received::Ping(bytes.to_vec()),
+                Message::Pong(bytes) => Received::Pong(bytes.to_vec()),
+                Message::Close { code, reason } => Received::Close(code, reason.to_owned()),
             });
             ControlFlow::Continue(())
         });
         if let Err(violation) = fed {
             assert!(decoder.is_finished());
-            return (heard, Violated(violation));
+            return (received, Violated(violation));
         }
     }
-    (heard, if decoder.is_finished() { Closed } else { Open })
+    (received, if decoder.is_finished() { Closed } else { Open })
 }

@@ -1,12 +1,12 @@
 //! Autobahn 5 (fragmentation) and 10 (a message in many fragments).
 
 use crate::case::{
-    BINARY, CONTINUATION, Heard, LIMIT, Open, PING, PONG, TEXT, Violated, check, first, frame, last, text,
+    BINARY, CONTINUATION, LIMIT, Open, PING, PONG, Received, TEXT, Violated, check, first, frame, last, text,
 };
 use nodevent_protocol::websocket::Violation;
 
 #[test]
-fn a_control_frame_in_fragments_fails_the_connection() {
+fn fragmented_control_frame_fails_the_connection() {
     for (name, opcode) in [("5.1", PING), ("5.2", PONG), ("a close", 8)] {
         let sent = [first(opcode, "fragment1"), last(CONTINUATION, "fragment2")];
         check(name, &sent, &[], Violated(Violation::FragmentedControl));
@@ -18,7 +18,7 @@ fn fragments_are_put_together() {
     let sent = [first(TEXT, "fragment1"), last(CONTINUATION, "fragment2")];
     check("5.3 to 5.5", &sent, &[text("fragment1fragment2")], Open);
     let sent = [first(BINARY, b"\x00\xff"), first(CONTINUATION, b""), last(CONTINUATION, b"\xfe")];
-    check("binary", &sent, &[Heard::Binary(vec![0x00, 0xff, 0xfe])], Open);
+    check("binary", &sent, &[Received::Binary(vec![0x00, 0xff, 0xfe])], Open);
     let sent = [first(TEXT, ""), first(CONTINUATION, ""), last(CONTINUATION, "")];
     check("6.1.2", &sent, &[text("")], Open);
     let sent = [first(TEXT, ""), first(CONTINUATION, "middle"), last(CONTINUATION, "")];
@@ -26,12 +26,12 @@ fn fragments_are_put_together() {
 }
 
 #[test]
-fn a_control_frame_may_stand_between_fragments() {
+fn control_frame_may_come_between_fragments() {
     let sent = [first(TEXT, "fragment1"), last(PING, "ping"), last(CONTINUATION, "fragment2")];
-    check("5.6 to 5.8", &sent, &[Heard::Ping(b"ping".to_vec()), text("fragment1fragment2")], Open);
+    check("5.6 to 5.8", &sent, &[Received::Ping(b"ping".to_vec()), text("fragment1fragment2")], Open);
     let sent = [first(TEXT, "fragment1"), last(PONG, ""), last(PING, ""), last(CONTINUATION, "fragment2")];
-    let heard = [Heard::Pong(vec![]), Heard::Ping(vec![]), text("fragment1fragment2")];
-    check("a pong as well", &sent, &heard, Open);
+    let received = [Received::Pong(vec![]), Received::Ping(vec![]), text("fragment1fragment2")];
+    check("a pong as well", &sent, &received, Open);
 }
 
 #[test]
@@ -45,16 +45,16 @@ fn many_fragments_with_pings_between_them_are_put_together() {
         last(PING, "pongme 2!"),
         last(CONTINUATION, "fragment5"),
     ];
-    let heard = [
-        Heard::Ping(b"pongme 1!".to_vec()),
-        Heard::Ping(b"pongme 2!".to_vec()),
+    let received = [
+        Received::Ping(b"pongme 1!".to_vec()),
+        Received::Ping(b"pongme 2!".to_vec()),
         text("fragment1fragment2fragment3fragment4fragment5"),
     ];
-    check("5.19 and 5.20", &sent, &heard, Open);
+    check("5.19 and 5.20", &sent, &received, Open);
 }
 
 #[test]
-fn a_continuation_of_nothing_fails_the_connection() {
+fn continuation_without_a_message_fails_the_connection() {
     let hello = last(TEXT, "Hello, world!");
     for (name, opening) in [("5.9 to 5.11", 0x80), ("5.12 to 5.14", 0x00)] {
         let sent = [frame(opening | CONTINUATION, b"non-continuation payload"), hello.clone()];
@@ -73,7 +73,7 @@ fn a_continuation_of_nothing_fails_the_connection() {
 }
 
 #[test]
-fn a_message_within_a_message_fails_the_connection() {
+fn message_within_a_message_fails_the_connection() {
     for (name, inner) in [("5.18", last(TEXT, "fragment2")), ("binary", first(BINARY, "fragment2"))] {
         let sent = [first(TEXT, "fragment1"), inner];
         check(name, &sent, &[], Violated(Violation::ExpectedContinuation));
@@ -81,7 +81,7 @@ fn a_message_within_a_message_fails_the_connection() {
 }
 
 #[test]
-fn a_message_in_many_fragments_is_put_together() {
+fn message_in_many_fragments_is_put_together() {
     let whole = "*".repeat(LIMIT);
     let pieces: Vec<_> = whole.as_bytes().chunks(1_300).collect();
     let count = pieces.len();
@@ -94,7 +94,7 @@ fn a_message_in_many_fragments_is_put_together() {
 }
 
 #[test]
-fn a_message_in_fragments_of_one_byte_is_put_together() {
+fn message_in_fragments_of_one_byte_is_put_together() {
     let whole = "κόσμε".repeat(50);
     let mut sent = vec![first(TEXT, "")];
     sent.extend(whole.as_bytes().iter().map(|byte| first(CONTINUATION, [*byte])));

@@ -1,11 +1,11 @@
 //! Autobahn 6: UTF-8, whole, in fragments and cut within a character.
 
 use crate::case::{
-    BINARY, CONTINUATION, Heard, LIMIT, Open, PING, TEXT, Violated, check, first, frame, last, run, text,
+    BINARY, CONTINUATION, LIMIT, Open, PING, Received, TEXT, Violated, check, first, frame, last, run, text,
 };
 use nodevent_protocol::websocket::Violation;
 
-/// Text that is valid, by the sections of Autobahn.
+/// Valid text, by the sections of Autobahn.
 const VALID: &[(&str, &[u8])] = &[
     ("6.1.1 empty", b""),
     ("6.2 mixed", "Hello-µ@ßöäüàá-UTF-8!!".as_bytes()),
@@ -19,13 +19,13 @@ const VALID: &[(&str, &[u8])] = &[
     ("6.9.3 last of three bytes", b"\xef\xbf\xbf"),
     ("6.9.4 last of all", b"\xf4\x8f\xbf\xbf"),
     ("6.11.1 before the surrogates", b"\xed\x9f\xbf"),
-    ("6.11.2 behind the surrogates", b"\xee\x80\x80"),
+    ("6.11.2 after the surrogates", b"\xee\x80\x80"),
     ("6.11.3 replacement character", b"\xef\xbf\xbd"),
     ("6.22 non-characters", b"\xef\xbf\xbe\xf0\x9f\xbf\xbe\xf0\x9f\xbf\xbf\xf3\xaf\xbf\xbf\xf4\x8f\xbf\xbe"),
     ("6.23 specials", b"\xef\xbf\xb9\xef\xbf\xba\xef\xbf\xbb\xef\xbf\xbc\xef\xbb\xbf"),
 ];
 
-/// Text that is wrong whatever might follow; the number is that of its first wrong byte, from 0.
+/// Text that is invalid regardless of what follows, with the index of its first invalid byte.
 const INVALID: &[(&str, &[u8], usize)] = &[
     ("6.3 a surrogate in the middle", b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited", 12),
     ("6.4 beyond the last character", b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf4\x90\x80\x80edited", 12),
@@ -63,18 +63,18 @@ const INVALID: &[(&str, &[u8], usize)] = &[
 ];
 
 #[test]
-fn valid_text_is_heard_whole_in_two_fragments_and_by_the_byte() {
+fn valid_text_is_received_whole_in_two_fragments_and_by_the_byte() {
     for &(name, bytes) in VALID {
-        let heard = [text(std::str::from_utf8(bytes).unwrap())];
-        check(name, &[last(TEXT, bytes)], &heard, Open);
+        let received = [text(std::str::from_utf8(bytes).unwrap())];
+        check(name, &[last(TEXT, bytes)], &received, Open);
         for cut in 0..=bytes.len() {
             let sent = [first(TEXT, &bytes[..cut]), last(PING, ""), last(CONTINUATION, &bytes[cut..])];
-            check(name, &sent, &[Heard::Ping(vec![]), heard[0].clone()], Open);
+            check(name, &sent, &[Received::Ping(vec![]), received[0].clone()], Open);
         }
         let mut sent = vec![first(TEXT, "")];
         sent.extend(bytes.iter().map(|byte| first(CONTINUATION, [*byte])));
         sent.push(last(CONTINUATION, ""));
-        check(name, &sent, &heard, Open);
+        check(name, &sent, &received, Open);
     }
 }
 
@@ -91,7 +91,7 @@ fn invalid_text_fails_the_connection_whole_and_in_two_fragments() {
 
 #[test]
 fn invalid_text_fails_at_its_first_wrong_byte_and_not_at_its_end() {
-    // 6.4: in one announced frame of which only the first part has come, and in an unfinished message.
+    // 6.4: in one announced frame of which only the first part has arrived, and in an unfinished message.
     for &(name, bytes, wrong) in INVALID {
         let head = frame(0x80 | TEXT, &[b' '; 100])[..6].to_vec();
         let mask = [head[2], head[3], head[4], head[5]];
@@ -109,7 +109,7 @@ fn invalid_text_fails_at_its_first_wrong_byte_and_not_at_its_end() {
 
 #[test]
 fn text_that_ends_within_a_character_fails_the_connection() {
-    // 6.6 asks every beginning of this word: it is text where it ends between two characters.
+    // 6.6 tests every prefix of this word: it is valid text if it ends between two characters.
     let word = b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xf0\x9f\x98\x80";
     for cut in 0..=word.len() {
         let sent = [last(TEXT, &word[..cut])];
@@ -126,8 +126,8 @@ fn text_that_ends_within_a_character_fails_the_connection() {
 }
 
 #[test]
-fn binary_need_not_be_text() {
+fn binary_message_need_not_be_text() {
     for &(name, bytes, _) in INVALID {
-        check(name, &[last(BINARY, bytes)], &[Heard::Binary(bytes.to_vec())], Open);
+        check(name, &[last(BINARY, bytes)], &[Received::Binary(bytes.to_vec())], Open);
     }
 }

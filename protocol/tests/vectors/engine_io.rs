@@ -72,7 +72,7 @@ fn every_payload_is_read_and_written() {
 }
 
 #[test]
-fn a_payload_is_read_up_to_its_first_malformed_packet() {
+fn payload_is_read_up_to_its_first_malformed_packet() {
     //
     for vector in list(&load("engine_io.json"), "malformed_payloads") {
         let read: Vec<_> = payload::decode(text(vector, "body")).collect();
@@ -84,7 +84,7 @@ fn a_payload_is_read_up_to_its_first_malformed_packet() {
 }
 
 #[test]
-fn the_handshake_is_written_as_browsers_read_it() {
+fn handshake_is_written_as_browsers_read_it() {
     let vector = &load("engine_io.json")["handshake"];
     let upgrades: Vec<_> = list(vector, "upgrades").iter().map(|upgrade| upgrade.as_str().unwrap()).collect();
     let handshake = Handshake {

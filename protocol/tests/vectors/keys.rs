@@ -1,4 +1,4 @@
-//! `keys.json`: N-36 to N-44, and the attack on the formula.
+//! `keys.json`: N-36 to N-44, and the attack on the key formula.
 
 use crate::vector::{list, load, number, text};
 use nodevent_protocol::key::{ExpiryError, Secret, sign, verify_value};
@@ -20,7 +20,7 @@ fn every_golden_key_is_signed_as_other_programs_sign_it() {
 }
 
 #[test]
-fn every_key_is_taken_or_refused_as_the_table_says() {
+fn every_key_is_accepted_or_refused_as_listed() {
     // N-36, N-37, N-38, N-39, N-40, N-42, N-43, N-44
     for vector in list(&load("keys.json"), "verify") {
         let result = verify_value(
@@ -38,7 +38,7 @@ fn every_key_is_taken_or_refused_as_the_table_says() {
 }
 
 #[test]
-fn an_expiry_that_would_make_a_dead_or_ambiguous_key_is_not_signed() {
+fn expiry_of_a_dead_or_ambiguous_key_is_not_signed() {
     // N-42
     let secret = Secret::new("asdf").unwrap();
     for vector in list(&load("keys.json"), "unsignable") {

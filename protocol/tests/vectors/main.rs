@@ -1,8 +1,9 @@
-//! Holds the crate against every vector that all three languages share.
+//! Tests the crate with every vector that all three languages share.
 #![cfg(test)]
 
 mod engine_io;
 mod keys;
+mod plain;
 mod publications;
 mod rooms;
 mod socket_io;

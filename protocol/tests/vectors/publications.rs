@@ -1,10 +1,10 @@
-//! `publications.json`: what is a publication and what is skipped (N-23, N-24, N-26 to N-29, N-32).
+//! `publications.json`: valid and invalid publications (N-23, N-24, N-26 to N-29, N-32).
 
 use crate::vector::{list, load, text};
 use nodevent_protocol::publication::{parse, parse_many};
 
 #[test]
-fn every_publication_gives_its_room_its_event_and_its_text() {
+fn every_publication_yields_its_room_event_and_text() {
     for vector in list(&load("publications.json"), "accepted") {
         let publication = parse(text(vector, "published").as_bytes()).unwrap_or_else(|e| panic!("{vector}: {e}"));
         assert_eq!(publication.room, text(vector, "room"), "{vector}");
@@ -14,7 +14,7 @@ fn every_publication_gives_its_room_its_event_and_its_text() {
 }
 
 #[test]
-fn everything_else_is_skipped_for_its_reason() {
+fn every_other_text_is_invalid_for_its_reason() {
     for vector in list(&load("publications.json"), "refused") {
         let skipped = parse(text(vector, "published").as_bytes()).expect_err(text(vector, "name"));
         assert_eq!(skipped.reason(), text(vector, "reason"), "{vector}");
@@ -22,7 +22,7 @@ fn everything_else_is_skipped_for_its_reason() {
 }
 
 #[test]
-fn a_body_is_one_publication_or_an_array_of_them_or_refused_at_an_index() {
+fn body_is_one_publication_or_an_array_or_refused_at_an_index() {
     for vector in list(&load("publications.json"), "many") {
         let result = parse_many(text(vector, "body").as_bytes());
         match vector.get("texts") {

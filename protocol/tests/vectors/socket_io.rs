@@ -1,4 +1,4 @@
-//! `socket_io.json`: what browsers send, what is malformed, and what the server writes.
+//! `socket_io.json`: packets of browsers, malformed packets, and packets of the server.
 
 use crate::vector::{list, load, number, text};
 use base64::Engine as _;
@@ -35,7 +35,7 @@ fn packet(vector: &Value) -> Packet {
 }
 
 #[test]
-fn every_packet_of_a_browser_is_read() {
+fn every_browser_packet_is_read() {
     for vector in list(&load("socket_io.json"), "decoded") {
         let mut decoder = Decoder::default();
         let (last, first) = list(vector, "frames").split_last().unwrap();
@@ -47,7 +47,7 @@ fn every_packet_of_a_browser_is_read() {
 }
 
 #[test]
-fn every_malformed_packet_is_refused_for_its_reason() {
+fn every_malformed_packet_is_refused_with_its_reason() {
     for vector in list(&load("socket_io.json"), "malformed") {
         let mut decoder = Decoder::default();
         let (last, first) = list(vector, "frames").split_last().unwrap();

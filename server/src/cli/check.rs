@@ -1,31 +1,51 @@
-//! `nodevent check`: reads a configuration and tells what is wrong with it, and with what a server of it meets.
+//! `nodevent check`: reports what is wrong with a configuration and with the surroundings of its server.
 
-use super::{Done, UNAVAILABLE, diagnostics, http, load};
-use std::path::Path;
+use super::{CommandResult, Failure, diagnostics, http, load};
+use clap::Args;
+use std::path::PathBuf;
 
-pub(super) fn run(file: Option<&Path>, offline: bool, origin: Option<&str>) -> Done {
-    let loaded = load(file)?;
-    for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
-    }
-    match &loaded.file {
-        Some(file) => println!("{}: fine", file.display()),
-        None => println!("no configuration file was found; the defaults are fine"),
-    }
-    for namespace in &loaded.config.namespaces {
-        let engine = namespace.redis.as_ref().map_or("memory".to_owned(), |redis| format!("redis at {redis}"));
-        let secured = if namespace.secrets.is_empty() { "open to everybody" } else { "secured" };
-        let history = if namespace.history.is_on() { "history" } else { "no history" };
-        println!("  {}: {engine}, {secured}, {history}", namespace.name);
-    }
-    if offline {
-        return Ok(());
-    }
-    http::run(async {
-        let findings = diagnostics::look(&loaded, origin).await;
-        match findings.any_bad {
-            true => Err((UNAVAILABLE, "one or more checks failed (see FAIL above)".to_owned())),
-            false => Ok(()),
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  nodevent check config/nodevent.yml --origin https://www.example.com
+  nodevent check --offline config/nodevent.yml && systemctl restart nodevent")]
+pub(super) struct Check {
+    /// Configuration file, YAML or JSON.
+    file: Option<PathBuf>,
+    /// Only read the file; do not connect to anything.
+    #[arg(long)]
+    offline: bool,
+    /// Origin of a page, like https://www.example.com; checks whether it may connect.
+    #[arg(long, conflicts_with = "offline")]
+    origin: Option<String>,
+}
+
+// === impl Check ===
+
+impl Check {
+    pub(super) fn run(self) -> CommandResult {
+        let loaded = load(self.file.as_deref())?;
+        for warning in &loaded.warnings {
+            eprintln!("warning: {warning}");
         }
-    })
+        match &loaded.file {
+            Some(file) => println!("{}: no errors", file.display()),
+            None => println!("no configuration file was found; the defaults apply"),
+        }
+        for namespace in &loaded.config.namespaces {
+            let engine = namespace.redis.as_ref().map_or("memory".to_owned(), |redis| format!("redis at {redis}"));
+            let access = if namespace.is_open() { "open to every client" } else { "secured" };
+            let history = if namespace.history.is_on() { "history" } else { "no history" };
+            println!("  {}: {engine}, {access}, {history}", namespace.name);
+        }
+        if self.offline {
+            return Ok(());
+        }
+        http::run(async {
+            let report = diagnostics::run(&loaded, self.origin.as_deref()).await;
+            match report.has_failures {
+                true => Err(Failure::unavailable("one or more checks failed (see FAIL above)")),
+                false => Ok(()),
+            }
+        })
+    }
 }

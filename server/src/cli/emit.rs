@@ -1,7 +1,7 @@
-//! `nodevent emit`: publishes one publication through a running server.
+//! `nodevent emit`: emits one event through a running server.
 
 use super::http::{self, Request};
-use super::{Done, Target, UNAVAILABLE, USAGE, local_url};
+use super::{CommandResult, Failure, Target, local_url};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -10,16 +10,16 @@ use serde_json::{Value, json};
   nodevent emit User_12 hello
   nodevent emit User_12 update '{\"unread\": 3}' --url https://push.example.com --publish-key \"$KEY\"")]
 pub(super) struct Emit {
-    /// The room.
+    /// Room.
     room: String,
-    /// The event.
+    /// Event.
     event: String,
-    /// The message, JSON; what is no JSON is taken as text.
+    /// Message as JSON (anything else is sent as a string).
     message: Option<String>,
-    /// Where the server is; the port of the configuration on this machine where it is not named.
+    /// Server URL [default: the configured port on localhost].
     #[arg(long)]
     url: Option<String>,
-    /// The key for publishing; that of the configuration where it is not named.
+    /// Publish key [default: the configured one].
     #[arg(long, env = "NODEVENT_PUBLISH_KEY", hide_env_values = true)]
     publish_key: Option<String>,
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(super) struct Emit {
 // === impl Emit ===
 
 impl Emit {
-    pub(super) fn run(self) -> Done {
+    pub(super) fn run(self) -> CommandResult {
         let (loaded, namespace) = self.target.load()?;
         let mut publication = json!({"room": self.room, "event": self.event});
         if let Some(message) = &self.message {
@@ -39,21 +39,21 @@ impl Emit {
         let configured = namespace.publish_key.as_ref();
         let configured = configured.and_then(|key| String::from_utf8(key.as_bytes().to_vec()).ok());
         let url = self.url.unwrap_or_else(|| local_url(&loaded));
-        let mut request =
-            Request::new(&url, &format!("/api{}/emit", namespace.name)).map_err(|text| (USAGE, text))?;
+        let mut request = Request::new(&url, &format!("/api{}/emit", namespace.name)).map_err(Failure::usage)?;
         request.body = publication.to_string();
         request.bearer = self.publish_key.or(configured);
         http::run(async {
-            let answer = http::send(&request).await?;
-            let status = answer.status();
-            let text = http::text(answer).await?;
+            let response = http::send(&request).await?;
+            let status = response.status();
+            let text = http::text(response).await?;
             if status.is_success() {
                 println!("{text}");
                 return Ok(());
             }
-            let said: Value = serde_json::from_str(&text).unwrap_or_default();
-            let part = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
-            Err((UNAVAILABLE, format!("{url} refused ({status}): {}; {}", part("error"), part("hint"))))
+            let body: Value = serde_json::from_str(&text).unwrap_or_default();
+            let part = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+            let message = format!("{url} rejected it ({status}): {}; {}", part("error"), part("hint"));
+            Err(Failure::unavailable(message))
         })
     }
 }

@@ -1,60 +1,67 @@
-//! One HTTP request, for the commands that speak to a running server.
+//! One HTTP request, for the commands that talk to a running server.
 
-use super::{Done, UNAVAILABLE};
-use fred::types::config::TlsConnector;
+use super::{CommandResult, Failure};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Response, Uri, header};
 use hyper_util::rt::TokioIo;
+use nodevent_server::tls_client;
+use std::sync::Arc;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-/// What is asked. With a body it is a POST, without one a GET.
+/// A request. With a body it is a POST, without one a GET.
 pub(super) struct Request {
     uri: Uri,
     /// The body, JSON.
     pub(super) body: String,
-    /// What is shown as `Authorization: Bearer`.
+    /// The token for `Authorization: Bearer`.
     pub(super) bearer: Option<String>,
-    /// The page that pretends to ask.
+    /// The value of `Origin`.
     pub(super) origin: Option<String>,
 }
 
 // === impl Request ===
 
 impl Request {
-    /// A request for `path` of the server at `url`. `Err` says what is wrong with the address.
+    /// Returns a request for `path` of the server at `url`.
+    ///
+    /// # Errors
+    /// Returns a message if `url` is invalid.
     pub(super) fn new(url: &str, path: &str) -> Result<Self, String> {
-        let wrong = || format!("`{url}` is no address of a server; write it like http://localhost:8080");
-        let uri: Uri = format!("{}{path}", url.trim_end_matches('/')).parse().map_err(|_| wrong())?;
+        let invalid = || format!("`{url}` is not a valid server URL; write it like http://localhost:8080");
+        let uri: Uri = format!("{}{path}", url.trim_end_matches('/')).parse().map_err(|_| invalid())?;
         let known = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
-        known.then_some(Self { uri, body: String::new(), bearer: None, origin: None }).ok_or_else(wrong)
+        known.then_some(Self { uri, body: String::new(), bearer: None, origin: None }).ok_or_else(invalid)
     }
 }
 
-/// Runs a command that waits for the network; Ctrl-C ends it well.
-pub(super) fn run(command: impl Future<Output = Done>) -> Done {
+/// Runs a command that waits for the network. Ctrl-C ends it with status 0.
+pub(super) fn run(command: impl Future<Output = CommandResult>) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| (UNAVAILABLE, format!("cannot start: {error}")))?;
+    let runtime = runtime.map_err(|error| Failure::unavailable(format!("cannot start: {error}")))?;
     runtime.block_on(async {
         tokio::select! {
-            done = command => done,
+            result = command => result,
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
     })
 }
 
-/// Sends a request and waits for the head of its answer.
-pub(super) async fn send(request: &Request) -> Result<Response<Incoming>, (u8, String)> {
+/// Sends a request and waits for the head of the response.
+pub(super) async fn send(request: &Request) -> CommandResult<Response<Incoming>> {
     let uri = &request.uri;
     let host = uri.host().unwrap_or_default();
     let secure = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let away = |error: &dyn std::fmt::Display| {
-        (UNAVAILABLE, format!("no server answers at {host}:{port}: {error}; is it running? name another by --url"))
+    let unavailable = |error: &dyn std::fmt::Display| {
+        Failure::unavailable(format!(
+            "no server responds at {host}:{port}: {error}; is it running? name another by --url"
+        ))
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((bare, port)).await.map_err(|error| away(&error))?;
+    let stream = TcpStream::connect((bare, port)).await.map_err(|error| unavailable(&error))?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut head = hyper::Request::builder()
         .method(if request.body.is_empty() { "GET" } else { "POST" })
@@ -67,15 +74,15 @@ pub(super) async fn send(request: &Request) -> Result<Response<Incoming>, (u8, S
     if let Some(origin) = &request.origin {
         head = head.header(header::ORIGIN, origin);
     }
-    let whole = head.body(Full::new(Bytes::from(request.body.clone()))).map_err(|error| away(&error))?;
+    let request = head.body(Full::new(Bytes::from(request.body.clone()))).map_err(|error| unavailable(&error))?;
     if !secure {
-        return exchange(TokioIo::new(stream), whole).await.map_err(|error| away(&error));
+        return exchange(TokioIo::new(stream), request).await.map_err(|error| unavailable(&error));
     }
-    // The roots of this machine, as the Redis client finds them.
-    let TlsConnector::Rustls(connector) = TlsConnector::default_rustls().map_err(|error| away(&error))?;
-    let name = rustls_pki_types::ServerName::try_from(bare.to_owned()).map_err(|error| away(&error))?;
-    let stream = connector.connect(name, stream).await.map_err(|error| away(&error))?;
-    exchange(TokioIo::new(stream), whole).await.map_err(|error| away(&error))
+    let tls = tls_client::config(None, None).map_err(|error| unavailable(&error))?;
+    let connector = TlsConnector::from(Arc::new(tls));
+    let name = rustls_pki_types::ServerName::try_from(bare.to_owned()).map_err(|error| unavailable(&error))?;
+    let stream = connector.connect(name, stream).await.map_err(|error| unavailable(&error))?;
+    exchange(TokioIo::new(stream), request).await.map_err(|error| unavailable(&error))
 }
 
 async fn exchange<S>(stream: S, request: hyper::Request<Full<Bytes>>) -> hyper::Result<Response<Incoming>>
@@ -87,9 +94,10 @@ where
     sender.send_request(request).await
 }
 
-/// The body of an answer, as text.
-pub(super) async fn text(answer: Response<Incoming>) -> Result<String, (u8, String)> {
-    let body = answer.into_body().collect().await;
-    let bytes = body.map_err(|error| (UNAVAILABLE, format!("the answer broke off: {error}")))?.to_bytes();
+/// Returns the body of a response as text.
+pub(super) async fn text(response: Response<Incoming>) -> CommandResult<String> {
+    let body = response.into_body().collect().await;
+    let bytes =
+        body.map_err(|error| Failure::unavailable(format!("the response ended early: {error}")))?.to_bytes();
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

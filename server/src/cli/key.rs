@@ -1,19 +1,26 @@
 //! `nodevent key`: prints a key with which a browser may join a room.
 
-use super::{Done, Target, USAGE};
+use super::{CommandResult, Failure, Target};
 use clap::Args;
+use nodevent_protocol::key::Secret;
 use nodevent_protocol::{key, room};
-use nodevent_server::{admission, config};
+use nodevent_server::{clock, config};
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  nodevent key User_12 --expires-in 1h --config config/nodevent.yml")]
+#[command(after_help = "Examples:
+  nodevent key User_12 --expires-in 1h --config config/nodevent.yml
+  nodevent key User_12 --secret-file /run/secrets/nodevent")]
 pub(super) struct Key {
-    /// The room.
+    /// Room.
     room: String,
     /// How long the key is valid, like 30s, 5m or 1h.
-    #[arg(long = "expires-in", default_value = "1h", value_parser = parse_duration)]
-    lifetime: Duration,
+    #[arg(long, default_value = "1h", value_parser = parse_duration)]
+    expires_in: Duration,
+    /// File that contains the secret [default: the configured secret].
+    #[arg(long)]
+    secret_file: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
 }
@@ -21,17 +28,26 @@ pub(super) struct Key {
 // === impl Key ===
 
 impl Key {
-    pub(super) fn run(self) -> Done {
+    pub(super) fn run(self) -> CommandResult {
         let (loaded, namespace) = self.target.load()?;
-        // A key for a room that nobody can join would only be refused later.
-        room::check(&self.room, loaded.config.limits.max_room_name).map_err(|bad| (USAGE, bad.to_string()))?;
-        let secret = namespace.secrets.first().ok_or_else(|| {
-            let text =
-                format!("{} has no secret, so its rooms need no key; set `secret:` to secure it", namespace.name);
-            (USAGE, text)
+        // A key for a room that nobody can join would be rejected only later.
+        room::check(&self.room, loaded.config.limits.max_room_name)
+            .map_err(|bad| Failure::usage(bad.to_string()))?;
+        let secret = match &self.secret_file {
+            Some(file) => {
+                let text = config::read_secret_file(file)
+                    .map_err(|error| Failure::usage(format!("{} {error}", file.display())))?;
+                let is_empty = |_| Failure::usage(format!("{} is empty; write the secret into it", file.display()));
+                Some(Secret::new(text).map_err(is_empty)?)
+            }
+            None => namespace.secrets.first().cloned(),
+        };
+        let secret = secret.ok_or_else(|| {
+            let name = &namespace.name;
+            Failure::usage(format!("{name} has no secret, so its rooms need no key; set `secret:` to secure it"))
         })?;
-        let expires = admission::now_ms() + self.lifetime.as_millis() as u64;
-        let key = key::sign(&self.room, expires, secret).map_err(|error| (USAGE, error.to_string()))?;
+        let expires = clock::now_ms() + self.expires_in.as_millis() as u64;
+        let key = key::sign(&self.room, expires, &secret).map_err(|error| Failure::usage(error.to_string()))?;
         println!("{key}");
         Ok(())
     }

@@ -1,49 +1,49 @@
-//! `nodevent serve`: runs the server until it is asked to end.
+//! `nodevent serve`: runs the server until a signal stops it.
 
-use super::{Done, UNAVAILABLE, USAGE, load};
+use super::{CommandResult, Failure, load};
 use anyhow::Context as _;
 use nodevent_server::log;
 use nodevent_server::server::Server;
 use std::path::Path;
 
-pub(super) fn run(file: Option<&Path>) -> Done {
+pub(super) fn run(file: Option<&Path>) -> CommandResult {
     let loaded = load(file)?;
-    let _log = log::start(&loaded.config.log, loaded.config.log_json).map_err(|error| (USAGE, error))?;
+    let _log = log::start(&loaded.config.log, loaded.config.log_json).map_err(Failure::usage)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    let version = env!("CARGO_PKG_VERSION");
     match &loaded.file {
-        Some(file) => {
-            tracing::info!(file = %file.display(), version = env!("CARGO_PKG_VERSION"), "nodevent starts")
-        }
-        None => tracing::info!(version = env!("CARGO_PKG_VERSION"), "nodevent starts without a configuration file"),
+        Some(file) => tracing::info!(file = %file.display(), version, "nodevent starts"),
+        None => tracing::info!(version, "nodevent starts without a configuration file"),
     }
+    tracing::info!("who may join: {}", loaded.config.access());
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(edge_threads())
+        .worker_threads(http_threads())
         .enable_all()
         .thread_name("edge")
         .build()
-        .map_err(|error| (UNAVAILABLE, format!("cannot start: {error}")))?;
+        .map_err(|error| Failure::unavailable(format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        let server = Server::start(loaded.config).await.map_err(|error| (UNAVAILABLE, error.to_string()))?;
-        let stop = stop_signal().map_err(|error| (UNAVAILABLE, format!("{error:#}")))?;
+        let server = Server::start(loaded.config).await.map_err(|error| Failure::unavailable(error.to_string()))?;
+        let stop = stop_signal().map_err(|error| Failure::unavailable(format!("{error:#}")))?;
         server.run(stop).await;
         Ok(())
     })
 }
 
-/// Threads for HTTP, TLS and Redis: half as many as processors, for the shards have one each, and a handshake costs less
-/// where it need not change from one thread to another.
-fn edge_threads() -> usize {
+/// Threads for HTTP, TLS and Redis: half the number of cores. The shards have one thread per core, and a handshake
+/// costs less if it does not move between threads.
+fn http_threads() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
 }
 
-/// Done when the process is asked to end.
+/// Resolves when the process receives SIGTERM or SIGINT.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot hear SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot hear SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot install the SIGTERM handler")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot install the SIGINT handler")?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -52,7 +52,7 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Every connection is an open file: take as many as the system lets us.
+/// Raises the limit of open files to the maximum, because every connection is an open file.
 fn raise_file_limit() {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "open files"),

@@ -1,14 +1,14 @@
-//! `nodevent subscribe`: prints what is said in a room, a line of JSON each, until it is ended.
+//! `nodevent subscribe`: prints the events of a room, one line of JSON each, until it is stopped.
 
 use super::http::{self, Request};
-use super::{Done, Target, UNAVAILABLE, USAGE, local_url};
+use super::{CommandResult, Failure, Target, local_url};
 use clap::Args;
 use http_body_util::BodyExt as _;
 use nodevent_protocol::key;
-use nodevent_server::admission;
+use nodevent_server::clock;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// How long a key that this command signs for itself is valid. Milliseconds.
+/// Lifetime of a key that this command signs for itself. Milliseconds.
 const KEY_LIFETIME: u64 = 60_000;
 
 #[derive(Debug, Args)]
@@ -16,15 +16,15 @@ const KEY_LIFETIME: u64 = 60_000;
   nodevent subscribe User_12
   nodevent subscribe User_12 --url https://push.example.com --key \"$(nodevent key User_12)\"")]
 pub(super) struct Subscribe {
-    /// The room.
+    /// Room.
     room: String,
-    /// A key for the room; signed with the secret of the configuration where it is not named.
+    /// Key for the room [default: signed with the configured secret].
     #[arg(long)]
     key: Option<String>,
-    /// The position after which to begin.
+    /// Position after which to start.
     #[arg(long)]
     since: Option<String>,
-    /// Where the server is; the port of the configuration on this machine where it is not named.
+    /// Server URL [default: the configured port on localhost].
     #[arg(long)]
     url: Option<String>,
     #[command(flatten)]
@@ -34,39 +34,40 @@ pub(super) struct Subscribe {
 // === impl Subscribe ===
 
 impl Subscribe {
-    pub(super) fn run(self) -> Done {
+    pub(super) fn run(self) -> CommandResult {
         let (loaded, namespace) = self.target.load()?;
         let own = namespace.secrets.first();
-        let own = own.and_then(|secret| key::sign(&self.room, admission::now_ms() + KEY_LIFETIME, secret).ok());
+        let own = own.and_then(|secret| key::sign(&self.room, clock::now_ms() + KEY_LIFETIME, secret).ok());
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let mut path = format!("/api{}/rooms/{}/events", namespace.name, encoded(&self.room));
         if let Some(since) = &self.since {
             path.push_str(&format!("?since={}", encoded(since)));
         }
         let url = self.url.unwrap_or_else(|| local_url(&loaded));
-        let mut request = Request::new(&url, &path).map_err(|text| (USAGE, text))?;
+        let mut request = Request::new(&url, &path).map_err(Failure::usage)?;
         request.bearer = self.key.or(own);
         http::run(async {
-            let answer = http::send(&request).await?;
-            if !answer.status().is_success() {
-                let (status, text) = (answer.status(), http::text(answer).await?);
-                return Err((UNAVAILABLE, format!("{url} refused ({status}): {text}")));
+            let response = http::send(&request).await?;
+            if !response.status().is_success() {
+                let (status, text) = (response.status(), http::text(response).await?);
+                return Err(Failure::unavailable(format!("{url} rejected it ({status}): {text}")));
             }
-            let (mut body, mut waiting) = (answer.into_body(), Vec::new());
+            let (mut body, mut buffer) = (response.into_body(), Vec::new());
             while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| (UNAVAILABLE, format!("{url} broke off: {error}")))?;
-                waiting.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
-                while let Some(end) = waiting.windows(2).position(|pair| pair == b"\n\n") {
-                    let event: Vec<u8> = waiting.drain(..end + 2).collect();
+                let frame = frame
+                    .map_err(|error| Failure::unavailable(format!("the response of {url} ended early: {error}")))?;
+                buffer.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
+                while let Some(end) = buffer.windows(2).position(|pair| pair == b"\n\n") {
+                    let event: Vec<u8> = buffer.drain(..end + 2).collect();
                     print(&String::from_utf8_lossy(&event));
                 }
             }
-            Err((UNAVAILABLE, format!("{url} ended")))
+            Err(Failure::unavailable(format!("{url} closed the connection")))
         })
     }
 }
 
-/// Prints a publication to standard output, and whatever else is told to standard error.
+/// Prints a publication to standard output, and other notices, such as gaps, to standard error.
 fn print(event: &str) {
     let field = |name: &'static str| event.lines().filter_map(move |line| line.strip_prefix(name));
     let data: Vec<&str> = field("data: ").collect();

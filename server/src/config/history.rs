@@ -1,16 +1,18 @@
-//! `history`: what a namespace keeps of its rooms.
+//! `history`: how much history the rooms of a namespace keep.
 
+use super::keys;
+use super::reader::MapReader;
 use super::report::Report;
-use super::table::{Table, parse_duration};
-use super::tree::{Node, Value};
+use super::tree::Node;
+use super::values::parse_duration;
 use nodevent_protocol::history::{Retention, RetentionPolicy};
 
-/// What a namespace keeps.
+/// How much history a namespace keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
-    /// Of which rooms.
+    /// The retention of each room.
     pub rules: RetentionPolicy,
-    /// What all rooms together may take in the memory engine. Bytes.
+    /// Memory that all rooms together may take in the memory engine. Bytes.
     pub max_memory: usize,
 }
 
@@ -23,82 +25,77 @@ impl Default for History {
 // === impl History ===
 
 impl History {
-    /// No history at all.
+    /// Returns a policy without any history.
     pub fn off() -> Self {
         Self { rules: RetentionPolicy { default: None, prefixes: Vec::new() }, ..Self::default() }
     }
 
-    /// What is kept of a room.
+    /// Returns the retention of a room. `None`: it has no history.
     pub fn of(&self, room: &str) -> Option<Retention> {
         self.rules.of(room)
     }
 
-    /// Whether any room is kept.
+    /// Whether any room has history.
     pub fn is_on(&self) -> bool {
         self.rules.is_on()
     }
 
     /// Reads `history`.
-    pub fn read(node: &Node, path: &str, report: &mut Report) -> Self {
-        if is_off(node) {
+    pub(super) fn read(node: &Node, path: &str, report: &mut Report) -> Self {
+        if node.is_off() {
             return Self::off();
         }
         let mut history = Self::default();
         // `history: 5m` is short for an age.
-        if let Value::Scalar(text) = &node.value {
+        if let Some(text) = node.scalar() {
             match parse_duration(text) {
-                _ if text == "on" || text == "true" => {}
+                _ if ["on", "true", "yes"].iter().any(|on| text.eq_ignore_ascii_case(on)) => {}
                 Some(age) => history.rules.default = Some(Retention { age, ..Retention::default() }),
                 None => {
-                    let remedy = "write `off`, or `{size: 100, age: 5m}`";
-                    report.mistake(node.place, format!("{path} is `{text}`"), remedy);
+                    let what = format!("{path} is `{}`", super::tree::printable(text));
+                    report.error(node.location, what, "write `off`, or `{size: 100, age: 5m}`");
                 }
             }
             return history;
         }
-        let Some(mut table) = Table::open(node, path, report) else { return history };
-        let default = read_keys(&mut table, Retention::default(), report);
+        let Some(mut map) = MapReader::open(node, path, &keys::HISTORY, report) else { return history };
+        let default = read_retention(&mut map, Retention::default(), report);
         history.rules.default = Some(default);
-        history.max_memory = table.size(&["max_memory"], report).unwrap_or(history.max_memory);
-        if let Some(rooms) = table.take(&["rooms"]) {
+        history.max_memory = map.size("max_memory", report).unwrap_or(history.max_memory);
+        if let Some(rooms) = map.take("rooms") {
             let path = format!("{path}.rooms");
-            match &rooms.value {
-                Value::Map(entries) => {
-                    for (prefix, _, node) in entries {
-                        let kept = read_kept(node, &format!("{path}.{prefix}"), default, report);
-                        history.rules.prefixes.push((prefix.trim_end_matches('*').to_owned(), kept));
+            match rooms.entries() {
+                Some(entries) => {
+                    for entry in entries {
+                        let retention = read_room(&entry.node, &format!("{path}.{}", entry.name), default, report);
+                        history.rules.prefixes.push((entry.name.trim_end_matches('*').to_owned(), retention));
                     }
                 }
-                _ => report.mistake(
-                    rooms.place,
-                    format!("{path} has no keys"),
-                    "write `Chat_: {size: 500}` below it",
-                ),
+                None => {
+                    let hint = "write `Chat_: {size: 500}` below it";
+                    report.error(rooms.location, format!("{path} has no keys"), hint);
+                }
             }
         }
-        table.finish(report);
+        map.finish(report);
         history
     }
 }
 
-fn read_kept(node: &Node, path: &str, default: Retention, report: &mut Report) -> Option<Retention> {
-    if is_off(node) {
+fn read_room(node: &Node, path: &str, default: Retention, report: &mut Report) -> Option<Retention> {
+    if node.is_off() {
         return None;
     }
-    let mut table = Table::open(node, path, report)?;
-    let kept = read_keys(&mut table, default, report);
-    table.finish(report);
-    Some(kept)
+    let mut map = MapReader::open(node, path, &keys::HISTORY_ROOM, report)?;
+    let retention = read_retention(&mut map, default, report);
+    map.finish(report);
+    Some(retention)
 }
 
-fn read_keys(table: &mut Table<'_>, default: Retention, report: &mut Report) -> Retention {
-    let size = table.number(&["size"], 1, 1_000_000, report).unwrap_or(default.size);
-    let age = table.duration(&["age"], report).unwrap_or(default.age);
+fn read_retention(map: &mut MapReader<'_>, default: Retention, report: &mut Report) -> Retention {
+    let size = map.number("size", report).unwrap_or(default.size);
+    let age = map.duration("age", report).unwrap_or(default.age);
     Retention { size, age }
-}
-
-fn is_off(node: &Node) -> bool {
-    matches!(&node.value, Value::Scalar(text) if text == "off" || text == "false")
 }
 
 #[cfg(test)]
@@ -119,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn it_can_be_off_and_other_for_rooms_by_prefix() {
+    fn history_can_be_off_and_differ_by_the_beginning_of_a_rooms_name() {
         assert!(!history("off").is_on());
         assert_eq!(history("30s").of("r").unwrap().age, Duration::from_secs(30));
         let some = history("{size: 10, rooms: {Chat_: {size: 500}, Chat_x: off, \"Log_*\": {age: 1h}}}");
@@ -130,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_told_with_its_place() {
+    fn an_invalid_value_is_reported_with_its_location() {
         let report = Config::from_yaml("/a:\n  history: lots\n").unwrap_err();
         assert!(report.to_string().contains(":2:12: /a.history is `lots`"), "{report}");
     }

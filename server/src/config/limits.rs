@@ -1,7 +1,8 @@
-//! `limits` and `ping`: every limit that can be set, with its default.
+//! `limits` and `ping`: every limit that can be set.
 
+use super::keys;
+use super::reader::MapReader;
 use super::report::Report;
-use super::table::Table;
 use std::time::Duration;
 
 /// Every limit that can be set.
@@ -21,6 +22,8 @@ pub struct Limits {
     pub send_buffer: usize,
     /// Time for a request's head, for its body, for a TLS handshake and for an upgrade.
     pub handshake_timeout: Duration,
+    /// Time for which an idle HTTP connection is kept open.
+    pub keep_alive_timeout: Duration,
     /// Time from the open packet to the first namespace.
     pub connect_timeout: Duration,
     /// Time for which a socket may accept nothing while something is queued for it.
@@ -29,9 +32,9 @@ pub struct Limits {
     pub joins_per_second: u32,
     /// Packets per second and connection, in the long run.
     pub packets_per_second: u32,
-    /// From one ping to the next.
+    /// Time from one ping to the next.
     pub ping_interval: Duration,
-    /// From a ping to its pong.
+    /// Time from a ping to its pong.
     pub ping_timeout: Duration,
 }
 
@@ -45,6 +48,7 @@ impl Default for Limits {
             max_room_name: 255,
             send_buffer: 1024 * 1024,
             handshake_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
             connect_timeout: Duration::from_secs(45),
             write_timeout: Duration::from_secs(10),
             joins_per_second: 50,
@@ -59,36 +63,41 @@ impl Default for Limits {
 
 impl Limits {
     /// Reads `limits` and `ping`.
-    pub fn read(top: &mut Table<'_>, report: &mut Report) -> Self {
+    pub(super) fn read(top: &mut MapReader<'_>, report: &mut Report) -> Self {
         let mut limits = Self::default();
-        if let Some(mut table) = top.take(&["limits"]).and_then(|node| Table::open(node, "limits", report)) {
-            let size = |table: &mut Table<'_>, name, value: &mut usize, report: &mut Report| {
-                *value = table.size(&[name], report).unwrap_or(*value);
-            };
-            size(&mut table, "max_message_size", &mut limits.max_message_size, report);
-            size(&mut table, "max_publish_size", &mut limits.max_publish_size, report);
-            size(&mut table, "send_buffer", &mut limits.send_buffer, report);
-            size(&mut table, "max_room_name", &mut limits.max_room_name, report);
-            limits.max_connections =
-                table.number(&["max_connections"], 1, 10_000_000, report).unwrap_or(limits.max_connections);
-            limits.max_rooms_per_connection = table
-                .number(&["max_rooms_per_connection"], 1, 1_000_000, report)
-                .unwrap_or(limits.max_rooms_per_connection);
-            limits.joins_per_second =
-                table.number(&["joins_per_second"], 1, 1_000_000, report).unwrap_or(limits.joins_per_second);
-            limits.packets_per_second =
-                table.number(&["packets_per_second"], 1, 1_000_000, report).unwrap_or(limits.packets_per_second);
-            limits.handshake_timeout =
-                table.duration(&["handshake_timeout"], report).unwrap_or(limits.handshake_timeout);
-            limits.connect_timeout = table.duration(&["connect_timeout"], report).unwrap_or(limits.connect_timeout);
-            limits.write_timeout = table.duration(&["write_timeout"], report).unwrap_or(limits.write_timeout);
-            table.finish(report);
+        if let Some(mut map) =
+            top.take("limits").and_then(|node| MapReader::open(node, "limits", &keys::LIMITS, report))
+        {
+            limits.read_limits(&mut map, report);
+            map.finish(report);
         }
-        if let Some(mut table) = top.take(&["ping"]).and_then(|node| Table::open(node, "ping", report)) {
-            limits.ping_interval = table.duration(&["interval"], report).unwrap_or(limits.ping_interval);
-            limits.ping_timeout = table.duration(&["timeout"], report).unwrap_or(limits.ping_timeout);
-            table.finish(report);
+        if let Some(mut map) = top.take("ping").and_then(|node| MapReader::open(node, "ping", &keys::PING, report))
+        {
+            set(&mut limits.ping_interval, map.duration("interval", report));
+            set(&mut limits.ping_timeout, map.duration("timeout", report));
+            map.finish(report);
         }
         limits
+    }
+
+    fn read_limits(&mut self, map: &mut MapReader<'_>, report: &mut Report) {
+        set(&mut self.max_connections, map.number("max_connections", report));
+        set(&mut self.max_message_size, map.size("max_message_size", report));
+        set(&mut self.max_publish_size, map.size("max_publish_size", report));
+        set(&mut self.max_room_name, map.size("max_room_name", report));
+        set(&mut self.max_rooms_per_connection, map.number("max_rooms_per_connection", report));
+        set(&mut self.send_buffer, map.size("send_buffer", report));
+        set(&mut self.handshake_timeout, map.duration("handshake_timeout", report));
+        set(&mut self.keep_alive_timeout, map.duration("keep_alive_timeout", report));
+        set(&mut self.connect_timeout, map.duration("connect_timeout", report));
+        set(&mut self.write_timeout, map.duration("write_timeout", report));
+        set(&mut self.joins_per_second, map.number("joins_per_second", report));
+        set(&mut self.packets_per_second, map.number("packets_per_second", report));
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
     }
 }

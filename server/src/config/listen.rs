@@ -1,22 +1,23 @@
 //! `bind`, `port`, `ssl`, `listen` and `admin`: where the server listens.
 
+use super::keys;
+use super::reader::MapReader;
 use super::report::Report;
-use super::table::Table;
-use super::tree::{Node, Value};
+use super::tree::Value;
 use std::path::{Path, PathBuf};
 
 /// One listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
-    /// The address to bind, a name or a number.
+    /// The address to bind: a name or an IP address.
     pub host: String,
     /// The port; 0 picks a free one.
     pub port: u16,
-    /// The files of TLS.
+    /// The files for TLS.
     pub tls: Option<TlsFiles>,
 }
 
-/// The files of TLS, PEM.
+/// The files for TLS, PEM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The certificate chain.
@@ -25,73 +26,74 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// The port where none is named.
+/// The default port.
 pub const PORT: u16 = 8080;
-/// The port of the admin listener where none is named.
+/// The default address.
+pub(super) const BIND: &str = "0.0.0.0";
+/// The default port of the admin listener.
 const ADMIN_PORT: u16 = 8081;
+/// The default address of the admin listener.
+const ADMIN_BIND: &str = "127.0.0.1";
 
-/// Reads the public listeners. `folder` is where the file stands: other files are looked for from there.
-pub fn public(table: &mut Table<'_>, folder: &Path, report: &mut Report) -> Vec<Listen> {
-    // Old files name both addresses `host`: the one that browsers use has a scheme, the one to bind has none.
-    let old = table.text(&["host"], report).filter(|host| !host.contains("://"));
-    let host = table.text(&["bind"], report).or(old).unwrap_or_else(|| "0.0.0.0".to_owned());
-    // The address that browsers use is for the gem.
-    table.take(&["public_url"]);
-    let port = table.number(&["port"], 0, u16::MAX, report);
-    let tls = ssl(table, folder, report);
+/// Reads the public listeners. Other files are relative to `folder`. The second value is the address for browsers.
+pub(super) fn public(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> (Vec<Listen>, Option<String>) {
+    // Older files use `host` for both addresses: the one for browsers has a scheme, the one to bind has none.
+    let (old_url, old_bind) = match top.text("host", report) {
+        Some(host) if host.contains("//") => (Some(host), None),
+        host => (None, host),
+    };
+    let public_url = top.text("public_url", report).or(old_url);
+    let host = top.text("bind", report).or(old_bind).unwrap_or_else(|| BIND.to_owned());
+    let port = top.number("port", report);
+    let tls = ssl(top, folder, report);
     let mut all = Vec::new();
-    let list = table.take(&["listen"]);
-    if let Some(Node { value: Value::List(list), .. }) = list {
-        for (index, node) in list.iter().enumerate() {
-            let Some(mut table) = Table::open(node, &format!("listen[{index}]"), report) else { continue };
-            let own = table.text(&["bind", "host"], report).unwrap_or_else(|| host.clone());
-            let tls = ssl(&mut table, folder, report);
-            match table.number(&["port"], 0, u16::MAX, report) {
-                Some(port) => all.push(Listen { host: own, port, tls }),
-                None => report.mistake(table.place, format!("listen[{index}] has no port"), "write `port: 8080`"),
+    let list = top.take("listen");
+    match list.map(|node| (&node.value, node.location)) {
+        None => {}
+        Some((Value::List(list), _)) => {
+            for (index, node) in list.iter().enumerate() {
+                let path = format!("listen[{index}]");
+                let Some(mut map) = MapReader::open(node, &path, &keys::LISTEN, report) else { continue };
+                let own = map.text("bind", report).unwrap_or_else(|| host.clone());
+                let tls = ssl(&mut map, folder, report);
+                let is_written = map.has("port");
+                match map.number("port", report) {
+                    Some(port) => all.push(Listen { host: own, port, tls }),
+                    None if is_written => {}
+                    None => report.error(map.location, format!("{path} has no port"), "write `port: 8080`"),
+                }
+                map.finish(report);
             }
-            table.finish(report);
         }
-    } else if let Some(node) = list {
-        report.mistake(node.place, "listen is not a list", "write `listen: [{port: 8080}]`");
+        Some((_, location)) => report.error(location, "listen is not a list", "write `listen: [{port: 8080}]`"),
     }
     if port.is_some() || all.is_empty() {
         all.push(Listen { host, port: port.unwrap_or(PORT), tls });
     }
-    all
+    (all, public_url)
 }
 
-/// Reads the admin listener. `None`: there is none.
-pub fn admin(table: &mut Table<'_>, report: &mut Report) -> Option<Listen> {
-    let node = table.take(&["admin"])?;
-    if matches!(&node.value, Value::Scalar(text) if text == "off" || text == "false") {
-        return None;
-    }
-    let mut table = Table::open(node, "admin", report)?;
-    let host = table.text(&["bind", "host"], report).unwrap_or_else(|| "127.0.0.1".to_owned());
-    let port = table.number(&["port"], 0, u16::MAX, report).unwrap_or(ADMIN_PORT);
-    table.finish(report);
+/// Reads the admin listener. Returns `None` if there is none.
+pub(super) fn admin(top: &mut MapReader<'_>, report: &mut Report) -> Option<Listen> {
+    let node = top.take("admin").filter(|node| !node.is_off())?;
+    let mut map = MapReader::open(node, "admin", &keys::ADMIN, report)?;
+    let host = map.text("bind", report).unwrap_or_else(|| ADMIN_BIND.to_owned());
+    let port = map.number("port", report).unwrap_or(ADMIN_PORT);
+    map.finish(report);
     Some(Listen { host, port, tls: None })
 }
 
-fn ssl(table: &mut Table<'_>, folder: &Path, report: &mut Report) -> Option<TlsFiles> {
-    let name = table.name("ssl");
-    let node = table.take(&["ssl", "tls"])?;
-    let mut table = Table::open(node, &name, report)?;
+fn ssl(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<TlsFiles> {
+    let name = map.name("ssl");
+    let node = map.take("ssl")?;
+    let mut map = MapReader::open(node, &name, &keys::SSL, report)?;
     let mut file = |key: &'static str| {
-        let place = table.place_of(&[key]);
-        let Some(text) = table.text(&[key], report) else {
-            report.mistake(place, format!("{name} has no {key}"), format!("write `{key}: <file>`, PEM"));
-            return None;
-        };
-        let path = folder.join(text);
-        if let Err(error) = std::fs::File::open(&path) {
-            let what = format!("{name}.{key}: {} cannot be read: {error}", path.display());
-            report.mistake(place, what, "name a readable PEM file");
+        if !map.has(key) {
+            report.error(map.location, format!("{name} has no {key}"), format!("write `{key}: <file>`, PEM"));
         }
-        Some(path)
+        map.file(key, folder, report)
     };
     let files = file("cert").zip(file("key"));
-    table.finish(report);
+    map.finish(report);
     files.map(|(cert, key)| TlsFiles { cert, key })
 }

@@ -1,66 +1,83 @@
-//! What the operator asks for: one file in YAML or JSON, or defaults.
+//! The configuration: one file in YAML or JSON, or defaults.
 //!
-//! **Architecture Invariant:** nothing else in the server reads files of configuration or the environment. What
-//! was said in the file ([`tree`], [`table`]) and what the server needs ([`Config`]) are different types; every
-//! mistake is reported at once.
+//! **Architecture Invariant:** nothing else in the server reads configuration files or the environment, except
+//! `NODEVENT_LOG` (`log`) and `NODEVENT_PUBLISH_KEY` (`nodevent emit`). What the file
+//! says ([`tree`], [`reader`]) and what the server needs ([`Config`]) are different types; every error is reported at
+//! once. This module holds plain data: it knows no engine, no HTTP and no connection.
+//!
+//! In reading order: [`keys`] (every key, its type and default), [`tree`] and [`json`] (text to values with
+//! locations), [`environment`] (`${NAME}` and sections), [`reader`] and [`values`] (values to types), then a file for
+//! each part. [`reference`] prints the reference from [`keys`].
 
+mod credentials;
+mod environment;
 pub mod history;
+mod json;
+pub mod keys;
 pub mod limits;
 pub mod listen;
 pub mod namespace;
+pub mod proxies;
+mod reader;
 pub mod redis;
+pub mod reference;
 pub mod report;
 pub mod secret;
-mod table;
 mod tree;
+mod values;
 
-use crate::edge::Origins;
+use crate::origin::Origins;
 use limits::Limits;
 use listen::Listen;
 use namespace::Namespace;
+use proxies::TrustedProxies;
+use reader::MapReader;
 use report::Report;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use table::Table;
+use tree::printable;
 
-pub use table::parse_duration;
+pub use credentials::read_text as read_secret_file;
+pub use values::parse_duration;
 
-/// Where a configuration is looked for when none is named.
-const PLACES: [&str; 4] =
+/// Files that are tried, in this order, if none is named.
+const SEARCH_PATHS: [&str; 4] =
     ["config/nodevent.yml", "/etc/nodevent.json", "/etc/nodevent.yml", "/etc/nodevent/nodevent.yml"];
-/// Variables that name the environment, whose section of the file is read.
-const ENVIRONMENT: [&str; 3] = ["NODEVENT_ENV", "RAILS_ENV", "RACK_ENV"];
 /// Default of [`Config::drain_timeout`].
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Everything the server needs to know.
+/// Everything that the server needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The public listeners; at least one.
     pub listen: Vec<Listen>,
     /// The admin listener.
     pub admin: Option<Listen>,
-    /// Pages that may connect beside those of the same host.
+    /// The address under which browsers reach the server, for `nodevent check`.
+    pub public_url: Option<String>,
+    /// Origins of pages that may connect, in addition to the server's own host.
     pub origins: Origins,
-    /// The path of Engine.IO, with a slash at both ends. No key of the file: our script and the stock clients ask
-    /// for the default.
+    /// Proxies whose forwarding headers count.
+    pub trusted_proxies: TrustedProxies,
+    /// The path of Engine.IO, with a slash at both ends. Not a key of the file: our script and the stock clients use
+    /// the default.
     pub path: String,
     /// Whether the console page is served at `/`. `None`: if no namespace has a secret.
     pub console: Option<bool>,
     /// Period over which a stopping server closes its connections.
     pub drain_timeout: Duration,
-    /// Every bound.
+    /// Every limit.
     pub limits: Limits,
-    /// How much is logged: a level, or a filter in the syntax of `tracing`.
+    /// What is logged: a level, or a filter in the syntax of `tracing`.
     pub log: String,
     /// Whether the log is JSON.
     pub log_json: bool,
-    /// How many threads own connections. `None`: one per core.
+    /// Number of threads that own connections. `None`: one per core.
     pub shards: Option<usize>,
     /// The namespaces; at least one.
     pub namespaces: Vec<Namespace>,
-    /// Whether the engine of the only namespace is yet to be chosen: Redis on localhost if it answers.
-    pub choose_engine: bool,
+    /// Whether the engine of the only namespace is still to be chosen: Redis on localhost if it responds.
+    pub autodetect_engine: bool,
 }
 
 /// A configuration and where it came from.
@@ -68,69 +85,115 @@ pub struct Config {
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// The file. `None`: there was none, and all are defaults.
+    /// The file. `None`: there was none, and all values are defaults.
     pub file: Option<PathBuf>,
-    /// What is probably not meant.
+    /// What is probably not intended.
     pub warnings: Vec<String>,
 }
 
-/// Loads `named`, or what `NODEVENT_CONFIG` names, or the first file at the usual places, or the defaults.
+/// Loads `named`, or the file that `NODEVENT_CONFIG` names, or the first file of the search path, or the defaults.
 ///
 /// # Errors
-/// The report of everything that is wrong.
+/// Returns the report with every error.
 pub fn load(named: Option<&Path>) -> Result<Loaded, Report> {
     let named = named.map(Path::to_owned).or_else(|| std::env::var_os("NODEVENT_CONFIG").map(PathBuf::from));
-    let found = named.or_else(|| PLACES.iter().map(PathBuf::from).find(|place| place.exists()));
+    let found = named.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
     let Some(file) = found else {
         return Ok(Loaded { config: defaults(), file: None, warnings: Vec::new() });
     };
     let mut report = Report::about(file.display().to_string());
-    match std::fs::read_to_string(&file) {
-        Ok(text) => {
-            let is_json = file.extension().is_some_and(|extension| extension == "json");
-            let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-            match read(&text, is_json, &folder, &environment(), &mut report) {
-                Some(config) if report.mistakes.is_empty() => {
-                    let warnings = report.warning_lines().collect();
-                    Ok(Loaded { config, file: Some(file), warnings })
-                }
-                _ => Err(report),
-            }
+    let Some(text) = read_file(&file, &mut report) else { return Err(report) };
+    let is_json = file.extension().is_some_and(|extension| extension == "json");
+    let folder = file.parent().unwrap_or(Path::new("")).to_owned();
+    match read(&text, is_json, &folder, &environment::name(), &mut report) {
+        Some(config) if report.errors.is_empty() => {
+            warn_about_readers(&file, &mut report);
+            let warnings = report.warning_lines().collect();
+            Ok(Loaded { config, file: Some(file), warnings })
         }
+        _ => Err(report),
+    }
+}
+
+fn read_file(file: &Path, report: &mut Report) -> Option<String> {
+    let bytes = match std::fs::read(file) {
+        Ok(bytes) => bytes,
         Err(error) => {
-            report.general(format!("cannot be read: {error}"), "name a readable file, or none for the defaults");
-            Err(report)
+            let hint = "name a readable file, or none for the defaults";
+            report.error_without_location(format!("cannot be read: {error}"), hint);
+            return None;
         }
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let after = valid.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+            let column = String::from_utf8_lossy(after).chars().count() + 1;
+            report.error(report::Location { line, column }, "the file is not UTF-8", "save it as UTF-8");
+            None
+        }
+    }
+}
+
+/// Warns about a file with secrets that every user of the machine can read.
+fn warn_about_readers(file: &Path, report: &mut Report) {
+    if report.literal_secret.is_some() && credentials::is_world_readable(file) {
+        let hint = format!("chmod 640 {}, or take them from the environment or from files", file.display());
+        report.warn_without_location("contains secrets, and every user of this machine can read it", hint);
     }
 }
 
 // === impl Config ===
 
 impl Config {
-    /// Reads a configuration from YAML text, as a file in the present folder would be read.
+    /// Checks the names of protocols and dialects against those that exist. `file` is named in the report.
     ///
     /// # Errors
-    /// The report of everything that is wrong.
+    /// Returns the report with every unknown name.
+    pub fn check_names(&self, file: &str, protocols: &[&str], dialects: &[&str]) -> Result<(), Report> {
+        let mut report = Report::about(file);
+        for namespace in &self.namespaces {
+            namespace.protocols.iter().for_each(|name| name.check("protocol", protocols, &mut report));
+            namespace.dialect.check("dialect", dialects, &mut report);
+        }
+        if report.errors.is_empty() { Ok(()) } else { Err(report) }
+    }
+
+    /// Reads a configuration from YAML text, as a file in the current folder would be read.
+    ///
+    /// # Errors
+    /// Returns the report with every error.
     pub fn from_yaml(text: &str) -> Result<Self, Report> {
         let mut report = Report::about("configuration");
-        match read(text, false, Path::new(""), &environment(), &mut report) {
-            Some(config) if report.mistakes.is_empty() => Ok(config),
+        match read(text, false, Path::new(""), &environment::name(), &mut report) {
+            Some(config) if report.errors.is_empty() => Ok(config),
             _ => Err(report),
+        }
+    }
+
+    /// Describes in one line who may join which namespace.
+    pub fn access(&self) -> String {
+        let names = |is_open: bool| {
+            let names = self.namespaces.iter().filter(|one| one.is_open() == is_open).map(|one| one.name.as_str());
+            names.collect::<Vec<_>>().join(", ")
+        };
+        match (names(true), names(false)) {
+            (open, closed) if closed.is_empty() => format!("open to every client: {open}"),
+            (open, closed) if open.is_empty() => format!("with a key only: {closed}"),
+            (open, closed) => format!("open to every client: {open}; with a key only: {closed}"),
         }
     }
 }
 
-/// The environment whose section is read.
-fn environment() -> String {
-    let named = ENVIRONMENT.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    named.unwrap_or_else(|| "development".to_owned())
-}
-
 fn defaults() -> Config {
     Config {
-        listen: vec![Listen { host: "0.0.0.0".into(), port: listen::PORT, tls: None }],
+        listen: vec![Listen { host: listen::BIND.into(), port: listen::PORT, tls: None }],
         admin: None,
+        public_url: None,
         origins: Origins::default(),
+        trusted_proxies: TrustedProxies::default(),
         console: None,
         path: "/socket.io/".into(),
         drain_timeout: DRAIN_TIMEOUT,
@@ -139,60 +202,70 @@ fn defaults() -> Config {
         log_json: false,
         shards: None,
         namespaces: vec![Namespace::named(namespace::DEFAULT)],
-        choose_engine: true,
+        autodetect_engine: true,
     }
 }
 
-/// Reads a configuration's text. `folder` is where other files are looked for.
+/// Reads a configuration's text. Other files are relative to `folder`.
 fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mut Report) -> Option<Config> {
     let root = tree::read(text, is_json, report)?;
-    if let Some(sections) = tree::missing_section(&root, environment) {
-        report.mistake(
-            root.place,
+    if let Some(sections) = environment::missing_section(&root, environment) {
+        report.error(
+            root.location,
             format!("there is no section `{environment}`, only {}", sections.join(", ")),
-            "add it (`{}` is enough where all is shared), or name another by NODEVENT_ENV",
+            format!("add it (`{environment}: {{}}` is enough if `shared` has everything), or name another by NODEVENT_ENV"),
         );
         return None;
     }
-    let root = tree::fill(tree::section(root, environment), report);
-    let mut top = Table::open(&root, "", report)?;
-    let mut config = defaults();
-    config.listen = listen::public(&mut top, folder, report);
-    config.admin = listen::admin(&mut top, report);
-    for (origin, place) in top.texts(&["origins"], report) {
-        if let Err(bad) = config.origins.add(&origin) {
-            report.mistake(place, format!("origins: `{origin}` {bad}"), "or leave it out");
-        }
-    }
-    config.console = top.flag(&["console"], report);
-    config.drain_timeout = top.duration(&["drain_timeout"], report).unwrap_or(config.drain_timeout);
-    config.shards = top.number(&["shards"], 1, 64, report);
-    config.limits = Limits::read(&mut top, report);
+    let root = environment::interpolate_env(environment::section(root, environment), report);
+    let mut top = MapReader::open(&root, "", &keys::TOP, report)?.with(&keys::NAMESPACE);
+    let (listen, public_url) = listen::public(&mut top, folder, report);
+    let mut config = Config {
+        listen,
+        public_url,
+        admin: listen::admin(&mut top, report),
+        trusted_proxies: TrustedProxies::read(&mut top, report),
+        console: top.flag("console", report),
+        drain_timeout: top.duration("drain_timeout", report).unwrap_or(DRAIN_TIMEOUT),
+        shards: top.number("shards", report),
+        limits: Limits::read(&mut top, report),
+        ..defaults()
+    };
+    read_origins(&mut top, &mut config, report);
     read_log(&mut top, &mut config, report);
-    // Where and how the gem publishes; nothing for the server.
-    top.take(&["url"]);
-    top.take(&["publisher"]);
-    config.namespaces = namespace::read(&mut top, report);
-    config.choose_engine = config.namespaces.is_empty();
+    config.namespaces = namespace::read(&mut top, folder, report);
+    config.autodetect_engine = config.namespaces.is_empty();
     if config.namespaces.is_empty() {
-        config.namespaces.push(Namespace::named(namespace::DEFAULT));
+        let name = namespace::DEFAULT;
+        let what = format!("the file has no namespace, so {name} is open: every client may join its rooms");
+        report.warn(root.location, what, format!("write `{name}:` with `secret:` or `open: true` below it"));
+        config.namespaces.push(Namespace::named(name));
     }
     top.finish(report);
     Some(config)
 }
 
-fn read_log(top: &mut Table<'_>, config: &mut Config, report: &mut Report) {
-    let Some(mut table) = top.take(&["log"]).and_then(|node| Table::open(node, "log", report)) else { return };
-    if let Some(level) = table.text(&["level"], report) {
+fn read_origins(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
+    for (origin, location) in top.texts("origins", report) {
+        match config.origins.add(&origin) {
+            Ok(None) => {}
+            Ok(Some(risk)) => {
+                let what = format!("origins: `{}` allows {}", printable(&origin), risk.allows());
+                report.warn(location, what, risk.hint());
+            }
+            Err(bad) => report.error(location, format!("origins: `{}` {bad}", printable(&origin)), bad.hint()),
+        }
+    }
+}
+
+fn read_log(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
+    let Some(node) = top.take("log") else { return };
+    let Some(mut map) = MapReader::open(node, "log", &keys::LOG, report) else { return };
+    if let Some(level) = map.text("level", report) {
         config.log = level;
     }
-    let place = table.place_of(&["format"]);
-    match table.text(&["format"], report).as_deref() {
-        None | Some("text") => {}
-        Some("json") => config.log_json = true,
-        Some(other) => report.mistake(place, format!("log.format is `{other}`"), "write text or json"),
-    }
-    table.finish(report);
+    config.log_json = map.word("format", report).is_some_and(|format| format == "json");
+    map.finish(report);
 }
 
 #[cfg(test)]
@@ -218,7 +291,7 @@ mod tests {
         let names: Vec<&str> = config.namespaces.iter().map(|one| one.name.as_str()).collect();
         assert_eq!(names, ["/a", "/b"]);
         assert_eq!(config.listen[0].port, 9001);
-        assert!(!config.choose_engine);
+        assert!(!config.autodetect_engine);
     }
 
     #[test]
@@ -243,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_reported_at_once_with_its_line_and_remedy() {
+    fn every_error_is_reported_at_once_with_its_line_and_a_hint() {
         // N-08
         let (_, report) = read_yaml(
             "port: eighty\n/a:\n  secret: \"\"\n  redis: {port: 0}\nlimits:\n  send_buffer: lots\nssl: {key: k.pem}\norigins: [\"https://a b\"]\n",
@@ -254,16 +327,16 @@ mod tests {
             "c.yml:3:11: /a.secret is empty",
             "c.yml:4:17: /a.redis.port is `0`; write a whole number from 1 to 65535",
             "c.yml:6:16: limits.send_buffer is `lots`; write a size like 64KB or 1MB",
-            "ssl has no cert",
-            "ssl.key: /nowhere/k.pem cannot be read",
-            "origins: `https://a b` is not an origin",
+            "c.yml:7:6: ssl has no cert",
+            "c.yml:7:12: ssl.key: /nowhere/k.pem cannot be read",
+            "c.yml:8:11: origins: `https://a b` is not an origin",
         ] {
             assert!(text.contains(expected), "{expected}\nis not in\n{text}");
         }
     }
 
     #[test]
-    fn the_environment_is_asked_only_for_what_is_used() {
+    fn only_variables_in_the_chosen_section_must_be_set() {
         let text = "development:\n  /a: {}\nproduction:\n  /a: {secret: \"${NODEVENT_SURELY_UNSET}\"}\n";
         let mut report = Report::about("c.yml");
         assert!(read(text, false, Path::new(""), "development", &mut report).is_some());
@@ -274,20 +347,21 @@ mod tests {
 
     #[test]
     fn the_keys_of_the_gem_are_known() {
-        let (_, report) = read_yaml("publisher: {queue: 5}\nurl: x\n/a: {url: y, publisher: {queue: 6}}\n");
+        let (_, report) =
+            read_yaml("publisher: {queue: 5}\nurl: x\n/a: {open: true, url: y, publisher: {queue: 6}}\n");
         assert_eq!(report.warning_lines().count(), 0);
     }
 
     #[test]
-    fn an_unknown_key_is_warned_about_with_the_nearest_known_one() {
-        let (_, report) = read_yaml("prot: 80\n/a:\n  sceret: x\n");
+    fn an_unknown_key_is_reported_with_the_most_similar_known_one() {
+        let (_, report) = read_yaml("prot: 80\n/a:\n  open: true\n  histroy: x\n");
         let lines: Vec<String> = report.warning_lines().collect();
-        assert!(lines[0].contains("c.yml:3:3: unknown key `/a.sceret`; did you mean `secret`?"), "{lines:?}");
+        assert!(lines[0].contains("c.yml:4:3: unknown key `/a.histroy`; did you mean `history`?"), "{lines:?}");
         assert!(lines[1].contains("unknown key `prot`; did you mean `port`?"), "{lines:?}");
     }
 
     #[test]
-    fn no_secret_is_shown_by_debug_or_in_a_report() {
+    fn no_secret_is_printed_by_debug_or_in_a_report() {
         // N-51
         let text = "/a:\n  secret: sesame-open-wide-123\n  publish_key: publish-me-quietly\n  redis: {url: \"redis://u:pass-word-9@h:1/2\"}\n";
         let shown = format!("{:?}", config(text));
@@ -299,18 +373,86 @@ mod tests {
         assert!(!report.to_string().contains("pass-word"));
     }
 
+    /// What each error of the vectors is called here.
+    const ERRORS: [(&str, &str); 24] = [
+        ("empty", " is empty"),
+        ("white_space", "white space"),
+        ("not_text", "is not text"),
+        ("tag", "the tag `"),
+        ("syntax", "this is not YAML"),
+        ("anchor", "an anchor contains itself"),
+        ("variable_missing", "the environment has no NODEVENT_SURELY_UNSET"),
+        ("variable_without_braces", "without braces"),
+        ("variable_syntax", "`${"),
+        ("duplicate", "is written twice"),
+        ("tab", "a tab indents the line"),
+        ("documents", "a second document"),
+        ("empty_file", "the file is empty"),
+        ("not_a_map", "the file has no keys"),
+        ("erb", "ERB"),
+        ("invisible", "an invisible character"),
+        ("key", "a key is not text"),
+        ("merge", "`<<` does not refer to a map"),
+        ("unknown", "did you mean `secret`?"),
+        ("slash", "without its slash"),
+        ("top", "at the top of the file"),
+        ("contradiction", "has a secret and `open: true`"),
+        ("section", "there is no section"),
+        ("json", "this is not JSON"),
+    ];
+
+    fn vectors(list: &str) -> Vec<serde_json::Value> {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/vectors/configuration.json");
+        let vectors: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        vectors[list].as_array().unwrap().clone()
+    }
+
     #[test]
-    fn a_redis_is_named_in_any_of_its_ways() {
-        // N-10
-        let read = |redis: &str| config(&format!("/a: {{redis: {redis}}}\n")).namespaces[0].redis.clone().unwrap();
-        let url = read("\"rediss://me:word@h:7/3\"");
-        assert_eq!((url.hosts.clone(), url.db, url.tls), (vec![("h".into(), 7)], Some(3), true));
-        assert_eq!(url.username.as_deref(), Some("me"));
-        let parts = read("{host: h, port: 7, db: 3, password: word, tls: true}");
-        assert_eq!((parts.hosts, parts.db, parts.tls), (url.hosts, url.db, url.tls));
-        let sentinel = read("{sentinel: {hosts: [a, \"b:5\"], name: main}}");
-        assert_eq!(sentinel.hosts, [("a".into(), 26379), ("b".into(), 5)]);
-        assert_eq!(sentinel.kind, redis::Kind::Sentinel("main".into()));
-        assert_eq!(read("{cluster: [\"a:1\", \"b:2\"]}").kind, redis::Kind::Cluster);
+    fn a_secret_is_the_text_that_is_written_or_an_error_with_its_location() {
+        for vector in vectors("secrets") {
+            let text = vector["document"].as_str().map_or_else(
+                || format!("/a:\n  secret: {}\n", vector["value"].as_str().unwrap()),
+                ToOwned::to_owned,
+            );
+            let mut report = Report::about("c");
+            let is_json = vector["json"] == true;
+            let config = read(&text, is_json, Path::new("/nowhere"), "development", &mut report);
+            if let Some(expected) = vector["text"].as_str() {
+                assert_eq!(report.to_string(), "", "{vector}");
+                let secrets = config.unwrap().namespaces[0].secrets.clone();
+                assert_eq!(secrets[0].as_bytes(), expected.as_bytes(), "{vector}");
+                continue;
+            }
+            let error = &vector["error"];
+            let words = ERRORS.iter().find(|(name, _)| error == name).unwrap_or_else(|| panic!("{vector}")).1;
+            let shown = report.to_string();
+            assert!(shown.contains(words), "{vector}: {words}\nis not in\n{shown}");
+            let location = report.errors[0].location.unwrap();
+            assert!(vector["line"].as_u64().is_none_or(|line| line == location.line as u64), "{vector}: {shown}");
+            let column = vector["column"].as_u64();
+            assert!(column.is_none_or(|column| column == location.column as u64), "{vector}: {shown}");
+            assert_eq!(report.errors.len(), 1, "one mistake, one error: {vector}: {shown}");
+        }
+    }
+
+    #[test]
+    fn numbers_flags_and_durations_are_written_in_one_way() {
+        let read = |key: &str, value: &serde_json::Value| {
+            let (config, report) = read_yaml(&format!("{key}: {}\n/a: {{open: true}}\n", value.as_str().unwrap()));
+            config.filter(|_| report.errors.is_empty())
+        };
+        for vector in vectors("numbers") {
+            let number = read("port", &vector["value"]).map(|config| u64::from(config.listen[0].port));
+            assert_eq!(number, vector["number"].as_u64(), "{vector}");
+        }
+        for vector in vectors("flags") {
+            let flag = read("console", &vector["value"]).and_then(|config| config.console);
+            assert_eq!(flag, vector["flag"].as_bool(), "{vector}");
+        }
+        for vector in vectors("durations") {
+            let duration =
+                read("drain_timeout", &vector["value"]).map(|config| config.drain_timeout.as_millis() as u64);
+            assert_eq!(duration, vector["milliseconds"].as_u64(), "{vector}");
+        }
     }
 }

@@ -1,30 +1,65 @@
-//! The namespaces: every key that begins with `/`, or the flat keys that an old gem's file has.
+//! The namespaces: every key that begins with `/`, and the flat form of older gems.
+//!
+//! Owns which value of a namespace counts, the rules for names, and the rules that keep a namespace from being open by
+//! mistake.
+//!
+//! # Precedence
+//! In the flat form the keys of one namespace are at the top of the file. They belong to the namespace that
+//! `namespace:` names, else to the only namespace of the file, else to `/nodevent`. For each of its keys, the first of
+//! these that is written counts:
+//!
+//! | key | 1. | 2. | 3. |
+//! |---|---|---|---|
+//! | `secret`, `secret_file`, `secrets` and `open` (together) | below `/name` | at the top | no secret, not declared open |
+//! | `publish_key`, `publish_key_file` (together) | below `/name` | at the top | the same machine only |
+//! | `max_key_lifetime`, `redis`, `history`, `channel_per_room`, `protocol`, `dialect` | below `/name` | at the top | the default |
+//!
+//! # Open by mistake
+//! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
+//! that it should be closed: a secret without a value, an unknown key below a namespace that has neither a secret nor
+//! `open: true`, a secret at the top beside several namespaces, or a namespace whose slash is missing.
 
+use super::credentials;
 use super::history::History;
+use super::keys;
+use super::reader::MapReader;
 use super::redis::Redis;
-use super::report::{Place, Report};
-use super::table::Table;
-use super::tree::{Node, Value};
+use super::report::{Location, Report};
+use super::tree::{Entry, printable};
 use nodevent_protocol::key::Secret;
+use std::path::Path;
 use std::time::Duration;
 
-/// Secrets shorter than this can be found by trying. Bytes.
-const SHORT: usize = 16;
-/// The dialects that are built.
-const DIALECTS: [&str; 1] = ["nodevent"];
-/// The protocols that are built.
-const PROTOCOLS: [(&str, Protocol); 2] = [("socket_io", Protocol::SocketIo), ("plain", Protocol::Plain)];
-/// The namespace where none is named.
+/// The protocol of a namespace that names none.
+const PROTOCOL: &str = "socket_io";
+/// The dialect of a namespace that names none.
+const DIALECT: &str = "nodevent";
+/// The namespace of a file that names none.
 pub const DEFAULT: &str = "/nodevent";
+/// Bytes of a name.
+const MAX_NAME: usize = 128;
+/// Words that follow a namespace in the paths of the HTTP API, so that they cannot be later segments of a name.
+const RESERVED: [&str; 7] = ["emit", "rooms", "users", "notify", "revoke", "presence", "call"];
+/// Keys by which a map is recognized as a namespace whose slash is missing.
+const TYPICAL: [&str; 9] = [
+    "secret",
+    "secret_file",
+    "secrets",
+    "open",
+    "publish_key",
+    "publish_key_file",
+    "apiKey",
+    "max_key_lifetime",
+    "redis",
+];
 
-/// A protocol that browsers may speak in a namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Protocol {
-    /// Engine.IO and Socket.IO, with a dialect inside.
-    SocketIo,
-    /// Plain WebSocket and server-sent events.
-    Plain,
+/// A protocol or dialect, as the file names it. Only the program knows which ones exist; see [`super::Config::check_names`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The name.
+    pub name: String,
+    /// Where it is in the file. `None`: it is the default.
+    pub location: Option<Location>,
 }
 
 /// One namespace.
@@ -34,178 +69,344 @@ pub struct Namespace {
     pub name: String,
     /// Its engine: `None` is the memory engine.
     pub redis: Option<Redis>,
-    /// The protocols that browsers may speak; at least one.
-    pub protocols: Vec<Protocol>,
+    /// The protocols that clients may speak; at least one.
+    pub protocols: Vec<Named>,
     /// The vocabulary of events inside Socket.IO.
-    pub dialect: String,
-    /// Secrets by which room keys may be signed, the first of them signs.
+    pub dialect: Named,
+    /// Secrets by which room keys may be signed. The first one signs. None: every client may join.
     pub secrets: Vec<Secret>,
+    /// Whether `open: true` declares that every client may join.
+    pub is_declared_open: bool,
     /// The longest time from now at which a key may still expire. Keys that are valid for longer are rejected.
     pub max_key_lifetime: Option<Duration>,
-    /// What a publisher over HTTP has to show.
+    /// The key that publishers send over HTTP.
     pub publish_key: Option<Secret>,
-    /// What is kept of its rooms.
+    /// How much history its rooms keep.
     pub history: History,
     /// Whether each room has its own channel in Redis, so that a server receives only the rooms of its members.
     pub channel_per_room: bool,
 }
 
+/// What a map says about a namespace. `None`: nothing.
+#[derive(Debug, Default)]
+struct Written {
+    redis: Option<Redis>,
+    protocols: Option<Vec<Named>>,
+    dialect: Option<Named>,
+    secrets: Option<Vec<Secret>>,
+    open: Option<bool>,
+    max_key_lifetime: Option<Duration>,
+    publish_key: Option<Secret>,
+    history: Option<History>,
+    channel_per_room: Option<bool>,
+}
+
+/// A namespace that is being read.
+struct Draft {
+    name: String,
+    written: Written,
+    location: Location,
+}
+
 // === impl Namespace ===
 
 impl Namespace {
-    /// A namespace of which only the name is known: open, in memory.
+    /// Returns an open namespace on the memory engine.
     pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            redis: None,
-            protocols: vec![Protocol::SocketIo],
-            dialect: DIALECTS[0].to_owned(),
-            secrets: Vec::new(),
-            max_key_lifetime: None,
-            publish_key: None,
-            history: History::default(),
-            channel_per_room: false,
-        }
+        Written::default().into_namespace(name)
     }
 
-    fn read(name: &str, node: &Node, report: &mut Report) -> Self {
-        let mut namespace = Self::named(name);
-        if let Some(mut table) = Table::open(node, name, report) {
-            namespace.read_keys(&mut table, report);
-            table.finish(report);
-        }
-        namespace
-    }
-
-    fn read_keys(&mut self, table: &mut Table<'_>, report: &mut Report) {
-        let path = table.name("redis");
-        if let Some(node) = table.take(&["redis"]) {
-            self.redis = Redis::read(node, &path, report);
-        }
-        self.read_secrets(table, report);
-        let place = table.place_of(&["publish_key", "apiKey"]);
-        let name = table.name("publish_key");
-        if let Some(key) = table.text(&["publish_key", "apiKey"], report) {
-            self.publish_key = secret(&key, &name, place, report);
-        }
-        self.max_key_lifetime = table.duration(&["max_key_lifetime"], report);
-        let place = table.place_of(&["dialect"]);
-        if let Some(dialect) = table.text(&["dialect"], report) {
-            if !DIALECTS.contains(&dialect.as_str()) {
-                let what = format!("{}: there is no dialect `{dialect}` in this version", table.name("dialect"));
-                report.mistake(place, what, format!("write one of: {}", DIALECTS.join(", ")));
-            }
-            self.dialect = dialect;
-        }
-        self.read_protocols(table, report);
-        let name = table.name("history");
-        if let Some(node) = table.take(&["history"]) {
-            self.history = History::read(node, &name, report);
-        }
-        // Where and how the gem publishes; nothing for the server.
-        table.take(&["url"]);
-        table.take(&["publisher"]);
-        self.channel_per_room = table.flag(&["channel_per_room"], report).unwrap_or(false);
-    }
-
-    fn read_protocols(&mut self, table: &mut Table<'_>, report: &mut Report) {
-        let name = table.name("protocol");
-        let mut protocols = Vec::new();
-        for (text, place) in table.texts(&["protocol"], report) {
-            match PROTOCOLS.iter().find(|(known, _)| *known == text) {
-                Some((_, protocol)) if protocols.contains(protocol) => {}
-                Some((_, protocol)) => protocols.push(*protocol),
-                None => {
-                    let names = PROTOCOLS.map(|(known, _)| known).join(", ");
-                    let what = format!("{name}: there is no protocol `{text}` in this version");
-                    report.mistake(place, what, format!("write one or a list of: {names}"));
-                }
-            }
-        }
-        if !protocols.is_empty() {
-            self.protocols = protocols;
-        }
-    }
-
-    fn read_secrets(&mut self, table: &mut Table<'_>, report: &mut Report) {
-        let (place, name) = (table.place_of(&["secret"]), table.name("secret"));
-        if let Some(text) = table.text(&["secret"], report) {
-            self.secrets.extend(secret(&text, &name, place, report));
-        }
-        let name = table.name("secrets");
-        let Some(node) = table.take(&["secrets"]) else { return };
-        let Value::List(list) = &node.value else {
-            report.mistake(node.place, format!("{name} is not a list"), "write `secrets: [{id: a, secret: …}]`");
-            return;
-        };
-        for (index, node) in list.iter().enumerate() {
-            let path = format!("{name}[{index}]");
-            if let Value::Scalar(text) = &node.value {
-                self.secrets.extend(secret(text, &path, node.place, report));
-                continue;
-            }
-            let Some(mut table) = Table::open(node, &path, report) else { continue };
-            table.take(&["id"]);
-            let place = table.place_of(&["secret"]);
-            match table.text(&["secret"], report) {
-                Some(text) => self.secrets.extend(secret(&text, &format!("{path}.secret"), place, report)),
-                None => {
-                    report.mistake(table.place, format!("{path} has no secret"), "write `secret: <random text>`")
-                }
-            }
-            table.finish(report);
-        }
+    /// Whether every client may join its rooms.
+    pub fn is_open(&self) -> bool {
+        self.secrets.is_empty()
     }
 }
 
-/// Reads all namespaces of a file.
-pub fn read(top: &mut Table<'_>, report: &mut Report) -> Vec<Namespace> {
-    let mut all: Vec<Namespace> =
-        top.take_prefixed("/").into_iter().map(|(name, _, node)| Namespace::read(name, node, report)).collect();
-    let flat = top.text(&["namespace"], report).map(|name| format!("/{}", name.trim_start_matches('/')));
-    let first = all.first().map(|namespace| namespace.name.clone());
-    let mut namespace = Namespace::named(&flat.clone().or(first).unwrap_or_else(|| DEFAULT.to_owned()));
-    namespace.read_keys(top, report);
-    let says = namespace.redis.is_some() || !namespace.secrets.is_empty() || namespace.publish_key.is_some();
-    if let Some(one) = all.iter_mut().find(|one| one.name == namespace.name) {
-        if one.history == History::default() {
-            one.history = namespace.history.clone();
-        }
-        one.channel_per_room |= namespace.channel_per_room;
+/// Reads all namespaces of a file. Other files are relative to `folder`. Returns an empty list if the file names none.
+pub(super) fn read(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Vec<Namespace> {
+    let (mut all, mut is_valid) = (Vec::new(), true);
+    for entry in top.take_unknown(|name| name.starts_with('/')) {
+        is_valid &= check_name(&entry.name, entry.location, report);
+        let written = Written::read_below(entry, folder, report);
+        all.push(Draft { name: entry.name.clone(), written, location: entry.location });
     }
-    match all.iter_mut().find(|one| one.name == namespace.name) {
-        // The flat keys complete the namespace of that name; what stands below its name wins.
-        Some(one) if says => {
-            one.redis = one.redis.take().or(namespace.redis);
-            if one.secrets.is_empty() {
-                one.secrets = namespace.secrets;
-            }
-            one.publish_key = one.publish_key.take().or(namespace.publish_key);
-        }
-        Some(_) => {}
-        None if says || flat.is_some() => all.push(namespace),
+    let flat_keys: Vec<(&'static str, Location)> = keys::NAMESPACE
+        .keys
+        .iter()
+        .filter(|key| !matches!(key.kind, keys::Kind::Gem) && top.has(key.name))
+        .map(|key| (key.name, top.location_of(key.name)))
+        .collect();
+    let location = top.location_of("namespace");
+    let named = top.text("namespace", report).map(|name| format!("/{}", name.trim_start_matches('/')));
+    if let Some(name) = &named {
+        is_valid &= check_name(name, location, report);
+    }
+    let flat = Written::read(top, folder, report);
+    if is_valid {
+        check_flat(&flat_keys, named.as_deref(), &all, report);
+    }
+    let is_flat = !flat_keys.is_empty() || named.is_some();
+    let target = named.or_else(|| all.first().map(|one| one.name.clone())).unwrap_or_else(|| DEFAULT.to_owned());
+    match all.iter_mut().find(|one| one.name == target) {
+        Some(one) => one.written = std::mem::take(&mut one.written).or(flat),
+        None if is_flat => all.push(Draft { name: target, written: flat, location }),
         None => {}
     }
-    all
+    check_strays(top, &all, report);
+    check_shared_secrets(&all, report);
+    all.into_iter().map(|draft| draft.finish(report)).collect()
 }
 
-fn secret(text: &str, name: &str, place: Place, report: &mut Report) -> Option<Secret> {
-    match Secret::new(text) {
-        Ok(secret) => {
-            if text.len() < SHORT {
-                let what = format!("{name} has {} bytes and can be found by trying", text.len());
-                report.warn(place, what, "use 32 random bytes or more, e.g. from `openssl rand -hex 32`");
-            }
-            Some(secret)
+/// Keys at the top belong to one namespace. Beside several it is not clear to which.
+fn check_flat(flat: &[(&'static str, Location)], named: Option<&str>, all: &[Draft], report: &mut Report) {
+    let closing =
+        ["secret", "secret_file", "secrets", "open", "publish_key", "publish_key_file", "max_key_lifetime"];
+    let others: Vec<&str> = match named {
+        Some(named) => all
+            .iter()
+            .filter(|one| one.name != named && one.written.is_undeclared())
+            .map(|one| one.name.as_str())
+            .collect(),
+        None if all.len() > 1 => all.iter().map(|one| one.name.as_str()).collect(),
+        None => return,
+    };
+    if others.is_empty() {
+        return;
+    }
+    for (key, location) in flat {
+        let what = format!(
+            "{key} at the top of the file belongs to one namespace, but the file has {}",
+            others.join(", ")
+        );
+        if closing.contains(key) {
+            report.error(*location, what, format!("write {key} below each namespace that it is for"));
+        } else if named.is_none() {
+            report.warn(*location, what, format!("it counts for {} only; write it below its namespace", others[0]));
         }
-        Err(_) => {
-            let what = format!("{name} is empty, so anybody could forge what it signs");
-            report.mistake(
-                place,
-                what,
-                "write a long random text, e.g. from `openssl rand -hex 32`, or leave the key out",
+    }
+}
+
+/// Warns about a secret that two namespaces share: a key names a room, but no namespace.
+fn check_shared_secrets(all: &[Draft], report: &mut Report) {
+    let secrets = |draft: &'_ Draft| draft.written.secrets.clone().unwrap_or_default();
+    for (index, two) in all.iter().enumerate() {
+        let shares = |one: &&Draft| {
+            let own = secrets(two);
+            secrets(one).iter().any(|secret| own.iter().any(|other| other.as_bytes() == secret.as_bytes()))
+        };
+        if let Some(one) = all[..index].iter().find(shares) {
+            let what = format!(
+                "{} and {} have the same secret, so a key for one opens rooms of the other",
+                one.name, two.name
             );
-            None
+            report.warn(two.location, what, "give each namespace its own secret");
         }
+    }
+}
+
+/// Rejects unknown keys at the top that leave a namespace open: a misspelt secret, or a namespace without its slash.
+fn check_strays(top: &MapReader<'_>, all: &[Draft], report: &mut Report) {
+    let is_open_by_omission = all.is_empty() || all.iter().any(|one| one.written.is_undeclared());
+    if !is_open_by_omission {
+        return;
+    }
+    for entry in top.unknown() {
+        let name = printable(&entry.name);
+        if let Some(entries) = entry.node.entries() {
+            if entries.iter().any(|one| TYPICAL.contains(&one.name.as_str())) {
+                let what = format!("`{name}` looks like a namespace without its slash");
+                report.error(entry.location, what, format!("write `/{name}:`"));
+            } else if entries.iter().any(|one| one.name.starts_with('/')) {
+                let what = format!("`{name}` looks like the section of another environment");
+                report.error(
+                    entry.location,
+                    what,
+                    "name it by NODEVENT_ENV, or add a section for this environment",
+                );
+            }
+            continue;
+        }
+        if let Some(known) = misspelt(&entry.name) {
+            let what = format!("unknown key `{name}`, and a namespace has no secret");
+            let hint = format!(
+                "did you mean `{known}`? For a namespace that every client may join, write `open: true` below it"
+            );
+            report.error(entry.location, what, hint);
+        }
+    }
+}
+
+/// Returns the key of a secret that an unknown key at the top was probably meant to be.
+fn misspelt(name: &str) -> Option<&'static str> {
+    const KEYS: [&str; 5] = ["secret", "secrets", "secret_file", "publish_key", "namespace"];
+    let lower = name.to_lowercase();
+    let similar = KEYS.into_iter().find(|key| strsim::damerau_levenshtein(&lower, key) <= 2);
+    let is_about_secrets = ["secret", "token", "password", "key"].iter().any(|word| lower.contains(word));
+    similar.or(is_about_secrets.then_some("secret"))
+}
+
+/// Reports a name that would collide with another one, in a path or in Redis.
+fn check_name(name: &str, location: Location, report: &mut Report) -> bool {
+    let is_char = |c: char| c.is_alphanumeric() || "-_.~".contains(c);
+    let segments: Vec<&str> = name.trim_start_matches('/').split('/').collect();
+    let problem = if name == "/" {
+        return true;
+    } else if name.len() > MAX_NAME {
+        format!("is longer than {MAX_NAME} bytes")
+    } else if segments.iter().any(|segment| segment.is_empty()) || name.starts_with("//") {
+        "has an empty part".to_owned()
+    } else if segments.iter().any(|segment| segment.chars().all(|c| c == '.')) {
+        "has a part that consists of dots".to_owned()
+    } else if let Some(c) = name.chars().find(|c| *c != '/' && !is_char(*c)) {
+        format!("contains `{}`", c.escape_debug())
+    } else if let Some(word) = segments.iter().skip(1).find(|segment| RESERVED.contains(segment)) {
+        format!("contains `/{word}`, which the HTTP API uses")
+    } else {
+        return true;
+    };
+    let what = format!("the namespace `{}` {problem}", printable(name));
+    report.error(location, what, "write letters, digits, `-`, `_`, `.` and `~`, in parts separated by `/`");
+    false
+}
+
+// === impl Draft ===
+
+impl Draft {
+    fn finish(self, report: &mut Report) -> Namespace {
+        let Self { name, written, location } = self;
+        let has_secret = written.secrets.is_some();
+        match written.open {
+            Some(true) if has_secret => {
+                let what = format!("{name} has a secret and `open: true`");
+                report.error(location, what, "delete one of them: with a secret, joins need a key");
+            }
+            Some(false) if !has_secret => {
+                let what = format!("{name} has `open: false` and no secret");
+                report.error(location, what, "write `secret:`, e.g. from `openssl rand -hex 32`");
+            }
+            None if !has_secret => {
+                let what = format!("{name} has no secret, so every client may join its rooms");
+                report.warn(location, what, "write `secret:`, or `open: true` if that is intended");
+            }
+            _ => {}
+        }
+        written.into_namespace(&name)
+    }
+}
+
+// === impl Written ===
+
+impl Written {
+    /// Reads the keys below the name of a namespace.
+    fn read_below(entry: &Entry, folder: &Path, report: &mut Report) -> Self {
+        let Some(mut map) = MapReader::open(&entry.node, &entry.name, &keys::NAMESPACE, report) else {
+            // The error is reported; it shall not be called open as well.
+            return Self { open: Some(true), ..Self::default() };
+        };
+        let written = Self::read(&mut map, folder, report);
+        if written.is_undeclared() {
+            // A typo in the key of the secret must not open the namespace.
+            for entry in map.take_unknown(|_| true) {
+                let name = map.name(&printable(&entry.name));
+                let known = map.suggestion(&entry.name).unwrap_or("secret");
+                let what = format!("unknown key `{name}` in a namespace without a secret");
+                let hint = format!(
+                    "did you mean `{known}`? For a namespace that every client may join, write `open: true` beside it"
+                );
+                report.error(entry.location, what, hint);
+            }
+        }
+        map.finish(report);
+        written
+    }
+
+    fn read(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Self {
+        let path = map.name("redis");
+        let redis = map.take("redis").and_then(|node| Redis::read(node, &path, folder, report));
+        let path = map.name("history");
+        let history = map.take("history").map(|node| History::read(node, &path, report));
+        // Where and how the gem publishes.
+        map.take("url");
+        map.take("publisher");
+        Self {
+            redis,
+            history,
+            secrets: credentials::secrets(map, folder, report),
+            open: map.flag("open", report),
+            publish_key: credentials::publish_key(map, folder, report),
+            max_key_lifetime: map.duration("max_key_lifetime", report),
+            protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
+            dialect: read_names(map, "dialect", report).into_iter().next(),
+            channel_per_room: map.flag("channel_per_room", report),
+        }
+    }
+
+    /// Returns the values of `self`, and those of `below` for what `self` does not say.
+    fn or(self, below: Self) -> Self {
+        // A secret at the top does not close a namespace that declares itself open.
+        let (secrets, open) = match (self.secrets, self.open) {
+            (None, None) => (below.secrets, below.open),
+            written => written,
+        };
+        Self {
+            secrets,
+            open,
+            redis: self.redis.or(below.redis),
+            protocols: self.protocols.or(below.protocols),
+            dialect: self.dialect.or(below.dialect),
+            max_key_lifetime: self.max_key_lifetime.or(below.max_key_lifetime),
+            publish_key: self.publish_key.or(below.publish_key),
+            history: self.history.or(below.history),
+            channel_per_room: self.channel_per_room.or(below.channel_per_room),
+        }
+    }
+
+    /// Whether it says neither that the namespace is closed nor that it is open.
+    fn is_undeclared(&self) -> bool {
+        self.secrets.is_none() && self.open.is_none()
+    }
+
+    fn into_namespace(self, name: &str) -> Namespace {
+        Namespace {
+            name: name.to_owned(),
+            redis: self.redis,
+            protocols: self.protocols.unwrap_or_else(|| vec![Named::default_of(PROTOCOL)]),
+            dialect: self.dialect.unwrap_or_else(|| Named::default_of(DIALECT)),
+            secrets: self.secrets.unwrap_or_default(),
+            is_declared_open: self.open == Some(true),
+            max_key_lifetime: self.max_key_lifetime,
+            publish_key: self.publish_key,
+            history: self.history.unwrap_or_default(),
+            channel_per_room: self.channel_per_room.unwrap_or(false),
+        }
+    }
+}
+
+/// Reads a name or a list of names, each once.
+fn read_names(map: &mut MapReader<'_>, key: &'static str, report: &mut Report) -> Vec<Named> {
+    let mut names: Vec<Named> = Vec::new();
+    for (name, location) in map.texts(key, report) {
+        if !names.iter().any(|one| one.name == name) {
+            names.push(Named { name, location: Some(location) });
+        }
+    }
+    names
+}
+
+// === impl Named ===
+
+impl Named {
+    fn default_of(name: &str) -> Self {
+        Self { name: name.to_owned(), location: None }
+    }
+
+    /// Reports a name that is not known.
+    pub(super) fn check(&self, kind: &str, known: &[&str], report: &mut Report) {
+        if known.contains(&self.name.as_str()) {
+            return;
+        }
+        let what = format!("there is no {kind} `{}` in this version", printable(&self.name));
+        let hint = format!("write one of: {}", known.join(", "));
+        report.error(self.location.unwrap_or(Location::START), what, hint);
     }
 }

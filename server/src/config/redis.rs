@@ -1,32 +1,40 @@
 //! `redis`: where the Redis of a namespace is.
+//!
+//! Owns the settings as plain data. Does not know the Redis client; `engine::redis` converts them.
 
-use super::report::{Place, Report};
-use super::secret::Hidden;
-use super::table::Table;
-use super::tree::{Node, Value};
-use fred::types::config::{ClusterDiscoveryPolicy, Server, ServerConfig};
+use super::keys;
+use super::reader::{MapReader, check_credential};
+use super::report::{Location, Report};
+use super::secret::Redacted;
+use super::tree::{Node, Value, printable};
+use super::values::parse_number;
+use percent_encoding::percent_decode_str;
 use std::fmt;
+use std::path::{Path, PathBuf};
+use url::Url;
 
 /// The Redis of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redis {
     /// One server, the sentinels, or some nodes of the cluster.
     pub hosts: Vec<(String, u16)>,
-    /// How `hosts` are meant.
+    /// What `hosts` are.
     pub kind: Kind,
     /// ACL user.
     pub username: Option<String>,
     /// Password.
-    pub password: Option<Hidden>,
+    pub password: Option<Redacted>,
     /// Database number.
     pub db: Option<u8>,
-    /// Whether the link is TLS.
+    /// Whether the connection uses TLS.
     pub tls: bool,
-    /// User and password of the sentinels, where they ask for them: those of Redis are never shown to them.
-    pub sentinel: (Option<String>, Option<Hidden>),
+    /// Certificates for TLS.
+    pub ssl: Certificates,
+    /// User and password of the sentinels. They never receive those of Redis.
+    pub sentinel: (Option<String>, Option<Redacted>),
 }
 
-/// How the hosts of a [`Redis`] are meant.
+/// What the hosts of a [`Redis`] are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// One server.
@@ -37,10 +45,31 @@ pub enum Kind {
     Cluster,
 }
 
+/// Certificates for TLS, PEM files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// The CA. `None`: those of the system.
+    pub ca: Option<PathBuf>,
+    /// The client certificate and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
 /// Redis's port.
 const PORT: u16 = 6379;
 /// Sentinel's port.
 const SENTINEL_PORT: u16 = 26379;
+/// What to write instead of an invalid URL.
+const URL_HINT: &str = "write redis://host:6379/0, rediss://… for TLS, redis-sentinel://… or redis-cluster://…";
+/// Keys of other Redis clients that the server cannot honour, with the reason. Ignoring them would change what they
+/// secure or which Redis is used.
+const UNSUPPORTED: [(&str, &str); 6] = [
+    ("path", "the server does not connect to Redis over a Unix socket; write `host` and `port`"),
+    ("ssl_params", "write `ssl: {ca: …, cert: …, key: …}`"),
+    ("ssl_ca", "write `ssl: {ca: …}`"),
+    ("ca_file", "write `ssl: {ca: …}`"),
+    ("verify", "certificates are always verified; write `ssl: {ca: …}` for a private CA"),
+    ("verify_mode", "certificates are always verified; write `ssl: {ca: …}` for a private CA"),
+];
 
 impl Default for Redis {
     fn default() -> Self {
@@ -51,15 +80,20 @@ impl Default for Redis {
             password: None,
             db: None,
             tls: false,
+            ssl: Certificates::default(),
             sentinel: (None, None),
         }
     }
 }
 
 impl fmt::Display for Redis {
-    /// Where it is, without secrets.
+    /// Writes where it is, without secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hosts: Vec<String> = self.hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        let show = |(host, port): &(String, u16)| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        let hosts: Vec<String> = self.hosts.iter().map(show).collect();
         write!(f, "{}", hosts.join(","))?;
         if let Kind::Sentinel(name) = &self.kind {
             write!(f, " (sentinel {name})")?;
@@ -71,130 +105,207 @@ impl fmt::Display for Redis {
 // === impl Redis ===
 
 impl Redis {
-    /// The same, in the words of the Redis client.
-    pub fn server(&self) -> ServerConfig {
-        let hosts = || self.hosts.iter().map(|(host, port)| Server::new(host.as_str(), *port)).collect::<Vec<_>>();
-        match &self.kind {
-            Kind::Single => ServerConfig::Centralized { server: hosts().swap_remove(0) },
-            Kind::Sentinel(name) => ServerConfig::Sentinel {
-                hosts: hosts(),
-                service_name: name.clone(),
-                username: self.sentinel.0.clone(),
-                password: self.sentinel.1.as_ref().map(|password| password.reveal().to_owned()),
-            },
-            Kind::Cluster => ServerConfig::Clustered { hosts: hosts(), policy: ClusterDiscoveryPolicy::default() },
-        }
-    }
-
-    /// Reads `redis:`, a URL or a map.
-    pub fn read(node: &Node, path: &str, report: &mut Report) -> Option<Self> {
+    /// Reads `redis`, a URL or a map. Other files are relative to `folder`.
+    pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) -> Option<Self> {
         if let Value::Scalar(text) = &node.value {
-            return Self::from_url(text, node.place, path, report);
+            if text.trim().is_empty() {
+                report.error(node.location, format!("{path} is empty"), "write a URL, or delete the key");
+                return None;
+            }
+            return Self::from_url(text, node, path, report);
         }
-        let mut table = Table::open(node, path, report)?;
-        let place = table.place_of(&["url"]);
-        let mut redis = match table.text(&["url"], report) {
-            Some(url) => Self::from_url(&url, place, &format!("{path}.url"), report)?,
+        let mut map = MapReader::open(node, path, &keys::REDIS, report)?;
+        let mut redis = match map.take("url") {
+            Some(node) => Self::from_url(node.scalar().unwrap_or_default(), node, &format!("{path}.url"), report)?,
             None => Self::default(),
         };
-        if let Some(host) = table.text(&["host"], report) {
+        if let Some(host) = map.text("host", report) {
             redis.hosts[0].0 = host;
         }
-        if let Some(port) = table.number(&["port"], 1, u16::MAX, report) {
+        if let Some(port) = map.number("port", report) {
             redis.hosts[0].1 = port;
         }
-        redis.db = table.number(&["db", "database"], 0, u8::MAX, report).or(redis.db);
-        redis.username = table.text(&["username", "user"], report).or(redis.username);
-        redis.password = table.text(&["password", "auth_pass"], report).map(Hidden::new).or(redis.password);
-        redis.tls = table.flag(&["tls"], report).unwrap_or(redis.tls);
-        if let Some(node) = table.take(&["sentinel"]) {
+        redis.db = map.number("db", report).or(redis.db);
+        redis.username = map.text("username", report).or(redis.username);
+        redis.password = map.password("password", report).or(redis.password);
+        if let Some(file) = map.take("password_file") {
+            let name = format!("{path}.password_file");
+            let text = super::credentials::read_file(file, &name, folder, report);
+            redis.password = text.map(Redacted::new).or(redis.password);
+        }
+        redis.tls = map.flag("tls", report).unwrap_or(redis.tls);
+        if let Some(node) = map.take("ssl") {
+            redis.read_certificates(node, &format!("{path}.ssl"), folder, report);
+        }
+        if let Some(node) = map.take("sentinel") {
             redis.read_sentinel(node, &format!("{path}.sentinel"), report);
         }
-        let nodes = hosts(&mut table, "cluster", PORT, report);
+        let nodes = hosts(&mut map, "cluster", PORT, report);
         if !nodes.is_empty() {
             redis.hosts = nodes;
             redis.kind = Kind::Cluster;
         }
-        // Options of the client that the old server used, and a relic of its tests: without effect here.
-        table.take(&["options"]);
-        table.take(&["subscribe"]);
-        table.finish(report);
+        for entry in map.take_unknown(|name| UNSUPPORTED.iter().any(|(one, _)| *one == name)) {
+            let hint = UNSUPPORTED.iter().find(|(name, _)| *name == entry.name).map_or("", |(_, hint)| hint);
+            report.error(entry.location, format!("{path}.{} is not supported", entry.name), hint);
+        }
+        // The old server passed `options` to its client, and ignored `subscribe`.
+        map.take_unknown(|name| matches!(name, "options" | "subscribe"));
+        map.finish(report);
         Some(redis)
     }
 
+    fn read_certificates(&mut self, node: &Node, path: &str, folder: &Path, report: &mut Report) {
+        // The Ruby client uses `ssl: true` for TLS.
+        if let Some(text) = node.scalar() {
+            match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" => self.tls = true,
+                "false" | "no" | "off" => self.tls = false,
+                _ => report.error(node.location, format!("{path} has no keys"), "write `ssl: {ca: ca.pem}`"),
+            }
+            return;
+        }
+        let Some(mut map) = MapReader::open(node, path, &keys::REDIS_SSL, report) else { return };
+        self.tls = true;
+        self.ssl.ca = map.file("ca", folder, report);
+        let is_half = map.has("cert") != map.has("key");
+        let (cert, key) = (map.file("cert", folder, report), map.file("key", folder, report));
+        if is_half {
+            report.error(map.location, format!("{path} has only one of cert and key"), "write both");
+        }
+        self.ssl.client = cert.zip(key);
+        map.finish(report);
+    }
+
     fn read_sentinel(&mut self, node: &Node, path: &str, report: &mut Report) {
-        let Some(mut table) = Table::open(node, path, report) else { return };
-        let nodes = hosts(&mut table, "hosts", SENTINEL_PORT, report);
-        let name = table.text(&["name", "service"], report).unwrap_or_else(|| "mymaster".to_owned());
-        self.sentinel = (table.text(&["username"], report), table.text(&["password"], report).map(Hidden::new));
-        let by_url = matches!(self.kind, Kind::Sentinel(_));
-        if nodes.is_empty() && !by_url {
-            report.mistake(table.place, format!("{path} has no hosts"), "write `hosts: [sentinel1:26379]`");
+        let Some(mut map) = MapReader::open(node, path, &keys::SENTINEL, report) else { return };
+        let nodes = hosts(&mut map, "hosts", SENTINEL_PORT, report);
+        let name = map.text("name", report).unwrap_or_else(|| "mymaster".to_owned());
+        self.sentinel = (map.text("username", report), map.password("password", report));
+        let is_by_url = matches!(self.kind, Kind::Sentinel(_));
+        if nodes.is_empty() && !is_by_url {
+            report.error(map.location, format!("{path} has no hosts"), "write `hosts: [sentinel1:26379]`");
         } else if !nodes.is_empty() {
             self.hosts = nodes;
             self.kind = Kind::Sentinel(name);
         }
-        table.finish(report);
+        map.finish(report);
     }
 
-    fn from_url(url: &str, place: Place, path: &str, report: &mut Report) -> Option<Self> {
-        let tls = scheme_tls(url);
-        let config = match fred::types::config::Config::from_url(url) {
-            Ok(config) if tls.is_some() => config,
-            _ => {
-                // The URL may hold a password: it is not repeated.
-                report.mistake(
-                    place,
-                    format!("{path} is not a Redis URL"),
-                    "write redis://host:6379/0, rediss://… for TLS, redis-sentinel://… or redis-cluster://…",
-                );
-                return None;
+    /// The URL may contain a password, so no error repeats it.
+    fn from_url(text: &str, node: &Node, path: &str, report: &mut Report) -> Option<Self> {
+        match parse_url(text) {
+            Ok(redis) => {
+                if let Some(password) = &redis.password {
+                    check_credential(password.reveal(), node, path, report)?;
+                }
+                Some(redis)
             }
-        };
-        let pair = |server: &Server| (server.host.to_string(), server.port);
-        let mut sentinel = (None, None);
-        let (hosts, kind) = match &config.server {
-            ServerConfig::Centralized { server } => (vec![pair(server)], Kind::Single),
-            ServerConfig::Sentinel { hosts, service_name, username, password } => {
-                sentinel = (username.clone(), password.clone().map(Hidden::new));
-                (hosts.iter().map(pair).collect(), Kind::Sentinel(service_name.clone()))
+            Err(reason) => {
+                let what = match reason {
+                    UrlError::NotRedis => format!("{path} is not a Redis URL"),
+                    UrlError::Database => {
+                        format!("{path} is not a Redis URL: its database is not a number up to 255")
+                    }
+                    UrlError::Node => format!("{path} is not a Redis URL: a `node` is not host:port"),
+                    UrlError::Service => format!("{path} is not a Redis URL: it has no sentinelServiceName"),
+                    UrlError::Parameter(name) => {
+                        format!("{path} is not a Redis URL: its parameter `{name}` is not supported")
+                    }
+                };
+                report.error(node.location, what, URL_HINT);
+                None
             }
-            ServerConfig::Clustered { hosts, .. } => (hosts.iter().map(pair).collect(), Kind::Cluster),
-        };
-        Some(Self {
-            hosts,
-            kind,
-            username: config.username,
-            password: config.password.map(Hidden::new),
-            db: config.database,
-            tls: tls.unwrap_or_default(),
-            sentinel,
-        })
+        }
     }
 }
 
-/// Whether the scheme of a URL means TLS. `None`: it is not a scheme of Redis.
-fn scheme_tls(url: &str) -> Option<bool> {
-    let (scheme, _) = url.split_once("://")?;
-    let scheme = scheme.strip_suffix("-sentinel").or_else(|| scheme.strip_suffix("-cluster")).unwrap_or(scheme);
-    match scheme {
-        "redis" | "valkey" => Some(false),
-        "rediss" | "valkeys" => Some(true),
-        _ => None,
+/// Why a text is not a Redis URL.
+enum UrlError {
+    NotRedis,
+    Database,
+    Node,
+    Service,
+    Parameter(String),
+}
+
+fn parse_url(text: &str) -> Result<Redis, UrlError> {
+    let url = Url::parse(text).map_err(|_| UrlError::NotRedis)?;
+    let (plain, kind) = match url.scheme() {
+        scheme if scheme.ends_with("-sentinel") => (&scheme[..scheme.len() - 9], Kind::Sentinel(String::new())),
+        scheme if scheme.ends_with("-cluster") => (&scheme[..scheme.len() - 8], Kind::Cluster),
+        scheme => (scheme, Kind::Single),
+    };
+    let tls = match plain {
+        "redis" | "valkey" => false,
+        "rediss" | "valkeys" => true,
+        _ => return Err(UrlError::NotRedis),
+    };
+    let host = url.host_str().filter(|host| !host.is_empty()).ok_or(UrlError::NotRedis)?;
+    let default_port = if matches!(kind, Kind::Sentinel(_)) { SENTINEL_PORT } else { PORT };
+    let decode =
+        |text: &str| percent_decode_str(text).decode_utf8().map(String::from).map_err(|_| UrlError::NotRedis);
+    let mut redis = Redis {
+        hosts: vec![(without_brackets(host).to_owned(), url.port().unwrap_or(default_port))],
+        kind,
+        tls,
+        ..Redis::default()
+    };
+    if !url.username().is_empty() {
+        redis.username = Some(decode(url.username())?);
+    }
+    redis.password = url.password().filter(|word| !word.is_empty()).map(decode).transpose()?.map(Redacted::new);
+    redis.db = match url.path().trim_matches('/') {
+        "" => None,
+        path => Some(parse_number(path).and_then(|db| u8::try_from(db).ok()).ok_or(UrlError::Database)?),
+    };
+    for (name, value) in url.query_pairs() {
+        match (name.as_ref(), &mut redis.kind) {
+            ("node", Kind::Sentinel(_) | Kind::Cluster) => {
+                redis.hosts.push(parse_host(&value, default_port).ok_or(UrlError::Node)?);
+            }
+            ("sentinelServiceName", Kind::Sentinel(service)) => *service = value.into_owned(),
+            ("sentinelUsername", Kind::Sentinel(_)) => redis.sentinel.0 = Some(value.into_owned()),
+            ("sentinelPassword", Kind::Sentinel(_)) => redis.sentinel.1 = Some(Redacted::new(value)),
+            _ => return Err(UrlError::Parameter(printable(&name))),
+        }
+    }
+    match &redis.kind {
+        Kind::Sentinel(service) if service.is_empty() => Err(UrlError::Service),
+        _ => Ok(redis),
     }
 }
 
-/// `host` or `host:port`, one or several.
-fn hosts(table: &mut Table<'_>, key: &'static str, port: u16, report: &mut Report) -> Vec<(String, u16)> {
-    let name = table.name(key);
+/// Reads `host`, `host:port`, `::1` or `[::1]:port`.
+fn parse_host(text: &str, default_port: u16) -> Option<(String, u16)> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') && (host.ends_with(']') || !host.contains(':')) => {
+            (host, u16::try_from(parse_number(port)?).ok().filter(|port| *port > 0)?)
+        }
+        _ => (text, default_port),
+    };
+    let host = without_brackets(host);
+    let is_valid = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/@?#[]".contains(c));
+    is_valid.then(|| (host.to_owned(), port))
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Reads one or several hosts.
+fn hosts(map: &mut MapReader<'_>, key: &'static str, port: u16, report: &mut Report) -> Vec<(String, u16)> {
+    let name = map.name(key);
     let mut all = Vec::new();
-    for (text, place) in table.texts(&[key], report) {
-        match text.rsplit_once(':') {
-            None => all.push((text, port)),
-            Some((host, port)) => match port.parse() {
-                Ok(port) => all.push((host.to_owned(), port)),
-                Err(_) => report.mistake(place, format!("{name}: `{text}` has no port"), "write host:port"),
-            },
+    let texts: Vec<(String, Location)> = map.texts(key, report);
+    for (text, location) in texts {
+        match parse_host(&text, port) {
+            Some(host) => all.push(host),
+            None => report.error(
+                location,
+                format!("{name}: `{}` is not host:port", printable(&text)),
+                "write host:port",
+            ),
         }
     }
     all
@@ -202,23 +313,69 @@ fn hosts(table: &mut Table<'_>, key: &'static str, port: u16, report: &mut Repor
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::config::Config;
-    use fred::types::config::ServerConfig;
+
+    fn read(redis: &str) -> Result<Redis, String> {
+        let config = Config::from_yaml(&format!("/a: {{open: true, redis: {redis}}}\n"));
+        config.map(|config| config.namespaces[0].redis.clone().unwrap()).map_err(|report| report.to_string())
+    }
 
     #[test]
-    fn sentinels_are_shown_their_own_password_and_never_that_of_redis() {
-        let shown = |sentinel: &str, more: &str| {
-            let text = format!("/a: {{redis: {{{more}password: inner, sentinel: {{{sentinel}}}}}}}");
-            let config = Config::from_yaml(&text).unwrap();
-            match config.namespaces[0].redis.as_ref().unwrap().server() {
-                ServerConfig::Sentinel { username, password, .. } => (username, password),
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(shown("hosts: [s1]", ""), (None, None));
-        let own = (Some("watcher".to_owned()), Some("outer".to_owned()));
-        assert_eq!(shown("hosts: [s1], username: watcher, password: outer", ""), own);
-        let url = "url: \"redis-sentinel://s1:26379?sentinelServiceName=main\", ";
-        assert_eq!(shown("username: watcher, password: outer", url), own, "beside a URL");
+    fn a_url_has_all_parts_of_a_map() {
+        // N-10
+        let url = read("\"rediss://me:wo%20rd@h:7/3\"").unwrap();
+        assert_eq!(url.password.as_ref().unwrap().reveal(), "wo rd");
+        let parts = read("{host: h, port: 7, db: 3, username: me, password: wo rd, tls: true}").unwrap();
+        assert_eq!(url, parts);
+        for same in ["\"valkeys://me:wo%20rd@h:7/3\"", "{url: \"rediss://me:wo%20rd@x:7/0\", host: h, db: 3}"] {
+            assert_eq!(read(same).unwrap(), parts, "{same}");
+        }
+        assert_eq!(read("\"redis://h\"").unwrap().to_string(), "h:6379");
+        assert_eq!(read("\"redis://[::1]:5/1\"").unwrap().to_string(), "[::1]:5/1");
+    }
+
+    #[test]
+    fn sentinels_and_clusters_are_written_as_a_url_or_as_a_map() {
+        let sentinel = read("{sentinel: {hosts: [a, \"b:5\"], name: main, username: u, password: p}, password: q}");
+        let sentinel = sentinel.unwrap();
+        assert_eq!(sentinel.hosts, [("a".into(), 26379), ("b".into(), 5)]);
+        assert_eq!(sentinel.kind, Kind::Sentinel("main".into()));
+        let url = "redis-sentinel://:q@a?sentinelServiceName=main&node=b:5&sentinelUsername=u&sentinelPassword=p";
+        assert_eq!(read(&format!("\"{url}\"")).unwrap(), sentinel);
+        let cluster = read("{cluster: [\"a:1\", \"b:2\"]}").unwrap();
+        assert_eq!(cluster.kind, Kind::Cluster);
+        assert_eq!(read("\"redis-cluster://a:1?node=b:2\"").unwrap(), cluster);
+    }
+
+    #[test]
+    fn what_the_server_cannot_honour_is_an_error_that_names_it() {
+        for (redis, expected) in [
+            ("\"http://localhost\"", "not a Redis URL"),
+            ("localhost", "not a Redis URL"),
+            ("\"redis://\"", "not a Redis URL"),
+            ("\"redis://h:port/0\"", "not a Redis URL"),
+            ("\"redis://h/zero\"", "its database"),
+            ("\"redis://h/256\"", "its database"),
+            ("\"redis://h?ssl_cert_reqs=none\"", "`ssl_cert_reqs` is not supported"),
+            ("\"redis-sentinel://h\"", "no sentinelServiceName"),
+            ("\"redis-cluster://h?node=:x\"", "a `node` is not host:port"),
+            ("\"unix:///run/redis.sock\"", "not a Redis URL"),
+            ("\"redis+sentinel://h\"", "not a Redis URL"),
+            ("\"\"", "/a.redis is empty"),
+            ("{path: /run/redis.sock}", "/a.redis.path is not supported; the server does not connect"),
+            ("{ssl_params: {verify_mode: 0}}", "/a.redis.ssl_params is not supported"),
+            ("{verify: none}", "certificates are always verified"),
+            ("{ssl: {ca: nowhere.pem}}", "/a.redis.ssl.ca: nowhere.pem cannot be read"),
+            ("{ssl: {key: Cargo.toml}}", "only one of cert and key"),
+            ("{sentinel: {name: x}}", "/a.redis.sentinel has no hosts"),
+            ("{cluster: [\"a:x\"]}", "`a:x` is not host:port"),
+            ("{password: \"\"}", "/a.redis.password is empty"),
+            ("{password: $REDIS_PASSWORD}", "without braces"),
+        ] {
+            let report = read(redis).unwrap_err();
+            assert!(report.contains(expected), "{redis}: {report}");
+        }
+        assert!(read("{ssl: true}").unwrap().tls);
     }
 }

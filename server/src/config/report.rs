@@ -1,80 +1,99 @@
-//! What is wrong with a configuration: every mistake at once, each with its place and its remedy.
+//! The diagnostics of a configuration: all errors and warnings at once, each with its location and a hint.
+//!
+//! Owns how they are printed. Knows nothing of files or keys. Every other file of `config` reports here.
 
 use std::fmt;
 
-/// A place in a file, counted from 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Place {
+/// A location in a file, counted from 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Location {
     /// Line.
     pub line: usize,
     /// Column, in characters.
     pub column: usize,
 }
 
-/// One thing that is wrong.
+/// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Remark {
-    /// Where, if it has a place.
-    pub place: Option<Place>,
+pub struct Diagnostic {
+    /// Where it is, if it has a location.
+    pub location: Option<Location>,
     /// What is wrong, naming the key.
     pub what: String,
     /// What to write instead.
-    pub remedy: String,
+    pub hint: String,
 }
 
-/// Everything that was found while reading one file.
+/// The diagnostics of one file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The file's name, as it was given.
     pub file: String,
-    /// What makes the configuration unusable.
-    pub mistakes: Vec<Remark>,
-    /// What is probably not meant, but harms nothing.
-    pub warnings: Vec<Remark>,
+    /// Errors: the configuration cannot be used.
+    pub errors: Vec<Diagnostic>,
+    /// Warnings: probably not intended, but usable.
+    pub warnings: Vec<Diagnostic>,
+    /// The first secret that is written in the file itself, not taken from the environment or another file.
+    pub(super) literal_secret: Option<Location>,
+}
+
+// === impl Location ===
+
+impl Location {
+    /// The first character of a file.
+    pub const START: Self = Self { line: 1, column: 1 };
 }
 
 // === impl Report ===
 
 impl Report {
-    /// An empty report about `file`.
+    /// Returns an empty report about `file`.
     pub fn about(file: impl Into<String>) -> Self {
         Self { file: file.into(), ..Self::default() }
     }
 
-    /// Adds a mistake.
-    pub fn mistake(&mut self, place: Place, what: impl Into<String>, remedy: impl Into<String>) {
-        self.mistakes.push(Remark { place: Some(place), what: what.into(), remedy: remedy.into() });
+    /// Adds an error.
+    pub fn error(&mut self, location: Location, what: impl Into<String>, hint: impl Into<String>) {
+        self.errors.push(Diagnostic { location: Some(location), what: what.into(), hint: hint.into() });
     }
 
-    /// Adds a mistake that has no line.
-    pub fn general(&mut self, what: impl Into<String>, remedy: impl Into<String>) {
-        self.mistakes.push(Remark { place: None, what: what.into(), remedy: remedy.into() });
+    /// Adds an error that concerns the whole file.
+    pub fn error_without_location(&mut self, what: impl Into<String>, hint: impl Into<String>) {
+        self.errors.push(Diagnostic { location: None, what: what.into(), hint: hint.into() });
     }
 
     /// Adds a warning.
-    pub fn warn(&mut self, place: Place, what: impl Into<String>, remedy: impl Into<String>) {
-        self.warnings.push(Remark { place: Some(place), what: what.into(), remedy: remedy.into() });
+    pub fn warn(&mut self, location: Location, what: impl Into<String>, hint: impl Into<String>) {
+        self.warnings.push(Diagnostic { location: Some(location), what: what.into(), hint: hint.into() });
     }
 
-    /// One line for each warning.
+    /// Adds a warning that concerns the whole file.
+    pub fn warn_without_location(&mut self, what: impl Into<String>, hint: impl Into<String>) {
+        self.warnings.push(Diagnostic { location: None, what: what.into(), hint: hint.into() });
+    }
+
+    /// Returns one line for each warning.
     pub fn warning_lines(&self) -> impl Iterator<Item = String> + '_ {
-        self.warnings.iter().map(|remark| self.line(remark))
+        self.warnings.iter().map(|diagnostic| self.line(diagnostic))
     }
 
-    fn line(&self, remark: &Remark) -> String {
-        let place = remark.place.map_or(String::new(), |place| format!(":{}:{}", place.line, place.column));
-        format!("{}{place}: {}; {}", self.file, remark.what, remark.remedy)
+    fn line(&self, diagnostic: &Diagnostic) -> String {
+        let location =
+            diagnostic.location.map_or(String::new(), |location| format!(":{}:{}", location.line, location.column));
+        format!("{}{location}: {}; {}", self.file, diagnostic.what, diagnostic.hint)
     }
 }
 
 impl fmt::Display for Report {
-    /// One line for each mistake.
+    /// Writes one line for each error, in the order of the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, remark) in self.mistakes.iter().enumerate() {
+        let mut errors: Vec<&Diagnostic> = self.errors.iter().collect();
+        errors.sort_by_key(|error| error.location.map(|location| (location.line, location.column)));
+        for (index, error) in errors.into_iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
-            f.write_str(&self.line(remark))?;
+            f.write_str(&self.line(error))?;
         }
         Ok(())
     }

@@ -4,24 +4,24 @@ use std::fmt;
 
 /// A password or another secret of the configuration.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(String);
+pub struct Redacted(String);
 
-// === impl Hidden ===
+// === impl Redacted ===
 
-impl Hidden {
-    /// Hides `text`.
+impl Redacted {
+    /// Wraps `text`.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that needs it.
+    /// Returns the text, for the one place that needs it. Never print it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Hidden {
+impl fmt::Debug for Redacted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Hidden(…)")
+        f.write_str("Redacted(…)")
     }
 }

@@ -1,37 +1,39 @@
-//! The way from an engine to the shards.
+//! The fan-out of one namespace: from its engine to every shard.
+//!
+//! It knows the shards' inboxes. It does not know connections or encodings.
 
-use crate::frame::Frame;
+use crate::history::RecoveryReply;
 use crate::metrics::Metrics;
-use crate::namespace::{Namespace, Namespaces};
-use crate::shard::inbox::{EncodedPublication, Reservation};
-use crate::shard::keeper::RecoveryReply;
+use crate::namespace::Namespaces;
+use crate::publication::{Notice, Publication};
+use crate::shard::inbox::Reservation;
 use crate::shard::{Shards, ToShard};
 use nodevent_protocol::history::Position;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The way from the engine of one namespace to the shards.
+/// The fan-out of one namespace.
 #[derive(Debug, Clone)]
 pub struct Fanout {
     shards: Shards,
     namespaces: Arc<Namespaces>,
-    number: u16,
+    namespace: u16,
     metrics: Arc<Metrics>,
 }
 
 /// A place in every shard's inbox.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct Permit<'a> {
     fanout: &'a Fanout,
     reservation: Reservation<'a>,
 }
 
-// === impl Place ===
+// === impl Permit ===
 
-impl Place<'_> {
-    /// Passes a publication on.
-    pub(super) fn pass(self, room: &str, frame: Frame, position: Option<Position>) {
-        self.reservation.deliver(EncodedPublication::new(self.fanout.number, room, frame, position));
+impl Permit<'_> {
+    /// Sends a publication to every shard.
+    pub(super) fn broadcast(self, publication: Arc<Publication>) {
+        self.reservation.deliver(self.fanout.namespace, Notice::Publication(publication));
         self.fanout.metrics.publications.fetch_add(1, Relaxed);
     }
 }
@@ -39,68 +41,49 @@ impl Place<'_> {
 // === impl Fanout ===
 
 impl Fanout {
-    /// The way to the shards for the namespace of that number.
-    pub fn new(shards: Shards, namespaces: Arc<Namespaces>, number: u16, metrics: Arc<Metrics>) -> Self {
-        Self { shards, namespaces, number, metrics }
-    }
-
-    /// The namespace's number.
-    pub fn number(&self) -> u16 {
-        self.number
+    /// The fan-out of the namespace with that id.
+    pub fn new(shards: Shards, namespaces: Arc<Namespaces>, namespace: u16, metrics: Arc<Metrics>) -> Self {
+        Self { shards, namespaces, namespace, metrics }
     }
 
     /// The namespace's name.
     pub fn name(&self) -> &str {
-        &self.namespace().name
+        &self.namespaces.get(self.namespace).name
     }
 
-    /// What is counted.
+    /// The counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// A publication's text, encoded for browsers.
-    pub(super) fn frame(&self, text: &str) -> Frame {
-        self.namespace().dialect.frame(self.name(), text)
-    }
-
-    /// Passes a publication on to the members of its room. Waits while the shards are behind.
+    /// Sends a publication to every shard. Waits while shards are behind.
     ///
-    /// Calls for one namespace must follow one another: their order is the order every connection sees.
-    pub(super) async fn pass(&self, room: &str, frame: Frame, position: Option<Position>) {
-        self.reserve(frame.websocket().len()).await.pass(room, frame, position);
+    /// The caller makes these calls one after the other: their order is the order that every connection sees.
+    pub(super) async fn broadcast(&self, publication: Arc<Publication>) {
+        self.reserve(publication.text.len()).await.broadcast(publication);
     }
 
-    /// Waits until the shards have a place for a publication of about `bytes`. Passing it on then takes no time, in
-    /// which whoever publishes might go away.
-    pub(super) async fn reserve(&self, bytes: usize) -> Place<'_> {
-        Place { fanout: self, reservation: self.shards.reserve(bytes).await }
+    /// Waits until every shard has a place for a publication of about `bytes`. Sending it then takes no time, so a
+    /// caller that is cancelled leaves nothing half done.
+    pub(super) async fn reserve(&self, bytes: usize) -> Permit<'_> {
+        Permit { fanout: self, reservation: self.shards.reserve(bytes).await }
     }
 
-    /// Tells the members of a room that publications before `position` may be missing and cannot be had any more.
-    pub(super) async fn tell_lost(&self, room: &str, position: Position) {
-        let frame = self.namespace().dialect.lost(self.name(), room, position);
-        self.put(room, frame, None).await;
+    /// Notifies the members of a room that publications before `position` may be missing and cannot be recovered.
+    pub(super) async fn broadcast_gap(&self, room: &str, position: Position) {
+        let reservation = self.shards.reserve(room.len()).await;
+        reservation.deliver(self.namespace, Notice::gap(room, position));
         self.metrics.gaps.fetch_add(1, Relaxed);
         tracing::warn!(
             namespace = self.name(),
-            "publications of a room may be missing and are not kept any more; its members were told"
+            "a gap in a room's history could not be backfilled; its members were notified"
         );
     }
 
-    /// Answers a question of a shard.
-    pub(super) fn answer(&self, answer: RecoveryReply) {
-        let shard = answer.reply_to.shard;
-        // There is always a place for what was asked for.
-        let _ = self.shards.send(shard, ToShard::Answer(Box::new(answer)));
-    }
-
-    async fn put(&self, room: &str, frame: Frame, position: Option<Position>) {
-        let reservation = self.shards.reserve(frame.websocket().len()).await;
-        reservation.deliver(EncodedPublication::new(self.number, room, frame, position));
-    }
-
-    fn namespace(&self) -> &Namespace {
-        self.namespaces.get(self.number)
+    /// Sends the reply to a recovery request to its shard.
+    pub(super) fn reply(&self, reply: RecoveryReply) {
+        let shard = reply.reply_to.shard;
+        // The inbox always has a place for a reply: the shard limits how many it requests.
+        let _ = self.shards.send(shard, ToShard::Recovered(Box::new(reply)));
     }
 }

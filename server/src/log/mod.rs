@@ -1,37 +1,39 @@
-//! The log: structured lines on standard error, as text or JSON. Set up once at start.
+//! The log: structured lines on standard error, as text or JSON.
 //!
-//! Nothing that a browser or a publisher sent stands in it, and whoever makes the server say the same over and over
-//! cannot flood it; see [`bounded`]. Whoever does not read it holds nobody up; see [`lines`].
+//! Owns the format and the filter, which are set once at start. [`rate_limited`] keeps one kind of line from flooding
+//! the log; [`writer`] keeps a slow reader of the log from blocking the server. Nothing that a client or a publisher
+//! sent is logged; the call sites ensure that, not this module.
 
-mod bounded;
-mod lines;
+mod rate_limited;
+mod writer;
 
-pub use lines::{Log, dropped};
+pub use writer::{LogGuard, dropped};
 
-use bounded::Bounded;
+use rate_limited::RateLimited;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{self, JsonFields};
 
-/// What the Redis client says of itself is said better by the engine.
-const QUIET: &str = "fred=off";
+/// Filter for dependencies: the engine reports the state of the Redis client in its own words.
+const DEPENDENCY_FILTER: &str = "fred=off";
 
-/// Starts the log. `level` is a level or a filter in the syntax of `tracing`; `NODEVENT_LOG` wins over it.
+/// Starts the log. `level` is a level or a filter in the syntax of `tracing`; the environment variable `NODEVENT_LOG`
+/// takes precedence.
 ///
 /// # Errors
-/// The filter cannot be read, or the operating system refuses a thread; the text says which.
-pub fn start(level: &str, json: bool) -> Result<Log, String> {
+/// Returns a message if the filter is invalid or the operating system cannot start a thread.
+pub fn start(level: &str, json: bool) -> Result<LogGuard, String> {
     let filter = std::env::var("NODEVENT_LOG").unwrap_or_else(|_| level.to_owned());
-    let filter = EnvFilter::builder()
-        .parse(format!("{QUIET},{filter}"))
-        .map_err(|error| format!("`{filter}` is no log level: {error}; write error, warn, info, debug or trace"))?;
-    let (writer, log) = lines::start().map_err(|error| format!("the log cannot start: {error}"))?;
+    let filter = EnvFilter::builder().parse(format!("{DEPENDENCY_FILTER},{filter}")).map_err(|error| {
+        format!("`{filter}` is not a log level: {error}; write error, warn, info, debug or trace")
+    })?;
+    let (writer, guard) = writer::start().map_err(|error| format!("the log cannot start: {error}"))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
     let format = format::format().with_target(false).with_ansi(false);
     if json {
         let format = format.json().flatten_event(true);
-        lines.fmt_fields(JsonFields::new()).event_format(Bounded::new(format)).init();
+        lines.fmt_fields(JsonFields::new()).event_format(RateLimited::new(format)).init();
     } else {
-        lines.event_format(Bounded::new(format)).init();
+        lines.event_format(RateLimited::new(format)).init();
     }
-    Ok(log)
+    Ok(guard)
 }

@@ -4,19 +4,20 @@
 //! [`PUBLICATION_BYTES`], and whoever publishes waits when they do. Answers are as many as the shard itself has asked
 //! for, which it bounds. The other messages belong to a request that waits: beyond [`REQUESTS`] it is refused.
 
-use super::events::Told;
-use super::keeper::RecoveryReply;
-use super::sid::Sid;
+pub use super::body_stream::StreamReceiver;
 use super::stream::Stream;
 use crate::close_reason::CloseReason;
-use crate::frame::Frame;
+use crate::connect_info::ConnectInfo;
+use crate::connection_id::ConnectionId;
+use crate::encoding::Frame;
+use crate::history::{RecoveryReply, ReplyTo};
+use crate::protocol::{Millis, Protocol};
+use crate::publication::Notice;
 use bytes::Bytes;
 use crossbeam_queue::SegQueue;
-use nodevent_protocol::engine_io::session::Millis;
-use nodevent_protocol::history::Position;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
 /// What the publications in one inbox may hold together. Bytes.
 const PUBLICATION_BYTES: usize = 32 * 1024 * 1024;
@@ -25,184 +26,206 @@ const PUBLICATION_FLOOR: usize = 2048;
 /// Messages in one inbox that are neither publications nor answers.
 const REQUESTS: usize = 16_384;
 
-/// A publication on its way to the members of one room, encoded.
+/// A notice on its way to the members of one room.
 #[derive(Debug)]
-pub struct EncodedPublication {
-    /// The namespace's number.
+pub struct Broadcast {
+    /// The namespace's id.
     pub namespace: u16,
-    /// The room's name.
-    pub room: Box<str>,
-    /// What each member is given.
-    pub frame: Frame,
-    /// Its place in the room's history, where it has one.
-    pub position: Option<Position>,
-    /// What it was counted for when its place in the inboxes was reserved. Bytes.
+    /// What the members receive.
+    pub notice: Notice,
+    /// What was reserved for it in the inboxes. Bytes.
     cost: u32,
 }
 
-/// A socket on which a WebSocket handshake was asked for and is granted.
+/// A socket whose WebSocket handshake was accepted.
 #[derive(Debug)]
 pub struct Attach {
     /// The socket, registered nowhere.
     pub stream: Stream,
-    /// The handshake's answer, which is yet to be sent: so it goes out with the first packet, in one write.
-    pub answer: Vec<u8>,
-    /// What was read behind the handshake.
+    /// The response to the handshake, which has not been sent: it leaves together with the protocol's first message.
+    pub response: Vec<u8>,
+    /// What was read behind the request.
     pub read_ahead: Bytes,
-    /// What it is for.
+    /// What the WebSocket is for.
     pub purpose: Purpose,
 }
 
 /// What a WebSocket was opened for.
-#[derive(Debug, Clone, Copy)]
-pub enum Purpose {
-    /// A new session.
-    Open,
-    /// To become the transport of this session, which has said that it may.
-    Upgrade(Sid),
-    /// To become the transport of a session that has one already, or is about to: it is told so and closed.
-    Superfluous,
-}
-
-/// The beginning of an answer of Server-SendOutcome Events.
 #[derive(Debug)]
-pub struct Listen {
-    /// The namespace's number.
-    pub namespace: u16,
-    /// The room, to which the reader was admitted.
-    pub room: Box<str>,
-    /// The position after which it has missed everything.
-    pub since: Option<String>,
-    /// What it is told; its capacity bounds the number of publications that wait.
-    pub told: mpsc::Sender<Told>,
-    /// Bytes that wait; whoever takes from `told` subtracts.
-    pub waiting: Arc<AtomicUsize>,
-    /// Gets the session's id.
-    pub answer: oneshot::Sender<Sid>,
+pub enum Purpose {
+    /// A new connection.
+    Open(Box<dyn Protocol>, ConnectInfo),
+    /// To become the transport of this connection, which expects it.
+    Upgrade(ConnectionId),
+    /// To become the transport of a connection that does not expect it. It is told so and closed.
+    Rejected,
 }
 
 /// A message to a shard.
 #[derive(Debug)]
 pub enum ToShard {
     /// Deliver to the members here.
-    Publication(Arc<EncodedPublication>),
-    /// The answer to a question asked of the keeper.
-    Answer(Box<RecoveryReply>),
+    Broadcast(Arc<Broadcast>),
+    /// The reply to a recovery request.
+    Recovered(Box<RecoveryReply>),
+    /// The reply of an authorizer.
+    Authorized(AuthorizeReply),
     /// Take over a WebSocket.
     Attach(Box<Attach>),
-    /// Begin a session on long-polling.
-    Open {
-        /// Gets the open packet.
-        answer: oneshot::Sender<Opened>,
-    },
-    /// Whether there is a session of that id.
-    Find {
-        /// Which.
-        sid: Sid,
-        /// Gets the answer.
-        answer: oneshot::Sender<bool>,
-    },
-    /// A WebSocket is about to be opened for a session.
-    UpgradeBegins {
-        /// Which.
-        sid: Sid,
-        /// Whether it may.
-        answer: oneshot::Sender<UpgradeAnswer>,
-    },
-    /// The WebSocket that was about to be opened for a session will not come.
-    UpgradeGone {
-        /// Which.
-        sid: Sid,
-    },
-    /// A GET of a session.
-    Poll {
-        /// Whose.
-        sid: Sid,
-        /// Gets what is there, as soon as something is.
-        answer: oneshot::Sender<PollAnswer>,
-    },
-    /// The browser gave up its GET.
-    PollGone {
-        /// Whose.
-        sid: Sid,
-    },
-    /// A POST of a session begins; its body is yet to come.
-    PostBegins {
-        /// Whose.
-        sid: Sid,
-        /// Whether it may.
-        answer: oneshot::Sender<PostAnswer>,
-    },
-    /// The body of a POST that was let begin.
-    Post {
-        /// Whose.
-        sid: Sid,
-        /// PollQueue, as `protocol` has them.
-        body: Bytes,
-        /// How it went.
-        answer: oneshot::Sender<PostAnswer>,
-    },
-    /// A POST ended without a usable body.
-    PostGone {
-        /// Whose.
-        sid: Sid,
-        /// Why the session ends with it. `None`: the body was too large, and the browser is told.
-        ends: Option<CloseReason>,
-    },
-    /// Begin an answer of Server-SendOutcome Events.
-    Listen(Box<Listen>),
-    /// The reader of such an answer is gone.
-    ListenerGone {
-        /// Whose.
-        sid: Sid,
-    },
-    /// End all connections within that time. Milliseconds.
+    /// A request of a connection on long-polling.
+    Polling(PollingRequest),
+    /// The upgrade of a connection on long-polling to a WebSocket.
+    Upgrade(UpgradeRequest),
+    /// A stream opens or closes.
+    Stream(StreamRequest),
+    /// Close all connections within that time. Milliseconds.
     Drain {
-        /// Over how long.
+        /// The time over which to spread them.
         spread: Millis,
     },
-    /// End at once.
+    /// Stop now.
     Stop,
 }
 
-/// The answer to [`ToShard::Open`]: the body of the handshake's response.
+/// The reply of an authorizer that could not decide at once.
 #[derive(Debug)]
-pub struct Opened(pub Vec<u8>);
-
-/// The answer to [`ToShard::Poll`].
-#[derive(Debug, PartialEq, Eq)]
-pub enum PollAnswer {
-    /// PollQueue.
-    Payload(Vec<u8>),
-    /// No session of that id.
-    Unknown,
-    /// The session is there, but not on long-polling.
-    WrongTransport,
-    /// Another GET waits; the session is closed for it.
-    Overlap,
+pub struct AuthorizeReply {
+    /// The join.
+    pub reply_to: ReplyTo,
+    /// The decision. The text of a rejection goes to the client.
+    pub result: Result<(), &'static str>,
 }
 
-/// The answer to [`ToShard::UpgradeBegins`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UpgradeAnswer {
-    /// It may.
-    Ok,
-    /// No session of that id.
-    Unknown,
-    /// The session is on a WebSocket, or another is on its way.
-    Superfluous,
+/// A request of a connection on long-polling.
+#[derive(Debug)]
+pub enum PollingRequest {
+    /// Open a connection.
+    Open {
+        /// What its messages mean.
+        protocol: Box<dyn Protocol>,
+        /// The request.
+        info: ConnectInfo,
+        /// Receives the first messages.
+        reply: oneshot::Sender<Vec<Frame>>,
+    },
+    /// Whether there is a connection with that id.
+    Find {
+        /// The connection.
+        id: ConnectionId,
+        /// Receives the result.
+        reply: oneshot::Sender<bool>,
+    },
+    /// A GET.
+    Poll {
+        /// The connection.
+        id: ConnectionId,
+        /// Receives messages as soon as there are any.
+        reply: oneshot::Sender<PollReply>,
+    },
+    /// The client gave up its GET.
+    PollAborted {
+        /// The connection.
+        id: ConnectionId,
+    },
+    /// A POST started. Its body is still to come.
+    PostStarted {
+        /// The connection.
+        id: ConnectionId,
+        /// Receives whether it may continue.
+        reply: oneshot::Sender<PostReply>,
+    },
+    /// The body of a POST.
+    Post {
+        /// The connection.
+        id: ConnectionId,
+        /// The body.
+        body: Bytes,
+        /// Receives the result.
+        reply: oneshot::Sender<PostReply>,
+    },
+    /// A POST ended without a usable body.
+    PostAborted {
+        /// The connection.
+        id: ConnectionId,
+        /// Why the connection is closed. `None`: it stays open.
+        close: Option<CloseReason>,
+    },
 }
 
-/// The answer to [`ToShard::PostBegins`] and [`ToShard::Post`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PostAnswer {
-    /// It is fine.
-    Ok,
-    /// No session of that id.
+/// The upgrade of a connection on long-polling to a WebSocket.
+#[derive(Debug)]
+pub enum UpgradeRequest {
+    /// A WebSocket is about to be opened for a connection.
+    Start {
+        /// The connection.
+        id: ConnectionId,
+        /// Receives whether it may be opened.
+        reply: oneshot::Sender<UpgradeReply>,
+    },
+    /// That WebSocket will not come.
+    Cancelled {
+        /// The connection.
+        id: ConnectionId,
+    },
+}
+
+/// A stream opens or closes.
+#[derive(Debug)]
+pub enum StreamRequest {
+    /// Open a connection.
+    Open(Box<OpenStream>),
+    /// The reader is gone.
+    Closed {
+        /// The connection.
+        id: ConnectionId,
+    },
+}
+
+/// A connection to open on a stream.
+#[derive(Debug)]
+pub struct OpenStream {
+    /// What its messages mean.
+    pub protocol: Box<dyn Protocol>,
+    /// The request.
+    pub info: ConnectInfo,
+    /// Receives the connection's messages.
+    pub reply: oneshot::Sender<StreamReceiver>,
+}
+
+/// The reply to [`PollingRequest::Poll`].
+#[derive(Debug)]
+pub enum PollReply {
+    /// Messages.
+    Frames(Vec<Frame>),
+    /// There is no connection with that id.
     Unknown,
-    /// The session is there, but not on long-polling.
+    /// The connection is not on long-polling.
     WrongTransport,
-    /// The session was closed for it.
+    /// Another GET was waiting, so the connection was closed.
+    Concurrent,
+}
+
+/// The reply to [`UpgradeRequest::Start`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeReply {
+    /// The WebSocket may be opened.
+    Accepted,
+    /// There is no connection with that id.
+    Unknown,
+    /// The connection has a WebSocket, or another one is expected.
+    Rejected,
+}
+
+/// The reply to [`PollingRequest::PostStarted`] and [`PollingRequest::Post`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PostReply {
+    /// Accepted.
+    Accepted,
+    /// There is no connection with that id.
+    Unknown,
+    /// The connection is not on long-polling.
+    WrongTransport,
+    /// The connection was closed because of it.
     Closed(CloseReason),
 }
 
@@ -213,11 +236,11 @@ pub struct Inbox {
     /// Messages in it that count against [`REQUESTS`].
     requests: AtomicUsize,
     /// Bytes that publications may still take; see [`PUBLICATION_BYTES`].
-    room: Semaphore,
+    publication_budget: Semaphore,
     /// Whether the thread sleeps, or is about to.
     asleep: AtomicBool,
     waker: mio::Waker,
-    /// Connections of the shard, for choosing the emptiest.
+    /// Connections of the shard, for choosing the least_loaded.
     connections: AtomicUsize,
 }
 
@@ -239,7 +262,7 @@ impl Inbox {
         Self {
             queue: SegQueue::new(),
             requests: AtomicUsize::new(0),
-            room: Semaphore::new(PUBLICATION_BYTES),
+            publication_budget: Semaphore::new(PUBLICATION_BYTES),
             asleep: AtomicBool::new(false),
             waker,
             connections: AtomicUsize::new(0),
@@ -250,7 +273,7 @@ impl Inbox {
     pub(super) fn take(&self) -> Option<ToShard> {
         let message = self.queue.pop()?;
         match &message {
-            ToShard::Publication(publication) => self.room.add_permits(publication.cost as usize),
+            ToShard::Broadcast(broadcast) => self.publication_budget.add_permits(broadcast.cost as usize),
             message if message.is_request() => drop(self.requests.fetch_sub(1, Ordering::Relaxed)),
             _ => {}
         }
@@ -258,7 +281,7 @@ impl Inbox {
     }
 
     /// Announces sleep; `false`: there is something to take after all.
-    pub(super) fn may_sleep(&self) -> bool {
+    pub(super) fn prepare_to_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         let empty = self.queue.is_empty();
         if !empty {
@@ -268,16 +291,16 @@ impl Inbox {
     }
 
     /// Ends the announcement of sleep.
-    pub(super) fn is_awake(&self) {
+    pub(super) fn mark_awake(&self) {
         self.asleep.store(false, Ordering::SeqCst);
     }
 
-    /// Keeps the number of connections by which [`Shards::emptiest`] chooses.
+    /// Keeps the number of connections by which [`Shards::least_loaded`] chooses.
     pub(super) fn count_connections(&self, now: usize) {
         self.connections.store(now, Ordering::Relaxed);
     }
 
-    fn put(&self, message: ToShard) -> Result<(), Busy> {
+    pub(super) fn put(&self, message: ToShard) -> Result<(), Busy> {
         if message.is_request() && self.requests.fetch_add(1, Ordering::Relaxed) >= REQUESTS {
             self.requests.fetch_sub(1, Ordering::Relaxed);
             return Err(Busy);
@@ -296,16 +319,10 @@ impl Inbox {
 impl ToShard {
     /// Whether it counts against [`REQUESTS`].
     fn is_request(&self) -> bool {
-        !matches!(self, Self::Publication(_) | Self::Answer(_) | Self::Drain { .. } | Self::Stop)
-    }
-}
-
-// === impl EncodedPublication ===
-
-impl EncodedPublication {
-    /// A publication for the members of `room`.
-    pub fn new(namespace: u16, room: &str, frame: Frame, position: Option<Position>) -> Self {
-        Self { namespace, room: room.into(), frame, position, cost: 0 }
+        !matches!(
+            self,
+            Self::Broadcast(_) | Self::Recovered(_) | Self::Authorized(_) | Self::Drain { .. } | Self::Stop
+        )
     }
 }
 
@@ -325,7 +342,7 @@ impl Shards {
         let mut permits = Vec::with_capacity(self.inboxes.len());
         for inbox in self.inboxes.iter() {
             // The semaphore is never closed.
-            if let Ok(permit) = inbox.room.acquire_many(cost).await {
+            if let Ok(permit) = inbox.publication_budget.acquire_many(cost).await {
                 permits.push(permit);
             }
         }
@@ -333,7 +350,7 @@ impl Shards {
     }
 
     /// The shard with the fewest connections.
-    pub fn emptiest(&self) -> u8 {
+    pub fn least_loaded(&self) -> u8 {
         let least = self.inboxes.iter().enumerate().min_by_key(|(_, inbox)| {
             // Those that are on their way count already.
             inbox.connections.load(Ordering::Relaxed) + inbox.queue.len()
@@ -380,15 +397,15 @@ pub struct Reservation<'a> {
 // === impl Reservation ===
 
 impl Reservation<'_> {
-    /// Puts a publication into every inbox.
-    pub fn deliver(self, publication: EncodedPublication) {
+    /// Puts a notice into every inbox.
+    pub fn deliver(self, namespace: u16, notice: Notice) {
         for permit in self.permits {
             permit.forget();
         }
-        let publication = Arc::new(EncodedPublication { cost: self.cost, ..publication });
+        let broadcast = Arc::new(Broadcast { namespace, notice, cost: self.cost });
         for inbox in self.shards.inboxes.iter() {
             // Only requests are ever refused.
-            let _ = inbox.put(ToShard::Publication(Arc::clone(&publication)));
+            let _ = inbox.put(ToShard::Broadcast(Arc::clone(&broadcast)));
         }
     }
 }
@@ -396,26 +413,27 @@ impl Reservation<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publication::Publication;
 
     #[test]
     fn requests_in_plenty_are_refused_and_take_no_place_from_publications_and_orders() {
         let poll = mio::Poll::new().unwrap();
         let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
         let shards = Shards::new(vec![Arc::clone(&inbox)]);
-        let gone = || ToShard::PollGone { sid: Sid::new(0, 0) };
+        let aborted = || ToShard::Polling(PollingRequest::PollAborted { id: ConnectionId::new(0, 0) });
         for _ in 0..REQUESTS {
-            assert_eq!(shards.send(0, gone()), Ok(()));
+            assert_eq!(shards.send(0, aborted()), Ok(()));
         }
-        assert_eq!(shards.send(0, gone()), Err(Busy));
+        assert_eq!(shards.send(0, aborted()), Err(Busy));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let place = runtime.block_on(shards.reserve(1));
-        place.deliver(EncodedPublication::new(0, "r", Frame::text("4x"), None));
+        place.deliver(0, Notice::Publication(Publication::in_room("r", "{}", None)));
         shards.stop();
         let taken: Vec<ToShard> = std::iter::from_fn(|| inbox.take()).collect();
         assert_eq!(taken.len(), REQUESTS + 2);
-        assert!(matches!(taken[REQUESTS], ToShard::Publication(_)));
+        assert!(matches!(taken[REQUESTS], ToShard::Broadcast(_)));
         assert!(matches!(taken[REQUESTS + 1], ToShard::Stop));
-        assert_eq!(shards.send(0, gone()), Ok(()), "their places are free again");
-        assert_eq!(inbox.room.available_permits(), PUBLICATION_BYTES);
+        assert_eq!(shards.send(0, aborted()), Ok(()), "their places are free again");
+        assert_eq!(inbox.publication_budget.available_permits(), PUBLICATION_BYTES);
     }
 }

@@ -1,42 +1,40 @@
-//! What is held back for a connection that is about to be told what it has missed: pure decisions, no I/O.
+//! Live publications that wait for the recovery of a join. Pure decisions, no I/O.
 //!
-//! `recovery` says when something is held and let go; `delivery` asks about every publication.
+//! `recovery` starts and stops the buffering. `delivery` classifies every publication. One connection owns one value.
 
-use crate::frame::Frame;
-use crate::hub::RoomId;
+use crate::encoding::Frame;
+use crate::hub::Membership;
 use nodevent_protocol::history::Position;
 
-/// A publication in its room's queue.
+/// A publication for one member.
 #[derive(Debug, Clone)]
 pub(super) struct QueuedPublication {
-    /// Its number on this shard.
-    pub(super) seq: u64,
-    /// Its place in the room's history, where it has one.
+    /// Its place in the room's history, if it has one.
     pub(super) position: Option<Position>,
     pub(super) frame: Frame,
 }
 
-/// The rooms of one connection whose live publications are not simply put before it.
+/// The memberships of one connection whose live publications are buffered or compared with a recovery.
 #[derive(Debug, Default)]
 pub(super) struct JoinBuffers(Vec<JoinBuffer>);
 
 #[derive(Debug)]
 struct JoinBuffer {
-    room: RoomId,
-    /// The joins whose answers are pending_joins. While there are any, what comes live is buffered.
+    membership: Membership,
+    /// The joins that wait for a recovery. While there are any, live publications are buffered.
     pending_joins: Vec<u32>,
     buffered: Vec<QueuedPublication>,
     bytes: usize,
-    /// What is not newer than this has been heard already.
+    /// The member has received everything up to this position.
     recovered_up_to: Option<Position>,
 }
 
-/// What becomes of a live publication.
+/// What happens to a live publication.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
-    /// Put it before the member.
+    /// The member receives it.
     Deliver,
-    /// It is buffered, and what is held together takes that many bytes.
+    /// It is buffered. The membership's buffer has that many bytes.
     Buffered(usize),
     /// The member has it already.
     Duplicate,
@@ -45,23 +43,27 @@ pub(super) enum Decision {
 // === impl JoinBuffers ===
 
 impl JoinBuffers {
-    /// Whether every publication goes straight through.
+    /// Whether every publication is delivered at once.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Judges a live publication of `room`.
-    pub(super) fn classify(&mut self, room: RoomId, item: &QueuedPublication) -> Decision {
-        let Some(index) = self.0.iter().position(|hold| hold.room == room) else { return Decision::Deliver };
-        let hold = &mut self.0[index];
-        if !hold.pending_joins.is_empty() {
-            hold.bytes += item.frame.websocket().len();
-            hold.buffered.push(item.clone());
-            return Decision::Buffered(hold.bytes);
+    /// Decides about a live publication.
+    pub(super) fn classify(&mut self, membership: Membership, item: &QueuedPublication) -> Decision {
+        let Some(index) = self.0.iter().position(|buffer| buffer.membership == membership) else {
+            return Decision::Deliver;
+        };
+        let buffer = &mut self.0[index];
+        if !buffer.pending_joins.is_empty() {
+            buffer.bytes += item.frame.websocket().len();
+            buffer.buffered.push(item.clone());
+            return Decision::Buffered(buffer.bytes);
         }
-        match (item.position, hold.recovered_up_to) {
-            (Some(position), Some(recovered_up_to)) if is_known(position, recovered_up_to) => Decision::Duplicate,
-            // Without a position it is not in the history, so the history tells nothing about it.
+        match (item.position, buffer.recovered_up_to) {
+            (Some(position), Some(recovered_up_to)) if is_duplicate(position, recovered_up_to) => {
+                Decision::Duplicate
+            }
+            // Without a position it is not in the history, so the recovery does not contain it.
             (None, _) => Decision::Deliver,
             _ => {
                 self.0.swap_remove(index);
@@ -71,18 +73,18 @@ impl JoinBuffers {
         }
     }
 
-    /// Forgets the rooms that `keep` refuses.
-    pub(super) fn retain(&mut self, keep: impl Fn(RoomId) -> bool) {
-        self.0.retain(|hold| keep(hold.room));
+    /// Drops the memberships for which `keep` is false.
+    pub(super) fn retain(&mut self, keep: impl Fn(Membership) -> bool) {
+        self.0.retain(|buffer| keep(buffer.membership));
         self.shrink();
     }
 
-    /// An answer for `room` is pending_joins.
-    pub(super) fn start_buffering(&mut self, room: RoomId, join_id: u32) {
-        match self.0.iter_mut().find(|hold| hold.room == room) {
-            Some(hold) => hold.pending_joins.push(join_id),
+    /// Starts buffering for a join.
+    pub(super) fn start_buffering(&mut self, membership: Membership, join_id: u32) {
+        match self.0.iter_mut().find(|buffer| buffer.membership == membership) {
+            Some(buffer) => buffer.pending_joins.push(join_id),
             None => self.0.push(JoinBuffer {
-                room,
+                membership,
                 pending_joins: vec![join_id],
                 buffered: Vec::new(),
                 bytes: 0,
@@ -91,39 +93,39 @@ impl JoinBuffers {
         }
     }
 
-    /// Whether the answer to that join is still pending_joins: it is not, if the room was left meanwhile.
-    pub(super) fn is_pending(&self, room: RoomId, join_id: u32) -> bool {
-        self.0.iter().any(|hold| hold.room == room && hold.pending_joins.contains(&join_id))
+    /// Whether a join still waits for its recovery. It does not if the room was left meanwhile.
+    pub(super) fn is_pending(&self, membership: Membership, join_id: u32) -> bool {
+        self.0.iter().any(|buffer| buffer.membership == membership && buffer.pending_joins.contains(&join_id))
     }
 
-    /// An answer is there; the last one hands out what is newer than it, and leaves the recovered_up_to behind.
+    /// The recovery of a join is complete. After the last one, returns what is newer than the recovery.
     pub(super) fn stop_buffering(
         &mut self,
-        room: RoomId,
+        membership: Membership,
         join_id: u32,
         position: Option<Position>,
     ) -> Vec<QueuedPublication> {
-        let Some(hold) = self.0.iter_mut().find(|hold| hold.room == room) else {
+        let Some(buffer) = self.0.iter_mut().find(|buffer| buffer.membership == membership) else {
             return Vec::new();
         };
-        hold.pending_joins.retain(|one| *one != join_id);
-        hold.recovered_up_to = position.or(hold.recovered_up_to);
-        if !hold.pending_joins.is_empty() {
+        buffer.pending_joins.retain(|one| *one != join_id);
+        buffer.recovered_up_to = position.or(buffer.recovered_up_to);
+        if !buffer.pending_joins.is_empty() {
             return Vec::new();
         }
-        hold.bytes = 0;
-        let (buffered, recovered_up_to) = (std::mem::take(&mut hold.buffered), hold.recovered_up_to);
+        buffer.bytes = 0;
+        let (buffered, recovered_up_to) = (std::mem::take(&mut buffer.buffered), buffer.recovered_up_to);
         let is_new = |item: &QueuedPublication| match (item.position, recovered_up_to) {
-            (Some(position), Some(recovered_up_to)) => !is_known(position, recovered_up_to),
+            (Some(position), Some(recovered_up_to)) => !is_duplicate(position, recovered_up_to),
             _ => true,
         };
         if recovered_up_to.is_none() {
-            self.retain(|one| one != room);
+            self.retain(|one| one != membership);
         }
         buffered.into_iter().filter(is_new).collect()
     }
 
-    /// Gives back the heap of an empty list: an idle connection holds none.
+    /// Frees the memory of an empty list: an idle connection holds none.
     fn shrink(&mut self) {
         if self.0.is_empty() {
             self.0 = Vec::new();
@@ -131,8 +133,8 @@ impl JoinBuffers {
     }
 }
 
-/// Whether `position` is not newer than `recovered_up_to`. Of another epoch it is newer: epochs come one after the other.
-fn is_known(position: Position, recovered_up_to: Position) -> bool {
+/// Whether `position` is not newer than `recovered_up_to`. A position of another epoch is newer: epochs follow each other.
+fn is_duplicate(position: Position, recovered_up_to: Position) -> bool {
     position.epoch == recovered_up_to.epoch && position.offset <= recovered_up_to.offset
 }
 
@@ -140,8 +142,12 @@ fn is_known(position: Position, recovered_up_to: Position) -> bool {
 mod tests {
     use super::*;
 
+    fn room(room: u32) -> Membership {
+        Membership { room, encoding: 0 }
+    }
+
     fn item(offset: u64) -> QueuedPublication {
-        QueuedPublication { seq: offset, position: Some(Position { epoch: 7, offset }), frame: Frame::text("4x") }
+        QueuedPublication { position: Some(Position { epoch: 7, offset }), frame: Frame::text("4x") }
     }
 
     fn at(offset: u64) -> Option<Position> {
@@ -149,81 +155,84 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_while_the_answer_is_awaited_is_held_and_merged() {
-        let mut join_buffers = JoinBuffers::default();
-        join_buffers.start_buffering(1, 1);
-        assert!(matches!(join_buffers.classify(1, &item(5)), Decision::Buffered(_)));
-        assert!(matches!(join_buffers.classify(1, &item(6)), Decision::Buffered(_)));
-        assert_eq!(join_buffers.classify(2, &item(1)), Decision::Deliver, "another room is not concerned");
-        let merged: Vec<u64> = join_buffers.stop_buffering(1, 1, at(5)).iter().map(|item| item.seq).collect();
+    fn live_publications_are_buffered_and_merged_with_the_recovery() {
+        let mut buffers = JoinBuffers::default();
+        buffers.start_buffering(room(1), 1);
+        assert!(matches!(buffers.classify(room(1), &item(5)), Decision::Buffered(_)));
+        assert!(matches!(buffers.classify(room(1), &item(6)), Decision::Buffered(_)));
+        assert_eq!(buffers.classify(room(2), &item(1)), Decision::Deliver, "another room is not affected");
+        let merged: Vec<u64> =
+            buffers.stop_buffering(room(1), 1, at(5)).iter().map(|item| item.position.unwrap().offset).collect();
         assert_eq!(merged, [6]);
     }
 
     #[test]
-    fn what_was_on_its_way_when_the_answer_was_given_is_sifted_out() {
-        let mut join_buffers = JoinBuffers::default();
-        join_buffers.start_buffering(1, 1);
-        assert!(join_buffers.stop_buffering(1, 1, at(5)).is_empty());
-        assert_eq!(join_buffers.classify(1, &item(4)), Decision::Duplicate);
-        assert_eq!(join_buffers.classify(1, &item(5)), Decision::Duplicate);
+    fn publications_that_the_recovery_contained_are_duplicates() {
+        let mut buffers = JoinBuffers::default();
+        buffers.start_buffering(room(1), 1);
+        assert!(buffers.stop_buffering(room(1), 1, at(5)).is_empty());
+        assert_eq!(buffers.classify(room(1), &item(4)), Decision::Duplicate);
+        assert_eq!(buffers.classify(room(1), &item(5)), Decision::Duplicate);
         let plain = QueuedPublication { position: None, ..item(0) };
         assert_eq!(
-            join_buffers.classify(1, &plain),
+            buffers.classify(room(1), &plain),
             Decision::Deliver,
-            "what has no position is not in the history"
+            "a publication without a position is not in the history"
         );
-        assert_eq!(join_buffers.classify(1, &item(6)), Decision::Deliver);
-        assert!(join_buffers.is_empty(), "from here on nothing needs sifting");
+        assert_eq!(buffers.classify(room(1), &item(6)), Decision::Deliver);
+        assert!(buffers.is_empty(), "no further comparison is needed");
     }
 
     #[test]
     fn an_publication_of_a_newer_epoch_is_newer_whatever_its_offset() {
-        let mut join_buffers = JoinBuffers::default();
-        join_buffers.start_buffering(1, 1);
-        join_buffers.stop_buffering(1, 1, at(50));
+        let mut buffers = JoinBuffers::default();
+        buffers.start_buffering(room(1), 1);
+        buffers.stop_buffering(room(1), 1, at(50));
         let newer = QueuedPublication { position: Some(Position { epoch: 8, offset: 1 }), ..item(0) };
-        assert_eq!(join_buffers.classify(1, &newer), Decision::Deliver);
+        assert_eq!(buffers.classify(room(1), &newer), Decision::Deliver);
     }
 
     #[test]
-    fn with_two_joins_of_one_room_under_way_everything_waits_for_the_second_answer() {
-        let mut join_buffers = JoinBuffers::default();
-        join_buffers.start_buffering(1, 1);
-        join_buffers.start_buffering(1, 2);
-        assert!(matches!(join_buffers.classify(1, &item(6)), Decision::Buffered(_)));
-        assert!(join_buffers.stop_buffering(1, 1, at(5)).is_empty());
-        assert!(matches!(join_buffers.classify(1, &item(7)), Decision::Buffered(_)));
-        let merged: Vec<u64> = join_buffers.stop_buffering(1, 2, at(6)).iter().map(|item| item.seq).collect();
+    fn with_two_pending_joins_of_one_room_everything_waits_for_the_second_recovery() {
+        let mut buffers = JoinBuffers::default();
+        buffers.start_buffering(room(1), 1);
+        buffers.start_buffering(room(1), 2);
+        assert!(matches!(buffers.classify(room(1), &item(6)), Decision::Buffered(_)));
+        assert!(buffers.stop_buffering(room(1), 1, at(5)).is_empty());
+        assert!(matches!(buffers.classify(room(1), &item(7)), Decision::Buffered(_)));
+        let merged: Vec<u64> =
+            buffers.stop_buffering(room(1), 2, at(6)).iter().map(|item| item.position.unwrap().offset).collect();
         assert_eq!(merged, [7]);
     }
 
     #[test]
-    fn a_room_that_was_left_holds_nothing() {
-        let mut join_buffers = JoinBuffers::default();
-        join_buffers.start_buffering(1, 1);
-        join_buffers.retain(|room| room != 1);
-        assert!(join_buffers.is_empty());
-        assert!(join_buffers.stop_buffering(1, 1, at(1)).is_empty());
+    fn a_room_that_was_left_buffers_nothing() {
+        let mut buffers = JoinBuffers::default();
+        buffers.start_buffering(room(1), 1);
+        buffers.retain(|membership| membership != room(1));
+        assert!(buffers.is_empty());
+        assert!(buffers.stop_buffering(room(1), 1, at(1)).is_empty());
     }
 
     #[test]
-    fn an_answer_without_a_position_lets_everything_held_through() {
-        let mut join_buffers = JoinBuffers::default();
-        join_buffers.start_buffering(1, 1);
-        join_buffers.classify(1, &item(6));
-        assert_eq!(join_buffers.stop_buffering(1, 1, None).len(), 1);
-        assert!(join_buffers.is_empty());
+    fn a_recovery_without_a_position_releases_everything_buffered() {
+        let mut buffers = JoinBuffers::default();
+        buffers.start_buffering(room(1), 1);
+        buffers.classify(room(1), &item(6));
+        assert_eq!(buffers.stop_buffering(room(1), 1, None).len(), 1);
+        assert!(buffers.is_empty());
     }
 
     #[test]
-    fn the_answer_to_a_join_that_was_taken_back_is_not_taken_for_that_of_the_next() {
-        let mut join_buffers = JoinBuffers::default();
-        join_buffers.start_buffering(1, 1);
-        join_buffers.retain(|room| room != 1);
-        join_buffers.start_buffering(1, 2);
-        assert!(!join_buffers.is_pending(1, 1));
-        assert!(matches!(join_buffers.classify(1, &item(6)), Decision::Buffered(_)));
-        let merged: Vec<u64> = join_buffers.stop_buffering(1, 2, at(5)).iter().map(|item| item.seq).collect();
+    fn the_recovery_of_a_cancelled_join_does_not_complete_the_next_join() {
+        let mut buffers = JoinBuffers::default();
+        buffers.start_buffering(room(1), 1);
+        buffers.retain(|membership| membership != room(1));
+        buffers.start_buffering(room(1), 2);
+        assert!(!buffers.is_pending(room(1), 1));
+        assert!(matches!(buffers.classify(room(1), &item(6)), Decision::Buffered(_)));
+        let merged: Vec<u64> =
+            buffers.stop_buffering(room(1), 2, at(5)).iter().map(|item| item.position.unwrap().offset).collect();
         assert_eq!(merged, [6]);
     }
 }

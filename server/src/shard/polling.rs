@@ -1,17 +1,17 @@
-//! The transport long-polling: what the requests of a session, which the edge hands in, lead to.
+//! The transport long-polling: GETs that wait for messages, POSTs that bring them.
 
 use super::Shard;
-use super::inbox::{Opened, PollAnswer, PostAnswer};
-use super::sid::Sid;
+use super::inbox::{PollReply, PollingRequest, PostReply};
 use super::slot::{Polling, Session, Transport};
 use crate::close_reason::CloseReason;
-use crate::frame::Frame;
-use nodevent_protocol::engine_io::Packet;
-use nodevent_protocol::engine_io::payload::{self, Part};
+use crate::connect_info::ConnectInfo;
+use crate::connection_id::ConnectionId;
+use crate::encoding::Frame;
+use crate::protocol::{Message, Protocol};
 use tokio::sync::oneshot;
 
-/// Whether a request's session can be served.
-enum Found<'a> {
+/// The connection of a request, and whether it can be served.
+enum Lookup<'a> {
     Unknown,
     WrongTransport,
     Polling(&'a mut Polling),
@@ -20,157 +20,149 @@ enum Found<'a> {
 // === impl Shard ===
 
 impl Shard {
-    /// Begins a session on long-polling.
-    pub(super) fn open_polling(&mut self, answer: oneshot::Sender<Opened>) {
-        let slot = self.begin(Transport::Polling(Box::default()));
-        let open = self.open_packet(slot);
-        if answer.send(Opened(open.into_bytes())).is_err() {
-            self.close(slot, CloseReason::Lost);
+    pub(super) fn on_polling_request(&mut self, request: PollingRequest) {
+        match request {
+            PollingRequest::Open { protocol, info, reply } => self.open_polling(protocol, info, reply),
+            PollingRequest::Find { id, reply } => {
+                let _ = reply.send(!matches!(self.lookup(id), Lookup::Unknown));
+            }
+            PollingRequest::Poll { id, reply } => self.on_poll(id, reply),
+            PollingRequest::PollAborted { id } => self.on_poll_aborted(id),
+            PollingRequest::PostStarted { id, reply } => self.on_post_started(id, reply),
+            PollingRequest::Post { id, body, reply } => self.on_post(id, &body, reply),
+            PollingRequest::PostAborted { id, close } => self.on_post_aborted(id, close),
         }
     }
 
-    /// A GET came.
-    pub(super) fn poll_begins(&mut self, sid: Sid, answer: oneshot::Sender<PollAnswer>) {
-        self.catch_up(sid);
-        let overtakes = self.session_mut(sid.slot).is_some_and(|session| session.awaits_probe());
-        let verdict = match self.find(sid) {
-            Found::Unknown => PollAnswer::Unknown,
-            Found::WrongTransport => PollAnswer::WrongTransport,
-            Found::Polling(polling) if polling.poll.is_some() => {
-                self.close(sid.slot, CloseReason::Overlap);
-                PollAnswer::Overlap
+    /// Opens a connection. Its first messages are the reply.
+    fn open_polling(&mut self, protocol: Box<dyn Protocol>, info: ConnectInfo, reply: oneshot::Sender<Vec<Frame>>) {
+        let slot = self.open_session(Transport::Polling(Box::default()), protocol, info);
+        self.with_protocol(slot, |protocol, core| protocol.opened(core));
+        let Some(Session { transport: Transport::Polling(polling), .. }) = self.session_mut(slot) else { return };
+        if reply.send(polling.queue.take()).is_err() {
+            self.close(slot, CloseReason::ConnectionLost);
+        }
+    }
+
+    fn on_poll(&mut self, id: ConnectionId, reply: oneshot::Sender<PollReply>) {
+        self.catch_up(id);
+        let arrived_during_upgrade = self.session_mut(id.slot).is_some_and(|session| session.awaits_probe());
+        let rejection = match self.lookup(id) {
+            Lookup::Unknown => PollReply::Unknown,
+            Lookup::WrongTransport => PollReply::WrongTransport,
+            Lookup::Polling(polling) if polling.poll.is_some() => {
+                self.close(id.slot, CloseReason::ConcurrentRequest);
+                PollReply::Concurrent
             }
-            Found::Polling(polling) => {
-                polling.poll = Some(answer);
-                polling.overtakes = overtakes;
-                return self.answer_poll(sid.slot);
+            Lookup::Polling(polling) => {
+                polling.poll = Some(reply);
+                polling.arrived_during_upgrade = arrived_during_upgrade;
+                return self.answer_poll(id.slot);
             }
         };
-        let _ = answer.send(verdict);
+        let _ = reply.send(rejection);
     }
 
-    /// Whether there is a session of that id.
-    pub(super) fn knows(&mut self, sid: Sid) -> bool {
-        !matches!(self.find(sid), Found::Unknown)
-    }
-
-    /// Does what counts before a GET that comes now: what has come due, and what stood on the wire before it.
-    fn catch_up(&mut self, sid: Sid) {
-        let now = self.now;
-        let Some(session) = self.session_mut(sid.slot).filter(|session| session.sid.is(&sid)) else { return };
-        let (probe, overdue) = (session.probe, session.engine_io.deadline() <= now);
-        if let Some(probe) = probe {
+    /// Does what precedes a GET that arrives now: what is due, and what arrived on the probing WebSocket before it.
+    fn catch_up(&mut self, id: ConnectionId) {
+        let Some(session) = self.session_mut(id.slot).filter(|session| session.id.is(&id)) else { return };
+        if let Some(probe) = session.probe {
             self.read(probe, false);
         }
-        if overdue {
-            self.due(sid.slot);
-            self.arm(sid.slot);
-        }
+        self.fire_deadlines(id.slot);
+        self.arm(id.slot);
     }
 
-    /// The browser gave up its GET: with it the connection is lost.
-    pub(super) fn poll_gone(&mut self, sid: Sid) {
-        if let Found::Polling(polling) = self.find(sid)
+    /// The client gave up its GET, so the connection is lost.
+    fn on_poll_aborted(&mut self, id: ConnectionId) {
+        if let Lookup::Polling(polling) = self.lookup(id)
             && polling.poll.as_ref().is_some_and(oneshot::Sender::is_closed)
         {
-            self.close(sid.slot, CloseReason::PollAborted);
+            self.close(id.slot, CloseReason::PollAborted);
         }
     }
 
-    /// A POST begins.
-    pub(super) fn post_begins(&mut self, sid: Sid, answer: oneshot::Sender<PostAnswer>) {
-        let verdict = match self.find(sid) {
-            Found::Unknown => PostAnswer::Unknown,
-            Found::WrongTransport => PostAnswer::WrongTransport,
-            Found::Polling(polling) if polling.posting => {
-                self.close(sid.slot, CloseReason::Overlap);
-                PostAnswer::Closed(CloseReason::Overlap)
+    fn on_post_started(&mut self, id: ConnectionId, reply: oneshot::Sender<PostReply>) {
+        let result = match self.lookup(id) {
+            Lookup::Unknown => PostReply::Unknown,
+            Lookup::WrongTransport => PostReply::WrongTransport,
+            Lookup::Polling(polling) if polling.is_posting => {
+                self.close(id.slot, CloseReason::ConcurrentRequest);
+                PostReply::Closed(CloseReason::ConcurrentRequest)
             }
-            Found::Polling(polling) => {
-                polling.posting = true;
-                PostAnswer::Ok
+            Lookup::Polling(polling) => {
+                polling.is_posting = true;
+                PostReply::Accepted
             }
         };
-        if answer.send(verdict).is_err() && verdict == PostAnswer::Ok {
-            self.post_gone(sid, Some(CloseReason::PostAborted));
+        if reply.send(result).is_err() && result == PostReply::Accepted {
+            self.on_post_aborted(id, Some(CloseReason::PostAborted));
         }
     }
 
-    /// A POST ended without a usable body.
-    pub(super) fn post_gone(&mut self, sid: Sid, ends: Option<CloseReason>) {
-        let Found::Polling(polling) = self.find(sid) else { return };
-        polling.posting = false;
-        if let Some(reason) = ends {
-            self.close(sid.slot, reason);
+    fn on_post_aborted(&mut self, id: ConnectionId, close: Option<CloseReason>) {
+        let Lookup::Polling(polling) = self.lookup(id) else { return };
+        polling.is_posting = false;
+        if let Some(reason) = close {
+            self.close(id.slot, reason);
         }
     }
 
-    /// The body of a POST.
-    pub(super) fn post(&mut self, sid: Sid, body: &[u8], answer: oneshot::Sender<PostAnswer>) {
-        let slot = sid.slot;
-        match self.find(sid) {
-            Found::Polling(polling) => polling.posting = false,
-            // The upgrade to WebSocket may overtake the last POST; its packets count all the same.
-            Found::WrongTransport => {}
-            Found::Unknown => {
-                let _ = answer.send(PostAnswer::Unknown);
+    fn on_post(&mut self, id: ConnectionId, body: &[u8], reply: oneshot::Sender<PostReply>) {
+        match self.lookup(id) {
+            Lookup::Polling(polling) => polling.is_posting = false,
+            // The upgrade to a WebSocket may overtake the last POST. Its messages count all the same.
+            Lookup::WrongTransport => {}
+            Lookup::Unknown => {
+                let _ = reply.send(PostReply::Unknown);
                 return;
             }
         }
-        let generation = self.slots[slot as usize].generation();
-        let is_here =
-            |shard: &mut Self| shard.session_mut(slot).is_some_and(|session| session.generation == generation);
-        let mut parts = std::str::from_utf8(body).ok().map(payload::decode);
-        while is_here(self) {
-            match parts.as_mut().map(Iterator::next) {
-                Some(None) => break,
-                Some(Some(Ok(Part::Text(packet)))) => self.packet(slot, packet),
-                Some(Some(Ok(Part::Binary(bytes)))) => self.packet(slot, Packet::Binary(&bytes)),
-                Some(Some(Err(_))) | None => self.close(slot, CloseReason::Malformed),
-            }
-        }
-        let verdict = match self.last_closed {
-            // A session that said goodbye in its own packets has said what it wanted.
-            (closed, Some(reason)) if closed == generation && reason != CloseReason::Closed => {
-                PostAnswer::Closed(reason)
-            }
-            _ => PostAnswer::Ok,
-        };
-        let _ = answer.send(verdict);
+        let closed = self.with_protocol(id.slot, |protocol, core| protocol.received(Message::Body(body), core));
+        let _ = reply.send(match closed {
+            // The client has closed the connection with its own message, so all is well.
+            None | Some(CloseReason::ClientClosed) => PostReply::Accepted,
+            Some(reason) => PostReply::Closed(reason),
+        });
     }
 
-    /// Lets a waiting GET go, if there is something for it.
+    /// Answers a waiting GET, if there is something for it.
     pub(super) fn answer_poll(&mut self, slot: u32) {
         let Some(session) = self.session_mut(slot) else { return };
-        if session.awaits_probe() {
-            // For a moment: that WebSocket may be this session's transport as soon as it is here.
+        if !matches!(session.transport, Transport::Polling(_)) || session.awaits_probe() {
+            // A WebSocket that is expected may be the connection's transport as soon as it is here.
             return;
         }
-        let upgrading = session.engine_io.probe_answered();
-        let Session { transport: Transport::Polling(polling), .. } = session else { return };
+        let noop = session.protocol.as_mut().and_then(|protocol| {
+            let polling = protocol.as_polling()?;
+            polling.is_probe_answered().then(|| polling.noop())
+        });
+        let Transport::Polling(polling) = &mut session.transport else { return };
         let Some(waiting) = &polling.poll else { return };
         if waiting.is_closed() {
-            // Its end has been reported, or is about to be.
+            // Its abort has been reported, or is about to be.
             return;
         }
-        if upgrading && polling.packets.is_empty() {
-            polling.packets.push(Frame::text("6"));
+        if polling.queue.is_empty()
+            && let Some(noop) = noop
+        {
+            polling.queue.push(noop);
         }
-        if polling.packets.is_empty() {
+        if polling.queue.is_empty() {
             return;
         }
         if let Some(poll) = polling.poll.take() {
-            let _ = poll.send(PollAnswer::Payload(polling.packets.take_payload()));
+            let _ = poll.send(PollReply::Frames(polling.queue.take()));
         }
     }
 
-    fn find(&mut self, sid: Sid) -> Found<'_> {
-        match self.session_mut(sid.slot) {
-            Some(session) if session.sid.is(&sid) => match &mut session.transport {
-                Transport::Polling(polling) => Found::Polling(polling),
-                Transport::WebSocket(_) | Transport::Events(_) | Transport::Closed => Found::WrongTransport,
+    fn lookup(&mut self, id: ConnectionId) -> Lookup<'_> {
+        match self.session_mut(id.slot) {
+            Some(session) if session.id.is(&id) => match &mut session.transport {
+                Transport::Polling(polling) => Lookup::Polling(polling),
+                Transport::WebSocket(_) | Transport::Stream(_) | Transport::Closed => Lookup::WrongTransport,
             },
-            _ => Found::Unknown,
+            _ => Lookup::Unknown,
         }
     }
 }

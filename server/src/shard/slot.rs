@@ -1,68 +1,64 @@
-//! What a shard keeps per connection. Small, and without heap while the connection is idle.
+//! What a shard stores per connection. Small, and without heap memory of its transport while the connection is idle.
 
-use super::events::Events;
-use super::inbox::PollAnswer;
+use super::body_stream::BodyStream;
+use super::inbox::PollReply;
 use super::join_buffers::JoinBuffers;
-use super::pending_acks::PendingAcks;
 use super::rate::Rate;
-use super::sid::Sid;
 use super::stream::Stream;
-use crate::frame::Frame;
+use crate::connect_info::ConnectInfo;
+use crate::connection_id::ConnectionId;
+use crate::encoding::Frame;
 use crate::outbox::{Outbox, PollQueue, SendOutcome};
-use nodevent_protocol::engine_io::session::Millis;
-use nodevent_protocol::{engine_io, socket_io, websocket};
+use crate::protocol::{Millis, NEVER, Protocol, TransportKind};
+use nodevent_protocol::websocket;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
-/// No deadline.
-pub(super) const NEVER: Millis = Millis::MAX;
-
-/// One place in a shard's table; its number is also the number of its socket's token and of its outbox in the hub.
+/// An entry of a shard's table. Its index is the slot's number everywhere else.
 #[derive(Debug)]
 pub(super) enum Slot {
     /// A connection.
     Session(Session),
-    /// A WebSocket that a connection on long-polling may change to.
+    /// A WebSocket that may become the transport of a connection on long-polling.
     Probe(Probe),
-    /// A socket that has been told close_frame and may read it.
+    /// A socket that was sent a close frame and may still read it.
     Closing(Closing),
 }
 
 /// A connection, whatever its transport.
 #[derive(Debug)]
 pub(super) struct Session {
-    pub(super) sid: Sid,
+    pub(super) id: ConnectionId,
+    pub(super) info: ConnectInfo,
+    /// `None` while it runs.
+    pub(super) protocol: Option<Box<dyn Protocol>>,
     pub(super) transport: Transport,
-    pub(super) engine_io: engine_io::session::Session,
-    pub(super) socket_io: socket_io::session::Session,
-    /// The slot of the WebSocket it may change to.
+    /// The slot of the WebSocket that may become its transport.
     pub(super) probe: Option<u32>,
-    /// Number of the last publication that was put before it; see `delivery`.
-    pub(super) delivered: u64,
-    /// Rooms whose live publications are held back or sifted; see `recovery`. Rarely any.
+    /// The sequence number up to which it has received everything; see `delivery`.
+    pub(super) last_delivered: u64,
+    /// Memberships whose live publications are buffered or compared with a recovery; see `joins`. Rarely any.
     pub(super) join_buffers: JoinBuffers,
-    /// The acknowledgements it owes us.
-    pub(super) pending_acks: PendingAcks,
-    /// When it must have connected a namespace.
-    pub(super) connect_by: Millis,
-    /// When it must go, because the server stops.
-    pub(super) leave_at: Millis,
-    /// Since when its socket takes nothing of what waits.
+    /// When it is closed because the server stops.
+    pub(super) drain_at: Millis,
+    /// Since when its socket accepts nothing of what waits.
     pub(super) stalled_since: Option<Millis>,
-    pub(super) packets: Rate,
+    pub(super) messages: Rate,
     pub(super) joins: Rate,
-    pub(super) armed: Millis,
+    /// Whether it has ever been in one room with two encodings.
+    pub(super) shares_a_room: bool,
+    pub(super) timer_at: Millis,
     pub(super) generation: u32,
 }
 
-/// The transport a connection is on.
+/// A connection's transport.
 #[derive(Debug)]
 pub(super) enum Transport {
     WebSocket(WebSocket),
     Polling(Box<Polling>),
-    Events(Events),
-    /// It is ending.
+    Stream(BodyStream),
+    /// The connection is being closed.
     Closed,
 }
 
@@ -77,32 +73,32 @@ pub(super) struct WebSocket {
 /// Long-polling and what waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Polling {
-    pub(super) packets: PollQueue,
+    pub(super) queue: PollQueue,
     /// The GET that waits.
-    pub(super) poll: Option<oneshot::Sender<PollAnswer>>,
-    /// Whether that GET came while a WebSocket was on its way here, whose packets it may have overtaken.
-    pub(super) overtakes: bool,
-    /// Whether a POST is under way.
-    pub(super) posting: bool,
+    pub(super) poll: Option<oneshot::Sender<PollReply>>,
+    /// Whether that GET arrived while a WebSocket was expected, whose messages it may have overtaken.
+    pub(super) arrived_during_upgrade: bool,
+    /// Whether a POST is in progress.
+    pub(super) is_posting: bool,
 }
 
-/// A WebSocket that is not yet its session's transport.
+/// A WebSocket that is not its connection's transport yet.
 #[derive(Debug)]
 pub(super) struct Probe {
-    /// `None` while it moves elsewhere.
+    /// `None` while it moves.
     pub(super) socket: Option<WebSocket>,
-    /// The session's slot.
+    /// The connection's slot.
     pub(super) session: u32,
-    pub(super) armed: Millis,
+    pub(super) timer_at: Millis,
     pub(super) generation: u32,
 }
 
-/// A socket that has been told close_frame.
+/// A socket that was sent a close frame.
 #[derive(Debug)]
 pub(super) struct Closing {
     pub(super) socket: WebSocket,
     pub(super) until: Millis,
-    pub(super) armed: Millis,
+    pub(super) timer_at: Millis,
     pub(super) generation: u32,
 }
 
@@ -117,24 +113,23 @@ impl Slot {
         }
     }
 
-    /// The deadline it is armed for.
-    pub(super) fn armed(&mut self) -> &mut Millis {
+    /// The time of its timer.
+    pub(super) fn timer_at(&mut self) -> &mut Millis {
         match self {
-            Self::Session(one) => &mut one.armed,
-            Self::Probe(one) => &mut one.armed,
-            Self::Closing(one) => &mut one.armed,
+            Self::Session(one) => &mut one.timer_at,
+            Self::Probe(one) => &mut one.timer_at,
+            Self::Closing(one) => &mut one.timer_at,
         }
     }
 
-    /// Its nearest deadline. A probe has none of its own: its session keeps the time.
-    pub(super) fn deadline(&self, write_stall: Millis) -> Millis {
+    /// Its nearest deadline. A probe has none of its own: its connection measures the time.
+    pub(super) fn deadline(&self, write_timeout: Millis) -> Millis {
         match self {
-            Self::Session(one) => one
-                .engine_io
-                .deadline()
-                .min(one.connect_by)
-                .min(one.leave_at)
-                .min(one.stalled_since.map_or(NEVER, |since| since + write_stall)),
+            Self::Session(one) => {
+                let protocol = one.protocol.as_ref().map_or(NEVER, |protocol| protocol.deadline());
+                let stalled = one.stalled_since.map_or(NEVER, |since| since + write_timeout);
+                protocol.min(one.drain_at).min(stalled)
+            }
             Self::Probe(_) => NEVER,
             Self::Closing(one) => one.until,
         }
@@ -153,37 +148,63 @@ impl Slot {
 // === impl Session ===
 
 impl Session {
-    /// Whether a WebSocket that may become its transport has been announced and has not arrived.
-    pub(super) fn awaits_probe(&self) -> bool {
-        self.probe.is_none() && self.engine_io.upgrade_pending()
+    /// Whether a WebSocket that may become its transport was requested and has not arrived.
+    pub(super) fn awaits_probe(&mut self) -> bool {
+        self.probe.is_none()
+            && self
+                .protocol
+                .as_mut()
+                .and_then(|protocol| protocol.as_polling())
+                .is_some_and(|polling| polling.is_upgrade_pending())
     }
 
-    /// Puts frames before the connection, which `laid` holds end to end; bounded by `limit` bytes that wait.
-    pub(super) fn put<'a>(
+    /// Sends frames, which `bytes` holds concatenated. At most `limit` bytes may wait.
+    pub(super) fn send<'a>(
         &mut self,
         frames: impl Iterator<Item = &'a Frame>,
-        laid: &Arc<[u8]>,
+        bytes: &Arc<[u8]>,
         limit: usize,
     ) -> SendOutcome {
         match &mut self.transport {
-            Transport::WebSocket(socket) => socket.send(laid, || Arc::clone(laid), limit),
+            Transport::WebSocket(socket) => socket.send(bytes, || Arc::clone(bytes), limit),
             Transport::Polling(polling) => {
-                frames.for_each(|frame| polling.packets.push(frame.clone()));
-                if polling.packets.bytes() > limit { SendOutcome::Overflow } else { SendOutcome::Sent }
+                frames.for_each(|frame| polling.queue.push(frame.clone()));
+                if polling.queue.bytes() > limit { SendOutcome::Overflow } else { SendOutcome::Sent }
             }
-            Transport::Events(events) => events.put(frames, limit),
+            Transport::Stream(stream) => stream.send(frames, limit),
             Transport::Closed => SendOutcome::Sent,
         }
     }
 
-    /// How much waits for its transport. Bytes.
+    /// Bytes that wait for its transport.
     pub(super) fn waiting(&self) -> usize {
         match &self.transport {
             Transport::WebSocket(socket) => socket.outbox.bytes(),
-            Transport::Polling(polling) => polling.packets.bytes(),
-            Transport::Events(events) => events.waiting(),
+            Transport::Polling(polling) => polling.queue.bytes(),
+            Transport::Stream(stream) => stream.waiting(),
             Transport::Closed => 0,
         }
+    }
+
+    pub(super) fn transport_kind(&self) -> TransportKind {
+        match &self.transport {
+            Transport::WebSocket(_) | Transport::Closed => TransportKind::WebSocket,
+            Transport::Polling(_) => TransportKind::Polling,
+            Transport::Stream(_) => TransportKind::Stream,
+        }
+    }
+
+    /// Starts the write timeout, if it is not running. Returns the time for which a timer is to be added, if one is.
+    pub(super) fn start_write_timeout(&mut self, now: Millis, write_timeout: Millis) -> Option<Millis> {
+        if self.stalled_since.is_some() {
+            return None;
+        }
+        self.stalled_since = Some(now);
+        let by = now + write_timeout;
+        (by < self.timer_at).then(|| {
+            self.timer_at = by;
+            by
+        })
     }
 }
 
@@ -194,7 +215,7 @@ impl WebSocket {
         Self { stream, decoder: websocket::Decoder::default(), outbox: Outbox::default() }
     }
 
-    /// Writes `bytes` now if nothing waits; what the socket does not take, `shared` puts into the outbox.
+    /// Writes `bytes` now if nothing waits. What the socket does not accept, `shared` puts into the send buffer.
     pub(super) fn send(&mut self, bytes: &[u8], shared: impl FnOnce() -> Arc<[u8]>, limit: usize) -> SendOutcome {
         let mut written = 0;
         if self.outbox.is_empty() {

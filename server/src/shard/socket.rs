@@ -1,163 +1,211 @@
-//! The transport WebSocket: from readiness to messages, from packets to writes.
+//! The transport WebSocket: from readiness to messages, and from messages to writes.
 //!
-//! An idle socket holds no buffer: what is read goes into the shard's one read buffer, what cannot be written now
-//! goes into the outbox.
+//! An idle socket has no buffer: what is read goes into the shard's one read buffer, and what cannot be written now goes
+//! into the send buffer.
 
+use super::Shard;
 use super::inbox::{Attach, Purpose};
-use super::slot::{Probe, Session, Slot, Transport, WebSocket};
-use super::upgrade::NOBODY;
-use super::{Above, Shard};
+use super::slot::{Session, Slot, Transport, WebSocket};
+use super::stream::Stream;
 use crate::close_reason::CloseReason;
-use crate::outbox::{FlushOutcome, SendOutcome};
+use crate::connect_info::ConnectInfo;
+use crate::connection_id::ConnectionId;
+use crate::outbox::FlushOutcome;
+use crate::protocol::{Core as _, Message, Protocol};
+use bytes::Bytes;
 use mio::Token;
-use nodevent_protocol::engine_io::Packet;
-use nodevent_protocol::engine_io::payload::{self, Part};
-use nodevent_protocol::websocket::{self, Message, Opcode};
+use nodevent_protocol::websocket::{self, Opcode};
 use std::io;
 use std::ops::ControlFlow;
 
-/// Reads of one socket before the others have their turn.
-const READS: usize = 4;
+/// Reads of one socket before others have their turn.
+const MAX_READS_PER_TURN: usize = 4;
+
+/// What a read leaves behind.
+enum ReadOutcome {
+    /// The socket is empty, or is read no more. Its next readiness event will be reported.
+    Done,
+    /// The socket may have more, which is not reported again.
+    More,
+}
 
 // === impl Shard ===
 
 impl Shard {
-    /// Takes over a socket whose WebSocket handshake is granted, and answers it.
+    /// Takes over a socket whose WebSocket handshake was accepted, and sends the response.
     pub(super) fn attach(&mut self, attach: Attach) {
-        let Attach { stream, answer, read_ahead, purpose } = attach;
-        let slot = match purpose {
-            Purpose::Open => self.begin(Transport::WebSocket(WebSocket::new(stream))),
-            Purpose::Upgrade(sid) => self.begin_probe(Some(sid), stream),
-            Purpose::Superfluous => self.begin_probe(None, stream),
-        };
+        let Attach { stream, response, read_ahead, purpose } = attach;
+        match purpose {
+            Purpose::Open(protocol, info) => self.open_websocket(stream, response, &read_ahead, protocol, info),
+            Purpose::Upgrade(id) => self.attach_probe(Some(id), stream, response, &read_ahead),
+            Purpose::Rejected => self.attach_probe(None, stream, response, &read_ahead),
+        }
+    }
+
+    fn open_websocket(
+        &mut self,
+        stream: Stream,
+        response: Vec<u8>,
+        read_ahead: &Bytes,
+        protocol: Box<dyn Protocol>,
+        info: ConnectInfo,
+    ) {
+        let slot = self.open_session(Transport::WebSocket(WebSocket::new(stream)), protocol, info);
+        if !self.watch(slot) {
+            return;
+        }
+        self.handshake = Some(response);
+        self.with_protocol(slot, |protocol, core| {
+            let opened = protocol.opened(core);
+            core.flush();
+            opened
+        });
+        self.read_first(slot, read_ahead);
+    }
+
+    fn attach_probe(&mut self, id: Option<ConnectionId>, stream: Stream, response: Vec<u8>, read_ahead: &Bytes) {
+        let slot = self.open_probe(id, stream);
+        if !self.watch(slot) {
+            return;
+        }
+        self.handshake = Some(response);
+        if let Some(reason) = self.finish_handshake(slot) {
+            return self.fail(slot, reason);
+        }
+        self.reject_probe_without_session(slot);
+        self.read_first(slot, read_ahead);
+        if let Some(id) = id {
+            // What the client sent at once precedes a poll that came with it.
+            self.read(slot, false);
+            self.answer_poll(id.slot);
+        }
+    }
+
+    /// Registers a socket. If that fails, closes its connection and returns `false`.
+    fn watch(&mut self, slot: u32) -> bool {
         let Self { poll, slots, .. } = self;
         let socket = slots.get_mut(slot as usize).and_then(Slot::socket);
         let registered = socket.map(|socket| socket.stream.register(poll.registry(), Token(slot as usize + 1)));
         if let Some(Err(error)) = registered {
-            tracing::warn!(%error, "a socket cannot be watched; its connection is closed");
-            return self.close(slot, CloseReason::Lost);
+            tracing::warn!(%error, "could not register a socket with epoll; closing the connection");
+            self.close(slot, CloseReason::ConnectionLost);
+            return false;
         }
-        match (purpose, self.settings.above) {
-            (Purpose::Open, Above::SocketIo) => {
-                let open = self.open_packet(slot);
-                self.introduce(slot, &answer, Some(&open));
-            }
-            (Purpose::Open, Above::Echo { pause }) => {
-                self.introduce(slot, &answer, None);
-                std::thread::sleep(pause);
-                let open = self.open_packet(slot);
-                self.send_text(slot, &open);
-            }
-            _ => self.introduce(slot, &answer, None),
-        }
-        if let Some(Slot::Probe(Probe { session: NOBODY, .. })) = self.slots.get(slot as usize) {
-            tracing::info!("an upgrade was refused: the session has one, or has ended");
-            self.dismiss(slot, Some((Some(1008), "the session has another transport, or has ended")));
-        }
+        true
+    }
+
+    /// Writes the response to a handshake and everything that was sent with it. Returns why the connection must be
+    /// closed, if it must.
+    pub(super) fn finish_handshake(&mut self, slot: u32) -> Option<CloseReason> {
+        let bytes = self.handshake.take()?;
+        self.send_control(slot, &bytes)
+    }
+
+    /// Writes bytes that belong to the WebSocket layer. Returns why the connection must be closed, if it must.
+    pub(super) fn send_control(&mut self, slot: u32, bytes: &[u8]) -> Option<CloseReason> {
+        let limit = self.settings.send_buffer;
+        let socket = self.slots.get_mut(slot as usize).and_then(Slot::socket)?;
+        let sent = socket.send(bytes, || bytes.into(), limit);
+        self.after_send(slot, sent)
+    }
+
+    /// Reads what arrived together with the handshake.
+    fn read_first(&mut self, slot: u32, read_ahead: &Bytes) {
         if !read_ahead.is_empty() {
             let mut bytes = read_ahead.to_vec();
-            self.received(slot, &mut bytes);
+            self.on_bytes(slot, &mut bytes);
         }
         // TLS may have decrypted more than was read ahead, which the kernel does not report.
-        let is_tls = self.slots.get_mut(slot as usize).and_then(Slot::socket);
-        if is_tls.is_some_and(|socket| !socket.stream.tells_by_short_reads()) {
-            self.unread.push_back(slot);
-        }
-        if let Purpose::Upgrade(sid) = purpose {
-            // What the browser sent at once counts before a poll that came with it.
-            self.read(slot, false);
-            self.answer_poll(sid.slot);
+        let socket = self.slots.get_mut(slot as usize).and_then(Slot::socket);
+        if socket.is_some_and(|socket| !socket.stream.short_read_means_drained()) {
+            self.read_again.push_back(slot);
         }
     }
 
     /// The operating system reports a socket.
-    pub(super) fn socket_ready(&mut self, slot: u32, readable: bool, ended: bool, writable: bool) {
-        if writable {
+    pub(super) fn on_socket_ready(&mut self, slot: u32, is_readable: bool, is_ended: bool, is_writable: bool) {
+        if is_writable {
             self.flush(slot);
         }
-        if readable || ended {
-            self.read(slot, ended);
+        if is_readable || is_ended {
+            self.read(slot, is_ended);
         }
     }
 
-    /// Reads on where the last turn stopped for the sake of the others.
+    /// Continues reads that the last turn stopped for the sake of others.
     pub(super) fn read_leftovers(&mut self) {
-        for _ in 0..self.unread.len() {
-            if let Some(slot) = self.unread.pop_front() {
+        for _ in 0..self.read_again.len() {
+            if let Some(slot) = self.read_again.pop_front() {
                 self.read(slot, true);
             }
         }
     }
 
-    /// Reads what is there; `ended` tells that the other side has ended behind it.
-    pub(super) fn read(&mut self, slot: u32, ended: bool) {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let mut more = true;
-        for _ in 0..READS {
+    /// Reads what is there. `is_ended`: the other side has ended the stream behind it.
+    pub(super) fn read(&mut self, slot: u32, is_ended: bool) {
+        let mut buffer = std::mem::take(&mut self.read_buffer);
+        if matches!(self.read_into(slot, is_ended, &mut buffer), ReadOutcome::More) {
+            self.read_again.push_back(slot);
+        }
+        self.read_buffer = buffer;
+    }
+
+    fn read_into(&mut self, slot: u32, is_ended: bool, buffer: &mut [u8]) -> ReadOutcome {
+        for _ in 0..MAX_READS_PER_TURN {
             let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) else {
-                more = false;
-                break;
+                return ReadOutcome::Done;
             };
-            match socket.stream.read(&mut scratch) {
+            match socket.stream.read(buffer) {
                 Ok(0) => {
-                    more = false;
-                    self.ended(slot);
-                    break;
+                    self.on_peer_closed(slot);
+                    return ReadOutcome::Done;
                 }
                 Ok(count) => {
-                    // The kernel reports the end of a stream by itself, so a short read need not be made sure of.
-                    more = ended || count == scratch.len() || !socket.stream.tells_by_short_reads();
-                    self.received(slot, &mut scratch[..count]);
-                    if !more {
-                        break;
+                    // The kernel reports the end of a stream by itself, so a short read need not be confirmed.
+                    let is_drained = !is_ended && count < buffer.len() && socket.stream.short_read_means_drained();
+                    self.on_bytes(slot, &mut buffer[..count]);
+                    if is_drained {
+                        return ReadOutcome::Done;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    more = false;
-                    break;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadOutcome::Done,
                 Err(_) => {
-                    more = false;
-                    self.ended(slot);
-                    break;
+                    self.on_peer_closed(slot);
+                    return ReadOutcome::Done;
                 }
             }
         }
-        self.scratch = scratch;
-        if more {
-            self.unread.push_back(slot);
-        }
+        ReadOutcome::More
     }
 
     /// The other side of a socket is gone.
-    fn ended(&mut self, slot: u32) {
+    fn on_peer_closed(&mut self, slot: u32) {
         match self.slots.get(slot as usize) {
-            Some(Slot::Session(_)) => self.close(slot, CloseReason::Lost),
+            Some(Slot::Session(_)) => self.close(slot, CloseReason::ConnectionLost),
             Some(_) => self.release(slot),
             None => {}
         }
     }
 
-    /// Bytes came from a socket.
-    fn received(&mut self, slot: u32, bytes: &mut [u8]) {
-        let max_payload = self.settings.max_payload;
+    /// Bytes arrived on a socket.
+    fn on_bytes(&mut self, slot: u32, bytes: &mut [u8]) {
+        let max_message_size = self.settings.max_message_size;
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
         if matches!(one, Slot::Closing(_)) {
-            // CloseFrame was said; what still comes is of no interest.
             return;
         }
-        // Where the socket is: a probing one moves to its session's slot in the middle of what it reads.
+        // Where the socket is: a probing one moves to its connection's slot in the middle of what it reads.
         let mut place = (slot, one.generation());
         let Some(socket) = one.socket() else { return };
         let mut decoder = std::mem::take(&mut socket.decoder);
-        let result = decoder.feed(bytes, max_payload, &mut |message| {
-            if let Some(moved) = self.message(place.0, message) {
+        let result = decoder.feed(bytes, max_message_size, &mut |message| {
+            if let Some(moved) = self.on_message(place.0, message) {
                 place = moved;
             }
-            if self.is_open(place) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if self.still_reads(place) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        if !self.is_open(place) {
+        if !self.still_reads(place) {
             return;
         }
         if let Err(violation) = result {
@@ -167,93 +215,83 @@ impl Shard {
             socket.decoder = decoder;
         }
         if let Some(Slot::Probe(probe)) = self.slots.get(place.0 as usize) {
-            // The session's waiting poll goes now, so that the browser can send the last packet of the upgrade.
+            // The connection's waiting poll ends now, so that the client can send the last message of the upgrade.
             let session = probe.session;
             self.answer_poll(session);
         }
     }
 
-    /// Whether the connection of that slot and generation still reads.
-    fn is_open(&self, (slot, generation): (u32, u32)) -> bool {
+    /// Whether the occupant of that slot and generation still reads.
+    fn still_reads(&self, (slot, generation): (u32, u32)) -> bool {
         let one = self.slots.get(slot as usize).filter(|one| one.generation() == generation);
         matches!(one, Some(Slot::Session(_) | Slot::Probe(_)))
     }
 
-    /// Ends what is in a slot for what came on its socket: a connection, or only a probing WebSocket.
+    /// Closes the occupant of a slot because of what arrived on its socket: a connection, or only a probing WebSocket.
     pub(super) fn fail(&mut self, slot: u32, reason: CloseReason) {
         if let Some(Slot::Probe(_)) = self.slots.get(slot as usize) {
-            tracing::info!(reason = reason.name(), detail = reason.detail(), "an upgrade to WebSocket was ended");
-            self.dismiss(slot, reason.close_frame());
+            tracing::info!(reason = reason.name(), detail = reason.detail(), "an upgrade to WebSocket failed");
+            self.close_probe(slot, reason.close_frame());
         } else {
             self.close(slot, reason);
         }
     }
 
-    /// A WebSocket message. Answers the place to which the socket has moved, if it has.
-    fn message(&mut self, slot: u32, message: Message<'_>) -> Option<(u32, u32)> {
-        match message {
-            Message::Text(text) => match payload::decode_packet(text) {
-                Ok(Part::Text(packet)) => return self.carried(slot, packet),
-                // Browsers that were told to speak base64 do so here too.
-                Ok(Part::Binary(bytes)) => return self.carried(slot, Packet::Binary(&bytes)),
-                Err(malformed) => {
-                    tracing::debug!(%malformed, "a connection is closed");
-                    self.fail(slot, CloseReason::Malformed);
-                }
-            },
-            Message::Binary(bytes) => return self.carried(slot, Packet::Binary(bytes)),
-            Message::Ping(payload) => self.pong(slot, Some(payload)),
-            Message::Pong(_) => self.pong(slot, None),
-            Message::Close { code, .. } => self.closed_by_browser(slot, code),
+    /// A WebSocket message arrived. Returns the place to which the socket has moved, if it has.
+    fn on_message(&mut self, slot: u32, message: websocket::Message<'_>) -> Option<(u32, u32)> {
+        let message = match message {
+            websocket::Message::Text(text) => Message::Text(text),
+            websocket::Message::Binary(bytes) => Message::Binary(bytes),
+            websocket::Message::Ping(payload) => {
+                self.on_ping(slot, payload);
+                return None;
+            }
+            websocket::Message::Pong(_) => Message::Pong,
+            websocket::Message::Close { code, .. } => {
+                self.on_close_frame(slot, code);
+                return None;
+            }
+        };
+        if let Some(Slot::Probe(probe)) = self.slots.get(slot as usize) {
+            let session = probe.session;
+            return self.on_probe_message(slot, session, message);
         }
+        self.with_protocol(slot, |protocol, core| {
+            core.count_message()?;
+            protocol.received(message, core)
+        });
         None
     }
 
-    /// An Engine.IO packet came on a WebSocket. Answers the place to which the socket has moved, if it has.
-    fn carried(&mut self, slot: u32, packet: Packet<'_>) -> Option<(u32, u32)> {
-        match self.slots.get(slot as usize) {
-            Some(Slot::Session(_)) => {
-                self.packet(slot, packet);
-                None
-            }
-            Some(Slot::Probe(probe)) => {
-                let session = probe.session;
-                self.probe_packet(slot, session, &packet)
-            }
-            _ => None,
-        }
-    }
-
-    /// Answers a close frame with one of the same code.
-    fn closed_by_browser(&mut self, slot: u32, code: Option<u16>) {
+    /// Replies to a close frame with one of the same code.
+    fn on_close_frame(&mut self, slot: u32, code: Option<u16>) {
         let close_frame = Some((code, ""));
         if let Some(Slot::Probe(_)) = self.slots.get(slot as usize) {
-            self.dismiss(slot, close_frame);
+            self.close_probe(slot, close_frame);
         } else {
-            self.close_with(slot, CloseReason::Closed, close_frame);
+            self.close_with(slot, CloseReason::ClientClosed, close_frame);
         }
     }
 
-    /// Answers a ping of the WebSocket layer; a pong of that layer only counts.
-    fn pong(&mut self, slot: u32, payload: Option<&[u8]>) {
-        let (limit, now, per_second) = (self.settings.outbox, self.now, self.settings.packets_per_second);
+    /// Replies to a ping of the WebSocket layer. It counts as a message.
+    fn on_ping(&mut self, slot: u32, payload: &[u8]) {
+        let (now, per_second) = (self.now, self.settings.messages_per_second);
         if let Some(session) = self.session_mut(slot)
-            && !session.packets.allows(per_second, now)
+            && !session.messages.allows(per_second, now)
         {
             return self.close(slot, CloseReason::PacketRate);
         }
-        let Some(payload) = payload else { return };
         let mut bytes = Vec::with_capacity(payload.len() + 2);
         websocket::encode(&mut bytes, Opcode::Pong, payload);
-        let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) else { return };
-        let sent = socket.send(&bytes, || bytes.as_slice().into(), limit);
-        self.sent(slot, sent);
+        if let Some(reason) = self.send_control(slot, &bytes) {
+            self.fail(slot, reason);
+        }
     }
 
     fn flush(&mut self, slot: u32) {
         let now = self.now;
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
-        let closing = matches!(one, Slot::Closing(_));
+        let is_closing = matches!(one, Slot::Closing(_));
         let Some(socket) = one.socket() else { return };
         let WebSocket { stream, outbox, .. } = socket;
         let flushed = match stream.flush() {
@@ -264,7 +302,7 @@ impl Shard {
         };
         match flushed {
             Ok(FlushOutcome::Drained) => {
-                if closing {
+                if is_closing {
                     stream.finish();
                 }
                 if let Slot::Session(Session { stalled_since, .. }) = one {
@@ -277,25 +315,7 @@ impl Shard {
                 }
             }
             Ok(FlushOutcome::Blocked) => {}
-            Err(_) => self.ended(slot),
-        }
-    }
-
-    /// Does what follows from a send.
-    pub(super) fn sent(&mut self, slot: u32, sent: SendOutcome) {
-        match sent {
-            SendOutcome::Sent => {}
-            SendOutcome::Queued => {
-                let now = self.now;
-                if let Some(session) = self.session_mut(slot)
-                    && session.stalled_since.is_none()
-                {
-                    session.stalled_since = Some(now);
-                    self.arm(slot);
-                }
-            }
-            SendOutcome::Overflow => self.close(slot, CloseReason::OutboxFull),
-            SendOutcome::Broken => self.ended(slot),
+            Err(_) => self.on_peer_closed(slot),
         }
     }
 }

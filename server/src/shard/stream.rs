@@ -28,7 +28,7 @@ impl Stream {
     }
 
     /// Whether a read that fills less than it could has emptied the socket.
-    pub(super) fn tells_by_short_reads(&self) -> bool {
+    pub(super) fn short_read_means_drained(&self) -> bool {
         self.tls.is_none()
     }
 
@@ -80,13 +80,13 @@ impl Stream {
             if taken == all {
                 return Ok(all);
             }
-            taken += self.encrypt_behind(parts, taken)?;
+            taken += self.encrypt_from(parts, taken)?;
         }
         if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
     }
 
     /// Gives TLS what comes behind the first `taken` bytes of `parts`, as far as the part goes and TLS takes it.
-    fn encrypt_behind(&mut self, parts: &[IoSlice<'_>], taken: usize) -> io::Result<usize> {
+    fn encrypt_from(&mut self, parts: &[IoSlice<'_>], taken: usize) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return Ok(0) };
         let mut skip = taken;
         for part in parts {

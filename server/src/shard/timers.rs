@@ -1,15 +1,13 @@
-//! When each slot wants to be looked at next: one queue per shard, at most a few entries per slot.
+//! One queue of timers per shard.
 //!
-//! A slot is armed for its nearest deadline. When that comes, the slot says what is due and is armed again; a
-//! deadline that has moved away is simply met early and armed anew.
+//! A slot has at most one timer that counts. When it fires early, because a deadline has moved, it is set again.
 
 use super::Shard;
-use super::slot::{NEVER, Slot};
+use super::slot::Slot;
 use crate::close_reason::CloseReason;
-use nodevent_protocol::engine_io::session::{Due, Millis};
+use crate::protocol::{Millis, NEVER};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// The queue.
 #[derive(Debug, Default)]
@@ -39,12 +37,12 @@ impl Timers {
 // === impl Shard ===
 
 impl Shard {
-    /// Sees to it that the slot is looked at by its nearest deadline.
+    /// Sets the slot's timer for its nearest deadline, unless it fires before that anyway.
     pub(super) fn arm(&mut self, slot: u32) {
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
-        let (deadline, generation) = (one.deadline(self.settings.write_stall), one.generation());
-        if deadline < *one.armed() {
-            *one.armed() = deadline;
+        let (deadline, generation) = (one.deadline(self.settings.write_timeout), one.generation());
+        if deadline < *one.timer_at() {
+            *one.timer_at() = deadline;
             self.timers.add(deadline, slot, generation);
         }
     }
@@ -52,17 +50,17 @@ impl Shard {
     pub(super) fn run_timers(&mut self) {
         while let Some((at, slot, generation)) = self.timers.take(self.now) {
             let Some(one) = self.slots.get_mut(slot as usize) else { continue };
-            if one.generation() != generation || *one.armed() != at {
+            if one.generation() != generation || *one.timer_at() != at {
                 continue;
             }
-            *one.armed() = NEVER;
-            self.due(slot);
+            *one.timer_at() = NEVER;
+            self.fire_deadlines(slot);
             self.arm(slot);
         }
     }
 
-    /// Does what has come due for one slot.
-    pub(super) fn due(&mut self, slot: u32) {
+    /// Does what is due for one slot.
+    pub(super) fn fire_deadlines(&mut self, slot: u32) {
         let now = self.now;
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
         let session = match one {
@@ -75,29 +73,14 @@ impl Shard {
                 return;
             }
         };
-        if now >= session.leave_at {
-            self.say_drain(slot);
+        if now >= session.drain_at {
             return self.close(slot, CloseReason::Draining);
         }
-        if now >= session.connect_by {
-            return self.close(slot, CloseReason::ConnectTimeout);
-        }
-        if session.stalled_since.is_some_and(|since| now >= since + self.settings.write_stall) {
+        if session.stalled_since.is_some_and(|since| now >= since + self.settings.write_timeout) {
             return self.close(slot, CloseReason::WriteStalled);
         }
-        match session.engine_io.due(now, &self.settings.timing) {
-            Due::Nothing => {}
-            Due::Ping => self.beat(slot),
-            Due::PingTimeout => self.close(slot, CloseReason::PingTimeout),
-            Due::UpgradeTimeout => {
-                let probe = session.probe.take();
-                self.metrics.upgrade_timeouts.fetch_add(1, Relaxed);
-                tracing::info!("an upgrade to WebSocket was not finished in time");
-                if let Some(probe) = probe {
-                    self.dismiss(probe, Some((Some(1008), "the upgrade was not finished in time")));
-                }
-                self.answer_poll(slot);
-            }
+        if session.protocol.as_ref().is_some_and(|protocol| now >= protocol.deadline()) {
+            self.with_protocol(slot, |protocol, core| protocol.on_deadline(core));
         }
     }
 }

@@ -1,78 +1,93 @@
-//! From long-polling to WebSocket: a socket that stands beside its session until it becomes its transport.
+//! The upgrade of a connection from long-polling to a WebSocket.
 //!
-//! The edge announces it before the browser hears of it, so that a poll cannot slip in between: while it is on its way,
-//! polls are held; what it brings counts before them.
+//! The WebSocket has a slot of its own, a *probe*, until the connection's protocol says that it is the transport.
 
 use super::Shard;
-use super::inbox::{PollAnswer, UpgradeAnswer};
-use super::session::CloseFrame;
-use super::sid::Sid;
-use super::slot::{NEVER, Probe, Slot, Transport, WebSocket};
+use super::inbox::{PollReply, UpgradeReply, UpgradeRequest};
+use super::slot::{Probe, Session, Slot, Transport, WebSocket};
 use super::stream::Stream;
-use crate::close_reason::CloseReason;
+use crate::close_reason::{CloseFrame, CloseReason};
+use crate::connection_id::ConnectionId;
+use crate::protocol::{self, Message, NEVER, PollingProtocol};
 use mio::Token;
-use nodevent_protocol::engine_io::Packet;
-use nodevent_protocol::engine_io::session::Probed;
 use tokio::sync::oneshot;
 
-/// The session of a WebSocket that no session waits for.
-pub(super) const NOBODY: u32 = u32::MAX;
+/// The connection of a WebSocket that no connection expects.
+const NO_SESSION: u32 = u32::MAX;
+
+// === impl Session ===
+
+impl Session {
+    fn polling_protocol(&mut self) -> Option<&mut dyn PollingProtocol> {
+        self.protocol.as_mut()?.as_polling()
+    }
+}
 
 // === impl Shard ===
 
 impl Shard {
-    /// A WebSocket is about to be opened for a session.
-    pub(super) fn upgrade_begins(&mut self, sid: Sid, answer: oneshot::Sender<UpgradeAnswer>) {
-        let (now, timing) = (self.now, self.settings.timing);
-        let session = self.session_mut(sid.slot).filter(|session| session.sid.is(&sid));
-        let verdict = match session.map(|session| session.engine_io.start_upgrade(now, &timing)) {
-            None => UpgradeAnswer::Unknown,
-            Some(true) => UpgradeAnswer::Ok,
-            Some(false) => UpgradeAnswer::Superfluous,
-        };
-        if verdict == UpgradeAnswer::Ok {
-            self.arm(sid.slot);
-        }
-        if answer.send(verdict).is_err() && verdict == UpgradeAnswer::Ok {
-            self.upgrade_gone(sid);
+    pub(super) fn on_upgrade_request(&mut self, request: UpgradeRequest) {
+        match request {
+            UpgradeRequest::Start { id, reply } => self.start_upgrade(id, reply),
+            UpgradeRequest::Cancelled { id } => self.on_upgrade_cancelled(id),
         }
     }
 
-    /// That WebSocket will not come: whoever asked for it is gone.
-    pub(super) fn upgrade_gone(&mut self, sid: Sid) {
-        if let Some(session) = self.session_mut(sid.slot)
-            && session.sid.is(&sid)
+    /// A WebSocket is about to be opened for a connection.
+    fn start_upgrade(&mut self, id: ConnectionId, reply: oneshot::Sender<UpgradeReply>) {
+        let now = self.now;
+        let session = self.session_mut(id.slot).filter(|session| session.id.is(&id));
+        let started =
+            session.map(|session| session.polling_protocol().is_some_and(|protocol| protocol.start_upgrade(now)));
+        let result = match started {
+            None => UpgradeReply::Unknown,
+            Some(true) => UpgradeReply::Accepted,
+            Some(false) => UpgradeReply::Rejected,
+        };
+        if result == UpgradeReply::Accepted {
+            self.arm(id.slot);
+        }
+        if reply.send(result).is_err() && result == UpgradeReply::Accepted {
+            self.on_upgrade_cancelled(id);
+        }
+    }
+
+    /// That WebSocket will not come: its request is gone.
+    fn on_upgrade_cancelled(&mut self, id: ConnectionId) {
+        if let Some(session) = self.session_mut(id.slot)
+            && session.id.is(&id)
             && session.awaits_probe()
         {
-            session.engine_io.cancel_upgrade();
-            self.answer_poll(sid.slot);
+            if let Some(protocol) = session.polling_protocol() {
+                protocol.cancel_upgrade();
+            }
+            self.answer_poll(id.slot);
         }
     }
 
-    /// A probing WebSocket is gone; its session may try another.
-    pub(super) fn upgrade_lost(&mut self, session: u32, probe: u32) {
-        if let Some(owner) = self.session_mut(session)
-            && owner.probe == Some(probe)
+    /// A probing WebSocket is gone. Its connection may try another.
+    pub(super) fn cancel_upgrade(&mut self, session: u32, probe: u32) {
+        if let Some(session) = self.session_mut(session)
+            && session.probe == Some(probe)
         {
-            owner.probe = None;
-            owner.engine_io.cancel_upgrade();
+            session.probe = None;
+            if let Some(protocol) = session.polling_protocol() {
+                protocol.cancel_upgrade();
+            }
         }
     }
 
-    /// Puts a WebSocket into a slot that may become the transport of the session `sid`, if that still waits for it.
-    pub(super) fn begin_probe(&mut self, sid: Option<Sid>, stream: Stream) -> u32 {
+    /// Puts a WebSocket into a slot that may become the transport of the connection `id`, if that still expects it.
+    pub(super) fn open_probe(&mut self, id: Option<ConnectionId>, stream: Stream) -> u32 {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let slot = self.slots.insert(Slot::Probe(Probe {
-            socket: Some(WebSocket::new(stream)),
-            session: NOBODY,
-            armed: NEVER,
-            generation,
-        })) as u32;
-        let session = sid.and_then(|sid| {
-            let session = self.session_mut(sid.slot)?;
-            (session.sid.is(&sid) && session.awaits_probe()).then(|| session.probe = Some(slot))?;
-            Some(sid.slot)
+        let socket = Some(WebSocket::new(stream));
+        let probe = Probe { socket, session: NO_SESSION, timer_at: NEVER, generation };
+        let slot = self.slots.insert(Slot::Probe(probe)) as u32;
+        let session = id.and_then(|id| {
+            let session = self.session_mut(id.slot)?;
+            (session.id.is(&id) && session.awaits_probe()).then(|| session.probe = Some(slot))?;
+            Some(id.slot)
         });
         if let (Some(Slot::Probe(probe)), Some(session)) = (self.slots.get_mut(slot as usize), session) {
             probe.session = session;
@@ -80,22 +95,31 @@ impl Shard {
         slot
     }
 
-    /// A packet on a probing WebSocket. Answers where the socket is after an upgrade.
-    pub(super) fn probe_packet(&mut self, slot: u32, session: u32, packet: &Packet<'_>) -> Option<(u32, u32)> {
-        match self.session_mut(session)?.engine_io.on_probe_packet(packet) {
-            Ok(Probed::Answer) => self.send_text(slot, "3probe"),
-            Ok(Probed::Upgraded) => return self.upgrade(slot, session),
-            Err(wrong) => {
-                tracing::debug!(%wrong, "an upgrade is ended");
-                self.fail(slot, CloseReason::Malformed);
+    /// Closes a probing WebSocket that no connection expects.
+    pub(super) fn reject_probe_without_session(&mut self, slot: u32) {
+        if let Some(Slot::Probe(Probe { session: NO_SESSION, .. })) = self.slots.get(slot as usize) {
+            tracing::info!("upgrade rejected: session already upgraded or closed");
+            self.close_probe(slot, Some((Some(1008), "session already upgraded or closed")));
+        }
+    }
+
+    /// A message arrived on a probing WebSocket. Returns where the socket is after an upgrade.
+    pub(super) fn on_probe_message(&mut self, slot: u32, session: u32, message: Message<'_>) -> Option<(u32, u32)> {
+        match self.session_mut(session)?.polling_protocol()?.on_probe(message) {
+            Ok(protocol::Probe::Reply(frame)) => {
+                if let Some(reason) = self.send_control(slot, frame.websocket()) {
+                    self.fail(slot, reason);
+                }
             }
+            Ok(protocol::Probe::Upgraded) => return self.upgrade(slot, session),
+            Err(reason) => self.fail(slot, reason),
         }
         None
     }
 
-    /// Makes the probing WebSocket its session's transport, and sends what waited for the next poll.
+    /// Makes the probing WebSocket its connection's transport, and sends what waited for the next poll.
     fn upgrade(&mut self, slot: u32, session: u32) -> Option<(u32, u32)> {
-        // The frame in hand is the probe's: whoever reads puts the decoder into the session's socket.
+        // The caller has the probe's decoder, and puts it into the connection's socket.
         let Slot::Probe(Probe { socket: Some(mut socket), .. }) = self.slots.remove(slot as usize) else {
             return None;
         };
@@ -107,31 +131,33 @@ impl Shard {
         let place = (session, owner.generation);
         let old = std::mem::replace(&mut owner.transport, Transport::WebSocket(socket));
         if registered.is_err() {
-            self.close(session, CloseReason::Lost);
+            self.close(session, CloseReason::ConnectionLost);
             return None;
         }
         if let Transport::Polling(mut polling) = old {
-            if let Some(answer) = polling.poll.take() {
-                let _ = answer.send(match polling.overtakes {
-                    true => PollAnswer::WrongTransport,
-                    false => PollAnswer::Payload(b"6".to_vec()),
+            if let Some(poll) = polling.poll.take() {
+                let noop = self.session_mut(session)?.polling_protocol()?.noop();
+                let _ = poll.send(match polling.arrived_during_upgrade {
+                    true => PollReply::WrongTransport,
+                    false => PollReply::Frames(vec![noop]),
                 });
             }
-            for frame in polling.packets.take() {
-                self.send(session, &frame);
+            if let Some(reason) = self.send(session, &polling.queue.take()) {
+                self.close(session, reason);
+                return None;
             }
         }
-        // What came behind the last packet of the upgrade, and is not read yet, is read under the new token.
-        self.unread.push_back(session);
+        // What arrived behind the last message of the upgrade, and has not been read, is read under the new token.
+        self.read_again.push_back(session);
         self.arm(session);
         Some(place)
     }
 
-    /// Ends a probing WebSocket; its session stays as it is.
-    pub(super) fn dismiss(&mut self, slot: u32, close_frame: CloseFrame<'_>) {
+    /// Closes a probing WebSocket. Its connection stays as it is.
+    pub(super) fn close_probe(&mut self, slot: u32, close_frame: CloseFrame<'_>) {
         let Some(Slot::Probe(probe)) = self.slots.get_mut(slot as usize) else { return };
         let (session, socket) = (probe.session, probe.socket.take());
-        self.upgrade_lost(session, slot);
+        self.cancel_upgrade(session, slot);
         match socket {
             Some(socket) => self.send_close_frame(slot, socket, close_frame),
             None => self.release(slot),

@@ -1,4 +1,4 @@
-//! Room keys on the wire: which open a room, and what the others are told.
+//! Room keys on the wire: which keys open a room, and the reasons for refusing the others.
 
 use crate::support::keys::{LATER, key};
 use crate::support::{Browser, PLAIN, TestServer, Transport, vectors};
@@ -12,7 +12,7 @@ async fn secured() -> TestServer {
 }
 
 #[tokio::test]
-async fn without_a_secret_any_key_or_none_opens_a_room() {
+async fn room_without_a_secret_accepts_any_key_or_none() {
     // N-35
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
@@ -24,7 +24,7 @@ async fn without_a_secret_any_key_or_none_opens_a_room() {
 }
 
 #[tokio::test]
-async fn with_a_secret_every_other_key_is_refused_with_its_reason() {
+async fn room_with_a_secret_refuses_every_other_key_with_its_reason() {
     let server = secured().await;
     let good = key("r", LATER, SECRET);
     let changed = if good.starts_with('0') { good.replacen('0', "1", 1) } else { format!("0{}", &good[1..]) };
@@ -34,7 +34,7 @@ async fn with_a_secret_every_other_key_is_refused_with_its_reason() {
         (json!("badkey"), "Bad sig"),                                  // N-37
         (json!(":1"), "Bad sig"),                                      // N-37
         (json!(key("r", "1700000000000", SECRET)), "Time has passed"), // N-38
-        (json!("0123:1700000000000"), "Time has passed"),              // N-38: the time is judged before the hash
+        (json!("0123:1700000000000"), "Time has passed"),              // N-38: the time is checked before the hash
         (json!(changed), "Bad key"),                                   // N-39: one digit
         (json!(key("other", LATER, SECRET)), "Bad key"),               // N-39: another room's
         (json!(key("r", LATER, "another secret")), "Bad key"),         // N-39: another secret's
@@ -49,7 +49,7 @@ async fn with_a_secret_every_other_key_is_refused_with_its_reason() {
             assert_eq!(browser.join_with("r", key.clone()).await, json!([refusal, false]), "{key}");
         }
         server.emit("/nodevent", "r", "e", "for members only").await;
-        browser.hears_nothing_else_with(&server, |room| Some(key(room, LATER, SECRET))).await;
+        browser.receives_nothing_else_with(&server, |room| Some(key(room, LATER, SECRET))).await;
         // N-40
         assert_eq!(browser.join_with("r", good.as_str()).await, json!([null, true]));
         server.emit("/nodevent", "r", "e", 1).await;
@@ -57,15 +57,15 @@ async fn with_a_secret_every_other_key_is_refused_with_its_reason() {
     }
 }
 
-/// Who holds a key for User_12 moves a digit of the room into the time and asks for User_1; or, the other way
-/// round, moves a digit of a far-dated time into the room. Both hash to what was signed, and both are refused.
+/// The holder of a key for User_12 moves a digit of the room into the time and requests User_1, or moves a digit of a
+/// far-dated time into the room. Both have the signed hash, and the server refuses both.
 #[tokio::test]
-async fn the_key_of_one_room_does_not_open_another_by_moving_a_digit() {
+async fn key_does_not_open_another_room_by_moving_a_digit() {
     // N-42
     let server = secured().await;
     let twelve = key("User_12", LATER, SECRET);
     let (hash, time) = twelve.split_once(':').unwrap();
-    assert_eq!(key("User_1", &format!("2{time}"), SECRET), format!("{hash}:2{time}"), "the hash would fit");
+    assert_eq!(key("User_1", &format!("2{time}"), SECRET), format!("{hash}:2{time}"), "the hash matches");
     let far = key("User_1", "253402300799000", SECRET);
     let (far_hash, far_time) = far.split_once(':').unwrap();
     let moved = format!("{far_hash}:{}", &far_time[1..]);
@@ -77,15 +77,15 @@ async fn the_key_of_one_room_does_not_open_another_by_moving_a_digit() {
         for room in ["User_", "User_1", "User_12"] {
             server.emit("/nodevent", room, "private", 1).await;
         }
-        browser.hears_nothing_else_with(&server, |room| Some(key(room, LATER, SECRET))).await;
+        browser.receives_nothing_else_with(&server, |room| Some(key(room, LATER, SECRET))).await;
         assert_eq!(browser.join_with("User_12", twelve.as_str()).await, json!([null, true]));
     }
 }
 
-/// Each list of secrets in the vectors gets a namespace of its own; every key is then tried over the wire. Left out
-/// are the vectors that need another clock or another longest lifetime, which only the protocol's own tests have.
+/// Each list of secrets in the vectors gets its own namespace, and the test tries every key over the wire. It skips
+/// vectors that need another clock or another maximum lifetime, which the tests of the protocol crate cover.
 #[tokio::test]
-async fn every_key_of_the_vectors_opens_its_room_or_is_refused_as_they_say() {
+async fn every_key_of_the_vectors_opens_its_room_or_is_refused_as_listed() {
     // N-36 to N-43
     const NOW: u64 = 1_750_000_000_000;
     let keys = vectors("keys");
@@ -121,7 +121,7 @@ async fn every_key_of_the_vectors_opens_its_room_or_is_refused_as_they_say() {
 }
 
 #[tokio::test]
-async fn the_key_is_what_other_programs_compute() {
+async fn key_equals_the_one_other_programs_compute() {
     // N-41
     let server = secured().await;
     let room = "ünï☃";
@@ -136,7 +136,7 @@ async fn the_key_is_what_other_programs_compute() {
 }
 
 #[tokio::test]
-async fn a_refused_join_takes_nothing_away() {
+async fn refused_join_keeps_existing_memberships() {
     // N-49
     let server = secured().await;
     for transport in Transport::BOTH {
@@ -149,7 +149,7 @@ async fn a_refused_join_takes_nothing_away() {
 }
 
 #[tokio::test]
-async fn during_a_rotation_keys_of_both_secrets_open_a_room() {
+async fn keys_of_both_secrets_open_a_room_during_rotation() {
     let server = TestServer::start(
         "/nodevent: {history: off, secrets: [{id: b, secret: the-new-secret-of-2026}, {id: a, secret: the-old-secret-of-2025}]}",
     )

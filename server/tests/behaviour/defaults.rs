@@ -1,8 +1,8 @@
-//! What happens where nothing is said: the default port, namespace and engine, and the files that are looked for.
+//! Defaults: port, namespace, engine, and the places of the configuration file.
 //!
-//! Each of these tests runs alone, in a network and an `/etc` of its own.
+//! Each test runs in a sandbox with a private network and `/etc`.
 
-use crate::support::alone::alone;
+use crate::support::namespace_sandbox::in_sandbox;
 use crate::support::program::command;
 use crate::support::{Browser, Program, RedisServer, Site, Transport};
 use std::path::Path;
@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 const PORTS: [u16; 5] = [8080, 9001, 9002, 9003, 9004];
 
-/// Shows that the server listens on `port` and on none of the other [`PORTS`].
+/// Checks that the server listens on `port` and on none of the other [`PORTS`].
 async fn listens_only_on(port: u16) {
     for one in PORTS {
         let listens = TcpStream::connect(("127.0.0.1", one)).await.is_ok();
@@ -25,14 +25,14 @@ fn write(folder: &Path, name: &str, text: &str) {
 }
 
 #[test]
-fn without_a_configuration_it_is_port_8080_nodevent_and_the_redis_of_this_machine() {
+fn default_configuration_is_port_8080_nodevent_and_local_redis() {
     // N-01
-    alone("defaults::without_a_configuration_it_is_port_8080_nodevent_and_the_redis_of_this_machine", async {
+    in_sandbox("defaults::default_configuration_is_port_8080_nodevent_and_local_redis", async {
         let redis = RedisServer::start_on(6379).await;
         let folder = tempfile::tempdir().unwrap();
         let program = Program::spawn(command(folder.path()));
         program.listening().await;
-        let choice = program.says("engine: ").await;
+        let choice = program.logs("engine: ").await;
         assert!(choice.contains("Redis") && choice.contains("to pin it, write"), "{choice}");
         listens_only_on(8080).await;
         let site = Site::at("http://127.0.0.1:8080");
@@ -48,13 +48,13 @@ fn without_a_configuration_it_is_port_8080_nodevent_and_the_redis_of_this_machin
 }
 
 #[test]
-fn without_a_configuration_and_without_redis_it_is_the_memory_engine() {
+fn default_engine_without_redis_is_memory() {
     // N-01
-    alone("defaults::without_a_configuration_and_without_redis_it_is_the_memory_engine", async {
+    in_sandbox("defaults::default_engine_without_redis_is_memory", async {
         let folder = tempfile::tempdir().unwrap();
         let program = Program::spawn(command(folder.path()));
         program.listening().await;
-        let choice = program.says("engine: ").await;
+        let choice = program.logs("engine: ").await;
         assert!(choice.contains("memory") && choice.contains("to pin it, write"), "{choice}");
         let site = Site::at("http://127.0.0.1:8080");
         let mut browser = Browser::connect(&site, "/nodevent", Transport::WebSocket).await;
@@ -64,11 +64,11 @@ fn without_a_configuration_and_without_redis_it_is_the_memory_engine() {
     });
 }
 
-/// From the last place to the first: each file that is added wins over those before it.
+/// Adds files from the last place to the first: each takes precedence over the earlier ones.
 #[test]
-fn the_configuration_is_looked_for_in_its_places_and_the_argument_wins() {
+fn configuration_is_searched_in_order_and_the_argument_wins() {
     // N-02, N-03
-    alone("defaults::the_configuration_is_looked_for_in_its_places_and_the_argument_wins", async {
+    in_sandbox("defaults::configuration_is_searched_in_order_and_the_argument_wins", async {
         let folder = tempfile::tempdir().unwrap();
         let etc = Path::new("/etc");
         let start = || command(folder.path());

@@ -1,5 +1,4 @@
-//! What is kept of a room, as it is read over plain HTTP and by a join: exactly what was missed, or the word that it is
-//! not all there any more.
+//! The history of a room over HTTP and through a join: exactly the missed publications, or `recovered: false`.
 
 use crate::support::http::Io;
 use crate::support::wait::in_time;
@@ -7,7 +6,7 @@ use crate::support::{Browser, RedisServer, Request, TestServer, Transport};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-/// A namespace on each engine, that keeps five publications of a room; and one that keeps none.
+/// Starts a server for each engine, with a namespace that keeps five publications per room and one without history.
 async fn servers() -> (RedisServer, Vec<TestServer>) {
     let redis = RedisServer::start().await;
     let mut servers = Vec::new();
@@ -30,8 +29,8 @@ fn messages(history: &Value) -> Vec<&Value> {
     history["publications"].as_array().unwrap().iter().map(|publication| &publication["message"]).collect()
 }
 
-/// Opens a stream of Server-Sent Events, and reads until it has been told that it is in the room.
-async fn listen(server: &TestServer, request: Request) -> (Box<dyn Io>, String) {
+/// Opens a stream of Server-Sent Events, and reads until the `joined` event.
+async fn open_stream(server: &TestServer, request: Request) -> (Box<dyn Io>, String) {
     let mut stream = server.dial().await;
     stream.write_all(&request.encode(&server.address)).await.unwrap();
     let mut bytes = Vec::new();
@@ -46,7 +45,7 @@ async fn listen(server: &TestServer, request: Request) -> (Box<dyn Io>, String) 
 }
 
 #[tokio::test]
-async fn the_history_of_a_room_tells_exactly_what_came_after_a_position() {
+async fn history_returns_the_publications_after_a_position() {
     let (_redis, servers) = servers().await;
     for server in servers {
         assert_eq!(messages(&history(&server, "").await), Vec::<&Value>::new());
@@ -66,7 +65,11 @@ async fn the_history_of_a_room_tells_exactly_what_came_after_a_position() {
         }
         for since in [position(0), "nonsense".to_owned(), position(2).replace(':', "f:")] {
             let gone = history(&server, &format!("?since={since}")).await;
-            assert_eq!((messages(&gone), &gone["recovered"]), (vec![], &json!(false)), "{since} is not kept");
+            assert_eq!(
+                (messages(&gone), &gone["recovered"]),
+                (vec![], &json!(false)),
+                "{since} is not in the history"
+            );
         }
         let kept = history(&server, "").await;
         assert_eq!(messages(&kept).len(), 5, "the last five");
@@ -78,7 +81,7 @@ async fn the_history_of_a_room_tells_exactly_what_came_after_a_position() {
 }
 
 #[tokio::test]
-async fn a_stream_begins_with_what_was_missed_or_with_the_word_that_it_is_gone() {
+async fn event_stream_begins_with_the_missed_publications_or_a_gap() {
     let (_redis, servers) = servers().await;
     for server in servers {
         for message in 1..=3 {
@@ -89,20 +92,20 @@ async fn a_stream_begins_with_what_was_missed_or_with_the_word_that_it_is_gone()
         for request in
             [Request::get(path).header("Last-Event-ID", &first), Request::get(&format!("{path}?since={first}"))]
         {
-            let (_stream, text) = listen(&server, request).await;
-            let heard: Vec<&str> = text.lines().filter(|line| line.contains("\"message\":")).collect();
-            assert_eq!(heard.len(), 2, "{text}");
-            assert!(heard[0].contains("\"message\":2") && heard[1].contains("\"message\":3"), "{text}");
+            let (_stream, text) = open_stream(&server, request).await;
+            let received: Vec<&str> = text.lines().filter(|line| line.contains("\"message\":")).collect();
+            assert_eq!(received.len(), 2, "{text}");
+            assert!(received[0].contains("\"message\":2") && received[1].contains("\"message\":3"), "{text}");
             assert!(text.contains("\"recovered\":true"), "{text}");
         }
         for message in 4..=9 {
             server.emit("/nodevent", "r", "e", message).await;
         }
-        let (mut stream, text) = listen(&server, Request::get(path).header("Last-Event-ID", &first)).await;
+        let (mut stream, text) = open_stream(&server, Request::get(path).header("Last-Event-ID", &first)).await;
         assert!(text.contains("\"recovered\":false") && !text.contains("\"message\":"), "{text}");
         server.emit("/nodevent", "r", "e", "live").await;
         let mut bytes = Vec::new();
-        in_time("what comes live", async {
+        in_time("the live publication", async {
             while !String::from_utf8_lossy(&bytes).contains("\"message\":\"live\"") {
                 assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0, "the stream has ended");
             }
@@ -112,7 +115,7 @@ async fn a_stream_begins_with_what_was_missed_or_with_the_word_that_it_is_gone()
 }
 
 #[tokio::test]
-async fn what_would_not_fit_before_a_browser_is_not_sent_in_part() {
+async fn recovery_that_exceeds_the_send_buffer_is_not_sent_in_part() {
     let server = TestServer::start("limits: {send_buffer: 10KB}\n/nodevent: {history: {size: 100}}\n").await;
     for message in 0..50 {
         server.emit("/nodevent", "r", "e", json!([message, "x".repeat(1000)])).await;
@@ -121,14 +124,14 @@ async fn what_would_not_fit_before_a_browser_is_not_sent_in_part() {
     let position = |index: usize| all["publications"][index]["position"].clone();
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
-        let answer = browser.call("join", &[json!({"room": "r", "since": position(0)})]).await;
-        assert_eq!((&answer[0], &answer[1], &answer[2]["recovered"]), (&json!(null), &json!(true), &json!(false)));
-        assert_eq!(answer[2]["position"], history(&server, "").await["position"], "where it goes on");
+        let ack = browser.call("join", &[json!({"room": "r", "since": position(0)})]).await;
+        assert_eq!((&ack[0], &ack[1], &ack[2]["recovered"]), (&json!(null), &json!(true), &json!(false)));
+        assert_eq!(ack[2]["position"], history(&server, "").await["position"], "the position to continue from");
         server.emit("/nodevent", "r", "e", "live").await;
-        assert_eq!(browser.next_event().await.message, "live", "nothing stands between");
+        assert_eq!(browser.next_event().await.message, "live", "nothing comes before it");
         let mut near = Browser::connect(&server, "/nodevent", transport).await;
-        let answer = near.call("join", &[json!({"room": "r", "since": position(47)})]).await;
-        assert_eq!(answer[2]["recovered"], true, "what fits is replayed");
+        let ack = near.call("join", &[json!({"room": "r", "since": position(47)})]).await;
+        assert_eq!(ack[2]["recovered"], true, "a recovery within the limit is replayed");
         assert_eq!(near.next_event().await.message[0], 48);
     }
 }

@@ -1,4 +1,4 @@
-//! What the server does, seen from outside: by browsers, publishers and operators.
+//! The behaviour of the server as browsers, publishers and operators see it.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]
@@ -13,6 +13,7 @@ mod order;
 mod origins;
 mod publishing;
 mod redis;
+mod reference;
 mod rooms;
 mod script;
 mod shutdown;

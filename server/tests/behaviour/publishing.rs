@@ -1,12 +1,12 @@
-//! `POST /api/<ns>/emit`: what is taken, from whom, and what the others are told.
+//! `POST /api/<ns>/emit`: accepted publications and publishers, and the reasons for refusals.
 
-use crate::support::alone::{ELSEWHERE, alone};
+use crate::support::namespace_sandbox::{EXTERNAL_ADDRESS, in_sandbox};
 use crate::support::{Browser, PLAIN, Program, Request, Response, Site, TestServer, Transport, vectors};
 use serde_json::{Value, json};
 
 const GOOD: &str = r#"{"room":"r","event":"e","message":1}"#;
 
-/// A refusal that says what is wrong and what to do.
+/// Checks that a response is a refusal with an error and a hint.
 fn assert_refused(response: &Response, status: u16, wrong: &str) {
     assert_eq!(response.status, status, "{}", response.text());
     assert_eq!(response.header("content-type"), Some("application/json"));
@@ -16,7 +16,7 @@ fn assert_refused(response: &Response, status: u16, wrong: &str) {
 }
 
 #[tokio::test]
-async fn one_publication_or_an_array_of_them_is_accepted_and_delivered_in_order() {
+async fn publication_or_an_array_of_them_is_accepted_and_delivered_in_order() {
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
@@ -36,7 +36,7 @@ async fn one_publication_or_an_array_of_them_is_accepted_and_delivered_in_order(
 }
 
 #[tokio::test]
-async fn what_is_no_publication_is_refused_and_counted_and_the_next_good_one_arrives() {
+async fn invalid_publish_is_refused_and_counted_and_the_next_one_arrives() {
     // N-26 to N-28, over HTTP
     let server = TestServer::start(PLAIN).await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
@@ -57,18 +57,18 @@ async fn what_is_no_publication_is_refused_and_counted_and_the_next_good_one_arr
 }
 
 #[tokio::test]
-async fn of_an_array_with_a_bad_element_nothing_is_published_and_its_index_is_told() {
+async fn array_with_an_invalid_element_is_refused_with_its_index() {
     let server = TestServer::start(PLAIN).await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     browser.join("r").await;
     let body = format!(r#"[{GOOD}, {GOOD}, {{"room": "", "event": "e"}}, {GOOD}]"#);
     assert_refused(&server.publish("/nodevent", body).await, 400, "publication 2: it has no room");
     assert_eq!(server.metric(r#"nodevent_invalid_publishes_total{reason="no_room"}"#).await, 1);
-    browser.hears_nothing_else(&server).await;
+    browser.receives_nothing_else(&server).await;
 }
 
 #[tokio::test]
-async fn with_a_publish_key_only_who_shows_it_may_publish() {
+async fn publish_key_is_required_if_configured() {
     let server = TestServer::start("/nodevent: {history: off, publish_key: publish-with-this-key}").await;
     let publish = |headers: &[(&str, &str)]| {
         let request = Request::post("/api/nodevent/emit", GOOD);
@@ -83,12 +83,12 @@ async fn with_a_publish_key_only_who_shows_it_may_publish() {
         &[("Authorization", "Basic publish-with-this-key")],
         &[("Authorization", "publish-with-this-key")],
     ] {
-        let answer = server.send(&publish(headers)).await;
-        assert_refused(&answer, 401, "publish key");
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-        assert!(!answer.text().contains("publish-with-this"), "the key is told to nobody");
+        let response = server.send(&publish(headers)).await;
+        assert_refused(&response, 401, "publish key");
+        assert_eq!(response.header("www-authenticate"), Some("Bearer"));
+        assert!(!response.text().contains("publish-with-this"), "the response does not contain the key");
     }
-    // The key is enough, whoever forwards it.
+    // The key is sufficient, also through a proxy.
     for headers in [
         &[("Authorization", "Bearer publish-with-this-key")][..],
         &[("authorization", "bearer publish-with-this-key")],
@@ -99,10 +99,10 @@ async fn with_a_publish_key_only_who_shows_it_may_publish() {
     }
 }
 
-/// Without a publish key only this machine may publish. A proxy on it forwards for others, a page in a browser on it
-/// may be anybody's, and a name that somebody else's DNS points here is not ours.
+/// Without a publish key only this machine may publish. A local proxy forwards requests of other machines, a page in a
+/// local browser may be of any origin, and a foreign DNS name may point to this machine.
 #[tokio::test]
-async fn without_a_publish_key_a_request_for_somebody_else_is_not_local() {
+async fn forwarded_request_is_not_local_without_a_publish_key() {
     let server = TestServer::start(PLAIN).await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     browser.join("r").await;
@@ -119,7 +119,7 @@ async fn without_a_publish_key_a_request_for_somebody_else_is_not_local() {
         let request = Request::post("/api/nodevent/emit", GOOD).header(name, value);
         assert_refused(&server.send(&request).await, 403, "this machine");
     }
-    browser.hears_nothing_else(&server).await;
+    browser.receives_nothing_else(&server).await;
     for (name, value) in [("Host", "localhost:8080"), ("Origin", "http://127.0.0.1:3000")] {
         let request = Request::post("/api/nodevent/emit", GOOD).header(name, value);
         assert_eq!(server.send(&request).await.status, 200, "{name}: {value}");
@@ -127,14 +127,14 @@ async fn without_a_publish_key_a_request_for_somebody_else_is_not_local() {
 }
 
 #[test]
-fn without_a_publish_key_another_machine_may_not_publish() {
-    alone("publishing::without_a_publish_key_another_machine_may_not_publish", async {
+fn another_machine_cannot_publish_without_a_publish_key() {
+    in_sandbox("publishing::another_machine_cannot_publish_without_a_publish_key", async {
         let folder = tempfile::tempdir().unwrap();
         let configuration =
             "port: 8080\n/nodevent: {history: off}\n/keyed: {history: off, publish_key: a-key-of-sixteen}\n";
         let _program = Program::serve(folder.path(), configuration).await;
-        let elsewhere = Site::at(&format!("http://{ELSEWHERE}:8080"));
-        // The name that is asked for does not help, the address decides.
+        let elsewhere = Site::at(&format!("http://{EXTERNAL_ADDRESS}:8080"));
+        // The address decides, not the requested name.
         for host in [elsewhere.address.as_str(), "localhost", "127.0.0.1:8080"] {
             let request = Request::post("/api/nodevent/emit", GOOD).header("Host", host);
             assert_refused(&elsewhere.send(&request).await, 403, "this machine");
@@ -146,7 +146,7 @@ fn without_a_publish_key_another_machine_may_not_publish() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_refused_and_counted() {
+async fn body_over_the_limit_is_refused_and_counted() {
     let server = TestServer::start(&format!("limits: {{max_publish_size: 1KB}}\n{PLAIN}")).await;
     let body = |length: usize| {
         let empty = r#"{"room":"r","event":"e","message":""}"#;
@@ -158,9 +158,9 @@ async fn a_body_over_the_limit_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn publishing_to_what_is_not_there_says_so() {
+async fn publishing_to_an_unknown_namespace_is_not_found() {
     let server = TestServer::start(PLAIN).await;
     assert_refused(&server.publish("/other", GOOD).await, 404, "/other");
-    let answer = server.get("/api/nodevent/emit").await;
-    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
+    let response = server.get("/api/nodevent/emit").await;
+    assert_eq!((response.status, response.header("allow")), (405, Some("POST")));
 }

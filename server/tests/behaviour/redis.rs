@@ -1,9 +1,9 @@
-//! The Redis engine: what is published there reaches browsers, whatever becomes of the link.
+//! The Redis engine: publications in Redis reach browsers, also after interruptions of the link.
 
 use crate::support::keys::{LATER, key};
 use crate::support::program::command;
 use crate::support::redis::{STARTS, free_port, redis_cli, redis_server};
-use crate::support::wait::{PATIENCE, until};
+use crate::support::wait::{TIMEOUT, until};
 use crate::support::{Browser, Program, RedisServer, TestServer, Transport, vectors};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 const GOOD: &str = r#"{"room":"r","event":"e","message":1}"#;
 
-/// A server with one namespace on that Redis, subscribed.
+/// Starts a server with one namespace on that Redis, and waits until it has subscribed.
 async fn server_on(redis: &RedisServer, more: &str) -> TestServer {
     let server = TestServer::start(&format!("/nodevent: {{redis: \"{}\", history: off{more}}}", redis.url())).await;
     redis.has_subscribers("/nodevent", 1).await;
@@ -20,7 +20,7 @@ async fn server_on(redis: &RedisServer, more: &str) -> TestServer {
 }
 
 #[tokio::test]
-async fn what_redis_cli_publishes_reaches_who_joined() {
+async fn redis_cli_publishes_reach_members() {
     // N-23
     let redis = RedisServer::start().await;
     let server = server_on(&redis, "").await;
@@ -63,8 +63,8 @@ async fn every_publication_of_the_vectors_reaches_the_browser_byte_for_byte() {
 }
 
 #[tokio::test]
-async fn what_is_no_publication_is_skipped_and_counted_and_sixty_good_ones_arrive() {
-    // N-26: not JSON, and the sample of the old README; N-27: JSON, but no object; N-28: no room
+async fn invalid_publishes_are_counted_and_sixty_valid_ones_arrive() {
+    // N-26: not JSON, and the sample of the README of NoDevent 3; N-27: JSON, but not an object; N-28: no room
     let redis = RedisServer::start().await;
     let server = server_on(&redis, "").await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
@@ -83,12 +83,12 @@ async fn what_is_no_publication_is_skipped_and_counted_and_sixty_good_ones_arriv
     for n in 0..60 {
         assert_eq!(browser.next_event().await.message, n);
     }
-    browser.hears_nothing_else(&server).await;
+    browser.receives_nothing_else(&server).await;
 }
 
 #[tokio::test]
-async fn an_publication_without_a_room_is_not_told_to_everybody() {
-    // N-28, on a secured namespace and to somebody who joined nothing
+async fn publication_without_a_room_is_not_broadcast() {
+    // N-28, on a secured namespace and for a browser that has joined nothing
     let redis = RedisServer::start().await;
     let server = server_on(&redis, ", secret: sesame-of-more-than-sixteen").await;
     for transport in Transport::BOTH {
@@ -97,12 +97,12 @@ async fn an_publication_without_a_room_is_not_told_to_everybody() {
             redis.publish("/nodevent", text).await;
         }
         let key = |room: &str| Some(key(room, LATER, "sesame-of-more-than-sixteen"));
-        browser.hears_nothing_else_with(&server, key).await;
+        browser.receives_nothing_else_with(&server, key).await;
     }
 }
 
 #[tokio::test]
-async fn an_publication_over_the_publish_limit_is_skipped_and_counted() {
+async fn publication_over_the_publish_limit_is_skipped_and_counted() {
     let redis = RedisServer::start().await;
     let configuration =
         format!("limits: {{max_publish_size: 1KB}}\n/nodevent: {{redis: \"{}\", history: off}}", redis.url());
@@ -117,10 +117,10 @@ async fn an_publication_over_the_publish_limit_is_skipped_and_counted() {
 }
 
 #[tokio::test]
-async fn every_namespace_hears_its_own_redis() {
+async fn every_namespace_receives_from_its_own_redis() {
     // N-05
     let (one, other) = (RedisServer::start().await, RedisServer::start().await);
-    // The same namespace twice: were the link shared, each would hear both.
+    // The same namespace on both servers: with a shared link, each would receive both.
     let first = server_on(&one, "").await;
     let configuration = format!(
         "/a: {{redis: {{host: 127.0.0.1, port: {}}}, history: off}}\n/b: {{redis: {{host: 127.0.0.1, port: {}}}, history: off}}",
@@ -134,17 +134,17 @@ async fn every_namespace_hears_its_own_redis() {
     a.join("r").await;
     b.join("r").await;
     assert_eq!(one.publish("/a", GOOD).await, 1);
-    assert_eq!(one.publish("/b", GOOD).await, 0, "nobody hears /b there");
+    assert_eq!(one.publish("/b", GOOD).await, 0, "/b has no subscribers there");
     assert_eq!(a.next_event().await.text, GOOD);
-    a.hears_nothing_else(&both).await;
-    b.hears_nothing_else(&both).await;
+    a.receives_nothing_else(&both).await;
+    b.receives_nothing_else(&both).await;
     assert_eq!(other.publish("/b", GOOD).await, 1);
     assert_eq!(b.next_event().await.text, GOOD);
     first.stop().await;
 }
 
 #[tokio::test]
-async fn a_redis_with_a_password_and_a_database_is_reached() {
+async fn redis_with_a_password_and_a_database_is_reached() {
     // N-10
     for as_url in [true, false] {
         let redis = RedisServer::start_with_password("open-sesame-123").await;
@@ -182,15 +182,15 @@ async fn two_servers_on_one_redis_deliver_both() {
             assert_eq!(here.next_event().await.message, n);
             assert_eq!(there.next_event().await.message, n);
         }
-        here.hears_nothing_else(&other).await;
-        there.hears_nothing_else(&one).await;
+        here.receives_nothing_else(&other).await;
+        there.receives_nothing_else(&one).await;
     }
 }
 
-/// The server starts while Redis is away and says so; browsers connect and join; Redis comes, goes, and comes
-/// again, and the same browsers hear what is then published, on the connection they had.
+/// The server starts while Redis is down, and reports it. Browsers connect and join. Redis starts, stops and starts
+/// again, and the browsers receive later publications on their existing connections.
 #[tokio::test]
-async fn redis_may_come_and_go_while_browsers_stay_connected() {
+async fn browsers_stay_connected_while_redis_restarts() {
     // N-13
     let mut redis = RedisServer::start().await;
     redis.stop();
@@ -204,7 +204,7 @@ async fn redis_may_come_and_go_while_browsers_stay_connected() {
     let readiness = server.get("/readyz").await;
     assert_eq!(readiness.status, 503);
     assert!(readiness.text().contains("/nodevent"), "{}", readiness.text());
-    assert_eq!(server.get("/healthz").await.status, 200, "alive all the same");
+    assert_eq!(server.get("/healthz").await.status, 200, "the server is alive");
     for n in 0..2 {
         redis.start_again().await;
         redis.has_subscribers("/nodevent", 1).await;
@@ -214,28 +214,32 @@ async fn redis_may_come_and_go_while_browsers_stay_connected() {
             assert_eq!(browser.next_event().await.message, n);
         }
         redis.stop();
-        until("the server knows that Redis is away", async || server.get("/readyz").await.status == 503).await;
+        until("the server detects the outage", async || server.get("/readyz").await.status == 503).await;
     }
-    assert_eq!(server.metric("nodevent_connections_opened_total").await, 2, "nobody had to connect again");
+    assert_eq!(server.metric("nodevent_connections_opened_total").await, 2, "all browsers stay connected");
     assert!(server.metric("nodevent_engine_disconnects_total").await > 0);
 }
 
 #[tokio::test]
-async fn publishing_while_redis_is_away_fails_in_time_and_says_so() {
+async fn publishing_while_redis_is_unavailable_fails_in_time_with_a_reason() {
     let server =
         TestServer::start(&format!("/nodevent: {{redis: {{host: 127.0.0.1, port: {}}}}}", free_port())).await;
     let began = Instant::now();
-    let answer = server.publish("/nodevent", format!("[{GOOD},{GOOD}]")).await;
-    assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
-    assert_eq!((answer.status, &answer.json()["accepted"]), (503, &json!(0)), "{}", answer.text());
-    assert!(answer.json()["error"].as_str().is_some_and(|error| error.contains("redis")), "{}", answer.text());
-    assert!(answer.json()["hint"].is_string());
+    let response = server.publish("/nodevent", format!("[{GOOD},{GOOD}]")).await;
+    assert!(began.elapsed() < TIMEOUT / 2, "{:?}", began.elapsed());
+    assert_eq!((response.status, &response.json()["accepted"]), (503, &json!(0)), "{}", response.text());
+    assert!(
+        response.json()["error"].as_str().is_some_and(|error| error.starts_with("Redis is unavailable")),
+        "{}",
+        response.text()
+    );
+    assert!(response.json()["hint"].is_string());
 }
 
-/// Redis dies in the middle of a long array: the answer says how many publications it had taken, nothing behind the
-/// first that failed was published, and whoever listens has heard no more than one beyond that number.
+/// Redis is killed in the middle of a long array. The response carries the number of accepted publications, nothing
+/// after the first failed one is published, and a member receives at most one more than that number.
 #[tokio::test]
-async fn when_redis_goes_away_in_the_middle_of_an_array_the_answer_says_how_far_it_came() {
+async fn array_interrupted_by_a_redis_outage_reports_its_progress() {
     const MANY: usize = 20_000;
     let mut redis = RedisServer::start().await;
     let server = server_on(&redis, "").await;
@@ -246,9 +250,9 @@ async fn when_redis_goes_away_in_the_middle_of_an_array_the_answer_says_how_far_
     let publishing = tokio::spawn(async move { site.publish("/nodevent", body.to_string()).await });
     assert_eq!(browser.next_event().await.message, 0);
     redis.stop();
-    let answer = publishing.await.unwrap();
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    let accepted = answer.json()["accepted"].as_u64().expect("a number") as usize;
+    let response = publishing.await.unwrap();
+    assert_eq!(response.status, 503, "{}", response.text());
+    let accepted = response.json()["accepted"].as_u64().expect("a number") as usize;
     assert!((1..MANY).contains(&accepted), "{accepted}");
     redis.start_again().await;
     redis.has_subscribers("/nodevent", 1).await;
@@ -262,11 +266,11 @@ async fn when_redis_goes_away_in_the_middle_of_an_array_the_answer_says_how_far_
         assert_eq!(event.message, next, "in order and without a gap");
         next += 1;
     }
-    assert!(next <= accepted + 1, "{next} were heard, {accepted} accepted");
+    assert!(next <= accepted + 1, "{next} received, {accepted} accepted");
 }
 
 #[tokio::test]
-async fn with_a_channel_for_each_room_those_without_a_history_are_heard_too() {
+async fn rooms_without_history_are_delivered_with_a_channel_per_room() {
     let redis = RedisServer::start().await;
     for history in ["off", "{size: 10, rooms: {\"r*\": off}}"] {
         let settings =
@@ -279,13 +283,17 @@ async fn with_a_channel_for_each_room_those_without_a_history_are_heard_too() {
             assert_eq!(server.publish("/nodevent", GOOD).await.status, 200);
             assert_eq!(browser.next_event_text().await, GOOD, "history: {history}");
             redis.publish("/nodevent", GOOD).await;
-            assert_eq!(browser.next_event_text().await, GOOD, "by one who knows no channels of rooms");
+            assert_eq!(
+                browser.next_event_text().await,
+                GOOD,
+                "from a publisher that uses the channel of the namespace"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn a_room_whose_only_member_leaves_and_joins_again_at_once_stays_subscribed_to() {
+async fn room_stays_subscribed_when_its_only_member_leaves_and_rejoins() {
     let redis = RedisServer::start().await;
     for history in ["off", "on"] {
         let settings =
@@ -300,13 +308,13 @@ async fn a_room_whose_only_member_leaves_and_joins_again_at_once_stays_subscribe
             assert_eq!(server.publish("/nodevent", text).await.status, 200);
             assert_eq!(browser.next_event().await.publication["message"], round);
         }
-        let mended = server.metric("nodevent_backfilled_publications_total").await;
-        assert_eq!(mended, 0, "history: {history}: it was heard, and not found by the check");
+        let backfilled = server.metric("nodevent_backfilled_publications_total").await;
+        assert_eq!(backfilled, 0, "history: {history}: publications arrive live, not through the check");
     }
 }
 
 #[tokio::test]
-async fn a_redis_behind_tls_is_reached_if_its_certificate_is_known_here() {
+async fn redis_behind_tls_is_reached_if_its_certificate_is_trusted() {
     // N-10
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -324,16 +332,16 @@ async fn a_redis_behind_tls_is_reached_if_its_certificate_is_known_here() {
     );
     let file = folder.path().join("nodevent.yml");
     std::fs::write(&file, settings).unwrap();
-    let start = |knows: bool| {
+    let start = |trusts_certificate: bool| {
         let mut command = command(folder.path());
         command.arg(&file);
-        if knows {
+        if trusts_certificate {
             command.env("SSL_CERT_FILE", &cert_file);
         }
         Program::spawn(command)
     };
-    let stranger = start(false);
-    stranger.says("Redis is away").await;
+    let untrusting = start(false);
+    untrusting.logs("Redis is away").await;
     let program = start(true);
     let (site, admin) = (program.site().await, program.admin().await);
     until("it is ready", async || admin.get("/readyz").await.status == 200).await;
@@ -341,5 +349,32 @@ async fn a_redis_behind_tls_is_reached_if_its_certificate_is_known_here() {
     browser.join("r").await;
     assert_eq!(site.publish("/nodevent", GOOD).await.status, 200);
     assert_eq!(browser.next_event().await.message, 1);
-    assert_eq!(stranger.admin().await.get("/readyz").await.status, 503);
+    assert_eq!(untrusting.admin().await.get("/readyz").await.status, 503);
+}
+
+/// The certificates of the connection to Redis are settings of the namespace: those of a private CA, and the client
+/// certificate that Redis asks for.
+#[tokio::test]
+async fn a_redis_that_asks_for_client_certificates_is_reached_with_the_configured_ones() {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), signing_key.serialize_pem()).unwrap();
+    let port = free_port().to_string();
+    let mut redis = tokio::process::Command::from(redis_server());
+    redis.args(["--port", "0", "--tls-port", &port, "--tls-auth-clients", "yes", "--save", ""]);
+    redis.args(["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "cert.pem"]);
+    redis.current_dir(folder.path()).stdout(Stdio::null()).kill_on_drop(true);
+    let _redis = redis.spawn().expect(STARTS);
+    let program = async |ssl: &str| {
+        let redis = format!("{{host: localhost, port: {port}, ssl: {{{ssl}}}}}");
+        let settings = format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n/nodevent: {{redis: {redis}}}\n");
+        Program::serve(folder.path(), &settings).await
+    };
+    let known = program("ca: cert.pem, cert: cert.pem, key: key.pem").await;
+    let admin = known.admin().await;
+    until("it is ready", async || admin.get("/readyz").await.status == 200).await;
+    for incomplete in ["ca: cert.pem", ""] {
+        program(incomplete).await.logs("Redis is away").await;
+    }
 }

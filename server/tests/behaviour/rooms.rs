@@ -1,10 +1,10 @@
-//! Rooms on the wire: who hears what, and what `join` and `leave` answer.
+//! Rooms on the wire: delivery to members, and the acknowledgements of `join` and `leave`.
 
 use crate::support::{Browser, PLAIN, TestServer, Transport, vectors};
 use serde_json::{Value, json};
 
 #[tokio::test]
-async fn who_joined_hears_and_who_did_not_hears_nothing() {
+async fn members_receive_and_other_connections_do_not() {
     // N-25
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
@@ -14,13 +14,13 @@ async fn who_joined_hears_and_who_did_not_hears_nothing() {
         server.emit("/nodevent", "r", "e", 1).await;
         let event = inside.next_event().await;
         assert_eq!(event.publication, json!({"room": "r", "event": "e", "message": 1}), "{transport:?}");
-        inside.hears_nothing_else(&server).await;
-        outside.hears_nothing_else(&server).await;
+        inside.receives_nothing_else(&server).await;
+        outside.receives_nothing_else(&server).await;
     }
 }
 
 #[tokio::test]
-async fn a_room_that_is_joined_twice_is_heard_once() {
+async fn room_that_is_joined_twice_is_delivered_once() {
     // N-33
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
@@ -30,16 +30,16 @@ async fn a_room_that_is_joined_twice_is_heard_once() {
         }
         server.emit("/nodevent", "r", "e", 1).await;
         assert_eq!(browser.next_event().await.message, 1);
-        browser.hears_nothing_else(&server).await;
+        browser.receives_nothing_else(&server).await;
         // One membership ends with one leave.
         browser.leave("r").await;
         server.emit("/nodevent", "r", "e", 2).await;
-        browser.hears_nothing_else(&server).await;
+        browser.receives_nothing_else(&server).await;
     }
 }
 
 #[tokio::test]
-async fn the_room_42_is_the_room_of_that_text() {
+async fn room_42_is_the_room_of_that_text() {
     // N-29
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
@@ -57,7 +57,7 @@ async fn the_room_42_is_the_room_of_that_text() {
 }
 
 #[tokio::test]
-async fn every_room_of_the_vectors_is_joined_or_refused_as_they_say() {
+async fn every_room_of_the_vectors_is_joined_or_refused_as_listed() {
     // N-29, N-44
     let server = TestServer::start("limits: {joins_per_second: 1000}\n/nodevent: {history: off}").await;
     let rooms = vectors("rooms");
@@ -65,8 +65,8 @@ async fn every_room_of_the_vectors_is_joined_or_refused_as_they_say() {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
         for vector in rooms["accepted"].as_array().unwrap() {
             let room = vector["room"].as_str().unwrap();
-            let answer = browser.call("join", &[json!({"room": vector["value"]})]).await;
-            assert_eq!(answer, json!([null, true]), "{vector}");
+            let ack = browser.call("join", &[json!({"room": vector["value"]})]).await;
+            assert_eq!(ack, json!([null, true]), "{vector}");
             server.emit("/nodevent", room, "e", 1).await;
             assert_eq!(browser.next_event().await.room, room, "{vector}");
             assert_eq!(browser.call("leave", &[json!({"room": vector["value"]})]).await, json!([null]));
@@ -75,12 +75,12 @@ async fn every_room_of_the_vectors_is_joined_or_refused_as_they_say() {
             let data = vector.get("value").map_or(json!({}), |value| json!({"room": value}));
             assert_eq!(browser.call("join", &[data]).await, json!(["Bad room", false]), "{vector}");
         }
-        browser.hears_nothing_else(&server).await;
+        browser.receives_nothing_else(&server).await;
     }
 }
 
 #[tokio::test]
-async fn a_room_of_the_same_name_in_another_namespace_is_another_room() {
+async fn room_of_the_same_name_in_another_namespace_is_another_room() {
     // N-30
     let server = TestServer::start("/a: {history: off}\n/b: {history: off}").await;
     for transport in Transport::BOTH {
@@ -92,20 +92,20 @@ async fn a_room_of_the_same_name_in_another_namespace_is_another_room() {
         server.emit("/b", "r", "e", "for b").await;
         assert_eq!(a.next_event().await.message, "for a");
         assert_eq!(b.next_event().await.message, "for b");
-        a.hears_nothing_else(&server).await;
-        b.hears_nothing_else(&server).await;
+        a.receives_nothing_else(&server).await;
+        b.receives_nothing_else(&server).await;
     }
 }
 
 #[tokio::test]
-async fn one_connection_may_be_in_two_namespaces() {
+async fn connection_may_be_in_two_namespaces() {
     let server = TestServer::start("/a: {history: off}\n/b: {history: off}").await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/a", transport).await;
         browser.join("r").await;
-        browser.enter("/b").await.expect("the second namespace lets it in");
+        browser.enter("/b").await.expect("the second namespace admits it");
         server.emit("/a", "r", "e", 1).await;
-        browser.hears_nothing_else(&server).await;
+        browser.receives_nothing_else(&server).await;
         browser.join("r").await;
         server.emit("/b", "r", "e", 2).await;
         assert_eq!(browser.next_event().await.message, 2);
@@ -118,14 +118,14 @@ async fn join_and_leave_work_without_an_acknowledgement() {
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
-        browser.tell("join", &[json!({"room": "r"})]).await;
+        browser.send_event("join", &[json!({"room": "r"})]).await;
         browser.join("other").await;
         server.emit("/nodevent", "r", "e", 1).await;
         assert_eq!(browser.next_event().await.message, 1);
-        browser.tell("leave", &[json!({"room": "r"})]).await;
+        browser.send_event("leave", &[json!({"room": "r"})]).await;
         browser.leave("other").await;
         server.emit("/nodevent", "r", "e", 2).await;
-        browser.hears_nothing_else(&server).await;
+        browser.receives_nothing_else(&server).await;
     }
 }
 
@@ -152,12 +152,12 @@ async fn arguments_of_the_wrong_type_are_refused_and_the_connection_stays_usable
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
         for (arguments, refusal) in &cases {
             assert_eq!(browser.call("join", arguments).await, json!([refusal, false]), "{arguments:?}");
-            // Without an acknowledgement it must not harm either.
-            browser.tell("join", arguments).await;
+            // It must be harmless without an acknowledgement too.
+            browser.send_event("join", arguments).await;
         }
         for arguments in [&[][..], &[json!(null)], &[json!(["r"])], &[json!({"room": {}})]] {
             assert_eq!(browser.call("leave", arguments).await, json!(["Bad room"]), "{arguments:?}");
-            browser.tell("leave", arguments).await;
+            browser.send_event("leave", arguments).await;
         }
         assert_eq!(browser.join_with("r", good.as_str()).await, json!([null, true]));
         server.emit("/nodevent", "r", "e", 1).await;
@@ -166,8 +166,8 @@ async fn arguments_of_the_wrong_type_are_refused_and_the_connection_stays_usable
 }
 
 #[tokio::test]
-async fn after_leave_a_room_is_heard_no_more() {
-    // N-46: the object that browsers send; N-47: the bare name that the old server understood.
+async fn member_receives_nothing_after_leaving() {
+    // N-46: the object that browsers send; N-47: the bare name that NoDevent 3 accepted.
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
@@ -177,13 +177,13 @@ async fn after_leave_a_room_is_heard_no_more() {
             assert_eq!(browser.next_event().await.message, 1);
             assert_eq!(browser.call("leave", &[form]).await, json!([null]));
             server.emit("/nodevent", "r", "e", 2).await;
-            browser.hears_nothing_else(&server).await;
+            browser.receives_nothing_else(&server).await;
         }
     }
 }
 
 #[tokio::test]
-async fn leaving_a_room_one_is_not_in_is_acknowledged() {
+async fn leaving_a_room_without_membership_is_acknowledged() {
     // N-48
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
@@ -194,7 +194,7 @@ async fn leaving_a_room_one_is_not_in_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_new_connection_is_in_no_room() {
+async fn new_connection_is_in_no_room() {
     // N-50
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
@@ -205,23 +205,23 @@ async fn a_new_connection_is_in_no_room() {
         server.metric_is("nodevent_rooms", 0).await;
         let mut after = Browser::connect(&server, "/nodevent", transport).await;
         server.emit("/nodevent", "r", "e", 1).await;
-        after.hears_nothing_else(&server).await;
+        after.receives_nothing_else(&server).await;
         after.close().await;
         server.metric_is("nodevent_connections", 0).await;
     }
 }
 
 #[tokio::test]
-async fn leaving_a_namespace_drops_its_rooms_and_the_connection_may_come_back() {
-    // N-50: the old server went on delivering after a disconnect from the namespace alone.
+async fn leaving_a_namespace_drops_its_rooms_and_allows_reentry() {
+    // N-50: NoDevent 3 continued to deliver after a disconnect of the namespace only.
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
         browser.join("r").await;
         browser.send(&["41/nodevent,"]).await;
-        browser.enter("/nodevent").await.expect("it may come back");
+        browser.enter("/nodevent").await.expect("it may enter again");
         server.emit("/nodevent", "r", "e", 1).await;
-        browser.hears_nothing_else(&server).await;
+        browser.receives_nothing_else(&server).await;
         browser.join("r").await;
         server.emit("/nodevent", "r", "e", 2).await;
         assert_eq!(browser.next_event().await.message, 2);
@@ -229,7 +229,7 @@ async fn leaving_a_namespace_drops_its_rooms_and_the_connection_may_come_back() 
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_not_declared_refuses_the_connect() {
+async fn undeclared_namespace_refuses_the_connect() {
     // N-04
     let server = TestServer::start(PLAIN).await;
     for transport in Transport::BOTH {
@@ -237,6 +237,6 @@ async fn a_namespace_that_is_not_declared_refuses_the_connect() {
         for name in ["/other", "/nodevent2", "/Nodevent", "/"] {
             assert_eq!(browser.enter(name).await, Err(json!({"message": "Invalid namespace"})), "{name}");
         }
-        browser.enter("/nodevent").await.expect("the declared one lets it in");
+        browser.enter("/nodevent").await.expect("the declared namespace admits it");
     }
 }

@@ -1,11 +1,11 @@
-//! What `GET` answers to browsers: the script of a namespace, and the stock API beside it.
+//! `GET` for browsers: the script of a namespace, and the client with the stock API.
 
 use crate::support::{PLAIN, Request, TestServer};
 use flate2::read::GzDecoder;
 use std::io::Read as _;
 
 #[tokio::test]
-async fn the_script_of_a_namespace_is_javascript_that_defines_nodevent() {
+async fn namespace_script_is_javascript_that_defines_nodevent() {
     // N-15
     let server = TestServer::start("/nodevent: {}\n/nodevent/x: {}").await;
     let script = server.get("/api/nodevent").await;
@@ -25,38 +25,38 @@ async fn the_script_of_a_namespace_is_javascript_that_defines_nodevent() {
 }
 
 #[tokio::test]
-async fn the_script_of_a_namespace_that_is_not_there_is_not_found() {
+async fn script_of_an_unknown_namespace_is_not_found() {
     // N-16
     let server = TestServer::start(PLAIN).await;
-    let answer = server.get("/api/other").await;
-    assert_eq!((answer.status, answer.text().as_str()), (404, "Namespace other not found."));
-    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    let response = server.get("/api/other").await;
+    assert_eq!((response.status, response.text().as_str()), (404, "Namespace other not found."));
+    assert_eq!(response.header("content-type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
     assert_eq!(server.send(&Request::post("/api/nodevent", "")).await.status, 405);
 }
 
-/// The script finds server and namespace by its own address, so the answer must be the same for whoever asks: what
-/// is not in it cannot be injected.
+/// The script derives server and namespace from its own address, so the response is the same for every request and
+/// nothing can be injected into it.
 #[tokio::test]
-async fn nothing_of_the_request_is_echoed_into_the_script() {
+async fn script_contains_nothing_of_the_request() {
     // N-17, N-19
     let server = TestServer::start("/nodevent: {}\n/other: {}").await;
     let plain = server.get("/api/nodevent").await;
     assert!(!plain.text().contains("http://") && !plain.text().contains(&server.address), "{}", plain.text());
     for host in ["x\");alert(1)//", "</script><script>alert(1)//", "push.example.com:9001", "[::1]:80", ""] {
         let request = Request::get("/api/nodevent").header("Host", host);
-        let answer = server.send(&request.header("X-Forwarded-Host", "alert(2)")).await;
-        if answer.status != 400 {
-            assert_eq!((answer.status, &answer.body), (200, &plain.body), "{host}");
+        let response = server.send(&request.header("X-Forwarded-Host", "alert(2)")).await;
+        if response.status != 400 {
+            assert_eq!((response.status, &response.body), (200, &plain.body), "{host}");
         }
-        assert!(!answer.text().contains("alert("), "{host}");
+        assert!(!response.text().contains("alert("), "{host}");
     }
     assert_eq!(server.get("/api/other").await.body, plain.body);
     assert_eq!(server.get("/api/nodevent?x=alert(1)").await.body, plain.body);
-    // A name that is not there is repeated, but as plain text that no browser takes for anything else.
-    let answer = server.get("/api/%3Cscript%3Ealert(1)%3C/script%3E").await;
-    assert_eq!((answer.status, answer.header("content-type")), (404, Some("text/plain; charset=utf-8")));
-    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    // The response repeats an unknown name, but as plain text that no browser interprets.
+    let response = server.get("/api/%3Cscript%3Ealert(1)%3C/script%3E").await;
+    assert_eq!((response.status, response.header("content-type")), (404, Some("text/plain; charset=utf-8")));
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn scripts_are_cached_until_they_change() {
 }
 
 #[tokio::test]
-async fn a_browser_that_takes_gzip_gets_the_same_script_smaller() {
+async fn browser_that_accepts_gzip_gets_the_same_script_compressed() {
     let server = TestServer::start(PLAIN).await;
     for path in ["/socket.io/socket.io.js", "/api/nodevent"] {
         let plain = server.get(path).await;

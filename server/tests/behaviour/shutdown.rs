@@ -1,4 +1,4 @@
-//! The way down: SIGTERM, told to browsers and to whoever asks for readiness.
+//! Shutdown: the effect of SIGTERM on browsers, readiness and the process.
 
 use crate::support::wait::until;
 use crate::support::{Browser, Program, Transport};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 const CONFIGURATION: &str = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\n/nodevent: {}\n";
 
 #[tokio::test]
-async fn at_sigterm_browsers_are_told_and_the_server_ends_well_within_two_seconds() {
+async fn server_notifies_browsers_and_exits_within_two_seconds_of_sigterm() {
     // N-14
     for signal in [Signal::TERM, Signal::INT] {
         let folder = tempfile::tempdir().unwrap();
@@ -24,23 +24,23 @@ async fn at_sigterm_browsers_are_told_and_the_server_ends_well_within_two_second
         assert_eq!(websocket.ended().await, Some((1001, "server shutting down".to_owned())));
         assert_eq!(program.status().await, Some(0));
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-        program.says("stopped").await;
-        assert!(TcpStream::connect(&site.address).await.is_err(), "nobody listens any more");
+        program.logs("stopped").await;
+        assert!(TcpStream::connect(&site.address).await.is_err(), "the listener is closed");
     }
 }
 
 #[tokio::test]
-async fn without_browsers_the_server_ends_at_once() {
+async fn server_without_browsers_exits_immediately() {
     let folder = tempfile::tempdir().unwrap();
     let mut program = Program::serve(folder.path(), &format!("drain_timeout: 1h\n{CONFIGURATION}")).await;
     program.signal(Signal::TERM);
     assert_eq!(program.status().await, Some(0));
 }
 
-/// The last browser leaves only at the end of a long drain. Until then the server says that it is not ready, takes
-/// nobody new, and delivers to those who are still there.
+/// The last browser is disconnected only at the end of a long drain. Until then the server reports that it is not
+/// ready, accepts no connections, and delivers to the remaining browsers.
 #[tokio::test]
-async fn a_draining_server_is_not_ready_takes_nobody_new_and_still_delivers() {
+async fn draining_server_is_not_ready_accepts_no_connections_and_still_delivers() {
     // N-14
     let folder = tempfile::tempdir().unwrap();
     let program = Program::serve(folder.path(), &format!("drain_timeout: 1h\n{CONFIGURATION}")).await;
@@ -56,10 +56,10 @@ async fn a_draining_server_is_not_ready_takes_nobody_new_and_still_delivers() {
     program.signal(Signal::TERM);
     until("it is not ready", async || admin.get("/readyz").await.status == 503).await;
     assert_eq!(admin.get("/healthz").await.status, 200);
-    until("it accepts nobody", async || TcpStream::connect(&site.address).await.is_err()).await;
+    until("it accepts no connections", async || TcpStream::connect(&site.address).await.is_err()).await;
     let publication =
         crate::support::Request::post("/api/nodevent/emit", r#"{"room":"r","event":"e","message":1}"#);
     assert_eq!(publication.exchange(&mut publisher, &site.address).await.unwrap().status, 200);
-    // On each shard the first has left at once; the last of eight is still there.
+    // Each shard disconnects its first browser immediately; the last of eight is still connected.
     assert_eq!(browsers[7].next_event().await.message, 1);
 }

@@ -1,6 +1,6 @@
 //! HTTPS and WSS on a listener with a certificate.
 
-use crate::support::http::Response;
+use crate::support::raw::{Raw, TEXT, handshake, last};
 use crate::support::wait::in_time;
 use crate::support::{Browser, Site, TestServer, Transport};
 use futures_util::future::join_all;
@@ -9,7 +9,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 
-/// A server with a certificate that it has signed itself, and a site that trusts it.
+/// Starts a server with a self-signed certificate, and returns it with a site that trusts the certificate.
 async fn server(more: &str) -> (TestServer, Site, TempDir) {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -23,13 +23,13 @@ async fn server(more: &str) -> (TestServer, Site, TempDir) {
 }
 
 #[tokio::test]
-async fn the_script_is_served_and_a_thousand_publications_arrive_over_tls() {
+async fn script_and_a_thousand_publications_arrive_over_tls() {
     // N-06
     let (server, site, _folder) = server("/nodevent: {}").await;
     assert!(server.urls[0].starts_with("https://"), "{:?}", server.urls);
     let script = site.get("/api/nodevent").await;
     assert_eq!(script.status, 200);
-    // N-17, N-18: it points to where it was loaded from, whatever stands before the server.
+    // N-17, N-18: it uses the address that it was loaded from, also behind a proxy.
     assert!(!script.text().contains("http://"));
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&site, "/nodevent", transport).await;
@@ -39,14 +39,14 @@ async fn the_script_is_served_and_a_thousand_publications_arrive_over_tls() {
         for n in 0..1_000 {
             assert_eq!(browser.next_event().await.message, n);
         }
-        browser.hears_nothing_else(&site).await;
+        browser.receives_nothing_else(&site).await;
     }
 }
 
-/// The browser reads nothing until everything is published, so that what the socket does not take has to wait in
-/// the server, half of it already encrypted.
+/// The browser reads nothing until everything is published. What the socket does not accept waits in the server, some
+/// of it already encrypted.
 #[tokio::test]
-async fn what_a_socket_does_not_take_at_once_arrives_whole_over_tls() {
+async fn partial_writes_arrive_whole_over_tls() {
     let (_server, site, _folder) = server("limits: {send_buffer: 64MB}\n/nodevent: {history: off}").await;
     let mut browsers = Vec::new();
     for transport in Transport::BOTH {
@@ -62,12 +62,12 @@ async fn what_a_socket_does_not_take_at_once_arrives_whole_over_tls() {
         for n in 0..50 {
             assert!(browser.next_event().await.message == text(n), "publication {n} is not whole");
         }
-        browser.hears_nothing_else(&site).await;
+        browser.receives_nothing_else(&site).await;
     }
 }
 
 #[tokio::test]
-async fn a_browser_changes_from_polling_to_websocket_over_tls() {
+async fn browser_upgrades_from_polling_to_websocket_over_tls() {
     let (_server, site, _folder) = server("/nodevent: {}").await;
     let mut browser = Browser::connect(&site, "/nodevent", Transport::Polling).await;
     browser.join("r").await;
@@ -80,42 +80,37 @@ async fn a_browser_changes_from_polling_to_websocket_over_tls() {
     }
 }
 
-/// A hundred joins behind the handshake, without waiting for its answer: more than fits into the buffer from which
-/// HTTP reads, and decrypted before the socket changes hands.
+/// A hundred joins follow the handshake before its response: more than the read buffer of HTTP holds, and decrypted
+/// before the socket is handed to a shard.
 #[tokio::test]
-async fn what_is_sent_right_behind_the_handshake_is_heard_over_tls() {
+async fn packets_right_after_the_handshake_are_received_over_tls() {
     let (_server, site, _folder) = server("/nodevent: {history: off}").await;
     let mut stream = site.dial().await;
-    let mut bytes = crate::support::websocket::handshake(&site.address, "");
-    bytes.extend(crate::support::websocket::frame("40/nodevent,"));
+    let mut bytes = handshake(&site.address, "");
+    bytes.extend(last(TEXT, "40/nodevent,"));
     for n in 0..100 {
         let room = format!("{n:03}").repeat(80);
-        bytes.extend(crate::support::websocket::frame(&format!(
-            "42/nodevent,{n}[\"join\",{{\"room\":\"{room}\"}}]"
-        )));
+        bytes.extend(last(TEXT, format!("42/nodevent,{n}[\"join\",{{\"room\":\"{room}\"}}]")));
     }
     stream.write_all(&bytes).await.unwrap();
     stream.flush().await.unwrap();
-    let response = in_time("the handshake's answer", Response::read(&mut stream, true)).await.unwrap();
-    assert_eq!(response.status, 101);
-    let mut reader = crate::support::websocket::Reader::after(&response);
-    assert!(in_time("the open packet", reader.next(&mut stream)).await.unwrap().starts_with('0'));
-    assert!(in_time("the connect packet", reader.next(&mut stream)).await.unwrap().starts_with("40/nodevent,"));
+    let mut raw = Raw::after_handshake(stream).await;
+    assert!(raw.text().await.starts_with('0'), "the open packet");
+    assert!(raw.text().await.starts_with("40/nodevent,"), "the connect packet");
     for n in 0..100 {
-        let answer = in_time(&format!("the answer to join {n}"), reader.next(&mut stream)).await.unwrap();
-        assert_eq!(answer, format!("43/nodevent,{n}[null,true]"));
+        assert_eq!(raw.text().await, format!("43/nodevent,{n}[null,true]"));
     }
 }
 
 #[tokio::test]
-async fn who_speaks_plain_http_to_a_tls_listener_harms_nobody() {
+async fn plain_http_on_a_tls_listener_affects_no_other_client() {
     let (server, site, _folder) = server("limits: {handshake_timeout: 200ms}\n/nodevent: {}").await;
     let plain = Site::at(&server.urls[0].replacen("https", "http", 1));
-    let tries = (0..20).map(|_| async {
+    let attempts = (0..20).map(|_| async {
         let mut stream = plain.dial().await;
         let request = crate::support::Request::get("/api/nodevent");
-        assert!(in_time("an end", request.exchange(&mut stream, &plain.address)).await.is_err());
+        assert!(in_time("the end of the connection", request.exchange(&mut stream, &plain.address)).await.is_err());
     });
-    join_all(tries).await;
+    join_all(attempts).await;
     assert_eq!(site.get("/api/nodevent").await.status, 200);
 }

@@ -1,4 +1,4 @@
-//! From long-polling to WebSocket, while publications flow and at any moment.
+//! Upgrades from long-polling to WebSocket, during delivery and at any moment.
 
 use crate::support::{Browser, TestServer, Transport};
 use serde_json::json;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 #[tokio::test]
-async fn a_browser_changes_its_transport_and_stays_in_its_rooms() {
+async fn browser_that_upgrades_stays_in_its_rooms() {
     let server = TestServer::start("/nodevent: {}").await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::Polling).await;
     assert_eq!(browser.handshake["upgrades"], json!(["websocket"]));
@@ -19,13 +19,13 @@ async fn a_browser_changes_its_transport_and_stays_in_its_rooms() {
     browser.join("s").await;
     server.emit("/nodevent", "s", "e", "joined later").await;
     assert_eq!(browser.next_event().await.message, "joined later");
-    browser.hears_nothing_else(&server).await;
+    browser.receives_nothing_else(&server).await;
     assert_eq!(server.metric("nodevent_connections_opened_total").await, 1);
 }
 
-/// What a browser sends behind the last packet of an upgrade arrives in the same read.
+/// Packets after the last packet of an upgrade arrive in the same read.
 #[tokio::test]
-async fn what_follows_the_upgrade_packet_at_once_is_not_lost() {
+async fn packets_right_after_the_upgrade_packet_are_not_lost() {
     let server = TestServer::start("/nodevent: {}").await;
     for _ in 0..20 {
         let mut browser = Browser::connect(&server, "/nodevent", Transport::Polling).await;
@@ -39,16 +39,16 @@ async fn what_follows_the_upgrade_packet_at_once_is_not_lost() {
     }
 }
 
-/// A publisher emits without a pause while browsers, one after the other, connect by polling, join, and change to
-/// WebSocket. Each hears a sequence without a gap and without a double from its first publication to the last.
+/// A publisher publishes continuously while browsers, one after the other, connect by polling, join, and upgrade to
+/// WebSocket. Each receives a sequence without gaps and duplicates from its first publication to the last.
 #[tokio::test]
-async fn an_upgrade_under_a_flow_of_publications_loses_and_doubles_nothing() {
+async fn upgrade_during_delivery_loses_and_duplicates_nothing() {
     let server = TestServer::start("/nodevent: {}").await;
-    let (site, enough) = (server.site(), Arc::new(AtomicBool::new(false)));
-    let stop = Arc::clone(&enough);
+    let (site, stop) = (server.site(), Arc::new(AtomicBool::new(false)));
+    let stopped = Arc::clone(&stop);
     let publisher = tokio::spawn(async move {
         let mut n = 0_u64;
-        while !stop.load(SeqCst) {
+        while !stopped.load(SeqCst) {
             let some: Vec<_> = (n..n + 5).map(|n| json!({"room": "r", "event": "e", "message": n})).collect();
             assert_eq!(site.publish("/nodevent", json!(some).to_string()).await.status, 200);
             n += 5;
@@ -71,7 +71,7 @@ async fn an_upgrade_under_a_flow_of_publications_loses_and_doubles_nothing() {
         }
         browsers.push((browser, next));
     }
-    enough.store(true, SeqCst);
+    stop.store(true, SeqCst);
     publisher.await.unwrap();
     for (mut browser, mut next) in browsers {
         loop {
@@ -82,17 +82,17 @@ async fn an_upgrade_under_a_flow_of_publications_loses_and_doubles_nothing() {
             }
             next += 1;
         }
-        browser.hears_nothing_else(&server).await;
+        browser.receives_nothing_else(&server).await;
     }
 }
 
 #[tokio::test]
-async fn an_upgrade_that_is_given_up_leaves_the_session_on_polling() {
+async fn abandoned_upgrade_leaves_the_session_on_polling() {
     let server = TestServer::start("/nodevent: {}").await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::Polling).await;
     browser.join("r").await;
     for packets in [&[][..], &["2probe"], &["5"], &["2probe", "2probe"]] {
-        browser.probe_and_give_up(packets).await;
+        browser.probe_and_abandon(packets).await;
         server.emit("/nodevent", "r", "e", packets.len()).await;
         assert_eq!(browser.next_event().await.message, packets.len(), "{packets:?}");
     }

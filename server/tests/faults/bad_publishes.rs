@@ -1,35 +1,35 @@
-//! Publishes that come twice, or are poison, or belong somewhere else.
+//! Repeated publishes, invalid publishes, and publishes to other namespaces.
 
-use crate::harness::{Crowd, Node, Publishers, Redis, sites, traffic};
+use crate::harness::{Fleet, Node, Publishers, Redis, sites, traffic};
 use crate::support::http::Request;
 use crate::support::site::Site;
 use crate::support::wait::until;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
-/// The same request, ten times at once and ten times one after the other, to three servers: it is one publication, and
-/// every answer names the same position.
+/// The test sends the same request to three servers, ten times concurrently and ten times in sequence. It is one
+/// publication, and every response carries the same position.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publish_that_is_sent_many_times_is_one_publication() {
+async fn publish_with_the_same_idempotency_key_is_one_publication() {
     let redis = Redis::start(&[]).await;
     let nodes = Node::start_many(3, &redis.namespace("/nodevent", "")).await;
-    let crowd = Crowd::join(9, &sites(&nodes), "/nodevent", &["a"]).await;
-    let mut answers = HashSet::new();
+    let fleet = Fleet::join(9, &sites(&nodes), "/nodevent", &["a"]).await;
+    let mut taken = HashSet::new();
     let mut confirmed = Vec::new();
     for number in 1..=10_u64 {
         let sent = std::time::Instant::now();
-        let asked: Vec<_> =
+        let requests: Vec<_> =
             (0..10).map(|index| tokio::spawn(publish(nodes[index % 3].site.clone(), number))).collect();
         let mut positions = HashSet::new();
-        for answer in asked {
-            positions.insert(answer.await.expect("an answer"));
+        for response in requests {
+            positions.insert(response.await.expect("a response"));
         }
         for index in 0..10 {
             positions.insert(publish(nodes[index % 3].site.clone(), number).await);
         }
         assert_eq!(positions.len(), 1, "{positions:?}");
         let position = positions.into_iter().next().expect("one");
-        assert!(answers.insert(position.clone()), "another publication has {position}");
+        assert!(taken.insert(position.clone()), "another publication has {position}");
         confirmed.push(crate::harness::publisher::Confirmed {
             namespace: "/nodevent".to_owned(),
             room: "a".to_owned(),
@@ -38,31 +38,31 @@ async fn a_publish_that_is_sent_many_times_is_one_publication() {
             sent,
         });
     }
-    let verdict = crowd.verdict_of(&confirmed, &nodes).await;
-    assert_eq!((verdict.heard, verdict.told), (90, 0), "{verdict:?}");
+    let verdict = fleet.verdict_of(&confirmed, &nodes).await;
+    assert_eq!((verdict.received, verdict.gap_notices), (90, 0), "{verdict:?}");
 }
 
 async fn publish(site: Site, number: u64) -> String {
     let message = json!({"number": number, "room": "a", "namespace": "/nodevent"});
     let body = json!({"room": "a", "event": "fact", "message": message}).to_string();
     let request = Request::post("/api/nodevent/emit", body).header("Idempotency-Key", &format!("key {number}"));
-    let answer = site.send(&request).await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let answer: Value = serde_json::from_slice(&answer.body).expect("JSON");
-    answer["positions"][0].as_str().expect("a position").to_owned()
+    let response = site.send(&request).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+    let body: Value = serde_json::from_slice(&response.body).expect("JSON");
+    body["positions"][0].as_str().expect("a position").to_owned()
 }
 
-/// Everything that is no publication, on both ways in: it is refused or skipped with its reason, counted, and neither the
-/// next publication nor the server's memory is any the worse for it. N-26, N-27, N-28
+/// Invalid publishes over HTTP and through Redis: the server refuses or skips each with its reason, counts it, and the
+/// next publication arrives. N-26, N-27, N-28
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn poison_is_skipped_and_counted_and_the_next_publication_arrives() {
+async fn invalid_publishes_are_counted_and_the_next_publication_arrives() {
     let redis = Redis::start(&[]).await;
     let nodes = [Node::start(&redis.namespace("/nodevent", "")).await];
-    let crowd = Crowd::join(5, &sites(&nodes), "/nodevent", &["a"]).await;
+    let fleet = Fleet::join(5, &sites(&nodes), "/nodevent", &["a"]).await;
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &["a"]);
     let deep =
         format!(r#"{{"room":"other","event":"e","message":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
-    let poison = [
+    let invalid = [
         ("not_json", "not json"),
         ("not_json", "{room: 'x'}"),
         ("not_json", r#"{"room":"a","event":"e""#),
@@ -76,29 +76,29 @@ async fn poison_is_skipped_and_counted_and_the_next_publication_arrives() {
         ("no_event", r#"{"room":"a"}"#),
         ("not_an_event", r#"{"room":"a","event":7}"#),
     ];
-    for (reason, text) in poison {
+    for (reason, text) in invalid {
         let series = format!("nodevent_invalid_publishes_total{{reason=\"{reason}\"}}");
         let count = nodes[0].metric(&series).await;
-        redis.shout("/nodevent", text).await;
+        redis.publish_raw("/nodevent", text).await;
         until(&format!("{text} is skipped as {reason}"), async || nodes[0].metric(&series).await == count + 1)
             .await;
-        let answer = nodes[0].site.publish("/nodevent", text).await;
-        assert_eq!(answer.status, 400, "{text}");
+        let response = nodes[0].site.publish("/nodevent", text).await;
+        assert_eq!(response.status, 400, "{text}");
         assert_eq!(nodes[0].metric(&series).await, count + 2, "{text}");
         traffic(&publishers, 1).await;
     }
-    // Nested as deep as the limit lets it be: fine.
+    // Deep nesting within the size limit is valid.
     assert_eq!(nodes[0].site.publish("/nodevent", deep.clone()).await.status, 200);
-    redis.shout("/nodevent", &deep).await;
-    // 20 MB from Redis are skipped. Of 50 MB Redis says itself that it is too much for a subscriber, and cuts the link;
-    // what is missed until it stands again is mended. (Valkey 9 does not count what it need not copy, and hands it
-    // over.) Over HTTP it is refused as soon as more came than is let.
+    redis.publish_raw("/nodevent", &deep).await;
+    // The server skips 20 MB from Redis. At 50 MB Redis disconnects the subscriber, whose output buffer is full, and
+    // the server backfills what it misses until it is connected again. (Valkey 9 does not count messages that it need
+    // not copy, and delivers them.) Over HTTP the server refuses the request as soon as it exceeds the limit.
     let large = "nodevent_invalid_publishes_total{reason=\"too_large\"}";
     let publication = |bytes| format!(r#"{{"room":"a","event":"e","message":"{}"}}"#, "x".repeat(bytes));
-    redis.shout("/nodevent", &publication(20_000_000)).await;
+    redis.publish_raw("/nodevent", &publication(20_000_000)).await;
     until("20 MB are skipped", async || nodes[0].metric(large).await == 1).await;
-    redis.shout("/nodevent", &publication(50_000_000)).await;
-    until("50 MB are skipped, or not even handed over", async || {
+    redis.publish_raw("/nodevent", &publication(50_000_000)).await;
+    until("50 MB are skipped or not delivered", async || {
         nodes[0].metric(large).await == 2 || nodes[0].metric("nodevent_engine_disconnects_total").await > 0
     })
     .await;
@@ -108,26 +108,27 @@ async fn poison_is_skipped_and_counted_and_the_next_publication_arrives() {
     assert_eq!(
         crate::support::http::Response::read(&mut begun(&nodes[0].site, &head).await, false)
             .await
-            .map(|answer| answer.status)
+            .map(|response| response.status)
             .ok(),
         Some(413)
     );
-    let verdict = crowd.verdict(publishers, &nodes).await;
-    assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
+    let verdict = fleet.verdict(publishers, &nodes).await;
+    assert_eq!((verdict.gap_notices, verdict.reconnects), (0, 0), "{verdict:?}");
 }
 
-/// A request of which only this was sent.
+/// Sends the beginning of a request.
 async fn begun(site: &Site, head: &str) -> Box<dyn crate::support::http::Io> {
     use tokio::io::AsyncWriteExt as _;
     let mut stream = site.dial().await;
-    stream.write_all(head.as_bytes()).await.expect("the server reads");
+    stream.write_all(head.as_bytes()).await.expect("the server accepts it");
     stream
 }
 
-/// Two namespaces with a Redis each and one in memory, the same rooms in all, traffic in all. Nobody hears anything of
-/// another namespace, and the loss of one Redis is told in its namespace alone. N-05, N-30
+/// Two namespaces with a Redis each and one in memory have rooms of the same names, with traffic in all. No member
+/// receives an event of another namespace, and the loss of one Redis causes gap notices in its namespace only.
+/// N-05, N-30
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn namespaces_share_nothing_not_even_a_fault() {
+async fn namespaces_share_neither_rooms_nor_faults() {
     let (mut first, second) = (Redis::start(&[]).await, Redis::start(&[]).await);
     let namespaces = format!(
         "{}{}/memory: {{history: {{size: 10000}}}}\n",
@@ -135,11 +136,11 @@ async fn namespaces_share_nothing_not_even_a_fault() {
         second.namespace("/second", "")
     );
     let nodes = Node::start_many(2, &namespaces).await;
-    let (mut crowds, mut publishers) = (Vec::new(), Vec::new());
+    let (mut fleets, mut publishers) = (Vec::new(), Vec::new());
     for (index, namespace) in ["/first", "/second", "/memory"].into_iter().enumerate() {
-        // What is in memory is in one server only.
+        // The memory engine is local to one server.
         let sites = if index == 2 { sites(&nodes[..1]) } else { sites(&nodes) };
-        crowds.push(Crowd::join(10, &sites, namespace, &["a", "b"]).await);
+        fleets.push(Fleet::join(10, &sites, namespace, &["a", "b"]).await);
         publishers.push(Publishers::start(&sites, namespace, &["a", "b"]));
     }
     traffic(&publishers[0], 20).await;
@@ -149,12 +150,12 @@ async fn namespaces_share_nothing_not_even_a_fault() {
     assert!(!nodes[0].is_ready().await || publishers[0].confirmed() < publishers[1].confirmed());
     first.start_again().await;
     traffic(&publishers[0], 20).await;
-    let mut told = Vec::new();
-    for (crowd, publishers) in crowds.into_iter().zip(publishers) {
-        told.push(crowd.verdict(publishers, &[]).await.members_told);
+    let mut notified = Vec::new();
+    for (fleet, publishers) in fleets.into_iter().zip(publishers) {
+        notified.push(fleet.verdict(publishers, &[]).await.members_notified);
     }
     for node in &nodes {
-        node.is_back().await;
+        node.returns_to_baseline().await;
     }
-    assert_eq!(told, [10, 0, 0]);
+    assert_eq!(notified, [10, 0, 0]);
 }

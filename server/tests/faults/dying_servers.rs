@@ -1,106 +1,107 @@
-//! Servers die, are replaced, and come back under their members.
+//! Servers are killed, replaced and restarted while they have members.
 
-use crate::harness::node::CALM;
-use crate::harness::{Crowd, Node, Publishers, Redis, is_full, patiently, raise_file_limit, sites, traffic};
+use crate::harness::node::SLOW_HEARTBEAT;
+use crate::harness::{Fleet, Node, Publishers, Redis, eventually, raise_file_limit, sites, traffic};
+use crate::support::is_full_run;
 use std::time::{Duration, Instant};
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 
-/// Three servers, 1,000 members, traffic; one is killed. Its members find another one, and nobody misses anything.
-/// What is published on one is heard on the others all the while. N-11, T-43, W-37, P-31: as far as the core shows
-/// them (live delivery and a room's history across instances); their dialects have tests of their own.
+/// One of three servers with 1,000 members is killed under traffic. Its members reconnect to another server and miss
+/// nothing, and the other servers deliver each other's publications throughout. N-11, T-43, W-37, P-31: the parts that
+/// belong to the core (live delivery and a room's history across instances); the dialects have tests of their own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_of_three_servers_is_killed_under_a_thousand_members() {
+async fn members_of_a_killed_server_reconnect_elsewhere_and_miss_nothing() {
     raise_file_limit();
     let redis = Redis::start(&[]).await;
-    let mut nodes = Node::start_many_with(CALM, 3, &redis.namespace("/nodevent", "")).await;
-    let crowd = Crowd::join(1000, &sites(&nodes), "/nodevent", &["a"]).await;
+    let mut nodes = Node::start_many_with(SLOW_HEARTBEAT, 3, &redis.namespace("/nodevent", "")).await;
+    let fleet = Fleet::join(1000, &sites(&nodes), "/nodevent", &["a"]).await;
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &["a"]);
     traffic(&publishers, 20).await;
     nodes[2].kill().await;
     traffic(&publishers, 20).await;
-    crowd.settled().await;
+    fleet.all_joined().await;
     nodes[2].start_again().await;
-    let verdict = crowd.verdict(publishers, &nodes).await;
-    assert_eq!(verdict.told, 0, "{verdict:?}");
-    assert!((100..=1000).contains(&verdict.comebacks), "only those of the killed one came back: {verdict:?}");
+    let verdict = fleet.verdict(publishers, &nodes).await;
+    assert_eq!(verdict.gap_notices, 0, "{verdict:?}");
+    assert!((100..=1000).contains(&verdict.reconnects), "only members of the killed server reconnect: {verdict:?}");
 }
 
-/// Each of three servers is asked to end and started again, under traffic. It tells its members how long to stay
-/// away, sends them away spread over its drain, and ends with 0 within it. N-14
+/// Each of three servers is terminated and started again under traffic. It announces the drain to its members,
+/// disconnects them spread over the drain time, and exits with 0 within that time. N-14
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rolling_restart_of_all_servers_loses_nothing() {
+async fn rolling_restart_of_all_servers_loses_nothing() {
     let redis = Redis::start(&[]).await;
     let mut nodes = Node::start_many(3, &redis.namespace("/nodevent", "")).await;
-    let crowd = Crowd::join(200, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let fleet = Fleet::join(200, &sites(&nodes), "/nodevent", &ROOMS).await;
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
     for node in &mut nodes {
         traffic(&publishers, 30).await;
-        let asked = Instant::now();
+        let began = Instant::now();
         assert_eq!(node.terminate().await, Some(0), "{:?}", node.program.log());
-        assert!(asked.elapsed() < Duration::from_secs(6), "{:?} for a drain of 2 s", asked.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(6), "{:?} for a drain of 2 s", began.elapsed());
         node.start_again().await;
-        crowd.settled().await;
+        fleet.all_joined().await;
     }
-    let drains: u64 = crowd.members.iter().map(|member| member.record().drains).sum();
-    assert!(drains >= 200, "everybody was told before it was sent away: {drains}");
-    let verdict = crowd.verdict(publishers, &nodes).await;
-    assert_eq!(verdict.told, 0, "{verdict:?}");
-    assert!(verdict.comebacks >= 200, "{verdict:?}");
+    let drains: u64 = fleet.members.iter().map(|member| member.record().drains).sum();
+    assert!(drains >= 200, "every member is notified before it is disconnected: {drains}");
+    let verdict = fleet.verdict(publishers, &nodes).await;
+    assert_eq!(verdict.gap_notices, 0, "{verdict:?}");
+    assert!(verdict.reconnects >= 200, "{verdict:?}");
 }
 
-/// The engine in the process dies with it. Whoever comes back is told that it may have missed something.
+/// The memory engine ends with its process. Every member that reconnects receives a gap notice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_memory_engine_that_is_restarted_is_told_to_every_member() {
+async fn members_receive_a_gap_when_the_memory_engine_restarts() {
     let mut nodes = vec![Node::start("/nodevent: {history: {size: 10000}}\n").await];
-    let crowd = Crowd::join(50, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let fleet = Fleet::join(50, &sites(&nodes), "/nodevent", &ROOMS).await;
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
     traffic(&publishers, 50).await;
     nodes[0].kill().await;
     nodes[0].start_again().await;
-    crowd.settled().await;
-    let verdict = crowd.verdict(publishers, &nodes).await;
-    assert_eq!((verdict.members_told, verdict.comebacks), (50, 50), "{verdict:?}");
+    fleet.all_joined().await;
+    let verdict = fleet.verdict(publishers, &nodes).await;
+    assert_eq!((verdict.members_notified, verdict.reconnects), (50, 50), "{verdict:?}");
 }
 
-/// 5,000 members lose their server at once and come back, all within about a second, to the one that takes its place.
-/// Everybody recovers, and the reads of the history are shared. P-41: what is published meanwhile misses nobody.
+/// 5,000 members lose their server at the same moment and reconnect within about a second to its replacement. All of
+/// them recover, and share the reads of the history. P-41: every member receives what is published meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_members_come_back_at_once_and_share_their_reads() {
+async fn five_thousand_reconnecting_members_share_their_history_reads() {
     raise_file_limit();
     let redis = Redis::start(&[]).await;
-    let mut nodes = Node::start_many_with(CALM, 2, &redis.namespace("/nodevent", "")).await;
-    let crowd = Crowd::join(5000, &sites(&nodes[..1]), "/nodevent", &["a"]).await;
+    let mut nodes = Node::start_many_with(SLOW_HEARTBEAT, 2, &redis.namespace("/nodevent", "")).await;
+    let fleet = Fleet::join(5000, &sites(&nodes[..1]), "/nodevent", &["a"]).await;
     let publishers = Publishers::start_with(&sites(&nodes[1..]), "/nodevent", &["a"], Duration::from_millis(200));
     traffic(&publishers, 5).await;
     nodes[0].kill().await;
     traffic(&publishers, 5).await;
     nodes[0].start_again().await;
     let began = Instant::now();
-    patiently("all are back", Duration::from_secs(120), async || {
-        crowd.connects() >= 10_000 && crowd.members.iter().all(|member| member.is_settled())
+    eventually("all have reconnected", Duration::from_secs(120), async || {
+        fleet.connects() >= 10_000 && fleet.members.iter().all(|member| member.is_joined())
     })
     .await;
     let took = began.elapsed();
     let reads = nodes[0].metric("nodevent_history_reads_total").await;
-    println!("5,000 members were back and had recovered {took:?} after the server stood, with {reads} reads");
+    println!("5,000 members had reconnected and recovered {took:?} after the restart, with {reads} reads");
     assert!(reads < 1000, "{reads} reads for one room and 5,000 members");
-    let verdict = crowd.verdict(publishers, &nodes).await;
-    assert_eq!(verdict.told, 0, "{verdict:?}");
+    let verdict = fleet.verdict(publishers, &nodes).await;
+    assert_eq!(verdict.gap_notices, 0, "{verdict:?}");
 }
 
-/// While 1,000 members connect and join one after the other, as fast as they can, members who are in already hear
-/// every publication (10,000 with `NODEVENT_FAULTS=full`). P-41
+/// While 1,000 members (10,000 with `NODEVENT_TEST_FULL=1`) connect and join as fast as they can, earlier members
+/// receive every publication. P-41
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_while_others_connect() {
+async fn members_miss_nothing_while_others_connect() {
     raise_file_limit();
-    let nodes = [Node::start_with(CALM, "/nodevent: {history: {size: 10000}}\n").await];
-    let crowd = Crowd::join(10, &sites(&nodes), "/nodevent", &["a"]).await;
+    let nodes = [Node::start_with(SLOW_HEARTBEAT, "/nodevent: {history: {size: 10000}}\n").await];
+    let fleet = Fleet::join(10, &sites(&nodes), "/nodevent", &["a"]).await;
     let publishers = Publishers::start_with(&sites(&nodes), "/nodevent", &["a"], Duration::from_millis(2));
-    for _ in 0..(if is_full() { 10 } else { 1 }) {
-        let newcomers = Crowd::join(1000, &sites(&nodes), "/nodevent", &["a"]).await;
+    for _ in 0..(if is_full_run() { 10 } else { 1 }) {
+        let newcomers = Fleet::join(1000, &sites(&nodes), "/nodevent", &["a"]).await;
         drop(newcomers);
     }
-    let verdict = crowd.verdict(publishers, &nodes).await;
-    assert_eq!((verdict.told, verdict.comebacks), (0, 0), "{verdict:?}");
+    let verdict = fleet.verdict(publishers, &nodes).await;
+    assert_eq!((verdict.gap_notices, verdict.reconnects), (0, 0), "{verdict:?}");
 }

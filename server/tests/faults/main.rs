@@ -1,7 +1,7 @@
-//! What happens when something breaks: every test here breaks one thing for real, under traffic, and a checker holds
-//! every confirmed publish against what every member heard. The table of results is `docs/reliability.md`.
+//! Fault tests: every test breaks one real part under traffic, and a checker compares every confirmed publish with the
+//! events that every member received. The table of results is in `docs/reliability.md`.
 //!
-//! `NODEVENT_FAULTS=full` runs the long forms: as many members and as long an outage as the table names.
+//! `NODEVENT_TEST_FULL=1` runs the long forms, with the number of members and the length of outage that the table names.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]

@@ -1,4 +1,4 @@
-//! Whoever listens over plain HTTP (Server-Sent Events) recovers as a member does.
+//! Server-Sent Events recover as WebSocket members do.
 
 use crate::harness::{Node, Publishers, Redis, sites, traffic};
 use crate::support::site::Site;
@@ -7,17 +7,17 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 
-/// One answer of Server-Sent Events, read line by line. Each event comes in a chunk of its own, so that the chunks'
-/// heads are lines too, which mean nothing.
-struct Listener {
+/// A response of Server-Sent Events, read line by line. Each event arrives in its own HTTP chunk, so chunk sizes are
+/// lines too, and are ignored.
+struct EventStream {
     lines: Lines<BufReader<TcpStream>>,
-    /// The last `id`, as a browser remembers it.
+    /// The last `id`, which a browser sends back as `Last-Event-ID`.
     last: Option<String>,
 }
 
-// === impl Listener ===
+// === impl EventStream ===
 
-impl Listener {
+impl EventStream {
     async fn open(site: &Site, room: &str, last: Option<String>) -> Self {
         let mut link = TcpStream::connect(&site.address).await.expect("the server listens");
         let header = last.as_ref().map_or(String::new(), |last| format!("Last-Event-ID: {last}\r\n"));
@@ -25,11 +25,11 @@ impl Listener {
             "GET /api/nodevent/rooms/{room}/events HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n{header}\r\n",
             site.address
         );
-        link.write_all(request.as_bytes()).await.expect("the server reads");
+        link.write_all(request.as_bytes()).await.expect("the server accepts it");
         Self { lines: BufReader::new(link).lines(), last }
     }
 
-    /// The next event: its name, if it has one, and its data. `None`: the answer has ended.
+    /// Returns the name (if any) and the data of the next event, or `None` if the response ended.
     async fn next(&mut self) -> Option<(Option<String>, Value)> {
         let mut name = None;
         loop {
@@ -44,38 +44,38 @@ impl Listener {
     }
 }
 
-/// A listener hears the traffic of two servers; the one it is on is killed, and it goes on at the other with the last
-/// id that it has seen. It hears every publication once, in order.
+/// A client reads the event stream of one of two servers. When that server is killed, the client continues at the other
+/// one with the last id that it received. It receives every publication, in order and without a duplicate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_listener_whose_server_is_killed_goes_on_at_another_without_a_gap() {
+async fn event_stream_of_a_killed_server_resumes_at_another_without_a_gap() {
     let redis = Redis::start(&[]).await;
     let mut nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
-    let mut listener = Listener::open(&nodes[0].site, "a", None).await;
-    let (name, joined) = listener.next().await.expect("it is in");
+    let mut stream = EventStream::open(&nodes[0].site, "a", None).await;
+    let (name, joined) = stream.next().await.expect("a first event");
     assert_eq!((name.as_deref(), &joined["recovered"]), (Some("joined"), &Value::Bool(true)), "{joined}");
     let publishers = Publishers::start(&sites(&nodes[1..]), "/nodevent", &["a"]);
-    let (mut heard, mut comebacks) = (Vec::new(), 0);
-    while heard.len() < 100 {
-        if heard.len() == 30 && comebacks == 0 {
+    let (mut received, mut reconnects) = (Vec::new(), 0);
+    while received.len() < 100 {
+        if received.len() == 30 && reconnects == 0 {
             nodes[0].kill().await;
-            // What was on its way is read first; then the answer ends, and more is published meanwhile.
-            while let Some((_, publication)) = listener.next().await {
-                heard.push(publication["message"]["number"].as_u64().expect("a number"));
+            // The client first reads what is in flight; then the response ends, and more is published meanwhile.
+            while let Some((_, publication)) = stream.next().await {
+                received.push(publication["message"]["number"].as_u64().expect("a number"));
             }
             traffic(&publishers, 20).await;
-            listener = Listener::open(&nodes[1].site, "a", listener.last).await;
-            comebacks += 1;
+            stream = EventStream::open(&nodes[1].site, "a", stream.last).await;
+            reconnects += 1;
         }
-        let (name, data) = listener.next().await.expect("an event");
+        let (name, data) = stream.next().await.expect("an event");
         match name.as_deref() {
-            None => heard.push(data["message"]["number"].as_u64().expect("a number")),
+            None => received.push(data["message"]["number"].as_u64().expect("a number")),
             Some("joined") => assert_eq!(data["recovered"], true, "{data}"),
-            Some(other) => panic!("an event that is not expected: {other} {data}"),
+            Some(other) => panic!("an unexpected event: {other} {data}"),
         }
     }
-    assert_eq!((heard, comebacks), ((1..=100).collect(), 1));
+    assert_eq!((received, reconnects), ((1..=100).collect(), 1));
     publishers.finish().await;
-    drop(listener);
-    let gone = async || nodes[1].metric("nodevent_connections").await == 0;
-    crate::support::wait::until("the server has forgotten it", gone).await;
+    drop(stream);
+    let closed = async || nodes[1].metric("nodevent_connections").await == 0;
+    crate::support::wait::until("the server has closed the stream", closed).await;
 }

@@ -1,23 +1,23 @@
-//! Many servers share nothing but Redis, in whichever shape it comes: one channel per room, a cluster, or one channel
-//! for all.
+//! Several servers share Redis and nothing else, in each of its forms: one channel per room, a cluster, or one channel
+//! for all rooms.
 
 use crate::harness::cluster::Cluster;
-use crate::harness::{Crowd, Node, Publishers, Redis, sites, traffic};
+use crate::harness::{Fleet, Node, Publishers, Redis, sites, traffic};
 use crate::support::{Browser, Transport};
 use serde_json::{Value, json};
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 
-/// With `channel_per_room: true`, a server subscribes only to the rooms of its own members. What is published on one server is
-/// heard on the other; Redis is restarted, a server is killed, and nobody misses anything. N-11, T-43
+/// With `channel_per_room: true` a server subscribes only to the rooms of its own members. Publications of one server reach
+/// members of the other. Redis restarts, a server is killed, and no member misses anything. N-11, T-43
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn servers_that_subscribe_to_their_own_rooms_only_lose_nothing_either() {
+async fn members_miss_nothing_with_a_channel_per_room() {
     let mut redis = Redis::start_durable().await;
     let mut nodes = Node::start_many(2, &redis.namespace("/nodevent", ", channel_per_room: true")).await;
-    let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
-    let channels = redis.ask(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
+    let fleet = Fleet::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
+    let channels = redis.query(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
     assert_eq!(channels.lines().count(), 3, "{channels}");
-    let publishers = Publishers::start(&sites(&nodes), "/nodevent", &["a", "b", "c", "nobody"]);
+    let publishers = Publishers::start(&sites(&nodes), "/nodevent", &["a", "b", "c", "empty"]);
     traffic(&publishers, 50).await;
     redis.terminate();
     redis.start_again().await;
@@ -25,38 +25,38 @@ async fn servers_that_subscribe_to_their_own_rooms_only_lose_nothing_either() {
     nodes[1].kill().await;
     traffic(&publishers, 20).await;
     nodes[1].start_again().await;
-    crowd.settled().await;
-    let channels = redis.ask(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
-    assert_eq!(channels.lines().count(), 3, "nobody is in the fourth room: {channels}");
-    let verdict = crowd.verdict(publishers, &nodes).await;
-    assert_eq!(verdict.told, 0, "{verdict:?}");
-    let silent = async || redis.ask(&["PUBSUB", "CHANNELS", "nodevent:{*"]).is_empty();
-    crate::support::wait::until("nobody subscribes to a room that nobody is in", silent).await;
+    fleet.all_joined().await;
+    let channels = redis.query(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
+    assert_eq!(channels.lines().count(), 3, "the fourth room has no members: {channels}");
+    let verdict = fleet.verdict(publishers, &nodes).await;
+    assert_eq!(verdict.gap_notices, 0, "{verdict:?}");
+    let unsubscribed = async || redis.query(&["PUBSUB", "CHANNELS", "nodevent:{*"]).is_empty();
+    crate::support::wait::until("no room without members is subscribed", unsubscribed).await;
 }
 
-/// A Redis Cluster of three, a channel per room published in its slot, two servers; a server is killed.
+/// Two servers on a Redis Cluster of three nodes, with and without a channel per room; one server is killed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_serves_as_one_redis_does() {
+async fn members_miss_nothing_on_a_redis_cluster() {
     let cluster = Cluster::start().await;
     for more in ["", ", channel_per_room: true"] {
         let mut nodes = Node::start_many(2, &cluster.namespace("/nodevent", more)).await;
-        let crowd = Crowd::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
+        let fleet = Fleet::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
         let publishers = Publishers::start(&sites(&nodes), "/nodevent", &ROOMS);
         traffic(&publishers, 50).await;
-        let mended = nodes[0].metric("nodevent_backfilled_publications_total").await;
-        assert!(mended <= 3, "`{more}`: what is published is heard, and not only found by the check: {mended}");
+        let backfilled = nodes[0].metric("nodevent_backfilled_publications_total").await;
+        assert!(backfilled <= 3, "`{more}`: publications arrive live, not through the check: {backfilled}");
         nodes[1].kill().await;
         traffic(&publishers, 20).await;
         nodes[1].start_again().await;
-        let verdict = crowd.verdict(publishers, &nodes).await;
-        assert_eq!(verdict.told, 0, "`{more}`: {verdict:?}");
+        let verdict = fleet.verdict(publishers, &nodes).await;
+        assert_eq!(verdict.gap_notices, 0, "`{more}`: {verdict:?}");
     }
 }
 
-/// In a Cluster with a channel per room, rooms without a history are heard on the other server as those with one are,
-/// and nobody subscribes to either any more once they are left.
+/// On a cluster with a channel per room, rooms with and without history are delivered on the other server, and their
+/// channels are unsubscribed when the last member leaves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rooms_without_a_history_are_heard_throughout_a_cluster_too() {
+async fn rooms_without_history_are_delivered_throughout_a_cluster() {
     let cluster = Cluster::start().await;
     let settings = "channel_per_room: true, history: {rooms: {brief_: off}}";
     let nodes = Node::start_many(2, &cluster.namespace_with("/nodevent", settings)).await;
@@ -71,14 +71,14 @@ async fn rooms_without_a_history_are_heard_throughout_a_cluster_too() {
     for room in rooms {
         browser.leave(room).await;
     }
-    crate::support::wait::until("the rooms are unsubscribed from", async || cluster.channels() == 0).await;
+    crate::support::wait::until("the rooms are unsubscribed", async || cluster.channels() == 0).await;
 }
 
-/// What stands in a history is what was published, byte for byte, for whoever hears it live and for whoever recovers
-/// it: numbers no browser can hold, line separators, nesting, unknown members. A number as a room is its text, and a
-/// second join is no second membership. N-29, N-32, N-33
+/// Live and recovered publications are what was published, byte for byte: numbers beyond a browser's range, line
+/// separators, nesting, unknown members. A number as a room is its text, and a second join is not a second membership.
+/// N-29, N-32, N-33
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_publication_is_the_same_live_and_recovered_on_every_server() {
+async fn publication_is_the_same_live_and_recovered_on_every_server() {
     let redis = Redis::start(&[]).await;
     let nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
     let mut live = Browser::connect(&nodes[0].site, "/nodevent", Transport::WebSocket).await;
@@ -91,27 +91,27 @@ async fn an_publication_is_the_same_live_and_recovered_on_every_server() {
         "{\"room\":\"42\", \"event\":\"text\",\"message\":\"\u{2028}\\u2028 ü 🚆 \\\"\"}",
         r#"{"extra":[{"deep":[[[]]]}],"event":"order","message":null,"room":"42"}"#,
     ];
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for text in texts {
         assert_eq!(nodes[1].site.publish("/nodevent", text).await.status, 200);
         let event = live.next_event().await;
         let position = format!(",\"position\":{}}}", event.publication["position"]);
         assert_eq!(event.text, format!("{}{position}", &text[..text.len() - 1]));
-        heard.push(event.text);
+        received.push(event.text);
     }
     for (node, transport) in [(&nodes[0], Transport::WebSocket), (&nodes[1], Transport::Polling)] {
         let mut late = Browser::connect(&node.site, "/nodevent", transport).await;
         let joined = late.call("join", &[json!({"room": "42", "since": since})]).await;
         assert_eq!(joined[2]["recovered"], true, "{joined}");
-        for text in &heard {
+        for text in &received {
             assert_eq!(&late.next_event().await.text, text);
         }
     }
 }
 
-/// 1,000 numbered publishes through one server are heard in that order on another. N-31
+/// 1,000 numbered publishes through one server arrive in that order on another. N-31
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_publishes_arrive_in_their_order_on_another_server() {
+async fn thousand_publishes_arrive_in_order_on_another_server() {
     let redis = Redis::start(&[]).await;
     let nodes = Node::start_many(2, &redis.namespace("/nodevent", "")).await;
     let mut live = Browser::connect(&nodes[0].site, "/nodevent", Transport::WebSocket).await;

@@ -1,20 +1,20 @@
-//! Connect, join, leave, go, and again: nothing may be left behind.
+//! Repeated cycles of connecting, joining, leaving and closing leave nothing behind.
 
-use crate::process::{Process, full};
-use crate::support::Request;
+use crate::process::Process;
 use crate::support::raw::{Raw, TEXT, close, last};
 use crate::support::wait::in_time;
+use crate::support::{Request, is_full_run};
 use tokio::task::JoinSet;
 
-/// Connections that are there at a time.
-const AT_A_TIME: usize = 50;
+/// Concurrent connections.
+const CONCURRENCY: usize = 50;
 
-/// Cycles of many connections, some of which leave their rooms before they go and some of which do not.
+/// Runs cycles of many connections. Half of them leave their room before they close.
 async fn churn(process: &Process, from: usize, to: usize) {
     let mut cycles = JoinSet::new();
     for n in from..to {
-        if cycles.len() == AT_A_TIME {
-            cycles.join_next().await.expect("a cycle").expect("it does not fail");
+        if cycles.len() == CONCURRENCY {
+            cycles.join_next().await.expect("a cycle").expect("it does not panic");
         }
         let site = process.site.clone();
         cycles.spawn(async move {
@@ -27,35 +27,35 @@ async fn churn(process: &Process, from: usize, to: usize) {
         });
     }
     while let Some(cycle) = cycles.join_next().await {
-        cycle.expect("it does not fail");
+        cycle.expect("it does not panic");
     }
 }
 
-/// A hundred thousand cycles in the full run.
+/// 100,000 cycles in the full run.
 #[tokio::test]
-async fn connections_that_come_join_leave_and_go_leave_nothing_behind() {
+async fn connections_that_join_and_close_leave_nothing_behind() {
     //
-    let (rounds, cycles) = if full() { (10, 10_000) } else { (5, 300) };
+    let (rounds, cycles) = if is_full_run() { (10, 10_000) } else { (5, 300) };
     let process = Process::start("/nodevent: {history: off}").await;
     let mut resident = Vec::new();
     for round in 0..rounds {
         churn(&process, round * cycles, (round + 1) * cycles).await;
-        process.counts("nodevent_connections", 0).await;
-        process.counts("nodevent_rooms", 0).await;
+        process.metric_is("nodevent_connections", 0).await;
+        process.metric_is("nodevent_rooms", 0).await;
         resident.push(process.resident());
     }
-    process.counts("nodevent_joins_total", (2 * rounds * cycles) as i64).await;
-    // The first round is what the process needs to work at all.
+    process.metric_is("nodevent_joins_total", (2 * rounds * cycles) as i64).await;
+    // The first round shows what the process needs to work at all.
     let grown = resident[rounds - 1].saturating_sub(resident[0]);
     println!("resident after each round: {resident:?}");
     assert!(grown < 1 << 20, "{resident:?}");
 }
 
-/// The same on long-polling and with rooms that are kept: each cycle joins a room of its own.
+/// The same on long-polling, and with history: each cycle joins its own room.
 #[tokio::test]
-async fn sessions_on_long_polling_that_come_and_go_leave_nothing_behind() {
+async fn polling_sessions_that_open_and_close_leave_nothing_behind() {
     //
-    let (rounds, cycles) = if full() { (10, 2_000) } else { (4, 200) };
+    let (rounds, cycles) = if is_full_run() { (10, 2_000) } else { (4, 200) };
     let process = Process::start("/nodevent: {history: {max_memory: 64KB}}").await;
     let mut resident = Vec::new();
     let mut stream = process.site.dial().await;
@@ -67,22 +67,22 @@ async fn sessions_on_long_polling_that_come_and_go_leave_nothing_behind() {
             let session = format!("{path}&sid={}", open["sid"].as_str().unwrap());
             let body = format!("40/nodevent,\u{1e}42/nodevent,[\"join\",{{\"room\":\"{round}-{n}\"}}]\u{1e}1");
             let post = Request::post(&session, body);
-            let answer = in_time("a POST", post.exchange(&mut stream, "x")).await.unwrap();
-            assert_eq!(answer.text(), "ok");
+            let response = in_time("a POST", post.exchange(&mut stream, "x")).await.unwrap();
+            assert_eq!(response.text(), "ok");
         }
-        process.counts("nodevent_connections", 0).await;
-        process.counts("nodevent_rooms", 0).await;
+        process.metric_is("nodevent_connections", 0).await;
+        process.metric_is("nodevent_rooms", 0).await;
         resident.push(process.resident());
     }
     let grown = resident[rounds - 1].saturating_sub(resident[0]);
     assert!(grown < 1 << 20, "{resident:?}");
 }
 
-/// One connection that joins and leaves, over and over, and connects and disconnects its namespace.
+/// One connection joins and leaves repeatedly, and enters and leaves its namespace.
 #[tokio::test]
-async fn memberships_that_come_and_go_on_one_connection_leave_nothing_behind() {
+async fn repeated_joins_and_leaves_on_one_connection_leave_nothing_behind() {
     //
-    let (rounds, cycles) = if full() { (10, 100) } else { (4, 12) };
+    let (rounds, cycles) = if is_full_run() { (10, 100) } else { (4, 12) };
     let limits = "limits: {joins_per_second: 1000000, packets_per_second: 1000000}";
     let process = Process::start(&format!("{limits}\n/nodevent: {{history: off}}")).await;
     let mut raw = Raw::connected(&process.site, "/nodevent").await;
@@ -98,15 +98,15 @@ async fn memberships_that_come_and_go_on_one_connection_leave_nothing_behind() {
                 })
                 .collect();
             raw.send(packets).await;
-            raw.say("41/nodevent,").await;
-            raw.say("40/nodevent,").await;
-            let answer = raw.text().await;
-            assert!(answer.starts_with("40/nodevent,"), "{answer}");
+            raw.send_text("41/nodevent,").await;
+            raw.send_text("40/nodevent,").await;
+            let reply = raw.text().await;
+            assert!(reply.starts_with("40/nodevent,"), "{reply}");
         }
-        process.counts("nodevent_rooms", 0).await;
+        process.metric_is("nodevent_rooms", 0).await;
         resident.push(process.resident());
     }
-    process.counts("nodevent_joins_total", (rounds * cycles * 100) as i64).await;
+    process.metric_is("nodevent_joins_total", (rounds * cycles * 100) as i64).await;
     let grown = resident[rounds - 1].saturating_sub(resident[0]);
     assert!(grown < 1 << 20, "{resident:?}");
 }

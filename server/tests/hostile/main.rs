@@ -1,6 +1,6 @@
-//! What a hostile crowd could do to the process as a whole: its memory, its clock, its patience.
+//! Many hostile clients against a server process: its memory, its timers, its service to other clients.
 //!
-//! Each test has a short form that runs with the others and a full one, `NODEVENT_FULL=1`, that `rake hostile` runs.
+//! Each test has a short form and a long one, which `NODEVENT_TEST_FULL=1` or `rake hostile` runs.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,15 +1,10 @@
-//! The server as a process of its own, whose memory is measured from outside.
+//! The server as a separate process, whose memory the tests measure from outside.
 
 #![allow(dead_code, reason = "two test programs use it, each another part")]
 
 use crate::support::server::metric;
 use crate::support::{Program, Site};
 use tempfile::TempDir;
-
-/// Whether the full forms are asked for.
-pub(crate) fn full() -> bool {
-    std::env::var_os("NODEVENT_FULL").is_some()
-}
 
 /// A server process.
 pub(crate) struct Process {
@@ -35,7 +30,7 @@ impl Process {
     }
 
     /// Waits until a series has that value.
-    pub(crate) async fn counts(&self, series: &str, value: i64) {
+    pub(crate) async fn metric_is(&self, series: &str, value: i64) {
         let what = format!("{series} is {value}");
         crate::support::wait::until(&what, async || self.metric(series).await == value).await;
     }

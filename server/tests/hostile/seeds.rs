@@ -1,12 +1,12 @@
-//! Every hostile case that the fuzz targets begin with, thrown at a real server over real sockets, whole and in
-//! pieces, while a bystander is served.
+//! Every seed of the fuzz targets, sent to a real server over real sockets, whole and in pieces, while a bystander is
+//! served.
 
 use crate::support::raw::{BINARY, Raw, TEXT, last};
 use crate::support::wait::in_time;
 use crate::support::{Browser, Request, TestServer, Transport};
 use std::path::PathBuf;
 
-/// The cases of one target, by name.
+/// Returns the seeds of one fuzz target with their names.
 fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/fuzz/seeds")).join(target);
     let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -19,31 +19,31 @@ fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
     all
 }
 
-/// A server with a bystander.
-async fn served() -> (TestServer, Browser) {
+/// Starts a server with a bystander.
+async fn server_with_bystander() -> (TestServer, Browser) {
     let server = TestServer::start("/nodevent: {history: off}").await;
     let mut bystander = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     bystander.join("bystanders").await;
     (server, bystander)
 }
 
-/// The bystander hears what is said, and nobody else is left.
-async fn unharmed(server: &TestServer, bystander: &mut Browser) {
+/// Checks that the bystander receives an event, and that no other connection remains.
+async fn assert_unaffected(server: &TestServer, bystander: &mut Browser) {
     server.emit("/nodevent", "bystanders", "e", "served").await;
     assert_eq!(bystander.next_event().await.message, "served");
     server.metric_is("nodevent_connections", 1).await;
 }
 
-/// Whole, byte by byte, and without the last byte.
+/// Returns the bytes whole, byte by byte, and without the last byte.
 fn ways(bytes: &[u8]) -> [Vec<Vec<u8>>; 3] {
     let short = &bytes[..bytes.len().saturating_sub(1)];
     [vec![bytes.to_vec()], bytes.iter().take(300).map(|byte| vec![*byte]).collect(), vec![short.to_vec()]]
 }
 
 #[tokio::test]
-async fn hostile_frames_harm_nobody() {
+async fn hostile_frames_affect_no_other_client() {
     //
-    let (server, mut bystander) = served().await;
+    let (server, mut bystander) = server_with_bystander().await;
     for (_, bytes) in seeds("websocket") {
         for way in ways(&bytes) {
             let mut raw = Raw::connected(&server, "/nodevent").await;
@@ -52,13 +52,13 @@ async fn hostile_frames_harm_nobody() {
             }
         }
     }
-    unharmed(&server, &mut bystander).await;
+    assert_unaffected(&server, &mut bystander).await;
 }
 
 #[tokio::test]
-async fn hostile_packets_harm_nobody_on_either_transport() {
+async fn hostile_packets_affect_no_other_client_on_either_transport() {
     //
-    let (server, mut bystander) = served().await;
+    let (server, mut bystander) = server_with_bystander().await;
     for (_, bytes) in seeds("socket_io") {
         let mut raw = Raw::connected(&server, "/nodevent").await;
         for message in bytes.split(|byte| *byte == 0x1e) {
@@ -76,38 +76,38 @@ async fn hostile_packets_harm_nobody_on_either_transport() {
     for (_, bytes) in seeds("polling_payload") {
         poll(&server, &bytes).await;
     }
-    unharmed(&server, &mut bystander).await;
+    assert_unaffected(&server, &mut bystander).await;
 }
 
 #[tokio::test]
-async fn hostile_join_arguments_harm_nobody() {
+async fn hostile_join_arguments_affect_no_other_client() {
     //
-    let (server, mut bystander) = served().await;
+    let (server, mut bystander) = server_with_bystander().await;
     for (name, bytes) in seeds("join_args") {
         let arguments = String::from_utf8_lossy(&bytes);
         for event in ["join", "leave"] {
             let mut raw = Raw::connected(&server, "/nodevent").await;
-            raw.say(&format!("42/nodevent,1[\"{event}\",{arguments}]")).await;
-            raw.say("42/nodevent,2[\"leave\",\"fence\"]").await;
+            raw.send_text(&format!("42/nodevent,1[\"{event}\",{arguments}]")).await;
+            raw.send_text("42/nodevent,2[\"leave\",\"fence\"]").await;
             let first = in_time(&name, raw.frame()).await;
-            assert!(first.is_some(), "{name}: an answer or a close, and no hanging");
+            assert!(first.is_some(), "{name}: a reply or a close frame, without hanging");
         }
     }
-    unharmed(&server, &mut bystander).await;
+    assert_unaffected(&server, &mut bystander).await;
 }
 
 #[tokio::test]
-async fn hostile_publications_are_skipped_and_the_next_is_heard() {
+async fn hostile_publications_are_skipped_and_the_next_is_delivered() {
     //
-    let (server, mut bystander) = served().await;
+    let (server, mut bystander) = server_with_bystander().await;
     for (name, bytes) in seeds("publication") {
         let status = server.publish("/nodevent", bytes).await.status;
         assert!([200, 400].contains(&status), "{name}: {status}");
     }
-    unharmed(&server, &mut bystander).await;
+    assert_unaffected(&server, &mut bystander).await;
 }
 
-/// A session on long-polling that connects, posts the body and says goodbye.
+/// Runs a long-polling session that connects, posts the body and closes.
 async fn poll(server: &TestServer, body: &[u8]) {
     let path = "/socket.io/?EIO=4&transport=polling";
     let open: serde_json::Value = serde_json::from_str(&server.get(path).await.text()[1..]).unwrap();

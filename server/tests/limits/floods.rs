@@ -1,65 +1,65 @@
-//! More packets a second than allowed, on both transports and in every disguise.
+//! More packets per second than permitted, on both transports and of every kind.
 
-use crate::guarded::Guarded;
+use crate::server_with_bystander::ServerWithBystander;
 use crate::support::raw::{BINARY, CONTINUATION, End, PING, PONG, Raw, TEXT, first, last};
 use crate::support::{Request, Transport};
 
 const SLOW: &str = "limits: {packets_per_second: 20}\n/nodevent: {}";
 
-fn told() -> End {
+fn too_many_packets() -> End {
     End::Closed(Some(1008), "too many packets".to_owned())
 }
 
 #[tokio::test]
-async fn a_flood_of_packets_is_told_so_and_cut() {
-    let mut server = Guarded::start(SLOW).await;
-    let disguises = [
+async fn packet_flood_is_closed_with_its_reason() {
+    let mut server = ServerWithBystander::start(SLOW).await;
+    let kinds = [
         ("events", last(TEXT, "42/nodevent,[\"x\"]")),
         ("leaves", last(TEXT, "42/nodevent,1[\"leave\",{\"room\":\"r\"}]")),
         ("heartbeats", last(TEXT, "3")),
         ("noops", last(TEXT, "6")),
-        ("pings of the layer below", last(PING, "x")),
-        ("pongs of the layer below", last(PONG, "")),
+        ("WebSocket pings", last(PING, "x")),
+        ("WebSocket pongs", last(PONG, "")),
         ("fragments", [first(TEXT, "6"), last(CONTINUATION, "")].concat()),
     ];
-    for (name, packet) in &disguises {
+    for (name, packet) in &kinds {
         let mut raw = Raw::connected(&server.site, "/nodevent").await;
-        // The bound allows a burst of five seconds' worth.
+        // The limit permits a burst of five seconds.
         raw.send(packet.repeat(150)).await;
-        assert_eq!(raw.ended().await, told(), "{name}");
+        assert_eq!(raw.ended().await, too_many_packets(), "{name}");
     }
-    server.counts("nodevent_disconnects_total{reason=\"packet_rate\"}", disguises.len() as i64).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"packet_rate\"}", kinds.len() as i64).await;
     server.logs("a connection was closed reason=\"packet_rate\"").await;
-    server.harmed_nobody_else().await;
+    server.bystander_is_unaffected().await;
 }
 
 #[tokio::test]
-async fn a_flood_of_attachments_is_cut_too() {
-    let mut server = Guarded::start(SLOW).await;
+async fn attachment_flood_is_closed_too() {
+    let mut server = ServerWithBystander::start(SLOW).await;
     let mut raw = Raw::connected(&server.site, "/nodevent").await;
     let event = last(TEXT, "451-/nodevent,[\"x\",{\"_placeholder\":true,\"num\":0}]");
     raw.send([event, last(BINARY, "x")].concat().repeat(80)).await;
-    assert_eq!(raw.ended().await, told());
-    server.harmed_nobody_else().await;
+    assert_eq!(raw.ended().await, too_many_packets());
+    server.bystander_is_unaffected().await;
 }
 
 #[tokio::test]
-async fn a_flood_in_one_post_is_told_why_its_session_ended() {
-    let mut server = Guarded::start(SLOW).await;
+async fn packet_flood_in_one_post_ends_the_session_with_its_reason() {
+    let mut server = ServerWithBystander::start(SLOW).await;
     let open = server.get("/socket.io/?EIO=4&transport=polling").await.text();
     let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
     let session = format!("/socket.io/?EIO=4&transport=polling&sid={}", open["sid"].as_str().unwrap());
     let response = server.send(&Request::post(&session, ["6"; 150].join("\u{1e}"))).await;
     assert_eq!(response.status, 400);
     assert_eq!(response.json()["reason"], "too many packets");
-    server.counts("nodevent_disconnects_total{reason=\"packet_rate\"}", 1).await;
-    server.harmed_nobody_else().await;
+    server.metric_is("nodevent_disconnects_total{reason=\"packet_rate\"}", 1).await;
+    server.bystander_is_unaffected().await;
 }
 
-/// Within the rate nothing happens, however long it goes on.
+/// A connection that stays within the rate is never closed.
 #[tokio::test]
-async fn who_keeps_to_the_rate_is_never_cut() {
-    let mut server = Guarded::start("limits: {packets_per_second: 1000}\n/nodevent: {}").await;
+async fn connection_within_the_packet_rate_stays_open() {
+    let mut server = ServerWithBystander::start("limits: {packets_per_second: 1000}\n/nodevent: {}").await;
     for transport in Transport::BOTH {
         let mut browser = crate::support::Browser::connect(&server.site, "/nodevent", transport).await;
         for _ in 0..300 {
@@ -67,5 +67,5 @@ async fn who_keeps_to_the_rate_is_never_cut() {
         }
     }
     assert_eq!(server.metric("nodevent_disconnects_total{reason=\"packet_rate\"}").await, 0);
-    server.harmed_nobody_else().await;
+    server.bystander_is_unaffected().await;
 }

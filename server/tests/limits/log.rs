@@ -1,14 +1,14 @@
-//! The log: no stranger can flood it, and nothing that a stranger or an operator keeps to himself stands in it.
+//! The log: clients cannot flood it, and it contains no secrets, keys, messages or other text of clients.
 
-use crate::guarded::Guarded;
+use crate::server_with_bystander::ServerWithBystander;
 use crate::support::keys::{LATER, key};
 use crate::support::raw::Raw;
 use crate::support::{Browser, Request, Transport};
 use serde_json::json;
 
 #[tokio::test]
-async fn who_is_refused_a_thousand_times_does_not_fill_the_log() {
-    let mut server = Guarded::start("/nodevent: {}").await;
+async fn thousand_refusals_do_not_fill_the_log() {
+    let mut server = ServerWithBystander::start("/nodevent: {}").await;
     let mut stream = server.dial().await;
     let request = Request::get("/socket.io/?EIO=4&transport=polling").header("Origin", "https://evil.tld");
     for _ in 0..1_000 {
@@ -17,37 +17,37 @@ async fn who_is_refused_a_thousand_times_does_not_fill_the_log() {
     let mut raws = Vec::new();
     for _ in 0..300 {
         let mut raw = Raw::opened(&server.site).await;
-        raw.say("malformed").await;
+        raw.send_text("malformed").await;
         raws.push(raw);
     }
     for raw in &mut raws {
         raw.ended().await;
     }
-    server.counts("nodevent_rejected_origins_total", 1_000).await;
-    server.counts("nodevent_disconnects_total{reason=\"malformed\"}", 300).await;
-    server.harmed_nobody_else().await;
+    server.metric_is("nodevent_rejected_origins_total", 1_000).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"malformed\"}", 300).await;
+    server.bystander_is_unaffected().await;
     let log = server.program.log();
     for what in ["refused for its origin", "reason=\"malformed\""] {
         let lines = log.iter().filter(|line| line.contains(what)).count();
-        // A burst of 50, then five a second; the machine may be slow.
-        assert!((50..300).contains(&lines), "{lines} lines of `{what}`");
+        // A burst of 50 lines, then five per second; the machine may be slow.
+        assert!((50..300).contains(&lines), "{lines} lines with `{what}`");
     }
 }
 
 #[tokio::test]
-async fn neither_secrets_nor_keys_nor_messages_stand_in_the_log_even_at_its_loudest() {
+async fn secrets_keys_and_messages_are_never_logged_even_at_trace() {
     // N-51
     let secret = "sesame-open-wide-1234567890";
     let settings = format!(
         "log: {{level: trace}}\n/nodevent: {{}}\n/secured: {{secret: {secret}, publish_key: publish-me-quietly-12}}"
     );
-    let mut server = Guarded::start(&settings).await;
+    let mut server = ServerWithBystander::start(&settings).await;
     let good = key("room-of-theirs", LATER, secret);
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server.site, "/secured", transport).await;
         assert_eq!(browser.join_with("room-of-theirs", good.as_str()).await[1], true);
         assert_eq!(browser.join_with("room-of-theirs", "bad:1234567890123").await[1], false);
-        browser.tell("what-i-said", &[json!("in-confidence")]).await;
+        browser.send_event("private-event", &[json!("in-confidence")]).await;
     }
     let publication = r#"{"room":"room-of-theirs","event":"e","message":"message-of-theirs"}"#;
     for bearer in ["publish-me-quietly-12", "wrong-publish-key"] {
@@ -56,17 +56,17 @@ async fn neither_secrets_nor_keys_nor_messages_stand_in_the_log_even_at_its_loud
     }
     for raw in ["4malformed-by-them", "42/secured,[\"in-confidence\"", "451-[\"in-confidence\"]"] {
         let mut browser = Raw::opened(&server.site).await;
-        browser.say(raw).await;
+        browser.send_text(raw).await;
         browser.ended().await;
     }
     let not_http = "NOT HTTP by-them\r\n\r\n";
     let mut stream = server.dial().await;
     tokio::io::AsyncWriteExt::write_all(&mut stream, not_http.as_bytes()).await.unwrap();
-    server.counts("nodevent_rejected_requests_total", 2).await;
-    server.harmed_nobody_else().await;
+    server.metric_is("nodevent_rejected_requests_total", 2).await;
+    server.bystander_is_unaffected().await;
     let script = server.get("/api/secured").await.text();
     let log = server.program.log().join("\n");
-    assert!(log.contains("a join was refused"), "the log is there");
+    assert!(log.contains("a join was refused"), "the log is not empty");
     let words = [
         secret,
         "publish-me-quietly",
@@ -79,7 +79,7 @@ async fn neither_secrets_nor_keys_nor_messages_stand_in_the_log_even_at_its_loud
     ];
     for word in words {
         let line = log.lines().find(|line| line.contains(word));
-        assert_eq!(line, None, "`{word}` stands in the log");
+        assert_eq!(line, None, "`{word}` is in the log");
         assert!(!script.contains(word));
     }
 }

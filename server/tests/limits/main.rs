@@ -1,5 +1,5 @@
-//! Every limit, reached: what the one who reached it is told, what is counted, what the log says, and that nobody
-//! else has noticed.
+//! Every limit, exceeded: the client receives the reason, a metric counts it, the log reports it, and a bystander is not
+//! affected.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,12 +7,12 @@
 mod support;
 
 mod floods;
-mod guarded;
 mod log;
 mod origins;
 mod requests;
 mod rooms;
 mod server_sent;
+mod server_with_bystander;
 mod sizes;
 mod slow_readers;
 mod waits;

@@ -1,7 +1,8 @@
-//! Pages that only look like ours, on every request that a browser can make; what is counted, and what the log says.
+//! Origins that resemble permitted ones, on every request that a browser can make.
 
-use crate::guarded::Guarded;
+use crate::server_with_bystander::ServerWithBystander;
 use crate::support::Request;
+use crate::support::raw::handshake_request;
 
 const LISTED: &str = "origins: [\"https://example.com\", \"https://*.example.org\"]\n/nodevent: {}";
 const ALIKE: [&str; 10] = [
@@ -18,27 +19,20 @@ const ALIKE: [&str; 10] = [
 ];
 
 #[tokio::test]
-async fn a_look_alike_is_refused_on_every_transport_and_its_name_is_not_logged() {
+async fn look_alike_origin_is_refused_on_every_transport_and_not_logged() {
     // N-21, X-03
-    let mut server = Guarded::start(LISTED).await;
+    let mut server = ServerWithBystander::start(LISTED).await;
     let path = "/socket.io/?EIO=4&transport=polling";
     let open: serde_json::Value = serde_json::from_str(&server.get(path).await.text()[1..]).unwrap();
     let session = format!("{path}&sid={}", open["sid"].as_str().unwrap());
-    let websocket = |session: &str| {
-        Request::get(&format!("/socket.io/?EIO=4&transport=websocket{session}"))
-            .header("Connection", "Upgrade")
-            .header("Upgrade", "websocket")
-            .header("Sec-WebSocket-Version", "13")
-            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
-    };
-    let upgrade = websocket(&session[path.len()..]);
+    let upgrade = handshake_request(&session[path.len()..]);
     for origin in ALIKE {
         for (what, request) in [
             ("a session on polling", Request::get(path)),
             ("a GET", Request::get(&session)),
             ("a POST", Request::post(&session, "40/nodevent,")),
             ("a preflight", Request::new("OPTIONS", path)),
-            ("a WebSocket", websocket("")),
+            ("a WebSocket", handshake_request("")),
             ("an upgrade", upgrade.clone()),
         ] {
             let response = server.send(&request.header("Origin", origin)).await;
@@ -47,19 +41,19 @@ async fn a_look_alike_is_refused_on_every_transport_and_its_name_is_not_logged()
             assert_eq!(response.header("access-control-allow-origin"), None, "{what} from {origin}");
         }
     }
-    server.counts("nodevent_rejected_origins_total", 6 * ALIKE.len() as i64).await;
+    server.metric_is("nodevent_rejected_origins_total", 6 * ALIKE.len() as i64).await;
     server.logs("a handshake was refused for its origin; list the page's origin under `origins` to allow it").await;
-    assert!(!server.program.log().iter().any(|line| line.contains("evil")), "no words of a stranger in the log");
-    assert_eq!(server.send(&Request::post(&session, "40/nodevent,")).await.text(), "ok", "the session is unharmed");
-    server.harmed_nobody_else().await;
+    assert!(!server.program.log().iter().any(|line| line.contains("evil")), "no origin is in the log");
+    assert_eq!(server.send(&Request::post(&session, "40/nodevent,")).await.text(), "ok", "the session continues");
+    server.bystander_is_unaffected().await;
 }
 
 #[tokio::test]
-async fn a_page_of_somebody_else_may_not_publish_through_a_browser_on_this_machine() {
-    let mut server = Guarded::start(LISTED).await;
+async fn page_of_another_origin_cannot_publish_through_a_local_browser() {
+    let mut server = ServerWithBystander::start(LISTED).await;
     for origin in ALIKE {
         let request = Request::post("/api/nodevent/emit", r#"{"room":"bystanders","event":"e"}"#);
         assert_eq!(server.send(&request.header("Origin", origin)).await.status, 403, "{origin}");
     }
-    server.harmed_nobody_else().await;
+    server.bystander_is_unaffected().await;
 }

@@ -1,8 +1,8 @@
-//! Joins: too many at once, too many rooms, rooms without a name or with too long a one.
+//! Joins: too many per second, too many rooms, missing and oversized room names.
 
-use crate::guarded::Guarded;
+use crate::server_with_bystander::ServerWithBystander;
 use crate::support::raw::{Raw, TEXT, last};
-use crate::support::{Browser, Transport};
+use crate::support::{Browser, Transport, is_full_run};
 use serde_json::{Value, json};
 
 fn room(room: impl Into<Value>) -> [Value; 1] {
@@ -10,37 +10,37 @@ fn room(room: impl Into<Value>) -> [Value; 1] {
 }
 
 #[tokio::test]
-async fn a_flood_of_joins_is_refused_and_what_was_joined_stays() {
-    let mut server = Guarded::start("limits: {joins_per_second: 5}\n/nodevent: {history: off}").await;
+async fn join_flood_is_refused_and_earlier_memberships_stay() {
+    let mut server = ServerWithBystander::start("limits: {joins_per_second: 5}\n/nodevent: {history: off}").await;
     let mut refused = 0;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server.site, "/nodevent", transport).await;
-        let mut answers = Vec::new();
+        let mut acks = Vec::new();
         for number in 0..40 {
-            answers.push(browser.call("join", &room(format!("r{number}"))).await);
+            acks.push(browser.call("join", &room(format!("r{number}"))).await);
         }
-        assert_eq!(answers[0], json!([null, true]));
-        let late = answers.iter().filter(|answer| **answer == json!(["Too many joins", false])).count();
-        assert!(late > 0, "{answers:?}");
+        assert_eq!(acks[0], json!([null, true]));
+        let late = acks.iter().filter(|ack| **ack == json!(["Too many joins", false])).count();
+        assert!(late > 0, "{acks:?}");
         refused += late as i64;
         server.emit("/nodevent", "r0", "e", 1).await;
-        assert_eq!(browser.next_event().await.room, "r0", "the membership before the flood");
+        assert_eq!(browser.next_event().await.room, "r0", "the membership from before the flood");
     }
-    server.counts("nodevent_rejected_joins_total", refused).await;
+    server.metric_is("nodevent_rejected_joins_total", refused).await;
     server.logs("a join was refused namespace=\"/nodevent\" reason=\"Too many joins\"").await;
-    server.harmed_nobody_else().await;
+    server.bystander_is_unaffected().await;
 }
 
-/// A hundred thousand in the full run (`NODEVENT_FULL`), fewer otherwise: what is refused costs the same.
+/// 100,000 joins in the full run, fewer otherwise: a refused join costs no memory.
 #[tokio::test]
-async fn joins_beyond_the_limit_are_refused_and_the_server_stays_healthy() {
+async fn joins_beyond_the_room_limit_are_refused_in_bounded_memory() {
     // N-52
-    let joins = if std::env::var_os("NODEVENT_FULL").is_some() { 100_000 } else { 5_000 };
+    let joins = if is_full_run() { 100_000 } else { 5_000 };
     let settings = "limits: {joins_per_second: 1000000, packets_per_second: 1000000}\n/nodevent: {history: off}";
-    let mut server = Guarded::start(settings).await;
+    let mut server = ServerWithBystander::start(settings).await;
     let before = resident(&server);
     let mut raw = Raw::connected(&server.site, "/nodevent").await;
-    let mut answers = (0, 0);
+    let (mut admitted, mut refused) = (0, 0);
     for batch in 0..joins / 500 {
         let packets: Vec<u8> = (batch * 500..(batch + 1) * 500)
             .flat_map(|n| last(TEXT, format!("42/nodevent,{n}[\"join\",{{\"room\":\"room-{n}\"}}]")))
@@ -48,29 +48,29 @@ async fn joins_beyond_the_limit_are_refused_and_the_server_stays_healthy() {
         raw.send(packets).await;
         for n in batch * 500..(batch + 1) * 500 {
             match raw.text().await.strip_prefix(&format!("43/nodevent,{n}")) {
-                Some("[null,true]") => answers.0 += 1,
-                Some("[\"Too many rooms\",false]") => answers.1 += 1,
+                Some("[null,true]") => admitted += 1,
+                Some("[\"Too many rooms\",false]") => refused += 1,
                 other => panic!("{other:?}"),
             }
         }
     }
-    assert_eq!(answers, (128, joins - 128));
-    server.counts("nodevent_rejected_joins_total", joins - 128).await;
-    server.counts("nodevent_rooms", 129).await;
+    assert_eq!((admitted, refused), (128, joins - 128));
+    server.metric_is("nodevent_rejected_joins_total", joins - 128).await;
+    server.metric_is("nodevent_rooms", 129).await;
     server.logs("a join was refused namespace=\"/nodevent\" reason=\"Too many rooms\"").await;
     let grown = resident(&server).saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes more");
-    raw.say("42/nodevent,1[\"leave\",{\"room\":\"room-0\"}]").await;
+    raw.send_text("42/nodevent,1[\"leave\",{\"room\":\"room-0\"}]").await;
     assert_eq!(raw.text().await, "43/nodevent,1[null]");
-    raw.say("42/nodevent,2[\"join\",{\"room\":\"another\"}]").await;
-    assert_eq!(raw.text().await, "43/nodevent,2[null,true]", "there is room again");
-    server.harmed_nobody_else().await;
+    raw.send_text("42/nodevent,2[\"join\",{\"room\":\"another\"}]").await;
+    assert_eq!(raw.text().await, "43/nodevent,2[null,true]", "a leave permits another join");
+    server.bystander_is_unaffected().await;
 }
 
 #[tokio::test]
-async fn a_room_whose_name_is_too_long_or_none_is_refused() {
+async fn room_name_that_is_too_long_or_missing_is_refused() {
     // N-52, X-03
-    let mut server = Guarded::start("limits: {max_room_name: 100}\n/nodevent: {history: off}").await;
+    let mut server = ServerWithBystander::start("limits: {max_room_name: 100}\n/nodevent: {history: off}").await;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server.site, "/nodevent", transport).await;
         let refused = [
@@ -85,18 +85,18 @@ async fn a_room_whose_name_is_too_long_or_none_is_refused() {
         for name in refused {
             assert_eq!(browser.call("join", &room(name.clone())).await, json!(["Bad room", false]), "{name}");
         }
-        assert_eq!(browser.call("join", &[]).await, json!(["Bad room", false]), "no argument at all");
+        assert_eq!(browser.call("join", &[]).await, json!(["Bad room", false]), "no argument");
         for name in ["x".repeat(100), "☃".repeat(33)] {
             assert_eq!(browser.call("join", &room(name)).await, json!([null, true]));
         }
     }
-    server.counts("nodevent_rejected_joins_total", 16).await;
+    server.metric_is("nodevent_rejected_joins_total", 16).await;
     server.logs("a join was refused namespace=\"/nodevent\" reason=\"Bad room\"").await;
-    server.harmed_nobody_else().await;
+    server.bystander_is_unaffected().await;
 }
 
-/// Resident memory of the server. Bytes.
-pub(crate) fn resident(server: &Guarded) -> u64 {
+/// Returns the resident memory of the server. Bytes.
+pub(crate) fn resident(server: &ServerWithBystander) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.program.pid())).expect("a status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024

@@ -1,6 +1,6 @@
-//! Server-Sent Events: the same limits and the same origins as for the other transports.
+//! Server-Sent Events: the same limits and origin checks as on the other transports.
 
-use crate::guarded::Guarded;
+use crate::server_with_bystander::ServerWithBystander;
 use crate::support::http::Io;
 use crate::support::keys::{LATER, key};
 use crate::support::wait::in_time;
@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const EVENTS: &str = "/api/nodevent/rooms/r/events";
 
-/// Begins to listen, and has heard that it is in the room.
-async fn listening(server: &Guarded) -> Box<dyn Io> {
+/// Opens an event stream, and reads until it has joined the room.
+async fn open_stream(server: &ServerWithBystander) -> Box<dyn Io> {
     let mut stream = server.dial().await;
     stream.write_all(&Request::get(EVENTS).encode(&server.address)).await.unwrap();
     let mut bytes = Vec::new();
@@ -24,7 +24,7 @@ async fn listening(server: &Guarded) -> Box<dyn Io> {
     stream
 }
 
-async fn fill(server: &Guarded, count: usize, size: usize) {
+async fn fill(server: &ServerWithBystander, count: usize, size: usize) {
     let publication = json!({"room": "r", "event": "e", "message": "x".repeat(size)});
     for _ in 0..count {
         assert_eq!(server.publish("/nodevent", publication.to_string()).await.status, 200);
@@ -32,45 +32,45 @@ async fn fill(server: &Guarded, count: usize, size: usize) {
 }
 
 #[tokio::test]
-async fn a_reader_that_does_not_read_is_cut_at_its_outbox() {
+async fn event_stream_that_is_not_read_is_closed_when_its_send_buffer_is_full() {
     // N-34
-    let mut server = Guarded::start("limits: {send_buffer: 1MB}\n/nodevent: {history: off}").await;
-    let asleep = listening(&server).await;
+    let mut server = ServerWithBystander::start("limits: {send_buffer: 1MB}\n/nodevent: {history: off}").await;
+    let stalled = open_stream(&server).await;
     fill(&server, 100, 200_000).await;
-    server.counts("nodevent_disconnects_total{reason=\"send_buffer_full\"}", 1).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"send_buffer_full\"}", 1).await;
     server.logs("a connection was closed reason=\"send_buffer_full\"").await;
-    server.harmed_nobody_else().await;
-    drop(asleep);
+    server.bystander_is_unaffected().await;
+    drop(stalled);
 }
 
 #[tokio::test]
-async fn a_reader_that_stands_still_is_cut_after_the_write_stall_time() {
+async fn stalled_event_stream_is_closed_after_the_write_timeout() {
     let settings = "limits: {send_buffer: 200MB, write_timeout: 500ms}\n/nodevent: {history: off}";
-    let mut server = Guarded::start(settings).await;
-    let asleep = listening(&server).await;
+    let mut server = ServerWithBystander::start(settings).await;
+    let stalled = open_stream(&server).await;
     fill(&server, 60, 200_000).await;
-    server.counts("nodevent_request_timeouts_total", 1).await;
+    server.metric_is("nodevent_request_timeouts_total", 1).await;
     server.logs("a response was not read in time").await;
-    server.counts("nodevent_connections", 1).await;
-    server.harmed_nobody_else().await;
-    drop(asleep);
+    server.metric_is("nodevent_connections", 1).await;
+    server.bystander_is_unaffected().await;
+    drop(stalled);
 }
 
 #[tokio::test]
-async fn a_reader_that_goes_is_forgotten() {
-    let mut server = Guarded::start("/nodevent: {history: off}").await;
-    let reader = listening(&server).await;
-    server.counts("nodevent_connections", 2).await;
+async fn closed_event_stream_leaves_nothing_behind() {
+    let mut server = ServerWithBystander::start("/nodevent: {history: off}").await;
+    let reader = open_stream(&server).await;
+    server.metric_is("nodevent_connections", 2).await;
     drop(reader);
-    server.counts("nodevent_connections", 1).await;
-    server.counts("nodevent_rooms", 1).await;
-    server.harmed_nobody_else().await;
+    server.metric_is("nodevent_connections", 1).await;
+    server.metric_is("nodevent_rooms", 1).await;
+    server.bystander_is_unaffected().await;
 }
 
 #[tokio::test]
-async fn a_page_that_only_looks_like_ours_may_not_listen() {
+async fn look_alike_origin_cannot_read_rooms() {
     // N-21
-    let mut server = Guarded::start("origins: [\"https://example.com\"]\n/nodevent: {}").await;
+    let mut server = ServerWithBystander::start("origins: [\"https://example.com\"]\n/nodevent: {}").await;
     for origin in ["https://example.com.evil.tld", "https://evilexample.com", "http://127.0.0.1.evil.tld", "null"] {
         for view in ["events", "history"] {
             let request = Request::get(&format!("/api/nodevent/rooms/r/{view}")).header("Origin", origin);
@@ -79,16 +79,16 @@ async fn a_page_that_only_looks_like_ours_may_not_listen() {
             assert_eq!(response.header("access-control-allow-origin"), None, "{origin}");
         }
     }
-    server.counts("nodevent_rejected_origins_total", 8).await;
+    server.metric_is("nodevent_rejected_origins_total", 8).await;
     server.logs("a room was refused for the page's origin").await;
-    server.harmed_nobody_else().await;
+    server.bystander_is_unaffected().await;
 }
 
 #[tokio::test]
-async fn a_room_without_its_key_or_with_too_long_a_name_is_refused_by_name() {
+async fn event_stream_is_refused_with_the_reason_of_a_join() {
     // N-52
     let secret = "a secret of more than sixteen bytes";
-    let mut server = Guarded::start(&format!("/nodevent: {{}}\n/secured: {{secret: {secret}}}")).await;
+    let mut server = ServerWithBystander::start(&format!("/nodevent: {{}}\n/secured: {{secret: {secret}}}")).await;
     let refused = async |room: &str, query: &str| -> Response {
         server.get(&format!("/api/secured/rooms/{room}/events{query}")).await
     };
@@ -102,7 +102,7 @@ async fn a_room_without_its_key_or_with_too_long_a_name_is_refused_by_name() {
         assert_eq!(response.status, 403, "{expected}");
         assert_eq!(response.json()["error"], expected);
     }
-    server.counts("nodevent_rejected_joins_total", 4).await;
+    server.metric_is("nodevent_rejected_joins_total", 4).await;
     server.logs("a join was refused namespace=\"/secured\" reason=\"Bad key\"").await;
-    server.harmed_nobody_else().await;
+    server.bystander_is_unaffected().await;
 }

@@ -1,5 +1,5 @@
-//! Autobahn 7: the closing handshake. The server answers with the code it was given, sends nothing behind it, and
-//! ends the connection first.
+//! Autobahn 7: the closing handshake. The server echoes the code, sends nothing after it, and closes the connection
+//! first.
 
 use crate::echo::{check_end, echo, failed, text};
 use crate::support::raw::{CLOSE, CONTINUATION, End, PING, TEXT, close, first, last};
@@ -9,7 +9,7 @@ fn closed(code: u16) -> End {
 }
 
 #[tokio::test]
-async fn a_close_is_answered_and_nothing_behind_it_is() {
+async fn close_frame_is_echoed_and_frames_after_it_are_ignored() {
     let server = echo().await;
     let end = close(1000, "");
     check_end(
@@ -29,7 +29,7 @@ async fn a_close_is_answered_and_nothing_behind_it_is() {
 }
 
 #[tokio::test]
-async fn a_close_may_carry_nothing_a_code_or_a_code_and_a_reason() {
+async fn close_frame_may_carry_nothing_a_code_or_a_code_and_a_reason() {
     let server = echo().await;
     check_end(&server, "7.3.1", &[last(CLOSE, "")], &[], End::Closed(None, String::new())).await;
     check_end(&server, "7.3.2", &[last(CLOSE, "a")], &[], failed(1002, "bad_close_code")).await;
@@ -40,14 +40,14 @@ async fn a_close_may_carry_nothing_a_code_or_a_code_and_a_reason() {
 }
 
 #[tokio::test]
-async fn a_reason_that_is_no_utf8_fails_the_connection() {
+async fn close_reason_that_is_not_utf8_fails_the_connection() {
     let server = echo().await;
     let reason = b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited";
     check_end(&server, "7.5.1", &[close(1000, reason)], &[], failed(1007, "bad_close_reason")).await;
 }
 
 #[tokio::test]
-async fn every_code_that_may_be_sent_is_echoed() {
+async fn every_permitted_close_code_is_echoed() {
     let server = echo().await;
     for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999] {
         check_end(&server, &format!("7.7 {code}"), &[close(code, "bye")], &[], closed(code)).await;
@@ -55,7 +55,7 @@ async fn every_code_that_may_be_sent_is_echoed() {
 }
 
 #[tokio::test]
-async fn every_other_code_fails_the_connection() {
+async fn every_other_close_code_fails_the_connection() {
     let server = echo().await;
     for code in [0, 999, 1004, 1005, 1006, 1016, 1100, 2000, 2999, 5000, 65_535] {
         let end = failed(1002, "bad_close_code");

@@ -4,7 +4,7 @@ use crate::echo::{NOT_UTF8, check, check_end, echo, failed, pong, text};
 use crate::support::raw::{PING, PONG, TEXT, last};
 
 #[tokio::test]
-async fn a_ping_is_answered_by_a_pong_with_what_it_carries() {
+async fn ping_gets_a_pong_with_the_same_payload() {
     let server = echo().await;
     for (name, payload) in [("2.1", &b""[..]), ("2.2", b"Hello, world!"), ("2.3", &NOT_UTF8), ("2.4", &[0xfe; 125])]
     {
@@ -13,7 +13,7 @@ async fn a_ping_is_answered_by_a_pong_with_what_it_carries() {
 }
 
 #[tokio::test]
-async fn a_control_frame_of_126_bytes_fails_the_connection() {
+async fn control_frame_of_126_bytes_fails_the_connection() {
     let server = echo().await;
     for (name, opcode) in [("2.5", PING), ("2.5 with a pong", PONG)] {
         check_end(&server, name, &[last(opcode, [0xfe; 126])], &[], failed(1002, "long_control")).await;
@@ -21,7 +21,7 @@ async fn a_control_frame_of_126_bytes_fails_the_connection() {
 }
 
 #[tokio::test]
-async fn a_pong_that_nobody_asked_for_is_not_answered() {
+async fn unsolicited_pong_gets_no_reply() {
     let server = echo().await;
     check(&server, "2.7", &[last(PONG, "")], &[]).await;
     check(&server, "2.8", &[last(PONG, "unasked")], &[]).await;
@@ -29,16 +29,16 @@ async fn a_pong_that_nobody_asked_for_is_not_answered() {
 }
 
 #[tokio::test]
-async fn many_pings_are_answered_in_their_order() {
+async fn many_pings_get_their_pongs_in_order() {
     let server = echo().await;
     let payloads: Vec<_> = (0..10).map(|number| format!("payload-{number}")).collect();
     let sent: Vec<_> = payloads.iter().map(|payload| last(PING, payload)).collect();
-    let heard: Vec<_> = payloads.iter().map(pong).collect();
-    check(&server, "2.10 and 2.11", &sent, &heard).await;
+    let expected: Vec<_> = payloads.iter().map(pong).collect();
+    check(&server, "2.10 and 2.11", &sent, &expected).await;
 }
 
 #[tokio::test]
-async fn an_answer_to_a_ping_keeps_its_place_among_messages() {
+async fn pong_keeps_its_place_among_messages() {
     let server = echo().await;
     let sent = [last(TEXT, "4a"), last(PING, "p"), last(TEXT, "4b")];
     check(&server, "order", &sent, &[text("4a"), pong("p"), text("4b")]).await;

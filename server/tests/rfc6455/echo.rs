@@ -1,23 +1,20 @@
-//! A server that sends every message back, and what a case looks like on it.
+//! An echo server, and the execution of a case.
 
+use crate::engine;
 use crate::support::TestServer;
 use crate::support::raw::{BINARY, End, Frame, PONG, Raw};
-use nodevent_server::dialect::NodEvent;
-use nodevent_server::shard::Above;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest message of the cases, and the limit.
 pub(crate) const LIMIT: usize = 70_000;
-/// Bytes that are no UTF-8 at any place.
+/// Bytes that are not UTF-8 at any offset.
 pub(crate) const NOT_UTF8: [u8; 8] = [0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 0xff];
 
-/// A server that sends every message back, with a ping interval longer than any test.
+/// Starts a server that echoes every message, with a ping interval longer than any test.
 pub(crate) async fn echo() -> TestServer {
-    let above = Above::Echo { pause: Duration::ZERO };
     let configuration =
         format!("limits: {{max_message_size: {LIMIT}, packets_per_second: 1000000}}\n/nodevent: {{}}");
-    TestServer::start_with(&configuration, above, |_| Arc::new(NodEvent)).await
+    TestServer::start_with(&configuration, |mount| engine::endpoint(mount, Duration::ZERO)).await
 }
 
 pub(crate) fn text(text: &str) -> Frame {
@@ -32,43 +29,43 @@ pub(crate) fn pong(payload: impl AsRef<[u8]>) -> Frame {
     Frame { opcode: PONG, payload: payload.as_ref().to_vec() }
 }
 
-/// Opens a connection per way of cutting what is `sent`: as one write, and one write per frame; short cases also
-/// byte by byte. Every time the server must answer exactly `heard`, and nothing else before what comes last.
-pub(crate) async fn check(server: &TestServer, name: &str, sent: &[Vec<u8>], heard: &[Frame]) {
+/// Sends a case on one connection per split: in one write, in one write per frame, and byte by byte if it is short.
+/// Each time the server must reply with exactly the `expected` frames.
+pub(crate) async fn check(server: &TestServer, name: &str, sent: &[Vec<u8>], expected: &[Frame]) {
     let whole = sent.concat();
-    let mut ways = vec![vec![whole.clone()], sent.to_vec()];
+    let mut splits = vec![vec![whole.clone()], sent.to_vec()];
     if whole.len() < 300 {
-        ways.push(whole.chunks(1).map(<[u8]>::to_vec).collect());
+        splits.push(whole.chunks(1).map(<[u8]>::to_vec).collect());
     }
-    for way in ways {
+    for split in splits {
         let mut raw = Raw::opened(server).await;
-        for piece in &way {
+        for piece in &split {
             raw.send(piece).await;
         }
-        // Shows that nothing else was answered before: the server keeps the order.
+        // The server keeps the order, so a reply to this frame shows that there is no further reply.
         raw.send(crate::support::raw::last(BINARY, b"fence")).await;
-        for frame in heard.iter().chain([&binary(b"fence")]) {
-            let came = raw.frame().await;
-            assert_eq!(came.as_ref(), Some(frame), "{name}, in {} pieces", way.len());
+        for frame in expected.iter().chain([&binary(b"fence")]) {
+            let received = raw.frame().await;
+            assert_eq!(received.as_ref(), Some(frame), "{name}, in {} pieces", split.len());
         }
     }
 }
 
-/// The same for what ends the connection: `heard` comes before the end.
-pub(crate) async fn check_end(server: &TestServer, name: &str, sent: &[Vec<u8>], heard: &[Frame], end: End) {
-    for way in [vec![sent.concat()], sent.to_vec()] {
+/// Does the same for a case that ends the connection: the `expected` frames come before the end.
+pub(crate) async fn check_end(server: &TestServer, name: &str, sent: &[Vec<u8>], expected: &[Frame], end: End) {
+    for split in [vec![sent.concat()], sent.to_vec()] {
         let mut raw = Raw::opened(server).await;
-        for piece in &way {
+        for piece in &split {
             raw.send(piece).await;
         }
-        for frame in heard {
-            assert_eq!(raw.frame().await.as_ref(), Some(frame), "{name}, in {} pieces", way.len());
+        for frame in expected {
+            assert_eq!(raw.frame().await.as_ref(), Some(frame), "{name}, in {} pieces", split.len());
         }
-        assert_eq!(raw.ended().await, end, "{name}, in {} pieces", way.len());
+        assert_eq!(raw.ended().await, end, "{name}, in {} pieces", split.len());
     }
 }
 
-/// The end that a violation of the protocol comes to.
+/// The end of a connection that violated the protocol.
 pub(crate) fn failed(code: u16, reason: &str) -> End {
     End::Closed(Some(code), reason.to_owned())
 }

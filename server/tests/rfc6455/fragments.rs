@@ -17,7 +17,7 @@ async fn fragments_are_put_together() {
 }
 
 #[tokio::test]
-async fn a_control_frame_between_fragments_is_answered_at_once() {
+async fn control_frame_between_fragments_is_answered_immediately() {
     let server = echo().await;
     let sent = [first(TEXT, "4fragment1"), last(PING, "ping"), last(CONTINUATION, "fragment2")];
     check(&server, "5.6 to 5.8", &sent, &[pong("ping"), text("4fragment1fragment2")]).await;
@@ -31,12 +31,12 @@ async fn a_control_frame_between_fragments_is_answered_at_once() {
         last(PING, "pongme 2!"),
         last(CONTINUATION, "fragment5"),
     ];
-    let heard = [pong("pongme 1!"), pong("pongme 2!"), text("4fragment1fragment2fragment3fragment4fragment5")];
-    check(&server, "5.19 and 5.20", &sent, &heard).await;
+    let expected = [pong("pongme 1!"), pong("pongme 2!"), text("4fragment1fragment2fragment3fragment4fragment5")];
+    check(&server, "5.19 and 5.20", &sent, &expected).await;
 }
 
 #[tokio::test]
-async fn a_control_frame_in_fragments_fails_the_connection() {
+async fn fragmented_control_frame_fails_the_connection() {
     let server = echo().await;
     for (name, opcode) in [("5.1", PING), ("5.2", PONG), ("a close", CLOSE)] {
         let sent = [first(opcode, "fragment1"), last(CONTINUATION, "fragment2")];
@@ -45,7 +45,7 @@ async fn a_control_frame_in_fragments_fails_the_connection() {
 }
 
 #[tokio::test]
-async fn a_continuation_of_nothing_fails_the_connection() {
+async fn continuation_without_a_message_fails_the_connection() {
     let server = echo().await;
     let end = || failed(1002, "unexpected_continuation");
     for (name, piece) in [("5.9 to 5.11", last(CONTINUATION, "x")), ("5.12 to 5.14", first(CONTINUATION, "x"))] {
@@ -57,7 +57,7 @@ async fn a_continuation_of_nothing_fails_the_connection() {
 }
 
 #[tokio::test]
-async fn a_message_within_a_message_fails_the_connection() {
+async fn message_within_a_message_fails_the_connection() {
     let server = echo().await;
     for opcode in [TEXT, BINARY] {
         let sent = [first(TEXT, "4fragment1"), last(opcode, "4fragment2")];
@@ -66,7 +66,7 @@ async fn a_message_within_a_message_fails_the_connection() {
 }
 
 #[tokio::test]
-async fn a_message_of_65536_bytes_in_fragments_of_1300_comes_back() {
+async fn message_of_65536_bytes_in_fragments_of_1300_comes_back() {
     let server = echo().await;
     let words = format!("4{}", "*".repeat(65_535));
     let mut pieces: Vec<_> = words.as_bytes().chunks(1300).map(|piece| first(CONTINUATION, piece)).collect();
@@ -86,7 +86,7 @@ async fn fragments_of_one_byte_come_back_whole() {
 }
 
 #[tokio::test]
-async fn fragments_that_grow_beyond_the_limit_together_are_refused() {
+async fn fragments_that_exceed_the_limit_together_are_refused() {
     //
     let server = echo().await;
     let mut sent = vec![first(BINARY, vec![0; LIMIT - 1]), first(CONTINUATION, "x")];

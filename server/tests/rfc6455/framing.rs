@@ -1,4 +1,4 @@
-//! Autobahn 1 (frames of any length), 3 (reserved bits), 4 (opcodes), and what a server must not accept from a browser.
+//! Autobahn 1 (frame lengths), 3 (reserved bits), 4 (opcodes), and frames that a server must not accept.
 
 use crate::echo::{LIMIT, binary, check, check_end, echo, failed, text};
 use crate::support::raw::{BINARY, TEXT, frame, head, last};
@@ -6,7 +6,7 @@ use crate::support::raw::{BINARY, TEXT, frame, head, last};
 #[tokio::test]
 async fn text_and_binary_of_any_length_come_back() {
     let server = echo().await;
-    // 1.1.1 to 1.2.8, at every edge of the length's three forms.
+    // 1.1.1 to 1.2.8, at every boundary of the three length forms.
     for length in [0, 1, 124, 125, 126, 127, 128, 65_534, 65_535, 65_536] {
         let words = format!("4{}", "*".repeat(length));
         check(&server, &format!("1.1 {length}"), &[last(TEXT, &words)], &[text(&words)]).await;
@@ -16,10 +16,10 @@ async fn text_and_binary_of_any_length_come_back() {
 }
 
 #[tokio::test]
-async fn a_reserved_bit_fails_the_connection() {
+async fn reserved_bit_fails_the_connection() {
     let server = echo().await;
     for bits in 1..=7_u8 {
-        // 3.1 to 3.7: whatever stands before it is still answered.
+        // 3.1 to 3.7: the server still replies to earlier frames.
         let sent = [last(TEXT, "4first"), frame(0x81 | bits << 4, b"4second"), last(TEXT, "4third")];
         let end = failed(1002, "reserved_bits");
         check_end(&server, &format!("3.{bits}"), &sent, &[text("4first")], end).await;
@@ -29,7 +29,7 @@ async fn a_reserved_bit_fails_the_connection() {
 }
 
 #[tokio::test]
-async fn a_reserved_opcode_fails_the_connection() {
+async fn reserved_opcode_fails_the_connection() {
     let server = echo().await;
     for opcode in [3, 4, 5, 6, 7, 11, 12, 13, 14, 15] {
         // 4.1.1 to 4.2.5
@@ -40,13 +40,13 @@ async fn a_reserved_opcode_fails_the_connection() {
 }
 
 #[tokio::test]
-async fn a_frame_without_a_mask_fails_the_connection() {
+async fn unmasked_frame_fails_the_connection() {
     let server = echo().await;
     check_end(&server, "unmasked", &[vec![0x81, 2, b'4', b'x']], &[], failed(1002, "unmasked")).await;
 }
 
 #[tokio::test]
-async fn a_length_in_more_bytes_than_it_needs_fails_the_connection() {
+async fn length_in_more_bytes_than_needed_fails_the_connection() {
     let server = echo().await;
     let mut sixteen = vec![0x82, 0x80 | 126, 0, 125, 0, 0, 0, 0];
     sixteen.extend([0; 125]);
@@ -59,7 +59,7 @@ async fn a_length_in_more_bytes_than_it_needs_fails_the_connection() {
 }
 
 #[tokio::test]
-async fn a_message_beyond_the_limit_is_refused_as_soon_as_it_is_announced() {
+async fn message_beyond_the_limit_is_refused_by_its_header() {
     //
     let server = echo().await;
     for announced in [LIMIT as u64 + 1, 1 << 40, (1 << 63) - 1] {

@@ -1,4 +1,4 @@
-//! RFC 6455, section 4.2: what a handshake must look like, and how it is answered.
+//! RFC 6455, section 4.2: valid and invalid handshakes, and the responses.
 
 use crate::echo::echo;
 use crate::support::{Request, TestServer};
@@ -19,40 +19,40 @@ fn without(name: &str) -> Request {
     request
 }
 
-async fn answer(server: &TestServer, request: &Request) -> (u16, String) {
+async fn response(server: &TestServer, request: &Request) -> (u16, String) {
     let mut stream = server.dial().await;
-    let response = request.exchange(&mut stream, &server.address).await.expect("an answer");
+    let response = request.exchange(&mut stream, &server.address).await.expect("a response");
     (response.status, response.text())
 }
 
 #[tokio::test]
-async fn the_answer_is_that_of_the_rfc() {
+async fn handshake_response_is_the_one_of_the_rfc() {
     let server = echo().await;
     let mut stream = server.dial().await;
-    let response = handshake().exchange(&mut stream, &server.address).await.expect("an answer");
+    let response = handshake().exchange(&mut stream, &server.address).await.expect("a response");
     assert_eq!(response.status, 101);
     assert_eq!(response.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
     assert_eq!(response.header("upgrade"), Some("websocket"));
     assert_eq!(response.header("connection"), Some("Upgrade"));
-    assert_eq!(response.header("sec-websocket-extensions"), None, "none was agreed on");
+    assert_eq!(response.header("sec-websocket-extensions"), None, "no extension was accepted");
     assert_eq!(response.header("sec-websocket-protocol"), None);
 }
 
 #[tokio::test]
-async fn extensions_and_subprotocols_that_are_offered_are_not_agreed_on() {
+async fn offered_extensions_and_subprotocols_are_not_accepted() {
     let server = echo().await;
     let request = handshake()
         .header("Sec-WebSocket-Extensions", "permessage-deflate; client_max_window_bits")
         .header("Sec-WebSocket-Protocol", "chat, superchat");
     let mut stream = server.dial().await;
-    let response = request.exchange(&mut stream, &server.address).await.expect("an answer");
+    let response = request.exchange(&mut stream, &server.address).await.expect("a response");
     assert_eq!(response.status, 101);
     assert_eq!(response.header("sec-websocket-extensions"), None);
     assert_eq!(response.header("sec-websocket-protocol"), None);
 }
 
 #[tokio::test]
-async fn a_version_other_than_13_is_told_which_is_spoken() {
+async fn version_other_than_13_gets_426_with_the_supported_version() {
     let server = echo().await;
     for request in
         [without("Sec-WebSocket-Version"), without("Sec-WebSocket-Version").header("Sec-WebSocket-Version", "8")]
@@ -65,13 +65,13 @@ async fn a_version_other_than_13_is_told_which_is_spoken() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_missing_or_none_is_refused_by_name() {
+async fn missing_or_invalid_key_is_refused_with_its_reason() {
     let server = echo().await;
     let key = |key: &str| without("Sec-WebSocket-Key").header("Sec-WebSocket-Key", key);
     for request in
         [without("Sec-WebSocket-Key"), key(""), key("short"), key("dGhlIHNhbXBsZSBub25jZSBhbmQgbW9yZQ==")]
     {
-        let (status, text) = answer(&server, &request).await;
+        let (status, text) = response(&server, &request).await;
         assert_eq!(status, 400, "{request:?}");
         assert!(text.contains("Sec-WebSocket-Key"), "{text}");
     }
@@ -79,9 +79,9 @@ async fn a_key_that_is_missing_or_none_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_request_that_asks_for_no_upgrade_is_a_bad_request() {
+async fn request_without_an_upgrade_is_a_bad_request() {
     let server = echo().await;
     for request in [without("Upgrade"), without("Connection")] {
-        assert_eq!(answer(&server, &request).await, (400, r#"{"code":3,"message":"Bad request"}"#.to_owned()));
+        assert_eq!(response(&server, &request).await, (400, r#"{"code":3,"message":"Bad request"}"#.to_owned()));
     }
 }

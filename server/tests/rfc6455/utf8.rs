@@ -1,4 +1,4 @@
-//! Autobahn 6: text is UTF-8, wherever it is cut, and what is not fails the connection.
+//! Autobahn 6: text is UTF-8 for every split, and invalid UTF-8 fails the connection.
 
 use crate::echo::{check, check_end, echo, failed, text};
 use crate::support::raw::{CONTINUATION, TEXT, first, last};
@@ -12,7 +12,7 @@ async fn text_cut_within_its_characters_comes_back_whole() {
     for cut in 0..=VALID.len() {
         let (one, other) = VALID.as_bytes().split_at(cut);
         let sent = [first(TEXT, one), last(CONTINUATION, other)];
-        // One cut per place is enough of ways here: the others are the protocol crate's.
+        // One split per offset is sufficient here: the protocol crate tests the others.
         check(&server, &format!("6.2.2, cut at {cut}"), &[sent.concat()], &[text(VALID)]).await;
     }
     let mut pieces: Vec<_> = VALID.bytes().map(|byte| first(CONTINUATION, [byte])).collect();
@@ -22,7 +22,7 @@ async fn text_cut_within_its_characters_comes_back_whole() {
 }
 
 #[tokio::test]
-async fn what_is_no_utf8_fails_the_connection() {
+async fn invalid_utf8_fails_the_connection() {
     let server = echo().await;
     let cases: [(&str, &[u8]); 12] = [
         ("6.3.1 a surrogate", b"\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5\xed\xa0\x80edited"),
@@ -33,7 +33,7 @@ async fn what_is_no_utf8_fails_the_connection() {
         ("6.12 a continuation alone", b"\x80"),
         ("6.12 the last continuation", b"\xbf"),
         ("6.14 a beginning alone", b"\xc0 \xc1 "),
-        ("6.17 no byte of UTF-8", b"\xfe\xff"),
+        ("6.17 bytes that never occur in UTF-8", b"\xfe\xff"),
         ("6.18 too long for a slash", b"\xc0\xaf"),
         ("6.19 too long for the largest", b"\xe0\x9f\xbf"),
         ("6.20 too long for nothing", b"\xf0\x80\x80\x80"),
@@ -44,16 +44,16 @@ async fn what_is_no_utf8_fails_the_connection() {
     }
 }
 
-/// A browser that sends nonsense in the first of many fragments does not get to send the others.
+/// The server closes the connection at the first invalid fragment, not at the end of the message.
 #[tokio::test]
-async fn it_fails_at_the_fragment_that_shows_it_and_not_at_the_end() {
+async fn invalid_utf8_fails_at_the_fragment_that_contains_it() {
     let server = echo().await;
     let sent = [first(TEXT, b"4\xce\xba\xf4"), first(CONTINUATION, b"\x90")];
     check_end(&server, "6.4.1", &sent, &[], failed(1007, "bad_text")).await;
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_utf8_may_come_in_a_binary_message() {
+async fn binary_message_may_contain_any_bytes() {
     let server = echo().await;
     let bytes = crate::echo::NOT_UTF8;
     let sent = [last(crate::support::raw::BINARY, bytes)];

@@ -1,4 +1,4 @@
-//! How a session begins, and the error code and body of every request that begins none.
+//! Session handshakes, and the error code and body of every invalid request.
 
 use crate::session::{POLLING, Session, engine_echo, error};
 use crate::support::raw::Raw;
@@ -8,7 +8,7 @@ use serde_json::json;
 const SETTINGS: &str = "limits: {max_message_size: 1000000}\nping: {interval: 300ms, timeout: 200ms}";
 
 #[tokio::test]
-async fn the_open_packet_says_what_the_browser_must_know() {
+async fn open_packet_carries_the_session_parameters() {
     //
     let server = engine_echo(SETTINGS).await;
     for (transport, upgrades) in [(Transport::Polling, json!(["websocket"])), (Transport::WebSocket, json!([]))] {
@@ -23,16 +23,16 @@ async fn the_open_packet_says_what_the_browser_must_know() {
 }
 
 #[tokio::test]
-async fn a_polling_answer_is_text_that_nobody_may_keep() {
+async fn polling_response_is_text_and_not_cacheable() {
     let server = engine_echo(SETTINGS).await;
     let response = server.get(POLLING).await;
     assert_eq!(response.header("content-type"), Some("text/plain; charset=UTF-8"));
     assert_eq!(response.header("cache-control"), Some("no-store"));
 }
 
-/// The order of the checks is the reference implementation's: the transport, the session, the method, the version.
+/// The order of the checks is the one of the reference implementation: transport, session, method, version.
 #[tokio::test]
-async fn every_bad_request_is_told_its_code() {
+async fn every_bad_request_gets_its_error_code() {
     //
     let server = engine_echo(SETTINGS).await;
     let session = Session::open(&server).await;
@@ -61,15 +61,15 @@ async fn every_bad_request_is_told_its_code() {
         ("GET", query("EIO=3&transport=polling"), 5, "Unsupported protocol version"),
     ] {
         let response = server.send(&Request::new(method, &path)).await;
-        let said = (response.status, response.text());
-        assert_eq!(said, (400, error(code, message)), "{method} {path}");
+        let received = (response.status, response.text());
+        assert_eq!(received, (400, error(code, message)), "{method} {path}");
         assert_eq!(response.header("content-type"), Some("application/json"));
     }
-    assert_eq!(session.post("4still here").await.0, 200, "none of it harmed the session");
+    assert_eq!(session.post("4still here").await.0, 200, "the session continues");
 }
 
 #[tokio::test]
-async fn a_websocket_that_asks_wrongly_is_told_the_same_codes() {
+async fn bad_websocket_request_gets_the_same_error_codes() {
     let server = engine_echo(SETTINGS).await;
     let upgrade = |path: &str| {
         Request::get(path)
@@ -103,13 +103,13 @@ async fn messages_come_back_as_they_were_sent_on_both_transports() {
     }
     let mut raw = Raw::opened(&server).await;
     for text in ["4hello", "4", "4ünï☃😀"] {
-        raw.say(text).await;
+        raw.send_text(text).await;
         assert_eq!(raw.text().await, text);
     }
 }
 
 #[tokio::test]
-async fn what_is_no_path_of_ours_is_not_found() {
+async fn unknown_path_is_not_found() {
     let server = TestServer::start("/nodevent: {}").await;
     for path in ["/engine.io/?EIO=4&transport=polling", "/socket.iox/?EIO=4&transport=polling", "/socket.io/x"] {
         assert_eq!(server.get(path).await.status, 404, "{path}");

@@ -1,4 +1,4 @@
-//! The server pings, the browser answers: on both transports, and what follows where it does not.
+//! Heartbeats on both transports: the server pings, and closes connections that do not answer.
 
 use crate::session::{Session, engine_echo, error};
 use crate::support::raw::{End, Frame, Raw};
@@ -8,16 +8,16 @@ use std::time::{Duration, Instant};
 const FAST: &str = "ping: {interval: 300ms, timeout: 200ms}";
 
 #[tokio::test]
-async fn a_browser_that_answers_is_pinged_again_and_again() {
+async fn browser_that_answers_is_pinged_repeatedly() {
     //
     let server = engine_echo(FAST).await;
     let session = Session::open(&server).await;
     let mut raw = Raw::opened(&server).await;
     for _ in 0..3 {
         assert_eq!(raw.frame().await, Some(Frame::text("2")));
-        raw.say("3").await;
+        raw.send_text("3").await;
     }
-    // The session on long-polling was not polled meanwhile: its first ping was not answered in time.
+    // The polling session was not polled meanwhile, so its first ping was not answered in time.
     assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
     let session = Session::open(&server).await;
     for _ in 0..3 {
@@ -27,7 +27,7 @@ async fn a_browser_that_answers_is_pinged_again_and_again() {
 }
 
 #[tokio::test]
-async fn a_browser_that_does_not_answer_is_told_so_and_closed() {
+async fn browser_that_does_not_answer_pings_is_closed_with_a_reason() {
     //
     let server = engine_echo(FAST).await;
     let began = Instant::now();
@@ -38,17 +38,17 @@ async fn a_browser_that_does_not_answer_is_told_so_and_closed() {
 }
 
 #[tokio::test]
-async fn a_get_that_comes_when_the_time_is_over_finds_no_session() {
+async fn get_after_the_ping_timeout_finds_no_session() {
     //
     let server = engine_echo(FAST).await;
     let session = Session::open(&server).await;
     let opened = Instant::now();
-    until("the time is over", async || opened.elapsed() >= Duration::from_millis(500)).await;
+    until("the timeout has passed", async || opened.elapsed() >= Duration::from_millis(500)).await;
     assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
 }
 
 #[tokio::test]
-async fn a_get_that_waits_when_the_time_is_over_is_let_go_with_a_close() {
+async fn waiting_get_receives_a_close_at_the_ping_timeout() {
     let server = engine_echo(FAST).await;
     let session = Session::open(&server).await;
     assert_eq!(session.get().await, (200, "2".to_owned()));
@@ -57,29 +57,29 @@ async fn a_get_that_waits_when_the_time_is_over_is_let_go_with_a_close() {
 }
 
 #[tokio::test]
-async fn a_ping_from_the_browser_is_of_protocol_3_and_closes_the_session() {
+async fn ping_from_a_protocol_3_browser_closes_the_session() {
     let server = engine_echo("").await;
     let mut raw = Raw::opened(&server).await;
-    raw.say("2").await;
+    raw.send_text("2").await;
     assert_eq!(raw.ended().await, End::Closed(Some(1008), "malformed packet".to_owned()));
 }
 
 #[tokio::test]
-async fn packets_that_mean_nothing_now_are_overlooked() {
+async fn packets_without_meaning_in_this_state_are_ignored() {
     let server = engine_echo("").await;
     let mut raw = Raw::opened(&server).await;
     for packet in ["0", "3", "3probe", "5", "6", "6noop"] {
-        raw.say(packet).await;
+        raw.send_text(packet).await;
     }
-    raw.say("4still here").await;
+    raw.send_text("4still here").await;
     assert_eq!(raw.text().await, "4still here");
 }
 
 #[tokio::test]
-async fn a_close_packet_closes_the_websocket() {
+async fn close_packet_closes_the_websocket() {
     //
     let server = engine_echo("").await;
     let mut raw = Raw::opened(&server).await;
-    raw.say("1").await;
+    raw.send_text("1").await;
     assert_eq!(raw.ended().await, End::Closed(Some(1000), String::new()));
 }

@@ -1,4 +1,4 @@
-//! A process with several listeners: a session is everywhere.
+//! A process with several listeners: a session is reachable through each.
 
 use crate::session::POLLING;
 use crate::support::raw::Raw;
@@ -6,7 +6,7 @@ use crate::support::{Request, Site, TestServer};
 use serde_json::Value;
 
 #[tokio::test]
-async fn a_polling_request_may_reach_any_listener_and_finds_its_session() {
+async fn polling_request_finds_its_session_through_any_listener() {
     // X-01, R-15, T-47
     let configuration = "
 bind: 127.0.0.1
@@ -29,10 +29,10 @@ shards: 4
         let get = sites[(round + 2) % 3].get(&path).await;
         assert!(get.text().starts_with("40/nodevent,"), "{}", get.text());
         let mut raw = Raw::open(&sites[(round + 1) % 3], &session).await;
-        raw.say("2probe").await;
+        raw.send_text("2probe").await;
         assert_eq!(raw.text().await, "3probe");
-        raw.say("5").await;
-        raw.say("42/nodevent,1[\"join\",{\"room\":\"r\"}]").await;
+        raw.send_text("5").await;
+        raw.send_text("42/nodevent,1[\"join\",{\"room\":\"r\"}]").await;
         assert!(raw.text().await.starts_with("43/nodevent,1[null,true"), "on the upgraded transport");
     }
 }

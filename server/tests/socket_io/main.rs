@@ -1,9 +1,12 @@
-//! Engine.IO 4 and Socket.IO 5 as their protocol texts have them, and, where those are silent, the reference
-//! implementation: on both transports and between them.
+//! Engine.IO 4 and Socket.IO 5 on both transports and between them, according to the protocol texts and, where those do
+//! not decide, the reference implementation.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../support/mod.rs"]
 mod support;
+
+#[path = "../../examples/conformance/engine.rs"]
+mod engine;
 
 #[path = "../../examples/conformance/echo.rs"]
 mod echo;

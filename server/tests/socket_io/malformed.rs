@@ -1,5 +1,5 @@
-//! What is no packet ends its connection by name, and no other: the hostile cases of the fuzz targets and more, on
-//! both transports, while somebody else is served.
+//! Malformed packets end their own connection with a reason and no other one. The cases include those of the fuzz
+//! targets, on both transports, while a bystander is served.
 
 use crate::session::{Session, closed, error, socket_echo};
 use crate::support::TestServer;
@@ -56,7 +56,7 @@ const MALFORMED: &[&str] = &[
     "4518446744073709551616-[\"message\"]",
 ];
 
-/// A connected browser that must stay unharmed.
+/// Connects a browser that must not be affected.
 async fn bystander(server: &TestServer) -> Raw {
     let mut raw = Raw::connected(server, "/custom").await;
     raw.text().await;
@@ -64,24 +64,24 @@ async fn bystander(server: &TestServer) -> Raw {
 }
 
 async fn is_served(bystander: &mut Raw) {
-    bystander.say("42/custom,[\"message\",\"served\"]").await;
+    bystander.send_text("42/custom,[\"message\",\"served\"]").await;
     assert_eq!(bystander.text().await, "42/custom,[\"message-back\",\"served\"]");
 }
 
 #[tokio::test]
-async fn a_malformed_packet_ends_its_websocket_by_name_and_harms_nobody_else() {
+async fn malformed_packet_closes_its_websocket_with_a_reason() {
     //
     let server = socket_echo("").await;
     let mut bystander = bystander(&server).await;
-    for said in MALFORMED {
+    for text in MALFORMED {
         let mut raw = Raw::opened(&server).await;
-        if *said != "40\"auth\"" && !said.starts_with("40") {
-            raw.say("40").await;
+        if *text != "40\"auth\"" && !text.starts_with("40") {
+            raw.send_text("40").await;
             raw.text().await;
             raw.text().await;
         }
-        raw.say(said).await;
-        assert_eq!(raw.ended().await, End::Closed(Some(1008), "malformed packet".to_owned()), "{said:?}");
+        raw.send_text(text).await;
+        assert_eq!(raw.ended().await, End::Closed(Some(1008), "malformed packet".to_owned()), "{text:?}");
     }
     is_served(&mut bystander).await;
     server.metric_is("nodevent_connections", 1).await;
@@ -89,24 +89,24 @@ async fn a_malformed_packet_ends_its_websocket_by_name_and_harms_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_malformed_packet_ends_its_polling_session_and_the_post_is_told_why() {
+async fn malformed_packet_ends_its_polling_session_and_the_post_gets_the_reason() {
     //
     let server = socket_echo("").await;
     let mut bystander = bystander(&server).await;
-    for said in MALFORMED {
+    for text in MALFORMED {
         let session = Session::open(&server).await;
-        if !said.starts_with("40") {
+        if !text.starts_with("40") {
             assert_eq!(session.post("40").await.0, 200);
         }
-        assert_eq!(session.post(said).await, (400, closed("malformed packet")), "{said:?}");
-        assert_eq!(session.get().await, (400, error(1, "Session ID unknown")), "{said:?}");
+        assert_eq!(session.post(text).await, (400, closed("malformed packet")), "{text:?}");
+        assert_eq!(session.get().await, (400, error(1, "Session ID unknown")), "{text:?}");
     }
     is_served(&mut bystander).await;
     server.metric_is("nodevent_connections", 1).await;
 }
 
 #[tokio::test]
-async fn a_binary_message_that_nobody_announced_ends_the_connection() {
+async fn unannounced_binary_message_ends_the_connection() {
     //
     let server = socket_echo("").await;
     let mut raw = bystander(&server).await;
@@ -115,26 +115,26 @@ async fn a_binary_message_that_nobody_announced_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn a_text_where_an_attachment_is_awaited_ends_the_connection() {
+async fn text_in_place_of_an_attachment_ends_the_connection() {
     //
     let server = socket_echo("").await;
     let mut raw = bystander(&server).await;
-    raw.say("451-/custom,[\"message\",{\"_placeholder\":true,\"num\":0}]").await;
-    raw.say("42/custom,[\"message\"]").await;
+    raw.send_text("451-/custom,[\"message\",{\"_placeholder\":true,\"num\":0}]").await;
+    raw.send_text("42/custom,[\"message\"]").await;
     assert_eq!(raw.ended().await, End::Closed(Some(1008), "malformed packet".to_owned()));
 }
 
 #[tokio::test]
-async fn deep_json_is_no_danger() {
+async fn deeply_nested_json_is_harmless() {
     //
     let server = socket_echo("limits: {max_message_size: 1000000}").await;
     let mut bystander = bystander(&server).await;
     let deep = "[".repeat(200_000) + &"]".repeat(200_000);
     let mut raw = Raw::opened(&server).await;
-    raw.say(&format!("40{{\"a\":{deep}}}")).await;
-    assert!(raw.text().await.starts_with("40{"), "auth of any depth is text to the server");
-    raw.say(&format!("42[\"nobody listens\",{deep}]")).await;
-    raw.say("42[\"message\"]").await;
+    raw.send_text(&format!("40{{\"a\":{deep}}}")).await;
+    assert!(raw.text().await.starts_with("40{"), "the server treats auth of any depth as text");
+    raw.send_text(&format!("42[\"unknown event\",{deep}]")).await;
+    raw.send_text("42[\"message\"]").await;
     assert!(raw.text().await.starts_with("42[\"auth\","));
     assert_eq!(raw.text().await, "42[\"message-back\"]");
     is_served(&mut bystander).await;

@@ -5,13 +5,13 @@ use crate::support::raw::{End, Raw};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// Connects a namespace and hears its `auth` event.
+/// Enters a namespace and receives its `auth` event.
 async fn enter(raw: &mut Raw, connect: &str, prefix: &str, auth: &str) -> String {
-    raw.say(connect).await;
-    let answer = raw.text().await;
-    let body = answer.strip_prefix(&format!("40{prefix}")).unwrap_or_else(|| panic!("{answer}"));
+    raw.send_text(connect).await;
+    let reply = raw.text().await;
+    let body = reply.strip_prefix(&format!("40{prefix}")).unwrap_or_else(|| panic!("{reply}"));
     let body: Value = serde_json::from_str(body).unwrap();
-    assert_eq!(body.as_object().unwrap().len(), 1, "{answer}");
+    assert_eq!(body.as_object().unwrap().len(), 1, "{reply}");
     assert_eq!(raw.text().await, format!("42{prefix}[\"auth\",{auth}]"));
     body["sid"].as_str().expect("a sid").to_owned()
 }
@@ -21,7 +21,7 @@ fn malformed() -> End {
 }
 
 #[tokio::test]
-async fn a_namespace_is_entered_with_or_without_auth() {
+async fn namespace_is_entered_with_or_without_auth() {
     //
     let server = socket_echo("").await;
     for (connect, prefix, auth) in [
@@ -38,45 +38,45 @@ async fn a_namespace_is_entered_with_or_without_auth() {
 }
 
 #[tokio::test]
-async fn the_id_in_a_namespace_is_neither_the_sessions_nor_another_namespaces() {
+async fn namespace_id_differs_from_the_session_id_and_other_namespace_ids() {
     let server = socket_echo("").await;
     let mut raw = Raw::open(&server, "").await;
     let open: Value = serde_json::from_str(&raw.text().await[1..]).unwrap();
     let main = enter(&mut raw, "40", "", "{}").await;
     let custom = enter(&mut raw, "40/custom,", "/custom,", "{}").await;
     assert_ne!(main, custom);
-    assert_ne!(open["sid"], main, "who knows the one must not know the other");
+    assert_ne!(open["sid"], main, "one id must not reveal the other");
 }
 
 #[tokio::test]
-async fn two_namespaces_on_one_connection_do_not_hear_each_other() {
+async fn two_namespaces_on_one_connection_are_isolated() {
     //
     let server = socket_echo("").await;
     let mut raw = Raw::opened(&server).await;
     enter(&mut raw, "40", "", "{}").await;
     enter(&mut raw, "40/custom,", "/custom,", "{}").await;
-    raw.say("42/custom,[\"message\",1]").await;
-    raw.say("42[\"message\",2]").await;
-    raw.say("42/custom?q=1,[\"message\",3]").await;
+    raw.send_text("42/custom,[\"message\",1]").await;
+    raw.send_text("42[\"message\",2]").await;
+    raw.send_text("42/custom?q=1,[\"message\",3]").await;
     assert_eq!(raw.text().await, "42/custom,[\"message-back\",1]");
     assert_eq!(raw.text().await, "42[\"message-back\",2]");
     assert_eq!(raw.text().await, "42/custom,[\"message-back\",3]");
-    raw.say("41/custom,").await;
-    raw.say("42[\"message\",4]").await;
-    assert_eq!(raw.text().await, "42[\"message-back\",4]", "leaving one leaves the other as it is");
+    raw.send_text("41/custom,").await;
+    raw.send_text("42[\"message\",4]").await;
+    assert_eq!(raw.text().await, "42[\"message-back\",4]", "leaving one namespace does not affect the other");
     enter(&mut raw, "40/custom,", "/custom,", "{}").await;
 }
 
 #[tokio::test]
-async fn an_unknown_or_refusing_namespace_is_an_error_and_no_end() {
+async fn unknown_or_refusing_namespace_is_an_error_and_the_connection_stays() {
     //
     let server = socket_echo("").await;
     let mut raw = Raw::opened(&server).await;
-    raw.say("40/random,").await;
+    raw.send_text("40/random,").await;
     assert_eq!(raw.text().await, "44/random,{\"message\":\"Invalid namespace\"}");
-    raw.say("40/custom,{\"refuse\":\"not \\\"you\\\"\"}").await;
+    raw.send_text("40/custom,{\"refuse\":\"not \\\"you\\\"\"}").await;
     assert_eq!(raw.text().await, "44/custom,{\"message\":\"not \\\"you\\\"\"}");
-    raw.say("40{\"refuse\":\"no\"}").await;
+    raw.send_text("40{\"refuse\":\"no\"}").await;
     assert_eq!(raw.text().await, "44{\"message\":\"no\"}");
     enter(&mut raw, "40/custom,", "/custom,", "{}").await;
     let session = Session::open(&server).await;
@@ -85,34 +85,34 @@ async fn an_unknown_or_refusing_namespace_is_an_error_and_no_end() {
 }
 
 #[tokio::test]
-async fn who_has_left_all_namespaces_stays_connected() {
+async fn connection_without_namespaces_stays_open() {
     //
     let server = socket_echo("ping: {interval: 100ms, timeout: 5s}").await;
     let mut raw = Raw::opened(&server).await;
     enter(&mut raw, "40", "", "{}").await;
-    raw.say("41").await;
+    raw.send_text("41").await;
     let frame = raw.frame().await.expect("the connection is open");
     assert_eq!(frame.payload, b"2");
-    raw.say("3").await;
+    raw.send_text("3").await;
     enter(&mut raw, "40", "", "{}").await;
 }
 
 #[tokio::test]
-async fn what_a_namespace_that_was_not_entered_is_told_ends_the_connection() {
+async fn packet_for_a_namespace_that_was_not_entered_ends_the_connection() {
     let server = socket_echo("").await;
-    for said in ["42[\"message\"]", "42/custom,[\"message\"]", "43/custom,1[]", "41/custom,", "42/random,[\"x\"]"] {
+    for text in ["42[\"message\"]", "42/custom,[\"message\"]", "43/custom,1[]", "41/custom,", "42/random,[\"x\"]"] {
         let mut raw = Raw::opened(&server).await;
-        raw.say(said).await;
-        assert_eq!(raw.ended().await, malformed(), "{said}");
+        raw.send_text(text).await;
+        assert_eq!(raw.ended().await, malformed(), "{text}");
     }
     let mut raw = Raw::opened(&server).await;
     enter(&mut raw, "40", "", "{}").await;
-    raw.say("40").await;
+    raw.send_text("40").await;
     assert_eq!(raw.ended().await, malformed(), "entered twice");
 }
 
 #[tokio::test]
-async fn who_enters_no_namespace_in_time_is_told_so_and_closed() {
+async fn connection_that_enters_no_namespace_in_time_is_closed_with_a_reason() {
     //
     let server = socket_echo("limits: {connect_timeout: 300ms}").await;
     let began = Instant::now();
@@ -120,7 +120,7 @@ async fn who_enters_no_namespace_in_time_is_told_so_and_closed() {
     assert_eq!(raw.ended().await, End::Closed(Some(1008), "no namespace connected in time".to_owned()));
     assert!(began.elapsed() >= Duration::from_millis(300));
     let mut raw = Raw::opened(&server).await;
-    raw.say("40/random,").await;
+    raw.send_text("40/random,").await;
     raw.text().await;
     assert_eq!(raw.ended().await, End::Closed(Some(1008), "no namespace connected in time".to_owned()));
     let session = Session::open(&server).await;

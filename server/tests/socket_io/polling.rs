@@ -1,4 +1,4 @@
-//! Long-polling: one GET and one POST at a time, and how it ends.
+//! Long-polling: one GET and one POST at a time, and the end of a session.
 
 use crate::session::{Session, closed, engine_echo, error};
 use crate::support::Request;
@@ -6,22 +6,22 @@ use crate::support::wait::{in_time, until};
 use tokio::io::AsyncWriteExt as _;
 
 #[tokio::test]
-async fn a_second_get_at_a_time_closes_the_session() {
+async fn concurrent_second_get_closes_the_session() {
     //
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     let (one, other) = (session.begin_get().await, session.begin_get().await);
-    let mut answers = [one.answer().await, other.answer().await];
-    answers.sort();
-    let [waited, second] = answers;
-    assert_eq!(waited, (200, "1".to_owned()), "the one that waited is told of the end");
+    let mut responses = [one.response().await, other.response().await];
+    responses.sort();
+    let [waited, second] = responses;
+    assert_eq!(waited, (200, "1".to_owned()), "the waiting GET receives the close packet");
     assert_eq!(second, (400, closed("overlapping requests")));
     assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
     server.metric_is("nodevent_disconnects_total{reason=\"overlap\"}", 1).await;
 }
 
 #[tokio::test]
-async fn a_second_post_at_a_time_closes_the_session() {
+async fn concurrent_second_post_closes_the_session() {
     //
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
@@ -30,31 +30,34 @@ async fn a_second_post_at_a_time_closes_the_session() {
     let half = Request::post(&session.path(), "4hello").encode(&server.address);
     first.write_all(&half[..half.len() - 3]).await.unwrap();
     let mut second = (200, String::new());
-    until("the first POST has begun", async || {
+    until("the first POST has started", async || {
         second = session.post("4late").await;
         second.0 != 200
     })
     .await;
     assert_eq!(second, (400, closed("overlapping requests")));
-    let (status, payload) = waiting.answer().await;
+    let (status, payload) = waiting.response().await;
     assert_eq!(status, 200);
     assert!(payload.ends_with('1') || payload.starts_with("4late"), "{payload}");
     assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
 }
 
-/// Whether the GET reaches the server first cannot be seen from outside, so it is tried until it has.
+/// A test cannot observe whether the GET reaches the server first, so it retries until it does.
 #[tokio::test]
-async fn a_close_packet_lets_the_waiting_get_go_with_a_noop() {
+async fn close_packet_releases_the_waiting_get_with_a_noop() {
     //
     let server = engine_echo("").await;
-    until("a GET comes before the POST sent behind it", async || {
+    until("a GET arrives before the POST sent after it", async || {
         let session = Session::open(&server).await;
         let waiting = session.begin_get().await;
         assert_eq!(session.post("1").await, (200, "ok".to_owned()));
-        let answer = waiting.answer().await;
+        let response = waiting.response().await;
         assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
-        assert!(answer == (200, "6".to_owned()) || answer == (400, error(1, "Session ID unknown")), "{answer:?}");
-        answer.0 == 200
+        assert!(
+            response == (200, "6".to_owned()) || response == (400, error(1, "Session ID unknown")),
+            "{response:?}"
+        );
+        response.0 == 200
     })
     .await;
     server.metric_is("nodevent_connections", 0).await;
@@ -65,7 +68,7 @@ async fn a_close_packet_lets_the_waiting_get_go_with_a_noop() {
 }
 
 #[tokio::test]
-async fn a_malformed_post_closes_the_session_and_is_told_why() {
+async fn malformed_post_closes_the_session_with_its_reason() {
     //
     let server = engine_echo("").await;
     for body in ["abc", "", "\u{1e}", "4fine\u{1e}", "9", "bnot base64!", "4fine\u{1e}2"] {
@@ -76,7 +79,7 @@ async fn a_malformed_post_closes_the_session_and_is_told_why() {
 }
 
 #[tokio::test]
-async fn a_binary_post_belongs_to_protocol_3_and_closes_the_session() {
+async fn binary_post_of_protocol_3_closes_the_session() {
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     let request = Request::post(&session.path(), "4x").header("Content-Type", "application/octet-stream");
@@ -86,7 +89,7 @@ async fn a_binary_post_belongs_to_protocol_3_and_closes_the_session() {
 }
 
 #[tokio::test]
-async fn a_get_that_the_browser_gives_up_ends_the_session() {
+async fn abandoned_get_ends_the_session() {
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     drop(session.begin_get().await);
@@ -94,9 +97,9 @@ async fn a_get_that_the_browser_gives_up_ends_the_session() {
     assert_eq!(session.get().await, (400, error(1, "Session ID unknown")));
 }
 
-/// What a broken-off POST carried is lost; a session that went on would have a gap.
+/// The content of a truncated POST is lost, so a session that continued would have a gap.
 #[tokio::test]
-async fn a_post_that_breaks_off_ends_the_session() {
+async fn truncated_post_ends_the_session() {
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     let mut stream = server.dial().await;
@@ -108,7 +111,7 @@ async fn a_post_that_breaks_off_ends_the_session() {
 }
 
 #[tokio::test]
-async fn many_requests_may_follow_one_another_on_one_connection() {
+async fn many_requests_may_share_one_connection() {
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     let mut stream = server.dial().await;

@@ -1,10 +1,12 @@
-//! A server that sends everything back, and a session on long-polling by hand.
+//! Echo servers, and a long-polling session by hand.
 
-use crate::echo::Echo;
+use crate::echo::EchoDialect;
+use crate::engine;
 use crate::support::http::Io;
 use crate::support::wait::in_time;
 use crate::support::{Request, Response, Site, TestServer};
-use nodevent_server::shard::Above;
+use nodevent_server::http::Endpoint;
+use nodevent_server::protocols::{Mount, socket_io};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,22 +14,26 @@ use std::time::Duration;
 /// The path of long-polling.
 pub(crate) const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
-/// A server above whose Engine.IO nothing stands: every message comes back.
+/// Starts a server without Socket.IO: Engine.IO echoes every message.
 pub(crate) async fn engine_echo(limits: &str) -> TestServer {
-    start(limits, Above::Echo { pause: Duration::ZERO }).await
+    start(limits, |mount| engine::endpoint(mount, Duration::ZERO)).await
 }
 
-/// A server whose namespaces `/` and `/custom` speak the dialect of the echo application.
+/// Starts a server whose namespaces `/` and `/custom` use the echo dialect.
 pub(crate) async fn socket_echo(limits: &str) -> TestServer {
-    start(limits, Above::SocketIo).await
+    start(limits, |mount| {
+        let dialect = || Some(Arc::new(EchoDialect { pause: Duration::ZERO }) as _);
+        socket_io::endpoint(mount, mount.namespaces.iter().map(|_| dialect()).collect())
+    })
+    .await
 }
 
-async fn start(limits: &str, above: Above) -> TestServer {
+async fn start(limits: &str, endpoint: impl FnOnce(&Mount<'_>) -> Arc<dyn Endpoint>) -> TestServer {
     let configuration = format!("{limits}\n/: {{}}\n/custom: {{}}");
-    TestServer::start_with(&configuration, above, |_| Arc::new(Echo { pause: Duration::ZERO })).await
+    TestServer::start_with(&configuration, endpoint).await
 }
 
-/// A session on long-polling by hand.
+/// A long-polling session by hand.
 #[derive(Clone)]
 pub(crate) struct Session {
     site: Site,
@@ -58,27 +64,26 @@ impl Session {
         (response.status, response.text())
     }
 
-    /// Sends a GET whose answer is not awaited yet, and sees to it that it has reached the session: a POST that is
-    /// answered was sent behind it.
-    pub(crate) async fn begin_get(&self) -> Waiting {
+    /// Sends a GET without waiting for its response.
+    pub(crate) async fn begin_get(&self) -> PendingGet {
         use tokio::io::AsyncWriteExt as _;
         let mut stream = self.site.dial().await;
-        stream.write_all(&Request::get(&self.path()).encode(&self.site.address)).await.expect("it is sent");
-        Waiting { stream }
+        stream.write_all(&Request::get(&self.path()).encode(&self.site.address)).await.expect("the GET is sent");
+        PendingGet { stream }
     }
 }
 
-/// A GET whose answer is yet to come.
-pub(crate) struct Waiting {
+/// A GET without a response so far.
+pub(crate) struct PendingGet {
     pub(crate) stream: Box<dyn Io>,
 }
 
-// === impl Waiting ===
+// === impl PendingGet ===
 
-impl Waiting {
-    pub(crate) async fn answer(mut self) -> (u16, String) {
-        let response = in_time("the answer to a GET", Response::read(&mut self.stream, false)).await;
-        let response = response.expect("an answer");
+impl PendingGet {
+    pub(crate) async fn response(mut self) -> (u16, String) {
+        let response = in_time("the response to a GET", Response::read(&mut self.stream, false)).await;
+        let response = response.expect("a response");
         (response.status, response.text())
     }
 }
@@ -88,7 +93,7 @@ pub(crate) fn error(code: u8, message: &str) -> String {
     format!(r#"{{"code":{code},"message":"{message}"}}"#)
 }
 
-/// The body of an error for which the session was closed.
+/// The body of an error that closed the session.
 pub(crate) fn closed(reason: &str) -> String {
     format!(r#"{{"code":3,"message":"Bad request","reason":"{reason}"}}"#)
 }

@@ -1,4 +1,4 @@
-//! From long-polling to WebSocket, packet by packet.
+//! Upgrades from long-polling to WebSocket, packet by packet.
 
 use crate::session::{Session, engine_echo, error};
 use crate::support::raw::{End, PING, PONG, Raw, TEXT, last};
@@ -9,15 +9,15 @@ use tokio::io::AsyncWriteExt as _;
 async fn probed(server: &TestServer) -> (Session, Raw) {
     let session = Session::open(server).await;
     let mut raw = Raw::open(server, &format!("&sid={}", session.sid)).await;
-    raw.say("2probe").await;
+    raw.send_text("2probe").await;
     assert_eq!(raw.text().await, "3probe");
     (session, raw)
 }
 
 async fn upgraded(server: &TestServer) -> (Session, Raw) {
     let (session, mut raw) = probed(server).await;
-    raw.say("5").await;
-    raw.say("4there").await;
+    raw.send_text("5").await;
+    raw.send_text("4there").await;
     assert_eq!(raw.text().await, "4there");
     (session, raw)
 }
@@ -27,40 +27,40 @@ fn refused() -> End {
 }
 
 #[tokio::test]
-async fn a_get_between_probe_and_upgrade_is_let_go_with_a_noop() {
+async fn get_between_probe_and_upgrade_is_released_with_a_noop() {
     //
     let server = engine_echo("").await;
     let (session, mut raw) = probed(&server).await;
     assert_eq!(session.get().await, (200, "6".to_owned()));
     raw.send([last(TEXT, "5"), last(TEXT, "4hello")].concat()).await;
-    assert_eq!(raw.text().await, "4hello", "even in one piece with the last packet of the upgrade");
+    assert_eq!(raw.text().await, "4hello", "also in one write with the last packet of the upgrade");
 }
 
 #[tokio::test]
-async fn a_get_that_waits_is_let_go_when_the_probe_is_answered() {
+async fn waiting_get_is_released_when_the_probe_is_answered() {
     let server = engine_echo("").await;
     let session = Session::open(&server).await;
     let waiting = session.begin_get().await;
     let mut raw = Raw::open(&server, &format!("&sid={}", session.sid)).await;
-    raw.say("2probe").await;
+    raw.send_text("2probe").await;
     assert_eq!(raw.text().await, "3probe");
-    assert_eq!(waiting.answer().await, (200, "6".to_owned()));
+    assert_eq!(waiting.response().await, (200, "6".to_owned()));
 }
 
 #[tokio::test]
-async fn what_waits_for_the_next_get_comes_over_the_websocket() {
+async fn packets_queued_for_the_next_get_arrive_over_the_websocket() {
     let server = engine_echo("").await;
     let (session, mut raw) = probed(&server).await;
     assert_eq!(session.post("4one\u{1e}bAQID\u{1e}4two").await.0, 200);
-    raw.say("5").await;
+    raw.send_text("5").await;
     assert_eq!(raw.text().await, "4one");
     assert_eq!(raw.frame().await.unwrap().payload, [1, 2, 3]);
     assert_eq!(raw.text().await, "4two");
 }
 
-/// All of it is sent before the GET, so it counts before it, however the two connections are scheduled.
+/// The upgrade is sent before the GET, so it takes effect first, however the two connections are scheduled.
 #[tokio::test]
-async fn a_get_behind_the_upgrade_is_a_bad_request_and_harms_nothing() {
+async fn get_after_the_upgrade_is_a_bad_request_and_the_session_continues() {
     //
     let server = engine_echo("").await;
     for _ in 0..30 {
@@ -69,14 +69,14 @@ async fn a_get_behind_the_upgrade_is_a_bad_request_and_harms_nothing() {
         raw.send([last(TEXT, "2probe"), last(TEXT, "5")].concat()).await;
         assert_eq!(session.get().await, (400, error(3, "Bad request")));
         assert_eq!(session.post("4x").await, (400, error(3, "Bad request")));
-        raw.say("4hello").await;
+        raw.send_text("4hello").await;
         assert_eq!(raw.text().await, "3probe");
         assert_eq!(raw.text().await, "4hello");
     }
 }
 
 #[tokio::test]
-async fn a_second_websocket_is_told_that_there_is_one_and_harms_nothing() {
+async fn second_websocket_is_refused_and_the_session_continues() {
     //
     let server = engine_echo("").await;
     let (session, mut raw) = upgraded(&server).await;
@@ -85,12 +85,12 @@ async fn a_second_websocket_is_told_that_there_is_one_and_harms_nothing() {
     let (session, _probing) = probed(&server).await;
     let mut second = Raw::open(&server, &format!("&sid={}", session.sid)).await;
     assert_eq!(second.ended().await, refused());
-    raw.say("4hello").await;
+    raw.send_text("4hello").await;
     assert_eq!(raw.text().await, "4hello");
 }
 
 #[tokio::test]
-async fn a_session_that_began_on_websocket_has_no_other() {
+async fn session_that_began_on_websocket_accepts_no_upgrade() {
     let server = engine_echo("").await;
     let mut raw = Raw::open(&server, "").await;
     let open: serde_json::Value = serde_json::from_str(&raw.text().await[1..]).unwrap();
@@ -100,12 +100,12 @@ async fn a_session_that_began_on_websocket_has_no_other() {
     for request in [Request::get(&path), Request::post(&path, "4x")] {
         assert_eq!(server.send(&request).await.text(), error(3, "Bad request"));
     }
-    raw.say("4hello").await;
+    raw.send_text("4hello").await;
     assert_eq!(raw.text().await, "4hello");
 }
 
 #[tokio::test]
-async fn a_probing_websocket_that_errs_is_told_and_its_session_goes_on() {
+async fn probing_websocket_with_an_error_is_closed_and_its_session_continues() {
     let server = engine_echo("").await;
     for (sent, code, reason) in [
         (last(TEXT, "4early"), 1008, "malformed packet"),
@@ -121,13 +121,13 @@ async fn a_probing_websocket_that_errs_is_told_and_its_session_goes_on() {
         assert_eq!(session.post("4alive").await.0, 200);
         assert_eq!(session.get().await, (200, "4alive".to_owned()));
         let mut again = Raw::open(&server, &format!("&sid={}", session.sid)).await;
-        again.say("2probe").await;
-        assert_eq!(again.text().await, "3probe", "another upgrade may be tried");
+        again.send_text("2probe").await;
+        assert_eq!(again.text().await, "3probe", "another upgrade is possible");
     }
 }
 
 #[tokio::test]
-async fn a_probing_websocket_answers_pings_and_closes_of_its_own_layer() {
+async fn probing_websocket_answers_websocket_pings_and_closes() {
     let server = engine_echo("").await;
     let (session, mut raw) = probed(&server).await;
     raw.send(last(PING, "there?")).await;
@@ -139,19 +139,19 @@ async fn a_probing_websocket_answers_pings_and_closes_of_its_own_layer() {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_takes_its_probing_websocket_along() {
+async fn session_that_ends_closes_its_probing_websocket() {
     let server = engine_echo("").await;
     let (session, mut raw) = probed(&server).await;
     assert_eq!(session.post("1").await.0, 200);
     assert_eq!(raw.ended().await, End::Closed(Some(1001), "the session has ended".to_owned()));
 }
 
-/// The browser asks for the upgrade and is gone before the answer: the session must not wait for that WebSocket.
+/// The browser requests the upgrade and disconnects before the response. The session must not wait for that WebSocket.
 #[tokio::test]
-async fn an_upgrade_whose_socket_never_comes_is_forgotten() {
+async fn upgrade_without_a_socket_is_forgotten() {
     let server = engine_echo("limits: {handshake_timeout: 200ms}").await;
     let session = Session::open(&server).await;
-    let handshake = crate::support::websocket::handshake(&server.address, &format!("&sid={}", session.sid));
+    let handshake = crate::support::raw::handshake(&server.address, &format!("&sid={}", session.sid));
     for _ in 0..20 {
         let mut stream = server.dial().await;
         stream.write_all(&handshake).await.unwrap();
@@ -159,7 +159,7 @@ async fn an_upgrade_whose_socket_never_comes_is_forgotten() {
     }
     until("an upgrade succeeds", async || {
         let mut raw = Raw::open(&server, &format!("&sid={}", session.sid)).await;
-        raw.say("2probe").await;
+        raw.send_text("2probe").await;
         raw.frame().await.is_some_and(|frame| frame.payload == b"3probe")
     })
     .await;

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand, so that a test can say what no well-behaved client would.
+//! HTTP/1.1 by hand, so that a test can send what a conforming client would not.
 
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -39,24 +39,24 @@ impl Request {
         Self { body: body.into(), ..Self::new("POST", path) }
     }
 
-    /// Adds a header. A `Host` of one's own takes the place of the right one.
+    /// Adds a header. A `Host` header replaces the default one.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Sends it on `stream`, which stays open, and reads the response.
+    /// Sends the request on `stream`, which stays open, and reads the response.
     ///
     /// # Errors
-    /// The connection broke, or what came back is no HTTP.
+    /// The connection broke, or the response is not HTTP.
     pub async fn exchange(&self, stream: &mut impl Io, host: &str) -> io::Result<Response> {
         stream.write_all(&self.encode(host)).await?;
-        // TLS may hold some of it back, where the task has used up its turn.
+        // TLS may hold some bytes back if the task has used up its budget.
         stream.flush().await?;
         Response::read(stream, self.method == "HEAD").await
     }
 
-    /// The bytes of it.
+    /// The bytes of the request.
     pub fn encode(&self, host: &str) -> Vec<u8> {
         let named = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.path);
@@ -77,11 +77,11 @@ impl Request {
 // === impl Response ===
 
 impl Response {
-    /// Reads a response from `stream`; `headless` tells that it has no body whatever its head says.
+    /// Reads a response from `stream`; with `bodiless` it has no body, whatever its headers announce.
     ///
     /// # Errors
-    /// The connection broke, or what came is no HTTP.
-    pub async fn read(stream: &mut impl Io, headless: bool) -> io::Result<Self> {
+    /// The connection broke, or the response is not HTTP.
+    pub async fn read(stream: &mut impl Io, bodiless: bool) -> io::Result<Self> {
         let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
         let mut bytes = Vec::new();
         let end = loop {
@@ -99,7 +99,7 @@ impl Response {
         let headers = lines.filter_map(|line| line.split_once(": "));
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let mut response = Self { status, headers, body: bytes.split_off(end + 4) };
-        if headless || status == 204 || status == 304 || status < 200 {
+        if bodiless || status == 204 || status == 304 || status < 200 {
             return Ok(response);
         }
         let length = response.header("content-length").and_then(|length| length.parse::<usize>().ok());

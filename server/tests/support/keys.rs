@@ -1,8 +1,8 @@
-//! Room keys, by the formula of the README and not by our own code.
+//! Room keys by the documented formula, without the product's own code.
 
 use sha2::{Digest, Sha256};
 
-/// A time far away and yet of 13 digits: 2100-01-01.
+/// An expiry in the far future with 13 digits: 2100-01-01.
 pub const LATER: &str = "4102444800000";
 
 /// `sha256(room + ts + secret)` in hex, `:`, `ts`.

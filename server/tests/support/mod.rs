@@ -1,8 +1,9 @@
-//! What the tests of the server are made of: a server, a Redis, browsers and publishers, all of them real.
+//! The parts of the server's tests: a server, a Redis, browsers and publishers, all of them real.
 //!
-//! In reading order: [`server`] (the server in this process), [`program`] (the binary), [`site`] (where a server is
-//! and how to speak HTTP with it), [`browser`] (a browser on either transport), [`redis`] (a Redis of one's own),
-//! [`raw`] (a WebSocket by hand), [`keys`] (room keys), [`alone`] (a network and an `/etc` of a test's own), [`wait`] (the only way to wait: for a condition, with a patience limit).
+//! In reading order: [`server`] (the server in this process), [`program`] (the binary), [`site`] (a server's address,
+//! with HTTP requests to it), [`browser`] (a browser on either transport), [`redis`] (a private Redis), [`raw`] (a
+//! WebSocket by hand), [`frames`] (WebSocket frames), [`keys`] (room keys), [`namespace_sandbox`] (a private network
+//! and `/etc`), [`wait`] (the only way to wait: for a condition, with a timeout).
 //!
 //! ```ignore
 //! let server = TestServer::start("/nodevent: {}").await;
@@ -10,16 +11,18 @@
 //! browser.join("r").await;
 //! server.emit("/nodevent", "r", "e", 1).await;
 //! assert_eq!(browser.next_event().await.message, 1);
-//! browser.hears_nothing_else(&server).await;
+//! browser.receives_nothing_else(&server).await;
 //! ```
 #![allow(dead_code, unused_imports, reason = "every test program uses another part of it")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test program has no outside")]
 
-pub mod alone;
 pub mod browser;
+#[path = "../../../protocol/tests/rfc6455/frames.rs"]
+pub mod frames;
 pub mod http;
 pub mod keys;
+pub mod namespace_sandbox;
 pub mod packet;
 pub mod polling;
 pub mod program;
@@ -37,10 +40,15 @@ pub use redis::RedisServer;
 pub use server::TestServer;
 pub use site::Site;
 
-/// The open namespace of the first contract: in memory, and a publication reaches browsers as it was published.
+/// An open namespace in memory without history: a publication reaches browsers unchanged, as in NoDevent 3.
 pub const PLAIN: &str = "/nodevent: {history: off}";
 
-/// The vectors of that name, which the tests of all three languages read.
+/// Returns true if the long forms of the tests are requested with `NODEVENT_TEST_FULL=1`.
+pub fn is_full_run() -> bool {
+    std::env::var("NODEVENT_TEST_FULL").is_ok_and(|value| value == "1")
+}
+
+/// The test vectors of that name, which the tests of all three languages read.
 pub fn vectors(name: &str) -> serde_json::Value {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/vectors/").to_owned() + name + ".json";
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{file}: {error}"));

@@ -1,5 +1,5 @@
-//! Socket.IO packets as a browser sees them; read here a second time, so that the server's own reader is not its
-//! only judge.
+//! Socket.IO packets as a browser reads them. The tests have their own reader, so that an error in the server's reader
+//! cannot hide an error in its writer.
 
 use serde_json::Value;
 
@@ -10,14 +10,14 @@ pub struct Packet {
     pub kind: char,
     pub namespace: String,
     pub id: Option<u64>,
-    /// The JSON text behind it all, maybe empty.
+    /// The JSON text at the end, which may be empty.
     pub json: String,
 }
 
 // === impl Packet ===
 
 impl Packet {
-    /// Reads what stands behind the `4` of an Engine.IO message. `None`: it is no packet.
+    /// Reads the text after the `4` of an Engine.IO message. Returns `None` if it is not a packet.
     pub fn read(text: &str) -> Option<Self> {
         let kind = text.chars().next().filter(char::is_ascii_digit)?;
         let mut rest = &text[1..];
@@ -32,7 +32,7 @@ impl Packet {
         Some(Self { kind, namespace: namespace.to_owned(), id, json: rest[digits..].to_owned() })
     }
 
-    /// The JSON behind it.
+    /// The parsed JSON.
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.json).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }

@@ -1,4 +1,4 @@
-//! The transport long-polling: a task that always has a GET under way, as a browser has.
+//! The long-polling transport of a [`Browser`](super::Browser): a task that always has a GET in flight.
 
 use super::http::{Io, Request, Response};
 use super::site::Site;
@@ -8,19 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Packets that may wait to be read by the test; beyond it the next GET waits.
-const AHEAD: usize = 1024;
-/// What stands between the packets of one body.
-const BETWEEN: char = '\x1e';
+/// Packets buffered for the test; when the buffer is full, the next GET waits.
+const BUFFERED_PACKETS: usize = 1024;
+/// Separates the packets of one body.
+const SEPARATOR: char = '\x1e';
 
 /// A session on long-polling.
 pub struct Polling {
     site: Site,
     pub sid: String,
-    /// The connection for POSTs, kept open.
+    /// The connection for POSTs, which stays open.
     posts: Box<dyn Io>,
     incoming: mpsc::Receiver<String>,
-    /// Tells the task to end behind the GET that is under way.
+    /// Stops the task after the GET in flight.
     pause: Arc<AtomicBool>,
     polls: JoinHandle<()>,
 }
@@ -34,10 +34,10 @@ impl Drop for Polling {
 // === impl Polling ===
 
 impl Polling {
-    /// Opens a session; answers it with its open packet.
+    /// Opens a session and returns it with its open packet.
     ///
     /// # Errors
-    /// The server answered something else than 200.
+    /// The server responded with another status than 200.
     pub async fn open(site: &Site, headers: &[(&str, &str)]) -> Result<(Self, String), Response> {
         let mut request = Request::get("/socket.io/?EIO=4&transport=polling");
         for (name, value) in headers {
@@ -50,7 +50,7 @@ impl Polling {
         let open = response.text();
         let handshake: serde_json::Value = serde_json::from_str(&open[1..]).expect("an open packet");
         let sid = handshake["sid"].as_str().expect("a sid").to_owned();
-        let (packets, incoming) = mpsc::channel(AHEAD);
+        let (packets, incoming) = mpsc::channel(BUFFERED_PACKETS);
         let pause = Arc::new(AtomicBool::new(false));
         let polls = tokio::spawn(poll(site.clone(), sid.clone(), packets, Arc::clone(&pause)));
         Ok((Self { site: site.clone(), sid, posts: site.dial().await, incoming, pause, polls }, open))
@@ -58,27 +58,27 @@ impl Polling {
 
     /// Sends Engine.IO packets in one POST.
     pub async fn send(&mut self, packets: &[&str]) {
-        let response = self.post(packets.join(&BETWEEN.to_string())).await;
+        let response = self.post(packets.join(&SEPARATOR.to_string())).await;
         assert_eq!((response.status, response.text()), (200, "ok".to_owned()));
     }
 
-    /// Sends one POST with that body.
+    /// Sends one POST.
     pub async fn post(&mut self, body: String) -> Response {
         let request = Request::post(&format!("/socket.io/?EIO=4&transport=polling&sid={}", self.sid), body);
         let exchange = request.exchange(&mut self.posts, &self.site.address);
-        in_time("an answer to a POST", exchange).await.expect("an answer")
+        in_time("a response to a POST", exchange).await.expect("a response")
     }
 
-    /// The next Engine.IO packet. `None`: the session is over, or the polling paused.
+    /// Returns the next Engine.IO packet, or `None` if the session ended or polling is paused.
     pub async fn next(&mut self) -> Option<String> {
         self.incoming.recv().await
     }
 
-    /// Polls no more behind the GET that is under way; answers what that one and those before it brought.
+    /// Stops polling after the GET in flight, and returns the packets received until then.
     pub async fn pause(&mut self) -> Vec<String> {
         self.pause.store(true, SeqCst);
         let mut rest = Vec::new();
-        while let Some(packet) = in_time("the last poll ends", self.incoming.recv()).await {
+        while let Some(packet) = in_time("the last GET completes", self.incoming.recv()).await {
             rest.push(packet);
         }
         rest
@@ -93,7 +93,7 @@ async fn poll(site: Site, sid: String, packets: mpsc::Sender<String>, pause: Arc
         if response.status != 200 {
             return;
         }
-        for packet in response.text().split(BETWEEN) {
+        for packet in response.text().split(SEPARATOR) {
             if packet == "1" || packets.send(packet.to_owned()).await.is_err() {
                 return;
             }

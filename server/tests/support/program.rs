@@ -1,4 +1,4 @@
-//! The binary as an operator runs it: arguments in, standard error and a status out.
+//! The binary as an operator runs it: with arguments, standard error and an exit status.
 
 use super::site::Site;
 use super::wait::{in_time, until};
@@ -12,10 +12,10 @@ use tokio::process::{Child, Command};
 
 /// The binary.
 pub const NODEVENT: &str = env!("CARGO_BIN_EXE_nodevent");
-/// Variables that would change what it does.
+/// Environment variables that would change its behaviour.
 const VARIABLES: [&str; 5] = ["NODEVENT_CONFIG", "NODEVENT_ENV", "NODEVENT_LOG", "RAILS_ENV", "RACK_ENV"];
 
-/// A running server process; killed when it is dropped.
+/// A running server process, which is killed on drop.
 pub struct Program {
     child: Child,
     log: Arc<Mutex<Log>>,
@@ -24,21 +24,21 @@ pub struct Program {
 #[derive(Default)]
 struct Log {
     lines: Vec<String>,
-    /// Whether no more will come, since the program has ended.
-    whole: bool,
+    /// True after the program has closed its standard error.
+    complete: bool,
 }
 
 // === impl Program ===
 
 impl Program {
-    /// Runs it to its end.
+    /// Runs the binary until it exits.
     pub async fn run<S: AsRef<OsStr>>(folder: &Path, arguments: &[S]) -> Output {
         let mut command = command(folder);
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-        in_time("the program ends", command.output()).await.expect("the program runs")
+        in_time("the program exits", command.output()).await.expect("the program runs")
     }
 
-    /// Starts it as a server with this configuration, and waits until it listens.
+    /// Starts a server with this configuration, and waits until it listens.
     pub async fn serve(folder: &Path, configuration: &str) -> Self {
         let file = folder.join("nodevent.yml");
         std::fs::write(&file, configuration).expect("a file is written");
@@ -54,83 +54,83 @@ impl Program {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().expect("the program starts");
         let log = Arc::new(Mutex::new(Log::default()));
-        let mut lines = BufReader::new(child.stderr.take().expect("a standard error")).lines();
-        let kept = Arc::clone(&log);
+        let mut lines = BufReader::new(child.stderr.take().expect("standard error")).lines();
+        let shared = Arc::clone(&log);
         tokio::spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
-                kept.lock().expect("the log").lines.push(line);
+                shared.lock().expect("the log").lines.push(line);
             }
-            kept.lock().expect("the log").whole = true;
+            shared.lock().expect("the log").complete = true;
         });
         Self { child, log }
     }
 
-    /// The lines of its log so far.
+    /// Returns the log lines so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lock().expect("the log").lines.clone()
     }
 
-    /// Waits until a line of the log contains `text`; answers the line.
-    pub async fn says(&self, text: &str) -> String {
+    /// Waits until a log line contains `text`, and returns the line.
+    pub async fn logs(&self, text: &str) -> String {
         let find = || self.log().into_iter().find(|line| line.contains(text));
-        until(&format!("the log says `{text}`"), async || {
-            let whole = self.log.lock().expect("the log").whole;
+        until(&format!("the log contains `{text}`"), async || {
+            let complete = self.log.lock().expect("the log").complete;
             let found = find().is_some();
-            assert!(found || !whole, "the program ended and did not say `{text}`:\n{}", self.log().join("\n"));
+            assert!(found || !complete, "the program exited without logging `{text}`:\n{}", self.log().join("\n"));
             found
         })
         .await;
         find().expect("it was found")
     }
 
-    /// Waits until it listens; answers where, the public listeners first.
+    /// Waits until the server listens, and returns its URLs, the public listeners first.
     pub async fn listening(&self) -> Vec<String> {
-        self.says("listening url=").await;
+        self.logs("listening url=").await;
         let url = |line: String| line.split_once("url=").map(|(_, url)| url.trim().to_owned());
         self.log().into_iter().filter_map(url).collect()
     }
 
-    /// Its first public listener.
+    /// The first public listener.
     pub async fn site(&self) -> Site {
         Site::at(&self.listening().await[0])
     }
 
-    /// Its admin listener.
+    /// The admin listener.
     pub async fn admin(&self) -> Site {
-        let line = self.says("listening for administration url=").await;
+        let line = self.logs("listening for administration url=").await;
         Site::at(line.split_once("url=").expect("a URL").1.trim())
     }
 
-    /// The number of its process.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it runs")
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the process.
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid as i32)).expect("it runs");
         kill_process(pid, signal).expect("the signal is sent");
     }
 
-    /// Kills it, and waits until it is gone and its ports are free.
+    /// Kills the process, and waits until it has exited and its ports are free.
     pub async fn kill(mut self) {
-        in_time("the program is gone", self.child.kill()).await.expect("the program is killed");
+        in_time("the program exits", self.child.kill()).await.expect("the program is killed");
     }
 
-    /// Waits until it ends; answers its status.
+    /// Waits until the process exits, and returns its status.
     pub async fn status(&mut self) -> Option<i32> {
-        in_time("the program ends", self.child.wait()).await.expect("a status").code()
+        in_time("the program exits", self.child.wait()).await.expect("a status").code()
     }
 }
 
-/// The binary, to be run in `folder` and in no environment of ours.
+/// A command for the binary, in `folder` and without environment variables that change its behaviour.
 pub fn command(folder: &Path) -> Command {
     let mut command = Command::new(NODEVENT);
     clean(&mut command, folder);
     command
 }
 
-/// Has `command` run in `folder` and without variables that would change what the binary does.
+/// Sets the folder of a command and removes the environment variables that change the binary's behaviour.
 pub fn clean(command: &mut Command, folder: &Path) {
     command.current_dir(folder);
     VARIABLES.iter().for_each(|name| {

@@ -1,20 +1,13 @@
-//! A WebSocket by hand: any bytes out, whole frames in. For what no client would do.
+//! A WebSocket by hand: it sends any bytes and receives whole frames.
+//!
+//! It exists apart from [`super::websocket`] because a maintained client library cannot violate the protocol: it sends
+//! no unmasked, oversized or half a frame, and it hides where one frame ends and the next begins.
 
-use super::http::{Io, Response};
+pub use super::frames::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close, first, frame, head, last};
+use super::http::{Io, Request, Response};
 use super::site::Site;
 use super::wait::in_time;
-use super::websocket::handshake;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-/// What fills the mask of every frame.
-const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-
-pub const CONTINUATION: u8 = 0;
-pub const TEXT: u8 = 1;
-pub const BINARY: u8 = 2;
-pub const CLOSE: u8 = 8;
-pub const PING: u8 = 9;
-pub const PONG: u8 = 10;
 
 /// A frame of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,12 +16,12 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// With a close frame of this code (if it had one) and reason.
+    /// The server sent a close frame with this code (if any) and reason.
     Closed(Option<u16>, String),
-    /// Without a word.
+    /// The connection ended without a close frame.
     Cut,
 }
 
@@ -58,14 +51,19 @@ impl Raw {
     /// Opens `/socket.io/`; `query` begins with `&` or is empty.
     pub async fn open(site: &Site, query: &str) -> Self {
         let mut stream = site.dial().await;
-        stream.write_all(&handshake(&site.address, query)).await.expect("the server takes a handshake");
-        let answer = in_time("an answer to a handshake", Response::read(&mut stream, true)).await;
-        let answer = answer.expect("an answer to a handshake");
-        assert_eq!(answer.status, 101, "{}", answer.text());
-        Self { stream, bytes: answer.body }
+        stream.write_all(&handshake(&site.address, query)).await.expect("the server accepts a handshake");
+        Self::after_handshake(stream).await
     }
 
-    /// Opens it and reads the open packet.
+    /// Reads the response to a handshake that the caller has sent on `stream`.
+    pub async fn after_handshake(mut stream: Box<dyn Io>) -> Self {
+        let response = in_time("a response to a handshake", Response::read(&mut stream, true)).await;
+        let response = response.expect("a response to a handshake");
+        assert_eq!(response.status, 101, "{}", response.text());
+        Self { stream, bytes: response.body }
+    }
+
+    /// Opens a connection and reads the open packet.
     pub async fn opened(site: &Site) -> Self {
         let mut raw = Self::open(site, "").await;
         let open = raw.text().await;
@@ -73,31 +71,31 @@ impl Raw {
         raw
     }
 
-    /// Opens it and connects a namespace.
+    /// Opens a connection and enters a namespace.
     pub async fn connected(site: &Site, namespace: &str) -> Self {
         let mut raw = Self::opened(site).await;
-        raw.say(&format!("40{namespace},")).await;
-        let answer = raw.text().await;
-        assert!(answer.starts_with(&format!("40{namespace},")), "{answer}");
+        raw.send_text(&format!("40{namespace},")).await;
+        let reply = raw.text().await;
+        assert!(reply.starts_with(&format!("40{namespace},")), "{reply}");
         raw
     }
 
-    /// Sends bytes. What a server that has closed does not take is lost, as on any network.
+    /// Sends bytes. Bytes to a server that has closed the connection are lost, as on any network.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;
         let _ = self.stream.flush().await;
     }
 
     /// Sends a text message.
-    pub async fn say(&mut self, text: &str) {
+    pub async fn send_text(&mut self, text: &str) {
         self.send(last(TEXT, text)).await;
     }
 
-    /// The next frame. `None`: the connection has ended.
+    /// Returns the next frame, or `None` if the connection ended.
     pub async fn frame(&mut self) -> Option<Frame> {
         in_time("a frame", async {
             loop {
-                if let Some((frame, length)) = whole(&self.bytes) {
+                if let Some((frame, length)) = parse(&self.bytes) {
                     self.bytes.drain(..length);
                     return Some(frame);
                 }
@@ -110,7 +108,7 @@ impl Raw {
         .await
     }
 
-    /// The next text message; Engine.IO pings are answered on the way.
+    /// Returns the next text message, and answers Engine.IO pings before it.
     pub async fn text(&mut self) -> String {
         loop {
             let frame = self.frame().await.expect("the connection is open");
@@ -119,11 +117,11 @@ impl Raw {
             if text != "2" {
                 return text;
             }
-            self.say("3").await;
+            self.send_text("3").await;
         }
     }
 
-    /// Reads to the end, which must come; what else comes before it is of no interest.
+    /// Reads until the connection ends, ignoring everything but a close frame.
     pub async fn ended(&mut self) -> End {
         while let Some(frame) = self.frame().await {
             if frame.opcode == CLOSE {
@@ -134,50 +132,34 @@ impl Raw {
         }
         End::Cut
     }
-}
 
-/// A masked frame that ends its message.
-pub fn last(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    frame(0x80 | opcode, payload.as_ref())
-}
-
-/// A masked frame that others are to follow.
-pub fn first(opcode: u8, payload: impl AsRef<[u8]>) -> Vec<u8> {
-    frame(opcode, payload.as_ref())
-}
-
-/// A masked close frame.
-pub fn close(code: u16, reason: impl AsRef<[u8]>) -> Vec<u8> {
-    last(CLOSE, [&code.to_be_bytes(), reason.as_ref()].concat())
-}
-
-/// A masked frame, whatever its first byte is.
-pub fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
-    let mut out = head(first_byte, payload.len() as u64);
-    out.extend(payload.iter().enumerate().map(|(at, byte)| byte ^ MASK[at % 4]));
-    out
-}
-
-/// The head of a masked frame that announces so many bytes.
-pub fn head(first_byte: u8, length: u64) -> Vec<u8> {
-    let mut out = vec![first_byte];
-    match length {
-        short @ 0..=125 => out.push(0x80 | short as u8),
-        medium @ 126..=0xffff => {
-            out.push(0x80 | 126);
-            out.extend_from_slice(&(medium as u16).to_be_bytes());
-        }
-        long => {
-            out.push(0x80 | 127);
-            out.extend_from_slice(&long.to_be_bytes());
-        }
+    /// Discards everything until the connection ends, which may be within a frame.
+    pub async fn drain(mut self) {
+        in_time("the end of the connection", async {
+            while matches!(self.stream.read_buf(&mut self.bytes).await, Ok(1..)) {
+                self.bytes.clear();
+            }
+        })
+        .await;
     }
-    out.extend_from_slice(&MASK);
-    out
 }
 
-/// The first frame of a server and its length, if it is whole.
-fn whole(bytes: &[u8]) -> Option<(Frame, usize)> {
+/// The bytes of a WebSocket handshake; `query` begins with `&` or is empty.
+pub fn handshake(address: &str, query: &str) -> Vec<u8> {
+    handshake_request(query).encode(address)
+}
+
+/// A WebSocket handshake as a request; `query` begins with `&` or is empty.
+pub fn handshake_request(query: &str) -> Request {
+    Request::get(&format!("/socket.io/?EIO=4&transport=websocket{query}"))
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket")
+        .header("Sec-WebSocket-Version", "13")
+        .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
+/// Returns the first frame of a server and its length if it is complete.
+fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!(first & 0xf0, 0x80, "a server sends whole messages without reserved bits");
     assert_eq!(second & 0x80, 0, "a server does not mask");

@@ -1,7 +1,7 @@
-//! A Redis of one's own on a free port, ended by its process when the test ends.
+//! A private Redis on a free port, which stops when the test ends.
 //!
-//! It is the `redis-server` on the PATH, and `redis-cli` asks it, unless `NODEVENT_TEST_REDIS` and
-//! `NODEVENT_TEST_REDIS_CLI` name others: another version, or a Valkey.
+//! The tests use the `redis-server` and `redis-cli` on the PATH, unless `NODEVENT_TEST_REDIS` and
+//! `NODEVENT_TEST_REDIS_CLI` name other programs: another version, or Valkey.
 
 use super::wait::{in_time, until};
 use std::net::TcpListener;
@@ -29,12 +29,12 @@ impl RedisServer {
         Self::start_with(None).await
     }
 
-    /// Starts one that asks for a password.
+    /// Starts a Redis that requires a password.
     pub async fn start_with_password(password: &str) -> Self {
         Self::start_with(Some(password.to_owned())).await
     }
 
-    /// Starts one on a fixed port; see [`super::alone`].
+    /// Starts a Redis on a fixed port; see [`super::namespace_sandbox`].
     pub async fn start_on(port: u16) -> Self {
         Self::start_as(Self { port, password: None, child: None }).await
     }
@@ -48,7 +48,7 @@ impl RedisServer {
         redis
     }
 
-    /// Starts it again on the same port after [`RedisServer::stop`].
+    /// Starts Redis again on the same port after [`RedisServer::stop`].
     pub async fn start_again(&mut self) {
         let port = self.port.to_string();
         let mut command = redis_server();
@@ -56,15 +56,15 @@ impl RedisServer {
         command.args(self.password.iter().flat_map(|password| ["--requirepass", password]));
         let child = command.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn();
         self.child = Some(child.expect(STARTS));
-        until("Redis answers", async || {
+        until("Redis responds", async || {
             let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
-            assert!(!ended, "redis-server ended at once; is port {} taken?", self.port);
-            self.answers().await
+            assert!(!ended, "redis-server exited immediately; is port {} in use?", self.port);
+            self.is_up().await
         })
         .await;
     }
 
-    /// Ends its process.
+    /// Stops the process.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -72,7 +72,7 @@ impl RedisServer {
         }
     }
 
-    /// What to write below `redis:` of a namespace.
+    /// The value of `redis:` in a namespace.
     pub fn url(&self) -> String {
         match &self.password {
             Some(password) => format!("redis://:{password}@127.0.0.1:{}/0", self.port),
@@ -80,40 +80,41 @@ impl RedisServer {
         }
     }
 
-    /// `PUBLISH`; answers the number of receivers.
+    /// Sends `PUBLISH` and returns the number of receivers.
     pub async fn publish(&self, channel: &str, text: impl AsRef<[u8]>) -> i64 {
         self.publish_all(channel, [text]).await[0]
     }
 
-    /// `PUBLISH`, one after the other without waiting between; answers their receivers.
+    /// Sends several `PUBLISH` commands in one pipeline, and returns the number of receivers of each.
     pub async fn publish_all<T: AsRef<[u8]>>(&self, channel: &str, texts: impl IntoIterator<Item = T>) -> Vec<i64> {
         let commands: Vec<Vec<u8>> =
             texts.into_iter().map(|text| command(&[b"PUBLISH", channel.as_bytes(), text.as_ref()])).collect();
-        let replies = in_time("Redis takes the publications", self.ask(&commands)).await.expect("Redis answers");
+        let replies =
+            in_time("Redis accepts the publications", self.query(&commands)).await.expect("Redis responds");
         let number = |reply: &String| reply.strip_prefix(':').and_then(|number| number.parse().ok());
         replies.iter().map(|reply| number(reply).unwrap_or_else(|| panic!("PUBLISH: {reply}"))).collect()
     }
 
-    /// Waits until so many subscribers hear a channel.
+    /// Waits until a channel has `count` subscribers.
     pub async fn has_subscribers(&self, channel: &str, count: usize) {
         until(&format!("{count} subscribers of {channel}"), async || {
-            let asked = command(&[b"PUBSUB", b"NUMSUB", channel.as_bytes()]);
-            // *2, $n, the channel, :count
-            matches!(self.ask_lines(&[asked], 4).await, Ok(lines) if lines[3] == format!(":{count}"))
+            let numsub = command(&[b"PUBSUB", b"NUMSUB", channel.as_bytes()]);
+            // The reply is *2, $n, the channel, :count.
+            matches!(self.query_lines(&[numsub], 4).await, Ok(lines) if lines[3] == format!(":{count}"))
         })
         .await;
     }
 
-    async fn answers(&self) -> bool {
-        matches!(self.ask(&[command(&[b"PING"])]).await, Ok(lines) if lines[0] == "+PONG")
+    async fn is_up(&self) -> bool {
+        matches!(self.query(&[command(&[b"PING"])]).await, Ok(lines) if lines[0] == "+PONG")
     }
 
     /// Sends commands whose replies are one line each.
-    async fn ask(&self, commands: &[Vec<u8>]) -> std::io::Result<Vec<String>> {
-        self.ask_lines(commands, commands.len()).await
+    async fn query(&self, commands: &[Vec<u8>]) -> std::io::Result<Vec<String>> {
+        self.query_lines(commands, commands.len()).await
     }
 
-    async fn ask_lines(&self, commands: &[Vec<u8>], lines: usize) -> std::io::Result<Vec<String>> {
+    async fn query_lines(&self, commands: &[Vec<u8>], lines: usize) -> std::io::Result<Vec<String>> {
         let mut link = BufReader::new(TcpStream::connect(("127.0.0.1", self.port)).await?);
         if let Some(password) = &self.password {
             link.get_mut().write_all(&command(&[b"AUTH", password.as_bytes()])).await?;
@@ -133,7 +134,7 @@ impl RedisServer {
     }
 }
 
-/// A command as Redis reads it.
+/// A command in the Redis protocol.
 fn command(words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
     for word in words {
@@ -144,31 +145,31 @@ fn command(words: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// What is said when Redis cannot be started at all.
+/// Failure message if Redis cannot be started.
 pub const STARTS: &str = "redis-server starts; on Debian: apt-get install redis-server, or see NODEVENT_TEST_REDIS";
 
-/// The Redis of the tests; with `--sentinel` it is a Sentinel.
+/// The Redis server program of the tests; with `--sentinel` it is a Sentinel.
 pub fn redis_server() -> Command {
-    chosen("NODEVENT_TEST_REDIS", "redis-server")
+    program("NODEVENT_TEST_REDIS", "redis-server")
 }
 
-/// The program that asks it from outside.
+/// The Redis command-line client of the tests.
 pub fn redis_cli() -> Command {
-    chosen("NODEVENT_TEST_REDIS_CLI", "redis-cli")
+    program("NODEVENT_TEST_REDIS_CLI", "redis-cli")
 }
 
-/// The program that a variable names, or the usual one.
-fn chosen(variable: &str, usual: &str) -> Command {
-    let name = std::env::var(variable).unwrap_or_else(|_| usual.to_owned());
+/// The program that an environment variable names, or the default one.
+fn program(variable: &str, default: &str) -> Command {
+    let name = std::env::var(variable).unwrap_or_else(|_| default.to_owned());
     let is_found = name.starts_with('/') || (!name.is_empty() && !name.contains('/'));
     assert!(
         is_found,
-        "{variable} is {name:?}: write an absolute path, or a name that is on the PATH; programs start in folders of their own"
+        "{variable} is {name:?}; write an absolute path or a name on the PATH, because programs start in other folders"
     );
     Command::new(name)
 }
 
-/// A port that is free now.
+/// Returns a port that is free at the moment.
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

@@ -4,18 +4,18 @@ use super::http::Request;
 use super::site::Site;
 use super::wait::{in_time, until};
 use nodevent_server::config::Config;
-use nodevent_server::dialect::Dialect;
+use nodevent_server::http::Endpoint;
+use nodevent_server::protocols::Mount;
 use nodevent_server::server::Server;
-use nodevent_server::shard::Above;
 use std::ops::Deref;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// A running server. It is also the [`Site`] of its last public listener.
+/// A running server. It dereferences to the [`Site`] of its last public listener.
 pub struct TestServer {
     site: Site,
-    /// All public listeners, as the server tells them.
+    /// All public listeners, as the server reports them.
     pub urls: Vec<String>,
     /// The admin listener.
     pub admin: Site,
@@ -34,26 +34,26 @@ impl Deref for TestServer {
 // === impl TestServer ===
 
 impl TestServer {
-    /// Starts a server on free ports with this configuration, which need not say where to listen. `{}` is enough
-    /// below a namespace for the memory engine.
+    /// Starts a server on free ports with this configuration, which needs no listeners. A namespace `{}` uses the
+    /// memory engine.
     pub async fn start(configuration: &str) -> Self {
         Self::start_as_written(&format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}")).await
     }
 
-    /// Starts a server with exactly this configuration; it must name an admin listener.
+    /// Starts a server with exactly this configuration, which must name an admin listener.
     pub async fn start_as_written(configuration: &str) -> Self {
         let config = Config::from_yaml(configuration).unwrap_or_else(|report| panic!("{report}"));
         Self::run(Server::start(config).await.expect("the server starts"))
     }
 
-    /// Starts a server that speaks something else than the dialects of its configuration.
-    pub async fn start_with(configuration: &str, above: Above, dialect: impl Fn(&str) -> Arc<dyn Dialect>) -> Self {
+    /// Starts a server with this endpoint instead of those of its configuration.
+    pub async fn start_with(configuration: &str, endpoint: impl FnOnce(&Mount<'_>) -> Arc<dyn Endpoint>) -> Self {
         let written = format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}");
         let config = Config::from_yaml(&written).unwrap_or_else(|report| panic!("{report}"));
-        Self::run(Server::start_with(config, above, dialect).await.expect("the server starts"))
+        Self::run(Server::start_with(config, |mount| vec![endpoint(mount)]).await.expect("the server starts"))
     }
 
-    /// Runs a server that stands and has an admin listener.
+    /// Runs a started server, which must have an admin listener.
     fn run(server: Server) -> Self {
         let urls = server.urls();
         let admin = Site::at(&server.admin_url().expect("an admin listener"));
@@ -65,12 +65,12 @@ impl TestServer {
         Self { site, urls, admin, stop: Some(stop), running }
     }
 
-    /// Its address, for handing around.
+    /// A copy of its address, for use in other tasks.
     pub fn site(&self) -> Site {
         self.site.clone()
     }
 
-    /// The value of a series, e.g. `nodevent_invalid_publishes_total{reason="not_json"}`.
+    /// Returns the value of a metric series, e.g. `nodevent_invalid_publishes_total{reason="not_json"}`.
     pub async fn metric(&self, series: &str) -> i64 {
         metric(&self.admin, series).await
     }
@@ -80,19 +80,19 @@ impl TestServer {
         until(&format!("{series} is {value}"), async || self.metric(series).await == value).await;
     }
 
-    /// Waits until publications get through all engines.
+    /// Waits until the server can publish through all engines.
     pub async fn ready(&self) {
         until("the server is ready", async || self.get("/readyz").await.status == 200).await;
     }
 
-    /// Stops it as SIGTERM would, and waits until it has.
+    /// Stops the server as SIGTERM does, and waits until it has stopped.
     pub async fn stop(mut self) {
         drop(self.stop.take());
         in_time("the server stops", &mut self.running).await.expect("the server stops without a panic");
     }
 }
 
-/// The value of a series of the server whose admin listener that is.
+/// Returns the value of a metric series, read from an admin listener.
 pub async fn metric(admin: &Site, series: &str) -> i64 {
     let text = admin.send(&Request::get("/metrics")).await.text();
     let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));

@@ -1,4 +1,4 @@
-//! Where a server is: its address, and everything one does with it over plain HTTP requests.
+//! The address of a server, and the plain HTTP requests to it.
 
 use super::http::{Io, Request, Response};
 use super::wait::in_time;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::net::TcpStream;
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Clone)]
 pub struct Site {
     /// `127.0.0.1:12345`.
@@ -19,12 +19,12 @@ pub struct Site {
 // === impl Site ===
 
 impl Site {
-    /// The server at `url`, as it tells it itself.
+    /// The server at a URL that the server itself reported.
     pub fn at(url: &str) -> Self {
         Self { address: url.strip_prefix("http://").expect("a plain URL").to_owned(), tls: None }
     }
 
-    /// The server at `https://…`, trusted by its certificate.
+    /// The server at `https://…`, with its certificate as the trusted root.
     pub fn with_tls(url: &str, certificate: CertificateDer<'static>) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(certificate).expect("a certificate");
@@ -38,7 +38,7 @@ impl Site {
         Self { address, tls: Some(Arc::new(config)) }
     }
 
-    /// A new connection.
+    /// Opens a connection.
     pub async fn dial(&self) -> Box<dyn Io> {
         let tcp = in_time("a connection", TcpStream::connect(&self.address)).await.expect("the server listens");
         tcp.set_nodelay(true).expect("nodelay");
@@ -48,23 +48,23 @@ impl Site {
         Box::new(in_time("a TLS handshake", tls).await.expect("a TLS handshake"))
     }
 
-    /// Sends a request on a connection of its own.
+    /// Sends a request on a new connection.
     pub async fn send(&self, request: &Request) -> Response {
         let mut stream = self.dial().await;
-        let what = format!("an answer to {} {}", request.method, request.path);
-        in_time(&what, request.exchange(&mut stream, &self.address)).await.expect("an answer")
+        let what = format!("a response to {} {}", request.method, request.path);
+        in_time(&what, request.exchange(&mut stream, &self.address)).await.expect("a response")
     }
 
     pub async fn get(&self, path: &str) -> Response {
         self.send(&Request::get(path)).await
     }
 
-    /// Publishes `body` as it is, e.g. one publication or an array of them.
+    /// Publishes `body` unchanged, e.g. one publication or an array of them.
     pub async fn publish(&self, namespace: &str, body: impl Into<Vec<u8>>) -> Response {
         self.send(&Request::post(&format!("/api{namespace}/emit"), body)).await
     }
 
-    /// Publishes one publication, which must be accepted.
+    /// Publishes one publication, which the server must accept.
     pub async fn emit(&self, namespace: &str, room: &str, event: &str, message: impl Into<Value>) {
         let publication = json!({"room": room, "event": event, "message": message.into()});
         let response = self.publish(namespace, publication.to_string()).await;

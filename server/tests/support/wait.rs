@@ -1,27 +1,26 @@
-//! Waiting: for a condition or a future, never for a time, and never longer than [`PATIENCE`].
+//! Waiting for a condition or a future, never for a fixed time, and at most for [`TIMEOUT`].
 
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long a test waits for what must come. Long, since the machine may be busy; nothing waits it out in vain
-/// but a test that fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How long the looking at a condition pauses.
-const LOOK: Duration = Duration::from_millis(5);
+/// Time limit of every wait. It is long because the machine may be busy, and only a failing test waits that long.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+/// Pause between two evaluations of a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Waits until `condition` holds; `what` is said when it does not.
+/// Waits until `condition` holds; `what` names it in the failure.
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     while !condition().await {
-        assert!(Instant::now() < end, "waited {PATIENCE:?} in vain: {what}");
-        sleep(LOOK).await;
+        assert!(Instant::now() < end, "not within {TIMEOUT:?}: {what}");
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// The result of `future`, which must come in time; `what` is said when it does not.
+/// Returns the result of `future`, which must be ready in time; `what` names it in the failure.
 pub async fn in_time<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(PATIENCE, future).await {
+    match timeout(TIMEOUT, future).await {
         Ok(result) => result,
-        Err(_) => panic!("waited {PATIENCE:?} in vain: {what}"),
+        Err(_) => panic!("not within {TIMEOUT:?}: {what}"),
     }
 }

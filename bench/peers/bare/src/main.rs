@@ -1,9 +1,9 @@
-//! The bare `write()` loop: one thread, one room, one `write()` per emission and connection, and nothing else.
+//! The bare `write()` loop: one thread, one room, one `write()` per publication and connection, and nothing else.
 //!
-//! Its figure is the kernel's: no server that writes to its sockets one by one can cost less. It has no handshake,
-//! no rooms, no outbox, and closes a connection whose socket does not take a whole frame.
+//! It shows the cost of the kernel: no server that writes to its sockets one by one can cost less. It has no handshake,
+//! no rooms and no send buffers, and closes a connection whose socket does not accept a whole frame.
 //!
-//! Usage: `bare <port of connections> <port of the publisher>`. A publisher sends one emission a line.
+//! Usage: `bare <port of connections> <port of the publisher>`. A publisher sends one publication per line.
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead, BufReader, Write};
@@ -35,9 +35,9 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The same bytes as our server sends for that emission.
-fn frame(emission: &str) -> Vec<u8> {
-    let packet = format!("42/nodevent,[\"event\",{emission}]");
+/// Returns the bytes that our server sends for a publication.
+fn frame(publication: &str) -> Vec<u8> {
+    let packet = format!("42/nodevent,[\"event\",{publication}]");
     let mut frame = vec![0x81];
     match packet.len() {
         short @ 0..126 => frame.push(short as u8),

@@ -1,4 +1,4 @@
-//! socketioxide with rooms and nothing else: `join` with an acknowledgement, and emissions one a line over TCP.
+//! socketioxide with rooms and nothing else: `join` with an acknowledgement, and publications as lines over TCP.
 //!
 //! Usage: `oxide <port of connections> <port of the publisher>`.
 #![forbid(unsafe_code)]
@@ -20,7 +20,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut ports = std::env::args().skip(1);
     let mut port = || ports.next().ok_or("usage: oxide <port> <port>");
     let (connections, publishers) = (format!("127.0.0.1:{}", port()?), format!("127.0.0.1:{}", port()?));
-    // Room in each connection's queue for the burst, which its default of 128 packets would not take.
+    // The queue of each connection must hold a burst, which exceeds the default of 128 packets.
     let (layer, io) = SocketIo::builder().max_buffer_size(4096).build_layer();
     io.ns("/nodevent", async |socket: SocketRef| {
         socket.on("join", async |socket: SocketRef, Data::<Join>(join), ack: AckSender| {
@@ -35,10 +35,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             tokio::spawn(async move {
                 let mut lines = BufReader::new(stream).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
-                    let Ok(emission) = serde_json::from_str::<Value>(&line) else { continue };
-                    let room = emission["room"].as_str().unwrap_or_default().to_owned();
+                    let Ok(publication) = serde_json::from_str::<Value>(&line) else { continue };
+                    let room = publication["room"].as_str().unwrap_or_default().to_owned();
                     if let Some(namespace) = io.of("/nodevent") {
-                        let _ = namespace.to(room).emit("event", &emission).await;
+                        let _ = namespace.to(room).emit("event", &publication).await;
                     }
                 }
             });

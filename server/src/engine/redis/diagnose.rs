@@ -1,7 +1,7 @@
 //! A short visit to the Redis of a namespace, for `nodevent check`: is it there, and does it do what the engine needs?
 
-use super::{CHANNEL_PREFIX, PATIENCE, link};
-use crate::admission;
+use super::{CHANNEL_PREFIX, COMMAND_TIMEOUT, link};
+use crate::clock;
 use crate::config::redis::Redis as Settings;
 use fred::clients::Client;
 use fred::error::Error;
@@ -29,12 +29,12 @@ pub async fn visit(settings: &Settings) -> Result<RedisDiagnosis, String> {
     let mut builder = link::builder(settings)?;
     builder.with_config(|config| config.fail_fast = true);
     let client = builder.build().map_err(|error| error.to_string())?;
-    let visited = tokio::time::timeout(PATIENCE, look(&client)).await;
+    let visited = tokio::time::timeout(COMMAND_TIMEOUT, look(&client)).await;
     let _ = tokio::time::timeout(Duration::from_secs(1), client.quit()).await;
     match visited {
         Ok(Ok(visit)) => Ok(visit),
         Ok(Err(error)) => Err(error.details().to_owned()),
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", COMMAND_TIMEOUT.as_secs())),
     }
 }
 
@@ -42,7 +42,7 @@ async fn look(client: &Client) -> Result<RedisDiagnosis, Error> {
     client.init().await?;
     let time = CustomCommand::new("TIME", 0, false);
     let (seconds, _micros): (i64, i64) = client.custom(time, Vec::<String>::new()).await?;
-    let here = (admission::now_ms() / 1000) as i64;
+    let here = (clock::now_ms() / 1000) as i64;
     let key = format!("{CHANNEL_PREFIX}check:{:032x}", rand::random::<u128>());
     let expires = Some(Expiration::EX(KEPT.as_secs() as i64));
     let written = client.set::<(), _, _>(key, "", expires, None, false).await;

@@ -1,17 +1,19 @@
 //! The two scripts that keep a room's history in Redis, called.
 
-use super::{PATIENCE, link};
-use crate::engine::EngineError;
+use super::{COMMAND_TIMEOUT, link};
+use crate::capability::Unavailable;
+use crate::publication::Publication;
 use fred::clients::Client;
 use fred::interfaces::LuaInterface;
 use fred::types::{FromValue, Value};
 use nodevent_protocol::history::{self, Keys, OffsetJump, Position, Publish, Retention};
+use std::sync::Arc;
 
 /// A script and the name under which Redis remembers it.
 #[derive(Debug)]
 struct Script {
     text: &'static str,
-    digest: String,
+    sha: String,
 }
 
 /// Both scripts.
@@ -36,7 +38,7 @@ pub(super) struct HistorySlice {
 
 impl Script {
     fn new(text: &'static str) -> Self {
-        Self { text, digest: history::script_sha(text) }
+        Self { text, sha: history::script_sha(text) }
     }
 
     async fn run<R: FromValue>(
@@ -44,22 +46,44 @@ impl Script {
         client: &Client,
         keys: Vec<String>,
         args: Vec<Value>,
-    ) -> Result<R, EngineError> {
+    ) -> Result<R, Unavailable> {
         let run = async {
-            link::standing(client).await;
-            let known = client.evalsha::<R, _, _, _>(self.digest.as_str(), keys.clone(), args.clone()).await;
+            link::wait_connected(client).await;
+            let known = client.evalsha::<R, _, _, _>(self.sha.as_str(), keys.clone(), args.clone()).await;
             match known {
                 // A Redis that has not seen it, or has forgotten it.
                 Err(error) if error.details().starts_with("NOSCRIPT") => client.eval(self.text, keys, args).await,
                 other => other,
             }
         };
-        match tokio::time::timeout(PATIENCE, run).await {
+        match tokio::time::timeout(COMMAND_TIMEOUT, run).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(EngineError::Away(error.details().to_owned())),
-            Err(_) => Err(EngineError::Away(format!("no answer within {} s", PATIENCE.as_secs()))),
+            Ok(Err(error)) => Err(unavailable(error.details().to_owned())),
+            Err(_) => Err(timed_out()),
         }
     }
+}
+
+// === impl HistorySlice ===
+
+impl HistorySlice {
+    /// The publications, with their positions.
+    pub(super) fn publications(&self, room: &str) -> Vec<Arc<Publication>> {
+        let last = self.texts.len().saturating_sub(1);
+        let position = |index: usize| self.position.nth_before((last - index) as u64, self.jump);
+        let texts = self.texts.iter().enumerate();
+        texts.map(|(index, text)| Publication::in_room(room, text.as_str(), Some(position(index)))).collect()
+    }
+}
+
+/// Redis is unavailable for that reason.
+pub(super) fn unavailable(reason: impl Into<String>) -> Unavailable {
+    Unavailable { engine: "Redis", reason: reason.into() }
+}
+
+/// Redis did not respond in time.
+pub(super) fn timed_out() -> Unavailable {
+    unavailable(format!("no response within {} s", COMMAND_TIMEOUT.as_secs()))
 }
 
 // === impl Scripts ===
@@ -75,10 +99,10 @@ impl Scripts {
         client: &Client,
         keys: &Keys,
         publish: &Publish<'_>,
-        once: Option<&str>,
-    ) -> Result<Option<Position>, EngineError> {
+        idempotency_key: Option<&str>,
+    ) -> Result<Option<Position>, Unavailable> {
         let mut names = vec![keys.position.clone(), keys.log.clone()];
-        names.extend(once.map(|once| keys.idempotency(once)));
+        names.extend(idempotency_key.map(|key| keys.idempotency(key)));
         let args: Vec<Value> = publish.args().into_iter().map(Value::from).collect();
         let (position, _receivers, _before): (String, i64, i64) = self.publish.run(client, names, args).await?;
         Ok(Position::parse(&position))
@@ -92,12 +116,12 @@ impl Scripts {
         keys: &Keys,
         after: Option<u64>,
         heard: Option<Position>,
-        kept: Retention,
-    ) -> Result<HistorySlice, EngineError> {
+        retention: Retention,
+    ) -> Result<HistorySlice, Unavailable> {
         let names = vec![keys.position.clone(), keys.log.clone()];
         let args: Vec<Value> = vec![
             Position::epoch_text(rand::random()).into(),
-            (kept.position_ttl().as_millis() as i64).into(),
+            (retention.position_ttl().as_millis() as i64).into(),
             after.map_or(-1, |after| after as i64).into(),
             heard.map(|heard| Position::epoch_text(heard.epoch)).unwrap_or_default().into(),
             heard.map(|heard| heard.offset.to_string()).unwrap_or_default().into(),
@@ -105,7 +129,7 @@ impl Scripts {
         type Reply = (String, u64, Vec<String>, String, String, String);
         let (epoch, offset, texts, from, to, lossless): Reply = self.read.run(client, names, args).await?;
         let epoch = history::parse_epoch(&epoch);
-        let epoch = epoch.ok_or_else(|| EngineError::Away("a room's position is not one of ours".to_owned()))?;
+        let epoch = epoch.ok_or_else(|| unavailable("unexpected value in the position key of a room"))?;
         let jump = from.parse().ok().zip(to.parse().ok());
         let jump = jump.map(|(from, to)| OffsetJump { from, to, lossless: lossless == "1" });
         Ok(HistorySlice { position: Position { epoch, offset }, texts, jump })

@@ -1,15 +1,16 @@
 //! The task that follows one namespace in Redis: hears what is published, passes it on in order, answers the
-//! questions of new members, and checks that nothing was lost on the way.
+//! commands of new members, and checks that nothing was lost on the way.
 
 use super::link::LinkHealth;
 use super::room_state::{Disposition, ReadRequest, RoomState};
-use super::script::{HistorySlice, Scripts};
+use super::script::{self, HistorySlice, Scripts};
 use super::unique_queue::UniqueQueue;
-use super::{CHANNEL_PREFIX, Command, PATIENCE, link};
+use super::{CHANNEL_PREFIX, COMMAND_TIMEOUT, Command, link};
+use crate::capability::Unavailable;
 use crate::config::history::History;
-use crate::engine::{EngineError, Fanout, Read};
-use crate::frame::Frame;
-use crate::shard::keeper::{RecoveryReply, RecoveryRequest, Since};
+use crate::engine::Fanout;
+use crate::history::{Recovery, RecoveryRequest};
+use crate::publication::Publication;
 use fred::clients::{Client, SubscriberClient};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, PubsubInterface};
@@ -27,11 +28,11 @@ use tokio::sync::{broadcast, mpsc, watch};
 /// How often a slice of the live rooms is checked.
 const TICK: Duration = Duration::from_secs(1);
 /// Every live room is checked once in so many ticks.
-const SLICES: u64 = 15;
+const CHECK_BUCKETS: u64 = 15;
 /// How long a question waits for a Redis that is away, to a tick.
-const ASK_PATIENCE: Duration = Duration::from_secs(10);
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reads under way at a time.
-const READS: usize = 512;
+const MAX_CONCURRENT_READS: usize = 512;
 
 /// One namespace in Redis.
 pub(super) struct NamespaceSubscriber {
@@ -41,54 +42,54 @@ pub(super) struct NamespaceSubscriber {
     pub(super) fanout: Fanout,
     pub(super) history: History,
     /// Whether each room has a channel of its own.
-    pub(super) by_room: bool,
+    pub(super) channel_per_room: bool,
     /// Whether that channel lives in its slot of a cluster only.
-    pub(super) sharded: bool,
+    pub(super) sharded_pubsub: bool,
     /// Whether Redis has said that it knows no such channels, as before version 7. Then the script publishes to all
     /// nodes.
-    pub(super) slotless: Arc<AtomicBool>,
+    pub(super) sharded_pubsub_unsupported: Arc<AtomicBool>,
     /// The largest publication that is passed on. Bytes.
-    pub(super) most: usize,
+    pub(super) max_publication_bytes: usize,
     /// The channel of the probe.
     pub(super) probe: String,
-    pub(super) pulse: LinkHealth,
-    pub(super) live: HashMap<Box<str>, RoomState>,
+    pub(super) health: LinkHealth,
+    pub(super) rooms: HashMap<Box<str>, RoomState>,
     /// Rooms whose channel is being unsubscribed from; they are not subscribed to before that is done.
-    pub(super) leaving: HashSet<Box<str>>,
+    pub(super) unsubscribing: HashSet<Box<str>>,
     /// Rooms that want a read while as many as may be are under way.
-    pub(super) to_read: UniqueQueue,
+    pub(super) read_queue: UniqueQueue,
     /// Rooms whose check is due.
-    pub(super) to_check: UniqueQueue,
-    pub(super) reads: usize,
-    pub(super) results: mpsc::Sender<Done>,
+    pub(super) check_queue: UniqueQueue,
+    pub(super) reads_in_flight: usize,
+    pub(super) results: mpsc::Sender<TaskResult>,
 }
 
 /// What was done apart from the follower.
-pub(super) enum Done {
+pub(super) enum TaskResult {
     /// A read. `Ok(None)`: the room has no history.
     Read {
         room: Box<str>,
-        found: Result<Option<HistorySlice>, EngineError>,
+        found: Result<Option<HistorySlice>, Unavailable>,
         /// A check: nobody has asked, and nothing is passed on.
         check: bool,
     },
     /// A room's channel was unsubscribed from.
-    Left { room: Box<str> },
+    Unsubscribed { room: Box<str> },
 }
 
 /// Where the follower gets its work.
 pub(super) struct Inputs {
     pub(super) messages: broadcast::Receiver<Message>,
-    pub(super) questions: mpsc::UnboundedReceiver<Command>,
-    pub(super) results: mpsc::Receiver<Done>,
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(super) results: mpsc::Receiver<TaskResult>,
     /// Counts the times the subscriptions stood.
-    pub(super) standing: watch::Receiver<u64>,
+    pub(super) subscriptions: watch::Receiver<u64>,
 }
 
 // === impl NamespaceSubscriber ===
 
 impl NamespaceSubscriber {
-    pub(super) async fn run(mut self, mut sources: Inputs) {
+    pub(super) async fn run(mut self, mut inputs: Inputs) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ticks = 0;
@@ -96,40 +97,40 @@ impl NamespaceSubscriber {
             tokio::select! {
                 biased;
                 // Before what makes more of them; they are no more than the reads that are under way.
-                Some(done) = sources.results.recv() => match done {
-                    Done::Read { room, found, check } => self.read_done(&room, found, check).await,
-                    Done::Left { room } => self.left(&room),
+                Some(done) = inputs.results.recv() => match done {
+                    TaskResult::Read { room, found, check } => self.read_done(&room, found, check).await,
+                    TaskResult::Unsubscribed { room } => self.on_unsubscribed(&room),
                 },
-                question = sources.questions.recv() => match question {
-                    Some(Command::RecoveryRequest(ask)) => self.ask(*ask),
-                    Some(Command::Rest { shard, room }) => self.rest(shard, &room),
+                question = inputs.commands.recv() => match question {
+                    Some(Command::Recover(request)) => self.on_recovery_request(*request),
+                    Some(Command::RoomEmpty { shard, room }) => self.on_room_empty(shard, &room),
                     None => return,
                 },
-                message = sources.messages.recv() => match message {
-                    Ok(message) => self.hear(message).await,
+                message = inputs.messages.recv() => match message {
+                    Ok(message) => self.on_message(message).await,
                     Err(RecvError::Lagged(lost)) => {
                         self.fanout.metrics().engine_lagged_messages.fetch_add(lost, Relaxed);
                         tracing::warn!(lost, namespace = self.fanout.name(), "the server is slower than its Redis");
-                        self.suspect_all();
+                        self.recheck_all_rooms();
                     }
                     Err(RecvError::Closed) => return,
                 },
-                changed = sources.standing.changed() => match changed {
+                changed = inputs.subscriptions.changed() => match changed {
                     // What was published while the link was down has passed us by, and it was the link that was
                     // subscribed.
                     Ok(()) => {
-                        if self.by_room {
+                        if self.channel_per_room {
                             // It may be a newer Redis than before.
-                            self.slotless.store(false, Relaxed);
-                            self.live.values_mut().for_each(RoomState::deafen);
+                            self.sharded_pubsub_unsupported.store(false, Relaxed);
+                            self.rooms.values_mut().for_each(RoomState::mark_unsubscribed);
                         }
-                        self.suspect_all();
+                        self.recheck_all_rooms();
                     }
                     Err(_) => return,
                 },
                 _ = tick.tick() => {
                     ticks += 1;
-                    self.check_slice(ticks % SLICES);
+                    self.check_bucket(ticks % CHECK_BUCKETS);
                 }
             }
         }
@@ -137,10 +138,10 @@ impl NamespaceSubscriber {
 
     // --- what comes from Redis
 
-    async fn hear(&mut self, message: Message) {
-        self.pulse.stir();
+    async fn on_message(&mut self, message: Message) {
+        self.health.record_activity();
         if *message.channel == *self.probe {
-            return self.pulse.beat();
+            return self.health.record_probe();
         }
         let bytes: &[u8] = match &message.value {
             Value::Bytes(bytes) => bytes,
@@ -148,9 +149,9 @@ impl NamespaceSubscriber {
             _ => return,
         };
         let metrics = self.fanout.metrics();
-        if bytes.len() > self.most {
+        if bytes.len() > self.max_publication_bytes {
             metrics.count_oversized_publish();
-            let (bytes, most) = (bytes.len(), self.most);
+            let (bytes, most) = (bytes.len(), self.max_publication_bytes);
             tracing::warn!(namespace = self.fanout.name(), bytes, most, "a publish was skipped: it is too large");
             return;
         }
@@ -166,55 +167,55 @@ impl NamespaceSubscriber {
         // Without a history, or published by somebody who knows none: delivered, but not followed.
         let position = publication.position.filter(|_| self.history.of(room).is_some());
         let Some(position) = position else {
-            return self.fanout.pass(room, self.fanout.frame(publication.text), None).await;
+            return self.fanout.broadcast(Publication::in_room(room, publication.text, None)).await;
         };
         // A room without members here is nobody's concern: who joins it later reads where it stands.
-        let Some(live) = self.live.get_mut(room) else { return };
-        let heard = live.hear(position);
-        let is_at_once = live.position() == Some(position);
-        match heard {
+        let Some(state) = self.rooms.get_mut(room) else { return };
+        let disposition = state.on_publication(position);
+        let advanced_directly = state.position() == Some(position);
+        match disposition {
             Disposition::Deliver => {
-                self.fanout.pass(room, self.fanout.frame(publication.text), Some(position)).await
+                self.fanout.broadcast(Publication::in_room(room, publication.text, Some(position))).await
             }
             Disposition::Ignore => {}
-            Disposition::Gap => self.want_read(room),
+            Disposition::Gap => self.request_read(room),
             Disposition::NewEpoch => {
-                self.fanout.tell_lost(room, position).await;
-                if is_at_once {
-                    self.fanout.pass(room, self.fanout.frame(publication.text), Some(position)).await;
+                self.fanout.broadcast_gap(room, position).await;
+                if advanced_directly {
+                    self.fanout.broadcast(Publication::in_room(room, publication.text, Some(position))).await;
                 }
-                self.want_read(room);
+                self.request_read(room);
             }
         }
     }
 
     // --- what comes from the shards
 
-    fn ask(&mut self, ask: RecoveryRequest) {
-        let room = ask.room.clone();
-        let (kept, listening) = (self.history.of(&room).is_some(), !self.by_room);
-        let live = self.live.entry(room.clone()).or_insert_with(|| RoomState::new(kept, listening));
-        live.rise(ask.reply_to.shard);
-        if live.only_listens() {
-            return self.fanout.answer(without_history(ask));
+    fn on_recovery_request(&mut self, request: RecoveryRequest) {
+        let room = request.room.clone();
+        let (has_history, subscribed) = (self.history.of(&room).is_some(), !self.channel_per_room);
+        let state = self.rooms.entry(room.clone()).or_insert_with(|| RoomState::new(has_history, subscribed));
+        state.add_shard(request.reply_to.shard);
+        if state.is_ready_without_history() {
+            return self.fanout.reply(request.reply(None));
         }
-        if let Some(position) = live.settled(ask.since) {
-            return self.fanout.answer(Read { position, recovered: true, missed: Vec::new() }.answer(ask));
+        if let Some(position) = state.position_if_caught_up(request.since) {
+            return self.fanout.reply(request.reply(Some(Recovery::up_to_date(position))));
         }
-        live.wait(ask, Instant::now());
-        self.want_read(&room);
+        state.enqueue(request, Instant::now());
+        self.request_read(&room);
     }
 
-    fn rest(&mut self, shard: u8, room: &str) {
-        if self.live.get_mut(room).is_some_and(|live| live.rest(shard)) {
+    fn on_room_empty(&mut self, shard: u8, room: &str) {
+        if self.rooms.get_mut(room).is_some_and(|state| state.remove_shard(shard)) {
             self.forget(room);
         }
     }
 
     fn forget(&mut self, room: &str) {
-        self.live.remove(room);
-        // A room that was not subscribed to again since it was left last needs no second leaving.
-        if !self.by_room || !self.leaving.insert(room.into()) {
+        self.rooms.remove(room);
+        // A room that was not subscribed to again since it was left last needs no second unsubscribing.
+        if !self.channel_per_room || !self.unsubscribing.insert(room.into()) {
             return;
         }
         let (subscriber, channel) = (self.subscriber.clone(), Keys::of(self.fanout.name(), room).channel());
@@ -229,78 +230,78 @@ impl NamespaceSubscriber {
                     false => subscriber.unsubscribe(channel).await,
                 };
             }
-            let _ = results.send(Done::Left { room }).await;
+            let _ = results.send(TaskResult::Unsubscribed { room }).await;
         });
     }
 
     /// Whether a room's channel lives in its slot of a cluster only. What is not kept is published to all nodes.
     fn is_sharded(&self, room: &str) -> bool {
-        self.sharded && !self.slotless.load(Relaxed) && self.history.of(room).is_some()
+        self.sharded_pubsub && !self.sharded_pubsub_unsupported.load(Relaxed) && self.history.of(room).is_some()
     }
 
     /// A room's channel was unsubscribed from. Whoever has joined since waits for it to be subscribed to.
-    fn left(&mut self, room: &str) {
-        self.leaving.remove(room);
-        self.want_read(room);
+    fn on_unsubscribed(&mut self, room: &str) {
+        self.unsubscribing.remove(room);
+        self.request_read(room);
     }
 
     // --- reading
 
     /// Begins a read of a live room, if it needs one and none is under way.
-    fn want_read(&mut self, room: &str) {
-        if self.leaving.contains(room) {
+    fn request_read(&mut self, room: &str) {
+        if self.unsubscribing.contains(room) {
             return;
         }
-        if self.reads >= READS {
-            return self.to_read.push(room);
+        if self.reads_in_flight >= MAX_CONCURRENT_READS {
+            return self.read_queue.push(room);
         }
-        let Some(order) = self.live.get_mut(room).and_then(RoomState::next_read) else { return };
+        let Some(order) = self.rooms.get_mut(room).and_then(RoomState::start_read) else { return };
         self.read(room, order, false);
     }
 
     fn read(&mut self, room: &str, order: ReadRequest, check: bool) {
-        self.reads += 1;
-        let kept = self.history.of(room);
-        self.fanout.metrics().history_reads.fetch_add(u64::from(kept.is_some()), Relaxed);
+        self.reads_in_flight += 1;
+        let retention = self.history.of(room);
+        self.fanout.metrics().history_reads.fetch_add(u64::from(retention.is_some()), Relaxed);
         let read = ReadTask {
             publisher: self.publisher.clone(),
             // A room's own channel has to be heard before its position is read, or something could fall between.
             subscribe: order.subscribe.then(|| self.subscriber.clone()),
-            sharded: self.is_sharded(room),
-            slotless: Arc::clone(&self.slotless),
+            sharded_pubsub: self.is_sharded(room),
+            sharded_pubsub_unsupported: Arc::clone(&self.sharded_pubsub_unsupported),
             scripts: Arc::clone(&self.scripts),
             keys: Keys::of(self.fanout.name(), room),
             after: order.after,
-            heard: self.live.get(room).and_then(RoomState::position),
-            kept,
+            heard: self.rooms.get(room).and_then(RoomState::position),
+            retention,
         };
         let (room, results) = (room.into(), self.results.clone());
         tokio::spawn(async move {
             let found = read.run().await;
-            let _ = results.send(Done::Read { room, found, check }).await;
+            let _ = results.send(TaskResult::Read { room, found, check }).await;
         });
     }
 
-    async fn read_done(&mut self, room: &str, found: Result<Option<HistorySlice>, EngineError>, check: bool) {
-        self.reads -= 1;
+    async fn read_done(&mut self, room: &str, found: Result<Option<HistorySlice>, Unavailable>, check: bool) {
+        self.reads_in_flight -= 1;
         match found {
             Ok(Some(found)) if check => {
-                if let Some(live) = self.live.get_mut(room)
-                    && live.compare(found.position)
+                if let Some(state) = self.rooms.get_mut(room)
+                    && state.check_position(found.position)
                 {
-                    if self.by_room {
+                    if self.channel_per_room {
                         // Why it did not come is unknown; the subscription may be gone without a word.
-                        live.deafen();
+                        state.mark_unsubscribed();
                     }
-                    self.want_read(room);
+                    self.request_read(room);
                 }
             }
-            Ok(Some(found)) => self.found(room, found).await,
+            Ok(Some(found)) => self.on_history(room, found).await,
             Ok(None) => {
-                for ask in self.live.get_mut(room).map(RoomState::listens).unwrap_or_default() {
-                    self.fanout.answer(without_history(ask));
+                for request in self.rooms.get_mut(room).map(RoomState::on_subscribed).unwrap_or_default() {
+                    self.fanout.reply(request.reply(None));
                 }
-                self.go_on(room);
+                self.after_read(room);
             }
             Err(_) if check => {}
             Err(error) => {
@@ -308,47 +309,43 @@ impl NamespaceSubscriber {
                 self.read_failed(room);
             }
         }
-        self.take_turns();
+        self.drain_queues();
     }
 
-    async fn found(&mut self, room: &str, found: HistorySlice) {
-        let HistorySlice { position, texts, jump } = found;
-        let Some(live) = self.live.get_mut(room) else { return };
-        let (backfill, answered) = live.found(position, jump, texts.len());
-        let frames: Vec<Frame> = texts.iter().map(|text| self.fanout.frame(text)).collect();
-        if backfill.lost {
-            self.fanout.tell_lost(room, position).await;
+    async fn on_history(&mut self, room: &str, slice: HistorySlice) {
+        let publications = slice.publications(room);
+        let HistorySlice { position, jump, .. } = slice;
+        let Some(state) = self.rooms.get_mut(room) else { return };
+        let (backfill, replies) = state.on_read_completed(position, jump, publications.len());
+        if backfill.gap {
+            self.fanout.broadcast_gap(room, position).await;
         }
-        if backfill.pass > 0 {
-            self.fanout.metrics().backfilled_publications.fetch_add(backfill.pass as u64, Relaxed);
-            let first = frames.len() - backfill.pass;
-            for (index, frame) in frames.iter().enumerate().skip(first) {
-                let own = position.nth_before((frames.len() - 1 - index) as u64, jump);
-                self.fanout.pass(room, frame.clone(), Some(own)).await;
-            }
+        self.fanout.metrics().backfilled_publications.fetch_add(backfill.deliver as u64, Relaxed);
+        for publication in publications.iter().skip(publications.len() - backfill.deliver) {
+            self.fanout.broadcast(Arc::clone(publication)).await;
         }
-        for ask in answered {
-            let read = Read::judge(position, jump, ask.since, frames.iter().cloned());
-            self.fanout.answer(read.answer(ask));
+        for request in replies {
+            let recovery = Recovery::select(position, jump, request.since, publications.iter().cloned());
+            self.fanout.reply(request.reply(Some(recovery)));
         }
-        self.go_on(room);
+        self.after_read(room);
     }
 
     /// After a read: forgets a room that nobody is in any more, or begins the next read if one is wanted.
-    fn go_on(&mut self, room: &str) {
-        if self.live.get(room).is_some_and(RoomState::is_over) {
+    fn after_read(&mut self, room: &str) {
+        if self.rooms.get(room).is_some_and(RoomState::can_be_dropped) {
             self.forget(room);
         } else {
-            self.want_read(room);
+            self.request_read(room);
         }
     }
 
     /// Redis is away: the next tick tries again.
     fn read_failed(&mut self, room: &str) {
-        if let Some(live) = self.live.get_mut(room) {
-            live.failed();
+        if let Some(state) = self.rooms.get_mut(room) {
+            state.on_read_failed();
         }
-        if self.live.get(room).is_some_and(RoomState::is_over) {
+        if self.rooms.get(room).is_some_and(RoomState::can_be_dropped) {
             self.forget(room);
         }
     }
@@ -356,49 +353,43 @@ impl NamespaceSubscriber {
     // --- checking
 
     /// Anything may have been lost: read every live room.
-    fn suspect_all(&mut self) {
-        let rooms: Vec<Box<str>> = self.live.keys().cloned().collect();
+    fn recheck_all_rooms(&mut self) {
+        let rooms: Vec<Box<str>> = self.rooms.keys().cloned().collect();
         for room in rooms {
-            if let Some(live) = self.live.get_mut(&room) {
-                live.suspect();
+            if let Some(state) = self.rooms.get_mut(&room) {
+                state.mark_possibly_stale();
             }
-            self.want_read(&room);
+            self.request_read(&room);
         }
     }
 
     /// Has Redis asked where a slice of the live rooms stands, begins the reads that have failed before, and answers who
     /// has waited long enough for a Redis that is away.
-    fn check_slice(&mut self, slice: u64) {
-        let (before, is_there) = (Instant::now().checked_sub(ASK_PATIENCE), self.pulse.is_fresh());
+    fn check_bucket(&mut self, slice: u64) {
+        let (before, is_there) = (Instant::now().checked_sub(RECOVERY_TIMEOUT), self.health.is_ready());
         let mut overdue = Vec::new();
-        for (room, live) in &mut self.live {
-            overdue.extend(before.map(|before| live.overdue(before)).unwrap_or_default());
-            if live.needs_read() {
-                self.to_read.push(room);
-            } else if is_there && live.position().is_some() && slice_of(room) == slice {
-                self.to_check.push(room);
+        for (room, state) in &mut self.rooms {
+            overdue.extend(before.map(|before| state.take_timed_out(before)).unwrap_or_default());
+            if state.needs_read() {
+                self.read_queue.push(room);
+            } else if is_there && state.position().is_some() && bucket_of(room) == slice {
+                self.check_queue.push(room);
             }
         }
-        for ask in overdue {
-            self.fanout.answer(RecoveryReply {
-                reply_to: ask.reply_to,
-                namespace: ask.namespace,
-                recovered: ask.since == Since::FirstJoin,
-                room: ask.room,
-                position: None,
-                missed: Vec::new(),
-            });
+        for request in overdue {
+            let recovery = Recovery::unavailable(request.since);
+            self.fanout.reply(request.reply(Some(recovery)));
         }
-        self.take_turns();
+        self.drain_queues();
     }
 
     /// Begins as many reads as may be under way: those that somebody waits for first.
-    fn take_turns(&mut self) {
-        while self.reads < READS {
-            if let Some(room) = self.to_read.pop() {
-                self.want_read(&room);
-            } else if let Some(room) = self.to_check.pop() {
-                if self.live.get(&*room).is_some_and(RoomState::is_kept) {
+    fn drain_queues(&mut self) {
+        while self.reads_in_flight < MAX_CONCURRENT_READS {
+            if let Some(room) = self.read_queue.pop() {
+                self.request_read(&room);
+            } else if let Some(room) = self.check_queue.pop() {
+                if self.rooms.get(&*room).is_some_and(RoomState::has_history) {
                     self.read(&room, ReadRequest { after: None, subscribe: false }, true);
                 }
             } else {
@@ -409,16 +400,10 @@ impl NamespaceSubscriber {
 }
 
 /// In which tick of a round a room is checked: the same in every round, whatever other rooms come and go.
-fn slice_of(room: &str) -> u64 {
+fn bucket_of(room: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     room.hash(&mut hasher);
-    hasher.finish() % SLICES
-}
-
-/// The answer to who joins a room without a history: as the shard gives it where an engine keeps nothing.
-fn without_history(ask: RecoveryRequest) -> RecoveryReply {
-    let RecoveryRequest { reply_to, namespace, room, .. } = ask;
-    RecoveryReply { reply_to, namespace, room, position: None, recovered: false, missed: Vec::new() }
+    hasher.finish() % CHECK_BUCKETS
 }
 
 /// Whether Redis does not know the command.
@@ -430,36 +415,36 @@ fn is_unknown(error: &Error) -> bool {
 struct ReadTask {
     publisher: Client,
     subscribe: Option<SubscriberClient>,
-    sharded: bool,
-    slotless: Arc<AtomicBool>,
+    sharded_pubsub: bool,
+    sharded_pubsub_unsupported: Arc<AtomicBool>,
     scripts: Arc<Scripts>,
     keys: Keys,
     after: Option<u64>,
     heard: Option<Position>,
-    kept: Option<Retention>,
+    retention: Option<Retention>,
 }
 
 // === impl ReadTask ===
 
 impl ReadTask {
     /// `None`: the room has no history, and there was nothing to do but to subscribe.
-    async fn run(self) -> Result<Option<HistorySlice>, EngineError> {
+    async fn run(self) -> Result<Option<HistorySlice>, Unavailable> {
         if let Some(subscriber) = &self.subscribe {
-            let subscribed = tokio::time::timeout(PATIENCE, self.subscribe(subscriber)).await;
-            let away = |details: &str| EngineError::Away(details.to_owned());
+            let subscribed = tokio::time::timeout(COMMAND_TIMEOUT, self.subscribe(subscriber)).await;
+            let away = |details: &str| script::unavailable(details.to_owned());
             subscribed.map_err(|_| away("no answer to SUBSCRIBE"))?.map_err(|error| away(error.details()))?;
         }
-        let Some(kept) = self.kept else { return Ok(None) };
-        self.scripts.read(&self.publisher, &self.keys, self.after, self.heard, kept).await.map(Some)
+        let Some(retention) = self.retention else { return Ok(None) };
+        self.scripts.read(&self.publisher, &self.keys, self.after, self.heard, retention).await.map(Some)
     }
 
     async fn subscribe(&self, subscriber: &SubscriberClient) -> Result<(), Error> {
         let channel = self.keys.channel();
         debug_assert!(channel.starts_with(CHANNEL_PREFIX));
-        link::standing(subscriber).await;
-        if self.sharded {
+        link::wait_connected(subscriber).await;
+        if self.sharded_pubsub {
             match subscriber.ssubscribe(channel.as_str()).await {
-                Err(error) if is_unknown(&error) => self.slotless.store(true, Relaxed),
+                Err(error) if is_unknown(&error) => self.sharded_pubsub_unsupported.store(true, Relaxed),
                 other => return other,
             }
         }

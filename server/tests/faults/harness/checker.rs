@@ -1,7 +1,7 @@
-//! Holds what was confirmed against what was heard: per member and room, in order, no duplicate, no silent gap, and
-//! nothing from anywhere else.
+//! Compares confirmed publishes with received events: per member and room, every event arrives in order, without a
+//! duplicate and without an unreported gap, and nothing else arrives.
 
-use super::member::{Member, Order, Record, What};
+use super::member::{Command, Member, Observation, Record};
 use super::node::Node;
 use super::publisher::{Confirmed, Publishers};
 use crate::support::site::Site;
@@ -9,108 +9,110 @@ use nodevent_protocol::history::Position;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How long members may take to hear the last publication.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Time for members to receive the last publication.
+const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Members together.
-pub struct Crowd {
+/// A group of members.
+pub struct Fleet {
     pub members: Vec<Member>,
 }
 
-/// What the checker has found, where it found nothing wrong.
+/// The figures of a run without violations.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Verdict {
-    /// Publishes that were confirmed.
+    /// Confirmed publishes.
     pub confirmed: usize,
-    /// Events that were heard, over all members.
-    pub heard: usize,
-    /// Confirmed publishes that were not heard by a member who was told so, over all members.
+    /// Received events, summed over the members.
+    pub received: usize,
+    /// Confirmed publishes that a member did not receive after a gap notice, summed over the members.
     pub missed: usize,
-    /// Times a member was told that something may be missing.
-    pub told: usize,
-    /// Members that were told so.
-    pub members_told: usize,
-    /// Times a member came back.
-    pub comebacks: u64,
+    /// Notices that something may be missing, summed over the members.
+    pub gap_notices: usize,
+    /// Members with at least one such notice.
+    pub members_notified: usize,
+    /// Connects after the first one, summed over the members.
+    pub reconnects: u64,
 }
 
-// === impl Crowd ===
+// === impl Fleet ===
 
-impl Crowd {
-    /// So many members of all the rooms, spread over the servers; waits until every join is acknowledged.
+impl Fleet {
+    /// Starts `count` members of all the rooms, spread over the servers, and waits until every join is acknowledged.
     pub async fn join(count: usize, sites: &[Site], namespace: &str, rooms: &[&str]) -> Self {
         let addresses: Vec<String> = sites.iter().map(|site| site.address.clone()).collect();
         Self::join_at(count, &addresses, namespace, rooms).await
     }
 
-    /// The same with addresses.
+    /// Does the same with addresses.
     pub async fn join_at(count: usize, addresses: &[String], namespace: &str, rooms: &[&str]) -> Self {
         let members = (0..count).map(|_| Member::new(addresses, namespace, rooms)).collect();
-        let crowd = Self { members };
-        crowd.settled().await;
-        crowd
+        let fleet = Self { members };
+        fleet.all_joined().await;
+        fleet
     }
 
-    /// Waits until everybody is connected, and every join acknowledged.
-    pub async fn settled(&self) {
-        super::patiently("everybody is in", PATIENCE, async || self.members.iter().all(Member::is_settled)).await;
+    /// Waits until every member is connected and every join is acknowledged.
+    pub async fn all_joined(&self) {
+        let joined = async || self.members.iter().all(Member::is_joined);
+        super::eventually("all members have joined", TIMEOUT, joined).await;
     }
 
-    /// Has everybody do something.
-    pub async fn order(&self, order: Order) {
+    /// Sends a command to every member.
+    pub async fn send(&self, command: Command) {
         for member in &self.members {
-            member.order(order.clone()).await;
+            member.send(command.clone()).await;
         }
     }
 
-    /// How often members came into their namespace, all together.
+    /// Number of times a member entered its namespace, summed over the members.
     pub fn connects(&self) -> u64 {
         self.members.iter().map(|member| member.record().connects).sum()
     }
 
-    /// How many events members have heard, all together.
-    pub fn heard(&self) -> usize {
-        let heard =
-            |entries: &Vec<_>| entries.iter().filter(|(_, what)| matches!(what, What::Heard { .. })).count();
-        self.members.iter().map(|member| member.record().rooms.values().map(heard).sum::<usize>()).sum()
+    /// Number of received events, summed over the members.
+    pub fn received(&self) -> usize {
+        let received = |entries: &Vec<(Instant, Observation)>| {
+            entries.iter().filter(|(_, what)| matches!(what, Observation::Received { .. })).count()
+        };
+        self.members.iter().map(|member| member.record().rooms.values().map(received).sum::<usize>()).sum()
     }
 
-    /// Waits until everybody is back, lets the publishers go on for a moment and finish, waits until everybody has
-    /// heard the last publication of each room, ends everybody, and judges. Then waits until every server is back where it
-    /// was when it had just started.
+    /// Ends a scenario: waits until every member has joined, lets the publishers confirm a few more publishes and
+    /// finish, waits until every member has received the last publication of each room, and checks the records. Then
+    /// waits until every server is back at its baseline.
     ///
     /// # Panics
-    /// With everything that is wrong.
+    /// With a list of all violations.
     pub async fn verdict(self, publishers: Publishers, nodes: &[Node]) -> Verdict {
-        self.settled().await;
+        self.all_joined().await;
         super::traffic(&publishers, 15).await;
         let confirmed = publishers.finish().await;
         self.verdict_of(&confirmed, nodes).await
     }
 
-    /// The same for publishes that a test has written down itself.
+    /// Does the same for publishes that the test recorded itself.
     pub async fn verdict_of(self, confirmed: &[Confirmed], nodes: &[Node]) -> Verdict {
         let records = self.records(confirmed).await;
-        let verdict = judge(confirmed, &records);
+        let verdict = check(confirmed, &records);
         println!("{}: {verdict:?}", std::thread::current().name().unwrap_or_default());
         for node in nodes {
-            node.is_back().await;
+            node.returns_to_baseline().await;
         }
         verdict
     }
 
-    /// Waits until everybody has heard the last publication of each of its rooms, ends everybody, and answers what they
-    /// have written down, each with its namespace.
+    /// Waits until every member has received the last publication of each of its rooms, stops all members, and returns
+    /// their records, each with its namespace.
     pub async fn records(self, confirmed: &[Confirmed]) -> Vec<(String, Record)> {
         let mut last: HashMap<(&str, &str), u64> = HashMap::new();
         for one in confirmed {
             let number = last.entry((&one.namespace, &one.room)).or_default();
             *number = one.number.max(*number);
         }
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + TIMEOUT;
         for member in &self.members {
-            // Whoever does not hear it in time is shown as a gap below.
-            while Instant::now() < end && !has_heard_all(member, &last) {
+            // A member that does not receive it in time shows up as a gap in the check.
+            while Instant::now() < end && !has_received_all(member, &last) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
@@ -123,137 +125,140 @@ impl Crowd {
     }
 }
 
-fn has_heard_all(member: &Member, last: &HashMap<(&str, &str), u64>) -> bool {
+fn has_received_all(member: &Member, last: &HashMap<(&str, &str), u64>) -> bool {
     let record = member.record();
     record.rooms.iter().all(|(room, entries)| {
         let Some(last) = last.get(&(member.namespace.as_str(), room.as_str())) else { return true };
-        let is_out = matches!(entries.last(), Some((_, What::Left | What::Leaving)));
-        is_out || entries.iter().rev().any(|(_, what)| matches!(what, What::Heard { number, .. } if number == last))
+        let is_out = matches!(entries.last(), Some((_, Observation::Left | Observation::Leaving)));
+        let is_last = |what: &Observation| matches!(what, Observation::Received { number, .. } if number == last);
+        is_out || entries.iter().rev().any(|(_, what)| is_last(what))
     })
 }
 
-/// Judges every record.
+/// Checks every record.
 ///
 /// # Panics
-/// With everything that is wrong.
-pub fn judge(confirmed: &[Confirmed], records: &[(String, Record)]) -> Verdict {
+/// With a list of all violations.
+pub fn check(confirmed: &[Confirmed], records: &[(String, Record)]) -> Verdict {
     let mut by_room: HashMap<(&str, &str), Vec<&Confirmed>> = HashMap::new();
     for one in confirmed {
         by_room.entry((&one.namespace, &one.room)).or_default().push(one);
     }
     by_room.values_mut().for_each(|all| all.sort_by_key(|one| one.number));
     let mut verdict = Verdict { confirmed: confirmed.len(), ..Verdict::default() };
-    let mut wrong = Vec::new();
+    let mut violations = Vec::new();
     for (index, (namespace, record)) in records.iter().enumerate() {
-        wrong.extend(record.strange.iter().map(|strange| format!("member {index}: {strange}")));
-        verdict.comebacks += record.connects.saturating_sub(1);
-        let before = verdict.told;
+        violations.extend(record.violations.iter().map(|violation| format!("member {index}: {violation}")));
+        verdict.reconnects += record.connects.saturating_sub(1);
+        let before = verdict.gap_notices;
         for (room, entries) in &record.rooms {
             let published = by_room.get(&(namespace.as_str(), room.as_str())).map_or(&[][..], Vec::as_slice);
-            let mut judge = Judge { published, ..Judge::default() };
-            entries.iter().for_each(|(at, what)| judge.take(*at, what));
-            judge.end();
-            verdict.heard += judge.heard;
-            verdict.told += judge.tolds;
-            verdict.missed += judge.missed;
-            wrong.extend(judge.wrong.into_iter().map(|what| format!("member {index} in {room}: {what}")));
+            let mut membership = Membership { published, ..Membership::default() };
+            entries.iter().for_each(|(at, what)| membership.step(*at, what));
+            membership.end();
+            verdict.received += membership.received;
+            verdict.gap_notices += membership.gap_notices;
+            verdict.missed += membership.missed;
+            let found = membership.violations.into_iter();
+            violations.extend(found.map(|violation| format!("member {index} in {room}: {violation}")));
         }
-        verdict.members_told += usize::from(verdict.told > before);
+        verdict.members_notified += usize::from(verdict.gap_notices > before);
     }
-    let shown = wrong.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
-    assert!(wrong.is_empty(), "{} things are wrong, of {verdict:?}:\n{shown}", wrong.len());
+    let shown = violations.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
+    assert!(violations.is_empty(), "{} violations, in {verdict:?}:\n{shown}", violations.len());
     verdict
 }
 
-/// Walks through what happened to one member in one room.
+/// The state of one member in one room while the check walks through its record.
 #[derive(Default)]
-struct Judge<'a> {
+struct Membership<'a> {
     /// The room's confirmed publishes by number.
     published: &'a [&'a Confirmed],
-    /// Since when it is a member, for what was published later.
+    /// Start of the membership: the member must receive what is published later.
     member_since: Option<Instant>,
-    /// It has asked to leave, or has left.
+    /// The member has sent a leave.
     leaving: bool,
+    /// The leave was acknowledged.
     left: bool,
-    /// Whether it was told of a loss since it last heard something.
-    told: bool,
+    /// A gap notice came after the last event.
+    notified: bool,
     last: Option<(u64, Option<Position>)>,
-    heard: usize,
-    tolds: usize,
+    received: usize,
+    gap_notices: usize,
     missed: usize,
-    wrong: Vec<String>,
+    violations: Vec<String>,
 }
 
-// === impl Judge ===
+// === impl Membership ===
 
-impl Judge<'_> {
-    fn take(&mut self, at: Instant, what: &What) {
+impl Membership<'_> {
+    fn step(&mut self, at: Instant, what: &Observation) {
         match what {
-            What::Joined { recovered, since, .. } => {
+            Observation::Joined { recovered, since, .. } => {
                 (self.leaving, self.left) = (false, false);
                 self.member_since.get_or_insert(at);
                 if !recovered {
                     if since.is_none() {
-                        self.wrong.push("a first join has missed nothing".to_owned());
+                        self.violations.push("a first join reported a gap".to_owned());
                     }
-                    self.tell();
+                    self.on_gap_notice();
                 }
             }
-            What::Lost { .. } => self.tell(),
-            What::Heard { position, number } => self.hear(*number, *position),
-            // It may have been in for a moment, by a join that is taken back with this and whose answer is still to come.
-            What::Leaving => {
+            Observation::Gap { .. } => self.on_gap_notice(),
+            Observation::Received { position, number } => self.on_event(*number, *position),
+            // The member may be in the room for a moment, by an unacknowledged join that this leave supersedes.
+            Observation::Leaving => {
                 (self.leaving, self.left) = (true, false);
-                (self.member_since, self.last, self.told) = (None, None, false);
+                (self.member_since, self.last, self.notified) = (None, None, false);
             }
-            What::Left => self.left = true,
+            Observation::Left => self.left = true,
         }
     }
 
-    fn tell(&mut self) {
-        self.told = true;
-        self.tolds += 1;
+    fn on_gap_notice(&mut self) {
+        self.notified = true;
+        self.gap_notices += 1;
     }
 
-    fn hear(&mut self, number: u64, position: Option<Position>) {
-        self.heard += 1;
+    fn on_event(&mut self, number: u64, position: Option<Position>) {
+        self.received += 1;
         if self.left {
-            return self.wrong.push(format!("heard {number} after it had left"));
+            return self.violations.push(format!("received {number} after leaving"));
         }
         if self.leaving {
             return;
         }
-        if let Some((before, stood)) = self.last {
-            if number <= before && !self.told {
-                self.wrong.push(format!("heard {number} after {before}"));
+        if let Some((before, known)) = self.last {
+            if number <= before && !self.notified {
+                self.violations.push(format!("received {number} after {before}"));
             }
-            if let (Some(stood), Some(position)) = (stood, position)
-                && stood.epoch == position.epoch
-                && position.offset <= stood.offset
+            if let (Some(known), Some(position)) = (known, position)
+                && known.epoch == position.epoch
+                && position.offset <= known.offset
             {
-                self.wrong.push(format!("{position} came after {stood}"));
+                self.violations.push(format!("{position} came after {known}"));
             }
         }
-        self.miss_until(number);
+        self.count_missed_before(number);
         self.last = Some((number, position));
-        self.told = false;
+        self.notified = false;
     }
 
-    /// Everything before `number` that was not heard and should have been.
-    fn miss_until(&mut self, number: u64) {
+    /// Counts the publishes before `number` that the member should have received.
+    fn count_missed_before(&mut self, number: u64) {
         let Some(member_since) = self.member_since else { return };
         let after = self.last.map_or(0, |(last, _)| last);
         let missed = self.published.iter().filter(|one| one.number > after && one.number < number);
         let missed: Vec<u64> = missed.filter(|one| one.sent > member_since).map(|one| one.number).collect();
         self.missed += missed.len();
-        if !self.told && !missed.is_empty() {
-            self.wrong.push(format!("a silent gap: {missed:?} between {after} and {number}"));
+        if !self.notified && !missed.is_empty() {
+            self.violations.push(format!("an unreported gap: {missed:?} between {after} and {number}"));
         }
     }
 
     fn end(&mut self) {
         if !self.leaving {
-            self.miss_until(u64::MAX);
+            self.count_missed_before(u64::MAX);
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Cluster {
 // === impl Cluster ===
 
 impl Cluster {
-    /// Starts one, and waits until every node knows that it is whole.
+    /// Starts a cluster, and waits until every node reports it as complete.
     pub async fn start() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..3 {
@@ -25,35 +25,36 @@ impl Cluster {
         cli.args(["--cluster", "create"]).args(addresses).args(["--cluster-replicas", "0", "--cluster-yes"]);
         let output = cli.stdin(Stdio::null()).output().expect("redis-cli runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-        until("the cluster is whole", async || {
-            nodes.iter().all(|node| node.ask(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
+        until("the cluster is complete", async || {
+            nodes.iter().all(|node| node.query(&["CLUSTER", "INFO"]).contains("cluster_state:ok"))
         })
         .await;
         Self { nodes }
     }
 
-    /// How many rooms' own channels are subscribed to, in their slot or throughout.
+    /// Number of subscribed room channels, with sharded or plain subscriptions.
     pub fn channels(&self) -> usize {
         let kinds = ["CHANNELS", "SHARDCHANNELS"];
-        let lists = self.nodes.iter().flat_map(|node| kinds.map(|kind| node.ask(&["PUBSUB", kind, "nodevent:{*"])));
-        // Before Redis 7 the second is an error, and no name.
+        let lists =
+            self.nodes.iter().flat_map(|node| kinds.map(|kind| node.query(&["PUBSUB", kind, "nodevent:{*"])));
+        // Before Redis 7 the second command returns an error, which is not a channel name.
         lists.map(|list| list.lines().filter(|line| line.starts_with("nodevent:{")).count()).sum()
     }
 
-    /// A namespace that lives here, as YAML; `more` are further settings of it.
+    /// A namespace on this cluster, as YAML; `more` holds further settings.
     pub fn namespace(&self, name: &str, more: &str) -> String {
         self.namespace_with(name, &format!("history: {{size: 10000}}{more}"))
     }
 
-    /// The same, with these settings and no other.
+    /// A namespace with exactly these settings.
     pub fn namespace_with(&self, name: &str, settings: &str) -> String {
         let nodes: Vec<String> = self.nodes.iter().map(|node| format!("\"127.0.0.1:{}\"", node.port)).collect();
         format!("{name}: {{redis: {{cluster: [{}]}}, {settings}}}\n", nodes.join(", "))
     }
 }
 
-/// A free port that leaves one 10,000 above it for the nodes' talk among themselves. (Before Redis 7 no other can be
-/// chosen for that.)
+/// Returns a free port whose cluster bus port, 10,000 above it, is free too. (Redis before version 7 always uses that
+/// one.)
 fn port_with_bus() -> u16 {
     loop {
         let port = free_port();

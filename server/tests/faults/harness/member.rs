@@ -1,5 +1,9 @@
-//! A light browser: it remembers where it stands in each room, comes back by itself after a jittered pause, asks for
-//! what it has missed, and writes down everything it hears. Thousands of them run in one process.
+//! A lightweight browser that reconnects by itself: it remembers its position in each room, waits a jittered pause
+//! after a lost connection, rejoins with its positions, and records everything it receives.
+//!
+//! It exists apart from [`crate::support::browser`] because thousands of members run in one process for minutes. A
+//! member never fails a test by itself: a lost connection is part of its work, and it records a violation for the
+//! checker. A [`Browser`](crate::support::Browser) fails the test as soon as something unexpected arrives.
 
 use crate::support::packet::Packet;
 use crate::support::site::Site;
@@ -15,174 +19,178 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
 
-/// How long a handshake, or an acknowledgement, may take before the connection is given up.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The longest pause before coming back, after the first attempt and after the last.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+/// Time for a handshake or an acknowledgement, after which the member drops the connection.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Upper bound of the pause before the first reconnect; it doubles with each failure.
+const MIN_PAUSE: Duration = Duration::from_millis(200);
+/// Upper bound of the pause after many failures.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Something that happened to a member in a room.
+/// An entry in the record of a member and a room.
 #[derive(Debug, Clone, PartialEq)]
-pub enum What {
-    /// A join was acknowledged. `since` is what it had asked.
+pub enum Observation {
+    /// A join was acknowledged. `since` is the position that the member sent.
     Joined { position: Option<Position>, recovered: bool, since: Option<Position> },
-    /// An event.
-    Heard { position: Option<Position>, number: u64 },
-    /// It was told that publications before that position may be missing.
-    Lost { position: Position },
-    /// It asked to leave.
+    /// An event of the publishers arrived.
+    Received { position: Option<Position>, number: u64 },
+    /// The server reported that publications before that position may be missing.
+    Gap { position: Position },
+    /// The member sent a leave.
     Leaving,
     /// The leave was acknowledged.
     Left,
 }
 
-/// Everything that happened to one member.
+/// Everything that one member sent and received.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// By room, in order.
-    pub rooms: HashMap<String, Vec<(Instant, What)>>,
-    /// What must never happen: a room that was not joined, a packet that nobody understands, a refused join.
-    pub strange: Vec<String>,
-    /// How often it got into its namespace.
+    /// Entries by room, in order.
+    pub rooms: HashMap<String, Vec<(Instant, Observation)>>,
+    /// Observations that must never occur: an event of another room, an unknown packet, a refused join.
+    pub violations: Vec<String>,
+    /// Number of times the member entered its namespace.
     pub connects: u64,
-    /// How often it was told to stay away for a while.
+    /// Number of `drain` notices.
     pub drains: u64,
-    /// Whether it is in its namespace now, and all its joins are acknowledged.
-    pub settled: bool,
+    /// True while the member is in its namespace and all its joins are acknowledged.
+    pub joined: bool,
 }
 
-/// A member's handle.
+/// A handle to a running member.
 pub struct Member {
     pub namespace: String,
     record: Arc<Mutex<Record>>,
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<Command>,
     task: JoinHandle<()>,
 }
 
-/// What a test has a member do.
+/// An instruction from a test to a member.
 #[derive(Debug, Clone)]
-pub enum Order {
+pub enum Command {
     Join(String),
     Leave(String),
-    /// Its connection breaks.
+    /// Drop the connection and reconnect.
     Break,
-    /// It does not come back.
+    /// Close the connection and stop.
     End,
 }
 
 // === impl Member ===
 
 impl Member {
-    /// A member of `rooms` on any of the servers.
+    /// Starts a member of `rooms` that connects to a random one of the servers.
     pub fn new(addresses: &[String], namespace: &str, rooms: &[&str]) -> Self {
         let record = Arc::new(Mutex::new(Record::default()));
-        let (orders, ordered) = mpsc::channel(64);
-        let life = Life {
+        let (commands_tx, commands_rx) = mpsc::channel(64);
+        let task = MemberTask {
             addresses: addresses.to_vec(),
             namespace: namespace.to_owned(),
             rooms: rooms.iter().map(|room| ((*room).to_owned(), None)).collect(),
             record: Arc::clone(&record),
-            ordered,
+            commands: commands_rx,
         };
-        let task = tokio::spawn(life.live());
-        Self { namespace: namespace.to_owned(), record, orders, task }
+        let task = tokio::spawn(task.run());
+        Self { namespace: namespace.to_owned(), record, commands: commands_tx, task }
     }
 
-    /// A member on any of these servers.
+    /// Starts a member on these servers.
     pub fn at(sites: &[Site], namespace: &str, rooms: &[&str]) -> Self {
         let addresses: Vec<String> = sites.iter().map(|site| site.address.clone()).collect();
         Self::new(&addresses, namespace, rooms)
     }
 
-    /// What happened to it so far.
+    /// The record so far.
     pub fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().expect("the record")
     }
 
-    pub fn is_settled(&self) -> bool {
-        self.record().settled
+    pub fn is_joined(&self) -> bool {
+        self.record().joined
     }
 
-    /// Whether it has heard that number in a room.
-    pub fn has_heard(&self, room: &str, wanted: u64) -> bool {
+    /// Returns true if the member has received that number in a room.
+    pub fn has_received(&self, room: &str, wanted: u64) -> bool {
         let record = self.record();
-        let heard = |(_, what): &(Instant, What)| matches!(what, What::Heard { number, .. } if *number == wanted);
-        record.rooms.get(room).is_some_and(|entries| entries.iter().any(heard))
+        let matches = |(_, what): &(Instant, Observation)| matches!(what, Observation::Received { number, .. } if *number == wanted);
+        record.rooms.get(room).is_some_and(|entries| entries.iter().any(matches))
     }
 
-    /// Has it do something.
-    pub async fn order(&self, order: Order) {
-        self.orders.send(order).await.expect("the member lives");
+    /// Sends a command to the member.
+    pub async fn send(&self, command: Command) {
+        self.commands.send(command).await.expect("the member runs");
     }
 
-    /// Ends it; answers what happened to it.
+    /// Stops the member and returns its record.
     pub async fn end(self) -> Record {
-        let _ = self.orders.send(Order::End).await;
+        let _ = self.commands.send(Command::End).await;
         let _ = self.task.await;
         std::mem::take(&mut *self.record.lock().expect("the record"))
     }
 }
 
-/// The task of a member.
-struct Life {
+/// The task behind a [`Member`].
+struct MemberTask {
     addresses: Vec<String>,
     namespace: String,
-    /// Its rooms, and where it stands in each.
+    /// Rooms to be in, with the last known position in each.
     rooms: HashMap<String, Option<Position>>,
     record: Arc<Mutex<Record>>,
-    ordered: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<Command>,
 }
 
-/// One connection of it.
+/// One connection of a member.
 struct Connection {
     stream: WebSocketStream<TcpStream>,
-    /// Heartbeats come at least so often.
+    /// Longest time between two heartbeats of the server.
     heartbeat: Duration,
     last_id: u64,
     joining: HashMap<u64, (String, Option<Position>, Instant)>,
     leaving: HashMap<u64, String>,
-    /// Joins after which a leave was asked: their acknowledgements mean nothing any more.
-    over: HashSet<u64>,
+    /// Joins followed by a leave: their acknowledgements are ignored.
+    superseded: HashSet<u64>,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 enum Ended {
+    /// The member reconnects.
     Broken,
-    ForGood,
+    /// The test stopped the member.
+    Stopped,
 }
 
-// === impl Life ===
+// === impl MemberTask ===
 
-impl Life {
-    async fn live(mut self) {
+impl MemberTask {
+    async fn run(mut self) {
         let mut failures = 0;
         loop {
-            let connected = tokio::time::timeout(PATIENCE, self.connect()).await;
+            let connected = tokio::time::timeout(TIMEOUT, self.connect()).await;
             if let Ok(Some(connection)) = connected {
                 failures = 0;
                 self.record().connects += 1;
                 let ended = self.stay(connection).await;
-                self.record().settled = false;
-                if matches!(ended, Ended::ForGood) {
+                self.record().joined = false;
+                if matches!(ended, Ended::Stopped) {
                     return;
                 }
             } else {
                 failures += 1;
             }
-            let most = (PAUSES.0 * 2_u32.pow(failures.min(8))).min(PAUSES.1);
-            let pause = tokio::time::sleep(most.mul_f64(rand::random::<f64>()));
+            let max_pause = (MIN_PAUSE * 2_u32.pow(failures.min(8))).min(MAX_PAUSE);
+            let pause = tokio::time::sleep(max_pause.mul_f64(rand::random::<f64>()));
             tokio::pin!(pause);
             loop {
                 tokio::select! {
                     () = &mut pause => break,
-                    order = self.ordered.recv() => match order {
-                        Some(Order::Join(room)) => drop(self.rooms.entry(room).or_default()),
-                        Some(Order::Leave(room)) => {
+                    command = self.commands.recv() => match command {
+                        Some(Command::Join(room)) => drop(self.rooms.entry(room).or_default()),
+                        Some(Command::Leave(room)) => {
                             self.rooms.remove(&room);
-                            self.note(&room, What::Leaving);
-                            self.note(&room, What::Left);
+                            self.observe(&room, Observation::Leaving);
+                            self.observe(&room, Observation::Left);
                         }
-                        Some(Order::Break) => {}
-                        Some(Order::End) | None => return,
+                        Some(Command::Break) => {}
+                        Some(Command::End) | None => return,
                     },
                 }
             }
@@ -215,11 +223,11 @@ impl Life {
             last_id: 0,
             joining: HashMap::new(),
             leaving: HashMap::new(),
-            over: HashSet::new(),
+            superseded: HashSet::new(),
         })
     }
 
-    /// Stays until the connection ends.
+    /// Serves a connection until it ends.
     async fn stay(&mut self, mut connection: Connection) -> Ended {
         let rooms: Vec<String> = self.rooms.keys().cloned().collect();
         for room in rooms {
@@ -227,40 +235,40 @@ impl Life {
                 return Ended::Broken;
             }
         }
-        self.settle(&connection);
+        self.update_joined(&connection);
         let mut last = Instant::now();
-        let mut look = tokio::time::interval(Duration::from_secs(1));
+        let mut check = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
                 packet = next(&mut connection.stream) => {
                     let Some(packet) = packet else { return Ended::Broken };
                     last = Instant::now();
-                    if self.take(&mut connection, &packet).await.is_none() {
+                    if self.on_packet(&mut connection, &packet).await.is_none() {
                         return Ended::Broken;
                     }
                 }
-                order = self.ordered.recv() => {
-                    let done = match order {
-                        Some(Order::Join(room)) => {
+                command = self.commands.recv() => {
+                    let done = match command {
+                        Some(Command::Join(room)) => {
                             self.rooms.entry(room.clone()).or_default();
                             self.join(&mut connection, &room).await
                         }
-                        Some(Order::Leave(room)) => self.leave(&mut connection, &room).await,
-                        Some(Order::Break) => None,
-                        Some(Order::End) | None => {
+                        Some(Command::Leave(room)) => self.leave(&mut connection, &room).await,
+                        Some(Command::Break) => None,
+                        Some(Command::End) | None => {
                             let _ = connection.stream.close(None).await;
-                            return Ended::ForGood;
+                            return Ended::Stopped;
                         }
                     };
                     if done.is_none() {
-                        self.give_up_leaving(&connection);
+                        self.record_pending_leaves(&connection);
                         return Ended::Broken;
                     }
                 }
-                _ = look.tick() => {
-                    let unanswered = connection.joining.values().any(|(_, _, asked)| asked.elapsed() > PATIENCE);
-                    if last.elapsed() > connection.heartbeat + Duration::from_secs(1) || unanswered {
-                        self.give_up_leaving(&connection);
+                _ = check.tick() => {
+                    let overdue = connection.joining.values().any(|(_, _, sent)| sent.elapsed() > TIMEOUT);
+                    if last.elapsed() > connection.heartbeat + Duration::from_secs(1) || overdue {
+                        self.record_pending_leaves(&connection);
                         return Ended::Broken;
                     }
                 }
@@ -276,17 +284,19 @@ impl Life {
         }
         connection.last_id += 1;
         connection.joining.insert(connection.last_id, (room.to_owned(), since, Instant::now()));
-        self.record().settled = false;
+        self.record().joined = false;
         let packet = format!("42{},{}{}", self.namespace, connection.last_id, json!(["join", join]));
         connection.stream.send(Message::text(packet)).await.ok()
     }
 
     async fn leave(&mut self, connection: &mut Connection, room: &str) -> Option<()> {
         self.rooms.remove(room);
-        self.note(room, What::Leaving);
-        connection.over.extend(connection.joining.extract_if(|_, (joining, ..)| joining == room).map(|(id, _)| id));
-        // A join that was taken back is not awaited any more.
-        self.settle(connection);
+        self.observe(room, Observation::Leaving);
+        connection
+            .superseded
+            .extend(connection.joining.extract_if(|_, (joining, ..)| joining == room).map(|(id, _)| id));
+        // The member no longer waits for a join that this leave supersedes.
+        self.update_joined(connection);
         connection.last_id += 1;
         connection.leaving.insert(connection.last_id, room.to_owned());
         let leave = json!(["leave", {"room": room}]);
@@ -294,28 +304,28 @@ impl Life {
         connection.stream.send(Message::text(packet)).await.ok()
     }
 
-    /// With the connection its memberships end.
-    fn give_up_leaving(&self, connection: &Connection) {
-        connection.leaving.values().for_each(|room| self.note(room, What::Left));
+    /// Records pending leaves as done: memberships end with their connection.
+    fn record_pending_leaves(&self, connection: &Connection) {
+        connection.leaving.values().for_each(|room| self.observe(room, Observation::Left));
     }
 
-    /// Takes an Engine.IO packet. `None`: the connection has ended.
-    async fn take(&mut self, connection: &mut Connection, packet: &str) -> Option<()> {
+    /// Handles an Engine.IO packet. Returns `None` if the connection ended.
+    async fn on_packet(&mut self, connection: &mut Connection, packet: &str) -> Option<()> {
         match packet.split_at_checked(1) {
             Some(("2", _)) => return connection.stream.send(Message::text("3")).await.ok(),
             Some(("4", message)) => {
                 let Some(packet) = Packet::read(message) else {
-                    self.record().strange.push(format!("no packet: {message}"));
+                    self.record().violations.push(format!("not a packet: {message}"));
                     return None;
                 };
                 if packet.namespace != self.namespace {
-                    self.record().strange.push(format!("another namespace: {message}"));
+                    self.record().violations.push(format!("another namespace: {message}"));
                 }
                 match packet.kind {
-                    '3' => self.acknowledged(connection, &packet),
-                    '2' => self.event(&packet.value()),
+                    '3' => self.on_ack(connection, &packet),
+                    '2' => self.on_event(&packet.value()),
                     '1' => return None,
-                    _ => self.record().strange.push(format!("an unexpected packet: {message}")),
+                    _ => self.record().violations.push(format!("an unexpected packet: {message}")),
                 }
             }
             Some(("6", _)) => {}
@@ -324,32 +334,32 @@ impl Life {
         Some(())
     }
 
-    fn acknowledged(&mut self, connection: &mut Connection, packet: &Packet) {
-        let (id, answer) = (packet.id.unwrap_or_default(), packet.value());
+    fn on_ack(&mut self, connection: &mut Connection, packet: &Packet) {
+        let (id, reply) = (packet.id.unwrap_or_default(), packet.value());
         if let Some(room) = connection.leaving.remove(&id) {
-            return self.note(&room, What::Left);
+            return self.observe(&room, Observation::Left);
         }
-        if connection.over.remove(&id) {
+        if connection.superseded.remove(&id) {
             return;
         }
         let Some((room, since, _)) = connection.joining.remove(&id) else {
-            return self.record().strange.push(format!("an acknowledgement of nothing: {answer}"));
+            return self.record().violations.push(format!("an unsolicited acknowledgement: {reply}"));
         };
-        if !answer[0].is_null() {
-            return self.record().strange.push(format!("a join was refused: {answer}"));
+        if !reply[0].is_null() {
+            return self.record().violations.push(format!("a join was refused: {reply}"));
         }
-        let position = answer[2]["position"].as_str().and_then(Position::parse);
-        let recovered = answer[2]["recovered"] == true;
-        if let Some(stands) = self.rooms.get_mut(&room)
+        let position = reply[2]["position"].as_str().and_then(Position::parse);
+        let recovered = reply[2]["recovered"] == true;
+        if let Some(known) = self.rooms.get_mut(&room)
             && position.is_some()
         {
-            *stands = position;
+            *known = position;
         }
-        self.note(&room, What::Joined { position, recovered, since });
-        self.settle(connection);
+        self.observe(&room, Observation::Joined { position, recovered, since });
+        self.update_joined(connection);
     }
 
-    fn event(&mut self, event: &Value) {
+    fn on_event(&mut self, event: &Value) {
         let (name, publication) = (event[0].as_str().unwrap_or_default(), &event[1]);
         if name == "drain" {
             return self.record().drains += 1;
@@ -357,29 +367,29 @@ impl Life {
         let room = publication["room"].as_str().unwrap_or_default().to_owned();
         let position = publication["position"].as_str().and_then(Position::parse);
         match (name, position) {
-            ("lost", Some(position)) => self.note(&room, What::Lost { position }),
+            ("lost", Some(position)) => self.observe(&room, Observation::Gap { position }),
             ("event", _) => {
                 let message = &publication["message"];
                 if message["room"] != room.as_str() || message["namespace"] != self.namespace.as_str() {
-                    self.record().strange.push(format!("not for here: {event}"));
+                    self.record().violations.push(format!("an event of another room or namespace: {event}"));
                 }
-                if let Some(stands) = self.rooms.get_mut(&room)
+                if let Some(known) = self.rooms.get_mut(&room)
                     && position.is_some()
                 {
-                    *stands = position;
+                    *known = position;
                 }
                 let number = message["number"].as_u64().unwrap_or_default();
-                self.note(&room, What::Heard { position, number });
+                self.observe(&room, Observation::Received { position, number });
             }
-            _ => self.record().strange.push(format!("an event that nobody knows: {event}")),
+            _ => self.record().violations.push(format!("an unknown event: {event}")),
         }
     }
 
-    fn settle(&self, connection: &Connection) {
-        self.record().settled = connection.joining.is_empty();
+    fn update_joined(&self, connection: &Connection) {
+        self.record().joined = connection.joining.is_empty();
     }
 
-    fn note(&self, room: &str, what: What) {
+    fn observe(&self, room: &str, what: Observation) {
         let mut record = self.record();
         match record.rooms.get_mut(room) {
             Some(entries) => entries.push((Instant::now(), what)),
@@ -392,7 +402,7 @@ impl Life {
     }
 }
 
-/// The next Engine.IO packet. `None`: the connection has ended.
+/// Returns the next Engine.IO packet, or `None` if the connection ended.
 async fn next(stream: &mut WebSocketStream<TcpStream>) -> Option<String> {
     loop {
         match stream.next().await? {

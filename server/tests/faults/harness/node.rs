@@ -1,4 +1,4 @@
-//! A server process: the real binary on a port of its own, which it keeps when it is started again.
+//! A server process: the real binary on its own port, which it keeps across restarts.
 
 use crate::support::program::{self, Program};
 use crate::support::redis::free_port;
@@ -10,19 +10,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// What every server of these tests is told beside its namespaces: a short way down, and as many joins as come.
+/// Settings of every server in these tests: a short shutdown, and no limit on the rate of joins.
 const SETTINGS: &str = "bind: 127.0.0.1\nadmin: {bind: 127.0.0.1, port: 0}\ndrain_timeout: 2s\nshards: 2\n\
                         limits: {joins_per_second: 10000}\n";
-/// Heartbeats that notice a dead link in seconds.
-pub const QUICK: &str = "ping: {interval: 2s, timeout: 2s}\n";
-/// Heartbeats that do not take thousands of members in one busy process for dead.
-pub const CALM: &str = "ping: {interval: 10s, timeout: 20s}\n";
+/// Heartbeats that detect a dead link within seconds.
+pub const FAST_HEARTBEAT: &str = "ping: {interval: 2s, timeout: 2s}\n";
+/// Heartbeats that thousands of members in one busy process can keep up with.
+pub const SLOW_HEARTBEAT: &str = "ping: {interval: 10s, timeout: 20s}\n";
 
-/// What a server may take more than when it had just started: two links to Redis (to each node, in a cluster of three),
-/// and those of who asks for the figures.
-const DESCRIPTORS: usize = 10;
-/// The memory that it may: thousands of members were there, and the allocator keeps what it once had. Kilobytes.
-const MEMORY: usize = 96 * 1024;
+/// File descriptors permitted above the baseline: two links to Redis (to each node, in a cluster of three), and those of
+/// the metrics requests.
+const EXTRA_DESCRIPTORS: usize = 10;
+/// Memory permitted above the baseline: the allocator keeps what thousands of members once needed. Kilobytes.
+const EXTRA_MEMORY: usize = 96 * 1024;
 
 /// A server process.
 pub struct Node {
@@ -33,11 +33,11 @@ pub struct Node {
     /// Heartbeats and namespaces, as YAML.
     settings: String,
     folder: TempDir,
-    /// What it took when it had just started.
-    first: Footprint,
+    /// Resources in use right after the start.
+    baseline: Footprint,
 }
 
-/// What a process takes of the machine.
+/// Resources of the machine that a process uses.
 #[derive(Debug, Clone, Copy)]
 pub struct Footprint {
     pub descriptors: usize,
@@ -55,9 +55,9 @@ impl Node {
         node
     }
 
-    /// Starts a server and waits until it listens; its Redis may be away.
+    /// Starts a server and waits until it listens; its Redis may be unavailable.
     pub async fn start_unready(namespaces: &str) -> Self {
-        Self::start_with(QUICK, namespaces).await
+        Self::start_with(FAST_HEARTBEAT, namespaces).await
     }
 
     /// Starts a server with these heartbeats, and waits until it listens.
@@ -65,13 +65,13 @@ impl Node {
         let (folder, port) = (TempDir::new().expect("a folder"), free_port());
         let settings = format!("{heartbeats}{namespaces}");
         let (program, site, admin) = Self::serve(&folder, port, &settings).await;
-        let first = footprint(&program);
-        Self { program, site, admin, port, settings, folder, first }
+        let baseline = footprint(&program);
+        Self { program, site, admin, port, settings, folder, baseline }
     }
 
     /// Starts several servers with the same namespaces.
     pub async fn start_many(count: usize, namespaces: &str) -> Vec<Self> {
-        Self::start_many_with(QUICK, count, namespaces).await
+        Self::start_many_with(FAST_HEARTBEAT, count, namespaces).await
     }
 
     /// Starts several servers for thousands of members.
@@ -85,7 +85,7 @@ impl Node {
         nodes
     }
 
-    /// The configuration as it lies on disk, and its path.
+    /// Writes the configuration file and returns its path.
     pub fn write(folder: &TempDir, port: u16, settings: &str) -> PathBuf {
         let file = folder.path().join("nodevent.yml");
         std::fs::write(&file, format!("{SETTINGS}port: {port}\n{settings}")).expect("a file is written");
@@ -102,7 +102,7 @@ impl Node {
         (program, site, admin)
     }
 
-    /// Waits until publications get through its engines.
+    /// Waits until the server can publish through its engines.
     pub async fn ready(&self) {
         until("the server is ready", async || self.is_ready().await).await;
     }
@@ -117,16 +117,16 @@ impl Node {
         self.program.status().await;
     }
 
-    /// SIGTERM; answers the status it ends with.
+    /// Sends SIGTERM and returns the exit status.
     pub async fn terminate(&mut self) -> Option<i32> {
         self.program.signal(Signal::TERM);
         self.program.status().await
     }
 
-    /// Starts it again on the same port, after it has ended.
+    /// Starts the server again on the same port, after it has exited.
     pub async fn start_again(&mut self) {
         (self.program, self.site, self.admin) = Self::serve(&self.folder, self.port, &self.settings).await;
-        self.first = footprint(&self.program);
+        self.baseline = footprint(&self.program);
         self.ready().await;
     }
 
@@ -135,24 +135,24 @@ impl Node {
         metric(&self.admin, series).await
     }
 
-    /// What the process takes now.
+    /// Resources in use now.
     pub fn footprint(&self) -> Footprint {
         footprint(&self.program)
     }
 
-    /// Waits until nobody is connected, no room has members, and the process takes no more than when it had just
-    /// started, but for its links to Redis and the memory that the allocator keeps.
-    pub async fn is_back(&self) {
-        let first = self.first;
-        let back = async || {
+    /// Waits until no client is connected, no room has members, and the process uses no more than its baseline, its
+    /// links to Redis and the memory that the allocator keeps.
+    pub async fn returns_to_baseline(&self) {
+        let baseline = self.baseline;
+        let returned = async || {
             let now = self.footprint();
             self.metric("nodevent_connections").await == 0
                 && self.metric("nodevent_rooms").await == 0
-                && now.descriptors <= first.descriptors + DESCRIPTORS
-                && now.memory <= first.memory + MEMORY
+                && now.descriptors <= baseline.descriptors + EXTRA_DESCRIPTORS
+                && now.memory <= baseline.memory + EXTRA_MEMORY
         };
-        let what = format!("back where it was: {first:?}, {DESCRIPTORS} descriptors and {MEMORY} KB more at most");
-        super::patiently(&what, Duration::from_secs(60), back).await;
+        let what = format!("at most {EXTRA_DESCRIPTORS} descriptors and {EXTRA_MEMORY} KB above {baseline:?}");
+        super::eventually(&what, Duration::from_secs(60), returned).await;
     }
 }
 
@@ -165,7 +165,7 @@ fn footprint(program: &Program) -> Footprint {
     Footprint { descriptors, memory }
 }
 
-/// Where the servers are.
+/// Addresses of the servers.
 pub fn sites(nodes: &[Node]) -> Vec<Site> {
     nodes.iter().map(|node| node.site.clone()).collect()
 }

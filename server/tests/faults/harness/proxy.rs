@@ -1,4 +1,4 @@
-//! A TCP link in our hands: it passes on, delays, swallows without a word, or is cut.
+//! A TCP link under the control of a test: it forwards, delays or discards the bytes, or closes the connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What becomes of the bytes.
+/// The treatment of the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    Pass,
-    /// Every piece is this late, and pieces stay in order.
+pub enum Mode {
+    Forward,
+    /// Every piece is this late; pieces keep their order.
     Delay(Duration),
-    /// Both sides think the link stands, and nothing arrives: a half-open connection.
-    Swallow,
-    /// All links are cut, and new ones at once.
+    /// Both sides keep an open connection on which nothing arrives: a half-open connection.
+    BlackHole,
+    /// All links are closed, and new ones are closed immediately.
     Cut,
 }
 
-/// A proxy before one port of this machine.
+/// A proxy in front of a port of this machine.
 pub struct Proxy {
     pub port: u16,
-    way: Arc<watch::Sender<Way>>,
+    mode: Arc<watch::Sender<Mode>>,
     task: JoinHandle<()>,
 }
 
@@ -35,73 +35,73 @@ impl Drop for Proxy {
 // === impl Proxy ===
 
 impl Proxy {
-    pub async fn before(port: u16) -> Self {
+    pub async fn in_front_of(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let own = listener.local_addr().expect("an address").port();
-        let way = Arc::new(watch::Sender::new(Way::Pass));
-        let told = way.subscribe();
+        let mode_tx = Arc::new(watch::Sender::new(Mode::Forward));
+        let mode_rx = mode_tx.subscribe();
         let task = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let told = told.clone();
+                let mode = mode_rx.clone();
                 tokio::spawn(async move {
-                    if *told.borrow() == Way::Cut {
+                    if *mode.borrow() == Mode::Cut {
                         return;
                     }
                     let Ok(far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
                     let _ = (near.set_nodelay(true), far.set_nodelay(true));
-                    link(near, far, told).await;
+                    link(near, far, mode).await;
                 });
             }
         });
-        Self { port: own, way, task }
+        Self { port: own, mode: mode_tx, task }
     }
 
-    /// From now on the bytes go that way, on links that stand and on new ones.
-    pub fn set(&self, way: Way) {
-        self.way.send_replace(way);
+    /// Changes the mode of open and new links.
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
     }
 
-    /// The address in front of it.
+    /// The address of the proxy.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 }
 
-/// One link, until a side ends or it is cut.
-async fn link(near: TcpStream, far: TcpStream, told: watch::Receiver<Way>) {
+/// Serves one link until a side closes it or the test cuts it.
+async fn link(near: TcpStream, far: TcpStream, mode: watch::Receiver<Mode>) {
     let (near_in, near_out) = near.into_split();
     let (far_in, far_out) = far.into_split();
-    let mut cut = told.clone();
+    let mut cut = mode.clone();
     tokio::select! {
-        () = carry(near_in, far_out, told.clone()) => {}
-        () = carry(far_in, near_out, told) => {}
-        _ = cut.wait_for(|way| *way == Way::Cut) => {}
+        () = forward(near_in, far_out, mode.clone()) => {}
+        () = forward(far_in, near_out, mode) => {}
+        _ = cut.wait_for(|mode| *mode == Mode::Cut) => {}
     }
 }
 
-async fn carry(
+async fn forward(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
-    told: watch::Receiver<Way>,
+    mode: watch::Receiver<Mode>,
 ) {
     let mut piece = vec![0; 64 * 1024];
-    // A link that has swallowed something is no stream any more: it swallows to its end.
-    let mut broken = false;
+    // A link that has discarded bytes is no longer a valid stream, so it discards everything until it ends.
+    let mut is_broken = false;
     loop {
         let Ok(length @ 1..) = from.read(&mut piece).await else {
-            // Of a half-open link neither side hears the end of the other.
-            if broken {
+            // On a half-open link neither side learns that the other one ended.
+            if is_broken {
                 std::future::pending::<()>().await;
             }
             return;
         };
-        let way = *told.borrow();
-        match way {
-            Way::Swallow => broken = true,
-            Way::Delay(by) => tokio::time::sleep(by).await,
-            Way::Pass | Way::Cut => {}
+        let mode = *mode.borrow();
+        match mode {
+            Mode::BlackHole => is_broken = true,
+            Mode::Delay(by) => tokio::time::sleep(by).await,
+            Mode::Forward | Mode::Cut => {}
         }
-        if !broken && to.write_all(&piece[..length]).await.is_err() {
+        if !is_broken && to.write_all(&piece[..length]).await.is_err() {
             return;
         }
     }

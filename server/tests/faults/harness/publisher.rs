@@ -1,5 +1,5 @@
-//! Publishers over HTTP that write down what was confirmed: one per room, one publication after the other, each sent
-//! again with the same idempotency key until a server says that the engine has it.
+//! Publishers over HTTP that record every confirmed publish. Each room has one publisher, which publishes one event at
+//! a time and retries with the same idempotency key until a server confirms that the engine has it.
 
 use crate::support::http::{Request, Response};
 use crate::support::site::Site;
@@ -12,29 +12,29 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
-/// How long one attempt may take. Longer than a server's own patience with its Redis.
-const ATTEMPT: Duration = Duration::from_secs(8);
-/// The pause before another attempt.
+/// Time for one attempt. Longer than a server's own timeout for its Redis.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+/// Pause before the next attempt.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A publish that was confirmed.
+/// A confirmed publish.
 #[derive(Debug, Clone)]
 pub struct Confirmed {
     pub namespace: String,
     pub room: String,
-    /// Its number among those of its room.
+    /// Number of the event in its room, from 1.
     pub number: u64,
     pub position: Option<Position>,
-    /// When the first attempt began.
+    /// Start of the first attempt.
     pub sent: Instant,
 }
 
-/// Publishers at work.
+/// A set of running publishers.
 pub struct Publishers {
     confirmed: Arc<Mutex<Vec<Confirmed>>>,
     stop: Arc<AtomicBool>,
-    /// Whether they rest, and how many do not yet.
-    resting: Arc<AtomicBool>,
+    /// True while the publishers pause, and the number of publishes still in progress.
+    paused: Arc<AtomicBool>,
     busy: Arc<AtomicUsize>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -44,10 +44,10 @@ pub struct Publisher {
     sites: Vec<Site>,
     namespace: String,
     room: String,
-    /// Sets its idempotency keys apart from those of other publishers.
+    /// Distinguishes its idempotency keys from those of other publishers.
     name: u64,
     number: u64,
-    /// The server it speaks to, and the connection.
+    /// Index of the current server, and the connection to it.
     site: usize,
     link: Option<TcpStream>,
 }
@@ -55,18 +55,18 @@ pub struct Publisher {
 // === impl Publishers ===
 
 impl Publishers {
-    /// Begins publishing to each of the rooms, `pause` between a confirmation and the next publication.
+    /// Starts a publisher for each room, with `pause` between a confirmation and the next publication.
     pub fn start_with(sites: &[Site], namespace: &str, rooms: &[&str], pause: Duration) -> Self {
         let (confirmed, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
-        let (resting, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (paused, busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let begin = |room: &&str| {
             let mut publisher = Publisher::new(sites, namespace, room);
             let (confirmed, stop) = (Arc::clone(&confirmed), Arc::clone(&stop));
-            let (resting, busy) = (Arc::clone(&resting), Arc::clone(&busy));
+            let (paused, busy) = (Arc::clone(&paused), Arc::clone(&busy));
             tokio::spawn(async move {
                 while !stop.load(SeqCst) {
                     busy.fetch_add(1, SeqCst);
-                    if !resting.load(SeqCst) {
+                    if !paused.load(SeqCst) {
                         let one = publisher.publish().await;
                         confirmed.lock().expect("the record").push(one);
                     }
@@ -76,35 +76,35 @@ impl Publishers {
             })
         };
         let tasks = rooms.iter().map(begin).collect();
-        Self { confirmed, stop, resting, busy, tasks }
+        Self { confirmed, stop, paused, busy, tasks }
     }
 
-    /// The same with 20 ms between.
+    /// Does the same with a pause of 20 ms.
     pub fn start(sites: &[Site], namespace: &str, rooms: &[&str]) -> Self {
         Self::start_with(sites, namespace, rooms, Duration::from_millis(20))
     }
 
-    /// How many were confirmed.
+    /// Number of confirmed publishes.
     pub fn confirmed(&self) -> usize {
         self.confirmed.lock().expect("the record").len()
     }
 
-    /// Waits until everything that was begun is confirmed, and begins nothing more until [`Publishers::go_on`].
-    pub async fn rest(&self) {
-        self.resting.store(true, SeqCst);
-        until("the publishers rest", async || self.busy.load(SeqCst) == 0).await;
+    /// Waits until every started publish is confirmed, and starts no more until [`Publishers::resume`].
+    pub async fn pause(&self) {
+        self.paused.store(true, SeqCst);
+        until("the publishers pause", async || self.busy.load(SeqCst) == 0).await;
     }
 
-    pub fn go_on(&self) {
-        self.resting.store(false, SeqCst);
+    pub fn resume(&self) {
+        self.paused.store(false, SeqCst);
     }
 
-    /// Lets each publisher finish what it is at; answers everything that was confirmed.
+    /// Waits until each publisher has finished its current publish, and returns all confirmed ones.
     pub async fn finish(self) -> Vec<Confirmed> {
         self.stop.store(true, SeqCst);
         for task in self.tasks {
             let done = tokio::time::timeout(Duration::from_secs(60), task).await;
-            done.expect("a publisher is confirmed in the end").expect("a publisher does not fail");
+            done.expect("the last publish is confirmed").expect("a publisher does not panic");
         }
         std::mem::take(&mut *self.confirmed.lock().expect("the record"))
     }
@@ -126,12 +126,12 @@ impl Publisher {
         }
     }
 
-    /// Publishes the next publication, however many attempts it takes.
+    /// Publishes the next event, with as many attempts as it takes.
     pub async fn publish(&mut self) -> Confirmed {
         self.number += 1;
         let sent = Instant::now();
         loop {
-            match tokio::time::timeout(ATTEMPT, self.attempt()).await {
+            match tokio::time::timeout(ATTEMPT_TIMEOUT, self.attempt()).await {
                 Ok(Some(response)) if response.status == 200 => {
                     let body: Value = serde_json::from_slice(&response.body).expect("a body");
                     let position = body["positions"][0].as_str().and_then(Position::parse);
@@ -139,7 +139,7 @@ impl Publisher {
                     return Confirmed { namespace, room, number: self.number, position, sent };
                 }
                 Ok(Some(response)) => assert_eq!(response.status, 503, "{}", response.text()),
-                // The server is gone, or does not answer: the next one.
+                // The server is down or does not respond: try the next one.
                 Ok(None) | Err(_) => {
                     self.link = None;
                     self.site = (self.site + 1) % self.sites.len();
@@ -157,9 +157,10 @@ impl Publisher {
         };
         let message = json!({"number": self.number, "room": self.room, "namespace": self.namespace});
         let publication = json!({"room": self.room, "event": "fact", "message": message});
-        let once = format!("{}-{}-{}", self.name, self.room, self.number);
+        let idempotency_key = format!("{}-{}-{}", self.name, self.room, self.number);
         let request = Request::post(&format!("/api{}/emit", self.namespace), publication.to_string());
-        let response = request.header("Idempotency-Key", &once).exchange(&mut link, &address).await.ok()?;
+        let response =
+            request.header("Idempotency-Key", &idempotency_key).exchange(&mut link, &address).await.ok()?;
         self.link = Some(link);
         Some(response)
     }

@@ -1,4 +1,4 @@
-//! A Redis that is treated badly: killed, paused, restarted with or without its data, made read-only or poor.
+//! A Redis with faults: a test kills or pauses it, restarts it with or without its data, or makes it refuse writes.
 
 use crate::support::redis::{STARTS, free_port, redis_cli, redis_server};
 use crate::support::wait::{in_time, until};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A Redis process with a folder and a port of its own.
+/// A Redis process with its own folder and port.
 pub struct Redis {
     pub port: u16,
     password: Option<String>,
@@ -27,12 +27,12 @@ impl Drop for Redis {
 // === impl Redis ===
 
 impl Redis {
-    /// Starts one that keeps nothing on disk unless `arguments` say so.
+    /// Starts a Redis without persistence, unless `arguments` configure it.
     pub async fn start(arguments: &[&str]) -> Self {
         Self::start_on(free_port(), arguments).await
     }
 
-    /// Starts one on that port.
+    /// Starts a Redis on a given port.
     pub async fn start_on(port: u16, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|one| (*one).to_owned()).collect();
         let folder = TempDir::new().expect("a folder");
@@ -41,13 +41,13 @@ impl Redis {
         redis
     }
 
-    /// Starts one that has every command on disk before it answers. (With `everysec` it usually has written it, but
-    /// not while an earlier write to a slow disk is still under way.)
+    /// Starts a Redis that has every command on disk before it replies. (With `everysec` a slow disk can delay the
+    /// write beyond the reply.)
     pub async fn start_durable() -> Self {
         Self::start(&["--appendonly", "yes", "--appendfsync", "always"]).await
     }
 
-    /// Starts it again on the same port, after it has ended.
+    /// Starts Redis again on the same port, after it has exited.
     pub async fn start_again(&mut self) {
         let port = self.port.to_string();
         let mut command = redis_server();
@@ -55,7 +55,7 @@ impl Redis {
         command.args(&self.arguments).current_dir(self.folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().expect(STARTS));
-        until("Redis answers", async || self.ask(&["PING"]) == "PONG").await;
+        until("Redis responds", async || self.query(&["PING"]) == "PONG").await;
     }
 
     /// `kill -9`.
@@ -66,7 +66,7 @@ impl Redis {
         }
     }
 
-    /// SIGTERM, as a package upgrade does; waits until it has ended.
+    /// Sends SIGTERM, as a package upgrade does, and waits until Redis has exited.
     pub fn terminate(&mut self) {
         self.signal(Signal::TERM);
         if let Some(mut child) = self.child.take() {
@@ -74,13 +74,13 @@ impl Redis {
         }
     }
 
-    /// SIGSTOP: the process is there, the kernel takes what is sent to it, and nothing is answered.
+    /// Sends SIGSTOP: the process exists and the kernel accepts its input, but it replies to nothing.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
     }
 
-    /// SIGCONT.
-    pub fn go_on(&self) {
+    /// Sends SIGCONT.
+    pub fn resume(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -89,8 +89,8 @@ impl Redis {
         kill_process(pid, signal).expect("the signal is sent");
     }
 
-    /// What `redis-cli` says to a command.
-    pub fn ask(&self, command: &[&str]) -> String {
+    /// Returns what `redis-cli` prints for a command.
+    pub fn query(&self, command: &[&str]) -> String {
         let mut cli = redis_cli();
         cli.args(["-p", &self.port.to_string()]).env_remove("REDISCLI_AUTH");
         cli.args(self.password.iter().flat_map(|password| ["--no-auth-warning", "-a", password]));
@@ -98,31 +98,31 @@ impl Redis {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// A command that must be answered with `OK`.
-    pub fn order(&self, command: &[&str]) {
-        assert_eq!(self.ask(command), "OK", "{command:?}");
+    /// Runs a command whose reply must be `OK`.
+    pub fn expect_ok(&self, command: &[&str]) {
+        assert_eq!(self.query(command), "OK", "{command:?}");
     }
 
-    /// A plain `PUBLISH` of something large.
-    pub async fn shout(&self, channel: &str, text: &str) {
-        self.shout_often(channel, text, 1).await;
+    /// Sends a plain `PUBLISH`, whose text may be large.
+    pub async fn publish_raw(&self, channel: &str, text: &str) {
+        self.publish_repeatedly(channel, text, 1).await;
     }
 
-    /// The same, so many times one after the other.
-    pub async fn shout_often(&self, channel: &str, text: &str, times: usize) {
+    /// Sends the same `PUBLISH` several times in a row.
+    pub async fn publish_repeatedly(&self, channel: &str, text: &str, times: usize) {
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n${}\r\n{channel}\r\n${}\r\n", channel.len(), text.len());
         let mut link = TcpStream::connect(("127.0.0.1", self.port)).await.expect("Redis listens");
         link.write_all(format!("{head}{text}\r\n").repeat(times).as_bytes()).await.expect("Redis reads");
-        // Each is `:n`, the number of its receivers, of which there are a few.
-        let mut answers = vec![0; times * ":n\r\n".len()];
-        in_time("the answers to PUBLISH", link.read_exact(&mut answers)).await.expect("answers");
-        assert!(answers.starts_with(b":"), "{}", String::from_utf8_lossy(&answers));
+        // Each reply is `:n`, the number of receivers, which is below ten.
+        let mut replies = vec![0; times * ":n\r\n".len()];
+        in_time("the replies to PUBLISH", link.read_exact(&mut replies)).await.expect("replies");
+        assert!(replies.starts_with(b":"), "{}", String::from_utf8_lossy(&replies));
     }
 
-    /// Publishes through the script, but to a channel that nobody hears: as if the message were lost on its way.
-    pub fn publish_elsewhere(&self, namespace: &str, room: &str, publication: &str) -> String {
+    /// Publishes through the script, but to a channel without subscribers, as if the message were lost on the way.
+    pub fn publish_without_delivery(&self, namespace: &str, room: &str, publication: &str) -> String {
         let keys = history::Keys::of(namespace, room);
-        let answer = self.ask(&[
+        let reply = self.query(&[
             "EVAL",
             history::PUBLISH,
             "2",
@@ -137,30 +137,30 @@ impl Redis {
             "PUBLISH",
             "60000",
         ]);
-        answer.lines().next().unwrap_or_default().to_owned()
+        reply.lines().next().unwrap_or_default().to_owned()
     }
 
-    /// From now on it asks for a password, and whoever is connected is sent away.
-    pub fn demand(&mut self, password: &str) {
-        self.order(&["CONFIG", "SET", "requirepass", password]);
+    /// Requires a password from now on, and disconnects all clients.
+    pub fn require_password(&mut self, password: &str) {
+        self.expect_ok(&["CONFIG", "SET", "requirepass", password]);
         self.password = Some(password.to_owned());
-        self.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-        self.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        self.query(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        self.query(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     }
 
-    /// It asks for no password any more.
-    pub fn demand_nothing(&mut self) {
-        self.order(&["CONFIG", "SET", "requirepass", ""]);
+    /// Requires no password from now on.
+    pub fn clear_password(&mut self) {
+        self.expect_ok(&["CONFIG", "SET", "requirepass", ""]);
         self.password = None;
     }
 
-    /// A namespace that lives here, as YAML; `more` are further settings of it.
+    /// A namespace on this Redis, as YAML; `more` holds further settings.
     pub fn namespace(&self, name: &str, more: &str) -> String {
         namespace_at(name, self.port, more)
     }
 }
 
-/// A namespace whose Redis answers on that port of this machine.
+/// A namespace with the Redis on that port of this machine.
 pub fn namespace_at(name: &str, port: u16, more: &str) -> String {
     format!("{name}: {{redis: {{host: 127.0.0.1, port: {port}}}, history: {{size: 10000}}{more}}}\n")
 }

@@ -1,11 +1,11 @@
-//! Sentinels that watch a primary, and order a replica to take its place.
+//! A Sentinel that monitors a primary and promotes its replica.
 
 use crate::support::redis::{free_port, redis_cli, redis_server};
 use crate::support::wait::until;
 use std::process::{Child, Stdio};
 use tempfile::TempDir;
 
-/// A Sentinel process that decides alone.
+/// A Sentinel process with a quorum of one.
 pub struct Sentinel {
     pub port: u16,
     child: Child,
@@ -22,7 +22,7 @@ impl Drop for Sentinel {
 // === impl Sentinel ===
 
 impl Sentinel {
-    /// Watches the primary on that port, and waits until it knows its replica.
+    /// Starts a Sentinel for the primary on that port, and waits until it knows the replica.
     pub async fn watch(primary: u16) -> Self {
         let (port, folder) = (free_port(), TempDir::new().expect("a folder"));
         let file = folder.path().join("sentinel.conf");
@@ -36,20 +36,20 @@ impl Sentinel {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let sentinel = Self { port, child: child.expect("redis-server runs as a sentinel"), _folder: folder };
         until("the sentinel knows the replica", async || {
-            let known = sentinel.ask(&["SENTINEL", "REPLICAS", "mymaster"]);
+            let known = sentinel.query(&["SENTINEL", "REPLICAS", "mymaster"]);
             known.contains("name") && known.contains("master-link-status\nok")
         })
         .await;
         sentinel
     }
 
-    /// Where the primary is, as the sentinel sees it.
+    /// Port of the primary, as the Sentinel sees it.
     pub fn primary(&self) -> Option<u16> {
-        let answer = self.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"]);
-        answer.lines().nth(1).and_then(|port| port.parse().ok())
+        let reply = self.query(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster"]);
+        reply.lines().nth(1).and_then(|port| port.parse().ok())
     }
 
-    fn ask(&self, command: &[&str]) -> String {
+    fn query(&self, command: &[&str]) -> String {
         let mut cli = redis_cli();
         let output = cli.args(["-p", &self.port.to_string()]).args(command).stdin(Stdio::null()).output();
         String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).into_owned()

@@ -1,0 +1,77 @@
+// Owns: the newest position (`<epoch>:<offset>`) received in a room, and whether publications are
+// missing before it. Sends and notifies nothing: room.js does both.
+
+/** @typedef {{epoch: string, offset: number}} Position */
+
+/**
+ * What an engine adds to a room's offset when its Redis restarted or another one took its place
+ * (protocol/README.md, section 6).
+ */
+export const OFFSET_JUMP = 1e9;
+
+/**
+ * The distances that count as offset jumps. The minimum is half a jump: the new Redis may lack the
+ * newest publications of the old one. The maximum is a thousand jumps, all while this page was away.
+ */
+export const MIN_JUMP_DISTANCE = OFFSET_JUMP / 2;
+export const MAX_JUMP_DISTANCE = OFFSET_JUMP * 1000;
+
+/** @param {unknown} text @returns {Position | undefined} undefined if the text is not a position */
+export function parse(text) {
+  const match = typeof text === "string" && /^(.+):(\d+)$/.exec(text);
+  return match ? { epoch: match[1], offset: +match[2] } : undefined;
+}
+
+/**
+ * The distance from `last` to `next`. 1: `next` follows directly; more: publications are missing in
+ * between; 0 or less: `next` was received before. Without a `last` it is 1; to another epoch it is infinite.
+ * @param {Position | undefined} last
+ * @param {Position} next
+ */
+export function distance(last, next) {
+  if (!last) return 1;
+  return last.epoch === next.epoch ? next.offset - last.offset : Infinity;
+}
+
+/** True if publications are missing. An offset jump is not a gap: if it lost anything, the server sends `lost`. @param {number} by */
+export const isGap = (by) => by > 1 && (by < MIN_JUMP_DISTANCE || by > MAX_JUMP_DISTANCE);
+
+export class PositionTracker {
+  constructor() {
+    /** @type {string | undefined} the newest position received */
+    this._last = undefined;
+    this._hasGap = false; // a gap was found and is not yet reported
+    this._gapAnnounced = false; // the server announced a gap that the next publication will show
+  }
+
+  /** Records a publication; returns false if it was received before. @param {unknown} position */
+  _accept(position) {
+    const next = parse(position);
+    // Publications without a position are always new and change nothing.
+    if (!next) return true;
+    const by = distance(parse(this._last), next);
+    if (by <= 0) return false;
+    if (isGap(by) && !this._gapAnnounced) this._hasGap = true;
+    this._gapAnnounced = false;
+    this._last = /** @type {string} */ (position);
+    return true;
+  }
+
+  /** Records the room's position from a join. @param {any} state @param {string | undefined} since the position that was sent with the join */
+  _onJoined({ position, recovered }, since) {
+    if (since !== undefined) {
+      // Recovered publications may arrive after the ack; each of them moves the position itself.
+      if (recovered !== false) return;
+      this._hasGap = true;
+    }
+    const next = parse(position);
+    if (next && distance(parse(this._last), next) > 0) this._last = position;
+  }
+
+  /** Returns whether there is a gap to report, and marks it as reported. */
+  _takeGap() {
+    const hasGap = this._hasGap;
+    this._hasGap = false;
+    return hasGap;
+  }
+}

@@ -1,0 +1,69 @@
+// Owns: the queue, a stand-in for `NoDevent` until the server's script has loaded. It records calls;
+// script.js replays them in order. Objects that the page got from the queue then forward to the real ones.
+
+const page = /** @type {any} */ (globalThis);
+
+/** The member of the queue that script.js calls with the real `NoDevent`. */
+const QUEUE = Symbol.for("nodevent.queue");
+
+/** @type {(() => void)[]} recorded calls */
+const calls = [];
+
+/**
+ * An object that records calls until `resolve` gets the real object, and forwards them from then on.
+ * @param {any} values members with a known value before that
+ */
+function recorder(values) {
+  /** @type {any} */
+  let real;
+  /** @param {(target: any) => any} run @param {any} [known] */
+  const record = (run, known = {}) => {
+    const result = recorder(known);
+    calls.push(() => result._resolve(run(real)));
+    return result._proxy;
+  };
+  const proxy = new Proxy(() => {}, {
+    get(_, /** @type {string} */ name) {
+      if (real) return typeof real[name] === "function" ? real[name].bind(real) : real[name];
+      if (name in values) return values[name];
+      // `await` and string conversion look for these members.
+      if (name === "then" || typeof name === "symbol") return;
+      return (/** @type {any[]} */ ...args) => record((target) => target[name](...args));
+    },
+    apply: () => (real ? real() : record((target) => target())),
+  });
+  return { _proxy: proxy, _record: record, _resolve: (/** @type {any} */ object) => (real = object) };
+}
+
+/** Defines `NoDevent`, unless it exists. */
+export function installQueue() {
+  // An element with the id or name `NoDevent` also defines `window.NoDevent`.
+  if (page.NoDevent?.room) return;
+  /** @type {Map<string, any>} the same object for the same name, as in the real `NoDevent` */
+  const rooms = new Map();
+  const root = recorder({
+    connected: () => false,
+    /** @param {any} data */
+    room(data) {
+      const id = String(data?.room ?? data);
+      const known = rooms.get(id) || root._record((target) => target.room(data), { id, joined: false, position: undefined });
+      rooms.set(id, known);
+      return known;
+    },
+    /** @param {any} object */
+    [QUEUE](object) {
+      root._resolve(object);
+      for (const call of calls.splice(0)) {
+        try {
+          call();
+        } catch (error) {
+          // One wrong call must not stop the others.
+          setTimeout(() => {
+            throw error;
+          });
+        }
+      }
+    },
+  });
+  page.NoDevent = page.Nodevent = root._proxy;
+}

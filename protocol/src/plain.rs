@@ -1,0 +1,207 @@
+//! The protocol `plain`: JSON objects over a WebSocket, for clients without Socket.IO.
+//!
+//! One object per line, one or several lines per message. `protocol/README.md` section 9 defines it, and
+//! `vectors/plain.json` has an example of every line.
+
+use crate::history::Position;
+use crate::room;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+/// A line from a client.
+#[derive(Debug, PartialEq)]
+pub enum Command {
+    /// `{"join": room, "key": …, "since": …, "id": …}`
+    Join {
+        /// The room's name.
+        room: String,
+        /// The room key or token.
+        key: Option<Value>,
+        /// The position up to which the client has received everything.
+        since: Option<String>,
+        /// The client's number for the request.
+        id: Option<u64>,
+    },
+    /// `{"leave": room, "id": …}`
+    Leave {
+        /// The room's name.
+        room: String,
+        /// The client's number for the request.
+        id: Option<u64>,
+    },
+    /// `{"ping": …}`
+    Ping {
+        /// The JSON text to send back.
+        payload: String,
+    },
+}
+
+/// Why a line is not a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// It is not a JSON object.
+    #[error("not a JSON object")]
+    NotAnObject,
+    /// It has none of the commands' members, or more than one.
+    #[error("unknown command")]
+    UnknownCommand,
+    /// `id` is not an integer from 0 to 2^64 - 1.
+    #[error("invalid id")]
+    BadId,
+    /// The room's name is empty, too long, or neither a string nor an integer.
+    #[error("Bad room")]
+    BadRoom,
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(default)]
+    join: Option<Value>,
+    #[serde(default)]
+    leave: Option<Value>,
+    #[serde(borrow, default)]
+    ping: Option<&'a RawValue>,
+    #[serde(default)]
+    key: Option<Value>,
+    #[serde(default)]
+    since: Option<Value>,
+    #[serde(default)]
+    id: Option<Value>,
+}
+
+// === impl CommandError ===
+
+impl CommandError {
+    /// What to send instead.
+    #[must_use]
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::NotAnObject => "send one JSON object per line",
+            Self::UnknownCommand => r#"send {"join": room}, {"leave": room} or {"ping": …}"#,
+            Self::BadId => "send an integer that is not negative",
+            Self::BadRoom => "send a non-empty string of at most 255 bytes, or an integer",
+        }
+    }
+}
+
+// === impl Command ===
+
+impl Command {
+    /// Parses one line.
+    ///
+    /// # Errors
+    /// [`CommandError`], and the request's `id` if it has a valid one.
+    pub fn parse(line: &str, max_room_name: usize) -> Result<Self, (CommandError, Option<u64>)> {
+        // The parser would take an array for the members in their order.
+        let object = Some(line).filter(|line| line.trim_start().starts_with('{'));
+        let line: Option<Line<'_>> = object.and_then(|line| serde_json::from_str(line).ok());
+        let line = line.ok_or((CommandError::NotAnObject, None))?;
+        let id = match &line.id {
+            None | Some(Value::Null) => None,
+            Some(id) => Some(id.as_u64().ok_or((CommandError::BadId, None))?),
+        };
+        let room = |room: &Value| room::from_json(room, max_room_name).map_err(|_| (CommandError::BadRoom, id));
+        match (&line.join, &line.leave, line.ping) {
+            (Some(name), None, None) => Ok(Self::Join {
+                room: room(name)?,
+                key: line.key.filter(|key| !key.is_null()),
+                // A position that is not a string is not a position of the server's.
+                since: line
+                    .since
+                    .filter(|since| !since.is_null())
+                    .map(|since| since.as_str().unwrap_or_default().to_owned()),
+                id,
+            }),
+            (None, Some(name), None) => Ok(Self::Leave { room: room(name)?, id }),
+            (None, None, Some(payload)) => Ok(Self::Ping { payload: payload.get().to_owned() }),
+            _ => Err((CommandError::UnknownCommand, id)),
+        }
+    }
+}
+
+/// The first line of a connection. `heartbeat`: the interval of the server's heartbeats. Milliseconds.
+#[must_use]
+pub fn hello(heartbeat: u64) -> String {
+    json!({"hello": {"version": 1, "heartbeat": heartbeat}}).to_string()
+}
+
+/// A heartbeat. The next one follows within `interval`. Milliseconds.
+#[must_use]
+pub fn heartbeat(interval: u64) -> String {
+    json!({"heartbeat": interval}).to_string()
+}
+
+/// The reply to a ping.
+#[must_use]
+pub fn pong(payload: &str) -> String {
+    format!("{{\"pong\":{payload}}}")
+}
+
+/// The reply to a join. `recovery`: whether nothing is missing, and the room's position. `None`: no history.
+#[must_use]
+pub fn joined(room: &str, id: Option<u64>, recovery: Option<(Option<Position>, bool)>) -> String {
+    let mut line = json!({"joined": room});
+    if let Some((position, recovered)) = recovery {
+        line["position"] = position.map(|position| position.to_string()).into();
+        line["recovered"] = recovered.into();
+    }
+    with_id(line, id)
+}
+
+/// The reply to a leave.
+#[must_use]
+pub fn left(room: &str, id: Option<u64>) -> String {
+    with_id(json!({"left": room}), id)
+}
+
+/// The reply to a request that failed.
+#[must_use]
+pub fn error(error: &str, hint: &str, room: Option<&str>, id: Option<u64>) -> String {
+    let mut line = json!({"error": error, "hint": hint});
+    if let Some(room) = room {
+        line["room"] = room.into();
+    }
+    with_id(line, id)
+}
+
+/// The notice that publications of a room before `position` may be missing and cannot be recovered.
+#[must_use]
+pub fn gap(room: &str, position: Position) -> String {
+    json!({"gap": room, "position": position.to_string()}).to_string()
+}
+
+/// The notice that the server shuts down. The client should reconnect after that time. Milliseconds.
+#[must_use]
+pub fn closing(reason: &str, reconnect_after: u64) -> String {
+    json!({"closing": reason, "reconnect_after": reconnect_after}).to_string()
+}
+
+fn with_id(mut line: Value, id: Option<u64>) -> String {
+    if let Some(id) = id {
+        line["id"] = id.into();
+    }
+    line.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_invalid_line_is_reported_with_its_id() {
+        for (line, error, id) in [
+            ("", CommandError::NotAnObject, None),
+            ("[]", CommandError::NotAnObject, None),
+            ("{}", CommandError::UnknownCommand, None),
+            (r#"{"join":"r","leave":"r","id":3}"#, CommandError::UnknownCommand, Some(3)),
+            (r#"{"join":"","id":4}"#, CommandError::BadRoom, Some(4)),
+            (r#"{"join":["r"],"id":5}"#, CommandError::BadRoom, Some(5)),
+            (r#"{"join":"r","id":-1}"#, CommandError::BadId, None),
+            (r#"{"join":"r","id":"x"}"#, CommandError::BadId, None),
+        ] {
+            assert_eq!(Command::parse(line, 255), Err((error, id)), "{line}");
+        }
+    }
+}

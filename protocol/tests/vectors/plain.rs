@@ -1,0 +1,71 @@
+//! `plain.json`: the lines of the protocol `plain`.
+
+use crate::vector::{list, load, number, text};
+use nodevent_protocol::history::Position;
+use nodevent_protocol::plain::{self, Command};
+use nodevent_protocol::room::MAX_BYTES;
+use serde_json::{Value, json};
+
+/// A command as the vectors write it.
+fn describe(command: &Command) -> Value {
+    let with_id = |mut value: Value, id: &Option<u64>| {
+        if let Some(id) = id {
+            value["id"] = (*id).into();
+        }
+        value
+    };
+    match command {
+        Command::Ping { payload } => json!({"ping": payload}),
+        Command::Leave { room, id } => with_id(json!({"leave": room}), id),
+        Command::Join { room, key, since, id } => {
+            let mut value = json!({"join": room});
+            if let Some(key) = key {
+                value["key"] = key.clone();
+            }
+            if let Some(since) = since {
+                value["since"] = since.clone().into();
+            }
+            with_id(value, id)
+        }
+    }
+}
+
+#[test]
+fn every_command_is_parsed() {
+    for vector in list(&load("plain.json"), "commands") {
+        let command = Command::parse(text(vector, "line"), MAX_BYTES);
+        assert_eq!(command.as_ref().map(describe), Ok(vector["command"].clone()), "{vector}");
+    }
+}
+
+#[test]
+fn every_invalid_line_has_its_error_and_its_id() {
+    for vector in list(&load("plain.json"), "errors") {
+        let (error, id) = Command::parse(text(vector, "line"), MAX_BYTES).unwrap_err();
+        assert_eq!(error.to_string(), text(vector, "error"), "{vector}");
+        assert_eq!(id, vector["id"].as_u64(), "{vector}");
+    }
+}
+
+#[test]
+fn every_line_of_the_server_is_encoded() {
+    for vector in list(&load("plain.json"), "lines") {
+        let id = vector["id"].as_u64();
+        let position = vector["position"].as_str().map(|position| Position::parse(position).unwrap());
+        let line = match text(vector, "kind") {
+            "hello" => plain::hello(number(vector, "heartbeat")),
+            "heartbeat" => plain::heartbeat(number(vector, "heartbeat")),
+            "pong" => plain::pong(text(vector, "payload")),
+            "joined" => {
+                let recovery = vector["recovered"].as_bool().map(|recovered| (position, recovered));
+                plain::joined(text(vector, "room"), id, recovery)
+            }
+            "left" => plain::left(text(vector, "room"), id),
+            "error" => plain::error(text(vector, "error"), text(vector, "hint"), vector["room"].as_str(), id),
+            "gap" => plain::gap(text(vector, "room"), position.unwrap()),
+            "closing" => plain::closing(text(vector, "reason"), number(vector, "reconnect_after")),
+            other => panic!("unknown kind: {other}"),
+        };
+        assert_eq!(serde_json::from_str::<Value>(&line).unwrap(), vector["line"], "{vector}");
+    }
+}

@@ -1,0 +1,99 @@
+//! What engines can do, one trait per capability.
+//!
+//! An engine implements the capabilities that it supports. The rest of the server holds [`Engine`] values and calls the
+//! capability it needs; it does not know which engine is behind it.
+
+use crate::history::{Recovery, RoomHistory, Since};
+use nodevent_protocol::history::Position;
+use nodevent_protocol::publication::PublicationRef;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+/// The future of a capability's method.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
+
+/// Publishes to a namespace.
+pub trait Publish: Send + Sync {
+    /// Publishes. When the future completes, the engine has the publication. The same idempotency key publishes once
+    /// within the history's age. The result is the publication's position if its room has a history.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: as far as the engine can tell, it does not have the publication.
+    fn publish<'a>(
+        &'a self,
+        publication: &'a PublicationRef<'a>,
+        idempotency_key: Option<&'a str>,
+    ) -> Pending<'a, Option<Position>>;
+}
+
+/// Reads the history of rooms outside of a join.
+pub trait ReadHistory: Send + Sync {
+    /// Reads what came after a position. `None`: the room has no history.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    fn read<'a>(&'a self, room: &'a str, since: Since) -> Pending<'a, Option<Recovery>>;
+}
+
+/// Reports whether publications get through.
+pub trait Health: Send + Sync {
+    /// Whether a probe went through the engine and came back recently.
+    fn is_ready(&self) -> bool;
+}
+
+/// The engine of one namespace: its capabilities.
+#[derive(Clone)]
+pub struct Engine {
+    /// Its kind, for logs and `/readyz`: `memory` or `redis`.
+    pub kind: &'static str,
+    /// Publishing.
+    pub publish: Arc<dyn Publish>,
+    /// Recovery of new members.
+    pub history: Arc<dyn RoomHistory>,
+    /// Reading histories.
+    pub read_history: Arc<dyn ReadHistory>,
+    /// Whether publications get through.
+    pub health: Arc<dyn Health>,
+}
+
+/// The engines of all namespaces, by the namespace's id. They start after the shards, which hold this from the beginning.
+#[derive(Debug, Default)]
+pub struct Engines(OnceLock<Vec<Engine>>);
+
+/// An engine cannot be reached, rejects a command, or did not respond in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{engine} is unavailable: {reason}")]
+pub struct Unavailable {
+    /// The engine's name for people: `Redis`.
+    pub engine: &'static str,
+    /// The reason in the engine's own words, without secrets.
+    pub reason: String,
+}
+
+// === impl Engine ===
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+// === impl Engines ===
+
+impl Engines {
+    /// Sets the engines, in the order of their namespaces' ids. Called once, before the first connection.
+    pub fn set(&self, engines: Vec<Engine>) {
+        let _ = self.0.set(engines);
+    }
+
+    /// The engine of a namespace.
+    pub fn get(&self, namespace: u16) -> Option<&Engine> {
+        self.0.get()?.get(usize::from(namespace))
+    }
+
+    /// All engines.
+    pub fn iter(&self) -> impl Iterator<Item = &Engine> {
+        self.0.get().into_iter().flatten()
+    }
+}

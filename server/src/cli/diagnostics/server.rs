@@ -1,0 +1,98 @@
+//! Whether the running server is ready and serves the namespaces of the configuration with the same secrets.
+
+use super::{Report, TIMEOUT, get, open, with_timeout};
+use crate::cli::http::{self, Request};
+use http_body_util::BodyExt as _;
+use nodevent_protocol::key;
+use nodevent_server::clock;
+use nodevent_server::config::Config;
+use nodevent_server::config::namespace::Namespace;
+
+/// Lifetime of the key that is sent to the server. Milliseconds.
+const KEY_LIFETIME: u64 = 60_000;
+/// What to do if the server has read another configuration.
+const RESTART: &str = "restart the server with this file";
+
+pub(super) async fn check(url: &str, config: &Config, report: &mut Report) {
+    match get(url, "/readyz").await {
+        Ok((200, _)) => report.ok("it is ready"),
+        Ok((_, body)) => report.fail(
+            &format!("it is not ready: {}", body.trim().replace('\n', "; ")),
+            "see its log, and the checks of its Redis above",
+        ),
+        Err(error) => return report.fail(&format!("it stopped responding: {error}"), "see its log"),
+    }
+    for namespace in &config.namespaces {
+        check_namespace(url, namespace, report).await;
+    }
+}
+
+async fn check_namespace(url: &str, namespace: &Namespace, report: &mut Report) {
+    let name = &namespace.name;
+    let room = format!("nodevent-check-{:016x}", rand::random::<u64>());
+    let events = format!("/api{name}/rooms/{room}/events");
+    let join = |key: Option<String>| {
+        let events = events.clone();
+        async move { open(url, &events, key).await.map(|response| response.status().as_u16()) }
+    };
+    let without = match join(None).await {
+        Ok(404) => return report.fail(&format!("it has no namespace {name}"), RESTART),
+        Ok(status) => status,
+        Err(error) => return report.fail(&format!("{name}: it stopped responding: {error}"), "see its log"),
+    };
+    let secret = namespace.secrets.first();
+    let key = secret.and_then(|secret| key::sign(&room, clock::now_ms() + KEY_LIFETIME, secret).ok());
+    match (&key, without) {
+        (None, 200) => report.ok(&format!("{name}: every client may join, as in the file")),
+        (None, _) => {
+            return report.fail(&format!("{name}: it requires keys, but the file has no secret"), RESTART);
+        }
+        (Some(_), 200) => {
+            return report.fail(&format!("{name}: every client may join, but the file has a secret"), RESTART);
+        }
+        (Some(_), _) => match join(key.clone()).await {
+            Ok(200) => report.ok(&format!("{name}: its secret matches the configuration file")),
+            Ok(_) => {
+                let sentence = format!("{name}: its secret does not match the configuration file");
+                return report.fail(&sentence, RESTART);
+            }
+            Err(error) => return report.fail(&format!("{name}: it stopped responding: {error}"), "see its log"),
+        },
+    }
+    match round_trip(url, namespace, &room, &events, key).await {
+        Ok(()) => report.ok(&format!("{name}: a test message was delivered")),
+        Err(error) => report.fail(&format!("{name}: a test message was not delivered: {error}"), "see its log"),
+    }
+}
+
+/// Subscribes to a room, publishes to it, and waits for the publication.
+async fn round_trip(
+    url: &str,
+    namespace: &Namespace,
+    room: &str,
+    events: &str,
+    key: Option<String>,
+) -> Result<(), String> {
+    let mut body = open(url, events, key).await?.into_body();
+    let mut publish = Request::new(url, &format!("/api{}/emit", namespace.name))?;
+    publish.body = format!(r#"{{"room":"{room}","event":"check"}}"#);
+    let publish_key = namespace.publish_key.as_ref();
+    publish.bearer = publish_key.and_then(|key| String::from_utf8(key.as_bytes().to_vec()).ok());
+    let response = with_timeout(http::send(&publish)).await?;
+    if !response.status().is_success() {
+        let (status, text) = (response.status(), with_timeout(http::text(response)).await?);
+        return Err(format!("publishing was rejected ({status}): {}", text.trim()));
+    }
+    let wait = async {
+        let mut bytes = Vec::new();
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
+            if String::from_utf8_lossy(&bytes).contains(room) {
+                return Ok(());
+            }
+        }
+        Err("the response ended early".to_owned())
+    };
+    let late = || format!("nothing arrived within {} s", TIMEOUT.as_secs());
+    tokio::time::timeout(TIMEOUT, wait).await.unwrap_or_else(|_| Err(late()))
+}

@@ -1,0 +1,191 @@
+//! Secrets and publish keys: written in the file, or in files of their own.
+//!
+//! Owns which values can be a secret. No error contains one.
+
+use super::keys;
+use super::reader::{MapReader, check_credential};
+use super::report::{Location, Report};
+use super::tree::{Node, Value};
+use nodevent_protocol::key::Secret;
+use std::io::Read as _;
+use std::path::Path;
+
+/// Secrets shorter than this can be found by brute force. Bytes.
+const MIN_SECRET_BYTES: usize = 16;
+/// Bytes of a file that contains a secret. A larger one is another file.
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// What to write instead of an empty secret.
+const EMPTY_HINT: &str = "write a long random text, e.g. from `openssl rand -hex 32`; for a namespace that every client may \
+                          join, delete the key and write `open: true`";
+
+/// Reads `secret`, `secret_file` and `secrets`. Returns `None` if none of them is written.
+pub(super) fn secrets(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<Vec<Secret>> {
+    let is_written = ["secret", "secret_file", "secrets"].iter().any(|key| map.has(key));
+    let mut all = Vec::new();
+    all.extend(one(map, "secret", folder, report));
+    if let Some(entry) = map.take_entry("secrets") {
+        let name = map.name("secrets");
+        let node = &entry.node;
+        match &node.value {
+            Value::List(list) if !list.is_empty() => {
+                for (index, node) in list.iter().enumerate() {
+                    all.extend(entry_of_list(node, &format!("{name}[{index}]"), folder, report));
+                }
+            }
+            Value::List(_) | Value::Null => {
+                report.error(node.location, format!("{name} is empty, so every client could join"), EMPTY_HINT);
+            }
+            _ => report.error(
+                node.location,
+                format!("{name} is not a list"),
+                "write `secrets: [{id: a, secret: …}]`, or `secret: …`",
+            ),
+        }
+    }
+    is_written.then_some(all)
+}
+
+fn entry_of_list(node: &Node, path: &str, folder: &Path, report: &mut Report) -> Option<Secret> {
+    if !matches!(node.value, Value::Map(_)) {
+        return from_node(node, path, report);
+    }
+    let mut map = MapReader::open(node, path, &keys::SECRET_ENTRY, report)?;
+    map.take("id");
+    let is_written = map.has("secret") || map.has("secret_file");
+    let secret = one(&mut map, "secret", folder, report);
+    if !is_written {
+        report.error(map.location, format!("{path} has no secret"), "write `secret: <random text>`");
+    }
+    map.finish(report);
+    secret
+}
+
+/// Reads `publish_key` or `publish_key_file`.
+pub(super) fn publish_key(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<Secret> {
+    one(map, "publish_key", folder, report)
+}
+
+/// Reads `key`, or the file that `key` with `_file` names.
+fn one(map: &mut MapReader<'_>, key: &'static str, folder: &Path, report: &mut Report) -> Option<Secret> {
+    let (name, file_key) = match key {
+        "secret" => (map.name(key), "secret_file"),
+        _ => (map.name(key), "publish_key_file"),
+    };
+    let file_name = map.name(file_key);
+    let (written, file) = (map.take_entry(key), map.take_entry(file_key));
+    if let (Some(_), Some(file)) = (written, file) {
+        report.error(file.location, format!("{name} and {file_name} are both written"), "delete one of them");
+        return None;
+    }
+    if let Some(entry) = written {
+        return from_node(&entry.node, &name, report);
+    }
+    let text = read_file(&file?.node, &file_name, folder, report)?;
+    check(&text, file?.node.location, &file_name, report)
+}
+
+/// Reads a secret that is written in the file.
+fn from_node(node: &Node, name: &str, report: &mut Report) -> Option<Secret> {
+    match &node.value {
+        Value::Scalar(text) if text.trim().is_empty() => {
+            report.error(
+                node.location,
+                format!("{name} is empty, so anyone could forge what it signs"),
+                EMPTY_HINT,
+            );
+            None
+        }
+        Value::Scalar(text) => {
+            let (text, location) = check_credential(text, node, name, report)?;
+            check(&text, location, name, report)
+        }
+        // A variable that the environment lacks has been reported already.
+        Value::Null if !node.is_literal => None,
+        Value::Null => {
+            report_empty(node, name, report);
+            None
+        }
+        _ => {
+            report.error(node.location, format!("{name} is not text"), "write one value");
+            None
+        }
+    }
+}
+
+fn report_empty(node: &Node, name: &str, report: &mut Report) {
+    let (what, hint) = match name.ends_with("publish_key") {
+        true => (
+            "anyone could publish",
+            "write a long random text, or delete the key: then only the same machine may publish",
+        ),
+        false => ("every client could join", EMPTY_HINT),
+    };
+    report.error(node.location, format!("{name} is empty, so {what}"), hint);
+}
+
+fn check(text: &str, location: Location, name: &str, report: &mut Report) -> Option<Secret> {
+    let secret = Secret::new(text).ok()?;
+    if text.len() < MIN_SECRET_BYTES {
+        let what = format!("{name} is only {} bytes long and can be brute-forced", text.len());
+        report.warn(location, what, "use 32 random bytes or more, e.g. from `openssl rand -hex 32`");
+    }
+    Some(secret)
+}
+
+/// Reads a secret from the file that a value names. A line break at its end is not part of it.
+pub(super) fn read_file(node: &Node, name: &str, folder: &Path, report: &mut Report) -> Option<String> {
+    let Some(file) = node.scalar().filter(|file| !file.trim().is_empty()) else {
+        if node.is_literal || node.value != Value::Null {
+            report.error(node.location, format!("{name} is empty"), "write the path of a file, or delete the key");
+        }
+        return None;
+    };
+    let path = folder.join(file);
+    let problem = match read_text(&path) {
+        Ok(text) if text.trim().is_empty() => "is empty".to_owned(),
+        Ok(text) if text.trim() != text || text.chars().any(char::is_control) => {
+            "contains white space at an end, several lines, or control characters".to_owned()
+        }
+        Ok(text) => {
+            if is_world_readable(&path) {
+                let what = format!("{name}: every user of this machine can read {}", path.display());
+                report.warn(node.location, what, format!("chmod 600 {}", path.display()));
+            }
+            return Some(text);
+        }
+        Err(error) => error,
+    };
+    report.error(
+        node.location,
+        format!("{name}: {} {problem}", path.display()),
+        "name a file that contains the secret",
+    );
+    None
+}
+
+/// Returns the text of a small file without the line break at its end.
+///
+/// # Errors
+/// Returns the reason, without the text.
+pub fn read_text(path: &Path) -> Result<String, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {error}");
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let length = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if length as u64 > MAX_FILE_BYTES {
+        return Err("is larger than 64 KB".to_owned());
+    }
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    if text.ends_with('\r') {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// Whether every user of the machine can read a file.
+pub(super) fn is_world_readable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
+}

@@ -1,0 +1,777 @@
+//! The registry of configuration keys: name, type, default and meaning of every key that the server reads.
+//!
+//! Owns the only list of keys. [`super::reader::MapReader`] looks up types, ranges and suggestions here, and
+//! [`super::reference`] prints `docs/configuration.md` from it, so the reference cannot differ from the server. In
+//! builds with debug assertions the reader also checks that every key listed here is read. This file does not know the
+//! values of a configuration.
+
+/// The type of a key's value.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// One text.
+    Text,
+    /// One text that must not be printed.
+    Secret,
+    /// A path, relative to the folder of the configuration file.
+    File,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A whole number between both, inclusive.
+    Number(u64, u64),
+    /// A duration with its unit.
+    Duration,
+    /// A number of bytes, with or without a unit.
+    Size,
+    /// True or false.
+    Flag,
+    /// One text or a list of texts.
+    Texts,
+    /// Keys of its own; the text names the section, and what else may be written.
+    Map(&'static str),
+    /// Read by the gem; the server only knows the name.
+    Gem,
+}
+
+/// One key.
+#[derive(Debug)]
+pub struct Key {
+    /// The name to write.
+    pub name: &'static str,
+    /// Names that older files use.
+    pub old_names: &'static [&'static str],
+    /// The type of its value.
+    pub kind: Kind,
+    /// The default in words, or as it would be written.
+    pub default: DefaultValue,
+    /// What it sets.
+    pub meaning: &'static str,
+    /// When to change it.
+    pub change: &'static str,
+    /// The value in the example.
+    pub example: &'static str,
+}
+
+/// The default of a key.
+#[derive(Debug, Clone, Copy)]
+pub enum DefaultValue {
+    /// This value, as it would be written.
+    Value(&'static str),
+    /// A description, because there is no fixed value.
+    Words(&'static str),
+}
+
+/// The keys of one map.
+#[derive(Debug)]
+pub struct Section {
+    /// The heading in the reference, e.g. `limits`.
+    pub title: &'static str,
+    /// What the section is for.
+    pub about: &'static str,
+    /// Lines before and after the keys in the example, and the indent of the keys.
+    pub frame: Frame,
+    /// The keys, in the order of the reference.
+    pub keys: &'static [Key],
+}
+
+/// How the example of a section is written: what stands above its keys, and by how many spaces they are indented.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame {
+    /// Lines above the keys.
+    pub above: &'static str,
+    /// Spaces before each key.
+    pub indent: usize,
+}
+
+// === impl Section ===
+
+impl Section {
+    /// Returns the key with this name or old name.
+    pub fn find(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name || key.old_names.contains(&name))
+    }
+}
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: DefaultValue,
+    meaning: &'static str,
+    change: &'static str,
+    example: &'static str,
+) -> Key {
+    Key { name, old_names: &[], kind, default, meaning, change, example }
+}
+
+impl Key {
+    const fn or(self, old_names: &'static [&'static str]) -> Self {
+        Self { old_names, ..self }
+    }
+}
+
+use DefaultValue::{Value, Words};
+use Kind::{Duration, File, Flag, Gem, Map, Number, Secret, Size, Text, Texts, Word};
+
+const TOP_FRAME: Frame = Frame { above: "", indent: 0 };
+
+/// Keys at the top of the file.
+pub static TOP: Section = Section {
+    title: "Server",
+    about: "Keys at the top of the file, or of the section of an environment.",
+    frame: TOP_FRAME,
+    keys: &[
+        key(
+            "port",
+            Number(0, 65_535),
+            Value("8080"),
+            "TCP port of the first listener. `0` picks a free port.",
+            "Another program uses 8080, or the server terminates TLS itself (443).",
+            "8080",
+        ),
+        key(
+            "bind",
+            Text,
+            Value("0.0.0.0"),
+            "Address that the listeners bind.",
+            "Only a proxy on the same machine connects (`127.0.0.1`), or clients use IPv6 (`\"::\"`).",
+            "127.0.0.1",
+        ),
+        key(
+            "public_url",
+            Text,
+            Words("none"),
+            "Address under which browsers reach the server. The gem puts it into pages; `nodevent check` tries it.",
+            "Always in production.",
+            "https://live.example.com",
+        ),
+        key(
+            "host",
+            Text,
+            Words("none"),
+            "Name that older files use: with a scheme for `public_url`, without one for `bind`.",
+            "Prefer `bind` and `public_url` in new files.",
+            "",
+        ),
+        key(
+            "ssl",
+            Map("`cert` and `key`"),
+            Words("no TLS"),
+            "Certificate of the first listener.",
+            "The server terminates TLS itself, without a proxy.",
+            "",
+        )
+        .or(&["tls"]),
+        key(
+            "listen",
+            Map("a list of maps with `port`, `bind` and `ssl`"),
+            Words("none"),
+            "More listeners for the same namespaces.",
+            "The server must be reachable on several ports or addresses.",
+            "",
+        ),
+        key(
+            "admin",
+            Map("`bind` and `port`, or `off`"),
+            Value("off"),
+            "Listener for `/metrics`, `/healthz` and `/readyz` only.",
+            "Prometheus scrapes the server.",
+            "",
+        ),
+        key(
+            "origins",
+            Texts,
+            Words("none"),
+            "Origins of pages that may connect, in addition to the server's own host on any port.",
+            "The application and the server have different hosts, or an app shell connects.",
+            "[\"https://www.example.com\", \"https://*.example.org\"]",
+        ),
+        key(
+            "trusted_proxies",
+            Texts,
+            Words("none"),
+            "Addresses or networks of proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` headers count.",
+            "A reverse proxy or load balancer stands before the server.",
+            "[127.0.0.1, 10.0.0.0/8]",
+        ),
+        key(
+            "console",
+            Flag,
+            Words("on if no namespace has a secret"),
+            "Whether the console page is served at `/`.",
+            "To hide it in production, or to see it in a secured namespace.",
+            "false",
+        ),
+        key(
+            "drain_timeout",
+            Duration,
+            Value("1s"),
+            "Period over which a stopping server closes its connections.",
+            "Thousands of clients would reconnect to the other servers at once.",
+            "20s",
+        ),
+        key(
+            "shards",
+            Number(1, 64),
+            Words("one per core"),
+            "Threads that own connections.",
+            "Other programs share the machine's cores.",
+            "4",
+        ),
+        key(
+            "namespace",
+            Text,
+            Value("/nodevent"),
+            "Name of the namespace that the keys of a namespace at the top of the file belong to.",
+            "Only in files in the flat form of older gems. Write `/name:` with the keys below it instead.",
+            "",
+        ),
+        key(
+            "limits",
+            Map("see [`limits`](#limits)"),
+            Words("see there"),
+            "Limits of connections, messages and timeouts.",
+            "See there.",
+            "",
+        ),
+        key("ping", Map("see [`ping`](#ping)"), Words("see there"), "The heartbeat.", "See there.", ""),
+        key("log", Map("see [`log`](#log)"), Words("see there"), "The log.", "See there.", ""),
+    ],
+};
+
+/// Keys of a namespace, and of the flat form.
+pub static NAMESPACE: Section = Section {
+    title: "Namespace",
+    about: "Keys below a name with a slash, such as `/nodevent:`. There may be several namespaces. A name consists of \
+            letters, digits, `-`, `_`, `.` and `~`, in segments that are separated by `/`.",
+    frame: Frame { above: "/nodevent:", indent: 2 },
+    keys: &[
+        key(
+            "secret",
+            Secret,
+            Words("none"),
+            "Secret that signs room keys. With it, every join needs a key.",
+            "Always in production. Use 32 random bytes, e.g. from `openssl rand -hex 32`.",
+            "${NODEVENT_SECRET:-5f2a1c9e8b7d6f4e3a2b1c0d9e8f7a6b}",
+        ),
+        key(
+            "secret_file",
+            File,
+            Words("none"),
+            "File that contains the secret. A line break at its end is ignored.",
+            "Secrets are files: Docker, Kubernetes, systemd credentials (`${CREDENTIALS_DIRECTORY}/secret`).",
+            "",
+        ),
+        key(
+            "secrets",
+            Map("a list of secrets, or of maps with `secret` or `secret_file`, and `id`"),
+            Words("none"),
+            "Several secrets at a time. The first one signs, all of them verify.",
+            "While you replace a secret.",
+            "",
+        ),
+        key(
+            "open",
+            Flag,
+            Value("false"),
+            "`true` declares that every client may join every room.",
+            "The namespace is public on purpose. A namespace without a secret is reported unless this is written.",
+            "",
+        ),
+        key(
+            "max_key_lifetime",
+            Duration,
+            Words("no limit"),
+            "Keys that are valid for longer than this from now are rejected.",
+            "A leaked key must not stay valid for long.",
+            "1d",
+        ),
+        key(
+            "publish_key",
+            Secret,
+            Words("none: only the same machine may publish"),
+            "Key that publishers send as `Authorization: Bearer` over HTTP.",
+            "The application runs on another machine and publishes over HTTP.",
+            "${NODEVENT_PUBLISH_KEY:-c0ffee5f2a1c9e8b7d6f4e3a2b1c0d9e}",
+        )
+        .or(&["apiKey"]),
+        key(
+            "publish_key_file",
+            File,
+            Words("none"),
+            "File that contains the publish key.",
+            "Secrets are files.",
+            "",
+        ),
+        key(
+            "redis",
+            Map("a URL, or the keys of `redis`"),
+            Words("none: the memory engine"),
+            "Redis through which publications travel and where history is stored.",
+            "Several servers, or history that survives a restart of the server.",
+            "redis://localhost:6379/0",
+        ),
+        key(
+            "history",
+            Map("`off`, an age like `5m`, or the keys of `history`"),
+            Words("on, see [`history`](#history)"),
+            "History from which clients recover after a reconnect.",
+            "See there.",
+            "",
+        ),
+        key(
+            "channel_per_room",
+            Flag,
+            Value("false"),
+            "Whether each room has its own Redis channel. Otherwise all rooms of the namespace share one.",
+            "There are several servers, and each has members in few of the rooms.",
+            "true",
+        ),
+        key(
+            "protocol",
+            Texts,
+            Value("socket_io"),
+            "Protocols that clients may speak: `socket_io`, `plain`, or a list of both.",
+            "Clients connect without a Socket.IO library.",
+            "[socket_io, plain]",
+        ),
+        key(
+            "dialect",
+            Texts,
+            Value("nodevent"),
+            "Vocabulary of events inside Socket.IO.",
+            "Clients of an older system connect.",
+            "nodevent",
+        ),
+        key(
+            "url",
+            Gem,
+            Words("the server"),
+            "Where the gem publishes over HTTP. See [rails.md](rails.md).",
+            "The gem reaches the server under another address than browsers.",
+            "",
+        ),
+        key(
+            "publisher",
+            Gem,
+            Words("see [rails.md](rails.md)"),
+            "Queue and timeouts of the gem.",
+            "See [rails.md](rails.md).",
+            "",
+        ),
+    ],
+};
+
+/// Keys of an entry of `secrets`.
+pub static SECRET_ENTRY: Section = Section {
+    title: "`secrets`",
+    about: "Keys of each entry of `secrets`. An entry may also be the secret itself.",
+    frame: Frame { above: "/nodevent:\n  secrets:\n    -", indent: 6 },
+    keys: &[
+        key("id", Text, Words("none"), "Name of the secret, for you.", "To recognize it later.", "\"2026-11\""),
+        key(
+            "secret",
+            Secret,
+            Words("none"),
+            "The secret.",
+            "Each entry needs this or `secret_file`.",
+            "${NODEVENT_SECRET:-5f2a1c9e8b7d6f4e3a2b1c0d9e8f7a6b}",
+        ),
+        key("secret_file", File, Words("none"), "File that contains the secret.", "Secrets are files.", ""),
+    ],
+};
+
+/// Keys of `limits`.
+pub static LIMITS: Section = Section {
+    title: "`limits`",
+    about: "Every limit has a named outcome. Timeouts and sizes apply to each connection or request.",
+    frame: Frame { above: "limits:", indent: 2 },
+    keys: &[
+        key(
+            "max_connections",
+            Number(1, 10_000_000),
+            Value("200000"),
+            "Connections at a time, over all transports. Further handshakes are rejected with 503.",
+            "The machine has less memory or fewer file descriptors than that.",
+            "50000",
+        ),
+        key(
+            "max_message_size",
+            Size,
+            Value("64KB"),
+            "Largest message from a client, attachments included. A larger one closes its connection.",
+            "Clients send large messages of their own.",
+            "64KB",
+        ),
+        key(
+            "max_publish_size",
+            Size,
+            Value("1MB"),
+            "Largest publish. A larger one is rejected with 413.",
+            "The application emits larger messages.",
+            "1MB",
+        ),
+        key(
+            "max_room_name",
+            Size,
+            Value("255"),
+            "Length of a room's name in bytes. A join with a longer one is rejected: `Bad room`.",
+            "Room names contain long identifiers.",
+            "255",
+        ),
+        key(
+            "max_rooms_per_connection",
+            Number(1, 1_000_000),
+            Value("128"),
+            "Rooms that one connection may be in. Further joins are rejected: `Too many rooms`.",
+            "A page shows more records than that, each in its own room.",
+            "500",
+        ),
+        key(
+            "send_buffer",
+            Size,
+            Value("1MB"),
+            "Bytes queued for one slow connection. Beyond it, the connection is closed; the client reconnects and recovers.",
+            "Messages are large, or slow clients must not take much memory.",
+            "1MB",
+        ),
+        key(
+            "handshake_timeout",
+            Duration,
+            Value("10s"),
+            "Time for a request's head, for its body, for a TLS handshake and for a transport upgrade.",
+            "Clients have very slow networks.",
+            "10s",
+        ),
+        key(
+            "keep_alive_timeout",
+            Duration,
+            Value("75s"),
+            "Time for which an idle HTTP connection is kept open.",
+            "A load balancer keeps its connections open for longer; this must exceed its idle timeout.",
+            "120s",
+        ),
+        key(
+            "connect_timeout",
+            Duration,
+            Value("45s"),
+            "Time from opening a connection to entering a namespace. After it, the connection is closed.",
+            "Idle connections must be removed sooner.",
+            "45s",
+        ),
+        key(
+            "write_timeout",
+            Duration,
+            Value("10s"),
+            "Time for which a connection may accept nothing although data is queued. After it, the connection is closed.",
+            "Clients have very slow networks.",
+            "10s",
+        ),
+        key(
+            "joins_per_second",
+            Number(1, 1_000_000),
+            Value("50"),
+            "Joins per second and connection, in the long run. Further joins are rejected: `Too many joins`.",
+            "A page joins many rooms at once.",
+            "100",
+        ),
+        key(
+            "packets_per_second",
+            Number(1, 1_000_000),
+            Value("100"),
+            "Packets per second and connection, in the long run. Beyond it, the connection is closed.",
+            "A page joins many rooms at once.",
+            "200",
+        ),
+    ],
+};
+
+/// Keys of `ping`.
+pub static PING: Section = Section {
+    title: "`ping`",
+    about: "The heartbeat that detects dead connections.",
+    frame: Frame { above: "ping:", indent: 2 },
+    keys: &[
+        key(
+            "interval",
+            Duration,
+            Value("25s"),
+            "Time from one ping to the next.",
+            "A proxy closes connections that are idle for less than that.",
+            "25s",
+        ),
+        key(
+            "timeout",
+            Duration,
+            Value("20s"),
+            "Time to wait for the pong. After it, the connection is closed.",
+            "Dead connections must be detected sooner.",
+            "20s",
+        ),
+    ],
+};
+
+/// Keys of `log`.
+pub static LOG: Section = Section {
+    title: "`log`",
+    about: "The log on standard error.",
+    frame: Frame { above: "log:", indent: 2 },
+    keys: &[
+        key(
+            "level",
+            Text,
+            Value("info"),
+            "`error`, `warn`, `info`, `debug`, `trace`, or a filter in the syntax of `tracing`. The environment variable \
+             `NODEVENT_LOG` takes precedence.",
+            "To investigate a problem (`debug`).",
+            "info",
+        ),
+        key(
+            "format",
+            Word(&["text", "json"]),
+            Value("text"),
+            "Format of the lines: `text` or `json`.",
+            "A log collector reads the log.",
+            "json",
+        ),
+    ],
+};
+
+/// Keys of an entry of `listen`.
+pub static LISTEN: Section = Section {
+    title: "`listen`",
+    about: "Keys of each entry of `listen`. The first listener, with `port` at the top, is added if `port` is written.",
+    frame: Frame { above: "listen:\n  -", indent: 4 },
+    keys: &[
+        key("port", Number(0, 65_535), Words("required"), "TCP port.", "Each entry needs one.", "8443"),
+        key(
+            "bind",
+            Text,
+            Words("`bind` at the top"),
+            "Address to bind.",
+            "The listener has its own address.",
+            "10.0.0.4",
+        )
+        .or(&["host"]),
+        key("ssl", Map("`cert` and `key`"), Words("no TLS"), "Certificate.", "The listener terminates TLS.", "")
+            .or(&["tls"]),
+    ],
+};
+
+/// Keys of `admin`.
+pub static ADMIN: Section = Section {
+    title: "`admin`",
+    about: "The listener for monitoring. Do not expose it.",
+    frame: Frame { above: "admin:", indent: 2 },
+    keys: &[
+        key("port", Number(0, 65_535), Value("8081"), "TCP port.", "Another program uses 8081.", "8081"),
+        key(
+            "bind",
+            Text,
+            Value("127.0.0.1"),
+            "Address to bind.",
+            "Prometheus runs on another machine.",
+            "10.0.0.4",
+        )
+        .or(&["host"]),
+    ],
+};
+
+/// Keys of `ssl`.
+pub static SSL: Section = Section {
+    title: "`ssl`",
+    about: "TLS for a listener. Both files are PEM.",
+    frame: Frame { above: "ssl:", indent: 2 },
+    keys: &[
+        key("cert", File, Words("required"), "Certificate chain.", "`ssl` needs it.", "cert.pem"),
+        key("key", File, Words("required"), "Private key.", "`ssl` needs it.", "key.pem"),
+    ],
+};
+
+/// Keys of `history`.
+pub static HISTORY: Section = Section {
+    title: "`history`",
+    about: "How much history each room keeps. `off` keeps none; an age such as `5m` is short for `{age: 5m}`.",
+    frame: Frame { above: "/nodevent:\n  history:", indent: 4 },
+    keys: &[
+        key(
+            "size",
+            Number(1, 1_000_000),
+            Value("100"),
+            "Publications per room.",
+            "Clients that were away miss more than that.",
+            "500",
+        ),
+        key(
+            "age",
+            Duration,
+            Value("5m"),
+            "Time for which a publication is kept.",
+            "Clients are away for longer, e.g. laptops that sleep.",
+            "1h",
+        ),
+        key(
+            "max_memory",
+            Size,
+            Value("64MB"),
+            "Memory of all rooms together in the memory engine. Beyond it, the least recently active rooms are evicted. \
+             Redis has its own `maxmemory`.",
+            "There are many rooms, or the machine has little memory.",
+            "256MB",
+        ),
+        key(
+            "rooms",
+            Map("for each beginning of a room's name, `off` or `size` and `age`"),
+            Words("none"),
+            "Different history for rooms whose names begin so. The longest match counts.",
+            "Some rooms need more history, others none.",
+            "{ Chat_: { size: 500 }, Cursor_: off }",
+        ),
+    ],
+};
+
+/// Keys of one entry of `history.rooms`.
+pub static HISTORY_ROOM: Section = Section {
+    title: "`history.rooms`",
+    about: "Keys of each entry of `history.rooms`; the rest is inherited from `history`.",
+    frame: Frame { above: "/nodevent:\n  history:\n    rooms:\n      Chat_:", indent: 8 },
+    keys: &[
+        key(
+            "size",
+            Number(1, 1_000_000),
+            Words("`history.size`"),
+            "Publications per room.",
+            "See `history.size`.",
+            "500",
+        ),
+        key(
+            "age",
+            Duration,
+            Words("`history.age`"),
+            "Time for which a publication is kept.",
+            "See `history.age`.",
+            "1h",
+        ),
+    ],
+};
+
+/// Keys of `redis`.
+pub static REDIS: Section = Section {
+    title: "`redis`",
+    about: "The Redis of a namespace: a URL (`redis://`, `rediss://`, `redis-sentinel://`, `redis-cluster://`, and the \
+            same with `valkey`), or these keys. Keys override the parts of `url`.",
+    frame: Frame { above: "/nodevent:\n  redis:", indent: 4 },
+    keys: &[
+        key("url", Secret, Words("none"), "A URL.", "Providers give you one.", "redis://localhost:6379/0"),
+        key("host", Text, Value("localhost"), "Host.", "Redis runs on another machine.", "redis.internal"),
+        key("port", Number(1, 65_535), Value("6379"), "TCP port.", "Redis has another port.", "6380"),
+        key("db", Number(0, 255), Value("0"), "Number of the database.", "Applications share one Redis.", "1")
+            .or(&["database"]),
+        key("username", Text, Words("none"), "ACL user.", "Redis has ACL users.", "nodevent").or(&["user"]),
+        key(
+            "password",
+            Secret,
+            Words("none"),
+            "Password.",
+            "Redis requires one.",
+            "${REDIS_PASSWORD:-open-sesame}",
+        )
+        .or(&["auth_pass"]),
+        key("password_file", File, Words("none"), "File that contains the password.", "Secrets are files.", ""),
+        key("tls", Flag, Value("false"), "Whether to use TLS.", "Redis has TLS and no URL says so.", "true"),
+        key(
+            "ssl",
+            Map("`ca`, `cert` and `key`"),
+            Words("the certificates of the system"),
+            "Certificates for TLS. Writing it turns `tls` on.",
+            "Redis has a certificate of a private CA, or asks for client certificates.",
+            "",
+        ),
+        key(
+            "sentinel",
+            Map("see [`redis.sentinel`](#redissentinel)"),
+            Words("none"),
+            "Sentinels that know the primary.",
+            "Sentinel supervises Redis.",
+            "",
+        ),
+        key(
+            "cluster",
+            Texts,
+            Words("none"),
+            "Some nodes of a Redis Cluster, as `host:port`.",
+            "Redis is a cluster.",
+            "",
+        ),
+    ],
+};
+
+/// Keys of `redis.ssl`.
+pub static REDIS_SSL: Section = Section {
+    title: "`redis.ssl`",
+    about: "Certificates of the connection to Redis. All files are PEM.",
+    frame: Frame { above: "/nodevent:\n  redis:\n    ssl:", indent: 6 },
+    keys: &[
+        key(
+            "ca",
+            File,
+            Words("the certificates of the system"),
+            "Certificates of the CA.",
+            "The CA is private.",
+            "ca.pem",
+        ),
+        key(
+            "cert",
+            File,
+            Words("none"),
+            "Client certificate chain.",
+            "Redis asks for client certificates.",
+            "cert.pem",
+        ),
+        key("key", File, Words("none"), "Private key of the client certificate.", "With `cert`.", "key.pem"),
+    ],
+};
+
+/// Keys of `redis.sentinel`.
+pub static SENTINEL: Section = Section {
+    title: "`redis.sentinel`",
+    about: "The sentinels. They never receive the user and password of Redis itself.",
+    frame: Frame { above: "/nodevent:\n  redis:\n    sentinel:", indent: 6 },
+    keys: &[
+        key(
+            "hosts",
+            Texts,
+            Words("required, unless `url` names them"),
+            "Sentinels, as `host` or `host:port`; the default port is 26379.",
+            "Write all of them.",
+            "[sentinel1, \"sentinel2:26380\"]",
+        ),
+        key("name", Text, Value("mymaster"), "Name of the primary.", "It has another name.", "main")
+            .or(&["service"]),
+        key("username", Text, Words("none"), "ACL user of the sentinels.", "They have ACL users.", "watcher"),
+        key(
+            "password",
+            Secret,
+            Words("none"),
+            "Password of the sentinels.",
+            "They require one.",
+            "${SENTINEL_PASSWORD:-open-sesame}",
+        ),
+    ],
+};
+
+/// All sections, in the order of the reference.
+pub static SECTIONS: [&Section; 14] = [
+    &TOP,
+    &SSL,
+    &LISTEN,
+    &ADMIN,
+    &LIMITS,
+    &PING,
+    &LOG,
+    &NAMESPACE,
+    &SECRET_ENTRY,
+    &HISTORY,
+    &HISTORY_ROOM,
+    &REDIS,
+    &REDIS_SSL,
+    &SENTINEL,
+];

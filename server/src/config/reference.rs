@@ -1,0 +1,198 @@
+//! `docs/configuration.md`, printed from the registry of keys.
+
+use super::keys::{DefaultValue, Key, Kind, SECTIONS, Section};
+use std::fmt::Write as _;
+
+const HEAD: &str = "\
+# Configuration
+
+Every key that the server reads. This page is generated from the server's source; a test keeps the two equal. Keys that only
+the gem reads are described in [rails.md](rails.md).
+
+The file is YAML or JSON. The server uses the file that is named on the command line, or the one that `NODEVENT_CONFIG`
+names, or the first of `config/nodevent.yml`, `/etc/nodevent.json`, `/etc/nodevent.yml`, `/etc/nodevent/nodevent.yml`.
+Without a file it listens on port 8080 with one open namespace, `/nodevent`, and uses Redis on localhost if it responds.
+
+`nodevent check FILE` reports every error at once, with line, column and what to write instead. The server does not start
+with an error: it exits with status 64. Unknown keys are reported with the most similar known one.
+
+## Values
+
+| type | written as |
+|---|---|
+| text, word | One value. It is used as it is written: `0123`, `yes` and `2026-01-01` are the texts \"0123\", \"yes\" and \"2026-01-01\". |
+| secret | A text of one line. It is never printed. |
+| number | Digits, without a leading `0`, sign or underscore. |
+| duration | A number with a unit: `500ms`, `30s`, `5m`, `1h`, `2d`. Without a unit: seconds. |
+| size | A number with a unit: `64KB`, `1MB`, `1GB` (1 KB is 1,024 bytes). Without a unit: bytes. |
+| flag | `true` or `false`; `yes`, `no`, `on` and `off` as well. |
+| texts | One text, or a list of them. |
+| file | A path, relative to the folder of the configuration file. |
+| map | Keys of its own. |
+
+`${NAME}` and `${NAME:-default}` in a value are replaced from the environment. A variable that is empty counts as missing. A
+secret that cannot be written so can be in a file of its own (`secret_file`).
+
+A key without a value, a duplicate key, a YAML tag and a second YAML document are errors. Anchors, aliases and merge keys
+work.
+
+If the file has sections (`shared`, `development`, `test`, `staging`, `production`), the section of the environment is merged
+over `shared`. `NODEVENT_ENV`, else `RAILS_ENV`, else `RACK_ENV` names the environment; the default is `development`.
+
+## Open namespaces
+
+A namespace without a secret is open: every client may join its rooms. The server reports such a namespace at its start; write
+`open: true` if that is intended. It does not start if a namespace seems to be open by mistake: a secret without a value, an
+unknown key beside it, a secret at the top of a file with several namespaces, a missing slash before its name.
+";
+
+/// Returns the text of `docs/configuration.md`.
+pub fn markdown() -> String {
+    let mut out = HEAD.to_owned();
+    for section in SECTIONS {
+        write_section(&mut out, section);
+    }
+    let _ = write!(out, "\n## Names in older files\n\n| key | old names |\n|---|---|\n");
+    for section in SECTIONS {
+        for key in section.keys.iter().filter(|key| !key.old_names.is_empty()) {
+            let names: Vec<String> = key.old_names.iter().map(|name| format!("`{name}`")).collect();
+            let _ = writeln!(out, "| `{}` ({}) | {} |", key.name, section.title, names.join(", "));
+        }
+    }
+    out
+}
+
+/// Returns the example of a section as a file.
+pub fn example(section: &Section) -> String {
+    let mut out = String::new();
+    if !section.frame.above.is_empty() {
+        out.push_str(section.frame.above);
+        out.push('\n');
+    }
+    let mut keys = section.keys.iter().filter(|key| !key.example.is_empty());
+    // The first key of a list entry follows the dash.
+    if out.ends_with("-\n")
+        && let Some(key) = keys.next()
+    {
+        out.pop();
+        let _ = writeln!(out, " {}: {}", key.name, key.example);
+    }
+    for key in keys {
+        let _ = writeln!(out, "{:indent$}{}: {}", "", key.name, key.example, indent = section.frame.indent);
+    }
+    out
+}
+
+fn write_section(out: &mut String, section: &Section) {
+    let _ = write!(out, "\n## {}\n\n{}\n\n", section.title, section.about);
+    let _ = writeln!(out, "| key | type | default | meaning | when to change it |\n|---|---|---|---|---|");
+    for key in section.keys {
+        let default = match key.default {
+            DefaultValue::Value(value) => format!("`{value}`"),
+            DefaultValue::Words(words) => words.to_owned(),
+        };
+        let _ = writeln!(out, "| `{}` | {} | {default} | {} | {} |", key.name, kind(key), key.meaning, key.change);
+    }
+    let _ = write!(out, "\n```yaml\n{}```\n", example(section));
+}
+
+fn kind(key: &Key) -> String {
+    match key.kind {
+        Kind::Text => "text".to_owned(),
+        Kind::Secret => "secret".to_owned(),
+        Kind::File => "file".to_owned(),
+        Kind::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
+        Kind::Number(min, max) => format!("number, {min} to {max}"),
+        Kind::Duration => "duration".to_owned(),
+        Kind::Size => "size".to_owned(),
+        Kind::Flag => "flag".to_owned(),
+        Kind::Texts => "texts".to_owned(),
+        Kind::Map(what) => format!("map: {what}"),
+        Kind::Gem => "text, for the gem".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, read, report::Report};
+
+    fn read_example(text: &str) -> (Option<Config>, Report) {
+        let folder = tempfile::tempdir().unwrap();
+        for file in ["cert.pem", "key.pem", "ca.pem"] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        let mut report = Report::about("example");
+        let config = read(text, false, folder.path(), "development", &mut report);
+        (config, report)
+    }
+
+    #[test]
+    fn every_example_is_a_configuration_without_errors_or_unknown_keys() {
+        for section in SECTIONS {
+            let text = example(section);
+            let (_, report) = read_example(&text);
+            assert_eq!(report.to_string(), "", "{text}");
+            let warnings: Vec<String> =
+                report.warning_lines().filter(|line| line.contains("unknown key")).collect();
+            assert!(warnings.is_empty(), "{text}\n{warnings:?}");
+        }
+    }
+
+    /// A file that writes every default of the registry means the same as a file that writes nothing.
+    #[test]
+    fn every_default_of_the_registry_is_the_default_of_the_server() {
+        let plain =
+            "/nodevent:\n  secret: a-secret-of-more-than-sixteen\n  redis:\n    password: x\nadmin: {port: 1}\n";
+        let (expected, _) = read_example(&plain.replace("{port: 1}", "{}"));
+        for section in SECTIONS {
+            for key in section.keys {
+                let DefaultValue::Value(value) = key.default else { continue };
+                // What stands above the keys of this section, completed by what the plain file has.
+                let mut text =
+                    section.frame.above.replace("/nodevent:", plain.split("admin").next().unwrap().trim_end());
+                let text = match section.title {
+                    "Server" => format!("{plain}{}: {value}\n", key.name)
+                        .replace("admin: {port: 1}\nadmin: off", "admin: off"),
+                    "Namespace" if key.name == "open" => continue,
+                    "Namespace" => plain.replace("  redis:", &format!("  {}: {value}\n  redis:", key.name)),
+                    "`redis`" => plain.replace("password: x", &format!("password: x\n    {}: {value}", key.name)),
+                    "`redis.sentinel`" => continue,
+                    "`admin`" => plain.replace("{port: 1}", &format!("{{{}: {value}}}", key.name)),
+                    "`history`" => {
+                        plain.replace("  redis:", &format!("  history: {{{}: {value}}}\n  redis:", key.name))
+                    }
+                    _ => {
+                        let _ = write!(
+                            text,
+                            "\n{:indent$}{}: {value}\n{plain}",
+                            "",
+                            key.name,
+                            indent = section.frame.indent
+                        );
+                        text
+                    }
+                };
+                let text = text.replace("{port: 1}", "{}");
+                let (config, report) = read_example(&text);
+                assert_eq!(report.to_string(), "", "{text}");
+                let mut expected = expected.clone();
+                match (section.title, key.name) {
+                    // These keys say where there was nothing: the value is the same in another form.
+                    ("Server", "admin") => expected.as_mut().unwrap().admin = None,
+                    ("`redis`", "db") => {
+                        expected.as_mut().unwrap().namespaces[0].redis.as_mut().unwrap().db = Some(0)
+                    }
+                    _ => {}
+                }
+                assert_eq!(
+                    format!("{config:?}"),
+                    format!("{expected:?}"),
+                    "{}.{}\n{text}",
+                    section.title,
+                    key.name
+                );
+            }
+        }
+    }
+}

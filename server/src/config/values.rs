@@ -1,0 +1,82 @@
+//! The texts of numbers, durations and sizes.
+//!
+//! A number is written in one way only: `0` or digits that do not begin with `0`. YAML readers disagree about `010`,
+//! `0x10`, `1_000`, `1:30` and `+8`, so none of them is accepted.
+
+use std::time::Duration;
+
+/// Reads a whole number.
+pub(super) fn parse_number(text: &str) -> Option<u64> {
+    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if is_decimal { text.parse().ok() } else { None }
+}
+
+/// Reads a duration: `500ms`, `30s`, `5m`, `1h`, `2d`, or plain seconds.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        "d" => 86_400.0,
+        _ => return None,
+    };
+    let (whole, _fraction) = number.split_once('.').unwrap_or((number, ""));
+    parse_number(whole)?;
+    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+}
+
+/// Reads a size in bytes: `64KB`, `1MB`, or plain bytes. One KB is 1,024 bytes.
+pub(super) fn parse_size(text: &str) -> Option<usize> {
+    let (number, unit) = split_unit(text);
+    let unit = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 1,
+        "K" | "KB" => 1 << 10,
+        "M" | "MB" => 1 << 20,
+        "G" | "GB" => 1 << 30,
+        _ => return None,
+    };
+    usize::try_from(parse_number(number)?).ok()?.checked_mul(unit)
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    (number, unit.trim_start_matches(' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, seconds) in [("500ms", 0.5), ("30s", 30.0), ("5m", 300.0), ("1.5h", 5400.0), ("20", 20.0)] {
+            assert_eq!(parse_duration(text), Some(Duration::from_secs_f64(seconds)), "{text}");
+        }
+        for text in ["", "s", "5 weeks", "-1s", "1e9h", "5m3", "05m", ".5s", "1.2.3s", "1_000s", "5\tm"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [("64KB", 65_536), ("1 MB", 1_048_576), ("200", 200)] {
+            assert_eq!(parse_size(text), Some(bytes), "{text}");
+        }
+        for text in ["", "KB", "1.5MB", "99999999999999999999", "64KiX", "064KB", "0x10"] {
+            assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_in_one_way() {
+        for (text, number) in [("0", 0), ("8080", 8080)] {
+            assert_eq!(parse_number(text), Some(number), "{text}");
+        }
+        for text in ["", "00", "010", "0x1F", "0o17", "1_000", "+8", "-8", "1e3", "1.0", "12:30", "٣", " 8"] {
+            assert_eq!(parse_number(text), None, "{text}");
+        }
+    }
+}

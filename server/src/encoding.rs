@@ -1,0 +1,85 @@
+//! How publications look on the wire: the encodings of the protocols, and the frames that they produce.
+//!
+//! Each protocol implements [`Encoding`] for its own messages. The delivery path knows nothing else about a protocol.
+
+use crate::publication::Publication;
+use nodevent_protocol::history::Position;
+use nodevent_protocol::websocket::{self, Opcode};
+use std::fmt;
+use std::sync::Arc;
+
+/// Encodes what members of a room receive.
+///
+/// Members that share one `Arc` of an encoding share its frames. An encoding with a parameter, such as the identifier of
+/// a subscription, is one value per parameter.
+pub trait Encoding: fmt::Debug + Send + Sync {
+    /// Encodes a publication.
+    fn publication(&self, publication: &Publication) -> Frame;
+
+    /// Encodes the notice that publications of a room before `position` may be missing and cannot be recovered.
+    fn gap(&self, room: &str, position: Position) -> Frame;
+}
+
+/// One message for a connection, encoded once and shared by every connection that receives it.
+///
+/// # Shape
+/// `[WebSocket header][payload]` in one allocation. A WebSocket sends all of it. The other transports send the payload.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    bytes: Arc<[u8]>,
+    /// Where the payload begins. A server's header has 2, 4 or 10 bytes.
+    payload: u8,
+    binary: bool,
+}
+
+// === impl Frame ===
+
+impl Frame {
+    /// A text message.
+    pub fn text(payload: &str) -> Self {
+        Self::new(Opcode::Text, payload.as_bytes())
+    }
+
+    /// A binary message.
+    pub fn binary(payload: &[u8]) -> Self {
+        Self::new(Opcode::Binary, payload)
+    }
+
+    fn new(opcode: Opcode, payload: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(payload.len() + 10);
+        websocket::encode_header(&mut bytes, opcode, payload.len());
+        let header = bytes.len() as u8;
+        bytes.extend_from_slice(payload);
+        Self { bytes: bytes.into(), payload: header, binary: matches!(opcode, Opcode::Binary) }
+    }
+
+    /// The whole frame, for a WebSocket.
+    pub fn websocket(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// The payload alone, for the other transports.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[usize::from(self.payload)..]
+    }
+
+    /// Whether this is a binary message.
+    pub fn is_binary(&self) -> bool {
+        self.binary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_carries_its_payload_behind_the_shortest_header() {
+        let frame = Frame::text("42[\"event\",1]");
+        assert_eq!(frame.websocket()[..2], [0x81, 13]);
+        assert_eq!(frame.payload(), b"42[\"event\",1]");
+        let long = Frame::text(&"x".repeat(200));
+        assert_eq!(long.websocket()[..4], [0x81, 126, 0, 200]);
+        assert_eq!(long.payload().len(), 200);
+    }
+}

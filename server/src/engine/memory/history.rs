@@ -1,0 +1,322 @@
+//! The histories of the memory engine: positions and logs of rooms, under one limit.
+//!
+//! At the limit the least recently active rooms lose their logs first, then their positions. A room that lost its position
+//! starts a new epoch, so a client is never told that it missed nothing when that is not known.
+
+use crate::publication::Publication;
+use nodevent_protocol::history::{Position, Retention};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The memory of a room in addition to its name and its log: its entries in the tables. Bytes.
+const ROOM_OVERHEAD: usize = 192;
+/// The memory of a stored publication in addition to its texts: itself, its entry and the entry of one frame. Bytes.
+const ENTRY_OVERHEAD: usize = 240;
+/// The memory of an idempotency key in addition to its text. Bytes.
+const IDEMPOTENCY_OVERHEAD: usize = 128;
+
+/// The histories of one namespace.
+#[derive(Debug)]
+pub(super) struct MemoryHistory {
+    rooms: HashMap<Arc<str>, Room>,
+    /// Rooms that have a log, by the tick of their last publication.
+    lru_with_log: BTreeMap<u64, Arc<str>>,
+    /// Rooms that have a position only, by the tick in which they were last used.
+    lru_position_only: BTreeMap<u64, Arc<str>>,
+    /// Grows by one each time a room is used.
+    lru_tick: u64,
+    idempotency: HashMap<String, (Position, Instant)>,
+    /// The keys of `idempotency`, oldest first.
+    idempotency_order: VecDeque<String>,
+    bytes: usize,
+    max_bytes: usize,
+    /// The log of a room that has none.
+    no_log: Log,
+}
+
+/// Publications with their times of arrival.
+type Log = VecDeque<(Arc<Publication>, Instant)>;
+
+#[derive(Debug)]
+struct Room {
+    position: Position,
+    /// The last publications, each with its time of arrival. The last one has the room's offset.
+    log: Log,
+    /// Bytes of the log.
+    bytes: usize,
+    lru_tick: u64,
+    touched: Instant,
+    /// How long its log is stored, at most.
+    age: Duration,
+    position_ttl: Duration,
+}
+
+// === impl MemoryHistory ===
+
+impl MemoryHistory {
+    /// Histories that may use `max_bytes` together.
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self {
+            rooms: HashMap::new(),
+            lru_with_log: BTreeMap::new(),
+            lru_position_only: BTreeMap::new(),
+            lru_tick: 0,
+            idempotency: HashMap::new(),
+            idempotency_order: VecDeque::new(),
+            bytes: 0,
+            max_bytes,
+            no_log: Log::new(),
+        }
+    }
+
+    /// Assigns the next position of a room. [`MemoryHistory::append`] must follow.
+    pub(super) fn next_position(&mut self, name: &str, now: Instant) -> Position {
+        self.get_or_create(name, now);
+        match self.rooms.get_mut(name) {
+            Some(room) => {
+                room.position.offset += 1;
+                room.position
+            }
+            None => Position { epoch: 0, offset: 0 },
+        }
+    }
+
+    /// Stores the publication that has the position from [`MemoryHistory::next_position`].
+    pub(super) fn append(&mut self, name: &str, publication: Arc<Publication>, retention: Retention, now: Instant) {
+        self.lru_tick += 1;
+        let Some(room) = self.rooms.get_mut(name) else { return };
+        let before = room.bytes;
+        room.bytes += memory_of(&publication);
+        room.log.push_back((publication, now));
+        while room.log.len() > retention.size
+            || room.log.front().is_some_and(|(_, arrived)| now.duration_since(*arrived) > retention.age)
+        {
+            if let Some((publication, _)) = room.log.pop_front() {
+                room.bytes -= memory_of(&publication);
+            }
+        }
+        (room.age, room.position_ttl, room.touched) = (retention.age, retention.position_ttl(), now);
+        let (old, after) = (std::mem::replace(&mut room.lru_tick, self.lru_tick), room.bytes);
+        self.bytes = self.bytes + after - before;
+        let name = self.lru_position_only.remove(&old).or_else(|| self.lru_with_log.remove(&old));
+        if let Some(name) = name {
+            self.lru_with_log.insert(self.lru_tick, name);
+        }
+        self.evict(now);
+    }
+
+    /// Returns a room's position and its log.
+    pub(super) fn read(
+        &mut self,
+        name: &str,
+        retention: Retention,
+        now: Instant,
+    ) -> (Position, impl DoubleEndedIterator<Item = Arc<Publication>> + ExactSizeIterator + '_) {
+        self.get_or_create(name, now);
+        self.lru_tick += 1;
+        let tick = self.lru_tick;
+        if let Some(room) = self.rooms.get_mut(name) {
+            (room.touched, room.position_ttl) = (now, retention.position_ttl());
+            if room.log.is_empty() {
+                let old = std::mem::replace(&mut room.lru_tick, tick);
+                if let Some(name) = self.lru_position_only.remove(&old) {
+                    self.lru_position_only.insert(tick, name);
+                }
+            }
+        }
+        self.evict(now);
+        let room = self.rooms.get(name);
+        let position = room.map_or(Position { epoch: 0, offset: 0 }, |room| room.position);
+        let log = room.map_or(&self.no_log, |room| &room.log);
+        let expired = log.partition_point(|(_, arrived)| now.duration_since(*arrived) > retention.age);
+        (position, log.range(expired..).map(|(publication, _)| Arc::clone(publication)))
+    }
+
+    /// Finds the position that was assigned to an idempotency key.
+    pub(super) fn find_idempotent(&self, room: &str, key: &str, now: Instant) -> Option<Position> {
+        let (position, until) = self.idempotency.get(&idempotency_key(room, key))?;
+        (now < *until).then_some(*position)
+    }
+
+    /// Records the position that was assigned to an idempotency key.
+    pub(super) fn record_idempotent(
+        &mut self,
+        room: &str,
+        key: &str,
+        position: Position,
+        age: Duration,
+        now: Instant,
+    ) {
+        let key = idempotency_key(room, key);
+        self.bytes += IDEMPOTENCY_OVERHEAD + 2 * key.len();
+        if self.idempotency.insert(key.clone(), (position, now + age)).is_some() {
+            self.bytes -= IDEMPOTENCY_OVERHEAD + 2 * key.len();
+        } else {
+            self.idempotency_order.push_back(key);
+        }
+        self.evict(now);
+    }
+
+    fn get_or_create(&mut self, name: &str, now: Instant) {
+        if self.rooms.contains_key(name) {
+            return;
+        }
+        self.lru_tick += 1;
+        let name: Arc<str> = name.into();
+        self.bytes += ROOM_OVERHEAD + name.len();
+        self.lru_position_only.insert(self.lru_tick, Arc::clone(&name));
+        let room = Room {
+            position: Position { epoch: rand::random(), offset: 0 },
+            log: VecDeque::new(),
+            bytes: 0,
+            lru_tick: self.lru_tick,
+            touched: now,
+            age: Duration::ZERO,
+            position_ttl: Duration::MAX,
+        };
+        self.rooms.insert(name, room);
+    }
+
+    /// Removes what is too old, and what exceeds the limit.
+    fn evict(&mut self, now: Instant) {
+        while let Some(key) = self.idempotency_order.front() {
+            let expired = self.idempotency.get(key).is_none_or(|(_, until)| now >= *until);
+            if !expired && self.bytes <= self.max_bytes {
+                break;
+            }
+            if let Some(key) = self.idempotency_order.pop_front() {
+                self.bytes -= IDEMPOTENCY_OVERHEAD + 2 * key.len();
+                self.idempotency.remove(&key);
+            }
+        }
+        while let Some((tick, name)) = self.lru_with_log.first_key_value() {
+            let expired = self.rooms.get(name).is_none_or(|room| now.duration_since(room.touched) > room.age);
+            if !expired && self.bytes <= self.max_bytes {
+                break;
+            }
+            let (tick, name) = (*tick, Arc::clone(name));
+            self.lru_with_log.remove(&tick);
+            if let Some(room) = self.rooms.get_mut(&name) {
+                self.bytes -= std::mem::take(&mut room.bytes);
+                room.log = VecDeque::new();
+                self.lru_position_only.insert(tick, name);
+            }
+        }
+        while let Some((tick, name)) = self.lru_position_only.first_key_value() {
+            let expired =
+                self.rooms.get(name).is_none_or(|room| now.duration_since(room.touched) > room.position_ttl);
+            if !expired && self.bytes <= self.max_bytes {
+                break;
+            }
+            let (tick, name) = (*tick, Arc::clone(name));
+            self.lru_position_only.remove(&tick);
+            self.bytes -= ROOM_OVERHEAD + name.len();
+            self.rooms.remove(&name);
+        }
+    }
+}
+
+/// Joins two texts so that no other two result in the same one.
+fn idempotency_key(room: &str, key: &str) -> String {
+    format!("{}:{room}{key}", room.len())
+}
+
+/// The memory of a stored publication: its text, and that text again in one frame.
+fn memory_of(publication: &Publication) -> usize {
+    ENTRY_OVERHEAD + publication.target.room().len() + 2 * publication.text.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETENTION: Retention = Retention { size: 3, age: Duration::from_secs(60) };
+
+    fn publish(history: &mut MemoryHistory, room: &str, now: Instant) -> Position {
+        let position = history.next_position(room, now);
+        let publication = Publication::in_room(room, position.offset.to_string(), Some(position));
+        history.append(room, publication, RETENTION, now);
+        position
+    }
+
+    fn log(history: &mut MemoryHistory, room: &str, now: Instant) -> (u64, Vec<String>) {
+        let (position, log) = history.read(room, RETENTION, now);
+        (position.offset, log.map(|publication| publication.text.to_string()).collect())
+    }
+
+    #[test]
+    fn a_room_keeps_its_last_publications_and_counts_on() {
+        let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
+        for _ in 0..5 {
+            publish(&mut history, "r", now);
+        }
+        assert_eq!(log(&mut history, "r", now), (5, vec!["3".into(), "4".into(), "5".into()]));
+        assert_eq!(log(&mut history, "other", now), (0, vec![]));
+    }
+
+    #[test]
+    fn the_position_outlives_the_log() {
+        let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
+        let before = publish(&mut history, "r", now);
+        let later = now + Duration::from_secs(3600);
+        assert_eq!(log(&mut history, "r", later), (1, vec![]));
+        assert_eq!(publish(&mut history, "r", later), Position { offset: 2, ..before });
+    }
+
+    #[test]
+    fn a_forgotten_room_begins_a_new_epoch() {
+        let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
+        let before = publish(&mut history, "r", now);
+        let after = publish(&mut history, "r", now + Duration::from_secs(100_000));
+        assert_eq!(after.offset, 2, "it spoke again before anybody looked");
+        publish(&mut history, "other", now + Duration::from_secs(300_000));
+        let new = publish(&mut history, "r", now + Duration::from_secs(300_000));
+        assert_eq!(new.offset, 1);
+        assert_ne!(new.epoch, before.epoch);
+    }
+
+    #[test]
+    fn all_rooms_together_stay_below_their_bound_and_the_longest_silent_goes_first() {
+        let (mut history, now) = (MemoryHistory::new(20_000), Instant::now());
+        for index in 0..10_000 {
+            publish(&mut history, &format!("room-{index}"), now);
+            assert!(history.bytes <= 20_000);
+        }
+        assert_eq!(log(&mut history, "room-9999", now).0, 1);
+        assert!(history.rooms.len() < 200, "{}", history.rooms.len());
+        assert_eq!(history.rooms.len(), history.lru_with_log.len() + history.lru_position_only.len());
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_there_after_any_churn() {
+        let (mut history, start) = (MemoryHistory::new(50_000), Instant::now());
+        for step in 0..20_000_u64 {
+            let now = start + Duration::from_secs(step / 10);
+            let room = format!("r{}", step * 7919 % 97);
+            match step % 3 {
+                0 => drop(log(&mut history, &room, now)),
+                1 => {
+                    let position = publish(&mut history, &room, now);
+                    history.record_idempotent(&room, &step.to_string(), position, RETENTION.age, now);
+                }
+                _ => drop(publish(&mut history, &room, now)),
+            }
+        }
+        let logs: usize = history.rooms.values().map(|room| room.bytes).sum();
+        let names: usize = history.rooms.keys().map(|name| ROOM_OVERHEAD + name.len()).sum();
+        let once: usize = history.idempotency.keys().map(|key| IDEMPOTENCY_OVERHEAD + 2 * key.len()).sum();
+        assert_eq!(history.bytes, logs + names + once);
+        assert_eq!(history.idempotency.len(), history.idempotency_order.len());
+    }
+
+    #[test]
+    fn an_idempotency_key_is_known_for_its_room_and_its_time() {
+        let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
+        let position = publish(&mut history, "r", now);
+        history.record_idempotent("r", "k", position, RETENTION.age, now);
+        assert_eq!(history.find_idempotent("r", "k", now), Some(position));
+        assert_eq!(history.find_idempotent("rk", "", now), None);
+        assert_eq!(history.find_idempotent("r", "k", now + RETENTION.age), None);
+    }
+}

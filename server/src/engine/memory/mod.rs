@@ -1,0 +1,122 @@
+//! The memory engine: publications go straight to the shards, and histories are stored in this process.
+
+mod history;
+
+use super::Fanout;
+use crate::capability::{Engine, Health, Pending, Publish, ReadHistory};
+use crate::config::history::History;
+use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
+use crate::outcome::Outcome;
+use crate::publication::Publication;
+use history::MemoryHistory;
+use nodevent_protocol::history::{Position, with_position};
+use nodevent_protocol::publication::PublicationRef;
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// The engine of one namespace.
+#[derive(Debug)]
+pub struct Memory {
+    policy: History,
+    /// Locked during a publish, so that all shards see one order.
+    fanout: tokio::sync::Mutex<Fanout>,
+    /// Locked for moments only, and never across an await.
+    history: Mutex<MemoryHistory>,
+}
+
+// === impl Memory ===
+
+impl Memory {
+    /// Starts an engine that stores what `policy` says and pushes into `fanout`.
+    pub fn start(fanout: Fanout, policy: History) -> Engine {
+        let history = Mutex::new(MemoryHistory::new(policy.max_memory));
+        let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
+        Engine {
+            kind: "memory",
+            publish: Arc::clone(&memory) as _,
+            history: Arc::clone(&memory) as _,
+            read_history: Arc::clone(&memory) as _,
+            health: memory,
+        }
+    }
+
+    /// Stores a publication and sends it to the shards.
+    ///
+    /// # Cancel safety
+    /// Safe: it is stored and sent, or neither.
+    async fn publish(&self, publication: &PublicationRef<'_>, idempotency_key: Option<&str>) -> Option<Position> {
+        let fanout = self.fanout.lock().await;
+        let permit = fanout.reserve(publication.text.len()).await;
+        let room = &*publication.room;
+        let Some(retention) = self.policy.of(room) else {
+            permit.broadcast(Publication::in_room(room, publication.text, None));
+            return None;
+        };
+        let now = Instant::now();
+        let stored = {
+            let mut history = self.history();
+            if let Some(first) = idempotency_key.and_then(|key| history.find_idempotent(room, key, now)) {
+                return Some(first);
+            }
+            let position = history.next_position(room, now);
+            let text = with_position(publication.text, position);
+            let stored = Publication::in_room(room, text, Some(position));
+            history.append(room, Arc::clone(&stored), retention, now);
+            if let Some(key) = idempotency_key {
+                history.record_idempotent(room, key, position, retention.age, now);
+            }
+            stored
+        };
+        let position = stored.position;
+        permit.broadcast(stored);
+        position
+    }
+
+    fn read(&self, room: &str, since: Since) -> Option<Recovery> {
+        let retention = self.policy.of(room)?;
+        let mut history = self.history();
+        let (position, log) = history.read(room, retention, Instant::now());
+        Some(Recovery::select(position, None, since, log))
+    }
+
+    fn history(&self) -> MutexGuard<'_, MemoryHistory> {
+        // A panic elsewhere leaves nothing half done here that could not be used.
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Publish for Memory {
+    fn publish<'a>(
+        &'a self,
+        publication: &'a PublicationRef<'a>,
+        idempotency_key: Option<&'a str>,
+    ) -> Pending<'a, Option<Position>> {
+        Box::pin(async move { Ok(self.publish(publication, idempotency_key).await) })
+    }
+}
+
+impl RoomHistory for Memory {
+    fn recover(&self, request: RecoveryRequest) -> Outcome<Option<RecoveryReply>> {
+        let recovery = self.read(&request.room, request.since);
+        Outcome::Ready(recovery.map(|recovery| request.reply(Some(recovery))))
+    }
+
+    fn has_history(&self, room: &str) -> bool {
+        self.policy.of(room).is_some()
+    }
+
+    fn room_empty(&self, _shard: u8, _room: &str) {}
+}
+
+impl ReadHistory for Memory {
+    fn read<'a>(&'a self, room: &'a str, since: Since) -> Pending<'a, Option<Recovery>> {
+        Box::pin(ready(Ok(self.read(room, since))))
+    }
+}
+
+impl Health for Memory {
+    fn is_ready(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,35 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use super::{Http, reply};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The process runs.
+pub(super) async fn healthz() -> Response {
+    reply::text(StatusCode::OK, "ok\n".into())
+}
+
+/// Publications get through, and new connections are accepted.
+pub(super) async fn readyz(State(http): State<Arc<Http>>) -> Response {
+    if http.draining.load(Relaxed) {
+        return reply::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
+    }
+    let mut body = String::new();
+    for (namespace, engine) in http.namespaces.iter().zip(http.engines.iter()) {
+        if !engine.health.is_ready() {
+            body.push_str(&format!("{}: health probe timed out ({})\n", namespace.name, engine.kind));
+        }
+    }
+    if body.is_empty() {
+        reply::text(StatusCode::OK, "ready\n".into())
+    } else {
+        reply::text(StatusCode::SERVICE_UNAVAILABLE, body)
+    }
+}
+
+pub(super) async fn metrics(State(http): State<Arc<Http>>) -> Response {
+    reply::with_type(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", http.metrics.render())
+}

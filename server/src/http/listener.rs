@@ -1,0 +1,292 @@
+//! The listeners: bind, accept, and serve HTTP on what is accepted.
+
+use super::tls::{self, TlsError};
+use super::websocket::UpgradeGrant;
+use super::write_timeout::WriteTimeout;
+use super::{Http, HttpService, PeerAddr};
+use crate::config::listen::Listen;
+use crate::shard::Stream;
+use axum::body::Body;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use std::convert::Infallible;
+use std::error::Error as _;
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// What the kernel may hold unsent for one connection before it takes no more; by itself it would take megabytes,
+/// which nobody sees or bounds. Bytes.
+const NOTSENT_LOWAT: u32 = 256 * 1024;
+/// The largest head of a request. Bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// What is said when a request's head did not arrive in time.
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 44\r\n\r\nThe head of the request was not here in time";
+/// Pause after the operating system refused to accept, e.g. for want of file descriptors.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
+
+/// Why a listener cannot stand.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// The address is taken.
+    #[error("port {0} is in use (on {1}); stop what listens there, or set another `port`")]
+    Busy(u16, String),
+    /// Low ports belong to root.
+    #[error("port {0} may not be opened (on {1}): ports below 1024 need root or CAP_NET_BIND_SERVICE")]
+    Forbidden(u16, String),
+    /// The host does not resolve, or is not ours.
+    #[error("cannot listen on {0}: {1}")]
+    Other(String, String),
+    /// The certificate or key is unusable.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// A listener that stands and does not accept yet.
+pub struct Bound {
+    listener: TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    address: SocketAddr,
+}
+
+/// Where a granted WebSocket handshake is left by the one who answers for the one who holds the socket.
+#[derive(Clone, Default)]
+struct Handover(Arc<Mutex<Option<GrantedUpgrade>>>);
+
+/// A granted WebSocket handshake, and its answer.
+struct GrantedUpgrade {
+    grant: UpgradeGrant,
+    response: Vec<u8>,
+}
+
+// === impl Handover ===
+
+impl Handover {
+    fn put(&self, granted: GrantedUpgrade) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(granted);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn take(&self) -> Option<GrantedUpgrade> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+// === impl Bound ===
+
+impl Bound {
+    /// Binds. Port 0 picks a free one.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub fn bind(listen: &Listen) -> Result<Self, ListenError> {
+        let tls = listen.tls.as_ref().map(|files| tls::acceptor(&files.cert, &files.key)).transpose()?;
+        let place = format!("{}:{}", listen.host, listen.port);
+        let other = |error: io::Error| ListenError::Other(place.clone(), error.to_string());
+        let mut addresses = (listen.host.as_str(), listen.port).to_socket_addrs().map_err(other)?;
+        let wanted = addresses.next().ok_or_else(|| other(io::ErrorKind::AddrNotAvailable.into()))?;
+        let socket = if wanted.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.map_err(other)?;
+        socket.set_reuseaddr(true).map_err(other)?;
+        let listener =
+            socket.bind(wanted).and_then(|()| socket.listen(BACKLOG)).map_err(|error| match error.kind() {
+                io::ErrorKind::AddrInUse => ListenError::Busy(listen.port, listen.host.clone()),
+                io::ErrorKind::PermissionDenied => ListenError::Forbidden(listen.port, listen.host.clone()),
+                _ => other(error),
+            })?;
+        // Every accepted socket inherits both: small packets go at once, and what is more than this waits in the outbox,
+        // where it is bounded and seen.
+        SockRef::from(&listener).set_tcp_nodelay(true).map_err(other)?;
+        SockRef::from(&listener).set_tcp_notsent_lowat(NOTSENT_LOWAT).map_err(other)?;
+        let address = listener.local_addr().map_err(other)?;
+        Ok(Self { listener, tls, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens, as one would type it.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        match self.address {
+            SocketAddr::V6(address) if address.ip().is_unspecified() => {
+                format!("{scheme}://localhost:{}", address.port())
+            }
+            SocketAddr::V4(address) if address.ip().is_unspecified() => {
+                format!("{scheme}://localhost:{}", address.port())
+            }
+            address => format!("{scheme}://{address}"),
+        }
+    }
+
+    /// Accepts and serves until `stop` says so; then accepts no more.
+    pub async fn serve(self, service: HttpService, mut stop: watch::Receiver<bool>) {
+        let mut failing = false;
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // A connection that was gone before it was accepted is nobody's trouble.
+                    if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+                        if !failing {
+                            tracing::error!(%error, "cannot accept connections; raise the limit of open files");
+                        }
+                        failing = true;
+                        tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
+                    }
+                    continue;
+                }
+            };
+            if failing {
+                tracing::info!("accepting connections again");
+                failing = false;
+            }
+            let service = service.clone();
+            let Some(tls) = self.tls.clone() else {
+                tokio::spawn(serve_http(stream, service, peer));
+                continue;
+            };
+            tokio::spawn(async move {
+                let http = service.http();
+                match tokio::time::timeout(http.settings.request_timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => serve_http(stream, service, peer).await,
+                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Err(_) => {
+                        http.metrics.request_timeouts.fetch_add(1, Relaxed);
+                        tracing::info!("a TLS handshake was not finished in time");
+                    }
+                }
+            });
+        }
+    }
+}
+
+/// Serves HTTP on a stream, until it ends or a WebSocket handshake is accepted. Then hands the socket to a shard, which
+/// sends the response together with its own first message.
+async fn serve_http(stream: impl IntoSocket, service: HttpService, peer: SocketAddr) {
+    let (peer, http) = (PeerAddr(peer.ip().to_canonical()), service.http());
+    let handover = Handover::default();
+    let granted = handover.clone();
+    let on_request = service_fn(move |request: hyper::Request<Incoming>| {
+        let (service, granted) = (service.clone(), granted.clone());
+        Box::pin(async move {
+            let mut response = service.serve(request.map(Body::new), peer).await;
+            if let Some(grant) = response.extensions_mut().remove::<UpgradeGrant>() {
+                granted.put(GrantedUpgrade { grant, response: head_of(&response) });
+                // Nothing more is to be written here.
+                return std::future::pending().await;
+            }
+            Ok::<_, Infallible>(response)
+        })
+    });
+    let stream = TokioIo::new(WriteTimeout::new(stream, http.settings.write_timeout));
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(http.settings.request_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(stream, on_request);
+    let served = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
+        Poll::Pending if handover.is_set() => Poll::Ready(Ok(())),
+        other => other,
+    })
+    .await;
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    if let Some(GrantedUpgrade { grant, response }) = handover.take() {
+        return match stream.into_inner().into_socket() {
+            Ok(socket) => grant.attach(&http, socket, response, parts.read_buf),
+            Err(error) => tracing::warn!(%error, "could not hand a socket to its shard"),
+        };
+    }
+    if let Err(error) = served
+        && let Some(response) = classify_error(&error, !parts.read_buf.is_empty(), &http)
+    {
+        let _ = stream.write_all(response).await;
+    }
+    let _ = stream.shutdown().await;
+}
+
+/// The head of the answer to a handshake, as it goes over the wire.
+fn head_of(response: &Response) -> Vec<u8> {
+    let mut head = Vec::with_capacity(256);
+    head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// Counts and logs what ended an HTTP connection; answers what is still to be said.
+fn classify_error(error: &hyper::Error, has_begun: bool, http: &Http) -> Option<&'static [u8]> {
+    let metrics = &http.metrics;
+    if error.is_parse_too_large() {
+        metrics.oversized_requests.fetch_add(1, Relaxed);
+        tracing::info!(max_bytes = MAX_HEAD_BYTES, "a request was refused: its head is too large");
+    } else if error.is_parse() {
+        metrics.rejected_requests.fetch_add(1, Relaxed);
+        tracing::info!("a request was refused: it is not HTTP/1.1");
+    } else if is_stall(error) {
+        metrics.request_timeouts.fetch_add(1, Relaxed);
+        tracing::info!("a response was not read in time");
+    } else if error.is_timeout() && has_begun {
+        metrics.request_timeouts.fetch_add(1, Relaxed);
+        tracing::info!("a request's head did not arrive in time");
+        return Some(TOO_SLOW);
+    } else {
+        // An idle connection whose time is over is among them: it is closed without a word.
+        tracing::debug!(%error, "an HTTP connection ended");
+    }
+    None
+}
+
+/// Whether [`WriteTimeout`] gave up.
+fn is_stall(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
+}
+
+/// A stream under HTTP that can be taken back from the runtime.
+trait IntoSocket: AsyncRead + AsyncWrite + Unpin + Send {
+    fn into_socket(self) -> io::Result<Stream>;
+}
+
+impl IntoSocket for TcpStream {
+    fn into_socket(self) -> io::Result<Stream> {
+        Ok(Stream::plain(self.into_std()?))
+    }
+}
+
+impl IntoSocket for tokio_rustls::server::TlsStream<TcpStream> {
+    fn into_socket(self) -> io::Result<Stream> {
+        let (tcp, tls) = self.into_inner();
+        Ok(Stream::tls(tcp.into_std()?, tls))
+    }
+}

@@ -1,0 +1,135 @@
+//! HTTP: the listeners, and what every endpoint needs.
+//!
+//! Protocols mount [`Endpoint`]s here; this module does not know any of them. A request that becomes a WebSocket is handed
+//! to a shard, socket and all. Nothing here stores anything about a connection.
+//!
+//! In reading order: `listener` (accept), `router` (paths), [`endpoint`] (what a protocol mounts), [`websocket`] (the
+//! handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`, `health`, `console`, `assets`.
+
+mod assets;
+pub mod body;
+pub mod connections;
+mod console;
+pub mod endpoint;
+mod health;
+mod listener;
+mod publish;
+pub mod query;
+pub mod reply;
+mod room_history;
+pub mod room_request;
+mod router;
+mod tls;
+pub mod websocket;
+mod write_timeout;
+
+pub use endpoint::{Endpoint, ResponseFuture};
+pub use listener::{Bound, ListenError};
+pub use router::HttpService;
+pub use tls::TlsError;
+
+use crate::capability::Engines;
+use crate::connect_info::ConnectInfo;
+use crate::metrics::Metrics;
+use crate::namespace::Namespaces;
+use crate::origin::Origins;
+use crate::shard::Shards;
+use assets::Assets;
+use axum::http::request::Parts;
+use axum::http::{Extensions, header};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+/// The settings of all listeners.
+#[derive(Debug)]
+pub struct Settings {
+    /// The pages that may connect.
+    pub origins: Origins,
+    /// Whether the console page is served at `/`.
+    pub console: bool,
+    /// The maximum number of connections.
+    pub max_connections: usize,
+    /// The largest message from a client, and so the largest body of a POST on long-polling. Bytes.
+    pub max_message_size: usize,
+    /// The largest body of a publish. Bytes.
+    pub max_publish_size: usize,
+    /// How long the head of a request, and then its body, may take to arrive.
+    pub request_timeout: Duration,
+    /// How long a socket may accept nothing of a response.
+    pub write_timeout: Duration,
+}
+
+/// What every request can reach.
+pub struct Http {
+    /// The settings.
+    pub settings: Settings,
+    /// The threads that own the connections.
+    pub shards: Shards,
+    /// The namespaces.
+    pub namespaces: Arc<Namespaces>,
+    /// Their engines.
+    pub engines: Arc<Engines>,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// Whether the server is shutting down.
+    pub draining: AtomicBool,
+    endpoints: Vec<Arc<dyn Endpoint>>,
+    assets: Assets,
+}
+
+/// The address of the client, or of the proxy in front of it, as an extension of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddr(pub IpAddr);
+
+// === impl PeerAddr ===
+
+impl PeerAddr {
+    /// The address of a request.
+    pub fn of(extensions: &Extensions) -> IpAddr {
+        extensions.get::<Self>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
+    }
+}
+
+// === impl Http ===
+
+impl Http {
+    /// What the requests of a server reach.
+    pub fn new(
+        settings: Settings,
+        shards: Shards,
+        namespaces: Arc<Namespaces>,
+        engines: Arc<Engines>,
+        metrics: Arc<Metrics>,
+        endpoints: Vec<Arc<dyn Endpoint>>,
+    ) -> Self {
+        let (draining, assets) = (AtomicBool::new(false), Assets::new());
+        Self { settings, shards, namespaces, engines, metrics, draining, endpoints, assets }
+    }
+
+    /// Whether new connections are refused: the server is shutting down, or has as many as allowed. Counts and logs.
+    pub fn refuses_connections(&self) -> bool {
+        if self.draining.load(Relaxed) {
+            return true;
+        }
+        let is_full = self.shards.connections() >= self.settings.max_connections;
+        if is_full {
+            self.metrics.rejected_connections.fetch_add(1, Relaxed);
+            tracing::warn!("connection refused: `limits: max_connections` is reached");
+        }
+        is_full
+    }
+
+    /// What a connection keeps of its request. `own` are the query parameters that only its protocol uses.
+    pub fn connect_info(&self, request: &Parts, own: &[&str]) -> ConnectInfo {
+        let origin = request.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        let query = request.uri.query().unwrap_or_default();
+        let foreign = query.split('&').filter(|pair| {
+            let name = pair.split('=').next().unwrap_or_default();
+            !pair.is_empty() && !own.contains(&name)
+        });
+        let query = foreign.collect::<Vec<_>>().join("&");
+        ConnectInfo::new(PeerAddr::of(&request.extensions)).with_origin(origin).with_query(&query)
+    }
+}

@@ -1,0 +1,48 @@
+//! Query strings and bearer tokens.
+
+use super::router::percent_decode;
+use axum::http::{HeaderMap, header};
+
+/// The raw value of a query parameter, as it was sent. The last one counts.
+pub fn raw<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
+    let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(one, _)| *one == name).map(|(_, value)| value).last()
+}
+
+/// The decoded value of a query parameter. The last one counts.
+pub fn decoded(query: Option<&str>, name: &str) -> Option<String> {
+    raw(query, name).map(percent_decode)
+}
+
+/// The token of `Authorization: Bearer <token>`.
+pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_parameter_of_a_name_counts() {
+        let query = Some("key=a%20b&x&key=c%2Fd&since=");
+        assert_eq!(raw(query, "key"), Some("c%2Fd"));
+        assert_eq!(decoded(query, "key"), Some("c/d".to_owned()));
+        assert_eq!(raw(query, "since"), Some(""));
+        assert_eq!(raw(query, "x"), None);
+        assert_eq!(raw(None, "key"), None);
+    }
+
+    #[test]
+    fn the_scheme_of_a_bearer_token_may_have_any_case() {
+        for (value, token) in
+            [("Bearer abc", Some("abc")), ("bearer  abc ", Some("abc")), ("Basic abc", None), ("Bear", None)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            assert_eq!(bearer(&headers), token.map(str::as_bytes), "{value}");
+        }
+    }
+}

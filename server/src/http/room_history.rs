@@ -1,0 +1,74 @@
+//! `GET /api/<ns>/rooms/<room>/history`: what is stored of a room, for scripts and pages without the client.
+
+use super::endpoint::{Endpoint, ResponseFuture};
+use super::room_request::RoomPath;
+use super::{Http, query, reply};
+use crate::history::{Recovery, Since};
+use crate::namespace::Namespace;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+
+/// The requests for rooms that no protocol serves.
+#[derive(Debug)]
+pub(super) struct RoomHistoryEndpoint;
+
+// === impl RoomHistoryEndpoint ===
+
+impl Endpoint for RoomHistoryEndpoint {
+    fn matches(&self, path: &str) -> bool {
+        RoomPath::parse(path).is_some()
+    }
+
+    fn serve<'a>(&'a self, http: &'a Http, request: Request) -> ResponseFuture<'a> {
+        let (request, _body) = request.into_parts();
+        Box::pin(async move {
+            let mut response = serve(http, &request).await;
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        })
+    }
+}
+
+async fn serve(http: &Http, request: &Parts) -> Response {
+    let Some(path) = RoomPath::parse(request.uri.path()) else { return reply::not_found(request.uri.path()) };
+    if http.namespaces.find(&path.namespace).is_none() {
+        return reply::not_found(&path.namespace);
+    }
+    if request.method != Method::GET {
+        return reply::method_not_allowed("GET");
+    }
+    let since = query::decoded(request.uri.query(), "since");
+    match path.authorize(http, request) {
+        Err(rejection) => *rejection,
+        Ok(namespace) if path.resource == "history" => {
+            let since = since.map_or(Since::Beginning, |since| Since::parse(Some(&since)));
+            history(http, namespace, &path.room, since).await
+        }
+        Ok(_) => reply::error(StatusCode::NOT_FOUND, "unknown resource", "use `history` or `events`"),
+    }
+}
+
+/// `{"position", "recovered", "publications"}`: what came after `since`, or everything that is stored.
+async fn history(http: &Http, namespace: &Namespace, room: &str, since: Since) -> Response {
+    let Some(engine) = http.engines.get(namespace.id) else { return reply::busy() };
+    match engine.read_history.read(room, since).await {
+        Ok(Some(Recovery { position, recovered, publications })) => {
+            let position = position.map_or("null".to_owned(), |position| format!("\"{position}\""));
+            let mut body = format!("{{\"position\":{position},\"recovered\":{recovered},\"publications\":[");
+            for (index, publication) in publications.iter().enumerate() {
+                if index > 0 {
+                    body.push(',');
+                }
+                body.push_str(&publication.text);
+            }
+            body.push_str("]}");
+            reply::with_type(StatusCode::OK, "application/json", body)
+        }
+        Ok(None) => {
+            reply::error(StatusCode::NOT_FOUND, "this room has no history", "enable it with `history: {size: 100}`")
+        }
+        Err(error) => reply::error(StatusCode::SERVICE_UNAVAILABLE, &error.to_string(), "retry; see /readyz"),
+    }
+}

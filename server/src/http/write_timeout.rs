@@ -1,0 +1,110 @@
+//! A socket under HTTP that waits only so long for the other side to read.
+//!
+//! HTTP itself bounds how long a request may take; without this, a response that nobody reads would be held for
+//! ever. Any progress begins the time anew.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// The socket.
+pub(super) struct WriteTimeout<S> {
+    socket: S,
+    /// How long it may take nothing.
+    timeout: Duration,
+    /// Runs while something waits to be written.
+    stall: Option<Pin<Box<Sleep>>>,
+}
+
+// === impl WriteTimeout ===
+
+impl<S> WriteTimeout<S> {
+    pub(super) fn new(socket: S, timeout: Duration) -> Self {
+        Self { socket, timeout, stall: None }
+    }
+
+    pub(super) fn into_inner(self) -> S {
+        self.socket
+    }
+
+    /// Lets `written` through, or tells that it has been pending for too long.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stall = None;
+            return written;
+        }
+        let timeout = self.timeout;
+        let stall = self.stall.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the response was not read in time")))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(cx, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
+        self.watch(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write_vectored(cx, parts);
+        self.watch(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(cx);
+        self.watch(cx, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.watch(cx, shut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    #[tokio::test]
+    async fn who_reads_nothing_for_too_long_is_given_up() {
+        let (here, _there) = duplex(4);
+        let mut patient = WriteTimeout::new(here, Duration::from_millis(20));
+        let error = patient.write_all(b"more than four").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    /// Takes longer than the timeout altogether, but never takes nothing for that long.
+    #[tokio::test]
+    async fn who_reads_slowly_is_waited_for() {
+        let (here, mut there) = duplex(1);
+        let mut patient = WriteTimeout::new(here, Duration::from_secs(1));
+        let reading = tokio::spawn(async move {
+            for _ in 0..8 {
+                sleep(Duration::from_millis(200)).await;
+                there.read_u8().await.unwrap();
+            }
+        });
+        patient.write_all(b"8 bytes!").await.unwrap();
+        reading.await.unwrap();
+    }
+}

@@ -1,0 +1,171 @@
+//! Writes log lines to standard error without blocking the threads that log.
+//!
+//! Owns a thread and the bounded queue before it. A reader of the log that is slow or has stopped reading therefore
+//! cannot delay a connection. NonBlockingWriter that do not fit into the queue are dropped and counted. As soon as the log is read
+//! again, a line reports how many. This file does not know how lines are formatted.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// NonBlockingWriter that may wait to be written.
+const QUEUE_CAPACITY: usize = 4096;
+/// Bytes of a line in the text format. A longer one is shortened.
+const MAX_LINE: usize = 8 * 1024;
+/// Time that the end of the program waits for the last lines to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// NonBlockingWriter dropped since the start.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Keeps the log alive. Dropping it flushes the queued lines, for at most [`FLUSH_TIMEOUT`].
+#[derive(Debug)]
+#[must_use = "dropping it flushes the last lines"]
+pub struct LogGuard(SyncSender<Entry>);
+
+/// The sending end of the queue; each line is one write.
+#[derive(Debug, Clone)]
+pub(super) struct NonBlockingWriter(SyncSender<Entry>);
+
+/// An entry of the queue.
+#[derive(Debug)]
+enum Entry {
+    Line(Vec<u8>),
+    /// A request to report that everything before it has been written.
+    Written(SyncSender<()>),
+}
+
+/// Starts the writing thread.
+///
+/// # Errors
+/// The operating system cannot start a thread.
+pub(super) fn start() -> io::Result<(NonBlockingWriter, LogGuard)> {
+    let (sender, entries) = sync_channel(QUEUE_CAPACITY);
+    thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&entries, &mut io::stderr()))?;
+    Ok((NonBlockingWriter(sender.clone()), LogGuard(sender)))
+}
+
+/// Returns the number of lines dropped since the start because the log was not read in time.
+pub fn dropped() -> u64 {
+    DROPPED.load(Relaxed)
+}
+
+/// Returns a line as it is written: without control characters, which could forge lines or drive a terminal, and
+/// shortened. Errors of Redis, of the system and of other peers are texts that we did not write.
+fn sanitize(line: &[u8]) -> Vec<u8> {
+    let (text, end) = match line.strip_suffix(b"\n") {
+        Some(text) => (text, "\n"),
+        None => (line, ""),
+    };
+    // A line of JSON would no longer be JSON.
+    let max = if text.starts_with(b"{") { usize::MAX } else { MAX_LINE };
+    let shown = &text[..text.len().min(max)];
+    let mut out = Vec::with_capacity(line.len());
+    for chunk in shown.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() && c != '\t' {
+                out.extend(c.escape_default().to_string().as_bytes());
+            } else {
+                out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            out.extend("\u{fffd}".as_bytes());
+        }
+    }
+    if text.len() > max {
+        out.extend(format!("… ({} bytes)", text.len()).as_bytes());
+    }
+    out.extend(end.as_bytes());
+    out
+}
+
+/// The writing thread's loop.
+fn write_all(entries: &Receiver<Entry>, out: &mut impl Write) {
+    let mut reported = 0;
+    while let Ok(entry) = entries.recv() {
+        match entry {
+            // There is no other place to report that the log cannot be written.
+            Entry::Line(line) => drop(out.write_all(&line)),
+            Entry::Written(done) => drop(done.send(())),
+        }
+        let dropped = dropped();
+        if dropped > reported {
+            let _ = writeln!(out, "WARN the log was not read in time: {} lines were dropped", dropped - reported);
+            reported = dropped;
+        }
+    }
+}
+
+// === impl LogGuard ===
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        let (done, written) = sync_channel(1);
+        if self.0.try_send(Entry::Written(done)).is_ok() {
+            let _ = written.recv_timeout(FLUSH_TIMEOUT);
+        }
+    }
+}
+
+// === impl NonBlockingWriter ===
+
+impl<'a> MakeWriter<'a> for NonBlockingWriter {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for NonBlockingWriter {
+    /// Queues one line; `tracing` writes each line with one call.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.0.try_send(Entry::Line(sanitize(line))) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                DROPPED.fetch_add(1, Relaxed);
+            }
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_drops_lines_without_blocking_and_reports_how_many() {
+        let (sender, entries) = sync_channel(2);
+        let mut lines = NonBlockingWriter(sender);
+        let before = dropped();
+        for line in ["one\n", "two\n", "three\n", "four\n"] {
+            assert_eq!(lines.write(line.as_bytes()).unwrap(), line.len());
+        }
+        assert_eq!(dropped() - before, 2);
+        drop(lines);
+        let mut out = Vec::new();
+        write_all(&entries, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with("one\nWARN the log was not read in time: "), "{text}");
+        assert!(text.ends_with("two\n"), "{text}");
+    }
+
+    #[test]
+    fn a_line_cannot_forge_another_or_drive_a_terminal() {
+        let text = |line: &str| String::from_utf8(sanitize(line.as_bytes())).unwrap();
+        assert_eq!(text("WARN ü \t reason=\"x\"\n"), "WARN ü \t reason=\"x\"\n");
+        assert_eq!(text("a\nINFO forged\r\u{1b}[2J\u{9b}1m\0\n"), "a\\nINFO forged\\r\\u{1b}[2J\\u{9b}1m\\u{0}\n");
+        assert_eq!(String::from_utf8(sanitize(b"a\xffb\n")).unwrap(), "a\u{fffd}b\n");
+        let long = text(&format!("{}\n", "ü".repeat(MAX_LINE)));
+        assert!(long.len() < MAX_LINE + 40 && long.ends_with("… (16384 bytes)\n"), "{}", long.len());
+    }
+}

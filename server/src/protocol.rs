@@ -1,0 +1,244 @@
+//! The seam between protocols and the core.
+//!
+//! A [`Protocol`] gives the bytes of one connection their meaning. The [`Core`] does on its behalf what every protocol
+//! needs: join rooms, recover, send, close. Protocols live in [`crate::protocols`], the core in [`crate::shard`]. Neither
+//! knows the other.
+//!
+//! All calls run on the connection's shard and must not block.
+
+use crate::close_reason::CloseReason;
+use crate::connect_info::ConnectInfo;
+use crate::connection_id::ConnectionId;
+use crate::encoding::{Encoding, Frame};
+use crate::history::Since;
+use crate::outcome::Outcome;
+use nodevent_protocol::history::Position;
+use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
+
+/// Time on a shard's monotonic clock. Milliseconds.
+pub type Millis = u64;
+
+/// No deadline.
+pub const NEVER: Millis = Millis::MAX;
+
+/// The meaning of one connection's bytes.
+pub trait Protocol: fmt::Debug + Send {
+    /// The connection is open. What is sent here leaves together with the response to the handshake.
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn opened(&mut self, core: &mut dyn Core) -> Result<(), CloseReason>;
+
+    /// A message arrived.
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn received(&mut self, message: Message<'_>, core: &mut dyn Core) -> Result<(), CloseReason>;
+
+    /// When [`Protocol::on_deadline`] is due, for heartbeats and timeouts.
+    fn deadline(&self) -> Millis;
+
+    /// The deadline has passed.
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn on_deadline(&mut self, core: &mut dyn Core) -> Result<(), CloseReason>;
+
+    /// The reply to a [`Core::subscribe`] that was pending. What the connection had missed has been sent.
+    fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
+
+    /// The connection is about to be closed. Last messages can be sent here.
+    fn closing(&mut self, reason: CloseReason, core: &mut dyn Core);
+
+    /// The additional capability of protocols that work over HTTP long-polling, and may upgrade to a WebSocket.
+    fn as_polling(&mut self) -> Option<&mut dyn PollingProtocol> {
+        None
+    }
+}
+
+/// What a protocol over long-polling adds.
+pub trait PollingProtocol {
+    /// A WebSocket for this connection was requested. Returns whether it may be opened.
+    fn start_upgrade(&mut self, now: Millis) -> bool;
+
+    /// A message arrived on a WebSocket that is not the connection's transport yet.
+    ///
+    /// # Errors
+    /// The reason to close that WebSocket. The connection stays as it is.
+    fn on_probe(&mut self, message: Message<'_>) -> Result<Probe, CloseReason>;
+
+    /// The WebSocket is gone, or will not come.
+    fn cancel_upgrade(&mut self);
+
+    /// Whether a WebSocket is expected or being probed.
+    fn is_upgrade_pending(&self) -> bool;
+
+    /// Whether the probe was answered, so the client waits for its poll to end before it upgrades.
+    fn is_probe_answered(&self) -> bool;
+
+    /// The message that ends a waiting poll and means nothing.
+    fn noop(&self) -> Frame;
+}
+
+/// The result of a message on a probing WebSocket.
+#[derive(Debug)]
+pub enum Probe {
+    /// Send this on the WebSocket.
+    Reply(Frame),
+    /// The WebSocket is the connection's transport from now on.
+    Upgraded,
+}
+
+/// A message from a client.
+#[derive(Debug, Clone, Copy)]
+pub enum Message<'a> {
+    /// A text message of a WebSocket.
+    Text(&'a str),
+    /// A binary message of a WebSocket.
+    Binary(&'a [u8]),
+    /// A pong of the WebSocket layer.
+    Pong,
+    /// The body of a POST on long-polling. The protocol counts the messages in it with [`Core::count_message`].
+    Body(&'a [u8]),
+}
+
+/// How a connection's messages travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportKind {
+    /// A WebSocket.
+    WebSocket,
+    /// HTTP long-polling.
+    Polling,
+    /// The body of one HTTP response, such as Server-Sent Events.
+    Stream,
+}
+
+/// A request to join a room.
+#[derive(Debug)]
+pub struct Subscribe<'a> {
+    /// The namespace's id.
+    pub namespace: u16,
+    /// The room's name.
+    pub room: &'a str,
+    /// The room key or token that the client sent.
+    pub credential: Option<&'a Value>,
+    /// What the client claims to have received.
+    pub since: Since,
+    /// How the connection wants to receive the room's publications.
+    pub encoding: &'a Arc<dyn Encoding>,
+    /// The protocol's own number for the request, to find it again in [`Protocol::subscribed`].
+    pub request: Option<u64>,
+}
+
+/// The reply to a [`Subscribe`] that was pending.
+#[derive(Debug)]
+pub struct SubscribeReply<'a> {
+    /// The namespace's id.
+    pub namespace: u16,
+    /// The room's name.
+    pub room: &'a str,
+    /// The number from [`Subscribe::request`].
+    pub request: Option<u64>,
+    /// The result.
+    pub result: Result<Joined, JoinError>,
+}
+
+/// A complete join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Joined {
+    /// The result of the recovery. `None`: the room has no history.
+    pub recovery: Option<RecoveryStatus>,
+}
+
+/// The result of a recovery, for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveryStatus {
+    /// The connection has received everything up to this position. `None`: the engine is unavailable.
+    pub position: Option<Position>,
+    /// Whether nothing is missing since the position that the client named. For a first join nothing can be missing.
+    pub recovered: bool,
+}
+
+/// Why a join was rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[error("{}", self.as_str())]
+pub enum JoinError {
+    /// The room's name is missing, empty, too long, or not a string or integer.
+    BadRoom,
+    /// An authorizer rejected it. The text is the old contract's own.
+    Unauthorized(&'static str),
+    /// The connection is in as many rooms as allowed.
+    TooManyRooms,
+    /// The connection joins faster than allowed.
+    TooManyJoins,
+}
+
+// === impl JoinError ===
+
+impl JoinError {
+    /// The text for the client.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRoom => "Bad room",
+            Self::Unauthorized(text) => text,
+            Self::TooManyRooms => "Too many rooms",
+            Self::TooManyJoins => "Too many joins",
+        }
+    }
+}
+
+/// What the core does for a protocol, on behalf of one connection.
+pub trait Core {
+    /// Now.
+    fn now(&self) -> Millis;
+
+    /// The connection's id.
+    fn id(&self) -> ConnectionId;
+
+    /// The request that opened the connection.
+    fn info(&self) -> &ConnectInfo;
+
+    /// How the connection's messages travel now.
+    fn transport(&self) -> TransportKind;
+
+    /// Joins a room. [`Outcome::Ready`]: what the connection had missed has been sent, and the protocol confirms the
+    /// join. [`Outcome::Pending`]: [`Protocol::subscribed`] follows. [`Outcome::Overloaded`]: the connection will be
+    /// closed, and the client can reconnect and try again.
+    ///
+    /// # Errors
+    /// [`JoinError`]: nothing has changed. The core has counted and logged it.
+    fn subscribe(&mut self, request: Subscribe<'_>) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Counts and logs a join that the protocol itself rejects, and returns the error.
+    fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError;
+
+    /// Leaves a room. Returns whether the connection was a member.
+    fn unsubscribe(&mut self, namespace: u16, room: &str, encoding: &Arc<dyn Encoding>) -> bool;
+
+    /// Leaves all rooms of a namespace.
+    fn unsubscribe_all(&mut self, namespace: u16);
+
+    /// Sends a text message.
+    fn send_text(&mut self, text: &str);
+
+    /// Sends messages in one write.
+    fn send(&mut self, frames: &[Frame]);
+
+    /// Sends a ping of the WebSocket layer. [`Message::Pong`] follows.
+    fn ping(&mut self);
+
+    /// Writes what [`Protocol::opened`] has sent so far, instead of waiting for its end.
+    fn flush(&mut self);
+
+    /// Counts one message against the connection's rate limit.
+    ///
+    /// # Errors
+    /// The connection sends more messages than allowed.
+    fn count_message(&mut self) -> Result<(), CloseReason>;
+
+    /// Closes the WebSocket that was to become the connection's transport: its time is over.
+    fn upgrade_timed_out(&mut self);
+}

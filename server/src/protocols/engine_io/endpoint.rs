@@ -1,0 +1,267 @@
+//! The HTTP side of Engine.IO: handshakes, polls, posts, and the upgrade to a WebSocket.
+//!
+//! # Source
+//! The Engine.IO protocol, revision 4. Error codes and their order follow the reference implementation.
+
+use super::{EngineIo, Settings, Upper};
+use crate::close_reason::CloseReason;
+use crate::connection_id::ConnectionId;
+use crate::encoding::Frame;
+use crate::http::body::{self, BodyError};
+use crate::http::connections::{PollReply, PollingRequest, PostReply, UpgradeReply, UpgradeRequest};
+use crate::http::websocket::{self, Handshake, PendingUpgrade};
+use crate::http::{Endpoint, Http, ResponseFuture, query, reply};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use nodevent_protocol::engine_io::handshake::RequestError;
+use nodevent_protocol::engine_io::payload;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use tokio::sync::oneshot;
+
+/// The query parameters that only Engine.IO uses.
+const OWN_PARAMETERS: [&str; 5] = ["EIO", "transport", "sid", "t", "b64"];
+
+/// The endpoint of an application above Engine.IO.
+pub struct EngineIoEndpoint<U> {
+    path: String,
+    settings: Arc<Settings>,
+    /// Makes the layer above for one connection.
+    upper: Box<dyn Fn() -> U + Send + Sync>,
+}
+
+// === impl EngineIoEndpoint ===
+
+impl<U: Upper + 'static> EngineIoEndpoint<U> {
+    /// Serves `path`, which has a slash at both ends.
+    pub fn new(path: &str, settings: Settings, upper: impl Fn() -> U + Send + Sync + 'static) -> Self {
+        Self { path: path.to_owned(), settings: Arc::new(settings), upper: Box::new(upper) }
+    }
+
+    fn protocol(&self) -> Box<EngineIo<U>> {
+        Box::new(EngineIo::new(&self.settings, (self.upper)()))
+    }
+
+    async fn respond(&self, http: &Http, request: Parts, body: Body) -> Result<Response, RequestError> {
+        let query = request.uri.query();
+        let sid = query::raw(query, "sid").filter(|sid| !sid.is_empty()).map(ConnectionId::parse);
+        let is_revision_4 = query::raw(query, "EIO") == Some("4");
+        let is_websocket = match query::raw(query, "transport") {
+            Some("websocket") => true,
+            Some("polling") => false,
+            _ => return Err(RequestError::UnknownTransport),
+        };
+        let (method, is_upgrade) = (&request.method, websocket::is_upgrade(&request));
+        let Some(id) = sid else {
+            return match *method {
+                Method::GET if is_websocket != is_upgrade => Err(RequestError::BadRequest),
+                Method::GET if !is_revision_4 => Err(RequestError::UnsupportedProtocolVersion),
+                Method::GET if http.refuses_connections() => Ok(reply::busy()),
+                Method::GET if is_websocket => Ok(self.open_websocket(http, &request)),
+                Method::GET => self.open_polling(http, &request).await,
+                _ => Err(RequestError::BadHandshakeMethod),
+            };
+        };
+        let id = id.ok_or(RequestError::UnknownSid)?;
+        match *method {
+            _ if is_websocket != is_upgrade || !is_revision_4 => Err(mismatched_request(http, id).await),
+            Method::GET if is_websocket => upgrade(http, &request, id).await,
+            Method::GET => poll(http, id).await,
+            Method::POST => post(http, id, &request, body).await,
+            _ => Err(mismatched_request(http, id).await),
+        }
+    }
+
+    fn open_websocket(&self, http: &Http, request: &Parts) -> Response {
+        match Handshake::check(http, &request.headers, &[]) {
+            Ok(handshake) => handshake.open(self.protocol(), http.connect_info(request, &OWN_PARAMETERS)),
+            Err(rejection) => *rejection,
+        }
+    }
+
+    async fn open_polling(&self, http: &Http, request: &Parts) -> Result<Response, RequestError> {
+        let info = http.connect_info(request, &OWN_PARAMETERS);
+        let (reply, opened) = oneshot::channel();
+        let open = PollingRequest::Open { protocol: self.protocol(), info, reply };
+        if http.open_polling(open).is_err() {
+            return Ok(reply::busy());
+        }
+        Ok(opened.await.map_or_else(|_| reply::busy(), |frames| payload_response(&frames)))
+    }
+}
+
+impl<U: Upper + 'static> Endpoint for EngineIoEndpoint<U> {
+    fn matches(&self, path: &str) -> bool {
+        path == self.path
+    }
+
+    fn serve<'a>(&'a self, http: &'a Http, request: Request) -> ResponseFuture<'a> {
+        Box::pin(async move {
+            let (request, body) = request.into_parts();
+            match self.respond(http, request, body).await {
+                Ok(response) => response,
+                Err(error) => {
+                    http.metrics.rejected_requests.fetch_add(1, Relaxed);
+                    error_response(error)
+                }
+            }
+        })
+    }
+
+    fn reject_origin(&self) -> Response {
+        error_response(RequestError::Forbidden)
+    }
+}
+
+/// Picks the error for a request that does not fit its session: bad request if the session exists, else unknown session.
+async fn mismatched_request(http: &Http, id: ConnectionId) -> RequestError {
+    let (reply, found) = oneshot::channel();
+    let sent = http.send_polling(id, PollingRequest::Find { id, reply });
+    match sent.is_ok() && found.await.unwrap_or(false) {
+        true => RequestError::BadRequest,
+        false => RequestError::UnknownSid,
+    }
+}
+
+/// Opens a WebSocket for a session. One that does not expect it is told so on that WebSocket, as the reference
+/// implementation does.
+async fn upgrade(http: &Http, request: &Parts, id: ConnectionId) -> Result<Response, RequestError> {
+    let handshake = match Handshake::check(http, &request.headers, &[]) {
+        Ok(handshake) => handshake,
+        Err(rejection) => return Ok(*rejection),
+    };
+    let (reply, started) = oneshot::channel();
+    if http.send_upgrade(id, UpgradeRequest::Start { id, reply }).is_err() {
+        return Err(RequestError::UnknownSid);
+    }
+    // From here on the session may expect the WebSocket, whatever becomes of this request.
+    let pending = PendingUpgrade::new(http, id);
+    let started = started.await;
+    if let Ok(UpgradeReply::Accepted) = started {
+        return Ok(handshake.upgrade(pending));
+    }
+    pending.disarm();
+    match started {
+        Ok(UpgradeReply::Rejected) => Ok(handshake.reject(id)),
+        _ => Err(RequestError::UnknownSid),
+    }
+}
+
+/// Waits for messages. If the client gives up, its session is notified.
+async fn poll(http: &Http, id: ConnectionId) -> Result<Response, RequestError> {
+    let (reply, polled) = oneshot::channel();
+    if http.send_polling(id, PollingRequest::Poll { id, reply }).is_err() {
+        return Err(RequestError::UnknownSid);
+    }
+    let mut abort = AbortOnDrop { http, id, request: Some(PollingRequest::PollAborted { id }) };
+    let polled = polled.await;
+    abort.request = None;
+    match polled {
+        Ok(PollReply::Frames(frames)) => Ok(payload_response(&frames)),
+        Ok(PollReply::Unknown) => Err(RequestError::UnknownSid),
+        Ok(PollReply::Concurrent) => Ok(closed(http, CloseReason::ConcurrentRequest)),
+        Ok(PollReply::WrongTransport) | Err(_) => Err(RequestError::BadRequest),
+    }
+}
+
+/// Receives messages.
+async fn post(http: &Http, id: ConnectionId, request: &Parts, body: Body) -> Result<Response, RequestError> {
+    let (reply, started) = oneshot::channel();
+    if http.send_polling(id, PollingRequest::PostStarted { id, reply }).is_err() {
+        return Err(RequestError::UnknownSid);
+    }
+    if let Some(error) = post_error(http, started.await)? {
+        return Ok(error);
+    }
+    let aborted = |close| Some(PollingRequest::PostAborted { id, close });
+    let mut abort = AbortOnDrop { http, id, request: aborted(Some(CloseReason::PostAborted)) };
+    if request.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
+        // Binary bodies belong to protocol 3.
+        abort.request = aborted(Some(CloseReason::Malformed));
+        return Ok(closed(http, CloseReason::Malformed));
+    }
+    let max_bytes = http.settings.max_message_size;
+    let body = match body::read(http, body, max_bytes).await {
+        Ok(body) => body,
+        Err(BodyError::TooLarge) => {
+            abort.request = aborted(None);
+            let text = format!("The body is larger than {max_bytes} bytes.\n");
+            return Ok(reply::text(StatusCode::PAYLOAD_TOO_LARGE, text));
+        }
+        Err(BodyError::Incomplete) => return Err(RequestError::BadRequest),
+        Err(BodyError::Timeout) => {
+            abort.request = aborted(Some(CloseReason::PostTimeout));
+            return Ok(reply::body_timeout());
+        }
+    };
+    abort.request = None;
+    let (reply, posted) = oneshot::channel();
+    if http.send_polling(id, PollingRequest::Post { id, body, reply }).is_err() {
+        return Err(RequestError::UnknownSid);
+    }
+    let error = post_error(http, posted.await)?;
+    Ok(error.unwrap_or_else(|| reply::with_type(StatusCode::OK, "text/html", "ok")))
+}
+
+/// The response to a post that was not accepted. `None`: it was.
+fn post_error(
+    http: &Http,
+    reply: Result<PostReply, oneshot::error::RecvError>,
+) -> Result<Option<Response>, RequestError> {
+    match reply {
+        Ok(PostReply::Accepted) => Ok(None),
+        Ok(PostReply::Closed(reason)) => Ok(Some(closed(http, reason))),
+        Ok(PostReply::Unknown) | Err(_) => Err(RequestError::UnknownSid),
+        Ok(PostReply::WrongTransport) => Err(RequestError::BadRequest),
+    }
+}
+
+/// The response to a request for which its session was closed: a bad request, and the reason.
+fn closed(http: &Http, reason: CloseReason) -> Response {
+    http.metrics.rejected_requests.fetch_add(1, Relaxed);
+    let error = RequestError::BadRequest;
+    let reason = reason.close_frame().map_or(reason.name(), |(_, text)| text);
+    let body = json!({"code": error.code(), "message": error.message(), "reason": reason});
+    reply::with_type(StatusCode::BAD_REQUEST, "application/json", body.to_string())
+}
+
+/// Notifies a session that a request was given up, unless the message is taken back.
+struct AbortOnDrop<'a> {
+    http: &'a Http,
+    id: ConnectionId,
+    request: Option<PollingRequest>,
+}
+
+// === impl AbortOnDrop ===
+
+impl Drop for AbortOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(request) = self.request.take() {
+            let _ = self.http.send_polling(self.id, request);
+        }
+    }
+}
+
+/// Messages as the body of a response.
+fn payload_response(frames: &[Frame]) -> Response {
+    let mut body = Vec::with_capacity(frames.iter().map(|frame| frame.payload().len() + 1).sum());
+    for frame in frames {
+        if frame.is_binary() {
+            payload::push_binary(&mut body, frame.payload());
+        } else {
+            payload::push(&mut body, frame.payload());
+        }
+    }
+    let mut response = reply::with_type(StatusCode::OK, "text/plain; charset=UTF-8", body);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn error_response(error: RequestError) -> Response {
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    reply::with_type(status, "application/json", error.body())
+}

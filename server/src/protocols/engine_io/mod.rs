@@ -1,0 +1,236 @@
+//! Engine.IO, protocol 4: messages over a WebSocket or HTTP long-polling, with heartbeats and the upgrade from one to the
+//! other.
+//!
+//! What the messages mean is up to the layer above, [`Upper`]: Socket.IO, or the echo application of the conformance suite.
+//!
+//! # Source
+//! The Engine.IO protocol, revision 4.
+
+mod endpoint;
+
+pub use endpoint::EngineIoEndpoint;
+
+use crate::close_reason::CloseReason;
+use crate::encoding::Frame;
+use crate::protocol::{
+    Core, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply, TransportKind,
+};
+use nodevent_protocol::engine_io::handshake::Handshake;
+use nodevent_protocol::engine_io::payload::{self, Part};
+use nodevent_protocol::engine_io::session::{Due, Incoming, Probed, Session, Timing};
+use nodevent_protocol::engine_io::{Packet, packet};
+use std::fmt;
+use std::sync::Arc;
+
+/// The layer above Engine.IO.
+pub trait Upper: fmt::Debug + Send {
+    /// The open packet is about to be sent.
+    fn opening(&mut self, core: &mut dyn Core) {
+        let _ = core;
+    }
+
+    /// The connection is open.
+    fn opened(&mut self, now: Millis);
+
+    /// A text message arrived.
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn text(&mut self, text: &str, core: &mut dyn Core) -> Result<(), CloseReason>;
+
+    /// A binary message arrived.
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn binary(&mut self, bytes: &[u8], core: &mut dyn Core) -> Result<(), CloseReason>;
+
+    /// When the connection must have done what this layer waits for. After that it is closed.
+    fn connect_deadline(&self) -> Millis;
+
+    /// See [`Protocol::subscribed`].
+    fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
+
+    /// See [`Protocol::closing`].
+    fn closing(&mut self, reason: CloseReason, core: &mut dyn Core);
+}
+
+/// The settings of all connections.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Heartbeat and upgrade times.
+    pub timing: Timing,
+    /// The largest message a client may send. Bytes.
+    pub max_message_size: usize,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct EngineIo<U> {
+    settings: Arc<Settings>,
+    session: Session,
+    upper: U,
+}
+
+// === impl EngineIo ===
+
+impl<U: Upper> EngineIo<U> {
+    /// A connection that is about to be opened.
+    pub fn new(settings: &Arc<Settings>, upper: U) -> Self {
+        Self { session: Session::new(0, &settings.timing, true), settings: Arc::clone(settings), upper }
+    }
+
+    fn on_packet(&mut self, packet: Packet<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        match self.session.on_packet(packet, core.now(), &self.settings.timing) {
+            Ok(Incoming::Nothing) => Ok(()),
+            Ok(Incoming::Closed) => Err(CloseReason::ClientClosed),
+            Ok(Incoming::Text(text)) => self.upper.text(text, core),
+            Ok(Incoming::Binary(bytes)) => self.upper.binary(bytes, core),
+            Err(error) => {
+                tracing::debug!(%error, "closing a connection: Engine.IO protocol error");
+                Err(CloseReason::Malformed)
+            }
+        }
+    }
+
+    fn on_part(
+        &mut self,
+        part: Result<Part<'_>, packet::Malformed>,
+        core: &mut dyn Core,
+    ) -> Result<(), CloseReason> {
+        match part {
+            Ok(Part::Text(packet)) => self.on_packet(packet, core),
+            Ok(Part::Binary(bytes)) => self.on_packet(Packet::Binary(&bytes), core),
+            Err(error) => {
+                tracing::debug!(%error, "closing a connection: malformed Engine.IO packet");
+                Err(CloseReason::Malformed)
+            }
+        }
+    }
+
+    fn on_body(&mut self, body: &[u8], core: &mut dyn Core) -> Result<(), CloseReason> {
+        let body = std::str::from_utf8(body).map_err(|_| CloseReason::Malformed)?;
+        for part in payload::decode(body) {
+            core.count_message()?;
+            self.on_part(part, core)?;
+        }
+        Ok(())
+    }
+}
+
+impl<U: Upper> Protocol for EngineIo<U> {
+    fn opened(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.upper.opening(core);
+        let is_websocket = core.transport() == TransportKind::WebSocket;
+        self.session = Session::new(core.now(), &self.settings.timing, is_websocket);
+        let upgrades: &[&str] = if is_websocket { &[] } else { &["websocket"] };
+        let handshake = Handshake {
+            sid: &core.id().to_string(),
+            upgrades,
+            ping_interval_ms: self.settings.timing.ping_interval,
+            ping_timeout_ms: self.settings.timing.ping_timeout,
+            max_payload: self.settings.max_message_size,
+        };
+        core.send_text(&format!("0{}", handshake.to_json()));
+        self.upper.opened(core.now());
+        Ok(())
+    }
+
+    fn received(&mut self, message: Message<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        match message {
+            // Clients that were told to use base64 do so on WebSockets too.
+            Message::Text(text) => self.on_part(payload::decode_packet(text), core),
+            Message::Binary(bytes) => self.on_packet(Packet::Binary(bytes), core),
+            Message::Pong => Ok(()),
+            Message::Body(body) => self.on_body(body, core),
+        }
+    }
+
+    fn deadline(&self) -> Millis {
+        self.session.deadline().min(self.upper.connect_deadline())
+    }
+
+    fn on_deadline(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
+        if core.now() >= self.upper.connect_deadline() {
+            return Err(CloseReason::ConnectTimeout);
+        }
+        match self.session.due(core.now(), &self.settings.timing) {
+            Due::Nothing => Ok(()),
+            Due::Ping => {
+                core.send_text("2");
+                Ok(())
+            }
+            Due::PingTimeout => Err(CloseReason::PingTimeout),
+            Due::UpgradeTimeout => {
+                core.upgrade_timed_out();
+                Ok(())
+            }
+        }
+    }
+
+    fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
+        self.upper.subscribed(reply, core);
+    }
+
+    fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
+        self.upper.closing(reason, core);
+        if core.transport() == TransportKind::Polling {
+            // A waiting poll ends with a noop if the client closed the connection, else with a close packet.
+            core.send_text(if reason == CloseReason::ClientClosed { "6" } else { "1" });
+        }
+    }
+
+    fn as_polling(&mut self) -> Option<&mut dyn PollingProtocol> {
+        Some(self)
+    }
+}
+
+impl<U: Upper> PollingProtocol for EngineIo<U> {
+    fn start_upgrade(&mut self, now: Millis) -> bool {
+        self.session.start_upgrade(now, &self.settings.timing)
+    }
+
+    fn on_probe(&mut self, message: Message<'_>) -> Result<Probe, CloseReason> {
+        let Message::Text(text) = message else { return Err(CloseReason::Malformed) };
+        let Ok(Part::Text(packet)) = payload::decode_packet(text) else { return Err(CloseReason::Malformed) };
+        match self.session.on_probe_packet(&packet) {
+            Ok(Probed::Answer) => Ok(Probe::Reply(Frame::text("3probe"))),
+            Ok(Probed::Upgraded) => Ok(Probe::Upgraded),
+            Err(error) => {
+                tracing::debug!(%error, "closing a probing WebSocket");
+                Err(CloseReason::Malformed)
+            }
+        }
+    }
+
+    fn cancel_upgrade(&mut self) {
+        self.session.cancel_upgrade();
+    }
+
+    fn is_upgrade_pending(&self) -> bool {
+        self.session.upgrade_pending()
+    }
+
+    fn is_probe_answered(&self) -> bool {
+        self.session.probe_answered()
+    }
+
+    fn noop(&self) -> Frame {
+        Frame::text("6")
+    }
+}
+
+/// Sends one message: `write` appends it to the packet.
+pub fn send_message(core: &mut dyn Core, capacity: usize, write: impl FnOnce(&mut String)) {
+    core.send_text(&message(capacity, write));
+}
+
+/// The text of a message packet: `write` appends the message.
+pub fn message(capacity: usize, write: impl FnOnce(&mut String)) -> String {
+    let mut packet = String::with_capacity(capacity + 1);
+    packet.push('4');
+    write(&mut packet);
+    packet
+}
+
+/// No deadline of the layer above.
+pub const NO_DEADLINE: Millis = NEVER;

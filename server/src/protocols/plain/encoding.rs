@@ -1,0 +1,22 @@
+//! How connections of the protocol `plain` receive publications: as they were published, with their position.
+
+use crate::encoding::{Encoding, Frame};
+use crate::publication::Publication;
+use nodevent_protocol::history::Position;
+use nodevent_protocol::plain;
+
+/// The encoding of all connections.
+#[derive(Debug)]
+pub(super) struct PlainEncoding;
+
+// === impl PlainEncoding ===
+
+impl Encoding for PlainEncoding {
+    fn publication(&self, publication: &Publication) -> Frame {
+        Frame::text(&publication.text)
+    }
+
+    fn gap(&self, room: &str, position: Position) -> Frame {
+        Frame::text(&plain::gap(room, position))
+    }
+}

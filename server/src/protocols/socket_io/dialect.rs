@@ -1,0 +1,116 @@
+//! Dialects of Socket.IO: the events that a namespace's clients send and receive.
+//!
+//! A dialect translates between the events of one kind of client and the few operations of the core. It is one file in
+//! `dialects/` and one line in [`DIALECTS`]; `CONTRIBUTING.md` has the recipe.
+//!
+//! **Architecture Invariant:** only a dialect knows the event names of its clients.
+
+use super::dialects::NodEvent;
+use crate::outcome::Outcome;
+use crate::protocol::{JoinError, Joined};
+use crate::publication::Publication;
+use nodevent_protocol::history::Position;
+use serde_json::Value;
+use std::fmt;
+use std::sync::Arc;
+
+/// All dialects, by their names in the configuration.
+pub const DIALECTS: [(&str, fn() -> Arc<dyn Dialect>); 1] = [("nodevent", || Arc::new(NodEvent))];
+
+/// The events of one kind of client.
+pub trait Dialect: fmt::Debug + Send + Sync {
+    /// Decides whether a connection may enter the namespace. `auth` is the text of a JSON object.
+    ///
+    /// # Errors
+    /// The message of the client's connect error.
+    fn connect(&self, auth: Option<&str>) -> Result<(), String> {
+        let _ = auth;
+        Ok(())
+    }
+
+    /// A connection has entered the namespace.
+    fn connected(&self, operations: &mut dyn Operations, auth: Option<&str>) {
+        let _ = (operations, auth);
+    }
+
+    /// A client sent an event.
+    fn event(&self, operations: &mut dyn Operations, event: Event);
+
+    /// A client acknowledged an event that was sent with [`Operations::emit_with_ack`].
+    fn acknowledged(&self, operations: &mut dyn Operations, ack: Ack) {
+        let _ = (operations, ack);
+    }
+
+    /// The result of an [`Operations::join`] that was pending. What the connection had missed has been sent. `ack_id` is
+    /// the one that was passed to the join.
+    fn joined(&self, operations: &mut dyn Operations, ack_id: Option<u64>, result: Result<Joined, JoinError>);
+
+    /// The server is shutting down, and will close the connection now.
+    fn draining(&self, operations: &mut dyn Operations) {
+        let _ = operations;
+    }
+
+    /// Encodes a publication: the text of a JSON array with the event's name first.
+    fn publication(&self, publication: &Publication) -> String;
+
+    /// Encodes the notice of a gap: the text of a JSON array with the event's name first.
+    fn gap(&self, room: &str, position: Position) -> String;
+}
+
+/// An event from a client.
+#[derive(Debug)]
+pub struct Event {
+    /// The text of a JSON array: the event's name, then its arguments.
+    pub args: String,
+    /// The id of the acknowledgement that the client expects.
+    pub ack_id: Option<u64>,
+    /// Binary attachments, in the order of their placeholders.
+    pub attachments: Vec<Vec<u8>>,
+}
+
+/// A client's acknowledgement.
+#[derive(Debug)]
+pub struct Ack {
+    /// The id that [`Operations::emit_with_ack`] returned.
+    pub id: u64,
+    /// The text of a JSON array.
+    pub args: String,
+    /// Binary attachments, in the order of their placeholders.
+    pub attachments: Vec<Vec<u8>>,
+}
+
+/// What a dialect can do for a connection in its namespace.
+pub trait Operations {
+    /// The longest name of a room. Bytes.
+    fn max_room_name(&self) -> usize;
+
+    /// Joins a room, and sends what the connection has missed since the position `since`. [`Outcome::Ready`]: the
+    /// dialect confirms the join. [`Outcome::Pending`]: [`Dialect::joined`] follows. [`Outcome::Overloaded`]: the
+    /// connection will be closed.
+    ///
+    /// # Errors
+    /// [`JoinError`]: nothing has changed.
+    fn join(
+        &mut self,
+        room: &str,
+        key: Option<&Value>,
+        since: Option<&str>,
+        ack_id: Option<u64>,
+    ) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Counts and logs a join that the dialect itself rejects, and returns the error.
+    fn reject_join(&mut self, error: JoinError) -> JoinError;
+
+    /// Leaves a room. Returns whether the connection was a member.
+    fn leave(&mut self, room: &str) -> bool;
+
+    /// Acknowledges an event. `args` is the text of a JSON array.
+    fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]);
+
+    /// Sends an event to this connection. `args` is the text of a JSON array with the event's name first.
+    fn emit(&mut self, args: &str, attachments: &[Vec<u8>]);
+
+    /// Sends an event to this connection and requests an acknowledgement; [`Dialect::acknowledged`] follows. Returns its
+    /// id. `None`: the connection has not acknowledged too many already, and nothing was sent.
+    fn emit_with_ack(&mut self, args: &str, attachments: &[Vec<u8>]) -> Option<u64>;
+}

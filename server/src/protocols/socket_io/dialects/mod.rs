@@ -1,0 +1,5 @@
+//! One file per dialect.
+
+mod nodevent;
+
+pub use nodevent::NodEvent;

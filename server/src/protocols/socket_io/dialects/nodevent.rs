@@ -1,0 +1,96 @@
+//! The dialect `nodevent`: `join`, `leave` and `event`, as `protocol/README.md` section 4 defines them.
+
+use crate::outcome::Outcome;
+use crate::protocol::{JoinError, Joined};
+use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
+use crate::publication::Publication;
+use nodevent_protocol::history::Position;
+use nodevent_protocol::room;
+use serde_json::{Value, json};
+
+/// The dialect `nodevent`.
+#[derive(Debug, Default)]
+pub struct NodEvent;
+
+/// The shortest time that a client stays away after the server stops. Milliseconds.
+const MIN_DRAIN_WAIT: u64 = 500;
+/// The range over which clients that leave together return. Milliseconds.
+const DRAIN_SPREAD: u64 = 1_000;
+
+// === impl NodEvent ===
+
+impl Dialect for NodEvent {
+    fn event(&self, operations: &mut dyn Operations, event: Event) {
+        // The decoder guarantees a JSON array whose first element is the event's name.
+        let Ok(Value::Array(mut args)) = serde_json::from_str(&event.args) else { return };
+        let data = if args.len() > 1 { args.swap_remove(1) } else { Value::Null };
+        match args[0].as_str() {
+            Some("join") => match join(operations, &data, event.ack_id) {
+                Ok(Outcome::Ready(joined)) => self.joined(operations, event.ack_id, Ok(joined)),
+                Ok(Outcome::Pending | Outcome::Overloaded) => {}
+                Err(error) => self.joined(operations, event.ack_id, Err(error)),
+            },
+            Some("leave") => {
+                let ack = match leave(operations, &data) {
+                    Ok(()) => "[null]".to_owned(),
+                    Err(error) => json!([error.as_str()]).to_string(),
+                };
+                acknowledge(operations, event.ack_id, &ack);
+            }
+            _ => {}
+        }
+    }
+
+    fn joined(&self, operations: &mut dyn Operations, ack_id: Option<u64>, result: Result<Joined, JoinError>) {
+        let ack = match result {
+            Err(error) => json!([error.as_str(), false]).to_string(),
+            Ok(Joined { recovery: None }) => "[null,true]".to_owned(),
+            Ok(Joined { recovery: Some(recovery) }) => {
+                let position = recovery.position.map(|position| position.to_string());
+                json!([null, true, {"position": position, "recovered": recovery.recovered}]).to_string()
+            }
+        };
+        acknowledge(operations, ack_id, &ack);
+    }
+
+    fn draining(&self, operations: &mut dyn Operations) {
+        let wait = MIN_DRAIN_WAIT + rand::random::<u64>() % DRAIN_SPREAD;
+        operations.emit(&json!(["drain", {"wait": wait}]).to_string(), &[]);
+    }
+
+    fn publication(&self, publication: &Publication) -> String {
+        format!("[\"event\",{}]", publication.text)
+    }
+
+    fn gap(&self, room: &str, position: Position) -> String {
+        json!(["lost", {"room": room, "position": position.to_string()}]).to_string()
+    }
+}
+
+/// `join {room, key?, since?}`.
+fn join(operations: &mut dyn Operations, data: &Value, ack_id: Option<u64>) -> Result<Outcome<Joined>, JoinError> {
+    let Some(room) = room_of(operations, data.get("room")) else {
+        return Err(operations.reject_join(JoinError::BadRoom));
+    };
+    // A position that is not a string is not a position of ours.
+    let since = data.get("since").filter(|since| !since.is_null()).map(|since| since.as_str().unwrap_or_default());
+    operations.join(&room, data.get("key"), since, ack_id)
+}
+
+/// `leave {room}`, or `leave "room"` as the old server understood it. N-46, N-47.
+fn leave(operations: &mut dyn Operations, data: &Value) -> Result<(), JoinError> {
+    let named = if data.is_object() { data.get("room") } else { Some(data) };
+    let room = room_of(operations, named).ok_or(JoinError::BadRoom)?;
+    operations.leave(&room);
+    Ok(())
+}
+
+fn room_of(operations: &dyn Operations, named: Option<&Value>) -> Option<String> {
+    room::from_json(named.unwrap_or(&Value::Null), operations.max_room_name()).ok()
+}
+
+fn acknowledge(operations: &mut dyn Operations, ack_id: Option<u64>, args: &str) {
+    if let Some(ack_id) = ack_id {
+        operations.acknowledge(ack_id, args, &[]);
+    }
+}

@@ -1,0 +1,98 @@
+//! What a dialect can do: the implementation of [`Operations`] for one connection in one namespace.
+
+use super::dialect::Operations;
+use super::pending_acks::PendingAcks;
+use crate::encoding::{Encoding, Frame};
+use crate::history::Since;
+use crate::namespace::Namespace;
+use crate::outcome::Outcome;
+use crate::protocol::{Core, JoinError, Joined, Subscribe};
+use crate::protocols::engine_io;
+use nodevent_protocol::socket_io::{encode_ack, encode_binary_ack, encode_binary_event, encode_event};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// One connection in one namespace.
+pub(super) struct InNamespace<'a> {
+    namespace: &'a Namespace,
+    encoding: &'a Arc<dyn Encoding>,
+    acks: &'a mut PendingAcks,
+    core: &'a mut dyn Core,
+}
+
+// === impl InNamespace ===
+
+impl<'a> InNamespace<'a> {
+    pub(super) fn new(
+        namespace: &'a Namespace,
+        encoding: &'a Arc<dyn Encoding>,
+        acks: &'a mut PendingAcks,
+        core: &'a mut dyn Core,
+    ) -> Self {
+        Self { namespace, encoding, acks, core }
+    }
+
+    fn send_event(&mut self, ack_id: Option<u64>, args: &str, attachments: &[Vec<u8>]) {
+        let name = &*self.namespace.name;
+        self.send(args, attachments, |packet| match attachments.len() {
+            0 => encode_event(packet, name, ack_id, args),
+            count => encode_binary_event(packet, name, ack_id, args, count),
+        });
+    }
+
+    fn send(&mut self, args: &str, attachments: &[Vec<u8>], write: impl FnOnce(&mut String)) {
+        engine_io::send_message(self.core, args.len() + self.namespace.name.len() + 24, write);
+        for attachment in attachments {
+            self.core.send(&[Frame::binary(attachment)]);
+        }
+    }
+}
+
+impl Operations for InNamespace<'_> {
+    fn max_room_name(&self) -> usize {
+        self.namespace.limits.max_name_bytes
+    }
+
+    fn join(
+        &mut self,
+        room: &str,
+        key: Option<&Value>,
+        since: Option<&str>,
+        ack_id: Option<u64>,
+    ) -> Result<Outcome<Joined>, JoinError> {
+        self.core.subscribe(Subscribe {
+            namespace: self.namespace.id,
+            room,
+            credential: key,
+            since: Since::parse(since),
+            encoding: self.encoding,
+            request: ack_id,
+        })
+    }
+
+    fn reject_join(&mut self, error: JoinError) -> JoinError {
+        self.core.reject_join(self.namespace.id, error)
+    }
+
+    fn leave(&mut self, room: &str) -> bool {
+        self.core.unsubscribe(self.namespace.id, room, self.encoding)
+    }
+
+    fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]) {
+        let name = &*self.namespace.name;
+        self.send(args, attachments, |packet| match attachments.len() {
+            0 => encode_ack(packet, name, ack_id, args),
+            count => encode_binary_ack(packet, name, ack_id, args, count),
+        });
+    }
+
+    fn emit(&mut self, args: &str, attachments: &[Vec<u8>]) {
+        self.send_event(None, args, attachments);
+    }
+
+    fn emit_with_ack(&mut self, args: &str, attachments: &[Vec<u8>]) -> Option<u64> {
+        let id = self.acks.start(self.namespace.id)?;
+        self.send_event(Some(id), args, attachments);
+        Some(id)
+    }
+}

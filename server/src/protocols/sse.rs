@@ -1,0 +1,255 @@
+//! Server-Sent Events: `GET /api/<ns>/rooms/<room>/events`, one room per request, for scripts and pages without the client.
+//!
+//! It serves every namespace, with the same keys, origins and recovery as the other protocols. `protocol/README.md`
+//! section 8 defines it.
+//!
+//! # Source
+//! The HTML standard, section 9.2.
+
+use super::Mount;
+use crate::close_reason::CloseReason;
+use crate::encoding::{Encoding, Frame};
+use crate::history::Since;
+use crate::http::connections::{OpenStream, StreamReceiver};
+use crate::http::room_request::RoomPath;
+use crate::http::{Endpoint, Http, ResponseFuture, query, reply};
+use crate::namespace::Namespace;
+use crate::outcome::Outcome;
+use crate::protocol::{Core, Joined, Message, Millis, NEVER, Protocol, RecoveryStatus, Subscribe, SubscribeReply};
+use crate::publication::Publication;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use hyper::body::{Body as HttpBody, Frame as BodyFrame};
+use nodevent_protocol::history::Position;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
+
+/// The last part of the path.
+const RESOURCE: &str = "events";
+/// A comment, which keeps proxies and clients from closing a quiet response.
+const HEARTBEAT: &str = ":\n\n";
+
+/// How readers receive publications.
+#[derive(Debug)]
+struct SseEncoding;
+
+/// One reader.
+#[derive(Debug)]
+struct Sse {
+    namespace: u16,
+    room: Box<str>,
+    key: Option<Value>,
+    since: Since,
+    encoding: Arc<dyn Encoding>,
+    heartbeat_interval: Millis,
+    heartbeat_at: Millis,
+}
+
+/// The endpoint of all readers.
+struct SseEndpoint {
+    encoding: Arc<dyn Encoding>,
+    heartbeat_interval: Millis,
+}
+
+/// The body of a response.
+struct SseBody(StreamReceiver);
+
+/// Mounts Server-Sent Events, which serve every namespace.
+pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
+    let heartbeat_interval = mount.config.limits.ping_interval.as_millis() as Millis;
+    Some(Arc::new(SseEndpoint { encoding: Arc::new(SseEncoding), heartbeat_interval }))
+}
+
+// === impl SseEncoding ===
+
+impl Encoding for SseEncoding {
+    fn publication(&self, publication: &Publication) -> Frame {
+        let id = publication.position.map_or(String::new(), |position| format!("id: {position}\n"));
+        Frame::text(&format!("{id}{}\n", data(&publication.text)))
+    }
+
+    fn gap(&self, room: &str, position: Position) -> Frame {
+        event("lost", &json!({"room": room, "position": position.to_string()}), None)
+    }
+}
+
+/// An event that is not a publication.
+fn event(name: &str, data: &Value, id: Option<Position>) -> Frame {
+    let id = id.map_or(String::new(), |id| format!("id: {id}\n"));
+    Frame::text(&format!("{id}event: {name}\ndata: {data}\n\n"))
+}
+
+/// A text as `data` lines: the JSON of a publication may contain line breaks.
+fn data(text: &str) -> String {
+    text.split(['\n', '\r']).map(|line| format!("data: {line}\n")).collect()
+}
+
+// === impl Sse ===
+
+impl Sse {
+    fn confirm(joined: Joined, core: &mut dyn Core) {
+        let RecoveryStatus { position, recovered } =
+            joined.recovery.unwrap_or(RecoveryStatus { position: None, recovered: false });
+        let text = position.map(|position| position.to_string());
+        core.send(&[event("joined", &json!({"position": text, "recovered": recovered}), position)]);
+    }
+}
+
+impl Protocol for Sse {
+    fn opened(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.heartbeat_at = core.now() + self.heartbeat_interval;
+        let joined = core.subscribe(Subscribe {
+            namespace: self.namespace,
+            room: &self.room,
+            credential: self.key.take().as_ref(),
+            since: self.since,
+            encoding: &self.encoding,
+            request: None,
+        });
+        match joined {
+            Ok(Outcome::Ready(joined)) => Self::confirm(joined, core),
+            Ok(Outcome::Pending | Outcome::Overloaded) => {}
+            // The request was authorized a moment ago; its key has expired since.
+            Err(_) => return Err(CloseReason::ConnectionLost),
+        }
+        Ok(())
+    }
+
+    fn received(&mut self, _message: Message<'_>, _core: &mut dyn Core) -> Result<(), CloseReason> {
+        Err(CloseReason::Malformed)
+    }
+
+    fn deadline(&self) -> Millis {
+        self.heartbeat_at
+    }
+
+    fn on_deadline(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.heartbeat_at = core.now() + self.heartbeat_interval;
+        // A reader that is gone is noticed by the HTTP connection itself.
+        core.send_text(HEARTBEAT);
+        Ok(())
+    }
+
+    fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
+        if let Ok(joined) = reply.result {
+            Self::confirm(joined, core);
+        }
+    }
+
+    fn closing(&mut self, _reason: CloseReason, _core: &mut dyn Core) {}
+}
+
+// === impl SseEndpoint ===
+
+impl Endpoint for SseEndpoint {
+    fn matches(&self, path: &str) -> bool {
+        path.ends_with("/events") && RoomPath::parse(path).is_some_and(|path| path.resource == RESOURCE)
+    }
+
+    fn serve<'a>(&'a self, http: &'a Http, request: Request) -> ResponseFuture<'a> {
+        let (request, _body) = request.into_parts();
+        Box::pin(async move {
+            let mut response = self.respond(http, &request).await;
+            let headers = response.headers_mut();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        })
+    }
+}
+
+impl SseEndpoint {
+    async fn respond(&self, http: &Http, request: &Parts) -> Response {
+        let Some(path) = RoomPath::parse(request.uri.path()) else {
+            return reply::not_found(request.uri.path());
+        };
+        if request.method != Method::GET {
+            return reply::method_not_allowed("GET");
+        }
+        let namespace = match path.authorize(http, request) {
+            Ok(namespace) => namespace,
+            Err(rejection) => return *rejection,
+        };
+        if http.refuses_connections() {
+            return busy();
+        }
+        let protocol = Box::new(self.reader(namespace, &path.room, request));
+        let (reply, opened) = oneshot::channel();
+        let open = OpenStream { protocol, info: http.connect_info(request, &["key", "since"]), reply };
+        if http.open_stream(open).is_err() {
+            return busy();
+        }
+        let Ok(messages) = opened.await else { return busy() };
+        let body = Body::new(SseBody(messages));
+        let mut response = reply::with_type(StatusCode::OK, "text/event-stream", body);
+        // A proxy that buffers the response would make it useless.
+        response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+        response
+    }
+
+    fn reader(&self, namespace: &Namespace, room: &str, request: &Parts) -> Sse {
+        let last_id = request.headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let since = last_id.or_else(|| query::decoded(request.uri.query(), "since"));
+        Sse {
+            namespace: namespace.id,
+            room: room.into(),
+            key: RoomPath::key(request),
+            since: Since::parse(since.as_deref()),
+            encoding: Arc::clone(&self.encoding),
+            heartbeat_interval: self.heartbeat_interval,
+            heartbeat_at: NEVER,
+        }
+    }
+}
+
+fn busy() -> Response {
+    reply::error(StatusCode::SERVICE_UNAVAILABLE, "the server is busy", "retry")
+}
+
+// === impl SseBody ===
+
+impl HttpBody for SseBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        self.0.poll_next(context).map(|frame| {
+            let bytes = Bytes::copy_from_slice(frame?.payload());
+            Some(Ok(BodyFrame::data(bytes)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_publication_is_an_event_whose_id_is_its_position() {
+        let text = r#"{"room":"r","event":"e","position":"00000000000000ab:7"}"#;
+        let publication = Publication::in_room("r", text, Some(Position { epoch: 0xab, offset: 7 }));
+        let expected = format!("id: 00000000000000ab:7\ndata: {text}\n\n");
+        assert_eq!(SseEncoding.publication(&publication).payload(), expected.as_bytes());
+    }
+
+    #[test]
+    fn json_with_line_breaks_stays_one_event() {
+        assert_eq!(data("{\n\"a\":1}"), "data: {\ndata: \"a\":1}\n");
+    }
+
+    #[test]
+    fn a_gap_is_an_event_of_its_own() {
+        let frame = SseEncoding.gap("r", Position { epoch: 0xab, offset: 7 });
+        let expected = "event: lost\ndata: {\"position\":\"00000000000000ab:7\",\"room\":\"r\"}\n\n";
+        assert_eq!(frame.payload(), expected.as_bytes());
+    }
+}

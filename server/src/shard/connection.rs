@@ -1,0 +1,141 @@
+//! What the core does for one connection's protocol: the implementation of [`Core`].
+//!
+//! It lives for one call into the protocol. It never closes the connection itself: it remembers the reason, and the
+//! shard closes the connection when the protocol has returned.
+
+use super::Shard;
+use super::slot::Session;
+use crate::close_reason::CloseReason;
+use crate::connect_info::ConnectInfo;
+use crate::connection_id::ConnectionId;
+use crate::encoding::{Encoding, Frame};
+use crate::hub::Membership;
+use crate::outcome::Outcome;
+use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
+use nodevent_protocol::websocket::{self, Opcode};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A connection, for its protocol.
+pub(super) struct Connection<'a> {
+    shard: &'a mut Shard,
+    slot: u32,
+    /// Why the connection must be closed.
+    close: Option<CloseReason>,
+}
+
+// === impl Connection ===
+
+impl<'a> Connection<'a> {
+    pub(super) fn new(shard: &'a mut Shard, slot: u32) -> Self {
+        Self { shard, slot, close: None }
+    }
+
+    /// Why the connection must be closed, if it must.
+    pub(super) fn close_reason(&self) -> Option<CloseReason> {
+        self.close
+    }
+
+    fn session(&self) -> Option<&Session> {
+        match self.shard.slots.get(self.slot as usize) {
+            Some(super::slot::Slot::Session(session)) => Some(session),
+            _ => None,
+        }
+    }
+}
+
+impl Core for Connection<'_> {
+    fn now(&self) -> Millis {
+        self.shard.now
+    }
+
+    fn id(&self) -> ConnectionId {
+        self.session().map_or_else(|| ConnectionId::new(self.shard.number, self.slot), |session| session.id)
+    }
+
+    fn info(&self) -> &ConnectInfo {
+        self.session().map_or(&ConnectInfo::UNKNOWN, |session| &session.info)
+    }
+
+    fn transport(&self) -> TransportKind {
+        self.session().map_or(TransportKind::WebSocket, Session::transport_kind)
+    }
+
+    fn subscribe(&mut self, request: Subscribe<'_>) -> Result<Outcome<Joined>, JoinError> {
+        if self.close.is_some() {
+            return Ok(Outcome::Overloaded);
+        }
+        let outcome = self.shard.subscribe(self.slot, request);
+        match &outcome {
+            Ok(Outcome::Overloaded) => self.close = Some(CloseReason::EngineBusy),
+            Ok(Outcome::Ready((_, close))) => self.close = self.close.or(*close),
+            Ok(Outcome::Pending) | Err(_) => {}
+        }
+        outcome.map(|outcome| match outcome {
+            Outcome::Ready((joined, _)) => Outcome::Ready(joined),
+            Outcome::Pending => Outcome::Pending,
+            Outcome::Overloaded => Outcome::Overloaded,
+        })
+    }
+
+    fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError {
+        self.shard.reject_join(namespace, error)
+    }
+
+    fn unsubscribe(&mut self, namespace: u16, room: &str, encoding: &Arc<dyn Encoding>) -> bool {
+        let Some(room) = self.shard.hub.find(namespace, room) else { return false };
+        let Some(encoding) = self.shard.encodings.find(encoding) else { return false };
+        self.shard.leave(self.slot, Membership { room, encoding })
+    }
+
+    fn unsubscribe_all(&mut self, namespace: u16) {
+        self.shard.leave_rooms(self.slot, Some(namespace));
+    }
+
+    fn send_text(&mut self, text: &str) {
+        if self.close.is_none() {
+            self.close = self.shard.send_text(self.slot, text);
+        }
+    }
+
+    fn send(&mut self, frames: &[Frame]) {
+        if self.close.is_none() {
+            self.close = self.shard.send(self.slot, frames);
+        }
+    }
+
+    fn ping(&mut self) {
+        let mut bytes = Vec::with_capacity(2);
+        websocket::encode(&mut bytes, Opcode::Ping, &[]);
+        if self.close.is_none() {
+            self.close = self.shard.send_control(self.slot, &bytes);
+        }
+    }
+
+    fn flush(&mut self) {
+        self.close = self.close.or(self.shard.finish_handshake(self.slot));
+    }
+
+    fn count_message(&mut self) -> Result<(), CloseReason> {
+        if let Some(reason) = self.close {
+            return Err(reason);
+        }
+        let (now, per_second) = (self.shard.now, self.shard.settings.messages_per_second);
+        match self.shard.session_mut(self.slot) {
+            Some(session) => match session.messages.allows(per_second, now) {
+                true => Ok(()),
+                false => Err(CloseReason::PacketRate),
+            },
+            None => Err(CloseReason::ConnectionLost),
+        }
+    }
+
+    fn upgrade_timed_out(&mut self) {
+        let probe = self.shard.session_mut(self.slot).and_then(|session| session.probe.take());
+        self.shard.metrics.upgrade_timeouts.fetch_add(1, Relaxed);
+        tracing::info!("an upgrade to WebSocket timed out");
+        if let Some(probe) = probe {
+            self.shard.close_probe(probe, Some((Some(1008), "upgrade timeout")));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The encodings in use on one shard, by number.
+//!
+//! A membership stores the number of its encoding, so members that share an encoding are recognised by comparing two
+//! integers. An encoding leaves the table with its last membership.
+
+use crate::encoding::Encoding;
+use crate::hub::EncodingId;
+use hashbrown::HashMap;
+use slab::Slab;
+use std::sync::Arc;
+
+/// The encodings of one shard.
+#[derive(Debug, Default)]
+pub(super) struct Encodings {
+    entries: Slab<Entry>,
+    /// Numbers by the address of the encoding, which its entry keeps alive.
+    numbers: HashMap<usize, EncodingId>,
+    /// Grows when a number becomes free and may get another meaning.
+    version: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    encoding: Arc<dyn Encoding>,
+    memberships: usize,
+}
+
+// === impl Encodings ===
+
+impl Encodings {
+    /// Takes the number of an encoding for one more membership.
+    pub(super) fn acquire(&mut self, encoding: &Arc<dyn Encoding>) -> EncodingId {
+        let id = *self.numbers.entry(address(encoding)).or_insert_with(|| {
+            self.entries.insert(Entry { encoding: Arc::clone(encoding), memberships: 0 }) as EncodingId
+        });
+        self.entries[id as usize].memberships += 1;
+        id
+    }
+
+    /// Returns a number that was taken for a membership.
+    pub(super) fn release(&mut self, id: EncodingId) {
+        let Some(entry) = self.entries.get_mut(id as usize) else { return };
+        entry.memberships -= 1;
+        if entry.memberships == 0 {
+            let entry = self.entries.remove(id as usize);
+            self.numbers.remove(&address(&entry.encoding));
+            self.version += 1;
+        }
+    }
+
+    /// The number of an encoding, if a membership uses it.
+    pub(super) fn find(&self, encoding: &Arc<dyn Encoding>) -> Option<EncodingId> {
+        self.numbers.get(&address(encoding)).copied()
+    }
+
+    /// Changes when a number may have another meaning than before.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The encoding with that number.
+    pub(super) fn get(&self, id: EncodingId) -> Option<&Arc<dyn Encoding>> {
+        self.entries.get(id as usize).map(|entry| &entry.encoding)
+    }
+}
+
+fn address(encoding: &Arc<dyn Encoding>) -> usize {
+    Arc::as_ptr(encoding).cast::<()>() as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::Frame;
+    use crate::publication::Publication;
+    use nodevent_protocol::history::Position;
+
+    #[derive(Debug)]
+    struct Text(u8);
+
+    impl Encoding for Text {
+        fn publication(&self, publication: &Publication) -> Frame {
+            Frame::text(&publication.text)
+        }
+
+        fn gap(&self, room: &str, _position: Position) -> Frame {
+            Frame::text(&format!("{room}{}", self.0))
+        }
+    }
+
+    #[test]
+    fn an_encoding_has_one_number_until_its_last_membership_ends() {
+        let mut encodings = Encodings::default();
+        let (one, other): (Arc<dyn Encoding>, Arc<dyn Encoding>) = (Arc::new(Text(1)), Arc::new(Text(2)));
+        let id = encodings.acquire(&one);
+        assert_eq!(encodings.acquire(&one), id);
+        assert_ne!(encodings.acquire(&other), id);
+        encodings.release(id);
+        assert_eq!(encodings.find(&one), Some(id));
+        encodings.release(id);
+        assert_eq!(encodings.find(&one), None);
+        assert!(encodings.get(id).is_none());
+    }
+}

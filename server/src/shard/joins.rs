@@ -1,0 +1,276 @@
+//! From a join to its recovery: authorize, join, recover, merge.
+//!
+//! A member is in its room before its recovery is requested. So every publication is in the recovery, or arrives live, or
+//! both. Until the recovery is here, live publications are buffered. Then the connection receives, in this order: what it
+//! missed, the protocol's confirmation, and what was buffered and is newer than the recovery. Live publications that the
+//! recovery contained already are dropped when they arrive. So nothing is missing, duplicated or out of order.
+
+use super::Shard;
+use super::inbox::AuthorizeReply;
+use crate::authorize::JoinRequest;
+use crate::close_reason::CloseReason;
+use crate::encoding::{Encoding, Frame};
+use crate::history::{Recovery, RecoveryReply, RecoveryRequest, ReplyTo, Since};
+use crate::hub::{JoinOutcome, LeaveOutcome, Membership};
+use crate::outcome::Outcome;
+use crate::protocol::{JoinError, Joined, RecoveryStatus, Subscribe, SubscribeReply};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Recoveries that one shard may have requested at a time. Beyond it, a join closes its connection.
+const MAX_PENDING_RECOVERIES: usize = 65_536;
+/// Authorizations that one shard may have requested at a time. Beyond it, a join closes its connection.
+const MAX_PENDING_AUTHORIZATIONS: usize = 16_384;
+
+/// The result of a join, and why the connection must be closed after it, if it must.
+pub(super) type JoinResult = Result<Outcome<(Joined, Option<CloseReason>)>, JoinError>;
+
+/// A join that waits for its authorization.
+#[derive(Debug)]
+pub(super) struct PendingJoin {
+    namespace: u16,
+    room: Box<str>,
+    since: Since,
+    encoding: Arc<dyn Encoding>,
+}
+
+// === impl Shard ===
+
+impl Shard {
+    /// Joins a room; see [`crate::protocol::Core::subscribe`].
+    pub(super) fn subscribe(&mut self, slot: u32, request: Subscribe<'_>) -> JoinResult {
+        let Subscribe { namespace, room, credential, since, encoding, request } = request;
+        self.generation = self.generation.wrapping_add(1);
+        let join_id = self.generation;
+        let (shard, generation) = (self.number, self.session_mut(slot).map_or(0, |session| session.generation));
+        let reply_to = ReplyTo { shard, slot, generation, join_id, encoding: 0, request };
+        let namespaces = Arc::clone(&self.namespaces);
+        let authorizers = &namespaces.get(namespace).authorizers;
+        match authorizers.authorize(&JoinRequest { room, credential, reply_to: Some(reply_to) }) {
+            Outcome::Ready(Ok(())) => self.join(namespace, room, since, encoding, reply_to),
+            Outcome::Ready(Err(text)) => Err(self.reject_join(namespace, JoinError::Unauthorized(text))),
+            Outcome::Pending if self.authorizations_pending.len() < MAX_PENDING_AUTHORIZATIONS => {
+                let join = PendingJoin { namespace, room: room.into(), since, encoding: Arc::clone(encoding) };
+                self.authorizations_pending.insert(join_id, join);
+                Ok(Outcome::Pending)
+            }
+            Outcome::Pending | Outcome::Overloaded => {
+                tracing::error!("too many joins wait for their authorization; closing the connection");
+                Ok(Outcome::Overloaded)
+            }
+        }
+    }
+
+    /// Joins a room to which the connection is admitted.
+    fn join(
+        &mut self,
+        namespace: u16,
+        room: &str,
+        since: Since,
+        encoding: &Arc<dyn Encoding>,
+        reply_to: ReplyTo,
+    ) -> JoinResult {
+        let (slot, now, per_second) = (reply_to.slot, self.now, self.settings.joins_per_second);
+        if !self.session_mut(slot).is_some_and(|session| session.joins.allows(per_second, now)) {
+            return Err(self.reject_join(namespace, JoinError::TooManyJoins));
+        }
+        let max_rooms = self.namespaces.get(namespace).limits.max_rooms;
+        let rooms_before = self.hub.len();
+        let encoding = self.encodings.acquire(encoding);
+        let joined = self.hub.join(slot, namespace, room, encoding, max_rooms);
+        if !matches!(joined, JoinOutcome::Joined(_)) {
+            self.encodings.release(encoding);
+        }
+        let id = match joined {
+            JoinOutcome::TooManyRooms => return Err(self.reject_join(namespace, JoinError::TooManyRooms)),
+            JoinOutcome::AlreadyMember(_) if since == Since::FirstJoin => {
+                // It receives the room already and does not say up to where, so no position is known to be behind it.
+                self.metrics.joins.fetch_add(1, Relaxed);
+                let has_history =
+                    self.engines.get(namespace).is_some_and(|engine| engine.history.has_history(room));
+                let recovery = has_history.then_some(RecoveryStatus { position: None, recovered: true });
+                return Ok(Outcome::Ready((Joined { recovery }, None)));
+            }
+            JoinOutcome::Joined(id) | JoinOutcome::AlreadyMember(id) => id,
+        };
+        let membership = Membership { room: id, encoding };
+        let shares = self.hub.memberships_of(slot).filter(|one| one.room == id).count() > 1;
+        if let Some(session) = self.session_mut(slot) {
+            session.shares_a_room |= shares;
+        }
+        self.metrics.rooms.fetch_add((self.hub.len() - rooms_before) as i64, Relaxed);
+        self.metrics.joins.fetch_add(1, Relaxed);
+        self.recover(membership, namespace, room, since, ReplyTo { encoding, ..reply_to })
+    }
+
+    /// Requests what a new member has missed, and sends it if it is there at once.
+    fn recover(
+        &mut self,
+        membership: Membership,
+        namespace: u16,
+        room: &str,
+        since: Since,
+        reply_to: ReplyTo,
+    ) -> JoinResult {
+        if self.recoveries_pending >= MAX_PENDING_RECOVERIES {
+            tracing::error!("too many joins wait for their recovery; closing the connection");
+            return Ok(Outcome::Overloaded);
+        }
+        let engines = Arc::clone(&self.engines);
+        let Some(engine) = engines.get(namespace) else { return Ok(Outcome::Overloaded) };
+        let request = RecoveryRequest { reply_to, namespace, room: room.into(), since };
+        let outcome = engine.history.recover(request);
+        let reply = match outcome {
+            Outcome::Ready(None) => return Ok(Outcome::Ready((Joined { recovery: None }, None))),
+            Outcome::Ready(Some(reply)) => Some(reply),
+            Outcome::Pending => None,
+            Outcome::Overloaded => return Ok(Outcome::Overloaded),
+        };
+        if let Some(session) = self.session_mut(reply_to.slot) {
+            session.join_buffers.start_buffering(membership, reply_to.join_id);
+        }
+        let Some(reply) = reply else {
+            self.recoveries_pending += 1;
+            return Ok(Outcome::Pending);
+        };
+        let (joined, close) = self.send_missed(membership, &reply);
+        let close = close.or_else(|| self.release_buffered(membership, &reply.reply_to, joined));
+        Ok(Outcome::Ready((joined, close)))
+    }
+
+    /// A recovery arrived.
+    pub(super) fn on_recovery_reply(&mut self, reply: RecoveryReply) {
+        self.recoveries_pending -= 1;
+        let ReplyTo { slot, generation, join_id, encoding, .. } = reply.reply_to;
+        if !self.is_open(slot, generation) {
+            return;
+        }
+        let Some(room) = self.hub.find(reply.namespace, &reply.room) else { return };
+        let membership = Membership { room, encoding };
+        if !self.hub.is_member(slot, membership) {
+            return;
+        }
+        if !self.session_mut(slot).is_some_and(|session| session.join_buffers.is_pending(membership, join_id)) {
+            // The room was left and joined again before this reply. The new join has a reply of its own.
+            let recovery = RecoveryStatus { position: None, recovered: true };
+            return self.confirm(&reply, Joined { recovery: Some(recovery) });
+        }
+        let (joined, close) = self.send_missed(membership, &reply);
+        if let Some(reason) = close {
+            return self.close(slot, reason);
+        }
+        self.confirm(&reply, joined);
+        if self.is_open(slot, generation)
+            && let Some(reason) = self.release_buffered(membership, &reply.reply_to, joined)
+        {
+            self.close(slot, reason);
+        }
+        self.answer_poll(slot);
+    }
+
+    /// The reply of an authorizer arrived.
+    pub(super) fn on_authorize_reply(&mut self, reply: AuthorizeReply) {
+        let AuthorizeReply { reply_to, result } = reply;
+        let Some(join) = self.authorizations_pending.remove(&reply_to.join_id) else { return };
+        if !self.is_open(reply_to.slot, reply_to.generation) {
+            return;
+        }
+        let PendingJoin { namespace, room, since, encoding } = join;
+        let outcome = match result {
+            Ok(()) => self.join(namespace, &room, since, &encoding, reply_to),
+            Err(text) => Err(self.reject_join(namespace, JoinError::Unauthorized(text))),
+        };
+        let (result, close) = match outcome {
+            Ok(Outcome::Pending) => return,
+            Ok(Outcome::Overloaded) => return self.close(reply_to.slot, CloseReason::EngineBusy),
+            Ok(Outcome::Ready((joined, close))) => (Ok(joined), close),
+            Err(error) => (Err(error), None),
+        };
+        if let Some(reason) = close {
+            return self.close(reply_to.slot, reason);
+        }
+        self.with_protocol(reply_to.slot, |protocol, core| {
+            protocol.subscribed(SubscribeReply { namespace, room: &room, request: reply_to.request, result }, core);
+            Ok(())
+        });
+    }
+
+    /// Sends what a member has missed. If that does not fit into the send buffer, nothing is sent, and the client learns
+    /// that it was not recovered.
+    fn send_missed(&mut self, membership: Membership, reply: &RecoveryReply) -> (Joined, Option<CloseReason>) {
+        let Some(Recovery { position, mut recovered, publications }) = reply.recovery.clone() else {
+            return (Joined { recovery: None }, None);
+        };
+        let slot = reply.reply_to.slot;
+        let mut frames: Vec<Frame> = match self.encodings.get(membership.encoding) {
+            Some(encoding) => publications.iter().map(|one| one.frame(encoding).clone()).collect(),
+            None => Vec::new(),
+        };
+        let bytes: usize = frames.iter().map(|frame| frame.websocket().len()).sum();
+        if bytes > self.settings.send_buffer.saturating_sub(self.waiting(slot)) {
+            frames.clear();
+            recovered = false;
+        }
+        let close = self.send(slot, &frames);
+        (Joined { recovery: Some(RecoveryStatus { position, recovered }) }, close)
+    }
+
+    /// Sends what was buffered during a recovery and is newer than it.
+    fn release_buffered(
+        &mut self,
+        membership: Membership,
+        reply_to: &ReplyTo,
+        joined: Joined,
+    ) -> Option<CloseReason> {
+        let position = joined.recovery.and_then(|recovery| recovery.position);
+        let session = self.session_mut(reply_to.slot)?;
+        let buffered = session.join_buffers.stop_buffering(membership, reply_to.join_id, position);
+        let frames: Vec<Frame> = buffered.into_iter().map(|item| item.frame).collect();
+        self.send(reply_to.slot, &frames)
+    }
+
+    /// Lets the protocol confirm a join that was pending.
+    fn confirm(&mut self, reply: &RecoveryReply, joined: Joined) {
+        let RecoveryReply { reply_to, namespace, room, .. } = reply;
+        let request = reply_to.request;
+        self.with_protocol(reply_to.slot, |protocol, core| {
+            let reply = SubscribeReply { namespace: *namespace, room, request, result: Ok(joined) };
+            protocol.subscribed(reply, core);
+            Ok(())
+        });
+    }
+
+    /// Ends a membership. Returns whether there was one.
+    pub(super) fn leave(&mut self, slot: u32, membership: Membership) -> bool {
+        match self.hub.leave(slot, membership) {
+            LeaveOutcome::NotMember => false,
+            outcome => {
+                self.end_membership(slot, membership, outcome);
+                true
+            }
+        }
+    }
+
+    /// Does what follows the end of a membership.
+    pub(super) fn end_membership(&mut self, slot: u32, membership: Membership, outcome: LeaveOutcome) {
+        self.encodings.release(membership.encoding);
+        if let Some(session) = self.session_mut(slot) {
+            session.join_buffers.retain(|one| one != membership);
+        }
+        if let LeaveOutcome::RoomEmptied(room) = outcome {
+            self.delivery.forget(room.id);
+            self.metrics.rooms.fetch_sub(1, Relaxed);
+            if let Some(engine) = self.engines.get(room.namespace) {
+                engine.history.room_empty(self.number, &room.name);
+            }
+        }
+    }
+
+    /// Counts and logs a rejected join.
+    pub(super) fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError {
+        self.metrics.rejected_joins.fetch_add(1, Relaxed);
+        let namespace = &*self.namespaces.get(namespace).name;
+        tracing::info!(namespace, reason = error.as_str(), "join rejected");
+        error
+    }
+}
