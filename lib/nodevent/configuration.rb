@@ -4,6 +4,7 @@ require "nodevent/configuration/document"
 require "nodevent/configuration/history"
 require "nodevent/configuration/native_target"
 require "nodevent/configuration/redis"
+require "nodevent/configuration/secrets"
 require "nodevent/configuration/values"
 
 module NoDevent
@@ -192,8 +193,8 @@ module NoDevent
     def read
       settings = {
         public_url: setting("public_url", "host") { @values.public_url || PUBLIC_URL },
-        secret: setting("secret", "secrets") { @values.secret },
-        publish_key: setting("publish_key") { @values.text("publish_key") },
+        secret: setting("secret", "secrets") { Secrets.secret(@values) },
+        publish_key: setting("publish_key") { Secrets.publish_key(@values) },
         redis: setting("redis") { Redis.section(@values) },
         over_http: setting("url") { @values.url? },
         history: setting("history") { History.read(@values) },

@@ -27,7 +27,7 @@ RSpec.describe NoDevent::Configuration do
   def mistake(text, **env)
     file(text, **env).to_h
   rescue NoDevent::ConfigurationError => e
-    e.message.sub(%r{\A.*/nodevent\.yml}, "nodevent.yml")
+    e.message.sub(%r{\A.*/nodevent\.yml(:\d+)?(:\d+)?}, 'nodevent.yml\1')
   else
     raise "this was taken: #{text}"
   end
@@ -150,12 +150,12 @@ RSpec.describe NoDevent::Configuration do
       "publisher: {qeue: 1}\n" => "nodevent.yml:1: publisher.qeue is unknown; known keys are queue, queue_bytes, " \
                                   "timeout, shutdown_timeout",
       "- a\n" => "nodevent.yml:1: is a list, not a mapping of keys to values",
-      "a: <%= 1 %>\n" => "nodevent.yml:1:1: ERB is not supported, because the server cannot evaluate it; " \
+      "a: <%= 1 %>\n" => "nodevent.yml:1: ERB is not supported, because the server cannot evaluate it; " \
                          "write \"${NAME}\" or " \
                          "\"${NAME:-default}\"" }.each do |text, message|
       expect(mistake(text)).to eq(message)
     end
-    expect(mistake("a: [\nb: c\n")).to match(/\Anodevent\.yml:\d+:\d+: /)
+    expect { file("a: [\nb: c\n") }.to raise_error(NoDevent::ConfigurationError, /nodevent\.yml:\d+:\d+: /)
     expect { described_class.load_file("/nowhere/n.yml") }
       .to raise_error(NoDevent::ConfigurationError, "/nowhere/n.yml: cannot be read: No such file or directory")
   end

@@ -6,17 +6,23 @@ require "tmpdir"
 RSpec.describe "The vectors of configuration.json" do
   vectors = JSON.parse(File.read(File.join(ROOT, "protocol/vectors/configuration.json")))
 
-  # The content of the file as the gem reads it.
-  def content(text, format, environment)
+  # What the gem says about each kind of error.
+  let(:words) do
+    { "empty" => /is empty/, "white_space" => /white space/, "not_text" => /is a (list|mapping)/, "tag" => /the tag `/,
+      "anchor" => /an anchor contains itself/, "syntax" => /./, "variable_missing" => /requires the environment variable/,
+      "variable_without_braces" => /without braces/, "variable_syntax" => /`\$\{/, "duplicate" => /is written twice/,
+      "tab" => /a tab indents the line/, "documents" => /a second document/, "empty_file" => /the file is empty/,
+      "not_a_map" => /not a mapping/, "erb" => /ERB/, "invisible" => /an invisible character/, "key" => /a key is not text/,
+      "merge" => /`<<` does not refer to a map/, "unknown" => /did you mean `secret`/, "slash" => /without its slash/,
+      "top" => /at the top of the file/, "contradiction" => /`open: true` too/, "section" => /the environment is/,
+      "json" => /this is not JSON/ }
+  end
+
+  def configuration(text, json: false)
     Dir.mktmpdir do |folder|
-      path = File.join(folder, "nodevent.#{format == 'json' ? 'json' : 'yml'}")
+      path = File.join(folder, json ? "c.json" : "c.yml")
       File.binwrite(path, text)
-      with_environment(environment.merge("NODEVENT_ENV" => "test")) do
-        document = NoDevent::Configuration::Document.read(path)
-        document.top.to_h do |key, node|
-          [key, NoDevent::Configuration::Tree.unwrap(document.interpolate(node, key))]
-        end
-      end
+      with_environment("NODEVENT_ENV" => "development") { yield NoDevent::Configuration.load_file(path) }
     end
   end
 
@@ -28,55 +34,55 @@ RSpec.describe "The vectors of configuration.json" do
     before.each { |name, value| ENV[name] = value }
   end
 
-  def rejection(...)
-    content(...)
+  def values_of(settings)
+    NoDevent::Configuration::Values.new(NoDevent::Configuration::Document.new(settings, "c.yml"), "/nodevent")
+  end
+
+  # What the block returns, or nil if the gem rejects it.
+  def read(value)
+    tree = NoDevent::Configuration::Tree.parse("key: #{value}\n/a: {}\n")
+    values = values_of(tree)
+    yield values, values.node("key")
+  rescue NoDevent::ConfigurationError, NoDevent::Configuration::Tree::SyntaxError
     nil
-  rescue NoDevent::ConfigurationError => e
-    e.message
   end
 
-  it "has at least 100 texts" do
-    expect(vectors["texts"].map { |each| each["name"] }.uniq.size).to be >= 100
+  it "are at least 200" do
+    expect(vectors.values.grep(Array).sum(&:size)).to be >= 200
   end
 
-  vectors["texts"].each do |vector|
-    it "agrees on #{vector['name']}" do
-      arguments = vector.values_at("text", "format") << vector.fetch("environment", {})
-      next expect(content(*arguments)).to eq(vector["expect"]) unless vector.key?("error")
+  vectors["secrets"].each do |vector|
+    name = vector["name"] || vector["value"] || vector["document"]
+    it "agree on the secret #{name.inspect}" do
+      text = vector["document"] || "/a:\n  secret: #{vector['value']}\n"
+      secret = -> { configuration(text, json: vector["json"], &:secret) }
+      next expect(secret.call).to eq(vector["text"]) unless vector["error"]
 
-      line = vector["error"]["line"]
-      expect(rejection(*arguments)).to match(line ? /nodevent\.\w+:#{line}\b/ : /nodevent\.\w+/)
+      place = [vector["line"], vector["column"]].compact.join(":")
+      expect(&secret).to raise_error(NoDevent::ConfigurationError) { |error|
+        expect(error.message).to match(words.fetch(vector["error"]))
+        expect(error.message).to match(/c\.\w+:#{place}\b/) unless place.empty?
+      }
     end
   end
 
-  describe "values" do
-    let(:values) { NoDevent::Configuration::Values.new(NoDevent::Configuration::Document.from_hash({}), "/nodevent") }
-
-    def node(text)
-      NoDevent::Configuration::Tree::Node.new(value: text)
+  it "agree on numbers" do
+    vectors["numbers"].each do |vector|
+      number = read(vector["value"]) { |values, node| values.count("key", node, nil, 0..65_535) }
+      expect([vector["value"], number]).to eq([vector["value"], vector["number"]])
     end
+  end
 
-    def read
-      yield
-    rescue NoDevent::ConfigurationError
-      nil
+  it "agree on flags" do
+    vectors["flags"].each do |vector|
+      expect([vector["value"], read(vector["value"]) { |values,| values.flag("key") }]).to eq([vector["value"], vector["flag"]])
     end
+  end
 
-    it "agree on durations, sizes, flags and counts" do
-      vectors["values"]["duration"].each do |text, milliseconds|
-        seconds = read { values.seconds("key", node(text), nil) }
-        expect([text, seconds && (seconds * 1000).round]).to eq([text, milliseconds])
-      end
-      vectors["values"]["size"].each do |text, bytes|
-        expect([text, read { values.size("key", node(text), nil) }]).to eq([text, bytes])
-      end
-      vectors["values"]["count"].each do |text, number|
-        expect([text, read { values.count("key", node(text), nil) }]).to eq([text, number])
-      end
-      vectors["values"]["flag"].each do |text, flag|
-        document = NoDevent::Configuration::Document.from_hash("key" => text)
-        expect([text, read { NoDevent::Configuration::Values.new(document, "/n").flag("key") }]).to eq([text, flag])
-      end
+  it "agree on durations" do
+    vectors["durations"].each do |vector|
+      seconds = read(vector["value"]) { |values, node| values.seconds("key", node, nil) }
+      expect([vector["value"], seconds && (seconds * 1000).round]).to eq([vector["value"], vector["milliseconds"]])
     end
   end
 end

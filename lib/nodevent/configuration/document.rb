@@ -9,9 +9,9 @@ module NoDevent
     class Document
       # The names of mappings that are sections.
       COMMON = %w[shared development test production staging].freeze
-      VARIABLE = /\$\{([^}]*?)(?::-([^}]*))?\}/
+      NAME = /\A[A-Za-z_][A-Za-z0-9_]*\z/
 
-      private_constant :COMMON, :VARIABLE
+      private_constant :COMMON, :NAME
 
       # @return [Hash{String => Tree::Node}] the top-level keys; with sections, those of `shared` and of the environment's
       #   section
@@ -69,7 +69,7 @@ module NoDevent
         case node&.value
         when Hash then node.value.each_value.any? { |each| variable?(each) }
         when Array then node.value.any? { |each| variable?(each) }
-        when String then path ? node.value.match?(VARIABLE) : false
+        when String then path ? node.value.include?("${") : false
         else false
         end
       end
@@ -84,22 +84,21 @@ module NoDevent
                 when Array then node.value.each_with_index.map { |each, index| interpolate(each, "#{key}[#{index}]") }
                 when String then path ? interpolate_text(node, key) : node.value
                 end
-        Tree::Node.new(value: value, line: node.line)
+        Tree::Node.new(value: value, line: node.line, column: node.column)
       end
 
       # @param node [Tree::Node, nil] the value
       # @raise [ConfigurationError] always, with file, line and key
       def invalid!(node, key, problem)
-        where = path ? [path, node&.line].compact.join(":") : "NoDevent::Emitter.config"
+        where = path ? [path, node&.line, node&.line && node.column].compact.join(":") : "NoDevent::Emitter.config"
         raise ConfigurationError, "#{where}: #{key} #{problem}"
       end
 
       private
 
       def sections(root)
-        root = Tree::Node.new(value: {}, line: 1) if root.value.nil?
         unless root.value.is_a?(Hash)
-          raise ConfigurationError, "#{path}:#{root.line}: is a #{root.value.is_a?(Array) ? 'list' : 'text'}, not a " \
+          raise ConfigurationError, "#{path}:#{root.line}:#{root.column}: is a #{root.value.is_a?(Array) ? 'list' : 'text'}, not a " \
                                     "mapping of keys to values"
         end
 
@@ -123,15 +122,27 @@ module NoDevent
       end
 
       def interpolate_text(node, key)
-        node.value.gsub(VARIABLE) do
-          name = Regexp.last_match(1)
-          default = Regexp.last_match(2)
-          given = name.match?(/\A[^=\0]+\z/) ? ENV.fetch(name, "") : ""
-          next given unless given.empty?
-
-          default || invalid!(node, key, "requires the environment variable #{name}; set it, or " \
-                                         "write ${#{name}:-default}")
+        text = node.value
+        out = +""
+        while (start = text.index("${"))
+          out << text[0...start]
+          inside, close, text = text[(start + 2)..].partition("}")
+          invalid!(node, key, "has a `${` without `}`; write ${NAME} or ${NAME:-default}") if close.empty?
+          out << variable(node, key, inside)
         end
+        out << text
+      end
+
+      def variable(node, key, inside)
+        name, separator, default = inside.partition(":-")
+        invalid!(node, key, "has `${…}` inside `${…}`, which is not supported") if inside.include?("${")
+        invalid!(node, key, "has a `${…}` without the name of a variable; write ${NAME}") unless name.match?(NAME)
+
+        given = ENV.fetch(name, "")
+        return given unless given.empty?
+        return default unless separator.empty?
+
+        invalid!(node, key, "requires the environment variable #{name}; set it, or write ${#{name}:-default}")
       end
     end
   end

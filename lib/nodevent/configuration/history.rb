@@ -25,9 +25,9 @@ module NoDevent
       # @api private
       def read
         node = @values.node("history")
-        case node&.value
-        when nil, "on", "true" then { default: DEFAULT, prefixes: [] }
-        when "off", "false" then { default: nil, prefixes: [] }
+        case node&.value.then { |value| value.is_a?(String) ? value.downcase : value }
+        when nil, *Values::YES then { default: DEFAULT, prefixes: [] }
+        when *Values::NO then { default: nil, prefixes: [] }
         when Hash then mapping(node.value)
         when /\A[\d.]/ then { default: DEFAULT.merge(age: milliseconds("history", node)), prefixes: [] }
         else invalid!(node, "history")
@@ -60,9 +60,9 @@ module NoDevent
       end
 
       def prefix_retention(key, node, default)
-        case node.value
+        case node.value.then { |value| value.is_a?(String) ? value.downcase : value }
         when Hash then retention(key, node.value, default)
-        when "off", "false" then nil
+        when *Values::NO then nil
         else invalid!(node, key)
         end
       end

@@ -23,9 +23,11 @@ module NoDevent
         def section(values)
           node = values.node("redis")
           case node&.value
-          when nil, *Values::NO then nil
+          when nil then nil
           when Hash then Tree.unwrap(node).transform_keys { |key| ALIASES.fetch(key, key) }
           when String
+            return if Values::NO.include?(node.value.downcase)
+
             scheme?(node.value) ? { "url" => node.value } : values.invalid!(node, "redis", WRONG_URL)
           else values.invalid!(node, "redis", "is a list; write a URL, or host: and port:")
           end

@@ -1,18 +1,19 @@
 # frozen_string_literal: true
 
-require "json"
-require "yaml"
+require "nodevent/configuration/json_reader"
+require "nodevent/configuration/yaml_reader"
 
 module NoDevent
   class Configuration
-    # Reads YAML and JSON as the server does: every scalar is text, because `secret: 0123456` must not become a number in
-    # one of the two. Only a plain `~`, `null`, `Null`, `NULL` or nothing is null. `protocol/vectors/configuration.json`
-    # has the cases that both must read alike.
+    # A configuration's text as a tree in which every value knows its location. Reads YAML and JSON as the server does:
+    # every scalar is text, because `secret: 0123456` must not become a number in one of the two, and everything on which
+    # YAML readers disagree is an error. `protocol/vectors/configuration.json` lists the cases.
     module Tree
-      # A value and its line: nil, a String, an Array of nodes, or a Hash of nodes by String.
-      Node = Struct.new(:value, :line, keyword_init: true)
+      # A value and its location: nil, a String, an Array of nodes, or a Hash of nodes by String. `key` is the location
+      # of its key, if it has one.
+      Node = Struct.new(:value, :line, :column, :key, keyword_init: true)
 
-      # A text that cannot be read. `line` and `column` count from 1.
+      # A text that cannot be read. Line and column count from 1.
       class SyntaxError < StandardError
         attr_reader :line, :column
 
@@ -23,9 +24,11 @@ module NoDevent
         end
       end
 
-      NULL = ["", "~", "null", "Null", "NULL"].freeze
+      MAX_BYTES = 1024 * 1024
+      # Characters that are invisible in an editor.
+      INVISIBLE = /[\u0000-\u0008\u000B-\u001F\u007F-\u0084\u0086-\u009F\uFEFF\u200B-\u200F\u2028\u2029]/
 
-      private_constant :NULL
+      private_constant :MAX_BYTES, :INVISIBLE
 
       class << self
         # @param text [String]
@@ -33,21 +36,19 @@ module NoDevent
         # @return [Node]
         # @raise [SyntaxError]
         def parse(text, json: false)
-          raise SyntaxError.new("the text is not UTF-8", 1) unless text.valid_encoding?
+          raise SyntaxError.new("the file is larger than 1 MB", 1) if text.bytesize > MAX_BYTES
+          raise SyntaxError.new("the file is not UTF-8", 1) unless text.valid_encoding?
 
           text = text.delete_prefix("\uFEFF")
-          json ? check_json(text) : check_erb(text)
-          document = Psych.parse(text)
-          document ? Builder.new.build(document.root) : Node.new(line: 1)
-        rescue Psych::SyntaxError => e
-          raise SyntaxError.new([e.problem, e.context].compact.join(" "), e.line, e.column)
+          check_characters(text)
+          json ? JSONReader.new(text).read : YAMLReader.new(text).read
         end
 
         # @param value [Object] as given in Ruby: numbers, Symbols and booleans become text
         # @return [Node]
         def wrap(value)
           case value
-          when Configuration then wrap(value.to_h)
+          when Configuration then wrap(value.to_h.compact)
           when Hash then Node.new(value: value.to_h { |key, each| [key.to_s, wrap(each)] })
           when Array then Node.new(value: value.map { |each| wrap(each) })
           when nil then Node.new
@@ -55,7 +56,7 @@ module NoDevent
           end
         end
 
-        # @return [Object] the values without lines
+        # @return [Object] the values without locations
         def unwrap(node)
           case node.value
           when Hash then node.value.transform_values { |each| unwrap(each) }
@@ -68,91 +69,22 @@ module NoDevent
         def merge(under, over)
           return over unless under.value.is_a?(Hash) && over.value.is_a?(Hash)
 
-          Node.new(line: over.line, value: under.value.merge(over.value) { |_, one, other| merge(one, other) })
-        end
-
-        # @api private
-        def null?(text)
-          NULL.include?(text)
+          merged = under.value.merge(over.value) { |_, one, other| merge(one, other) }
+          Node.new(value: merged, line: over.line, column: over.column)
         end
 
         private
 
-        def check_erb(text)
-          index = text.index("<%") or return
-          raise SyntaxError.new("ERB is not supported, because the server cannot evaluate it; write \"${NAME}\" or " \
-                                "\"${NAME:-default}\"", text[0...index].count("\n") + 1)
-        end
-
-        # YAML accepts more than JSON, and Ruby's JSON accepts comments.
-        def check_json(text)
-          comment = text.gsub(/"(?:[^"\\]|\\.)*"/) { |string| " " * string.size }.index("/")
-          raise SyntaxError.new("JSON has no comments", text[0...comment].count("\n") + 1) if comment
-
-          JSON.parse(text)
-        rescue JSON::ParserError => e
-          raise SyntaxError.new("this is not JSON: #{e.message.lines.first.to_s.strip[0, 200]}", 1)
-        end
-      end
-
-      # Converts Psych's syntax tree.
-      class Builder
-        def initialize
-          @anchors = {}
-        end
-
-        # @param yaml [Psych::Nodes::Node]
-        # @return [Node]
-        # @raise [SyntaxError]
-        def build(yaml)
-          node = Node.new(line: yaml.start_line + 1)
-          node.value = case yaml
-                       when Psych::Nodes::Alias then return aliased(yaml)
-                       when Psych::Nodes::Scalar then scalar(yaml)
-                       when Psych::Nodes::Sequence then yaml.children.map { |child| build(child) }
-                       when Psych::Nodes::Mapping then mapping(yaml)
-                       end
-          # Registered when complete, so that an anchor cannot contain itself.
-          @anchors[yaml.anchor] = node if yaml.anchor
-          node
-        end
-
-        private
-
-        def aliased(yaml)
-          @anchors[yaml.anchor] || fail_at(yaml, "the alias *#{yaml.anchor} has no anchor before it")
-        end
-
-        def scalar(yaml)
-          plain = yaml.style == Psych::Nodes::Scalar::PLAIN
-          plain && Tree.null?(yaml.value) ? nil : yaml.value
-        end
-
-        # Own keys take precedence over merged ones.
-        def mapping(yaml)
-          own = {}
-          merged = {}
-          yaml.children.each_slice(2) do |key, value|
-            name = build(key).value
-            fail_at(key, "a key must be text") unless name.is_a?(String)
-            if name == "<<" then merge_into(merged, build(value))
-            elsif own.key?(name) then fail_at(key, "the key `#{name}` is there twice")
-            else
-              own[name] = build(value)
+        def check_characters(text)
+          text.each_line(chomp: true).with_index(1) do |line, number|
+            if (column = line.index("<%")) && !line.lstrip.start_with?("#")
+              raise SyntaxError.new("ERB is not supported, because the server cannot evaluate it; write \"${NAME}\" or " \
+                                    "\"${NAME:-default}\"", number, column + 1)
             end
-          end
-          own.merge(merged) { |_, one, _| one }
-        end
 
-        def merge_into(entries, node)
-          case node.value
-          when Hash then node.value.each { |name, each| entries[name] ||= each }
-          when Array then node.value.each { |each| merge_into(entries, each) }
+            column = line.index(INVISIBLE) or next
+            raise SyntaxError.new("there is an invisible character, #{line[column].dump}; delete it", number, column + 1)
           end
-        end
-
-        def fail_at(yaml, message)
-          raise SyntaxError.new(message, yaml.start_line + 1, yaml.start_column + 1)
         end
       end
     end

@@ -5,15 +5,17 @@ module NoDevent
     # Reads and validates the settings of one namespace, from its section or from the top level of a document. Numbers,
     # sizes, durations and flags are written as the server reads them.
     class Values
-      DURATION = /\A(\d+\.?\d*|\.\d+)[[:space:]]*(ms|s|m|h|d)?[[:space:]]*\z/
+      # One way of writing a number only: YAML readers disagree about `010`, `0x10`, `1_000` and `+8`.
+      NUMBER = /0|[1-9]\d*/
+      DURATION = /\A(#{NUMBER}(?:\.\d*)?) *(ms|s|m|h|d)?\z/
       UNITS = { "ms" => 0.001, "s" => 1, "m" => 60, "h" => 3600, "d" => 86_400, nil => 1 }.freeze
-      SIZE = /\A(\d+)[[:space:]]*(b|kb?|mb?|gb?)?[[:space:]]*\z/i
+      SIZE = /\A(#{NUMBER}) *(b|kb?|mb?|gb?)?\z/i
       SIZE_UNITS = { "k" => 1024, "m" => 1024**2, "g" => 1024**3 }.freeze
       MAX_SIZE = (2**64) - 1
       YES = %w[true yes on].freeze
       NO = %w[false no off].freeze
 
-      private_constant :DURATION, :UNITS, :SIZE, :SIZE_UNITS, :MAX_SIZE
+      private_constant :NUMBER, :DURATION, :UNITS, :SIZE, :SIZE_UNITS, :MAX_SIZE
 
       # @return [String]
       attr_reader :namespace
@@ -56,24 +58,11 @@ module NoDevent
 
       # @return [String, nil] a non-empty text
       def text(key, node = node(key))
-        return if node.nil? || node.value.nil?
+        # A key without a value is a mistake in a file; in Ruby, `nil` is as good as no key.
+        return if node.nil? || (node.value.nil? && node.line.nil?)
         return node.value if node.value.is_a?(String) && !node.value.empty?
 
         invalid!(node, key, "is #{describe(node)}; write a value, or remove the key")
-      end
-
-      # @return [String, nil] the secret that signs keys: `secret`, or the first of `secrets`
-      def secret
-        several = node("secrets")
-        own = text("secret")
-        return own if own || several.nil? || several.value.nil?
-
-        unless several.value.is_a?(Array) && several.value.any?
-          invalid!(several, "secrets", "is not a list like [{id: new, secret: …}, {id: old, secret: …}]")
-        end
-        first = several.value.first
-        first = first.value["secret"] if first.value.is_a?(Hash)
-        text("secrets[0].secret", first) || invalid!(several, "secrets[0]", "has no secret")
       end
 
       # @return [String, nil] `public_url`, or `host` if it has a scheme: without one, it is the address that the server
@@ -88,7 +77,7 @@ module NoDevent
       # @return [Boolean] whether `url` names a server to publish to
       def url?
         url = node("url")
-        !(url.nil? || url.value.nil? || NO.include?(url.value))
+        !(url.nil? || url.value.nil? || (url.value.is_a?(String) && NO.include?(url.value.downcase)))
       end
 
       # @param default [String] used if `url` is not set
@@ -106,7 +95,7 @@ module NoDevent
       def count(key, node, default, range = 1..)
         text = text(key, node) or return default
 
-        number = text.match?(/\A\+?\d+\z/) ? text.to_i : -1
+        number = text.match?(/\A#{NUMBER}\z/) ? text.to_i : -1
         return number if range.cover?(number)
 
         limit = range.end ? "a whole number from #{range.begin} to #{range.end}" : "a positive whole number"
@@ -135,9 +124,20 @@ module NoDevent
       def flag(key)
         node = node(key)
         text = text(key, node)
-        return false if text.nil? || NO.include?(text)
+        return false if text.nil? || NO.include?(text.downcase)
 
-        YES.include?(text) || invalid!(node, key, "is #{text.inspect}; write true or false")
+        YES.include?(text.downcase) || invalid!(node, key, "is #{text.inspect}; write true or false")
+      end
+
+      # @return [Array<String>] the namespaces of the document
+      attr_reader :sections
+
+      # @return [Hash{String => Tree::Node}] the keys of the namespace's section
+      attr_reader :own
+
+      # @return [Hash{String => Tree::Node}]
+      def top
+        @document.top
       end
 
       # @raise [ConfigurationError]
@@ -156,7 +156,7 @@ module NoDevent
         when Hash then "a mapping"
         when Array then "a list"
         when "" then "empty"
-        when nil then "null"
+        when nil then "empty"
         else node.value.inspect[0, 60]
         end
       end
