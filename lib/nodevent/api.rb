@@ -72,6 +72,25 @@ module NoDevent
       Namespace.new("/#{name.to_s.delete_prefix('/')}").tap(&:config)
     end
 
+    # Decides who gets a key for a room. The gem mounts an endpoint at `/nodevent/key`, and the browser client requests
+    # new keys there before they expire.
+    # @example in config/initializers/nodevent.rb
+    #   NoDevent.authorize do |room, request|
+    #     user = User.find_by(id: request.session[:user_id])
+    #     user&.may_read?(room)
+    #   end
+    # @param expires_after [Numeric] seconds until the keys expire
+    # @yieldparam room [String] the name of the room
+    # @yieldparam request [ActionDispatch::Request, Rack::Request] the page's request, with session and cookies
+    # @yieldreturn [Boolean] whether the page gets a key
+    # @return [void]
+    # @raise [ArgumentError] without a block
+    def authorize(expires_after: HOUR, &block)
+      raise ArgumentError, "NoDevent.authorize needs a block: NoDevent.authorize { |room, request| … }" unless block
+
+      KeyEndpoint.configure(expires_after, block)
+    end
+
     # How rooms are named if their class does not say so with `nodevent_room_by`.
     # @return [Symbol, Array<Symbol>, Proc, nil]
     def room_by

@@ -60,8 +60,8 @@ module NoDevent
       # @raise [EncodingError] if the message cannot be converted to JSON
       # @raise [MessageTooLargeError] if the publication is larger than the server's `limits: max_publish_size`
       # @raise [ConfigurationError] on first use, if the configuration is invalid or names nothing to publish to
-      # @raise [ArgumentError] for unknown options, for a message without braces next to options, and for options without
-      #   a message
+      # @raise [ArgumentError] for unknown options, for a message without braces next to options, and for options
+      #   without a message
       # @raise [PublishError] with `wait: true`, if the engine does not accept the publication in time
       def emit(room, event, *message, **options)
         Namespace.default.emit(room, event, *message, **options)

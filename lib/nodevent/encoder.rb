@@ -32,9 +32,7 @@ module NoDevent
       # @raise [EncodingError, MessageTooLargeError]
       def encode(room, event, message, config)
         json = { room: room, event: event, message: message }.to_json
-        problem = Native.check(json)
-        raise unencodable(room, event, "the message's to_json returns invalid JSON: #{problem}") if problem
-
+        check_json(json, room, event) unless always_valid?(message)
         check_size(json, room, event, config)
         json
       rescue JSON::GeneratorError, JSON::NestingError, ::EncodingError => e
@@ -45,6 +43,19 @@ module NoDevent
       end
 
       private
+
+      # Active Support builds JSON from `as_json` only. Elsewhere an object's `to_json` may return any text.
+      def always_valid?(message)
+        case message
+        when nil, true, false, Numeric, String, Symbol then true
+        else defined?(ActiveSupport::JSON::Encoding) ? true : false
+        end
+      end
+
+      def check_json(json, room, event)
+        problem = Native.check(json) or return
+        raise unencodable(room, event, "the message's to_json returns invalid JSON: #{problem}")
+      end
 
       def check_size(json, room, event, config)
         limit = config.max_publish_size

@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # One namespace of the configuration: emits events to its rooms and signs their keys. {NoDevent.namespace} returns one;
-  # {Emitter} uses the default one.
+  # One namespace of the configuration: emits events to its rooms and signs their keys. {NoDevent.namespace} returns
+  # one; {Emitter} uses the default one.
   #
   # @example
   #   board = NoDevent.namespace("/board")

@@ -37,8 +37,8 @@ module NoDevent
         synchronize { swap({}.compare_by_identity.freeze) }
       end
 
-      # Runs the block while holding {LOCK}. A signal handler cannot take a lock, so there the block runs without it: the
-      # interrupted thread waits, and the worst that other threads can do is to create a publisher in vain.
+      # Runs the block while holding {LOCK}. A signal handler cannot take a lock, so there the block runs without it:
+      # the interrupted thread waits, and the worst that other threads can do is to create a publisher in vain.
       def synchronize(&block)
         in_signal_handler? ? yield : LOCK.synchronize(&block)
       end

@@ -33,7 +33,7 @@ module NoDevent
       def of(object)
         return check(object, object) if object.is_a?(::String)
 
-        object = unwrap(object)
+        object = subject(object)
         (object.is_a?(Base) && overridden(object)) || default(object)
       end
 
@@ -82,11 +82,10 @@ module NoDevent
           (by == :id || Reflection.method_of(record, :to_param).owner.equal?(::ActiveRecord::Integration))
       end
 
-      private
-
       # A view object and its record share the record's room: pages are rendered with one, and publications are emitted
       # with the other.
-      def unwrap(object)
+      # @return [Object] the record of a view object; otherwise the object itself
+      def subject(object)
         loop do
           inner = wrapped(object)
           return object if inner.nil? || inner.equal?(object)
@@ -94,6 +93,8 @@ module NoDevent
           object = inner
         end
       end
+
+      private
 
       def wrapped(object)
         return object.__getobj__ if defined?(::Delegator) && object.is_a?(::Delegator)

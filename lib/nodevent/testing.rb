@@ -8,8 +8,8 @@ require "nodevent/testing/recorder"
 module NoDevent
   # Test support for applications: records publications instead of publishing them.
   #
-  # RSpec: `require "nodevent/rspec"`. Minitest: `require "nodevent/minitest"`. Both record from the start, and each test
-  # sees only its own publications, also if tests run in parallel threads or processes.
+  # RSpec: `require "nodevent/rspec"`. Minitest: `require "nodevent/minitest"`. Both record from the start, and each
+  # test sees only its own publications, also if tests run in parallel threads or processes.
   module Testing
     class << self
       # @return [Recorder] the recorder in use

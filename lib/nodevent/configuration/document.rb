@@ -13,8 +13,8 @@ module NoDevent
 
       private_constant :COMMON, :NAME
 
-      # @return [Hash{String => Tree::Node}] the top-level keys; with sections, those of `shared` and of the environment's
-      #   section
+      # @return [Hash{String => Tree::Node}] the top-level keys; with sections, those of `shared` and of the
+      #   environment's section
       attr_reader :top
       # @return [String, nil]
       attr_reader :path
@@ -90,7 +90,7 @@ module NoDevent
       # @param node [Tree::Node, nil] the value
       # @raise [ConfigurationError] always, with file, line and key
       def invalid!(node, key, problem)
-        where = path ? [path, node&.line, node&.line && node.column].compact.join(":") : "NoDevent::Emitter.config"
+        where = path ? [path, node&.line, node&.line && node&.column].compact.join(":") : "NoDevent::Emitter.config"
         raise ConfigurationError, "#{where}: #{key} #{problem}"
       end
 
@@ -98,7 +98,8 @@ module NoDevent
 
       def sections(root)
         unless root.value.is_a?(Hash)
-          raise ConfigurationError, "#{path}:#{root.line}:#{root.column}: is a #{root.value.is_a?(Array) ? 'list' : 'text'}, not a " \
+          kind = root.value.is_a?(Array) ? "list" : "text"
+          raise ConfigurationError, "#{path}:#{root.line}:#{root.column}: is a #{kind}, not a " \
                                     "mapping of keys to values"
         end
 
@@ -110,8 +111,9 @@ module NoDevent
         (shared && shared.value.is_a?(Hash) ? Tree.merge(shared, section) : section).value
       end
 
-      # A file without sections is for every environment. A file with sections must have the environment's, as the server
-      # requires too. `shared` is a section; a file with only `shared` would otherwise appear to have no settings.
+      # A file without sections is for every environment. A file with sections must have the environment's, as the
+      # server requires too. `shared` is a section; a file with only `shared` would otherwise appear to have no
+      # settings.
       def no_section(root, environment)
         sections = root.value.keys.select { |key| root.value[key].value.is_a?(Hash) && COMMON.include?(key) }
         return root.value if sections.empty?

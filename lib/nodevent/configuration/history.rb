@@ -44,7 +44,7 @@ module NoDevent
       def retention(key, section, default)
         age = section["age"]
         { size: @values.count("#{key}.size", section["size"], default[:size], 1..MAX_SIZE),
-          age: age && age.value ? milliseconds("#{key}.age", age) : default[:age] }
+          age: age&.value ? milliseconds("#{key}.age", age) : default[:age] }
       end
 
       def prefixes(rooms, default)

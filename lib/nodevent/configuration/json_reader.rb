@@ -9,7 +9,7 @@ module NoDevent
       # Reads JSON with locations. Numbers stay as they are written, and a key may not occur twice.
       class JSONReader
         SPACE = /[ \t\r\n]*/
-        STRING = /"(?:[^"\\\u0000-\u001F]|\\(?:["\\\/bfnrt]|u\h{4}))*"/
+        STRING = %r{"(?:[^"\\\u0000-\u001F]|\\(?:["\\/bfnrt]|u\h{4}))*"}
         LITERAL = /true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/
         MAX_DEPTH = 32
 
@@ -105,7 +105,8 @@ module NoDevent
         end
 
         def unexpected
-          raise SyntaxError.new("this is not JSON: unexpected #{@scanner.eos? ? 'end' : @scanner.rest[0].inspect}; look " \
+          found = @scanner.eos? ? "end" : @scanner.rest[0].inspect
+          raise SyntaxError.new("this is not JSON: unexpected #{found}; look " \
                                 "for a missing comma or quote before it", *location.values)
         end
       end

@@ -12,7 +12,7 @@ module NoDevent
       }.freeze
       SCHEMES = %w[redis rediss redis-sentinel rediss-sentinel redis-cluster rediss-cluster].freeze
 
-      WRONG_URL = "must start with one of #{SCHEMES.join(', ')}; write redis://localhost:6379/0"
+      WRONG_URL = "must start with one of #{SCHEMES.join(', ')}; write redis://localhost:6379/0".freeze
 
       private_constant :ALIASES, :SCHEMES, :WRONG_URL
 

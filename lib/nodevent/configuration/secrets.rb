@@ -67,8 +67,8 @@ module NoDevent
           return if values.sections.size < 2 || values.top["namespace"]
 
           key = NAMES.find { |name| values.top.key?(name) } or return
-          values.invalid!(values.top[key], key, "is at the top of the file, which has several namespaces; move it below " \
-                                                "one of them")
+          values.invalid!(values.top[key], key, "is at the top of the file, which has several namespaces; move it " \
+                                                "below one of them")
         end
 
         def check_misspelt(values)
@@ -102,7 +102,8 @@ module NoDevent
             before = row[0]
             row[0] = index
             other.each_char.with_index(1) do |letter, column|
-              before, row[column] = row[column], [row[column] + 1, row[column - 1] + 1, before + (char == letter ? 0 : 1)].min
+              before, row[column] = row[column],
+[row[column] + 1, row[column - 1] + 1, before + (char == letter ? 0 : 1)].min
             end
           end
           row.last

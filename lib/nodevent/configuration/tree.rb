@@ -6,8 +6,8 @@ require "nodevent/configuration/yaml_reader"
 module NoDevent
   class Configuration
     # A configuration's text as a tree in which every value knows its location. Reads YAML and JSON as the server does:
-    # every scalar is text, because `secret: 0123456` must not become a number in one of the two, and everything on which
-    # YAML readers disagree is an error. `protocol/vectors/configuration.json` lists the cases.
+    # every scalar is text, because `secret: 0123456` must not become a number in one of the two, and everything on
+    # which YAML readers disagree is an error. `protocol/vectors/configuration.json` lists the cases.
     module Tree
       # A value and its location: nil, a String, an Array of nodes, or a Hash of nodes by String. `key` is the location
       # of its key, if it has one.
@@ -78,12 +78,13 @@ module NoDevent
         def check_characters(text)
           text.each_line(chomp: true).with_index(1) do |line, number|
             if (column = line.index("<%")) && !line.lstrip.start_with?("#")
-              raise SyntaxError.new("ERB is not supported, because the server cannot evaluate it; write \"${NAME}\" or " \
-                                    "\"${NAME:-default}\"", number, column + 1)
+              raise SyntaxError.new("ERB is not supported, because the server cannot evaluate it; write \"${NAME}\" " \
+                                    "or \"${NAME:-default}\"", number, column + 1)
             end
 
             column = line.index(INVISIBLE) or next
-            raise SyntaxError.new("there is an invisible character, #{line[column].dump}; delete it", number, column + 1)
+            raise SyntaxError.new("there is an invisible character, #{line[column].dump}; delete it", number,
+                                  column + 1)
           end
         end
       end

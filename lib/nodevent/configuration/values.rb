@@ -155,8 +155,7 @@ module NoDevent
         case node.value
         when Hash then "a mapping"
         when Array then "a list"
-        when "" then "empty"
-        when nil then "empty"
+        when nil, "" then "empty"
         else node.value.inspect[0, 60]
         end
       end

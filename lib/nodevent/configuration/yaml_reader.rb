@@ -42,7 +42,10 @@ module NoDevent
 
         def build(yaml, depth)
           @nodes += 1
-          fail_at(yaml, "the file is nested too deeply or has too many values") if depth > MAX_DEPTH || @nodes > MAX_NODES
+          if depth > MAX_DEPTH || @nodes > MAX_NODES
+            fail_at(yaml,
+                    "the file is nested too deeply or has too many values")
+          end
           return aliased(yaml) if yaml.is_a?(Psych::Nodes::Alias)
 
           unless TAGS.include?(yaml.tag)
@@ -83,7 +86,8 @@ module NoDevent
             if name == "<<" && key.style == Psych::Nodes::Scalar::PLAIN
               merge_into(merged, build(value, depth + 1))
             elsif own.key?(name) then fail_at(key, "the key `#{name}` is written twice")
-            else own[name] = build(value, depth + 1).dup.tap { |node| node.key = location(key) }
+            else
+              own[name] = build(value, depth + 1).dup.tap { |node| node.key = location(key) }
             end
           end
           own.merge(merged) { |_, one, _| one }

@@ -2,8 +2,8 @@
 
 module NoDevent
   module Publisher
-    # `exit!` skips `at_exit`, and with it the flush of the queue. This hook flushes in the children of libraries that end
-    # their jobs so, and reports what is lost everywhere else.
+    # `exit!` skips `at_exit`, and with it the flush of the queue. This hook flushes in the children of libraries that
+    # end their jobs so, and reports what is lost everywhere else.
     module ExitHook
       # The constants of libraries that fork a child per job and leave it with `exit!`.
       LIBRARIES = %w[Resque::Worker Parallel].freeze

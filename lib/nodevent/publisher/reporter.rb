@@ -4,8 +4,8 @@ require "io/wait"
 
 module NoDevent
   module Publisher
-    # Passes reports of the native thread on to Ruby: to the log, {NoDevent.on_error} and `publish.nodevent`. Flushes the
-    # queue when the process ends.
+    # Passes reports of the native thread on to Ruby: to the log, {NoDevent.on_error} and `publish.nodevent`. Flushes
+    # the queue when the process ends.
     #
     # Each process has one reporter thread, started by its first publication. It waits on a pipe that the native thread
     # writes to.
@@ -118,8 +118,9 @@ module NoDevent
         def unsent(flush)
           if flush
             "not sent before the exit; check that the target is running, or raise " \
-            "`publisher: { shutdown_timeout: }` (now #{@seconds} s)"
-          else "not sent, because exit! skips the flush at exit; call NoDevent.flush before it"
+              "`publisher: { shutdown_timeout: }` (now #{@seconds} s)"
+          else
+            "not sent, because exit! skips the flush at exit; call NoDevent.flush before it"
           end
         end
 

@@ -15,11 +15,13 @@ module NoDevent
       module Inherit
         def initialize(*, **, &block)
           context = Context.current
-          return super if context.nil? || block.nil?
-
-          super do |*inner|
-            Context.current = context
-            block.call(*inner)
+          if context && block
+            super do |*inner, **options|
+              Context.current = context
+              block.call(*inner, **options)
+            end
+          else
+            super
           end
         end
       end
