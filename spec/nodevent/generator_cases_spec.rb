@@ -1,15 +1,34 @@
 # frozen_string_literal: true
 
-require "rails/generators"
+require "open3"
 require "tmpdir"
-require "generators/nodevent/install/install_generator"
 
 # Issue 11, section D: the generator does its work, or states in one sentence what to do by hand.
 #
 # Cases: Procfile.dev that is missing, empty, without a final newline, with Windows line ends, with our line already;
 # `</head>` at the start of its line, after other tags, in capitals, twice, not there; ERB, Haml, Slim, no layout, a layout
 # with the tag; a second run, and one after manual edits; a Content-Security-Policy.
-RSpec.describe Nodevent::Generators::InstallGenerator do
+RSpec.describe "rails generate nodevent:install in many applications" do
+  # One process for all examples, because Rails changes how Ruby writes JSON.
+  before(:context) do
+    @generator = IO.popen([RbConfig.ruby, "-W0", "-I#{ROOT}/lib", "-e", <<~RUBY], "r+")
+      require "json"
+      require "stringio"
+      require "rails/generators"
+      require "generators/nodevent/install/install_generator"
+      out = $stdout
+      $stdin.each_line do |line|
+        folder, options = JSON.parse(line)
+        $stdout = StringIO.new
+        Nodevent::Generators::InstallGenerator.start(options, destination_root: folder)
+        out.puts JSON.generate($stdout.string)
+        out.flush
+      end
+    RUBY
+  end
+
+  after(:context) { @generator.close }
+
   let(:tag) { "<%= javascript_include_nodevent %>" }
 
   # The files that the generator leaves, and what it prints.
@@ -27,12 +46,8 @@ RSpec.describe Nodevent::Generators::InstallGenerator do
   end
 
   def run(folder, options)
-    before = $stdout
-    $stdout = StringIO.new
-    described_class.start(options, destination_root: folder)
-    $stdout.string
-  ensure
-    $stdout = before
+    @generator.puts(JSON.generate([folder, options]))
+    JSON.parse(@generator.gets)
   end
 
   def layout(text, kind = "erb", **options)

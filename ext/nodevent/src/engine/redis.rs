@@ -260,7 +260,7 @@ async fn publish_with_history(
     let publish = Publish {
         channel,
         text,
-        kept: retention,
+        retention,
         fresh_epoch: random(),
         idempotency_ttl,
         sharded: options.sharded_pubsub,
