@@ -113,7 +113,8 @@ module NoDevent
     # @example
     #   def as_json(*) = super.merge(nodevent: room_json(10 * 60))
     # @param expires_after [Array] seconds from now, an hour by default
-    # @return [Hash{Symbol => String}] `:room`, and a `:key` for it
+    # @return [Hash{Symbol => String}] `:room`, and a `:key` for it; in Rails also `:position` and `:key_url`, see
+    #   {Helper#nodevent_data}
     # @raise [InvalidRoomError]
     # @raise [InvalidExpiryError] if the key would expire after 2286-11-20
     def room_json(*expires_after, **)
@@ -126,7 +127,10 @@ module NoDevent
     # @param expires_after [Numeric] seconds from now, an hour by default
     # @return see {#room_json}
     def nodevent_room_json(expires_after = HOUR)
-      { room: Room.of(self), key: nodevent_room_key(Time.now + expires_after) }
+      room = Room.of(self)
+      namespace = Namespace.of(self)
+      { room: room, key: namespace.room_key(room, Time.now + expires_after), position: namespace.position(room),
+        key_url: KeyEndpoint.url(namespace) }.compact
     end
 
     # Emits `create` with self to the room of the class, and to those of its parent classes with single-table

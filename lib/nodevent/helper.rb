@@ -47,13 +47,13 @@ module NoDevent
     # @param expires_after [Numeric] seconds until the key expires
     # @param namespace [String, nil] another namespace than the default, or than the one of the record's class
     # @return [Hash{Symbol => String}] `nodevent_room` and `nodevent_key`; with {NoDevent.authorize} also
-    #   `nodevent_key_url`
+    #   `nodevent_key_url`; and `nodevent_position`, from which the page catches up, if this process knows it
     # @raise [InvalidRoomError, InvalidExpiryError, ConfigurationError]
     def nodevent_data(object, expires_after: HOUR, namespace: nil)
       own = nodevent_namespace_of(namespace, object)
       room = Emitter.room(object)
       { nodevent_room: room, nodevent_key: own.room_key(room, Time.now + expires_after),
-        nodevent_key_url: KeyEndpoint.url(own) }.compact
+        nodevent_position: own.position(room), nodevent_key_url: KeyEndpoint.url(own) }.compact
     end
 
     # Room and key of a record as a `<meta>` tag, which scripts find by `meta[name=nodevent-room]`.

@@ -74,6 +74,17 @@ module NoDevent
       RoomKey.sign(room_name(object, config), expires, config.secret)
     end
 
+    # The room's position when the current request started, from which a page catches up: the last one that this process
+    # published before.
+    # @api private
+    # @return [String, nil] nil outside of requests, and if this process published nothing to the room lately
+    def position(room)
+      elapsed = RequestStart.elapsed or return
+
+      age = config.history[:default]&.fetch(:age)
+      Native.position(config.namespace, room, elapsed, age / 1000.0) if age
+    end
+
     # @return [String] the URL of the browser script of this namespace
     # @raise [ConfigurationError]
     def url

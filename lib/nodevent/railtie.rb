@@ -22,6 +22,11 @@ module NoDevent
       NoDevent.test_mode! if mode || (mode.nil? && Rails.env.test? && Publisher.custom.nil?)
     end
 
+    initializer "nodevent.request_start" do |app|
+      app.executor.to_run { NoDevent::RequestStart.mark }
+      app.executor.to_complete { NoDevent::RequestStart.clear }
+    end
+
     initializer "nodevent.routes", after: :load_config_initializers do |app|
       if NoDevent::KeyEndpoint.configured?
         app.routes.append { match KeyEndpoint::PATH, to: KeyEndpoint, via: :all, as: :nodevent_key }

@@ -3,6 +3,7 @@
 //! Reports with the same kind and text are merged until Ruby fetches them, so their number is bounded however many
 //! publications fail.
 
+use crate::positions::Positions;
 use crate::wakeup::Wakeup;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +22,8 @@ pub(crate) struct EventLog {
     /// Whether successful publishes are reported.
     report_sent: AtomicBool,
     reports: Mutex<Vec<Report>>,
+    /// The last positions of rooms.
+    pub(crate) positions: Positions,
     /// Notified when there are reports.
     pub(crate) wakeup: Wakeup,
 }

@@ -7,6 +7,7 @@
 mod engine;
 mod event_log;
 mod key;
+mod positions;
 mod process;
 mod publisher;
 mod queue;
@@ -22,6 +23,7 @@ use process::Process;
 use publisher::Publisher;
 use queue::FlushMode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// Private, because the macro makes a public function that it does not document.
 mod entry {
@@ -41,6 +43,7 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("verify", function!(key::verify, 5))?;
     native.define_singleton_method("check", function!(check, 1))?;
     native.define_singleton_method("flush", function!(flush, 2))?;
+    native.define_singleton_method("position", function!(position, 4))?;
     native.define_singleton_method("stats", function!(stats, 0))?;
     native.define_singleton_method("count", function!(count, 1))?;
     native.define_singleton_method("reports", function!(reports, 0))?;
@@ -95,6 +98,14 @@ fn count(ruby: &Ruby, kind: String) -> Result<(), Error> {
     let process = Process::get_or_start().map_err(|text| Error::new(ruby.exception_runtime_error(), text))?;
     process.events.count(kind);
     Ok(())
+}
+
+/// `position(namespace, room, since, max_age)`: returns the last position of a room that this process published to, if
+/// it was recorded at least `since` and at most `max_age` seconds ago.
+fn position(namespace: String, room: String, since: f64, max_age: f64) -> Option<String> {
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    let positions = &Process::current()?.events.positions;
+    positions.last(&namespace, &room, seconds(since), seconds(max_age)).map(String::from)
 }
 
 /// `reports`: the background events since the last call, each as `[kind, count, seconds, text]`.
