@@ -1,51 +1,11 @@
 // Takes the screenshots of the demo for docs/images/, reproducibly: `node e2e/screenshots.js` from a checkout
-// where bin/demo works. They show the windows of two users just after one of them wrote something. The demo
-// uses the reader's own fonts; on a server, install two like those of a desktop: `apt-get install fonts-inter
-// fonts-sil-charis`.
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+// where bin/demo works. They show the windows of two users just after one of them wrote something. On Debian:
+// `apt-get install fonts-inter fonts-sil-charis`.
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
+import { images, launch, openWindow, startDemo } from "./support/demo.js";
 
-const root = fileURLToPath(new URL("../", import.meta.url));
-const images = join(root, "docs", "images");
-const FONTS = ':root { --text: "Inter", sans-serif; --display: "Charis SIL", serif }';
 const WINDOW = { width: 1120, height: 880 };
-
-/** Starts bin/demo with its own database; resolves as soon as it prints the board's URL. */
-async function startDemo() {
-  const folder = await mkdtemp(join(tmpdir(), "nodevent-pictures-"));
-  const env = { ...process.env, DEMO_DATABASE: join(folder, "demo.sqlite3"), DEMO_LOGS: folder };
-  const demo = spawn(join(root, "bin", "demo"), { env, stdio: ["ignore", "pipe", "inherit"] });
-  const stop = async () => {
-    if (demo.exitCode === null && demo.kill("SIGTERM")) await once(demo, "exit");
-    await rm(folder, { recursive: true, force: true });
-  };
-  for await (const line of createInterface({ input: demo.stdout })) {
-    const [, url] = /board is open:\s+(\S+)/.exec(line) ?? [];
-    if (url) return { url, stop };
-  }
-  await stop();
-  throw new Error("bin/demo ended without printing its URL");
-}
-
-async function openWindow(browser, scheme, url, name) {
-  const context = await browser.newContext({ colorScheme: scheme, viewport: WINDOW, deviceScaleFactor: 1.5, bypassCSP: true });
-  const page = await context.newPage();
-  await page.goto(url);
-  await page.click(".me > summary");
-  await page.fill("[name='visitor[name]']", name);
-  await page.click(".me button");
-  await page.waitForFunction((text) => document.getElementById("my-name").textContent === text, name);
-  await page.reload();
-  await page.waitForSelector("#signal[data-state=live]");
-  await page.addStyleTag({ content: FONTS });
-  return page;
-}
 
 /** Combines two screenshots as overlapping windows on a transparent background. */
 async function compose(browser, scheme, back, front, path) {
@@ -60,15 +20,16 @@ async function compose(browser, scheme, back, front, path) {
 }
 
 const demo = await startDemo();
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+const browser = await launch();
 try {
   await mkdir(images, { recursive: true });
   for (const [scheme, discussion, writer, text] of [
     ["light", 6, "Ines Duarte", "The tram bell at the corner. Two rings: my father was on it."],
     ["dark", 2, "Omar Haddad", "Italo Calvino, Invisible Cities. One city for each station."],
   ]) {
-    const list = await openWindow(browser, scheme, demo.url, "Kira Holm");
-    const thread = await openWindow(browser, scheme, `${demo.url}/discussions/${discussion}`, writer);
+    const options = { colorScheme: scheme, viewport: WINDOW, deviceScaleFactor: 1.5 };
+    const list = await openWindow(browser, demo.url, "Kira Holm", options);
+    const thread = await openWindow(browser, `${demo.url}/discussions/${discussion}`, writer, options);
     await thread.fill(".compose textarea", text);
     await thread.click(".compose button");
     await list.waitForSelector(".news.arrived");

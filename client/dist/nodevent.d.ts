@@ -45,6 +45,16 @@ export type Key = string | null | undefined;
 /** Called when a key is needed, and again when the server reports that it has expired. */
 export type KeySource = (room: Room) => Key | Promise<Key>;
 
+/** Room data from the application, for example the gem's `room_json`. */
+export interface RoomData {
+  room: string | number;
+  key?: Key;
+  /** The position of the content that the page shows. */
+  position?: string | null;
+  /** The application's endpoint for the next key. */
+  key_url?: string;
+}
+
 /** The event methods of rooms and of the controller. */
 interface Listenable {
   /** Removes a listener, or all of an event, or all. */
@@ -66,9 +76,11 @@ interface RoomOn<Events extends EventMap> {
   (event: "leave", listener: (this: Room<Events>, err?: string | null) => void): Undo<Room<Events>>;
   /** The key has expired: pass a new one to `room.setKey`. */
   (event: "key-expired", listener: (this: Room<Events>, room: Room<Events>) => void): Undo<Room<Events>>;
+  /** The application's key endpoint refused a key; `reason` is one line. It is not retried. */
+  (event: "key-refused", listener: (this: Room<Events>, reason: string) => void): Undo<Room<Events>>;
   /** Publications are lost for good. Fired once per gap, before any later publication. */
   (event: "gap", listener: (this: Room<Events>, position: string) => void): Undo<Room<Events>>;
-  <Event extends Exclude<keyof Events & string, "join" | "leave" | "key-expired" | "gap">>(
+  <Event extends Exclude<keyof Events & string, "join" | "leave" | "key-expired" | "key-refused" | "gap">>(
     event: Event,
     listener: (this: Room<Events>, message: Events[Event]) => void,
   ): Undo<Room<Events>>;
@@ -81,8 +93,13 @@ export interface Room<Events extends EventMap = EventMap> extends Listenable {
   readonly joined: boolean;
   /** The newest position received, if history is on. */
   readonly position: string | undefined;
-  /** Stores the key or a key function. If the page has joined the room, it joins again with the new key. */
-  setKey(key: Key | KeySource): this;
+  /**
+   * Stores the key or a key function. If the page has joined the room, it joins again with the new key.
+   * `source` renews the key in time: a key function, or the URL of the application's endpoint.
+   */
+  setKey(key: Key | KeySource, source?: KeySource | string): this;
+  /** Sets the position of the page's content, so that the first join recovers what was published since. */
+  since(position: string | null | undefined): this;
   /** The key of the last join, or of the next one. */
   getKey(): Key;
   /** Joins, and joins again after each reconnect. `done` is called with the next result. */
@@ -116,15 +133,17 @@ interface ControllerOn {
 
 /** The rooms of one namespace and the connection they share. */
 export class NoDeventController implements Listenable {
-  constructor(options?: { key?: KeySource });
+  constructor(options?: { key?: KeySource; keyUrl?: string });
   /** Only on the controller that a script tag defined, and on its class. */
   static connect?: typeof connect;
   connect?: typeof connect;
   /** The current socket. */
   readonly socket: SocketLike | undefined;
   connected(): boolean;
-  /** Returns the same object for the same name. */
-  room<Events extends EventMap = EventMap>(name: string | number): Room<Events>;
+  /** Returns the same object for the same name. Room data from the application sets key and position too. */
+  room<Events extends EventMap = EventMap>(name: string | number | RoomData): Room<Events>;
+  /** The id of this page, the same on every connection. It is sent with each connect, as `auth.pageId`. */
+  readonly pageId: string;
   /** Uses an existing socket: ours, the stock client's, or an object with `on`, `off` and `emit`. */
   setSocket(socket: SocketLike): this;
   /** Ends the connection for good and releases everything. */
@@ -178,10 +197,6 @@ export interface ConnectionOptions {
   randomizationFactor?: number;
   /** Send cookies with long-polling to another origin. */
   withCredentials?: boolean;
-  /** Headers of long-polling requests. */
-  extraHeaders?: { [name: string]: string };
-  /** Subprotocols of the WebSocket. */
-  protocols?: string | string[];
   /** The WebSocket class if the environment has none, for example that of the package `ws` in Node 20. */
   WebSocket?: new (url: string, protocols?: string | string[]) => unknown;
 }
@@ -193,6 +208,8 @@ export interface ConnectOptions extends ConnectionOptions {
   namespace?: string;
   /** The key function for rooms without a key of their own. */
   key?: KeySource;
+  /** The application's endpoint for keys, for rooms without a source of their own: see `RoomData.key_url`. */
+  keyUrl?: string;
   /** Sent with each connect of the namespace. */
   auth?: Auth;
   /** The path of Socket.IO. Default: `/socket.io/` below the path of `url`. */
@@ -212,6 +229,10 @@ type Args<Map, Event extends keyof Map> = Map[Event] extends (...args: infer A) 
 type Name<Map> = keyof Map & string;
 
 export interface SocketOptions extends ConnectionOptions {
+  /** Headers of long-polling requests; the server must allow them if it has another origin. */
+  extraHeaders?: { [name: string]: string };
+  /** Subprotocols of the WebSocket; the server must accept one of them. */
+  protocols?: string | string[];
   auth?: Auth;
   path?: string;
   addTrailingSlash?: boolean;

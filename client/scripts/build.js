@@ -39,7 +39,7 @@ const consolePage = [
 ];
 
 /** Copies of the hand-written types, for `import` and `require`. */
-const types = { "nodevent.d.ts": "nodevent.d.ts", "nodevent.d.cts": "nodevent.d.ts", "script.d.ts": "script.d.ts" };
+const types = { "nodevent.d.ts": "nodevent.d.ts", "nodevent.d.cts": "nodevent.d.ts", "script.d.ts": "script.d.ts", "room-element.d.ts": "room-element.d.ts" };
 
 /** @returns {Promise<Map<string, Buffer>>} by path relative to client/ */
 export async function outputs() {

@@ -24,7 +24,8 @@ function scriptElement() {
 /** The URL of this script in the stack of an error: modules have no `currentScript`. Code from `eval` has no URL. */
 function urlFromStack() {
   const [frame] = /^.*https?:.*$/m.exec(Error().stack || "") || [""];
-  return /\beval\b/.test(frame) ? "" : /https?:\/\/[^\s()]+?(?=:\d+:\d+\)?$)/.exec(frame)?.[0];
+  // "eval at" is V8's, " > eval" and " > Function" are Firefox's.
+  return /eval at | > /.test(frame) ? "" : /https?:\/\/[^\s()]+?(?=:\d+:\d+\)?$)/.exec(frame)?.[0];
 }
 
 /** One controller per URL, also if the tag runs again (Turbo does this) or is in the page twice. */

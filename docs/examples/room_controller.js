@@ -6,7 +6,7 @@
 // `NoDevent` comes from the script tag of `javascript_include_nodevent`.
 import { Controller } from "@hotwired/stimulus";
 
-const elements = new Map(); // room → how many elements hear it: the last one to go leaves
+const elements = new Map(); // room → how many elements use it: the last one leaves
 
 export default class extends Controller {
   static values = { name: String, key: String };

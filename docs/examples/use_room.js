@@ -1,10 +1,10 @@
-// A React hook: hears a room while the component is there.
+// A React hook: a component receives a room while it is mounted.
 //
 //   const nodevent = connect({ key: (room) => fetchKey(room.id) });   // once, outside of components
 //   const { joined, error } = useRoom(nodevent, `Discussion_${id}`, { update: setDiscussion, gap: reload });
 import { useEffect, useRef, useState } from "react";
 
-const components = new Map(); // room → how many components hear it: the last one to go leaves
+const components = new Map(); // room → how many components use it: the last one leaves
 
 export function useRoom(nodevent, name, handlers) {
   const [state, setState] = useState({ joined: false, error: null });

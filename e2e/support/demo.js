@@ -26,7 +26,7 @@ export async function startDemo() {
     await rm(folder, { recursive: true, force: true });
   };
   for await (const line of createInterface({ input: demo.stdout })) {
-    const [, url] = /board is open:\s+(\S+)/.exec(line) ?? [];
+    const [, url] = /Discussion board:\s+(\S+)/.exec(line) ?? [];
     if (url) return { url, stop };
   }
   await stop();

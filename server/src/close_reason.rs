@@ -1,11 +1,11 @@
-//! Why a connection ended: a value, not an error, because every connection ends.
+//! Reasons for the end of a connection: values, not errors, because every connection ends.
 
 use nodevent_protocol::websocket::Violation;
 
 /// What a close frame says: a code, or none if the other side sent none, and a text. `None`: no close frame is sent.
 pub type CloseFrame<'a> = Option<(Option<u16>, &'a str)>;
 
-/// Why a connection ended; its name is the label in metrics and in the log.
+/// The reason for the end of a connection; its name is the label in metrics and in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -64,7 +64,7 @@ impl CloseReason {
         "engine_busy",
     ];
 
-    /// What each of [`CloseReason::NAMES`] means to an operator, for the reference.
+    /// The meaning of each of [`CloseReason::NAMES`], for the reference.
     pub const MEANINGS: [&'static str; Self::NAMES.len()] = [
         "The client disappeared without closing, or its connection broke.",
         "The client closed the connection.",
@@ -135,7 +135,7 @@ impl CloseReason {
             Self::Draining => (1001, "server shutting down"),
             Self::Violation(violation) => (violation.close_code(), violation.name()),
             Self::PingTimeout => (1008, "ping timeout"),
-            Self::ConnectTimeout => (1008, "no namespace connected in time"),
+            Self::ConnectTimeout => (1008, "no namespace or room joined in time"),
             Self::Malformed => (1008, "malformed packet"),
             Self::ConcurrentRequest => (1008, "overlapping requests"),
             Self::PacketRate => (1008, "too many packets"),

@@ -4,6 +4,7 @@
 //! It does not deliver: the shard above it walks the members.
 
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 use std::hash::{BuildHasher, RandomState};
 
 /// A connection's slot on its shard.
@@ -38,8 +39,8 @@ pub struct Hub {
     /// Room ids by namespace and name.
     names: HashTable<RoomId>,
     hasher: RandomState,
-    /// Per slot: the connection's memberships.
-    memberships: Vec<Vec<Entry>>,
+    /// Per slot: the connection's memberships. Most connections are in one room, which needs no memory of its own.
+    memberships: Vec<SmallVec<[Entry; 1]>>,
 }
 
 #[derive(Debug)]
@@ -103,7 +104,7 @@ impl Hub {
     ) -> JoinOutcome {
         let index = slot as usize;
         if self.memberships.len() <= index {
-            self.memberships.resize_with(index + 1, Vec::new);
+            self.memberships.resize_with(index + 1, SmallVec::new);
         }
         if let Some(id) = self.find(namespace, room)
             && self.is_member(slot, Membership { room: id, encoding })
@@ -134,7 +135,7 @@ impl Hub {
         namespace: Option<u16>,
         mut ended: impl FnMut(Membership, LeaveOutcome),
     ) {
-        let Some(mut index) = self.memberships.get(slot as usize).map(Vec::len) else { return };
+        let Some(mut index) = self.memberships.get(slot as usize).map(SmallVec::len) else { return };
         while index > 0 {
             index -= 1;
             let membership = self.memberships[slot as usize][index].membership;
@@ -145,7 +146,7 @@ impl Hub {
         }
         let entries = &mut self.memberships[slot as usize];
         if entries.is_empty() {
-            *entries = Vec::new();
+            *entries = SmallVec::new();
         }
     }
 
@@ -187,7 +188,7 @@ impl Hub {
     }
 
     fn entries(&self, slot: Slot) -> &[Entry] {
-        self.memberships.get(slot as usize).map_or(&[], Vec::as_slice)
+        self.memberships.get(slot as usize).map_or(&[], SmallVec::as_slice)
     }
 
     fn find_or_create(&mut self, namespace: u16, name: &str) -> RoomId {

@@ -60,14 +60,14 @@ pub struct Metrics {
 pub struct Series {
     /// Its name without the prefix `nodevent_`.
     pub name: &'static str,
-    /// What it counts, for Prometheus.
+    /// Its meaning, for Prometheus.
     pub help: &'static str,
     /// When an operator should look at it.
     pub alert: &'static str,
     read: Read,
 }
 
-/// Where the value of a series is.
+/// Source of a series' value.
 #[derive(Debug)]
 enum Read {
     Gauge(fn(&Metrics) -> &AtomicI64),
@@ -214,7 +214,7 @@ pub static SERIES: [Series; 22] = [
     },
 ];
 
-/// Why a publish is invalid.
+/// Reasons for an invalid publish.
 const INVALID: [&str; 9] = [
     "not_utf8",
     "not_json",

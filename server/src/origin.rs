@@ -75,7 +75,7 @@ pub enum BadOrigin {
 // === impl Risk ===
 
 impl Risk {
-    /// What it allows, for a sentence.
+    /// Clients that it allows, for a sentence.
     pub fn allows(self) -> &'static str {
         match self {
             Self::EveryPage => "every page of the web",
@@ -85,7 +85,7 @@ impl Risk {
         }
     }
 
-    /// What to write instead.
+    /// The fix: text to write instead.
     pub fn hint(self) -> &'static str {
         match self {
             Self::EveryPage | Self::Null => {
@@ -100,7 +100,7 @@ impl Risk {
 // === impl BadOrigin ===
 
 impl BadOrigin {
-    /// What to write instead.
+    /// The fix: text to write instead.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Path => "write it like https://www.example.com, without a path",

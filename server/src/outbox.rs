@@ -7,10 +7,10 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-/// How many parts one vectored write is given: enough for a burst, far below the kernel's 1,024.
+/// Parts per vectored write: enough for a burst, far below the kernel's limit of 1,024.
 const PARTS_PER_WRITE: usize = 64;
 
-/// Bytes that wait for a WebSocket, shared with the other members where they are the same.
+/// Bytes that wait for a WebSocket. Members that wait for the same bytes share them.
 #[derive(Debug, Default)]
 pub struct Outbox {
     parts: VecDeque<Part>,
@@ -24,25 +24,25 @@ struct Part {
     written: usize,
 }
 
-/// How a flush came out.
+/// The result of a flush.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FlushOutcome {
     /// Nothing waits any more.
     Drained,
-    /// The socket took some of it.
+    /// The socket accepted some of it.
     Partial,
-    /// The socket took nothing.
+    /// The socket accepted nothing.
     Blocked,
 }
 
-/// How a send came out.
+/// The result of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendOutcome {
-    /// The socket took it all.
+    /// The socket accepted all of it.
     Sent,
-    /// It waits in the outbox.
+    /// Some of it waits in the send buffer.
     Queued,
-    /// It would go over the outbox's bound.
+    /// It exceeds the limit of the send buffer.
     Overflow,
     /// The socket is broken.
     Broken,
@@ -56,7 +56,7 @@ impl Outbox {
         self.parts.is_empty()
     }
 
-    /// How much waits. Bytes.
+    /// Bytes that wait.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_socket_takes_in_pieces_arrives_whole_and_in_order() {
+    fn parts_that_a_socket_accepts_in_pieces_arrive_whole_and_in_order() {
         let mut outbox = Outbox::default();
         outbox.push(part("hello "), 2);
         outbox.push(part("wide "), 0);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_takes_nothing_is_told_apart_from_one_that_takes_some() {
+    fn a_socket_that_accepts_nothing_is_distinguished_from_one_that_accepts_some() {
         let mut outbox = Outbox::default();
         outbox.push(part("x"), 0);
         let flushed = outbox.flush(|_| Err(io::ErrorKind::WouldBlock.into())).unwrap();

@@ -1,8 +1,8 @@
-//! The start-up, told as a story, and the way down.
+//! Start-up and shutdown.
 //!
-//! [`Server::start`] binds the listeners first, so that a busy port is told before anything else happens; then the
-//! shards stand, then the engines push into them, then the edge lets browsers in. [`Server::run`] ends when its
-//! shutdown future does: readiness fails, nothing is accepted any more, connections leave spread over the drain.
+//! [`Server::start`] binds the listeners first, so that a busy port is reported before anything else happens. Then it starts
+//! the shards, then the engines that push into them. [`Server::run`] accepts connections until its shutdown future
+//! completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
 
 use crate::authorize::{Authorizers, PublishAuthorizer};
 use crate::capability::{Engine, Engines};
@@ -34,7 +34,7 @@ const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// A listener cannot stand.
+    /// A listener could not be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
     /// The operating system refuses a thread or an epoll instance.
@@ -43,7 +43,7 @@ pub enum StartError {
     /// The configuration names a protocol or dialect that does not exist.
     #[error("{0}")]
     Names(Report),
-    /// The settings of a Redis contradict each other.
+    /// The Redis settings of a namespace contradict each other.
     #[error("invalid Redis settings for namespace {0}: {1}")]
     Redis(String, String),
 }
@@ -110,31 +110,31 @@ impl Server {
         Ok(Self { http, public, admin, shards, threads, drain_timeout: config.drain_timeout })
     }
 
-    /// Where the server listens, as one would type it.
+    /// The URLs of the public listeners.
     pub fn urls(&self) -> Vec<String> {
         self.public.iter().map(Bound::url).collect()
     }
 
-    /// Where the admin listener listens, if there is one.
+    /// The URL of the admin listener, if there is one.
     pub fn admin_url(&self) -> Option<String> {
         self.admin.as_ref().map(Bound::url)
     }
 
-    /// What is counted.
+    /// The counters.
     pub fn metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.http.metrics)
     }
 
-    /// Serves until `shutdown` is done, then lets everybody leave.
+    /// Serves until `shutdown` completes, then closes all connections.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let (stop, stopping) = watch::channel(false);
-        // Never said: the admin listener serves until this is dropped, so that the way down can be watched.
+        let (stop_tx, stop_rx) = watch::channel(false);
+        // Never sent: the admin listener serves until this is dropped, so that the shutdown can be watched.
         let (_admin_stop_tx, admin_stop_rx) = watch::channel(false);
         let mut accepting = Vec::new();
         for bound in self.public {
             tracing::info!(url = %bound.url(), "listening");
             let service = HttpService::public(&self.http);
-            accepting.push(tokio::spawn(bound.serve(service, stopping.clone())));
+            accepting.push(tokio::spawn(bound.serve(service, stop_rx.clone())));
         }
         if let Some(bound) = self.admin {
             tracing::info!(url = %bound.url(), "listening for administration");
@@ -144,17 +144,17 @@ impl Server {
         let connections = &self.http.metrics.connections;
         tracing::info!(connections = connections.load(Relaxed), drain_timeout = ?self.drain_timeout, "stopping");
         self.http.draining.store(true, SeqCst);
-        let _ = stop.send(true);
+        let _ = stop_tx.send(true);
         for task in accepting {
             let _ = task.await;
         }
         self.shards.drain(self.drain_timeout.as_millis() as u64);
-        let all_left = async {
+        let all_closed = async {
             while connections.load(Relaxed) > 0 {
                 tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
             }
         };
-        let _ = tokio::time::timeout(self.drain_timeout + SHUTDOWN_GRACE, all_left).await;
+        let _ = tokio::time::timeout(self.drain_timeout + SHUTDOWN_GRACE, all_closed).await;
         self.shards.stop();
         let threads = self.threads;
         let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));

@@ -107,7 +107,8 @@ export class NoDeventController extends Listenable {
       this._fire("error", err);
       // Fired for the first failure of a series and for a final one. `reconnecting` reports the others.
       if (!socket.active || !failed) this._fire("connect_failed", err);
-      if (!socket.active) warn(`namespace "${socket.nsp}" refused: ${err.message}. Check the namespace in the script's URL and the server's configuration.`);
+      if (!socket.active) warn(`namespace ${JSON.stringify(socket.nsp)} refused: ${err.message}. Check the namespace in the script's URL and the server's configuration.`);
+      else if (!failed && err.description > 0) warn(`the server refuses connections: status ${err.description} ${JSON.stringify(String(err.context).slice(0, 99))}. See limits in the server's configuration.`);
       else if (ours && isRefused) manager.retryAfter(REFUSED_ORIGIN_DELAY);
       else if (ours && !failed) checkOrigin();
       failed = true;

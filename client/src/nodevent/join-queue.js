@@ -4,7 +4,13 @@
 import { stopwatch } from "../engine/stopwatch.js";
 
 /** @typedef {{room: string, key?: string, since?: string}} Request */
-/** @typedef {{_request: Request, _ack: (err: any, ok?: any, state?: any) => void, _onSent: () => void}} Join */
+/** @typedef {{_request: Request, _ack: (err: any, ok?: any, state?: any) => void, _onSent: (timeout: number) => void}} Join */
+
+/** Time to wait for the ack of a join before sending it again. Milliseconds. */
+const TIMEOUT = 10_000;
+
+/** The same for many joins: the server acknowledges them after the slowest one. Milliseconds. */
+const MANY_TIMEOUT = 20_000;
 
 /** More joins than this are sent in one packet. */
 const MAX_SINGLE = 10;
@@ -77,7 +83,7 @@ export class JoinQueue {
 
   _sendSingle() {
     const { _request, _ack, _onSent } = /** @type {Join} */ (this._joins.shift());
-    _onSent();
+    _onSent(TIMEOUT);
     this._emit("join", _request, _ack);
   }
 
@@ -90,7 +96,7 @@ export class JoinQueue {
         if (sent.length && length > MAX_LENGTH) break;
         sent.push(/** @type {Join} */ (this._joins.shift()));
       }
-      for (const join of sent) join._onSent();
+      for (const join of sent) join._onSent(MANY_TIMEOUT);
       this._isUnacknowledged = true;
       const rooms = sent.map((join) => join._request);
       this._emit("join", { rooms }, (/** @type {any} */ _err, /** @type {any} */ _ok, /** @type {any} */ results) => {
@@ -108,7 +114,7 @@ export class JoinQueue {
     if (!this._timer) this._flush();
   }
 
-  /** A join has no ack in time. A server that ignores packets of many rooms gets single joins from now on. */
+  /** A join had no ack in time. A server that ignores packets of many rooms gets single joins from now on. */
   _onTimeout() {
     if (this._isUnacknowledged) this._supportsMany = false;
   }

@@ -59,7 +59,10 @@ export class PositionTracker {
 
   /** Records the room's position from a join. @param {any} state @param {string | undefined} since the position that was sent with the join */
   _onJoined({ position, recovered }, since) {
-    if (since !== undefined) {
+    if (since === undefined) {
+      // The page has set a position since the join was sent: the next join recovers from there.
+      if (this._last) return;
+    } else {
       // Recovered publications may arrive after the ack; each of them moves the position itself.
       if (recovered !== false) return;
       this._hasGap = true;

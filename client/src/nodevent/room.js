@@ -10,11 +10,11 @@ import { PositionTracker, parse } from "./position-tracker.js";
 const EXPIRED = "Time has passed";
 const TOO_FAST = "Too many joins";
 
-/** Time to wait for the ack of a join before sending it again. Milliseconds. */
-const JOIN_TIMEOUT = 10_000;
-
 /** Maximum delay before a temporary failure is retried. Milliseconds. */
 const MAX_RETRY_DELAY = 30_000;
+
+/** Minimum delay before a key is renewed. Milliseconds. */
+const MIN_RENEWAL_DELAY = 1000;
 
 /** Longest delay that `setTimeout` accepts. Milliseconds. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
@@ -115,7 +115,7 @@ export class Room extends Listenable {
     this._key = key;
     clearTimeout(this._renewal);
     const left = Number(expiryOf(key)) - Date.now();
-    if (left > 0 && left < MAX_TIMEOUT) this._renewal = setTimeout(() => this._renew(), left * (0.8 + 0.1 * Math.random()));
+    if (left > 0 && left < MAX_TIMEOUT) this._renewal = setTimeout(() => this._renew(), Math.max(MIN_RENEWAL_DELAY, left * (0.8 + 0.1 * Math.random())));
   }
 
   /** Joins again with a new key before the present one expires. */
@@ -137,17 +137,16 @@ export class Room extends Listenable {
 
   /** Reports the error of a key source; returns false if it is temporary. @param {any} error */
   _isRefused(error) {
-    if (error instanceof KeyError) {
-      this._warn(error.message, "Sign in again, or allow the room in the application's authorize block.");
-      if (error._isTemporary) return false;
-      this._fire("key-refused", error.message);
-    }
-    return true;
+    if (!(error instanceof KeyError)) return true;
+    const { message, _isTemporary } = error;
+    this._warn(message, _isTemporary ? "The client retries." : "Sign in again, or allow the room in the application's authorize block.");
+    if (!_isTemporary) this._fire("key-refused", message);
+    return !_isTemporary;
   }
 
   /** Logs a refusal, one line for each cause; the next one after a success. @param {any} reason @param {string} [fix] */
   _warn(reason, fix) {
-    if (!this._logged.includes(reason)) warn(`room "${this.id}" refused: ${reason}. ${fix || ""}`);
+    if (!this._logged.includes(reason)) warn(`room ${JSON.stringify(this.id)} refused: ${reason}. ${fix || ""}`);
     this._logged += reason;
   }
 
@@ -173,7 +172,7 @@ export class Room extends Listenable {
     const since = this.position;
     this._controller._joins._add({
       _request: { room: this.id, key: this._key ?? undefined, since },
-      _onSent: () => this._setTimer(JOIN_TIMEOUT),
+      _onSent: (timeout) => this._setTimer(timeout, () => this._controller._joins._onTimeout()),
       _ack: (err, _ok, state) => {
         if (err === EXPIRED && source && !renewKey && attempt === this._attempt && this._wanted) this._join(true);
         else this._onJoinResult(attempt, err, state, since);
@@ -181,11 +180,11 @@ export class Room extends Listenable {
     });
   }
 
-  /** Sends the join again after a delay. @param {number} delay milliseconds */
-  _setTimer(delay) {
+  /** Sends the join again after a delay. @param {number} delay milliseconds @param {() => void} [before] */
+  _setTimer(delay, before) {
     clearTimeout(this._timer);
     this._timer = setTimeout(() => {
-      if (delay === JOIN_TIMEOUT) this._controller._joins._onTimeout();
+      before?.();
       this._join();
     }, delay);
   }

@@ -89,6 +89,12 @@ export class Membership {
     this.dispatch(event, message, false);
   }
 
+  /** The content of this part is newer now: publications up to its position are in it. @param {string | undefined} position */
+  advance(position) {
+    const next = parse(position);
+    if (next && distance(parse(this.position), next) > 0) this.position = position;
+  }
+
   /** @param {string | undefined} position */
   gap(position) {
     this.position = position;

@@ -19,6 +19,17 @@ export class NoDeventRoomElement extends HTMLElement {
   /** @type {Membership | undefined} */
   #membership = undefined;
 
+  static observedAttributes = ["room", "data-nodevent-room", "position", "data-nodevent-position"];
+
+  /** Turbo morphs a page, or the application changes an attribute: another room, or newer content. @param {string} name */
+  attributeChangedCallback(name) {
+    if (!this.#membership) return;
+    if (name.endsWith("position")) return this.#membership.advance(attribute(this, "position"));
+    if (attribute(this, "room") === this.#membership.name) return;
+    this.disconnectedCallback();
+    this.connectedCallback();
+  }
+
   connectedCallback() {
     const room = attribute(this, "room");
     if (!room) return console.warn("NoDevent: <nodevent-room> needs the attribute room, for example from nodevent_data.");

@@ -31,6 +31,17 @@ export default class extends Controller {
     this.membership = undefined;
   }
 
+  /** Turbo morphs a page, or the application changes a value: another room, or newer content. */
+  roomValueChanged() {
+    if (!this.membership || this.membership.name === /** @type {any} */ (this).roomValue) return;
+    this.disconnect();
+    this.connect();
+  }
+
+  positionValueChanged() {
+    this.membership?.advance(/** @type {any} */ (this).positionValue);
+  }
+
   /** Turbo is about to cache the page: stores the position, so that a restored page recovers from there. */
   handleEvent() {
     const { position, key } = this.membership || {};

@@ -1,9 +1,10 @@
 // The browser's console: one line for each problem, with the fix. Over a scripted transport.
 
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { afterEach, beforeEach, mock, test } from "node:test";
 import { connect } from "../../src/nodevent/connect.js";
-import { recordWarnings } from "../support/until.js";
+import { recordWarnings, until } from "../support/until.js";
 import { Wire } from "../support/wire.js";
 
 let wire;
@@ -65,6 +66,19 @@ for (const [code, reason] of [[1008, "too many packets"], [1009, "too_big"], [10
     assert.ok(lines[0].includes(reason) && lines[0].includes("limits"), lines[0]);
   });
 }
+
+test("a server that refuses connections is one line for a series of attempts", async () => {
+  const http = createServer((_request, response) => response.writeHead(503).end("too many connections"));
+  await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
+  const other = connect({ url: `http://127.0.0.1:${http.address().port}`, transports: ["polling"], reconnectionDelay: 1 });
+  let errors = 0;
+  other.on("error", () => errors++);
+  await until(() => errors > 3);
+  assert.deepEqual(lines, ["NoDevent: the server refuses connections: status 503 \"too many connections\". See limits in the server's configuration."]);
+  other.close();
+  http.closeAllConnections();
+  http.close();
+});
 
 test("a normal end and a lost network log nothing", async () => {
   await wire.accept();

@@ -107,7 +107,7 @@ describe("over a scripted transport", () => {
     start(11);
     const second = await wire.accept();
     assert.equal(second.takeEvent().args[0].rooms.length, 11);
-    t.mock.timers.tick(10_000);
+    t.mock.timers.tick(20_000);
     assert.deepEqual(names(11).map(() => second.takeEvent().args[0].room), names(11));
     assert.ok(end.closedByClient);
   });

@@ -69,6 +69,32 @@ test("room data without a position, or with an invalid one, joins without since"
   assert.throws(() => nodevent.room(null), /must be text or a number/);
 });
 
+test("a position that is set while a join is pending is recovered by the next join", async () => {
+  const wire = new Wire();
+  const room = scripted(wire).room("r").join();
+  const received = record(room, "e", "gap");
+  const end = await wire.accept();
+  const first = end.takeEvent();
+  room.since("x:7").join();
+  const second = end.takeEvent();
+  assert.deepEqual([first.args, second.args], [[{ room: "r" }], [{ room: "r", since: "x:7" }]]);
+  end.ack(first.id, [null, true, { position: "x:9", recovered: true }]);
+  for (const offset of [8, 9]) end.event("event", { room: "r", event: "e", message: offset, position: `x:${offset}` });
+  end.ack(second.id, [null, true, { position: "x:9", recovered: true }]);
+  assert.deepEqual(received, { e: [[8], [9]], gap: [] });
+});
+
+test("a live publication before the ack of the first join keeps its position", async () => {
+  const wire = new Wire();
+  const room = scripted(wire).room("r").join();
+  const received = record(room, "e", "gap");
+  const end = await wire.accept();
+  end.event("event", { room: "r", event: "e", message: 10, position: "x:10" });
+  end.ack(end.takeEvent().id, [null, true, { position: "x:9", recovered: true }]);
+  end.event("event", { room: "r", event: "e", message: 11, position: "x:11" });
+  assert.deepEqual(received, { e: [[10], [11]], gap: [] });
+});
+
 test("a position from the page does not replace one that was received", async () => {
   const wire = new Wire();
   const room = scripted(wire).room("r").join();

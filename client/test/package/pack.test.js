@@ -29,8 +29,8 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const node = async (...args) => (await run(process.execPath, args, { cwd: folder })).stdout.trim();
 
 test("the package contains the bundles, their maps, the types, the sources, and no tests or tools", () => {
-  const wanted = ["nodevent.js", "nodevent.mjs", "nodevent.cjs", "socket.io.js"].flatMap((name) => [name, `${name}.map`]);
-  for (const name of [...wanted, "nodevent.d.ts", "nodevent.d.cts", "script.d.ts"]) assert.ok(files.includes(`dist/${name}`), name);
+  const wanted = ["nodevent.js", "nodevent.mjs", "nodevent.cjs", "socket.io.js", "nodevent-room.js", "nodevent_controller.js"].flatMap((name) => [name, `${name}.map`]);
+  for (const name of [...wanted, "nodevent.d.ts", "nodevent.d.cts", "script.d.ts", "room-element.d.ts", "queue.js"]) assert.ok(files.includes(`dist/${name}`), name);
   for (const name of ["package.json", "README.md", "LICENSE", "src/index.js"]) assert.ok(files.includes(name), name);
   const others = files.filter((path) => !/^(dist|src)\//.test(path));
   assert.deepEqual(others, ["LICENSE", "README.md", "package.json"]);
@@ -48,6 +48,6 @@ test("it can be required", async () => {
 });
 
 test("its scripts can be found by name", async () => {
-  const script = 'console.log(require.resolve("nodevent/script"), require.resolve("nodevent/socket.io"))';
-  assert.match(await node("-e", script), /dist\/nodevent\.js .*dist\/socket\.io\.js$/);
+  const script = 'console.log(require.resolve("nodevent/script"), require.resolve("nodevent/socket.io"), require.resolve("nodevent/queue"), require.resolve("nodevent/room-element"), require.resolve("nodevent/stimulus"))';
+  assert.match(await node("-e", script), /dist\/nodevent\.js .*dist\/socket\.io\.js .*dist\/queue\.js .*dist\/nodevent-room\.js .*dist\/nodevent_controller\.js$/);
 });

@@ -31,6 +31,7 @@ const DIST = new URL("../../dist/", import.meta.url);
 export async function servePages(pages, { policy = STRICT } = {}) {
   const http = createServer((request, response) => {
     const path = request.url.split("?")[0];
+    if (path === "/favicon.ico") return response.writeHead(204).end();
     const body = path.startsWith("/dist/") ? readFileSync(new URL(path.slice(6), DIST)) : pages[path];
     response.statusCode = body === undefined ? 404 : 200;
     response.setHeader("content-type", /\.m?js$/.test(path) ? "text/javascript" : "text/html; charset=utf-8");

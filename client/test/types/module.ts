@@ -64,10 +64,11 @@ type Words<Word> = Word extends string ? (string extends Word ? never : Word) : 
 }) satisfies Record<Words<Refusal>, 1>;
 // @ts-expect-error words are missing
 ({}) satisfies Record<Words<Refusal>, 1>;
-// @ts-expect-error the server may not have been able to ask where the room stands
+// @ts-expect-error the server may not have been able to read the position
 room.join((_err, state) => state?.position.length);
 room.on("leave", (err) => err?.length);
 room.on("key-expired", (expired) => expired.setKey("k:1"));
+room.on("key-refused", (reason) => reason.length);
 room.on("gap", (position) => position.split(":"));
 // @ts-expect-error a position is a string
 room.on("gap", (position: number) => position);
@@ -79,9 +80,20 @@ const stop: () => void = room.onAny((event, message, publication: Publication) =
 stop();
 
 room.setKey("k:1").setKey(null).setKey(async () => "k:1").setKey((of) => of.id);
+room.setKey("k:1", "/keys").setKey("k:1", () => "k:2").since("x:1").since(null);
 // @ts-expect-error a key is text
 room.setKey(5);
-// @ts-expect-error the name is not to be changed
+// @ts-expect-error a position is text
+room.since(5);
+nodevent.room({ room: "r", key: "k:1", position: null, key_url: "/keys" }).join();
+// @ts-expect-error room data has a room
+nodevent.room({ key: "k:1" });
+const pageId: string = nodevent.pageId;
+void pageId;
+connect({ keyUrl: "/keys" });
+// @ts-expect-error the server accepts no subprotocol
+connect({ protocols: "x" });
+// @ts-expect-error the name is read-only
 room.id = "other";
 const { joined, position }: { joined: boolean; position: string | undefined } = room;
 void [joined, position];
@@ -106,7 +118,7 @@ socket.timeout(10).emitWithAck("hello").then((answer) => answer);
 socket.volatile.emit("hello");
 nodevent.setSocket(socket);
 new NoDeventController({ key: () => null }).setSocket({ on() {}, emit() {}, off() {} });
-// @ts-expect-error what cannot be listened to is no socket
+// @ts-expect-error an object without on() is not a socket
 nodevent.setSocket({ emit() {} });
 const five: 5 = protocol;
 void five;

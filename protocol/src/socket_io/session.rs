@@ -8,6 +8,7 @@
 
 use super::decoder::Decoder;
 use super::packet::{Malformed, Packet};
+use smallvec::SmallVec;
 
 /// What a connection asks of the application.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,7 +73,7 @@ pub enum ProtocolError {
 #[derive(Debug, Default)]
 pub struct Session {
     decoder: Decoder,
-    connected: Vec<u16>,
+    connected: SmallVec<[u16; 4]>,
 }
 
 // === impl Session ===
@@ -123,7 +124,7 @@ impl Session {
     /// The application has put the connection out of `namespace`. `false`: it was not in it.
     pub fn remove(&mut self, namespace: u16) -> bool {
         let before = self.connected.len();
-        self.connected.retain(|&one| one != namespace);
+        self.connected.retain(|one| *one != namespace);
         before != self.connected.len()
     }
 

@@ -2,12 +2,14 @@
 
 use super::{CommandResult, Failure, diagnostics, http, load};
 use clap::Args;
+use nodevent_server::config::reference;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   nodevent check config/nodevent.yml --origin https://www.example.com
-  nodevent check --offline config/nodevent.yml && systemctl restart nodevent")]
+  nodevent check --offline config/nodevent.yml && systemctl restart nodevent
+  nodevent check --explain limits.send_buffer")]
 pub(super) struct Check {
     /// Configuration file, YAML or JSON.
     file: Option<PathBuf>,
@@ -17,12 +19,22 @@ pub(super) struct Check {
     /// Origin of a page, like https://www.example.com; checks whether it may connect.
     #[arg(long, conflicts_with = "offline")]
     origin: Option<String>,
+    /// Explain a key of the configuration, like limits.send_buffer, instead of checking.
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["file", "offline", "origin"])]
+    explain: Option<String>,
 }
 
 // === impl Check ===
 
 impl Check {
     pub(super) fn run(self) -> CommandResult {
+        if let Some(key) = &self.explain {
+            let text = reference::explain(key).map_err(|near| {
+                Failure::usage(format!("there is no key `{key}`; did you mean {}?", near.join(", ")))
+            })?;
+            print!("{text}");
+            return Ok(());
+        }
         let loaded = load(self.file.as_deref())?;
         for warning in &loaded.warnings {
             eprintln!("warning: {warning}");

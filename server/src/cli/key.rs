@@ -15,7 +15,7 @@ use std::time::Duration;
 pub(super) struct Key {
     /// Room.
     room: String,
-    /// How long the key is valid, like 30s, 5m or 1h.
+    /// Lifetime of the key, like 30s, 5m or 1h.
     #[arg(long, default_value = "1h", value_parser = parse_duration)]
     expires_in: Duration,
     /// File that contains the secret [default: the configured secret].

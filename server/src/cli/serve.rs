@@ -18,7 +18,7 @@ pub(super) fn run(file: Option<&Path>) -> CommandResult {
         None => tracing::info!(version, "nodevent starts without a configuration file"),
     }
     tracing::info!("who may join: {}", loaded.config.access());
-    raise_file_limit();
+    raise_file_limit(loaded.config.limits.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(http_threads())
         .enable_all()
@@ -52,9 +52,16 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Raises the limit of open files to the maximum, because every connection is an open file.
-fn raise_file_limit() {
+/// Raises the limit of open files to the maximum, because every connection is an open file. Without enough of them,
+/// connections would fail before `limits: max_connections` rejects them.
+fn raise_file_limit(max_connections: usize) {
     match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < max_connections as u64 => tracing::warn!(
+            limit,
+            max_connections,
+            "fewer open files are allowed than connections; raise LimitNOFILE or `ulimit -n`, or lower \
+             `limits: max_connections`"
+        ),
         Ok(limit) => tracing::debug!(limit, "open files"),
         Err(error) => tracing::warn!(%error, "the limit of open files could not be raised"),
     }

@@ -1,4 +1,4 @@
-//! How a command ends: the exit status and the message.
+//! The result of a command: exit status and message.
 
 use std::process::ExitCode;
 
@@ -12,12 +12,12 @@ pub(crate) enum ExitStatus {
     Unavailable = 69,
 }
 
-/// Why a command failed.
+/// A failed command.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// The exit status.
     pub(crate) status: ExitStatus,
-    /// What to print on standard error.
+    /// Message for standard error.
     pub(crate) message: String,
 }
 

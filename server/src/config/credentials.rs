@@ -14,7 +14,7 @@ use std::path::Path;
 const MIN_SECRET_BYTES: usize = 16;
 /// Bytes of a file that contains a secret. A larger one is another file.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
-/// What to write instead of an empty secret.
+/// Hint for an empty secret.
 const EMPTY_HINT: &str = "write a long random text, e.g. from `openssl rand -hex 32`; for a namespace that every client may \
                           join, delete the key and write `open: true`";
 

@@ -1,4 +1,4 @@
-//! `history`: how much history the rooms of a namespace keep.
+//! `history`: the retention of a namespace's rooms.
 
 use super::keys;
 use super::reader::MapReader;
@@ -7,7 +7,7 @@ use super::tree::Node;
 use super::values::parse_duration;
 use nodevent_protocol::history::{Retention, RetentionPolicy};
 
-/// How much history a namespace keeps.
+/// Retention of a namespace's rooms.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct History {
     /// The retention of each room.
@@ -94,7 +94,7 @@ fn read_room(node: &Node, path: &str, default: Retention, report: &mut Report) -
 
 fn read_retention(map: &mut MapReader<'_>, default: Retention, report: &mut Report) -> Retention {
     let size = map.number("size", report).unwrap_or(default.size);
-    let age = map.duration("age", report).unwrap_or(default.age);
+    let age = map.positive_duration("age", report).unwrap_or(default.age);
     Retention { size, age }
 }
 

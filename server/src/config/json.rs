@@ -62,7 +62,7 @@ impl<'a> Reader<'a, '_> {
         found
     }
 
-    /// `None` cannot occur in valid JSON, except when it is nested too deeply; `serde_json` rejects that.
+    /// Returns `None` after reporting an error.
     fn value(&mut self) -> Option<Node> {
         self.skip_space();
         let location = self.location;
@@ -119,8 +119,17 @@ impl<'a> Reader<'a, '_> {
             is_escaped = *c == '\\' && !is_escaped;
             ends
         });
+        let location = self.location;
         let text = self.take(end?.0 + 1);
-        serde_json::from_str(text).ok()
+        // `serde_json` has not looked into the strings yet: half a surrogate pair is not a character.
+        match serde_json::from_str(text) {
+            Ok(text) => Some(text),
+            Err(_) => {
+                let what = "this is not JSON: a text contains an escape that is not a character";
+                self.report.error(location, what, "write the character itself, in UTF-8");
+                None
+            }
+        }
     }
 }
 

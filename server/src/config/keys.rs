@@ -4,6 +4,9 @@
 //! [`super::reference`] prints `docs/configuration.md` from it, so the reference cannot differ from the server. In
 //! builds with debug assertions the reader also checks that every key listed here is read. This file does not know the
 //! values of a configuration.
+//!
+//! To add a key: list it here, read it in the file of its section, and run the test of the reference with
+//! `NODEVENT_WRITE_REFERENCE=1`.
 
 /// The type of a key's value.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +46,7 @@ pub struct Key {
     pub kind: Kind,
     /// The default in words, or as it would be written.
     pub default: DefaultValue,
-    /// What it sets.
+    /// Its meaning, in one sentence.
     pub meaning: &'static str,
     /// When to change it.
     pub change: &'static str,
@@ -65,7 +68,7 @@ pub enum DefaultValue {
 pub struct Section {
     /// The heading in the reference, e.g. `limits`.
     pub title: &'static str,
-    /// What the section is for.
+    /// The purpose of the section.
     pub about: &'static str,
     /// Lines before and after the keys in the example, and the indent of the keys.
     pub frame: Frame,
@@ -73,7 +76,7 @@ pub struct Section {
     pub keys: &'static [Key],
 }
 
-/// How the example of a section is written: what stands above its keys, and by how many spaces they are indented.
+/// The lines above the keys in the example of a section, and the indentation of the keys.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame {
     /// Lines above the keys.

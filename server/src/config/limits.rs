@@ -68,13 +68,20 @@ impl Limits {
         if let Some(mut map) =
             top.take("limits").and_then(|node| MapReader::open(node, "limits", &keys::LIMITS, report))
         {
+            let location = map.location_of("send_buffer");
             limits.read_limits(&mut map, report);
+            if limits.send_buffer < limits.max_publish_size {
+                let what = "limits.send_buffer is smaller than limits.max_publish_size";
+                let hint =
+                    "a publication of that size would close the connections of its room; lower max_publish_size";
+                report.warn(location, what, hint);
+            }
             map.finish(report);
         }
         if let Some(mut map) = top.take("ping").and_then(|node| MapReader::open(node, "ping", &keys::PING, report))
         {
-            set(&mut limits.ping_interval, map.duration("interval", report));
-            set(&mut limits.ping_timeout, map.duration("timeout", report));
+            set(&mut limits.ping_interval, map.positive_duration("interval", report));
+            set(&mut limits.ping_timeout, map.positive_duration("timeout", report));
             map.finish(report);
         }
         limits
@@ -87,10 +94,10 @@ impl Limits {
         set(&mut self.max_room_name, map.size("max_room_name", report));
         set(&mut self.max_rooms_per_connection, map.number("max_rooms_per_connection", report));
         set(&mut self.send_buffer, map.size("send_buffer", report));
-        set(&mut self.handshake_timeout, map.duration("handshake_timeout", report));
-        set(&mut self.keep_alive_timeout, map.duration("keep_alive_timeout", report));
-        set(&mut self.connect_timeout, map.duration("connect_timeout", report));
-        set(&mut self.write_timeout, map.duration("write_timeout", report));
+        set(&mut self.handshake_timeout, map.positive_duration("handshake_timeout", report));
+        set(&mut self.keep_alive_timeout, map.positive_duration("keep_alive_timeout", report));
+        set(&mut self.connect_timeout, map.positive_duration("connect_timeout", report));
+        set(&mut self.write_timeout, map.positive_duration("write_timeout", report));
         set(&mut self.joins_per_second, map.number("joins_per_second", report));
         set(&mut self.packets_per_second, map.number("packets_per_second", report));
     }

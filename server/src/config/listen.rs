@@ -2,7 +2,7 @@
 
 use super::keys;
 use super::reader::MapReader;
-use super::report::Report;
+use super::report::{Location, Report};
 use super::tree::Value;
 use std::path::{Path, PathBuf};
 
@@ -71,6 +71,20 @@ pub(super) fn public(top: &mut MapReader<'_>, folder: &Path, report: &mut Report
         all.push(Listen { host, port: port.unwrap_or(PORT), tls });
     }
     (all, public_url)
+}
+
+/// Reports two listeners that would bind the same port. At the start, the second one would report that the port is in use.
+pub(super) fn check_ports(public: &[Listen], admin: Option<&Listen>, location: Location, report: &mut Report) {
+    let all: Vec<&Listen> = public.iter().chain(admin).collect();
+    for (index, two) in all.iter().enumerate() {
+        let is_any = |listen: &Listen| matches!(listen.host.as_str(), "0.0.0.0" | "::");
+        let collides = |one: &&&Listen| one.host == two.host || is_any(one) || is_any(two);
+        let is_same = |one: &&&Listen| one.port == two.port && two.port != 0 && collides(one);
+        if all[..index].iter().any(|one| is_same(&one)) {
+            let what = format!("two listeners have port {} of {}", two.port, two.host);
+            report.error(location, what, "give each of `port`, `listen` and `admin` its own port");
+        }
+    }
 }
 
 /// Reads the admin listener. Returns `None` if there is none.

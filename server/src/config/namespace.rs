@@ -58,7 +58,7 @@ const TYPICAL: [&str; 9] = [
 pub struct Named {
     /// The name.
     pub name: String,
-    /// Where it is in the file. `None`: it is the default.
+    /// Location in the file. `None`: it is the default.
     pub location: Option<Location>,
 }
 
@@ -81,13 +81,13 @@ pub struct Namespace {
     pub max_key_lifetime: Option<Duration>,
     /// The key that publishers send over HTTP.
     pub publish_key: Option<Secret>,
-    /// How much history its rooms keep.
+    /// History of its rooms.
     pub history: History,
     /// Whether each room has its own channel in Redis, so that a server receives only the rooms of its members.
     pub channel_per_room: bool,
 }
 
-/// What a map says about a namespace. `None`: nothing.
+/// The values of one map; `None` if the map does not have the key.
 #[derive(Debug, Default)]
 struct Written {
     redis: Option<Redis>,
@@ -325,7 +325,7 @@ impl Written {
         let redis = map.take("redis").and_then(|node| Redis::read(node, &path, folder, report));
         let path = map.name("history");
         let history = map.take("history").map(|node| History::read(node, &path, report));
-        // Where and how the gem publishes.
+        // Keys of the gem.
         map.take("url");
         map.take("publisher");
         Self {
@@ -334,7 +334,7 @@ impl Written {
             secrets: credentials::secrets(map, folder, report),
             open: map.flag("open", report),
             publish_key: credentials::publish_key(map, folder, report),
-            max_key_lifetime: map.duration("max_key_lifetime", report),
+            max_key_lifetime: map.positive_duration("max_key_lifetime", report),
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
             dialect: read_names(map, "dialect", report).into_iter().next(),
             channel_per_room: map.flag("channel_per_room", report),

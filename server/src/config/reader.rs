@@ -10,7 +10,7 @@ use super::values::{parse_duration, parse_number, parse_size};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How similar an unknown key must be to a known one for a suggestion; 1 is equal.
+/// Minimum similarity of an unknown key to a known one for a suggestion; 1 is equal.
 const SIMILARITY: f64 = 0.8;
 
 /// A map that is being read. Keys that are not taken are unknown keys.
@@ -21,7 +21,7 @@ pub(super) struct MapReader<'a> {
     sections: Vec<&'static Section>,
     /// The names that were asked for.
     asked: Vec<&'static str>,
-    /// Where the map is.
+    /// Location of the map.
     pub(super) location: Location,
 }
 
@@ -194,6 +194,17 @@ impl<'a> MapReader<'a> {
             report.error(node.location, format!("{full} is `{}`", printable(text)), hint);
         }
         number
+    }
+
+    /// Takes a duration that is not 0: a timeout or an interval of 0 would close everything, or never pause.
+    pub(super) fn positive_duration(&mut self, name: &'static str, report: &mut Report) -> Option<Duration> {
+        let (full, location) = (self.name(name), self.location_of(name));
+        let duration = self.duration(name, report)?;
+        if duration.is_zero() {
+            report.error(location, format!("{full} is 0"), "write a duration above 0, like 30s, 5m or 1h");
+            return None;
+        }
+        Some(duration)
     }
 
     /// Takes a duration.

@@ -1,4 +1,4 @@
-//! `redis`: where the Redis of a namespace is.
+//! `redis`: the address and the credentials of a namespace's Redis.
 //!
 //! Owns the settings as plain data. Does not know the Redis client; `engine::redis` converts them.
 
@@ -18,7 +18,7 @@ use url::Url;
 pub struct Redis {
     /// One server, the sentinels, or some nodes of the cluster.
     pub hosts: Vec<(String, u16)>,
-    /// What `hosts` are.
+    /// Role of `hosts`.
     pub kind: Kind,
     /// ACL user.
     pub username: Option<String>,
@@ -34,7 +34,7 @@ pub struct Redis {
     pub sentinel: (Option<String>, Option<Redacted>),
 }
 
-/// What the hosts of a [`Redis`] are.
+/// Role of the hosts of a [`Redis`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// One server.
@@ -58,7 +58,7 @@ pub struct Certificates {
 const PORT: u16 = 6379;
 /// Sentinel's port.
 const SENTINEL_PORT: u16 = 26379;
-/// What to write instead of an invalid URL.
+/// Hint for an invalid URL.
 const URL_HINT: &str = "write redis://host:6379/0, rediss://… for TLS, redis-sentinel://… or redis-cluster://…";
 /// Keys of other Redis clients that the server cannot honour, with the reason. Ignoring them would change what they
 /// secure or which Redis is used.
@@ -112,7 +112,9 @@ impl Redis {
                 report.error(node.location, format!("{path} is empty"), "write a URL, or delete the key");
                 return None;
             }
-            return Self::from_url(text, node, path, report);
+            let redis = Self::from_url(text, node, path, report)?;
+            redis.check_db(path, node.location, report);
+            return Some(redis);
         }
         let mut map = MapReader::open(node, path, &keys::REDIS, report)?;
         let mut redis = match map.take("url") {
@@ -142,9 +144,18 @@ impl Redis {
         }
         let nodes = hosts(&mut map, "cluster", PORT, report);
         if !nodes.is_empty() {
+            if matches!(redis.kind, Kind::Sentinel(_)) {
+                let what = format!("{path} has a cluster and sentinels");
+                report.error(
+                    map.location,
+                    what,
+                    "delete one of them: the nodes of a cluster fail over by themselves",
+                );
+            }
             redis.hosts = nodes;
             redis.kind = Kind::Cluster;
         }
+        redis.check_db(path, map.location, report);
         for entry in map.take_unknown(|name| UNSUPPORTED.iter().any(|(one, _)| *one == name)) {
             let hint = UNSUPPORTED.iter().find(|(name, _)| *name == entry.name).map_or("", |(_, hint)| hint);
             report.error(entry.location, format!("{path}.{} is not supported", entry.name), hint);
@@ -153,6 +164,13 @@ impl Redis {
         map.take_unknown(|name| matches!(name, "options" | "subscribe"));
         map.finish(report);
         Some(redis)
+    }
+
+    fn check_db(&self, path: &str, location: Location, report: &mut Report) {
+        if self.kind == Kind::Cluster && self.db.is_some_and(|db| db != 0) {
+            let what = format!("{path} has a db and a cluster");
+            report.error(location, what, "delete db: a cluster has only database 0");
+        }
     }
 
     fn read_certificates(&mut self, node: &Node, path: &str, folder: &Path, report: &mut Report) {
@@ -220,7 +238,7 @@ impl Redis {
     }
 }
 
-/// Why a text is not a Redis URL.
+/// The reasons to reject a URL.
 enum UrlError {
     NotRedis,
     Database,
@@ -369,6 +387,10 @@ mod tests {
             ("{ssl: {ca: nowhere.pem}}", "/a.redis.ssl.ca: nowhere.pem cannot be read"),
             ("{ssl: {key: Cargo.toml}}", "only one of cert and key"),
             ("{sentinel: {name: x}}", "/a.redis.sentinel has no hosts"),
+            ("{cluster: [a], sentinel: {hosts: [b]}}", "/a.redis has a cluster and sentinels"),
+            ("{cluster: [a], db: 1}", "/a.redis has a db and a cluster"),
+            ("{url: \"redis-cluster://a/1\"}", "/a.redis has a db and a cluster"),
+            ("\"redis-cluster://a/1\"", "/a.redis has a db and a cluster"),
             ("{cluster: [\"a:x\"]}", "`a:x` is not host:port"),
             ("{password: \"\"}", "/a.redis.password is empty"),
             ("{password: $REDIS_PASSWORD}", "without braces"),

@@ -62,6 +62,50 @@ pub fn markdown() -> String {
     out
 }
 
+/// Explains every key of that name, which may have the name of its section before it: `send_buffer`,
+/// `limits.send_buffer`.
+///
+/// # Errors
+/// Returns the most similar names if there is no such key.
+pub fn explain(name: &str) -> Result<String, Vec<String>> {
+    let all =
+        || SECTIONS.into_iter().flat_map(|section| section.keys.iter().map(move |key| (path(section, key), key)));
+    let is_meant = |path: &str| path == name || path.strip_suffix(name).is_some_and(|before| before.ends_with('.'));
+    let mut out = String::new();
+    for (path, key) in all().filter(|(path, key)| is_meant(path) || key.old_names.contains(&name)) {
+        let (default, meaning, change) = (default(key).replace('`', ""), key.meaning, key.change);
+        let _ =
+            write!(out, "{path}: {}; default: {default}\n  {meaning}\n  When to change it: {change}\n", kind(key));
+        if !key.example.is_empty() {
+            let _ = writeln!(out, "  Example: {}: {}", key.name, key.example);
+        }
+    }
+    if out.is_empty() {
+        let mut near: Vec<(f64, String)> = all()
+            .map(|(path, key)| (strsim::jaro_winkler(name, key.name).max(strsim::jaro_winkler(name, &path)), path))
+            .collect();
+        near.sort_by(|one, other| other.0.total_cmp(&one.0));
+        return Err(near.into_iter().take(3).map(|(_, path)| path).collect());
+    }
+    Ok(out)
+}
+
+/// Returns a key's name with the names before it.
+fn path(section: &Section, key: &Key) -> String {
+    match section.title {
+        "Server" => key.name.to_owned(),
+        "Namespace" => format!("/<namespace>.{}", key.name),
+        title => format!("{}.{}", title.trim_matches('`'), key.name),
+    }
+}
+
+fn default(key: &Key) -> String {
+    match key.default {
+        DefaultValue::Value(value) => format!("`{value}`"),
+        DefaultValue::Words(words) => words.to_owned(),
+    }
+}
+
 /// Returns the example of a section as a file.
 pub fn example(section: &Section) -> String {
     let mut out = String::new();
@@ -87,10 +131,7 @@ fn write_section(out: &mut String, section: &Section) {
     let _ = write!(out, "\n## {}\n\n{}\n\n", section.title, section.about);
     let _ = writeln!(out, "| key | type | default | meaning | when to change it |\n|---|---|---|---|---|");
     for key in section.keys {
-        let default = match key.default {
-            DefaultValue::Value(value) => format!("`{value}`"),
-            DefaultValue::Words(words) => words.to_owned(),
-        };
+        let default = default(key);
         let _ = writeln!(out, "| `{}` | {} | {default} | {} | {} |", key.name, kind(key), key.meaning, key.change);
     }
     let _ = write!(out, "\n```yaml\n{}```\n", example(section));
@@ -148,7 +189,7 @@ mod tests {
         for section in SECTIONS {
             for key in section.keys {
                 let DefaultValue::Value(value) = key.default else { continue };
-                // What stands above the keys of this section, completed by what the plain file has.
+                // The lines above the keys of this section, completed by those of the plain file.
                 let mut text =
                     section.frame.above.replace("/nodevent:", plain.split("admin").next().unwrap().trim_end());
                 let text = match section.title {
@@ -176,6 +217,13 @@ mod tests {
                 let text = text.replace("{port: 1}", "{}");
                 let (config, report) = read_example(&text);
                 assert_eq!(report.to_string(), "", "{text}");
+                // A name that is written has a location.
+                let config = config.map(|mut config| {
+                    let namespace = &mut config.namespaces[0];
+                    namespace.protocols.iter_mut().for_each(|name| name.location = None);
+                    namespace.dialect.location = None;
+                    config
+                });
                 let mut expected = expected.clone();
                 match (section.title, key.name) {
                     // These keys say where there was nothing: the value is the same in another form.

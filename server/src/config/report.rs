@@ -16,11 +16,11 @@ pub struct Location {
 /// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Where it is, if it has a location.
+    /// Location, if it concerns one.
     pub location: Option<Location>,
-    /// What is wrong, naming the key.
+    /// The problem, naming the key.
     pub what: String,
-    /// What to write instead.
+    /// The fix: text to write instead.
     pub hint: String,
 }
 

@@ -20,17 +20,17 @@ const MAX_NODES: usize = 20_000;
 /// Bytes of a file.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What is wrong with a tab in the indentation.
+/// Message about a tab in the indentation.
 const TAB: &str = "this is not YAML: a tab indents the line";
-/// What to write instead of a tab.
+/// Hint for a tab.
 const TAB_HINT: &str = "indent with spaces";
 
 /// A value and its location.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Node {
-    /// Where it begins.
+    /// Location of its first character.
     pub location: Location,
-    /// What it is.
+    /// The value.
     pub value: Value,
     /// Whether the value is in the file itself. `false` if it was taken from the environment.
     pub is_literal: bool,
@@ -41,7 +41,7 @@ pub(super) struct Node {
 pub(super) struct Entry {
     /// The key.
     pub name: String,
-    /// Where the key is.
+    /// Location of the key.
     pub location: Location,
     /// The value.
     pub node: Node,
@@ -60,7 +60,7 @@ pub(super) enum Value {
     Map(Vec<Entry>),
 }
 
-/// Why reading stops at the first problem of the syntax; the report has the reason.
+/// Reading stopped at an error of the syntax, which is in the report.
 pub(super) struct Stopped;
 
 // === impl Node ===

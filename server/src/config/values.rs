@@ -5,13 +5,16 @@
 
 use std::time::Duration;
 
+/// The longest duration: ten years. In milliseconds it is far from the end of 64 bits, also when added to a time.
+const MAX_DURATION: Duration = Duration::from_secs(3_650 * 86_400);
+
 /// Reads a whole number.
 pub(super) fn parse_number(text: &str) -> Option<u64> {
     let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     if is_decimal { text.parse().ok() } else { None }
 }
 
-/// Reads a duration: `500ms`, `30s`, `5m`, `1h`, `2d`, or plain seconds.
+/// Reads a duration of at most ten years: `500ms`, `30s`, `5m`, `1h`, `2d`, or plain seconds.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text);
     let seconds = match unit {
@@ -24,7 +27,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     };
     let (whole, _fraction) = number.split_once('.').unwrap_or((number, ""));
     parse_number(whole)?;
-    Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()
+    let duration = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * seconds).ok()?;
+    (duration <= MAX_DURATION).then_some(duration)
 }
 
 /// Reads a size in bytes: `64KB`, `1MB`, or plain bytes. One KB is 1,024 bytes.
@@ -55,7 +59,21 @@ mod tests {
         for (text, seconds) in [("500ms", 0.5), ("30s", 30.0), ("5m", 300.0), ("1.5h", 5400.0), ("20", 20.0)] {
             assert_eq!(parse_duration(text), Some(Duration::from_secs_f64(seconds)), "{text}");
         }
-        for text in ["", "s", "5 weeks", "-1s", "1e9h", "5m3", "05m", ".5s", "1.2.3s", "1_000s", "5\tm"] {
+        for text in [
+            "",
+            "s",
+            "5 weeks",
+            "-1s",
+            "1e9h",
+            "5m3",
+            "05m",
+            ".5s",
+            "1.2.3s",
+            "1_000s",
+            "5\tm",
+            "3651d",
+            "99999999999999d",
+        ] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
     }

@@ -17,12 +17,12 @@ pub async fn choose_engine(config: &mut Config) {
     if matches!(responds, Ok(Ok(true))) {
         tracing::info!(
             %redis,
-            "engine: Redis responds on this machine; to pin it, write `/nodevent: {{redis: {{host: localhost}}}}`"
+            "engine: Redis responds on this machine; to pin it, write `/nodevent: {{open: true, redis: {{host: localhost}}}}`"
         );
         config.namespaces[0].redis = Some(redis);
     } else {
         tracing::info!(
-            "engine: memory, because no Redis responds on localhost:6379; to pin it, write `/nodevent: {{}}`"
+            "engine: memory, because no Redis responds on localhost:6379; to pin it, write `/nodevent: {{open: true}}`"
         );
     }
 }

@@ -6,7 +6,7 @@ use crate::history::RecoveryReply;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::publication::{Notice, Publication};
-use crate::shard::inbox::Reservation;
+use crate::shard::Reservation;
 use crate::shard::{Shards, ToShard};
 use nodevent_protocol::history::Position;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The files for browsers: our client, built beforehand and part of this binary.
+//! The files for browsers: the client library and the console, which are part of this binary.
 
 use super::reply;
 use axum::extract::Request;
@@ -8,15 +8,15 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
-/// How long a browser may use a file without asking: an upgrade of the server is seen within an hour; for a week more it
-/// may be used while the new one is fetched.
+/// Browsers use a file for an hour without asking, so they see an upgrade of the server within that time. For another week
+/// they may use it while they fetch the new one.
 const CACHE: &str = "public, max-age=3600, stale-while-revalidate=604800";
 
-/// What the console page may do: its own files, its own server, nothing else.
+/// The console page may load its own files and connect to its own server, nothing else.
 const CONSOLE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// A file of `client/dist`, and its compressed form, which `build.rs` has made.
+/// A file of `client/dist`, and its compressed form, which `build.rs` produces.
 macro_rules! asset {
     ($name:literal, $kind:expr) => {
         Asset::new(
@@ -33,7 +33,7 @@ struct Asset {
     plain: Bytes,
     gzip: Bytes,
     kind: &'static str,
-    /// Of the plain form; the gzip form has the same with `-gz` in it.
+    /// The entity tag of the plain form. The compressed form has the same with `-gz`.
     tag: String,
 }
 
@@ -66,28 +66,28 @@ impl Assets {
         }
     }
 
-    /// The script of a namespace. It is the same for all: it finds server and namespace by its own address.
+    /// The script of a namespace. It is the same for all namespaces: it finds the server and the namespace by its own URL.
     pub(super) fn script(&self, request: &Request) -> Response {
-        self.script.answer(request)
+        self.script.respond(request)
     }
 
-    /// The source map of the script, which names it by a path beside its own.
+    /// The source map of the script.
     pub(super) fn script_map(&self, request: &Request) -> Response {
-        self.script_map.answer(request)
+        self.script_map.respond(request)
     }
 
-    /// The console page and its files; it may load nothing from elsewhere and run nothing inline.
+    /// The console page and its files. The page loads nothing from elsewhere and runs nothing inline.
     pub(super) fn console(&self, request: &Request) -> Response {
         let asset = match request.uri().path() {
             "/console.js" => &self.console_script,
             "/console.css" => &self.console_style,
             _ => &self.console_page,
         };
-        let mut response = asset.answer(request);
+        let mut response = asset.respond(request);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONSOLE_POLICY));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-        // An upgrade of the server brings a new page; its files must not be older than itself.
+        // An upgrade of the server brings a new page, whose files must not be older than the page.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.remove(header::ACCESS_CONTROL_ALLOW_ORIGIN);
         response
@@ -96,9 +96,9 @@ impl Assets {
     /// A file below `/socket.io/`.
     pub(super) fn socket_io(&self, request: &Request) -> Response {
         match request.uri().path() {
-            "/socket.io/socket.io.js" => self.socket_io.answer(request),
-            "/socket.io/socket.io.js.map" => self.socket_io_map.answer(request),
-            _ => reply::text(StatusCode::NOT_FOUND, "There is no such file.\n".into()),
+            "/socket.io/socket.io.js" => self.socket_io.respond(request),
+            "/socket.io/socket.io.js.map" => self.socket_io_map.respond(request),
+            _ => reply::text(StatusCode::NOT_FOUND, "File not found.\n".into()),
         }
     }
 }
@@ -114,7 +114,7 @@ impl Asset {
         Self { plain: Bytes::from_static(bytes), gzip: Bytes::from_static(gzip), kind, tag }
     }
 
-    fn answer(&self, request: &Request) -> Response {
+    fn respond(&self, request: &Request) -> Response {
         let header = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let zip = header(header::ACCEPT_ENCODING)
             .is_some_and(|accepted| accepted.split(',').any(|one| one.trim().split(';').next() == Some("gzip")));

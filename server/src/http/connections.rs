@@ -2,10 +2,10 @@
 
 use super::Http;
 use crate::connection_id::ConnectionId;
+pub use crate::shard::Busy;
 use crate::shard::ToShard;
-pub use crate::shard::inbox::{
-    Busy, OpenStream, PollReply, PollingRequest, PostReply, StreamReceiver, StreamRequest, UpgradeReply,
-    UpgradeRequest,
+pub use crate::shard::message::{
+    OpenStream, PollReply, PollingRequest, PostReply, StreamReceiver, StreamRequest, UpgradeReply, UpgradeRequest,
 };
 
 // === impl Http ===

@@ -28,29 +28,29 @@ use tokio::sync::watch;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
-/// What the kernel may hold unsent for one connection before it takes no more; by itself it would take megabytes,
-/// which nobody sees or bounds. Bytes.
+/// What the kernel may hold unsent for one connection before it accepts no more. By default it would accept megabytes,
+/// which no limit of ours would count. Bytes.
 const NOTSENT_LOWAT: u32 = 256 * 1024;
 /// The largest head of a request. Bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// What is said when a request's head did not arrive in time.
-const TOO_SLOW: &[u8] =
+/// The response to a request whose header did not arrive in time.
+const HEADER_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 44\r\n\r\nThe head of the request was not here in time";
-/// Pause after the operating system refused to accept, e.g. for want of file descriptors.
+    content-length: 22\r\n\r\nRequest header timeout";
+/// Pause after the operating system refused to accept, for example because there are no file descriptors left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Why a listener cannot stand.
+/// Why a listener could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
     /// The address is taken.
     #[error("port {0} is in use (on {1}); stop what listens there, or set another `port`")]
     Busy(u16, String),
-    /// Low ports belong to root.
-    #[error("port {0} may not be opened (on {1}): ports below 1024 need root or CAP_NET_BIND_SERVICE")]
+    /// Ports below 1024 belong to root.
+    #[error("permission denied for port {0} (on {1}): ports below 1024 need root or CAP_NET_BIND_SERVICE")]
     Forbidden(u16, String),
-    /// The host does not resolve, or is not ours.
+    /// The host does not resolve, or is not an address of this machine.
     #[error("cannot listen on {0}: {1}")]
     Other(String, String),
     /// The certificate or key is unusable.
@@ -58,18 +58,18 @@ pub enum ListenError {
     Tls(#[from] TlsError),
 }
 
-/// A listener that stands and does not accept yet.
+/// A bound listener, which does not accept yet.
 pub struct Bound {
     listener: TcpListener,
     tls: Option<tokio_rustls::TlsAcceptor>,
     address: SocketAddr,
 }
 
-/// Where a granted WebSocket handshake is left by the one who answers for the one who holds the socket.
+/// Where the service leaves an accepted WebSocket handshake for the task that owns the socket.
 #[derive(Clone, Default)]
 struct Handover(Arc<Mutex<Option<GrantedUpgrade>>>);
 
-/// A granted WebSocket handshake, and its answer.
+/// An accepted WebSocket handshake, and its response.
 struct GrantedUpgrade {
     grant: UpgradeGrant,
     response: Vec<u8>,
@@ -112,20 +112,20 @@ impl Bound {
                 io::ErrorKind::PermissionDenied => ListenError::Forbidden(listen.port, listen.host.clone()),
                 _ => other(error),
             })?;
-        // Every accepted socket inherits both: small packets go at once, and what is more than this waits in the outbox,
-        // where it is bounded and seen.
+        // Every accepted socket inherits both: small messages leave at once, and what exceeds the limit waits in the send
+        // buffer, where it is bounded and counted.
         SockRef::from(&listener).set_tcp_nodelay(true).map_err(other)?;
         SockRef::from(&listener).set_tcp_notsent_lowat(NOTSENT_LOWAT).map_err(other)?;
         let address = listener.local_addr().map_err(other)?;
         Ok(Self { listener, tls, address })
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as one would type it.
+    /// The URL of the listener.
     pub fn url(&self) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         match self.address {
@@ -139,7 +139,7 @@ impl Bound {
         }
     }
 
-    /// Accepts and serves until `stop` says so; then accepts no more.
+    /// Accepts and serves until `stop` is set. Then accepts no more.
     pub async fn serve(self, service: HttpService, mut stop: watch::Receiver<bool>) {
         let mut failing = false;
         loop {
@@ -150,7 +150,7 @@ impl Bound {
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // A connection that was gone before it was accepted is nobody's trouble.
+                    // A connection that was gone before it was accepted is not a failure.
                     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
                         if !failing {
                             tracing::error!(%error, "cannot accept connections; raise the limit of open files");
@@ -174,10 +174,10 @@ impl Bound {
                 let http = service.http();
                 match tokio::time::timeout(http.settings.request_timeout, tls.accept(stream)).await {
                     Ok(Ok(stream)) => serve_http(stream, service, peer).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
+                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
                     Err(_) => {
                         http.metrics.request_timeouts.fetch_add(1, Relaxed);
-                        tracing::info!("a TLS handshake was not finished in time");
+                        tracing::info!("TLS handshake timed out");
                     }
                 }
             });
@@ -230,7 +230,7 @@ async fn serve_http(stream: impl IntoSocket, service: HttpService, peer: SocketA
     let _ = stream.shutdown().await;
 }
 
-/// The head of the answer to a handshake, as it goes over the wire.
+/// The header of the response to a handshake, as it is sent.
 fn head_of(response: &Response) -> Vec<u8> {
     let mut head = Vec::with_capacity(256);
     head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
@@ -244,36 +244,36 @@ fn head_of(response: &Response) -> Vec<u8> {
     head
 }
 
-/// Counts and logs what ended an HTTP connection; answers what is still to be said.
+/// Counts and logs what ended an HTTP connection. Returns the response that is still to be sent.
 fn classify_error(error: &hyper::Error, has_begun: bool, http: &Http) -> Option<&'static [u8]> {
     let metrics = &http.metrics;
     if error.is_parse_too_large() {
         metrics.oversized_requests.fetch_add(1, Relaxed);
-        tracing::info!(max_bytes = MAX_HEAD_BYTES, "a request was refused: its head is too large");
+        tracing::info!(max_bytes = MAX_HEAD_BYTES, "request rejected: header too large");
     } else if error.is_parse() {
         metrics.rejected_requests.fetch_add(1, Relaxed);
-        tracing::info!("a request was refused: it is not HTTP/1.1");
+        tracing::info!("request rejected: not HTTP/1.1");
     } else if is_stall(error) {
         metrics.request_timeouts.fetch_add(1, Relaxed);
         tracing::info!("a response was not read in time");
     } else if error.is_timeout() && has_begun {
         metrics.request_timeouts.fetch_add(1, Relaxed);
-        tracing::info!("a request's head did not arrive in time");
-        return Some(TOO_SLOW);
+        tracing::info!("request rejected: its header did not arrive in time");
+        return Some(HEADER_TIMEOUT);
     } else {
-        // An idle connection whose time is over is among them: it is closed without a word.
-        tracing::debug!(%error, "an HTTP connection ended");
+        // This includes idle connections whose time is over.
+        tracing::debug!(%error, "HTTP connection closed");
     }
     None
 }
 
-/// Whether [`WriteTimeout`] gave up.
+/// Whether [`WriteTimeout`] ended the connection.
 fn is_stall(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
 }
 
-/// A stream under HTTP that can be taken back from the runtime.
+/// A stream that can be taken back from the HTTP runtime.
 trait IntoSocket: AsyncRead + AsyncWrite + Unpin + Send {
     fn into_socket(self) -> io::Result<Stream>;
 }

@@ -124,12 +124,16 @@ impl Http {
     /// What a connection keeps of its request. `own` are the query parameters that only its protocol uses.
     pub fn connect_info(&self, request: &Parts, own: &[&str]) -> ConnectInfo {
         let origin = request.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-        let query = request.uri.query().unwrap_or_default();
-        let foreign = query.split('&').filter(|pair| {
-            let name = pair.split('=').next().unwrap_or_default();
-            !pair.is_empty() && !own.contains(&name)
-        });
-        let query = foreign.collect::<Vec<_>>().join("&");
+        let pairs = request.uri.query().unwrap_or_default().split('&');
+        let is_foreign =
+            |pair: &&str| !pair.is_empty() && !own.contains(&pair.split('=').next().unwrap_or_default());
+        let mut query = String::new();
+        for pair in pairs.filter(is_foreign) {
+            if !query.is_empty() {
+                query.push('&');
+            }
+            query.push_str(pair);
+        }
         ConnectInfo::new(PeerAddr::of(&request.extensions)).with_origin(origin).with_query(&query)
     }
 }

@@ -6,7 +6,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Why a listener cannot speak TLS.
+/// Why a listener cannot use TLS.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
@@ -16,8 +16,8 @@ pub enum TlsError {
     /// The key cannot be read.
     #[error("the key {0} cannot be read: {1}")]
     Key(PathBuf, String),
-    /// They do not fit together.
-    #[error("the key {1} does not fit the certificate {0}: {2}")]
+    /// The key belongs to another certificate.
+    #[error("the key {1} does not match the certificate {0}: {2}")]
     Mismatch(PathBuf, PathBuf, String),
 }
 
@@ -27,7 +27,7 @@ pub(super) fn acceptor(certificate: &Path, key: &Path) -> Result<tokio_rustls::T
         .and_then(Iterator::collect)
         .map_err(|error| TlsError::Certificate(certificate.into(), error.to_string()))?;
     if chain.is_empty() {
-        return Err(TlsError::Certificate(certificate.into(), "there is no certificate in it".into()));
+        return Err(TlsError::Certificate(certificate.into(), "it contains no certificate".into()));
     }
     let private =
         PrivateKeyDer::from_pem_file(key).map_err(|error| TlsError::Key(key.into(), error.to_string()))?;

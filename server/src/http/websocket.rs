@@ -6,8 +6,8 @@
 use super::{Http, reply};
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
-use crate::protocol::Protocol;
-use crate::shard::inbox::{Attach, Purpose, UpgradeRequest};
+use crate::protocol::OpenProtocol;
+use crate::shard::message::{Attach, Purpose, UpgradeRequest};
 use crate::shard::{Shards, Stream, ToShard};
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
@@ -105,7 +105,7 @@ impl Handshake {
     }
 
     /// Accepts the handshake for a new connection.
-    pub fn open(self, protocol: Box<dyn Protocol>, info: ConnectInfo) -> Response {
+    pub fn open(self, protocol: OpenProtocol, info: ConnectInfo) -> Response {
         self.accept(Grant { purpose: Purpose::Open(protocol, info), id: None, pending: None })
     }
 

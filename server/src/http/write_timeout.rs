@@ -1,7 +1,7 @@
-//! A socket under HTTP that waits only so long for the other side to read.
+//! A write timeout for HTTP: a socket that waits only so long for the client to read.
 //!
-//! HTTP itself bounds how long a request may take; without this, a response that nobody reads would be held for
-//! ever. Any progress begins the time anew.
+//! The HTTP library limits how long a request may take. It would hold a response that is not read for ever. Any progress
+//! restarts the timeout.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep};
 /// The socket.
 pub(super) struct WriteTimeout<S> {
     socket: S,
-    /// How long it may take nothing.
+    /// How long the socket may accept nothing.
     timeout: Duration,
     /// Runs while something waits to be written.
     stall: Option<Pin<Box<Sleep>>>,
@@ -31,7 +31,7 @@ impl<S> WriteTimeout<S> {
         self.socket
     }
 
-    /// Lets `written` through, or tells that it has been pending for too long.
+    /// Passes the result of a write on, or fails if it has been pending for too long.
     fn watch<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stall = None;
@@ -86,16 +86,16 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
     #[tokio::test]
-    async fn who_reads_nothing_for_too_long_is_given_up() {
+    async fn a_client_that_reads_nothing_for_too_long_is_closed() {
         let (here, _there) = duplex(4);
         let mut patient = WriteTimeout::new(here, Duration::from_millis(20));
         let error = patient.write_all(b"more than four").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    /// Takes longer than the timeout altogether, but never takes nothing for that long.
+    /// The client takes longer than the timeout in all, but always makes progress within it.
     #[tokio::test]
-    async fn who_reads_slowly_is_waited_for() {
+    async fn a_client_that_reads_slowly_is_served() {
         let (here, mut there) = duplex(1);
         let mut patient = WriteTimeout::new(here, Duration::from_secs(1));
         let reading = tokio::spawn(async move {

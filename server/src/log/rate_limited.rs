@@ -31,7 +31,7 @@ pub(super) struct RateLimited<F> {
     began: Instant,
 }
 
-/// Where in the code, and a hash of the reason.
+/// A place in the code, and a hash of the reason.
 type Kind = (Identifier, u64);
 
 /// The token bucket of one kind.

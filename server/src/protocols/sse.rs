@@ -179,7 +179,8 @@ impl SseEndpoint {
         if http.refuses_connections() {
             return busy();
         }
-        let protocol = Box::new(self.reader(namespace, &path.room, request));
+        let reader = self.reader(namespace, &path.room, request);
+        let protocol = Box::new(move || Box::new(reader) as Box<dyn Protocol>);
         let (reply, opened) = oneshot::channel();
         let open = OpenStream { protocol, info: http.connect_info(request, &["key", "since"]), reply };
         if http.open_stream(open).is_err() {

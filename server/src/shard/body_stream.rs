@@ -3,7 +3,8 @@
 //! The shard sends into a bounded channel. The HTTP side takes from it as fast as the client reads.
 
 use super::Shard;
-use super::inbox::{Inbox, OpenStream, StreamRequest, ToShard};
+use super::inbox::Inbox;
+use super::message::{OpenStream, StreamRequest, ToShard};
 use super::slot::Transport;
 use crate::close_reason::CloseReason;
 use crate::connection_id::ConnectionId;

@@ -15,8 +15,8 @@
 
 use super::Shard;
 use super::encodings::Encodings;
-use super::inbox::Broadcast;
 use super::join_buffers::{Decision, QueuedPublication};
+use super::message::Broadcast;
 use super::slot::{Session, Slot, Transport};
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};

@@ -6,7 +6,7 @@
 //! recovery contained already are dropped when they arrive. So nothing is missing, duplicated or out of order.
 
 use super::Shard;
-use super::inbox::AuthorizeReply;
+use super::message::AuthorizeReply;
 use crate::authorize::JoinRequest;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};

@@ -4,7 +4,7 @@
 //! reach it through [`Shards`], whose inboxes are bounded. What a connection's bytes mean is decided by its
 //! [`Protocol`]; the shard does not know any.
 //!
-//! In reading order: [`inbox`] (what a shard can be asked to do), `slot` (the state of a connection), `session` (its life),
+//! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the state of a connection), `session` (its life),
 //! `connection` (what a protocol can do), `socket`, `polling` and `body_stream` (the transports), `upgrade` (from polling to a
 //! WebSocket), `delivery` (from a publication to its members), `encodings`, `joins` and `join_buffers` (from a join to its
 //! recovery), `timers`.
@@ -13,9 +13,11 @@ mod body_stream;
 mod connection;
 mod delivery;
 mod encodings;
-pub mod inbox;
+mod handle;
+mod inbox;
 mod join_buffers;
 mod joins;
+pub mod message;
 mod polling;
 mod rate;
 mod session;
@@ -25,7 +27,9 @@ mod stream;
 mod timers;
 mod upgrade;
 
-pub use inbox::{Shards, ToShard};
+pub use handle::{Reservation, Shards};
+pub use inbox::Busy;
+pub use message::ToShard;
 pub use stream::Stream;
 
 use crate::capability::Engines;

@@ -1,13 +1,13 @@
 //! The transport long-polling: GETs that wait for messages, POSTs that bring them.
 
 use super::Shard;
-use super::inbox::{PollReply, PollingRequest, PostReply};
+use super::message::{PollReply, PollingRequest, PostReply};
 use super::slot::{Polling, Session, Transport};
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
-use crate::protocol::{Message, Protocol};
+use crate::protocol::{Message, OpenProtocol};
 use tokio::sync::oneshot;
 
 /// The connection of a request, and whether it can be served.
@@ -35,7 +35,7 @@ impl Shard {
     }
 
     /// Opens a connection. Its first messages are the reply.
-    fn open_polling(&mut self, protocol: Box<dyn Protocol>, info: ConnectInfo, reply: oneshot::Sender<Vec<Frame>>) {
+    fn open_polling(&mut self, protocol: OpenProtocol, info: ConnectInfo, reply: oneshot::Sender<Vec<Frame>>) {
         let slot = self.open_session(Transport::Polling(Box::default()), protocol, info);
         self.with_protocol(slot, |protocol, core| protocol.opened(core));
         let Some(Session { transport: Transport::Polling(polling), .. }) = self.session_mut(slot) else { return };

@@ -1,8 +1,8 @@
-//! How often something may happen: a token bucket in eight bytes.
+//! Rate limits: a token bucket in eight bytes.
 
-use nodevent_protocol::engine_io::session::Millis;
+use crate::protocol::Millis;
 
-/// Seconds of the long-run rate that may be used at once.
+/// Seconds of the average rate that may be used at once.
 const BURST_SECONDS: u32 = 5;
 
 /// A token bucket. Starts full.
@@ -20,7 +20,7 @@ impl Rate {
         Self { tokens: per_second.saturating_mul(BURST_SECONDS), refilled: now as u32 }
     }
 
-    /// Takes a token. `false`: there is none, it happens too often.
+    /// Takes a token. Returns `false` if there is none, because the limit is reached.
     pub(super) fn allows(&mut self, per_second: u32, now: Millis) -> bool {
         let passed = (now as u32).wrapping_sub(self.refilled);
         let earned = (u64::from(passed) * u64::from(per_second) / 1000).min(u64::from(u32::MAX)) as u32;

@@ -5,8 +5,8 @@
 use super::Shard;
 use super::connection::Connection;
 use super::delivery::concat_frames;
-use super::inbox::PollReply;
 use super::join_buffers::JoinBuffers;
+use super::message::PollReply;
 use super::rate::Rate;
 use super::slot::{Closing, Session, Slot, Transport, WebSocket};
 use crate::close_reason::{CloseFrame, CloseReason};
@@ -14,7 +14,7 @@ use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::outbox::SendOutcome;
-use crate::protocol::{Millis, NEVER, Protocol};
+use crate::protocol::{Millis, NEVER, OpenProtocol, Protocol};
 use nodevent_protocol::websocket;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -25,12 +25,8 @@ const CLOSE_LINGER: Millis = 2_000;
 
 impl Shard {
     /// Puts a new connection into a slot. The caller runs [`Protocol::opened`].
-    pub(super) fn open_session(
-        &mut self,
-        transport: Transport,
-        protocol: Box<dyn Protocol>,
-        info: ConnectInfo,
-    ) -> u32 {
+    pub(super) fn open_session(&mut self, transport: Transport, protocol: OpenProtocol, info: ConnectInfo) -> u32 {
+        let protocol = protocol();
         self.generation = self.generation.wrapping_add(1);
         let (now, settings) = (self.now, &self.settings);
         let entry = self.slots.vacant_entry();

@@ -1,8 +1,8 @@
 //! What a shard stores per connection. Small, and without heap memory of its transport while the connection is idle.
 
 use super::body_stream::BodyStream;
-use super::inbox::PollReply;
 use super::join_buffers::JoinBuffers;
+use super::message::PollReply;
 use super::rate::Rate;
 use super::stream::Stream;
 use crate::connect_info::ConnectInfo;

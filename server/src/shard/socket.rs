@@ -4,14 +4,14 @@
 //! into the send buffer.
 
 use super::Shard;
-use super::inbox::{Attach, Purpose};
+use super::message::{Attach, Purpose};
 use super::slot::{Session, Slot, Transport, WebSocket};
 use super::stream::Stream;
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::outbox::FlushOutcome;
-use crate::protocol::{Core as _, Message, Protocol};
+use crate::protocol::{Core as _, Message, OpenProtocol};
 use bytes::Bytes;
 use mio::Token;
 use nodevent_protocol::websocket::{self, Opcode};
@@ -47,7 +47,7 @@ impl Shard {
         stream: Stream,
         response: Vec<u8>,
         read_ahead: &Bytes,
-        protocol: Box<dyn Protocol>,
+        protocol: OpenProtocol,
         info: ConnectInfo,
     ) {
         let slot = self.open_session(Transport::WebSocket(WebSocket::new(stream)), protocol, info);

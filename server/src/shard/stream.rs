@@ -1,4 +1,4 @@
-//! A socket without a task: plain TCP, or TLS above it, read and written only when it is ready.
+//! A socket without a task: plain TCP, or TLS above it. It is read and written only when it is ready.
 
 use mio::event::Source;
 use mio::net::TcpStream;
@@ -32,12 +32,12 @@ impl Stream {
         self.tls.is_none()
     }
 
-    /// Has the socket reported under `token`, each time it becomes readable or writable.
+    /// Registers the socket with `token`. It is reported each time it becomes readable or writable.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.tcp.register(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Has it reported under another token.
+    /// Registers the socket with another token.
     pub(super) fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.tcp.reregister(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
@@ -61,7 +61,7 @@ impl Stream {
         }
     }
 
-    /// Writes as much as the socket takes now.
+    /// Writes as much as the socket accepts now.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &self.tls {
             None => self.tcp.write(bytes),
@@ -69,13 +69,13 @@ impl Stream {
         }
     }
 
-    /// Writes as much of several parts as the socket takes now.
+    /// Writes as much of several parts as the socket accepts now.
     pub(super) fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return self.tcp.write_vectored(parts) };
         let all: usize = parts.iter().map(|part| part.len()).sum();
         let mut taken = tls.writer().write_vectored(parts)?;
-        // TLS takes some at a time. The socket is reported as writable only after it has refused something, so go on
-        // until it does.
+        // TLS accepts a part at a time. The socket is reported as writable only after it has refused something, so this
+        // continues until it does.
         while self.flush()? {
             if taken == all {
                 return Ok(all);
@@ -85,7 +85,7 @@ impl Stream {
         if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
     }
 
-    /// Gives TLS what comes behind the first `taken` bytes of `parts`, as far as the part goes and TLS takes it.
+    /// Encrypts what follows the first `taken` bytes of `parts`, as far as that part goes and TLS accepts it.
     fn encrypt_from(&mut self, parts: &[IoSlice<'_>], taken: usize) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else { return Ok(0) };
         let mut skip = taken;
@@ -98,7 +98,7 @@ impl Stream {
         Ok(0)
     }
 
-    /// Gives the socket what TLS still join_buffers. `false`: some of it is still held.
+    /// Writes what TLS has encrypted. Returns `false` if the socket does not accept all of it now.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         let Some(tls) = &mut self.tls else { return Ok(true) };
         while tls.wants_write() {
@@ -112,7 +112,7 @@ impl Stream {
         Ok(true)
     }
 
-    /// Tells the other side that nothing more comes.
+    /// Ends the stream in the direction to the client.
     pub(super) fn finish(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();

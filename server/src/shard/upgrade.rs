@@ -3,7 +3,7 @@
 //! The WebSocket has a slot of its own, a *probe*, until the connection's protocol says that it is the transport.
 
 use super::Shard;
-use super::inbox::{PollReply, UpgradeReply, UpgradeRequest};
+use super::message::{PollReply, UpgradeReply, UpgradeRequest};
 use super::slot::{Probe, Session, Slot, Transport, WebSocket};
 use super::stream::Stream;
 use crate::close_reason::{CloseFrame, CloseReason};

@@ -417,3 +417,41 @@ async fn json_log_is_one_object_per_line() {
         assert!(object["fields"]["message"].is_string() || object["message"].is_string(), "{line}");
     }
 }
+
+#[tokio::test]
+async fn check_explains_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, expected) in [
+        ("send_buffer", "limits.send_buffer: size; default: 1MB\n  Bytes queued for one slow connection."),
+        ("limits.send_buffer", "When to change it: "),
+        ("apiKey", "/<namespace>.publish_key: secret"),
+        ("redis.db", "redis.db: number, 0 to 255; default: 0"),
+        ("port", "listen.port: number"),
+    ] {
+        let (status, printed, _) = run(folder.path(), &["check", "--explain", key]).await;
+        assert_eq!(status, Some(0), "{printed}");
+        assert!(printed.contains(expected), "{expected}\nis not in\n{printed}");
+    }
+    let (status, _, printed) = run(folder.path(), &["check", "--explain", "send_bufer"]).await;
+    assert_eq!(status, Some(64), "{printed}");
+    assert!(printed.contains("did you mean limits.send_buffer"), "{printed}");
+}
+
+#[tokio::test]
+async fn fewer_open_files_than_connections_are_reported() {
+    let logs = async |max_connections: usize| {
+        let folder =
+            folder(&format!("port: 0\nbind: 127.0.0.1\nlimits: {{max_connections: {max_connections}}}\n{PLAIN}\n"));
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-c", "ulimit -n 256 && exec \"$0\" nodevent.yml", crate::support::program::NODEVENT]);
+        crate::support::program::clean(&mut command, folder.path());
+        let program = Program::spawn(command);
+        program.listening().await;
+        program
+            .log()
+            .into_iter()
+            .any(|line| line.contains("fewer open files are allowed") && line.contains("limit=256"))
+    };
+    assert!(logs(1_000).await);
+    assert!(!logs(200).await);
+}

@@ -235,6 +235,10 @@ async fn dangerous_settings_are_reported() {
             "/b: {secret: abcdefghijklmnop}\n/c: {secret: abcdefghijklmnop}\n",
             "c.yml:2:1: /b and /c have the same secret, so a key for one opens rooms of the other",
         ),
+        (
+            "limits: {send_buffer: 10KB}\n",
+            "limits.send_buffer is smaller than limits.max_publish_size; a publication of that size would close",
+        ),
         ("/b: {secret: short}\n", "/b.secret is only 5 bytes long and can be brute-forced"),
     ] {
         let folder = folder_with("c.yml", &format!("{text}/a: {{open: true}}\n"));
@@ -244,6 +248,11 @@ async fn dangerous_settings_are_reported() {
         assert!(said.contains(expected) && said.starts_with("warning: c.yml:"), "{expected}\nis not in\n{said}");
     }
     for (text, expected) in [
+        ("port: 8080\nadmin: {port: 8080}\n", "c.yml:1:1: two listeners have port 8080 of 127.0.0.1; give each of"),
+        ("port: 81\nlisten: [{bind: 10.0.0.1, port: 81}]\n", "two listeners have port 81 of 0.0.0.0"),
+        ("ping: {interval: 0s}\n", "c.yml:1:18: ping.interval is 0; write a duration above 0"),
+        ("limits: {write_timeout: 0}\n", "limits.write_timeout is 0"),
+        ("limits: {connect_timeout: 9999999999d}\n", "limits.connect_timeout is `9999999999d`"),
         ("origins: [null]\n", "a word such as null must be in quotes"),
         ("origins: [\"file:///index.html\"]\n", "it has more than scheme, host and port"),
         ("origins: [\"wss://example.com\"]\n", "write it with https:// or http://"),

@@ -11,6 +11,7 @@ mod defaults;
 mod history;
 mod order;
 mod origins;
+mod plain;
 mod publishing;
 mod redis;
 mod reference;

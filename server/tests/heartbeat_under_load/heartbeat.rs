@@ -104,7 +104,7 @@ async fn heartbeats_and_connect_timeouts_are_punctual_under_load() {
     let mut connects = Vec::new();
     for newcomer in newcomers {
         let (began, (_, ended, end)) = newcomer.await.unwrap();
-        assert_eq!(end, Some(End::Closed(Some(1008), "no namespace connected in time".to_owned())));
+        assert_eq!(end, Some(End::Closed(Some(1008), "no namespace or room joined in time".to_owned())));
         connects.push(deviation(ended - began, CONNECT));
     }
     stop.store(true, SeqCst);

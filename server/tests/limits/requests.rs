@@ -44,9 +44,9 @@ async fn slow_request_header_gets_408_and_is_closed() {
     let before = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nX-Long: ";
     let response = trickle(&server, before.as_bytes()).await;
     assert_eq!(response.status, 408);
-    assert!(response.text().contains("head"), "{}", response.text());
+    assert!(response.text().contains("header"), "{}", response.text());
     server.metric_is("nodevent_request_timeouts_total", 1).await;
-    server.logs("a request's head did not arrive in time").await;
+    server.logs("request rejected: its header did not arrive in time").await;
     server.bystander_is_unaffected().await;
 }
 
@@ -79,7 +79,7 @@ async fn slow_polling_body_gets_408_and_ends_its_session() {
     assert!(response.text().contains("the body did not arrive in time"), "{}", response.text());
     server.metric_is("nodevent_request_timeouts_total", 1).await;
     server.metric_is("nodevent_disconnects_total{reason=\"post_timeout\"}", 1).await;
-    server.logs("a request's body did not arrive in time").await;
+    server.logs("request rejected: its body did not arrive in time").await;
     assert_eq!(server.get(&session).await.status, 400);
     server.bystander_is_unaffected().await;
 }
@@ -91,7 +91,7 @@ async fn slow_publish_body_gets_408() {
     head.truncate(head.len() - 900);
     let response = trickle(&server, &head).await;
     assert_eq!(response.status, 408);
-    assert_eq!(response.json()["hint"], "send it again");
+    assert_eq!(response.json()["hint"], "retry the request");
     server.metric_is("nodevent_request_timeouts_total", 1).await;
     server.bystander_is_unaffected().await;
 }
@@ -108,7 +108,7 @@ async fn oversized_request_header_is_refused() {
         assert!([414, 431].contains(&status), "{status}");
     }
     server.metric_is("nodevent_oversized_requests_total", 2).await;
-    server.logs("its head is too large").await;
+    server.logs("header too large").await;
     server.bystander_is_unaffected().await;
 }
 
@@ -125,7 +125,7 @@ async fn bytes_that_are_not_http_are_refused() {
         assert_eq!(response.status, 400, "{bytes:?}");
     }
     server.metric_is("nodevent_rejected_requests_total", 4).await;
-    server.logs("it is not HTTP/1.1").await;
+    server.logs("not HTTP/1.1").await;
     server.bystander_is_unaffected().await;
 }
 
@@ -168,6 +168,6 @@ async fn slow_tls_handshake_is_closed() {
     let mut rest = Vec::new();
     let _ = in_time("the end", stream.read_to_end(&mut rest)).await;
     server.metric_is("nodevent_request_timeouts_total", 1).await;
-    server.logs("a TLS handshake was not finished in time").await;
+    server.logs("TLS handshake timed out").await;
     server.bystander_is_unaffected().await;
 }

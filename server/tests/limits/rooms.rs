@@ -27,7 +27,7 @@ async fn join_flood_is_refused_and_earlier_memberships_stay() {
         assert_eq!(browser.next_event().await.room, "r0", "the membership from before the flood");
     }
     server.metric_is("nodevent_rejected_joins_total", refused).await;
-    server.logs("a join was refused namespace=\"/nodevent\" reason=\"Too many joins\"").await;
+    server.logs("join rejected namespace=\"/nodevent\" reason=\"Too many joins\"").await;
     server.bystander_is_unaffected().await;
 }
 
@@ -57,7 +57,7 @@ async fn joins_beyond_the_room_limit_are_refused_in_bounded_memory() {
     assert_eq!((admitted, refused), (128, joins - 128));
     server.metric_is("nodevent_rejected_joins_total", joins - 128).await;
     server.metric_is("nodevent_rooms", 129).await;
-    server.logs("a join was refused namespace=\"/nodevent\" reason=\"Too many rooms\"").await;
+    server.logs("join rejected namespace=\"/nodevent\" reason=\"Too many rooms\"").await;
     let grown = resident(&server).saturating_sub(before);
     assert!(grown < 4 << 20, "{grown} bytes more");
     raw.send_text("42/nodevent,1[\"leave\",{\"room\":\"room-0\"}]").await;
@@ -91,7 +91,7 @@ async fn room_name_that_is_too_long_or_missing_is_refused() {
         }
     }
     server.metric_is("nodevent_rejected_joins_total", 16).await;
-    server.logs("a join was refused namespace=\"/nodevent\" reason=\"Bad room\"").await;
+    server.logs("join rejected namespace=\"/nodevent\" reason=\"Bad room\"").await;
     server.bystander_is_unaffected().await;
 }
 

@@ -16,10 +16,10 @@ async fn unfinished_upgrade_is_closed_and_its_session_continues() {
             raw.send_text(first).await;
             assert_eq!(raw.text().await, "3probe");
         }
-        let timeout = End::Closed(Some(1008), "the upgrade was not finished in time".to_owned());
+        let timeout = End::Closed(Some(1008), "upgrade timeout".to_owned());
         assert_eq!(raw.ended().await, timeout);
         server.metric_is("nodevent_upgrade_timeouts_total", attempt as i64 + 1).await;
-        server.logs("an upgrade to WebSocket was not finished in time").await;
+        server.logs("an upgrade to WebSocket timed out").await;
         let post = crate::support::Request::post(&format!("{POLLING}{session}"), "40/nodevent,");
         assert_eq!(server.send(&post).await.text(), "ok");
         assert!(server.get(&format!("{POLLING}{session}")).await.text().starts_with("40/nodevent,"));
@@ -38,11 +38,11 @@ async fn connections_that_never_enter_a_namespace_are_closed_with_a_reason() {
     let polled = server.get(&format!("{POLLING}&sid={}", open["sid"].as_str().unwrap())).await;
     assert_eq!(polled.text(), "1");
     for raw in &mut raws {
-        let timeout = End::Closed(Some(1008), "no namespace connected in time".to_owned());
+        let timeout = End::Closed(Some(1008), "no namespace or room joined in time".to_owned());
         assert_eq!(raw.ended().await, timeout);
     }
     server.metric_is("nodevent_disconnects_total{reason=\"connect_timeout\"}", 51).await;
-    server.logs("a connection was closed reason=\"connect_timeout\"").await;
+    server.logs("connection closed reason=\"connect_timeout\"").await;
     server.bystander_is_unaffected().await;
 }
 
@@ -61,7 +61,7 @@ async fn connection_beyond_the_limit_gets_503() {
         assert!(response.text().contains("busy"), "{}", response.text());
     }
     server.metric_is("nodevent_rejected_connections_total", 3).await;
-    server.logs("a connection was refused: there are as many as `limits: max_connections` allows").await;
+    server.logs("connection refused: `limits: max_connections` is reached").await;
     // Existing connections stay, and may upgrade.
     let mut upgrading = Raw::open(&server.site, &session).await;
     upgrading.send_text("2probe").await;

@@ -117,12 +117,12 @@ async fn connection_that_enters_no_namespace_in_time_is_closed_with_a_reason() {
     let server = socket_echo("limits: {connect_timeout: 300ms}").await;
     let began = Instant::now();
     let mut raw = Raw::opened(&server).await;
-    assert_eq!(raw.ended().await, End::Closed(Some(1008), "no namespace connected in time".to_owned()));
+    assert_eq!(raw.ended().await, End::Closed(Some(1008), "no namespace or room joined in time".to_owned()));
     assert!(began.elapsed() >= Duration::from_millis(300));
     let mut raw = Raw::opened(&server).await;
     raw.send_text("40/random,").await;
     raw.text().await;
-    assert_eq!(raw.ended().await, End::Closed(Some(1008), "no namespace connected in time".to_owned()));
+    assert_eq!(raw.ended().await, End::Closed(Some(1008), "no namespace or room joined in time".to_owned()));
     let session = Session::open(&server).await;
     assert_eq!(session.get().await, (200, "1".to_owned()), "on long-polling");
     server.metric_is("nodevent_disconnects_total{reason=\"connect_timeout\"}", 3).await;

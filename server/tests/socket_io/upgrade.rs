@@ -23,7 +23,7 @@ async fn upgraded(server: &TestServer) -> (Session, Raw) {
 }
 
 fn refused() -> End {
-    End::Closed(Some(1008), "the session has another transport, or has ended".to_owned())
+    End::Closed(Some(1008), "session already upgraded or closed".to_owned())
 }
 
 #[tokio::test]

@@ -28,7 +28,15 @@ impl WebSocket {
     /// # Errors
     /// The server responded with another status than 101.
     pub async fn open(site: &Site, query: &str, headers: &[(&str, &str)]) -> Result<Self, Response> {
-        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{query}", site.address);
+        Self::open_path(site, &format!("/socket.io/?EIO=4&transport=websocket{query}"), headers).await
+    }
+
+    /// Opens any path, with further headers.
+    ///
+    /// # Errors
+    /// The server responded with another status than 101.
+    pub async fn open_path(site: &Site, path: &str, headers: &[(&str, &str)]) -> Result<Self, Response> {
+        let url = format!("ws://{}{path}", site.address);
         let mut request = url.into_client_request().expect("a request");
         for (name, value) in headers {
             let name = name.parse::<HeaderName>().expect("a header's name");
@@ -50,7 +58,7 @@ impl WebSocket {
         }
     }
 
-    /// Sends Engine.IO packets, in as few writes as the socket accepts.
+    /// Sends text messages, in as few writes as the socket accepts.
     pub async fn send(&mut self, packets: &[&str]) {
         for packet in packets {
             let fed = self.stream.feed(Message::text(*packet)).await;
@@ -59,7 +67,7 @@ impl WebSocket {
         self.stream.flush().await.expect("the server accepts packets");
     }
 
-    /// Returns the next Engine.IO packet, or `None` if the server has closed.
+    /// Returns the next text message, or `None` if the server has closed.
     pub async fn next(&mut self) -> Option<String> {
         loop {
             match self.stream.next().await? {

@@ -1,4 +1,4 @@
-//! Whether a NoDevent server responds on a configured port, or the port is free.
+//! Checks that a NoDevent server responds on a configured port, or that the port is free.
 
 use super::{Report, get};
 use crate::cli::url_of;

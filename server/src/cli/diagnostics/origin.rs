@@ -1,4 +1,4 @@
-//! Whether pages of an origin may connect.
+//! Checks that pages of an origin may connect.
 
 use super::{Report, with_timeout};
 use crate::cli::http::{self, Request};

@@ -1,4 +1,4 @@
-//! Whether the address that the gem puts into pages leads to a NoDevent server with the namespace.
+//! Checks that the address in the gem's pages leads to a NoDevent server with the namespace.
 
 use super::{Report, get};
 

@@ -1,4 +1,4 @@
-//! Whether the Redis of a namespace responds, accepts writes, and has the same time.
+//! Checks that the Redis of a namespace responds, accepts writes, and has the same time.
 
 use super::Report;
 use nodevent_server::config::redis::Redis as RedisConfig;

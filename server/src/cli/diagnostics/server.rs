@@ -1,4 +1,4 @@
-//! Whether the running server is ready and serves the namespaces of the configuration with the same secrets.
+//! Checks that the running server is ready and serves the configured namespaces with the same secrets.
 
 use super::{Report, TIMEOUT, get, open, with_timeout};
 use crate::cli::http::{self, Request};
@@ -10,7 +10,7 @@ use nodevent_server::config::namespace::Namespace;
 
 /// Lifetime of the key that is sent to the server. Milliseconds.
 const KEY_LIFETIME: u64 = 60_000;
-/// What to do if the server has read another configuration.
+/// Hint for a server that has read another configuration.
 const RESTART: &str = "restart the server with this file";
 
 pub(super) async fn check(url: &str, config: &Config, report: &mut Report) {

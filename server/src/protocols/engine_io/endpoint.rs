@@ -11,6 +11,7 @@ use crate::http::body::{self, BodyError};
 use crate::http::connections::{PollReply, PollingRequest, PostReply, UpgradeReply, UpgradeRequest};
 use crate::http::websocket::{self, Handshake, PendingUpgrade};
 use crate::http::{Endpoint, Http, ResponseFuture, query, reply};
+use crate::protocol::OpenProtocol;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
@@ -29,8 +30,13 @@ const OWN_PARAMETERS: [&str; 5] = ["EIO", "transport", "sid", "t", "b64"];
 /// The endpoint of an application above Engine.IO.
 pub struct EngineIoEndpoint<U> {
     path: String,
+    factory: Arc<Factory<U>>,
+}
+
+/// Makes the protocol of each connection.
+struct Factory<U> {
     settings: Arc<Settings>,
-    /// Makes the layer above for one connection.
+    /// Makes the layer above.
     upper: Box<dyn Fn() -> U + Send + Sync>,
 }
 
@@ -39,11 +45,13 @@ pub struct EngineIoEndpoint<U> {
 impl<U: Upper + 'static> EngineIoEndpoint<U> {
     /// Serves `path`, which has a slash at both ends.
     pub fn new(path: &str, settings: Settings, upper: impl Fn() -> U + Send + Sync + 'static) -> Self {
-        Self { path: path.to_owned(), settings: Arc::new(settings), upper: Box::new(upper) }
+        let factory = Factory { settings: Arc::new(settings), upper: Box::new(upper) };
+        Self { path: path.to_owned(), factory: Arc::new(factory) }
     }
 
-    fn protocol(&self) -> Box<EngineIo<U>> {
-        Box::new(EngineIo::new(&self.settings, (self.upper)()))
+    fn protocol(&self) -> OpenProtocol {
+        let factory = Arc::clone(&self.factory);
+        Box::new(move || Box::new(EngineIo::new(&factory.settings, (factory.upper)())))
     }
 
     async fn respond(&self, http: &Http, request: Parts, body: Body) -> Result<Response, RequestError> {
@@ -127,8 +135,8 @@ async fn mismatched_request(http: &Http, id: ConnectionId) -> RequestError {
     }
 }
 
-/// Opens a WebSocket for a session. One that does not expect it is told so on that WebSocket, as the reference
-/// implementation does.
+/// Opens a WebSocket for a session. If the session does not expect it, the server says so on that WebSocket, like the
+/// reference implementation.
 async fn upgrade(http: &Http, request: &Parts, id: ConnectionId) -> Result<Response, RequestError> {
     let handshake = match Handshake::check(http, &request.headers, &[]) {
         Ok(handshake) => handshake,

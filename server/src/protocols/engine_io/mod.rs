@@ -44,7 +44,7 @@ pub trait Upper: fmt::Debug + Send {
     /// The reason to close the connection.
     fn binary(&mut self, bytes: &[u8], core: &mut dyn Core) -> Result<(), CloseReason>;
 
-    /// When the connection must have done what this layer waits for. After that it is closed.
+    /// When the connection must have entered a namespace, or whatever this layer waits for. Then it is closed.
     fn connect_deadline(&self) -> Millis;
 
     /// See [`Protocol::subscribed`].
@@ -137,7 +137,7 @@ impl<U: Upper> Protocol for EngineIo<U> {
 
     fn received(&mut self, message: Message<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
         match message {
-            // Clients that were told to use base64 do so on WebSockets too.
+            // Clients that use base64 on polling do so on WebSockets too.
             Message::Text(text) => self.on_part(payload::decode_packet(text), core),
             Message::Binary(bytes) => self.on_packet(Packet::Binary(bytes), core),
             Message::Pong => Ok(()),
@@ -193,7 +193,7 @@ impl<U: Upper> PollingProtocol for EngineIo<U> {
         let Message::Text(text) = message else { return Err(CloseReason::Malformed) };
         let Ok(Part::Text(packet)) = payload::decode_packet(text) else { return Err(CloseReason::Malformed) };
         match self.session.on_probe_packet(&packet) {
-            Ok(Probed::Answer) => Ok(Probe::Reply(Frame::text("3probe"))),
+            Ok(Probed::Reply) => Ok(Probe::Reply(Frame::text("3probe"))),
             Ok(Probed::Upgraded) => Ok(Probe::Upgraded),
             Err(error) => {
                 tracing::debug!(%error, "closing a probing WebSocket");

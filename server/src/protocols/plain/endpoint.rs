@@ -3,6 +3,7 @@
 use super::{Plain, Settings};
 use crate::http::websocket::{self, Handshake};
 use crate::http::{Endpoint, Http, ResponseFuture, reply};
+use crate::protocol::Protocol;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -48,8 +49,9 @@ impl PlainEndpoint {
         }
         match Handshake::check(http, &request.headers, &[SUBPROTOCOL]) {
             Ok(handshake) => {
-                let protocol = Box::new(Plain::new(&self.settings, namespace));
-                handshake.open(protocol, http.connect_info(request, &[]))
+                let settings = Arc::clone(&self.settings);
+                let protocol = move || Box::new(Plain::new(&settings, namespace)) as Box<dyn Protocol>;
+                handshake.open(Box::new(protocol), http.connect_info(request, &[]))
             }
             Err(rejection) => *rejection,
         }

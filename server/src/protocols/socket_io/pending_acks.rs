@@ -1,42 +1,48 @@
-//! The acknowledgements a connection owes us: which of our events it has yet to answer.
+//! The acknowledgements that the server has requested from one connection and not received.
 //!
-//! Bounded, since a browser that never answers would otherwise have us remember for ever; nothing on the heap while
-//! nothing is pending_acks.
+//! Their number is limited, because a client may never acknowledge. A connection without any uses no heap.
 
-/// Acknowledgements that one connection may owe at a time.
+/// Acknowledgements that may be pending per connection.
 const MAX_PENDING_ACKS: usize = 128;
 
-/// What one connection owes.
+/// The pending acknowledgements of one connection.
 #[derive(Debug, Default)]
-pub(super) struct PendingAcks {
-    /// The id of the last event that asked for one.
+pub(super) struct PendingAcks(Option<Box<Requested>>);
+
+#[derive(Debug, Default)]
+struct Requested {
+    /// The id of the last event that requested one.
     last: u64,
     /// Namespace and id of each.
-    list: Vec<(u16, u64)>,
+    pending: Vec<(u16, u64)>,
 }
 
 // === impl PendingAcks ===
 
 impl PendingAcks {
-    /// An id for an event that asks for an acknowledgement. `None`: too many are owed.
+    /// Returns an id for an event that requests an acknowledgement. `None`: too many are pending.
     pub(super) fn start(&mut self, namespace: u16) -> Option<u64> {
-        if self.list.len() >= MAX_PENDING_ACKS {
+        let requested = self.0.get_or_insert_default();
+        if requested.pending.len() >= MAX_PENDING_ACKS {
             return None;
         }
-        self.last += 1;
-        self.list.push((namespace, self.last));
-        Some(self.last)
+        requested.last += 1;
+        requested.pending.push((namespace, requested.last));
+        Some(requested.last)
     }
 
-    /// An acknowledgement came. `false`: nobody asked for it, or it came before.
+    /// An acknowledgement arrived. Returns `false` if it was not requested, or has arrived before.
     pub(super) fn end(&mut self, namespace: u16, id: u64) -> bool {
-        let found = self.list.iter().position(|&one| one == (namespace, id));
-        found.map(|index| self.list.swap_remove(index)).is_some()
+        let Some(requested) = &mut self.0 else { return false };
+        let found = requested.pending.iter().position(|&one| one == (namespace, id));
+        found.map(|index| requested.pending.swap_remove(index)).is_some()
     }
 
-    /// The connection left a namespace, and owes it nothing.
+    /// Drops the acknowledgements of a namespace that the connection has left.
     pub(super) fn forget(&mut self, namespace: u16) {
-        self.list.retain(|&(one, _)| one != namespace);
+        if let Some(requested) = &mut self.0 {
+            requested.pending.retain(|&(one, _)| one != namespace);
+        }
     }
 }
 
@@ -45,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_acknowledgement_counts_once_and_in_its_namespace() {
+    fn an_acknowledgement_counts_once_and_only_in_its_namespace() {
         let mut pending_acks = PendingAcks::default();
         let id = pending_acks.start(1).unwrap();
         assert!(!pending_acks.end(0, id));
@@ -55,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn who_answers_nothing_is_asked_no_more() {
+    fn a_client_that_never_acknowledges_gets_no_more_requests() {
         let mut pending_acks = PendingAcks::default();
         let ids: Vec<_> = (0..MAX_PENDING_ACKS).map(|_| pending_acks.start(0).unwrap()).collect();
         assert_eq!(pending_acks.start(0), None);

@@ -1,0 +1,191 @@
+// How the script is loaded: the page never waits for it, and it finds its server in every way a page can
+// load it. In a real browser, with the script that the real server serves.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { build } from "esbuild";
+import { holds, launch, open, servePages } from "../support/browser.js";
+import { Server } from "../support/server.js";
+import { until } from "../support/until.js";
+
+const queue = readFileSync(new URL("../../dist/queue.js", import.meta.url), "utf8");
+
+let browser;
+let loose; // a page server without a policy
+let strict;
+let server;
+let decoy; // another server, to which no page may connect
+
+before(async () => {
+  browser = await launch();
+  [loose, strict] = [await servePages({}, { policy: "" }), await servePages({})];
+  server = await new Server({ origins: ["*"] }).start();
+  decoy = await new Server({ origins: ["*"] }).start();
+});
+
+after(async () => {
+  await browser?.close();
+  await Promise.all([loose, strict, server, decoy].map((one) => one?.close()));
+});
+
+const src = (namespace = "nodevent", { url } = server) => `${url}/api/${namespace}`;
+
+async function pageOf(body, web = loose) {
+  web.pages["/"] = `<!doctype html><meta charset="utf-8">${body}`;
+  return open(browser, web.url + "/");
+}
+
+const url = (page) => page.evaluate("NoDevent.socket?.io.opts.url");
+
+// === the page does not wait ===
+
+/** What a page's own script does with `NoDevent` before the server's script has loaded. */
+const USE = `
+  window.received = [];
+  window.early = NoDevent.room("r");
+  const remove = early.on("removed", () => received.push("removed"));
+  window.chained = early.setKey("k:1").join((err) => received.push(["join", err]));
+  early.on("e", (message) => received.push(message));
+  window.removeAny = early.onAny((event) => received.push("any " + event));
+  NoDevent.on("connect", () => received.push("connect"));
+  remove();
+  window.before = [NoDevent.connected(), early.id, early.joined, early.position, early === NoDevent.room("r"), Nodevent === NoDevent];`;
+
+for (const [how, head, web] of [
+  ["inline", `<script>${queue}</script>`, () => loose],
+  ["as a file under a strict policy", '<script src="/dist/queue.js"></script>', () => strict],
+]) {
+  test(`with the queue ${how} a page is complete and usable while the server hangs`, async () => {
+    server.child.kill("SIGSTOP");
+    let opened;
+    try {
+      web().pages["/use.js"] = USE;
+      web().pages["/"] = `<!doctype html><meta charset="utf-8">${head}<script src="${src()}" async></script><script src="/use.js"></script><p id="end">end</p>`;
+      const context = await browser.newContext();
+      const page = await context.newPage();
+      const begun = performance.now();
+      await page.goto(web().url + "/", { waitUntil: "domcontentloaded" });
+      assert.equal(await page.locator("#end").textContent(), "end");
+      assert.ok(performance.now() - begun < 3000, "the page waited for the server");
+      assert.deepEqual(await page.evaluate("before"), [false, "r", false, undefined, true, true]);
+      assert.deepEqual(await page.evaluate("received"), []);
+      opened = { context, page };
+    } finally {
+      server.child.kill("SIGCONT");
+    }
+    const { context, page } = opened;
+    await holds(page, "received.some((one) => one[0] === 'join')");
+    assert.deepEqual(await page.evaluate("received"), ["connect", ["join", null]]);
+    await server.emit("r", "removed");
+    await server.emit("r", "e", 1);
+    await holds(page, "received.includes(1)");
+    assert.deepEqual(await page.evaluate("received.slice(2)"), ["any removed", "any e", 1]);
+    // The objects from the queue are as good as the real ones.
+    assert.deepEqual(await page.evaluate("[early.joined, early.getKey(), NoDevent.room('r').joined, NoDevent instanceof NoDeventController]"), [true, "k:1", true, true]);
+    await page.evaluate("removeAny(); early.leave((err) => received.push(['left', err ?? null])) && undefined");
+    await holds(page, "received.at(-1)[0] === 'left'");
+    assert.equal(await page.evaluate("NoDevent.room('r').joined"), false);
+    await context.close();
+  });
+}
+
+test("a call in the queue that throws is reported, and the others run", async () => {
+  const { page, context, complaints } = await pageOf(
+    `<script>${queue}</script><script>window.received = []; NoDevent.room(""); NoDevent.room("r").on("e", 5); NoDevent.room("r").join((err) => received.push(err))</script><script src="${src()}" async></script>`,
+  );
+  await holds(page, "received.length === 1");
+  await until(() => complaints.length === 2);
+  assert.match(complaints.join(), /must be text or a number.*must be a function/s);
+  await context.close();
+});
+
+test("the queue leaves a NoDevent that exists, and an element named NoDevent does not prevent it", async () => {
+  const { page, context } = await pageOf(
+    `<img name="NoDevent"><script>${queue}</script><script>window.first = NoDevent;</script><script>${queue}</script><script>window.same = first === NoDevent</script><script src="${src()}"></script><script>window.real = NoDevent</script><script>${queue}</script>`,
+  );
+  assert.deepEqual(await page.evaluate("[same, typeof first.room, real === NoDevent]"), [true, "function", true]);
+  await context.close();
+});
+
+test("an async tag without the queue works for pages that wait for it", async () => {
+  const { page, context } = await pageOf(`<script>window.loaded = 0</script><script src="${src()}" async onload="loaded = NoDevent.room('r').join()"></script>`);
+  await holds(page, "window.loaded.joined");
+  await context.close();
+});
+
+// === the right server ===
+
+/** A module of the application whose URL looks like that of our script. */
+const other = () => {
+  loose.pages["/api/app.js"] = "window.app = true";
+  return '<script type="module" src="/api/app.js"></script>';
+};
+
+for (const [how, body] of [
+  ["a module tag", () => `<script type="module" src="${src()}"></script>`],
+  ["a module tag next to another module whose URL contains /api/", () => `${other()}<script type="module" src="${src()}"></script>`],
+  ["import()", () => `${other()}<script>import("${src()}")</script>`],
+  ["import() in a module", () => `${other()}<script type="module">await import("${src()}")</script>`],
+  ["an import statement", () => `<script type="module">import "${src()}"</script>`],
+  ["an importmap pin", () => `<script type="importmap">{"imports": {"nodevent-script": "${src()}"}}</script>${other()}<script type="module">import "nodevent-script"</script>`],
+  ["a script element that was created by a script", () => `<script>document.head.append(Object.assign(document.createElement("script"), { src: "${src()}" }))</script>`],
+  ["a loader that activates script tags later, like Rocket Loader", () => `<script type="f00-text/javascript" src="${src()}"></script><script>
+      addEventListener("DOMContentLoaded", () => {
+        const inert = document.querySelector("[type^=f00]");
+        const script = document.createElement("script");
+        for (const { name, value } of inert.attributes) if (name !== "type") script.setAttribute(name, value);
+        inert.replaceWith(script);
+      })</script>`],
+  ["a tag below a query and a fragment", () => `<script src="${src()}?v=1#/api/x"></script>`],
+]) {
+  test(`loaded by ${how}, it connects to the server of its URL`, async () => {
+    const { page, context, complaints } = await pageOf(body());
+    await holds(page, "window.NoDevent?.connected()");
+    assert.equal(await url(page), `${server.url}/socket.io/`);
+    assert.equal(await page.evaluate("NoDevent.socket.nsp"), "/nodevent");
+    assert.deepEqual(complaints, []);
+    await context.close();
+  });
+}
+
+for (const [how, clobber] of [
+  ["an image", () => `<img name="currentScript" src="${src("nodevent", decoy)}">`],
+  ["a form with controls", () => `<form name="currentScript"><input name="src" value="${src("nodevent", decoy)}"></form>`],
+  ["an embedded object", () => `<embed name="currentScript" src="${src("nodevent", decoy)}" type="text/plain">`],
+  ["images that hide the functions of the document", () => `<img name="querySelectorAll"><img name="querySelector"><img name="scripts" src="${src("nodevent", decoy)}">`],
+]) {
+  for (const kind of ["text/javascript", "module"]) {
+    test(`${how} with the name of a property does not choose the server, ${kind}`, async () => {
+      const { page, context } = await pageOf(`${clobber()}<script type="${kind}" src="${src()}"></script>`);
+      await holds(page, "window.NoDevent?.connected()");
+      assert.equal(await url(page), `${server.url}/socket.io/`);
+      await context.close();
+    });
+  }
+}
+
+test("in a bundle it cannot know the server, and logs once what to write", async () => {
+  const { outputFiles } = await build({ stdin: { contents: 'import "./dist/nodevent.js"', resolveDir: new URL("../..", import.meta.url).pathname }, bundle: true, write: false, format: "iife" });
+  for (const path of ["/assets/application.js", "/api/assets/application.js"]) {
+    loose.pages[path] = outputFiles[0].text;
+    const { page, context, complaints } = await pageOf(`<script src="${path}"></script>`);
+    assert.equal(await page.evaluate("NoDevent.socket === undefined"), true);
+    assert.deepEqual(complaints, [], "nothing before it is used");
+    await page.evaluate("NoDevent.room('a').join(); NoDevent.room('b').join(); undefined");
+    await until(() => complaints.length);
+    assert.equal(complaints.length, 1);
+    assert.match(complaints[0], /^NoDevent: cannot tell the server .*<script src="https:\/\/SERVER\/api\/NAMESPACE">.*NoDevent\.connect/);
+    await context.close();
+  }
+});
+
+test("evaluated, it cannot know the server, and logs once what to write", async () => {
+  loose.pages["/api/loader.js"] = `fetch("${src()}").then((response) => response.text()).then((text) => (0, eval)(text)).then(() => NoDevent.room("r").join())`;
+  const { page, context, complaints } = await pageOf('<script src="/api/loader.js"></script>');
+  await until(() => complaints.length);
+  assert.match(complaints[0], /^NoDevent: cannot tell the server/);
+  assert.equal(complaints.length, 1);
+  assert.equal(await url(page), undefined);
+  await context.close();
+});

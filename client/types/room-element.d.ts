@@ -1,0 +1,18 @@
+// Types for pages that load the custom element: `/// <reference types="nodevent/room-element" />`.
+
+/** `<nodevent-room room="…" key="…" position="…" key-url="…">`, also with the attributes of `nodevent_data`. */
+export class NoDeventRoomElement extends HTMLElement {}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "nodevent-room": NoDeventRoomElement;
+  }
+  interface HTMLElementEventMap {
+    /** The element's room was joined; `detail` is its state, if history is on. */
+    "nodevent-joined": CustomEvent<{ position: string | null; recovered: boolean } | undefined>;
+    /** The server refused the join, or the application the key; `detail` is the reason. */
+    "nodevent-refused": CustomEvent<string>;
+    /** Publications are lost for good. */
+    "nodevent-gap": CustomEvent<string | undefined>;
+  }
+}

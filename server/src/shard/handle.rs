@@ -1,0 +1,95 @@
+//! The handle of all shards: what the rest of the process uses to reach them.
+
+use super::inbox::{Busy, Inbox, PUBLICATION_BYTES};
+use super::message::{Broadcast, ToShard};
+use crate::protocol::Millis;
+use crate::publication::Notice;
+use std::sync::Arc;
+use tokio::sync::SemaphorePermit;
+
+/// What a publication counts for at least, so that the number of small ones is limited too. Bytes.
+const PUBLICATION_FLOOR: usize = 2048;
+
+/// The inboxes of all shards.
+#[derive(Debug, Clone)]
+pub struct Shards {
+    inboxes: Arc<[Arc<Inbox>]>,
+}
+
+/// A place for one publication in every inbox, until it is used or dropped.
+#[derive(Debug)]
+pub struct Reservation<'a> {
+    shards: &'a Shards,
+    permits: Vec<SemaphorePermit<'a>>,
+    cost: u32,
+}
+
+// === impl Shards ===
+
+impl Shards {
+    pub(super) fn new(inboxes: Vec<Arc<Inbox>>) -> Self {
+        Self { inboxes: inboxes.into() }
+    }
+
+    /// Waits until every inbox has a place for a publication of about `bytes`, and reserves it.
+    ///
+    /// # Cancel safety
+    /// Safe: the places are given back.
+    pub async fn reserve(&self, bytes: usize) -> Reservation<'_> {
+        let cost = bytes.clamp(PUBLICATION_FLOOR, PUBLICATION_BYTES) as u32;
+        let mut permits = Vec::with_capacity(self.inboxes.len());
+        for inbox in self.inboxes.iter() {
+            permits.extend(inbox.reserve(cost).await);
+        }
+        Reservation { shards: self, permits, cost }
+    }
+
+    /// The shard with the fewest connections.
+    pub fn least_loaded(&self) -> u8 {
+        let least = self.inboxes.iter().enumerate().min_by_key(|(_, inbox)| inbox.load());
+        least.map_or(0, |(number, _)| number as u8)
+    }
+
+    /// Connections on all shards.
+    pub fn connections(&self) -> usize {
+        self.inboxes.iter().map(|inbox| inbox.connections()).sum()
+    }
+
+    /// Sends a message to the shard with that number.
+    ///
+    /// # Errors
+    /// [`Busy`]: too many requests wait in its inbox, or there is no such shard.
+    pub fn send(&self, shard: u8, message: ToShard) -> Result<(), Busy> {
+        self.inboxes.get(usize::from(shard)).ok_or(Busy)?.put(message)
+    }
+
+    /// Closes the connections of all shards within `spread` milliseconds.
+    pub fn drain(&self, spread: Millis) {
+        for inbox in self.inboxes.iter() {
+            let _ = inbox.put(ToShard::Drain { spread });
+        }
+    }
+
+    /// Stops all shards now.
+    pub fn stop(&self) {
+        for inbox in self.inboxes.iter() {
+            let _ = inbox.put(ToShard::Stop);
+        }
+    }
+}
+
+// === impl Reservation ===
+
+impl Reservation<'_> {
+    /// Puts a notice into every inbox.
+    pub fn deliver(self, namespace: u16, notice: Notice) {
+        for permit in self.permits {
+            permit.forget();
+        }
+        let broadcast = Arc::new(Broadcast { namespace, notice, cost: self.cost });
+        for inbox in self.shards.inboxes.iter() {
+            // Only requests are ever rejected.
+            let _ = inbox.put(ToShard::Broadcast(Arc::clone(&broadcast)));
+        }
+    }
+}

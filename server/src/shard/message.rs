@@ -1,0 +1,223 @@
+//! What a shard can be asked to do: its messages, and their replies.
+
+pub use super::body_stream::StreamReceiver;
+use super::stream::Stream;
+use crate::close_reason::CloseReason;
+use crate::connect_info::ConnectInfo;
+use crate::connection_id::ConnectionId;
+use crate::encoding::Frame;
+use crate::history::{RecoveryReply, ReplyTo};
+use crate::protocol::{Millis, OpenProtocol};
+use crate::publication::Notice;
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// A notice on its way to the members of one room.
+#[derive(Debug)]
+pub struct Broadcast {
+    /// The namespace's id.
+    pub namespace: u16,
+    /// What the members receive.
+    pub notice: Notice,
+    /// What was reserved for it in the inboxes. Bytes.
+    pub(super) cost: u32,
+}
+
+/// A socket whose WebSocket handshake was accepted.
+pub struct Attach {
+    /// The socket, registered nowhere.
+    pub stream: Stream,
+    /// The response to the handshake, which has not been sent: it leaves together with the protocol's first message.
+    pub response: Vec<u8>,
+    /// What was read behind the request.
+    pub read_ahead: Bytes,
+    /// What the WebSocket is for.
+    pub purpose: Purpose,
+}
+
+/// What a WebSocket was opened for.
+pub enum Purpose {
+    /// A new connection.
+    Open(OpenProtocol, ConnectInfo),
+    /// To become the transport of this connection, which expects it.
+    Upgrade(ConnectionId),
+    /// To become the transport of a connection that does not expect it. It is closed with that reason.
+    Rejected,
+}
+
+/// A message to a shard.
+pub enum ToShard {
+    /// Deliver to the members here.
+    Broadcast(Arc<Broadcast>),
+    /// The reply to a recovery request.
+    Recovered(Box<RecoveryReply>),
+    /// The reply of an authorizer.
+    Authorized(AuthorizeReply),
+    /// Take over a WebSocket.
+    Attach(Box<Attach>),
+    /// A request of a connection on long-polling.
+    Polling(PollingRequest),
+    /// The upgrade of a connection on long-polling to a WebSocket.
+    Upgrade(UpgradeRequest),
+    /// A stream opens or closes.
+    Stream(StreamRequest),
+    /// Close all connections within that time. Milliseconds.
+    Drain {
+        /// The time over which to spread them.
+        spread: Millis,
+    },
+    /// Stop now.
+    Stop,
+}
+
+/// The reply of an authorizer that could not decide at once.
+#[derive(Debug)]
+pub struct AuthorizeReply {
+    /// The join.
+    pub reply_to: ReplyTo,
+    /// The decision. The text of a rejection is for the client.
+    pub result: Result<(), &'static str>,
+}
+
+/// A request of a connection on long-polling.
+pub enum PollingRequest {
+    /// Open a connection.
+    Open {
+        /// What its messages mean.
+        protocol: OpenProtocol,
+        /// The request.
+        info: ConnectInfo,
+        /// Receives the first messages.
+        reply: oneshot::Sender<Vec<Frame>>,
+    },
+    /// Whether there is a connection with that id.
+    Find {
+        /// The connection.
+        id: ConnectionId,
+        /// Receives the result.
+        reply: oneshot::Sender<bool>,
+    },
+    /// A GET.
+    Poll {
+        /// The connection.
+        id: ConnectionId,
+        /// Receives messages as soon as there are any.
+        reply: oneshot::Sender<PollReply>,
+    },
+    /// The client gave up its GET.
+    PollAborted {
+        /// The connection.
+        id: ConnectionId,
+    },
+    /// A POST started. Its body is still to come.
+    PostStarted {
+        /// The connection.
+        id: ConnectionId,
+        /// Receives whether it may continue.
+        reply: oneshot::Sender<PostReply>,
+    },
+    /// The body of a POST.
+    Post {
+        /// The connection.
+        id: ConnectionId,
+        /// The body.
+        body: Bytes,
+        /// Receives the result.
+        reply: oneshot::Sender<PostReply>,
+    },
+    /// A POST ended without a usable body.
+    PostAborted {
+        /// The connection.
+        id: ConnectionId,
+        /// Why the connection is closed. `None`: it stays open.
+        close: Option<CloseReason>,
+    },
+}
+
+/// The upgrade of a connection on long-polling to a WebSocket.
+#[derive(Debug)]
+pub enum UpgradeRequest {
+    /// A WebSocket is about to be opened for a connection.
+    Start {
+        /// The connection.
+        id: ConnectionId,
+        /// Receives whether it may be opened.
+        reply: oneshot::Sender<UpgradeReply>,
+    },
+    /// That WebSocket will not come.
+    Cancelled {
+        /// The connection.
+        id: ConnectionId,
+    },
+}
+
+/// A stream opens or closes.
+pub enum StreamRequest {
+    /// Open a connection.
+    Open(Box<OpenStream>),
+    /// The reader is gone.
+    Closed {
+        /// The connection.
+        id: ConnectionId,
+    },
+}
+
+/// A connection to open on a stream.
+pub struct OpenStream {
+    /// What its messages mean.
+    pub protocol: OpenProtocol,
+    /// The request.
+    pub info: ConnectInfo,
+    /// Receives the connection's messages.
+    pub reply: oneshot::Sender<StreamReceiver>,
+}
+
+/// The reply to [`PollingRequest::Poll`].
+#[derive(Debug)]
+pub enum PollReply {
+    /// Messages.
+    Frames(Vec<Frame>),
+    /// There is no connection with that id.
+    Unknown,
+    /// The connection is not on long-polling.
+    WrongTransport,
+    /// Another GET was waiting, so the connection was closed.
+    Concurrent,
+}
+
+/// The reply to [`UpgradeRequest::Start`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpgradeReply {
+    /// The WebSocket may be opened.
+    Accepted,
+    /// There is no connection with that id.
+    Unknown,
+    /// The connection has a WebSocket, or another one is expected.
+    Rejected,
+}
+
+/// The reply to [`PollingRequest::PostStarted`] and [`PollingRequest::Post`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PostReply {
+    /// Accepted.
+    Accepted,
+    /// There is no connection with that id.
+    Unknown,
+    /// The connection is not on long-polling.
+    WrongTransport,
+    /// The connection was closed because of it.
+    Closed(CloseReason),
+}
+
+// === impl ToShard ===
+
+impl ToShard {
+    /// Whether it belongs to a request, whose number in an inbox is limited.
+    pub(super) fn is_request(&self) -> bool {
+        !matches!(
+            self,
+            Self::Broadcast(_) | Self::Recovered(_) | Self::Authorized(_) | Self::Drain { .. } | Self::Stop
+        )
+    }
+}
