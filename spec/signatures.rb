@@ -15,7 +15,7 @@ module Signatures
     def methods_of(declaration, outer)
       return [] if !declaration.respond_to?(:members) || declaration.is_a?(RBS::AST::Declarations::Interface)
 
-      owner = outer.const_get(declaration.name.name)
+      owner = outer.const_get(declaration.name.to_s)
       declaration.members.flat_map do |member|
         case member
         when RBS::AST::Members::MethodDefinition, RBS::AST::Members::AttrReader

@@ -27,6 +27,9 @@ module Parlour
     config.paths["log"] = File.join(ENV["DEMO_LOGS"], "#{Rails.env}.log") if ENV["DEMO_LOGS"]
     config.hosts << ENV["DEMO_HOST"] if ENV["DEMO_HOST"] && Rails.env.development?
 
+    # The end-to-end tests run in the test environment, but really publish.
+    config.nodevent.test_mode = false
+
     # The session cookie carries a visitor's name; bin/demo generates a new secret for each run.
     config.secret_key_base = ENV["SECRET_KEY_BASE"] if ENV["SECRET_KEY_BASE"]
   end

@@ -29,12 +29,12 @@ module NoDevent
     end
 
     # @example
-    #   NoDevent.stats   # => {:queued=>0, :sent=>12, :failed=>0, :dropped=>0}
+    #   NoDevent.stats   # => {:queued=>0, :sent=>12, :failed=>0, :dropped=>0, :rejected=>0}
     # @return [Hash{Symbol => Integer}] the counts of this process's publications: `queued` at the moment; `sent`,
-    #   `failed` (rejected by the engine, or withdrawn after the caller's timeout) and `dropped` (because the queue was
-    #   full) since the process started
+    #   `failed` (rejected by the engine, or withdrawn after the caller's timeout), `dropped` (because the queue was
+    #   full) and `rejected` (because the message was too large) since the process started
     def stats
-      %i[queued sent failed dropped].zip(Native.stats).to_h
+      %i[queued sent failed dropped rejected].zip(Native.stats).to_h
     end
 
     # Waits until everything emitted so far has reached the engine. Required only before `exit!`: a normal exit flushes
@@ -60,6 +60,50 @@ module NoDevent
       require "nodevent/testing"
       Testing.start
       Testing
+    end
+
+    # Returns another namespace of the configuration, which emits and signs like {Emitter}.
+    # @example
+    #   NoDevent.namespace("/board").emit(discussion, "update", discussion)
+    # @param name [String, Symbol] with or without the leading slash
+    # @return [Namespace]
+    # @raise [ConfigurationError] if the configuration does not contain it
+    def namespace(name)
+      Namespace.new("/#{name.to_s.delete_prefix('/')}").tap(&:config)
+    end
+
+    # Decides who gets a key for a room. The gem mounts an endpoint at `/nodevent/key`, and the browser client requests
+    # new keys there before they expire.
+    # @example in config/initializers/nodevent.rb
+    #   NoDevent.authorize do |room, request|
+    #     user = User.find_by(id: request.session[:user_id])
+    #     user&.may_read?(room)
+    #   end
+    # @param expires_after [Numeric] seconds until the keys expire
+    # @yieldparam room [String] the name of the room
+    # @yieldparam request [ActionDispatch::Request, Rack::Request] the page's request, with session and cookies
+    # @yieldreturn [Boolean] whether the page gets a key
+    # @return [void]
+    # @raise [ArgumentError] without a block
+    def authorize(expires_after: HOUR, &block)
+      raise ArgumentError, "NoDevent.authorize needs a block: NoDevent.authorize { |room, request| … }" unless block
+
+      KeyEndpoint.configure(expires_after, block)
+    end
+
+    # How rooms are named if their class does not say so with `nodevent_room_by`.
+    # @return [Symbol, Array<Symbol>, Proc, nil]
+    def room_by
+      Room.by
+    end
+
+    # Names the rooms of all records by something that never changes. Recommended if `to_param` is a slug.
+    # @example in config/initializers/nodevent.rb
+    #   NoDevent.room_by = :id
+    # @param rule [Symbol, Array<Symbol>, Proc, nil]
+    # @return [void]
+    def room_by=(rule)
+      Room.by = rule
     end
 
     # Runs the block without emitting anything, including the commits of changes made in it. Affects only the current

@@ -4,11 +4,15 @@ require "nodevent/configuration/document"
 require "nodevent/configuration/history"
 require "nodevent/configuration/native_target"
 require "nodevent/configuration/redis"
+require "nodevent/configuration/secrets"
 require "nodevent/configuration/values"
 
 module NoDevent
-  # The gem's settings, validated when they are read and immutable. The server reads the same file; keys that only the
-  # server uses are not validated here.
+  # The gem's settings for one namespace, validated when they are read and immutable. The server reads the same file;
+  # keys that only the server uses are not validated here.
+  #
+  # A setting that depends on an environment variable is validated when it is used: an image is built, and a console
+  # opened, without the secrets of production.
   class Configuration
     # The default address of the server for browsers.
     PUBLIC_URL = "http://localhost:8080"
@@ -19,26 +23,18 @@ module NoDevent
     Limits = Struct.new(:queue, :queue_bytes, :timeout, :shutdown_timeout, keyword_init: true)
     # Their defaults.
     LIMITS = { queue: 10_000, queue_bytes: 16 * 1024 * 1024, timeout: 5.0, shutdown_timeout: 2.0 }.freeze
+    # The default of the server's `limits: max_publish_size`.
+    #
+    # # Units
+    # Bytes.
+    MAX_PUBLISH_SIZE = 1024 * 1024
+    # The keys of {#to_h}.
+    KEYS = %w[public_url host namespace secret redis url publish_key].freeze
 
-    private_constant :LIMITS
+    private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS
 
-    # @return [String] the server's address for browsers, without a trailing slash
-    attr_reader :public_url
     # @return [String] with its leading slash
     attr_reader :namespace
-    # @return [String, nil] the secret that signs keys
-    attr_reader :secret
-    # @return [Hash, nil] the `redis` section, with Strings as keys
-    attr_reader :redis
-    # @return [String, nil] the server to publish to over HTTP; nil with `url: false`
-    attr_reader :url
-    # @return [String, nil] the key that authorizes publishing over HTTP
-    attr_reader :publish_key
-    # @return [Limits]
-    attr_reader :publisher
-    # @api private
-    # @return [Hash] `default` and `prefixes`: how much history each room keeps
-    attr_reader :history
 
     class << self
       # @param settings [Hash, Configuration]
@@ -70,41 +66,63 @@ module NoDevent
     end
 
     # @api private
-    def initialize(document)
+    def initialize(document, namespace = nil)
       @document = document
-      values = Values.new(document, NAMESPACE)
-      @namespace = values.namespace
-      @secret = values.secret
-      @publish_key = values.text("publish_key")
-      @redis_path = values.key_path("redis")
-      @redis = Redis.section(values.value("redis"), document, @redis_path)
-      @public_url = values.public_url || PUBLIC_URL
-      @over_http = values.url?
-      @url = values.url(@public_url)
-      @history = read_history(values)
-      @channel_per_room = values.flag("channel_per_room")
-      @publisher = limits(values)
-      @fixed = { "public_url" => public_url, "host" => public_url, "namespace" => namespace, "secret" => secret,
-                 "redis" => redis, "url" => url,
-                 "publish_key" => publish_key }.freeze
+      @values = Values.new(document, NAMESPACE, namespace)
+      @namespace = @values.namespace
+      @settings = read
+      @others = {}
       freeze
+    end
+
+    # @return [String] the server's address for browsers, without a trailing slash
+    # @raise [ConfigurationError] if it requires an environment variable that is not set; likewise below
+    def public_url
+      fetch(:public_url)
+    end
+
+    # @return [String, nil] the secret that signs keys
+    def secret
+      fetch(:secret)
+    end
+
+    # @return [Hash, nil] the `redis` section, with Strings as keys
+    def redis
+      fetch(:redis)
+    end
+
+    # @return [String, nil] the server to publish to over HTTP; nil with `url: false`
+    def url
+      fetch(:url)
+    end
+
+    # @return [String, nil] the key that authorizes publishing over HTTP
+    def publish_key
+      fetch(:publish_key)
+    end
+
+    # @return [Limits]
+    def publisher
+      fetch(:publisher)
     end
 
     # @param key [String, Symbol]
     # @return [Object, nil] the setting; for keys that the gem does not use, the configured value
     def [](key)
       key = key.to_s
-      @fixed.fetch(key) { @document.top[key] }
+      return fetch(:public_url) if key == "host"
+
+      KEYS.include?(key) ? public_send(key) : @document.raw(key)
     end
 
     # @return [Hash{String => Object}] the settings the gem uses
     def to_h
-      @fixed.dup
+      KEYS.to_h { |key| [key, self[key]] }
     end
 
     # @return [Boolean] whether `url` is configured
     def publishes_over_http?
-      @over_http
+      fetch(:over_http)
     end
 
     # @return [String, nil] the file that it was read from
@@ -112,49 +130,121 @@ module NoDevent
       @document.path
     end
 
-    # Without secrets.
+    # @param name [String] with its leading slash
+    # @return [Configuration] the settings of another namespace of the same file
+    # @raise [ConfigurationError] if there is no such namespace
+    def namespaced(name)
+      return self if name == namespace
+
+      @others[name] ||= self.class.new(@document, name)
+    end
+
+    # Without secrets, and without a value that requires a missing environment variable.
     def inspect
-      shown = { public_url: public_url, namespace: namespace, secret: secret && "…", redis: redis && "…",
-                url: url }.compact
+      shown = { public_url: @settings[:public_url], namespace: namespace, secret: @settings[:secret] && "…",
+                redis: @settings[:redis] && "…", url: @settings[:url] }.compact
+      shown.transform_values! { |value| value.is_a?(ConfigurationError) ? "missing" : value }
       "#<#{self.class} #{shown.map { |key, value| "#{key}: #{value}" }.join(', ')}>"
+    end
+
+    # @api private
+    # @return [Hash] `default` and `prefixes`: how much history each room keeps
+    def history
+      fetch(:history)
+    end
+
+    # @api private
+    # @return [Boolean] whether any room has a history
+    def history?
+      !history[:default].nil? || history[:prefixes].any?(&:last)
     end
 
     # @api private
     # @return [Boolean] whether each room has its own channel in Redis
     def channel_per_room?
-      @channel_per_room
+      fetch(:channel_per_room)
+    end
+
+    # @api private
+    # @return [Integer] the server's limit for one publication in bytes
+    def max_publish_size
+      fetch(:max_publish_size)
+    end
+
+    # @api private
+    # @return [Integer] the server's limit for the name of a room in bytes
+    def max_room_name
+      fetch(:max_room_name)
     end
 
     # @api private
     # @return [Hash] the address and credentials of Redis for the native publisher
     # @raise [ConfigurationError]
     def redis_target
-      Redis.target(redis, ->(key, problem) { @document.invalid!("#{@redis_path}.#{key}", problem) })
+      node = @values.node("redis")
+      Redis.target(redis, lambda do |key, problem|
+        @document.invalid!(node.value.is_a?(Hash) ? node.value[key] || node : node,
+                           "#{@values.key_path('redis')}.#{key}", problem)
+      end)
     end
 
     private
 
-    def read_history(values)
-      invalid = lambda do |key, problem|
-        @document.invalid!([values.key_path("history"), key].compact.join("."), problem)
-      end
-      History.read(values.value("history"), values, invalid)
+    def read
+      settings = {
+        public_url: setting("public_url", "host") { @values.public_url || PUBLIC_URL },
+        secret: setting("secret", "secrets") { Secrets.secret(@values) },
+        publish_key: setting("publish_key") { Secrets.publish_key(@values) },
+        redis: setting("redis") { Redis.section(@values) },
+        over_http: setting("url") { @values.url? },
+        history: setting("history") { History.read(@values) },
+        channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
+        publisher: setting("publisher") { read_publisher }
+      }
+      settings[:url] = setting("url", "public_url", "host") { @values.url(unwrap(settings[:public_url])) }
+      settings.merge(read_limits).freeze
     end
 
-    def limits(values)
-      given = values.mapping("publisher")
-      unknown = given.keys - LIMITS.keys.map(&:to_s)
-      if unknown.any?
-        @document.invalid!("publisher.#{unknown.first}",
-                           "is unknown; known keys are #{LIMITS.keys.join(', ')}")
+    # The value, or the error to raise when the setting is used.
+    def setting(*keys)
+      yield
+    rescue ConfigurationError => e
+      keys.any? { |key| @values.variable?(key) } ? e : raise
+    end
+
+    def fetch(name)
+      unwrap(@settings.fetch(name))
+    end
+
+    def unwrap(value)
+      value.is_a?(ConfigurationError) ? raise(ConfigurationError, value.message) : value
+    end
+
+    def read_limits
+      size = setting("limits") do
+        @values.size("limits.max_publish_size", limit("max_publish_size"), MAX_PUBLISH_SIZE)
+      end
+      name = setting("limits") { @values.size("limits.max_room_name", limit("max_room_name"), Room::MAX_BYTES) }
+      { max_publish_size: size, max_room_name: name.is_a?(Integer) ? [name, Room::MAX_BYTES].min : name }
+    end
+
+    def limit(key)
+      @values.mapping("limits")[key]
+    end
+
+    def read_publisher
+      given = @values.mapping("publisher")
+      unknown = (given.keys - LIMITS.keys.map(&:to_s)).first
+      if unknown
+        @values.invalid!(given[unknown], "publisher.#{unknown}", "is unknown; known keys are #{LIMITS.keys.join(', ')}")
       end
 
       Limits.new(
-        queue: values.count("publisher.queue", given["queue"], LIMITS[:queue]),
-        queue_bytes: values.count("publisher.queue_bytes", given["queue_bytes"], LIMITS[:queue_bytes]),
-        timeout: values.seconds("publisher.timeout", given["timeout"], LIMITS[:timeout]),
-        shutdown_timeout: values.seconds("publisher.shutdown_timeout", given["shutdown_timeout"],
-                                         LIMITS[:shutdown_timeout])
+        queue: @values.count("publisher.queue", given["queue"], LIMITS[:queue]),
+        queue_bytes: @values.size("publisher.queue_bytes", given["queue_bytes"], LIMITS[:queue_bytes]),
+        timeout: @values.seconds("publisher.timeout", given["timeout"], LIMITS[:timeout]),
+        shutdown_timeout: @values.seconds("publisher.shutdown_timeout", given["shutdown_timeout"],
+                                          LIMITS[:shutdown_timeout])
       ).freeze
     end
   end

@@ -1,7 +1,5 @@
 # frozen_string_literal: true
 
-require "json"
-
 module NoDevent
   # Emits events to rooms, and signs room keys.
   module Emitter
@@ -13,7 +11,7 @@ module NoDevent
       # @return [Configuration] the configuration in use: the one given to {config=}, else that of `config/nodevent.yml`
       #   (or of the file named by NODEVENT_CONFIG), else the defaults
       def config
-        @config || Publisher::LOCK.synchronize { @config ||= Configuration.load_default }
+        @config || Publisher.synchronize { @config ||= Configuration.load_default }
       end
 
       # Replaces the whole configuration; missing keys have their defaults. Earlier publications still go to the engine
@@ -60,21 +58,15 @@ module NoDevent
       # @raise [InvalidRoomError] if the first argument does not name a room
       # @raise [InvalidEventError] if the event is not a non-empty String or Symbol
       # @raise [EncodingError] if the message cannot be converted to JSON
+      # @raise [MessageTooLargeError] if the publication is larger than the server's `limits: max_publish_size`
       # @raise [ConfigurationError] on first use, if the configuration is invalid or names nothing to publish to
-      # @raise [ArgumentError] for unknown options, or for a message without braces next to options
+      # @raise [ArgumentError] for unknown options, for a message without braces next to options, and for options
+      #   without a message
       # @raise [PublishError] with `wait: true`, if the engine does not accept the publication in time
       def emit(room, event, *message, **options)
-        message, options = arguments(message, options)
-        return if Silence.on?
-
-        room = Room.of(room)
-        event = event_name(event)
-        json = encode(room, event, message)
-        channel = config.namespace
-        payload = { room: room, event: event, channel: channel, bytes: json.bytesize }
-        Instrumentation.instrument("emit.nodevent", payload) do |instrumented|
-          instrumented[:result] = deliver(channel, json, options)
-        end
+        Namespace.default.emit(room, event, *message, **options)
+      rescue Ractor::Error => e
+        raise PublishError.ractor(e)
       end
 
       # @example
@@ -96,7 +88,7 @@ module NoDevent
       # @raise [InvalidRoomError]
       # @raise [InvalidExpiryError] if `expires` is not a time between 2001-09-09 and 2286-11-20 (`1.hour`, for example)
       def room_key(object, expires)
-        RoomKey.sign(Room.of(object), expires, config.secret)
+        Namespace.default.room_key(object, expires)
       end
 
       # @return [#publish] an object with `publish(channel, json)`: the one given to {publisher=}; else the native
@@ -123,43 +115,35 @@ module NoDevent
         Publisher.custom = publisher
       end
 
-      # Separates message and options: `emit(room, "moved", x: 1)` has a message without braces.
+      # Separates message and options. `emit(room, "moved", x: 1)` has a message without braces; but a message is never
+      # taken for options, nor are options for a message.
       # @api private
-      def arguments(message, options)
+      # @param call [String] the beginning of the call, for error messages
+      def arguments(message, options, call)
         if message.size > 1
           raise ArgumentError, "too many arguments: pass one message; put several values into an Array or a Hash"
         end
+        return [message.first, options] if options.empty?
 
         unknown = options.keys - OPTIONS
-        return [message.first, options] if unknown.empty?
         return [options, {}] if message.empty? && unknown.size == options.size
+        return [message.first, options] if !message.empty? && unknown.empty?
 
-        raise ArgumentError, "unknown keyword: #{unknown.first.inspect}; put the message in braces"
+        raise ArgumentError, unclear(message, options, unknown, call)
       end
 
       private
 
-      def deliver(channel, json, options)
-        chosen = publisher
-        Publisher.deliver(chosen, channel, json, **options)
-      rescue Publisher::BackgroundPublisher::Closed
-        # Another thread replaced the configuration after this one chose the publisher.
-        chosen.equal?(publisher) ? raise : retry
-      end
+      def unclear(message, options, unknown, call)
+        if unknown.include?(:namespace)
+          return "unknown keyword: :namespace; write NoDevent.namespace(#{options[:namespace].inspect}).emit(…), or " \
+                 "nodevent_namespace #{options[:namespace].inspect} in the class"
+        end
+        return "unknown keyword: #{unknown.first.inspect}; put the message in braces" if !message.empty? || unknown.any?
 
-      def event_name(event)
-        name = event.to_s if event.is_a?(String) || event.is_a?(Symbol)
-        return name unless name.nil? || name.empty?
-
-        raise InvalidEventError, "invalid event #{event.inspect}: must be a non-empty String or Symbol"
-      end
-
-      def encode(room, event, message)
-        { room: room, event: event, message: message }.to_json
-      rescue JSON::GeneratorError, ::EncodingError => e
-        raise EncodingError, "cannot convert the message of #{event.inspect} to #{room.inspect} to JSON: " \
-                             "#{e.message[0, 200]}; text must be valid UTF-8 and numbers finite: clean them, or " \
-                             "select the attributes in as_json"
+        written = options.map { |name, value| "#{name}: #{value.inspect[0, 40]}" }.join(", ")
+        "ambiguous call: write `#{call}, { #{written} })` to send this as the message, or " \
+          "`#{call}, nil, #{written})` to pass options"
       end
     end
   end

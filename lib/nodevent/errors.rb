@@ -29,6 +29,23 @@ module NoDevent
     include Error
   end
 
+  # The publication is larger than the server accepts. Counted as `rejected` in {NoDevent.stats}.
+  class MessageTooLargeError < StandardError
+    include Error
+
+    # @return [Integer] the size of the publication in bytes
+    attr_reader :bytes
+    # @return [Integer] the limit in bytes
+    attr_reader :limit
+
+    def initialize(bytes, limit, what)
+      super("#{what} has #{bytes} bytes, more than the limit of #{limit}; send less (an id that the page loads), or " \
+            "raise `limits: { max_publish_size: }` of the server and here")
+      @bytes = bytes
+      @limit = limit
+    end
+  end
+
   # Publications did not reach the engine. Raised only by `emit(…, wait: true)`; otherwise passed to
   # {NoDevent.on_error}.
   class PublishError < StandardError
@@ -40,6 +57,12 @@ module NoDevent
     def initialize(message = nil, count: 1)
       super(message)
       @count = count
+    end
+
+    # @api private
+    def self.ractor(cause)
+      new("NoDevent cannot emit in a Ractor other than the main one (#{cause.class}); send the event to the main " \
+          "Ractor and emit there", count: 0)
     end
   end
 end

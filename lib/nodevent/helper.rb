@@ -8,32 +8,36 @@ module NoDevent
   module Helper
     # @example
     #   nodevent_url   # => "http://localhost:8080/api/nodevent"
+    # @param namespace [String, nil] another namespace than the default
     # @return [String] the URL of the browser script
     # @raise [ConfigurationError]
-    def nodevent_url
-      config = Emitter.config
-      "#{config.public_url}/api#{config.namespace}"
+    def nodevent_url(namespace: nil)
+      nodevent_namespace_of(namespace).url
     end
 
     # The tag that loads the browser script, which defines `NoDevent` and connects.
     # @example
     #   <%= javascript_include_nodevent %>
-    #   <%= javascript_include_nodevent nonce: true, defer: true %>
-    # @param nonce [String, true, nil] for a Content-Security-Policy; `true` uses the request's nonce
+    #   <%= javascript_include_nodevent defer: true %>
+    # @param nonce [String, true, false] for a Content-Security-Policy; by default the request's nonce, if it has one
     # @param defer [Boolean] whether the script runs after the page is parsed
+    # @param namespace [String, nil] another namespace than the default
     # @param options [Hash]
     # @option options [Boolean] :module load the script as a module; use one such tag per page
     # @return [String] HTML, marked as safe
     # @raise [ArgumentError] for other options
     # @raise [ConfigurationError]
-    def javascript_include_nodevent(nonce: nil, defer: false, **options)
+    def javascript_include_nodevent(nonce: true, defer: false, namespace: nil, **options)
       unknown = options.keys - [:module]
       raise ArgumentError, "unknown keyword: #{unknown.first.inspect}" unless unknown.empty?
 
-      nonce = content_security_policy_nonce if nonce == true
+      nonce = nodevent_nonce if nonce == true
       type = options[:module] ? "module" : "text/javascript"
-      extra = "#{" nonce='#{CGI.escapeHTML(nonce)}'" if nonce}#{' defer' if defer}"
-      nodevent_safe("<script src='#{CGI.escapeHTML(nodevent_url)}' type='#{type}'#{extra}></script>")
+      keys = KeyEndpoint.url(nodevent_namespace_of(namespace))
+      extra = "#{" nonce='#{CGI.escapeHTML(nonce)}'" if nonce}#{' defer' if defer}" \
+              "#{" data-nodevent-key-url='#{CGI.escapeHTML(keys)}'" if keys}"
+      url = CGI.escapeHTML(nodevent_url(namespace: namespace))
+      nodevent_safe("<script src='#{url}' type='#{type}'#{extra}></script>")
     end
 
     # Room and key of a record, as data attributes for a page that joins it.
@@ -41,11 +45,15 @@ module NoDevent
     #   <%= tag.section data: nodevent_data(@discussion) do %>…
     # @param object see {Room.of}
     # @param expires_after [Numeric] seconds until the key expires
-    # @return [Hash{Symbol => String}] `nodevent_room` and `nodevent_key`
+    # @param namespace [String, nil] another namespace than the default, or than the one of the record's class
+    # @return [Hash{Symbol => String}] `nodevent_room` and `nodevent_key`; with {NoDevent.authorize} also
+    #   `nodevent_key_url`; and `nodevent_position`, from which the page catches up, if this process knows it
     # @raise [InvalidRoomError, InvalidExpiryError, ConfigurationError]
-    def nodevent_data(object, expires_after: HOUR)
+    def nodevent_data(object, expires_after: HOUR, namespace: nil)
+      own = nodevent_namespace_of(namespace, object)
       room = Emitter.room(object)
-      { nodevent_room: room, nodevent_key: Emitter.room_key(room, Time.now + expires_after) }
+      { nodevent_room: room, nodevent_key: own.room_key(room, Time.now + expires_after),
+        nodevent_position: own.position(room), nodevent_key_url: KeyEndpoint.url(own) }.compact
     end
 
     # Room and key of a record as a `<meta>` tag, which scripts find by `meta[name=nodevent-room]`.
@@ -54,16 +62,28 @@ module NoDevent
     #   # <meta name="nodevent-room" content="Discussion_12" data-key="29724deba9cc…:4102444800000">
     # @param object see {Room.of}
     # @param expires_after [Numeric] seconds until the key expires
+    # @param namespace see {#nodevent_data}
     # @return [String] HTML, marked as safe
     # @raise [InvalidRoomError, InvalidExpiryError, ConfigurationError]
     # @see nodevent_data
-    def nodevent_room_tag(object, expires_after: HOUR)
-      data = nodevent_data(object, expires_after: expires_after)
+    def nodevent_room_tag(object, expires_after: HOUR, namespace: nil)
+      data = nodevent_data(object, expires_after: expires_after, namespace: namespace)
       room, key = data.values_at(:nodevent_room, :nodevent_key).map { |text| CGI.escapeHTML(text) }
       nodevent_safe(%(<meta name="nodevent-room" content="#{room}" data-key="#{key}">))
     end
 
     private
+
+    def nodevent_namespace_of(name, object = nil)
+      name ? NoDevent.namespace(name) : Namespace.of(Room.subject(object))
+    end
+
+    # Without a policy, or outside of a request, Rails has no nonce.
+    def nodevent_nonce
+      return if respond_to?(:controller) && controller.nil?
+
+      content_security_policy_nonce if respond_to?(:content_security_policy_nonce)
+    end
 
     def nodevent_safe(html)
       html.respond_to?(:html_safe) ? html.html_safe : html

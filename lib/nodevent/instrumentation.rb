@@ -19,6 +19,9 @@ module NoDevent
       # @return [Boolean] whether there is a subscriber for `name`
       def subscribed?(name)
         defined?(ActiveSupport::Notifications) && ActiveSupport::Notifications.notifier.listening?(name)
+      rescue ThreadError
+        # In a signal handler, Active Support cannot take the lock that it needs the first time.
+        false
       end
     end
   end

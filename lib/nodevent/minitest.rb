@@ -10,8 +10,14 @@ module NoDevent
     module Assertions
       def before_setup
         NoDevent.test_mode!
-        Testing.clear
+        Testing.begin_test
         super
+      end
+
+      def after_teardown
+        super
+      ensure
+        Testing.end_test
       end
 
       # Checks what the block emits, or without a block, everything since the test started.

@@ -2,6 +2,7 @@
 
 require "monitor"
 require "nodevent/publisher/background_publisher"
+require "nodevent/publisher/exit_hook"
 
 module NoDevent
   # Chooses the publisher and handles its failures.
@@ -11,6 +12,8 @@ module NoDevent
   module Publisher
     # Guards changes of configuration and publisher. Never held while publishing.
     LOCK = Monitor.new
+
+    @cached = {}.compare_by_identity.freeze
 
     class << self
       # @return [#publish, nil] the custom publisher
@@ -29,9 +32,15 @@ module NoDevent
                                   "config/nodevent.yml, or set $redis"
       end
 
-      # Closes the native publisher; its queued publications are still sent.
+      # Closes the native publishers; their queued publications are still sent.
       def reset!
-        LOCK.synchronize { swap(nil) }
+        synchronize { swap({}.compare_by_identity.freeze) }
+      end
+
+      # Runs the block while holding {LOCK}. A signal handler cannot take a lock, so there the block runs without it:
+      # the interrupted thread waits, and the worst that other threads can do is to create a publisher in vain.
+      def synchronize(&block)
+        in_signal_handler? ? yield : LOCK.synchronize(&block)
       end
 
       # Publishes; waits only with `wait: true`.
@@ -47,25 +56,25 @@ module NoDevent
 
       # The native publisher of exactly this configuration.
       def cached(config)
-        publisher, owner = @cached
-        return publisher if owner.equal?(config)
-
-        LOCK.synchronize do
-          publisher, owner = @cached
-          next publisher if owner.equal?(config)
-
-          publisher = BackgroundPublisher.new(config)
-          swap([publisher, config].freeze)
-          publisher
+        @cached[config] || synchronize do
+          @cached[config] || BackgroundPublisher.new(config).tap do |publisher|
+            @cached = @cached.merge(config => publisher).compare_by_identity.freeze
+          end
         end
       end
 
-      # Stores the new publisher before it closes the old one, so that a thread whose publisher is closed gets the new
+      # Stores the new publishers before it closes the old ones, so that a thread whose publisher is closed gets a new
       # one.
       def swap(cached)
         old = @cached
         @cached = cached
-        old&.first&.close
+        old.each_value(&:close)
+      end
+
+      def in_signal_handler?
+        Mutex.new.synchronize { false }
+      rescue ThreadError
+        true
       end
 
       # A custom publisher has published when it returns, so there is nothing to wait for.
@@ -100,5 +109,8 @@ module NoDevent
         false
       end
     end
+
+    ExitHook.install
+    Reporter.watch_exit
   end
 end

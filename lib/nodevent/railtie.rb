@@ -13,6 +13,26 @@ module NoDevent
       NoDevent.logger = Rails.logger
     end
 
+    # `config.nodevent.test_mode = false` publishes in the test environment too, as system tests need it.
+    config.nodevent = ActiveSupport::OrderedOptions.new
+
+    # Tests must not reach the pages of the development server.
+    initializer "nodevent.test_mode", after: :load_config_initializers do |app|
+      mode = app.config.nodevent.test_mode
+      NoDevent.test_mode! if mode || (mode.nil? && Rails.env.test? && Publisher.custom.nil?)
+    end
+
+    initializer "nodevent.request_start" do |app|
+      app.executor.to_run { NoDevent::RequestStart.mark }
+      app.executor.to_complete { NoDevent::RequestStart.clear }
+    end
+
+    initializer "nodevent.routes", after: :load_config_initializers do |app|
+      if NoDevent::KeyEndpoint.configured?
+        app.routes.append { match KeyEndpoint::PATH, to: KeyEndpoint, via: :all, as: :nodevent_key }
+      end
+    end
+
     initializer "nodevent.helper" do
       ActiveSupport.on_load(:action_view) { include NoDevent::Helper }
     end

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "nodevent/reflection"
+
 module NoDevent
   # Maps objects to the names of their rooms.
   module Room
@@ -10,66 +12,172 @@ module NoDevent
     MAX_BYTES = 255
     # Objects that have a `to_param` or `id` but no room.
     NO_ROOM = [NilClass, TrueClass, FalseClass, Float, Rational, Complex, Array, Hash, Proc].freeze
-
-    # The fiber-local variable with the object whose own `room` is being called.
+    # The methods with which an application can override the name, in order of precedence.
+    OVERRIDES = %i[nodevent_room room].freeze
+    # The fiber-local variable with the object whose override is being called, and the override's name.
     RESOLVING = :nodevent_room_of
+    # Active Record's generated modules: methods in them are the application's attributes and associations.
+    GENERATED = /::Generated(Attribute|Association)Methods\z/
 
-    private_constant :NO_ROOM, :RESOLVING
+    private_constant :NO_ROOM, :OVERRIDES, :RESOLVING, :GENERATED
 
     class << self
-      # @param object [String, Symbol, Integer, Module, #to_param, #id] the owner of the room
-      # @return [String] the name of its room; a `room` method that the application defines takes precedence
+      # @return [Symbol, Array<Symbol>, Proc, nil] how rooms are named if the class does not say so; see
+      #   {Base::ClassMethods#nodevent_room_by}
+      attr_accessor :by
+
+      # @param object [String, Symbol, Integer, Module, #to_param, #id, Delegator, #to_model] the owner of the room.
+      #   A view object is resolved to its record
+      # @return [String] the name of its room; an override that the application defines takes precedence
       # @raise [InvalidRoomError] if it has no room
       def of(object)
-        own?(object) ? of(own_room(object)) : default(object)
+        return check(object, object) if object.is_a?(::String)
+
+        object = subject(object)
+        (object.is_a?(Base) && overridden(object)) || default(object)
       end
 
       # @param object see {of}
-      # @return [String] the name of its room, ignoring a `room` method that the application defines
+      # @return [String] the name of its room, ignoring overrides
       # @raise [InvalidRoomError] if it has no room
       def default(object)
         name = case object
-               when String then object
-               when Symbol, Integer, Module then object.is_a?(Module) ? object.name.to_s : object.to_s
+               when ::String then object
+               when ::Symbol, ::Integer then object.to_s
+               when ::Module then Reflection.name_of(object).to_s
                when *NO_ROOM then invalid!(object, "is not a room")
-               else "#{object.class}_#{param(object)}"
+               else name_of_instance(object)
                end
         check(object, name)
       end
 
-      private
-
-      # Whether the application has overridden {Base#room}, in the class, on the object, or by an association.
-      def own?(object)
-        object.is_a?(Base) && object.method(:room).owner != Base
+      # @param record [Base]
+      # @param except [Symbol] an override to ignore, because it is calling
+      # @return [String] the name of the record's room
+      def without(record, except)
+        overridden(record, OVERRIDES - [except]) || default(record)
       end
 
-      # Detects a `room` method that calls `NoDevent::Emitter.room(self)`, which would recurse endlessly.
-      def own_room(object)
+      # @return [Method, nil] the method that the application, and not this gem, Ruby or Active Record, defines
+      def application_method(object, name)
+        method = Reflection.method_of(object, name)
+        method = method.super_method while method && method.owner.equal?(Base)
+        method if method && handwritten?(method.owner) && !attribute_alias?(object, name)
+      end
+
+      # @return [Array<String>] the rooms of a class and of its ancestors up to the base class of its table
+      def of_hierarchy(klass)
+        base = klass.respond_to?(:base_class) ? klass.base_class : klass
+        classes = klass.ancestors.grep(::Class).take_while { |ancestor| ancestor <= base }
+        classes.filter_map { |ancestor| of(ancestor) if ancestor.is_a?(Base) }.uniq
+      end
+
+      # @return [Boolean] whether no change of attributes but the id's can rename the room of this record
+      def stable?(record)
+        klass = Reflection.class_of(record)
+        by = klass.nodevent_room_by || self.by
+        return false if OVERRIDES.any? { |name| application_method(record, name) } || (by && by != :id)
+
+        !record.will_save_change_to_attribute?(klass.primary_key.to_s) &&
+          (by == :id || Reflection.method_of(record, :to_param).owner.equal?(::ActiveRecord::Integration))
+      end
+
+      # A view object and its record share the record's room: pages are rendered with one, and publications are emitted
+      # with the other.
+      # @return [Object] the record of a view object; otherwise the object itself
+      def subject(object)
+        loop do
+          inner = wrapped(object)
+          return object if inner.nil? || inner.equal?(object)
+
+          object = inner
+        end
+      end
+
+      private
+
+      def wrapped(object)
+        return object.__getobj__ if defined?(::Delegator) && object.is_a?(::Delegator)
+        return object.object if defined?(::Draper::Decorator) && object.is_a?(::Draper::Decorator)
+
+        object.to_model if !object.is_a?(Base) && Reflection.responds?(object, :to_model)
+      end
+
+      # An override counts only if it returns a name: a `room` that returns a record is the application's own.
+      def overridden(object, names = OVERRIDES)
+        names.each do |name|
+          method = application_method(object, name)
+          next unless method && [0, -1].include?(method.arity)
+
+          value = resolving(object, name) { method.call }
+          return check(object, value.to_s) if value.is_a?(::String) || value.is_a?(::Symbol)
+        end
+        nil
+      end
+
+      # Detects an override that calls `NoDevent::Emitter.room(self)`, which would recurse endlessly.
+      def resolving(object, name)
         before = Thread.current[RESOLVING]
-        if before.equal?(object)
-          raise InvalidRoomError,
-                "#{object.class}#room calls NoDevent::Emitter.room(self), which calls it again; write `super`"
+        if before && before.first.equal?(object) && before.last == name
+          raise InvalidRoomError, "#{describe_class(object)}##{name} calls NoDevent::Emitter.room(self) or " \
+                                  "nodevent_room, which calls it again; write `super`"
         end
 
-        Thread.current[RESOLVING] = object
-        object.room
+        Thread.current[RESOLVING] = [object, name]
+        yield
       ensure
         Thread.current[RESOLVING] = before
       end
 
-      def param(object)
-        param = if own_to_param?(object) then object.to_param
-                elsif object.respond_to?(:id) then object.id
-                end
-        return param unless param.nil? || param.to_s.empty?
+      # Anonymous modules are generated too: Active Record has one for enums and one for stores.
+      def handwritten?(owner)
+        return false if [::Object, ::Kernel, ::BasicObject].include?(owner)
+        return true if owner.is_a?(::Class)
+
+        name = Reflection.name_of(owner)
+        !name.nil? && !name.match?(GENERATED)
+      end
+
+      # `alias_attribute` defines its methods in the class itself, as an application does.
+      def attribute_alias?(object, name)
+        return false if object.is_a?(::Module)
+
+        klass = Reflection.class_of(object)
+        klass.respond_to?(:attribute_aliases) && klass.attribute_aliases.key?(name.to_s)
+      end
+
+      def name_of_instance(object)
+        klass = Reflection.get(object, :@nodevent_class) || Reflection.class_of(object)
+        name = Reflection.name_of(klass) || invalid!(object, "has a class without a name")
+        "#{name}_#{param(object, klass)}"
+      end
+
+      def param(object, klass)
+        by = (klass.nodevent_room_by if klass.respond_to?(:nodevent_room_by)) || self.by
+        param = by ? named_by(object, by) : to_param(object)
+        param = Array(param).join("_")
+        return param unless param.empty?
 
         invalid!(object, "has no to_param or id yet; emit after it is saved")
       end
 
+      def named_by(object, by)
+        case by
+        when ::Proc then by.call(object)
+        when ::Array then by.map { |name| Reflection.call(object, name) }
+        else Reflection.responds?(object, by) ? Reflection.call(object, by) : to_param(object)
+        end
+      end
+
+      def to_param(object)
+        param = object.to_param if own_to_param?(object)
+        param = object.id if param.to_s.empty? && Reflection.responds?(object, :id)
+        param
+      end
+
       # Active Support gives every object a `to_param` that returns `to_s`, which is not a name.
       def own_to_param?(object)
-        object.respond_to?(:to_param) && object.method(:to_param).owner != Object
+        Reflection.responds?(object, :to_param) && Reflection.method_of(object, :to_param)&.owner != ::Object
       end
 
       def check(object, name)
@@ -83,15 +191,19 @@ module NoDevent
       end
 
       def invalid!(object, problem)
-        what = object.is_a?(String) ? object.inspect[0, 60] : "#{object.class} #{describe(object)}".strip
+        what = object.is_a?(::String) ? object.inspect[0, 60] : "#{describe_class(object)} #{describe(object)}".strip
         raise InvalidRoomError, "#{what} #{problem}. A room is a String, a Symbol, an Integer, a Class, " \
                                 "a saved record, or an object with to_param or id."
+      end
+
+      def describe_class(object)
+        Reflection.class_of(object)
       end
 
       def describe(object)
         case object
         when nil, true, false then object.inspect
-        when Module then object.name.to_s
+        when ::Module then Reflection.name_of(object).to_s
         else ""
         end
       end

@@ -125,6 +125,7 @@ RSpec.configure do |config|
   config.include NoDevent::Testing::Matchers
   config.before do
     NoDevent.test_mode!
-    NoDevent::Testing.clear
+    NoDevent::Testing.begin_test
   end
+  config.after { NoDevent::Testing.end_test }
 end

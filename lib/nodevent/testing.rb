@@ -1,14 +1,15 @@
 # frozen_string_literal: true
 
 require "json"
-require "nodevent/testing/recorder"
+require "nodevent/testing/context"
 require "nodevent/testing/publication_match"
+require "nodevent/testing/recorder"
 
 module NoDevent
   # Test support for applications: records publications instead of publishing them.
   #
-  # RSpec: `require "nodevent/rspec"`. Minitest: `require "nodevent/minitest"`. Both call {NoDevent.test_mode!} and
-  # clear the recorded publications before each test.
+  # RSpec: `require "nodevent/rspec"`. Minitest: `require "nodevent/minitest"`. Both record from the start, and each
+  # test sees only its own publications, also if tests run in parallel threads or processes.
   module Testing
     class << self
       # @return [Recorder] the recorder in use
@@ -28,15 +29,28 @@ module NoDevent
         Emitter.publisher = nil
       end
 
-      # @return [Array<Publication>] the publications since the last {clear}
+      # @return [Array<Publication>] the publications of the current test; outside of tests, all since the last {clear}
       def publications
         recorder.publications
       end
 
-      # Deletes the recorded publications.
+      # Deletes the recorded publications: those of the current test, or outside of tests, all.
       # @return [void]
       def clear
         recorder.clear
+      end
+
+      # Separates the publications of a test from those of others. `nodevent/rspec` and `nodevent/minitest` call it.
+      # @api private
+      def begin_test
+        Context.enter
+      end
+
+      # @api private
+      def end_test
+        context = Context.current
+        Context.leave
+        recorder.forget(context)
       end
     end
   end

@@ -25,9 +25,9 @@ RSpec.describe NoDevent::Configuration do
   end
 
   def mistake(text, **env)
-    file(text, **env)
+    file(text, **env).to_h
   rescue NoDevent::ConfigurationError => e
-    e.message.sub(%r{\A.*/nodevent\.yml}, "nodevent.yml")
+    e.message.sub(%r{\A.*/nodevent\.yml(:\d+)?(:\d+)?}, 'nodevent.yml\1')
   else
     raise "this was taken: #{text}"
   end
@@ -56,7 +56,7 @@ RSpec.describe NoDevent::Configuration do
     YAML
     expect(config.to_h).to eq("public_url" => "https://push.example.com",
                               "host" => "https://push.example.com", "namespace" => "/board",
-                              "secret" => "long-and-random", "redis" => { "host" => "redis", "port" => 6380 },
+                              "secret" => "long-and-random", "redis" => { "host" => "redis", "port" => "6380" },
                               "url" => "https://push.example.com", "publish_key" => "54321")
   end
 
@@ -74,7 +74,8 @@ RSpec.describe NoDevent::Configuration do
 
   it "uses the first of several secrets" do
     expect(file("/b: {secrets: [{id: new, secret: one}, {id: old, secret: two}]}").secret).to eq("one")
-    expect(mistake("/b: {secrets: [one]}")).to include("is not a list like [{id: new, secret: …}")
+    expect(mistake("/b: {secrets: {id: one}}")).to include("is not a list like [{id: new, secret: …}")
+    expect(file("/b: {secrets: [one, two]}").secret).to eq("one")
   end
 
   it "merges shared and the environment's section, with anchors and merge keys" do
@@ -89,7 +90,7 @@ RSpec.describe NoDevent::Configuration do
     YAML
     development = file(text, NODEVENT_ENV: nil, RAILS_ENV: nil, RACK_ENV: nil)
     expect([development.public_url, development.secret, development.redis])
-      .to eq(["http://shared", "shared", { "host" => "a", "port" => 2 }])
+      .to eq(["http://shared", "shared", { "host" => "a", "port" => "2" }])
     expect(file(text, NODEVENT_ENV: nil, RAILS_ENV: "production").secret).to eq("production")
     expect(file(text, NODEVENT_ENV: "production", RAILS_ENV: "development").secret).to eq("production")
     expect(mistake(text, NODEVENT_ENV: "staging"))
@@ -140,25 +141,27 @@ RSpec.describe NoDevent::Configuration do
 
   it "reports file, line and correction of every mistake" do
     { "/b:\n  secret: ''\n" => "nodevent.yml:2: /b.secret is empty; write a value, or remove the key",
-      "/b:\n  redis: 12\n" => "nodevent.yml:2: /b.redis is Integer; write a URL, or host: and port:",
-      "/b: 12\n" => "nodevent.yml:1: /b is Integer, not a mapping",
-      "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is 0; write a positive whole number",
+      "/b:\n  redis: 12\n" => "nodevent.yml:2: /b.redis must start with one of redis, rediss, " \
+                              "redis-sentinel, rediss-sentinel, redis-cluster, rediss-cluster; write " \
+                              "redis://localhost:6379/0",
+      "/b: 12\n" => "nodevent.yml:1: /b is \"12\", not a mapping",
+      "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is \"0\"; write a positive whole number",
       "publisher: {timeout: soon}\n" => 'nodevent.yml:1: publisher.timeout is "soon"; write it like 5s or 250ms',
       "publisher: {qeue: 1}\n" => "nodevent.yml:1: publisher.qeue is unknown; known keys are queue, queue_bytes, " \
                                   "timeout, shutdown_timeout",
-      "- a\n" => "nodevent.yml: is Array, not a mapping of keys to values",
+      "- a\n" => "nodevent.yml:1: is a list, not a mapping of keys to values",
       "a: <%= 1 %>\n" => "nodevent.yml:1: ERB is not supported, because the server cannot evaluate it; " \
                          "write \"${NAME}\" or " \
                          "\"${NAME:-default}\"" }.each do |text, message|
       expect(mistake(text)).to eq(message)
     end
-    expect(mistake("a: [\nb: c\n")).to match(/\Anodevent\.yml:\d+:\d+: /)
+    expect { file("a: [\nb: c\n") }.to raise_error(NoDevent::ConfigurationError, /nodevent\.yml:\d+:\d+: /)
     expect { described_class.load_file("/nowhere/n.yml") }
       .to raise_error(NoDevent::ConfigurationError, "/nowhere/n.yml: cannot be read: No such file or directory")
   end
 
   it "rejects an invalid Redis address on first use" do
-    { { url: "http://h" } => /redis.url must start with one of redis, rediss/, { port: 0 } => /redis.port is 0/,
+    { { url: "http://h" } => /redis.url must start with one of redis, rediss/, { port: 0 } => /redis.port is "0"/,
       { db: "x" } => /redis.db is "x"/, { sentinel: {} } => /redis.sentinel.hosts lists no/ }.each do |redis, text|
       expect { NoDevent::Emitter.config = { redis: redis } and NoDevent::Emitter.publisher }
         .to raise_error(NoDevent::ConfigurationError, text)

@@ -21,7 +21,7 @@ RSpec.describe "The documentation" do
         method = own ? owner.method(name) : owner.instance_method(name)
         file, line = method.source_location
         above = File.readlines(file, chomp: true).first(line - 1).reverse.take_while { |text| text.match?(/^\\s*#/) }
-        parameters = method.parameters.filter_map { |kind, word| word if word && kind != :block }
+        parameters = method.parameters.filter_map { |kind, word| word if word && kind != :block && word.match?(/\\w/) }
         ["\#{owner}\#{own ? "." : "#"}\#{name}", above.reverse.join("\\n"), parameters]
       end
       puts JSON.generate(found)

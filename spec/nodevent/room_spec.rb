@@ -49,11 +49,10 @@ RSpec.describe NoDevent::Room do
     expect(room(Private.new(1))).to eq("Private_1-private")
   end
 
-  it "follows a room that is an association" do
-    stub_const("Message", Class.new { include NoDevent::Base })
-    message = Message.new
-    message.define_singleton_method(:room) { Doc.new(5) }
-    expect(room(message)).to eq("Doc_5")
+  it "N-97 leaves a `room` that returns anything but a name to the application" do
+    stub_const("Message", Class.new(Doc) { def room = Doc.new(5) })
+    message = Message.new(7)
+    expect([message.room.to_param, room(message), message.nodevent_room]).to eq([5, "Message_7", "Message_7"])
   end
 
   it "is UTF-8, whatever the encoding of the String" do

@@ -6,10 +6,12 @@ require "tmpdir"
 RSpec.describe "NoDevent.test_mode!" do
   # The summary and failures of a test file, under RSpec or Minitest.
   def run(text, *command)
+    env = command.first.is_a?(Hash) ? command.shift : {}
     Dir.mktmpdir do |folder|
       path = File.join(folder, "example_spec.rb")
       File.write(path, text)
-      Open3.capture2e(Children::CLEAN.merge("RUBYLIB" => "#{ROOT}/lib"), *command, path, chdir: folder).first
+      environment = Children::CLEAN.merge("RUBYLIB" => "#{ROOT}/lib").merge(env)
+      Open3.capture2e(environment, *Children::LIMITED, *command, path, chdir: folder).first
     end
   end
 
@@ -17,7 +19,7 @@ RSpec.describe "NoDevent.test_mode!" do
     testing = NoDevent.test_mode!
     testing.clear
     expect(NoDevent::Emitter.emit("r", :e, { a: :b })).to be(true)
-    expect(NoDevent::Emitter.emit("r", "f", wait: true)).to eq(1)
+    expect(NoDevent::Emitter.emit("r", "f", nil, wait: true)).to eq(1)
     expect(testing.publications.map(&:to_h))
       .to eq([{ room: "r", event: "e", message: { "a" => "b" }, namespace: "/nodevent" },
               { room: "r", event: "f", message: nil, namespace: "/nodevent" }])
@@ -74,5 +76,86 @@ RSpec.describe "NoDevent.test_mode!" do
     expect(out).to match(/4 runs, \d+ assertions, 2 failures, 0 errors/)
     expect(out).to include(%(expected "x" to "r" to be emitted, but it was not emitted. Emitted:\n  "e" to "r" with 1))
     expect(out).to include(%(expected "e" not to be emitted, but it was emitted once.))
+  end
+
+  # Issue 11, section E. Cases: Minitest's and Rails' parallel threads, Rails' parallel processes, threads and fibers that
+  # a test starts, a thread pool that outlives its test, threads in RSpec, a server's thread that was there before.
+  describe "with parallel tests" do
+    # Each test emits as often as its number, waits for the others, and must see only its own.
+    let(:test_class) do
+      <<~RUBY
+        BARRIER = Queue.new
+        POOL = []
+        6.times do |number|
+          define_method("test_\#{number}") do
+            BARRIER << true
+            sleep 0.001 until BARRIER.size >= MEET
+            (number + 1).times { |count| NoDevent::Emitter.emit("r", "e", [number, count]) }
+            Thread.new { NoDevent::Emitter.emit("r", "thread", [number, 0]) }.join
+            Thread.new { Thread.new { NoDevent::Emitter.emit("r", "thread", [number, 1]) }.join }.join
+            Fiber.new { NoDevent::Emitter.emit("r", "fiber", [number, 0]) }.resume
+            sleep 0.05
+            assert_emitted("e", count: number + 1)
+            assert_emitted("thread", count: 2)
+            assert_emitted("fiber", count: 1)
+            assert_equal([number], NoDevent::Testing.publications.map { |publication| publication.message.first }.uniq)
+          end
+        end
+      RUBY
+    end
+
+    it "shows each test only its own publications with Minitest's parallelize_me!" do
+      out = run(<<~RUBY, { "MT_CPU" => "6" }, RbConfig.ruby, "-rminitest/autorun")
+        require "nodevent/minitest"
+        MEET = 6
+        class ApplicationTest < Minitest::Test
+          parallelize_me!
+          #{test_class}
+        end
+      RUBY
+      expect(out).to match(/6 runs, \d+ assertions, 0 failures, 0 errors/)
+    end
+
+    %w[threads processes].each do |kind|
+      it "shows each test only its own publications with Rails' parallelize(with: :#{kind})" do
+        out = run(<<~RUBY, RbConfig.ruby, "-W0", "-rminitest/autorun")
+          require "rails"
+          require "active_support/test_case"
+          require "active_support/testing/autorun"
+          require "nodevent/minitest"
+          MEET = #{kind == 'threads' ? 3 : 1}
+          class ApplicationTest < ActiveSupport::TestCase
+            parallelize(workers: 3, with: :#{kind}, **(Rails.version >= "7" ? { threshold: 0 } : {}))
+            #{test_class}
+          end
+        RUBY
+        expect(out).to match(/6 runs, \d+ assertions, 0 failures, 0 errors/)
+      end
+    end
+
+    it "follows threads in RSpec, and gives a server's thread to the running example" do
+      out = run(<<~RUBY, "rspec", "--no-color", "--options", File::NULL)
+        require "nodevent/rspec"
+        REQUESTS = Queue.new
+        SERVER = Thread.new { loop { REQUESTS.pop.call } }
+        RSpec.describe "an application" do
+          def emit(message, done = Queue.new) = (NoDevent::Emitter.emit("r", "e", message); done << true)
+
+          3.times do |number|
+            it "sees its own \#{number}" do
+              done = Queue.new
+              4.times { Thread.new { emit(number, done) } }
+              REQUESTS << -> { emit("server", done) }
+              5.times { done.pop }
+              expect(NoDevent).to have_emitted("e").exactly(5)
+              expect(NoDevent).to have_emitted("e").with(number).exactly(4)
+              # A pool's thread that outlives its example does not take the next one's publications.
+              $pool ||= Thread.new { loop { REQUESTS.pop.call } }
+            end
+          end
+        end
+      RUBY
+      expect(out).to include("3 examples, 0 failures")
+    end
   end
 end

@@ -3,6 +3,7 @@
 //! Reports with the same kind and text are merged until Ruby fetches them, so their number is bounded however many
 //! publications fail.
 
+use crate::positions::Positions;
 use crate::wakeup::Wakeup;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +18,12 @@ pub(crate) struct EventLog {
     sent: AtomicU64,
     failed: AtomicU64,
     dropped: AtomicU64,
+    rejected: AtomicU64,
     /// Whether successful publishes are reported.
     report_sent: AtomicBool,
     reports: Mutex<Vec<Report>>,
+    /// The last positions of rooms.
+    pub(crate) positions: Positions,
     /// Notified when there are reports.
     pub(crate) wakeup: Wakeup,
 }
@@ -46,6 +50,8 @@ pub(crate) enum Kind {
     Failed,
     /// The queue was full.
     Dropped,
+    /// The publication was too large to be queued. Counted only, because the caller gets the error.
+    Rejected,
     /// The engine cannot be reached. Reported once per outage.
     Unavailable,
     /// The engine can be reached again.
@@ -58,6 +64,7 @@ pub(crate) struct Counts {
     pub(crate) sent: u64,
     pub(crate) failed: u64,
     pub(crate) dropped: u64,
+    pub(crate) rejected: u64,
 }
 
 // === impl EventLog ===
@@ -98,6 +105,7 @@ impl EventLog {
         match kind {
             Kind::Sent => &self.sent,
             Kind::Dropped => &self.dropped,
+            Kind::Rejected => &self.rejected,
             _ => &self.failed,
         }
         .fetch_add(1, Ordering::Relaxed);
@@ -109,6 +117,7 @@ impl EventLog {
             sent: self.sent.load(Ordering::Relaxed),
             failed: self.failed.load(Ordering::Relaxed),
             dropped: self.dropped.load(Ordering::Relaxed),
+            rejected: self.rejected.load(Ordering::Relaxed),
         }
     }
 

@@ -7,6 +7,7 @@
 mod engine;
 mod event_log;
 mod key;
+mod positions;
 mod process;
 mod publisher;
 mod queue;
@@ -17,11 +18,12 @@ mod without_gvl;
 mod worker;
 
 use event_log::{Counts, Kind, Report};
-use magnus::{Error, Module, Object, RArray, Ruby, function, method};
+use magnus::{Error, Module, Object, RArray, RString, Ruby, function, method};
 use process::Process;
 use publisher::Publisher;
 use queue::FlushMode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// Private, because the macro makes a public function that it does not document.
 mod entry {
@@ -39,7 +41,9 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     native.const_set("VERSION", env!("CARGO_PKG_VERSION"))?;
     native.define_singleton_method("sign", function!(key::sign, 3))?;
     native.define_singleton_method("verify", function!(key::verify, 5))?;
+    native.define_singleton_method("check", function!(check, 1))?;
     native.define_singleton_method("flush", function!(flush, 2))?;
+    native.define_singleton_method("position", function!(position, 4))?;
     native.define_singleton_method("stats", function!(stats, 0))?;
     native.define_singleton_method("count", function!(count, 1))?;
     native.define_singleton_method("reports", function!(reports, 0))?;
@@ -58,6 +62,12 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     Ok(())
 }
 
+/// `check(json)`: returns why the server would not accept a publication, or `nil` if it would.
+fn check(json: RString) -> Option<String> {
+    // SAFETY: the bytes are not used after Ruby can run again.
+    nodevent_protocol::publication::parse(unsafe { json.as_slice() }).err().map(|error| error.to_string())
+}
+
 /// `flush(seconds, at_exit)`: waits until everything that this process published so far is settled. At exit, an
 /// unavailable engine gets one attempt and no more waiting.
 fn flush(ruby: &Ruby, seconds: f64, at_exit: bool) -> Result<bool, Error> {
@@ -68,25 +78,34 @@ fn flush(ruby: &Ruby, seconds: f64, at_exit: bool) -> Result<bool, Error> {
     })
 }
 
-/// `stats`: `[queued, sent, failed, dropped]` of this process.
-fn stats() -> (usize, u64, u64, u64) {
-    let Some(process) = Process::current() else { return (0, 0, 0, 0) };
+/// `stats`: `[queued, sent, failed, dropped, rejected]` of this process.
+fn stats() -> (usize, u64, u64, u64, u64) {
+    let Some(process) = Process::current() else { return (0, 0, 0, 0, 0) };
     let queued = process.queues().iter().map(|queue| queue.pending()).sum();
-    let Counts { sent, failed, dropped } = process.events.counts();
-    (queued, sent, failed, dropped)
+    let Counts { sent, failed, dropped, rejected } = process.events.counts();
+    (queued, sent, failed, dropped, rejected)
 }
 
-/// `count(kind)`: adds one to the count of `"sent"`, `"dropped"`, or (any other kind) failed publications, for
+/// `count(kind)`: adds one to the count of `"sent"`, `"dropped"`, `"rejected"`, or (any other kind) failed publications, for
 /// publishers that are not native.
 fn count(ruby: &Ruby, kind: String) -> Result<(), Error> {
     let kind = match kind.as_str() {
         "sent" => Kind::Sent,
         "dropped" => Kind::Dropped,
+        "rejected" => Kind::Rejected,
         _ => Kind::Failed,
     };
     let process = Process::get_or_start().map_err(|text| Error::new(ruby.exception_runtime_error(), text))?;
     process.events.count(kind);
     Ok(())
+}
+
+/// `position(namespace, room, since, max_age)`: returns the last position of a room that this process published to, if
+/// it was recorded at least `since` and at most `max_age` seconds ago.
+fn position(namespace: String, room: String, since: f64, max_age: f64) -> Option<String> {
+    let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    let positions = &Process::current()?.events.positions;
+    positions.last(&namespace, &room, seconds(since), seconds(max_age)).map(String::from)
 }
 
 /// `reports`: the background events since the last call, each as `[kind, count, seconds, text]`.
@@ -115,6 +134,7 @@ fn list(ruby: &Ruby, reports: Vec<Report>) -> Result<RArray, Error> {
             Kind::Sent => "sent",
             Kind::Failed => "failed",
             Kind::Dropped => "dropped",
+            Kind::Rejected => "rejected",
             Kind::Unavailable => "unavailable",
             Kind::Restored => "restored",
         };

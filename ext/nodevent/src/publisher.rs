@@ -249,7 +249,7 @@ pub(crate) fn deadline(ruby: &Ruby, seconds: f64) -> Result<Instant, Error> {
 
 fn result_array(ruby: &Ruby, result: PublishResult) -> Result<RArray, Error> {
     match result {
-        Ok(Confirmation::Receivers(count)) => pair(ruby, "ok", count),
+        Ok(Confirmation::Receivers(count) | Confirmation::Stored(count, _)) => pair(ruby, "ok", count),
         Ok(Confirmation::Position(position)) => pair(ruby, "ok", &*position),
         Ok(Confirmation::Accepted) => pair(ruby, "ok", true),
         Err(reason) => pair(ruby, "failed", &*reason),

@@ -33,7 +33,9 @@ pub(crate) struct PublicationRef {
 pub(crate) enum Confirmation {
     /// Redis: the number of subscribed servers.
     Receivers(i64),
-    /// The engine keeps a history: the publication's position in it.
+    /// Redis with a history: the number of subscribed servers, and the publication's position.
+    Stored(i64, Box<str>),
+    /// A server with a history: the publication's position.
     Position(Box<str>),
     /// The engine accepted it and returned no details.
     Accepted,

@@ -6,7 +6,8 @@
 
 use crate::engine::{BatchOutcome, Engine, TransientError};
 use crate::event_log::{EventLog, Kind};
-use crate::queue::{PublicationRef, PublishResult, Queue};
+use crate::queue::{Confirmation, PublicationRef, PublishResult, Queue};
+use nodevent_protocol::publication;
 use std::collections::VecDeque;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -81,7 +82,8 @@ impl Worker {
             count += 1;
             bytes += publication.body.len();
             match &result {
-                Ok(_) => {
+                Ok(confirmation) => {
+                    self.record_position(&publication, confirmation);
                     sent += 1;
                     slowest = slowest.max(publication.emitted_at.elapsed());
                 }
@@ -95,6 +97,13 @@ impl Worker {
             self.events.sent(sent, slowest, self.engine.address());
         }
         self.queue.settle(count, bytes);
+    }
+
+    fn record_position(&self, publication: &PublicationRef, confirmation: &Confirmation) {
+        let (Confirmation::Stored(_, position) | Confirmation::Position(position)) = confirmation else { return };
+        if let Ok(parsed) = publication::parse(&publication.body) {
+            self.events.positions.record(&publication.channel, &parsed.room, position);
+        }
     }
 
     /// Pauses before the next attempt; reports the outage after the first.

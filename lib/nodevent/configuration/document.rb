@@ -1,21 +1,20 @@
 # frozen_string_literal: true
 
-require "json"
-require "nodevent/configuration/lines"
-require "yaml"
+require "nodevent/configuration/tree"
 
 module NoDevent
   class Configuration
-    # A configuration as written: finds and parses the file and selects the environment's section. It does not know what
+    # A configuration as written: finds and reads the file and selects the environment's section. It does not know what
     # the keys mean; it knows their lines, for messages.
     class Document
       # The names of mappings that are sections.
       COMMON = %w[shared development test production staging].freeze
+      NAME = /\A[A-Za-z_][A-Za-z0-9_]*\z/
 
-      private_constant :COMMON
+      private_constant :COMMON, :NAME
 
-      # @return [Hash{String => Object}] the top-level keys; with sections, those of `shared` and of the environment's
-      #   section
+      # @return [Hash{String => Tree::Node}] the top-level keys; with sections, those of `shared` and of the
+      #   environment's section
       attr_reader :top
       # @return [String, nil]
       attr_reader :path
@@ -32,15 +31,17 @@ module NoDevent
 
         # @raise [ConfigurationError] if the file cannot be read
         def read(path)
-          text = File.read(path, encoding: "BOM|UTF-8")
-          new(parse(text, path), path, text)
+          node = Tree.parse(File.read(path, encoding: "UTF-8"), json: path.end_with?(".json"))
+          new(node, path)
+        rescue Tree::SyntaxError => e
+          raise ConfigurationError, "#{path}:#{e.line}:#{e.column}: #{e.message}"
         rescue SystemCallError => e
           raise ConfigurationError, "#{path}: cannot be read: #{e.message[/\A[^@]*/].strip}"
         end
 
         # @param settings [#to_h]
         def from_hash(settings)
-          new(settings.to_h, nil)
+          new(Tree.wrap(settings.to_h), nil, settings)
         end
 
         # @return [String] the environment, which selects the section
@@ -48,102 +49,102 @@ module NoDevent
           %w[NODEVENT_ENV RAILS_ENV RACK_ENV].map { |name| ENV.fetch(name, "") }.find { |name| !name.empty? } ||
             "development"
         end
-
-        private
-
-        def parse(text, path)
-          hash = path.end_with?(".json") ? JSON.parse(text) : load_yaml(text, path)
-          return hash if hash.is_a?(Hash)
-
-          raise ConfigurationError, "#{path}: is #{hash.class}, not a mapping of keys to values"
-        rescue Psych::SyntaxError => e
-          raise ConfigurationError, "#{path}:#{e.line}:#{e.column}: #{[e.problem, e.context].compact.join(' ')}"
-        rescue Psych::Exception, JSON::ParserError => e
-          raise ConfigurationError, "#{path}: #{e.message[0, 300]}"
-        end
-
-        def load_yaml(text, path)
-          if text.include?("<%")
-            raise ConfigurationError, "#{path}:#{text[0...text.index('<%')].count("\n") + 1}: ERB is not supported, " \
-                                      'because the server cannot evaluate it; write "${NAME}" or "${NAME:-default}"'
-          end
-          YAML.safe_load(text, permitted_classes: [Symbol], aliases: true, filename: path) || {}
-        end
       end
 
-      def initialize(hash, path, text = nil)
+      def initialize(root, path, settings = nil)
         @path = path
-        @text = text
-        @top = sections(strings(hash))
+        @settings = settings
+        @top = sections(root)
       end
 
-      # Replaces `${NAME}` and `${NAME:-default}` in a file's Strings by environment variables.
-      # @return [Object] the value with all variables replaced
-      # @raise [ConfigurationError] if a variable is not set
-      def interpolate(value, place)
-        case value
-        when Hash then value.to_h { |key, each| [key, interpolate(each, "#{place}.#{key}")] }
-        when Array then value.each_with_index.map { |each, index| interpolate(each, "#{place}[#{index}]") }
-        when String then path ? interpolate_text(value, place) : value
-        else value
+      # @return [Object, nil] a top-level setting as it was given
+      def raw(key)
+        return @settings.to_h.transform_keys(&:to_s)[key] if @settings && !@settings.is_a?(Configuration)
+
+        top[key] && Tree.unwrap(top[key])
+      end
+
+      # @return [Boolean] whether a file's value depends on the environment
+      def variable?(node)
+        case node&.value
+        when Hash then node.value.each_value.any? { |each| variable?(each) }
+        when Array then node.value.any? { |each| variable?(each) }
+        when String then path ? node.value.include?("${") : false
+        else false
         end
       end
 
+      # Replaces `${NAME}` and `${NAME:-default}` in a file's text by environment variables.
+      # @param key [String] for messages
+      # @return [Tree::Node] the node with all variables replaced
+      # @raise [ConfigurationError] if a variable is not set
+      def interpolate(node, key)
+        value = case node.value
+                when Hash then node.value.to_h { |name, each| [name, interpolate(each, "#{key}.#{name}")] }
+                when Array then node.value.each_with_index.map { |each, index| interpolate(each, "#{key}[#{index}]") }
+                when String then path ? interpolate_text(node, key) : node.value
+                end
+        Tree::Node.new(value: value, line: node.line, column: node.column)
+      end
+
+      # @param node [Tree::Node, nil] the value
       # @raise [ConfigurationError] always, with file, line and key
-      def invalid!(place, problem)
-        line = Lines.of(@text, place, [self.class.environment, "shared"]) if @text
-        where = path ? [path, line].compact.join(":") : "NoDevent::Emitter.config"
-        raise ConfigurationError, "#{where}: #{place} #{problem}"
+      def invalid!(node, key, problem)
+        where = path ? [path, node&.line, node&.line && node&.column].compact.join(":") : "NoDevent::Emitter.config"
+        raise ConfigurationError, "#{where}: #{key} #{problem}"
       end
 
       private
 
-      def strings(value)
-        case value
-        when Configuration then value.to_h
-        when Hash then value.to_h { |key, each| [key.to_s, strings(each)] }
-        when Array then value.map { |each| strings(each) }
-        else value
+      def sections(root)
+        unless root.value.is_a?(Hash)
+          kind = root.value.is_a?(Array) ? "list" : "text"
+          raise ConfigurationError, "#{path}:#{root.line}:#{root.column}: is a #{kind}, not a " \
+                                    "mapping of keys to values"
         end
-      end
 
-      def sections(hash)
         environment = self.class.environment
-        section = hash[environment]
-        return no_section(hash, environment) unless section.is_a?(Hash)
+        section = root.value[environment]
+        return no_section(root, environment) unless section && section.value.is_a?(Hash)
 
-        shared = hash["shared"].is_a?(Hash) ? hash["shared"] : {}
-        merge(shared, section)
+        shared = root.value["shared"]
+        (shared && shared.value.is_a?(Hash) ? Tree.merge(shared, section) : section).value
       end
 
       # A file without sections is for every environment. A file with sections must have the environment's, as the
       # server requires too. `shared` is a section; a file with only `shared` would otherwise appear to have no
       # settings.
-      def no_section(hash, environment)
-        sections = hash.keys.select { |key| hash[key].is_a?(Hash) && COMMON.include?(key) }
-        return hash if sections.empty?
+      def no_section(root, environment)
+        sections = root.value.keys.select { |key| root.value[key].value.is_a?(Hash) && COMMON.include?(key) }
+        return root.value if sections.empty?
 
         only = sections.size == 1 ? "is only the section" : "are only the sections"
-        invalid!("the environment", "is `#{environment}`, but there #{only} #{sections.join(', ')}; " \
-                                    "add `#{environment}: {}`, or select another with NODEVENT_ENV")
+        invalid!(root, "the environment", "is `#{environment}`, but there #{only} #{sections.join(', ')}; " \
+                                          "add `#{environment}: {}`, or select another with NODEVENT_ENV")
       end
 
-      def merge(one, other)
-        one.merge(other) do |_, left, right|
-          left.is_a?(Hash) && right.is_a?(Hash) ? merge(left, right) : right
+      def interpolate_text(node, key)
+        text = node.value
+        out = +""
+        while (start = text.index("${"))
+          out << text[0...start]
+          inside, close, text = text[(start + 2)..].partition("}")
+          invalid!(node, key, "has a `${` without `}`; write ${NAME} or ${NAME:-default}") if close.empty?
+          out << variable(node, key, inside)
         end
+        out << text
       end
 
-      def interpolate_text(text, place)
-        text.gsub(/\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}/) do
-          name = Regexp.last_match(1)
-          default = Regexp.last_match(2)
-          given = ENV.fetch(name, "")
-          next given unless given.empty?
+      def variable(node, key, inside)
+        name, separator, default = inside.partition(":-")
+        invalid!(node, key, "has `${…}` inside `${…}`, which is not supported") if inside.include?("${")
+        invalid!(node, key, "has a `${…}` without the name of a variable; write ${NAME}") unless name.match?(NAME)
 
-          default || invalid!(place, "requires the environment variable #{name}; set it, or " \
-                                     "write ${#{name}:-default}")
-        end
+        given = ENV.fetch(name, "")
+        return given unless given.empty?
+        return default unless separator.empty?
+
+        invalid!(node, key, "requires the environment variable #{name}; set it, or write ${#{name}:-default}")
       end
     end
   end

@@ -4,56 +4,75 @@ module NoDevent
   class Configuration
     # Reads the `history` section: how much history each room keeps. The server reads the same section; both must agree,
     # because with Redis the publisher stores the history.
-    module History
+    class History
       DEFAULT = { size: 100, age: 300_000 }.freeze
-      OFF = [false, "off", "false"].freeze
-      ON = [nil, true, "on", "true"].freeze
+      MAX_SIZE = 1_000_000
 
-      private_constant :DEFAULT, :OFF, :ON
+      private_constant :DEFAULT, :MAX_SIZE
 
-      class << self
-        # @param section [Object] the section as written
-        # @param values [Values]
-        # @param invalid [#call] receives the key below `history`, or nil, and the problem
-        # @return [Hash] `default` and `prefixes`; ages in milliseconds
-        def read(section, values, invalid)
-          return { default: nil, prefixes: [] } if OFF.include?(section)
-          return { default: DEFAULT, prefixes: [] } if ON.include?(section)
-          return { default: DEFAULT.merge(age: age(section, values, invalid)), prefixes: [] } unless section.is_a?(Hash)
+      # @param values [Values]
+      # @return [Hash] `default` and `prefixes`; ages in milliseconds
+      # @raise [ConfigurationError]
+      def self.read(values)
+        new(values).read
+      end
 
-          default = retention("", section, DEFAULT, values)
-          { default: default, prefixes: prefixes(section["rooms"], default, values, invalid) }
+      # @api private
+      def initialize(values)
+        @values = values
+      end
+
+      # @api private
+      def read
+        node = @values.node("history")
+        case node&.value.then { |value| value.is_a?(String) ? value.downcase : value }
+        when nil, *Values::YES then { default: DEFAULT, prefixes: [] }
+        when *Values::NO then { default: nil, prefixes: [] }
+        when Hash then mapping(node.value)
+        when /\A[\d.]/ then { default: DEFAULT.merge(age: milliseconds("history", node)), prefixes: [] }
+        else invalid!(node, "history")
+        end
+      end
+
+      private
+
+      def mapping(section)
+        default = retention("history", section, DEFAULT)
+        { default: default, prefixes: prefixes(section["rooms"], default) }
+      end
+
+      def retention(key, section, default)
+        age = section["age"]
+        { size: @values.count("#{key}.size", section["size"], default[:size], 1..MAX_SIZE),
+          age: age&.value ? milliseconds("#{key}.age", age) : default[:age] }
+      end
+
+      def prefixes(rooms, default)
+        return [] if rooms.nil? || rooms.value.nil?
+
+        unless rooms.value.is_a?(Hash)
+          @values.invalid!(rooms, "history.rooms", "is not a mapping of prefixes; write {Chat_: {size: 500}}")
         end
 
-        private
-
-        def age(section, values, invalid)
-          return milliseconds("history", section, values) if section.to_s.match?(/\A\d/)
-
-          invalid.call(nil, "is #{section.inspect}; write off, or {size: 100, age: 5m}")
+        rooms.value.map do |prefix, node|
+          [prefix.sub(/\*+\z/, ""), prefix_retention("history.rooms.#{prefix}", node, default)]
         end
+      end
 
-        def retention(below, section, default, values)
-          { size: values.count("history#{below}.size", section["size"], default[:size]),
-            age: section["age"] ? milliseconds("history#{below}.age", section["age"], values) : default[:age] }
+      def prefix_retention(key, node, default)
+        case node.value.then { |value| value.is_a?(String) ? value.downcase : value }
+        when Hash then retention(key, node.value, default)
+        when *Values::NO then nil
+        else invalid!(node, key)
         end
+      end
 
-        def prefixes(rooms, default, values, invalid)
-          return [] if rooms.nil?
-          return invalid.call("rooms", "is #{rooms.class}, not a mapping of prefixes") unless rooms.is_a?(Hash)
+      def milliseconds(key, node)
+        (@values.seconds(key, node, nil) * 1000).round
+      end
 
-          rooms.map do |prefix, section|
-            unless OFF.include?(section) || section.is_a?(Hash)
-              invalid.call("rooms.#{prefix}", "is #{section.inspect}; write off, or {size: 100, age: 5m}")
-            end
-            own = section.is_a?(Hash) ? retention(".rooms.#{prefix}", section, default, values) : nil
-            [prefix.to_s.sub(/\*+\z/, ""), own]
-          end
-        end
-
-        def milliseconds(place, section, values)
-          (values.seconds(place, section, nil) * 1000).round
-        end
+      def invalid!(node, key)
+        @values.invalid!(node, key, "is #{Tree.unwrap(node).inspect[0, 60]}; write off, or {size: 100, age: 5m}")
       end
     end
   end

@@ -12,16 +12,24 @@ module NoDevent
       }.freeze
       SCHEMES = %w[redis rediss redis-sentinel rediss-sentinel redis-cluster rediss-cluster].freeze
 
-      private_constant :ALIASES, :SCHEMES
+      WRONG_URL = "must start with one of #{SCHEMES.join(', ')}; write redis://localhost:6379/0".freeze
+
+      private_constant :ALIASES, :SCHEMES, :WRONG_URL
 
       class << self
+        # @param values [Values]
         # @return [Hash{String => Object}, nil] the section; a URL alone is `{"url" => it}`
-        def section(value, document, place)
-          case value
-          when nil, false then nil
-          when Hash then value.transform_keys { |key| ALIASES.fetch(key, key) }
-          when String then { "url" => value }
-          else document.invalid!(place, "is #{value.class}; write a URL, or host: and port:")
+        # @raise [ConfigurationError]
+        def section(values)
+          node = values.node("redis")
+          case node&.value
+          when nil then nil
+          when Hash then Tree.unwrap(node).transform_keys { |key| ALIASES.fetch(key, key) }
+          when String
+            return if Values::NO.include?(node.value.downcase)
+
+            scheme?(node.value) ? { "url" => node.value } : values.invalid!(node, "redis", WRONG_URL)
+          else values.invalid!(node, "redis", "is a list; write a URL, or host: and port:")
           end
         end
 
@@ -40,10 +48,11 @@ module NoDevent
           url = section["url"]
           return if url.nil?
 
-          scheme = url.to_s[%r{\A([a-z-]+)://.}, 1]
-          return if SCHEMES.include?(scheme)
+          invalid.call("url", WRONG_URL) unless scheme?(url)
+        end
 
-          invalid.call("url", "must start with one of #{SCHEMES.join(', ')}; write redis://localhost:6379/0")
+        def scheme?(url)
+          SCHEMES.include?(url.to_s[%r{\A([a-z-]+)://.}, 1])
         end
 
         def url(section, invalid)
@@ -99,7 +108,7 @@ module NoDevent
         end
 
         def truthy?(value)
-          ![nil, false, "false", "off", "no", ""].include?(value)
+          !(value.nil? || value.empty? || Values::NO.include?(value))
         end
       end
     end

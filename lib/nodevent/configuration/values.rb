@@ -2,28 +2,45 @@
 
 module NoDevent
   class Configuration
-    # Reads and validates the settings of one namespace, from its section or from the top level of a document.
+    # Reads and validates the settings of one namespace, from its section or from the top level of a document. Numbers,
+    # sizes, durations and flags are written as the server reads them.
     class Values
-      DURATION = /\A(\d+(?:\.\d+)?)(ms|s|m|h|d)?\z/
+      # One way of writing a number only: YAML readers disagree about `010`, `0x10`, `1_000` and `+8`.
+      NUMBER = /0|[1-9]\d*/
+      DURATION = /\A(#{NUMBER}(?:\.\d*)?) *(ms|s|m|h|d)?\z/
       UNITS = { "ms" => 0.001, "s" => 1, "m" => 60, "h" => 3600, "d" => 86_400, nil => 1 }.freeze
+      SIZE = /\A(#{NUMBER}) *(b|kb?|mb?|gb?)?\z/i
+      SIZE_UNITS = { "k" => 1024, "m" => 1024**2, "g" => 1024**3 }.freeze
+      MAX_SIZE = (2**64) - 1
+      YES = %w[true yes on].freeze
+      NO = %w[false no off].freeze
 
-      private_constant :DURATION, :UNITS
+      private_constant :NUMBER, :DURATION, :UNITS, :SIZE, :SIZE_UNITS, :MAX_SIZE
 
       # @return [String]
       attr_reader :namespace
 
-      def initialize(document, default_namespace)
+      # @param namespace [String, nil] one of the document's; by default the one it selects, or its first
+      def initialize(document, default_namespace, namespace = nil)
         @document = document
-        sections = document.top.keys.grep(%r{\A/})
-        @namespace = choose(sections, default_namespace)
+        @sections = document.top.keys.grep(%r{\A/})
+        @namespace = choose(namespace, default_namespace)
         own = document.top[@namespace]
-        document.invalid!(@namespace, "is #{own.class}, not a mapping") unless own.nil? || own.is_a?(Hash)
-        @own = own || {}
+        unless own.nil? || own.value.nil? || own.value.is_a?(Hash)
+          document.invalid!(own, @namespace, "is #{describe(own)}, not a mapping")
+        end
+        @own = own&.value || {}
       end
 
-      # @return [Object, nil] the setting as written, with `${…}` replaced
-      def value(key)
-        @document.interpolate(@own.key?(key) ? @own[key] : @document.top[key], key_path(key))
+      # @return [Tree::Node, nil] the setting, with `${…}` replaced
+      def node(key)
+        found = raw(key)
+        found && @document.interpolate(found, key_path(key))
+      end
+
+      # @return [Boolean] whether the setting depends on the environment
+      def variable?(key)
+        @document.variable?(raw(key))
       end
 
       # @return [String] the full key of a setting, for messages
@@ -31,105 +48,142 @@ module NoDevent
         @own.key?(key[/\A\w+/]) ? "#{namespace}.#{key}" : key
       end
 
+      # @return [Hash{String => Tree::Node}]
       def mapping(key)
-        found = value(key)
-        return {} if found.nil?
+        node = node(key)
+        return {} if node.nil? || node.value.nil?
 
-        found.is_a?(Hash) ? found : invalid!(key, "is #{found.class}, not a mapping")
+        node.value.is_a?(Hash) ? node.value : invalid!(node, key, "is #{describe(node)}, not a mapping")
       end
 
-      # @return [String, nil] a non-empty String; numbers are converted to text
-      def text(key, found = value(key))
-        return if found.nil?
+      # @return [String, nil] a non-empty text
+      def text(key, node = node(key))
+        # A key without a value is a mistake in a file; in Ruby, `nil` is as good as no key.
+        return if node.nil? || (node.value.nil? && node.line.nil?)
+        return node.value if node.value.is_a?(String) && !node.value.empty?
 
-        text = found.is_a?(Integer) ? found.to_s : found
-        return text if text.is_a?(String) && !text.empty?
-
-        invalid!(key, "is #{found.is_a?(String) ? 'empty' : found.class}; write a value, or remove the key")
-      end
-
-      # @return [String, nil] the secret that signs keys: `secret`, or the first of `secrets`
-      def secret
-        several = value("secrets")
-        return text("secret") if several.nil?
-
-        unless several.is_a?(Array) && several.all?(Hash) && several.any?
-          invalid!("secrets", "is not a list like [{id: new, secret: …}, {id: old, secret: …}]")
-        end
-        text("secrets[0].secret", several.first["secret"]) || invalid!("secrets[0]", "has no secret")
+        invalid!(node, key, "is #{describe(node)}; write a value, or remove the key")
       end
 
       # @return [String, nil] `public_url`, or `host` if it has a scheme: without one, it is the address that the server
       #   binds
       def public_url
         url = text("public_url")
-        return address("host") if url.nil?
+        return address(text("host")) if url.nil?
 
-        address("public_url") || invalid!("public_url", "is #{url}; write it like https://push.example.com")
+        address(url) || invalid!(node("public_url"), "public_url", "is #{url}; write it like https://push.example.com")
       end
 
       # @return [Boolean] whether `url` names a server to publish to
       def url?
-        off = value("url")
-        !(off.nil? || off == false || off == "off")
+        url = node("url")
+        !(url.nil? || url.value.nil? || (url.value.is_a?(String) && NO.include?(url.value.downcase)))
       end
 
       # @param default [String] used if `url` is not set
       # @return [String, nil]
       def url(default)
-        return default.start_with?("//") ? "http:#{default}" : default if value("url").nil?
+        url = node("url")
+        return default.start_with?("//") ? "http:#{default}" : default if url.nil? || url.value.nil?
         return unless url?
 
-        url = text("url").sub(%r{/+\z}, "")
-        url.match?(%r{\Ahttps?://[^/]}) ? url : invalid!("url", "is not a URL; write http://localhost:8080")
+        text = text("url").sub(%r{/+\z}, "")
+        text.match?(%r{\Ahttps?://[^/]}) ? text : invalid!(url, "url", "is not a URL; write http://localhost:8080")
       end
 
-      def count(key, value, default)
-        return default if value.nil?
+      # @param range [Range]
+      def count(key, node, default, range = 1..)
+        text = text(key, node) or return default
 
-        number = value.to_s.match?(/\A\d+\z/) ? value.to_s.to_i : 0
-        number.positive? ? number : invalid!(key, "is #{value.inspect}; write a positive whole number")
+        number = text.match?(/\A#{NUMBER}\z/) ? text.to_i : -1
+        return number if range.cover?(number)
+
+        limit = range.end ? "a whole number from #{range.begin} to #{range.end}" : "a positive whole number"
+        invalid!(node, key, "is #{text.inspect}; write #{limit}")
       end
 
-      def seconds(key, value, default)
-        return default if value.nil?
+      # @return [Float, nil] seconds
+      def seconds(key, node, default)
+        text = text(key, node) or return default
 
-        number, unit = value.to_s.match(DURATION)&.captures
-        number ? number.to_f * UNITS[unit] : invalid!(key, "is #{value.inspect}; write it like 5s or 250ms")
+        number, unit = text.match(DURATION)&.captures
+        seconds = number && (number.to_f * UNITS[unit])
+        seconds && seconds < 2**64 ? seconds : invalid!(node, key, "is #{text.inspect}; write it like 5s or 250ms")
+      end
+
+      # @return [Integer, nil] bytes
+      def size(key, node, default)
+        text = text(key, node) or return default
+
+        number, unit = text.match(SIZE)&.captures
+        size = number && (number.to_i * SIZE_UNITS.fetch(unit.to_s[0].to_s.downcase, 1))
+        size&.between?(1, MAX_SIZE) ? size : invalid!(node, key, "is #{text.inspect}; write it like 64KB or 1MB")
       end
 
       # @return [Boolean] false if it is not set
       def flag(key)
-        case value(key)
-        when true, "true", "yes", "on" then true
-        when nil, false, "false", "no", "off" then false
-        else invalid!(key, "is #{value(key).inspect}; write true or false")
-        end
+        node = node(key)
+        text = text(key, node)
+        return false if text.nil? || NO.include?(text.downcase)
+
+        YES.include?(text.downcase) || invalid!(node, key, "is #{text.inspect}; write true or false")
+      end
+
+      # @return [Array<String>] the namespaces of the document
+      attr_reader :sections
+
+      # @return [Hash{String => Tree::Node}] the keys of the namespace's section
+      attr_reader :own
+
+      # @return [Hash{String => Tree::Node}]
+      def top
+        @document.top
+      end
+
+      # @raise [ConfigurationError]
+      def invalid!(node, key, problem)
+        @document.invalid!(node, key_path(key), problem)
       end
 
       private
 
-      def address(key)
-        url = value(key)
-        invalid!(key, "is #{url.class}; write it like https://push.example.com") unless url.nil? || url.is_a?(String)
-        url&.sub(%r{/+\z}, "") if url&.match?(%r{\A([A-Za-z][A-Za-z0-9+.-]*:)?//})
+      def raw(key)
+        @own.key?(key) ? @own[key] : @document.top[key]
       end
 
-      def invalid!(key, problem)
-        @document.invalid!(key_path(key), problem)
-      end
-
-      def choose(sections, default)
-        named = @document.interpolate(@document.top["namespace"], "namespace")
-        return sections.first || default if named.nil?
-
-        unless named.is_a?(String) || named.is_a?(Symbol)
-          @document.invalid!("namespace", "is #{named.class}; write it like #{default}")
+      def describe(node)
+        case node.value
+        when Hash then "a mapping"
+        when Array then "a list"
+        when nil, "" then "empty"
+        else node.value.inspect[0, 60]
         end
-        name = "/#{named.to_s.delete_prefix('/')}"
-        return name if sections.empty? || sections.include?(name)
+      end
 
-        @document.invalid!("namespace", "is #{name}, but the file contains only #{sections.join(', ')}")
+      def address(url)
+        url.sub(%r{/+\z}, "") if url&.match?(%r{\A([A-Za-z][A-Za-z0-9+.-]*:)?//})
+      end
+
+      def choose(wanted, default)
+        named = wanted || selected
+        return @sections.first || default if named.nil?
+
+        name = "/#{named.delete_prefix('/')}"
+        if @sections.include?(name) || (@sections.empty? && (wanted.nil? || wanted == selected_name(default)))
+          return name
+        end
+
+        has = @sections.empty? ? "only #{selected_name(default)}" : "only #{@sections.join(', ')}"
+        @document.invalid!(@document.top["namespace"], "namespace", "is #{name}, but the file contains #{has}")
+      end
+
+      def selected
+        node = @document.top["namespace"]
+        node && text("namespace", @document.interpolate(node, "namespace"))
+      end
+
+      def selected_name(default)
+        "/#{(selected || default).delete_prefix('/')}"
       end
     end
   end

@@ -25,6 +25,9 @@ module NoDevent
            "server #{server}")
         ServerCheck.findings(@config.source).each(&@report) if @config.source
         walk
+      rescue ConfigurationError => e
+        failed("the configuration is invalid: #{e.message}",
+               "fix it; `nodevent check FILE` lists all mistakes of a file")
       rescue PollingClient::Refused => e
         failed("the server stopped responding: #{e.message}", "see its log")
       ensure
@@ -36,7 +39,15 @@ module NoDevent
       attr_reader :config
 
       def walk
-        server? && namespace? && origin? && secrets && round_trip
+        publishes? && server? && browsers? && namespace? && origin? && secrets && round_trip
+      end
+
+      def publishes?
+        recorded = defined?(Testing) && Emitter.publisher.is_a?(Testing::Recorder)
+        return true unless recorded
+
+        failed("publications are recorded and not published, because this process is in test mode",
+               "run the doctor in another environment, or set `config.nodevent.test_mode = false`")
       end
 
       # The address at which this process reaches the server.
@@ -55,14 +66,56 @@ module NoDevent
       end
 
       def server?
-        response = get("/healthz")
-        return server_failed("returns #{response.code} for /healthz") unless response.is_a?(Net::HTTPSuccess)
+        response = health(server)
+        return server_failed("cannot be reached: #{response}") if response.is_a?(String)
+        return another_service(server, response) unless nodevent?(response)
 
         ok("the server responds at #{server}")
         @report.call(Clocks.compare(response["Date"]))
         true
+      end
+
+      # Browsers may use another address than this process.
+      def browsers?
+        warn_of_address
+        return true if address == server
+
+        response = health(address)
+        if response.is_a?(String)
+          return failed("the server cannot be reached at #{address}, the address for browsers: #{response}",
+                        "correct `public_url:`, or the proxy that serves it")
+        end
+        return another_service(address, response) unless nodevent?(response)
+
+        ok("the server responds at #{address}, the address for browsers")
+      end
+
+      def warn_of_address
+        host = URI(address).host.to_s
+        if Configuration::Document.environment == "production" && host.match?(/\A(localhost|127\.|\[::1\])/)
+          warn("`public_url:` is #{address}, which other machines cannot reach",
+               "set it to the server's public address")
+        end
+        return unless @origin.start_with?("https:") && address.start_with?("http:")
+
+        warn("pages of #{@origin} cannot load scripts from #{address}: browsers block mixed content",
+             "serve the server over TLS, and write https:// in `public_url:`")
+      end
+
+      def another_service(url, response)
+        failed("another service than NoDevent responds at #{url} (#{response.code} for /healthz)",
+               "correct `url:` or `public_url:`, or the proxy that serves it")
+      end
+
+      def nodevent?(response)
+        response.is_a?(Net::HTTPSuccess) && response.body.to_s.strip == "ok"
+      end
+
+      # The response, or why there is none.
+      def health(url)
+        get("/healthz", url)
       rescue SystemCallError, SocketError, IOError, Timeout::Error, OpenSSL::SSL::SSLError => e
-        server_failed("cannot be reached: #{e.message}")
+        e.message
       end
 
       def server_failed(problem)
@@ -139,8 +192,8 @@ module NoDevent
         current.respond_to?(:address) ? current.address : current.class.name
       end
 
-      def get(path)
-        uri = URI("#{server}#{path}")
+      def get(path, base = server)
+        uri = URI("#{base}#{path}")
         Net::HTTP.start(uri.host, uri.port, use_ssl: uri.scheme == "https", open_timeout: PollingClient::TIMEOUT,
                                             read_timeout: PollingClient::TIMEOUT) { |http| http.get(uri.request_uri) }
       end

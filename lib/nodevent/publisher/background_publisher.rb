@@ -42,7 +42,10 @@ module NoDevent
         return publish_and_wait(channel, json, key, Float(timeout || @timeout)) if wait
 
         queued = @native.publish(channel, json, key)
-        queued.nil? ? raise(Closed, CLOSED) : queued
+        raise Closed, CLOSED if queued.nil?
+
+        Reporter.published
+        queued
       end
 
       # @param timeout [Numeric] seconds

@@ -4,32 +4,47 @@ require "io/wait"
 
 module NoDevent
   module Publisher
-    # Passes reports of the native thread on to Ruby: to the log, {NoDevent.on_error} and `publish.nodevent`.
+    # Passes reports of the native thread on to Ruby: to the log, {NoDevent.on_error} and `publish.nodevent`. Flushes
+    # the queue when the process ends.
     #
     # Each process has one reporter thread, started by its first publication. It waits on a pipe that the native thread
     # writes to.
     module Reporter
       # Seconds after which the thread looks for new subscribers of `publish.nodevent`.
       POLL_INTERVAL = 5.0
-      LOCK = Mutex.new
 
-      private_constant :POLL_INTERVAL, :LOCK
+      private_constant :POLL_INTERVAL
 
       class << self
         # Starts the thread if this process has none. Cheap if it has one.
         def start
           return if @thread&.alive?
 
-          LOCK.synchronize { @thread = run unless @thread&.alive? }
+          Publisher.synchronize { @thread = run unless @thread&.alive? }
+        rescue ThreadError
+          # A process that is ending cannot start threads. Its reports are handled by the flush.
+          nil
         end
 
         # Registers a flush at exit, for at most `seconds`, which reports what could not be sent.
         def at_exit(seconds)
           @seconds = seconds
+          @finished = Native.forks if @ending == Native.forks
           return if @registered
 
           @registered = true
           Kernel.at_exit { finish }
+        end
+
+        # Notices the end of the process, after which no `at_exit` block is called any more.
+        def watch_exit
+          Kernel.at_exit { @ending = Native.forks }
+        end
+
+        # Sends what is published after the flush at exit, by an `at_exit` block that was registered before the first
+        # publication or by a finalizer.
+        def published
+          flush_unsent if @finished == Native.forks
         end
 
         # Handles the reports since the last call.
@@ -37,7 +52,23 @@ module NoDevent
           Native.reports.each { |report| handle(*report) }
         end
 
+        # Reports what is queued and cannot be sent any more.
+        # @param flush [Boolean] whether to try, for at most `shutdown_timeout`
+        def flush_unsent(flush: true)
+          done = flush && Native.flush(@seconds, true)
+          drain_reports
+          return if done
+
+          queued = Native.stats.first
+          ErrorReporter.report(PublishError.new("#{publications(queued)} #{unsent(flush)}", count: queued))
+        end
+
         private
+
+        def finish
+          flush_unsent
+          @finished = Native.forks
+        end
 
         # Each process creates its own pipe, including forks.
         def run
@@ -64,7 +95,8 @@ module NoDevent
           case kind
           when :sent
             Instrumentation.instrument("publish.nodevent", count: count, seconds: seconds, address: text) { nil }
-          when :restored then Logger.current.info("nodevent: reconnected to #{text} after #{seconds.round(1)} s")
+          when :restored
+            Logger.current.info("nodevent: reconnected to #{text} after #{seconds.round(1)} s")
           else ErrorReporter.report(PublishError.new(message(kind, count, text), count: count))
           end
         rescue StandardError => e
@@ -83,19 +115,17 @@ module NoDevent
           end
         end
 
-        def publications(count)
-          count == 1 ? "1 publication was" : "#{count} publications were"
+        def unsent(flush)
+          if flush
+            "not sent before the exit; check that the target is running, or raise " \
+              "`publisher: { shutdown_timeout: }` (now #{@seconds} s)"
+          else
+            "not sent, because exit! skips the flush at exit; call NoDevent.flush before it"
+          end
         end
 
-        def finish
-          done = Native.flush(@seconds, true)
-          drain_reports
-          return if done
-
-          queued = Native.stats.first
-          text = "#{publications(queued)} not sent before the exit; check that the target is running, or " \
-                 "raise `publisher: { shutdown_timeout: }` (now #{@seconds} s)"
-          ErrorReporter.report(PublishError.new(text, count: queued))
+        def publications(count)
+          count == 1 ? "1 publication was" : "#{count} publications were"
         end
       end
     end

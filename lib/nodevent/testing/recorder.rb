@@ -9,11 +9,11 @@ module NoDevent
       end
     end
 
-    # A publisher that records.
+    # A publisher that records. It takes no lock, so that signal handlers can emit; appending to an Array and copying it
+    # are atomic.
     class Recorder
       def initialize
-        @lock = Mutex.new
-        @publications = []
+        @entries = []
       end
 
       # @return [true, Integer] like a real publisher: with `wait: true`, one subscribed server
@@ -21,17 +21,26 @@ module NoDevent
         parsed = JSON.parse(json)
         publication = Publication.new(room: parsed["room"], event: parsed["event"], message: parsed["message"],
                                       namespace: channel)
-        @lock.synchronize { @publications << publication.freeze }
+        @entries << [Context.current || Context.only, publication.freeze]
         wait ? 1 : true
       end
 
-      # @return [Array<Publication>]
+      # @return [Array<Publication>] those of the current test; outside of tests, all
       def publications
-        @lock.synchronize { @publications.dup }
+        entries = @entries.dup
+        context = Context.current
+        entries.select! { |owner, _| owner.equal?(context) } if context
+        entries.map(&:last)
       end
 
+      # Deletes those of the current test; outside of tests, all.
       def clear
-        @lock.synchronize { @publications.clear }
+        forget(Context.current)
+      end
+
+      # @param context [Context, nil] the test; all if nil
+      def forget(context)
+        context ? @entries.delete_if { |owner, _| owner.equal?(context) } : @entries.clear
       end
     end
   end

@@ -224,19 +224,19 @@ async fn publish(
         _ => Str::from(&*publication.channel),
     };
     let retention = room.as_deref().and_then(|room| options.retention.of(room));
-    let receivers: Result<i64, _> = match (retention.zip(keys), &publication.idempotency_key) {
+    let confirmation: Result<Confirmation, Error> = match (retention.zip(keys), &publication.idempotency_key) {
         (Some((retention, keys)), _) => {
             publish_with_history(client, options, publication, &channel, retention, &keys).await
         }
-        (None, None) => client.publish(channel, publication.body.clone()).await,
+        (None, None) => client.publish(channel, publication.body.clone()).await.map(Confirmation::Receivers),
         (None, Some(key)) => {
             let key = format!("nodevent:once:{channel}:{key}");
             let arguments = (channel, publication.body.clone(), IDEMPOTENCY_TTL);
-            client.eval(PUBLISH_IDEMPOTENT, vec![key], arguments).await
+            client.eval(PUBLISH_IDEMPOTENT, vec![key], arguments).await.map(Confirmation::Receivers)
         }
     };
-    match receivers {
-        Ok(receivers) => Ok(Ok(Confirmation::Receivers(receivers))),
+    match confirmation {
+        Ok(confirmation) => Ok(Ok(confirmation)),
         Err(error) if is_final(&error) => Ok(Err(rejected(error.details()).into())),
         Err(error) => Err(error),
     }
@@ -251,7 +251,7 @@ async fn publish_with_history(
     channel: &str,
     retention: Retention,
     keys: &Keys,
-) -> Result<i64, Error> {
+) -> Result<Confirmation, Error> {
     let (idempotency_key, idempotency_ttl) = match &publication.idempotency_key {
         Some(key) => (keys.idempotency(key), retention.age),
         None => (keys.idempotency(&format!("{:016x}-{}", options.nonce, publication.number)), RETRY_WINDOW),
@@ -267,9 +267,9 @@ async fn publish_with_history(
     };
     let names = vec![keys.position.clone(), keys.log.clone(), idempotency_key];
     let args: Vec<String> = publish.args().into();
-    let (_position, receivers, _before): (String, i64, i64) =
+    let (position, receivers, _before): (String, i64, i64) =
         client.evalsha(options.script_sha.as_str(), names, args).await?;
-    Ok(receivers)
+    Ok(Confirmation::Stored(receivers, position.into()))
 }
 
 /// Whether Redis understood the command and will never accept it.

@@ -5,41 +5,53 @@ require "securerandom"
 
 module Nodevent
   module Generators
-    # `rails generate nodevent:install`: the files for a first live page.
+    # `rails generate nodevent:install`: the files for a first live page. Running it again changes nothing that is
+    # there.
     class InstallGenerator < Rails::Generators::Base
       source_root File.expand_path("templates", __dir__)
       desc "Creates config/nodevent.yml with a fresh secret, a Procfile.dev line, the layout's tag, and a sample."
 
-      LAYOUT = "app/views/layouts/application.html.erb"
-      TAG = "<%= javascript_include_nodevent %>"
+      LAYOUTS = %w[erb haml slim].map { |kind| "app/views/layouts/application.html.#{kind}" }.freeze
+      CALL = "javascript_include_nodevent"
+      TAG = "<%= #{CALL} %>".freeze
+      CONFIGURATION = "config/nodevent.yml"
+      SAMPLE = "app/views/nodevent/_sample.html.erb"
+      POLICY = "config/initializers/content_security_policy.rb"
+
+      private_constant :LAYOUTS, :CALL, :TAG, :CONFIGURATION, :SAMPLE, :POLICY
 
       # Creates the configuration of the application and the server.
       def configuration
-        template "nodevent.yml.tt", "config/nodevent.yml"
+        create_once "nodevent.yml.tt", CONFIGURATION
       end
 
       # Makes `bin/dev`, or `foreman start -f Procfile.dev`, start the server together with Rails.
       def procfile
         line = "nodevent: bundle exec nodevent config/nodevent.yml\n"
-        if !File.exist?(path("Procfile.dev"))
-          create_file "Procfile.dev", "web: bin/rails server\n#{line}"
-        elsif !File.read(path("Procfile.dev")).match?(/^nodevent:/)
-          append_to_file "Procfile.dev", line
-        end
+        return create_file("Procfile.dev", "web: bin/rails server\n#{line}") unless File.exist?(path("Procfile.dev"))
+
+        text = read("Procfile.dev")
+        return say_status(:identical, "Procfile.dev", :blue) if text.match?(/^\s*nodevent\s*:/)
+
+        append_to_file "Procfile.dev", text.empty? || text.end_with?("\n") ? line : "\n#{line}"
       end
 
       # Adds the script tag to every page.
       def layout
-        if !File.exist?(path(LAYOUT))
-          say_status :skip, "#{LAYOUT} does not exist; add #{TAG} to the head of your layout", :yellow
-        elsif !File.read(path(LAYOUT)).include?("javascript_include_nodevent")
-          insert_into_file LAYOUT, "    #{TAG}\n", before: %r{^\s*</head>}
-        end
+        file = LAYOUTS.find { |name| File.exist?(path(name)) }
+        return by_hand("there is no #{LAYOUTS.first}; add #{TAG} to the head of your layouts") unless file
+        return say_status(:identical, file, :blue) if read(file).include?("javascript_include_nodevent")
+
+        changed = with_tag(read(file), File.extname(file))
+        return by_hand("#{file} has no head; add #{TAG} where your pages load scripts") unless changed
+
+        say_status :insert, file
+        File.binwrite(path(file), changed) unless options[:pretend]
       end
 
       # Creates a sample to try.
       def sample
-        template "_sample.html.erb", "app/views/nodevent/_sample.html.erb"
+        create_once "_sample.html.erb", SAMPLE
       end
 
       # Prints the next steps.
@@ -52,12 +64,73 @@ module Nodevent
             NoDevent::Emitter.emit("sample", "hello", "world")
           For models: `include NoDevent::Base` and `emits_changes`. If events do not arrive: `rake nodevent:doctor`.
         TEXT
+        say policy if policy?
       end
 
       private
 
       def path(name)
         File.expand_path(name, destination_root)
+      end
+
+      def read(name)
+        File.binread(path(name)).force_encoding(Encoding::UTF_8)
+      end
+
+      # Never replaces a secret that is in use, nor what was edited.
+      def create_once(source, target)
+        return say_status(:exist, target, :blue) if File.exist?(path(target)) && !options[:force]
+
+        template source, target
+      end
+
+      def by_hand(message)
+        say_status :skip, message, :yellow
+      end
+
+      def with_tag(text, kind)
+        case kind
+        when ".erb" then with_erb_tag(text)
+        when ".haml" then with_indented_tag(text, /^([ \t]*)%head\b[^\r\n]*/)
+        else with_indented_tag(text, /^([ \t]*)head\b[^\r\n]*/)
+        end
+      end
+
+      # Before `</head>`, wherever in its line that is.
+      def with_erb_tag(text)
+        head = text.index(%r{</head\s*>}i) or return
+
+        before = text[0...head]
+        newline = text.include?("\r\n") ? "\r\n" : "\n"
+        indent = before[/(?<=\A|\n)[ \t]*\z/]
+        return "#{before}#{TAG}#{text[head..]}" unless indent
+
+        "#{before.delete_suffix(indent)}#{indent}  #{TAG}#{newline}#{indent}#{text[head..]}"
+      end
+
+      # As the first child, because children are recognized by their indentation.
+      def with_indented_tag(text, head)
+        match = text.match(head) or return
+
+        newline = text.include?("\r\n") ? "\r\n" : "\n"
+        rest = match.post_match.delete_prefix(newline)
+        child = rest[/\A([ \t]+)\S/, 1]
+        indent = child && child.size > match[1].size ? child : "#{match[1]}  "
+        "#{match.pre_match}#{match[0].chomp}#{newline}#{indent}= #{CALL}#{newline}#{rest}"
+      end
+
+      def policy?
+        File.exist?(path(POLICY)) && read(POLICY).match?(/^[^#\n]*content_security_policy\b/)
+      end
+
+      def policy
+        <<~TEXT
+          The application has a Content-Security-Policy. In #{POLICY}, allow the server:
+            policy.connect_src :self, -> { NoDevent::Emitter.config["public_url"] },
+                               -> { NoDevent::Emitter.config["public_url"].sub(/\\Ahttp/, "ws") }
+          and allow its script, by a nonce (config.content_security_policy_nonce_generator) or by its address:
+            policy.script_src :self, -> { NoDevent::Emitter.config["public_url"] }
+        TEXT
       end
     end
   end

@@ -1,0 +1,114 @@
+# frozen_string_literal: true
+
+module NoDevent
+  class Configuration
+    # Reads what signs and authorizes: `secret`, `secrets` and `publish_key`. A value that was probably not meant is an
+    # error, as for the server: it must never be open because of a typing mistake.
+    module Secrets
+      NAMES = %w[secret secrets publish_key].freeze
+      # More differences than this are another word.
+      MAX_DISTANCE = 2
+
+      private_constant :NAMES, :MAX_DISTANCE
+
+      class << self
+        # @param values [Values]
+        # @return [String, nil] the secret that signs keys: `secret`, or the first of `secrets`
+        # @raise [ConfigurationError]
+        def secret(values)
+          check_place(values)
+          secret = text(values, "secret") || first(values)
+          open = values.flag("open")
+          if secret && open
+            values.invalid!(values.node("secret") || values.node("secrets"), "secret",
+                            "is there, and `open: true` too; delete one of them")
+          end
+          check_misspelt(values) unless secret || open
+          secret
+        end
+
+        # @param values [Values]
+        # @return [String, nil] the key that authorizes publishing over HTTP
+        # @raise [ConfigurationError]
+        def publish_key(values)
+          text(values, "publish_key")
+        end
+
+        private
+
+        def text(values, key, node = values.node(key))
+          text = values.text(key, node) or return
+
+          if text.match?(/\A\$[A-Za-z_]\w*\z/) && !values.variable?(key[/\A\w+/])
+            values.invalid!(node, key, "is a variable without braces; write ${#{text.delete_prefix('$')}}")
+          end
+          values.invalid!(node, key, "is empty") if text.strip.empty?
+          if text.match?(/\A\s|\s\z|[[:cntrl:]]/)
+            values.invalid!(node, key, "begins or ends with white space, or contains a line break or a tab")
+          end
+          text
+        end
+
+        def first(values)
+          list = values.node("secrets")
+          return if list.nil? || (list.value.nil? && list.line.nil?)
+
+          unless list.value.is_a?(Array)
+            values.invalid!(list, "secrets", "is not a list like [{id: new, secret: …}, {id: old, secret: …}]")
+          end
+          values.invalid!(list, "secrets", "is empty") if list.value.empty?
+          first = list.value.first
+          first = first.value["secret"] if first.value.is_a?(Hash)
+          text(values, "secrets[0].secret", first) || values.invalid!(list, "secrets[0]", "has no secret")
+        end
+
+        # Which of several namespaces would a secret at the top belong to?
+        def check_place(values)
+          return if values.sections.size < 2 || values.top["namespace"]
+
+          key = NAMES.find { |name| values.top.key?(name) } or return
+          values.invalid!(values.top[key], key, "is at the top of the file, which has several namespaces; move it " \
+                                                "below one of them")
+        end
+
+        def check_misspelt(values)
+          [values.own, values.top].each do |keys|
+            keys.each { |name, node| check_key(values, name, node) }
+          end
+        end
+
+        def check_key(values, name, node)
+          return if NAMES.include?(name) || name.start_with?("/")
+
+          if node.value.is_a?(Hash) && !(node.value.keys & NAMES).empty?
+            values.invalid!(key_of(node), name, "looks like a namespace without its slash; write `/#{name}:`")
+          end
+          meant = NAMES.find { |known| close?(known, name) } or return
+          values.invalid!(key_of(node), name, "is unknown; did you mean `#{meant}`?")
+        end
+
+        def key_of(node)
+          Tree::Node.new(**(node.key || {}))
+        end
+
+        def close?(known, name)
+          (name.size - known.size).abs <= MAX_DISTANCE && distance(known, name.downcase) <= MAX_DISTANCE
+        end
+
+        # Levenshtein's, one row at a time.
+        def distance(one, other)
+          row = (0..other.size).to_a
+          one.each_char.with_index(1) do |char, index|
+            before = row[0]
+            row[0] = index
+            other.each_char.with_index(1) do |letter, column|
+              before, row[column] = row[column],
+[row[column] + 1, row[column - 1] + 1, before + (char == letter ? 0 : 1)].min
+            end
+          end
+          row.last
+        end
+      end
+    end
+  end
+end

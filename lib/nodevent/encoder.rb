@@ -1,0 +1,74 @@
+# frozen_string_literal: true
+
+require "json"
+
+module NoDevent
+  # Builds the JSON of a publication, and rejects what the server would not deliver: an accepted publication is one that
+  # a member of the room can receive.
+  # @api private
+  module Encoder
+    # The maximum of bytes that a history adds to a publication: `,"position":"<16 digits>:<20 digits>"`, rounded up.
+    # The limit applies to the result.
+    POSITION_BYTES = 64
+
+    private_constant :POSITION_BYTES
+
+    class << self
+      # @return [String] the event's name
+      # @raise [InvalidEventError]
+      def event_name(event)
+        name = event.to_s if event.is_a?(String) || event.is_a?(Symbol)
+        unless name.nil? || name.empty?
+          name = name.encode(Encoding::UTF_8) unless name.encoding == Encoding::UTF_8
+          return name if name.valid_encoding?
+        end
+
+        raise InvalidEventError, "invalid event #{event.inspect[0, 60]}: must be a non-empty String or Symbol"
+      rescue ::EncodingError
+        raise InvalidEventError, "invalid event #{event.inspect[0, 60]}: cannot be converted to UTF-8"
+      end
+
+      # @return [String] the publication
+      # @raise [EncodingError, MessageTooLargeError]
+      def encode(room, event, message, config)
+        json = { room: room, event: event, message: message }.to_json
+        check_json(json, room, event) unless always_valid?(message)
+        check_size(json, room, event, config)
+        json
+      rescue JSON::GeneratorError, JSON::NestingError, ::EncodingError => e
+        raise unencodable(room, event, "#{e.message[0, 200]}; text must be valid UTF-8 and numbers finite: clean " \
+                                       "them, or select the attributes in as_json")
+      rescue SystemStackError
+        raise unencodable(room, event, "it contains itself, or is nested too deeply; select the attributes in as_json")
+      end
+
+      private
+
+      # Active Support builds JSON from `as_json` only. Elsewhere an object's `to_json` may return any text.
+      def always_valid?(message)
+        case message
+        when nil, true, false, Numeric, String, Symbol then true
+        else defined?(ActiveSupport::JSON::Encoding) ? true : false
+        end
+      end
+
+      def check_json(json, room, event)
+        problem = Native.check(json) or return
+        raise unencodable(room, event, "the message's to_json returns invalid JSON: #{problem}")
+      end
+
+      def check_size(json, room, event, config)
+        limit = config.max_publish_size
+        limit -= POSITION_BYTES if config.history?
+        return if json.bytesize <= limit
+
+        Native.count("rejected")
+        raise MessageTooLargeError.new(json.bytesize, limit, "the message of #{event.inspect} to #{room.inspect}")
+      end
+
+      def unencodable(room, event, problem)
+        EncodingError.new("cannot convert the message of #{event.inspect} to #{room.inspect} to JSON: #{problem}")
+      end
+    end
+  end
+end

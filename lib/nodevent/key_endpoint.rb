@@ -1,0 +1,129 @@
+# frozen_string_literal: true
+
+require "json"
+
+module NoDevent
+  # The Rack endpoint at which pages request keys: before a key expires, and for rooms whose key is not in the page.
+  # Rails mounts it at {PATH} if {NoDevent.authorize} was called; elsewhere `map NoDevent::KeyEndpoint::PATH`.
+  #
+  # `POST {"room": "Discussion_12"}` returns `{"key": "…"}`, or `{"error": "…", "hint": "…"}` with a status of 4xx.
+  module KeyEndpoint
+    # The path in the application.
+    PATH = "/nodevent/key"
+    # The maximum size of a request's body.
+    #
+    # # Units
+    # Bytes.
+    MAX_BODY = 8 * 1024
+
+    private_constant :MAX_BODY
+
+    # A request that gets no key.
+    class Rejected < StandardError
+      attr_reader :status, :hint
+
+      def initialize(status, message, hint)
+        super(message)
+        @status = status
+        @hint = hint
+      end
+    end
+
+    private_constant :Rejected
+
+    class << self
+      # @api private
+      attr_reader :authorizer
+
+      # @api private
+      def configure(expires_after, authorizer)
+        @expires_after = Float(expires_after)
+        @authorizer = authorizer
+      end
+
+      # @return [Boolean] whether {NoDevent.authorize} was called
+      def configured?
+        !@authorizer.nil?
+      end
+
+      # @api private
+      # @param namespace [Namespace]
+      # @return [String, nil] the URL for pages of the application
+      def url(namespace = Namespace.default)
+        return unless configured?
+
+        root = defined?(Rails.application) && Rails.application ? Rails.application.config.relative_url_root : nil
+        query = "?namespace=#{CGI.escape(namespace.name)}" unless namespace.name == Namespace.default.name
+        "#{root}#{PATH}#{query}"
+      end
+
+      # @param env [Hash] Rack's
+      # @return [Array] Rack's response
+      def call(env)
+        respond(200, key: key(request(env)))
+      rescue Rejected => e
+        respond(e.status, error: e.message, hint: e.hint)
+      end
+
+      private
+
+      def request(env)
+        return ActionDispatch::Request.new(env) if defined?(ActionDispatch::Request)
+
+        require "rack"
+        Rack::Request.new(env)
+      end
+
+      def key(request)
+        reject(404, "no authorizer", "call NoDevent.authorize in the application") unless configured?
+        reject(405, "method not allowed", "use POST") unless request.post?
+        check_origin(request)
+        room = room(request)
+        unless @authorizer.call(room, request)
+          reject(403, "not authorized to join #{room}", "sign in, or see NoDevent.authorize in the application")
+        end
+
+        namespace(request).room_key(room, Time.now + @expires_after)
+      end
+
+      # Browsers send their origin with every POST. Another site's page could not read the response, but it should not
+      # make the authorizer run either.
+      def check_origin(request)
+        origin = request.get_header("HTTP_ORIGIN").to_s
+        if origin.empty? || origin == "#{request.scheme}://#{request.host_with_port}" || origin == request.base_url
+          return
+        end
+
+        reject(403, "the request is from another origin", "request keys from pages of this application")
+      end
+
+      def room(request)
+        body = request.body.read(MAX_BODY + 1).to_s
+        reject(413, "the request is too large", "send {\"room\": …} only") if body.bytesize > MAX_BODY
+        json = JSON.parse(body)
+        room = json["room"] if json.is_a?(Hash)
+        reject(400, "no room", "send {\"room\": \"…\"}") unless room.is_a?(String) || room.is_a?(Integer)
+        Room.of(room)
+      rescue JSON::ParserError
+        reject(400, "the request is not JSON", "send {\"room\": \"…\"}")
+      rescue InvalidRoomError => e
+        reject(400, e.message, "send the name that the page received")
+      end
+
+      def namespace(request)
+        name = (defined?(ActionDispatch::Request) ? request.query_parameters : request.GET)["namespace"]
+        name ? NoDevent.namespace(name) : Namespace.default
+      rescue ConfigurationError
+        reject(404, "no such namespace", "use the URL that the page received")
+      end
+
+      def reject(status, message, hint)
+        raise Rejected.new(status, message, hint)
+      end
+
+      def respond(status, body)
+        [status, { "content-type" => "application/json", "cache-control" => "no-store" }, [JSON.generate(body)]]
+      end
+    end
+  end
+end

@@ -1,0 +1,118 @@
+# frozen_string_literal: true
+
+module NoDevent
+  # One namespace of the configuration: emits events to its rooms and signs their keys. {NoDevent.namespace} returns
+  # one; {Emitter} uses the default one.
+  #
+  # @example
+  #   board = NoDevent.namespace("/board")
+  #   board.emit(discussion, "update", discussion)
+  #   board.room_key(discussion, 1.hour.from_now)
+  class Namespace
+    class << self
+      # @api private
+      # @return [Namespace] the first of the configuration
+      def default
+        @default ||= new(nil)
+      end
+
+      # @api private
+      # @return [Namespace] the namespace that a record's class selects with `nodevent_namespace`, or the default
+      def of(object)
+        return default unless object.is_a?(Base)
+
+        name = (object.is_a?(::Module) ? object : Reflection.class_of(object)).nodevent_namespace
+        name ? new(name) : default
+      end
+    end
+
+    # @api private
+    def initialize(name)
+      @name = name
+    end
+
+    # @return [String] the name with its leading slash
+    # @raise [ConfigurationError]
+    def name
+      config.namespace
+    end
+
+    # @return [Configuration] the settings of this namespace
+    # @raise [ConfigurationError] if the configuration does not contain it
+    def config
+      @name ? Emitter.config.namespaced(@name) : Emitter.config
+    end
+
+    # @param room see {Emitter.emit}
+    # @param event see {Emitter.emit}
+    # @param message see {Emitter.emit}
+    # @param options see {Emitter.emit}
+    # @return see {Emitter.emit}
+    # @raise see {Emitter.emit}
+    def emit(room, event, *message, **options)
+      message, options = Emitter.arguments(message, options, "emit(…, #{event.inspect}")
+      return if Silence.on?
+
+      config = self.config
+      room = room_name(room, config)
+      event = Encoder.event_name(event)
+      json = Encoder.encode(room, event, message, config)
+      payload = { room: room, event: event, channel: config.namespace, bytes: json.bytesize }
+      Instrumentation.instrument("emit.nodevent", payload) do |instrumented|
+        instrumented[:result] = deliver(config, json, options)
+      end
+    rescue Ractor::Error => e
+      raise PublishError.ractor(e)
+    end
+
+    # @param object see {Room.of}
+    # @param expires see {Emitter.room_key}
+    # @return see {Emitter.room_key}
+    # @raise see {Emitter.room_key}
+    def room_key(object, expires)
+      config = self.config
+      RoomKey.sign(room_name(object, config), expires, config.secret)
+    end
+
+    # The room's position when the current request started, from which a page catches up: the last one that this process
+    # published before.
+    # @api private
+    # @return [String, nil] nil outside of requests, and if this process published nothing to the room lately
+    def position(room)
+      elapsed = RequestStart.elapsed or return
+
+      age = config.history[:default]&.fetch(:age)
+      Native.position(config.namespace, room, elapsed, age / 1000.0) if age
+    end
+
+    # @return [String] the URL of the browser script of this namespace
+    # @raise [ConfigurationError]
+    def url
+      "#{config.public_url}/api#{config.namespace}"
+    end
+
+    def inspect
+      "#<#{self.class} #{@name || 'default'}>"
+    end
+
+    private
+
+    # The server refuses joins of rooms with a longer name, so nothing can be received there.
+    def room_name(object, config)
+      room = Room.of(object)
+      return room if room.bytesize <= config.max_room_name
+
+      raise InvalidRoomError, "#{room[0, 60].inspect} has a name longer than #{config.max_room_name} bytes, the " \
+                              "server's limit (limits: max_room_name)"
+    end
+
+    def deliver(config, json, options)
+      chosen = Publisher.current(config)
+      Publisher.deliver(chosen, config.namespace, json, **options)
+    rescue Publisher::BackgroundPublisher::Closed
+      # Another thread replaced the configuration after this one chose the publisher.
+      config = self.config
+      chosen.equal?(Publisher.current(config)) ? raise : retry
+    end
+  end
+end

@@ -1,0 +1,76 @@
+# frozen_string_literal: true
+
+module NoDevent
+  module Testing
+    # Knows which test a thread belongs to: the test's own thread, and all threads and fibers that it starts.
+    # @api private
+    class Context
+      KEY = :nodevent_test
+
+      private_constant :KEY
+
+      @running = []
+
+      # Hands the test on to new threads.
+      module Inherit
+        def initialize(*, **, &block)
+          context = Context.current
+          if context && block
+            super do |*inner, **options|
+              Context.current = context
+              block.call(*inner, **options)
+            end
+          else
+            super
+          end
+        end
+      end
+
+      class << self
+        # @return [Context, nil]
+        def current
+          context = Thread.current.thread_variable_get(KEY)
+          context if context&.running?
+        end
+
+        def current=(context)
+          Thread.current.thread_variable_set(KEY, context)
+        end
+
+        def enter
+          install
+          leave
+          self.current = new.tap { |context| @running += [context] }
+        end
+
+        def leave
+          context = Thread.current.thread_variable_get(KEY)
+          @running -= [context]
+          self.current = nil
+        end
+
+        def running?(context)
+          @running.include?(context)
+        end
+
+        # The only running test: it also sees what threads emit that were there before it, such as a server's.
+        def only
+          @running.first if @running.one?
+        end
+
+        private
+
+        def install
+          return if @installed
+
+          @installed = true
+          Thread.prepend(Inherit)
+        end
+      end
+
+      def running?
+        Context.running?(self)
+      end
+    end
+  end
+end

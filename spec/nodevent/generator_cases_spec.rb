@@ -1,0 +1,126 @@
+# frozen_string_literal: true
+
+require "open3"
+require "tmpdir"
+
+# Issue 11, section D: the generator does its work, or states in one sentence what to do by hand.
+#
+# Cases: Procfile.dev that is missing, empty, without a final newline, with Windows line ends, with our line already;
+# `</head>` at the start of its line, after other tags, in capitals, twice, not there; ERB, Haml, Slim, no layout, a layout
+# with the tag; a second run, and one after manual edits; a Content-Security-Policy.
+RSpec.describe "rails generate nodevent:install in many applications" do
+  # One process for all examples, because Rails changes how Ruby writes JSON.
+  before(:context) do
+    @generator = IO.popen([RbConfig.ruby, "-W0", "-I#{ROOT}/lib", "-e", <<~RUBY], "r+")
+      require "json"
+      require "stringio"
+      require "rails/generators"
+      require "generators/nodevent/install/install_generator"
+      out = $stdout
+      $stdin.each_line do |line|
+        folder, options = JSON.parse(line)
+        $stdout = StringIO.new
+        Nodevent::Generators::InstallGenerator.start(options, destination_root: folder)
+        out.puts JSON.generate($stdout.string)
+        out.flush
+      end
+    RUBY
+  end
+
+  after(:context) { @generator.close }
+
+  let(:tag) { "<%= javascript_include_nodevent %>" }
+
+  # The files that the generator leaves, and what it prints.
+  def generate(files = {}, runs: 1, options: [])
+    Dir.mktmpdir do |folder|
+      files.each do |name, text|
+        FileUtils.mkdir_p(File.dirname(File.join(folder, name)))
+        File.binwrite(File.join(folder, name), text)
+      end
+      output = nil
+      runs.times { output = run(folder, options) }
+      written = Dir.glob("**/*", base: folder).select { |name| File.file?(File.join(folder, name)) }
+      [written.to_h { |name| [name, File.binread(File.join(folder, name)).force_encoding("UTF-8")] }, output]
+    end
+  end
+
+  def run(folder, options)
+    @generator.puts(JSON.generate([folder, options]))
+    JSON.parse(@generator.gets)
+  end
+
+  def layout(text, kind = "erb", **options)
+    files, output = generate({ "app/views/layouts/application.html.#{kind}" => text }, **options)
+    [files["app/views/layouts/application.html.#{kind}"], output]
+  end
+
+  it "adds its line to a Procfile.dev, whatever the end of the file is" do
+    line = "nodevent: bundle exec nodevent config/nodevent.yml\n"
+    { nil => "web: bin/rails server\n#{line}", "" => line, "web: x\n" => "web: x\n#{line}", "web: x" => "web: x\n#{line}",
+      "web: x\r\n" => "web: x\r\n#{line}", "nodevent: own\n" => "nodevent: own\n", "web: x\n  nodevent : y" => "web: x\n  nodevent : y",
+      "# nodevent:\nweb: x" => "# nodevent:\nweb: x\n#{line}" }.each do |before, after|
+      files, = generate(before ? { "Procfile.dev" => before } : {})
+      expect([before, files["Procfile.dev"]]).to eq([before, after])
+      again, = generate(before ? { "Procfile.dev" => before } : {}, runs: 2)
+      expect(again["Procfile.dev"]).to eq(after)
+    end
+  end
+
+  it "adds the tag to ERB layouts, wherever </head> is" do
+    { "<head>\n  <title>x</title>\n</head>\n" => "<head>\n  <title>x</title>\n  #{tag}\n</head>\n",
+      "<head>\n    </head>\n" => "<head>\n      #{tag}\n    </head>\n",
+      "<html><head><title>x</title></head><body></body>" => "<html><head><title>x</title>#{tag}</head><body></body>",
+      "<head>\n  <meta></head>\n" => "<head>\n  <meta>#{tag}</head>\n", "<HEAD>\n</HEAD>\n" => "<HEAD>\n  #{tag}\n</HEAD>\n",
+      "<head>\n</head >\n" => "<head>\n  #{tag}\n</head >\n", "<head>\r\n</head>\r\n" => "<head>\r\n  #{tag}\r\n</head>\r\n",
+      "<head>\n</head>\n<pre></head></pre>" => "<head>\n  #{tag}\n</head>\n<pre></head></pre>" }.each do |before, after|
+      expect([before, layout(before).first]).to eq([before, after])
+      expect(layout(before, runs: 2).first).to eq(after)
+    end
+  end
+
+  it "adds the tag to Haml and Slim layouts" do
+    call = "= javascript_include_nodevent"
+    expect(layout("!!!\n%html\n  %head\n    %title x\n  %body\n", "haml").first)
+      .to eq("!!!\n%html\n  %head\n    #{call}\n    %title x\n  %body\n")
+    expect(layout("%html\n  %head{ lang: 'en' }\n  %body\n", "haml").first)
+      .to eq("%html\n  %head{ lang: 'en' }\n    #{call}\n  %body\n")
+    expect(layout("doctype html\nhtml\n\thead\n\t\ttitle x\n\tbody\n", "slim", runs: 2).first)
+      .to eq("doctype html\nhtml\n\thead\n\t\t#{call}\n\t\ttitle x\n\tbody\n")
+    expect(layout("html\n  head", "slim").first).to eq("html\n  head\n    #{call}\n")
+  end
+
+  it "states what to do by hand, and changes nothing" do
+    files, output = generate
+    expect(output).to match(/skip.*there is no app.views.layouts.application.html.erb; add <%= javascript_include_nodevent %> to/)
+    expect(files.keys).to contain_exactly("Procfile.dev", "config/nodevent.yml", "app/views/nodevent/_sample.html.erb")
+    text, output = layout("<%= render 'head' %>\n")
+    expect([text, output]).to match(["<%= render 'head' %>\n", /skip.*application.html.erb has no head; add <%= javascript_include_nodevent/])
+    expect(layout("%body\n", "haml")).to match(["%body\n", /application.html.haml has no head/])
+  end
+
+  it "keeps a secret that is in use, and edited files, in a second run" do
+    own = { "config/nodevent.yml" => "secret: mine\n", "app/views/nodevent/_sample.html.erb" => "mine",
+            "app/views/layouts/application.html.erb" => "<head>\n<%= javascript_include_nodevent defer: true %>\n</head>" }
+    files, output = generate(own)
+    expect(files).to include(own)
+    expect(output).to match(/exist.*nodevent.yml.*identical.*application.html.erb.*exist.*_sample/m)
+    expect(generate(own, options: %w[--force]).first["config/nodevent.yml"]).to include("development: &local")
+  end
+
+  it "says what a Content-Security-Policy must allow" do
+    policy = "Rails.application.config.content_security_policy do |policy|\nend\n"
+    _, output = generate({ "config/initializers/content_security_policy.rb" => policy })
+    expect(output).to include("policy.connect_src :self").and include("by a nonce")
+    _, output = generate({ "config/initializers/content_security_policy.rb" => policy.gsub(/^/, "# ") })
+    expect(output).not_to include("connect_src")
+  end
+
+  # The tag is a script element of its own; it needs nothing from importmap, propshaft or jsbundling, and leaves their tags.
+  it "leaves the tags of importmap, propshaft and jsbundling alone" do
+    { importmap: "<%= javascript_importmap_tags %>", propshaft: '<%= stylesheet_link_tag :app, "data-turbo-track": "reload" %>',
+      jsbundling: '<%= javascript_include_tag "application", defer: true %>' }.each_value do |other|
+      expect(layout("<head>\n  #{other}\n</head>\n").first).to eq("<head>\n  #{other}\n  #{tag}\n</head>\n")
+    end
+  end
+end
