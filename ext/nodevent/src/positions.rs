@@ -1,4 +1,4 @@
-//! The last positions of rooms that this process published to, so that a page can be told from where to catch up.
+//! The last positions of rooms that this process published to, so that a page knows from where to catch up.
 //!
 //! Owns nothing but a bounded memory. It does not know other processes' publications: a page that starts from an older
 //! position receives more, never less.
