@@ -14,7 +14,6 @@ use nodevent_server::history::RequestId;
 use nodevent_server::outcome::Outcome;
 use nodevent_server::protocol::{JoinError, Joined};
 use nodevent_server::protocols::socket_io::{self, dialect};
-use nodevent_server::publication::Publication;
 use nodevent_server::server::Server;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -48,8 +47,8 @@ impl dialect::Dialect for Hello {
         }
     }
 
-    fn publication(&self, publication: &Publication) -> String {
-        let published: Value = serde_json::from_str(&publication.text).unwrap_or_default();
+    fn publication(&self, text: &str) -> String {
+        let published: Value = serde_json::from_str(text).unwrap_or_default();
         json!([published["event"], published["message"]]).to_string()
     }
 

@@ -19,7 +19,6 @@ use nodevent_server::metrics::Metrics;
 use nodevent_server::namespace::{Namespace, Namespaces, RoomLimits};
 use nodevent_server::outcome::Outcome;
 use nodevent_server::protocol::{Core, Message, Millis, NEVER, Protocol, Subscribe, SubscribeReply};
-use nodevent_server::publication::Publication;
 use nodevent_server::shard::message::{AuthorizeReply, OpenStream, StreamReceiver, StreamRequest};
 use nodevent_server::shard::{self, Shards, ToShard};
 use std::future::poll_fn;
@@ -64,8 +63,8 @@ impl Authorizer for Deferred {
 // === impl TextEncoding ===
 
 impl Encoding for TextEncoding {
-    fn publication(&self, publication: &Publication) -> Frame {
-        Frame::text(&publication.text)
+    fn publication(&self, text: &str, _position: Option<Position>) -> Frame {
+        Frame::text(text)
     }
 
     fn gap(&self, room: &str, _position: Position) -> Frame {

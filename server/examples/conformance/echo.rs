@@ -6,7 +6,6 @@ use nodevent_protocol::history::Position;
 use nodevent_server::history::RequestId;
 use nodevent_server::protocol::{JoinError, Joined};
 use nodevent_server::protocols::socket_io::dialect::{Ack, Dialect, Event, Operations};
-use nodevent_server::publication::Publication;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::thread;
@@ -54,8 +53,8 @@ impl Dialect for EchoDialect {
 
     fn joined(&self, _: &mut dyn Operations, _request: RequestId, _result: Result<Joined, JoinError>) {}
 
-    fn publication(&self, publication: &Publication) -> String {
-        format!("[\"event\",{}]", publication.text)
+    fn publication(&self, text: &str) -> String {
+        format!("[\"event\",{text}]")
     }
 
     fn gap(&self, _room: &str, _position: Position) -> String {

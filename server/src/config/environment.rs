@@ -128,7 +128,7 @@ mod tests {
 
     fn read(text: &str) -> (Node, Report) {
         let mut report = Report::about("t.yml");
-        let root = tree::read(text, false, &mut report).unwrap_or_else(|| panic!("{report}"));
+        let root = crate::config::syntax::read(text, false, &mut report).unwrap_or_else(|| panic!("{report}"));
         let root = interpolate_env(root, &mut report);
         (root, report)
     }

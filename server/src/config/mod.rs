@@ -23,8 +23,10 @@ pub mod redis;
 pub mod reference;
 pub mod report;
 pub mod secret;
+mod syntax;
 mod tree;
 mod values;
+mod yaml;
 
 use crate::origin::Origins;
 use limits::Limits;
@@ -208,7 +210,7 @@ fn defaults() -> Config {
 
 /// Reads a configuration's text. Other files are relative to `folder`.
 fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mut Report) -> Option<Config> {
-    let root = tree::read(text, is_json, report)?;
+    let root = syntax::read(text, is_json, report)?;
     if let Some(sections) = environment::missing_section(&root, environment) {
         report.error(
             root.location,

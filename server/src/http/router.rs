@@ -1,6 +1,7 @@
 //! Which path is served by what.
 
 use super::endpoint::Endpoint;
+use super::query::percent_decode;
 use super::{Http, PeerAddr, console, health, publish, reply, room_history};
 use crate::origin;
 use axum::Router;
@@ -9,7 +10,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{any, get};
-use percent_encoding::percent_decode_str;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tower::ServiceExt as _;
@@ -142,8 +142,4 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
 
 async fn socket_io_file(State(http): State<Arc<Http>>, request: Request) -> Response {
     http.assets.socket_io(&request)
-}
-
-pub(super) fn percent_decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -5,7 +5,7 @@
 //! [`Protocol`]; the shard does not know any.
 //!
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the state of a connection), `session` (its life),
-//! `connection` (what a protocol can do), `socket`, `polling` and `body_stream` (the transports), `upgrade` (from polling to a
+//! `connection` (what a protocol can do), `socket`, `polling`, `streaming` and `body_stream` (the transports), `upgrade` (from polling to a
 //! WebSocket), `delivery` (from a publication to its members), `encodings`, `joins` and `join_buffers` (from a join to its
 //! recovery), `timers`.
 
@@ -24,6 +24,7 @@ mod session;
 mod slot;
 mod socket;
 mod stream;
+mod streaming;
 mod timers;
 mod upgrade;
 

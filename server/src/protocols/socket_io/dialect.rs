@@ -9,7 +9,6 @@ use super::dialects::NodEvent;
 use crate::history::RequestId;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined};
-use crate::publication::Publication;
 use nodevent_protocol::history::Position;
 use serde_json::Value;
 use std::fmt;
@@ -54,8 +53,8 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         let _ = operations;
     }
 
-    /// Encodes a publication: the text of a JSON array with the event's name first.
-    fn publication(&self, publication: &Publication) -> String;
+    /// Encodes a publication, which is the text of a JSON object: the text of a JSON array with the event's name first.
+    fn publication(&self, text: &str) -> String;
 
     /// Encodes the notice of a gap: the text of a JSON array with the event's name first.
     fn gap(&self, room: &str, position: Position) -> String;

@@ -19,7 +19,6 @@ use crate::encoding::{Encoding, Frame};
 use crate::http::Endpoint;
 use crate::namespace::Namespaces;
 use crate::protocol::{Core, Millis, NEVER, SubscribeReply};
-use crate::publication::Publication;
 use dialect::{Ack, DIALECTS, Dialect, Event};
 use nodevent_protocol::engine_io::session::Timing;
 use nodevent_protocol::history::Position;
@@ -153,8 +152,8 @@ impl SocketIoEncoding {
 }
 
 impl Encoding for SocketIoEncoding {
-    fn publication(&self, publication: &Publication) -> Frame {
-        self.event(&self.dialect.publication(publication))
+    fn publication(&self, text: &str, _position: Option<Position>) -> Frame {
+        self.event(&self.dialect.publication(text))
     }
 
     fn gap(&self, room: &str, position: Position) -> Frame {

@@ -4,7 +4,6 @@ use crate::history::RequestId;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined};
 use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
-use crate::publication::Publication;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::room;
 use serde_json::{Value, json};
@@ -55,8 +54,8 @@ impl Dialect for NodEvent {
         operations.emit(&json!(["drain", {"wait": wait}]).to_string(), &[]);
     }
 
-    fn publication(&self, publication: &Publication) -> String {
-        format!("[\"event\",{}]", publication.text)
+    fn publication(&self, text: &str) -> String {
+        format!("[\"event\",{text}]")
     }
 
     fn gap(&self, room: &str, position: Position) -> String {
