@@ -296,7 +296,7 @@ RSpec.describe "NoDevent's defaults in Rails" do
                            config.logger = Logger.new(File::NULL)
                            config.secret_key_base = "x" * 40
                            config.hosts.clear
-                           config.action_dispatch.show_exceptions = true
+                           config.action_dispatch.show_exceptions = Rails.version < "7.1" ? true : :all
                            config.consider_all_requests_local = false
                            #{settings}
                          end
