@@ -42,7 +42,7 @@ describe("origins that are accepted or refused (N-21)", () => {
       socket.once("connect_error", () => resolve("refused"));
     });
 
-  for (const [host, verdict] of [["127.0.0.1", "accepted"], ["localhost", "refused"]]) {
+  for (const [host, verdict] of [["127.0.0.1", "accepted"], ["localhost", "accepted"], ["page.test", "refused"]]) {
     for (const { name, transports: wanted } of transports) {
       test(`a page of ${host} on another port is ${verdict} over ${name} by a server on 127.0.0.1`, async () => {
         const page = await browser.page("newest 4.x", host);

@@ -48,6 +48,9 @@ shards: 1
 /// message that was not requested, the application pauses long enough for a busy client to have read what came before.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// Makes the endpoint of a mode.
+type MakeEndpoint = fn(&Mount<'_>) -> Arc<dyn Endpoint>;
+
 // One thread for HTTP and one shard: requests count in the order in which they arrive, as the suites assume.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -56,7 +59,7 @@ async fn main() -> anyhow::Result<()> {
         Err(_) => 3000,
     };
     let mode = std::env::var("MODE").unwrap_or_else(|_| "socket".to_owned());
-    let (path, endpoint): (_, fn(&Mount<'_>) -> Arc<dyn Endpoint>) = match mode.as_str() {
+    let (path, endpoint): (_, MakeEndpoint) = match mode.as_str() {
         "engine" => ("/engine.io/", engine),
         "socket" => ("/socket.io/", socket),
         other => bail!("MODE is `{other}`; write engine or socket"),
@@ -84,11 +87,7 @@ fn socket(mount: &Mount<'_>) -> Arc<dyn Endpoint> {
 }
 
 /// Starts on every address of this machine, or on the IPv4 addresses if there is no IPv6.
-async fn start(
-    settings: &str,
-    path: &str,
-    endpoint: fn(&Mount<'_>) -> Arc<dyn Endpoint>,
-) -> anyhow::Result<Server> {
+async fn start(settings: &str, path: &str, endpoint: MakeEndpoint) -> anyhow::Result<Server> {
     let start = async |host: &str| {
         let settings = format!("bind: '{host}'\n{settings}");
         let mut config = Config::from_yaml(&settings).map_err(|report| anyhow!("{report}"))?;

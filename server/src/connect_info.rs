@@ -1,14 +1,19 @@
 //! What the server knows about a connection from its HTTP request.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Origins that are shared. Connections from further origins have a copy of their own.
+const MAX_SHARED_ORIGINS: usize = 256;
 
 /// The request that opened a connection, as far as anything may still need it.
 ///
-/// The common case, a request without an origin, a query and listed headers, needs no memory of its own.
+/// Connections from pages of one site without a query and listed headers share everything but their address.
 #[derive(Debug, Clone)]
 pub struct ConnectInfo {
     peer: IpAddr,
-    details: Option<Box<Details>>,
+    details: Option<Arc<Details>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -18,43 +23,55 @@ struct Details {
     headers: Box<[(Box<str>, Box<str>)]>,
 }
 
+/// Makes [`ConnectInfo`]s that share what is the same.
+#[derive(Debug, Default)]
+pub struct ConnectInfoPool {
+    /// The details of connections of which only the origin is known.
+    by_origin: Mutex<HashMap<Box<str>, Arc<Details>>>,
+}
+
+// === impl ConnectInfoPool ===
+
+impl ConnectInfoPool {
+    /// Describes a connection. `origin` is the page's origin, as the browser sent it. `query` is without the parameters that
+    /// only the protocol uses. `headers` are the cookies and headers that a namespace lists, with names in lower case.
+    pub fn connect_info(
+        &self,
+        peer: IpAddr,
+        origin: Option<&str>,
+        query: &str,
+        headers: Vec<(Box<str>, Box<str>)>,
+    ) -> ConnectInfo {
+        let details = match origin {
+            None if query.is_empty() && headers.is_empty() => None,
+            Some(origin) if query.is_empty() && headers.is_empty() => Some(self.shared(origin)),
+            _ => Some(Arc::new(Details {
+                origin: origin.map(Into::into),
+                query: query.into(),
+                headers: headers.into(),
+            })),
+        };
+        ConnectInfo { peer, details }
+    }
+
+    fn shared(&self, origin: &str) -> Arc<Details> {
+        let mut by_origin = self.by_origin.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(details) = by_origin.get(origin) {
+            return Arc::clone(details);
+        }
+        let details = Arc::new(Details { origin: Some(origin.into()), ..Details::default() });
+        if by_origin.len() < MAX_SHARED_ORIGINS {
+            by_origin.insert(origin.into(), Arc::clone(&details));
+        }
+        details
+    }
+}
+
 // === impl ConnectInfo ===
 
 impl ConnectInfo {
     /// A connection of which nothing is known.
     pub const UNKNOWN: Self = Self { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED), details: None };
-
-    /// A connection from `peer`.
-    pub fn new(peer: IpAddr) -> Self {
-        Self { peer, details: None }
-    }
-
-    /// Adds the page's origin, as the browser sent it.
-    #[must_use]
-    pub fn with_origin(mut self, origin: Option<&str>) -> Self {
-        if let Some(origin) = origin {
-            self.details_mut().origin = Some(origin.into());
-        }
-        self
-    }
-
-    /// Adds the query, without the parameters that the protocol itself uses.
-    #[must_use]
-    pub fn with_query(mut self, query: &str) -> Self {
-        if !query.is_empty() {
-            self.details_mut().query = query.into();
-        }
-        self
-    }
-
-    /// Adds the cookies and headers that a namespace lists. Names are in lower case.
-    #[must_use]
-    pub fn with_headers(mut self, headers: Vec<(Box<str>, Box<str>)>) -> Self {
-        if !headers.is_empty() {
-            self.details_mut().headers = headers.into();
-        }
-        self
-    }
 
     /// The address of the client, or of the proxy in front of it.
     pub fn peer(&self) -> IpAddr {
@@ -66,7 +83,7 @@ impl ConnectInfo {
         self.details.as_ref()?.origin.as_deref()
     }
 
-    /// The query, without the parameters that the protocol itself uses.
+    /// The query, without the parameters that only the protocol uses.
     pub fn query(&self) -> &str {
         self.details.as_ref().map_or("", |details| &details.query)
     }
@@ -76,29 +93,38 @@ impl ConnectInfo {
         let headers = &self.details.as_ref()?.headers;
         headers.iter().find(|(one, _)| **one == *name).map(|(_, value)| &**value)
     }
-
-    fn details_mut(&mut self) -> &mut Details {
-        self.details.get_or_insert_default()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
     #[test]
     fn a_plain_connection_needs_no_memory_of_its_own() {
-        let info = ConnectInfo::new(IpAddr::from([127, 0, 0, 1])).with_origin(None).with_query("");
+        let info = ConnectInfoPool::default().connect_info(PEER, None, "", Vec::new());
         assert!(info.details.is_none());
         assert_eq!((info.origin(), info.query(), info.header("cookie")), (None, "", None));
     }
 
     #[test]
+    fn connections_from_one_origin_share_it_and_the_number_of_shared_origins_is_limited() {
+        let pool = ConnectInfoPool::default();
+        let connect = |origin: &str| pool.connect_info(PEER, Some(origin), "", Vec::new());
+        let (one, other) = (connect("https://example.com"), connect("https://example.com"));
+        assert!(Arc::ptr_eq(one.details.as_ref().unwrap(), other.details.as_ref().unwrap()));
+        for index in 0..2 * MAX_SHARED_ORIGINS {
+            let origin = format!("https://{index}.example.com");
+            assert_eq!(connect(&origin).origin(), Some(origin.as_str()));
+        }
+        assert_eq!(pool.by_origin.lock().unwrap().len(), MAX_SHARED_ORIGINS);
+    }
+
+    #[test]
     fn a_request_is_kept_as_far_as_it_was_asked_for() {
-        let info = ConnectInfo::new(IpAddr::from([127, 0, 0, 1]))
-            .with_origin(Some("https://example.com"))
-            .with_query("tab=1")
-            .with_headers(vec![("x-visitor".into(), "7".into())]);
+        let headers = vec![("x-visitor".into(), "7".into())];
+        let info = ConnectInfoPool::default().connect_info(PEER, Some("https://example.com"), "tab=1", headers);
         assert_eq!(info.origin(), Some("https://example.com"));
         assert_eq!(info.query(), "tab=1");
         assert_eq!(info.header("x-visitor"), Some("7"));

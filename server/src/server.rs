@@ -191,6 +191,7 @@ fn shard_settings(limits: &Limits) -> shard::Settings {
         send_buffer: limits.send_buffer,
         messages_per_second: limits.packets_per_second,
         joins_per_second: limits.joins_per_second,
+        max_rooms_per_connection: u32::try_from(limits.max_rooms_per_connection).unwrap_or(u32::MAX),
     }
 }
 

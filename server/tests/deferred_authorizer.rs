@@ -84,7 +84,7 @@ impl Protocol for Joiner {
             credential: None,
             since: Since::FirstJoin,
             encoding,
-            request: Some(7),
+            request: Some(7).into(),
         };
         assert_eq!(core.subscribe(request), Ok(Outcome::Pending));
         core.send_text("pending");
@@ -104,7 +104,7 @@ impl Protocol for Joiner {
     }
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
-        assert_eq!((reply.namespace, reply.room, reply.request), (0, "r", Some(7)));
+        assert_eq!((reply.namespace, reply.room, reply.request), (0, "r", Some(7).into()));
         core.send_text(&reply.result.map_or_else(|error| error.to_string(), |_| "joined".to_owned()));
     }
 
@@ -134,6 +134,7 @@ impl Setup {
             send_buffer: 1 << 20,
             messages_per_second: 100,
             joins_per_second: 100,
+            max_rooms_per_connection: 8,
         };
         let (shards, _threads) = shard::start(1, &settings, &namespaces, &engines, &metrics).unwrap();
         let fanout = Fanout::new(shards.clone(), namespaces, 0, Arc::clone(&metrics));

@@ -11,7 +11,7 @@ export const OFFSET_JUMP = 1e9;
 
 /**
  * The distances that count as offset jumps. The minimum is half a jump: the new Redis may lack the
- * newest publications of the old one. The maximum is a thousand jumps, all while this page was away.
+ * newest publications of the old one. The maximum is a thousand jumps, all while this page was disconnected.
  */
 export const MIN_JUMP_DISTANCE = OFFSET_JUMP / 2;
 export const MAX_JUMP_DISTANCE = OFFSET_JUMP * 1000;

@@ -130,24 +130,25 @@ export class Room extends Listenable {
       this._join();
     } catch (error) {
       if (key !== this._key || !this._wanted) return;
-      // The present key is still valid: there is time for another attempt.
-      if (!this._isRefused(error)) this._useKey(key);
+      if (!this._isRefused(error)) this._renewal = setTimeout(() => this._renew(), this._nextDelay());
     }
   }
 
   /** Reports the error of a key source; returns false if it is temporary. @param {any} error */
   _isRefused(error) {
-    if (!(error instanceof KeyError)) return true;
-    const { message, _isTemporary } = error;
-    this._warn(message, _isTemporary ? "The client retries." : "Sign in again, or allow the room in the application's authorize block.");
-    if (!_isTemporary) this._fire("key-refused", message);
-    return !_isTemporary;
+    const isTemporary = !!error?._isTemporary;
+    const isRefused = error instanceof KeyError && !isTemporary;
+    this._warn(error, isTemporary ? "The client retries." : isRefused && "Sign in again, or allow the room in the application's authorize block.");
+    if (isRefused) this._fire("key-refused", error.message);
+    return !isTemporary;
   }
 
-  /** Logs a refusal, one line for each cause; the next one after a success. @param {any} reason @param {string} [fix] */
+  /** Logs a refusal, one line for each cause; the next one after a success. @param {any} reason @param {any} [fix] */
   _warn(reason, fix) {
-    if (!this._logged.includes(reason)) warn(`room ${JSON.stringify(this.id)} refused: ${reason}. ${fix || ""}`);
-    this._logged += reason;
+    const text = String(reason).replace(/^Error: /, "");
+    if (this._logged.includes(text)) return;
+    this._logged += text;
+    warn(`room ${JSON.stringify(this.id)} refused: ${text}. ${fix || ""}`);
   }
 
   /** Sends a join if the page wants to be in and the socket can send. @param {boolean} [renewKey] */
@@ -189,23 +190,23 @@ export class Room extends Listenable {
     }, delay);
   }
 
-  /** A temporary failure: joins again after a random delay that grows with each failure. */
-  _retryLater() {
-    this._setTimer(Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2));
+  /** The delay after a temporary failure: random, and growing with each failure. */
+  _nextDelay() {
+    return Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2);
   }
 
   /** @param {number} attempt @param {any} err @param {any} [state] @param {string} [since] */
   _onJoinResult(attempt, err, state, since, isTemporary = err === TOO_FAST) {
     if (attempt <= this._staleUpTo) return;
     const isLast = attempt === this._attempt;
-    if (err) this._warn(String(err).replace(/^Error: /, ""), FIXES[err]);
+    if (err) this._warn(err, FIXES[err]);
     else {
       this.joined = true;
       this._logged = "";
       this._failures = 0;
       if (state) this._tracker._onJoined(state, since);
     }
-    if (isLast && isTemporary) this._retryLater();
+    if (isLast && isTemporary) this._setTimer(this._nextDelay());
     else {
       if (isLast) clearTimeout(this._timer);
       this._settleJoins(attempt, err, state);

@@ -46,9 +46,13 @@ export function installQueue() {
     /** @param {any} data */
     room(data) {
       const id = String(data?.room ?? data);
-      const known = rooms.get(id) || root._record((target) => target.room(data), { id, joined: false, position: undefined });
-      rooms.set(id, known);
-      return known;
+      const run = (/** @type {any} */ target) => target.room(data);
+      const known = rooms.get(id);
+      // Room data sets the key and the position of a room that is known already.
+      if (known && data?.room) root._record(run);
+      const room = known || root._record(run, { id, joined: false, position: undefined });
+      rooms.set(id, room);
+      return room;
     },
     /** @param {any} object */
     [QUEUE](object) {

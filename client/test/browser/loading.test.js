@@ -100,6 +100,22 @@ test("a call in the queue that throws is reported, and the others run", async ()
   await context.close();
 });
 
+test("room data and further connections work through the queue", async () => {
+  const { page, context } = await pageOf(
+    `<script>${queue}</script><script>
+      window.room = NoDevent.room("r");
+      window.same = NoDevent.room({ room: "r", key: "k:4102444800000", position: "x:1" }) === room;
+      room.join();
+      window.other = NoDevent.connect({ url: "${server.url}", namespace: "/protected" });
+      window.refusals = [];
+      other.room("r").join((err) => refusals.push(err));
+    </script><script src="${src()}" async></script>`,
+  );
+  await holds(page, "room.joined === true && refusals.length === 1");
+  assert.deepEqual(await page.evaluate("[same, room.getKey(), refusals[0], other.socket.nsp]"), [true, "k:4102444800000", "Must provide key", "/protected"]);
+  await context.close();
+});
+
 test("the queue leaves a NoDevent that exists, and an element named NoDevent does not prevent it", async () => {
   const { page, context } = await pageOf(
     `<img name="NoDevent"><script>${queue}</script><script>window.first = NoDevent;</script><script>${queue}</script><script>window.same = first === NoDevent</script><script src="${src()}"></script><script>window.real = NoDevent</script><script>${queue}</script>`,
@@ -175,7 +191,7 @@ test("in a bundle it cannot know the server, and logs once what to write", async
     await page.evaluate("NoDevent.room('a').join(); NoDevent.room('b').join(); undefined");
     await until(() => complaints.length);
     assert.equal(complaints.length, 1);
-    assert.match(complaints[0], /^NoDevent: cannot tell the server .*<script src="https:\/\/SERVER\/api\/NAMESPACE">.*NoDevent\.connect/);
+    assert.match(complaints[0], /^NoDevent: cannot find the server .*<script src="https:\/\/SERVER\/api\/NAMESPACE">.*NoDevent\.connect/);
     await context.close();
   }
 });
@@ -184,7 +200,7 @@ test("evaluated, it cannot know the server, and logs once what to write", async 
   loose.pages["/api/loader.js"] = `fetch("${src()}").then((response) => response.text()).then((text) => (0, eval)(text)).then(() => NoDevent.room("r").join())`;
   const { page, context, complaints } = await pageOf('<script src="/api/loader.js"></script>');
   await until(() => complaints.length);
-  assert.match(complaints[0], /^NoDevent: cannot tell the server/);
+  assert.match(complaints[0], /^NoDevent: cannot find the server/);
   assert.equal(complaints.length, 1);
   assert.equal(await url(page), undefined);
   await context.close();

@@ -177,14 +177,29 @@ test("a refused renewal notifies the page once, and the membership stays", async
   assert.equal(requests.length, 1);
 });
 
-test("a renewal that fails temporarily is repeated before the expiry", async (t) => {
+test("a renewal that fails temporarily is repeated until it succeeds", async (t) => {
   t.mock.method(console, "warn", () => {});
+  t.mock.method(Math, "random", () => 0);
   respond = (response, count) => (count < 3 ? html(response, 502) : json(response, { key: "new" }));
   const end = await start({ keyUrl: url });
-  nodevent.room("r").setKey(lasting(8000)).join();
+  nodevent.room("r").setKey(lasting(1500)).join();
   end.ack((await next(end)).id, [null, true]);
   assert.equal((await next(end)).args[0].key, "new");
   assert.equal(requests.length, 3);
+});
+
+test("an error of a key function during a renewal is logged, and not retried", async (t) => {
+  const lines = recordWarnings(t);
+  let calls = 0;
+  const end = await start();
+  const source = () => {
+    calls++;
+    throw new Error("signed out");
+  };
+  nodevent.room("r").setKey(lasting(200), source).join();
+  end.ack((await next(end)).id, [null, true]);
+  await until(() => lines.length);
+  assert.deepEqual([lines, calls], [['NoDevent: room "r" refused: signed out. '], 1]);
 });
 
 test("an expired key is replaced on the rejoin, and a room that was left is not renewed", async () => {

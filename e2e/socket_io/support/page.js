@@ -16,7 +16,7 @@ export async function startBrowser(clients) {
   await once(site, "listening");
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+    args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP page.test 127.0.0.1"],
   });
   /** A page of `host` with that client version. */
   const page = async (version, host = "127.0.0.1") => {

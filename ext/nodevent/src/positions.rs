@@ -1,4 +1,4 @@
-//! The last positions of rooms that this process published to, from which pages catch up.
+//! The last positions of rooms that this process published to, so that a page knows from where to catch up.
 //!
 //! Owns nothing but a bounded memory. It does not know other processes' publications: a page that starts from an older
 //! position receives more, never less.
@@ -12,20 +12,16 @@ const MAX_ROOMS: usize = 1024;
 /// The maximum of positions per room: enough for what happens during one request.
 const MAX_POSITIONS: usize = 8;
 
-/// A namespace and a room.
-type Key = (Box<str>, Box<str>);
-/// The positions of a room and when they were recorded, oldest first.
-type Recorded = VecDeque<(Instant, Box<str>)>;
-
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(crate) struct Positions(Mutex<Rooms>);
 
 #[derive(Debug, Default)]
 struct Rooms {
-    positions: HashMap<Key, Recorded>,
+    /// By namespace and room, oldest position first.
+    positions: HashMap<(Box<str>, Box<str>), VecDeque<(Instant, Box<str>)>>,
     /// The keys, in the order in which they were added.
-    order: VecDeque<Key>,
+    order: VecDeque<(Box<str>, Box<str>)>,
 }
 
 impl Positions {

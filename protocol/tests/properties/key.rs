@@ -1,4 +1,4 @@
-//! Keys open what they were signed for, and nothing else.
+//! A key opens the room that it was signed for, and nothing else.
 
 use nodevent_protocol::key::{Refusal, Secret, sign, verify};
 use nodevent_protocol::room;

@@ -1,4 +1,4 @@
-//! Messages arrive as they were sent, in whatever frames and reads.
+//! Messages arrive as they were sent, for every split into frames and reads.
 
 use nodevent_protocol::websocket::{
     Decoder, Message, Opcode, Violation, encode, encode_close, encode_header, encode_masked,
@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 #[path = "../../fuzz/entries/websocket.rs"]
 mod entry;
 
-/// A message, and where its text or bytes are to be cut into fragments.
+/// A message, and the offsets that split it into fragments.
 type Sent = (Opcode, Vec<u8>, Vec<prop::sample::Index>);
 
 fn sent() -> impl Strategy<Value = Sent> {
@@ -21,7 +21,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     (prop_oneof![text, binary, control], cuts).prop_map(|((opcode, payload), cuts)| (opcode, payload, cuts))
 }
 
-/// Writes a message in its fragments, with `ping` between them; control frames are never cut.
+/// Writes the fragments of a message with pings between them; control frames stay whole.
 fn write(out: &mut Vec<u8>, (opcode, payload, cuts): &Sent, ping: bool, mask: [u8; 4]) -> usize {
     let mut ends: Vec<_> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
     if matches!(opcode, Opcode::Ping | Opcode::Pong) {
@@ -45,11 +45,11 @@ fn write(out: &mut Vec<u8>, (opcode, payload, cuts): &Sent, ping: bool, mask: [u
     pings
 }
 
-/// The messages, and the violation where there is one.
+/// The decoded messages, and the violation, if any.
 type Outcome = (Vec<(Opcode, Vec<u8>)>, Result<(), Violation>);
 
-/// What is received when `bytes` come in reads that end at `ends`.
-fn hear(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
+/// Decodes `bytes` in reads that end at `ends`.
+fn decode(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
     let mut ends: Vec<_> = ends.iter().map(|end| end.index(bytes.len() + 1)).collect();
     ends.sort_unstable();
     ends.push(bytes.len());
@@ -100,7 +100,7 @@ proptest! {
             }
             expected.push((sent.0, sent.1.clone()));
         }
-        prop_assert_eq!(hear(&bytes, &reads), (expected, Ok(())));
+        prop_assert_eq!(decode(&bytes, &reads), (expected, Ok(())));
     }
 
     #[test]
@@ -108,7 +108,7 @@ proptest! {
         bytes in prop_oneof![likely(), any::<Vec<u8>>()],
         reads in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
-        prop_assert_eq!(hear(&bytes, &reads), hear(&bytes, &[]));
+        prop_assert_eq!(decode(&bytes, &reads), decode(&bytes, &[]));
         entry::run(&bytes);
     }
 
@@ -134,7 +134,7 @@ proptest! {
         encode_close(&mut frame, 1008, &reason);
         let mut back = Vec::new();
         encode_masked(&mut back, Opcode::Close, &frame[2..], [9, 8, 7, 6]);
-        let (received, end) = hear(&back, &[]);
+        let (received, end) = decode(&back, &[]);
         prop_assert_eq!(end, Ok(()));
         let received = String::from_utf8(received[0].1.clone()).unwrap();
         let received = received.strip_prefix("Some(1008) ").unwrap();

@@ -6,7 +6,7 @@ use nodevent_protocol::plain::{self, Command};
 use nodevent_protocol::room::MAX_BYTES;
 use serde_json::{Value, json};
 
-/// A command as the vectors write it.
+/// Converts a command to the form of the vectors.
 fn describe(command: &Command) -> Value {
     let with_id = |mut value: Value, id: &Option<u64>| {
         if let Some(id) = id {

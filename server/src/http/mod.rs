@@ -29,7 +29,7 @@ pub use router::HttpService;
 pub use tls::TlsError;
 
 use crate::capability::Engines;
-use crate::connect_info::ConnectInfo;
+use crate::connect_info::{ConnectInfo, ConnectInfoPool};
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::origin::Origins;
@@ -77,6 +77,7 @@ pub struct Http {
     pub draining: AtomicBool,
     endpoints: Vec<Arc<dyn Endpoint>>,
     assets: Assets,
+    connect_infos: ConnectInfoPool,
 }
 
 /// The address of the client, or of the proxy in front of it, as an extension of a request.
@@ -105,7 +106,8 @@ impl Http {
         endpoints: Vec<Arc<dyn Endpoint>>,
     ) -> Self {
         let (draining, assets) = (AtomicBool::new(false), Assets::new());
-        Self { settings, shards, namespaces, engines, metrics, draining, endpoints, assets }
+        let connect_infos = ConnectInfoPool::default();
+        Self { settings, shards, namespaces, engines, metrics, draining, endpoints, assets, connect_infos }
     }
 
     /// Whether new connections are refused: the server is shutting down, or has as many as allowed. Counts and logs.
@@ -134,6 +136,6 @@ impl Http {
             }
             query.push_str(pair);
         }
-        ConnectInfo::new(PeerAddr::of(&request.extensions)).with_origin(origin).with_query(&query)
+        self.connect_infos.connect_info(PeerAddr::of(&request.extensions), origin, &query, Vec::new())
     }
 }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, header};
 /// The raw value of a query parameter, as it was sent. The last one counts.
 pub fn raw<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
     let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(one, _)| *one == name).map(|(_, value)| value).last()
+    pairs.rev().find(|(one, _)| *one == name).map(|(_, value)| value)
 }
 
 /// The decoded value of a query parameter. The last one counts.

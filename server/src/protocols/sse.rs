@@ -9,7 +9,7 @@
 use super::Mount;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
-use crate::history::Since;
+use crate::history::{RequestId, Since};
 use crate::http::connections::{OpenStream, StreamReceiver};
 use crate::http::room_request::RoomPath;
 use crate::http::{Endpoint, Http, ResponseFuture, query, reply};
@@ -111,7 +111,7 @@ impl Protocol for Sse {
             credential: self.key.take().as_ref(),
             since: self.since,
             encoding: &self.encoding,
-            request: None,
+            request: RequestId::default(),
         });
         match joined {
             Ok(Outcome::Ready(joined)) => Self::confirm(joined, core),

@@ -83,13 +83,17 @@ impl JoinBuffers {
     pub(super) fn start_buffering(&mut self, membership: Membership, join_id: u32) {
         match self.0.iter_mut().find(|buffer| buffer.membership == membership) {
             Some(buffer) => buffer.pending_joins.push(join_id),
-            None => self.0.push(JoinBuffer {
-                membership,
-                pending_joins: vec![join_id],
-                buffered: Vec::new(),
-                bytes: 0,
-                recovered_up_to: None,
-            }),
+            None => {
+                // A vector that grows by itself would begin with room for four.
+                self.0.reserve_exact(1);
+                self.0.push(JoinBuffer {
+                    membership,
+                    pending_joins: vec![join_id],
+                    buffered: Vec::new(),
+                    bytes: 0,
+                    recovered_up_to: None,
+                });
+            }
         }
     }
 
@@ -114,6 +118,8 @@ impl JoinBuffers {
             return Vec::new();
         }
         buffer.bytes = 0;
+        // This may stay until the next publication: without memory that is not needed.
+        buffer.pending_joins = Vec::new();
         let (buffered, recovered_up_to) = (std::mem::take(&mut buffer.buffered), buffer.recovered_up_to);
         let is_new = |item: &QueuedPublication| match (item.position, recovered_up_to) {
             (Some(position), Some(recovered_up_to)) => !is_duplicate(position, recovered_up_to),

@@ -277,7 +277,7 @@ async fn check_finds_mistakes_of_the_surroundings_and_reports_the_cause_first() 
 }
 
 #[tokio::test]
-async fn a_key_can_be_signed_with_a_secret_from_a_file() {
+async fn key_can_be_signed_with_a_secret_from_a_file() {
     let folder = folder("/nodevent: {secret: another-secret-of-sixteen}\n");
     std::fs::write(folder.path().join("secret"), "sesame-of-more-than-sixteen\n").unwrap();
     let (status, key, printed) = run(folder.path(), &["key", "r", "--secret-file", "secret"]).await;

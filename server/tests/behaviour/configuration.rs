@@ -1,6 +1,6 @@
 //! The configuration file as operators see it: valid files, and the messages about mistakes.
 
-use crate::support::{Browser, Program, RedisServer, Site, TestServer, Transport};
+use crate::support::{Browser, Program, REDIS_OUTAGE, RedisServer, Site, TestServer, Transport};
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -76,7 +76,7 @@ async fn invalid_configuration_exits_with_64_and_names_its_place_and_fix() {
 /// What is meant to be closed is never open: a value that is missing, a typo, a slash that is missing, a variable that is
 /// not replaced, and a secret whose namespace is not clear.
 #[tokio::test]
-async fn what_is_meant_to_be_closed_does_not_start_open() {
+async fn namespace_with_a_blank_or_misspelt_secret_does_not_start() {
     let cases = [
         ("/a:\n  secret:\n", "/a.secret is empty, so every client could join; write a long random text"),
         ("/a: {secret: ~}\n", "c.yml:1:14: /a.secret is empty"),
@@ -129,7 +129,7 @@ async fn what_is_meant_to_be_closed_does_not_start_open() {
 
 /// A namespace without a secret is open, as it was in the old server; the log reports it, unless it is declared.
 #[tokio::test]
-async fn a_namespace_is_open_if_nothing_says_otherwise_and_the_log_reports_it() {
+async fn namespace_without_a_secret_is_open_and_the_log_reports_it() {
     let folder = tempfile::tempdir().unwrap();
     let text = "port: 0\nbind: 127.0.0.1\n/a:\n/b: {open: true}\n/c: {secret: abcdefghijklmnopqrst}\n";
     let program = Program::serve(folder.path(), text).await;
@@ -179,7 +179,7 @@ async fn secrets_can_be_in_files_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_file_with_secrets_that_every_user_can_read_is_reported() {
+async fn world_readable_file_with_secrets_is_reported() {
     use std::os::unix::fs::PermissionsExt as _;
     let warns = async |text: &str, mode: u32| {
         let folder = folder_with("c.yml", text);
@@ -395,7 +395,7 @@ async fn secrets_are_neither_logged_nor_served() {
     let key = crate::support::keys::key("r", crate::support::keys::LATER, "sesame-open-wide-1");
     assert_eq!(browser.join_with("r", key.as_str()).await[1], true);
     assert_eq!(browser.join_with("r", format!("{key}x")).await[1], false);
-    program.logs("is away").await;
+    program.logs(REDIS_OUTAGE).await;
     let mut shown = program.log().join("\n");
     for (site, path) in [(&site, "/api/nodevent"), (&site, "/api/x"), (&site, "/readyz"), (&admin, "/metrics")] {
         shown.push_str(&site.get(path).await.text());

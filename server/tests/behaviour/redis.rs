@@ -4,7 +4,7 @@ use crate::support::keys::{LATER, key};
 use crate::support::program::command;
 use crate::support::redis::{STARTS, free_port, redis_cli, redis_server};
 use crate::support::wait::{TIMEOUT, until};
-use crate::support::{Browser, Program, RedisServer, TestServer, Transport, vectors};
+use crate::support::{Browser, Program, REDIS_OUTAGE, RedisServer, TestServer, Transport, vectors};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use serde_json::{Value, json};
 use std::process::Stdio;
@@ -341,7 +341,7 @@ async fn redis_behind_tls_is_reached_if_its_certificate_is_trusted() {
         Program::spawn(command)
     };
     let untrusting = start(false);
-    untrusting.logs("Redis is away").await;
+    untrusting.logs(REDIS_OUTAGE).await;
     let program = start(true);
     let (site, admin) = (program.site().await, program.admin().await);
     until("it is ready", async || admin.get("/readyz").await.status == 200).await;
@@ -355,7 +355,7 @@ async fn redis_behind_tls_is_reached_if_its_certificate_is_trusted() {
 /// The certificates of the connection to Redis are settings of the namespace: those of a private CA, and the client
 /// certificate that Redis asks for.
 #[tokio::test]
-async fn a_redis_that_asks_for_client_certificates_is_reached_with_the_configured_ones() {
+async fn redis_that_requires_client_certificates_is_reached_with_the_configured_ones() {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
@@ -375,6 +375,6 @@ async fn a_redis_that_asks_for_client_certificates_is_reached_with_the_configure
     let admin = known.admin().await;
     until("it is ready", async || admin.get("/readyz").await.status == 200).await;
     for incomplete in ["ca: cert.pem", ""] {
-        program(incomplete).await.logs("Redis is away").await;
+        program(incomplete).await.logs(REDIS_OUTAGE).await;
     }
 }

@@ -23,7 +23,7 @@ fn is_current(name: &str, text: &str) {
 }
 
 #[test]
-fn the_reference_of_the_configuration_lists_every_key_that_the_server_reads() {
+fn configuration_reference_lists_every_key_that_the_server_reads() {
     let text = reference::markdown();
     is_current("configuration.md", &text);
     for section in keys::SECTIONS {
@@ -79,7 +79,7 @@ fn every_configuration_in_the_documents_is_valid() {
 }
 
 #[tokio::test]
-async fn the_reference_of_the_metrics_lists_every_series_that_the_server_returns_and_no_other() {
+async fn metrics_reference_lists_exactly_the_series_that_the_server_returns() {
     let text = metrics::reference();
     is_current("metrics.md", &text);
     let server = TestServer::start("/nodevent: {}").await;

@@ -52,7 +52,10 @@ async fn draining_server_is_not_ready_accepts_no_connections_and_still_delivers(
         browser.join("r").await;
         browsers.push(browser);
     }
+    // A response shows that the server has accepted the connection before the signal.
     let mut publisher = site.dial().await;
+    let alive = crate::support::Request::get("/healthz").exchange(&mut publisher, &site.address).await.unwrap();
+    assert_eq!(alive.status, 200);
     program.signal(Signal::TERM);
     until("it is not ready", async || admin.get("/readyz").await.status == 503).await;
     assert_eq!(admin.get("/healthz").await.status, 200);

@@ -4,6 +4,7 @@ use crate::harness::node::SLOW_HEARTBEAT;
 use crate::harness::proxy::Mode;
 use crate::harness::redis::namespace_at;
 use crate::harness::{Fleet, Member, Node, Proxy, Publishers, Redis, eventually, sites, traffic};
+use crate::support::REDIS_OUTAGE;
 use crate::support::site::Site;
 use crate::support::wait::until;
 use rustix::process::Signal;
@@ -90,7 +91,7 @@ async fn repeatedly_cut_redis_link_loses_and_duplicates_nothing() {
     for round in 1..=5 {
         traffic(&publishers, 20).await;
         proxy.set(Mode::Cut);
-        let outages = || nodes[0].program.log().iter().filter(|line| line.contains("Redis is away")).count();
+        let outages = || nodes[0].program.log().iter().filter(|line| line.contains(REDIS_OUTAGE)).count();
         until("the server detects it", async || outages() == round).await;
         proxy.set(Mode::Forward);
         nodes[0].ready().await;

@@ -3,7 +3,7 @@
 use crate::harness::redis::namespace_at;
 use crate::harness::sentinel::Sentinel;
 use crate::harness::{Fleet, Node, Publishers, Redis, eventually, sites, sleep_for, traffic};
-use crate::support::is_full_run;
+use crate::support::{REDIS_OUTAGE, is_full_run};
 use std::time::Duration;
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
@@ -19,7 +19,7 @@ async fn members_miss_nothing_and_stay_connected_when_redis_restarts_with_its_da
     for round in 1..=2 {
         traffic(&publishers, 50).await;
         redis.terminate();
-        let outages = || nodes[0].program.log().iter().filter(|line| line.contains("Redis is away")).count();
+        let outages = || nodes[0].program.log().iter().filter(|line| line.contains(REDIS_OUTAGE)).count();
         eventually("the outage is logged", Duration::from_secs(20), async || outages() == round).await;
         redis.start_again().await;
         traffic(&publishers, 50).await;
@@ -164,7 +164,7 @@ async fn members_miss_nothing_when_redis_is_paused() {
     let paused = tokio::time::Instant::now();
     eventually("not ready", Duration::from_secs(8), async || !nodes[0].is_ready().await).await;
     let log = || nodes[0].program.log();
-    let logged = async || log().iter().any(|line| line.contains("Redis is away"));
+    let logged = async || log().iter().any(|line| line.contains(REDIS_OUTAGE));
     let what = format!("the outage is logged: {:?}", log());
     eventually(&what, Duration::from_secs(15), logged).await;
     assert_eq!(nodes[0].metric("nodevent_engines_unavailable").await, 1);
@@ -175,7 +175,7 @@ async fn members_miss_nothing_when_redis_is_paused() {
     let verdict = fleet.verdict(publishers, &nodes).await;
     assert_eq!((verdict.gap_notices, verdict.reconnects), (0, 0), "{verdict:?}");
     nodes[0].ready().await;
-    let outages = nodes[0].program.log().iter().filter(|line| line.contains("Redis is away")).count();
+    let outages = nodes[0].program.log().iter().filter(|line| line.contains(REDIS_OUTAGE)).count();
     assert_eq!((outages, nodes[0].metric("nodevent_engines_unavailable").await), (1, 0), "logged once, and over");
 }
 
@@ -242,7 +242,7 @@ async fn rejected_redis_password_is_logged_and_retried() {
     traffic(&publishers, 50).await;
     redis.require_password("open sesame");
     rejects_publishes(&nodes[0]).await;
-    nodes[0].program.logs("Redis is away").await;
+    nodes[0].program.logs(REDIS_OUTAGE).await;
     eventually("not ready", Duration::from_secs(8), async || !nodes[0].is_ready().await).await;
     redis.clear_password();
     traffic(&publishers, 50).await;
@@ -277,6 +277,6 @@ async fn rejects_publishes(node: &Node) {
     eventually("publishes are refused", Duration::from_secs(20), refused).await;
     eventually("the server reports that it is not ready", Duration::from_secs(20), unready).await;
     let log = node.program.log();
-    let logged: Vec<&String> = log.iter().filter(|line| line.contains("Redis is away")).collect();
+    let logged: Vec<&String> = log.iter().filter(|line| line.contains(REDIS_OUTAGE)).collect();
     assert_eq!(logged.len(), 1, "the outage is logged once: {logged:#?}");
 }

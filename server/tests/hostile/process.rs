@@ -1,6 +1,6 @@
 //! The server as a separate process, whose memory the tests measure from outside.
 
-#![allow(dead_code, reason = "two test programs use it, each another part")]
+#![allow(dead_code, reason = "several test programs use it, each another part")]
 
 use crate::support::server::metric;
 use crate::support::{Program, Site};
@@ -33,6 +33,12 @@ impl Process {
     pub(crate) async fn metric_is(&self, series: &str, value: i64) {
         let what = format!("{series} is {value}");
         crate::support::wait::until(&what, async || self.metric(series).await == value).await;
+    }
+
+    /// Waits until the server can publish through all engines.
+    pub(crate) async fn is_ready(&self) {
+        let ready = async || self.admin.get("/readyz").await.status == 200;
+        crate::support::wait::until("the server is ready", ready).await;
     }
 
     /// Resident memory. Bytes.

@@ -43,6 +43,9 @@ pub use site::Site;
 /// An open namespace in memory without history: a publication reaches browsers unchanged, as in NoDevent 3.
 pub const PLAIN: &str = "/nodevent: {history: off}";
 
+/// Part of the log line about an outage of Redis.
+pub const REDIS_OUTAGE: &str = "Redis is away";
+
 /// Returns true if the long forms of the tests are requested with `NODEVENT_TEST_FULL=1`.
 pub fn is_full_run() -> bool {
     std::env::var("NODEVENT_TEST_FULL").is_ok_and(|value| value == "1")

@@ -63,6 +63,12 @@ impl Raw {
         Self { stream, bytes: response.body }
     }
 
+    /// Does the same, and returns `None` if the server refused.
+    pub async fn try_after_handshake(mut stream: Box<dyn Io>) -> Option<Self> {
+        let response = Response::read(&mut stream, true).await.ok()?;
+        (response.status == 101).then_some(Self { stream, bytes: response.body })
+    }
+
     /// Opens a connection and reads the open packet.
     pub async fn opened(site: &Site) -> Self {
         let mut raw = Self::open(site, "").await;
@@ -116,6 +122,17 @@ impl Raw {
             let text = String::from_utf8(frame.payload).expect("text is UTF-8");
             if text != "2" {
                 return text;
+            }
+            self.send_text("3").await;
+        }
+    }
+
+    /// Returns the next text message as [`Raw::text`] does, or `None` if the connection ended.
+    pub async fn try_text(&mut self) -> Option<String> {
+        loop {
+            let frame = self.frame().await.filter(|frame| frame.opcode == TEXT)?;
+            if frame.payload != b"2" {
+                return String::from_utf8(frame.payload).ok();
             }
             self.send_text("3").await;
         }

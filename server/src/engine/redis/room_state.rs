@@ -325,7 +325,7 @@ impl RoomState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::ReplyTo;
+    use crate::history::{ReplyTo, RequestId};
 
     fn at(offset: u64) -> Position {
         Position { epoch: 1, offset }
@@ -333,7 +333,14 @@ mod tests {
 
     fn ask(since: Since) -> RecoveryRequest {
         RecoveryRequest {
-            reply_to: ReplyTo { shard: 0, slot: 0, generation: 0, join_id: 0, encoding: 0, request: None },
+            reply_to: ReplyTo {
+                shard: 0,
+                slot: 0,
+                generation: 0,
+                join_id: 0,
+                encoding: 0,
+                request: RequestId::default(),
+            },
             namespace: 0,
             room: "r".into(),
             since,

@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod dialects;
 mod operations;
 mod pending_acks;
+mod requests_with_parts;
 
 use super::Mount;
 use super::engine_io::{self, EngineIoEndpoint, Upper};
@@ -27,6 +28,7 @@ use nodevent_protocol::socket_io::{encode_connect, encode_connect_error, encode_
 use nodevent_protocol::websocket::Violation;
 use operations::InNamespace;
 use pending_acks::PendingAcks;
+use requests_with_parts::RequestsWithParts;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +68,7 @@ pub struct SocketIo {
     settings: Arc<Settings>,
     session: Session,
     acks: PendingAcks,
+    requests: RequestsWithParts,
     /// When the connection must have entered a namespace.
     connect_by: Millis,
 }
@@ -163,7 +166,13 @@ impl Encoding for SocketIoEncoding {
 
 impl SocketIo {
     fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, session: Session::default(), acks: PendingAcks::default(), connect_by: NEVER }
+        Self {
+            settings,
+            session: Session::default(),
+            acks: PendingAcks::default(),
+            requests: RequestsWithParts::default(),
+            connect_by: NEVER,
+        }
     }
 
     fn on_input(
@@ -192,6 +201,7 @@ impl SocketIo {
             }
             Ok(Some(Input::Disconnect { namespace })) => {
                 self.acks.forget(namespace);
+                self.requests.forget(namespace);
                 core.unsubscribe_all(namespace);
             }
             Err(error) => {
@@ -226,7 +236,8 @@ impl SocketIo {
         let settings = Arc::clone(&self.settings);
         let Some(channel) = settings.channel(namespace) else { return };
         let namespace = settings.namespaces.get(namespace);
-        let mut operations = InNamespace::new(namespace, &channel.encoding, &mut self.acks, core);
+        let mut operations =
+            InNamespace::new(namespace, &channel.encoding, &mut self.acks, &mut self.requests, core);
         run(&*channel.dialect, &mut operations);
     }
 }

@@ -1,0 +1,78 @@
+//! Attack 14: a hostile Redis. Its replies must not crash the server or take its memory.
+
+use crate::attacker;
+use crate::process::Process;
+use crate::support::wait::until;
+use crate::support::{Request, Site};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Replies with impossible or excessive lengths, and bytes that are not replies.
+fn malformed() -> Vec<(&'static str, Vec<u8>)> {
+    vec![
+        ("a giant array", b"*9223372036854775807\r\n".to_vec()),
+        ("a negative array", b"*-9223372036854775808\r\n".to_vec()),
+        ("a giant text", b"$9223372036854775807\r\nx".to_vec()),
+        ("a text of 4 GB", b"$4294967296\r\nx".to_vec()),
+        ("bytes of another protocol", b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
+        ("an endless line", vec![b'+'; 1_000_000]),
+    ]
+}
+
+/// Accepts connections, and sends `reply` to each. Returns the port and the number of replies.
+async fn hostile_redis(reply: Vec<u8>) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, sent) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&sent);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (reply, count) = (reply.clone(), Arc::clone(&count));
+            tokio::spawn(async move {
+                let mut command = [0; 4096];
+                if let Ok(1..) = stream.read(&mut command).await {
+                    let _ = stream.write_all(&reply).await;
+                    count.fetch_add(1, SeqCst);
+                    while let Ok(1..) = stream.read(&mut command).await {}
+                }
+            });
+        }
+    });
+    (port, sent)
+}
+
+async fn is_alive(site: &Site) -> bool {
+    let Ok(mut stream) = TcpStream::connect(&site.address).await else { return false };
+    Request::get("/healthz").exchange(&mut stream, &site.address).await.is_ok_and(|response| response.status == 200)
+}
+
+/// Checks that a server survives each of the replies and does not grow.
+async fn assert_survived(replies: Vec<(&'static str, Vec<u8>)>) {
+    let mut failures = Vec::new();
+    for (name, reply) in replies {
+        let (port, sent) = hostile_redis(reply).await;
+        let process = Process::start(&format!("/nodevent: {{redis: {{host: 127.0.0.1, port: {port}}}}}")).await;
+        let before = process.resident();
+        until("the server has received a reply", async || sent.load(SeqCst) > 0).await;
+        let mut most = 0;
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if !is_alive(&process.site).await {
+                failures.push(format!("{name}: the server crashes"));
+                break;
+            }
+            most = most.max(process.resident().saturating_sub(before));
+        }
+        if most > 64 << 20 {
+            failures.push(format!("{name}: the server grows by {} MB", most >> 20));
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn malformed_redis_replies_neither_crash_the_server_nor_take_its_memory() {
+    attacker::run(assert_survived(malformed()));
+}

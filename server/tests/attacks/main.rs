@@ -1,0 +1,21 @@
+//! Attacks on a running server: each must fail, and a bystander must not notice it. `SECURITY.md` lists them.
+//!
+//! Each file is one attack with its siblings. The server is a process of its own with the default limits.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../hostile/process.rs"]
+mod process;
+
+mod attacker;
+mod bystander;
+mod colliding_names;
+mod hostile_redis;
+mod impossible_positions;
+mod log_injection;
+mod muted_room;
+mod open_by_mistake;
+mod session_flood;
+mod unread_history;

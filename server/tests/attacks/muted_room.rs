@@ -1,0 +1,58 @@
+//! Attack 3: a client mutes a room. It joins a room without members on a server again and again with the same position,
+//! so that the server never learns where the room is, and does not deliver confirmed publications to other members.
+
+use crate::attacker::{self, join, join_since};
+use crate::process::Process;
+use crate::support::raw::Raw;
+use crate::support::{RedisServer, Request, Site};
+use std::time::Duration;
+use tokio::time::{sleep, timeout};
+
+/// Pause of the attacker between two joins. The attack that succeeded had 4 s.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Time for a live publication to arrive, even on a busy machine.
+const PROMPT: Duration = Duration::from_secs(3);
+
+/// Joins `room` with `since` on new connections until it is dropped.
+fn attack(site: &Site, room: &'static str, since: String) -> tokio::task::JoinHandle<()> {
+    let site = site.clone();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        loop {
+            let mut raw = Raw::connected(&site, "/nodevent").await;
+            raw.send_text(&join_since(1, room, &since)).await;
+            open.push(raw);
+            sleep(PAUSE).await;
+        }
+    })
+}
+
+/// Publishes, and checks that the victim receives each confirmed publication promptly and in order.
+async fn assert_not_muted(site: &Site, victim: &mut Raw, room: &str) {
+    for number in 0..5 {
+        let body = format!("{{\"room\":\"{room}\",\"event\":\"e\",\"message\":{number}}}");
+        let response = site.send(&Request::post("/api/nodevent/emit", body)).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        let event = timeout(PROMPT, victim.text()).await;
+        let event = event.unwrap_or_else(|_| panic!("the confirmed publication {number} does not arrive"));
+        assert!(event.contains(&format!("\"message\":{number}")), "{event}");
+    }
+}
+
+/// A sibling: the victim is in the room already.
+#[test]
+fn joins_with_strange_positions_do_not_mute_existing_members() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        let process = Process::start(&format!("/nodevent: {{redis: \"{}\"}}", redis.url())).await;
+        redis.has_subscribers("/nodevent", 1).await;
+        let mut victim = Raw::connected(&process.site, "/nodevent").await;
+        join(&mut victim, "42/nodevent,1[\"join\",{\"room\":\"r\"}]").await;
+        for since in ["0000000000000000:9223372036854775807", "0000000000000000:0", "nonsense"] {
+            let attacking = attack(&process.site, "r", since.to_owned());
+            sleep(PAUSE * 2).await;
+            assert_not_muted(&process.site, &mut victim, "r").await;
+            attacking.abort();
+        }
+    });
+}

@@ -1,0 +1,57 @@
+//! Attack 4: history requests. Their responses are not read, so that the server buffers them, or they are so frequent
+//! that they starve publishing.
+
+use crate::attacker;
+use crate::process::Process;
+use crate::support::{RedisServer, Request};
+use serde_json::json;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+
+/// A room's history: 100 publications of 90 KB, so that a response has 9 MB.
+const PUBLICATIONS: usize = 100;
+const SIZE: usize = 90_000;
+const PATH: &str = "/api/nodevent/rooms/large/history";
+/// Unread responses. Unbounded, they need 540 MB.
+const UNREAD: usize = 60;
+/// The growth that is acceptable: a send buffer of 1 MB each, and what the process needs to work.
+const GROWTH: u64 = (UNREAD as u64 + 40) << 20;
+/// How long an attack continues.
+const LENGTH: Duration = Duration::from_secs(3);
+
+async fn fill(process: &Process) {
+    for number in 0..PUBLICATIONS {
+        process.site.emit("/nodevent", "large", "e", json!([number, "x".repeat(SIZE)])).await;
+    }
+}
+
+/// A sibling: event streams that replay the whole history, unread.
+#[test]
+fn unread_event_streams_need_bounded_memory() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        for engine in [String::new(), format!("redis: \"{}\", ", redis.url())] {
+            let process =
+                Process::start(&format!("/nodevent: {{{engine}history: {{size: 100, max_memory: 64MB}}}}")).await;
+            process.is_ready().await;
+            fill(&process).await;
+            let history = process.site.get(PATH).await.json();
+            let since = history["publications"][0]["position"].as_str().unwrap().to_owned();
+            drop(history);
+            let before = process.resident();
+            let mut sockets = Vec::new();
+            for _ in 0..UNREAD {
+                let mut socket = process.site.dial().await;
+                let request = Request::get("/api/nodevent/rooms/large/events").header("Last-Event-ID", &since);
+                socket.write_all(&request.encode(&process.site.address)).await.unwrap();
+                sockets.push(socket);
+            }
+            let mut most = 0;
+            for _ in 0..30 {
+                tokio::time::sleep(LENGTH / 30).await;
+                most = most.max(process.resident().saturating_sub(before));
+            }
+            assert!(most < GROWTH, "the server grew by {} MB for {UNREAD} streams", most >> 20);
+        }
+    });
+}
