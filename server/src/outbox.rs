@@ -135,6 +135,11 @@ impl PollQueue {
         self.bytes
     }
 
+    /// Whether more waits than `limit` bytes. One message alone may be larger.
+    pub fn exceeds(&self, limit: usize) -> bool {
+        self.queue.len() > 1 && self.bytes > limit
+    }
+
     /// Appends a message.
     pub fn push(&mut self, frame: Frame) {
         self.bytes += frame.payload().len();

@@ -30,6 +30,9 @@ const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// What a shutdown may take longer than the drain timeout, for the last close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
+/// What an engine may add to a publication for its position. Bytes.
+const POSITION_BYTES: usize = 64;
+
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -93,7 +96,7 @@ impl Server {
         let mut started = Vec::with_capacity(config.namespaces.len());
         for (id, one) in config.namespaces.iter().enumerate() {
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
-            started.push(start_engine(one, fanout, &metrics, limits.max_publish_size)?);
+            started.push(start_engine(one, fanout, &metrics, limits.max_publish_size + POSITION_BYTES)?);
         }
         engines.set(started);
         let is_open = config.namespaces.iter().all(|one| one.secrets.is_empty());

@@ -124,7 +124,6 @@ fn merge_deep(below: Node, above: Node) -> Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tree;
 
     fn read(text: &str) -> (Node, Report) {
         let mut report = Report::about("t.yml");
