@@ -21,8 +21,10 @@ pub struct PublicationRef<'a> {
     pub event: Cow<'a, str>,
     /// The whole object as it was published, without the white space around it.
     pub text: &'a str,
-    /// Its place in the room's history, where the publisher's engine has given it one.
+    /// The value of its last `position` member, if that is a position. Only the engine knows whether it assigned it.
     pub position: Option<Position>,
+    /// Whether it has a `position` member, whatever its value.
+    pub has_position: bool,
 }
 
 /// Why what was published is not a publication.
@@ -90,9 +92,10 @@ fn parse_text(text: &str) -> Result<PublicationRef<'_>, InvalidPublication> {
         return Err(json.map_or_else(|error| not_json(&error), |_| InvalidPublication::NotAnObject));
     }
     let members: Members<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+    let has_position = members.position.is_some();
     let position = members.position.and_then(|raw| string(raw.get())).and_then(|text| Position::parse(&text));
     let text = text.trim_matches(WHITE);
-    Ok(PublicationRef { room: room(members.room)?, event: event(members.event)?, text, position })
+    Ok(PublicationRef { room: room(members.room)?, event: event(members.event)?, text, position, has_position })
 }
 
 fn not_json(error: &serde_json::Error) -> InvalidPublication {

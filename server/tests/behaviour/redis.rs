@@ -341,7 +341,7 @@ async fn redis_behind_tls_is_reached_if_its_certificate_is_trusted() {
         Program::spawn(command)
     };
     let untrusting = start(false);
-    untrusting.logs("Redis is away").await;
+    untrusting.logs("lost connection to Redis").await;
     let program = start(true);
     let (site, admin) = (program.site().await, program.admin().await);
     until("it is ready", async || admin.get("/readyz").await.status == 200).await;
@@ -375,6 +375,6 @@ async fn a_redis_that_asks_for_client_certificates_is_reached_with_the_configure
     let admin = known.admin().await;
     until("it is ready", async || admin.get("/readyz").await.status == 200).await;
     for incomplete in ["ca: cert.pem", ""] {
-        program(incomplete).await.logs("Redis is away").await;
+        program(incomplete).await.logs("lost connection to Redis").await;
     }
 }

@@ -90,7 +90,8 @@ async fn repeatedly_cut_redis_link_loses_and_duplicates_nothing() {
     for round in 1..=5 {
         traffic(&publishers, 20).await;
         proxy.set(Mode::Cut);
-        let outages = || nodes[0].program.log().iter().filter(|line| line.contains("Redis is away")).count();
+        let outages =
+            || nodes[0].program.log().iter().filter(|line| line.contains("lost connection to Redis")).count();
         until("the server detects it", async || outages() == round).await;
         proxy.set(Mode::Forward);
         nodes[0].ready().await;
