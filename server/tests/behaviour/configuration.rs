@@ -386,7 +386,7 @@ async fn secrets_are_neither_logged_nor_served() {
     let key = crate::support::keys::key("r", crate::support::keys::LATER, "sesame-open-wide-1");
     assert_eq!(browser.join_with("r", key.as_str()).await[1], true);
     assert_eq!(browser.join_with("r", format!("{key}x")).await[1], false);
-    program.logs("is away").await;
+    program.logs("lost connection to Redis").await;
     let mut shown = program.log().join("\n");
     for (site, path) in [(&site, "/api/nodevent"), (&site, "/api/x"), (&site, "/readyz"), (&admin, "/metrics")] {
         shown.push_str(&site.get(path).await.text());
