@@ -20,6 +20,11 @@ RSpec.describe "NoDevent's history on Redis", :native do
     NoDevent::Emitter.emit(room, "e", message, **options)
   end
 
+  # The name of a key, as in section 6 of protocol/README.md.
+  def history_key(room, kind)
+    "nodevent:1:{8:/history:#{room.bytesize}:#{room}}:#{kind}"
+  end
+
   def log
     redis.xrange(history_key(room, "log")).map { |_, entry| JSON.parse(entry["d"])["message"] }
   end
