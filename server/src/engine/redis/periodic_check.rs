@@ -54,9 +54,10 @@ impl NamespaceSubscriber {
 
     /// Starts a check of a room.
     pub(super) fn check(&mut self, room: &str) {
-        if self.rooms.get(room).is_some_and(RoomState::has_history) {
-            let check = Check { position: self.rooms.get(room).and_then(RoomState::position) };
-            self.spawn_read(room, ReadRequest { after: None, subscribe_first: false }, Some(check));
+        if let Some(state) = self.rooms.get(room).filter(|state| state.has_history()) {
+            let check = Check { position: state.position() };
+            let request = ReadRequest { after: state.check_after(), subscribe_first: false };
+            self.spawn_read(room, request, Some(check));
         }
     }
 }

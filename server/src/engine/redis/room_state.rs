@@ -23,7 +23,10 @@
 
 use super::script::HistorySlice;
 use crate::history::{Recovery, RecoveryRequest, Since};
+use crate::publication::Publication;
 use nodevent_protocol::history::{OffsetJump, Position};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Reads in a row that may change nothing before the next one has to wait.
@@ -40,6 +43,8 @@ pub(super) struct RoomState {
     delivered_from: Option<u64>,
     /// A hash of the publication at `position`, if it arrived live.
     newest_hash: Option<u64>,
+    /// Whether a read has shown that this publication is the stored one.
+    newest_verified: bool,
     /// Requests that wait for a read.
     pending: Vec<PendingRecovery>,
     /// The read in progress.
@@ -132,14 +137,33 @@ pub(super) struct ReadResult {
     pub(super) jump: Option<OffsetJump>,
     /// How many publications were read.
     pub(super) count: usize,
+    /// Whether the newest publication that was delivered live is the stored one. `None`: the read does not include it.
+    pub(super) confirms_newest: Option<bool>,
 }
 
 // === impl ReadResult ===
 
-impl From<&HistorySlice> for ReadResult {
-    fn from(slice: &HistorySlice) -> Self {
-        Self { position: slice.position, born: slice.born, jump: slice.jump, count: slice.texts.len() }
+impl ReadResult {
+    /// Summarizes a read. `newest` is [`RoomState::unverified`] when the read returned.
+    pub(super) fn new(
+        slice: &HistorySlice,
+        publications: &[Arc<Publication>],
+        newest: Option<(Position, u64)>,
+    ) -> Self {
+        let confirms_newest = newest.and_then(|(position, hash)| {
+            let mut stored = publications.iter().filter(|one| one.position == Some(position));
+            stored.next().map(|one| hash_of(&one.text) == hash)
+        });
+        let &HistorySlice { position, born, jump, .. } = slice;
+        Self { position, born, jump, count: publications.len(), confirms_newest }
     }
+}
+
+/// Returns a hash of a publication's text, to tell two publications with one position apart.
+pub(super) fn hash_of(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 // === impl RoomState ===
@@ -154,6 +178,7 @@ impl RoomState {
             position: None,
             delivered_from: None,
             newest_hash: None,
+            newest_verified: false,
             pending: Vec::new(),
             in_flight: None,
             has_gap: false,
@@ -193,6 +218,20 @@ impl RoomState {
     /// Returns the position up to which everything was delivered.
     pub(super) fn position(&self) -> Option<Position> {
         self.position
+    }
+
+    /// Returns the position and the hash of the newest publication, if it arrived live and is not verified.
+    pub(super) fn unverified(&self) -> Option<(Position, u64)> {
+        self.position.zip(self.newest_hash).filter(|_| !self.newest_verified)
+    }
+
+    /// Returns the offset after which a check reads. `None`: only the position is compared.
+    pub(super) fn check_after(&self) -> Option<u64> {
+        self.unverified().map(|(position, _)| position.offset.saturating_sub(1))
+    }
+
+    fn set_newest(&mut self, position: Position, hash: u64) {
+        (self.position, self.newest_hash, self.newest_verified) = (Some(position), Some(hash), false);
     }
 
     /// Returns the recovery of a member if it needs no read: the member has received everything, or claims a position from
@@ -250,7 +289,10 @@ impl RoomState {
         }
         // While the channel was not subscribed something may have been published.
         let own = self.position.filter(|_| self.has_gap || !self.subscribed);
-        let own = own.map(|position| if position.is_absent() { 0 } else { position.offset });
+        // Including the newest live publication, to verify it.
+        let verified = u64::from(self.unverified().is_some());
+        let own =
+            own.map(|position| if position.is_absent() { 0 } else { position.offset.saturating_sub(verified) });
         let requested = self.pending.iter().filter_map(|pending| match pending.request.since {
             Since::Position(since) if since.is_absent() => Some(0),
             Since::Position(since) => Some(since.offset),
@@ -277,20 +319,27 @@ impl RoomState {
                 return Disposition::Ignore;
             }
             // Members whose recovery is pending have it buffered. The read in progress shows whether it is the next one.
-            (self.position, self.newest_hash) = (Some(position), Some(hash));
+            self.set_newest(position, hash);
             self.delivered_from = Some(position.offset);
             return match std::mem::take(&mut self.admitted_without_position) {
                 true => Disposition::DeliverAfterGap,
                 false => Disposition::Deliver,
             };
         };
-        if position == known && !self.has_gap && self.newest_hash.is_some_and(|newest| newest != hash) {
-            // One of the two was not published by the script, or Redis has lost the first.
-            self.newest_hash = Some(hash);
-            return Disposition::DeliverAfterGap;
-        }
         if position.epoch == known.epoch && position.offset <= known.offset {
-            return Disposition::Ignore;
+            // What was read may still arrive. But publications arrive in order, and each one time: if another one with this
+            // position or a later one has arrived, one of the two was not published by the script.
+            let is_expected = match self.newest_hash {
+                Some(newest) => position == known && newest == hash,
+                None => true,
+            };
+            if is_expected {
+                return Disposition::Ignore;
+            }
+            if position == known {
+                self.set_newest(position, hash);
+            }
+            return Disposition::DeliverAfterGap;
         }
         let is_next = match known.is_absent() {
             true => position.offset == 1,
@@ -301,14 +350,22 @@ impl RoomState {
             self.newest_undelivered = Some(position);
             return Disposition::Gap;
         }
-        (self.position, self.newest_hash) = (Some(position), Some(hash));
+        self.set_newest(position, hash);
         Disposition::Deliver
     }
 
-    /// Compares the position that Redis has with the delivered one. `at_start` is the delivered position when Redis was
-    /// asked.
-    pub(super) fn check_position(&mut self, stored: Position, at_start: Option<Position>) -> CheckResult {
+    /// Compares the position that Redis has, and the newest publication, with what was delivered. `at_start` is the
+    /// delivered position when Redis was asked.
+    pub(super) fn on_checked(&mut self, read: ReadResult, at_start: Option<Position>) -> CheckResult {
+        let ReadResult { position: stored, confirms_newest, .. } = read;
         let Some(known) = self.position else { return CheckResult::UpToDate };
+        self.newest_verified |= confirms_newest == Some(true);
+        if confirms_newest == Some(false) {
+            // Read again what is stored there.
+            self.position = Some(Position { offset: known.offset.saturating_sub(1), ..known });
+            (self.newest_hash, self.has_gap) = (None, true);
+            return CheckResult::NotStored;
+        }
         if self.reset_if_not_stored(stored, at_start) {
             self.has_gap = true;
             return CheckResult::NotStored;
@@ -367,7 +424,7 @@ impl RoomState {
 
     /// Moves the position to that of a read, as far as the read shows everything in between.
     fn advance_to(&mut self, read: ReadResult, after: Option<u64>) -> Backfill {
-        let ReadResult { position: found, born, jump, count } = read;
+        let ReadResult { position: found, born, jump, count, confirms_newest } = read;
         let delivered_from = self.delivered_from.take();
         let Some(known) = self.position else {
             self.position = Some(found);
@@ -403,22 +460,32 @@ impl RoomState {
             self.has_gap = found.offset > 0;
             return Backfill { deliver: 0, gap: true };
         }
+        // The newest live publication is verified. If another one is stored there, that one is delivered too.
+        let to_verify = self.unverified().is_some();
+        let verified_from = start.offset.saturating_sub(u64::from(to_verify));
+        let contradicts_newest = confirms_newest == Some(false);
+        self.newest_verified |= confirms_newest == Some(true);
+        if contradicts_newest {
+            self.newest_hash = None;
+        }
         if found.offset <= start.offset {
             // Nothing is missing, or what is missing was published after this read.
             self.has_gap = false;
-            return Backfill::default();
+            return Backfill { deliver: usize::from(contradicts_newest), gap: contradicts_newest };
         }
-        if after.is_none_or(|after| after > start.offset) {
+        if after.is_none_or(|after| after > verified_from) {
             // This read does not include what is missing. For a room that was created, the next one must.
             self.has_gap |= known.is_absent();
-            return Backfill::default();
+            return Backfill { deliver: 0, gap: contradicts_newest };
         }
+        // What was to be verified may have left the history.
+        let is_unverified = to_verify && confirms_newest != Some(true);
         let missing = found.count_since(start, jump).and_then(|missing| usize::try_from(missing).ok());
         self.position = Some(found);
         self.has_gap = false;
         Backfill {
-            deliver: missing.map_or(count, |missing| missing.min(count)),
-            gap: !follows || missing.is_none_or(|missing| missing > count),
+            deliver: missing.map_or(count, |missing| (missing + usize::from(contradicts_newest)).min(count)),
+            gap: !follows || is_unverified || missing.is_none_or(|missing| missing > count),
         }
     }
 
@@ -539,7 +606,7 @@ mod tests {
     }
 
     fn result(position: Position, count: usize) -> ReadResult {
-        ReadResult { position, born: None, jump: None, count }
+        ReadResult { position, born: None, jump: None, count, confirms_newest: None }
     }
 
     fn backfill(deliver: usize, gap: bool) -> Backfill {
@@ -560,7 +627,6 @@ mod tests {
         let mut room = room_at(at(3));
         assert_eq!(room.on_publication(at(4), 0), Disposition::Deliver);
         assert_eq!(room.on_publication(at(4), 0), Disposition::Ignore);
-        assert_eq!(room.on_publication(at(2), 0), Disposition::Ignore);
         assert_eq!(room.on_publication(at(5), 0), Disposition::Deliver);
     }
 
@@ -610,9 +676,13 @@ mod tests {
     #[test]
     fn check_finds_what_no_publication_has_shown() {
         let mut room = room_at(at(3));
-        assert_eq!(room.check_position(at(3), Some(at(3))), CheckResult::UpToDate);
-        assert_eq!(room.check_position(at(2), Some(at(2))), CheckResult::UpToDate, "3 arrived during the check");
-        assert_eq!(room.check_position(at(4), Some(at(3))), CheckResult::Behind);
+        assert_eq!(room.on_checked(result(at(3), 0), Some(at(3))), CheckResult::UpToDate);
+        assert_eq!(
+            room.on_checked(result(at(2), 0), Some(at(2))),
+            CheckResult::UpToDate,
+            "3 arrived during the check"
+        );
+        assert_eq!(room.on_checked(result(at(4), 0), Some(at(3))), CheckResult::Behind);
         assert_eq!(room.start_read(), read_after(Some(3)));
         assert_eq!(room.on_read_completed(result(at(4), 1)).0, backfill(1, false));
     }
@@ -620,7 +690,7 @@ mod tests {
     #[test]
     fn check_finds_a_new_epoch_without_a_publication() {
         let mut room = room_at(at(3));
-        assert_eq!(room.check_position(in_epoch_2(2), Some(at(3))), CheckResult::Behind);
+        assert_eq!(room.on_checked(result(in_epoch_2(2), 0), Some(at(3))), CheckResult::Behind);
         assert_eq!(room.start_read(), read_after(Some(3)));
         assert_eq!(room.on_read_completed(result(in_epoch_2(2), 0)).0, backfill(0, true));
         assert_eq!(room.start_read(), read_after(Some(0)));
@@ -764,13 +834,36 @@ mod tests {
         for claimed in 5..=7 {
             assert_eq!(room.on_publication(at(claimed), 0xbad), Disposition::Deliver);
         }
-        assert_eq!(room.on_publication(at(5), 5), Disposition::Ignore);
+        assert_eq!(room.on_publication(at(5), 5), Disposition::DeliverAfterGap);
         room.enqueue(request(since(6)), Instant::now());
-        assert_eq!(room.check_position(at(5), Some(at(7))), CheckResult::NotStored);
+        assert_eq!(room.on_checked(result(at(5), 0), Some(at(7))), CheckResult::NotStored);
         assert_eq!(room.start_read(), read_after(Some(5)));
         let (missing, answered) = room.on_read_completed(result(at(6), 1));
         assert_eq!((missing, answered.len()), (backfill(1, false), 1));
         assert_eq!(room.on_publication(at(7), 7), Disposition::Deliver);
+    }
+
+    #[test]
+    fn read_or_check_verifies_the_newest_live_publication() {
+        let confirms =
+            |confirms, position, count| ReadResult { confirms_newest: Some(confirms), ..result(position, count) };
+        let mut room = room_at(at(3));
+        room.on_publication(at(4), 0xbad);
+        assert_eq!(room.check_after(), Some(3));
+        assert_eq!(room.on_checked(confirms(false, at(4), 1), Some(at(4))), CheckResult::NotStored);
+        assert_eq!(room.start_read(), read_after(Some(3)));
+        assert_eq!(room.on_read_completed(result(at(4), 1)).0, backfill(1, false), "what is stored");
+        room.on_publication(at(5), 0xbad);
+        room.on_publication(at(7), 7);
+        assert_eq!(room.start_read(), read_after(Some(4)));
+        assert_eq!(room.on_read_completed(confirms(false, at(7), 3)).0, backfill(3, true));
+        // Verified: the history need not have it any more when a later one is read.
+        room.on_publication(at(8), 8);
+        assert_eq!(room.on_checked(confirms(true, at(8), 1), Some(at(8))), CheckResult::UpToDate);
+        assert_eq!(room.check_after(), None);
+        room.mark_possibly_stale();
+        assert_eq!(room.start_read(), read_after(Some(8)));
+        assert_eq!(room.on_read_completed(result(at(9), 1)).0, backfill(1, false));
     }
 
     #[test]
@@ -842,7 +935,7 @@ mod tests {
             room.on_publication(at(found), 0);
             room.mark_possibly_stale();
             assert_eq!(room.start_read(), read_after(Some(10)));
-            room.on_read_completed(ReadResult { position: at(found), born: None, jump, count }).0
+            room.on_read_completed(ReadResult { jump, ..result(at(found), count) }).0
         };
         assert_eq!(after_restart(1000, jump(10, true), 0), backfill(0, false));
         assert_eq!(after_restart(1002, jump(12, true), 4), backfill(4, false));
@@ -856,7 +949,7 @@ mod tests {
         room.enqueue(request(since(2)), Instant::now());
         assert_eq!(room.start_read(), read_after(Some(2)));
         // A check finds the new epoch first.
-        room.check_position(in_epoch_2(1), Some(at(3)));
+        room.on_checked(result(in_epoch_2(1), 0), Some(at(3)));
         room.position = Some(in_epoch_2(1));
         room.has_gap = false;
         let (nothing, answered) = room.on_read_completed(result(at(3), 1));
@@ -889,17 +982,17 @@ mod tests {
     #[test]
     fn position_of_an_absent_room_is_refreshed_and_a_forgotten_room_is_a_gap() {
         let mut room = room_at(absent(100));
-        assert_eq!(room.check_position(absent(200), Some(absent(100))), CheckResult::UpToDate);
+        assert_eq!(room.on_checked(result(absent(200), 0), Some(absent(100))), CheckResult::UpToDate);
         assert_eq!(room.position(), Some(absent(200)));
-        let overtaken = room.check_position(absent(150), Some(absent(200)));
+        let overtaken = room.on_checked(result(absent(150), 0), Some(absent(200)));
         assert_eq!(overtaken, CheckResult::UpToDate, "the replies overtook each other");
         let other = Position { epoch: Position::absent_epoch(8), offset: 300 };
-        let restarted = room.check_position(other, room.position());
+        let restarted = room.on_checked(result(other, 0), room.position());
         assert_eq!(restarted, CheckResult::Behind, "Redis restarted or evicted rooms");
         assert_eq!(room.start_read(), read_after(Some(0)));
         assert_eq!(room.on_read_completed(result(other, 0)).0, backfill(0, true));
         let mut room = room_at(at(3));
-        assert_eq!(room.check_position(absent(400), Some(at(3))), CheckResult::Behind);
+        assert_eq!(room.on_checked(result(absent(400), 0), Some(at(3))), CheckResult::Behind);
         room.start_read();
         assert_eq!(room.on_read_completed(result(absent(400), 0)).0, backfill(0, true));
         assert_eq!(room.start_read(), None);
@@ -965,5 +1058,203 @@ mod tests {
         room.add_shard(1);
         assert!(!room.remove_shard(0));
         assert!(room.remove_shard(1));
+    }
+
+    /// A room in Redis, the messages on their way from it, and one member on this server.
+    #[derive(Default)]
+    struct Model {
+        /// Creations of the room.
+        epoch: u64,
+        offset: u64,
+        /// Identifies a time in which no room was forgotten.
+        forgotten: u64,
+        time: u64,
+        born: Option<Position>,
+        /// The stored publications: offset and number.
+        log: Vec<(u64, usize)>,
+        published: usize,
+        /// Position and number of what is on its way. Claims have no number.
+        on_the_way: Vec<(Position, Option<usize>)>,
+        /// The read in progress: its result, and the publications that it returned.
+        read: Option<(ReadResult, Vec<(u64, usize)>)>,
+        check: Option<(ReadResult, Vec<(u64, usize)>, Option<Position>)>,
+        /// What the member received: publications, and gap notices as `None`.
+        received: Vec<Option<usize>>,
+    }
+
+    impl Model {
+        fn position(&self) -> Position {
+            match self.offset {
+                0 => Position { epoch: Position::absent_epoch(self.forgotten), offset: self.time },
+                offset => Position { epoch: self.epoch, offset },
+            }
+        }
+
+        fn publish(&mut self, is_lost: bool) {
+            if self.offset == 0 {
+                self.born = Some(self.position());
+                self.epoch += 1;
+            }
+            self.offset += 1;
+            self.log.push((self.offset, self.published));
+            if self.log.len() > 5 {
+                self.log.remove(0);
+            }
+            if !is_lost {
+                self.on_the_way.push((self.position(), Some(self.published)));
+            }
+            self.published += 1;
+        }
+
+        fn forget(&mut self) {
+            (self.offset, self.born) = (0, None);
+            self.log.clear();
+            self.forgotten += 1;
+        }
+
+        /// A read after an offset, and the publications that it returns.
+        fn read_after(&self, after: Option<u64>) -> (ReadResult, Vec<(u64, usize)>) {
+            let after = after.unwrap_or(u64::MAX);
+            let read: Vec<_> = self.log.iter().copied().filter(|(offset, _)| *offset > after).collect();
+            (ReadResult { born: self.born, ..result(self.position(), read.len()) }, read)
+        }
+
+        fn confirms_newest(room: &RoomState, result: &ReadResult, read: &[(u64, usize)]) -> Option<bool> {
+            let (newest, hash) = room.unverified().filter(|(newest, _)| newest.epoch == result.position.epoch)?;
+            let stored = read.iter().find(|(offset, _)| *offset == newest.offset)?;
+            Some(stored.1 as u64 == hash)
+        }
+
+        fn start_check(&mut self, room: &RoomState) {
+            let (result, read) = self.read_after(room.check_after());
+            self.check = room.position().map(|position| (result, read, Some(position)));
+        }
+
+        fn start_read(&mut self, room: &mut RoomState) {
+            if let Some(request) = room.start_read() {
+                self.read = Some(self.read_after(request.after));
+            }
+        }
+
+        /// Completes the read. Returns the position in the reply to the member, if it is answered.
+        fn complete_read(&mut self, room: &mut RoomState) -> bool {
+            let Some((mut result, read)) = self.read.take() else { return false };
+            result.confirms_newest = Self::confirms_newest(room, &result, &read);
+            let (backfill, answered) = room.on_read_completed(result);
+            if backfill.gap {
+                self.received.push(None);
+            }
+            self.received.extend(read.iter().skip(read.len() - backfill.deliver).map(|(_, number)| Some(*number)));
+            !answered.is_empty()
+        }
+
+        fn receive(&mut self, room: &mut RoomState) {
+            if self.on_the_way.is_empty() {
+                return;
+            }
+            let (position, number) = self.on_the_way.remove(0);
+            let disposition = room.on_publication(position, number.map_or(u64::MAX, |number| number as u64));
+
+            if disposition == Disposition::DeliverAfterGap {
+                self.received.push(None);
+            }
+            if matches!(disposition, Disposition::Deliver | Disposition::DeliverAfterGap) {
+                self.received.extend(number.map(Some));
+            }
+        }
+
+        fn complete_check(&mut self, room: &mut RoomState) {
+            let Some((mut result, read, at_start)) = self.check.take() else { return };
+            result.confirms_newest = Self::confirms_newest(room, &result, &read);
+            if room.on_checked(result, at_start) == CheckResult::NotStored {
+                self.received.push(None);
+            }
+        }
+    }
+
+    /// Steps in a random order: publications that arrive or are lost, reads that succeed or fail, a Redis that forgets the
+    /// room, and positions that somebody else claimed. The member receives every publication, or a gap notice in its place.
+    /// Without claims and losses it receives none twice.
+    #[test]
+    fn no_gap_is_silent_whatever_happens() {
+        use rand::rngs::StdRng;
+        use rand::{Rng as _, SeedableRng as _};
+        for seed in 0..3_000_u64 {
+            let mut random = StdRng::seed_from_u64(seed);
+            // A publication is lost unnoticed only if somebody claimed exactly its position.
+            let (claims, forgets, losses) = (seed % 3 == 0, seed % 2 == 0, seed % 3 == 1);
+            let (mut model, mut room) = (Model::default(), RoomState::new(true, true));
+            room.add_shard(0);
+            room.enqueue(request(Since::FirstJoin), Instant::now());
+            // What was published before the read that admits the member does not matter.
+            let mut admitted_at = None;
+            for _ in 0..60 {
+                model.time += 1;
+                match random.random_range(0..12_u32) {
+                    0..=2 => model.publish(losses && random.random_range(0..4_u32) == 0),
+                    3..=5 => model.receive(&mut room),
+                    6 | 7 => model.start_read(&mut room),
+                    8 => {
+                        let shown = model.read.as_ref().map(|(read, _)| *read);
+                        if model.complete_read(&mut room) && admitted_at.is_none() {
+                            admitted_at = shown;
+                        }
+                    }
+                    9 if random.random_range(0..2_u32) == 0 => {
+                        if model.read.take().is_some() {
+                            room.on_read_failed();
+                        }
+                    }
+                    9 => model.start_check(&room),
+                    10 => model.complete_check(&mut room),
+                    _ if claims => {
+                        let ahead = [1, 1, 2, 1000][random.random_range(0..4_usize)];
+                        let epoch = model.epoch + u64::from(random.random_range(0..4_u32) == 0);
+                        let offset = model.offset + ahead;
+                        model.on_the_way.push((Position { epoch, offset }, None));
+                    }
+                    _ if forgets && random.random_range(0..4_u32) == 0 => model.forget(),
+                    _ => room.mark_possibly_stale(),
+                }
+            }
+            // Everything calms down.
+            while !model.on_the_way.is_empty() {
+                model.receive(&mut room);
+            }
+            for _ in 0..8 {
+                if model.read.is_some() {
+                    model.complete_read(&mut room);
+                }
+                model.complete_check(&mut room);
+                model.start_read(&mut room);
+                model.complete_read(&mut room);
+                model.time += 1;
+                model.start_check(&room);
+            }
+            model.check = None;
+            assert!(!room.needs_read(), "seed {seed}: {room:?}");
+            let known = room.position().expect("a position");
+            let is_current = known == model.position() || known.is_absent_until(model.position());
+            assert!(is_current, "seed {seed}: {known} instead of {}", model.position());
+            // Each number is there, or a notice that follows everything before it.
+            let Some(admitted_at) = admitted_at else { continue };
+            let live: Vec<usize> = model.received.iter().copied().flatten().collect();
+            let newest = live.iter().copied().max().unwrap_or_default();
+            let last_notice = model.received.iter().rposition(Option::is_none);
+            let after_notice: Vec<usize> =
+                model.received[last_notice.map_or(0, |index| index + 1)..].iter().copied().flatten().collect();
+            if last_notice.is_none() {
+                assert!(live.windows(2).all(|two| two[0] < two[1]) || claims, "seed {seed}: {:?}", model.received);
+            }
+            let gaps = after_notice.windows(2).any(|two| two[1] > two[0] + 1);
+            assert!(!gaps, "seed {seed}: {:?} since {admitted_at:?}", model.received);
+            // The newest stored publication was delivered, unless the member was admitted after it.
+            if let Some((offset, number)) = model.log.last()
+                && !(admitted_at.position.epoch == model.epoch && admitted_at.position.offset >= *offset)
+            {
+                let is_noticed = last_notice.is_some();
+                assert!(*number <= newest || is_noticed, "seed {seed}: {number} {:?}", model.received);
+            }
+        }
     }
 }

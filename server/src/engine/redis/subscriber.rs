@@ -5,7 +5,7 @@
 
 use super::periodic_check::TICK;
 use super::read_task::ReadTask;
-use super::room_state::{CheckResult, Disposition, ReadRequest, ReadResult, RoomState};
+use super::room_state::{CheckResult, Disposition, ReadRequest, ReadResult, RoomState, hash_of};
 use super::script::{HistorySlice, ScriptError};
 use super::unique_queue::UniqueQueue;
 use super::{Command, Shared};
@@ -17,7 +17,6 @@ use fred::types::{Message, Value};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication;
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
@@ -59,7 +58,7 @@ pub(super) enum TaskResult {
     Unsubscribed { room: Box<str> },
 }
 
-/// A read that only compares positions.
+/// A read that only compares.
 #[derive(Clone, Copy)]
 pub(super) struct Check {
     /// The room's position on this server when the check started.
@@ -306,7 +305,7 @@ impl NamespaceSubscriber {
         match result {
             result if check.is_some() => {
                 if let (Ok(Some(slice)), Some(check)) = (result, check) {
-                    self.on_checked(room, slice.position, check).await;
+                    self.on_checked(room, &slice, check).await;
                 }
             }
             Ok(Some(slice)) => self.on_history(room, slice).await,
@@ -324,9 +323,10 @@ impl NamespaceSubscriber {
         self.drain_queues();
     }
 
-    async fn on_checked(&mut self, room: &str, stored: Position, check: Check) {
+    async fn on_checked(&mut self, room: &str, slice: &HistorySlice, check: Check) {
         let Some(state) = self.rooms.get_mut(room) else { return };
-        match state.check_position(stored, check.position) {
+        let read = ReadResult::new(slice, &slice.publications(room), state.unverified());
+        match state.on_checked(read, check.position) {
             CheckResult::UpToDate => {}
             CheckResult::Behind => {
                 if self.shared.channel_per_room {
@@ -336,7 +336,7 @@ impl NamespaceSubscriber {
                 self.request_read(room);
             }
             CheckResult::NotStored => {
-                self.shared.fanout.broadcast_gap(room, stored).await;
+                self.shared.fanout.broadcast_gap(room, slice.position).await;
                 self.request_read(room);
             }
         }
@@ -345,7 +345,8 @@ impl NamespaceSubscriber {
     async fn on_history(&mut self, room: &str, slice: HistorySlice) {
         let publications = slice.publications(room);
         let Some(state) = self.rooms.get_mut(room) else { return };
-        let (backfill, requests) = state.on_read_completed(ReadResult::from(&slice));
+        let (backfill, requests) =
+            state.on_read_completed(ReadResult::new(&slice, &publications, state.unverified()));
         let fanout = &self.shared.fanout;
         if backfill.gap {
             fanout.broadcast_gap(room, slice.position).await;
@@ -403,11 +404,4 @@ impl NamespaceSubscriber {
             }
         }
     }
-}
-
-/// Returns a hash of a publication's text, to tell two publications with one position apart.
-fn hash_of(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
