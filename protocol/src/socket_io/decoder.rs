@@ -65,7 +65,7 @@ impl Decoder {
 
     /// Returns the size of the packet that waits for attachments. Bytes.
     #[must_use]
-    pub fn held(&self) -> usize {
+    pub fn buffered_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| match &partial.packet {
             Packet::Event { args, attachments, .. } | Packet::Ack { args, attachments, .. } => {
                 args.len() + attachments.iter().map(Vec::len).sum::<usize>()

@@ -109,8 +109,8 @@ impl Session {
     }
 
     /// Returns the size of the packet that waits for attachments. Bytes.
-    pub fn held(&self) -> usize {
-        self.decoder.held()
+    pub fn buffered_bytes(&self) -> usize {
+        self.decoder.buffered_bytes()
     }
 
     /// Records that the application has admitted the connection to `namespace`.

@@ -134,21 +134,21 @@ impl Decoder {
 
     /// Returns the next frame's header and the bytes after it. `None`: the end of `bytes` cuts it.
     fn head<'b>(&mut self, bytes: &'b mut [u8]) -> Result<Option<(Head, &'b mut [u8])>, Violation> {
-        let kept = self.partial.as_ref().map_or(0, |partial| partial.head_len);
-        if kept == 0
+        let buffered = self.partial.as_ref().map_or(0, |partial| partial.head_len);
+        if buffered == 0
             && let Some(head) = Head::read(bytes)?
         {
             return Ok(Some((head, &mut bytes[head.size..])));
         }
         let partial = self.partial.get_or_insert_default();
-        let taken = bytes.len().min(MAX_HEAD - kept);
-        partial.head[kept..kept + taken].copy_from_slice(&bytes[..taken]);
-        let Some(head) = Head::read(&partial.head[..kept + taken])? else {
-            partial.head_len = kept + taken;
+        let taken = bytes.len().min(MAX_HEAD - buffered);
+        partial.head[buffered..buffered + taken].copy_from_slice(&bytes[..taken]);
+        let Some(head) = Head::read(&partial.head[..buffered + taken])? else {
+            partial.head_len = buffered + taken;
             return Ok(None);
         };
         partial.head_len = 0;
-        let behind = &mut bytes[head.size - kept..];
+        let behind = &mut bytes[head.size - buffered..];
         if partial.is_empty() {
             self.partial = None;
         }

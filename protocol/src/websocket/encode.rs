@@ -31,9 +31,9 @@ pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
 /// Appends a close frame. A reason that does not fit is cut at a character boundary.
 pub fn encode_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     let code = code.to_be_bytes();
-    let longest = MAX_CONTROL - code.len();
+    let max = MAX_CONTROL - code.len();
     let fits = reason.char_indices().map(|(start, character)| start + character.len_utf8());
-    let reason = &reason[..fits.take_while(|&end| end <= longest).last().unwrap_or(0)];
+    let reason = &reason[..fits.take_while(|&end| end <= max).last().unwrap_or(0)];
     encode_header(out, Opcode::Close, code.len() + reason.len());
     out.extend_from_slice(&code);
     out.extend_from_slice(reason.as_bytes());

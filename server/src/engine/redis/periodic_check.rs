@@ -2,7 +2,7 @@
 //! requests.
 //!
 //! A publication that was lost on the way is usually detected by the next one. The check finds it if there is no next one. It
-//! also finds a delivered position that is not stored, because somebody else than the script wrote it.
+//! also finds a delivered position that is not stored, because it was not written by the script.
 
 use super::room_state::{ReadRequest, RoomState};
 use super::subscriber::{Check, NamespaceSubscriber};

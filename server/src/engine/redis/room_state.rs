@@ -15,7 +15,7 @@
 //! `newest_undelivered` is the newest publication that was not delivered and that the read in progress may not include.
 //! If there is one when the read returns, the state is *gap* again.
 //!
-//! Only the script assigns positions, but anybody who may publish in Redis can write one into a publication. So a position is
+//! Only the script assigns positions, but any program that may publish in Redis can write one into a publication. So a position is
 //! a claim until it is compared with the history: one that is not the next causes a read, which moves the state to what is
 //! stored; and a check finds a delivered position that is not stored. Its members receive a gap notice.
 //!
@@ -521,8 +521,8 @@ impl RoomState {
     /// Takes the requests for which `take` is true.
     fn take_pending(&mut self, take: impl Fn(&PendingRecovery) -> bool) -> Vec<RecoveryRequest> {
         let pending = std::mem::take(&mut self.pending);
-        let (taken, kept): (Vec<PendingRecovery>, Vec<PendingRecovery>) = pending.into_iter().partition(take);
-        self.pending = kept;
+        let (taken, rest): (Vec<PendingRecovery>, Vec<PendingRecovery>) = pending.into_iter().partition(take);
+        self.pending = rest;
         taken.into_iter().map(|pending| pending.request).collect()
     }
 
@@ -824,7 +824,7 @@ mod tests {
         assert_eq!(room.on_publication(at(4), 0), Disposition::Deliver);
     }
 
-    /// Issue 12, attack 10: members missed the publications whose positions somebody else had claimed.
+    /// Issue 12, attack 10: members missed the publications whose positions another publisher had claimed.
     #[test]
     fn claimed_position_is_found_by_the_true_one_or_by_a_check() {
         let mut room = room_at(at(3));
@@ -1173,7 +1173,7 @@ mod tests {
     }
 
     /// Steps in a random order: publications that arrive or are lost, reads that succeed or fail, a Redis that forgets the
-    /// room, and positions that somebody else claimed. The member receives every publication, or a gap notice in its place.
+    /// room, and positions that another publisher claimed. The member receives every publication, or a gap notice in its place.
     /// Without claims and losses it receives none twice.
     #[test]
     fn no_gap_is_silent_whatever_happens() {
@@ -1181,7 +1181,7 @@ mod tests {
         use rand::{Rng as _, SeedableRng as _};
         for seed in 0..3_000_u64 {
             let mut random = StdRng::seed_from_u64(seed);
-            // A publication is lost unnoticed only if somebody claimed exactly its position.
+            // A claim together with a loss at the same position cannot be detected.
             let (claims, forgets, losses) = (seed % 3 == 0, seed % 2 == 0, seed % 3 == 1);
             let (mut model, mut room) = (Model::default(), RoomState::new(true, true));
             room.add_shard(0);
