@@ -39,7 +39,7 @@ pub enum Incoming<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Probed {
     /// Reply with a pong packet `3probe`, and complete a pending poll with a noop.
-    Answer,
+    Reply,
     /// The WebSocket is now the session's transport.
     Upgraded,
 }
@@ -154,7 +154,7 @@ impl Session {
         match (self.upgrade, packet) {
             (Upgrade::Started { until }, Packet::Ping("probe")) => {
                 self.upgrade = Upgrade::Answered { until };
-                Ok(Probed::Answer)
+                Ok(Probed::Reply)
             }
             (Upgrade::Answered { .. }, Packet::Upgrade) => {
                 self.upgrade = Upgrade::Done;
@@ -279,7 +279,7 @@ mod tests {
         assert!(session.start_upgrade(5, &TIMING));
         assert!(!session.start_upgrade(6, &TIMING), "one at a time");
         assert_eq!(session.deadline(), 10_005);
-        assert_eq!(session.on_probe_packet(&Packet::Ping("probe")), Ok(Probed::Answer));
+        assert_eq!(session.on_probe_packet(&Packet::Ping("probe")), Ok(Probed::Reply));
         assert!(session.probe_answered());
         assert_eq!(session.on_probe_packet(&Packet::Upgrade), Ok(Probed::Upgraded));
         assert_eq!(session.deadline(), 25_000);

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_positions_are_told_apart_and_compared_by_their_time() {
+    fn absent_positions_are_distinguished_and_compared_by_their_time() {
         let at = |epoch, offset| Position { epoch: Position::absent_epoch(epoch), offset };
         assert!(at(0, 1).is_absent() && at(u64::MAX, 1).is_absent());
         assert!(!Position { epoch: Position::room_epoch(u64::MAX), offset: 1 }.is_absent());

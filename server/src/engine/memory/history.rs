@@ -135,7 +135,7 @@ impl MemoryHistory {
         Position { epoch: self.absent_epoch, offset: self.lru_tick }
     }
 
-    /// Replaces an absent position in `since` by the position of the room that it stands for. It becomes invalid if the
+    /// Replaces an absent position in `since` by the position of the room that it represents. It becomes invalid if the
     /// room may have existed since then and was forgotten.
     pub(super) fn resolve(&self, name: &str, since: Since) -> Since {
         match since {
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_position_stands_for_the_beginning_of_the_room_that_was_created_after_it() {
+    fn absent_position_is_the_beginning_of_the_room_that_was_created_after_it() {
         let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
         let absent = history.read("r", RETENTION, now).0;
         assert_eq!(history.resolve("r", Since::Position(absent)), Since::Position(absent));

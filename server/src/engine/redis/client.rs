@@ -1,4 +1,4 @@
-//! The connections to Redis: how a client is built, supervised and told to reconnect.
+//! The connections to Redis: how a client is built, supervised and reconnected.
 //!
 //! It does not know what a connection is used for. [`super::health`] decides when one is dead.
 
@@ -37,7 +37,7 @@ pub(super) fn builder(settings: &RedisConfig) -> Result<Builder, String> {
             // A command that was on its way when the connection broke may have been executed: never send it again. In a
             // cluster this also means that the first command for a slot that has moved fails.
             max_command_attempts: 1,
-            // The client's own queue is unbounded, because a client whose queue is full cannot be told to reconnect. It
+            // The client's own queue is unbounded, because a client whose queue is full cannot be made to reconnect. It
             // receives no commands while it is disconnected ([`wait_connected`]).
             max_command_buffer_len: 0,
             reconnect_on_auth_error: true,

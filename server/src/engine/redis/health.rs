@@ -78,7 +78,7 @@ impl LinkHealth {
 /// Sends the probe, and reconnects a client that is dead.
 pub(super) struct HealthProbe {
     pub(super) shared: Arc<Shared>,
-    /// Whether Redis is a cluster. There, a client that is told to reconnect looks only for nodes that it does not know,
+    /// Whether Redis is a cluster. There, a client that must reconnect looks only for nodes that it does not know,
     /// and only a new subscription shows which connections are dead.
     pub(super) clustered: bool,
     /// Makes the [`super::subscription::Resubscriber`] subscribe again.

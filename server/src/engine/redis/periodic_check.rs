@@ -4,7 +4,7 @@
 //! A publication that was lost on the way is usually detected by the next one. The check finds it if there is no next one. It
 //! also finds a delivered position that is not stored, because it was not written by the script.
 
-use super::room_state::{ReadRequest, RoomState};
+use super::room_state::ReadRequest;
 use super::subscriber::{Check, NamespaceSubscriber};
 use crate::history::Recovery;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

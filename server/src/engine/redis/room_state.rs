@@ -159,7 +159,7 @@ impl ReadResult {
     }
 }
 
-/// Returns a hash of a publication's text, to tell two publications with one position apart.
+/// Returns a hash of a publication's text, to distinguish two publications with one position.
 pub(super) fn hash_of(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

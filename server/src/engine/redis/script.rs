@@ -120,7 +120,7 @@ impl HistorySlice {
         texts.map(|(index, text)| Publication::in_room(room, text.as_str(), Some(position(index)))).collect()
     }
 
-    /// Replaces an absent position in `since` by the position of the room that it stands for. It becomes invalid if
+    /// Replaces an absent position in `since` by the position of the room that it represents. It becomes invalid if
     /// the room may have existed since then and was forgotten.
     pub(super) fn resolve(&self, since: Since) -> Since {
         match since {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_position_stands_for_the_beginning_of_the_room_that_was_created_after_it() {
+    fn absent_position_is_the_beginning_of_the_room_that_was_created_after_it() {
         let absent = |offset| Position { epoch: ABSENT, offset };
         let room = slice(Position { epoch: 1, offset: 3 }, Some(absent(10)));
         let start = Since::Position(Position { epoch: 1, offset: 0 });
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_would_recur_are_told_from_states_of_redis() {
+    fn errors_that_would_recur_are_distinguished_from_states_of_redis() {
         for permanent in
             ["ERR Invalid stream ID", "WRONGTYPE Operation against a key", "NOPERM this user has no permissions"]
         {

@@ -193,7 +193,7 @@ impl<U: Upper> PollingProtocol for EngineIo<U> {
         let Message::Text(text) = message else { return Err(CloseReason::Malformed) };
         let Ok(Part::Text(packet)) = payload::decode_packet(text) else { return Err(CloseReason::Malformed) };
         match self.session.on_probe_packet(&packet) {
-            Ok(Probed::Answer) => Ok(Probe::Reply(Frame::text("3probe"))),
+            Ok(Probed::Reply) => Ok(Probe::Reply(Frame::text("3probe"))),
             Ok(Probed::Upgraded) => Ok(Probe::Upgraded),
             Err(error) => {
                 tracing::debug!(%error, "closing a probing WebSocket");
