@@ -138,6 +138,11 @@ impl Recovery {
         Self { position: Some(position), recovered: true, publications: Vec::new() }
     }
 
+    /// Nothing can be recovered; the room is at `position`.
+    pub fn missed(position: Position) -> Self {
+        Self { position: Some(position), recovered: false, publications: Vec::new() }
+    }
+
     /// The engine is unavailable. Nothing can be missing only for a first join.
     pub fn unavailable(since: Since) -> Self {
         Self { position: None, recovered: since == Since::FirstJoin, publications: Vec::new() }
@@ -163,7 +168,7 @@ impl Recovery {
                 publications.reverse();
                 Self { position: Some(position), recovered: true, publications }
             }
-            _ => Self { position: Some(position), recovered: false, publications: Vec::new() },
+            _ => Self::missed(position),
         }
     }
 }

@@ -9,9 +9,9 @@ use crate::capability::{Engine, Engines};
 use crate::config::namespace::Namespace as NamespaceConfig;
 use crate::config::report::Report;
 use crate::config::{Config, limits::Limits};
+use crate::engine::Fanout;
 use crate::engine::memory::Memory;
-use crate::engine::redis::Redis;
-use crate::engine::{Fanout, autodetect};
+use crate::engine::redis::{self, Redis};
 use crate::http::{self, Bound, Endpoint, Http, HttpService, ListenError};
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces, RoomLimits};
@@ -84,7 +84,7 @@ impl Server {
         let public = config.listen.iter().map(Bound::bind).collect::<Result<Vec<_>, _>>()?;
         let admin = config.admin.as_ref().map(Bound::bind).transpose()?;
         if config.autodetect_engine {
-            autodetect::choose_engine(&mut config).await;
+            redis::autodetect::choose_engine(&mut config).await;
         }
         let metrics = Arc::new(Metrics::default());
         let limits = config.limits.clone();
@@ -96,7 +96,7 @@ impl Server {
         let mut started = Vec::with_capacity(config.namespaces.len());
         for (id, one) in config.namespaces.iter().enumerate() {
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
-            started.push(start_engine(one, fanout, &metrics, limits.max_publish_size + POSITION_BYTES)?);
+            started.push(start_engine(one, fanout, limits.max_publish_size + POSITION_BYTES)?);
         }
         engines.set(started);
         let is_open = config.namespaces.iter().all(|one| one.secrets.is_empty());
@@ -201,12 +201,11 @@ fn shard_settings(limits: &Limits) -> shard::Settings {
 fn start_engine(
     config: &NamespaceConfig,
     fanout: Fanout,
-    metrics: &Arc<Metrics>,
     max_publication_bytes: usize,
 ) -> Result<Engine, StartError> {
     let engine = match &config.redis {
         None => Memory::start(fanout, config.history.clone()),
-        Some(redis) => Redis::start(redis, config, fanout, Arc::clone(metrics), max_publication_bytes)
+        Some(redis) => Redis::start(redis, config, fanout, max_publication_bytes)
             .map_err(|error| StartError::Redis(config.name.clone(), error))?,
     };
     let redis = config.redis.as_ref().map(ToString::to_string);

@@ -255,7 +255,7 @@ impl Upper for SocketIo {
     fn binary(&mut self, bytes: &[u8], core: &mut dyn Core) -> Result<(), CloseReason> {
         let settings = Arc::clone(&self.settings);
         // A message and its attachments together are one message.
-        if self.session.held() + bytes.len() > settings.max_message_size {
+        if self.session.buffered_bytes() + bytes.len() > settings.max_message_size {
             return Err(CloseReason::Violation(Violation::TooBig { limit: settings.max_message_size }));
         }
         let input = self.session.binary(bytes, |name| settings.resolve(name));
