@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Reads in a row that may change nothing before the next one has to wait.
-const MAX_VAIN_READS: u8 = 2;
+const MAX_READS_WITHOUT_PROGRESS: u8 = 2;
 
 /// A room with members on this server.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ pub(super) struct RoomState {
     /// Whether the last read failed.
     last_read_failed: bool,
     /// How many reads in a row changed nothing although something is missing.
-    vain_reads: u8,
+    reads_without_progress: u8,
     /// Whether it has a history. Without one it has no position, and a read only subscribes.
     has_history: bool,
     /// Whether its channel is subscribed.
@@ -185,7 +185,7 @@ impl RoomState {
             newest_undelivered: None,
             admitted_without_position: false,
             last_read_failed: false,
-            vain_reads: 0,
+            reads_without_progress: 0,
         }
     }
 
@@ -279,7 +279,7 @@ impl RoomState {
 
     /// Returns whether the next read should wait for the next tick, because the last ones failed or changed nothing.
     pub(super) fn should_wait(&self) -> bool {
-        self.last_read_failed || self.vain_reads >= MAX_VAIN_READS
+        self.last_read_failed || self.reads_without_progress >= MAX_READS_WITHOUT_PROGRESS
     }
 
     /// Starts the next read, if one is needed.
@@ -417,8 +417,9 @@ impl RoomState {
             self.newest_hash = None;
         }
         self.rearm_if_newer();
-        let was_vain = self.has_gap && before == (self.position, true);
-        self.vain_reads = if was_vain { self.vain_reads.saturating_add(1) } else { 0 };
+        let made_no_progress = self.has_gap && before == (self.position, true);
+        self.reads_without_progress =
+            if made_no_progress { self.reads_without_progress.saturating_add(1) } else { 0 };
         (backfill, self.take_answerable(read.position, after))
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// The dialect `nodevent`.
 #[derive(Debug, Default)]
-pub struct NodEvent;
+pub(super) struct NodEvent;
 
 /// The shortest time that a client stays away after the server stops. Milliseconds.
 const MIN_DRAIN_WAIT: u64 = 500;
