@@ -7,13 +7,11 @@ use nodevent_protocol::key::{self, Secret};
 use nodevent_protocol::websocket::{Decoder, Message, Opcode, encode_masked};
 use nodevent_protocol::{publication, socket_io};
 use nodevent_server::hub::{Hub, Membership};
-use nodevent_server::protocols::socket_io::dialect::Dialect;
 use nodevent_server::protocols::socket_io::dialects;
 use nodevent_server::protocols::socket_io::encoding;
 use nodevent_server::publication::Publication;
 use std::hint::black_box;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// The namespace of all benchmarks.
 const NAMESPACE: &str = "/nodevent";

@@ -233,6 +233,10 @@ impl RoomHistory for Redis {
         }
     }
 
+    fn may_wait(&self, room: &str) -> bool {
+        self.tracks(room)
+    }
+
     fn has_history(&self, room: &str) -> bool {
         self.shared.history.of(room).is_some()
     }

@@ -5,6 +5,7 @@
 //! # Source
 //! The Socket.IO protocol, revision 5.
 
+pub mod arguments;
 pub mod dialect;
 pub mod dialects;
 mod operations;
