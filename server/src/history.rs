@@ -66,7 +66,7 @@ pub struct RecoveryRequest {
 }
 
 /// What a member claims to have received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Since {
     /// Nothing: this is its first join, so it has missed nothing.
     FirstJoin,

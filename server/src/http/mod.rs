@@ -12,6 +12,7 @@ pub mod connections;
 mod console;
 pub mod endpoint;
 mod health;
+mod history_body;
 mod listener;
 mod publish;
 pub mod query;
@@ -37,6 +38,7 @@ use crate::shard::Shards;
 use assets::Assets;
 use axum::http::request::Parts;
 use axum::http::{Extensions, header};
+use history_body::HistoryResponses;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -78,6 +80,7 @@ pub struct Http {
     endpoints: Vec<Arc<dyn Endpoint>>,
     assets: Assets,
     connect_infos: ConnectInfoPool,
+    history_responses: Arc<HistoryResponses>,
 }
 
 /// The address of the client, or of the proxy in front of it, as an extension of a request.
@@ -107,7 +110,19 @@ impl Http {
     ) -> Self {
         let (draining, assets) = (AtomicBool::new(false), Assets::new());
         let connect_infos = ConnectInfoPool::default();
-        Self { settings, shards, namespaces, engines, metrics, draining, endpoints, assets, connect_infos }
+        let history_responses = Arc::default();
+        Self {
+            settings,
+            shards,
+            namespaces,
+            engines,
+            metrics,
+            draining,
+            endpoints,
+            assets,
+            connect_infos,
+            history_responses,
+        }
     }
 
     /// Whether new connections are refused: the server is shutting down, or has as many as allowed. Counts and logs.
@@ -115,7 +130,8 @@ impl Http {
         if self.draining.load(Relaxed) {
             return true;
         }
-        let is_full = self.shards.connections() >= self.settings.max_connections;
+        let count = self.shards.connections() + self.history_responses.count();
+        let is_full = count >= self.settings.max_connections;
         if is_full {
             self.metrics.rejected_connections.fetch_add(1, Relaxed);
             tracing::warn!("connection refused: `limits: max_connections` is reached");
