@@ -1,20 +1,26 @@
-//! Reads of histories for HTTP: on a connection of their own, few at a time, and shared by readers that wait for the same.
+//! Reads of histories for HTTP: on a connection and a thread of their own, one at a time, and shared by readers that wait for
+//! the same.
 //!
-//! So a flood of them delays neither publishing nor joins, which use other connections.
+//! A history may have many megabytes, which keep Redis and the thread that parses them busy. So Redis and the other threads
+//! have pauses between two reads, and a flood of them delays neither publishing nor joins.
 
 use super::Shared;
 use super::client;
+use super::script::ScriptError;
 use crate::capability::Unavailable;
 use crate::history::{Recovery, Since};
 use fred::clients::Client;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared as SharedFuture, WeakShared};
 use std::collections::HashMap;
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 
-/// Reads at a time.
-const MAX_CONCURRENT_READS: usize = 4;
+/// Pause after a read, in units of the time that it took.
+const PAUSE_FACTOR: u32 = 2;
 /// Entries of reads that wait, after which those without a reader are dropped.
 const MAX_ENTRIES: usize = 1024;
 
@@ -28,7 +34,9 @@ type WaitingReads = HashMap<(Box<str>, Since), WeakShared<ReadFuture>>;
 pub(super) struct HistoryReader {
     client: Client,
     shared: Arc<Shared>,
-    turns: Semaphore,
+    /// The thread that reads.
+    thread: Handle,
+    turn: Arc<Semaphore>,
     /// Later readers must not share a read that has started: it may miss what was published since.
     waiting: Mutex<WaitingReads>,
 }
@@ -36,10 +44,17 @@ pub(super) struct HistoryReader {
 // === impl HistoryReader ===
 
 impl HistoryReader {
-    /// Reads with `client`, which the caller keeps connected.
-    pub(super) fn new(client: Client, shared: Arc<Shared>) -> Self {
-        let (turns, waiting) = (Semaphore::new(MAX_CONCURRENT_READS), Mutex::default());
-        Self { client, shared, turns, waiting }
+    /// Reads with `client`, which connects as soon as Redis responds.
+    ///
+    /// # Errors
+    /// The operating system refuses a thread.
+    pub(super) fn start(client: Client, shared: Arc<Shared>) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let thread = runtime.handle().clone();
+        let supervision = client::supervise_client(client.clone(), shared.address.clone());
+        let name = format!("history {}", shared.fanout.name());
+        std::thread::Builder::new().name(name).spawn(move || runtime.block_on(supervision))?;
+        Ok(Self { client, shared, thread, turn: Arc::new(Semaphore::new(1)), waiting: Mutex::default() })
     }
 
     /// Reads what is stored of a room after `since`.
@@ -55,10 +70,21 @@ impl HistoryReader {
         let (reader, own_key) = (Arc::clone(self), key.clone());
         let read: ReadFuture = Box::pin(async move {
             // The semaphore is never closed.
-            let _turn = reader.turns.acquire().await;
+            let turn = Arc::clone(&reader.turn).acquire_owned().await;
             reader.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&own_key);
             let (room, since) = own_key;
-            reader.read_now(&room, since).await
+            let thread = reader.thread.clone();
+            let read = thread.spawn(async move {
+                let began = Instant::now();
+                let read = reader.read_now(&room, since).await;
+                let pause = began.elapsed() * PAUSE_FACTOR;
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    drop(turn);
+                });
+                read
+            });
+            read.await.unwrap_or_else(|_| Err(ScriptError::timed_out().unavailable))
         });
         let read = read.shared();
         waiting.extend(read.downgrade().map(|read| (key, read)));
@@ -76,7 +102,7 @@ impl HistoryReader {
         let keys = self.shared.keys(room);
         let connected = tokio::time::timeout(super::COMMAND_TIMEOUT, client::wait_connected(&self.client)).await;
         if connected.is_err() {
-            return Err(super::ScriptError::timed_out().unavailable);
+            return Err(ScriptError::timed_out().unavailable);
         }
         let read = self.shared.scripts.read(&self.client, &keys, after, None, retention).await;
         let slice = read.map_err(|error| error.unavailable)?;
@@ -87,6 +113,6 @@ impl HistoryReader {
 
 impl fmt::Debug for HistoryReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HistoryReader").field("turns", &self.turns).finish_non_exhaustive()
+        f.debug_struct("HistoryReader").field("turn", &self.turn).finish_non_exhaustive()
     }
 }

@@ -154,8 +154,8 @@ impl Redis {
         tokio::spawn(client::supervise_client(shared.publisher.clone(), shared.address.clone()));
         tokio::spawn(client::supervise_client(shared.subscriber.clone(), shared.address.clone()));
         let history_client = client::builder(redis)?.build().map_err(|error| error.to_string())?;
-        tokio::spawn(client::supervise_client(history_client.clone(), shared.address.clone()));
-        let history_reader = Arc::new(HistoryReader::new(history_client, Arc::clone(&shared)));
+        let history_reader = HistoryReader::start(history_client, Arc::clone(&shared));
+        let history_reader = Arc::new(history_reader.map_err(|error| error.to_string())?);
         let redis = Arc::new(Self { shared, history_reader, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
