@@ -488,8 +488,8 @@ pub static LIMITS: Section = Section {
             "bytes_per_second",
             Size,
             Value("128KB"),
-            "Bytes per second that one client may send, in the long run. Five seconds' worth, or two of the largest messages, may \
-             arrive at once. Beyond it, the connection is closed.",
+            "Bytes per second that one client may send, in the long run. As many, or two of the largest messages, may arrive \
+             at once. Beyond it, the connection is closed.",
             "Clients send large messages often.",
             "1MB",
         ),

@@ -64,13 +64,13 @@ const WAKER: Token = Token(0);
 /// Readiness events taken at a time.
 const EVENTS: usize = 1024;
 /// The read buffer, one per shard: no connection has one of its own. Bytes.
-const READ_BUFFER: usize = 64 * 1024;
+const READ_BUFFER: usize = 16 * 1024;
 /// Messages taken from the inbox before sockets and timers have their turn again.
 const INBOX_TURN: usize = 1024;
 /// Time for requests before publications, sockets and timers have their turn again.
 const REQUESTS_TURN: Duration = Duration::from_millis(2);
-/// Bytes read from sockets before publications, requests and timers have their turn again.
-const READ_TURN: usize = 512 * 1024;
+/// Bytes read from sockets with more to read before all others have their turn again.
+const READ_TURN: usize = 64 * 1024;
 
 /// The settings of all shards.
 #[derive(Debug, Clone)]
@@ -203,7 +203,8 @@ impl Settings {
 
     /// It may always send the largest message, with the frames around it.
     fn byte_rate(&self) -> RateLimit {
-        RateLimit::new(self.bytes_per_second, u32::try_from(2 * self.max_message_size).unwrap_or(u32::MAX))
+        let burst = u32::try_from(2 * self.max_message_size).unwrap_or(u32::MAX);
+        RateLimit::with_burst(self.bytes_per_second, burst.max(self.bytes_per_second))
     }
 
     /// The share of one of `shards`.

@@ -25,6 +25,10 @@ pub(super) struct Rate {
 // === impl RateLimit ===
 
 impl RateLimit {
+    pub(super) fn with_burst(per_second: u32, burst: u32) -> Self {
+        Self { per_second, burst }
+    }
+
     /// A limit with the usual burst, and at least `min_burst`.
     pub(super) fn new(per_second: u32, min_burst: u32) -> Self {
         Self { per_second, burst: per_second.saturating_mul(BURST_SECONDS).max(min_burst) }

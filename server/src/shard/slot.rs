@@ -71,6 +71,8 @@ pub(super) struct WebSocket {
     pub(super) stream: Stream,
     pub(super) decoder: websocket::Decoder,
     pub(super) outbox: Outbox,
+    /// Whether it is read again in a later turn.
+    pub(super) is_read_later: bool,
 }
 
 /// Long-polling and what waits for it.
@@ -215,7 +217,7 @@ impl Session {
 
 impl WebSocket {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, decoder: websocket::Decoder::default(), outbox: Outbox::default() }
+        Self { stream, decoder: websocket::Decoder::default(), outbox: Outbox::default(), is_read_later: false }
     }
 
     /// Writes `bytes` now if nothing waits. What the socket does not accept, `shared` puts into the send buffer.

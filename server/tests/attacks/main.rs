@@ -26,3 +26,4 @@ mod session_flood;
 mod shared_databases;
 mod unparsable_joins;
 mod unread_history;
+mod work_per_byte;

@@ -14,10 +14,10 @@ use std::fmt;
 #[derive(Debug, Clone, Copy)]
 pub struct Argument<'a>(Option<&'a RawValue>);
 
-/// A field of an object. The last one counts if there are several of one name.
-struct Field<'n, 'a> {
-    name: &'n str,
-    value: Option<&'a RawValue>,
+/// Fields of an object. The last one counts if there are several of one name.
+struct Fields<'n, 'a, const N: usize> {
+    names: [&'n str; N],
+    values: [Argument<'a>; N],
 }
 
 // === impl Argument ===
@@ -33,13 +33,20 @@ impl<'a> Argument<'a> {
         Some((name, Self(args.get(1).copied())))
     }
 
-    /// The field of an object. Missing if this is not an object.
-    pub fn field(self, name: &str) -> Self {
-        let Some(raw) = self.0.filter(|_| self.is_object()) else { return Self::MISSING };
-        let mut field = Field { name, value: None };
+    /// The fields of an object with these names, read in one pass. All are missing if this is not an object.
+    pub fn fields<const N: usize>(self, names: [&str; N]) -> [Self; N] {
+        let missing = [Self::MISSING; N];
+        let Some(raw) = self.0.filter(|_| self.is_object()) else { return missing };
+        let mut fields = Fields { names, values: missing };
         let mut json = serde_json::Deserializer::from_str(raw.get());
-        let read = (&mut json).deserialize_map(&mut field);
-        Self(read.ok().and(field.value))
+        let read = (&mut json).deserialize_map(&mut fields);
+        if read.is_ok() { fields.values } else { missing }
+    }
+
+    /// The field of an object with this name.
+    pub fn field(self, name: &str) -> Self {
+        let [field] = self.fields([name]);
+        field
     }
 
     /// The elements, if this is an array.
@@ -65,7 +72,7 @@ impl<'a> Argument<'a> {
     }
 }
 
-impl<'a> Visitor<'a> for &mut Field<'_, 'a> {
+impl<'a, const N: usize> Visitor<'a> for &mut Fields<'_, 'a, N> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,10 +81,9 @@ impl<'a> Visitor<'a> for &mut Field<'_, 'a> {
 
     fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
         while let Some(name) = map.next_key::<Name<'a>>()? {
-            if name.0 == self.name {
-                self.value = Some(map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+            match self.names.iter().position(|one| *one == name.0) {
+                Some(index) => self.values[index] = Argument(Some(map.next_value()?)),
+                None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(())

@@ -109,12 +109,12 @@ fn join(
     data: Argument<'_>,
     request: RequestId,
 ) -> Result<Outcome<Joined>, JoinError> {
-    let Some(room) = room_of(operations, data.field("room")) else {
+    let [room, key, since] = data.fields(["room", "key", "since"]);
+    let Some(room) = room_of(operations, room) else {
         return Err(operations.reject_join(JoinError::BadRoom));
     };
     // A position that is not a string is not a position of ours.
-    let since = data.field("since").text();
-    operations.join(&room, data.field("key").value().as_ref(), since.as_deref(), request)
+    operations.join(&room, key.value().as_ref(), since.text().as_deref(), request)
 }
 
 /// `leave {room}`, or `leave "room"` as the old server understood it. N-46, N-47.
