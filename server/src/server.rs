@@ -56,6 +56,8 @@ pub struct Server {
     shards: Shards,
     threads: Vec<JoinHandle<()>>,
     drain_timeout: Duration,
+    /// Whether programs on this machine may publish without a key, through listeners that do not say it themselves.
+    publish_locally: bool,
 }
 
 // === impl Server ===
@@ -100,14 +102,18 @@ impl Server {
         let settings = http::Settings {
             console: config.console.unwrap_or(is_open),
             origins: config.origins,
+            hosts: config.hosts,
+            trusted_proxies: config.trusted_proxies,
             max_connections: limits.max_connections,
             max_message_size: limits.max_message_size,
             max_publish_size: limits.max_publish_size,
             request_timeout: limits.handshake_timeout,
+            keep_alive_timeout: limits.keep_alive_timeout,
             write_timeout: limits.write_timeout,
         };
         let http = Arc::new(Http::new(settings, shards.clone(), namespaces, engines, metrics, endpoints));
-        Ok(Self { http, public, admin, shards, threads, drain_timeout: config.drain_timeout })
+        let (drain_timeout, publish_locally) = (config.drain_timeout, config.publish_locally);
+        Ok(Self { http, public, admin, shards, threads, drain_timeout, publish_locally })
     }
 
     /// The URLs of the public listeners.
@@ -133,7 +139,7 @@ impl Server {
         let mut accepting = Vec::new();
         for bound in self.public {
             tracing::info!(url = %bound.url(), "listening");
-            let service = HttpService::public(&self.http);
+            let service = HttpService::public(&self.http, bound.publishes_locally().unwrap_or(self.publish_locally));
             accepting.push(tokio::spawn(bound.serve(service, stop_rx.clone())));
         }
         if let Some(bound) = self.admin {

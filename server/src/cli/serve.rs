@@ -18,6 +18,7 @@ pub(super) fn run(file: Option<&Path>) -> CommandResult {
         None => tracing::info!(version, "nodevent starts without a configuration file"),
     }
     tracing::info!("who may join: {}", loaded.config.access());
+    tracing::info!("who may publish over HTTP: {}", loaded.config.publishing());
     raise_file_limit(loaded.config.limits.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(http_threads())

@@ -165,7 +165,7 @@ pub static TOP: Section = Section {
         .or(&["tls"]),
         key(
             "listen",
-            Map("a list of maps with `port`, `bind` and `ssl`"),
+            Map("a list of maps with `port`, `bind`, `ssl` and `publish`"),
             Words("none"),
             "More listeners for the same namespaces.",
             "The server must be reachable on several ports or addresses.",
@@ -188,10 +188,32 @@ pub static TOP: Section = Section {
             "[\"https://www.example.com\", \"https://*.example.org\"]",
         ),
         key(
+            "hosts",
+            Texts,
+            Words("every host if all namespaces have a secret, otherwise the host of `public_url`"),
+            "Hosts that requests of clients may name. `.example.com` includes subdomains. Names of this machine and IP addresses \
+             are always allowed. Others get 421, because a page could use them for DNS rebinding.",
+            "A namespace is open, and clients reach the server under a name that is not in `public_url`.",
+            "[live.example.com, .example.org]",
+        ),
+        key(
+            "publish",
+            Word(&["local", "key"]),
+            Words(
+                "`local` without a file, in a section `development` or `test`, and if `NODEVENT_ENV`, `RAILS_ENV` or \
+                 `RACK_ENV` names one of them; otherwise `key`",
+            ),
+            "Who may publish over HTTP to namespaces without a `publish_key`: programs on this machine (`local`), or nothing \
+             (`key`).",
+            "An application on the same machine publishes without a key. Do not use it on a port to which a proxy forwards: its \
+             requests look local.",
+            "key",
+        ),
+        key(
             "trusted_proxies",
             Texts,
             Words("none"),
-            "Addresses or networks of proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` headers count.",
+            "Addresses or networks of proxies whose `X-Forwarded-For` and `Forwarded` headers name the address of the client.",
             "A reverse proxy or load balancer stands before the server.",
             "[127.0.0.1, 10.0.0.0/8]",
         ),
@@ -290,7 +312,7 @@ pub static NAMESPACE: Section = Section {
         key(
             "publish_key",
             Secret,
-            Words("none: only the same machine may publish"),
+            Words("none: see `publish`"),
             "Key that publishers send as `Authorization: Bearer` over HTTP.",
             "The application runs on another machine and publishes over HTTP.",
             "${NODEVENT_PUBLISH_KEY:-c0ffee5f2a1c9e8b7d6f4e3a2b1c0d9e}",
@@ -440,7 +462,8 @@ pub static LIMITS: Section = Section {
             "handshake_timeout",
             Duration,
             Value("10s"),
-            "Time for a request's head, for its body, for a TLS handshake and for a transport upgrade.",
+            "Time for a request's head from its first byte, for its body, for a TLS handshake and for a transport upgrade. The \
+             first request of a connection has this time from its start.",
             "Clients have very slow networks.",
             "10s",
         ),
@@ -448,7 +471,7 @@ pub static LIMITS: Section = Section {
             "keep_alive_timeout",
             Duration,
             Value("75s"),
-            "Time for which an idle HTTP connection is kept open.",
+            "Time for which an HTTP connection is kept open after a response, until the next request begins.",
             "A load balancer keeps its connections open for longer; this must exceed its idle timeout.",
             "120s",
         ),
@@ -556,6 +579,14 @@ pub static LISTEN: Section = Section {
         .or(&["host"]),
         key("ssl", Map("`cert` and `key`"), Words("no TLS"), "Certificate.", "The listener terminates TLS.", "")
             .or(&["tls"]),
+        key(
+            "publish",
+            Word(&["local", "key"]),
+            Words("`publish` at the top"),
+            "Who may publish without a key through this listener.",
+            "An application on the same machine publishes without a key, through a port that no proxy forwards to.",
+            "key",
+        ),
     ],
 };
 

@@ -15,6 +15,8 @@ pub struct Listen {
     pub port: u16,
     /// The files for TLS.
     pub tls: Option<TlsFiles>,
+    /// Whether programs on this machine may publish here without a key. `None`: as the file says for all listeners.
+    pub publish_locally: Option<bool>,
 }
 
 /// The files for TLS, PEM.
@@ -56,9 +58,10 @@ pub(super) fn public(top: &mut MapReader<'_>, folder: &Path, report: &mut Report
                 let Some(mut map) = MapReader::open(node, &path, &keys::LISTEN, report) else { continue };
                 let own = map.text("bind", report).unwrap_or_else(|| host.clone());
                 let tls = ssl(&mut map, folder, report);
+                let publish_locally = publishes_locally(&mut map, report);
                 let is_written = map.has("port");
                 match map.number("port", report) {
-                    Some(port) => all.push(Listen { host: own, port, tls }),
+                    Some(port) => all.push(Listen { host: own, port, tls, publish_locally }),
                     None if is_written => {}
                     None => report.error(map.location, format!("{path} has no port"), "write `port: 8080`"),
                 }
@@ -68,9 +71,14 @@ pub(super) fn public(top: &mut MapReader<'_>, folder: &Path, report: &mut Report
         Some((_, location)) => report.error(location, "listen is not a list", "write `listen: [{port: 8080}]`"),
     }
     if port.is_some() || all.is_empty() {
-        all.push(Listen { host, port: port.unwrap_or(PORT), tls });
+        all.push(Listen { host, port: port.unwrap_or(PORT), tls, publish_locally: None });
     }
     (all, public_url)
+}
+
+/// Reads `publish`: whether programs on this machine may publish without a key.
+pub(super) fn publishes_locally(map: &mut MapReader<'_>, report: &mut Report) -> Option<bool> {
+    map.word("publish", report).map(|word| word == "local")
 }
 
 /// Reports two listeners that would bind the same port. At the start, the second one would report that the port is in use.
@@ -94,7 +102,7 @@ pub(super) fn admin(top: &mut MapReader<'_>, report: &mut Report) -> Option<List
     let host = map.text("bind", report).unwrap_or_else(|| ADMIN_BIND.to_owned());
     let port = map.number("port", report).unwrap_or(ADMIN_PORT);
     map.finish(report);
-    Some(Listen { host, port, tls: None })
+    Some(Listen { host, port, tls: None, publish_locally: None })
 }
 
 fn ssl(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<TlsFiles> {

@@ -12,6 +12,7 @@
 mod credentials;
 mod environment;
 pub mod history;
+pub mod hosts;
 mod json;
 pub mod keys;
 pub mod limits;
@@ -27,6 +28,8 @@ mod tree;
 mod values;
 
 use crate::origin::Origins;
+use environment::Environment;
+use hosts::Hosts;
 use limits::Limits;
 use listen::Listen;
 use namespace::Namespace;
@@ -57,6 +60,11 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Origins of pages that may connect, in addition to the server's own host.
     pub origins: Origins,
+    /// Hosts that requests of clients may name.
+    pub hosts: Hosts,
+    /// Whether programs on this machine may publish over HTTP to namespaces without a `publish_key`, for listeners that do
+    /// not say it themselves.
+    pub publish_locally: bool,
     /// Proxies whose forwarding headers count.
     pub trusted_proxies: TrustedProxies,
     /// The path of Engine.IO, with a slash at both ends. Not a key of the file: our script and the stock clients use
@@ -99,13 +107,15 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Report> {
     let named = named.map(Path::to_owned).or_else(|| std::env::var_os("NODEVENT_CONFIG").map(PathBuf::from));
     let found = named.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
     let Some(file) = found else {
-        return Ok(Loaded { config: defaults(), file: None, warnings: Vec::new() });
+        let environment = Environment::current();
+        let config = defaults(!environment.is_named || environment.is_for_developers());
+        return Ok(Loaded { config, file: None, warnings: Vec::new() });
     };
     let mut report = Report::about(file.display().to_string());
     let Some(text) = read_file(&file, &mut report) else { return Err(report) };
     let is_json = file.extension().is_some_and(|extension| extension == "json");
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-    match read(&text, is_json, &folder, &environment::name(), &mut report) {
+    match read(&text, is_json, &folder, &Environment::current(), &mut report) {
         Some(config) if report.errors.is_empty() => {
             warn_about_readers(&file, &mut report);
             let warnings = report.warning_lines().collect();
@@ -167,7 +177,7 @@ impl Config {
     /// Returns the report with every error.
     pub fn from_yaml(text: &str) -> Result<Self, Report> {
         let mut report = Report::about("configuration");
-        match read(text, false, Path::new(""), &environment::name(), &mut report) {
+        match read(text, false, Path::new(""), &Environment::current(), &mut report) {
             Some(config) if report.errors.is_empty() => Ok(config),
             _ => Err(report),
         }
@@ -175,24 +185,48 @@ impl Config {
 
     /// Describes in one line who may join which namespace.
     pub fn access(&self) -> String {
-        let names = |is_open: bool| {
-            let names = self.namespaces.iter().filter(|one| one.is_open() == is_open).map(|one| one.name.as_str());
-            names.collect::<Vec<_>>().join(", ")
-        };
-        match (names(true), names(false)) {
+        match (self.names(Namespace::is_open), self.names(|one| !one.is_open())) {
             (open, closed) if closed.is_empty() => format!("open to every client: {open}"),
             (open, closed) if open.is_empty() => format!("with a key only: {closed}"),
             (open, closed) => format!("open to every client: {open}; with a key only: {closed}"),
         }
     }
+
+    /// Describes in one line who may publish over HTTP.
+    pub fn publishing(&self) -> String {
+        let (keyed, keyless) =
+            (self.names(|one| one.publish_key.is_some()), self.names(|one| one.publish_key.is_none()));
+        let is_local = |listen: &&Listen| listen.publish_locally.unwrap_or(self.publish_locally);
+        let ports: Vec<String> =
+            self.listen.iter().filter(is_local).map(|listen| listen.port.to_string()).collect();
+        let keyless = match (keyless.is_empty(), ports.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(format!("nothing without a publish_key: {keyless}")),
+            (false, false) => Some(format!(
+                "every program on this machine, through port {}: {keyless} (never let a proxy forward to it without a \
+                 publish_key)",
+                ports.join(" and ")
+            )),
+        };
+        let keyed = (!keyed.is_empty()).then(|| format!("with the publish_key only: {keyed}"));
+        keyless.into_iter().chain(keyed).collect::<Vec<_>>().join("; ")
+    }
+
+    fn names(&self, include: impl Fn(&Namespace) -> bool) -> String {
+        let names = self.namespaces.iter().filter(|one| include(one)).map(|one| one.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    }
 }
 
-fn defaults() -> Config {
+/// The configuration without a file.
+fn defaults(publish_locally: bool) -> Config {
     Config {
-        listen: vec![Listen { host: listen::BIND.into(), port: listen::PORT, tls: None }],
+        listen: vec![Listen { host: listen::BIND.into(), port: listen::PORT, tls: None, publish_locally: None }],
         admin: None,
         public_url: None,
         origins: Origins::default(),
+        hosts: Hosts::default(),
+        publish_locally,
         trusted_proxies: TrustedProxies::default(),
         console: None,
         path: "/socket.io/".into(),
@@ -207,8 +241,9 @@ fn defaults() -> Config {
 }
 
 /// Reads a configuration's text. Other files are relative to `folder`.
-fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mut Report) -> Option<Config> {
+fn read(text: &str, is_json: bool, folder: &Path, environment: &Environment, report: &mut Report) -> Option<Config> {
     let root = tree::read(text, is_json, report)?;
+    let (is_development, environment) = (environment.is_development(&root), environment.name.as_str());
     if let Some(sections) = environment::missing_section(&root, environment) {
         report.error(
             root.location,
@@ -219,6 +254,7 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
     }
     let root = environment::interpolate_env(environment::section(root, environment), report);
     let mut top = MapReader::open(&root, "", &keys::TOP, report)?.with(&keys::NAMESPACE);
+    let publish_locally = listen::publishes_locally(&mut top, report).unwrap_or(is_development);
     let (listen, public_url) = listen::public(&mut top, folder, report);
     let mut config = Config {
         listen,
@@ -229,12 +265,13 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
         drain_timeout: top.duration("drain_timeout", report).unwrap_or(DRAIN_TIMEOUT),
         shards: top.number("shards", report),
         limits: Limits::read(&mut top, report),
-        ..defaults()
+        ..defaults(publish_locally)
     };
     listen::check_ports(&config.listen, config.admin.as_ref(), top.location, report);
     read_origins(&mut top, &mut config, report);
     read_log(&mut top, &mut config, report);
     config.namespaces = namespace::read(&mut top, folder, report);
+    config.hosts = Hosts::read(&mut top, config.public_url.as_deref(), &config.namespaces, report);
     config.autodetect_engine = config.namespaces.is_empty();
     if config.namespaces.is_empty() {
         let name = namespace::DEFAULT;
@@ -273,9 +310,13 @@ fn read_log(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
 mod tests {
     use super::*;
 
+    fn unnamed(name: &str) -> Environment {
+        Environment { name: name.to_owned(), is_named: false }
+    }
+
     fn read_yaml(text: &str) -> (Option<Config>, Report) {
         let mut report = Report::about("c.yml");
-        let config = read(text, false, Path::new("/nowhere"), "development", &mut report);
+        let config = read(text, false, Path::new("/nowhere"), &unnamed("development"), &mut report);
         (config, report)
     }
 
@@ -340,9 +381,9 @@ mod tests {
     fn only_variables_in_the_chosen_section_must_be_set() {
         let text = "development:\n  /a: {}\nproduction:\n  /a: {secret: \"${NODEVENT_SURELY_UNSET}\"}\n";
         let mut report = Report::about("c.yml");
-        assert!(read(text, false, Path::new(""), "development", &mut report).is_some());
+        assert!(read(text, false, Path::new(""), &unnamed("development"), &mut report).is_some());
         assert_eq!(report.to_string(), "");
-        read(text, false, Path::new(""), "production", &mut report);
+        read(text, false, Path::new(""), &unnamed("production"), &mut report);
         assert!(report.to_string().contains("the environment has no NODEVENT_SURELY_UNSET"), "{report}");
     }
 
@@ -417,7 +458,7 @@ mod tests {
             );
             let mut report = Report::about("c");
             let is_json = vector["json"] == true;
-            let config = read(&text, is_json, Path::new("/nowhere"), "development", &mut report);
+            let config = read(&text, is_json, Path::new("/nowhere"), &unnamed("development"), &mut report);
             if let Some(expected) = vector["text"].as_str() {
                 assert_eq!(report.to_string(), "", "{vector}");
                 let secrets = config.unwrap().namespaces[0].secrets.clone();
@@ -484,10 +525,48 @@ mod tests {
             }
             let text: String = chars.into_iter().collect();
             let mut report = Report::about("c");
-            let config = super::read(&text, round % 2 == 0, Path::new("/nowhere"), "development", &mut report);
+            let config = super::read(&text, round % 2 == 0, Path::new("/nowhere"), &unnamed("development"), &mut report);
             assert!(config.is_some() || !report.errors.is_empty(), "no reason:\n{text}");
             accepted += usize::from(report.errors.is_empty());
         }
         assert!(accepted > 100, "only {accepted} files were good enough to be read to the end");
+    }
+
+    /// A file on a server is read as `development` if nothing names an environment, so only what is written counts.
+    #[test]
+    fn publishing_without_a_key_must_be_declared() {
+        let publishes = |text: &str, name: &str, is_named: bool| {
+            let (mut report, environment) = (Report::about("c.yml"), Environment { name: name.to_owned(), is_named });
+            let config = read(text, false, Path::new(""), &environment, &mut report);
+            config.unwrap_or_else(|| panic!("{report}")).publish_locally
+        };
+        let (plain, sections) = ("/a: {open: true}\n", "development: {/a: {}}\nstaging: {/a: {}}\ntest: {/a: {}}\n");
+        for (text, name, is_named, expected) in [
+            (plain, "development", false, false),
+            (plain, "development", true, true),
+            (plain, "test", true, true),
+            (plain, "production", true, false),
+            (plain, "staging", true, false),
+            (sections, "development", false, true),
+            (sections, "test", true, true),
+            (sections, "staging", true, false),
+            ("publish: local\n/a: {}\n", "production", true, true),
+            ("publish: key\n/a: {}\n", "development", true, false),
+            ("shared: {publish: key}\ndevelopment: {/a: {}}\n", "development", false, false),
+        ] {
+            assert_eq!(publishes(text, name, is_named), expected, "{text:?} in {name}, named: {is_named}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_to_publishers_is_described() {
+        let config = config("port: 1\nlisten: [{port: 2, publish: local}]\n/a: {open: true}\n/b: {open: true, publish_key: 0123456789abcdef}\n");
+        assert_eq!(
+            config.publishing(),
+            "every program on this machine, through port 2: /a (never let a proxy forward to it without a publish_key); \
+             with the publish_key only: /b"
+        );
+        let (closed, _) = read_yaml("/a: {open: true}\n");
+        assert_eq!(closed.unwrap().publishing(), "nothing without a publish_key: /a");
     }
 }

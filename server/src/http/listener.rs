@@ -1,9 +1,10 @@
 //! The listeners: bind, accept, and serve HTTP on what is accepted.
 
+use super::request_phase::{PhaseBody, RequestPhase};
+use super::timed_stream::TimedStream;
 use super::tls::{self, TlsError};
 use super::websocket::UpgradeGrant;
-use super::write_timeout::WriteTimeout;
-use super::{Http, HttpService, PeerAddr};
+use super::{Http, HttpService};
 use crate::config::listen::Listen;
 use crate::shard::Stream;
 use axum::body::Body;
@@ -11,13 +12,14 @@ use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use std::convert::Infallible;
 use std::error::Error as _;
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -63,6 +65,7 @@ pub struct Bound {
     listener: TcpListener,
     tls: Option<tokio_rustls::TlsAcceptor>,
     address: SocketAddr,
+    publishes_locally: Option<bool>,
 }
 
 /// Where the service leaves an accepted WebSocket handshake for the task that owns the socket.
@@ -73,6 +76,16 @@ struct Handover(Arc<Mutex<Option<GrantedUpgrade>>>);
 struct GrantedUpgrade {
     grant: UpgradeGrant,
     response: Vec<u8>,
+}
+
+/// How an HTTP connection ended.
+enum Ended {
+    /// The client or a response closed it, or a shard takes it over.
+    Normally,
+    /// No request arrived in time.
+    TimedOut,
+    /// It broke, or the client violated HTTP.
+    Failed(hyper::Error),
 }
 
 // === impl Handover ===
@@ -117,7 +130,12 @@ impl Bound {
         SockRef::from(&listener).set_tcp_nodelay(true).map_err(other)?;
         SockRef::from(&listener).set_tcp_notsent_lowat(NOTSENT_LOWAT).map_err(other)?;
         let address = listener.local_addr().map_err(other)?;
-        Ok(Self { listener, tls, address })
+        Ok(Self { listener, tls, address, publishes_locally: listen.publish_locally })
+    }
+
+    /// Whether programs on this machine may publish here without a key. `None`: as on all listeners.
+    pub(crate) fn publishes_locally(&self) -> Option<bool> {
+        self.publishes_locally
     }
 
     /// The address it listens on.
@@ -174,10 +192,10 @@ impl Bound {
                 let http = service.http();
                 match tokio::time::timeout(http.settings.request_timeout, tls.accept(stream)).await {
                     Ok(Ok(stream)) => serve_http(stream, service, peer).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+                    Ok(Err(error)) => tracing::debug!(client = %peer.ip().to_canonical(), %error, "TLS handshake failed"),
                     Err(_) => {
                         http.metrics.request_timeouts.fetch_add(1, Relaxed);
-                        tracing::info!("TLS handshake timed out");
+                        tracing::info!(client = %peer.ip().to_canonical(), "TLS handshake timed out");
                     }
                 }
             });
@@ -188,11 +206,14 @@ impl Bound {
 /// Serves HTTP on a stream, until it ends or a WebSocket handshake is accepted. Then hands the socket to a shard, which
 /// sends the response together with its own first message.
 async fn serve_http(stream: impl IntoSocket, service: HttpService, peer: SocketAddr) {
-    let (peer, http) = (PeerAddr(peer.ip().to_canonical()), service.http());
+    let (peer, http) = (peer.ip().to_canonical(), service.http());
     let handover = Handover::default();
     let granted = handover.clone();
+    let phase = RequestPhase::new(http.settings.request_timeout, http.settings.keep_alive_timeout);
+    let serving = phase.clone();
     let on_request = service_fn(move |request: hyper::Request<Incoming>| {
-        let (service, granted) = (service.clone(), granted.clone());
+        let (service, granted, phase) = (service.clone(), granted.clone(), serving.clone());
+        phase.on_request();
         Box::pin(async move {
             let mut response = service.serve(request.map(Body::new), peer).await;
             if let Some(grant) = response.extensions_mut().remove::<UpgradeGrant>() {
@@ -200,18 +221,28 @@ async fn serve_http(stream: impl IntoSocket, service: HttpService, peer: SocketA
                 // Nothing more is to be written here.
                 return std::future::pending().await;
             }
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(|body| PhaseBody::new(body, phase)))
         })
     });
-    let stream = TokioIo::new(WriteTimeout::new(stream, http.settings.write_timeout));
+    let stream = TokioIo::new(TimedStream::new(stream, http.settings.write_timeout, phase.clone()));
     let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(http.settings.request_timeout)
+        // The phase has the timeouts.
+        .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(stream, on_request);
-    let served = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
-        Poll::Pending if handover.is_set() => Poll::Ready(Ok(())),
-        other => other,
+    let mut timeout = pin!(tokio::time::sleep(http.settings.request_timeout));
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(result.err().map_or(Ended::Normally, Ended::Failed));
+        }
+        if handover.is_set() {
+            return Poll::Ready(Ended::Normally);
+        }
+        let Some(deadline) = phase.deadline() else { return Poll::Pending };
+        if timeout.deadline() != deadline {
+            timeout.as_mut().reset(deadline);
+        }
+        timeout.as_mut().poll(cx).map(|()| Ended::TimedOut)
     })
     .await;
     let parts = connection.into_parts();
@@ -222,9 +253,7 @@ async fn serve_http(stream: impl IntoSocket, service: HttpService, peer: SocketA
             Err(error) => tracing::warn!(%error, "could not hand a socket to its shard"),
         };
     }
-    if let Err(error) = served
-        && let Some(response) = classify_error(&error, !parts.read_buf.is_empty(), &http)
-    {
+    if let Some(response) = count_end(&ended, !parts.read_buf.is_empty(), &http, peer) {
         let _ = stream.write_all(response).await;
     }
     let _ = stream.shutdown().await;
@@ -244,30 +273,36 @@ fn head_of(response: &Response) -> Vec<u8> {
     head
 }
 
-/// Counts and logs what ended an HTTP connection. Returns the response that is still to be sent.
-fn classify_error(error: &hyper::Error, has_begun: bool, http: &Http) -> Option<&'static [u8]> {
+/// Counts and logs what ended an HTTP connection. Returns the response that is still to be sent. `has_begun`: a part of a
+/// request has arrived.
+fn count_end(ended: &Ended, has_begun: bool, http: &Http, client: IpAddr) -> Option<&'static [u8]> {
     let metrics = &http.metrics;
-    if error.is_parse_too_large() {
-        metrics.oversized_requests.fetch_add(1, Relaxed);
-        tracing::info!(max_bytes = MAX_HEAD_BYTES, "request rejected: header too large");
-    } else if error.is_parse() {
-        metrics.rejected_requests.fetch_add(1, Relaxed);
-        tracing::info!("request rejected: not HTTP/1.1");
-    } else if is_stall(error) {
-        metrics.request_timeouts.fetch_add(1, Relaxed);
-        tracing::info!("a response was not read in time");
-    } else if error.is_timeout() && has_begun {
-        metrics.request_timeouts.fetch_add(1, Relaxed);
-        tracing::info!("request rejected: its header did not arrive in time");
-        return Some(HEADER_TIMEOUT);
-    } else {
-        // This includes idle connections whose time is over.
-        tracing::debug!(%error, "HTTP connection closed");
+    match ended {
+        Ended::Normally => {}
+        Ended::TimedOut if has_begun => {
+            metrics.request_timeouts.fetch_add(1, Relaxed);
+            tracing::info!(%client, "request rejected: its header did not arrive in time");
+            return Some(HEADER_TIMEOUT);
+        }
+        Ended::TimedOut => tracing::debug!(%client, "idle HTTP connection closed"),
+        Ended::Failed(error) if error.is_parse_too_large() => {
+            metrics.oversized_requests.fetch_add(1, Relaxed);
+            tracing::info!(max_bytes = MAX_HEAD_BYTES, %client, "request rejected: header too large");
+        }
+        Ended::Failed(error) if error.is_parse() => {
+            metrics.rejected_requests.fetch_add(1, Relaxed);
+            tracing::info!(%client, "request rejected: not HTTP/1.1");
+        }
+        Ended::Failed(error) if is_stall(error) => {
+            metrics.request_timeouts.fetch_add(1, Relaxed);
+            tracing::info!(%client, "a response was not read in time");
+        }
+        Ended::Failed(error) => tracing::debug!(%client, %error, "HTTP connection closed"),
     }
     None
 }
 
-/// Whether [`WriteTimeout`] ended the connection.
+/// Whether [`TimedStream`] ended the connection.
 fn is_stall(error: &hyper::Error) -> bool {
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)

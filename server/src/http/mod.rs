@@ -13,22 +13,27 @@ mod console;
 pub mod endpoint;
 mod health;
 mod listener;
+mod peer;
 mod publish;
 pub mod query;
 pub mod reply;
+mod request_phase;
 mod room_history;
 pub mod room_request;
 mod router;
+mod timed_stream;
 mod tls;
 pub mod websocket;
-mod write_timeout;
 
 pub use endpoint::{Endpoint, ResponseFuture};
 pub use listener::{Bound, ListenError};
+pub use peer::PeerAddr;
 pub use router::HttpService;
 pub use tls::TlsError;
 
 use crate::capability::Engines;
+use crate::config::hosts::Hosts;
+use crate::config::proxies::TrustedProxies;
 use crate::connect_info::{ConnectInfo, ConnectInfoPool};
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
@@ -36,8 +41,8 @@ use crate::origin::Origins;
 use crate::shard::Shards;
 use assets::Assets;
 use axum::http::request::Parts;
-use axum::http::{Extensions, header};
-use std::net::{IpAddr, Ipv4Addr};
+use axum::http::header;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -47,6 +52,10 @@ use std::time::Duration;
 pub struct Settings {
     /// The pages that may connect.
     pub origins: Origins,
+    /// The hosts that requests of clients may name.
+    pub hosts: Hosts,
+    /// The proxies whose forwarding headers count.
+    pub trusted_proxies: TrustedProxies,
     /// Whether the console page is served at `/`.
     pub console: bool,
     /// The maximum number of connections.
@@ -57,6 +66,8 @@ pub struct Settings {
     pub max_publish_size: usize,
     /// How long the head of a request, and then its body, may take to arrive.
     pub request_timeout: Duration,
+    /// How long an idle connection is kept open for its next request.
+    pub keep_alive_timeout: Duration,
     /// How long a socket may accept nothing of a response.
     pub write_timeout: Duration,
 }
@@ -80,19 +91,6 @@ pub struct Http {
     connect_infos: ConnectInfoPool,
 }
 
-/// The address of the client, or of the proxy in front of it, as an extension of a request.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerAddr(pub IpAddr);
-
-// === impl PeerAddr ===
-
-impl PeerAddr {
-    /// The address of a request.
-    pub fn of(extensions: &Extensions) -> IpAddr {
-        extensions.get::<Self>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
-    }
-}
-
 // === impl Http ===
 
 impl Http {
@@ -111,14 +109,14 @@ impl Http {
     }
 
     /// Whether new connections are refused: the server is shutting down, or has as many as allowed. Counts and logs.
-    pub fn refuses_connections(&self) -> bool {
+    pub fn refuses_connections(&self, client: IpAddr) -> bool {
         if self.draining.load(Relaxed) {
             return true;
         }
         let is_full = self.shards.connections() >= self.settings.max_connections;
         if is_full {
             self.metrics.rejected_connections.fetch_add(1, Relaxed);
-            tracing::warn!("connection refused: `limits: max_connections` is reached");
+            tracing::warn!(%client, "connection refused: `limits: max_connections` is reached");
         }
         is_full
     }

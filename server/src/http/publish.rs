@@ -1,6 +1,7 @@
 //! `POST /api/<ns>/emit`: publishing over HTTP, as `protocol/README.md` section 3 defines it.
 
 use super::body::{self, BodyError};
+use super::router::PublishesLocally;
 use super::{Http, PeerAddr, query, reply};
 use crate::authorize::PublishVerdict;
 use crate::namespace::Namespace;
@@ -13,9 +14,17 @@ use nodevent_protocol::publication::{self, PublicationRef};
 use serde_json::json;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Headers with which a proxy says that the request is not its own.
-const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
-
+/// Error and hint where every publisher needs a key.
+const NO_KEY: (&str, &str) = (
+    "without a publish key nothing may publish here",
+    "set `publish_key` in this namespace's configuration and send it as `Authorization: Bearer`; or, if no proxy forwards to \
+     this port, write `publish: local` to let programs on the server's machine publish without a key",
+);
+/// Error and hint where programs on this machine need none.
+const NOT_LOCAL: (&str, &str) = (
+    "without a publish key only programs on this machine may publish, not through a proxy and not from a page",
+    "set `publish_key` in this namespace's configuration and send it as `Authorization: Bearer`",
+);
 /// The longest idempotency key. Bytes.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
@@ -31,7 +40,7 @@ pub(super) async fn serve(http: &Http, namespace: &Namespace, request: Request) 
 }
 
 async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result<Response, Box<Response>> {
-    authorize(http, namespace, &request)?;
+    authorize(namespace, &request)?;
     let idempotency_key = idempotency_key(request.headers()).map_err(|()| {
         reply::error(
             StatusCode::BAD_REQUEST,
@@ -44,12 +53,12 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
     publish_all(http, namespace, &publications, idempotency_key.as_deref()).await
 }
 
-fn authorize(http: &Http, namespace: &Namespace, request: &Request) -> Result<(), Box<Response>> {
-    let namespace_name = &*namespace.name;
-    match namespace.publish.authorize(query::bearer(request.headers()), is_local(request, http)) {
+fn authorize(namespace: &Namespace, request: &Request) -> Result<(), Box<Response>> {
+    let (namespace_name, client) = (&*namespace.name, PeerAddr::of(request.extensions()));
+    match namespace.publish.authorize(query::bearer(request.headers()), may_publish_without_key(request)) {
         PublishVerdict::Admit => Ok(()),
         PublishVerdict::WrongKey => {
-            tracing::warn!(namespace = namespace_name, "publish rejected: its key is missing or wrong");
+            tracing::warn!(namespace = namespace_name, %client, "publish rejected: its key is missing or wrong");
             let mut response = reply::error(
                 StatusCode::UNAUTHORIZED,
                 "the publish key is missing or wrong",
@@ -59,22 +68,17 @@ fn authorize(http: &Http, namespace: &Namespace, request: &Request) -> Result<()
             Err(Box::new(response))
         }
         PublishVerdict::NotLocal => {
-            tracing::warn!(
-                namespace = namespace_name,
-                "publish rejected: it does not come from this machine, and there is no publish_key"
-            );
-            Err(Box::new(reply::error(
-                StatusCode::FORBIDDEN,
-                "without a publish key only this machine may publish, and not through a proxy",
-                "set `publish_key` in this namespace's configuration and send it as `Authorization: Bearer`",
-            )))
+            let is_closed = !publishes_locally(request);
+            let (error, hint) = if is_closed { NO_KEY } else { NOT_LOCAL };
+            tracing::warn!(namespace = namespace_name, %client, "publish rejected: {error}; {hint}");
+            Err(Box::new(reply::error(StatusCode::FORBIDDEN, error, hint)))
         }
     }
 }
 
 async fn read_body(http: &Http, request: Request) -> Result<Bytes, Box<Response>> {
-    let max_bytes = http.settings.max_publish_size;
-    body::read(http, request.into_body(), max_bytes).await.map_err(|error| {
+    let (max_bytes, client) = (http.settings.max_publish_size, PeerAddr::of(request.extensions()));
+    body::read(http, request.into_body(), max_bytes, client).await.map_err(|error| {
         Box::new(match error {
             BodyError::TooLarge => {
                 http.metrics.count_oversized_publish();
@@ -142,12 +146,21 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ()> {
     text.map(|text| Some(text.to_owned())).ok_or(())
 }
 
-/// Whether a program on this machine sent the request: not a proxy on it for a client elsewhere, and not a page of another
-/// site in a browser on it.
-fn is_local(request: &Request, http: &Http) -> bool {
+/// Whether the listener accepts publications of programs on this machine without a key.
+fn publishes_locally(request: &Request) -> bool {
+    request.extensions().get::<PublishesLocally>().is_some_and(|listener| listener.0)
+}
+
+/// Whether a program on this machine sent the request, to a listener that accepts it without a key: not a proxy on this
+/// machine for a client elsewhere, and not a page in a browser. `origins` lets pages read, never publish.
+///
+/// A proxy that adds no header and passes a local `Host` on looks like a program on this machine. So publishing without a key
+/// has to be declared: see `publish` in the configuration.
+fn may_publish_without_key(request: &Request) -> bool {
     let headers = request.headers();
-    PeerAddr::of(request.extensions()).is_loopback()
-        && !FORWARDED.iter().any(|name| headers.contains_key(*name))
-        && origin::host_is_loopback(headers)
-        && http.settings.origins.admit(headers)
+    let host = origin::requested_host(request.uri(), request.version(), headers).unwrap_or_default();
+    publishes_locally(request)
+        && PeerAddr::is_local(request.extensions())
+        && origin::is_loopback(host)
+        && !origin::is_from_page(headers)
 }

@@ -6,10 +6,11 @@ use crate::origin;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{any, get};
 use percent_encoding::percent_decode_str;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tower::ServiceExt as _;
@@ -21,20 +22,27 @@ pub struct HttpService {
     router: Router,
     /// Whether clients connect here.
     accepts_connections: bool,
+    /// Whether programs on this machine may publish here without a key.
+    publishes_locally: bool,
 }
+
+/// How the listener of a request treats publishers without a key, as an extension of the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PublishesLocally(pub(super) bool);
 
 // === impl HttpService ===
 
 impl HttpService {
-    /// What the public listeners serve.
-    pub fn public(http: &Arc<Http>) -> Self {
+    /// What a public listener serves. `publishes_locally`: programs on this machine may publish without a key.
+    pub fn public(http: &Arc<Http>, publishes_locally: bool) -> Self {
         let router = Router::new()
             .route("/socket.io/{*file}", get(socket_io_file))
             .route("/api/{*rest}", any(api))
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz));
         let router = if http.settings.console { console::mount(router) } else { router };
-        Self { http: Arc::clone(http), router: router.with_state(Arc::clone(http)), accepts_connections: true }
+        let router = router.with_state(Arc::clone(http));
+        Self { http: Arc::clone(http), router, accepts_connections: true, publishes_locally }
     }
 
     /// What the admin listener serves.
@@ -44,16 +52,21 @@ impl HttpService {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz))
             .with_state(Arc::clone(http));
-        Self { http: Arc::clone(http), router, accepts_connections: false }
+        Self { http: Arc::clone(http), router, accepts_connections: false, publishes_locally: false }
     }
 
     pub(super) fn http(&self) -> Arc<Http> {
         Arc::clone(&self.http)
     }
 
-    /// Serves a request. The endpoints of the protocols come first: they receive most requests.
-    pub(super) async fn serve(self, mut request: Request, peer: PeerAddr) -> Response {
+    /// Serves a request that arrived on a socket with this peer. The endpoints of the protocols come first: they receive most requests.
+    pub(super) async fn serve(self, mut request: Request, socket: IpAddr) -> Response {
+        let peer = PeerAddr::new(socket, request.headers(), &self.http.settings.trusted_proxies);
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(PublishesLocally(self.publishes_locally));
+        if let Err(bad) = origin::requested_host(request.uri(), request.version(), request.headers()) {
+            return reject_host(&self.http, &request, StatusCode::BAD_REQUEST, &bad.to_string(), "send one Host header");
+        }
         if self.accepts_connections {
             let path = request.uri().path();
             if let Some(endpoint) = self.http.endpoints.iter().find(|endpoint| endpoint.matches(path)) {
@@ -67,9 +80,12 @@ impl HttpService {
     }
 }
 
-/// Checks the origin, serves the request, and lets the page read the response.
+/// Checks host and origin, serves the request, and lets the page read the response.
 async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) -> Response {
-    if !admits_origin(http, request.headers()) {
+    if let Some(rejection) = foreign_host(http, &request) {
+        return rejection;
+    }
+    if !admits_origin(http, &request) {
         return endpoint.reject_origin();
     }
     let origin = origin::cors(request.headers());
@@ -80,13 +96,32 @@ async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) 
     with_cors(response, origin)
 }
 
+/// The response to a request for a host that is not ours: the page may have a name that DNS lets point here.
+pub(super) fn foreign_host(http: &Http, request: &Request) -> Option<Response> {
+    let host = origin::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
+    if http.settings.hosts.allows(host) {
+        return None;
+    }
+    let error = format!("this server is not {host}");
+    let hint = "list the host under `hosts`, or write the address of the server as `public_url`";
+    Some(reject_host(http, request, StatusCode::MISDIRECTED_REQUEST, &error, hint))
+}
+
+fn reject_host(http: &Http, request: &Request, status: StatusCode, error: &str, hint: &str) -> Response {
+    http.metrics.rejected_requests.fetch_add(1, Relaxed);
+    let client = PeerAddr::of(request.extensions());
+    tracing::info!(%client, "request rejected for its host: {error}; {hint}");
+    reply::error(status, error, hint)
+}
+
 /// Whether pages of the request's origin may connect. Counts and logs a rejection.
-fn admits_origin(http: &Http, headers: &HeaderMap) -> bool {
-    let is_admitted = http.settings.origins.admit(headers);
+fn admits_origin(http: &Http, request: &Request) -> bool {
+    let is_admitted = http.settings.origins.admit(request.headers());
     if !is_admitted {
         http.metrics.rejected_origins.fetch_add(1, Relaxed);
         http.metrics.rejected_requests.fetch_add(1, Relaxed);
-        tracing::info!("request rejected for its origin; list the page's origin under `origins` to allow it");
+        let client = PeerAddr::of(request.extensions());
+        tracing::info!(%client, "request rejected for its origin; list the page's origin under `origins` to allow it");
     }
     is_admitted
 }

@@ -7,6 +7,7 @@
 mod support;
 
 mod floods;
+mod keep_alive;
 mod log;
 mod origins;
 mod requests;

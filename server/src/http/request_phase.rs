@@ -1,0 +1,116 @@
+//! How long an HTTP connection may wait for its next request.
+//!
+//! Owns the phases of a connection. The HTTP library has one timeout for an idle connection and for the head of a request,
+//! but a client may be idle for much longer than it may take for a head. [`super::timed_stream`] notes what arrives,
+//! `listener` when a request begins, and [`PhaseBody`] when its response ends.
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The phase of an HTTP connection, shared by the parts that change it. They all run in the connection's task.
+#[derive(Debug, Clone)]
+pub(super) struct RequestPhase(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// The end of the phase. `None`: the phase lasts as long as it needs.
+    deadline: Option<Instant>,
+    head_timeout: Duration,
+    keep_alive_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The head of a request is arriving, or the first one of the connection is awaited.
+    Head,
+    /// A request is served. `body` and the write timeout limit this phase.
+    Serving,
+    /// The last response has ended.
+    Idle,
+}
+
+/// The body of a response. After it, the connection is idle.
+#[derive(Debug)]
+pub(super) struct PhaseBody {
+    body: Body,
+    phase: RequestPhase,
+}
+
+// === impl RequestPhase ===
+
+impl RequestPhase {
+    /// A new connection, whose first request is awaited.
+    pub(super) fn new(head_timeout: Duration, keep_alive_timeout: Duration) -> Self {
+        let deadline = Some(Instant::now() + head_timeout);
+        Self(Arc::new(Mutex::new(State { phase: Phase::Head, deadline, head_timeout, keep_alive_timeout })))
+    }
+
+    /// When the connection is to be closed if nothing changes.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.state().deadline
+    }
+
+    /// Bytes have arrived. The first ones on an idle connection begin a request.
+    pub(super) fn on_bytes(&self) {
+        let mut state = self.state();
+        if state.phase == Phase::Idle {
+            (state.phase, state.deadline) = (Phase::Head, Some(Instant::now() + state.head_timeout));
+        }
+    }
+
+    /// The head of a request is complete.
+    pub(super) fn on_request(&self) {
+        let mut state = self.state();
+        (state.phase, state.deadline) = (Phase::Serving, None);
+    }
+
+    fn on_response_end(&self) {
+        let mut state = self.state();
+        (state.phase, state.deadline) = (Phase::Idle, Some(Instant::now() + state.keep_alive_timeout));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+// === impl PhaseBody ===
+
+impl PhaseBody {
+    pub(super) fn new(body: Body, phase: RequestPhase) -> Self {
+        Self { body, phase }
+    }
+}
+
+impl HttpBody for PhaseBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for PhaseBody {
+    /// The HTTP library drops the body as soon as it has read the end.
+    fn drop(&mut self) {
+        self.phase.on_response_end();
+    }
+}
