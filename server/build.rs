@@ -18,7 +18,7 @@ const FILES: [&str; 7] = [
 ];
 
 fn main() -> io::Result<()> {
-    let missing = || io::Error::other("cargo tells a build script where it works");
+    let missing = || io::Error::other("cargo sets the paths of a build script");
     let client = Path::new(&env::var_os("CARGO_MANIFEST_DIR").ok_or_else(missing)?).join("../client/dist");
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(missing)?);
     for name in FILES {

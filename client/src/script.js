@@ -7,7 +7,7 @@ import { NoDeventController } from "./nodevent/controller.js";
 const page = /** @type {any} */ (globalThis);
 
 const HINT =
-  "cannot tell the server from the script's URL. Load it with " +
+  "cannot find the server in the script's URL. Load it with " +
   '<script src="https://SERVER/api/NAMESPACE">, or call NoDevent.connect({ url, namespace }) and use its rooms.';
 
 /** The element that loaded this script, if there is one. */

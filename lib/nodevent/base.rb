@@ -61,9 +61,9 @@ module NoDevent
     # @return see {Emitter.emit}
     # @raise see {Emitter.emit}
     def nodevent_emit(name, *message, **options)
-      message, options = Emitter.arguments(message, options, "emit(#{name.inspect}")
+      message, options = Emitter.arguments(name, message, options, self)
       message = is_a?(Module) ? Reflection.name_of(self) : self if message.nil?
-      Namespace.of(self).emit(self, name, message, **options)
+      Namespace.of(self).publish(self, name, message, options)
     rescue Ractor::Error => e
       raise PublishError.ractor(e)
     end

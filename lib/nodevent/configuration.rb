@@ -136,7 +136,8 @@ module NoDevent
     def namespaced(name)
       return self if name == namespace
 
-      @others[name] ||= self.class.new(@document, name)
+      # One object per namespace, because the publisher of a configuration is found by its identity.
+      @others[name] || Publisher.synchronize { @others[name] ||= self.class.new(@document, name) }
     end
 
     # Without secrets, and without a value that requires a missing environment variable.

@@ -4,8 +4,9 @@ module NoDevent
   # Emits events to rooms, and signs room keys.
   module Emitter
     OPTIONS = %i[wait timeout idempotency_key].freeze
+    EMPTY = {}.freeze
 
-    private_constant :OPTIONS
+    private_constant :OPTIONS, :EMPTY
 
     class << self
       # @return [Configuration] the configuration in use: the one given to {config=}, else that of `config/nodevent.yml`
@@ -64,7 +65,7 @@ module NoDevent
       #   without a message
       # @raise [PublishError] with `wait: true`, if the engine does not accept the publication in time
       def emit(room, event, *message, **options)
-        Namespace.default.emit(room, event, *message, **options)
+        Namespace.default.publish(room, event, *arguments(event, message, options))
       rescue Ractor::Error => e
         raise PublishError.ractor(e)
       end
@@ -118,18 +119,18 @@ module NoDevent
       # Separates message and options. `emit(room, "moved", x: 1)` has a message without braces; but a message is never
       # taken for options, nor are options for a message.
       # @api private
-      # @param call [String] the beginning of the call, for error messages
-      def arguments(message, options, call)
+      # @param receiver [Base, nil] the record that emits, for error messages
+      def arguments(event, message, options, receiver = nil)
         if message.size > 1
           raise ArgumentError, "too many arguments: pass one message; put several values into an Array or a Hash"
         end
-        return [message.first, options] if options.empty?
+        return [message.first, EMPTY] if options.empty?
 
         unknown = options.keys - OPTIONS
-        return [options, {}] if message.empty? && unknown.size == options.size
+        return [options, EMPTY] if message.empty? && unknown.size == options.size
         return [message.first, options] if !message.empty? && unknown.empty?
 
-        raise ArgumentError, unclear(message, options, unknown, call)
+        raise ArgumentError, unclear(message, options, unknown, "emit(#{'…, ' unless receiver}#{event.inspect}")
       end
 
       private

@@ -50,7 +50,12 @@ module NoDevent
     # @return see {Emitter.emit}
     # @raise see {Emitter.emit}
     def emit(room, event, *message, **options)
-      message, options = Emitter.arguments(message, options, "emit(…, #{event.inspect}")
+      publish(room, event, *Emitter.arguments(event, message, options))
+    end
+
+    # {#emit} with separated arguments.
+    # @api private
+    def publish(room, event, message, options)
       return if Silence.on?
 
       config = self.config

@@ -38,7 +38,7 @@ module NoDevent
       end
 
       # Runs the block while holding {LOCK}. A signal handler cannot take a lock, so there the block runs without it:
-      # the interrupted thread waits, and the worst that other threads can do is to create a publisher in vain.
+      # the interrupted thread waits, and the worst that other threads can do is to create a publisher that is not used.
       def synchronize(&block)
         in_signal_handler? ? yield : LOCK.synchronize(&block)
       end

@@ -1,8 +1,8 @@
-//! Room keys: the proof that one room may be joined until a time, and what signs it.
+//! Room keys: a key proves that its holder may join one room until a time.
 //!
-//! `key = lowercase_hex(SHA-256(room + ts + secret)) + ":" + ts`. The formula has no separators, so it is safe
-//! only because `ts` is always 13 digits: then `room + ts` splits in one way. Both [`sign`] and [`verify`] hold
-//! to that, and `verify` hashes `ts` as it was received.
+//! `key = lowercase_hex(SHA-256(room + ts + secret)) + ":" + ts`. The formula has no separators. It is safe only because
+//! `ts` always has 13 digits: so there is one way to split `room + ts`. Both [`sign`] and [`verify`] require that, and
+//! `verify` hashes `ts` as it was received.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -17,20 +17,20 @@ const LATEST_MS: u64 = 9_999_999_999_999;
 /// 32 bytes of SHA-256, two hexadecimal digits each.
 const HASH_DIGITS: usize = 2 * 32;
 
-/// What signs the keys of a namespace. It cannot print itself.
+/// A secret of a namespace, which signs its keys. It cannot be printed.
 #[derive(Clone)]
 pub struct Secret(Box<[u8]>);
 
-/// Why a value cannot be a secret.
+/// A reason why a value cannot be a secret.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum SecretError {
-    /// Anybody could sign with an empty secret.
+    /// With an empty secret anyone could sign.
     #[error("the secret is empty; write a long random string, or remove it to leave the rooms open")]
     Empty,
 }
 
-/// Why a key cannot be signed.
+/// A reason why a key cannot be signed.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum ExpiryError {
@@ -39,29 +39,29 @@ pub enum ExpiryError {
     OutOfRange(u64),
 }
 
-/// Why a key does not open a room. `Display` is the text on the wire.
+/// A reason why a key does not open a room. `Display` is the text on the wire.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("{}", self.as_str())]
 pub enum Refusal {
-    /// There is no key, or it is `null`.
+    /// The key is absent or `null`.
     MustProvideKey,
     /// It is not a string of the form `<something>:<anything>`.
     BadSig,
-    /// What follows the first colon is not 13 digits, or lies too far ahead.
+    /// The text after the first colon is not 13 digits, or is beyond the maximum lifetime.
     BadTime,
-    /// The key was good until a time before now.
+    /// The key has expired.
     TimeHasPassed,
     /// The hash is that of another room, time or secret.
     BadKey,
 }
 
-/// Signs `room` until `expires_ms`.
+/// Signs a key for `room` that expires at `expires_ms`.
 ///
 /// # Units
 /// `expires_ms` is milliseconds since the Unix epoch.
 ///
 /// # Errors
-/// [`ExpiryError`] where the expiry does not have exactly 13 digits; such a key would never be accepted.
+/// Returns [`ExpiryError`] if the expiry does not have exactly 13 digits. No server would accept such a key.
 pub fn sign(room: &str, expires_ms: u64, secret: &Secret) -> Result<String, ExpiryError> {
     if !(EARLIEST_MS..=LATEST_MS).contains(&expires_ms) {
         return Err(ExpiryError::OutOfRange(expires_ms));
@@ -75,29 +75,29 @@ pub fn sign(room: &str, expires_ms: u64, secret: &Secret) -> Result<String, Expi
     Ok(key)
 }
 
-/// Whether `key` opens `room` at `now_ms`; answers when it ends.
+/// Verifies that `key` opens `room` at `now_ms`. Returns when it expires.
 ///
-/// With no secrets every key is refused: a namespace without secrets must not ask. The hash is compared with that
-/// of every secret, in constant time, whichever of them matches.
+/// Without secrets every key is refused; callers must not verify keys of namespaces without secrets. The hash is compared
+/// with that of every secret in constant time, whichever of them matches.
 ///
 /// # Units
-/// `now_ms` and the answer are milliseconds since the Unix epoch; `longest_ms` is a lifetime in milliseconds.
+/// `now_ms` and the result are milliseconds since the Unix epoch; `max_ttl_ms` is a lifetime in milliseconds.
 ///
 /// # Errors
-/// The first [`Refusal`] in the order of section 5 of the README. A key that ends now is still good.
+/// Returns the first [`Refusal`] in the order of section 5 of the README. A key that expires now is still valid.
 pub fn verify(
     room: &str,
     key: &str,
     secrets: &[Secret],
     now_ms: u64,
-    longest_ms: Option<u64>,
+    max_ttl_ms: Option<u64>,
 ) -> Result<u64, Refusal> {
     let (received, ts) = match key.split_once(':') {
         Some((received, ts)) if !received.is_empty() => (received, ts),
         _ => return Err(Refusal::BadSig),
     };
-    let expires_ms = canonical(ts).ok_or(Refusal::BadTime)?;
-    if longest_ms.is_some_and(|longest| expires_ms > now_ms.saturating_add(longest)) {
+    let expires_ms = parse_timestamp(ts).ok_or(Refusal::BadTime)?;
+    if max_ttl_ms.is_some_and(|max_ttl| expires_ms > now_ms.saturating_add(max_ttl)) {
         return Err(Refusal::BadTime);
     }
     if expires_ms < now_ms {
@@ -109,32 +109,32 @@ pub fn verify(
     if good.into() { Ok(expires_ms) } else { Err(Refusal::BadKey) }
 }
 
-/// As [`verify`], for the key as it stands in the arguments of a `join`: absent, `null`, or any JSON.
+/// Verifies the key in the arguments of a `join`, as [`verify`] does: absent, `null`, or any JSON.
 ///
 /// # Errors
-/// As [`verify`], and [`Refusal::MustProvideKey`] where there is none.
+/// As [`verify`], and [`Refusal::MustProvideKey`] if there is no key.
 pub fn verify_value(
     room: &str,
     key: Option<&Value>,
     secrets: &[Secret],
     now_ms: u64,
-    longest_ms: Option<u64>,
+    max_ttl_ms: Option<u64>,
 ) -> Result<u64, Refusal> {
     match key {
         None | Some(Value::Null) => Err(Refusal::MustProvideKey),
-        Some(Value::String(key)) => verify(room, key, secrets, now_ms, longest_ms),
+        Some(Value::String(key)) => verify(room, key, secrets, now_ms, max_ttl_ms),
         Some(_) => Err(Refusal::BadSig),
     }
 }
 
-/// The time that `ts` says, if it is 13 ASCII digits of which the first is not `0`.
-fn canonical(ts: &str) -> Option<u64> {
+/// Parses a timestamp. It has 13 ASCII digits, of which the first is not `0`.
+fn parse_timestamp(ts: &str) -> Option<u64> {
     let digits = ts.as_bytes();
     let canonical = digits.len() == 13 && digits[0] != b'0' && digits.iter().all(u8::is_ascii_digit);
     if canonical { ts.parse().ok() } else { None }
 }
 
-/// The hexadecimal digits of the hash of `room + ts + secret`.
+/// Returns the hexadecimal digits of the hash of `room + ts + secret`.
 fn hash(room: &str, ts: &str, secret: &Secret) -> [u8; HASH_DIGITS] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut sha = Sha256::new();
@@ -152,16 +152,16 @@ fn hash(room: &str, ts: &str, secret: &Secret) -> [u8; HASH_DIGITS] {
 // === impl Secret ===
 
 impl Secret {
-    /// A secret of these bytes.
+    /// Returns a secret of these bytes.
     ///
     /// # Errors
-    /// [`SecretError::Empty`]: an empty secret would let anybody sign.
+    /// Returns [`SecretError::Empty`] for an empty secret.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, SecretError> {
         let bytes = bytes.into();
         if bytes.is_empty() { Err(SecretError::Empty) } else { Ok(Self(bytes.into())) }
     }
 
-    /// The bytes, for signing. Never print them.
+    /// Returns the bytes, for signing. Never print them.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -177,7 +177,7 @@ impl fmt::Debug for Secret {
 // === impl Refusal ===
 
 impl Refusal {
-    /// The text on the wire, word for word.
+    /// Returns the text on the wire.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -201,15 +201,15 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_key_opens_its_room_and_says_until_when() {
+    fn signed_key_opens_its_room_and_returns_its_expiry() {
         // N-40
         let key = sign("theroom", NOW + 1, &secret("asdf")).unwrap();
         assert_eq!(verify("theroom", &key, &[secret("asdf")], NOW, None), Ok(NOW + 1));
     }
 
     #[test]
-    fn the_key_of_one_room_is_no_key_of_a_shorter_or_longer_one() {
-        // N-42: whatever digits move from the room into the time or back, no split but the signed one is good.
+    fn key_of_one_room_does_not_open_a_shorter_or_longer_one() {
+        // N-42: digits move between the room and the time; only the signed split is valid.
         let key = sign("User_12", NOW, &secret("asdf")).unwrap();
         let (hash, ts) = key.split_once(':').unwrap();
         let joined = format!("User_12{ts}");
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn every_secret_in_force_opens_and_one_taken_out_does_not() {
+    fn every_configured_secret_opens_and_a_removed_one_does_not() {
         let (old, new) = (secret("old"), secret("new"));
         let key = sign("r", NOW, &old).unwrap();
         assert_eq!(verify("r", &key, &[new.clone(), old], NOW, None), Ok(NOW));
@@ -229,19 +229,19 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_lifetime_does_not_overflow() {
+    fn maximum_lifetime_does_not_overflow() {
         let key = sign("r", LATEST_MS, &secret("asdf")).unwrap();
         assert_eq!(verify("r", &key, &[secret("asdf")], NOW, Some(u64::MAX)), Ok(LATEST_MS));
     }
 
     #[test]
-    fn a_secret_does_not_print_itself_and_is_not_empty() {
+    fn secret_cannot_be_printed_and_is_not_empty() {
         assert_eq!(format!("{:?}", secret("asdf")), "Secret(…)");
         assert_eq!(Secret::new("").unwrap_err(), SecretError::Empty);
     }
 
     #[test]
-    fn an_expiry_in_seconds_is_refused_with_what_to_do() {
+    fn expiry_in_seconds_is_refused_with_a_hint() {
         let error = sign("r", NOW / 1000, &secret("asdf")).unwrap_err();
         assert!(error.to_string().contains("milliseconds"), "{error}");
     }

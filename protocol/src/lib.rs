@@ -1,14 +1,14 @@
-//! What the gem, the server and the browser client agree on; `README.md` beside this crate is the text.
+//! The protocol between the gem, the server and the browser client. `README.md` of this crate specifies it.
 //!
-//! Reading order: [`room`] and [`key`] say who may hear what; [`publication`] is what a publisher publishes;
-//! [`websocket`] carries bytes, [`engine_io`] carries packets over it or over polling, [`socket_io`] carries
-//! events inside those packets. The JSON files in `vectors/` are read by the tests of all three languages.
+//! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send; [`history`] is where it is
+//! stored; [`websocket`] carries bytes, [`engine_io`] carries packets over it or over polling, [`socket_io`] carries events in
+//! those packets; [`plain`] is an alternative to both. The tests of all three languages read the JSON files in `vectors/`.
 //!
-//! **Architecture Invariant:** nothing here does I/O, awaits, spawns or reads a clock. Bytes and times come in
-//! as arguments, values go out.
+//! **Architecture Invariant:** nothing here does I/O, awaits, spawns or reads a clock. Bytes and times are arguments, and
+//! values are returned.
 //!
-//! **Architecture Invariant:** no input makes anything here panic, recurse without a bound, or keep more memory
-//! than a small multiple of the bytes that really arrived.
+//! **Architecture Invariant:** no input makes anything here panic, recurse without a limit, or use more memory than a small
+//! multiple of the bytes that have arrived.
 #![forbid(unsafe_code)]
 
 pub mod engine_io;

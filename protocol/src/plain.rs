@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_invalid_line_is_reported_with_its_id() {
+    fn invalid_line_is_reported_with_its_id() {
         for (line, error, id) in [
             ("", CommandError::NotAnObject, None),
             ("[]", CommandError::NotAnObject, None),

@@ -1,8 +1,8 @@
-//! What a publisher publishes: one JSON object with a room and an event, and its text.
+//! Publications: one JSON object with a room and an event, and its text.
 //!
-//! The text reaches the browser byte for byte, so nothing here builds a value of it: only the two members that
-//! the server needs are read. Deep nesting costs a byte of heap per level and no stack. Numbers of any size and
-//! lone surrogates in the message pass as they are, as they pass `JSON.parse`.
+//! The text reaches the browser byte for byte, so it is not parsed into a value: only the members that the server needs are
+//! read. Deep nesting costs a byte of heap per level and no stack. Numbers of any size and lone surrogates in the message
+//! are kept, as `JSON.parse` accepts them.
 
 use crate::history::Position;
 use crate::room;
@@ -12,30 +12,32 @@ use std::borrow::Cow;
 use std::fmt;
 use thiserror::Error;
 
-/// Something that happened in a room.
+/// A publication, as a publisher sent it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PublicationRef<'a> {
-    /// Where it happened.
+    /// The room.
     pub room: Cow<'a, str>,
-    /// What happened.
+    /// The event's name.
     pub event: Cow<'a, str>,
-    /// The whole object as it was published, without the white space around it.
+    /// The text of the object, without the white space around it.
     pub text: &'a str,
-    /// Its place in the room's history, where the publisher's engine has given it one.
+    /// The value of its last `position` member, if that is a position. Only the engine knows whether it assigned it.
     pub position: Option<Position>,
+    /// Whether it has a `position` member, whatever its value.
+    pub has_position: bool,
 }
 
-/// Why what was published is not a publication.
+/// A reason why a text is not a publication.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum InvalidPublication {
     /// The bytes are not UTF-8.
     #[error("it is not UTF-8")]
     NotUtf8,
-    /// The text is not JSON; where it went wrong, both from 1 (column in bytes).
+    /// The text is not JSON.
     #[error("it is not JSON (line {line}, column {column})")]
     NotJson {
-        /// The line, from 1.
+        /// The line of the error, from 1.
         line: usize,
         /// The byte in that line, from 1 (0 at the very start).
         column: usize,
@@ -57,31 +59,31 @@ pub enum InvalidPublication {
     NotAnEvent,
 }
 
-/// Reads one publication.
+/// Parses one publication.
 ///
-/// Where a member stands twice the last one counts, as for `JSON.parse`.
+/// If a member occurs twice, the last one counts, as for `JSON.parse`.
 ///
 /// # Errors
-/// [`InvalidPublication`] says why there is none.
+/// Returns [`InvalidPublication`].
 pub fn parse(published: &[u8]) -> Result<PublicationRef<'_>, InvalidPublication> {
     parse_text(std::str::from_utf8(published).map_err(|_| InvalidPublication::NotUtf8)?)
 }
 
-/// Reads one publication or an array of them. All are checked; an empty array is no publication and no error.
+/// Parses one publication or an array of them, and checks all. An empty array is valid and has none.
 ///
 /// # Errors
-/// The reason, and the index of the publication it is about where the body is an array.
+/// Returns the first [`InvalidPublication`], with its index if the body is an array.
 pub fn parse_many(body: &[u8]) -> Result<Vec<PublicationRef<'_>>, (Option<usize>, InvalidPublication)> {
     let text = std::str::from_utf8(body).map_err(|_| (None, InvalidPublication::NotUtf8))?;
     if !text.trim_start_matches(WHITE).starts_with('[') {
-        return Ok(vec![parse_text(text).map_err(|skipped| (None, skipped))?]);
+        return Ok(vec![parse_text(text).map_err(|invalid| (None, invalid))?]);
     }
     let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| (None, not_json(&error)))?;
     let each = elements.iter().enumerate();
-    each.map(|(index, element)| parse_text(element.get()).map_err(|skipped| (Some(index), skipped))).collect()
+    each.map(|(index, element)| parse_text(element.get()).map_err(|invalid| (Some(index), invalid))).collect()
 }
 
-/// What JSON calls white space.
+/// The white space of JSON.
 const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 fn parse_text(text: &str) -> Result<PublicationRef<'_>, InvalidPublication> {
@@ -90,9 +92,10 @@ fn parse_text(text: &str) -> Result<PublicationRef<'_>, InvalidPublication> {
         return Err(json.map_or_else(|error| not_json(&error), |_| InvalidPublication::NotAnObject));
     }
     let members: Members<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+    let has_position = members.position.is_some();
     let position = members.position.and_then(|raw| string(raw.get())).and_then(|text| Position::parse(&text));
     let text = text.trim_matches(WHITE);
-    Ok(PublicationRef { room: room(members.room)?, event: event(members.event)?, text, position })
+    Ok(PublicationRef { room: room(members.room)?, event: event(members.event)?, text, position, has_position })
 }
 
 fn not_json(error: &serde_json::Error) -> InvalidPublication {
@@ -121,14 +124,14 @@ fn event(member: Option<&RawValue>) -> Result<Cow<'_, str>, InvalidPublication> 
     }
 }
 
-/// The string that `raw` is, borrowed where it has no escapes.
+/// Returns the string that `raw` encodes, borrowed if it has no escapes.
 fn string(raw: &str) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
     struct Borrowing<'a>(#[serde(borrow)] Cow<'a, str>);
     serde_json::from_str(raw).ok().map(|Borrowing(text)| text)
 }
 
-/// The members that the server reads, as they stand in the text.
+/// The members that the server reads, as they are written.
 #[derive(Default)]
 struct Members<'a> {
     room: Option<&'a RawValue>,
@@ -177,8 +180,7 @@ enum Name {
 // === impl Name ===
 
 impl Name {
-    /// What a member's name says, as it stands in the text: a name with a lone surrogate is no string in Rust, but no
-    /// fault either.
+    /// Recognizes a member's name as it is written. A name with a lone surrogate is not a string in Rust, but it is valid.
     fn of(raw: &str) -> Self {
         let name = if raw.contains('\\') { string(raw) } else { Some(Cow::Borrowed(raw.trim_matches('"'))) };
         match name.as_deref() {
@@ -193,7 +195,7 @@ impl Name {
 // === impl InvalidPublication ===
 
 impl InvalidPublication {
-    /// A short name for counters.
+    /// Returns a short name for counters.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
@@ -219,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_skipped_with_its_place() {
+    fn invalid_json_is_reported_with_its_location() {
         // N-26
         let published = b"{\"room\":\"r\",\n\"event\" \"e\"}";
         assert_eq!(parse(published), Err(InvalidPublication::NotJson { line: 2, column: 9 }));
     }
 
     #[test]
-    fn what_is_not_utf8_is_skipped_wherever_it_is() {
+    fn invalid_utf8_is_reported_wherever_it_is() {
         // N-26
         for published in
             [&b"\xff"[..], b"{\"room\":\"r\",\"event\":\"\xc3\"}", b"{\"room\":\"r\",\"event\":\"e\"}\xff"]
@@ -238,7 +240,7 @@ mod tests {
 
     #[test]
     fn no_raw_control_character_reaches_the_text() {
-        // 0x1e in it would end a packet in a polling payload.
+        // A raw 0x1e in the text would end a packet in a polling payload.
         for control in '\0'..' ' {
             for published in [
                 format!(r#"{{"room":"r","event":"e","na{control}me":1}}"#),
@@ -254,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_levels_of_nesting_need_no_stack() {
+    fn million_levels_of_nesting_need_no_stack() {
         // N-32, X-03
         let levels = 1_000_000;
         let message = "[{\"a\":".repeat(levels / 2) + "0" + &"}]".repeat(levels / 2);

@@ -1,18 +1,18 @@
-//! What a room name is: the one place that turns a JSON value into the name of a room.
+//! Names of rooms: the only code that turns a JSON value into a room name.
 //!
-//! Used for what browsers join and for what publishers emit, so that both mean the same room.
+//! Both joins and publications use it, so the same value always means the same room.
 
 use serde_json::Value;
 use thiserror::Error;
 
-/// The longest room name, in bytes of UTF-8. Namespaces may configure less.
+/// Maximum length of a room name. Namespaces may configure less. Bytes of UTF-8.
 pub const MAX_BYTES: usize = 255;
 
-/// Why a value is not the name of a room.
+/// A reason why a value is not a room name.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum RoomNameError {
-    /// There is none, or it is `null`.
+    /// It is absent or `null`.
     #[error("no room is given")]
     Missing,
     /// It is neither a string nor an integer.
@@ -21,18 +21,18 @@ pub enum RoomNameError {
     /// It is the empty string.
     #[error("the room is empty")]
     Empty,
-    /// It is longer than the limit.
+    /// It exceeds the limit.
     #[error("the room is too long")]
     TooLong,
 }
 
-/// The room that `value` names: a string as it is, an integer as its decimal text.
+/// Returns the room name of a JSON value: a string as it is, an integer as its decimal text.
 ///
-/// Only integers that fit in 64 bits have one decimal text in every language; `1.5`, `1e3` and larger numbers
-/// are refused. An array with one string in it is not a string, whatever JavaScript would make of it.
+/// Only integers of at most 64 bits have the same decimal text in all languages. `1.5`, `1e3` and larger numbers are
+/// refused. An array that contains one string is not a string, although JavaScript converts it to one.
 ///
 /// # Errors
-/// [`RoomNameError`] says what is wrong; `max_bytes` is the limit of the name in bytes.
+/// Returns [`RoomNameError`]. `max_bytes` is the maximum length of the name in bytes.
 pub fn from_json(value: &Value, max_bytes: usize) -> Result<String, RoomNameError> {
     let text = match value {
         Value::Null => return Err(RoomNameError::Missing),
@@ -44,10 +44,10 @@ pub fn from_json(value: &Value, max_bytes: usize) -> Result<String, RoomNameErro
     Ok(text)
 }
 
-/// Whether `text` can be a room name at all.
+/// Checks whether `text` can be a room name.
 ///
 /// # Errors
-/// [`RoomNameError::Empty`] or [`RoomNameError::TooLong`].
+/// Returns [`RoomNameError::Empty`] or [`RoomNameError::TooLong`].
 pub fn check(text: &str, max_bytes: usize) -> Result<(), RoomNameError> {
     if text.is_empty() {
         Err(RoomNameError::Empty)
@@ -64,7 +64,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_integer_and_its_decimal_text_are_the_same_room() {
+    fn integer_and_its_decimal_text_are_the_same_room() {
         // N-29
         assert_eq!(from_json(&json!(42), MAX_BYTES), from_json(&json!("42"), MAX_BYTES));
         assert_eq!(from_json(&json!(u64::MAX), MAX_BYTES).as_deref(), Ok("18446744073709551615"));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_whose_text_differs_between_languages_is_refused() {
+    fn number_whose_text_differs_between_languages_is_refused() {
         for number in ["1.0", "-0", "1e3", "18446744073709551616"] {
             let value = serde_json::from_str(number).unwrap();
             assert_eq!(from_json(&value, MAX_BYTES), Err(RoomNameError::NotText), "{number}");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_counts_bytes_and_is_the_callers() {
+    fn limit_is_in_bytes_and_set_by_the_caller() {
         assert_eq!(from_json(&json!("☃"), 3).as_deref(), Ok("☃"));
         assert_eq!(from_json(&json!("☃"), 2), Err(RoomNameError::TooLong));
         assert_eq!(from_json(&json!(1234), 3), Err(RoomNameError::TooLong));

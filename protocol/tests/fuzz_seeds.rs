@@ -7,6 +7,8 @@ mod join_args;
 mod plain;
 #[path = "../fuzz/entries/polling_payload.rs"]
 mod polling_payload;
+#[path = "../fuzz/entries/position.rs"]
+mod position;
 #[path = "../fuzz/entries/publication.rs"]
 mod publication;
 #[path = "../fuzz/entries/socket_io.rs"]
@@ -49,6 +51,11 @@ fn socket_io_decoder_survives_every_seed() {
 #[test]
 fn publication_parser_survives_every_seed() {
     run_all("publication", publication::run);
+}
+
+#[test]
+fn position_parser_and_arithmetic_survive_every_seed() {
+    run_all("position", position::run);
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub trait Publish: Send + Sync {
     /// within the history's age. The result is the publication's position if its room has a history.
     ///
     /// # Errors
-    /// [`Unavailable`]: as far as the engine can tell, it does not have the publication.
+    /// [`Unavailable`]: as far as the engine knows, it does not have the publication.
     fn publish<'a>(
         &'a self,
         publication: &'a PublicationRef<'a>,

@@ -2,7 +2,6 @@
 //!
 //! Each protocol implements [`Encoding`] for its own messages. The delivery path knows nothing else about a protocol.
 
-use crate::publication::Publication;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::fmt;
@@ -13,8 +12,8 @@ use std::sync::Arc;
 /// Members that share one `Arc` of an encoding share its frames. An encoding with a parameter, such as the identifier of
 /// a subscription, is one value per parameter.
 pub trait Encoding: fmt::Debug + Send + Sync {
-    /// Encodes a publication.
-    fn publication(&self, publication: &Publication) -> Frame;
+    /// Encodes a publication: the object as it was published, with its position as the last member if it has one.
+    fn publication(&self, text: &str, position: Option<Position>) -> Frame;
 
     /// Encodes the notice that publications of a room before `position` may be missing and cannot be recovered.
     fn gap(&self, room: &str, position: Position) -> Frame;

@@ -36,8 +36,17 @@ pub struct ReplyTo {
     pub join_id: u32,
     /// The encoding of the membership, by its number on the shard.
     pub encoding: u32,
-    /// The protocol's own number for the request.
-    pub request: Option<u64>,
+    /// The protocol's own id of the request.
+    pub request: RequestId,
+}
+
+/// A protocol's own id of a request, to find it again when the reply arrives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestId {
+    /// The number that the client gave to the request, if it did.
+    pub number: Option<u64>,
+    /// Which part of the request it is, from 1. 0: the request has no parts.
+    pub part: u16,
 }
 
 /// A request for what a new member has missed.
@@ -90,6 +99,14 @@ pub struct RecoveryReply {
     pub recovery: Option<Recovery>,
 }
 
+// === impl RequestId ===
+
+impl From<Option<u64>> for RequestId {
+    fn from(number: Option<u64>) -> Self {
+        Self { number, part: 0 }
+    }
+}
+
 // === impl Since ===
 
 impl Since {
@@ -121,6 +138,11 @@ impl Recovery {
         Self { position: Some(position), recovered: true, publications: Vec::new() }
     }
 
+    /// Nothing can be recovered; the room is at `position`.
+    pub fn missed(position: Position) -> Self {
+        Self { position: Some(position), recovered: false, publications: Vec::new() }
+    }
+
     /// The engine is unavailable. Nothing can be missing only for a first join.
     pub fn unavailable(since: Since) -> Self {
         Self { position: None, recovered: since == Since::FirstJoin, publications: Vec::new() }
@@ -146,7 +168,7 @@ impl Recovery {
                 publications.reverse();
                 Self { position: Some(position), recovered: true, publications }
             }
-            _ => Self { position: Some(position), recovered: false, publications: Vec::new() },
+            _ => Self::missed(position),
         }
     }
 }

@@ -349,7 +349,7 @@ mod tests {
             assert!(name.starts_with("nodevent_") && is_plain, "{name}");
             let is_counter = text.contains(&format!("# TYPE {name} counter"));
             assert_eq!(name.ends_with("_total"), is_counter, "{name}");
-            // The only label is one of a fixed list of ours: nobody outside can make more series.
+            // The only label is one of a fixed list: clients cannot create more series.
             let labels = line.strip_prefix(name).unwrap().split(' ').next().unwrap();
             assert!(labels.is_empty() || labels.starts_with("{reason=\""), "{line}");
         }

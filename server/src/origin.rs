@@ -470,7 +470,8 @@ mod tests {
 
     #[test]
     fn a_request_that_another_site_caused_needs_its_origin() {
-        for (site, admitted) in [("cross-site", false), ("same-site", true), ("same-origin", true), ("none", true)] {
+        for (site, admitted) in [("cross-site", false), ("same-site", true), ("same-origin", true), ("none", true)]
+        {
             let mut headers = headers(None, "example.com");
             headers.insert(SEC_FETCH_SITE, HeaderValue::from_static(site));
             assert_eq!(origins(&["https://www.example.org"]).admit(&headers), admitted, "{site}");
@@ -499,7 +500,18 @@ mod tests {
             assert_eq!(requested("/", &[host]).as_deref(), Ok(name));
             assert_eq!(requested(&format!("http://{host}/"), &[host]).as_deref(), Ok(name));
         }
-        for host in ["", "user@localhost", "localhost@evil.tld", "localhost:x", "::1", "a b", "a/b", "a,b", "[::1", "b\u{fc}cher"] {
+        for host in [
+            "",
+            "user@localhost",
+            "localhost@evil.tld",
+            "localhost:x",
+            "::1",
+            "a b",
+            "a/b",
+            "a,b",
+            "[::1",
+            "b\u{fc}cher",
+        ] {
             assert_eq!(requested("/", &[host]), Err(BadHost::Malformed), "{host}");
         }
         assert_eq!(requested("/", &[]), Err(BadHost::Missing));

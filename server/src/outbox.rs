@@ -1,16 +1,17 @@
-//! Send buffers: the bounded queue between a room and a connection that cannot accept more now.
+//! Send buffers: the bounded queue in front of a connection that does not accept more at the moment.
 //!
-//! An [`Outbox`] holds bytes for a WebSocket, a [`PollQueue`] holds messages for the next poll. An empty one uses no heap.
+//! An [`Outbox`] holds bytes for a WebSocket, a [`PollQueue`] holds messages for the next poll. An empty one uses no heap. They
+//! know no limit: the caller compares [`Outbox::bytes`] with `send_buffer`.
 
 use crate::encoding::Frame;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-/// Parts per vectored write: enough for a burst, far below the kernel's limit of 1,024.
+/// Parts per vectored write: enough for a burst, and far below the kernel's limit of 1,024.
 const PARTS_PER_WRITE: usize = 64;
 
-/// Bytes that wait for a WebSocket. Members that wait for the same bytes share them.
+/// Bytes to write to a WebSocket. Members that receive the same bytes share them.
 #[derive(Debug, Default)]
 pub struct Outbox {
     parts: VecDeque<Part>,
@@ -20,16 +21,16 @@ pub struct Outbox {
 #[derive(Debug)]
 struct Part {
     bytes: Arc<[u8]>,
-    /// How much of it has been written.
+    /// Number of bytes that are written.
     written: usize,
 }
 
 /// The result of a flush.
 #[derive(Debug, PartialEq, Eq)]
 pub enum FlushOutcome {
-    /// Nothing waits any more.
+    /// The queue is empty.
     Drained,
-    /// The socket accepted some of it.
+    /// The socket accepted some bytes.
     Partial,
     /// The socket accepted nothing.
     Blocked,
@@ -38,11 +39,11 @@ pub enum FlushOutcome {
 /// The result of a send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SendOutcome {
-    /// The socket accepted all of it.
+    /// The socket accepted everything.
     Sent,
-    /// Some of it waits in the send buffer.
+    /// Some or all of it is queued.
     Queued,
-    /// It exceeds the limit of the send buffer.
+    /// It would exceed the send buffer.
     Overflow,
     /// The socket is broken.
     Broken,
@@ -51,26 +52,26 @@ pub enum SendOutcome {
 // === impl Outbox ===
 
 impl Outbox {
-    /// Whether nothing waits.
+    /// Returns whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// Bytes that wait.
+    /// Returns how many bytes are queued.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Puts `bytes`, of which `written` are with the socket already, at the end.
+    /// Appends `bytes`, of which the socket has accepted `written` already.
     pub fn push(&mut self, bytes: Arc<[u8]>, written: usize) {
         self.bytes += bytes.len() - written;
         self.parts.push_back(Part { bytes, written });
     }
 
-    /// Writes as much as the socket takes.
+    /// Writes as much as the socket accepts.
     ///
     /// # Errors
-    /// What `write` answers, but for `WouldBlock` and `Interrupted`, which are no errors here.
+    /// Returns the error of `write`, except `WouldBlock` and `Interrupted`.
     pub fn flush(
         &mut self,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
@@ -115,7 +116,7 @@ impl Outbox {
     }
 }
 
-/// Messages that wait for the next poll.
+/// Messages for the next poll.
 #[derive(Debug, Default)]
 pub struct PollQueue {
     queue: Vec<Frame>,
@@ -125,14 +126,19 @@ pub struct PollQueue {
 // === impl PollQueue ===
 
 impl PollQueue {
-    /// Whether nothing waits.
+    /// Returns whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
-    /// Bytes that wait.
+    /// Returns how many bytes are queued.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether more waits than `limit` bytes. One message alone may be larger.
+    pub fn exceeds(&self, limit: usize) -> bool {
+        self.queue.len() > 1 && self.bytes > limit
     }
 
     /// Appends a message.
@@ -141,7 +147,7 @@ impl PollQueue {
         self.queue.push(frame);
     }
 
-    /// Takes everything that waits.
+    /// Takes all messages.
     pub fn take(&mut self) -> Vec<Frame> {
         self.bytes = 0;
         std::mem::take(&mut self.queue)
@@ -157,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_a_socket_accepts_in_pieces_arrive_whole_and_in_order() {
+    fn bytes_accepted_in_pieces_arrive_complete_and_in_order() {
         let mut outbox = Outbox::default();
         outbox.push(part("hello "), 2);
         outbox.push(part("wide "), 0);
@@ -179,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_accepts_nothing_is_distinguished_from_one_that_accepts_some() {
+    fn flush_distinguishes_a_blocked_socket_from_a_partial_write() {
         let mut outbox = Outbox::default();
         outbox.push(part("x"), 0);
         let flushed = outbox.flush(|_| Err(io::ErrorKind::WouldBlock.into())).unwrap();
@@ -188,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_socket_is_an_error() {
+    fn broken_socket_is_an_error() {
         let mut outbox = Outbox::default();
         outbox.push(part("x"), 0);
         assert!(outbox.flush(|_| Err(io::ErrorKind::BrokenPipe.into())).is_err());

@@ -10,7 +10,7 @@ use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
-use crate::history::Since;
+use crate::history::{RequestId, Since};
 use crate::outcome::Outcome;
 use nodevent_protocol::history::Position;
 use serde_json::Value;
@@ -132,8 +132,8 @@ pub struct Subscribe<'a> {
     pub since: Since,
     /// How the connection wants to receive the room's publications.
     pub encoding: &'a Arc<dyn Encoding>,
-    /// The protocol's own number for the request, to find it again in [`Protocol::subscribed`].
-    pub request: Option<u64>,
+    /// The protocol's own id of the request, to find it again in [`Protocol::subscribed`].
+    pub request: RequestId,
 }
 
 /// The reply to a [`Subscribe`] that was pending.
@@ -143,8 +143,8 @@ pub struct SubscribeReply<'a> {
     pub namespace: u16,
     /// The room's name.
     pub room: &'a str,
-    /// The number from [`Subscribe::request`].
-    pub request: Option<u64>,
+    /// The id from [`Subscribe::request`].
+    pub request: RequestId,
     /// The result.
     pub result: Result<Joined, JoinError>,
 }

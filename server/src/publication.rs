@@ -96,7 +96,7 @@ impl Publication {
 
     /// Its frame in an encoding.
     pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> &Frame {
-        self.frames.get(encoding, || encoding.publication(self))
+        self.frames.get(encoding, || encoding.publication(&self.text, self.position))
     }
 }
 
@@ -151,9 +151,9 @@ mod tests {
     struct Prefix(&'static str, AtomicUsize);
 
     impl Encoding for Prefix {
-        fn publication(&self, publication: &Publication) -> Frame {
+        fn publication(&self, text: &str, _position: Option<Position>) -> Frame {
             self.1.fetch_add(1, Relaxed);
-            Frame::text(&format!("{}{}", self.0, publication.text))
+            Frame::text(&format!("{}{text}", self.0))
         }
 
         fn gap(&self, room: &str, _position: Position) -> Frame {

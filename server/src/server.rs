@@ -9,9 +9,9 @@ use crate::capability::{Engine, Engines};
 use crate::config::namespace::Namespace as NamespaceConfig;
 use crate::config::report::Report;
 use crate::config::{Config, limits::Limits};
+use crate::engine::Fanout;
 use crate::engine::memory::Memory;
-use crate::engine::redis::Redis;
-use crate::engine::{Fanout, autodetect};
+use crate::engine::redis::{self, Redis};
 use crate::http::{self, Bound, Endpoint, Http, HttpService, ListenError};
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces, RoomLimits};
@@ -29,6 +29,9 @@ use tokio::sync::watch;
 const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// What a shutdown may take longer than the drain timeout, for the last close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
+
+/// What an engine may add to a publication for its position. Bytes.
+const POSITION_BYTES: usize = 64;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +86,7 @@ impl Server {
         let public = config.listen.iter().map(Bound::bind).collect::<Result<Vec<_>, _>>()?;
         let admin = config.admin.as_ref().map(Bound::bind).transpose()?;
         if config.autodetect_engine {
-            autodetect::choose_engine(&mut config).await;
+            redis::autodetect::choose_engine(&mut config).await;
         }
         let metrics = Arc::new(Metrics::default());
         let limits = config.limits.clone();
@@ -95,7 +98,7 @@ impl Server {
         let mut started = Vec::with_capacity(config.namespaces.len());
         for (id, one) in config.namespaces.iter().enumerate() {
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
-            started.push(start_engine(one, fanout, &metrics, limits.max_publish_size)?);
+            started.push(start_engine(one, fanout, limits.max_publish_size + POSITION_BYTES)?);
         }
         engines.set(started);
         let is_open = config.namespaces.iter().all(|one| one.secrets.is_empty());
@@ -139,7 +142,8 @@ impl Server {
         let mut accepting = Vec::new();
         for bound in self.public {
             tracing::info!(url = %bound.url(), "listening");
-            let service = HttpService::public(&self.http, bound.publishes_locally().unwrap_or(self.publish_locally));
+            let service =
+                HttpService::public(&self.http, bound.publishes_locally().unwrap_or(self.publish_locally));
             accepting.push(tokio::spawn(bound.serve(service, stop_rx.clone())));
         }
         if let Some(bound) = self.admin {
@@ -197,18 +201,18 @@ fn shard_settings(limits: &Limits) -> shard::Settings {
         send_buffer: limits.send_buffer,
         messages_per_second: limits.packets_per_second,
         joins_per_second: limits.joins_per_second,
+        max_rooms_per_connection: u32::try_from(limits.max_rooms_per_connection).unwrap_or(u32::MAX),
     }
 }
 
 fn start_engine(
     config: &NamespaceConfig,
     fanout: Fanout,
-    metrics: &Arc<Metrics>,
     max_publication_bytes: usize,
 ) -> Result<Engine, StartError> {
     let engine = match &config.redis {
         None => Memory::start(fanout, config.history.clone()),
-        Some(redis) => Redis::start(redis, config, fanout, Arc::clone(metrics), max_publication_bytes)
+        Some(redis) => Redis::start(redis, config, fanout, max_publication_bytes)
             .map_err(|error| StartError::Redis(config.name.clone(), error))?,
     };
     let redis = config.redis.as_ref().map(ToString::to_string);

@@ -1,6 +1,6 @@
-//! TLS for the connections that the server and its commands open: the certificates that they trust and send.
+//! TLS for connections that the server and its commands open: the certificates that they trust, and the ones that they show.
 //!
-//! Does not know the peers.
+//! It does not know the peers.
 
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
@@ -21,7 +21,7 @@ pub fn config(ca: Option<&Path>, client: Option<&(PathBuf, PathBuf)>) -> Result<
                 roots.add(certificate).map_err(|error| format!("{}: {error}", ca.display()))?;
             }
         }
-        // Unreadable certificates of the system are left out; without any, the handshake reports an unknown issuer.
+        // Certificates that cannot be parsed are skipped. Without any, the handshake reports an unknown issuer.
         None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

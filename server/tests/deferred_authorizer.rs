@@ -19,7 +19,6 @@ use nodevent_server::metrics::Metrics;
 use nodevent_server::namespace::{Namespace, Namespaces, RoomLimits};
 use nodevent_server::outcome::Outcome;
 use nodevent_server::protocol::{Core, Message, Millis, NEVER, Protocol, Subscribe, SubscribeReply};
-use nodevent_server::publication::Publication;
 use nodevent_server::shard::message::{AuthorizeReply, OpenStream, StreamReceiver, StreamRequest};
 use nodevent_server::shard::{self, Shards, ToShard};
 use std::future::poll_fn;
@@ -64,8 +63,8 @@ impl Authorizer for Deferred {
 // === impl TextEncoding ===
 
 impl Encoding for TextEncoding {
-    fn publication(&self, publication: &Publication) -> Frame {
-        Frame::text(&publication.text)
+    fn publication(&self, text: &str, _position: Option<Position>) -> Frame {
+        Frame::text(text)
     }
 
     fn gap(&self, room: &str, _position: Position) -> Frame {
@@ -84,7 +83,7 @@ impl Protocol for Joiner {
             credential: None,
             since: Since::FirstJoin,
             encoding,
-            request: Some(7),
+            request: Some(7).into(),
         };
         assert_eq!(core.subscribe(request), Ok(Outcome::Pending));
         core.send_text("pending");
@@ -104,7 +103,7 @@ impl Protocol for Joiner {
     }
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
-        assert_eq!((reply.namespace, reply.room, reply.request), (0, "r", Some(7)));
+        assert_eq!((reply.namespace, reply.room, reply.request), (0, "r", Some(7).into()));
         core.send_text(&reply.result.map_or_else(|error| error.to_string(), |_| "joined".to_owned()));
     }
 
@@ -134,6 +133,7 @@ impl Setup {
             send_buffer: 1 << 20,
             messages_per_second: 100,
             joins_per_second: 100,
+            max_rooms_per_connection: 8,
         };
         let (shards, _threads) = shard::start(1, &settings, &namespaces, &engines, &metrics).unwrap();
         let fanout = Fanout::new(shards.clone(), namespaces, 0, Arc::clone(&metrics));

@@ -54,7 +54,7 @@ RSpec.describe "NoDevent::Base and the application's own names" do
       class Column < ActiveRecord::Base; self.table_name = "messages"; include NoDevent::Base; end
       class Parent < ActiveRecord::Base; self.abstract_class = true; include NoDevent::Base; end
       class ColumnBelowParent < Parent; self.table_name = "messages"; end
-      class EnumAttribute < ActiveRecord::Base; self.table_name = "messages"; include NoDevent::Base; enum room: { small: "s", big: "b" }; end
+      class EnumAttribute < ActiveRecord::Base; self.table_name = "messages"; include NoDevent::Base; Rails.version < "7" ? enum(room: { small: "s", big: "b" }) : enum(:room, { small: "s", big: "b" }); end
       class HasOne < ActiveRecord::Base; self.table_name = "messages"; include NoDevent::Base; has_one :room, class_name: "Place", foreign_key: :id; end
       class HasMany < ActiveRecord::Base; self.table_name = "messages"; include NoDevent::Base; has_many :room, class_name: "Place", foreign_key: :id; end
       [IncludeFirst, IncludeLast].each { |klass| probe(klass.name, klass.create!(room_id: 1)) }
@@ -90,7 +90,7 @@ RSpec.describe "NoDevent::Base and the application's own names" do
       class Virtual < Model; self.table_name = "messages"; include NoDevent::Base; attribute :room, :string; end
       class Delegating < Model; self.table_name = "messages"; include NoDevent::Base; belongs_to :place; delegate :room, to: :place; end
       class Scoped < Model; self.table_name = "messages"; include NoDevent::Base; scope :room, -> { where(kind: "room") }; end
-      class EnumValue < Model; self.table_name = "messages"; include NoDevent::Base; enum kind: { room: "r", emit: "e" }; end
+      class EnumValue < Model; self.table_name = "messages"; include NoDevent::Base; Rails.version < "7" ? enum(kind: { room: "r", emit: "e" }) : enum(:kind, { room: "r", emit: "e" }); end
       probe("Stored", Stored.create!(room: "text"))
       probe("Aliased", Aliased.create!(title: "text"))
       probe("Virtual", Virtual.create!(room: "text"))

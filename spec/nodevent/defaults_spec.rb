@@ -237,7 +237,8 @@ RSpec.describe "NoDevent's defaults in Rails" do
          post('{"room": "Post_1"}', path: "/nodevent/key?namespace=/none", "HTTP_COOKIE" => "user=ada")].each do |status, type, json|
           puts [status, type, json["error"], json["hint"].to_s.empty?].join(" | ")
         end
-        p post('{"room": "Post_1"}', "HTTP_ORIGIN" => "http://app.test", "HTTP_COOKIE" => "user=ada").first
+        origins = %w[http://app.test https://app.test https://app.test:8443 null https://app.test.evil.test https://evil.test/app.test]
+        p(origins.map { |origin| post('{"room": "Post_1"}', "HTTP_ORIGIN" => origin, "HTTP_COOKIE" => "user=ada").first })
         view = ActionController::Base.helpers
         puts view.javascript_include_nodevent, view.nodevent_data("r")[:nodevent_key_url], view.nodevent_data("r", namespace: "/board")[:nodevent_key_url]
       RUBY
@@ -259,7 +260,7 @@ RSpec.describe "NoDevent's defaults in Rails" do
         413 | application/json | the request is too large | false
         403 | application/json | the request is from another origin | false
         404 | application/json | no such namespace | false
-        200
+        [200, 200, 200, 403, 403, 403]
         <script src='http://localhost:8080/api/nodevent' type='text/javascript' data-nodevent-key-url='/nodevent/key'></script>
         /nodevent/key
         /nodevent/key?namespace=%2Fboard
@@ -296,7 +297,7 @@ RSpec.describe "NoDevent's defaults in Rails" do
                            config.logger = Logger.new(File::NULL)
                            config.secret_key_base = "x" * 40
                            config.hosts.clear
-                           config.action_dispatch.show_exceptions = true
+                           config.action_dispatch.show_exceptions = Rails.version < "7.1" ? true : :all
                            config.consider_all_requests_local = false
                            #{settings}
                          end

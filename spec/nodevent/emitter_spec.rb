@@ -81,7 +81,7 @@ RSpec.describe NoDevent::Emitter do
       expect(texts).to all(match(/\A{"room":"kept","event":"e","message":"m","position":"\h{16}:\d+"}\z/))
       offsets = texts.map { |text| text[/:(\d+)"}\z/, 1].to_i }
       expect(offsets).to eq((offsets.first..offsets.first + 6).to_a)
-      expect(server.client.xlen("nodevent:{/nodevent:kept}:log")).to eq(5)
+      expect(server.client.xlen("nodevent:1:{9:/nodevent:4:kept}:log")).to eq(5)
     end
   end
 

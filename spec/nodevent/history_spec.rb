@@ -20,8 +20,13 @@ RSpec.describe "NoDevent's history on Redis", :native do
     NoDevent::Emitter.emit(room, "e", message, **options)
   end
 
+  # The name of a key, as in section 6 of protocol/README.md.
+  def history_key(room, kind)
+    "nodevent:1:{8:/history:#{room.bytesize}:#{room}}:#{kind}"
+  end
+
   def log
-    redis.xrange("nodevent:{/history:#{room}}:log").map { |_, entry| JSON.parse(entry["d"])["message"] }
+    redis.xrange(history_key(room, "log")).map { |_, entry| JSON.parse(entry["d"])["message"] }
   end
 
   it "keeps the last hundred publications of a room, each with its position" do
@@ -37,11 +42,11 @@ RSpec.describe "NoDevent's history on Redis", :native do
     configure(history: { size: 2, age: "1m", rooms: { "#{room}*" => { size: 3 } } })
     5.times { |number| emit(number, wait: true) }
     expect(log).to eq([2, 3, 4])
-    expect(redis.pttl("nodevent:{/history:#{room}}:log")).to be_between(1, 60_000)
+    expect(redis.pttl(history_key(room, "log"))).to be_between(1, 60_000)
     # The position outlives the history by a day, so that a client of a quiet room can learn that it missed nothing.
-    expect(redis.pttl("nodevent:{/history:#{room}}:position")).to be > 23 * 60 * 60 * 1000
+    expect(redis.pttl(history_key(room, "position"))).to be > 23 * 60 * 60 * 1000
 
-    redis.del("nodevent:{/history:#{room}}:log")
+    redis.del(history_key(room, "log"))
     configure(history: "off")
     emit("not kept", wait: true)
     expect(log).to be_empty

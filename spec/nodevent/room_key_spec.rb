@@ -79,7 +79,7 @@ RSpec.describe NoDevent::RoomKey, :native do
 
   it "verifies the keys of the shared vectors" do
     vectors.fetch("verify").select { |each| each["key"].is_a?(String) }.each do |each|
-      answer = NoDevent::Native.verify(each["room"], each["key"], each["secrets"], each["now"], each["longest"])
+      answer = NoDevent::Native.verify(each["room"], each["key"], each["secrets"], each["now"], each["max_ttl"])
       expect([each["name"], answer]).to eq([each["name"], each["expires"] || each["refusal"]])
     end
   end

@@ -185,7 +185,7 @@ RSpec.describe "Rooms of records" do
   end
 
   # The name has no database in it, as of old; an application with several writes a block.
-  it "tells records with the same id in two databases apart with a block" do
+  it "separates records with the same id in two databases with a block" do
     out = rails(<<~RUBY)
       class Tenant < ActiveRecord::Base; self.abstract_class = true; end
       class First < Tenant; self.abstract_class = true; establish_connection("sqlite3::memory:"); end

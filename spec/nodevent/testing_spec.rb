@@ -92,7 +92,7 @@ RSpec.describe "NoDevent.test_mode!" do
             sleep 0.001 until BARRIER.size >= MEET
             (number + 1).times { |count| NoDevent::Emitter.emit("r", "e", [number, count]) }
             Thread.new { NoDevent::Emitter.emit("r", "thread", [number, 0]) }.join
-            Thread.new { Thread.new { NoDevent::Emitter.emit("r", "thread", [number, 1]) }.join }.join
+            Thread.start(number, key: 1) { |own, key:| Thread.fork { NoDevent::Emitter.emit("r", "thread", [own, key]) }.join }.join
             Fiber.new { NoDevent::Emitter.emit("r", "fiber", [number, 0]) }.resume
             sleep 0.05
             assert_emitted("e", count: number + 1)

@@ -11,7 +11,7 @@ export const OFFSET_JUMP = 1e9;
 
 /**
  * The distances that count as offset jumps. The minimum is half a jump: the new Redis may lack the
- * newest publications of the old one. The maximum is a thousand jumps, all while this page was away.
+ * newest publications of the old one. The maximum is a thousand jumps, all while this page was disconnected.
  */
 export const MIN_JUMP_DISTANCE = OFFSET_JUMP / 2;
 export const MAX_JUMP_DISTANCE = OFFSET_JUMP * 1000;
@@ -23,13 +23,22 @@ export function parse(text) {
 }
 
 /**
+ * Whether a position is that of a room without publications, which does not exist for the engine
+ * (protocol/README.md, section 6).
+ * @param {Position} position
+ */
+const isAbsent = ({ epoch }) => /^[89a-f][\da-f]{15}$/.test(epoch);
+
+/**
  * The distance from `last` to `next`. 1: `next` follows directly; more: publications are missing in
- * between; 0 or less: `next` was received before. Without a `last` it is 1; to another epoch it is infinite.
+ * between; 0 or less: `next` was received before. Without a `last` it is 1; to another epoch it is infinite,
+ * except to the publications of a room that had none.
  * @param {Position | undefined} last
  * @param {Position} next
  */
 export function distance(last, next) {
   if (!last) return 1;
+  if (isAbsent(last) && !isAbsent(next)) return next.offset;
   return last.epoch === next.epoch ? next.offset - last.offset : Infinity;
 }
 

@@ -52,8 +52,8 @@ async function listen(...paths) {
   ({ context, page } = await open(browser, web.url));
 }
 
-/** Waits for the last number of a room, and compares: each once, in order. Tells the first that is wrong. */
-async function heardAll(published, room) {
+/** Waits for the last number of a room, and compares: each once, in order. Reports the first that is wrong. */
+async function receivedAll(published, room) {
   const last = () => page.evaluate((wanted) => received.findLast((one) => one.room === wanted)?.message, room);
   await until(async () => (await last()) === published - 1, "what was published last", 60_000);
   const numbers = await page.evaluate((wanted) => received.filter((one) => one.room === wanted).map(({ message }) => message), room);
@@ -117,7 +117,7 @@ test("the server is killed and restarted under traffic: the page reconnects with
     application.runs = false;
     await traffic;
   }
-  await heardAll(published, "busy");
+  await receivedAll(published, "busy");
   assert.deepEqual(await page.evaluate("notices.map(([name, { recovered }]) => [name, recovered])"), Array.from({ length: 4 }, () => ["joined", true]));
 });
 
@@ -130,5 +130,5 @@ test("more missed publications than one send buffer holds arrive over several re
   for (let n = 0; n < many; n += 100)
     await other.publish(rooms.flatMap((room) => Array.from({ length: 100 }, (_, i) => ({ room, event: "n", message: n + i }))));
   await mortal.start();
-  for (const room of rooms) await heardAll(many, room);
+  for (const room of rooms) await receivedAll(many, room);
 });

@@ -191,7 +191,7 @@ test("in a bundle it cannot know the server, and logs once what to write", async
     await page.evaluate("NoDevent.room('a').join(); NoDevent.room('b').join(); undefined");
     await until(() => complaints.length);
     assert.equal(complaints.length, 1);
-    assert.match(complaints[0], /^NoDevent: cannot tell the server .*<script src="https:\/\/SERVER\/api\/NAMESPACE">.*NoDevent\.connect/);
+    assert.match(complaints[0], /^NoDevent: cannot find the server .*<script src="https:\/\/SERVER\/api\/NAMESPACE">.*NoDevent\.connect/);
     await context.close();
   }
 });
@@ -200,7 +200,7 @@ test("evaluated, it cannot know the server, and logs once what to write", async 
   loose.pages["/api/loader.js"] = `fetch("${src()}").then((response) => response.text()).then((text) => (0, eval)(text)).then(() => NoDevent.room("r").join())`;
   const { page, context, complaints } = await pageOf('<script src="/api/loader.js"></script>');
   await until(() => complaints.length);
-  assert.match(complaints[0], /^NoDevent: cannot tell the server/);
+  assert.match(complaints[0], /^NoDevent: cannot find the server/);
   assert.equal(complaints.length, 1);
   assert.equal(await url(page), undefined);
   await context.close();

@@ -58,12 +58,12 @@ test("N-55 N-64 a lost network fires disconnect immediately, and all works again
   await context.setOffline(true);
   await until(() => count("disconnect"));
   assert.equal(await page.evaluate("NoDevent.connected()"), false);
-  await server.emit("r", "e", "while it was away");
+  await server.emit("r", "e", "while it was disconnected");
   await context.setOffline(false);
   await joined();
   await server.emit("r", "e", "back");
   await holds(page, 'received.includes("back")');
-  assert.deepEqual(await page.evaluate("received"), ["while it was away", "back"]);
+  assert.deepEqual(await page.evaluate("received"), ["while it was disconnected", "back"]);
 });
 
 test("a cut connection is re-established without any action of the page", async () => {

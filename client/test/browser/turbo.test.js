@@ -139,7 +139,7 @@ test("300 visits with back and forward: every event arrives at its page, once, a
   t.diagnostic(`${history.length} pages in the history`);
 });
 
-test("a page from the cache receives what was published while it was away", async () => {
+test("a page from the cache receives what was published while it was disconnected", async () => {
   await start(1);
   await emit("page 1", "seen");
   await holds(page, "events.length === 1");

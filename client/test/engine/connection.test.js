@@ -66,7 +66,7 @@ test("a machine that slept for an hour detects a lost connection within five sec
   const socket = await start();
   await wire.accept();
   const lost = record(socket, "disconnect").disconnect;
-  // The clock went on while the timers stood still.
+  // The clock advanced, but the timers were paused.
   const now = Date.now();
   mock.method(Date, "now", () => now + 3_600_000);
   assert.deepEqual(lost, []);

@@ -1,4 +1,4 @@
-//! The last positions of rooms that this process published to, so that a page can be told from where to catch up.
+//! The last positions of rooms that this process published to, so that a page knows from where to catch up.
 //!
 //! Owns nothing but a bounded memory. It does not know other processes' publications: a page that starts from an older
 //! position receives more, never less.
@@ -16,12 +16,15 @@ const MAX_POSITIONS: usize = 8;
 #[derive(Debug, Default)]
 pub(crate) struct Positions(Mutex<Rooms>);
 
+/// A namespace and a room.
+type RoomKey = (Box<str>, Box<str>);
+
 #[derive(Debug, Default)]
 struct Rooms {
-    /// By namespace and room, oldest position first.
-    positions: HashMap<(Box<str>, Box<str>), VecDeque<(Instant, Box<str>)>>,
+    /// When each position was recorded, oldest first.
+    positions: HashMap<RoomKey, VecDeque<(Instant, Box<str>)>>,
     /// The keys, in the order in which they were added.
-    order: VecDeque<(Box<str>, Box<str>)>,
+    order: VecDeque<RoomKey>,
 }
 
 impl Positions {

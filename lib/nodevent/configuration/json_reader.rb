@@ -79,10 +79,12 @@ module NoDevent
         end
 
         def string
+          location = self.location
           token = @scanner.scan(STRING) or unexpected
-          JSON.parse("[#{token}]").first
-        rescue JSON::ParserError
-          unexpected
+          text = JSON.parse("[#{token}]").first
+          return text if text.valid_encoding?
+
+          raise SyntaxError.new("this is not JSON: half a surrogate pair", *location.values)
         end
 
         def literal

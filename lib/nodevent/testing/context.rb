@@ -11,18 +11,21 @@ module NoDevent
 
       @running = []
 
-      # Hands the test on to new threads.
+      # Hands the test on to threads of Thread.new.
       module Inherit
-        def initialize(*, **, &block)
-          context = Context.current
-          if context && block
-            super do |*inner, **options|
-              Context.current = context
-              block.call(*inner, **options)
-            end
-          else
-            super
-          end
+        def initialize(*arguments, **options, &block)
+          super(*arguments, **options, &Context.handing_on(block))
+        end
+      end
+
+      # Hands the test on to threads of Thread.start and Thread.fork.
+      module InheritStart
+        def start(*arguments, **options, &block)
+          super(*arguments, **options, &Context.handing_on(block))
+        end
+
+        def fork(*arguments, **options, &block)
+          super(*arguments, **options, &Context.handing_on(block))
         end
       end
 
@@ -53,6 +56,17 @@ module NoDevent
           @running.include?(context)
         end
 
+        # @return [Proc, nil] the block of a new thread, which belongs to the current test
+        def handing_on(block)
+          context = current
+          return block if context.nil? || block.nil?
+
+          proc do |*arguments, **options|
+            self.current = context
+            block.call(*arguments, **options)
+          end
+        end
+
         # The only running test: it also sees what threads emit that were there before it, such as a server's.
         def only
           @running.first if @running.one?
@@ -65,6 +79,7 @@ module NoDevent
 
           @installed = true
           Thread.prepend(Inherit)
+          Thread.singleton_class.prepend(InheritStart)
         end
       end
 

@@ -29,10 +29,10 @@ pub(crate) fn run(data: &[u8]) {
         Ok(publications) => {
             assert!(parsed.is_ok() || data.trim_ascii_start().starts_with(b"["), "{publications:?}")
         }
-        Err((index, skipped)) => {
+        Err((index, invalid)) => {
             assert!(
                 index.is_none()
-                    || !matches!(skipped, InvalidPublication::NotJson { .. } | InvalidPublication::NotUtf8)
+                    || !matches!(invalid, InvalidPublication::NotJson { .. } | InvalidPublication::NotUtf8)
             );
             assert!(parsed.is_err());
         }

@@ -1,4 +1,4 @@
-//! The bytes of one connection, as a browser (or anybody) sends them.
+//! The bytes of one connection, as any client may send them.
 
 use nodevent_protocol::websocket::{Decoder, Message, Opcode, Violation, encode_masked};
 use std::ops::ControlFlow;
@@ -9,7 +9,7 @@ const LIMIT: usize = 300;
 /// The messages, and how it ended: `None` where more may come.
 type Outcome = (Vec<(Opcode, Vec<u8>)>, Option<Result<(), Violation>>);
 
-/// However the bytes are split, the messages and the verdict are the same; and what was heard can be sent again.
+/// However the bytes are split, the messages and the violation are the same, and received messages can be sent again.
 pub(crate) fn run(data: &[u8]) {
     let whole = feed(data, data.len().max(1));
     let by_length = 2 + data.len() % 13;
@@ -25,10 +25,10 @@ pub(crate) fn run(data: &[u8]) {
 
 fn feed(data: &[u8], piece: usize) -> Outcome {
     let mut decoder = Decoder::default();
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for piece in data.to_vec().chunks_mut(piece) {
         let fed = decoder.feed(piece, LIMIT, &mut |message| {
-            heard.push(match message {
+            received.push(match message {
                 Message::Text(text) => (Opcode::Text, text.as_bytes().to_vec()),
                 Message::Binary(bytes) => (Opcode::Binary, bytes.to_vec()),
                 Message::Ping(bytes) => (Opcode::Ping, bytes.to_vec()),
@@ -41,8 +41,8 @@ fn feed(data: &[u8], piece: usize) -> Outcome {
             ControlFlow::Continue(())
         });
         if decoder.is_finished() {
-            return (heard, Some(fed));
+            return (received, Some(fed));
         }
     }
-    (heard, None)
+    (received, None)
 }

@@ -1,39 +1,39 @@
-//! What the server answers to a request for a session: the handshake, or the error and its code.
+//! The reply to a request for a session: the handshake, or an error with its code.
 
 use serde::Serialize;
 use thiserror::Error;
 
-/// The server's side of a new session, the text of its `open` packet.
+/// The parameters of a new session. Their JSON is the text of its `open` packet.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Handshake<'a> {
     /// The session's id, unguessable.
     pub sid: &'a str,
-    /// The transports it may move to: `["websocket"]` over polling, else none.
+    /// Transports to which it may upgrade: `["websocket"]` over polling, else none.
     pub upgrades: &'a [&'a str],
-    /// How often the server pings, in milliseconds.
+    /// Interval of the server's pings. Milliseconds.
     #[serde(rename = "pingInterval")]
     pub ping_interval_ms: u64,
-    /// How long a pong may take, in milliseconds.
+    /// Maximum time for a pong. Milliseconds.
     #[serde(rename = "pingTimeout")]
     pub ping_timeout_ms: u64,
-    /// The largest message or payload it takes, in bytes.
+    /// Maximum size of a message or payload. Bytes.
     pub max_payload: usize,
 }
 
-/// Why a request is refused, as the reference implementation numbers it.
+/// A reason why a request is rejected, with the number of the reference implementation.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("{}", self.message())]
 pub enum RequestError {
-    /// `transport` names none, or one that is switched off.
+    /// `transport` is unknown or disabled.
     UnknownTransport,
-    /// `sid` names no session.
+    /// `sid` is unknown.
     UnknownSid,
-    /// A session is asked for by something else than GET.
+    /// The method of a request for a session is not GET.
     BadHandshakeMethod,
-    /// The request does not fit the session: the wrong transport or method, a second GET at a time.
+    /// The request does not match the session: another transport or method, or a second GET at a time.
     BadRequest,
-    /// Admission said no.
+    /// The server rejected it.
     Forbidden,
     /// `EIO` is not 4.
     UnsupportedProtocolVersion,
@@ -42,10 +42,10 @@ pub enum RequestError {
 // === impl Handshake ===
 
 impl Handshake<'_> {
-    /// The JSON that follows the `0` of the `open` packet.
+    /// Returns the JSON that follows the `0` of the `open` packet.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Strings and numbers always have a JSON text.
+        // Strings and numbers can always be encoded.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -53,7 +53,7 @@ impl Handshake<'_> {
 // === impl RequestError ===
 
 impl RequestError {
-    /// The number in the error's body.
+    /// Returns the number in the error's body.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -66,7 +66,7 @@ impl RequestError {
         }
     }
 
-    /// The text in the error's body.
+    /// Returns the text in the error's body.
     #[must_use]
     pub fn message(self) -> &'static str {
         match self {
@@ -79,7 +79,7 @@ impl RequestError {
         }
     }
 
-    /// The HTTP status that goes with it.
+    /// Returns the HTTP status.
     #[must_use]
     pub fn status(self) -> u16 {
         match self {
@@ -88,7 +88,7 @@ impl RequestError {
         }
     }
 
-    /// The body of the answer.
+    /// Returns the body of the response.
     #[must_use]
     pub fn body(self) -> String {
         format!(r#"{{"code":{},"message":"{}"}}"#, self.code(), self.message())
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_that_began_on_websocket_has_nowhere_to_upgrade_to() {
+    fn session_on_a_websocket_has_no_upgrades() {
         let handshake =
             Handshake { sid: "\"", upgrades: &[], ping_interval_ms: 1, ping_timeout_ms: 2, max_payload: 3 };
         let expected = r#"{"sid":"\"","upgrades":[],"pingInterval":1,"pingTimeout":2,"maxPayload":3}"#;
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_reads_as_its_message() {
+    fn error_displays_its_message() {
         assert_eq!(RequestError::UnknownSid.to_string(), "Session ID unknown");
     }
 }

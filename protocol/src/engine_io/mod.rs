@@ -1,10 +1,10 @@
 //! Engine.IO protocol 4: packets, their polling payloads, and the handshake.
 //!
-//! It carries text and binary messages between one browser and the server and knows nothing of what they say;
-//! `socket_io` above it does. A packet travels alone in a WebSocket message, or with others in a polling payload.
+//! It carries text and binary messages between one browser and the server. It does not know their contents; `socket_io`
+//! above it does. A packet is alone in a WebSocket message, or with others in a polling payload.
 //!
 //! # Source
-//! The Engine.IO protocol, revision 4; error codes as the reference implementation has them.
+//! The Engine.IO protocol, revision 4; for error codes, the reference implementation.
 
 pub mod handshake;
 pub mod packet;

@@ -4,47 +4,46 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use thiserror::Error;
 
-/// What two Engine.IO sides say to each other.
+/// A packet of either side.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Packet<'a> {
-    /// `0`: the server's first word, the handshake as JSON.
+    /// `0`: the handshake of the server as JSON, its first packet.
     Open(&'a str),
-    /// `1`: this transport ends.
+    /// `1`: closes the session.
     Close,
-    /// `2`: are you there; `2probe` while upgrading.
+    /// `2`: a ping; `2probe` during an upgrade.
     Ping(&'a str),
-    /// `3`: I am; `3probe` while upgrading.
+    /// `3`: a pong; `3probe` during an upgrade.
     Pong(&'a str),
     /// `4`: a text message.
     Message(&'a str),
     /// A binary message: a binary frame over WebSocket, `b` and base64 in a polling payload.
     Binary(&'a [u8]),
-    /// `5`: from here on, the WebSocket.
+    /// `5`: the WebSocket is the transport from here on.
     Upgrade,
-    /// `6`: nothing; ends a poll that waits.
+    /// `6`: nothing; completes a pending poll.
     Noop,
 }
 
-/// Why a text is not an Engine.IO packet.
+/// A reason why a text is not an Engine.IO packet.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// There is nothing in it.
+    /// It is empty.
     #[error("the packet is empty")]
     Empty,
     /// It does not begin with a digit from 0 to 6.
-    #[error("the packet is of no known type")]
+    #[error("unknown packet type")]
     UnknownType,
-    /// What follows `b` is not base64.
+    /// The text after `b` is not base64.
     #[error("the binary packet is not base64")]
     NotBase64,
 }
 
-/// Reads a text packet. What stands behind the digit of a close, upgrade or noop is overlooked, as the reference
-/// implementation does.
+/// Parses a text packet. Ignores what follows the digit of a close, upgrade or noop, as the reference implementation does.
 ///
 /// # Errors
-/// [`Malformed`] says why it is none.
+/// Returns [`Malformed`] if it is not a packet.
 pub fn decode(text: &str) -> Result<Packet<'_>, Malformed> {
     let Some(kind) = text.chars().next() else { return Err(Malformed::Empty) };
     let rest = &text[kind.len_utf8()..];
@@ -60,7 +59,7 @@ pub fn decode(text: &str) -> Result<Packet<'_>, Malformed> {
     })
 }
 
-/// Writes a packet as text behind what `out` holds; a binary one as `b` and base64, as polling has it.
+/// Appends a packet as text to `out`. A binary one is `b` and base64, as in polling.
 pub fn encode(packet: &Packet<'_>, out: &mut String) {
     let (kind, text) = match *packet {
         Packet::Open(text) => ('0', text),
@@ -85,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_packet_is_written_behind_what_is_there() {
+    fn packet_is_appended() {
         let mut out = "x".to_owned();
         encode(&Packet::Message("hi"), &mut out);
         encode(&Packet::Binary(&[255]), &mut out);
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_packet_says_why() {
+    fn invalid_packet_has_a_reason() {
         //
         assert_eq!(decode(""), Err(Malformed::Empty));
         assert_eq!(decode("☃"), Err(Malformed::UnknownType));

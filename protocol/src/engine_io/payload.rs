@@ -1,4 +1,4 @@
-//! A polling payload: the packets of one POST body or of one GET answer, with 0x1e between them.
+//! Polling payloads: the packets of a POST body or of a GET response, separated by 0x1e.
 
 use super::packet::{self, Malformed, Packet};
 use base64::Engine as _;
@@ -7,10 +7,10 @@ use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use std::iter::FusedIterator;
 
-/// What stands between two packets.
+/// The separator of packets.
 pub const SEPARATOR: u8 = 0x1e;
 
-/// Base64 as browsers write it, with or without the `=` at its end.
+/// Base64 as browsers encode it, with or without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -19,30 +19,30 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// One packet of a payload.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Part<'a> {
-    /// A text packet, as it stands in the body.
+    /// A text packet.
     Text(Packet<'a>),
     /// A binary message.
     Binary(Vec<u8>),
 }
 
-/// The packets of a body, in order. It ends behind the first malformed one.
+/// The packets of a body, in order. It ends after the first malformed one.
 #[derive(Clone, Debug)]
 pub struct Packets<'a> {
-    /// What has not been read yet; `None` at the end.
+    /// The unread rest. `None`: the end.
     rest: Option<&'a str>,
 }
 
-/// Reads the body of a POST. An empty body is one malformed packet.
+/// Parses the body of a POST. An empty body is one malformed packet.
 #[must_use]
 pub fn decode(body: &str) -> Packets<'_> {
     Packets { rest: Some(body) }
 }
 
-/// Reads one packet that may be a binary message as base64: in a payload, or in a WebSocket text frame of a browser
-/// that was told not to send binary ones (`b64=1`).
+/// Parses a packet that may be a binary message as base64: in a payload, or in a WebSocket text frame of a browser that sends
+/// no binary frames (`b64=1`).
 ///
 /// # Errors
-/// [`Malformed`] says why it is none.
+/// Returns [`Malformed`] if it is not a packet.
 pub fn decode_packet(text: &str) -> Result<Part<'_>, Malformed> {
     match text.strip_prefix('b') {
         Some(base64) => LENIENT.decode(base64).map(Part::Binary).map_err(|_| Malformed::NotBase64),
@@ -50,13 +50,13 @@ pub fn decode_packet(text: &str) -> Result<Part<'_>, Malformed> {
     }
 }
 
-/// Adds a text packet (with its digit) to a GET answer.
+/// Appends a text packet, with its digit, to a GET response.
 pub fn push(out: &mut Vec<u8>, text_packet: &[u8]) {
     separate(out);
     out.extend_from_slice(text_packet);
 }
 
-/// Adds a binary message to a GET answer.
+/// Appends a binary message to a GET response.
 pub fn push_binary(out: &mut Vec<u8>, bytes: &[u8]) {
     separate(out);
     out.push(b'b');
@@ -95,21 +95,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_read_with_and_without_its_padding() {
+    fn base64_is_parsed_with_and_without_padding() {
         for body in ["bAQIDBA==", "bAQIDBA"] {
             assert_eq!(decode(body).next(), Some(Ok(Part::Binary(vec![1, 2, 3, 4]))));
         }
     }
 
     #[test]
-    fn one_packet_is_read_as_in_a_payload() {
+    fn single_packet_is_parsed_as_in_a_payload() {
         assert_eq!(decode_packet("bAQIDBA=="), Ok(Part::Binary(vec![1, 2, 3, 4])));
         assert_eq!(decode_packet("4b"), Ok(Part::Text(Packet::Message("b"))));
         assert_eq!(decode_packet("b*"), Err(Malformed::NotBase64));
     }
 
     #[test]
-    fn an_answer_separates_its_packets() {
+    fn response_separates_its_packets() {
         let mut out = Vec::new();
         push(&mut out, b"4hello");
         push_binary(&mut out, &[1, 2, 3, 4]);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_read_behind_a_malformed_packet() {
+    fn nothing_after_a_malformed_packet_is_parsed() {
         //
         let mut packets = decode("9\u{1e}4hello");
         assert_eq!(packets.next(), Some(Err(Malformed::UnknownType)));

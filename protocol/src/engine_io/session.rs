@@ -1,7 +1,7 @@
-//! The life of one Engine.IO session: heartbeat and upgrade, as a state machine.
+//! The state machine of one Engine.IO session: heartbeat and upgrade.
 //!
-//! It owns *when* a ping is due and *which* packet is allowed now. It does not own a socket, a queue or a clock:
-//! the caller passes the time and carries out what is answered. Above it stands [`crate::socket_io::session`].
+//! It decides *when* a ping is due and *which* packet is allowed now. It has no socket, queue or clock: the caller passes the
+//! time and executes what is returned. Above it is [`crate::socket_io::session`].
 //!
 //! # Source
 //! Engine.IO protocol, revision 4: "Heartbeat" and "Upgrade"; where that is silent, the reference implementation.
@@ -11,10 +11,10 @@ use super::packet::Packet;
 /// Milliseconds on the caller's monotonic clock.
 pub type Millis = u64;
 
-/// How long a session waits for what.
+/// The timeouts of a session.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// From the open packet, or the last pong, to the next ping. Milliseconds.
+    /// From the open packet or the last pong to the next ping. Milliseconds.
     pub ping_interval: Millis,
     /// From a ping to its pong. Milliseconds.
     pub ping_timeout: Millis,
@@ -22,7 +22,7 @@ pub struct Timing {
     pub upgrade_timeout: Millis,
 }
 
-/// What a packet on the session's main transport means to the layer above.
+/// The meaning of a packet on the session's main transport for the layer above.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
     /// Nothing to do.
@@ -31,29 +31,29 @@ pub enum Incoming<'a> {
     Text(&'a str),
     /// A binary message for the layer above.
     Binary(&'a [u8]),
-    /// The browser ends the session.
+    /// The browser closes the session.
     Closed,
 }
 
-/// What a packet on a probing WebSocket means.
+/// The meaning of a packet on a probing WebSocket.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Probed {
-    /// Answer with a pong packet `3probe`, and let a waiting poll go with a noop.
+    /// Reply with a pong packet `3probe`, and complete a pending poll with a noop.
     Reply,
     /// The WebSocket is now the session's transport.
     Upgraded,
 }
 
-/// What has come due.
+/// What is due.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due {
-    /// Nothing yet; ask again at [`Session::deadline`].
+    /// Nothing yet. Call again at [`Session::deadline`].
     Nothing,
     /// Send a ping packet.
     Ping,
-    /// The pong did not come: end the session.
+    /// The pong did not arrive: close the session.
     PingTimeout,
-    /// The upgrade did not finish: end the probing WebSocket, keep the session.
+    /// The upgrade did not finish: close the probing WebSocket, keep the session.
     UpgradeTimeout,
 }
 
@@ -61,15 +61,15 @@ pub enum Due {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// In protocol 4 the server pings; a browser that pings speaks protocol 3.
-    #[error("a ping from the browser: heartbeats go the other way in protocol 4")]
+    /// The server pings in protocol 4. A browser that pings uses protocol 3.
+    #[error("a ping from the browser: in protocol 4 the server pings")]
     HeartbeatDirection,
-    /// A probing WebSocket said something other than `2probe` and then `5`.
+    /// A probing WebSocket sent something other than `2probe` and then `5`.
     #[error("unexpected packet in an upgrade")]
     Upgrade,
 }
 
-/// The state between two calls. Holds no heap.
+/// The state between two calls. It uses no heap.
 #[derive(Debug)]
 pub struct Session {
     heartbeat: Heartbeat,
@@ -79,7 +79,7 @@ pub struct Session {
 #[derive(Debug, Clone, Copy)]
 enum Heartbeat {
     PingAt(Millis),
-    /// `extended`: the browser has been heard since the ping, and was given the time once more.
+    /// `extended`: a packet has arrived since the ping and extended the deadline.
     PongBy {
         by: Millis,
         extended: bool,
@@ -88,20 +88,20 @@ enum Heartbeat {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Upgrade {
-    /// On long-polling, nothing under way.
+    /// On polling, without an upgrade in progress.
     Possible,
-    /// A WebSocket has been opened for this session.
+    /// A WebSocket was opened for this session.
     Started { until: Millis },
     /// The probe was answered.
     Answered { until: Millis },
-    /// On WebSocket for good.
+    /// On a WebSocket. There is no way back.
     Done,
 }
 
 // === impl Session ===
 
 impl Session {
-    /// A session whose open packet goes out now. `on_websocket` tells whether it began there.
+    /// Returns the state of a session whose open packet is sent now. `on_websocket`: whether it starts on a WebSocket.
     pub fn new(now: Millis, timing: &Timing, on_websocket: bool) -> Self {
         Self {
             heartbeat: Heartbeat::PingAt(now + timing.ping_interval),
@@ -109,10 +109,10 @@ impl Session {
         }
     }
 
-    /// A packet came on the main transport.
+    /// Takes a packet from the main transport.
     ///
     /// # Errors
-    /// [`ProtocolError::HeartbeatDirection`]: end the session.
+    /// Returns [`ProtocolError::HeartbeatDirection`] if the session must be closed.
     pub fn on_packet<'a>(
         &mut self,
         packet: Packet<'a>,
@@ -121,7 +121,7 @@ impl Session {
     ) -> Result<Incoming<'a>, ProtocolError> {
         self.heartbeat = match (self.heartbeat, &packet) {
             (Heartbeat::PongBy { .. }, Packet::Pong(_)) => Heartbeat::PingAt(now + timing.ping_interval),
-            // A pong may stand behind something large; whoever is heard is alive. Once, since a pong must come.
+            // A pong may be queued after something large, and a client that sends is alive. Only one extension: a pong must arrive.
             (Heartbeat::PongBy { extended: false, .. }, _) => {
                 Heartbeat::PongBy { by: now + timing.ping_timeout, extended: true }
             }
@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    /// A WebSocket was opened for this session. `false`: there is one already, or the session is on one.
+    /// Records that a WebSocket was opened for this session. `false`: there is one already, or the session uses one.
     pub fn start_upgrade(&mut self, now: Millis, timing: &Timing) -> bool {
         if self.upgrade != Upgrade::Possible {
             return false;
@@ -146,10 +146,10 @@ impl Session {
         true
     }
 
-    /// A packet came on the probing WebSocket.
+    /// Takes a packet from the probing WebSocket.
     ///
     /// # Errors
-    /// [`ProtocolError::Upgrade`]: end that WebSocket, keep the session.
+    /// Returns [`ProtocolError::Upgrade`] if that WebSocket must be closed. The session continues.
     pub fn on_probe_packet(&mut self, packet: &Packet<'_>) -> Result<Probed, ProtocolError> {
         match (self.upgrade, packet) {
             (Upgrade::Started { until }, Packet::Ping("probe")) => {
@@ -164,24 +164,24 @@ impl Session {
         }
     }
 
-    /// The probing WebSocket is gone; another may be tried.
+    /// Records that the probing WebSocket was closed. Another one may be tried.
     pub fn cancel_upgrade(&mut self) {
         if self.upgrade != Upgrade::Done {
             self.upgrade = Upgrade::Possible;
         }
     }
 
-    /// Whether a WebSocket was opened for this session and has not become its transport.
+    /// Returns whether a WebSocket was opened for this session and is not its transport yet.
     pub fn upgrade_pending(&self) -> bool {
         matches!(self.upgrade, Upgrade::Started { .. } | Upgrade::Answered { .. })
     }
 
-    /// Whether a probe was answered and the last packet of the upgrade is awaited; polls are to be let go.
+    /// Returns whether the probe was answered and the upgrade packet is expected. Polls must be completed.
     pub fn probe_answered(&self) -> bool {
         matches!(self.upgrade, Upgrade::Answered { .. })
     }
 
-    /// When to call [`Session::due`] next.
+    /// Returns when to call [`Session::due`] next.
     pub fn deadline(&self) -> Millis {
         let heartbeat = match self.heartbeat {
             Heartbeat::PingAt(at) | Heartbeat::PongBy { by: at, .. } => at,
@@ -192,12 +192,12 @@ impl Session {
         }
     }
 
-    /// What has come due at `now`, and the state after it.
+    /// Returns what is due at `now`, and moves to the state after it.
     pub fn due(&mut self, now: Millis, timing: &Timing) -> Due {
         match self.heartbeat {
             Heartbeat::PongBy { by, .. } if now >= by => return Due::PingTimeout,
             Heartbeat::PingAt(at) if now >= at => {
-                // Counted from when the ping was due; but what the browser has is not shortened by our own delay.
+                // From the time when the ping was due. If the server was late, from now, so that the browser has all of its time.
                 let from = if now - at <= timing.ping_timeout / 4 { at } else { now };
                 self.heartbeat = Heartbeat::PongBy { by: from + timing.ping_timeout, extended: false };
                 return Due::Ping;
@@ -221,7 +221,7 @@ mod tests {
     const TIMING: Timing = Timing { ping_interval: 25_000, ping_timeout: 20_000, upgrade_timeout: 10_000 };
 
     #[test]
-    fn a_ping_is_due_after_the_interval_and_again_after_its_pong() {
+    fn ping_is_due_after_the_interval_and_again_after_its_pong() {
         let mut session = Session::new(0, &TIMING, true);
         assert_eq!(session.due(24_999, &TIMING), Due::Nothing);
         assert_eq!(session.due(25_000, &TIMING), Due::Ping);
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_pong_ends_the_session() {
+    fn missing_pong_ends_the_session() {
         let mut session = Session::new(0, &TIMING, true);
         assert_eq!(session.due(25_000, &TIMING), Due::Ping);
         assert_eq!(session.due(44_999, &TIMING), Due::Nothing);
@@ -239,17 +239,17 @@ mod tests {
     }
 
     #[test]
-    fn a_ping_that_went_out_late_leaves_the_browser_its_whole_time() {
+    fn late_ping_leaves_the_browser_its_whole_time() {
         let mut session = Session::new(0, &TIMING, true);
         assert_eq!(session.due(25_003, &TIMING), Due::Ping);
-        assert_eq!(session.deadline(), 45_000, "a moment later than due is no delay");
+        assert_eq!(session.deadline(), 45_000, "a few milliseconds are not a delay");
         let mut session = Session::new(0, &TIMING, true);
         assert_eq!(session.due(40_000, &TIMING), Due::Ping);
         assert_eq!(session.deadline(), 60_000);
     }
 
     #[test]
-    fn who_is_heard_while_its_pong_is_awaited_is_given_the_time_once_more() {
+    fn packet_before_the_pong_extends_the_deadline_one_time() {
         let mut session = Session::new(0, &TIMING, true);
         session.on_packet(Packet::Message("early"), 1, &TIMING).unwrap();
         assert_eq!(session.deadline(), 25_000);
@@ -257,24 +257,24 @@ mod tests {
         session.on_packet(Packet::Message("large"), 44_000, &TIMING).unwrap();
         assert_eq!(session.deadline(), 64_000);
         session.on_packet(Packet::Message("chatter"), 63_000, &TIMING).unwrap();
-        assert_eq!(session.due(64_000, &TIMING), Due::PingTimeout, "a pong is awaited all the same");
+        assert_eq!(session.due(64_000, &TIMING), Due::PingTimeout, "a pong must still arrive");
     }
 
     #[test]
-    fn a_pong_nobody_asked_for_does_not_put_off_the_ping() {
+    fn unexpected_pong_does_not_delay_the_ping() {
         let mut session = Session::new(0, &TIMING, true);
         session.on_packet(Packet::Pong(""), 20_000, &TIMING).unwrap();
         assert_eq!(session.deadline(), 25_000);
     }
 
     #[test]
-    fn a_ping_from_the_browser_is_refused() {
+    fn ping_from_the_browser_is_rejected() {
         let mut session = Session::new(0, &TIMING, true);
         assert_eq!(session.on_packet(Packet::Ping(""), 1, &TIMING), Err(ProtocolError::HeartbeatDirection));
     }
 
     #[test]
-    fn an_upgrade_is_a_probe_and_then_the_upgrade_packet() {
+    fn upgrade_is_a_probe_and_then_the_upgrade_packet() {
         let mut session = Session::new(0, &TIMING, false);
         assert!(session.start_upgrade(5, &TIMING));
         assert!(!session.start_upgrade(6, &TIMING), "one at a time");
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upgrade_out_of_order_is_refused_and_may_be_tried_again() {
+    fn upgrade_out_of_order_is_rejected_and_may_be_retried() {
         let mut session = Session::new(0, &TIMING, false);
         assert!(session.start_upgrade(0, &TIMING));
         assert_eq!(session.on_probe_packet(&Packet::Upgrade), Err(ProtocolError::Upgrade));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_upgrade_runs_out_and_leaves_the_session() {
+    fn unfinished_upgrade_times_out_and_the_session_continues() {
         let mut session = Session::new(0, &TIMING, false);
         assert!(session.start_upgrade(0, &TIMING));
         assert_eq!(session.due(10_000, &TIMING), Due::UpgradeTimeout);

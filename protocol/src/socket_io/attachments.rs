@@ -1,10 +1,10 @@
-//! The placeholders of a binary packet: `{"_placeholder":true,"num":0}` wherever an attachment belongs.
+//! The placeholders of a binary packet: `{"_placeholder":true,"num":0}` in the place of each attachment.
 //!
-//! Reads JSON that is already known to be JSON, in one pass, with a few bytes of heap per level of nesting and no stack.
+//! Reads JSON that was checked to be JSON, in one pass, with a few bytes of heap per level of nesting and no stack.
 
 use super::packet::{MAX_ATTACHMENTS, Malformed};
 
-/// Whether every placeholder in `json` names one of `announced` attachments, and every attachment is named.
+/// Checks that every placeholder in `json` names one of `announced` attachments, and that every attachment is named.
 pub(super) fn check(json: &str, announced: usize) -> Result<(), Malformed> {
     let mut named = [false; MAX_ATTACHMENTS];
     let mut levels: Vec<Level> = Vec::new();
@@ -29,7 +29,7 @@ pub(super) fn check(json: &str, announced: usize) -> Result<(), Malformed> {
     if named.iter().take(announced).all(|&named| named) { Ok(()) } else { Err(Malformed::BadPlaceholder) }
 }
 
-/// What is known of an array or object whose end has not come yet.
+/// The state of an array or object that is not complete.
 #[derive(Default)]
 struct Level {
     in_object: bool,
@@ -38,7 +38,7 @@ struct Level {
     member: Member,
 }
 
-/// Which member's value comes next.
+/// The member whose value comes next.
 #[derive(Clone, Copy, Default)]
 enum Member {
     #[default]
@@ -50,7 +50,7 @@ enum Member {
 // === impl Level ===
 
 impl Level {
-    /// A member's name, or what its value begins with.
+    /// Takes a member's name, or the first token of its value.
     fn name_or_value(&mut self, token: &[u8]) {
         match (self.member, token) {
             (Member::Other, br#""_placeholder""#) => self.member = Member::Placeholder,
@@ -63,7 +63,7 @@ impl Level {
     }
 }
 
-/// The next bracket, comma, string, number or literal, and what follows it. Colons and white space are passed over.
+/// Returns the next bracket, comma, string, number or literal, and what follows it. Skips colons and white space.
 fn next(json: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = json.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b':'))?;
     let json = &json[start..];
@@ -75,7 +75,7 @@ fn next(json: &[u8]) -> Option<(&[u8], &[u8])> {
     Some(json.split_at(length))
 }
 
-/// How many bytes the string takes that `json` begins with, both quotes counted.
+/// Returns the length of the string at the start of `json`, with both quotes.
 fn string_length(json: &[u8]) -> usize {
     let mut escaped = false;
     let end = json.iter().skip(1).position(|&byte| {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_placeholder_is_found_wherever_it_stands_and_however_it_is_written() {
+    fn placeholder_is_found_at_any_depth_and_in_any_form() {
         for json in [
             r#"[{"_placeholder":true,"num":0}]"#,
             r#"[ { "num" : 0 , "more" : [ {} ] , "_placeholder" : true } ]"#,
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_placeholder_is_none() {
+    fn similar_json_is_not_a_placeholder() {
         for json in [
             "[]",
             r#"["_placeholder",true,"num",0]"#,

@@ -1,7 +1,7 @@
 //! Turns the messages of one session into Socket.IO packets.
 //!
-//! Owns nothing while no packet waits for its attachments. JSON is checked without building values of it, so deep
-//! nesting costs a byte of heap per level and no stack.
+//! Holds nothing unless a packet waits for its attachments. JSON is checked without building values, so deep nesting
+//! costs a byte of heap per level and no stack.
 
 use super::attachments;
 use super::packet::{MAX_ATTACHMENTS, Malformed, Packet};
@@ -9,18 +9,18 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// Names that mean something to Socket.IO itself, on either side or in Node's event emitter.
+/// Event names that Socket.IO itself uses, on either side or in Node's event emitter.
 const RESERVED: [&[u8]; 6] =
     [b"connect", b"connect_error", b"disconnect", b"disconnecting", b"newListener", b"removeListener"];
 
-/// One session's reader. After a [`Malformed`] the session is to be closed; what comes then is read as if new.
+/// The reader of one session. After a [`Malformed`] the session must be closed; later messages are read as if it were new.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// The packet whose attachments have not all arrived.
-    waiting: Option<Box<PartialPacket>>,
+    /// The packet that waits for attachments.
+    partial: Option<Box<PartialPacket>>,
 }
 
-/// A packet, and how many attachments it still lacks (at least one).
+/// A packet, and the number of its attachments that are missing (at least one).
 #[derive(Debug)]
 struct PartialPacket {
     packet: Packet,
@@ -30,43 +30,43 @@ struct PartialPacket {
 // === impl Decoder ===
 
 impl Decoder {
-    /// Takes a text message (without the `4` of Engine.IO). `None` where attachments must follow first.
+    /// Takes a text message, without the `4` of Engine.IO. `None`: attachments must follow.
     ///
     /// # Errors
-    /// [`Malformed`] says why the session must end.
+    /// Returns [`Malformed`] if the session must be closed.
     pub fn text(&mut self, text: &str) -> Result<Option<Packet>, Malformed> {
-        if self.waiting.take().is_some() {
+        if self.partial.take().is_some() {
             return Err(Malformed::AttachmentAwaited);
         }
         let (packet, missing) = decode(text)?;
         if missing == 0 {
             return Ok(Some(packet));
         }
-        self.waiting = Some(Box::new(PartialPacket { packet, missing }));
+        self.partial = Some(Box::new(PartialPacket { packet, missing }));
         Ok(None)
     }
 
-    /// Takes a binary message. `None` where more attachments must follow.
+    /// Takes a binary message. `None`: more attachments must follow.
     ///
     /// # Errors
-    /// [`Malformed`] says why the session must end.
+    /// Returns [`Malformed`] if the session must be closed.
     pub fn binary(&mut self, bytes: &[u8]) -> Result<Option<Packet>, Malformed> {
-        let mut waiting = self.waiting.take().ok_or(Malformed::UnexpectedAttachment)?;
-        if let Packet::Event { attachments, .. } | Packet::Ack { attachments, .. } = &mut waiting.packet {
+        let mut partial = self.partial.take().ok_or(Malformed::UnexpectedAttachment)?;
+        if let Packet::Event { attachments, .. } | Packet::Ack { attachments, .. } = &mut partial.packet {
             attachments.push(bytes.to_vec());
         }
-        waiting.missing -= 1;
-        if waiting.missing == 0 {
-            return Ok(Some(waiting.packet));
+        partial.missing -= 1;
+        if partial.missing == 0 {
+            return Ok(Some(partial.packet));
         }
-        self.waiting = Some(waiting);
+        self.partial = Some(partial);
         Ok(None)
     }
 
-    /// How much is held of a packet that waits for its attachments. Bytes.
+    /// Returns the size of the packet that waits for attachments. Bytes.
     #[must_use]
-    pub fn held(&self) -> usize {
-        self.waiting.as_ref().map_or(0, |waiting| match &waiting.packet {
+    pub fn buffered_bytes(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| match &partial.packet {
             Packet::Event { args, attachments, .. } | Packet::Ack { args, attachments, .. } => {
                 args.len() + attachments.iter().map(Vec::len).sum::<usize>()
             }
@@ -74,14 +74,14 @@ impl Decoder {
         })
     }
 
-    /// Whether a packet waits for its attachments.
+    /// Returns whether a packet waits for attachments.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+        self.partial.is_some()
     }
 }
 
-/// Reads a whole text: the packet, and how many attachments it lacks.
+/// Parses a text. Returns the packet, and the number of its attachments.
 fn decode(text: &str) -> Result<(Packet, usize), Malformed> {
     let kind = *text.as_bytes().first().ok_or(Malformed::UnknownType)?;
     if !matches!(kind, b'0'..=b'3' | b'5' | b'6') {
@@ -107,7 +107,7 @@ fn decode(text: &str) -> Result<(Packet, usize), Malformed> {
     Ok((packet, announced))
 }
 
-/// `<number>-` of a binary packet.
+/// Parses `<number>-` of a binary packet.
 fn announced(text: &str) -> Result<(usize, &str), Malformed> {
     let (number, rest) = text.split_once('-').ok_or(Malformed::BadAttachments)?;
     if number.is_empty() || !number.bytes().all(|digit| digit.is_ascii_digit()) {
@@ -119,7 +119,7 @@ fn announced(text: &str) -> Result<(usize, &str), Malformed> {
     }
 }
 
-/// `/namespace?query,`, or nothing for the namespace `/`.
+/// Parses `/namespace?query,`. Without it, the namespace is `/`.
 fn namespace(text: &str) -> (String, &str) {
     if !text.starts_with('/') {
         return ("/".to_owned(), text);
@@ -159,7 +159,8 @@ fn event(json: &str) -> Result<String, Malformed> {
     }
 }
 
-/// An ack with nothing behind its id has no arguments: the reference implementation takes it so.
+/// Parses the arguments of an ack. An ack without anything after its id has no arguments, as in the reference
+/// implementation.
 fn ack(json: &str) -> Result<String, Malformed> {
     if json.is_empty() {
         return Ok("[]".to_owned());
@@ -176,7 +177,7 @@ fn json_array(json: &str) -> Result<(), Malformed> {
     }
 }
 
-/// Whether a JSON string, perhaps written with escapes, is a reserved name.
+/// Returns whether a JSON string is a reserved name. It may contain escapes.
 fn is_reserved(json: &str) -> bool {
     if json.contains('\\') {
         return serde_json::from_str::<String>(json).is_ok_and(|name| RESERVED.contains(&name.as_bytes()));
@@ -184,7 +185,7 @@ fn is_reserved(json: &str) -> bool {
     RESERVED.contains(&json.trim_matches('"').as_bytes())
 }
 
-/// The first element of an array, as it stands in the text; the rest is only checked to be JSON.
+/// The first element of an array as it is written. The rest is only checked to be JSON.
 struct First<'a>(Option<&'a RawValue>);
 
 impl<'de> Deserialize<'de> for First<'de> {
@@ -214,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_join_is_one_packet() {
+    fn join_is_one_packet() {
         let packet = Decoder::default().text(r#"2/nodevent,0["join",{"room":"r"}]"#);
         let event = Packet::Event {
             namespace: "/nodevent".into(),
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_event_waits_for_its_attachments_and_then_for_nothing() {
+    fn binary_event_waits_for_its_attachments() {
         let mut decoder = Decoder::default();
         assert_eq!(decoder.text(r#"51-["x",{"_placeholder":true,"num":0}]"#), Ok(None));
         assert!(decoder.is_waiting());
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_levels_of_nesting_need_no_stack() {
+    fn million_levels_of_nesting_need_no_stack() {
         // X-03
         let levels = 1_000_000;
         let deep = "[{\"a\":".repeat(levels / 2) + "0" + &"}]".repeat(levels / 2);
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_ack_id_is_that_of_64_bits() {
+    fn largest_ack_id_has_64_bits() {
         // X-03
         let id = |digits: &str| match Decoder::default().text(&format!("2{digits}[\"x\"]")) {
             Ok(Some(Packet::Event { id, .. })) => Ok(id),

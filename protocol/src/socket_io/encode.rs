@@ -1,40 +1,40 @@
-//! What the server says in Socket.IO, as text behind what `out` holds and without the `4` of Engine.IO.
+//! Encodes the packets of the server. Each function appends text to `out`, without the `4` of Engine.IO.
 //!
-//! `args_json` is a JSON array, `namespace` begins with `/` and has no comma: both come from the server itself.
+//! `args_json` is a JSON array; `namespace` begins with `/` and has no comma. Both come from the server itself.
 
 use serde_json::Value;
 use std::fmt::Write as _;
 
-/// `0`: you are in, and this is your id there.
+/// Appends a connect packet (`0`), with the connection's id in the namespace.
 pub fn encode_connect(out: &mut String, namespace: &str, sid: &str) {
     head(out, '0', None, namespace, None);
     object(out, "sid", sid);
 }
 
-/// `1`: you are out.
+/// Appends a disconnect packet (`1`).
 pub fn encode_disconnect(out: &mut String, namespace: &str) {
     head(out, '1', None, namespace, None);
 }
 
-/// `2`: something happened; with an id where an ack is wanted.
+/// Appends an event (`2`), with an id if an ack is expected.
 pub fn encode_event(out: &mut String, namespace: &str, id: Option<u64>, args_json: &str) {
     head(out, '2', None, namespace, id);
     out.push_str(args_json);
 }
 
-/// `3`: the answer to the event with that id.
+/// Appends the ack (`3`) of the event with that id.
 pub fn encode_ack(out: &mut String, namespace: &str, id: u64, args_json: &str) {
     head(out, '3', None, namespace, Some(id));
     out.push_str(args_json);
 }
 
-/// `4`: you may not enter, because.
+/// Appends a connect error (`4`).
 pub fn encode_connect_error(out: &mut String, namespace: &str, message: &str) {
     head(out, '4', None, namespace, None);
     object(out, "message", message);
 }
 
-/// `5`: an event whose placeholders stand for that many binary messages, which follow.
+/// Appends an event with binary attachments (`5`). So many binary messages follow.
 pub fn encode_binary_event(
     out: &mut String,
     namespace: &str,
@@ -46,7 +46,7 @@ pub fn encode_binary_event(
     out.push_str(args_json);
 }
 
-/// `6`: an ack whose placeholders stand for that many binary messages, which follow.
+/// Appends an ack with binary attachments (`6`). So many binary messages follow.
 pub fn encode_binary_ack(out: &mut String, namespace: &str, id: u64, args_json: &str, attachments: usize) {
     head(out, '6', Some(attachments), namespace, Some(id));
     out.push_str(args_json);

@@ -1,10 +1,10 @@
 //! Socket.IO protocol 5: events, acks and namespaces inside Engine.IO messages.
 //!
-//! [`Decoder`] turns what a browser sent into [`Packet`]s, waiting for binary attachments where they are announced;
-//! [`encode`] writes what the server sends. What an event means is none of its business.
+//! [`Decoder`] turns messages from a browser into [`Packet`]s, and waits for announced attachments. The functions of
+//! `encode` write what the server sends. This module does not know what events mean.
 //!
 //! # Source
-//! The Socket.IO protocol, revision 5; edge behaviour as the reference implementation has it.
+//! The Socket.IO protocol, revision 5; for edge cases, the reference implementation.
 
 mod attachments;
 pub mod decoder;

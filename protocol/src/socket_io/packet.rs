@@ -1,55 +1,55 @@
-//! What a browser can say in Socket.IO, and why a text says nothing.
+//! The packets of browsers, and the reasons why a text is not one.
 
 use thiserror::Error;
 
-/// The most binary attachments of one packet, as the reference implementation has it.
+/// Maximum number of attachments of a packet, as in the reference implementation.
 pub const MAX_ATTACHMENTS: usize = 10;
 
-/// What a browser sent. Its JSON stands as it came, checked to be JSON; a namespace begins with `/`.
+/// A packet from a browser. Its JSON is as it was received, and was checked to be JSON. A namespace begins with `/`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Packet {
-    /// `0`: enter a namespace.
+    /// `0`: connects to a namespace.
     Connect {
         /// The namespace, without a query string.
         namespace: String,
         /// A JSON object.
         auth: Option<String>,
     },
-    /// `1`: leave a namespace.
+    /// `1`: disconnects from a namespace.
     Disconnect {
         /// The namespace, without a query string.
         namespace: String,
     },
-    /// `2` and `5`: something happened.
+    /// `2` and `5`: an event.
     Event {
         /// The namespace, without a query string.
         namespace: String,
-        /// By which the ack is to be sent, where one is wanted.
+        /// The id for the ack, if one is expected.
         id: Option<u64>,
-        /// A JSON array whose first element is the event's name: a string that is not reserved, or a number.
+        /// A JSON array whose first element is the event's name: a number, or a string that is not reserved.
         args: String,
-        /// What the placeholders in `args` stand for.
+        /// The attachments of the placeholders in `args`.
         attachments: Vec<Vec<u8>>,
     },
-    /// `3` and `6`: the answer to an event of ours.
+    /// `3` and `6`: the ack of an event of the server.
     Ack {
         /// The namespace, without a query string.
         namespace: String,
-        /// Which event it answers.
+        /// The id of the event.
         id: u64,
         /// A JSON array.
         args: String,
-        /// What the placeholders in `args` stand for.
+        /// The attachments of the placeholders in `args`.
         attachments: Vec<Vec<u8>>,
     },
 }
 
-/// Why a message is not a Socket.IO packet. The session that sent it is to be closed.
+/// A reason why a message is not a Socket.IO packet. The session must be closed.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// It does not begin with the digit of a packet that a browser may send.
-    #[error("the packet is of no known type")]
+    /// It does not begin with the digit of a packet that browsers may send.
+    #[error("unknown packet type")]
     UnknownType,
     /// The number of attachments is not a number followed by `-`.
     #[error("the number of attachments is not a number")]
@@ -57,30 +57,30 @@ pub enum Malformed {
     /// More than [`MAX_ATTACHMENTS`] are announced.
     #[error("more than {MAX_ATTACHMENTS} attachments are announced")]
     TooManyAttachments,
-    /// A placeholder names no attachment, or an attachment has no placeholder.
-    #[error("placeholders and attachments do not fit")]
+    /// A placeholder without an attachment, or an attachment without a placeholder.
+    #[error("placeholder count does not match attachments")]
     BadPlaceholder,
     /// The id has too many digits, or an ack has none.
     #[error("the ack id is missing or too large")]
     BadId,
-    /// What follows is not JSON, or not of the shape that the packet's type has.
+    /// The rest is not JSON, or not of the shape that the packet's type requires.
     #[error("the arguments are not JSON of the right shape")]
     BadArguments,
-    /// The event's name is one that Socket.IO keeps for itself.
+    /// The event has a name that is reserved for Socket.IO.
     #[error("the event's name is reserved")]
     ReservedEvent,
-    /// A text came where an attachment was awaited.
-    #[error("a text came where an attachment was awaited")]
+    /// A text message arrived, but an attachment was expected.
+    #[error("a text message arrived instead of an attachment")]
     AttachmentAwaited,
-    /// A binary message came where none was awaited.
-    #[error("a binary message came where none was awaited")]
+    /// A binary message arrived, but no attachment was expected.
+    #[error("unexpected binary message")]
     UnexpectedAttachment,
 }
 
 // === impl Malformed ===
 
 impl Malformed {
-    /// A short name for counters.
+    /// Returns a short name for counters.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
@@ -100,7 +100,7 @@ impl Malformed {
 // === impl Packet ===
 
 impl Packet {
-    /// The namespace it is for.
+    /// Returns its namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {
         match self {

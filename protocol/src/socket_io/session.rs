@@ -1,7 +1,7 @@
-//! The life of the Socket.IO side of one connection: which namespaces it is in, and what it may say now.
+//! The Socket.IO state of one connection: its namespaces, and what it may send now.
 //!
-//! Engine.IO messages go in, inputs for the application come out. It knows namespaces by the number the caller
-//! gives them; it does not know what a namespace does. Below it stands [`crate::engine_io::session`].
+//! It turns Engine.IO messages into inputs for the application. It knows namespaces by the caller's ids, and not what they
+//! mean. Below it is [`crate::engine_io::session`].
 //!
 //! # Source
 //! Socket.IO protocol, revision 5; where that is silent, the reference implementation.
@@ -10,58 +10,58 @@ use super::decoder::Decoder;
 use super::packet::{Malformed, Packet};
 use smallvec::SmallVec;
 
-/// What a connection asks of the application.
+/// An input for the application.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Input {
-    /// To be let into a namespace. Answer with [`Session::admitted`] and a connect packet, or a connect error.
+    /// A request to connect to a namespace. Reply with [`Session::admitted`] and a connect packet, or with a connect error.
     Connect {
-        /// The namespace, as the caller numbers it.
+        /// The caller's id of the namespace.
         namespace: u16,
         /// The auth payload: the text of a JSON object.
         auth: Option<String>,
     },
-    /// To be let into a namespace that does not exist: answer with a connect error `Invalid namespace`.
+    /// A request to connect to a namespace that does not exist. Reply with the connect error `Invalid namespace`.
     ConnectToUnknown {
-        /// Its name, as the browser wrote it.
+        /// Its name as it was received.
         namespace: String,
     },
     /// An event.
     Event {
-        /// The namespace, as the caller numbers it.
+        /// The caller's id of the namespace.
         namespace: u16,
-        /// The id under which an acknowledgement is awaited.
+        /// The id for the acknowledgement, if one is expected.
         id: Option<u64>,
         /// The text of a JSON array: the event's name, then its arguments.
         args: String,
         /// Binary attachments, in the order of their placeholders.
         attachments: Vec<Vec<u8>>,
     },
-    /// The acknowledgement of an event of ours.
+    /// The acknowledgement of an event of the server.
     Ack {
-        /// The namespace, as the caller numbers it.
+        /// The caller's id of the namespace.
         namespace: u16,
-        /// The id we gave the event.
+        /// The id of the event.
         id: u64,
         /// The text of a JSON array.
         args: String,
         /// Binary attachments, in the order of their placeholders.
         attachments: Vec<Vec<u8>>,
     },
-    /// The connection has left a namespace.
+    /// The connection has disconnected from a namespace.
     Disconnect {
-        /// The namespace, as the caller numbers it.
+        /// The caller's id of the namespace.
         namespace: u16,
     },
 }
 
-/// What a connection may not do; it is closed for it.
+/// An error for which the connection must be closed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// The message is no Socket.IO packet.
+    /// The message is not a Socket.IO packet.
     #[error("malformed packet: {0}")]
     Malformed(#[from] Malformed),
-    /// A packet for a namespace that the connection is not in.
+    /// A packet for a namespace to which the connection is not connected.
     #[error("a packet for a namespace that was not connected")]
     NotConnected,
     /// A second connect to the same namespace.
@@ -79,10 +79,10 @@ pub struct Session {
 // === impl Session ===
 
 impl Session {
-    /// A text message of the Engine.IO layer. `None`: more is to come (attachments).
+    /// Takes a text message of the Engine.IO layer. `None`: attachments must follow.
     ///
     /// # Errors
-    /// [`ProtocolError`]: close the connection.
+    /// Returns [`ProtocolError`] if the connection must be closed.
     pub fn text(
         &mut self,
         text: &str,
@@ -94,10 +94,10 @@ impl Session {
         }
     }
 
-    /// A binary message of the Engine.IO layer. `None`: more is to come.
+    /// Takes a binary message of the Engine.IO layer. `None`: more attachments must follow.
     ///
     /// # Errors
-    /// [`ProtocolError`]: close the connection.
+    /// Returns [`ProtocolError`] if the connection must be closed.
     pub fn binary(
         &mut self,
         bytes: &[u8],
@@ -109,26 +109,26 @@ impl Session {
         }
     }
 
-    /// How much is held of a packet that waits for its attachments. Bytes.
-    pub fn held(&self) -> usize {
-        self.decoder.held()
+    /// Returns the size of the packet that waits for attachments. Bytes.
+    pub fn buffered_bytes(&self) -> usize {
+        self.decoder.buffered_bytes()
     }
 
-    /// The application has let the connection into `namespace`.
+    /// Records that the application has admitted the connection to `namespace`.
     pub fn admitted(&mut self, namespace: u16) {
         if !self.connected.contains(&namespace) {
             self.connected.push(namespace);
         }
     }
 
-    /// The application has put the connection out of `namespace`. `false`: it was not in it.
+    /// Records that the application has removed the connection from `namespace`. Returns whether it was connected.
     pub fn remove(&mut self, namespace: u16) -> bool {
         let before = self.connected.len();
         self.connected.retain(|one| *one != namespace);
         before != self.connected.len()
     }
 
-    /// The namespaces the connection is in.
+    /// Returns the namespaces to which the connection is connected.
     pub fn connected(&self) -> &[u16] {
         &self.connected
     }
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_heard_only_after_its_namespace_was_admitted() {
+    fn event_is_accepted_only_after_its_namespace_was_admitted() {
         let mut session = Session::default();
         assert!(matches!(session.text(r#"2/nodevent,["join",{}]"#, resolve), Err(ProtocolError::NotConnected)));
         let mut session = Session::default();
@@ -183,21 +183,21 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_that_does_not_exist_is_named_back() {
+    fn unknown_namespace_is_returned_by_name() {
         let mut session = Session::default();
         let input = session.text("0/nowhere,", resolve).unwrap();
         assert_eq!(input, Some(Input::ConnectToUnknown { namespace: "/nowhere".into() }));
     }
 
     #[test]
-    fn a_second_connect_to_a_namespace_ends_the_connection() {
+    fn second_connect_to_a_namespace_is_an_error() {
         let mut session = Session::default();
         session.admitted(0);
         assert!(matches!(session.text("0", resolve), Err(ProtocolError::Connected)));
     }
 
     #[test]
-    fn after_a_disconnect_the_namespace_is_closed_to_events() {
+    fn event_after_a_disconnect_is_an_error() {
         let mut session = Session::default();
         session.admitted(1);
         assert_eq!(session.text("1/nodevent,", resolve).unwrap(), Some(Input::Disconnect { namespace: 1 }));

@@ -1,8 +1,8 @@
-//! What stands in a close frame.
+//! The payload of a close frame.
 
 use super::violation::Violation;
 
-/// The code and the reason of a close frame's payload.
+/// Parses the code and the reason of a close frame's payload.
 pub(super) fn read(payload: &[u8]) -> Result<(Option<u16>, &str), Violation> {
     if payload.is_empty() {
         return Ok((None, ""));
@@ -16,8 +16,8 @@ pub(super) fn read(payload: &[u8]) -> Result<(Option<u16>, &str), Violation> {
     Ok((Some(code), reason))
 }
 
-/// Whether the code may stand in a frame: those of RFC 6455 and of its registry that are not only for local use,
-/// and those left to libraries and applications.
+/// Returns whether a close frame may contain the code: the codes of RFC 6455 and of its registry that are not for local use
+/// only, and those for libraries and applications.
 fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }

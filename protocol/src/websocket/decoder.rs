@@ -1,8 +1,8 @@
 //! Turns the bytes of one connection into messages.
 //!
-//! A frame that is whole in one read is handed out where it lies. Only what is cut by the end of a read, or sent in
-//! fragments, moves into a box, which is gone when the message is: an idle connection owns no heap here. The box
-//! grows with the bytes that arrived, never with the length that was announced.
+//! A frame that is complete in one read is passed on without a copy. Only a frame that is cut by the end of a read, and
+//! messages in fragments, are copied to the heap until they are complete: an idle connection uses no heap here. The
+//! buffer grows with the bytes that arrive, never with the announced length.
 
 use super::close;
 use super::frame::{Head, MAX_HEAD, Opcode, unmask};
@@ -10,46 +10,46 @@ use super::utf8::{NotUtf8, Text};
 use super::violation::Violation;
 use std::ops::ControlFlow;
 
-/// What a browser sent, whole.
+/// A complete message from a browser.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Message<'a> {
     /// Text.
     Text(&'a str),
     /// Bytes.
     Binary(&'a [u8]),
-    /// Are you there? Answer with these bytes.
+    /// A ping. Reply with a pong that has the same bytes.
     Ping(&'a [u8]),
-    /// I am.
+    /// A pong.
     Pong(&'a [u8]),
-    /// The end. Nothing is read behind it.
+    /// A close frame. Nothing after it is read.
     Close {
-        /// Why, as a number that may stand in a close frame.
+        /// The code, which is valid in a close frame.
         code: Option<u16>,
-        /// Why, as text.
+        /// The reason.
         reason: &'a str,
     },
 }
 
-/// One connection's reader.
+/// The reader of one connection.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// What has begun and not ended.
+    /// A frame or message that is not complete.
     partial: Option<Box<Partial>>,
-    /// A close frame came, a violation, or the caller broke off: nothing more is read.
+    /// Whether reading has ended: after a close frame, a violation, or a break by the caller.
     finished: bool,
 }
 
-/// What has begun and not ended; at least one of its parts is there.
+/// A frame or message that is not complete. At least one of its parts is there.
 #[derive(Debug, Default)]
 struct Partial {
-    /// The first bytes of a frame's head.
+    /// The first bytes of a frame's header.
     head: [u8; MAX_HEAD],
     head_len: usize,
     /// The frame whose payload is arriving.
     frame: Option<Frame>,
-    /// What has arrived of a control frame's payload.
+    /// The bytes so far of a control frame's payload.
     control: Vec<u8>,
-    /// What has arrived of a message in fragments, or of one in a frame that is cut.
+    /// The bytes so far of a message in fragments, or in a frame that is cut.
     message: Option<Arriving>,
 }
 
@@ -63,7 +63,7 @@ struct Frame {
     missing: usize,
 }
 
-/// What has arrived of a text or binary message.
+/// The bytes so far of a text or binary message.
 #[derive(Debug)]
 enum Arriving {
     Text(Text),
@@ -75,13 +75,13 @@ type On<'a> = &'a mut dyn FnMut(Message<'_>) -> ControlFlow<()>;
 // === impl Decoder ===
 
 impl Decoder {
-    /// Feeds bytes as they came from the socket, unmasking them in place; calls `on` for each whole message, in order.
+    /// Feeds bytes from the socket, and unmasks them in place. Calls `on` for each complete message, in order.
     ///
-    /// Stops behind a close frame, and where `on` breaks; then, as behind a violation, nothing more is ever read.
-    /// `max_message` is in bytes and counts the fragments of a message together.
+    /// Stops after a close frame, and if `on` breaks. Then, and after a violation, it reads nothing any more. `max_message`
+    /// is the limit of a message, all fragments together. Bytes.
     ///
     /// # Errors
-    /// The first [`Violation`], by the order of the bytes. What was whole before it has been handed out.
+    /// Returns the first [`Violation`] in the order of the bytes. Complete messages before it were passed on.
     pub fn feed(&mut self, bytes: &mut [u8], max_message: usize, on: On<'_>) -> Result<(), Violation> {
         if self.finished {
             return Ok(());
@@ -94,7 +94,7 @@ impl Decoder {
         result.map(|_| ())
     }
 
-    /// Whether nothing more will be read.
+    /// Returns whether reading has ended.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.finished
@@ -132,30 +132,30 @@ impl Decoder {
         }
     }
 
-    /// The next frame's head and what is behind it; `None` where it is cut by the end of `bytes`.
+    /// Returns the next frame's header and the bytes after it. `None`: the end of `bytes` cuts it.
     fn head<'b>(&mut self, bytes: &'b mut [u8]) -> Result<Option<(Head, &'b mut [u8])>, Violation> {
-        let kept = self.partial.as_ref().map_or(0, |partial| partial.head_len);
-        if kept == 0
+        let buffered = self.partial.as_ref().map_or(0, |partial| partial.head_len);
+        if buffered == 0
             && let Some(head) = Head::read(bytes)?
         {
             return Ok(Some((head, &mut bytes[head.size..])));
         }
         let partial = self.partial.get_or_insert_default();
-        let taken = bytes.len().min(MAX_HEAD - kept);
-        partial.head[kept..kept + taken].copy_from_slice(&bytes[..taken]);
-        let Some(head) = Head::read(&partial.head[..kept + taken])? else {
-            partial.head_len = kept + taken;
+        let taken = bytes.len().min(MAX_HEAD - buffered);
+        partial.head[buffered..buffered + taken].copy_from_slice(&bytes[..taken]);
+        let Some(head) = Head::read(&partial.head[..buffered + taken])? else {
+            partial.head_len = buffered + taken;
             return Ok(None);
         };
         partial.head_len = 0;
-        let behind = &mut bytes[head.size - kept..];
+        let behind = &mut bytes[head.size - buffered..];
         if partial.is_empty() {
             self.partial = None;
         }
         Ok(Some((head, behind)))
     }
 
-    /// Whether a frame with that head may come now; the length of its payload.
+    /// Checks whether a frame with that header is allowed now. Returns the length of its payload.
     fn admit(&self, head: &Head, limit: usize) -> Result<usize, Violation> {
         if head.opcode.is_control() {
             return Ok(usize::try_from(head.length).unwrap_or(usize::MAX));
@@ -174,7 +174,7 @@ impl Decoder {
     }
 }
 
-/// Hands out a message that is whole.
+/// Passes on a complete message.
 fn hand_out(opcode: Opcode, payload: &[u8], on: On<'_>) -> Result<ControlFlow<()>, Violation> {
     let message = match opcode {
         Opcode::Text => Message::Text(std::str::from_utf8(payload).map_err(|_| Violation::BadText)?),
@@ -197,7 +197,7 @@ impl Partial {
         self.head_len == 0 && self.frame.is_none() && self.message.is_none()
     }
 
-    /// A frame begins whose payload must be put together.
+    /// Starts a frame whose payload is not complete.
     fn begin(&mut self, head: &Head, length: usize) {
         match head.opcode {
             Opcode::Text => self.message = Some(Arriving::Text(Text::default())),
@@ -208,7 +208,7 @@ impl Partial {
             Some(Frame { fin: head.fin, opcode: head.opcode, mask: head.mask, arrived: 0, missing: length });
     }
 
-    /// Takes what belongs to the frame; hands out the message that ends with it. Answers what is behind.
+    /// Takes the bytes that belong to the frame, and passes on the message that ends with it. Returns the bytes after it.
     fn absorb<'b>(
         &mut self,
         bytes: &'b mut [u8],

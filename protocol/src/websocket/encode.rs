@@ -1,14 +1,14 @@
-//! Frames that go out, and the answer to a WebSocket handshake.
+//! Encodes frames, and the reply to a WebSocket handshake.
 
 use super::frame::{MAX_CONTROL, Opcode, unmask};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-/// What RFC 6455, section 1.3, puts behind the browser's key.
+/// The text that RFC 6455, section 1.3, appends to the browser's key.
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// `Sec-WebSocket-Accept` for the browser's `Sec-WebSocket-Key`.
+/// Returns the `Sec-WebSocket-Accept` for a browser's `Sec-WebSocket-Key`.
 #[must_use]
 pub fn accept_key(sec_websocket_key: &str) -> String {
     let mut sha = Sha1::new();
@@ -17,29 +17,29 @@ pub fn accept_key(sec_websocket_key: &str) -> String {
     STANDARD.encode(sha.finalize())
 }
 
-/// Adds the head of a whole, unmasked frame, as servers send it. The payload follows.
+/// Appends the header of an unfragmented, unmasked frame, as servers send it. The caller appends the payload.
 pub fn encode_header(out: &mut Vec<u8>, opcode: Opcode, payload_len: usize) {
     head(out, opcode, payload_len, 0);
 }
 
-/// Adds a whole, unmasked frame, as servers send it.
+/// Appends an unfragmented, unmasked frame, as servers send it.
 pub fn encode(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     encode_header(out, opcode, payload.len());
     out.extend_from_slice(payload);
 }
 
-/// Adds a close frame. A reason that does not fit is cut at the end of a character.
+/// Appends a close frame. A reason that does not fit is cut at a character boundary.
 pub fn encode_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     let code = code.to_be_bytes();
-    let longest = MAX_CONTROL - code.len();
+    let max = MAX_CONTROL - code.len();
     let fits = reason.char_indices().map(|(start, character)| start + character.len_utf8());
-    let reason = &reason[..fits.take_while(|&end| end <= longest).last().unwrap_or(0)];
+    let reason = &reason[..fits.take_while(|&end| end <= max).last().unwrap_or(0)];
     encode_header(out, Opcode::Close, code.len() + reason.len());
     out.extend_from_slice(&code);
     out.extend_from_slice(reason.as_bytes());
 }
 
-/// Adds a whole, masked frame, as browsers send it: for tests and load generators.
+/// Appends an unfragmented, masked frame, as browsers send it: for tests and load generators.
 pub fn encode_masked(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8], mask: [u8; 4]) {
     head(out, opcode, payload.len(), 0x80);
     out.extend_from_slice(&mask);
@@ -66,12 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_accept_key_is_that_of_the_rfc() {
+    fn accept_key_matches_the_rfc() {
         assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 
     #[test]
-    fn a_length_is_written_in_as_few_bytes_as_it_needs() {
+    fn length_is_minimally_encoded() {
         let lengths: [(usize, &[u8]); 6] = [
             (0, &[0x81, 0]),
             (125, &[0x81, 125]),
@@ -88,14 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_is_added_behind_what_is_there() {
+    fn frame_is_appended() {
         let mut out = b"x".to_vec();
         encode(&mut out, Opcode::Pong, b"hi");
         assert_eq!(out, b"x\x8a\x02hi");
     }
 
     #[test]
-    fn a_close_reason_is_cut_at_a_character_to_fit() {
+    fn close_reason_is_cut_at_a_character_boundary() {
         let mut out = Vec::new();
         encode_close(&mut out, 1009, &"☃".repeat(42));
         assert_eq!(out[..4], [0x88, 2 + 41 * 3, 0x03, 0xf1]);

@@ -1,38 +1,38 @@
-//! The head of one frame, and the mask over its payload.
+//! The header of a frame, and the mask of its payload.
 
 use super::violation::Violation;
 
-/// The longest head: 2 bytes, 8 of length, 4 of mask.
+/// Maximum length of a header: 2 bytes, 8 of length, 4 of mask.
 pub(super) const MAX_HEAD: usize = 2 + 8 + 4;
-/// The longest payload of a control frame.
+/// Maximum length of a control frame's payload.
 pub(super) const MAX_CONTROL: usize = 125;
 
-/// What a frame is.
+/// The type of a frame.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Opcode {
-    /// More of the message before it.
+    /// The next fragment of a message.
     Continuation,
     /// Text, in UTF-8.
     Text,
     /// Bytes.
     Binary,
-    /// The end.
+    /// The end of the connection.
     Close,
-    /// Are you there?
+    /// A ping.
     Ping,
-    /// I am.
+    /// A pong.
     Pong,
 }
 
-/// The head of a frame that a browser sent.
+/// The header of a frame from a browser.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) fin: bool,
     pub(super) opcode: Opcode,
     pub(super) mask: [u8; 4],
-    /// How many bytes of payload are announced.
+    /// The announced length of the payload. Bytes.
     pub(super) length: u64,
-    /// How many bytes the head itself takes.
+    /// The length of the header. Bytes.
     pub(super) size: usize,
 }
 
@@ -70,10 +70,9 @@ impl Opcode {
 // === impl Head ===
 
 impl Head {
-    /// Reads the head at the start of `bytes`; `None` where more of it must come.
+    /// Parses the header at the start of `bytes`. `None`: it is not complete.
     ///
-    /// Each byte is judged as soon as it is there and in the order of the bytes, so that the verdict does not depend
-    /// on how they were split.
+    /// Each byte is checked as soon as it is there and in order, so the result does not depend on how the bytes are split.
     pub(super) fn read(bytes: &[u8]) -> Result<Option<Self>, Violation> {
         let Some((&first, behind)) = bytes.split_first() else { return Ok(None) };
         if first & 0x70 != 0 {
@@ -99,9 +98,9 @@ impl Head {
     }
 }
 
-/// The length that `short` says or that follows it, and what is behind.
+/// Parses the length that follows `short`, or is `short` itself. Returns it with the bytes after it.
 fn length(short: u8, bytes: &[u8]) -> Result<Option<(u64, &[u8])>, Violation> {
-    let (length, behind, least) = match short {
+    let (length, behind, minimum) = match short {
         126 => match bytes.split_first_chunk() {
             Some((&length, behind)) => (u64::from(u16::from_be_bytes(length)), behind, 126),
             None => return Ok(None),
@@ -112,13 +111,13 @@ fn length(short: u8, bytes: &[u8]) -> Result<Option<(u64, &[u8])>, Violation> {
         },
         _ => (u64::from(short), bytes, 0),
     };
-    if length < least || length >> 63 != 0 {
+    if length < minimum || length >> 63 != 0 {
         return Err(Violation::BadLength);
     }
     Ok(Some((length, behind)))
 }
 
-/// Takes the mask off `bytes` (or puts it on); `offset` is how many bytes of the payload stand before them.
+/// Masks or unmasks `bytes`. `offset` is their offset in the payload.
 pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: usize) {
     let mut wide = [0; 16];
     for (index, byte) in wide.iter_mut().enumerate() {
@@ -140,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_is_taken_off_at_any_offset_and_length() {
+    fn unmask_works_at_any_offset_and_length() {
         let mask = [0x11, 0x22, 0x33, 0x44];
         for offset in 0..5 {
             for length in 0..40 {
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_is_asked_for_more_until_it_is_whole() {
+    fn header_is_parsed_only_when_it_is_complete() {
         let head = [0x82, 0xff, 0, 0, 1, 0, 0, 0, 0, 0, 1, 2, 3, 4];
         for cut in 0..head.len() {
             assert!(Head::read(&head[..cut]).unwrap().is_none(), "{cut}");

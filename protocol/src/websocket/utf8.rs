@@ -1,6 +1,6 @@
-//! Text that arrives in pieces: checked as it comes, even where a piece ends within a character.
+//! Text that arrives in pieces. It is checked as it arrives, also if a piece ends within a character.
 
-/// Text so far, and the first bytes of a character whose rest has not come yet.
+/// The text so far, and the first bytes of an incomplete character.
 #[derive(Debug, Default)]
 pub(super) struct Text {
     whole: String,
@@ -8,19 +8,19 @@ pub(super) struct Text {
     tail_len: usize,
 }
 
-/// The bytes are not UTF-8, whatever may follow.
+/// The bytes are not UTF-8, whatever follows.
 #[derive(Debug)]
 pub(super) struct NotUtf8;
 
 // === impl Text ===
 
 impl Text {
-    /// How many bytes have come.
+    /// Returns how many bytes have arrived.
     pub(super) fn len(&self) -> usize {
         self.whole.len() + self.tail_len
     }
 
-    /// Adds the next piece; fails at the first byte that no UTF-8 text could have there.
+    /// Appends a piece. Fails at the first byte that no UTF-8 text can have there.
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), NotUtf8> {
         while self.tail_len > 0 {
             let Some((&byte, rest)) = bytes.split_first() else { return Ok(()) };
@@ -38,7 +38,7 @@ impl Text {
         }
         let Some(chunk) = bytes.utf8_chunks().next() else { return Ok(()) };
         self.whole.push_str(chunk.valid());
-        // What is not valid may be a character cut short, but only at the very end.
+        // Invalid bytes at the very end may be an incomplete character.
         let cut = chunk.invalid();
         let at_end = chunk.valid().len() + cut.len() == bytes.len();
         if !at_end || std::str::from_utf8(cut).is_err_and(|error| error.error_len().is_some()) {
@@ -49,7 +49,7 @@ impl Text {
         Ok(())
     }
 
-    /// The text, if it does not end within a character.
+    /// Returns the text. Fails if it ends within a character.
     pub(super) fn finish(self) -> Result<String, NotUtf8> {
         if self.tail_len == 0 { Ok(self.whole) } else { Err(NotUtf8) }
     }
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_cut_anywhere_is_put_together() {
+    fn text_is_joined_whatever_the_cuts() {
         let whole = "aé☃😀\u{10ffff}\0";
         for first in 0..=whole.len() {
             for second in first..=whole.len() {
@@ -75,21 +75,21 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_byte_fails_at_once_and_not_at_the_end() {
-        // F4 90 begins nothing that UTF-8 knows, though F4 alone may begin something.
+    fn invalid_byte_fails_immediately() {
+        // F4 90 is not the start of a character, but F4 alone may be.
         let mut text = Text::default();
         text.push(b"\xf4").unwrap();
         assert!(text.push(b"\x90").is_err());
     }
 
     #[test]
-    fn a_character_cut_short_in_the_middle_of_a_piece_fails_at_once() {
+    fn incomplete_character_within_a_piece_fails_immediately() {
         assert!(Text::default().push(b"\xc2 ").is_err());
         assert!(Text::default().push(b"\xe2\x98\xe2\x98\x83").is_err());
     }
 
     #[test]
-    fn text_that_ends_within_a_character_is_not_text() {
+    fn text_that_ends_within_a_character_is_invalid() {
         let mut text = Text::default();
         text.push("☃".as_bytes().split_at(2).0).unwrap();
         assert!(text.finish().is_err());

@@ -1,12 +1,12 @@
-//! How a browser can break RFC 6455, and the close code that answers it.
+//! Violations of RFC 6455, and the close code for each.
 
 use thiserror::Error;
 
-/// What a connection did that it may not do. It is to be closed with [`Violation::close_code`].
+/// A violation by a client. The connection must be closed with [`Violation::close_code`].
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Violation {
-    /// A reserved bit is set and no extension was agreed on.
+    /// A reserved bit is set and no extension was negotiated.
     #[error("a reserved bit is set")]
     ReservedBits,
     /// The opcode is reserved.
@@ -21,16 +21,16 @@ pub enum Violation {
     /// A control frame carries at most 125 bytes.
     #[error("a control frame is longer than 125 bytes")]
     LongControl,
-    /// The length could have been written in fewer bytes, or has its highest bit set.
-    #[error("the length is not written as it must be")]
+    /// The length could be encoded in fewer bytes, or has its highest bit set.
+    #[error("payload length is not minimally encoded")]
     BadLength,
-    /// A continuation of nothing.
+    /// A continuation without a message.
     #[error("a continuation has nothing to continue")]
     UnexpectedContinuation,
-    /// A new message while the one before it is unfinished.
+    /// A new message before the end of the previous one.
     #[error("a message begins within another")]
     ExpectedContinuation,
-    /// A close frame with one byte, or with a code that may not be sent.
+    /// A close frame with one byte, or with a code that must not be sent.
     #[error("the close frame has no valid code")]
     BadCloseCode,
     /// The reason of a close frame is not UTF-8.
@@ -39,7 +39,7 @@ pub enum Violation {
     /// A text message is not UTF-8.
     #[error("a text message is not UTF-8")]
     BadText,
-    /// A message longer than the limit was announced.
+    /// The announced length of a message exceeds the limit.
     #[error("a message is longer than {limit} bytes")]
     TooBig {
         /// The limit in bytes.
@@ -50,7 +50,7 @@ pub enum Violation {
 // === impl Violation ===
 
 impl Violation {
-    /// The code of the close frame that answers it.
+    /// Returns the code of the close frame to send.
     #[must_use]
     pub fn close_code(&self) -> u16 {
         match self {
@@ -60,7 +60,7 @@ impl Violation {
         }
     }
 
-    /// A short name for counters.
+    /// Returns a short name for counters.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {

@@ -48,8 +48,8 @@ fn write(out: &mut Vec<u8>, (opcode, payload, cuts): &Sent, ping: bool, mask: [u
 /// The decoded messages, and the violation, if any.
 type Outcome = (Vec<(Opcode, Vec<u8>)>, Result<(), Violation>);
 
-/// Decodes `bytes` in reads that end at `ends`.
-fn decode(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
+/// What is received when `bytes` come in reads that end at `ends`.
+fn receive(bytes: &[u8], ends: &[prop::sample::Index]) -> Outcome {
     let mut ends: Vec<_> = ends.iter().map(|end| end.index(bytes.len() + 1)).collect();
     ends.sort_unstable();
     ends.push(bytes.len());
@@ -100,7 +100,7 @@ proptest! {
             }
             expected.push((sent.0, sent.1.clone()));
         }
-        prop_assert_eq!(decode(&bytes, &reads), (expected, Ok(())));
+        prop_assert_eq!(receive(&bytes, &reads), (expected, Ok(())));
     }
 
     #[test]
@@ -108,7 +108,7 @@ proptest! {
         bytes in prop_oneof![likely(), any::<Vec<u8>>()],
         reads in proptest::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
-        prop_assert_eq!(decode(&bytes, &reads), decode(&bytes, &[]));
+        prop_assert_eq!(receive(&bytes, &reads), receive(&bytes, &[]));
         entry::run(&bytes);
     }
 
@@ -134,7 +134,7 @@ proptest! {
         encode_close(&mut frame, 1008, &reason);
         let mut back = Vec::new();
         encode_masked(&mut back, Opcode::Close, &frame[2..], [9, 8, 7, 6]);
-        let (received, end) = decode(&back, &[]);
+        let (received, end) = receive(&back, &[]);
         prop_assert_eq!(end, Ok(()));
         let received = String::from_utf8(received[0].1.clone()).unwrap();
         let received = received.strip_prefix("Some(1008) ").unwrap();

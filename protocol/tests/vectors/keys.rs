@@ -28,7 +28,7 @@ fn every_key_is_accepted_or_refused_as_listed() {
             vector.get("key"),
             &secrets(vector),
             number(vector, "now"),
-            vector.get("longest").map(|longest| longest.as_u64().unwrap()),
+            vector.get("max_ttl").map(|max_ttl| max_ttl.as_u64().unwrap()),
         );
         match vector.get("expires") {
             Some(expires) => assert_eq!(result, Ok(expires.as_u64().unwrap()), "{vector}"),

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod engine_io;
+mod history;
 mod keys;
 mod plain;
 mod publications;

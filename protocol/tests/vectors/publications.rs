@@ -16,8 +16,8 @@ fn every_publication_yields_its_room_event_and_text() {
 #[test]
 fn every_other_text_is_invalid_for_its_reason() {
     for vector in list(&load("publications.json"), "refused") {
-        let skipped = parse(text(vector, "published").as_bytes()).expect_err(text(vector, "name"));
-        assert_eq!(skipped.reason(), text(vector, "reason"), "{vector}");
+        let invalid = parse(text(vector, "published").as_bytes()).expect_err(text(vector, "name"));
+        assert_eq!(invalid.reason(), text(vector, "reason"), "{vector}");
     }
 }
 
@@ -27,16 +27,16 @@ fn body_is_one_publication_or_an_array_or_refused_at_an_index() {
         let result = parse_many(text(vector, "body").as_bytes());
         match vector.get("texts") {
             Some(texts) => {
-                let publications = result.unwrap_or_else(|(_, skipped)| panic!("{vector}: {skipped}"));
+                let publications = result.unwrap_or_else(|(_, invalid)| panic!("{vector}: {invalid}"));
                 let found: Vec<_> = publications.iter().map(|publication| publication.text).collect();
                 let expected: Vec<_> =
                     texts.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
                 assert_eq!(found, expected, "{vector}");
             }
             None => {
-                let (index, skipped) = result.expect_err(text(vector, "name"));
+                let (index, invalid) = result.expect_err(text(vector, "name"));
                 let expected = vector.get("index").map(|index| index.as_u64().unwrap() as usize);
-                assert_eq!((index, skipped.reason()), (expected, text(vector, "reason")), "{vector}");
+                assert_eq!((index, invalid.reason()), (expected, text(vector, "reason")), "{vector}");
             }
         }
     }

@@ -3,9 +3,9 @@
 //! It reads no argument or attachment: both go back as they came.
 
 use nodevent_protocol::history::Position;
+use nodevent_server::history::RequestId;
 use nodevent_server::protocol::{JoinError, Joined};
 use nodevent_server::protocols::socket_io::dialect::{Ack, Dialect, Event, Operations};
-use nodevent_server::publication::Publication;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::thread;
@@ -51,10 +51,10 @@ impl Dialect for EchoDialect {
         operations.emit(&named("answer", &all), &ack.attachments);
     }
 
-    fn joined(&self, _: &mut dyn Operations, _ack_id: Option<u64>, _result: Result<Joined, JoinError>) {}
+    fn joined(&self, _: &mut dyn Operations, _request: RequestId, _result: Result<Joined, JoinError>) {}
 
-    fn publication(&self, publication: &Publication) -> String {
-        format!("[\"event\",{}]", publication.text)
+    fn publication(&self, text: &str) -> String {
+        format!("[\"event\",{text}]")
     }
 
     fn gap(&self, _room: &str, _position: Position) -> String {

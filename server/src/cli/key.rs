@@ -30,7 +30,7 @@ pub(super) struct Key {
 impl Key {
     pub(super) fn run(self) -> CommandResult {
         let (loaded, namespace) = self.target.load()?;
-        // A key for a room that nobody can join would be rejected only later.
+        // A key for a room that no client can join would be rejected only later.
         room::check(&self.room, loaded.config.limits.max_room_name)
             .map_err(|bad| Failure::usage(bad.to_string()))?;
         let secret = match &self.secret_file {

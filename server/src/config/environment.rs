@@ -152,11 +152,10 @@ fn merge_deep(below: Node, above: Node) -> Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tree;
 
     fn read(text: &str) -> (Node, Report) {
         let mut report = Report::about("t.yml");
-        let root = tree::read(text, false, &mut report).unwrap_or_else(|| panic!("{report}"));
+        let root = crate::config::syntax::read(text, false, &mut report).unwrap_or_else(|| panic!("{report}"));
         let root = interpolate_env(root, &mut report);
         (root, report)
     }

@@ -31,7 +31,8 @@ impl Hosts {
     pub fn allows(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let is_address = bare.map_or_else(|| host.parse::<IpAddr>().is_ok(), |bare| bare.parse::<Ipv6Addr>().is_ok());
+        let is_address =
+            bare.map_or_else(|| host.parse::<IpAddr>().is_ok(), |bare| bare.parse::<Ipv6Addr>().is_ok());
         let is_loopback_name = host == "localhost" || host.ends_with(".localhost");
         self.any || is_address || is_loopback_name || self.list.iter().any(|pattern| pattern.matches(&host))
     }
@@ -83,9 +84,8 @@ impl Pattern {
             Some(name) => (name, true),
             None => (lower.as_str(), false),
         };
-        let is_label = |label: &str| {
-            !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
-        };
+        let is_label =
+            |label: &str| !label.is_empty() && label.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
         let is_name = name.split('.').all(is_label) || !is_domain && name.parse::<IpAddr>().is_ok();
         is_name.then(|| if is_domain { Self::Domain(name.to_owned()) } else { Self::Exactly(name.to_owned()) })
     }
@@ -116,10 +116,20 @@ mod tests {
     fn names_of_this_machine_and_addresses_are_always_allowed() {
         for text in [OPEN.to_owned(), format!("hosts: live.example.com\n{OPEN}"), format!("hosts: []\n{SECURED}")] {
             let hosts = hosts(&text);
-            for host in ["localhost", "LOCALHOST.", "app.localhost", "127.0.0.1", "10.1.2.3", "[::1]", "[2001:db8::1]"] {
+            for host in
+                ["localhost", "LOCALHOST.", "app.localhost", "127.0.0.1", "10.1.2.3", "[::1]", "[2001:db8::1]"]
+            {
                 assert!(hosts.allows(host), "{host} with {text}");
             }
-            for host in ["", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "[evil]", "1.2.3", "[1.2.3.4]"] {
+            for host in [
+                "",
+                "evil.example",
+                "localhost.evil.example",
+                "127.0.0.1.evil.example",
+                "[evil]",
+                "1.2.3",
+                "[1.2.3.4]",
+            ] {
                 assert!(!hosts.allows(host), "{host} with {text}");
             }
         }
@@ -129,7 +139,14 @@ mod tests {
     fn listed_names_and_the_public_address_are_allowed() {
         let text = "hosts: [live.example.com, .example.org, WWW.example.net]\npublic_url: https://push.example.com:8443/x\n";
         let hosts = hosts(&format!("{text}{OPEN}"));
-        for host in ["live.example.com", "Live.Example.Com", "example.org", "a.b.example.org", "www.example.net", "push.example.com"] {
+        for host in [
+            "live.example.com",
+            "Live.Example.Com",
+            "example.org",
+            "a.b.example.org",
+            "www.example.net",
+            "push.example.com",
+        ] {
             assert!(hosts.allows(host), "{host}");
         }
         for host in ["example.com", "x.live.example.com", "evilexample.org", "example.org.evil.example"] {
@@ -148,7 +165,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_host_is_an_error() {
-        for text in ["https://a.example", "a.example:80", "a.example/x", "*.a.example", "u@a.example", "a b", "..a", "."] {
+        for text in
+            ["https://a.example", "a.example:80", "a.example/x", "*.a.example", "u@a.example", "a b", "..a", "."]
+        {
             let report = Config::from_yaml(&format!("hosts: \"{text}\"\n{OPEN}")).unwrap_err().to_string();
             assert!(report.contains("is not the name of a host"), "{text}: {report}");
         }

@@ -214,7 +214,7 @@ pub static TOP: Section = Section {
             Texts,
             Words("none"),
             "Addresses or networks of proxies whose `X-Forwarded-For` and `Forwarded` headers name the address of the client.",
-            "A reverse proxy or load balancer stands before the server.",
+            "A reverse proxy or load balancer is in front of the server.",
             "[127.0.0.1, 10.0.0.0/8]",
         ),
         key(
@@ -631,7 +631,7 @@ pub static HISTORY: Section = Section {
             Number(1, 1_000_000),
             Value("100"),
             "Publications per room.",
-            "Clients that were away miss more than that.",
+            "Disconnected clients miss more than that.",
             "500",
         ),
         key(
@@ -639,7 +639,7 @@ pub static HISTORY: Section = Section {
             Duration,
             Value("5m"),
             "Time for which a publication is kept.",
-            "Clients are away for longer, e.g. laptops that sleep.",
+            "Clients are disconnected for longer, e.g. laptops that sleep.",
             "1h",
         ),
         key(

@@ -24,8 +24,10 @@ pub mod redis;
 pub mod reference;
 pub mod report;
 pub mod secret;
+mod syntax;
 mod tree;
 mod values;
+mod yaml;
 
 use crate::origin::Origins;
 use environment::Environment;
@@ -241,8 +243,14 @@ fn defaults(publish_locally: bool) -> Config {
 }
 
 /// Reads a configuration's text. Other files are relative to `folder`.
-fn read(text: &str, is_json: bool, folder: &Path, environment: &Environment, report: &mut Report) -> Option<Config> {
-    let root = tree::read(text, is_json, report)?;
+fn read(
+    text: &str,
+    is_json: bool,
+    folder: &Path,
+    environment: &Environment,
+    report: &mut Report,
+) -> Option<Config> {
+    let root = syntax::read(text, is_json, report)?;
     let (is_development, environment) = (environment.is_development(&root), environment.name.as_str());
     if let Some(sections) = environment::missing_section(&root, environment) {
         report.error(
@@ -525,7 +533,8 @@ mod tests {
             }
             let text: String = chars.into_iter().collect();
             let mut report = Report::about("c");
-            let config = super::read(&text, round % 2 == 0, Path::new("/nowhere"), &unnamed("development"), &mut report);
+            let config =
+                super::read(&text, round % 2 == 0, Path::new("/nowhere"), &unnamed("development"), &mut report);
             assert!(config.is_some() || !report.errors.is_empty(), "no reason:\n{text}");
             accepted += usize::from(report.errors.is_empty());
         }
@@ -536,11 +545,13 @@ mod tests {
     #[test]
     fn publishing_without_a_key_must_be_declared() {
         let publishes = |text: &str, name: &str, is_named: bool| {
-            let (mut report, environment) = (Report::about("c.yml"), Environment { name: name.to_owned(), is_named });
+            let (mut report, environment) =
+                (Report::about("c.yml"), Environment { name: name.to_owned(), is_named });
             let config = read(text, false, Path::new(""), &environment, &mut report);
             config.unwrap_or_else(|| panic!("{report}")).publish_locally
         };
-        let (plain, sections) = ("/a: {open: true}\n", "development: {/a: {}}\nstaging: {/a: {}}\ntest: {/a: {}}\n");
+        let (plain, sections) =
+            ("/a: {open: true}\n", "development: {/a: {}}\nstaging: {/a: {}}\ntest: {/a: {}}\n");
         for (text, name, is_named, expected) in [
             (plain, "development", false, false),
             (plain, "development", true, true),
@@ -560,7 +571,9 @@ mod tests {
 
     #[test]
     fn what_is_open_to_publishers_is_described() {
-        let config = config("port: 1\nlisten: [{port: 2, publish: local}]\n/a: {open: true}\n/b: {open: true, publish_key: 0123456789abcdef}\n");
+        let config = config(
+            "port: 1\nlisten: [{port: 2, publish: local}]\n/a: {open: true}\n/b: {open: true, publish_key: 0123456789abcdef}\n",
+        );
         assert_eq!(
             config.publishing(),
             "every program on this machine, through port 2: /a (never let a proxy forward to it without a publish_key); \

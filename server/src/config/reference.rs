@@ -156,6 +156,7 @@ fn kind(key: &Key) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment::Environment;
     use crate::config::{Config, read, report::Report};
 
     fn read_example(text: &str) -> (Option<Config>, Report) {
@@ -164,7 +165,8 @@ mod tests {
             std::fs::write(folder.path().join(file), "").unwrap();
         }
         let mut report = Report::about("example");
-        let config = read(text, false, folder.path(), "development", &mut report);
+        let environment = Environment { name: "development".to_owned(), is_named: false };
+        let config = read(text, false, folder.path(), &environment, &mut report);
         (config, report)
     }
 

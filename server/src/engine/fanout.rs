@@ -21,7 +21,7 @@ pub struct Fanout {
     metrics: Arc<Metrics>,
 }
 
-/// A place in every shard's inbox.
+/// A reserved place in every shard's inbox. Its holder sends one publication.
 #[derive(Debug)]
 pub(super) struct Permit<'a> {
     fanout: &'a Fanout,
@@ -41,30 +41,32 @@ impl Permit<'_> {
 // === impl Fanout ===
 
 impl Fanout {
-    /// The fan-out of the namespace with that id.
+    /// Returns the fan-out of the namespace with that id.
     pub fn new(shards: Shards, namespaces: Arc<Namespaces>, namespace: u16, metrics: Arc<Metrics>) -> Self {
         Self { shards, namespaces, namespace, metrics }
     }
 
-    /// The namespace's name.
+    /// Returns the namespace's name.
     pub fn name(&self) -> &str {
         &self.namespaces.get(self.namespace).name
     }
 
-    /// The counters.
+    /// Returns the counters.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Sends a publication to every shard. Waits while shards are behind.
+    /// Sends a publication to every shard. Waits while the inboxes are full.
     ///
-    /// The caller makes these calls one after the other: their order is the order that every connection sees.
+    /// Callers make one call after the other. This is the order in which every connection receives the publications.
     pub(super) async fn broadcast(&self, publication: Arc<Publication>) {
         self.reserve(publication.text.len()).await.broadcast(publication);
     }
 
-    /// Waits until every shard has a place for a publication of about `bytes`. Sending it then takes no time, so a
-    /// caller that is cancelled leaves nothing half done.
+    /// Waits until every inbox has a place for a publication of about `bytes`.
+    ///
+    /// # Cancel safety
+    /// Safe: sending with the permit does not wait, so a cancelled caller leaves nothing half done.
     pub(super) async fn reserve(&self, bytes: usize) -> Permit<'_> {
         Permit { fanout: self, reservation: self.shards.reserve(bytes).await }
     }
@@ -74,10 +76,7 @@ impl Fanout {
         let reservation = self.shards.reserve(room.len()).await;
         reservation.deliver(self.namespace, Notice::gap(room, position));
         self.metrics.gaps.fetch_add(1, Relaxed);
-        tracing::warn!(
-            namespace = self.name(),
-            "a gap in a room's history could not be backfilled; its members were notified"
-        );
+        tracing::warn!(namespace = self.name(), "room history gap could not be backfilled; members were notified");
     }
 
     /// Sends the reply to a recovery request to its shard.

@@ -3,9 +3,23 @@
 //! An engine implements the traits of [`crate::capability`] and pushes what arrives into the shards through its
 //! [`Fanout`]. **Architecture Invariant:** only [`redis`] knows Redis.
 
-pub mod autodetect;
 mod fanout;
 pub mod memory;
 pub mod redis;
 
 pub use fanout::Fanout;
+
+use crate::publication::Publication;
+use nodevent_protocol::history::without_position;
+use nodevent_protocol::publication::PublicationRef;
+use std::sync::Arc;
+
+/// Makes a publication that is not stored. A position that its publisher wrote is overridden: clients would take it for one
+/// of ours.
+fn unpositioned(publication: &PublicationRef<'_>) -> Arc<Publication> {
+    let room = &*publication.room;
+    match publication.has_position {
+        true => Publication::in_room(room, without_position(publication.text), None),
+        false => Publication::in_room(room, publication.text, None),
+    }
+}

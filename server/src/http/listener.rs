@@ -192,7 +192,9 @@ impl Bound {
                 let http = service.http();
                 match tokio::time::timeout(http.settings.request_timeout, tls.accept(stream)).await {
                     Ok(Ok(stream)) => serve_http(stream, service, peer).await,
-                    Ok(Err(error)) => tracing::debug!(client = %peer.ip().to_canonical(), %error, "TLS handshake failed"),
+                    Ok(Err(error)) => {
+                        tracing::debug!(client = %peer.ip().to_canonical(), %error, "TLS handshake failed")
+                    }
                     Err(_) => {
                         http.metrics.request_timeouts.fetch_add(1, Relaxed);
                         tracing::info!(client = %peer.ip().to_canonical(), "TLS handshake timed out");

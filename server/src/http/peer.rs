@@ -101,7 +101,8 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 /// Parses the parameter `for` of one element of `Forwarded`.
 fn forwarded_for(element: &str) -> Option<IpAddr> {
     let pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let mut values = pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, value)| value.trim());
+    let mut values =
+        pairs.filter(|(name, _)| name.trim().eq_ignore_ascii_case("for")).map(|(_, value)| value.trim());
     let value = values.next()?;
     let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     parse_address(quoted.unwrap_or(value))
@@ -139,7 +140,10 @@ mod tests {
             (&[("x-forwarded-for", "::ffff:203.0.113.9")], "203.0.113.9"),
             (&[("x-forwarded-for", "10.1.2.3, 10.4.5.6")], "10.1.2.3"),
             (&[("forwarded", "for=203.0.113.9")], "203.0.113.9"),
-            (&[("forwarded", "for=198.51.100.1, For=\"[2001:db8::1]:4711\";proto=https;by=10.1.1.1")], "2001:db8::1"),
+            (
+                &[("forwarded", "for=198.51.100.1, For=\"[2001:db8::1]:4711\";proto=https;by=10.1.1.1")],
+                "2001:db8::1",
+            ),
             (&[("forwarded", "proto=https;for=203.0.113.9, for=10.1.2.3")], "203.0.113.9"),
             (&[("forwarded", "for=203.0.113.9"), ("x-forwarded-for", "203.0.113.9")], "203.0.113.9"),
         ] {

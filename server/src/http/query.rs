@@ -1,7 +1,7 @@
-//! Query strings and bearer tokens.
+//! Query strings, percent encoding and bearer tokens.
 
-use super::router::percent_decode;
 use axum::http::{HeaderMap, header};
+use percent_encoding::percent_decode_str;
 
 /// The raw value of a query parameter, as it was sent. The last one counts.
 pub fn raw<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
@@ -19,6 +19,11 @@ pub fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(header::AUTHORIZATION)?.as_bytes();
     let (scheme, token) = value.split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// Decodes the percent encoding of a path or a value. Bytes that are not UTF-8 are replaced.
+pub fn percent_decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 #[cfg(test)]

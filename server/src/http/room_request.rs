@@ -1,6 +1,6 @@
 //! Requests for one room under `/api/<ns>/rooms/<room>/`: which room, and whether the client may read it.
 
-use super::router::percent_decode;
+use super::query::percent_decode;
 use super::{Http, PeerAddr, query, reply};
 use crate::authorize::JoinRequest;
 use crate::namespace::Namespace;

@@ -1,6 +1,7 @@
 //! Which path is served by what.
 
 use super::endpoint::Endpoint;
+use super::query::percent_decode;
 use super::{Http, PeerAddr, console, health, publish, reply, room_history};
 use crate::origin;
 use axum::Router;
@@ -9,7 +10,6 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{any, get};
-use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -65,7 +65,13 @@ impl HttpService {
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(PublishesLocally(self.publishes_locally));
         if let Err(bad) = origin::requested_host(request.uri(), request.version(), request.headers()) {
-            return reject_host(&self.http, &request, StatusCode::BAD_REQUEST, &bad.to_string(), "send one Host header");
+            return reject_host(
+                &self.http,
+                &request,
+                StatusCode::BAD_REQUEST,
+                &bad.to_string(),
+                "send one Host header",
+            );
         }
         if self.accepts_connections {
             let path = request.uri().path();
@@ -177,8 +183,4 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
 
 async fn socket_io_file(State(http): State<Arc<Http>>, request: Request) -> Response {
     http.assets.socket_io(&request)
-}
-
-pub(super) fn percent_decode(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -9,14 +9,13 @@
 use super::Mount;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
-use crate::history::Since;
+use crate::history::{RequestId, Since};
 use crate::http::connections::{OpenStream, StreamReceiver};
 use crate::http::room_request::RoomPath;
 use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, query, reply};
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, Joined, Message, Millis, NEVER, Protocol, RecoveryStatus, Subscribe, SubscribeReply};
-use crate::publication::Publication;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
@@ -70,9 +69,9 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
 // === impl SseEncoding ===
 
 impl Encoding for SseEncoding {
-    fn publication(&self, publication: &Publication) -> Frame {
-        let id = publication.position.map_or(String::new(), |position| format!("id: {position}\n"));
-        Frame::text(&format!("{id}{}\n", data(&publication.text)))
+    fn publication(&self, text: &str, position: Option<Position>) -> Frame {
+        let id = position.map_or(String::new(), |position| format!("id: {position}\n"));
+        Frame::text(&format!("{id}{}\n", data(text)))
     }
 
     fn gap(&self, room: &str, position: Position) -> Frame {
@@ -111,7 +110,7 @@ impl Protocol for Sse {
             credential: self.key.take().as_ref(),
             since: self.since,
             encoding: &self.encoding,
-            request: None,
+            request: RequestId::default(),
         });
         match joined {
             Ok(Outcome::Ready(joined)) => Self::confirm(joined, core),
@@ -237,9 +236,9 @@ mod tests {
     #[test]
     fn a_publication_is_an_event_whose_id_is_its_position() {
         let text = r#"{"room":"r","event":"e","position":"00000000000000ab:7"}"#;
-        let publication = Publication::in_room("r", text, Some(Position { epoch: 0xab, offset: 7 }));
+        let position = Some(Position { epoch: 0xab, offset: 7 });
         let expected = format!("id: 00000000000000ab:7\ndata: {text}\n\n");
-        assert_eq!(SseEncoding.publication(&publication).payload(), expected.as_bytes());
+        assert_eq!(SseEncoding.publication(text, position).payload(), expected.as_bytes());
     }
 
     #[test]

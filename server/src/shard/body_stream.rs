@@ -2,14 +2,9 @@
 //!
 //! The shard sends into a bounded channel. The HTTP side takes from it as fast as the client reads.
 
-use super::Shard;
-use super::inbox::Inbox;
-use super::message::{OpenStream, StreamRequest, ToShard};
-use super::slot::Transport;
-use crate::close_reason::CloseReason;
-use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::outbox::SendOutcome;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
@@ -25,14 +20,21 @@ pub(super) struct BodyStream {
     waiting: Arc<AtomicUsize>,
 }
 
-/// The HTTP side's end of a stream. When it is dropped, the connection is closed.
-#[derive(Debug)]
+/// The HTTP side's end of a stream.
 pub struct StreamReceiver {
-    id: ConnectionId,
     messages: mpsc::Receiver<Frame>,
     /// Bytes that wait in the channel.
     waiting: Arc<AtomicUsize>,
-    inbox: Arc<Inbox>,
+    /// Called when the receiver is dropped: the reader is gone.
+    on_drop: Box<dyn Fn() + Send + Sync>,
+}
+
+/// Creates both ends of a stream. `on_drop` is called when the HTTP side's end is dropped.
+pub(super) fn channel(on_drop: impl Fn() + Send + Sync + 'static) -> (BodyStream, StreamReceiver) {
+    let (sender, receiver) = mpsc::channel(MAX_MESSAGES);
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let stream = BodyStream { messages: sender, waiting: Arc::clone(&waiting) };
+    (stream, StreamReceiver { messages: receiver, waiting, on_drop: Box::new(on_drop) })
 }
 
 // === impl StreamReceiver ===
@@ -48,9 +50,15 @@ impl StreamReceiver {
     }
 }
 
+impl fmt::Debug for StreamReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamReceiver").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
 impl Drop for StreamReceiver {
     fn drop(&mut self) {
-        let _ = self.inbox.put(ToShard::Stream(StreamRequest::Closed { id: self.id }));
+        (self.on_drop)();
     }
 }
 
@@ -74,34 +82,5 @@ impl BodyStream {
             }
         }
         SendOutcome::Sent
-    }
-}
-
-// === impl Shard ===
-
-impl Shard {
-    pub(super) fn on_stream_request(&mut self, request: StreamRequest) {
-        match request {
-            StreamRequest::Open(open) => self.open_stream(*open),
-            StreamRequest::Closed { id } => {
-                if self.session_mut(id.slot).is_some_and(|session| session.id.is(&id)) {
-                    self.close(id.slot, CloseReason::ConnectionLost);
-                }
-            }
-        }
-    }
-
-    fn open_stream(&mut self, open: OpenStream) {
-        let OpenStream { protocol, info, reply } = open;
-        let (sender, messages) = mpsc::channel(MAX_MESSAGES);
-        let waiting = Arc::new(AtomicUsize::new(0));
-        let stream = BodyStream { messages: sender, waiting: Arc::clone(&waiting) };
-        let slot = self.open_session(Transport::Stream(stream), protocol, info);
-        let inbox = Arc::clone(&self.inbox);
-        let Some(session) = self.session_mut(slot) else { return };
-        let receiver = StreamReceiver { id: session.id, messages, waiting, inbox };
-        // If the request is gone, dropping the receiver closes the connection.
-        let _ = reply.send(receiver);
-        self.with_protocol(slot, |protocol, core| protocol.opened(core));
     }
 }

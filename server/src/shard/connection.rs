@@ -120,9 +120,9 @@ impl Core for Connection<'_> {
         if let Some(reason) = self.close {
             return Err(reason);
         }
-        let (now, per_second) = (self.shard.now, self.shard.settings.messages_per_second);
+        let (now, limit) = (self.shard.now, self.shard.settings.message_rate());
         match self.shard.session_mut(self.slot) {
-            Some(session) => match session.messages.allows(per_second, now) {
+            Some(session) => match session.messages.allows(limit, now) {
                 true => Ok(()),
                 false => Err(CloseReason::PacketRate),
             },

@@ -72,15 +72,14 @@ fn address(encoding: &Arc<dyn Encoding>) -> usize {
 mod tests {
     use super::*;
     use crate::encoding::Frame;
-    use crate::publication::Publication;
     use nodevent_protocol::history::Position;
 
     #[derive(Debug)]
     struct Text(u8);
 
     impl Encoding for Text {
-        fn publication(&self, publication: &Publication) -> Frame {
-            Frame::text(&publication.text)
+        fn publication(&self, text: &str, _position: Option<Position>) -> Frame {
+            Frame::text(text)
         }
 
         fn gap(&self, room: &str, _position: Position) -> Frame {

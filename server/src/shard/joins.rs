@@ -70,8 +70,8 @@ impl Shard {
         encoding: &Arc<dyn Encoding>,
         reply_to: ReplyTo,
     ) -> JoinResult {
-        let (slot, now, per_second) = (reply_to.slot, self.now, self.settings.joins_per_second);
-        if !self.session_mut(slot).is_some_and(|session| session.joins.allows(per_second, now)) {
+        let (slot, now, limit) = (reply_to.slot, self.now, self.settings.join_rate());
+        if !self.session_mut(slot).is_some_and(|session| session.joins.allows(limit, now)) {
             return Err(self.reject_join(namespace, JoinError::TooManyJoins));
         }
         let max_rooms = self.namespaces.get(namespace).limits.max_rooms;
@@ -145,16 +145,16 @@ impl Shard {
         if !self.is_open(slot, generation) {
             return;
         }
-        let Some(room) = self.hub.find(reply.namespace, &reply.room) else { return };
-        let membership = Membership { room, encoding };
-        if !self.hub.is_member(slot, membership) {
-            return;
-        }
-        if !self.session_mut(slot).is_some_and(|session| session.join_buffers.is_pending(membership, join_id)) {
-            // The room was left and joined again before this reply. The new join has a reply of its own.
+        let room = self.hub.find(reply.namespace, &reply.room);
+        let pending = room.map(|room| Membership { room, encoding }).filter(|membership| {
+            let session = self.session_mut(slot);
+            session.is_some_and(|session| session.join_buffers.is_pending(*membership, join_id))
+        });
+        let Some(membership) = pending else {
+            // The room was left before this reply. If it was joined again, that join has a reply of its own.
             let recovery = RecoveryStatus { position: None, recovered: true };
             return self.confirm(&reply, Joined { recovery: Some(recovery) });
-        }
+        };
         let (joined, close) = self.send_missed(membership, &reply);
         if let Some(reason) = close {
             return self.close(slot, reason);

@@ -5,7 +5,7 @@
 //! [`Protocol`]; the shard does not know any.
 //!
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the state of a connection), `session` (its life),
-//! `connection` (what a protocol can do), `socket`, `polling` and `body_stream` (the transports), `upgrade` (from polling to a
+//! `connection` (what a protocol can do), `socket`, `polling`, `streaming` and `body_stream` (the transports), `upgrade` (from polling to a
 //! WebSocket), `delivery` (from a publication to its members), `encodings`, `joins` and `join_buffers` (from a join to its
 //! recovery), `timers`.
 
@@ -24,6 +24,7 @@ mod session;
 mod slot;
 mod socket;
 mod stream;
+mod streaming;
 mod timers;
 mod upgrade;
 
@@ -46,6 +47,7 @@ use hashbrown::HashMap;
 use inbox::Inbox;
 use joins::PendingJoin;
 use mio::{Events, Poll, Token};
+use rate::RateLimit;
 use slab::Slab;
 use slot::Slot;
 use std::collections::VecDeque;
@@ -75,8 +77,11 @@ pub struct Settings {
     pub send_buffer: usize,
     /// Messages that a connection may send per second, on average.
     pub messages_per_second: u32,
-    /// Joins that a connection may request per second, on average.
+    /// Joins that a connection may request per second, on average. It may always request as many at once as it may be in
+    /// rooms, so that it can return to all of them after a lost connection.
     pub joins_per_second: u32,
+    /// Rooms that a connection may be in.
+    pub max_rooms_per_connection: u32,
 }
 
 /// The state of one shard's thread.
@@ -163,6 +168,18 @@ pub fn start(
         threads.push(thread::Builder::new().name(format!("shard-{number}")).spawn(move || shard.run())?);
     }
     Ok((Shards::new(inboxes), threads))
+}
+
+// === impl Settings ===
+
+impl Settings {
+    fn message_rate(&self) -> RateLimit {
+        RateLimit::new(self.messages_per_second, 0)
+    }
+
+    fn join_rate(&self) -> RateLimit {
+        RateLimit::new(self.joins_per_second, self.max_rooms_per_connection)
+    }
 }
 
 // === impl Shard ===

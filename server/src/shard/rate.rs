@@ -5,6 +5,15 @@ use crate::protocol::Millis;
 /// Seconds of the average rate that may be used at once.
 const BURST_SECONDS: u32 = 5;
 
+/// A rate limit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RateLimit {
+    /// The average rate.
+    per_second: u32,
+    /// How many may be used at once.
+    burst: u32,
+}
+
 /// A token bucket. Starts full.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rate {
@@ -13,19 +22,28 @@ pub(super) struct Rate {
     refilled: u32,
 }
 
+// === impl RateLimit ===
+
+impl RateLimit {
+    /// A limit with the usual burst, and at least `min_burst`.
+    pub(super) fn new(per_second: u32, min_burst: u32) -> Self {
+        Self { per_second, burst: per_second.saturating_mul(BURST_SECONDS).max(min_burst) }
+    }
+}
+
 // === impl Rate ===
 
 impl Rate {
-    pub(super) fn new(per_second: u32, now: Millis) -> Self {
-        Self { tokens: per_second.saturating_mul(BURST_SECONDS), refilled: now as u32 }
+    pub(super) fn new(limit: RateLimit, now: Millis) -> Self {
+        Self { tokens: limit.burst, refilled: now as u32 }
     }
 
     /// Takes a token. Returns `false` if there is none, because the limit is reached.
-    pub(super) fn allows(&mut self, per_second: u32, now: Millis) -> bool {
+    pub(super) fn allows(&mut self, limit: RateLimit, now: Millis) -> bool {
         let passed = (now as u32).wrapping_sub(self.refilled);
-        let earned = (u64::from(passed) * u64::from(per_second) / 1000).min(u64::from(u32::MAX)) as u32;
+        let earned = (u64::from(passed) * u64::from(limit.per_second) / 1000).min(u64::from(u32::MAX)) as u32;
         if earned > 0 {
-            self.tokens = self.tokens.saturating_add(earned).min(per_second.saturating_mul(BURST_SECONDS));
+            self.tokens = self.tokens.saturating_add(earned).min(limit.burst);
             self.refilled = now as u32;
         }
         if self.tokens == 0 {
@@ -42,21 +60,30 @@ mod tests {
 
     #[test]
     fn a_burst_is_allowed_and_then_the_rate_holds() {
-        let mut rate = Rate::new(10, 0);
-        assert_eq!((0..100).filter(|_| rate.allows(10, 0)).count(), 50);
-        assert_eq!((0..100).filter(|_| rate.allows(10, 1000)).count(), 10);
-        assert!(!rate.allows(10, 1050));
-        assert!(rate.allows(10, 1150));
+        let limit = RateLimit::new(10, 0);
+        let mut rate = Rate::new(limit, 0);
+        assert_eq!((0..100).filter(|_| rate.allows(limit, 0)).count(), 50);
+        assert_eq!((0..100).filter(|_| rate.allows(limit, 1000)).count(), 10);
+        assert!(!rate.allows(limit, 1050));
+        assert!(rate.allows(limit, 1150));
+    }
+
+    #[test]
+    fn the_burst_can_be_larger_than_usual() {
+        let limit = RateLimit::new(10, 120);
+        let mut rate = Rate::new(limit, 0);
+        assert_eq!((0..200).filter(|_| rate.allows(limit, 0)).count(), 120);
     }
 
     #[test]
     fn the_bucket_holds_over_a_wrap_of_its_clock() {
         let before = u64::from(u32::MAX) - 10;
-        let mut rate = Rate::new(10, before);
+        let limit = RateLimit::new(10, 0);
+        let mut rate = Rate::new(limit, before);
         for _ in 0..50 {
-            assert!(rate.allows(10, before));
+            assert!(rate.allows(limit, before));
         }
-        assert!(!rate.allows(10, before));
-        assert!(rate.allows(10, before + 200));
+        assert!(!rate.allows(limit, before));
+        assert!(rate.allows(limit, before + 200));
     }
 }

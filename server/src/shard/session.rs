@@ -41,8 +41,8 @@ impl Shard {
             join_buffers: JoinBuffers::default(),
             drain_at: NEVER,
             stalled_since: None,
-            messages: Rate::new(settings.messages_per_second, now),
-            joins: Rate::new(settings.joins_per_second, now),
+            messages: Rate::new(settings.message_rate(), now),
+            joins: Rate::new(settings.join_rate(), now),
             shares_a_room: false,
             timer_at: NEVER,
             generation: self.generation,
@@ -85,8 +85,7 @@ impl Shard {
             None => {
                 self.answer_poll(slot);
                 // A poll that waited may just have taken what was too much.
-                (self.waiting(slot) > self.settings.send_buffer && self.is_polling(slot))
-                    .then_some(CloseReason::SendBufferFull)
+                self.poll_queue_exceeds_limit(slot).then_some(CloseReason::SendBufferFull)
             }
             reason => reason,
         };
@@ -167,6 +166,14 @@ impl Shard {
     /// Bytes that wait for a connection.
     pub(super) fn waiting(&mut self, slot: u32) -> usize {
         self.session_mut(slot).map_or(0, |session| session.waiting())
+    }
+
+    fn poll_queue_exceeds_limit(&mut self, slot: u32) -> bool {
+        let limit = self.settings.send_buffer;
+        self.session_mut(slot).is_some_and(|session| match &session.transport {
+            Transport::Polling(polling) => polling.queue.exceeds(limit),
+            _ => false,
+        })
     }
 
     fn is_polling(&mut self, slot: u32) -> bool {

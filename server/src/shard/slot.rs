@@ -158,7 +158,7 @@ impl Session {
                 .is_some_and(|polling| polling.is_upgrade_pending())
     }
 
-    /// Sends frames, which `bytes` holds concatenated. At most `limit` bytes may wait.
+    /// Sends frames, which `bytes` holds concatenated. At most `limit` bytes may wait, or one message that is larger.
     pub(super) fn send<'a>(
         &mut self,
         frames: impl Iterator<Item = &'a Frame>,
@@ -169,7 +169,7 @@ impl Session {
             Transport::WebSocket(socket) => socket.send(bytes, || Arc::clone(bytes), limit),
             Transport::Polling(polling) => {
                 frames.for_each(|frame| polling.queue.push(frame.clone()));
-                if polling.queue.bytes() > limit { SendOutcome::Overflow } else { SendOutcome::Sent }
+                if polling.queue.exceeds(limit) { SendOutcome::Overflow } else { SendOutcome::Sent }
             }
             Transport::Stream(stream) => stream.send(frames, limit),
             Transport::Closed => SendOutcome::Sent,
@@ -227,7 +227,8 @@ impl WebSocket {
                 Err(_) => return SendOutcome::Broken,
             }
         }
-        if self.outbox.bytes() + bytes.len() - written > limit {
+        // A connection that reads can always receive the largest publication, whatever the limit.
+        if !self.outbox.is_empty() && self.outbox.bytes() + bytes.len() > limit {
             return SendOutcome::Overflow;
         }
         self.outbox.push(shared(), written);

@@ -275,9 +275,9 @@ impl Shard {
 
     /// Replies to a ping of the WebSocket layer. It counts as a message.
     fn on_ping(&mut self, slot: u32, payload: &[u8]) {
-        let (now, per_second) = (self.now, self.settings.messages_per_second);
+        let (now, limit) = (self.now, self.settings.message_rate());
         if let Some(session) = self.session_mut(slot)
-            && !session.messages.allows(per_second, now)
+            && !session.messages.allows(limit, now)
         {
             return self.close(slot, CloseReason::PacketRate);
         }

@@ -9,6 +9,7 @@ mod command_line;
 mod configuration;
 mod defaults;
 mod history;
+mod history_attacks;
 mod order;
 mod origins;
 mod plain;

@@ -1,6 +1,6 @@
 //! Rooms on the wire: delivery to members, and the acknowledgements of `join` and `leave`.
 
-use crate::support::{Browser, PLAIN, TestServer, Transport, vectors};
+use crate::support::{Browser, PLAIN, RedisServer, TestServer, Transport, vectors};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -238,5 +238,38 @@ async fn undeclared_namespace_refuses_the_connect() {
             assert_eq!(browser.enter(name).await, Err(json!({"message": "Invalid namespace"})), "{name}");
         }
         browser.enter("/nodevent").await.expect("the declared namespace admits it");
+    }
+}
+
+#[tokio::test]
+async fn many_rooms_are_joined_in_one_packet_and_each_has_its_own_result() {
+    let redis = RedisServer::start().await;
+    let secret = "sesame-open-wide-1234567890";
+    for engine in [String::new(), format!(", redis: \"{}\"", redis.url())] {
+        let limits = "limits: {max_rooms_per_connection: 600}";
+        let server = TestServer::start(&format!("{limits}\n/nodevent: {{secret: {secret}{engine}}}")).await;
+        server.ready().await;
+        let key = |room: &str| crate::support::keys::key(room, crate::support::keys::LATER, secret);
+        for transport in Transport::BOTH {
+            let mut browser = Browser::connect(&server, "/nodevent", transport).await;
+            let names: Vec<String> = (0..400).map(|number| format!("room-{number}")).collect();
+            let mut rooms: Vec<Value> = names.iter().map(|name| json!({"room": name, "key": key(name)})).collect();
+            rooms.insert(1, json!({"room": "secret", "key": "wrong:4102444800000"}));
+            rooms.insert(3, json!({"key": "no room"}));
+            let ack = browser.call("join", &[json!({"rooms": rooms})]).await;
+            assert_eq!((&ack[0], &ack[1]), (&Value::Null, &json!(true)));
+            let results = ack[2].as_array().unwrap();
+            assert_eq!(results.len(), rooms.len());
+            assert_eq!(results[1], json!(["Bad key", false]));
+            assert_eq!(results[3], json!(["Bad room", false]));
+            for (index, result) in results.iter().enumerate().filter(|(index, _)| ![1, 3].contains(index)) {
+                assert_eq!((&result[0], &result[1]), (&Value::Null, &json!(true)), "{index}: {result}");
+                assert_eq!(result[2]["recovered"], true, "{index}: {result}");
+            }
+            let message = json!({"room": "room-399", "event": "e", "message": 1}).to_string();
+            assert_eq!(server.publish("/nodevent", message).await.status, 200);
+            assert_eq!(browser.next_event().await.room, "room-399");
+            assert_eq!(browser.call("join", &[json!({"rooms": []})]).await, json!([null, true, []]));
+        }
     }
 }

@@ -15,7 +15,7 @@ async fn members_miss_nothing_with_a_channel_per_room() {
     let mut redis = Redis::start_durable().await;
     let mut nodes = Node::start_many(2, &redis.namespace("/nodevent", ", channel_per_room: true")).await;
     let fleet = Fleet::join(20, &sites(&nodes), "/nodevent", &ROOMS).await;
-    let channels = redis.query(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
+    let channels = redis.query(&["PUBSUB", "CHANNELS", "nodevent:1:{*"]);
     assert_eq!(channels.lines().count(), 3, "{channels}");
     let publishers = Publishers::start(&sites(&nodes), "/nodevent", &["a", "b", "c", "empty"]);
     traffic(&publishers, 50).await;
@@ -26,11 +26,11 @@ async fn members_miss_nothing_with_a_channel_per_room() {
     traffic(&publishers, 20).await;
     nodes[1].start_again().await;
     fleet.all_joined().await;
-    let channels = redis.query(&["PUBSUB", "CHANNELS", "nodevent:{*"]);
+    let channels = redis.query(&["PUBSUB", "CHANNELS", "nodevent:1:{*"]);
     assert_eq!(channels.lines().count(), 3, "the fourth room has no members: {channels}");
     let verdict = fleet.verdict(publishers, &nodes).await;
     assert_eq!(verdict.gap_notices, 0, "{verdict:?}");
-    let unsubscribed = async || redis.query(&["PUBSUB", "CHANNELS", "nodevent:{*"]).is_empty();
+    let unsubscribed = async || redis.query(&["PUBSUB", "CHANNELS", "nodevent:1:{*"]).is_empty();
     crate::support::wait::until("no room without members is subscribed", unsubscribed).await;
 }
 

@@ -11,7 +11,10 @@ fn room(room: impl Into<Value>) -> [Value; 1] {
 
 #[tokio::test]
 async fn join_flood_is_refused_and_earlier_memberships_stay() {
-    let mut server = ServerWithBystander::start("limits: {joins_per_second: 5}\n/nodevent: {history: off}").await;
+    let mut server = ServerWithBystander::start(
+        "limits: {joins_per_second: 5, max_rooms_per_connection: 20}\n/nodevent: {history: off}",
+    )
+    .await;
     let mut refused = 0;
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&server.site, "/nodevent", transport).await;

@@ -1,8 +1,8 @@
 //! Oversized messages, on both transports.
 
 use crate::server_with_bystander::ServerWithBystander;
-use crate::support::Request;
 use crate::support::raw::{CONTINUATION, End, Raw, TEXT, first, head, last};
+use crate::support::{Browser, RedisServer, Request, Transport};
 
 const SMALL: &str = "limits: {max_message_size: 1000, max_publish_size: 2000}\n/nodevent: {}";
 
@@ -39,6 +39,26 @@ async fn oversized_post_gets_413_with_the_limit() {
     server.logs("request rejected: body too large max_bytes=1000").await;
     assert_eq!(server.send(&Request::post(&session, "40/nodevent,")).await.text(), "ok", "the session continues");
     server.bystander_is_unaffected().await;
+}
+
+#[tokio::test]
+async fn the_largest_publication_reaches_every_member_however_small_their_send_buffer() {
+    let redis = RedisServer::start().await;
+    for engine in [String::new(), format!("redis: \"{}\"", redis.url())] {
+        let limits = "limits: {max_publish_size: 1MB, send_buffer: 64KB}";
+        let mut server = ServerWithBystander::start(&format!("{limits}\n/nodevent: {{{engine}}}")).await;
+        for transport in Transport::BOTH {
+            let mut browser = Browser::connect(&server.site, "/nodevent", transport).await;
+            browser.join("large").await;
+            let head = r#"{"room":"large","event":"e","message":""#;
+            let publication = format!("{head}{}\"}}", "x".repeat(1024 * 1024 - head.len() - 2));
+            assert_eq!(server.publish("/nodevent", publication.clone()).await.status, 200);
+            let message = browser.next_event().await.message;
+            assert_eq!(message.as_str().map(str::len), Some(1024 * 1024 - head.len() - 2));
+            browser.close().await;
+        }
+        server.bystander_is_unaffected().await;
+    }
 }
 
 #[tokio::test]

@@ -44,7 +44,7 @@ pub use site::Site;
 pub const PLAIN: &str = "/nodevent: {history: off}";
 
 /// Part of the log line about an outage of Redis.
-pub const REDIS_OUTAGE: &str = "Redis is away";
+pub const REDIS_OUTAGE: &str = "lost connection to Redis";
 
 /// Returns true if the long forms of the tests are requested with `NODEVENT_TEST_FULL=1`.
 pub fn is_full_run() -> bool {

@@ -101,7 +101,7 @@ RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
     server.start
     expect(flush(20)).to be(true)
     emit("end", wait: true)
-    kept = server.client.xrange("nodevent:{/nodevent:r}:log").map { |_, entry| JSON.parse(entry["d"])["message"] }
+    kept = server.client.xrange("nodevent:1:{9:/nodevent:1:r}:log").map { |_, entry| JSON.parse(entry["d"])["message"] }
     first = kept.first
     expect(first).to be_between(0, half)
     expect(kept).to eq((first...(2 * half)).to_a << "end")
@@ -127,7 +127,7 @@ RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
         taken += (5_000...10_000).select(&emit)
         server.start
         NoDevent.flush(20)
-        log = server.client.xrange("nodevent:{/nodevent:r}:log").map { |_, entry| JSON.parse(entry["d"])["message"] }
+        log = server.client.xrange("nodevent:1:{9:/nodevent:1:r}:log").map { |_, entry| JSON.parse(entry["d"])["message"] }
         puts JSON.generate([10_000, taken, log, NoDevent.stats])
       ensure
         server.stop
@@ -256,7 +256,7 @@ RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
     emit("shipped", idempotency_key: "order 13")
     emit("end", wait: true)
     expect(messages(listener.take(3))).to eq(%w[paid shipped end])
-    expect(server.client.ttl("nodevent:{/nodevent:r}:once:order 12")).to be_between(1, 300)
+    expect(server.client.ttl("nodevent:1:{9:/nodevent:1:r}:once:order 12")).to be_between(1, 300)
   ensure
     listener.stop
   end

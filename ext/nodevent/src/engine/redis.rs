@@ -219,18 +219,18 @@ async fn publish(
     // Text that is not a publication has no room and so no history; it is published unchanged.
     let room = publication::parse(&publication.body).ok().map(|parsed| parsed.room.into_owned());
     let keys = room.as_deref().map(|room| Keys::of(&publication.channel, room));
+    let retention = room.as_deref().and_then(|room| options.retention.of(room));
     let channel = match &keys {
         Some(keys) if options.channel_per_room => Str::from(keys.channel()),
         _ => Str::from(&*publication.channel),
     };
-    let retention = room.as_deref().and_then(|room| options.retention.of(room));
     let confirmation: Result<Confirmation, Error> = match (retention.zip(keys), &publication.idempotency_key) {
         (Some((retention, keys)), _) => {
             publish_with_history(client, options, publication, &channel, retention, &keys).await
         }
         (None, None) => client.publish(channel, publication.body.clone()).await.map(Confirmation::Receivers),
         (None, Some(key)) => {
-            let key = format!("nodevent:once:{channel}:{key}");
+            let key = history::plain_idempotency(&channel, key);
             let arguments = (channel, publication.body.clone(), IDEMPOTENCY_TTL);
             client.eval(PUBLISH_IDEMPOTENT, vec![key], arguments).await.map(Confirmation::Receivers)
         }

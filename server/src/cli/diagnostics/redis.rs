@@ -8,23 +8,23 @@ use nodevent_server::engine::redis;
 const MAX_SKEW: i64 = 5;
 
 pub(super) async fn check(namespace: &str, config: &RedisConfig, report: &mut Report) {
-    let diagnosis = match redis::visit(config).await {
+    let diagnosis = match redis::diagnose(config).await {
         Ok(diagnosis) => diagnosis,
         Err(error) => {
             let hint = "start it, or correct `redis:` in the configuration";
             return report.fail(&format!("{namespace}: Redis at {config} is unavailable: {error}"), hint);
         }
     };
-    match diagnosis.refuses {
+    match diagnosis.write_error {
         None => report.ok(&format!("{namespace}: Redis at {config} responds and accepts writes")),
         Some(reason) => report.fail(
             &format!("{namespace}: Redis at {config} responds, but does not accept writes: {reason}"),
             "use a primary with free memory, and a user that may write keys that begin with `nodevent:`",
         ),
     }
-    if diagnosis.ahead.abs() > MAX_SKEW {
-        let direction = if diagnosis.ahead > 0 { "ahead of" } else { "behind" };
-        let seconds = diagnosis.ahead.abs();
+    if diagnosis.clock_skew_secs.abs() > MAX_SKEW {
+        let direction = if diagnosis.clock_skew_secs > 0 { "ahead of" } else { "behind" };
+        let seconds = diagnosis.clock_skew_secs.abs();
         report.fail(
             &format!("{namespace}: the clock of Redis at {config} is {seconds} s {direction} this machine's clock"),
             "run NTP on both machines",

@@ -1,19 +1,21 @@
 //! The histories of the memory engine: positions and logs of rooms, under one limit.
 //!
-//! At the limit the least recently active rooms lose their logs first, then their positions. A room that lost its position
-//! starts a new epoch, so a client is never told that it missed nothing when that is not known.
+//! Only publishing creates a room and reading changes none, so rooms that clients make up need no memory. At the limit the
+//! least recently published rooms lose their logs first, then their positions. A room that lost its position starts a new
+//! epoch, and clients that return to it receive `recovered: false`.
 
+use crate::history::Since;
 use crate::publication::Publication;
 use nodevent_protocol::history::{Position, Retention};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The memory of a room in addition to its name and its log: its entries in the tables. Bytes.
+/// Memory of a room in addition to its name and its log: its entries in the tables. Bytes.
 const ROOM_OVERHEAD: usize = 192;
-/// The memory of a stored publication in addition to its texts: itself, its entry and the entry of one frame. Bytes.
+/// Memory of a stored publication in addition to its texts: itself, its entry and the entry of one frame. Bytes.
 const ENTRY_OVERHEAD: usize = 240;
-/// The memory of an idempotency key in addition to its text. Bytes.
+/// Memory of an idempotency key in addition to its text. Bytes.
 const IDEMPOTENCY_OVERHEAD: usize = 128;
 
 /// The histories of one namespace.
@@ -22,16 +24,20 @@ pub(super) struct MemoryHistory {
     rooms: HashMap<Arc<str>, Room>,
     /// Rooms that have a log, by the tick of their last publication.
     lru_with_log: BTreeMap<u64, Arc<str>>,
-    /// Rooms that have a position only, by the tick in which they were last used.
+    /// Rooms that have a position only, by the tick of their last publication.
     lru_position_only: BTreeMap<u64, Arc<str>>,
-    /// Grows by one each time a room is used.
+    /// Grows by one per creation of a room and per publication. The offset of absent positions.
     lru_tick: u64,
+    /// The epoch of absent positions: random, because a restart forgets all rooms.
+    absent_epoch: u64,
+    /// The newest creation of a room that was forgotten. Absent positions before it prove nothing.
+    newest_forgotten: u64,
     idempotency: HashMap<String, (Position, Instant)>,
     /// The keys of `idempotency`, oldest first.
     idempotency_order: VecDeque<String>,
     bytes: usize,
     max_bytes: usize,
-    /// The log of a room that has none.
+    /// The log of a room that does not exist.
     no_log: Log,
 }
 
@@ -41,27 +47,32 @@ type Log = VecDeque<(Arc<Publication>, Instant)>;
 #[derive(Debug)]
 struct Room {
     position: Position,
+    /// The tick of its creation.
+    born: u64,
     /// The last publications, each with its time of arrival. The last one has the room's offset.
     log: Log,
-    /// Bytes of the log.
+    /// Memory of the log.
     bytes: usize,
     lru_tick: u64,
-    touched: Instant,
-    /// How long its log is stored, at most.
+    published: Instant,
+    /// Time for which its log is stored.
     age: Duration,
+    /// Time for which its position is stored.
     position_ttl: Duration,
 }
 
 // === impl MemoryHistory ===
 
 impl MemoryHistory {
-    /// Histories that may use `max_bytes` together.
+    /// Returns an empty history of at most `max_bytes`.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             rooms: HashMap::new(),
             lru_with_log: BTreeMap::new(),
             lru_position_only: BTreeMap::new(),
             lru_tick: 0,
+            absent_epoch: Position::absent_epoch(rand::random()),
+            newest_forgotten: 0,
             idempotency: HashMap::new(),
             idempotency_order: VecDeque::new(),
             bytes: 0,
@@ -96,7 +107,7 @@ impl MemoryHistory {
                 room.bytes -= memory_of(&publication);
             }
         }
-        (room.age, room.position_ttl, room.touched) = (retention.age, retention.position_ttl(), now);
+        (room.age, room.position_ttl, room.published) = (retention.age, retention.position_ttl(), now);
         let (old, after) = (std::mem::replace(&mut room.lru_tick, self.lru_tick), room.bytes);
         self.bytes = self.bytes + after - before;
         let name = self.lru_position_only.remove(&old).or_else(|| self.lru_with_log.remove(&old));
@@ -106,31 +117,40 @@ impl MemoryHistory {
         self.evict(now);
     }
 
-    /// Returns a room's position and its log.
+    /// Returns a room's position and its log. If the room does not exist, its position is absent.
     pub(super) fn read(
-        &mut self,
+        &self,
         name: &str,
         retention: Retention,
         now: Instant,
     ) -> (Position, impl DoubleEndedIterator<Item = Arc<Publication>> + ExactSizeIterator + '_) {
-        self.get_or_create(name, now);
-        self.lru_tick += 1;
-        let tick = self.lru_tick;
-        if let Some(room) = self.rooms.get_mut(name) {
-            (room.touched, room.position_ttl) = (now, retention.position_ttl());
-            if room.log.is_empty() {
-                let old = std::mem::replace(&mut room.lru_tick, tick);
-                if let Some(name) = self.lru_position_only.remove(&old) {
-                    self.lru_position_only.insert(tick, name);
-                }
-            }
-        }
-        self.evict(now);
         let room = self.rooms.get(name);
-        let position = room.map_or(Position { epoch: 0, offset: 0 }, |room| room.position);
+        let position = room.map_or(self.absent(), |room| room.position);
         let log = room.map_or(&self.no_log, |room| &room.log);
         let expired = log.partition_point(|(_, arrived)| now.duration_since(*arrived) > retention.age);
         (position, log.range(expired..).map(|(publication, _)| Arc::clone(publication)))
+    }
+
+    fn absent(&self) -> Position {
+        Position { epoch: self.absent_epoch, offset: self.lru_tick }
+    }
+
+    /// Replaces an absent position in `since` by the position of the room that it represents. It becomes invalid if the
+    /// room may have existed since then and was forgotten.
+    pub(super) fn resolve(&self, name: &str, since: Since) -> Since {
+        match since {
+            Since::Position(absent) if absent.is_absent() => {
+                let is_known = absent.epoch == self.absent_epoch && absent.offset >= self.newest_forgotten;
+                match self.rooms.get(name) {
+                    None if is_known => Since::Position(self.absent()),
+                    Some(room) if is_known && room.born > absent.offset => {
+                        Since::Position(Position { offset: 0, ..room.position })
+                    }
+                    _ => Since::Invalid,
+                }
+            }
+            other => other,
+        }
     }
 
     /// Finds the position that was assigned to an idempotency key.
@@ -167,11 +187,12 @@ impl MemoryHistory {
         self.bytes += ROOM_OVERHEAD + name.len();
         self.lru_position_only.insert(self.lru_tick, Arc::clone(&name));
         let room = Room {
-            position: Position { epoch: rand::random(), offset: 0 },
+            position: Position { epoch: Position::room_epoch(rand::random()), offset: 0 },
+            born: self.lru_tick,
             log: VecDeque::new(),
             bytes: 0,
             lru_tick: self.lru_tick,
-            touched: now,
+            published: now,
             age: Duration::ZERO,
             position_ttl: Duration::MAX,
         };
@@ -191,7 +212,7 @@ impl MemoryHistory {
             }
         }
         while let Some((tick, name)) = self.lru_with_log.first_key_value() {
-            let expired = self.rooms.get(name).is_none_or(|room| now.duration_since(room.touched) > room.age);
+            let expired = self.rooms.get(name).is_none_or(|room| now.duration_since(room.published) > room.age);
             if !expired && self.bytes <= self.max_bytes {
                 break;
             }
@@ -205,24 +226,26 @@ impl MemoryHistory {
         }
         while let Some((tick, name)) = self.lru_position_only.first_key_value() {
             let expired =
-                self.rooms.get(name).is_none_or(|room| now.duration_since(room.touched) > room.position_ttl);
+                self.rooms.get(name).is_none_or(|room| now.duration_since(room.published) > room.position_ttl);
             if !expired && self.bytes <= self.max_bytes {
                 break;
             }
             let (tick, name) = (*tick, Arc::clone(name));
             self.lru_position_only.remove(&tick);
             self.bytes -= ROOM_OVERHEAD + name.len();
-            self.rooms.remove(&name);
+            if let Some(room) = self.rooms.remove(&name) {
+                self.newest_forgotten = self.newest_forgotten.max(room.born);
+            }
         }
     }
 }
 
-/// Joins two texts so that no other two result in the same one.
+/// Returns a key for both texts that differs from those of all other pairs.
 fn idempotency_key(room: &str, key: &str) -> String {
     format!("{}:{room}{key}", room.len())
 }
 
-/// The memory of a stored publication: its text, and that text again in one frame.
+/// Returns the memory of a stored publication: its text, and that text again in one frame.
 fn memory_of(publication: &Publication) -> usize {
     ENTRY_OVERHEAD + publication.target.room().len() + 2 * publication.text.len()
 }
@@ -240,36 +263,35 @@ mod tests {
         position
     }
 
-    fn log(history: &mut MemoryHistory, room: &str, now: Instant) -> (u64, Vec<String>) {
+    fn log(history: &MemoryHistory, room: &str, now: Instant) -> (u64, Vec<String>) {
         let (position, log) = history.read(room, RETENTION, now);
         (position.offset, log.map(|publication| publication.text.to_string()).collect())
     }
 
     #[test]
-    fn a_room_keeps_its_last_publications_and_counts_on() {
+    fn room_stores_its_last_publications_and_counts_all() {
         let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
         for _ in 0..5 {
             publish(&mut history, "r", now);
         }
-        assert_eq!(log(&mut history, "r", now), (5, vec!["3".into(), "4".into(), "5".into()]));
-        assert_eq!(log(&mut history, "other", now), (0, vec![]));
+        assert_eq!(log(&history, "r", now), (5, vec!["3".into(), "4".into(), "5".into()]));
     }
 
     #[test]
-    fn the_position_outlives_the_log() {
+    fn position_is_stored_longer_than_the_log() {
         let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
         let before = publish(&mut history, "r", now);
         let later = now + Duration::from_secs(3600);
-        assert_eq!(log(&mut history, "r", later), (1, vec![]));
+        assert_eq!(log(&history, "r", later), (1, vec![]));
         assert_eq!(publish(&mut history, "r", later), Position { offset: 2, ..before });
     }
 
     #[test]
-    fn a_forgotten_room_begins_a_new_epoch() {
+    fn forgotten_room_starts_a_new_epoch() {
         let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
         let before = publish(&mut history, "r", now);
         let after = publish(&mut history, "r", now + Duration::from_secs(100_000));
-        assert_eq!(after.offset, 2, "it spoke again before anybody looked");
+        assert_eq!(after.offset, 2, "nothing was evicted in between");
         publish(&mut history, "other", now + Duration::from_secs(300_000));
         let new = publish(&mut history, "r", now + Duration::from_secs(300_000));
         assert_eq!(new.offset, 1);
@@ -277,25 +299,25 @@ mod tests {
     }
 
     #[test]
-    fn all_rooms_together_stay_below_their_bound_and_the_longest_silent_goes_first() {
+    fn rooms_stay_within_the_limit_and_the_least_recent_is_evicted_first() {
         let (mut history, now) = (MemoryHistory::new(20_000), Instant::now());
         for index in 0..10_000 {
             publish(&mut history, &format!("room-{index}"), now);
             assert!(history.bytes <= 20_000);
         }
-        assert_eq!(log(&mut history, "room-9999", now).0, 1);
+        assert_eq!(log(&history, "room-9999", now).0, 1);
         assert!(history.rooms.len() < 200, "{}", history.rooms.len());
         assert_eq!(history.rooms.len(), history.lru_with_log.len() + history.lru_position_only.len());
     }
 
     #[test]
-    fn what_is_counted_is_what_is_there_after_any_churn() {
+    fn counted_memory_is_that_of_the_contents_after_any_churn() {
         let (mut history, start) = (MemoryHistory::new(50_000), Instant::now());
         for step in 0..20_000_u64 {
             let now = start + Duration::from_secs(step / 10);
             let room = format!("r{}", step * 7919 % 97);
             match step % 3 {
-                0 => drop(log(&mut history, &room, now)),
+                0 => drop(log(&history, &room, now)),
                 1 => {
                     let position = publish(&mut history, &room, now);
                     history.record_idempotent(&room, &step.to_string(), position, RETENTION.age, now);
@@ -305,18 +327,50 @@ mod tests {
         }
         let logs: usize = history.rooms.values().map(|room| room.bytes).sum();
         let names: usize = history.rooms.keys().map(|name| ROOM_OVERHEAD + name.len()).sum();
-        let once: usize = history.idempotency.keys().map(|key| IDEMPOTENCY_OVERHEAD + 2 * key.len()).sum();
-        assert_eq!(history.bytes, logs + names + once);
+        let keys: usize = history.idempotency.keys().map(|key| IDEMPOTENCY_OVERHEAD + 2 * key.len()).sum();
+        assert_eq!(history.bytes, logs + names + keys);
         assert_eq!(history.idempotency.len(), history.idempotency_order.len());
     }
 
     #[test]
-    fn an_idempotency_key_is_known_for_its_room_and_its_time() {
+    fn idempotency_key_is_valid_in_its_room_and_for_its_time() {
         let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
         let position = publish(&mut history, "r", now);
         history.record_idempotent("r", "k", position, RETENTION.age, now);
         assert_eq!(history.find_idempotent("r", "k", now), Some(position));
         assert_eq!(history.find_idempotent("rk", "", now), None);
         assert_eq!(history.find_idempotent("r", "k", now + RETENTION.age), None);
+    }
+
+    /// Issue 12, attack 5: joins and reads of made-up rooms evicted all real history.
+    #[test]
+    fn reading_made_up_rooms_creates_and_evicts_nothing() {
+        let (mut history, now) = (MemoryHistory::new(20_000), Instant::now());
+        publish(&mut history, "real", now);
+        let (bytes, position) = (history.bytes, history.read("real", RETENTION, now).0);
+        for index in 0..10_000 {
+            let name = format!("made-up-{index}");
+            assert!(history.read(&name, RETENTION, now).0.is_absent());
+            history.resolve(&name, Since::Position(position));
+        }
+        assert_eq!((history.bytes, history.rooms.len()), (bytes, 1));
+        assert_eq!(log(&history, "real", now), (1, vec!["1".into()]));
+    }
+
+    #[test]
+    fn absent_position_is_the_beginning_of_the_room_that_was_created_after_it() {
+        let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
+        let absent = history.read("r", RETENTION, now).0;
+        assert_eq!(history.resolve("r", Since::Position(absent)), Since::Position(absent));
+        let first = publish(&mut history, "r", now);
+        assert_eq!(history.resolve("r", Since::Position(absent)), Since::Position(Position { offset: 0, ..first }));
+        let later = history.read("other", RETENTION, now).0;
+        assert_eq!(history.resolve("r", Since::Position(later)), Since::Invalid, "the room existed then");
+        let elsewhere = MemoryHistory::new(1 << 20).read("r", RETENTION, now).0;
+        assert_eq!(history.resolve("r", Since::Position(elsewhere)), Since::Invalid, "before a restart");
+        publish(&mut history, "other", now + Duration::from_secs(300_000));
+        assert_eq!(history.rooms.len(), 1, "the room is forgotten");
+        assert_eq!(history.resolve("r", Since::Position(absent)), Since::Invalid, "it has missed a publication");
+        assert_eq!(history.resolve("r", Since::Position(later)), Since::Position(history.absent()));
     }
 }

@@ -2,7 +2,7 @@
 
 mod history;
 
-use super::Fanout;
+use super::{Fanout, unpositioned};
 use crate::capability::{Engine, Health, Pending, Publish, ReadHistory};
 use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
@@ -19,16 +19,16 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Memory {
     policy: History,
-    /// Locked during a publish, so that all shards see one order.
+    /// Locked during a publish, so that all shards receive one order.
     fanout: tokio::sync::Mutex<Fanout>,
-    /// Locked for moments only, and never across an await.
+    /// Locked briefly, and never across an await. Shards lock it too, when a member joins.
     history: Mutex<MemoryHistory>,
 }
 
 // === impl Memory ===
 
 impl Memory {
-    /// Starts an engine that stores what `policy` says and pushes into `fanout`.
+    /// Starts an engine with this retention that pushes into `fanout`.
     pub fn start(fanout: Fanout, policy: History) -> Engine {
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
@@ -50,7 +50,7 @@ impl Memory {
         let permit = fanout.reserve(publication.text.len()).await;
         let room = &*publication.room;
         let Some(retention) = self.policy.of(room) else {
-            permit.broadcast(Publication::in_room(room, publication.text, None));
+            permit.broadcast(unpositioned(publication));
             return None;
         };
         let now = Instant::now();
@@ -75,13 +75,13 @@ impl Memory {
 
     fn read(&self, room: &str, since: Since) -> Option<Recovery> {
         let retention = self.policy.of(room)?;
-        let mut history = self.history();
+        let history = self.history();
         let (position, log) = history.read(room, retention, Instant::now());
-        Some(Recovery::select(position, None, since, log))
+        Some(Recovery::select(position, None, history.resolve(room, since), log))
     }
 
     fn history(&self) -> MutexGuard<'_, MemoryHistory> {
-        // A panic elsewhere leaves nothing half done here that could not be used.
+        // A panic leaves nothing in it that could not be used.
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,6 @@
-//! The settings of a namespace's Redis in the words of the Redis client.
+//! Translates the Redis settings of a namespace for the Redis client.
 //!
-//! `config::redis` is plain data and does not know the client; only this folder does.
+//! `config::redis` is plain data and does not know the client. Only this folder does.
 
 use crate::config::redis::{Kind, Redis};
 use crate::tls_client;
@@ -56,6 +56,6 @@ mod tests {
         let own = (Some("watcher".to_owned()), Some("outer".to_owned()));
         assert_eq!(received("hosts: [s1], username: watcher, password: outer", ""), own);
         let url = "url: \"redis-sentinel://s1:26379?sentinelServiceName=main\", ";
-        assert_eq!(received("username: watcher, password: outer", url), own, "beside a URL");
+        assert_eq!(received("username: watcher, password: outer", url), own, "with a URL");
     }
 }

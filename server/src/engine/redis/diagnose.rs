@@ -1,50 +1,56 @@
-//! A short visit to the Redis of a namespace, for `nodevent check`: is it there, and does it do what the engine needs?
+//! Diagnoses the Redis of a namespace for `nodevent check`: whether it responds, accepts writes, and has the right time.
 
-use super::{CHANNEL_PREFIX, COMMAND_TIMEOUT, link};
+use super::{COMMAND_TIMEOUT, client};
 use crate::clock;
-use crate::config::redis::Redis as Settings;
+use crate::config::redis::Redis as RedisConfig;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{CustomCommand, Expiration};
+use nodevent_protocol::history::PREFIX;
 use std::time::Duration;
 
-/// How long Redis keeps what a visit writes.
-const KEPT: Duration = Duration::from_secs(10);
+/// Expiry of the key that a diagnosis writes.
+const KEY_TTL: Duration = Duration::from_secs(10);
+/// Maximum time to close the connection.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a visit has found.
+/// The result of a diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisDiagnosis {
-    /// How far its clock is ahead of this machine's; negative: behind. Seconds.
-    pub ahead: i64,
-    /// Why it does not take writes. `None`: it does.
-    pub refuses: Option<String>,
+    /// How far the clock of Redis is ahead of this machine's. Negative: behind. Seconds.
+    pub clock_skew_secs: i64,
+    /// Why Redis does not accept writes. `None`: it does.
+    pub write_error: Option<String>,
 }
 
-/// Asks a Redis for its time and has it write something that it soon forgets.
+/// Connects to a Redis, reads its time and writes a key that expires soon.
 ///
 /// # Errors
-/// It cannot be reached, asks for a password, or does not answer within 5 s; in its own words, without secrets.
-pub async fn visit(settings: &Settings) -> Result<RedisDiagnosis, String> {
-    let mut builder = link::builder(settings)?;
+/// Returns a message without secrets if Redis cannot be reached, requires a password, or does not respond within 5 s.
+pub async fn diagnose(settings: &RedisConfig) -> Result<RedisDiagnosis, String> {
+    let mut builder = client::builder(settings)?;
     builder.with_config(|config| config.fail_fast = true);
     let client = builder.build().map_err(|error| error.to_string())?;
-    let visited = tokio::time::timeout(COMMAND_TIMEOUT, look(&client)).await;
-    let _ = tokio::time::timeout(Duration::from_secs(1), client.quit()).await;
-    match visited {
-        Ok(Ok(visit)) => Ok(visit),
+    let probed = tokio::time::timeout(COMMAND_TIMEOUT, probe(&client)).await;
+    let _ = tokio::time::timeout(QUIT_TIMEOUT, client.quit()).await;
+    match probed {
+        Ok(Ok(diagnosis)) => Ok(diagnosis),
         Ok(Err(error)) => Err(error.details().to_owned()),
-        Err(_) => Err(format!("no answer within {} s", COMMAND_TIMEOUT.as_secs())),
+        Err(_) => Err(format!("no response within {} s", COMMAND_TIMEOUT.as_secs())),
     }
 }
 
-async fn look(client: &Client) -> Result<RedisDiagnosis, Error> {
+async fn probe(client: &Client) -> Result<RedisDiagnosis, Error> {
     client.init().await?;
     let time = CustomCommand::new("TIME", 0, false);
     let (seconds, _micros): (i64, i64) = client.custom(time, Vec::<String>::new()).await?;
     let here = (clock::now_ms() / 1000) as i64;
-    let key = format!("{CHANNEL_PREFIX}check:{:032x}", rand::random::<u128>());
-    let expires = Some(Expiration::EX(KEPT.as_secs() as i64));
+    let key = format!("{PREFIX}check:{:032x}", rand::random::<u128>());
+    let expires = Some(Expiration::EX(KEY_TTL.as_secs() as i64));
     let written = client.set::<(), _, _>(key, "", expires, None, false).await;
-    Ok(RedisDiagnosis { ahead: seconds - here, refuses: written.err().map(|error| error.details().to_owned()) })
+    Ok(RedisDiagnosis {
+        clock_skew_secs: seconds - here,
+        write_error: written.err().map(|error| error.details().to_owned()),
+    })
 }

@@ -1,70 +1,87 @@
-//! The engine in Redis: any number of servers, nothing kept in one of them.
+//! The Redis engine: any number of servers share the histories in Redis and hold nothing themselves but connections.
 //!
-//! Publishing and hearing use a connection each ([`link`]). Both come back by themselves, with growing pauses; while
-//! Redis is away, publishing fails within [`COMMAND_TIMEOUT`] and browsers stay connected. A script ([`script`]) gives an
-//! publication its offset, keeps it and publishes it in one step. A task per namespace ([`subscriber`]) passes on what is
-//! heard, in order and without a gap, for the rooms that have members here ([`room_state`]). Whether publications get through
-//! is told by a probe: a message that this engine sends itself through Redis.
+//! Each namespace has two clients, one to publish and read, and one to subscribe ([`client`], [`subscription`]). Both
+//! reconnect by themselves. While Redis is unavailable, publishing fails within [`COMMAND_TIMEOUT`] and browsers stay
+//! connected. A script ([`script`]) assigns a publication its offset, stores it and publishes it in one step. One task per
+//! namespace ([`subscriber`]) delivers what arrives, in order and without a gap, to the rooms that have members here
+//! ([`room_state`]). A probe ([`health`]) shows whether publications get through.
+//!
+//! It does not know connections or encodings. **Architecture Invariant:** only this folder knows Redis.
 
+pub mod autodetect;
+mod client;
 mod client_config;
 mod diagnose;
-mod link;
+mod health;
+mod periodic_check;
+mod read_task;
 mod room_state;
 mod script;
 mod subscriber;
+mod subscription;
 mod unique_queue;
 
-pub use diagnose::{RedisDiagnosis, visit};
+pub use diagnose::{RedisDiagnosis, diagnose};
 
 use super::Fanout;
 use crate::capability::{Engine, Health, Pending, Publish as PublishTo, ReadHistory, Unavailable};
 use crate::config::history::History;
-use crate::config::namespace::Namespace as Settings;
-use crate::config::redis::{Kind, Redis as Place};
+use crate::config::namespace::Namespace as NamespaceConfig;
+use crate::config::redis::{Kind, Redis as RedisConfig};
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
-use crate::metrics::Metrics;
 use crate::outcome::Outcome;
-use fred::clients::Client;
+use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
-use link::{HealthProbe, LinkHealth, Resubscriber};
-use nodevent_protocol::history::{Keys, Position, Publish};
+use health::{HealthProbe, LinkHealth};
+use nodevent_protocol::history::{Keys, PREFIX, Position, Publish};
 use nodevent_protocol::publication::PublicationRef;
-use script::Scripts;
-use std::collections::{HashMap, HashSet};
+use script::{ScriptError, Scripts};
 use std::sync::Arc;
 use std::time::Duration;
 use subscriber::{Inputs, NamespaceSubscriber};
+use subscription::Resubscriber;
 use tokio::sync::{Notify, mpsc, watch};
-use unique_queue::UniqueQueue;
 
-/// How long anything asked of Redis may take.
+/// Maximum time for a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
-/// Messages that may wait between the link and the follower. Beyond it the oldest are lost, noticed, and read again.
+/// Messages that may be queued between the client and the subscriber. Beyond it the oldest are dropped, and the affected
+/// rooms are read from history.
 const BACKLOG: usize = 8192;
-/// What the names of all our keys and channels begin with, but for the namespaces' own channels.
-const CHANNEL_PREFIX: &str = "nodevent:";
 
 /// The engine of one namespace.
 #[derive(Debug)]
 pub struct Redis {
+    shared: Arc<Shared>,
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+/// What the tasks of one engine share.
+#[derive(Debug)]
+struct Shared {
+    /// Publishes and reads.
     publisher: Client,
-    scripts: Arc<Scripts>,
-    namespace: String,
+    /// Subscribes. The channel of the namespace and the probe's are always subscribed.
+    subscriber: SubscriberClient,
+    scripts: Scripts,
+    fanout: Fanout,
     history: History,
     /// Whether each room has a channel of its own.
     channel_per_room: bool,
-    /// Whether that channel lives in its slot of a cluster only.
-    sharded: bool,
-    commands: mpsc::UnboundedSender<Command>,
+    /// Whether that channel is in one slot of a cluster only.
+    sharded_pubsub: bool,
+    /// The channel of the probe, which no other server knows.
+    probe_channel: String,
+    /// The address of Redis without secrets, for the log.
+    address: String,
     health: LinkHealth,
 }
 
-/// What a shard has to say to the follower.
+/// Commands from a shard to the subscriber.
 #[derive(Debug)]
 enum Command {
-    /// A new member.
+    /// Recovers what a new member has missed.
     Recover(Box<RecoveryRequest>),
-    /// A room has no members on that shard any more.
+    /// A room has no members on a shard any more.
     RoomEmpty {
         /// The shard.
         shard: u8,
@@ -73,90 +90,67 @@ enum Command {
     },
 }
 
+// === impl Shared ===
+
+impl Shared {
+    /// Returns the keys of a room.
+    fn keys(&self, room: &str) -> Keys {
+        Keys::of(self.fanout.name(), room)
+    }
+}
+
 // === impl Redis ===
 
 impl Redis {
-    /// Connects, now or as soon as Redis answers, and pushes what arrives into `fanout`. Publications larger than
-    /// `max_publication_bytes` bytes are skipped.
+    /// Starts the engine, which connects as soon as Redis responds and pushes what arrives into `fanout`. Publications of
+    /// more than `max_publication_bytes` are dropped and counted.
     ///
     /// # Errors
-    /// The settings contradict each other; the text says how.
+    /// Returns a message if the settings cannot be used.
     pub fn start(
-        place: &Place,
-        settings: &Settings,
+        redis: &RedisConfig,
+        namespace: &NamespaceConfig,
         fanout: Fanout,
-        metrics: Arc<Metrics>,
         max_publication_bytes: usize,
     ) -> Result<Engine, String> {
-        let publisher = link::builder(place)?.build().map_err(|error| error.to_string())?;
-        let subscriber = link::builder(place)?.build_subscriber_client().map_err(|error| error.to_string())?;
-        // Bounded by what the shards let be asked at a time.
+        let shared = Arc::new(Shared {
+            publisher: client::builder(redis)?.build().map_err(|error| error.to_string())?,
+            subscriber: client::builder(redis)?.build_subscriber_client().map_err(|error| error.to_string())?,
+            scripts: Scripts::new(),
+            fanout,
+            history: namespace.history.clone(),
+            channel_per_room: namespace.channel_per_room,
+            sharded_pubsub: namespace.channel_per_room && redis.kind == Kind::Cluster,
+            probe_channel: format!("{PREFIX}probe:{:032x}", rand::random::<u128>()),
+            address: redis.to_string(),
+            health: LinkHealth::new(),
+        });
+        // The shards limit how many recoveries they request.
         let (commands_tx, commands_rx) = mpsc::unbounded_channel();
         let (results_tx, results_rx) = mpsc::channel(BACKLOG);
-        let (subscriptions_tx, subscriptions_rx) = watch::channel(0);
+        let (subscription_gen_tx, subscription_gen_rx) = watch::channel(0);
         let resubscribe = Arc::new(Notify::new());
-        let (health, scripts) = (LinkHealth::new(), Arc::new(Scripts::new()));
-        let probe = format!("{CHANNEL_PREFIX}probe:{:032x}", rand::random::<u128>());
-        let upkeep = Resubscriber {
-            subscriber: subscriber.clone(),
-            channels: vec![fanout.name().to_owned(), probe.clone()],
-            place: place.to_string(),
-            metrics: Arc::clone(&metrics),
-            health: health.clone(),
+        let name = shared.fanout.name();
+        let resubscriber = Resubscriber {
+            shared: Arc::clone(&shared),
+            channels: vec![name.to_owned(), shared.probe_channel.clone()],
             resubscribe: Arc::clone(&resubscribe),
-            subscriptions: subscriptions_tx,
+            subscription_gen_tx,
         };
-        let follower = NamespaceSubscriber {
-            publisher: publisher.clone(),
-            subscriber: subscriber.clone(),
-            scripts: Arc::clone(&scripts),
-            fanout: fanout.clone(),
-            history: settings.history.clone(),
-            channel_per_room: settings.channel_per_room,
-            sharded_pubsub: settings.channel_per_room && place.kind == Kind::Cluster,
-            sharded_pubsub_unsupported: Arc::default(),
-            max_publication_bytes,
-            probe: probe.clone(),
-            health: health.clone(),
-            rooms: HashMap::new(),
-            unsubscribing: HashSet::new(),
-            read_queue: UniqueQueue::default(),
-            check_queue: UniqueQueue::default(),
-            reads_in_flight: 0,
-            results: results_tx,
-        };
-        let sources = Inputs {
-            messages: subscriber.message_rx(),
+        let inputs = Inputs {
+            messages: shared.subscriber.message_rx(),
             commands: commands_rx,
             results: results_rx,
-            subscriptions: subscriptions_rx,
+            subscription_gen: subscription_gen_rx,
         };
-        tokio::spawn(upkeep.run());
-        tokio::spawn(follower.run(sources));
-        let probe = HealthProbe {
-            publisher: publisher.clone(),
-            subscriber: subscriber.clone(),
-            channel: probe,
-            place: place.to_string(),
-            requires_writes: settings.history.is_on(),
-            clustered: place.kind == Kind::Cluster,
-            health: health.clone(),
-            resubscribe,
-            metrics,
-        };
+        let probe =
+            HealthProbe { shared: Arc::clone(&shared), clustered: redis.kind == Kind::Cluster, resubscribe };
+        tokio::spawn(resubscriber.run());
+        tokio::spawn(NamespaceSubscriber::new(Arc::clone(&shared), max_publication_bytes, results_tx).run(inputs));
         tokio::spawn(probe.run());
-        tokio::spawn(link::supervise_client(publisher.clone(), place.to_string()));
-        tokio::spawn(link::supervise_client(subscriber, place.to_string()));
-        let redis = Arc::new(Self {
-            publisher,
-            scripts,
-            namespace: fanout.name().to_owned(),
-            history: settings.history.clone(),
-            channel_per_room: settings.channel_per_room,
-            sharded: settings.channel_per_room && place.kind == Kind::Cluster,
-            commands: commands_tx,
-            health,
-        });
+        tokio::spawn(client::supervise_client(shared.publisher.clone(), shared.address.clone()));
+        tokio::spawn(client::supervise_client(shared.subscriber.clone(), shared.address.clone()));
+        let redis = Arc::new(Self { shared, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
             publish: Arc::clone(&redis) as _,
@@ -171,17 +165,18 @@ impl Redis {
         publication: &PublicationRef<'_>,
         idempotency_key: Option<&str>,
     ) -> Result<Option<Position>, Unavailable> {
-        let keys = Keys::of(&self.namespace, &publication.room);
-        let channel = if self.channel_per_room { keys.channel() } else { self.namespace.clone() };
-        let Some(retention) = self.history.of(&publication.room) else {
+        let Shared { publisher, scripts, fanout, channel_per_room, sharded_pubsub, .. } = &*self.shared;
+        let keys = self.shared.keys(&publication.room);
+        let channel = if *channel_per_room { keys.channel() } else { fanout.name().to_owned() };
+        let Some(retention) = self.shared.history.of(&publication.room) else {
             let publish = async {
-                link::wait_connected(&self.publisher).await;
-                self.publisher.publish::<i64, _, _>(channel, publication.text).await
+                client::wait_connected(publisher).await;
+                publisher.publish::<i64, _, _>(channel, publication.text).await
             };
             return match tokio::time::timeout(COMMAND_TIMEOUT, publish).await {
                 Ok(Ok(_receivers)) => Ok(None),
-                Ok(Err(error)) => Err(script::unavailable(error.details().to_owned())),
-                Err(_) => Err(script::timed_out()),
+                Ok(Err(error)) => Err(ScriptError::from_redis(error.details()).unavailable),
+                Err(_) => Err(ScriptError::timed_out().unavailable),
             };
         };
         let publish = Publish {
@@ -190,27 +185,29 @@ impl Redis {
             retention,
             fresh_epoch: rand::random(),
             idempotency_ttl: retention.age,
-            sharded: self.sharded,
+            sharded: *sharded_pubsub,
         };
-        self.scripts.publish(&self.publisher, &keys, &publish, idempotency_key).await
+        scripts.publish(publisher, &keys, &publish, idempotency_key).await
     }
 
     async fn read(&self, room: &str, since: Since) -> Result<Option<Recovery>, Unavailable> {
-        let Some(retention) = self.history.of(room) else { return Ok(None) };
+        let Some(retention) = self.shared.history.of(room) else { return Ok(None) };
         let after = match since {
+            Since::Position(position) if position.is_absent() => Some(0),
             Since::Position(position) => Some(position.offset),
             Since::Beginning => Some(0),
             Since::FirstJoin | Since::Invalid => None,
         };
-        let keys = Keys::of(&self.namespace, room);
-        let slice = self.scripts.read(&self.publisher, &keys, after, None, retention).await?;
-        let publications = slice.publications(room);
-        Ok(Some(Recovery::select(slice.position, slice.jump, since, publications.into_iter())))
+        let keys = self.shared.keys(room);
+        let read = self.shared.scripts.read(&self.shared.publisher, &keys, after, None, retention).await;
+        let slice = read.map_err(|error| error.unavailable)?;
+        let publications = slice.publications(room).into_iter();
+        Ok(Some(Recovery::select(slice.position, slice.jump, slice.resolve(since), publications)))
     }
 
-    /// Whether the subscriber keeps track of a room's members: for its history, or for its channel.
+    /// Returns whether the subscriber has a state for rooms with members: for their history, or for their channel.
     fn tracks(&self, room: &str) -> bool {
-        self.channel_per_room || self.history.of(room).is_some()
+        self.shared.channel_per_room || self.shared.history.of(room).is_some()
     }
 }
 
@@ -231,13 +228,13 @@ impl RoomHistory for Redis {
         }
         match self.commands.send(Command::Recover(Box::new(request))) {
             Ok(()) => Outcome::Pending,
-            // The subscriber has stopped, and the process is about to.
+            // The subscriber has stopped: the process is about to exit.
             Err(_) => Outcome::Overloaded,
         }
     }
 
     fn has_history(&self, room: &str) -> bool {
-        self.history.of(room).is_some()
+        self.shared.history.of(room).is_some()
     }
 
     fn room_empty(&self, shard: u8, room: &str) {
@@ -255,6 +252,6 @@ impl ReadHistory for Redis {
 
 impl Health for Redis {
     fn is_ready(&self) -> bool {
-        self.health.is_ready()
+        self.shared.health.is_ready()
     }
 }

@@ -1,7 +1,8 @@
-//! The two scripts that keep a room's history in Redis, called.
+//! Calls the two scripts that store a room's history in Redis. `nodevent_protocol::history` has their text.
 
-use super::{COMMAND_TIMEOUT, link};
+use super::{COMMAND_TIMEOUT, client};
 use crate::capability::Unavailable;
+use crate::history::Since;
 use crate::publication::Publication;
 use fred::clients::Client;
 use fred::interfaces::LuaInterface;
@@ -9,7 +10,7 @@ use fred::types::{FromValue, Value};
 use nodevent_protocol::history::{self, Keys, OffsetJump, Position, Publish, Retention};
 use std::sync::Arc;
 
-/// A script and the name under which Redis remembers it.
+/// A script and the name under which Redis caches it.
 #[derive(Debug)]
 struct Script {
     text: &'static str,
@@ -23,15 +24,59 @@ pub(super) struct Scripts {
     read: Script,
 }
 
-/// What the script `read` answers.
+/// The result of a read: a room's position, and a part of its history.
 #[derive(Debug)]
 pub(super) struct HistorySlice {
-    /// Where the room stands.
+    /// The room's position; absent if the room does not exist.
     pub(super) position: Position,
-    /// The publications after the offset that was named, in order, as far as they are kept.
+    /// The absent position at which the room was created. `None`: the room does not exist.
+    pub(super) born: Option<Position>,
+    /// The stored publications after the requested offset, in order.
     pub(super) texts: Vec<String>,
-    /// The last offsets that were left out.
+    /// The last jump of the room's offset.
     pub(super) jump: Option<OffsetJump>,
+}
+
+/// Why a script returned no result.
+#[derive(Debug)]
+pub(super) struct ScriptError {
+    pub(super) unavailable: Unavailable,
+    /// Whether the same call would fail again.
+    pub(super) is_permanent: bool,
+}
+
+// === impl ScriptError ===
+
+impl ScriptError {
+    /// An error that a retry may fix.
+    pub(super) fn transient(reason: impl Into<String>) -> Self {
+        Self { unavailable: unavailable(reason), is_permanent: false }
+    }
+
+    /// An error in Redis's own words.
+    pub(super) fn from_redis(details: &str) -> Self {
+        Self { unavailable: unavailable(details), is_permanent: is_permanent(details) }
+    }
+
+    pub(super) fn timed_out() -> Self {
+        Self::transient(format!("no response within {} s", COMMAND_TIMEOUT.as_secs()))
+    }
+}
+
+/// Returns whether the same command would fail again, by the error that Redis returned for it.
+fn is_permanent(details: &str) -> bool {
+    // Redis 6 wraps the errors of commands within a script.
+    const STATES: [&str; 7] = ["OOM", "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "max number"];
+    match details.split(' ').next() {
+        Some("WRONGTYPE" | "NOPERM") => true,
+        Some("ERR") => !STATES.iter().any(|state| details.contains(state)),
+        _ => false,
+    }
+}
+
+/// Returns that Redis is unavailable for that reason.
+fn unavailable(reason: impl Into<String>) -> Unavailable {
+    Unavailable { engine: "Redis", reason: reason.into() }
 }
 
 // === impl Script ===
@@ -46,20 +91,20 @@ impl Script {
         client: &Client,
         keys: Vec<String>,
         args: Vec<Value>,
-    ) -> Result<R, Unavailable> {
+    ) -> Result<R, ScriptError> {
         let run = async {
-            link::wait_connected(client).await;
+            client::wait_connected(client).await;
             let known = client.evalsha::<R, _, _, _>(self.sha.as_str(), keys.clone(), args.clone()).await;
             match known {
-                // A Redis that has not seen it, or has forgotten it.
+                // This Redis has not cached it, or not any more.
                 Err(error) if error.details().starts_with("NOSCRIPT") => client.eval(self.text, keys, args).await,
                 other => other,
             }
         };
         match tokio::time::timeout(COMMAND_TIMEOUT, run).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(unavailable(error.details().to_owned())),
-            Err(_) => Err(timed_out()),
+            Ok(Err(error)) => Err(ScriptError::from_redis(error.details())),
+            Err(_) => Err(ScriptError::timed_out()),
         }
     }
 }
@@ -67,23 +112,30 @@ impl Script {
 // === impl HistorySlice ===
 
 impl HistorySlice {
-    /// The publications, with their positions.
+    /// Returns the publications, with their positions.
     pub(super) fn publications(&self, room: &str) -> Vec<Arc<Publication>> {
         let last = self.texts.len().saturating_sub(1);
         let position = |index: usize| self.position.nth_before((last - index) as u64, self.jump);
         let texts = self.texts.iter().enumerate();
         texts.map(|(index, text)| Publication::in_room(room, text.as_str(), Some(position(index)))).collect()
     }
-}
 
-/// Redis is unavailable for that reason.
-pub(super) fn unavailable(reason: impl Into<String>) -> Unavailable {
-    Unavailable { engine: "Redis", reason: reason.into() }
-}
-
-/// Redis did not respond in time.
-pub(super) fn timed_out() -> Unavailable {
-    unavailable(format!("no response within {} s", COMMAND_TIMEOUT.as_secs()))
+    /// Replaces an absent position in `since` by the position of the room that it represents. It becomes invalid if
+    /// the room may have existed since then and was forgotten.
+    pub(super) fn resolve(&self, since: Since) -> Since {
+        match since {
+            Since::Position(absent) if absent.is_absent() => {
+                let start = if self.position.is_absent() {
+                    absent.is_absent_until(self.position).then_some(self.position)
+                } else {
+                    let follows = self.born.is_some_and(|born| absent.is_absent_until(born));
+                    follows.then_some(Position { offset: 0, ..self.position })
+                };
+                start.map_or(Since::Invalid, Since::Position)
+            }
+            other => other,
+        }
+    }
 }
 
 // === impl Scripts ===
@@ -93,7 +145,10 @@ impl Scripts {
         Self { publish: Script::new(history::PUBLISH), read: Script::new(history::READ) }
     }
 
-    /// Gives a publication its position, keeps it and publishes it. `once` is the idempotency key.
+    /// Assigns a publication its position, stores it and publishes it.
+    ///
+    /// # Errors
+    /// Returns [`Unavailable`] if Redis did not confirm it.
     pub(super) async fn publish(
         &self,
         client: &Client,
@@ -104,34 +159,84 @@ impl Scripts {
         let mut names = vec![keys.position.clone(), keys.log.clone()];
         names.extend(idempotency_key.map(|key| keys.idempotency(key)));
         let args: Vec<Value> = publish.args().into_iter().map(Value::from).collect();
-        let (position, _receivers, _before): (String, i64, i64) = self.publish.run(client, names, args).await?;
+        let reply = self.publish.run(client, names, args).await;
+        let (position, _receivers, _before): (String, i64, i64) = reply.map_err(|error| error.unavailable)?;
         Ok(Position::parse(&position))
     }
 
-    /// Reads a room's position, and what came after `after`; `None`: the position alone. `heard` is the last that was
-    /// heard live here: a witness of what this Redis must know.
+    /// Reads a room's position, and what came after the offset `after`. `None`: the position alone. `received` is the last
+    /// position that this server received live: Redis compares it with what it knows.
+    ///
+    /// # Errors
+    /// Returns [`ScriptError`] if Redis returned an error, something unexpected, or nothing.
     pub(super) async fn read(
         &self,
         client: &Client,
         keys: &Keys,
         after: Option<u64>,
-        heard: Option<Position>,
+        received: Option<Position>,
         retention: Retention,
-    ) -> Result<HistorySlice, Unavailable> {
+    ) -> Result<HistorySlice, ScriptError> {
         let names = vec![keys.position.clone(), keys.log.clone()];
+        let after = after.and_then(|after| i64::try_from(after).ok()).unwrap_or(-1);
         let args: Vec<Value> = vec![
-            Position::epoch_text(rand::random()).into(),
             (retention.position_ttl().as_millis() as i64).into(),
-            after.map_or(-1, |after| after as i64).into(),
-            heard.map(|heard| Position::epoch_text(heard.epoch)).unwrap_or_default().into(),
-            heard.map(|heard| heard.offset.to_string()).unwrap_or_default().into(),
+            after.into(),
+            received.map(|received| Position::epoch_text(received.epoch)).unwrap_or_default().into(),
+            received.map(|received| received.offset.to_string()).unwrap_or_default().into(),
         ];
-        type Reply = (String, u64, Vec<String>, String, String, String);
-        let (epoch, offset, texts, from, to, lossless): Reply = self.read.run(client, names, args).await?;
+        type Reply = (String, u64, Vec<String>, String, String, String, String);
+        let (epoch, offset, texts, from, to, lossless, born): Reply = self.read.run(client, names, args).await?;
         let epoch = history::parse_epoch(&epoch);
-        let epoch = epoch.ok_or_else(|| unavailable("unexpected value in the position key of a room"))?;
+        let epoch =
+            epoch.ok_or_else(|| ScriptError::from_redis("ERR unexpected value in the room position key"))?;
         let jump = from.parse().ok().zip(to.parse().ok());
         let jump = jump.map(|(from, to)| OffsetJump { from, to, lossless: lossless == "1" });
-        Ok(HistorySlice { position: Position { epoch, offset }, texts, jump })
+        Ok(HistorySlice { position: Position { epoch, offset }, born: Position::parse(&born), texts, jump })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ABSENT: u64 = 1 << 63;
+
+    fn slice(position: Position, born: Option<Position>) -> HistorySlice {
+        HistorySlice { position, born, texts: Vec::new(), jump: None }
+    }
+
+    #[test]
+    fn absent_position_is_the_beginning_of_the_room_that_was_created_after_it() {
+        let absent = |offset| Position { epoch: ABSENT, offset };
+        let room = slice(Position { epoch: 1, offset: 3 }, Some(absent(10)));
+        let start = Since::Position(Position { epoch: 1, offset: 0 });
+        assert_eq!(room.resolve(Since::Position(absent(9))), start);
+        assert_eq!(room.resolve(Since::Position(absent(11))), Since::Invalid, "the room existed then");
+        let other = Position { epoch: ABSENT + 1, offset: 9 };
+        assert_eq!(room.resolve(Since::Position(other)), Since::Invalid, "another run of Redis");
+        let none = slice(absent(20), None);
+        assert_eq!(none.resolve(Since::Position(absent(9))), Since::Position(absent(20)));
+        assert_eq!(none.resolve(Since::Position(other)), Since::Invalid);
+        assert_eq!(none.resolve(Since::FirstJoin), Since::FirstJoin);
+    }
+
+    #[test]
+    fn errors_that_would_recur_are_distinguished_from_states_of_redis() {
+        for permanent in
+            ["ERR Invalid stream ID", "WRONGTYPE Operation against a key", "NOPERM this user has no permissions"]
+        {
+            assert!(is_permanent(permanent), "{permanent}");
+        }
+        for transient in [
+            "OOM command not allowed",
+            "READONLY You can't write against a read only replica",
+            "ERR Error running script (call to f_1): @user_script:9: -OOM command not allowed",
+            "LOADING Redis is loading",
+            "timed out",
+            "",
+        ] {
+            assert!(!is_permanent(transient), "{transient}");
+        }
     }
 }

@@ -1,206 +1,217 @@
-//! The task that follows one namespace in Redis: hears what is published, passes it on in order, answers the
-//! commands of new members, and checks that nothing was lost on the way.
+//! The task of one namespace: receives what is published, delivers it in order, and answers the requests of new members.
+//!
+//! [`super::room_state`] decides; this file executes. Reads run in tasks of their own ([`super::read_task`]), so that
+//! live publications never wait for them. [`super::periodic_check`] is the rest of this task.
 
-use super::link::LinkHealth;
-use super::room_state::{Disposition, ReadRequest, RoomState};
-use super::script::{self, HistorySlice, Scripts};
+use super::periodic_check::TICK;
+use super::read_task::ReadTask;
+use super::room_state::{CheckResult, Disposition, ReadRequest, ReadResult, RoomState, hash_of};
+use super::script::{HistorySlice, ScriptError};
 use super::unique_queue::UniqueQueue;
-use super::{CHANNEL_PREFIX, COMMAND_TIMEOUT, Command, link};
-use crate::capability::Unavailable;
-use crate::config::history::History;
-use crate::engine::Fanout;
+use super::{Command, Shared};
+use crate::engine::unpositioned;
 use crate::history::{Recovery, RecoveryRequest};
 use crate::publication::Publication;
-use fred::clients::{Client, SubscriberClient};
-use fred::error::Error;
 use fred::interfaces::{ClientLike, PubsubInterface};
 use fred::types::{Message, Value};
-use nodevent_protocol::history::{Keys, Position, Retention};
+use nodevent_protocol::history::Position;
 use nodevent_protocol::publication;
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
 
-/// How often a slice of the live rooms is checked.
-const TICK: Duration = Duration::from_secs(1);
-/// Every live room is checked once in so many ticks.
-const CHECK_BUCKETS: u64 = 15;
-/// How long a question waits for a Redis that is away, to a tick.
-const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Reads under way at a time.
+/// Reads in progress at a time.
 const MAX_CONCURRENT_READS: usize = 512;
 
-/// One namespace in Redis.
+/// The state of the task.
 pub(super) struct NamespaceSubscriber {
-    pub(super) publisher: Client,
-    pub(super) subscriber: SubscriberClient,
-    pub(super) scripts: Arc<Scripts>,
-    pub(super) fanout: Fanout,
-    pub(super) history: History,
-    /// Whether each room has a channel of its own.
-    pub(super) channel_per_room: bool,
-    /// Whether that channel lives in its slot of a cluster only.
-    pub(super) sharded_pubsub: bool,
-    /// Whether Redis has said that it knows no such channels, as before version 7. Then the script publishes to all
-    /// nodes.
-    pub(super) sharded_pubsub_unsupported: Arc<AtomicBool>,
-    /// The largest publication that is passed on. Bytes.
-    pub(super) max_publication_bytes: usize,
-    /// The channel of the probe.
-    pub(super) probe: String,
-    pub(super) health: LinkHealth,
+    pub(super) shared: Arc<Shared>,
+    /// Rooms with members on this server.
     pub(super) rooms: HashMap<Box<str>, RoomState>,
-    /// Rooms whose channel is being unsubscribed from; they are not subscribed to before that is done.
-    pub(super) unsubscribing: HashSet<Box<str>>,
-    /// Rooms that want a read while as many as may be are under way.
+    /// Rooms that wait for a read because too many are in progress.
     pub(super) read_queue: UniqueQueue,
-    /// Rooms whose check is due.
+    /// Rooms that wait for a check.
     pub(super) check_queue: UniqueQueue,
-    pub(super) reads_in_flight: usize,
-    pub(super) results: mpsc::Sender<TaskResult>,
+    /// Rooms whose channel is being unsubscribed. They are not subscribed again before that is done.
+    unsubscribing: HashSet<Box<str>>,
+    reads_in_flight: usize,
+    /// Cloned into the tasks of reads. [`Inputs`] has the receiver.
+    results_tx: mpsc::Sender<TaskResult>,
+    max_publication_bytes: usize,
+    /// Whether Redis does not have channels in one slot, as before version 7. Then the script publishes to all nodes.
+    sharded_pubsub_unsupported: Arc<AtomicBool>,
 }
 
-/// What was done apart from the follower.
+/// The result of a task that the subscriber started.
 pub(super) enum TaskResult {
     /// A read. `Ok(None)`: the room has no history.
     Read {
         room: Box<str>,
-        found: Result<Option<HistorySlice>, Unavailable>,
-        /// A check: nobody has asked, and nothing is passed on.
-        check: bool,
+        result: Result<Option<HistorySlice>, ScriptError>,
+        /// The check that this is, with the position that the room had when it started.
+        check: Option<Check>,
     },
-    /// A room's channel was unsubscribed from.
+    /// A room's channel was unsubscribed.
     Unsubscribed { room: Box<str> },
 }
 
-/// Where the follower gets its work.
+/// A read that only compares.
+#[derive(Clone, Copy)]
+pub(super) struct Check {
+    /// The room's position on this server when the check started.
+    pub(super) position: Option<Position>,
+}
+
+/// The channels from which the subscriber receives its work.
 pub(super) struct Inputs {
+    /// Messages from Redis. The client sends.
     pub(super) messages: broadcast::Receiver<Message>,
+    /// Commands from the shards. The engine sends.
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    /// Results of tasks.
     pub(super) results: mpsc::Receiver<TaskResult>,
-    /// Counts the times the subscriptions stood.
-    pub(super) subscriptions: watch::Receiver<u64>,
+    /// Number of times that the permanent channels were subscribed. The resubscriber sends.
+    pub(super) subscription_gen: watch::Receiver<u64>,
 }
 
 // === impl NamespaceSubscriber ===
 
 impl NamespaceSubscriber {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        max_publication_bytes: usize,
+        results_tx: mpsc::Sender<TaskResult>,
+    ) -> Self {
+        Self {
+            shared,
+            rooms: HashMap::new(),
+            read_queue: UniqueQueue::default(),
+            check_queue: UniqueQueue::default(),
+            unsubscribing: HashSet::new(),
+            reads_in_flight: 0,
+            results_tx,
+            max_publication_bytes,
+            sharded_pubsub_unsupported: Arc::default(),
+        }
+    }
+
+    /// Runs until the engine is dropped.
     pub(super) async fn run(mut self, mut inputs: Inputs) {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut ticks = 0;
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut tick = 0;
         loop {
             tokio::select! {
                 biased;
-                // Before what makes more of them; they are no more than the reads that are under way.
+                // First, because the other inputs start more of them. Their number is bounded by the tasks in progress.
                 Some(done) = inputs.results.recv() => match done {
-                    TaskResult::Read { room, found, check } => self.read_done(&room, found, check).await,
+                    TaskResult::Read { room, result, check } => self.on_read(&room, result, check).await,
                     TaskResult::Unsubscribed { room } => self.on_unsubscribed(&room),
                 },
-                question = inputs.commands.recv() => match question {
+                command = inputs.commands.recv() => match command {
                     Some(Command::Recover(request)) => self.on_recovery_request(*request),
                     Some(Command::RoomEmpty { shard, room }) => self.on_room_empty(shard, &room),
                     None => return,
                 },
                 message = inputs.messages.recv() => match message {
                     Ok(message) => self.on_message(message).await,
-                    Err(RecvError::Lagged(lost)) => {
-                        self.fanout.metrics().engine_lagged_messages.fetch_add(lost, Relaxed);
-                        tracing::warn!(lost, namespace = self.fanout.name(), "the server is slower than its Redis");
+                    Err(RecvError::Lagged(dropped)) => {
+                        let fanout = &self.shared.fanout;
+                        fanout.metrics().engine_lagged_messages.fetch_add(dropped, Relaxed);
+                        tracing::warn!(
+                            dropped,
+                            namespace = fanout.name(),
+                            "receive queue overflowed; re-reading affected rooms from history"
+                        );
                         self.recheck_all_rooms();
                     }
                     Err(RecvError::Closed) => return,
                 },
-                changed = inputs.subscriptions.changed() => match changed {
-                    // What was published while the link was down has passed us by, and it was the link that was
-                    // subscribed.
-                    Ok(()) => {
-                        if self.channel_per_room {
-                            // It may be a newer Redis than before.
-                            self.sharded_pubsub_unsupported.store(false, Relaxed);
-                            self.rooms.values_mut().for_each(RoomState::mark_unsubscribed);
-                        }
-                        self.recheck_all_rooms();
-                    }
+                changed = inputs.subscription_gen.changed() => match changed {
+                    Ok(()) => self.on_resubscribed(),
                     Err(_) => return,
                 },
-                _ = tick.tick() => {
-                    ticks += 1;
-                    self.check_bucket(ticks % CHECK_BUCKETS);
+                _ = interval.tick() => {
+                    tick += 1;
+                    self.on_tick(tick);
                 }
             }
         }
     }
 
-    // --- what comes from Redis
+    // --- from Redis
 
     async fn on_message(&mut self, message: Message) {
-        self.health.record_activity();
-        if *message.channel == *self.probe {
-            return self.health.record_probe();
+        let Shared { fanout, health, history, probe_channel, .. } = &*self.shared;
+        health.record_activity();
+        if *message.channel == **probe_channel {
+            return health.record_probe();
         }
         let bytes: &[u8] = match &message.value {
             Value::Bytes(bytes) => bytes,
             Value::String(text) => text.as_bytes(),
             _ => return,
         };
-        let metrics = self.fanout.metrics();
         if bytes.len() > self.max_publication_bytes {
-            metrics.count_oversized_publish();
-            let (bytes, most) = (bytes.len(), self.max_publication_bytes);
-            tracing::warn!(namespace = self.fanout.name(), bytes, most, "a publish was skipped: it is too large");
+            fanout.metrics().count_oversized_publish();
+            let (bytes, max) = (bytes.len(), self.max_publication_bytes);
+            tracing::warn!(namespace = fanout.name(), bytes, max, "dropped a publish that is too large");
             return;
         }
         let publication = match publication::parse(bytes) {
             Ok(publication) => publication,
-            Err(skipped) => {
-                metrics.count_invalid_publish(&skipped);
-                tracing::warn!(namespace = self.fanout.name(), reason = %skipped, "a publish was skipped");
+            Err(invalid) => {
+                fanout.metrics().count_invalid_publish(&invalid);
+                tracing::warn!(namespace = fanout.name(), reason = %invalid, "dropped an invalid publish");
                 return;
             }
         };
         let room = publication.room.as_ref();
-        // Without a history, or published by somebody who knows none: delivered, but not followed.
-        let position = publication.position.filter(|_| self.history.of(room).is_some());
-        let Some(position) = position else {
-            return self.fanout.broadcast(Publication::in_room(room, publication.text, None)).await;
+        // Only the script assigns positions, to rooms with history. Others may write one: `room_state` verifies it.
+        let is_possible = |position: &Position| !position.is_absent() && history.of(room).is_some();
+        let Some(position) = publication.position.filter(is_possible) else {
+            return fanout.broadcast(unpositioned(&publication)).await;
         };
-        // A room without members here is nobody's concern: who joins it later reads where it stands.
+        // A room without members here needs no state. A later member reads its position.
         let Some(state) = self.rooms.get_mut(room) else { return };
-        let disposition = state.on_publication(position);
-        let advanced_directly = state.position() == Some(position);
-        match disposition {
-            Disposition::Deliver => {
-                self.fanout.broadcast(Publication::in_room(room, publication.text, Some(position))).await
-            }
+        let delivered = || Publication::in_room(room, publication.text, Some(position));
+        match state.on_publication(position, hash_of(publication.text)) {
+            Disposition::Deliver => fanout.broadcast(delivered()).await,
             Disposition::Ignore => {}
             Disposition::Gap => self.request_read(room),
-            Disposition::NewEpoch => {
-                self.fanout.broadcast_gap(room, position).await;
-                if advanced_directly {
-                    self.fanout.broadcast(Publication::in_room(room, publication.text, Some(position))).await;
-                }
-                self.request_read(room);
+            Disposition::DeliverAfterGap => {
+                fanout.broadcast_gap(room, position).await;
+                fanout.broadcast(delivered()).await;
             }
         }
     }
 
-    // --- what comes from the shards
+    /// The subscriber has connected again. What was published in the meantime did not arrive, and subscriptions to
+    /// channels of rooms are lost.
+    fn on_resubscribed(&mut self) {
+        if self.shared.channel_per_room {
+            // This Redis may be of another version.
+            self.sharded_pubsub_unsupported.store(false, Relaxed);
+            self.rooms.values_mut().for_each(RoomState::mark_unsubscribed);
+        }
+        self.recheck_all_rooms();
+    }
+
+    // --- from the shards
 
     fn on_recovery_request(&mut self, request: RecoveryRequest) {
         let room = request.room.clone();
-        let (has_history, subscribed) = (self.history.of(&room).is_some(), !self.channel_per_room);
+        let (has_history, subscribed) = (self.shared.history.of(&room).is_some(), !self.shared.channel_per_room);
         let state = self.rooms.entry(room.clone()).or_insert_with(|| RoomState::new(has_history, subscribed));
         state.add_shard(request.reply_to.shard);
         if state.is_ready_without_history() {
-            return self.fanout.reply(request.reply(None));
+            return self.shared.fanout.reply(request.reply(None));
         }
-        if let Some(position) = state.position_if_caught_up(request.since) {
-            return self.fanout.reply(request.reply(Some(Recovery::up_to_date(position))));
+        if let Some(recovery) = state.immediate_recovery(request.since) {
+            return self.shared.fanout.reply(request.reply(Some(recovery)));
         }
         state.enqueue(request, Instant::now());
         self.request_read(&room);
@@ -208,248 +219,189 @@ impl NamespaceSubscriber {
 
     fn on_room_empty(&mut self, shard: u8, room: &str) {
         if self.rooms.get_mut(room).is_some_and(|state| state.remove_shard(shard)) {
-            self.forget(room);
+            self.drop_room(room);
         }
     }
 
-    fn forget(&mut self, room: &str) {
+    /// Drops the state of a room, and unsubscribes from its channel.
+    fn drop_room(&mut self, room: &str) {
         self.rooms.remove(room);
-        // A room that was not subscribed to again since it was left last needs no second unsubscribing.
-        if !self.channel_per_room || !self.unsubscribing.insert(room.into()) {
+        // If it is being unsubscribed, it was not subscribed again in the meantime.
+        if !self.shared.channel_per_room || !self.unsubscribing.insert(room.into()) {
             return;
         }
-        let (subscriber, channel) = (self.subscriber.clone(), Keys::of(self.fanout.name(), room).channel());
-        let (sharded, results) = (self.is_sharded(room), self.results.clone());
+        let (shared, channel) = (Arc::clone(&self.shared), self.shared.keys(room).channel());
+        let (is_sharded, results_tx) = (self.is_sharded(room), self.results_tx.clone());
         let room = room.into();
         tokio::spawn(async move {
-            // A link that is down has lost its subscriptions with it. On one that stands the client answers when the
-            // command is about to be written; a later subscription is written after it.
-            if subscriber.is_connected() {
-                let _ = match sharded {
-                    true => subscriber.sunsubscribe(channel).await,
-                    false => subscriber.unsubscribe(channel).await,
+            // A lost connection has lost its subscriptions too. Otherwise the client returns when it is about to write the
+            // command, and writes a later subscription after it.
+            if shared.subscriber.is_connected() {
+                let _ = match is_sharded {
+                    true => shared.subscriber.sunsubscribe(channel).await,
+                    false => shared.subscriber.unsubscribe(channel).await,
                 };
             }
-            let _ = results.send(TaskResult::Unsubscribed { room }).await;
+            let _ = results_tx.send(TaskResult::Unsubscribed { room }).await;
         });
     }
 
-    /// Whether a room's channel lives in its slot of a cluster only. What is not kept is published to all nodes.
+    /// Returns whether a room's channel is in one slot of a cluster only. Rooms without history are published to all nodes.
     fn is_sharded(&self, room: &str) -> bool {
-        self.sharded_pubsub && !self.sharded_pubsub_unsupported.load(Relaxed) && self.history.of(room).is_some()
+        self.shared.sharded_pubsub
+            && !self.sharded_pubsub_unsupported.load(Relaxed)
+            && self.shared.history.of(room).is_some()
     }
 
-    /// A room's channel was unsubscribed from. Whoever has joined since waits for it to be subscribed to.
+    /// A room's channel was unsubscribed. Members that have joined since then wait for a new subscription.
     fn on_unsubscribed(&mut self, room: &str) {
         self.unsubscribing.remove(room);
         self.request_read(room);
     }
 
-    // --- reading
+    // --- reads
 
-    /// Begins a read of a live room, if it needs one and none is under way.
-    fn request_read(&mut self, room: &str) {
+    /// Starts a read of a room if it needs one, none is in progress for it, and not too many are in progress.
+    pub(super) fn request_read(&mut self, room: &str) {
         if self.unsubscribing.contains(room) {
             return;
         }
         if self.reads_in_flight >= MAX_CONCURRENT_READS {
             return self.read_queue.push(room);
         }
-        let Some(order) = self.rooms.get_mut(room).and_then(RoomState::start_read) else { return };
-        self.read(room, order, false);
+        let Some(request) = self.rooms.get_mut(room).and_then(RoomState::start_read) else { return };
+        self.spawn_read(room, request, None);
     }
 
-    fn read(&mut self, room: &str, order: ReadRequest, check: bool) {
+    /// Starts the task of a read.
+    pub(super) fn spawn_read(&mut self, room: &str, request: ReadRequest, check: Option<Check>) {
         self.reads_in_flight += 1;
-        let retention = self.history.of(room);
-        self.fanout.metrics().history_reads.fetch_add(u64::from(retention.is_some()), Relaxed);
-        let read = ReadTask {
-            publisher: self.publisher.clone(),
-            // A room's own channel has to be heard before its position is read, or something could fall between.
-            subscribe: order.subscribe.then(|| self.subscriber.clone()),
+        let retention = self.shared.history.of(room);
+        self.shared.fanout.metrics().history_reads.fetch_add(u64::from(retention.is_some()), Relaxed);
+        let task = ReadTask {
+            shared: Arc::clone(&self.shared),
+            keys: self.shared.keys(room),
+            subscribe_first: request.subscribe_first,
             sharded_pubsub: self.is_sharded(room),
             sharded_pubsub_unsupported: Arc::clone(&self.sharded_pubsub_unsupported),
-            scripts: Arc::clone(&self.scripts),
-            keys: Keys::of(self.fanout.name(), room),
-            after: order.after,
-            heard: self.rooms.get(room).and_then(RoomState::position),
+            after: request.after,
+            received: self.rooms.get(room).and_then(RoomState::position),
             retention,
         };
-        let (room, results) = (room.into(), self.results.clone());
+        let (room, results_tx) = (room.into(), self.results_tx.clone());
         tokio::spawn(async move {
-            let found = read.run().await;
-            let _ = results.send(TaskResult::Read { room, found, check }).await;
+            let result = task.run().await;
+            let _ = results_tx.send(TaskResult::Read { room, result, check }).await;
         });
     }
 
-    async fn read_done(&mut self, room: &str, found: Result<Option<HistorySlice>, Unavailable>, check: bool) {
+    async fn on_read(
+        &mut self,
+        room: &str,
+        result: Result<Option<HistorySlice>, ScriptError>,
+        check: Option<Check>,
+    ) {
         self.reads_in_flight -= 1;
-        match found {
-            Ok(Some(found)) if check => {
-                if let Some(state) = self.rooms.get_mut(room)
-                    && state.check_position(found.position)
-                {
-                    if self.channel_per_room {
-                        // Why it did not come is unknown; the subscription may be gone without a word.
-                        state.mark_unsubscribed();
-                    }
-                    self.request_read(room);
+        match result {
+            result if check.is_some() => {
+                if let (Ok(Some(slice)), Some(check)) = (result, check) {
+                    self.on_checked(room, &slice, check).await;
                 }
             }
-            Ok(Some(found)) => self.on_history(room, found).await,
+            Ok(Some(slice)) => self.on_history(room, slice).await,
             Ok(None) => {
                 for request in self.rooms.get_mut(room).map(RoomState::on_subscribed).unwrap_or_default() {
-                    self.fanout.reply(request.reply(None));
+                    self.shared.fanout.reply(request.reply(None));
                 }
                 self.after_read(room);
             }
-            Err(_) if check => {}
             Err(error) => {
-                tracing::debug!(%error, "reading a room's history failed; it is tried again");
-                self.read_failed(room);
+                self.on_read_error(room, &error);
+                self.after_read(room);
             }
         }
         self.drain_queues();
+    }
+
+    async fn on_checked(&mut self, room: &str, slice: &HistorySlice, check: Check) {
+        let Some(state) = self.rooms.get_mut(room) else { return };
+        let read = ReadResult::new(slice, &slice.publications(room), state.unverified());
+        match state.on_checked(read, check.position) {
+            CheckResult::UpToDate => {}
+            CheckResult::Behind => {
+                if self.shared.channel_per_room {
+                    // Why it did not arrive is unknown. The subscription may be lost.
+                    state.mark_unsubscribed();
+                }
+                self.request_read(room);
+            }
+            CheckResult::NotStored => {
+                self.shared.fanout.broadcast_gap(room, slice.position).await;
+                self.request_read(room);
+            }
+        }
     }
 
     async fn on_history(&mut self, room: &str, slice: HistorySlice) {
         let publications = slice.publications(room);
-        let HistorySlice { position, jump, .. } = slice;
         let Some(state) = self.rooms.get_mut(room) else { return };
-        let (backfill, replies) = state.on_read_completed(position, jump, publications.len());
+        let (backfill, requests) =
+            state.on_read_completed(ReadResult::new(&slice, &publications, state.unverified()));
+        let fanout = &self.shared.fanout;
         if backfill.gap {
-            self.fanout.broadcast_gap(room, position).await;
+            fanout.broadcast_gap(room, slice.position).await;
         }
-        self.fanout.metrics().backfilled_publications.fetch_add(backfill.deliver as u64, Relaxed);
+        fanout.metrics().backfilled_publications.fetch_add(backfill.deliver as u64, Relaxed);
         for publication in publications.iter().skip(publications.len() - backfill.deliver) {
-            self.fanout.broadcast(Arc::clone(publication)).await;
+            fanout.broadcast(Arc::clone(publication)).await;
         }
-        for request in replies {
-            let recovery = Recovery::select(position, jump, request.since, publications.iter().cloned());
-            self.fanout.reply(request.reply(Some(recovery)));
+        for request in requests {
+            let since = slice.resolve(request.since);
+            let recovery = Recovery::select(slice.position, slice.jump, since, publications.iter().cloned());
+            fanout.reply(request.reply(Some(recovery)));
         }
         self.after_read(room);
     }
 
-    /// After a read: forgets a room that nobody is in any more, or begins the next read if one is wanted.
+    fn on_read_error(&mut self, room: &str, error: &ScriptError) {
+        let Some(state) = self.rooms.get_mut(room) else { return };
+        if !error.is_permanent {
+            tracing::debug!(error = %error.unavailable, "could not read a room's history; retrying");
+            return state.on_read_failed();
+        }
+        let requests = state.on_read_rejected();
+        let fanout = &self.shared.fanout;
+        tracing::warn!(
+            namespace = fanout.name(),
+            error = %error.unavailable,
+            "could not read a room's history; its members were admitted without recovery"
+        );
+        for request in requests {
+            let recovery = Recovery::unavailable(request.since);
+            fanout.reply(request.reply(Some(recovery)));
+        }
+    }
+
+    /// Drops a room that has no members any more, or starts its next read. One that is not urgent waits for the next tick.
     fn after_read(&mut self, room: &str) {
-        if self.rooms.get(room).is_some_and(RoomState::can_be_dropped) {
-            self.forget(room);
-        } else {
+        let Some(state) = self.rooms.get(room) else { return };
+        if state.can_be_dropped() {
+            self.drop_room(room);
+        } else if !state.should_wait() {
             self.request_read(room);
         }
     }
 
-    /// Redis is away: the next tick tries again.
-    fn read_failed(&mut self, room: &str) {
-        if let Some(state) = self.rooms.get_mut(room) {
-            state.on_read_failed();
-        }
-        if self.rooms.get(room).is_some_and(RoomState::can_be_dropped) {
-            self.forget(room);
-        }
-    }
-
-    // --- checking
-
-    /// Anything may have been lost: read every live room.
-    fn recheck_all_rooms(&mut self) {
-        let rooms: Vec<Box<str>> = self.rooms.keys().cloned().collect();
-        for room in rooms {
-            if let Some(state) = self.rooms.get_mut(&room) {
-                state.mark_possibly_stale();
-            }
-            self.request_read(&room);
-        }
-    }
-
-    /// Has Redis asked where a slice of the live rooms stands, begins the reads that have failed before, and answers who
-    /// has waited long enough for a Redis that is away.
-    fn check_bucket(&mut self, slice: u64) {
-        let (before, is_there) = (Instant::now().checked_sub(RECOVERY_TIMEOUT), self.health.is_ready());
-        let mut overdue = Vec::new();
-        for (room, state) in &mut self.rooms {
-            overdue.extend(before.map(|before| state.take_timed_out(before)).unwrap_or_default());
-            if state.needs_read() {
-                self.read_queue.push(room);
-            } else if is_there && state.position().is_some() && bucket_of(room) == slice {
-                self.check_queue.push(room);
-            }
-        }
-        for request in overdue {
-            let recovery = Recovery::unavailable(request.since);
-            self.fanout.reply(request.reply(Some(recovery)));
-        }
-        self.drain_queues();
-    }
-
-    /// Begins as many reads as may be under way: those that somebody waits for first.
-    fn drain_queues(&mut self) {
+    /// Starts as many reads as possible, those that members wait for first.
+    pub(super) fn drain_queues(&mut self) {
         while self.reads_in_flight < MAX_CONCURRENT_READS {
             if let Some(room) = self.read_queue.pop() {
                 self.request_read(&room);
             } else if let Some(room) = self.check_queue.pop() {
-                if self.rooms.get(&*room).is_some_and(RoomState::has_history) {
-                    self.read(&room, ReadRequest { after: None, subscribe: false }, true);
-                }
+                self.check(&room);
             } else {
                 return;
             }
         }
-    }
-}
-
-/// In which tick of a round a room is checked: the same in every round, whatever other rooms come and go.
-fn bucket_of(room: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    room.hash(&mut hasher);
-    hasher.finish() % CHECK_BUCKETS
-}
-
-/// Whether Redis does not know the command.
-fn is_unknown(error: &Error) -> bool {
-    error.details().starts_with("ERR unknown command")
-}
-
-/// One read, apart from the follower.
-struct ReadTask {
-    publisher: Client,
-    subscribe: Option<SubscriberClient>,
-    sharded_pubsub: bool,
-    sharded_pubsub_unsupported: Arc<AtomicBool>,
-    scripts: Arc<Scripts>,
-    keys: Keys,
-    after: Option<u64>,
-    heard: Option<Position>,
-    retention: Option<Retention>,
-}
-
-// === impl ReadTask ===
-
-impl ReadTask {
-    /// `None`: the room has no history, and there was nothing to do but to subscribe.
-    async fn run(self) -> Result<Option<HistorySlice>, Unavailable> {
-        if let Some(subscriber) = &self.subscribe {
-            let subscribed = tokio::time::timeout(COMMAND_TIMEOUT, self.subscribe(subscriber)).await;
-            let away = |details: &str| script::unavailable(details.to_owned());
-            subscribed.map_err(|_| away("no answer to SUBSCRIBE"))?.map_err(|error| away(error.details()))?;
-        }
-        let Some(retention) = self.retention else { return Ok(None) };
-        self.scripts.read(&self.publisher, &self.keys, self.after, self.heard, retention).await.map(Some)
-    }
-
-    async fn subscribe(&self, subscriber: &SubscriberClient) -> Result<(), Error> {
-        let channel = self.keys.channel();
-        debug_assert!(channel.starts_with(CHANNEL_PREFIX));
-        link::wait_connected(subscriber).await;
-        if self.sharded_pubsub {
-            match subscriber.ssubscribe(channel.as_str()).await {
-                Err(error) if is_unknown(&error) => self.sharded_pubsub_unsupported.store(true, Relaxed),
-                other => return other,
-            }
-        }
-        subscriber.subscribe(channel).await?;
-        // The client has answered before it wrote. What comes back on the same link shows that Redis has subscribed.
-        subscriber.ping::<Value>(None).await.map(|_pong| ())
     }
 }

@@ -1,31 +1,31 @@
-//! A queue in which a room stands once, however often it is sent there: bounded by the number of rooms.
+//! A queue that contains each room at most once, so the number of rooms bounds it.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-/// Rooms that wait for their turn.
+/// Rooms in the order in which they were pushed.
 #[derive(Debug, Default)]
 pub(super) struct UniqueQueue {
     order: VecDeque<Arc<str>>,
-    waiting: HashSet<Arc<str>>,
+    queued: HashSet<Arc<str>>,
 }
 
 // === impl UniqueQueue ===
 
 impl UniqueQueue {
-    /// Puts a room at the end, if it does not stand there already.
+    /// Appends a room unless the queue contains it.
     pub(super) fn push(&mut self, room: &str) {
-        if !self.waiting.contains(room) {
+        if !self.queued.contains(room) {
             let room: Arc<str> = room.into();
-            self.waiting.insert(Arc::clone(&room));
+            self.queued.insert(Arc::clone(&room));
             self.order.push_back(room);
         }
     }
 
-    /// The room whose turn it is.
+    /// Removes the first room.
     pub(super) fn pop(&mut self) -> Option<Arc<str>> {
         let room = self.order.pop_front()?;
-        self.waiting.remove(&room);
+        self.queued.remove(&room);
         Some(room)
     }
 }
@@ -35,15 +35,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_room_stands_in_the_queue_once_and_may_come_again_after_its_turn() {
-        let mut turns = UniqueQueue::default();
+    fn room_is_queued_once_and_may_be_queued_again_after_its_turn() {
+        let mut queue = UniqueQueue::default();
         for room in ["a", "b", "a", "a"] {
-            turns.push(room);
+            queue.push(room);
         }
-        assert_eq!(turns.pop().as_deref(), Some("a"));
-        turns.push("a");
-        assert_eq!(turns.pop().as_deref(), Some("b"));
-        assert_eq!(turns.pop().as_deref(), Some("a"));
-        assert_eq!(turns.pop(), None);
+        assert_eq!(queue.pop().as_deref(), Some("a"));
+        queue.push("a");
+        assert_eq!(queue.pop().as_deref(), Some("b"));
+        assert_eq!(queue.pop().as_deref(), Some("a"));
+        assert_eq!(queue.pop(), None);
     }
 }

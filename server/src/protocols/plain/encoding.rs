@@ -1,7 +1,6 @@
 //! How connections of the protocol `plain` receive publications: as they were published, with their position.
 
 use crate::encoding::{Encoding, Frame};
-use crate::publication::Publication;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::plain;
 
@@ -12,8 +11,8 @@ pub(super) struct PlainEncoding;
 // === impl PlainEncoding ===
 
 impl Encoding for PlainEncoding {
-    fn publication(&self, publication: &Publication) -> Frame {
-        Frame::text(&publication.text)
+    fn publication(&self, text: &str, _position: Option<Position>) -> Frame {
+        Frame::text(text)
     }
 
     fn gap(&self, room: &str, position: Position) -> Frame {

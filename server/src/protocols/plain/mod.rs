@@ -87,7 +87,7 @@ impl Plain {
                     credential: key.as_ref(),
                     since: Since::parse(since.as_deref()),
                     encoding: &self.settings.encoding,
-                    request: id,
+                    request: id.into(),
                 });
                 match joined {
                     Ok(Outcome::Ready(joined)) => self.on_joined(&room, id, Ok(joined), core),
@@ -175,7 +175,7 @@ impl Protocol for Plain {
     }
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
-        self.on_joined(reply.room, reply.request, reply.result, core);
+        self.on_joined(reply.room, reply.request.number, reply.result, core);
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {

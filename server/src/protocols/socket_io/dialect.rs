@@ -6,9 +6,9 @@
 //! **Architecture Invariant:** only a dialect knows the event names of its clients.
 
 use super::dialects::NodEvent;
+use crate::history::RequestId;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined};
-use crate::publication::Publication;
 use nodevent_protocol::history::Position;
 use serde_json::Value;
 use std::fmt;
@@ -44,17 +44,17 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         let _ = (operations, ack);
     }
 
-    /// The result of an [`Operations::join`] that was pending. What the connection had missed has been sent. `ack_id` is
+    /// The result of an [`Operations::join`] that was pending. What the connection had missed has been sent. `request` is
     /// the one that was passed to the join.
-    fn joined(&self, operations: &mut dyn Operations, ack_id: Option<u64>, result: Result<Joined, JoinError>);
+    fn joined(&self, operations: &mut dyn Operations, request: RequestId, result: Result<Joined, JoinError>);
 
     /// The server is shutting down, and will close the connection now.
     fn draining(&self, operations: &mut dyn Operations) {
         let _ = operations;
     }
 
-    /// Encodes a publication: the text of a JSON array with the event's name first.
-    fn publication(&self, publication: &Publication) -> String;
+    /// Encodes a publication, which is the text of a JSON object: the text of a JSON array with the event's name first.
+    fn publication(&self, text: &str) -> String;
 
     /// Encodes the notice of a gap: the text of a JSON array with the event's name first.
     fn gap(&self, room: &str, position: Position) -> String;
@@ -98,11 +98,18 @@ pub trait Operations {
         room: &str,
         key: Option<&Value>,
         since: Option<&str>,
-        ack_id: Option<u64>,
+        request: RequestId,
     ) -> Result<Outcome<Joined>, JoinError>;
 
     /// Counts and logs a join that the dialect itself rejects, and returns the error.
     fn reject_join(&mut self, error: JoinError) -> JoinError;
+
+    /// Starts a request with parts, whose results arrive one by one with [`Operations::finish_part`]. Returns `false` if
+    /// the connection has too many such requests.
+    fn start_parts(&mut self, ack_id: u64, parts: u16) -> bool;
+
+    /// Adds the result of a part. Returns all results, in the order of the parts, if it was the last one.
+    fn finish_part(&mut self, request: RequestId, result: String) -> Option<Vec<String>>;
 
     /// Leaves a room. Returns whether the connection was a member.
     fn leave(&mut self, room: &str) -> bool;

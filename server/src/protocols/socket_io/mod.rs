@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod dialects;
 mod operations;
 mod pending_acks;
+mod requests_with_parts;
 
 use super::Mount;
 use super::engine_io::{self, EngineIoEndpoint, Upper};
@@ -18,7 +19,6 @@ use crate::encoding::{Encoding, Frame};
 use crate::http::Endpoint;
 use crate::namespace::Namespaces;
 use crate::protocol::{Core, Millis, NEVER, SubscribeReply};
-use crate::publication::Publication;
 use dialect::{Ack, DIALECTS, Dialect, Event};
 use nodevent_protocol::engine_io::session::Timing;
 use nodevent_protocol::history::Position;
@@ -27,6 +27,7 @@ use nodevent_protocol::socket_io::{encode_connect, encode_connect_error, encode_
 use nodevent_protocol::websocket::Violation;
 use operations::InNamespace;
 use pending_acks::PendingAcks;
+use requests_with_parts::RequestsWithParts;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,7 @@ pub struct SocketIo {
     settings: Arc<Settings>,
     session: Session,
     acks: PendingAcks,
+    requests: RequestsWithParts,
     /// When the connection must have entered a namespace.
     connect_by: Millis,
 }
@@ -150,8 +152,8 @@ impl SocketIoEncoding {
 }
 
 impl Encoding for SocketIoEncoding {
-    fn publication(&self, publication: &Publication) -> Frame {
-        self.event(&self.dialect.publication(publication))
+    fn publication(&self, text: &str, _position: Option<Position>) -> Frame {
+        self.event(&self.dialect.publication(text))
     }
 
     fn gap(&self, room: &str, position: Position) -> Frame {
@@ -163,7 +165,13 @@ impl Encoding for SocketIoEncoding {
 
 impl SocketIo {
     fn new(settings: Arc<Settings>) -> Self {
-        Self { settings, session: Session::default(), acks: PendingAcks::default(), connect_by: NEVER }
+        Self {
+            settings,
+            session: Session::default(),
+            acks: PendingAcks::default(),
+            requests: RequestsWithParts::default(),
+            connect_by: NEVER,
+        }
     }
 
     fn on_input(
@@ -192,6 +200,7 @@ impl SocketIo {
             }
             Ok(Some(Input::Disconnect { namespace })) => {
                 self.acks.forget(namespace);
+                self.requests.forget(namespace);
                 core.unsubscribe_all(namespace);
             }
             Err(error) => {
@@ -226,7 +235,8 @@ impl SocketIo {
         let settings = Arc::clone(&self.settings);
         let Some(channel) = settings.channel(namespace) else { return };
         let namespace = settings.namespaces.get(namespace);
-        let mut operations = InNamespace::new(namespace, &channel.encoding, &mut self.acks, core);
+        let mut operations =
+            InNamespace::new(namespace, &channel.encoding, &mut self.acks, &mut self.requests, core);
         run(&*channel.dialect, &mut operations);
     }
 }
@@ -245,7 +255,7 @@ impl Upper for SocketIo {
     fn binary(&mut self, bytes: &[u8], core: &mut dyn Core) -> Result<(), CloseReason> {
         let settings = Arc::clone(&self.settings);
         // A message and its attachments together are one message.
-        if self.session.held() + bytes.len() > settings.max_message_size {
+        if self.session.buffered_bytes() + bytes.len() > settings.max_message_size {
             return Err(CloseReason::Violation(Violation::TooBig { limit: settings.max_message_size }));
         }
         let input = self.session.binary(bytes, |name| settings.resolve(name));

@@ -2,8 +2,9 @@
 
 use super::dialect::Operations;
 use super::pending_acks::PendingAcks;
+use super::requests_with_parts::RequestsWithParts;
 use crate::encoding::{Encoding, Frame};
-use crate::history::Since;
+use crate::history::{RequestId, Since};
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, JoinError, Joined, Subscribe};
@@ -17,6 +18,7 @@ pub(super) struct InNamespace<'a> {
     namespace: &'a Namespace,
     encoding: &'a Arc<dyn Encoding>,
     acks: &'a mut PendingAcks,
+    requests: &'a mut RequestsWithParts,
     core: &'a mut dyn Core,
 }
 
@@ -27,9 +29,10 @@ impl<'a> InNamespace<'a> {
         namespace: &'a Namespace,
         encoding: &'a Arc<dyn Encoding>,
         acks: &'a mut PendingAcks,
+        requests: &'a mut RequestsWithParts,
         core: &'a mut dyn Core,
     ) -> Self {
-        Self { namespace, encoding, acks, core }
+        Self { namespace, encoding, acks, requests, core }
     }
 
     fn send_event(&mut self, ack_id: Option<u64>, args: &str, attachments: &[Vec<u8>]) {
@@ -58,7 +61,7 @@ impl Operations for InNamespace<'_> {
         room: &str,
         key: Option<&Value>,
         since: Option<&str>,
-        ack_id: Option<u64>,
+        request: RequestId,
     ) -> Result<Outcome<Joined>, JoinError> {
         self.core.subscribe(Subscribe {
             namespace: self.namespace.id,
@@ -66,12 +69,20 @@ impl Operations for InNamespace<'_> {
             credential: key,
             since: Since::parse(since),
             encoding: self.encoding,
-            request: ack_id,
+            request,
         })
     }
 
     fn reject_join(&mut self, error: JoinError) -> JoinError {
         self.core.reject_join(self.namespace.id, error)
+    }
+
+    fn start_parts(&mut self, ack_id: u64, parts: u16) -> bool {
+        self.requests.start(self.namespace.id, ack_id, parts)
+    }
+
+    fn finish_part(&mut self, request: RequestId, result: String) -> Option<Vec<String>> {
+        self.requests.finish_part(self.namespace.id, request, result)
     }
 
     fn leave(&mut self, room: &str) -> bool {

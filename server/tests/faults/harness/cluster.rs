@@ -36,9 +36,9 @@ impl Cluster {
     pub fn channels(&self) -> usize {
         let kinds = ["CHANNELS", "SHARDCHANNELS"];
         let lists =
-            self.nodes.iter().flat_map(|node| kinds.map(|kind| node.query(&["PUBSUB", kind, "nodevent:{*"])));
+            self.nodes.iter().flat_map(|node| kinds.map(|kind| node.query(&["PUBSUB", kind, "nodevent:1:{*"])));
         // Before Redis 7 the second command returns an error, which is not a channel name.
-        lists.map(|list| list.lines().filter(|line| line.starts_with("nodevent:{")).count()).sum()
+        lists.map(|list| list.lines().filter(|line| line.starts_with("nodevent:1:{")).count()).sum()
     }
 
     /// A namespace on this cluster, as YAML; `more` holds further settings.

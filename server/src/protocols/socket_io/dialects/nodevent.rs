@@ -1,9 +1,9 @@
 //! The dialect `nodevent`: `join`, `leave` and `event`, as `protocol/README.md` section 4 defines them.
 
+use crate::history::RequestId;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined};
 use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
-use crate::publication::Publication;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::room;
 use serde_json::{Value, json};
@@ -25,10 +25,9 @@ impl Dialect for NodEvent {
         let Ok(Value::Array(mut args)) = serde_json::from_str(&event.args) else { return };
         let data = if args.len() > 1 { args.swap_remove(1) } else { Value::Null };
         match args[0].as_str() {
-            Some("join") => match join(operations, &data, event.ack_id) {
-                Ok(Outcome::Ready(joined)) => self.joined(operations, event.ack_id, Ok(joined)),
-                Ok(Outcome::Pending | Outcome::Overloaded) => {}
-                Err(error) => self.joined(operations, event.ack_id, Err(error)),
+            Some("join") => match data.get("rooms") {
+                Some(Value::Array(rooms)) => self.join_many(operations, rooms, event.ack_id),
+                _ => self.join_one(operations, &data, event.ack_id.into()),
             },
             Some("leave") => {
                 let ack = match leave(operations, &data) {
@@ -41,16 +40,13 @@ impl Dialect for NodEvent {
         }
     }
 
-    fn joined(&self, operations: &mut dyn Operations, ack_id: Option<u64>, result: Result<Joined, JoinError>) {
-        let ack = match result {
-            Err(error) => json!([error.as_str(), false]).to_string(),
-            Ok(Joined { recovery: None }) => "[null,true]".to_owned(),
-            Ok(Joined { recovery: Some(recovery) }) => {
-                let position = recovery.position.map(|position| position.to_string());
-                json!([null, true, {"position": position, "recovered": recovery.recovered}]).to_string()
-            }
-        };
-        acknowledge(operations, ack_id, &ack);
+    fn joined(&self, operations: &mut dyn Operations, request: RequestId, result: Result<Joined, JoinError>) {
+        let ack = join_ack(result);
+        if request.part == 0 {
+            acknowledge(operations, request.number, &ack);
+        } else if let Some(results) = operations.finish_part(request, ack) {
+            acknowledge(operations, request.number, &format!("[null,true,[{}]]", results.join(",")));
+        }
     }
 
     fn draining(&self, operations: &mut dyn Operations) {
@@ -58,8 +54,8 @@ impl Dialect for NodEvent {
         operations.emit(&json!(["drain", {"wait": wait}]).to_string(), &[]);
     }
 
-    fn publication(&self, publication: &Publication) -> String {
-        format!("[\"event\",{}]", publication.text)
+    fn publication(&self, text: &str) -> String {
+        format!("[\"event\",{text}]")
     }
 
     fn gap(&self, room: &str, position: Position) -> String {
@@ -67,14 +63,54 @@ impl Dialect for NodEvent {
     }
 }
 
-/// `join {room, key?, since?}`.
-fn join(operations: &mut dyn Operations, data: &Value, ack_id: Option<u64>) -> Result<Outcome<Joined>, JoinError> {
+impl NodEvent {
+    /// `join {room, key?, since?}`.
+    fn join_one(&self, operations: &mut dyn Operations, data: &Value, request: RequestId) {
+        match join(operations, data, request) {
+            Ok(Outcome::Ready(joined)) => self.joined(operations, request, Ok(joined)),
+            Ok(Outcome::Pending | Outcome::Overloaded) => {}
+            Err(error) => self.joined(operations, request, Err(error)),
+        }
+    }
+
+    /// `join {rooms: [{room, key?, since?}, …]}`: one acknowledgement with the results of all.
+    fn join_many(&self, operations: &mut dyn Operations, rooms: &[Value], ack_id: Option<u64>) {
+        let parts = u16::try_from(rooms.len()).unwrap_or(u16::MAX);
+        if let Some(ack_id) = ack_id {
+            if rooms.is_empty() {
+                return operations.acknowledge(ack_id, "[null,true,[]]", &[]);
+            }
+            if !operations.start_parts(ack_id, parts) {
+                let error = operations.reject_join(JoinError::TooManyJoins);
+                return operations.acknowledge(ack_id, &join_ack(Err(error)), &[]);
+            }
+        }
+        for (part, data) in (1..=parts).zip(rooms) {
+            self.join_one(operations, data, RequestId { number: ack_id, part });
+        }
+    }
+}
+
+/// The arguments of a join's acknowledgement.
+fn join_ack(result: Result<Joined, JoinError>) -> String {
+    match result {
+        Err(error) => json!([error.as_str(), false]).to_string(),
+        Ok(Joined { recovery: None }) => "[null,true]".to_owned(),
+        Ok(Joined { recovery: Some(recovery) }) => {
+            let position = recovery.position.map(|position| position.to_string());
+            json!([null, true, {"position": position, "recovered": recovery.recovered}]).to_string()
+        }
+    }
+}
+
+/// Joins one room.
+fn join(operations: &mut dyn Operations, data: &Value, request: RequestId) -> Result<Outcome<Joined>, JoinError> {
     let Some(room) = room_of(operations, data.get("room")) else {
         return Err(operations.reject_join(JoinError::BadRoom));
     };
     // A position that is not a string is not a position of ours.
     let since = data.get("since").filter(|since| !since.is_null()).map(|since| since.as_str().unwrap_or_default());
-    operations.join(&room, data.get("key"), since, ack_id)
+    operations.join(&room, data.get("key"), since, request)
 }
 
 /// `leave {room}`, or `leave "room"` as the old server understood it. N-46, N-47.

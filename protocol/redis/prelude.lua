@@ -1,0 +1,49 @@
+-- The first half of both scripts: reads a room's position, and makes sure that no offset is assigned twice.
+-- publish_body.lua or read_body.lua follows. Redis 6.2 or later, or Valkey, alone or in a cluster: all keys of a room
+-- carry one hash tag.
+--
+-- KEYS[1] the position of the room, a hash. It exists from the first publication on:
+--           e  epoch      sixteen hexadecimal digits, the first from 0 to 7
+--           o  offset     that of the newest publication
+--           b  born       what `absent` returned when the room was created, as `<epoch>:<offset>`
+--           l  replid     replication id of the Redis that wrote the room last; cheap to ask for
+--           i  run_id     run id of that Redis
+--           f  jump_from  newest offset before the last jump
+--           t  jump_to    offset after the jump
+--           w  lossless   1 if the jump lost nothing, -1 if it lost something, 0 if that is not known
+-- KEYS[2] the log of the room, a stream whose ids are <offset>-0 and whose only field is d, the publication
+--
+-- A Redis that restarts, and a replica that replaces its primary, may have gone back in time: clients have received
+-- publications that this Redis has forgotten, and their offsets would be assigned again. So if another run of Redis wrote
+-- the room last, the offset jumps by one billion, and the hash records what this Redis knows about the jump:
+--    1  every command is on disk, or a server has received everything up to f and nothing later
+--   -1  a replica took over, or a server has received something between f and t
+-- The billion is a text because Redis 7.2 would write the number as 1e+9, which HINCRBY does not read.
+local room = redis.call('HMGET', KEYS[1], 'e', 'o', 'l')
+local epoch = room[1]
+local info = redis.pcall('INFO', 'replication')
+local replid = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
+local function run_id() return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') end
+if epoch and replid and replid ~= room[3] then
+  local run = run_id()
+  if run ~= redis.call('HGET', KEYS[1], 'i') then
+    local to = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', '1000000000'))
+    local lossless = '0'
+    if not string.find(info, 'master_replid2:00000000') then lossless = '-1'
+    elseif string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1') then lossless = '1' end
+    redis.call('HSET', KEYS[1], 'f', room[2] or '0', 't', to, 'w', lossless)
+  end
+  redis.call('HSET', KEYS[1], 'l', replid, 'i', run)
+end
+-- The position of a room that does not exist. Nothing is stored for it. The epoch begins with f and identifies a time
+-- during which this Redis has forgotten no room before its expiry; the offset is the time in milliseconds. Without INFO
+-- nothing can be known, and each epoch is another one.
+local function absent()
+  local time = redis.call('TIME')
+  local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+  local stats = replid and redis.pcall('INFO', 'stats')
+  local evicted = type(stats) == 'string' and string.match(stats, 'evicted_keys:(%d+)')
+  local identity = evicted and replid .. ':' .. evicted or now .. time[2]
+  return 'f' .. string.sub(redis.sha1hex(identity), 1, 15), now
+end
+-- End of the prelude.

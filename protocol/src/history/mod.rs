@@ -1,0 +1,12 @@
+//! The history of rooms: positions, retention, and how a history is stored in Redis.
+//!
+//! [`position`](Position) is what clients, servers and engines compare. [`Retention`] is what is configured. [`redis`](Keys)
+//! is the part that the gem and the server share.
+
+mod position;
+mod redis;
+mod retention;
+
+pub use position::{MAX_OFFSET, OffsetJump, Position, parse_epoch, with_position, without_position};
+pub use redis::{Keys, PREFIX, PUBLISH, Publish, READ, plain_idempotency, script_sha};
+pub use retention::{MIN_POSITION_TTL, Retention, RetentionPolicy};

@@ -1,0 +1,72 @@
+//! A dialect of Socket.IO in one file: the starting point for a new one.
+//!
+//! Its clients emit `hello` with a name, enter the room of that name, and receive each publication as an event of its own
+//! name with its message. `CONTRIBUTING.md` has the recipe that turns it into a dialect of the configuration.
+//!
+//! ```text
+//! cargo run -p nodevent-server --example minimal_dialect
+//! curl -d '{"room":"ann","event":"greeting","message":"hi"}' http://localhost:8080/api/chat/emit
+//! ```
+
+use nodevent_protocol::history::Position;
+use nodevent_server::config::Config;
+use nodevent_server::history::RequestId;
+use nodevent_server::outcome::Outcome;
+use nodevent_server::protocol::{JoinError, Joined};
+use nodevent_server::protocols::socket_io::{self, dialect};
+use nodevent_server::server::Server;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The dialect.
+#[derive(Debug)]
+struct Hello;
+
+impl dialect::Dialect for Hello {
+    fn event(&self, operations: &mut dyn dialect::Operations, event: dialect::Event) {
+        let args: Vec<Value> = serde_json::from_str(&event.args).unwrap_or_default();
+        let (Some("hello"), Some(name)) = (args[0].as_str(), args.get(1).and_then(Value::as_str)) else { return };
+        let request = RequestId::from(event.ack_id);
+        match operations.join(name, None, None, request) {
+            Ok(Outcome::Ready(joined)) => self.joined(operations, request, Ok(joined)),
+            // The reply follows, or the connection will be closed.
+            Ok(Outcome::Pending | Outcome::Overloaded) => {}
+            Err(error) => self.joined(operations, request, Err(error)),
+        }
+    }
+
+    fn joined(
+        &self,
+        operations: &mut dyn dialect::Operations,
+        request: RequestId,
+        result: Result<Joined, JoinError>,
+    ) {
+        if let Some(ack_id) = request.number {
+            let reply = result.map_or_else(|error| json!([error.as_str()]), |_| json!(["welcome"]));
+            operations.acknowledge(ack_id, &reply.to_string(), &[]);
+        }
+    }
+
+    fn publication(&self, text: &str) -> String {
+        let published: Value = serde_json::from_str(text).unwrap_or_default();
+        json!([published["event"], published["message"]]).to_string()
+    }
+
+    fn gap(&self, room: &str, _position: Position) -> String {
+        json!(["missed", room]).to_string()
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
+    let settings = format!("port: {port}\nbind: 127.0.0.1\n/chat: {{open: true}}\n");
+    let config = Config::from_yaml(&settings).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let server = Server::start_with(config, |mount| {
+        vec![socket_io::endpoint(mount, vec![Some(Arc::new(Hello) as Arc<dyn dialect::Dialect>)])]
+    })
+    .await?;
+    println!("listening at {}", server.urls().concat());
+    server.run(std::future::pending()).await;
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! One read of a room, outside of the subscriber's task: subscribes to the room's channel if necessary, then runs the
+//! script.
+
+use super::script::{HistorySlice, ScriptError};
+use super::{COMMAND_TIMEOUT, Shared, client};
+use fred::error::Error;
+use fred::interfaces::{ClientLike, PubsubInterface};
+use fred::types::Value;
+use nodevent_protocol::history::{Keys, Position, Retention};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// A read to execute.
+pub(super) struct ReadTask {
+    pub(super) shared: Arc<Shared>,
+    pub(super) keys: Keys,
+    /// Whether to subscribe to the room's channel first. Otherwise a publication between the read and the subscription would
+    /// be lost.
+    pub(super) subscribe_first: bool,
+    /// Whether the channel is in one slot of a cluster only.
+    pub(super) sharded_pubsub: bool,
+    /// Set if Redis does not have such channels.
+    pub(super) sharded_pubsub_unsupported: Arc<AtomicBool>,
+    /// The offset after which to read. `None`: the position alone.
+    pub(super) after: Option<u64>,
+    /// The last position that was received live.
+    pub(super) received: Option<Position>,
+    /// `None`: the room has no history.
+    pub(super) retention: Option<Retention>,
+}
+
+// === impl ReadTask ===
+
+impl ReadTask {
+    /// Runs. `None`: the room has no history, so there was nothing to read.
+    ///
+    /// # Errors
+    /// Returns the error of the subscription or of the script.
+    pub(super) async fn run(self) -> Result<Option<HistorySlice>, ScriptError> {
+        if self.subscribe_first {
+            match tokio::time::timeout(COMMAND_TIMEOUT, self.subscribe()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(ScriptError::transient(error.details())),
+                Err(_) => return Err(ScriptError::timed_out()),
+            }
+        }
+        let Some(retention) = self.retention else { return Ok(None) };
+        let Shared { publisher, scripts, .. } = &*self.shared;
+        scripts.read(publisher, &self.keys, self.after, self.received, retention).await.map(Some)
+    }
+
+    async fn subscribe(&self) -> Result<(), Error> {
+        let (subscriber, channel) = (&self.shared.subscriber, self.keys.channel());
+        client::wait_connected(subscriber).await;
+        if self.sharded_pubsub {
+            match subscriber.ssubscribe(channel.as_str()).await {
+                Err(error) if is_unknown_command(&error) => self.sharded_pubsub_unsupported.store(true, Relaxed),
+                other => return other,
+            }
+        }
+        subscriber.subscribe(channel).await?;
+        // The client returns before it has written the command. A reply on the same connection shows that Redis has
+        // executed it.
+        subscriber.ping::<Value>(None).await.map(|_pong| ())
+    }
+}
+
+/// Returns whether Redis does not have the command.
+fn is_unknown_command(error: &Error) -> bool {
+    error.details().starts_with("ERR unknown command")
+}
