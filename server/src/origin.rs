@@ -141,6 +141,11 @@ impl Origins {
         Self { any: true, ..Self::default() }
     }
 
+    /// Whether no origin is listed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Adds an origin: `https://www.example.com`, `https://*.example.com`, `www.example.com:8443`, `*`, or what
     /// browsers and app shells send for pages without a host: `null`, `file://`, `capacitor://localhost`,
     /// `chrome-extension://<id>`. Returns the risk of a dangerous one.
@@ -190,27 +195,39 @@ impl Origins {
     /// Whether a request may connect. A request without the header does not come from a script of another page, but a page
     /// can make the browser send one by an image or a link. Then the browser says that it comes from another site.
     pub fn admit(&self, headers: &HeaderMap) -> bool {
-        if self.any {
-            return true;
-        }
         let Some(origin) = headers.get(header::ORIGIN) else {
-            return headers.get(SEC_FETCH_SITE).is_none_or(|site| site != "cross-site");
+            return self.any || headers.get(SEC_FETCH_SITE).is_none_or(|site| site != "cross-site");
         };
-        let Ok(origin) = origin.to_str() else { return false };
-        match origin {
-            "null" => return self.null,
-            "file://" => return self.files,
-            _ => {}
-        }
-        let Some((scheme, rest)) = origin.split_once("://") else { return false };
-        let Some((host, port)) = split_port(rest) else { return false };
-        if host.is_empty() || host.contains(['/', '@', '?', '#', '\\']) {
-            return false;
-        }
-        let (scheme, host) = (scheme.to_ascii_lowercase(), host.to_ascii_lowercase());
-        (is_web(&scheme) && same_host(headers, &host))
-            || self.list.iter().any(|pattern| pattern.matches(&scheme, &host, port))
+        self.lists(origin)
+            || page(origin).is_some_and(|page| is_web(&page.scheme) && same_host(headers, &page.host))
     }
+
+    /// Whether an origin is one of these, as a browser sends it. The server's own host does not count.
+    pub fn lists(&self, origin: &HeaderValue) -> bool {
+        match origin.as_bytes() {
+            _ if self.any => true,
+            b"null" => self.null,
+            b"file://" => self.files,
+            _ => page(origin).is_some_and(|page| {
+                self.list.iter().any(|pattern| pattern.matches(&page.scheme, &page.host, page.port))
+            }),
+        }
+    }
+}
+
+/// The origin of a page, in lower case.
+struct Page {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+/// Parses an origin that has a host.
+fn page(origin: &HeaderValue) -> Option<Page> {
+    let (scheme, rest) = origin.to_str().ok()?.split_once("://")?;
+    let (host, port) = split_port(rest)?;
+    let is_host = !host.is_empty() && !host.contains(['/', '@', '?', '#', '\\']);
+    is_host.then(|| Page { scheme: scheme.to_ascii_lowercase(), host: host.to_ascii_lowercase(), port })
 }
 
 fn check(scheme: Option<&str>, text: &str) -> Result<(), BadOrigin> {

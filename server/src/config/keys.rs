@@ -165,7 +165,7 @@ pub static TOP: Section = Section {
         .or(&["tls"]),
         key(
             "listen",
-            Map("a list of maps with `port`, `bind`, `ssl` and `publish`"),
+            Map("a list, see [`listen`](#listen)"),
             Words("none"),
             "More listeners for the same namespaces.",
             "The server must be reachable on several ports or addresses.",
@@ -210,10 +210,28 @@ pub static TOP: Section = Section {
             "key",
         ),
         key(
+            "publish_socket",
+            Text,
+            Words("none"),
+            "Path of a Unix socket through which programs on this machine publish without a key, relative to the folder of \
+             this file. It serves publishing and health checks only. Its owner and its group may use it.",
+            "An application on the same machine publishes without a key, and a proxy forwards to the other listeners.",
+            "",
+        ),
+        key(
+            "publish_origins",
+            Texts,
+            Words("none: no page may publish"),
+            "Origins of pages that may publish over HTTP, with a `publish_key` in any case. `origins` does not include them.",
+            "A page publishes itself. Its visitors can read the key, so limit the key to rooms (`publish_keys`).",
+            "https://www.example.com",
+        ),
+        key(
             "trusted_proxies",
             Texts,
             Words("none"),
-            "Addresses or networks of proxies whose `X-Forwarded-For` and `Forwarded` headers name the address of the client.",
+            "Addresses or networks of proxies whose `X-Forwarded-For` and `Forwarded` headers, or PROXY protocol, name the \
+             address of the client.",
             "A reverse proxy or load balancer is in front of the server.",
             "[127.0.0.1, 10.0.0.0/8]",
         ),
@@ -327,6 +345,14 @@ pub static NAMESPACE: Section = Section {
             "",
         ),
         key(
+            "publish_keys",
+            Map("a list of keys, or of maps, see [`publish_keys`](#publish_keys)"),
+            Words("none"),
+            "Several publish keys at a time, in addition to `publish_key`. Each may be limited to rooms.",
+            "While you replace a key, or if a publisher may publish to some rooms only.",
+            "",
+        ),
+        key(
             "redis",
             Map("a URL, or the keys of `redis`"),
             Words("none: the memory engine"),
@@ -404,6 +430,40 @@ pub static SECRET_ENTRY: Section = Section {
     ],
 };
 
+/// Keys of an entry of `publish_keys`.
+pub static PUBLISH_KEY_ENTRY: Section = Section {
+    title: "`publish_keys`",
+    about: "Keys of each entry of `publish_keys`. An entry may also be the key itself.",
+    frame: Frame { above: "/nodevent:\n  open: true\n  publish_keys:\n    -", indent: 6 },
+    keys: &[
+        key(
+            "id",
+            Text,
+            Words("its number"),
+            "Name of the key in the audit log.",
+            "To recognize its publisher.",
+            "game",
+        ),
+        key(
+            "key",
+            Secret,
+            Words("none"),
+            "The key.",
+            "Each entry needs this or `key_file`.",
+            "${NODEVENT_PUBLISH_KEY:-c0ffee5f2a1c9e8b7d6f4e3a2b1c0d9e}",
+        ),
+        key("key_file", File, Words("none"), "File that contains the key.", "Secrets are files.", ""),
+        key(
+            "rooms",
+            Texts,
+            Words("every room"),
+            "Rooms to which the key may publish. `Chat_*` is every room whose name begins with `Chat_`.",
+            "The publisher needs only these.",
+            "[lobby, \"Chat_*\"]",
+        ),
+    ],
+};
+
 /// Keys of `limits`.
 pub static LIMITS: Section = Section {
     title: "`limits`",
@@ -417,6 +477,15 @@ pub static LIMITS: Section = Section {
             "Connections at a time, over all transports. Further handshakes are rejected with 503.",
             "The machine has less memory or fewer file descriptors than that.",
             "50000",
+        ),
+        key(
+            "max_http_connections",
+            Number(1, 10_000_000),
+            Words("`max_connections`"),
+            "Sockets at a time that are not WebSockets: requests, idle keep-alive connections, long-polling and Server-Sent \
+             Events. Beyond it, only health checks are served, and other requests get 503.",
+            "Few sockets are expected beside WebSockets.",
+            "10000",
         ),
         key(
             "max_message_size",
@@ -551,6 +620,15 @@ pub static LOG: Section = Section {
             "info",
         ),
         key(
+            "audit",
+            Flag,
+            Value("false"),
+            "Whether each publish over HTTP and each rejected key is logged, at every `level` and without a rate limit. Lines \
+             begin with `audit:`.",
+            "You must be able to see who published what.",
+            "true",
+        ),
+        key(
             "format",
             Word(&["text", "json"]),
             Value("text"),
@@ -586,6 +664,15 @@ pub static LISTEN: Section = Section {
             "Who may publish without a key through this listener.",
             "An application on the same machine publishes without a key, through a port that no proxy forwards to.",
             "key",
+        ),
+        key(
+            "proxy_protocol",
+            Flag,
+            Value("false"),
+            "Whether each connection begins with a header of the PROXY protocol, version 1 or 2, as `trusted_proxies` send it. \
+             Other connections are closed.",
+            "A load balancer forwards TCP connections and names the client by this protocol.",
+            "",
         ),
     ],
 };
@@ -793,7 +880,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 14] = [
+pub static SECTIONS: [&Section; 15] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -803,6 +890,7 @@ pub static SECTIONS: [&Section; 14] = [
     &LOG,
     &NAMESPACE,
     &SECRET_ENTRY,
+    &PUBLISH_KEY_ENTRY,
     &HISTORY,
     &HISTORY_ROOM,
     &REDIS,

@@ -67,6 +67,10 @@ pub struct Config {
     /// Whether programs on this machine may publish over HTTP to namespaces without a `publish_key`, for listeners that do
     /// not say it themselves.
     pub publish_locally: bool,
+    /// The Unix socket through which programs on this machine publish without a key.
+    pub publish_socket: Option<PathBuf>,
+    /// Origins of pages that may publish, with a key.
+    pub publish_origins: Origins,
     /// Proxies whose forwarding headers count.
     pub trusted_proxies: TrustedProxies,
     /// The path of Engine.IO, with a slash at both ends. Not a key of the file: our script and the stock clients use
@@ -82,6 +86,8 @@ pub struct Config {
     pub log: String,
     /// Whether the log is JSON.
     pub log_json: bool,
+    /// Whether publishes and rejected keys are logged at every level.
+    pub audit: bool,
     /// Number of threads that own connections. `None`: one per core.
     pub shards: Option<usize>,
     /// The namespaces; at least one.
@@ -197,21 +203,32 @@ impl Config {
     /// Describes in one line who may publish over HTTP.
     pub fn publishing(&self) -> String {
         let (keyed, keyless) =
-            (self.names(|one| one.publish_key.is_some()), self.names(|one| one.publish_key.is_none()));
-        let is_local = |listen: &&Listen| listen.publish_locally.unwrap_or(self.publish_locally);
-        let ports: Vec<String> =
-            self.listen.iter().filter(is_local).map(|listen| listen.port.to_string()).collect();
+            (self.names(|one| !one.publish_keys.is_empty()), self.names(|one| one.publish_keys.is_empty()));
+        let ports = self.local_ports().join(" and ");
         let keyless = match (keyless.is_empty(), ports.is_empty()) {
             (true, _) => None,
             (false, true) => Some(format!("nothing without a publish_key: {keyless}")),
             (false, false) => Some(format!(
-                "every program on this machine, through port {}: {keyless} (never let a proxy forward to it without a \
-                 publish_key)",
-                ports.join(" and ")
+                "every program on this machine, through port {ports}: {keyless} (never let a proxy forward to it without a \
+                 publish_key)"
             )),
         };
-        let keyed = (!keyed.is_empty()).then(|| format!("with the publish_key only: {keyed}"));
-        keyless.into_iter().chain(keyed).collect::<Vec<_>>().join("; ")
+        let keyed = (!keyed.is_empty()).then(|| format!("with a publish_key only: {keyed}"));
+        let socket = self.publish_socket.as_ref().map(|path| format!("without a key through {}", path.display()));
+        let pages =
+            (!self.publish_origins.is_empty()).then(|| "pages of `publish_origins`, with a publish_key".to_owned());
+        keyless.into_iter().chain(keyed).chain(socket).chain(pages).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The ports through which programs on this machine may publish without a key.
+    fn local_ports(&self) -> Vec<String> {
+        let is_local = |listen: &&Listen| listen.publish_locally.unwrap_or(self.publish_locally);
+        self.listen.iter().filter(is_local).map(|listen| listen.port.to_string()).collect()
+    }
+
+    /// Whether some programs may publish over TCP without a key.
+    pub fn is_open_to_local_publishers(&self) -> bool {
+        !self.local_ports().is_empty() && self.namespaces.iter().any(|one| one.publish_keys.is_empty())
     }
 
     fn names(&self, include: impl Fn(&Namespace) -> bool) -> String {
@@ -223,12 +240,14 @@ impl Config {
 /// The configuration without a file.
 fn defaults(publish_locally: bool) -> Config {
     Config {
-        listen: vec![Listen { host: listen::BIND.into(), port: listen::PORT, tls: None, publish_locally: None }],
+        listen: vec![Listen::plain(listen::BIND.into(), listen::PORT)],
         admin: None,
         public_url: None,
         origins: Origins::default(),
         hosts: Hosts::default(),
         publish_locally,
+        publish_socket: None,
+        publish_origins: Origins::default(),
         trusted_proxies: TrustedProxies::default(),
         console: None,
         path: "/socket.io/".into(),
@@ -236,6 +255,7 @@ fn defaults(publish_locally: bool) -> Config {
         limits: Limits::default(),
         log: "info".into(),
         log_json: false,
+        audit: false,
         shards: None,
         namespaces: vec![Namespace::named(namespace::DEFAULT)],
         autodetect_engine: true,
@@ -267,6 +287,9 @@ fn read(
     let mut config = Config {
         listen,
         public_url,
+        publish_socket: top.text("publish_socket", report).map(|path| folder.join(path)),
+        publish_origins: read_origins(&mut top, "publish_origins", report),
+        origins: read_origins(&mut top, "origins", report),
         admin: listen::admin(&mut top, report),
         trusted_proxies: TrustedProxies::read(&mut top, report),
         console: top.flag("console", report),
@@ -276,7 +299,7 @@ fn read(
         ..defaults(publish_locally)
     };
     listen::check_ports(&config.listen, config.admin.as_ref(), top.location, report);
-    read_origins(&mut top, &mut config, report);
+    listen::check_proxies(&config.listen, &config.trusted_proxies, top.location, report);
     read_log(&mut top, &mut config, report);
     config.namespaces = namespace::read(&mut top, folder, report);
     config.hosts = Hosts::read(&mut top, config.public_url.as_deref(), &config.namespaces, report);
@@ -291,17 +314,20 @@ fn read(
     Some(config)
 }
 
-fn read_origins(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
-    for (origin, location) in top.texts("origins", report) {
-        match config.origins.add(&origin) {
+/// Reads `origins` or `publish_origins`.
+fn read_origins(top: &mut MapReader<'_>, name: &'static str, report: &mut Report) -> Origins {
+    let mut origins = Origins::default();
+    for (origin, location) in top.texts(name, report) {
+        match origins.add(&origin) {
             Ok(None) => {}
             Ok(Some(risk)) => {
-                let what = format!("origins: `{}` allows {}", printable(&origin), risk.allows());
+                let what = format!("{name}: `{}` allows {}", printable(&origin), risk.allows());
                 report.warn(location, what, risk.hint());
             }
-            Err(bad) => report.error(location, format!("origins: `{}` {bad}", printable(&origin)), bad.hint()),
+            Err(bad) => report.error(location, format!("{name}: `{}` {bad}", printable(&origin)), bad.hint()),
         }
     }
+    origins
 }
 
 fn read_log(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
@@ -310,6 +336,7 @@ fn read_log(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
     if let Some(level) = map.text("level", report) {
         config.log = level;
     }
+    config.audit = map.flag("audit", report).unwrap_or(false);
     config.log_json = map.word("format", report).is_some_and(|format| format == "json");
     map.finish(report);
 }
@@ -577,7 +604,7 @@ mod tests {
         assert_eq!(
             config.publishing(),
             "every program on this machine, through port 2: /a (never let a proxy forward to it without a publish_key); \
-             with the publish_key only: /b"
+             with a publish_key only: /b"
         );
         let (closed, _) = read_yaml("/a: {open: true}\n");
         assert_eq!(closed.unwrap().publishing(), "nothing without a publish_key: /a");

@@ -200,7 +200,7 @@ mod tests {
                     "Namespace" if key.name == "open" => continue,
                     "Namespace" => plain.replace("  redis:", &format!("  {}: {value}\n  redis:", key.name)),
                     "`redis`" => plain.replace("password: x", &format!("password: x\n    {}: {value}", key.name)),
-                    "`redis.sentinel`" => continue,
+                    "`redis.sentinel`" | "`listen`" => continue,
                     "`admin`" => plain.replace("{port: 1}", &format!("{{{}: {value}}}", key.name)),
                     "`history`" => {
                         plain.replace("  redis:", &format!("  history: {{{}: {value}}}\n  redis:", key.name))

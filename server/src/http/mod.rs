@@ -3,18 +3,24 @@
 //! Protocols mount [`Endpoint`]s here; this module does not know any of them. A request that becomes a WebSocket is handed
 //! to a shard, socket and all. Nothing here stores anything about a connection.
 //!
-//! In reading order: `listener` (accept), `router` (paths), [`endpoint`] (what a protocol mounts), [`websocket`] (the
+//! In reading order: `listener` (accept), `connection` (one socket), `router` (paths), [`endpoint`] (what a protocol mounts), [`websocket`] (the
 //! handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`, `health`, `console`, `assets`.
 
+mod admission;
 mod assets;
+mod audit;
 pub mod body;
+mod connection;
 pub mod connections;
 mod console;
 pub mod endpoint;
+mod head_scanner;
 mod health;
 mod listener;
 mod peer;
+mod proxy_protocol;
 mod publish;
+mod publish_socket;
 pub mod query;
 pub mod reply;
 mod request_phase;
@@ -28,6 +34,7 @@ pub mod websocket;
 pub use endpoint::{Endpoint, ResponseFuture};
 pub use listener::{Bound, ListenError};
 pub use peer::PeerAddr;
+pub use publish_socket::BoundSocket;
 pub use router::HttpService;
 pub use tls::TlsError;
 
@@ -39,6 +46,7 @@ use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::origin::Origins;
 use crate::shard::Shards;
+use admission::Admission;
 use assets::Assets;
 use axum::http::header;
 use axum::http::request::Parts;
@@ -52,14 +60,22 @@ use std::time::Duration;
 pub struct Settings {
     /// The pages that may connect.
     pub origins: Origins,
+    /// The pages that may publish, with a key.
+    pub publish_origins: Origins,
     /// The hosts that requests of clients may name.
     pub hosts: Hosts,
     /// The proxies whose forwarding headers count.
     pub trusted_proxies: TrustedProxies,
     /// Whether the console page is served at `/`.
     pub console: bool,
+    /// Whether publishes and rejected keys are logged.
+    pub audit: bool,
     /// The maximum number of connections.
     pub max_connections: usize,
+    /// The maximum number of sockets that are not WebSockets.
+    pub max_http_connections: usize,
+    /// The limit of open files of this process, if there is one.
+    pub open_files: Option<u64>,
     /// The largest message from a client, and so the largest body of a POST on long-polling. Bytes.
     pub max_message_size: usize,
     /// The largest body of a publish. Bytes.
@@ -88,6 +104,7 @@ pub struct Http {
     pub draining: AtomicBool,
     endpoints: Vec<Arc<dyn Endpoint>>,
     assets: Assets,
+    admission: Admission,
     connect_infos: ConnectInfoPool,
 }
 
@@ -105,7 +122,19 @@ impl Http {
     ) -> Self {
         let (draining, assets) = (AtomicBool::new(false), Assets::new());
         let connect_infos = ConnectInfoPool::default();
-        Self { settings, shards, namespaces, engines, metrics, draining, endpoints, assets, connect_infos }
+        let admission = Admission::new(settings.max_http_connections, settings.open_files);
+        Self {
+            admission,
+            settings,
+            shards,
+            namespaces,
+            engines,
+            metrics,
+            draining,
+            endpoints,
+            assets,
+            connect_infos,
+        }
     }
 
     /// Whether new connections are refused: the server is shutting down, or has as many as allowed. Counts and logs.

@@ -11,19 +11,47 @@ use crate::config::proxies::TrustedProxies;
 use axum::http::{Extensions, HeaderMap, HeaderName, header};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+/// What a listener knows about the origin of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// The peer of a TCP connection.
+    Tcp(IpAddr),
+    /// A TCP connection of a load balancer, which names this client by the PROXY protocol.
+    Proxied(IpAddr),
+    /// A program of this user of the operating system, through the publish socket.
+    PublishSocket(u32),
+}
+
+// === impl Source ===
+
+impl Source {
+    /// The address of the client, before any header is read.
+    pub(super) fn address(self) -> IpAddr {
+        match self {
+            Self::Tcp(peer) | Self::Proxied(peer) => peer,
+            Self::PublishSocket(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+}
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// Headers with which a proxy shows that the request is not its own.
-const FORWARDING: [&str; 9] = [
+/// Headers with which a proxy shows that the request is not its own, beside `X-Forwarded-…`.
+const FORWARDING: [&str; 12] = [
+    "cdn-loop",
+    "cf-connecting-ip",
+    "fastly-client-ip",
     "forwarded",
+    "forwarded-for",
+    "true-client-ip",
     "via",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-forwarded-proto",
-    "x-forwarded-server",
-    "x-forwarded-ssl",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-original-forwarded-for",
+    "x-proxyuser-ip",
     "x-real-ip",
 ];
+/// The beginning of the other ones.
+const X_FORWARDED: &str = "x-forwarded-";
 
 /// The address of the client, as an extension of a request.
 #[derive(Debug, Clone, Copy)]
@@ -31,18 +59,28 @@ pub struct PeerAddr {
     address: IpAddr,
     /// Whether the socket's peer is this machine, and no proxy that is known.
     is_local: bool,
+    /// The user of the publish socket.
+    publish_socket: Option<u32>,
 }
 
 // === impl PeerAddr ===
 
 impl PeerAddr {
-    /// The client of a request that arrived on a socket with this peer.
-    pub(super) fn new(socket: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
-        if !trusted.is_empty() && trusted.contains(socket) {
-            return Self { address: reported(socket, headers, trusted), is_local: false };
+    /// The client of a request from this source.
+    pub(super) fn new(source: Source, headers: &HeaderMap, trusted: &TrustedProxies) -> Self {
+        let socket = source.address();
+        let (may_be_local, publish_socket) = match source {
+            Source::Tcp(peer) => (peer.is_loopback(), None),
+            Source::Proxied(_) => (false, None),
+            Source::PublishSocket(user) => (true, Some(user)),
+        };
+        if publish_socket.is_none() && !trusted.is_empty() && trusted.contains(socket) {
+            return Self { address: reported(socket, headers, trusted), is_local: false, publish_socket };
         }
-        let is_forwarded = FORWARDING.iter().any(|name| headers.contains_key(*name));
-        Self { address: socket, is_local: socket.is_loopback() && !is_forwarded }
+        let shows_proxy =
+            |name: &HeaderName| name.as_str().starts_with(X_FORWARDED) || FORWARDING.contains(&name.as_str());
+        let is_local = may_be_local && !headers.keys().any(shows_proxy);
+        Self { address: socket, is_local, publish_socket }
     }
 
     /// The address of the client of a request.
@@ -53,6 +91,11 @@ impl PeerAddr {
     /// Whether a program on this machine may have sent the request. A proxy that adds no header looks the same.
     pub(super) fn is_local(extensions: &Extensions) -> bool {
         extensions.get::<Self>().is_some_and(|peer| peer.is_local)
+    }
+
+    /// The user that sent the request through the publish socket.
+    pub(super) fn publish_socket(extensions: &Extensions) -> Option<u32> {
+        extensions.get::<Self>()?.publish_socket
     }
 }
 
@@ -124,7 +167,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        PeerAddr::new(socket.parse().unwrap(), &map, &trusted())
+        PeerAddr::new(Source::Tcp(socket.parse().unwrap()), &map, &trusted())
     }
 
     #[test]
@@ -185,8 +228,22 @@ mod tests {
         assert!(peer("127.0.0.2", &[("host", "localhost")]).is_local);
         assert!(!peer("127.0.0.1", &[]).is_local, "it is a trusted proxy");
         assert!(!peer("203.0.113.5", &[]).is_local);
-        for name in FORWARDING {
+        let own = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-ssl", "x-forwarded-anything"];
+        for name in FORWARDING.into_iter().chain(own) {
             assert!(!peer("::1", &[(name, "127.0.0.1")]).is_local, "{name}");
         }
+    }
+
+    #[test]
+    fn only_direct_connections_and_the_publish_socket_are_local() {
+        let (none, local) = (HeaderMap::new(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let trusted = TrustedProxies::default();
+        assert!(PeerAddr::new(Source::Tcp(local), &none, &trusted).is_local);
+        assert!(!PeerAddr::new(Source::Proxied(local), &none, &trusted).is_local);
+        let socket = PeerAddr::new(Source::PublishSocket(7), &none, &self::trusted());
+        assert!(socket.is_local && socket.publish_socket == Some(7));
+        let mut forwarded = HeaderMap::new();
+        forwarded.insert("x-forwarded-proto", HeaderValue::from_static("https"));
+        assert!(!PeerAddr::new(Source::PublishSocket(7), &forwarded, &trusted).is_local);
     }
 }

@@ -4,6 +4,7 @@
 //! but a client may be idle for much longer than it may take for a head. [`super::timed_stream`] notes what arrives,
 //! `listener` when a request begins, and [`PhaseBody`] when its response ends.
 
+use super::head_scanner::{BadFraming, HeadScanner};
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
 use std::pin::Pin;
@@ -23,6 +24,8 @@ struct State {
     deadline: Option<Instant>,
     head_timeout: Duration,
     keep_alive_timeout: Duration,
+    scanner: HeadScanner,
+    bad_framing: Option<BadFraming>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +51,7 @@ impl RequestPhase {
     /// A new connection, whose first request is awaited.
     pub(super) fn new(head_timeout: Duration, keep_alive_timeout: Duration) -> Self {
         let deadline = Some(Instant::now() + head_timeout);
-        Self(Arc::new(Mutex::new(State { phase: Phase::Head, deadline, head_timeout, keep_alive_timeout })))
+        Self(Arc::new(Mutex::new(State { phase: Phase::Head, deadline, head_timeout, keep_alive_timeout, scanner: HeadScanner::default(), bad_framing: None })))
     }
 
     /// When the connection is to be closed if nothing changes.
@@ -56,12 +59,24 @@ impl RequestPhase {
         self.state().deadline
     }
 
+    /// What is wrong with a request, and whether an earlier one is still being served.
+    pub(super) fn bad_framing(&self) -> Option<(BadFraming, bool)> {
+        let state = self.state();
+        state.bad_framing.map(|bad| (bad, state.phase == Phase::Serving))
+    }
+
     /// Bytes have arrived. The first ones on an idle connection begin a request.
-    pub(super) fn on_bytes(&self) {
+    ///
+    /// # Errors
+    /// [`BadFraming`], which is kept.
+    pub(super) fn on_bytes(&self, bytes: &[u8]) -> Result<(), BadFraming> {
         let mut state = self.state();
         if state.phase == Phase::Idle {
             (state.phase, state.deadline) = (Phase::Head, Some(Instant::now() + state.head_timeout));
         }
+        let scanned = state.scanner.scan(bytes);
+        state.bad_framing = scanned.err();
+        scanned
     }
 
     /// The head of a request is complete.

@@ -1,7 +1,7 @@
 //! The socket of an HTTP connection: it waits only so long for the client to read, and notes when the client sends.
 //!
 //! The HTTP library would hold a response that is not read for ever. Any progress restarts the write timeout. What was read
-//! is noted in [`RequestPhase`], which decides how long the server waits for a request.
+//! is given to [`RequestPhase`], which decides how long the server waits for a request, and rejects what the library would accept.
 
 use super::request_phase::RequestPhase;
 use std::future::Future;
@@ -52,8 +52,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let filled = into.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(cx, into);
-        if into.filled().len() > filled {
-            self.phase.on_bytes();
+        let arrived = &into.filled()[filled..];
+        if !arrived.is_empty() {
+            self.phase.on_bytes(arrived).map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))?;
         }
         read
     }
