@@ -51,7 +51,14 @@ impl RequestPhase {
     /// A new connection, whose first request is awaited.
     pub(super) fn new(head_timeout: Duration, keep_alive_timeout: Duration) -> Self {
         let deadline = Some(Instant::now() + head_timeout);
-        Self(Arc::new(Mutex::new(State { phase: Phase::Head, deadline, head_timeout, keep_alive_timeout, scanner: HeadScanner::default(), bad_framing: None })))
+        Self(Arc::new(Mutex::new(State {
+            phase: Phase::Head,
+            deadline,
+            head_timeout,
+            keep_alive_timeout,
+            scanner: HeadScanner::default(),
+            bad_framing: None,
+        })))
     }
 
     /// When the connection is to be closed if nothing changes.

@@ -130,8 +130,7 @@ async fn forwarded_request_is_not_local_without_a_publish_key() {
 fn another_machine_cannot_publish_without_a_publish_key() {
     in_sandbox("publishing::another_machine_cannot_publish_without_a_publish_key", async {
         let folder = tempfile::tempdir().unwrap();
-        let configuration =
-            "port: 8080\npublish: local\n/nodevent: {history: off}\n/keyed: {history: off, publish_key: a-key-of-sixteen}\n";
+        let configuration = "port: 8080\npublish: local\n/nodevent: {history: off}\n/keyed: {history: off, publish_key: a-key-of-sixteen}\n";
         let _program = Program::serve(folder.path(), configuration).await;
         let elsewhere = Site::at(&format!("http://{EXTERNAL_ADDRESS}:8080"));
         // The address decides, not the requested name.

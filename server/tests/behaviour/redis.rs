@@ -368,7 +368,9 @@ async fn redis_that_requires_client_certificates_is_reached_with_the_configured_
     let _redis = redis.spawn().expect(STARTS);
     let program = async |ssl: &str| {
         let redis = format!("{{host: localhost, port: {port}, ssl: {{{ssl}}}}}");
-        let settings = format!("bind: 127.0.0.1\nport: 0\npublish: local\nadmin: {{port: 0}}\n/nodevent: {{redis: {redis}}}\n");
+        let settings = format!(
+            "bind: 127.0.0.1\nport: 0\npublish: local\nadmin: {{port: 0}}\n/nodevent: {{redis: {redis}}}\n"
+        );
         Program::serve(folder.path(), &settings).await
     };
     let known = program("ca: cert.pem, cert: cert.pem, key: key.pem").await;
