@@ -609,4 +609,45 @@ mod tests {
         let (closed, _) = read_yaml("/a: {open: true}\n");
         assert_eq!(closed.unwrap().publishing(), "nothing without a publish_key: /a");
     }
+
+    #[test]
+    fn publishing_through_other_ways_is_described() {
+        let text = "publish_socket: p.sock\npublish_origins: https://a.example\n/a: {open: true, publish_keys: [0123456789abcdef]}\n";
+        assert_eq!(
+            config(text).publishing(),
+            "with a publish_key only: /a; without a key through /nowhere/p.sock; pages of `publish_origins`, with a publish_key"
+        );
+    }
+
+    #[test]
+    fn mistakes_in_publish_keys_are_errors_with_their_location() {
+        for (written, expected) in [
+            ("publish_keys: []", "/a.publish_keys is not a list of keys"),
+            ("publish_keys: one-key-of-sixteen", "/a.publish_keys is not a list of keys"),
+            ("publish_keys: [\"\"]", "/a.publish_keys[0] is empty"),
+            ("publish_keys: [{id: x}]", "/a.publish_keys[0] has no key"),
+            ("publish_keys: [{key: 0123456789abcdef, rooms: []}]", "/a.publish_keys[0].rooms is empty"),
+            ("publish_keys: [{key: 0123456789abcdef, rooms: [\"a*b\"]}]", "`a*b` has a `*` before its end"),
+            ("publish_keys: [{key: 0123456789abcdef, key_file: x}]", "are both written"),
+            ("publish_keys: [{key_file: missing}]", "cannot be read"),
+        ] {
+            let (_, report) = read_yaml(&format!("/a: {{open: true, {written}}}\n"));
+            assert!(report.to_string().contains(expected), "{written}: {report}");
+            assert!(!report.to_string().contains("0123456789abcdef"), "{report}");
+        }
+        let (_, report) = read_yaml("/a: {open: true, publish_keys: [{key: 0123456789abcdef, room: x}]}\n");
+        assert!(report.warning_lines().any(|line| line.contains("did you mean `rooms`?")), "{report}");
+    }
+
+    #[test]
+    fn the_proxy_protocol_needs_trusted_proxies_and_excludes_local_publishing() {
+        let listen =
+            |more: &str| format!("listen: [{{port: 1, proxy_protocol: true{more}}}]\n/a: {{open: true}}\n");
+        let (_, report) = read_yaml(&listen(""));
+        assert!(report.to_string().contains("no proxy is trusted to name clients"), "{report}");
+        let (_, report) = read_yaml(&format!("trusted_proxies: 10.0.0.0/8\n{}", listen(", publish: local")));
+        assert!(report.to_string().contains("what a proxy forwards is not local"), "{report}");
+        let config = config(&format!("publish: local\ntrusted_proxies: 10.0.0.0/8\n{}", listen("")));
+        assert_eq!(config.listen[0].publish_locally, Some(false));
+    }
 }

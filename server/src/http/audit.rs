@@ -49,7 +49,7 @@ impl Audit {
             namespace: Arc::clone(&namespace.name),
             client: PeerAddr::of(request.extensions()),
             publisher: match (publisher, PeerAddr::publish_socket(request.extensions())) {
-                (Publisher::Key(key), _) => format!("key {}", key.id.escape_debug()),
+                (Publisher::Key(key), _) => format!("key {}", key.id),
                 (Publisher::Keyless, Some(user)) => format!("user {user} through the publish socket"),
                 (Publisher::Keyless, None) => "a program on this machine".to_owned(),
             },
@@ -63,10 +63,10 @@ impl Audit {
         let outcome = outcome.as_str();
         for one in publications.iter().take(MAX_LINES) {
             let (room, event, bytes) = (shown(&one.room), shown(&one.event), one.text.len());
-            tracing::info!(target: AUDIT, namespace = &**namespace, %client, %publisher, room, event, bytes, "audit: {outcome}");
+            tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, room, event, bytes, "audit: {outcome}");
         }
         if let more @ 1.. = publications.len().saturating_sub(MAX_LINES) {
-            tracing::info!(target: AUDIT, namespace = &**namespace, %client, %publisher, more, "audit: {outcome}");
+            tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, more, "audit: {outcome}");
         }
     }
 
@@ -90,8 +90,8 @@ impl Outcome {
     }
 }
 
-/// A name without what could change the log.
-fn shown(name: &str) -> String {
+/// The beginning of a name. The log escapes what could change it.
+fn shown(name: &str) -> &str {
     let end = name.char_indices().nth(MAX_NAME).map_or(name.len(), |(index, _)| index);
-    name[..end].escape_debug().to_string()
+    &name[..end]
 }

@@ -124,7 +124,7 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
     let mut stream = parts.io.into_inner();
     if let Some(GrantedUpgrade { grant, response }) = handover.take() {
         return match stream.into_inner().into_socket() {
-            Ok(socket) => grant.attach(&http, socket, response, parts.read_buf),
+            Ok(socket) => grant.attach(&http, socket, response, parts.read_buf, source.address()),
             Err(error) => tracing::warn!(%error, "could not hand a socket to its shard"),
         };
     }

@@ -12,8 +12,8 @@ pub(super) async fn healthz() -> Response {
     reply::text(StatusCode::OK, "ok\n".into())
 }
 
-/// Publications get through, and new connections are accepted. Everybody may ask, so the names of namespaces are not part of
-/// the response.
+/// Publications get through, and new connections are accepted. It needs no key, so the names of namespaces are not part
+/// of the response.
 pub(super) async fn readyz(State(http): State<Arc<Http>>) -> Response {
     let is_ready = http.engines.iter().all(|engine| engine.health.is_ready());
     let (status, text) = match (http.draining.load(Relaxed), is_ready) {

@@ -65,10 +65,7 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
     let client = PeerAddr::of(request.extensions());
     let body = read_body(http, request).await?;
     let publications = parse(http, namespace, &body, client)?;
-    check_rooms(&publisher, &publications).map_err(|response| {
-        audit.log(&publications, Outcome::Rejected);
-        response
-    })?;
+    check_rooms(&publisher, &publications).inspect_err(|_| audit.log(&publications, Outcome::Rejected))?;
     let published = publish_all(http, namespace, &publications, idempotency_key.as_deref(), client).await;
     audit.log(&publications, if published.is_ok() { Outcome::Published } else { Outcome::Failed });
     published

@@ -28,7 +28,7 @@ fn origin_that_may_read_cannot_publish() {
                 for _ in 0..200 {
                     let response = publish(&process, "nodevent", &[("Origin", PAGE)]).await;
                     assert_eq!(response.status, 403, "with origins {origins}: {}", response.text());
-                    // Whoever reads the page has its key. So the key alone does not let a page publish.
+                    // Every visitor of a page has its key. So the key alone does not let a page publish.
                     let response = publish(&process, "keyed", &[("Origin", PAGE), ("Authorization", KEY)]).await;
                     assert_eq!(response.status, 403, "with origins {origins} and a key: {}", response.text());
                 }
