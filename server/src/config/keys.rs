@@ -483,7 +483,8 @@ pub static LIMITS: Section = Section {
             Number(1, 10_000_000),
             Words("`max_connections`"),
             "Sockets at a time that are not WebSockets: requests, idle keep-alive connections, long-polling and Server-Sent \
-             Events. Beyond it, only health checks are served, and other requests get 503.",
+             Events. Beyond it, a new socket takes the place of one without a request. If there is none, only health checks are \
+             served, and other requests get 503.",
             "Few sockets are expected beside WebSockets.",
             "10000",
         ),

@@ -24,6 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 
 /// The largest head of a request. Bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -73,12 +74,11 @@ impl Handover {
 
 /// Serves HTTP on a stream, until it ends or a WebSocket handshake is accepted. Then hands the socket to a shard, which
 /// sends the response together with its own first message.
-pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source: Source) {
+pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source: Source, phase: RequestPhase) {
     let http = service.http();
-    let (head_timeout, keep_alive_timeout) = service.timeouts();
+    phase.restart();
     let handover = Handover::default();
     let granted = handover.clone();
-    let phase = RequestPhase::new(head_timeout, keep_alive_timeout);
     let serving = phase.clone();
     let on_request = service_fn(move |request: hyper::Request<Incoming>| {
         let (service, granted, phase) = (service.clone(), granted.clone(), serving.clone());
@@ -105,7 +105,7 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
         .header_read_timeout(None)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(stream, on_request);
-    let mut timeout = pin!(tokio::time::sleep(head_timeout));
+    let mut timeout = pin!(tokio::time::sleep(http.settings.request_timeout));
     let ended = poll_fn(|cx| {
         if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
             return Poll::Ready(result.err().map_or(Ended::Normally, Ended::Failed));
@@ -113,7 +113,10 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
         if handover.is_set() {
             return Poll::Ready(Ended::Normally);
         }
-        let Some(deadline) = phase.deadline() else { return Poll::Pending };
+        let Some(deadline) = phase.deadline(cx) else { return Poll::Pending };
+        if deadline <= Instant::now() {
+            return Poll::Ready(Ended::TimedOut);
+        }
         if timeout.deadline() != deadline {
             timeout.as_mut().reset(deadline);
         }

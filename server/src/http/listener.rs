@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
@@ -144,7 +145,8 @@ impl Bound {
                     continue;
                 }
             };
-            let admitted = match service.admit(stream.as_raw_fd()) {
+            let phase = service.new_phase();
+            let admitted = match service.admit(stream.as_raw_fd(), peer, &phase) {
                 Ok(admitted) => admitted,
                 Err(limit) => {
                     shortage.begins(limit.as_str());
@@ -153,58 +155,79 @@ impl Bound {
                     continue;
                 }
             };
-            let service = match admitted.limit {
+            let (service, phase) = match admitted.limit {
                 Some(limit) => {
                     shortage.begins(limit.as_str());
-                    service.health_checks_only()
+                    let service = service.health_checks_only();
+                    let phase = service.new_phase();
+                    (service, phase)
                 }
                 None => {
                     shortage.ends();
-                    service.clone()
+                    (service.clone(), phase)
                 }
             };
             let tls = self.tls.as_ref().map(|(_, acceptor)| acceptor.clone());
             let proxy_protocol = self.proxy_protocol;
             tokio::spawn(async move {
                 let _admitted = admitted;
-                serve(stream, tls, peer, proxy_protocol, service).await;
+                let identified = tokio::select! {
+                    identified = identify(stream, tls, peer, proxy_protocol, &service) => identified,
+                    () = phase.closing() => return,
+                };
+                match identified {
+                    Some(Identified::Plain(stream, source)) => {
+                        connection::serve(stream, service, source, phase).await
+                    }
+                    Some(Identified::Tls(stream, source)) => {
+                        connection::serve(*stream, service, source, phase).await
+                    }
+                    None => {}
+                }
             });
         }
     }
 }
 
-/// Learns the client of a connection, does the TLS handshake, and serves HTTP.
-async fn serve(
+/// A connection whose client is known, after its TLS handshake.
+enum Identified {
+    Plain(TcpStream, Source),
+    Tls(Box<TlsStream<TcpStream>>, Source),
+}
+
+/// Learns the client of a connection, and does the TLS handshake. Logs and counts a failure.
+async fn identify(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     peer: IpAddr,
     proxy_protocol: bool,
-    service: HttpService,
-) {
-    if !proxy_protocol && tls.is_none() {
-        return connection::serve(stream, service, Source::Tcp(peer)).await;
-    }
+    service: &HttpService,
+) -> Option<Identified> {
     let (http, timeout) = (service.http(), service.timeouts().0);
-    let identified = async {
-        match proxy_protocol {
-            true => client_of(stream, peer, &service).await,
-            false => Some((stream, Source::Tcp(peer))),
+    let (stream, source) = if proxy_protocol {
+        match tokio::time::timeout(timeout, client_of(stream, peer, service)).await {
+            Ok(client) => client?,
+            Err(_) => {
+                http.metrics.request_timeouts.fetch_add(1, Relaxed);
+                tracing::info!(client = %peer, "connection closed: its header of the PROXY protocol did not arrive in time");
+                return None;
+            }
         }
+    } else {
+        (stream, Source::Tcp(peer))
     };
-    let Ok(identified) = tokio::time::timeout(timeout, identified).await else {
-        http.metrics.request_timeouts.fetch_add(1, Relaxed);
-        tracing::info!(client = %peer, "connection closed: its header of the PROXY protocol did not arrive in time");
-        return;
-    };
-    let Some((stream, source)) = identified else { return };
-    let Some(tls) = tls else { return connection::serve(stream, service, source).await };
+    let Some(tls) = tls else { return Some(Identified::Plain(stream, source)) };
     let client = source.address();
     match tokio::time::timeout(timeout, tls.accept(stream)).await {
-        Ok(Ok(stream)) => connection::serve(stream, service, source).await,
-        Ok(Err(error)) => tracing::debug!(%client, %error, "TLS handshake failed"),
+        Ok(Ok(stream)) => Some(Identified::Tls(Box::new(stream), source)),
+        Ok(Err(error)) => {
+            tracing::debug!(%client, %error, "TLS handshake failed");
+            None
+        }
         Err(_) => {
             http.metrics.request_timeouts.fetch_add(1, Relaxed);
             tracing::info!(%client, "TLS handshake timed out");
+            None
         }
     }
 }

@@ -72,7 +72,8 @@ impl BoundSocket {
             let Some(user) = user(&stream) else { continue };
             let service = service.clone();
             tokio::spawn(async move {
-                connection::serve(stream, service, Source::PublishSocket(user)).await;
+                let phase = service.new_phase();
+                connection::serve(stream, service, Source::PublishSocket(user), phase).await;
             });
         }
     }

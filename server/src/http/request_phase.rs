@@ -7,9 +7,10 @@
 use super::head_scanner::{BadFraming, HeadScanner};
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -24,6 +25,12 @@ struct State {
     deadline: Option<Instant>,
     head_timeout: Duration,
     keep_alive_timeout: Duration,
+    /// Whether a request has been complete.
+    has_served: bool,
+    /// When it was decided that the connection ends, to make room for another one.
+    closing_since: Option<Instant>,
+    /// The task of the connection.
+    waker: Option<Waker>,
     scanner: HeadScanner,
     bad_framing: Option<BadFraming>,
 }
@@ -50,20 +57,67 @@ pub(super) struct PhaseBody {
 impl RequestPhase {
     /// A new connection, whose first request is awaited.
     pub(super) fn new(head_timeout: Duration, keep_alive_timeout: Duration) -> Self {
-        let deadline = Some(Instant::now() + head_timeout);
         Self(Arc::new(Mutex::new(State {
             phase: Phase::Head,
-            deadline,
+            deadline: Some(Instant::now() + head_timeout),
             head_timeout,
             keep_alive_timeout,
+            has_served: false,
+            closing_since: None,
+            waker: None,
             scanner: HeadScanner::default(),
             bad_framing: None,
         })))
     }
 
-    /// When the connection is to be closed if nothing changes.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.state().deadline
+    /// Begins the time of the first request, after a TLS handshake.
+    pub(super) fn restart(&self) {
+        let mut state = self.state();
+        state.deadline = Some(Instant::now() + state.head_timeout);
+    }
+
+    /// When the connection is to be closed if nothing changes. The task is woken if that is brought forward.
+    pub(super) fn deadline(&self, cx: &Context<'_>) -> Option<Instant> {
+        let mut state = self.state();
+        if !state.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        match state.phase {
+            Phase::Serving => None,
+            Phase::Head | Phase::Idle => state.closing_since.or(state.deadline),
+        }
+    }
+
+    /// Closes the connection if no request has been complete on it, or, with `may_be_idle`, if none is being served. Returns
+    /// false if it is not to be closed, or is closing already.
+    pub(super) fn close(&self, may_be_idle: bool) -> bool {
+        let mut state = self.state();
+        let is_used = state.phase == Phase::Serving || state.has_served && !may_be_idle;
+        if is_used || state.closing_since.is_some() {
+            return false;
+        }
+        state.closing_since = Some(Instant::now());
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+        true
+    }
+
+    /// Whether [`RequestPhase::close`] has succeeded.
+    pub(super) fn is_closing(&self) -> bool {
+        self.state().closing_since.is_some()
+    }
+
+    /// Resolves when the connection is to be closed. For the time before its first request.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub(super) async fn closing(&self) {
+        poll_fn(|cx| {
+            self.deadline(cx);
+            if self.is_closing() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// What is wrong with a request, and whether an earlier one is still being served.
@@ -89,7 +143,7 @@ impl RequestPhase {
     /// The head of a request is complete.
     pub(super) fn on_request(&self) {
         let mut state = self.state();
-        (state.phase, state.deadline) = (Phase::Serving, None);
+        (state.phase, state.deadline, state.has_served) = (Phase::Serving, None, true);
     }
 
     fn on_response_end(&self) {

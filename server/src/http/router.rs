@@ -4,6 +4,7 @@ use super::admission::{Admitted, Limit};
 use super::endpoint::Endpoint;
 use super::peer::Source;
 use super::query::percent_decode;
+use super::request_phase::RequestPhase;
 use super::{Http, PeerAddr, console, health, publish, reply, room_history};
 use crate::origin;
 use axum::Router;
@@ -12,6 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{any, get};
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -91,13 +93,19 @@ impl HttpService {
         Self { kind: Kind::HealthChecks, ..self.clone() }
     }
 
+    /// The phase of a new connection.
+    pub(super) fn new_phase(&self) -> RequestPhase {
+        let (head_timeout, keep_alive_timeout) = self.timeouts();
+        RequestPhase::new(head_timeout, keep_alive_timeout)
+    }
+
     /// Decides about an accepted socket. The limits of clients do not apply to the admin listener.
     ///
     /// # Errors
     /// The limit that was reached.
-    pub(super) fn admit(&self, descriptor: RawFd) -> Result<Admitted, Limit> {
+    pub(super) fn admit(&self, descriptor: RawFd, peer: IpAddr, phase: &RequestPhase) -> Result<Admitted, Limit> {
         match self.kind {
-            Kind::Public { .. } | Kind::HealthChecks => self.http.admission.admit(descriptor),
+            Kind::Public { .. } | Kind::HealthChecks => self.http.admission.admit(descriptor, peer, phase),
             Kind::Admin | Kind::PublishSocket => Ok(Admitted::UNLIMITED),
         }
     }
