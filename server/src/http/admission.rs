@@ -21,7 +21,7 @@ const RESERVED_SHARE: u64 = 4;
 /// Sockets at a time that are served although a limit is reached, for health checks.
 const HEALTH_CHECKS: usize = 8;
 /// Sockets that may be closing to make room. They still have their descriptors, so this is less than what is reserved.
-const MAX_CLOSING: usize = 8;
+const MAX_CLOSING: usize = 4;
 /// With fewer sockets than that, idle ones are kept: they are those of publishers and proxies.
 const MIN_SOCKETS: usize = 16;
 /// Sockets that are examined to find one to close.
