@@ -243,6 +243,9 @@ fn shard_settings(limits: &Limits) -> shard::Settings {
         messages_per_second: limits.packets_per_second,
         joins_per_second: limits.joins_per_second,
         max_rooms_per_connection: u32::try_from(limits.max_rooms_per_connection).unwrap_or(u32::MAX),
+        bytes_per_second: limits.bytes_per_second,
+        max_roomless_per_address: limits.max_roomless_per_address,
+        max_roomless: limits.max_connections.div_ceil(2),
     }
 }
 

@@ -577,6 +577,24 @@ pub static LIMITS: Section = Section {
             "A page joins many rooms at once.",
             "200",
         ),
+        key(
+            "bytes_per_second",
+            Size,
+            Value("128KB"),
+            "Bytes per second that one client may send, in the long run. Five seconds' worth, or two of the largest messages, may \
+             arrive at once. Beyond it, the connection is closed.",
+            "Clients send large messages often.",
+            "1MB",
+        ),
+        key(
+            "max_roomless_per_address",
+            Number(1, 100_000_000),
+            Value("1000"),
+            "Connections from one address that have joined no room. Beyond it, the oldest of them is closed. Together, such \
+             connections may take half of `max_connections`.",
+            "Many clients share an address and wait before they join; behind a proxy, set `trusted_proxies` instead.",
+            "10000",
+        ),
     ],
 };
 

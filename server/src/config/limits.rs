@@ -34,6 +34,10 @@ pub struct Limits {
     pub joins_per_second: u32,
     /// Packets per second and connection, in the long run.
     pub packets_per_second: u32,
+    /// Bytes per second and connection from the client, in the long run.
+    pub bytes_per_second: u32,
+    /// Connections of one address that have joined no room. Beyond it, the oldest one is closed.
+    pub max_roomless_per_address: usize,
     /// Time from one ping to the next.
     pub ping_interval: Duration,
     /// Time from a ping to its pong.
@@ -56,6 +60,8 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(10),
             joins_per_second: 50,
             packets_per_second: 100,
+            bytes_per_second: 128 * 1024,
+            max_roomless_per_address: 1000,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
         }
@@ -105,6 +111,9 @@ impl Limits {
         set(&mut self.write_timeout, map.positive_duration("write_timeout", report));
         set(&mut self.joins_per_second, map.number("joins_per_second", report));
         set(&mut self.packets_per_second, map.number("packets_per_second", report));
+        let bytes_per_second = map.size("bytes_per_second", report);
+        set(&mut self.bytes_per_second, bytes_per_second.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)));
+        set(&mut self.max_roomless_per_address, map.number("max_roomless_per_address", report));
     }
 }
 

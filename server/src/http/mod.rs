@@ -16,6 +16,7 @@ mod console;
 pub mod endpoint;
 mod head_scanner;
 mod health;
+mod history_body;
 mod listener;
 mod peer;
 mod proxy_protocol;
@@ -50,6 +51,7 @@ use admission::Admission;
 use assets::Assets;
 use axum::http::header;
 use axum::http::request::Parts;
+use history_body::HistoryResponses;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -106,6 +108,7 @@ pub struct Http {
     assets: Assets,
     admission: Admission,
     connect_infos: ConnectInfoPool,
+    history_responses: Arc<HistoryResponses>,
 }
 
 // === impl Http ===
@@ -123,6 +126,7 @@ impl Http {
         let (draining, assets) = (AtomicBool::new(false), Assets::new());
         let connect_infos = ConnectInfoPool::default();
         let admission = Admission::new(settings.max_http_connections, settings.open_files);
+        let history_responses = Arc::default();
         Self {
             admission,
             settings,
@@ -134,6 +138,7 @@ impl Http {
             endpoints,
             assets,
             connect_infos,
+            history_responses,
         }
     }
 
@@ -142,7 +147,8 @@ impl Http {
         if self.draining.load(Relaxed) {
             return true;
         }
-        let is_full = self.shards.connections() >= self.settings.max_connections;
+        let count = self.shards.connections() + self.history_responses.count();
+        let is_full = count >= self.settings.max_connections;
         if is_full {
             self.metrics.rejected_connections.fetch_add(1, Relaxed);
             tracing::warn!(%client, "connection refused: `limits: max_connections` is reached");

@@ -40,17 +40,24 @@ impl Rate {
 
     /// Takes a token. Returns `false` if there is none, because the limit is reached.
     pub(super) fn allows(&mut self, limit: RateLimit, now: Millis) -> bool {
+        self.allows_many(limit, 1, now)
+    }
+
+    /// Takes `count` tokens. Returns `false` if there are fewer, because the limit is reached.
+    pub(super) fn allows_many(&mut self, limit: RateLimit, count: u32, now: Millis) -> bool {
         let passed = (now as u32).wrapping_sub(self.refilled);
         let earned = (u64::from(passed) * u64::from(limit.per_second) / 1000).min(u64::from(u32::MAX)) as u32;
         if earned > 0 {
             self.tokens = self.tokens.saturating_add(earned).min(limit.burst);
             self.refilled = now as u32;
         }
-        if self.tokens == 0 {
-            return false;
+        match self.tokens.checked_sub(count) {
+            Some(left) => {
+                self.tokens = left;
+                true
+            }
+            None => false,
         }
-        self.tokens -= 1;
-        true
     }
 }
 

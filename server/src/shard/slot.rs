@@ -46,6 +46,9 @@ pub(super) struct Session {
     pub(super) stalled_since: Option<Millis>,
     pub(super) messages: Rate,
     pub(super) joins: Rate,
+    pub(super) bytes: Rate,
+    /// Whether it has joined a room.
+    pub(super) has_joined: bool,
     /// Whether it has ever been in one room with two encodings.
     pub(super) shares_a_room: bool,
     pub(super) timer_at: Millis,

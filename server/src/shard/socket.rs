@@ -19,7 +19,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 /// Reads of one socket before others have their turn.
-const MAX_READS_PER_TURN: usize = 4;
+const MAX_READS_PER_TURN: usize = 2;
 
 /// What a read leaves behind.
 enum ReadOutcome {
@@ -127,14 +127,19 @@ impl Shard {
         if is_writable {
             self.flush(slot);
         }
-        if is_readable || is_ended {
+        if (is_readable || is_ended) && self.read_in_turn < super::READ_TURN {
             self.read(slot, is_ended);
+        } else if is_readable || is_ended {
+            self.read_again.push_back(slot);
         }
     }
 
     /// Continues reads that the last turn stopped for the sake of others.
     pub(super) fn read_leftovers(&mut self) {
         for _ in 0..self.read_again.len() {
+            if self.read_in_turn >= super::READ_TURN {
+                return;
+            }
             if let Some(slot) = self.read_again.pop_front() {
                 self.read(slot, true);
             }
@@ -161,6 +166,7 @@ impl Shard {
                     return ReadOutcome::Done;
                 }
                 Ok(count) => {
+                    self.read_in_turn += count;
                     // The kernel reports the end of a stream by itself, so a short read need not be confirmed.
                     let is_drained = !is_ended && count < buffer.len() && socket.stream.short_read_means_drained();
                     self.on_bytes(slot, &mut buffer[..count]);
@@ -191,10 +197,14 @@ impl Shard {
     /// Bytes arrived on a socket.
     fn on_bytes(&mut self, slot: u32, bytes: &mut [u8]) {
         let max_message_size = self.settings.max_message_size;
-        let Some(one) = self.slots.get_mut(slot as usize) else { return };
-        if matches!(one, Slot::Closing(_)) {
+        let is_session = match self.slots.get(slot as usize) {
+            None | Some(Slot::Closing(_)) => return,
+            Some(one) => matches!(one, Slot::Session(_)),
+        };
+        if is_session && !self.count_bytes(slot, bytes.len()) {
             return;
         }
+        let Some(one) = self.slots.get_mut(slot as usize) else { return };
         // Where the socket is: a probing one moves to its connection's slot in the middle of what it reads.
         let mut place = (slot, one.generation());
         let Some(socket) = one.socket() else { return };

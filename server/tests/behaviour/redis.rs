@@ -110,7 +110,7 @@ async fn publication_over_the_publish_limit_is_skipped_and_counted() {
     redis.has_subscribers("/nodevent", 1).await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     browser.join("r").await;
-    redis.publish("/nodevent", format!(r#"{{"room":"r","event":"e","message":"{}"}}"#, "x".repeat(1024))).await;
+    redis.publish("/nodevent", format!(r#"{{"room":"r","event":"e","message":"{}"}}"#, "x".repeat(1100))).await;
     server.metric_is(r#"nodevent_invalid_publishes_total{reason="too_large"}"#, 1).await;
     redis.publish("/nodevent", GOOD).await;
     assert_eq!(browser.next_event().await.text, GOOD);

@@ -23,9 +23,8 @@ async fn join_flood_is_refused_and_earlier_memberships_stay() {
             acks.push(browser.call("join", &room(format!("r{number}"))).await);
         }
         assert_eq!(acks[0], json!([null, true]));
-        let late = acks.iter().filter(|ack| **ack == json!(["Too many joins", false])).count();
-        assert!(late > 0, "{acks:?}");
-        refused += late as i64;
+        assert!(acks.contains(&json!(["Too many joins", false])), "{acks:?}");
+        refused += acks.iter().filter(|ack| **ack != json!([null, true])).count() as i64;
         server.emit("/nodevent", "r0", "e", 1).await;
         assert_eq!(browser.next_event().await.room, "r0", "the membership from before the flood");
     }
