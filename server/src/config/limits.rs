@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at a time, over all transports. Beyond it, handshakes are rejected with 503.
     pub max_connections: usize,
+    /// Sockets at a time that are not WebSockets. Beyond it, only health checks are served.
+    pub max_http_connections: usize,
     /// Largest message that a client may send, attachments included. Bytes.
     pub max_message_size: usize,
     /// Largest publish. Bytes.
@@ -46,6 +48,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 200_000,
+            max_http_connections: 200_000,
             max_message_size: 64 * 1024,
             max_publish_size: 1024 * 1024,
             max_rooms_per_connection: 128,
@@ -95,6 +98,8 @@ impl Limits {
 
     fn read_limits(&mut self, map: &mut MapReader<'_>, report: &mut Report) {
         set(&mut self.max_connections, map.number("max_connections", report));
+        let max_http_connections = map.number("max_http_connections", report);
+        self.max_http_connections = max_http_connections.unwrap_or(self.max_connections);
         set(&mut self.max_message_size, map.size("max_message_size", report));
         set(&mut self.max_publish_size, map.size("max_publish_size", report));
         set(&mut self.max_room_name, map.size("max_room_name", report));

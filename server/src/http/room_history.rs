@@ -53,7 +53,7 @@ async fn serve(http: &Http, request: &Parts) -> Response {
 
 /// `{"position", "recovered", "publications"}`: what came after `since`, or everything that is stored.
 async fn history(http: &Http, namespace: &Namespace, request: &Parts, room: &str, since: Since) -> Response {
-    if http.refuses_connections() {
+    if http.refuses_connections(PeerAddr::of(&request.extensions)) {
         return reply::busy();
     }
     let Some(engine) = http.engines.get(namespace.id) else { return reply::busy() };

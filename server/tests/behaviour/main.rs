@@ -5,6 +5,7 @@
 mod support;
 
 mod admission;
+mod certificates;
 mod command_line;
 mod configuration;
 mod defaults;
@@ -13,6 +14,7 @@ mod history_attacks;
 mod order;
 mod origins;
 mod plain;
+mod publish_keys;
 mod publishing;
 mod redis;
 mod reference;
