@@ -89,7 +89,7 @@ impl CloseReason {
         "The body of a post did not arrive within `limits: handshake_timeout`.",
         "Too many joins were waiting for the engine. The client reconnects and joins again.",
         "The client sent more than `limits: bytes_per_second`.",
-        "The connection had joined no room, and `limits: max_roomless_per_address` was reached. Many: somebody opens connections \
+        "The connection had joined no room, and `limits: max_roomless_per_address` was reached. Many: a client opens connections \
          and leaves them. If the server is behind a proxy, set `trusted_proxies`.",
     ];
 

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn responses_that_nobody_reads_are_limited_and_each_address_may_have_one() {
+    fn unread_responses_are_limited_and_each_address_may_have_one() {
         let responses = Arc::new(HistoryResponses::default());
         let large = || recovery(10, 1 << 20);
         let body = |host: u8| responses.body([10, 0, 0, host].into(), large());
