@@ -56,7 +56,7 @@ fn joins_of_made_up_rooms_leave_no_keys_behind() {
 #[test]
 fn made_up_rooms_evict_no_published_history() {
     attacker::run(async {
-        let limits = "limits: {joins_per_second: 1000000, packets_per_second: 1000000}";
+        let limits = "limits: {joins_per_second: 1000000, packets_per_second: 1000000, bytes_per_second: 100MB}";
         let process = Process::start(&format!("{limits}\n/nodevent: {{history: {{max_memory: 64KB}}}}")).await;
         for number in 0..5 {
             process.site.emit("/nodevent", "real", "e", number).await;

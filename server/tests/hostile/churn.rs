@@ -86,7 +86,7 @@ async fn polling_sessions_that_open_and_close_leave_nothing_behind() {
 async fn repeated_joins_and_leaves_on_one_connection_leave_nothing_behind() {
     //
     let (rounds, cycles) = if is_full_run() { (10, 100) } else { (4, 12) };
-    let limits = "limits: {joins_per_second: 1000000, packets_per_second: 1000000}";
+    let limits = "limits: {joins_per_second: 1000000, packets_per_second: 1000000, bytes_per_second: 100MB}";
     let process = Process::start(&format!("{limits}\n/nodevent: {{history: off}}")).await;
     let mut raw = Raw::connected(&process.site, "/nodevent").await;
     let mut resident = Vec::new();

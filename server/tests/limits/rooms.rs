@@ -38,7 +38,7 @@ async fn join_flood_is_refused_and_earlier_memberships_stay() {
 async fn joins_beyond_the_room_limit_are_refused_in_bounded_memory() {
     // N-52
     let joins = if is_full_run() { 100_000 } else { 5_000 };
-    let settings = "limits: {joins_per_second: 1000000, packets_per_second: 1000000}\n/nodevent: {history: off}";
+    let settings = "limits: {joins_per_second: 1000000, packets_per_second: 1000000, bytes_per_second: 100MB}\n/nodevent: {history: off}";
     let mut server = ServerWithBystander::start(settings).await;
     let before = resident(&server);
     let mut raw = Raw::connected(&server.site, "/nodevent").await;
