@@ -31,6 +31,8 @@ pub enum CloseReason {
     PostTimeout,
     /// The send buffer is full: the client reads more slowly than its rooms publish.
     SendBufferFull,
+    /// All send buffers together exceed their budget, and its one is among the largest.
+    SendBuffersFull,
     /// Nothing could be written for `limits: write_timeout`.
     WriteStalled,
     /// More packets per second than allowed.
@@ -49,7 +51,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every name, so that metrics can start at zero.
-    pub const NAMES: [&'static str; 18] = [
+    pub const NAMES: [&'static str; 19] = [
         "lost",
         "closed",
         "ping_timeout",
@@ -68,6 +70,7 @@ impl CloseReason {
         "engine_busy",
         "byte_rate",
         "displaced",
+        "send_buffers_full",
     ];
 
     /// The meaning of each of [`CloseReason::NAMES`], for the reference.
@@ -91,6 +94,8 @@ impl CloseReason {
         "The client sent more than `limits: bytes_per_second`.",
         "The connection had joined no room, and `limits: max_roomless_per_address` was reached. Many: a client opens connections \
          and leaves them. If the server is behind a proxy, set `trusted_proxies`.",
+        "All send buffers together exceeded `limits: send_buffers_total`, and this one was among the largest. The client \
+         reconnects and recovers.",
     ];
 
     /// The label in metrics and logs.
@@ -119,6 +124,7 @@ impl CloseReason {
             Self::EngineBusy => 15,
             Self::ByteRate => 16,
             Self::Displaced => 17,
+            Self::SendBuffersFull => 18,
         }
     }
 
@@ -139,6 +145,7 @@ impl CloseReason {
             | Self::PollAborted
             | Self::PostAborted
             | Self::SendBufferFull
+            | Self::SendBuffersFull
             | Self::WriteStalled => {
                 return None;
             }

@@ -2,14 +2,20 @@
 //! guessed. Engine.IO uses it as the session id.
 //!
 //! # Shape
-//! base64url of one byte shard, four bytes slot, sixteen random bytes: 28 characters.
+//! base64url of five bytes for shard and slot, and sixteen random bytes: 28 characters. The five bytes are masked with a keyed
+//! hash of the random ones: unmasked, the slot would show how many connections the server has.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
 use subtle::ConstantTimeEq;
 
 /// Length of the text form. Characters.
 const TEXT_LENGTH: usize = 28;
+
+/// The key of the mask, which no other process knows.
+static MASK: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// A connection's id.
 #[derive(Debug, Clone, Copy)]
@@ -38,11 +44,10 @@ impl ConnectionId {
         let mut bytes = [0; 21];
         URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
         let (head, nonce) = bytes.split_at(5);
-        Some(Self {
-            shard: head[0],
-            slot: u32::from_be_bytes([head[1], head[2], head[3], head[4]]),
-            nonce: nonce.try_into().ok()?,
-        })
+        let nonce = nonce.try_into().ok()?;
+        let mut head: [u8; 5] = head.try_into().ok()?;
+        mask(&mut head, &nonce);
+        Some(Self { shard: head[0], slot: u32::from_be_bytes([head[1], head[2], head[3], head[4]]), nonce })
     }
 
     /// Compares two ids in constant time.
@@ -53,12 +58,21 @@ impl ConnectionId {
 
 impl std::fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut head = [0; 5];
+        head[0] = self.shard;
+        head[1..].copy_from_slice(&self.slot.to_be_bytes());
+        mask(&mut head, &self.nonce);
         let mut bytes = [0; 21];
-        bytes[0] = self.shard;
-        bytes[1..5].copy_from_slice(&self.slot.to_be_bytes());
+        bytes[..5].copy_from_slice(&head);
         bytes[5..].copy_from_slice(&self.nonce);
         f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
     }
+}
+
+/// Masks shard and slot, or removes the mask.
+fn mask(head: &mut [u8; 5], nonce: &[u8; 16]) {
+    let mask = MASK.hash_one(nonce).to_be_bytes();
+    head.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
 }
 
 #[cfg(test)]
@@ -72,6 +86,13 @@ mod tests {
         assert!(read.is(&id));
         assert_eq!((read.shard, read.slot), (3, 70_000));
         assert!(!ConnectionId::new(3, 70_000).is(&id));
+    }
+
+    #[test]
+    fn an_id_does_not_show_its_slot() {
+        let heads: std::collections::HashSet<String> =
+            (0..100).map(|_| ConnectionId::new(0, 0).to_string()[..6].to_owned()).collect();
+        assert!(heads.len() > 90, "{} different heads", heads.len());
     }
 
     #[test]

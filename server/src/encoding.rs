@@ -62,6 +62,11 @@ impl Frame {
         &self.bytes[usize::from(self.payload)..]
     }
 
+    /// The bytes that all members share.
+    pub fn shared(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
     /// Whether this is a binary message.
     pub fn is_binary(&self) -> bool {
         self.binary

@@ -62,6 +62,11 @@ impl Outbox {
         self.bytes
     }
 
+    /// Returns what is queued, including what is written already of the first part.
+    pub fn parts(&self) -> impl Iterator<Item = &Arc<[u8]>> {
+        self.parts.iter().map(|part| &part.bytes)
+    }
+
     /// Appends `bytes`, of which the socket has accepted `written` already.
     pub fn push(&mut self, bytes: Arc<[u8]>, written: usize) {
         self.bytes += bytes.len() - written;
@@ -145,6 +150,11 @@ impl PollQueue {
     pub fn push(&mut self, frame: Frame) {
         self.bytes += frame.payload().len();
         self.queue.push(frame);
+    }
+
+    /// Returns the messages.
+    pub fn frames(&self) -> impl Iterator<Item = &Frame> {
+        self.queue.iter()
     }
 
     /// Takes all messages.

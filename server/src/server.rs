@@ -240,6 +240,7 @@ fn shard_settings(limits: &Limits) -> shard::Settings {
         write_timeout: limits.write_timeout.as_millis() as u64,
         max_message_size: limits.max_message_size,
         send_buffer: limits.send_buffer,
+        send_buffers_total: limits.send_buffers_total,
         messages_per_second: limits.packets_per_second,
         joins_per_second: limits.joins_per_second,
         max_rooms_per_connection: u32::try_from(limits.max_rooms_per_connection).unwrap_or(u32::MAX),

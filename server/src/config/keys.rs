@@ -578,6 +578,15 @@ pub static LIMITS: Section = Section {
             "200",
         ),
         key(
+            "send_buffers_total",
+            Size,
+            Value("1GB"),
+            "What may be queued for all connections together. Publications that wait for many members count once. Beyond it, the \
+             connections with the largest buffers are closed, and recover when they return.",
+            "The machine has much or little memory.",
+            "4GB",
+        ),
+        key(
             "bytes_per_second",
             Size,
             Value("128KB"),

@@ -22,6 +22,8 @@ pub struct Limits {
     pub max_room_name: usize,
     /// Bytes that may be queued for one connection.
     pub send_buffer: usize,
+    /// Bytes that may be queued for all connections.
+    pub send_buffers_total: usize,
     /// Time for a request's head, for its body, for a TLS handshake and for an upgrade.
     pub handshake_timeout: Duration,
     /// Time for which an idle HTTP connection is kept open.
@@ -54,6 +56,7 @@ impl Default for Limits {
             max_rooms_per_connection: 128,
             max_room_name: 255,
             send_buffer: 1024 * 1024,
+            send_buffers_total: 1024 * 1024 * 1024,
             handshake_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             connect_timeout: Duration::from_secs(45),
@@ -105,6 +108,7 @@ impl Limits {
         set(&mut self.max_room_name, map.size("max_room_name", report));
         set(&mut self.max_rooms_per_connection, map.number("max_rooms_per_connection", report));
         set(&mut self.send_buffer, map.size("send_buffer", report));
+        set(&mut self.send_buffers_total, map.size("send_buffers_total", report));
         set(&mut self.handshake_timeout, map.positive_duration("handshake_timeout", report));
         set(&mut self.keep_alive_timeout, map.positive_duration("keep_alive_timeout", report));
         set(&mut self.connect_timeout, map.positive_duration("connect_timeout", report));

@@ -250,7 +250,7 @@ impl Shard {
         let only_active_room = self.delivery.rooms.len() == 1;
         batch.remaining = batch.remaining.min(members);
         let until = batch.remaining.saturating_sub(MEMBERS_PER_TURN);
-        let Self { slots, hub, delivery, encodings, settings, to_close, now, timers, .. } = self;
+        let Self { slots, hub, delivery, encodings, settings, to_close, now, timers, buffer_scan, .. } = self;
         let mut delivered = 0;
         for index in (until..batch.remaining).rev() {
             let Member { slot, encoding } = hub.members(room)[index];
@@ -271,6 +271,7 @@ impl Shard {
             match sent {
                 SendOutcome::Sent => {}
                 SendOutcome::Queued => {
+                    buffer_scan.request(*now);
                     if let Some(by) = session.start_write_timeout(*now, settings.write_timeout) {
                         timers.add(by, slot, session.generation);
                     }
@@ -278,8 +279,13 @@ impl Shard {
                 SendOutcome::Overflow => to_close.push((slot, CloseReason::SendBufferFull)),
                 SendOutcome::Broken => to_close.push((slot, CloseReason::ConnectionLost)),
             }
-            if matches!(session.transport, Transport::Polling(_)) {
-                self.polls_to_answer.push(slot);
+            match session.transport {
+                Transport::WebSocket(_) | Transport::Closed => {}
+                Transport::Stream(_) => buffer_scan.request(*now),
+                Transport::Polling(_) => {
+                    buffer_scan.request(*now);
+                    self.polls_to_answer.push(slot);
+                }
             }
         }
         self.metrics.deliveries.fetch_add(delivered, Relaxed);

@@ -10,6 +10,7 @@
 //! recovery), `timers`.
 
 mod body_stream;
+mod buffers;
 mod connection;
 mod delivery;
 mod encodings;
@@ -42,6 +43,7 @@ use crate::namespace::Namespaces;
 use crate::protocol::Millis;
 #[cfg(doc)]
 use crate::protocol::Protocol;
+use buffers::BufferScan;
 use delivery::Delivery;
 use encodings::Encodings;
 use hashbrown::HashMap;
@@ -81,6 +83,8 @@ pub struct Settings {
     pub max_message_size: usize,
     /// The limit of every send buffer. Bytes.
     pub send_buffer: usize,
+    /// The limit of all send buffers together. Bytes.
+    pub send_buffers_total: usize,
     /// Messages that a connection may send per second, on average.
     pub messages_per_second: u32,
     /// Joins that a connection may request per second, on average. It may always request as many at once as it may be in
@@ -125,6 +129,7 @@ struct Shard {
     /// Connections that have joined no room.
     roomless: Roomless,
     roomless_limits: RoomlessLimits,
+    buffer_scan: BufferScan,
     /// Joins whose authorization has not arrived, by their id.
     authorizations_pending: HashMap<u32, PendingJoin>,
     /// Connections that a delivery found at their limit, to be closed after it.
@@ -177,6 +182,7 @@ pub fn start(
             pending_joins: PendingJoins::default(),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
+            buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count)),
             authorizations_pending: HashMap::new(),
             to_close: Vec::new(),
             polls_to_answer: Vec::new(),
@@ -241,6 +247,7 @@ impl Shard {
             }
             self.take_inbox();
             self.deliver_next_batch();
+            self.scan_buffers();
             self.run_timers();
         }
     }

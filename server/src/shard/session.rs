@@ -194,6 +194,7 @@ impl Shard {
             SendOutcome::Sent => None,
             SendOutcome::Queued => {
                 let (now, write_timeout) = (self.now, self.settings.write_timeout);
+                self.buffer_scan.request(now);
                 let session = self.session_mut(slot)?;
                 let generation = session.generation;
                 if let Some(by) = session.start_write_timeout(now, write_timeout) {

@@ -99,3 +99,31 @@ async fn response_that_is_not_read_times_out() {
     server.bystander_is_unaffected().await;
     drop(stalled);
 }
+
+/// Each send buffer is within its limit, and all together exceed theirs. The members that read are not closed.
+#[tokio::test]
+async fn largest_buffers_are_closed_when_all_together_exceed_their_budget() {
+    let settings = "shards: 1\nlimits: {send_buffer: 50MB, send_buffers_total: 20MB, write_timeout: 60s}\n\
+                    /nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(settings).await;
+    let mut reader = Browser::connect(&server.site, "/nodevent", Transport::WebSocket).await;
+    reader.join("room-0").await;
+    let mut stalled = Vec::new();
+    for number in 0..4 {
+        let mut raw = Raw::connected(&server.site, "/nodevent").await;
+        raw.send_text(&format!("42/nodevent,1[\"join\",{{\"room\":\"room-{number}\"}}]")).await;
+        assert_eq!(raw.text().await, "43/nodevent,1[null,true]");
+        stalled.push(raw);
+    }
+    for number in 0..4 {
+        emit_many(&server, &format!("room-{number}"), 150, 100_000).await;
+    }
+    for n in 0..150 {
+        assert_eq!(reader.next_event().await.message[0], n);
+    }
+    server.logs("connection closed reason=\"send_buffers_full\"").await;
+    let closed = server.metric("nodevent_disconnects_total{reason=\"send_buffers_full\"}").await;
+    assert!((1..=4).contains(&closed), "{closed}");
+    server.bystander_is_unaffected().await;
+    drop(stalled);
+}

@@ -1,0 +1,83 @@
+//! The budget of all send buffers of a shard. When it is exceeded, the connections with the largest buffers are closed.
+//!
+//! Members of one room share the bytes that wait for them, so the sum of all buffers says little about memory. A scan counts
+//! shared bytes once. It runs a few times per second, and only while something waits.
+
+use super::Shard;
+use super::slot::{Slot, Transport};
+use crate::close_reason::CloseReason;
+use crate::protocol::{Millis, NEVER};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// Time between two scans. Milliseconds.
+const SCAN_INTERVAL: Millis = 250;
+
+/// When the next scan is due.
+#[derive(Debug)]
+pub(super) struct BufferScan {
+    due: Millis,
+    /// The budget of the shard. Bytes.
+    budget: usize,
+}
+
+// === impl BufferScan ===
+
+impl BufferScan {
+    pub(super) fn new(budget: usize) -> Self {
+        Self { due: NEVER, budget }
+    }
+
+    /// Something waits for a connection.
+    pub(super) fn request(&mut self, now: Millis) {
+        if self.due == NEVER {
+            self.due = now + SCAN_INTERVAL;
+        }
+    }
+}
+
+// === impl Shard ===
+
+impl Shard {
+    /// Closes the connections with the largest buffers if the budget is exceeded.
+    pub(super) fn scan_buffers(&mut self) {
+        if self.now < self.buffer_scan.due {
+            return;
+        }
+        self.buffer_scan.due = NEVER;
+        let (mut seen, mut held) = (HashSet::new(), 0);
+        let mut buffers: Vec<(usize, u32)> = Vec::new();
+        for (slot, one) in &self.slots {
+            let Slot::Session(session) = one else { continue };
+            let waiting = session.waiting();
+            if waiting == 0 {
+                continue;
+            }
+            buffers.push((waiting, slot as u32));
+            let mut count = |bytes: &Arc<[u8]>| {
+                if seen.insert(bytes.as_ptr()) {
+                    held += bytes.len();
+                }
+            };
+            match &session.transport {
+                Transport::WebSocket(socket) => socket.outbox.parts().for_each(&mut count),
+                Transport::Polling(polling) => polling.queue.frames().for_each(|frame| count(frame.shared())),
+                Transport::Stream(_) | Transport::Closed => held += waiting,
+            }
+        }
+        if !buffers.is_empty() {
+            self.buffer_scan.request(self.now);
+        }
+        let Some(excess) = held.checked_sub(self.buffer_scan.budget).filter(|excess| *excess > 0) else { return };
+        buffers.sort_unstable_by(|one, other| other.cmp(one));
+        tracing::warn!(bytes = held, budget = self.buffer_scan.budget, "the send buffers exceed their budget");
+        let mut freed = 0;
+        for (waiting, slot) in buffers {
+            if freed >= excess {
+                return;
+            }
+            freed += waiting;
+            self.close(slot, CloseReason::SendBuffersFull);
+        }
+    }
+}
