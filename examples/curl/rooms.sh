@@ -6,8 +6,9 @@
 #   ./rooms.sh history lobby [POSITION]            # what is stored, or what came after a position
 #   ./rooms.sh follow lobby [POSITION]             # Server-Sent Events; Ctrl-C ends it
 #
-# NODEVENT_PUBLISH_KEY is needed to publish from another machine, NODEVENT_KEY to read rooms of a namespace with a
-# secret (`nodevent key lobby` prints one). Without the idempotency key of `emit`, a repeated request publishes again.
+# NODEVENT_PUBLISH_KEY is needed to publish, except in development mode on the server's machine. NODEVENT_KEY is needed
+# to read rooms of a namespace with a secret (`nodevent key lobby` prints one). Without the idempotency key of `emit`, a
+# repeated request publishes again.
 set -eu
 
 api="${NODEVENT_URL:-http://localhost:8080}/api/${NODEVENT_NAMESPACE:-nodevent}"

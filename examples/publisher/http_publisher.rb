@@ -23,7 +23,8 @@ class HttpPublisher
   TRANSIENT = [SystemCallError, SocketError, IOError, Timeout::Error].freeze
 
   # @param url [String] the server, such as `http://localhost:8080`
-  # @param key [String, nil] the namespace's `publish_key`; not needed on the server's own machine
+  # @param key [String, nil] the namespace's `publish_key`; not needed where the server
+  #   lets programs of its own machine publish without one (`publish: local`, or development mode)
   # @param attempts [Integer]
   # @param timeout [Numeric] seconds for each attempt
   def initialize(url, key: nil, attempts: 5, timeout: 5)

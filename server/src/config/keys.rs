@@ -332,7 +332,7 @@ pub static NAMESPACE: Section = Section {
             Secret,
             Words("none: see `publish`"),
             "Key that publishers send as `Authorization: Bearer` over HTTP.",
-            "The application runs on another machine and publishes over HTTP.",
+            "The application publishes over HTTP. In development mode it needs none.",
             "${NODEVENT_PUBLISH_KEY:-c0ffee5f2a1c9e8b7d6f4e3a2b1c0d9e}",
         )
         .or(&["apiKey"]),

@@ -1,5 +1,5 @@
 //! Fault tests: every test breaks one real part under traffic, and a checker compares every confirmed publish with the
-//! events that every member received. The table of results is in `docs/reliability.md`.
+//! events that every member received. The table of results is in `docs/test-report.md`.
 //!
 //! `NODEVENT_TEST_FULL=1` runs the long forms, with the number of members and the length of outage that the table names.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
