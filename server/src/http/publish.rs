@@ -83,7 +83,7 @@ fn authorize<'a>(http: &Http, namespace: &'a Namespace, request: &Request) -> Re
         Box::new(response)
     };
     let is_page = origin::is_from_page(request.headers());
-    if is_page && page_that_may_publish(http, request).is_none() {
+    if is_page && page_that_may_publish(http, request).is_none() && !is_console(http, request) {
         return Err(refuse(StatusCode::FORBIDDEN, PAGE));
     }
     let may_be_keyless = !is_page && may_publish_without_key(request);
@@ -100,6 +100,14 @@ fn authorize<'a>(http: &Http, namespace: &'a Namespace, request: &Request) -> Re
 pub(super) fn page_that_may_publish(http: &Http, request: &Request) -> Option<HeaderValue> {
     let origin = request.headers().get(header::ORIGIN)?;
     http.settings.publish_origins.lists(origin).then(|| origin.clone())
+}
+
+/// Whether the console page of this server made the request. Like every page it needs a key.
+fn is_console(http: &Http, request: &Request) -> bool {
+    let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let own = text(header::HOST);
+    let origin = text(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    http.settings.console && own.is_some() && own == origin
 }
 
 /// Checks that a publisher may publish to each room. Nothing is published if it may not publish to one of them.

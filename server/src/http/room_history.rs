@@ -71,6 +71,11 @@ async fn history(http: &Http, namespace: &Namespace, request: &Parts, room: &str
         Ok(None) => {
             reply::error(StatusCode::NOT_FOUND, "this room has no history", "enable it with `history: {size: 100}`")
         }
-        Err(error) => reply::error(StatusCode::SERVICE_UNAVAILABLE, &error.to_string(), "retry; see /readyz"),
+        Err(error) => {
+            // The text may name keys, users and scripts of Redis, so it is for the operator.
+            tracing::warn!(namespace = &*namespace.name, %error, "history not read");
+            let what = format!("{} is unavailable", error.engine);
+            reply::error(StatusCode::SERVICE_UNAVAILABLE, &what, "retry; see /readyz")
+        }
     }
 }

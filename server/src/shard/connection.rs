@@ -79,7 +79,7 @@ impl Core for Connection<'_> {
     }
 
     fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError {
-        self.shard.reject_join(namespace, error)
+        self.shard.reject_join(self.slot, namespace, error)
     }
 
     fn unsubscribe(&mut self, namespace: u16, room: &str, encoding: &Arc<dyn Encoding>) -> bool {

@@ -13,6 +13,7 @@ use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, ReplyTo, Since};
 use crate::hub::{JoinOutcome, LeaveOutcome, Membership};
+use crate::log::AUDIT;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined, RecoveryStatus, Subscribe, SubscribeReply};
 use std::sync::Arc;
@@ -44,7 +45,7 @@ impl Shard {
         let authorizers = &namespaces.get(namespace).authorizers;
         match authorizers.authorize(&JoinRequest { room, credential, reply_to: Some(reply_to) }) {
             Outcome::Ready(Ok(())) => self.join(namespace, room, since, encoding, reply_to),
-            Outcome::Ready(Err(text)) => Err(self.reject_join(namespace, JoinError::Unauthorized(text))),
+            Outcome::Ready(Err(text)) => Err(self.reject_join(slot, namespace, JoinError::Unauthorized(text))),
             Outcome::Pending if self.start_pending(slot, join_id, namespace) => {
                 let join = PendingJoin { namespace, room: room.into(), since, encoding: Arc::clone(encoding) };
                 self.authorizations_pending.insert(join_id, join);
@@ -91,7 +92,7 @@ impl Shard {
     ) -> JoinResult {
         let (slot, now, limit) = (reply_to.slot, self.now, self.settings.join_rate());
         if !self.session_mut(slot).is_some_and(|session| session.joins.allows(limit, now)) {
-            return Err(self.reject_join(namespace, JoinError::TooManyJoins));
+            return Err(self.reject_join(slot, namespace, JoinError::TooManyJoins));
         }
         let max_rooms = self.namespaces.get(namespace).limits.max_rooms;
         let rooms_before = self.hub.len();
@@ -101,7 +102,7 @@ impl Shard {
             self.encodings.release(encoding);
         }
         let id = match joined {
-            JoinOutcome::TooManyRooms => return Err(self.reject_join(namespace, JoinError::TooManyRooms)),
+            JoinOutcome::TooManyRooms => return Err(self.reject_join(slot, namespace, JoinError::TooManyRooms)),
             JoinOutcome::AlreadyMember(_) if since == Since::FirstJoin => {
                 // It receives the room already and does not say up to where, so no position is known to be behind it.
                 self.metrics.joins.fetch_add(1, Relaxed);
@@ -202,7 +203,7 @@ impl Shard {
         let PendingJoin { namespace, room, since, encoding } = join;
         let outcome = match result {
             Ok(()) => self.join(namespace, &room, since, &encoding, reply_to),
-            Err(text) => Err(self.reject_join(namespace, JoinError::Unauthorized(text))),
+            Err(text) => Err(self.reject_join(reply_to.slot, namespace, JoinError::Unauthorized(text))),
         };
         let (result, close) = match outcome {
             Ok(Outcome::Pending) => return,
@@ -291,10 +292,14 @@ impl Shard {
     }
 
     /// Counts and logs a rejected join.
-    pub(super) fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError {
+    pub(super) fn reject_join(&mut self, slot: u32, namespace: u16, error: JoinError) -> JoinError {
         self.metrics.rejected_joins.fetch_add(1, Relaxed);
+        let client = self.peer(slot);
         let namespace = &*self.namespaces.get(namespace).name;
-        tracing::info!(namespace, reason = error.as_str(), "join rejected");
+        tracing::info!(namespace, reason = error.as_str(), %client, "join rejected");
+        if let JoinError::Unauthorized(reason) = error {
+            tracing::info!(target: AUDIT, namespace, %client, reason, "audit: key rejected");
+        }
         error
     }
 }

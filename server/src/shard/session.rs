@@ -17,6 +17,7 @@ use crate::encoding::Frame;
 use crate::outbox::SendOutcome;
 use crate::protocol::{Millis, NEVER, OpenProtocol, Protocol};
 use nodevent_protocol::websocket;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// How long a socket that was sent a close frame may take to read it. Milliseconds.
@@ -72,6 +73,11 @@ impl Shard {
         if let Some(oldest) = self.roomless.oldest(limits, is_roomless) {
             self.close(oldest, CloseReason::Displaced);
         }
+    }
+
+    /// The client's address.
+    pub(super) fn peer(&mut self, slot: u32) -> IpAddr {
+        self.session_mut(slot).map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |session| session.info.peer())
     }
 
     /// A connection has joined a room.
@@ -239,6 +245,7 @@ impl Shard {
         }
         self.leave_rooms(slot, None);
         let Some(session) = self.session_mut(slot) else { return };
+        let client = session.info.peer();
         if !session.has_joined {
             let client = Client::of(session.info.peer());
             self.roomless.remove(slot, client);
@@ -260,7 +267,7 @@ impl Shard {
         }
         self.metrics.closed(reason);
         if reason.is_abnormal() {
-            tracing::info!(reason = reason.name(), detail = reason.detail(), "connection closed");
+            tracing::info!(reason = reason.name(), detail = reason.detail(), %client, "connection closed");
         } else {
             tracing::debug!(reason = reason.name(), "connection closed");
         }
