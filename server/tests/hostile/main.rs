@@ -9,5 +9,6 @@ mod support;
 
 mod churn;
 mod giants;
+mod mutated_inputs;
 mod process;
 mod seeds;
