@@ -8,13 +8,13 @@ use super::Shared;
 use super::client;
 use super::script::ScriptError;
 use crate::capability::Unavailable;
+use crate::config::redis::Redis as RedisConfig;
 use crate::history::{Recovery, Since};
 use fred::clients::Client;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared as SharedFuture, WeakShared};
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
@@ -32,29 +32,45 @@ type WaitingReads = HashMap<(Box<str>, Since), WeakShared<ReadFuture>>;
 
 /// See the head of this file.
 pub(super) struct HistoryReader {
-    client: Client,
+    settings: RedisConfig,
     shared: Arc<Shared>,
-    /// The thread that reads.
-    thread: Handle,
+    /// Started by the first read.
+    link: OnceLock<Link>,
     turn: Arc<Semaphore>,
     /// Later readers must not share a read that has started: it may miss what was published since.
     waiting: Mutex<WaitingReads>,
 }
 
+/// The connection and the thread that uses it.
+struct Link {
+    client: Client,
+    thread: Handle,
+}
+
 // === impl HistoryReader ===
 
 impl HistoryReader {
-    /// Reads with `client`, which connects as soon as Redis responds.
-    ///
-    /// # Errors
-    /// The operating system refuses a thread.
-    pub(super) fn start(client: Client, shared: Arc<Shared>) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+    pub(super) fn new(settings: RedisConfig, shared: Arc<Shared>) -> Self {
+        let (link, turn, waiting) = (OnceLock::new(), Arc::new(Semaphore::new(1)), Mutex::default());
+        Self { settings, shared, link, turn, waiting }
+    }
+
+    /// Starts the connection and its thread, if they are not running. The caller has the turn.
+    fn link(&self) -> Result<&Link, Unavailable> {
+        if let Some(link) = self.link.get() {
+            return Ok(link);
+        }
+        let unavailable = |reason| Unavailable { engine: "Redis", reason };
+        let client = client::builder(&self.settings).map_err(unavailable)?.build();
+        let client = client.map_err(|error| unavailable(error.to_string()))?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| unavailable(error.to_string()))?;
         let thread = runtime.handle().clone();
-        let supervision = client::supervise_client(client.clone(), shared.address.clone());
-        let name = format!("history {}", shared.fanout.name());
-        std::thread::Builder::new().name(name).spawn(move || runtime.block_on(supervision))?;
-        Ok(Self { client, shared, thread, turn: Arc::new(Semaphore::new(1)), waiting: Mutex::default() })
+        let supervision = client::supervise_client(client.clone(), self.shared.address.clone());
+        let name = format!("history {}", self.shared.fanout.name());
+        let started = std::thread::Builder::new().name(name).spawn(move || runtime.block_on(supervision));
+        started.map_err(|error| unavailable(error.to_string()))?;
+        Ok(self.link.get_or_init(|| Link { client, thread }))
     }
 
     /// Reads what is stored of a room after `since`.
@@ -73,10 +89,11 @@ impl HistoryReader {
             let turn = Arc::clone(&reader.turn).acquire_owned().await;
             reader.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&own_key);
             let (room, since) = own_key;
-            let thread = reader.thread.clone();
+            let Link { client, thread } = reader.link()?;
+            let (client, thread) = (client.clone(), thread.clone());
             let read = thread.spawn(async move {
                 let began = Instant::now();
-                let read = reader.read_now(&room, since).await;
+                let read = reader.read_now(&client, &room, since).await;
                 let pause = began.elapsed() * PAUSE_FACTOR;
                 tokio::spawn(async move {
                     tokio::time::sleep(pause).await;
@@ -91,7 +108,7 @@ impl HistoryReader {
         read
     }
 
-    async fn read_now(&self, room: &str, since: Since) -> Read {
+    async fn read_now(&self, client: &Client, room: &str, since: Since) -> Read {
         let Some(retention) = self.shared.history.of(room) else { return Ok(None) };
         let after = match since {
             Since::Position(position) if position.is_absent() => Some(0),
@@ -100,11 +117,11 @@ impl HistoryReader {
             Since::FirstJoin | Since::Invalid => None,
         };
         let keys = self.shared.keys(room);
-        let connected = tokio::time::timeout(super::COMMAND_TIMEOUT, client::wait_connected(&self.client)).await;
+        let connected = tokio::time::timeout(super::COMMAND_TIMEOUT, client::wait_connected(client)).await;
         if connected.is_err() {
             return Err(ScriptError::timed_out().unavailable);
         }
-        let read = self.shared.scripts.read(&self.client, &keys, after, None, retention).await;
+        let read = self.shared.scripts.read(client, &keys, after, None, retention).await;
         let slice = read.map_err(|error| error.unavailable)?;
         let publications = slice.publications(room).into_iter();
         Ok(Some(Recovery::select(slice.position, slice.jump, slice.resolve(since), publications)))

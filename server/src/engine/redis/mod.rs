@@ -1,10 +1,11 @@
 //! The Redis engine: any number of servers share the histories in Redis and hold nothing themselves but connections.
 //!
-//! Each namespace has three clients: one to publish and to recover, one to subscribe, and one for histories over HTTP
-//! ([`client`], [`subscription`], [`history_reader`]). They reconnect by themselves. While Redis is unavailable, publishing fails within [`COMMAND_TIMEOUT`] and browsers stay
-//! connected. A script ([`script`]) assigns a publication its offset, stores it and publishes it in one step. One task per
-//! namespace ([`subscriber`]) delivers what arrives, in order and without a gap, to the rooms that have members here
-//! ([`room_state`]). A probe ([`health`]) shows whether publications get through.
+//! Each namespace has three clients: one to publish and to recover, one to subscribe, and one for histories over HTTP, which
+//! connects at the first read ([`client`], [`subscription`], [`history_reader`]). They reconnect by themselves. While Redis is
+//! unavailable, publishing fails within [`COMMAND_TIMEOUT`] and browsers stay connected. A script ([`script`]) assigns a
+//! publication its offset, stores it and publishes it in one step. One task per namespace ([`subscriber`]) delivers what
+//! arrives, in order and without a gap, to the rooms that have members here ([`room_state`]). A probe ([`health`]) shows whether
+//! publications get through.
 //!
 //! It does not know connections or encodings. **Architecture Invariant:** only this folder knows Redis.
 
@@ -153,9 +154,7 @@ impl Redis {
         tokio::spawn(probe.run());
         tokio::spawn(client::supervise_client(shared.publisher.clone(), shared.address.clone()));
         tokio::spawn(client::supervise_client(shared.subscriber.clone(), shared.address.clone()));
-        let history_client = client::builder(redis)?.build().map_err(|error| error.to_string())?;
-        let history_reader = HistoryReader::start(history_client, Arc::clone(&shared));
-        let history_reader = Arc::new(history_reader.map_err(|error| error.to_string())?);
+        let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
         let redis = Arc::new(Self { shared, history_reader, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
