@@ -8,6 +8,7 @@ mod admission;
 mod command_line;
 mod configuration;
 mod defaults;
+mod except;
 mod history;
 mod history_attacks;
 mod order;
