@@ -28,10 +28,13 @@ module NoDevent
         raise InvalidEventError, "invalid event #{event.inspect[0, 60]}: cannot be converted to UTF-8"
       end
 
+      # @param members [Hash, nil] further members of the publication
       # @return [String] the publication
       # @raise [EncodingError, MessageTooLargeError]
-      def encode(room, event, message, config)
-        json = { room: room, event: event, message: message }.to_json
+      def encode(room, event, message, config, members = nil)
+        publication = { room: room, event: event, message: message }
+        publication.merge!(members) if members
+        json = publication.to_json
         check_json(json, room, event) unless always_valid?(message)
         check_size(json, room, event, config)
         json

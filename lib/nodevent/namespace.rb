@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "securerandom"
+
 module NoDevent
   # One namespace of the configuration: emits events to its rooms and signs their keys. {NoDevent.namespace} returns
   # one; {Emitter} uses the default one.
@@ -53,6 +55,13 @@ module NoDevent
       publish(room, event, *Emitter.arguments(event, message, options))
     end
 
+    # Emits one event to several rooms. A page that is in more than one of them receives it once.
+    # @api private
+    def emit_copies(rooms, event, message, options = {})
+      options = options.merge(publication_id: SecureRandom.alphanumeric(12)) if rooms.size > 1
+      rooms.map { |room| publish(room, event, message, options) }.last
+    end
+
     # {#emit} with separated arguments.
     # @api private
     def publish(room, event, message, options)
@@ -61,7 +70,8 @@ module NoDevent
       config = self.config
       room = room_name(room, config)
       event = Encoder.event_name(event)
-      json = Encoder.encode(room, event, message, config)
+      members, options = members(options) unless options.empty?
+      json = Encoder.encode(room, event, message, config, members)
       payload = { room: room, event: event, channel: config.namespace, bytes: json.bytesize }
       Instrumentation.instrument("emit.nodevent", payload) do |instrumented|
         instrumented[:result] = deliver(config, json, options)
@@ -101,6 +111,14 @@ module NoDevent
     end
 
     private
+
+    # Separates the members of the publication from the options of the publisher.
+    def members(options)
+      except = Page.hash_of(options[:except])
+      copy = options[:publication_id]
+      members = { except: except, publication_id: copy }.compact if except || copy
+      [members, options.except(:except, :publication_id)]
+    end
 
     # The server refuses joins of rooms with a longer name, so nothing can be received there.
     def room_name(object, config)
