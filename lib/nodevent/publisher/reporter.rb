@@ -95,6 +95,7 @@ module NoDevent
           case kind
           when :sent
             Instrumentation.instrument("publish.nodevent", count: count, seconds: seconds, address: text) { nil }
+          when :warning then ErrorReporter.report(PublishError.new(text, count: 0))
           when :restored
             Logger.current.info("nodevent: reconnected to #{text} after #{seconds.round(1)} s")
           else ErrorReporter.report(PublishError.new(message(kind, count, text), count: count))

@@ -8,6 +8,7 @@ use super::report::{Location, Report};
 use super::secret::Redacted;
 use super::tree::{Node, Value, printable};
 use super::values::parse_number;
+use nodevent_protocol::history::Scope;
 use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub struct Redis {
     pub password: Option<Redacted>,
     /// Database number.
     pub db: Option<u8>,
+    /// What all keys and channels begin with.
+    pub prefix: Option<String>,
     /// Whether the connection uses TLS.
     pub tls: bool,
     /// Certificates for TLS.
@@ -79,6 +82,7 @@ impl Default for Redis {
             username: None,
             password: None,
             db: None,
+            prefix: None,
             tls: false,
             ssl: Certificates::default(),
             sentinel: (None, None),
@@ -128,6 +132,7 @@ impl Redis {
             redis.hosts[0].1 = port;
         }
         redis.db = map.number("db", report).or(redis.db);
+        redis.read_prefix(&mut map, report);
         redis.username = map.text("username", report).or(redis.username);
         redis.password = map.password("password", report).or(redis.password);
         if let Some(file) = map.take("password_file") {
@@ -164,6 +169,23 @@ impl Redis {
         map.take_unknown(|name| matches!(name, "options" | "subscribe"));
         map.finish(report);
         Some(redis)
+    }
+
+    /// The names of keys and channels in this Redis.
+    pub fn scope(&self) -> Scope {
+        Scope::new(self.prefix.as_deref(), self.db.unwrap_or(0)).unwrap_or_default()
+    }
+
+    fn read_prefix(&mut self, map: &mut MapReader<'_>, report: &mut Report) {
+        let location = map.location_of("prefix");
+        let name = map.name("prefix");
+        let Some(prefix) = map.text("prefix", report) else { return };
+        if Scope::new(Some(&prefix), 0).is_none() {
+            let what = format!("{name} is `{}`", printable(&prefix));
+            report.error(location, what, "write 1 to 64 letters, digits, `_`, `-` or `.`");
+            return;
+        }
+        self.prefix = Some(prefix);
     }
 
     fn check_db(&self, path: &str, location: Location, report: &mut Report) {
