@@ -182,21 +182,44 @@ module NoDevent
     # @return [Hash] the address and credentials of Redis for the native publisher
     # @raise [ConfigurationError]
     def redis_target
-      node = @values.node("redis")
-      Redis.target(redis, lambda do |key, problem|
-        @document.invalid!(node.value.is_a?(Hash) ? node.value[key] || node : node,
-                           "#{@values.key_path('redis')}.#{key}", problem)
-      end)
+      fetch(:redis_target)
+    end
+
+    # @api private
+    # @return [String, nil] what programs with the same secret have in common; nil if the secret is not set yet
+    def fingerprint
+      secret ? Native.fingerprint(secret) : "open"
+    rescue ConfigurationError
+      nil
     end
 
     private
 
+    def read_redis_target
+      section = Redis.section(@values) or return
+      unknown = Redis.unknown(section) - ["alone"]
+      unless unknown.empty?
+        NoDevent.logger.warn("nodevent: #{@values.key_path('redis')}: unknown #{unknown.join(', ')}; nothing reads it")
+      end
+      node = @values.node("redis")
+      Redis.target(section, folder, lambda do |key, problem|
+        place = key && node.value.is_a?(Hash) ? node.value[key[/\A\w+/]] || node : node
+        @document.invalid!(place, [@values.key_path("redis"), key].compact.join("."), problem)
+      end)
+    end
+
+    # Where relative paths begin.
+    def folder
+      @document.path ? File.dirname(@document.path) : Dir.pwd
+    end
+
     def read
       settings = {
         public_url: setting("public_url", "host") { @values.public_url || PUBLIC_URL },
-        secret: setting("secret", "secrets") { Secrets.secret(@values) },
-        publish_key: setting("publish_key") { Secrets.publish_key(@values) },
-        redis: setting("redis") { Redis.section(@values) },
+        secret: setting("secret", "secret_file", "secrets") { Secrets.secret(@values, folder) },
+        publish_key: setting("publish_key", "publish_key_file") { Secrets.publish_key(@values, folder) },
+        redis: setting("redis") { Redis.section(@values)&.reject { |key, _| key == "alone" } },
+        redis_target: setting("redis") { read_redis_target },
         over_http: setting("url") { @values.url? },
         history: setting("history") { History.read(@values) },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },

@@ -141,9 +141,8 @@ RSpec.describe NoDevent::Configuration do
 
   it "reports file, line and correction of every mistake" do
     { "/b:\n  secret: ''\n" => "nodevent.yml:2: /b.secret is empty; write a value, or remove the key",
-      "/b:\n  redis: 12\n" => "nodevent.yml:2: /b.redis must start with one of redis, rediss, " \
-                              "redis-sentinel, rediss-sentinel, redis-cluster, rediss-cluster; write " \
-                              "redis://localhost:6379/0",
+      "/b:\n  redis: 12\n" => "nodevent.yml:2: /b.redis is not a Redis URL; write redis://host:6379/0, " \
+                              "rediss://… for TLS, redis-sentinel://… or redis-cluster://…",
       "/b: 12\n" => "nodevent.yml:1: /b is \"12\", not a mapping",
       "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is \"0\"; write a positive whole number",
       "publisher: {timeout: soon}\n" => 'nodevent.yml:1: publisher.timeout is "soon"; write it like 5s or 250ms',
@@ -160,10 +159,10 @@ RSpec.describe NoDevent::Configuration do
       .to raise_error(NoDevent::ConfigurationError, "/nowhere/n.yml: cannot be read: No such file or directory")
   end
 
-  it "rejects an invalid Redis address on first use" do
-    { { url: "http://h" } => /redis.url must start with one of redis, rediss/, { port: 0 } => /redis.port is "0"/,
-      { db: "x" } => /redis.db is "x"/, { sentinel: {} } => /redis.sentinel.hosts lists no/ }.each do |redis, text|
-      expect { NoDevent::Emitter.config = { redis: redis } and NoDevent::Emitter.publisher }
+  it "rejects an invalid Redis address" do
+    { { url: "http://h" } => /redis.url is not a Redis URL/, { port: 0 } => /redis.port is "0"/,
+      { db: "x" } => /redis.db is "x"/, { sentinel: {} } => /redis.sentinel has no hosts/ }.each do |redis, text|
+      expect { NoDevent::Emitter.config = { redis: redis } }
         .to raise_error(NoDevent::ConfigurationError, text)
     end
   end

@@ -18,7 +18,7 @@ pub(super) fn config(target: &RedisTarget) -> Result<Config, String> {
     let mut config = Config { server: server(target)?, fail_fast: true, ..Config::default() };
     config.username.clone_from(&target.username);
     config.password.clone_from(&target.password);
-    config.database = (target.db != 0).then_some(target.db);
+    config.database = (!matches!(target.kind, RedisKind::Cluster)).then_some(target.db);
     if target.tls {
         config.tls = Some(TlsConnector::from(tls(target)?).into());
     }

@@ -215,7 +215,7 @@ mod tests {
         for permanent in
             ["ERR Invalid stream ID", "WRONGTYPE Operation against a key", "NOPERM this user has no permissions"]
         {
-            assert!(is_permanent(permanent), "{permanent}");
+            assert!(history::is_permanent(permanent), "{permanent}");
         }
         for transient in [
             "OOM command not allowed",
@@ -225,7 +225,7 @@ mod tests {
             "timed out",
             "",
         ] {
-            assert!(!is_permanent(transient), "{transient}");
+            assert!(!history::is_permanent(transient), "{transient}");
         }
     }
 }
