@@ -14,6 +14,7 @@ end
 
 require "nodevent/version"
 require "nodevent/errors"
+require "nodevent/text"
 require "nodevent/native"
 require "nodevent/configuration"
 require "nodevent/room"

@@ -3,6 +3,7 @@
 require "nodevent/configuration/document"
 require "nodevent/configuration/history"
 require "nodevent/configuration/native_target"
+require "nodevent/configuration/redacted"
 require "nodevent/configuration/redis"
 require "nodevent/configuration/secrets"
 require "nodevent/configuration/values"
@@ -31,7 +32,10 @@ module NoDevent
     # The keys of {#to_h}.
     KEYS = %w[public_url host namespace secret redis url publish_key].freeze
 
-    private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS
+    # The settings that must not be printed.
+    SECRETS = %i[secret publish_key redis redis_target].freeze
+
+    private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS, :SECRETS
 
     # @return [String] with its leading slash
     attr_reader :namespace
@@ -142,10 +146,15 @@ module NoDevent
 
     # Without secrets, and without a value that requires a missing environment variable.
     def inspect
-      shown = { public_url: @settings[:public_url], namespace: namespace, secret: @settings[:secret] && "…",
-                redis: @settings[:redis] && "…", url: @settings[:url] }.compact
-      shown.transform_values! { |value| value.is_a?(ConfigurationError) ? "missing" : value }
+      shown = { public_url: @settings[:public_url], namespace: namespace, secret: @settings[:secret],
+                redis: @settings[:redis], url: @settings[:url] }.compact
+      shown.transform_values! { |value| shown_value(value) }
       "#<#{self.class} #{shown.map { |key, value| "#{key}: #{value}" }.join(', ')}>"
+    end
+
+    # `pp` and debuggers would show the instance variables.
+    def pretty_print(printer)
+      printer.text(inspect)
     end
 
     # @api private
@@ -195,6 +204,12 @@ module NoDevent
 
     private
 
+    def shown_value(value)
+      return "…" if value.is_a?(Redacted)
+
+      value.is_a?(ConfigurationError) ? "missing" : value
+    end
+
     def read_redis_target
       section = Redis.section(@values) or return
       unknown = Redis.unknown(section) - ["alone"]
@@ -214,7 +229,14 @@ module NoDevent
     end
 
     def read
-      settings = {
+      settings = read_settings
+      settings[:url] = setting("url", "public_url", "host") { @values.url(unwrap(settings[:public_url])) }
+      SECRETS.each { |key| settings[key] = Redacted.new(settings[key]) unless settings[key].nil? }
+      settings.merge(read_limits).freeze
+    end
+
+    def read_settings
+      {
         public_url: setting("public_url", "host") { @values.public_url || PUBLIC_URL },
         secret: setting("secret", "secret_file", "secrets") { Secrets.secret(@values, folder) },
         publish_key: setting("publish_key", "publish_key_file") { Secrets.publish_key(@values, folder) },
@@ -225,8 +247,6 @@ module NoDevent
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { read_publisher }
       }
-      settings[:url] = setting("url", "public_url", "host") { @values.url(unwrap(settings[:public_url])) }
-      settings.merge(read_limits).freeze
     end
 
     # The value, or the error to raise when the setting is used.
@@ -241,6 +261,7 @@ module NoDevent
     end
 
     def unwrap(value)
+      value = value.reveal if value.is_a?(Redacted)
       value.is_a?(ConfigurationError) ? raise(ConfigurationError, value.message) : value
     end
 

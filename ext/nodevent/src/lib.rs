@@ -13,6 +13,7 @@ mod publisher;
 mod queue;
 mod signal;
 mod target;
+mod text;
 mod wakeup;
 mod without_gvl;
 mod worker;

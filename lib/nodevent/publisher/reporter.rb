@@ -101,7 +101,7 @@ module NoDevent
           else ErrorReporter.report(PublishError.new(message(kind, count, text), count: count))
           end
         rescue StandardError => e
-          Logger.current.error("nodevent: #{e.class} while reporting: #{e.message}")
+          Logger.current.error("nodevent: #{e.class} while reporting: #{Text.clean(e.message)}")
         end
 
         def message(kind, count, text)

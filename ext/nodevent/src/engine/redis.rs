@@ -10,6 +10,7 @@ use super::redis_config;
 use super::{BatchOutcome, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TransientError, random};
 use crate::queue::{Confirmation, PublicationRef, PublishResult};
 use crate::target::RedisTarget;
+use crate::text::printable;
 use fred::bytes_utils::Str;
 use fred::prelude::{
     Builder, Client, ClientLike, Config, Error, ErrorKind, KeysInterface, LuaInterface, PubsubInterface, ServerConfig,
@@ -315,15 +316,15 @@ fn rejected(details: &str) -> String {
         }
         _ => "check the log of Redis, and whether another program uses its keys nodevent:*",
     };
-    format!("Redis rejected the publication: {details}; {hint}")
+    format!("Redis rejected the publication: {}; {hint}", printable(details))
 }
 
 fn explain(error: &Error) -> String {
     match error.kind() {
         ErrorKind::Canceled => "the connection was lost".to_owned(),
-        ErrorKind::IO => os_error_message(error.details()),
-        ErrorKind::Auth => format!("{}; check redis: username and password", error.details()),
-        _ => error.details().to_owned(),
+        ErrorKind::IO => printable(&os_error_message(error.details())),
+        ErrorKind::Auth => format!("{}; check redis: username and password", printable(error.details())),
+        _ => printable(error.details()),
     }
 }
 
