@@ -38,7 +38,10 @@ module NoDevent
         check_json(json, room, event) unless always_valid?(message)
         check_size(json, room, event, config)
         json
-      rescue JSON::GeneratorError, JSON::NestingError, ::EncodingError => e
+      rescue JSON::NestingError
+        raise unencodable(room, event, "it is nested more than 100 deep; select the attributes in as_json, or send an id " \
+                                       "that the page loads")
+      rescue JSON::GeneratorError, ::EncodingError => e
         raise unencodable(room, event, "#{e.message[0, 200]}; text must be valid UTF-8 and numbers finite: clean " \
                                        "them, or select the attributes in as_json")
       rescue SystemStackError

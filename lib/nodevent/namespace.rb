@@ -11,6 +11,11 @@ module NoDevent
   #   board.emit(discussion, "update", discussion)
   #   board.room_key(discussion, 1.hour.from_now)
   class Namespace
+    # A position that became known in the last seconds is used without asking Redis.
+    FRESH = 1.0
+
+    private_constant :FRESH
+
     class << self
       # @api private
       # @return [Namespace] the first of the configuration
@@ -90,14 +95,16 @@ module NoDevent
     end
 
     # The room's position when the current request started, from which a page catches up: the last one that this process
-    # published before.
+    # knows from before. If it knows none from the last second, it asks Redis.
     # @api private
-    # @return [String, nil] nil outside of requests, and if this process published nothing to the room lately
+    # @return [String, nil] nil outside of requests, without a history, and if the position is not known for certain
     def position(room)
       elapsed = RequestStart.elapsed or return
 
-      age = config.history[:default]&.fetch(:age)
-      Native.position(config.namespace, room, elapsed, age / 1000.0) if age
+      config = self.config
+      age = config.history[:default]&.fetch(:age) or return
+      known = ->(max_age) { Native.position(config.namespace, room, elapsed, max_age) }
+      known.call(FRESH + elapsed) || read_position(config, room, elapsed) || known.call(age / 1000.0)
     end
 
     # @return [String] the URL of the browser script of this namespace
@@ -111,6 +118,16 @@ module NoDevent
     end
 
     private
+
+    # Without a publisher of its own, the process cannot ask.
+    def read_position(config, room, elapsed)
+      return unless config.redis && Publisher.custom.nil?
+
+      publisher = Publisher.current(config)
+      publisher.read_position(room, elapsed) if publisher.is_a?(Publisher::BackgroundPublisher)
+    rescue Error
+      nil
+    end
 
     # Separates the members of the publication from the options of the publisher.
     def members(options)

@@ -146,7 +146,7 @@ impl Shared {
         let mut config = self.config.clone();
         config.fail_fast = false;
         let mut builder = Builder::from_config(config);
-        builder.set_policy(ReconnectPolicy::new_exponential(0, 100, 5_000, 2));
+        builder.set_policy(ReconnectPolicy::new_exponential(0, 5, 5_000, 2));
         builder.with_connection_config(|connection| {
             connection.connection_timeout = CONNECT_TIMEOUT;
             connection.internal_command_timeout = CONNECT_TIMEOUT;
