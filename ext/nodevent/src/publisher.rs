@@ -194,7 +194,8 @@ impl Publisher {
         let engine = Engine::new(&self.target).map_err(failed)?;
         process.spawn(&queue, worker::run(Arc::clone(&queue), engine, &process.events));
         let reader = PositionReader::new(&self.target, process);
-        let state = ProcessState { forks: process::forks(), queue, process, reader, channel: RefCell::new("".into()) };
+        let state =
+            ProcessState { forks: process::forks(), queue, process, reader, channel: RefCell::new("".into()) };
         // The state of an ancestor is leaked: see process.rs.
         self.state.store(Box::into_raw(Box::new(state)), Ordering::Release);
         self.current().ok_or_else(|| failed("the publisher was lost".to_owned()))

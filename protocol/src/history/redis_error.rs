@@ -2,7 +2,17 @@
 
 /// States of a Redis that end without a change of what was sent.
 const TEMPORARY: [&str; 12] = [
-    "READONLY", "OOM", "MISCONF", "NOREPLICAS", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "NOGOODSLAVE", "MOVED",
+    "READONLY",
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "LOADING",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "BUSY",
+    "NOGOODSLAVE",
+    "MOVED",
     "ASK",
 ];
 
@@ -41,7 +51,8 @@ mod tests {
             "TRYAGAIN Multiple keys request during rehashing of slot",
             "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
         ] {
-            let wrapped = format!("ERR Error running script (call to f_ab12): @user_script:50: @user_script: 50: -{state} ");
+            let wrapped =
+                format!("ERR Error running script (call to f_ab12): @user_script:50: @user_script: 50: -{state} ");
             let with_script = format!("{state} script: ab12, on @user_script:50.");
             for details in [state, &wrapped, &with_script] {
                 assert!(!is_permanent(details), "{details}");

@@ -1,7 +1,7 @@
 //! `history.json`: positions, keys in Redis, and positions that publishers wrote.
 
 use crate::vector::{list, load, text};
-use nodevent_protocol::history::{Scope, Position, without_position};
+use nodevent_protocol::history::{Position, Scope, without_position};
 use nodevent_protocol::publication::parse;
 
 #[test]

@@ -18,4 +18,5 @@ mod log_injection;
 mod muted_room;
 mod open_by_mistake;
 mod session_flood;
+mod shared_redis;
 mod unread_history;

@@ -16,6 +16,7 @@ mod origins;
 mod plain;
 mod publishing;
 mod redis;
+mod redis_acl;
 mod reference;
 mod rooms;
 mod script;

@@ -13,7 +13,8 @@ use crate::target::RedisTarget;
 use crate::text::printable;
 use fred::bytes_utils::Str;
 use fred::prelude::{
-    Builder, Client, ClientLike, Config, Error, ErrorKind, KeysInterface, LuaInterface, PubsubInterface, ServerConfig,
+    Builder, Client, ClientLike, Config, Error, ErrorKind, KeysInterface, LuaInterface, PubsubInterface,
+    ServerConfig,
 };
 use fred::types::{ConnectHandle, Expiration, SetOptions};
 use futures_util::StreamExt;
@@ -118,8 +119,7 @@ impl Redis {
             return Ok(());
         }
         let connection = self.open().await;
-        let connection =
-            connection.map_err(|error| TransientError { reason: explain(&error), not_sent: true })?;
+        let connection = connection.map_err(|error| TransientError { reason: explain(&error), not_sent: true })?;
         self.warning = connection.compare_secrets(&self.address).await;
         self.connection = Some(connection);
         Ok(())

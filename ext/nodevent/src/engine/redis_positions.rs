@@ -6,8 +6,8 @@
 //!
 //! A request must never wait for long: after a failure nothing is read for [`PAUSE`].
 
-use super::redis_config;
 use super::CONNECT_TIMEOUT;
+use super::redis_config;
 use crate::process::Process;
 use crate::signal::Signal;
 use crate::target::{EngineTarget, Target};
