@@ -141,8 +141,8 @@ module NoDevent
       Room.of_hierarchy(Reflection.class_of(self)).map { |room| namespace.emit(room, "create", self) }.last
     end
 
-    # Emits `update` with self to {#room}, and to the room that it had before the commit, if the name has changed. A page
-    # that is in both receives the event once. For `after_update_commit`.
+    # Emits `update` with self to {#room}, and to the room that it had before the commit, if the name has changed. A
+    # page that is in both receives the event once. For `after_update_commit`.
     # @return see {Emitter.emit}
     def nodevent_update
       nodevent_emit_to(Record.rooms(self), "update")

@@ -33,7 +33,9 @@ module NoDevent
         raise ArgumentError,
               "on: contains #{unknown.first.inspect}; write one or more of #{ACTIONS.inspect}"
       end
-      raise ArgumentError, "except: is #{except.inspect[0, 60]}; write `except: :page`" unless [nil, :page].include?(except)
+      unless [nil, :page].include?(except)
+        raise ArgumentError, "except: is #{except.inspect[0, 60]}; write `except: :page`"
+      end
       raise ArgumentError, "emits_changes requires Active Record's after_commit" unless respond_to?(:after_commit)
 
       actions.each do |action|

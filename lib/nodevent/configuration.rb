@@ -144,6 +144,12 @@ module NoDevent
       @others[name] || Publisher.synchronize { @others[name] ||= self.class.new(@document, name) }
     end
 
+    # @return [Array<Configuration>] the settings of all namespaces of the file, this one first
+    # @raise [ConfigurationError]
+    def namespaces
+      [self] + (@values.sections - [namespace]).map { |name| namespaced(name) }
+    end
+
     # Without secrets, and without a value that requires a missing environment variable.
     def inspect
       shown = { public_url: @settings[:public_url], namespace: namespace, secret: @settings[:secret],

@@ -48,8 +48,8 @@ module NoDevent
 
       # @api private
       # @param except [nil, :page, String, #get_header] see {Emitter.emit}
-      # @return [String, nil] the hash of the page's id, as `protocol/README.md` section 1 defines it. Members of the room
-      #   see it, so it is not the id itself
+      # @return [String, nil] the hash of the page's id, as `protocol/README.md` section 1 defines it. Members of the
+      #   room see it, so it is not the id itself
       # @raise [ArgumentError] if it does not name a page
       def hash_of(except)
         id = id_of(except)
@@ -75,8 +75,8 @@ module NoDevent
       end
 
       def invalid!(except)
-        raise ArgumentError, "invalid except: #{except.inspect[0, 60]}; write `except: :page` (the page that made the " \
-                             "current request), a request, or the id that the page sent in X-NoDevent-Page"
+        raise ArgumentError, "invalid except: #{except.inspect[0, 60]}; write `except: :page` (the page that made " \
+                             "the current request), a request, or the id that the page sent in X-NoDevent-Page"
       end
     end
   end

@@ -187,4 +187,23 @@ RSpec.describe NoDevent::Configuration do
   ensure
     server&.stop
   end
+
+  it "reads secrets and publish keys from files, as the server does" do
+    Dir.mktmpdir do |folder|
+      File.write(File.join(folder, "secret"), "from a file\n")
+      File.write(File.join(folder, "lines"), "a\nb\n")
+      load = lambda do |text|
+        File.write(File.join(folder, "c.yml"), text)
+        described_class.load_file(File.join(folder, "c.yml"))
+      end
+      config = load.call("/a: {secret_file: secret, publish_key_file: secret}\n")
+      expect([config.secret, config.publish_key]).to eq(["from a file"] * 2)
+      expect(load.call("/a: {secrets: [{id: new, secret_file: secret}, {secret: old}]}\n").secret).to eq("from a file")
+      { "secret_file: nowhere" => /secret_file is not usable: .* cannot be read/, "secret_file: lines" => /several lines/,
+        "secret: a, secret_file: secret" => /both written/, "secret_file: ''" => /is empty/,
+        "secret_file: secret, open: true" => /`open: true` too/ }.each do |keys, error|
+        expect { load.call("/a: {#{keys}}\n") }.to raise_error(NoDevent::ConfigurationError, error)
+      end
+    end
+  end
 end

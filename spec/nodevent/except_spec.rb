@@ -119,6 +119,11 @@ RSpec.describe "except:" do
       RECORDER.published.clear
       NoDevent::Page.with("p") { renamed.update!(title: "new") }
       result["renamed"] = RECORDER.published.map { |_, one| one.values_at("room", "except") }
+      result["copies"] = RECORDER.published.map { |_, one| one["publication_id"] }.uniq
+      RECORDER.published.clear
+      renamed.update!(updated_at: Time.now)
+      SomeModel.create!(title: "x")
+      result["one room"] = RECORDER.published.map { |_, one| one["publication_id"] }.uniq
       puts JSON.generate(result)
     RUBY
     all = lambda do |page|
@@ -128,6 +133,9 @@ RSpec.describe "except:" do
     expect(got["page"]).to match_array(all.call(hash_of("page-1")) + job)
     ["no header", "invalid", "too long"].each { |name| expect(got[name]).to match_array(all.call(nil) + job) }
     expect(got["afterwards"]).to match([nil, contain_exactly(*all.call(nil).first(2))])
+    # Issue 11, section B: a page that is in both rooms receives the event once; see client/test/nodevent/copies.test.js.
+    expect(got["copies"]).to match([/\A\w{12}\z/])
+    expect(got["one room"]).to eq([nil])
     expect(got["renamed"]).to contain_exactly(["RenamedModel_old", hash_of("p")], ["RenamedModel_new", hash_of("p")])
   end
 

@@ -1,6 +1,5 @@
 # frozen_string_literal: true
 
-require "pp"
 require "tmpdir"
 
 # Issue 12, attack 15, the gem's half: external text in the log, and secrets in errors, logs and `inspect`.
@@ -99,7 +98,7 @@ RSpec.describe "Text from outside", :native do
     shown = [config, publisher, NoDevent::Namespace.default, *internals, *internals.grep(Hash).flat_map(&:values)]
     texts = shown.flat_map { |one| [one.inspect, one.to_s, PP.pp(one, +"")] }
     texts += internals.grep(Hash).flat_map(&:values).grep(NoDevent::Configuration::Redacted)
-                      .flat_map { |one| [one.to_json, JSON.generate([one]), YAML.dump(one), "#{one}"] }
+                      .flat_map { |one| [one.to_json, JSON.generate([one]), YAML.dump(one), one.to_s] }
     begin
       config.no_such_method
     rescue NoMethodError => e

@@ -24,7 +24,7 @@ pub(crate) struct Target {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EngineTarget {
     /// Redis, directly.
-    Redis(RedisTarget),
+    Redis(Box<RedisTarget>),
     /// A NoDevent server, over HTTP.
     Http(HttpTarget),
 }

@@ -5,8 +5,8 @@ require "nodevent/configuration/secret_file"
 
 module NoDevent
   class Configuration
-    # Reads the `redis` section. It means the same as for the server: what one of them rejects, the other rejects too. The
-    # vectors of `configuration.json` test both.
+    # Reads the `redis` section. It means the same as for the server: what one of them rejects, the other rejects too.
+    # The vectors of `configuration.json` test both.
     class Redis
       # Aliases of keys.
       ALIASES = { "user" => "username", "auth_pass" => "password", "database" => "db" }.freeze
@@ -14,8 +14,8 @@ module NoDevent
       KNOWN = (TEXTS + %w[url tls ssl sentinel cluster]).freeze
       # The old server passed `options` to its client, and ignored `subscribe`.
       IGNORED = %w[options subscribe].freeze
-      # Keys of other Redis clients that neither program can honour. Ignoring them would change what they secure or which
-      # Redis is used.
+      # Keys of other Redis clients that neither program can honour. Ignoring them would change what they secure or
+      # which Redis is used.
       UNSUPPORTED = {
         "path" => "Redis is not reached over a Unix socket; write `host` and `port`",
         "ssl_params" => "write `ssl: {ca: …, cert: …, key: …}`",
@@ -70,7 +70,7 @@ module NoDevent
       # @api private
       def initialize(section, folder, invalid)
         @alone = section["alone"]
-        @section = section.reject { |key, _| key == "alone" }
+        @section = section.except("alone")
         @folder = folder
         @invalid = invalid
       end
@@ -158,7 +158,9 @@ module NoDevent
         sentinel = @section["sentinel"]
         return if sentinel.nil?
 
-        invalid!("sentinel", "is not a mapping; write `sentinel: {hosts: [sentinel1:26379]}`") unless sentinel.is_a?(Hash)
+        unless sentinel.is_a?(Hash)
+          invalid!("sentinel", "is not a mapping; write `sentinel: {hosts: [sentinel1:26379]}`")
+        end
         nodes = nodes(sentinel["hosts"], RedisUrl::SENTINEL_PORT, "sentinel.hosts")
         if nodes.empty? && @redis[:kind] != :sentinel
           invalid!("sentinel", "has no hosts; write `hosts: [sentinel1:26379]`")
@@ -173,7 +175,8 @@ module NoDevent
           nodes = nodes(@section["cluster"], RedisUrl::PORT, "cluster")
           invalid!("cluster", "is empty; write [one:6379, other:6379], or delete the key") if nodes.empty?
           if @redis[:kind] == :sentinel
-            invalid!(nil, "has a cluster and sentinels; delete one of them: the nodes of a cluster fail over by themselves")
+            invalid!(nil, "has a cluster and sentinels; delete one of them: the nodes of a cluster fail over by " \
+                          "themselves")
           end
           @redis.merge!(hosts: nodes, kind: :cluster)
         end
@@ -202,7 +205,9 @@ module NoDevent
 
       def prefix
         text = @section["prefix"] or return
-        text.match?(PREFIX) ? text : invalid!("prefix", "is `#{text[0, 60]}`; write 1 to 64 letters, digits, `_`, `-` or `.`")
+        return text if text.match?(PREFIX)
+
+        invalid!("prefix", "is `#{text[0, 60]}`; write 1 to 64 letters, digits, `_`, `-` or `.`")
       end
 
       # @return [Boolean, nil]

@@ -18,7 +18,10 @@ module NoDevent
 
       HINT = "write redis://host:6379/0, rediss://… for TLS, redis-sentinel://… or redis-cluster://…"
 
-      private_constant :URL, :PLAIN, :TLS, :HINT
+      SENTINEL_PARAMETERS = { "sentinelServiceName" => :service, "sentinelUsername" => :sentinel_username,
+                              "sentinelPassword" => :sentinel_password }.freeze
+
+      private_constant :URL, :PLAIN, :TLS, :HINT, :SENTINEL_PARAMETERS
 
       # The text is not the URL of a Redis. The message does not contain it, because it may have a password.
       class Invalid < StandardError
@@ -104,15 +107,14 @@ module NoDevent
         end
 
         def read_parameter(redis, name, value)
-          sentinel = redis[:kind] == :sentinel
           if name == "node" && redis[:kind] != :single
-            default = sentinel ? SENTINEL_PORT : PORT
-            redis[:hosts] << (node(value, default) || raise(Invalid, "a `node` is not host:port"))
-          elsif sentinel && name == "sentinelServiceName" then redis[:service] = value
-          elsif sentinel && name == "sentinelUsername" then redis[:sentinel_username] = value
-          elsif sentinel && name == "sentinelPassword" then redis[:sentinel_password] = value
-          else raise Invalid, "its parameter `#{name[0, 40]}` is not supported"
+            default = redis[:kind] == :sentinel ? SENTINEL_PORT : PORT
+            return redis[:hosts] << (node(value, default) || raise(Invalid, "a `node` is not host:port"))
           end
+          key = SENTINEL_PARAMETERS[name] if redis[:kind] == :sentinel
+          raise Invalid, "its parameter `#{name[0, 40]}` is not supported" unless key
+
+          redis[key] = value
         end
 
         def decode(text)

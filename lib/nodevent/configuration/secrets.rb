@@ -43,7 +43,8 @@ module NoDevent
         # The value of `key`, or the text of the file that `key_file` names.
         def one(values, folder, key)
           file = "#{key}_file"
-          written, named = values.node(key), values.node(file)
+          written = values.node(key)
+          named = values.node(file)
           return text(values, key, written) if named.nil? || (named.value.nil? && named.line.nil?)
 
           values.invalid!(named, file, "and #{key} are both written; delete one of them") if written

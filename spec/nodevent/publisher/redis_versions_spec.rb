@@ -2,15 +2,16 @@
 
 require "tmpdir"
 
-# Issue 11, section H: publications are kept and sent later while Redis does not accept them, in every version. Redis 6.2
-# wraps the errors of commands in scripts in `ERR`.
+# Issue 11, section H: publications are kept and sent later while Redis does not accept them, in every version. Redis
+# 6.2 wraps the errors of commands in scripts in `ERR`.
 #
 # Cases: READONLY, OOM, MISCONF, NOREPLICAS, MASTERDOWN, BUSY; each with and without `wait: true`; what is permanent is
 # still rejected at once. LOADING, CLUSTERDOWN and TRYAGAIN are in the tests of `protocol/src/history/redis_error.rs`.
 RSpec.describe "Versions of Redis", :native do
   states = {
     "READONLY" => [->(one) { one.call("REPLICAOF", "127.0.0.1", "1") }, ->(one) { one.call("REPLICAOF", "NO", "ONE") }],
-    "OOM" => [->(one) { one.call("CONFIG", "SET", "maxmemory", "1") }, ->(one) { one.call("CONFIG", "SET", "maxmemory", "0") }],
+    "OOM" => [->(one) { one.call("CONFIG", "SET", "maxmemory", "1") },
+              ->(one) { one.call("CONFIG", "SET", "maxmemory", "0") }],
     "NOREPLICAS" => [->(one) { one.call("CONFIG", "SET", "min-replicas-to-write", "1") },
                      ->(one) { one.call("CONFIG", "SET", "min-replicas-to-write", "0") }],
     "MASTERDOWN" => [lambda { |one|
