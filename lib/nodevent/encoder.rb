@@ -39,8 +39,8 @@ module NoDevent
         check_size(json, room, event, config)
         json
       rescue JSON::NestingError
-        raise unencodable(room, event, "it is nested more than 100 deep; select the attributes in as_json, or send an " \
-                                       "id that the page loads")
+        raise unencodable(room, event, "it is nested more than 100 deep; select the attributes in as_json, or send " \
+                                       "an id that the page loads")
       rescue JSON::GeneratorError, ::EncodingError => e
         raise unencodable(room, event, "#{e.message[0, 200]}; text must be valid UTF-8 and numbers finite: clean " \
                                        "them, or select the attributes in as_json")

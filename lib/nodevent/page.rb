@@ -22,6 +22,8 @@ module NoDevent
         @app = app
       end
 
+      # @param env [Hash] Rack's
+      # @return [Array] the response of the application
       def call(env)
         Page.with(env[HEADER]) { @app.call(env) }
       end

@@ -154,7 +154,7 @@ RSpec.describe NoDevent::Doctor do
       File.write(path, "public_url: #{server.url}\nurl: #{server.url}\n/one: {secret: #{'a' * 32}}\n/two: {secret: #{'x' * 32}}\n")
       NoDevent::Emitter.config = NoDevent::Configuration.load_file(path)
       findings = NoDevent::Doctor.examine
-      expect(findings.map(&:to_s).grep(/the configuration is .*namespace \/(one|two)/).size).to eq(2)
+      expect(findings.map(&:to_s).grep(%r{the configuration is .*namespace /(one|two)}).size).to eq(2)
       expect(findings.count { |one| one.message == "the secrets match" }).to eq(1)
       failed = findings.select { |one| one.level == :fail }
       expect(failed.map(&:message)).to contain_exactly(/rejects this application's keys: Bad key/)

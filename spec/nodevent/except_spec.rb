@@ -55,12 +55,14 @@ RSpec.describe "except:" do
     emit.call("not for the author", except: "author")
     emit.call("last")
     recovered = %w[author other].to_h { |page| [page, PageEvents.new(server, "r", page, since: start)] }
-    [live, recovered].each do |pages|
-      expect(pages["author"].up_to("last") - ["first"]).to eq(["for all", "last"])
-      expect(pages["other"].up_to("last") - ["first"]).to eq(["for all", "not for the author", "last"])
-    end
+    [live, recovered].each { |pages| expect_received(pages) }
   ensure
     [live, recovered].compact.flat_map(&:values).each(&:close)
+  end
+
+  def expect_received(pages)
+    expect(pages["author"].up_to("last") - ["first"]).to eq(["for all", "last"])
+    expect(pages["other"].up_to("last") - ["first"]).to eq(["for all", "not for the author", "last"])
   end
 
   def server_position(server)
