@@ -95,7 +95,7 @@ RSpec.describe "Text from outside", :native do
     publisher = NoDevent::Emitter.publisher
     internals = config.instance_variables.map { |name| config.instance_variable_get(name) }
     shown = [config, publisher, NoDevent::Namespace.default, *internals, *internals.grep(Hash).flat_map(&:values)]
-    texts = shown.flat_map { |one| [one.inspect, one.to_s, PP.pp(one, +"")] }
+    texts = shown.flat_map { |one| [one.inspect, one.to_s, one.pretty_inspect] }
     texts += internals.grep(Hash).flat_map(&:values).grep(NoDevent::Configuration::Redacted)
                       .flat_map { |one| [one.to_json, one.as_json, JSON.generate([one]), YAML.dump(one), one.to_s] }
     begin

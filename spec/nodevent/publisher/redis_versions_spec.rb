@@ -58,9 +58,9 @@ RSpec.describe "Versions of Redis", :native do
           eventually("the report") { @log.string.include?(state) }
           expect { NoDevent::Emitter.emit("r", "e", "withdrawn or late", wait: true, timeout: 0.3) }
             .to raise_error(NoDevent::PublishError, /no response.*#{state}/)
-          expect(NoDevent.flush(0.1)).to be(false)
+          expect(NoDevent::Emitter.publisher.flush(0.1)).to be(false)
           leave.call(@redis.client)
-          expect(NoDevent.flush(10)).to be(true)
+          expect(NoDevent::Emitter.publisher.flush(10)).to be(true)
           expect(publications(@redis, 3).first(3)).to eq(["before", 1, 2])
           # Other publishers of this process may report too.
           expect(@log.string).not_to match(/not published:.*#{@redis.port}/)
@@ -76,7 +76,7 @@ RSpec.describe "Versions of Redis", :native do
         eventually("the report") { @log.string.include?("BUSY") }
         @redis.client.call("SCRIPT", "KILL")
         busy.join
-        expect(NoDevent.flush(10)).to be(true)
+        expect(NoDevent::Emitter.publisher.flush(10)).to be(true)
         expect(publications(@redis, 2)).to eq(["before", 1])
       end
 
