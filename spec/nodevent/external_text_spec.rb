@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "pp" # rubocop:disable Lint/RedundantRequireStatement -- Ruby 3.1 loads it at the first pp only
+
 require "tmpdir"
 
 # Issue 12, attack 15, the gem's half: external text in the log, and secrets in errors, logs and `inspect`.
@@ -95,7 +97,7 @@ RSpec.describe "Text from outside", :native do
     publisher = NoDevent::Emitter.publisher
     internals = config.instance_variables.map { |name| config.instance_variable_get(name) }
     shown = [config, publisher, NoDevent::Namespace.default, *internals, *internals.grep(Hash).flat_map(&:values)]
-    texts = shown.flat_map { |one| [one.inspect, one.to_s, one.pretty_inspect] }
+    texts = shown.flat_map { |one| [one.inspect, one.to_s, PP.pp(one, +"")] }
     texts += internals.grep(Hash).flat_map(&:values).grep(NoDevent::Configuration::Redacted)
                       .flat_map { |one| [one.to_json, one.as_json, JSON.generate([one]), YAML.dump(one), one.to_s] }
     begin
