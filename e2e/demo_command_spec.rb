@@ -29,8 +29,8 @@ RSpec.describe "bin/demo" do
 
   # The addresses it prints, once it has.
   def addresses(demo)
-    demo.ready("bin/demo prints its address", within: 300) { demo.output.include?("Ctrl-C ends everything") }
-    %w[open delivers].map { |word| URI(demo.output[/#{word}:\s+(\S+)/, 1]) }
+    demo.ready("bin/demo prints its address", within: 300) { demo.output.include?("Ctrl-C stops everything") }
+    ["Discussion board", "NoDevent server"].map { |label| URI(demo.output[/#{label}:\s+(\S+)/, 1]) }
   end
 
   def expect_all_gone

@@ -9,7 +9,7 @@ module NoDevent
   # @example
   #   class Discussion < ApplicationRecord
   #     include NoDevent::Base
-  #     emits_changes
+  #     emits_changes message: ->(discussion) { discussion.slice(:id, :title) }
   #   end
   #
   #   Discussion.find(12).emit("typing", by: "Ada")   # room "Discussion_12"

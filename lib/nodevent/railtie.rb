@@ -3,7 +3,8 @@
 require "rails/railtie"
 
 module NoDevent
-  # Integration with Rails: the configuration's folder, the log, the view helpers, the rake tasks.
+  # Integration with Rails: the configuration's folder, the log, test mode, the route for keys, the start of requests,
+  # the view helpers, the rake tasks.
   class Railtie < Rails::Railtie
     initializer "nodevent.configuration" do |app|
       NoDevent::Configuration.root = app.root

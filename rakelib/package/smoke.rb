@@ -18,7 +18,7 @@ abort "the server has another version: #{version}" unless version.include?(NoDev
 
 file = File.join(Dir.mktmpdir, "nodevent.yml")
 secret = "a-secret-for-this-smoke-test-only"
-File.write(file, "port: 0\nbind: 127.0.0.1\n/nodevent: {secret: #{secret}}\n")
+File.write(file, "port: 0\nbind: 127.0.0.1\npublish: local\n/nodevent: {secret: #{secret}}\n")
 log, into = IO.pipe
 server = Process.spawn(File.join(home, "bin", "nodevent"), file, err: into, out: into)
 into.close

@@ -7,13 +7,11 @@ use nodevent_protocol::key::{self, Secret};
 use nodevent_protocol::websocket::{Decoder, Message, Opcode, encode_masked};
 use nodevent_protocol::{publication, socket_io};
 use nodevent_server::hub::{Hub, Membership};
-use nodevent_server::protocols::socket_io::dialect::Dialect;
-use nodevent_server::protocols::socket_io::dialects::NodEvent;
+use nodevent_server::protocols::socket_io::dialects;
 use nodevent_server::protocols::socket_io::encoding;
 use nodevent_server::publication::Publication;
 use std::hint::black_box;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 
 /// The namespace of all benchmarks.
 const NAMESPACE: &str = "/nodevent";
@@ -34,7 +32,7 @@ fn encode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("encode");
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("a publication of 200 bytes into a frame", |bencher| {
-        let encoding = encoding(NAMESPACE, Arc::new(NodEvent) as Arc<dyn Dialect>);
+        let encoding = encoding(NAMESPACE, dialects::REGISTRY[0].1());
         bencher.iter(|| Publication::in_room("Room_12", black_box(&*text), None).frame(&encoding).clone());
     });
     group.finish();

@@ -60,7 +60,7 @@ impl dialect::Dialect for Hello {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "8080".to_owned());
-    let settings = format!("port: {port}\nbind: 127.0.0.1\n/chat: {{open: true}}\n");
+    let settings = format!("port: {port}\nbind: 127.0.0.1\npublish: local\n/chat: {{open: true}}\n");
     let config = Config::from_yaml(&settings).map_err(|report| anyhow::anyhow!("{report}"))?;
     let server = Server::start_with(config, |mount| {
         vec![socket_io::endpoint(mount, vec![Some(Arc::new(Hello) as Arc<dyn dialect::Dialect>)])]

@@ -6,6 +6,7 @@
 use crate::clock::now_ms;
 use crate::history::ReplyTo;
 use crate::outcome::Outcome;
+use crate::publish_key::PublishKey;
 use nodevent_protocol::key::{self, Secret};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -62,19 +63,28 @@ pub struct RoomKeys {
 /// Decides who may publish over HTTP.
 #[derive(Debug)]
 pub struct PublishAuthorizer {
-    /// What a publisher has to send. `None`: it has to run on this machine.
-    key: Option<Secret>,
+    /// What publishers may send. Empty: only programs on this machine may publish, if the listener allows that.
+    keys: Vec<PublishKey>,
 }
 
 /// A decision about a publisher.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PublishVerdict {
+#[derive(Debug, Clone, Copy)]
+pub enum PublishVerdict<'a> {
     /// It may publish.
-    Admit,
+    Admit(Publisher<'a>),
     /// It sent no key, or a wrong one.
     WrongKey,
-    /// No key is configured, and it does not run on this machine.
+    /// No key is configured, and it may not publish without one.
     NotLocal,
+}
+
+/// A publisher that was admitted.
+#[derive(Debug, Clone, Copy)]
+pub enum Publisher<'a> {
+    /// It sent this key, which may be limited to rooms.
+    Key(&'a PublishKey),
+    /// It needs no key.
+    Keyless,
 }
 
 // === impl Authorizers ===
@@ -133,18 +143,35 @@ impl Authorizer for RoomKeys {
 // === impl PublishAuthorizer ===
 
 impl PublishAuthorizer {
-    /// Requires this key, or the local machine.
-    pub fn new(key: Option<Secret>) -> Self {
-        Self { key }
+    /// Requires one of these keys. Without keys, requires a publisher that may publish without one.
+    pub fn new(keys: Vec<PublishKey>) -> Self {
+        Self { keys }
     }
 
-    /// Decides by the key that a publisher sent, or by where it runs.
-    pub fn authorize(&self, key: Option<&[u8]>, is_local: bool) -> PublishVerdict {
-        match (&self.key, key) {
-            (None, _) if is_local => PublishVerdict::Admit,
-            (None, _) => PublishVerdict::NotLocal,
-            (Some(expected), Some(key)) if constant_time_eq(expected.as_bytes(), key) => PublishVerdict::Admit,
-            (Some(_), _) => PublishVerdict::WrongKey,
+    /// Decides by the key that a publisher sent, and by whether its request may do without one: `may_be_keyless` if no key is
+    /// configured, `is_trusted` in any case.
+    pub fn authorize(&self, key: Option<&[u8]>, may_be_keyless: bool, is_trusted: bool) -> PublishVerdict<'_> {
+        if is_trusted || self.keys.is_empty() && may_be_keyless {
+            return PublishVerdict::Admit(Publisher::Keyless);
+        }
+        if self.keys.is_empty() {
+            return PublishVerdict::NotLocal;
+        }
+        // All keys are compared, so that the time does not reveal which one is similar.
+        let is_own = |one: &&PublishKey| key.is_some_and(|key| constant_time_eq(one.key.as_bytes(), key));
+        let found = self.keys.iter().filter(is_own).fold(None, |found, one| found.or(Some(one)));
+        found.map_or(PublishVerdict::WrongKey, |one| PublishVerdict::Admit(Publisher::Key(one)))
+    }
+}
+
+// === impl Publisher ===
+
+impl Publisher<'_> {
+    /// Whether it may publish to this room.
+    pub fn may_publish_to(&self, room: &str) -> bool {
+        match self {
+            Self::Key(key) => key.allows(room),
+            Self::Keyless => true,
         }
     }
 }
@@ -157,6 +184,7 @@ fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publish_key::RoomPattern;
 
     fn secret(text: &str) -> Secret {
         Secret::new(text).unwrap()
@@ -217,18 +245,46 @@ mod tests {
         assert_eq!(authorize(&authorizers, Some(&"c".into())), Err("Bad key"), "no authorizer recognises it");
     }
 
-    #[test]
-    fn without_a_publish_key_only_this_machine_may_publish() {
-        let open = PublishAuthorizer::new(None);
-        assert_eq!(open.authorize(None, true), PublishVerdict::Admit);
-        assert_eq!(open.authorize(Some(b"guess"), false), PublishVerdict::NotLocal);
+    fn publish_key(id: &str, key: &str, rooms: &[&str]) -> PublishKey {
+        let pattern = |room: &&str| RoomPattern::parse(room).unwrap();
+        PublishKey { id: id.to_owned(), key: secret(key), rooms: rooms.iter().map(pattern).collect() }
     }
 
     #[test]
-    fn with_a_publish_key_nothing_else_admits_a_publisher() {
-        let keyed = PublishAuthorizer::new(Some(secret("54321")));
-        assert_eq!(keyed.authorize(Some(b"54321"), false), PublishVerdict::Admit);
-        assert_eq!(keyed.authorize(Some(b"5432"), true), PublishVerdict::WrongKey);
-        assert_eq!(keyed.authorize(None, true), PublishVerdict::WrongKey);
+    fn without_publish_keys_only_a_request_that_may_be_keyless_is_admitted() {
+        let none = PublishAuthorizer::new(Vec::new());
+        for trusted in [false, true] {
+            assert!(matches!(none.authorize(None, true, trusted), PublishVerdict::Admit(Publisher::Keyless)));
+        }
+        assert!(matches!(none.authorize(Some(b"guess"), false, false), PublishVerdict::NotLocal));
+    }
+
+    #[test]
+    fn with_publish_keys_one_of_them_or_a_trusted_source_is_required() {
+        let keys = vec![publish_key("new", "54321", &[]), publish_key("old", "12345", &[])];
+        let keyed = PublishAuthorizer::new(keys);
+        for (key, expected) in [("54321", Some("new")), ("12345", Some("old")), ("5432", None), ("", None)] {
+            let id = match keyed.authorize(Some(key.as_bytes()), true, false) {
+                PublishVerdict::Admit(Publisher::Key(key)) => Some(key.id.as_str()),
+                PublishVerdict::WrongKey => None,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(id, expected, "{key}");
+        }
+        assert!(matches!(keyed.authorize(None, true, false), PublishVerdict::WrongKey));
+        assert!(matches!(keyed.authorize(None, true, true), PublishVerdict::Admit(Publisher::Keyless)));
+    }
+
+    #[test]
+    fn a_key_publishes_to_its_rooms_only() {
+        let limited = publish_key("game", "54321", &["lobby", "Game_*"]);
+        let publisher = Publisher::Key(&limited);
+        for (room, allowed) in
+            [("lobby", true), ("Game_", true), ("Game_7", true), ("lobby2", false), ("game_7", false)]
+        {
+            assert_eq!(publisher.may_publish_to(room), allowed, "{room}");
+        }
+        assert!(Publisher::Key(&publish_key("all", "1", &[])).may_publish_to("anything"));
+        assert!(Publisher::Keyless.may_publish_to("anything"));
     }
 }

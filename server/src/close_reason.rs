@@ -35,6 +35,10 @@ pub enum CloseReason {
     WriteStalled,
     /// More packets per second than allowed.
     PacketRate,
+    /// More bytes per second than allowed.
+    ByteRate,
+    /// It had joined no room, and newer connections of its address, or of all addresses, took its place.
+    Displaced,
     /// The server is shutting down.
     Draining,
     /// Too many joins are waiting for the engine; the client reconnects and joins again.
@@ -45,7 +49,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every name, so that metrics can start at zero.
-    pub const NAMES: [&'static str; 16] = [
+    pub const NAMES: [&'static str; 18] = [
         "lost",
         "closed",
         "ping_timeout",
@@ -62,6 +66,8 @@ impl CloseReason {
         "post_aborted",
         "post_timeout",
         "engine_busy",
+        "byte_rate",
+        "displaced",
     ];
 
     /// The meaning of each of [`CloseReason::NAMES`], for the reference.
@@ -82,6 +88,9 @@ impl CloseReason {
         "A post ended before its body did.",
         "The body of a post did not arrive within `limits: handshake_timeout`.",
         "Too many joins were waiting for the engine. The client reconnects and joins again.",
+        "The client sent more than `limits: bytes_per_second`.",
+        "The connection had joined no room, and `limits: max_roomless_per_address` was reached. Many: a client opens connections \
+         and leaves them. If the server is behind a proxy, set `trusted_proxies`.",
     ];
 
     /// The label in metrics and logs.
@@ -108,6 +117,8 @@ impl CloseReason {
             Self::PostAborted => 13,
             Self::PostTimeout => 14,
             Self::EngineBusy => 15,
+            Self::ByteRate => 16,
+            Self::Displaced => 17,
         }
     }
 
@@ -139,6 +150,8 @@ impl CloseReason {
             Self::Malformed => (1008, "malformed packet"),
             Self::ConcurrentRequest => (1008, "overlapping requests"),
             Self::PacketRate => (1008, "too many packets"),
+            Self::ByteRate => (1008, "too many bytes"),
+            Self::Displaced => (1013, "too many connections without a room; reconnect later"),
             Self::PostTimeout => (1008, "request body timeout"),
             Self::EngineBusy => (1013, "too many pending joins; reconnect later"),
         };

@@ -16,6 +16,9 @@ pub trait RoomHistory: Send + Sync {
     /// shard's inbox.
     fn recover(&self, request: RecoveryRequest) -> Outcome<Option<RecoveryReply>>;
 
+    /// Whether [`RoomHistory::recover`] may be pending for that room.
+    fn may_wait(&self, room: &str) -> bool;
+
     /// Whether a room has a history.
     fn has_history(&self, room: &str) -> bool;
 
@@ -63,7 +66,7 @@ pub struct RecoveryRequest {
 }
 
 /// What a member claims to have received.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Since {
     /// Nothing: this is its first join, so it has missed nothing.
     FirstJoin,

@@ -31,6 +31,7 @@ pub mod outcome;
 pub mod protocol;
 pub mod protocols;
 pub mod publication;
+pub mod publish_key;
 pub mod server;
 pub mod shard;
 pub mod tls_client;

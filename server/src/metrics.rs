@@ -79,7 +79,7 @@ enum Read {
 }
 
 /// Every series, in the order of the output. `docs/metrics.md` is printed from it.
-pub static SERIES: [Series; 22] = [
+pub static SERIES: &[Series] = &[
     Series {
         name: "connections",
         help: "Open connections, over all transports.",
@@ -304,7 +304,7 @@ number of series is fixed.
 |---|---|---|---|
 "
     .to_owned();
-    for series in &SERIES {
+    for series in SERIES {
         let label = if matches!(series.read, Read::ByReason(..)) { "{reason}" } else { "" };
         let _ = writeln!(
             out,

@@ -3,8 +3,11 @@
 //! CORS does not protect WebSockets, so every handshake of every transport is checked here. `config` fills
 //! [`Origins`]; the HTTP side asks it. This file knows headers, but no request, connection or namespace.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Version, header};
 use hyper::Uri;
+
+/// Where a browser says whether the page and the server belong to the same site.
+const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// The configured origins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,6 +75,21 @@ pub enum BadOrigin {
     Other,
 }
 
+/// Why a request does not name a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadHost {
+    /// There is no `Host` header.
+    #[error("the request has no Host header")]
+    Missing,
+    /// There are several, or the URL names another host.
+    #[error("the request names several hosts")]
+    Several,
+    /// It is not a host with an optional port.
+    #[error("the Host header is not a host with an optional port")]
+    Malformed,
+}
+
 // === impl Risk ===
 
 impl Risk {
@@ -123,6 +141,11 @@ impl Origins {
         Self { any: true, ..Self::default() }
     }
 
+    /// Whether no origin is listed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Adds an origin: `https://www.example.com`, `https://*.example.com`, `www.example.com:8443`, `*`, or what
     /// browsers and app shells send for pages without a host: `null`, `file://`, `capacitor://localhost`,
     /// `chrome-extension://<id>`. Returns the risk of a dangerous one.
@@ -169,27 +192,42 @@ impl Origins {
         Ok(risk)
     }
 
-    /// Whether a request may connect. A request without the header does not come from a page.
+    /// Whether a request may connect. A request without the header does not come from a script of another page, but a page
+    /// can make the browser send one by an image or a link. Then the browser says that it comes from another site.
     pub fn admit(&self, headers: &HeaderMap) -> bool {
-        let Some(origin) = headers.get(header::ORIGIN) else { return true };
-        if self.any {
-            return true;
-        }
-        let Ok(origin) = origin.to_str() else { return false };
-        match origin {
-            "null" => return self.null,
-            "file://" => return self.files,
-            _ => {}
-        }
-        let Some((scheme, rest)) = origin.split_once("://") else { return false };
-        let Some((host, port)) = split_port(rest) else { return false };
-        if host.is_empty() || host.contains(['/', '@', '?', '#', '\\']) {
-            return false;
-        }
-        let (scheme, host) = (scheme.to_ascii_lowercase(), host.to_ascii_lowercase());
-        (is_web(&scheme) && same_host(headers, &host))
-            || self.list.iter().any(|pattern| pattern.matches(&scheme, &host, port))
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return self.any || headers.get(SEC_FETCH_SITE).is_none_or(|site| site != "cross-site");
+        };
+        self.lists(origin)
+            || page(origin).is_some_and(|page| is_web(&page.scheme) && same_host(headers, &page.host))
     }
+
+    /// Whether an origin is one of these, as a browser sends it. The server's own host does not count.
+    pub fn lists(&self, origin: &HeaderValue) -> bool {
+        match origin.as_bytes() {
+            _ if self.any => true,
+            b"null" => self.null,
+            b"file://" => self.files,
+            _ => page(origin).is_some_and(|page| {
+                self.list.iter().any(|pattern| pattern.matches(&page.scheme, &page.host, page.port))
+            }),
+        }
+    }
+}
+
+/// The origin of a page, in lower case.
+struct Page {
+    scheme: String,
+    host: String,
+    port: Option<u16>,
+}
+
+/// Parses an origin that has a host.
+fn page(origin: &HeaderValue) -> Option<Page> {
+    let (scheme, rest) = origin.to_str().ok()?.split_once("://")?;
+    let (host, port) = split_port(rest)?;
+    let is_host = !host.is_empty() && !host.contains(['/', '@', '?', '#', '\\']);
+    is_host.then(|| Page { scheme: scheme.to_ascii_lowercase(), host: host.to_ascii_lowercase(), port })
 }
 
 fn check(scheme: Option<&str>, text: &str) -> Result<(), BadOrigin> {
@@ -247,10 +285,6 @@ fn same_host(headers: &HeaderMap, host: &str) -> bool {
     own.is_some_and(|own| own == host || is_loopback(&own) && is_loopback(host))
 }
 
-fn is_loopback(host: &str) -> bool {
-    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
-}
-
 /// Splits `host`, `host:port` or `[::1]:port`. Returns `None` if the port is not a number.
 fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
     match text.rsplit_once(':') {
@@ -272,12 +306,41 @@ pub fn cors(headers: &HeaderMap) -> Option<HeaderValue> {
     headers.get(header::ORIGIN).cloned()
 }
 
-/// Whether the request names this machine. A foreign name that DNS resolves to this machine does not count, so that
-/// DNS rebinding does not make a request local.
-pub fn host_is_loopback(headers: &HeaderMap) -> bool {
-    let Some(host) = headers.get(header::HOST).and_then(|value| value.to_str().ok()) else { return true };
-    let Ok(uri) = format!("http://{host}/").parse::<Uri>() else { return false };
-    uri.host().is_some_and(is_loopback)
+/// Whether a page in a browser made the request. Programs do not send these headers.
+pub fn is_from_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE)
+}
+
+/// The host that a request names, without the port.
+///
+/// # Errors
+/// [`BadHost`] if the request names none, or several, or something else.
+///
+/// # Source
+/// RFC 9112, section 3.2.
+pub fn requested_host<'a>(uri: &'a Uri, version: Version, headers: &'a HeaderMap) -> Result<&'a str, BadHost> {
+    let mut lines = headers.get_all(header::HOST).iter();
+    let (host, more) = (lines.next(), lines.next());
+    let Some(host) = host else {
+        return if version < Version::HTTP_11 { Ok("") } else { Err(BadHost::Missing) };
+    };
+    if more.is_some() {
+        return Err(BadHost::Several);
+    }
+    let host = host.to_str().map_err(|_| BadHost::Malformed)?;
+    // A proxy may send the whole URL, which then has to name the same host.
+    if uri.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host)) {
+        return Err(BadHost::Several);
+    }
+    let (name, _) = split_port(host).ok_or(BadHost::Malformed)?;
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._~[]:".contains(c));
+    let is_bracketed = name.starts_with('[') && name.ends_with(']');
+    (is_name && (is_bracketed || !name.contains([':', '[', ']']))).then_some(name).ok_or(BadHost::Malformed)
+}
+
+/// Whether a host is a name of this machine. A foreign name that DNS resolves to this machine is not.
+pub fn is_loopback(host: &str) -> bool {
+    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
 }
 
 #[cfg(test)]
@@ -423,15 +486,69 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_another_site_caused_needs_its_origin() {
+        for (site, admitted) in [("cross-site", false), ("same-site", true), ("same-origin", true), ("none", true)]
+        {
+            let mut headers = headers(None, "example.com");
+            headers.insert(SEC_FETCH_SITE, HeaderValue::from_static(site));
+            assert_eq!(origins(&["https://www.example.org"]).admit(&headers), admitted, "{site}");
+            assert!(origins(&["*"]).admit(&headers), "{site}");
+            headers.insert(header::ORIGIN, HeaderValue::from_static("https://www.example.org"));
+            assert!(origins(&["https://www.example.org"]).admit(&headers), "{site}");
+        }
+    }
+
+    fn requested(uri: &str, hosts: &[&str]) -> Result<String, BadHost> {
+        let mut headers = HeaderMap::new();
+        for host in hosts {
+            headers.append(header::HOST, HeaderValue::from_bytes(host.as_bytes()).unwrap());
+        }
+        requested_host(&uri.parse().unwrap(), Version::HTTP_11, &headers).map(str::to_owned)
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        for (host, name) in [
+            ("localhost:8080", "localhost"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("[::1]:8080", "[::1]"),
+            ("rebound.evil.tld:8080", "rebound.evil.tld"),
+        ] {
+            assert_eq!(requested("/", &[host]).as_deref(), Ok(name));
+            assert_eq!(requested(&format!("http://{host}/"), &[host]).as_deref(), Ok(name));
+        }
+        for host in [
+            "",
+            "user@localhost",
+            "localhost@evil.tld",
+            "localhost:x",
+            "::1",
+            "a b",
+            "a/b",
+            "a,b",
+            "[::1",
+            "b\u{fc}cher",
+        ] {
+            assert_eq!(requested("/", &[host]), Err(BadHost::Malformed), "{host}");
+        }
+        assert_eq!(requested("/", &[]), Err(BadHost::Missing));
+        assert_eq!(requested("/", &["localhost", "localhost"]), Err(BadHost::Several));
+        assert_eq!(requested("http://evil.tld/", &["localhost"]), Err(BadHost::Several));
+        let none = HeaderMap::new();
+        assert_eq!(requested_host(&"/".parse().unwrap(), Version::HTTP_10, &none), Ok(""));
+    }
+
+    #[test]
     fn only_loopback_names_count_as_this_machine() {
         for (host, ours) in [
-            ("localhost:8080", true),
+            ("localhost", true),
             ("127.0.0.1", true),
-            ("[::1]:8080", true),
-            ("rebound.evil.tld:8080", false),
+            ("[::1]", true),
+            ("rebound.evil.tld", false),
             ("localhost.evil.tld", false),
+            ("", false),
         ] {
-            assert_eq!(host_is_loopback(&headers(None, host)), ours, "{host}");
+            assert_eq!(is_loopback(host), ours, "{host}");
         }
     }
 }

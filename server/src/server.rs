@@ -12,7 +12,7 @@ use crate::config::{Config, limits::Limits};
 use crate::engine::Fanout;
 use crate::engine::memory::Memory;
 use crate::engine::redis::{self, Redis};
-use crate::http::{self, Bound, Endpoint, Http, HttpService, ListenError};
+use crate::http::{self, Bound, BoundSocket, Endpoint, Http, HttpService, ListenError};
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces, RoomLimits};
 use crate::protocols::{self, Mount, REGISTRY};
@@ -55,10 +55,22 @@ pub enum StartError {
 pub struct Server {
     http: Arc<Http>,
     public: Vec<Bound>,
+    publish_socket: Option<BoundSocket>,
     admin: Option<Bound>,
     shards: Shards,
     threads: Vec<JoinHandle<()>>,
     drain_timeout: Duration,
+    /// Whether programs on this machine may publish without a key, through listeners that do not say it themselves.
+    publish_locally: bool,
+    /// Makes the listeners read their certificates again.
+    reload: watch::Sender<()>,
+}
+
+/// Makes a running server read its certificates again.
+#[derive(Debug, Clone)]
+pub struct Reloader {
+    reload: watch::Sender<()>,
+    has_certificates: bool,
 }
 
 // === impl Server ===
@@ -83,6 +95,7 @@ impl Server {
     ) -> Result<Self, StartError> {
         let public = config.listen.iter().map(Bound::bind).collect::<Result<Vec<_>, _>>()?;
         let admin = config.admin.as_ref().map(Bound::bind).transpose()?;
+        let publish_socket = config.publish_socket.as_deref().map(BoundSocket::bind).transpose()?;
         if config.autodetect_engine {
             redis::autodetect::choose_engine(&mut config).await;
         }
@@ -103,14 +116,28 @@ impl Server {
         let settings = http::Settings {
             console: config.console.unwrap_or(is_open),
             origins: config.origins,
+            publish_origins: config.publish_origins,
+            hosts: config.hosts,
+            trusted_proxies: config.trusted_proxies,
+            audit: config.audit,
             max_connections: limits.max_connections,
+            max_http_connections: limits.max_http_connections,
+            open_files: rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft),
             max_message_size: limits.max_message_size,
             max_publish_size: limits.max_publish_size,
             request_timeout: limits.handshake_timeout,
+            keep_alive_timeout: limits.keep_alive_timeout,
             write_timeout: limits.write_timeout,
         };
         let http = Arc::new(Http::new(settings, shards.clone(), namespaces, engines, metrics, endpoints));
-        Ok(Self { http, public, admin, shards, threads, drain_timeout: config.drain_timeout })
+        let (drain_timeout, publish_locally) = (config.drain_timeout, config.publish_locally);
+        let reload = watch::Sender::new(());
+        Ok(Self { http, public, publish_socket, admin, shards, threads, drain_timeout, publish_locally, reload })
+    }
+
+    /// Makes this server read its certificates again, also while it runs.
+    pub fn reloader(&self) -> Reloader {
+        Reloader { reload: self.reload.clone(), has_certificates: self.public.iter().any(Bound::has_certificate) }
     }
 
     /// The URLs of the public listeners.
@@ -136,12 +163,17 @@ impl Server {
         let mut accepting = Vec::new();
         for bound in self.public {
             tracing::info!(url = %bound.url(), "listening");
-            let service = HttpService::public(&self.http);
-            accepting.push(tokio::spawn(bound.serve(service, stop_rx.clone())));
+            let service =
+                HttpService::public(&self.http, bound.publishes_locally().unwrap_or(self.publish_locally));
+            accepting.push(tokio::spawn(bound.serve(service, self.reload.subscribe(), stop_rx.clone())));
+        }
+        if let Some(bound) = self.publish_socket {
+            tracing::info!(path = %bound.path().display(), "listening for publishers on this machine");
+            accepting.push(tokio::spawn(bound.serve(HttpService::publish_socket(&self.http), stop_rx.clone())));
         }
         if let Some(bound) = self.admin {
             tracing::info!(url = %bound.url(), "listening for administration");
-            tokio::spawn(bound.serve(HttpService::admin(&self.http), admin_stop_rx));
+            tokio::spawn(bound.serve(HttpService::admin(&self.http), self.reload.subscribe(), admin_stop_rx));
         }
         shutdown.await;
         let connections = &self.http.metrics.connections;
@@ -166,6 +198,22 @@ impl Server {
     }
 }
 
+// === impl Reloader ===
+
+impl Reloader {
+    /// Reads the certificates again. Other settings need a restart.
+    pub fn reload(&self) {
+        if self.has_certificates {
+            tracing::info!("reading the certificates again");
+        } else {
+            tracing::info!(
+                "no listener has a certificate, so nothing is read again; restart to read the configuration"
+            );
+        }
+        self.reload.send_replace(());
+    }
+}
+
 fn namespaces(config: &Config) -> Namespaces {
     let limits = RoomLimits {
         max_rooms: config.limits.max_rooms_per_connection,
@@ -177,7 +225,7 @@ fn namespaces(config: &Config) -> Namespaces {
             id: 0,
             name: one.name.as_str().into(),
             authorizers: Authorizers::new(one.secrets.clone(), one.max_key_lifetime),
-            publish: PublishAuthorizer::new(one.publish_key.clone()),
+            publish: PublishAuthorizer::new(one.publish_keys.clone()),
             is_secured: !one.secrets.is_empty(),
             protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
             dialect: one.dialect.name.clone(),
@@ -195,6 +243,9 @@ fn shard_settings(limits: &Limits) -> shard::Settings {
         messages_per_second: limits.packets_per_second,
         joins_per_second: limits.joins_per_second,
         max_rooms_per_connection: u32::try_from(limits.max_rooms_per_connection).unwrap_or(u32::MAX),
+        bytes_per_second: limits.bytes_per_second,
+        max_roomless_per_address: limits.max_roomless_per_address,
+        max_roomless: limits.max_connections.div_ceil(2),
     }
 }
 

@@ -55,7 +55,7 @@ async fn twenty_thousand_eager_joins_are_all_acknowledged() {
     let files = rlimit::increase_nofile_limit(u64::MAX).expect("the limit of open files");
     let wave = WAVE.min((files.saturating_sub(SPARE) / 2) as usize);
     assert!(wave > 0, "{files} open files are too few: raise the limit, e.g. `ulimit -n 4096`");
-    let server = TestServer::start_as_written("port: 0\nadmin: {port: 0}\n/nodevent: {}").await;
+    let server = TestServer::start_as_written("port: 0\nadmin: {port: 0}\npublish: local\n/nodevent: {}").await;
     let port = server.address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
     let mut joined = 0;
     for number in 0.. {

@@ -120,7 +120,7 @@ impl Setup {
             id: 0,
             name: "/n".into(),
             authorizers: Authorizers::from(vec![Box::new(authorizer.clone()) as Box<dyn Authorizer>]),
-            publish: PublishAuthorizer::new(None),
+            publish: PublishAuthorizer::new(Vec::new()),
             is_secured: true,
             protocols: Vec::new(),
             dialect: String::new(),
@@ -128,6 +128,9 @@ impl Setup {
         });
         let (namespaces, engines, metrics) = (Arc::new(namespaces), Arc::new(Engines::default()), Arc::default());
         let settings = shard::Settings {
+            bytes_per_second: 1 << 20,
+            max_roomless: 100,
+            max_roomless_per_address: 100,
             write_timeout: 10_000,
             max_message_size: 65_536,
             send_buffer: 1 << 20,

@@ -83,7 +83,9 @@ module Bench
 
     def files(workspace)
       settings = { bind: "127.0.0.1", port: workspace.port, "/nodevent": namespace(workspace) }
-      { "nodevent.json" => JSON.generate(baseline? ? first_round(settings) : settings) }
+      return { "nodevent.json" => JSON.generate(first_round(settings)) } if baseline?
+
+      { "nodevent.json" => JSON.generate(settings.merge(publish: "local")) }
     end
 
     # @return [Array<Array<String>>] the arguments of a Ruby program, once for each of its runs

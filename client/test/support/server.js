@@ -34,7 +34,7 @@ export class Server {
   async start() {
     if (!existsSync(binary)) throw new Error(`${binary} does not exist: build it with \`cargo build\``);
     const file = join(this.folder, "nodevent.json");
-    writeFileSync(file, JSON.stringify({ host: "127.0.0.1", port: this.port, admin: { host: "127.0.0.1", port: 0 }, ...this.config }));
+    writeFileSync(file, JSON.stringify({ host: "127.0.0.1", port: this.port, publish: "local", admin: { host: "127.0.0.1", port: 0 }, ...this.config }));
     const child = spawn(binary, ["serve", file], { stdio: ["ignore", "ignore", "pipe"], env: { PATH: process.env.PATH, NO_COLOR: "1" } });
     this.child = child;
     this.log = "";

@@ -73,7 +73,7 @@ export async function startServer(configuration, port) {
   const folder = await mkdtemp(join(tmpdir(), "nodevent-socket-io-"));
   const at = port ?? (await freePort());
   const file = join(folder, "nodevent.json");
-  await writeFile(file, JSON.stringify({ bind: "127.0.0.1", port: at, drain_timeout: "0s", ...configuration }));
+  await writeFile(file, JSON.stringify({ bind: "127.0.0.1", port: at, publish: "local", drain_timeout: "0s", ...configuration }));
   const program = await start(join(built, "nodevent"), ["serve", file], {}, /listening url=/);
   const stop = (signal) => program.stop(signal).finally(() => rm(folder, { recursive: true, force: true }));
   return { lines: program.lines, stop, port: at, url: `http://127.0.0.1:${at}` };

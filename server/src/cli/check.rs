@@ -49,6 +49,7 @@ impl Check {
             let history = if namespace.history.is_on() { "history" } else { "no history" };
             println!("  {}: {engine}, {access}, {history}", namespace.name);
         }
+        println!("  publishing over HTTP: {}", loaded.config.publishing());
         if self.offline {
             return Ok(());
         }

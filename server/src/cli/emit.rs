@@ -31,12 +31,12 @@ pub(super) struct Emit {
 impl Emit {
     pub(super) fn run(self) -> CommandResult {
         let (loaded, namespace) = self.target.load()?;
-        let mut publication = json!({"room": self.room, "event": self.event});
+        let mut publication = json!({"room": &self.room, "event": self.event});
         if let Some(message) = &self.message {
             let message = serde_json::from_str(message).unwrap_or_else(|_| Value::from(message.as_str()));
             publication["message"] = message;
         }
-        let configured = namespace.publish_key.as_ref();
+        let configured = namespace.publish_key(&self.room);
         let configured = configured.and_then(|key| String::from_utf8(key.as_bytes().to_vec()).ok());
         let url = self.url.unwrap_or_else(|| local_url(&loaded));
         let mut request = Request::new(&url, &format!("/api{}/emit", namespace.name)).map_err(Failure::usage)?;

@@ -3,12 +3,14 @@
 use super::{CommandResult, Failure, load};
 use anyhow::Context as _;
 use nodevent_server::log;
-use nodevent_server::server::Server;
+use nodevent_server::server::{Reloader, Server};
 use std::path::Path;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn run(file: Option<&Path>) -> CommandResult {
     let loaded = load(file)?;
-    let _log = log::start(&loaded.config.log, loaded.config.log_json).map_err(Failure::usage)?;
+    let _log =
+        log::start(&loaded.config.log, loaded.config.log_json, loaded.config.audit).map_err(Failure::usage)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -18,6 +20,10 @@ pub(super) fn run(file: Option<&Path>) -> CommandResult {
         None => tracing::info!(version, "nodevent starts without a configuration file"),
     }
     tracing::info!("who may join: {}", loaded.config.access());
+    match loaded.config.is_open_to_local_publishers() {
+        true => tracing::warn!("who may publish over HTTP: {}", loaded.config.publishing()),
+        false => tracing::info!("who may publish over HTTP: {}", loaded.config.publishing()),
+    }
     raise_file_limit(loaded.config.limits.max_connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(http_threads())
@@ -26,8 +32,11 @@ pub(super) fn run(file: Option<&Path>) -> CommandResult {
         .build()
         .map_err(|error| Failure::unavailable(format!("cannot start: {error}")))?;
     runtime.block_on(async {
+        // Before anything else: by default the signal would end the process.
+        let hangups = hangup_signal().map_err(|error| Failure::unavailable(format!("{error:#}")))?;
         let server = Server::start(loaded.config).await.map_err(|error| Failure::unavailable(error.to_string()))?;
         let stop = stop_signal().map_err(|error| Failure::unavailable(format!("{error:#}")))?;
+        tokio::spawn(reload_on(hangups, server.reloader()));
         server.run(stop).await;
         Ok(())
     })
@@ -41,7 +50,6 @@ fn http_threads() -> usize {
 
 /// Resolves when the process receives SIGTERM or SIGINT.
 fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).context("cannot install the SIGTERM handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot install the SIGINT handler")?;
     Ok(async move {
@@ -50,6 +58,18 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+fn hangup_signal() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot install the SIGHUP handler")
+}
+
+/// Reads the certificates again at each SIGHUP.
+async fn reload_on(mut hangups: Signal, reloader: Reloader) {
+    while hangups.recv().await.is_some() {
+        tracing::info!("SIGHUP received");
+        reloader.reload();
+    }
 }
 
 /// Raises the limit of open files to the maximum, because every connection is an open file. Without enough of them,

@@ -5,7 +5,8 @@
 use super::keys;
 use super::reader::{MapReader, check_credential};
 use super::report::{Location, Report};
-use super::tree::{Node, Value};
+use super::tree::{Node, Value, printable};
+use crate::publish_key::{PublishKey, RoomPattern};
 use nodevent_protocol::key::Secret;
 use std::io::Read as _;
 use std::path::Path;
@@ -60,15 +61,74 @@ fn entry_of_list(node: &Node, path: &str, folder: &Path, report: &mut Report) ->
     secret
 }
 
-/// Reads `publish_key` or `publish_key_file`.
-pub(super) fn publish_key(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<Secret> {
-    one(map, "publish_key", folder, report)
+/// Reads `publish_key`, `publish_key_file` and `publish_keys`. Returns `None` if none of them is written.
+pub(super) fn publish_keys(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<Vec<PublishKey>> {
+    let is_written = ["publish_key", "publish_key_file", "publish_keys"].iter().any(|key| map.has(key));
+    let unlimited = |id: &str, key| PublishKey { id: id.to_owned(), key, rooms: Vec::new() };
+    let mut all: Vec<PublishKey> = Vec::new();
+    all.extend(one(map, "publish_key", folder, report).map(|key| unlimited("publish_key", key)));
+    let name = map.name("publish_keys");
+    match map.take_entry("publish_keys").map(|entry| (&entry.node.value, entry.node.location)) {
+        None => {}
+        Some((Value::List(list), _)) if !list.is_empty() => {
+            for (index, node) in list.iter().enumerate() {
+                let path = format!("{name}[{index}]");
+                match node.value {
+                    Value::Map(_) => all.extend(publish_key_entry(node, &path, &index.to_string(), folder, report)),
+                    _ => all.extend(from_node(node, &path, report).map(|key| unlimited(&index.to_string(), key))),
+                }
+            }
+        }
+        Some((_, location)) => {
+            report.error(
+                location,
+                format!("{name} is not a list of keys"),
+                "write `publish_keys: [{id: a, key: …}]`",
+            );
+        }
+    }
+    is_written.then_some(all)
+}
+
+fn publish_key_entry(
+    node: &Node,
+    path: &str,
+    number: &str,
+    folder: &Path,
+    report: &mut Report,
+) -> Option<PublishKey> {
+    let mut map = MapReader::open(node, path, &keys::PUBLISH_KEY_ENTRY, report)?;
+    let id = map.text("id", report).unwrap_or_else(|| number.to_owned());
+    let is_written = map.has("key") || map.has("key_file");
+    let key = one(&mut map, "key", folder, report);
+    if !is_written {
+        report.error(map.location, format!("{path} has no key"), "write `key: <random text>`");
+    }
+    let (is_limited, mut rooms) = (map.has("rooms"), Vec::new());
+    let location = map.location_of("rooms");
+    for (text, location) in map.texts("rooms", report) {
+        match RoomPattern::parse(&text) {
+            Some(pattern) => rooms.push(pattern),
+            None => report.error(
+                location,
+                format!("{path}.rooms: `{}` has a `*` before its end", printable(&text)),
+                "write the name of a room, or its beginning followed by `*`, like Chat_*",
+            ),
+        }
+    }
+    if is_limited && rooms.is_empty() {
+        let hint = "write the rooms to which the key may publish, or delete `rooms` if it may publish to all";
+        report.error(location, format!("{path}.rooms is empty"), hint);
+    }
+    map.finish(report);
+    key.map(|key| PublishKey { id, key, rooms })
 }
 
 /// Reads `key`, or the file that `key` with `_file` names.
 fn one(map: &mut MapReader<'_>, key: &'static str, folder: &Path, report: &mut Report) -> Option<Secret> {
     let (name, file_key) = match key {
         "secret" => (map.name(key), "secret_file"),
+        "key" => (map.name(key), "key_file"),
         _ => (map.name(key), "publish_key_file"),
     };
     let file_name = map.name(file_key);
@@ -113,11 +173,8 @@ fn from_node(node: &Node, name: &str, report: &mut Report) -> Option<Secret> {
 }
 
 fn report_empty(node: &Node, name: &str, report: &mut Report) {
-    let (what, hint) = match name.ends_with("publish_key") {
-        true => (
-            "anyone could publish",
-            "write a long random text, or delete the key: then only the same machine may publish",
-        ),
+    let (what, hint) = match name.contains("publish_key") {
+        true => ("anyone could publish", "write a long random text, or delete the key: then `publish` decides"),
         false => ("every client could join", EMPTY_HINT),
     };
     report.error(node.location, format!("{name} is empty, so {what}"), hint);

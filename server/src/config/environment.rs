@@ -5,15 +5,43 @@
 use super::report::{Location, Report};
 use super::tree::{Entry, Node, Value};
 
+/// Environments in which programs on the same machine may publish without a key.
+const DEVELOPMENT: [&str; 2] = ["development", "test"];
 /// Variables that name the environment whose section is read, in this order.
 const VARIABLES: [&str; 3] = ["NODEVENT_ENV", "RAILS_ENV", "RACK_ENV"];
 /// Names by which a section is recognized. `shared` is one: alone it would look like a file without settings.
 const SECTIONS: [&str; 5] = ["shared", "development", "test", "staging", "production"];
 
-/// Returns the name of the present environment.
-pub(super) fn name() -> String {
-    let named = VARIABLES.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    named.unwrap_or_else(|| "development".to_owned())
+/// The present environment.
+#[derive(Debug, Clone)]
+pub(super) struct Environment {
+    /// Its name.
+    pub(super) name: String,
+    /// Whether a variable names it. Otherwise the name is a default, which says nothing about the machine.
+    pub(super) is_named: bool,
+}
+
+// === impl Environment ===
+
+impl Environment {
+    /// The environment that a variable names, or `development`.
+    pub(super) fn current() -> Self {
+        let named = VARIABLES.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+        let is_named = named.is_some();
+        Self { name: named.unwrap_or_else(|| "development".to_owned()), is_named }
+    }
+
+    /// Whether the server runs for a developer: a variable or a section of the file says so.
+    pub(super) fn is_development(&self, root: &Node) -> bool {
+        let is_section = |entry: &Entry| entry.name == self.name && entry.node.entries().is_some();
+        let has_section = || root.entries().is_some_and(|entries| entries.iter().any(is_section));
+        self.is_for_developers() && (self.is_named || has_section())
+    }
+
+    /// Whether its name is that of an environment for developers.
+    pub(super) fn is_for_developers(&self) -> bool {
+        DEVELOPMENT.contains(&self.name.as_str())
+    }
 }
 
 /// Replaces `${NAME}` and `${NAME:-default}` in all scalars below a node.

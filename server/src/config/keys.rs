@@ -165,7 +165,7 @@ pub static TOP: Section = Section {
         .or(&["tls"]),
         key(
             "listen",
-            Map("a list of maps with `port`, `bind` and `ssl`"),
+            Map("a list, see [`listen`](#listen)"),
             Words("none"),
             "More listeners for the same namespaces.",
             "The server must be reachable on several ports or addresses.",
@@ -188,10 +188,50 @@ pub static TOP: Section = Section {
             "[\"https://www.example.com\", \"https://*.example.org\"]",
         ),
         key(
+            "hosts",
+            Texts,
+            Words("every host if all namespaces have a secret, otherwise the host of `public_url`"),
+            "Hosts that requests of clients may name. `.example.com` includes subdomains. Names of this machine and IP addresses \
+             are always allowed. Others get 421, because a page could use them for DNS rebinding.",
+            "A namespace is open, and clients reach the server under a name that is not in `public_url`.",
+            "[live.example.com, .example.org]",
+        ),
+        key(
+            "publish",
+            Word(&["local", "key"]),
+            Words(
+                "`local` without a file, in a section `development` or `test`, and if `NODEVENT_ENV`, `RAILS_ENV` or \
+                 `RACK_ENV` names one of them; otherwise `key`",
+            ),
+            "Who may publish over HTTP to namespaces without a `publish_key`: programs on this machine (`local`), or nothing \
+             (`key`).",
+            "An application on the same machine publishes without a key. Do not use it on a port to which a proxy forwards: its \
+             requests look local.",
+            "key",
+        ),
+        key(
+            "publish_socket",
+            Text,
+            Words("none"),
+            "Path of a Unix socket through which programs on this machine publish without a key, relative to the folder of \
+             this file. It serves publishing and health checks only. Its owner and its group may use it.",
+            "An application on the same machine publishes without a key, and a proxy forwards to the other listeners.",
+            "",
+        ),
+        key(
+            "publish_origins",
+            Texts,
+            Words("none: no page may publish"),
+            "Origins of pages that may publish over HTTP, with a `publish_key` in any case. `origins` does not include them.",
+            "A page publishes itself. Its visitors can read the key, so limit the key to rooms (`publish_keys`).",
+            "https://www.example.com",
+        ),
+        key(
             "trusted_proxies",
             Texts,
             Words("none"),
-            "Addresses or networks of proxies whose `X-Forwarded-For`, `X-Forwarded-Proto` and `Forwarded` headers count.",
+            "Addresses or networks of proxies whose `X-Forwarded-For` and `Forwarded` headers, or PROXY protocol, name the \
+             address of the client.",
             "A reverse proxy or load balancer is in front of the server.",
             "[127.0.0.1, 10.0.0.0/8]",
         ),
@@ -290,7 +330,7 @@ pub static NAMESPACE: Section = Section {
         key(
             "publish_key",
             Secret,
-            Words("none: only the same machine may publish"),
+            Words("none: see `publish`"),
             "Key that publishers send as `Authorization: Bearer` over HTTP.",
             "The application runs on another machine and publishes over HTTP.",
             "${NODEVENT_PUBLISH_KEY:-c0ffee5f2a1c9e8b7d6f4e3a2b1c0d9e}",
@@ -302,6 +342,14 @@ pub static NAMESPACE: Section = Section {
             Words("none"),
             "File that contains the publish key.",
             "Secrets are files.",
+            "",
+        ),
+        key(
+            "publish_keys",
+            Map("a list of keys, or of maps, see [`publish_keys`](#publish_keys)"),
+            Words("none"),
+            "Several publish keys at a time, in addition to `publish_key`. Each may be limited to rooms.",
+            "While you replace a key, or if a publisher may publish to some rooms only.",
             "",
         ),
         key(
@@ -382,6 +430,40 @@ pub static SECRET_ENTRY: Section = Section {
     ],
 };
 
+/// Keys of an entry of `publish_keys`.
+pub static PUBLISH_KEY_ENTRY: Section = Section {
+    title: "`publish_keys`",
+    about: "Keys of each entry of `publish_keys`. An entry may also be the key itself.",
+    frame: Frame { above: "/nodevent:\n  open: true\n  publish_keys:\n    -", indent: 6 },
+    keys: &[
+        key(
+            "id",
+            Text,
+            Words("its number"),
+            "Name of the key in the audit log.",
+            "To recognize its publisher.",
+            "game",
+        ),
+        key(
+            "key",
+            Secret,
+            Words("none"),
+            "The key.",
+            "Each entry needs this or `key_file`.",
+            "${NODEVENT_PUBLISH_KEY:-c0ffee5f2a1c9e8b7d6f4e3a2b1c0d9e}",
+        ),
+        key("key_file", File, Words("none"), "File that contains the key.", "Secrets are files.", ""),
+        key(
+            "rooms",
+            Texts,
+            Words("every room"),
+            "Rooms to which the key may publish. `Chat_*` is every room whose name begins with `Chat_`.",
+            "The publisher needs only these.",
+            "[lobby, \"Chat_*\"]",
+        ),
+    ],
+};
+
 /// Keys of `limits`.
 pub static LIMITS: Section = Section {
     title: "`limits`",
@@ -395,6 +477,16 @@ pub static LIMITS: Section = Section {
             "Connections at a time, over all transports. Further handshakes are rejected with 503.",
             "The machine has less memory or fewer file descriptors than that.",
             "50000",
+        ),
+        key(
+            "max_http_connections",
+            Number(1, 10_000_000),
+            Words("`max_connections`"),
+            "Sockets at a time that are not WebSockets: requests, idle keep-alive connections, long-polling and Server-Sent \
+             Events. Beyond it, a new socket takes the place of one without a request. If there is none, only health checks are \
+             served, and other requests get 503.",
+            "Few sockets are expected beside WebSockets.",
+            "10000",
         ),
         key(
             "max_message_size",
@@ -440,7 +532,8 @@ pub static LIMITS: Section = Section {
             "handshake_timeout",
             Duration,
             Value("10s"),
-            "Time for a request's head, for its body, for a TLS handshake and for a transport upgrade.",
+            "Time for a request's head from its first byte, for its body, for a TLS handshake and for a transport upgrade. The \
+             first request of a connection has this time from its start.",
             "Clients have very slow networks.",
             "10s",
         ),
@@ -448,7 +541,7 @@ pub static LIMITS: Section = Section {
             "keep_alive_timeout",
             Duration,
             Value("75s"),
-            "Time for which an idle HTTP connection is kept open.",
+            "Time for which an HTTP connection is kept open after a response, until the next request begins.",
             "A load balancer keeps its connections open for longer; this must exceed its idle timeout.",
             "120s",
         ),
@@ -483,6 +576,24 @@ pub static LIMITS: Section = Section {
             "Packets per second and connection, in the long run. Beyond it, the connection is closed.",
             "A page joins many rooms at once.",
             "200",
+        ),
+        key(
+            "bytes_per_second",
+            Size,
+            Value("128KB"),
+            "Bytes per second that one client may send, in the long run. As many, or two of the largest messages, may arrive \
+             at once. Beyond it, the connection is closed.",
+            "Clients send large messages often.",
+            "1MB",
+        ),
+        key(
+            "max_roomless_per_address",
+            Number(1, 100_000_000),
+            Value("1000"),
+            "Connections from one address that have joined no room. Beyond it, the oldest of them is closed. Together, such \
+             connections may take half of `max_connections`.",
+            "Many clients share an address and wait before they join; behind a proxy, set `trusted_proxies` instead.",
+            "10000",
         ),
     ],
 };
@@ -528,6 +639,15 @@ pub static LOG: Section = Section {
             "info",
         ),
         key(
+            "audit",
+            Flag,
+            Value("false"),
+            "Whether each publish over HTTP and each rejected key is logged, at every `level` and without a rate limit. Lines \
+             begin with `audit:`.",
+            "You must be able to see who published what.",
+            "true",
+        ),
+        key(
             "format",
             Word(&["text", "json"]),
             Value("text"),
@@ -556,6 +676,23 @@ pub static LISTEN: Section = Section {
         .or(&["host"]),
         key("ssl", Map("`cert` and `key`"), Words("no TLS"), "Certificate.", "The listener terminates TLS.", "")
             .or(&["tls"]),
+        key(
+            "publish",
+            Word(&["local", "key"]),
+            Words("`publish` at the top"),
+            "Who may publish without a key through this listener.",
+            "An application on the same machine publishes without a key, through a port that no proxy forwards to.",
+            "key",
+        ),
+        key(
+            "proxy_protocol",
+            Flag,
+            Value("false"),
+            "Whether each connection begins with a header of the PROXY protocol, version 1 or 2, as `trusted_proxies` send it. \
+             Other connections are closed.",
+            "A load balancer forwards TCP connections and names the client by this protocol.",
+            "",
+        ),
     ],
 };
 
@@ -770,7 +907,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 14] = [
+pub static SECTIONS: [&Section; 15] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -780,6 +917,7 @@ pub static SECTIONS: [&Section; 14] = [
     &LOG,
     &NAMESPACE,
     &SECRET_ENTRY,
+    &PUBLISH_KEY_ENTRY,
     &HISTORY,
     &HISTORY_ROOM,
     &REDIS,

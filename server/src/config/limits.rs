@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at a time, over all transports. Beyond it, handshakes are rejected with 503.
     pub max_connections: usize,
+    /// Sockets at a time that are not WebSockets. Beyond it, only health checks are served.
+    pub max_http_connections: usize,
     /// Largest message that a client may send, attachments included. Bytes.
     pub max_message_size: usize,
     /// Largest publish. Bytes.
@@ -32,6 +34,10 @@ pub struct Limits {
     pub joins_per_second: u32,
     /// Packets per second and connection, in the long run.
     pub packets_per_second: u32,
+    /// Bytes per second and connection from the client, in the long run.
+    pub bytes_per_second: u32,
+    /// Connections of one address that have joined no room. Beyond it, the oldest one is closed.
+    pub max_roomless_per_address: usize,
     /// Time from one ping to the next.
     pub ping_interval: Duration,
     /// Time from a ping to its pong.
@@ -42,6 +48,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 200_000,
+            max_http_connections: 200_000,
             max_message_size: 64 * 1024,
             max_publish_size: 1024 * 1024,
             max_rooms_per_connection: 128,
@@ -53,6 +60,8 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(10),
             joins_per_second: 50,
             packets_per_second: 100,
+            bytes_per_second: 128 * 1024,
+            max_roomless_per_address: 1000,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
         }
@@ -89,6 +98,8 @@ impl Limits {
 
     fn read_limits(&mut self, map: &mut MapReader<'_>, report: &mut Report) {
         set(&mut self.max_connections, map.number("max_connections", report));
+        let max_http_connections = map.number("max_http_connections", report);
+        self.max_http_connections = max_http_connections.unwrap_or(self.max_connections);
         set(&mut self.max_message_size, map.size("max_message_size", report));
         set(&mut self.max_publish_size, map.size("max_publish_size", report));
         set(&mut self.max_room_name, map.size("max_room_name", report));
@@ -100,6 +111,9 @@ impl Limits {
         set(&mut self.write_timeout, map.positive_duration("write_timeout", report));
         set(&mut self.joins_per_second, map.number("joins_per_second", report));
         set(&mut self.packets_per_second, map.number("packets_per_second", report));
+        let bytes_per_second = map.size("bytes_per_second", report);
+        set(&mut self.bytes_per_second, bytes_per_second.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)));
+        set(&mut self.max_roomless_per_address, map.number("max_roomless_per_address", report));
     }
 }
 

@@ -1,6 +1,7 @@
 //! `bind`, `port`, `ssl`, `listen` and `admin`: where the server listens.
 
 use super::keys;
+use super::proxies::TrustedProxies;
 use super::reader::MapReader;
 use super::report::{Location, Report};
 use super::tree::Value;
@@ -15,6 +16,19 @@ pub struct Listen {
     pub port: u16,
     /// The files for TLS.
     pub tls: Option<TlsFiles>,
+    /// Whether programs on this machine may publish here without a key. `None`: as the file says for all listeners.
+    pub publish_locally: Option<bool>,
+    /// Whether each connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
+}
+
+// === impl Listen ===
+
+impl Listen {
+    /// A listener of which only the address is said.
+    pub(super) fn plain(host: String, port: u16) -> Self {
+        Self { host, port, tls: None, publish_locally: None, proxy_protocol: false }
+    }
 }
 
 /// The files for TLS, PEM.
@@ -56,9 +70,17 @@ pub(super) fn public(top: &mut MapReader<'_>, folder: &Path, report: &mut Report
                 let Some(mut map) = MapReader::open(node, &path, &keys::LISTEN, report) else { continue };
                 let own = map.text("bind", report).unwrap_or_else(|| host.clone());
                 let tls = ssl(&mut map, folder, report);
+                let publish_locally = publishes_locally(&mut map, report);
+                let proxy_protocol = map.flag("proxy_protocol", report).unwrap_or(false);
+                if proxy_protocol && publish_locally == Some(true) {
+                    let what = format!("{path} has `proxy_protocol: true` and `publish: local`");
+                    report.error(map.location, what, "delete one of them: what a proxy forwards is not local");
+                }
+                let publish_locally =
+                    publish_locally.filter(|_| !proxy_protocol).or(proxy_protocol.then_some(false));
                 let is_written = map.has("port");
                 match map.number("port", report) {
-                    Some(port) => all.push(Listen { host: own, port, tls }),
+                    Some(port) => all.push(Listen { host: own, port, tls, publish_locally, proxy_protocol }),
                     None if is_written => {}
                     None => report.error(map.location, format!("{path} has no port"), "write `port: 8080`"),
                 }
@@ -68,9 +90,14 @@ pub(super) fn public(top: &mut MapReader<'_>, folder: &Path, report: &mut Report
         Some((_, location)) => report.error(location, "listen is not a list", "write `listen: [{port: 8080}]`"),
     }
     if port.is_some() || all.is_empty() {
-        all.push(Listen { host, port: port.unwrap_or(PORT), tls });
+        all.push(Listen { tls, ..Listen::plain(host, port.unwrap_or(PORT)) });
     }
     (all, public_url)
+}
+
+/// Reads `publish`: whether programs on this machine may publish without a key.
+pub(super) fn publishes_locally(map: &mut MapReader<'_>, report: &mut Report) -> Option<bool> {
+    map.word("publish", report).map(|word| word == "local")
 }
 
 /// Reports two listeners that would bind the same port. At the start, the second one would report that the port is in use.
@@ -87,6 +114,14 @@ pub(super) fn check_ports(public: &[Listen], admin: Option<&Listen>, location: L
     }
 }
 
+/// Reports a listener with the PROXY protocol if no proxy is trusted, because then it accepts nothing.
+pub(super) fn check_proxies(public: &[Listen], trusted: &TrustedProxies, location: Location, report: &mut Report) {
+    if trusted.is_empty() && public.iter().any(|listen| listen.proxy_protocol) {
+        let what = "a listener has `proxy_protocol: true`, but no proxy is trusted to name clients";
+        report.error(location, what, "list the load balancers as `trusted_proxies`, like 127.0.0.1 or 10.0.0.0/8");
+    }
+}
+
 /// Reads the admin listener. Returns `None` if there is none.
 pub(super) fn admin(top: &mut MapReader<'_>, report: &mut Report) -> Option<Listen> {
     let node = top.take("admin").filter(|node| !node.is_off())?;
@@ -94,7 +129,7 @@ pub(super) fn admin(top: &mut MapReader<'_>, report: &mut Report) -> Option<List
     let host = map.text("bind", report).unwrap_or_else(|| ADMIN_BIND.to_owned());
     let port = map.number("port", report).unwrap_or(ADMIN_PORT);
     map.finish(report);
-    Some(Listen { host, port, tls: None })
+    Some(Listen::plain(host, port))
 }
 
 fn ssl(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<TlsFiles> {

@@ -12,6 +12,7 @@
 mod credentials;
 mod environment;
 pub mod history;
+pub mod hosts;
 mod json;
 pub mod keys;
 pub mod limits;
@@ -29,6 +30,8 @@ mod values;
 mod yaml;
 
 use crate::origin::Origins;
+use environment::Environment;
+use hosts::Hosts;
 use limits::Limits;
 use listen::Listen;
 use namespace::Namespace;
@@ -59,6 +62,15 @@ pub struct Config {
     pub public_url: Option<String>,
     /// Origins of pages that may connect, in addition to the server's own host.
     pub origins: Origins,
+    /// Hosts that requests of clients may name.
+    pub hosts: Hosts,
+    /// Whether programs on this machine may publish over HTTP to namespaces without a `publish_key`, for listeners that do
+    /// not say it themselves.
+    pub publish_locally: bool,
+    /// The Unix socket through which programs on this machine publish without a key.
+    pub publish_socket: Option<PathBuf>,
+    /// Origins of pages that may publish, with a key.
+    pub publish_origins: Origins,
     /// Proxies whose forwarding headers count.
     pub trusted_proxies: TrustedProxies,
     /// The path of Engine.IO, with a slash at both ends. Not a key of the file: our script and the stock clients use
@@ -74,6 +86,8 @@ pub struct Config {
     pub log: String,
     /// Whether the log is JSON.
     pub log_json: bool,
+    /// Whether publishes and rejected keys are logged at every level.
+    pub audit: bool,
     /// Number of threads that own connections. `None`: one per core.
     pub shards: Option<usize>,
     /// The namespaces; at least one.
@@ -101,13 +115,15 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Report> {
     let named = named.map(Path::to_owned).or_else(|| std::env::var_os("NODEVENT_CONFIG").map(PathBuf::from));
     let found = named.or_else(|| SEARCH_PATHS.iter().map(PathBuf::from).find(|path| path.exists()));
     let Some(file) = found else {
-        return Ok(Loaded { config: defaults(), file: None, warnings: Vec::new() });
+        let environment = Environment::current();
+        let config = defaults(!environment.is_named || environment.is_for_developers());
+        return Ok(Loaded { config, file: None, warnings: Vec::new() });
     };
     let mut report = Report::about(file.display().to_string());
     let Some(text) = read_file(&file, &mut report) else { return Err(report) };
     let is_json = file.extension().is_some_and(|extension| extension == "json");
     let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-    match read(&text, is_json, &folder, &environment::name(), &mut report) {
+    match read(&text, is_json, &folder, &Environment::current(), &mut report) {
         Some(config) if report.errors.is_empty() => {
             warn_about_readers(&file, &mut report);
             let warnings = report.warning_lines().collect();
@@ -169,7 +185,7 @@ impl Config {
     /// Returns the report with every error.
     pub fn from_yaml(text: &str) -> Result<Self, Report> {
         let mut report = Report::about("configuration");
-        match read(text, false, Path::new(""), &environment::name(), &mut report) {
+        match read(text, false, Path::new(""), &Environment::current(), &mut report) {
             Some(config) if report.errors.is_empty() => Ok(config),
             _ => Err(report),
         }
@@ -177,24 +193,61 @@ impl Config {
 
     /// Describes in one line who may join which namespace.
     pub fn access(&self) -> String {
-        let names = |is_open: bool| {
-            let names = self.namespaces.iter().filter(|one| one.is_open() == is_open).map(|one| one.name.as_str());
-            names.collect::<Vec<_>>().join(", ")
-        };
-        match (names(true), names(false)) {
+        match (self.names(Namespace::is_open), self.names(|one| !one.is_open())) {
             (open, closed) if closed.is_empty() => format!("open to every client: {open}"),
             (open, closed) if open.is_empty() => format!("with a key only: {closed}"),
             (open, closed) => format!("open to every client: {open}; with a key only: {closed}"),
         }
     }
+
+    /// Describes in one line who may publish over HTTP.
+    pub fn publishing(&self) -> String {
+        let (keyed, keyless) =
+            (self.names(|one| !one.publish_keys.is_empty()), self.names(|one| one.publish_keys.is_empty()));
+        let ports = self.local_ports().join(" and ");
+        let keyless = match (keyless.is_empty(), ports.is_empty()) {
+            (true, _) => None,
+            (false, true) => Some(format!("nothing without a publish_key: {keyless}")),
+            (false, false) => Some(format!(
+                "every program on this machine, through port {ports}: {keyless} (never let a proxy forward to it without a \
+                 publish_key)"
+            )),
+        };
+        let keyed = (!keyed.is_empty()).then(|| format!("with a publish_key only: {keyed}"));
+        let socket = self.publish_socket.as_ref().map(|path| format!("without a key through {}", path.display()));
+        let pages =
+            (!self.publish_origins.is_empty()).then(|| "pages of `publish_origins`, with a publish_key".to_owned());
+        keyless.into_iter().chain(keyed).chain(socket).chain(pages).collect::<Vec<_>>().join("; ")
+    }
+
+    /// The ports through which programs on this machine may publish without a key.
+    fn local_ports(&self) -> Vec<String> {
+        let is_local = |listen: &&Listen| listen.publish_locally.unwrap_or(self.publish_locally);
+        self.listen.iter().filter(is_local).map(|listen| listen.port.to_string()).collect()
+    }
+
+    /// Whether some programs may publish over TCP without a key.
+    pub fn is_open_to_local_publishers(&self) -> bool {
+        !self.local_ports().is_empty() && self.namespaces.iter().any(|one| one.publish_keys.is_empty())
+    }
+
+    fn names(&self, include: impl Fn(&Namespace) -> bool) -> String {
+        let names = self.namespaces.iter().filter(|one| include(one)).map(|one| one.name.as_str());
+        names.collect::<Vec<_>>().join(", ")
+    }
 }
 
-fn defaults() -> Config {
+/// The configuration without a file.
+fn defaults(publish_locally: bool) -> Config {
     Config {
-        listen: vec![Listen { host: listen::BIND.into(), port: listen::PORT, tls: None }],
+        listen: vec![Listen::plain(listen::BIND.into(), listen::PORT)],
         admin: None,
         public_url: None,
         origins: Origins::default(),
+        hosts: Hosts::default(),
+        publish_locally,
+        publish_socket: None,
+        publish_origins: Origins::default(),
         trusted_proxies: TrustedProxies::default(),
         console: None,
         path: "/socket.io/".into(),
@@ -202,6 +255,7 @@ fn defaults() -> Config {
         limits: Limits::default(),
         log: "info".into(),
         log_json: false,
+        audit: false,
         shards: None,
         namespaces: vec![Namespace::named(namespace::DEFAULT)],
         autodetect_engine: true,
@@ -209,8 +263,15 @@ fn defaults() -> Config {
 }
 
 /// Reads a configuration's text. Other files are relative to `folder`.
-fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mut Report) -> Option<Config> {
+fn read(
+    text: &str,
+    is_json: bool,
+    folder: &Path,
+    environment: &Environment,
+    report: &mut Report,
+) -> Option<Config> {
     let root = syntax::read(text, is_json, report)?;
+    let (is_development, environment) = (environment.is_development(&root), environment.name.as_str());
     if let Some(sections) = environment::missing_section(&root, environment) {
         report.error(
             root.location,
@@ -221,22 +282,27 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
     }
     let root = environment::interpolate_env(environment::section(root, environment), report);
     let mut top = MapReader::open(&root, "", &keys::TOP, report)?.with(&keys::NAMESPACE);
+    let publish_locally = listen::publishes_locally(&mut top, report).unwrap_or(is_development);
     let (listen, public_url) = listen::public(&mut top, folder, report);
     let mut config = Config {
         listen,
         public_url,
+        publish_socket: top.text("publish_socket", report).map(|path| folder.join(path)),
+        publish_origins: read_origins(&mut top, "publish_origins", report),
+        origins: read_origins(&mut top, "origins", report),
         admin: listen::admin(&mut top, report),
         trusted_proxies: TrustedProxies::read(&mut top, report),
         console: top.flag("console", report),
         drain_timeout: top.duration("drain_timeout", report).unwrap_or(DRAIN_TIMEOUT),
         shards: top.number("shards", report),
         limits: Limits::read(&mut top, report),
-        ..defaults()
+        ..defaults(publish_locally)
     };
     listen::check_ports(&config.listen, config.admin.as_ref(), top.location, report);
-    read_origins(&mut top, &mut config, report);
+    listen::check_proxies(&config.listen, &config.trusted_proxies, top.location, report);
     read_log(&mut top, &mut config, report);
     config.namespaces = namespace::read(&mut top, folder, report);
+    config.hosts = Hosts::read(&mut top, config.public_url.as_deref(), &config.namespaces, report);
     config.autodetect_engine = config.namespaces.is_empty();
     if config.namespaces.is_empty() {
         let name = namespace::DEFAULT;
@@ -248,17 +314,20 @@ fn read(text: &str, is_json: bool, folder: &Path, environment: &str, report: &mu
     Some(config)
 }
 
-fn read_origins(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
-    for (origin, location) in top.texts("origins", report) {
-        match config.origins.add(&origin) {
+/// Reads `origins` or `publish_origins`.
+fn read_origins(top: &mut MapReader<'_>, name: &'static str, report: &mut Report) -> Origins {
+    let mut origins = Origins::default();
+    for (origin, location) in top.texts(name, report) {
+        match origins.add(&origin) {
             Ok(None) => {}
             Ok(Some(risk)) => {
-                let what = format!("origins: `{}` allows {}", printable(&origin), risk.allows());
+                let what = format!("{name}: `{}` allows {}", printable(&origin), risk.allows());
                 report.warn(location, what, risk.hint());
             }
-            Err(bad) => report.error(location, format!("origins: `{}` {bad}", printable(&origin)), bad.hint()),
+            Err(bad) => report.error(location, format!("{name}: `{}` {bad}", printable(&origin)), bad.hint()),
         }
     }
+    origins
 }
 
 fn read_log(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
@@ -267,6 +336,7 @@ fn read_log(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
     if let Some(level) = map.text("level", report) {
         config.log = level;
     }
+    config.audit = map.flag("audit", report).unwrap_or(false);
     config.log_json = map.word("format", report).is_some_and(|format| format == "json");
     map.finish(report);
 }
@@ -275,9 +345,13 @@ fn read_log(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
 mod tests {
     use super::*;
 
+    fn unnamed(name: &str) -> Environment {
+        Environment { name: name.to_owned(), is_named: false }
+    }
+
     fn read_yaml(text: &str) -> (Option<Config>, Report) {
         let mut report = Report::about("c.yml");
-        let config = read(text, false, Path::new("/nowhere"), "development", &mut report);
+        let config = read(text, false, Path::new("/nowhere"), &unnamed("development"), &mut report);
         (config, report)
     }
 
@@ -342,9 +416,9 @@ mod tests {
     fn only_variables_in_the_chosen_section_must_be_set() {
         let text = "development:\n  /a: {}\nproduction:\n  /a: {secret: \"${NODEVENT_SURELY_UNSET}\"}\n";
         let mut report = Report::about("c.yml");
-        assert!(read(text, false, Path::new(""), "development", &mut report).is_some());
+        assert!(read(text, false, Path::new(""), &unnamed("development"), &mut report).is_some());
         assert_eq!(report.to_string(), "");
-        read(text, false, Path::new(""), "production", &mut report);
+        read(text, false, Path::new(""), &unnamed("production"), &mut report);
         assert!(report.to_string().contains("the environment has no NODEVENT_SURELY_UNSET"), "{report}");
     }
 
@@ -419,7 +493,7 @@ mod tests {
             );
             let mut report = Report::about("c");
             let is_json = vector["json"] == true;
-            let config = read(&text, is_json, Path::new("/nowhere"), "development", &mut report);
+            let config = read(&text, is_json, Path::new("/nowhere"), &unnamed("development"), &mut report);
             if let Some(expected) = vector["text"].as_str() {
                 assert_eq!(report.to_string(), "", "{vector}");
                 let secrets = config.unwrap().namespaces[0].secrets.clone();
@@ -486,10 +560,94 @@ mod tests {
             }
             let text: String = chars.into_iter().collect();
             let mut report = Report::about("c");
-            let config = super::read(&text, round % 2 == 0, Path::new("/nowhere"), "development", &mut report);
+            let config =
+                super::read(&text, round % 2 == 0, Path::new("/nowhere"), &unnamed("development"), &mut report);
             assert!(config.is_some() || !report.errors.is_empty(), "no reason:\n{text}");
             accepted += usize::from(report.errors.is_empty());
         }
         assert!(accepted > 100, "only {accepted} files were good enough to be read to the end");
+    }
+
+    /// A file on a server is read as `development` if nothing names an environment, so only what is written counts.
+    #[test]
+    fn publishing_without_a_key_must_be_declared() {
+        let publishes = |text: &str, name: &str, is_named: bool| {
+            let (mut report, environment) =
+                (Report::about("c.yml"), Environment { name: name.to_owned(), is_named });
+            let config = read(text, false, Path::new(""), &environment, &mut report);
+            config.unwrap_or_else(|| panic!("{report}")).publish_locally
+        };
+        let (plain, sections) =
+            ("/a: {open: true}\n", "development: {/a: {}}\nstaging: {/a: {}}\ntest: {/a: {}}\n");
+        for (text, name, is_named, expected) in [
+            (plain, "development", false, false),
+            (plain, "development", true, true),
+            (plain, "test", true, true),
+            (plain, "production", true, false),
+            (plain, "staging", true, false),
+            (sections, "development", false, true),
+            (sections, "test", true, true),
+            (sections, "staging", true, false),
+            ("publish: local\n/a: {}\n", "production", true, true),
+            ("publish: key\n/a: {}\n", "development", true, false),
+            ("shared: {publish: key}\ndevelopment: {/a: {}}\n", "development", false, false),
+        ] {
+            assert_eq!(publishes(text, name, is_named), expected, "{text:?} in {name}, named: {is_named}");
+        }
+    }
+
+    #[test]
+    fn what_is_open_to_publishers_is_described() {
+        let config = config(
+            "port: 1\nlisten: [{port: 2, publish: local}]\n/a: {open: true}\n/b: {open: true, publish_key: 0123456789abcdef}\n",
+        );
+        assert_eq!(
+            config.publishing(),
+            "every program on this machine, through port 2: /a (never let a proxy forward to it without a publish_key); \
+             with a publish_key only: /b"
+        );
+        let (closed, _) = read_yaml("/a: {open: true}\n");
+        assert_eq!(closed.unwrap().publishing(), "nothing without a publish_key: /a");
+    }
+
+    #[test]
+    fn publishing_through_other_ways_is_described() {
+        let text = "publish_socket: p.sock\npublish_origins: https://a.example\n/a: {open: true, publish_keys: [0123456789abcdef]}\n";
+        assert_eq!(
+            config(text).publishing(),
+            "with a publish_key only: /a; without a key through /nowhere/p.sock; pages of `publish_origins`, with a publish_key"
+        );
+    }
+
+    #[test]
+    fn mistakes_in_publish_keys_are_errors_with_their_location() {
+        for (written, expected) in [
+            ("publish_keys: []", "/a.publish_keys is not a list of keys"),
+            ("publish_keys: one-key-of-sixteen", "/a.publish_keys is not a list of keys"),
+            ("publish_keys: [\"\"]", "/a.publish_keys[0] is empty"),
+            ("publish_keys: [{id: x}]", "/a.publish_keys[0] has no key"),
+            ("publish_keys: [{key: 0123456789abcdef, rooms: []}]", "/a.publish_keys[0].rooms is empty"),
+            ("publish_keys: [{key: 0123456789abcdef, rooms: [\"a*b\"]}]", "`a*b` has a `*` before its end"),
+            ("publish_keys: [{key: 0123456789abcdef, key_file: x}]", "are both written"),
+            ("publish_keys: [{key_file: missing}]", "cannot be read"),
+        ] {
+            let (_, report) = read_yaml(&format!("/a: {{open: true, {written}}}\n"));
+            assert!(report.to_string().contains(expected), "{written}: {report}");
+            assert!(!report.to_string().contains("0123456789abcdef"), "{report}");
+        }
+        let (_, report) = read_yaml("/a: {open: true, publish_keys: [{key: 0123456789abcdef, room: x}]}\n");
+        assert!(report.warning_lines().any(|line| line.contains("did you mean `rooms`?")), "{report}");
+    }
+
+    #[test]
+    fn the_proxy_protocol_needs_trusted_proxies_and_excludes_local_publishing() {
+        let listen =
+            |more: &str| format!("listen: [{{port: 1, proxy_protocol: true{more}}}]\n/a: {{open: true}}\n");
+        let (_, report) = read_yaml(&listen(""));
+        assert!(report.to_string().contains("no proxy is trusted to name clients"), "{report}");
+        let (_, report) = read_yaml(&format!("trusted_proxies: 10.0.0.0/8\n{}", listen(", publish: local")));
+        assert!(report.to_string().contains("what a proxy forwards is not local"), "{report}");
+        let config = config(&format!("publish: local\ntrusted_proxies: 10.0.0.0/8\n{}", listen("")));
+        assert_eq!(config.listen[0].publish_locally, Some(false));
     }
 }

@@ -11,7 +11,7 @@
 //! | key | 1. | 2. | 3. |
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets` and `open` (together) | below `/name` | at the top | no secret, not declared open |
-//! | `publish_key`, `publish_key_file` (together) | below `/name` | at the top | the same machine only |
+//! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
 //! | `max_key_lifetime`, `redis`, `history`, `channel_per_room`, `protocol`, `dialect` | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
@@ -26,6 +26,7 @@ use super::reader::MapReader;
 use super::redis::Redis;
 use super::report::{Location, Report};
 use super::tree::{Entry, printable};
+use crate::publish_key::PublishKey;
 use nodevent_protocol::key::Secret;
 use std::path::Path;
 use std::time::Duration;
@@ -41,13 +42,14 @@ const MAX_NAME: usize = 128;
 /// Words that follow a namespace in the paths of the HTTP API, so that they cannot be later segments of a name.
 const RESERVED: [&str; 7] = ["emit", "rooms", "users", "notify", "revoke", "presence", "call"];
 /// Keys by which a map is recognized as a namespace whose slash is missing.
-const TYPICAL: [&str; 9] = [
+const TYPICAL: [&str; 10] = [
     "secret",
     "secret_file",
     "secrets",
     "open",
     "publish_key",
     "publish_key_file",
+    "publish_keys",
     "apiKey",
     "max_key_lifetime",
     "redis",
@@ -79,8 +81,8 @@ pub struct Namespace {
     pub is_declared_open: bool,
     /// The longest time from now at which a key may still expire. Keys that are valid for longer are rejected.
     pub max_key_lifetime: Option<Duration>,
-    /// The key that publishers send over HTTP.
-    pub publish_key: Option<Secret>,
+    /// The keys that publishers send over HTTP.
+    pub publish_keys: Vec<PublishKey>,
     /// History of its rooms.
     pub history: History,
     /// Whether each room has its own channel in Redis, so that a server receives only the rooms of its members.
@@ -96,7 +98,7 @@ struct Written {
     secrets: Option<Vec<Secret>>,
     open: Option<bool>,
     max_key_lifetime: Option<Duration>,
-    publish_key: Option<Secret>,
+    publish_keys: Option<Vec<PublishKey>>,
     history: Option<History>,
     channel_per_room: Option<bool>,
 }
@@ -119,6 +121,11 @@ impl Namespace {
     /// Whether every client may join its rooms.
     pub fn is_open(&self) -> bool {
         self.secrets.is_empty()
+    }
+
+    /// A publish key that may publish to this room.
+    pub fn publish_key(&self, room: &str) -> Option<&Secret> {
+        self.publish_keys.iter().find(|one| one.allows(room)).map(|one| &one.key)
     }
 }
 
@@ -333,7 +340,7 @@ impl Written {
             history,
             secrets: credentials::secrets(map, folder, report),
             open: map.flag("open", report),
-            publish_key: credentials::publish_key(map, folder, report),
+            publish_keys: credentials::publish_keys(map, folder, report),
             max_key_lifetime: map.positive_duration("max_key_lifetime", report),
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
             dialect: read_names(map, "dialect", report).into_iter().next(),
@@ -355,7 +362,7 @@ impl Written {
             protocols: self.protocols.or(below.protocols),
             dialect: self.dialect.or(below.dialect),
             max_key_lifetime: self.max_key_lifetime.or(below.max_key_lifetime),
-            publish_key: self.publish_key.or(below.publish_key),
+            publish_keys: self.publish_keys.or(below.publish_keys),
             history: self.history.or(below.history),
             channel_per_room: self.channel_per_room.or(below.channel_per_room),
         }
@@ -375,7 +382,7 @@ impl Written {
             secrets: self.secrets.unwrap_or_default(),
             is_declared_open: self.open == Some(true),
             max_key_lifetime: self.max_key_lifetime,
-            publish_key: self.publish_key,
+            publish_keys: self.publish_keys.unwrap_or_default(),
             history: self.history.unwrap_or_default(),
             channel_per_room: self.channel_per_room.unwrap_or(false),
         }

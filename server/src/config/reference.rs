@@ -156,6 +156,7 @@ fn kind(key: &Key) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::environment::Environment;
     use crate::config::{Config, read, report::Report};
 
     fn read_example(text: &str) -> (Option<Config>, Report) {
@@ -164,7 +165,8 @@ mod tests {
             std::fs::write(folder.path().join(file), "").unwrap();
         }
         let mut report = Report::about("example");
-        let config = read(text, false, folder.path(), "development", &mut report);
+        let environment = Environment { name: "development".to_owned(), is_named: false };
+        let config = read(text, false, folder.path(), &environment, &mut report);
         (config, report)
     }
 
@@ -198,7 +200,7 @@ mod tests {
                     "Namespace" if key.name == "open" => continue,
                     "Namespace" => plain.replace("  redis:", &format!("  {}: {value}\n  redis:", key.name)),
                     "`redis`" => plain.replace("password: x", &format!("password: x\n    {}: {value}", key.name)),
-                    "`redis.sentinel`" => continue,
+                    "`redis.sentinel`" | "`listen`" => continue,
                     "`admin`" => plain.replace("{port: 1}", &format!("{{{}: {value}}}", key.name)),
                     "`history`" => {
                         plain.replace("  redis:", &format!("  history: {{{}: {value}}}\n  redis:", key.name))

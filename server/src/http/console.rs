@@ -1,5 +1,6 @@
 //! The console page, and what it shows of the server in addition to what it receives.
 
+use super::router::foreign_host;
 use super::{Http, reply};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -20,10 +21,16 @@ pub(super) fn mount(router: Router<Arc<Http>>) -> Router<Arc<Http>> {
 }
 
 async fn file(State(http): State<Arc<Http>>, request: Request) -> Response {
+    if let Some(rejection) = foreign_host(&http, &request) {
+        return rejection;
+    }
     http.assets.console(&request)
 }
 
-async fn state(State(http): State<Arc<Http>>) -> Response {
+async fn state(State(http): State<Arc<Http>>, request: Request) -> Response {
+    if let Some(rejection) = foreign_host(&http, &request) {
+        return rejection;
+    }
     let namespaces: Vec<_> = http
         .namespaces
         .iter()

@@ -12,8 +12,22 @@ pub(super) async fn healthz() -> Response {
     reply::text(StatusCode::OK, "ok\n".into())
 }
 
-/// Publications get through, and new connections are accepted.
+/// Publications get through, and new connections are accepted. It needs no key, so the names of namespaces are not part
+/// of the response.
 pub(super) async fn readyz(State(http): State<Arc<Http>>) -> Response {
+    let is_ready = http.engines.iter().all(|engine| engine.health.is_ready());
+    let (status, text) = match (http.draining.load(Relaxed), is_ready) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        (false, true) => (StatusCode::OK, "ready\n"),
+        (false, false) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "an engine is unavailable; see /readyz of the admin listener\n")
+        }
+    };
+    reply::text(status, text.into())
+}
+
+/// The same for the admin listener, with the names of the namespaces that are not ready.
+pub(super) async fn readyz_of_each(State(http): State<Arc<Http>>) -> Response {
     if http.draining.load(Relaxed) {
         return reply::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n".into());
     }

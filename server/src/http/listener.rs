@@ -1,42 +1,28 @@
-//! The listeners: bind, accept, and serve HTTP on what is accepted.
+//! The TCP listeners: bind, accept, and learn who the client is. `connection` serves what is accepted.
 
-use super::tls::{self, TlsError};
-use super::websocket::UpgradeGrant;
-use super::write_timeout::WriteTimeout;
-use super::{Http, HttpService, PeerAddr};
+use super::admission::Limit;
+use super::peer::Source;
+use super::tls::{Certificate, TlsError};
+use super::{HttpService, connection, proxy_protocol};
 use crate::config::listen::Listen;
-use crate::shard::Stream;
-use axum::body::Body;
-use axum::response::Response;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
-use std::convert::Infallible;
-use std::error::Error as _;
-use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
 /// What the kernel may hold unsent for one connection before it accepts no more. By default it would accept megabytes,
 /// which no limit of ours would count. Bytes.
 const NOTSENT_LOWAT: u32 = 256 * 1024;
-/// The largest head of a request. Bytes.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// The response to a request whose header did not arrive in time.
-const HEADER_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
-    content-length: 22\r\n\r\nRequest header timeout";
 /// Pause after the operating system refused to accept, for example because there are no file descriptors left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -53,6 +39,9 @@ pub enum ListenError {
     /// The host does not resolve, or is not an address of this machine.
     #[error("cannot listen on {0}: {1}")]
     Other(String, String),
+    /// The publish socket cannot be created.
+    #[error("cannot listen on the publish socket {0}: {1}")]
+    Socket(PathBuf, String),
     /// The certificate or key is unusable.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -61,34 +50,16 @@ pub enum ListenError {
 /// A bound listener, which does not accept yet.
 pub struct Bound {
     listener: TcpListener,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Option<(Arc<Certificate>, TlsAcceptor)>,
     address: SocketAddr,
+    publishes_locally: Option<bool>,
+    proxy_protocol: bool,
 }
 
-/// Where the service leaves an accepted WebSocket handshake for the task that owns the socket.
-#[derive(Clone, Default)]
-struct Handover(Arc<Mutex<Option<GrantedUpgrade>>>);
-
-/// An accepted WebSocket handshake, and its response.
-struct GrantedUpgrade {
-    grant: UpgradeGrant,
-    response: Vec<u8>,
-}
-
-// === impl Handover ===
-
-impl Handover {
-    fn put(&self, granted: GrantedUpgrade) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(granted);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    fn take(&self) -> Option<GrantedUpgrade> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+/// Whether new connections are refused for a limit, so that it is logged when that begins and ends.
+#[derive(Debug, Default)]
+struct Shortage {
+    is_logged: bool,
 }
 
 // === impl Bound ===
@@ -99,7 +70,9 @@ impl Bound {
     /// # Errors
     /// [`ListenError`].
     pub fn bind(listen: &Listen) -> Result<Self, ListenError> {
-        let tls = listen.tls.as_ref().map(|files| tls::acceptor(&files.cert, &files.key)).transpose()?;
+        let with_acceptor =
+            |certificate: Arc<Certificate>| certificate.acceptor().map(|acceptor| (certificate, acceptor));
+        let tls = listen.tls.as_ref().map(|files| Certificate::open(files).and_then(with_acceptor)).transpose()?;
         let place = format!("{}:{}", listen.host, listen.port);
         let other = |error: io::Error| ListenError::Other(place.clone(), error.to_string());
         let mut addresses = (listen.host.as_str(), listen.port).to_socket_addrs().map_err(other)?;
@@ -117,7 +90,13 @@ impl Bound {
         SockRef::from(&listener).set_tcp_nodelay(true).map_err(other)?;
         SockRef::from(&listener).set_tcp_notsent_lowat(NOTSENT_LOWAT).map_err(other)?;
         let address = listener.local_addr().map_err(other)?;
-        Ok(Self { listener, tls, address })
+        let (publishes_locally, proxy_protocol) = (listen.publish_locally, listen.proxy_protocol);
+        Ok(Self { listener, tls, address, publishes_locally, proxy_protocol })
+    }
+
+    /// Whether programs on this machine may publish here without a key. `None`: as on all listeners.
+    pub(crate) fn publishes_locally(&self) -> Option<bool> {
+        self.publishes_locally
     }
 
     /// The address it listens on.
@@ -139,154 +118,147 @@ impl Bound {
         }
     }
 
-    /// Accepts and serves until `stop` is set. Then accepts no more.
-    pub async fn serve(self, service: HttpService, mut stop: watch::Receiver<bool>) {
-        let mut failing = false;
+    /// Whether it has a certificate.
+    pub(crate) fn has_certificate(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Accepts and serves until `stop` is set. Then accepts no more. A change of `reload` makes it read its certificate again.
+    pub async fn serve(self, service: HttpService, reload: watch::Receiver<()>, mut stop: watch::Receiver<bool>) {
+        if let Some((certificate, _)) = &self.tls {
+            tokio::spawn(Arc::clone(certificate).watch(reload));
+        }
+        let mut shortage = Shortage::default();
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => return,
             };
             let (stream, peer) = match accepted {
-                Ok(accepted) => accepted,
+                Ok((stream, peer)) => (stream, peer.ip().to_canonical()),
                 Err(error) => {
                     // A connection that was gone before it was accepted is not a failure.
                     if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
-                        if !failing {
-                            tracing::error!(%error, "cannot accept connections; raise the limit of open files");
-                        }
-                        failing = true;
+                        shortage.begins(&format!("{error}; {}", Limit::OpenFiles.as_str()));
                         tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
                     }
                     continue;
                 }
             };
-            if failing {
-                tracing::info!("accepting connections again");
-                failing = false;
-            }
-            let service = service.clone();
-            let Some(tls) = self.tls.clone() else {
-                tokio::spawn(serve_http(stream, service, peer));
-                continue;
+            let phase = service.new_phase();
+            let admitted = match service.admit(stream.as_raw_fd(), peer, &phase) {
+                Ok(admitted) => admitted,
+                Err(limit) => {
+                    shortage.begins(limit.as_str());
+                    service.http().metrics.rejected_connections.fetch_add(1, Relaxed);
+                    tracing::info!(client = %peer, reason = limit.as_str(), "connection closed before its request");
+                    continue;
+                }
             };
+            let (service, phase) = match admitted.limit {
+                Some(limit) => {
+                    shortage.begins(limit.as_str());
+                    let service = service.health_checks_only();
+                    let phase = service.new_phase();
+                    (service, phase)
+                }
+                None => {
+                    shortage.ends();
+                    (service.clone(), phase)
+                }
+            };
+            let tls = self.tls.as_ref().map(|(_, acceptor)| acceptor.clone());
+            let proxy_protocol = self.proxy_protocol;
             tokio::spawn(async move {
-                let http = service.http();
-                match tokio::time::timeout(http.settings.request_timeout, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => serve_http(stream, service, peer).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
-                    Err(_) => {
-                        http.metrics.request_timeouts.fetch_add(1, Relaxed);
-                        tracing::info!("TLS handshake timed out");
+                let _admitted = admitted;
+                let identified = tokio::select! {
+                    identified = identify(stream, tls, peer, proxy_protocol, &service) => identified,
+                    () = phase.closing() => return,
+                };
+                match identified {
+                    Some(Identified::Plain(stream, source)) => {
+                        connection::serve(stream, service, source, phase).await
                     }
+                    Some(Identified::Tls(stream, source)) => {
+                        connection::serve(*stream, service, source, phase).await
+                    }
+                    None => {}
                 }
             });
         }
     }
 }
 
-/// Serves HTTP on a stream, until it ends or a WebSocket handshake is accepted. Then hands the socket to a shard, which
-/// sends the response together with its own first message.
-async fn serve_http(stream: impl IntoSocket, service: HttpService, peer: SocketAddr) {
-    let (peer, http) = (PeerAddr(peer.ip().to_canonical()), service.http());
-    let handover = Handover::default();
-    let granted = handover.clone();
-    let on_request = service_fn(move |request: hyper::Request<Incoming>| {
-        let (service, granted) = (service.clone(), granted.clone());
-        Box::pin(async move {
-            let mut response = service.serve(request.map(Body::new), peer).await;
-            if let Some(grant) = response.extensions_mut().remove::<UpgradeGrant>() {
-                granted.put(GrantedUpgrade { grant, response: head_of(&response) });
-                // Nothing more is to be written here.
-                return std::future::pending().await;
+/// A connection whose client is known, after its TLS handshake.
+enum Identified {
+    Plain(TcpStream, Source),
+    Tls(Box<TlsStream<TcpStream>>, Source),
+}
+
+/// Learns the client of a connection, and does the TLS handshake. Logs and counts a failure.
+async fn identify(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    peer: IpAddr,
+    proxy_protocol: bool,
+    service: &HttpService,
+) -> Option<Identified> {
+    let (http, timeout) = (service.http(), service.timeouts().0);
+    let (stream, source) = if proxy_protocol {
+        match tokio::time::timeout(timeout, client_of(stream, peer, service)).await {
+            Ok(client) => client?,
+            Err(_) => {
+                http.metrics.request_timeouts.fetch_add(1, Relaxed);
+                tracing::info!(client = %peer, "connection closed: its header of the PROXY protocol did not arrive in time");
+                return None;
             }
-            Ok::<_, Infallible>(response)
-        })
-    });
-    let stream = TokioIo::new(WriteTimeout::new(stream, http.settings.write_timeout));
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(http.settings.request_timeout)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(stream, on_request);
-    let served = poll_fn(|cx| match connection.poll_without_shutdown(cx) {
-        Poll::Pending if handover.is_set() => Poll::Ready(Ok(())),
-        other => other,
-    })
-    .await;
-    let parts = connection.into_parts();
-    let mut stream = parts.io.into_inner();
-    if let Some(GrantedUpgrade { grant, response }) = handover.take() {
-        return match stream.into_inner().into_socket() {
-            Ok(socket) => grant.attach(&http, socket, response, parts.read_buf),
-            Err(error) => tracing::warn!(%error, "could not hand a socket to its shard"),
-        };
-    }
-    if let Err(error) = served
-        && let Some(response) = classify_error(&error, !parts.read_buf.is_empty(), &http)
-    {
-        let _ = stream.write_all(response).await;
-    }
-    let _ = stream.shutdown().await;
-}
-
-/// The header of the response to a handshake, as it is sent.
-fn head_of(response: &Response) -> Vec<u8> {
-    let mut head = Vec::with_capacity(256);
-    head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-    for (name, value) in response.headers() {
-        head.extend_from_slice(name.as_str().as_bytes());
-        head.extend_from_slice(b": ");
-        head.extend_from_slice(value.as_bytes());
-        head.extend_from_slice(b"\r\n");
-    }
-    head.extend_from_slice(b"\r\n");
-    head
-}
-
-/// Counts and logs what ended an HTTP connection. Returns the response that is still to be sent.
-fn classify_error(error: &hyper::Error, has_begun: bool, http: &Http) -> Option<&'static [u8]> {
-    let metrics = &http.metrics;
-    if error.is_parse_too_large() {
-        metrics.oversized_requests.fetch_add(1, Relaxed);
-        tracing::info!(max_bytes = MAX_HEAD_BYTES, "request rejected: header too large");
-    } else if error.is_parse() {
-        metrics.rejected_requests.fetch_add(1, Relaxed);
-        tracing::info!("request rejected: not HTTP/1.1");
-    } else if is_stall(error) {
-        metrics.request_timeouts.fetch_add(1, Relaxed);
-        tracing::info!("a response was not read in time");
-    } else if error.is_timeout() && has_begun {
-        metrics.request_timeouts.fetch_add(1, Relaxed);
-        tracing::info!("request rejected: its header did not arrive in time");
-        return Some(HEADER_TIMEOUT);
+        }
     } else {
-        // This includes idle connections whose time is over.
-        tracing::debug!(%error, "HTTP connection closed");
+        (stream, Source::Tcp(peer))
+    };
+    let Some(tls) = tls else { return Some(Identified::Plain(stream, source)) };
+    let client = source.address();
+    match tokio::time::timeout(timeout, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Identified::Tls(Box::new(stream), source)),
+        Ok(Err(error)) => {
+            tracing::debug!(%client, %error, "TLS handshake failed");
+            None
+        }
+        Err(_) => {
+            http.metrics.request_timeouts.fetch_add(1, Relaxed);
+            tracing::info!(%client, "TLS handshake timed out");
+            None
+        }
     }
+}
+
+/// The client that a trusted proxy names. Logs and counts a connection of others, and one without the header.
+async fn client_of(mut stream: TcpStream, peer: IpAddr, service: &HttpService) -> Option<(TcpStream, Source)> {
+    let http = service.http();
+    let reason = match http.settings.trusted_proxies.contains(peer) {
+        false => "it is not in `trusted_proxies`".to_owned(),
+        true => match proxy_protocol::read(&mut stream).await {
+            Ok(client) => return Some((stream, Source::Proxied(client.unwrap_or(peer)))),
+            Err(error) => error.to_string(),
+        },
+    };
+    http.metrics.rejected_requests.fetch_add(1, Relaxed);
+    tracing::info!(client = %peer, "connection closed on a listener with the PROXY protocol: {reason}");
     None
 }
 
-/// Whether [`WriteTimeout`] ended the connection.
-fn is_stall(error: &hyper::Error) -> bool {
-    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
-}
+// === impl Shortage ===
 
-/// A stream that can be taken back from the HTTP runtime.
-trait IntoSocket: AsyncRead + AsyncWrite + Unpin + Send {
-    fn into_socket(self) -> io::Result<Stream>;
-}
-
-impl IntoSocket for TcpStream {
-    fn into_socket(self) -> io::Result<Stream> {
-        Ok(Stream::plain(self.into_std()?))
+impl Shortage {
+    fn begins(&mut self, reason: &str) {
+        if !std::mem::replace(&mut self.is_logged, true) {
+            tracing::error!("cannot accept connections: {reason}");
+        }
     }
-}
 
-impl IntoSocket for tokio_rustls::server::TlsStream<TcpStream> {
-    fn into_socket(self) -> io::Result<Stream> {
-        let (tcp, tls) = self.into_inner();
-        Ok(Stream::tls(tcp.into_std()?, tls))
+    fn ends(&mut self) {
+        if std::mem::take(&mut self.is_logged) {
+            tracing::info!("accepting connections again");
+        }
     }
 }

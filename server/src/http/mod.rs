@@ -3,41 +3,56 @@
 //! Protocols mount [`Endpoint`]s here; this module does not know any of them. A request that becomes a WebSocket is handed
 //! to a shard, socket and all. Nothing here stores anything about a connection.
 //!
-//! In reading order: `listener` (accept), `router` (paths), [`endpoint`] (what a protocol mounts), [`websocket`] (the
+//! In reading order: `listener` (accept), `connection` (one socket), `router` (paths), [`endpoint`] (what a protocol mounts), [`websocket`] (the
 //! handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`, `health`, `console`, `assets`.
 
+mod admission;
 mod assets;
+mod audit;
 pub mod body;
+mod connection;
 pub mod connections;
 mod console;
 pub mod endpoint;
+mod head_scanner;
 mod health;
+mod history_body;
 mod listener;
+mod peer;
+mod proxy_protocol;
 mod publish;
+mod publish_socket;
 pub mod query;
 pub mod reply;
+mod request_phase;
 mod room_history;
 pub mod room_request;
 mod router;
+mod timed_stream;
 mod tls;
 pub mod websocket;
-mod write_timeout;
 
 pub use endpoint::{Endpoint, ResponseFuture};
 pub use listener::{Bound, ListenError};
+pub use peer::PeerAddr;
+pub use publish_socket::BoundSocket;
 pub use router::HttpService;
 pub use tls::TlsError;
 
 use crate::capability::Engines;
+use crate::config::hosts::Hosts;
+use crate::config::proxies::TrustedProxies;
 use crate::connect_info::{ConnectInfo, ConnectInfoPool};
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::origin::Origins;
 use crate::shard::Shards;
+use admission::Admission;
 use assets::Assets;
+use axum::http::header;
 use axum::http::request::Parts;
-use axum::http::{Extensions, header};
-use std::net::{IpAddr, Ipv4Addr};
+use history_body::HistoryResponses;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -47,16 +62,30 @@ use std::time::Duration;
 pub struct Settings {
     /// The pages that may connect.
     pub origins: Origins,
+    /// The pages that may publish, with a key.
+    pub publish_origins: Origins,
+    /// The hosts that requests of clients may name.
+    pub hosts: Hosts,
+    /// The proxies whose forwarding headers count.
+    pub trusted_proxies: TrustedProxies,
     /// Whether the console page is served at `/`.
     pub console: bool,
+    /// Whether publishes and rejected keys are logged.
+    pub audit: bool,
     /// The maximum number of connections.
     pub max_connections: usize,
+    /// The maximum number of sockets that are not WebSockets.
+    pub max_http_connections: usize,
+    /// The limit of open files of this process, if there is one.
+    pub open_files: Option<u64>,
     /// The largest message from a client, and so the largest body of a POST on long-polling. Bytes.
     pub max_message_size: usize,
     /// The largest body of a publish. Bytes.
     pub max_publish_size: usize,
     /// How long the head of a request, and then its body, may take to arrive.
     pub request_timeout: Duration,
+    /// How long an idle connection is kept open for its next request.
+    pub keep_alive_timeout: Duration,
     /// How long a socket may accept nothing of a response.
     pub write_timeout: Duration,
 }
@@ -77,20 +106,9 @@ pub struct Http {
     pub draining: AtomicBool,
     endpoints: Vec<Arc<dyn Endpoint>>,
     assets: Assets,
+    admission: Admission,
     connect_infos: ConnectInfoPool,
-}
-
-/// The address of the client, or of the proxy in front of it, as an extension of a request.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerAddr(pub IpAddr);
-
-// === impl PeerAddr ===
-
-impl PeerAddr {
-    /// The address of a request.
-    pub fn of(extensions: &Extensions) -> IpAddr {
-        extensions.get::<Self>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
-    }
+    history_responses: Arc<HistoryResponses>,
 }
 
 // === impl Http ===
@@ -107,18 +125,33 @@ impl Http {
     ) -> Self {
         let (draining, assets) = (AtomicBool::new(false), Assets::new());
         let connect_infos = ConnectInfoPool::default();
-        Self { settings, shards, namespaces, engines, metrics, draining, endpoints, assets, connect_infos }
+        let admission = Admission::new(settings.max_http_connections, settings.open_files);
+        let history_responses = Arc::default();
+        Self {
+            admission,
+            settings,
+            shards,
+            namespaces,
+            engines,
+            metrics,
+            draining,
+            endpoints,
+            assets,
+            connect_infos,
+            history_responses,
+        }
     }
 
     /// Whether new connections are refused: the server is shutting down, or has as many as allowed. Counts and logs.
-    pub fn refuses_connections(&self) -> bool {
+    pub fn refuses_connections(&self, client: IpAddr) -> bool {
         if self.draining.load(Relaxed) {
             return true;
         }
-        let is_full = self.shards.connections() >= self.settings.max_connections;
+        let count = self.shards.connections() + self.history_responses.count();
+        let is_full = count >= self.settings.max_connections;
         if is_full {
             self.metrics.rejected_connections.fetch_add(1, Relaxed);
-            tracing::warn!("connection refused: `limits: max_connections` is reached");
+            tracing::warn!(%client, "connection refused: `limits: max_connections` is reached");
         }
         is_full
     }

@@ -1,8 +1,10 @@
 //! `POST /api/<ns>/emit`: publishing over HTTP, as `protocol/README.md` section 3 defines it.
 
+use super::audit::{Audit, Outcome};
 use super::body::{self, BodyError};
+use super::router::PublishesLocally;
 use super::{Http, PeerAddr, query, reply};
-use crate::authorize::PublishVerdict;
+use crate::authorize::{PublishVerdict, Publisher};
 use crate::namespace::Namespace;
 use crate::origin;
 use axum::extract::Request;
@@ -11,11 +13,31 @@ use axum::response::Response;
 use bytes::Bytes;
 use nodevent_protocol::publication::{self, PublicationRef};
 use serde_json::json;
+use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Headers with which a proxy says that the request is not its own.
-const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
-
+/// Error and hint where every publisher needs a key.
+const NO_KEY: (&str, &str) = (
+    "without a publish key nothing may publish here",
+    "set `publish_key` in this namespace's configuration and send it as `Authorization: Bearer`; or, if no proxy forwards to \
+     this port, write `publish: local` to let programs on the server's machine publish without a key",
+);
+/// Error and hint for a page.
+const PAGE: (&str, &str) = (
+    "pages of this origin may not publish",
+    "publish from a program; if pages shall publish, list their origin under `publish_origins`, and give them a publish key \
+     that is limited to rooms",
+);
+/// Error and hint where programs on this machine need none.
+const NOT_LOCAL: (&str, &str) = (
+    "without a publish key only programs on this machine may publish, not through a proxy and not from a page",
+    "set `publish_key` in this namespace's configuration and send it as `Authorization: Bearer`",
+);
+/// Error and hint for a publisher without the right key.
+const WRONG_KEY: (&str, &str) = (
+    "the publish key is missing or wrong",
+    "send `Authorization: Bearer <publish_key>` with a key of this namespace's configuration",
+);
 /// The longest idempotency key. Bytes.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
@@ -31,7 +53,8 @@ pub(super) async fn serve(http: &Http, namespace: &Namespace, request: Request) 
 }
 
 async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result<Response, Box<Response>> {
-    authorize(http, namespace, &request)?;
+    let publisher = authorize(http, namespace, &request)?;
+    let audit = Audit::new(http, namespace, &publisher, &request);
     let idempotency_key = idempotency_key(request.headers()).map_err(|()| {
         reply::error(
             StatusCode::BAD_REQUEST,
@@ -39,42 +62,61 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
             "send at most 255 characters that are new for each request, such as a UUID",
         )
     })?;
+    let client = PeerAddr::of(request.extensions());
     let body = read_body(http, request).await?;
-    let publications = parse(http, namespace, &body)?;
-    publish_all(http, namespace, &publications, idempotency_key.as_deref()).await
+    let publications = parse(http, namespace, &body, client)?;
+    check_rooms(&publisher, &publications).inspect_err(|_| audit.log(&publications, Outcome::Rejected))?;
+    let published = publish_all(http, namespace, &publications, idempotency_key.as_deref(), client).await;
+    audit.log(&publications, if published.is_ok() { Outcome::Published } else { Outcome::Failed });
+    published
 }
 
-fn authorize(http: &Http, namespace: &Namespace, request: &Request) -> Result<(), Box<Response>> {
-    let namespace_name = &*namespace.name;
-    match namespace.publish.authorize(query::bearer(request.headers()), is_local(request, http)) {
-        PublishVerdict::Admit => Ok(()),
-        PublishVerdict::WrongKey => {
-            tracing::warn!(namespace = namespace_name, "publish rejected: its key is missing or wrong");
-            let mut response = reply::error(
-                StatusCode::UNAUTHORIZED,
-                "the publish key is missing or wrong",
-                "send `Authorization: Bearer <publish_key>` with the key of this namespace's configuration",
-            );
+fn authorize<'a>(http: &Http, namespace: &'a Namespace, request: &Request) -> Result<Publisher<'a>, Box<Response>> {
+    let refuse = |status: StatusCode, (error, hint): (&str, &str)| {
+        let (namespace, client) = (&*namespace.name, PeerAddr::of(request.extensions()));
+        tracing::warn!(namespace, %client, reason = error, "publish rejected; {hint}");
+        Audit::log_rejected_key(http, namespace, client, error);
+        let mut response = reply::error(status, error, hint);
+        if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            Err(Box::new(response))
         }
-        PublishVerdict::NotLocal => {
-            tracing::warn!(
-                namespace = namespace_name,
-                "publish rejected: it does not come from this machine, and there is no publish_key"
-            );
-            Err(Box::new(reply::error(
-                StatusCode::FORBIDDEN,
-                "without a publish key only this machine may publish, and not through a proxy",
-                "set `publish_key` in this namespace's configuration and send it as `Authorization: Bearer`",
-            )))
-        }
+        Box::new(response)
+    };
+    let is_page = origin::is_from_page(request.headers());
+    if is_page && page_that_may_publish(http, request).is_none() {
+        return Err(refuse(StatusCode::FORBIDDEN, PAGE));
+    }
+    let may_be_keyless = !is_page && may_publish_without_key(request);
+    let is_trusted = may_be_keyless && PeerAddr::publish_socket(request.extensions()).is_some();
+    match namespace.publish.authorize(query::bearer(request.headers()), may_be_keyless, is_trusted) {
+        PublishVerdict::Admit(publisher) => Ok(publisher),
+        PublishVerdict::WrongKey => Err(refuse(StatusCode::UNAUTHORIZED, WRONG_KEY)),
+        PublishVerdict::NotLocal if publishes_locally(request) => Err(refuse(StatusCode::FORBIDDEN, NOT_LOCAL)),
+        PublishVerdict::NotLocal => Err(refuse(StatusCode::FORBIDDEN, NO_KEY)),
     }
 }
 
+/// The origin of the page that made the request, if pages of it may publish. `origins` lets pages read, never publish.
+pub(super) fn page_that_may_publish(http: &Http, request: &Request) -> Option<HeaderValue> {
+    let origin = request.headers().get(header::ORIGIN)?;
+    http.settings.publish_origins.lists(origin).then(|| origin.clone())
+}
+
+/// Checks that a publisher may publish to each room. Nothing is published if it may not publish to one of them.
+fn check_rooms(publisher: &Publisher<'_>, publications: &[PublicationRef<'_>]) -> Result<(), Box<Response>> {
+    let foreign = publications.iter().position(|one| !publisher.may_publish_to(&one.room));
+    foreign.map_or(Ok(()), |index| {
+        Err(Box::new(reply::error(
+            StatusCode::FORBIDDEN,
+            &format!("publication {index}: this publish key may not publish to its room"),
+            "add the room to `rooms` of the key in `publish_keys`, or send another key",
+        )))
+    })
+}
+
 async fn read_body(http: &Http, request: Request) -> Result<Bytes, Box<Response>> {
-    let max_bytes = http.settings.max_publish_size;
-    body::read(http, request.into_body(), max_bytes).await.map_err(|error| {
+    let (max_bytes, client) = (http.settings.max_publish_size, PeerAddr::of(request.extensions()));
+    body::read(http, request.into_body(), max_bytes, client).await.map_err(|error| {
         Box::new(match error {
             BodyError::TooLarge => {
                 http.metrics.count_oversized_publish();
@@ -93,10 +135,15 @@ async fn read_body(http: &Http, request: Request) -> Result<Bytes, Box<Response>
 }
 
 /// Parses one publication or an array of them. All of them are checked before the first is published.
-fn parse<'a>(http: &Http, namespace: &Namespace, body: &'a [u8]) -> Result<Vec<PublicationRef<'a>>, Box<Response>> {
+fn parse<'a>(
+    http: &Http,
+    namespace: &Namespace,
+    body: &'a [u8],
+    client: IpAddr,
+) -> Result<Vec<PublicationRef<'a>>, Box<Response>> {
     publication::parse_many(body).map_err(|(index, invalid)| {
         http.metrics.count_invalid_publish(&invalid);
-        tracing::warn!(namespace = &*namespace.name, reason = %invalid, "publish rejected: invalid publication");
+        tracing::warn!(namespace = &*namespace.name, %client, reason = %invalid, "publish rejected: invalid publication");
         let place = index.map_or(String::new(), |index| format!("publication {index}: "));
         Box::new(reply::error(
             StatusCode::BAD_REQUEST,
@@ -112,6 +159,7 @@ async fn publish_all(
     namespace: &Namespace,
     publications: &[PublicationRef<'_>],
     idempotency_key: Option<&str>,
+    client: IpAddr,
 ) -> Result<Response, Box<Response>> {
     let Some(engine) = http.engines.get(namespace.id) else { return Err(Box::new(reply::busy())) };
     let mut positions = Vec::with_capacity(publications.len());
@@ -120,7 +168,7 @@ async fn publish_all(
         match engine.publish.publish(publication, key.as_deref()).await {
             Ok(position) => positions.push(position.map(|position| position.to_string())),
             Err(error) => {
-                tracing::warn!(namespace = &*namespace.name, %error, "publish failed");
+                tracing::warn!(namespace = &*namespace.name, %client, %error, "publish failed");
                 let body = json!({
                     "error": error.to_string(),
                     "hint": "send what was not accepted again when the engine is available; see /readyz",
@@ -142,12 +190,20 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ()> {
     text.map(|text| Some(text.to_owned())).ok_or(())
 }
 
-/// Whether a program on this machine sent the request: not a proxy on it for a client elsewhere, and not a page of another
-/// site in a browser on it.
-fn is_local(request: &Request, http: &Http) -> bool {
-    let headers = request.headers();
-    PeerAddr::of(request.extensions()).is_loopback()
-        && !FORWARDED.iter().any(|name| headers.contains_key(*name))
-        && origin::host_is_loopback(headers)
-        && http.settings.origins.admit(headers)
+/// Whether the listener accepts publications of programs on this machine without a key.
+fn publishes_locally(request: &Request) -> bool {
+    request.extensions().get::<PublishesLocally>().is_some_and(|listener| listener.0)
+}
+
+/// Whether a program on this machine sent the request, through the publish socket or to a listener that accepts it without a
+/// key: not a proxy on this machine for a client elsewhere. Pages are excluded before.
+///
+/// A proxy that adds no header and passes a local `Host` on looks like a program on this machine. So publishing without a key
+/// has to be declared: see `publish` in the configuration.
+fn may_publish_without_key(request: &Request) -> bool {
+    let host = origin::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
+    let is_socket = PeerAddr::publish_socket(request.extensions()).is_some();
+    publishes_locally(request)
+        && PeerAddr::is_local(request.extensions())
+        && (is_socket || origin::is_loopback(host))
 }

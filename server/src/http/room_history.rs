@@ -2,13 +2,14 @@
 
 use super::endpoint::{Endpoint, ResponseFuture};
 use super::room_request::RoomPath;
-use super::{Http, query, reply};
-use crate::history::{Recovery, Since};
+use super::{Http, PeerAddr, query, reply};
+use crate::history::Since;
 use crate::namespace::Namespace;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The requests for rooms that no protocol serves.
 #[derive(Debug)]
@@ -44,27 +45,28 @@ async fn serve(http: &Http, request: &Parts) -> Response {
         Err(rejection) => *rejection,
         Ok(namespace) if path.resource == "history" => {
             let since = since.map_or(Since::Beginning, |since| Since::parse(Some(&since)));
-            history(http, namespace, &path.room, since).await
+            history(http, namespace, request, &path.room, since).await
         }
         Ok(_) => reply::error(StatusCode::NOT_FOUND, "unknown resource", "use `history` or `events`"),
     }
 }
 
 /// `{"position", "recovered", "publications"}`: what came after `since`, or everything that is stored.
-async fn history(http: &Http, namespace: &Namespace, room: &str, since: Since) -> Response {
+async fn history(http: &Http, namespace: &Namespace, request: &Parts, room: &str, since: Since) -> Response {
+    if http.refuses_connections(PeerAddr::of(&request.extensions)) {
+        return reply::busy();
+    }
     let Some(engine) = http.engines.get(namespace.id) else { return reply::busy() };
     match engine.read_history.read(room, since).await {
-        Ok(Some(Recovery { position, recovered, publications })) => {
-            let position = position.map_or("null".to_owned(), |position| format!("\"{position}\""));
-            let mut body = format!("{{\"position\":{position},\"recovered\":{recovered},\"publications\":[");
-            for (index, publication) in publications.iter().enumerate() {
-                if index > 0 {
-                    body.push(',');
-                }
-                body.push_str(&publication.text);
-            }
-            body.push_str("]}");
-            reply::with_type(StatusCode::OK, "application/json", body)
+        Ok(Some(recovery)) => {
+            let address = PeerAddr::of(&request.extensions);
+            let Some((body, length)) = http.history_responses.body(address, recovery) else {
+                http.metrics.rejected_requests.fetch_add(1, Relaxed);
+                return reply::busy();
+            };
+            let mut response = reply::with_type(StatusCode::OK, "application/json", body);
+            response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+            response
         }
         Ok(None) => {
             reply::error(StatusCode::NOT_FOUND, "this room has no history", "enable it with `history: {size: 100}`")

@@ -1,7 +1,8 @@
 //! Requests for one room under `/api/<ns>/rooms/<room>/`: which room, and whether the client may read it.
 
+use super::audit::Audit;
 use super::query::percent_decode;
-use super::{Http, query, reply};
+use super::{Http, PeerAddr, query, reply};
 use crate::authorize::JoinRequest;
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
@@ -46,7 +47,9 @@ impl RoomPath {
         };
         self.check_key(namespace, request).map_err(|error| {
             http.metrics.rejected_joins.fetch_add(1, Relaxed);
-            tracing::info!(namespace = &*namespace.name, reason = error.as_str(), "join rejected");
+            let client = PeerAddr::of(&request.extensions);
+            tracing::info!(namespace = &*namespace.name, reason = error.as_str(), %client, "join rejected");
+            Audit::log_rejected_key(http, &namespace.name, client, error.as_str());
             let hint = "send a key for this room, as `?key=…` or `Authorization: Bearer …`";
             Box::new(reply::error(StatusCode::FORBIDDEN, error.as_str(), hint))
         })?;

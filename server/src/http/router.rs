@@ -1,17 +1,23 @@
 //! Which path is served by what.
 
+use super::admission::{Admitted, Limit};
 use super::endpoint::Endpoint;
+use super::peer::Source;
 use super::query::percent_decode;
+use super::request_phase::RequestPhase;
 use super::{Http, PeerAddr, console, health, publish, reply, room_history};
 use crate::origin;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{any, get};
+use std::net::IpAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 use tower::ServiceExt as _;
 
 /// What one kind of listener serves.
@@ -19,22 +25,47 @@ use tower::ServiceExt as _;
 pub struct HttpService {
     http: Arc<Http>,
     router: Router,
-    /// Whether clients connect here.
-    accepts_connections: bool,
+    kind: Kind,
 }
+
+/// The kind of a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Clients connect here.
+    Public {
+        /// Whether programs on this machine may publish without a key.
+        publishes_locally: bool,
+    },
+    /// A public listener after a limit was reached.
+    HealthChecks,
+    /// For monitoring.
+    Admin,
+    /// For publishers on this machine.
+    PublishSocket,
+}
+
+/// Paths of health checks.
+const HEALTH_CHECKS: [&str; 2] = ["/healthz", "/readyz"];
+/// Time for a health check's request after a limit was reached. Then its socket goes to another one.
+const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How the listener of a request treats publishers without a key, as an extension of the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PublishesLocally(pub(super) bool);
 
 // === impl HttpService ===
 
 impl HttpService {
-    /// What the public listeners serve.
-    pub fn public(http: &Arc<Http>) -> Self {
+    /// What a public listener serves. `publishes_locally`: programs on this machine may publish without a key.
+    pub fn public(http: &Arc<Http>, publishes_locally: bool) -> Self {
         let router = Router::new()
             .route("/socket.io/{*file}", get(socket_io_file))
             .route("/api/{*rest}", any(api))
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz));
         let router = if http.settings.console { console::mount(router) } else { router };
-        Self { http: Arc::clone(http), router: router.with_state(Arc::clone(http)), accepts_connections: true }
+        let router = router.with_state(Arc::clone(http));
+        Self { http: Arc::clone(http), router, kind: Kind::Public { publishes_locally } }
     }
 
     /// What the admin listener serves.
@@ -42,19 +73,75 @@ impl HttpService {
         let router = Router::new()
             .route("/metrics", get(health::metrics))
             .route("/healthz", get(health::healthz))
+            .route("/readyz", get(health::readyz_of_each))
+            .with_state(Arc::clone(http));
+        Self { http: Arc::clone(http), router, kind: Kind::Admin }
+    }
+
+    /// What the publish socket serves.
+    pub fn publish_socket(http: &Arc<Http>) -> Self {
+        let router = Router::new()
+            .route("/api/{*rest}", any(publish_api))
+            .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz))
             .with_state(Arc::clone(http));
-        Self { http: Arc::clone(http), router, accepts_connections: false }
+        Self { http: Arc::clone(http), router, kind: Kind::PublishSocket }
+    }
+
+    /// The same, after a limit was reached.
+    pub(super) fn health_checks_only(&self) -> Self {
+        Self { kind: Kind::HealthChecks, ..self.clone() }
+    }
+
+    /// The phase of a new connection.
+    pub(super) fn new_phase(&self) -> RequestPhase {
+        let (head_timeout, keep_alive_timeout) = self.timeouts();
+        RequestPhase::new(head_timeout, keep_alive_timeout)
+    }
+
+    /// Decides about an accepted socket. The limits of clients do not apply to the admin listener.
+    ///
+    /// # Errors
+    /// The limit that was reached.
+    pub(super) fn admit(&self, descriptor: RawFd, peer: IpAddr, phase: &RequestPhase) -> Result<Admitted, Limit> {
+        match self.kind {
+            Kind::Public { .. } | Kind::HealthChecks => self.http.admission.admit(descriptor, peer, phase),
+            Kind::Admin | Kind::PublishSocket => Ok(Admitted::UNLIMITED),
+        }
+    }
+
+    /// The time for a request's head, and the time for which an idle connection is kept open.
+    pub(super) fn timeouts(&self) -> (Duration, Duration) {
+        let settings = &self.http.settings;
+        match self.kind {
+            Kind::HealthChecks => (settings.request_timeout.min(HEALTH_CHECK_TIMEOUT), Duration::ZERO),
+            _ => (settings.request_timeout, settings.keep_alive_timeout),
+        }
     }
 
     pub(super) fn http(&self) -> Arc<Http> {
         Arc::clone(&self.http)
     }
 
-    /// Serves a request. The endpoints of the protocols come first: they receive most requests.
-    pub(super) async fn serve(self, mut request: Request, peer: PeerAddr) -> Response {
+    /// Serves a request from this source. The endpoints of the protocols come first: they receive most requests.
+    pub(super) async fn serve(self, mut request: Request, source: Source) -> Response {
+        let peer = PeerAddr::new(source, request.headers(), &self.http.settings.trusted_proxies);
         request.extensions_mut().insert(peer);
-        if self.accepts_connections {
+        let publishes_locally = matches!(self.kind, Kind::Public { publishes_locally: true } | Kind::PublishSocket);
+        request.extensions_mut().insert(PublishesLocally(publishes_locally));
+        if let Err(bad) = origin::requested_host(request.uri(), request.version(), request.headers()) {
+            return reject_host(
+                &self.http,
+                &request,
+                StatusCode::BAD_REQUEST,
+                &bad.to_string(),
+                "send one Host header",
+            );
+        }
+        if self.kind == Kind::HealthChecks && !HEALTH_CHECKS.contains(&request.uri().path()) {
+            return self.refuse_for_limit(&request);
+        }
+        if matches!(self.kind, Kind::Public { .. }) {
             let path = request.uri().path();
             if let Some(endpoint) = self.http.endpoints.iter().find(|endpoint| endpoint.matches(path)) {
                 return serve_endpoint(&self.http, &**endpoint, request).await;
@@ -65,11 +152,22 @@ impl HttpService {
             Err(never) => match never {},
         }
     }
+
+    fn refuse_for_limit(&self, request: &Request) -> Response {
+        self.http.metrics.rejected_connections.fetch_add(1, Relaxed);
+        tracing::info!(client = %PeerAddr::of(request.extensions()), "request refused: too many sockets are open");
+        let mut response = reply::busy();
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
 }
 
-/// Checks the origin, serves the request, and lets the page read the response.
+/// Checks host and origin, serves the request, and lets the page read the response.
 async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) -> Response {
-    if !admits_origin(http, request.headers()) {
+    if let Some(rejection) = foreign_host(http, &request) {
+        return rejection;
+    }
+    if !admits_origin(http, &request) {
         return endpoint.reject_origin();
     }
     let origin = origin::cors(request.headers());
@@ -80,13 +178,32 @@ async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) 
     with_cors(response, origin)
 }
 
+/// The response to a request for a host that is not ours: the page may have a name that DNS lets point here.
+pub(super) fn foreign_host(http: &Http, request: &Request) -> Option<Response> {
+    let host = origin::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
+    if http.settings.hosts.allows(host) {
+        return None;
+    }
+    let error = format!("this server is not {host}");
+    let hint = "list the host under `hosts`, or write the address of the server as `public_url`";
+    Some(reject_host(http, request, StatusCode::MISDIRECTED_REQUEST, &error, hint))
+}
+
+fn reject_host(http: &Http, request: &Request, status: StatusCode, error: &str, hint: &str) -> Response {
+    http.metrics.rejected_requests.fetch_add(1, Relaxed);
+    let client = PeerAddr::of(request.extensions());
+    tracing::info!(%client, "request rejected for its host: {error}; {hint}");
+    reply::error(status, error, hint)
+}
+
 /// Whether pages of the request's origin may connect. Counts and logs a rejection.
-fn admits_origin(http: &Http, headers: &HeaderMap) -> bool {
-    let is_admitted = http.settings.origins.admit(headers);
+fn admits_origin(http: &Http, request: &Request) -> bool {
+    let is_admitted = http.settings.origins.admit(request.headers());
     if !is_admitted {
         http.metrics.rejected_origins.fetch_add(1, Relaxed);
         http.metrics.rejected_requests.fetch_add(1, Relaxed);
-        tracing::info!("request rejected for its origin; list the page's origin under `origins` to allow it");
+        let client = PeerAddr::of(request.extensions());
+        tracing::info!(%client, "request rejected for its origin; list the page's origin under `origins` to allow it");
     }
     is_admitted
 }
@@ -96,7 +213,10 @@ fn preflight() -> Response {
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type, idempotency-key"),
+    );
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
     response
 }
@@ -127,17 +247,39 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
         };
     }
     if let Some(name) = path.strip_suffix("/emit") {
-        match (http.namespaces.find(name), request.method()) {
-            (Some(namespace), &Method::POST) => return publish::serve(&http, namespace, request).await,
-            (Some(_), _) => return reply::method_not_allowed("POST"),
-            (None, &Method::POST) => return reply::unknown_namespace(&http.metrics, name),
-            (None, _) => {}
+        if let Some(response) = emit(&http, name, request).await {
+            return response;
         }
+        return reply::not_found(&path);
     }
     if path == "/nodevent.js.map" {
         return http.assets.script_map(&request);
     }
     reply::not_found(&path)
+}
+
+/// `POST /api/<ns>/emit` alone.
+async fn publish_api(State(http): State<Arc<Http>>, request: Request) -> Response {
+    let path = percent_decode(request.uri().path().strip_prefix("/api").unwrap_or_default());
+    let response = match path.strip_suffix("/emit") {
+        Some(name) => emit(&http, name, request).await,
+        None => None,
+    };
+    response.unwrap_or_else(|| reply::not_found(&path))
+}
+
+/// `/api/<ns>/emit`. `None`: there is no such path.
+async fn emit(http: &Http, name: &str, request: Request) -> Option<Response> {
+    let Some(namespace) = http.namespaces.find(name) else {
+        return (request.method() == Method::POST).then(|| reply::unknown_namespace(&http.metrics, name));
+    };
+    let origin = publish::page_that_may_publish(http, &request);
+    let response = match *request.method() {
+        Method::POST => publish::serve(http, namespace, request).await,
+        Method::OPTIONS if origin.is_some() => preflight(),
+        _ => reply::method_not_allowed("POST"),
+    };
+    Some(with_cors(response, origin))
 }
 
 async fn socket_io_file(State(http): State<Arc<Http>>, request: Request) -> Response {

@@ -16,6 +16,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use nodevent_protocol::websocket;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -139,13 +140,13 @@ impl Handshake {
 
 impl UpgradeGrant {
     /// Hands the socket to its shard, with the response, which has not been sent.
-    pub(super) fn attach(&self, http: &Http, stream: Stream, response: Vec<u8>, read_ahead: Bytes) {
+    pub(super) fn attach(&self, http: &Http, stream: Stream, response: Vec<u8>, read_ahead: Bytes, client: IpAddr) {
         let grant = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Grant { purpose, id, pending }) = grant else { return };
         let shard = id.map_or_else(|| http.shards.least_loaded(), |id| id.shard);
         let attach = ToShard::Attach(Box::new(Attach { stream, response, read_ahead, purpose }));
         if http.shards.send(shard, attach).is_err() {
-            tracing::warn!("connection refused: the server is busy");
+            tracing::warn!(%client, "connection refused: the server is busy");
         } else if let Some(pending) = pending {
             pending.disarm();
         }

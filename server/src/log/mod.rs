@@ -7,6 +7,9 @@
 mod rate_limited;
 mod writer;
 
+/// The target of the audit log. Its lines have no level and no rate limit.
+pub const AUDIT: &str = "nodevent::audit";
+
 pub use writer::{LogGuard, dropped};
 
 use rate_limited::RateLimited;
@@ -17,15 +20,17 @@ use tracing_subscriber::fmt::format::{self, JsonFields};
 const DEPENDENCY_FILTER: &str = "fred=off";
 
 /// Starts the log. `level` is a level or a filter in the syntax of `tracing`; the environment variable `NODEVENT_LOG`
-/// takes precedence.
+/// takes precedence. `audit`: lines of the audit log are written.
 ///
 /// # Errors
 /// Returns a message if the filter is invalid or the operating system cannot start a thread.
-pub fn start(level: &str, json: bool) -> Result<LogGuard, String> {
+pub fn start(level: &str, json: bool, audit: bool) -> Result<LogGuard, String> {
     let filter = std::env::var("NODEVENT_LOG").unwrap_or_else(|_| level.to_owned());
-    let filter = EnvFilter::builder().parse(format!("{DEPENDENCY_FILTER},{filter}")).map_err(|error| {
-        format!("`{filter}` is not a log level: {error}; write error, warn, info, debug or trace")
-    })?;
+    let filter = EnvFilter::builder()
+        .parse(format!("{DEPENDENCY_FILTER},{filter},{AUDIT}={}", if audit { "info" } else { "off" }))
+        .map_err(|error| {
+            format!("`{filter}` is not a log level: {error}; write error, warn, info, debug or trace")
+        })?;
     let (writer, guard) = writer::start().map_err(|error| format!("the log cannot start: {error}"))?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
     let format = format::format().with_target(false).with_ansi(false);

@@ -2,9 +2,10 @@
 //!
 //! Owns a token bucket per kind of line. A kind is one place in the code and one `reason`. A kind may write [`BURST`]
 //! lines at once and [`PER_SECOND`] lines per second after that. Further lines are dropped, and the next line of that
-//! kind reports how many: `left_out=37`. Lines at `debug` and `trace` are not limited. This file does not know where
+//! kind reports how many: `left_out=37`. Lines at `debug` and `trace`, and those of the audit log, are not limited. This file does not know where
 //! the lines go.
 
+use super::AUDIT;
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -71,7 +72,7 @@ where
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
-        if *metadata.level() >= Level::DEBUG {
+        if *metadata.level() >= Level::DEBUG || metadata.target() == AUDIT {
             return self.format.format_event(ctx, writer, event);
         }
         let mut reason = Reason(DefaultHasher::new());

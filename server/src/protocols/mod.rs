@@ -35,7 +35,7 @@ pub struct Registration {
 }
 
 /// All protocols.
-pub const REGISTRY: [Registration; 3] = [
+pub const REGISTRY: &[Registration] = &[
     Registration { name: Some("socket_io"), mount: socket_io::mount },
     Registration { name: Some("plain"), mount: plain::mount },
     Registration { name: None, mount: sse::mount },
@@ -47,7 +47,7 @@ pub const REGISTRY: [Registration; 3] = [
 /// Returns the report with every unknown name.
 pub fn validate(config: &Config, file: &str) -> Result<(), Report> {
     let protocols: Vec<_> = REGISTRY.iter().filter_map(|registration| registration.name).collect();
-    let dialects = socket_io::dialect::DIALECTS.map(|(name, _)| name);
+    let dialects: Vec<_> = socket_io::dialects::REGISTRY.iter().map(|(name, _)| *name).collect();
     config.check_names(file, &protocols, &dialects)
 }
 

@@ -12,7 +12,7 @@ use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
 use crate::http::connections::{OpenStream, StreamReceiver};
 use crate::http::room_request::RoomPath;
-use crate::http::{Endpoint, Http, ResponseFuture, query, reply};
+use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, query, reply};
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, Joined, Message, Millis, NEVER, Protocol, RecoveryStatus, Subscribe, SubscribeReply};
@@ -175,7 +175,7 @@ impl SseEndpoint {
             Ok(namespace) => namespace,
             Err(rejection) => return *rejection,
         };
-        if http.refuses_connections() {
+        if http.refuses_connections(PeerAddr::of(&request.extensions)) {
             return busy();
         }
         let reader = self.reader(namespace, &path.room, request);

@@ -2,7 +2,8 @@
 //!
 //! Each kind of message has its own limit, so that none takes another's place. The publications in an inbox may hold
 //! [`PUBLICATION_BYTES`]; beyond that, publishers wait. Replies are as many as the shard has requested, which it limits.
-//! All other messages belong to a request that waits; beyond [`MAX_REQUESTS`] they are rejected.
+//! All other messages belong to a request of a client that waits. They have a queue of their own, so that a flood of them
+//! delays no publication; beyond [`MAX_REQUESTS`] they are rejected.
 
 use super::message::ToShard;
 use crossbeam_queue::SegQueue;
@@ -17,9 +18,12 @@ const MAX_REQUESTS: usize = 16_384;
 /// The queue in front of one shard.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    queue: SegQueue<ToShard>,
-    /// Messages in it that count against [`MAX_REQUESTS`].
-    requests: AtomicUsize,
+    /// Publications, replies and orders of the process.
+    messages: SegQueue<ToShard>,
+    /// Requests of clients.
+    requests: SegQueue<ToShard>,
+    /// Their number.
+    request_count: AtomicUsize,
     /// Bytes that publications may still take; see [`PUBLICATION_BYTES`].
     publication_budget: Semaphore,
     /// Whether the thread sleeps, or is about to.
@@ -39,8 +43,9 @@ pub struct Busy;
 impl Inbox {
     pub(super) fn new(waker: mio::Waker) -> Self {
         Self {
-            queue: SegQueue::new(),
-            requests: AtomicUsize::new(0),
+            messages: SegQueue::new(),
+            requests: SegQueue::new(),
+            request_count: AtomicUsize::new(0),
             publication_budget: Semaphore::new(PUBLICATION_BYTES),
             asleep: AtomicBool::new(false),
             waker,
@@ -48,21 +53,26 @@ impl Inbox {
         }
     }
 
-    /// Takes the next message. Only the shard calls this.
-    pub(super) fn take(&self) -> Option<ToShard> {
-        let message = self.queue.pop()?;
-        match &message {
-            ToShard::Broadcast(broadcast) => self.publication_budget.add_permits(broadcast.cost as usize),
-            message if message.is_request() => drop(self.requests.fetch_sub(1, Ordering::Relaxed)),
-            _ => {}
+    /// Takes the next publication, reply or order. Only the shard calls this.
+    pub(super) fn take_message(&self) -> Option<ToShard> {
+        let message = self.messages.pop()?;
+        if let ToShard::Broadcast(broadcast) = &message {
+            self.publication_budget.add_permits(broadcast.cost as usize);
         }
         Some(message)
+    }
+
+    /// Takes the next request of a client. Only the shard calls this.
+    pub(super) fn take_request(&self) -> Option<ToShard> {
+        let request = self.requests.pop()?;
+        self.request_count.fetch_sub(1, Ordering::Relaxed);
+        Some(request)
     }
 
     /// Announces that the thread is about to sleep. Returns `false` if there is something to take after all.
     pub(super) fn prepare_to_sleep(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
-        let empty = self.queue.is_empty();
+        let empty = self.messages.is_empty() && self.requests.is_empty();
         if !empty {
             self.asleep.store(false, Ordering::SeqCst);
         }
@@ -80,11 +90,14 @@ impl Inbox {
     }
 
     pub(super) fn put(&self, message: ToShard) -> Result<(), Busy> {
-        if message.is_request() && self.requests.fetch_add(1, Ordering::Relaxed) >= MAX_REQUESTS {
-            self.requests.fetch_sub(1, Ordering::Relaxed);
+        if !message.is_request() {
+            self.messages.push(message);
+        } else if self.request_count.fetch_add(1, Ordering::Relaxed) < MAX_REQUESTS {
+            self.requests.push(message);
+        } else {
+            self.request_count.fetch_sub(1, Ordering::Relaxed);
             return Err(Busy);
         }
-        self.queue.push(message);
         if self.asleep.swap(false, Ordering::SeqCst) {
             // It fails only when the shard has stopped, and then no thread waits.
             let _ = self.waker.wake();
@@ -100,7 +113,7 @@ impl Inbox {
 
     /// Connections of the shard, and messages that may become one.
     pub(super) fn load(&self) -> usize {
-        self.connections() + self.queue.len()
+        self.connections() + self.requests.len()
     }
 
     /// Connections of the shard.
@@ -132,10 +145,9 @@ mod tests {
         let place = runtime.block_on(shards.reserve(1));
         place.deliver(0, Notice::Publication(Publication::in_room("r", "{}", None)));
         shards.stop();
-        let taken: Vec<ToShard> = std::iter::from_fn(|| inbox.take()).collect();
-        assert_eq!(taken.len(), MAX_REQUESTS + 2);
-        assert!(matches!(taken[MAX_REQUESTS], ToShard::Broadcast(_)));
-        assert!(matches!(taken[MAX_REQUESTS + 1], ToShard::Stop));
+        assert!(matches!(inbox.take_message(), Some(ToShard::Broadcast(_))));
+        assert!(matches!(inbox.take_message(), Some(ToShard::Stop)));
+        assert_eq!(std::iter::from_fn(|| inbox.take_request()).count(), MAX_REQUESTS);
         assert_eq!(shards.send(0, aborted()), Ok(()), "the places of the requests are free again");
         assert_eq!(inbox.publication_budget.available_permits(), PUBLICATION_BYTES);
     }

@@ -7,6 +7,7 @@
 
 use super::Shard;
 use super::message::AuthorizeReply;
+use super::shares::Client;
 use crate::authorize::JoinRequest;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
@@ -16,11 +17,6 @@ use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined, RecoveryStatus, Subscribe, SubscribeReply};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-
-/// Recoveries that one shard may have requested at a time. Beyond it, a join closes its connection.
-const MAX_PENDING_RECOVERIES: usize = 65_536;
-/// Authorizations that one shard may have requested at a time. Beyond it, a join closes its connection.
-const MAX_PENDING_AUTHORIZATIONS: usize = 16_384;
 
 /// The result of a join, and why the connection must be closed after it, if it must.
 pub(super) type JoinResult = Result<Outcome<(Joined, Option<CloseReason>)>, JoinError>;
@@ -49,15 +45,38 @@ impl Shard {
         match authorizers.authorize(&JoinRequest { room, credential, reply_to: Some(reply_to) }) {
             Outcome::Ready(Ok(())) => self.join(namespace, room, since, encoding, reply_to),
             Outcome::Ready(Err(text)) => Err(self.reject_join(namespace, JoinError::Unauthorized(text))),
-            Outcome::Pending if self.authorizations_pending.len() < MAX_PENDING_AUTHORIZATIONS => {
+            Outcome::Pending if self.start_pending(slot, join_id, namespace) => {
                 let join = PendingJoin { namespace, room: room.into(), since, encoding: Arc::clone(encoding) };
                 self.authorizations_pending.insert(join_id, join);
                 Ok(Outcome::Pending)
             }
-            Outcome::Pending | Outcome::Overloaded => {
-                tracing::error!("too many joins wait for their authorization; closing the connection");
-                Ok(Outcome::Overloaded)
-            }
+            Outcome::Pending | Outcome::Overloaded => Ok(Outcome::Overloaded),
+        }
+    }
+
+    /// Counts a join that waits. Returns `false` if its client, its namespace or the shard has too many.
+    fn start_pending(&mut self, slot: u32, join_id: u32, namespace: u16) -> bool {
+        let address = self.session_mut(slot).map(|session| session.info.peer());
+        let is_allowed =
+            address.is_some_and(|address| self.pending_joins.add(join_id, Client::of(address), namespace));
+        if !is_allowed {
+            let namespace = &*self.namespaces.get(namespace).name;
+            tracing::warn!(namespace, client = ?address, "too many joins wait; closing the connection");
+        }
+        is_allowed
+    }
+
+    /// A join waits no longer. Another one of its client may now be with an engine.
+    fn end_pending(&mut self, join_id: u32) {
+        let mut ended = Some(join_id);
+        while let Some(next) = ended.take().and_then(|join_id| self.pending_joins.remove(join_id)) {
+            let ReplyTo { slot, generation, join_id, .. } = next.reply_to;
+            let is_requested = self.is_open(slot, generation)
+                && self
+                    .engines
+                    .get(next.namespace)
+                    .is_some_and(|engine| matches!(engine.history.recover(next), Outcome::Pending));
+            ended = (!is_requested).then_some(join_id);
         }
     }
 
@@ -100,6 +119,7 @@ impl Shard {
         }
         self.metrics.rooms.fetch_add((self.hub.len() - rooms_before) as i64, Relaxed);
         self.metrics.joins.fetch_add(1, Relaxed);
+        self.mark_joined(slot);
         self.recover(membership, namespace, room, since, ReplyTo { encoding, ..reply_to })
     }
 
@@ -112,14 +132,20 @@ impl Shard {
         since: Since,
         reply_to: ReplyTo,
     ) -> JoinResult {
-        if self.recoveries_pending >= MAX_PENDING_RECOVERIES {
-            tracing::error!("too many joins wait for their recovery; closing the connection");
-            return Ok(Outcome::Overloaded);
-        }
         let engines = Arc::clone(&self.engines);
         let Some(engine) = engines.get(namespace) else { return Ok(Outcome::Overloaded) };
+        let join_id = reply_to.join_id;
+        if engine.history.may_wait(room) && !self.start_pending(reply_to.slot, join_id, namespace) {
+            return Ok(Outcome::Overloaded);
+        }
         let request = RecoveryRequest { reply_to, namespace, room: room.into(), since };
-        let outcome = engine.history.recover(request);
+        let outcome = match self.pending_joins.request(request) {
+            Some(request) => engine.history.recover(request),
+            None => Outcome::Pending,
+        };
+        if !matches!(outcome, Outcome::Pending) {
+            self.end_pending(join_id);
+        }
         let reply = match outcome {
             Outcome::Ready(None) => return Ok(Outcome::Ready((Joined { recovery: None }, None))),
             Outcome::Ready(Some(reply)) => Some(reply),
@@ -129,10 +155,7 @@ impl Shard {
         if let Some(session) = self.session_mut(reply_to.slot) {
             session.join_buffers.start_buffering(membership, reply_to.join_id);
         }
-        let Some(reply) = reply else {
-            self.recoveries_pending += 1;
-            return Ok(Outcome::Pending);
-        };
+        let Some(reply) = reply else { return Ok(Outcome::Pending) };
         let (joined, close) = self.send_missed(membership, &reply);
         let close = close.or_else(|| self.release_buffered(membership, &reply.reply_to, joined));
         Ok(Outcome::Ready((joined, close)))
@@ -140,7 +163,7 @@ impl Shard {
 
     /// A recovery arrived.
     pub(super) fn on_recovery_reply(&mut self, reply: RecoveryReply) {
-        self.recoveries_pending -= 1;
+        self.end_pending(reply.reply_to.join_id);
         let ReplyTo { slot, generation, join_id, encoding, .. } = reply.reply_to;
         if !self.is_open(slot, generation) {
             return;
@@ -171,6 +194,7 @@ impl Shard {
     /// The reply of an authorizer arrived.
     pub(super) fn on_authorize_reply(&mut self, reply: AuthorizeReply) {
         let AuthorizeReply { reply_to, result } = reply;
+        self.end_pending(reply_to.join_id);
         let Some(join) = self.authorizations_pending.remove(&reply_to.join_id) else { return };
         if !self.is_open(reply_to.slot, reply_to.generation) {
             return;

@@ -21,6 +21,7 @@ pub mod message;
 mod polling;
 mod rate;
 mod session;
+mod shares;
 mod slot;
 mod socket;
 mod stream;
@@ -48,6 +49,7 @@ use inbox::Inbox;
 use joins::PendingJoin;
 use mio::{Events, Poll, Token};
 use rate::RateLimit;
+use shares::{PendingJoins, Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
 use std::collections::VecDeque;
@@ -62,9 +64,13 @@ const WAKER: Token = Token(0);
 /// Readiness events taken at a time.
 const EVENTS: usize = 1024;
 /// The read buffer, one per shard: no connection has one of its own. Bytes.
-const READ_BUFFER: usize = 64 * 1024;
+const READ_BUFFER: usize = 16 * 1024;
 /// Messages taken from the inbox before sockets and timers have their turn again.
 const INBOX_TURN: usize = 1024;
+/// Time for requests before publications, sockets and timers have their turn again.
+const REQUESTS_TURN: Duration = Duration::from_millis(2);
+/// Bytes read from sockets with more to read before all others have their turn again.
+const READ_TURN: usize = 64 * 1024;
 
 /// The settings of all shards.
 #[derive(Debug, Clone)]
@@ -82,6 +88,12 @@ pub struct Settings {
     pub joins_per_second: u32,
     /// Rooms that a connection may be in.
     pub max_rooms_per_connection: u32,
+    /// Bytes that a connection may send per second, on average.
+    pub bytes_per_second: u32,
+    /// Connections of one address that have joined no room.
+    pub max_roomless_per_address: usize,
+    /// Connections that have joined no room.
+    pub max_roomless: usize,
 }
 
 /// The state of one shard's thread.
@@ -106,8 +118,13 @@ struct Shard {
     generation: u32,
     /// Sockets that may have more to read, though they will not be reported again.
     read_again: VecDeque<u32>,
-    /// Recoveries that were requested and have not arrived.
-    recoveries_pending: usize,
+    /// Bytes read in this turn.
+    read_in_turn: usize,
+    /// Joins whose authorization or recovery has not arrived.
+    pending_joins: PendingJoins,
+    /// Connections that have joined no room.
+    roomless: Roomless,
+    roomless_limits: RoomlessLimits,
     /// Joins whose authorization has not arrived, by their id.
     authorizations_pending: HashMap<u32, PendingJoin>,
     /// Connections that a delivery found at their limit, to be closed after it.
@@ -156,7 +173,10 @@ pub fn start(
             now: 0,
             generation: 0,
             read_again: VecDeque::new(),
-            recoveries_pending: 0,
+            read_in_turn: 0,
+            pending_joins: PendingJoins::default(),
+            roomless: Roomless::default(),
+            roomless_limits: settings.roomless_limits(count),
             authorizations_pending: HashMap::new(),
             to_close: Vec::new(),
             polls_to_answer: Vec::new(),
@@ -180,6 +200,20 @@ impl Settings {
     fn join_rate(&self) -> RateLimit {
         RateLimit::new(self.joins_per_second, self.max_rooms_per_connection)
     }
+
+    /// It may always send the largest message, with the frames around it.
+    fn byte_rate(&self) -> RateLimit {
+        let burst = u32::try_from(2 * self.max_message_size).unwrap_or(u32::MAX);
+        RateLimit::with_burst(self.bytes_per_second, burst.max(self.bytes_per_second))
+    }
+
+    /// The share of one of `shards`.
+    fn roomless_limits(&self, shards: usize) -> RoomlessLimits {
+        RoomlessLimits {
+            per_client: self.max_roomless_per_address.div_ceil(shards),
+            total: self.max_roomless.div_ceil(shards),
+        }
+    }
 }
 
 // === impl Shard ===
@@ -197,13 +231,14 @@ impl Shard {
             }
             self.inbox.mark_awake();
             self.now = self.started.elapsed().as_millis() as Millis;
+            self.read_in_turn = 0;
+            self.read_leftovers();
             for event in &events {
                 if event.token() != WAKER {
                     let slot = (event.token().0 - 1) as u32;
                     self.on_socket_ready(slot, event.is_readable(), event.is_read_closed(), event.is_writable());
                 }
             }
-            self.read_leftovers();
             self.take_inbox();
             self.deliver_next_batch();
             self.run_timers();
@@ -224,18 +259,29 @@ impl Shard {
 
     fn take_inbox(&mut self) {
         for _ in 0..INBOX_TURN {
-            let Some(message) = self.inbox.take() else { return };
-            match message {
-                ToShard::Broadcast(broadcast) => self.accept_broadcast(&broadcast),
-                ToShard::Recovered(reply) => self.on_recovery_reply(*reply),
-                ToShard::Authorized(reply) => self.on_authorize_reply(reply),
-                ToShard::Attach(attach) => self.attach(*attach),
-                ToShard::Polling(request) => self.on_polling_request(request),
-                ToShard::Upgrade(request) => self.on_upgrade_request(request),
-                ToShard::Stream(request) => self.on_stream_request(request),
-                ToShard::Drain { spread } => self.drain(spread),
-                ToShard::Stop => self.stop(),
+            let Some(message) = self.inbox.take_message() else { break };
+            self.on_message_taken(message);
+        }
+        let began = Instant::now();
+        while let Some(request) = self.inbox.take_request() {
+            self.on_message_taken(request);
+            if began.elapsed() >= REQUESTS_TURN {
+                return;
             }
+        }
+    }
+
+    fn on_message_taken(&mut self, message: ToShard) {
+        match message {
+            ToShard::Broadcast(broadcast) => self.accept_broadcast(&broadcast),
+            ToShard::Recovered(reply) => self.on_recovery_reply(*reply),
+            ToShard::Authorized(reply) => self.on_authorize_reply(reply),
+            ToShard::Attach(attach) => self.attach(*attach),
+            ToShard::Polling(request) => self.on_polling_request(request),
+            ToShard::Upgrade(request) => self.on_upgrade_request(request),
+            ToShard::Stream(request) => self.on_stream_request(request),
+            ToShard::Drain { spread } => self.drain(spread),
+            ToShard::Stop => self.stop(),
         }
     }
 

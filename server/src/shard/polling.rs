@@ -118,6 +118,10 @@ impl Shard {
                 return;
             }
         }
+        if !self.count_bytes(id.slot, body.len()) {
+            let _ = reply.send(PostReply::Closed(CloseReason::ByteRate));
+            return;
+        }
         let closed = self.with_protocol(id.slot, |protocol, core| protocol.received(Message::Body(body), core));
         let _ = reply.send(match closed {
             // The client has closed the connection with its own message, so all is well.

@@ -25,6 +25,10 @@ pub(super) struct Rate {
 // === impl RateLimit ===
 
 impl RateLimit {
+    pub(super) fn with_burst(per_second: u32, burst: u32) -> Self {
+        Self { per_second, burst }
+    }
+
     /// A limit with the usual burst, and at least `min_burst`.
     pub(super) fn new(per_second: u32, min_burst: u32) -> Self {
         Self { per_second, burst: per_second.saturating_mul(BURST_SECONDS).max(min_burst) }
@@ -40,17 +44,24 @@ impl Rate {
 
     /// Takes a token. Returns `false` if there is none, because the limit is reached.
     pub(super) fn allows(&mut self, limit: RateLimit, now: Millis) -> bool {
+        self.allows_many(limit, 1, now)
+    }
+
+    /// Takes `count` tokens. Returns `false` if there are fewer, because the limit is reached.
+    pub(super) fn allows_many(&mut self, limit: RateLimit, count: u32, now: Millis) -> bool {
         let passed = (now as u32).wrapping_sub(self.refilled);
         let earned = (u64::from(passed) * u64::from(limit.per_second) / 1000).min(u64::from(u32::MAX)) as u32;
         if earned > 0 {
             self.tokens = self.tokens.saturating_add(earned).min(limit.burst);
             self.refilled = now as u32;
         }
-        if self.tokens == 0 {
-            return false;
+        match self.tokens.checked_sub(count) {
+            Some(left) => {
+                self.tokens = left;
+                true
+            }
+            None => false,
         }
-        self.tokens -= 1;
-        true
     }
 }
 

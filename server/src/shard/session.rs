@@ -8,6 +8,7 @@ use super::delivery::concat_frames;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
 use super::rate::Rate;
+use super::shares::Client;
 use super::slot::{Closing, Session, Slot, Transport, WebSocket};
 use crate::close_reason::{CloseFrame, CloseReason};
 use crate::connect_info::ConnectInfo;
@@ -27,6 +28,7 @@ impl Shard {
     /// Puts a new connection into a slot. The caller runs [`Protocol::opened`].
     pub(super) fn open_session(&mut self, transport: Transport, protocol: OpenProtocol, info: ConnectInfo) -> u32 {
         let protocol = protocol();
+        let client = Client::of(info.peer());
         self.generation = self.generation.wrapping_add(1);
         let (now, settings) = (self.now, &self.settings);
         let entry = self.slots.vacant_entry();
@@ -44,6 +46,8 @@ impl Shard {
             stalled_since: None,
             messages: Rate::new(settings.message_rate(), now),
             joins: Rate::new(settings.join_rate(), now),
+            bytes: Rate::new(settings.byte_rate(), now),
+            has_joined: false,
             shares_a_room: false,
             timer_at: NEVER,
             generation: self.generation,
@@ -51,7 +55,46 @@ impl Shard {
         self.metrics.connections_opened.fetch_add(1, Relaxed);
         self.metrics.connections.fetch_add(1, Relaxed);
         self.inbox.count_connections(self.slots.len());
+        self.make_room(slot, client);
         slot
+    }
+
+    /// Closes the oldest connections that have joined no room, if there are too many.
+    fn make_room(&mut self, slot: u32, client: Client) {
+        let limits = self.roomless_limits;
+        if let Some(oldest) = self.roomless.add(slot, self.generation, client, limits) {
+            self.close(oldest, CloseReason::Displaced);
+        }
+        let slots = &self.slots;
+        let is_roomless = |slot: u32, generation: u32| {
+            let one = slots.get(slot as usize);
+            matches!(one, Some(Slot::Session(session)) if session.generation == generation && !session.has_joined)
+        };
+        if let Some(oldest) = self.roomless.oldest(limits, is_roomless) {
+            self.close(oldest, CloseReason::Displaced);
+        }
+    }
+
+    /// A connection has joined a room.
+    pub(super) fn mark_joined(&mut self, slot: u32) {
+        if let Some(session) = self.session_mut(slot)
+            && !session.has_joined
+        {
+            session.has_joined = true;
+            let client = Client::of(session.info.peer());
+            self.roomless.remove(slot, client);
+        }
+    }
+
+    /// Counts bytes that a connection sent. Returns `false` if they are too many, and the connection was closed.
+    pub(super) fn count_bytes(&mut self, slot: u32, bytes: usize) -> bool {
+        let (now, limit) = (self.now, self.settings.byte_rate());
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let allowed = self.session_mut(slot).is_none_or(|session| session.bytes.allows_many(limit, bytes, now));
+        if !allowed {
+            self.close(slot, CloseReason::ByteRate);
+        }
+        allowed
     }
 
     pub(super) fn session_mut(&mut self, slot: u32) -> Option<&mut Session> {
@@ -195,6 +238,11 @@ impl Shard {
             protocol.closing(reason, &mut connection);
         }
         self.leave_rooms(slot, None);
+        let Some(session) = self.session_mut(slot) else { return };
+        if !session.has_joined {
+            let client = Client::of(session.info.peer());
+            self.roomless.remove(slot, client);
+        }
         let Some(session) = self.session_mut(slot) else { return };
         let probe = session.probe.take();
         match std::mem::replace(&mut session.transport, Transport::Closed) {

@@ -49,6 +49,9 @@ pub(super) struct Session {
     pub(super) stalled_since: Option<Millis>,
     pub(super) messages: Rate,
     pub(super) joins: Rate,
+    pub(super) bytes: Rate,
+    /// Whether it has joined a room.
+    pub(super) has_joined: bool,
     /// Whether it has ever been in one room with two encodings.
     pub(super) shares_a_room: bool,
     pub(super) timer_at: Millis,
@@ -71,6 +74,8 @@ pub(super) struct WebSocket {
     pub(super) stream: Stream,
     pub(super) decoder: websocket::Decoder,
     pub(super) outbox: Outbox,
+    /// Whether it is read again in a later turn.
+    pub(super) is_read_later: bool,
 }
 
 /// Long-polling and what waits for it.
@@ -215,7 +220,7 @@ impl Session {
 
 impl WebSocket {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, decoder: websocket::Decoder::default(), outbox: Outbox::default() }
+        Self { stream, decoder: websocket::Decoder::default(), outbox: Outbox::default(), is_read_later: false }
     }
 
     /// Writes `bytes` now if nothing waits. What the socket does not accept, `shared` puts into the send buffer.

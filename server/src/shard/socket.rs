@@ -19,7 +19,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 /// Reads of one socket before others have their turn.
-const MAX_READS_PER_TURN: usize = 4;
+const MAX_READS_PER_TURN: usize = 1;
 
 /// What a read leaves behind.
 enum ReadOutcome {
@@ -118,7 +118,7 @@ impl Shard {
         // TLS may have decrypted more than was read ahead, which the kernel does not report.
         let socket = self.slots.get_mut(slot as usize).and_then(Slot::socket);
         if socket.is_some_and(|socket| !socket.stream.short_read_means_drained()) {
-            self.read_again.push_back(slot);
+            self.read_later(slot);
         }
     }
 
@@ -127,15 +127,29 @@ impl Shard {
         if is_writable {
             self.flush(slot);
         }
-        if is_readable || is_ended {
+        // A socket that has its turn later must not have one now as well: others would wait for it twice.
+        let socket = self.slots.get_mut(slot as usize).and_then(Slot::socket);
+        if (is_readable || is_ended) && socket.is_some_and(|socket| !socket.is_read_later) {
             self.read(slot, is_ended);
+        }
+    }
+
+    /// Reads a socket again in a later turn.
+    pub(super) fn read_later(&mut self, slot: u32) {
+        if let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) {
+            socket.is_read_later = true;
+            self.read_again.push_back(slot);
         }
     }
 
     /// Continues reads that the last turn stopped for the sake of others.
     pub(super) fn read_leftovers(&mut self) {
-        for _ in 0..self.read_again.len() {
-            if let Some(slot) = self.read_again.pop_front() {
+        let mut waiting = self.read_again.len();
+        while waiting > 0 && self.read_in_turn < super::READ_TURN {
+            waiting -= 1;
+            let Some(slot) = self.read_again.pop_front() else { return };
+            if let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) {
+                socket.is_read_later = false;
                 self.read(slot, true);
             }
         }
@@ -145,7 +159,7 @@ impl Shard {
     pub(super) fn read(&mut self, slot: u32, is_ended: bool) {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         if matches!(self.read_into(slot, is_ended, &mut buffer), ReadOutcome::More) {
-            self.read_again.push_back(slot);
+            self.read_later(slot);
         }
         self.read_buffer = buffer;
     }
@@ -161,6 +175,7 @@ impl Shard {
                     return ReadOutcome::Done;
                 }
                 Ok(count) => {
+                    self.read_in_turn += count;
                     // The kernel reports the end of a stream by itself, so a short read need not be confirmed.
                     let is_drained = !is_ended && count < buffer.len() && socket.stream.short_read_means_drained();
                     self.on_bytes(slot, &mut buffer[..count]);
@@ -191,10 +206,14 @@ impl Shard {
     /// Bytes arrived on a socket.
     fn on_bytes(&mut self, slot: u32, bytes: &mut [u8]) {
         let max_message_size = self.settings.max_message_size;
-        let Some(one) = self.slots.get_mut(slot as usize) else { return };
-        if matches!(one, Slot::Closing(_)) {
+        let is_session = match self.slots.get(slot as usize) {
+            None | Some(Slot::Closing(_)) => return,
+            Some(one) => matches!(one, Slot::Session(_)),
+        };
+        if is_session && !self.count_bytes(slot, bytes.len()) {
             return;
         }
+        let Some(one) = self.slots.get_mut(slot as usize) else { return };
         // Where the socket is: a probing one moves to its connection's slot in the middle of what it reads.
         let mut place = (slot, one.generation());
         let Some(socket) = one.socket() else { return };

@@ -148,7 +148,7 @@ impl Shard {
             }
         }
         // What arrived behind the last message of the upgrade, and has not been read, is read under the new token.
-        self.read_again.push_back(session);
+        self.read_later(session);
         self.arm(session);
         Some(place)
     }

@@ -1,7 +1,11 @@
 //! The parts of attacks: a runtime with low priority, and hostile clients.
 
-use crate::support::raw::Raw;
+use crate::support::http::Io;
+use crate::support::raw::{Raw, handshake_request};
+use crate::support::wait::in_time;
+use crate::support::{Request, Response, Site};
 use std::sync::{Mutex, PoisonError};
+use tokio::io::AsyncWriteExt as _;
 
 /// Runs a test, and no other one of this program at the same time: it would distort the measurement. Its tasks have a
 /// lower priority than the server and the bystander, with which they share the cores.
@@ -18,6 +22,40 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
     runtime.expect("a runtime").block_on(test);
 }
 
+/// A client with many polling sessions on one TCP connection.
+pub(crate) struct PollingClient {
+    stream: Box<dyn Io>,
+    host: String,
+}
+
+// === impl PollingClient ===
+
+impl PollingClient {
+    const PATH: &str = "/socket.io/?EIO=4&transport=polling";
+
+    pub(crate) async fn connect(site: &Site) -> Self {
+        Self { stream: site.dial().await, host: site.address.clone() }
+    }
+
+    /// Sends a request; returns `None` if the server closed the connection.
+    pub(crate) async fn send(&mut self, request: &Request) -> Option<Response> {
+        in_time("a response to an attacker", request.exchange(&mut self.stream, &self.host)).await.ok()
+    }
+
+    /// Opens a session. `None`: the server refused.
+    pub(crate) async fn open(&mut self) -> Option<String> {
+        let response = self.send(&Request::get(Self::PATH)).await.filter(|response| response.status == 200)?;
+        let open: serde_json::Value = serde_json::from_str(response.text().get(1..)?).ok()?;
+        Some(open["sid"].as_str()?.to_owned())
+    }
+
+    /// Posts packets to a session. `None`: the server refused.
+    pub(crate) async fn post(&mut self, sid: &str, packets: &[String]) -> Option<()> {
+        let request = Request::post(&format!("{}&sid={sid}", Self::PATH), packets.join("\u{1e}"));
+        self.send(&request).await.filter(|response| response.status == 200).map(drop)
+    }
+}
+
 /// The packet of a join with a position.
 pub(crate) fn join_since(id: usize, room: &str, since: &str) -> String {
     format!("42/nodevent,{id}[\"join\",{{\"room\":\"{room}\",\"since\":\"{since}\"}}]")
@@ -29,4 +67,15 @@ pub(crate) async fn join(raw: &mut Raw, packet: &str) -> String {
     let reply = raw.text().await;
     let start = reply.find('[').unwrap_or_else(|| panic!("not an acknowledgement: {reply}"));
     reply[start..].to_owned()
+}
+
+/// Opens a connection to `/nodevent` with the protocol `plain`.
+pub(crate) async fn plain(site: &Site) -> Raw {
+    let mut stream = site.dial().await;
+    let mut request = handshake_request("");
+    request.path = "/ws/nodevent".to_owned();
+    stream.write_all(&request.encode(&site.address)).await.expect("the server accepts a handshake");
+    let mut raw = Raw::after_handshake(stream).await;
+    assert!(raw.text().await.starts_with("{\"hello\""));
+    raw
 }

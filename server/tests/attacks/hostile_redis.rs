@@ -10,6 +10,18 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+/// Replies that nest aggregates without end, one per kind.
+fn nested() -> Vec<(&'static str, Vec<u8>)> {
+    let nested = |head: &str| head.as_bytes().repeat(200_000);
+    vec![
+        ("nested arrays", nested("*1\r\n")),
+        ("nested maps", nested("%1\r\n")),
+        ("nested sets", nested("~1\r\n")),
+        ("nested pushes", nested(">1\r\n")),
+        ("nested attributes", nested("|1\r\n")),
+    ]
+}
+
 /// Replies with impossible or excessive lengths, and bytes that are not replies.
 fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     vec![
@@ -78,4 +90,9 @@ async fn assert_survived(replies: Vec<(&'static str, Vec<u8>)>) {
 #[test]
 fn malformed_redis_replies_neither_crash_the_server_nor_take_its_memory() {
     attacker::run(assert_survived(malformed()));
+}
+
+#[test]
+fn nested_redis_replies_neither_crash_the_server_nor_take_its_memory() {
+    attacker::run(assert_survived(nested()));
 }

@@ -3,10 +3,32 @@
 
 use crate::attacker;
 use crate::support::wait::until;
-use crate::support::{Program, Request, Site};
+use crate::support::{Program, REDIS_OUTAGE, Request, Site};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 /// The longest acceptable log line. Bytes.
 const MAX_LINE: usize = 4096;
+
+/// Accepts connections and replies to every command with an error that carries `text`.
+async fn redis_with_errors(text: String) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let reply = format!("-ERR {text}\r\n");
+            tokio::spawn(async move {
+                let mut command = [0; 4096];
+                while let Ok(1..) = stream.read(&mut command).await {
+                    if stream.write_all(reply.as_bytes()).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
 
 /// Starts a server, waits for a log line that contains `expected`, and checks all lines.
 async fn assert_clean_log(configuration: &str, expected: &str, provoke: impl AsyncFnOnce(Site)) {
@@ -24,6 +46,16 @@ async fn assert_clean_log(configuration: &str, expected: &str, provoke: impl Asy
         assert!(!line.chars().any(|c| c.is_control() && c != '\t'), "control characters: {shown}");
         assert!(line.len() <= MAX_LINE, "a log line of {} bytes: {shown}", line.len());
     }
+}
+
+#[test]
+fn redis_errors_are_sanitised_and_truncated_in_the_log() {
+    attacker::run(async {
+        let text = format!("\u{1b}[2J\u{1b}[31mred\u{7}\u{9b}31m {}", "x".repeat(900_000));
+        let port = redis_with_errors(text).await;
+        let namespace = format!("/nodevent: {{redis: {{host: 127.0.0.1, port: {port}}}}}");
+        assert_clean_log(&namespace, REDIS_OUTAGE, async |_| {}).await;
+    });
 }
 
 #[test]

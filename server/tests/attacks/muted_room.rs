@@ -5,6 +5,7 @@ use crate::attacker::{self, join, join_since};
 use crate::process::Process;
 use crate::support::raw::Raw;
 use crate::support::{RedisServer, Request, Site};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
@@ -37,6 +38,35 @@ async fn assert_not_muted(site: &Site, victim: &mut Raw, room: &str) {
         let event = event.unwrap_or_else(|_| panic!("the confirmed publication {number} does not arrive"));
         assert!(event.contains(&format!("\"message\":{number}")), "{event}");
     }
+}
+
+#[test]
+fn repeated_joins_with_one_position_do_not_mute_a_room() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        let process = Process::start(&format!("/nodevent: {{redis: \"{}\"}}", redis.url())).await;
+        redis.has_subscribers("/nodevent", 1).await;
+        for (room, epoch, offset) in [
+            ("huge", None, "9223372036854775807"),
+            ("largest", None, "18446744073709551615"),
+            ("ahead", Some(()), "1000"),
+            ("far-ahead", Some(()), "9223372036854775807"),
+        ] {
+            process.site.emit("/nodevent", room, "e", "before").await;
+            let history: Value = process.site.get(&format!("/api/nodevent/rooms/{room}/history")).await.json();
+            let known = history["position"].as_str().unwrap().split_once(':').unwrap().0.to_owned();
+            let epoch = epoch.map_or("0000000000000000".to_owned(), |()| known);
+            let attacking = attack(&process.site, room, format!("{epoch}:{offset}"));
+            sleep(PAUSE * 2).await;
+            let mut victim = Raw::connected(&process.site, "/nodevent").await;
+            let packet = format!("42/nodevent,1[\"join\",{{\"room\":\"{room}\"}}]");
+            let joined = timeout(PROMPT, join(&mut victim, &packet));
+            let ack = joined.await.unwrap_or_else(|_| panic!("{room}: the victim's join is not acknowledged"));
+            assert!(ack.starts_with("[null,true"), "{room}: {ack}");
+            assert_not_muted(&process.site, &mut victim, room).await;
+            attacking.abort();
+        }
+    });
 }
 
 /// A sibling: the victim is in the room already.

@@ -2,11 +2,13 @@
 //! that they starve publishing.
 
 use crate::attacker;
+use crate::bystander::assert_unnoticed;
 use crate::process::Process;
 use crate::support::{RedisServer, Request};
 use serde_json::json;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinSet;
 
 /// A room's history: 100 publications of 90 KB, so that a response has 9 MB.
 const PUBLICATIONS: usize = 100;
@@ -23,6 +25,32 @@ async fn fill(process: &Process) {
     for number in 0..PUBLICATIONS {
         process.site.emit("/nodevent", "large", "e", json!([number, "x".repeat(SIZE)])).await;
     }
+}
+
+#[test]
+fn unread_history_responses_need_bounded_memory() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        for engine in [String::new(), format!("redis: \"{}\", ", redis.url())] {
+            let history = "history: {size: 100, max_memory: 64MB}";
+            let process = Process::start(&format!("/nodevent: {{{engine}{history}}}")).await;
+            process.is_ready().await;
+            fill(&process).await;
+            let before = process.resident();
+            let mut sockets = Vec::new();
+            for _ in 0..UNREAD {
+                let mut socket = process.site.dial().await;
+                socket.write_all(&Request::get(PATH).encode(&process.site.address)).await.unwrap();
+                sockets.push(socket);
+            }
+            let mut most = 0;
+            for _ in 0..30 {
+                tokio::time::sleep(LENGTH / 30).await;
+                most = most.max(process.resident().saturating_sub(before));
+            }
+            assert!(most < GROWTH, "the server grew by {} MB for {UNREAD} responses", most >> 20);
+        }
+    });
 }
 
 /// A sibling: event streams that replay the whole history, unread.
@@ -53,5 +81,35 @@ fn unread_event_streams_need_bounded_memory() {
             }
             assert!(most < GROWTH, "the server grew by {} MB for {UNREAD} streams", most >> 20);
         }
+    });
+}
+
+#[test]
+fn flood_of_history_requests_starves_no_publisher() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        let process = Process::start(&format!("/nodevent: {{redis: \"{}\"}}", redis.url())).await;
+        redis.has_subscribers("/nodevent", 1).await;
+        fill(&process).await;
+        assert_unnoticed(&process.site.address, async || {
+            let mut readers = JoinSet::new();
+            for _ in 0..20 {
+                let site = process.site.clone();
+                readers.spawn(async move {
+                    loop {
+                        let mut socket = site.dial().await;
+                        socket.write_all(&Request::get(PATH).encode(&site.address)).await.unwrap();
+                        let mut piece = vec![0; 64 * 1024];
+                        while let Ok(1..) = socket.read(&mut piece).await {
+                            if piece.ends_with(b"]}") {
+                                break;
+                            }
+                        }
+                    }
+                });
+            }
+            tokio::time::sleep(LENGTH).await;
+        })
+        .await;
     });
 }

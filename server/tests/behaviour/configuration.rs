@@ -374,7 +374,7 @@ async fn several_listeners_share_the_namespaces() {
 async fn namespace_without_redis_runs_in_memory() {
     // N-08
     let folder = tempfile::tempdir().unwrap();
-    let program = Program::serve(folder.path(), "port: 0\nbind: 127.0.0.1\n/nodevent:\n").await;
+    let program = Program::serve(folder.path(), "publish: local\nport: 0\nbind: 127.0.0.1\n/nodevent:\n").await;
     assert!(program.logs("namespace=\"/nodevent\"").await.contains("engine=\"memory\""));
     let site = program.site().await;
     assert_eq!(site.get("/readyz").await.status, 200);

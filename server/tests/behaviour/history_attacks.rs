@@ -13,7 +13,7 @@ async fn servers() -> (RedisServer, Vec<TestServer>) {
     let mut servers = Vec::new();
     for engine in [String::new(), format!(", redis: \"{}\"", redis.url())] {
         let history = "history: {size: 100, max_memory: 100KB}";
-        let limits = "limits: {joins_per_second: 1000000, packets_per_second: 1000000}";
+        let limits = "limits: {joins_per_second: 1000000, packets_per_second: 1000000, bytes_per_second: 100MB}";
         let server = TestServer::start(&format!("{limits}\n/nodevent: {{{history}{engine}}}\n")).await;
         server.ready().await;
         servers.push(server);

@@ -5,6 +5,7 @@
 mod support;
 
 mod admission;
+mod certificates;
 mod command_line;
 mod configuration;
 mod defaults;
@@ -14,6 +15,7 @@ mod history_attacks;
 mod order;
 mod origins;
 mod plain;
+mod publish_keys;
 mod publishing;
 mod redis;
 mod redis_acl;

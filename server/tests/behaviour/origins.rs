@@ -82,7 +82,10 @@ async fn preflight_request_returns_the_permitted_origin() {
     assert_eq!(allowed.status, 204);
     assert_eq!(allowed.header("access-control-allow-origin"), Some("https://shop.example.org"));
     assert!(allowed.header("access-control-allow-methods").unwrap().contains("POST"));
-    assert_eq!(allowed.header("access-control-allow-headers"), Some("authorization, content-type"));
+    assert_eq!(
+        allowed.header("access-control-allow-headers"),
+        Some("authorization, content-type, idempotency-key")
+    );
     assert_eq!(server.send(&preflight("https://evil.example")).await.status, 403);
 }
 

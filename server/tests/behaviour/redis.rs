@@ -110,7 +110,7 @@ async fn publication_over_the_publish_limit_is_skipped_and_counted() {
     redis.has_subscribers("/nodevent", 1).await;
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     browser.join("r").await;
-    redis.publish("/nodevent", format!(r#"{{"room":"r","event":"e","message":"{}"}}"#, "x".repeat(1024))).await;
+    redis.publish("/nodevent", format!(r#"{{"room":"r","event":"e","message":"{}"}}"#, "x".repeat(1100))).await;
     server.metric_is(r#"nodevent_invalid_publishes_total{reason="too_large"}"#, 1).await;
     redis.publish("/nodevent", GOOD).await;
     assert_eq!(browser.next_event().await.text, GOOD);
@@ -203,9 +203,10 @@ async fn browsers_stay_connected_while_redis_restarts() {
         browser.join("r").await;
         browsers.push(browser);
     }
-    let readiness = server.get("/readyz").await;
-    assert_eq!(readiness.status, 503);
-    assert!(readiness.text().contains("/nodevent"), "{}", readiness.text());
+    let (public, admin) = (server.get("/readyz").await, server.admin.get("/readyz").await);
+    assert_eq!((public.status, admin.status), (503, 503));
+    assert!(admin.text().contains("/nodevent"), "{}", admin.text());
+    assert!(!public.text().contains("/nodevent"), "it needs no key: {}", public.text());
     assert_eq!(server.get("/healthz").await.status, 200, "the server is alive");
     for n in 0..2 {
         redis.start_again().await;
@@ -330,7 +331,7 @@ async fn redis_behind_tls_is_reached_if_its_certificate_is_trusted() {
     redis.current_dir(folder.path()).stdout(Stdio::null()).kill_on_drop(true);
     let _redis = redis.spawn().expect(STARTS);
     let settings = format!(
-        "bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n/nodevent: {{redis: \"rediss://localhost:{port}\"}}\n"
+        "bind: 127.0.0.1\nport: 0\npublish: local\nadmin: {{port: 0}}\n/nodevent: {{redis: \"rediss://localhost:{port}\"}}\n"
     );
     let file = folder.path().join("nodevent.yml");
     std::fs::write(&file, settings).unwrap();
@@ -370,7 +371,9 @@ async fn redis_that_requires_client_certificates_is_reached_with_the_configured_
     let _redis = redis.spawn().expect(STARTS);
     let program = async |ssl: &str| {
         let redis = format!("{{host: localhost, port: {port}, ssl: {{{ssl}}}}}");
-        let settings = format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n/nodevent: {{redis: {redis}}}\n");
+        let settings = format!(
+            "bind: 127.0.0.1\nport: 0\npublish: local\nadmin: {{port: 0}}\n/nodevent: {{redis: {redis}}}\n"
+        );
         Program::serve(folder.path(), &settings).await
     };
     let known = program("ca: cert.pem, cert: cert.pem, key: key.pem").await;

@@ -11,7 +11,10 @@ use std::path::Path;
 fn is_current(name: &str, text: &str) {
     let file = format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("NODEVENT_WRITE_REFERENCE").is_some() {
-        std::fs::write(&file, text).unwrap();
+        // Other tests read the file at the same time.
+        let written = format!("{file}.new");
+        std::fs::write(&written, text).unwrap();
+        std::fs::rename(&written, &file).unwrap();
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
     let differs = written.lines().zip(text.lines()).position(|(one, other)| one != other);

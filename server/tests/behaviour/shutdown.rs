@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-const CONFIGURATION: &str = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\n/nodevent: {}\n";
+const CONFIGURATION: &str = "publish: local\nbind: 127.0.0.1\nport: 0\nadmin: {port: 0}\n/nodevent: {}\n";
 
 #[tokio::test]
 async fn server_notifies_browsers_and_exits_within_two_seconds_of_sigterm() {

@@ -62,12 +62,15 @@ async fn polling_sessions_that_open_and_close_leave_nothing_behind() {
     for round in 0..rounds {
         for n in 0..cycles {
             let path = "/socket.io/?EIO=4&transport=polling";
-            let open = in_time("a session", Request::get(path).exchange(&mut stream, "x")).await.unwrap().text();
+            let open = in_time("a session", Request::get(path).exchange(&mut stream, &process.site.address))
+                .await
+                .unwrap()
+                .text();
             let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
             let session = format!("{path}&sid={}", open["sid"].as_str().unwrap());
             let body = format!("40/nodevent,\u{1e}42/nodevent,[\"join\",{{\"room\":\"{round}-{n}\"}}]\u{1e}1");
             let post = Request::post(&session, body);
-            let response = in_time("a POST", post.exchange(&mut stream, "x")).await.unwrap();
+            let response = in_time("a POST", post.exchange(&mut stream, &process.site.address)).await.unwrap();
             assert_eq!(response.text(), "ok");
         }
         process.metric_is("nodevent_connections", 0).await;
@@ -83,7 +86,7 @@ async fn polling_sessions_that_open_and_close_leave_nothing_behind() {
 async fn repeated_joins_and_leaves_on_one_connection_leave_nothing_behind() {
     //
     let (rounds, cycles) = if is_full_run() { (10, 100) } else { (4, 12) };
-    let limits = "limits: {joins_per_second: 1000000, packets_per_second: 1000000}";
+    let limits = "limits: {joins_per_second: 1000000, packets_per_second: 1000000, bytes_per_second: 100MB}";
     let process = Process::start(&format!("{limits}\n/nodevent: {{history: off}}")).await;
     let mut raw = Raw::connected(&process.site, "/nodevent").await;
     let mut resident = Vec::new();

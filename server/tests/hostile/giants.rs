@@ -84,7 +84,7 @@ async fn announced_frames_beyond_the_limit_are_refused_and_leave_nothing_behind(
 #[tokio::test]
 async fn endless_message_in_tiny_fragments_delays_no_other_client() {
     //
-    let process = Process::start("/nodevent: {history: off}").await;
+    let process = Process::start("limits: {bytes_per_second: 100MB}\n/nodevent: {history: off}").await;
     let before = process.resident();
     let mut endless = Raw::connected(&process.site, "/nodevent").await;
     endless.send(first(TEXT, "4")).await;

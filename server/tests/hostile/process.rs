@@ -19,7 +19,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) async fn start(configuration: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let listening = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\n";
+        let listening = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\npublish: local\n";
         let program = Program::serve(folder.path(), &format!("{listening}{configuration}")).await;
         let (site, admin) = (program.site().await, program.admin().await);
         Self { program, site, admin, _folder: folder }

@@ -7,6 +7,9 @@
 mod support;
 
 mod floods;
+mod framing;
+mod http_connections;
+mod keep_alive;
 mod log;
 mod origins;
 mod requests;

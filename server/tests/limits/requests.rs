@@ -53,7 +53,8 @@ async fn slow_request_header_gets_408_and_is_closed() {
 /// Browsers open connections in advance and keep used ones open, so the server closes them without counting an error.
 #[tokio::test]
 async fn connection_without_a_request_is_closed_silently() {
-    let mut server = ServerWithBystander::start(SLOW).await;
+    let limits = "limits: {handshake_timeout: 300ms, keep_alive_timeout: 300ms}\n/nodevent: {}";
+    let mut server = ServerWithBystander::start(limits).await;
     let mut unused = server.dial().await;
     let mut used = server.dial().await;
     assert_eq!(Request::get("/healthz").exchange(&mut used, &server.address).await.unwrap().status, 200);

@@ -23,9 +23,8 @@ async fn join_flood_is_refused_and_earlier_memberships_stay() {
             acks.push(browser.call("join", &room(format!("r{number}"))).await);
         }
         assert_eq!(acks[0], json!([null, true]));
-        let late = acks.iter().filter(|ack| **ack == json!(["Too many joins", false])).count();
-        assert!(late > 0, "{acks:?}");
-        refused += late as i64;
+        assert!(acks.contains(&json!(["Too many joins", false])), "{acks:?}");
+        refused += acks.iter().filter(|ack| **ack != json!([null, true])).count() as i64;
         server.emit("/nodevent", "r0", "e", 1).await;
         assert_eq!(browser.next_event().await.room, "r0", "the membership from before the flood");
     }
@@ -39,7 +38,7 @@ async fn join_flood_is_refused_and_earlier_memberships_stay() {
 async fn joins_beyond_the_room_limit_are_refused_in_bounded_memory() {
     // N-52
     let joins = if is_full_run() { 100_000 } else { 5_000 };
-    let settings = "limits: {joins_per_second: 1000000, packets_per_second: 1000000}\n/nodevent: {history: off}";
+    let settings = "limits: {joins_per_second: 1000000, packets_per_second: 1000000, bytes_per_second: 100MB}\n/nodevent: {history: off}";
     let mut server = ServerWithBystander::start(settings).await;
     let before = resident(&server);
     let mut raw = Raw::connected(&server.site, "/nodevent").await;

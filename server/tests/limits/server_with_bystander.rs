@@ -31,7 +31,7 @@ impl ServerWithBystander {
     /// Starts the binary with `configuration`, which contains the namespace `/nodevent`, and connects the bystander.
     pub(crate) async fn start(configuration: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let listening = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\n";
+        let listening = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\npublish: local\n";
         let program = Program::serve(folder.path(), &format!("{listening}{configuration}")).await;
         let plain = program.logs("listening url=http://").await;
         let site = Site::at(plain.split_once("url=").expect("a URL").1.trim());

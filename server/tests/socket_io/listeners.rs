@@ -11,6 +11,7 @@ async fn polling_request_finds_its_session_through_any_listener() {
     let configuration = "
 bind: 127.0.0.1
 port: 0
+publish: local
 listen: [{bind: 127.0.0.1, port: 0}, {bind: 127.0.0.1, port: 0}]
 admin: {port: 0}
 shards: 4

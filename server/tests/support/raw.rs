@@ -92,6 +92,11 @@ impl Raw {
         let _ = self.stream.flush().await;
     }
 
+    /// Sends bytes. `None`: the server has closed the connection.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> Option<()> {
+        self.stream.write_all(bytes.as_ref()).await.ok()
+    }
+
     /// Sends a text message.
     pub async fn send_text(&mut self, text: &str) {
         self.send(last(TEXT, text)).await;

@@ -12,6 +12,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+/// Listeners on free ports. Programs on this machine publish without a key.
+const LISTENING: &str = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\npublish: local\n";
+
 /// A running server. It dereferences to the [`Site`] of its last public listener.
 pub struct TestServer {
     site: Site,
@@ -37,7 +40,7 @@ impl TestServer {
     /// Starts a server on free ports with this configuration, which needs no listeners. A namespace `{}` uses the
     /// memory engine.
     pub async fn start(configuration: &str) -> Self {
-        Self::start_as_written(&format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}")).await
+        Self::start_as_written(&format!("{LISTENING}{configuration}")).await
     }
 
     /// Starts a server with exactly this configuration, which must name an admin listener.
@@ -48,7 +51,7 @@ impl TestServer {
 
     /// Starts a server with this endpoint instead of those of its configuration.
     pub async fn start_with(configuration: &str, endpoint: impl FnOnce(&Mount<'_>) -> Arc<dyn Endpoint>) -> Self {
-        let written = format!("bind: 127.0.0.1\nport: 0\nadmin: {{port: 0}}\n{configuration}");
+        let written = format!("{LISTENING}{configuration}");
         let config = Config::from_yaml(&written).unwrap_or_else(|report| panic!("{report}"));
         Self::run(Server::start_with(config, |mount| vec![endpoint(mount)]).await.expect("the server starts"))
     }

@@ -102,6 +102,10 @@ impl RoomHistory for Memory {
         Outcome::Ready(recovery.map(|recovery| request.reply(Some(recovery))))
     }
 
+    fn may_wait(&self, _room: &str) -> bool {
+        false
+    }
+
     fn has_history(&self, room: &str) -> bool {
         self.policy.of(room).is_some()
     }

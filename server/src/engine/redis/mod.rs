@@ -1,7 +1,7 @@
 //! The Redis engine: any number of servers share the histories in Redis and hold nothing themselves but connections.
 //!
-//! Each namespace has two clients, one to publish and read, and one to subscribe ([`client`], [`subscription`]). Both
-//! reconnect by themselves. While Redis is unavailable, publishing fails within [`COMMAND_TIMEOUT`] and browsers stay
+//! Each namespace has three clients: one to publish and to recover, one to subscribe, and one for histories over HTTP
+//! ([`client`], [`subscription`], [`history_reader`]). They reconnect by themselves. While Redis is unavailable, publishing fails within [`COMMAND_TIMEOUT`] and browsers stay
 //! connected. A script ([`script`]) assigns a publication its offset, stores it and publishes it in one step. One task per
 //! namespace ([`subscriber`]) delivers what arrives, in order and without a gap, to the rooms that have members here
 //! ([`room_state`]). A probe ([`health`]) shows whether publications get through.
@@ -13,6 +13,7 @@ mod client;
 mod client_config;
 mod diagnose;
 mod health;
+mod history_reader;
 mod periodic_check;
 mod read_task;
 mod room_state;
@@ -34,6 +35,7 @@ use crate::outcome::Outcome;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
 use health::{HealthProbe, LinkHealth};
+use history_reader::HistoryReader;
 use nodevent_protocol::history::{Keys, Position, Publish, Scope};
 use nodevent_protocol::publication::PublicationRef;
 use script::{ScriptError, Scripts};
@@ -53,6 +55,7 @@ const BACKLOG: usize = 8192;
 #[derive(Debug)]
 pub struct Redis {
     shared: Arc<Shared>,
+    history_reader: Arc<HistoryReader>,
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -158,7 +161,10 @@ impl Redis {
         tokio::spawn(secrets_check::run(Arc::clone(&shared), secrets_check::fingerprints(&namespace.secrets)));
         tokio::spawn(client::supervise_client(shared.publisher.clone(), shared.address.clone()));
         tokio::spawn(client::supervise_client(shared.subscriber.clone(), shared.address.clone()));
-        let redis = Arc::new(Self { shared, commands: commands_tx });
+        let history_client = client::builder(redis)?.build().map_err(|error| error.to_string())?;
+        let history_reader = HistoryReader::start(history_client, Arc::clone(&shared));
+        let history_reader = Arc::new(history_reader.map_err(|error| error.to_string())?);
+        let redis = Arc::new(Self { shared, history_reader, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
             publish: Arc::clone(&redis) as _,
@@ -198,21 +204,6 @@ impl Redis {
         scripts.publish(publisher, &keys, &publish, idempotency_key).await
     }
 
-    async fn read(&self, room: &str, since: Since) -> Result<Option<Recovery>, Unavailable> {
-        let Some(retention) = self.shared.history.of(room) else { return Ok(None) };
-        let after = match since {
-            Since::Position(position) if position.is_absent() => Some(0),
-            Since::Position(position) => Some(position.offset),
-            Since::Beginning => Some(0),
-            Since::FirstJoin | Since::Invalid => None,
-        };
-        let keys = self.shared.keys(room);
-        let read = self.shared.scripts.read(&self.shared.publisher, &keys, after, None, retention).await;
-        let slice = read.map_err(|error| error.unavailable)?;
-        let publications = slice.publications(room).into_iter();
-        Ok(Some(Recovery::select(slice.position, slice.jump, slice.resolve(since), publications)))
-    }
-
     /// Returns whether the subscriber has a state for rooms with members: for their history, or for their channel.
     fn tracks(&self, room: &str) -> bool {
         self.shared.channel_per_room || self.shared.history.of(room).is_some()
@@ -241,6 +232,10 @@ impl RoomHistory for Redis {
         }
     }
 
+    fn may_wait(&self, room: &str) -> bool {
+        self.tracks(room)
+    }
+
     fn has_history(&self, room: &str) -> bool {
         self.shared.history.of(room).is_some()
     }
@@ -254,7 +249,7 @@ impl RoomHistory for Redis {
 
 impl ReadHistory for Redis {
     fn read<'a>(&'a self, room: &'a str, since: Since) -> Pending<'a, Option<Recovery>> {
-        Box::pin(self.read(room, since))
+        Box::pin(self.history_reader.read(room, since))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::encoding::Frame;
 use crate::http::body::{self, BodyError};
 use crate::http::connections::{PollReply, PollingRequest, PostReply, UpgradeReply, UpgradeRequest};
 use crate::http::websocket::{self, Handshake, PendingUpgrade};
-use crate::http::{Endpoint, Http, ResponseFuture, query, reply};
+use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, query, reply};
 use crate::protocol::OpenProtocol;
 use axum::body::Body;
 use axum::extract::Request;
@@ -68,7 +68,7 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
             return match *method {
                 Method::GET if is_websocket != is_upgrade => Err(RequestError::BadRequest),
                 Method::GET if !is_revision_4 => Err(RequestError::UnsupportedProtocolVersion),
-                Method::GET if http.refuses_connections() => Ok(reply::busy()),
+                Method::GET if http.refuses_connections(PeerAddr::of(&request.extensions)) => Ok(reply::busy()),
                 Method::GET if is_websocket => Ok(self.open_websocket(http, &request)),
                 Method::GET => self.open_polling(http, &request).await,
                 _ => Err(RequestError::BadHandshakeMethod),
@@ -193,7 +193,7 @@ async fn post(http: &Http, id: ConnectionId, request: &Parts, body: Body) -> Res
         return Ok(closed(http, CloseReason::Malformed));
     }
     let max_bytes = http.settings.max_message_size;
-    let body = match body::read(http, body, max_bytes).await {
+    let body = match body::read(http, body, max_bytes, PeerAddr::of(&request.extensions)).await {
         Ok(body) => body,
         Err(BodyError::TooLarge) => {
             abort.request = aborted(None);

@@ -2,7 +2,7 @@
 
 use super::{Plain, Settings};
 use crate::http::websocket::{self, Handshake};
-use crate::http::{Endpoint, Http, ResponseFuture, reply};
+use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, reply};
 use crate::protocol::Protocol;
 use axum::extract::Request;
 use axum::http::request::Parts;
@@ -44,7 +44,7 @@ impl PlainEndpoint {
             response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             return response;
         }
-        if http.refuses_connections() {
+        if http.refuses_connections(PeerAddr::of(&request.extensions)) {
             return reply::busy();
         }
         match Handshake::check(http, &request.headers, &[SUBPROTOCOL]) {

@@ -1,11 +1,10 @@
 //! Dialects of Socket.IO: the events that a namespace's clients send and receive.
 //!
 //! A dialect translates between the events of one kind of client and the few operations of the core. It is one file in
-//! `dialects/` and one line in [`DIALECTS`]; `CONTRIBUTING.md` has the recipe.
+//! `dialects/`, and one line in `dialects/mod.rs`; `CONTRIBUTING.md` has the recipe.
 //!
 //! **Architecture Invariant:** only a dialect knows the event names of its clients.
 
-use super::dialects::NodEvent;
 use crate::history::RequestId;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined};
@@ -16,9 +15,6 @@ use std::sync::Arc;
 
 /// Makes a dialect.
 pub type MakeDialect = fn() -> Arc<dyn Dialect>;
-
-/// All dialects, by their names in the configuration.
-pub const DIALECTS: [(&str, MakeDialect); 1] = [("nodevent", || Arc::new(NodEvent))];
 
 /// The events of one kind of client.
 pub trait Dialect: fmt::Debug + Send + Sync {

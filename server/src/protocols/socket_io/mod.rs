@@ -5,6 +5,7 @@
 //! # Source
 //! The Socket.IO protocol, revision 5.
 
+pub mod arguments;
 pub mod dialect;
 pub mod dialects;
 mod operations;
@@ -19,7 +20,7 @@ use crate::encoding::{Encoding, Frame};
 use crate::http::Endpoint;
 use crate::namespace::Namespaces;
 use crate::protocol::{Core, Millis, NEVER, SubscribeReply};
-use dialect::{Ack, DIALECTS, Dialect, Event};
+use dialect::{Ack, Dialect, Event};
 use nodevent_protocol::engine_io::session::Timing;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
@@ -80,7 +81,7 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
     let mut channels = vec![None; mount.namespaces.iter().count()];
     for id in mount.namespaces_with(NAME) {
         let named = &mount.namespaces.get(id).dialect;
-        let (_, dialect) = DIALECTS.iter().find(|(name, _)| name == named)?;
+        let (_, dialect) = dialects::REGISTRY.iter().find(|(name, _)| name == named)?;
         channels[usize::from(id)] = Some(dialect());
     }
     channels.iter().any(Option::is_some).then(|| endpoint(mount, channels))

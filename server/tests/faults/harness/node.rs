@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// Settings of every server in these tests: a short shutdown, and no limit on the rate of joins.
-const SETTINGS: &str = "bind: 127.0.0.1\nadmin: {bind: 127.0.0.1, port: 0}\ndrain_timeout: 2s\nshards: 2\n\
+const SETTINGS: &str = "bind: 127.0.0.1\npublish: local\nadmin: {bind: 127.0.0.1, port: 0}\ndrain_timeout: 2s\nshards: 2\n\
                         limits: {joins_per_second: 10000}\n";
 /// Heartbeats that detect a dead link within seconds.
 pub const FAST_HEARTBEAT: &str = "ping: {interval: 2s, timeout: 2s}\n";

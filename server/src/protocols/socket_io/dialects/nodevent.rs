@@ -3,6 +3,7 @@
 use crate::history::RequestId;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined};
+use crate::protocols::socket_io::arguments::Argument;
 use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::room;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 /// The dialect `nodevent`.
 #[derive(Debug, Default)]
-pub struct NodEvent;
+pub(super) struct NodEvent;
 
 /// The shortest time that a client stays away after the server stops. Milliseconds.
 const MIN_DRAIN_WAIT: u64 = 500;
@@ -21,16 +22,15 @@ const DRAIN_SPREAD: u64 = 1_000;
 
 impl Dialect for NodEvent {
     fn event(&self, operations: &mut dyn Operations, event: Event) {
-        // The decoder guarantees a JSON array whose first element is the event's name.
-        let Ok(Value::Array(mut args)) = serde_json::from_str(&event.args) else { return };
-        let data = if args.len() > 1 { args.swap_remove(1) } else { Value::Null };
-        match args[0].as_str() {
-            Some("join") => match data.get("rooms") {
-                Some(Value::Array(rooms)) => self.join_many(operations, rooms, event.ack_id),
-                _ => self.join_one(operations, &data, event.ack_id.into()),
+        // The decoder guarantees a name.
+        let Some((name, data)) = Argument::of_event(&event.args) else { return };
+        match &*name {
+            "join" => match data.field("rooms").elements() {
+                Some(rooms) => self.join_many(operations, &rooms, event.ack_id),
+                None => self.join_one(operations, data, event.ack_id.into()),
             },
-            Some("leave") => {
-                let ack = match leave(operations, &data) {
+            "leave" => {
+                let ack = match leave(operations, data) {
                     Ok(()) => "[null]".to_owned(),
                     Err(error) => json!([error.as_str()]).to_string(),
                 };
@@ -65,7 +65,7 @@ impl Dialect for NodEvent {
 
 impl NodEvent {
     /// `join {room, key?, since?}`.
-    fn join_one(&self, operations: &mut dyn Operations, data: &Value, request: RequestId) {
+    fn join_one(&self, operations: &mut dyn Operations, data: Argument<'_>, request: RequestId) {
         match join(operations, data, request) {
             Ok(Outcome::Ready(joined)) => self.joined(operations, request, Ok(joined)),
             Ok(Outcome::Pending | Outcome::Overloaded) => {}
@@ -74,7 +74,7 @@ impl NodEvent {
     }
 
     /// `join {rooms: [{room, key?, since?}, …]}`: one acknowledgement with the results of all.
-    fn join_many(&self, operations: &mut dyn Operations, rooms: &[Value], ack_id: Option<u64>) {
+    fn join_many(&self, operations: &mut dyn Operations, rooms: &[Argument<'_>], ack_id: Option<u64>) {
         let parts = u16::try_from(rooms.len()).unwrap_or(u16::MAX);
         if let Some(ack_id) = ack_id {
             if rooms.is_empty() {
@@ -86,7 +86,7 @@ impl NodEvent {
             }
         }
         for (part, data) in (1..=parts).zip(rooms) {
-            self.join_one(operations, data, RequestId { number: ack_id, part });
+            self.join_one(operations, *data, RequestId { number: ack_id, part });
         }
     }
 }
@@ -104,25 +104,29 @@ fn join_ack(result: Result<Joined, JoinError>) -> String {
 }
 
 /// Joins one room.
-fn join(operations: &mut dyn Operations, data: &Value, request: RequestId) -> Result<Outcome<Joined>, JoinError> {
-    let Some(room) = room_of(operations, data.get("room")) else {
+fn join(
+    operations: &mut dyn Operations,
+    data: Argument<'_>,
+    request: RequestId,
+) -> Result<Outcome<Joined>, JoinError> {
+    let [room, key, since] = data.fields(["room", "key", "since"]);
+    let Some(room) = room_of(operations, room) else {
         return Err(operations.reject_join(JoinError::BadRoom));
     };
     // A position that is not a string is not a position of ours.
-    let since = data.get("since").filter(|since| !since.is_null()).map(|since| since.as_str().unwrap_or_default());
-    operations.join(&room, data.get("key"), since, request)
+    operations.join(&room, key.value().as_ref(), since.text().as_deref(), request)
 }
 
 /// `leave {room}`, or `leave "room"` as the old server understood it. N-46, N-47.
-fn leave(operations: &mut dyn Operations, data: &Value) -> Result<(), JoinError> {
-    let named = if data.is_object() { data.get("room") } else { Some(data) };
+fn leave(operations: &mut dyn Operations, data: Argument<'_>) -> Result<(), JoinError> {
+    let named = if data.is_object() { data.field("room") } else { data };
     let room = room_of(operations, named).ok_or(JoinError::BadRoom)?;
     operations.leave(&room);
     Ok(())
 }
 
-fn room_of(operations: &dyn Operations, named: Option<&Value>) -> Option<String> {
-    room::from_json(named.unwrap_or(&Value::Null), operations.max_room_name()).ok()
+fn room_of(operations: &dyn Operations, named: Argument<'_>) -> Option<String> {
+    room::from_json(&named.value().unwrap_or(Value::Null), operations.max_room_name()).ok()
 }
 
 fn acknowledge(operations: &mut dyn Operations, ack_id: Option<u64>, args: &str) {

@@ -1,8 +1,9 @@
-//! A write timeout for HTTP: a socket that waits only so long for the client to read.
+//! The socket of an HTTP connection: it waits only so long for the client to read, and notes when the client sends.
 //!
-//! The HTTP library limits how long a request may take. It would hold a response that is not read for ever. Any progress
-//! restarts the timeout.
+//! The HTTP library would hold a response that is not read for ever. Any progress restarts the write timeout. What was read
+//! is given to [`RequestPhase`], which decides how long the server waits for a request, and rejects what the library would accept.
 
+use super::request_phase::RequestPhase;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,19 +13,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// The socket.
-pub(super) struct WriteTimeout<S> {
+pub(super) struct TimedStream<S> {
     socket: S,
     /// How long the socket may accept nothing.
     timeout: Duration,
     /// Runs while something waits to be written.
     stall: Option<Pin<Box<Sleep>>>,
+    phase: RequestPhase,
 }
 
-// === impl WriteTimeout ===
+// === impl TimedStream ===
 
-impl<S> WriteTimeout<S> {
-    pub(super) fn new(socket: S, timeout: Duration) -> Self {
-        Self { socket, timeout, stall: None }
+impl<S> TimedStream<S> {
+    /// # Units
+    /// `timeout` is how long the socket may accept nothing.
+    pub(super) fn new(socket: S, timeout: Duration, phase: RequestPhase) -> Self {
+        Self { socket, timeout, stall: None, phase }
     }
 
     pub(super) fn into_inner(self) -> S {
@@ -44,13 +48,19 @@ impl<S> WriteTimeout<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(cx, into)
+        let filled = into.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, into);
+        let arrived = &into.filled()[filled..];
+        if !arrived.is_empty() {
+            self.phase.on_bytes(arrived).map_err(|bad| io::Error::new(io::ErrorKind::InvalidData, bad))?;
+        }
+        read
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.watch(cx, written)
@@ -85,10 +95,14 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 
+    fn timed<S>(socket: S, timeout: Duration) -> TimedStream<S> {
+        TimedStream::new(socket, timeout, RequestPhase::new(timeout, timeout))
+    }
+
     #[tokio::test]
     async fn a_client_that_reads_nothing_for_too_long_is_closed() {
         let (here, _there) = duplex(4);
-        let mut patient = WriteTimeout::new(here, Duration::from_millis(20));
+        let mut patient = timed(here, Duration::from_millis(20));
         let error = patient.write_all(b"more than four").await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
@@ -97,7 +111,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_slowly_is_served() {
         let (here, mut there) = duplex(1);
-        let mut patient = WriteTimeout::new(here, Duration::from_secs(1));
+        let mut patient = timed(here, Duration::from_secs(1));
         let reading = tokio::spawn(async move {
             for _ in 0..8 {
                 sleep(Duration::from_millis(200)).await;

@@ -1,0 +1,97 @@
+//! The audit log: who published what over HTTP, and whose key was rejected.
+//!
+//! Owns the lines of `log: audit: true`. They contain the names of rooms and events, escaped and shortened, and never a key or
+//! a message.
+
+use super::{Http, PeerAddr};
+use crate::authorize::Publisher;
+use crate::log::AUDIT;
+use crate::namespace::Namespace;
+use axum::extract::Request;
+use nodevent_protocol::publication::PublicationRef;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Publications of one request that get a line each. The last line counts the others.
+const MAX_LINES: usize = 100;
+/// Characters of a name in a line.
+const MAX_NAME: usize = 255;
+
+/// What is known about a publish before its body is read.
+pub(super) struct Audit {
+    /// `None`: the audit log is off.
+    line: Option<Line>,
+}
+
+struct Line {
+    namespace: Arc<str>,
+    client: IpAddr,
+    /// The key's `id`, or how the publisher was admitted without one.
+    publisher: String,
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Outcome {
+    /// The engine has all publications.
+    Published,
+    /// The engine did not accept all of them.
+    Failed,
+    /// The key may not publish to one of the rooms.
+    Rejected,
+}
+
+// === impl Audit ===
+
+impl Audit {
+    pub(super) fn new(http: &Http, namespace: &Namespace, publisher: &Publisher<'_>, request: &Request) -> Self {
+        let line = http.settings.audit.then(|| Line {
+            namespace: Arc::clone(&namespace.name),
+            client: PeerAddr::of(request.extensions()),
+            publisher: match (publisher, PeerAddr::publish_socket(request.extensions())) {
+                (Publisher::Key(key), _) => format!("key {}", key.id),
+                (Publisher::Keyless, Some(user)) => format!("user {user} through the publish socket"),
+                (Publisher::Keyless, None) => "a program on this machine".to_owned(),
+            },
+        });
+        Self { line }
+    }
+
+    /// Logs what was published, or was to be.
+    pub(super) fn log(&self, publications: &[PublicationRef<'_>], outcome: Outcome) {
+        let Some(Line { namespace, client, publisher }) = &self.line else { return };
+        let outcome = outcome.as_str();
+        for one in publications.iter().take(MAX_LINES) {
+            let (room, event, bytes) = (shown(&one.room), shown(&one.event), one.text.len());
+            tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, room, event, bytes, "audit: {outcome}");
+        }
+        if let more @ 1.. = publications.len().saturating_sub(MAX_LINES) {
+            tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, more, "audit: {outcome}");
+        }
+    }
+
+    /// Logs that a key was rejected, or missing.
+    pub(super) fn log_rejected_key(http: &Http, namespace: &str, client: IpAddr, reason: &str) {
+        if http.settings.audit {
+            tracing::info!(target: AUDIT, namespace, %client, reason, "audit: key rejected");
+        }
+    }
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Failed => "publish failed",
+            Self::Rejected => "publish rejected",
+        }
+    }
+}
+
+/// The beginning of a name. The log escapes what could change it.
+fn shown(name: &str) -> &str {
+    let end = name.char_indices().nth(MAX_NAME).map_or(name.len(), |(index, _)| index);
+    &name[..end]
+}

@@ -1,0 +1,223 @@
+//! One HTTP connection: its requests, its timeouts, and the handing over of its socket to a shard.
+
+use super::peer::Source;
+use super::request_phase::{PhaseBody, RequestPhase};
+use super::timed_stream::TimedStream;
+use super::websocket::UpgradeGrant;
+use super::{Http, HttpService};
+use crate::shard::Stream;
+use axum::body::Body;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::error::Error as _;
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
+
+/// The largest head of a request. Bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// The response to a request that the HTTP library would understand differently from other programs.
+const BAD_FRAMING: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 17\r\n\r\nMalformed request";
+/// The response to a request whose header did not arrive in time.
+const HEADER_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
+    content-length: 22\r\n\r\nRequest header timeout";
+/// Where the service leaves an accepted WebSocket handshake for the task that owns the socket.
+#[derive(Clone, Default)]
+struct Handover(Arc<Mutex<Option<GrantedUpgrade>>>);
+
+/// An accepted WebSocket handshake, and its response.
+struct GrantedUpgrade {
+    grant: UpgradeGrant,
+    response: Vec<u8>,
+}
+
+/// How an HTTP connection ended.
+enum Ended {
+    /// The client or a response closed it, or a shard takes it over.
+    Normally,
+    /// No request arrived in time.
+    TimedOut,
+    /// It broke, or the client violated HTTP.
+    Failed(hyper::Error),
+}
+
+// === impl Handover ===
+
+impl Handover {
+    fn put(&self, granted: GrantedUpgrade) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(granted);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    fn take(&self) -> Option<GrantedUpgrade> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Serves HTTP on a stream, until it ends or a WebSocket handshake is accepted. Then hands the socket to a shard, which
+/// sends the response together with its own first message.
+pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source: Source, phase: RequestPhase) {
+    let http = service.http();
+    phase.restart();
+    let handover = Handover::default();
+    let granted = handover.clone();
+    let serving = phase.clone();
+    let on_request = service_fn(move |request: hyper::Request<Incoming>| {
+        let (service, granted, phase) = (service.clone(), granted.clone(), serving.clone());
+        phase.on_request();
+        let headers = request.headers();
+        // What follows such a request cannot be checked; see `head_scanner`.
+        let is_last = headers.contains_key(header::TRANSFER_ENCODING) || headers.contains_key(header::UPGRADE);
+        Box::pin(async move {
+            let mut response = service.serve(request.map(Body::new), source).await;
+            if let Some(grant) = response.extensions_mut().remove::<UpgradeGrant>() {
+                granted.put(GrantedUpgrade { grant, response: head_of(&response) });
+                // Nothing more is to be written here.
+                return std::future::pending().await;
+            }
+            if is_last {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| PhaseBody::new(body, phase)))
+        })
+    });
+    let stream = TokioIo::new(TimedStream::new(stream, http.settings.write_timeout, phase.clone()));
+    let mut connection = http1::Builder::new()
+        // The phase has the timeouts.
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(stream, on_request);
+    let mut timeout = pin!(tokio::time::sleep(http.settings.request_timeout));
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(result) = connection.poll_without_shutdown(cx) {
+            return Poll::Ready(result.err().map_or(Ended::Normally, Ended::Failed));
+        }
+        if handover.is_set() {
+            return Poll::Ready(Ended::Normally);
+        }
+        let Some(deadline) = phase.deadline(cx) else { return Poll::Pending };
+        if deadline <= Instant::now() {
+            return Poll::Ready(Ended::TimedOut);
+        }
+        if timeout.deadline() != deadline {
+            timeout.as_mut().reset(deadline);
+        }
+        timeout.as_mut().poll(cx).map(|()| Ended::TimedOut)
+    })
+    .await;
+    let parts = connection.into_parts();
+    let mut stream = parts.io.into_inner();
+    if let Some(GrantedUpgrade { grant, response }) = handover.take() {
+        return match stream.into_inner().into_socket() {
+            Ok(socket) => grant.attach(&http, socket, response, parts.read_buf, source.address()),
+            Err(error) => tracing::warn!(%error, "could not hand a socket to its shard"),
+        };
+    }
+    if let Some(response) = count_end(&ended, !parts.read_buf.is_empty(), &phase, &http, source.address()) {
+        let _ = stream.write_all(response).await;
+    }
+    let _ = stream.shutdown().await;
+}
+
+/// The header of the response to a handshake, as it is sent.
+fn head_of(response: &Response) -> Vec<u8> {
+    let mut head = Vec::with_capacity(256);
+    head.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
+    for (name, value) in response.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// Counts and logs what ended an HTTP connection. Returns the response that is still to be sent. `has_begun`: a part of a
+/// request has arrived.
+fn count_end(
+    ended: &Ended,
+    has_begun: bool,
+    phase: &RequestPhase,
+    http: &Http,
+    client: IpAddr,
+) -> Option<&'static [u8]> {
+    let metrics = &http.metrics;
+    if let Some((reason, is_serving)) = phase.bad_framing() {
+        metrics.rejected_requests.fetch_add(1, Relaxed);
+        tracing::info!(%client, %reason, "request rejected: malformed");
+        return (!is_serving).then_some(BAD_FRAMING);
+    }
+    match ended {
+        Ended::Normally => {}
+        Ended::TimedOut if has_begun => {
+            metrics.request_timeouts.fetch_add(1, Relaxed);
+            tracing::info!(%client, "request rejected: its header did not arrive in time");
+            return Some(HEADER_TIMEOUT);
+        }
+        Ended::TimedOut => tracing::debug!(%client, "idle HTTP connection closed"),
+        Ended::Failed(error) if error.is_parse_too_large() => {
+            metrics.oversized_requests.fetch_add(1, Relaxed);
+            tracing::info!(max_bytes = MAX_HEAD_BYTES, %client, "request rejected: header too large");
+        }
+        Ended::Failed(error) if error.is_parse() => {
+            metrics.rejected_requests.fetch_add(1, Relaxed);
+            tracing::info!(%client, "request rejected: not HTTP/1.1");
+        }
+        Ended::Failed(error) if is_stall(error) => {
+            metrics.request_timeouts.fetch_add(1, Relaxed);
+            tracing::info!(%client, "a response was not read in time");
+        }
+        Ended::Failed(error) => tracing::debug!(%client, %error, "HTTP connection closed"),
+    }
+    None
+}
+
+/// Whether [`TimedStream`] ended the connection.
+fn is_stall(error: &hyper::Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|source| source.kind() == io::ErrorKind::TimedOut)
+}
+
+/// A stream that can be taken back from the HTTP library.
+pub(super) trait IntoSocket: AsyncRead + AsyncWrite + Unpin + Send {
+    fn into_socket(self) -> io::Result<Stream>;
+}
+
+impl IntoSocket for TcpStream {
+    fn into_socket(self) -> io::Result<Stream> {
+        Ok(Stream::plain(self.into_std()?))
+    }
+}
+
+impl IntoSocket for tokio_rustls::server::TlsStream<TcpStream> {
+    fn into_socket(self) -> io::Result<Stream> {
+        let (tcp, tls) = self.into_inner();
+        Ok(Stream::tls(tcp.into_std()?, tls))
+    }
+}
+
+impl IntoSocket for UnixStream {
+    fn into_socket(self) -> io::Result<Stream> {
+        // The publish socket serves no WebSockets.
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}

@@ -1,0 +1,297 @@
+//! Fair shares of what a shard may hold for its clients: joins that wait, and connections that have joined no room.
+//!
+//! Each has a limit in all, and a smaller one per address, so that one client cannot take it from the others. Joins also have
+//! one per namespace: an engine that does not respond delays only its own namespace. An engine serves requests in their
+//! order, so only a few of one client are with the engines at a time.
+
+use crate::history::RecoveryRequest;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Joins that may wait for an engine or an authorizer, per shard.
+const MAX_PENDING_JOINS: u32 = 65_536;
+/// The part of them that one address may have.
+const PENDING_JOINS_PER_ADDRESS: u32 = MAX_PENDING_JOINS / 4;
+/// The part of them that one namespace may have.
+const PENDING_JOINS_PER_NAMESPACE: u32 = MAX_PENDING_JOINS / 2;
+/// Recoveries of one client that are with an engine. Its others wait in the shard.
+const RECOVERIES_PER_CLIENT: u32 = 64;
+
+/// A client as limits see it: an IPv4 address, or the first 64 bits of an IPv6 address, which belong to one customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Client(IpAddr);
+
+/// Joins that wait.
+#[derive(Debug, Default)]
+pub(super) struct PendingJoins {
+    all: HashMap<u32, Join>,
+    by_client: HashMap<Client, OfClient>,
+    by_namespace: HashMap<u16, u32>,
+}
+
+#[derive(Debug)]
+struct Join {
+    client: Client,
+    namespace: u16,
+    /// Whether its recovery is with an engine.
+    is_requested: bool,
+}
+
+#[derive(Debug, Default)]
+struct OfClient {
+    joins: u32,
+    /// Recoveries that are with an engine.
+    requested: u32,
+    /// Recoveries that are not yet, oldest first.
+    waiting: VecDeque<Box<RecoveryRequest>>,
+}
+
+/// Connections that have joined no room, in the order in which they were opened.
+#[derive(Debug, Default)]
+pub(super) struct Roomless {
+    by_client: HashMap<Client, VecDeque<u32>>,
+    /// All of them, and entries of connections that are no longer one.
+    queue: VecDeque<(u32, u32)>,
+    count: usize,
+}
+
+/// The limits of [`Roomless`] per shard.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RoomlessLimits {
+    /// Connections of one client.
+    pub(super) per_client: usize,
+    /// Connections of all clients.
+    pub(super) total: usize,
+}
+
+// === impl Client ===
+
+impl Client {
+    pub(super) fn of(address: IpAddr) -> Self {
+        Self(match address {
+            IpAddr::V6(address) => match address.to_ipv4_mapped() {
+                Some(address) => address.into(),
+                None => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+            },
+            address @ IpAddr::V4(_) => address,
+        })
+    }
+}
+
+// === impl PendingJoins ===
+
+impl PendingJoins {
+    /// Adds a join. Returns `false` if a limit is reached.
+    pub(super) fn add(&mut self, join_id: u32, client: Client, namespace: u16) -> bool {
+        let of_client = self.by_client.get(&client).map_or(0, |one| one.joins);
+        let of_namespace = self.by_namespace.get(&namespace).copied().unwrap_or_default();
+        if self.all.len() >= MAX_PENDING_JOINS as usize
+            || of_client >= PENDING_JOINS_PER_ADDRESS
+            || of_namespace >= PENDING_JOINS_PER_NAMESPACE
+        {
+            return false;
+        }
+        if self.all.insert(join_id, Join { client, namespace, is_requested: false }).is_none() {
+            self.by_client.entry(client).or_default().joins += 1;
+            self.by_namespace.insert(namespace, of_namespace + 1);
+        }
+        true
+    }
+
+    /// Returns the recovery of a join that was added if it may be requested now. Otherwise it waits for
+    /// [`PendingJoins::remove`].
+    pub(super) fn request(&mut self, request: RecoveryRequest) -> Option<RecoveryRequest> {
+        let Some(join) = self.all.get_mut(&request.reply_to.join_id) else { return Some(request) };
+        let Some(of_client) = self.by_client.get_mut(&join.client) else { return Some(request) };
+        if of_client.requested >= RECOVERIES_PER_CLIENT {
+            of_client.waiting.push_back(Box::new(request));
+            return None;
+        }
+        of_client.requested += 1;
+        join.is_requested = true;
+        Some(request)
+    }
+
+    /// Removes a join whose reply is here. Returns a recovery that may be requested now.
+    pub(super) fn remove(&mut self, join_id: u32) -> Option<RecoveryRequest> {
+        let Join { client, namespace, is_requested } = self.all.remove(&join_id)?;
+        if let Entry::Occupied(mut count) = self.by_namespace.entry(namespace) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+        let Entry::Occupied(mut entry) = self.by_client.entry(client) else { return None };
+        let of_client = entry.get_mut();
+        of_client.joins -= 1;
+        of_client.requested -= u32::from(is_requested);
+        let next = (of_client.requested < RECOVERIES_PER_CLIENT).then(|| of_client.waiting.pop_front()).flatten();
+        if next.is_none() && of_client.joins == 0 {
+            entry.remove();
+        }
+        self.request(*next?)
+    }
+}
+
+// === impl Roomless ===
+
+impl Roomless {
+    /// Adds a new connection. Returns the slot of the connection that must make room for it, if one must: the oldest one of
+    /// the same client, or of all clients.
+    pub(super) fn add(
+        &mut self,
+        slot: u32,
+        generation: u32,
+        client: Client,
+        limits: RoomlessLimits,
+    ) -> Option<u32> {
+        let of_client = self.by_client.entry(client).or_default();
+        of_client.push_back(slot);
+        let oldest_of_client = (of_client.len() > limits.per_client).then(|| of_client.front().copied()).flatten();
+        self.count += 1;
+        self.queue.push_back((slot, generation));
+        oldest_of_client
+    }
+
+    /// The oldest connection of all, if there are too many. `is_roomless` decides whether an entry still is one.
+    pub(super) fn oldest(&mut self, limits: RoomlessLimits, is_roomless: impl Fn(u32, u32) -> bool) -> Option<u32> {
+        if self.queue.len() > 2 * self.count + 64 {
+            self.queue.retain(|(slot, generation)| is_roomless(*slot, *generation));
+        }
+        if self.count <= limits.total {
+            return None;
+        }
+        while let Some((slot, generation)) = self.queue.front().copied() {
+            if is_roomless(slot, generation) {
+                return Some(slot);
+            }
+            self.queue.pop_front();
+        }
+        None
+    }
+
+    /// Removes a connection that has joined a room or is closed.
+    pub(super) fn remove(&mut self, slot: u32, client: Client) {
+        let Entry::Occupied(mut of_client) = self.by_client.entry(client) else { return };
+        let Some(index) = of_client.get().iter().position(|one| *one == slot) else { return };
+        of_client.get_mut().remove(index);
+        if of_client.get().is_empty() {
+            of_client.remove();
+        }
+        self.count -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{ReplyTo, RequestId, Since};
+
+    fn client(number: u8) -> Client {
+        Client::of(IpAddr::from([10, 0, 0, number]))
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_client() {
+        let of = |text: &str| Client::of(text.parse().unwrap());
+        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
+        assert_eq!(of("::ffff:10.0.0.1"), client(1));
+        assert_ne!(of("::ffff:10.0.0.1"), client(2));
+    }
+
+    #[test]
+    fn one_client_cannot_take_the_pending_joins_of_others() {
+        let mut joins = PendingJoins::default();
+        let accepted = (0..MAX_PENDING_JOINS).filter(|id| joins.add(*id, client(1), 0)).count();
+        assert_eq!(accepted, PENDING_JOINS_PER_ADDRESS as usize);
+        assert!(joins.add(u32::MAX, client(2), 0));
+        joins.remove(0);
+        joins.remove(0);
+        assert!(joins.add(0, client(1), 0));
+        assert!(!joins.add(u32::MAX - 1, client(1), 0));
+    }
+
+    #[test]
+    fn few_recoveries_of_one_client_are_with_the_engines_and_all_get_there_in_order() {
+        let request = |join_id: u32| RecoveryRequest {
+            reply_to: ReplyTo {
+                shard: 0,
+                slot: 0,
+                generation: 0,
+                join_id,
+                encoding: 0,
+                request: RequestId::default(),
+            },
+            namespace: 0,
+            room: "r".into(),
+            since: Since::FirstJoin,
+        };
+        let mut joins = PendingJoins::default();
+        let count = 3 * RECOVERIES_PER_CLIENT;
+        let requested: Vec<u32> =
+            (0..count).filter(|id| joins.add(*id, client(1), 0) && joins.request(request(*id)).is_some()).collect();
+        assert_eq!(requested, Vec::from_iter(0..RECOVERIES_PER_CLIENT));
+        assert!(joins.add(u32::MAX, client(2), 0) && joins.request(request(u32::MAX)).is_some());
+        for id in 0..count {
+            let next = joins.remove(id).map(|request| request.reply_to.join_id);
+            assert_eq!(next, Some(id + RECOVERIES_PER_CLIENT).filter(|next| *next < count));
+        }
+        assert!(joins.remove(u32::MAX).is_none());
+        assert!(joins.all.is_empty() && joins.by_client.is_empty());
+    }
+
+    #[test]
+    fn one_namespace_cannot_take_the_pending_joins_of_others() {
+        let mut joins = PendingJoins::default();
+        let accepted = (0..MAX_PENDING_JOINS).filter(|id| joins.add(*id, client(*id as u8), 0)).count();
+        assert_eq!(accepted, PENDING_JOINS_PER_NAMESPACE as usize);
+        let accepted = (0..MAX_PENDING_JOINS).filter(|id| joins.add(!*id, client(*id as u8), 1)).count();
+        assert_eq!(accepted, (MAX_PENDING_JOINS - PENDING_JOINS_PER_NAMESPACE) as usize);
+        (0..MAX_PENDING_JOINS).for_each(|id| {
+            joins.remove(id);
+            joins.remove(!id);
+        });
+        assert!(joins.all.is_empty() && joins.by_client.is_empty() && joins.by_namespace.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_connection_without_a_room_makes_room_for_a_newer_one_of_its_client() {
+        let limits = RoomlessLimits { per_client: 2, total: 100 };
+        let mut roomless = Roomless::default();
+        assert_eq!(roomless.add(1, 1, client(1), limits), None);
+        assert_eq!(roomless.add(2, 2, client(1), limits), None);
+        assert_eq!(roomless.add(3, 3, client(2), limits), None);
+        assert_eq!(roomless.add(4, 4, client(1), limits), Some(1));
+        roomless.remove(1, client(1));
+        roomless.remove(2, client(1));
+        assert_eq!(roomless.add(5, 5, client(1), limits), None);
+    }
+
+    #[test]
+    fn clients_together_displace_the_oldest_of_all() {
+        let limits = RoomlessLimits { per_client: 2, total: 3 };
+        let mut roomless = Roomless::default();
+        for slot in 0..4 {
+            assert_eq!(roomless.add(slot, slot, client(slot as u8), limits), None);
+        }
+        assert_eq!(roomless.oldest(limits, |slot, _| slot != 0), Some(1), "0 has joined a room");
+        roomless.remove(1, client(1));
+        assert_eq!(roomless.oldest(limits, |slot, _| slot > 1), None);
+    }
+
+    #[test]
+    fn connections_that_join_leave_no_memory_behind() {
+        let limits = RoomlessLimits { per_client: 2, total: 3 };
+        let mut roomless = Roomless::default();
+        for slot in 0..10_000 {
+            roomless.add(slot, slot, client(slot as u8), limits);
+            roomless.remove(slot, client(slot as u8));
+            roomless.oldest(limits, |_, _| false);
+        }
+        assert!(roomless.by_client.is_empty());
+        assert!(roomless.queue.len() <= 65, "{}", roomless.queue.len());
+    }
+}

@@ -1,0 +1,112 @@
+//! Sockets that are not WebSockets: they have a limit of their own, and health checks and the admin listener work when clients
+//! have used up everything else.
+
+use crate::server_with_bystander::ServerWithBystander;
+use crate::support::raw::handshake;
+use crate::support::wait::until;
+use crate::support::{Program, Request, program};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+async fn status(site: &crate::support::Site, path: &str) -> Option<u16> {
+    let mut stream = TcpStream::connect(&site.address).await.ok()?;
+    let exchange = async { Request::get(path).exchange(&mut stream, &site.address).await };
+    tokio::time::timeout(Duration::from_secs(5), exchange).await.ok()?.ok().map(|response| response.status)
+}
+
+/// Silent sockets and idle ones make room for new ones.
+#[tokio::test]
+async fn sockets_without_a_request_keep_no_client_out() {
+    let limits = "limits: {max_http_connections: 50, handshake_timeout: 60s}\n/nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(limits).await;
+    let mut idle = Vec::new();
+    for number in 0..200 {
+        let mut stream = server.dial().await;
+        if number % 2 == 0 {
+            let response = Request::get("/healthz").exchange(&mut stream, &server.address).await;
+            assert_eq!(response.unwrap().status, 200, "{number}");
+        }
+        idle.push(stream);
+        assert_eq!(status(&server.site, "/api/nodevent").await, Some(200), "{number}");
+    }
+    assert_eq!(server.metric("nodevent_rejected_connections_total").await, 0);
+    server.bystander_is_unaffected().await;
+}
+
+/// Polls that wait are being served, so they are not closed.
+#[tokio::test]
+async fn sockets_beyond_the_limit_leave_health_checks_and_connected_clients_alone() {
+    const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
+    let limits = "limits: {max_http_connections: 50}\n/nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(limits).await;
+    let mut polls = Vec::new();
+    for _ in 0..50 {
+        let mut stream = server.dial().await;
+        let open = Request::get(POLLING).exchange(&mut stream, &server.address).await.unwrap().text();
+        let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
+        let poll = Request::get(&format!("{POLLING}&sid={}", open["sid"].as_str().unwrap()));
+        stream.write_all(&poll.encode(&server.address)).await.unwrap();
+        polls.push(stream);
+    }
+    until("the limit is reached", async || status(&server.site, "/api/nodevent").await == Some(503)).await;
+    for _ in 0..20 {
+        assert_eq!(status(&server.site, "/healthz").await, Some(200));
+        assert_eq!(status(&server.site, "/readyz").await, Some(200));
+        assert_eq!(status(&server.site, POLLING).await, Some(503));
+    }
+    server.logs("cannot accept connections: `limits: max_http_connections` is reached").await;
+    server.logs("request refused: too many sockets are open client=127.0.0.1").await;
+    assert!(server.metric("nodevent_rejected_connections_total").await >= 21);
+    polls.truncate(40);
+    until("there is room again", async || status(&server.site, "/api/nodevent").await == Some(200)).await;
+    server.logs("accepting connections again").await;
+    drop(polls);
+    server.bystander_is_unaffected().await;
+}
+
+/// A WebSocket does not count: its shard owns the socket.
+#[tokio::test]
+async fn websockets_do_not_count_as_http_connections() {
+    let mut server =
+        ServerWithBystander::start("limits: {max_http_connections: 4}\n/nodevent: {history: off}").await;
+    let mut browsers = Vec::new();
+    for _ in 0..20 {
+        let site = &server.site;
+        browsers
+            .push(crate::support::Browser::connect(site, "/nodevent", crate::support::Transport::WebSocket).await);
+    }
+    server.bystander_is_unaffected().await;
+}
+
+/// The server may open 128 files, and 400 WebSockets connect. The admin listener and health checks work as before.
+#[tokio::test]
+async fn some_descriptors_are_reserved_for_the_admin_listener_and_health_checks() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nodevent.yml");
+    let settings =
+        "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\nlimits: {handshake_timeout: 60s}\n/nodevent: {open: true}\n";
+    std::fs::write(&file, settings).unwrap();
+    let mut command = tokio::process::Command::new("sh");
+    program::clean(&mut command, folder.path());
+    command.args(["-c", "ulimit -n 128 && exec \"$0\" \"$1\"", program::NODEVENT]).arg(&file);
+    let program = Program::spawn(command);
+    let (site, admin) = (program.site().await, program.admin().await);
+    // WebSockets are never closed to make room.
+    let mut flood = Vec::new();
+    for _ in 0..400 {
+        let connected = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(&site.address)).await;
+        if let Ok(Ok(mut stream)) = connected {
+            let _ = stream.write_all(&handshake(&site.address, "")).await;
+            flood.push(stream);
+        }
+    }
+    program.logs("cannot accept connections: too many files are open").await;
+    for _ in 0..20 {
+        assert_eq!(status(&admin, "/metrics").await, Some(200));
+        assert_eq!(status(&admin, "/healthz").await, Some(200));
+    }
+    until("a health check is served", async || status(&site, "/healthz").await == Some(200)).await;
+    drop(flood);
+    until("clients are served again", async || status(&site, "/api/nodevent").await == Some(200)).await;
+}
