@@ -137,11 +137,12 @@ module NoDevent
     # inheritance. For `after_create_commit`.
     # @return see {Emitter.emit}
     def nodevent_create
-      nodevent_emit_to(Room.of_hierarchy(Reflection.class_of(self)), "create")
+      namespace = Namespace.of(self)
+      Room.of_hierarchy(Reflection.class_of(self)).map { |room| namespace.emit(room, "create", self) }.last
     end
 
-    # Emits `update` with self to {#room}, and to the room that it had before the commit, if the name has changed. For
-    # `after_update_commit`.
+    # Emits `update` with self to {#room}, and to the room that it had before the commit, if the name has changed. A
+    # page that is in both receives the event once. For `after_update_commit`.
     # @return see {Emitter.emit}
     def nodevent_update
       nodevent_emit_to(Record.rooms(self), "update")
@@ -156,8 +157,7 @@ module NoDevent
     private
 
     def nodevent_emit_to(rooms, event)
-      namespace = Namespace.of(self)
-      rooms.map { |room| namespace.emit(room, event, self) }.last
+      Namespace.of(self).emit_copies(rooms, event, self)
     end
 
     # The macros of classes that include {Base}.

@@ -19,33 +19,43 @@ module NoDevent
     # @param message [Symbol, Proc, nil] the message: a method's name, or a block that takes the record. By default the
     #   record, without the attributes that the application filters (`filter_parameters`, `filter_attributes`), encrypts
     #   or uses as password digests
+    # @param except [:page, nil] `:page`: the page that made the request does not receive the event
     # @return [void]
     # @raise [ArgumentError] if `on:` contains anything else, or the class has no `after_commit`
     # @example
     #   emits_changes message: ->(comment) { comment.slice(:id, :text) }
     #   emits_changes room: :discussion, on: %i[create destroy], message: ->(comment) { { id: comment.id } }
-    def emits_changes(room: nil, on: ACTIONS, message: nil)
+    #   emits_changes except: :page
+    def emits_changes(room: nil, on: ACTIONS, message: nil, except: nil)
       actions = Array(on).map(&:to_sym)
       unknown = actions - ACTIONS
       if unknown.any?
         raise ArgumentError,
               "on: contains #{unknown.first.inspect}; write one or more of #{ACTIONS.inspect}"
       end
+      unless [nil, :page].include?(except)
+        raise ArgumentError, "except: is #{except.inspect[0, 60]}; write `except: :page`"
+      end
       raise ArgumentError, "emits_changes requires Active Record's after_commit" unless respond_to?(:after_commit)
 
       actions.each do |action|
-        after_commit(on: action) { Changes.emit(self, action, room, message) }
+        after_commit(on: action) { Changes.emit(self, action, room, message, except) }
       end
     end
 
     class << self
       # @api private
-      def emit(record, action, room, message)
+      def emit(record, action, room, message, except)
         return if Record.silenced?(record)
 
         content = message.nil? ? Filter.message(record) : resolve(record, message)
         namespace = Namespace.of(record)
-        rooms(record, action, room).each { |each| namespace.emit(each, action.to_s, content) }
+        options = except ? { except: except } : {}
+        if room.nil? && action != :create
+          return namespace.emit_copies(Record.rooms(record), action.to_s, content, options)
+        end
+
+        rooms(record, action, room).each { |each| namespace.publish(each, action.to_s, content, options) }
       end
 
       private

@@ -3,6 +3,7 @@
 require "nodevent/configuration/document"
 require "nodevent/configuration/history"
 require "nodevent/configuration/native_target"
+require "nodevent/configuration/redacted"
 require "nodevent/configuration/redis"
 require "nodevent/configuration/secrets"
 require "nodevent/configuration/values"
@@ -31,7 +32,10 @@ module NoDevent
     # The keys of {#to_h}.
     KEYS = %w[public_url host namespace secret redis url publish_key].freeze
 
-    private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS
+    # The settings that must not be printed.
+    SECRETS = %i[secret publish_key redis redis_target].freeze
+
+    private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS, :SECRETS
 
     # @return [String] with its leading slash
     attr_reader :namespace
@@ -140,12 +144,23 @@ module NoDevent
       @others[name] || Publisher.synchronize { @others[name] ||= self.class.new(@document, name) }
     end
 
+    # @return [Array<Configuration>] the settings of all namespaces of the file, this one first
+    # @raise [ConfigurationError]
+    def namespaces
+      [self] + (@values.sections - [namespace]).map { |name| namespaced(name) }
+    end
+
     # Without secrets, and without a value that requires a missing environment variable.
     def inspect
-      shown = { public_url: @settings[:public_url], namespace: namespace, secret: @settings[:secret] && "…",
-                redis: @settings[:redis] && "…", url: @settings[:url] }.compact
-      shown.transform_values! { |value| value.is_a?(ConfigurationError) ? "missing" : value }
+      shown = { public_url: @settings[:public_url], namespace: namespace, secret: @settings[:secret],
+                redis: @settings[:redis], url: @settings[:url] }.compact
+      shown.transform_values! { |value| shown_value(value) }
       "#<#{self.class} #{shown.map { |key, value| "#{key}: #{value}" }.join(', ')}>"
+    end
+
+    # `pp` and debuggers would show the instance variables.
+    def pretty_print(printer)
+      printer.text(inspect)
     end
 
     # @api private
@@ -182,28 +197,62 @@ module NoDevent
     # @return [Hash] the address and credentials of Redis for the native publisher
     # @raise [ConfigurationError]
     def redis_target
-      node = @values.node("redis")
-      Redis.target(redis, lambda do |key, problem|
-        @document.invalid!(node.value.is_a?(Hash) ? node.value[key] || node : node,
-                           "#{@values.key_path('redis')}.#{key}", problem)
-      end)
+      fetch(:redis_target)
+    end
+
+    # @api private
+    # @return [String, nil] what programs with the same secret have in common; nil if the secret is not set yet
+    def fingerprint
+      secret ? Native.fingerprint(secret) : "open"
+    rescue ConfigurationError
+      nil
     end
 
     private
 
+    def shown_value(value)
+      return "…" if value.is_a?(Redacted)
+
+      value.is_a?(ConfigurationError) ? "missing" : value
+    end
+
+    def read_redis_target
+      section = Redis.section(@values) or return
+      unknown = Redis.unknown(section) - ["alone"]
+      unless unknown.empty?
+        NoDevent.logger.warn("nodevent: #{@values.key_path('redis')}: unknown #{unknown.join(', ')}; nothing reads it")
+      end
+      node = @values.node("redis")
+      Redis.target(section, folder, lambda do |key, problem|
+        place = key && node.value.is_a?(Hash) ? node.value[key[/\A\w+/]] || node : node
+        @document.invalid!(place, [@values.key_path("redis"), key].compact.join("."), problem)
+      end)
+    end
+
+    # Where relative paths begin.
+    def folder
+      @document.path ? File.dirname(@document.path) : Dir.pwd
+    end
+
     def read
-      settings = {
+      settings = read_settings
+      settings[:url] = setting("url", "public_url", "host") { @values.url(unwrap(settings[:public_url])) }
+      SECRETS.each { |key| settings[key] = Redacted.new(settings[key]) unless settings[key].nil? }
+      settings.merge(read_limits).freeze
+    end
+
+    def read_settings
+      {
         public_url: setting("public_url", "host") { @values.public_url || PUBLIC_URL },
-        secret: setting("secret", "secrets") { Secrets.secret(@values) },
-        publish_key: setting("publish_key") { Secrets.publish_key(@values) },
-        redis: setting("redis") { Redis.section(@values) },
+        secret: setting("secret", "secret_file", "secrets") { Secrets.secret(@values, folder) },
+        publish_key: setting("publish_key", "publish_key_file") { Secrets.publish_key(@values, folder) },
+        redis: setting("redis") { Redis.section(@values)&.reject { |key, _| key == "alone" } },
+        redis_target: setting("redis") { read_redis_target },
         over_http: setting("url") { @values.url? },
         history: setting("history") { History.read(@values) },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { read_publisher }
       }
-      settings[:url] = setting("url", "public_url", "host") { @values.url(unwrap(settings[:public_url])) }
-      settings.merge(read_limits).freeze
     end
 
     # The value, or the error to raise when the setting is used.
@@ -218,6 +267,7 @@ module NoDevent
     end
 
     def unwrap(value)
+      value = value.reveal if value.is_a?(Redacted)
       value.is_a?(ConfigurationError) ? raise(ConfigurationError, value.message) : value
     end
 

@@ -21,8 +21,10 @@ module NoDevent
       #   depend on it
       def examine(origin: nil)
         findings = []
-        Checks.new(origin) { |finding| findings << finding }.run
-        findings
+        Emitter.config.namespaces.each do |config|
+          Checks.new(origin, config) { |finding| findings << finding }.run
+        end
+        findings.uniq
       rescue ConfigurationError => e
         findings << Finding.new(level: :fail, message: "the configuration is invalid: #{e.message}",
                                 hint: "fix it; `nodevent check FILE` lists all mistakes of a file")

@@ -3,7 +3,7 @@
 module NoDevent
   # Emits events to rooms, and signs room keys.
   module Emitter
-    OPTIONS = %i[wait timeout idempotency_key].freeze
+    OPTIONS = %i[wait timeout idempotency_key except].freeze
     EMPTY = {}.freeze
 
     private_constant :OPTIONS, :EMPTY
@@ -52,6 +52,8 @@ module NoDevent
       # @option options [Numeric] :timeout the maximum wait in seconds; by default `publisher: { timeout: }`, 5 s
       # @option options [String] :idempotency_key repeated publications with the same key are published once; 1 to 255
       #   printable ASCII characters
+      # @option options [:page, String, ActionDispatch::Request, Rack::Request] :except a page that does not receive the
+      #   event: `:page` is the one that made the current request; see {Page}
       # @return [true, false, nil, Integer, String] `true`: queued; `false`: not queued, because the queue is full or a
       #   custom publisher failed; `nil`: silenced by {NoDevent.silence}. With `wait: true`, the engine's result: the
       #   number of subscribed servers from Redis; the position in the room's history, or `true`, from a server. For a

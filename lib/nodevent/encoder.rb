@@ -28,14 +28,20 @@ module NoDevent
         raise InvalidEventError, "invalid event #{event.inspect[0, 60]}: cannot be converted to UTF-8"
       end
 
+      # @param members [Hash, nil] further members of the publication
       # @return [String] the publication
       # @raise [EncodingError, MessageTooLargeError]
-      def encode(room, event, message, config)
-        json = { room: room, event: event, message: message }.to_json
+      def encode(room, event, message, config, members = nil)
+        publication = { room: room, event: event, message: message }
+        publication.merge!(members) if members
+        json = publication.to_json
         check_json(json, room, event) unless always_valid?(message)
         check_size(json, room, event, config)
         json
-      rescue JSON::GeneratorError, JSON::NestingError, ::EncodingError => e
+      rescue JSON::NestingError
+        raise unencodable(room, event, "it is nested more than 100 deep; select the attributes in as_json, or send " \
+                                       "an id that the page loads")
+      rescue JSON::GeneratorError, ::EncodingError => e
         raise unencodable(room, event, "#{e.message[0, 200]}; text must be valid UTF-8 and numbers finite: clean " \
                                        "them, or select the attributes in as_json")
       rescue SystemStackError

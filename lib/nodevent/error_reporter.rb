@@ -33,7 +33,8 @@ module NoDevent
       def call(handler, error)
         handler.call(error)
       rescue StandardError => e
-        Logger.current.error("nodevent: a handler given to NoDevent.on_error raised #{e.class}: #{e.message}")
+        Logger.current.error("nodevent: a handler given to NoDevent.on_error raised #{e.class}: " \
+                             "#{Text.clean(e.message)}")
       end
     end
   end

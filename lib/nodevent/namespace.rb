@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "securerandom"
+
 module NoDevent
   # One namespace of the configuration: emits events to its rooms and signs their keys. {NoDevent.namespace} returns
   # one; {Emitter} uses the default one.
@@ -9,6 +11,11 @@ module NoDevent
   #   board.emit(discussion, "update", discussion)
   #   board.room_key(discussion, 1.hour.from_now)
   class Namespace
+    # A position that became known in the last seconds is used without asking Redis.
+    FRESH = 1.0
+
+    private_constant :FRESH
+
     class << self
       # @api private
       # @return [Namespace] the first of the configuration
@@ -53,6 +60,13 @@ module NoDevent
       publish(room, event, *Emitter.arguments(event, message, options))
     end
 
+    # Emits one event to several rooms. A page that is in more than one of them receives it once.
+    # @api private
+    def emit_copies(rooms, event, message, options = {})
+      options = options.merge(publication_id: SecureRandom.alphanumeric(12)) if rooms.size > 1
+      rooms.map { |room| publish(room, event, message, options) }.last
+    end
+
     # {#emit} with separated arguments.
     # @api private
     def publish(room, event, message, options)
@@ -61,7 +75,8 @@ module NoDevent
       config = self.config
       room = room_name(room, config)
       event = Encoder.event_name(event)
-      json = Encoder.encode(room, event, message, config)
+      members, options = members(options) unless options.empty?
+      json = Encoder.encode(room, event, message, config, members)
       payload = { room: room, event: event, channel: config.namespace, bytes: json.bytesize }
       Instrumentation.instrument("emit.nodevent", payload) do |instrumented|
         instrumented[:result] = deliver(config, json, options)
@@ -80,14 +95,16 @@ module NoDevent
     end
 
     # The room's position when the current request started, from which a page catches up: the last one that this process
-    # published before.
+    # knows from before. If it knows none from the last second, it asks Redis.
     # @api private
-    # @return [String, nil] nil outside of requests, and if this process published nothing to the room lately
+    # @return [String, nil] nil outside of requests, without a history, and if the position is not known for certain
     def position(room)
       elapsed = RequestStart.elapsed or return
 
-      age = config.history[:default]&.fetch(:age)
-      Native.position(config.namespace, room, elapsed, age / 1000.0) if age
+      config = self.config
+      age = config.history[:default]&.fetch(:age) or return
+      known = ->(max_age) { Native.position(config.namespace, room, elapsed, max_age) }
+      known.call(FRESH + elapsed) || read_position(config, room, elapsed) || known.call(age / 1000.0)
     end
 
     # @return [String] the URL of the browser script of this namespace
@@ -101,6 +118,24 @@ module NoDevent
     end
 
     private
+
+    # Without a publisher of its own, the process cannot ask.
+    def read_position(config, room, elapsed)
+      return unless config.redis && Publisher.custom.nil?
+
+      publisher = Publisher.current(config)
+      publisher.read_position(room, elapsed) if publisher.is_a?(Publisher::BackgroundPublisher)
+    rescue Error
+      nil
+    end
+
+    # Separates the members of the publication from the options of the publisher.
+    def members(options)
+      except = Page.hash_of(options[:except])
+      copy = options[:publication_id]
+      members = { except: except, publication_id: copy }.compact if except || copy
+      [members, options.except(:except, :publication_id)]
+    end
 
     # The server refuses joins of rooms with a longer name, so nothing can be received there.
     def room_name(object, config)

@@ -101,8 +101,9 @@ module NoDevent
         raise cause if [ArgumentError, NameError, TypeError, Error].any? { |error| cause.is_a?(error) }
 
         Native.count("failed")
-        error = PublishError.new("#{publisher.class}#publish failed: #{cause.class}: #{cause.message}; check that " \
-                                 "its target is running, or configure `redis:` or `url:`, which queue and retry")
+        reason = "#{cause.class}: #{Text.clean(cause.message)}"
+        error = PublishError.new("#{publisher.class}#publish failed: #{reason}; check that its target is running, or " \
+                                 "configure `redis:` or `url:`, which queue and retry")
         raise error if options[:wait]
 
         ErrorReporter.report(error)

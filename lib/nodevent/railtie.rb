@@ -28,6 +28,10 @@ module NoDevent
       app.executor.to_complete { NoDevent::RequestStart.clear }
     end
 
+    initializer "nodevent.page" do |app|
+      app.middleware.use NoDevent::Page::Middleware
+    end
+
     initializer "nodevent.routes", after: :load_config_initializers do |app|
       if NoDevent::KeyEndpoint.configured?
         app.routes.append { match KeyEndpoint::PATH, to: KeyEndpoint, via: :all, as: :nodevent_key }

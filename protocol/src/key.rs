@@ -149,6 +149,19 @@ fn hash(room: &str, ts: &str, secret: &Secret) -> [u8; HASH_DIGITS] {
     hex
 }
 
+/// Returns a text that identifies a secret and from which it cannot be computed, if it is random: programs that share a
+/// Redis compare it, to detect that they have different secrets.
+///
+/// # Shape
+/// Sixteen lower-case hexadecimal digits.
+#[must_use]
+pub fn fingerprint(secret: &Secret) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"nodevent secret fingerprint:");
+    hash.update(secret.as_bytes());
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
 // === impl Secret ===
 
 impl Secret {

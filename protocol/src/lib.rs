@@ -1,6 +1,6 @@
 //! The protocol between the gem, the server and the browser client. `README.md` of this crate specifies it.
 //!
-//! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send; [`history`] is where it is
+//! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`page`] which page they exclude; [`history`] is where it is
 //! stored; [`websocket`] carries bytes, [`engine_io`] carries packets over it or over polling, [`socket_io`] carries events in
 //! those packets; [`plain`] is an alternative to both. The tests of all three languages read the JSON files in `vectors/`.
 //!
@@ -14,6 +14,7 @@
 pub mod engine_io;
 pub mod history;
 pub mod key;
+pub mod page;
 pub mod plain;
 pub mod publication;
 pub mod room;

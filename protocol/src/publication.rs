@@ -5,6 +5,7 @@
 //! are kept, as `JSON.parse` accepts them.
 
 use crate::history::Position;
+use crate::page::PageHash;
 use crate::room;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -25,6 +26,8 @@ pub struct PublicationRef<'a> {
     pub position: Option<Position>,
     /// Whether it has a `position` member, whatever its value.
     pub has_position: bool,
+    /// The page that does not receive it.
+    pub except: Option<PageHash>,
 }
 
 /// A reason why a text is not a publication.
@@ -57,6 +60,9 @@ pub enum InvalidPublication {
     /// `event` is not a string, or is empty.
     #[error("its event is not a non-empty string")]
     NotAnEvent,
+    /// `except` is neither `null` nor the hash of a page id.
+    #[error("its except is not the hash of a page id: sixteen lower-case hexadecimal digits")]
+    BadExcept,
 }
 
 /// Parses one publication.
@@ -83,6 +89,18 @@ pub fn parse_many(body: &[u8]) -> Result<Vec<PublicationRef<'_>>, (Option<usize>
     each.map(|(index, element)| parse_text(element.get()).map_err(|invalid| (Some(index), invalid))).collect()
 }
 
+/// Reads the page that does not receive a publication, from the text that was checked when it was published.
+///
+/// Fast for the usual text, which does not contain the word: stored publications are not parsed otherwise.
+#[must_use]
+pub fn except_of(text: &str) -> Option<PageHash> {
+    if !text.contains("\"except\"") {
+        return None;
+    }
+    let members: Members<'_> = serde_json::from_str(text).ok()?;
+    except(members.except).ok()?
+}
+
 /// The white space of JSON.
 const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
 
@@ -95,7 +113,8 @@ fn parse_text(text: &str) -> Result<PublicationRef<'_>, InvalidPublication> {
     let has_position = members.position.is_some();
     let position = members.position.and_then(|raw| string(raw.get())).and_then(|text| Position::parse(&text));
     let text = text.trim_matches(WHITE);
-    Ok(PublicationRef { room: room(members.room)?, event: event(members.event)?, text, position, has_position })
+    let (room, event, except) = (room(members.room)?, event(members.event)?, except(members.except)?);
+    Ok(PublicationRef { room, event, text, position, has_position, except })
 }
 
 fn not_json(error: &serde_json::Error) -> InvalidPublication {
@@ -124,6 +143,16 @@ fn event(member: Option<&RawValue>) -> Result<Cow<'_, str>, InvalidPublication> 
     }
 }
 
+fn except(member: Option<&RawValue>) -> Result<Option<PageHash>, InvalidPublication> {
+    match member.map(RawValue::get) {
+        None | Some("null") => Ok(None),
+        Some(raw) => match string(raw).and_then(|text| PageHash::parse(&text)) {
+            Some(page) => Ok(Some(page)),
+            None => Err(InvalidPublication::BadExcept),
+        },
+    }
+}
+
 /// Returns the string that `raw` encodes, borrowed if it has no escapes.
 fn string(raw: &str) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
@@ -137,6 +166,7 @@ struct Members<'a> {
     room: Option<&'a RawValue>,
     event: Option<&'a RawValue>,
     position: Option<&'a RawValue>,
+    except: Option<&'a RawValue>,
 }
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -161,6 +191,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 Name::Room => members.room = Some(map.next_value()?),
                 Name::Event => members.event = Some(map.next_value()?),
                 Name::Position => members.position = Some(map.next_value()?),
+                Name::Except => members.except = Some(map.next_value()?),
                 Name::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -174,6 +205,7 @@ enum Name {
     Room,
     Event,
     Position,
+    Except,
     Other,
 }
 
@@ -182,6 +214,10 @@ enum Name {
 impl Name {
     /// Recognizes a member's name as it is written. A name with a lone surrogate is not a string in Rust, but it is valid.
     fn of(raw: &str) -> Self {
+        // Only without escapes, because `except_of` looks for it so.
+        if raw == "\"except\"" {
+            return Self::Except;
+        }
         let name = if raw.contains('\\') { string(raw) } else { Some(Cow::Borrowed(raw.trim_matches('"'))) };
         match name.as_deref() {
             Some("room") => Self::Room,
@@ -206,6 +242,7 @@ impl InvalidPublication {
             Self::BadRoom => "bad_room",
             Self::NoEvent => "no_event",
             Self::NotAnEvent => "not_an_event",
+            Self::BadExcept => "bad_except",
         }
     }
 }

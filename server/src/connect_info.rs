@@ -1,5 +1,6 @@
 //! What the server knows about a connection from its HTTP request.
 
+use nodevent_protocol::page::PageHash;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -88,6 +89,12 @@ impl ConnectInfo {
         self.details.as_ref().map_or("", |details| &details.query)
     }
 
+    /// The page that the query parameter `page` names, for protocols whose handshake has no other place for it.
+    pub fn page(&self) -> Option<PageHash> {
+        let mut pairs = self.query().split('&').filter_map(|pair| pair.split_once('='));
+        pairs.find(|(name, _)| *name == "page").and_then(|(_, id)| PageHash::of(id))
+    }
+
     /// A listed header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let headers = &self.details.as_ref()?.headers;
@@ -129,5 +136,15 @@ mod tests {
         assert_eq!(info.query(), "tab=1");
         assert_eq!(info.header("x-visitor"), Some("7"));
         assert_eq!(info.header("cookie"), None);
+    }
+
+    #[test]
+    fn a_page_is_named_by_the_query() {
+        let page = |query: &str| ConnectInfoPool::default().connect_info(PEER, None, query, Vec::new()).page();
+        assert_eq!(page("tab=1&page=abc"), PageHash::of("abc"));
+        for query in ["", "page", "page=", "pages=abc", "page=a%20b"] {
+            let expected = (query == "page=a%20b").then(|| PageHash::of("a%20b")).flatten();
+            assert_eq!(page(query), expected, "{query}");
+        }
     }
 }

@@ -215,7 +215,7 @@ pub static SERIES: &[Series] = &[
 ];
 
 /// Reasons for an invalid publish.
-const INVALID: [&str; 9] = [
+const INVALID: [&str; 10] = [
     "not_utf8",
     "not_json",
     "not_an_object",
@@ -223,6 +223,7 @@ const INVALID: [&str; 9] = [
     "bad_room",
     "no_event",
     "not_an_event",
+    "bad_except",
     "too_large",
     "other",
 ];

@@ -13,6 +13,7 @@ use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
 use crate::outcome::Outcome;
 use nodevent_protocol::history::Position;
+use nodevent_protocol::page::PageHash;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -204,6 +205,9 @@ pub trait Core {
 
     /// The request that opened the connection.
     fn info(&self) -> &ConnectInfo;
+
+    /// Sets the page that the connection belongs to, which publications can exclude.
+    fn set_page(&mut self, page: PageHash);
 
     /// How the connection's messages travel now.
     fn transport(&self) -> TransportKind;

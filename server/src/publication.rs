@@ -5,6 +5,8 @@
 
 use crate::encoding::{Encoding, Frame};
 use nodevent_protocol::history::Position;
+use nodevent_protocol::page::PageHash;
+use nodevent_protocol::publication::except_of;
 use std::sync::{Arc, OnceLock};
 
 /// Where a publication goes.
@@ -23,6 +25,8 @@ pub struct Publication {
     pub text: Box<str>,
     /// Its place in the room's history. `None`: it is not stored.
     pub position: Option<Position>,
+    /// The page that does not receive it, live or in a recovery.
+    pub except: Option<PageHash>,
     frames: Frames,
 }
 
@@ -90,8 +94,14 @@ impl Target {
 impl Publication {
     /// A publication in a room. `text` contains the position already.
     pub fn in_room(room: &str, text: impl Into<Box<str>>, position: Option<Position>) -> Arc<Self> {
-        let target = Target::Room(room.into());
-        Arc::new(Self { target, text: text.into(), position, frames: Frames::default() })
+        let (target, text) = (Target::Room(room.into()), text.into());
+        let except = except_of(&text);
+        Arc::new(Self { target, text, position, except, frames: Frames::default() })
+    }
+
+    /// Whether the connections of a page receive it.
+    pub fn is_for(&self, page: Option<PageHash>) -> bool {
+        self.except.is_none() || self.except != page
     }
 
     /// Its frame in an encoding.
@@ -121,6 +131,22 @@ impl Notice {
         match self {
             Self::Publication(publication) => publication.position,
             Self::Gap(_) => None,
+        }
+    }
+
+    /// The page that does not receive it.
+    pub fn except(&self) -> Option<PageHash> {
+        match self {
+            Self::Publication(publication) => publication.except,
+            Self::Gap(_) => None,
+        }
+    }
+
+    /// Whether the connections of a page receive it.
+    pub fn is_for(&self, page: Option<PageHash>) -> bool {
+        match self {
+            Self::Publication(publication) => publication.is_for(page),
+            Self::Gap(_) => true,
         }
     }
 

@@ -141,9 +141,8 @@ RSpec.describe NoDevent::Configuration do
 
   it "reports file, line and correction of every mistake" do
     { "/b:\n  secret: ''\n" => "nodevent.yml:2: /b.secret is empty; write a value, or remove the key",
-      "/b:\n  redis: 12\n" => "nodevent.yml:2: /b.redis must start with one of redis, rediss, " \
-                              "redis-sentinel, rediss-sentinel, redis-cluster, rediss-cluster; write " \
-                              "redis://localhost:6379/0",
+      "/b:\n  redis: 12\n" => "nodevent.yml:2: /b.redis is not a Redis URL; write redis://host:6379/0, " \
+                              "rediss://… for TLS, redis-sentinel://… or redis-cluster://…",
       "/b: 12\n" => "nodevent.yml:1: /b is \"12\", not a mapping",
       "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is \"0\"; write a positive whole number",
       "publisher: {timeout: soon}\n" => 'nodevent.yml:1: publisher.timeout is "soon"; write it like 5s or 250ms',
@@ -160,10 +159,10 @@ RSpec.describe NoDevent::Configuration do
       .to raise_error(NoDevent::ConfigurationError, "/nowhere/n.yml: cannot be read: No such file or directory")
   end
 
-  it "rejects an invalid Redis address on first use" do
-    { { url: "http://h" } => /redis.url must start with one of redis, rediss/, { port: 0 } => /redis.port is "0"/,
-      { db: "x" } => /redis.db is "x"/, { sentinel: {} } => /redis.sentinel.hosts lists no/ }.each do |redis, text|
-      expect { NoDevent::Emitter.config = { redis: redis } and NoDevent::Emitter.publisher }
+  it "rejects an invalid Redis address" do
+    { { url: "http://h" } => /redis.url is not a Redis URL/, { port: 0 } => /redis.port is "0"/,
+      { db: "x" } => /redis.db is "x"/, { sentinel: {} } => /redis.sentinel has no hosts/ }.each do |redis, text|
+      expect { NoDevent::Emitter.config = { redis: redis } }
         .to raise_error(NoDevent::ConfigurationError, text)
     end
   end
@@ -187,5 +186,24 @@ RSpec.describe NoDevent::Configuration do
     expect(NoDevent::Emitter.emit("r", "e", 1, wait: true)).to be_truthy
   ensure
     server&.stop
+  end
+
+  it "reads secrets and publish keys from files, as the server does" do
+    Dir.mktmpdir do |folder|
+      File.write(File.join(folder, "secret"), "from a file\n")
+      File.write(File.join(folder, "lines"), "a\nb\n")
+      load = lambda do |text|
+        File.write(File.join(folder, "c.yml"), text)
+        described_class.load_file(File.join(folder, "c.yml"))
+      end
+      config = load.call("/a: {secret_file: secret, publish_key_file: secret}\n")
+      expect([config.secret, config.publish_key]).to eq(["from a file"] * 2)
+      expect(load.call("/a: {secrets: [{id: new, secret_file: secret}, {secret: old}]}\n").secret).to eq("from a file")
+      { "secret_file: nowhere" => /secret_file is not usable: .* cannot be read/, "secret_file: lines" => /several lines/,
+        "secret: a, secret_file: secret" => /both written/, "secret_file: ''" => /is empty/,
+        "secret_file: secret, open: true" => /`open: true` too/ }.each do |keys, error|
+        expect { load.call("/a: {#{keys}}\n") }.to raise_error(NoDevent::ConfigurationError, error)
+      end
+    end
   end
 end

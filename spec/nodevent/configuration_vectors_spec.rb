@@ -85,4 +85,31 @@ RSpec.describe "The vectors of configuration.json" do
       expect([vector["value"], seconds && (seconds * 1000).round]).to eq([vector["value"], vector["milliseconds"]])
     end
   end
+
+  # The settings as the vectors write them.
+  def shown(target, folder)
+    kind = target[:kind].is_a?(Hash) ? "sentinel #{target[:kind][:sentinel]}" : target[:kind].to_s
+    file = ->(path) { path.delete_prefix("#{folder}/") }
+    { "hosts" => target[:hosts].map { |host, port| host.include?(":") ? "[#{host}]:#{port}" : "#{host}:#{port}" },
+      "kind" => kind, "tls" => target[:tls], "db" => target[:db], "ca" => target[:ca]&.then(&file),
+      "client" => target[:client]&.map(&file) }
+      .merge(target.slice(:username, :password, :prefix, :sentinel_username, :sentinel_password).transform_keys(&:to_s))
+      .compact
+  end
+
+  vectors["redis"].each do |vector|
+    it "agree on redis: #{vector['value']}" do
+      Dir.mktmpdir do |folder|
+        %w[ca.pem cert.pem key.pem].each { |name| File.write(File.join(folder, name), "x") }
+        { "password" => "from a file\n", "empty" => "\n", "lines" => "a\nb\n" }
+          .each { |name, text| File.write(File.join(folder, name), text) }
+        path = File.join(folder, "c.yml")
+        File.write(path, "/a: {open: true, redis: #{vector['value']}}\n")
+        load = -> { NoDevent::Configuration.load_file(path) }
+        next expect(shown(load.call.redis_target, folder)).to eq(vector["target"]) unless vector["error"]
+
+        expect(&load).to raise_error(NoDevent::ConfigurationError, /#{Regexp.escape(vector['error'])}/)
+      end
+    end
+  end
 end

@@ -146,4 +146,20 @@ RSpec.describe NoDevent::Doctor do
       expect(status).not_to be_success
     end
   end
+
+  it "examines every configured namespace" do
+    server = NodeventServer.new({ "/one" => { "secret" => "a" * 32 }, "/two" => { "secret" => "b" * 32 } })
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "nodevent.yml")
+      File.write(path, "public_url: #{server.url}\nurl: #{server.url}\n/one: {secret: #{'a' * 32}}\n/two: {secret: #{'x' * 32}}\n")
+      NoDevent::Emitter.config = NoDevent::Configuration.load_file(path)
+      findings = NoDevent::Doctor.examine
+      expect(findings.map(&:to_s).grep(%r{the configuration is .*namespace /(one|two)}).size).to eq(2)
+      expect(findings.count { |one| one.message == "the secrets match" }).to eq(1)
+      failed = findings.select { |one| one.level == :fail }
+      expect(failed.map(&:message)).to contain_exactly(/rejects this application's keys: Bad key/)
+    end
+  ensure
+    server&.stop
+  end
 end

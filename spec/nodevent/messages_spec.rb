@@ -182,4 +182,16 @@ RSpec.describe "A message" do
         .to raise_error(NoDevent::InvalidRoomError, /longer than 10 bytes.*max_room_name/)
     end
   end
+
+  it "rejects a message that is nested too deeply or contains itself with an error of ours" do
+    NoDevent::Emitter.publisher = Recorder.new
+    deep = Array.new(150).reduce([]) { |inner, _| [inner] }
+    itself = []
+    itself << itself
+    [deep, { "a" => deep }, itself].each do |message|
+      expect { NoDevent::Emitter.emit("r", "e", message) }
+        .to raise_error(NoDevent::EncodingError, /nested/)
+    end
+    expect(NoDevent::Emitter.emit("r", "e", Array.new(90).reduce([]) { |inner, _| [inner] })).to eq(1)
+  end
 end

@@ -47,12 +47,57 @@ RSpec.describe "The position in nodevent_data" do
 
   it "is the last one before the request started, over Redis" do
     redis = RedisServer.new
-    first, before, during, after, = pages("/nodevent: {redis: '#{redis.url}/0', open: true}\n")
-    expect(first).to eq([nil, nil, nil])
-    expect(before).to match([/\A\h{16}:1\z/, /\A\h{16}:1\z/, nil])
-    expect([during, after.first]).to match([before, /\A\h{16}:2\z/])
+    first, before, during, after, outside = pages("/nodevent: {redis: '#{redis.url}/0', open: true}\n")
+    absent = /\Af\h{15}:\d{13}\z/
+    expect(first.compact).to all(match(absent)) # nothing was published yet, and the first read may take too long
+    expect(before[0..1]).to all(match(/\A\h{16}:1\z/))
+    expect(during[0..1]).to eq(before[0..1])
+    expect(after.first).to match(/\A\h{16}:2\z/)
+    expect(outside).to be_nil
   ensure
     redis&.stop
+  end
+
+  it "is read from Redis if this process has published nothing", :native do
+    redis = RedisServer.new
+    NoDevent::Emitter.config = { redis: redis.url }
+    position = lambda do |room, elapsed|
+      allow(NoDevent::RequestStart).to receive(:elapsed).and_return(elapsed)
+      NoDevent::Namespace.default.position(room)
+    end
+    ruby(<<~RUBY)
+      require "nodevent"
+      NoDevent::Emitter.config = { redis: "#{redis.url}" }
+      3.times { |number| NoDevent::Emitter.emit("busy", "e", number, wait: true) }
+    RUBY
+    eventually("the first read") { position.call("quiet", 0.01) }
+    expect(position.call("busy", 60.0)).to be_nil, "the page's content may be older than the last publication"
+    sleep(0.2)
+    # What was read before the request started is old enough, even if it is not certain any more that nothing followed.
+    expect(position.call("busy", 0.1)).to match(/\A\h{16}:3\z/)
+    redis.freeze_up
+    started = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+    20.times { |number| expect(position.call("other-#{number}", 0.01)).to be_nil }
+    expect(Process.clock_gettime(Process::CLOCK_MONOTONIC) - started).to be < 1
+    expect(redis.thaw && position.call("busy", 0.1)).to match(/\A\h{16}:3\z/)
+  ensure
+    redis&.thaw
+    redis&.stop
+  end
+
+  it "begins before what another process publishes during the request, and after what it published before", :native do
+    redis = RedisServer.new
+    server = NodeventServer.new({ "/nodevent" => { "open" => true, "redis" => { "url" => redis.url } } })
+    NoDevent::Emitter.config = { redis: redis.url }
+    allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.02)
+    position = eventually("a position") { NoDevent::Namespace.default.position("r") }
+    publish = ->(message) { Net::HTTP.post(URI("#{server.url}/api/nodevent/emit"), JSON.generate(room: "r", event: "e", message: message)) }
+    eventually("a publish") { publish.call("first").is_a?(Net::HTTPSuccess) }
+    recovered = JSON.parse(Net::HTTP.get(URI("#{server.url}/api/nodevent/rooms/r/history?since=#{position}")))
+    expect(recovered["recovered"]).to be(true)
+    expect(recovered["publications"].map { |one| one["message"] }).to eq(["first"])
+  ensure
+    [server, redis].compact.each(&:stop)
   end
 
   it "is absent without a history" do

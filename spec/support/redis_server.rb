@@ -15,14 +15,15 @@ class RedisServer
     @shared&.stop
   end
 
-  def initialize(port: Ports.free, options: [])
+  def initialize(port: Ports.free, options: [], program: PROGRAM)
+    @program = program
     @port = port
     @options = options
     start
   end
 
   def start
-    @pid = Process.spawn(PROGRAM, "--port", port.to_s, "--save", "", "--appendonly", "no",
+    @pid = Process.spawn(@program, "--port", port.to_s, "--save", "", "--appendonly", "no",
                          "--bind", "127.0.0.1", *@options, out: File::NULL, err: File::NULL)
     Waiting.eventually("redis-server on #{port}") { accepts? }
   end

@@ -34,6 +34,8 @@ export class NoDeventController extends Listenable {
     /** @type {any} */
     this.socket = undefined;
     this._isConnected = false;
+    /** @type {any[]} ids of events that were published to several rooms, newest first */
+    this._copied = [];
     /** @type {(() => void)[]} functions that detach from the socket */
     this._detachers = [];
   }

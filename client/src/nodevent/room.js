@@ -22,6 +22,9 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
 /** Names of the room's own events. Publications with such an event name only reach `onAny` listeners. */
 const ROOM_EVENTS = ["join", "leave", "key-expired", "key-refused", "gap"];
 
+/** Events to remember that were published to several rooms. */
+const MAX_COPIED = 100;
+
 /**
  * Events: `join(err, state)` for every attempt, `leave(err)` with `err` if the page did not ask to leave,
  * `key-expired(room)`, `key-refused(reason)`, `gap(position)` if publications are lost for good, and the
@@ -227,12 +230,19 @@ export class Room extends Listenable {
     for (const join of callbacks) if (join._attempt <= attempt) call(join._fn, this, [err, state]);
   }
 
-  /** Delivers a publication to the listeners. @param {any} publication */
+  /** Delivers a publication to the listeners, unless another room has delivered a copy. @param {any} publication */
   _deliver(publication) {
     if (this._wanted === false) return;
-    const { event, message, position } = publication;
+    const { event, message, position, publication_id: id } = publication;
     if (!this._tracker._accept(position)) return;
     if (this.joined) this._fireGap();
+    // One event may be published to several rooms, such as the previous and the new one of a record that was renamed.
+    // A page that is in more than one of them receives the first copy.
+    const controller = this._controller;
+    if (id) {
+      if (controller._copied.includes(id)) return;
+      controller._copied = [id, ...controller._copied].slice(0, MAX_COPIED);
+    }
     for (const fn of this._anyListeners) call(fn, this, [event, message, publication]);
     if (!ROOM_EVENTS.includes(event)) this._fire(event, message);
   }

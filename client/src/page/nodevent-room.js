@@ -9,6 +9,7 @@
 
 import { installQueue } from "./install-queue.js";
 import { Membership, isPreview } from "./membership.js";
+import { identifyTurboRequests } from "./turbo-requests.js";
 
 installQueue();
 
@@ -67,10 +68,4 @@ export class NoDeventRoomElement extends HTMLElement {
 
 if (!customElements.get("nodevent-room")) customElements.define("nodevent-room", NoDeventRoomElement);
 
-/** Identifies this page in Turbo's requests, so that the application can exclude it from an event. */
-document.addEventListener("turbo:before-fetch-request", (event) => {
-  const { url, fetchOptions } = /** @type {any} */ (event).detail;
-  const { pageId } = /** @type {any} */ (globalThis).NoDevent;
-  if (typeof pageId === "string" && new URL(url, location.href).origin === location.origin)
-    fetchOptions.headers["X-NoDevent-Page"] = pageId;
-});
+identifyTurboRequests();

@@ -10,8 +10,10 @@
 import { Controller } from "@hotwired/stimulus";
 import { installQueue } from "./install-queue.js";
 import { Membership, isPreview } from "./membership.js";
+import { identifyTurboRequests } from "./turbo-requests.js";
 
 installQueue();
+identifyTurboRequests();
 
 export default class extends Controller {
   static values = { room: String, key: String, position: String, keyUrl: String };

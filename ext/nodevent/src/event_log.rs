@@ -56,6 +56,8 @@ pub(crate) enum Kind {
     Unavailable,
     /// The engine can be reached again.
     Restored,
+    /// Publications arrive, but something is wrong that a person should know.
+    Warning,
 }
 
 /// The counts since the process started.

@@ -28,6 +28,11 @@ pub(crate) fn verify(
     })
 }
 
+/// `fingerprint(secret)` returns the text that programs with the same secret have in common.
+pub(crate) fn fingerprint(ruby: &Ruby, value: RString) -> Result<String, Error> {
+    Ok(key::fingerprint(&secret(ruby, value)?))
+}
+
 fn secret(ruby: &Ruby, value: RString) -> Result<Secret, Error> {
     // SAFETY: the bytes are copied before Ruby can run again.
     let bytes = unsafe { value.as_slice() }.to_vec();

@@ -13,6 +13,7 @@ mod publisher;
 mod queue;
 mod signal;
 mod target;
+mod text;
 mod wakeup;
 mod without_gvl;
 mod worker;
@@ -41,6 +42,7 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     native.const_set("VERSION", env!("CARGO_PKG_VERSION"))?;
     native.define_singleton_method("sign", function!(key::sign, 3))?;
     native.define_singleton_method("verify", function!(key::verify, 5))?;
+    native.define_singleton_method("fingerprint", function!(key::fingerprint, 1))?;
     native.define_singleton_method("check", function!(check, 1))?;
     native.define_singleton_method("flush", function!(flush, 2))?;
     native.define_singleton_method("position", function!(position, 4))?;
@@ -56,6 +58,7 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     class.define_method("publish", method!(Publisher::publish, 3))?;
     class.define_method("publish_and_wait", method!(Publisher::publish_and_wait, 4))?;
     class.define_method("flush", method!(Publisher::flush, 1))?;
+    class.define_method("read_position", method!(Publisher::read_position, 3))?;
     class.define_method("close", method!(Publisher::close, 0))?;
     class.define_method("pending", method!(Publisher::pending, 0))?;
     class.define_method("address", method!(Publisher::address, 0))?;
@@ -137,6 +140,7 @@ fn list(ruby: &Ruby, reports: Vec<Report>) -> Result<RArray, Error> {
             Kind::Rejected => "rejected",
             Kind::Unavailable => "unavailable",
             Kind::Restored => "restored",
+            Kind::Warning => "warning",
         };
         list.push((ruby.to_symbol(kind), count, duration.as_secs_f64(), &*text))?;
     }

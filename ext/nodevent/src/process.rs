@@ -77,6 +77,11 @@ impl Process {
         self.runtime.spawn(task);
     }
 
+    /// Runs `task` on the publishing thread.
+    pub(crate) fn spawn_task(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
     /// All queues in use.
     pub(crate) fn queues(&self) -> Vec<Arc<Queue>> {
         self.queues.lock().iter().filter_map(Weak::upgrade).collect()

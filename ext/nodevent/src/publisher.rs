@@ -3,7 +3,7 @@
 //! Publishing copies the text into the queue and returns. Only the methods documented to wait do so, without holding
 //! Ruby's lock. An object created before a `fork` gets its own queue in the child.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, PositionReader};
 use crate::process::{self, Process};
 use crate::queue::{Confirmation, FlushMode, PublicationRef, PublishResult, Queue, Receipt, Rejected};
 use crate::target::Target;
@@ -30,6 +30,8 @@ struct ProcessState {
     forks: u32,
     queue: Arc<Queue>,
     process: &'static Process,
+    /// Reads positions, if the engine has them.
+    reader: Option<PositionReader>,
     /// The last channel, cached because the next publication nearly always uses it too.
     channel: RefCell<Arc<str>>,
 }
@@ -122,6 +124,33 @@ impl Publisher {
         })
     }
 
+    /// `read_position(room, elapsed, seconds)`: reads a room's position from the engine. Returns it if nothing was
+    /// published to the room for `elapsed` seconds, and otherwise `nil`; and `nil` if the engine has no positions or does
+    /// not respond within `seconds`.
+    pub(crate) fn read_position(
+        ruby: &Ruby,
+        this: &Self,
+        room: String,
+        elapsed: f64,
+        seconds: f64,
+    ) -> Result<Option<String>, Error> {
+        guard(ruby, || {
+            let Some(reader) = &this.get_or_start(ruby)?.reader else { return Ok(None) };
+            let since = Duration::try_from_secs_f64(elapsed).unwrap_or(Duration::MAX);
+            let deadline = deadline(ruby, seconds)?;
+            let Some(reply) = reader.read(room, since, deadline) else { return Ok(None) };
+            let waited = without_gvl::wait(
+                ruby,
+                |interrupted| reply.wait(Some(deadline), interrupted, Option::take),
+                || reply.wake(),
+            )?;
+            if waited.is_none() {
+                reader.failed();
+            }
+            Ok(waited.flatten())
+        })
+    }
+
     /// `close`: accepts no more publications; those in the queue are still published.
     pub(crate) fn close(&self) {
         if let Some(state) = self.current() {
@@ -164,7 +193,9 @@ impl Publisher {
         let queue = Arc::new(Queue::new(self.target.bounds()));
         let engine = Engine::new(&self.target).map_err(failed)?;
         process.spawn(&queue, worker::run(Arc::clone(&queue), engine, &process.events));
-        let state = ProcessState { forks: process::forks(), queue, process, channel: RefCell::new("".into()) };
+        let reader = PositionReader::new(&self.target, process);
+        let state =
+            ProcessState { forks: process::forks(), queue, process, reader, channel: RefCell::new("".into()) };
         // The state of an ancestor is leaked: see process.rs.
         self.state.store(Box::into_raw(Box::new(state)), Ordering::Release);
         self.current().ok_or_else(|| failed("the publisher was lost".to_owned()))

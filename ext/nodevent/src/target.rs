@@ -5,6 +5,7 @@
 use crate::queue::Bounds;
 use nodevent_protocol::history::RetentionPolicy;
 use serde::Deserialize;
+use std::path::PathBuf;
 
 /// The settings of one publisher.
 #[derive(Deserialize)]
@@ -23,7 +24,7 @@ pub(crate) struct Target {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum EngineTarget {
     /// Redis, directly.
-    Redis(RedisTarget),
+    Redis(Box<RedisTarget>),
     /// A NoDevent server, over HTTP.
     Http(HttpTarget),
 }
@@ -32,16 +33,43 @@ pub(crate) enum EngineTarget {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RedisTarget {
-    /// `redis://`, `rediss://`, `redis-sentinel://` or `redis-cluster://`, the latter two with a trailing `s` too.
-    pub(crate) url: String,
+    /// One server, the sentinels, or some nodes of the cluster.
+    pub(crate) hosts: Vec<(String, u16)>,
+    /// The role of `hosts`.
+    pub(crate) kind: RedisKind,
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
+    pub(crate) db: u8,
+    /// What all keys and channels begin with.
+    pub(crate) prefix: Option<String>,
+    pub(crate) tls: bool,
+    /// The certificates of the CA, a PEM file, instead of those of the system.
+    pub(crate) ca: Option<PathBuf>,
+    /// The client certificate chain and its key, PEM files.
+    pub(crate) client: Option<(PathBuf, PathBuf)>,
+    /// The user and password of the sentinels, which never receive those of Redis.
     pub(crate) sentinel_username: Option<String>,
     pub(crate) sentinel_password: Option<String>,
+    /// The namespace that this publisher publishes in.
+    pub(crate) namespace: String,
+    /// The fingerprint of the secret that signs keys, or `open`; `None` if it is not known yet.
+    pub(crate) fingerprint: Option<String>,
     /// How much history each room keeps.
     pub(crate) history: RetentionPolicy,
     /// Whether each room has its own channel.
     pub(crate) channel_per_room: bool,
+}
+
+/// The role of the hosts of a [`RedisTarget`].
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RedisKind {
+    /// One server.
+    Single,
+    /// Sentinels that know the primary of that name.
+    Sentinel(String),
+    /// Nodes of a cluster.
+    Cluster,
 }
 
 /// A NoDevent server.

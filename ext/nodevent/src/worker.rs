@@ -49,6 +49,9 @@ impl Worker {
                 self.back_off(&mut publications, error).await;
                 continue;
             }
+            if let Some(warning) = self.engine.take_warning() {
+                self.events.outage(Kind::Warning, Duration::ZERO, warning.into());
+            }
             publications.retain(|publication| {
                 let keep = publication.receipt.as_ref().is_none_or(|receipt| receipt.mark_sent());
                 if !keep {

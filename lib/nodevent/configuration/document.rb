@@ -94,6 +94,11 @@ module NoDevent
         raise ConfigurationError, "#{where}: #{key} #{problem}"
       end
 
+      # Without the settings, which contain secrets.
+      def inspect
+        "#<#{self.class}>"
+      end
+
       private
 
       def sections(root)

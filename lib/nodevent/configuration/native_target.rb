@@ -19,7 +19,8 @@ module NoDevent
         def engine(config)
           return { http: { url: config.url, publish_key: config.publish_key } } unless config.redis
 
-          { redis: config.redis_target.merge(history: retention(config.history),
+          { redis: config.redis_target.merge(namespace: config.namespace, fingerprint: config.fingerprint,
+                                             history: retention(config.history),
                                              channel_per_room: config.channel_per_room?) }
         end
 

@@ -1,20 +1,32 @@
 # frozen_string_literal: true
 
-require "cgi/escape"
+require "nodevent/configuration/redis_url"
+require "nodevent/configuration/secret_file"
 
 module NoDevent
   class Configuration
-    # Reads the `redis` section and builds the URL for the native publisher.
-    module Redis
+    # Reads the `redis` section. It means the same as for the server: what one of them rejects, the other rejects too.
+    # The vectors of `configuration.json` test both.
+    class Redis
       # Aliases of keys.
-      ALIASES = {
-        "user" => "username", "auth_pass" => "password", "database" => "db", "ssl" => "tls"
+      ALIASES = { "user" => "username", "auth_pass" => "password", "database" => "db" }.freeze
+      TEXTS = %w[host port db username password password_file prefix].freeze
+      KNOWN = (TEXTS + %w[url tls ssl sentinel cluster]).freeze
+      # The old server passed `options` to its client, and ignored `subscribe`.
+      IGNORED = %w[options subscribe].freeze
+      # Keys of other Redis clients that neither program can honour. Ignoring them would change what they secure or
+      # which Redis is used.
+      UNSUPPORTED = {
+        "path" => "Redis is not reached over a Unix socket; write `host` and `port`",
+        "ssl_params" => "write `ssl: {ca: …, cert: …, key: …}`",
+        "ssl_ca" => "write `ssl: {ca: …}`",
+        "ca_file" => "write `ssl: {ca: …}`",
+        "verify" => "certificates are always verified; write `ssl: {ca: …}` for a private CA",
+        "verify_mode" => "certificates are always verified; write `ssl: {ca: …}` for a private CA"
       }.freeze
-      SCHEMES = %w[redis rediss redis-sentinel rediss-sentinel redis-cluster rediss-cluster].freeze
+      PREFIX = /\A[A-Za-z0-9_.-]{1,64}\z/
 
-      WRONG_URL = "must start with one of #{SCHEMES.join(', ')}; write redis://localhost:6379/0".freeze
-
-      private_constant :ALIASES, :SCHEMES, :WRONG_URL
+      private_constant :ALIASES, :TEXTS, :KNOWN, :IGNORED, :UNSUPPORTED, :PREFIX
 
       class << self
         # @param values [Values]
@@ -23,93 +35,201 @@ module NoDevent
         def section(values)
           node = values.node("redis")
           case node&.value
-          when nil then nil
+          when nil
+            # A key without a value is a mistake in a file; in Ruby, `nil` is as good as no key.
+            values.invalid!(node, "redis", "is empty; write a URL, or delete the key") if node&.line
           when Hash then Tree.unwrap(node).transform_keys { |key| ALIASES.fetch(key, key) }
-          when String
-            return if Values::NO.include?(node.value.downcase)
-
-            scheme?(node.value) ? { "url" => node.value } : values.invalid!(node, "redis", WRONG_URL)
+          when String then text_section(values, node)
           else values.invalid!(node, "redis", "is a list; write a URL, or host: and port:")
           end
         end
 
-        # @param invalid [#call] receives the key below `redis` and the problem
-        # @return [Hash] `url`, and the credentials, which are not part of it
-        def target(section, invalid)
-          check(section, invalid)
-          sentinel = section["sentinel"].is_a?(Hash) ? section["sentinel"] : {}
-          { url: url(section, invalid), username: text(section["username"]), password: text(section["password"]),
-            sentinel_username: text(sentinel["username"]), sentinel_password: text(sentinel["password"]) }
+        # @param section [Hash]
+        # @param folder [String] where relative paths begin
+        # @param invalid [#call] receives the key below `redis` and the problem, and raises
+        # @return [Hash] hosts, credentials and certificates, for the native publisher
+        def target(section, folder, invalid)
+          new(section, folder, invalid).target
+        end
+
+        # @return [Array<String>] keys that nothing reads
+        def unknown(section)
+          section.keys - KNOWN - IGNORED - UNSUPPORTED.keys
         end
 
         private
 
-        def check(section, invalid)
-          url = section["url"]
-          return if url.nil?
+        def text_section(values, node)
+          return if Values::NO.include?(node.value.downcase)
 
-          invalid.call("url", WRONG_URL) unless scheme?(url)
+          values.invalid!(node, "redis", "is empty; write a URL, or delete the key") if node.value.strip.empty?
+          { "url" => node.value, "alone" => true }
         end
+      end
 
-        def scheme?(url)
-          SCHEMES.include?(url.to_s[%r{\A([a-z-]+)://.}, 1])
+      # @api private
+      def initialize(section, folder, invalid)
+        @alone = section["alone"]
+        @section = section.except("alone")
+        @folder = folder
+        @invalid = invalid
+      end
+
+      # @api private
+      def target
+        check_keys
+        @redis = { hosts: [["localhost", RedisUrl::PORT]], kind: :single, tls: false }
+        @redis.merge!(parse_url) if @section.key?("url")
+        read_parts
+        read_password
+        read_certificates
+        read_sentinel
+        read_cluster
+        shape
+      end
+
+      private
+
+      def check_keys
+        UNSUPPORTED.each { |key, hint| invalid!(key, "is not supported; #{hint}") if @section.key?(key) }
+        (TEXTS & @section.keys).each do |key|
+          value = @section[key]
+          invalid!(key, "is empty; write a value, or delete the key") if value.nil? || value.to_s.strip.empty?
+          invalid!(key, "is not text; write one value") if value.is_a?(Hash) || value.is_a?(Array)
         end
+      end
 
-        def url(section, invalid)
-          return section["url"] if section["url"]
+      def parse_url
+        RedisUrl.parse(@section["url"].to_s)
+      rescue RedisUrl::Invalid => e
+        invalid!(@alone ? nil : "url", e.message)
+      end
 
-          scheme = truthy?(section["tls"]) ? "rediss" : "redis"
-          return sentinel(scheme, section, invalid) if section["sentinel"]
-          return cluster(scheme, section["cluster"], invalid) if section["cluster"]
+      def read_parts
+        host, port = @redis[:hosts].first
+        @redis[:hosts][0] = [@section["host"] || host, port_of(@section["port"]) || port]
+        @redis[:db] = database || @redis[:db]
+        @redis[:username] = @section["username"] || @redis[:username]
+        @redis[:prefix] = prefix
+        tls = flag("tls")
+        @redis[:tls] = tls unless tls.nil?
+      end
 
-          "#{scheme}://#{host(section['host'] || 'localhost')}:#{port(section, invalid)}#{database(section, invalid)}"
+      def read_password
+        password = @section["password"]
+        check_credential("password", password) if password
+        file = @section["password_file"]
+        password = SecretFile.read(File.expand_path(file, @folder)) if file
+        @redis[:password] = password || @redis[:password]
+      rescue ArgumentError => e
+        invalid!("password_file", "is not usable: #{e.message}; name a file that contains the secret")
+      end
+
+      def check_credential(key, text)
+        return unless text.match?(/\A\$[A-Za-z_]\w*\z/)
+
+        invalid!(key, "is a variable without braces; write ${#{text.delete_prefix('$')}}")
+      end
+
+      # The Ruby client uses `ssl: true` for TLS.
+      def read_certificates
+        ssl = @section["ssl"]
+        return if ssl.nil?
+        return read_ssl_flag unless ssl.is_a?(Hash)
+
+        ca, cert, key = %w[ca cert key].map { |name| file("ssl", name, ssl[name]) if ssl.key?(name) }
+        invalid!("ssl", "has only one of cert and key; write both") if cert.nil? != key.nil?
+        @redis.merge!(tls: true, ca: ca, client: cert && [cert, key])
+      end
+
+      def read_ssl_flag
+        tls = flag("ssl") { invalid!("ssl", "has no keys; write `ssl: {ca: ca.pem}`") }
+        @redis[:tls] = tls unless tls.nil?
+      end
+
+      def file(section, key, name)
+        path = File.expand_path(name.to_s, @folder)
+        return path if !name.to_s.empty? && File.file?(path) && File.readable?(path)
+
+        invalid!("#{section}.#{key}", "names #{path}, which cannot be read; name a readable file")
+      end
+
+      def read_sentinel
+        sentinel = @section["sentinel"]
+        return if sentinel.nil?
+
+        unless sentinel.is_a?(Hash)
+          invalid!("sentinel", "is not a mapping; write `sentinel: {hosts: [sentinel1:26379]}`")
         end
-
-        def sentinel(scheme, section, invalid)
-          settings = section["sentinel"].is_a?(Hash) ? section["sentinel"] : {}
-          name = settings["name"] || settings["service"] || "mymaster"
-          first, *others = nodes(settings["hosts"], 26_379, "sentinel.hosts", invalid)
-          query = others.map { |node| "node=#{node}" } << "sentinelServiceName=#{CGI.escape(name.to_s)}"
-          "#{scheme}-sentinel://#{first}#{database(section, invalid)}?#{query.join('&')}"
+        nodes = nodes(sentinel["hosts"], RedisUrl::SENTINEL_PORT, "sentinel.hosts")
+        if nodes.empty? && @redis[:kind] != :sentinel
+          invalid!("sentinel", "has no hosts; write `hosts: [sentinel1:26379]`")
         end
+        @redis.merge!(sentinel_username: sentinel["username"], sentinel_password: sentinel["password"])
+        service = sentinel["name"] || sentinel["service"] || "mymaster"
+        @redis.merge!(hosts: nodes, kind: :sentinel, service: service) unless nodes.empty?
+      end
 
-        def cluster(scheme, settings, invalid)
-          first, *others = nodes(settings, 6379, "cluster", invalid)
-          query = others.map { |node| "node=#{node}" }.join("&")
-          "#{scheme}-cluster://#{first}#{"?#{query}" unless query.empty?}"
+      def read_cluster
+        if @section.key?("cluster")
+          nodes = nodes(@section["cluster"], RedisUrl::PORT, "cluster")
+          invalid!("cluster", "is empty; write [one:6379, other:6379], or delete the key") if nodes.empty?
+          if @redis[:kind] == :sentinel
+            invalid!(nil, "has a cluster and sentinels; delete one of them: the nodes of a cluster fail over by " \
+                          "themselves")
+          end
+          @redis.merge!(hosts: nodes, kind: :cluster)
         end
+        return unless @redis[:kind] == :cluster && @redis[:db].to_i != 0
 
-        def nodes(settings, default_port, key, invalid)
-          list = settings.is_a?(String) ? [settings] : Array(settings)
-          invalid.call(key, "lists no nodes; write [one:#{default_port}, other:#{default_port}]") if list.empty?
-          list.map { |node| node.to_s.match?(/:\d+\z/) ? node.to_s : "#{node}:#{default_port}" }
+        invalid!(nil, "has a db and a cluster; delete db: a cluster has only database 0")
+      end
+
+      def nodes(list, default_port, key)
+        Array(list.is_a?(String) ? [list] : list).map do |text|
+          RedisUrl.node(text.to_s, default_port) ||
+            invalid!(key, "contains #{text.to_s[0, 60].inspect}, which is not host:port; write host:port")
         end
+      end
 
-        def host(name)
-          name.to_s.include?(":") && !name.to_s.start_with?("[") ? "[#{name}]" : name
-        end
+      def port_of(text)
+        return if text.nil?
 
-        def port(section, invalid)
-          port = section["port"] || 6379
-          return port if port.to_s.match?(/\A\d+\z/) && port.to_i.between?(1, 65_535)
+        RedisUrl.port_number(text) || invalid!("port", "is #{text.inspect}; write a number from 1 to 65535")
+      end
 
-          invalid.call("port", "is #{port.inspect}; write a number from 1 to 65535")
-        end
+      def database
+        text = @section["db"] or return
+        RedisUrl.database_number(text) || invalid!("db", "is #{text.inspect}; write a number from 0 to 255")
+      end
 
-        def database(section, invalid)
-          database = section["db"] || 0
-          return "/#{database}" if database.to_s.match?(/\A\d+\z/)
+      def prefix
+        text = @section["prefix"] or return
+        return text if text.match?(PREFIX)
 
-          invalid.call("db", "is #{database.inspect}; write a number")
-        end
+        invalid!("prefix", "is `#{text[0, 60]}`; write 1 to 64 letters, digits, `_`, `-` or `.`")
+      end
 
-        def text(value)
-          value&.to_s
-        end
+      # @return [Boolean, nil]
+      def flag(key)
+        text = @section[key]
+        return if text.nil?
+        return true if Values::YES.include?(text.to_s.downcase)
+        return false if Values::NO.include?(text.to_s.downcase)
 
-        def truthy?(value)
-          !(value.nil? || value.empty? || Values::NO.include?(value))
-        end
+        yield if block_given?
+        invalid!(key, "is #{text.inspect[0, 60]}; write true or false")
+      end
+
+      # In the shape of `ext/nodevent/src/target.rs`.
+      def shape
+        kind = @redis[:kind] == :sentinel ? { sentinel: @redis[:service] } : @redis[:kind]
+        @redis.slice(:hosts, :username, :password, :prefix, :tls, :ca, :client, :sentinel_username, :sentinel_password)
+              .merge(kind: kind, db: @redis[:db] || 0)
+      end
+
+      def invalid!(key, problem)
+        @invalid.call(key, problem)
       end
     end
   end

@@ -1,11 +1,13 @@
 # frozen_string_literal: true
 
+require "nodevent/configuration/secret_file"
+
 module NoDevent
   class Configuration
     # Reads what signs and authorizes: `secret`, `secrets` and `publish_key`. A value that was probably not meant is an
     # error, as for the server: it must never be open because of a typing mistake.
     module Secrets
-      NAMES = %w[secret secrets publish_key].freeze
+      NAMES = %w[secret secret_file secrets publish_key publish_key_file].freeze
       # More differences than this are another word.
       MAX_DISTANCE = 2
 
@@ -13,14 +15,15 @@ module NoDevent
 
       class << self
         # @param values [Values]
+        # @param folder [String] where relative paths begin
         # @return [String, nil] the secret that signs keys: `secret`, or the first of `secrets`
         # @raise [ConfigurationError]
-        def secret(values)
+        def secret(values, folder)
           check_place(values)
-          secret = text(values, "secret") || first(values)
+          secret = one(values, folder, "secret") || first(values, folder)
           open = values.flag("open")
           if secret && open
-            values.invalid!(values.node("secret") || values.node("secrets"), "secret",
+            values.invalid!(values.node("secret") || values.node("secret_file") || values.node("secrets"), "secret",
                             "is there, and `open: true` too; delete one of them")
           end
           check_misspelt(values) unless secret || open
@@ -28,13 +31,31 @@ module NoDevent
         end
 
         # @param values [Values]
+        # @param folder see {secret}
         # @return [String, nil] the key that authorizes publishing over HTTP
         # @raise [ConfigurationError]
-        def publish_key(values)
-          text(values, "publish_key")
+        def publish_key(values, folder)
+          one(values, folder, "publish_key")
         end
 
         private
+
+        # The value of `key`, or the text of the file that `key_file` names.
+        def one(values, folder, key)
+          file = "#{key}_file"
+          written = values.node(key)
+          named = values.node(file)
+          return text(values, key, written) if named.nil? || (named.value.nil? && named.line.nil?)
+
+          values.invalid!(named, file, "and #{key} are both written; delete one of them") if written
+          from_file(values, folder, file, named)
+        end
+
+        def from_file(values, folder, key, node)
+          SecretFile.read(File.expand_path(values.text(key, node), folder))
+        rescue ArgumentError => e
+          values.invalid!(node, key, "is not usable: #{e.message}; name a file that contains the secret")
+        end
 
         def text(values, key, node = values.node(key))
           text = values.text(key, node) or return
@@ -49,7 +70,7 @@ module NoDevent
           text
         end
 
-        def first(values)
+        def first(values, folder)
           list = values.node("secrets")
           return if list.nil? || (list.value.nil? && list.line.nil?)
 
@@ -58,7 +79,12 @@ module NoDevent
           end
           values.invalid!(list, "secrets", "is empty") if list.value.empty?
           first = list.value.first
-          first = first.value["secret"] if first.value.is_a?(Hash)
+          if first.value.is_a?(Hash)
+            file = first.value["secret_file"]
+            return from_file(values, folder, "secrets[0].secret_file", file) if file
+
+            first = first.value["secret"]
+          end
           text(values, "secrets[0].secret", first) || values.invalid!(list, "secrets[0]", "has no secret")
         end
 

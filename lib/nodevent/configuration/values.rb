@@ -69,9 +69,10 @@ module NoDevent
       #   binds
       def public_url
         url = text("public_url")
-        return address(text("host")) if url.nil?
+        return check_userinfo("host", address(text("host"))) if url.nil?
 
-        address(url) || invalid!(node("public_url"), "public_url", "is #{url}; write it like https://push.example.com")
+        check_userinfo("public_url", address(url)) ||
+          invalid!(node("public_url"), "public_url", "is #{Text.clean(url)}; write it like https://push.example.com")
       end
 
       # @return [Boolean] whether `url` names a server to publish to
@@ -87,7 +88,7 @@ module NoDevent
         return default.start_with?("//") ? "http:#{default}" : default if url.nil? || url.value.nil?
         return unless url?
 
-        text = text("url").sub(%r{/+\z}, "")
+        text = check_userinfo("url", text("url").sub(%r{/+\z}, ""))
         text.match?(%r{\Ahttps?://[^/]}) ? text : invalid!(url, "url", "is not a URL; write http://localhost:8080")
       end
 
@@ -145,7 +146,20 @@ module NoDevent
         @document.invalid!(node, key_path(key), problem)
       end
 
+      # Without the settings, which contain secrets.
+      def inspect
+        "#<#{self.class}>"
+      end
+
       private
+
+      # Pages would show it, or nothing would send it. The message does not contain it.
+      def check_userinfo(key, url)
+        return url unless url&.match?(%r{\A[^/]*//[^/]*@})
+
+        invalid!(node(key), key, "contains a user or password, which is not sent; delete it, and write the key that " \
+                                 "authorizes publishing as `publish_key:`")
+      end
 
       def raw(key)
         @own.key?(key) ? @own[key] : @document.top[key]

@@ -10,8 +10,10 @@ module NoDevent
   module Doctor
     # Runs the checks, in the order of the path of a message.
     class Checks
+      # @param config [Configuration] the namespace
       # @yield [Finding]
-      def initialize(origin, &report)
+      def initialize(origin, config, &report)
+        @config = config
         @origin = origin
         @report = report
         @room = "nodevent-doctor-#{SecureRandom.hex(8)}"
@@ -19,7 +21,6 @@ module NoDevent
 
       # @raise [ConfigurationError]
       def run
-        @config = Emitter.config
         @origin ||= own_origin
         ok("the configuration is #{@config.source || 'set in Ruby, or the default'}: namespace #{@config.namespace}, " \
            "server #{server}")
@@ -43,11 +44,15 @@ module NoDevent
       end
 
       def publishes?
-        recorded = defined?(Testing) && Emitter.publisher.is_a?(Testing::Recorder)
+        recorded = defined?(Testing) && Publisher.current(config).is_a?(Testing::Recorder)
         return true unless recorded
 
         failed("publications are recorded and not published, because this process is in test mode",
                "run the doctor in another environment, or set `config.nodevent.test_mode = false`")
+      end
+
+      def namespace
+        NoDevent.namespace(config.namespace)
       end
 
       # The address at which this process reaches the server.
@@ -145,7 +150,7 @@ module NoDevent
         return no_secret_here(open) unless config.secret
         return no_secret_there if open.nil?
 
-        refusal, = @client.join(@room, Emitter.room_key(@room, Time.now + 600))
+        refusal, = @client.join(@room, namespace.room_key(@room, Time.now + 600))
         return ok("the secrets match") if refusal.nil?
 
         failed("the server rejects this application's keys: #{refusal}", Hints.key(refusal))
@@ -168,7 +173,7 @@ module NoDevent
 
       def round_trip
         text = SecureRandom.hex(8)
-        result = Emitter.emit(@room, "doctor", text, wait: true)
+        result = namespace.emit(@room, "doctor", text, wait: true)
         return received(text) unless result == false
 
         failed("publishing through #{publisher} failed", "see the publisher's error in the log")
@@ -188,7 +193,7 @@ module NoDevent
       end
 
       def publisher
-        current = Emitter.publisher
+        current = Publisher.current(config)
         current.respond_to?(:address) ? current.address : current.class.name
       end
 

@@ -54,6 +54,22 @@ module NoDevent
         @native.flush(Float(timeout))
       end
 
+      # How long a request may wait for a position. After a failure, nothing is read for 5 s.
+      #
+      # # Units
+      # Seconds.
+      READ_TIMEOUT = 0.2
+
+      private_constant :READ_TIMEOUT
+
+      # @api private
+      # @param room [String]
+      # @param elapsed [Float] seconds
+      # @return [String, nil] the room's position in Redis, if nothing was published to it for `elapsed` seconds
+      def read_position(room, elapsed)
+        @native.read_position(room, elapsed, READ_TIMEOUT)
+      end
+
       # Accepts no more publications; those in the queue are still sent.
       # @return [void]
       def close

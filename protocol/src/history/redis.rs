@@ -19,6 +19,23 @@ pub const READ: &str = concat!(include_str!("../../redis/prelude.lua"), include_
 /// and values; it grows when they change. Data of another format is not read, and expires.
 pub const PREFIX: &str = "nodevent:1:";
 
+/// The maximum length of a key prefix. Bytes.
+pub const MAX_KEY_PREFIX_BYTES: usize = 64;
+
+/// The part of a Redis that one application uses. It separates stored data and published messages alike.
+///
+/// Keys of different databases are separate, but channels are not: so the names of channels contain the database.
+///
+/// # Shape
+/// All keys and channels begin with `<prefix>:`, if there is a prefix. The channel of a namespace is its name, in database 0;
+/// otherwise `@<database><name>`. The prefix contains no colon, and the name of a namespace begins with a slash.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Scope {
+    /// Empty, or the prefix with its colon.
+    prefix: String,
+    db: u8,
+}
+
 /// The names of a room's keys. All of them are in one slot of a cluster.
 ///
 /// # Shape
@@ -31,6 +48,8 @@ pub struct Keys {
     /// The stream of publications.
     pub log: String,
     tag: String,
+    /// What distinguishes channels of different databases.
+    channel_suffix: String,
 }
 
 /// The arguments of the script [`PUBLISH`].
@@ -69,14 +88,62 @@ impl Publish<'_> {
     }
 }
 
+// === impl Scope ===
+
+impl Scope {
+    /// Returns the scope of a database with a key prefix. `None`: the prefix is not 1 to 64 letters, digits, `_`, `-` and `.`.
+    #[must_use]
+    pub fn new(prefix: Option<&str>, db: u8) -> Option<Self> {
+        let Some(prefix) = prefix else { return Some(Self { prefix: String::new(), db }) };
+        let is_valid = (1..=MAX_KEY_PREFIX_BYTES).contains(&prefix.len())
+            && prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        is_valid.then(|| Self { prefix: format!("{prefix}:"), db })
+    }
+
+    /// Returns the channel of a namespace.
+    #[must_use]
+    pub fn channel(&self, namespace: &str) -> String {
+        match self.db {
+            0 => format!("{}{namespace}", self.prefix),
+            db => format!("{}@{db}{namespace}", self.prefix),
+        }
+    }
+
+    /// Returns the keys of a room.
+    #[must_use]
+    pub fn keys(&self, namespace: &str, room: &str) -> Keys {
+        let prefix = &self.prefix;
+        let tag = format!("{prefix}{PREFIX}{{{}:{namespace}:{}:{room}}}", namespace.len(), room.len());
+        let channel_suffix = if self.db == 0 { String::new() } else { format!("@{}", self.db) };
+        Keys { position: format!("{tag}:position"), log: format!("{tag}:log"), tag, channel_suffix }
+    }
+
+    /// Returns the key that stores an idempotency key of a publication without history.
+    #[must_use]
+    pub fn plain_idempotency(&self, channel: &str, idempotency_key: &str) -> String {
+        format!("{}{PREFIX}once:{}:{channel}:{idempotency_key}", self.prefix, channel.len())
+    }
+
+    /// Returns the key that stores which secrets the last program that used a namespace has, as fingerprints.
+    #[must_use]
+    pub fn secrets(&self, namespace: &str) -> String {
+        format!("{}{PREFIX}secrets:{namespace}", self.prefix)
+    }
+
+    /// Returns a key or a channel of this program alone, for `purpose`. `id` makes it unique.
+    #[must_use]
+    pub fn own(&self, purpose: &str, id: u128) -> String {
+        format!("{}{PREFIX}{purpose}:{id:032x}", self.prefix)
+    }
+}
+
 // === impl Keys ===
 
 impl Keys {
-    /// Returns the keys of a room.
+    /// Returns the keys of a room in database 0, without a prefix.
     #[must_use]
     pub fn of(namespace: &str, room: &str) -> Self {
-        let tag = format!("{PREFIX}{{{}:{namespace}:{}:{room}}}", namespace.len(), room.len());
-        Self { position: format!("{tag}:position"), log: format!("{tag}:log"), tag }
+        Scope::default().keys(namespace, room)
     }
 
     /// Returns the key that stores the position for an idempotency key.
@@ -88,14 +155,8 @@ impl Keys {
     /// Returns the channel of the room alone, for `channel_per_room: true`.
     #[must_use]
     pub fn channel(&self) -> String {
-        format!("{}:channel", self.tag)
+        format!("{}:channel{}", self.tag, self.channel_suffix)
     }
-}
-
-/// Returns the key that stores an idempotency key of a publication without history.
-#[must_use]
-pub fn plain_idempotency(channel: &str, idempotency_key: &str) -> String {
-    format!("{PREFIX}once:{}:{channel}:{idempotency_key}", channel.len())
 }
 
 /// Returns the name under which Redis caches a script: the SHA-1 of its text, hexadecimal.
@@ -146,20 +207,48 @@ mod tests {
         let (mut seen, mut count) = (HashSet::new(), 0);
         let mut add = |name: String| {
             count += 1;
-            seen.insert(name);
+            assert!(seen.insert(name.clone()), "{name}");
         };
-        for namespace in names {
-            for room in names {
-                let keys = Keys::of(namespace, room);
-                add(keys.position.clone());
-                add(keys.log.clone());
-                add(keys.channel());
-                for key in names {
-                    add(keys.idempotency(key));
+        for prefix in [None, Some("a"), Some("nodevent"), Some("1")] {
+            let scope = Scope::new(prefix, 0).unwrap();
+            for namespace in names {
+                add(scope.secrets(namespace));
+                for room in names {
+                    let keys = scope.keys(namespace, room);
+                    add(keys.position.clone());
+                    add(keys.log.clone());
+                    add(keys.channel());
+                    for key in names {
+                        add(keys.idempotency(key));
+                    }
+                    add(scope.plain_idempotency(namespace, room));
                 }
-                add(plain_idempotency(namespace, room));
+            }
+        }
+        assert!(count > 1000);
+    }
+
+    #[test]
+    fn channels_of_different_prefixes_databases_and_namespaces_never_collide() {
+        let (mut seen, mut count) = (HashSet::new(), 0);
+        for prefix in [None, Some("a"), Some("1"), Some("nodevent")] {
+            for db in [0, 1, 11, 255] {
+                let scope = Scope::new(prefix, db).unwrap();
+                for namespace in ["/a", "/1", "/a:/1", "/1/a", "/@1/a"] {
+                    seen.insert(scope.channel(namespace));
+                    seen.insert(scope.keys(namespace, "r").channel());
+                    count += 2;
+                }
             }
         }
         assert_eq!(seen.len(), count);
+        assert_eq!(Scope::default().channel("/nodevent"), "/nodevent", "the contract with old publishers");
+    }
+
+    #[test]
+    fn prefix_has_no_characters_with_a_meaning() {
+        for prefix in ["", ":", "a:b", "a/b", "{a}", "a b", "ä", "*", &"a".repeat(MAX_KEY_PREFIX_BYTES + 1)] {
+            assert_eq!(Scope::new(Some(prefix), 0), None, "{prefix:?}");
+        }
     }
 }

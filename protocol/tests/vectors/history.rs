@@ -1,7 +1,7 @@
 //! `history.json`: positions, keys in Redis, and positions that publishers wrote.
 
 use crate::vector::{list, load, text};
-use nodevent_protocol::history::{Keys, Position, without_position};
+use nodevent_protocol::history::{Position, Scope, without_position};
 use nodevent_protocol::publication::parse;
 
 #[test]
@@ -25,7 +25,13 @@ fn every_other_text_is_not_a_position() {
 #[test]
 fn keys_have_their_names() {
     for vector in list(&load("history.json"), "keys") {
-        let keys = Keys::of(text(vector, "namespace"), text(vector, "room"));
+        let prefix = vector.get("prefix").map(|prefix| prefix.as_str().unwrap());
+        let db = vector.get("db").map_or(0, |db| u8::try_from(db.as_u64().unwrap()).unwrap());
+        let scope = Scope::new(prefix, db).unwrap();
+        let keys = scope.keys(text(vector, "namespace"), text(vector, "room"));
+        if let Some(channel) = vector.get("namespace_channel") {
+            assert_eq!(*channel, scope.channel(text(vector, "namespace")), "{vector}");
+        }
         assert_eq!(keys.position, text(vector, "position"));
         assert_eq!(keys.log, text(vector, "log"));
         assert_eq!(keys.channel(), text(vector, "channel"));

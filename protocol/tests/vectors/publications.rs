@@ -1,7 +1,7 @@
 //! `publications.json`: valid and invalid publications (N-23, N-24, N-26 to N-29, N-32).
 
 use crate::vector::{list, load, text};
-use nodevent_protocol::publication::{parse, parse_many};
+use nodevent_protocol::publication::{except_of, parse, parse_many};
 
 #[test]
 fn every_publication_yields_its_room_event_and_text() {
@@ -10,6 +10,9 @@ fn every_publication_yields_its_room_event_and_text() {
         assert_eq!(publication.room, text(vector, "room"), "{vector}");
         assert_eq!(publication.event, text(vector, "event"), "{vector}");
         assert_eq!(publication.text, text(vector, "text"), "{vector}");
+        let except = publication.except.map(|page| page.to_string());
+        assert_eq!(except.as_deref(), vector.get("except").map(|page| page.as_str().unwrap()), "{vector}");
+        assert_eq!(except_of(publication.text), publication.except, "{vector}");
     }
 }
 

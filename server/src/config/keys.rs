@@ -814,6 +814,14 @@ pub static REDIS: Section = Section {
         key("port", Number(1, 65_535), Value("6379"), "TCP port.", "Redis has another port.", "6380"),
         key("db", Number(0, 255), Value("0"), "Number of the database.", "Applications share one Redis.", "1")
             .or(&["database"]),
+        key(
+            "prefix",
+            Text,
+            Words("none"),
+            "What the names of all keys and channels begin with, before a colon: letters, digits, `_`, `-` and `.`.",
+            "Applications share one database, or an ACL limits the keys.",
+            "shop",
+        ),
         key("username", Text, Words("none"), "ACL user.", "Redis has ACL users.", "nodevent").or(&["user"]),
         key(
             "password",

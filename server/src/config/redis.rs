@@ -8,6 +8,7 @@ use super::report::{Location, Report};
 use super::secret::Redacted;
 use super::tree::{Node, Value, printable};
 use super::values::parse_number;
+use nodevent_protocol::history::Scope;
 use percent_encoding::percent_decode_str;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub struct Redis {
     pub password: Option<Redacted>,
     /// Database number.
     pub db: Option<u8>,
+    /// What all keys and channels begin with.
+    pub prefix: Option<String>,
     /// Whether the connection uses TLS.
     pub tls: bool,
     /// Certificates for TLS.
@@ -63,7 +66,7 @@ const URL_HINT: &str = "write redis://host:6379/0, rediss://… for TLS, redis-s
 /// Keys of other Redis clients that the server cannot honour, with the reason. Ignoring them would change what they
 /// secure or which Redis is used.
 const UNSUPPORTED: [(&str, &str); 6] = [
-    ("path", "the server does not connect to Redis over a Unix socket; write `host` and `port`"),
+    ("path", "Redis is not reached over a Unix socket; write `host` and `port`"),
     ("ssl_params", "write `ssl: {ca: …, cert: …, key: …}`"),
     ("ssl_ca", "write `ssl: {ca: …}`"),
     ("ca_file", "write `ssl: {ca: …}`"),
@@ -79,6 +82,7 @@ impl Default for Redis {
             username: None,
             password: None,
             db: None,
+            prefix: None,
             tls: false,
             ssl: Certificates::default(),
             sentinel: (None, None),
@@ -128,6 +132,7 @@ impl Redis {
             redis.hosts[0].1 = port;
         }
         redis.db = map.number("db", report).or(redis.db);
+        redis.read_prefix(&mut map, report);
         redis.username = map.text("username", report).or(redis.username);
         redis.password = map.password("password", report).or(redis.password);
         if let Some(file) = map.take("password_file") {
@@ -164,6 +169,23 @@ impl Redis {
         map.take_unknown(|name| matches!(name, "options" | "subscribe"));
         map.finish(report);
         Some(redis)
+    }
+
+    /// The names of keys and channels in this Redis.
+    pub fn scope(&self) -> Scope {
+        Scope::new(self.prefix.as_deref(), self.db.unwrap_or(0)).unwrap_or_default()
+    }
+
+    fn read_prefix(&mut self, map: &mut MapReader<'_>, report: &mut Report) {
+        let location = map.location_of("prefix");
+        let name = map.name("prefix");
+        let Some(prefix) = map.text("prefix", report) else { return };
+        if Scope::new(Some(&prefix), 0).is_none() {
+            let what = format!("{name} is `{}`", printable(&prefix));
+            report.error(location, what, "write 1 to 64 letters, digits, `_`, `-` or `.`");
+            return;
+        }
+        self.prefix = Some(prefix);
     }
 
     fn check_db(&self, path: &str, location: Location, report: &mut Report) {
@@ -339,6 +361,68 @@ mod tests {
         config.map(|config| config.namespaces[0].redis.clone().unwrap()).map_err(|report| report.to_string())
     }
 
+    /// The settings as the vectors write them.
+    fn shown(redis: &Redis, folder: &Path) -> serde_json::Value {
+        let host = |(host, port): &(String, u16)| match host.contains(':') {
+            true => format!("[{host}]:{port}"),
+            false => format!("{host}:{port}"),
+        };
+        let kind = match &redis.kind {
+            Kind::Single => "single".to_owned(),
+            Kind::Sentinel(name) => format!("sentinel {name}"),
+            Kind::Cluster => "cluster".to_owned(),
+        };
+        let file = |path: &PathBuf| path.strip_prefix(folder).unwrap().display().to_string();
+        let mut shown = serde_json::json!({
+            "hosts": redis.hosts.iter().map(host).collect::<Vec<_>>(), "kind": kind, "tls": redis.tls,
+            "db": redis.db.unwrap_or(0), "username": redis.username, "prefix": redis.prefix,
+            "password": redis.password.as_ref().map(Redacted::reveal), "ca": redis.ssl.ca.as_ref().map(file),
+            "client": redis.ssl.client.as_ref().map(|(cert, key)| [file(cert), file(key)]),
+            "sentinel_username": redis.sentinel.0,
+            "sentinel_password": redis.sentinel.1.as_ref().map(Redacted::reveal),
+        });
+        shown.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        shown
+    }
+
+    #[test]
+    fn the_vectors_that_the_gem_reads_too() {
+        let folder = std::env::temp_dir().join(format!("nodevent-redis-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&folder).unwrap();
+        for (name, text) in [
+            ("ca.pem", "x"),
+            ("cert.pem", "x"),
+            ("key.pem", "x"),
+            ("password", "from a file\n"),
+            ("empty", "\n"),
+            ("lines", "a\nb\n"),
+        ] {
+            std::fs::write(folder.join(name), text).unwrap();
+        }
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/vectors/configuration.json");
+        let vectors: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        let mut failures = Vec::new();
+        for vector in vectors["redis"].as_array().unwrap() {
+            let text = format!("/a: {{open: true, redis: {}}}\n", vector["value"].as_str().unwrap());
+            let path = folder.join("c.yml");
+            std::fs::write(&path, text).unwrap();
+            let read = crate::config::load(Some(&path));
+            match (read, vector["error"].as_str()) {
+                (Ok(loaded), None) => {
+                    let found = shown(loaded.config.namespaces[0].redis.as_ref().unwrap(), &folder);
+                    if found != vector["target"] {
+                        failures.push(format!("{vector}: {found}"));
+                    }
+                }
+                (Err(report), Some(error)) if report.to_string().contains(error) => {}
+                (Ok(_), Some(_)) => failures.push(format!("{vector}: accepted")),
+                (Err(report), _) => failures.push(format!("{vector}: {report}")),
+            }
+        }
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
     #[test]
     fn a_url_has_all_parts_of_a_map() {
         // N-10
@@ -381,7 +465,7 @@ mod tests {
             ("\"unix:///run/redis.sock\"", "not a Redis URL"),
             ("\"redis+sentinel://h\"", "not a Redis URL"),
             ("\"\"", "/a.redis is empty"),
-            ("{path: /run/redis.sock}", "/a.redis.path is not supported; the server does not connect"),
+            ("{path: /run/redis.sock}", "/a.redis.path is not supported; Redis is not reached"),
             ("{ssl_params: {verify_mode: 0}}", "/a.redis.ssl_params is not supported"),
             ("{verify: none}", "certificates are always verified"),
             ("{ssl: {ca: nowhere.pem}}", "/a.redis.ssl.ca: nowhere.pem cannot be read"),

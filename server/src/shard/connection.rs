@@ -12,6 +12,7 @@ use crate::encoding::{Encoding, Frame};
 use crate::hub::Membership;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
+use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -55,6 +56,12 @@ impl Core for Connection<'_> {
 
     fn info(&self) -> &ConnectInfo {
         self.session().map_or(&ConnectInfo::UNKNOWN, |session| &session.info)
+    }
+
+    fn set_page(&mut self, page: PageHash) {
+        if let Some(session) = self.shard.session_mut(self.slot) {
+            session.page = Some(page);
+        }
     }
 
     fn transport(&self) -> TransportKind {

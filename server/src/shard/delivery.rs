@@ -24,6 +24,7 @@ use crate::hub::{EncodingId, Hub, Member, Membership, RoomId};
 use crate::outbox::SendOutcome;
 use crate::publication::Notice;
 use hashbrown::HashMap;
+use nodevent_protocol::page::PageHash;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -81,6 +82,8 @@ struct Batch {
     remaining: usize,
     /// When the pass started.
     started: Instant,
+    /// Whether an item is not for all members.
+    has_except: bool,
 }
 
 // === impl Delivery ===
@@ -174,8 +177,10 @@ impl Batch {
             }
             items.extend(waiting.pop_front());
         }
+        let has_except = items.iter().any(|item| item.notice.except().is_some());
         (!items.is_empty()).then(|| Self {
             items,
+            has_except,
             bytes: Vec::new(),
             encodings_version: 0,
             remaining: members,
@@ -189,6 +194,11 @@ impl Batch {
 
     fn last(&self) -> u64 {
         self.items.last().map_or(0, |item| item.seq)
+    }
+
+    /// Whether the connections of a page receive all items.
+    fn is_for(&self, page: Option<PageHash>) -> bool {
+        !self.has_except || page.is_none() || self.items.iter().all(|item| item.notice.is_for(page))
     }
 
     fn frames<'a>(
@@ -325,6 +335,7 @@ impl MemberDelivery<'_> {
         }
         let is_simple = session.join_buffers.is_empty()
             && session.last_delivered < self.batch.first()
+            && self.batch.is_for(session.page)
             && (self.hub.memberships_of(slot).len() == 1 || self.only_active_room && !session.shares_a_room);
         if is_simple {
             let Some(encoding) = self.encodings.get(encoding) else { return (0, SendOutcome::Sent) };
@@ -351,6 +362,7 @@ impl MemberDelivery<'_> {
             let newer = self.batch.items.iter().filter(|item| item.seq > after);
             items.extend(newer.map(|item| (membership, item.clone())));
         }
+        items.retain(|(_, item)| item.notice.is_for(session.page));
         items.sort_by_key(|(_, item)| item.seq);
         session.last_delivered = self.delivery.last;
         let mut frames = Vec::with_capacity(items.len());

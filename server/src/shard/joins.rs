@@ -227,8 +227,10 @@ impl Shard {
             return (Joined { recovery: None }, None);
         };
         let slot = reply.reply_to.slot;
+        let page = self.session_mut(slot).and_then(|session| session.page);
+        let publications = publications.iter().filter(|one| one.is_for(page));
         let mut frames: Vec<Frame> = match self.encodings.get(membership.encoding) {
-            Some(encoding) => publications.iter().map(|one| one.frame(encoding).clone()).collect(),
+            Some(encoding) => publications.map(|one| one.frame(encoding).clone()).collect(),
             None => Vec::new(),
         };
         let bytes: usize = frames.iter().map(|frame| frame.websocket().len()).sum();

@@ -36,6 +36,7 @@ impl Shard {
         let slot = entry.key() as u32;
         entry.insert(Slot::Session(Session {
             id: ConnectionId::new(self.number, slot),
+            page: info.page(),
             info,
             protocol: Some(protocol),
             transport,

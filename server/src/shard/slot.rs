@@ -10,6 +10,7 @@ use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::outbox::{Outbox, PollQueue, SendOutcome};
 use crate::protocol::{Millis, NEVER, Protocol, TransportKind};
+use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket;
 use std::io;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub(super) enum Slot {
 pub(super) struct Session {
     pub(super) id: ConnectionId,
     pub(super) info: ConnectInfo,
+    /// The page it belongs to, if the client named it.
+    pub(super) page: Option<PageHash>,
     /// `None` while it runs.
     pub(super) protocol: Option<Box<dyn Protocol>>,
     pub(super) transport: Transport,

@@ -31,6 +31,9 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
         ("a text of 4 GB", b"$4294967296\r\nx".to_vec()),
         ("bytes of another protocol", b"HTTP/1.1 200 OK\r\n\r\n".to_vec()),
         ("an endless line", vec![b'+'; 1_000_000]),
+        ("unfinished nested arrays", b"*1\r\n".repeat(250_000)),
+        ("nested arrays", [b"*1\r\n".repeat(250_000), b":1\r\n".to_vec()].concat()),
+        ("wide nested arrays", b"*1000000\r\n".repeat(100_000)),
     ]
 }
 

@@ -24,6 +24,7 @@ mod open_by_mistake;
 mod publishing_origins;
 mod session_flood;
 mod shared_databases;
+mod shared_redis;
 mod unparsable_joins;
 mod unread_history;
 mod work_per_byte;

@@ -30,7 +30,7 @@ fn messages(history: &Value) -> Vec<&Value> {
 }
 
 /// Opens a stream of Server-Sent Events, and reads until the `joined` event.
-async fn open_stream(server: &TestServer, request: Request) -> (Box<dyn Io>, String) {
+pub(crate) async fn open_stream(server: &TestServer, request: Request) -> (Box<dyn Io>, String) {
     let mut stream = server.dial().await;
     stream.write_all(&request.encode(&server.address)).await.unwrap();
     let mut bytes = Vec::new();

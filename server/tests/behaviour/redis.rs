@@ -151,10 +151,12 @@ async fn redis_with_a_password_and_a_database_is_reached() {
         let parts = format!("{{host: 127.0.0.1, port: {}, password: open-sesame-123, db: 1}}", redis.port);
         let named = if as_url { format!("\"{}\"", redis.url()) } else { parts };
         let server = TestServer::start(&format!("/nodevent: {{redis: {named}, history: off}}")).await;
-        redis.has_subscribers("/nodevent", 1).await;
+        // Channels are not separated by database, so their names contain it.
+        let channel = if as_url { "/nodevent" } else { "@1/nodevent" };
+        redis.has_subscribers(channel, 1).await;
         let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
         browser.join("r").await;
-        redis.publish("/nodevent", GOOD).await;
+        redis.publish(channel, GOOD).await;
         assert_eq!(browser.next_event().await.text, GOOD, "{named}");
         server.emit("/nodevent", "r", "e", 2).await;
         assert_eq!(browser.next_event().await.message, 2, "{named}");

@@ -75,6 +75,7 @@ async fn invalid_publishes_are_counted_and_the_next_publication_arrives() {
         ("bad_room", r#"{"room":["a"],"event":"e"}"#),
         ("no_event", r#"{"room":"a"}"#),
         ("not_an_event", r#"{"room":"a","event":7}"#),
+        ("bad_except", r#"{"room":"a","event":"e","except":"some page"}"#),
     ];
     for (reason, text) in invalid {
         let series = format!("nodevent_invalid_publishes_total{{reason=\"{reason}\"}}");

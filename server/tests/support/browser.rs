@@ -110,7 +110,15 @@ impl Browser {
     /// # Errors
     /// The body of the connect error.
     pub async fn enter(&mut self, namespace: &str) -> Result<Value, Value> {
-        self.send(&[&format!("40{namespace},")]).await;
+        self.enter_with(namespace, "").await
+    }
+
+    /// Enters a namespace with the text of an auth payload.
+    ///
+    /// # Errors
+    /// The body of the connect error.
+    pub async fn enter_with(&mut self, namespace: &str, auth: &str) -> Result<Value, Value> {
+        self.send(&[&format!("40{namespace},{auth}")]).await;
         let reply = self.await_packet("a reply to the connect packet", |packet| {
             packet.namespace == namespace && matches!(packet.kind, '0' | '4')
         });

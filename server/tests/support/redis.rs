@@ -95,6 +95,11 @@ impl RedisServer {
         replies.iter().map(|reply| number(reply).unwrap_or_else(|| panic!("PUBLISH: {reply}"))).collect()
     }
 
+    /// Whether a key exists in database 0.
+    pub async fn exists(&self, key: &str) -> bool {
+        matches!(self.query(&[command(&[b"EXISTS", key.as_bytes()])]).await, Ok(lines) if lines[0] == ":1")
+    }
+
     /// Waits until a channel has `count` subscribers.
     pub async fn has_subscribers(&self, channel: &str, count: usize) {
         until(&format!("{count} subscribers of {channel}"), async || {

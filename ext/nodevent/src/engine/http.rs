@@ -6,6 +6,7 @@
 use super::{BatchOutcome, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TransientError, random};
 use crate::queue::{Confirmation, PublicationRef, PublishResult};
 use crate::target::HttpTarget;
+use crate::text::printable;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -203,12 +204,13 @@ impl fmt::Debug for Http {
 
 impl ServerReply {
     fn text(&self, address: &str, status: StatusCode, body: &[u8]) -> String {
-        let error = self.error.clone().unwrap_or_else(|| {
-            let text = String::from_utf8_lossy(body);
-            text.chars().take(200).map(|char| if char.is_control() { ' ' } else { char }).collect()
-        });
+        let error = match &self.error {
+            Some(error) => printable(error),
+            None => printable(&String::from_utf8_lossy(body)),
+        };
         // A response without a hint is not from a NoDevent server but from a proxy or another program.
-        let hint = self.hint.as_deref().unwrap_or("check that `url:` is the server's address, and see its log");
+        let hint = self.hint.as_deref().map(printable);
+        let hint = hint.as_deref().unwrap_or("check that `url:` is the server's address, and see its log");
         format!("{address} returned {}: {error}; {hint}", status.as_u16())
     }
 }

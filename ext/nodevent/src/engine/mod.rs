@@ -4,6 +4,10 @@
 
 mod http;
 mod redis;
+mod redis_config;
+mod redis_positions;
+
+pub(crate) use redis_positions::PositionReader;
 
 use crate::queue::{PublicationRef, PublishResult};
 use crate::target::{EngineTarget, Target};
@@ -77,6 +81,14 @@ impl Engine {
         match self {
             Self::Redis(redis) => redis.connect().await,
             Self::Http(_) => Ok(()),
+        }
+    }
+
+    /// What the last connect found that a person should know, once.
+    pub(crate) fn take_warning(&mut self) -> Option<String> {
+        match self {
+            Self::Redis(redis) => redis.take_warning(),
+            Self::Http(_) => None,
         }
     }
 

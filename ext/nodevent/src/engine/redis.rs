@@ -6,17 +6,20 @@
 //! history none is published twice, because the script recognises it. In a room without one, a publication whose reply
 //! was lost may be published twice.
 
+use super::redis_config;
 use super::{BatchOutcome, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TransientError, random};
 use crate::queue::{Confirmation, PublicationRef, PublishResult};
 use crate::target::RedisTarget;
+use crate::text::printable;
 use fred::bytes_utils::Str;
 use fred::prelude::{
-    Builder, Client, ClientLike, Config, Error, ErrorKind, LuaInterface, PubsubInterface, ServerConfig,
+    Builder, Client, ClientLike, Config, Error, ErrorKind, KeysInterface, LuaInterface, PubsubInterface,
+    ServerConfig,
 };
-use fred::types::ConnectHandle;
+use fred::types::{ConnectHandle, Expiration, SetOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use nodevent_protocol::history::{self, Keys, Publish, Retention, RetentionPolicy};
+use nodevent_protocol::history::{self, Keys, Publish, Retention, RetentionPolicy, Scope};
 use nodevent_protocol::publication;
 use std::collections::VecDeque;
 use std::fmt;
@@ -41,6 +44,11 @@ if known then return tonumber(known) end
 local receivers = redis.call('PUBLISH', ARGV[1], ARGV[2])
 redis.call('SET', KEYS[1], receivers, 'EX', ARGV[3])
 return receivers";
+/// How long the fingerprint of the secret is stored.
+///
+/// # Units
+/// Seconds.
+const FINGERPRINT_TTL: i64 = 3600;
 /// How long a publication without its own key is recognised: longer than it is retried without a reply.
 const RETRY_WINDOW: Duration = Duration::from_secs(60);
 
@@ -50,10 +58,17 @@ pub(crate) struct Redis {
     address: Arc<str>,
     options: Arc<PublishOptions>,
     connection: Option<Connection>,
+    /// What the last connect found, for the log.
+    warning: Option<String>,
 }
 
 /// How to publish to this Redis.
 struct PublishOptions {
+    /// The names of keys and channels.
+    scope: Scope,
+    namespace: String,
+    /// The fingerprint of the secret that signs keys.
+    fingerprint: Option<String>,
     retention: RetentionPolicy,
     /// Whether each room has its own channel.
     channel_per_room: bool,
@@ -78,29 +93,20 @@ impl Redis {
     /// # Errors
     /// The URL means nothing.
     pub(super) fn new(target: &RedisTarget) -> Result<Self, String> {
-        let mut config =
-            Config::from_url(&target.url).map_err(|error| format!("invalid Redis address: {}", error.details()))?;
-        config.fail_fast = true;
-        if let Some(username) = &target.username {
-            config.username = Some(username.clone());
-        }
-        if let Some(password) = &target.password {
-            config.password = Some(password.clone());
-        }
-        if let ServerConfig::Sentinel { username, password, .. } = &mut config.server {
-            *username = target.sentinel_username.clone().or_else(|| username.take());
-            *password = target.sentinel_password.clone().or_else(|| password.take());
-        }
+        let config = redis_config::config(target)?;
         let address = address(&config).into();
         let clustered = matches!(config.server, ServerConfig::Clustered { .. });
         let options = Arc::new(PublishOptions {
+            scope: Scope::new(target.prefix.as_deref(), target.db).ok_or("invalid redis prefix")?,
+            namespace: target.namespace.clone(),
+            fingerprint: target.fingerprint.clone(),
             retention: target.history.clone(),
             channel_per_room: target.channel_per_room,
             sharded_pubsub: target.channel_per_room && clustered,
             script_sha: history::script_sha(history::PUBLISH),
             nonce: random(),
         });
-        Ok(Self { config, address, options, connection: None })
+        Ok(Self { config, address, options, connection: None, warning: None })
     }
 
     pub(super) fn address(&self) -> &Arc<str> {
@@ -113,9 +119,15 @@ impl Redis {
             return Ok(());
         }
         let connection = self.open().await;
-        self.connection =
-            Some(connection.map_err(|error| TransientError { reason: explain(&error), not_sent: true })?);
+        let connection = connection.map_err(|error| TransientError { reason: explain(&error), not_sent: true })?;
+        self.warning = connection.compare_secrets(&self.address).await;
+        self.connection = Some(connection);
         Ok(())
+    }
+
+    /// What the last connect found, once.
+    pub(super) fn take_warning(&mut self) -> Option<String> {
+        self.warning.take()
     }
 
     pub(super) async fn publish(&mut self, publications: &VecDeque<PublicationRef>) -> BatchOutcome {
@@ -174,6 +186,31 @@ impl Connection {
             .map_err(|_| Error::new(ErrorKind::Timeout, "timeout while loading the script"))?
     }
 
+    /// Compares the fingerprint of our secret with that of the last server that used the namespace; see
+    /// `protocol/README.md` section 6. Returns a warning if they differ. Errors, such as a missing permission, do not matter.
+    async fn compare_secrets(&self, address: &str) -> Option<String> {
+        let PublishOptions { scope, namespace, fingerprint, .. } = &*self.options;
+        let (key, own) = (scope.secrets(namespace), fingerprint.as_deref()?);
+        let compare = async {
+            let expires = Some(Expiration::EX(FINGERPRINT_TTL));
+            let stored = self.client.set::<Option<String>, _, _>(&key, own, expires, Some(SetOptions::NX), false);
+            match stored.await {
+                Ok(Some(_)) | Err(_) => None,
+                Ok(None) => self.client.get::<Option<String>, _>(&key).await.ok().flatten(),
+            }
+        };
+        let other = timeout(CONNECT_TIMEOUT, compare).await.ok().flatten()?;
+        let differs = other.split(',').all(|one| one != own);
+        differs.then(|| {
+            format!(
+                "another server or application uses the channel {} of {address} with other secrets, so it may reject keys \
+                 that are signed here; give both the same secret, or separate them with another `redis: {{db:}}` or \
+                 `redis: {{prefix:}}`",
+                scope.channel(namespace)
+            )
+        })
+    }
+
     /// Sends all publications at once and collects the results in order, up to the first that must be retried.
     async fn in_flight(&mut self, publications: &VecDeque<PublicationRef>) -> BatchOutcome {
         let deadline = Instant::now() + RESPONSE_TIMEOUT;
@@ -218,11 +255,11 @@ async fn publish(
 ) -> Result<PublishResult, Error> {
     // Text that is not a publication has no room and so no history; it is published unchanged.
     let room = publication::parse(&publication.body).ok().map(|parsed| parsed.room.into_owned());
-    let keys = room.as_deref().map(|room| Keys::of(&publication.channel, room));
+    let keys = room.as_deref().map(|room| options.scope.keys(&publication.channel, room));
     let retention = room.as_deref().and_then(|room| options.retention.of(room));
     let channel = match &keys {
         Some(keys) if options.channel_per_room => Str::from(keys.channel()),
-        _ => Str::from(&*publication.channel),
+        _ => Str::from(options.scope.channel(&publication.channel)),
     };
     let confirmation: Result<Confirmation, Error> = match (retention.zip(keys), &publication.idempotency_key) {
         (Some((retention, keys)), _) => {
@@ -230,14 +267,14 @@ async fn publish(
         }
         (None, None) => client.publish(channel, publication.body.clone()).await.map(Confirmation::Receivers),
         (None, Some(key)) => {
-            let key = history::plain_idempotency(&channel, key);
+            let key = options.scope.plain_idempotency(&channel, key);
             let arguments = (channel, publication.body.clone(), IDEMPOTENCY_TTL);
             client.eval(PUBLISH_IDEMPOTENT, vec![key], arguments).await.map(Confirmation::Receivers)
         }
     };
     match confirmation {
         Ok(confirmation) => Ok(Ok(confirmation)),
-        Err(error) if is_final(&error) => Ok(Err(rejected(error.details()).into())),
+        Err(error) if history::is_permanent(error.details()) => Ok(Err(rejected(error.details()).into())),
         Err(error) => Err(error),
     }
 }
@@ -272,12 +309,6 @@ async fn publish_with_history(
     Ok(Confirmation::Stored(receivers, position.into()))
 }
 
-/// Whether Redis understood the command and will never accept it.
-fn is_final(error: &Error) -> bool {
-    let code = error.details().split(' ').next().unwrap_or_default();
-    matches!(code, "ERR" | "NOPERM" | "WRONGTYPE")
-}
-
 fn rejected(details: &str) -> String {
     let hint = match details.split(' ').next() {
         Some("NOPERM") => {
@@ -285,15 +316,15 @@ fn rejected(details: &str) -> String {
         }
         _ => "check the log of Redis, and whether another program uses its keys nodevent:*",
     };
-    format!("Redis rejected the publication: {details}; {hint}")
+    format!("Redis rejected the publication: {}; {hint}", printable(details))
 }
 
 fn explain(error: &Error) -> String {
     match error.kind() {
         ErrorKind::Canceled => "the connection was lost".to_owned(),
-        ErrorKind::IO => os_error_message(error.details()),
-        ErrorKind::Auth => format!("{}; check redis: username and password", error.details()),
-        _ => error.details().to_owned(),
+        ErrorKind::IO => printable(&os_error_message(error.details())),
+        ErrorKind::Auth => format!("{}; check redis: username and password", printable(error.details())),
+        _ => printable(error.details()),
     }
 }
 

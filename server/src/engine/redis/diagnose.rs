@@ -7,7 +7,6 @@ use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, KeysInterface};
 use fred::types::{CustomCommand, Expiration};
-use nodevent_protocol::history::PREFIX;
 use std::time::Duration;
 
 /// Expiry of the key that a diagnosis writes.
@@ -32,7 +31,8 @@ pub async fn diagnose(settings: &RedisConfig) -> Result<RedisDiagnosis, String> 
     let mut builder = client::builder(settings)?;
     builder.with_config(|config| config.fail_fast = true);
     let client = builder.build().map_err(|error| error.to_string())?;
-    let probed = tokio::time::timeout(COMMAND_TIMEOUT, probe(&client)).await;
+    let key = settings.scope().own("check", rand::random());
+    let probed = tokio::time::timeout(COMMAND_TIMEOUT, probe(&client, key)).await;
     let _ = tokio::time::timeout(QUIT_TIMEOUT, client.quit()).await;
     match probed {
         Ok(Ok(diagnosis)) => Ok(diagnosis),
@@ -41,12 +41,11 @@ pub async fn diagnose(settings: &RedisConfig) -> Result<RedisDiagnosis, String> 
     }
 }
 
-async fn probe(client: &Client) -> Result<RedisDiagnosis, Error> {
+async fn probe(client: &Client, key: String) -> Result<RedisDiagnosis, Error> {
     client.init().await?;
     let time = CustomCommand::new("TIME", 0, false);
     let (seconds, _micros): (i64, i64) = client.custom(time, Vec::<String>::new()).await?;
     let here = (clock::now_ms() / 1000) as i64;
-    let key = format!("{PREFIX}check:{:032x}", rand::random::<u128>());
     let expires = Some(Expiration::EX(KEY_TTL.as_secs() as i64));
     let written = client.set::<(), _, _>(key, "", expires, None, false).await;
     Ok(RedisDiagnosis {

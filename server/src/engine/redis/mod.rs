@@ -19,6 +19,7 @@ mod periodic_check;
 mod read_task;
 mod room_state;
 mod script;
+mod secrets_check;
 mod subscriber;
 mod subscription;
 mod unique_queue;
@@ -36,7 +37,7 @@ use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
 use health::{HealthProbe, LinkHealth};
 use history_reader::HistoryReader;
-use nodevent_protocol::history::{Keys, PREFIX, Position, Publish};
+use nodevent_protocol::history::{Keys, Position, Publish, Scope};
 use nodevent_protocol::publication::PublicationRef;
 use script::{ScriptError, Scripts};
 use std::sync::Arc;
@@ -73,6 +74,10 @@ struct Shared {
     channel_per_room: bool,
     /// Whether that channel is in one slot of a cluster only.
     sharded_pubsub: bool,
+    /// The names of keys and channels.
+    scope: Scope,
+    /// The channel of the namespace.
+    channel: String,
     /// The channel of the probe, which no other server knows.
     probe_channel: String,
     /// The address of Redis without secrets, for the log.
@@ -99,7 +104,7 @@ enum Command {
 impl Shared {
     /// Returns the keys of a room.
     fn keys(&self, room: &str) -> Keys {
-        Keys::of(self.fanout.name(), room)
+        self.scope.keys(self.fanout.name(), room)
     }
 }
 
@@ -117,7 +122,11 @@ impl Redis {
         fanout: Fanout,
         max_publication_bytes: usize,
     ) -> Result<Engine, String> {
+        let scope = redis.scope();
         let shared = Arc::new(Shared {
+            channel: scope.channel(fanout.name()),
+            probe_channel: scope.own("probe", rand::random()),
+            scope,
             publisher: client::builder(redis)?.build().map_err(|error| error.to_string())?,
             subscriber: client::builder(redis)?.build_subscriber_client().map_err(|error| error.to_string())?,
             scripts: Scripts::new(),
@@ -125,7 +134,6 @@ impl Redis {
             history: namespace.history.clone(),
             channel_per_room: namespace.channel_per_room,
             sharded_pubsub: namespace.channel_per_room && redis.kind == Kind::Cluster,
-            probe_channel: format!("{PREFIX}probe:{:032x}", rand::random::<u128>()),
             address: redis.to_string(),
             health: LinkHealth::new(),
         });
@@ -134,10 +142,9 @@ impl Redis {
         let (results_tx, results_rx) = mpsc::channel(BACKLOG);
         let (subscription_gen_tx, subscription_gen_rx) = watch::channel(0);
         let resubscribe = Arc::new(Notify::new());
-        let name = shared.fanout.name();
         let resubscriber = Resubscriber {
             shared: Arc::clone(&shared),
-            channels: vec![name.to_owned(), shared.probe_channel.clone()],
+            channels: vec![shared.channel.clone(), shared.probe_channel.clone()],
             resubscribe: Arc::clone(&resubscribe),
             subscription_gen_tx,
         };
@@ -152,6 +159,7 @@ impl Redis {
         tokio::spawn(resubscriber.run());
         tokio::spawn(NamespaceSubscriber::new(Arc::clone(&shared), max_publication_bytes, results_tx).run(inputs));
         tokio::spawn(probe.run());
+        tokio::spawn(secrets_check::run(Arc::clone(&shared), secrets_check::fingerprints(&namespace.secrets)));
         tokio::spawn(client::supervise_client(shared.publisher.clone(), shared.address.clone()));
         tokio::spawn(client::supervise_client(shared.subscriber.clone(), shared.address.clone()));
         let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
@@ -170,9 +178,9 @@ impl Redis {
         publication: &PublicationRef<'_>,
         idempotency_key: Option<&str>,
     ) -> Result<Option<Position>, Unavailable> {
-        let Shared { publisher, scripts, fanout, channel_per_room, sharded_pubsub, .. } = &*self.shared;
+        let Shared { publisher, scripts, channel, channel_per_room, sharded_pubsub, .. } = &*self.shared;
         let keys = self.shared.keys(&publication.room);
-        let channel = if *channel_per_room { keys.channel() } else { fanout.name().to_owned() };
+        let channel = if *channel_per_room { keys.channel() } else { channel.clone() };
         let Some(retention) = self.shared.history.of(&publication.room) else {
             let publish = async {
                 client::wait_connected(publisher).await;

@@ -55,22 +55,11 @@ impl ScriptError {
 
     /// An error in Redis's own words.
     pub(super) fn from_redis(details: &str) -> Self {
-        Self { unavailable: unavailable(details), is_permanent: is_permanent(details) }
+        Self { unavailable: unavailable(details), is_permanent: history::is_permanent(details) }
     }
 
     pub(super) fn timed_out() -> Self {
         Self::transient(format!("no response within {} s", COMMAND_TIMEOUT.as_secs()))
-    }
-}
-
-/// Returns whether the same command would fail again, by the error that Redis returned for it.
-fn is_permanent(details: &str) -> bool {
-    // Redis 6 wraps the errors of commands within a script.
-    const STATES: [&str; 7] = ["OOM", "READONLY", "MISCONF", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "max number"];
-    match details.split(' ').next() {
-        Some("WRONGTYPE" | "NOPERM") => true,
-        Some("ERR") => !STATES.iter().any(|state| details.contains(state)),
-        _ => false,
     }
 }
 
@@ -226,7 +215,7 @@ mod tests {
         for permanent in
             ["ERR Invalid stream ID", "WRONGTYPE Operation against a key", "NOPERM this user has no permissions"]
         {
-            assert!(is_permanent(permanent), "{permanent}");
+            assert!(history::is_permanent(permanent), "{permanent}");
         }
         for transient in [
             "OOM command not allowed",
@@ -236,7 +225,7 @@ mod tests {
             "timed out",
             "",
         ] {
-            assert!(!is_permanent(transient), "{transient}");
+            assert!(!history::is_permanent(transient), "{transient}");
         }
     }
 }

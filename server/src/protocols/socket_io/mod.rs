@@ -23,12 +23,15 @@ use crate::protocol::{Core, Millis, NEVER, SubscribeReply};
 use dialect::{Ack, Dialect, Event};
 use nodevent_protocol::engine_io::session::Timing;
 use nodevent_protocol::history::Position;
+use nodevent_protocol::page::PageHash;
 use nodevent_protocol::socket_io::session::{Input, ProtocolError, Session};
 use nodevent_protocol::socket_io::{encode_connect, encode_connect_error, encode_event};
 use nodevent_protocol::websocket::Violation;
 use operations::InNamespace;
 use pending_acks::PendingAcks;
 use requests_with_parts::RequestsWithParts;
+use serde::Deserialize;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -219,6 +222,9 @@ impl SocketIo {
         if let Err(message) = channel.dialect.connect(auth) {
             return send(core, |packet| encode_connect_error(packet, name, &message));
         }
+        if let Some(page) = auth.and_then(page_of) {
+            core.set_page(page);
+        }
         self.session.admitted(namespace);
         self.connect_by = NEVER;
         let sid = ConnectionId::new(0, 0).to_string();
@@ -279,6 +285,17 @@ impl Upper for SocketIo {
             }
         }
     }
+}
+
+/// The page that a client names in the auth payload of its connect packet.
+fn page_of(auth: &str) -> Option<PageHash> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Auth<'a> {
+        #[serde(borrow)]
+        page_id: Cow<'a, str>,
+    }
+    serde_json::from_str(auth).ok().and_then(|Auth { page_id }| PageHash::of(&page_id))
 }
 
 fn send(core: &mut dyn Core, write: impl FnOnce(&mut String)) {

@@ -1,0 +1,72 @@
+//! The ACL in `docs/server.md`: enough for a server, and for nothing else.
+
+use crate::support::redis::redis_cli;
+use crate::support::{Browser, RedisServer, TestServer, Transport};
+use serde_json::json;
+
+/// Runs commands as the default user, or as another one, and returns what `redis-cli` prints.
+fn cli(redis: &RedisServer, login: &[&str], words: &[&str]) -> String {
+    let mut command = redis_cli();
+    command.args(["-p", &redis.port.to_string(), "--no-auth-warning"]).args(login).args(words);
+    let output = command.output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// Creates the user as the documentation says. Commands that this version of Redis does not know are left out.
+fn create_user(redis: &RedisServer) {
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/server.md");
+    let text = std::fs::read_to_string(docs).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("ACL SETUSER nodevent")).collect();
+    assert_eq!(lines.len(), 4, "the lines of the recipe");
+    let knows_shards = !cli(redis, &[], &["COMMAND", "INFO", "spublish"]).is_empty();
+    for line in lines {
+        let sharded = ["+ssubscribe", "+sunsubscribe", "+spublish"];
+        let words = line.split(' ').filter(|word| knows_shards || !sharded.contains(word));
+        assert_eq!(cli(redis, &[], &words.collect::<Vec<_>>()), "OK", "{line}");
+    }
+}
+
+#[tokio::test]
+async fn server_works_with_the_documented_permissions_and_the_user_can_do_nothing_else() {
+    for more in ["", ", channel_per_room: true", ", history: off"] {
+        let redis = RedisServer::start().await;
+        create_user(&redis);
+        let settings = format!("{{port: {}, username: nodevent, password: open-sesame}}", redis.port);
+        let server = TestServer::start(&format!("/nodevent: {{open: true, redis: {settings}{more}}}")).await;
+        server.ready().await;
+        let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+        browser.join("r").await;
+        for message in 1..=3 {
+            server.emit("/nodevent", "r", "e", message).await;
+            assert_eq!(browser.next_event().await.message, message);
+        }
+        if more != ", history: off" {
+            let history = server.get("/api/nodevent/rooms/r/history").await.json();
+            let since = history["publications"][0]["position"].clone();
+            let mut late = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+            let ack = late.call("join", &[json!({"room": "r", "since": since})]).await;
+            assert_eq!(ack[2]["recovered"], true, "{ack}");
+            assert_eq!(late.next_event().await.message, 2);
+        }
+        let login = ["--user", "nodevent", "--pass", "open-sesame"];
+        for words in [
+            &["SET", "session:1", "x"][..],
+            &["GET", "session:1"],
+            &["PUBLISH", "other", "x"],
+            &["EVAL", "return redis.call('GET', 'session:1')", "0"],
+            &["KEYS", "*"],
+            &["FLUSHALL"],
+            &["CONFIG", "GET", "requirepass"],
+            &["ACL", "LIST"],
+            &["SCRIPT", "FLUSH"],
+        ] {
+            let reply = cli(&redis, &login, words);
+            assert!(
+                reply.contains("NOPERM")
+                    || reply.contains("ACL failure")
+                    || ["can't run", "can't access"].iter().any(|text| reply.contains(text)),
+                "{words:?}: {reply}"
+            );
+        }
+    }
+}

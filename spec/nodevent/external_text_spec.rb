@@ -1,0 +1,134 @@
+# frozen_string_literal: true
+
+require "pp" # rubocop:disable Lint/RedundantRequireStatement -- Ruby 3.1 loads it at the first pp only
+
+require "tmpdir"
+
+# Issue 12, attack 15, the gem's half: external text in the log, and secrets in errors, logs and `inspect`.
+#
+# Cases: newlines, ANSI sequences, direction marks, invalid UTF-8 and 900 KB in the error, in the hint and in a response
+# without JSON; in an error of Redis; in an exception of a custom publisher and of an error handler; user and password in
+# `url`, `public_url` and `redis`; secrets of each kind in `inspect`, `pp`, `to_json`, `to_yaml` and errors.
+RSpec.describe "Text from outside", :native do
+  let(:attack) { "a\nFATAL forged line\r\n\e[31mred\e[0m\u2028\u202Eevil\u0000\u009b1m #{'x' * 900_000}" }
+
+  def expect_clean(text)
+    expect(text).not_to match(/[\n\r\e\u0000\u009b\u2028\u202e]/)
+    expect(text.size).to be < 2000
+    expect(text).to include("a FATAL forged line")
+  end
+
+  # The error that the server causes, raised to the caller, passed to the handler, and logged.
+  def errors_of(settings)
+    NoDevent::Emitter.config = settings
+    seen = Queue.new
+    handler = NoDevent.on_error { |error| seen << error.message }
+    raised = begin
+      NoDevent::Emitter.emit("r", "e", 1, wait: true)
+    rescue NoDevent::PublishError => e
+      e.message
+    end
+    NoDevent::Emitter.emit("r", "e", 2)
+    # The stub may close its connection too early, which is reported first.
+    reported = Timeout.timeout(Waiting::LIMIT) do
+      loop do
+        text = seen.pop
+        break text if text.include?("FATAL")
+      end
+    end
+    eventually("the log line") { @log.string.include?(reported) }
+    [raised, reported, @log.string.lines.grep(/not published|failed/).last.chomp]
+  ensure
+    NoDevent::ErrorReporter.remove(handler)
+  end
+
+  it "is one short line without control characters, from a server" do
+    [JSON.generate(error: attack, hint: "no"), JSON.generate(error: "a FATAL forged line", hint: attack), attack,
+     "#{attack}\xff".b].each do |body|
+      stub = StubServer.new { [400, body] }
+      errors_of(url: stub.url).each { |text| expect_clean(text) }
+    ensure
+      stub&.stop
+    end
+  end
+
+  it "is one short line without control characters, from Redis" do
+    listener = TCPServer.new("127.0.0.1", 0)
+    reply = attack.delete("\r\n").sub("aFATAL", "a FATAL")
+    thread = Thread.new do
+      loop do
+        Thread.new(listener.accept) do |socket|
+          # What the client asks before is answered with an error too, until it publishes.
+          while (data = socket.readpartial(65_536))
+            data.scan(/^\*\d/).each { socket.write(data.include?("EVALSHA") || data.include?("PUBLISH") ? "-ERR #{reply}\r\n" : "+OK\r\n") }
+          end
+        rescue IOError, SystemCallError
+          nil
+        end
+      end
+    end
+    NoDevent::Emitter.config = { redis: { port: listener.addr[1] }, history: "off" }
+    expect { NoDevent::Emitter.emit("r", "e", 1, wait: true) }
+      .to raise_error(NoDevent::PublishError) { |error| expect_clean(error.message) }
+  ensure
+    thread&.kill
+    listener&.close
+  end
+
+  it "is one short line without control characters, from a custom publisher and from a handler" do
+    text = attack
+    publisher = Object.new.tap { |one| one.define_singleton_method(:publish) { |*| raise IOError, text } }
+    NoDevent::Emitter.publisher = publisher
+    handler = NoDevent.on_error { raise text }
+    NoDevent::Emitter.emit("r", "e", 1)
+    lines = @log.string.lines
+    expect(lines.size).to eq(2)
+    lines.each { |line| expect_clean(line.chomp) }
+  ensure
+    NoDevent::ErrorReporter.remove(handler)
+  end
+
+  secrets = { secret: "sesame-sign-1234567", publish_key: "sesame-publish-12345", redis: "redis://u:sesame-redis@h:1/0" }
+
+  it "never contains a secret, wherever the configuration is printed" do
+    require "yaml"
+    NoDevent::Emitter.config = secrets
+    config = NoDevent::Emitter.config
+    publisher = NoDevent::Emitter.publisher
+    internals = config.instance_variables.map { |name| config.instance_variable_get(name) }
+    shown = [config, publisher, NoDevent::Namespace.default, *internals, *internals.grep(Hash).flat_map(&:values)]
+    texts = shown.flat_map { |one| [one.inspect, one.to_s, PP.pp(one, +"")] }
+    texts += internals.grep(Hash).flat_map(&:values).grep(NoDevent::Configuration::Redacted)
+                      .flat_map { |one| [one.to_json, one.as_json, JSON.generate([one]), YAML.dump(one), one.to_s] }
+    begin
+      config.no_such_method
+    rescue NoMethodError => e
+      texts << e.message << e.full_message
+    end
+    expect(texts.size).to be > 30
+    texts.each { |text| expect(text).not_to include("sesame") }
+    expect { Marshal.dump(internals.grep(Hash).first[:secret]) }.to raise_error(TypeError)
+    expect(config.secret).to eq(secrets[:secret])
+    expect(publisher.address).to eq("redis://h:1/0")
+  end
+
+  it "never contains user and password of a URL" do
+    %i[url public_url host].each do |key|
+      ["http://me:sesame@localhost:1", "//me:sesame@localhost", "http://sesame@localhost"].each do |url|
+        expect { NoDevent::Emitter.config = { key => url } }.to raise_error(NoDevent::ConfigurationError) { |error|
+          expect(error.message).to match(/contains a user or password.*publish_key/).or match(/is not a URL/)
+          expect(error.message).not_to include("sesame")
+        }
+      end
+    end
+    ["redis://:sesame@h:port", "http://me:sesame@h", "redis://me:sesame@h/x", "me:sesame@h"].each do |url|
+      expect { NoDevent::Emitter.config = { redis: url } }
+        .to raise_error(NoDevent::ConfigurationError) { |error| expect(error.message).not_to include("sesame") }
+    end
+    NoDevent::Emitter.config = { redis: "redis://me:sesame@127.0.0.1:#{Ports.free}", publisher: { timeout: "300ms" } }
+    expect { NoDevent::Emitter.emit("r", "e", 1, wait: true) }
+      .to raise_error(NoDevent::PublishError) { |error| expect(error.message).not_to include("sesame") }
+    expect(@log.string).not_to include("sesame")
+    expect(NoDevent::Text.clean("see redis://me:sesame@h/0")).to eq("see redis://…@h/0")
+  end
+end
