@@ -18,7 +18,7 @@ const SEPARATE: [[&str; 2]; 4] = [
 
 async fn serve(folder: &std::path::Path, redis: &str, more: &str) -> (Program, Site) {
     let namespace = format!("/nodevent: {{open: true, redis: {redis}{more}}}");
-    let program = Program::serve(folder, &format!("bind: 127.0.0.1\nport: 0\n{namespace}\n")).await;
+    let program = Program::serve(folder, &format!("bind: 127.0.0.1\nport: 0\npublish: local\n{namespace}\n")).await;
     let site = program.site().await;
     crate::support::wait::until("the server is ready", async || site.get("/readyz").await.status == 200).await;
     (program, site)
@@ -73,7 +73,7 @@ fn programs_that_share_a_channel_with_other_secrets_are_reported() {
         let redis = RedisServer::start().await;
         let serve = async |folder: &std::path::Path, secrets: &str| {
             let namespace = format!("/nodevent: {{{secrets}, redis: \"{}\"}}", redis.url());
-            Program::serve(folder, &format!("bind: 127.0.0.1\nport: 0\n{namespace}\n")).await
+            Program::serve(folder, &format!("bind: 127.0.0.1\nport: 0\npublish: local\n{namespace}\n")).await
         };
         let folders: Vec<_> = (0..5).map(|_| tempfile::tempdir().unwrap()).collect();
         let report = "uses this channel of Redis with other secrets";
