@@ -14,7 +14,7 @@ Gem::Specification.new do |spec|
   spec.required_ruby_version = ">= 3.1"
 
   # The sources of the gem and its crates. cargo requires every member of the workspace.
-  wanted = %r{\A(lib|exe|sig|ext/nodevent|protocol|server|client/dist|bench/load|vendor)/|
+  wanted = %r{\A(lib|exe|sig|ext/nodevent|protocol|server|client/dist|bench/load)/|
               \A(Cargo\.(toml|lock)|[A-Z]+(\.md)?)\z}x
   unwanted = %r{/(tests|fuzz|examples|target)/|/Makefile\z|\Aprotocol/vectors/|\Alib/.*\.(so|bundle)\z}
   listed = begin
