@@ -10,7 +10,9 @@ import { Server, keyFor } from "../support/server.js";
 import { startSocketIoServer } from "../support/socket-io-server.js";
 import { until } from "../support/until.js";
 
-const server = new Server({ console: true });
+// A page publishes only with a key.
+const PUBLISH_KEY = "a-publish-key-of-the-console";
+const server = new Server({ console: true, "/nodevent": { publish_key: PUBLISH_KEY } });
 const HOSTILE = `<img src=x onerror="window.harmed = 1"><script>window.harmed = 2</script>`;
 let browser;
 let page;
@@ -32,6 +34,10 @@ afterEach(() => context?.close());
 async function start(path = "/", host = "127.0.0.1", state = "connected") {
   ({ page, context, complaints } = await open(browser, `http://${host}:${server.port}${path}`));
   await status(state);
+  if (await page.locator("#emit-key").isVisible()) {
+    await page.fill("#emit-key", PUBLISH_KEY);
+    await page.locator("#emit-key").blur();
+  }
 }
 
 const text = (selector) => page.locator(selector).first().textContent();

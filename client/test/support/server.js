@@ -34,7 +34,7 @@ export class Server {
   async start() {
     if (!existsSync(binary)) throw new Error(`${binary} does not exist: build it with \`cargo build\``);
     const file = join(this.folder, "nodevent.json");
-    writeFileSync(file, JSON.stringify({ host: "127.0.0.1", port: this.port, publish: "local", admin: { host: "127.0.0.1", port: 0 }, ...this.config }));
+    writeFileSync(file, JSON.stringify({ host: "127.0.0.1", port: this.port, publish: "local", hosts: [".test"], admin: { host: "127.0.0.1", port: 0 }, ...this.config }));
     const child = spawn(binary, ["serve", file], { stdio: ["ignore", "ignore", "pipe"], env: { PATH: process.env.PATH, NO_COLOR: "1" } });
     this.child = child;
     this.log = "";
@@ -78,9 +78,10 @@ export class Server {
 
   /** Publishes over HTTP, like any back end. */
   async publish(publication, namespace = "nodevent") {
+    const key = this.config[`/${namespace}`]?.publish_key;
     const response = await fetch(`${this.url}/api/${namespace}/emit`, {
       method: "POST",
-      headers: { "content-type": "application/json" },
+      headers: { "content-type": "application/json", ...(key && { authorization: `Bearer ${key}` }) },
       body: JSON.stringify(publication),
     });
     const text = await response.text();

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 # Issue 12, attack 14, the gem's half: no reply of a Redis crashes the Rails process. The server's half is in
-# `server/tests/attacks/hostile_redis.rs`, the reason in `packaging/patches/README.md`: without that patch, nested replies do crash it.
+# `server/tests/attacks/hostile_redis.rs`. Nested replies crash it without the patch of `packaging/patches/`.
 RSpec.describe "A hostile Redis" do
   replies = {
     "a giant array" => "*9223372036854775807\r\n",
