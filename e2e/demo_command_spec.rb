@@ -84,7 +84,7 @@ RSpec.describe "bin/demo" do
   it "reports that the configured Redis does not respond" do
     demo = run_demo("REDIS_URL" => "redis://:hidden@127.0.0.1:#{E2E::Program.free_port}/0")
     expect(demo.status.exitstatus).to eq(69)
-    expect(demo.output).to match(/no Redis answers at 127\.0\.0\.1:\d+ \(REDIS_URL\).*unset REDIS_URL/m)
+    expect(demo.output).to match(/no Redis responds at 127\.0\.0\.1:\d+ \(REDIS_URL\).*unset REDIS_URL/m)
     expect(demo.output).not_to include("hidden")
     expect_all_gone
   end

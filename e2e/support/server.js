@@ -81,7 +81,7 @@ async function returnsOk(url) {
 export async function startServer(namespaces) {
   const folder = await mkdtemp(join(tmpdir(), "nodevent-e2e-"));
   const file = join(folder, "nodevent.json");
-  await writeFile(file, JSON.stringify({ port: 0, drain_timeout: "0s", ...namespaces }));
+  await writeFile(file, JSON.stringify({ port: 0, publish: "local", drain_timeout: "0s", ...namespaces }));
   const { match, lines, stop } = await start(binary, ["serve", file], /listening .*url="?(https?:\/\/[^\s"]+?)\/?"?(\s|$)/);
   const url = match[1].replace("0.0.0.0", "127.0.0.1").replace("[::]", "127.0.0.1");
   await within("the server is ready", returnsOk(`${url}/readyz`));
