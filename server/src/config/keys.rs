@@ -598,11 +598,11 @@ pub static LIMITS: Section = Section {
         key(
             "max_roomless_per_address",
             Number(1, 100_000_000),
-            Value("1000"),
+            Value("10000"),
             "Connections from one address that have joined no room. Beyond it, the oldest of them is closed. Together, such \
              connections may take half of `max_connections`.",
             "Many clients share an address and wait before they join; behind a proxy, set `trusted_proxies` instead.",
-            "10000",
+            "50000",
         ),
     ],
 };

@@ -64,7 +64,7 @@ impl Default for Limits {
             joins_per_second: 50,
             packets_per_second: 100,
             bytes_per_second: 128 * 1024,
-            max_roomless_per_address: 1000,
+            max_roomless_per_address: 10_000,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
         }
