@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 /// NonBlockingWriter that may wait to be written.
 const QUEUE_CAPACITY: usize = 4096;
 /// Bytes of a line in the text format. A longer one is shortened.
-const MAX_LINE: usize = 8 * 1024;
+const MAX_LINE: usize = 4 * 1024 - 64;
 /// Time that the end of the program waits for the last lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -166,6 +166,6 @@ mod tests {
         assert_eq!(text("a\nINFO forged\r\u{1b}[2J\u{9b}1m\0\n"), "a\\nINFO forged\\r\\u{1b}[2J\\u{9b}1m\\u{0}\n");
         assert_eq!(String::from_utf8(sanitize(b"a\xffb\n")).unwrap(), "a\u{fffd}b\n");
         let long = text(&format!("{}\n", "ü".repeat(MAX_LINE)));
-        assert!(long.len() < MAX_LINE + 40 && long.ends_with("… (16384 bytes)\n"), "{}", long.len());
+        assert!(long.len() < MAX_LINE + 40 && long.ends_with("… (8064 bytes)\n"), "{}", long.len());
     }
 }
