@@ -12,7 +12,7 @@ pub(crate) enum ClientProtocol {
     SocketIo,
     /// Action Cable; a connection subscribes to its room with `RoomChannel`.
     ActionCable,
-    /// A WebSocket to `/hear?room=`, the subscriber endpoint of the Nchan configuration.
+    /// A WebSocket to `/subscribe?room=`, the subscriber endpoint of the Nchan configuration.
     Nchan,
     /// WebSocket frames over plain TCP without a handshake; the first frame signals that the server is ready.
     Bare,
@@ -66,7 +66,7 @@ impl ClientProtocol {
         let (path, subprotocol) = match self {
             Self::SocketIo => ("/socket.io/?EIO=4&transport=websocket".to_owned(), ""),
             Self::ActionCable => ("/cable".to_owned(), "Sec-WebSocket-Protocol: actioncable-v1-json\r\n"),
-            Self::Nchan => (format!("/hear?room={}", target.room), ""),
+            Self::Nchan => (format!("/subscribe?room={}", target.room), ""),
             Self::Bare => return None,
         };
         Some(format!(

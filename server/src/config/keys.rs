@@ -485,7 +485,7 @@ pub static LIMITS: Section = Section {
             "Sockets at a time that are not WebSockets: requests, idle keep-alive connections, long-polling and Server-Sent \
              Events. Beyond it, a new socket takes the place of one without a request. If there is none, only health checks are \
              served, and other requests get 503.",
-            "Few sockets are expected beside WebSockets.",
+            "Few other sockets are expected than WebSockets.",
             "10000",
         ),
         key(

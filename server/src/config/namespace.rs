@@ -17,7 +17,7 @@
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
 //! that it should be closed: a secret without a value, an unknown key below a namespace that has neither a secret nor
-//! `open: true`, a secret at the top beside several namespaces, or a namespace whose slash is missing.
+//! `open: true`, a secret at the top of a file with several namespaces, or a namespace whose slash is missing.
 
 use super::credentials;
 use super::history::History;
@@ -318,7 +318,7 @@ impl Written {
                 let known = map.suggestion(&entry.name).unwrap_or("secret");
                 let what = format!("unknown key `{name}` in a namespace without a secret");
                 let hint = format!(
-                    "did you mean `{known}`? For a namespace that every client may join, write `open: true` beside it"
+                    "did you mean `{known}`? For a namespace that every client may join, write `open: true` next to it"
                 );
                 report.error(entry.location, what, hint);
             }

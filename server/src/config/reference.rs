@@ -43,7 +43,7 @@ over `shared`. `NODEVENT_ENV`, else `RAILS_ENV`, else `RACK_ENV` names the envir
 
 A namespace without a secret is open: every client may join its rooms. The server reports such a namespace at its start; write
 `open: true` if that is intended. It does not start if a namespace seems to be open by mistake: a secret without a value, an
-unknown key beside it, a secret at the top of a file with several namespaces, a missing slash before its name.
+unknown key next to it, a secret at the top of a file with several namespaces, a missing slash before its name.
 ";
 
 /// Returns the text of `docs/configuration.md`.

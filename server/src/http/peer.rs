@@ -35,7 +35,7 @@ impl Source {
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// Headers with which a proxy shows that the request is not its own, beside `X-Forwarded-…`.
+/// Headers with which a proxy shows that the request is not its own, in addition to `X-Forwarded-…`.
 const FORWARDING: [&str; 12] = [
     "cdn-loop",
     "cf-connecting-ip",
