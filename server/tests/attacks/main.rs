@@ -23,7 +23,6 @@ mod muted_room;
 mod open_by_mistake;
 mod publishing_origins;
 mod session_flood;
-mod shared_databases;
 mod shared_redis;
 mod unparsable_joins;
 mod unread_history;
