@@ -13,8 +13,7 @@ use crate::target::RedisTarget;
 use crate::text::printable;
 use fred::bytes_utils::Str;
 use fred::prelude::{
-    Builder, Client, ClientLike, Config, Error, ErrorKind, KeysInterface, LuaInterface, PubsubInterface,
-    ServerConfig,
+    Client, ClientLike, Config, Error, ErrorKind, KeysInterface, LuaInterface, PubsubInterface, ServerConfig,
 };
 use fred::types::{ConnectHandle, Expiration, SetOptions};
 use futures_util::StreamExt;
@@ -144,14 +143,7 @@ impl Redis {
     }
 
     async fn open(&self) -> Result<Connection, Error> {
-        let mut builder = Builder::from_config(self.config.clone());
-        builder.with_connection_config(|connection| {
-            connection.connection_timeout = CONNECT_TIMEOUT;
-            connection.internal_command_timeout = CONNECT_TIMEOUT;
-            connection.max_command_attempts = 1;
-            connection.tcp.nodelay = Some(true);
-        });
-        let client = builder.build()?;
+        let client = redis_config::builder(self.config.clone()).build()?;
         let connected = timeout(CONNECT_TIMEOUT, client.init()).await;
         let task = connected.map_err(|_| Error::new(ErrorKind::Timeout, "timeout while connecting"))??;
         let connection = Connection { client, task, options: Arc::clone(&self.options) };

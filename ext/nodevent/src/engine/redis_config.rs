@@ -2,7 +2,9 @@
 //!
 //! The same settings mean the same in the server: `server/src/engine/redis/client_config.rs`.
 
+use super::CONNECT_TIMEOUT;
 use crate::target::{RedisKind, RedisTarget};
+use fred::types::Builder;
 use fred::types::config::{ClusterDiscoveryPolicy, Config, Server, ServerConfig, TlsConnector};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -39,6 +41,18 @@ fn server(target: &RedisTarget) -> Result<ServerConfig, String> {
         },
         RedisKind::Cluster => ServerConfig::Clustered { hosts, policy: ClusterDiscoveryPolicy::default() },
     })
+}
+
+/// Returns a builder for clients that send each command once, and give up after [`CONNECT_TIMEOUT`].
+pub(super) fn builder(config: Config) -> Builder {
+    let mut builder = Builder::from_config(config);
+    builder.with_connection_config(|connection| {
+        connection.connection_timeout = CONNECT_TIMEOUT;
+        connection.internal_command_timeout = CONNECT_TIMEOUT;
+        connection.max_command_attempts = 1;
+        connection.tcp.nodelay = Some(true);
+    });
+    builder
 }
 
 fn tls(target: &RedisTarget) -> Result<ClientConfig, String> {

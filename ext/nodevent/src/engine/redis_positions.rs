@@ -6,12 +6,11 @@
 //!
 //! A request must never wait for long: after a failure nothing is read for [`PAUSE`].
 
-use super::CONNECT_TIMEOUT;
 use super::redis_config;
 use crate::process::Process;
 use crate::signal::Signal;
 use crate::target::{EngineTarget, Target};
-use fred::prelude::{Builder, Client, ClientLike, Config, Error, KeysInterface, LuaInterface};
+use fred::prelude::{Client, ClientLike, Config, Error, KeysInterface, LuaInterface};
 use fred::types::config::ReconnectPolicy;
 use nodevent_protocol::history::{self, READ, Retention, RetentionPolicy, Scope};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -145,14 +144,8 @@ impl Shared {
         }
         let mut config = self.config.clone();
         config.fail_fast = false;
-        let mut builder = Builder::from_config(config);
+        let mut builder = redis_config::builder(config);
         builder.set_policy(ReconnectPolicy::new_exponential(0, 5, 5_000, 2));
-        builder.with_connection_config(|connection| {
-            connection.connection_timeout = CONNECT_TIMEOUT;
-            connection.internal_command_timeout = CONNECT_TIMEOUT;
-            connection.max_command_attempts = 1;
-            connection.tcp.nodelay = Some(true);
-        });
         let client = builder.build()?;
         if self.client.set(client.clone()).is_ok() {
             client.connect();
