@@ -42,7 +42,7 @@ struct Worker {
 impl Worker {
     /// Publishes `publications`, however long it takes.
     async fn publish_all(&mut self, mut publications: VecDeque<PublicationRef>) {
-        // PublishResult only at the end, because a flush counts from the front.
+        // Counted only at the end, because a flush counts from the front.
         let mut withdrawn = (0, 0);
         while !publications.is_empty() {
             if let Err(error) = self.engine.connect().await {

@@ -1,7 +1,7 @@
 //! Writes log lines to standard error without blocking the threads that log.
 //!
 //! Owns a thread and the bounded queue before it. A reader of the log that is slow or has stopped reading therefore
-//! cannot delay a connection. NonBlockingWriter that do not fit into the queue are dropped and counted. As soon as the log is read
+//! cannot delay a connection. Lines that do not fit into the queue are dropped and counted. As soon as the log is read
 //! again, a line reports how many. This file does not know how lines are formatted.
 
 use std::io::{self, Write};
@@ -11,14 +11,14 @@ use std::thread;
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// NonBlockingWriter that may wait to be written.
+/// Lines that may wait to be written.
 const QUEUE_CAPACITY: usize = 4096;
 /// Bytes of a line in the text format. A longer one is shortened.
 const MAX_LINE: usize = 4 * 1024 - 64;
 /// Time that the end of the program waits for the last lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// NonBlockingWriter dropped since the start.
+/// Lines dropped since the start.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Keeps the log alive. Dropping it flushes the queued lines, for at most [`FLUSH_TIMEOUT`].
