@@ -18,9 +18,6 @@ use nodevent_protocol::websocket::{self, Opcode};
 use std::io;
 use std::ops::ControlFlow;
 
-/// Reads of one socket before others have their turn.
-const MAX_READS_PER_TURN: usize = 1;
-
 /// What a read leaves behind.
 enum ReadOutcome {
     /// The socket is empty, or is read no more. Its next readiness event will be reported.
@@ -164,34 +161,26 @@ impl Shard {
         self.read_buffer = buffer;
     }
 
+    /// Reads once, so that other sockets have their turn.
     fn read_into(&mut self, slot: u32, is_ended: bool, buffer: &mut [u8]) -> ReadOutcome {
-        for _ in 0..MAX_READS_PER_TURN {
-            let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) else {
-                return ReadOutcome::Done;
-            };
-            match socket.stream.read(buffer) {
-                Ok(0) => {
-                    self.on_peer_closed(slot);
-                    return ReadOutcome::Done;
-                }
-                Ok(count) => {
-                    self.read_in_turn += count;
-                    // The kernel reports the end of a stream by itself, so a short read need not be confirmed.
-                    let is_drained = !is_ended && count < buffer.len() && socket.stream.short_read_means_drained();
-                    self.on_bytes(slot, &mut buffer[..count]);
-                    if is_drained {
-                        return ReadOutcome::Done;
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return ReadOutcome::Done,
-                Err(_) => {
-                    self.on_peer_closed(slot);
-                    return ReadOutcome::Done;
-                }
+        let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) else {
+            return ReadOutcome::Done;
+        };
+        match socket.stream.read(buffer) {
+            Ok(count @ 1..) => {
+                self.read_in_turn += count;
+                // The kernel reports the end of a stream by itself, so a short read need not be confirmed.
+                let is_drained = !is_ended && count < buffer.len() && socket.stream.short_read_means_drained();
+                self.on_bytes(slot, &mut buffer[..count]);
+                if is_drained { ReadOutcome::Done } else { ReadOutcome::More }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => ReadOutcome::More,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ReadOutcome::Done,
+            Ok(0) | Err(_) => {
+                self.on_peer_closed(slot);
+                ReadOutcome::Done
             }
         }
-        ReadOutcome::More
     }
 
     /// The other side of a socket is gone.
