@@ -22,6 +22,7 @@ mod redis_acl;
 mod reference;
 mod rooms;
 mod script;
+mod shared_reads;
 mod shutdown;
 mod tls;
 mod upgrade;
