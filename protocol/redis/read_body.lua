@@ -1,7 +1,8 @@
 -- Reads a room's position, and what was published after an offset, in one step. Creates nothing.
 --
 -- ARGV    expiry of the position (ms), the offset after which to read, or -1 for the position alone, and the last
---         position that the caller has received live: its epoch and its offset, or two empty texts
+--         position that the caller has received live: its epoch and its offset, or two empty texts; optional: how many
+--         publications to return at most, oldest first
 -- Returns {epoch, offset, {publication, …}, jump_from, jump_to, lossless, born}. Three texts are empty if there was no
 -- jump, and the last one if the room does not exist; then epoch and offset are those of `absent`.
 if not epoch then
@@ -23,7 +24,9 @@ end
 local texts = {}
 if tonumber(ARGV[2]) >= 0 then
   local after = string.format('%d', tonumber(ARGV[2]) + 1) .. '-0'
-  for _, entry in ipairs(redis.call('XRANGE', KEYS[2], after, '+')) do
+  local range = {'XRANGE', KEYS[2], after, '+'}
+  if ARGV[5] then range[5], range[6] = 'COUNT', ARGV[5] end
+  for _, entry in ipairs(redis.call(unpack(range))) do
     texts[#texts + 1] = entry[2][2]
   end
 end

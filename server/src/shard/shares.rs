@@ -17,7 +17,7 @@ const PENDING_JOINS_PER_ADDRESS: u32 = MAX_PENDING_JOINS / 4;
 /// The part of them that one namespace may have.
 const PENDING_JOINS_PER_NAMESPACE: u32 = MAX_PENDING_JOINS / 2;
 /// Recoveries of one client that are with an engine. Its others wait in the shard.
-const RECOVERIES_PER_CLIENT: u32 = 64;
+const RECOVERIES_PER_CLIENT: u32 = 16;
 
 /// A client as limits see it: an IPv4 address, or the first 64 bits of an IPv6 address, which belong to one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,25 +1,27 @@
 //! Reads of histories for HTTP: on a connection and a thread of their own, one at a time, and shared by readers that wait for
 //! the same.
 //!
-//! A history may have many megabytes, which keep Redis and the thread that parses them busy. So Redis and the other threads
-//! have pauses between two reads, and a flood of them delays neither publishing nor joins.
+//! A history may have many megabytes, which keep Redis and the thread that parses them busy. So it is read in pages, Redis
+//! and the other threads have pauses between them, and a flood of reads delays neither publishing nor joins.
 
 use super::Shared;
 use super::client;
-use super::script::ScriptError;
+use super::history_pages::{HistoryPages, NextPage};
+use super::script::{HistorySlice, ScriptError};
 use crate::capability::Unavailable;
 use crate::config::redis::Redis as RedisConfig;
 use crate::history::{Recovery, Since};
 use fred::clients::Client;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared as SharedFuture, WeakShared};
+use nodevent_protocol::history::{Keys, Retention};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 
-/// Pause after a read, in units of the time that it took.
+/// Pause after each page, in units of the time that it took.
 const PAUSE_FACTOR: u32 = 2;
 /// Entries of reads that wait, after which those without a reader are dropped.
 const MAX_ENTRIES: usize = 1024;
@@ -92,9 +94,7 @@ impl HistoryReader {
             let Link { client, thread } = reader.link()?;
             let (client, thread) = (client.clone(), thread.clone());
             let read = thread.spawn(async move {
-                let began = Instant::now();
-                let read = reader.read_now(&client, &room, since).await;
-                let pause = began.elapsed() * PAUSE_FACTOR;
+                let (read, pause) = reader.read_now(&client, &room, since).await;
                 tokio::spawn(async move {
                     tokio::time::sleep(pause).await;
                     drop(turn);
@@ -108,23 +108,71 @@ impl HistoryReader {
         read
     }
 
-    async fn read_now(&self, client: &Client, room: &str, since: Since) -> Read {
-        let Some(retention) = self.shared.history.of(room) else { return Ok(None) };
+    /// Reads now. Also returns the pause until the next read.
+    async fn read_now(&self, client: &Client, room: &str, since: Since) -> (Read, Duration) {
+        let Some(retention) = self.shared.history.of(room) else { return (Ok(None), Duration::ZERO) };
+        let connected = tokio::time::timeout(super::COMMAND_TIMEOUT, client::wait_connected(client)).await;
+        if connected.is_err() {
+            return (Err(ScriptError::timed_out().unavailable), Duration::ZERO);
+        }
         let after = match since {
             Since::Position(position) if position.is_absent() => Some(0),
             Since::Position(position) => Some(position.offset),
             Since::Beginning => Some(0),
             Since::FirstJoin | Since::Invalid => None,
         };
-        let keys = self.shared.keys(room);
-        let connected = tokio::time::timeout(super::COMMAND_TIMEOUT, client::wait_connected(client)).await;
-        if connected.is_err() {
-            return Err(ScriptError::timed_out().unavailable);
+        let room_read = RoomRead { shared: &self.shared, client, keys: self.shared.keys(room), retention };
+        let (slice, pause) = match after {
+            Some(after) => room_read.in_pages(after).await,
+            None => room_read.timed(None, None).await,
+        };
+        let recovery = slice.map(|slice| {
+            let publications = slice.publications(room).into_iter();
+            Some(Recovery::select(slice.position, slice.jump, slice.resolve(since), publications))
+        });
+        (recovery.map_err(|error| error.unavailable), pause)
+    }
+}
+
+/// A slice of a room, and the pause until the next read.
+type TimedSlice = (Result<HistorySlice, ScriptError>, Duration);
+
+/// The reads of one room.
+struct RoomRead<'a> {
+    shared: &'a Shared,
+    client: &'a Client,
+    keys: Keys,
+    retention: Retention,
+}
+
+// === impl RoomRead ===
+
+impl RoomRead<'_> {
+    async fn timed(&self, after: Option<u64>, limit: Option<usize>) -> TimedSlice {
+        let began = Instant::now();
+        let slice = self.shared.scripts.read(self.client, &self.keys, after, None, limit, self.retention).await;
+        (slice, began.elapsed() * PAUSE_FACTOR)
+    }
+
+    /// Reads what follows an offset, page by page.
+    async fn in_pages(&self, after: u64) -> TimedSlice {
+        let mut pages = HistoryPages::after(after);
+        loop {
+            let (next, count) = pages.next();
+            let (page, pause) = self.timed(Some(next), Some(count)).await;
+            let page = match page {
+                Ok(page) => pages.add(page),
+                error => return (error, pause),
+            };
+            match page {
+                NextPage::Read => tokio::time::sleep(pause).await,
+                NextPage::Complete(slice) => return (Ok(slice), pause),
+                NextPage::Unpaged => {
+                    tokio::time::sleep(pause).await;
+                    return self.timed(Some(after), None).await;
+                }
+            }
         }
-        let read = self.shared.scripts.read(client, &keys, after, None, retention).await;
-        let slice = read.map_err(|error| error.unavailable)?;
-        let publications = slice.publications(room).into_iter();
-        Ok(Some(Recovery::select(slice.position, slice.jump, slice.resolve(since), publications)))
     }
 }
 

@@ -14,6 +14,7 @@ mod client;
 mod client_config;
 mod diagnose;
 mod health;
+mod history_pages;
 mod history_reader;
 mod periodic_check;
 mod read_task;

@@ -46,7 +46,7 @@ impl ReadTask {
         }
         let Some(retention) = self.retention else { return Ok(None) };
         let Shared { publisher, scripts, .. } = &*self.shared;
-        scripts.read(publisher, &self.keys, self.after, self.received, retention).await.map(Some)
+        scripts.read(publisher, &self.keys, self.after, self.received, None, retention).await.map(Some)
     }
 
     async fn subscribe(&self) -> Result<(), Error> {

@@ -154,7 +154,8 @@ impl Scripts {
     }
 
     /// Reads a room's position, and what came after the offset `after`. `None`: the position alone. `received` is the last
-    /// position that this server received live: Redis compares it with what it knows.
+    /// position that this server received live: Redis compares it with what it knows. `limit` is the number of
+    /// publications to read at most, oldest first.
     ///
     /// # Errors
     /// Returns [`ScriptError`] if Redis returned an error, something unexpected, or nothing.
@@ -164,16 +165,18 @@ impl Scripts {
         keys: &Keys,
         after: Option<u64>,
         received: Option<Position>,
+        limit: Option<usize>,
         retention: Retention,
     ) -> Result<HistorySlice, ScriptError> {
         let names = vec![keys.position.clone(), keys.log.clone()];
         let after = after.and_then(|after| i64::try_from(after).ok()).unwrap_or(-1);
-        let args: Vec<Value> = vec![
+        let mut args: Vec<Value> = vec![
             (retention.position_ttl().as_millis() as i64).into(),
             after.into(),
             received.map(|received| Position::epoch_text(received.epoch)).unwrap_or_default().into(),
             received.map(|received| received.offset.to_string()).unwrap_or_default().into(),
         ];
+        args.extend(limit.map(|limit| Value::from(limit as i64)));
         type Reply = (String, u64, Vec<String>, String, String, String, String);
         let (epoch, offset, texts, from, to, lossless, born): Reply = self.read.run(client, names, args).await?;
         let epoch = history::parse_epoch(&epoch);
