@@ -23,8 +23,10 @@ use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
 
-/// Reads in progress at a time.
-const MAX_CONCURRENT_READS: usize = 512;
+/// Reads in progress at a time. A publication waits in Redis until those before it are done: about 40 µs each.
+const MAX_CONCURRENT_READS: usize = 64;
+/// Reads in progress at which no check starts.
+const MAX_READS_BEFORE_CHECK: usize = 8;
 
 /// The state of the task.
 pub(super) struct NamespaceSubscriber {
@@ -395,13 +397,12 @@ impl NamespaceSubscriber {
     /// Starts as many reads as possible, those that members wait for first.
     pub(super) fn drain_queues(&mut self) {
         while self.reads_in_flight < MAX_CONCURRENT_READS {
-            if let Some(room) = self.read_queue.pop() {
-                self.request_read(&room);
-            } else if let Some(room) = self.check_queue.pop() {
-                self.check(&room);
-            } else {
-                return;
-            }
+            let Some(room) = self.read_queue.pop() else { break };
+            self.request_read(&room);
+        }
+        while self.reads_in_flight < MAX_READS_BEFORE_CHECK {
+            let Some(room) = self.check_queue.pop() else { break };
+            self.check(&room);
         }
     }
 }
