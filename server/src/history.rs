@@ -6,6 +6,7 @@ use crate::outcome::Outcome;
 use crate::publication::Publication;
 use nodevent_protocol::history::{OffsetJump, Position};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Recovers what new members of rooms have missed.
 pub trait RoomHistory: Send + Sync {
@@ -63,6 +64,8 @@ pub struct RecoveryRequest {
     pub room: Box<str>,
     /// The position up to which the member has received everything.
     pub since: Since,
+    /// When the member joined. An engine that is unavailable replies within a time from then on.
+    pub requested_at: Instant,
 }
 
 /// What a member claims to have received.
@@ -128,7 +131,7 @@ impl Since {
 impl RecoveryRequest {
     /// The reply with this recovery.
     pub fn reply(self, recovery: Option<Recovery>) -> RecoveryReply {
-        let Self { reply_to, namespace, room, since: _ } = self;
+        let Self { reply_to, namespace, room, .. } = self;
         RecoveryReply { reply_to, namespace, room, recovery }
     }
 }

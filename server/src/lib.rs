@@ -32,6 +32,7 @@ pub mod protocol;
 pub mod protocols;
 pub mod publication;
 pub mod publish_key;
+mod rate_limit;
 pub mod server;
 pub mod shard;
 pub mod tls_client;

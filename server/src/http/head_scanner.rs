@@ -25,14 +25,14 @@ pub(super) enum BadFraming {
 }
 
 /// The state of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct HeadScanner {
     /// Bytes of the body that have not arrived.
     body: u64,
     /// Whether what follows cannot be checked.
     is_unknown: bool,
-    /// The beginning of the present line, without its end.
-    line: Vec<u8>,
+    /// The beginning of the present line.
+    line: [u8; KEPT],
     /// Bytes of the present line.
     length: usize,
     /// Whether the last byte was CR.
@@ -53,7 +53,7 @@ impl HeadScanner {
             let skipped = usize::try_from(self.body).unwrap_or(usize::MAX).min(bytes.len());
             self.body -= skipped as u64;
             bytes = &bytes[skipped..];
-            let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+            let Some(end) = memchr::memchr(b'\n', bytes) else {
                 self.append(bytes);
                 return Ok(());
             };
@@ -69,20 +69,22 @@ impl HeadScanner {
 
     fn append(&mut self, bytes: &[u8]) {
         let Some(last) = bytes.last() else { return };
-        self.line.extend(bytes.iter().take(KEPT.saturating_sub(self.line.len())));
+        let free = self.line.get_mut(self.length..).unwrap_or_default();
+        let kept = free.len().min(bytes.len());
+        free[..kept].copy_from_slice(&bytes[..kept]);
         self.length += bytes.len();
         self.after_cr = *last == b'\r';
     }
 
     fn end_line(&mut self) -> Result<(), BadFraming> {
-        let (length, mut line) = (std::mem::take(&mut self.length), std::mem::take(&mut self.line));
+        let length = std::mem::take(&mut self.length);
         self.after_cr = false;
         if length == 1 {
             // An empty line before a request is ignored, as the library does.
             return if std::mem::take(&mut self.has_begun) { self.end_head() } else { Ok(()) };
         }
         self.has_begun = true;
-        line.truncate(length - 1);
+        let line = &self.line[..KEPT.min(length - 1)];
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { return Ok(()) };
         let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
@@ -108,6 +110,22 @@ impl HeadScanner {
         self.is_unknown = self.is_chunked || self.is_upgrade;
         self.body = length.unwrap_or(0);
         Ok(())
+    }
+}
+
+impl Default for HeadScanner {
+    fn default() -> Self {
+        Self {
+            body: 0,
+            is_unknown: false,
+            line: [0; KEPT],
+            length: 0,
+            after_cr: false,
+            has_begun: false,
+            content_length: None,
+            is_chunked: false,
+            is_upgrade: false,
+        }
     }
 }
 

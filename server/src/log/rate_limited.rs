@@ -6,6 +6,7 @@
 //! the lines go.
 
 use super::AUDIT;
+use crate::rate_limit::{RateLimit, TokenBucket};
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -22,6 +23,7 @@ use tracing_subscriber::registry::LookupSpan;
 const BURST: u32 = 50;
 /// Lines of one kind per second, in the long run.
 const PER_SECOND: u32 = 5;
+const LIMIT: RateLimit = RateLimit::with_burst(PER_SECOND, BURST);
 /// Maximum number of kinds. Beyond it, all reasons of one place share a bucket. The code has far fewer.
 const MAX_KINDS: usize = 1024;
 
@@ -35,13 +37,10 @@ pub(super) struct RateLimited<F> {
 /// A place in the code, and a hash of the reason.
 type Kind = (Identifier, u64);
 
-/// The token bucket of one kind.
+/// The lines of one kind.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-    /// Lines that may be written now.
-    tokens: u32,
-    /// Time at which the last token was added. Milliseconds since `began`.
-    earned: u64,
+    tokens: TokenBucket,
     /// Lines dropped since the last line that was written.
     left_out: u64,
 }
@@ -60,7 +59,7 @@ impl<F> RateLimited<F> {
         if buckets.len() >= MAX_KINDS && !buckets.contains_key(&kind) {
             kind.1 = 0;
         }
-        buckets.entry(kind).or_insert(Bucket { tokens: BURST, earned: now, left_out: 0 }).admit(now)
+        buckets.entry(kind).or_insert(Bucket { tokens: TokenBucket::new(LIMIT, now), left_out: 0 }).admit(now)
     }
 }
 
@@ -94,16 +93,10 @@ where
 
 impl Bucket {
     fn admit(&mut self, now: u64) -> Option<u64> {
-        let earned = now.saturating_sub(self.earned) * u64::from(PER_SECOND) / 1000;
-        if earned > 0 {
-            self.tokens = self.tokens.saturating_add(u32::try_from(earned).unwrap_or(u32::MAX)).min(BURST);
-            self.earned = now;
-        }
-        if self.tokens == 0 {
+        if !self.tokens.allows(LIMIT, now) {
             self.left_out += 1;
             return None;
         }
-        self.tokens -= 1;
         Some(std::mem::take(&mut self.left_out))
     }
 }
@@ -199,7 +192,10 @@ mod tests {
 
     #[test]
     fn the_next_line_reports_how_many_were_left_out() {
-        let mut bucket = Bucket { tokens: 2, earned: 0, left_out: 0 };
+        let mut bucket = Bucket { tokens: TokenBucket::new(LIMIT, 0), left_out: 0 };
+        for _ in 2..BURST {
+            assert_eq!(bucket.admit(0), Some(0));
+        }
         assert_eq!(
             [bucket.admit(0), bucket.admit(0), bucket.admit(0), bucket.admit(0)],
             [Some(0), Some(0), None, None]

@@ -18,6 +18,7 @@ use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined, RecoveryStatus, Subscribe, SubscribeReply};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 /// The result of a join, and why the connection must be closed after it, if it must.
 pub(super) type JoinResult = Result<Outcome<(Joined, Option<CloseReason>)>, JoinError>;
@@ -70,15 +71,27 @@ impl Shard {
     /// A join waits no longer. Another one of its client may now be with an engine.
     fn end_pending(&mut self, join_id: u32) {
         let mut ended = Some(join_id);
-        while let Some(next) = ended.take().and_then(|join_id| self.pending_joins.remove(join_id)) {
-            let ReplyTo { slot, generation, join_id, .. } = next.reply_to;
-            let is_requested = self.is_open(slot, generation)
-                && self
-                    .engines
-                    .get(next.namespace)
-                    .is_some_and(|engine| matches!(engine.history.recover(next), Outcome::Pending));
-            ended = (!is_requested).then_some(join_id);
+        while let Some(next) = ended.take().and_then(|join_id| self.pending_joins.remove(join_id, self.now)) {
+            ended = self.request_recovery(next);
         }
+    }
+
+    /// Requests recoveries that have waited for too long for others of their client: an engine that is unavailable must
+    /// find out for all of them at the same time.
+    pub(super) fn request_overdue_recoveries(&mut self) {
+        for request in self.pending_joins.take_overdue(self.now) {
+            if let Some(join_id) = self.request_recovery(request) {
+                self.end_pending(join_id);
+            }
+        }
+    }
+
+    /// Requests a recovery of a join that waits. Returns the join if it waits no longer.
+    fn request_recovery(&mut self, request: RecoveryRequest) -> Option<u32> {
+        let ReplyTo { slot, generation, join_id, .. } = request.reply_to;
+        let engine = self.engines.get(request.namespace).filter(|_| self.is_open(slot, generation));
+        let is_pending = engine.is_some_and(|engine| matches!(engine.history.recover(request), Outcome::Pending));
+        (!is_pending).then_some(join_id)
     }
 
     /// Joins a room to which the connection is admitted.
@@ -139,8 +152,9 @@ impl Shard {
         if engine.history.may_wait(room) && !self.start_pending(reply_to.slot, join_id, namespace) {
             return Ok(Outcome::Overloaded);
         }
-        let request = RecoveryRequest { reply_to, namespace, room: room.into(), since };
-        let outcome = match self.pending_joins.request(request) {
+        let requested_at = Instant::now();
+        let request = RecoveryRequest { reply_to, namespace, room: room.into(), since, requested_at };
+        let outcome = match self.pending_joins.request(request, self.now) {
             Some(request) => engine.history.recover(request),
             None => Outcome::Pending,
         };

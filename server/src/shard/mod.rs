@@ -7,7 +7,7 @@
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the state of
 //! a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`, `streaming` and
 //! `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` (from a publication to its members),
-//! `encodings`, `joins` and `join_buffers` (from a join to its recovery), `rate`, `shares` and `buffers` (what one client may
+//! `encodings`, `joins` and `join_buffers` (from a join to its recovery), `shares` and `buffers` (what one client may
 //! take from others), `timers`.
 
 mod body_stream;
@@ -21,7 +21,6 @@ mod join_buffers;
 mod joins;
 pub mod message;
 mod polling;
-mod rate;
 mod session;
 mod shares;
 mod slot;
@@ -44,6 +43,7 @@ use crate::namespace::Namespaces;
 use crate::protocol::Millis;
 #[cfg(doc)]
 use crate::protocol::Protocol;
+use crate::rate_limit::RateLimit;
 use buffers::BufferScan;
 use delivery::Delivery;
 use encodings::Encodings;
@@ -51,7 +51,6 @@ use hashbrown::HashMap;
 use inbox::Inbox;
 use joins::PendingJoin;
 use mio::{Events, Poll, Token};
-use rate::RateLimit;
 use shares::{PendingJoins, Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
@@ -247,6 +246,7 @@ impl Shard {
                 }
             }
             self.take_inbox();
+            self.request_overdue_recoveries();
             self.deliver_next_batch();
             self.scan_buffers();
             self.run_timers();
@@ -262,7 +262,8 @@ impl Shard {
         // One more, since the clock is cut to whole milliseconds.
         let timer = self.timers.next().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
         let cooldown = self.delivery.next_cooldown_end().map(|at| at.saturating_duration_since(Instant::now()));
-        timer.into_iter().chain(cooldown).min()
+        let overdue = self.pending_joins.next_overdue().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
+        timer.into_iter().chain(cooldown).chain(overdue).min()
     }
 
     fn take_inbox(&mut self) {

@@ -7,7 +7,6 @@ use super::connection::Connection;
 use super::delivery::concat_frames;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
-use super::rate::Rate;
 use super::shares::Client;
 use super::slot::{Closing, Session, Slot, Transport, WebSocket};
 use crate::close_reason::{CloseFrame, CloseReason};
@@ -16,6 +15,7 @@ use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::outbox::SendOutcome;
 use crate::protocol::{Millis, NEVER, OpenProtocol, Protocol};
+use crate::rate_limit::TokenBucket;
 use nodevent_protocol::websocket;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering::Relaxed;
@@ -45,9 +45,9 @@ impl Shard {
             join_buffers: JoinBuffers::default(),
             drain_at: NEVER,
             stalled_since: None,
-            messages: Rate::new(settings.message_rate(), now),
-            joins: Rate::new(settings.join_rate(), now),
-            bytes: Rate::new(settings.byte_rate(), now),
+            messages: TokenBucket::new(settings.message_rate(), now),
+            joins: TokenBucket::new(settings.join_rate(), now),
+            bytes: TokenBucket::new(settings.byte_rate(), now),
             has_joined: false,
             shares_a_room: false,
             timer_at: NEVER,

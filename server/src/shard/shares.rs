@@ -5,6 +5,7 @@
 //! order, so only a few of one client are with the engines at a time.
 
 use crate::history::RecoveryRequest;
+use crate::protocol::Millis;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use std::collections::VecDeque;
@@ -18,6 +19,12 @@ const PENDING_JOINS_PER_ADDRESS: u32 = MAX_PENDING_JOINS / 4;
 const PENDING_JOINS_PER_NAMESPACE: u32 = MAX_PENDING_JOINS / 2;
 /// Recoveries of one client that are with an engine. Its others wait in the shard.
 const RECOVERIES_PER_CLIENT: u32 = 16;
+/// Time for which a recovery may wait for others of its client. Milliseconds.
+const MAX_WAIT: Millis = 5_000;
+/// Time between two searches for those that have waited for longer. Milliseconds.
+const OVERDUE_INTERVAL: Millis = 1_000;
+/// Recoveries taken by one search, so that others have their turn.
+const OVERDUE_TURN: usize = 256;
 
 /// A client as limits see it: an IPv4 address, or the first 64 bits of an IPv6 address, which belong to one customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +36,8 @@ pub(super) struct PendingJoins {
     all: HashMap<u32, Join>,
     by_client: HashMap<Client, OfClient>,
     by_namespace: HashMap<u16, u32>,
+    /// When the next search for overdue recoveries is due. `None`: no recovery waits.
+    overdue_due: Option<Millis>,
 }
 
 #[derive(Debug)]
@@ -44,8 +53,8 @@ struct OfClient {
     joins: u32,
     /// Recoveries that are with an engine.
     requested: u32,
-    /// Recoveries that are not yet, oldest first.
-    waiting: VecDeque<Box<RecoveryRequest>>,
+    /// Recoveries that are not yet, oldest first, with the time at which each began to wait.
+    waiting: VecDeque<(Millis, Box<RecoveryRequest>)>,
 }
 
 /// Connections that have joined no room, in the order in which they were opened.
@@ -102,11 +111,12 @@ impl PendingJoins {
 
     /// Returns the recovery of a join that was added if it may be requested now. Otherwise it waits for
     /// [`PendingJoins::remove`].
-    pub(super) fn request(&mut self, request: RecoveryRequest) -> Option<RecoveryRequest> {
+    pub(super) fn request(&mut self, request: RecoveryRequest, now: Millis) -> Option<RecoveryRequest> {
         let Some(join) = self.all.get_mut(&request.reply_to.join_id) else { return Some(request) };
         let Some(of_client) = self.by_client.get_mut(&join.client) else { return Some(request) };
         if of_client.requested >= RECOVERIES_PER_CLIENT {
-            of_client.waiting.push_back(Box::new(request));
+            of_client.waiting.push_back((now, Box::new(request)));
+            self.overdue_due.get_or_insert(now + MAX_WAIT);
             return None;
         }
         of_client.requested += 1;
@@ -115,7 +125,7 @@ impl PendingJoins {
     }
 
     /// Removes a join whose reply is here. Returns a recovery that may be requested now.
-    pub(super) fn remove(&mut self, join_id: u32) -> Option<RecoveryRequest> {
+    pub(super) fn remove(&mut self, join_id: u32, now: Millis) -> Option<RecoveryRequest> {
         let Join { client, namespace, is_requested } = self.all.remove(&join_id)?;
         if let Entry::Occupied(mut count) = self.by_namespace.entry(namespace) {
             *count.get_mut() -= 1;
@@ -131,7 +141,39 @@ impl PendingJoins {
         if next.is_none() && of_client.joins == 0 {
             entry.remove();
         }
-        self.request(*next?)
+        let (_, next) = next?;
+        self.request(*next, now)
+    }
+
+    /// When [`PendingJoins::take_overdue`] may have something to return.
+    pub(super) fn next_overdue(&self) -> Option<Millis> {
+        self.overdue_due
+    }
+
+    /// Takes recoveries that have waited for too long. They are requested whatever else their client has requested.
+    pub(super) fn take_overdue(&mut self, now: Millis) -> Vec<RecoveryRequest> {
+        let mut overdue = Vec::new();
+        if self.overdue_due.is_none_or(|due| now < due) {
+            return overdue;
+        }
+        let mut has_more = false;
+        for of_client in self.by_client.values_mut() {
+            while let Some((since, _)) = of_client.waiting.front() {
+                if overdue.len() >= OVERDUE_TURN || now < since + MAX_WAIT {
+                    break;
+                }
+                let Some((_, request)) = of_client.waiting.pop_front() else { break };
+                if let Some(join) = self.all.get_mut(&request.reply_to.join_id) {
+                    join.is_requested = true;
+                    of_client.requested += 1;
+                }
+                overdue.push(*request);
+            }
+            has_more |= !of_client.waiting.is_empty();
+        }
+        let pause = if overdue.len() >= OVERDUE_TURN { 0 } else { OVERDUE_INTERVAL };
+        self.overdue_due = has_more.then_some(now + pause);
+        overdue
     }
 }
 
@@ -188,6 +230,7 @@ impl Roomless {
 mod tests {
     use super::*;
     use crate::history::{ReplyTo, RequestId, Since};
+    use std::time::Instant;
 
     fn client(number: u8) -> Client {
         Client::of(IpAddr::from([10, 0, 0, number]))
@@ -208,15 +251,14 @@ mod tests {
         let accepted = (0..MAX_PENDING_JOINS).filter(|id| joins.add(*id, client(1), 0)).count();
         assert_eq!(accepted, PENDING_JOINS_PER_ADDRESS as usize);
         assert!(joins.add(u32::MAX, client(2), 0));
-        joins.remove(0);
-        joins.remove(0);
+        joins.remove(0, 0);
+        joins.remove(0, 0);
         assert!(joins.add(0, client(1), 0));
         assert!(!joins.add(u32::MAX - 1, client(1), 0));
     }
 
-    #[test]
-    fn few_recoveries_of_one_client_are_with_the_engines_and_all_get_there_in_order() {
-        let request = |join_id: u32| RecoveryRequest {
+    fn request(join_id: u32) -> RecoveryRequest {
+        RecoveryRequest {
             reply_to: ReplyTo {
                 shard: 0,
                 slot: 0,
@@ -228,18 +270,45 @@ mod tests {
             namespace: 0,
             room: "r".into(),
             since: Since::FirstJoin,
-        };
+            requested_at: Instant::now(),
+        }
+    }
+
+    #[test]
+    fn few_recoveries_of_one_client_are_with_the_engines_and_all_get_there_in_order() {
         let mut joins = PendingJoins::default();
         let count = 3 * RECOVERIES_PER_CLIENT;
-        let requested: Vec<u32> =
-            (0..count).filter(|id| joins.add(*id, client(1), 0) && joins.request(request(*id)).is_some()).collect();
+        let requested: Vec<u32> = (0..count)
+            .filter(|id| joins.add(*id, client(1), 0) && joins.request(request(*id), 0).is_some())
+            .collect();
         assert_eq!(requested, Vec::from_iter(0..RECOVERIES_PER_CLIENT));
-        assert!(joins.add(u32::MAX, client(2), 0) && joins.request(request(u32::MAX)).is_some());
+        assert!(joins.add(u32::MAX, client(2), 0) && joins.request(request(u32::MAX), 0).is_some());
         for id in 0..count {
-            let next = joins.remove(id).map(|request| request.reply_to.join_id);
+            let next = joins.remove(id, 0).map(|request| request.reply_to.join_id);
             assert_eq!(next, Some(id + RECOVERIES_PER_CLIENT).filter(|next| *next < count));
         }
-        assert!(joins.remove(u32::MAX).is_none());
+        assert!(joins.remove(u32::MAX, 0).is_none());
+        assert!(joins.all.is_empty() && joins.by_client.is_empty());
+    }
+
+    /// The engine replies to none of them.
+    #[test]
+    fn recoveries_that_wait_for_too_long_are_requested_all_the_same() {
+        let mut joins = PendingJoins::default();
+        let count = RECOVERIES_PER_CLIENT + 2 * OVERDUE_TURN as u32;
+        let requested =
+            (0..count).filter(|id| joins.add(*id, client(1), 0) && joins.request(request(*id), 7).is_some());
+        assert_eq!(requested.count(), RECOVERIES_PER_CLIENT as usize);
+        assert!(joins.take_overdue(6 + MAX_WAIT).is_empty());
+        assert_eq!(joins.next_overdue(), Some(7 + MAX_WAIT));
+        for turn in 0..2 {
+            let ids = joins.take_overdue(7 + MAX_WAIT).into_iter().map(|request| request.reply_to.join_id);
+            let first = RECOVERIES_PER_CLIENT + turn * OVERDUE_TURN as u32;
+            assert_eq!(Vec::from_iter(ids), Vec::from_iter(first..first + OVERDUE_TURN as u32));
+        }
+        assert!(joins.take_overdue(7 + MAX_WAIT).is_empty());
+        assert_eq!(joins.next_overdue(), None);
+        assert!((0..count).all(|id| joins.remove(id, 0).is_none()));
         assert!(joins.all.is_empty() && joins.by_client.is_empty());
     }
 
@@ -251,8 +320,8 @@ mod tests {
         let accepted = (0..MAX_PENDING_JOINS).filter(|id| joins.add(!*id, client(*id as u8), 1)).count();
         assert_eq!(accepted, (MAX_PENDING_JOINS - PENDING_JOINS_PER_NAMESPACE) as usize);
         (0..MAX_PENDING_JOINS).for_each(|id| {
-            joins.remove(id);
-            joins.remove(!id);
+            joins.remove(id, 0);
+            joins.remove(!id, 0);
         });
         assert!(joins.all.is_empty() && joins.by_client.is_empty() && joins.by_namespace.is_empty());
     }

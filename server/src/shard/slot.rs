@@ -3,13 +3,13 @@
 use super::body_stream::BodyStream;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
-use super::rate::Rate;
 use super::stream::Stream;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::outbox::{Outbox, PollQueue, SendOutcome};
 use crate::protocol::{Millis, NEVER, Protocol, TransportKind};
+use crate::rate_limit::TokenBucket;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket;
 use std::io;
@@ -47,9 +47,9 @@ pub(super) struct Session {
     pub(super) drain_at: Millis,
     /// Since when its socket accepts nothing of what waits.
     pub(super) stalled_since: Option<Millis>,
-    pub(super) messages: Rate,
-    pub(super) joins: Rate,
-    pub(super) bytes: Rate,
+    pub(super) messages: TokenBucket,
+    pub(super) joins: TokenBucket,
+    pub(super) bytes: TokenBucket,
     /// Whether it has joined a room.
     pub(super) has_joined: bool,
     /// Whether it has ever been in one room with two encodings.

@@ -19,7 +19,6 @@ use nodevent_protocol::publication;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -215,7 +214,8 @@ impl NamespaceSubscriber {
         if let Some(recovery) = state.immediate_recovery(request.since) {
             return self.shared.fanout.reply(request.reply(Some(recovery)));
         }
-        state.enqueue(request, Instant::now());
+        let requested_at = request.requested_at;
+        state.enqueue(request, requested_at);
         self.request_read(&room);
     }
 

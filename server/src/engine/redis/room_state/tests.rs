@@ -30,6 +30,7 @@ pub(super) fn request(since: Since) -> RecoveryRequest {
         namespace: 0,
         room: "r".into(),
         since,
+        requested_at: Instant::now(),
     }
 }
 
