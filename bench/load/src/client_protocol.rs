@@ -25,7 +25,7 @@ pub(crate) enum Phase {
     Disconnected,
     /// The socket is being connected.
     Connecting,
-    /// The WebSocket handshake is under method.
+    /// The WebSocket handshake is in progress.
     Upgrading,
     /// The connection waits for the open packet, or its equivalent in the protocol.
     Opening,

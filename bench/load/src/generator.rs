@@ -36,7 +36,7 @@ pub(crate) struct Settings {
     pub(crate) connections: usize,
     /// Number of connections that stop reading after their join.
     pub(crate) slow: usize,
-    /// How many connects may be under method at a time.
+    /// How many connects may be in progress at a time.
     pub(crate) concurrency: usize,
     /// True if connections remember positions and reconnect when the server closes them.
     pub(crate) reconnects: bool,
@@ -51,7 +51,7 @@ pub(crate) struct Generator {
     pub(crate) tally: Tally,
     /// Connections in their rooms.
     pub(crate) joined: usize,
-    /// Connects under method.
+    /// Connects in progress.
     connecting: usize,
     /// Index of the first connection that has not started.
     next: usize,

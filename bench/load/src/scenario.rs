@@ -37,7 +37,7 @@ pub(crate) struct Scenario {
     /// The schedules, one after the other.
     pub(crate) plans: Vec<Plan>,
     pub(crate) slow: usize,
-    /// How many connects may be under method at a time.
+    /// How many connects may be in progress at a time.
     pub(crate) concurrency: usize,
     /// Time between the last join and the measurement of idle memory.
     pub(crate) settle_time: Duration,
