@@ -198,8 +198,7 @@ impl Origins {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return self.any || headers.get(SEC_FETCH_SITE).is_none_or(|site| site != "cross-site");
         };
-        self.lists(origin)
-            || page(origin).is_some_and(|page| is_web(&page.scheme) && same_host(headers, &page.host))
+        self.lists(origin) || page(origin).is_some_and(|page| is_web(page.scheme) && same_host(headers, page.host))
     }
 
     /// Whether an origin is one of these, as a browser sends it. The server's own host does not count.
@@ -208,26 +207,24 @@ impl Origins {
             _ if self.any => true,
             b"null" => self.null,
             b"file://" => self.files,
-            _ => page(origin).is_some_and(|page| {
-                self.list.iter().any(|pattern| pattern.matches(&page.scheme, &page.host, page.port))
-            }),
+            _ => page(origin).is_some_and(|page| self.list.iter().any(|pattern| pattern.matches(&page))),
         }
     }
 }
 
-/// The origin of a page, in lower case.
-struct Page {
-    scheme: String,
-    host: String,
+/// The origin of a page. Browsers write it in lower case.
+struct Page<'a> {
+    scheme: &'a str,
+    host: &'a str,
     port: Option<u16>,
 }
 
 /// Parses an origin that has a host.
-fn page(origin: &HeaderValue) -> Option<Page> {
+fn page(origin: &HeaderValue) -> Option<Page<'_>> {
     let (scheme, rest) = origin.to_str().ok()?.split_once("://")?;
     let (host, port) = split_port(rest)?;
     let is_host = !host.is_empty() && !host.contains(['/', '@', '?', '#', '\\']);
-    is_host.then(|| Page { scheme: scheme.to_ascii_lowercase(), host: host.to_ascii_lowercase(), port })
+    is_host.then_some(Page { scheme, host, port })
 }
 
 fn check(scheme: Option<&str>, text: &str) -> Result<(), BadOrigin> {
@@ -253,7 +250,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 fn is_web(scheme: &str) -> bool {
-    matches!(scheme, "http" | "https")
+    ["http", "https"].iter().any(|web| scheme.eq_ignore_ascii_case(web))
 }
 
 fn is_host(text: &str) -> bool {
@@ -263,17 +260,15 @@ fn is_host(text: &str) -> bool {
 // === impl Pattern ===
 
 impl Pattern {
-    fn matches(&self, scheme: &str, host: &str, port: Option<u16>) -> bool {
+    fn matches(&self, page: &Page<'_>) -> bool {
         let is_host = match &self.host {
             Host::Any => true,
-            Host::Exactly(own) => own == host,
-            Host::SubdomainsOf(parent) => {
-                host.strip_suffix(parent.as_str()).is_some_and(|sub| sub.len() > 1 && sub.ends_with('.'))
-            }
+            Host::Exactly(own) => page.host.eq_ignore_ascii_case(own),
+            Host::SubdomainsOf(parent) => is_subdomain(page.host, parent),
         };
         is_host
-            && self.scheme.as_deref().map_or(is_web(scheme), |own| own == scheme)
-            && (self.scheme.is_none() && self.port.is_none() || self.port == port)
+            && self.scheme.as_deref().map_or(is_web(page.scheme), |own| page.scheme.eq_ignore_ascii_case(own))
+            && (self.scheme.is_none() && self.port.is_none() || self.port == page.port)
     }
 }
 
@@ -281,8 +276,8 @@ impl Pattern {
 /// `http://127.0.0.1:3000` may connect to `localhost:8080`.
 fn same_host(headers: &HeaderMap, host: &str) -> bool {
     let own = headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let own = own.and_then(split_port).map(|(own, _)| own.to_ascii_lowercase());
-    own.is_some_and(|own| own == host || is_loopback(&own) && is_loopback(host))
+    let own = own.and_then(split_port).map(|(own, _)| own);
+    own.is_some_and(|own| own.eq_ignore_ascii_case(host) || is_loopback(own) && is_loopback(host))
 }
 
 /// Splits `host`, `host:port` or `[::1]:port`. Returns `None` if the port is not a number.
@@ -340,7 +335,14 @@ pub fn requested_host<'a>(uri: &'a Uri, version: Version, headers: &'a HeaderMap
 
 /// Whether a host is a name of this machine. A foreign name that DNS resolves to this machine is not.
 pub fn is_loopback(host: &str) -> bool {
-    matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host.eq_ignore_ascii_case(name))
+}
+
+/// Whether a host is below a domain. The domain itself is not.
+pub fn is_subdomain(host: &str, domain: &str) -> bool {
+    let (host, domain) = (host.as_bytes(), domain.as_bytes());
+    let below = host.len().checked_sub(domain.len()).map(|length| host.split_at(length));
+    below.is_some_and(|(sub, end)| sub.len() > 1 && sub.ends_with(b".") && end.eq_ignore_ascii_case(domain))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use super::namespace::Namespace;
 use super::reader::MapReader;
 use super::report::Report;
 use super::tree::printable;
+use crate::origin::is_subdomain;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The hosts that a request may name.
@@ -29,12 +30,15 @@ enum Pattern {
 impl Hosts {
     /// Whether a request may name this host, which has no port.
     pub fn allows(&self, host: &str) -> bool {
-        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        if self.any {
+            return true;
+        }
+        let host = host.strip_suffix('.').unwrap_or(host);
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let is_address =
             bare.map_or_else(|| host.parse::<IpAddr>().is_ok(), |bare| bare.parse::<Ipv6Addr>().is_ok());
-        let is_loopback_name = host == "localhost" || host.ends_with(".localhost");
-        self.any || is_address || is_loopback_name || self.list.iter().any(|pattern| pattern.matches(&host))
+        let is_loopback_name = host.eq_ignore_ascii_case("localhost") || is_subdomain(host, "localhost");
+        is_address || is_loopback_name || self.list.iter().any(|pattern| pattern.matches(host))
     }
 
     /// Reads `hosts`. `public_url` and `namespaces` are what the file says elsewhere.
@@ -92,10 +96,8 @@ impl Pattern {
 
     fn matches(&self, host: &str) -> bool {
         match self {
-            Self::Exactly(name) => host == name,
-            Self::Domain(name) => {
-                host.strip_suffix(name.as_str()).is_some_and(|sub| sub.is_empty() || sub.ends_with('.'))
-            }
+            Self::Exactly(name) => host.eq_ignore_ascii_case(name),
+            Self::Domain(name) => host.eq_ignore_ascii_case(name) || is_subdomain(host, name),
         }
     }
 }

@@ -169,6 +169,14 @@ impl Bound {
             };
             let tls = self.tls.as_ref().map(|(_, acceptor)| acceptor.clone());
             let proxy_protocol = self.proxy_protocol;
+            if tls.is_none() && !proxy_protocol {
+                // A task of its own, because it is much smaller than the one below.
+                tokio::spawn(async move {
+                    let _admitted = admitted;
+                    connection::serve(stream, service, Source::Tcp(peer), phase).await;
+                });
+                continue;
+            }
             tokio::spawn(async move {
                 let _admitted = admitted;
                 let identified = tokio::select! {

@@ -127,8 +127,6 @@ impl HttpService {
     pub(super) async fn serve(self, mut request: Request, source: Source) -> Response {
         let peer = PeerAddr::new(source, request.headers(), &self.http.settings.trusted_proxies);
         request.extensions_mut().insert(peer);
-        let publishes_locally = matches!(self.kind, Kind::Public { publishes_locally: true } | Kind::PublishSocket);
-        request.extensions_mut().insert(PublishesLocally(publishes_locally));
         if let Err(bad) = origin::requested_host(request.uri(), request.version(), request.headers()) {
             return reject_host(
                 &self.http,
@@ -147,6 +145,8 @@ impl HttpService {
                 return serve_endpoint(&self.http, &**endpoint, request).await;
             }
         }
+        let publishes_locally = matches!(self.kind, Kind::Public { publishes_locally: true } | Kind::PublishSocket);
+        request.extensions_mut().insert(PublishesLocally(publishes_locally));
         match self.router.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
