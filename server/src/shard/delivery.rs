@@ -14,6 +14,7 @@
 //! number: it receives the publications of a namespace in the engine's order.
 
 use super::Shard;
+use super::concatenator::Concatenator;
 use super::encodings::Encodings;
 use super::join_buffers::{Decision, QueuedPublication};
 use super::message::Broadcast;
@@ -40,6 +41,8 @@ const MIN_PASS_FOR_COOLDOWN: Duration = Duration::from_millis(1);
 const MAX_COOLDOWN: Duration = Duration::from_millis(3);
 /// What one batch may hold, unless a single publication is larger. Bytes.
 const MAX_BATCH_BYTES: usize = 128 * 1024;
+/// What encodings add to a publication, roughly. Bytes.
+const FRAME_OVERHEAD: usize = 40;
 
 /// The rooms with queued publications.
 #[derive(Debug, Default)]
@@ -171,7 +174,7 @@ impl Batch {
         let mut items: Vec<Queued> = Vec::with_capacity(waiting.len().min(1024));
         let mut bytes = 0;
         while let Some(item) = waiting.front() {
-            bytes += item.notice.size();
+            bytes += item.notice.size() + FRAME_OVERHEAD;
             if !items.is_empty() && bytes > MAX_BATCH_BYTES {
                 break;
             }
@@ -209,24 +212,19 @@ impl Batch {
     }
 
     /// The index in `bytes` of the frames in an encoding. `None`: no membership uses that encoding any more.
-    fn concatenated(&mut self, id: EncodingId, encodings: &Encodings) -> Option<usize> {
+    fn concatenated(
+        &mut self,
+        id: EncodingId,
+        encodings: &Encodings,
+        concatenator: &mut Concatenator,
+    ) -> Option<usize> {
         if let Some(index) = self.bytes.iter().position(|(one, _)| *one == id) {
             return Some(index);
         }
-        let bytes = concat_frames(self.frames(encodings.get(id)?))?;
+        let bytes = concatenator.concat(self.frames(encodings.get(id)?))?;
         self.bytes.push((id, bytes));
         Some(self.bytes.len() - 1)
     }
-}
-
-/// Concatenates frames as WebSockets send them. `None`: there are none.
-pub(super) fn concat_frames<'a>(mut frames: impl ExactSizeIterator<Item = &'a Frame> + Clone) -> Option<Arc<[u8]>> {
-    if frames.len() < 2 {
-        return frames.next().map(|only| Arc::clone(only.websocket()));
-    }
-    let mut bytes = Vec::with_capacity(frames.clone().map(|frame| frame.websocket().len()).sum());
-    frames.for_each(|frame| bytes.extend_from_slice(frame.websocket()));
-    Some(bytes.into())
 }
 
 // === impl Shard ===
@@ -260,12 +258,24 @@ impl Shard {
         let only_active_room = self.delivery.rooms.len() == 1;
         batch.remaining = batch.remaining.min(members);
         let until = batch.remaining.saturating_sub(MEMBERS_PER_TURN);
-        let Self { slots, hub, delivery, encodings, settings, to_close, now, timers, buffer_scan, .. } = self;
+        let Self {
+            slots,
+            hub,
+            delivery,
+            encodings,
+            concatenator,
+            settings,
+            to_close,
+            now,
+            timers,
+            buffer_scan,
+            ..
+        } = self;
         let mut delivered = 0;
         for index in (until..batch.remaining).rev() {
             let Member { slot, encoding } = hub.members(room)[index];
             let Some(Slot::Session(session)) = slots.get_mut(slot as usize) else { continue };
-            let Some(bytes) = batch.concatenated(encoding, encodings) else { continue };
+            let Some(bytes) = batch.concatenated(encoding, encodings, concatenator) else { continue };
             let delivery = MemberDelivery {
                 hub,
                 delivery,
@@ -276,7 +286,7 @@ impl Shard {
                 only_active_room,
                 limit: settings.send_buffer,
             };
-            let (count, sent) = delivery.deliver_to(slot, encoding, session);
+            let (count, sent) = delivery.deliver_to(slot, encoding, session, concatenator);
             delivered += count;
             match sent {
                 SendOutcome::Sent => {}
@@ -328,7 +338,13 @@ struct MemberDelivery<'a> {
 
 impl MemberDelivery<'_> {
     /// Sends a member the batch, or its share of all its rooms. Returns how many publications it received.
-    fn deliver_to(&self, slot: u32, encoding: EncodingId, session: &mut Session) -> (u64, SendOutcome) {
+    fn deliver_to(
+        &self,
+        slot: u32,
+        encoding: EncodingId,
+        session: &mut Session,
+        concatenator: &mut Concatenator,
+    ) -> (u64, SendOutcome) {
         let last = self.batch.last();
         if session.last_delivered >= last {
             return (0, SendOutcome::Sent);
@@ -347,7 +363,7 @@ impl MemberDelivery<'_> {
             Ok(frames) => frames,
             Err(overflow) => return (0, overflow),
         };
-        match concat_frames(frames.iter()) {
+        match concatenator.concat(frames.iter()) {
             Some(bytes) => (frames.len() as u64, session.send(frames.iter(), &bytes, self.limit)),
             None => (0, SendOutcome::Sent),
         }

@@ -6,12 +6,13 @@
 //!
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the state of
 //! a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`, `streaming` and
-//! `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` (from a publication to its members),
+//! `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` (from a publication to its members), `concatenator` (one write for many frames),
 //! `encodings`, `joins` and `join_buffers` (from a join to its recovery), `shares` and `buffers` (what one client may
 //! take from others), `timers`.
 
 mod body_stream;
 mod buffers;
+mod concatenator;
 mod connection;
 mod delivery;
 mod encodings;
@@ -45,6 +46,7 @@ use crate::protocol::Millis;
 use crate::protocol::Protocol;
 use crate::rate_limit::RateLimit;
 use buffers::BufferScan;
+use concatenator::Concatenator;
 use delivery::Delivery;
 use encodings::Encodings;
 use hashbrown::HashMap;
@@ -108,6 +110,7 @@ struct Shard {
     slots: Slab<Slot>,
     hub: Hub,
     encodings: Encodings,
+    concatenator: Concatenator,
     delivery: Delivery,
     timers: Timers,
     namespaces: Arc<Namespaces>,
@@ -168,6 +171,7 @@ pub fn start(
             slots: Slab::new(),
             hub: Hub::default(),
             encodings: Encodings::default(),
+            concatenator: Concatenator::default(),
             delivery: Delivery::default(),
             timers: Timers::default(),
             namespaces: Arc::clone(namespaces),

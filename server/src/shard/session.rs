@@ -4,7 +4,6 @@
 
 use super::Shard;
 use super::connection::Connection;
-use super::delivery::concat_frames;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
 use super::shares::Client;
@@ -162,7 +161,7 @@ impl Shard {
             return None;
         }
         let limit = self.settings.send_buffer;
-        let bytes = concat_frames(frames.iter())?;
+        let bytes = self.concatenator.concat(frames.iter())?;
         let session = self.session_mut(slot)?;
         let sent = session.send(frames.iter(), &bytes, limit);
         // A poll may be about to take what is too much; see `with_protocol`.
