@@ -10,8 +10,10 @@
 //! `engine` and `protocols` do not know each other, nor do `shard` and `protocols`. `config` imports none of them.
 #![forbid(unsafe_code)]
 
+pub mod address_limits;
 pub mod authorize;
 pub mod capability;
+pub mod client;
 pub mod clock;
 pub mod close_reason;
 pub mod config;
@@ -32,6 +34,7 @@ pub mod protocol;
 pub mod protocols;
 pub mod publication;
 pub mod publish_key;
+pub mod rate;
 pub mod server;
 pub mod shard;
 pub mod tls_client;

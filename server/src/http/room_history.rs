@@ -53,8 +53,8 @@ async fn serve(http: &Http, request: &Parts) -> Response {
 
 /// `{"position", "recovered", "publications"}`: what came after `since`, or everything that is stored.
 async fn history(http: &Http, namespace: &Namespace, request: &Parts, room: &str, since: Since) -> Response {
-    if http.refuses_connections(PeerAddr::of(&request.extensions)) {
-        return reply::busy();
+    if let Err(refusal) = http.admit_connection(PeerAddr::of(&request.extensions)) {
+        return *refusal;
     }
     let Some(engine) = http.engines.get(namespace.id) else { return reply::busy() };
     match engine.read_history.read(room, since).await {

@@ -21,7 +21,6 @@ mod join_buffers;
 mod joins;
 pub mod message;
 mod polling;
-mod rate;
 mod session;
 mod shares;
 mod slot;
@@ -36,6 +35,7 @@ pub use inbox::Busy;
 pub use message::ToShard;
 pub use stream::Stream;
 
+use crate::address_limits::AddressLimits;
 use crate::capability::Engines;
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
@@ -44,6 +44,7 @@ use crate::namespace::Namespaces;
 use crate::protocol::Millis;
 #[cfg(doc)]
 use crate::protocol::Protocol;
+use crate::rate::RateLimit;
 use buffers::BufferScan;
 use delivery::Delivery;
 use encodings::Encodings;
@@ -51,7 +52,6 @@ use hashbrown::HashMap;
 use inbox::Inbox;
 use joins::PendingJoin;
 use mio::{Events, Poll, Token};
-use rate::RateLimit;
 use shares::{PendingJoins, Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
@@ -99,6 +99,8 @@ pub struct Settings {
     pub max_roomless_per_address: usize,
     /// Connections that have joined no room.
     pub max_roomless: usize,
+    /// The counts of all addresses.
+    pub addresses: Arc<AddressLimits>,
 }
 
 /// The state of one shard's thread.

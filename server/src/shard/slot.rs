@@ -3,13 +3,13 @@
 use super::body_stream::BodyStream;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
-use super::rate::Rate;
 use super::stream::Stream;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::outbox::{Outbox, PollQueue, SendOutcome};
 use crate::protocol::{Millis, NEVER, Protocol, TransportKind};
+use crate::rate::Rate;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket;
 use std::io;
@@ -50,6 +50,8 @@ pub(super) struct Session {
     pub(super) messages: Rate,
     pub(super) joins: Rate,
     pub(super) bytes: Rate,
+    /// Wrong keys that it has sent, up to the limit.
+    pub(super) wrong_keys: u8,
     /// Whether it has joined a room.
     pub(super) has_joined: bool,
     /// Whether it has ever been in one room with two encodings.

@@ -7,7 +7,7 @@ const BURST_SECONDS: u32 = 5;
 
 /// A rate limit.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct RateLimit {
+pub struct RateLimit {
     /// The average rate.
     per_second: u32,
     /// How many may be used at once.
@@ -16,7 +16,7 @@ pub(super) struct RateLimit {
 
 /// A token bucket. Starts full.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
+pub struct Rate {
     tokens: u32,
     /// Low bits of the time of the last refill. Milliseconds.
     refilled: u32,
@@ -25,12 +25,13 @@ pub(super) struct Rate {
 // === impl RateLimit ===
 
 impl RateLimit {
-    pub(super) fn with_burst(per_second: u32, burst: u32) -> Self {
+    /// A limit with this burst.
+    pub fn with_burst(per_second: u32, burst: u32) -> Self {
         Self { per_second, burst }
     }
 
     /// A limit with the usual burst, and at least `min_burst`.
-    pub(super) fn new(per_second: u32, min_burst: u32) -> Self {
+    pub fn new(per_second: u32, min_burst: u32) -> Self {
         Self { per_second, burst: per_second.saturating_mul(BURST_SECONDS).max(min_burst) }
     }
 }
@@ -38,17 +39,24 @@ impl RateLimit {
 // === impl Rate ===
 
 impl Rate {
-    pub(super) fn new(limit: RateLimit, now: Millis) -> Self {
+    /// A full bucket.
+    pub fn new(limit: RateLimit, now: Millis) -> Self {
         Self { tokens: limit.burst, refilled: now as u32 }
     }
 
+    /// Whether all tokens are there at `now`, so that a new bucket would be the same.
+    pub fn is_full(mut self, limit: RateLimit, now: Millis) -> bool {
+        self.allows_many(limit, 0, now);
+        self.tokens >= limit.burst
+    }
+
     /// Takes a token. Returns `false` if there is none, because the limit is reached.
-    pub(super) fn allows(&mut self, limit: RateLimit, now: Millis) -> bool {
+    pub fn allows(&mut self, limit: RateLimit, now: Millis) -> bool {
         self.allows_many(limit, 1, now)
     }
 
     /// Takes `count` tokens. Returns `false` if there are fewer, because the limit is reached.
-    pub(super) fn allows_many(&mut self, limit: RateLimit, count: u32, now: Millis) -> bool {
+    pub fn allows_many(&mut self, limit: RateLimit, count: u32, now: Millis) -> bool {
         let passed = (now as u32).wrapping_sub(self.refilled);
         let earned = (u64::from(passed) * u64::from(limit.per_second) / 1000).min(u64::from(u32::MAX)) as u32;
         if earned > 0 {
