@@ -92,26 +92,22 @@ fn flood_of_made_up_rooms_delays_no_other_client() {
             let process = Process::start(&format!("/nodevent: {{{engine}}}")).await;
             process.is_ready().await;
             assert_unnoticed(&process.site.address, async || {
-                let reads = async {
-                    for number in 0..500 {
-                        process.site.get(&format!("/api/nodevent/rooms/made-up-{number}/history")).await;
+                let mut number = 0;
+                let reads = attacker::repeat(async || {
+                    number += 1;
+                    process.site.get(&format!("/api/nodevent/rooms/made-up-{number}/history")).await;
+                });
+                let mut connection = 0;
+                let joins = attacker::repeat(async || {
+                    connection += 1;
+                    let mut raw = Raw::connected(&process.site, "/nodevent").await;
+                    let room = |n| format!("{{\"room\":\"made-up-{connection}-{n}\"}}");
+                    let join = |n| last(TEXT, format!("42/nodevent,{n}[\"join\",{}]", room(n)));
+                    raw.send((0..100).flat_map(join).collect::<Vec<u8>>()).await;
+                    for _ in 0..100 {
+                        raw.text().await;
                     }
-                };
-                let joins = async {
-                    for connection in 0..20 {
-                        let mut raw = Raw::connected(&process.site, "/nodevent").await;
-                        let join = |n| {
-                            last(
-                                TEXT,
-                                format!("42/nodevent,{n}[\"join\",{{\"room\":\"made-up-{connection}-{n}\"}}]"),
-                            )
-                        };
-                        raw.send((0..100).flat_map(join).collect::<Vec<u8>>()).await;
-                        for _ in 0..100 {
-                            raw.text().await;
-                        }
-                    }
-                };
+                });
                 tokio::join!(reads, joins);
             })
             .await;

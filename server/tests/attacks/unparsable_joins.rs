@@ -69,14 +69,15 @@ fn flood_of_unparsable_joins_delays_no_other_client() {
     attacker::run(async {
         let process = Process::start("/nodevent: {}").await;
         assert_unnoticed(&process.site.address, async || {
-            for _ in 0..20 {
+            attacker::repeat(async || {
                 let mut raw = Raw::connected(&process.site, "/nodevent").await;
                 for (_, argument) in arguments().iter().cycle().take(200) {
                     if raw.try_send(last(TEXT, format!("42/nodevent,7[\"join\",{argument}]"))).await.is_none() {
                         break;
                     }
                 }
-            }
+            })
+            .await;
         })
         .await;
     });
