@@ -3,6 +3,7 @@
 use super::endpoint::{Endpoint, ResponseFuture};
 use super::room_request::RoomPath;
 use super::{Http, PeerAddr, query, reply};
+use crate::client::Client;
 use crate::history::Since;
 use crate::namespace::Namespace;
 use axum::extract::Request;
@@ -57,7 +58,7 @@ async fn history(http: &Http, namespace: &Namespace, request: &Parts, room: &str
         return *refusal;
     }
     let Some(engine) = http.engines.get(namespace.id) else { return reply::busy() };
-    match engine.read_history.read(room, since).await {
+    match engine.read_history.read(room, since, Client::of(PeerAddr::of(&request.extensions))).await {
         Ok(Some(recovery)) => {
             let address = PeerAddr::of(&request.extensions);
             let Some((body, length)) = http.history_responses.body(address, recovery) else {
