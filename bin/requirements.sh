@@ -26,8 +26,8 @@ want() { missing+=("$@"); }
 # Rust does not come from Debian, whose version is too old.
 require_rust() {
   if ! have cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then PATH="$HOME/.cargo/bin:$PATH"; fi
-  have cargo || fail "Rust $RUST_NEEDED or newer is missing. Install it with" \
-    "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" "then open a new shell and run this again."
+  have cargo || fail "Rust $RUST_NEEDED or newer is missing. Install it as" \
+    "https://rustup.rs" "describes, then open a new shell and run this again."
   local found
   found=$(cargo --version | cut -d' ' -f2)
   at_least "$found" "$RUST_NEEDED" || fail "Rust $found is too old; $RUST_NEEDED or newer is needed." "rustup update stable"

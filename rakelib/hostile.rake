@@ -8,5 +8,19 @@ end
 
 desc "Run every fuzz target, or the one that TARGET names, for SECONDS each (60 by default)"
 task :fuzz do
-  sh "protocol/fuzz/run", ENV.fetch("TARGET", "all"), ENV.fetch("SECONDS", "60")
+  # The targets of protocol/fuzz/, which libFuzzer drives, and seeded generators of the server's tests, which `bin/test` runs
+  # for a few seconds.
+  seeded = {
+    "http_queries" => %w[--test hostile mutated_request_targets],
+    "configuration" => %w[--test hostile mutated_configurations],
+    "room_state" => %w[--lib hostile_publications_and_replies]
+  }
+  target = ENV.fetch("TARGET", "all")
+  seconds = ENV.fetch("SECONDS", "60")
+  sh "protocol/fuzz/run", target, seconds unless seeded.key?(target)
+  seeded.each do |name, arguments|
+    next unless [name, "all"].include?(target)
+
+    sh({ "NODEVENT_FUZZ_SECONDS" => seconds }, "cargo", "test", "--locked", "--package", "nodevent-server", *arguments)
+  end
 end

@@ -32,10 +32,13 @@ module NoDevent
     # The keys of {#to_h}.
     KEYS = %w[public_url host namespace secret redis url publish_key].freeze
 
+    # The values of `bound_keys`, the default first.
+    BOUND_KEYS = %w[accept sign require].freeze
+
     # The settings that must not be printed.
     SECRETS = %i[secret publish_key redis redis_target].freeze
 
-    private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS, :SECRETS
+    private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS, :BOUND_KEYS, :SECRETS
 
     # @return [String] with its leading slash
     attr_reader :namespace
@@ -182,6 +185,18 @@ module NoDevent
     end
 
     # @api private
+    # @return [Boolean] whether keys are bound to their namespace when they are signed
+    def binds_keys?
+      fetch(:bound_keys) != "accept"
+    end
+
+    # @api private
+    # @return [Float, nil] the server's limit for the lifetime of keys in seconds
+    def max_key_lifetime
+      fetch(:max_key_lifetime)
+    end
+
+    # @api private
     # @return [Integer] the server's limit for one publication in bytes
     def max_publish_size
       fetch(:max_publish_size)
@@ -250,6 +265,10 @@ module NoDevent
         redis_target: setting("redis") { read_redis_target },
         over_http: setting("url") { @values.url? },
         history: setting("history") { History.read(@values) },
+        bound_keys: setting("bound_keys") { @values.word("bound_keys", BOUND_KEYS, BOUND_KEYS.first) },
+        max_key_lifetime: setting("max_key_lifetime") do
+          @values.seconds("max_key_lifetime", @values.node("max_key_lifetime"), nil)
+        end,
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { read_publisher }
       }

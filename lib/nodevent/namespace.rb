@@ -91,7 +91,10 @@ module NoDevent
     # @raise see {Emitter.room_key}
     def room_key(object, expires)
       config = self.config
-      RoomKey.sign(room_name(object, config), expires, config.secret)
+      bound = config.binds_keys?
+      max_lifetime = config.max_key_lifetime || (RoomKey::MAX_BOUND_LIFETIME if bound)
+      RoomKey.sign(room_name(object, config), expires, config.secret,
+                   namespace: (config.namespace if bound), max_lifetime: max_lifetime)
     end
 
     # The room's position when the current request started, from which a page catches up: the last one that this process

@@ -4,19 +4,25 @@ require "digest"
 
 module NoDevent
   # Signs room keys: `sha256(room + ts + secret) + ":" + ts`, where `ts` is the expiry in milliseconds, with exactly 13
-  # digits.
+  # digits. With `bound_keys: sign` or `require`, keys that only their namespace accepts: `protocol/README.md` section 5.
   module RoomKey
     # The expiry times with 13 digits: 2001-09-09 to 2286-11-20.
     RANGE = (1_000_000_000_000..9_999_999_999_999)
+    # How long a bound key may be valid if `max_key_lifetime` is not configured, as for the server. Seconds.
+    MAX_BOUND_LIFETIME = 30 * 24 * 60 * 60
 
     class << self
       # @param room [String]
       # @param expires [Time, #to_f, #to_time] when the key expires; numbers are seconds since 1970
       # @param secret [String, nil]
+      # @param namespace [String, nil] the namespace that the key is bound to; nil: to none
+      # @param max_lifetime [Numeric, nil] the server's limit in seconds
       # @return [String] the key. Without a secret it is well-formed, and the server, which is open then, ignores it
-      # @raise [InvalidExpiryError] if the expiry is not a time, or has not 13 digits
-      def sign(room, expires, secret)
+      # @raise [InvalidExpiryError] if the expiry is not a time, has not 13 digits, or is beyond the limit
+      def sign(room, expires, secret, namespace: nil, max_lifetime: nil)
         timestamp = timestamp(expires)
+        check_lifetime(timestamp, max_lifetime) if secret && max_lifetime
+        return Native.sign_bound(namespace, room, timestamp, secret) if secret && namespace
         return Native.sign(room, timestamp, secret) if secret
 
         "#{Digest::SHA256.hexdigest("#{room}#{timestamp}")}:#{timestamp}"
@@ -34,6 +40,15 @@ module NoDevent
       end
 
       private
+
+      # The server would reject the key.
+      def check_lifetime(timestamp, max_lifetime)
+        lifetime = (timestamp / 1000.0) - Time.now.to_f
+        return if lifetime <= max_lifetime
+
+        raise InvalidExpiryError, "a key cannot be valid for #{lifetime.round} s: the server rejects keys that are valid " \
+                                  "for more than #{max_lifetime.round} s; give an earlier time, or raise max_key_lifetime"
+      end
 
       def seconds(expires)
         return expires.to_f if expires.respond_to?(:to_f) && !expires.nil?

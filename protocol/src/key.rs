@@ -1,9 +1,16 @@
-//! Room keys: a key proves that its holder may join one room until a time.
+//! Room keys: a key proves that its holder may join one room until a time. There are two formats.
 //!
-//! `key = lowercase_hex(SHA-256(room + ts + secret)) + ":" + ts`. The formula has no separators. It is safe only because
-//! `ts` always has 13 digits: so there is one way to split `room + ts`. Both [`sign`] and [`verify`] require that, and
-//! `verify` hashes `ts` as it was received.
+//! The formula of NoDevent 3: `key = lowercase_hex(SHA-256(room + ts + secret)) + ":" + ts`. It has no separators. It is safe
+//! only because `ts` always has 13 digits: so there is one way to split `room + ts`. Both [`sign`] and [`verify`] require
+//! that, and `verify` hashes `ts` as it was received. Such a key opens the room in every namespace with the secret.
+//!
+//! A bound key names its namespace: `key = "v2_" + lowercase_hex(HMAC-SHA-256(secret, message)) + ":" + ts`. The message has
+//! the lengths of namespace and room, so nothing can move from one to the other. [`sign_bound`] signs it, `verify` accepts both.
+//!
+//! # Source
+//! `protocol/README.md` section 5, and RFC 2104 for HMAC.
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -16,6 +23,10 @@ const EARLIEST_MS: u64 = 1_000_000_000_000;
 const LATEST_MS: u64 = 9_999_999_999_999;
 /// 32 bytes of SHA-256, two hexadecimal digits each.
 const HASH_DIGITS: usize = 2 * 32;
+/// What bound keys begin with. Hashes of the formula never do.
+const BOUND: &str = "v2_";
+/// How long a bound key may be valid if nothing else is configured: 30 days. Milliseconds.
+pub const MAX_BOUND_LIFETIME_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 
 /// A secret of a namespace, which signs its keys. It cannot be printed.
 #[derive(Clone)]
@@ -47,15 +58,32 @@ pub enum Refusal {
     MustProvideKey,
     /// It is not a string of the form `<something>:<anything>`.
     BadSig,
-    /// The text after the first colon is not 13 digits, or is beyond the maximum lifetime.
+    /// The text after the first colon is not 13 digits.
     BadTime,
+    /// The key is valid for longer than the maximum lifetime.
+    LifetimeTooLong,
     /// The key has expired.
     TimeHasPassed,
     /// The hash is that of another room, time or secret.
     BadKey,
 }
 
-/// Signs a key for `room` that expires at `expires_ms`.
+/// The rules by which keys are verified.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// The namespace that bound keys must name, with its leading slash.
+    pub namespace: &'a str,
+    /// Any of them may have signed the key. Without secrets every key is refused; callers must not verify keys of namespaces
+    /// without secrets.
+    pub secrets: &'a [Secret],
+    /// The longest time from now at which a key may still expire. `None`: [`MAX_BOUND_LIFETIME_MS`] for bound keys, and no
+    /// limit for others. Milliseconds.
+    pub max_lifetime_ms: Option<u64>,
+    /// Whether only bound keys are accepted.
+    pub requires_bound: bool,
+}
+
+/// Signs a key for `room` that expires at `expires_ms`, by the formula of NoDevent 3.
 ///
 /// # Units
 /// `expires_ms` is milliseconds since the Unix epoch.
@@ -63,68 +91,85 @@ pub enum Refusal {
 /// # Errors
 /// Returns [`ExpiryError`] if the expiry does not have exactly 13 digits. No server would accept such a key.
 pub fn sign(room: &str, expires_ms: u64, secret: &Secret) -> Result<String, ExpiryError> {
-    if !(EARLIEST_MS..=LATEST_MS).contains(&expires_ms) {
-        return Err(ExpiryError::OutOfRange(expires_ms));
-    }
-    let ts = expires_ms.to_string();
-    let hash = hash(room, &ts, secret);
-    let mut key = String::with_capacity(HASH_DIGITS + 1 + ts.len());
-    key.extend(hash.iter().map(|&digit| char::from(digit)));
-    key.push(':');
-    key.push_str(&ts);
-    Ok(key)
+    let ts = timestamp(expires_ms)?;
+    Ok(format_key("", &hash(room, &ts, secret), &ts))
+}
+
+/// Signs a key for `room` of `namespace` that expires at `expires_ms`. No other namespace accepts it.
+///
+/// # Units
+/// `expires_ms` is milliseconds since the Unix epoch.
+///
+/// # Errors
+/// As [`sign`].
+pub fn sign_bound(namespace: &str, room: &str, expires_ms: u64, secret: &Secret) -> Result<String, ExpiryError> {
+    let ts = timestamp(expires_ms)?;
+    Ok(format_key(BOUND, &bound_hash(namespace, room, &ts, secret), &ts))
 }
 
 /// Verifies that `key` opens `room` at `now_ms`. Returns when it expires.
 ///
-/// Without secrets every key is refused; callers must not verify keys of namespaces without secrets. The hash is compared
-/// with that of every secret in constant time, whichever of them matches.
+/// The hash is compared with that of every secret in constant time, whichever of them matches.
 ///
 /// # Units
-/// `now_ms` and the result are milliseconds since the Unix epoch; `max_ttl_ms` is a lifetime in milliseconds.
+/// `now_ms` and the result are milliseconds since the Unix epoch.
 ///
 /// # Errors
 /// Returns the first [`Refusal`] in the order of section 5 of the README. A key that expires now is still valid.
-pub fn verify(
-    room: &str,
-    key: &str,
-    secrets: &[Secret],
-    now_ms: u64,
-    max_ttl_ms: Option<u64>,
-) -> Result<u64, Refusal> {
+pub fn verify(room: &str, key: &str, rules: &Rules<'_>, now_ms: u64) -> Result<u64, Refusal> {
     let (received, ts) = match key.split_once(':') {
         Some((received, ts)) if !received.is_empty() => (received, ts),
         _ => return Err(Refusal::BadSig),
     };
     let expires_ms = parse_timestamp(ts).ok_or(Refusal::BadTime)?;
-    if max_ttl_ms.is_some_and(|max_ttl| expires_ms > now_ms.saturating_add(max_ttl)) {
-        return Err(Refusal::BadTime);
+    let bound = received.strip_prefix(BOUND);
+    let max_lifetime_ms = rules.max_lifetime_ms.or(bound.map(|_| MAX_BOUND_LIFETIME_MS));
+    if max_lifetime_ms.is_some_and(|max| expires_ms > now_ms.saturating_add(max)) {
+        return Err(Refusal::LifetimeTooLong);
     }
     if expires_ms < now_ms {
         return Err(Refusal::TimeHasPassed);
     }
-    let good = secrets
+    let expected = |secret: &Secret| match bound {
+        Some(_) => bound_hash(rules.namespace, room, ts, secret),
+        None => hash(room, ts, secret),
+    };
+    let received = bound.unwrap_or(received).as_bytes();
+    let good = rules
+        .secrets
         .iter()
-        .fold(Choice::from(0), |good, secret| good | hash(room, ts, secret).as_slice().ct_eq(received.as_bytes()));
-    if good.into() { Ok(expires_ms) } else { Err(Refusal::BadKey) }
+        .fold(Choice::from(0), |good, secret| good | expected(secret).as_slice().ct_eq(received));
+    let is_accepted = bound.is_some() || !rules.requires_bound;
+    if good.into() && is_accepted { Ok(expires_ms) } else { Err(Refusal::BadKey) }
 }
 
 /// Verifies the key in the arguments of a `join`, as [`verify`] does: absent, `null`, or any JSON.
 ///
 /// # Errors
 /// As [`verify`], and [`Refusal::MustProvideKey`] if there is no key.
-pub fn verify_value(
-    room: &str,
-    key: Option<&Value>,
-    secrets: &[Secret],
-    now_ms: u64,
-    max_ttl_ms: Option<u64>,
-) -> Result<u64, Refusal> {
+pub fn verify_value(room: &str, key: Option<&Value>, rules: &Rules<'_>, now_ms: u64) -> Result<u64, Refusal> {
     match key {
         None | Some(Value::Null) => Err(Refusal::MustProvideKey),
-        Some(Value::String(key)) => verify(room, key, secrets, now_ms, max_ttl_ms),
+        Some(Value::String(key)) => verify(room, key, rules, now_ms),
         Some(_) => Err(Refusal::BadSig),
     }
+}
+
+/// The 13 digits of an expiry.
+fn timestamp(expires_ms: u64) -> Result<String, ExpiryError> {
+    match (EARLIEST_MS..=LATEST_MS).contains(&expires_ms) {
+        true => Ok(expires_ms.to_string()),
+        false => Err(ExpiryError::OutOfRange(expires_ms)),
+    }
+}
+
+fn format_key(prefix: &str, hash: &[u8; HASH_DIGITS], ts: &str) -> String {
+    let mut key = String::with_capacity(prefix.len() + HASH_DIGITS + 1 + ts.len());
+    key.push_str(prefix);
+    key.extend(hash.iter().map(|&digit| char::from(digit)));
+    key.push(':');
+    key.push_str(ts);
+    key
 }
 
 /// Parses a timestamp. It has 13 ASCII digits, of which the first is not `0`.
@@ -136,13 +181,29 @@ fn parse_timestamp(ts: &str) -> Option<u64> {
 
 /// Returns the hexadecimal digits of the hash of `room + ts + secret`.
 fn hash(room: &str, ts: &str, secret: &Secret) -> [u8; HASH_DIGITS] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut sha = Sha256::new();
     sha.update(room);
     sha.update(ts);
     sha.update(secret.as_bytes());
+    hex(&sha.finalize())
+}
+
+/// Returns the hexadecimal digits of the hash of a bound key.
+fn bound_hash(namespace: &str, room: &str, ts: &str, secret: &Secret) -> [u8; HASH_DIGITS] {
+    // HMAC accepts keys of every length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.as_bytes()) else { return [0; HASH_DIGITS] };
+    for part in [namespace, room, ts] {
+        mac.update(part.len().to_string().as_bytes());
+        mac.update(b":");
+        mac.update(part.as_bytes());
+    }
+    hex(&mac.finalize().into_bytes())
+}
+
+fn hex(bytes: &[u8]) -> [u8; HASH_DIGITS] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut hex = [0; HASH_DIGITS];
-    for (pair, byte) in hex.chunks_exact_mut(2).zip(sha.finalize()) {
+    for (pair, byte) in hex.chunks_exact_mut(2).zip(bytes) {
         pair[0] = DIGITS[usize::from(byte >> 4)];
         pair[1] = DIGITS[usize::from(byte & 0xf)];
     }
@@ -192,11 +253,12 @@ impl fmt::Debug for Secret {
 impl Refusal {
     /// Returns the text on the wire.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::MustProvideKey => "Must provide key",
             Self::BadSig => "Bad sig",
             Self::BadTime => "Bad time",
+            Self::LifetimeTooLong => "Lifetime too long",
             Self::TimeHasPassed => "Time has passed",
             Self::BadKey => "Bad key",
         }
@@ -213,11 +275,16 @@ mod tests {
         Secret::new(text).unwrap()
     }
 
+    fn verify_with(secrets: &[Secret], room: &str, key: &str, now_ms: u64) -> Result<u64, Refusal> {
+        let rules = Rules { namespace: "/a", secrets, max_lifetime_ms: None, requires_bound: false };
+        verify(room, key, &rules, now_ms)
+    }
+
     #[test]
     fn signed_key_opens_its_room_and_returns_its_expiry() {
         // N-40
         let key = sign("theroom", NOW + 1, &secret("asdf")).unwrap();
-        assert_eq!(verify("theroom", &key, &[secret("asdf")], NOW, None), Ok(NOW + 1));
+        assert_eq!(verify_with(&[secret("asdf")], "theroom", &key, NOW), Ok(NOW + 1));
     }
 
     #[test]
@@ -228,23 +295,75 @@ mod tests {
         let joined = format!("User_12{ts}");
         for split in 1..joined.len() {
             let (room, ts) = joined.split_at(split);
-            let result = verify(room, &format!("{hash}:{ts}"), &[secret("asdf")], 0, None);
+            let result = verify_with(&[secret("asdf")], room, &format!("{hash}:{ts}"), 0);
             assert_eq!(result.is_ok(), room == "User_12", "{room} {ts}");
         }
     }
 
     #[test]
+    fn bound_key_opens_its_room_in_its_namespace_only() {
+        let secrets = [secret("asdf")];
+        let key = sign_bound("/a", "bc", NOW, &secrets[0]).unwrap();
+        for (namespace, room, opens) in [
+            ("/a", "bc", true),
+            ("/b", "bc", false),
+            ("/ab", "c", false),
+            ("/", "abc", false),
+            ("/a", "b", false),
+            ("/a", "2:bc", false),
+            ("/a2:", "bc", false),
+        ] {
+            for requires_bound in [false, true] {
+                let rules = Rules { namespace, secrets: &secrets, max_lifetime_ms: None, requires_bound };
+                assert_eq!(verify(room, &key, &rules, NOW).is_ok(), opens, "{namespace} {room}");
+            }
+        }
+    }
+
+    #[test]
+    fn formats_are_not_exchangeable_and_the_formula_can_be_refused() {
+        let secrets = [secret("asdf")];
+        let (bound, formula) =
+            (sign_bound("/a", "r", NOW, &secrets[0]).unwrap(), sign("r", NOW, &secrets[0]).unwrap());
+        assert_eq!(verify_with(&secrets, "r", &bound[BOUND.len()..], NOW), Err(Refusal::BadKey));
+        assert_eq!(verify_with(&secrets, "r", &format!("{BOUND}{formula}"), NOW), Err(Refusal::BadKey));
+        let rules = Rules { namespace: "/a", secrets: &secrets, max_lifetime_ms: None, requires_bound: true };
+        assert_eq!(verify("r", &formula, &rules, NOW), Err(Refusal::BadKey));
+        assert_eq!(verify("r", &bound, &rules, NOW), Ok(NOW));
+    }
+
+    #[test]
     fn every_configured_secret_opens_and_a_removed_one_does_not() {
         let (old, new) = (secret("old"), secret("new"));
-        let key = sign("r", NOW, &old).unwrap();
-        assert_eq!(verify("r", &key, &[new.clone(), old], NOW, None), Ok(NOW));
-        assert_eq!(verify("r", &key, &[new], NOW, None), Err(Refusal::BadKey));
+        for key in [sign("r", NOW, &old).unwrap(), sign_bound("/a", "r", NOW, &old).unwrap()] {
+            assert_eq!(verify_with(&[new.clone(), old.clone()], "r", &key, NOW), Ok(NOW));
+            assert_eq!(verify_with(std::slice::from_ref(&new), "r", &key, NOW), Err(Refusal::BadKey));
+        }
+    }
+
+    #[test]
+    fn bound_keys_have_a_maximum_lifetime_by_default() {
+        let secrets = [secret("asdf")];
+        let expires = NOW + MAX_BOUND_LIFETIME_MS;
+        let key = |expires| sign_bound("/a", "r", expires, &secrets[0]).unwrap();
+        assert_eq!(verify_with(&secrets, "r", &key(expires), NOW), Ok(expires));
+        assert_eq!(verify_with(&secrets, "r", &key(expires + 1), NOW), Err(Refusal::LifetimeTooLong));
+        let longer = Rules {
+            namespace: "/a",
+            secrets: &secrets,
+            max_lifetime_ms: Some(2 * MAX_BOUND_LIFETIME_MS),
+            requires_bound: false,
+        };
+        assert_eq!(verify("r", &key(expires + 1), &longer, NOW), Ok(expires + 1));
     }
 
     #[test]
     fn maximum_lifetime_does_not_overflow() {
-        let key = sign("r", LATEST_MS, &secret("asdf")).unwrap();
-        assert_eq!(verify("r", &key, &[secret("asdf")], NOW, Some(u64::MAX)), Ok(LATEST_MS));
+        let secrets = [secret("asdf")];
+        let key = sign("r", LATEST_MS, &secrets[0]).unwrap();
+        let rules =
+            Rules { namespace: "/a", secrets: &secrets, max_lifetime_ms: Some(u64::MAX), requires_bound: false };
+        assert_eq!(verify("r", &key, &rules, NOW), Ok(LATEST_MS));
     }
 
     #[test]
@@ -255,7 +374,9 @@ mod tests {
 
     #[test]
     fn expiry_in_seconds_is_refused_with_a_hint() {
-        let error = sign("r", NOW / 1000, &secret("asdf")).unwrap_err();
-        assert!(error.to_string().contains("milliseconds"), "{error}");
+        for signed in [sign("r", NOW / 1000, &secret("asdf")), sign_bound("/a", "r", NOW / 1000, &secret("asdf"))] {
+            let error = signed.unwrap_err();
+            assert!(error.to_string().contains("milliseconds"), "{error}");
+        }
     }
 }

@@ -55,9 +55,13 @@ pub struct OpenRooms;
 /// Verifies room keys.
 #[derive(Debug)]
 pub struct RoomKeys {
+    /// The namespace that bound keys must name.
+    namespace: Box<str>,
     secrets: Vec<Secret>,
-    /// The longest time from now at which a key may still expire.
-    max_ttl: Option<Duration>,
+    /// The longest time from now at which a key may still expire, if it is configured.
+    max_lifetime: Option<Duration>,
+    /// Whether only bound keys are accepted.
+    requires_bound: bool,
 }
 
 /// Decides who may publish over HTTP.
@@ -90,12 +94,19 @@ pub enum Publisher<'a> {
 // === impl Authorizers ===
 
 impl Authorizers {
-    /// The authorizers of a namespace with these secrets: room keys, or open rooms if there are none.
-    pub fn new(secrets: Vec<Secret>, max_ttl: Option<Duration>) -> Self {
-        match secrets.is_empty() {
-            true => Self::from(vec![Box::new(OpenRooms) as Box<dyn Authorizer>]),
-            false => Self::from(vec![Box::new(RoomKeys { secrets, max_ttl }) as Box<dyn Authorizer>]),
-        }
+    /// The authorizers of a namespace: room keys, or open rooms if it has no secrets.
+    pub fn new(
+        namespace: &str,
+        secrets: Vec<Secret>,
+        max_lifetime: Option<Duration>,
+        requires_bound: bool,
+    ) -> Self {
+        let namespace = namespace.into();
+        let authorizer: Box<dyn Authorizer> = match secrets.is_empty() {
+            true => Box::new(OpenRooms),
+            false => Box::new(RoomKeys { namespace, secrets, max_lifetime, requires_bound }),
+        };
+        Self::from(vec![authorizer])
     }
 
     /// Asks the authorizers in order. A credential that no authorizer recognises is rejected.
@@ -131,8 +142,13 @@ impl Authorizer for OpenRooms {
 
 impl Authorizer for RoomKeys {
     fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
-        let max_ttl = self.max_ttl.map(|max_ttl| max_ttl.as_millis() as u64);
-        let verified = key::verify_value(request.room, request.credential, &self.secrets, now_ms(), max_ttl);
+        let rules = key::Rules {
+            namespace: &self.namespace,
+            secrets: &self.secrets,
+            max_lifetime_ms: self.max_lifetime.map(|max| max.as_millis() as u64),
+            requires_bound: self.requires_bound,
+        };
+        let verified = key::verify_value(request.room, request.credential, &rules, now_ms());
         Outcome::Ready(match verified {
             Ok(_) => Verdict::Admit,
             Err(refusal) => Verdict::Reject(refusal.as_str()),
@@ -200,14 +216,14 @@ mod tests {
     #[test]
     fn without_a_secret_any_key_or_none_opens_a_room() {
         // N-35
-        let open = Authorizers::new(vec![], None);
+        let open = Authorizers::new("/a", vec![], None, false);
         assert!(authorize(&open, None).is_ok());
         assert!(authorize(&open, Some(&"rubbish".into())).is_ok());
     }
 
     #[test]
     fn with_two_valid_secrets_a_key_of_either_opens_the_room() {
-        let both = Authorizers::new(vec![secret("new"), secret("old")], None);
+        let both = Authorizers::new("/a", vec![secret("new"), secret("old")], None, false);
         let key = key::sign("r", 4_102_444_800_000, &secret("old")).unwrap();
         assert!(authorize(&both, Some(&key.into())).is_ok());
         let key = key::sign("r", 4_102_444_800_000, &secret("other")).unwrap();
@@ -216,9 +232,9 @@ mod tests {
 
     #[test]
     fn a_key_beyond_the_maximum_lifetime_is_rejected() {
-        let short = Authorizers::new(vec![secret("s")], Some(Duration::from_secs(60)));
+        let short = Authorizers::new("/a", vec![secret("s")], Some(Duration::from_secs(60)), false);
         let key = key::sign("r", 4_102_444_800_000, &secret("s")).unwrap();
-        assert_eq!(authorize(&short, Some(&key.into())), Err("Bad time"));
+        assert_eq!(authorize(&short, Some(&key.into())), Err("Lifetime too long"));
     }
 
     /// Recognises one text, and leaves all others to the next authorizer.

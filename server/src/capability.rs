@@ -3,6 +3,7 @@
 //! An engine implements the capabilities that it supports. The rest of the server holds [`Engine`] values and calls the
 //! capability it needs; it does not know which engine is behind it.
 
+use crate::client::Client;
 use crate::history::{Recovery, RoomHistory, Since};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::PublicationRef;
@@ -29,11 +30,12 @@ pub trait Publish: Send + Sync {
 
 /// Reads the history of rooms outside of a join.
 pub trait ReadHistory: Send + Sync {
-    /// Reads what came after a position. `None`: the room has no history.
+    /// Reads what came after a position. `None`: the room has no history. Clients that wait have their turns one after another,
+    /// however many reads each waits for.
     ///
     /// # Errors
     /// [`Unavailable`].
-    fn read<'a>(&'a self, room: &'a str, since: Since) -> Pending<'a, Option<Recovery>>;
+    fn read<'a>(&'a self, room: &'a str, since: Since, client: Client) -> Pending<'a, Option<Recovery>>;
 }
 
 /// Reports whether publications get through.

@@ -41,6 +41,8 @@ pub enum CloseReason {
     ByteRate,
     /// It had joined no room, and newer connections of its address, or of all addresses, took its place.
     Displaced,
+    /// More wrong keys than allowed, from this connection and from its address.
+    WrongKeys,
     /// The server is shutting down.
     Draining,
     /// Too many joins are waiting for the engine; the client reconnects and joins again.
@@ -51,7 +53,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every name, so that metrics can start at zero.
-    pub const NAMES: [&'static str; 19] = [
+    pub const NAMES: [&'static str; 20] = [
         "lost",
         "closed",
         "ping_timeout",
@@ -71,6 +73,7 @@ impl CloseReason {
         "byte_rate",
         "displaced",
         "send_buffers_full",
+        "wrong_keys",
     ];
 
     /// The meaning of each of [`CloseReason::NAMES`], for the reference.
@@ -96,6 +99,7 @@ impl CloseReason {
          and leaves them. If the server is behind a proxy, set `trusted_proxies`.",
         "All send buffers together exceeded `limits: send_buffers_total`, and this one was among the largest. The client \
          reconnects and recovers.",
+        "The client sent more than 20 wrong keys, and its address more than `limits: wrong_keys_per_second_per_address`.",
     ];
 
     /// The label in metrics and logs.
@@ -125,6 +129,7 @@ impl CloseReason {
             Self::ByteRate => 16,
             Self::Displaced => 17,
             Self::SendBuffersFull => 18,
+            Self::WrongKeys => 19,
         }
     }
 
@@ -158,6 +163,7 @@ impl CloseReason {
             Self::ConcurrentRequest => (1008, "overlapping requests"),
             Self::PacketRate => (1008, "too many packets"),
             Self::ByteRate => (1008, "too many bytes"),
+            Self::WrongKeys => (1008, "too many wrong keys"),
             Self::Displaced => (1013, "too many connections without a room; reconnect later"),
             Self::PostTimeout => (1008, "request body timeout"),
             Self::EngineBusy => (1013, "too many pending joins; reconnect later"),

@@ -10,8 +10,10 @@
 //! `engine` and `protocols` do not know each other, nor do `shard` and `protocols`. `config` imports none of them.
 #![forbid(unsafe_code)]
 
+pub mod address_limits;
 pub mod authorize;
 pub mod capability;
+pub mod client;
 pub mod clock;
 pub mod close_reason;
 pub mod config;

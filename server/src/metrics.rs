@@ -3,6 +3,7 @@
 //! Owns the names of all series: [`SERIES`] is the only list of them. Knows nothing of the parts that count. No label has a value that a client or a
 //! publisher chooses, so the number of series is fixed. Names follow `nodevent_<noun>[_<unit>][_total]`.
 
+use crate::address_limits::AddressLimit;
 use crate::close_reason::CloseReason;
 use nodevent_protocol::publication::InvalidPublication;
 use std::fmt::Write as _;
@@ -25,6 +26,8 @@ pub struct Metrics {
     pub joins: AtomicU64,
     /// Joins that were rejected.
     pub rejected_joins: AtomicU64,
+    /// What was rejected because of a limit of its address, by [`AddressLimit::index`].
+    address_limits: [AtomicU64; AddressLimit::NAMES.len()],
     /// Publications that an engine accepted from a publisher.
     pub publications: AtomicU64,
     /// Publications delivered to a member.
@@ -133,6 +136,12 @@ pub static SERIES: &[Series] = &[
         help: "Handshakes rejected at max_connections.",
         alert: "It grows at all: raise the limit or add servers.",
         read: Read::Counter(|metrics| &metrics.rejected_connections),
+    },
+    Series {
+        name: "address_limit_rejections_total",
+        help: "Handshakes, requests and keys rejected because of a limit of their address.",
+        alert: "It grows at all: a client floods the server, or many clients share an address; behind a proxy, set `trusted_proxies`.",
+        read: Read::ByReason(&AddressLimit::NAMES, |metrics| &metrics.address_limits),
     },
     Series {
         name: "rejected_origins_total",
@@ -266,6 +275,11 @@ impl Metrics {
         self.disconnects[reason.index()].load(Relaxed)
     }
 
+    /// Counts what was rejected because of a limit of its address.
+    pub fn count_address_limit(&self, limit: AddressLimit) {
+        self.address_limits[limit.index()].fetch_add(1, Relaxed);
+    }
+
     /// Counts a publish that is not a publication.
     pub fn count_invalid_publish(&self, invalid: &InvalidPublication) {
         self.count_invalid(invalid.reason());
@@ -322,6 +336,11 @@ number of series is fixed.
     let _ = write!(out, "\n## Reasons of `nodevent_invalid_publishes_total`\n\n| reason |\n|---|\n");
     for name in INVALID {
         let _ = writeln!(out, "| `{name}` |");
+    }
+    let _ =
+        write!(out, "\n## Reasons of `nodevent_address_limit_rejections_total`\n\n| reason | limit |\n|---|---|\n");
+    for (name, limit) in AddressLimit::NAMES.iter().zip(AddressLimit::ALL) {
+        let _ = writeln!(out, "| `{name}` | `limits: {}` |", limit.key());
     }
     out.push_str(
         "\n## Alerts\n\n```yaml\n- alert: NoDeventEngineUnavailable\n  expr: nodevent_engines_unavailable > 0\n  for: 1m\n\

@@ -43,6 +43,12 @@ impl TokenBucket {
         Self { tokens: limit.burst, refilled: now as u32 }
     }
 
+    /// Whether all tokens are there at `now`, so that a new bucket would be the same.
+    pub(crate) fn is_full(mut self, limit: RateLimit, now: u64) -> bool {
+        self.allows_many(limit, 0, now);
+        self.tokens >= limit.burst
+    }
+
     /// Takes a token. Returns `false` if there is none, because the limit is reached.
     pub(crate) fn allows(&mut self, limit: RateLimit, now: u64) -> bool {
         self.allows_many(limit, 1, now)

@@ -4,9 +4,10 @@
 //! the shards, then the engines that push into them. [`Server::run`] accepts connections until its shutdown future
 //! completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
 
+use crate::address_limits::{self, AddressLimits};
 use crate::authorize::{Authorizers, PublishAuthorizer};
 use crate::capability::{Engine, Engines};
-use crate::config::namespace::Namespace as NamespaceConfig;
+use crate::config::namespace::{BoundKeys, Namespace as NamespaceConfig};
 use crate::config::report::Report;
 use crate::config::{Config, limits::Limits};
 use crate::engine::Fanout;
@@ -105,7 +106,9 @@ impl Server {
         let endpoints = endpoints(&Mount { config: &config, namespaces: &namespaces });
         let count = config.shards.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from).min(64));
         let engines = Arc::new(Engines::default());
-        let (shards, threads) = shard::start(count, &shard_settings(&limits), &namespaces, &engines, &metrics)?;
+        let addresses = Arc::new(AddressLimits::new(address_settings(&limits)));
+        let (shards, threads) =
+            shard::start(count, &shard_settings(&limits, &addresses), &namespaces, &engines, &metrics)?;
         let mut started = Vec::with_capacity(config.namespaces.len());
         for (id, one) in config.namespaces.iter().enumerate() {
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
@@ -121,6 +124,7 @@ impl Server {
             trusted_proxies: config.trusted_proxies,
             audit: config.audit,
             max_connections: limits.max_connections,
+            addresses,
             max_http_connections: limits.max_http_connections,
             open_files: rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft),
             max_message_size: limits.max_message_size,
@@ -224,7 +228,12 @@ fn namespaces(config: &Config) -> Namespaces {
         namespaces.add(Namespace {
             id: 0,
             name: one.name.as_str().into(),
-            authorizers: Authorizers::new(one.secrets.clone(), one.max_key_lifetime),
+            authorizers: Authorizers::new(
+                &one.name,
+                one.secrets.clone(),
+                one.max_key_lifetime,
+                one.bound_keys == BoundKeys::Require,
+            ),
             publish: PublishAuthorizer::new(one.publish_keys.clone()),
             is_secured: !one.secrets.is_empty(),
             protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
@@ -235,7 +244,17 @@ fn namespaces(config: &Config) -> Namespaces {
     namespaces
 }
 
-fn shard_settings(limits: &Limits) -> shard::Settings {
+fn address_settings(limits: &Limits) -> address_limits::Settings {
+    address_limits::Settings {
+        max_connections: limits.max_connections,
+        max_connections_per_address: limits.max_connections_per_address,
+        handshakes_per_second: limits.handshakes_per_second_per_address,
+        room_requests_per_second: limits.room_requests_per_second_per_address,
+        wrong_keys_per_second: limits.wrong_keys_per_second_per_address,
+    }
+}
+
+fn shard_settings(limits: &Limits, addresses: &Arc<AddressLimits>) -> shard::Settings {
     shard::Settings {
         write_timeout: limits.write_timeout.as_millis() as u64,
         max_message_size: limits.max_message_size,
@@ -247,6 +266,7 @@ fn shard_settings(limits: &Limits) -> shard::Settings {
         bytes_per_second: limits.bytes_per_second,
         max_roomless_per_address: limits.max_roomless_per_address,
         max_roomless: limits.max_connections.div_ceil(2),
+        addresses: Arc::clone(addresses),
     }
 }
 

@@ -138,6 +138,7 @@ impl Setup {
             messages_per_second: 100,
             joins_per_second: 100,
             max_rooms_per_connection: 8,
+            addresses: Arc::default(),
         };
         let (shards, _threads) = shard::start(1, &settings, &namespaces, &engines, &metrics).unwrap();
         let fanout = Fanout::new(shards.clone(), namespaces, 0, Arc::clone(&metrics));

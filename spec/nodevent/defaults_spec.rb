@@ -182,7 +182,7 @@ RSpec.describe "NoDevent's defaults in Rails" do
         p [board.room_key("r", 4_102_444_800) == signed.("r", "secret-of-board"),
            model.room_key(4_102_444_800) == signed.("SomeModel_1", "secret-of-board"),
            NoDevent::Emitter.room_key(model, 4_102_444_800) == signed.("SomeModel_1", "secret-of-nodevent")]
-        key = ->(data) { NoDevent::Native.verify(data[:nodevent_room], data[:nodevent_key], ["secret-of-board"], 1_000_000_000_000, nil).is_a?(Integer) }
+        key = ->(data) { NoDevent::Native.verify(["/board", data[:nodevent_room], data[:nodevent_key]], ["secret-of-board"], 1_000_000_000_000, nil, false).is_a?(Integer) }
         p [key.(view.nodevent_data(model)), key.(view.nodevent_data("r", namespace: "/board")), key.(view.nodevent_data("r"))]
         puts view.nodevent_url(namespace: "/board"), view.javascript_include_nodevent(namespace: "board"), board.name
         %w[/other nodevent/].each { |name| NoDevent.namespace(name) rescue puts $!.message.sub(/\\A.*nodevent.yml/, "") }
@@ -228,9 +228,9 @@ RSpec.describe "NoDevent's defaults in Rails" do
         end
         allowed = post('{"room": "Post_1"}', "HTTP_COOKIE" => "user=ada")
         key = allowed.last.delete("key")
-        p allowed, NoDevent::Native.verify("Post_1", key, ["a-secret-of-nodevent"], (Time.now.to_f * 1000).to_i, 600_000).is_a?(Integer)
+        p allowed, NoDevent::Native.verify(["/nodevent", "Post_1", key], ["a-secret-of-nodevent"], (Time.now.to_f * 1000).to_i, 600_000, false).is_a?(Integer)
         board = post('{"room": "Post_1"}', path: "/nodevent/key?namespace=/board", "HTTP_COOKIE" => "user=ada").last["key"]
-        p NoDevent::Native.verify("Post_1", board, ["a-secret-of-board"], (Time.now.to_f * 1000).to_i, nil).is_a?(Integer)
+        p NoDevent::Native.verify(["/board", "Post_1", board], ["a-secret-of-board"], (Time.now.to_f * 1000).to_i, nil, false).is_a?(Integer)
         [post('{"room": "Post_2"}', "HTTP_COOKIE" => "user=ada"), post('{"room": "Post_1"}'), post("{}"), post("no json"), post('[1]'),
          post('{"room": ""}'), post('{"room": {"a": 1}}'), post("", method: "GET"), post('{"room": "x"}' + " " * 9000),
          post('{"room": "Post_1"}', "HTTP_ORIGIN" => "https://evil.test", "HTTP_COOKIE" => "user=ada"),

@@ -40,8 +40,8 @@ RSpec.describe "NoDevent in Rails" do
       model.update!(title: "two")
       p RECORDER.rooms
       message = RECORDER.published.first.last["message"]
-      p message["title"], message["nodevent"]["room"], NoDevent::Native.verify("SomeModel_1",
-        message["nodevent"]["key"], ["asdf"], (Time.now.to_f * 1000).to_i, nil).is_a?(Integer)
+      p message["title"], message["nodevent"]["room"], NoDevent::Native.verify(["/nodevent", "SomeModel_1",
+        message["nodevent"]["key"]], ["asdf"], (Time.now.to_f * 1000).to_i, nil, false).is_a?(Integer)
     RUBY
     expect(out).to eq(<<~TEXT)
       [["SomeModel", "create"], ["SomeModel_1", "update"]]

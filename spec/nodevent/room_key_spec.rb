@@ -71,6 +71,33 @@ RSpec.describe NoDevent::RoomKey, :native do
     end
   end
 
+  it "signs the bound keys of the shared vectors with bound_keys: sign and require" do
+    many = "1000000d"
+    vectors.fetch("golden_bound").each do |golden|
+      secret, namespace, room = golden.values_at("secret", "namespace", "room")
+      expect(NoDevent::Native.sign_bound(namespace, room, golden["ts"], secret)).to eq(golden["key"])
+      %w[sign require].each do |bound_keys|
+        NoDevent::Emitter.config = { namespace => { secret: secret, bound_keys: bound_keys, max_key_lifetime: many } }
+        expect(key(room, golden["ts"] / 1000r)).to eq(golden["key"])
+      end
+      NoDevent::Emitter.config = { namespace => { secret: secret, bound_keys: "accept" } }
+      expect(key(room, golden["ts"] / 1000r)).to eq(expected(room, golden["ts"], secret))
+    end
+  end
+
+  it "rejects a lifetime that the server would reject, and another word for bound_keys" do
+    month = 30 * 86_400
+    NoDevent::Emitter.config = { secret: "asdf", bound_keys: "sign" }
+    expect(key("r", Time.now + month)).to start_with("v2_")
+    expect { key("r", Time.now + month + 10) }
+      .to raise_error(NoDevent::InvalidExpiryError, /more than 2592000 s; .* raise max_key_lifetime/)
+    NoDevent::Emitter.config = { secret: "asdf", max_key_lifetime: "5m" }
+    expect(key("r", Time.now + 300)).to match(/\A\h{64}:/)
+    expect { key("r", Time.now + 310) }.to raise_error(NoDevent::InvalidExpiryError, /more than 300 s/)
+    expect { NoDevent::Emitter.config = { secret: "asdf", bound_keys: "yes" } }
+      .to raise_error(NoDevent::ConfigurationError, /bound_keys is "yes"; write accept, sign or require/)
+  end
+
   it "N-91 rejects the unsignable expiries of the shared vectors" do
     vectors.fetch("unsignable").each do |unsignable|
       expect { key("r", unsignable["ts"] / 1000.0) }.to raise_error(NoDevent::InvalidExpiryError)
@@ -79,14 +106,15 @@ RSpec.describe NoDevent::RoomKey, :native do
 
   it "verifies the keys of the shared vectors" do
     vectors.fetch("verify").select { |each| each["key"].is_a?(String) }.each do |each|
-      answer = NoDevent::Native.verify(each["room"], each["key"], each["secrets"], each["now"], each["max_ttl"])
+      names = [each.fetch("namespace", "/nodevent"), each["room"], each["key"]]
+      answer = NoDevent::Native.verify(names, each["secrets"], each["now"], each["max_ttl"], each.key?("require_bound"))
       expect([each["name"], answer]).to eq([each["name"], each["expires"] || each["refusal"]])
     end
   end
 
   it "is verified by the server's code, which rejects the concatenation attack" do
     signed = key("User_12", 4_102_444_800)
-    verify = ->(room, key) { NoDevent::Native.verify(room, key, %w[asdf], 1_700_000_000_000, nil) }
+    verify = ->(room, key) { NoDevent::Native.verify(["/nodevent", room, key], %w[asdf], 1_700_000_000_000, nil, false) }
     expect(verify.call("User_12", signed)).to eq(4_102_444_800_000)
     expect(verify.call("User_1", signed.sub(":", ":2"))).to eq("Bad time")
     expect(verify.call("User_1", signed)).to eq("Bad key")

@@ -4,7 +4,7 @@
 export const FIXES = /** @type {Record<string, string>} */ ({
   "Must provide key": "Call room.setKey(key), or set data-nodevent-key-url on the script tag.",
   "Bad sig": "The key is not a key: pass the one from nodevent_data unchanged.",
-  "Bad time": "The key is valid for longer than the server's max_key_lifetime.",
+  "Lifetime too long": "The key is valid for longer than the server's max_key_lifetime.",
   "Time has passed": "Set data-nodevent-key-url on the script tag, or pass a function to room.setKey, to renew keys.",
   "Bad key": "The key belongs to another room or secret: sign it for this room with the server's secret.",
   "Bad room": "The name must be 1 to 255 bytes of text.",

@@ -249,6 +249,25 @@ test("R-12 the page connects to its own origin, whatever host name it was opened
   await until(async () => (await rows()) === 1);
 });
 
+test("the form says that a page publishes only with a key, and sends nothing without one", async () => {
+  await start();
+  assert.match(await text("#emit-key-hint"), /only with a key: the publish_key of the namespace/);
+  const requests = [];
+  page.on("request", (request) => requests.push(request.method()));
+  await page.fill("#emit-room", "theroom");
+  await page.fill("#emit-key", "");
+  await page.click("#emit button");
+  assert.match(await text("#emit-result"), /only with a key\. Enter the publish_key/);
+  assert.equal(await page.evaluate("document.activeElement.id"), "emit-key");
+  assert.ok(!requests.includes("POST"));
+  await page.fill("#emit-key", "a-wrong-key");
+  await page.click("#emit button");
+  await until(async () => /missing or wrong/.test(await text("#emit-result")));
+  await page.fill("#emit-key", PUBLISH_KEY);
+  await page.click("#emit button");
+  await until(async () => /^1 emitted/.test(await text("#emit-result")));
+});
+
 test("a message that cannot be emitted shows the reason at its field", async () => {
   await start();
   await page.fill("#emit-room", "theroom");

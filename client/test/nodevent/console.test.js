@@ -24,7 +24,7 @@ afterEach(() => {
 for (const [refusal, fix] of [
   ["Must provide key", /setKey.*data-nodevent-key-url/],
   ["Bad sig", /nodevent_data/],
-  ["Bad time", /max_key_lifetime/],
+  ["Lifetime too long", /max_key_lifetime/],
   ["Time has passed", /data-nodevent-key-url/],
   ["Bad key", /secret/],
   ["Bad room", /255 bytes/],

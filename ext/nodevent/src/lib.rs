@@ -41,6 +41,7 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     let native = ruby.define_module("NoDevent")?.define_module("Native")?;
     native.const_set("VERSION", env!("CARGO_PKG_VERSION"))?;
     native.define_singleton_method("sign", function!(key::sign, 3))?;
+    native.define_singleton_method("sign_bound", function!(key::sign_bound, 4))?;
     native.define_singleton_method("verify", function!(key::verify, 5))?;
     native.define_singleton_method("fingerprint", function!(key::fingerprint, 1))?;
     native.define_singleton_method("check", function!(check, 1))?;

@@ -130,6 +130,17 @@ module NoDevent
         YES.include?(text.downcase) || invalid!(node, key, "is #{text.inspect}; write true or false")
       end
 
+      # @param words [Array<String>] the accepted values
+      # @param default [String] used if it is not set
+      # @return [String] one of the words
+      def word(key, words, default)
+        node = node(key)
+        text = text(key, node)
+        return text || default if text.nil? || words.include?(text)
+
+        invalid!(node, key, "is #{text.inspect}; write #{words[..-2].join(', ')} or #{words.last}")
+      end
+
       # @return [Array<String>] the namespaces of the document
       attr_reader :sections
 

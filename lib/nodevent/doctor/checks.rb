@@ -150,7 +150,8 @@ module NoDevent
         return no_secret_here(open) unless config.secret
         return no_secret_there if open.nil?
 
-        refusal, = @client.join(@room, namespace.room_key(@room, Time.now + 600))
+        lifetime = [600, config.max_key_lifetime].compact.min
+        refusal, = @client.join(@room, namespace.room_key(@room, Time.now + lifetime))
         return ok("the secrets match") if refusal.nil?
 
         failed("the server rejects this application's keys: #{refusal}", Hints.key(refusal))

@@ -8,8 +8,8 @@ module NoDevent
         # @param refusal [String] the server's reason for refusing a join
         def key(refusal)
           case refusal
-          when "Bad key" then "the secrets differ; let both read the same file"
-          when "Time has passed", "Bad time" then "compare the clocks, and the server's `max_key_lifetime:`"
+          when "Bad key" then "the secrets differ, or `bound_keys:` does; let both read the same file"
+          when "Time has passed", "Bad time", "Lifetime too long" then "compare the clocks, and the server's `max_key_lifetime:`"
           else "see the server's log"
           end
         end

@@ -1,6 +1,6 @@
 //! A key opens the room that it was signed for, and nothing else.
 
-use nodevent_protocol::key::{Refusal, Secret, sign, verify};
+use nodevent_protocol::key::{ExpiryError, Refusal, Rules, Secret, sign, sign_bound};
 use nodevent_protocol::room;
 use proptest::prelude::*;
 use serde_json::json;
@@ -14,35 +14,54 @@ fn secret() -> impl Strategy<Value = Secret> {
     "\\PC{1,40}".prop_map(|text| Secret::new(text).unwrap())
 }
 
+/// Verifies a key for the namespace `/a`, where both formats are accepted.
+fn verify(
+    room: &str,
+    key: &str,
+    secrets: &[Secret],
+    now_ms: u64,
+    max_lifetime_ms: Option<u64>,
+) -> Result<u64, Refusal> {
+    let rules = Rules { namespace: "/a", secrets, max_lifetime_ms, requires_bound: false };
+    nodevent_protocol::key::verify(room, key, &rules, now_ms)
+}
+
+/// Signs a key in one of the two formats.
+fn sign_in(is_bound: bool, room: &str, ts: u64, secret: &Secret) -> Result<String, ExpiryError> {
+    if is_bound { sign_bound("/a", room, ts, secret) } else { sign(room, ts, secret) }
+}
+
 proptest! {
     #[test]
-    fn key_opens_its_room_until_it_expires(room in ".{1,60}", ts in EXPIRIES, secret in secret()) {
+    fn key_opens_its_room_until_it_expires(
+        is_bound: bool, room in ".{1,60}", ts in EXPIRIES, secret in secret(),
+    ) {
         // N-40, N-38
-        let key = sign(&room, ts, &secret).unwrap();
+        let key = sign_in(is_bound, &room, ts, &secret).unwrap();
         let secrets = [secret];
         prop_assert_eq!(verify(&room, &key, &secrets, ts, None), Ok(ts));
         prop_assert_eq!(verify(&room, &key, &secrets, ts + 1, None), Err(Refusal::TimeHasPassed));
-        prop_assert_eq!(verify(&room, &key, &secrets, ts - 10, Some(9)), Err(Refusal::BadTime));
+        prop_assert_eq!(verify(&room, &key, &secrets, ts - 10, Some(9)), Err(Refusal::LifetimeTooLong));
         prop_assert_eq!(verify(&room, &key, &secrets, ts - 10, Some(10)), Ok(ts));
     }
 
     #[test]
     fn key_opens_nothing_with_another_room_time_or_secret(
-        (room, other) in (".{1,20}", ".{1,20}"), (ts, later) in (EXPIRIES, EXPIRIES),
+        is_bound: bool, (room, other) in (".{1,20}", ".{1,20}"), (ts, later) in (EXPIRIES, EXPIRIES),
         (secret, wrong) in ("[a-z]{1,9}", "[A-Z]{1,9}"),
     ) {
         // N-39
         let secrets = [Secret::new(secret).unwrap()];
-        let key = sign(&room, ts, &secrets[0]).unwrap();
+        let key = sign_in(is_bound, &room, ts, &secrets[0]).unwrap();
         let (hash, _) = key.split_once(':').unwrap();
         if room != other {
-            prop_assert_eq!(verify(&other, &key, &secrets, 0, None), Err(Refusal::BadKey));
+            prop_assert_eq!(verify(&other, &key, &secrets, 0, Some(u64::MAX)), Err(Refusal::BadKey));
         }
         if ts != later {
             let moved = format!("{hash}:{later}");
-            prop_assert_eq!(verify(&room, &moved, &secrets, 0, None), Err(Refusal::BadKey));
+            prop_assert_eq!(verify(&room, &moved, &secrets, 0, Some(u64::MAX)), Err(Refusal::BadKey));
         }
-        prop_assert_eq!(verify(&room, &key, &[Secret::new(wrong).unwrap()], 0, None), Err(Refusal::BadKey));
+        prop_assert_eq!(verify(&room, &key, &[Secret::new(wrong).unwrap()], 0, Some(u64::MAX)), Err(Refusal::BadKey));
     }
 
     #[test]
@@ -55,6 +74,20 @@ proptest! {
             let moved = format!("{hash}:{}", &joined[split..]);
             let refusal = verify(&joined[..split], &moved, std::slice::from_ref(&secret), 0, None);
             prop_assert_eq!(refusal, Err(Refusal::BadTime));
+        }
+    }
+
+    #[test]
+    fn bound_key_opens_nothing_in_another_namespace(
+        (namespace, other) in ("/[a-z0-9:]{1,5}", "/[a-z0-9:]{1,5}"), (room, second) in ("[a-z0-9:]{1,6}", "[a-z0-9:]{1,6}"),
+        ts in EXPIRIES, secret in secret(),
+    ) {
+        let key = sign_bound(&namespace, &room, ts, &secret).unwrap();
+        let secrets = [secret];
+        for (other, second) in [(&other, &room), (&namespace, &second), (&other, &second)] {
+            let rules = Rules { namespace: other, secrets: &secrets, max_lifetime_ms: None, requires_bound: true };
+            let opened = nodevent_protocol::key::verify(second, &key, &rules, ts).is_ok();
+            prop_assert_eq!(opened, *other == namespace && *second == room);
         }
     }
 

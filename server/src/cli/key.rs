@@ -3,7 +3,7 @@
 use super::{CommandResult, Failure, Target};
 use clap::Args;
 use nodevent_protocol::key::Secret;
-use nodevent_protocol::{key, room};
+use nodevent_protocol::room;
 use nodevent_server::{clock, config};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,8 +46,8 @@ impl Key {
             let name = &namespace.name;
             Failure::usage(format!("{name} has no secret, so its rooms need no key; set `secret:` to secure it"))
         })?;
-        let expires = clock::now_ms() + self.expires_in.as_millis() as u64;
-        let key = key::sign(&self.room, expires, &secret).map_err(|error| Failure::usage(error.to_string()))?;
+        let key =
+            namespace.sign_key(&self.room, self.expires_in, clock::now_ms(), &secret).map_err(Failure::usage)?;
         println!("{key}");
         Ok(())
     }

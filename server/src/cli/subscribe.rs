@@ -4,12 +4,12 @@ use super::http::{self, Request};
 use super::{CommandResult, Failure, Target, local_url};
 use clap::Args;
 use http_body_util::BodyExt as _;
-use nodevent_protocol::key;
 use nodevent_server::clock;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use std::time::Duration;
 
 /// Lifetime of a key that this command signs for itself. Milliseconds.
-const KEY_LIFETIME: u64 = 60_000;
+const KEY_LIFETIME: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -37,7 +37,8 @@ impl Subscribe {
     pub(super) fn run(self) -> CommandResult {
         let (loaded, namespace) = self.target.load()?;
         let own = namespace.secrets.first();
-        let own = own.and_then(|secret| key::sign(&self.room, clock::now_ms() + KEY_LIFETIME, secret).ok());
+        let own =
+            own.and_then(|secret| namespace.sign_short_key(&self.room, KEY_LIFETIME, clock::now_ms(), secret).ok());
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let mut path = format!("/api{}/rooms/{}/events", namespace.name, encoded(&self.room));
         if let Some(since) = &self.since {

@@ -322,10 +322,19 @@ pub static NAMESPACE: Section = Section {
         key(
             "max_key_lifetime",
             Duration,
-            Words("no limit"),
+            Words("30d for bound keys, no limit for others"),
             "Keys that are valid for longer than this from now are rejected.",
             "A leaked key must not stay valid for long.",
             "1d",
+        ),
+        key(
+            "bound_keys",
+            Word(&["accept", "sign", "require"]),
+            Value("accept"),
+            "Keys that are bound to their namespace: `accept` them next to those of the old formula, also `sign` them with the \
+             gem and `nodevent key`, or `require` them and reject all others. See [keys.md](keys.md#bound-keys).",
+            "Namespaces share a secret, or all programs that sign keys are of version 4.",
+            "require",
         ),
         key(
             "publish_key",
@@ -603,6 +612,41 @@ pub static LIMITS: Section = Section {
              connections may take half of `max_connections`.",
             "Many clients share an address and wait before they join; behind a proxy, set `trusted_proxies` instead.",
             "50000",
+        ),
+        key(
+            "max_connections_per_address",
+            Number(1, 100_000_000),
+            Words("19 times the connections that are free, so that an address that is alone may have 19 of 20"),
+            "Connections from one address. Beyond it, handshakes get 429.",
+            "No address has many users, and none is to have many connections.",
+            "1000",
+        ),
+        key(
+            "handshakes_per_second_per_address",
+            Number(1, 100_000_000),
+            Value("5000"),
+            "Handshakes per second from one address, in the long run, and event streams; five times as many at once. Beyond it, \
+             they get 429.",
+            "More clients than that share an address and reconnect at once; behind a proxy, set `trusted_proxies` instead.",
+            "500",
+        ),
+        key(
+            "room_requests_per_second_per_address",
+            Number(1, 100_000_000),
+            Value("500"),
+            "Requests for `…/rooms/…` per second from one address, in the long run; five times as many at once. Beyond it, they get \
+             429.",
+            "A program reads histories often.",
+            "2000",
+        ),
+        key(
+            "wrong_keys_per_second_per_address",
+            Number(1, 100_000_000),
+            Value("10"),
+            "Wrong keys per second from one address, in the long run; five times as many at once. Beyond it, requests with \
+             a wrong key get 429, and a connection that has sent more than 20 wrong keys is closed. Right keys are always accepted.",
+            "Many clients with old keys share an address.",
+            "100",
         ),
     ],
 };

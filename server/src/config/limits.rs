@@ -40,6 +40,14 @@ pub struct Limits {
     pub bytes_per_second: u32,
     /// Connections of one address that have joined no room. Beyond it, the oldest one is closed.
     pub max_roomless_per_address: usize,
+    /// Connections of one address. `None`: they are shared fairly. Beyond it, handshakes are rejected with 429.
+    pub max_connections_per_address: Option<usize>,
+    /// Handshakes per second and address, in the long run.
+    pub handshakes_per_second_per_address: u32,
+    /// Requests for rooms over HTTP per second and address, in the long run.
+    pub room_requests_per_second_per_address: u32,
+    /// Wrong keys per second and address, in the long run.
+    pub wrong_keys_per_second_per_address: u32,
     /// Time from one ping to the next.
     pub ping_interval: Duration,
     /// Time from a ping to its pong.
@@ -65,6 +73,10 @@ impl Default for Limits {
             packets_per_second: 100,
             bytes_per_second: 128 * 1024,
             max_roomless_per_address: 10_000,
+            max_connections_per_address: None,
+            handshakes_per_second_per_address: 5_000,
+            room_requests_per_second_per_address: 500,
+            wrong_keys_per_second_per_address: 10,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
         }
@@ -118,6 +130,14 @@ impl Limits {
         let bytes_per_second = map.size("bytes_per_second", report);
         set(&mut self.bytes_per_second, bytes_per_second.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)));
         set(&mut self.max_roomless_per_address, map.number("max_roomless_per_address", report));
+        self.max_connections_per_address = map.number("max_connections_per_address", report);
+        for (limit, key) in [
+            (&mut self.handshakes_per_second_per_address, "handshakes_per_second_per_address"),
+            (&mut self.room_requests_per_second_per_address, "room_requests_per_second_per_address"),
+            (&mut self.wrong_keys_per_second_per_address, "wrong_keys_per_second_per_address"),
+        ] {
+            set(limit, map.number(key, report));
+        }
     }
 }
 

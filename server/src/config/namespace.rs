@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `redis`, `history`, `channel_per_room`, `protocol`, `dialect` | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `channel_per_room`, `protocol`, `dialect` | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -27,7 +27,7 @@ use super::redis::Redis;
 use super::report::{Location, Report};
 use super::tree::{Entry, printable};
 use crate::publish_key::PublishKey;
-use nodevent_protocol::key::Secret;
+use nodevent_protocol::key::{self, Secret};
 use std::path::Path;
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ const MAX_NAME: usize = 128;
 /// Words that follow a namespace in the paths of the HTTP API, so that they cannot be later segments of a name.
 const RESERVED: [&str; 7] = ["emit", "rooms", "users", "notify", "revoke", "presence", "call"];
 /// Keys by which a map is recognized as a namespace whose slash is missing.
-const TYPICAL: [&str; 10] = [
+const TYPICAL: [&str; 11] = [
     "secret",
     "secret_file",
     "secrets",
@@ -52,6 +52,7 @@ const TYPICAL: [&str; 10] = [
     "publish_keys",
     "apiKey",
     "max_key_lifetime",
+    "bound_keys",
     "redis",
 ];
 
@@ -62,6 +63,18 @@ pub struct Named {
     pub name: String,
     /// Location in the file. `None`: it is the default.
     pub location: Option<Location>,
+}
+
+/// The use of keys that are bound to their namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BoundKeys {
+    /// They are accepted next to the others. The others are signed.
+    #[default]
+    Accept,
+    /// They are signed. Both kinds are accepted.
+    Sign,
+    /// They are signed, and the others are rejected.
+    Require,
 }
 
 /// One namespace.
@@ -81,6 +94,8 @@ pub struct Namespace {
     pub is_declared_open: bool,
     /// The longest time from now at which a key may still expire. Keys that are valid for longer are rejected.
     pub max_key_lifetime: Option<Duration>,
+    /// Which keys are signed and accepted.
+    pub bound_keys: BoundKeys,
     /// The keys that publishers send over HTTP.
     pub publish_keys: Vec<PublishKey>,
     /// History of its rooms.
@@ -98,6 +113,7 @@ struct Written {
     secrets: Option<Vec<Secret>>,
     open: Option<bool>,
     max_key_lifetime: Option<Duration>,
+    bound_keys: Option<BoundKeys>,
     publish_keys: Option<Vec<PublishKey>>,
     history: Option<History>,
     channel_per_room: Option<bool>,
@@ -121,6 +137,43 @@ impl Namespace {
     /// Whether every client may join its rooms.
     pub fn is_open(&self) -> bool {
         self.secrets.is_empty()
+    }
+
+    /// Signs a key for one of its rooms, in the format that `bound_keys` selects.
+    ///
+    /// # Errors
+    /// The expiry does not have 13 digits, or is beyond the maximum lifetime; the text names the fix.
+    pub fn sign_key(&self, room: &str, lifetime: Duration, now_ms: u64, secret: &Secret) -> Result<String, String> {
+        let is_bound = self.bound_keys != BoundKeys::Accept;
+        let default = is_bound.then(|| Duration::from_millis(key::MAX_BOUND_LIFETIME_MS));
+        if let Some(max) = self.max_key_lifetime.or(default).filter(|max| lifetime > *max) {
+            let (name, max) = (&self.name, max.as_secs());
+            return Err(format!(
+                "the server rejects keys of {name} that are valid for more than {max} s; sign a shorter one, or raise \
+                 `max_key_lifetime`"
+            ));
+        }
+        let expires_ms = now_ms.saturating_add(u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX));
+        let key = match is_bound {
+            true => key::sign_bound(&self.name, room, expires_ms, secret),
+            false => key::sign(room, expires_ms, secret),
+        };
+        key.map_err(|error| error.to_string())
+    }
+
+    /// Signs a key for at most this lifetime, or for what the server accepts.
+    ///
+    /// # Errors
+    /// As [`Namespace::sign_key`].
+    pub fn sign_short_key(
+        &self,
+        room: &str,
+        at_most: Duration,
+        now_ms: u64,
+        secret: &Secret,
+    ) -> Result<String, String> {
+        let lifetime = self.max_key_lifetime.map_or(at_most, |max| max.min(at_most));
+        self.sign_key(room, lifetime, now_ms, secret)
     }
 
     /// A publish key that may publish to this room.
@@ -166,8 +219,16 @@ pub(super) fn read(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) 
 
 /// Keys at the top belong to one namespace. Beside several it is not clear to which.
 fn check_flat(flat: &[(&'static str, Location)], named: Option<&str>, all: &[Draft], report: &mut Report) {
-    let closing =
-        ["secret", "secret_file", "secrets", "open", "publish_key", "publish_key_file", "max_key_lifetime"];
+    let closing = [
+        "secret",
+        "secret_file",
+        "secrets",
+        "open",
+        "publish_key",
+        "publish_key_file",
+        "max_key_lifetime",
+        "bound_keys",
+    ];
     let others: Vec<&str> = match named {
         Some(named) => all
             .iter()
@@ -193,20 +254,26 @@ fn check_flat(flat: &[(&'static str, Location)], named: Option<&str>, all: &[Dra
     }
 }
 
-/// Warns about a secret that two namespaces share: a key names a room, but no namespace.
+/// Warns about a secret that two namespaces share: a key that is not bound names a room, but no namespace.
 fn check_shared_secrets(all: &[Draft], report: &mut Report) {
     let secrets = |draft: &'_ Draft| draft.written.secrets.clone().unwrap_or_default();
     for (index, two) in all.iter().enumerate() {
+        let requires_bound = |draft: &Draft| draft.written.bound_keys == Some(BoundKeys::Require);
         let shares = |one: &&Draft| {
             let own = secrets(two);
-            secrets(one).iter().any(|secret| own.iter().any(|other| other.as_bytes() == secret.as_bytes()))
+            !(requires_bound(one) && requires_bound(two))
+                && secrets(one).iter().any(|secret| own.iter().any(|other| other.as_bytes() == secret.as_bytes()))
         };
         if let Some(one) = all[..index].iter().find(shares) {
             let what = format!(
                 "{} and {} have the same secret, so a key for one opens rooms of the other",
                 one.name, two.name
             );
-            report.warn(two.location, what, "give each namespace its own secret");
+            report.warn(
+                two.location,
+                what,
+                "give each namespace its own secret, or write `bound_keys: require` below both",
+            );
         }
     }
 }
@@ -342,6 +409,11 @@ impl Written {
             open: map.flag("open", report),
             publish_keys: credentials::publish_keys(map, folder, report),
             max_key_lifetime: map.positive_duration("max_key_lifetime", report),
+            bound_keys: map.word("bound_keys", report).map(|word| match word.as_str() {
+                "require" => BoundKeys::Require,
+                "sign" => BoundKeys::Sign,
+                _ => BoundKeys::Accept,
+            }),
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
             dialect: read_names(map, "dialect", report).into_iter().next(),
             channel_per_room: map.flag("channel_per_room", report),
@@ -362,6 +434,7 @@ impl Written {
             protocols: self.protocols.or(below.protocols),
             dialect: self.dialect.or(below.dialect),
             max_key_lifetime: self.max_key_lifetime.or(below.max_key_lifetime),
+            bound_keys: self.bound_keys.or(below.bound_keys),
             publish_keys: self.publish_keys.or(below.publish_keys),
             history: self.history.or(below.history),
             channel_per_room: self.channel_per_room.or(below.channel_per_room),
@@ -382,6 +455,7 @@ impl Written {
             secrets: self.secrets.unwrap_or_default(),
             is_declared_open: self.open == Some(true),
             max_key_lifetime: self.max_key_lifetime,
+            bound_keys: self.bound_keys.unwrap_or_default(),
             publish_keys: self.publish_keys.unwrap_or_default(),
             history: self.history.unwrap_or_default(),
             channel_per_room: self.channel_per_room.unwrap_or(false),

@@ -8,8 +8,9 @@
 //! that has most of them. So one client cannot keep others out by sockets on which it sends nothing.
 
 use super::request_phase::RequestPhase;
+use crate::client::Client;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -40,9 +41,9 @@ pub(super) struct Admission {
 /// The sockets, by address.
 #[derive(Debug, Default)]
 struct Sockets {
-    by_address: HashMap<IpAddr, SocketsOfAddress>,
+    by_address: HashMap<Client, SocketsOfAddress>,
     /// The numbers of sockets, with their addresses.
-    ranks: BTreeSet<(usize, IpAddr)>,
+    ranks: BTreeSet<(usize, Client)>,
     open: usize,
     closing: usize,
     next_number: u64,
@@ -78,7 +79,7 @@ pub(super) enum Limit {
 #[derive(Debug)]
 struct Counted {
     sockets: Arc<Mutex<Sockets>>,
-    address: IpAddr,
+    address: Client,
     number: u64,
 }
 
@@ -105,7 +106,7 @@ impl Admission {
     /// The limit that was reached: the socket is to be closed.
     pub(super) fn admit(&self, descriptor: RawFd, peer: IpAddr, phase: &RequestPhase) -> Result<Admitted, Limit> {
         let is_reserved = self.reserved_from.is_some_and(|first| descriptor as u64 >= first);
-        let address = network(peer);
+        let address = Client::of(peer);
         let mut sockets = lock(&self.sockets);
         let limit = match (is_reserved, sockets.open >= self.max) {
             (true, _) => Some(Limit::OpenFiles),
@@ -127,19 +128,11 @@ fn lock(sockets: &Mutex<Sockets>) -> MutexGuard<'_, Sockets> {
     sockets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What counts as one address: a client with IPv6 has a whole network of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-    }
-}
-
 // === impl Sockets ===
 
 impl Sockets {
     /// Returns the number of the socket.
-    fn add(&mut self, address: IpAddr, phase: RequestPhase) -> u64 {
+    fn add(&mut self, address: Client, phase: RequestPhase) -> u64 {
         let number = self.next_number;
         (self.next_number, self.open) = (number + 1, self.open + 1);
         let all = &mut self.by_address.entry(address).or_default().phases;
@@ -149,7 +142,7 @@ impl Sockets {
         number
     }
 
-    fn remove(&mut self, address: IpAddr, number: u64) {
+    fn remove(&mut self, address: Client, number: u64) {
         let Some(SocketsOfAddress { phases, .. }) = self.by_address.get_mut(&address) else { return };
         let before = phases.len();
         let Some(phase) = phases.remove(&number) else { return };
@@ -297,13 +290,5 @@ mod tests {
         assert_eq!(admission.admit(3, ONE, &serving()).unwrap().limit, Some(Limit::HttpConnections));
         drop(kept);
         assert_eq!(lock(&admission.sockets).closing, 0);
-    }
-
-    #[test]
-    fn an_ipv6_network_counts_as_one_address() {
-        let parse = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert_eq!(network(parse("2001:db8:0:1:2:3:4:5")), network(parse("2001:db8:0:1::9")));
-        assert_ne!(network(parse("2001:db8:0:1::")), network(parse("2001:db8:0:2::")));
-        assert_eq!(network(ONE), ONE);
     }
 }

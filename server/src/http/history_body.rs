@@ -3,6 +3,7 @@
 //! A client that reads slowly holds the publications of its response. All responses together may hold [`MAX_BYTES`], and
 //! those of one client a part of it.
 
+use crate::client::Client;
 use crate::history::Recovery;
 use crate::publication::Publication;
 use axum::body::{Body, Bytes};
@@ -28,13 +29,13 @@ pub(super) struct HistoryResponses(Mutex<Held>);
 struct Held {
     responses: usize,
     bytes: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_address: HashMap<Client, usize>,
 }
 
 /// The place of one response in [`HistoryResponses`].
 struct Place {
     all: Arc<HistoryResponses>,
-    address: IpAddr,
+    address: Client,
     bytes: usize,
 }
 
@@ -61,13 +62,13 @@ impl HistoryResponses {
         let _ = write!(head, ",\"recovered\":{recovered},\"publications\":[");
         let texts: usize = publications.iter().map(|one| one.text.len()).sum();
         let length = head.len() + texts + publications.len().saturating_sub(1) + "]}".len();
-        let place = self.hold(address, length)?;
+        let place = self.hold(Client::of(address), length)?;
         let pieces =
             Pieces { head: Some(head), publications: publications.into_iter(), is_first: true, _place: place };
         Some((Body::from_stream(futures_util::stream::iter(pieces.map(Ok::<_, Infallible>))), length))
     }
 
-    fn hold(self: &Arc<Self>, address: IpAddr, bytes: usize) -> Option<Place> {
+    fn hold(self: &Arc<Self>, address: Client, bytes: usize) -> Option<Place> {
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let of_address = held.by_address.get(&address).copied().unwrap_or_default();
         let fits = held.bytes + bytes <= MAX_BYTES && of_address + bytes <= MAX_BYTES_PER_ADDRESS;
@@ -165,5 +166,16 @@ mod tests {
         drop((of_one, others));
         assert!(body(1).is_some());
         assert_eq!(responses.count(), 0);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_has_one_share() {
+        let responses = Arc::new(HistoryResponses::default());
+        let body = |host: u16| {
+            let address = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host);
+            responses.body(address.into(), recovery(10, 1 << 20))
+        };
+        let of_network: Vec<_> = (0..20).filter_map(body).collect();
+        assert_eq!(of_network.len(), 2, "of 10 MB each");
     }
 }

@@ -39,6 +39,7 @@ pub use publish_socket::BoundSocket;
 pub use router::HttpService;
 pub use tls::TlsError;
 
+use crate::address_limits::{AddressLimit, AddressLimits};
 use crate::capability::Engines;
 use crate::config::hosts::Hosts;
 use crate::config::proxies::TrustedProxies;
@@ -51,6 +52,7 @@ use admission::Admission;
 use assets::Assets;
 use axum::http::header;
 use axum::http::request::Parts;
+use axum::response::Response;
 use history_body::HistoryResponses;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -74,6 +76,8 @@ pub struct Settings {
     pub audit: bool,
     /// The maximum number of connections.
     pub max_connections: usize,
+    /// What each address may do.
+    pub addresses: Arc<AddressLimits>,
     /// The maximum number of sockets that are not WebSockets.
     pub max_http_connections: usize,
     /// The limit of open files of this process, if there is one.
@@ -142,18 +146,29 @@ impl Http {
         }
     }
 
-    /// Whether new connections are refused: the server is shutting down, or has as many as allowed. Counts and logs.
-    pub fn refuses_connections(&self, client: IpAddr) -> bool {
+    /// Decides about a handshake, or a response that is as long as a connection. Counts and logs.
+    ///
+    /// # Errors
+    /// The response that refuses it: the server is shutting down, it has as many connections as allowed, or the client's
+    /// address has.
+    pub fn admit_connection(&self, client: IpAddr) -> Result<(), Box<Response>> {
         if self.draining.load(Relaxed) {
-            return true;
+            return Err(Box::new(reply::busy()));
         }
         let count = self.shards.connections() + self.history_responses.count();
-        let is_full = count >= self.settings.max_connections;
-        if is_full {
+        if count >= self.settings.max_connections {
             self.metrics.rejected_connections.fetch_add(1, Relaxed);
             tracing::warn!(%client, "connection refused: `limits: max_connections` is reached");
+            return Err(Box::new(reply::busy()));
         }
-        is_full
+        self.settings.addresses.handshake(client, count).map_err(|limit| self.refuse_address(client, limit))
+    }
+
+    /// Counts and logs a request that a limit of its address refuses. Returns the response.
+    fn refuse_address(&self, client: IpAddr, limit: AddressLimit) -> Box<Response> {
+        self.metrics.count_address_limit(limit);
+        tracing::warn!(%client, reason = limit.key(), "request refused: a limit of its address is reached");
+        Box::new(reply::too_many_requests(limit.key()))
     }
 
     /// What a connection keeps of its request. `own` are the query parameters that only its protocol uses.

@@ -90,7 +90,14 @@ fn authorize<'a>(http: &Http, namespace: &'a Namespace, request: &Request) -> Re
     let is_trusted = may_be_keyless && PeerAddr::publish_socket(request.extensions()).is_some();
     match namespace.publish.authorize(query::bearer(request.headers()), may_be_keyless, is_trusted) {
         PublishVerdict::Admit(publisher) => Ok(publisher),
-        PublishVerdict::WrongKey => Err(refuse(StatusCode::UNAUTHORIZED, WRONG_KEY)),
+        PublishVerdict::WrongKey => {
+            let response = refuse(StatusCode::UNAUTHORIZED, WRONG_KEY);
+            let client = PeerAddr::of(request.extensions());
+            match query::bearer(request.headers()).map(|_| http.settings.addresses.wrong_key(client)) {
+                Some(Err(limit)) => Err(http.refuse_address(client, limit)),
+                _ => Err(response),
+            }
+        }
         PublishVerdict::NotLocal if publishes_locally(request) => Err(refuse(StatusCode::FORBIDDEN, NOT_LOCAL)),
         PublishVerdict::NotLocal => Err(refuse(StatusCode::FORBIDDEN, NO_KEY)),
     }

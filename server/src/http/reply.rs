@@ -42,6 +42,14 @@ pub fn busy() -> Response {
     response
 }
 
+/// The client's address has reached a limit, the key of which is `limit`.
+pub fn too_many_requests(limit: &str) -> Response {
+    let hint = format!("retry later; behind a proxy, set `trusted_proxies`, or raise `limits: {limit}`");
+    let mut response = error(StatusCode::TOO_MANY_REQUESTS, "too much from this address", &hint);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 /// The path exists, the method does not.
 pub fn method_not_allowed(allowed: &'static str) -> Response {
     let text_body = format!("Method not allowed; use {allowed}.\n");

@@ -3,6 +3,7 @@
 use super::endpoint::{Endpoint, ResponseFuture};
 use super::room_request::RoomPath;
 use super::{Http, PeerAddr, query, reply};
+use crate::client::Client;
 use crate::history::Since;
 use crate::namespace::Namespace;
 use axum::extract::Request;
@@ -53,11 +54,11 @@ async fn serve(http: &Http, request: &Parts) -> Response {
 
 /// `{"position", "recovered", "publications"}`: what came after `since`, or everything that is stored.
 async fn history(http: &Http, namespace: &Namespace, request: &Parts, room: &str, since: Since) -> Response {
-    if http.refuses_connections(PeerAddr::of(&request.extensions)) {
-        return reply::busy();
+    if let Err(refusal) = http.admit_connection(PeerAddr::of(&request.extensions)) {
+        return *refusal;
     }
     let Some(engine) = http.engines.get(namespace.id) else { return reply::busy() };
-    match engine.read_history.read(room, since).await {
+    match engine.read_history.read(room, since, Client::of(PeerAddr::of(&request.extensions))).await {
         Ok(Some(recovery)) => {
             let address = PeerAddr::of(&request.extensions);
             let Some((body, length)) = http.history_responses.body(address, recovery) else {

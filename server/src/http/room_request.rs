@@ -10,6 +10,7 @@ use crate::protocol::JoinError;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
+use nodevent_protocol::key::Refusal;
 use nodevent_protocol::room;
 use serde_json::Value;
 use std::sync::atomic::Ordering::Relaxed;
@@ -36,20 +37,26 @@ impl RoomPath {
         Some(Self { namespace, room, resource: resource.to_owned() })
     }
 
-    /// Finds the namespace, and checks the room's name and the request's key: `?key=…` or `Authorization: Bearer …`.
-    /// Counts and logs a rejection.
+    /// Finds the namespace, and checks the rate of the client's address, the room's name and the request's key: `?key=…` or
+    /// `Authorization: Bearer …`. Counts and logs a rejection.
     ///
     /// # Errors
     /// The response that rejects the request.
     pub fn authorize<'a>(&self, http: &'a Http, request: &Parts) -> Result<&'a Namespace, Box<Response>> {
+        let client = PeerAddr::of(&request.extensions);
+        http.settings.addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
         let Some(namespace) = http.namespaces.find(&self.namespace) else {
             return Err(Box::new(reply::not_found(&self.namespace)));
         };
         self.check_key(namespace, request).map_err(|error| {
             http.metrics.rejected_joins.fetch_add(1, Relaxed);
-            let client = PeerAddr::of(&request.extensions);
             tracing::info!(namespace = &*namespace.name, reason = error.as_str(), %client, "join rejected");
             Audit::log_rejected_key(http, &namespace.name, client, error.as_str());
+            if error == JoinError::Unauthorized(Refusal::BadKey.as_str())
+                && let Err(limit) = http.settings.addresses.wrong_key(client)
+            {
+                return http.refuse_address(client, limit);
+            }
             let hint = "send a key for this room, as `?key=…` or `Authorization: Bearer …`";
             Box::new(reply::error(StatusCode::FORBIDDEN, error.as_str(), hint))
         })?;

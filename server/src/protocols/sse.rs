@@ -175,8 +175,8 @@ impl SseEndpoint {
             Ok(namespace) => namespace,
             Err(rejection) => return *rejection,
         };
-        if http.refuses_connections(PeerAddr::of(&request.extensions)) {
-            return busy();
+        if let Err(refusal) = http.admit_connection(PeerAddr::of(&request.extensions)) {
+            return *refusal;
         }
         let reader = self.reader(namespace, &path.room, request);
         let protocol = Box::new(move || Box::new(reader) as Box<dyn Protocol>);

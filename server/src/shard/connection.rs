@@ -12,10 +12,14 @@ use crate::encoding::{Encoding, Frame};
 use crate::hub::Membership;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
+use nodevent_protocol::key::Refusal;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// The rejection of a key that no secret has signed.
+const WRONG_KEY: &str = Refusal::BadKey.as_str();
 
 /// A connection, for its protocol.
 pub(super) struct Connection<'a> {
@@ -76,6 +80,9 @@ impl Core for Connection<'_> {
         match &outcome {
             Ok(Outcome::Overloaded) => self.close = Some(CloseReason::EngineBusy),
             Ok(Outcome::Ready((_, close))) => self.close = self.close.or(*close),
+            Err(JoinError::Unauthorized(text)) if *text == WRONG_KEY && !self.shard.count_wrong_key(self.slot) => {
+                self.close = Some(CloseReason::WrongKeys);
+            }
             Ok(Outcome::Pending) | Err(_) => {}
         }
         outcome.map(|outcome| match outcome {

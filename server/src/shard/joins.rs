@@ -7,8 +7,8 @@
 
 use super::Shard;
 use super::message::AuthorizeReply;
-use super::shares::Client;
 use crate::authorize::JoinRequest;
+use crate::client::Client;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, ReplyTo, Since};

@@ -36,6 +36,7 @@ pub use inbox::Busy;
 pub use message::ToShard;
 pub use stream::Stream;
 
+use crate::address_limits::AddressLimits;
 use crate::capability::Engines;
 use crate::close_reason::CloseReason;
 use crate::hub::Hub;
@@ -100,6 +101,8 @@ pub struct Settings {
     pub max_roomless_per_address: usize,
     /// Connections that have joined no room.
     pub max_roomless: usize,
+    /// The counts of all addresses.
+    pub addresses: Arc<AddressLimits>,
 }
 
 /// The state of one shard's thread.

@@ -6,8 +6,9 @@ use super::Shard;
 use super::connection::Connection;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
-use super::shares::Client;
 use super::slot::{Closing, Session, Slot, Transport, WebSocket};
+use crate::address_limits::{AddressLimit, WRONG_KEYS_PER_CONNECTION};
+use crate::client::Client;
 use crate::close_reason::{CloseFrame, CloseReason};
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
@@ -47,6 +48,7 @@ impl Shard {
             messages: TokenBucket::new(settings.message_rate(), now),
             joins: TokenBucket::new(settings.join_rate(), now),
             bytes: TokenBucket::new(settings.byte_rate(), now),
+            wrong_keys: 0,
             has_joined: false,
             shares_a_room: false,
             timer_at: NEVER,
@@ -55,6 +57,7 @@ impl Shard {
         self.metrics.connections_opened.fetch_add(1, Relaxed);
         self.metrics.connections.fetch_add(1, Relaxed);
         self.inbox.count_connections(self.slots.len());
+        self.settings.addresses.connected(client);
         self.make_room(slot, client);
         slot
     }
@@ -89,6 +92,18 @@ impl Shard {
             let client = Client::of(session.info.peer());
             self.roomless.remove(slot, client);
         }
+    }
+
+    /// Counts a wrong key. Returns `false` if the connection and its address have sent too many.
+    pub(super) fn count_wrong_key(&mut self, slot: u32) -> bool {
+        let Some(session) = self.session_mut(slot) else { return true };
+        session.wrong_keys = session.wrong_keys.saturating_add(1);
+        let (count, client) = (session.wrong_keys, session.info.peer());
+        if self.settings.addresses.wrong_key(client).is_ok() || count <= WRONG_KEYS_PER_CONNECTION {
+            return true;
+        }
+        self.metrics.count_address_limit(AddressLimit::WrongKeys);
+        false
     }
 
     /// Counts bytes that a connection sent. Returns `false` if they are too many, and the connection was closed.
@@ -245,11 +260,11 @@ impl Shard {
         }
         self.leave_rooms(slot, None);
         let Some(session) = self.session_mut(slot) else { return };
-        let client = session.info.peer();
-        if !session.has_joined {
-            let client = Client::of(session.info.peer());
-            self.roomless.remove(slot, client);
+        let (client, has_joined) = (session.info.peer(), session.has_joined);
+        if !has_joined {
+            self.roomless.remove(slot, Client::of(client));
         }
+        self.settings.addresses.disconnected(Client::of(client));
         let Some(session) = self.session_mut(slot) else { return };
         let probe = session.probe.take();
         match std::mem::replace(&mut session.transport, Transport::Closed) {

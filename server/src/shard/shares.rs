@@ -4,12 +4,12 @@
 //! one per namespace: an engine that does not respond delays only its own namespace. An engine serves requests in their
 //! order, so only a few of one client are with the engines at a time.
 
+use crate::client::Client;
 use crate::history::RecoveryRequest;
 use crate::protocol::Millis;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv6Addr};
 
 /// Joins that may wait for an engine or an authorizer, per shard.
 const MAX_PENDING_JOINS: u32 = 65_536;
@@ -25,10 +25,6 @@ const MAX_WAIT: Millis = 5_000;
 const OVERDUE_INTERVAL: Millis = 1_000;
 /// Recoveries taken by one search, so that others have their turn.
 const OVERDUE_TURN: usize = 256;
-
-/// A client as limits see it: an IPv4 address, or the first 64 bits of an IPv6 address, which belong to one customer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Client(IpAddr);
 
 /// Joins that wait.
 #[derive(Debug, Default)]
@@ -73,20 +69,6 @@ pub(super) struct RoomlessLimits {
     pub(super) per_client: usize,
     /// Connections of all clients.
     pub(super) total: usize,
-}
-
-// === impl Client ===
-
-impl Client {
-    pub(super) fn of(address: IpAddr) -> Self {
-        Self(match address {
-            IpAddr::V6(address) => match address.to_ipv4_mapped() {
-                Some(address) => address.into(),
-                None => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
-            },
-            address @ IpAddr::V4(_) => address,
-        })
-    }
 }
 
 // === impl PendingJoins ===
@@ -230,19 +212,11 @@ impl Roomless {
 mod tests {
     use super::*;
     use crate::history::{ReplyTo, RequestId, Since};
+    use std::net::IpAddr;
     use std::time::Instant;
 
     fn client(number: u8) -> Client {
         Client::of(IpAddr::from([10, 0, 0, number]))
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_client() {
-        let of = |text: &str| Client::of(text.parse().unwrap());
-        assert_eq!(of("2001:db8:0:1::1"), of("2001:db8:0:1:ffff::2"));
-        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8:0:2::1"));
-        assert_eq!(of("::ffff:10.0.0.1"), client(1));
-        assert_ne!(of("::ffff:10.0.0.1"), client(2));
     }
 
     #[test]

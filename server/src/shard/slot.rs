@@ -50,6 +50,8 @@ pub(super) struct Session {
     pub(super) messages: TokenBucket,
     pub(super) joins: TokenBucket,
     pub(super) bytes: TokenBucket,
+    /// Wrong keys that it has sent, up to the limit.
+    pub(super) wrong_keys: u8,
     /// Whether it has joined a room.
     pub(super) has_joined: bool,
     /// Whether it has ever been in one room with two encodings.

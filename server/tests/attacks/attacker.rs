@@ -5,7 +5,11 @@ use crate::support::raw::{Raw, handshake_request};
 use crate::support::wait::in_time;
 use crate::support::{Request, Response, Site};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
+
+/// How long a repeated attack lasts.
+const LENGTH: Duration = Duration::from_secs(3);
 
 /// Runs a test, and no other one of this program at the same time: it would distort the measurement. Its tasks have a
 /// lower priority than the server and the bystander, with which they share the cores.
@@ -20,6 +24,14 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
         .enable_all()
         .build();
     runtime.expect("a runtime").block_on(test);
+}
+
+/// Repeats a part of an attack, so that the bystander takes enough samples during it.
+pub(crate) async fn repeat(mut part: impl AsyncFnMut()) {
+    let began = Instant::now();
+    while began.elapsed() < LENGTH {
+        part().await;
+    }
 }
 
 /// A client with many polling sessions on one TCP connection.

@@ -30,6 +30,8 @@ const CALM: Duration = Duration::from_secs(3);
 const ACCEPTABLE: Duration = Duration::from_millis(20);
 /// The latency that is acceptable in comparison with the one without an attack.
 const FACTOR: u32 = 3;
+/// Joins during an attack, without which it was too short to be measured.
+const MIN_SAMPLES: usize = 30;
 /// Attempts before excessive latencies fail a test: the machine may be busy with something else. Failed joins,
 /// deliveries and connects fail it immediately.
 const ATTEMPTS: usize = 3;
@@ -138,6 +140,8 @@ pub(crate) async fn assert_unnoticed(address: &str, mut attack: impl AsyncFnMut(
         println!("during the attack: {}", attacked.summary());
         let shown: Vec<_> = attacked.failures.iter().take(5).collect();
         assert!(attacked.failures.is_empty(), "{} failures of the bystander: {shown:#?}", attacked.failures.len());
+        let samples = attacked.joins.len();
+        assert!(samples >= MIN_SAMPLES, "the attack was too short: {samples} joins of the bystander");
         let excesses = attacked.excesses(&calm);
         if excesses.is_empty() {
             return;

@@ -1,4 +1,6 @@
 //! Attack 8: names that collide in Redis: the room `vip:board` of `/a` is the room `board` of `/a:vip`.
+//!
+//! No bystander is measured: the attack is a configuration and one request, not a load on a server.
 
 use crate::attacker;
 use crate::process::Process;

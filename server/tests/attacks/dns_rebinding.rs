@@ -34,7 +34,7 @@ fn page_under_a_rebound_name_reads_no_open_room() {
         let process = Process::start("/nodevent: {}").await;
         let port = process.site.address.rsplit_once(':').unwrap().1.to_owned();
         assert_unnoticed(&process.site.address, async || {
-            for _ in 0..100 {
+            attacker::repeat(async || {
                 for host in [
                     format!("rebound.evil.example:{port}"),
                     "evil.example".to_owned(),
@@ -48,7 +48,8 @@ fn page_under_a_rebound_name_reads_no_open_room() {
                         assert_eq!(status(&process, &request).await, 421, "{host}{path}");
                     }
                 }
-            }
+            })
+            .await;
         })
         .await;
     });

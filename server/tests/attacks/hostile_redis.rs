@@ -1,11 +1,12 @@
 //! Attack 14: a hostile Redis. Its replies must not crash the server or take its memory.
 
 use crate::attacker;
+use crate::bystander::assert_unnoticed;
 use crate::process::Process;
 use crate::support::wait::until;
 use crate::support::{Request, Site};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -36,13 +37,17 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Accepts connections, and sends `reply` to each. Returns the port and the number of replies.
-async fn hostile_redis(reply: Vec<u8>) -> (u16, Arc<AtomicUsize>) {
+/// Accepts connections, and sends `reply` to each while it is hostile; otherwise it closes them. Returns the port and the
+/// number of replies.
+async fn hostile_redis(reply: Vec<u8>, is_hostile: Arc<AtomicBool>) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (port, sent) = (listener.local_addr().unwrap().port(), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&sent);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
+            if !is_hostile.load(SeqCst) {
+                continue;
+            }
             let (reply, count) = (reply.clone(), Arc::clone(&count));
             tokio::spawn(async move {
                 let mut command = [0; 4096];
@@ -66,7 +71,7 @@ async fn is_alive(site: &Site) -> bool {
 async fn assert_survived(replies: Vec<(&'static str, Vec<u8>)>) {
     let mut failures = Vec::new();
     for (name, reply) in replies {
-        let (port, sent) = hostile_redis(reply).await;
+        let (port, sent) = hostile_redis(reply, Arc::new(AtomicBool::new(true))).await;
         let process = Process::start(&format!("/nodevent: {{redis: {{host: 127.0.0.1, port: {port}}}}}")).await;
         let before = process.resident();
         until("the server has received a reply", async || sent.load(SeqCst) > 0).await;
@@ -91,9 +96,33 @@ fn malformed_redis_replies_neither_crash_the_server_nor_take_its_memory() {
     attacker::run(assert_survived(malformed()));
 }
 
-/// With the patch of `packaging/patches/`: `bin/test patched` runs it.
 #[test]
-#[ignore = "crashes without the patch of packaging/patches"]
 fn nested_redis_replies_neither_crash_the_server_nor_take_its_memory() {
     attacker::run(assert_survived(nested()));
+}
+
+/// The hostile Redis serves other namespaces of the same server, one for each reply.
+#[test]
+fn hostile_redis_delays_no_client_of_another_namespace() {
+    attacker::run(async {
+        let (is_hostile, mut counts, mut settings) =
+            (Arc::new(AtomicBool::new(false)), Vec::new(), "/nodevent: {}\n".to_owned());
+        for (number, (_, reply)) in nested().into_iter().chain(malformed()).enumerate() {
+            let (port, sent) = hostile_redis(reply, Arc::clone(&is_hostile)).await;
+            settings.push_str(&format!("/hostile{number}: {{redis: {{host: 127.0.0.1, port: {port}}}}}\n"));
+            counts.push(sent);
+        }
+        let process = Process::start(&settings).await;
+        assert_unnoticed(&process.site.address, async || {
+            let before: Vec<usize> = counts.iter().map(|count| count.load(SeqCst)).collect();
+            is_hostile.store(true, SeqCst);
+            until("each reply has been sent", async || {
+                counts.iter().zip(&before).all(|(count, before)| count.load(SeqCst) > *before)
+            })
+            .await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            is_hostile.store(false, SeqCst);
+        })
+        .await;
+    });
 }

@@ -2,6 +2,8 @@
 //! terminal of the reader, and long texts could fill the disk.
 
 use crate::attacker;
+use crate::bystander::assert_unnoticed;
+use crate::process::Process;
 use crate::support::wait::until;
 use crate::support::{Program, REDIS_OUTAGE, Request, Site};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -77,6 +79,29 @@ fn requests_are_sanitised_and_truncated_in_the_log() {
                 }
             },
         )
+        .await;
+    });
+}
+
+#[test]
+fn flood_of_hostile_texts_delays_no_other_client() {
+    attacker::run(async {
+        let closed = "/closed: {secret: a-secret-of-more-than-16-bytes}";
+        let process = Process::start(&format!("log: {{level: trace}}\n/nodevent: {{}}\n{closed}\n")).await;
+        let room = "%1B%5B2J".repeat(500);
+        assert_unnoticed(&process.site.address, async || {
+            attacker::repeat(async || {
+                let path = format!("/api/closed/rooms/{room}/events?key=forged");
+                // Beyond the rate of its address, it is rejected for that.
+                assert!([403, 429].contains(&process.site.get(&path).await.status));
+                let request = Request::get("/socket.io/?EIO=4&transport=polling");
+                let request =
+                    request.header("Origin", &format!("https://{}.example", "evil\u{1b}[31m".repeat(300)));
+                let mut stream = process.site.dial().await;
+                let _ = request.exchange(&mut stream, &process.site.address).await;
+            })
+            .await;
+        })
         .await;
     });
 }

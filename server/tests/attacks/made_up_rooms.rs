@@ -2,6 +2,7 @@
 //! memory engine.
 
 use crate::attacker;
+use crate::bystander::assert_unnoticed;
 use crate::process::Process;
 use crate::support::RedisServer;
 use crate::support::raw::{Raw, TEXT, last};
@@ -80,5 +81,36 @@ fn made_up_rooms_evict_no_published_history() {
             }
         }
         assert_eq!(kept().await, 5, "publications left after joins of made-up rooms");
+    });
+}
+
+#[test]
+fn flood_of_made_up_rooms_delays_no_other_client() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        for engine in [String::new(), format!("redis: \"{}\"", redis.url())] {
+            let process = Process::start(&format!("/nodevent: {{{engine}}}")).await;
+            process.is_ready().await;
+            assert_unnoticed(&process.site.address, async || {
+                let mut number = 0;
+                let reads = attacker::repeat(async || {
+                    number += 1;
+                    process.site.get(&format!("/api/nodevent/rooms/made-up-{number}/history")).await;
+                });
+                let mut connection = 0;
+                let joins = attacker::repeat(async || {
+                    connection += 1;
+                    let mut raw = Raw::connected(&process.site, "/nodevent").await;
+                    let room = |n| format!("{{\"room\":\"made-up-{connection}-{n}\"}}");
+                    let join = |n| last(TEXT, format!("42/nodevent,{n}[\"join\",{}]", room(n)));
+                    raw.send((0..100).flat_map(join).collect::<Vec<u8>>()).await;
+                    for _ in 0..100 {
+                        raw.text().await;
+                    }
+                });
+                tokio::join!(reads, joins);
+            })
+            .await;
+        }
     });
 }

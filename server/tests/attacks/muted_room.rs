@@ -2,6 +2,7 @@
 //! so that the server never learns where the room is, and does not deliver confirmed publications to other members.
 
 use crate::attacker::{self, join, join_since};
+use crate::bystander::assert_unnoticed;
 use crate::process::Process;
 use crate::support::raw::Raw;
 use crate::support::{RedisServer, Request, Site};
@@ -46,26 +47,29 @@ fn repeated_joins_with_one_position_do_not_mute_a_room() {
         let redis = RedisServer::start().await;
         let process = Process::start(&format!("/nodevent: {{redis: \"{}\"}}", redis.url())).await;
         redis.has_subscribers("/nodevent", 1).await;
-        for (room, epoch, offset) in [
-            ("huge", None, "9223372036854775807"),
-            ("largest", None, "18446744073709551615"),
-            ("ahead", Some(()), "1000"),
-            ("far-ahead", Some(()), "9223372036854775807"),
-        ] {
-            process.site.emit("/nodevent", room, "e", "before").await;
-            let history: Value = process.site.get(&format!("/api/nodevent/rooms/{room}/history")).await.json();
-            let known = history["position"].as_str().unwrap().split_once(':').unwrap().0.to_owned();
-            let epoch = epoch.map_or("0000000000000000".to_owned(), |()| known);
-            let attacking = attack(&process.site, room, format!("{epoch}:{offset}"));
-            sleep(PAUSE * 2).await;
-            let mut victim = Raw::connected(&process.site, "/nodevent").await;
-            let packet = format!("42/nodevent,1[\"join\",{{\"room\":\"{room}\"}}]");
-            let joined = timeout(PROMPT, join(&mut victim, &packet));
-            let ack = joined.await.unwrap_or_else(|_| panic!("{room}: the victim's join is not acknowledged"));
-            assert!(ack.starts_with("[null,true"), "{room}: {ack}");
-            assert_not_muted(&process.site, &mut victim, room).await;
-            attacking.abort();
-        }
+        assert_unnoticed(&process.site.address, async || {
+            for (room, epoch, offset) in [
+                ("huge", None, "9223372036854775807"),
+                ("largest", None, "18446744073709551615"),
+                ("ahead", Some(()), "1000"),
+                ("far-ahead", Some(()), "9223372036854775807"),
+            ] {
+                process.site.emit("/nodevent", room, "e", "before").await;
+                let history: Value = process.site.get(&format!("/api/nodevent/rooms/{room}/history")).await.json();
+                let known = history["position"].as_str().unwrap().split_once(':').unwrap().0.to_owned();
+                let epoch = epoch.map_or("0000000000000000".to_owned(), |()| known);
+                let attacking = attack(&process.site, room, format!("{epoch}:{offset}"));
+                sleep(PAUSE * 2).await;
+                let mut victim = Raw::connected(&process.site, "/nodevent").await;
+                let packet = format!("42/nodevent,1[\"join\",{{\"room\":\"{room}\"}}]");
+                let joined = timeout(PROMPT, join(&mut victim, &packet));
+                let ack = joined.await.unwrap_or_else(|_| panic!("{room}: the victim's join is not acknowledged"));
+                assert!(ack.starts_with("[null,true"), "{room}: {ack}");
+                assert_not_muted(&process.site, &mut victim, room).await;
+                attacking.abort();
+            }
+        })
+        .await;
     });
 }
 
@@ -78,11 +82,14 @@ fn joins_with_strange_positions_do_not_mute_existing_members() {
         redis.has_subscribers("/nodevent", 1).await;
         let mut victim = Raw::connected(&process.site, "/nodevent").await;
         join(&mut victim, "42/nodevent,1[\"join\",{\"room\":\"r\"}]").await;
-        for since in ["0000000000000000:9223372036854775807", "0000000000000000:0", "nonsense"] {
-            let attacking = attack(&process.site, "r", since.to_owned());
-            sleep(PAUSE * 2).await;
-            assert_not_muted(&process.site, &mut victim, "r").await;
-            attacking.abort();
-        }
+        assert_unnoticed(&process.site.address, async || {
+            for since in ["0000000000000000:9223372036854775807", "0000000000000000:0", "nonsense"] {
+                let attacking = attack(&process.site, "r", since.to_owned());
+                sleep(PAUSE * 2).await;
+                assert_not_muted(&process.site, &mut victim, "r").await;
+                attacking.abort();
+            }
+        })
+        .await;
     });
 }

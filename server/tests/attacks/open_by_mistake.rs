@@ -1,4 +1,6 @@
 //! Attack 9: namespaces that are open by mistake: a blank or misspelt secret. The server must refuse to start.
+//!
+//! No bystander is measured: nothing runs that could have one.
 
 use crate::attacker;
 use crate::support::Program;

@@ -25,13 +25,14 @@ fn origin_that_may_read_cannot_publish() {
         for origins in ["[\"https://www.example.com\"]", "[\"https://*.example.com\"]", "[\"*\"]"] {
             let process = Process::start(&format!("origins: {origins}\n/nodevent: {{}}\n{KEYED}")).await;
             assert_unnoticed(&process.site.address, async || {
-                for _ in 0..200 {
+                attacker::repeat(async || {
                     let response = publish(&process, "nodevent", &[("Origin", PAGE)]).await;
                     assert_eq!(response.status, 403, "with origins {origins}: {}", response.text());
                     // Every visitor of a page has its key. So the key alone does not let a page publish.
                     let response = publish(&process, "keyed", &[("Origin", PAGE), ("Authorization", KEY)]).await;
                     assert_eq!(response.status, 403, "with origins {origins} and a key: {}", response.text());
-                }
+                })
+                .await;
             })
             .await;
             let preflight = Request::new("OPTIONS", "/api/keyed/emit").header("Origin", PAGE);

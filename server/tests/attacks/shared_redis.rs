@@ -5,6 +5,7 @@
 //! several servers of one application, which must still be one.
 
 use crate::attacker;
+use crate::bystander::assert_unnoticed;
 use crate::support::{Browser, Program, RedisServer, Request, Site, Transport};
 use serde_json::json;
 
@@ -97,5 +98,26 @@ fn programs_that_share_a_channel_with_other_secrets_are_reported() {
         for program in [&old, &both, &new] {
             assert!(!program.log().iter().any(|line| line.contains(report)), "{:?}", program.log());
         }
+    });
+}
+
+/// The other application publishes to rooms of the same names: clients of the first one receive nothing of it, in time.
+#[test]
+fn events_of_another_application_neither_reach_nor_delay_a_client() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let (_own, own) = serve(folders[0].path(), &format!("\"{}\"", redis.url()), "").await;
+        let other = format!("{{port: {}, db: 5}}", redis.port);
+        let (_foreign, foreign) = serve(folders[1].path(), &other, "").await;
+        assert_unnoticed(&own.address, async || {
+            attacker::repeat(async || {
+                for room in ["bystander-0", "bystander-1", "bystander-2"] {
+                    foreign.emit("/nodevent", room, "foreign", "event").await;
+                }
+            })
+            .await;
+        })
+        .await;
     });
 }

@@ -2,8 +2,9 @@
 //! other join, instead of leaving the client waiting.
 
 use crate::attacker;
+use crate::bystander::assert_unnoticed;
 use crate::process::Process;
-use crate::support::raw::Raw;
+use crate::support::raw::{Raw, TEXT, last};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -60,5 +61,24 @@ fn plain_join_with_unrepresentable_arguments_gets_a_reply() {
             }
         }
         assert!(silent.is_empty(), "{silent:#?}");
+    });
+}
+
+#[test]
+fn flood_of_unparsable_joins_delays_no_other_client() {
+    attacker::run(async {
+        let process = Process::start("/nodevent: {}").await;
+        assert_unnoticed(&process.site.address, async || {
+            attacker::repeat(async || {
+                let mut raw = Raw::connected(&process.site, "/nodevent").await;
+                for (_, argument) in arguments().iter().cycle().take(200) {
+                    if raw.try_send(last(TEXT, format!("42/nodevent,7[\"join\",{argument}]"))).await.is_none() {
+                        break;
+                    }
+                }
+            })
+            .await;
+        })
+        .await;
     });
 }

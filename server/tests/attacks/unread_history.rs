@@ -6,8 +6,10 @@ use crate::bystander::assert_unnoticed;
 use crate::process::Process;
 use crate::support::{RedisServer, Request};
 use serde_json::json;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 /// A room's history: 100 publications of 90 KB, so that a response has 9 MB.
@@ -18,6 +20,8 @@ const PATH: &str = "/api/nodevent/rooms/large/history";
 const UNREAD: usize = 60;
 /// The growth that is acceptable: a send buffer of 1 MB each, and what the process needs to work.
 const GROWTH: u64 = (UNREAD as u64 + 40) << 20;
+/// Rooms with a history of 0.9 MB each.
+const ROOMS: usize = 30;
 /// How long an attack continues.
 const LENGTH: Duration = Duration::from_secs(3);
 
@@ -81,6 +85,48 @@ fn unread_event_streams_need_bounded_memory() {
             }
             assert!(most < GROWTH, "the server grew by {} MB for {UNREAD} streams", most >> 20);
         }
+    });
+}
+
+/// A sibling: requests for many histories wait in one queue. Another client's request does not wait for all of them.
+#[test]
+fn flood_of_history_requests_delays_no_other_reader() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        let process = Process::start(&format!("/nodevent: {{redis: \"{}\"}}", redis.url())).await;
+        redis.has_subscribers("/nodevent", 1).await;
+        for room in 0..ROOMS {
+            for number in 0..10 {
+                let message = json!([number, "x".repeat(SIZE)]);
+                process.site.emit("/nodevent", &format!("room-{room}"), "e", message).await;
+            }
+        }
+        let mut flood = JoinSet::new();
+        for number in 0..4 * ROOMS {
+            let site = process.site.clone();
+            flood.spawn(async move {
+                for round in number.. {
+                    // Each position is a read of its own.
+                    let path = format!(
+                        "/api/nodevent/rooms/room-{}/history?since=0000000000000001:{round}",
+                        round % ROOMS
+                    );
+                    site.get(&path).await;
+                }
+            });
+        }
+        tokio::time::sleep(LENGTH / 3).await;
+        let mut slowest = Duration::ZERO;
+        for _ in 0..20 {
+            let began = Instant::now();
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(SocketAddr::from(([127, 0, 0, 2], 0))).unwrap();
+            let mut stream = socket.connect(process.site.address.parse().unwrap()).await.unwrap();
+            let request = Request::get("/api/nodevent/rooms/small/history");
+            assert_eq!(request.exchange(&mut stream, &process.site.address).await.unwrap().status, 200);
+            slowest = slowest.max(began.elapsed());
+        }
+        assert!(!flood.is_empty() && slowest < LENGTH / 3, "another client waits {slowest:?} for its history");
     });
 }
 

@@ -2,6 +2,8 @@
 
 use crate::support::keys::{LATER, key};
 use crate::support::{Browser, PLAIN, TestServer, Transport, vectors};
+use nodevent_protocol::key::{Secret, sign, sign_bound};
+use nodevent_server::clock::now_ms;
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -90,7 +92,12 @@ async fn every_key_of_the_vectors_opens_its_room_or_is_refused_as_listed() {
     const NOW: u64 = 1_750_000_000_000;
     let keys = vectors("keys");
     let all: Vec<&Value> = keys["verify"].as_array().unwrap().iter().collect();
-    let fits = |one: &&&Value| one["now"] == NOW && one.get("max_ttl").is_none() && one["secrets"] != json!([]);
+    // Those of bound keys expire soon after `now`.
+    let fits = |one: &&&Value| {
+        one["now"] == NOW
+            && ["max_ttl", "namespace"].iter().all(|key| one.get(key).is_none())
+            && one["secrets"] != json!([])
+    };
     let tried: Vec<&Value> = all.iter().filter(fits).copied().collect();
     assert!(tried.len() > 50, "only {} of {} vectors are tried", tried.len(), all.len());
     let mut lists: Vec<&Value> = Vec::new();
@@ -133,6 +140,47 @@ async fn key_equals_the_one_other_programs_compute() {
     let hash = hash.split(' ').next().unwrap();
     let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
     assert_eq!(browser.join_with(room, format!("{hash}:{LATER}")).await, json!([null, true]));
+}
+
+/// Three namespaces have one secret. A bound key opens a room of its own one.
+#[tokio::test]
+async fn bound_key_opens_its_room_in_its_namespace_only() {
+    let rest = format!("history: off, secret: {SECRET}");
+    let server = TestServer::start(&format!(
+        "/a: {{{rest}}}\n/b: {{{rest}, bound_keys: sign}}\n/c: {{{rest}, bound_keys: require, max_key_lifetime: 1h}}\n"
+    ))
+    .await;
+    let secret = Secret::new(SECRET).unwrap();
+    let bound =
+        |namespace: &str, minutes: u64| sign_bound(namespace, "r", now_ms() + minutes * 60_000, &secret).unwrap();
+    let month = 31 * 24 * 60;
+    for transport in Transport::BOTH {
+        for (namespace, keys) in [
+            ("/a", [(bound("/a", 5), None), (bound("/b", 5), Some("Bad key")), (key("r", LATER, SECRET), None)]),
+            (
+                "/b",
+                [
+                    (bound("/b", 5), None),
+                    (bound("/b", month), Some("Lifetime too long")),
+                    (key("r", LATER, SECRET), None),
+                ],
+            ),
+            (
+                "/c",
+                [
+                    (bound("/c", 5), None),
+                    (bound("/c", 61), Some("Lifetime too long")),
+                    (sign("r", now_ms() + 60_000, &secret).unwrap(), Some("Bad key")),
+                ],
+            ),
+        ] {
+            let mut browser = Browser::connect(&server, namespace, transport).await;
+            for (key, refusal) in keys {
+                let expected = refusal.map_or(json!([null, true]), |refusal| json!([refusal, false]));
+                assert_eq!(browser.join_with("r", key.as_str()).await, expected, "{namespace}: {key}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

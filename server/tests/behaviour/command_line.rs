@@ -338,6 +338,28 @@ async fn printed_key_opens_its_room_and_no_other() {
 }
 
 #[tokio::test]
+async fn key_is_bound_if_configured_and_not_signed_beyond_the_maximum_lifetime() {
+    let secured = "/nodevent: {secret: sesame-of-more-than-sixteen";
+    let sign = async |more: &str, lifetime: &str| {
+        let folder = folder(&format!("{secured}{more}}}\n"));
+        run(folder.path(), &["key", "r", "--expires-in", lifetime, "--config", "nodevent.yml"]).await
+    };
+    let (status, key, _) = sign(", bound_keys: sign", "30d").await;
+    assert!(status == Some(0) && key.starts_with("v2_"), "{key}");
+    let server = TestServer::start(&format!("{secured}, bound_keys: require}}")).await;
+    let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
+    assert_eq!(browser.join_with("r", key.trim_end()).await, json!([null, true]));
+    let (_, formula, _) = sign("", "300d").await;
+    assert!(!formula.contains('_'), "{formula}");
+    assert_eq!(browser.join_with("r", formula.trim_end()).await, json!(["Bad key", false]));
+    for (more, lifetime) in [(", bound_keys: require", "31d"), (", max_key_lifetime: 1h", "61m")] {
+        let (status, key, error) = sign(more, lifetime).await;
+        assert_eq!((status, key.as_str()), (Some(64), ""), "{error}");
+        assert!(error.contains("max_key_lifetime"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn occupied_port_is_named_and_exits_with_69() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();

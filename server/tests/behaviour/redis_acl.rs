@@ -70,3 +70,19 @@ async fn server_works_with_the_documented_permissions_and_the_user_can_do_nothin
         }
     }
 }
+
+/// Redis rejects reads: its own text, which names the user and the command, is for the operator.
+#[tokio::test]
+async fn readers_do_not_receive_the_error_texts_of_redis() {
+    let redis = RedisServer::start().await;
+    let server = TestServer::start(&format!("/nodevent: {{redis: \"{}\"}}", redis.url())).await;
+    server.ready().await;
+    server.emit("/nodevent", "r", "e", 1).await;
+    assert_eq!(cli(&redis, &[], &["ACL", "SETUSER", "default", "-evalsha", "-eval"]), "OK");
+    let response = server.get("/api/nodevent/rooms/r/history").await;
+    assert_eq!(response.status, 503);
+    assert_eq!(response.json()["error"], "Redis is unavailable");
+    for text in ["NOPERM", "evalsha", "default", "permissions"] {
+        assert!(!response.text().contains(text), "{}", response.text());
+    }
+}

@@ -1,5 +1,5 @@
 //! Inputs that a generator mutates: request lines with their queries, and configuration files. The generator is seeded, so a
-//! failure can be repeated.
+//! failure can be repeated. `NODEVENT_FUZZ_SECONDS` runs more seeds, until the time is over; `rake fuzz` sets it.
 
 use crate::process::Process;
 use crate::support::is_full_run;
@@ -7,6 +7,7 @@ use crate::support::wait::in_time;
 use nodevent_server::config::Config;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Paths and queries that the server understands, to be mutated.
@@ -53,12 +54,19 @@ fn mutate(random: &mut StdRng, text: &str, pieces: &[&str]) -> String {
     chars.into_iter().collect()
 }
 
+/// The seeds of a test: so many, more in the long form, or as many as fit into `NODEVENT_FUZZ_SECONDS`.
+fn seeds(count: u64, long: u64) -> impl Iterator<Item = u64> {
+    let count = if is_full_run() { long } else { count };
+    let seconds = std::env::var("NODEVENT_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    (0..).take_while(move |seed| until.map_or(*seed < count, |until| Instant::now() < until))
+}
+
 /// Every request gets a response with a status, or the end of the connection, and the server remains healthy.
 #[tokio::test]
 async fn mutated_request_targets_are_answered() {
-    let count = if is_full_run() { 50_000 } else { 2_000 };
     let process = Process::start("/nodevent: {}").await;
-    for seed in 0..count {
+    for seed in seeds(2_000, 50_000) {
         let mut random = StdRng::seed_from_u64(seed);
         let target = mutate(&mut random, TARGETS[seed as usize % TARGETS.len()], &PIECES);
         let target: String = target.chars().filter(|one| !one.is_whitespace()).collect();
@@ -77,7 +85,6 @@ async fn mutated_request_targets_are_answered() {
 /// Every text is a configuration, or is refused with a report that names a place. It never panics.
 #[test]
 fn mutated_configurations_are_read_or_refused_with_a_place() {
-    let count = if is_full_run() { 200_000 } else { 5_000 };
     let pieces = [
         "&a ",
         "*all",
@@ -97,7 +104,7 @@ fn mutated_configurations_are_read_or_refused_with_a_place() {
         "#",
         "${A}",
     ];
-    for seed in 0..count {
+    for seed in seeds(5_000, 200_000) {
         let mut random = StdRng::seed_from_u64(seed);
         let text = mutate(&mut random, CONFIGURATION, &pieces);
         if let Err(report) = Config::from_yaml(&text) {

@@ -1,9 +1,16 @@
 # frozen_string_literal: true
 
-# Issue 12, attack 14, the gem's half: no reply of a Redis crashes the Rails process. The server's half is in
-# `server/tests/attacks/hostile_redis.rs`. Nested replies crash it without the patch of `packaging/patches/`.
+# Issue 12, attack 14, the gem's half: no reply of a Redis crashes the Rails process, or raises an error that is not ours. The
+# server's half is in `server/tests/attacks/hostile_redis.rs`.
 RSpec.describe "A hostile Redis" do
   replies = {
+    "nested arrays" => "*1\r\n" * 200_000,
+    "nested arrays that end" => "#{"*1\r\n" * 250_000}:1\r\n",
+    "nested maps" => "%1\r\n" * 200_000,
+    "nested sets" => "~1\r\n" * 200_000,
+    "nested pushes" => ">1\r\n" * 200_000,
+    "nested attributes" => "|1\r\n" * 200_000,
+    "wide nested arrays" => "*1000000\r\n" * 100_000,
     "a giant array" => "*9223372036854775807\r\n",
     "a negative array" => "*-9223372036854775808\r\n",
     "a giant text" => "$9223372036854775807\r\nx",
@@ -46,6 +53,12 @@ RSpec.describe "A hostile Redis" do
               NoDevent::Emitter.emit("r", "e", 1, wait: true, timeout: 1.5)
             rescue NoDevent::PublishError
               puts "raised"
+            end
+            begin
+              NoDevent::Emitter.emit("r", "e", 2)
+              puts NoDevent.flush(0.5)
+            rescue NoDevent::Error => e
+              puts e.class
             end
             print File.read("/proc/self/status")[/VmRSS:\\s+(\\d+)/, 1].to_i / 1024
           RUBY

@@ -3,13 +3,13 @@
 use super::{Report, TIMEOUT, get, open, with_timeout};
 use crate::cli::http::{self, Request};
 use http_body_util::BodyExt as _;
-use nodevent_protocol::key;
 use nodevent_server::clock;
 use nodevent_server::config::Config;
 use nodevent_server::config::namespace::Namespace;
+use std::time::Duration;
 
 /// Lifetime of the key that is sent to the server. Milliseconds.
-const KEY_LIFETIME: u64 = 60_000;
+const KEY_LIFETIME: Duration = Duration::from_secs(60);
 /// Hint for a server that has read another configuration.
 const RESTART: &str = "restart the server with this file";
 
@@ -41,7 +41,7 @@ async fn check_namespace(url: &str, namespace: &Namespace, report: &mut Report) 
         Err(error) => return report.fail(&format!("{name}: it stopped responding: {error}"), "see its log"),
     };
     let secret = namespace.secrets.first();
-    let key = secret.and_then(|secret| key::sign(&room, clock::now_ms() + KEY_LIFETIME, secret).ok());
+    let key = secret.and_then(|secret| namespace.sign_short_key(&room, KEY_LIFETIME, clock::now_ms(), secret).ok());
     match (&key, without) {
         (None, 200) => report.ok(&format!("{name}: every client may join, as in the file")),
         (None, _) => {

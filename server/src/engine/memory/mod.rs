@@ -4,6 +4,7 @@ mod history;
 
 use super::{Fanout, unpositioned};
 use crate::capability::{Engine, Health, Pending, Publish, ReadHistory};
+use crate::client::Client;
 use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::outcome::Outcome;
@@ -114,7 +115,7 @@ impl RoomHistory for Memory {
 }
 
 impl ReadHistory for Memory {
-    fn read<'a>(&'a self, room: &'a str, since: Since) -> Pending<'a, Option<Recovery>> {
+    fn read<'a>(&'a self, room: &'a str, since: Since, _client: Client) -> Pending<'a, Option<Recovery>> {
         Box::pin(ready(Ok(self.read(room, since))))
     }
 }

@@ -1,17 +1,19 @@
-//! Reads of histories for HTTP: on a connection and a thread of their own, one at a time, and shared by readers that wait for
-//! the same.
+//! Reads of histories for HTTP: on a connection and a thread of their own, one at a time, in turns of the clients that wait, and
+//! shared by readers that wait for the same.
 //!
 //! A history may have many megabytes, which keep Redis and the thread that parses them busy. So it is read in pages, Redis
 //! and the other threads have pauses between them, and a flood of reads delays neither publishing nor joins.
 
 use super::Shared;
 use super::client;
+use super::fair_turns::{FairTurns, Ticket};
 use super::history_pages::{HistoryPages, NextPage};
 use super::script::{HistorySlice, ScriptError};
 use crate::capability::Unavailable;
+use crate::client::Client;
 use crate::config::redis::Redis as RedisConfig;
 use crate::history::{Recovery, Since};
-use fred::clients::Client;
+use fred::clients::Client as RedisClient;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared as SharedFuture, WeakShared};
 use nodevent_protocol::history::{Keys, Retention};
 use std::collections::HashMap;
@@ -19,7 +21,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::Semaphore;
 
 /// Pause after each page, in units of the time that it took.
 const PAUSE_FACTOR: u32 = 2;
@@ -30,7 +31,7 @@ const MAX_ENTRIES: usize = 1024;
 type Read = Result<Option<Recovery>, Unavailable>;
 type ReadFuture = BoxFuture<'static, Read>;
 /// Reads that have not started, by room and position.
-type WaitingReads = HashMap<(Box<str>, Since), WeakShared<ReadFuture>>;
+type WaitingReads = HashMap<(Box<str>, Since), (WeakShared<ReadFuture>, Arc<Ticket>)>;
 
 /// See the head of this file.
 pub(super) struct HistoryReader {
@@ -38,14 +39,14 @@ pub(super) struct HistoryReader {
     shared: Arc<Shared>,
     /// Started by the first read.
     link: OnceLock<Link>,
-    turn: Arc<Semaphore>,
+    turns: Arc<FairTurns>,
     /// Later readers must not share a read that has started: it may miss what was published since.
     waiting: Mutex<WaitingReads>,
 }
 
 /// The connection and the thread that uses it.
 struct Link {
-    client: Client,
+    client: RedisClient,
     thread: Handle,
 }
 
@@ -53,8 +54,8 @@ struct Link {
 
 impl HistoryReader {
     pub(super) fn new(settings: RedisConfig, shared: Arc<Shared>) -> Self {
-        let (link, turn, waiting) = (OnceLock::new(), Arc::new(Semaphore::new(1)), Mutex::default());
-        Self { settings, shared, link, turn, waiting }
+        let (link, turns, waiting) = (OnceLock::new(), Arc::default(), Mutex::default());
+        Self { settings, shared, link, turns, waiting }
     }
 
     /// Starts the connection and its thread, if they are not running. The caller has the turn.
@@ -76,19 +77,23 @@ impl HistoryReader {
     }
 
     /// Reads what is stored of a room after `since`.
-    pub(super) fn read(self: &Arc<Self>, room: &str, since: Since) -> SharedFuture<ReadFuture> {
+    pub(super) fn read(self: &Arc<Self>, room: &str, since: Since, client: Client) -> SharedFuture<ReadFuture> {
         let key = (Box::from(room), since);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(read) = waiting.get(&key).and_then(WeakShared::upgrade) {
+        if let Some((read, ticket)) = waiting.get(&key)
+            && let Some(read) = read.upgrade()
+        {
+            self.turns.wait_for(ticket, client);
             return read;
         }
         if waiting.len() >= MAX_ENTRIES {
-            waiting.retain(|_, read| read.upgrade().is_some());
+            waiting.retain(|_, (read, _)| read.upgrade().is_some());
         }
         let (reader, own_key) = (Arc::clone(self), key.clone());
+        let (ticket, turn) = self.turns.wait(client);
         let read: ReadFuture = Box::pin(async move {
-            // The semaphore is never closed.
-            let turn = Arc::clone(&reader.turn).acquire_owned().await;
+            // Every ticket has its turn in the end.
+            let turn = turn.await;
             reader.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&own_key);
             let (room, since) = own_key;
             let Link { client, thread } = reader.link()?;
@@ -104,12 +109,12 @@ impl HistoryReader {
             read.await.unwrap_or_else(|_| Err(ScriptError::timed_out().unavailable))
         });
         let read = read.shared();
-        waiting.extend(read.downgrade().map(|read| (key, read)));
+        waiting.extend(read.downgrade().map(|read| (key, (read, ticket))));
         read
     }
 
     /// Reads now. Also returns the pause until the next read.
-    async fn read_now(&self, client: &Client, room: &str, since: Since) -> (Read, Duration) {
+    async fn read_now(&self, client: &RedisClient, room: &str, since: Since) -> (Read, Duration) {
         let Some(retention) = self.shared.history.of(room) else { return (Ok(None), Duration::ZERO) };
         let connected = tokio::time::timeout(super::COMMAND_TIMEOUT, client::wait_connected(client)).await;
         if connected.is_err() {
@@ -140,7 +145,7 @@ type TimedSlice = (Result<HistorySlice, ScriptError>, Duration);
 /// The reads of one room.
 struct RoomRead<'a> {
     shared: &'a Shared,
-    client: &'a Client,
+    client: &'a RedisClient,
     keys: Keys,
     retention: Retention,
 }
@@ -178,6 +183,6 @@ impl RoomRead<'_> {
 
 impl fmt::Debug for HistoryReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HistoryReader").field("turn", &self.turn).finish_non_exhaustive()
+        f.debug_struct("HistoryReader").field("turns", &self.turns).finish_non_exhaustive()
     }
 }

@@ -13,6 +13,7 @@ pub mod autodetect;
 mod client;
 mod client_config;
 mod diagnose;
+mod fair_turns;
 mod health;
 mod history_pages;
 mod history_reader;
@@ -29,6 +30,7 @@ pub use diagnose::{RedisDiagnosis, diagnose};
 
 use super::Fanout;
 use crate::capability::{Engine, Health, Pending, Publish as PublishTo, ReadHistory, Unavailable};
+use crate::client::Client as Requester;
 use crate::config::history::History;
 use crate::config::namespace::Namespace as NamespaceConfig;
 use crate::config::redis::{Kind, Redis as RedisConfig};
@@ -248,8 +250,8 @@ impl RoomHistory for Redis {
 }
 
 impl ReadHistory for Redis {
-    fn read<'a>(&'a self, room: &'a str, since: Since) -> Pending<'a, Option<Recovery>> {
-        Box::pin(self.history_reader.read(room, since))
+    fn read<'a>(&'a self, room: &'a str, since: Since, client: Requester) -> Pending<'a, Option<Recovery>> {
+        Box::pin(self.history_reader.read(room, since, client))
     }
 }
 

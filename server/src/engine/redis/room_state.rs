@@ -399,7 +399,7 @@ impl RoomState {
 
     /// Takes the result of a read. Returns what to deliver, and the requests that the read answers.
     pub(super) fn on_read_completed(&mut self, read: ReadResult) -> (Backfill, Vec<RecoveryRequest>) {
-        let before = (self.position, self.has_gap);
+        let before = self.position;
         let in_flight = self.take_in_flight();
         let after = in_flight.and_then(|in_flight| in_flight.after);
         let at_start = in_flight.and_then(|in_flight| in_flight.position);
@@ -408,19 +408,34 @@ impl RoomState {
             && at_start.is_some_and(|at_start| at_start.epoch == read.position.epoch);
         if is_outdated {
             // The epoch has changed since the read started, and its result is from the one before.
+            self.count_progress(before, false);
             return (Backfill::default(), Vec::new());
         }
         let was_reset = self.reset_if_not_stored(read.position, at_start);
         let mut backfill = self.advance_to(read, after);
         backfill.gap |= was_reset;
-        if before.0 != self.position {
+        if before != self.position {
             self.newest_hash = None;
         }
         self.rearm_if_newer();
-        let made_no_progress = self.has_gap && before == (self.position, true);
-        self.reads_without_progress =
-            if made_no_progress { self.reads_without_progress.saturating_add(1) } else { 0 };
-        (backfill, self.take_answerable(read.position, after))
+        let answered = self.take_answerable(read.position, after);
+        self.count_progress(before, !answered.is_empty());
+        (backfill, answered)
+    }
+
+    /// Counts a read that leads to the next one although it has neither answered a request nor come closer to the end of a gap.
+    /// Another epoch is not progress, nor is a later time of an absent room: a Redis whose replies contradict each other can
+    /// name a new one each time.
+    fn count_progress(&mut self, before: Option<Position>, answered: bool) {
+        let advanced = match (before, self.position) {
+            (Some(before), Some(now)) => {
+                before.epoch == now.epoch && before.offset < now.offset && !now.is_absent()
+            }
+            (None, _) => true,
+            (Some(_), None) => false,
+        };
+        let is_stuck = self.needs_read() && !answered && !(advanced && self.has_gap);
+        self.reads_without_progress = if is_stuck { self.reads_without_progress.saturating_add(1) } else { 0 };
     }
 
     /// Moves the position to that of a read, as far as the read shows everything in between.
@@ -570,6 +585,8 @@ impl RoomState {
     }
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

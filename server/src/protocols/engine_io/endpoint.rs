@@ -68,9 +68,11 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
             return match *method {
                 Method::GET if is_websocket != is_upgrade => Err(RequestError::BadRequest),
                 Method::GET if !is_revision_4 => Err(RequestError::UnsupportedProtocolVersion),
-                Method::GET if http.refuses_connections(PeerAddr::of(&request.extensions)) => Ok(reply::busy()),
-                Method::GET if is_websocket => Ok(self.open_websocket(http, &request)),
-                Method::GET => self.open_polling(http, &request).await,
+                Method::GET => match http.admit_connection(PeerAddr::of(&request.extensions)) {
+                    Err(refusal) => Ok(*refusal),
+                    Ok(()) if is_websocket => Ok(self.open_websocket(http, &request)),
+                    Ok(()) => self.open_polling(http, &request).await,
+                },
                 _ => Err(RequestError::BadHandshakeMethod),
             };
         };

@@ -44,8 +44,8 @@ impl PlainEndpoint {
             response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             return response;
         }
-        if http.refuses_connections(PeerAddr::of(&request.extensions)) {
-            return reply::busy();
+        if let Err(refusal) = http.admit_connection(PeerAddr::of(&request.extensions)) {
+            return *refusal;
         }
         match Handshake::check(http, &request.headers, &[SUBPROTOCOL]) {
             Ok(handshake) => {

@@ -1,0 +1,70 @@
+//! The crate `redis-protocol` with limits: every reply is examined before the decoder of that crate sees it.
+//!
+//! That decoder recurses for every level of a nested array. Without limits, a hostile or compromised Redis can crash the
+//! server, and the Rails process with the gem, with a few hundred kilobytes of `*1\r\n`: the stack overflows, which no program
+//! can catch. The Redis client has no hook in front of its decoder, and its sockets are concrete types. So this crate has
+//! the name of the decoder's crate, the workspace's `[patch.crates-io]` puts it in its place, and it passes everything on
+//! except the two functions that the client decodes with. Nothing of the decoder is copied or changed.
+//!
+//! Owns the replacement; `limits` decides. A reply beyond a limit is a decoding error, on which the client closes the
+//! connection and connects again. Remove this crate as soon as the decoder limits the nesting itself.
+
+mod limits;
+
+pub use upstream::*;
+
+/// RESP2, with limits on what is decoded.
+pub mod resp2 {
+    pub use upstream::resp2::{encode, types};
+
+    /// Decoding, with limits.
+    pub mod decode {
+        use crate::limits::{Examined, examine};
+        use bytes::{Bytes, BytesMut};
+        pub use upstream::resp2::decode::*;
+        use upstream::{error::RedisProtocolError, resp2::types::BytesFrame};
+
+        /// Decodes the first frame, as upstream does.
+        ///
+        /// # Errors
+        /// As upstream, and if the reply exceeds a limit.
+        pub fn decode_bytes_mut(
+            buf: &mut BytesMut,
+        ) -> Result<Option<(BytesFrame, usize, Bytes)>, RedisProtocolError> {
+            match examine(buf)? {
+                Examined::Incomplete => Ok(None),
+                Examined::Decode => upstream::resp2::decode::decode_bytes_mut(buf),
+            }
+        }
+    }
+}
+
+/// RESP3, with limits on what is decoded.
+pub mod resp3 {
+    pub use upstream::resp3::{encode, types};
+
+    /// Decoding, with limits.
+    pub mod decode {
+        /// Decoding of frames that may be streamed, with limits.
+        pub mod streaming {
+            use crate::limits::{Examined, examine};
+            use bytes::{Bytes, BytesMut};
+            use upstream::error::RedisProtocolError;
+            pub use upstream::resp3::decode::streaming::*;
+            use upstream::resp3::types::{BytesFrame, DecodedFrame};
+
+            /// Decodes the first frame, as upstream does.
+            ///
+            /// # Errors
+            /// As upstream, and if the reply exceeds a limit.
+            pub fn decode_bytes_mut(
+                buf: &mut BytesMut,
+            ) -> Result<Option<(DecodedFrame<BytesFrame>, usize, Bytes)>, RedisProtocolError> {
+                match examine(buf)? {
+                    Examined::Incomplete => Ok(None),
+                    Examined::Decode => upstream::resp3::decode::streaming::decode_bytes_mut(buf),
+                }
+            }
+        }
+    }
+}
