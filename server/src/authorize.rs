@@ -27,7 +27,7 @@ pub struct JoinRequest<'a> {
     pub room: &'a str,
     /// The room key or token that the client sent.
     pub credential: Option<&'a Value>,
-    /// Where a later reply goes. `None`: the caller cannot wait, and takes [`Outcome::Pending`] for a rejection.
+    /// Where a later reply goes. `None`: the caller cannot wait, and treats [`Outcome::Pending`] as a rejection.
     pub reply_to: Option<ReplyTo>,
 }
 

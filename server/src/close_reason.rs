@@ -31,7 +31,7 @@ pub enum CloseReason {
     PostTimeout,
     /// The send buffer is full: the client reads more slowly than its rooms publish.
     SendBufferFull,
-    /// All send buffers together exceed their budget, and its one is among the largest.
+    /// All send buffers together exceed their budget, and its buffer is among the largest.
     SendBuffersFull,
     /// Nothing could be written for `limits: write_timeout`.
     WriteStalled,

@@ -149,7 +149,7 @@ impl Recovery {
         Self { position: Some(position), recovered: false, publications: Vec::new() }
     }
 
-    /// The engine is unavailable. Nothing can be missing only for a first join.
+    /// The engine is unavailable. Only a first join is certain to have missed nothing.
     pub fn unavailable(since: Since) -> Self {
         Self { position: None, recovered: since == Since::FirstJoin, publications: Vec::new() }
     }

@@ -1,7 +1,7 @@
 //! The counters of the process, their Prometheus text and their reference.
 //!
-//! Owns the names of all series: [`SERIES`] is the only list of them. Knows nothing of the parts that count. No label has a value that a client or a
-//! publisher chooses, so the number of series is fixed. Names follow `nodevent_<noun>[_<unit>][_total]`.
+//! Owns the names of all series: [`SERIES`] is the only list of them. It does not know which parts count. No label has a value
+//! that a client or a publisher chooses, so the number of series is fixed. Names follow `nodevent_<noun>[_<unit>][_total]`.
 
 use crate::close_reason::CloseReason;
 use nodevent_protocol::publication::InvalidPublication;

@@ -125,7 +125,7 @@ impl BadOrigin {
             Self::Several => "write a list: [https://www.example.com, https://www.example.org]",
             Self::NotAscii => "write the host in Punycode, like https://xn--bcher-kva.example",
             Self::WebSocket => "write it with https:// or http://",
-            Self::Opaque => "write \"null\" if such pages shall connect",
+            Self::Opaque => "write \"null\" if such pages may connect",
             Self::Other => {
                 "write it like https://www.example.com, https://*.example.com, capacitor://localhost or \"*\""
             }

@@ -1,4 +1,4 @@
-//! The seam between protocols and the core.
+//! The interface between protocols and the core.
 //!
 //! A [`Protocol`] gives the bytes of one connection their meaning. The [`Core`] does on its behalf what every protocol
 //! needs: join rooms, recover, send, close. Protocols live in [`crate::protocols`], the core in [`crate::shard`]. Neither

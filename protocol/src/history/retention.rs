@@ -9,7 +9,8 @@ use std::time::Duration;
 pub struct Retention {
     /// Maximum number of publications.
     pub size: usize,
-    /// Time after its last publication for which the log is stored.
+    /// Memory engine: time for which a publication is stored. Redis: time for which the log is stored after its last
+    /// publication.
     pub age: Duration,
 }
 

@@ -307,7 +307,7 @@ impl Written {
     /// Reads the keys below the name of a namespace.
     fn read_below(entry: &Entry, folder: &Path, report: &mut Report) -> Self {
         let Some(mut map) = MapReader::open(&entry.node, &entry.name, &keys::NAMESPACE, report) else {
-            // The error is reported; it shall not be called open as well.
+            // The error is reported. Do not also report the namespace as open.
             return Self { open: Some(true), ..Self::default() };
         };
         let written = Self::read(&mut map, folder, report);

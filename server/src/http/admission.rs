@@ -5,7 +5,7 @@
 //! operating system gives an accepted socket the lowest free descriptor, so a high one means that all below are in use.
 //!
 //! At a limit, a new socket takes the place of one on which no request has arrived, or else of an idle one, from the address
-//! that has most of them. So one client cannot keep others out by sockets on which it sends nothing.
+//! that has the most of them. So one client cannot keep others out by sockets on which it sends nothing.
 
 use super::request_phase::RequestPhase;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -16,13 +16,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Descriptors that clients do not get.
 const RESERVED: u64 = 64;
-/// With few descriptors, one of so many is reserved.
+/// If the limit of descriptors is low, one in this many is reserved.
 const RESERVED_SHARE: u64 = 4;
 /// Sockets at a time that are served although a limit is reached, for health checks.
 const HEALTH_CHECKS: usize = 8;
 /// Sockets that may be closing to make room. They still have their descriptors, so this is less than what is reserved.
 const MAX_CLOSING: usize = 4;
-/// With fewer sockets than that, idle ones are kept: they are those of publishers and proxies.
+/// Below this number, idle sockets are not closed, because they probably belong to publishers and proxies.
 const MIN_SOCKETS: usize = 16;
 /// Sockets that are examined to find one to close.
 const MAX_EXAMINED: usize = 64;

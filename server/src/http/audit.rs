@@ -30,7 +30,7 @@ struct Line {
     publisher: String,
 }
 
-/// What became of a publish.
+/// The result of a publish.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
     /// The engine has all publications.

@@ -56,7 +56,7 @@ pub struct Bound {
     proxy_protocol: bool,
 }
 
-/// Whether new connections are refused for a limit, so that it is logged when that begins and ends.
+/// Tracks whether connections are refused because of a limit, to log only the start and the end.
 #[derive(Debug, Default)]
 struct Shortage {
     is_logged: bool,

@@ -25,7 +25,7 @@ const NO_KEY: (&str, &str) = (
 /// Error and hint for a page.
 const PAGE: (&str, &str) = (
     "pages of this origin may not publish",
-    "publish from a program; if pages shall publish, list their origin under `publish_origins`, and give them a publish key \
+    "publish from a program; if pages should publish, list their origin under `publish_origins`, and give them a publish key \
      that is limited to rooms",
 );
 /// Error and hint where programs on this machine need none.

@@ -2,7 +2,7 @@
 //!
 //! Owns the phases of a connection. The HTTP library has one timeout for an idle connection and for the head of a request,
 //! but a client may be idle for much longer than it may take for a head. [`super::timed_stream`] notes what arrives,
-//! `listener` when a request begins, and [`PhaseBody`] when its response ends.
+//! `connection` when a request begins, and [`PhaseBody`] when its response ends.
 
 use super::head_scanner::{BadFraming, HeadScanner};
 use axum::body::{Body, Bytes, HttpBody};

@@ -46,7 +46,7 @@ enum Kind {
 
 /// Paths of health checks.
 const HEALTH_CHECKS: [&str; 2] = ["/healthz", "/readyz"];
-/// Time for a health check's request after a limit was reached. Then its socket goes to another one.
+/// Time for a health check's request after a limit was reached. Then the socket is closed to make room.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How the listener of a request treats publishers without a key, as an extension of the request.
@@ -178,7 +178,7 @@ async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) 
     with_cors(response, origin)
 }
 
-/// The response to a request for a host that is not ours: the page may have a name that DNS lets point here.
+/// The response to a request for a host that is not this server's: DNS may resolve the name of a foreign page to this server.
 pub(super) fn foreign_host(http: &Http, request: &Request) -> Option<Response> {
     let host = origin::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
     if http.settings.hosts.allows(host) {

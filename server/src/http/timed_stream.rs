@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    /// The client takes longer than the timeout in all, but always makes progress within it.
+    /// The client takes longer than the timeout in total, but always makes progress within it.
     #[tokio::test]
     async fn a_client_that_reads_slowly_is_served() {
         let (here, mut there) = duplex(1);

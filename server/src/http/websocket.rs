@@ -39,7 +39,7 @@ struct Grant {
 }
 
 /// A WebSocket that a connection on long-polling expects. If it is dropped before the socket is with the shard, the
-/// connection is notified that none will come: until then its polls would wait.
+/// connection is notified that none will come. Otherwise its polls would keep waiting.
 #[derive(Debug)]
 pub struct PendingUpgrade {
     shards: Shards,

@@ -5,8 +5,7 @@
 //! room, the sockets and the timers have their turn. So a busy room batches by itself, and a quiet room does not wait
 //! for it.
 //!
-//! A pass over all members of a large room takes milliseconds. Most of that is the kernel's price of a write, whatever
-//! its length. So after such a pass the room cools down for as long as the pass took, and then sends everything that
+//! A pass over all members of a large room takes milliseconds. Most of that is the fixed kernel cost of a write. So after such a pass the room cools down for as long as the pass took, and then sends everything that
 //! arrived meanwhile in one write per member: a busy room uses at most half of its shard.
 //!
 //! Every queued publication has a sequence number, and every connection the number up to which it has received

@@ -263,7 +263,7 @@ impl Shard {
             return Some(Duration::ZERO);
         }
         let now = self.started.elapsed().as_millis() as Millis;
-        // One more, since the clock is cut to whole milliseconds.
+        // Add 1 ms because the clock is rounded down.
         let timer = self.timers.next().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
         let cooldown = self.delivery.next_cooldown_end().map(|at| at.saturating_duration_since(Instant::now()));
         let overdue = self.pending_joins.next_overdue().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));

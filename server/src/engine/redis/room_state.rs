@@ -246,7 +246,7 @@ impl RoomState {
                 let unchanged = since.is_absent_until(position) || position.is_absent_until(since);
                 Some(if unchanged { Recovery::up_to_date(position) } else { Recovery::missed(position) })
             }
-            // Whether the room was created after that, the read says.
+            // The read shows whether the room was created after that.
             Since::Position(since) if since.is_absent() => None,
             Since::Position(since) if since.epoch != position.epoch => Some(Recovery::missed(position)),
             Since::Position(_) | Since::Beginning => None,
@@ -479,7 +479,7 @@ impl RoomState {
             self.has_gap |= known.is_absent();
             return Backfill { deliver: 0, gap: contradicts_newest };
         }
-        // What was to be verified may have left the history.
+        // The publication to verify may have been trimmed.
         let is_unverified = to_verify && confirms_newest != Some(true);
         let missing = found.count_since(start, jump).and_then(|missing| usize::try_from(missing).ok());
         self.position = Some(found);

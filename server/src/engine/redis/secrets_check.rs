@@ -2,7 +2,7 @@
 //! the other, and each receives the publications of both.
 //!
 //! Every program stores the fingerprints of its secrets and compares them with those of the last one, as
-//! `protocol/README.md` section 7 defines it.
+//! `protocol/README.md` section 6 defines it.
 
 use super::{Shared, client};
 use fred::error::Error;

@@ -117,6 +117,6 @@ pub trait Operations {
     fn emit(&mut self, args: &str, attachments: &[Vec<u8>]);
 
     /// Sends an event to this connection and requests an acknowledgement; [`Dialect::acknowledged`] follows. Returns its
-    /// id. `None`: the connection has not acknowledged too many already, and nothing was sent.
+    /// id. `None`: too many acknowledgements are pending, and nothing was sent.
     fn emit_with_ack(&mut self, args: &str, attachments: &[Vec<u8>]) -> Option<u64>;
 }
