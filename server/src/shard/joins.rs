@@ -68,7 +68,7 @@ impl Shard {
         is_allowed
     }
 
-    /// A join waits no longer. Another one of its client may now be with an engine.
+    /// A join does not wait any more. Another recovery of its client may now be requested.
     fn end_pending(&mut self, join_id: u32) {
         let mut ended = Some(join_id);
         while let Some(next) = ended.take().and_then(|join_id| self.pending_joins.remove(join_id, self.now)) {
@@ -251,6 +251,9 @@ impl Shard {
         if bytes > self.settings.send_buffer.saturating_sub(self.waiting(slot)) {
             frames.clear();
             recovered = false;
+        }
+        if !recovered {
+            self.metrics.failed_recoveries.fetch_add(1, Relaxed);
         }
         let close = self.send(slot, &frames);
         (Joined { recovery: Some(RecoveryStatus { position, recovered }) }, close)
