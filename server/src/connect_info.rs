@@ -1,4 +1,4 @@
-//! What the server knows about a connection from its HTTP request.
+//! The details of a connection that come from its HTTP request.
 
 use nodevent_protocol::page::PageHash;
 use std::collections::HashMap;

@@ -6,7 +6,7 @@
 use axum::http::{HeaderMap, HeaderValue, Version, header};
 use hyper::Uri;
 
-/// Where a browser says whether the page and the server belong to the same site.
+/// The header in which a browser says whether the page and the server belong to the same site.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// The configured origins.
@@ -70,7 +70,7 @@ pub enum BadOrigin {
     /// Its pages have an opaque origin.
     #[error("is not an origin: browsers send `null` for such pages")]
     Opaque,
-    /// It is none for another reason.
+    /// It is not an origin for another reason.
     #[error("is not an origin")]
     Other,
 }

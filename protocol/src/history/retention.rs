@@ -1,4 +1,4 @@
-//! How much of a room's history is stored, and for how long.
+//! The retention of a room's history: its size and age.
 
 use serde::Deserialize;
 use std::time::Duration;

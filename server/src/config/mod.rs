@@ -96,7 +96,7 @@ pub struct Config {
     pub autodetect_engine: bool,
 }
 
-/// A configuration and where it came from.
+/// A configuration and its source.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The configuration.

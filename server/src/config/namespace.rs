@@ -252,7 +252,7 @@ fn misspelt(name: &str) -> Option<&'static str> {
     similar.or(is_about_secrets.then_some("secret"))
 }
 
-/// Reports a name that would collide with another one, in a path or in Redis.
+/// Reports a name that would collide with another name, in a path or in Redis.
 fn check_name(name: &str, location: Location, report: &mut Report) -> bool {
     let is_char = |c: char| c.is_alphanumeric() || "-_.~".contains(c);
     let segments: Vec<&str> = name.trim_start_matches('/').split('/').collect();

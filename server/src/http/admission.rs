@@ -1,4 +1,4 @@
-//! Which accepted sockets are served: all, or only their health checks, or none.
+//! Decides which accepted sockets are served: all, or only their health checks, or none.
 //!
 //! Owns two limits. `limits: max_http_connections` bounds the sockets that are not WebSockets. Some descriptors are reserved,
 //! so that the admin listener, health checks and the connection to Redis work when clients use up all the others. The
@@ -99,7 +99,7 @@ impl Admission {
         Self { max, reserved_from, sockets: Arc::default(), health_checks }
     }
 
-    /// Decides about a socket of this peer. `phase` is that of its connection.
+    /// Decides about a socket of this peer. `phase` is the phase of its connection.
     ///
     /// # Errors
     /// The limit that was reached: the socket is to be closed.
@@ -127,7 +127,7 @@ fn lock(sockets: &Mutex<Sockets>) -> MutexGuard<'_, Sockets> {
     sockets.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What counts as one address: a client with IPv6 has a whole network of them.
+/// The address by which sockets are counted: for IPv6 the network, because one client has all addresses of it.
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(lock(&admission.sockets).closing, 0);
     }
 
-    /// What is closing still has its descriptor.
+    /// A socket that is closing still has its descriptor.
     #[tokio::test]
     async fn few_sockets_are_closing_at_a_time() {
         let admission = Admission::new(40, None);

@@ -9,10 +9,10 @@
 //! # Source
 //! RFC 9112, sections 2.2, 6.1 and 6.3.
 
-/// Bytes of a line that are kept. Enough for the headers that matter; a longer one of them is invalid.
+/// Bytes of a line that are kept. Enough for the headers that matter: if one of these is longer, it is invalid.
 const KEPT: usize = 64;
 
-/// What is wrong with a request.
+/// A framing error of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(super) enum BadFraming {

@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 /// The socket.
 pub(super) struct TimedStream<S> {
     socket: S,
-    /// How long the socket may accept nothing.
+    /// Maximum time for which the socket may accept nothing.
     timeout: Duration,
     /// Runs while something waits to be written.
     stall: Option<Pin<Box<Sleep>>>,

@@ -27,7 +27,7 @@ pub struct Handshake {
     subprotocol: Option<&'static str>,
 }
 
-/// What comes with an accepted handshake, as an extension of its response: the socket is to be handed to a shard.
+/// An accepted handshake, as an extension of its response: the socket is to be handed to a shard.
 #[derive(Clone)]
 pub(super) struct UpgradeGrant(Arc<Mutex<Option<Grant>>>);
 

@@ -29,7 +29,7 @@ struct JoinBuffer {
     recovered_up_to: Option<Position>,
 }
 
-/// What happens to a live publication.
+/// The decision about a live publication.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The member receives it.

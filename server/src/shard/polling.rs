@@ -111,7 +111,7 @@ impl Shard {
     fn on_post(&mut self, id: ConnectionId, body: &[u8], reply: oneshot::Sender<PostReply>) {
         match self.lookup(id) {
             Lookup::Polling(polling) => polling.is_posting = false,
-            // The upgrade to a WebSocket may overtake the last POST. Its messages count all the same.
+            // The upgrade to a WebSocket may overtake the last POST. Its messages are accepted anyway.
             Lookup::WrongTransport => {}
             Lookup::Unknown => {
                 let _ = reply.send(PostReply::Unknown);

@@ -198,7 +198,7 @@ impl Roomless {
         oldest_of_client
     }
 
-    /// The oldest connection of all, if there are too many. `is_roomless` decides whether an entry still is one.
+    /// The oldest connection of all, if there are too many. `is_roomless` decides whether the connection of an entry still exists without a room.
     pub(super) fn oldest(&mut self, limits: RoomlessLimits, is_roomless: impl Fn(u32, u32) -> bool) -> Option<u32> {
         if self.queue.len() > 2 * self.count + 64 {
             self.queue.retain(|(slot, generation)| is_roomless(*slot, *generation));

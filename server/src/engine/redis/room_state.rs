@@ -57,7 +57,7 @@ pub(super) struct RoomState {
     admitted_without_position: bool,
     /// Whether the last read failed.
     last_read_failed: bool,
-    /// How many reads in a row changed nothing although something is missing.
+    /// Number of reads in a row that changed nothing although something is missing.
     reads_without_progress: u8,
     /// Whether it has a history. Without one it has no position, and a read only subscribes.
     has_history: bool,
@@ -93,7 +93,7 @@ pub(super) struct ReadRequest {
     pub(super) subscribe_first: bool,
 }
 
-/// What to do with a publication from Redis.
+/// The decision about a publication from Redis.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Disposition {
     /// Deliver it.
@@ -117,16 +117,16 @@ pub(super) enum CheckResult {
     NotStored,
 }
 
-/// What to do with the publications of a read.
+/// The decision about the publications of a read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Backfill {
-    /// How many of the last publications to deliver.
+    /// Number of publications to deliver, counted from the last one.
     pub(super) deliver: usize,
     /// Whether publications before them are lost: notify the members first.
     pub(super) gap: bool,
 }
 
-/// What a read says about a room, without the publications themselves.
+/// The result of a read of a room, without the publications themselves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadResult {
     /// The room's position.
@@ -135,7 +135,7 @@ pub(super) struct ReadResult {
     pub(super) born: Option<Position>,
     /// The last jump of its offset.
     pub(super) jump: Option<OffsetJump>,
-    /// How many publications were read.
+    /// Number of publications that were read.
     pub(super) count: usize,
     /// Whether the newest publication that was delivered live is the stored one. `None`: the read does not include it.
     pub(super) confirms_newest: Option<bool>,
@@ -423,7 +423,7 @@ impl RoomState {
         (backfill, self.take_answerable(read.position, after))
     }
 
-    /// Moves the position to that of a read, as far as the read shows everything in between.
+    /// Moves the position to the one that a read found, as far as the read shows everything in between.
     fn advance_to(&mut self, read: ReadResult, after: Option<u64>) -> Backfill {
         let ReadResult { position: found, born, jump, count, confirms_newest } = read;
         let delivered_from = self.delivered_from.take();

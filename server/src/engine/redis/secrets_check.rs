@@ -16,7 +16,7 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Expiry of the stored fingerprints. Seconds.
 const TTL: i64 = 3600;
-/// What an open namespace stores.
+/// The value that an open namespace stores.
 const OPEN: &str = "open";
 
 /// Returns the fingerprints of a namespace's secrets, as they are stored.

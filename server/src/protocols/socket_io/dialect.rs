@@ -78,7 +78,7 @@ pub struct Ack {
     pub attachments: Vec<Vec<u8>>,
 }
 
-/// What a dialect can do for a connection in its namespace.
+/// The operations that a dialect can use, for a connection in its namespace.
 pub trait Operations {
     /// The longest name of a room. Bytes.
     fn max_room_name(&self) -> usize;
