@@ -40,7 +40,7 @@ struct Shared {
 }
 
 impl PositionReader {
-    /// `None`: positions can be read from Redis only.
+    /// `None`: the engine has no positions that can be read so.
     pub(crate) fn new(target: &Target, process: &'static Process) -> Option<Self> {
         let EngineTarget::Redis(redis) = &target.engine else { return None };
         let shared = Shared {
