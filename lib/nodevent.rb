@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
-# Loads the gem. The path of a publication: base → emitter → publisher → Redis or a NoDevent server. No file calls one
-# to its left.
+# Loads the gem. The path of a publication: base, changes or emitter → namespace → publisher → Redis or a NoDevent server.
+# The publisher calls nothing to its left. A namespace reads the configuration, and how `emit` separates its arguments,
+# from the emitter.
 module NoDevent
   # One hour in seconds.
   HOUR = 3600

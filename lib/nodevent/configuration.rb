@@ -244,7 +244,7 @@ module NoDevent
       end)
     end
 
-    # Where relative paths begin.
+    # The folder of relative paths.
     def folder
       @document.path ? File.dirname(@document.path) : Dir.pwd
     end

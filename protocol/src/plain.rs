@@ -74,7 +74,7 @@ struct Line<'a> {
 // === impl CommandError ===
 
 impl CommandError {
-    /// What to send instead.
+    /// The hint: what to send instead.
     #[must_use]
     pub fn hint(self) -> &'static str {
         match self {

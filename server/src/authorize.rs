@@ -27,7 +27,7 @@ pub struct JoinRequest<'a> {
     pub room: &'a str,
     /// The room key or token that the client sent.
     pub credential: Option<&'a Value>,
-    /// Where a later reply goes. `None`: the caller cannot wait, and takes [`Outcome::Pending`] for a rejection.
+    /// The destination of a later reply. `None`: the caller cannot wait, and treats [`Outcome::Pending`] as a rejection.
     pub reply_to: Option<ReplyTo>,
 }
 
@@ -67,7 +67,7 @@ pub struct RoomKeys {
 /// Decides who may publish over HTTP.
 #[derive(Debug)]
 pub struct PublishAuthorizer {
-    /// What publishers may send. Empty: only programs on this machine may publish, if the listener allows that.
+    /// The keys that publishers may send. Empty: only programs on this machine may publish, if the listener allows that.
     keys: Vec<PublishKey>,
 }
 

@@ -1,4 +1,4 @@
-//! What engines can do, one trait per capability.
+//! The capabilities of engines, one trait each.
 //!
 //! An engine implements the capabilities that it supports. The rest of the server holds [`Engine`] values and calls the
 //! capability it needs; it does not know which engine is behind it.

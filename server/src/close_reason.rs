@@ -2,7 +2,7 @@
 
 use nodevent_protocol::websocket::Violation;
 
-/// What a close frame says: a code, or none if the other side sent none, and a text. `None`: no close frame is sent.
+/// The content of a close frame: a code, or none if the other side sent none, and a text. `None`: no close frame is sent.
 pub type CloseFrame<'a> = Option<(Option<u16>, &'a str)>;
 
 /// The reason for the end of a connection; its name is the label in metrics and in the log.
@@ -31,7 +31,7 @@ pub enum CloseReason {
     PostTimeout,
     /// The send buffer is full: the client reads more slowly than its rooms publish.
     SendBufferFull,
-    /// All send buffers together exceed their budget, and its one is among the largest.
+    /// All send buffers together exceed their budget, and its buffer is among the largest.
     SendBuffersFull,
     /// Nothing could be written for `limits: write_timeout`.
     WriteStalled,

@@ -1,14 +1,14 @@
-//! What the server knows about a connection from its HTTP request.
+//! The details of a connection that come from its HTTP request.
 
 use nodevent_protocol::page::PageHash;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Origins that are shared. Connections from further origins have a copy of their own.
+/// Maximum number of cached origins. Beyond it, each connection stores its own copy.
 const MAX_SHARED_ORIGINS: usize = 256;
 
-/// The request that opened a connection, as far as anything may still need it.
+/// The parts of the request that are used after the connection is open.
 ///
 /// Connections from pages of one site without a query and listed headers share everything but their address.
 #[derive(Debug, Clone)]
@@ -27,7 +27,7 @@ struct Details {
 /// Makes [`ConnectInfo`]s that share what is the same.
 #[derive(Debug, Default)]
 pub struct ConnectInfoPool {
-    /// The details of connections of which only the origin is known.
+    /// Details that contain only an origin, by this origin.
     by_origin: Mutex<HashMap<Box<str>, Arc<Details>>>,
 }
 
@@ -71,7 +71,7 @@ impl ConnectInfoPool {
 // === impl ConnectInfo ===
 
 impl ConnectInfo {
-    /// A connection of which nothing is known.
+    /// A connection without an address and details.
     pub const UNKNOWN: Self = Self { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED), details: None };
 
     /// The address of the client, or of the proxy in front of it.

@@ -26,7 +26,7 @@ pub trait Encoding: fmt::Debug + Send + Sync {
 #[derive(Debug, Clone)]
 pub struct Frame {
     bytes: Arc<[u8]>,
-    /// Where the payload begins. A server's header has 2, 4 or 10 bytes.
+    /// The offset of the payload. A server's header has 2, 4 or 10 bytes.
     payload: u8,
     binary: bool,
 }

@@ -27,7 +27,7 @@ pub trait RoomHistory: Send + Sync {
     fn room_empty(&self, shard: u8, room: &str);
 }
 
-/// Where a reply goes: a join of one connection.
+/// The destination of a reply: a join of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyTo {
     /// The shard.
@@ -49,14 +49,14 @@ pub struct ReplyTo {
 pub struct RequestId {
     /// The number that the client gave to the request, if it did.
     pub number: Option<u64>,
-    /// Which part of the request it is, from 1. 0: the request has no parts.
+    /// The number of this part of the request, from 1. 0: the request has no parts.
     pub part: u16,
 }
 
 /// A request for what a new member has missed.
 #[derive(Debug)]
 pub struct RecoveryRequest {
-    /// Where the reply goes.
+    /// The destination of the reply.
     pub reply_to: ReplyTo,
     /// The namespace's id.
     pub namespace: u16,
@@ -68,7 +68,7 @@ pub struct RecoveryRequest {
     pub requested_at: Instant,
 }
 
-/// What a member claims to have received.
+/// The publications that a member claims to have received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Since {
     /// Nothing: this is its first join, so it has missed nothing.
@@ -81,14 +81,14 @@ pub enum Since {
     Invalid,
 }
 
-/// What a member has missed.
+/// The publications that a member has missed.
 #[derive(Debug, Clone)]
 pub struct Recovery {
     /// The room's position after `publications`. `None`: the engine is unavailable.
     pub position: Option<Position>,
     /// Whether nothing is missing.
     pub recovered: bool,
-    /// What was published after the member's position, in order. Empty unless `recovered`.
+    /// The publications after the member's position, in order. Empty unless `recovered`.
     pub publications: Vec<Arc<Publication>>,
 }
 
@@ -101,7 +101,7 @@ pub struct RecoveryReply {
     pub namespace: u16,
     /// The room's name.
     pub room: Box<str>,
-    /// What the member has missed. `None`: the room has no history.
+    /// The recovery. `None`: the room has no history.
     pub recovery: Option<Recovery>,
 }
 
@@ -116,7 +116,7 @@ impl From<Option<u64>> for RequestId {
 // === impl Since ===
 
 impl Since {
-    /// What a client sent as its position. `None`: it sent none.
+    /// Parses the position that a client sent. `None`: it sent none.
     pub fn parse(since: Option<&str>) -> Self {
         match since.map(Position::parse) {
             None => Self::FirstJoin,
@@ -149,7 +149,7 @@ impl Recovery {
         Self { position: Some(position), recovered: false, publications: Vec::new() }
     }
 
-    /// The engine is unavailable. Nothing can be missing only for a first join.
+    /// The engine is unavailable. Only a first join is certain to have missed nothing.
     pub fn unavailable(since: Since) -> Self {
         Self { position: None, recovered: since == Since::FirstJoin, publications: Vec::new() }
     }

@@ -19,7 +19,7 @@ pub type EncodingId = u32;
 pub struct Member {
     /// The connection.
     pub slot: Slot,
-    /// How it wants to receive the room's publications.
+    /// The encoding in which it receives the room's publications.
     pub encoding: EncodingId,
 }
 
@@ -28,7 +28,7 @@ pub struct Member {
 pub struct Membership {
     /// The room.
     pub room: RoomId,
-    /// How the connection receives the room's publications.
+    /// The encoding in which the connection receives the room's publications.
     pub encoding: EncodingId,
 }
 
@@ -177,7 +177,7 @@ impl Hub {
         self.entries(slot).iter().map(|entry| entry.membership)
     }
 
-    /// How many rooms have members here.
+    /// Number of rooms that have members here.
     pub fn len(&self) -> usize {
         self.rooms.len()
     }

@@ -1,7 +1,7 @@
 //! The counters of the process, their Prometheus text and their reference.
 //!
-//! Owns the names of all series: [`SERIES`] is the only list of them. Knows nothing of the parts that count. No label has a value that a client or a
-//! publisher chooses, so the number of series is fixed. Names follow `nodevent_<noun>[_<unit>][_total]`.
+//! Owns the names of all series: [`SERIES`] is the only list of them. It does not know which parts count. No label has a value
+//! that a client or a publisher chooses, so the number of series is fixed. Names follow `nodevent_<noun>[_<unit>][_total]`.
 
 use crate::address_limits::AddressLimit;
 use crate::close_reason::CloseReason;
@@ -9,7 +9,7 @@ use nodevent_protocol::publication::InvalidPublication;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// The counters of the process; each is one series of the same name.
+/// The counters of the process. Each has a series of the same name.
 #[derive(Debug, Default)]
 pub struct Metrics {
     /// Open connections, over all transports.
@@ -28,18 +28,25 @@ pub struct Metrics {
     pub rejected_joins: AtomicU64,
     /// What was rejected because of a limit of its address, by [`AddressLimit::index`].
     address_limits: [AtomicU64; AddressLimit::NAMES.len()],
+    /// Joins with a position that got `recovered: false`.
+    pub failed_recoveries: AtomicU64,
     /// Publications that an engine accepted from a publisher.
     pub publications: AtomicU64,
+    /// Publishes over HTTP that the engine did not accept completely.
+    pub failed_publishes: AtomicU64,
     /// Publications delivered to a member.
     pub deliveries: AtomicU64,
     /// Invalid publishes, by the index of their reason in [`INVALID`].
     invalid_publishes: [AtomicU64; INVALID.len()],
-    /// Handshakes rejected because the server had `limits: max_connections` connections.
+    /// Connections and requests rejected because a limit of connections, sockets or open files was reached.
     pub rejected_connections: AtomicU64,
     /// Handshakes rejected because of their origin.
     pub rejected_origins: AtomicU64,
-    /// HTTP requests rejected as malformed or unauthorized.
+    /// HTTP requests rejected as malformed or unauthorized, or for an unknown host, namespace or session. Those rejected for
+    /// their origin, time or size, or because the server is busy, have counters of their own.
     pub rejected_requests: AtomicU64,
+    /// HTTP requests rejected because too many waited for a shard, or because too many histories were unread.
+    pub overloaded_requests: AtomicU64,
     /// HTTP requests whose head or body did not arrive in time, and responses that were not read in time.
     pub request_timeouts: AtomicU64,
     /// HTTP requests whose head or body exceeded its limit.
@@ -48,7 +55,7 @@ pub struct Metrics {
     pub upgrade_timeouts: AtomicU64,
     /// Messages that an engine missed because its receive queue overflowed.
     pub engine_lagged_messages: AtomicU64,
-    /// Gaps that members of a room were notified of.
+    /// Notices of a gap that connected members received, one per room.
     pub gaps: AtomicU64,
     /// Missed publications that were read from the history and delivered.
     pub backfilled_publications: AtomicU64,
@@ -120,10 +127,22 @@ pub static SERIES: &[Series] = &[
         read: Read::Counter(|metrics| &metrics.rejected_joins),
     },
     Series {
+        name: "failed_recoveries_total",
+        help: "Joins that could not recover what was missed: `recovered: false`.",
+        alert: "It grows steadily: clients are disconnected for longer than the history reaches back, or the engine was unavailable.",
+        read: Read::Counter(|metrics| &metrics.failed_recoveries),
+    },
+    Series {
         name: "publications_total",
         help: "Publications accepted from publishers.",
         alert: "It stops growing although the application emits.",
         read: Read::Counter(|metrics| &metrics.publications),
+    },
+    Series {
+        name: "failed_publishes_total",
+        help: "Publishes over HTTP that the engine did not accept, or not completely.",
+        alert: "It grows at all: the engine is unavailable. Publishers received 503 and must retry.",
+        read: Read::Counter(|metrics| &metrics.failed_publishes),
     },
     Series {
         name: "deliveries_total",
@@ -133,8 +152,8 @@ pub static SERIES: &[Series] = &[
     },
     Series {
         name: "rejected_connections_total",
-        help: "Handshakes rejected at max_connections.",
-        alert: "It grows at all: raise the limit or add servers.",
+        help: "Connections and requests rejected because a limit of connections, sockets or open files was reached.",
+        alert: "It grows at all: raise the limit that the log names, or add servers.",
         read: Read::Counter(|metrics| &metrics.rejected_connections),
     },
     Series {
@@ -151,9 +170,15 @@ pub static SERIES: &[Series] = &[
     },
     Series {
         name: "rejected_requests_total",
-        help: "HTTP requests rejected.",
+        help: "HTTP requests rejected as malformed or unauthorized, or for an unknown host, namespace or session.",
         alert: "It grows steadily: a publisher has a wrong key, or something scans the server.",
         read: Read::Counter(|metrics| &metrics.rejected_requests),
+    },
+    Series {
+        name: "overloaded_requests_total",
+        help: "HTTP requests rejected because too many waited for a shard, or because too many histories over HTTP were unread.",
+        alert: "It grows at all: the server has too little processor time, or clients read histories too slowly.",
+        read: Read::Counter(|metrics| &metrics.overloaded_requests),
     },
     Series {
         name: "request_timeouts_total",
@@ -181,8 +206,9 @@ pub static SERIES: &[Series] = &[
     },
     Series {
         name: "gaps_total",
-        help: "Gaps that members of a room were notified of.",
-        alert: "It grows at all: publications were lost, or the history is too short.",
+        help: "Notices of a gap that members received while connected, one per room. Joins that could not recover are in \
+               `nodevent_failed_recoveries_total`.",
+        alert: "It grows at all: publications were lost, or the history was too short to backfill them.",
         read: Read::Counter(|metrics| &metrics.gaps),
     },
     Series {

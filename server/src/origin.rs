@@ -6,7 +6,7 @@
 use axum::http::{HeaderMap, HeaderValue, Version, header};
 use hyper::Uri;
 
-/// Where a browser says whether the page and the server belong to the same site.
+/// The header in which a browser says whether the page and the server belong to the same site.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// The configured origins.
@@ -70,7 +70,7 @@ pub enum BadOrigin {
     /// Its pages have an opaque origin.
     #[error("is not an origin: browsers send `null` for such pages")]
     Opaque,
-    /// It is none for another reason.
+    /// It is not an origin for another reason.
     #[error("is not an origin")]
     Other,
 }
@@ -125,7 +125,7 @@ impl BadOrigin {
             Self::Several => "write a list: [https://www.example.com, https://www.example.org]",
             Self::NotAscii => "write the host in Punycode, like https://xn--bcher-kva.example",
             Self::WebSocket => "write it with https:// or http://",
-            Self::Opaque => "write \"null\" if such pages shall connect",
+            Self::Opaque => "write \"null\" if such pages may connect",
             Self::Other => {
                 "write it like https://www.example.com, https://*.example.com, capacitor://localhost or \"*\""
             }

@@ -4,7 +4,7 @@
 //! a pending request arrives through the shard's inbox, for a connection that may be gone by then. The shard limits how
 //! many requests of each kind are pending.
 
-/// How a request was taken.
+/// The outcome of a request that may have to wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome<T> {
     /// The result.

@@ -1,4 +1,4 @@
-//! The seam between protocols and the core.
+//! The interface between protocols and the core.
 //!
 //! A [`Protocol`] gives the bytes of one connection their meaning. The [`Core`] does on its behalf what every protocol
 //! needs: join rooms, recover, send, close. Protocols live in [`crate::protocols`], the core in [`crate::shard`]. Neither
@@ -63,7 +63,7 @@ pub trait Protocol: fmt::Debug + Send {
     }
 }
 
-/// What a protocol over long-polling adds.
+/// The additional methods of a protocol over long-polling.
 pub trait PollingProtocol {
     /// A WebSocket for this connection was requested. Returns whether it may be opened.
     fn start_upgrade(&mut self, now: Millis) -> bool;
@@ -109,7 +109,7 @@ pub enum Message<'a> {
     Body(&'a [u8]),
 }
 
-/// How a connection's messages travel.
+/// The transport of a connection's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransportKind {
     /// A WebSocket.
@@ -129,9 +129,9 @@ pub struct Subscribe<'a> {
     pub room: &'a str,
     /// The room key or token that the client sent.
     pub credential: Option<&'a Value>,
-    /// What the client claims to have received.
+    /// The publications that the client claims to have received.
     pub since: Since,
-    /// How the connection wants to receive the room's publications.
+    /// The encoding in which the connection receives the room's publications.
     pub encoding: &'a Arc<dyn Encoding>,
     /// The protocol's own id of the request, to find it again in [`Protocol::subscribed`].
     pub request: RequestId,
@@ -195,7 +195,7 @@ impl JoinError {
     }
 }
 
-/// What the core does for a protocol, on behalf of one connection.
+/// The operations of the core that a protocol can use, on behalf of one connection.
 pub trait Core {
     /// Now.
     fn now(&self) -> Millis;
@@ -209,7 +209,7 @@ pub trait Core {
     /// Sets the page that the connection belongs to, which publications can exclude.
     fn set_page(&mut self, page: PageHash);
 
-    /// How the connection's messages travel now.
+    /// The current transport of the connection's messages.
     fn transport(&self) -> TransportKind;
 
     /// Joins a room. [`Outcome::Ready`]: what the connection had missed has been sent, and the protocol confirms the

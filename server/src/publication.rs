@@ -9,7 +9,7 @@ use nodevent_protocol::page::PageHash;
 use nodevent_protocol::publication::except_of;
 use std::sync::{Arc, OnceLock};
 
-/// Where a publication goes.
+/// The destination of a publication.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The members of one room.
@@ -19,7 +19,7 @@ pub enum Target {
 /// One event on its way.
 #[derive(Debug)]
 pub struct Publication {
-    /// Where it goes.
+    /// Its destination.
     pub target: Target,
     /// The object as it was published, with its position as the last member if it has one.
     pub text: Box<str>,
@@ -40,7 +40,7 @@ pub struct Gap {
     frames: Frames,
 }
 
-/// What a fan-out carries to the members of a room. Cheap to clone.
+/// A message to the members of a room. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Notice {
     /// A publication.
@@ -150,7 +150,7 @@ impl Notice {
         }
     }
 
-    /// How much it carries, before it is encoded. Bytes.
+    /// Its size before it is encoded. Bytes.
     pub fn size(&self) -> usize {
         match self {
             Self::Publication(publication) => publication.text.len(),

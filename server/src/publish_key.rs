@@ -20,7 +20,7 @@ pub struct PublishKey {
 pub enum RoomPattern {
     /// One room.
     Exactly(String),
-    /// Rooms whose names begin so.
+    /// Rooms whose names begin with this text.
     StartingWith(String),
 }
 

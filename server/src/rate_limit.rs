@@ -11,7 +11,7 @@ const BURST_SECONDS: u32 = 5;
 pub(crate) struct RateLimit {
     /// The average rate.
     per_second: u32,
-    /// How many may be used at once.
+    /// Maximum number that may be used at once.
     burst: u32,
 }
 

@@ -26,12 +26,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often a shutdown checks whether all connections are closed.
+/// Interval at which a shutdown checks whether all connections are closed.
 const DRAIN_POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// What a shutdown may take longer than the drain timeout, for the last close frames.
+/// Time that a shutdown may take after the drain timeout, for the last close frames.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
-/// What an engine may add to a publication for its position. Bytes.
+/// Maximum size that an engine adds to a publication for its position. Bytes.
 const POSITION_BYTES: usize = 64;
 
 /// Why a server does not start.

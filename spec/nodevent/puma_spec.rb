@@ -4,7 +4,7 @@ require "net/http"
 require "tmpdir"
 
 RSpec.describe "NoDevent under Puma" do
-  # An publication in the master before the fork, and one for each request in a worker: the native thread of the master
+  # A publication in the master before the fork, and one for each request in a worker: the native thread of the master
   # is not in the workers, and none of them may miss it.
   it "N-104 publishes from every worker of a cluster with preload_app!" do
     listener = Listener.new(RedisServer.shared, "/nodevent")

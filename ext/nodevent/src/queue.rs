@@ -242,7 +242,7 @@ impl State {
     }
 }
 
-/// How long a flush continues while the engine is unavailable.
+/// Time for which a flush continues while the engine is unavailable.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum FlushMode {
     /// Until its deadline.

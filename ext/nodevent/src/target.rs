@@ -40,7 +40,7 @@ pub(crate) struct RedisTarget {
     pub(crate) username: Option<String>,
     pub(crate) password: Option<String>,
     pub(crate) db: u8,
-    /// What all keys and channels begin with.
+    /// The prefix of all keys and channels.
     pub(crate) prefix: Option<String>,
     pub(crate) tls: bool,
     /// The certificates of the CA, a PEM file, instead of those of the system.
@@ -54,7 +54,7 @@ pub(crate) struct RedisTarget {
     pub(crate) namespace: String,
     /// The fingerprint of the secret that signs keys, or `open`; `None` if it is not known yet.
     pub(crate) fingerprint: Option<String>,
-    /// How much history each room keeps.
+    /// The retention of the history of each room.
     pub(crate) history: RetentionPolicy,
     /// Whether each room has its own channel.
     pub(crate) channel_per_room: bool,

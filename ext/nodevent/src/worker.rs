@@ -19,7 +19,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The maximum pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// How long an unavailable engine of a replaced configuration is retried.
+/// Time for which an unavailable engine of a replaced configuration is retried.
 const REPLACED_ENGINE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Publishes until the queue is closed and empty.

@@ -4,7 +4,7 @@ module NoDevent
   class Configuration
     # Reads a secret from a file of its own, as Docker and systemd provide them. The server reads them alike.
     module SecretFile
-      # A larger file is another one.
+      # A larger file is not a secret.
       #
       # # Units
       # Bytes.

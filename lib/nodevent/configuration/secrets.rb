@@ -8,7 +8,7 @@ module NoDevent
     # error, as for the server: it must never be open because of a typing mistake.
     module Secrets
       NAMES = %w[secret secret_file secrets publish_key publish_key_file].freeze
-      # More differences than this are another word.
+      # Names that differ in more characters are not typos.
       MAX_DISTANCE = 2
 
       private_constant :NAMES, :MAX_DISTANCE

@@ -11,7 +11,7 @@ module NoDevent
       # The configuration of this publisher was replaced by a later one.
       class Closed < PublishError; end
 
-      # What to do if the engine does not respond.
+      # The hint if the engine does not respond.
       # @api private
       def self.hint(http:)
         http ? "start the server with `nodevent`, or configure `redis:`" : "check that Redis is running"

@@ -44,7 +44,7 @@ pub enum Probed {
     Upgraded,
 }
 
-/// What is due.
+/// The timer that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing yet. Call again at [`Session::deadline`].

@@ -15,7 +15,7 @@ pub const PUBLISH: &str =
 /// Reads a room's position and what came after an offset, in one step.
 pub const READ: &str = concat!(include_str!("../../redis/prelude.lua"), include_str!("../../redis/read_body.lua"));
 
-/// The beginning of all our keys and channels, except the channel of a namespace, which has its name. The number is the format of keys
+/// The prefix of all keys and channels of NoDevent, except the channel of a namespace, which has its name. The number is the format of keys
 /// and values; it grows when they change. Data of another format is not read, and expires.
 pub const PREFIX: &str = "nodevent:1:";
 
@@ -48,7 +48,7 @@ pub struct Keys {
     /// The stream of publications.
     pub log: String,
     tag: String,
-    /// What distinguishes channels of different databases.
+    /// The part of a channel's name that distinguishes databases.
     channel_suffix: String,
 }
 

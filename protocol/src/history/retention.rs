@@ -1,4 +1,4 @@
-//! How much of a room's history is stored, and for how long.
+//! The retention of a room's history: its size and age.
 
 use serde::Deserialize;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use std::time::Duration;
 pub struct Retention {
     /// Maximum number of publications.
     pub size: usize,
-    /// Time after its last publication for which the log is stored.
+    /// Memory engine: time for which a publication is stored. Redis: time for which the log is stored after its last
+    /// publication.
     pub age: Duration,
 }
 
@@ -23,7 +24,7 @@ pub struct RetentionPolicy {
     pub prefixes: Vec<(String, Option<Retention>)>,
 }
 
-/// Minimum time for which a room's position is stored after its last publication: one day.
+/// Minimum time for which a room's position is stored after its last publication, in Redis also after its last read: one day.
 pub const MIN_POSITION_TTL: Duration = Duration::from_secs(86_400);
 /// A position is stored longer than its log by this factor. Clients that return after the log has expired can then still
 /// learn that they missed nothing.
@@ -46,7 +47,7 @@ impl Default for RetentionPolicy {
 // === impl Retention ===
 
 impl Retention {
-    /// Time for which a room's position is stored after its last publication or join.
+    /// Time for which a room's position is stored after its last publication, in Redis also after its last read.
     #[must_use]
     pub fn position_ttl(&self) -> Duration {
         (self.age * POSITION_TTL_FACTOR).max(MIN_POSITION_TTL)

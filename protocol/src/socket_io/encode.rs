@@ -34,7 +34,7 @@ pub fn encode_connect_error(out: &mut String, namespace: &str, message: &str) {
     object(out, "message", message);
 }
 
-/// Appends an event with binary attachments (`5`). So many binary messages follow.
+/// Appends an event (`5`) that is followed by `attachments` binary messages.
 pub fn encode_binary_event(
     out: &mut String,
     namespace: &str,
@@ -46,7 +46,7 @@ pub fn encode_binary_event(
     out.push_str(args_json);
 }
 
-/// Appends an ack with binary attachments (`6`). So many binary messages follow.
+/// Appends an ack (`6`) that is followed by `attachments` binary messages.
 pub fn encode_binary_ack(out: &mut String, namespace: &str, id: u64, args_json: &str, attachments: usize) {
     head(out, '6', Some(attachments), namespace, Some(id));
     out.push_str(args_json);

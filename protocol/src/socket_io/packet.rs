@@ -1,4 +1,4 @@
-//! The packets of browsers, and the reasons why a text is not one.
+//! The packets of browsers, and the reasons why a text is not a packet.
 
 use thiserror::Error;
 

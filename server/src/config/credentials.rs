@@ -13,7 +13,7 @@ use std::path::Path;
 
 /// Secrets shorter than this can be found by brute force. Bytes.
 const MIN_SECRET_BYTES: usize = 16;
-/// Bytes of a file that contains a secret. A larger one is another file.
+/// Maximum size of a file that contains a secret. A larger file is not a secret. Bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Hint for an empty secret.
 const EMPTY_HINT: &str = "write a long random text, e.g. from `openssl rand -hex 32`; for a namespace that every client may \

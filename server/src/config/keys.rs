@@ -599,7 +599,7 @@ pub static LIMITS: Section = Section {
             "bytes_per_second",
             Size,
             Value("128KB"),
-            "Bytes per second that one client may send, in the long run. As many, or two of the largest messages, may arrive \
+            "Bytes per second and connection that a client may send, in the long run. As many, or two of the largest messages, may arrive \
              at once. Beyond it, the connection is closed.",
             "Clients send large messages often.",
             "1MB",
@@ -797,7 +797,8 @@ pub static HISTORY: Section = Section {
             "age",
             Duration,
             Value("5m"),
-            "Time for which a publication is kept.",
+            "Memory engine: a publication is kept for this time. Redis: the history of a room is kept for this time after its last \
+             publication.",
             "Clients are disconnected for longer, e.g. laptops that sleep.",
             "1h",
         ),
@@ -814,7 +815,7 @@ pub static HISTORY: Section = Section {
             "rooms",
             Map("for each beginning of a room's name, `off` or `size` and `age`"),
             Words("none"),
-            "Different history for rooms whose names begin so. The longest match counts.",
+            "Different history for rooms whose names begin with the given text. The longest match wins.",
             "Some rooms need more history, others none.",
             "{ Chat_: { size: 500 }, Cursor_: off }",
         ),
@@ -839,7 +840,8 @@ pub static HISTORY_ROOM: Section = Section {
             "age",
             Duration,
             Words("`history.age`"),
-            "Time for which a publication is kept.",
+            "Memory engine: a publication is kept for this time. Redis: the history of a room is kept for this time after its last \
+             publication.",
             "See `history.age`.",
             "1h",
         ),

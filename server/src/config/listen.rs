@@ -25,7 +25,7 @@ pub struct Listen {
 // === impl Listen ===
 
 impl Listen {
-    /// A listener of which only the address is said.
+    /// A listener with an address and default settings.
     pub(super) fn plain(host: String, port: u16) -> Self {
         Self { host, port, tls: None, publish_locally: None, proxy_protocol: false }
     }

@@ -1,7 +1,7 @@
 //! The configuration: one file in YAML or JSON, or defaults.
 //!
-//! **Architecture Invariant:** nothing else in the server reads configuration files or the environment, except
-//! `NODEVENT_LOG` (`log`) and `NODEVENT_PUBLISH_KEY` (`nodevent emit`). What the file
+//! **Architecture Invariant:** nothing else in the server reads configuration files or the environment, except `NODEVENT_LOG`
+//! (`log`), `NODEVENT_PUBLISH_KEY` (`nodevent emit`), and the files of certificates (`http/tls`, `tls_client`). What the file
 //! says ([`tree`], [`reader`]) and what the server needs ([`Config`]) are different types; every error is reported at
 //! once. This module holds plain data: it knows no engine, no HTTP and no connection.
 //!
@@ -96,7 +96,7 @@ pub struct Config {
     pub autodetect_engine: bool,
 }
 
-/// A configuration and where it came from.
+/// A configuration and its source.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The configuration.

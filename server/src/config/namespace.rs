@@ -319,7 +319,7 @@ fn misspelt(name: &str) -> Option<&'static str> {
     similar.or(is_about_secrets.then_some("secret"))
 }
 
-/// Reports a name that would collide with another one, in a path or in Redis.
+/// Reports a name that would collide with another name, in a path or in Redis.
 fn check_name(name: &str, location: Location, report: &mut Report) -> bool {
     let is_char = |c: char| c.is_alphanumeric() || "-_.~".contains(c);
     let segments: Vec<&str> = name.trim_start_matches('/').split('/').collect();
@@ -374,7 +374,7 @@ impl Written {
     /// Reads the keys below the name of a namespace.
     fn read_below(entry: &Entry, folder: &Path, report: &mut Report) -> Self {
         let Some(mut map) = MapReader::open(&entry.node, &entry.name, &keys::NAMESPACE, report) else {
-            // The error is reported; it shall not be called open as well.
+            // The error is reported. Do not also report the namespace as open.
             return Self { open: Some(true), ..Self::default() };
         };
         let written = Self::read(&mut map, folder, report);

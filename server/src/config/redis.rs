@@ -27,7 +27,7 @@ pub struct Redis {
     pub password: Option<Redacted>,
     /// Database number.
     pub db: Option<u8>,
-    /// What all keys and channels begin with.
+    /// The prefix of all keys and channels.
     pub prefix: Option<String>,
     /// Whether the connection uses TLS.
     pub tls: bool,
@@ -51,7 +51,7 @@ pub enum Kind {
 /// Certificates for TLS, PEM files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Certificates {
-    /// The CA. `None`: those of the system.
+    /// The file of the CA. `None`: the system's CAs.
     pub ca: Option<PathBuf>,
     /// The client certificate and its key.
     pub client: Option<(PathBuf, PathBuf)>,
@@ -91,7 +91,7 @@ impl Default for Redis {
 }
 
 impl fmt::Display for Redis {
-    /// Writes where it is, without secrets.
+    /// Writes its addresses, without secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let show = |(host, port): &(String, u16)| match host.contains(':') {
             true => format!("[{host}]:{port}"),

@@ -30,8 +30,8 @@ with an error: it exits with status 64. Unknown keys are reported with the most 
 | file | A path, relative to the folder of the configuration file. |
 | map | Keys of its own. |
 
-`${NAME}` and `${NAME:-default}` in a value are replaced from the environment. A variable that is empty counts as missing. A
-secret that cannot be written so can be in a file of its own (`secret_file`).
+`${NAME}` and `${NAME:-default}` in a value are replaced from the environment. A variable that is empty counts as missing. If
+a secret cannot be written this way, put it in a file (`secret_file`).
 
 A key without a value, a duplicate key, a YAML tag and a second YAML document are errors. Anchors, aliases and merge keys
 work.

@@ -1,11 +1,11 @@
-//! Which accepted sockets are served: all, or only their health checks, or none.
+//! Decides which accepted sockets are served: all, or only their health checks, or none.
 //!
 //! Owns two limits. `limits: max_http_connections` bounds the sockets that are not WebSockets. Some descriptors are reserved,
 //! so that the admin listener, health checks and the connection to Redis work when clients use up all the others. The
 //! operating system gives an accepted socket the lowest free descriptor, so a high one means that all below are in use.
 //!
 //! At a limit, a new socket takes the place of one on which no request has arrived, or else of an idle one, from the address
-//! that has most of them. So one client cannot keep others out by sockets on which it sends nothing.
+//! that has the most of them. So one client cannot keep others out by sockets on which it sends nothing.
 
 use super::request_phase::RequestPhase;
 use crate::client::Client;
@@ -17,13 +17,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Descriptors that clients do not get.
 const RESERVED: u64 = 64;
-/// With few descriptors, one of so many is reserved.
+/// If the limit of descriptors is low, one in this many is reserved.
 const RESERVED_SHARE: u64 = 4;
 /// Sockets at a time that are served although a limit is reached, for health checks.
 const HEALTH_CHECKS: usize = 8;
 /// Sockets that may be closing to make room. They still have their descriptors, so this is less than what is reserved.
 const MAX_CLOSING: usize = 4;
-/// With fewer sockets than that, idle ones are kept: they are those of publishers and proxies.
+/// Below this number, idle sockets are not closed, because they probably belong to publishers and proxies.
 const MIN_SOCKETS: usize = 16;
 /// Sockets that are examined to find one to close.
 const MAX_EXAMINED: usize = 64;
@@ -100,7 +100,7 @@ impl Admission {
         Self { max, reserved_from, sockets: Arc::default(), health_checks }
     }
 
-    /// Decides about a socket of this peer. `phase` is that of its connection.
+    /// Decides about a socket of this peer. `phase` is the phase of its connection.
     ///
     /// # Errors
     /// The limit that was reached: the socket is to be closed.
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(lock(&admission.sockets).closing, 0);
     }
 
-    /// What is closing still has its descriptor.
+    /// A socket that is closing still has its descriptor.
     #[tokio::test]
     async fn few_sockets_are_closing_at_a_time() {
         let admission = Admission::new(40, None);

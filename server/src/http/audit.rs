@@ -17,7 +17,7 @@ const MAX_LINES: usize = 100;
 /// Characters of a name in a line.
 const MAX_NAME: usize = 255;
 
-/// What is known about a publish before its body is read.
+/// The facts about a publish that are known before its body is read.
 pub(super) struct Audit {
     /// `None`: the audit log is off.
     line: Option<Line>,
@@ -30,7 +30,7 @@ struct Line {
     publisher: String,
 }
 
-/// What became of a publish.
+/// The result of a publish.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Outcome {
     /// The engine has all publications.

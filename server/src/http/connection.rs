@@ -36,7 +36,7 @@ const BAD_FRAMING: &[u8] =
 const HEADER_TIMEOUT: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 22\r\n\r\nRequest header timeout";
-/// Where the service leaves an accepted WebSocket handshake for the task that owns the socket.
+/// Passes an accepted WebSocket handshake from the service to the task that owns the socket.
 #[derive(Clone, Default)]
 struct Handover(Arc<Mutex<Option<GrantedUpgrade>>>);
 
@@ -46,7 +46,7 @@ struct GrantedUpgrade {
     response: Vec<u8>,
 }
 
-/// How an HTTP connection ended.
+/// The end of an HTTP connection.
 enum Ended {
     /// The client or a response closed it, or a shard takes it over.
     Normally,

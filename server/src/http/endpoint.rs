@@ -1,4 +1,4 @@
-//! What a protocol mounts on the public listeners.
+//! Endpoints: the paths that a protocol serves on the public listeners.
 
 use super::{Http, reply};
 use axum::extract::Request;

@@ -3,16 +3,16 @@
 //! The library accepts a bare LF as the end of a line, and a request with both `Content-Length` and `Transfer-Encoding`.
 //! A proxy in front of the server may understand such a request differently, and then two clients share a request (request
 //! smuggling). The scanner sees every byte that arrives, and knows where heads begin: after a body whose length is known.
-//! After a body of chunks and after a request for another protocol it does not know, so `listener` ends such a connection
+//! After a body of chunks and after a request for another protocol it does not know, so `connection` ends such a connection
 //! with its response.
 //!
 //! # Source
 //! RFC 9112, sections 2.2, 6.1 and 6.3.
 
-/// Bytes of a line that are kept. Enough for the headers that matter; a longer one of them is invalid.
+/// Bytes of a line that are kept. Enough for the headers that matter: if one of these is longer, it is invalid.
 const KEPT: usize = 64;
 
-/// What is wrong with a request.
+/// A framing error of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub(super) enum BadFraming {

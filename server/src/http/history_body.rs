@@ -1,7 +1,7 @@
 //! Responses with a history: sent piece by piece, and limited in what they hold while clients read them.
 //!
-//! A client that reads slowly holds the publications of its response. All responses together may hold [`MAX_BYTES`], and
-//! those of one client a part of it.
+//! A client that reads slowly holds the publications of its response. All responses together may hold [`MAX_BYTES`], and the
+//! responses to one client [`MAX_BYTES_PER_ADDRESS`].
 
 use crate::client::Client;
 use crate::history::Recovery;
@@ -14,9 +14,9 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::vec;
 
-/// What all responses may hold. Bytes.
+/// Maximum size of all responses that are being read. Bytes.
 const MAX_BYTES: usize = 48 * 1024 * 1024;
-/// What the responses to one address may hold. Bytes.
+/// Maximum size of the responses to one address. Bytes.
 const MAX_BYTES_PER_ADDRESS: usize = MAX_BYTES / 2;
 /// A response is sent in pieces of about this size. Bytes.
 const PIECE: usize = 64 * 1024;

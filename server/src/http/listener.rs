@@ -20,8 +20,8 @@ use tokio_rustls::server::TlsStream;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
-/// What the kernel may hold unsent for one connection before it accepts no more. By default it would accept megabytes,
-/// which no limit of ours would count. Bytes.
+/// Maximum unsent bytes that the kernel holds for one connection before it accepts no more. By default it would accept megabytes,
+/// which no limit would count. Bytes.
 const NOTSENT_LOWAT: u32 = 256 * 1024;
 /// Pause after the operating system refused to accept, for example because there are no file descriptors left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ pub struct Bound {
     proxy_protocol: bool,
 }
 
-/// Whether new connections are refused for a limit, so that it is logged when that begins and ends.
+/// Tracks whether connections are refused because of a limit, to log only the start and the end.
 #[derive(Debug, Default)]
 struct Shortage {
     is_logged: bool,

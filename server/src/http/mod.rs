@@ -86,15 +86,15 @@ pub struct Settings {
     pub max_message_size: usize,
     /// The largest body of a publish. Bytes.
     pub max_publish_size: usize,
-    /// How long the head of a request, and then its body, may take to arrive.
+    /// Timeout of the head of a request, and then of its body.
     pub request_timeout: Duration,
-    /// How long an idle connection is kept open for its next request.
+    /// Time for which an idle connection is kept open for its next request.
     pub keep_alive_timeout: Duration,
-    /// How long a socket may accept nothing of a response.
+    /// Maximum time for which a socket may accept nothing of a response.
     pub write_timeout: Duration,
 }
 
-/// What every request can reach.
+/// The state that every request can reach.
 pub struct Http {
     /// The settings.
     pub settings: Settings,
@@ -118,7 +118,7 @@ pub struct Http {
 // === impl Http ===
 
 impl Http {
-    /// What the requests of a server reach.
+    /// Returns the state that the requests of a server reach.
     pub fn new(
         settings: Settings,
         shards: Shards,
@@ -171,7 +171,7 @@ impl Http {
         Box::new(reply::too_many_requests(limit.key()))
     }
 
-    /// What a connection keeps of its request. `own` are the query parameters that only its protocol uses.
+    /// The parts of its request that a connection keeps. `own` are the query parameters that only its protocol uses.
     pub fn connect_info(&self, request: &Parts, own: &[&str]) -> ConnectInfo {
         let origin = request.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
         let pairs = request.uri.query().unwrap_or_default().split('&');

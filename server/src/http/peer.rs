@@ -1,8 +1,8 @@
 //! The address of a request's client: the peer of its socket, or what a trusted proxy reports.
 //!
-//! Owns the reading of `X-Forwarded-For` and `Forwarded`. Only proxies in `trusted_proxies` are believed. Each proxy
-//! appends the address of its own peer, so the right-most addresses are those that our proxies wrote, and everything to the
-//! left of the first address that is not ours may be invented.
+//! Owns the reading of `X-Forwarded-For` and `Forwarded`. Only proxies in `trusted_proxies` are trusted. Each proxy appends the
+//! address of its own peer. So trusted proxies wrote the right-most addresses, and a client may have invented everything to the
+//! left of the first address that is not a trusted proxy.
 //!
 //! # Source
 //! RFC 7239, sections 4 to 6.
@@ -11,7 +11,7 @@ use crate::config::proxies::TrustedProxies;
 use axum::http::{Extensions, HeaderMap, HeaderName, header};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-/// What a listener knows about the origin of a connection.
+/// The source of a connection, as its listener knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
     /// The peer of a TCP connection.
@@ -114,8 +114,8 @@ fn reported(socket: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Ip
     }
 }
 
-/// The right-most address that is not a trusted proxy. Returns `None` if there is no address at all. What is not an address
-/// ends the search: nothing to its left was written by a proxy of ours.
+/// The right-most address that is not a trusted proxy. Returns `None` if there is no address at all. An entry that is not an
+/// address ends the search: no trusted proxy wrote anything to its left.
 fn nearest<I>(socket: IpAddr, hops: I, trusted: &TrustedProxies) -> Option<IpAddr>
 where
     I: Iterator<Item = Option<IpAddr>>,

@@ -16,7 +16,7 @@ use serde_json::json;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Error and hint where every publisher needs a key.
+/// Error and hint if every publisher needs a key.
 const NO_KEY: (&str, &str) = (
     "without a publish key nothing may publish here",
     "set `publish_key` in this namespace's configuration and send it as `Authorization: Bearer`; or, if no proxy forwards to \
@@ -25,10 +25,10 @@ const NO_KEY: (&str, &str) = (
 /// Error and hint for a page.
 const PAGE: (&str, &str) = (
     "pages of this origin may not publish",
-    "publish from a program; if pages shall publish, list their origin under `publish_origins`, and give them a publish key \
+    "publish from a program; if pages should publish, list their origin under `publish_origins`, and give them a publish key \
      that is limited to rooms",
 );
-/// Error and hint where programs on this machine need none.
+/// Error and hint if programs on this machine need no key.
 const NOT_LOCAL: (&str, &str) = (
     "without a publish key only programs on this machine may publish, not through a proxy and not from a page",
     "set `publish_key` in this namespace's configuration and send it as `Authorization: Bearer`",
@@ -46,7 +46,12 @@ pub(super) async fn serve(http: &Http, namespace: &Namespace, request: Request) 
     match publish(http, namespace, request).await {
         Ok(response) => response,
         Err(response) => {
-            http.metrics.rejected_requests.fetch_add(1, Relaxed);
+            match response.status() {
+                // `body` has counted them.
+                StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {}
+                StatusCode::SERVICE_UNAVAILABLE => drop(http.metrics.failed_publishes.fetch_add(1, Relaxed)),
+                _ => drop(http.metrics.rejected_requests.fetch_add(1, Relaxed)),
+            }
             *response
         }
     }

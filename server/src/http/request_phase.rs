@@ -1,8 +1,8 @@
-//! How long an HTTP connection may wait for its next request.
+//! The timeouts of an HTTP connection between and during its requests.
 //!
 //! Owns the phases of a connection. The HTTP library has one timeout for an idle connection and for the head of a request,
 //! but a client may be idle for much longer than it may take for a head. [`super::timed_stream`] notes what arrives,
-//! `listener` when a request begins, and [`PhaseBody`] when its response ends.
+//! `connection` when a request begins, and [`PhaseBody`] when its response ends.
 
 use super::head_scanner::{BadFraming, HeadScanner};
 use axum::body::{Body, Bytes, HttpBody};
@@ -27,7 +27,7 @@ struct State {
     keep_alive_timeout: Duration,
     /// Whether a request has been complete.
     has_served: bool,
-    /// When it was decided that the connection ends, to make room for another one.
+    /// When it was decided to close the connection, to make room for another one.
     closing_since: Option<Instant>,
     /// The task of the connection.
     waker: Option<Waker>,
@@ -120,7 +120,7 @@ impl RequestPhase {
         .await;
     }
 
-    /// What is wrong with a request, and whether an earlier one is still being served.
+    /// The framing error of a request, and whether an earlier request is still being served.
     pub(super) fn bad_framing(&self) -> Option<(BadFraming, bool)> {
         let state = self.state();
         state.bad_framing.map(|bad| (bad, state.phase == Phase::Serving))

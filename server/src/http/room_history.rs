@@ -62,7 +62,7 @@ async fn history(http: &Http, namespace: &Namespace, request: &Parts, room: &str
         Ok(Some(recovery)) => {
             let address = PeerAddr::of(&request.extensions);
             let Some((body, length)) = http.history_responses.body(address, recovery) else {
-                http.metrics.rejected_requests.fetch_add(1, Relaxed);
+                http.metrics.overloaded_requests.fetch_add(1, Relaxed);
                 return reply::busy();
             };
             let mut response = reply::with_type(StatusCode::OK, "application/json", body);

@@ -22,7 +22,7 @@ pub struct RoomPath {
     pub namespace: String,
     /// The room's name.
     pub room: String,
-    /// What is requested: `history`, `events`.
+    /// The requested resource: `history`, `events`.
     pub resource: String,
 }
 

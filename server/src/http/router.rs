@@ -1,4 +1,4 @@
-//! Which path is served by what.
+//! The routes: which endpoint serves which path, for each kind of listener.
 
 use super::admission::{Admitted, Limit};
 use super::endpoint::Endpoint;
@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tower::ServiceExt as _;
 
-/// What one kind of listener serves.
+/// The service of one kind of listener.
 #[derive(Clone)]
 pub struct HttpService {
     http: Arc<Http>,
@@ -46,17 +46,17 @@ enum Kind {
 
 /// Paths of health checks.
 const HEALTH_CHECKS: [&str; 2] = ["/healthz", "/readyz"];
-/// Time for a health check's request after a limit was reached. Then its socket goes to another one.
+/// Time for a health check's request after a limit was reached. Then the socket is closed to make room.
 const HEALTH_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How the listener of a request treats publishers without a key, as an extension of the request.
+/// Whether the listener of a request lets programs on this machine publish without a key, as an extension of the request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PublishesLocally(pub(super) bool);
 
 // === impl HttpService ===
 
 impl HttpService {
-    /// What a public listener serves. `publishes_locally`: programs on this machine may publish without a key.
+    /// The service of a public listener. `publishes_locally`: programs on this machine may publish without a key.
     pub fn public(http: &Arc<Http>, publishes_locally: bool) -> Self {
         let router = Router::new()
             .route("/socket.io/{*file}", get(socket_io_file))
@@ -68,7 +68,7 @@ impl HttpService {
         Self { http: Arc::clone(http), router, kind: Kind::Public { publishes_locally } }
     }
 
-    /// What the admin listener serves.
+    /// The service of the admin listener.
     pub fn admin(http: &Arc<Http>) -> Self {
         let router = Router::new()
             .route("/metrics", get(health::metrics))
@@ -78,7 +78,7 @@ impl HttpService {
         Self { http: Arc::clone(http), router, kind: Kind::Admin }
     }
 
-    /// What the publish socket serves.
+    /// The service of the publish socket.
     pub fn publish_socket(http: &Arc<Http>) -> Self {
         let router = Router::new()
             .route("/api/{*rest}", any(publish_api))
@@ -178,7 +178,7 @@ async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) 
     with_cors(response, origin)
 }
 
-/// The response to a request for a host that is not ours: the page may have a name that DNS lets point here.
+/// The response to a request for a host that is not this server's: DNS may resolve the name of a foreign page to this server.
 pub(super) fn foreign_host(http: &Http, request: &Request) -> Option<Response> {
     let host = origin::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
     if http.settings.hosts.allows(host) {
@@ -201,7 +201,6 @@ fn admits_origin(http: &Http, request: &Request) -> bool {
     let is_admitted = http.settings.origins.admit(request.headers());
     if !is_admitted {
         http.metrics.rejected_origins.fetch_add(1, Relaxed);
-        http.metrics.rejected_requests.fetch_add(1, Relaxed);
         let client = PeerAddr::of(request.extensions());
         tracing::info!(%client, "request rejected for its origin; list the page's origin under `origins` to allow it");
     }

@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 /// The socket.
 pub(super) struct TimedStream<S> {
     socket: S,
-    /// How long the socket may accept nothing.
+    /// Maximum time for which the socket may accept nothing.
     timeout: Duration,
     /// Runs while something waits to be written.
     stall: Option<Pin<Box<Sleep>>>,
@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    /// The client takes longer than the timeout in all, but always makes progress within it.
+    /// The client takes longer than the timeout in total, but always makes progress within it.
     #[tokio::test]
     async fn a_client_that_reads_slowly_is_served() {
         let (here, mut there) = duplex(1);

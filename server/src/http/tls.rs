@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often the files are read again. A renewal may take that long to be noticed.
+/// Interval at which the files are read again. A renewal may take this long to be noticed.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Why a listener cannot use TLS.

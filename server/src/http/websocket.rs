@@ -27,7 +27,7 @@ pub struct Handshake {
     subprotocol: Option<&'static str>,
 }
 
-/// What comes with an accepted handshake, as an extension of its response: the socket is to be handed to a shard.
+/// An accepted handshake, as an extension of its response: the socket is to be handed to a shard.
 #[derive(Clone)]
 pub(super) struct UpgradeGrant(Arc<Mutex<Option<Grant>>>);
 
@@ -39,7 +39,7 @@ struct Grant {
 }
 
 /// A WebSocket that a connection on long-polling expects. If it is dropped before the socket is with the shard, the
-/// connection is notified that none will come: until then its polls would wait.
+/// connection is notified that none will come. Otherwise its polls would keep waiting.
 #[derive(Debug)]
 pub struct PendingUpgrade {
     shards: Shards,

@@ -7,7 +7,7 @@
 mod rate_limited;
 mod writer;
 
-/// The target of the audit log. Its lines have no level and no rate limit.
+/// The target of the audit log. Its lines are written at every configured level, without a rate limit.
 pub const AUDIT: &str = "nodevent::audit";
 
 pub use writer::{LogGuard, dropped};

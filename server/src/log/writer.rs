@@ -54,7 +54,7 @@ pub fn dropped() -> u64 {
 }
 
 /// Returns a line as it is written: without control characters, which could forge lines or drive a terminal, and
-/// shortened. Errors of Redis, of the system and of other peers are texts that we did not write.
+/// shortened. Redis, the system and other peers wrote the texts of their errors, so these may contain anything.
 fn sanitize(line: &[u8]) -> Vec<u8> {
     let (text, end) = match line.strip_suffix(b"\n") {
         Some(text) => (text, "\n"),

@@ -16,7 +16,7 @@ use crate::http::Endpoint;
 use crate::namespace::Namespaces;
 use std::sync::Arc;
 
-/// What a protocol can use to build its endpoint.
+/// The values from which a protocol builds its endpoint.
 #[derive(Debug)]
 pub struct Mount<'a> {
     /// The configuration.

@@ -35,7 +35,7 @@ const RESOURCE: &str = "events";
 /// A comment, which keeps proxies and clients from closing a quiet response.
 const HEARTBEAT: &str = ":\n\n";
 
-/// How readers receive publications.
+/// The encoding for readers.
 #[derive(Debug)]
 struct SseEncoding;
 

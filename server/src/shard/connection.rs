@@ -1,4 +1,4 @@
-//! What the core does for one connection's protocol: the implementation of [`Core`].
+//! The implementation of [`Core`] for one connection.
 //!
 //! It lives for one call into the protocol. It never closes the connection itself: it remembers the reason, and the
 //! shard closes the connection when the protocol has returned.

@@ -5,8 +5,7 @@
 //! room, the sockets and the timers have their turn. So a busy room batches by itself, and a quiet room does not wait
 //! for it.
 //!
-//! A pass over all members of a large room takes milliseconds. Most of that is the kernel's price of a write, whatever
-//! its length. So after such a pass the room cools down for as long as the pass took, and then sends everything that
+//! A pass over all members of a large room takes milliseconds. Most of that is the fixed kernel cost of a write. So after such a pass the room cools down for as long as the pass took, and then sends everything that
 //! arrived meanwhile in one write per member: a busy room uses at most half of its shard.
 //!
 //! Every queued publication has a sequence number, and every connection the number up to which it has received
@@ -39,7 +38,7 @@ const MIN_PASS_FOR_COOLDOWN: Duration = Duration::from_millis(1);
 /// The longest cooldown of a room. Measured with 2,000 publications a second to 1,000 members: with 3 ms the slowest
 /// deliveries arrive 2 ms sooner than with 8 ms, for 5 % more CPU time. Without a cooldown everything is slower.
 const MAX_COOLDOWN: Duration = Duration::from_millis(3);
-/// What one batch may hold, unless a single publication is larger. Bytes.
+/// Maximum size of one batch, unless a single publication is larger. Bytes.
 const MAX_BATCH_BYTES: usize = 128 * 1024;
 /// What encodings add to a publication, roughly. Bytes.
 const FRAME_OVERHEAD: usize = 40;

@@ -7,7 +7,7 @@ use crate::publication::Notice;
 use std::sync::Arc;
 use tokio::sync::SemaphorePermit;
 
-/// What a publication counts for at least, so that the number of small ones is limited too. Bytes.
+/// Minimum size for which a publication counts, so that the number of small ones is limited too. Bytes.
 const PUBLICATION_FLOOR: usize = 2048;
 
 /// The inboxes of all shards.

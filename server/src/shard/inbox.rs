@@ -3,16 +3,18 @@
 //! Each kind of message has its own limit, so that none takes another's place. The publications in an inbox may hold
 //! [`PUBLICATION_BYTES`]; beyond that, publishers wait. Replies are as many as the shard has requested, which it limits.
 //! All other messages belong to a request of a client that waits. They have a queue of their own, so that a flood of them
-//! delays no publication; beyond [`MAX_REQUESTS`] they are rejected.
+//! delays no publication; beyond [`MAX_REQUESTS`] they are rejected and counted.
 
 use super::message::ToShard;
+use crate::metrics::Metrics;
 use crossbeam_queue::SegQueue;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// What the publications in one inbox may hold together. Bytes.
+/// Maximum total size of the publications in one inbox. Bytes.
 pub(super) const PUBLICATION_BYTES: usize = 32 * 1024 * 1024;
-/// Messages in one inbox that are neither publications nor replies.
+/// Maximum number of requests in one inbox.
 const MAX_REQUESTS: usize = 16_384;
 
 /// The queue in front of one shard.
@@ -31,6 +33,7 @@ pub(super) struct Inbox {
     waker: mio::Waker,
     /// Connections of the shard, for choosing the least loaded one.
     connections: AtomicUsize,
+    metrics: Arc<Metrics>,
 }
 
 /// Too many requests wait.
@@ -41,7 +44,7 @@ pub struct Busy;
 // === impl Inbox ===
 
 impl Inbox {
-    pub(super) fn new(waker: mio::Waker) -> Self {
+    pub(super) fn new(waker: mio::Waker, metrics: Arc<Metrics>) -> Self {
         Self {
             messages: SegQueue::new(),
             requests: SegQueue::new(),
@@ -50,6 +53,7 @@ impl Inbox {
             asleep: AtomicBool::new(false),
             waker,
             connections: AtomicUsize::new(0),
+            metrics,
         }
     }
 
@@ -96,6 +100,7 @@ impl Inbox {
             self.requests.push(message);
         } else {
             self.request_count.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.overloaded_requests.fetch_add(1, Ordering::Relaxed);
             return Err(Busy);
         }
         if self.asleep.swap(false, Ordering::SeqCst) {
@@ -129,18 +134,22 @@ mod tests {
     use crate::publication::{Notice, Publication};
     use crate::shard::Shards;
     use crate::shard::message::PollingRequest;
-    use std::sync::Arc;
 
     #[test]
     fn a_flood_of_requests_is_rejected_and_takes_no_place_from_publications_and_orders() {
         let poll = mio::Poll::new().unwrap();
-        let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap()));
+        let metrics = Arc::new(Metrics::default());
+        let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
+        let inbox = Arc::new(Inbox::new(waker, Arc::clone(&metrics)));
         let shards = Shards::new(vec![Arc::clone(&inbox)]);
         let aborted = || ToShard::Polling(PollingRequest::PollAborted { id: ConnectionId::new(0, 0) });
         for _ in 0..MAX_REQUESTS {
             assert_eq!(shards.send(0, aborted()), Ok(()));
         }
+        assert_eq!(metrics.overloaded_requests.load(Ordering::Relaxed), 0);
         assert_eq!(shards.send(0, aborted()), Err(Busy));
+        assert_eq!(shards.send(1, aborted()), Err(Busy), "there is no such shard");
+        assert_eq!(metrics.overloaded_requests.load(Ordering::Relaxed), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let place = runtime.block_on(shards.reserve(1));
         place.deliver(0, Notice::Publication(Publication::in_room("r", "{}", None)));

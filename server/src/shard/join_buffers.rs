@@ -1,6 +1,6 @@
 //! Live publications that wait for the recovery of a join. Pure decisions, no I/O.
 //!
-//! `recovery` starts and stops the buffering. `delivery` classifies every publication. One connection owns one value.
+//! `joins` starts and stops the buffering. `delivery` classifies every publication. One connection owns one value.
 
 use crate::encoding::Frame;
 use crate::hub::Membership;
@@ -29,7 +29,7 @@ struct JoinBuffer {
     recovered_up_to: Option<Position>,
 }
 
-/// What happens to a live publication.
+/// The decision about a live publication.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     /// The member receives it.
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_publication_of_a_newer_epoch_is_newer_whatever_its_offset() {
+    fn a_publication_of_a_newer_epoch_is_newer_whatever_its_offset() {
         let mut buffers = JoinBuffers::default();
         buffers.start_buffering(room(1), 1);
         buffers.stop_buffering(room(1), 1, at(50));

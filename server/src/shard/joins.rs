@@ -68,7 +68,7 @@ impl Shard {
         is_allowed
     }
 
-    /// A join waits no longer. Another one of its client may now be with an engine.
+    /// A join does not wait any more. Another recovery of its client may now be requested.
     fn end_pending(&mut self, join_id: u32) {
         let mut ended = Some(join_id);
         while let Some(next) = ended.take().and_then(|join_id| self.pending_joins.remove(join_id, self.now)) {
@@ -76,8 +76,8 @@ impl Shard {
         }
     }
 
-    /// Requests recoveries that have waited for too long for others of their client: an engine that is unavailable must
-    /// find out for all of them at the same time.
+    /// Requests recoveries that have waited for too long for others of their client, so that all of them time out together
+    /// if the engine is unavailable.
     pub(super) fn request_overdue_recoveries(&mut self) {
         for request in self.pending_joins.take_overdue(self.now) {
             if let Some(join_id) = self.request_recovery(request) {
@@ -251,6 +251,9 @@ impl Shard {
         if bytes > self.settings.send_buffer.saturating_sub(self.waiting(slot)) {
             frames.clear();
             recovered = false;
+        }
+        if !recovered {
+            self.metrics.failed_recoveries.fetch_add(1, Relaxed);
         }
         let close = self.send(slot, &frames);
         (Joined { recovery: Some(RecoveryStatus { position, recovered }) }, close)

@@ -1,4 +1,4 @@
-//! What a shard can be asked to do: its messages, and their replies.
+//! The messages to a shard, and their replies.
 
 pub use super::body_stream::StreamReceiver;
 use super::stream::Stream;
@@ -18,9 +18,9 @@ use tokio::sync::oneshot;
 pub struct Broadcast {
     /// The namespace's id.
     pub namespace: u16,
-    /// What the members receive.
+    /// The message to the members.
     pub notice: Notice,
-    /// What was reserved for it in the inboxes. Bytes.
+    /// The size that was reserved for it in the inboxes. Bytes.
     pub(super) cost: u32,
 }
 
@@ -30,13 +30,13 @@ pub struct Attach {
     pub stream: Stream,
     /// The response to the handshake, which has not been sent: it leaves together with the protocol's first message.
     pub response: Vec<u8>,
-    /// What was read behind the request.
+    /// Bytes that were read after the request.
     pub read_ahead: Bytes,
-    /// What the WebSocket is for.
+    /// The purpose of the WebSocket.
     pub purpose: Purpose,
 }
 
-/// What a WebSocket was opened for.
+/// The purpose of a WebSocket.
 pub enum Purpose {
     /// A new connection.
     Open(OpenProtocol, ConnectInfo),

@@ -80,7 +80,7 @@ const READ_TURN: usize = 64 * 1024;
 /// The settings of all shards.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// How long a socket may accept nothing while something waits for it. Milliseconds.
+    /// Maximum time for which a socket may accept nothing while data is queued. Milliseconds.
     pub write_timeout: Millis,
     /// The largest message a client may send. Bytes.
     pub max_message_size: usize,
@@ -146,7 +146,7 @@ struct Shard {
     handshake: Option<Vec<u8>>,
     /// The read buffer.
     read_buffer: Vec<u8>,
-    /// Where small frames are encoded.
+    /// The buffer in which small frames are encoded.
     encode_buffer: Vec<u8>,
     stopping: bool,
 }
@@ -165,7 +165,7 @@ pub fn start(
     let (mut inboxes, mut threads) = (Vec::new(), Vec::new());
     for number in 0..count {
         let poll = Poll::new()?;
-        let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), WAKER)?));
+        let inbox = Arc::new(Inbox::new(mio::Waker::new(poll.registry(), WAKER)?, Arc::clone(metrics)));
         inboxes.push(Arc::clone(&inbox));
         let shard = Shard {
             number: number as u8,
@@ -260,13 +260,13 @@ impl Shard {
         }
     }
 
-    /// How long the thread may sleep: not at all while there is work, else until the next timer.
+    /// Maximum time for which the thread may sleep: zero while there is work, otherwise the time until the next timer.
     fn poll_timeout(&self) -> Option<Duration> {
         if !self.read_again.is_empty() || self.delivery.has_work() || !self.inbox.prepare_to_sleep() {
             return Some(Duration::ZERO);
         }
         let now = self.started.elapsed().as_millis() as Millis;
-        // One more, since the clock is cut to whole milliseconds.
+        // Add 1 ms because the clock is rounded down.
         let timer = self.timers.next().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
         let cooldown = self.delivery.next_cooldown_end().map(|at| at.saturating_duration_since(Instant::now()));
         let overdue = self.pending_joins.next_overdue().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));

@@ -63,7 +63,7 @@ impl Shard {
         let _ = reply.send(rejection);
     }
 
-    /// Does what precedes a GET that arrives now: what is due, and what arrived on the probing WebSocket before it.
+    /// Reads the probing WebSocket and runs due timers, before a GET is served.
     fn catch_up(&mut self, id: ConnectionId) {
         let Some(session) = self.session_mut(id.slot).filter(|session| session.id.is(&id)) else { return };
         if let Some(probe) = session.probe {
@@ -111,7 +111,7 @@ impl Shard {
     fn on_post(&mut self, id: ConnectionId, body: &[u8], reply: oneshot::Sender<PostReply>) {
         match self.lookup(id) {
             Lookup::Polling(polling) => polling.is_posting = false,
-            // The upgrade to a WebSocket may overtake the last POST. Its messages count all the same.
+            // The upgrade to a WebSocket may overtake the last POST. Its messages are accepted anyway.
             Lookup::WrongTransport => {}
             Lookup::Unknown => {
                 let _ = reply.send(PostReply::Unknown);
@@ -124,7 +124,7 @@ impl Shard {
         }
         let closed = self.with_protocol(id.slot, |protocol, core| protocol.received(Message::Body(body), core));
         let _ = reply.send(match closed {
-            // The client has closed the connection with its own message, so all is well.
+            // The client has closed the connection with its own message, so this is not an error.
             None | Some(CloseReason::ClientClosed) => PostReply::Accepted,
             Some(reason) => PostReply::Closed(reason),
         });

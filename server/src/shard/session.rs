@@ -20,7 +20,7 @@ use nodevent_protocol::websocket;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// How long a socket that was sent a close frame may take to read it. Milliseconds.
+/// Time for a socket to read its close frame. Milliseconds.
 const CLOSE_LINGER: Millis = 2_000;
 
 // === impl Shard ===

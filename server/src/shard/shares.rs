@@ -1,7 +1,7 @@
 //! Fair shares of what a shard may hold for its clients: joins that wait, and connections that have joined no room.
 //!
-//! Each has a limit in all, and a smaller one per address, so that one client cannot take it from the others. Joins also have
-//! one per namespace: an engine that does not respond delays only its own namespace. An engine serves requests in their
+//! Each has a total limit and a smaller limit per address, so that one client cannot use up what others need. Joins also have
+//! a limit per namespace: an engine that does not respond delays only its own namespace. An engine serves requests in their
 //! order, so only a few of one client are with the engines at a time.
 
 use crate::client::Client;
@@ -17,7 +17,8 @@ const MAX_PENDING_JOINS: u32 = 65_536;
 const PENDING_JOINS_PER_ADDRESS: u32 = MAX_PENDING_JOINS / 4;
 /// The part of them that one namespace may have.
 const PENDING_JOINS_PER_NAMESPACE: u32 = MAX_PENDING_JOINS / 2;
-/// Recoveries of one client that are with an engine. Its others wait in the shard.
+/// Maximum recoveries that one client may have at the engines. Its other recoveries wait in the shard, for up to
+/// [`MAX_WAIT`].
 const RECOVERIES_PER_CLIENT: u32 = 16;
 /// Time for which a recovery may wait for others of its client. Milliseconds.
 const MAX_WAIT: Millis = 5_000;
@@ -57,7 +58,7 @@ struct OfClient {
 #[derive(Debug, Default)]
 pub(super) struct Roomless {
     by_client: HashMap<Client, VecDeque<u32>>,
-    /// All of them, and entries of connections that are no longer one.
+    /// All roomless connections. May also contain connections that have joined a room or closed.
     queue: VecDeque<(u32, u32)>,
     count: usize,
 }
@@ -179,7 +180,7 @@ impl Roomless {
         oldest_of_client
     }
 
-    /// The oldest connection of all, if there are too many. `is_roomless` decides whether an entry still is one.
+    /// The oldest connection of all, if there are too many. `is_roomless` decides whether the connection of an entry still exists without a room.
     pub(super) fn oldest(&mut self, limits: RoomlessLimits, is_roomless: impl Fn(u32, u32) -> bool) -> Option<u32> {
         if self.queue.len() > 2 * self.count + 64 {
             self.queue.retain(|(slot, generation)| is_roomless(*slot, *generation));

@@ -1,4 +1,4 @@
-//! What a shard stores per connection. Small, and without heap memory of its transport while the connection is idle.
+//! The state that a shard stores per connection. Small, and without heap memory of its transport while the connection is idle.
 
 use super::body_stream::BodyStream;
 use super::join_buffers::JoinBuffers;
@@ -45,7 +45,7 @@ pub(super) struct Session {
     pub(super) join_buffers: JoinBuffers,
     /// When it is closed because the server stops.
     pub(super) drain_at: Millis,
-    /// Since when its socket accepts nothing of what waits.
+    /// Time since which its socket has accepted nothing, although data is queued.
     pub(super) stalled_since: Option<Millis>,
     pub(super) messages: TokenBucket,
     pub(super) joins: TokenBucket,

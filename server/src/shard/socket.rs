@@ -18,7 +18,7 @@ use nodevent_protocol::websocket::{self, Opcode};
 use std::io;
 use std::ops::ControlFlow;
 
-/// What a read leaves behind.
+/// The state after a read.
 enum ReadOutcome {
     /// The socket is empty, or is read no more. Its next readiness event will be reported.
     Done,

@@ -122,7 +122,7 @@ async fn recovery_that_exceeds_the_send_buffer_is_not_sent_in_part() {
     }
     let all = history(&server, "").await;
     let position = |index: usize| all["publications"][index]["position"].clone();
-    for transport in Transport::BOTH {
+    for (failed, transport) in (1..).zip(Transport::BOTH) {
         let mut browser = Browser::connect(&server, "/nodevent", transport).await;
         let ack = browser.call("join", &[json!({"room": "r", "since": position(0)})]).await;
         assert_eq!((&ack[0], &ack[1], &ack[2]["recovered"]), (&json!(null), &json!(true), &json!(false)));
@@ -133,5 +133,7 @@ async fn recovery_that_exceeds_the_send_buffer_is_not_sent_in_part() {
         let ack = near.call("join", &[json!({"room": "r", "since": position(47)})]).await;
         assert_eq!(ack[2]["recovered"], true, "a recovery within the limit is replayed");
         assert_eq!(near.next_event().await.message[0], 48);
+        assert_eq!(server.metric("nodevent_failed_recoveries_total").await, failed);
+        assert_eq!(server.metric("nodevent_gaps_total").await, 0, "no member was connected");
     }
 }

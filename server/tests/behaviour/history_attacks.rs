@@ -175,7 +175,7 @@ async fn position_of_a_plain_publish_is_not_believed() {
     assert_eq!(browser.next_event().await.message, 201);
 }
 
-/// A position that a publisher wrote never reaches clients as one of ours.
+/// A position that a publisher wrote never reaches clients as one that the engine assigned.
 #[tokio::test]
 async fn position_in_a_room_without_history_is_overridden() {
     let redis = RedisServer::start().await;

@@ -237,6 +237,8 @@ async fn publishing_while_redis_is_unavailable_fails_in_time_with_a_reason() {
         response.text()
     );
     assert!(response.json()["hint"].is_string());
+    assert_eq!(server.metric("nodevent_failed_publishes_total").await, 1);
+    assert_eq!(server.metric("nodevent_rejected_requests_total").await, 0, "the publisher made no mistake");
 }
 
 /// Redis is killed in the middle of a long array. The response carries the number of accepted publications, nothing

@@ -42,6 +42,11 @@ async fn look_alike_origin_is_refused_on_every_transport_and_not_logged() {
         }
     }
     server.metric_is("nodevent_rejected_origins_total", 6 * ALIKE.len() as i64).await;
+    assert_eq!(
+        server.metric("nodevent_rejected_requests_total").await,
+        0,
+        "each rejection is counted in one series"
+    );
     server.logs("request rejected for its origin; list the page's origin under `origins` to allow it").await;
     assert!(!server.program.log().iter().any(|line| line.contains("evil")), "no origin is in the log");
     assert_eq!(server.send(&Request::post(&session, "40/nodevent,")).await.text(), "ok", "the session continues");

@@ -94,6 +94,11 @@ async fn slow_publish_body_gets_408() {
     assert_eq!(response.status, 408);
     assert_eq!(response.json()["hint"], "retry the request");
     server.metric_is("nodevent_request_timeouts_total", 1).await;
+    assert_eq!(
+        server.metric("nodevent_rejected_requests_total").await,
+        0,
+        "each rejection is counted in one series"
+    );
     server.bystander_is_unaffected().await;
 }
 

@@ -3,9 +3,10 @@
 use crate::rooms::resident;
 use crate::server_with_bystander::ServerWithBystander;
 use crate::support::raw::Raw;
+use crate::support::wait::{in_time, until};
 use crate::support::{Browser, Request, Transport, is_full_run};
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Publishes `count` messages of `size` bytes, several per request.
 async fn emit_many(server: &ServerWithBystander, room: &str, count: usize, size: usize) {
@@ -98,6 +99,25 @@ async fn response_that_is_not_read_times_out() {
     server.logs("a response was not read in time").await;
     server.bystander_is_unaffected().await;
     drop(stalled);
+}
+
+/// Responses with a history hold what a client has not read. A client that holds more than its part gets no further one.
+#[tokio::test]
+async fn unread_histories_of_one_client_are_limited_and_counted() {
+    let mut server = ServerWithBystander::start("/nodevent: {history: {size: 100}}").await;
+    emit_many(&server, "r", 30, 450_000).await;
+    let path = "/api/nodevent/rooms/r/history";
+    let mut stalled = server.dial().await;
+    stalled.write_all(&Request::get(path).encode(&server.address)).await.unwrap();
+    let mut first = [0; 1];
+    in_time("the response", stalled.read_exact(&mut first)).await.unwrap();
+    let refused = server.get(path).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
+    server.metric_is("nodevent_overloaded_requests_total", 1).await;
+    assert_eq!(server.metric("nodevent_rejected_requests_total").await, 0, "the client made no mistake");
+    drop(stalled);
+    until("a history is served again", async || server.get(path).await.status == 200).await;
+    server.bystander_is_unaffected().await;
 }
 
 /// Each send buffer is within its limit, and all together exceed theirs. The members that read are not closed.

@@ -15,9 +15,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// How long an engine may take to respond before the connection is closed.
+/// Time for an engine to respond before the connection is closed.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long connecting may take.
+/// Time for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The outcome of an attempt to publish a batch.
@@ -84,7 +84,7 @@ impl Engine {
         }
     }
 
-    /// What the last connect found that a person should know, once.
+    /// Returns the warning from the last connect, once.
     pub(crate) fn take_warning(&mut self) -> Option<String> {
         match self {
             Self::Redis(redis) => redis.take_warning(),

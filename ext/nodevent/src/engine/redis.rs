@@ -28,10 +28,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 /// The maximum of publications and bytes in flight, enough to hide the round-trip time.
 pub(super) const WINDOW: (usize, usize) = (512, 4 * 1024 * 1024);
-/// How long a discarded connection may take to quit cleanly.
+/// Time for a discarded connection to quit cleanly.
 const QUIT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long an idempotency key is remembered in a room without a history.
+/// Time for which an idempotency key is remembered in a room without a history.
 ///
 /// # Units
 /// Seconds.
@@ -43,12 +43,12 @@ if known then return tonumber(known) end
 local receivers = redis.call('PUBLISH', ARGV[1], ARGV[2])
 redis.call('SET', KEYS[1], receivers, 'EX', ARGV[3])
 return receivers";
-/// How long the fingerprint of the secret is stored.
+/// Time for which the fingerprint of the secret is stored.
 ///
 /// # Units
 /// Seconds.
 const FINGERPRINT_TTL: i64 = 3600;
-/// How long a publication without its own key is recognised: longer than it is retried without a reply.
+/// Time for which a publication without its own key is recognised: longer than it is retried without a reply.
 const RETRY_WINDOW: Duration = Duration::from_secs(60);
 
 /// A Redis to publish to; see the head of this file.
@@ -57,11 +57,11 @@ pub(crate) struct Redis {
     address: Arc<str>,
     options: Arc<PublishOptions>,
     connection: Option<Connection>,
-    /// What the last connect found, for the log.
+    /// A warning from the last connect, for the log.
     warning: Option<String>,
 }
 
-/// How to publish to this Redis.
+/// The settings for publishing to this Redis.
 struct PublishOptions {
     /// The names of keys and channels.
     scope: Scope,
@@ -124,7 +124,7 @@ impl Redis {
         Ok(())
     }
 
-    /// What the last connect found, once.
+    /// Returns the warning from the last connect, once.
     pub(super) fn take_warning(&mut self) -> Option<String> {
         self.warning.take()
     }
@@ -178,7 +178,7 @@ impl Connection {
             .map_err(|_| Error::new(ErrorKind::Timeout, "timeout while loading the script"))?
     }
 
-    /// Compares the fingerprint of our secret with that of the last server that used the namespace; see
+    /// Compares the fingerprint of our secret with the one that the last server of the namespace stored; see
     /// `protocol/README.md` section 6. Returns a warning if they differ. Errors, such as a missing permission, do not matter.
     async fn compare_secrets(&self, address: &str) -> Option<String> {
         let PublishOptions { scope, namespace, fingerprint, .. } = &*self.options;

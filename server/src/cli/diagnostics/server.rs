@@ -68,7 +68,7 @@ async fn check_namespace(url: &str, namespace: &Namespace, report: &mut Report) 
     }
 }
 
-/// What a test message showed.
+/// The result of a test message.
 enum RoundTrip {
     Delivered,
     /// The file has no publish key for the room of the test, and the server requires one.

@@ -17,7 +17,7 @@ const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// The result of a diagnosis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisDiagnosis {
-    /// How far the clock of Redis is ahead of this machine's. Negative: behind. Seconds.
+    /// Difference between the clocks of Redis and of this machine. Negative: Redis is behind. Seconds.
     pub clock_skew_secs: i64,
     /// Why Redis does not accept writes. `None`: it does.
     pub write_error: Option<String>,

@@ -29,7 +29,7 @@ pub(super) struct HistoryPages {
     starts: Vec<usize>,
 }
 
-/// What to do after a page.
+/// The next step after a page.
 #[derive(Debug)]
 pub(super) enum NextPage {
     /// Read the next one.

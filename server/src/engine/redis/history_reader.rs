@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, Handle};
 
 /// Pause after each page, in units of the time that it took.
 const PAUSE_FACTOR: u32 = 2;
-/// Entries of reads that wait, after which those without a reader are dropped.
+/// Number of waiting reads above which reads without a reader are dropped.
 const MAX_ENTRIES: usize = 1024;
 
 /// The result of a read: `None` for a room without a history.

@@ -63,7 +63,7 @@ pub struct Redis {
     commands: mpsc::UnboundedSender<Command>,
 }
 
-/// What the tasks of one engine share.
+/// State that the tasks of one engine share.
 #[derive(Debug)]
 struct Shared {
     /// Publishes and reads.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// Interval of the check.
 pub(super) const TICK: Duration = Duration::from_secs(1);
-/// Rooms are divided into so many buckets. Each tick checks one of them.
+/// Number of buckets of rooms. Each tick checks one of them.
 const CHECK_BUCKETS: u64 = 15;
 /// Maximum time for a request to wait for Redis, plus up to one tick.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -57,7 +57,7 @@ pub(super) struct RoomState {
     admitted_without_position: bool,
     /// Whether the last read failed.
     last_read_failed: bool,
-    /// How many reads in a row changed nothing although something is missing.
+    /// Number of reads in a row that changed nothing although something is missing.
     reads_without_progress: u8,
     /// Whether it has a history. Without one it has no position, and a read only subscribes.
     has_history: bool,
@@ -93,7 +93,7 @@ pub(super) struct ReadRequest {
     pub(super) subscribe_first: bool,
 }
 
-/// What to do with a publication from Redis.
+/// The decision about a publication from Redis.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Disposition {
     /// Deliver it.
@@ -117,16 +117,16 @@ pub(super) enum CheckResult {
     NotStored,
 }
 
-/// What to do with the publications of a read.
+/// The decision about the publications of a read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Backfill {
-    /// How many of the last publications to deliver.
+    /// Number of publications to deliver, counted from the last one.
     pub(super) deliver: usize,
     /// Whether publications before them are lost: notify the members first.
     pub(super) gap: bool,
 }
 
-/// What a read says about a room, without the publications themselves.
+/// The result of a read of a room, without the publications themselves.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadResult {
     /// The room's position.
@@ -135,7 +135,7 @@ pub(super) struct ReadResult {
     pub(super) born: Option<Position>,
     /// The last jump of its offset.
     pub(super) jump: Option<OffsetJump>,
-    /// How many publications were read.
+    /// Number of publications that were read.
     pub(super) count: usize,
     /// Whether the newest publication that was delivered live is the stored one. `None`: the read does not include it.
     pub(super) confirms_newest: Option<bool>,
@@ -246,7 +246,7 @@ impl RoomState {
                 let unchanged = since.is_absent_until(position) || position.is_absent_until(since);
                 Some(if unchanged { Recovery::up_to_date(position) } else { Recovery::missed(position) })
             }
-            // Whether the room was created after that, the read says.
+            // The read shows whether the room was created after that.
             Since::Position(since) if since.is_absent() => None,
             Since::Position(since) if since.epoch != position.epoch => Some(Recovery::missed(position)),
             Since::Position(_) | Since::Beginning => None,
@@ -438,7 +438,7 @@ impl RoomState {
         self.reads_without_progress = if is_stuck { self.reads_without_progress.saturating_add(1) } else { 0 };
     }
 
-    /// Moves the position to that of a read, as far as the read shows everything in between.
+    /// Moves the position to the one that a read found, as far as the read shows everything in between.
     fn advance_to(&mut self, read: ReadResult, after: Option<u64>) -> Backfill {
         let ReadResult { position: found, born, jump, count, confirms_newest } = read;
         let delivered_from = self.delivered_from.take();
@@ -494,7 +494,7 @@ impl RoomState {
             self.has_gap |= known.is_absent();
             return Backfill { deliver: 0, gap: contradicts_newest };
         }
-        // What was to be verified may have left the history.
+        // The publication to verify may have been trimmed.
         let is_unverified = to_verify && confirms_newest != Some(true);
         let missing = found.count_since(start, jump).and_then(|missing| usize::try_from(missing).ok());
         self.position = Some(found);

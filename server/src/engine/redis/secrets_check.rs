@@ -2,7 +2,7 @@
 //! the other, and each receives the publications of both.
 //!
 //! Every program stores the fingerprints of its secrets and compares them with those of the last one, as
-//! `protocol/README.md` section 7 defines it.
+//! `protocol/README.md` section 6 defines it.
 
 use super::{Shared, client};
 use fred::error::Error;
@@ -16,7 +16,7 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_secs(60);
 /// Expiry of the stored fingerprints. Seconds.
 const TTL: i64 = 3600;
-/// What an open namespace stores.
+/// The value that an open namespace stores.
 const OPEN: &str = "open";
 
 /// Returns the fingerprints of a namespace's secrets, as they are stored.

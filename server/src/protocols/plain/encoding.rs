@@ -1,4 +1,4 @@
-//! How connections of the protocol `plain` receive publications: as they were published, with their position.
+//! The encoding of the protocol `plain`: publications as they were published, with their position.
 
 use crate::encoding::{Encoding, Frame};
 use nodevent_protocol::history::Position;

@@ -25,7 +25,7 @@ const MIN_RECONNECT_DELAY: Millis = 500;
 /// The range over which clients that leave together return. Milliseconds.
 const RECONNECT_SPREAD: Millis = 1_000;
 
-/// What all connections share.
+/// State that all connections share.
 #[derive(Debug)]
 struct Settings {
     namespaces: Arc<Namespaces>,
@@ -115,7 +115,7 @@ impl Plain {
     }
 }
 
-/// What a client can do about a rejected join.
+/// The hint for a client whose join was rejected.
 fn hint(error: JoinError) -> &'static str {
     match error {
         JoinError::BadRoom => plain::CommandError::BadRoom.hint(),

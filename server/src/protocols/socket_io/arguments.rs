@@ -1,4 +1,4 @@
-//! The arguments of an event, read without building them.
+//! The arguments of an event, parsed without creating values in memory.
 //!
 //! JSON that cannot be represented, such as `1e999999`, a lone surrogate or deep nesting, makes only the value invalid that
 //! contains it. Values that a dialect does not read cost no memory and no recursion.

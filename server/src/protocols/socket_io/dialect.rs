@@ -78,7 +78,7 @@ pub struct Ack {
     pub attachments: Vec<Vec<u8>>,
 }
 
-/// What a dialect can do for a connection in its namespace.
+/// The operations that a dialect can use, for a connection in its namespace.
 pub trait Operations {
     /// The longest name of a room. Bytes.
     fn max_room_name(&self) -> usize;
@@ -117,6 +117,6 @@ pub trait Operations {
     fn emit(&mut self, args: &str, attachments: &[Vec<u8>]);
 
     /// Sends an event to this connection and requests an acknowledgement; [`Dialect::acknowledged`] follows. Returns its
-    /// id. `None`: the connection has not acknowledged too many already, and nothing was sent.
+    /// id. `None`: too many acknowledgements are pending, and nothing was sent.
     fn emit_with_ack(&mut self, args: &str, attachments: &[Vec<u8>]) -> Option<u64>;
 }

@@ -38,7 +38,7 @@ use std::time::Duration;
 /// The name of the protocol in the configuration.
 const NAME: &str = "socket_io";
 
-/// What all connections share.
+/// State that all connections share.
 #[derive(Debug)]
 pub struct Settings {
     /// The namespaces of the process.
@@ -58,7 +58,7 @@ pub struct Channel {
     encoding: Arc<dyn Encoding>,
 }
 
-/// How members of a namespace receive publications.
+/// The encoding for members of a namespace.
 #[derive(Debug)]
 struct SocketIoEncoding {
     namespace: Arc<str>,
@@ -94,7 +94,7 @@ pub fn endpoint(mount: &Mount<'_>, dialects: Vec<Option<Arc<dyn Dialect>>>) -> A
     Arc::new(EngineIoEndpoint::new(&mount.config.path, engine_io_settings(mount), upper))
 }
 
-/// How members of a namespace receive publications in a dialect.
+/// Returns the encoding for members of a namespace in a dialect.
 pub fn encoding(namespace: &str, dialect: Arc<dyn Dialect>) -> Arc<dyn Encoding> {
     Arc::new(SocketIoEncoding { namespace: namespace.into(), dialect })
 }

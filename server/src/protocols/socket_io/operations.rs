@@ -1,4 +1,4 @@
-//! What a dialect can do: the implementation of [`Operations`] for one connection in one namespace.
+//! The implementation of [`Operations`] for one connection in one namespace.
 
 use super::dialect::Operations;
 use super::pending_acks::PendingAcks;

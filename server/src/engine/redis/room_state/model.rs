@@ -25,7 +25,7 @@ struct Model {
     /// The read in progress: its result, and the publications that it returned.
     read: Option<(ReadResult, Vec<Stored>)>,
     check: Option<(ReadResult, Vec<Stored>, Option<Position>)>,
-    /// What the member received: publications, and gap notices as `None`.
+    /// The publications that the member received, and gap notices as `None`.
     received: Vec<Option<usize>>,
 }
 

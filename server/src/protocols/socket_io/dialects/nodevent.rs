@@ -113,7 +113,7 @@ fn join(
     let Some(room) = room_of(operations, room) else {
         return Err(operations.reject_join(JoinError::BadRoom));
     };
-    // A position that is not a string is not a position of ours.
+    // A position that is not a string was not assigned by an engine.
     operations.join(&room, key.value().as_ref(), since.text().as_deref(), request)
 }
 
