@@ -23,6 +23,7 @@ mod proxy_protocol;
 mod publish;
 mod publish_socket;
 pub mod query;
+mod refused_origins;
 pub mod reply;
 mod request_phase;
 mod room_history;
@@ -52,9 +53,10 @@ use assets::Assets;
 use axum::http::header;
 use axum::http::request::Parts;
 use history_body::HistoryResponses;
+use refused_origins::RefusedOrigins;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The settings of all listeners.
@@ -109,6 +111,7 @@ pub struct Http {
     admission: Admission,
     connect_infos: ConnectInfoPool,
     history_responses: Arc<HistoryResponses>,
+    refused_origins: Mutex<RefusedOrigins>,
 }
 
 // === impl Http ===
@@ -139,6 +142,7 @@ impl Http {
             assets,
             connect_infos,
             history_responses,
+            refused_origins: Mutex::default(),
         }
     }
 
