@@ -28,11 +28,11 @@ mod unique_queue;
 pub use diagnose::{RedisDiagnosis, diagnose};
 
 use super::Fanout;
-use crate::capability::{Engine, Health, Pending, Publish as PublishTo, ReadHistory, Unavailable};
+use crate::capability::{Engine, Health, HistoryRead, Pending, Publish as PublishTo, ReadHistory, Unavailable};
 use crate::config::history::History;
 use crate::config::namespace::Namespace as NamespaceConfig;
 use crate::config::redis::{Kind, Redis as RedisConfig};
-use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
+use crate::history::{RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::outcome::Outcome;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
@@ -248,8 +248,9 @@ impl RoomHistory for Redis {
 }
 
 impl ReadHistory for Redis {
-    fn read<'a>(&'a self, room: &'a str, since: Since) -> Pending<'a, Option<Recovery>> {
-        Box::pin(self.history_reader.read(room, since))
+    fn read<'a>(&'a self, room: &'a str, since: Since) -> Pending<'a, Option<HistoryRead>> {
+        let read = self.history_reader.read(room, since);
+        Box::pin(async { Ok(read.await?.map(|recovery| HistoryRead { recovery, idle: None })) })
     }
 }
 
