@@ -33,8 +33,22 @@ RSpec.describe "The README's Rails section, on a new application" do
     @app.run("bin/rails runner '#{@readme.code(/comments\.create!/).sub('first', 'last')}'")
     expect(omar).to have_css("#comments li", text: "Hello", count: 1)
     expect(@app.run(@readme.code(/\Arake nodevent:doctor/))).to include("arrived through the server")
+    yield if block_given?
   ensure
     @app.stop
+  end
+
+  # The server hangs: the page is shown at once and joins its room. Later the comment of the meantime arrives.
+  def expect_a_page_without_server
+    id = @app.run(%(bin/rails runner 'print Discussion.create!(title: "Soon").id')).to_i
+    @app.while_hanging do
+      Timeout.timeout(5) { omar.visit("#{@app.url}/discussions/#{id}") }
+      expect(omar).to have_css("#comments", visible: :all)
+      expect(omar.evaluate_script("[NoDevent.connected(), NoDevent.room('Discussion_#{id}').id]")).to eq([false, "Discussion_#{id}"])
+    end
+    eventually("the page is in its room") { omar.evaluate_script("NoDevent.room('Discussion_#{id}').joined") }
+    @app.run("bin/rails runner '#{@readme.code(/comments\.create!/).sub('first', 'last')}'")
+    expect(omar).to have_css("#comments li", text: "Hello", count: 1)
   end
 
   def open_discussion
@@ -48,8 +62,8 @@ RSpec.describe "The README's Rails section, on a new application" do
     expect(@app.read("app/views/layouts/application.html.erb").scan(@tag.strip).size).to eq(1)
   end
 
-  it "is live with the generated configuration" do
-    expect_a_live_page(@generated)
+  it "is live with the generated configuration, and shown at once while the server hangs" do
+    expect_a_live_page(@generated) { expect_a_page_without_server }
   end
 
   it "is live with the handwritten configuration, on Redis" do

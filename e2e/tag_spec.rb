@@ -25,10 +25,12 @@ RSpec.describe "The tag of javascript_include_nodevent" do
       extend NoDevent::Helper
       NoDevent::Emitter.config = { public_url: "http://localhost:#{@server.port}", namespace: "/board" }
       forms = { "/plain" => {}, "/defer" => { defer: true }, "/module" => { module: true },
-                "/nonce" => { nonce: "once" }, "/all" => { nonce: "once", defer: true, module: true } }
+                "/nonce" => { nonce: "once" }, "/all" => { nonce: "once", defer: true, module: true },
+                "/async" => { async: true, nonce: "once" }, "/hash" => { async: true }, "/async-module" => { async: true, nonce: "once", module: true } }
       run(lambda do |env|
         form = forms.fetch(env["PATH_INFO"], {})
         source = form[:nonce] ? "'nonce-once'" : NoDevent::Emitter.config.public_url
+        source += " \#{NoDevent.csp_hash}" if form[:async] && !form[:nonce]
         headers = { "content-type" => "text/html",
                     "content-security-policy" => "default-src *; script-src \#{source}" }
         [200, headers, ["<!doctype html><head>\#{javascript_include_nodevent(**form)}</head><body>Here</body>"]]
@@ -42,10 +44,27 @@ RSpec.describe "The tag of javascript_include_nodevent" do
     false
   end
 
-  %w[plain defer module nonce all].each do |form|
+  %w[plain defer module nonce all async hash async-module].each do |form|
     it "connects in the form #{form}" do
       omar.visit("http://localhost:#{@port}/#{form}")
       eventually("the page is connected") { omar.evaluate_script("!!window.NoDevent && NoDevent.connected()") }
+    end
+  end
+
+  # Issue 11, section F: the page rendered nothing for 40 s.
+  %w[async hash async-module].each do |form|
+    it "never waits for a server that hangs, and keeps what the page asked for, in the form #{form}" do
+      start = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      @server.while_hanging do
+        omar.visit("http://localhost:#{@port}/#{form}")
+        expect(omar).to have_css("body", text: "Here")
+        expect(omar.evaluate_script("document.readyState")).to match(/interactive|complete/)
+        omar.execute_script("window.joined = []; NoDevent.room('r').join((error) => joined.push(error))")
+        expect(omar.evaluate_script("[NoDevent.connected(), joined.length]")).to eq([false, 0])
+        expect(Process.clock_gettime(Process::CLOCK_MONOTONIC) - start).to be < 5
+      end
+      eventually("the join was answered") { omar.evaluate_script("joined.length") == 1 }
+      expect(omar.evaluate_script("NoDevent.connected()")).to be(true)
     end
   end
 end

@@ -34,6 +34,7 @@ require "nodevent/record"
 require "nodevent/changes"
 require "nodevent/base"
 require "nodevent/key_endpoint"
+require "nodevent/client_files"
 require "nodevent/helper"
 require "nodevent/api"
 # Under Bundler, Rails may be in the bundle but not loaded yet.

@@ -35,7 +35,7 @@ module Package
     native = spec.dup
     native.platform = Gem::Platform.local
     native.extensions = []
-    native.files = native.files.grep(/\A(lib|exe|sig|[A-Z]+(\.md)?\z)/) +
+    native.files = native.files.grep(%r{\A(lib|exe|sig|client/dist|[A-Z]+(\.md)?\z)}) +
                    abis.map { |abi| "lib/nodevent/#{abi}/nodevent.#{RbConfig::CONFIG['DLEXT']}" } +
                    ["lib/nodevent/bin/nodevent"]
     first, last = abis.minmax_by { |abi| Gem::Version.new(abi) }

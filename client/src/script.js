@@ -8,7 +8,7 @@ const page = /** @type {any} */ (globalThis);
 
 const HINT =
   "cannot find the server in the script's URL. Load it with " +
-  '<script src="https://SERVER/api/NAMESPACE">, or call NoDevent.connect({ url, namespace }) and use its rooms.';
+  '<script src="https://SERVER/api/NAMESPACE">, or call NoDevent.connect({ url, namespace }).';
 
 /** The element that loaded this script, if there is one. */
 function scriptElement() {

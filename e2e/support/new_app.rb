@@ -72,6 +72,14 @@ module E2E
       @rails.ready("Rails answers", within: 60) { answers?(port, "/discussions") }
     end
 
+    # Runs the block while the server accepts connections and does not respond.
+    def while_hanging
+      @server.signal("STOP")
+      yield
+    ensure
+      @server.signal("CONT")
+    end
+
     def stop
       @rails&.stop
       @server&.stop
@@ -81,6 +89,12 @@ module E2E
     def remove
       stop
       FileUtils.rm_rf(@tmp)
+    end
+
+    # Installs the gem of this checkout, and other gems that are installed.
+    def install(*gems)
+      append("Gemfile", [%(gem "nodevent", path: "vendor/NoDevent"), *gems.map { |name| %(gem "#{name}") }].join("\n"))
+      run("bundle install --local")
     end
 
     def url

@@ -1,13 +1,13 @@
 # frozen_string_literal: true
 
 module E2E
-  # A section of the README: returns its code blocks in order.
+  # A section of the README, or of another document: returns its code blocks in order.
   class Readme
     FILE = File.join(ROOT, "README.md")
     FENCE = /^ *```(\w*)\n(.*?)^ *```$/m
 
-    def initialize(heading)
-      @text = File.read(FILE)[/^## #{Regexp.escape(heading)}\n(.*?)(?=^## )/m, 1] or raise "the README has no section #{heading}"
+    def initialize(heading, file: FILE)
+      @text = File.read(file)[/^## #{Regexp.escape(heading)}\n(.*?)(?=^## )/m, 1] or raise "#{file} has no section #{heading}"
       @blocks = @text.scan(FENCE).map { |language, text| [language, unindented(text)] }
     end
 
@@ -27,6 +27,11 @@ module E2E
     # The first inline code that matches.
     def code(pattern)
       @text.gsub(FENCE, "").scan(/`([^`]+)`/m).flatten.find { |code| code.match?(pattern) } or raise "the README has no #{pattern}"
+    end
+
+    # The block of this language that matches.
+    def block(language, pattern)
+      @blocks.find { |found, text| found == language && text.match?(pattern) }&.last or raise "there is no block #{pattern}"
     end
 
     # Whether all blocks were used.

@@ -25,6 +25,14 @@ module E2E
       @program.stop
     end
 
+    # Runs the block while the server accepts connections and does not respond.
+    def while_hanging
+      @program.signal("STOP")
+      yield
+    ensure
+      @program.signal("CONT")
+    end
+
     def output
       @program.output
     end

@@ -91,6 +91,15 @@ module NoDevent
       KeyEndpoint.configure(expires_after, block)
     end
 
+    # Allows the inline script of `javascript_include_nodevent(async: true)` in a Content-Security-Policy that has no
+    # nonces.
+    # @example
+    #   policy.script_src :self, NoDevent::Emitter.config["public_url"], NoDevent.csp_hash
+    # @return [String] `'sha256-…'`, with its quotes
+    def csp_hash
+      ClientFiles.queue_hash
+    end
+
     # How rooms are named if their class does not say so with `nodevent_room_by`.
     # @return [Symbol, Array<Symbol>, Proc, nil]
     def room_by

@@ -16,28 +16,33 @@ module NoDevent
     end
 
     # The tag that loads the browser script, which defines `NoDevent` and connects.
-    # @example
+    # @example the page does not wait for the server, and can use `NoDevent` at once
+    #   <%= javascript_include_nodevent async: true %>
+    # @example the page waits for the script
     #   <%= javascript_include_nodevent %>
-    #   <%= javascript_include_nodevent defer: true %>
+    # @param async [Boolean] whether the page is shown without waiting for the script. An inline script defines a
+    #   `NoDevent` that records calls until the real one has loaded. Needs a nonce, or {NoDevent.csp_hash}, if the page
+    #   has a Content-Security-Policy
     # @param nonce [String, true, false] for a Content-Security-Policy; by default the request's nonce, if it has one
     # @param defer [Boolean] whether the script runs after the page is parsed
     # @param namespace [String, nil] another namespace than the default
     # @param options [Hash]
     # @option options [Boolean] :module load the script as a module; use one such tag per page
     # @return [String] HTML, marked as safe
-    # @raise [ArgumentError] for other options
+    # @raise [ArgumentError] for other options, and for `async` with `defer`
     # @raise [ConfigurationError]
-    def javascript_include_nodevent(nonce: true, defer: false, namespace: nil, **options)
+    def javascript_include_nodevent(nonce: true, async: false, defer: false, namespace: nil, **options)
       unknown = options.keys - [:module]
       raise ArgumentError, "unknown keyword: #{unknown.first.inspect}" unless unknown.empty?
+      raise ArgumentError, "write `async: true` or `defer: true`, not both" if async && defer
 
       nonce = nodevent_nonce if nonce == true
-      type = options[:module] ? "module" : "text/javascript"
       keys = KeyEndpoint.url(nodevent_namespace_of(namespace))
-      extra = "#{" nonce='#{CGI.escapeHTML(nonce)}'" if nonce}#{' defer' if defer}" \
-              "#{" data-nodevent-key-url='#{CGI.escapeHTML(keys)}'" if keys}"
-      url = CGI.escapeHTML(nodevent_url(namespace: namespace))
-      nodevent_safe("<script src='#{url}' type='#{type}'#{extra}></script>")
+      type = options[:module] ? "module" : "text/javascript"
+      tag = nodevent_script(src: nodevent_url(namespace: namespace), type: type, nonce: nonce, defer: defer,
+                            async: async, "data-nodevent": async, "data-nodevent-key-url": keys)
+      queue = nodevent_script(ClientFiles.queue, nonce: nonce) if async
+      nodevent_safe("#{queue}#{tag}")
     end
 
     # Room and key of a record, as data attributes for a page that joins it.
@@ -47,7 +52,7 @@ module NoDevent
     # @param expires_after [Numeric] seconds until the key expires
     # @param namespace [String, nil] another namespace than the default, or than the one of the record's class
     # @return [Hash{Symbol => String}] `nodevent_room` and `nodevent_key`; with {NoDevent.authorize} also
-    #   `nodevent_key_url`; and `nodevent_position`, from which the page catches up, if this process knows it
+    #   `nodevent_key_url`; and `nodevent_position`, from which the page catches up, if it is known
     # @raise [InvalidRoomError, InvalidExpiryError, ConfigurationError]
     def nodevent_data(object, expires_after: HOUR, namespace: nil)
       own = nodevent_namespace_of(namespace, object)
@@ -56,10 +61,12 @@ module NoDevent
         nodevent_position: own.position(room), nodevent_key_url: KeyEndpoint.url(own) }.compact
     end
 
-    # Room and key of a record as a `<meta>` tag, which scripts find by `meta[name=nodevent-room]`.
+    # Room and key of a record as a `<meta>` tag, which scripts find by `meta[name=nodevent-room]`. The position and the
+    # location of the key endpoint are attributes too, if {#nodevent_data} has them.
     # @example
     #   <% content_for :head, nodevent_room_tag(@discussion) %>
-    #   # <meta name="nodevent-room" content="Discussion_12" data-key="29724deba9cc…:4102444800000">
+    #   # <meta name="nodevent-room" content="Discussion_12" data-key="29724deba9cc…:4102444800000"
+    #   #   data-position="9f8e7d6c5b4a3928:41" data-key-url="/nodevent/key">
     # @param object see {Room.of}
     # @param expires_after [Numeric] seconds until the key expires
     # @param namespace see {#nodevent_data}
@@ -68,8 +75,10 @@ module NoDevent
     # @see nodevent_data
     def nodevent_room_tag(object, expires_after: HOUR, namespace: nil)
       data = nodevent_data(object, expires_after: expires_after, namespace: namespace)
-      room, key = data.values_at(:nodevent_room, :nodevent_key).map { |text| CGI.escapeHTML(text) }
-      nodevent_safe(%(<meta name="nodevent-room" content="#{room}" data-key="#{key}">))
+      attributes = { content: :nodevent_room, "data-key": :nodevent_key, "data-position": :nodevent_position,
+                     "data-key-url": :nodevent_key_url }
+      html = attributes.filter_map { |name, of| %( #{name}="#{CGI.escapeHTML(data[of])}") if data[of] }.join
+      nodevent_safe(%(<meta name="nodevent-room"#{html}>))
     end
 
     private
@@ -83,6 +92,16 @@ module NoDevent
       return if respond_to?(:controller) && controller.nil?
 
       content_security_policy_nonce if respond_to?(:content_security_policy_nonce)
+    end
+
+    # A script element. Attributes that are true have no value; others that are false or nil are left out.
+    def nodevent_script(content = "", **attributes)
+      html = attributes.filter_map do |name, value|
+        next unless value
+
+        value == true ? " #{name}" : " #{name}='#{CGI.escapeHTML(value)}'"
+      end
+      "<script#{html.join}>#{content}</script>"
     end
 
     def nodevent_safe(html)

@@ -11,10 +11,12 @@ module NoDevent
   #   board.emit(discussion, "update", discussion)
   #   board.room_key(discussion, 1.hour.from_now)
   class Namespace
-    # A position that became known in the last seconds is used without asking Redis.
+    # A position that became known in the last seconds is used without asking the engine.
     FRESH = 1.0
+    # How long the key is valid with which a server is asked for a position. Seconds.
+    READ_KEY_LIFETIME = 60
 
-    private_constant :FRESH
+    private_constant :FRESH, :READ_KEY_LIFETIME
 
     class << self
       # @api private
@@ -98,7 +100,7 @@ module NoDevent
     end
 
     # The room's position when the current request started, from which a page catches up: the last one that this process
-    # knows from before. If it knows none from the last second, it asks Redis.
+    # knows from before. If it knows none from the last second, it asks the engine: Redis, or the server.
     # @api private
     # @return [String, nil] nil outside of requests, without a history, and if the position is not known for certain
     def position(room)
@@ -124,10 +126,13 @@ module NoDevent
 
     # Without a publisher of its own, the process cannot ask.
     def read_position(config, room, elapsed)
-      return unless config.redis && Publisher.custom.nil?
+      return if Publisher.custom
 
       publisher = Publisher.current(config)
-      publisher.read_position(room, elapsed) if publisher.is_a?(Publisher::BackgroundPublisher)
+      return unless publisher.is_a?(Publisher::BackgroundPublisher)
+
+      key = RoomKey.sign(room, Time.now + READ_KEY_LIFETIME, config.secret)
+      publisher.read_position(config.namespace, room, key, elapsed)
     rescue Error
       nil
     end

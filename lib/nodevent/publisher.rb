@@ -32,9 +32,11 @@ module NoDevent
                                   "config/nodevent.yml, or set $redis"
       end
 
-      # Closes the native publishers; their queued publications are still sent.
+      # Closes the native publishers; their queued publications are still sent. Positions of another engine are
+      # useless.
       def reset!
         synchronize { swap({}.compare_by_identity.freeze) }
+        Native.forget_positions
       end
 
       # Runs the block while holding {LOCK}. A signal handler cannot take a lock, so there the block runs without it:

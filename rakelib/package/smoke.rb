@@ -25,6 +25,8 @@ into.close
 begin
   line = log.each_line.find { |each| each.include?("listening") } or abort "the server did not start"
   NoDevent::Emitter.config = { public_url: line[/url=(\S+)/, 1], secret: secret }
+  tag = Object.new.extend(NoDevent::Helper).javascript_include_nodevent(async: true)
+  abort "the tag has no queue: #{tag}" unless tag.start_with?("<script>") && tag.include?("nodevent.queue")
   abort "a message did not arrive" unless NoDevent::Doctor.report
   Process.kill(:TERM, server)
   abort "the server did not exit with status 0" unless Process.wait2(server).last.exitstatus.zero?

@@ -10,6 +10,7 @@ use nodevent_protocol::publication::PublicationRef;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// The future of a capability's method.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
@@ -35,7 +36,16 @@ pub trait ReadHistory: Send + Sync {
     ///
     /// # Errors
     /// [`Unavailable`].
-    fn read<'a>(&'a self, room: &'a str, since: Since, client: Client) -> Pending<'a, Option<Recovery>>;
+    fn read<'a>(&'a self, room: &'a str, since: Since, client: Client) -> Pending<'a, Option<HistoryRead>>;
+}
+
+/// What [`ReadHistory::read`] returns.
+#[derive(Debug, Clone)]
+pub struct HistoryRead {
+    /// What came after the position.
+    pub recovery: Recovery,
+    /// The time for which nothing was published to the room, at least. `None`: the engine does not know it.
+    pub idle: Option<Duration>,
 }
 
 /// Reports whether publications get through.

@@ -241,6 +241,8 @@ RSpec.describe "NoDevent's defaults in Rails" do
         p(origins.map { |origin| post('{"room": "Post_1"}', "HTTP_ORIGIN" => origin, "HTTP_COOKIE" => "user=ada").first })
         view = ActionController::Base.helpers
         puts view.javascript_include_nodevent, view.nodevent_data("r")[:nodevent_key_url], view.nodevent_data("r", namespace: "/board")[:nodevent_key_url]
+        puts view.nodevent_room_tag("r", namespace: "/board").sub(/data-key="[^"]+"/, "")
+        puts view.javascript_include_nodevent(async: true)[%r{<script src.*}]
       RUBY
       out = in_app(<<~RUBY, script)
         NoDevent.authorize(expires_after: 600) { |room, request| request.cookies["user"] == "ada" && room == "Post_1" }
@@ -264,6 +266,8 @@ RSpec.describe "NoDevent's defaults in Rails" do
         <script src='http://localhost:8080/api/nodevent' type='text/javascript' data-nodevent-key-url='/nodevent/key'></script>
         /nodevent/key
         /nodevent/key?namespace=%2Fboard
+        <meta name="nodevent-room" content="r"  data-key-url="/nodevent/key?namespace=%2Fboard">
+        <script src='http://localhost:8080/api/nodevent' type='text/javascript' async data-nodevent data-nodevent-key-url='/nodevent/key'></script>
       TEXT
     end
 

@@ -29,7 +29,7 @@ RSpec.describe "rails generate nodevent:install in many applications" do
 
   after(:context) { @generator.close }
 
-  let(:tag) { "<%= javascript_include_nodevent %>" }
+  let(:tag) { "<%= javascript_include_nodevent async: true %>" }
 
   # The files that the generator leaves, and what it prints.
   def generate(files = {}, runs: 1, options: [])
@@ -80,7 +80,7 @@ RSpec.describe "rails generate nodevent:install in many applications" do
   end
 
   it "adds the tag to Haml and Slim layouts" do
-    call = "= javascript_include_nodevent"
+    call = "= javascript_include_nodevent async: true"
     expect(layout("!!!\n%html\n  %head\n    %title x\n  %body\n", "haml").first)
       .to eq("!!!\n%html\n  %head\n    #{call}\n    %title x\n  %body\n")
     expect(layout("%html\n  %head{ lang: 'en' }\n  %body\n", "haml").first)
@@ -92,7 +92,7 @@ RSpec.describe "rails generate nodevent:install in many applications" do
 
   it "states what to do by hand, and changes nothing" do
     files, output = generate
-    expect(output).to match(/skip.*there is no app.views.layouts.application.html.erb; add <%= javascript_include_nodevent %> to/)
+    expect(output).to match(/skip.*there is no app.views.layouts.application.html.erb; add <%= javascript_include_nodevent async: true %> to/)
     expect(files.keys).to contain_exactly("Procfile.dev", "config/nodevent.yml", "app/views/nodevent/_sample.html.erb")
     text, output = layout("<%= render 'head' %>\n")
     expect([text, output]).to match(["<%= render 'head' %>\n", /skip.*application.html.erb has no head; add <%= javascript_include_nodevent/])
@@ -108,10 +108,38 @@ RSpec.describe "rails generate nodevent:install in many applications" do
     expect(generate(own, options: %w[--force]).first["config/nodevent.yml"]).to include("development: &local")
   end
 
+  # Both readers understand the file, with its anchor, in the same way.
+  it "writes a configuration that the gem and the server read alike, in every environment" do
+    text = generate.first.fetch("config/nodevent.yml")
+    variables = { "NODEVENT_SECRET" => "a-secret-for-production", "NODEVENT_PUBLISH_KEY" => "publish-key-for-production",
+                  "NODEVENT_URL" => "https://live.example.com" }
+    secrets = %w[development test production].to_h do |name|
+      Dir.mktmpdir do |folder|
+        file = File.join(folder, "nodevent.yml")
+        File.write(file, text)
+        env = variables.merge("NODEVENT_ENV" => name)
+        gem = JSON.parse(ruby(<<~RUBY, env: env.merge("NODEVENT_CONFIG" => file)))
+          require "nodevent"
+          config = NoDevent::Emitter.config
+          puts JSON.generate([config.secret, config["public_url"], config.namespace, !config.redis.nil?, config.publish_key])
+        RUBY
+        output, status = Open3.capture2e(env, NodeventServer.binary, "check", "--offline", file)
+        expect([name, status.exitstatus, output]).to match([name, 0, /no errors/])
+        key = Open3.capture2(env, NodeventServer.binary, "key", "lobby", "--config", file).first[/\h{64}:\d{13}/]
+        signed = NoDevent::Native.sign("lobby", Integer(key[/\d+\z/]), gem.first)
+        expect([name, key]).to eq([name, signed]), "the server and the gem sign with different secrets"
+        [name, gem]
+      end
+    end
+    expect(secrets["test"]).to eq(secrets["development"])
+    expect(secrets["development"]).to match([/\A\h{64}\z/, "http://localhost:8080", "/nodevent", false, nil])
+    expect(secrets["production"]).to eq(["a-secret-for-production", "https://live.example.com", "/nodevent", true, "publish-key-for-production"])
+  end
+
   it "says what a Content-Security-Policy must allow" do
     policy = "Rails.application.config.content_security_policy do |policy|\nend\n"
     _, output = generate({ "config/initializers/content_security_policy.rb" => policy })
-    expect(output).to include("policy.connect_src :self").and include("by a nonce")
+    expect(output).to include("policy.connect_src :self").and include("by a nonce").and include("NoDevent.csp_hash")
     _, output = generate({ "config/initializers/content_security_policy.rb" => policy.gsub(/^/, "# ") })
     expect(output).not_to include("connect_src")
   end

@@ -39,7 +39,7 @@ RSpec.describe "rails generate nodevent:install" do
     expect(out).to include("create  config/nodevent.yml").and include("If events do not arrive: `rake nodevent:doctor`")
     expect(read("Procfile.dev")).to eq("web: bin/rails server\nnodevent: bundle exec nodevent config/nodevent.yml\n")
     layout = "app/views/layouts/application.html.erb"
-    expect(read(layout)).to match(/    <%= javascript_include_nodevent %>\n\s*<.head>/)
+    expect(read(layout)).to match(/    <%= javascript_include_nodevent async: true %>\n\s*<.head>/)
 
     run("bin/rails", "generate", "nodevent:install", "--force")
     expect(read(layout).scan("javascript_include_nodevent").size).to eq(1)

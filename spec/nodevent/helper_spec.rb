@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "openssl"
+
 RSpec.describe NoDevent::Helper do
   let(:view) { Object.new.extend(described_class) }
 
@@ -25,7 +27,20 @@ RSpec.describe NoDevent::Helper do
     expect(view.javascript_include_nodevent(nonce: "abc", defer: true))
       .to eq("<script src='http://localhost:8080/api/nodevent' type='text/javascript' nonce='abc' defer></script>")
     expect(view.javascript_include_nodevent(module: true)).to include(" type='module'>")
-    expect { view.javascript_include_nodevent(async: true) }.to raise_error(ArgumentError, /:async/)
+    expect { view.javascript_include_nodevent(crossorigin: true) }.to raise_error(ArgumentError, /:crossorigin/)
+    expect { view.javascript_include_nodevent(async: true, defer: true) }.to raise_error(ArgumentError, /not both/)
+  end
+
+  it "puts the queue in front of an async tag, with the nonce, and knows its hash" do
+    queue = File.read(File.join(ROOT, "client/dist/queue.js")).strip
+    url = "http://localhost:8080/api/nodevent"
+    expect(view.javascript_include_nodevent(async: true))
+      .to eq("<script>#{queue}</script><script src='#{url}' type='text/javascript' async data-nodevent></script>")
+    expect(view.javascript_include_nodevent(async: true, nonce: "a'b", module: true))
+      .to eq("<script nonce='a&#39;b'>#{queue}</script><script src='#{url}' type='module' nonce='a&#39;b' async data-nodevent></script>")
+    expect(queue).not_to include("</script")
+    expect(queue.bytesize).to be < 1500
+    expect(NoDevent.csp_hash).to eq("'sha256-#{[OpenSSL::Digest::SHA256.digest(queue)].pack('m0')}'")
   end
 
   it "uses the request's nonce" do

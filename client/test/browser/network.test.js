@@ -130,3 +130,51 @@ test("a stopping server requests a delay, and the page waits for it and recovers
   await until(async () => (await count("connect")) === 2);
   await joined();
 });
+
+test("offline without online: the client retries by itself, whatever the browser reports", async () => {
+  await start();
+  // No event of the browser follows: it never reports `online`, and the page stays visible.
+  await page.evaluate("window.dispatchEvent(new Event('offline'))");
+  await until(() => count("disconnect"));
+  await until(async () => (await count("connect")) === 1);
+  await joined();
+  await server.emit("r", "e", "after offline");
+  await holds(page, 'received.includes("after offline")');
+});
+
+test("a clock that is set back an hour does not hide a half-open connection", async () => {
+  await start();
+  await page.evaluate("{ const { now } = Date; Date.now = () => now() - 3_600_000; }");
+  relay.mode = "swallow";
+  const begun = performance.now();
+  await until(() => count("disconnect"));
+  assert.ok(performance.now() - begun < 8000, "the heartbeat allows a second of silence, checked every five");
+  assert.deepEqual((await page.evaluate("fired.find(([name]) => name === 'disconnect')"))[1], "ping timeout");
+  relay.cut();
+  relay.mode = "open";
+  await joined();
+});
+
+for (const rooms of [350, 600]) {
+  test(`${rooms} rooms of a page are all joined again after a lost connection, in one connection`, async () => {
+    const many = await new Server({ limits: { max_rooms_per_connection: 1000 } }).start();
+    const between = await new Relay(() => many.port).start();
+    web.pages["/many.js"] = `window.rooms = Array.from({ length: ${rooms} }, (_, n) => NoDevent.room("room " + n).join());
+      window.disconnects = 0; NoDevent.on("disconnect", () => disconnects++);
+      window.received = 0; for (const room of rooms) room.on("e", () => received++);`;
+    web.pages["/"] = `<!doctype html><script src="http://nodevent.test:${between.port}/api/nodevent"></script><script src="/many.js"></script>`;
+    let complaints;
+    ({ page, context, complaints } = await open(browser, web.on("nodevent.test")));
+    const all = () => holds(page, "rooms.every((room) => room.joined)");
+    await all();
+    between.cut();
+    await holds(page, "disconnects === 1");
+    await all();
+    await many.publish(Array.from({ length: rooms }, (_, n) => ({ room: "room " + n, event: "e" })));
+    await holds(page, `received === ${rooms}`);
+    assert.equal(await page.evaluate("disconnects"), 1, "the server does not close the connection for its packets");
+    assert.deepEqual(complaints.filter((line) => line.startsWith("NoDevent")), []);
+    await between.close();
+    await many.close();
+  });
+}

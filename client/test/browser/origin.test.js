@@ -1,5 +1,5 @@
-// A page whose origin the server refuses: one line in the console with the fix, and no endless loop of
-// attempts. A server that is down, or whose proxy returns errors, is not mistaken for a refusal.
+// A page whose origin the server refuses: one line in the console with the fix, a few attempts a minute apart,
+// and then none. A server that is down, or whose proxy returns errors, is not mistaken for a refusal.
 
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -53,7 +53,7 @@ for (const transports of [["websocket", "polling"], ["websocket"], ["polling"]])
     const { page, context } = await start({ url: `http://nodevent.test:${relay.port}`, transports });
     await holds(page, "lines.length");
     assert.deepEqual(await page.evaluate("lines"), [
-      `NoDevent: the server refuses this page's origin. Add "${web.on("page.test")}" to origins in the server's configuration. Retrying once a minute.`,
+      `NoDevent: the server refuses this page's origin. Add "${web.on("page.test")}" to origins in the server's configuration, and reload.`,
     ]);
     const { length } = relay.heads;
     const begun = performance.now();
@@ -62,6 +62,47 @@ for (const transports of [["websocket", "polling"], ["websocket"], ["polling"]])
     await context.close();
   });
 }
+
+test("after five attempts a minute apart the page gives up, also if it becomes visible, until it calls connect", async () => {
+  const context = await browser.newContext();
+  const page = await context.newPage();
+  await page.clock.install();
+  await page.goto(web.on("page.test") + "/");
+  await holds(page, "window.ready");
+  await page.evaluate((value) => start(value), { url: `http://nodevent.test:${relay.port}`, transports: ["websocket"] });
+  await page.evaluate("window.failed = 0; window.tries = 0; nodevent.on('reconnect_failed', () => failed++); nodevent.on('connecting', () => tries++); 0");
+  await holds(page, "lines.length");
+  for (let minute = 1; minute <= 5; minute++) {
+    const earlier = await page.evaluate("[tries, failed]");
+    await page.clock.runFor(59_000);
+    assert.deepEqual(await page.evaluate("[tries, failed]"), earlier, `in minute ${minute}`);
+    await page.clock.runFor(2_000);
+    await until(async () => (await page.evaluate("tries")) === earlier[0] + 1, `the attempt of minute ${minute}`);
+    if (minute < 5) await holds(page, `delays.filter((delay) => delay === 60_000).length === ${minute}`);
+  }
+  await holds(page, "failed === 1");
+  const { length } = relay.heads;
+  await page.evaluate("document.dispatchEvent(new Event('visibilitychange')); dispatchEvent(new Event('online')); 0");
+  await page.clock.runFor(3_600_000);
+  assert.equal(relay.heads.length, length, "attempts in an hour");
+  assert.deepEqual(await page.evaluate("[lines.length, failed, nodevent.connected()]"), [1, 1, false]);
+  await page.evaluate("nodevent.socket.connect() && undefined");
+  await until(() => relay.heads.length > length);
+  await context.close();
+});
+
+test("a refusal is found even if the server was down at first", async () => {
+  const late = await new Relay(() => server.port).start();
+  late.mode = "closed";
+  const { page, context } = await start({ url: `http://nodevent.test:${late.port}` });
+  await holds(page, "delays.length > 2");
+  assert.deepEqual(await page.evaluate("lines"), []);
+  late.mode = "open";
+  await holds(page, "lines.length");
+  assert.match(await page.evaluate("lines[0]"), /refuses this page's origin/);
+  await context.close();
+  await late.close();
+});
 
 test("when the origin is allowed the page connects, at the latest with the next attempt", async () => {
   const { page, context } = await start({ url: `http://nodevent.test:${relay.port}` });

@@ -3,11 +3,11 @@
 class ApplicationController < ActionController::Base
   protect_from_forgery with: :exception
 
-  # Allows scripts, styles and connections of this application and of the NoDevent server; nothing inline.
+  # Allows scripts, styles and connections of this application and of the NoDevent server; inline only the start of its tag.
   content_security_policy do |policy|
     server = -> { NoDevent::Emitter.config["public_url"] }
     policy.default_src :self
-    policy.script_src :self, server
+    policy.script_src :self, server, NoDevent.csp_hash
     policy.connect_src :self, server, -> { NoDevent::Emitter.config["public_url"].sub(/\Ahttp/, "ws") }
     policy.base_uri :none
     policy.object_src :none

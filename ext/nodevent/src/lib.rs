@@ -47,6 +47,7 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     native.define_singleton_method("check", function!(check, 1))?;
     native.define_singleton_method("flush", function!(flush, 2))?;
     native.define_singleton_method("position", function!(position, 4))?;
+    native.define_singleton_method("forget_positions", function!(forget_positions, 0))?;
     native.define_singleton_method("stats", function!(stats, 0))?;
     native.define_singleton_method("count", function!(count, 1))?;
     native.define_singleton_method("reports", function!(reports, 0))?;
@@ -59,7 +60,7 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     class.define_method("publish", method!(Publisher::publish, 3))?;
     class.define_method("publish_and_wait", method!(Publisher::publish_and_wait, 4))?;
     class.define_method("flush", method!(Publisher::flush, 1))?;
-    class.define_method("read_position", method!(Publisher::read_position, 3))?;
+    class.define_method("read_position", method!(Publisher::read_position, 5))?;
     class.define_method("close", method!(Publisher::close, 0))?;
     class.define_method("pending", method!(Publisher::pending, 0))?;
     class.define_method("address", method!(Publisher::address, 0))?;
@@ -110,6 +111,13 @@ fn position(namespace: String, room: String, since: f64, max_age: f64) -> Option
     let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     let positions = &Process::current()?.events.positions;
     positions.last(&namespace, &room, seconds(since), seconds(max_age)).map(String::from)
+}
+
+/// `forget_positions`: the configuration was replaced.
+fn forget_positions() {
+    if let Some(process) = Process::current() {
+        process.events.positions.clear();
+    }
 }
 
 /// `reports`: the background events since the last call, each as `[kind, count, seconds, text]`.

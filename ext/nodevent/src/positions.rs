@@ -47,6 +47,11 @@ impl Positions {
         positions.push_back((Instant::now(), position.into()));
     }
 
+    /// Forgets everything, because the process publishes to another engine now.
+    pub(crate) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Rooms::default();
+    }
+
     /// The last position that was recorded at least `since` and at most `max_age` ago.
     pub(crate) fn last(&self, namespace: &str, room: &str, since: Duration, max_age: Duration) -> Option<Box<str>> {
         let rooms = self.0.lock().unwrap_or_else(PoisonError::into_inner);

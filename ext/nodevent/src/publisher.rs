@@ -124,13 +124,15 @@ impl Publisher {
         })
     }
 
-    /// `read_position(room, elapsed, seconds)`: reads a room's position from the engine. Returns it if nothing was
-    /// published to the room for `elapsed` seconds, and otherwise `nil`; and `nil` if the engine has no positions or does
-    /// not respond within `seconds`.
+    /// `read_position(namespace, room, key, elapsed, seconds)`: reads a room's position from the engine; `key` is a key for
+    /// the room. Returns it if nothing was published to the room for `elapsed` seconds, and otherwise `nil`; and `nil` if
+    /// the engine does not know that or does not respond within `seconds`.
     pub(crate) fn read_position(
         ruby: &Ruby,
         this: &Self,
+        namespace: String,
         room: String,
+        key: String,
         elapsed: f64,
         seconds: f64,
     ) -> Result<Option<String>, Error> {
@@ -138,15 +140,13 @@ impl Publisher {
             let Some(reader) = &this.get_or_start(ruby)?.reader else { return Ok(None) };
             let since = Duration::try_from_secs_f64(elapsed).unwrap_or(Duration::MAX);
             let deadline = deadline(ruby, seconds)?;
-            let Some(reply) = reader.read(room, since, deadline) else { return Ok(None) };
+            let Some(reply) = reader.read(namespace, room, key, since, deadline) else { return Ok(None) };
             let waited = without_gvl::wait(
                 ruby,
                 |interrupted| reply.wait(Some(deadline), interrupted, Option::take),
                 || reply.wake(),
             )?;
-            if waited.is_none() {
-                reader.failed();
-            }
+            // The read ends at the same deadline, and then counts as failed.
             Ok(waited.flatten())
         })
     }

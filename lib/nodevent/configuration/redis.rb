@@ -24,9 +24,10 @@ module NoDevent
         "verify" => "certificates are always verified; write `ssl: {ca: …}` for a private CA",
         "verify_mode" => "certificates are always verified; write `ssl: {ca: …}` for a private CA"
       }.freeze
+      CERTIFICATES = %w[ca cert key].freeze
       PREFIX = /\A[A-Za-z0-9_.-]{1,64}\z/
 
-      private_constant :ALIASES, :TEXTS, :KNOWN, :IGNORED, :UNSUPPORTED, :PREFIX
+      private_constant :ALIASES, :TEXTS, :KNOWN, :IGNORED, :UNSUPPORTED, :CERTIFICATES, :PREFIX
 
       class << self
         # @param values [Values]
@@ -137,9 +138,17 @@ module NoDevent
         return if ssl.nil?
         return read_ssl_flag unless ssl.is_a?(Hash)
 
-        ca, cert, key = %w[ca cert key].map { |name| file("ssl", name, ssl[name]) if ssl.key?(name) }
+        check_certificate_keys(ssl)
+        ca, cert, key = CERTIFICATES.map { |name| file("ssl", name, ssl[name]) if ssl.key?(name) }
         invalid!("ssl", "has only one of cert and key; write both") if cert.nil? != key.nil?
         @redis.merge!(tls: true, ca: ca, client: cert && [cert, key])
+      end
+
+      # Keys of other clients, such as `verify`. Ignoring them would change what secures the connection.
+      def check_certificate_keys(ssl)
+        key = (ssl.keys - CERTIFICATES).first or return
+        problem = "is not supported; write `ca`, `cert` and `key`; certificates are always verified"
+        invalid!("ssl.#{key.to_s[0, 60]}", problem)
       end
 
       def read_ssl_flag

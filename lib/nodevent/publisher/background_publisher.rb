@@ -54,7 +54,8 @@ module NoDevent
         @native.flush(Float(timeout))
       end
 
-      # How long a request may wait for a position. After a failure, nothing is read for 5 s.
+      # How long a request may wait for a position. After a failure, nothing is read for 5 s, and then for up to a
+      # minute.
       #
       # # Units
       # Seconds.
@@ -63,11 +64,13 @@ module NoDevent
       private_constant :READ_TIMEOUT
 
       # @api private
+      # @param namespace [String]
       # @param room [String]
+      # @param key [String] a key for the room, which a server requires
       # @param elapsed [Float] seconds
-      # @return [String, nil] the room's position in Redis, if nothing was published to it for `elapsed` seconds
-      def read_position(room, elapsed)
-        @native.read_position(room, elapsed, READ_TIMEOUT)
+      # @return [String, nil] the room's position, if nothing was published to it for `elapsed` seconds
+      def read_position(namespace, room, key, elapsed)
+        @native.read_position(namespace, room, key, elapsed, READ_TIMEOUT)
       end
 
       # Accepts no more publications; those in the queue are still sent.

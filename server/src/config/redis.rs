@@ -214,6 +214,11 @@ impl Redis {
             report.error(map.location, format!("{path} has only one of cert and key"), "write both");
         }
         self.ssl.client = cert.zip(key);
+        // Keys of other clients, such as `verify`. Ignoring them would change what secures the connection.
+        for entry in map.take_unknown(|_| true) {
+            let what = format!("{path}.{} is not supported", printable(&entry.name));
+            report.error(entry.location, what, "write `ca`, `cert` and `key`; certificates are always verified");
+        }
         map.finish(report);
     }
 

@@ -3,6 +3,7 @@
 //! A client that reads slowly holds the publications of its response. All responses together may hold [`MAX_BYTES`], and the
 //! responses to one client [`MAX_BYTES_PER_ADDRESS`].
 
+use crate::capability::HistoryRead;
 use crate::client::Client;
 use crate::history::Recovery;
 use crate::publication::Publication;
@@ -50,14 +51,17 @@ impl HistoryResponses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).responses
     }
 
-    /// Makes the body `{"position", "recovered", "publications"}`. `None`: the responses hold too much already. A client
-    /// without any may always have one.
-    pub(super) fn body(self: &Arc<Self>, address: IpAddr, recovery: Recovery) -> Option<SizedBody> {
-        let Recovery { position, recovered, publications } = recovery;
+    /// Makes the body `{"position", "idle_ms"?, "recovered", "publications"}`. `None`: the responses hold too much already.
+    /// A client without any may always have one.
+    pub(super) fn body(self: &Arc<Self>, address: IpAddr, read: HistoryRead) -> Option<SizedBody> {
+        let HistoryRead { recovery: Recovery { position, recovered, publications }, idle } = read;
         let mut head = "{\"position\":".to_owned();
         match position {
             Some(position) => drop(write!(head, "\"{position}\"")),
             None => head.push_str("null"),
+        }
+        if let Some(idle) = idle {
+            let _ = write!(head, ",\"idle_ms\":{}", idle.as_millis());
         }
         let _ = write!(head, ",\"recovered\":{recovered},\"publications\":[");
         let texts: usize = publications.iter().map(|one| one.text.len()).sum();
@@ -132,23 +136,27 @@ mod tests {
     use super::*;
     use axum::body::to_bytes;
     use nodevent_protocol::history::Position;
+    use std::time::Duration;
 
-    fn recovery(count: usize, size: usize) -> Recovery {
+    fn read(count: usize, size: usize) -> HistoryRead {
         let text = format!("{{\"message\":\"{}\"}}", "x".repeat(size));
         let publications = (0..count).map(|_| Publication::in_room("r", text.as_str(), None)).collect();
-        Recovery { position: Some(Position { epoch: 1, offset: 7 }), recovered: true, publications }
+        let position = Some(Position { epoch: 1, offset: 7 });
+        let recovery = Recovery { position, recovered: true, publications };
+        HistoryRead { recovery, idle: Some(Duration::from_millis(1234)) }
     }
 
     #[tokio::test]
     async fn body_is_an_object_of_the_announced_length() {
         let responses = Arc::new(HistoryResponses::default());
         for (count, size) in [(0, 0), (1, 10), (3, 10), (3, PIECE), (500, 1000)] {
-            let (body, length) = responses.body([127, 0, 0, 1].into(), recovery(count, size)).unwrap();
+            let (body, length) = responses.body([127, 0, 0, 1].into(), read(count, size)).unwrap();
             let bytes = to_bytes(body, usize::MAX).await.unwrap();
             assert_eq!(bytes.len(), length);
             let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             assert_eq!(body["publications"].as_array().unwrap().len(), count);
             assert_eq!(body["position"], "0000000000000001:7");
+            assert_eq!(body["idle_ms"], 1234);
         }
         assert_eq!(responses.count(), 0);
         assert_eq!(responses.0.lock().unwrap().bytes, 0);
@@ -157,7 +165,7 @@ mod tests {
     #[test]
     fn unread_responses_are_limited_and_each_address_may_have_one() {
         let responses = Arc::new(HistoryResponses::default());
-        let large = || recovery(10, 1 << 20);
+        let large = || read(10, 1 << 20);
         let body = |host: u8| responses.body([10, 0, 0, host].into(), large());
         let of_one: Vec<_> = std::iter::from_fn(|| body(1)).collect();
         assert_eq!(of_one.len(), 2, "of 10 MB each");
@@ -173,7 +181,7 @@ mod tests {
         let responses = Arc::new(HistoryResponses::default());
         let body = |host: u16| {
             let address = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host);
-            responses.body(address.into(), recovery(10, 1 << 20))
+            responses.body(address.into(), read(10, 1 << 20))
         };
         let of_network: Vec<_> = (0..20).filter_map(body).collect();
         assert_eq!(of_network.len(), 2, "of 10 MB each");

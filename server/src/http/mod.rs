@@ -23,6 +23,7 @@ mod proxy_protocol;
 mod publish;
 mod publish_socket;
 pub mod query;
+mod refused_origins;
 pub mod reply;
 mod request_phase;
 mod room_history;
@@ -54,9 +55,10 @@ use axum::http::header;
 use axum::http::request::Parts;
 use axum::response::Response;
 use history_body::HistoryResponses;
+use refused_origins::RefusedOrigins;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The settings of all listeners.
@@ -113,6 +115,7 @@ pub struct Http {
     admission: Admission,
     connect_infos: ConnectInfoPool,
     history_responses: Arc<HistoryResponses>,
+    refused_origins: Mutex<RefusedOrigins>,
 }
 
 // === impl Http ===
@@ -143,6 +146,7 @@ impl Http {
             assets,
             connect_infos,
             history_responses,
+            refused_origins: Mutex::default(),
         }
     }
 

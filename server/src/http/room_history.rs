@@ -52,16 +52,16 @@ async fn serve(http: &Http, request: &Parts) -> Response {
     }
 }
 
-/// `{"position", "recovered", "publications"}`: what came after `since`, or everything that is stored.
+/// `{"position", "idle_ms"?, "recovered", "publications"}`: what came after `since`, or everything that is stored.
 async fn history(http: &Http, namespace: &Namespace, request: &Parts, room: &str, since: Since) -> Response {
     if let Err(refusal) = http.admit_connection(PeerAddr::of(&request.extensions)) {
         return *refusal;
     }
     let Some(engine) = http.engines.get(namespace.id) else { return reply::busy() };
     match engine.read_history.read(room, since, Client::of(PeerAddr::of(&request.extensions))).await {
-        Ok(Some(recovery)) => {
+        Ok(Some(read)) => {
             let address = PeerAddr::of(&request.extensions);
-            let Some((body, length)) = http.history_responses.body(address, recovery) else {
+            let Some((body, length)) = http.history_responses.body(address, read) else {
                 http.metrics.overloaded_requests.fetch_add(1, Relaxed);
                 return reply::busy();
             };

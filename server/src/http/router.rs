@@ -4,6 +4,7 @@ use super::admission::{Admitted, Limit};
 use super::endpoint::Endpoint;
 use super::peer::Source;
 use super::query::percent_decode;
+use super::refused_origins::Report;
 use super::request_phase::RequestPhase;
 use super::{Http, PeerAddr, console, health, publish, reply, room_history};
 use crate::origin;
@@ -15,9 +16,9 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use std::net::IpAddr;
 use std::os::fd::RawFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 use tower::ServiceExt as _;
 
 /// The service of one kind of listener.
@@ -201,10 +202,29 @@ fn admits_origin(http: &Http, request: &Request) -> bool {
     let is_admitted = http.settings.origins.admit(request.headers());
     if !is_admitted {
         http.metrics.rejected_origins.fetch_add(1, Relaxed);
-        let client = PeerAddr::of(request.extensions());
-        tracing::info!(%client, "request rejected for its origin; list the page's origin under `origins` to allow it");
+        log_refused_origin(http, request);
     }
     is_admitted
+}
+
+/// Logs the origin and the fix, at most once a minute for each origin.
+fn log_refused_origin(http: &Http, request: &Request) {
+    let mut refused = http.refused_origins.lock().unwrap_or_else(PoisonError::into_inner);
+    let report = refused.refuse(request.headers().get(header::ORIGIN), Instant::now());
+    drop(refused);
+    let Some(Report { origin, repeated }) = report else { return };
+    let client = PeerAddr::of(request.extensions());
+    match origin {
+        Some(origin) => tracing::info!(
+            %origin, %client, repeated,
+            "request rejected for its origin; if the page is yours, list its origin under `origins`"
+        ),
+        None => tracing::info!(
+            %client, repeated,
+            "requests rejected for their origins, which are too many to list; \
+             see nodevent_rejected_origins_total"
+        ),
+    }
 }
 
 fn preflight() -> Response {

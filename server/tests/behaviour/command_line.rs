@@ -72,6 +72,7 @@ async fn check_prints_the_namespaces_and_listeners() {
     assert!(printed.contains("nodevent.yml: no errors"), "{printed}");
     assert!(printed.contains("/open: memory, open to every client"), "{printed}");
     assert!(printed.contains("/nodevent: memory, secured"), "{printed}");
+    assert!(printed.contains("publishing over HTTP: nothing without a publish_key: /open, /nodevent"), "{printed}");
     assert!(!printed.contains("sesame"), "{printed}");
 }
 

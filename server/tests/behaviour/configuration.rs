@@ -135,6 +135,7 @@ async fn namespace_without_a_secret_is_open_and_the_log_reports_it() {
     let program = Program::serve(folder.path(), text).await;
     program.logs("/a has no secret, so every client may join its rooms; write `secret:`, or `open: true`").await;
     program.logs("who may join: open to every client: /a, /b; with a key only: /c").await;
+    program.logs("who may publish over HTTP: nothing without a publish_key: /a, /b, /c").await;
     assert!(!program.log().iter().any(|line| line.contains("/b has no secret")), "{:?}", program.log());
     let site = program.site().await;
     for namespace in ["/a", "/b"] {

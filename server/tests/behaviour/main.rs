@@ -19,6 +19,7 @@ mod publish_keys;
 mod publishing;
 mod redis;
 mod redis_acl;
+mod redis_states;
 mod reference;
 mod rooms;
 mod script;

@@ -5,6 +5,7 @@
 
 use super::wait::{in_time, until};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
@@ -13,6 +14,8 @@ use tokio::net::TcpStream;
 pub struct RedisServer {
     pub port: u16,
     password: Option<String>,
+    /// Where it writes. Default: the folder of temporary files.
+    folder: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -36,11 +39,17 @@ impl RedisServer {
 
     /// Starts a Redis on a fixed port; see [`super::namespace_sandbox`].
     pub async fn start_on(port: u16) -> Self {
-        Self::start_as(Self { port, password: None, child: None }).await
+        Self::start_as(Self { port, password: None, folder: None, child: None }).await
+    }
+
+    /// Starts a Redis that writes into this folder.
+    pub async fn start_in(folder: &Path) -> Self {
+        let folder = Some(folder.to_owned());
+        Self::start_as(Self { port: free_port(), password: None, folder, child: None }).await
     }
 
     async fn start_with(password: Option<String>) -> Self {
-        Self::start_as(Self { port: free_port(), password, child: None }).await
+        Self::start_as(Self { port: free_port(), password, folder: None, child: None }).await
     }
 
     async fn start_as(mut redis: Self) -> Self {
@@ -54,7 +63,8 @@ impl RedisServer {
         let mut command = redis_server();
         command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         command.args(self.password.iter().flat_map(|password| ["--requirepass", password]));
-        let child = command.current_dir(std::env::temp_dir()).stdout(Stdio::null()).spawn();
+        let folder = self.folder.clone().unwrap_or_else(std::env::temp_dir);
+        let child = command.current_dir(folder).stdout(Stdio::null()).spawn();
         self.child = Some(child.expect(STARTS));
         until("Redis responds", async || {
             let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
@@ -93,6 +103,12 @@ impl RedisServer {
             in_time("Redis accepts the publications", self.query(&commands)).await.expect("Redis responds");
         let number = |reply: &String| reply.strip_prefix(':').and_then(|number| number.parse().ok());
         replies.iter().map(|reply| number(reply).unwrap_or_else(|| panic!("PUBLISH: {reply}"))).collect()
+    }
+
+    /// Sends a command whose reply is one line, and returns it.
+    pub async fn call(&self, words: &[&str]) -> String {
+        let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        self.query(&[command(&words)]).await.expect("Redis responds").remove(0)
     }
 
     /// Whether a key exists in database 0.

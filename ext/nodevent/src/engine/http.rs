@@ -9,6 +9,7 @@ use crate::target::HttpTarget;
 use crate::text::printable;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Body;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -233,10 +234,10 @@ fn array(publications: &VecDeque<PublicationRef>, count: usize) -> Bytes {
     text.into()
 }
 
-/// Escapes the namespace as one path segment.
-fn escape(namespace: &str) -> String {
-    let mut text = String::with_capacity(namespace.len());
-    for byte in namespace.bytes() {
+/// Escapes a name as one path segment.
+pub(super) fn escape(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for byte in name.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
             _ => text.push_str(&format!("%{byte:02X}")),
@@ -256,7 +257,15 @@ fn transient_error(error: &hyper_util::client::legacy::Error) -> TransientError 
     TransientError { reason, not_sent: error.is_connect() }
 }
 
-fn client(secure: bool) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, String> {
+/// A client of HTTP/1.1, with TLS if `secure`.
+///
+/// # Errors
+/// The certificates of the system cannot be read.
+pub(super) fn client<B>(secure: bool) -> Result<Client<HttpsConnector<HttpConnector>, B>, String>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);

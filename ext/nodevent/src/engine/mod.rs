@@ -2,12 +2,15 @@
 //!
 //! `redis.rs` and `http.rs` implement them; no other file knows either protocol.
 
+mod breaker;
 mod http;
+mod http_positions;
+mod positions;
 mod redis;
 mod redis_config;
 mod redis_positions;
 
-pub(crate) use redis_positions::PositionReader;
+pub(crate) use positions::PositionReader;
 
 use crate::queue::{PublicationRef, PublishResult};
 use crate::target::{EngineTarget, Target};

@@ -1,34 +1,21 @@
-//! Reads the positions of rooms from Redis, so that a page can catch up from where its content is.
-//!
-//! A page shows what the application loaded after the request started. So a position is returned only if it is certain that
-//! nothing was published since then: the expiry of the room's log, which each publication renews, shows the age of the last
-//! one. Every position that is read is recorded in [`crate::positions`] too, where later requests find it.
-//!
-//! A request must never wait for long: after a failure nothing is read for [`PAUSE`].
+//! The positions of rooms, read from Redis. The expiry of a room's log, which each publication renews, shows the age of the
+//! last one.
 
+use super::positions::RoomState;
 use super::redis_config;
-use crate::process::Process;
-use crate::signal::Signal;
-use crate::target::{EngineTarget, Target};
+use crate::target::RedisTarget;
 use fred::prelude::{Client, ClientLike, Config, Error, KeysInterface, LuaInterface};
 use fred::types::config::ReconnectPolicy;
-use nodevent_protocol::history::{self, READ, Retention, RetentionPolicy, Scope};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
-use tokio::time::timeout_at;
+use nodevent_protocol::history::{self, READ, RetentionPolicy, Scope};
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::time::timeout;
 
-/// How long nothing is read after a failure.
-const PAUSE: Duration = Duration::from_secs(5);
-/// The difference that rounding makes to the age of a publication.
-const TOLERANCE: Duration = Duration::from_millis(5);
+/// How long the end of the connection may take.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads positions from one Redis; see the head of this file.
-pub(crate) struct PositionReader {
-    shared: Arc<Shared>,
-    process: &'static Process,
-}
-
-struct Shared {
+/// See the head of this file.
+pub(super) struct RedisPositions {
     config: Config,
     scope: Scope,
     namespace: String,
@@ -36,83 +23,33 @@ struct Shared {
     script_sha: String,
     /// Connected at the first read.
     client: OnceLock<Client>,
-    paused_until: Mutex<Option<Instant>>,
 }
 
-impl PositionReader {
-    /// `None`: the engine has no positions that can be read so.
-    pub(crate) fn new(target: &Target, process: &'static Process) -> Option<Self> {
-        let EngineTarget::Redis(redis) = &target.engine else { return None };
-        let shared = Shared {
+// === impl RedisPositions ===
+
+impl RedisPositions {
+    /// `None`: the target is invalid.
+    pub(super) fn new(redis: &RedisTarget) -> Option<Self> {
+        Some(Self {
             config: redis_config::config(redis).ok()?,
             scope: Scope::new(redis.prefix.as_deref(), redis.db)?,
             namespace: redis.namespace.clone(),
             retention: redis.history.clone(),
             script_sha: history::script_sha(READ),
             client: OnceLock::new(),
-            paused_until: Mutex::new(None),
-        };
-        Some(Self { shared: Arc::new(shared), process })
+        })
     }
 
-    /// Starts to read. The reply is the position, if nothing was published for `since`. `None`: there is nothing to read,
-    /// or a read has failed lately.
-    pub(crate) fn read(
-        &self,
-        room: String,
-        since: Duration,
-        deadline: Instant,
-    ) -> Option<Arc<Signal<Option<Option<String>>>>> {
-        let retention = self.shared.retention.of(&room)?;
-        if self.shared.paused().is_some_and(|until| Instant::now() < until) {
-            return None;
-        }
-        let reply = Arc::new(Signal::default());
-        let (shared, process, result) = (Arc::clone(&self.shared), self.process, Arc::clone(&reply));
-        process.spawn_task(async move {
-            let read = timeout_at(deadline.into(), shared.read(&room, retention)).await;
-            let position = match read {
-                Ok(Ok((position, idle))) => {
-                    process.events.positions.record(&shared.namespace, &room, &position);
-                    (idle > since + TOLERANCE).then_some(position)
-                }
-                _ => {
-                    shared.pause();
-                    None
-                }
-            };
-            result.change(|value| *value = Some(position));
-        });
-        Some(reply)
-    }
-
-    /// The caller gave up.
-    pub(crate) fn failed(&self) {
-        self.shared.pause();
-    }
-}
-
-impl Drop for PositionReader {
-    fn drop(&mut self) {
-        if let Some(client) = self.shared.client.get().cloned() {
-            self.process.spawn_task(async move {
-                let _ = timeout_at((Instant::now() + PAUSE).into(), client.quit()).await;
-            });
+    /// Ends the connection.
+    pub(super) async fn quit(&self) {
+        if let Some(client) = self.client.get() {
+            let _ = timeout(QUIT_TIMEOUT, client.quit()).await;
         }
     }
-}
 
-impl Shared {
-    fn paused(&self) -> Option<Instant> {
-        *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pause(&self) {
-        *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
-    }
-
-    /// Reads a room's position, and how long ago the last publication was, at least.
-    async fn read(&self, room: &str, retention: Retention) -> Result<(String, Duration), Error> {
+    /// `Ok(None)`: the room has no history.
+    pub(super) async fn read(&self, room: &str) -> Result<Option<RoomState>, Error> {
+        let Some(retention) = self.retention.of(room) else { return Ok(None) };
         let client = self.client()?;
         client.wait_for_connect().await?;
         let keys = self.scope.keys(&self.namespace, room);
@@ -134,7 +71,7 @@ impl Shared {
             // There is no log: the last publication is older than the age, or there was none.
             Err(_) => retention.age,
         };
-        Ok((format!("{epoch}:{offset}"), idle))
+        Ok(Some(RoomState { position: format!("{epoch}:{offset}"), idle: Some(idle) }))
     }
 
     /// The client, connected in the background. It reconnects by itself.

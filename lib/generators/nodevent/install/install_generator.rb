@@ -12,13 +12,14 @@ module Nodevent
       desc "Creates config/nodevent.yml with a fresh secret, a Procfile.dev line, the layout's tag, and a sample."
 
       LAYOUTS = %w[erb haml slim].map { |kind| "app/views/layouts/application.html.#{kind}" }.freeze
-      CALL = "javascript_include_nodevent"
+      HELPER = "javascript_include_nodevent"
+      CALL = "#{HELPER} async: true".freeze
       TAG = "<%= #{CALL} %>".freeze
       CONFIGURATION = "config/nodevent.yml"
       SAMPLE = "app/views/nodevent/_sample.html.erb"
       POLICY = "config/initializers/content_security_policy.rb"
 
-      private_constant :LAYOUTS, :CALL, :TAG, :CONFIGURATION, :SAMPLE, :POLICY
+      private_constant :LAYOUTS, :HELPER, :CALL, :TAG, :CONFIGURATION, :SAMPLE, :POLICY
 
       # Creates the configuration of the application and the server.
       def configuration
@@ -40,7 +41,7 @@ module Nodevent
       def layout
         file = LAYOUTS.find { |name| File.exist?(path(name)) }
         return by_hand("there is no #{LAYOUTS.first}; add #{TAG} to the head of your layouts") unless file
-        return say_status(:identical, file, :blue) if read(file).include?("javascript_include_nodevent")
+        return say_status(:identical, file, :blue) if read(file).include?(HELPER)
 
         changed = with_tag(read(file), File.extname(file))
         return by_hand("#{file} has no head; add #{TAG} where your pages load scripts") unless changed
@@ -128,8 +129,8 @@ module Nodevent
           The application has a Content-Security-Policy. In #{POLICY}, allow the server:
             policy.connect_src :self, -> { NoDevent::Emitter.config["public_url"] },
                                -> { NoDevent::Emitter.config["public_url"].sub(/\\Ahttp/, "ws") }
-          and allow its script, by a nonce (config.content_security_policy_nonce_generator) or by its address:
-            policy.script_src :self, -> { NoDevent::Emitter.config["public_url"] }
+          and allow its scripts, by a nonce (config.content_security_policy_nonce_generator) or by address and hash:
+            policy.script_src :self, -> { NoDevent::Emitter.config["public_url"] }, NoDevent.csp_hash
         TEXT
       end
     end

@@ -33,6 +33,8 @@ pub(super) struct MemoryHistory {
     absent_epoch: u64,
     /// The newest creation of a room that was forgotten. Absent positions before it prove nothing.
     newest_forgotten: u64,
+    /// The time since which no room was forgotten.
+    complete_since: Instant,
     idempotency: HashMap<String, (Position, Instant)>,
     /// The keys of `idempotency`, oldest first.
     idempotency_order: VecDeque<String>,
@@ -74,6 +76,7 @@ impl MemoryHistory {
             lru_tick: 0,
             absent_epoch: Position::absent_epoch(rand::random()),
             newest_forgotten: 0,
+            complete_since: Instant::now(),
             idempotency: HashMap::new(),
             idempotency_order: VecDeque::new(),
             bytes: 0,
@@ -130,6 +133,11 @@ impl MemoryHistory {
         let log = room.map_or(&self.no_log, |room| &room.log);
         let expired = log.partition_point(|(_, arrived)| now.duration_since(*arrived) > retention.age);
         (position, log.range(expired..).map(|(publication, _)| Arc::clone(publication)))
+    }
+
+    /// The time for which nothing was published to a room, at least.
+    pub(super) fn idle(&self, name: &str, now: Instant) -> Duration {
+        now.duration_since(self.rooms.get(name).map_or(self.complete_since, |room| room.published))
     }
 
     fn absent(&self) -> Position {
@@ -236,6 +244,7 @@ impl MemoryHistory {
             self.bytes -= ROOM_OVERHEAD + name.len();
             if let Some(room) = self.rooms.remove(&name) {
                 self.newest_forgotten = self.newest_forgotten.max(room.born);
+                self.complete_since = self.complete_since.max(now);
             }
         }
     }
@@ -356,6 +365,20 @@ mod tests {
         }
         assert_eq!((history.bytes, history.rooms.len()), (bytes, 1));
         assert_eq!(log(&history, "real", now), (1, vec!["1".into()]));
+    }
+
+    #[test]
+    fn idle_time_begins_with_the_last_publication_and_for_absent_rooms_with_the_last_one_forgotten() {
+        let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
+        let after = |seconds| now + Duration::from_secs(seconds);
+        publish(&mut history, "r", after(10));
+        publish(&mut history, "r", after(20));
+        assert_eq!(history.idle("r", after(25)), Duration::from_secs(5));
+        let started = history.idle("absent", after(25));
+        assert!((Duration::from_secs(25)..Duration::from_secs(26)).contains(&started), "{started:?}");
+        publish(&mut history, "other", after(300_000));
+        assert_eq!(history.rooms.len(), 1, "r is forgotten");
+        assert_eq!(history.idle("r", after(300_007)), Duration::from_secs(7));
     }
 
     #[test]

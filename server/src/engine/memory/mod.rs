@@ -3,7 +3,7 @@
 mod history;
 
 use super::{Fanout, unpositioned};
-use crate::capability::{Engine, Health, Pending, Publish, ReadHistory};
+use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, ReadHistory};
 use crate::client::Client;
 use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
@@ -74,11 +74,12 @@ impl Memory {
         position
     }
 
-    fn read(&self, room: &str, since: Since) -> Option<Recovery> {
+    fn read(&self, room: &str, since: Since) -> Option<HistoryRead> {
         let retention = self.policy.of(room)?;
-        let history = self.history();
-        let (position, log) = history.read(room, retention, Instant::now());
-        Some(Recovery::select(position, None, history.resolve(room, since), log))
+        let (history, now) = (self.history(), Instant::now());
+        let (position, log) = history.read(room, retention, now);
+        let recovery = Recovery::select(position, None, history.resolve(room, since), log);
+        Some(HistoryRead { recovery, idle: Some(history.idle(room, now)) })
     }
 
     fn history(&self) -> MutexGuard<'_, MemoryHistory> {
@@ -99,8 +100,8 @@ impl Publish for Memory {
 
 impl RoomHistory for Memory {
     fn recover(&self, request: RecoveryRequest) -> Outcome<Option<RecoveryReply>> {
-        let recovery = self.read(&request.room, request.since);
-        Outcome::Ready(recovery.map(|recovery| request.reply(Some(recovery))))
+        let read = self.read(&request.room, request.since);
+        Outcome::Ready(read.map(|read| request.reply(Some(read.recovery))))
     }
 
     fn may_wait(&self, _room: &str) -> bool {
@@ -115,7 +116,7 @@ impl RoomHistory for Memory {
 }
 
 impl ReadHistory for Memory {
-    fn read<'a>(&'a self, room: &'a str, since: Since, _client: Client) -> Pending<'a, Option<Recovery>> {
+    fn read<'a>(&'a self, room: &'a str, since: Since, _client: Client) -> Pending<'a, Option<HistoryRead>> {
         Box::pin(ready(Ok(self.read(room, since))))
     }
 }

@@ -29,12 +29,12 @@ mod unique_queue;
 pub use diagnose::{RedisDiagnosis, diagnose};
 
 use super::Fanout;
-use crate::capability::{Engine, Health, Pending, Publish as PublishTo, ReadHistory, Unavailable};
+use crate::capability::{Engine, Health, HistoryRead, Pending, Publish as PublishTo, ReadHistory, Unavailable};
 use crate::client::Client as Requester;
 use crate::config::history::History;
 use crate::config::namespace::Namespace as NamespaceConfig;
 use crate::config::redis::{Kind, Redis as RedisConfig};
-use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
+use crate::history::{RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::outcome::Outcome;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
@@ -250,8 +250,9 @@ impl RoomHistory for Redis {
 }
 
 impl ReadHistory for Redis {
-    fn read<'a>(&'a self, room: &'a str, since: Since, client: Requester) -> Pending<'a, Option<Recovery>> {
-        Box::pin(self.history_reader.read(room, since, client))
+    fn read<'a>(&'a self, room: &'a str, since: Since, client: Requester) -> Pending<'a, Option<HistoryRead>> {
+        let read = self.history_reader.read(room, since, client);
+        Box::pin(async { Ok(read.await?.map(|recovery| HistoryRead { recovery, idle: None })) })
     }
 }
 
