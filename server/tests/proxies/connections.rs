@@ -39,9 +39,20 @@ async fn browsers_connect_through_nginx_as_the_guide_configures_it() {
     let site = program.site().await;
     let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/server.md")).unwrap();
     let nginx = guide.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a sample");
-    let location = nginx.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).expect("a location").0;
-    assert!(location.contains("127.0.0.1:8080"), "{location}");
-    let proxy = Proxy::nginx("", &location.replace("127.0.0.1:8080", &site.address)).await;
+    assert!(nginx.contains("127.0.0.1:8080"), "{nginx}");
+    let sample = nginx.replace("127.0.0.1:8080", &site.address);
+    let proxy =
+        Proxy::nginx_with_locations("", &format!("location / {{ return 200 \"the application\"; }}\n{sample}"))
+            .await;
+    for own in
+        ["/", "/api", "/api/", "/api/users", "/api/nodevents", "/apis/nodevent", "/socket.ioX", "/wsx/nodevent"]
+    {
+        assert_eq!(proxy.site.get(own).await.text(), "the application", "{own}");
+    }
+    assert!(proxy.site.get("/api/nodevent").await.text().contains("NoDevent"), "the script");
+    let compose = include_str!("../../../examples/compose/nginx.conf");
+    let line = nginx.lines().find(|line| line.starts_with("location")).and_then(|line| line.split('#').next());
+    assert!(compose.contains(line.expect("a location").trim()), "the example has the same location");
     for transport in Transport::BOTH {
         let mut browser = Browser::connect(&proxy.site, "/nodevent", transport).await;
         browser.join("r").await;

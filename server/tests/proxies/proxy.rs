@@ -17,7 +17,7 @@ pub(crate) struct Proxy {
 }
 
 /// The settings of nginx that keep all its files in `folder`.
-fn nginx_file(folder: &Path, port: u16, http: &str, location: &str) -> String {
+fn nginx_file(folder: &Path, port: u16, http: &str, locations: &str) -> String {
     let folder = folder.display();
     format!(
         "user root; daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;\n\
@@ -26,7 +26,7 @@ fn nginx_file(folder: &Path, port: u16, http: &str, location: &str) -> String {
          access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n\
          fastcgi_temp_path {folder}/fastcgi; uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;\n\
          {http}\n\
-         server {{ listen 127.0.0.1:{port}; location / {{ {location} }} }}\n\
+         server {{ listen 127.0.0.1:{port}; {locations} }}\n\
          }}\n"
     )
 }
@@ -36,9 +36,14 @@ fn nginx_file(folder: &Path, port: u16, http: &str, location: &str) -> String {
 impl Proxy {
     /// Starts nginx with these directives at the top of `http` and in `location /`.
     pub(crate) async fn nginx(http: &str, location: &str) -> Self {
+        Self::nginx_with_locations(http, &format!("location / {{ {location} }}")).await
+    }
+
+    /// Starts nginx with these directives at the top of `http`, and these locations.
+    pub(crate) async fn nginx_with_locations(http: &str, locations: &str) -> Self {
         let (folder, port) = (tempfile::tempdir().expect("a folder"), free_port());
         let file = folder.path().join("nginx.conf");
-        std::fs::write(&file, nginx_file(folder.path(), port, http, location)).expect("a file is written");
+        std::fs::write(&file, nginx_file(folder.path(), port, http, locations)).expect("a file is written");
         let mut command = Command::new("nginx");
         command.arg("-e").arg(folder.path().join("error.log")).arg("-c").arg(&file);
         Self::start(command, port, folder).await
