@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Writes a bill of materials of crates in the format CycloneDX 1.5, from the output of `cargo metadata` on standard input and from
-# the checksums in Cargo.lock. `bin/sbom` calls it. The same input gives the same output.
+# Writes a bill of materials of crates in the format CycloneDX 1.5, from the output of `cargo metadata` on standard
+# input and from the checksums in Cargo.lock. `bin/sbom` calls it. The same input gives the same output.
 
 require "json"
 
@@ -18,15 +18,16 @@ def licenses(package)
   [{ "expression" => license }]
 end
 
-references = metadata["packages"].to_h { |package| [package["id"], "pkg:cargo/#{package['name']}@#{package['version']}"] }
-own = metadata["packages"].find { |package| package["name"] == OWN }
-others = metadata["packages"].reject { |package| package["id"] == own["id"] }.sort_by { |package| references[package["id"]] }
+packages = metadata["packages"]
+references = packages.to_h { |package| [package["id"], "pkg:cargo/#{package['name']}@#{package['version']}"] }
+own = packages.find { |package| package["name"] == OWN }
+others = packages.reject { |package| package["id"] == own["id"] }.sort_by { |package| references[package["id"]] }
 
 components = others.map do |package|
   name = "#{package['name']}@#{package['version']}"
   checksum = checksums[name]
-  { "type" => "library", "bom-ref" => references[package["id"]], "name" => package["name"], "version" => package["version"],
-    "purl" => references[package["id"]], "licenses" => licenses(package),
+  { "type" => "library", "bom-ref" => references[package["id"]], "name" => package["name"],
+    "version" => package["version"], "purl" => references[package["id"]], "licenses" => licenses(package),
     "hashes" => checksum ? [{ "alg" => "SHA-256", "content" => checksum }] : [] }
 end
 dependencies = metadata.dig("resolve", "nodes").map do |node|

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# Loads the gem. The path of a publication: base, changes or emitter → namespace → publisher → Redis or a NoDevent server.
+# Loads the gem. The path of a publication: base, changes or emitter → namespace → publisher → Redis or a server.
 # The publisher calls nothing to its left. A namespace reads the configuration, and how `emit` separates its arguments,
 # from the emitter.
 module NoDevent

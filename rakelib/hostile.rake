@@ -8,8 +8,8 @@ end
 
 desc "Run every fuzz target, or the one that TARGET names, for SECONDS each (60 by default)"
 task :fuzz do
-  # The targets of protocol/fuzz/, which libFuzzer drives, and seeded generators of the server's tests, which `bin/test` runs
-  # for a few seconds.
+  # The targets of protocol/fuzz/, which libFuzzer drives, and seeded generators of the server's tests, which `bin/test`
+  # runs for a few seconds.
   seeded = {
     "http_queries" => %w[--test hostile mutated_request_targets],
     "configuration" => %w[--test hostile mutated_configurations],

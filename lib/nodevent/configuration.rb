@@ -2,6 +2,7 @@
 
 require "nodevent/configuration/document"
 require "nodevent/configuration/history"
+require "nodevent/configuration/key_rules"
 require "nodevent/configuration/native_target"
 require "nodevent/configuration/redacted"
 require "nodevent/configuration/redis"
@@ -32,13 +33,10 @@ module NoDevent
     # The keys of {#to_h}.
     KEYS = %w[public_url host namespace secret redis url publish_key].freeze
 
-    # The values of `bound_keys`, the default first.
-    BOUND_KEYS = %w[accept sign require].freeze
-
     # The settings that must not be printed.
     SECRETS = %i[secret publish_key redis redis_target].freeze
 
-    private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS, :BOUND_KEYS, :SECRETS
+    private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS, :SECRETS
 
     # @return [String] with its leading slash
     attr_reader :namespace
@@ -185,15 +183,9 @@ module NoDevent
     end
 
     # @api private
-    # @return [Boolean] whether keys are bound to their namespace when they are signed
-    def binds_keys?
-      fetch(:bound_keys) != "accept"
-    end
-
-    # @api private
-    # @return [Float, nil] the server's limit for the lifetime of keys in seconds
-    def max_key_lifetime
-      fetch(:max_key_lifetime)
+    # @return [KeyRules]
+    def key_rules
+      fetch(:key_rules)
     end
 
     # @api private
@@ -265,10 +257,7 @@ module NoDevent
         redis_target: setting("redis") { read_redis_target },
         over_http: setting("url") { @values.url? },
         history: setting("history") { History.read(@values) },
-        bound_keys: setting("bound_keys") { @values.word("bound_keys", BOUND_KEYS, BOUND_KEYS.first) },
-        max_key_lifetime: setting("max_key_lifetime") do
-          @values.seconds("max_key_lifetime", @values.node("max_key_lifetime"), nil)
-        end,
+        key_rules: setting("bound_keys", "max_key_lifetime") { KeyRules.read(@values) },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { read_publisher }
       }
@@ -291,15 +280,10 @@ module NoDevent
     end
 
     def read_limits
-      size = setting("limits") do
-        @values.size("limits.max_publish_size", limit("max_publish_size"), MAX_PUBLISH_SIZE)
-      end
-      name = setting("limits") { @values.size("limits.max_room_name", limit("max_room_name"), Room::MAX_BYTES) }
+      limit = ->(key, max) { setting("limits") { @values.size("limits.#{key}", @values.mapping("limits")[key], max) } }
+      size = limit.call("max_publish_size", MAX_PUBLISH_SIZE)
+      name = limit.call("max_room_name", Room::MAX_BYTES)
       { max_publish_size: size, max_room_name: name.is_a?(Integer) ? [name, Room::MAX_BYTES].min : name }
-    end
-
-    def limit(key)
-      @values.mapping("limits")[key]
     end
 
     def read_publisher

@@ -93,10 +93,9 @@ module NoDevent
     # @raise see {Emitter.room_key}
     def room_key(object, expires)
       config = self.config
-      bound = config.binds_keys?
-      max_lifetime = config.max_key_lifetime || (RoomKey::MAX_BOUND_LIFETIME if bound)
+      rules = config.key_rules
       RoomKey.sign(room_name(object, config), expires, config.secret,
-                   namespace: (config.namespace if bound), max_lifetime: max_lifetime)
+                   namespace: (config.namespace if rules.bound?), max_lifetime: rules.max_lifetime)
     end
 
     # The room's position when the current request started, from which a page catches up: the last one that this process

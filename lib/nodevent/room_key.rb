@@ -4,12 +4,11 @@ require "digest"
 
 module NoDevent
   # Signs room keys: `sha256(room + ts + secret) + ":" + ts`, where `ts` is the expiry in milliseconds, with exactly 13
-  # digits. With `bound_keys: sign` or `require`, keys that only their namespace accepts: `protocol/README.md` section 5.
+  # digits. With `bound_keys: sign` or `require`, keys that only their namespace accepts. `protocol/README.md` section 5
+  # defines both.
   module RoomKey
     # The expiry times with 13 digits: 2001-09-09 to 2286-11-20.
     RANGE = (1_000_000_000_000..9_999_999_999_999)
-    # How long a bound key may be valid if `max_key_lifetime` is not configured, as for the server. Seconds.
-    MAX_BOUND_LIFETIME = 30 * 24 * 60 * 60
 
     class << self
       # @param room [String]
@@ -46,8 +45,9 @@ module NoDevent
         lifetime = (timestamp / 1000.0) - Time.now.to_f
         return if lifetime <= max_lifetime
 
-        raise InvalidExpiryError, "a key cannot be valid for #{lifetime.round} s: the server rejects keys that are valid " \
-                                  "for more than #{max_lifetime.round} s; give an earlier time, or raise max_key_lifetime"
+        raise InvalidExpiryError, "a key cannot be valid for #{lifetime.round} s: the server rejects keys that are " \
+                                  "valid for more than #{max_lifetime.round} s; give an earlier time, or raise " \
+                                  "max_key_lifetime"
       end
 
       def seconds(expires)

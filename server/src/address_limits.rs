@@ -11,7 +11,7 @@
 //!   19 of 20 connections, several addresses share them, and an address with few always finds a free one. (These are the
 //!   dynamic thresholds of Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
 //! - Rates: the default rates are a fraction of what one core can serve, and five seconds of them may be used at once, so that
-//!   all users behind an address can return after a restart.
+//!   all clients behind an address can return after a restart.
 //! - Wrong keys: a right key is always accepted, whatever the address has sent before.
 
 use crate::client::Client;

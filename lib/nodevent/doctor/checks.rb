@@ -150,7 +150,7 @@ module NoDevent
         return no_secret_here(open) unless config.secret
         return no_secret_there if open.nil?
 
-        lifetime = [600, config.max_key_lifetime].compact.min
+        lifetime = [600, config.key_rules.max_lifetime].compact.min
         refusal, = @client.join(@room, namespace.room_key(@room, Time.now + lifetime))
         return ok("the secrets match") if refusal.nil?
 

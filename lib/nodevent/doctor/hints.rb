@@ -9,7 +9,8 @@ module NoDevent
         def key(refusal)
           case refusal
           when "Bad key" then "the secrets differ, or `bound_keys:` does; let both read the same file"
-          when "Time has passed", "Bad time", "Lifetime too long" then "compare the clocks, and the server's `max_key_lifetime:`"
+          when "Time has passed", "Bad time", "Lifetime too long"
+            "compare the clocks, and the server's `max_key_lifetime:`"
           else "see the server's log"
           end
         end

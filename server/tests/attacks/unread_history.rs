@@ -102,15 +102,12 @@ fn flood_of_history_requests_delays_no_other_reader() {
             }
         }
         let mut flood = JoinSet::new();
-        for number in 0..4 * ROOMS {
+        for number in 0..8 * ROOMS {
             let site = process.site.clone();
             flood.spawn(async move {
                 for round in number.. {
-                    // Each position is a read of its own.
-                    let path = format!(
-                        "/api/nodevent/rooms/room-{}/history?since=0000000000000001:{round}",
-                        round % ROOMS
-                    );
+                    // Each epoch is a read of its own, of the whole history.
+                    let path = format!("/api/nodevent/rooms/room-{}/history?since={round:016x}:0", round % ROOMS);
                     site.get(&path).await;
                 }
             });
@@ -126,7 +123,8 @@ fn flood_of_history_requests_delays_no_other_reader() {
             assert_eq!(request.exchange(&mut stream, &process.site.address).await.unwrap().status, 200);
             slowest = slowest.max(began.elapsed());
         }
-        assert!(!flood.is_empty() && slowest < LENGTH / 3, "another client waits {slowest:?} for its history");
+        println!("another client waits {slowest:?} at most");
+        assert!(slowest < LENGTH / 3, "another client waits {slowest:?} for its history");
     });
 }
 

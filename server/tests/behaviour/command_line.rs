@@ -340,7 +340,7 @@ async fn printed_key_opens_its_room_and_no_other() {
 
 #[tokio::test]
 async fn key_is_bound_if_configured_and_not_signed_beyond_the_maximum_lifetime() {
-    let secured = "/nodevent: {secret: sesame-of-more-than-sixteen";
+    let secured = "/nodevent: {history: off, secret: sesame-of-more-than-sixteen";
     let sign = async |more: &str, lifetime: &str| {
         let folder = folder(&format!("{secured}{more}}}\n"));
         run(folder.path(), &["key", "r", "--expires-in", lifetime, "--config", "nodevent.yml"]).await

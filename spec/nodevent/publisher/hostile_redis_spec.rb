@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# Issue 12, attack 14, the gem's half: no reply of a Redis crashes the Rails process, or raises an error that is not ours. The
-# server's half is in `server/tests/attacks/hostile_redis.rs`.
+# Issue 12, attack 14, the gem's half: no reply of a Redis crashes the Rails process, or raises an error that is not
+# ours. The server's half is in `server/tests/attacks/hostile_redis.rs`.
 RSpec.describe "A hostile Redis" do
   replies = {
     "nested arrays" => "*1\r\n" * 200_000,

@@ -63,7 +63,7 @@ impl FairTurns {
         }
     }
 
-    /// Gives the turn to the next ticket whose receiver exists, or to none.
+    /// Gives the turn to the next ticket whose receiver exists. If there is none, the turn is free.
     fn give(self: &Arc<Self>) {
         loop {
             let Some(ticket) = lock(&self.0).next() else { return };
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_that_no_reader_takes_goes_on() {
+    fn a_turn_without_a_receiver_goes_to_the_next() {
         let turns = Arc::new(FairTurns::default());
         let (_, first) = turns.wait(client(1));
         let (_, mut second) = turns.wait(client(2));
