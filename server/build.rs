@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// The files of `client/dist` that the server serves; `src/edge/assets.rs` names them too.
+/// The files of `client/dist` that the server serves; `src/http/assets.rs` names them too.
 const FILES: [&str; 7] = [
     "console.css",
     "console.html",

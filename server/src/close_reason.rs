@@ -46,7 +46,7 @@ pub enum CloseReason {
     /// The server is shutting down.
     Draining,
     /// Too many joins are waiting for the engine; the client reconnects and joins again.
-    EngineBusy,
+    TooManyPendingJoins,
 }
 
 // === impl CloseReason ===
@@ -69,7 +69,7 @@ impl CloseReason {
         "too_big",
         "post_aborted",
         "post_timeout",
-        "engine_busy",
+        "too_many_pending_joins",
         "byte_rate",
         "displaced",
         "send_buffers_full",
@@ -92,7 +92,7 @@ impl CloseReason {
         "The server was shutting down.",
         "The client sent a message larger than `limits: max_message_size`.",
         "A post ended before its body did.",
-        "The body of a post did not arrive within `limits: handshake_timeout`.",
+        "The body of a post did not arrive within `limits: request_timeout`.",
         "Too many joins were waiting for the engine. The client reconnects and joins again.",
         "The client sent more than `limits: bytes_per_second`.",
         "The connection had joined no room, and `limits: max_roomless_per_address` was reached. Many: a client opens connections \
@@ -125,7 +125,7 @@ impl CloseReason {
             Self::Draining => 11,
             Self::PostAborted => 13,
             Self::PostTimeout => 14,
-            Self::EngineBusy => 15,
+            Self::TooManyPendingJoins => 15,
             Self::ByteRate => 16,
             Self::Displaced => 17,
             Self::SendBuffersFull => 18,
@@ -166,7 +166,7 @@ impl CloseReason {
             Self::WrongKeys => (1008, "too many wrong keys"),
             Self::Displaced => (1013, "too many connections without a room; reconnect later"),
             Self::PostTimeout => (1008, "request body timeout"),
-            Self::EngineBusy => (1013, "too many pending joins; reconnect later"),
+            Self::TooManyPendingJoins => (1013, "too many pending joins; reconnect later"),
         };
         Some((Some(code), text))
     }

@@ -3,7 +3,7 @@
 //!
 //! In the order in which a publication travels: [`config`] (what the operator asks for), [`server`] (start-up and shutdown),
 //! [`http`] (listeners and the publishing API), [`engine`] (memory or Redis), [`shard`] (the threads that own the connections),
-//! [`hub`] (who is in which room), [`outbox`] (send buffers), [`protocols`] (what clients speak).
+//! [`hub`] (who is in which room), [`send_buffer`] (send buffers), [`protocols`] (what clients speak).
 //!
 //! Imports point one way: `server` to everything, `protocols` to `http`, `http` to `shard`, and all of them to the core
 //! types: [`publication`], [`encoding`], [`protocol`], [`capability`], [`history`], [`authorize`], [`namespace`].
@@ -28,13 +28,13 @@ pub mod log;
 pub mod metrics;
 pub mod namespace;
 pub mod origin;
-pub mod outbox;
 pub mod outcome;
 pub mod protocol;
 pub mod protocols;
 pub mod publication;
 pub mod publish_key;
 mod rate_limit;
+pub mod send_buffer;
 pub mod server;
 pub mod shard;
 pub mod tls_client;

@@ -129,7 +129,7 @@ impl Server {
             open_files: rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft),
             max_message_size: limits.max_message_size,
             max_publish_size: limits.max_publish_size,
-            request_timeout: limits.handshake_timeout,
+            request_timeout: limits.request_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,
             write_timeout: limits.write_timeout,
         };

@@ -15,7 +15,7 @@ module Bench
     FIRST_ROUND_NAMES = {
       bind: :host, drain_timeout: :drain, max_message_size: :message, max_publish_size: :publish,
       max_room_name: :room_name, max_rooms_per_connection: :rooms, max_connections: :connections, send_buffer: :outbox,
-      handshake_timeout: :handshake, connect_timeout: :connect, write_timeout: :write_stall, max_memory: :memory,
+      request_timeout: :handshake, connect_timeout: :connect, write_timeout: :write_stall, max_memory: :memory,
       max_key_lifetime: :key_lifetime
     }.freeze
 

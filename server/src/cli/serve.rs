@@ -28,7 +28,7 @@ pub(super) fn run(file: Option<&Path>) -> CommandResult {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(http_threads())
         .enable_all()
-        .thread_name("edge")
+        .thread_name("http")
         .build()
         .map_err(|error| Failure::unavailable(format!("cannot start: {error}")))?;
     runtime.block_on(async {

@@ -538,7 +538,7 @@ pub static LIMITS: Section = Section {
             "1MB",
         ),
         key(
-            "handshake_timeout",
+            "request_timeout",
             Duration,
             Value("10s"),
             "Time for a request's head from its first byte, for its body, for a TLS handshake and for a transport upgrade. The \

@@ -25,7 +25,7 @@ pub struct Limits {
     /// Bytes that may be queued for all connections.
     pub send_buffers_total: usize,
     /// Time for a request's head, for its body, for a TLS handshake and for an upgrade.
-    pub handshake_timeout: Duration,
+    pub request_timeout: Duration,
     /// Time for which an idle HTTP connection is kept open.
     pub keep_alive_timeout: Duration,
     /// Time from the open packet to the first namespace.
@@ -65,7 +65,7 @@ impl Default for Limits {
             max_room_name: 255,
             send_buffer: 1024 * 1024,
             send_buffers_total: 1024 * 1024 * 1024,
-            handshake_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             connect_timeout: Duration::from_secs(45),
             write_timeout: Duration::from_secs(10),
@@ -121,7 +121,7 @@ impl Limits {
         set(&mut self.max_rooms_per_connection, map.number("max_rooms_per_connection", report));
         set(&mut self.send_buffer, map.size("send_buffer", report));
         set(&mut self.send_buffers_total, map.size("send_buffers_total", report));
-        set(&mut self.handshake_timeout, map.positive_duration("handshake_timeout", report));
+        set(&mut self.request_timeout, map.positive_duration("request_timeout", report));
         set(&mut self.keep_alive_timeout, map.positive_duration("keep_alive_timeout", report));
         set(&mut self.connect_timeout, map.positive_duration("connect_timeout", report));
         set(&mut self.write_timeout, map.positive_duration("write_timeout", report));

@@ -23,14 +23,14 @@ pub struct Fanout {
 
 /// A reserved place in every shard's inbox. Its holder sends one publication.
 #[derive(Debug)]
-pub(super) struct Permit<'a> {
+pub(super) struct FanoutReservation<'a> {
     fanout: &'a Fanout,
     reservation: Reservation<'a>,
 }
 
-// === impl Permit ===
+// === impl FanoutReservation ===
 
-impl Permit<'_> {
+impl FanoutReservation<'_> {
     /// Sends a publication to every shard.
     pub(super) fn broadcast(self, publication: Arc<Publication>) {
         self.reservation.deliver(self.fanout.namespace, Notice::Publication(publication));
@@ -67,8 +67,8 @@ impl Fanout {
     ///
     /// # Cancel safety
     /// Safe: sending with the permit does not wait, so a cancelled caller leaves nothing half done.
-    pub(super) async fn reserve(&self, bytes: usize) -> Permit<'_> {
-        Permit { fanout: self, reservation: self.shards.reserve(bytes).await }
+    pub(super) async fn reserve(&self, bytes: usize) -> FanoutReservation<'_> {
+        FanoutReservation { fanout: self, reservation: self.shards.reserve(bytes).await }
     }
 
     /// Notifies the members of a room that publications before `position` may be missing and cannot be recovered.

@@ -3,7 +3,7 @@
 //! The shard sends into a bounded channel. The HTTP side takes from it as fast as the client reads.
 
 use crate::encoding::Frame;
-use crate::outbox::SendOutcome;
+use crate::send_buffer::SendOutcome;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

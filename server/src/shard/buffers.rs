@@ -60,7 +60,7 @@ impl Shard {
                 }
             };
             match &session.transport {
-                Transport::WebSocket(socket) => socket.outbox.parts().for_each(&mut count),
+                Transport::WebSocket(socket) => socket.send_buffer.parts().for_each(&mut count),
                 Transport::Polling(polling) => polling.queue.frames().for_each(|frame| count(frame.shared())),
                 Transport::Stream(_) | Transport::Closed => held += waiting,
             }

@@ -78,7 +78,7 @@ impl Core for Connection<'_> {
         }
         let outcome = self.shard.subscribe(self.slot, request);
         match &outcome {
-            Ok(Outcome::Overloaded) => self.close = Some(CloseReason::EngineBusy),
+            Ok(Outcome::Overloaded) => self.close = Some(CloseReason::TooManyPendingJoins),
             Ok(Outcome::Ready((_, close))) => self.close = self.close.or(*close),
             Err(JoinError::Unauthorized(text)) if *text == WRONG_KEY && !self.shard.count_wrong_key(self.slot) => {
                 self.close = Some(CloseReason::WrongKeys);

@@ -221,7 +221,7 @@ impl Shard {
         };
         let (result, close) = match outcome {
             Ok(Outcome::Pending) => return,
-            Ok(Outcome::Overloaded) => return self.close(reply_to.slot, CloseReason::EngineBusy),
+            Ok(Outcome::Overloaded) => return self.close(reply_to.slot, CloseReason::TooManyPendingJoins),
             Ok(Outcome::Ready((joined, close))) => (Ok(joined), close),
             Err(error) => (Err(error), None),
         };

@@ -7,9 +7,9 @@ use super::stream::Stream;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
-use crate::outbox::{Outbox, PollQueue, SendOutcome};
 use crate::protocol::{Millis, NEVER, Protocol, TransportKind};
 use crate::rate_limit::TokenBucket;
+use crate::send_buffer::{PollQueue, SendBuffer, SendOutcome};
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket;
 use std::io;
@@ -75,7 +75,7 @@ pub(super) enum Transport {
 pub(super) struct WebSocket {
     pub(super) stream: Stream,
     pub(super) decoder: websocket::Decoder,
-    pub(super) outbox: Outbox,
+    pub(super) send_buffer: SendBuffer,
     /// Whether it is read again in a later turn.
     pub(super) is_read_later: bool,
 }
@@ -189,7 +189,7 @@ impl Session {
     /// Bytes that wait for its transport.
     pub(super) fn waiting(&self) -> usize {
         match &self.transport {
-            Transport::WebSocket(socket) => socket.outbox.bytes(),
+            Transport::WebSocket(socket) => socket.send_buffer.bytes(),
             Transport::Polling(polling) => polling.queue.bytes(),
             Transport::Stream(stream) => stream.waiting(),
             Transport::Closed => 0,
@@ -222,13 +222,18 @@ impl Session {
 
 impl WebSocket {
     pub(super) fn new(stream: Stream) -> Self {
-        Self { stream, decoder: websocket::Decoder::default(), outbox: Outbox::default(), is_read_later: false }
+        Self {
+            stream,
+            decoder: websocket::Decoder::default(),
+            send_buffer: SendBuffer::default(),
+            is_read_later: false,
+        }
     }
 
     /// Writes `bytes` now if nothing waits. What the socket does not accept, `shared` puts into the send buffer.
     pub(super) fn send(&mut self, bytes: &[u8], shared: impl FnOnce() -> Arc<[u8]>, limit: usize) -> SendOutcome {
         let mut written = 0;
-        if self.outbox.is_empty() {
+        if self.send_buffer.is_empty() {
             match self.stream.write(bytes) {
                 Ok(count) if count == bytes.len() => return SendOutcome::Sent,
                 Ok(count) => written = count,
@@ -238,10 +243,10 @@ impl WebSocket {
             }
         }
         // A connection that reads can always receive the largest publication, whatever the limit.
-        if !self.outbox.is_empty() && self.outbox.bytes() + bytes.len() > limit {
+        if !self.send_buffer.is_empty() && self.send_buffer.bytes() + bytes.len() > limit {
             return SendOutcome::Overflow;
         }
-        self.outbox.push(shared(), written);
+        self.send_buffer.push(shared(), written);
         SendOutcome::Queued
     }
 }

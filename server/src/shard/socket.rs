@@ -10,8 +10,8 @@ use super::stream::Stream;
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
-use crate::outbox::FlushOutcome;
 use crate::protocol::{Core as _, Message, OpenProtocol};
+use crate::send_buffer::FlushOutcome;
 use bytes::Bytes;
 use mio::Token;
 use nodevent_protocol::websocket::{self, Opcode};
@@ -301,10 +301,10 @@ impl Shard {
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
         let is_closing = matches!(one, Slot::Closing(_));
         let Some(socket) = one.socket() else { return };
-        let WebSocket { stream, outbox, .. } = socket;
+        let WebSocket { stream, send_buffer, .. } = socket;
         let flushed = match stream.flush() {
-            Ok(true) if outbox.is_empty() => Ok(FlushOutcome::Drained),
-            Ok(true) => outbox.flush(|parts| stream.write_vectored(parts)),
+            Ok(true) if send_buffer.is_empty() => Ok(FlushOutcome::Drained),
+            Ok(true) => send_buffer.flush(|parts| stream.write_vectored(parts)),
             Ok(false) => Ok(FlushOutcome::Blocked),
             Err(error) => Err(error),
         };

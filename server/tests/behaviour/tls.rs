@@ -104,7 +104,7 @@ async fn packets_right_after_the_handshake_are_received_over_tls() {
 
 #[tokio::test]
 async fn plain_http_on_a_tls_listener_affects_no_other_client() {
-    let (server, site, _folder) = server("limits: {handshake_timeout: 200ms}\n/nodevent: {}").await;
+    let (server, site, _folder) = server("limits: {request_timeout: 200ms}\n/nodevent: {}").await;
     let plain = Site::at(&server.urls[0].replacen("https", "http", 1));
     let attempts = (0..20).map(|_| async {
         let mut stream = plain.dial().await;

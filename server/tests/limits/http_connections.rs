@@ -18,7 +18,7 @@ async fn status(site: &crate::support::Site, path: &str) -> Option<u16> {
 /// Silent sockets and idle ones make room for new ones.
 #[tokio::test]
 async fn sockets_without_a_request_keep_no_client_out() {
-    let limits = "limits: {max_http_connections: 50, handshake_timeout: 60s}\n/nodevent: {history: off}";
+    let limits = "limits: {max_http_connections: 50, request_timeout: 60s}\n/nodevent: {history: off}";
     let mut server = ServerWithBystander::start(limits).await;
     let mut idle = Vec::new();
     for number in 0..200 {
@@ -85,7 +85,7 @@ async fn some_descriptors_are_reserved_for_the_admin_listener_and_health_checks(
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("nodevent.yml");
     let settings =
-        "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\nlimits: {handshake_timeout: 60s}\n/nodevent: {open: true}\n";
+        "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\nlimits: {request_timeout: 60s}\n/nodevent: {open: true}\n";
     std::fs::write(&file, settings).unwrap();
     let mut command = tokio::process::Command::new("sh");
     program::clean(&mut command, folder.path());

@@ -1,12 +1,12 @@
 //! How long an HTTP connection is kept open: between requests for `keep_alive_timeout`, within a head for
-//! `handshake_timeout`.
+//! `request_timeout`.
 
 use crate::server_with_bystander::ServerWithBystander;
 use crate::support::wait::in_time;
 use crate::support::{Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-const SHORT_HEAD: &str = "limits: {handshake_timeout: 200ms, keep_alive_timeout: 60s}\n/nodevent: {history: off}";
+const SHORT_HEAD: &str = "limits: {request_timeout: 200ms, keep_alive_timeout: 60s}\n/nodevent: {history: off}";
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 /// Waits three times as long as a head may take: until three unused connections are closed, one after the other.
@@ -50,7 +50,7 @@ async fn later_request_has_the_timeout_of_a_head_from_its_first_byte() {
 
 #[tokio::test]
 async fn idle_connection_is_closed_after_its_own_timeout() {
-    let limits = "limits: {handshake_timeout: 60s, keep_alive_timeout: 200ms}\n/nodevent: {}";
+    let limits = "limits: {request_timeout: 60s, keep_alive_timeout: 200ms}\n/nodevent: {}";
     let mut server = ServerWithBystander::start(limits).await;
     let mut kept = server.dial().await;
     for path in ["/healthz", "/api/nodevent", "/nowhere"] {
@@ -66,7 +66,7 @@ async fn idle_connection_is_closed_after_its_own_timeout() {
 /// A poll may wait for longer than both timeouts, and so may the response to a request that was sent in advance.
 #[tokio::test]
 async fn request_in_service_has_neither_timeout() {
-    let limits = "limits: {handshake_timeout: 200ms, keep_alive_timeout: 200ms}\n/nodevent: {history: off}";
+    let limits = "limits: {request_timeout: 200ms, keep_alive_timeout: 200ms}\n/nodevent: {history: off}";
     let mut server = ServerWithBystander::start(limits).await;
     let open: serde_json::Value = serde_json::from_str(&server.get(POLLING).await.text()[1..]).unwrap();
     let session = format!("{POLLING}&sid={}", open["sid"].as_str().unwrap());

@@ -5,7 +5,7 @@ use crate::support::wait::in_time;
 use crate::support::{Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-const SLOW: &str = "limits: {handshake_timeout: 300ms}\n/nodevent: {}";
+const SLOW: &str = "limits: {request_timeout: 300ms}\n/nodevent: {}";
 const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 /// Writes `bytes`, and then one more byte every 50 ms, so that no idle timeout applies. Returns the response.
@@ -53,7 +53,7 @@ async fn slow_request_header_gets_408_and_is_closed() {
 /// Browsers open connections in advance and keep used ones open, so the server closes them without counting an error.
 #[tokio::test]
 async fn connection_without_a_request_is_closed_silently() {
-    let limits = "limits: {handshake_timeout: 300ms, keep_alive_timeout: 300ms}\n/nodevent: {}";
+    let limits = "limits: {request_timeout: 300ms, keep_alive_timeout: 300ms}\n/nodevent: {}";
     let mut server = ServerWithBystander::start(limits).await;
     let mut unused = server.dial().await;
     let mut used = server.dial().await;

@@ -7,7 +7,7 @@ const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 #[tokio::test]
 async fn unfinished_upgrade_is_closed_and_its_session_continues() {
-    let mut server = ServerWithBystander::start("limits: {handshake_timeout: 300ms}\n/nodevent: {}").await;
+    let mut server = ServerWithBystander::start("limits: {request_timeout: 300ms}\n/nodevent: {}").await;
     for (attempt, first) in [None, Some("2probe")].into_iter().enumerate() {
         let open: serde_json::Value = serde_json::from_str(&server.get(POLLING).await.text()[1..]).unwrap();
         let session = format!("&sid={}", open["sid"].as_str().unwrap());

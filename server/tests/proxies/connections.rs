@@ -11,7 +11,7 @@ const GOOD: &str = r#"{"room":"r","event":"e","message":1}"#;
 #[tokio::test]
 async fn idle_connection_of_a_proxy_outlives_the_timeout_of_a_head() {
     let folder = tempfile::tempdir().unwrap();
-    let listen = "bind: 127.0.0.1\nport: 0\nlimits: {handshake_timeout: 200ms}\n";
+    let listen = "bind: 127.0.0.1\nport: 0\nlimits: {request_timeout: 200ms}\n";
     let key = "a-key-of-more-than-sixteen";
     let configuration = format!("{listen}/nodevent: {{open: true, history: off, publish_key: {key}}}\n");
     let program = Program::serve(folder.path(), &configuration).await;

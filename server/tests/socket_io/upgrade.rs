@@ -149,7 +149,7 @@ async fn session_that_ends_closes_its_probing_websocket() {
 /// The browser requests the upgrade and disconnects before the response. The session must not wait for that WebSocket.
 #[tokio::test]
 async fn upgrade_without_a_socket_is_forgotten() {
-    let server = engine_echo("limits: {handshake_timeout: 200ms}").await;
+    let server = engine_echo("limits: {request_timeout: 200ms}").await;
     let session = Session::open(&server).await;
     let handshake = crate::support::raw::handshake(&server.address, &format!("&sid={}", session.sid));
     for _ in 0..20 {

@@ -4,16 +4,16 @@
 //! that was lost on the way from Redis is detected by its offset and read from the history. If the history does not have
 //! it any more, the members receive a gap notice. What one client requests never delays what the others receive.
 //!
-//! | state | `position` | `has_gap` | a publication arrives | a read returns |
+//! | state | `position` | `needs_backfill` | a publication arrives | a read returns |
 //! |---|---|---|---|---|
 //! | unknown | `None` | no | delivered: the state is *current* from there on | *current* |
-//! | unknown, stale | `None` | yes | not delivered: the next read includes it | *gap*, then a second read |
-//! | absent | absent | no | the first of a room is delivered: *current*; any other: *gap* | *absent*, or *current* |
-//! | current | of a publication | no | the next offset is delivered, a newer one or a new epoch: *gap* | *current* |
-//! | gap | absent or not | yes | not delivered: a read includes it | *current*, with a notice if something is lost |
+//! | unknown, stale | `None` | yes | not delivered: the next read includes it | *behind*, then a second read |
+//! | absent | absent | no | the first of a room is delivered: *current*; any other: *behind* | *absent*, or *current* |
+//! | current | of a publication | no | the next offset is delivered, a newer one or a new epoch: *behind* | *current* |
+//! | behind | absent or not | yes | not delivered: a read includes it | *current*, with a notice if something is lost |
 //!
 //! `newest_undelivered` is the newest publication that was not delivered and that the read in progress may not include.
-//! If there is one when the read returns, the state is *gap* again.
+//! If there is one when the read returns, the state is *behind* again.
 //!
 //! Only the script assigns positions, but any program that may publish in Redis can write one into a publication. So a position is
 //! a claim until it is compared with the history: one that is not the next causes a read, which moves the state to what is
@@ -50,7 +50,7 @@ pub(super) struct RoomState {
     /// The read in progress.
     in_flight: Option<ReadInFlight>,
     /// Whether publications may be missing: they must be read before anything else is delivered.
-    has_gap: bool,
+    needs_backfill: bool,
     /// The newest publication that was not delivered, if it arrived after the start of the last read.
     newest_undelivered: Option<Position>,
     /// Whether members were admitted while the position was unknown. They may have missed something.
@@ -101,7 +101,7 @@ pub(super) enum Disposition {
     /// Ignore it: it was delivered before, or the read in progress covers it.
     Ignore,
     /// Read the history: something before it is missing. The read returns the publication too.
-    Gap,
+    Backfill,
     /// Notify the members of a gap, then deliver it.
     DeliverAfterGap,
 }
@@ -181,7 +181,7 @@ impl RoomState {
             newest_verified: false,
             pending: Vec::new(),
             in_flight: None,
-            has_gap: false,
+            needs_backfill: false,
             newest_undelivered: None,
             admitted_without_position: false,
             last_read_failed: false,
@@ -237,7 +237,7 @@ impl RoomState {
     /// Returns the recovery of a member if it needs no read: the member has received everything, or claims a position from
     /// which nothing can be recovered.
     pub(super) fn immediate_recovery(&self, since: Since) -> Option<Recovery> {
-        let position = self.position.filter(|_| !self.has_gap)?;
+        let position = self.position.filter(|_| !self.needs_backfill)?;
         match since {
             Since::FirstJoin => Some(Recovery::up_to_date(position)),
             Since::Invalid => Some(Recovery::missed(position)),
@@ -260,7 +260,7 @@ impl RoomState {
 
     /// Records that publications may have been lost on the way.
     pub(super) fn mark_possibly_stale(&mut self) {
-        self.has_gap = self.has_history;
+        self.needs_backfill = self.has_history;
     }
 
     /// Records that the channel may not be subscribed any more.
@@ -273,7 +273,7 @@ impl RoomState {
 
     /// Returns whether a read is needed and none is in progress.
     pub(super) fn needs_read(&self) -> bool {
-        let incomplete = self.has_history && (self.has_gap || self.position.is_none());
+        let incomplete = self.has_history && (self.needs_backfill || self.position.is_none());
         self.in_flight.is_none() && (incomplete || !self.subscribed || !self.pending.is_empty())
     }
 
@@ -288,7 +288,7 @@ impl RoomState {
             return None;
         }
         // While the channel was not subscribed something may have been published.
-        let own = self.position.filter(|_| self.has_gap || !self.subscribed);
+        let own = self.position.filter(|_| self.needs_backfill || !self.subscribed);
         // Including the newest live publication, to verify it.
         let verified = u64::from(self.unverified().is_some());
         let own =
@@ -314,7 +314,7 @@ impl RoomState {
     /// Decides what happens to a publication from Redis. `hash` is that of its text.
     pub(super) fn on_publication(&mut self, position: Position, hash: u64) -> Disposition {
         let Some(known) = self.position else {
-            if self.has_gap {
+            if self.needs_backfill {
                 self.newest_undelivered = Some(position);
                 return Disposition::Ignore;
             }
@@ -345,10 +345,10 @@ impl RoomState {
             true => position.offset == 1,
             false => position.epoch == known.epoch && position.offset == known.offset + 1,
         };
-        if self.has_gap || !is_next {
-            self.has_gap = true;
+        if self.needs_backfill || !is_next {
+            self.needs_backfill = true;
             self.newest_undelivered = Some(position);
-            return Disposition::Gap;
+            return Disposition::Backfill;
         }
         self.set_newest(position, hash);
         Disposition::Deliver
@@ -363,11 +363,11 @@ impl RoomState {
         if confirms_newest == Some(false) {
             // Read again what is stored there.
             self.position = Some(Position { offset: known.offset.saturating_sub(1), ..known });
-            (self.newest_hash, self.has_gap) = (None, true);
+            (self.newest_hash, self.needs_backfill) = (None, true);
             return CheckResult::NotStored;
         }
         if self.reset_if_not_stored(stored, at_start) {
-            self.has_gap = true;
+            self.needs_backfill = true;
             return CheckResult::NotStored;
         }
         let is_behind = if known.is_absent_until(stored) {
@@ -377,7 +377,7 @@ impl RoomState {
         } else {
             known.epoch != stored.epoch || (known.offset < stored.offset && !known.is_absent())
         };
-        self.has_gap |= is_behind;
+        self.needs_backfill |= is_behind;
         if is_behind { CheckResult::Behind } else { CheckResult::UpToDate }
     }
 
@@ -434,7 +434,7 @@ impl RoomState {
             (None, _) => true,
             (Some(_), None) => false,
         };
-        let is_stuck = self.needs_read() && !answered && !(advanced && self.has_gap);
+        let is_stuck = self.needs_read() && !answered && !(advanced && self.needs_backfill);
         self.reads_without_progress = if is_stuck { self.reads_without_progress.saturating_add(1) } else { 0 };
     }
 
@@ -456,14 +456,14 @@ impl RoomState {
             };
             if !follows {
                 // Something was lost, or the publication had no true position: continue from what is stored.
-                (self.position, self.has_gap) = (Some(found), true);
+                (self.position, self.needs_backfill) = (Some(found), true);
             }
             return Backfill { deliver: 0, gap: !follows };
         }
         if found.is_absent() {
             let unchanged = known.is_absent_until(found) || found.is_absent_until(known);
             self.position = Some(if unchanged && known.offset > found.offset { known } else { found });
-            self.has_gap = false;
+            self.needs_backfill = false;
             return Backfill { deliver: 0, gap: !unchanged };
         }
         // The position from which this room continues, and whether it continues from there without a gap.
@@ -473,7 +473,7 @@ impl RoomState {
         };
         if start.epoch != found.epoch {
             self.position = Some(Position { offset: 0, ..found });
-            self.has_gap = found.offset > 0;
+            self.needs_backfill = found.offset > 0;
             return Backfill { deliver: 0, gap: true };
         }
         // The newest live publication is verified. If another one is stored there, that one is delivered too.
@@ -486,19 +486,19 @@ impl RoomState {
         }
         if found.offset <= start.offset {
             // Nothing is missing, or what is missing was published after this read.
-            self.has_gap = false;
+            self.needs_backfill = false;
             return Backfill { deliver: usize::from(contradicts_newest), gap: contradicts_newest };
         }
         if after.is_none_or(|after| after > verified_from) {
             // This read does not include what is missing. For a room that was created, the next one must.
-            self.has_gap |= known.is_absent();
+            self.needs_backfill |= known.is_absent();
             return Backfill { deliver: 0, gap: contradicts_newest };
         }
         // The publication to verify may have been trimmed.
         let is_unverified = to_verify && confirms_newest != Some(true);
         let missing = found.count_since(start, jump).and_then(|missing| usize::try_from(missing).ok());
         self.position = Some(found);
-        self.has_gap = false;
+        self.needs_backfill = false;
         Backfill {
             deliver: missing.map_or(count, |missing| (missing + usize::from(contradicts_newest)).min(count)),
             gap: !follows || is_unverified || missing.is_none_or(|missing| missing > count),
@@ -511,7 +511,7 @@ impl RoomState {
             if newest.epoch == known.epoch && newest.offset <= known.offset {
                 self.newest_undelivered = None;
             } else {
-                self.has_gap = true;
+                self.needs_backfill = true;
             }
         }
     }
@@ -568,8 +568,8 @@ impl RoomState {
     /// recovery. If something was to be read for all members, the next publication is delivered after a gap notice.
     pub(super) fn on_read_rejected(&mut self) -> Vec<RecoveryRequest> {
         self.on_read_failed();
-        if self.has_gap || self.position.is_none() {
-            (self.position, self.delivered_from, self.has_gap) = (None, None, false);
+        if self.needs_backfill || self.position.is_none() {
+            (self.position, self.delivered_from, self.needs_backfill) = (None, None, false);
             self.admitted_without_position = true;
         }
         self.take_pending(|_| true)

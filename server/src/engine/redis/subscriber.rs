@@ -182,7 +182,7 @@ impl NamespaceSubscriber {
         match state.on_publication(position, hash_of(publication.text)) {
             Disposition::Deliver => fanout.broadcast(delivered()).await,
             Disposition::Ignore => {}
-            Disposition::Gap => self.request_read(room),
+            Disposition::Backfill => self.request_read(room),
             Disposition::DeliverAfterGap => {
                 fanout.broadcast_gap(room, position).await;
                 fanout.broadcast(delivered()).await;

@@ -106,7 +106,7 @@ pub fn engine_io_settings(mount: &Mount<'_>) -> engine_io::Settings {
         timing: Timing {
             ping_interval: millis(limits.ping_interval),
             ping_timeout: millis(limits.ping_timeout),
-            upgrade_timeout: millis(limits.handshake_timeout),
+            upgrade_timeout: millis(limits.request_timeout),
         },
         max_message_size: limits.max_message_size,
     }

@@ -70,9 +70,9 @@ fn publications_in_order_are_delivered_and_duplicates_are_ignored() {
 #[test]
 fn lost_publication_is_detected_by_the_next_one_and_read() {
     let mut room = room_at(at(3));
-    assert_eq!(room.on_publication(at(6), 0), Disposition::Gap);
+    assert_eq!(room.on_publication(at(6), 0), Disposition::Backfill);
     assert_eq!(room.start_read(), read_after(Some(3)));
-    assert_eq!(room.on_publication(at(7), 0), Disposition::Gap, "what arrives meanwhile waits for its turn");
+    assert_eq!(room.on_publication(at(7), 0), Disposition::Backfill, "what arrives meanwhile waits for its turn");
     assert_eq!(room.start_read(), None, "one read is in progress");
     assert_eq!(room.on_read_completed(result(at(7), 4)).0, backfill(4, false));
     assert_eq!(room.on_publication(at(8), 0), Disposition::Deliver);
@@ -85,7 +85,7 @@ fn publication_that_arrives_during_a_read_and_is_not_in_it_is_read_next() {
     room.start_read();
     room.on_publication(at(6), 0);
     assert_eq!(room.on_read_completed(result(at(5), 2)).0, backfill(2, false));
-    assert_eq!(room.on_publication(at(7), 0), Disposition::Gap);
+    assert_eq!(room.on_publication(at(7), 0), Disposition::Backfill);
     assert_eq!(room.start_read(), read_after(Some(5)), "6 is read even if no other publication follows");
     assert_eq!(room.on_read_completed(result(at(7), 2)).0, backfill(2, false));
     assert_eq!(room.start_read(), None);
@@ -102,7 +102,7 @@ fn publications_that_the_history_does_not_have_are_a_gap() {
 #[test]
 fn new_epoch_is_a_gap_and_is_read_from_its_beginning() {
     let mut room = room_at(at(3));
-    assert_eq!(room.on_publication(in_epoch_2(3), 0), Disposition::Gap);
+    assert_eq!(room.on_publication(in_epoch_2(3), 0), Disposition::Backfill);
     assert_eq!(room.start_read(), read_after(Some(3)));
     assert_eq!(room.on_read_completed(result(in_epoch_2(3), 0)).0, backfill(0, true));
     assert_eq!(room.start_read(), read_after(Some(0)));
@@ -240,7 +240,7 @@ fn read_that_would_fail_again_answers_all_requests_and_delivery_goes_on() {
     room.start_read();
     assert_eq!(room.on_read_rejected().len(), 1);
     assert_eq!(room.on_publication(at(6), 0), Disposition::Deliver, "the others have missed nothing");
-    assert_eq!(room.on_publication(at(8), 0), Disposition::Gap);
+    assert_eq!(room.on_publication(at(8), 0), Disposition::Backfill);
     room.start_read();
     room.on_read_rejected();
     assert_eq!(room.on_publication(at(9), 0), Disposition::DeliverAfterGap);
@@ -250,7 +250,7 @@ fn read_that_would_fail_again_answers_all_requests_and_delivery_goes_on() {
 #[test]
 fn position_that_is_not_stored_causes_one_read() {
     let mut room = room_at(at(3));
-    assert_eq!(room.on_publication(at(1 << 50), 0), Disposition::Gap);
+    assert_eq!(room.on_publication(at(1 << 50), 0), Disposition::Backfill);
     assert_eq!(room.start_read(), read_after(Some(3)));
     assert_eq!(room.on_read_completed(result(at(3), 0)).0, backfill(0, false));
     assert_eq!(room.start_read(), None);
@@ -302,7 +302,7 @@ fn read_or_check_verifies_the_newest_live_publication() {
 #[test]
 fn claimed_epoch_changes_nothing() {
     let mut room = room_at(at(3));
-    assert_eq!(room.on_publication(in_epoch_2(1), 0), Disposition::Gap);
+    assert_eq!(room.on_publication(in_epoch_2(1), 0), Disposition::Backfill);
     assert_eq!(room.start_read(), read_after(Some(3)));
     assert_eq!(room.on_read_completed(result(at(3), 0)).0, backfill(0, false));
     assert_eq!(room.start_read(), None);
@@ -384,7 +384,7 @@ fn read_of_the_epoch_before_is_ignored() {
     // A check finds the new epoch first.
     room.on_checked(result(in_epoch_2(1), 0), Some(at(3)));
     room.position = Some(in_epoch_2(1));
-    room.has_gap = false;
+    room.needs_backfill = false;
     let (nothing, answered) = room.on_read_completed(result(at(3), 1));
     assert_eq!((nothing, answered.len()), (Backfill::default(), 0));
     assert_eq!(room.position(), Some(in_epoch_2(1)), "what was delivered is not delivered again");
@@ -403,7 +403,7 @@ fn first_publication_of_a_room_follows_its_absent_position() {
 fn room_that_was_created_unnoticed_is_read_from_its_beginning() {
     let created = |born: Position| {
         let mut room = room_at(absent(100));
-        assert_eq!(room.on_publication(at(3), 0), Disposition::Gap);
+        assert_eq!(room.on_publication(at(3), 0), Disposition::Backfill);
         assert_eq!(room.start_read(), read_after(Some(0)));
         room.on_read_completed(ReadResult { born: Some(born), ..result(at(3), 3) }).0
     };

@@ -1,7 +1,7 @@
 //! Send buffers: the bounded queue in front of a connection that does not accept more at the moment.
 //!
-//! An [`Outbox`] holds bytes for a WebSocket, a [`PollQueue`] holds messages for the next poll. An empty one uses no heap. They
-//! do not know the limit: the caller compares [`Outbox::bytes`] with `send_buffer`.
+//! An [`SendBuffer`] holds bytes for a WebSocket, a [`PollQueue`] holds messages for the next poll. An empty one uses no heap. They
+//! do not know the limit: the caller compares [`SendBuffer::bytes`] with `send_buffer`.
 
 use crate::encoding::Frame;
 use std::collections::VecDeque;
@@ -13,7 +13,7 @@ const PARTS_PER_WRITE: usize = 64;
 
 /// Bytes to write to a WebSocket. Members that receive the same bytes share them.
 #[derive(Debug, Default)]
-pub struct Outbox {
+pub struct SendBuffer {
     parts: VecDeque<Part>,
     bytes: usize,
 }
@@ -49,9 +49,9 @@ pub enum SendOutcome {
     Broken,
 }
 
-// === impl Outbox ===
+// === impl SendBuffer ===
 
-impl Outbox {
+impl SendBuffer {
     /// Returns whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -174,11 +174,11 @@ mod tests {
 
     #[test]
     fn bytes_accepted_in_pieces_arrive_complete_and_in_order() {
-        let mut outbox = Outbox::default();
-        outbox.push(part("hello "), 2);
-        outbox.push(part("wide "), 0);
-        outbox.push(part("world"), 0);
-        assert_eq!(outbox.bytes(), 14);
+        let mut send_buffer = SendBuffer::default();
+        send_buffer.push(part("hello "), 2);
+        send_buffer.push(part("wide "), 0);
+        send_buffer.push(part("world"), 0);
+        assert_eq!(send_buffer.bytes(), 14);
         let (mut seen, mut calls) = (Vec::new(), 0);
         let mut write = |slices: &[IoSlice<'_>]| {
             calls += 1;
@@ -189,25 +189,25 @@ mod tests {
             seen.extend_from_slice(&all[..all.len().min(3)]);
             Ok(all.len().min(3))
         };
-        while outbox.flush(&mut write).unwrap() != FlushOutcome::Drained {}
+        while send_buffer.flush(&mut write).unwrap() != FlushOutcome::Drained {}
         assert_eq!(seen, b"llo wide world");
-        assert_eq!(outbox.bytes(), 0);
+        assert_eq!(send_buffer.bytes(), 0);
     }
 
     #[test]
     fn flush_distinguishes_a_blocked_socket_from_a_partial_write() {
-        let mut outbox = Outbox::default();
-        outbox.push(part("x"), 0);
-        let flushed = outbox.flush(|_| Err(io::ErrorKind::WouldBlock.into())).unwrap();
+        let mut send_buffer = SendBuffer::default();
+        send_buffer.push(part("x"), 0);
+        let flushed = send_buffer.flush(|_| Err(io::ErrorKind::WouldBlock.into())).unwrap();
         assert_eq!(flushed, FlushOutcome::Blocked);
-        assert_eq!(outbox.bytes(), 1);
+        assert_eq!(send_buffer.bytes(), 1);
     }
 
     #[test]
     fn broken_socket_is_an_error() {
-        let mut outbox = Outbox::default();
-        outbox.push(part("x"), 0);
-        assert!(outbox.flush(|_| Err(io::ErrorKind::BrokenPipe.into())).is_err());
-        assert!(outbox.flush(|_| Ok(0)).is_err());
+        let mut send_buffer = SendBuffer::default();
+        send_buffer.push(part("x"), 0);
+        assert!(send_buffer.flush(|_| Err(io::ErrorKind::BrokenPipe.into())).is_err());
+        assert!(send_buffer.flush(|_| Ok(0)).is_err());
     }
 }
