@@ -265,7 +265,7 @@ test("the form says that a page publishes only with a key, and sends nothing wit
   await until(async () => /missing or wrong/.test(await text("#emit-result")));
   await page.fill("#emit-key", PUBLISH_KEY);
   await page.click("#emit button");
-  await until(async () => /^1 emitted/.test(await text("#emit-result")));
+  await until(async () => (await text("#emit-result")).startsWith("1 emitted"));
 });
 
 test("a message that cannot be emitted shows the reason at its field", async () => {

@@ -3,9 +3,10 @@
 use crate::rooms::resident;
 use crate::server_with_bystander::ServerWithBystander;
 use crate::support::raw::Raw;
+use crate::support::wait::{in_time, until};
 use crate::support::{Browser, Request, Transport, is_full_run};
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Publishes `count` messages of `size` bytes, several per request.
 async fn emit_many(server: &ServerWithBystander, room: &str, count: usize, size: usize) {
@@ -126,4 +127,26 @@ async fn largest_buffers_are_closed_when_all_together_exceed_their_budget() {
     assert!((1..=4).contains(&closed), "{closed}");
     server.bystander_is_unaffected().await;
     drop(stalled);
+}
+
+/// A response with a history that is not read counts as a connection until it is.
+#[tokio::test]
+async fn unread_history_counts_as_a_connection() {
+    let settings = "limits: {max_connections: 3}\n/nodevent: {history: {size: 100}}";
+    let mut server = ServerWithBystander::start(settings).await;
+    emit_many(&server, "large", 100, 90_000).await;
+    let history = Request::get("/api/nodevent/rooms/large/history");
+    let mut unread = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.dial().await;
+        stream.write_all(&history.encode(&server.address)).await.unwrap();
+        let mut head = [0; 12];
+        in_time("the response begins", stream.read_exact(&mut head)).await.unwrap();
+        unread.push(stream);
+    }
+    let handshake = "/socket.io/?EIO=4&transport=polling";
+    assert_eq!(server.get(handshake).await.status, 503);
+    server.bystander_is_unaffected().await;
+    drop(unread);
+    until("there is room again", async || server.get(handshake).await.status == 200).await;
 }
