@@ -262,7 +262,8 @@ impl Shard {
         }
         let now = self.started.elapsed().as_millis() as Millis;
         // One more, since the clock is cut to whole milliseconds.
-        let timer = self.timers.next().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
+        let timer = self.timers.next().into_iter().chain(self.buffer_scan.due()).min();
+        let timer = timer.map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
         let cooldown = self.delivery.next_cooldown_end().map(|at| at.saturating_duration_since(Instant::now()));
         timer.into_iter().chain(cooldown).min()
     }
