@@ -28,6 +28,11 @@ impl BufferScan {
         Self { due: NEVER, budget }
     }
 
+    /// When the next scan is due, if one is.
+    pub(super) fn due(&self) -> Option<Millis> {
+        (self.due != NEVER).then_some(self.due)
+    }
+
     /// Something waits for a connection.
     pub(super) fn request(&mut self, now: Millis) {
         if self.due == NEVER {

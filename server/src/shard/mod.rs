@@ -267,10 +267,11 @@ impl Shard {
         }
         let now = self.started.elapsed().as_millis() as Millis;
         // Add 1 ms because the clock is rounded down.
-        let timer = self.timers.next().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
+        let timers =
+            self.timers.next().into_iter().chain(self.buffer_scan.due()).chain(self.pending_joins.next_overdue());
+        let timer = timers.min().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
         let cooldown = self.delivery.next_cooldown_end().map(|at| at.saturating_duration_since(Instant::now()));
-        let overdue = self.pending_joins.next_overdue().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
-        timer.into_iter().chain(cooldown).chain(overdue).min()
+        timer.into_iter().chain(cooldown).min()
     }
 
     fn take_inbox(&mut self) {
