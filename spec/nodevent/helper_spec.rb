@@ -56,4 +56,13 @@ RSpec.describe NoDevent::Helper do
     expect(view.nodevent_room_tag(Doc.new(%(1">))))
       .to match(/\A<meta name="nodevent-room" content="Doc_1&quot;&gt;" data-key="\h{64}:\d{13}">\z/)
   end
+
+  it "returns the position of the room and the location of the key endpoint in the tag" do
+    NoDevent::Emitter.config = { secret: "asdf" }
+    data = { nodevent_room: "Doc_1", nodevent_key: "k", nodevent_position: "9f8e7d6c5b4a3928:41", nodevent_key_url: "/keys?a&b" }
+    allow(view).to receive(:nodevent_data).and_return(data)
+    expect(view.nodevent_room_tag(Doc.new(1))).to eq(
+      %(<meta name="nodevent-room" content="Doc_1" data-key="k" data-position="9f8e7d6c5b4a3928:41" data-key-url="/keys?a&amp;b">)
+    )
+  end
 end
