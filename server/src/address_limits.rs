@@ -159,6 +159,15 @@ impl AddressLimits {
         Ok(())
     }
 
+    /// Counts the handshake of an upgrade, whose connection is counted already.
+    ///
+    /// # Errors
+    /// The address has sent too many.
+    pub fn upgrade(&self, address: IpAddr) -> Result<(), AddressLimit> {
+        let is_allowed = self.handshakes.allows(Client::of(address), self.now());
+        is_allowed.then_some(()).ok_or(AddressLimit::Handshakes)
+    }
+
     /// Counts a request for a room over HTTP.
     ///
     /// # Errors

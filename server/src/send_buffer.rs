@@ -121,6 +121,9 @@ impl SendBuffer {
     }
 }
 
+/// The cost of a message in a [`PollQueue`], in addition to its payload. Bytes.
+const ENTRY_COST: usize = 64;
+
 /// Messages for the next poll.
 #[derive(Debug, Default)]
 pub struct PollQueue {
@@ -136,7 +139,7 @@ impl PollQueue {
         self.queue.is_empty()
     }
 
-    /// Returns how many bytes are queued.
+    /// Returns how many bytes are queued, including [`ENTRY_COST`] for each message.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -148,7 +151,7 @@ impl PollQueue {
 
     /// Appends a message.
     pub fn push(&mut self, frame: Frame) {
-        self.bytes += frame.payload().len();
+        self.bytes += frame.payload().len() + ENTRY_COST;
         self.queue.push(frame);
     }
 

@@ -246,7 +246,8 @@ async fn client_of(mut stream: TcpStream, peer: IpAddr, service: &HttpService) -
     let reason = match http.settings.trusted_proxies.contains(peer) {
         false => "it is not in `trusted_proxies`".to_owned(),
         true => match proxy_protocol::read(&mut stream).await {
-            Ok(client) => return Some((stream, Source::Proxied(client.unwrap_or(peer)))),
+            Ok(Some(client)) => return Some((stream, Source::Proxied(client))),
+            Ok(None) => return Some((stream, Source::Unnamed(peer))),
             Err(error) => error.to_string(),
         },
     };

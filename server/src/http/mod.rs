@@ -168,6 +168,14 @@ impl Http {
         self.settings.addresses.handshake(client, count).map_err(|limit| self.refuse_address(client, limit))
     }
 
+    /// Decides about the upgrade of a connection to a WebSocket, which is a handshake too. Counts and logs.
+    ///
+    /// # Errors
+    /// The response that refuses it.
+    pub fn admit_upgrade(&self, client: IpAddr) -> Result<(), Box<Response>> {
+        self.settings.addresses.upgrade(client).map_err(|limit| self.refuse_address(client, limit))
+    }
+
     /// Counts and logs a request that a limit of its address refuses. Returns the response.
     fn refuse_address(&self, client: IpAddr, limit: AddressLimit) -> Box<Response> {
         self.metrics.count_address_limit(limit);

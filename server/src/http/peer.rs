@@ -18,6 +18,8 @@ pub(super) enum Source {
     Tcp(IpAddr),
     /// A TCP connection of a load balancer, which names this client by the PROXY protocol.
     Proxied(IpAddr),
+    /// A TCP connection of this load balancer, which does not name the client. Headers are the client's own, so they do not count.
+    Unnamed(IpAddr),
     /// A program of this user of the operating system, through the publish socket.
     PublishSocket(u32),
 }
@@ -28,7 +30,7 @@ impl Source {
     /// The address of the client, before any header is read.
     pub(super) fn address(self) -> IpAddr {
         match self {
-            Self::Tcp(peer) | Self::Proxied(peer) => peer,
+            Self::Tcp(peer) | Self::Proxied(peer) | Self::Unnamed(peer) => peer,
             Self::PublishSocket(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
@@ -71,10 +73,11 @@ impl PeerAddr {
         let socket = source.address();
         let (may_be_local, publish_socket) = match source {
             Source::Tcp(peer) => (peer.is_loopback(), None),
-            Source::Proxied(_) => (false, None),
+            Source::Proxied(_) | Source::Unnamed(_) => (false, None),
             Source::PublishSocket(user) => (true, Some(user)),
         };
-        if publish_socket.is_none() && !trusted.is_empty() && trusted.contains(socket) {
+        let may_report = !matches!(source, Source::Unnamed(_) | Source::PublishSocket(_));
+        if may_report && !trusted.is_empty() && trusted.contains(socket) {
             return Self { address: reported(socket, headers, trusted), is_local: false, publish_socket };
         }
         let shows_proxy =
@@ -235,11 +238,23 @@ mod tests {
     }
 
     #[test]
+    fn headers_do_not_count_if_the_load_balancer_names_no_client() {
+        let mut headers = HeaderMap::new();
+        headers.insert(X_FORWARDED_FOR, HeaderValue::from_static("203.0.113.5"));
+        let balancer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let address = |source| PeerAddr::new(source, &headers, &trusted()).address;
+        assert_eq!(address(Source::Tcp(balancer)).to_string(), "203.0.113.5");
+        assert_eq!(address(Source::Unnamed(balancer)), balancer);
+    }
+
+    #[test]
     fn only_direct_connections_and_the_publish_socket_are_local() {
         let (none, local) = (HeaderMap::new(), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let trusted = TrustedProxies::default();
         assert!(PeerAddr::new(Source::Tcp(local), &none, &trusted).is_local);
         assert!(!PeerAddr::new(Source::Proxied(local), &none, &trusted).is_local);
+        let unnamed = PeerAddr::new(Source::Unnamed(local), &none, &trusted);
+        assert!(!unnamed.is_local);
         let socket = PeerAddr::new(Source::PublishSocket(7), &none, &self::trusted());
         assert!(socket.is_local && socket.publish_socket == Some(7));
         let mut forwarded = HeaderMap::new();

@@ -44,7 +44,6 @@ impl RoomPath {
     /// The response that rejects the request.
     pub fn authorize<'a>(&self, http: &'a Http, request: &Parts) -> Result<&'a Namespace, Box<Response>> {
         let client = PeerAddr::of(&request.extensions);
-        http.settings.addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
         let Some(namespace) = http.namespaces.find(&self.namespace) else {
             return Err(Box::new(reply::not_found(&self.namespace)));
         };
@@ -60,6 +59,8 @@ impl RoomPath {
             let hint = "send a key for this room, as `?key=…` or `Authorization: Bearer …`";
             Box::new(reply::error(StatusCode::FORBIDDEN, error.as_str(), hint))
         })?;
+        // After the key, so that requests without one use up nothing of those with one.
+        http.settings.addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
         Ok(namespace)
     }
 

@@ -9,9 +9,12 @@ use crate::close_reason::CloseReason;
 use crate::protocol::{Millis, NEVER};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Time between two scans. Milliseconds.
 const SCAN_INTERVAL: Millis = 250;
+/// Pause after a scan, in units of the time that it took.
+const PAUSE_FACTOR: Millis = 20;
 
 /// When the next scan is due.
 #[derive(Debug)]
@@ -50,15 +53,28 @@ impl Shard {
             return;
         }
         self.buffer_scan.due = NEVER;
-        let (mut seen, mut held) = (HashSet::new(), 0);
         let mut buffers: Vec<(usize, u32)> = Vec::new();
         for (slot, one) in &self.slots {
-            let Slot::Session(session) = one else { continue };
-            let waiting = session.waiting();
-            if waiting == 0 {
-                continue;
+            let waiting = match one {
+                Slot::Session(session) => session.waiting(),
+                Slot::Probe(_) | Slot::Closing(_) => 0,
+            };
+            if waiting > 0 {
+                buffers.push((waiting, slot as u32));
             }
-            buffers.push((waiting, slot as u32));
+        }
+        if buffers.is_empty() {
+            return;
+        }
+        self.buffer_scan.request(self.now);
+        // If the sum with all shared bytes fits, they need not be looked at.
+        if buffers.iter().map(|(waiting, _)| waiting).sum::<usize>() <= self.buffer_scan.budget {
+            return;
+        }
+        let began = Instant::now();
+        let (mut seen, mut held) = (HashSet::new(), 0);
+        for (waiting, slot) in &buffers {
+            let Some(Slot::Session(session)) = self.slots.get(*slot as usize) else { continue };
             let mut count = |bytes: &Arc<[u8]>| {
                 if seen.insert(bytes.as_ptr()) {
                     held += bytes.len();
@@ -70,9 +86,8 @@ impl Shard {
                 Transport::Stream(_) | Transport::Closed => held += waiting,
             }
         }
-        if !buffers.is_empty() {
-            self.buffer_scan.request(self.now);
-        }
+        // A long scan is followed by a longer pause.
+        self.buffer_scan.due = self.now + SCAN_INTERVAL.max(PAUSE_FACTOR * began.elapsed().as_millis() as Millis);
         let Some(excess) = held.checked_sub(self.buffer_scan.budget).filter(|excess| *excess > 0) else { return };
         buffers.sort_unstable_by(|one, other| other.cmp(one));
         tracing::warn!(bytes = held, budget = self.buffer_scan.budget, "the send buffers exceed their budget");

@@ -111,6 +111,8 @@ struct Shard {
     poll: Poll,
     inbox: Arc<Inbox>,
     slots: Slab<Slot>,
+    /// Connections in `slots`. The others are probes, and sockets that are closing.
+    sessions: usize,
     hub: Hub,
     encodings: Encodings,
     concatenator: Concatenator,
@@ -172,6 +174,7 @@ pub fn start(
             poll,
             inbox,
             slots: Slab::new(),
+            sessions: 0,
             hub: Hub::default(),
             encodings: Encodings::default(),
             concatenator: Concatenator::default(),

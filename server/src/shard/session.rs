@@ -56,7 +56,8 @@ impl Shard {
         }));
         self.metrics.connections_opened.fetch_add(1, Relaxed);
         self.metrics.connections.fetch_add(1, Relaxed);
-        self.inbox.count_connections(self.slots.len());
+        self.sessions += 1;
+        self.inbox.count_connections(self.sessions);
         self.settings.addresses.connected(client);
         self.make_room(slot, client);
         slot
@@ -265,6 +266,8 @@ impl Shard {
             self.roomless.remove(slot, Client::of(client));
         }
         self.settings.addresses.disconnected(Client::of(client));
+        self.sessions -= 1;
+        self.inbox.count_connections(self.sessions);
         let Some(session) = self.session_mut(slot) else { return };
         let probe = session.probe.take();
         match std::mem::replace(&mut session.transport, Transport::Closed) {
@@ -317,6 +320,5 @@ impl Shard {
         if let Slot::Probe(probe) = one {
             self.cancel_upgrade(probe.session, slot);
         }
-        self.inbox.count_connections(self.slots.len());
     }
 }

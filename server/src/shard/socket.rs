@@ -195,11 +195,8 @@ impl Shard {
     /// Bytes arrived on a socket.
     fn on_bytes(&mut self, slot: u32, bytes: &mut [u8]) {
         let max_message_size = self.settings.max_message_size;
-        let is_session = match self.slots.get(slot as usize) {
-            None | Some(Slot::Closing(_)) => return,
-            Some(one) => matches!(one, Slot::Session(_)),
-        };
-        if is_session && !self.count_bytes(slot, bytes.len()) {
+        let Some(owner) = self.owner_of(slot) else { return };
+        if !self.count_bytes(owner, bytes.len()) {
             return;
         }
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
@@ -227,6 +224,26 @@ impl Shard {
             let session = probe.session;
             self.answer_poll(session);
         }
+    }
+
+    /// Returns the slot of the connection to which a socket belongs, whose limits apply: its own, or that of the connection
+    /// for which it is a probe. `None`: nothing reads from it.
+    fn owner_of(&self, slot: u32) -> Option<u32> {
+        match self.slots.get(slot as usize)? {
+            Slot::Session(_) => Some(slot),
+            Slot::Probe(probe) => Some(probe.session),
+            Slot::Closing(_) => None,
+        }
+    }
+
+    /// Counts a message of a connection or of its probe. Returns `false` if there are too many, and closes the connection.
+    fn count_message_of(&mut self, owner: u32) -> bool {
+        let (now, limit) = (self.now, self.settings.message_rate());
+        let allowed = self.session_mut(owner).is_none_or(|session| session.messages.allows(limit, now));
+        if !allowed {
+            self.close(owner, CloseReason::PacketRate);
+        }
+        allowed
     }
 
     /// Whether the occupant of that slot and generation still reads.
@@ -262,6 +279,9 @@ impl Shard {
         };
         if let Some(Slot::Probe(probe)) = self.slots.get(slot as usize) {
             let session = probe.session;
+            if !self.count_message_of(session) {
+                return None;
+            }
             return self.on_probe_message(slot, session, message);
         }
         self.with_protocol(slot, |protocol, core| {
@@ -283,11 +303,9 @@ impl Shard {
 
     /// Replies to a ping of the WebSocket layer. It counts as a message.
     fn on_ping(&mut self, slot: u32, payload: &[u8]) {
-        let (now, limit) = (self.now, self.settings.message_rate());
-        if let Some(session) = self.session_mut(slot)
-            && !session.messages.allows(limit, now)
-        {
-            return self.close(slot, CloseReason::PacketRate);
+        let owner = self.owner_of(slot);
+        if !owner.is_some_and(|owner| self.count_message_of(owner)) {
+            return;
         }
         let mut bytes = Vec::with_capacity(payload.len() + 2);
         websocket::encode(&mut bytes, Opcode::Pong, payload);

@@ -123,7 +123,6 @@ impl Shard {
         let Slot::Probe(Probe { socket: Some(mut socket), .. }) = self.slots.remove(slot as usize) else {
             return None;
         };
-        self.inbox.count_connections(self.slots.len());
         let Self { poll, slots, .. } = self;
         let Some(Slot::Session(owner)) = slots.get_mut(session as usize) else { return None };
         let registered = socket.stream.reregister(poll.registry(), Token(session as usize + 1));

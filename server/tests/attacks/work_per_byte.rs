@@ -1,9 +1,9 @@
 //! Work per byte: packets that are cheap to send and expensive to read. They must not keep a shard from its other clients.
 
-use crate::attacker;
+use crate::attacker::{self, PollingClient};
 use crate::bystander::assert_unnoticed;
 use crate::process::Process;
-use crate::support::raw::{Raw, TEXT, first, last};
+use crate::support::raw::{PING, Raw, TEXT, first, last};
 use std::time::Duration;
 
 /// Connections of an attack.
@@ -59,5 +59,45 @@ fn deep_and_wide_objects_delay_no_other_client() {
         let wide: Vec<String> = (0..2_000).map(|number| format!("\"name{number}\":{number}")).collect();
         let packet = format!("42/nodevent,1[\"join\",{{\"room\":\"r\",\"x\":{deep},{}}}]", wide.join(","));
         assert_unnoticed(&process.site.address, async || flood(&process, &last(TEXT, &packet)).await).await;
+    });
+}
+
+/// A sibling: one `join` that names as many rooms as fit into a packet. Each of them is rejected.
+#[test]
+fn joins_of_many_rooms_delay_no_other_client() {
+    attacker::run(async {
+        let process = Process::start("shards: 1\n/nodevent: {}").await;
+        for count in [1_000, 32_000] {
+            let packet = format!("42/nodevent,1[\"join\",{{\"rooms\":[{}1]}}]", "1,".repeat(count));
+            assert_unnoticed(&process.site.address, async || flood(&process, &last(TEXT, &packet)).await).await;
+        }
+    });
+}
+
+/// A sibling: pings on WebSockets that may become the transport of a session on long-polling, and never do.
+#[test]
+fn pings_on_probing_websockets_delay_no_other_client() {
+    attacker::run(async {
+        let process = Process::start("shards: 1\n/nodevent: {}").await;
+        let pings = last(PING, "").repeat(5_000);
+        assert_unnoticed(&process.site.address, async || {
+            let mut client = PollingClient::connect(&process.site).await;
+            let mut probes = tokio::task::JoinSet::new();
+            for _ in 0..CONNECTIONS {
+                let Some(sid) = client.open().await else { continue };
+                let (site, pings) = (process.site.clone(), pings.clone());
+                probes.spawn(async move {
+                    let mut raw = Raw::open(&site, &format!("&sid={sid}")).await;
+                    for _ in 0..PACKETS {
+                        if raw.try_send(&pings).await.is_none() {
+                            return;
+                        }
+                    }
+                });
+            }
+            probes.join_all().await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        })
+        .await;
     });
 }

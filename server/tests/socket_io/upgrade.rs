@@ -26,6 +26,20 @@ fn refused() -> End {
     End::Closed(Some(1008), "session already upgraded or closed".to_owned())
 }
 
+/// The limits of a connection count what its probe sends.
+#[tokio::test]
+async fn probe_that_sends_too_much_closes_its_session() {
+    let server = engine_echo("limits: {packets_per_second: 10}").await;
+    let (session, mut raw) = probed(&server).await;
+    for _ in 0..100 {
+        if raw.try_send(last(PING, "")).await.is_none() {
+            break;
+        }
+    }
+    until("the session is closed", async || session.get().await.0 == 400).await;
+    server.metric_is("nodevent_disconnects_total{reason=\"packet_rate\"}", 1).await;
+}
+
 #[tokio::test]
 async fn get_between_probe_and_upgrade_is_released_with_a_noop() {
     //

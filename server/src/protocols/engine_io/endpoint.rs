@@ -144,6 +144,9 @@ async fn upgrade(http: &Http, request: &Parts, id: ConnectionId) -> Result<Respo
         Ok(handshake) => handshake,
         Err(rejection) => return Ok(*rejection),
     };
+    if let Err(refusal) = http.admit_upgrade(PeerAddr::of(&request.extensions)) {
+        return Ok(*refusal);
+    }
     let (reply, started) = oneshot::channel();
     if http.send_upgrade(id, UpgradeRequest::Start { id, reply }).is_err() {
         return Err(RequestError::UnknownSid);

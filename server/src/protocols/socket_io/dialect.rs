@@ -83,6 +83,9 @@ pub trait Operations {
     /// The longest name of a room. Bytes.
     fn max_room_name(&self) -> usize;
 
+    /// Maximum number of rooms of a connection.
+    fn max_rooms(&self) -> usize;
+
     /// Joins a room, and sends what the connection has missed since the position `since`. [`Outcome::Ready`]: the
     /// dialect confirms the join. [`Outcome::Pending`]: [`Dialect::joined`] follows. [`Outcome::Overloaded`]: the
     /// connection will be closed.

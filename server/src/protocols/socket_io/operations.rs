@@ -56,6 +56,10 @@ impl Operations for InNamespace<'_> {
         self.namespace.limits.max_name_bytes
     }
 
+    fn max_rooms(&self) -> usize {
+        self.namespace.limits.max_rooms
+    }
+
     fn join(
         &mut self,
         room: &str,

@@ -18,6 +18,8 @@ struct Request {
     namespace: u16,
     ack_id: u64,
     results: Vec<Option<String>>,
+    /// Parts without a result.
+    missing: u16,
 }
 
 // === impl RequestsWithParts ===
@@ -30,7 +32,7 @@ impl RequestsWithParts {
         if is_known || requests.len() >= MAX_REQUESTS {
             return false;
         }
-        requests.push(Request { namespace, ack_id, results: vec![None; usize::from(parts)] });
+        requests.push(Request { namespace, ack_id, results: vec![None; usize::from(parts)], missing: parts });
         true
     }
 
@@ -39,9 +41,10 @@ impl RequestsWithParts {
         let requests = self.0.as_mut()?;
         let ack_id = id.number?;
         let index = requests.iter().position(|one| (one.namespace, one.ack_id) == (namespace, ack_id))?;
-        let part = requests[index].results.get_mut(usize::from(id.part.checked_sub(1)?))?;
-        *part = Some(result);
-        if requests[index].results.iter().any(Option::is_none) {
+        let request = &mut requests[index];
+        let part = request.results.get_mut(usize::from(id.part.checked_sub(1)?))?;
+        request.missing -= u16::from(part.replace(result).is_none());
+        if request.missing > 0 {
             return None;
         }
         let request = requests.swap_remove(index);

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 #[derive(Debug, Default)]
 pub(super) struct NodEvent;
 
+/// Rooms that one `join` may always name. A connection may be allowed to be in more, and then it may name as many.
+const MIN_MAX_PARTS: usize = 1024;
 /// The shortest time that a client stays away after the server stops. Milliseconds.
 const MIN_DRAIN_WAIT: u64 = 500;
 /// The range over which clients that leave together return. Milliseconds.
@@ -75,7 +77,11 @@ impl NodEvent {
 
     /// `join {rooms: [{room, key?, since?}, …]}`: one acknowledgement with the results of all.
     fn join_many(&self, operations: &mut dyn Operations, rooms: &[Argument<'_>], ack_id: Option<u64>) {
-        let parts = u16::try_from(rooms.len()).unwrap_or(u16::MAX);
+        let max = operations.max_rooms().max(MIN_MAX_PARTS);
+        let Some(parts) = u16::try_from(rooms.len()).ok().filter(|parts| usize::from(*parts) <= max) else {
+            let error = operations.reject_join(JoinError::TooManyRooms);
+            return acknowledge(operations, ack_id, &join_ack(Err(error)));
+        };
         if let Some(ack_id) = ack_id {
             if rooms.is_empty() {
                 return operations.acknowledge(ack_id, "[null,true,[]]", &[]);
