@@ -15,6 +15,8 @@ pub(super) struct NodEvent;
 
 /// Rooms that one `join` may always name. A connection may be allowed to be in more, and then it may name as many.
 const MIN_MAX_PARTS: usize = 1024;
+/// Rooms with bad names in one `join` that are counted and logged. The others only get their results.
+const MAX_LOGGED_PARTS: usize = 16;
 /// The shortest time that a client stays away after the server stops. Milliseconds.
 const MIN_DRAIN_WAIT: u64 = 500;
 /// The range over which clients that leave together return. Milliseconds.
@@ -29,7 +31,9 @@ impl Dialect for NodEvent {
         match &*name {
             "join" => match data.field("rooms").elements() {
                 Some(rooms) => self.join_many(operations, &rooms, event.ack_id),
-                None => self.join_one(operations, data, event.ack_id.into()),
+                None => {
+                    let _ = self.join_one(operations, data, event.ack_id.into());
+                }
             },
             "leave" => {
                 let ack = match leave(operations, data) {
@@ -67,12 +71,24 @@ impl Dialect for NodEvent {
 
 impl NodEvent {
     /// `join {room, key?, since?}`.
-    fn join_one(&self, operations: &mut dyn Operations, data: Argument<'_>, request: RequestId) {
+    ///
+    /// # Errors
+    /// The error that the client receives.
+    fn join_one(
+        &self,
+        operations: &mut dyn Operations,
+        data: Argument<'_>,
+        request: RequestId,
+    ) -> Result<(), JoinError> {
         match join(operations, data, request) {
             Ok(Outcome::Ready(joined)) => self.joined(operations, request, Ok(joined)),
             Ok(Outcome::Pending | Outcome::Overloaded) => {}
-            Err(error) => self.joined(operations, request, Err(error)),
+            Err(error) => {
+                self.joined(operations, request, Err(error));
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     /// `join {rooms: [{room, key?, since?}, …]}`: one acknowledgement with the results of all.
@@ -91,8 +107,14 @@ impl NodEvent {
                 return operations.acknowledge(ack_id, &join_ack(Err(error)), &[]);
             }
         }
+        let mut bad = 0;
         for (part, data) in (1..=parts).zip(rooms) {
-            self.join_one(operations, *data, RequestId { number: ack_id, part });
+            let request = RequestId { number: ack_id, part };
+            if bad >= MAX_LOGGED_PARTS && room_of(operations, data.field("room")).is_none() {
+                self.joined(operations, request, Err(JoinError::BadRoom));
+                continue;
+            }
+            bad += usize::from(self.join_one(operations, *data, request) == Err(JoinError::BadRoom));
         }
     }
 }
