@@ -245,7 +245,7 @@ RSpec.describe "NoDevent's defaults in Rails" do
         puts view.javascript_include_nodevent(async: true)[%r{<script src.*}]
       RUBY
       out = in_app(<<~RUBY, script)
-        NoDevent.authorize(expires_after: 600) { |room, request| request.cookies["user"] == "ada" && room == "Post_1" }
+        NoDevent.authorize(expires_after: 600) { |room, request, _namespace| request.cookies["user"] == "ada" && room == "Post_1" }
       RUBY
       expect(out).to eq(<<~TEXT)
         [200, "application/json", {}]
