@@ -48,7 +48,9 @@ module NoDevent
       def emit(record, action, room, message, except)
         return if Record.silenced?(record)
 
-        content = message.nil? ? Filter.message(record) : resolve(record, message)
+        content = Encoder.encoding do
+          message.nil? ? Filter.message(record) : resolve(record, message)
+        end
         namespace = Namespace.of(record)
         options = except ? { except: except } : {}
         if room.nil? && action != :create
