@@ -168,7 +168,8 @@ module NoDevent
       # @example
       #   nodevent_room_by :id                                            # "Post_12", whatever its slug is
       #   nodevent_room_by { |post| "#{post.tenant_id}-#{post.id}" }      # "Post_3-12"
-      # @param names [Array<Symbol>] methods whose values are joined by `_`; without names and block, returns the rule
+      # @param names [Array<Symbol>] methods whose values are joined by `_`, which becomes `%5F` in all but the last
+      #   value. Without names and block, returns the rule
       # @return [Symbol, Array<Symbol>, Proc, nil] the rule
       def nodevent_room_by(*names, &block)
         @nodevent_room_by = block || (names.size > 1 ? names : names.first) if block || names.any?

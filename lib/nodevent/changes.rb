@@ -18,7 +18,7 @@ module NoDevent
     # @param on [Array<Symbol>] one or more of `:create`, `:update`, `:destroy`
     # @param message [Symbol, Proc, nil] the message: a method's name, or a block that takes the record. By default the
     #   record, without the attributes that the application filters (`filter_parameters`, `filter_attributes`), encrypts
-    #   or uses as password digests
+    #   or uses as password digests, at every depth of its `as_json`
     # @param except [:page, nil] `:page`: the page that made the request does not receive the event
     # @return [void]
     # @raise [ArgumentError] if `on:` contains anything else, or the class has no `after_commit`

@@ -23,10 +23,17 @@ module NoDevent
       def message(record)
         klass = Reflection.class_of(record)
         filter = new
-        # With the argument that Active Support passes when it encodes a member of a Hash.
-        json = filter.without_secrets(record.as_json({}), klass)
+        json = filter.without_secrets(json(record), klass)
         report(klass, filter.omitted) if filter.omitted.any?
         json
+      end
+
+      # With the argument that Active Support passes when it encodes a member of a Hash, if the method takes one.
+      # @param object [#as_json]
+      # @return [Object] its JSON
+      def json(object)
+        kinds = Reflection.method_of(object, :as_json)&.parameters.to_a.map(&:first)
+        (kinds & %i[req opt rest]).any? ? object.as_json({}) : object.as_json
       end
 
       private
@@ -95,7 +102,7 @@ module NoDevent
     # An application's own `as_json` may return records, times and other objects.
     def object(value, klass, path)
       klass = Reflection.class_of(value) if value.is_a?(::ActiveRecord::Base)
-      json = value.as_json({})
+      json = Filter.json(value)
       json.is_a?(Hash) || json.is_a?(Array) ? without_secrets(json, klass, path) : json
     end
 

@@ -50,9 +50,10 @@ RSpec.describe "Messages of records" do
       included = publish { def as_json(*) = super(include: { author: { include: :posts } }) }
       method = publish { def secret_token = "sesame"; def as_json(*) = super(only: :title, methods: :secret_token) }
       objects = publish { def as_json(options) = { author: author, at: Time.utc(2026), list: [author, { email: 1 }], passwordDigest: 2 } }
-      puts JSON.generate([publish, root, camel, included, method, objects, SHOWN])
+      bare = publish { def as_json = { title: title, api_token: 1 } }
+      puts JSON.generate([publish, root, camel, included, method, objects, bare, SHOWN])
     RUBY
-    plain, root, camel, included, method, objects, shown = got
+    plain, root, camel, included, method, objects, bare, shown = got
     without_id = ->(json) { json.merge("id" => nil) }
     expect(without_id.call(plain)).to eq(shown)
     expect([root.keys, without_id.call(root.values.first)]).to eq([["post"], shown])
@@ -60,7 +61,7 @@ RSpec.describe "Messages of records" do
     expect([camel["settings"], camel["options"]]).to eq([{ "color" => "red", "deep" => [{ "pin" => 2 }] }, { "theme" => "dark" }])
     expect(included["author"].keys).to match_array(%w[id nick posts])
     expect(included["author"]["posts"].first.keys).to match_array(%w[id title settings options author_id])
-    expect(method).to eq("title" => "t")
+    expect([method, bare]).to eq([{ "title" => "t" }] * 2)
     expect(objects).to eq("author" => { "id" => 1, "nick" => "Ada" }, "at" => "2026-01-01T00:00:00.000Z", "list" => [{ "id" => 1, "nick" => "Ada" }, {}])
     expect(JSON.generate(got)).not_to include("sesame")
     expect(@rails_log).to match(/emits_changes of \S+ omits settings.apiToken, settings.pin, settings.deep.reset-token, options.access_token, api_token, diary, /)
@@ -89,7 +90,7 @@ RSpec.describe "Messages of records" do
       end
       class Explicit < Post
         self.table_name = "posts"
-        emits_changes message: ->(post) { { title: post.title, nodevent: post.room_json } }
+        emits_changes message: ->(post) { { title: post.title, nodevent: post.room_json, same: ActionController::Base.helpers.nodevent_data(post) } }
       end
       Keyed.create!(title: "t").tap { |post| post.update!(title: "u"); post.emit("by hand", post); post.emit("listed", [post]) }
       Explicit.create!(title: "t")
@@ -98,7 +99,7 @@ RSpec.describe "Messages of records" do
     RUBY
     messages, outside, after = got
     expect(messages.size).to eq(9) # `create` also goes to the room of the parent class
-    expect(messages.flatten.flat_map { |message| message.values_at("nodevent", "same") }.compact.map(&:keys).uniq).to eq([["room"]])
+    expect(messages.flatten.flat_map { |message| message.values_at("nodevent", "same") }.compact.map(&:keys).uniq).to eq([["room"], ["nodevent_room"]])
     expect(JSON.generate(messages)).not_to match(/\h{64}/)
     expect(messages.first).to include("nodevent" => { "room" => "Keyed_1" })
     expect(outside["nodevent"].keys).to eq(%w[room key key_url])
