@@ -51,16 +51,18 @@ module NoDevent
     end
 
     # @return [Array<String>] the keys that were left out, with those above them: `author.email`
-    attr_reader :omitted
+    def omitted
+      @omitted.keys
+    end
 
     def initialize
-      @omitted = []
+      @omitted = {}
       @filters = {}
       @depth = 0
     end
 
     # @param value [Object] JSON, or an object in it
-    # @param klass [Class, nil] the model whose JSON it is; below something that is no association, the one above
+    # @param klass [Class] the model whose JSON it is; below something that is no association, the one above
     # @param path [Array<String>] the keys above it
     # @return [Object] a copy without what is filtered
     def without_secrets(value, klass, path = [])
@@ -92,7 +94,7 @@ module NoDevent
         name = key.to_s.underscore
         here = path + [key.to_s]
         if secret?(name, klass, here)
-          @omitted |= [here.join(".")]
+          @omitted[here.join(".")] = true
         else
           kept[key] = without_secrets(value, class_of(name, klass), here)
         end

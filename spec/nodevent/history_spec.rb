@@ -55,7 +55,7 @@ RSpec.describe "NoDevent's history on Redis", :native do
 
   it "reports mistakes in the section" do
     { "lots" => /history is "lots"; write off, or {size: 100, age: 5m}/, { size: 0 } => /history.size is "0"/,
-      { rooms: [] } => /history.rooms is not a mapping/, { rooms: { a: 1 } } => /history.rooms.a is text/ }.each do |history, text|
+      { rooms: [] } => /history.rooms is not a mapping/, { rooms: { a: 1 } } => /history.rooms.a is "1"/ }.each do |history, text|
       expect { configure(history: history) && NoDevent::Emitter.publisher }
         .to raise_error(NoDevent::ConfigurationError, text)
     end
