@@ -82,6 +82,8 @@ module NoDevent
     # @param expires_after [Numeric] seconds until the keys expire
     # @yieldparam room [String] the name of the room
     # @yieldparam request [ActionDispatch::Request, Rack::Request] the page's request, with session and cookies
+    # @yieldparam namespace [String] the namespace that the page has chosen, with its leading slash. If the block takes
+    #   fewer than three parameters, pages get keys for the default namespace only
     # @yieldreturn [Boolean] whether the page gets a key
     # @return [void]
     # @raise [ArgumentError] without a block

@@ -109,12 +109,12 @@ module NoDevent
       Namespace.of(self).room_key(self, expires)
     end
 
-    # Room and key, for pages that load their state as JSON.
-    # @example
-    #   def as_json(*) = super.merge(nodevent: room_json(10 * 60))
+    # Room and key, for pages that load their state as JSON. In a message, without the key: others receive it too.
+    # @example in a controller
+    #   render json: discussion.as_json.merge(nodevent: discussion.room_json(10 * 60))
     # @param expires_after [Array] seconds from now, an hour by default
     # @return [Hash{Symbol => String}] `:room`, and a `:key` for it; in Rails also `:position` and `:key_url`, see
-    #   {Helper#nodevent_data}
+    #   {Helper#nodevent_data}. While a message is encoded, only `:room`
     # @raise [InvalidRoomError]
     # @raise [InvalidExpiryError] if the key would expire after 2286-11-20
     def room_json(*expires_after, **)
@@ -128,6 +128,8 @@ module NoDevent
     # @return see {#room_json}
     def nodevent_room_json(expires_after = HOUR)
       room = Room.of(self)
+      return { room: room } if Encoder.encoding?
+
       namespace = Namespace.of(self)
       { room: room, key: namespace.room_key(room, Time.now + expires_after), position: namespace.position(room),
         key_url: KeyEndpoint.url(namespace) }.compact
@@ -166,7 +168,8 @@ module NoDevent
       # @example
       #   nodevent_room_by :id                                            # "Post_12", whatever its slug is
       #   nodevent_room_by { |post| "#{post.tenant_id}-#{post.id}" }      # "Post_3-12"
-      # @param names [Array<Symbol>] methods whose values are joined by `_`; without names and block, returns the rule
+      # @param names [Array<Symbol>] methods whose values are joined by `_`, which becomes `%5F` in all but the last
+      #   value. Without names and block, returns the rule
       # @return [Symbol, Array<Symbol>, Proc, nil] the rule
       def nodevent_room_by(*names, &block)
         @nodevent_room_by = block || (names.size > 1 ? names : names.first) if block || names.any?

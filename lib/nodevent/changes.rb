@@ -18,7 +18,7 @@ module NoDevent
     # @param on [Array<Symbol>] one or more of `:create`, `:update`, `:destroy`
     # @param message [Symbol, Proc, nil] the message: a method's name, or a block that takes the record. By default the
     #   record, without the attributes that the application filters (`filter_parameters`, `filter_attributes`), encrypts
-    #   or uses as password digests
+    #   or uses as password digests, at every depth of its `as_json`
     # @param except [:page, nil] `:page`: the page that made the request does not receive the event
     # @return [void]
     # @raise [ArgumentError] if `on:` contains anything else, or the class has no `after_commit`
@@ -48,7 +48,9 @@ module NoDevent
       def emit(record, action, room, message, except)
         return if Record.silenced?(record)
 
-        content = message.nil? ? Filter.message(record) : resolve(record, message)
+        content = Encoder.encoding do
+          message.nil? ? Filter.message(record) : resolve(record, message)
+        end
         namespace = Namespace.of(record)
         options = except ? { except: except } : {}
         if room.nil? && action != :create

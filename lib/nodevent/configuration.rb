@@ -16,6 +16,8 @@ module NoDevent
   # A setting that depends on an environment variable is validated when it is used: an image is built, and a console
   # opened, without the secrets of production.
   class Configuration
+    include Unprintable
+
     # The default address of the server for browsers.
     PUBLIC_URL = "http://localhost:8080"
     # The default namespace.
@@ -49,7 +51,9 @@ module NoDevent
         return settings if settings.is_a?(Configuration)
         return new(Document.from_hash(settings)) if settings.respond_to?(:to_h)
 
-        raise ConfigurationError, "NoDevent::Emitter.config= expects a Hash, not #{settings.inspect[0, 60]}"
+        # Without the value, which may be a URL with a password.
+        raise ConfigurationError, "NoDevent::Emitter.config= expects a Hash, not an object of the class " \
+                                  "#{Reflection.class_of(settings)}"
       end
 
       # @param path [String]

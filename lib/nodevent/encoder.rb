@@ -10,8 +10,10 @@ module NoDevent
     # The maximum of bytes that a history adds to a publication: `,"position":"<16 digits>:<20 digits>"`, rounded up.
     # The limit applies to the result.
     POSITION_BYTES = 64
+    # The fiber-local variable that is set while a message becomes JSON.
+    ENCODING = :nodevent_encoding
 
-    private_constant :POSITION_BYTES
+    private_constant :POSITION_BYTES, :ENCODING
 
     class << self
       # @return [String] the event's name
@@ -28,13 +30,28 @@ module NoDevent
         raise InvalidEventError, "invalid event #{event.inspect[0, 60]}: cannot be converted to UTF-8"
       end
 
+      # @return [Boolean] whether the current fiber is building a message, which must not contain keys
+      def encoding?
+        Thread.current[ENCODING] ? true : false
+      end
+
+      # Runs the application's code that builds a message.
+      # @return [Object] the block's result
+      def encoding
+        before = Thread.current[ENCODING]
+        Thread.current[ENCODING] = true
+        yield
+      ensure
+        Thread.current[ENCODING] = before
+      end
+
       # @param members [Hash, nil] further members of the publication
       # @return [String] the publication
       # @raise [EncodingError, MessageTooLargeError]
       def encode(room, event, message, config, members = nil)
         publication = { room: room, event: event, message: message }
         publication.merge!(members) if members
-        json = publication.to_json
+        json = encoding { publication.to_json }
         check_json(json, room, event) unless always_valid?(message)
         check_size(json, room, event, config)
         json

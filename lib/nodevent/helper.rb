@@ -52,11 +52,14 @@ module NoDevent
     # @param expires_after [Numeric] seconds until the key expires
     # @param namespace [String, nil] another namespace than the default, or than the one of the record's class
     # @return [Hash{Symbol => String}] `nodevent_room` and `nodevent_key`; with {NoDevent.authorize} also
-    #   `nodevent_key_url`; and `nodevent_position`, from which the page catches up, if it is known
+    #   `nodevent_key_url`; and `nodevent_position`, from which the page catches up, if it is known. While a message is
+    #   encoded, only `nodevent_room`
     # @raise [InvalidRoomError, InvalidExpiryError, ConfigurationError]
     def nodevent_data(object, expires_after: HOUR, namespace: nil)
       own = nodevent_namespace_of(namespace, object)
       room = Emitter.room(object)
+      return { nodevent_room: room } if Encoder.encoding?
+
       { nodevent_room: room, nodevent_key: own.room_key(room, Time.now + expires_after),
         nodevent_position: own.position(room), nodevent_key_url: KeyEndpoint.url(own) }.compact
     end

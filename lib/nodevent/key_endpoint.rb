@@ -41,6 +41,7 @@ module NoDevent
       def configure(expires_after, authorizer)
         @expires_after = Float(expires_after)
         @authorizer = authorizer
+        @warned = nil
       end
 
       # @return [Boolean] whether {NoDevent.authorize} was called
@@ -80,12 +81,37 @@ module NoDevent
         reject(404, "no authorizer", "call NoDevent.authorize in the application") unless configured?
         reject(405, "method not allowed", "use POST") unless request.post?
         check_origin(request)
-        room = room(request)
-        unless @authorizer.call(room, request)
+        # Frozen: what the authorizer has checked is what is signed.
+        room = room(request).dup.freeze
+        namespace = namespace(request)
+        unless authorized?(room, request, namespace.name.dup.freeze)
           reject(403, "not authorized to join #{room}", "sign in, or see NoDevent.authorize in the application")
         end
 
-        namespace(request).room_key(room, Time.now + @expires_after)
+        namespace.room_key(room, Time.now + @expires_after)
+      end
+
+      # The page chooses the namespace. A block that does not receive it decides about the default namespace only.
+      def authorized?(room, request, namespace)
+        return @authorizer.call(room, request, namespace) if receives_namespace?
+        return @authorizer.call(room, request) if namespace == Namespace.default.name
+
+        warn_of_namespace(namespace)
+        reject(403, "not authorized to join rooms of #{namespace}", "see NoDevent.authorize in the application")
+      end
+
+      def receives_namespace?
+        kinds = @authorizer.parameters.map(&:first)
+        kinds.include?(:rest) || kinds.count { |kind| %i[req opt].include?(kind) } >= 3
+      end
+
+      # Once: pages request keys again and again.
+      def warn_of_namespace(namespace)
+        return if @warned
+
+        @warned = true
+        NoDevent.logger.warn("nodevent: no key for #{namespace}, because the block of NoDevent.authorize does not " \
+                             "receive the namespace; write NoDevent.authorize { |room, request, namespace| … }")
       end
 
       # Browsers send their origin with every POST. Another site's page could not read the response, but it should not

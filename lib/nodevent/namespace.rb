@@ -15,8 +15,10 @@ module NoDevent
     FRESH = 1.0
     # How long the key is valid with which a server is asked for a position. Seconds.
     READ_KEY_LIFETIME = 60
+    # The form of a position. What else an engine reports does not reach pages.
+    POSITION = /\A[0-9a-f]{16}:\d{1,20}\z/
 
-    private_constant :FRESH, :READ_KEY_LIFETIME
+    private_constant :FRESH, :READ_KEY_LIFETIME, :POSITION
 
     class << self
       # @api private
@@ -93,9 +95,7 @@ module NoDevent
     # @raise see {Emitter.room_key}
     def room_key(object, expires)
       config = self.config
-      rules = config.key_rules
-      RoomKey.sign(room_name(object, config), expires, config.secret,
-                   namespace: (config.namespace if rules.bound?), max_lifetime: rules.max_lifetime)
+      sign(config, room_name(object, config), expires)
     end
 
     # The room's position when the current request started, from which a page catches up: the last one that this process
@@ -108,7 +108,8 @@ module NoDevent
       config = self.config
       age = config.history[:default]&.fetch(:age) or return
       known = ->(max_age) { Native.position(config.namespace, room, elapsed, max_age) }
-      known.call(FRESH + elapsed) || read_position(config, room, elapsed) || known.call(age / 1000.0)
+      position = known.call(FRESH + elapsed) || read_position(config, room, elapsed) || known.call(age / 1000.0)
+      position if position&.match?(POSITION)
     end
 
     # @return [String] the URL of the browser script of this namespace
@@ -123,6 +124,12 @@ module NoDevent
 
     private
 
+    def sign(config, room, expires)
+      rules = config.key_rules
+      RoomKey.sign(room, expires, config.secret,
+                   namespace: (config.namespace if rules.bound?), max_lifetime: rules.max_lifetime)
+    end
+
     # Without a publisher of its own, the process cannot ask.
     def read_position(config, room, elapsed)
       return if Publisher.custom
@@ -130,7 +137,8 @@ module NoDevent
       publisher = Publisher.current(config)
       return unless publisher.is_a?(Publisher::BackgroundPublisher)
 
-      key = RoomKey.sign(room, Time.now + READ_KEY_LIFETIME, config.secret)
+      lifetime = [READ_KEY_LIFETIME, config.key_rules.max_lifetime].compact.min
+      key = sign(config, room, Time.now + lifetime)
       publisher.read_position(config.namespace, room, key, elapsed)
     rescue Error
       nil

@@ -155,10 +155,16 @@ module NoDevent
       def param(object, klass)
         by = (klass.nodevent_room_by if klass.respond_to?(:nodevent_room_by)) || self.by
         param = by ? named_by(object, by) : to_param(object)
-        param = Array(param).join("_")
+        param = join(Array(param))
         return param unless param.empty?
 
         invalid!(object, "has no to_param or id yet; emit after it is saved")
+      end
+
+      # Slugs may contain the separator: without the escapes, `a_b` and `c` would have the room of `a` and `b_c`.
+      def join(parts)
+        *first, last = parts.flatten.map(&:to_s)
+        [*first.map { |part| part.gsub("%", "%25").gsub("_", "%5F") }, last].join("_")
       end
 
       def named_by(object, by)
@@ -170,9 +176,16 @@ module NoDevent
       end
 
       def to_param(object)
-        param = object.to_param if own_to_param?(object)
+        param = object.to_param if own_to_param?(object) && !composite?(object)
         param = object.id if param.to_s.empty? && Reflection.responds?(object, :id)
         param
+      end
+
+      # Active Record's own `to_param` joins the parts of a composite key without escapes.
+      def composite?(object)
+        return false unless defined?(::ActiveRecord::Integration)
+
+        Reflection.method_of(object, :to_param)&.owner.equal?(::ActiveRecord::Integration) && object.id.is_a?(::Array)
       end
 
       # Active Support gives every object a `to_param` that returns `to_s`, which is not a name.

@@ -11,8 +11,8 @@ module NoDevent
     MAX = 500
     # Control characters, line and paragraph separators, and characters that change the direction of text.
     UNSAFE = /[[:cntrl:]\u2028\u2029\u202a-\u202e\u2066-\u2069]+/
-    # User and password of a URL.
-    USERINFO = %r{(\b[A-Za-z][A-Za-z0-9+.-]*://)[^/\s@]*@}
+    # User and password of a URL, up to the last `@`: a password that is not escaped may contain `/` and `@`.
+    USERINFO = %r{(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s"]*@}
 
     private_constant :UNSAFE, :USERINFO
 

@@ -143,7 +143,7 @@ RSpec.describe NoDevent::Configuration do
     { "/b:\n  secret: ''\n" => "nodevent.yml:2: /b.secret is empty; write a value, or remove the key",
       "/b:\n  redis: 12\n" => "nodevent.yml:2: /b.redis is not a Redis URL; write redis://host:6379/0, " \
                               "rediss://… for TLS, redis-sentinel://… or redis-cluster://…",
-      "/b: 12\n" => "nodevent.yml:1: /b is \"12\", not a mapping",
+      "/b: 12\n" => "nodevent.yml:1: /b is text, not a mapping",
       "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is \"0\"; write a positive whole number",
       "publisher: {timeout: soon}\n" => 'nodevent.yml:1: publisher.timeout is "soon"; write it like 5s or 250ms',
       "publisher: {qeue: 1}\n" => "nodevent.yml:1: publisher.qeue is unknown; known keys are queue, queue_bytes, " \

@@ -129,7 +129,7 @@ RSpec.describe NoDevent::Emitter do
     it "keeps the old configuration if the new one is invalid" do
       described_class.config = { secret: "good" }
       expect { described_class.config = { secret: "" } }.to raise_error(NoDevent::ConfigurationError)
-      expect { described_class.config = 12 }.to raise_error(NoDevent::ConfigurationError, /expects a Hash, not 12/)
+      expect { described_class.config = 12 }.to raise_error(NoDevent::ConfigurationError, /expects a Hash, not an object of the class Integer/)
       expect(described_class.config.secret).to eq("good")
     end
 

@@ -2,13 +2,14 @@
 
 require "pp" # rubocop:disable Lint/RedundantRequireStatement -- Ruby 3.1 loads it at the first pp only
 
+require "tempfile"
 require "tmpdir"
 
 # Issue 12, attack 15, the gem's half: external text in the log, and secrets in errors, logs and `inspect`.
 #
 # Cases: newlines, ANSI sequences, direction marks, invalid UTF-8 and 900 KB in the error, in the hint and in a response
 # without JSON; in an error of Redis; in an exception of a custom publisher and of an error handler; user and password in
-# `url`, `public_url` and `redis`; secrets of each kind in `inspect`, `pp`, `to_json`, `to_yaml` and errors.
+# `url`, `public_url` and `redis`; secrets of each kind in `inspect`, `pp`, `to_json`, `to_yaml`, `Marshal` and errors, also with Active Support; values that are no secret's place.
 RSpec.describe "Text from outside", :native do
   let(:attack) { "a\nFATAL forged line\r\n\e[31mred\e[0m\u2028\u202Eevil\u0000\u009b1m #{'x' * 900_000}" }
 
@@ -122,6 +123,54 @@ RSpec.describe "Text from outside", :native do
     expect(publisher.address).to eq("redis://h:1/0")
   end
 
+  it "never contains a secret if Active Support, YAML or Marshal writes the objects of a configuration" do
+    out = ruby(<<~RUBY)
+      require "active_support"
+      require "active_support/json"
+      require "yaml"
+      require "nodevent"
+      NoDevent::Emitter.config = { secret: "sesame-sign-1234567", publish_key: "sesame-publish-12345", redis: "redis://u:sesame-redis@h:1/0" }
+      config = NoDevent::Emitter.config
+      parts = %i[@document @values].map { |name| config.instance_variable_get(name) }
+      [config, *parts].each do |one|
+        puts one.to_json, one.as_json, { one: one }.to_json, JSON.generate([one]), YAML.dump(one), YAML.dump([one])
+        Marshal.dump(one)
+      rescue TypeError => e
+        puts e.message
+      end
+      puts config.secret
+    RUBY
+    *shown, secret = out.lines(chomp: true)
+    expect([shown.size >= 21, secret]).to eq([true, "sesame-sign-1234567"])
+    expect(shown.join).not_to include("sesame")
+  end
+
+  it "never contains a value of the configuration that may be a secret in the wrong place" do
+    settings = [{ redis: { cluster: ["redis://:sesame@one:6379"] } }, { redis: { cluster: "a:1, :sesame@b:1" } },
+                { redis: { sentinel: { hosts: ["s:1", "redis://:sesame@one:6379"] } } }, { "/nodevent" => "sesame" },
+                { redis: "redis://me:12?sesame@h" }, { redis: "redis://me:12?x=1&sesame=2@h" }, { redis: { url: "redis://me:12?sesame@h" } },
+                { publisher: "sesame" }, { history: { rooms: "sesame" } }, "redis://:sesame@h", :sesame]
+    files = ["/a:\n  secret: !sesame\n", "/a:\n  secret: !<sesame> x\n", "/a:\n  secret: *sesame\n", "/a: {secret: *sesame }\n", "/a: sesame\n",
+             "/a:\n  secret: ! *sesame\n", "/a:\n  secret: !sesame!x y\n"]
+    attempts = settings.map { |one| -> { NoDevent::Emitter.config = one } }
+    attempts += files.map do |text|
+      lambda do
+        Tempfile.create(["c", ".yml"]) do |file|
+          file.write(text) && file.flush
+          NoDevent::Configuration.load_file(file.path).secret
+        end
+      end
+    end
+    attempts.each do |attempt|
+      expect(&attempt).to raise_error(NoDevent::ConfigurationError) { |error| expect(error.message).not_to include("sesame") }
+    end
+    expect { NoDevent::Emitter.config = { redis: { cluster: ["a:1", "x y"] } } }
+      .to raise_error(NoDevent::ConfigurationError, /redis.cluster has an entry, number 2, that is not host:port/)
+    expect { NoDevent::Emitter.config = { redis: "redis://me:12?sesame@h" } }
+      .to raise_error(NoDevent::ConfigurationError, /write the `\?` of a password as %3F/)
+    expect(@log.string).not_to include("sesame")
+  end
+
   it "never contains user and password of a URL" do
     %i[url public_url host].each do |key|
       ["http://me:sesame@localhost:1", "//me:sesame@localhost", "http://sesame@localhost"].each do |url|
@@ -140,5 +189,7 @@ RSpec.describe "Text from outside", :native do
       .to raise_error(NoDevent::PublishError) { |error| expect(error.message).not_to include("sesame") }
     expect(@log.string).not_to include("sesame")
     expect(NoDevent::Text.clean("see redis://me:sesame@h/0")).to eq("see redis://…@h/0")
+    expect(NoDevent::Text.clean(%(see "redis://me:a/se@sa/me@h/0" or x@y.z))).to eq(%(see "redis://…@h/0" or x@y.z))
+    expect(NoDevent::Text.clean("see http://h/0 or x@y.z")).to eq("see http://h/0 or x@y.z")
   end
 end

@@ -130,6 +130,34 @@ RSpec.describe "The position in nodevent_data" do
     end
   end
 
+  # What an engine reports becomes part of every page.
+  it "is absent if what the engine reports is not a position", :native do
+    allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
+    position = "0123456789abcdef:41"
+    ["x" * 1_000_000, "#{position}\n", "#{position}1234567890123456789", position.upcase, "\"><script>", ""].each do |reported|
+      allow(NoDevent::Native).to receive(:position).and_return(reported)
+      expect(NoDevent::Namespace.default.position("r")).to be_nil
+    end
+    allow(NoDevent::Native).to receive(:position).and_return(position)
+    expect(NoDevent::Namespace.default.position("r")).to eq(position)
+  end
+
+  it "is read with a key that the server accepts, also if keys are bound or valid for a short time only", :native do
+    secret = "a-secret-of-more-than-16-bytes"
+    allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
+    allow(NoDevent::Native).to receive(:position).and_return(nil)
+    { {} => [60_000, false], { bound_keys: "require" } => [60_000, true], { max_key_lifetime: "20s" } => [20_000, false],
+      { bound_keys: "sign", max_key_lifetime: "20s" } => [20_000, true] }.each do |settings, (limit, bound)|
+      NoDevent::Emitter.config = { url: "http://127.0.0.1:#{Ports.free}", secret: secret, **settings }
+      expect(NoDevent::Emitter.publisher).to receive(:read_position) do |namespace, room, key, _|
+        now = (Time.now.to_f * 1000).to_i
+        expect(NoDevent::Native.verify([namespace, room, key], [secret], now, limit, bound)).to be > now + limit - 5000
+        nil
+      end
+      NoDevent::Namespace.default.position("r")
+    end
+  end
+
   it "is absent without a history" do
     redis = RedisServer.new
     expect(pages("/nodevent: {redis: '#{redis.url}/0', open: true, history: off}\n").flatten.uniq).to eq([nil])

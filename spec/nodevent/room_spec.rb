@@ -37,6 +37,19 @@ RSpec.describe NoDevent::Room do
     end
   end
 
+  it "N-84 N-86 separates parts that contain the separator, and leaves numbers, UUIDs and single parts as they are" do
+    stub_const("Page", Struct.new(:tenant_slug, :slug) { include NoDevent::Base })
+    Page.nodevent_room_by :tenant_slug, :slug
+    pages = [%w[acme_x y], %w[acme x_y], %w[acme%5Fx y], %w[acme x%y_z], [3, "a_b"]].map { |parts| room(Page.new(*parts)) }
+    expect(pages).to eq(%w[Page_acme%5Fx_y Page_acme_x_y Page_acme%255Fx_y Page_acme_x%y_z Page_3_a_b])
+    stub_const("Item", Struct.new(:id))
+    uuid = "0c1c3fd6-7c24-4b6a-8a2e-0f3a9ad5e6d1"
+    expect([[3, 7], [uuid, 7], %w[a_b c], %w[a b_c], ["a_b"], "a_b"].map { |id| room(Item.new(id)) })
+      .to eq(["Item_3_7", "Item_#{uuid}_7", "Item_a%5Fb_c", "Item_a_b_c", "Item_a_b", "Item_a_b"])
+    Page.nodevent_room_by { |page| [page.tenant_slug, page.slug] }
+    expect(room(Page.new("a_b", "c"))).to eq("Page_a%5Fb_c")
+  end
+
   it "N-97 uses a `room` method that the class defines, also if another object emits" do
     expect([room(Custom), room(Custom.new(1))]).to eq(%w[all-of-them custom-1])
   end

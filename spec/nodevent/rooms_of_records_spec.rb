@@ -172,6 +172,15 @@ RSpec.describe "Rooms of records" do
       uuid = "0c1c3fd6-7c24-4b6a-8a2e-0f3a9ad5e6d1"
       RESULT["uuid"] = Token.create!(id: uuid).room
       RESULT["composite"] = NoDevent::Emitter.room(Composite.new([3, 7]))
+      # The `to_param` of Active Record 7.1 joins the parts of a composite key itself.
+      class Token < ActiveRecord::Base
+        def composite(*parts) = tap { singleton_class.define_method(:id) { parts } }
+      end
+      ActiveRecord::Integration.class_eval do
+        own = instance_method(:to_param)
+        define_method(:to_param) { id.is_a?(Array) ? id.join("_") : own.bind_call(self) }
+      end
+      RESULT["composite record"] = [Token.new.composite("a_b", "c").room, Token.new.composite("a", "b_c").room]
       RESULT["nil"] = NoDevent::Emitter.room(Nil.new(4))
       RESULT["blank"] = NoDevent::Emitter.room(Blank.new(5))
       RESULT["none"] = [Nil.new(nil), Composite.new([]), Struct.new(:id).new(1)].map do |object|
@@ -181,6 +190,7 @@ RSpec.describe "Rooms of records" do
       end
     RUBY
     expect(got).to eq("uuid" => "Token_0c1c3fd6-7c24-4b6a-8a2e-0f3a9ad5e6d1", "composite" => "Composite_3_7",
+                      "composite record" => %w[Token_a%5Fb_c Token_a_b_c],
                       "nil" => "Nil_4", "blank" => "Blank_5", "none" => %w[rejected rejected rejected])
   end
 

@@ -25,7 +25,8 @@ class Discussion < ApplicationRecord
     self.class.find_by(id: id)&.nodevent_update
   end
 
-  # Every page that can read a discussion gets the key of its room.
+  # Every page that can read a discussion gets the key of its room. Messages contain the room without the key: a page
+  # gets the keys of new discussions when it loads its state again.
   def as_json(_options = nil)
     {
       id: id, title: title, body: body, author: author, comments_count: comments_count, here: here,

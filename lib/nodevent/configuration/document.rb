@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "nodevent/configuration/redacted"
 require "nodevent/configuration/tree"
 
 module NoDevent
@@ -7,6 +8,8 @@ module NoDevent
     # A configuration as written: finds and reads the file and selects the environment's section. It does not know what
     # the keys mean; it knows their lines, for messages.
     class Document
+      include Unprintable
+
       # The names of mappings that are sections.
       COMMON = %w[shared development test production staging].freeze
       NAME = /\A[A-Za-z_][A-Za-z0-9_]*\z/

@@ -2,6 +2,30 @@
 
 module NoDevent
   class Configuration
+    # Objects that contain secrets: whatever prints or stores them gets the text of `inspect`. Active Support would
+    # write all instance variables.
+    module Unprintable
+      # @return [String]
+      def as_json(*)
+        inspect
+      end
+
+      # @return [String] JSON
+      def to_json(*)
+        inspect.to_json
+      end
+
+      # For YAML.
+      def encode_with(coder)
+        coder.scalar = inspect
+      end
+
+      # @raise [TypeError] always
+      def marshal_dump
+        raise TypeError, "a configuration cannot be dumped, because it contains secrets"
+      end
+    end
+
     # A value that must not be printed: a secret, or settings that contain a password.
     class Redacted
       SHOWN = "[redacted]"

@@ -195,9 +195,10 @@ module NoDevent
       end
 
       def nodes(list, default_port, key)
-        Array(list.is_a?(String) ? [list] : list).map do |text|
+        # Without the entry: it may be a URL with a password.
+        Array(list.is_a?(String) ? [list] : list).each_with_index.map do |text, index|
           RedisUrl.node(text.to_s, default_port) ||
-            invalid!(key, "contains #{text.to_s[0, 60].inspect}, which is not host:port; write host:port")
+            invalid!(key, "has an entry, number #{index + 1}, that is not host:port; write host:port")
         end
       end
 

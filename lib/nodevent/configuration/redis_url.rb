@@ -101,18 +101,24 @@ module NoDevent
         end
 
         def read_parameters(redis, query)
-          URI.decode_www_form(query).each { |name, value| read_parameter(redis, name, value) }
+          # After a `?` in a password, its rest looks like a parameter.
+          shown = !query.include?("@")
+          URI.decode_www_form(query).each { |name, value| read_parameter(redis, name, value, shown) }
         rescue ArgumentError
           raise Invalid
         end
 
-        def read_parameter(redis, name, value)
+        def read_parameter(redis, name, value, shown)
           if name == "node" && redis[:kind] != :single
             default = redis[:kind] == :sentinel ? SENTINEL_PORT : PORT
             return redis[:hosts] << (node(value, default) || raise(Invalid, "a `node` is not host:port"))
           end
           key = SENTINEL_PARAMETERS[name] if redis[:kind] == :sentinel
-          raise Invalid, "its parameter `#{name[0, 40]}` is not supported" unless key
+          unless key
+            raise Invalid, "its parameter `#{name[0, 40]}` is not supported" if shown
+
+            raise Invalid, "it has a `?` before an `@`; write the `?` of a password as %3F"
+          end
 
           redis[key] = value
         end

@@ -1,10 +1,14 @@
 # frozen_string_literal: true
 
+require "nodevent/configuration/redacted"
+
 module NoDevent
   class Configuration
     # Reads and validates the settings of one namespace, from its section or from the top level of a document. Numbers,
     # sizes, durations and flags are written as the server reads them.
     class Values
+      include Unprintable
+
       # One way of writing a number only: YAML readers disagree about `010`, `0x10`, `1_000` and `+8`.
       NUMBER = /0|[1-9]\d*/
       DURATION = /\A(#{NUMBER}(?:\.\d*)?) *(ms|s|m|h|d)?\z/
@@ -176,12 +180,13 @@ module NoDevent
         @own.key?(key) ? @own[key] : @document.top[key]
       end
 
+      # The kind and not the value, which may be a secret in the wrong place.
       def describe(node)
         case node.value
         when Hash then "a mapping"
         when Array then "a list"
         when nil, "" then "empty"
-        else node.value.inspect[0, 60]
+        else "text"
         end
       end
 

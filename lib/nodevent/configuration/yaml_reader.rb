@@ -9,11 +9,12 @@ module NoDevent
       class YAMLReader
         NULL = ["", "~", "null", "Null", "NULL"].freeze
         TAGS = [nil, "!", *%w[str seq map].map { |name| "tag:yaml.org,2002:#{name}" }].freeze
+        STANDARD_TAGS = %w[binary bool float int map merge null omap pairs seq set str timestamp].freeze
         MAX_DEPTH = 32
         # Values after aliases are expanded. A few aliases of aliases would otherwise fill the memory.
         MAX_NODES = 20_000
 
-        private_constant :NULL, :TAGS, :MAX_DEPTH, :MAX_NODES
+        private_constant :NULL, :TAGS, :STANDARD_TAGS, :MAX_DEPTH, :MAX_NODES
 
         # @param text [String]
         def initialize(text)
@@ -49,7 +50,8 @@ module NoDevent
           return aliased(yaml) if yaml.is_a?(Psych::Nodes::Alias)
 
           unless TAGS.include?(yaml.tag)
-            fail_at(yaml, "the tag `#{yaml.tag.sub('tag:yaml.org,2002:', '!!')}` is not supported; delete it")
+            fail_at(yaml, "the tag `#{shown(yaml.tag)}` is not supported; delete it, or put a value that begins " \
+                          "with `!` into quotes")
           end
 
           began = @nodes
@@ -70,7 +72,8 @@ module NoDevent
 
         def aliased(yaml)
           node, size = @anchors[yaml.anchor]
-          fail_at(yaml, "the alias *#{yaml.anchor} has no anchor before it") if node.nil?
+          # Without its name, which may be a secret that begins with `*`.
+          fail_at(yaml, "an alias has no anchor before it; put a value that begins with `*` into quotes") if node.nil?
           fail_at(yaml, "an anchor contains itself") if node == :unfinished
 
           @nodes += size
@@ -117,6 +120,12 @@ module NoDevent
 
             raise SyntaxError.new("a tab indents the line; indent with spaces", number + 1, column + 1)
           end
+        end
+
+        # A secret that begins with `!` is read as a tag.
+        def shown(tag)
+          name = tag.delete_prefix("tag:yaml.org,2002:")
+          STANDARD_TAGS.include?(name) ? "!!#{name}" : "!…"
         end
 
         def location(yaml)
