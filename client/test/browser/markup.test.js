@@ -89,7 +89,9 @@ for (const [way, markup] of Object.entries(WAYS)) {
     for (const [what, url] of Object.entries(WRONG)) {
       const { page, context, ours } = await pageOf(markup(url()).repeat(2), "/nodevent/key");
       await holds(page, "NoDevent.room('r').joined");
-      assert.deepEqual(requests.splice(0), [["own", "/nodevent/key", "the token", "session=abc"]], what);
+      assert.ok(requests.length, what);
+      // Each part of the page may have requested a key.
+      for (const request of requests.splice(0)) assert.deepEqual(request, ["own", "/nodevent/key", "the token", "session=abc"], what);
       assert.equal(ours().length, 1, what);
       assert.match(ours()[0], /^NoDevent: key URL .* ignored: set data-nodevent-key-url on the script tag/);
       await context.close();
