@@ -81,7 +81,7 @@ export class NoDeventController extends Listenable {
       this._hint = undefined;
     }
     if (typeof name !== "number" && (typeof name !== "string" || !name))
-      throw TypeError("NoDevent.room: the name must be text or a number");
+      throw TypeError("NoDevent.room(name): the name must be text or a number");
     const id = String(name);
     let room = this._rooms.get(id);
     if (!room) this._rooms.set(id, (room = new Room(id, this)));

@@ -7,7 +7,7 @@ export const FIXES = /** @type {Record<string, string>} */ (/** @type {unknown} 
   "Bad sig": "Pass the key from nodevent_data unchanged.",
   "Lifetime too long": "See max_key_lifetime.",
   "Time has passed": "Call room.setKey(key), or set data-nodevent-key-url on the script tag.",
-  "Bad key": "Sign this room with the server's secret.",
+  "Bad key": "Sign it with the server's secret.",
   "Bad room": "Use 1 to 255 bytes.",
   "Too many rooms": "See max_rooms_per_connection.",
   "Too many joins": "See joins_per_second.",

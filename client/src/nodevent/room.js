@@ -141,7 +141,7 @@ export class Room extends Listenable {
   _isRefused(error) {
     const isTemporary = !!error?._isTemporary;
     const isRefused = error instanceof KeyError && !isTemporary;
-    this._warn(error, isTemporary ? "The client retries." : isRefused && "Sign in, or see NoDevent.authorize.");
+    this._warn(error, isTemporary ? "The client retries." : isRefused && "Sign in. See NoDevent.authorize.");
     if (isRefused) this._fire("key-refused", error.message);
     return !isTemporary;
   }
