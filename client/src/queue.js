@@ -3,5 +3,7 @@
 // application. It makes no request.
 
 import { installQueue } from "./page/install-queue.js";
+import { reloadNextScript } from "./page/reload.js";
 
 installQueue();
+reloadNextScript();

@@ -3,22 +3,20 @@
 
 import { connect } from "./nodevent/connect.js";
 import { NoDeventController } from "./nodevent/controller.js";
+import { currentScript, elements } from "./nodevent/document.js";
+import { existing } from "./nodevent/page-id.js";
 
 const page = /** @type {any} */ (globalThis);
 
-const HINT =
-  "cannot find the server in the script's URL. Load it with " +
-  '<script src="https://SERVER/api/NAMESPACE">, or call NoDevent.connect({ url, namespace }).';
+const HINT = 'cannot find the server without <script src="https://SERVER/api/NAMESPACE"> or NoDevent.connect({ url }).';
 
 /** The element that loaded this script, if there is one. */
 function scriptElement() {
   if (!page.document) return;
-  // Called on the prototype: an element named `currentScript` hides the property of the document.
-  const current = Object.getOwnPropertyDescriptor(page.Document.prototype, "currentScript")?.get?.call(page.document);
+  const current = currentScript();
   if (current?.src) return current;
   const url = urlFromStack();
-  const scripts = page.Document.prototype.querySelectorAll.call(page.document, "script[src]");
-  return [...scripts].find((script) => script.src === url) || { src: url };
+  return [...elements("script[src]")].find((script) => script.src === url) || { src: url };
 }
 
 /** The URL of this script in the stack of an error: modules have no `currentScript`. Code from `eval` has no URL. */
@@ -43,8 +41,8 @@ function controllerOf(script) {
   }));
 }
 
-const queue = page.NoDevent?.[Symbol.for("nodevent.queue")];
-page.NoDeventController = Object.assign(NoDeventController, { connect });
+const queue = existing?.[Symbol.for("nodevent.queue")];
+page.NoDeventController = NoDeventController;
 page.NoDevent = page.Nodevent = controllerOf(scriptElement());
-page.NoDevent.connect = connect;
+page.NoDevent.connect = page.NoDeventController.connect = connect;
 queue?.(page.NoDevent);

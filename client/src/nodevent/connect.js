@@ -3,6 +3,7 @@
 import { Manager } from "../socket/manager.js";
 import { pool } from "../socket/pool.js";
 import { NoDeventController } from "./controller.js";
+import { resolve } from "./keys.js";
 import { pageId } from "./page-id.js";
 
 const socketOf = pool((url, options) => new Manager(url, options));
@@ -12,7 +13,7 @@ const socketOf = pool((url, options) => new Manager(url, options));
  *   `url` is the server, by default the page's own; its path is where the server is mounted
  */
 export function connect({ url = "/", namespace = "/nodevent", key, keyUrl, auth, ...options } = {}) {
-  const { origin, pathname } = new URL(url, globalThis.location?.href);
+  const { origin, pathname } = resolve(url);
   const path = options.path || pathname.replace(/\/$/, "") + "/socket.io/";
   const withPage = (/** @type {any} */ data) => ({ ...data, pageId });
   options.auth = (/** @type {(data: any) => void} */ send) =>

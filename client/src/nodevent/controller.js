@@ -2,7 +2,7 @@
 // events. Works with our socket, the stock one, and any object with the same methods.
 
 import { JoinQueue } from "./join-queue.js";
-import { keyFrom } from "./keys.js";
+import { endpointOf, keyFrom } from "./keys.js";
 import { Listenable } from "./listenable.js";
 import { warn } from "./log.js";
 import { isOriginRefused } from "./origin.js";
@@ -15,6 +15,9 @@ const REFUSED_ORIGIN_DELAY = 60_000;
 /** Number of these attempts. After them, the page has to be loaded again. */
 const REFUSED_ORIGIN_ATTEMPTS = 5;
 
+/** The key endpoint that the gem mounts, if the page does not name another one. */
+const DEFAULT_KEY_URL = "/nodevent/key";
+
 /** Close codes of limits and malformed packets; the server closes with others when it stops. */
 const isLimit = (/** @type {any} */ code) => code === 1008 || code === 1009 || code === 1013;
 
@@ -26,7 +29,9 @@ export class NoDeventController extends Listenable {
   /** @param {{key?: (room: Room) => any, keyUrl?: string}} [options] where keys come from: a function, or the URL of the application's endpoint */
   constructor({ key, keyUrl } = {}) {
     super();
-    this._source = key || (keyUrl ? keyFrom(keyUrl) : undefined);
+    this._source = key || (keyUrl && keyFrom(keyUrl));
+    this._keyUrl = keyUrl || DEFAULT_KEY_URL;
+    this._hasWarned = false; // of a key URL that is not used
     /** The id of this page, the same on every connection. */
     this.pageId = pageId;
     this._joins = this._newJoins();
@@ -52,14 +57,24 @@ export class NoDeventController extends Listenable {
   }
 
   /**
-   * The room of that name; always the same object. Room data from the application sets its key and position.
+   * The room of that name; always the same object. Room data from the application sets its key and position. It may
+   * come from markup: its key URL is used only if it names the key endpoint of the page.
    * @param {string | number | {room: string, key?: any, position?: any, key_url?: string}} name
    * @returns {Room}
    */
   room(name) {
     if (typeof name === "object" && name) {
       const room = this.room(name.room).since(name.position);
-      return name.key === undefined && !name.key_url ? room : room.setKey(name.key, name.key_url);
+      const { key } = name;
+      let url = name.key_url;
+      try {
+        if (url && endpointOf(url) !== endpointOf(this._keyUrl)) throw 0;
+      } catch {
+        if (!this._hasWarned) warn(`key URL ${url} ignored: set data-nodevent-key-url on the script tag.`);
+        this._hasWarned = true;
+        url = "";
+      }
+      return key === undefined && !url ? room : room.setKey(key, url);
     }
     if (this._hint && !this.socket) {
       warn(this._hint);
@@ -112,7 +127,7 @@ export class NoDeventController extends Listenable {
       this._fire("error", err);
       // Fired for the first failure of a series and for a final one. `reconnecting` reports the others.
       if (!socket.active || !failures) this._fire("connect_failed", err);
-      if (!socket.active) warn(`namespace ${JSON.stringify(socket.nsp)} refused: ${err.message}. Check the namespace in the script's URL and the server's configuration.`);
+      if (!socket.active) warn(`namespace ${JSON.stringify(socket.nsp)} refused: ${err.message}. Check the script's URL and the server's configuration.`);
       else if (!failures && err.description > 0) warn(`the server refuses connections: status ${err.description} ${JSON.stringify(String(err.context).slice(0, 99))}. See limits in the server's configuration.`);
       else if (ours && refusals) onRefused();
       // The server may have been down at first.

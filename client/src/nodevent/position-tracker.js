@@ -77,7 +77,8 @@ export class PositionTracker {
       this._hasGap = true;
     }
     const next = parse(position);
-    if (next && distance(parse(this._last), next) > 0) this._last = position;
+    // A position from the page may be ahead of the room: unless a publication replaced it, the server's counts.
+    if (next && (this._last === since || distance(parse(this._last), next) > 0)) this._last = position;
   }
 
   /** Returns whether there is a gap to report, and marks it as reported. */

@@ -68,7 +68,7 @@ export class Room extends Listenable {
    */
   setKey(key, source) {
     if (typeof key === "function") [key, source] = [undefined, key];
-    this._source = typeof source === "string" ? keyFrom(source) : source;
+    this._source = source && typeof source === "string" ? keyFrom(source) : source;
     this._useKey(key);
     this._join();
     return this;
@@ -141,7 +141,7 @@ export class Room extends Listenable {
   _isRefused(error) {
     const isTemporary = !!error?._isTemporary;
     const isRefused = error instanceof KeyError && !isTemporary;
-    this._warn(error, isTemporary ? "The client retries." : isRefused && "Sign in again, or allow the room in the application's authorize block.");
+    this._warn(error, isTemporary ? "The client retries." : isRefused && "Sign in. See NoDevent.authorize.");
     if (isRefused) this._fire("key-refused", error.message);
     return !isTemporary;
   }

@@ -1,8 +1,7 @@
 // Owns: the queue, a stand-in for `NoDevent` until the server's script has loaded. It records calls;
 // script.js replays them in order. Objects that the page got from the queue then forward to the real ones.
 
-import { pageId } from "../nodevent/page-id.js";
-import { reloadFailedScripts } from "./reload.js";
+import { existing, pageId } from "../nodevent/page-id.js";
 
 const page = /** @type {any} */ (globalThis);
 
@@ -40,8 +39,7 @@ function recorder(values) {
 
 /** Defines `NoDevent`, unless it exists. */
 export function installQueue() {
-  // An element with the id or name `NoDevent` also defines `window.NoDevent`.
-  if (page.NoDevent?.room) return;
+  if (typeof existing?.room === "function") return;
   /** @type {Map<string, any>} the same object for the same name, as in the real `NoDevent` */
   const rooms = new Map();
   const root = recorder({
@@ -74,5 +72,4 @@ export function installQueue() {
     },
   });
   page.NoDevent = page.Nodevent = root._proxy;
-  reloadFailedScripts();
 }

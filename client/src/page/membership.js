@@ -61,7 +61,8 @@ export class Membership {
     const { room, recent } = entry;
     if (room.joined || room.position) this.catchUp(room.position, recent);
     else room.since(position);
-    if (!room.joined && (key || keyUrl)) room.setKey(key, keyUrl);
+    // As room data, not with `setKey`: markup does not choose the key endpoint.
+    if (!room.joined && (key || keyUrl)) /** @type {any} */ (globalThis).NoDevent.room({ room: name, key: key || undefined, key_url: keyUrl });
     room.join();
   }
 

@@ -232,7 +232,7 @@ for (const colorScheme of ["light", "dark"]) {
     assert.equal(await page.locator("img, script:not([src]), [onfocus], [onerror]").count(), 0);
     assert.equal(await page.evaluate("window.harmed"), undefined);
     assert.equal(await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), true);
-    assert.deepEqual(complaints, [`NoDevent: namespace ${JSON.stringify("/" + HOSTILE)} refused: Invalid namespace. Check the namespace in the script's URL and the server's configuration.`]);
+    assert.deepEqual(complaints, [`NoDevent: namespace ${JSON.stringify("/" + HOSTILE)} refused: Invalid namespace. Check the script's URL and the server's configuration.`]);
   });
 }
 

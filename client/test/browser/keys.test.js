@@ -88,7 +88,7 @@ test("a visitor who is signed out: the login page is not a key, the page and the
   assert.equal(await page.evaluate("room.joined"), false);
   const lines = complaints.filter((line) => line.startsWith("NoDevent"));
   assert.equal(lines.length, 1);
-  assert.match(lines[0], /room "r" refused: POST \/keys returned 200.*Sign in again/);
+  assert.match(lines[0], /room "r" refused: POST \/keys returned 200.*Sign in/);
   assert.equal(requests.length, 1);
   await context.close();
 });

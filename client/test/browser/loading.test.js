@@ -126,6 +126,31 @@ test("the queue leaves a NoDevent that exists, and an element named NoDevent doe
   await context.close();
 });
 
+for (const [what, markup] of [
+  ["a form with an input named room", '<form id="NoDevent"><input name="room"><input name="pageId" value="x"></form>'],
+  ["a form with an object named room", '<form id="NoDevent"><object name="room"></object></form>'],
+  ["a frame of another origin", () => `<iframe name="NoDevent" src="${loose.on("page.test")}/frame"></iframe>`],
+]) {
+  test(`${what} instead of NoDevent prevents neither the queue, nor the element, nor the script`, async () => {
+    loose.pages["/frame"] = "a frame";
+    const body = typeof markup === "function" ? markup() : markup;
+    for (const scripts of [
+      `<script src="/dist/queue.js"></script><script src="${src()}" async></script>`,
+      `<script src="/dist/nodevent-room.js"></script><script src="${src()}" async></script>`,
+      `<script src="${src()}"></script>`,
+    ]) {
+      const wait = body.startsWith("<iframe") ? '<script src="/wait.js"></script>' : "";
+      // The frame has another origin by then.
+      loose.pages["/wait.js"] = (_request, response) => setTimeout(() => response.end(), 300);
+      const { page, context, complaints } = await pageOf(`${body}${wait}${scripts}<script>window.room = NoDevent.room("r").join(); window.id = NoDevent.pageId</script>`);
+      await holds(page, "room.joined === true");
+      assert.deepEqual(await page.evaluate("[typeof id, id.length > 10]"), ["string", true]);
+      assert.deepEqual(complaints, []);
+      await context.close();
+    }
+  });
+}
+
 /** Runs the body while the server accepts connections and does not respond. */
 async function whileHanging(body) {
   server.child.kill("SIGSTOP");
@@ -197,6 +222,39 @@ test("a script that could not be loaded is loaded again, and the recorded calls 
   assert.equal(ours().length, 1, "one line, however many attempts");
   await context.close();
   await late.close();
+});
+
+test("under 'strict-dynamic' the blocked script of an attacker is not loaded again, and the page's own is", async () => {
+  const late = await new Relay(() => server.port).start();
+  const app = await servePages({ "/attack.js": "window.attacked = true" }, { policy: "" });
+  const tag = () => `<script src="http://127.0.0.1:${late.port}/api/nodevent" nonce="n" async data-nodevent></script>`;
+  const attack = '<script data-nodevent src="/attack.js"></script>';
+  for (const [what, head] of [
+    ["the queue inline", `<script nonce="n">${queue}</script>${tag()}`],
+    ["the queue as a file", `<script nonce="n" src="/dist/queue.js"></script>${tag()}`],
+    ["the queue twice", `<script nonce="n">${queue}</script>${tag()}<script nonce="n">${queue}</script>`],
+    ["the element too", `<script nonce="n">${queue}</script>${tag()}<script nonce="n" src="/dist/nodevent-room.js"></script>`],
+    ["the element without the queue", `<script nonce="n" src="/dist/nodevent-room.js"></script>`],
+    ["an image named currentScript", `<img name="currentScript"><script nonce="n">${queue}</script>${tag()}`],
+  ]) {
+    const reloads = head.includes("/api/nodevent");
+    late.mode = "closed";
+    app.pages["/"] = (_request, response) => {
+      response.setHeader("content-security-policy", "script-src 'nonce-n' 'strict-dynamic'; object-src 'none'; base-uri 'none'");
+      response.end(`<!doctype html><meta charset="utf-8">${head}<p>A comment: ${attack}</p>`);
+    };
+    const { page, context, complaints } = await open(browser, app.url + "/");
+    await until(() => complaints.some((line) => line.includes("Content Security Policy")), "the policy blocks the script");
+    // Longer than the delay after a second failure.
+    const end = performance.now() + 2500;
+    await until(() => performance.now() > end);
+    assert.equal(await page.evaluate("window.attacked"), undefined, what);
+    late.mode = "open";
+    if (reloads) await holds(page, "NoDevent.connected() === true");
+    assert.equal(await page.evaluate("window.attacked"), undefined, what);
+    await context.close();
+  }
+  await Promise.all([late, app].map((one) => one.close()));
 });
 
 test("the id of the page is known at once, and stays the same", async () => {

@@ -49,6 +49,15 @@ for (const [refusal, fix] of [
   });
 }
 
+test("a refusal with the name of an object's member has no fix", async () => {
+  const end = await wire.accept();
+  for (const name of ["constructor", "__proto__", "toString"]) {
+    nodevent.room(name).join();
+    end.ack(end.takeEvent().id, [name, false]);
+    assert.equal(lines.pop(), `NoDevent: room "${name}" refused: ${name}. `);
+  }
+});
+
 test("a refused namespace is one line", async () => {
   await new Promise((resolve) => setImmediate(resolve));
   wire.last.open();

@@ -214,6 +214,29 @@ test("an expired key is replaced on the rejoin, and a room that was left is not 
   assert.equal(requests.length, 1);
 });
 
+test("room data may not name another endpoint than that of the connection, and is used without it", async (t) => {
+  const lines = recordWarnings(t);
+  respond = (response) => json(response, { key: "from the endpoint" });
+  const end = await start({ keyUrl: url });
+  for (const wrong of [url + "/other", url.replace("127.0.0.1", "localhost"), url + "?amount=1", "/keys", "http://["]) {
+    nodevent.room({ room: wrong, key: "k:1", key_url: wrong }).join();
+    assert.deepEqual((await next(end)).args, [{ room: wrong, key: "k:1" }]);
+  }
+  assert.equal(lines.length, 1);
+  assert.match(lines[0], /^NoDevent: key URL .*\/other ignored: set data-nodevent-key-url/);
+  nodevent.room({ room: "s", key_url: url + "?namespace=%2Fboard" }).join();
+  assert.equal((await next(end)).args[0].key, "from the endpoint");
+});
+
+test("an empty key URL, as of a Stimulus value without content, is none", async () => {
+  respond = (response) => json(response, { key: "new" });
+  const end = await start({ keyUrl: url });
+  nodevent.room({ room: "r", key: "old:1", key_url: "" }).join();
+  end.ack((await next(end)).id, ["Time has passed", false]);
+  assert.equal((await next(end)).args[0].key, "new");
+  assert.deepEqual(requests.length, 1);
+});
+
 test("keyFrom is a key function", async () => {
   respond = (response) => json(response, { key: "k:1" });
   assert.equal(await keyFrom(url)({ id: "r" }), "k:1");

@@ -48,6 +48,32 @@ test("a position that the history no longer holds is a gap", async () => {
   assert.equal(received.gap.length, 1);
 });
 
+test("a position ahead of the room is a gap, and later publications arrive", async () => {
+  const { positions } = await server.emit("ahead", "e", 1);
+  const [epoch, offset] = positions[0].split(":");
+  const room = start().room("ahead").since(`${epoch}:${+offset + 1000}`);
+  const received = record(room, "e", "join", "gap");
+  room.join();
+  await until(() => received.join.length);
+  assert.equal(received.join[0][1].recovered, false);
+  assert.deepEqual(received.gap, [[positions[0]]]);
+  await server.emit("ahead", "e", 2);
+  await until(() => received.e.length);
+  assert.deepEqual(received.e, [[2]]);
+});
+
+test("a publication that arrives before the ack of a failed recovery keeps its position", async () => {
+  const wire = new Wire();
+  const room = scripted(wire).room("r").since("x:5").join();
+  const received = record(room, "e");
+  const end = await wire.accept();
+  end.event("event", { room: "r", event: "e", message: 10, position: "x:10" });
+  end.ack(end.takeEvent().id, [null, true, { position: "x:9", recovered: false }]);
+  assert.equal(room.position, "x:10");
+  end.event("event", { room: "r", event: "e", message: 10, position: "x:10" });
+  assert.deepEqual(received.e, [[10]]);
+});
+
 test("room data sets the key and the position", async () => {
   const wire = new Wire();
   const nodevent = scripted(wire);
