@@ -1,12 +1,12 @@
 // The page's use of NoDevent: the rooms it joins, and refreshing the page if it may have missed events. Knows
 // nothing of discussions.
 
-/** Rooms whose last join was refused, with the number of consecutive refusals. */
+/** Rooms that need a key, because they came without one or their last join was refused, with the number of times. */
 const refused = new Map();
 
 /**
- * Joins a room with its key and subscribes to its events.
- * @param {{room: string, key: string}} pass  the application's `room_json` for this page
+ * Joins a room with its key and subscribes to its events. Without a key, it asks for the page's state again, which has one.
+ * @param {{room: string, key?: string}} pass  the application's `room_json` for this page; in an event it has no key
  * @param {Record<string, (message: any) => void>} handlers  a function for each event
  * @param {() => void} stale  called when the page may be outdated: after the first join (it was rendered before),
  *   after a join that could not recover all missed events, and after a refusal, to get a new key (see `renew`)
@@ -24,8 +24,12 @@ export function follow(pass, handlers, stale) {
     if (!current || !state?.recovered) stale();
     current = true;
   });
-  room.setKey(pass.key);
-  room.join();
+  if (pass.key) {
+    room.setKey(pass.key);
+    room.join();
+  } else {
+    refreshLater(pass.room, stale);
+  }
   return () => room.leave();
 }
 
@@ -35,9 +39,12 @@ function refreshLater(name, stale) {
   setTimeout(stale, Math.min(30_000, 200 * 2 ** times));
 }
 
-/** Sets a new key on a room whose join was refused. This joins again. */
+/** Sets a new key on a room that needs one, and joins it. */
 export function renew(pass) {
-  if (refused.has(pass.room)) window.NoDevent.room(pass.room).setKey(pass.key);
+  if (!refused.has(pass.room) || !pass.key) return;
+  const room = window.NoDevent.room(pass.room);
+  room.setKey(pass.key);
+  room.join();
 }
 
 /** Shows in text and colour whether the page is connected. */
