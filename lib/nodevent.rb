@@ -16,6 +16,7 @@ end
 require "nodevent/version"
 require "nodevent/errors"
 require "nodevent/text"
+require "nodevent/fiber_local"
 require "nodevent/native"
 require "nodevent/configuration"
 require "nodevent/room"

@@ -10,8 +10,8 @@ module NoDevent
     # The maximum of bytes that a history adds to a publication: `,"position":"<16 digits>:<20 digits>"`, rounded up.
     # The limit applies to the result.
     POSITION_BYTES = 64
-    # The fiber-local variable that is set while a message becomes JSON.
-    ENCODING = :nodevent_encoding
+    # Set while a message becomes JSON.
+    ENCODING = FiberLocal.new(:nodevent_encoding)
 
     private_constant :POSITION_BYTES, :ENCODING
 
@@ -32,17 +32,13 @@ module NoDevent
 
       # @return [Boolean] whether the current fiber is building a message, which must not contain keys
       def encoding?
-        Thread.current[ENCODING] ? true : false
+        ENCODING.value ? true : false
       end
 
       # Runs the application's code that builds a message.
       # @return [Object] the block's result
-      def encoding
-        before = Thread.current[ENCODING]
-        Thread.current[ENCODING] = true
-        yield
-      ensure
-        Thread.current[ENCODING] = before
+      def encoding(&block)
+        ENCODING.with(true, &block)
       end
 
       # @param members [Hash, nil] further members of the publication

@@ -11,9 +11,9 @@ module NoDevent
     HEADER = "HTTP_X_NODEVENT_PAGE"
     # A valid id.
     ID = /\A[!-~]{1,64}\z/
-    KEY = :nodevent_page
+    CURRENT = FiberLocal.new(:nodevent_page)
 
-    private_constant :ID, :KEY
+    private_constant :ID, :CURRENT
 
     # Rack middleware that remembers the page of each request. The railtie adds it; elsewhere `use
     # NoDevent::Page::Middleware`.
@@ -32,7 +32,7 @@ module NoDevent
     class << self
       # @return [String, nil] the id of the page that made the current request; nil if it did not send one
       def current
-        Thread.current[KEY]
+        CURRENT.value
       end
 
       # Runs the block for a request of this page, for example in a job that the request has started.
@@ -40,12 +40,8 @@ module NoDevent
       #   NoDevent::Page.with(page_id) { comment.save! }
       # @param id [String, nil] an invalid id counts as none
       # @return [Object] the block's result
-      def with(id)
-        before = current
-        Thread.current[KEY] = valid?(id) ? id : nil
-        yield
-      ensure
-        Thread.current[KEY] = before
+      def with(id, &block)
+        CURRENT.with(valid?(id) ? id : nil, &block)
       end
 
       # @api private

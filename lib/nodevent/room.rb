@@ -15,7 +15,7 @@ module NoDevent
     # The methods with which an application can override the name, in order of precedence.
     OVERRIDES = %i[nodevent_room room].freeze
     # The fiber-local variable with the object whose override is being called, and the override's name.
-    RESOLVING = :nodevent_room_of
+    RESOLVING = FiberLocal.new(:nodevent_room_of)
     # Active Record's generated modules: methods in them are the application's attributes and associations.
     GENERATED = /::Generated(Attribute|Association)Methods\z/
 
@@ -116,17 +116,14 @@ module NoDevent
       end
 
       # Detects an override that calls `NoDevent::Emitter.room(self)`, which would recurse endlessly.
-      def resolving(object, name)
-        before = Thread.current[RESOLVING]
+      def resolving(object, name, &block)
+        before = RESOLVING.value
         if before && before.first.equal?(object) && before.last == name
           raise InvalidRoomError, "#{describe_class(object)}##{name} calls NoDevent::Emitter.room(self) or " \
                                   "nodevent_room, which calls it again; write `super`"
         end
 
-        Thread.current[RESOLVING] = [object, name]
-        yield
-      ensure
-        Thread.current[RESOLVING] = before
+        RESOLVING.with([object, name], &block)
       end
 
       # Anonymous modules are generated too: Active Record has one for enums and one for stores.

@@ -3,23 +3,20 @@
 module NoDevent
   # Blocks in which nothing is emitted, for imports, seeds and repairs. Silence belongs to one fiber.
   module Silence
-    KEY = :nodevent_silence
+    STATE = FiberLocal.new(:nodevent_silence)
 
-    private_constant :KEY
+    private_constant :STATE
 
     class << self
       # @return [Boolean] whether the current fiber is silenced
       def on?
-        Thread.current[KEY] ? true : false
+        STATE.value ? true : false
       end
 
       # Runs the block silenced.
-      def with
-        before = Thread.current[KEY]
-        Thread.current[KEY] = true
-        yield
-      ensure
-        Thread.current[KEY] = before
+      # @return [Object] the block's result
+      def with(&block)
+        STATE.with(true, &block)
       end
     end
   end
