@@ -1,68 +1,9 @@
 # frozen_string_literal: true
 
-# Builds the Debian package of the server, and tests it.
+# Builds the Debian package of the server, and installs it in a container. Without a container,
+# `spec/nodevent/debian_package_spec.rb` tests it.
 
-require "erb"
-require "tmpdir"
-
-# The Debian package.
-module DebianPackage
-  ROOT = File.expand_path("..", __dir__)
-  PACKAGING = File.join(ROOT, "packaging")
-  VERSION = File.read(File.join(ROOT, "Cargo.toml"))[/^version = "(.+)"/, 1]
-  # Paths in the package, with their modes and sources.
-  FILES = {
-    "usr/lib/systemd/system/nodevent.service" => [0o644, "packaging/nodevent.service"],
-    "usr/lib/sysusers.d/nodevent.conf" => [0o644, "packaging/nodevent.sysusers.conf"],
-    "etc/nodevent.yml" => [0o644, "packaging/debian/nodevent.yml"],
-    "usr/share/doc/nodevent/copyright" => [0o644, "LICENSE"],
-    "usr/share/doc/nodevent/configuration.md" => [0o644, "docs/configuration.md"],
-    "DEBIAN/postinst" => [0o755, "packaging/debian/postinst"],
-    "DEBIAN/prerm" => [0o755, "packaging/debian/prerm"],
-    "DEBIAN/postrm" => [0o755, "packaging/debian/postrm"]
-  }.freeze
-
-  module_function
-
-  def architecture
-    `dpkg --print-architecture`.strip
-  end
-
-  def file
-    File.join(ROOT, "pkg", "nodevent_#{VERSION}_#{architecture}.deb")
-  end
-
-  # Builds the package with this binary.
-  def build(binary)
-    Dir.mktmpdir do |stage|
-      FILES.merge("usr/bin/nodevent" => [0o755, binary]).each { |path, entry| install(stage, path, *entry) }
-      File.write(File.join(stage, "DEBIAN/conffiles"), "/etc/nodevent.yml\n")
-      File.write(File.join(stage, "DEBIAN/control"), control(binary))
-      File.chmod(0o755, stage)
-      FileUtils.mkdir_p(File.dirname(file))
-      system("dpkg-deb", "--root-owner-group", "--build", stage, file, out: File::NULL, exception: true)
-    end
-  end
-
-  def install(stage, path, mode, source)
-    target = File.join(stage, path)
-    FileUtils.mkdir_p(File.dirname(target), mode: 0o755)
-    FileUtils.cp(File.expand_path(source, ROOT), target)
-    File.chmod(mode, target)
-  end
-
-  def control(binary)
-    values = { version: VERSION, architecture: architecture, libc: libc(binary),
-               installed_size: (File.size(binary) / 1024.0).ceil }
-    ERB.new(File.read(File.join(PACKAGING, "debian/control.erb"))).result_with_hash(values)
-  end
-
-  # The newest version of the C library whose symbols the binary needs.
-  def libc(binary)
-    versions = IO.popen(["objdump", "-T", binary], &:read).scan(/GLIBC_(\d+\.\d+)/).flatten
-    versions.max_by { |version| Gem::Version.new(version) } or raise "#{binary} does not use the C library"
-  end
-end
+require_relative "package/debian_package"
 
 namespace :package do
   desc "Build the Debian package of the server into pkg/ (NODEVENT_PROFILE=release as for users; dev by default)"
@@ -74,9 +15,6 @@ namespace :package do
     DebianPackage.build(File.join(folder, "nodevent"))
     puts "built #{DebianPackage.file}"
   end
-
-  desc "Check the Debian package, install it in an empty folder, and run its server (row N-12)"
-  task("deb:check" => :deb) { ruby File.join(__dir__, "package/debian_check.rb"), DebianPackage.file, verbose: false }
 
   desc "Install the Debian package in a container, and kill its server (as root, with debootstrap; row N-12)"
   task "deb:smoke" => :deb do
