@@ -22,6 +22,7 @@ pub mod connection_id;
 pub mod encoding;
 pub mod engine;
 pub mod history;
+pub mod host;
 pub mod http;
 pub mod hub;
 pub mod log;

@@ -3,8 +3,8 @@
 //! CORS does not protect WebSockets, so every handshake of every transport is checked here. `config` fills
 //! [`Origins`]; the HTTP side asks it. This file knows headers, but no request, connection or namespace.
 
-use axum::http::{HeaderMap, HeaderValue, Version, header};
-use hyper::Uri;
+use crate::host::{is_loopback, is_subdomain, split_port};
+use axum::http::{HeaderMap, HeaderValue, header};
 
 /// The header in which a browser says whether the page and the server belong to the same site.
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
@@ -73,21 +73,6 @@ pub enum BadOrigin {
     /// It is not an origin for another reason.
     #[error("is not an origin")]
     Other,
-}
-
-/// Why a request does not name a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum BadHost {
-    /// There is no `Host` header.
-    #[error("the request has no Host header")]
-    Missing,
-    /// There are several, or the URL names another host.
-    #[error("the request names several hosts")]
-    Several,
-    /// It is not a host with an optional port.
-    #[error("the Host header is not a host with an optional port")]
-    Malformed,
 }
 
 // === impl Risk ===
@@ -280,14 +265,6 @@ fn same_host(headers: &HeaderMap, host: &str) -> bool {
     own.is_some_and(|own| own.eq_ignore_ascii_case(host) || is_loopback(own) && is_loopback(host))
 }
 
-/// Splits `host`, `host:port` or `[::1]:port`. Returns `None` if the port is not a number.
-fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => Some((host, Some(port.parse().ok()?))),
-        _ => Some((text, None)),
-    }
-}
-
 fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" => Some(80),
@@ -304,45 +281,6 @@ pub fn cors(headers: &HeaderMap) -> Option<HeaderValue> {
 /// Whether a page in a browser made the request. Programs do not send these headers.
 pub fn is_from_page(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN) || headers.contains_key(SEC_FETCH_SITE)
-}
-
-/// The host that a request names, without the port.
-///
-/// # Errors
-/// [`BadHost`] if the request names none, or several, or something else.
-///
-/// # Source
-/// RFC 9112, section 3.2.
-pub fn requested_host<'a>(uri: &'a Uri, version: Version, headers: &'a HeaderMap) -> Result<&'a str, BadHost> {
-    let mut lines = headers.get_all(header::HOST).iter();
-    let (host, more) = (lines.next(), lines.next());
-    let Some(host) = host else {
-        return if version < Version::HTTP_11 { Ok("") } else { Err(BadHost::Missing) };
-    };
-    if more.is_some() {
-        return Err(BadHost::Several);
-    }
-    let host = host.to_str().map_err(|_| BadHost::Malformed)?;
-    // A proxy may send the whole URL, which then has to name the same host.
-    if uri.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host)) {
-        return Err(BadHost::Several);
-    }
-    let (name, _) = split_port(host).ok_or(BadHost::Malformed)?;
-    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._~[]:".contains(c));
-    let is_bracketed = name.starts_with('[') && name.ends_with(']');
-    (is_name && (is_bracketed || !name.contains([':', '[', ']']))).then_some(name).ok_or(BadHost::Malformed)
-}
-
-/// Whether a host is a name of this machine. A foreign name that DNS resolves to this machine is not.
-pub fn is_loopback(host: &str) -> bool {
-    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| host.eq_ignore_ascii_case(name))
-}
-
-/// Whether a host is below a domain. The domain itself is not.
-pub fn is_subdomain(host: &str, domain: &str) -> bool {
-    let (host, domain) = (host.as_bytes(), domain.as_bytes());
-    let below = host.len().checked_sub(domain.len()).map(|length| host.split_at(length));
-    below.is_some_and(|(sub, end)| sub.len() > 1 && sub.ends_with(b".") && end.eq_ignore_ascii_case(domain))
 }
 
 #[cfg(test)]
@@ -497,60 +435,6 @@ mod tests {
             assert!(origins(&["*"]).admit(&headers), "{site}");
             headers.insert(header::ORIGIN, HeaderValue::from_static("https://www.example.org"));
             assert!(origins(&["https://www.example.org"]).admit(&headers), "{site}");
-        }
-    }
-
-    fn requested(uri: &str, hosts: &[&str]) -> Result<String, BadHost> {
-        let mut headers = HeaderMap::new();
-        for host in hosts {
-            headers.append(header::HOST, HeaderValue::from_bytes(host.as_bytes()).unwrap());
-        }
-        requested_host(&uri.parse().unwrap(), Version::HTTP_11, &headers).map(str::to_owned)
-    }
-
-    #[test]
-    fn a_request_names_one_host() {
-        for (host, name) in [
-            ("localhost:8080", "localhost"),
-            ("127.0.0.1", "127.0.0.1"),
-            ("[::1]:8080", "[::1]"),
-            ("rebound.evil.tld:8080", "rebound.evil.tld"),
-        ] {
-            assert_eq!(requested("/", &[host]).as_deref(), Ok(name));
-            assert_eq!(requested(&format!("http://{host}/"), &[host]).as_deref(), Ok(name));
-        }
-        for host in [
-            "",
-            "user@localhost",
-            "localhost@evil.tld",
-            "localhost:x",
-            "::1",
-            "a b",
-            "a/b",
-            "a,b",
-            "[::1",
-            "b\u{fc}cher",
-        ] {
-            assert_eq!(requested("/", &[host]), Err(BadHost::Malformed), "{host}");
-        }
-        assert_eq!(requested("/", &[]), Err(BadHost::Missing));
-        assert_eq!(requested("/", &["localhost", "localhost"]), Err(BadHost::Several));
-        assert_eq!(requested("http://evil.tld/", &["localhost"]), Err(BadHost::Several));
-        let none = HeaderMap::new();
-        assert_eq!(requested_host(&"/".parse().unwrap(), Version::HTTP_10, &none), Ok(""));
-    }
-
-    #[test]
-    fn only_loopback_names_count_as_this_machine() {
-        for (host, ours) in [
-            ("localhost", true),
-            ("127.0.0.1", true),
-            ("[::1]", true),
-            ("rebound.evil.tld", false),
-            ("localhost.evil.tld", false),
-            ("", false),
-        ] {
-            assert_eq!(is_loopback(host), ours, "{host}");
         }
     }
 }

@@ -8,7 +8,7 @@ use super::namespace::Namespace;
 use super::reader::MapReader;
 use super::report::Report;
 use super::tree::printable;
-use crate::origin::is_subdomain;
+use crate::host::is_subdomain;
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The hosts that a request may name.

@@ -6,7 +6,7 @@ use super::router::PublishesLocally;
 use super::{Http, PeerAddr, query, reply};
 use crate::authorize::{PublishVerdict, Publisher};
 use crate::namespace::Namespace;
-use crate::origin;
+use crate::{host, origin};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -221,9 +221,7 @@ fn publishes_locally(request: &Request) -> bool {
 /// A proxy that adds no header and passes a local `Host` on looks like a program on this machine. So publishing without a key
 /// has to be declared: see `publish` in the configuration.
 fn may_publish_without_key(request: &Request) -> bool {
-    let host = origin::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
+    let host = host::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
     let is_socket = PeerAddr::publish_socket(request.extensions()).is_some();
-    publishes_locally(request)
-        && PeerAddr::is_local(request.extensions())
-        && (is_socket || origin::is_loopback(host))
+    publishes_locally(request) && PeerAddr::is_local(request.extensions()) && (is_socket || host::is_loopback(host))
 }

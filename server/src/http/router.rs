@@ -7,7 +7,7 @@ use super::query::percent_decode;
 use super::refused_origins::Report;
 use super::request_phase::RequestPhase;
 use super::{Http, PeerAddr, console, health, publish, reply, room_history};
-use crate::origin;
+use crate::{host, origin};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -128,7 +128,7 @@ impl HttpService {
     pub(super) async fn serve(self, mut request: Request, source: Source) -> Response {
         let peer = PeerAddr::new(source, request.headers(), &self.http.settings.trusted_proxies);
         request.extensions_mut().insert(peer);
-        if let Err(bad) = origin::requested_host(request.uri(), request.version(), request.headers()) {
+        if let Err(bad) = host::requested_host(request.uri(), request.version(), request.headers()) {
             return reject_host(
                 &self.http,
                 &request,
@@ -181,7 +181,7 @@ async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) 
 
 /// The response to a request for a host that is not this server's: DNS may resolve the name of a foreign page to this server.
 pub(super) fn foreign_host(http: &Http, request: &Request) -> Option<Response> {
-    let host = origin::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
+    let host = host::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
     if http.settings.hosts.allows(host) {
         return None;
     }
