@@ -6,7 +6,7 @@
 //!
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the state of
 //! a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`, `streaming` and
-//! `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` (from a publication to its members), `concatenator` (one write for many frames),
+//! `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames),
 //! `encodings`, `joins` and `join_buffers` (from a join to its recovery), `shares` and `buffers` (what one client may
 //! take from others), `timers`.
 
@@ -15,6 +15,7 @@ mod buffers;
 mod concatenator;
 mod connection;
 mod delivery;
+mod delivery_queue;
 mod encodings;
 mod handle;
 mod inbox;
@@ -48,7 +49,7 @@ use crate::protocol::Protocol;
 use crate::rate_limit::RateLimit;
 use buffers::BufferScan;
 use concatenator::Concatenator;
-use delivery::Delivery;
+use delivery_queue::DeliveryQueue;
 use encodings::Encodings;
 use hashbrown::HashMap;
 use inbox::Inbox;
@@ -116,7 +117,7 @@ struct Shard {
     hub: Hub,
     encodings: Encodings,
     concatenator: Concatenator,
-    delivery: Delivery,
+    delivery: DeliveryQueue,
     timers: Timers,
     namespaces: Arc<Namespaces>,
     engines: Arc<Engines>,
@@ -178,7 +179,7 @@ pub fn start(
             hub: Hub::default(),
             encodings: Encodings::default(),
             concatenator: Concatenator::default(),
-            delivery: Delivery::default(),
+            delivery: DeliveryQueue::default(),
             timers: Timers::default(),
             namespaces: Arc::clone(namespaces),
             engines: Arc::clone(engines),
