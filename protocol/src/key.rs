@@ -1,11 +1,13 @@
 //! Room keys: a key proves that its holder may join one room until a time. There are two formats.
 //!
-//! The formula of NoDevent 3: `key = lowercase_hex(SHA-256(room + ts + secret)) + ":" + ts`. It has no separators. It is safe
-//! only because `ts` always has 13 digits: so there is one way to split `room + ts`. Both [`sign`] and [`verify`] require
-//! that, and `verify` hashes `ts` as it was received. Such a key opens the room in every namespace with the secret.
+//! The formula of NoDevent 3: `key = lowercase_hex(SHA-256(room + ts + secret)) + ":" + ts`. It has no separators. It
+//! is safe only because `ts` always has 13 digits: so there is one way to split `room + ts`. Both [`sign`] and
+//! [`verify`] require that, and `verify` hashes `ts` as it was received. Such a key opens the room in every namespace
+//! with the secret.
 //!
-//! A bound key names its namespace: `key = "v2_" + lowercase_hex(HMAC-SHA-256(secret, message)) + ":" + ts`. The message has
-//! the lengths of namespace and room, so nothing can move from one to the other. [`sign_bound`] signs it, `verify` accepts both.
+//! A bound key names its namespace: `key = "v2_" + lowercase_hex(HMAC-SHA-256(secret, message)) + ":" + ts`. The
+//! message has the lengths of namespace and room, so nothing can move from one to the other. [`sign_bound`] signs it,
+//! `verify` accepts both.
 //!
 //! # Source
 //! `protocol/README.md` section 5, and RFC 2104 for HMAC.
@@ -73,11 +75,11 @@ pub enum Refusal {
 pub struct Rules<'a> {
     /// The namespace that bound keys must name, with its leading slash.
     pub namespace: &'a str,
-    /// Any of them may have signed the key. Without secrets every key is refused; callers must not verify keys of namespaces
-    /// without secrets.
+    /// Any of them may have signed the key. Without secrets every key is refused; callers must not verify keys of
+    /// namespaces without secrets.
     pub secrets: &'a [Secret],
-    /// The longest time from now at which a key may still expire. `None`: [`MAX_BOUND_LIFETIME_MS`] for bound keys, and no
-    /// limit for others. Milliseconds.
+    /// The longest time from now at which a key may still expire. `None`: [`MAX_BOUND_LIFETIME_MS`] for bound keys, and
+    /// no limit for others. Milliseconds.
     pub max_lifetime_ms: Option<u64>,
     /// Whether only bound keys are accepted.
     pub requires_bound: bool,

@@ -1,14 +1,15 @@
 //! The protocol between the gem, the server and the browser client. `README.md` of this crate specifies it.
 //!
-//! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`page`] which page they exclude; [`history`] is where it is
-//! stored; [`websocket`] carries bytes, [`engine_io`] carries packets over it or over polling, [`socket_io`] carries events in
-//! those packets; [`plain`] is an alternative to both. The tests of all three languages read the JSON files in `vectors/`.
+//! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`page`] which
+//! page they exclude; [`history`] is where it is stored; [`websocket`] carries bytes, [`engine_io`] carries packets
+//! over it or over polling, [`socket_io`] carries events in those packets; [`plain`] is an alternative to both. The
+//! tests of all three languages read the JSON files in `vectors/`.
 //!
 //! **Architecture Invariant:** nothing here does I/O, awaits, spawns or reads a clock. Bytes and times are arguments, and
 //! values are returned.
 //!
-//! **Architecture Invariant:** no input makes anything here panic, recurse without a limit, or use more memory than a small
-//! multiple of the bytes that have arrived.
+//! **Architecture Invariant:** no input makes anything here panic, recurse without a limit, or use more memory than a
+//! small multiple of the bytes that have arrived.
 #![forbid(unsafe_code)]
 
 pub mod engine_io;

@@ -1,7 +1,7 @@
 //! Pages: a browser page keeps one id across its connections, so that a publication can exclude the page that caused it.
 //!
-//! Publications contain the hash of the id, not the id itself: all members of a room can read a publication, and must not be
-//! able to exclude another page from what they cause.
+//! Publications contain the hash of the id, not the id itself: all members of a room can read a publication, and must
+//! not be able to exclude another page from what they cause.
 
 use sha2::{Digest, Sha256};
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Publications: one JSON object with a room and an event, and its text.
 //!
-//! The text reaches the browser byte for byte, so it is not parsed into a value: only the members that the server needs are
-//! read. Deep nesting costs a byte of heap per level and no stack. Numbers of any size and lone surrogates in the message
-//! are kept, as `JSON.parse` accepts them.
+//! The text reaches the browser byte for byte, so it is not parsed into a value: only the members that the server needs
+//! are read. Deep nesting costs a byte of heap per level and no stack. Numbers of any size and lone surrogates in the
+//! message are kept, as `JSON.parse` accepts them.
 
 use crate::history::Position;
 use crate::page::PageHash;
@@ -212,7 +212,8 @@ enum Name {
 // === impl Name ===
 
 impl Name {
-    /// Recognizes a member's name as it is written. A name with a lone surrogate is not a string in Rust, but it is valid.
+    /// Recognizes a member's name as it is written. A name with a lone surrogate is not a string in Rust, but it is
+    /// valid.
     fn of(raw: &str) -> Self {
         // Only without escapes, because `except_of` looks for it so.
         if raw == "\"except\"" {

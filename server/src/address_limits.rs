@@ -1,7 +1,7 @@
 //! What one address may do, over all its connections: open connections, handshakes and requests per second, wrong keys.
 //!
-//! Owns the counts. Others ask, and reject what is too much. Nothing here is on the path of a message: it is asked once per
-//! handshake, per request for a room, per wrong key, and when a connection opens and ends.
+//! Owns the counts. Others ask, and reject what is too much. Nothing here is on the path of a message: it is asked once
+//! per handshake, per request for a room, per wrong key, and when a connection opens and ends.
 //!
 //! # Many users behind one address
 //! Users behind one NAT, or behind a proxy that is not in `trusted_proxies`, are one address. So the defaults limit what one
@@ -25,8 +25,8 @@ use std::time::Instant;
 const SHARE: usize = 19;
 /// Addresses whose rates are remembered, for each rate.
 const MAX_ADDRESSES: usize = 65_536;
-/// Wrong keys that a connection may send although its address is beyond the rate: a page may be in many rooms, and all its
-/// keys may be from before a change of the secret.
+/// Wrong keys that a connection may send although its address is beyond the rate: a page may be in many rooms, and all
+/// its keys may be from before a change of the secret.
 pub const WRONG_KEYS_PER_CONNECTION: u8 = 20;
 
 /// The settings.

@@ -164,8 +164,8 @@ impl PublishAuthorizer {
         Self { keys }
     }
 
-    /// Decides by the key that a publisher sent, and by whether its request may do without one: `may_be_keyless` if no key is
-    /// configured, `is_trusted` in any case.
+    /// Decides by the key that a publisher sent, and by whether its request may do without one: `may_be_keyless` if no
+    /// key is configured, `is_trusted` in any case.
     pub fn authorize(&self, key: Option<&[u8]>, may_be_keyless: bool, is_trusted: bool) -> PublishVerdict<'_> {
         if is_trusted || self.keys.is_empty() && may_be_keyless {
             return PublishVerdict::Admit(Publisher::Keyless);

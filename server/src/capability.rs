@@ -31,8 +31,8 @@ pub trait Publish: Send + Sync {
 
 /// Reads the history of rooms outside of a join.
 pub trait ReadHistory: Send + Sync {
-    /// Reads what came after a position. `None`: the room has no history. Clients that wait have their turns one after another,
-    /// however many reads each waits for.
+    /// Reads what came after a position. `None`: the room has no history. Clients that wait have their turns one after
+    /// another, however many reads each waits for.
     ///
     /// # Errors
     /// [`Unavailable`].

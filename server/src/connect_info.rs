@@ -34,8 +34,9 @@ pub struct ConnectInfoPool {
 // === impl ConnectInfoPool ===
 
 impl ConnectInfoPool {
-    /// Describes a connection. `origin` is the page's origin, as the browser sent it. `query` is without the parameters that
-    /// only the protocol uses. `headers` are the cookies and headers that a namespace lists, with names in lower case.
+    /// Describes a connection. `origin` is the page's origin, as the browser sent it. `query` is without the parameters
+    /// that only the protocol uses. `headers` are the cookies and headers that a namespace lists, with names in lower
+    /// case.
     pub fn connect_info(
         &self,
         peer: IpAddr,

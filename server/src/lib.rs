@@ -1,9 +1,10 @@
 //! The NoDevent server: publications come from publishers, travel through an engine, and are delivered to every member of
 //! their room.
 //!
-//! In the order in which a publication travels: [`config`] (what the operator asks for), [`server`] (start-up and shutdown),
-//! [`http`] (listeners and the publishing API), [`engine`] (memory or Redis), [`shard`] (the threads that own the connections),
-//! [`hub`] (who is in which room), [`send_buffer`] (send buffers), [`protocols`] (what clients speak).
+//! In the order in which a publication travels: [`config`] (what the operator asks for), [`server`] (start-up and
+//! shutdown), [`http`] (listeners and the publishing API), [`engine`] (memory or Redis), [`shard`] (the threads that
+//! own the connections), [`hub`] (who is in which room), [`send_buffer`] (send buffers), [`protocols`] (what clients
+//! speak).
 //!
 //! Imports point one way: `server` to everything, `protocols` to `http`, `http` to `shard`, and all of them to the core
 //! types: [`publication`], [`encoding`], [`protocol`], [`capability`], [`history`], [`authorize`], [`namespace`].

@@ -1,7 +1,8 @@
 //! The counters of the process, their Prometheus text and their reference.
 //!
-//! Owns the names of all series: [`SERIES`] is the only list of them. It does not know which parts count. No label has a value
-//! that a client or a publisher chooses, so the number of series is fixed. Names follow `nodevent_<noun>[_<unit>][_total]`.
+//! Owns the names of all series: [`SERIES`] is the only list of them. It does not know which parts count. No label has
+//! a value that a client or a publisher chooses, so the number of series is fixed. Names follow
+//! `nodevent_<noun>[_<unit>][_total]`.
 
 use crate::address_limits::AddressLimit;
 use crate::close_reason::CloseReason;
@@ -42,8 +43,8 @@ pub struct Metrics {
     pub rejected_connections: AtomicU64,
     /// Handshakes rejected because of their origin.
     pub rejected_origins: AtomicU64,
-    /// HTTP requests rejected as malformed or unauthorized, or for an unknown host, namespace or session. Those rejected for
-    /// their origin, time or size, or because the server is busy, have counters of their own.
+    /// HTTP requests rejected as malformed or unauthorized, or for an unknown host, namespace or session. Those
+    /// rejected for their origin, time or size, or because the server is busy, have counters of their own.
     pub rejected_requests: AtomicU64,
     /// HTTP requests rejected because too many waited for a shard, or because too many histories were unread.
     pub overloaded_requests: AtomicU64,

@@ -177,8 +177,8 @@ impl Origins {
         Ok(risk)
     }
 
-    /// Whether a request may connect. A request without the header does not come from a script of another page, but a page
-    /// can make the browser send one by an image or a link. Then the browser says that it comes from another site.
+    /// Whether a request may connect. A request without the header does not come from a script of another page, but a
+    /// page can make the browser send one by an image or a link. Then the browser says that it comes from another site.
     pub fn admit(&self, headers: &HeaderMap) -> bool {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return self.any || headers.get(SEC_FETCH_SITE).is_none_or(|site| site != "cross-site");

@@ -24,8 +24,8 @@ pub type Millis = u64;
 /// No deadline.
 pub const NEVER: Millis = Millis::MAX;
 
-/// Makes the protocol of one connection, on the connection's shard: what a connection keeps for its life is allocated there,
-/// away from what a request allocates and frees.
+/// Makes the protocol of one connection, on the connection's shard: what a connection keeps for its life is allocated
+/// there, away from what a request allocates and frees.
 pub type OpenProtocol = Box<dyn FnOnce() -> Box<dyn Protocol> + Send>;
 
 /// The meaning of one connection's bytes.

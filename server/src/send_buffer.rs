@@ -1,7 +1,7 @@
 //! Send buffers: the bounded queue in front of a connection that does not accept more at the moment.
 //!
-//! An [`SendBuffer`] holds bytes for a WebSocket, a [`PollQueue`] holds messages for the next poll. An empty one uses no heap. They
-//! do not know the limit: the caller compares [`SendBuffer::bytes`] with `send_buffer`.
+//! An [`SendBuffer`] holds bytes for a WebSocket, a [`PollQueue`] holds messages for the next poll. An empty one uses
+//! no heap. They do not know the limit: the caller compares [`SendBuffer::bytes`] with `send_buffer`.
 
 use crate::encoding::Frame;
 use std::collections::VecDeque;

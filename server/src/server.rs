@@ -1,8 +1,8 @@
 //! Start-up and shutdown.
 //!
-//! [`Server::start`] binds the listeners first, so that a busy port is reported before anything else happens. Then it starts
-//! the shards, then the engines that push into them. [`Server::run`] accepts connections until its shutdown future
-//! completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
+//! [`Server::start`] binds the listeners first, so that a busy port is reported before anything else happens. Then it
+//! starts the shards, then the engines that push into them. [`Server::run`] accepts connections until its shutdown
+//! future completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
 
 use crate::address_limits::{self, AddressLimits};
 use crate::authorize::{Authorizers, PublishAuthorizer};

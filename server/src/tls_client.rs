@@ -1,4 +1,5 @@
-//! TLS for connections that the server and its commands open: the certificates that they trust, and the ones that they show.
+//! TLS for connections that the server and its commands open: the certificates that they trust, and the ones that they
+//! show.
 //!
 //! It does not know the peers.
 

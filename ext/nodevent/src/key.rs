@@ -20,8 +20,8 @@ pub(crate) fn sign_bound(
         .map_err(|error| argument_error(ruby, error.to_string()))
 }
 
-/// `verify([namespace, room, key], secrets, now_ms, max_lifetime_ms, requires_bound)` returns when the key expires, or the
-/// refusal as it is sent on the wire.
+/// `verify([namespace, room, key], secrets, now_ms, max_lifetime_ms, requires_bound)` returns when the key expires, or
+/// the refusal as it is sent on the wire.
 pub(crate) fn verify(
     ruby: &Ruby,
     (namespace, room, key): (String, String, String),

@@ -91,8 +91,8 @@ fn stats() -> (usize, u64, u64, u64, u64) {
     (queued, sent, failed, dropped, rejected)
 }
 
-/// `count(kind)`: adds one to the count of `"sent"`, `"dropped"`, `"rejected"`, or (any other kind) failed publications, for
-/// publishers that are not native.
+/// `count(kind)`: adds one to the count of `"sent"`, `"dropped"`, `"rejected"`, or (any other kind) failed
+/// publications, for publishers that are not native.
 fn count(ruby: &Ruby, kind: String) -> Result<(), Error> {
     let kind = match kind.as_str() {
         "sent" => Kind::Sent,

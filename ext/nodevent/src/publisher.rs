@@ -124,9 +124,9 @@ impl Publisher {
         })
     }
 
-    /// `read_position(namespace, room, key, elapsed, seconds)`: reads a room's position from the engine; `key` is a key for
-    /// the room. Returns it if nothing was published to the room for `elapsed` seconds, and otherwise `nil`; and `nil` if
-    /// the engine does not know that or does not respond within `seconds`.
+    /// `read_position(namespace, room, key, elapsed, seconds)`: reads a room's position from the engine; `key` is a key
+    /// for the room. Returns it if nothing was published to the room for `elapsed` seconds, and otherwise `nil`; and
+    /// `nil` if the engine does not know that or does not respond within `seconds`.
     pub(crate) fn read_position(
         ruby: &Ruby,
         this: &Self,

@@ -298,7 +298,8 @@ impl Receipt {
         let _ = self.state.compare_exchange(SENT, WAITING, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Records that the caller no longer waits. `true`: the publication is withdrawn; `false`: it was sent and may arrive.
+    /// Records that the caller no longer waits. `true`: the publication is withdrawn; `false`: it was sent and may
+    /// arrive.
     pub(crate) fn abandon(&self) -> bool {
         self.state.compare_exchange(WAITING, ABANDONED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }

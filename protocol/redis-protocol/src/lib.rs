@@ -1,10 +1,11 @@
 //! The crate `redis-protocol` with limits: every reply is examined before the decoder of that crate sees it.
 //!
-//! That decoder recurses for every level of a nested array. Without limits, a hostile or compromised Redis can crash the
-//! server, and the Rails process with the gem, with a few hundred kilobytes of `*1\r\n`: the stack overflows, which no program
-//! can catch. The Redis client has no hook in front of its decoder, and its sockets are concrete types. So this crate has
-//! the name of the decoder's crate, the workspace's `[patch.crates-io]` puts it in its place, and it passes everything on
-//! except the two functions that the client decodes with. Nothing of the decoder is copied or changed.
+//! That decoder recurses for every level of a nested array. Without limits, a hostile or compromised Redis can crash
+//! the server, and the Rails process with the gem, with a few hundred kilobytes of `*1\r\n`: the stack overflows, which
+//! no program can catch. The Redis client has no hook in front of its decoder, and its sockets are concrete types. So
+//! this crate has the name of the decoder's crate, the workspace's `[patch.crates-io]` puts it in its place, and it
+//! passes everything on except the two functions that the client decodes with. Nothing of the decoder is copied or
+//! changed.
 //!
 //! Owns the replacement; `limits` decides. A reply beyond a limit is a decoding error, on which the client closes the
 //! connection and connects again. Remove this crate as soon as the decoder limits the nesting itself.

@@ -1,7 +1,7 @@
 //! The limits of a reply of Redis, decided from its bytes: no recursion, no allocation, no I/O.
 //!
-//! Follows the grammar exactly as the decoder reads it, including its tolerance for signs and leading zeros in lengths, so that
-//! both always agree about where a text ends. Errors in the grammar are left to the decoder.
+//! Follows the grammar exactly as the decoder reads it, including its tolerance for signs and leading zeros in lengths,
+//! so that both always agree about where a text ends. Errors in the grammar are left to the decoder.
 //!
 //! # Source
 //! The specification of RESP, versions 2 and 3.
@@ -138,8 +138,8 @@ enum Length {
     Of(usize),
 }
 
-/// Parses a length. `None`: the decoder rejects it, whatever it parses it as: it reads lengths of some kinds with a sign, and
-/// those of others without, where a larger number is valid.
+/// Parses a length. `None`: the decoder rejects it, whatever it parses it as: it reads lengths of some kinds with a
+/// sign, and those of others without, where a larger number is valid.
 fn length(line: &[u8]) -> Option<Length> {
     match std::str::from_utf8(line).ok()?.parse::<i128>().ok()? {
         -1 => Some(Length::Null),

@@ -40,7 +40,8 @@ pub enum Malformed {
     NotBase64,
 }
 
-/// Parses a text packet. Ignores what follows the digit of a close, upgrade or noop, as the reference implementation does.
+/// Parses a text packet. Ignores what follows the digit of a close, upgrade or noop, as the reference implementation
+/// does.
 ///
 /// # Errors
 /// Returns [`Malformed`] if it is not a packet.

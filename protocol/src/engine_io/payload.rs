@@ -38,8 +38,8 @@ pub fn decode(body: &str) -> Packets<'_> {
     Packets { rest: Some(body) }
 }
 
-/// Parses a packet that may be a binary message as base64: in a payload, or in a WebSocket text frame of a browser that sends
-/// no binary frames (`b64=1`).
+/// Parses a packet that may be a binary message as base64: in a payload, or in a WebSocket text frame of a browser that
+/// sends no binary frames (`b64=1`).
 ///
 /// # Errors
 /// Returns [`Malformed`] if it is not a packet.

@@ -1,7 +1,7 @@
 //! The state machine of one Engine.IO session: heartbeat and upgrade.
 //!
-//! It decides *when* a ping is due and *which* packet is allowed now. It has no socket, queue or clock: the caller passes the
-//! time and executes what is returned. Above it is [`crate::socket_io::session`].
+//! It decides *when* a ping is due and *which* packet is allowed now. It has no socket, queue or clock: the caller
+//! passes the time and executes what is returned. Above it is [`crate::socket_io::session`].
 //!
 //! # Source
 //! Engine.IO protocol, revision 4: "Heartbeat" and "Upgrade"; where that is silent, the reference implementation.

@@ -1,7 +1,7 @@
 //! The history of rooms: positions, retention, and how a history is stored in Redis.
 //!
-//! [`position`](Position) is what clients, servers and engines compare. [`Retention`] is what is configured. [`redis`](Keys)
-//! is the part that the gem and the server share.
+//! [`position`](Position) is what clients, servers and engines compare. [`Retention`] is what is configured.
+//! [`redis`](Keys) is the part that the gem and the server share.
 
 mod position;
 mod redis;

@@ -3,7 +3,8 @@
 use super::retention::MIN_POSITION_TTL;
 use std::fmt;
 
-/// The largest offset. Redis scripts and browsers compute with floating-point numbers, which are exact up to here: 2^53 - 1.
+/// The largest offset. Redis scripts and browsers compute with floating-point numbers, which are exact up to here: 2^53
+/// - 1.
 pub const MAX_OFFSET: u64 = (1 << 53) - 1;
 
 /// The bit that distinguishes the epochs of rooms that do not exist from those of rooms.
@@ -21,7 +22,8 @@ const ABSENT: u64 = 1 << 63;
 pub struct Position {
     /// A random number, chosen when the room is created.
     pub epoch: u64,
-    /// Grows by one per publication of the room, and by one billion at an [`OffsetJump`]. 0: before the first publication.
+    /// Grows by one per publication of the room, and by one billion at an [`OffsetJump`]. 0: before the first
+    /// publication.
     pub offset: u64,
 }
 
@@ -54,8 +56,8 @@ impl Position {
         self.epoch & ABSENT != 0
     }
 
-    /// Returns whether a room that had this absent position cannot have existed until `later`, also an absent position: no
-    /// room was forgotten in the meantime, and a room that was created in the meantime would still be stored.
+    /// Returns whether a room that had this absent position cannot have existed until `later`, also an absent position:
+    /// no room was forgotten in the meantime, and a room that was created in the meantime would still be stored.
     #[must_use]
     pub fn is_absent_until(self, later: Self) -> bool {
         let elapsed = later.offset.checked_sub(self.offset);

@@ -15,8 +15,8 @@ pub const PUBLISH: &str =
 /// Reads a room's position and what came after an offset, in one step.
 pub const READ: &str = concat!(include_str!("../../redis/prelude.lua"), include_str!("../../redis/read_body.lua"));
 
-/// The prefix of all keys and channels of NoDevent, except the channel of a namespace, which has its name. The number is the format of keys
-/// and values; it grows when they change. Data of another format is not read, and expires.
+/// The prefix of all keys and channels of NoDevent, except the channel of a namespace, which has its name. The number
+/// is the format of keys and values; it grows when they change. Data of another format is not read, and expires.
 pub const PREFIX: &str = "nodevent:1:";
 
 /// The maximum length of a key prefix. Bytes.
@@ -91,7 +91,8 @@ impl Publish<'_> {
 // === impl Scope ===
 
 impl Scope {
-    /// Returns the scope of a database with a key prefix. `None`: the prefix is not 1 to 64 letters, digits, `_`, `-` and `.`.
+    /// Returns the scope of a database with a key prefix. `None`: the prefix is not 1 to 64 letters, digits, `_`, `-`
+    /// and `.`.
     #[must_use]
     pub fn new(prefix: Option<&str>, db: u8) -> Option<Self> {
         let Some(prefix) = prefix else { return Some(Self { prefix: String::new(), db }) };

@@ -13,7 +13,8 @@ use std::fmt;
 const RESERVED: [&[u8]; 6] =
     [b"connect", b"connect_error", b"disconnect", b"disconnecting", b"newListener", b"removeListener"];
 
-/// The reader of one session. After a [`Malformed`] the session must be closed; later messages are read as if it were new.
+/// The reader of one session. After a [`Malformed`] the session must be closed; later messages are read as if it were
+/// new.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// The packet that waits for attachments.

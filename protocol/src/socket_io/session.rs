@@ -1,7 +1,7 @@
 //! The Socket.IO state of one connection: its namespaces, and what it may send now.
 //!
-//! It turns Engine.IO messages into inputs for the application. It knows namespaces by the caller's ids, and not what they
-//! mean. Below it is [`crate::engine_io::session`].
+//! It turns Engine.IO messages into inputs for the application. It knows namespaces by the caller's ids, and not what
+//! they mean. Below it is [`crate::engine_io::session`].
 //!
 //! # Source
 //! Socket.IO protocol, revision 5; where that is silent, the reference implementation.
@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 /// An input for the application.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A request to connect to a namespace. Reply with [`Session::admitted`] and a connect packet, or with a connect error.
+    /// A request to connect to a namespace. Reply with [`Session::admitted`] and a connect packet, or with a connect
+    /// error.
     Connect {
         /// The caller's id of the namespace.
         namespace: u16,

@@ -16,8 +16,8 @@ pub(super) fn read(payload: &[u8]) -> Result<(Option<u16>, &str), Violation> {
     Ok((Some(code), reason))
 }
 
-/// Returns whether a close frame may contain the code: the codes of RFC 6455 and of its registry that are not for local use
-/// only, and those for libraries and applications.
+/// Returns whether a close frame may contain the code: the codes of RFC 6455 and of its registry that are not for local
+/// use only, and those for libraries and applications.
 fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }

@@ -77,8 +77,8 @@ type On<'a> = &'a mut dyn FnMut(Message<'_>) -> ControlFlow<()>;
 impl Decoder {
     /// Feeds bytes from the socket, and unmasks them in place. Calls `on` for each complete message, in order.
     ///
-    /// Stops after a close frame, and if `on` breaks. Then, and after a violation, it reads nothing any more. `max_message`
-    /// is the limit of a message, all fragments together. Bytes.
+    /// Stops after a close frame, and if `on` breaks. Then, and after a violation, it reads nothing any more.
+    /// `max_message` is the limit of a message, all fragments together. Bytes.
     ///
     /// # Errors
     /// Returns the first [`Violation`] in the order of the bytes. Complete messages before it were passed on.

@@ -72,7 +72,8 @@ impl Opcode {
 impl Head {
     /// Parses the header at the start of `bytes`. `None`: it is not complete.
     ///
-    /// Each byte is checked as soon as it is there and in order, so the result does not depend on how the bytes are split.
+    /// Each byte is checked as soon as it is there and in order, so the result does not depend on how the bytes are
+    /// split.
     pub(super) fn read(bytes: &[u8]) -> Result<Option<Self>, Violation> {
         let Some((&first, behind)) = bytes.split_first() else { return Ok(None) };
         if first & 0x70 != 0 {

@@ -1,7 +1,7 @@
 //! WebSocket frames, the server's side of RFC 6455, without extensions.
 //!
-//! [`Decoder`] turns the bytes of one connection into [`Message`]s; [`fn@encode`] encodes the frames to send. The caller reads
-//! the socket and replies to pings.
+//! [`Decoder`] turns the bytes of one connection into [`Message`]s; [`fn@encode`] encodes the frames to send. The
+//! caller reads the socket and replies to pings.
 //!
 //! # Source
 //! RFC 6455, sections 4.2.2 (the accept key), 5 (frames), 7.4 (close codes) and 8.1 (UTF-8).

@@ -1,8 +1,8 @@
 //! `hosts`: the names under which clients may reach the server.
 //!
 //! A page of another site can let its own name resolve to this server, and then read what every client may read (DNS
-//! rebinding). The request names the host of that page, so the server rejects hosts that are not its own. An address cannot
-//! be rebound, so addresses are always allowed.
+//! rebinding). The request names the host of that page, so the server rejects hosts that are not its own. An address
+//! cannot be rebound, so addresses are always allowed.
 
 use super::namespace::Namespace;
 use super::reader::MapReader;

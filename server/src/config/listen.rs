@@ -100,7 +100,8 @@ pub(super) fn publishes_locally(map: &mut MapReader<'_>, report: &mut Report) ->
     map.word("publish", report).map(|word| word == "local")
 }
 
-/// Reports two listeners that would bind the same port. At the start, the second one would report that the port is in use.
+/// Reports two listeners that would bind the same port. At the start, the second one would report that the port is in
+/// use.
 pub(super) fn check_ports(public: &[Listen], admin: Option<&Listen>, location: Location, report: &mut Report) {
     let all: Vec<&Listen> = public.iter().chain(admin).collect();
     for (index, two) in all.iter().enumerate() {

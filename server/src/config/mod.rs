@@ -1,9 +1,9 @@
 //! The configuration: one file in YAML or JSON, or defaults.
 //!
-//! **Architecture Invariant:** nothing else in the server reads configuration files or the environment, except `NODEVENT_LOG`
-//! (`log`), `NODEVENT_PUBLISH_KEY` (`nodevent emit`), and the files of certificates (`http/tls`, `tls_client`). What the file
-//! says ([`tree`], [`reader`]) and what the server needs ([`Config`]) are different types; every error is reported at
-//! once. This module holds plain data: it knows no engine, no HTTP and no connection.
+//! **Architecture Invariant:** nothing else in the server reads configuration files or the environment, except
+//! `NODEVENT_LOG` (`log`), `NODEVENT_PUBLISH_KEY` (`nodevent emit`), and the files of certificates (`http/tls`,
+//! `tls_client`). What the file says ([`tree`], [`reader`]) and what the server needs ([`Config`]) are different types;
+//! every error is reported at once. This module holds plain data: it knows no engine, no HTTP and no connection.
 //!
 //! In reading order: [`keys`] (every key, its type and default), [`tree`] and [`json`] (text to values with
 //! locations), [`environment`] (`${NAME}` and sections), [`reader`] and [`values`] (values to types), then a file for
@@ -64,8 +64,8 @@ pub struct Config {
     pub origins: Origins,
     /// Hosts that requests of clients may name.
     pub hosts: Hosts,
-    /// Whether programs on this machine may publish over HTTP to namespaces without a `publish_key`, for listeners that do
-    /// not say it themselves.
+    /// Whether programs on this machine may publish over HTTP to namespaces without a `publish_key`, for listeners that
+    /// do not say it themselves.
     pub publish_locally: bool,
     /// The Unix socket through which programs on this machine publish without a key.
     pub publish_socket: Option<PathBuf>,

@@ -56,7 +56,8 @@ const TYPICAL: [&str; 11] = [
     "redis",
 ];
 
-/// A protocol or dialect, as the file names it. Only the program knows which ones exist; see [`super::Config::check_names`].
+/// A protocol or dialect, as the file names it. Only the program knows which ones exist; see
+/// [`super::Config::check_names`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The name.

@@ -1,7 +1,7 @@
 //! A configuration's text as a tree in which every value knows its location.
 //!
-//! Owns the values. [`super::yaml`] and [`super::json`] build trees. It does not know keys, sections of environments or the
-//! environment.
+//! Owns the values. [`super::yaml`] and [`super::json`] build trees. It does not know keys, sections of environments or
+//! the environment.
 
 use super::report::Location;
 

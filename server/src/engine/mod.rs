@@ -14,8 +14,8 @@ use nodevent_protocol::history::without_position;
 use nodevent_protocol::publication::PublicationRef;
 use std::sync::Arc;
 
-/// Makes a publication that is not stored. A position that its publisher wrote is removed: clients would treat it as assigned
-/// by the engine.
+/// Makes a publication that is not stored. A position that its publisher wrote is removed: clients would treat it as
+/// assigned by the engine.
 fn unpositioned(publication: &PublicationRef<'_>) -> Arc<Publication> {
     let room = &*publication.room;
     match publication.has_position {

@@ -1,11 +1,12 @@
 //! Decides which accepted sockets are served: all, or only their health checks, or none.
 //!
-//! Owns two limits. `limits: max_http_connections` bounds the sockets that are not WebSockets. Some descriptors are reserved,
-//! so that the admin listener, health checks and the connection to Redis work when clients use up all the others. The
-//! operating system gives an accepted socket the lowest free descriptor, so a high one means that all below are in use.
+//! Owns two limits. `limits: max_http_connections` bounds the sockets that are not WebSockets. Some descriptors are
+//! reserved, so that the admin listener, health checks and the connection to Redis work when clients use up all the
+//! others. The operating system gives an accepted socket the lowest free descriptor, so a high one means that all below
+//! are in use.
 //!
-//! At a limit, a new socket takes the place of one on which no request has arrived, or else of an idle one, from the address
-//! that has the most of them. So one client cannot keep others out by sockets on which it sends nothing.
+//! At a limit, a new socket takes the place of one on which no request has arrived, or else of an idle one, from the
+//! address that has the most of them. So one client cannot keep others out by sockets on which it sends nothing.
 
 use super::request_phase::RequestPhase;
 use crate::client::Client;
@@ -156,8 +157,8 @@ impl Sockets {
         }
     }
 
-    /// Closes a socket on which no request has arrived, or else an idle one. Returns false if there is none among those that are
-    /// examined, or if many are closing already.
+    /// Closes a socket on which no request has arrived, or else an idle one. Returns false if there is none among those
+    /// that are examined, or if many are closing already.
     fn make_room(&mut self) -> bool {
         self.close_one(false) || self.open >= MIN_SOCKETS && self.close_one(true)
     }
@@ -258,8 +259,8 @@ mod tests {
         }
     }
 
-    /// One address has many silent sockets. Each new socket takes the place of its oldest one, and never of a socket that is
-    /// served or of an address with fewer.
+    /// One address has many silent sockets. Each new socket takes the place of its oldest one, and never of a socket
+    /// that is served or of an address with fewer.
     #[tokio::test]
     async fn silent_sockets_of_the_address_with_most_of_them_make_room() {
         let admission = Admission::new(20, None);

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
-/// Browsers use a file for an hour without asking, so they see an upgrade of the server within that time. For another week
-/// they may use it while they fetch the new one.
+/// Browsers use a file for an hour without asking, so they see an upgrade of the server within that time. For another
+/// week they may use it while they fetch the new one.
 const CACHE: &str = "public, max-age=3600, stale-while-revalidate=604800";
 
 /// The console page may load its own files and connect to its own server, nothing else.
@@ -66,7 +66,8 @@ impl Assets {
         }
     }
 
-    /// The script of a namespace. It is the same for all namespaces: it finds the server and the namespace by its own URL.
+    /// The script of a namespace. It is the same for all namespaces: it finds the server and the namespace by its own
+    /// URL.
     pub(super) fn script(&self, request: &Request) -> Response {
         self.script.respond(request)
     }

@@ -1,7 +1,7 @@
 //! The audit log: who published what over HTTP, and whose key was rejected.
 //!
-//! Owns the lines of `log: audit: true`. They contain the names of rooms and events, escaped and shortened, and never a key or
-//! a message.
+//! Owns the lines of `log: audit: true`. They contain the names of rooms and events, escaped and shortened, and never a
+//! key or a message.
 
 use super::{Http, PeerAddr};
 use crate::authorize::Publisher;

@@ -1,10 +1,10 @@
 //! Checks the framing of requests where the HTTP library is lenient.
 //!
-//! The library accepts a bare LF as the end of a line, and a request with both `Content-Length` and `Transfer-Encoding`.
-//! A proxy in front of the server may understand such a request differently, and then two clients share a request (request
-//! smuggling). The scanner sees every byte that arrives, and knows where heads begin: after a body whose length is known.
-//! After a body of chunks and after a request for another protocol it does not know, so `connection` ends such a connection
-//! with its response.
+//! The library accepts a bare LF as the end of a line, and a request with both `Content-Length` and
+//! `Transfer-Encoding`. A proxy in front of the server may understand such a request differently, and then two clients
+//! share a request (request smuggling). The scanner sees every byte that arrives, and knows where heads begin: after a
+//! body whose length is known. After a body of chunks and after a request for another protocol it does not know, so
+//! `connection` ends such a connection with its response.
 //!
 //! # Source
 //! RFC 9112, sections 2.2, 6.1 and 6.3.

@@ -1,7 +1,7 @@
 //! Responses with a history: sent piece by piece, and limited in what they hold while clients read them.
 //!
-//! A client that reads slowly holds the publications of its response. All responses together may hold [`MAX_BYTES`], and the
-//! responses to one client [`MAX_BYTES_PER_ADDRESS`].
+//! A client that reads slowly holds the publications of its response. All responses together may hold [`MAX_BYTES`],
+//! and the responses to one client [`MAX_BYTES_PER_ADDRESS`].
 
 use crate::capability::HistoryRead;
 use crate::client::Client;
@@ -51,8 +51,8 @@ impl HistoryResponses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).responses
     }
 
-    /// Makes the body `{"position", "idle_ms"?, "recovered", "publications"}`. `None`: the responses hold too much already.
-    /// A client without any may always have one.
+    /// Makes the body `{"position", "idle_ms"?, "recovered", "publications"}`. `None`: the responses hold too much
+    /// already. A client without any may always have one.
     pub(super) fn body(self: &Arc<Self>, address: IpAddr, read: HistoryRead) -> Option<SizedBody> {
         let HistoryRead { recovery: Recovery { position, recovered, publications }, idle } = read;
         let mut head = "{\"position\":".to_owned();

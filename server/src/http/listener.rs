@@ -20,8 +20,8 @@ use tokio_rustls::server::TlsStream;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
-/// Maximum unsent bytes that the kernel holds for one connection before it accepts no more. By default it would accept megabytes,
-/// which no limit would count. Bytes.
+/// Maximum unsent bytes that the kernel holds for one connection before it accepts no more. By default it would accept
+/// megabytes, which no limit would count. Bytes.
 const NOTSENT_LOWAT: u32 = 256 * 1024;
 /// Pause after the operating system refused to accept, for example because there are no file descriptors left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
@@ -123,7 +123,8 @@ impl Bound {
         self.tls.is_some()
     }
 
-    /// Accepts and serves until `stop` is set. Then accepts no more. A change of `reload` makes it read its certificate again.
+    /// Accepts and serves until `stop` is set. Then accepts no more. A change of `reload` makes it read its certificate
+    /// again.
     pub async fn serve(self, service: HttpService, reload: watch::Receiver<()>, mut stop: watch::Receiver<bool>) {
         if let Some((certificate, _)) = &self.tls {
             tokio::spawn(Arc::clone(certificate).watch(reload));

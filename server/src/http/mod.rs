@@ -1,10 +1,11 @@
 //! HTTP: the listeners, and what every endpoint needs.
 //!
-//! Protocols mount [`Endpoint`]s here; this module does not know any of them. A request that becomes a WebSocket is handed
-//! to a shard, socket and all. Nothing here stores anything about a connection.
+//! Protocols mount [`Endpoint`]s here; this module does not know any of them. A request that becomes a WebSocket is
+//! handed to a shard, socket and all. Nothing here stores anything about a connection.
 //!
-//! In reading order: `listener` (accept), `connection` (one socket), `router` (paths), [`endpoint`] (what a protocol mounts), [`websocket`] (the
-//! handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`, `health`, `console`, `assets`.
+//! In reading order: `listener` (accept), `connection` (one socket), `router` (paths), [`endpoint`] (what a protocol
+//! mounts), [`websocket`] (the handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`,
+//! `health`, `console`, `assets`.
 
 mod admission;
 mod assets;

@@ -1,8 +1,8 @@
 //! The address of a request's client: the peer of its socket, or what a trusted proxy reports.
 //!
-//! Owns the reading of `X-Forwarded-For` and `Forwarded`. Only proxies in `trusted_proxies` are trusted. Each proxy appends the
-//! address of its own peer. So trusted proxies wrote the right-most addresses, and a client may have invented everything to the
-//! left of the first address that is not a trusted proxy.
+//! Owns the reading of `X-Forwarded-For` and `Forwarded`. Only proxies in `trusted_proxies` are trusted. Each proxy
+//! appends the address of its own peer. So trusted proxies wrote the right-most addresses, and a client may have
+//! invented everything to the left of the first address that is not a trusted proxy.
 //!
 //! # Source
 //! RFC 7239, sections 4 to 6.
@@ -18,7 +18,8 @@ pub(super) enum Source {
     Tcp(IpAddr),
     /// A TCP connection of a load balancer, which names this client by the PROXY protocol.
     Proxied(IpAddr),
-    /// A TCP connection of this load balancer, which does not name the client. Headers are the client's own, so they do not count.
+    /// A TCP connection of this load balancer, which does not name the client. Headers are the client's own, so they do
+    /// not count.
     Unnamed(IpAddr),
     /// A program of this user of the operating system, through the publish socket.
     PublishSocket(u32),
@@ -117,8 +118,8 @@ fn reported(socket: IpAddr, headers: &HeaderMap, trusted: &TrustedProxies) -> Ip
     }
 }
 
-/// The right-most address that is not a trusted proxy. Returns `None` if there is no address at all. An entry that is not an
-/// address ends the search: no trusted proxy wrote anything to its left.
+/// The right-most address that is not a trusted proxy. Returns `None` if there is no address at all. An entry that is
+/// not an address ends the search: no trusted proxy wrote anything to its left.
 fn nearest<I>(socket: IpAddr, hops: I, trusted: &TrustedProxies) -> Option<IpAddr>
 where
     I: Iterator<Item = Option<IpAddr>>,

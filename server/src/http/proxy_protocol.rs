@@ -1,7 +1,7 @@
 //! The header of the PROXY protocol, with which a load balancer names the client of a TCP connection.
 //!
-//! Owns the reading of exactly the header, so that what follows it is still unread. Who is allowed to send one is decided by
-//! `listener`.
+//! Owns the reading of exactly the header, so that what follows it is still unread. Who is allowed to send one is
+//! decided by `listener`.
 //!
 //! # Source
 //! "The PROXY protocol", versions 1 and 2, by HAProxy.
@@ -34,8 +34,8 @@ pub(super) enum ProxyError {
     Ended,
 }
 
-/// Reads the header. Returns the address of the client, or `None` if the proxy does not name one: it checks this server, or
-/// the client has no IP address.
+/// Reads the header. Returns the address of the client, or `None` if the proxy does not name one: it checks this
+/// server, or the client has no IP address.
 ///
 /// # Cancel safety
 /// Not cancel safe: what was read is lost.

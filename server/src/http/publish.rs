@@ -215,11 +215,11 @@ fn publishes_locally(request: &Request) -> bool {
     request.extensions().get::<PublishesLocally>().is_some_and(|listener| listener.0)
 }
 
-/// Whether a program on this machine sent the request, through the publish socket or to a listener that accepts it without a
-/// key: not a proxy on this machine for a client elsewhere. Pages are excluded before.
+/// Whether a program on this machine sent the request, through the publish socket or to a listener that accepts it
+/// without a key: not a proxy on this machine for a client elsewhere. Pages are excluded before.
 ///
-/// A proxy that adds no header and passes a local `Host` on looks like a program on this machine. So publishing without a key
-/// has to be declared: see `publish` in the configuration.
+/// A proxy that adds no header and passes a local `Host` on looks like a program on this machine. So publishing without
+/// a key has to be declared: see `publish` in the configuration.
 fn may_publish_without_key(request: &Request) -> bool {
     let host = host::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
     let is_socket = PeerAddr::publish_socket(request.extensions()).is_some();

@@ -1,8 +1,8 @@
 //! The timeouts of an HTTP connection between and during its requests.
 //!
-//! Owns the phases of a connection. The HTTP library has one timeout for an idle connection and for the head of a request,
-//! but a client may be idle for much longer than it may take for a head. [`super::timed_stream`] notes what arrives,
-//! `connection` when a request begins, and [`PhaseBody`] when its response ends.
+//! Owns the phases of a connection. The HTTP library has one timeout for an idle connection and for the head of a
+//! request, but a client may be idle for much longer than it may take for a head. [`super::timed_stream`] notes what
+//! arrives, `connection` when a request begins, and [`PhaseBody`] when its response ends.
 
 use super::head_scanner::{BadFraming, HeadScanner};
 use axum::body::{Body, Bytes, HttpBody};
@@ -88,8 +88,8 @@ impl RequestPhase {
         }
     }
 
-    /// Closes the connection if no request has been complete on it, or, with `may_be_idle`, if none is being served. Returns
-    /// false if it is not to be closed, or is closing already.
+    /// Closes the connection if no request has been complete on it, or, with `may_be_idle`, if none is being served.
+    /// Returns false if it is not to be closed, or is closing already.
     pub(super) fn close(&self, may_be_idle: bool) -> bool {
         let mut state = self.state();
         let is_used = state.phase == Phase::Serving || state.has_served && !may_be_idle;

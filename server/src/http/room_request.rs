@@ -37,8 +37,8 @@ impl RoomPath {
         Some(Self { namespace, room, resource: resource.to_owned() })
     }
 
-    /// Finds the namespace, and checks the rate of the client's address, the room's name and the request's key: `?key=…` or
-    /// `Authorization: Bearer …`. Counts and logs a rejection.
+    /// Finds the namespace, and checks the rate of the client's address, the room's name and the request's key:
+    /// `?key=…` or `Authorization: Bearer …`. Counts and logs a rejection.
     ///
     /// # Errors
     /// The response that rejects the request.

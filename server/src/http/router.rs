@@ -179,7 +179,8 @@ async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) 
     with_cors(response, origin)
 }
 
-/// The response to a request for a host that is not this server's: DNS may resolve the name of a foreign page to this server.
+/// The response to a request for a host that is not this server's: DNS may resolve the name of a foreign page to this
+/// server.
 pub(super) fn foreign_host(http: &Http, request: &Request) -> Option<Response> {
     let host = host::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
     if http.settings.hosts.allows(host) {
@@ -251,8 +252,8 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
     response
 }
 
-/// `GET /api/<ns>`, `POST /api/<ns>/emit` and `GET /api/<ns>/rooms/<room>/history`. `<ns>` may contain slashes, encoded or
-/// not, and `<room>` encoded ones.
+/// `GET /api/<ns>`, `POST /api/<ns>/emit` and `GET /api/<ns>/rooms/<room>/history`. `<ns>` may contain slashes, encoded
+/// or not, and `<room>` encoded ones.
 async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let raw = request.uri().path().strip_prefix("/api").unwrap_or_default().to_owned();
     if raw.contains("/rooms/") {

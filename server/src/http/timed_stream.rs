@@ -1,7 +1,8 @@
 //! The socket of an HTTP connection: it waits only so long for the client to read, and notes when the client sends.
 //!
-//! The HTTP library would hold a response that is not read for ever. Any progress restarts the write timeout. What was read
-//! is given to [`RequestPhase`], which decides how long the server waits for a request, and rejects what the library would accept.
+//! The HTTP library would hold a response that is not read for ever. Any progress restarts the write timeout. What was
+//! read is given to [`RequestPhase`], which decides how long the server waits for a request, and rejects what the
+//! library would accept.
 
 use super::request_phase::RequestPhase;
 use std::future::Future;

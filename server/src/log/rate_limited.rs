@@ -2,8 +2,8 @@
 //!
 //! Owns a token bucket per kind of line. A kind is one place in the code and one `reason`. A kind may write [`BURST`]
 //! lines at once and [`PER_SECOND`] lines per second after that. Further lines are dropped, and the next line of that
-//! kind reports how many: `left_out=37`. Lines at `debug` and `trace`, and those of the audit log, are not limited. This file does not know where
-//! the lines go.
+//! kind reports how many: `left_out=37`. Lines at `debug` and `trace`, and those of the audit log, are not limited.
+//! This file does not know where the lines go.
 
 use super::AUDIT;
 use crate::rate_limit::{RateLimit, TokenBucket};

@@ -1,4 +1,5 @@
-//! Server-Sent Events: `GET /api/<ns>/rooms/<room>/events`, one room per request, for scripts and pages without the client.
+//! Server-Sent Events: `GET /api/<ns>/rooms/<room>/events`, one room per request, for scripts and pages without the
+//! client.
 //!
 //! It serves every namespace, with the same keys, origins and recovery as the other protocols. `protocol/README.md`
 //! section 8 defines it.

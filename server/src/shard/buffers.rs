@@ -1,7 +1,7 @@
 //! The budget of all send buffers of a shard. When it is exceeded, the connections with the largest buffers are closed.
 //!
-//! Members of one room share the bytes that wait for them, so the sum of all buffers says little about memory. A scan counts
-//! shared bytes once. It runs a few times per second, and only while something waits.
+//! Members of one room share the bytes that wait for them, so the sum of all buffers says little about memory. A scan
+//! counts shared bytes once. It runs a few times per second, and only while something waits.
 
 use super::Shard;
 use super::slot::{Slot, Transport};

@@ -1,8 +1,8 @@
 //! The hot path: from a publication to the members of its room.
 //!
-//! On a room's turn, its queued frames are concatenated into one shared buffer per encoding, and that buffer is written to at
-//! most [`MEMBERS_PER_TURN`] members before the next room, the sockets and the timers have their turn. So a busy room
-//! batches by itself, and a quiet room does not wait for it. [`super::delivery_queue`] decides whose turn it is.
+//! On a room's turn, its queued frames are concatenated into one shared buffer per encoding, and that buffer is written
+//! to at most [`MEMBERS_PER_TURN`] members before the next room, the sockets and the timers have their turn. So a busy
+//! room batches by itself, and a quiet room does not wait for it. [`super::delivery_queue`] decides whose turn it is.
 //!
 //! Every connection has the sequence number up to which it has received everything. If it is in several rooms with queued
 //! publications, its share of all of them is merged by that number: it receives the publications of a namespace in the

@@ -1,8 +1,8 @@
 //! The rooms with queued publications: whose turn it is, what one batch holds, and how long a room cools down.
 //!
-//! Rooms wait in a round-robin queue. A pass over all members of a large room takes milliseconds. Most of that is the fixed
-//! kernel cost of a write. So after such a pass the room cools down for as long as the pass took, and then sends everything
-//! that arrived meanwhile in one write per member: a busy room uses at most half of its shard.
+//! Rooms wait in a round-robin queue. A pass over all members of a large room takes milliseconds. Most of that is the
+//! fixed kernel cost of a write. So after such a pass the room cools down for as long as the pass took, and then sends
+//! everything that arrived meanwhile in one write per member: a busy room uses at most half of its shard.
 //!
 //! Every queued publication has a sequence number. This file knows neither connections nor sockets.
 

@@ -139,7 +139,8 @@ impl JoinBuffers {
     }
 }
 
-/// Whether `position` is not newer than `recovered_up_to`. A position of another epoch is newer: epochs follow each other.
+/// Whether `position` is not newer than `recovered_up_to`. A position of another epoch is newer: epochs follow each
+/// other.
 fn is_duplicate(position: Position, recovered_up_to: Position) -> bool {
     position.epoch == recovered_up_to.epoch && position.offset <= recovered_up_to.offset
 }

@@ -76,8 +76,8 @@ impl Shard {
         }
     }
 
-    /// Requests recoveries that have waited for too long for others of their client, so that all of them time out together
-    /// if the engine is unavailable.
+    /// Requests recoveries that have waited for too long for others of their client, so that all of them time out
+    /// together if the engine is unavailable.
     pub(super) fn request_overdue_recoveries(&mut self) {
         for request in self.pending_joins.take_overdue(self.now) {
             if let Some(join_id) = self.request_recovery(request) {

@@ -4,11 +4,12 @@
 //! reach it through [`Shards`], whose inboxes are bounded. What a connection's bytes mean is decided by its
 //! [`Protocol`]; the shard does not know any.
 //!
-//! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the state of
-//! a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`, `streaming` and
-//! `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames),
-//! `encodings`, `joins` and `join_buffers` (from a join to its recovery), `shares` and `buffers` (what one client may
-//! take from others), `timers`.
+//! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the
+//! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`,
+//! `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
+//! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
+//! `joins` and `join_buffers` (from a join to its recovery), `shares` and `buffers` (what one client may take from
+//! others), `timers`.
 
 mod body_stream;
 mod buffers;

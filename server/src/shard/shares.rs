@@ -1,8 +1,8 @@
 //! Fair shares of what a shard may hold for its clients: joins that wait, and connections that have joined no room.
 //!
-//! Each has a total limit and a smaller limit per address, so that one client cannot use up what others need. Joins also have
-//! a limit per namespace: an engine that does not respond delays only its own namespace. An engine serves requests in their
-//! order, so only a few of one client are with the engines at a time.
+//! Each has a total limit and a smaller limit per address, so that one client cannot use up what others need. Joins
+//! also have a limit per namespace: an engine that does not respond delays only its own namespace. An engine serves
+//! requests in their order, so only a few of one client are with the engines at a time.
 
 use crate::client::Client;
 use crate::history::RecoveryRequest;
@@ -163,8 +163,8 @@ impl PendingJoins {
 // === impl Roomless ===
 
 impl Roomless {
-    /// Adds a new connection. Returns the slot of the connection that must make room for it, if one must: the oldest one of
-    /// the same client, or of all clients.
+    /// Adds a new connection. Returns the slot of the connection that must make room for it, if one must: the oldest
+    /// one of the same client, or of all clients.
     pub(super) fn add(
         &mut self,
         slot: u32,
@@ -180,7 +180,8 @@ impl Roomless {
         oldest_of_client
     }
 
-    /// The oldest connection of all, if there are too many. `is_roomless` decides whether the connection of an entry still exists without a room.
+    /// The oldest connection of all, if there are too many. `is_roomless` decides whether the connection of an entry
+    /// still exists without a room.
     pub(super) fn oldest(&mut self, limits: RoomlessLimits, is_roomless: impl Fn(u32, u32) -> bool) -> Option<u32> {
         if self.queue.len() > 2 * self.count + 64 {
             self.queue.retain(|(slot, generation)| is_roomless(*slot, *generation));

@@ -1,4 +1,5 @@
-//! The state that a shard stores per connection. Small, and without heap memory of its transport while the connection is idle.
+//! The state that a shard stores per connection. Small, and without heap memory of its transport while the connection
+//! is idle.
 
 use super::body_stream::BodyStream;
 use super::join_buffers::JoinBuffers;

@@ -226,8 +226,8 @@ impl Shard {
         }
     }
 
-    /// Returns the slot of the connection to which a socket belongs, whose limits apply: its own, or that of the connection
-    /// for which it is a probe. `None`: nothing reads from it.
+    /// Returns the slot of the connection to which a socket belongs, whose limits apply: its own, or that of the
+    /// connection for which it is a probe. `None`: nothing reads from it.
     fn owner_of(&self, slot: u32) -> Option<u32> {
         match self.slots.get(slot as usize)? {
             Slot::Session(_) => Some(slot),
@@ -236,7 +236,8 @@ impl Shard {
         }
     }
 
-    /// Counts a message of a connection or of its probe. Returns `false` if there are too many, and closes the connection.
+    /// Counts a message of a connection or of its probe. Returns `false` if there are too many, and closes the
+    /// connection.
     fn count_message_of(&mut self, owner: u32) -> bool {
         let (now, limit) = (self.now, self.settings.message_rate());
         let allowed = self.session_mut(owner).is_none_or(|session| session.messages.allows(limit, now));

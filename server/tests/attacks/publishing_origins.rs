@@ -1,7 +1,7 @@
 //! Attack 13: a page of an origin that may read publishes through a browser on the server's machine.
 //!
-//! Siblings: the content types that need no preflight request; the page of the server's own host; a page with the right key;
-//! a browser that sends no `Origin`; and the preflight request itself.
+//! Siblings: the content types that need no preflight request; the page of the server's own host; a page with the right
+//! key; a browser that sends no `Origin`; and the preflight request itself.
 
 use crate::attacker;
 use crate::bystander::assert_unnoticed;

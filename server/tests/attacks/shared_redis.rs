@@ -1,8 +1,8 @@
-//! Attack 11: two applications on one Redis. What one publishes must not reach the other, and programs that share a channel
-//! by mistake must be reported.
+//! Attack 11: two applications on one Redis. What one publishes must not reach the other, and programs that share a
+//! channel by mistake must be reported.
 //!
-//! Siblings: databases, prefixes, both; a channel per namespace and per room; live publications, history, idempotency keys;
-//! several servers of one application, which must still be one.
+//! Siblings: databases, prefixes, both; a channel per namespace and per room; live publications, history, idempotency
+//! keys; several servers of one application, which must still be one.
 
 use crate::attacker;
 use crate::bystander::assert_unnoticed;

@@ -1,4 +1,5 @@
-//! Work per byte: packets that are cheap to send and expensive to read. They must not keep a shard from its other clients.
+//! Work per byte: packets that are cheap to send and expensive to read. They must not keep a shard from its other
+//! clients.
 
 use crate::attacker::{self, PollingClient};
 use crate::bystander::assert_unnoticed;

@@ -40,8 +40,8 @@ async fn serves(url: &str, certificate: &CertificateDer<'static>) -> bool {
     in_time("a handshake", handshake).await.is_ok()
 }
 
-/// The files are replaced one after the other, as `certbot` and `cp` do. The server notices it by itself, and a browser that
-/// is connected stays so.
+/// The files are replaced one after the other, as `certbot` and `cp` do. The server notices it by itself, and a browser
+/// that is connected stays so.
 #[tokio::test]
 async fn renewed_certificate_is_served_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
@@ -100,8 +100,8 @@ async fn sighup_reloads_certificates_and_never_ends_the_server() {
     assert_eq!(plain.site().await.get("/healthz").await.status, 200);
 }
 
-/// A key without its certificate, half a file, no file: the server keeps the old pair and logs why, once. It uses the next
-/// pair that is complete.
+/// A key without its certificate, half a file, no file: the server keeps the old pair and logs why, once. It uses the
+/// next pair that is complete.
 #[tokio::test]
 async fn broken_renewal_keeps_the_old_certificate_and_is_logged() {
     let folder = tempfile::tempdir().unwrap();

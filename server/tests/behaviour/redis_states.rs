@@ -1,5 +1,5 @@
-//! Issue 11, section H: a Redis that accepts no writes for a while. The server rejects what is published over HTTP with 503,
-//! so that publishers keep it and send it again; nothing is lost or duplicated, and members recover across it.
+//! Issue 11, section H: a Redis that accepts no writes for a while. The server rejects what is published over HTTP with
+//! 503, so that publishers keep it and send it again; nothing is lost or duplicated, and members recover across it.
 //!
 //! `bin/test redis-versions` runs this with Redis 6.2, which wraps the errors of scripts in `ERR`, and with Valkey.
 

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 
-/// With `channel_per_room: true` a server subscribes only to the rooms of its own members. Publications of one server reach
-/// members of the other. Redis restarts, a server is killed, and no member misses anything. N-11, T-43
+/// With `channel_per_room: true` a server subscribes only to the rooms of its own members. Publications of one server
+/// reach members of the other. Redis restarts, a server is killed, and no member misses anything. N-11, T-43
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_miss_nothing_with_a_channel_per_room() {
     let mut redis = Redis::start_durable().await;

@@ -1,5 +1,5 @@
-//! Inputs that a generator mutates: request lines with their queries, and configuration files. The generator is seeded, so a
-//! failure can be repeated. `NODEVENT_FUZZ_SECONDS` runs more seeds, until the time is over; `rake fuzz` sets it.
+//! Inputs that a generator mutates: request lines with their queries, and configuration files. The generator is seeded,
+//! so a failure can be repeated. `NODEVENT_FUZZ_SECONDS` runs more seeds, until the time is over; `rake fuzz` sets it.
 
 use crate::process::Process;
 use crate::support::is_full_run;

@@ -1,5 +1,5 @@
-//! The limits of one address: handshakes, connections, requests for rooms, wrong keys. A client on another address, and a right
-//! key on any address, are not affected.
+//! The limits of one address: handshakes, connections, requests for rooms, wrong keys. A client on another address, and
+//! a right key on any address, are not affected.
 
 use crate::server_with_bystander::ServerWithBystander;
 use crate::support::http::Io;

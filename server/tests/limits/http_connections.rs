@@ -1,5 +1,5 @@
-//! Sockets that are not WebSockets: they have a limit of their own, and health checks and the admin listener work when clients
-//! have used up everything else.
+//! Sockets that are not WebSockets: they have a limit of their own, and health checks and the admin listener work when
+//! clients have used up everything else.
 
 use crate::server_with_bystander::ServerWithBystander;
 use crate::support::raw::handshake;

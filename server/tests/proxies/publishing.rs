@@ -34,8 +34,8 @@ fn port_of(site: &Site) -> &str {
     site.address.rsplit_once(':').expect("a port").1
 }
 
-/// The server has a configuration, no environment, and no listener that is marked. Nothing may publish without a key, so no
-/// proxy can make a request look local, whatever it does to the headers.
+/// The server has a configuration, no environment, and no listener that is marked. Nothing may publish without a key,
+/// so no proxy can make a request look local, whatever it does to the headers.
 #[tokio::test]
 async fn nothing_is_published_without_a_key_through_any_proxy() {
     let folder = tempfile::tempdir().unwrap();
@@ -53,8 +53,8 @@ async fn nothing_is_published_without_a_key_through_any_proxy() {
     assert_eq!(site.publish("/nodevent", GOOD).await.status, 403, "nor without a proxy");
 }
 
-/// An application on the same machine publishes through a marked listener or through the publish socket. The proxy forwards
-/// to another listener.
+/// An application on the same machine publishes through a marked listener or through the publish socket. The proxy
+/// forwards to another listener.
 #[tokio::test]
 async fn marked_listener_and_the_publish_socket_need_no_key() {
     let folder = tempfile::tempdir().unwrap();

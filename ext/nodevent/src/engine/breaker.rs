@@ -1,4 +1,5 @@
-//! Decides whether to use something that has failed lately: a web request must not wait for an engine that is unavailable.
+//! Decides whether to use something that has failed lately: a web request must not wait for an engine that is
+//! unavailable.
 //!
 //! It knows neither engines nor clocks.
 

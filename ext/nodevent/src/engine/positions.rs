@@ -1,8 +1,8 @@
 //! Reads the positions of rooms from the engine, so that a page can catch up from where its content is.
 //!
-//! A page shows what the application loaded after the request started. So a position is returned only if it is certain that
-//! nothing was published since then: the engine reports how long a room has been idle. Every position that is read is
-//! recorded in [`crate::positions`] too, where later requests find it.
+//! A page shows what the application loaded after the request started. So a position is returned only if it is certain
+//! that nothing was published since then: the engine reports how long a room has been idle. Every position that is read
+//! is recorded in [`crate::positions`] too, where later requests find it.
 //!
 //! A request must never wait for long: after a failure nothing is read for a while, which the breaker decides.
 

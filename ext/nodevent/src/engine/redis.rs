@@ -179,7 +179,8 @@ impl Connection {
     }
 
     /// Compares the fingerprint of our secret with the one that the last server of the namespace stored; see
-    /// `protocol/README.md` section 6. Returns a warning if they differ. Errors, such as a missing permission, do not matter.
+    /// `protocol/README.md` section 6. Returns a warning if they differ. Errors, such as a missing permission, do not
+    /// matter.
     async fn compare_secrets(&self, address: &str) -> Option<String> {
         let PublishOptions { scope, namespace, fingerprint, .. } = &*self.options;
         let (key, own) = (scope.secrets(namespace), fingerprint.as_deref()?);

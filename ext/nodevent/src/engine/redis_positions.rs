@@ -1,5 +1,5 @@
-//! The positions of rooms, read from Redis. The expiry of a room's log, which each publication renews, shows the age of the
-//! last one.
+//! The positions of rooms, read from Redis. The expiry of a room's log, which each publication renews, shows the age of
+//! the last one.
 
 use super::positions::RoomState;
 use super::redis_config;

@@ -1,8 +1,8 @@
 //! The histories of the memory engine: positions and logs of rooms, under one limit.
 //!
 //! Only publishing creates a room and reading changes none, so rooms that clients make up need no memory. At the limit,
-//! memory is freed in this order: the oldest idempotency keys, the logs of the least recently published rooms, the positions
-//! of these rooms. A room that lost its position starts a new epoch, and clients that return to it receive
+//! memory is freed in this order: the oldest idempotency keys, the logs of the least recently published rooms, the
+//! positions of these rooms. A room that lost its position starts a new epoch, and clients that return to it receive
 //! `recovered: false`.
 
 use crate::history::Since;

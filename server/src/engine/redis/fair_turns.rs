@@ -1,4 +1,5 @@
-//! One turn at a time, shared fairly: the clients that wait have their turns one after another, however many each waits for.
+//! One turn at a time, shared fairly: the clients that wait have their turns one after another, however many each waits
+//! for.
 //!
 //! Several clients may wait for the same ticket: it has its turn when the first of them has one.
 

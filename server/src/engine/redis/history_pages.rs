@@ -1,8 +1,8 @@
 //! The pages of a long read: Redis executes nothing else during a read, so a history is read in parts of about
 //! [`PAGE_BYTES`].
 //!
-//! Between two pages, publications may be added to the room, trimmed, or forgotten with it. This file decides what to read
-//! next, and puts the pages together. It knows nothing about Redis.
+//! Between two pages, publications may be added to the room, trimmed, or forgotten with it. This file decides what to
+//! read next, and puts the pages together. It knows nothing about Redis.
 
 use super::script::HistorySlice;
 use nodevent_protocol::history::{OffsetJump, Position};

@@ -1,8 +1,8 @@
-//! Reads of histories for HTTP: on a connection and a thread of their own, one at a time, in turns of the clients that wait, and
-//! shared by readers that wait for the same.
+//! Reads of histories for HTTP: on a connection and a thread of their own, one at a time, in turns of the clients that
+//! wait, and shared by readers that wait for the same.
 //!
-//! A history may have many megabytes, which keep Redis and the thread that parses them busy. So it is read in pages, Redis
-//! and the other threads have pauses between them, and a flood of reads delays neither publishing nor joins.
+//! A history may have many megabytes, which keep Redis and the thread that parses them busy. So it is read in pages,
+//! Redis and the other threads have pauses between them, and a flood of reads delays neither publishing nor joins.
 
 use super::Shared;
 use super::client;

@@ -1,11 +1,11 @@
 //! The Redis engine: any number of servers share the histories in Redis and hold nothing themselves but connections.
 //!
-//! Each namespace has three clients: one to publish and to recover, one to subscribe, and one for histories over HTTP, which
-//! connects at the first read ([`client`], [`subscription`], [`history_reader`]). They reconnect by themselves. While Redis is
-//! unavailable, publishing fails within [`COMMAND_TIMEOUT`] and browsers stay connected. A script ([`script`]) assigns a
-//! publication its offset, stores it and publishes it in one step. One task per namespace ([`subscriber`]) delivers what
-//! arrives, in order and without a gap, to the rooms that have members here ([`room_state`]). A probe ([`health`]) shows whether
-//! publications get through.
+//! Each namespace has three clients: one to publish and to recover, one to subscribe, and one for histories over HTTP,
+//! which connects at the first read ([`client`], [`subscription`], [`history_reader`]). They reconnect by themselves.
+//! While Redis is unavailable, publishing fails within [`COMMAND_TIMEOUT`] and browsers stay connected. A script
+//! ([`script`]) assigns a publication its offset, stores it and publishes it in one step. One task per namespace
+//! ([`subscriber`]) delivers what arrives, in order and without a gap, to the rooms that have members here
+//! ([`room_state`]). A probe ([`health`]) shows whether publications get through.
 //!
 //! It does not know connections or encodings. **Architecture Invariant:** only this folder knows Redis.
 

@@ -1,8 +1,8 @@
 //! The subscriber's periodic work: compares the positions of rooms with those in Redis, retries reads, and times out
 //! requests.
 //!
-//! A publication that was lost on the way is usually detected by the next one. The check finds it if there is no next one. It
-//! also finds a delivered position that is not stored, because it was not written by the script.
+//! A publication that was lost on the way is usually detected by the next one. The check finds it if there is no next
+//! one. It also finds a delivered position that is not stored, because it was not written by the script.
 
 use super::room_state::ReadRequest;
 use super::subscriber::{Check, NamespaceSubscriber};

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 pub(super) struct ReadTask {
     pub(super) shared: Arc<Shared>,
     pub(super) keys: Keys,
-    /// Whether to subscribe to the room's channel first. Otherwise a publication between the read and the subscription would
-    /// be lost.
+    /// Whether to subscribe to the room's channel first. Otherwise a publication between the read and the subscription
+    /// would be lost.
     pub(super) subscribe_first: bool,
     /// Whether the channel is in one slot of a cluster only.
     pub(super) sharded_pubsub: bool,

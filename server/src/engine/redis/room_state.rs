@@ -1,8 +1,9 @@
 //! The state of one room with members on this server: pure decisions, no I/O.
 //!
-//! The rule: the members of a room receive its publications without a gap and in the order of their offsets. A publication
-//! that was lost on the way from Redis is detected by its offset and read from the history. If the history does not have
-//! it any more, the members receive a gap notice. What one client requests never delays what the others receive.
+//! The rule: the members of a room receive its publications without a gap and in the order of their offsets. A
+//! publication that was lost on the way from Redis is detected by its offset and read from the history. If the history
+//! does not have it any more, the members receive a gap notice. What one client requests never delays what the others
+//! receive.
 //!
 //! | state | `position` | `needs_backfill` | a publication arrives | a read returns |
 //! |---|---|---|---|---|
@@ -15,9 +16,10 @@
 //! `newest_undelivered` is the newest publication that was not delivered and that the read in progress may not include.
 //! If there is one when the read returns, the state is *behind* again.
 //!
-//! Only the script assigns positions, but any program that may publish in Redis can write one into a publication. So a position is
-//! a claim until it is compared with the history: one that is not the next causes a read, which moves the state to what is
-//! stored; and a check finds a delivered position that is not stored. Its members receive a gap notice.
+//! Only the script assigns positions, but any program that may publish in Redis can write one into a publication. So a
+//! position is a claim until it is compared with the history: one that is not the next causes a read, which moves the
+//! state to what is stored; and a check finds a delivered position that is not stored. Its members receive a gap
+//! notice.
 //!
 //! [`super::subscriber`] executes the decisions.
 
@@ -234,8 +236,8 @@ impl RoomState {
         (self.position, self.newest_hash, self.newest_verified) = (Some(position), Some(hash), false);
     }
 
-    /// Returns the recovery of a member if it needs no read: the member has received everything, or claims a position from
-    /// which nothing can be recovered.
+    /// Returns the recovery of a member if it needs no read: the member has received everything, or claims a position
+    /// from which nothing can be recovered.
     pub(super) fn immediate_recovery(&self, since: Since) -> Option<Recovery> {
         let position = self.position.filter(|_| !self.needs_backfill)?;
         match since {
@@ -423,9 +425,9 @@ impl RoomState {
         (backfill, answered)
     }
 
-    /// Counts a read that leads to the next one although it has neither answered a request nor come closer to the end of a gap.
-    /// Another epoch is not progress, nor is a later time of an absent room: a Redis whose replies contradict each other can
-    /// name a new one each time.
+    /// Counts a read that leads to the next one although it has neither answered a request nor come closer to the end
+    /// of a gap. Another epoch is not progress, nor is a later time of an absent room: a Redis whose replies contradict
+    /// each other can name a new one each time.
     fn count_progress(&mut self, before: Option<Position>, answered: bool) {
         let advanced = match (before, self.position) {
             (Some(before), Some(now)) => {

@@ -153,8 +153,8 @@ impl Scripts {
         Ok(Position::parse(&position))
     }
 
-    /// Reads a room's position, and what came after the offset `after`. `None`: the position alone. `received` is the last
-    /// position that this server received live: Redis compares it with what it knows. `limit` is the number of
+    /// Reads a room's position, and what came after the offset `after`. `None`: the position alone. `received` is the
+    /// last position that this server received live: Redis compares it with what it knows. `limit` is the number of
     /// publications to read at most, oldest first.
     ///
     /// # Errors

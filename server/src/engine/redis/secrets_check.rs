@@ -1,5 +1,5 @@
-//! Detects that two programs share the channel of a namespace and have different secrets: keys from one do not open rooms at
-//! the other, and each receives the publications of both.
+//! Detects that two programs share the channel of a namespace and have different secrets: keys from one do not open
+//! rooms at the other, and each receives the publications of both.
 //!
 //! Every program stores the fingerprints of its secrets and compares them with those of the last one, as
 //! `protocol/README.md` section 6 defines it.

@@ -248,7 +248,8 @@ impl NamespaceSubscriber {
         });
     }
 
-    /// Returns whether a room's channel is in one slot of a cluster only. Rooms without history are published to all nodes.
+    /// Returns whether a room's channel is in one slot of a cluster only. Rooms without history are published to all
+    /// nodes.
     fn is_sharded(&self, room: &str) -> bool {
         self.shared.sharded_pubsub
             && !self.sharded_pubsub_unsupported.load(Relaxed)
@@ -384,7 +385,8 @@ impl NamespaceSubscriber {
         }
     }
 
-    /// Drops a room that has no members any more, or starts its next read. One that is not urgent waits for the next tick.
+    /// Drops a room that has no members any more, or starts its next read. One that is not urgent waits for the next
+    /// tick.
     fn after_read(&mut self, room: &str) {
         let Some(state) = self.rooms.get(room) else { return };
         if state.can_be_dropped() {

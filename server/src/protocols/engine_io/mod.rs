@@ -1,7 +1,8 @@
 //! Engine.IO, protocol 4: messages over a WebSocket or HTTP long-polling, with heartbeats and the upgrade from one to the
 //! other.
 //!
-//! What the messages mean is up to the layer above, [`Upper`]: Socket.IO, or the echo application of the conformance suite.
+//! What the messages mean is up to the layer above, [`Upper`]: Socket.IO, or the echo application of the conformance
+//! suite.
 //!
 //! # Source
 //! The Engine.IO protocol, revision 4.

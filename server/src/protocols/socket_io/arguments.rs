@@ -1,7 +1,7 @@
 //! The arguments of an event, parsed without creating values in memory.
 //!
-//! JSON that cannot be represented, such as `1e999999`, a lone surrogate or deep nesting, makes only the value invalid that
-//! contains it. Values that a dialect does not read cost no memory and no recursion.
+//! JSON that cannot be represented, such as `1e999999`, a lone surrogate or deep nesting, makes only the value invalid
+//! that contains it. Values that a dialect does not read cost no memory and no recursion.
 
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -65,7 +65,8 @@ impl<'a> Argument<'a> {
         serde_json::from_str(self.0?.get()).ok().filter(|value: &Value| !value.is_null())
     }
 
-    /// The text of a string. `None`: there is no argument, or it is `null`. A value that is not a string is an empty text.
+    /// The text of a string. `None`: there is no argument, or it is `null`. A value that is not a string is an empty
+    /// text.
     pub fn text(self) -> Option<Cow<'a, str>> {
         let raw = self.0.filter(|raw| raw.get() != "null")?;
         Some(serde_json::from_str(raw.get()).unwrap_or_default())

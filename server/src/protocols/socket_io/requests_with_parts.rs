@@ -1,5 +1,5 @@
-//! Requests of one connection that have several parts, such as a join of many rooms: they are acknowledged when the results
-//! of all parts are known.
+//! Requests of one connection that have several parts, such as a join of many rooms: they are acknowledged when the
+//! results of all parts are known.
 //!
 //! Their number is limited. A connection without any uses no heap.
 

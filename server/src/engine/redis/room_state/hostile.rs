@@ -1,8 +1,8 @@
-//! Hostile publications and replies: a generator invents what Redis sends. Whatever it is, nothing panics, what is delivered was
-//! read, every request is answered in the end, and reads without progress wait for the next tick.
+//! Hostile publications and replies: a generator invents what Redis sends. Whatever it is, nothing panics, what is
+//! delivered was read, every request is answered in the end, and reads without progress wait for the next tick.
 //!
-//! The generator is seeded: each seed is a room of [`STEPS`] steps. `NODEVENT_FUZZ_SECONDS` runs more seeds, until the time is
-//! over; `rake fuzz` sets it.
+//! The generator is seeded: each seed is a room of [`STEPS`] steps. `NODEVENT_FUZZ_SECONDS` runs more seeds, until the
+//! time is over; `rake fuzz` sets it.
 
 use super::tests::request;
 use super::*;

@@ -120,8 +120,8 @@ impl Model {
 }
 
 /// Steps in a random order: publications that arrive or are lost, reads that succeed or fail, a Redis that forgets the
-/// room, and positions that another publisher claimed. The member receives every publication, or a gap notice in its place.
-/// Without claims and losses it receives none twice.
+/// room, and positions that another publisher claimed. The member receives every publication, or a gap notice in its
+/// place. Without claims and losses it receives none twice.
 #[test]
 fn no_gap_is_silent_whatever_happens() {
     for seed in 0..3_000_u64 {
