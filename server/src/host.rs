@@ -40,9 +40,13 @@ pub fn requested_host<'a>(uri: &'a Uri, version: Version, headers: &'a HeaderMap
         return Err(BadHost::Several);
     }
     let (name, _) = split_port(host).ok_or(BadHost::Malformed)?;
-    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._~[]:".contains(c));
     let is_bracketed = name.starts_with('[') && name.ends_with(']');
-    (is_name && (is_bracketed || !name.contains([':', '[', ']']))).then_some(name).ok_or(BadHost::Malformed)
+    let is_allowed = |byte| match byte {
+        b'-' | b'.' | b'_' | b'~' => true,
+        b'[' | b']' | b':' => is_bracketed,
+        byte => byte.is_ascii_alphanumeric(),
+    };
+    (!name.is_empty() && name.bytes().all(is_allowed)).then_some(name).ok_or(BadHost::Malformed)
 }
 
 /// Splits `host`, `host:port` or `[::1]:port`. Returns `None` if the port is not a number.

@@ -10,6 +10,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -130,10 +131,11 @@ impl Bound {
             tokio::spawn(Arc::clone(certificate).watch(reload));
         }
         let mut shortage = Shortage::default();
+        let mut stopped = pin!(stop.wait_for(|stop| *stop));
         loop {
             let accepted = tokio::select! {
+                _ = &mut stopped => return,
                 accepted = self.listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => return,
             };
             let (stream, peer) = match accepted {
                 Ok((stream, peer)) => (stream, peer.ip().to_canonical()),

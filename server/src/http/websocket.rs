@@ -11,7 +11,7 @@ use crate::shard::message::{Attach, Purpose, UpgradeRequest};
 use crate::shard::{Shards, Stream, ToShard};
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
 use axum::response::Response;
 use base64::Engine as _;
 use nodevent_protocol::websocket;
@@ -95,7 +95,8 @@ impl Handshake {
             let text = "Sec-WebSocket-Key is missing or malformed.\n";
             return Err(Box::new(reply::text(StatusCode::BAD_REQUEST, text.into())));
         };
-        let is_offered = |name: &str| tokens(headers, "sec-websocket-protocol").any(|offered| offered == name);
+        let is_offered =
+            |name: &str| tokens(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == name);
         let subprotocol = subprotocols.iter().copied().find(|name| is_offered(name));
         Ok(Self { accept, subprotocol })
     }
@@ -162,12 +163,12 @@ impl fmt::Debug for UpgradeGrant {
 /// Whether a request asks for a WebSocket. HTTP before 1.1 has no upgrades.
 pub fn is_upgrade(request: &Parts) -> bool {
     let headers = &request.headers;
-    let has = |name: &str, token: &str| tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token));
-    request.version >= Version::HTTP_11 && has("upgrade", "websocket") && has("connection", "upgrade")
+    let has = |name, token: &str| tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token));
+    request.version >= Version::HTTP_11 && has(header::UPGRADE, "websocket") && has(header::CONNECTION, "upgrade")
 }
 
 /// The tokens of a header that may be a list and may be repeated.
-fn tokens<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+fn tokens(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
 }
