@@ -8,8 +8,8 @@
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`,
 //! `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
 //! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
-//! `joins` and `join_buffers` (from a join to its recovery), `shares` and `buffers` (what one client may take from
-//! others), `timers`.
+//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `roomless` and `buffers` (what one client
+//! may take from others), `timers`.
 
 mod body_stream;
 mod buffers;
@@ -23,9 +23,10 @@ mod inbox;
 mod join_buffers;
 mod joins;
 pub mod message;
+mod pending_joins;
 mod polling;
+mod roomless;
 mod session;
-mod shares;
 mod slot;
 mod socket;
 mod stream;
@@ -56,7 +57,8 @@ use hashbrown::HashMap;
 use inbox::Inbox;
 use joins::PendingJoin;
 use mio::{Events, Poll, Token};
-use shares::{PendingJoins, Roomless, RoomlessLimits};
+use pending_joins::PendingJoins;
+use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
 use std::collections::VecDeque;

@@ -1,8 +1,9 @@
-//! Fair shares of what a shard may hold for its clients: joins that wait, and connections that have joined no room.
+//! The joins that wait for an engine or an authorizer, and whose turn it is.
 //!
-//! Each has a total limit and a smaller limit per address, so that one client cannot use up what others need. Joins
-//! also have a limit per namespace: an engine that does not respond delays only its own namespace. An engine serves
-//! requests in their order, so only a few of one client are with the engines at a time.
+//! There is a total limit, and a smaller one per address, so that one client cannot use up what others need. There is
+//! also one per namespace: an engine that does not respond delays only its own namespace. An engine serves requests in
+//! their order, so only those for a few rooms of one client are with the engines at a time. Recoveries of one room share
+//! a read, so many of them may be: all members of a large room may be behind one proxy.
 
 use crate::client::Client;
 use crate::history::RecoveryRequest;
@@ -10,6 +11,7 @@ use crate::protocol::Millis;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, RandomState};
 
 /// Joins that may wait for an engine or an authorizer, per shard.
 const MAX_PENDING_JOINS: u32 = 65_536;
@@ -17,9 +19,11 @@ const MAX_PENDING_JOINS: u32 = 65_536;
 const PENDING_JOINS_PER_ADDRESS: u32 = MAX_PENDING_JOINS / 4;
 /// The part of them that one namespace may have.
 const PENDING_JOINS_PER_NAMESPACE: u32 = MAX_PENDING_JOINS / 2;
-/// Maximum recoveries that one client may have at the engines. Its other recoveries wait in the shard, for up to
+/// Rooms of one client whose recoveries may be at the engines. Its other recoveries wait in the shard, for up to
 /// [`MAX_WAIT`].
-const RECOVERIES_PER_CLIENT: u32 = 16;
+const ROOMS_PER_CLIENT: usize = 16;
+/// Recoveries of one client that may be at the engines. A reply takes a shard about 10 µs.
+const RECOVERIES_PER_CLIENT: u32 = 256;
 /// Time for which a recovery may wait for others of its client. Milliseconds.
 const MAX_WAIT: Millis = 5_000;
 /// Time between two searches for those that have waited for longer. Milliseconds.
@@ -33,6 +37,7 @@ pub(super) struct PendingJoins {
     all: HashMap<u32, Join>,
     by_client: HashMap<Client, OfClient>,
     by_namespace: HashMap<u16, u32>,
+    hasher: RandomState,
     /// When the next search for overdue recoveries is due. `None`: no recovery waits.
     overdue_due: Option<Millis>,
 }
@@ -41,8 +46,8 @@ pub(super) struct PendingJoins {
 struct Join {
     client: Client,
     namespace: u16,
-    /// Whether its recovery is with an engine.
-    is_requested: bool,
+    /// The hash of its room, if its recovery is with an engine.
+    requested: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -50,26 +55,10 @@ struct OfClient {
     joins: u32,
     /// Recoveries that are with an engine.
     requested: u32,
+    /// Their rooms, as hashes, with the number of recoveries of each.
+    rooms: HashMap<u64, u32>,
     /// Recoveries that are not yet, oldest first, with the time at which each began to wait.
     waiting: VecDeque<(Millis, Box<RecoveryRequest>)>,
-}
-
-/// Connections that have joined no room, in the order in which they were opened.
-#[derive(Debug, Default)]
-pub(super) struct Roomless {
-    by_client: HashMap<Client, VecDeque<u32>>,
-    /// All roomless connections. May also contain connections that have joined a room or closed.
-    queue: VecDeque<(u32, u32)>,
-    count: usize,
-}
-
-/// The limits of [`Roomless`] per shard.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct RoomlessLimits {
-    /// Connections of one client.
-    pub(super) per_client: usize,
-    /// Connections of all clients.
-    pub(super) total: usize,
 }
 
 // === impl PendingJoins ===
@@ -85,7 +74,7 @@ impl PendingJoins {
         {
             return false;
         }
-        if self.all.insert(join_id, Join { client, namespace, is_requested: false }).is_none() {
+        if self.all.insert(join_id, Join { client, namespace, requested: None }).is_none() {
             self.by_client.entry(client).or_default().joins += 1;
             self.by_namespace.insert(namespace, of_namespace + 1);
         }
@@ -95,21 +84,21 @@ impl PendingJoins {
     /// Returns the recovery of a join that was added if it may be requested now. Otherwise it waits for
     /// [`PendingJoins::remove`].
     pub(super) fn request(&mut self, request: RecoveryRequest, now: Millis) -> Option<RecoveryRequest> {
+        let room = self.hasher.hash_one((request.namespace, &request.room));
         let Some(join) = self.all.get_mut(&request.reply_to.join_id) else { return Some(request) };
         let Some(of_client) = self.by_client.get_mut(&join.client) else { return Some(request) };
-        if of_client.requested >= RECOVERIES_PER_CLIENT {
+        if !of_client.may_request(room) {
             of_client.waiting.push_back((now, Box::new(request)));
             self.overdue_due.get_or_insert(now + MAX_WAIT);
             return None;
         }
-        of_client.requested += 1;
-        join.is_requested = true;
+        of_client.start(join, room);
         Some(request)
     }
 
     /// Removes a join whose reply is here. Returns a recovery that may be requested now.
     pub(super) fn remove(&mut self, join_id: u32, now: Millis) -> Option<RecoveryRequest> {
-        let Join { client, namespace, is_requested } = self.all.remove(&join_id)?;
+        let Join { client, namespace, requested } = self.all.remove(&join_id)?;
         if let Entry::Occupied(mut count) = self.by_namespace.entry(namespace) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -119,13 +108,24 @@ impl PendingJoins {
         let Entry::Occupied(mut entry) = self.by_client.entry(client) else { return None };
         let of_client = entry.get_mut();
         of_client.joins -= 1;
-        of_client.requested -= u32::from(is_requested);
-        let next = (of_client.requested < RECOVERIES_PER_CLIENT).then(|| of_client.waiting.pop_front()).flatten();
-        if next.is_none() && of_client.joins == 0 {
-            entry.remove();
+        if let Some(room) = requested {
+            of_client.end(room);
         }
-        let (_, next) = next?;
-        self.request(*next, now)
+        let hash = |request: &RecoveryRequest| self.hasher.hash_one((request.namespace, &request.room));
+        let may_request = of_client.waiting.front().map(|(_, next)| of_client.may_request(hash(next)));
+        match may_request {
+            Some(true) => {
+                let (_, next) = of_client.waiting.pop_front()?;
+                self.request(*next, now)
+            }
+            Some(false) => None,
+            None => {
+                if of_client.joins == 0 {
+                    entry.remove();
+                }
+                None
+            }
+        }
     }
 
     /// When [`PendingJoins::take_overdue`] may have something to return.
@@ -147,8 +147,7 @@ impl PendingJoins {
                 }
                 let Some((_, request)) = of_client.waiting.pop_front() else { break };
                 if let Some(join) = self.all.get_mut(&request.reply_to.join_id) {
-                    join.is_requested = true;
-                    of_client.requested += 1;
+                    of_client.start(join, self.hasher.hash_one((request.namespace, &request.room)));
                 }
                 overdue.push(*request);
             }
@@ -160,53 +159,29 @@ impl PendingJoins {
     }
 }
 
-// === impl Roomless ===
+// === impl OfClient ===
 
-impl Roomless {
-    /// Adds a new connection. Returns the slot of the connection that must make room for it, if one must: the oldest
-    /// one of the same client, or of all clients.
-    pub(super) fn add(
-        &mut self,
-        slot: u32,
-        generation: u32,
-        client: Client,
-        limits: RoomlessLimits,
-    ) -> Option<u32> {
-        let of_client = self.by_client.entry(client).or_default();
-        of_client.push_back(slot);
-        let oldest_of_client = (of_client.len() > limits.per_client).then(|| of_client.front().copied()).flatten();
-        self.count += 1;
-        self.queue.push_back((slot, generation));
-        oldest_of_client
+impl OfClient {
+    /// Whether a recovery of that room may be requested now.
+    fn may_request(&self, room: u64) -> bool {
+        self.requested < RECOVERIES_PER_CLIENT
+            && (self.rooms.len() < ROOMS_PER_CLIENT || self.rooms.contains_key(&room))
     }
 
-    /// The oldest connection of all, if there are too many. `is_roomless` decides whether the connection of an entry
-    /// still exists without a room.
-    pub(super) fn oldest(&mut self, limits: RoomlessLimits, is_roomless: impl Fn(u32, u32) -> bool) -> Option<u32> {
-        if self.queue.len() > 2 * self.count + 64 {
-            self.queue.retain(|(slot, generation)| is_roomless(*slot, *generation));
-        }
-        if self.count <= limits.total {
-            return None;
-        }
-        while let Some((slot, generation)) = self.queue.front().copied() {
-            if is_roomless(slot, generation) {
-                return Some(slot);
+    fn start(&mut self, join: &mut Join, room: u64) {
+        self.requested += 1;
+        *self.rooms.entry(room).or_default() += 1;
+        join.requested = Some(room);
+    }
+
+    fn end(&mut self, room: u64) {
+        self.requested -= 1;
+        if let Entry::Occupied(mut count) = self.rooms.entry(room) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
             }
-            self.queue.pop_front();
         }
-        None
-    }
-
-    /// Removes a connection that has joined a room or is closed.
-    pub(super) fn remove(&mut self, slot: u32, client: Client) {
-        let Entry::Occupied(mut of_client) = self.by_client.entry(client) else { return };
-        let Some(index) = of_client.get().iter().position(|one| *one == slot) else { return };
-        of_client.get_mut().remove(index);
-        if of_client.get().is_empty() {
-            of_client.remove();
-        }
-        self.count -= 1;
     }
 }
 
@@ -233,7 +208,8 @@ mod tests {
         assert!(!joins.add(u32::MAX - 1, client(1), 0));
     }
 
-    fn request(join_id: u32) -> RecoveryRequest {
+    /// A recovery of the room with this number.
+    fn request_of(join_id: u32, room: u32) -> RecoveryRequest {
         RecoveryRequest {
             reply_to: ReplyTo {
                 shard: 0,
@@ -244,24 +220,44 @@ mod tests {
                 request: RequestId::default(),
             },
             namespace: 0,
-            room: "r".into(),
+            room: room.to_string().into(),
             since: Since::FirstJoin,
             requested_at: Instant::now(),
         }
     }
 
+    /// A recovery of a room of its own.
+    fn request(join_id: u32) -> RecoveryRequest {
+        request_of(join_id, join_id)
+    }
+
     #[test]
-    fn few_recoveries_of_one_client_are_with_the_engines_and_all_get_there_in_order() {
+    fn recoveries_of_one_room_are_with_the_engine_together() {
         let mut joins = PendingJoins::default();
-        let count = 3 * RECOVERIES_PER_CLIENT;
+        let requested: Vec<u32> = (0..1_000)
+            .filter(|id| joins.add(*id, client(1), 0) && joins.request(request_of(*id, 7), 0).is_some())
+            .collect();
+        assert_eq!(requested, Vec::from_iter(0..RECOVERIES_PER_CLIENT));
+        for id in 0..1_000 {
+            let next = joins.remove(id, 0).map(|request| request.reply_to.join_id);
+            assert_eq!(next, Some(id + RECOVERIES_PER_CLIENT).filter(|next| *next < 1_000));
+        }
+        assert!(joins.all.is_empty() && joins.by_client.is_empty());
+    }
+
+    #[test]
+    fn recoveries_of_few_rooms_of_one_client_are_with_the_engines_and_all_get_there_in_order() {
+        let mut joins = PendingJoins::default();
+        let at_a_time = ROOMS_PER_CLIENT as u32;
+        let count = 3 * at_a_time;
         let requested: Vec<u32> = (0..count)
             .filter(|id| joins.add(*id, client(1), 0) && joins.request(request(*id), 0).is_some())
             .collect();
-        assert_eq!(requested, Vec::from_iter(0..RECOVERIES_PER_CLIENT));
+        assert_eq!(requested, Vec::from_iter(0..at_a_time));
         assert!(joins.add(u32::MAX, client(2), 0) && joins.request(request(u32::MAX), 0).is_some());
         for id in 0..count {
             let next = joins.remove(id, 0).map(|request| request.reply_to.join_id);
-            assert_eq!(next, Some(id + RECOVERIES_PER_CLIENT).filter(|next| *next < count));
+            assert_eq!(next, Some(id + at_a_time).filter(|next| *next < count));
         }
         assert!(joins.remove(u32::MAX, 0).is_none());
         assert!(joins.all.is_empty() && joins.by_client.is_empty());
@@ -271,15 +267,15 @@ mod tests {
     #[test]
     fn recoveries_that_wait_for_too_long_are_requested_all_the_same() {
         let mut joins = PendingJoins::default();
-        let count = RECOVERIES_PER_CLIENT + 2 * OVERDUE_TURN as u32;
+        let count = ROOMS_PER_CLIENT as u32 + 2 * OVERDUE_TURN as u32;
         let requested =
             (0..count).filter(|id| joins.add(*id, client(1), 0) && joins.request(request(*id), 7).is_some());
-        assert_eq!(requested.count(), RECOVERIES_PER_CLIENT as usize);
+        assert_eq!(requested.count(), ROOMS_PER_CLIENT);
         assert!(joins.take_overdue(6 + MAX_WAIT).is_empty());
         assert_eq!(joins.next_overdue(), Some(7 + MAX_WAIT));
         for turn in 0..2 {
             let ids = joins.take_overdue(7 + MAX_WAIT).into_iter().map(|request| request.reply_to.join_id);
-            let first = RECOVERIES_PER_CLIENT + turn * OVERDUE_TURN as u32;
+            let first = ROOMS_PER_CLIENT as u32 + turn * OVERDUE_TURN as u32;
             assert_eq!(Vec::from_iter(ids), Vec::from_iter(first..first + OVERDUE_TURN as u32));
         }
         assert!(joins.take_overdue(7 + MAX_WAIT).is_empty());
@@ -300,43 +296,5 @@ mod tests {
             joins.remove(!id, 0);
         });
         assert!(joins.all.is_empty() && joins.by_client.is_empty() && joins.by_namespace.is_empty());
-    }
-
-    #[test]
-    fn the_oldest_connection_without_a_room_makes_room_for_a_newer_one_of_its_client() {
-        let limits = RoomlessLimits { per_client: 2, total: 100 };
-        let mut roomless = Roomless::default();
-        assert_eq!(roomless.add(1, 1, client(1), limits), None);
-        assert_eq!(roomless.add(2, 2, client(1), limits), None);
-        assert_eq!(roomless.add(3, 3, client(2), limits), None);
-        assert_eq!(roomless.add(4, 4, client(1), limits), Some(1));
-        roomless.remove(1, client(1));
-        roomless.remove(2, client(1));
-        assert_eq!(roomless.add(5, 5, client(1), limits), None);
-    }
-
-    #[test]
-    fn clients_together_displace_the_oldest_of_all() {
-        let limits = RoomlessLimits { per_client: 2, total: 3 };
-        let mut roomless = Roomless::default();
-        for slot in 0..4 {
-            assert_eq!(roomless.add(slot, slot, client(slot as u8), limits), None);
-        }
-        assert_eq!(roomless.oldest(limits, |slot, _| slot != 0), Some(1), "0 has joined a room");
-        roomless.remove(1, client(1));
-        assert_eq!(roomless.oldest(limits, |slot, _| slot > 1), None);
-    }
-
-    #[test]
-    fn connections_that_join_leave_no_memory_behind() {
-        let limits = RoomlessLimits { per_client: 2, total: 3 };
-        let mut roomless = Roomless::default();
-        for slot in 0..10_000 {
-            roomless.add(slot, slot, client(slot as u8), limits);
-            roomless.remove(slot, client(slot as u8));
-            roomless.oldest(limits, |_, _| false);
-        }
-        assert!(roomless.by_client.is_empty());
-        assert!(roomless.queue.len() <= 65, "{}", roomless.queue.len());
     }
 }
