@@ -2,8 +2,7 @@
 //!
 //! There is a total limit, and a smaller one per address, so that one client cannot use up what others need. There is
 //! also one per namespace: an engine that does not respond delays only its own namespace. An engine serves requests in
-//! their order, so only those for a few rooms of one client are with the engines at a time. Recoveries of one room share
-//! a read, so many of them may be: all members of a large room may be behind one proxy.
+//! their order, so only a few of one client are with the engines at a time.
 
 use crate::client::Client;
 use crate::history::RecoveryRequest;
@@ -11,7 +10,6 @@ use crate::protocol::Millis;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use std::collections::VecDeque;
-use std::hash::{BuildHasher as _, RandomState};
 
 /// Joins that may wait for an engine or an authorizer, per shard.
 const MAX_PENDING_JOINS: u32 = 65_536;
@@ -19,11 +17,9 @@ const MAX_PENDING_JOINS: u32 = 65_536;
 const PENDING_JOINS_PER_ADDRESS: u32 = MAX_PENDING_JOINS / 4;
 /// The part of them that one namespace may have.
 const PENDING_JOINS_PER_NAMESPACE: u32 = MAX_PENDING_JOINS / 2;
-/// Rooms of one client whose recoveries may be at the engines. Its other recoveries wait in the shard, for up to
+/// Maximum recoveries that one client may have at the engines. Its other recoveries wait in the shard, for up to
 /// [`MAX_WAIT`].
-const ROOMS_PER_CLIENT: usize = 16;
-/// Recoveries of one client that may be at the engines. A reply takes a shard about 10 µs.
-const RECOVERIES_PER_CLIENT: u32 = 256;
+const RECOVERIES_PER_CLIENT: u32 = 16;
 /// Time for which a recovery may wait for others of its client. Milliseconds.
 const MAX_WAIT: Millis = 5_000;
 /// Time between two searches for those that have waited for longer. Milliseconds.
@@ -37,7 +33,6 @@ pub(super) struct PendingJoins {
     all: HashMap<u32, Join>,
     by_client: HashMap<Client, OfClient>,
     by_namespace: HashMap<u16, u32>,
-    hasher: RandomState,
     /// When the next search for overdue recoveries is due. `None`: no recovery waits.
     overdue_due: Option<Millis>,
 }
@@ -46,8 +41,8 @@ pub(super) struct PendingJoins {
 struct Join {
     client: Client,
     namespace: u16,
-    /// The hash of its room, if its recovery is with an engine.
-    requested: Option<u64>,
+    /// Whether its recovery is with an engine.
+    is_requested: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,8 +50,6 @@ struct OfClient {
     joins: u32,
     /// Recoveries that are with an engine.
     requested: u32,
-    /// Their rooms, as hashes, with the number of recoveries of each.
-    rooms: HashMap<u64, u32>,
     /// Recoveries that are not yet, oldest first, with the time at which each began to wait.
     waiting: VecDeque<(Millis, Box<RecoveryRequest>)>,
 }
@@ -74,7 +67,7 @@ impl PendingJoins {
         {
             return false;
         }
-        if self.all.insert(join_id, Join { client, namespace, requested: None }).is_none() {
+        if self.all.insert(join_id, Join { client, namespace, is_requested: false }).is_none() {
             self.by_client.entry(client).or_default().joins += 1;
             self.by_namespace.insert(namespace, of_namespace + 1);
         }
@@ -84,21 +77,21 @@ impl PendingJoins {
     /// Returns the recovery of a join that was added if it may be requested now. Otherwise it waits for
     /// [`PendingJoins::remove`].
     pub(super) fn request(&mut self, request: RecoveryRequest, now: Millis) -> Option<RecoveryRequest> {
-        let room = self.hasher.hash_one((request.namespace, &request.room));
         let Some(join) = self.all.get_mut(&request.reply_to.join_id) else { return Some(request) };
         let Some(of_client) = self.by_client.get_mut(&join.client) else { return Some(request) };
-        if !of_client.may_request(room) {
+        if of_client.requested >= RECOVERIES_PER_CLIENT {
             of_client.waiting.push_back((now, Box::new(request)));
             self.overdue_due.get_or_insert(now + MAX_WAIT);
             return None;
         }
-        of_client.start(join, room);
+        of_client.requested += 1;
+        join.is_requested = true;
         Some(request)
     }
 
     /// Removes a join whose reply is here. Returns a recovery that may be requested now.
     pub(super) fn remove(&mut self, join_id: u32, now: Millis) -> Option<RecoveryRequest> {
-        let Join { client, namespace, requested } = self.all.remove(&join_id)?;
+        let Join { client, namespace, is_requested } = self.all.remove(&join_id)?;
         if let Entry::Occupied(mut count) = self.by_namespace.entry(namespace) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
@@ -108,24 +101,13 @@ impl PendingJoins {
         let Entry::Occupied(mut entry) = self.by_client.entry(client) else { return None };
         let of_client = entry.get_mut();
         of_client.joins -= 1;
-        if let Some(room) = requested {
-            of_client.end(room);
+        of_client.requested -= u32::from(is_requested);
+        let next = (of_client.requested < RECOVERIES_PER_CLIENT).then(|| of_client.waiting.pop_front()).flatten();
+        if next.is_none() && of_client.joins == 0 {
+            entry.remove();
         }
-        let hash = |request: &RecoveryRequest| self.hasher.hash_one((request.namespace, &request.room));
-        let may_request = of_client.waiting.front().map(|(_, next)| of_client.may_request(hash(next)));
-        match may_request {
-            Some(true) => {
-                let (_, next) = of_client.waiting.pop_front()?;
-                self.request(*next, now)
-            }
-            Some(false) => None,
-            None => {
-                if of_client.joins == 0 {
-                    entry.remove();
-                }
-                None
-            }
-        }
+        let (_, next) = next?;
+        self.request(*next, now)
     }
 
     /// When [`PendingJoins::take_overdue`] may have something to return.
@@ -147,7 +129,8 @@ impl PendingJoins {
                 }
                 let Some((_, request)) = of_client.waiting.pop_front() else { break };
                 if let Some(join) = self.all.get_mut(&request.reply_to.join_id) {
-                    of_client.start(join, self.hasher.hash_one((request.namespace, &request.room)));
+                    join.is_requested = true;
+                    of_client.requested += 1;
                 }
                 overdue.push(*request);
             }
@@ -156,32 +139,6 @@ impl PendingJoins {
         let pause = if overdue.len() >= OVERDUE_TURN { 0 } else { OVERDUE_INTERVAL };
         self.overdue_due = has_more.then_some(now + pause);
         overdue
-    }
-}
-
-// === impl OfClient ===
-
-impl OfClient {
-    /// Whether a recovery of that room may be requested now.
-    fn may_request(&self, room: u64) -> bool {
-        self.requested < RECOVERIES_PER_CLIENT
-            && (self.rooms.len() < ROOMS_PER_CLIENT || self.rooms.contains_key(&room))
-    }
-
-    fn start(&mut self, join: &mut Join, room: u64) {
-        self.requested += 1;
-        *self.rooms.entry(room).or_default() += 1;
-        join.requested = Some(room);
-    }
-
-    fn end(&mut self, room: u64) {
-        self.requested -= 1;
-        if let Entry::Occupied(mut count) = self.rooms.entry(room) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
     }
 }
 
@@ -208,8 +165,7 @@ mod tests {
         assert!(!joins.add(u32::MAX - 1, client(1), 0));
     }
 
-    /// A recovery of the room with this number.
-    fn request_of(join_id: u32, room: u32) -> RecoveryRequest {
+    fn request(join_id: u32) -> RecoveryRequest {
         RecoveryRequest {
             reply_to: ReplyTo {
                 shard: 0,
@@ -220,44 +176,24 @@ mod tests {
                 request: RequestId::default(),
             },
             namespace: 0,
-            room: room.to_string().into(),
+            room: "r".into(),
             since: Since::FirstJoin,
             requested_at: Instant::now(),
         }
     }
 
-    /// A recovery of a room of its own.
-    fn request(join_id: u32) -> RecoveryRequest {
-        request_of(join_id, join_id)
-    }
-
     #[test]
-    fn recoveries_of_one_room_are_with_the_engine_together() {
+    fn few_recoveries_of_one_client_are_with_the_engines_and_all_get_there_in_order() {
         let mut joins = PendingJoins::default();
-        let requested: Vec<u32> = (0..1_000)
-            .filter(|id| joins.add(*id, client(1), 0) && joins.request(request_of(*id, 7), 0).is_some())
-            .collect();
-        assert_eq!(requested, Vec::from_iter(0..RECOVERIES_PER_CLIENT));
-        for id in 0..1_000 {
-            let next = joins.remove(id, 0).map(|request| request.reply_to.join_id);
-            assert_eq!(next, Some(id + RECOVERIES_PER_CLIENT).filter(|next| *next < 1_000));
-        }
-        assert!(joins.all.is_empty() && joins.by_client.is_empty());
-    }
-
-    #[test]
-    fn recoveries_of_few_rooms_of_one_client_are_with_the_engines_and_all_get_there_in_order() {
-        let mut joins = PendingJoins::default();
-        let at_a_time = ROOMS_PER_CLIENT as u32;
-        let count = 3 * at_a_time;
+        let count = 3 * RECOVERIES_PER_CLIENT;
         let requested: Vec<u32> = (0..count)
             .filter(|id| joins.add(*id, client(1), 0) && joins.request(request(*id), 0).is_some())
             .collect();
-        assert_eq!(requested, Vec::from_iter(0..at_a_time));
+        assert_eq!(requested, Vec::from_iter(0..RECOVERIES_PER_CLIENT));
         assert!(joins.add(u32::MAX, client(2), 0) && joins.request(request(u32::MAX), 0).is_some());
         for id in 0..count {
             let next = joins.remove(id, 0).map(|request| request.reply_to.join_id);
-            assert_eq!(next, Some(id + at_a_time).filter(|next| *next < count));
+            assert_eq!(next, Some(id + RECOVERIES_PER_CLIENT).filter(|next| *next < count));
         }
         assert!(joins.remove(u32::MAX, 0).is_none());
         assert!(joins.all.is_empty() && joins.by_client.is_empty());
@@ -267,15 +203,15 @@ mod tests {
     #[test]
     fn recoveries_that_wait_for_too_long_are_requested_all_the_same() {
         let mut joins = PendingJoins::default();
-        let count = ROOMS_PER_CLIENT as u32 + 2 * OVERDUE_TURN as u32;
+        let count = RECOVERIES_PER_CLIENT + 2 * OVERDUE_TURN as u32;
         let requested =
             (0..count).filter(|id| joins.add(*id, client(1), 0) && joins.request(request(*id), 7).is_some());
-        assert_eq!(requested.count(), ROOMS_PER_CLIENT);
+        assert_eq!(requested.count(), RECOVERIES_PER_CLIENT as usize);
         assert!(joins.take_overdue(6 + MAX_WAIT).is_empty());
         assert_eq!(joins.next_overdue(), Some(7 + MAX_WAIT));
         for turn in 0..2 {
             let ids = joins.take_overdue(7 + MAX_WAIT).into_iter().map(|request| request.reply_to.join_id);
-            let first = ROOMS_PER_CLIENT as u32 + turn * OVERDUE_TURN as u32;
+            let first = RECOVERIES_PER_CLIENT + turn * OVERDUE_TURN as u32;
             assert_eq!(Vec::from_iter(ids), Vec::from_iter(first..first + OVERDUE_TURN as u32));
         }
         assert!(joins.take_overdue(7 + MAX_WAIT).is_empty());
