@@ -15,7 +15,7 @@ use crate::config::redis::Redis as RedisConfig;
 use crate::history::{Recovery, Since};
 use fred::clients::Client as RedisClient;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared as SharedFuture, WeakShared};
-use nodevent_protocol::history::{Keys, Retention};
+use nodevent_protocol::history::{Keys, Read};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -28,8 +28,8 @@ const PAUSE_FACTOR: u32 = 2;
 const MAX_ENTRIES: usize = 1024;
 
 /// The result of a read: `None` for a room without a history.
-type Read = Result<Option<Recovery>, Unavailable>;
-type ReadFuture = BoxFuture<'static, Read>;
+type ReadOutcome = Result<Option<Recovery>, Unavailable>;
+type ReadFuture = BoxFuture<'static, ReadOutcome>;
 /// Reads that have not started, by room and position.
 type WaitingReads = HashMap<(Box<str>, Since), (WeakShared<ReadFuture>, Arc<Ticket>)>;
 
@@ -114,8 +114,10 @@ impl HistoryReader {
     }
 
     /// Reads now. Also returns the pause until the next read.
-    async fn read_now(&self, client: &RedisClient, room: &str, since: Since) -> (Read, Duration) {
-        let Some(retention) = self.shared.history.of(room) else { return (Ok(None), Duration::ZERO) };
+    async fn read_now(&self, client: &RedisClient, room: &str, since: Since) -> (ReadOutcome, Duration) {
+        if self.shared.history.of(room).is_none() {
+            return (Ok(None), Duration::ZERO);
+        }
         let connected = tokio::time::timeout(super::COMMAND_TIMEOUT, client::wait_connected(client)).await;
         if connected.is_err() {
             return (Err(ScriptError::timed_out().unavailable), Duration::ZERO);
@@ -126,7 +128,7 @@ impl HistoryReader {
             Since::Beginning => Some(0),
             Since::FirstJoin | Since::Invalid => None,
         };
-        let room_read = RoomRead { shared: &self.shared, client, keys: self.shared.keys(room), retention };
+        let room_read = RoomRead { shared: &self.shared, client, keys: self.shared.keys(room) };
         let (slice, pause) = match after {
             Some(after) => room_read.in_pages(after).await,
             None => room_read.timed(None, None).await,
@@ -147,7 +149,6 @@ struct RoomRead<'a> {
     shared: &'a Shared,
     client: &'a RedisClient,
     keys: Keys,
-    retention: Retention,
 }
 
 // === impl RoomRead ===
@@ -155,7 +156,9 @@ struct RoomRead<'a> {
 impl RoomRead<'_> {
     async fn timed(&self, after: Option<u64>, limit: Option<usize>) -> TimedSlice {
         let began = Instant::now();
-        let slice = self.shared.scripts.read(self.client, &self.keys, after, None, limit, self.retention).await;
+        // The reader need not be a member of the room: it writes nothing.
+        let slice =
+            self.shared.scripts.read(self.client, &self.keys, Read { after, limit, ..Read::default() }).await;
         (slice, began.elapsed() * PAUSE_FACTOR)
     }
 
