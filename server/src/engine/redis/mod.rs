@@ -142,7 +142,8 @@ impl Redis {
             address: redis.to_string(),
             health: LinkHealth::new(),
         });
-        // The shards limit how many recoveries they request.
+        // The shards limit how many recoveries they request, also those whose clients have left. A room can only become empty
+        // after a recovery for one of its members, so the rooms with members and the recoveries limit that too.
         let (commands_tx, commands_rx) = mpsc::unbounded_channel();
         let (results_tx, results_rx) = mpsc::channel(BACKLOG);
         let (subscription_gen_tx, subscription_gen_rx) = watch::channel(0);
