@@ -126,9 +126,10 @@ impl Room {
     }
 }
 
-/// Moves an index to the one before it, and returns what is there.
+/// Moves an index to the one before it, and returns what is there. `None`: it is at the beginning.
 fn previous(order: &[Arc<str>], index: &mut usize) -> Option<Arc<str>> {
-    *index = (*index).min(order.len()).saturating_sub(1);
+    *index = (*index).min(order.len());
+    *index = index.checked_sub(1)?;
     order.get(*index).map(Arc::clone)
 }
 
