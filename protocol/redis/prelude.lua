@@ -19,21 +19,27 @@
 --    1  every command is on disk, or a server has received everything up to f and nothing later
 --   -1  a replica took over, or a server has received something between f and t
 -- The billion is a text because Redis 7.2 would write the number as 1e+9, which HINCRBY does not read.
-local room = redis.call('HMGET', KEYS[1], 'e', 'o', 'l')
-local epoch = room[1]
+--
+-- A reader without members of the room writes nothing: it computes the jump that the next writer will record.
+local room = redis.call('HMGET', KEYS[1], 'e', 'o', 'l', 'f', 't', 'w')
+local epoch, known, jump = room[1], room[2], {room[4], room[5], room[6]}
 local info = redis.pcall('INFO', 'replication')
 local replid = type(info) == 'string' and string.match(info, 'master_replid:(%w+)')
 local function run_id() return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') end
-if epoch and replid and replid ~= room[3] then
+local function detect_jump(writes)
+  if not epoch or not replid or replid == room[3] then return end
   local run = run_id()
   if run ~= redis.call('HGET', KEYS[1], 'i') then
-    local to = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', '1000000000'))
     local lossless = '0'
     if not string.find(info, 'master_replid2:00000000') then lossless = '-1'
     elseif string.find(redis.call('INFO', 'persistence'), 'aof_enabled:1') then lossless = '1' end
-    redis.call('HSET', KEYS[1], 'f', room[2] or '0', 't', to, 'w', lossless)
+    local to
+    if writes then to = redis.call('HINCRBY', KEYS[1], 'o', '1000000000') else to = tonumber(known or '0') + 1000000000 end
+    jump = {known or '0', string.format('%d', to), lossless}
+    known = jump[2]
+    if writes then redis.call('HSET', KEYS[1], 'f', jump[1], 't', jump[2], 'w', jump[3]) end
   end
-  redis.call('HSET', KEYS[1], 'l', replid, 'i', run)
+  if writes then redis.call('HSET', KEYS[1], 'l', replid, 'i', run) end
 end
 -- The position of a room that does not exist. Nothing is stored for it. The epoch begins with f and identifies a time
 -- during which this Redis has forgotten no room before its expiry; the offset is the time in milliseconds. Without INFO

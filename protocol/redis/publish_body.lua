@@ -5,6 +5,7 @@
 -- ARGV    channel, publication (the text of a JSON object), size of the log, age of the log (ms), expiry of the position
 --         (ms), an epoch for a new room, PUBLISH or SPUBLISH, expiry of the idempotency key (ms)
 -- Returns {position, receivers, 1 if it was published before}
+detect_jump(true)
 if KEYS[3] then
   local before = redis.call('GET', KEYS[3])
   if before then

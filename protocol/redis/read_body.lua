@@ -1,25 +1,24 @@
 -- Reads a room's position, and what was published after an offset, in one step. Creates nothing.
 --
--- ARGV    expiry of the position (ms), the offset after which to read, or -1 for the position alone, and the last
---         position that the caller has received live: its epoch and its offset, or two empty texts; optional: how many
---         publications to return at most, oldest first
+-- ARGV    expiry of the position (ms), which is renewed for the members for whom the caller reads, or an empty text for a
+--         read that writes nothing; the offset after which to read, or -1 for the position alone; and the last position
+--         that the caller has received live: its epoch and its offset, or two empty texts; optional: how many publications
+--         to return at most, oldest first
 -- Returns {epoch, offset, {publication, …}, jump_from, jump_to, lossless, born}. Three texts are empty if there was no
 -- jump, and the last one if the room does not exist; then epoch and offset are those of `absent`.
 if not epoch then
   local absent_epoch, now = absent()
   return {absent_epoch, now, {}, '', '', '', ''}
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[1])
-local fields = redis.call('HMGET', KEYS[1], 'f', 't', 'w', 'o', 'b')
-local from, to, lossless = fields[1], fields[2], fields[3]
+local writes = ARGV[1] ~= ''
+detect_jump(writes)
+if writes then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+local from, to, lossless = jump[1], jump[2], jump[3]
 if from and ARGV[3] == epoch then
-  local received, known = tonumber(ARGV[4]), lossless
-  if received > tonumber(from) and received < tonumber(to) then known = '-1'
-  elseif received == tonumber(from) and lossless == '0' then known = '1' end
-  if known ~= lossless then
-    lossless = known
-    redis.call('HSET', KEYS[1], 'w', lossless)
-  end
+  local received, before = tonumber(ARGV[4]), lossless
+  if received > tonumber(from) and received < tonumber(to) then lossless = '-1'
+  elseif received == tonumber(from) and before == '0' then lossless = '1' end
+  if writes and lossless ~= before then redis.call('HSET', KEYS[1], 'w', lossless) end
 end
 local texts = {}
 if tonumber(ARGV[2]) >= 0 then
@@ -30,4 +29,5 @@ if tonumber(ARGV[2]) >= 0 then
     texts[#texts + 1] = entry[2][2]
   end
 end
-return {epoch, fields[4] or '0', texts, from or '', to or '', lossless or '', fields[5] or ''}
+local born = redis.call('HGET', KEYS[1], 'b')
+return {epoch, known or '0', texts, from or '', to or '', lossless or '', born or ''}

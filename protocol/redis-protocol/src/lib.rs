@@ -7,10 +7,11 @@
 //! passes everything on except the two functions that the client decodes with. Nothing of the decoder is copied or
 //! changed.
 //!
-//! Owns the replacement; `limits` decides. A reply beyond a limit is a decoding error, on which the client closes the
+//! Owns the replacement; `limits` decides, and `resumable` lets it continue where it stopped. A reply beyond a limit is a decoding error, on which the client closes the
 //! connection and connects again. Remove this crate as soon as the decoder limits the nesting itself.
 
 mod limits;
+mod resumable;
 
 pub use upstream::*;
 
@@ -20,7 +21,8 @@ pub mod resp2 {
 
     /// Decoding, with limits.
     pub mod decode {
-        use crate::limits::{Examined, examine};
+        use crate::limits::Examined;
+        use crate::resumable::examine;
         use bytes::{Bytes, BytesMut};
         pub use upstream::resp2::decode::*;
         use upstream::{error::RedisProtocolError, resp2::types::BytesFrame};
@@ -48,7 +50,8 @@ pub mod resp3 {
     pub mod decode {
         /// Decoding of frames that may be streamed, with limits.
         pub mod streaming {
-            use crate::limits::{Examined, examine};
+            use crate::limits::Examined;
+            use crate::resumable::examine;
             use bytes::{Bytes, BytesMut};
             use upstream::error::RedisProtocolError;
             pub use upstream::resp3::decode::streaming::*;

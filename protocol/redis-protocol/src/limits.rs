@@ -40,20 +40,37 @@ enum Kind {
     Unknown,
 }
 
-/// Examines the first reply in `bytes`.
+/// Examines the first reply in `bytes`, from where the last call stopped.
 ///
 /// # Errors
 /// It exceeds a limit.
-pub(crate) fn examine(bytes: &[u8]) -> Result<Examined, RedisProtocolError> {
-    match scan(bytes)? {
-        Scan::Incomplete if bytes.len() > MAX_REPLY => Err(limit("the reply is too long")),
-        Scan::Incomplete => Ok(Examined::Incomplete),
-        Scan::Complete(_) | Scan::Rejected => Ok(Examined::Decode),
+pub(crate) fn examine(bytes: &[u8], scan: &mut Scan) -> Result<Examined, RedisProtocolError> {
+    match scan.resume(bytes)? {
+        Scanned::Incomplete if bytes.len() > MAX_REPLY => Err(limit("the reply is too long")),
+        Scanned::Incomplete => Ok(Examined::Incomplete),
+        Scanned::Complete(_) | Scanned::Rejected => Ok(Examined::Decode),
     }
 }
 
+/// How far a reply has been scanned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scan {
+pub(crate) struct Scan {
+    /// The frames that are missing on each level.
+    missing: [usize; MAX_DEPTH + 1],
+    depth: usize,
+    elements: usize,
+    /// The bytes before this one are done: the next frame begins here.
+    at: usize,
+    /// The bytes of that frame's line that are known not to end it.
+    line: usize,
+    /// The reply is incomplete without that many bytes: the next frame is a text that ends there.
+    wanted: usize,
+    /// Steps that this scan has taken.
+    pub(crate) steps: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scanned {
     Incomplete,
     /// The length of the reply.
     Complete(usize),
@@ -61,61 +78,97 @@ enum Scan {
     Rejected,
 }
 
-fn scan(bytes: &[u8]) -> Result<Scan, RedisProtocolError> {
-    // The frames that are missing on each level.
-    let mut missing = [0_usize; MAX_DEPTH + 1];
-    let (mut depth, mut elements, mut at) = (0, 0_usize, 0);
-    missing[0] = 1;
-    loop {
-        while missing[depth] == 0 {
-            if depth == 0 {
-                return Ok(Scan::Complete(at));
+// === impl Scan ===
+
+impl Default for Scan {
+    fn default() -> Self {
+        let mut missing = [0; MAX_DEPTH + 1];
+        missing[0] = 1;
+        Self { missing, depth: 0, elements: 0, at: 0, line: 0, wanted: 0, steps: 0 }
+    }
+}
+
+impl Scan {
+    /// The number of values in [`Scan::to_values`].
+    pub(crate) const VALUES: usize = MAX_DEPTH + 1 + 6;
+
+    /// Everything that is known.
+    pub(crate) fn to_values(self) -> [usize; Self::VALUES] {
+        let mut values = [0; Self::VALUES];
+        let (others, missing) = values.split_at_mut(6);
+        others.copy_from_slice(&[self.depth, self.elements, self.at, self.line, self.wanted, self.steps]);
+        missing.copy_from_slice(&self.missing);
+        values
+    }
+
+    /// The reverse of [`Scan::to_values`].
+    pub(crate) fn from_values(values: [usize; Self::VALUES]) -> Self {
+        let [depth, elements, at, line, wanted, steps, missing @ ..] = values;
+        Self { missing, depth, elements, at, line, wanted, steps }
+    }
+
+    /// Scans on. `bytes` begins with what the last call received.
+    fn resume(&mut self, bytes: &[u8]) -> Result<Scanned, RedisProtocolError> {
+        if bytes.len() < self.wanted {
+            return Ok(Scanned::Incomplete);
+        }
+        loop {
+            self.steps += 1;
+            while self.missing[self.depth] == 0 {
+                if self.depth == 0 {
+                    return Ok(Scanned::Complete(self.at));
+                }
+                self.depth -= 1;
             }
-            depth -= 1;
-        }
-        missing[depth] -= 1;
-        let Some(first) = bytes.get(at) else { return Ok(Scan::Incomplete) };
-        let kind = kind(*first);
-        if matches!(kind, Kind::Unknown) {
-            return Ok(Scan::Rejected);
-        }
-        let rest = &bytes[at + 1..];
-        let Some(end) = end_of_line(rest)? else { return Ok(Scan::Incomplete) };
-        let line = &rest[..end];
-        at += 1 + end + 2;
-        match kind {
-            Kind::Line | Kind::Unknown => {}
-            Kind::Text => match length(line) {
-                None => return Ok(Scan::Rejected),
-                Some(Length::Null) => {}
-                Some(Length::Of(length)) if length > MAX_TEXT => return Err(limit("a text is too long")),
-                // A verbatim text begins with its format and a colon.
-                Some(Length::Of(..4)) if *first == b'=' => return Ok(Scan::Rejected),
-                // A chunk without bytes ends a stream, and no line follows.
-                Some(Length::Of(0)) if *first == b';' => {}
-                Some(Length::Of(length)) => {
-                    at += length + 2; // at most MAX_TEXT
-                    if at > bytes.len() {
-                        return Ok(Scan::Incomplete);
+            let Some(first) = bytes.get(self.at) else { return Ok(Scanned::Incomplete) };
+            let kind = kind(*first);
+            if matches!(kind, Kind::Unknown) {
+                return Ok(Scanned::Rejected);
+            }
+            let rest = &bytes[self.at + 1..];
+            let Some(end) = end_of_line(rest, &mut self.line, &mut self.steps)? else {
+                return Ok(Scanned::Incomplete);
+            };
+            let line = &rest[..end];
+            let mut next = self.at + 1 + end + 2;
+            let mut frames = None;
+            match kind {
+                Kind::Line | Kind::Unknown => {}
+                Kind::Text => match length(line) {
+                    None => return Ok(Scanned::Rejected),
+                    Some(Length::Null) => {}
+                    Some(Length::Of(length)) if length > MAX_TEXT => return Err(limit("a text is too long")),
+                    // A verbatim text begins with its format and a colon.
+                    Some(Length::Of(..4)) if *first == b'=' => return Ok(Scanned::Rejected),
+                    // A chunk without bytes ends a stream, and no line follows.
+                    Some(Length::Of(0)) if *first == b';' => {}
+                    Some(Length::Of(length)) => {
+                        next += length + 2; // at most MAX_TEXT
+                        if next > bytes.len() {
+                            self.wanted = next;
+                            return Ok(Scanned::Incomplete);
+                        }
                     }
+                },
+                Kind::Frames { each, more } => match length(line) {
+                    None => return Ok(Scanned::Rejected),
+                    Some(Length::Null) => {}
+                    Some(Length::Of(length)) => frames = Some(length.saturating_mul(each).saturating_add(more)),
+                },
+            }
+            (self.at, self.line) = (next, 0);
+            self.missing[self.depth] -= 1;
+            if let Some(frames) = frames {
+                self.elements = self.elements.saturating_add(frames);
+                if self.elements > MAX_ELEMENTS {
+                    return Err(limit("too many elements"));
                 }
-            },
-            Kind::Frames { each, more } => match length(line) {
-                None => return Ok(Scan::Rejected),
-                Some(Length::Null) => {}
-                Some(Length::Of(length)) => {
-                    let frames = length.saturating_mul(each).saturating_add(more);
-                    elements = elements.saturating_add(frames);
-                    if elements > MAX_ELEMENTS {
-                        return Err(limit("too many elements"));
-                    }
-                    depth += 1;
-                    if depth > MAX_DEPTH {
-                        return Err(limit("nested too deeply"));
-                    }
-                    missing[depth] = frames;
+                self.depth += 1;
+                if self.depth > MAX_DEPTH {
+                    return Err(limit("nested too deeply"));
                 }
-            },
+                self.missing[self.depth] = frames;
+            }
         }
     }
 }
@@ -148,13 +201,22 @@ fn length(line: &[u8]) -> Option<Length> {
     }
 }
 
-/// The index of the `\r\n` that ends a line. `None`: it has not arrived.
-fn end_of_line(bytes: &[u8]) -> Result<Option<usize>, RedisProtocolError> {
+/// The index of the `\r\n` that ends a line. `None`: it has not arrived. `known` bytes are known not to end it.
+fn end_of_line(bytes: &[u8], known: &mut usize, steps: &mut usize) -> Result<Option<usize>, RedisProtocolError> {
     let window = &bytes[..bytes.len().min(MAX_LINE)];
-    match window.windows(2).position(|two| two == b"\r\n") {
-        Some(end) => Ok(Some(end)),
+    let unknown = &window[*known..];
+    match unknown.windows(2).position(|two| two == b"\r\n") {
+        Some(end) => {
+            *steps += end;
+            Ok(Some(*known + end))
+        }
         None if window.len() == MAX_LINE => Err(limit("a line is too long")),
-        None => Ok(None),
+        None => {
+            *steps += unknown.len();
+            // The last byte may be the first of the two.
+            *known = window.len().saturating_sub(1);
+            Ok(None)
+        }
     }
 }
 
@@ -169,14 +231,18 @@ mod tests {
     use proptest::prelude::*;
 
     fn is_rejected(reply: &str) -> bool {
-        examine(reply.as_bytes()).is_err()
+        examine(reply.as_bytes(), &mut Scan::default()).is_err()
     }
 
     #[test]
     fn every_kind_of_aggregate_may_be_nested_32_deep() {
         for level in ["*1\r\n", "~1\r\n", ">1\r\n", "%1\r\n+k\r\n"] {
             let nested = |depth: usize| level.repeat(depth) + ":1\r\n";
-            assert_eq!(examine(nested(MAX_DEPTH).as_bytes()).unwrap(), Examined::Decode, "{level:?}");
+            assert_eq!(
+                examine(nested(MAX_DEPTH).as_bytes(), &mut Scan::default()).unwrap(),
+                Examined::Decode,
+                "{level:?}"
+            );
             assert!(is_rejected(&nested(MAX_DEPTH + 1)), "{level:?}");
         }
         for level in ["%1\r\n", "|1\r\n", "|1\r\n+k\r\n", "*1000\r\n"] {
@@ -203,20 +269,20 @@ mod tests {
         ] {
             assert!(is_rejected(reply), "{reply}");
         }
-        assert_eq!(examine(b"$134217728\r\nx").unwrap(), Examined::Incomplete);
-        assert_eq!(examine(b"*1048576\r\n").unwrap(), Examined::Incomplete);
+        assert_eq!(examine(b"$134217728\r\nx", &mut Scan::default()).unwrap(), Examined::Incomplete);
+        assert_eq!(examine(b"*1048576\r\n", &mut Scan::default()).unwrap(), Examined::Incomplete);
     }
 
     #[test]
     fn endless_line_is_rejected() {
-        assert_eq!(examine(&[b'+'; MAX_LINE]).unwrap(), Examined::Incomplete);
-        assert!(examine(&[b'+'; MAX_LINE + 1]).is_err());
+        assert_eq!(examine(&[b'+'; MAX_LINE], &mut Scan::default()).unwrap(), Examined::Incomplete);
+        assert!(examine(&[b'+'; MAX_LINE + 1], &mut Scan::default()).is_err());
     }
 
     #[test]
     fn what_the_decoder_rejects_is_left_to_it() {
         for reply in ["HTTP/1.1 200 OK\r\n", "*x\r\n", "*-2\r\n", "?\r\n", "$\r\n"] {
-            assert_eq!(examine(reply.as_bytes()).unwrap(), Examined::Decode, "{reply}");
+            assert_eq!(examine(reply.as_bytes(), &mut Scan::default()).unwrap(), Examined::Decode, "{reply}");
             assert!(crate::resp2::decode::decode_bytes_mut(&mut BytesMut::from(reply)).is_err(), "{reply}");
         }
     }
@@ -226,7 +292,11 @@ mod tests {
         for reply in [";0\r\n:1\r\n", ";3\r\nabc\r\n", "*-1\r\n", "$-1\r\n", ".\r\n", "=7\r\ntxt:abc\r\n", "_\r\n"]
         {
             let decoded = upstream::resp3::decode::streaming::decode_range(reply.as_bytes()).unwrap();
-            assert_eq!(scan(reply.as_bytes()).unwrap(), Scan::Complete(decoded.unwrap().1), "{reply}");
+            assert_eq!(
+                Scan::default().resume(reply.as_bytes()).unwrap(),
+                Scanned::Complete(decoded.unwrap().1),
+                "{reply}"
+            );
         }
     }
 
@@ -258,7 +328,7 @@ mod tests {
         /// If the two disagreed about where a text ends, bytes of a text could be read as nested arrays.
         #[test]
         fn both_agree_about_the_end_of_a_reply(bytes in replies()) {
-            let ours = scan(&bytes);
+            let ours = Scan::default().resume(&bytes);
             prop_assert!(ours.is_ok());
             let theirs = [
                 upstream::resp2::decode::decode_range(&bytes).map(|found| found.map(|(_, length)| length)),
@@ -266,8 +336,8 @@ mod tests {
             ];
             for decoded in theirs {
                 match decoded {
-                    Ok(Some(length)) => prop_assert_eq!(ours.as_ref().ok(), Some(&Scan::Complete(length))),
-                    Ok(None) => prop_assert!(matches!(ours, Ok(Scan::Incomplete | Scan::Rejected)), "{:?}", ours),
+                    Ok(Some(length)) => prop_assert_eq!(ours.as_ref().ok(), Some(&Scanned::Complete(length))),
+                    Ok(None) => prop_assert!(matches!(ours, Ok(Scanned::Incomplete | Scanned::Rejected)), "{:?}", ours),
                     Err(_) => {}
                 }
             }

@@ -69,6 +69,38 @@ pub struct Publish<'a> {
     pub sharded: bool,
 }
 
+/// The arguments of the script [`READ`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Read {
+    /// The retention of the room, for a read on behalf of its members: the position is kept for as long as they are
+    /// there. `None`: the read writes nothing.
+    pub keep: Option<Retention>,
+    /// The offset after which to read. `None`: the position alone.
+    pub after: Option<u64>,
+    /// The last position that the caller has received live.
+    pub received: Option<Position>,
+    /// Maximum number of publications, oldest first.
+    pub limit: Option<usize>,
+}
+
+// === impl Read ===
+
+impl Read {
+    /// Returns the script's arguments in its order.
+    #[must_use]
+    pub fn args(&self) -> Vec<String> {
+        let after = self.after.and_then(|after| i64::try_from(after).ok()).unwrap_or(-1);
+        let mut args = vec![
+            self.keep.map(|keep| keep.position_ttl().as_millis().to_string()).unwrap_or_default(),
+            after.to_string(),
+            self.received.map(|received| Position::epoch_text(received.epoch)).unwrap_or_default(),
+            self.received.map(|received| received.offset.to_string()).unwrap_or_default(),
+        ];
+        args.extend(self.limit.map(|limit| limit.to_string()));
+        args
+    }
+}
+
 // === impl Publish ===
 
 impl Publish<'_> {
@@ -183,6 +215,15 @@ mod tests {
             assert!(script.starts_with(prelude) && script.len() > prelude.len());
         }
         assert_ne!(script_sha(PUBLISH), script_sha(READ));
+    }
+
+    #[test]
+    fn read_without_retention_has_an_empty_expiry() {
+        let position = Position { epoch: 10, offset: 3 };
+        let read = Read { after: Some(7), received: Some(position), limit: Some(2), ..Read::default() };
+        assert_eq!(read.args(), ["", "7", "000000000000000a", "3", "2"]);
+        let keep = Some(Retention::default());
+        assert_eq!(Read { keep, ..Read::default() }.args(), ["86400000", "-1", "", ""]);
     }
 
     #[test]

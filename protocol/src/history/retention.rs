@@ -24,8 +24,8 @@ pub struct RetentionPolicy {
     pub prefixes: Vec<(String, Option<Retention>)>,
 }
 
-/// Minimum time for which a room's position is stored after its last publication, in Redis also after its last read:
-/// one day.
+/// Minimum time for which a room's position is stored after its last publication, in Redis also after its
+/// last read for a member: one day.
 pub const MIN_POSITION_TTL: Duration = Duration::from_secs(86_400);
 /// A position is stored longer than its log by this factor. Clients that return after the log has expired can then still
 /// learn that they missed nothing.
@@ -48,7 +48,8 @@ impl Default for RetentionPolicy {
 // === impl Retention ===
 
 impl Retention {
-    /// Time for which a room's position is stored after its last publication, in Redis also after its last read.
+    /// Time for which a room's position is stored after its last publication, in Redis also after its last read
+    /// for a member.
     #[must_use]
     pub fn position_ttl(&self) -> Duration {
         (self.age * POSITION_TTL_FACTOR).max(MIN_POSITION_TTL)

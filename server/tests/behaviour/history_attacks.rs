@@ -107,6 +107,50 @@ async fn made_up_rooms_store_nothing() {
     }
 }
 
+/// Reads over HTTP renewed the expiry of a room's position, and recorded restarts of Redis. Now only reads for members do.
+#[tokio::test]
+async fn reads_without_members_leave_redis_unchanged() {
+    let (redis, servers) = servers().await;
+    let server = &servers[1];
+    for number in 1..=3 {
+        server.emit("/nodevent", "r", "e", number).await;
+    }
+    let key = Keys::of("/nodevent", "r").position;
+    let stored = || query(&redis, &["HGETALL", &key]);
+    let expiry = || query(&redis, &["PTTL", &key]).parse::<i64>().unwrap();
+    let read = async |query: &str| server.get(&format!("/api/nodevent/rooms/r/history{query}")).await.json();
+    const LEFT: i64 = 1_000_000;
+    for another_run in [false, true] {
+        query(&redis, &["PEXPIRE", &key, &LEFT.to_string()]);
+        if another_run {
+            // As if another run of Redis had written the room last.
+            query(&redis, &["HSET", &key, "l", "another", "i", "another"]);
+        }
+        let before = stored();
+        let now = read("").await;
+        let position = now["position"].as_str().unwrap().to_owned();
+        let offset: u64 = position.split(':').nth(1).unwrap().parse().unwrap();
+        assert_eq!(offset, if another_run { 1_000_000_004 } else { 3 }, "{now}");
+        for since in ["nonsense", "0000000000000001:5", &position] {
+            let history = read(&format!("?since={since}")).await;
+            assert_eq!(history["position"], *position);
+            assert_eq!(history["recovered"], since == position, "{since}: {history}");
+        }
+        assert_eq!(stored(), before, "another run: {another_run}");
+        assert!((1..=LEFT).contains(&expiry()), "{}", expiry());
+        // The next publication follows the position that was read.
+        server.emit("/nodevent", "r", "e", 4).await;
+        let history = read(&format!("?since={position}")).await;
+        assert_eq!((&history["recovered"], history["publications"].as_array().unwrap().len()), (&json!(true), 1));
+        assert_eq!(history["position"].as_str().unwrap().split(':').nth(1), Some(&*(offset + 1).to_string()));
+    }
+
+    query(&redis, &["PEXPIRE", &key, &LEFT.to_string()]);
+    let mut member = Browser::connect(server, "/nodevent", Transport::WebSocket).await;
+    member.join("r").await;
+    assert!(expiry() > LEFT, "a member keeps the position");
+}
+
 /// A member of a room without publications has a position all the same: when it returns it receives the first ones, and
 /// has missed nothing if there are none. If the engine may have forgotten publications it learns that.
 #[tokio::test]

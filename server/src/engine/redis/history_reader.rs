@@ -15,7 +15,7 @@ use crate::config::redis::Redis as RedisConfig;
 use crate::history::{Recovery, Since};
 use fred::clients::Client as RedisClient;
 use futures_util::future::{BoxFuture, FutureExt as _, Shared as SharedFuture, WeakShared};
-use nodevent_protocol::history::{Keys, Retention};
+use nodevent_protocol::history::{Keys, Read};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -24,14 +24,21 @@ use tokio::runtime::{Builder, Handle};
 
 /// Pause after each page, in units of the time that it took.
 const PAUSE_FACTOR: u32 = 2;
-/// Number of waiting reads above which reads without a reader are dropped.
-const MAX_ENTRIES: usize = 1024;
+/// Number of waiting reads above which reads without a reader are dropped for the first time.
+const MIN_SWEEP: usize = 1024;
 
 /// The result of a read: `None` for a room without a history.
-type Read = Result<Option<Recovery>, Unavailable>;
-type ReadFuture = BoxFuture<'static, Read>;
-/// Reads that have not started, by room and position.
-type WaitingReads = HashMap<(Box<str>, Since), (WeakShared<ReadFuture>, Arc<Ticket>)>;
+type ReadOutcome = Result<Option<Recovery>, Unavailable>;
+type ReadFuture = BoxFuture<'static, ReadOutcome>;
+type WaitingRead = (WeakShared<ReadFuture>, Arc<Ticket>);
+/// Reads that have not started.
+#[derive(Default)]
+struct WaitingReads {
+    by_key: HashMap<(Box<str>, Since), WaitingRead>,
+    /// The number of reads at which those without a reader are dropped: twice as many as were left the last time, so that
+    /// a read costs the same however many wait.
+    sweep_at: usize,
+}
 
 /// See the head of this file.
 pub(super) struct HistoryReader {
@@ -48,6 +55,18 @@ pub(super) struct HistoryReader {
 struct Link {
     client: RedisClient,
     thread: Handle,
+}
+
+// === impl WaitingReads ===
+
+impl WaitingReads {
+    /// Drops reads without a reader, if there are many.
+    fn sweep(&mut self) {
+        if self.by_key.len() >= self.sweep_at.max(MIN_SWEEP) {
+            self.by_key.retain(|_, (read, _)| read.upgrade().is_some());
+            self.sweep_at = 2 * self.by_key.len();
+        }
+    }
 }
 
 // === impl HistoryReader ===
@@ -80,21 +99,19 @@ impl HistoryReader {
     pub(super) fn read(self: &Arc<Self>, room: &str, since: Since, client: Client) -> SharedFuture<ReadFuture> {
         let key = (Box::from(room), since);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((read, ticket)) = waiting.get(&key)
+        if let Some((read, ticket)) = waiting.by_key.get(&key)
             && let Some(read) = read.upgrade()
         {
             self.turns.wait_for(ticket, client);
             return read;
         }
-        if waiting.len() >= MAX_ENTRIES {
-            waiting.retain(|_, (read, _)| read.upgrade().is_some());
-        }
+        waiting.sweep();
         let (reader, own_key) = (Arc::clone(self), key.clone());
         let (ticket, turn) = self.turns.wait(client);
         let read: ReadFuture = Box::pin(async move {
             // Every ticket has its turn in the end.
             let turn = turn.await;
-            reader.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&own_key);
+            reader.waiting.lock().unwrap_or_else(PoisonError::into_inner).by_key.remove(&own_key);
             let (room, since) = own_key;
             let Link { client, thread } = reader.link()?;
             let (client, thread) = (client.clone(), thread.clone());
@@ -109,13 +126,15 @@ impl HistoryReader {
             read.await.unwrap_or_else(|_| Err(ScriptError::timed_out().unavailable))
         });
         let read = read.shared();
-        waiting.extend(read.downgrade().map(|read| (key, (read, ticket))));
+        waiting.by_key.extend(read.downgrade().map(|read| (key, (read, ticket))));
         read
     }
 
     /// Reads now. Also returns the pause until the next read.
-    async fn read_now(&self, client: &RedisClient, room: &str, since: Since) -> (Read, Duration) {
-        let Some(retention) = self.shared.history.of(room) else { return (Ok(None), Duration::ZERO) };
+    async fn read_now(&self, client: &RedisClient, room: &str, since: Since) -> (ReadOutcome, Duration) {
+        if self.shared.history.of(room).is_none() {
+            return (Ok(None), Duration::ZERO);
+        }
         let connected = tokio::time::timeout(super::COMMAND_TIMEOUT, client::wait_connected(client)).await;
         if connected.is_err() {
             return (Err(ScriptError::timed_out().unavailable), Duration::ZERO);
@@ -126,7 +145,7 @@ impl HistoryReader {
             Since::Beginning => Some(0),
             Since::FirstJoin | Since::Invalid => None,
         };
-        let room_read = RoomRead { shared: &self.shared, client, keys: self.shared.keys(room), retention };
+        let room_read = RoomRead { shared: &self.shared, client, keys: self.shared.keys(room) };
         let (slice, pause) = match after {
             Some(after) => room_read.in_pages(after).await,
             None => room_read.timed(None, None).await,
@@ -147,7 +166,6 @@ struct RoomRead<'a> {
     shared: &'a Shared,
     client: &'a RedisClient,
     keys: Keys,
-    retention: Retention,
 }
 
 // === impl RoomRead ===
@@ -155,7 +173,9 @@ struct RoomRead<'a> {
 impl RoomRead<'_> {
     async fn timed(&self, after: Option<u64>, limit: Option<usize>) -> TimedSlice {
         let began = Instant::now();
-        let slice = self.shared.scripts.read(self.client, &self.keys, after, None, limit, self.retention).await;
+        // The reader need not be a member of the room: it writes nothing.
+        let slice =
+            self.shared.scripts.read(self.client, &self.keys, Read { after, limit, ..Read::default() }).await;
         (slice, began.elapsed() * PAUSE_FACTOR)
     }
 

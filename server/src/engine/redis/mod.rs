@@ -10,6 +10,7 @@
 //! It does not know connections or encodings. **Architecture Invariant:** only this folder knows Redis.
 
 pub mod autodetect;
+mod backlog;
 mod client;
 mod client_config;
 mod diagnose;
@@ -20,6 +21,7 @@ mod history_reader;
 mod periodic_check;
 mod read_task;
 mod room_state;
+mod rooms;
 mod script;
 mod secrets_check;
 mod subscriber;
@@ -51,8 +53,8 @@ use tokio::sync::{Notify, mpsc, watch};
 
 /// Maximum time for a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
-/// Messages that may be queued between the client and the subscriber. Beyond it the oldest are dropped, and the affected
-/// rooms are read from history.
+/// Messages that may wait between the client and the subscriber, in the client's queue and in the [`backlog`]. Beyond it the
+/// oldest are dropped, and the affected rooms are read from history.
 const BACKLOG: usize = 8192;
 
 /// The engine of one namespace.
@@ -140,7 +142,8 @@ impl Redis {
             address: redis.to_string(),
             health: LinkHealth::new(),
         });
-        // The shards limit how many recoveries they request.
+        // The shards limit how many recoveries they request, also those whose clients have left. A room can only become empty
+        // after a recovery for one of its members, so the rooms with members and the recoveries limit that too.
         let (commands_tx, commands_rx) = mpsc::unbounded_channel();
         let (results_tx, results_rx) = mpsc::channel(BACKLOG);
         let (subscription_gen_tx, subscription_gen_rx) = watch::channel(0);
@@ -151,16 +154,14 @@ impl Redis {
             resubscribe: Arc::clone(&resubscribe),
             subscription_gen_tx,
         };
-        let inputs = Inputs {
-            messages: shared.subscriber.message_rx(),
-            commands: commands_rx,
-            results: results_rx,
-            subscription_gen: subscription_gen_rx,
-        };
+        let (intake, backlog) = backlog::backlog(Arc::clone(&shared), max_publication_bytes);
+        let inputs =
+            Inputs { backlog, commands: commands_rx, results: results_rx, subscription_gen: subscription_gen_rx };
         let probe =
             HealthProbe { shared: Arc::clone(&shared), clustered: redis.kind == Kind::Cluster, resubscribe };
         tokio::spawn(resubscriber.run());
-        tokio::spawn(NamespaceSubscriber::new(Arc::clone(&shared), max_publication_bytes, results_tx).run(inputs));
+        tokio::spawn(intake.run(shared.subscriber.message_rx()));
+        tokio::spawn(NamespaceSubscriber::new(Arc::clone(&shared), results_tx).run(inputs));
         tokio::spawn(probe.run());
         tokio::spawn(secrets_check::run(Arc::clone(&shared), secrets_check::fingerprints(&namespace.secrets)));
         tokio::spawn(client::supervise_client(shared.publisher.clone(), shared.address.clone()));

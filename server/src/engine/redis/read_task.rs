@@ -6,7 +6,7 @@ use super::{COMMAND_TIMEOUT, Shared, client};
 use fred::error::Error;
 use fred::interfaces::{ClientLike, PubsubInterface};
 use fred::types::Value;
-use nodevent_protocol::history::{Keys, Position, Retention};
+use nodevent_protocol::history::{Keys, Position, Read, Retention};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -46,7 +46,8 @@ impl ReadTask {
         }
         let Some(retention) = self.retention else { return Ok(None) };
         let Shared { publisher, scripts, .. } = &*self.shared;
-        scripts.read(publisher, &self.keys, self.after, self.received, None, retention).await.map(Some)
+        let read = Read { keep: Some(retention), after: self.after, received: self.received, limit: None };
+        scripts.read(publisher, &self.keys, read).await.map(Some)
     }
 
     async fn subscribe(&self) -> Result<(), Error> {

@@ -207,6 +207,11 @@ impl RoomState {
         self.shards == 0 && self.pending.is_empty() && self.in_flight.is_none()
     }
 
+    /// Returns whether requests wait for a read.
+    pub(super) fn has_requests(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Returns whether the room has a history.
     pub(super) fn has_history(&self) -> bool {
         self.has_history
@@ -279,7 +284,7 @@ impl RoomState {
         self.in_flight.is_none() && (incomplete || !self.subscribed || !self.pending.is_empty())
     }
 
-    /// Returns whether the next read should wait for the next tick, because the last ones failed or changed nothing.
+    /// Returns whether the next read should wait for the next retry, because the last ones failed or changed nothing.
     pub(super) fn should_wait(&self) -> bool {
         self.last_read_failed || self.reads_without_progress >= MAX_READS_WITHOUT_PROGRESS
     }

@@ -7,7 +7,7 @@ use crate::publication::Publication;
 use fred::clients::Client;
 use fred::interfaces::LuaInterface;
 use fred::types::{FromValue, Value};
-use nodevent_protocol::history::{self, Keys, OffsetJump, Position, Publish, Retention};
+use nodevent_protocol::history::{self, Keys, OffsetJump, Position, Publish, Read};
 use std::sync::Arc;
 
 /// A script and the name under which Redis caches it.
@@ -153,30 +153,13 @@ impl Scripts {
         Ok(Position::parse(&position))
     }
 
-    /// Reads a room's position, and what came after the offset `after`. `None`: the position alone. `received` is the
-    /// last position that this server received live: Redis compares it with what it knows. `limit` is the number of
-    /// publications to read at most, oldest first.
+    /// Reads a room's position, and a part of its history.
     ///
     /// # Errors
     /// Returns [`ScriptError`] if Redis returned an error, something unexpected, or nothing.
-    pub(super) async fn read(
-        &self,
-        client: &Client,
-        keys: &Keys,
-        after: Option<u64>,
-        received: Option<Position>,
-        limit: Option<usize>,
-        retention: Retention,
-    ) -> Result<HistorySlice, ScriptError> {
+    pub(super) async fn read(&self, client: &Client, keys: &Keys, read: Read) -> Result<HistorySlice, ScriptError> {
         let names = vec![keys.position.clone(), keys.log.clone()];
-        let after = after.and_then(|after| i64::try_from(after).ok()).unwrap_or(-1);
-        let mut args: Vec<Value> = vec![
-            (retention.position_ttl().as_millis() as i64).into(),
-            after.into(),
-            received.map(|received| Position::epoch_text(received.epoch)).unwrap_or_default().into(),
-            received.map(|received| received.offset.to_string()).unwrap_or_default().into(),
-        ];
-        args.extend(limit.map(|limit| Value::from(limit as i64)));
+        let args = read.args().into_iter().map(Value::from).collect();
         type Reply = (String, u64, Vec<String>, String, String, String, String);
         let (epoch, offset, texts, from, to, lossless, born): Reply = self.read.run(client, names, args).await?;
         let epoch = history::parse_epoch(&epoch);

@@ -3,9 +3,11 @@
 //! [`super::room_state`] decides; this file executes. Reads run in tasks of their own ([`super::read_task`]), so that
 //! live publications never wait for them. [`super::periodic_check`] is the rest of this task.
 
-use super::periodic_check::TICK;
+use super::backlog::{Backlog, Next, Received, report_dropped};
+use super::periodic_check::{CheckBudget, STEP};
 use super::read_task::ReadTask;
 use super::room_state::{CheckResult, Disposition, ReadRequest, ReadResult, RoomState, hash_of};
+use super::rooms::Rooms;
 use super::script::{HistorySlice, ScriptError};
 use super::unique_queue::UniqueQueue;
 use super::{Command, Shared};
@@ -13,35 +15,41 @@ use crate::engine::unpositioned;
 use crate::history::{Recovery, RecoveryRequest};
 use crate::publication::Publication;
 use fred::interfaces::{ClientLike, PubsubInterface};
-use fred::types::{Message, Value};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 /// Reads in progress at a time. A publication waits in Redis until those before it are done: about 40 µs each.
 const MAX_CONCURRENT_READS: usize = 64;
 /// Reads in progress at which no check starts.
 const MAX_READS_BEFORE_CHECK: usize = 8;
+/// Rooms that are looked at when reads have ended, for those that need one. The others have their turn later.
+const MAX_VISITS: usize = 256;
 
 /// The state of the task.
 pub(super) struct NamespaceSubscriber {
     pub(super) shared: Arc<Shared>,
     /// Rooms with members on this server.
-    pub(super) rooms: HashMap<Box<str>, RoomState>,
+    pub(super) rooms: Rooms,
     /// Rooms that wait for a read because too many are in progress.
-    pub(super) read_queue: UniqueQueue,
-    /// Rooms that wait for a check.
-    pub(super) check_queue: UniqueQueue,
+    read_queue: UniqueQueue,
+    /// Rooms whose last read failed or changed nothing. The next one must not follow at once.
+    pub(super) retry_queue: UniqueQueue,
+    /// The number of them that may be read now.
+    pub(super) retries_due: usize,
+    /// Which source has the next read.
+    turn: usize,
+    /// Rooms at which requests wait, or have waited a moment ago.
+    pub(super) waiting: UniqueQueue,
+    pub(super) checks: CheckBudget,
     /// Rooms whose channel is being unsubscribed. They are not subscribed again before that is done.
     unsubscribing: HashSet<Box<str>>,
     reads_in_flight: usize,
     /// Cloned into the tasks of reads. [`Inputs`] has the receiver.
     results_tx: mpsc::Sender<TaskResult>,
-    max_publication_bytes: usize,
     /// Whether Redis does not have channels in one slot, as before version 7. Then the script publishes to all nodes.
     sharded_pubsub_unsupported: Arc<AtomicBool>,
 }
@@ -68,8 +76,8 @@ pub(super) struct Check {
 
 /// The channels from which the subscriber receives its work.
 pub(super) struct Inputs {
-    /// Messages from Redis. The client sends.
-    pub(super) messages: broadcast::Receiver<Message>,
+    /// Messages from Redis.
+    pub(super) backlog: Backlog,
     /// Commands from the shards. The engine sends.
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
     /// Results of tasks.
@@ -81,33 +89,37 @@ pub(super) struct Inputs {
 // === impl NamespaceSubscriber ===
 
 impl NamespaceSubscriber {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        max_publication_bytes: usize,
-        results_tx: mpsc::Sender<TaskResult>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, results_tx: mpsc::Sender<TaskResult>) -> Self {
         Self {
             shared,
-            rooms: HashMap::new(),
+            rooms: Rooms::default(),
             read_queue: UniqueQueue::default(),
-            check_queue: UniqueQueue::default(),
+            retry_queue: UniqueQueue::default(),
+            retries_due: 0,
+            turn: 0,
+            waiting: UniqueQueue::default(),
+            checks: CheckBudget::default(),
             unsubscribing: HashSet::new(),
             reads_in_flight: 0,
             results_tx,
-            max_publication_bytes,
             sharded_pubsub_unsupported: Arc::default(),
         }
     }
 
     /// Runs until the engine is dropped.
     pub(super) async fn run(mut self, mut inputs: Inputs) {
-        let mut interval = tokio::time::interval(TICK);
+        let mut interval = tokio::time::interval(STEP);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut tick = 0;
+        let mut step = 0;
         loop {
             tokio::select! {
                 biased;
-                // First, because the other inputs start more of them. Their number is bounded by the tasks in progress.
+                // First, because the others may never end. It is short.
+                _ = interval.tick() => {
+                    step += 1;
+                    self.on_step(step);
+                }
+                // Next, because the other inputs start more of them. Their number is bounded by the tasks in progress.
                 Some(done) = inputs.results.recv() => match done {
                     TaskResult::Read { room, result, check } => self.on_read(&room, result, check).await,
                     TaskResult::Unsubscribed { room } => self.on_unsubscribed(&room),
@@ -117,51 +129,27 @@ impl NamespaceSubscriber {
                     Some(Command::RoomEmpty { shard, room }) => self.on_room_empty(shard, &room),
                     None => return,
                 },
-                message = inputs.messages.recv() => match message {
-                    Ok(message) => self.on_message(message).await,
-                    Err(RecvError::Lagged(dropped)) => {
-                        let fanout = &self.shared.fanout;
-                        fanout.metrics().engine_lagged_messages.fetch_add(dropped, Relaxed);
-                        tracing::warn!(
-                            dropped,
-                            namespace = fanout.name(),
-                            "receive queue overflowed; re-reading affected rooms from history"
-                        );
+                next = inputs.backlog.next() => match next {
+                    Next::Received(received) => self.on_received(&received).await,
+                    Next::Dropped(dropped) => {
+                        report_dropped(&self.shared, dropped);
                         self.recheck_all_rooms();
                     }
-                    Err(RecvError::Closed) => return,
                 },
                 changed = inputs.subscription_gen.changed() => match changed {
                     Ok(()) => self.on_resubscribed(),
                     Err(_) => return,
                 },
-                _ = interval.tick() => {
-                    tick += 1;
-                    self.on_tick(tick);
-                }
             }
         }
     }
 
     // --- from Redis
 
-    async fn on_message(&mut self, message: Message) {
-        let Shared { fanout, health, history, probe_channel, .. } = &*self.shared;
+    async fn on_received(&mut self, received: &Received) {
+        let Shared { fanout, health, history, .. } = &*self.shared;
         health.record_activity();
-        if *message.channel == **probe_channel {
-            return health.record_probe();
-        }
-        let bytes: &[u8] = match &message.value {
-            Value::Bytes(bytes) => bytes,
-            Value::String(text) => text.as_bytes(),
-            _ => return,
-        };
-        if bytes.len() > self.max_publication_bytes {
-            fanout.metrics().count_oversized_publish();
-            let (bytes, max) = (bytes.len(), self.max_publication_bytes);
-            tracing::warn!(namespace = fanout.name(), bytes, max, "dropped a publish that is too large");
-            return;
-        }
+        let Received::Publication(bytes) = received else { return health.record_probe() };
         let publication = match publication::parse(bytes) {
             Ok(publication) => publication,
             Err(invalid) => {
@@ -196,9 +184,15 @@ impl NamespaceSubscriber {
         if self.shared.channel_per_room {
             // This Redis may be of another version.
             self.sharded_pubsub_unsupported.store(false, Relaxed);
-            self.rooms.values_mut().for_each(RoomState::mark_unsubscribed);
+            self.rooms.on_subscriptions_lost();
         }
         self.recheck_all_rooms();
+    }
+
+    /// Any publication may have been lost. Every room is read, as soon as other reads have ended.
+    fn recheck_all_rooms(&mut self) {
+        self.rooms.on_messages_lost();
+        self.drain_queues();
     }
 
     // --- from the shards
@@ -206,7 +200,7 @@ impl NamespaceSubscriber {
     fn on_recovery_request(&mut self, request: RecoveryRequest) {
         let room = request.room.clone();
         let (has_history, subscribed) = (self.shared.history.of(&room).is_some(), !self.shared.channel_per_room);
-        let state = self.rooms.entry(room.clone()).or_insert_with(|| RoomState::new(has_history, subscribed));
+        let state = self.rooms.get_or_add(&room, || RoomState::new(has_history, subscribed));
         state.add_shard(request.reply_to.shard);
         if state.is_ready_without_history() {
             return self.shared.fanout.reply(request.reply(None));
@@ -216,6 +210,7 @@ impl NamespaceSubscriber {
         }
         let requested_at = request.requested_at;
         state.enqueue(request, requested_at);
+        self.waiting.push(&room);
         self.request_read(&room);
     }
 
@@ -288,7 +283,7 @@ impl NamespaceSubscriber {
             sharded_pubsub: self.is_sharded(room),
             sharded_pubsub_unsupported: Arc::clone(&self.sharded_pubsub_unsupported),
             after: request.after,
-            received: self.rooms.get(room).and_then(RoomState::position),
+            received: self.rooms.get_mut(room).and_then(|state| state.position()),
             retention,
         };
         let (room, results_tx) = (room.into(), self.results_tx.clone());
@@ -385,26 +380,50 @@ impl NamespaceSubscriber {
         }
     }
 
-    /// Drops a room that has no members any more, or starts its next read. One that is not urgent waits for the next
-    /// tick.
+    /// Drops a room that has no members any more, or starts its next read. One that is not urgent waits for its retry.
     fn after_read(&mut self, room: &str) {
-        let Some(state) = self.rooms.get(room) else { return };
+        let Some(state) = self.rooms.get_mut(room) else { return };
         if state.can_be_dropped() {
             self.drop_room(room);
         } else if !state.should_wait() {
             self.request_read(room);
+        } else if state.needs_read() {
+            self.retry_queue.push(room);
         }
     }
 
-    /// Starts as many reads as possible, those that members wait for first.
+    /// Starts as many reads as possible, and checks only if there are few reads.
     pub(super) fn drain_queues(&mut self) {
-        while self.reads_in_flight < MAX_CONCURRENT_READS {
-            let Some(room) = self.read_queue.pop() else { break };
+        for _ in 0..MAX_VISITS {
+            if self.reads_in_flight >= MAX_CONCURRENT_READS {
+                return;
+            }
+            let Some(room) = self.next_to_read() else { break };
             self.request_read(&room);
         }
-        while self.reads_in_flight < MAX_READS_BEFORE_CHECK {
-            let Some(room) = self.check_queue.pop() else { break };
+        while self.reads_in_flight < MAX_READS_BEFORE_CHECK && self.checks.take() {
+            let Some(room) = self.rooms.next_to_check() else { break };
             self.check(&room);
         }
+    }
+
+    /// The next room that may need a read. None of the three sources has to wait until another is empty.
+    fn next_to_read(&mut self) -> Option<Arc<str>> {
+        for _ in 0..3 {
+            self.turn = (self.turn + 1) % 3;
+            let room = match self.turn {
+                0 => self.read_queue.pop(),
+                1 if self.retries_due > 0 => {
+                    self.retries_due -= 1;
+                    self.retry_queue.pop()
+                }
+                1 => None,
+                _ => self.rooms.next_to_recheck(),
+            };
+            if room.is_some() {
+                return room;
+            }
+        }
+        None
     }
 }

@@ -22,6 +22,11 @@ impl UniqueQueue {
         }
     }
 
+    /// The number of rooms.
+    pub(super) fn len(&self) -> usize {
+        self.order.len()
+    }
+
     /// Removes the first room.
     pub(super) fn pop(&mut self) -> Option<Arc<str>> {
         let room = self.order.pop_front()?;
