@@ -158,7 +158,11 @@ fn check_host(host: String, name: &str, location: Location, report: &mut Report)
 
 /// Checks the address for browsers. It is printed, and pages show it.
 fn check_url(url: String, name: &str, location: Location, report: &mut Report) -> Option<String> {
-    let Some((_, rest)) = url.split_once("//") else {
+    let rest = ["http://", "https://", "//"].iter().find_map(|start| {
+        let (scheme, rest) = url.split_at_checked(start.len())?;
+        scheme.eq_ignore_ascii_case(start).then_some(rest)
+    });
+    let Some(rest) = rest else {
         report.error(location, format!("{name} is not a URL"), "write it like https://push.example.com");
         return None;
     };
