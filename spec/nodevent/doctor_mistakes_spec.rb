@@ -125,7 +125,7 @@ RSpec.describe "The doctor and prepared mistakes" do
   end
 
   it "16 the file has a mistake that only the server sees" do
-    expect(first_finding(file(server.url, more: "port: eighty\n"))).to match(/FAIL the server rejects .*port is `eighty`/m)
+    expect(first_finding(file(server.url, more: "port: eighty\n"))).to match(/FAIL the server rejects .*port is not a valid number/m)
   end
 
   it "17 the file has an unknown key" do

@@ -143,6 +143,91 @@ RSpec.describe "The position in nodevent_data" do
     expect(NoDevent::Namespace.default.position("r")).to eq(position)
   end
 
+  # What is no position is not kept, however large it is, and the publication is published all the same.
+  it "is not kept if the engine's reply is not a position", :native do
+    replies = ["x" * 400_000, "0123456789abcdef:1\n", "0123456789ABCDEF:1", "0123456789abcdef:9007199254740992", "\e[31m", 7, {}]
+    replies.each do |position|
+      stub = StubServer.new { [200, JSON.generate(accepted: 1, position: position, positions: [position])] }
+      NoDevent::Emitter.config = { url: stub.url }
+      published = begin
+        NoDevent::Emitter.emit("r", "e", 1, wait: true)
+      rescue NoDevent::PublishError => e
+        e.message
+      end
+      expect(published).to be(true)
+      expect(NoDevent::Native.position("/nodevent", "r", 0.0, 60.0)).to be_nil
+    ensure
+      stub&.stop
+    end
+  end
+
+  it "is not kept if what a read returns is not a position, or too large", :native do
+    allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
+    [JSON.generate(position: "x" * 10_000, idle_ms: 60_000), JSON.generate(position: "0123456789abcdef:1x", idle_ms: 60_000),
+     JSON.generate(position: "0123456789abcdef:1", idle_ms: 60_000, pad: "x" * 20_000)].each do |body|
+      stub = StubServer.new { [200, body] }
+      NoDevent::Emitter.config = { url: stub.url }
+      expect(NoDevent::Namespace.default.position("r")).to be_nil
+      stub.next
+      expect(NoDevent::Native.position("/nodevent", "r", 0.0, 60.0)).to be_nil
+    ensure
+      stub&.stop
+    end
+    stub = StubServer.new { [200, JSON.generate(position: "0123456789abcdef:1", idle_ms: 60_000)] }
+    NoDevent::Emitter.config = { url: stub.url }
+    expect(eventually("a read in time") { NoDevent::Namespace.default.position("r") }).to eq("0123456789abcdef:1")
+  ensure
+    stub&.stop
+  end
+
+  # A refusal is a reply: it concerns this room or key. A server that is overloaded or broken gets a pause.
+  { 400 => true, 401 => true, 403 => true, 404 => true, 410 => true, 421 => true, 408 => false, 429 => false, 302 => false, 500 => false,
+    503 => false }.each do |status, reads_on|
+    it "is #{reads_on ? 'still' : 'not'} read from the server after the status #{status} for another room", :native do
+      allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
+      good = JSON.generate(position: "0123456789abcdef:1", idle_ms: 60_000)
+      stub = StubServer.new { |request| request.path.include?("/bad/") ? [status, "{}"] : [200, good] }
+      NoDevent::Emitter.config = { url: stub.url }
+      # A read that takes too long pauses the reads, so the first one only connects.
+      eventually("a read in time") { NoDevent::Namespace.default.position("good") }
+      expect(NoDevent::Namespace.default.position("bad")).to be_nil
+      sleep(0.1)
+      stub.requests.clear
+      NoDevent::Native.forget_positions
+      Array.new(3) { |number| NoDevent::Namespace.default.position("good-#{number}") }
+      expect(stub.requests.size).to eq(reads_on ? 3 : 0)
+    ensure
+      stub&.stop
+    end
+  end
+
+  it "is read for one namespace while the server fails for another", :native do
+    allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
+    good = JSON.generate(position: "0123456789abcdef:1", idle_ms: 60_000)
+    stub = StubServer.new { |request| request.path.include?("/api/b/") ? [429, "{}"] : [200, good] }
+    NoDevent::Emitter.config = { url: stub.url, "/a": { open: true }, "/b": { open: true } }
+    3.times { expect(NoDevent.namespace("/b").position("r")).to be_nil }
+    expect(eventually("a read in time") { NoDevent.namespace("/a").position("r") }).to eq("0123456789abcdef:1")
+  ensure
+    stub&.stop
+  end
+
+  it "is read from Redis for other rooms if the key of one room has another type", :native do
+    redis = RedisServer.new
+    NoDevent::Emitter.config = { redis: redis.url }
+    allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
+    eventually("the first read") { NoDevent::Namespace.default.position("good") }
+    NoDevent::Emitter.emit("bad", "e", 1, wait: true)
+    names = redis.client.keys("*bad*")
+    expect(names).not_to be_empty
+    names.each { |name| redis.client.set(name, "not a hash") }
+    NoDevent::Native.forget_positions
+    expect(NoDevent::Namespace.default.position("bad")).to be_nil
+    expect(NoDevent::Namespace.default.position("good")).to match(/\A\h{16}:\d+\z/)
+  ensure
+    redis&.stop
+  end
+
   it "is read with a key that the server accepts, also if keys are bound or valid for a short time only", :native do
     secret = "a-secret-of-more-than-16-bytes"
     allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)

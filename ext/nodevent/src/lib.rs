@@ -26,6 +26,10 @@ use queue::FlushMode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+/// The maximum size of one reply of Redis. The gem requests positions and confirmations, and the map of a cluster, which
+/// is the largest. Bytes.
+const MAX_REDIS_REPLY: usize = 16 * 1024 * 1024;
+
 /// Private, because the macro makes a public function that it does not document.
 mod entry {
     /// The function that Ruby calls when it loads the library.
@@ -38,6 +42,7 @@ mod entry {
 /// Defines `NoDevent::Native`.
 fn define(ruby: &Ruby) -> Result<(), Error> {
     process::watch_forks();
+    redis_protocol::limit_replies(MAX_REDIS_REPLY);
     let native = ruby.define_module("NoDevent")?.define_module("Native")?;
     native.const_set("VERSION", env!("CARGO_PKG_VERSION"))?;
     native.define_singleton_method("sign", function!(key::sign, 3))?;
@@ -110,7 +115,7 @@ fn count(ruby: &Ruby, kind: String) -> Result<(), Error> {
 fn position(namespace: String, room: String, since: f64, max_age: f64) -> Option<String> {
     let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     let positions = &Process::current()?.events.positions;
-    positions.last(&namespace, &room, seconds(since), seconds(max_age)).map(String::from)
+    positions.last(&namespace, &room, seconds(since), seconds(max_age)).map(|position| position.to_string())
 }
 
 /// `forget_positions`: the configuration was replaced.

@@ -147,7 +147,7 @@ impl Publisher {
                 || reply.wake(),
             )?;
             // The read ends at the same deadline, and then counts as failed.
-            Ok(waited.flatten())
+            Ok(waited.flatten().map(|position| position.to_string()))
         })
     }
 
@@ -281,7 +281,7 @@ pub(crate) fn deadline(ruby: &Ruby, seconds: f64) -> Result<Instant, Error> {
 fn result_array(ruby: &Ruby, result: PublishResult) -> Result<RArray, Error> {
     match result {
         Ok(Confirmation::Receivers(count) | Confirmation::Stored(count, _)) => pair(ruby, "ok", count),
-        Ok(Confirmation::Position(position)) => pair(ruby, "ok", &*position),
+        Ok(Confirmation::Position(position)) => pair(ruby, "ok", position.to_string()),
         Ok(Confirmation::Accepted) => pair(ruby, "ok", true),
         Err(reason) => pair(ruby, "failed", &*reason),
     }

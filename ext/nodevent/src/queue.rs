@@ -5,6 +5,7 @@
 
 use crate::signal::{Signal, Waited};
 use bytes::Bytes;
+use nodevent_protocol::history::Position;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -34,9 +35,9 @@ pub(crate) enum Confirmation {
     /// Redis: the number of subscribed servers.
     Receivers(i64),
     /// Redis with a history: the number of subscribed servers, and the publication's position.
-    Stored(i64, Box<str>),
+    Stored(i64, Position),
     /// A server with a history: the publication's position.
-    Position(Box<str>),
+    Position(Position),
     /// The engine accepted it and returned no details.
     Accepted,
 }

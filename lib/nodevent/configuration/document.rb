@@ -83,7 +83,8 @@ module NoDevent
       # @raise [ConfigurationError] if a variable is not set
       def interpolate(node, key)
         value = case node.value
-                when Hash then node.value.to_h { |name, each| [name, interpolate(each, "#{key}.#{name}")] }
+                when Hash
+                  node.value.to_h { |name, each| [name, interpolate(each, "#{key}.#{Tree.shown_key(name)}")] }
                 when Array then node.value.each_with_index.map { |each, index| interpolate(each, "#{key}[#{index}]") }
                 when String then path ? interpolate_text(node, key) : node.value
                 end

@@ -55,7 +55,7 @@ module NoDevent
         end
 
         rooms.value.map do |prefix, node|
-          [prefix.sub(/\*+\z/, ""), prefix_retention("history.rooms.#{prefix}", node, default)]
+          [prefix.sub(/\*+\z/, ""), prefix_retention("history.rooms.#{Tree.shown_key(prefix)}", node, default)]
         end
       end
 
@@ -72,7 +72,7 @@ module NoDevent
       end
 
       def invalid!(node, key)
-        @values.invalid!(node, key, "is #{Tree.unwrap(node).inspect[0, 60]}; write off, or {size: 100, age: 5m}")
+        @values.invalid!(node, key, "is neither off nor an age; write off, or {size: 100, age: 5m}")
       end
     end
   end

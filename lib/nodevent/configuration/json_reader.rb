@@ -49,7 +49,9 @@ module NoDevent
             skip
             location = self.location
             name = string
-            raise SyntaxError.new("the key `#{name}` is written twice", *location.values) if entries.key?(name)
+            if entries.key?(name)
+              raise SyntaxError.new("the key `#{Tree.shown_key(name)}` is written twice", *location.values)
+            end
 
             skip
             expect(":")
@@ -82,8 +84,13 @@ module NoDevent
           location = self.location
           token = @scanner.scan(STRING) or unexpected
           text = JSON.parse("[#{token}]").first
-          return text if text.valid_encoding?
+          text.valid_encoding? ? text : half_a_pair(location)
+        rescue JSON::ParserError
+          # Without its message, which contains the text.
+          half_a_pair(location)
+        end
 
+        def half_a_pair(location)
           raise SyntaxError.new("this is not JSON: half a surrogate pair", *location.values)
         end
 

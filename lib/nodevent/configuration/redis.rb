@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "nodevent/configuration/redis_certificates"
 require "nodevent/configuration/redis_url"
 require "nodevent/configuration/secret_file"
 
@@ -8,6 +9,8 @@ module NoDevent
     # Reads the `redis` section. It means the same as for the server: what one of them rejects, the other rejects too.
     # The vectors of `configuration.json` test both.
     class Redis
+      include RedisCertificates
+
       # Aliases of keys.
       ALIASES = { "user" => "username", "auth_pass" => "password", "database" => "db" }.freeze
       TEXTS = %w[host port db username password password_file prefix].freeze
@@ -24,10 +27,9 @@ module NoDevent
         "verify" => "certificates are always verified; write `ssl: {ca: …}` for a private CA",
         "verify_mode" => "certificates are always verified; write `ssl: {ca: …}` for a private CA"
       }.freeze
-      CERTIFICATES = %w[ca cert key].freeze
       PREFIX = /\A[A-Za-z0-9_.-]{1,64}\z/
 
-      private_constant :ALIASES, :TEXTS, :KNOWN, :IGNORED, :UNSUPPORTED, :CERTIFICATES, :PREFIX
+      private_constant :ALIASES, :TEXTS, :KNOWN, :IGNORED, :UNSUPPORTED, :PREFIX
 
       class << self
         # @param values [Values]
@@ -108,7 +110,7 @@ module NoDevent
 
       def read_parts
         host, port = @redis[:hosts].first
-        @redis[:hosts][0] = [@section["host"] || host, port_of(@section["port"]) || port]
+        @redis[:hosts][0] = [given_host || host, port_of(@section["port"]) || port]
         @redis[:db] = database || @redis[:db]
         @redis[:username] = @section["username"] || @redis[:username]
         @redis[:prefix] = prefix
@@ -116,11 +118,18 @@ module NoDevent
         @redis[:tls] = tls unless tls.nil?
       end
 
+      def given_host
+        text = @section["host"] or return
+        RedisUrl.host_name(text) ||
+          invalid!("host", "is not a host; write a name or an address; the port belongs into `port`, and a URL into " \
+                           "`url`")
+      end
+
       def read_password
         password = @section["password"]
         check_credential("password", password) if password
         file = @section["password_file"]
-        password = SecretFile.read(File.expand_path(file, @folder)) if file
+        password = SecretFile.read(file, @folder) if file
         @redis[:password] = password || @redis[:password]
       rescue ArgumentError => e
         invalid!("password_file", "is not usable: #{e.message}; name a file that contains the secret")
@@ -129,38 +138,7 @@ module NoDevent
       def check_credential(key, text)
         return unless text.match?(/\A\$[A-Za-z_]\w*\z/)
 
-        invalid!(key, "is a variable without braces; write ${#{text.delete_prefix('$')}}")
-      end
-
-      # The Ruby client uses `ssl: true` for TLS.
-      def read_certificates
-        ssl = @section["ssl"]
-        return if ssl.nil?
-        return read_ssl_flag unless ssl.is_a?(Hash)
-
-        check_certificate_keys(ssl)
-        ca, cert, key = CERTIFICATES.map { |name| file("ssl", name, ssl[name]) if ssl.key?(name) }
-        invalid!("ssl", "has only one of cert and key; write both") if cert.nil? != key.nil?
-        @redis.merge!(tls: true, ca: ca, client: cert && [cert, key])
-      end
-
-      # Keys of other clients, such as `verify`. Ignoring them would change what secures the connection.
-      def check_certificate_keys(ssl)
-        key = (ssl.keys - CERTIFICATES).first or return
-        problem = "is not supported; write `ca`, `cert` and `key`; certificates are always verified"
-        invalid!("ssl.#{key.to_s[0, 60]}", problem)
-      end
-
-      def read_ssl_flag
-        tls = flag("ssl") { invalid!("ssl", "has no keys; write `ssl: {ca: ca.pem}`") }
-        @redis[:tls] = tls unless tls.nil?
-      end
-
-      def file(section, key, name)
-        path = File.expand_path(name.to_s, @folder)
-        return path if !name.to_s.empty? && File.file?(path) && File.readable?(path)
-
-        invalid!("#{section}.#{key}", "names #{path}, which cannot be read; name a readable file")
+        invalid!(key, "is a variable without braces; write ${NAME}")
       end
 
       def read_sentinel
@@ -175,8 +153,15 @@ module NoDevent
           invalid!("sentinel", "has no hosts; write `hosts: [sentinel1:26379]`")
         end
         @redis.merge!(sentinel_username: sentinel["username"], sentinel_password: sentinel["password"])
-        service = sentinel["name"] || sentinel["service"] || "mymaster"
+        service = service(sentinel)
         @redis.merge!(hosts: nodes, kind: :sentinel, service: service) unless nodes.empty?
+      end
+
+      def service(sentinel)
+        name = sentinel["name"] || sentinel["service"] || "mymaster"
+        return name if name.to_s.match?(RedisUrl::SERVICE)
+
+        invalid!("sentinel.name", "is not the name of a primary; write letters, digits, `.`, `-` or `_`")
       end
 
       def read_cluster
@@ -205,19 +190,19 @@ module NoDevent
       def port_of(text)
         return if text.nil?
 
-        RedisUrl.port_number(text) || invalid!("port", "is #{text.inspect}; write a number from 1 to 65535")
+        RedisUrl.port_number(text) || invalid!("port", "is not a valid number; write a number from 1 to 65535")
       end
 
       def database
         text = @section["db"] or return
-        RedisUrl.database_number(text) || invalid!("db", "is #{text.inspect}; write a number from 0 to 255")
+        RedisUrl.database_number(text) || invalid!("db", "is not a valid number; write a number from 0 to 255")
       end
 
       def prefix
         text = @section["prefix"] or return
         return text if text.match?(PREFIX)
 
-        invalid!("prefix", "is `#{text[0, 60]}`; write 1 to 64 letters, digits, `_`, `-` or `.`")
+        invalid!("prefix", "is not a prefix; write 1 to 64 letters, digits, `_`, `-` or `.`")
       end
 
       # @return [Boolean, nil]
@@ -228,7 +213,7 @@ module NoDevent
         return false if Values::NO.include?(text.to_s.downcase)
 
         yield if block_given?
-        invalid!(key, "is #{text.inspect[0, 60]}; write true or false")
+        invalid!(key, "is neither true nor false; write true or false")
       end
 
       # In the shape of `ext/nodevent/src/target.rs`.

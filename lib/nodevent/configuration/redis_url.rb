@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "ipaddr"
 require "uri"
 
 module NoDevent
@@ -21,7 +22,11 @@ module NoDevent
       SENTINEL_PARAMETERS = { "sentinelServiceName" => :service, "sentinelUsername" => :sentinel_username,
                               "sentinelPassword" => :sentinel_password }.freeze
 
-      private_constant :URL, :PLAIN, :TLS, :HINT, :SENTINEL_PARAMETERS
+      # The name of a primary that Sentinel accepts.
+      SERVICE = /\A[A-Za-z0-9._-]+\z/
+      HOST = /\A[[:alnum:]._-]+\z/
+
+      private_constant :HOST, :URL, :PLAIN, :TLS, :HINT, :SENTINEL_PARAMETERS
 
       # The text is not the URL of a Redis. The message does not contain it, because it may have a password.
       class Invalid < StandardError
@@ -42,7 +47,7 @@ module NoDevent
           redis = { kind: kind, tls: tls, db: database(path) }.merge(credentials(userinfo.to_s))
           redis[:hosts] = [[host(host), port(port, kind)]]
           read_parameters(redis, query.to_s)
-          raise Invalid, "it has no sentinelServiceName" if kind == :sentinel && redis[:service].to_s.empty?
+          raise Invalid, "it has no sentinelServiceName" if kind == :sentinel && !redis[:service].to_s.match?(SERVICE)
 
           redis
         end
@@ -52,8 +57,15 @@ module NoDevent
         def node(text, default_port)
           host, port = text.match(/\A(\[[^\]]*\]|[^:]*):([^\]:]*)\z/)&.captures
           port = port ? port_number(port) : default_port
-          host = (host || text).delete_prefix("[").delete_suffix("]")
-          [host, port] if port && !host.empty? && !host.match?(%r{[\s/@?#\[\]]})
+          host = host_name(host || text)
+          [host, port] if port && host
+        end
+
+        # @param text [String] the name of a host, or its address, with or without brackets
+        # @return [String, nil] it without brackets; nil if it has other parts, such as a port
+        def host_name(text)
+          host = text.delete_prefix("[").delete_suffix("]")
+          host if host.match?(HOST) || ipv6?(host)
         end
 
         # @return [Integer, nil] a port written in decimal digits without a leading zero
@@ -67,6 +79,12 @@ module NoDevent
         end
 
         private
+
+        def ipv6?(text)
+          IPAddr.new(text.split("%").first.to_s).ipv6?
+        rescue IPAddr::Error
+          false
+        end
 
         def scheme(scheme)
           plain, kind = scheme.match(/\A(.*?)(?:-(sentinel|cluster))?\z/).captures
@@ -115,7 +133,7 @@ module NoDevent
           end
           key = SENTINEL_PARAMETERS[name] if redis[:kind] == :sentinel
           unless key
-            raise Invalid, "its parameter `#{name[0, 40]}` is not supported" if shown
+            raise Invalid, "its parameter `#{Tree.shown_key(name)}` is not supported" if shown
 
             raise Invalid, "it has a `?` before an `@`; write the `?` of a password as %3F"
           end

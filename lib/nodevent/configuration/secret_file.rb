@@ -13,10 +13,12 @@ module NoDevent
       private_constant :MAX_BYTES
 
       class << self
-        # @param path [String]
+        # @param name [String] the path, as the configuration has it
+        # @param folder [String] where relative paths begin
         # @return [String] the text, without the line break at its end
         # @raise [ArgumentError] if the file cannot be read, or contains no secret; without its text
-        def read(path)
+        def read(name, folder)
+          path = File.expand_path(name, folder)
           text = File.read(path, MAX_BYTES + 1, encoding: Encoding::UTF_8).to_s
           raise ArgumentError, "#{path} is larger than 64 KB" if text.bytesize > MAX_BYTES
 
@@ -26,7 +28,23 @@ module NoDevent
 
           raise ArgumentError, "#{path} contains white space at an end, several lines, or control characters"
         rescue SystemCallError => e
-          raise ArgumentError, "#{path} cannot be read: #{e.message[/\A[^@]*/].strip}"
+          raise ArgumentError, "#{shown_path(path, name)} cannot be read: #{e.message[/\A[^@]*/].strip}"
+        end
+
+        # A path as a message may contain it: if there is such a file or folder. Otherwise it may be a secret that was
+        # written instead of the name of its file.
+        # @param path [String] absolute
+        # @param name [String] the path, as the configuration has it
+        # @return [String]
+        def shown_path(path, name)
+          File.exist?(path) || File.symlink?(path) || below_folder?(path, name) ? path : "the file"
+        end
+
+        private
+
+        def below_folder?(path, name)
+          folder = File.dirname(path)
+          name.include?("/") && folder != "/" && File.directory?(folder)
         end
       end
     end

@@ -52,7 +52,7 @@ module NoDevent
         end
 
         def from_file(values, folder, key, node)
-          SecretFile.read(File.expand_path(values.text(key, node), folder))
+          SecretFile.read(values.text(key, node), folder)
         rescue ArgumentError => e
           values.invalid!(node, key, "is not usable: #{e.message}; name a file that contains the secret")
         end
@@ -61,7 +61,7 @@ module NoDevent
           text = values.text(key, node) or return
 
           if text.match?(/\A\$[A-Za-z_]\w*\z/) && !values.variable?(key[/\A\w+/])
-            values.invalid!(node, key, "is a variable without braces; write ${#{text.delete_prefix('$')}}")
+            values.invalid!(node, key, "is a variable without braces; write ${NAME}")
           end
           values.invalid!(node, key, "is empty") if text.strip.empty?
           if text.match?(/\A\s|\s\z|[[:cntrl:]]/)
@@ -107,6 +107,7 @@ module NoDevent
           return if NAMES.include?(name) || name.start_with?("/")
 
           if node.value.is_a?(Hash) && !(node.value.keys & NAMES).empty?
+            name = Tree.shown_key(name)
             values.invalid!(key_of(node), name, "looks like a namespace without its slash; write `/#{name}:`")
           end
           meant = NAMES.find { |known| close?(known, name) } or return

@@ -28,7 +28,13 @@ module NoDevent
       # Characters that are invisible in an editor.
       INVISIBLE = /[\u0000-\u0008\u000B-\u001F\u007F-\u0084\u0086-\u009F\uFEFF\u200B-\u200F\u2028\u2029]/
 
-      private_constant :MAX_BYTES, :INVISIBLE
+      # Keys that a message may contain: those that consist of letters. A message never contains values, and a key can
+      # be one by mistake, as in `{secret:word}`, where the blank is missing.
+      PLAIN_KEY = %r{\A[A-Za-z_./-]{1,40}\z}
+      # What a message contains instead.
+      HIDDEN = "…"
+
+      private_constant :MAX_BYTES, :INVISIBLE, :PLAIN_KEY
 
       class << self
         # @param text [String]
@@ -54,6 +60,12 @@ module NoDevent
           when nil then Node.new
           else Node.new(value: value.to_s)
           end
+        end
+
+        # @param key [#to_s]
+        # @return [String] the key as a message may contain it
+        def shown_key(key)
+          key.to_s.match?(PLAIN_KEY) ? key.to_s : HIDDEN
         end
 
         # @return [Object] the values without locations

@@ -60,6 +60,16 @@ module NoDevent
         node.value.is_a?(Hash) ? node.value : invalid!(node, key, "is #{describe(node)}, not a mapping")
       end
 
+      # @param key [String] of the mapping
+      # @param given [Hash{String => Tree::Node}]
+      # @param known [Array<Symbol>]
+      # @raise [ConfigurationError] if it has another key
+      def check_keys(key, given, known)
+        unknown = (given.keys - known.map(&:to_s)).first or return
+        name = "#{key}.#{Tree.shown_key(unknown)}"
+        invalid!(given[unknown], name, "is unknown; known keys are #{known.join(', ')}")
+      end
+
       # @return [String, nil] a non-empty text
       def text(key, node = node(key))
         # A key without a value is a mistake in a file; in Ruby, `nil` is as good as no key.
@@ -76,7 +86,7 @@ module NoDevent
         return check_userinfo("host", address(text("host"))) if url.nil?
 
         check_userinfo("public_url", address(url)) ||
-          invalid!(node("public_url"), "public_url", "is #{Text.clean(url)}; write it like https://push.example.com")
+          invalid!(node("public_url"), "public_url", "is not a URL; write it like https://push.example.com")
       end
 
       # @return [Boolean] whether `url` names a server to publish to
@@ -104,7 +114,7 @@ module NoDevent
         return number if range.cover?(number)
 
         limit = range.end ? "a whole number from #{range.begin} to #{range.end}" : "a positive whole number"
-        invalid!(node, key, "is #{text.inspect}; write #{limit}")
+        invalid!(node, key, "is not a valid number; write #{limit}")
       end
 
       # @return [Float, nil] seconds
@@ -113,7 +123,7 @@ module NoDevent
 
         number, unit = text.match(DURATION)&.captures
         seconds = number && (number.to_f * UNITS[unit])
-        seconds && seconds < 2**64 ? seconds : invalid!(node, key, "is #{text.inspect}; write it like 5s or 250ms")
+        seconds && seconds < 2**64 ? seconds : invalid!(node, key, "is not a valid duration; write it like 5s or 250ms")
       end
 
       # @return [Integer, nil] bytes
@@ -122,7 +132,7 @@ module NoDevent
 
         number, unit = text.match(SIZE)&.captures
         size = number && (number.to_i * SIZE_UNITS.fetch(unit.to_s[0].to_s.downcase, 1))
-        size&.between?(1, MAX_SIZE) ? size : invalid!(node, key, "is #{text.inspect}; write it like 64KB or 1MB")
+        size&.between?(1, MAX_SIZE) ? size : invalid!(node, key, "is not a valid size; write it like 64KB or 1MB")
       end
 
       # @return [Boolean] false if it is not set
@@ -131,7 +141,7 @@ module NoDevent
         text = text(key, node)
         return false if text.nil? || NO.include?(text.downcase)
 
-        YES.include?(text.downcase) || invalid!(node, key, "is #{text.inspect}; write true or false")
+        YES.include?(text.downcase) || invalid!(node, key, "is neither true nor false; write true or false")
       end
 
       # @param words [Array<String>] the accepted values
@@ -142,7 +152,7 @@ module NoDevent
         text = text(key, node)
         return text || default if text.nil? || words.include?(text)
 
-        invalid!(node, key, "is #{text.inspect}; write #{words[..-2].join(', ')} or #{words.last}")
+        invalid!(node, key, "is not one of its words; write #{words[..-2].join(', ')} or #{words.last}")
       end
 
       # @return [Array<String>] the namespaces of the document
@@ -170,7 +180,8 @@ module NoDevent
 
       # Pages would show it, or nothing would send it. The message does not contain it.
       def check_userinfo(key, url)
-        return url unless url&.match?(%r{\A[^/]*//[^/]*@})
+        # A password that is not escaped may contain `/`.
+        return url unless url&.match?(%r{//.*@})
 
         invalid!(node(key), key, "contains a user or password, which is not sent; delete it, and write the key that " \
                                  "authorizes publishing as `publish_key:`")
@@ -191,7 +202,7 @@ module NoDevent
       end
 
       def address(url)
-        url.sub(%r{/+\z}, "") if url&.match?(%r{\A([A-Za-z][A-Za-z0-9+.-]*:)?//})
+        url.sub(%r{/+\z}, "") if url&.match?(%r{\A(https?:)?//}i)
       end
 
       def choose(wanted, default)
@@ -203,8 +214,14 @@ module NoDevent
           return name
         end
 
-        has = @sections.empty? ? "only #{selected_name(default)}" : "only #{@sections.join(', ')}"
-        @document.invalid!(@document.top["namespace"], "namespace", "is #{name}, but the file contains #{has}")
+        no_namespace!(wanted && name, default)
+      end
+
+      # @param name [String, nil] the name that the application passed. One that the file contains is not shown
+      def no_namespace!(name, default)
+        known = @sections.empty? ? selected_name(default) : @sections.join(", ")
+        problem = name ? "is #{name}, but the file" : "is not in the file, which"
+        @document.invalid!(@document.top["namespace"], "namespace", "#{problem} contains only #{known}")
       end
 
       def selected

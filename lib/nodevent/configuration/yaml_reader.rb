@@ -88,7 +88,7 @@ module NoDevent
             name = key_of(yaml, key, depth)
             if name == "<<" && key.style == Psych::Nodes::Scalar::PLAIN
               merge_into(merged, build(value, depth + 1))
-            elsif own.key?(name) then fail_at(key, "the key `#{name}` is written twice")
+            elsif own.key?(name) then fail_at(key, "the key `#{Tree.shown_key(name)}` is written twice")
             else
               own[name] = build(value, depth + 1).dup.tap { |node| node.key = location(key) }
             end

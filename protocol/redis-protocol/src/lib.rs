@@ -15,6 +15,12 @@ mod resumable;
 
 pub use upstream::*;
 
+/// Limits each reply that this program reads to `bytes`. A program that requests only short replies calls it before it
+/// connects.
+pub fn limit_replies(bytes: usize) {
+    limits::set_max_reply(bytes);
+}
+
 /// RESP2, with limits on what is decoded.
 pub mod resp2 {
     pub use upstream::resp2::{encode, types};

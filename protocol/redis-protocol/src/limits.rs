@@ -6,6 +6,7 @@
 //! # Source
 //! The specification of RESP, versions 2 and 3.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use upstream::error::{RedisProtocolError, RedisProtocolErrorKind};
 
 /// Levels of nesting. The deepest reply that we request has 4.
@@ -16,8 +17,11 @@ const MAX_TEXT: usize = 128 * 1024 * 1024;
 const MAX_LINE: usize = 64 * 1024;
 /// Elements of one reply in all. The largest page of a history, with room.
 const MAX_ELEMENTS: usize = 1024 * 1024;
-/// One reply in all. The default limit of Redis for one text. Bytes.
+/// One reply in all, unless the program sets less. The default limit of Redis for one text. Bytes.
 const MAX_REPLY: usize = 512 * 1024 * 1024;
+
+/// The limit of this program for one reply. Bytes.
+static MAX_REPLY_HERE: AtomicUsize = AtomicUsize::new(MAX_REPLY);
 
 /// What to do with the bytes that have arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +49,18 @@ enum Kind {
 /// # Errors
 /// It exceeds a limit.
 pub(crate) fn examine(bytes: &[u8], scan: &mut Scan) -> Result<Examined, RedisProtocolError> {
+    examine_up_to(MAX_REPLY_HERE.load(Relaxed), bytes, scan)
+}
+
+/// Limits each reply that this program reads to `bytes`, or to the default if that is less.
+pub(crate) fn set_max_reply(bytes: usize) {
+    MAX_REPLY_HERE.store(bytes.min(MAX_REPLY), Relaxed);
+}
+
+fn examine_up_to(max_reply: usize, bytes: &[u8], scan: &mut Scan) -> Result<Examined, RedisProtocolError> {
     match scan.resume(bytes)? {
-        Scanned::Incomplete if bytes.len() > MAX_REPLY => Err(limit("the reply is too long")),
+        Scanned::Incomplete if bytes.len() > max_reply => Err(limit("the reply is too long")),
+        Scanned::Complete(length) if length > max_reply => Err(limit("the reply is too long")),
         Scanned::Incomplete => Ok(Examined::Incomplete),
         Scanned::Complete(_) | Scanned::Rejected => Ok(Examined::Decode),
     }
@@ -277,6 +291,17 @@ mod tests {
     fn endless_line_is_rejected() {
         assert_eq!(examine(&[b'+'; MAX_LINE], &mut Scan::default()).unwrap(), Examined::Incomplete);
         assert!(examine(&[b'+'; MAX_LINE + 1], &mut Scan::default()).is_err());
+    }
+
+    #[test]
+    fn program_that_requests_short_replies_reads_no_long_ones() {
+        let of = |length: usize| format!("${length}\r\n{}", "x".repeat(length)).into_bytes();
+        let up_to = |max: usize, bytes: &[u8]| examine_up_to(max, bytes, &mut Scan::default());
+        assert_eq!(up_to(100, &of(80)).unwrap(), Examined::Incomplete);
+        assert_eq!(up_to(100, &[of(80), b"\r\n".to_vec()].concat()).unwrap(), Examined::Decode);
+        assert!(up_to(100, &of(101)).is_err());
+        assert!(up_to(100, &[of(101), b"\r\n".to_vec()].concat()).is_err());
+        assert!(up_to(100, &b"*9\r\n+0123456789\r\n".repeat(8)).is_err(), "many short texts");
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! Owns which values can be a secret. No error contains one.
 
 use super::keys;
-use super::reader::{MapReader, check_credential};
+use super::reader::{MapReader, check_credential, shown_path};
 use super::report::{Location, Report};
-use super::tree::{Node, Value, printable};
+use super::tree::{Node, Value};
 use crate::publish_key::{PublishKey, RoomPattern};
 use nodevent_protocol::key::Secret;
 use std::io::Read as _;
@@ -111,7 +111,7 @@ fn publish_key_entry(
             Some(pattern) => rooms.push(pattern),
             None => report.error(
                 location,
-                format!("{path}.rooms: `{}` has a `*` before its end", printable(&text)),
+                format!("{path}.rooms has an entry with a `*` before its end"),
                 "write the name of a room, or its beginning followed by `*`, like Chat_*",
             ),
         }
@@ -214,7 +214,7 @@ pub(super) fn read_file(node: &Node, name: &str, folder: &Path, report: &mut Rep
     };
     report.error(
         node.location,
-        format!("{name}: {} {problem}", path.display()),
+        format!("{name}: {} {problem}", shown_path(&path, file)),
         "name a file that contains the secret",
     );
     None

@@ -3,7 +3,7 @@
 use super::keys;
 use super::reader::MapReader;
 use super::report::Report;
-use super::tree::Node;
+use super::tree::{Node, shown_key};
 use super::values::parse_duration;
 use nodevent_protocol::history::{Retention, RetentionPolicy};
 
@@ -52,7 +52,7 @@ impl History {
                 _ if ["on", "true", "yes"].iter().any(|on| text.eq_ignore_ascii_case(on)) => {}
                 Some(age) => history.rules.default = Some(Retention { age, ..Retention::default() }),
                 None => {
-                    let what = format!("{path} is `{}`", super::tree::printable(text));
+                    let what = format!("{path} is neither off nor an age");
                     report.error(node.location, what, "write `off`, or `{size: 100, age: 5m}`");
                 }
             }
@@ -67,7 +67,8 @@ impl History {
             match rooms.entries() {
                 Some(entries) => {
                     for entry in entries {
-                        let retention = read_room(&entry.node, &format!("{path}.{}", entry.name), default, report);
+                        let retention =
+                            read_room(&entry.node, &format!("{path}.{}", shown_key(&entry.name)), default, report);
                         history.rules.prefixes.push((entry.name.trim_end_matches('*').to_owned(), retention));
                     }
                 }
@@ -129,6 +130,6 @@ mod tests {
     #[test]
     fn an_invalid_value_is_reported_with_its_location() {
         let report = Config::from_yaml("/a:\n  history: lots\n").unwrap_err();
-        assert!(report.to_string().contains(":2:12: /a.history is `lots`"), "{report}");
+        assert!(report.to_string().contains(":2:12: /a.history is neither off nor an age"), "{report}");
     }
 }

@@ -4,7 +4,7 @@
 //! locations, duplicate keys and how numbers were written.
 
 use super::report::{Location, Report};
-use super::tree::{Entry, Node, Value, printable};
+use super::tree::{Entry, Node, Value, shown_key};
 
 /// Reads JSON. Returns `None` if the syntax is wrong; the report has the reason.
 pub(super) fn read(text: &str, report: &mut Report) -> Option<Node> {
@@ -102,7 +102,7 @@ impl<'a> Reader<'a, '_> {
             if let Some(first) = entries.iter().find(|entry| entry.name == name) {
                 let what = format!(
                     "the key `{}` is written twice, first in line {}",
-                    printable(&name),
+                    shown_key(&name),
                     first.location.line
                 );
                 self.report.error(location, what, "delete one of them");

@@ -5,6 +5,7 @@ use super::proxies::TrustedProxies;
 use super::reader::MapReader;
 use super::report::{Location, Report};
 use super::tree::Value;
+use super::values::is_host;
 use std::path::{Path, PathBuf};
 
 /// One listener.
@@ -52,12 +53,16 @@ const ADMIN_BIND: &str = "127.0.0.1";
 /// Reads the public listeners. Other files are relative to `folder`. The second value is the address for browsers.
 pub(super) fn public(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> (Vec<Listen>, Option<String>) {
     // Older files use `host` for both addresses: the one for browsers has a scheme, the one to bind has none.
+    let location = top.location_of("host");
     let (old_url, old_bind) = match top.text("host", report) {
-        Some(host) if host.contains("//") => (Some(host), None),
-        host => (None, host),
+        Some(host) if host.contains("//") => (check_url(host, "host", location, report), None),
+        Some(host) => (None, check_host(host, "host", location, report)),
+        None => (None, None),
     };
-    let public_url = top.text("public_url", report).or(old_url);
-    let host = top.text("bind", report).or(old_bind).unwrap_or_else(|| BIND.to_owned());
+    let location = top.location_of("public_url");
+    let public_url = top.text("public_url", report).and_then(|url| check_url(url, "public_url", location, report));
+    let public_url = public_url.or(old_url);
+    let host = bind(top, report).or(old_bind).unwrap_or_else(|| BIND.to_owned());
     let port = top.number("port", report);
     let tls = ssl(top, folder, report);
     let mut all = Vec::new();
@@ -68,7 +73,7 @@ pub(super) fn public(top: &mut MapReader<'_>, folder: &Path, report: &mut Report
             for (index, node) in list.iter().enumerate() {
                 let path = format!("listen[{index}]");
                 let Some(mut map) = MapReader::open(node, &path, &keys::LISTEN, report) else { continue };
-                let own = map.text("bind", report).unwrap_or_else(|| host.clone());
+                let own = bind(&mut map, report).unwrap_or_else(|| host.clone());
                 let tls = ssl(&mut map, folder, report);
                 let publish_locally = publishes_locally(&mut map, report);
                 let proxy_protocol = map.flag("proxy_protocol", report).unwrap_or(false);
@@ -127,10 +132,47 @@ pub(super) fn check_proxies(public: &[Listen], trusted: &TrustedProxies, locatio
 pub(super) fn admin(top: &mut MapReader<'_>, report: &mut Report) -> Option<Listen> {
     let node = top.take("admin").filter(|node| !node.is_off())?;
     let mut map = MapReader::open(node, "admin", &keys::ADMIN, report)?;
-    let host = map.text("bind", report).unwrap_or_else(|| ADMIN_BIND.to_owned());
+    let host = bind(&mut map, report).unwrap_or_else(|| ADMIN_BIND.to_owned());
     let port = map.number("port", report).unwrap_or(ADMIN_PORT);
     map.finish(report);
     Some(Listen::plain(host, port))
+}
+
+fn bind(map: &mut MapReader<'_>, report: &mut Report) -> Option<String> {
+    let (name, location) = (map.name("bind"), map.location_of("bind"));
+    map.text("bind", report).and_then(|host| check_host(host, &name, location, report))
+}
+
+/// Checks a name or an address to bind. It is printed, so it must not contain the parts of a URL.
+fn check_host(host: String, name: &str, location: Location, report: &mut Report) -> Option<String> {
+    if is_host(&host) {
+        return Some(host);
+    }
+    report.error(
+        location,
+        format!("{name} is not a host"),
+        "write an IP address or a name; the port belongs into `port`",
+    );
+    None
+}
+
+/// Checks the address for browsers. It is printed, and pages show it.
+fn check_url(url: String, name: &str, location: Location, report: &mut Report) -> Option<String> {
+    let rest = ["http://", "https://", "//"].iter().find_map(|start| {
+        let (scheme, rest) = url.split_at_checked(start.len())?;
+        scheme.eq_ignore_ascii_case(start).then_some(rest)
+    });
+    let Some(rest) = rest else {
+        report.error(location, format!("{name} is not a URL"), "write it like https://push.example.com");
+        return None;
+    };
+    // The user and the password of a URL end at the last `@` of its authority. One that is not escaped may contain `/`.
+    if rest.contains('@') {
+        let hint = "delete them: nothing sends them, and pages would show them";
+        report.error(location, format!("{name} contains a user or password"), hint);
+        return None;
+    }
+    Some(url)
 }
 
 fn ssl(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<TlsFiles> {

@@ -11,6 +11,8 @@
 
 mod credentials;
 mod environment;
+#[cfg(test)]
+mod hidden_values;
 pub mod history;
 pub mod hosts;
 mod json;
@@ -40,7 +42,7 @@ use reader::MapReader;
 use report::Report;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tree::printable;
+use tracing_subscriber::EnvFilter;
 
 pub use credentials::read_text as read_secret_file;
 pub use values::parse_duration;
@@ -287,7 +289,7 @@ fn read(
     let mut config = Config {
         listen,
         public_url,
-        publish_socket: top.text("publish_socket", report).map(|path| folder.join(path)),
+        publish_socket: read_socket(&mut top, folder, report),
         publish_origins: read_origins(&mut top, "publish_origins", report),
         origins: read_origins(&mut top, "origins", report),
         admin: listen::admin(&mut top, report),
@@ -314,6 +316,17 @@ fn read(
     Some(config)
 }
 
+/// Reads `publish_socket`. The path is logged, so it must not be the URL of something.
+fn read_socket(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<PathBuf> {
+    let location = top.location_of("publish_socket");
+    let path = top.text("publish_socket", report)?;
+    if path.contains("://") {
+        report.error(location, "publish_socket is not a path", "write a path like /run/nodevent/publish.sock");
+        return None;
+    }
+    Some(folder.join(path))
+}
+
 /// Reads `origins` or `publish_origins`.
 fn read_origins(top: &mut MapReader<'_>, name: &'static str, report: &mut Report) -> Origins {
     let mut origins = Origins::default();
@@ -321,10 +334,10 @@ fn read_origins(top: &mut MapReader<'_>, name: &'static str, report: &mut Report
         match origins.add(&origin) {
             Ok(None) => {}
             Ok(Some(risk)) => {
-                let what = format!("{name}: `{}` allows {}", printable(&origin), risk.allows());
+                let what = format!("{name} has an entry that allows {}", risk.allows());
                 report.warn(location, what, risk.hint());
             }
-            Err(bad) => report.error(location, format!("{name}: `{}` {bad}", printable(&origin)), bad.hint()),
+            Err(bad) => report.error(location, format!("{name} has an entry that {bad}"), bad.hint()),
         }
     }
     origins
@@ -333,8 +346,14 @@ fn read_origins(top: &mut MapReader<'_>, name: &'static str, report: &mut Report
 fn read_log(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
     let Some(node) = top.take("log") else { return };
     let Some(mut map) = MapReader::open(node, "log", &keys::LOG, report) else { return };
+    let location = map.location_of("level");
     if let Some(level) = map.text("level", report) {
-        config.log = level;
+        match level.parse::<EnvFilter>() {
+            Ok(_) => config.log = level,
+            Err(_) => {
+                report.error(location, "log.level is not a log level", "write error, warn, info, debug or trace")
+            }
+        }
     }
     config.audit = map.flag("audit", report).unwrap_or(false);
     config.log_json = map.word("format", report).is_some_and(|format| format == "json");
@@ -400,13 +419,13 @@ mod tests {
         );
         let text = report.to_string();
         for expected in [
-            "c.yml:1:7: port is `eighty`; write a whole number from 0 to 65535",
+            "c.yml:1:7: port is not a valid number; write a whole number from 0 to 65535",
             "c.yml:3:11: /a.secret is empty",
-            "c.yml:4:17: /a.redis.port is `0`; write a whole number from 1 to 65535",
-            "c.yml:6:16: limits.send_buffer is `lots`; write a size like 64KB or 1MB",
+            "c.yml:4:17: /a.redis.port is not a valid number; write a whole number from 1 to 65535",
+            "c.yml:6:16: limits.send_buffer is not a valid size; write a size like 64KB or 1MB",
             "c.yml:7:6: ssl has no cert",
-            "c.yml:7:12: ssl.key: /nowhere/k.pem cannot be read",
-            "c.yml:8:11: origins: `https://a b` is not an origin",
+            "c.yml:7:12: ssl.key: the file cannot be read",
+            "c.yml:8:11: origins has an entry that is not an origin",
         ] {
             assert!(text.contains(expected), "{expected}\nis not in\n{text}");
         }
@@ -627,7 +646,7 @@ mod tests {
             ("publish_keys: [\"\"]", "/a.publish_keys[0] is empty"),
             ("publish_keys: [{id: x}]", "/a.publish_keys[0] has no key"),
             ("publish_keys: [{key: 0123456789abcdef, rooms: []}]", "/a.publish_keys[0].rooms is empty"),
-            ("publish_keys: [{key: 0123456789abcdef, rooms: [\"a*b\"]}]", "`a*b` has a `*` before its end"),
+            ("publish_keys: [{key: 0123456789abcdef, rooms: [\"a*b\"]}]", "has an entry with a `*` before its end"),
             ("publish_keys: [{key: 0123456789abcdef, key_file: x}]", "are both written"),
             ("publish_keys: [{key_file: missing}]", "cannot be read"),
         ] {

@@ -25,7 +25,7 @@ use super::keys;
 use super::reader::MapReader;
 use super::redis::Redis;
 use super::report::{Location, Report};
-use super::tree::{Entry, printable};
+use super::tree::Entry;
 use crate::publish_key::PublishKey;
 use nodevent_protocol::key::{self, Secret};
 use std::path::Path;
@@ -37,6 +37,8 @@ const PROTOCOL: &str = "socket_io";
 const DIALECT: &str = "nodevent";
 /// The namespace of a file that names none.
 pub const DEFAULT: &str = "/nodevent";
+/// Stands for an invalid name in other errors.
+const UNNAMED: &str = "/…";
 /// Bytes of a name.
 const MAX_NAME: usize = 128;
 /// Words that follow a namespace in the paths of the HTTP API, so that they cannot be later segments of a name.
@@ -187,9 +189,11 @@ impl Namespace {
 pub(super) fn read(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Vec<Namespace> {
     let (mut all, mut is_valid) = (Vec::new(), true);
     for entry in top.take_unknown(|name| name.starts_with('/')) {
-        is_valid &= check_name(&entry.name, entry.location, report);
-        let written = Written::read_below(entry, folder, report);
-        all.push(Draft { name: entry.name.clone(), written, location: entry.location });
+        let is_name = check_name(&entry.name, entry.location, report);
+        is_valid &= is_name;
+        let name = if is_name { entry.name.as_str() } else { UNNAMED };
+        let written = Written::read_below(entry, name, folder, report);
+        all.push(Draft { name: name.to_owned(), written, location: entry.location });
     }
     let flat_keys: Vec<(&'static str, Location)> = keys::NAMESPACE
         .keys
@@ -198,9 +202,12 @@ pub(super) fn read(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) 
         .map(|key| (key.name, top.location_of(key.name)))
         .collect();
     let location = top.location_of("namespace");
-    let named = top.text("namespace", report).map(|name| format!("/{}", name.trim_start_matches('/')));
-    if let Some(name) = &named {
-        is_valid &= check_name(name, location, report);
+    let mut named = top.text("namespace", report).map(|name| format!("/{}", name.trim_start_matches('/')));
+    if let Some(name) = &mut named
+        && !check_name(name, location, report)
+    {
+        is_valid = false;
+        UNNAMED.clone_into(name);
     }
     let flat = Written::read(top, folder, report);
     if is_valid {
@@ -286,7 +293,7 @@ fn check_strays(top: &MapReader<'_>, all: &[Draft], report: &mut Report) {
         return;
     }
     for entry in top.unknown() {
-        let name = printable(&entry.name);
+        let name = entry.shown_key(|name| misspelt(name).is_some());
         if let Some(entries) = entry.node.entries() {
             if entries.iter().any(|one| TYPICAL.contains(&one.name.as_str())) {
                 let what = format!("`{name}` looks like a namespace without its slash");
@@ -339,7 +346,7 @@ fn check_name(name: &str, location: Location, report: &mut Report) -> bool {
     } else {
         return true;
     };
-    let what = format!("the namespace `{}` {problem}", printable(name));
+    let what = format!("the name of a namespace {problem}");
     report.error(location, what, "write letters, digits, `-`, `_`, `.` and `~`, in parts separated by `/`");
     false
 }
@@ -373,8 +380,8 @@ impl Draft {
 
 impl Written {
     /// Reads the keys below the name of a namespace.
-    fn read_below(entry: &Entry, folder: &Path, report: &mut Report) -> Self {
-        let Some(mut map) = MapReader::open(&entry.node, &entry.name, &keys::NAMESPACE, report) else {
+    fn read_below(entry: &Entry, name: &str, folder: &Path, report: &mut Report) -> Self {
+        let Some(mut map) = MapReader::open(&entry.node, name, &keys::NAMESPACE, report) else {
             // The error is reported. Do not also report the namespace as open.
             return Self { open: Some(true), ..Self::default() };
         };
@@ -382,7 +389,8 @@ impl Written {
         if written.is_undeclared() {
             // A typo in the key of the secret must not open the namespace.
             for entry in map.take_unknown(|_| true) {
-                let name = map.name(&printable(&entry.name));
+                let is_known = |name: &str| map.suggestion(name).is_some() || misspelt(name).is_some();
+                let name = map.name(&entry.shown_key(is_known));
                 let known = map.suggestion(&entry.name).unwrap_or("secret");
                 let what = format!("unknown key `{name}` in a namespace without a secret");
                 let hint = format!(
@@ -487,7 +495,7 @@ impl Named {
         if known.contains(&self.name.as_str()) {
             return;
         }
-        let what = format!("there is no {kind} `{}` in this version", printable(&self.name));
+        let what = format!("there is no {kind} of this name in this version");
         let hint = format!("write one of: {}", known.join(", "));
         report.error(self.location.unwrap_or(Location::START), what, hint);
     }

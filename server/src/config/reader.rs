@@ -5,7 +5,7 @@
 use super::keys::{Key, Kind, Section};
 use super::report::{Location, Report};
 use super::secret::Redacted;
-use super::tree::{Entry, Node, Value, printable};
+use super::tree::{Entry, Node, Value};
 use super::values::{parse_duration, parse_number, parse_size};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -127,7 +127,8 @@ impl<'a> MapReader<'a> {
                 Some(known) => format!("did you mean `{known}`? It is ignored"),
                 None => "it is ignored".to_owned(),
             };
-            report.warn(entry.location, format!("unknown key `{}`", self.name(&printable(&entry.name))), hint);
+            let shown = entry.shown_key(|name| self.suggestion(name).is_some());
+            report.warn(entry.location, format!("unknown key `{}`", self.name(&shown)), hint);
         }
     }
 
@@ -173,7 +174,7 @@ impl<'a> MapReader<'a> {
         }
         report.error(
             node.location,
-            format!("{full} is `{}`", printable(text)),
+            format!("{full} is not one of its words"),
             format!("write {}", words.join(" or ")),
         );
         None
@@ -191,7 +192,7 @@ impl<'a> MapReader<'a> {
             parse_number(text).filter(|number| (min..=max).contains(number)).and_then(|n| T::try_from(n).ok());
         if number.is_none() {
             let hint = format!("write a whole number from {min} to {max}");
-            report.error(node.location, format!("{full} is `{}`", printable(text)), hint);
+            report.error(node.location, format!("{full} is not a valid number"), hint);
         }
         number
     }
@@ -214,7 +215,7 @@ impl<'a> MapReader<'a> {
         let duration = parse_duration(text);
         if duration.is_none() {
             let hint = "write a duration with its unit, like 30s, 5m or 1h";
-            report.error(node.location, format!("{full} is `{}`", printable(text)), hint);
+            report.error(node.location, format!("{full} is not a valid duration"), hint);
         }
         duration
     }
@@ -225,7 +226,7 @@ impl<'a> MapReader<'a> {
         let (text, node) = self.scalar(name, report)?;
         let size = parse_size(text).filter(|size| *size > 0);
         if size.is_none() {
-            let what = format!("{full} is `{}`", printable(text));
+            let what = format!("{full} is not a valid size");
             report.error(node.location, what, "write a size like 64KB or 1MB");
         }
         size
@@ -239,7 +240,7 @@ impl<'a> MapReader<'a> {
             "true" | "yes" | "on" => Some(true),
             "false" | "no" | "off" => Some(false),
             _ => {
-                let what = format!("{full} is `{}`", printable(text));
+                let what = format!("{full} is neither true nor false");
                 report.error(node.location, what, "write true or false");
                 None
             }
@@ -280,7 +281,7 @@ impl<'a> MapReader<'a> {
         match std::fs::File::open(&path) {
             Ok(_) => Some(path),
             Err(error) => {
-                let what = format!("{full}: {} cannot be read: {error}", path.display());
+                let what = format!("{full}: {} cannot be read: {error}", shown_path(&path, text));
                 report.error(node.location, what, "name a readable file");
                 None
             }
@@ -297,6 +298,17 @@ impl<'a> MapReader<'a> {
         let full = self.name(name);
         let (text, node) = self.scalar(name, report)?;
         check_credential(text, node, &full, report)
+    }
+}
+
+/// Returns a path as a report may contain it: if there is such a file or folder. Otherwise the text may be a secret that
+/// was written instead of the name of its file. `text` is what the file says.
+pub(super) fn shown_path(path: &Path, text: &str) -> String {
+    let is_below = |folder: &Path| folder.parent().is_some() && folder.is_dir();
+    let names_a_folder = text.contains('/') && path.parent().is_some_and(is_below);
+    match path.symlink_metadata().is_ok() || names_a_folder {
+        true => path.display().to_string(),
+        false => "the file".to_owned(),
     }
 }
 

@@ -6,8 +6,8 @@ use super::keys;
 use super::reader::{MapReader, check_credential};
 use super::report::{Location, Report};
 use super::secret::Redacted;
-use super::tree::{Node, Value, printable};
-use super::values::parse_number;
+use super::tree::{Node, Value, shown_key};
+use super::values::{is_host, parse_number};
 use nodevent_protocol::history::Scope;
 use percent_encoding::percent_decode_str;
 use std::fmt;
@@ -125,8 +125,14 @@ impl Redis {
             Some(node) => Self::from_url(node.scalar().unwrap_or_default(), node, &format!("{path}.url"), report)?,
             None => Self::default(),
         };
-        if let Some(host) = map.text("host", report) {
-            redis.hosts[0].0 = host;
+        let location = map.location_of("host");
+        match map.text("host", report) {
+            Some(host) if is_host(&host) => redis.hosts[0].0 = without_brackets(&host).to_owned(),
+            Some(_) => {
+                let hint = "write a name or an address; the port belongs into `port`, and a URL into `url`";
+                report.error(location, format!("{path}.host is not a host"), hint);
+            }
+            None => {}
         }
         if let Some(port) = map.number("port", report) {
             redis.hosts[0].1 = port;
@@ -181,8 +187,11 @@ impl Redis {
         let name = map.name("prefix");
         let Some(prefix) = map.text("prefix", report) else { return };
         if Scope::new(Some(&prefix), 0).is_none() {
-            let what = format!("{name} is `{}`", printable(&prefix));
-            report.error(location, what, "write 1 to 64 letters, digits, `_`, `-` or `.`");
+            report.error(
+                location,
+                format!("{name} is not a prefix"),
+                "write 1 to 64 letters, digits, `_`, `-` or `.`",
+            );
             return;
         }
         self.prefix = Some(prefix);
@@ -216,7 +225,7 @@ impl Redis {
         self.ssl.client = cert.zip(key);
         // Keys of other clients, such as `verify`. Ignoring them would change what secures the connection.
         for entry in map.take_unknown(|_| true) {
-            let what = format!("{path}.{} is not supported", printable(&entry.name));
+            let what = format!("{path}.{} is not supported", entry.shown_key(|_| false));
             report.error(entry.location, what, "write `ca`, `cert` and `key`; certificates are always verified");
         }
         map.finish(report);
@@ -225,7 +234,12 @@ impl Redis {
     fn read_sentinel(&mut self, node: &Node, path: &str, report: &mut Report) {
         let Some(mut map) = MapReader::open(node, path, &keys::SENTINEL, report) else { return };
         let nodes = hosts(&mut map, "hosts", SENTINEL_PORT, report);
+        let location = map.location_of("name");
         let name = map.text("name", report).unwrap_or_else(|| "mymaster".to_owned());
+        if !is_service(&name) {
+            let what = format!("{path}.name is not the name of a primary");
+            report.error(location, what, "write letters, digits, `.`, `-` or `_`");
+        }
         self.sentinel = (map.text("username", report), map.password("password", report));
         let is_by_url = matches!(self.kind, Kind::Sentinel(_));
         if nodes.is_empty() && !is_by_url {
@@ -257,6 +271,11 @@ impl Redis {
                     UrlError::Parameter(name) => {
                         format!("{path} is not a Redis URL: its parameter `{name}` is not supported")
                     }
+                    UrlError::QuestionMark => {
+                        format!(
+                            "{path} is not a Redis URL: it has a `?` before an `@`; write the `?` of a password as %3F"
+                        )
+                    }
                 };
                 report.error(node.location, what, URL_HINT);
                 None
@@ -271,7 +290,10 @@ enum UrlError {
     Database,
     Node,
     Service,
+    /// Its name, as [`shown_key`] returns it.
     Parameter(String),
+    /// After a `?` in a password, its rest looks like a parameter.
+    QuestionMark,
 }
 
 fn parse_url(text: &str) -> Result<Redis, UrlError> {
@@ -304,6 +326,9 @@ fn parse_url(text: &str) -> Result<Redis, UrlError> {
         "" => None,
         path => Some(parse_number(path).and_then(|db| u8::try_from(db).ok()).ok_or(UrlError::Database)?),
     };
+    if url.query().is_some_and(|query| query.contains('@')) {
+        return Err(UrlError::QuestionMark);
+    }
     for (name, value) in url.query_pairs() {
         match (name.as_ref(), &mut redis.kind) {
             ("node", Kind::Sentinel(_) | Kind::Cluster) => {
@@ -312,11 +337,11 @@ fn parse_url(text: &str) -> Result<Redis, UrlError> {
             ("sentinelServiceName", Kind::Sentinel(service)) => *service = value.into_owned(),
             ("sentinelUsername", Kind::Sentinel(_)) => redis.sentinel.0 = Some(value.into_owned()),
             ("sentinelPassword", Kind::Sentinel(_)) => redis.sentinel.1 = Some(Redacted::new(value)),
-            _ => return Err(UrlError::Parameter(printable(&name))),
+            _ => return Err(UrlError::Parameter(shown_key(&name))),
         }
     }
     match &redis.kind {
-        Kind::Sentinel(service) if service.is_empty() => Err(UrlError::Service),
+        Kind::Sentinel(service) if !is_service(service) => Err(UrlError::Service),
         _ => Ok(redis),
     }
 }
@@ -330,8 +355,12 @@ fn parse_host(text: &str, default_port: u16) -> Option<(String, u16)> {
         _ => (text, default_port),
     };
     let host = without_brackets(host);
-    let is_valid = !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/@?#[]".contains(c));
-    is_valid.then(|| (host.to_owned(), port))
+    is_host(host).then(|| (host.to_owned(), port))
+}
+
+/// Whether Sentinel accepts a text as the name of a primary.
+fn is_service(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
 }
 
 fn without_brackets(host: &str) -> &str {
@@ -346,11 +375,7 @@ fn hosts(map: &mut MapReader<'_>, key: &'static str, port: u16, report: &mut Rep
     for (text, location) in texts {
         match parse_host(&text, port) {
             Some(host) => all.push(host),
-            None => report.error(
-                location,
-                format!("{name}: `{}` is not host:port", printable(&text)),
-                "write host:port",
-            ),
+            None => report.error(location, format!("{name} has an entry that is not host:port"), "write host:port"),
         }
     }
     all
@@ -473,14 +498,16 @@ mod tests {
             ("{path: /run/redis.sock}", "/a.redis.path is not supported; Redis is not reached"),
             ("{ssl_params: {verify_mode: 0}}", "/a.redis.ssl_params is not supported"),
             ("{verify: none}", "certificates are always verified"),
-            ("{ssl: {ca: nowhere.pem}}", "/a.redis.ssl.ca: nowhere.pem cannot be read"),
+            ("{ssl: {ca: nowhere.pem}}", "/a.redis.ssl.ca: the file cannot be read"),
             ("{ssl: {key: Cargo.toml}}", "only one of cert and key"),
             ("{sentinel: {name: x}}", "/a.redis.sentinel has no hosts"),
             ("{cluster: [a], sentinel: {hosts: [b]}}", "/a.redis has a cluster and sentinels"),
             ("{cluster: [a], db: 1}", "/a.redis has a db and a cluster"),
             ("{url: \"redis-cluster://a/1\"}", "/a.redis has a db and a cluster"),
             ("\"redis-cluster://a/1\"", "/a.redis has a db and a cluster"),
-            ("{cluster: [\"a:x\"]}", "`a:x` is not host:port"),
+            ("{cluster: [\"a:x\"]}", "is not host:port"),
+            ("{host: \"redis://:word@h:1\"}", "/a.redis.host is not a host"),
+            ("\"redis://me:12?word@h\"", "has a `?` before an `@`"),
             ("{password: \"\"}", "/a.redis.password is empty"),
             ("{password: $REDIS_PASSWORD}", "without braces"),
         ] {

@@ -1,6 +1,10 @@
 //! The diagnostics of a configuration: all errors and warnings at once, each with its location and a hint.
 //!
 //! Owns how they are printed. Knows nothing of files or keys. Every other file of `config` reports here.
+//!
+//! **Architecture Invariant:** a diagnostic contains no value of the configuration, because any value may be a secret in
+//! the wrong place. It has the location, the name of the key, and what to write. Names of keys are shown as
+//! [`super::tree::shown_key`] returns them, and paths as [`super::reader::shown_path`] does.
 
 use std::fmt;
 

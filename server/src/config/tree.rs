@@ -72,11 +72,31 @@ impl Node {
     }
 }
 
-/// Returns a key as it can be printed: shortened, and without control characters.
-pub(super) fn printable(name: &str) -> String {
-    let mut shown: String = name.chars().take(60).flat_map(char::escape_debug).collect();
-    if name.chars().nth(60).is_some() {
-        shown.push('…');
+// === impl Entry ===
+
+impl Entry {
+    /// Returns the key as a report may contain it, see [`shown_key`]. A key without a value may be a value in the wrong
+    /// place, as in `{word}`; `is_known` are the keys for which that is not the case.
+    pub(super) fn shown_key(&self, is_known: impl Fn(&str) -> bool) -> String {
+        let has_value = self.node.value != Value::Null || !self.node.is_literal;
+        if has_value || is_known(&self.name) { shown_key(&self.name) } else { HIDDEN.to_owned() }
     }
-    shown
+}
+
+/// What a report contains instead of a text that may be a secret.
+const HIDDEN: &str = "…";
+/// Characters of the longest key that is shown.
+const MAX_KEY: usize = 40;
+
+/// Returns a key as a report may contain it. Reports never contain values, and a key can be one by mistake, as in
+/// `{secret:word}`, where the blank is missing. So only keys that consist of letters are shown, with `_`, `-`, `.` and `/`;
+/// of others, the first letters if the registry has a key of that name.
+pub(super) fn shown_key(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphabetic() || "_-./".contains(c);
+    if name.len() <= MAX_KEY && name.chars().all(is_plain) {
+        return name.to_owned();
+    }
+    let first = name.split(|c| !is_plain(c)).next().unwrap_or_default();
+    let is_known = super::keys::SECTIONS.iter().flat_map(|section| section.keys).any(|key| key.name == first);
+    if is_known { format!("{first}{HIDDEN}") } else { HIDDEN.to_owned() }
 }

@@ -3,6 +3,7 @@
 //! A number is written in one way only: `0` or digits that do not begin with `0`. YAML readers disagree about `010`,
 //! `0x10`, `1_000`, `1:30` and `+8`, so none of them is accepted.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 /// The longest duration: ten years. In milliseconds it is far from the end of 64 bits, also when added to a time.
@@ -44,6 +45,14 @@ pub(super) fn parse_size(text: &str) -> Option<usize> {
     usize::try_from(parse_number(number)?).ok()?.checked_mul(unit)
 }
 
+/// Whether a text is the name of a host or its address, without a port, a user or a scheme.
+pub(super) fn is_host(text: &str) -> bool {
+    let bare = text.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(text);
+    let is_address = || bare.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok());
+    let is_name = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+    !bare.is_empty() && (bare.chars().all(is_name) || is_address())
+}
+
 fn split_unit(text: &str) -> (&str, &str) {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
@@ -53,6 +62,29 @@ fn split_unit(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn host_has_no_other_parts() {
+        for text in ["redis", "r_1.example.com", "127.0.0.1", "::1", "[::1]", "fe80::1%eth0", "bücher.example"] {
+            assert!(is_host(text), "{text}");
+        }
+        for text in [
+            "",
+            "[]",
+            "h:1",
+            "user:word",
+            "redis://:word@h",
+            "me@h",
+            "h/0",
+            "h?x",
+            "h#x",
+            "a b",
+            "$HOST",
+            "a\u{1b}",
+        ] {
+            assert!(!is_host(text), "{text}");
+        }
+    }
 
     #[test]
     fn durations_have_units() {

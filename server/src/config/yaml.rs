@@ -6,7 +6,7 @@
 //! no value. Everything on which YAML readers disagree is an error: duplicate keys, tags, several documents.
 
 use super::report::{Location, Report};
-use super::tree::{Entry, Node, Stopped, Value, printable};
+use super::tree::{Entry, Node, Stopped, Value, shown_key};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 use std::collections::HashMap;
 
@@ -14,6 +14,10 @@ use std::collections::HashMap;
 const MAX_DEPTH: usize = 32;
 /// Values in the tree, after anchors are expanded. A few aliases of aliases would otherwise fill the memory.
 const MAX_NODES: usize = 20_000;
+
+/// Tags of YAML itself, which a message may contain.
+const STANDARD_TAGS: [&str; 13] =
+    ["binary", "bool", "float", "int", "map", "merge", "null", "omap", "pairs", "seq", "set", "str", "timestamp"];
 
 /// Message about a tab in the indentation.
 const TAB: &str = "this is not YAML: a tab indents the line";
@@ -184,7 +188,7 @@ impl<'a> Loader<'a, '_> {
             if let Some(first) = entries.iter().find(|entry| entry.name == name) {
                 let what = format!(
                     "the key `{}` is written twice, first in line {}",
-                    printable(&name),
+                    shown_key(&name),
                     first.location.line
                 );
                 return Err(self.stop(key.location, &what, "delete one of them"));
@@ -224,8 +228,11 @@ impl<'a> Loader<'a, '_> {
         if is_harmless {
             return Ok(());
         }
-        let shown = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
-        Err(self.stop(location, &format!("the tag `{}` is not supported", printable(&shown)), "delete the tag"))
+        // A secret that begins with `!` is read as a tag.
+        let is_standard = tag.is_yaml_core_schema() && STANDARD_TAGS.contains(&tag.suffix.as_str());
+        let shown = if is_standard { format!("!!{}", tag.suffix) } else { "!…".to_owned() };
+        let hint = "delete it, or put a value that begins with `!` into quotes";
+        Err(self.stop(location, &format!("the tag `{shown}` is not supported"), hint))
     }
 }
 

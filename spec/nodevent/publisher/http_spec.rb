@@ -46,8 +46,8 @@ RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
   end
 
   it "returns the position if the server keeps a history" do
-    stub { |request| accepted(request, position: "epoch:7") }
-    expect(emit("m", wait: true)).to eq("epoch:7")
+    stub { |request| accepted(request, position: "0123456789abcdef:7") }
+    expect(emit("m", wait: true)).to eq("0123456789abcdef:7")
   end
 
   it "sends queued publications as one batch, in order, and retries a request with the same idempotency key" do

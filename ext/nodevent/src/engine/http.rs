@@ -16,6 +16,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use nodevent_protocol::history::Position;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use std::collections::VecDeque;
@@ -107,7 +108,7 @@ impl Http {
             let status = response.status();
             let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
             let broken_off = |error: Box<dyn std::error::Error + Send + Sync>| TransientError {
-                reason: error.to_string(),
+                reason: printable(&error.to_string()),
                 not_sent: false,
             };
             Ok::<_, TransientError>((status, body.map_err(broken_off)?.to_bytes()))
@@ -218,9 +219,8 @@ impl ServerReply {
 
 fn accepted(reply: ServerReply, count: usize) -> Vec<PublishResult> {
     let mut positions = reply.positions.into_iter();
-    (0..count)
-        .map(|_| Ok(positions.next().flatten().map_or(Confirmation::Accepted, Confirmation::Position)))
-        .collect()
+    let mut next = || Position::parse(&positions.next()??);
+    (0..count).map(|_| Ok(next().map_or(Confirmation::Accepted, Confirmation::Position))).collect()
 }
 
 fn array(publications: &VecDeque<PublicationRef>, count: usize) -> Bytes {
@@ -254,7 +254,8 @@ fn transient_error(error: &hyper_util::client::legacy::Error) -> TransientError 
         reason = cause.to_string();
         source = cause.source();
     }
-    TransientError { reason, not_sent: error.is_connect() }
+    // The texts of TLS contain names from the server's certificate.
+    TransientError { reason: printable(&reason), not_sent: error.is_connect() }
 }
 
 /// A client of HTTP/1.1, with TLS if `secure`.

@@ -10,6 +10,7 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use nodevent_protocol::history::Position;
 use serde::Deserialize;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -54,7 +55,7 @@ impl HttpPositions {
         Ok(self.client.get_or_init(|| client))
     }
 
-    /// `Ok(None)`: the room has no history.
+    /// `Ok(None)`: see [`super::positions`].
     pub(super) async fn read(&self, namespace: &str, room: &str, key: &str) -> Result<Option<RoomState>, String> {
         let (namespace, room) = (escape(namespace.trim_start_matches('/')), escape(room));
         let uri = format!("{}/api/{namespace}/rooms/{room}/history?since={NOWHERE}", self.url);
@@ -63,13 +64,22 @@ impl HttpPositions {
         let response = self.client()?.request(request).await.map_err(|error| error.to_string())?;
         match response.status() {
             StatusCode::OK => {}
-            StatusCode::NOT_FOUND => return Ok(None),
+            status if is_refusal(status) => return Ok(None),
             status => return Err(format!("the server returned {status}")),
         }
         let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();
         let history: History = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         let idle = history.idle_ms.map(Duration::from_millis);
-        Ok(history.position.map(|position| RoomState { position, idle }))
+        let position = history.position.and_then(|position| Position::parse(&position));
+        Ok(position.map(|position| RoomState { position, idle }))
     }
+}
+
+/// Whether a status is a reply about this request: a wrong key, a room or namespace that the server does not have. Those
+/// that ask clients to wait are not, nor are redirects and errors of the server.
+fn is_refusal(status: StatusCode) -> bool {
+    let waits =
+        matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS);
+    status.is_client_error() && !waits
 }

@@ -4,7 +4,8 @@
 //! that nothing was published since then: the engine reports how long a room has been idle. Every position that is read
 //! is recorded in [`crate::positions`] too, where later requests find it.
 //!
-//! A request must never wait for long: after a failure nothing is read for a while, which the breaker decides.
+//! A request must never wait for long: after a failure nothing is read for a while, which the breaker decides. A refusal
+//! is not a failure: it concerns one room or key, and came as fast as a position would have.
 
 use super::breaker::Breaker;
 use super::http_positions::HttpPositions;
@@ -12,6 +13,7 @@ use super::redis_positions::RedisPositions;
 use crate::process::Process;
 use crate::signal::Signal;
 use crate::target::{EngineTarget, Target};
+use nodevent_protocol::history::Position;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::time::timeout_at;
@@ -20,7 +22,7 @@ use tokio::time::timeout_at;
 const TOLERANCE: Duration = Duration::from_millis(5);
 
 /// A request for a position; the caller waits for the signal.
-pub(crate) type PositionReply = Arc<Signal<Option<Option<String>>>>;
+pub(crate) type PositionReply = Arc<Signal<Option<Option<Position>>>>;
 
 /// Reads positions from the engine of one target; see the head of this file.
 pub(crate) struct PositionReader {
@@ -41,7 +43,7 @@ enum Source {
 /// What an engine knows about a room.
 #[derive(Debug)]
 pub(super) struct RoomState {
-    pub(super) position: String,
+    pub(super) position: Position,
     /// The time for which nothing was published, at least. `None`: not known.
     pub(super) idle: Option<Duration>,
 }
@@ -80,9 +82,9 @@ impl PositionReader {
                 Ok(Ok(state)) => {
                     shared.breaker().succeeded();
                     state.and_then(|RoomState { position, idle }| {
-                        process.events.positions.record(&namespace, &room, &position);
+                        process.events.positions.record(&namespace, &room, position);
                         // The idle time ended while the read was on its way.
-                        (idle? > since + started.elapsed() + TOLERANCE).then_some(position)
+                        (idle? > since.saturating_add(started.elapsed() + TOLERANCE)).then_some(position)
                     })
                 }
                 _ => {
@@ -118,7 +120,7 @@ impl Shared {
 // === impl Source ===
 
 impl Source {
-    /// `Ok(None)`: the room has no history.
+    /// `Ok(None)`: the room has no history, the engine refuses to report it, or what it reports is not a position.
     async fn read(&self, namespace: &str, room: &str, key: &str) -> Result<Option<RoomState>, String> {
         match self {
             Self::Redis(redis) => redis.read(room).await.map_err(|error| error.to_string()),

@@ -18,7 +18,7 @@ use fred::prelude::{
 use fred::types::{ConnectHandle, Expiration, SetOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
-use nodevent_protocol::history::{self, Keys, Publish, Retention, RetentionPolicy, Scope};
+use nodevent_protocol::history::{self, Keys, Position, Publish, Retention, RetentionPolicy, Scope};
 use nodevent_protocol::publication;
 use std::collections::VecDeque;
 use std::fmt;
@@ -299,7 +299,11 @@ async fn publish_with_history(
     let args: Vec<String> = publish.args().into();
     let (position, receivers, _before): (String, i64, i64) =
         client.evalsha(options.script_sha.as_str(), names, args).await?;
-    Ok(Confirmation::Stored(receivers, position.into()))
+    // It was published, whatever the rest of the reply is.
+    Ok(match Position::parse(&position) {
+        Some(position) => Confirmation::Stored(receivers, position),
+        None => Confirmation::Receivers(receivers),
+    })
 }
 
 fn rejected(details: &str) -> String {

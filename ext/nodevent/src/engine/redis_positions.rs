@@ -6,7 +6,7 @@ use super::redis_config;
 use crate::target::RedisTarget;
 use fred::prelude::{Client, ClientLike, Config, Error, KeysInterface, LuaInterface};
 use fred::types::config::ReconnectPolicy;
-use nodevent_protocol::history::{self, READ, RetentionPolicy, Scope};
+use nodevent_protocol::history::{self, Position, READ, RetentionPolicy, Scope};
 use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -47,8 +47,16 @@ impl RedisPositions {
         }
     }
 
-    /// `Ok(None)`: the room has no history.
+    /// `Ok(None)`: see [`super::positions`].
     pub(super) async fn read(&self, room: &str) -> Result<Option<RoomState>, Error> {
+        match self.read_state(room).await {
+            // It concerns this room only, e.g. a key of another type, or the rights of this user.
+            Err(error) if history::is_permanent(error.details()) => Ok(None),
+            read => read,
+        }
+    }
+
+    async fn read_state(&self, room: &str) -> Result<Option<RoomState>, Error> {
         let Some(retention) = self.retention.of(room) else { return Ok(None) };
         let client = self.client()?;
         client.wait_for_connect().await?;
@@ -64,6 +72,7 @@ impl RedisPositions {
             other => other?,
         };
         let (epoch, offset, ..) = slice;
+        let Some(position) = Position::parse(&format!("{epoch}:{offset}")) else { return Ok(None) };
         // After the position: a publication in between makes the age smaller than it was, never larger.
         let left: i64 = client.pttl(&keys.log).await?;
         let idle = match u64::try_from(left) {
@@ -71,7 +80,7 @@ impl RedisPositions {
             // There is no log: the last publication is older than the age, or there was none.
             Err(_) => retention.age,
         };
-        Ok(Some(RoomState { position: format!("{epoch}:{offset}"), idle: Some(idle) }))
+        Ok(Some(RoomState { position, idle: Some(idle) }))
     }
 
     /// The client, connected in the background. It reconnects by itself.
