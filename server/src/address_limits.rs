@@ -7,22 +7,20 @@
 //! Users behind one NAT, or behind a proxy that is not in `trusted_proxies`, are one address. So the defaults limit what one
 //! address may *take from others*, and not what it may have:
 //!
-//! - Connections: an address may have at most [`SHARE`] times as many as are still free. So an address that is alone may have
-//!   19 of 20 connections, several addresses share them, and an address with few always finds a free one. (These are the
-//!   dynamic thresholds of Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998.)
+//! - Connections: addresses share them ([`FairShares`]). An address that is alone may have 19 of 20, and an address with few
+//!   always finds a free one.
 //! - Rates: the default rates are a fraction of what one core can serve, and five seconds of them may be used at once, so that
 //!   all clients behind an address can return after a restart.
 //! - Wrong keys: a right key is always accepted, whatever the address has sent before.
 
 use crate::client::Client;
+use crate::fair_shares::{FairShares, NoShare};
 use crate::rate_limit::{RateLimit, TokenBucket};
 use hashbrown::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// An address may have so many times the connections that are free.
-const SHARE: usize = 19;
 /// Addresses whose rates are remembered, for each rate.
 const MAX_ADDRESSES: usize = 65_536;
 /// Wrong keys that a connection may send although its address is beyond the rate: a page may be in many rooms, and all
@@ -57,15 +55,32 @@ pub enum AddressLimit {
     WrongKeys,
 }
 
+/// Why there is no place for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPlace {
+    /// The server has as many connections as allowed.
+    Server,
+    /// A limit of the address is reached.
+    Address(AddressLimit),
+}
+
 /// The counts of all addresses.
 #[derive(Debug)]
 pub struct AddressLimits {
     settings: Settings,
     started: Instant,
-    connections: Mutex<HashMap<Client, usize>>,
+    connections: Mutex<FairShares>,
     handshakes: Rates,
     room_requests: Rates,
     wrong_keys: Rates,
+}
+
+/// The place of a connection, which counts as open until this is dropped: from its handshake on, so that connections
+/// that are about to be opened cannot exceed a limit.
+#[derive(Debug)]
+pub struct ConnectionPermit {
+    limits: Arc<AddressLimits>,
+    client: Client,
 }
 
 /// One rate of each address.
@@ -133,7 +148,7 @@ impl AddressLimits {
         let rates = |per_second| Rates::new(RateLimit::new(per_second, 0));
         Self {
             started: Instant::now(),
-            connections: Mutex::default(),
+            connections: Mutex::new(FairShares::new(settings.max_connections)),
             handshakes: rates(settings.handshakes_per_second),
             room_requests: rates(settings.room_requests_per_second),
             wrong_keys: rates(settings.wrong_keys_per_second),
@@ -141,22 +156,26 @@ impl AddressLimits {
         }
     }
 
-    /// Counts a handshake. `open` are the connections of all addresses.
+    /// Counts a handshake, and its connection.
     ///
     /// # Errors
-    /// The limit of the address that is reached.
-    pub fn handshake(&self, address: IpAddr, open: usize) -> Result<(), AddressLimit> {
+    /// [`NoPlace`]: the limit that is reached.
+    pub fn handshake(self: &Arc<Self>, address: IpAddr) -> Result<ConnectionPermit, NoPlace> {
         let client = Client::of(address);
+        let mut connections = lock(&self.connections);
+        let share = connections.check(client);
+        if share == Err(NoShare::AllInUse) {
+            return Err(NoPlace::Server);
+        }
         if !self.handshakes.allows(client, self.now()) {
-            return Err(AddressLimit::Handshakes);
+            return Err(NoPlace::Address(AddressLimit::Handshakes));
         }
-        let own = lock(&self.connections).get(&client).copied().unwrap_or_default();
-        let free = self.settings.max_connections.saturating_sub(open);
-        let max = self.settings.max_connections_per_address.unwrap_or(usize::MAX);
-        if own >= max || own > free.saturating_mul(SHARE) {
-            return Err(AddressLimit::Connections);
+        let max = self.settings.max_connections_per_address;
+        if share.is_err() || max.is_some_and(|max| connections.of(client) >= max) {
+            return Err(NoPlace::Address(AddressLimit::Connections));
         }
-        Ok(())
+        connections.add(client);
+        Ok(ConnectionPermit { limits: Arc::clone(self), client })
     }
 
     /// Counts the handshake of an upgrade, whose connection is counted already.
@@ -186,24 +205,14 @@ impl AddressLimits {
         is_allowed.then_some(()).ok_or(AddressLimit::WrongKeys)
     }
 
-    /// A connection was opened.
-    pub fn connected(&self, client: Client) {
-        *lock(&self.connections).entry(client).or_default() += 1;
-    }
-
-    /// A connection that was counted has ended.
-    pub fn disconnected(&self, client: Client) {
-        let mut connections = lock(&self.connections);
-        if let Some(count) = connections.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                connections.remove(&client);
-            }
-        }
-    }
-
     fn now(&self) -> u64 {
         self.started.elapsed().as_millis() as u64
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        lock(&self.limits.connections).remove(self.client);
     }
 }
 
@@ -239,57 +248,51 @@ mod tests {
         std::net::Ipv4Addr::from_bits(number).into()
     }
 
-    fn limits(max_connections: usize) -> AddressLimits {
-        AddressLimits::new(Settings { max_connections, handshakes_per_second: 1_000_000, ..Settings::default() })
+    fn limits(max_connections: usize) -> Arc<AddressLimits> {
+        let settings = Settings { max_connections, handshakes_per_second: 1_000_000, ..Settings::default() };
+        Arc::new(AddressLimits::new(settings))
     }
 
-    /// Opens connections until the address is refused. Returns how many.
-    fn fill(limits: &AddressLimits, number: u32, open: &mut usize) -> usize {
-        let mut own = 0;
-        while limits.handshake(address(number), *open).is_ok() && *open < limits.settings.max_connections {
-            limits.connected(Client::of(address(number)));
-            (own, *open) = (own + 1, *open + 1);
-        }
-        own
+    /// Opens connections until the address is refused.
+    fn fill(limits: &Arc<AddressLimits>, number: u32) -> Vec<ConnectionPermit> {
+        std::iter::from_fn(|| limits.handshake(address(number)).ok()).collect()
     }
 
     #[test]
-    fn an_address_that_is_alone_has_nearly_all_connections_and_others_always_find_some() {
-        let limits = limits(10_000);
-        let mut open = 0;
-        assert_eq!(fill(&limits, 1, &mut open), 9_501, "19 of 20");
-        assert_eq!(fill(&limits, 2, &mut open), 475, "19 of 20 that are left");
-        for number in 3..20 {
-            assert!(limits.handshake(address(number), open).is_ok());
-            limits.connected(Client::of(address(number)));
-            open += 1;
-        }
-        assert_eq!(limits.handshake(address(1), open), Err(AddressLimit::Connections));
-        for _ in 0..5_000 {
-            limits.disconnected(Client::of(address(1)));
-            open -= 1;
-        }
-        assert!(limits.handshake(address(1), open).is_ok() && limits.handshake(address(2), open).is_ok());
+    fn connections_are_shared_and_an_address_is_refused_for_its_own_or_for_those_of_all() {
+        let limits = limits(1_000);
+        let one = fill(&limits, 1);
+        assert_eq!(limits.handshake(address(1)).unwrap_err(), NoPlace::Address(AddressLimit::Connections));
+        let others: Vec<_> = (2..).map_while(|number| limits.handshake(address(number)).ok()).collect();
+        assert_eq!(one.len() + others.len(), 1_000);
+        assert_eq!(limits.handshake(address(2)).unwrap_err(), NoPlace::Server);
+        drop((one, others));
+        assert_eq!(lock(&limits.connections).usage(), (0, 0));
     }
 
+    /// Handshakes on several threads at the same moment, none of which has opened its connection yet.
     #[test]
-    fn small_limits_are_not_shared() {
-        let mut open = 0;
-        assert_eq!(fill(&limits(3), 1, &mut open), 3);
+    fn handshakes_at_the_same_moment_do_not_exceed_the_limit() {
+        let limits = limits(1_000);
+        let threads: Vec<_> = (0..8_u32)
+            .map(|thread| {
+                let limits = Arc::clone(&limits);
+                let open = move |number: u32| limits.handshake(address(1_000 * thread + number)).ok();
+                std::thread::spawn(move || (0..1_000_u32).filter_map(open).collect::<Vec<_>>())
+            })
+            .collect();
+        let permits: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(permits.len(), 1_000);
     }
 
     #[test]
     fn connections_of_an_address_may_have_a_limit_of_their_own_and_leave_no_memory_behind() {
         let settings = Settings { max_connections_per_address: Some(5), ..Settings::default() };
-        let limits = AddressLimits::new(settings);
-        let mut open = 0;
-        assert_eq!(fill(&limits, 1, &mut open), 5);
-        assert_eq!(fill(&limits, 2, &mut open), 5);
-        for _ in 0..5 {
-            limits.disconnected(Client::of(address(1)));
-            limits.disconnected(Client::of(address(2)));
-        }
-        assert!(lock(&limits.connections).is_empty());
+        let limits = Arc::new(AddressLimits::new(settings));
+        let all = [fill(&limits, 1), fill(&limits, 2)];
+        assert_eq!(all.each_ref().map(Vec::len), [5, 5]);
+        drop(all);
+        assert_eq!(lock(&limits.connections).usage(), (0, 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The details of a connection that come from its HTTP request.
 
+use crate::address_limits::ConnectionPermit;
 use nodevent_protocol::page::PageHash;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,10 +12,12 @@ const MAX_SHARED_ORIGINS: usize = 256;
 /// The parts of the request that are used after the connection is open.
 ///
 /// Connections from pages of one site without a query and listed headers share everything but their address.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ConnectInfo {
     peer: IpAddr,
     details: Option<Arc<Details>>,
+    /// The connection's place.
+    _permit: Option<ConnectionPermit>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -36,13 +39,14 @@ pub struct ConnectInfoPool {
 impl ConnectInfoPool {
     /// Describes a connection. `origin` is the page's origin, as the browser sent it. `query` is without the parameters
     /// that only the protocol uses. `headers` are the cookies and headers that a namespace lists, with names in lower
-    /// case.
+    /// case. The connection keeps `permit`.
     pub fn connect_info(
         &self,
         peer: IpAddr,
         origin: Option<&str>,
         query: &str,
         headers: Vec<(Box<str>, Box<str>)>,
+        permit: Option<ConnectionPermit>,
     ) -> ConnectInfo {
         let details = match origin {
             None if query.is_empty() && headers.is_empty() => None,
@@ -53,7 +57,7 @@ impl ConnectInfoPool {
                 headers: headers.into(),
             })),
         };
-        ConnectInfo { peer, details }
+        ConnectInfo { peer, details, _permit: permit }
     }
 
     fn shared(&self, origin: &str) -> Arc<Details> {
@@ -73,7 +77,7 @@ impl ConnectInfoPool {
 
 impl ConnectInfo {
     /// A connection without an address and details.
-    pub const UNKNOWN: Self = Self { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED), details: None };
+    pub const UNKNOWN: Self = Self { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED), details: None, _permit: None };
 
     /// The address of the client, or of the proxy in front of it.
     pub fn peer(&self) -> IpAddr {
@@ -111,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_plain_connection_needs_no_memory_of_its_own() {
-        let info = ConnectInfoPool::default().connect_info(PEER, None, "", Vec::new());
+        let info = ConnectInfoPool::default().connect_info(PEER, None, "", Vec::new(), None);
         assert!(info.details.is_none());
         assert_eq!((info.origin(), info.query(), info.header("cookie")), (None, "", None));
     }
@@ -119,7 +123,7 @@ mod tests {
     #[test]
     fn connections_from_one_origin_share_it_and_the_number_of_shared_origins_is_limited() {
         let pool = ConnectInfoPool::default();
-        let connect = |origin: &str| pool.connect_info(PEER, Some(origin), "", Vec::new());
+        let connect = |origin: &str| pool.connect_info(PEER, Some(origin), "", Vec::new(), None);
         let (one, other) = (connect("https://example.com"), connect("https://example.com"));
         assert!(Arc::ptr_eq(one.details.as_ref().unwrap(), other.details.as_ref().unwrap()));
         for index in 0..2 * MAX_SHARED_ORIGINS {
@@ -132,7 +136,8 @@ mod tests {
     #[test]
     fn a_request_is_kept_as_far_as_it_was_asked_for() {
         let headers = vec![("x-visitor".into(), "7".into())];
-        let info = ConnectInfoPool::default().connect_info(PEER, Some("https://example.com"), "tab=1", headers);
+        let info =
+            ConnectInfoPool::default().connect_info(PEER, Some("https://example.com"), "tab=1", headers, None);
         assert_eq!(info.origin(), Some("https://example.com"));
         assert_eq!(info.query(), "tab=1");
         assert_eq!(info.header("x-visitor"), Some("7"));
@@ -141,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_page_is_named_by_the_query() {
-        let page = |query: &str| ConnectInfoPool::default().connect_info(PEER, None, query, Vec::new()).page();
+        let page =
+            |query: &str| ConnectInfoPool::default().connect_info(PEER, None, query, Vec::new(), None).page();
         assert_eq!(page("tab=1&page=abc"), PageHash::of("abc"));
         for query in ["", "page", "page=", "pages=abc", "page=a%20b"] {
             let expected = (query == "page=a%20b").then(|| PageHash::of("a%20b")).flatten();

@@ -13,6 +13,7 @@
 
 pub mod address_limits;
 pub mod authorize;
+pub mod byte_budget;
 pub mod capability;
 pub mod client;
 pub mod clock;
@@ -22,6 +23,7 @@ pub mod connect_info;
 pub mod connection_id;
 pub mod encoding;
 pub mod engine;
+pub mod fair_shares;
 pub mod history;
 pub mod host;
 pub mod http;

@@ -101,7 +101,9 @@ impl Server {
             redis::autodetect::choose_engine(&mut config).await;
         }
         let metrics = Arc::new(Metrics::default());
-        let limits = config.limits.clone();
+        let mut limits = config.limits.clone();
+        let open_files = rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft);
+        limits.max_connections = possible_connections(limits.max_connections, open_files);
         let namespaces = Arc::new(namespaces(&config));
         let endpoints = endpoints(&Mount { config: &config, namespaces: &namespaces });
         let count = config.shards.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from).min(64));
@@ -123,10 +125,9 @@ impl Server {
             hosts: config.hosts,
             trusted_proxies: config.trusted_proxies,
             audit: config.audit,
-            max_connections: limits.max_connections,
             addresses,
             max_http_connections: limits.max_http_connections,
-            open_files: rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft),
+            open_files,
             max_message_size: limits.max_message_size,
             max_publish_size: limits.max_publish_size,
             request_timeout: limits.request_timeout,
@@ -244,6 +245,13 @@ fn namespaces(config: &Config) -> Namespaces {
     namespaces
 }
 
+/// The connections that the limit of open files allows. Addresses share these, so that one of them cannot use up the files.
+fn possible_connections(max_connections: usize, open_files: Option<u64>) -> usize {
+    let files =
+        open_files.map_or(usize::MAX, |files| usize::try_from(http::unreserved(files)).unwrap_or(usize::MAX));
+    max_connections.min(files)
+}
+
 fn address_settings(limits: &Limits) -> address_limits::Settings {
     address_limits::Settings {
         max_connections: limits.max_connections,
@@ -263,6 +271,7 @@ fn shard_settings(limits: &Limits, addresses: &Arc<AddressLimits>) -> shard::Set
         messages_per_second: limits.packets_per_second,
         joins_per_second: limits.joins_per_second,
         max_rooms_per_connection: u32::try_from(limits.max_rooms_per_connection).unwrap_or(u32::MAX),
+        max_memberships: limits.max_memberships,
         bytes_per_second: limits.bytes_per_second,
         max_roomless_per_address: limits.max_roomless_per_address,
         max_roomless: limits.max_connections.div_ceil(2),

@@ -130,6 +130,7 @@ impl Setup {
         let settings = shard::Settings {
             bytes_per_second: 1 << 20,
             send_buffers_total: 1 << 30,
+            max_memberships: 1_000,
             max_roomless: 100,
             max_roomless_per_address: 100,
             write_timeout: 10_000,

@@ -100,6 +100,12 @@ impl Decoder {
         self.finished
     }
 
+    /// Returns the memory that a frame or message takes that is not complete. Bytes.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| size_of::<Partial>() + partial.buffered())
+    }
+
     fn read(&mut self, mut bytes: &mut [u8], limit: usize, on: On<'_>) -> Result<ControlFlow<()>, Violation> {
         loop {
             if let Some(partial) = self.partial.as_mut().filter(|partial| partial.frame.is_some()) {
@@ -195,6 +201,16 @@ fn hand_out(opcode: Opcode, payload: &[u8], on: On<'_>) -> Result<ControlFlow<()
 impl Partial {
     fn is_empty(&self) -> bool {
         self.head_len == 0 && self.frame.is_none() && self.message.is_none()
+    }
+
+    /// The memory of its buffers. Bytes.
+    fn buffered(&self) -> usize {
+        let message = match &self.message {
+            Some(Arriving::Text(text)) => text.capacity(),
+            Some(Arriving::Binary(bytes)) => bytes.capacity(),
+            None => 0,
+        };
+        self.control.capacity() + message
     }
 
     /// Starts a frame whose payload is not complete.

@@ -20,6 +20,11 @@ impl Text {
         self.whole.len() + self.tail_len
     }
 
+    /// Returns the memory of what has arrived. Bytes.
+    pub(super) fn capacity(&self) -> usize {
+        self.whole.capacity()
+    }
+
     /// Appends a piece. Fails at the first byte that no UTF-8 text can have there.
     pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), NotUtf8> {
         while self.tail_len > 0 {

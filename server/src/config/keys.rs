@@ -483,9 +483,20 @@ pub static LIMITS: Section = Section {
             "max_connections",
             Number(1, 10_000_000),
             Value("200000"),
-            "Connections at a time, over all transports. Further handshakes are rejected with 503.",
+            "Connections at a time, over all transports. Further handshakes are rejected with 503. It is never more than the files that \
+             may be open, less 64 of them.",
             "The machine has less memory or fewer file descriptors than that.",
             "50000",
+        ),
+        key(
+            "max_memberships",
+            Number(1, 1_000_000_000),
+            Value("2000000"),
+            "Memberships at a time: one for each room of each connection. An address may have 19 times as many as are free. Beyond \
+             it, joins are rejected as with `max_rooms_per_connection`.",
+            "Very many connections are in several rooms each, and the machine has the memory: about 1 KB for a membership in a room \
+             of its own.",
+            "10000000",
         ),
         key(
             "max_http_connections",
@@ -590,8 +601,9 @@ pub static LIMITS: Section = Section {
             "send_buffers_total",
             Size,
             Value("1GB"),
-            "What may be queued for all connections together. Publications that wait for many members count once. Beyond it, the \
-             connections with the largest buffers are closed, and recover when they return.",
+            "What may be queued for all connections together, and the messages of clients that have not arrived completely. \
+             Publications that wait for many members count once. Beyond it, the connections with the largest buffers are closed, and \
+             recover when they return.",
             "The machine has much or little memory.",
             "4GB",
         ),

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Connections at a time, over all transports. Beyond it, handshakes are rejected with 503.
     pub max_connections: usize,
+    /// Memberships of all connections: one for each room of each connection.
+    pub max_memberships: usize,
     /// Sockets at a time that are not WebSockets. Beyond it, only health checks are served.
     pub max_http_connections: usize,
     /// Largest message that a client may send, attachments included. Bytes.
@@ -58,6 +60,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 200_000,
+            max_memberships: 2_000_000,
             max_http_connections: 200_000,
             max_message_size: 64 * 1024,
             max_publish_size: 1024 * 1024,
@@ -119,6 +122,7 @@ impl Limits {
         set(&mut self.max_publish_size, map.size("max_publish_size", report));
         set(&mut self.max_room_name, map.size("max_room_name", report));
         set(&mut self.max_rooms_per_connection, map.number("max_rooms_per_connection", report));
+        set(&mut self.max_memberships, map.number("max_memberships", report));
         set(&mut self.send_buffer, map.size("send_buffer", report));
         set(&mut self.send_buffers_total, map.size("send_buffers_total", report));
         set(&mut self.request_timeout, map.positive_duration("request_timeout", report));

@@ -96,7 +96,7 @@ impl Admission {
     /// # Units
     /// `open_files` is the limit of descriptors of this process.
     pub(super) fn new(max: usize, open_files: Option<u64>) -> Self {
-        let reserved_from = open_files.map(|limit| limit - RESERVED.min(limit / RESERVED_SHARE));
+        let reserved_from = open_files.map(unreserved);
         let health_checks = Arc::new(Semaphore::new(HEALTH_CHECKS));
         Self { max, reserved_from, sockets: Arc::default(), health_checks }
     }
@@ -123,6 +123,12 @@ impl Admission {
         let permit = Arc::clone(&self.health_checks).try_acquire_owned().map_err(|_| limit)?;
         Ok(Admitted { limit: Some(limit), _counted: None, _health_check: Some(permit) })
     }
+}
+
+/// The descriptors that connections of clients may use, of `open_files`. The others are for health checks, the admin
+/// listener, files, and connections to Redis.
+pub(crate) fn unreserved(open_files: u64) -> u64 {
+    open_files - RESERVED.min(open_files / RESERVED_SHARE)
 }
 
 fn lock(sockets: &Mutex<Sockets>) -> MutexGuard<'_, Sockets> {

@@ -1,12 +1,19 @@
-//! Bodies of requests, with a limit for size and time.
+//! Bodies of requests, limited in size and time, and in what all of them hold.
 
 use super::Http;
-use axum::BoxError;
+use crate::byte_budget::{BudgetedBytes, ByteBudget, HeldBytes};
+use crate::client::Client;
 use axum::body::{Body, Bytes};
 use bytes::BytesMut;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// Maximum size of all bodies that the server holds. Bytes.
+const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// Maximum size of the bodies of one client. Bytes.
+const MAX_BYTES_PER_CLIENT: usize = MAX_BYTES / 2;
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,22 +24,31 @@ pub enum BodyError {
     Timeout,
     /// It ended early.
     Incomplete,
+    /// Other bodies hold too much: those of the same client, or those of all.
+    Overloaded,
+}
+
+/// Returns the budget of all bodies.
+pub(super) fn budget() -> Arc<ByteBudget> {
+    Arc::new(ByteBudget::new(MAX_BYTES, MAX_BYTES_PER_CLIENT))
 }
 
 /// Reads a body of at most `max_bytes`. Counts and logs what exceeds a limit.
 ///
 /// # Errors
 /// [`BodyError`].
-pub async fn read(http: &Http, body: Body, max_bytes: usize, client: IpAddr) -> Result<Bytes, BodyError> {
-    let body = collect(Limited::new(body, max_bytes));
+pub async fn read(http: &Http, body: Body, max_bytes: usize, client: IpAddr) -> Result<BudgetedBytes, BodyError> {
+    let Some(held) = http.bodies.hold(Client::of(client), 0) else { return Err(overloaded(http, client)) };
+    let body = collect(Limited::new(body, max_bytes), held);
     match tokio::time::timeout(http.settings.request_timeout, body).await {
         Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+        Ok(Err(BodyError::TooLarge)) => {
             http.metrics.oversized_requests.fetch_add(1, Relaxed);
             tracing::info!(max_bytes, %client, "request rejected: body too large");
             Err(BodyError::TooLarge)
         }
-        Ok(Err(_)) => Err(BodyError::Incomplete),
+        Ok(Err(BodyError::Overloaded)) => Err(overloaded(http, client)),
+        Ok(Err(error)) => Err(error),
         Err(_) => {
             http.metrics.request_timeouts.fetch_add(1, Relaxed);
             tracing::info!(%client, "request rejected: its body did not arrive in time");
@@ -41,11 +57,24 @@ pub async fn read(http: &Http, body: Body, max_bytes: usize, client: IpAddr) -> 
     }
 }
 
+/// Counts and logs a body for which there is no memory.
+fn overloaded(http: &Http, client: IpAddr) -> BodyError {
+    http.metrics.overloaded_requests.fetch_add(1, Relaxed);
+    tracing::info!(%client, "request rejected: the bodies of other requests hold too much");
+    BodyError::Overloaded
+}
+
 /// Reads a body into one buffer. Kept one by one, chunks of one byte would take far more memory than the body.
-async fn collect(mut body: Limited<Body>) -> Result<Bytes, BoxError> {
+async fn collect(mut body: Limited<Body>, mut held: HeldBytes) -> Result<BudgetedBytes, BodyError> {
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
+        let frame = frame.map_err(|error| {
+            if error.is::<LengthLimitError>() { BodyError::TooLarge } else { BodyError::Incomplete }
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if !held.grow(data.len()) {
+            return Err(BodyError::Overloaded);
+        }
         if first.is_empty() && all.is_empty() {
             first = data;
             continue;
@@ -55,18 +84,27 @@ async fn collect(mut body: Limited<Body>) -> Result<Bytes, BoxError> {
         }
         all.extend_from_slice(&data);
     }
-    Ok(if all.is_empty() { first } else { all.freeze() })
+    Ok(BudgetedBytes::new(if all.is_empty() { first } else { all.freeze() }, held))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures_util::stream::iter;
+    use axum::BoxError;
+    use futures_util::FutureExt as _;
+    use futures_util::stream::{StreamExt as _, iter, pending};
 
-    async fn collected(chunks: &[&'static str], max_bytes: usize) -> Result<Bytes, BoxError> {
-        let chunks: Vec<Result<Bytes, BoxError>> =
-            chunks.iter().map(|chunk| Ok(Bytes::from_static(chunk.as_bytes()))).collect();
-        collect(Limited::new(Body::from_stream(iter(chunks)), max_bytes)).await
+    fn chunks(texts: &[&'static str]) -> Vec<Result<Bytes, BoxError>> {
+        texts.iter().map(|text| Ok(Bytes::from_static(text.as_bytes()))).collect()
+    }
+
+    fn client(host: u8) -> Client {
+        Client::of(IpAddr::from([10, 0, 0, host]))
+    }
+
+    async fn collected(texts: &[&'static str], max_bytes: usize) -> Result<Bytes, BodyError> {
+        let body = Limited::new(Body::from_stream(iter(chunks(texts))), max_bytes);
+        collect(body, budget().hold(client(1), 0).unwrap()).await.map(|body| Bytes::copy_from_slice(&body))
     }
 
     #[tokio::test]
@@ -74,6 +112,26 @@ mod tests {
         for (chunks, body) in [(&[][..], ""), (&["ab"], "ab"), (&["a", "", "b", "cd"], "abcd"), (&["", "a"], "a")] {
             assert_eq!(collected(chunks, 4).await.unwrap(), body);
         }
-        assert!(collected(&["abc", "de"], 4).await.unwrap_err().is::<LengthLimitError>());
+        assert_eq!(collected(&["abc", "de"], 4).await.unwrap_err(), BodyError::TooLarge);
+    }
+
+    #[test]
+    fn bodies_that_are_not_complete_are_limited_for_each_client() {
+        let budget = Arc::new(ByteBudget::new(10, 6));
+        let incomplete = |host: u8| {
+            let held = budget.hold(client(host), 0)?;
+            let body = Body::from_stream(iter(chunks(&["abc"])).chain(pending()));
+            let mut body = Box::pin(collect(Limited::new(body, 100), held));
+            let rejected = (&mut body).now_or_never();
+            if let Some(result) = &rejected {
+                assert_eq!(*result.as_ref().unwrap_err(), BodyError::Overloaded);
+            }
+            rejected.is_none().then_some(body)
+        };
+        let of_one: Vec<_> = (0..9).map_while(|_| incomplete(1)).collect();
+        assert_eq!(of_one.len(), 2, "of 3 bytes each");
+        let others = [2, 3, 4].map(|host| incomplete(host).expect("the first body of a client"));
+        drop((of_one, others));
+        assert_eq!(budget.usage(), (0, 0));
     }
 }

@@ -22,12 +22,15 @@ use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 
 /// The largest head of a request. Bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Time in which a socket that closes to make room may take the end of the stream.
+const MAX_FAREWELL: Duration = Duration::from_millis(100);
 /// The response to a request that the HTTP library would understand differently from other programs.
 const BAD_FRAMING: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -131,10 +134,19 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
             Err(error) => tracing::warn!(%error, "could not hand a socket to its shard"),
         };
     }
-    if let Some(response) = count_end(&ended, !parts.read_buf.is_empty(), &phase, &http, source.address()) {
-        let _ = stream.write_all(response).await;
+    let response = count_end(&ended, !parts.read_buf.is_empty(), &phase, &http, source.address());
+    let farewell = async {
+        if let Some(response) = response {
+            let _ = stream.write_all(response).await;
+        }
+        let _ = stream.shutdown().await;
+    };
+    if phase.is_closing() {
+        // Another socket waits for its place.
+        let _ = tokio::time::timeout(MAX_FAREWELL, farewell).await;
+    } else {
+        farewell.await;
     }
-    let _ = stream.shutdown().await;
 }
 
 /// The header of the response to a handshake, as it is sent.

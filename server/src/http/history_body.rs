@@ -1,59 +1,50 @@
 //! Responses with a history: sent piece by piece, and limited in what they hold while clients read them.
 //!
-//! A client that reads slowly holds the publications of its response. All responses together may hold [`MAX_BYTES`],
-//! and the responses to one client [`MAX_BYTES_PER_ADDRESS`].
+//! A client that reads slowly holds the publications of its response, and its place among the connections.
 
+use crate::address_limits::ConnectionPermit;
+use crate::byte_budget::{ByteBudget, HeldBytes};
 use crate::capability::HistoryRead;
 use crate::client::Client;
 use crate::history::Recovery;
 use crate::publication::Publication;
 use axum::body::{Body, Bytes};
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Write as _;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::vec;
 
 /// Maximum size of all responses that are being read. Bytes.
 const MAX_BYTES: usize = 48 * 1024 * 1024;
-/// Maximum size of the responses to one address. Bytes.
-const MAX_BYTES_PER_ADDRESS: usize = MAX_BYTES / 2;
+/// Maximum size of the responses to one client. Bytes.
+const MAX_BYTES_PER_CLIENT: usize = MAX_BYTES / 2;
 /// A response is sent in pieces of about this size. Bytes.
 const PIECE: usize = 64 * 1024;
 
 /// The responses that clients are reading.
-#[derive(Debug, Default)]
-pub(super) struct HistoryResponses(Mutex<Held>);
-
-#[derive(Debug, Default)]
-struct Held {
-    responses: usize,
-    bytes: usize,
-    by_address: HashMap<Client, usize>,
-}
-
-/// The place of one response in [`HistoryResponses`].
-struct Place {
-    all: Arc<HistoryResponses>,
-    address: Client,
-    bytes: usize,
-}
+#[derive(Debug)]
+pub(super) struct HistoryResponses(Arc<ByteBudget>);
 
 /// The body of a response and its length in bytes.
 pub(super) type SizedBody = (Body, usize);
 
 // === impl HistoryResponses ===
 
-impl HistoryResponses {
-    /// The number of responses that clients are reading.
-    pub(super) fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).responses
+impl Default for HistoryResponses {
+    fn default() -> Self {
+        Self(Arc::new(ByteBudget::new(MAX_BYTES, MAX_BYTES_PER_CLIENT)))
     }
+}
 
+impl HistoryResponses {
     /// Makes the body `{"position", "idle_ms"?, "recovered", "publications"}`. `None`: the responses hold too much
-    /// already. A client without any may always have one.
-    pub(super) fn body(self: &Arc<Self>, address: IpAddr, read: HistoryRead) -> Option<SizedBody> {
+    /// already. The response counts as a connection until the client has read it.
+    pub(super) fn body(
+        &self,
+        client: Client,
+        read: HistoryRead,
+        permit: impl Into<Option<ConnectionPermit>>,
+    ) -> Option<SizedBody> {
         let HistoryRead { recovery: Recovery { position, recovered, publications }, idle } = read;
         let mut head = "{\"position\":".to_owned();
         match position {
@@ -66,38 +57,15 @@ impl HistoryResponses {
         let _ = write!(head, ",\"recovered\":{recovered},\"publications\":[");
         let texts: usize = publications.iter().map(|one| one.text.len()).sum();
         let length = head.len() + texts + publications.len().saturating_sub(1) + "]}".len();
-        let place = self.hold(Client::of(address), length)?;
-        let pieces =
-            Pieces { head: Some(head), publications: publications.into_iter(), is_first: true, _place: place };
+        let held = self.0.hold(client, length)?;
+        let pieces = Pieces {
+            head: Some(head),
+            publications: publications.into_iter(),
+            is_first: true,
+            _held: held,
+            _permit: permit.into(),
+        };
         Some((Body::from_stream(futures_util::stream::iter(pieces.map(Ok::<_, Infallible>))), length))
-    }
-
-    fn hold(self: &Arc<Self>, address: Client, bytes: usize) -> Option<Place> {
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_address = held.by_address.get(&address).copied().unwrap_or_default();
-        let fits = held.bytes + bytes <= MAX_BYTES && of_address + bytes <= MAX_BYTES_PER_ADDRESS;
-        if !fits && of_address > 0 {
-            return None;
-        }
-        held.responses += 1;
-        held.bytes += bytes;
-        *held.by_address.entry(address).or_default() += bytes;
-        Some(Place { all: Arc::clone(self), address, bytes })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut held = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        held.responses -= 1;
-        held.bytes -= self.bytes;
-        let left = held.by_address.get_mut(&self.address).map(|bytes| {
-            *bytes -= self.bytes;
-            *bytes
-        });
-        if left == Some(0) {
-            held.by_address.remove(&self.address);
-        }
     }
 }
 
@@ -106,7 +74,8 @@ struct Pieces {
     head: Option<String>,
     publications: vec::IntoIter<Arc<Publication>>,
     is_first: bool,
-    _place: Place,
+    _held: HeldBytes,
+    _permit: Option<ConnectionPermit>,
 }
 
 // === impl Pieces ===
@@ -134,6 +103,7 @@ impl Iterator for Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address_limits::{AddressLimits, NoPlace, Settings};
     use axum::body::to_bytes;
     use nodevent_protocol::history::Position;
     use std::time::Duration;
@@ -146,11 +116,15 @@ mod tests {
         HistoryRead { recovery, idle: Some(Duration::from_millis(1234)) }
     }
 
+    fn client(host: u8) -> Client {
+        Client::of(std::net::IpAddr::from([10, 0, 0, host]))
+    }
+
     #[tokio::test]
     async fn body_is_an_object_of_the_announced_length() {
-        let responses = Arc::new(HistoryResponses::default());
+        let responses = HistoryResponses::default();
         for (count, size) in [(0, 0), (1, 10), (3, 10), (3, PIECE), (500, 1000)] {
-            let (body, length) = responses.body([127, 0, 0, 1].into(), read(count, size)).unwrap();
+            let (body, length) = responses.body(client(1), read(count, size), None).unwrap();
             let bytes = to_bytes(body, usize::MAX).await.unwrap();
             assert_eq!(bytes.len(), length);
             let body: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
@@ -158,32 +132,29 @@ mod tests {
             assert_eq!(body["position"], "0000000000000001:7");
             assert_eq!(body["idle_ms"], 1234);
         }
-        assert_eq!(responses.count(), 0);
-        assert_eq!(responses.0.lock().unwrap().bytes, 0);
+        assert_eq!(responses.0.usage(), (0, 0));
     }
 
     #[test]
-    fn unread_responses_are_limited_and_each_address_may_have_one() {
-        let responses = Arc::new(HistoryResponses::default());
-        let large = || read(10, 1 << 20);
-        let body = |host: u8| responses.body([10, 0, 0, host].into(), large());
+    fn unread_responses_are_limited_and_each_client_may_have_one() {
+        let responses = HistoryResponses::default();
+        let body = |host: u8| responses.body(client(host), read(10, 1 << 20), None);
         let of_one: Vec<_> = std::iter::from_fn(|| body(1)).collect();
         assert_eq!(of_one.len(), 2, "of 10 MB each");
-        let others: Vec<_> = (2..20).map(|host| body(host).expect("the first response of an address")).collect();
-        assert_eq!(responses.count(), 20);
+        let others: Vec<_> = (2..20).map(|host| body(host).expect("the first response of a client")).collect();
         drop((of_one, others));
         assert!(body(1).is_some());
-        assert_eq!(responses.count(), 0);
+        assert_eq!(responses.0.usage(), (0, 0));
     }
 
     #[test]
-    fn a_network_of_ipv6_has_one_share() {
-        let responses = Arc::new(HistoryResponses::default());
-        let body = |host: u16| {
-            let address = std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 1, 0, 0, 0, host);
-            responses.body(address.into(), read(10, 1 << 20))
-        };
-        let of_network: Vec<_> = (0..20).filter_map(body).collect();
-        assert_eq!(of_network.len(), 2, "of 10 MB each");
+    fn an_unread_response_counts_as_a_connection() {
+        let settings = Settings { max_connections: 1, ..Settings::default() };
+        let limits = Arc::new(AddressLimits::new(settings));
+        let handshake = || limits.handshake([10, 0, 0, 1].into());
+        let body = HistoryResponses::default().body(client(1), read(1, 1), handshake().unwrap());
+        assert_eq!(handshake().unwrap_err(), NoPlace::Server);
+        drop(body);
+        assert!(handshake().is_ok());
     }
 }

@@ -41,7 +41,8 @@ pub use publish_socket::BoundSocket;
 pub use router::HttpService;
 pub use tls::TlsError;
 
-use crate::address_limits::{AddressLimit, AddressLimits};
+use crate::address_limits::{AddressLimit, AddressLimits, ConnectionPermit, NoPlace};
+use crate::byte_budget::ByteBudget;
 use crate::capability::Engines;
 use crate::config::hosts::Hosts;
 use crate::config::proxies::TrustedProxies;
@@ -51,6 +52,7 @@ use crate::namespace::Namespaces;
 use crate::origin::Origins;
 use crate::shard::Shards;
 use admission::Admission;
+pub(crate) use admission::unreserved;
 use assets::Assets;
 use axum::http::header;
 use axum::http::request::Parts;
@@ -77,8 +79,6 @@ pub struct Settings {
     pub console: bool,
     /// Whether publishes and rejected keys are logged.
     pub audit: bool,
-    /// The maximum number of connections.
-    pub max_connections: usize,
     /// What each address may do.
     pub addresses: Arc<AddressLimits>,
     /// The maximum number of sockets that are not WebSockets.
@@ -115,7 +115,8 @@ pub struct Http {
     assets: Assets,
     admission: Admission,
     connect_infos: ConnectInfoPool,
-    history_responses: Arc<HistoryResponses>,
+    history_responses: HistoryResponses,
+    bodies: Arc<ByteBudget>,
     refused_origins: Mutex<RefusedOrigins>,
 }
 
@@ -134,7 +135,7 @@ impl Http {
         let (draining, assets) = (AtomicBool::new(false), Assets::new());
         let connect_infos = ConnectInfoPool::default();
         let admission = Admission::new(settings.max_http_connections, settings.open_files);
-        let history_responses = Arc::default();
+        let (history_responses, bodies) = (HistoryResponses::default(), body::budget());
         Self {
             admission,
             settings,
@@ -147,26 +148,29 @@ impl Http {
             assets,
             connect_infos,
             history_responses,
+            bodies,
             refused_origins: Mutex::default(),
         }
     }
 
-    /// Decides about a handshake, or a response that is as long as a connection. Counts and logs.
+    /// Decides about a handshake, or a response that is as long as a connection. Counts and logs. The connection counts
+    /// as long as the permit exists.
     ///
     /// # Errors
     /// The response that refuses it: the server is shutting down, it has as many connections as allowed, or the client's
     /// address has.
-    pub fn admit_connection(&self, client: IpAddr) -> Result<(), Box<Response>> {
+    pub fn admit_connection(&self, client: IpAddr) -> Result<ConnectionPermit, Box<Response>> {
         if self.draining.load(Relaxed) {
             return Err(Box::new(reply::busy()));
         }
-        let count = self.shards.connections() + self.history_responses.count();
-        if count >= self.settings.max_connections {
-            self.metrics.rejected_connections.fetch_add(1, Relaxed);
-            tracing::warn!(%client, "connection refused: `limits: max_connections` is reached");
-            return Err(Box::new(reply::busy()));
-        }
-        self.settings.addresses.handshake(client, count).map_err(|limit| self.refuse_address(client, limit))
+        self.settings.addresses.handshake(client).map_err(|reason| match reason {
+            NoPlace::Address(limit) => self.refuse_address(client, limit),
+            NoPlace::Server => {
+                self.metrics.rejected_connections.fetch_add(1, Relaxed);
+                tracing::warn!(%client, "connection refused: `limits: max_connections` is reached, or the limit of open files");
+                Box::new(reply::busy())
+            }
+        })
     }
 
     /// Decides about the upgrade of a connection to a WebSocket, which is a handshake too. Counts and logs.
@@ -185,7 +189,7 @@ impl Http {
     }
 
     /// The parts of its request that a connection keeps. `own` are the query parameters that only its protocol uses.
-    pub fn connect_info(&self, request: &Parts, own: &[&str]) -> ConnectInfo {
+    pub fn connect_info(&self, request: &Parts, own: &[&str], permit: ConnectionPermit) -> ConnectInfo {
         let origin = request.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
         let pairs = request.uri.query().unwrap_or_default().split('&');
         let is_foreign =
@@ -197,6 +201,7 @@ impl Http {
             }
             query.push_str(pair);
         }
-        self.connect_infos.connect_info(PeerAddr::of(&request.extensions), origin, &query, Vec::new())
+        let peer = PeerAddr::of(&request.extensions);
+        self.connect_infos.connect_info(peer, origin, &query, Vec::new(), Some(permit))
     }
 }

@@ -5,12 +5,12 @@ use super::body::{self, BodyError};
 use super::router::PublishesLocally;
 use super::{Http, PeerAddr, query, reply};
 use crate::authorize::{PublishVerdict, Publisher};
+use crate::byte_budget::BudgetedBytes;
 use crate::namespace::Namespace;
 use crate::{host, origin};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use bytes::Bytes;
 use nodevent_protocol::publication::{self, PublicationRef};
 use serde_json::json;
 use std::net::IpAddr;
@@ -134,7 +134,7 @@ fn check_rooms(publisher: &Publisher<'_>, publications: &[PublicationRef<'_>]) -
     })
 }
 
-async fn read_body(http: &Http, request: Request) -> Result<Bytes, Box<Response>> {
+async fn read_body(http: &Http, request: Request) -> Result<BudgetedBytes, Box<Response>> {
     let (max_bytes, client) = (http.settings.max_publish_size, PeerAddr::of(request.extensions()));
     body::read(http, request.into_body(), max_bytes, client).await.map_err(|error| {
         Box::new(match error {
@@ -147,6 +147,7 @@ async fn read_body(http: &Http, request: Request) -> Result<Bytes, Box<Response>
                 )
             }
             BodyError::Timeout => reply::body_timeout(),
+            BodyError::Overloaded => reply::busy(),
             BodyError::Incomplete => {
                 reply::error(StatusCode::BAD_REQUEST, "request body ended early", "retry the request")
             }

@@ -54,14 +54,15 @@ async fn serve(http: &Http, request: &Parts) -> Response {
 
 /// `{"position", "idle_ms"?, "recovered", "publications"}`: what came after `since`, or everything that is stored.
 async fn history(http: &Http, namespace: &Namespace, request: &Parts, room: &str, since: Since) -> Response {
-    if let Err(refusal) = http.admit_connection(PeerAddr::of(&request.extensions)) {
-        return *refusal;
-    }
+    let permit = match http.admit_connection(PeerAddr::of(&request.extensions)) {
+        Ok(permit) => permit,
+        Err(refusal) => return *refusal,
+    };
     let Some(engine) = http.engines.get(namespace.id) else { return reply::busy() };
-    match engine.read_history.read(room, since, Client::of(PeerAddr::of(&request.extensions))).await {
+    let client = Client::of(PeerAddr::of(&request.extensions));
+    match engine.read_history.read(room, since, client).await {
         Ok(Some(read)) => {
-            let address = PeerAddr::of(&request.extensions);
-            let Some((body, length)) = http.history_responses.body(address, read) else {
+            let Some((body, length)) = http.history_responses.body(client, read, permit) else {
                 http.metrics.overloaded_requests.fetch_add(1, Relaxed);
                 return reply::busy();
             };

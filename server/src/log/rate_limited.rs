@@ -1,9 +1,10 @@
 //! Rate limit for log lines, so that a client cannot flood the log.
 //!
-//! Owns a token bucket per kind of line. A kind is one place in the code and one `reason`. A kind may write [`BURST`]
-//! lines at once and [`PER_SECOND`] lines per second after that. Further lines are dropped, and the next line of that
-//! kind reports how many: `left_out=37`. Lines at `debug` and `trace`, and those of the audit log, are not limited.
-//! This file does not know where the lines go.
+//! Owns a token bucket per kind of line. A kind is one place in the code and one `reason`; in the audit log it is also one
+//! client and one namespace, so that no client can hide what others do. A kind may write [`BURST`] lines at once and
+//! [`PER_SECOND`] lines per second after that. Further lines are dropped, and the next line of that kind reports how many:
+//! `left_out=37`. Lines at `debug` and `trace` are not limited, nor are lines of the audit log without a reason: those of
+//! publishers, who have a key. This file does not know where the lines go.
 
 use super::AUDIT;
 use crate::rate_limit::{RateLimit, TokenBucket};
@@ -24,8 +25,16 @@ const BURST: u32 = 50;
 /// Lines of one kind per second, in the long run.
 const PER_SECOND: u32 = 5;
 const LIMIT: RateLimit = RateLimit::with_burst(PER_SECOND, BURST);
-/// Maximum number of kinds. Beyond it, all reasons of one place share a bucket. The code has far fewer.
+/// Maximum number of kinds. Beyond it, those that could write [`BURST`] lines are forgotten. If all others are still too
+/// many, all kinds of one place share a bucket.
 const MAX_KINDS: usize = 1024;
+
+/// The fields that make a kind.
+const KIND_FIELDS: &[&str] = &["reason"];
+/// The fields that make a kind in the audit log.
+const AUDIT_KIND_FIELDS: &[&str] = &["reason", "client", "namespace"];
+/// In the place of the hash: the bucket that kinds of one place share.
+const SHARED: u64 = 0;
 
 /// Formats lines with `F`, and drops those above the rate limit.
 pub(super) struct RateLimited<F> {
@@ -34,7 +43,7 @@ pub(super) struct RateLimited<F> {
     began: Instant,
 }
 
-/// A place in the code, and a hash of the reason.
+/// A place in the code, and a hash of the fields in [`KIND_FIELDS`] or [`AUDIT_KIND_FIELDS`].
 type Kind = (Identifier, u64);
 
 /// The lines of one kind.
@@ -57,7 +66,13 @@ impl<F> RateLimited<F> {
         let now = self.began.elapsed().as_millis() as u64;
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MAX_KINDS && !buckets.contains_key(&kind) {
-            kind.1 = 0;
+            let forgotten: Vec<_> = buckets.extract_if(|_, bucket| bucket.tokens.is_full(LIMIT, now)).collect();
+            for ((place, _), bucket) in forgotten.into_iter().filter(|(_, bucket)| bucket.left_out > 0) {
+                shared(&mut buckets, place, now).left_out += bucket.left_out;
+            }
+            if buckets.len() >= MAX_KINDS {
+                kind.1 = SHARED;
+            }
         }
         buckets.entry(kind).or_insert(Bucket { tokens: TokenBucket::new(LIMIT, now), left_out: 0 }).admit(now)
     }
@@ -71,12 +86,14 @@ where
 {
     fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let metadata = event.metadata();
-        if *metadata.level() >= Level::DEBUG || metadata.target() == AUDIT {
+        let is_audit = metadata.target() == AUDIT;
+        let fields = if is_audit { AUDIT_KIND_FIELDS } else { KIND_FIELDS };
+        let mut kind = KindFields { hasher: DefaultHasher::new(), fields, has_reason: false };
+        event.record(&mut kind);
+        if *metadata.level() >= Level::DEBUG || (is_audit && !kind.has_reason) {
             return self.format.format_event(ctx, writer, event);
         }
-        let mut reason = Reason(DefaultHasher::new());
-        event.record(&mut reason);
-        let Some(left_out) = self.admit((metadata.callsite(), reason.0.finish())) else { return Ok(()) };
+        let Some(left_out) = self.admit((metadata.callsite(), kind.hasher.finish())) else { return Ok(()) };
         if left_out == 0 {
             return self.format.format_event(ctx, writer, event);
         }
@@ -87,6 +104,11 @@ where
             _ => writeln!(writer, "{} left_out={left_out}", line.trim_end_matches('\n')),
         }
     }
+}
+
+/// The bucket that the kinds of a place share.
+fn shared(buckets: &mut HashMap<Kind, Bucket>, place: Identifier, now: u64) -> &mut Bucket {
+    buckets.entry((place, SHARED)).or_insert(Bucket { tokens: TokenBucket::new(LIMIT, now), left_out: 0 })
 }
 
 // === impl Bucket ===
@@ -101,29 +123,40 @@ impl Bucket {
     }
 }
 
-/// Hashes the field `reason`.
-struct Reason(DefaultHasher);
+/// Hashes the fields that make a kind.
+struct KindFields {
+    hasher: DefaultHasher,
+    fields: &'static [&'static str],
+    has_reason: bool,
+}
 
-// === impl Reason ===
+// === impl KindFields ===
 
-impl Visit for Reason {
+impl KindFields {
+    fn counts(&mut self, field: &Field) -> bool {
+        self.has_reason |= field.name() == "reason";
+        self.fields.contains(&field.name())
+    }
+}
+
+impl Visit for KindFields {
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "reason" {
-            value.hash(&mut self.0);
+        if self.counts(field) {
+            value.hash(&mut self.hasher);
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "reason" {
+        if self.counts(field) {
             // Hashes the text while it is formatted, without a buffer. Writing to a hasher cannot fail.
             let _ = write!(self, "{value:?}");
         }
     }
 }
 
-impl fmt::Write for Reason {
+impl fmt::Write for KindFields {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.write(text.as_bytes());
+        self.hasher.write(text.as_bytes());
         Ok(())
     }
 }
@@ -188,6 +221,50 @@ mod tests {
         assert!((BURST as usize..=BURST as usize + 5).contains(&count("reason=\"common\"")), "{}", count("common"));
         assert_eq!(count("reason=\"rare\""), 1);
         assert_eq!(count("asked for"), 100);
+    }
+
+    /// Rejected keys of many clients, one of which floods, and what a publisher does.
+    #[test]
+    fn a_client_cannot_flood_the_audit_log_or_hide_what_others_do() {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(lines.clone())
+            .with_ansi(false)
+            .event_format(RateLimited::new(format::format().with_target(false)))
+            .finish();
+        let rejected = |client: u32| {
+            tracing::info!(target: AUDIT, namespace = "/a", %client, reason = "wrong key", "audit: key rejected");
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..3_000 {
+                rejected(7);
+                if number % 300 == 0 {
+                    rejected(100 + number);
+                }
+                if number % 10 == 0 {
+                    tracing::info!(target: AUDIT, room = "r", "audit: published");
+                }
+            }
+        });
+        let lines = lines.take();
+        let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+        assert!((BURST as usize..=BURST as usize + 5).contains(&count("client=7 ")), "{}", count("client=7 "));
+        assert_eq!(count("key rejected") - count("client=7 "), 10, "one of each other client");
+        assert_eq!(count("audit: published"), 300);
+    }
+
+    #[test]
+    fn more_kinds_than_the_limit_lose_no_count() {
+        let limited = RateLimited::new(());
+        let place = tracing::subscriber::with_default(tracing_subscriber::registry(), || {
+            tracing::info_span!("place").metadata().unwrap().callsite()
+        });
+        let kinds = (1..=10 * MAX_KINDS as u64).map(|client| (place.clone(), client));
+        let written = kinds.filter_map(|kind| limited.admit(kind)).map(|left_out| left_out + 1).sum::<u64>();
+        let buckets = limited.buckets.lock().unwrap();
+        let left_out: u64 = buckets.values().map(|bucket| bucket.left_out).sum();
+        assert!(buckets.len() <= MAX_KINDS + 1, "{}", buckets.len());
+        assert_eq!(written + left_out, 10 * MAX_KINDS as u64);
     }
 
     #[test]

@@ -176,13 +176,15 @@ impl SseEndpoint {
             Ok(namespace) => namespace,
             Err(rejection) => return *rejection,
         };
-        if let Err(refusal) = http.admit_connection(PeerAddr::of(&request.extensions)) {
-            return *refusal;
-        }
+        let permit = match http.admit_connection(PeerAddr::of(&request.extensions)) {
+            Ok(permit) => permit,
+            Err(refusal) => return *refusal,
+        };
         let reader = self.reader(namespace, &path.room, request);
         let protocol = Box::new(move || Box::new(reader) as Box<dyn Protocol>);
         let (reply, opened) = oneshot::channel();
-        let open = OpenStream { protocol, info: http.connect_info(request, &["key", "since"]), reply };
+        let info = http.connect_info(request, &["key", "since"], permit);
+        let open = OpenStream { protocol, info, reply };
         if http.open_stream(open).is_err() {
             return busy();
         }

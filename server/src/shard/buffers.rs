@@ -1,4 +1,5 @@
-//! The budget of all send buffers of a shard. When it is exceeded, the connections with the largest buffers are closed.
+//! The budget of all buffers of a shard: what waits for clients, and messages of clients that have not arrived completely.
+//! When it is exceeded, the connections with the largest buffers are closed.
 //!
 //! Members of one room share the bytes that wait for them, so the sum of all buffers says little about memory. A scan
 //! counts shared bytes once. It runs a few times per second, and only while something waits.
@@ -36,7 +37,7 @@ impl BufferScan {
         (self.due != NEVER).then_some(self.due)
     }
 
-    /// Something waits for a connection.
+    /// Something waits for a connection, or a part of a message has arrived.
     pub(super) fn request(&mut self, now: Millis) {
         if self.due == NEVER {
             self.due = now + SCAN_INTERVAL;
@@ -56,8 +57,9 @@ impl Shard {
         let mut buffers: Vec<(usize, u32)> = Vec::new();
         for (slot, one) in &self.slots {
             let waiting = match one {
-                Slot::Session(session) => session.waiting(),
-                Slot::Probe(_) | Slot::Closing(_) => 0,
+                Slot::Session(session) => session.waiting() + session.arriving(),
+                Slot::Probe(probe) => probe.socket.as_ref().map_or(0, |socket| socket.decoder.buffered()),
+                Slot::Closing(_) => 0,
             };
             if waiting > 0 {
                 buffers.push((waiting, slot as u32));
@@ -74,7 +76,11 @@ impl Shard {
         let began = Instant::now();
         let (mut seen, mut held) = (HashSet::new(), 0);
         for (waiting, slot) in &buffers {
-            let Some(Slot::Session(session)) = self.slots.get(*slot as usize) else { continue };
+            let Some(Slot::Session(session)) = self.slots.get(*slot as usize) else {
+                held += waiting;
+                continue;
+            };
+            held += session.arriving();
             let mut count = |bytes: &Arc<[u8]>| {
                 if seen.insert(bytes.as_ptr()) {
                     held += bytes.len();
@@ -83,21 +89,25 @@ impl Shard {
             match &session.transport {
                 Transport::WebSocket(socket) => socket.send_buffer.parts().for_each(&mut count),
                 Transport::Polling(polling) => polling.queue.frames().for_each(|frame| count(frame.shared())),
-                Transport::Stream(_) | Transport::Closed => held += waiting,
+                Transport::Stream(_) | Transport::Closed => held += session.waiting(),
             }
         }
         // A long scan is followed by a longer pause.
         self.buffer_scan.due = self.now + SCAN_INTERVAL.max(PAUSE_FACTOR * began.elapsed().as_millis() as Millis);
         let Some(excess) = held.checked_sub(self.buffer_scan.budget).filter(|excess| *excess > 0) else { return };
         buffers.sort_unstable_by(|one, other| other.cmp(one));
-        tracing::warn!(bytes = held, budget = self.buffer_scan.budget, "the send buffers exceed their budget");
+        tracing::warn!(
+            bytes = held,
+            budget = self.buffer_scan.budget,
+            "the buffers exceed `limits: send_buffers_total`"
+        );
         let mut freed = 0;
         for (waiting, slot) in buffers {
             if freed >= excess {
                 return;
             }
             freed += waiting;
-            self.close(slot, CloseReason::SendBuffersFull);
+            self.fail(slot, CloseReason::SendBuffersFull);
         }
     }
 }

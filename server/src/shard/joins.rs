@@ -107,7 +107,10 @@ impl Shard {
         if !self.session_mut(slot).is_some_and(|session| session.joins.allows(limit, now)) {
             return Err(self.reject_join(slot, namespace, JoinError::TooManyJoins));
         }
-        let max_rooms = self.namespaces.get(namespace).limits.max_rooms;
+        let client = Client::of(self.peer(slot));
+        // Rooms of which it is a member already are in its share.
+        let share = self.memberships.check(client);
+        let max_rooms = if share.is_ok() { self.namespaces.get(namespace).limits.max_rooms } else { 0 };
         let rooms_before = self.hub.len();
         let encoding = self.encodings.acquire(encoding);
         let joined = self.hub.join(slot, namespace, room, encoding, max_rooms);
@@ -115,7 +118,12 @@ impl Shard {
             self.encodings.release(encoding);
         }
         let id = match joined {
-            JoinOutcome::TooManyRooms => return Err(self.reject_join(slot, namespace, JoinError::TooManyRooms)),
+            JoinOutcome::TooManyRooms => {
+                if share.is_err() {
+                    tracing::warn!(?client, "join rejected: `limits: max_memberships` is reached");
+                }
+                return Err(self.reject_join(slot, namespace, JoinError::TooManyRooms));
+            }
             JoinOutcome::AlreadyMember(_) if since == Since::FirstJoin => {
                 // It receives the room already and does not say up to where, so no position is known to be behind it.
                 self.metrics.joins.fetch_add(1, Relaxed);
@@ -124,7 +132,11 @@ impl Shard {
                 let recovery = has_history.then_some(RecoveryStatus { position: None, recovered: true });
                 return Ok(Outcome::Ready((Joined { recovery }, None)));
             }
-            JoinOutcome::Joined(id) | JoinOutcome::AlreadyMember(id) => id,
+            JoinOutcome::Joined(id) => {
+                self.memberships.add(client);
+                id
+            }
+            JoinOutcome::AlreadyMember(id) => id,
         };
         let membership = Membership { room: id, encoding };
         let shares = self.hub.memberships_of(slot).filter(|one| one.room == id).count() > 1;
@@ -298,6 +310,8 @@ impl Shard {
     /// Does what follows the end of a membership.
     pub(super) fn end_membership(&mut self, slot: u32, membership: Membership, outcome: LeaveOutcome) {
         self.encodings.release(membership.encoding);
+        let client = Client::of(self.peer(slot));
+        self.memberships.remove(client);
         if let Some(session) = self.session_mut(slot) {
             session.join_buffers.retain(|one| one != membership);
         }

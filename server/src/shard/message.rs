@@ -2,6 +2,7 @@
 
 pub use super::body_stream::StreamReceiver;
 use super::stream::Stream;
+use crate::byte_budget::BudgetedBytes;
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
@@ -122,7 +123,7 @@ pub enum PollingRequest {
         /// The connection.
         id: ConnectionId,
         /// The body.
-        body: Bytes,
+        body: BudgetedBytes,
         /// Receives the result.
         reply: oneshot::Sender<PostReply>,
     },

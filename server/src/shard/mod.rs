@@ -8,8 +8,8 @@
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`,
 //! `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
 //! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
-//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `roomless` and `buffers` (what one client
-//! may take from others), `timers`.
+//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `roomless`, `read_queue` and `buffers` (what one
+//! client may take from others), `timers`.
 
 mod body_stream;
 mod buffers;
@@ -25,6 +25,7 @@ mod joins;
 pub mod message;
 mod pending_joins;
 mod polling;
+mod read_queue;
 mod roomless;
 mod session;
 mod slot;
@@ -42,6 +43,7 @@ pub use stream::Stream;
 use crate::address_limits::AddressLimits;
 use crate::capability::Engines;
 use crate::close_reason::CloseReason;
+use crate::fair_shares::FairShares;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
@@ -58,10 +60,10 @@ use inbox::Inbox;
 use joins::PendingJoin;
 use mio::{Events, Poll, Token};
 use pending_joins::PendingJoins;
+use read_queue::ReadQueue;
 use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -78,8 +80,9 @@ const READ_BUFFER: usize = 16 * 1024;
 const INBOX_TURN: usize = 1024;
 /// Time for requests before publications, sockets and timers have their turn again.
 const REQUESTS_TURN: Duration = Duration::from_millis(2);
-/// Bytes read from sockets with more to read before all others have their turn again.
-const READ_TURN: usize = 64 * 1024;
+/// Time for reads: of sockets that wait for their turn, and again of sockets that were reported now. What is left has
+/// its turn later; see [`read_queue`].
+const READ_TURN: Duration = Duration::from_millis(1);
 
 /// The settings of all shards.
 #[derive(Debug, Clone)]
@@ -99,6 +102,8 @@ pub struct Settings {
     pub joins_per_second: u32,
     /// Rooms that a connection may be in.
     pub max_rooms_per_connection: u32,
+    /// Memberships of all connections: one for each room of each connection.
+    pub max_memberships: usize,
     /// Bytes that a connection may send per second, on average.
     pub bytes_per_second: u32,
     /// Connections of one address that have joined no room.
@@ -133,11 +138,11 @@ struct Shard {
     /// Grows with every slot taken and every join, so that a timer or a late reply cannot reach a later occupant.
     generation: u32,
     /// Sockets that may have more to read, though they will not be reported again.
-    read_again: VecDeque<u32>,
-    /// Bytes read in this turn.
-    read_in_turn: usize,
+    read_again: ReadQueue,
     /// Joins whose authorization or recovery has not arrived.
     pending_joins: PendingJoins,
+    /// The memberships of all connections.
+    memberships: FairShares,
     /// Connections that have joined no room.
     roomless: Roomless,
     roomless_limits: RoomlessLimits,
@@ -191,9 +196,9 @@ pub fn start(
             started: Instant::now(),
             now: 0,
             generation: 0,
-            read_again: VecDeque::new(),
-            read_in_turn: 0,
+            read_again: ReadQueue::default(),
             pending_joins: PendingJoins::default(),
+            memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
             buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count)),
@@ -251,14 +256,8 @@ impl Shard {
             }
             self.inbox.mark_awake();
             self.now = self.started.elapsed().as_millis() as Millis;
-            self.read_in_turn = 0;
             self.read_leftovers();
-            for event in &events {
-                if event.token() != WAKER {
-                    let slot = (event.token().0 - 1) as u32;
-                    self.on_socket_ready(slot, event.is_readable(), event.is_read_closed(), event.is_writable());
-                }
-            }
+            self.take_events(&events);
             self.take_inbox();
             self.request_overdue_recoveries();
             self.deliver_next_batch();
@@ -269,7 +268,7 @@ impl Shard {
 
     /// Maximum time for which the thread may sleep: zero while there is work, otherwise the time until the next timer.
     fn poll_timeout(&self) -> Option<Duration> {
-        if !self.read_again.is_empty() || self.delivery.has_work() || !self.inbox.prepare_to_sleep() {
+        if self.read_again.len() > 0 || self.delivery.has_work() || !self.inbox.prepare_to_sleep() {
             return Some(Duration::ZERO);
         }
         let now = self.started.elapsed().as_millis() as Millis;
@@ -279,6 +278,25 @@ impl Shard {
         let timer = timers.min().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
         let cooldown = self.delivery.next_cooldown_end().map(|at| at.saturating_duration_since(Instant::now()));
         timer.into_iter().chain(cooldown).min()
+    }
+
+    /// Serves the sockets that the operating system reports, and reads for as long as a turn lasts.
+    fn take_events(&mut self, events: &Events) {
+        let (began, mut may_read) = (Instant::now(), true);
+        for event in events {
+            if event.token() == WAKER {
+                continue;
+            }
+            let slot = (event.token().0 - 1) as u32;
+            if event.is_writable() {
+                self.flush(slot);
+            }
+            if !event.is_readable() && !event.is_read_closed() {
+                continue;
+            }
+            self.on_readable(slot, event.is_read_closed(), may_read);
+            may_read = may_read && began.elapsed() < READ_TURN;
+        }
     }
 
     fn take_inbox(&mut self) {

@@ -58,7 +58,6 @@ impl Shard {
         self.metrics.connections.fetch_add(1, Relaxed);
         self.sessions += 1;
         self.inbox.count_connections(self.sessions);
-        self.settings.addresses.connected(client);
         self.make_room(slot, client);
         slot
     }
@@ -265,7 +264,6 @@ impl Shard {
         if !has_joined {
             self.roomless.remove(slot, Client::of(client));
         }
-        self.settings.addresses.disconnected(Client::of(client));
         self.sessions -= 1;
         self.inbox.count_connections(self.sessions);
         let Some(session) = self.session_mut(slot) else { return };

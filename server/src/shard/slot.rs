@@ -197,6 +197,14 @@ impl Session {
         }
     }
 
+    /// The memory of a message that has not arrived completely. Bytes.
+    pub(super) fn arriving(&self) -> usize {
+        match &self.transport {
+            Transport::WebSocket(socket) => socket.decoder.buffered(),
+            Transport::Polling(_) | Transport::Stream(_) | Transport::Closed => 0,
+        }
+    }
+
     pub(super) fn transport_kind(&self) -> TransportKind {
         match &self.transport {
             Transport::WebSocket(_) | Transport::Closed => TransportKind::WebSocket,

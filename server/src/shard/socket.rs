@@ -7,6 +7,7 @@ use super::Shard;
 use super::message::{Attach, Purpose};
 use super::slot::{Session, Slot, Transport, WebSocket};
 use super::stream::Stream;
+use crate::client::Client;
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
@@ -17,6 +18,7 @@ use mio::Token;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::io;
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 /// The state after a read.
 enum ReadOutcome {
@@ -119,32 +121,37 @@ impl Shard {
         }
     }
 
-    /// The operating system reports a socket.
-    pub(super) fn on_socket_ready(&mut self, slot: u32, is_readable: bool, is_ended: bool, is_writable: bool) {
-        if is_writable {
-            self.flush(slot);
-        }
+    /// Reads a socket that the operating system reports: now, or in a later turn.
+    pub(super) fn on_readable(&mut self, slot: u32, is_ended: bool, may_read: bool) {
         // A socket that has its turn later must not have one now as well: others would wait for it twice.
         let socket = self.slots.get_mut(slot as usize).and_then(Slot::socket);
-        if (is_readable || is_ended) && socket.is_some_and(|socket| !socket.is_read_later) {
-            self.read(slot, is_ended);
+        match socket {
+            Some(socket) if !socket.is_read_later && may_read => self.read(slot, is_ended),
+            Some(socket) if !socket.is_read_later => self.read_later(slot),
+            _ => {}
         }
     }
 
-    /// Reads a socket again in a later turn.
+    /// Reads a socket in a later turn.
     pub(super) fn read_later(&mut self, slot: u32) {
+        let owner = self.owner_of(slot).unwrap_or(slot);
+        let client = Client::of(self.peer(owner));
         if let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) {
             socket.is_read_later = true;
-            self.read_again.push_back(slot);
+            self.read_again.push(client, slot);
         }
     }
 
-    /// Continues reads that the last turn stopped for the sake of others.
+    /// Reads sockets that the last turns left, as long as a turn lasts.
     pub(super) fn read_leftovers(&mut self) {
         let mut waiting = self.read_again.len();
-        while waiting > 0 && self.read_in_turn < super::READ_TURN {
+        if waiting == 0 {
+            return;
+        }
+        let began = Instant::now();
+        while waiting > 0 && began.elapsed() < super::READ_TURN {
             waiting -= 1;
-            let Some(slot) = self.read_again.pop_front() else { return };
+            let Some(slot) = self.read_again.pop() else { return };
             if let Some(socket) = self.slots.get_mut(slot as usize).and_then(Slot::socket) {
                 socket.is_read_later = false;
                 self.read(slot, true);
@@ -168,7 +175,6 @@ impl Shard {
         };
         match socket.stream.read(buffer) {
             Ok(count @ 1..) => {
-                self.read_in_turn += count;
                 // The kernel reports the end of a stream by itself, so a short read need not be confirmed.
                 let is_drained = !is_ended && count < buffer.len() && socket.stream.short_read_means_drained();
                 self.on_bytes(slot, &mut buffer[..count]);
@@ -215,6 +221,9 @@ impl Shard {
         }
         if let Err(violation) = result {
             return self.fail(place.0, CloseReason::Violation(violation));
+        }
+        if decoder.buffered() > 0 {
+            self.buffer_scan.request(self.now);
         }
         if let Some(socket) = self.slots.get_mut(place.0 as usize).and_then(Slot::socket) {
             socket.decoder = decoder;
@@ -315,7 +324,8 @@ impl Shard {
         }
     }
 
-    fn flush(&mut self, slot: u32) {
+    /// Writes what waits for a socket.
+    pub(super) fn flush(&mut self, slot: u32) {
         let now = self.now;
         let Some(one) = self.slots.get_mut(slot as usize) else { return };
         let is_closing = matches!(one, Slot::Closing(_));

@@ -4,7 +4,7 @@
 use crate::attacker::{self, PollingClient};
 use crate::bystander::assert_unnoticed;
 use crate::process::Process;
-use crate::support::raw::{PING, Raw, TEXT, first, last};
+use crate::support::raw::{PING, PONG, Raw, TEXT, first, last};
 use std::time::Duration;
 
 /// Connections of an attack.
@@ -100,5 +100,39 @@ fn pings_on_probing_websockets_delay_no_other_client() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         })
         .await;
+    });
+}
+
+/// A sibling: very many connections, none of which sends more than it may. Together they send more than a shard can read.
+#[test]
+fn many_connections_at_their_limits_delay_no_other_client() {
+    const MANY: usize = 1_500;
+    const PER_SECOND: usize = 1_000;
+    attacker::run(async {
+        let settings =
+            "shards: 1\nlimits: {packets_per_second: 1000, bytes_per_second: 1MB}\n/nodevent: {history: off}";
+        let process = Process::start(settings).await;
+        let mut open = Vec::with_capacity(MANY);
+        for _ in 0..MANY {
+            let mut raw = Raw::connected(&process.site, "/nodevent").await;
+            assert_eq!(attacker::join(&mut raw, "42/nodevent,1[\"join\",{\"room\":\"r\"}]").await, "[null,true]");
+            open.push(raw);
+        }
+        // None of them has a reply, so that the attacker need not read.
+        let leave = last(TEXT, "42/nodevent,[\"leave\",{\"room\":\"other\"}]");
+        for packet in [last(PONG, ""), leave] {
+            let packets = packet.repeat(PER_SECOND * 9 / 10);
+            assert_unnoticed(&process.site.address, async || {
+                attacker::repeat(async || {
+                    let second = tokio::time::sleep(Duration::from_secs(1));
+                    for raw in &mut open {
+                        raw.try_send(&packets).await.expect("no limit of the connection is reached");
+                    }
+                    second.await;
+                })
+                .await;
+            })
+            .await;
+        }
     });
 }

@@ -17,6 +17,7 @@ mod requests;
 mod rooms;
 mod server_sent;
 mod server_with_bystander;
+mod shares;
 mod sizes;
 mod slow_readers;
 mod waits;

@@ -4,6 +4,7 @@
 //! The Engine.IO protocol, revision 4. Error codes and their order follow the reference implementation.
 
 use super::{EngineIo, Settings, Upper};
+use crate::address_limits::ConnectionPermit;
 use crate::close_reason::CloseReason;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
@@ -70,8 +71,8 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
                 Method::GET if !is_revision_4 => Err(RequestError::UnsupportedProtocolVersion),
                 Method::GET => match http.admit_connection(PeerAddr::of(&request.extensions)) {
                     Err(refusal) => Ok(*refusal),
-                    Ok(()) if is_websocket => Ok(self.open_websocket(http, &request)),
-                    Ok(()) => self.open_polling(http, &request).await,
+                    Ok(permit) if is_websocket => Ok(self.open_websocket(http, &request, permit)),
+                    Ok(permit) => self.open_polling(http, &request, permit).await,
                 },
                 _ => Err(RequestError::BadHandshakeMethod),
             };
@@ -86,15 +87,20 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
         }
     }
 
-    fn open_websocket(&self, http: &Http, request: &Parts) -> Response {
+    fn open_websocket(&self, http: &Http, request: &Parts, permit: ConnectionPermit) -> Response {
         match Handshake::check(http, &request.headers, &[]) {
-            Ok(handshake) => handshake.open(self.protocol(), http.connect_info(request, &OWN_PARAMETERS)),
+            Ok(handshake) => handshake.open(self.protocol(), http.connect_info(request, &OWN_PARAMETERS, permit)),
             Err(rejection) => *rejection,
         }
     }
 
-    async fn open_polling(&self, http: &Http, request: &Parts) -> Result<Response, RequestError> {
-        let info = http.connect_info(request, &OWN_PARAMETERS);
+    async fn open_polling(
+        &self,
+        http: &Http,
+        request: &Parts,
+        permit: ConnectionPermit,
+    ) -> Result<Response, RequestError> {
+        let info = http.connect_info(request, &OWN_PARAMETERS, permit);
         let (reply, opened) = oneshot::channel();
         let open = PollingRequest::Open { protocol: self.protocol(), info, reply };
         if http.open_polling(open).is_err() {
@@ -204,6 +210,10 @@ async fn post(http: &Http, id: ConnectionId, request: &Parts, body: Body) -> Res
             abort.request = aborted(None);
             let text = format!("The body is larger than {max_bytes} bytes.\n");
             return Ok(reply::text(StatusCode::PAYLOAD_TOO_LARGE, text));
+        }
+        Err(BodyError::Overloaded) => {
+            abort.request = aborted(None);
+            return Ok(reply::busy());
         }
         Err(BodyError::Incomplete) => return Err(RequestError::BadRequest),
         Err(BodyError::Timeout) => {

@@ -44,14 +44,15 @@ impl PlainEndpoint {
             response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             return response;
         }
-        if let Err(refusal) = http.admit_connection(PeerAddr::of(&request.extensions)) {
-            return *refusal;
-        }
+        let permit = match http.admit_connection(PeerAddr::of(&request.extensions)) {
+            Ok(permit) => permit,
+            Err(refusal) => return *refusal,
+        };
         match Handshake::check(http, &request.headers, &[SUBPROTOCOL]) {
             Ok(handshake) => {
                 let settings = Arc::clone(&self.settings);
                 let protocol = move || Box::new(Plain::new(&settings, namespace)) as Box<dyn Protocol>;
-                handshake.open(Box::new(protocol), http.connect_info(request, &[]))
+                handshake.open(Box::new(protocol), http.connect_info(request, &[], permit))
             }
             Err(rejection) => *rejection,
         }

@@ -1,0 +1,160 @@
+//! What one client may take of what all share: memberships, open files, and memory for what has not arrived completely.
+
+use crate::rooms::resident;
+use crate::server_with_bystander::ServerWithBystander;
+use crate::support::raw::{Raw, TEXT, first, handshake, last};
+use crate::support::wait::until;
+use crate::support::{Program, Site, program};
+use std::net::SocketAddr;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpSocket;
+
+const MEGABYTE: usize = 1 << 20;
+
+/// Opens a connection from another address of this machine. `None`: the server refuses its handshake.
+async fn try_open_from(site: &Site, address: [u8; 4]) -> Option<Raw> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((address, 0))).unwrap();
+    let mut stream = socket.connect(site.address.parse().unwrap()).await.ok()?;
+    stream.write_all(&handshake(&site.address, "")).await.ok()?;
+    let mut raw = Raw::try_after_handshake(Box::new(stream)).await?;
+    raw.try_text().await.filter(|open| open.starts_with('0'))?;
+    Some(raw)
+}
+
+/// Enters the namespace and joins rooms `0..count`. Returns how many joins were accepted.
+async fn join_rooms(raw: &mut Raw, prefix: &str, count: usize) -> usize {
+    raw.send_text("40/nodevent,").await;
+    assert!(raw.text().await.starts_with("40/nodevent,"));
+    let join = |n| last(TEXT, format!("42/nodevent,{n}[\"join\",{{\"room\":\"{prefix}-{n}\"}}]"));
+    raw.send((0..count).flat_map(join).collect::<Vec<_>>()).await;
+    let mut accepted = 0;
+    for n in 0..count {
+        match raw.text().await.strip_prefix(&format!("43/nodevent,{n}")) {
+            Some("[null,true]") => accepted += 1,
+            Some("[\"Too many rooms\",false]") => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    accepted
+}
+
+#[tokio::test]
+async fn address_with_nearly_all_memberships_leaves_some_to_others() {
+    let settings = "shards: 1\nlimits: {max_memberships: 1000}\n/nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(settings).await;
+    let (mut members, mut accepted) = (Vec::new(), 0);
+    for number in 0..12 {
+        let mut raw = try_open_from(&server.site, [127, 0, 0, 7]).await.unwrap();
+        accepted += join_rooms(&mut raw, &format!("c{number}"), 100).await;
+        members.push(raw);
+    }
+    assert!((900..=950).contains(&accepted), "{accepted}");
+    let line = server.logs("join rejected: `limits: max_memberships` is reached").await;
+    assert!(line.contains("127.0.0.7"), "{line}");
+    let mut other = try_open_from(&server.site, [127, 0, 0, 8]).await.unwrap();
+    assert_eq!(join_rooms(&mut other, "other", 20).await, 20);
+    // A member may join a room again, and rooms that are left are free for others.
+    members[0].send_text("42/nodevent,900[\"join\",{\"room\":\"c0-1\"}]").await;
+    assert_eq!(members[0].text().await, "43/nodevent,900[null,true]");
+    members.truncate(4);
+    let mut third = try_open_from(&server.site, [127, 0, 0, 9]).await.unwrap();
+    until("the rooms are free again", async || server.metric("nodevent_rooms").await < 500).await;
+    assert_eq!(join_rooms(&mut third, "third", 100).await, 100);
+    server.bystander_is_unaffected().await;
+}
+
+/// Messages of which all but the end has arrived, on many connections.
+#[tokio::test]
+async fn messages_that_never_end_are_limited_together() {
+    let settings = "shards: 1\nlimits: {max_message_size: 1MB, bytes_per_second: 4MB, send_buffers_total: 20MB}\n\
+                    /nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(settings).await;
+    let before = resident(&server);
+    let (mut open, part) = (Vec::new(), first(TEXT, "4".repeat(900_000)));
+    for number in 0..100 {
+        let mut raw = Raw::connected(&server.site, "/nodevent").await;
+        raw.send(&part).await;
+        open.push(raw);
+        if number % 10 == 9 {
+            // The budget is checked four times per second.
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        }
+    }
+    server.logs("connection closed reason=\"send_buffers_full\"").await;
+    let closed = server.metric("nodevent_disconnects_total{reason=\"send_buffers_full\"}").await;
+    assert!((70..100).contains(&closed), "{closed}");
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 60 * MEGABYTE as u64, "the server grew by {grown} bytes");
+    server.bystander_is_unaffected().await;
+}
+
+/// Bodies of which all but the end has arrived, on many sockets. Another client publishes as before.
+#[tokio::test]
+async fn bodies_that_never_end_are_limited_for_each_client() {
+    const BODIES: usize = 60;
+    let settings = "limits: {max_publish_size: 1MB, request_timeout: 60s}\n/nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(settings).await;
+    let before = resident(&server);
+    let body = vec![b' '; 900_000];
+    let head = format!(
+        "POST /api/nodevent/emit HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000000\r\n\r\n",
+        server.address
+    );
+    let mut sockets = Vec::new();
+    for _ in 0..BODIES {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 7], 0))).unwrap();
+        let mut stream = socket.connect(server.address.parse().unwrap()).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let _ = stream.write_all(&body).await;
+        sockets.push(stream);
+    }
+    server.logs("request rejected: the bodies of other requests hold too much").await;
+    until("the bodies beyond the limit are rejected", async || {
+        server.metric("nodevent_overloaded_requests_total").await >= 20
+    })
+    .await;
+    let mut rejected = 0;
+    for stream in &mut sockets {
+        let mut response = [0; 12];
+        let read = tokio::time::timeout(std::time::Duration::from_millis(20), stream.read(&mut response)).await;
+        rejected += usize::from(matches!(read, Ok(Ok(12))) && response.ends_with(b"503"));
+    }
+    assert!((20..BODIES - 20).contains(&rejected), "{rejected}");
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 100 * MEGABYTE as u64, "the server grew by {grown} bytes");
+    server.bystander_is_unaffected().await;
+    drop(sockets);
+    until("everything is released", async || {
+        server.publish("/nodevent", r#"{"room":"r","event":"e"}"#).await.status == 200
+    })
+    .await;
+}
+
+/// Fewer files may be open than connections. One address opens as many as it can, and another one connects.
+#[tokio::test]
+async fn address_that_opens_all_files_leaves_some_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nodevent.yml");
+    std::fs::write(&file, "bind: 127.0.0.1\nport: 0\nshards: 1\n/nodevent: {open: true, history: off}\n").unwrap();
+    let mut command = tokio::process::Command::new("sh");
+    program::clean(&mut command, folder.path());
+    command.args(["-c", "ulimit -n 1024 && exec \"$0\" \"$1\"", program::NODEVENT]).arg(&file);
+    let program = Program::spawn(command);
+    let site = program.site().await;
+    let mut flood = Vec::new();
+    for _ in 0..1_000 {
+        if let Some(mut raw) = try_open_from(&site, [127, 0, 0, 7]).await {
+            // A member of a room is not displaced by newer connections.
+            assert_eq!(join_rooms(&mut raw, "r", 1).await, 1);
+            flood.push(raw);
+        }
+    }
+    assert!((800..960).contains(&flood.len()), "{}", flood.len());
+    program.logs("request refused: a limit of its address is reached").await;
+    for host in 8..20 {
+        let mut other = try_open_from(&site, [127, 0, 0, host]).await.expect("another address connects");
+        assert_eq!(join_rooms(&mut other, "r", 1).await, 1);
+    }
+}
