@@ -59,7 +59,7 @@ const VALUES: [&str; 41] = [
     "12 sesame7Q",
 ];
 
-/// Lines in which the blank, the colon or the order is wrong. `KEY` stands for the key.
+/// Lines in which the blank, the colon or the order is wrong. `KEY` is for the key.
 const LINES: [&str; 9] = [
     "KEY:sesame7Q",
     "KEY:sesame7Q:",

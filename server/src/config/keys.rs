@@ -494,8 +494,7 @@ pub static LIMITS: Section = Section {
             Value("2000000"),
             "Memberships at a time: one for each room of each connection. An address may have 19 times as many as are free. Beyond \
              it, joins are rejected as with `max_rooms_per_connection`.",
-            "Very many connections are in several rooms each, and the machine has the memory: about 1 KB for a membership in a room \
-             of its own.",
+            "Very many connections are in several rooms each, and the machine has the memory.",
             "10000000",
         ),
         key(

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 /// The largest head of a request. Bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Time in which a socket that closes to make room may take the end of the stream.
-const MAX_FAREWELL: Duration = Duration::from_millis(100);
+const MAX_LAST_WRITE: Duration = Duration::from_millis(100);
 /// The response to a request that the HTTP library would understand differently from other programs.
 const BAD_FRAMING: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\n\
@@ -135,7 +135,7 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
         };
     }
     let response = count_end(&ended, !parts.read_buf.is_empty(), &phase, &http, source.address());
-    let farewell = async {
+    let last_write = async {
         if let Some(response) = response {
             let _ = stream.write_all(response).await;
         }
@@ -143,9 +143,9 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
     };
     if phase.is_closing() {
         // Another socket waits for its place.
-        let _ = tokio::time::timeout(MAX_FAREWELL, farewell).await;
+        let _ = tokio::time::timeout(MAX_LAST_WRITE, last_write).await;
     } else {
-        farewell.await;
+        last_write.await;
     }
 }
 

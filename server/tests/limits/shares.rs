@@ -97,10 +97,8 @@ async fn bodies_that_never_end_are_limited_for_each_client() {
     let mut server = ServerWithBystander::start(settings).await;
     let before = resident(&server);
     let body = vec![b' '; 900_000];
-    let head = format!(
-        "POST /api/nodevent/emit HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000000\r\n\r\n",
-        server.address
-    );
+    let head =
+        format!("POST /api/nodevent/emit HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000000\r\n\r\n", server.address);
     let mut sockets = Vec::new();
     for _ in 0..BODIES {
         let socket = TcpSocket::new_v4().unwrap();
