@@ -37,7 +37,7 @@ const PROTOCOL: &str = "socket_io";
 const DIALECT: &str = "nodevent";
 /// The namespace of a file that names none.
 pub const DEFAULT: &str = "/nodevent";
-/// Stands for an invalid name in other errors.
+/// What other errors say in the place of an invalid name.
 const UNNAMED: &str = "/…";
 /// Bytes of a name.
 const MAX_NAME: usize = 128;
