@@ -23,7 +23,10 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use support::RedisServer;
 use support::wait::until;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
+
+/// Both tests measure this process, so they run one after the other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// The size of a large publication, and how many of them are published.
 const LARGE: usize = 1_000_000;
@@ -142,6 +145,7 @@ fn publication(message: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_publications_take_bounded_memory_while_the_shards_are_blocked() {
+    let _turn = ONE_AT_A_TIME.lock().await;
     let redis = RedisServer::start().await;
     let setup = Setup::start(&redis).await;
     let (release, blocked) = mpsc::channel();
@@ -178,6 +182,7 @@ async fn large_publications_take_bounded_memory_while_the_shards_are_blocked() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publications_do_not_wait_for_the_checks_of_very_many_rooms() {
+    let _turn = ONE_AT_A_TIME.lock().await;
     let redis = RedisServer::start().await;
     let setup = Setup::start(&redis).await;
     for start in (0..ROOMS).step_by(20_000) {
