@@ -110,8 +110,8 @@ module NoDevent
         return if @warned
 
         @warned = true
-        NoDevent.logger.warn("nodevent: no key for #{namespace}, because the block of NoDevent.authorize does not " \
-                             "receive the namespace; write NoDevent.authorize { |room, request, namespace| … }")
+        Logger.log(:warn, "no key for #{namespace}, because the block of NoDevent.authorize does not " \
+                          "receive the namespace; write NoDevent.authorize { |room, request, namespace| … }")
       end
 
       # Browsers send their origin with every POST. Another site's page could not read the response, but it should not
