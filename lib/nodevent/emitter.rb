@@ -139,8 +139,9 @@ module NoDevent
 
       def unclear(message, options, unknown, call)
         if unknown.include?(:namespace)
-          name = Text.value(options[:namespace])
-          return "unknown keyword: :namespace; write NoDevent.namespace(#{name}).emit(…), or nodevent_namespace #{name} in the class"
+          wanted = Text.value(options[:namespace])
+          return "unknown keyword: :namespace; write NoDevent.namespace(#{wanted}).emit(…), or " \
+                 "nodevent_namespace #{wanted} in the class"
         end
         if !message.empty? || unknown.any?
           return "unknown keyword: #{Text.value(unknown.first)}; put the message in braces"

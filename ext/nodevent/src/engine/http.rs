@@ -167,20 +167,18 @@ impl Http {
 
     /// Turns a response into results, and decides what is retried.
     fn handle_response(&mut self, status: StatusCode, body: &[u8], count: usize, key: HeaderValue) -> BatchOutcome {
-        let reply: ServerReply = serde_json::from_slice(body).unwrap_or_default();
+        // Serde would read an array as the fields in their order.
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        let reply: ServerReply =
+            if is_object { serde_json::from_slice(body) } else { Ok(ServerReply::default()) }.unwrap_or_default();
         if status.is_success() && reply.accepted != count {
             // Any program may have the port, and most return 200 for anything. What it received is sent again.
             self.retry = Some((count, key));
-            let text = format!(
-                "{} returned {} without confirming {count}; check that `url:` is the server's address: another program \
-                 may have its port",
-                self.address,
+            let reason = format!(
+                "its response, with the status {}, does not confirm the publications; another program may have the port",
                 status.as_u16()
             );
-            return BatchOutcome {
-                results: Vec::new(),
-                error: Some(TransientError { reason: text, not_sent: false }),
-            };
+            return BatchOutcome::failed(reason, false);
         }
         if status.is_success() {
             self.singles_left = self.singles_left.saturating_sub(count);

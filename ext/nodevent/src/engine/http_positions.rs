@@ -69,6 +69,10 @@ impl HttpPositions {
         }
         let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();
+        // Serde would read an array as the fields in their order.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err("the response is not that of a NoDevent server".to_owned());
+        }
         let history: History = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         let idle = history.idle_ms.map(Duration::from_millis);
         let position = history.position.and_then(|position| Position::parse(&position));
