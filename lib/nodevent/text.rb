@@ -26,10 +26,11 @@ module NoDevent
     UNSAFE = "\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb" \
              "\u{e0000}-\u{e007f}"
     GAPS = /[ #{UNSAFE}]+/
-    # User and password of a URL, up to the last `@`: a password that is not escaped may contain `/` and `@`.
-    USERINFO = %r{(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s"]*@}
+    # What may be a URL with a password.
+    WORD = /[^\s"]+@[^\s"]*/
+    SCHEME = %r{[A-Za-z0-9+.-]://}
 
-    private_constant :UNSAFE, :GAPS, :USERINFO
+    private_constant :UNSAFE, :GAPS, :WORD, :SCHEME
 
     class << self
       # @param text [#to_s]
@@ -37,7 +38,7 @@ module NoDevent
       def clean(text, max = MAX)
         # Four bytes per character at most; what follows is not even read.
         text = utf8(text.to_s.byteslice(0, 8 * max))
-        shorten(text.gsub(GAPS, " ").gsub(USERINFO, '\1…@').strip, max)
+        shorten(without_userinfo(text.gsub(GAPS, " ")).strip, max)
       end
 
       # @param text [#to_s] a sentence of this gem that may contain external texts
@@ -58,6 +59,16 @@ module NoDevent
 
       def utf8(text)
         text.encode(Encoding::UTF_8, invalid: :replace, undef: :replace).scrub
+      end
+
+      # A password that is not escaped may contain `/` and `@`, so everything up to the last `@` is left out. Each word is
+      # searched once: the text may be made for a pattern that is slow.
+      def without_userinfo(text)
+        text.gsub(WORD) do |word|
+          scheme = word.index(SCHEME)
+          at = word.rindex("@")
+          scheme && scheme + 4 <= at ? "#{word[0, scheme + 4]}…#{word[at..]}" : word
+        end
       end
 
       def shorten(text, max)

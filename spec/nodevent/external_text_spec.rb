@@ -115,6 +115,15 @@ RSpec.describe "Text from outside", :native do
     end
   end
 
+  it "takes little time to print, whatever it is" do
+    ["a://", "a.", "@", "a://@", "\e ", "a:", "\u202e", "a-b://x@ "].each do |part|
+      text = part * 100_000
+      started = now
+      20.times { NoDevent::Text.line(text) }
+      expect(now - started).to be < 1, part
+    end
+  end
+
   # All lines of a text, as a terminal gets them.
   def expect_printable(text)
     expect(text.lines(chomp: true)).to all(satisfy { |line| NoDevent::Text.clean(line, 10_000).size >= line.strip.squeeze(" ").size })
@@ -316,6 +325,7 @@ RSpec.describe "Text from outside", :native do
     expect(@log.string).not_to include("sesame")
     expect(NoDevent::Text.clean("see redis://me:sesame@h/0")).to eq("see redis://…@h/0")
     expect(NoDevent::Text.clean(%(see "redis://me:a/se@sa/me@h/0" or x@y.z))).to eq(%(see "redis://…@h/0" or x@y.z))
+    expect(NoDevent::Text.clean("(redis+tls://u@h) a@b ://x@y")).to eq("(redis+tls://…@h) a@b ://x@y")
     expect(NoDevent::Text.clean("see http://h/0 or x@y.z")).to eq("see http://h/0 or x@y.z")
   end
 end

@@ -86,9 +86,9 @@ RSpec.describe "An impostor on the server's port", :native do
     end
   end
   endless = {
-    "an endless head" => ->(socket) { socket.write(head) && forever.call(socket, "X-A: #{"b" * 1000}\r\n" * 16) },
+    "an endless head" => ->(socket) { socket.write(head) && forever.call(socket, "X-A: #{'b' * 1000}\r\n" * 16) },
     "an endless line" => ->(socket) { socket.write("#{head}X-A: ") && forever.call(socket, "b" * 16_384) },
-    "endless chunks" => ->(socket) { socket.write("#{head}Transfer-Encoding: chunked\r\n\r\n") && forever.call(socket, "4000\r\n#{" " * 16_384}\r\n") },
+    "endless chunks" => ->(socket) { socket.write("#{head}Transfer-Encoding: chunked\r\n\r\n") && forever.call(socket, "4000\r\n#{' ' * 16_384}\r\n") },
     "a giant body" => ->(socket) { socket.write("#{head}Content-Length: 99999999999\r\n\r\n") && forever.call(socket, " " * 16_384) },
     "a body without end" => ->(socket) { socket.write("#{head}Connection: close\r\n\r\n") && forever.call(socket, " " * 16_384) },
     "a compressed body" => lambda do |socket|
@@ -139,7 +139,7 @@ RSpec.describe "An impostor on the server's port", :native do
   end
 
   # The steps of a client, each answered in a wrong way.
-  wrong = ["", "0", "0[]", "0null", '0{"sid":1}', "0{\"sid\":\"#{"x" * 1000}\"}", "0" * 100_000, "[" * 100_000, "\xff\xfe", "2" * 5,
+  wrong = ["", "0", "0[]", "0null", '0{"sid":1}', "0{\"sid\":\"#{'x' * 1000}\"}", "0" * 100_000, "[" * 100_000, "\xff\xfe", "2" * 5,
            "0{\"sid\":\"a b&\\r\\nX: y\"}"]
   it "gets an error of the doctor whatever it returns instead of Socket.IO" do
     wrong.each do |text|
@@ -166,7 +166,7 @@ RSpec.describe "An impostor on the server's port", :native do
         packets << '40/nodevent,{"sid":"b"}' if body.start_with?("40")
         if body.start_with?("42")
           joins += 1
-          packets << "43/nodevent,#{joins}#{JSON.generate([joins == 1 ? "Must provide key" : refusal, true])}"
+          packets << "43/nodevent,#{joins}#{JSON.generate([joins == 1 ? 'Must provide key' : refusal, true])}"
         end
         next socket.write(Impostor.reply(200, "ok"))
       end
