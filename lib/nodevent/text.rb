@@ -61,8 +61,8 @@ module NoDevent
         text.encode(Encoding::UTF_8, invalid: :replace, undef: :replace).scrub
       end
 
-      # A password that is not escaped may contain `/` and `@`, so everything up to the last `@` is left out. Each word is
-      # searched once: the text may be made for a pattern that is slow.
+      # A password that is not escaped may contain `/` and `@`, so everything up to the last `@` is left out. Each word
+      # is searched once: the text may be made for a pattern that is slow.
       def without_userinfo(text)
         text.gsub(WORD) do |word|
           scheme = word.index(SCHEME)
