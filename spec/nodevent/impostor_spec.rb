@@ -134,6 +134,25 @@ RSpec.describe "An impostor on the server's port", :native do
     end
   end
 
+  it "keeps no core busy, whatever it sends" do
+    endless.each_value do |respond|
+      program = Impostor.new { |_, socket| respond.call(socket) }
+      out = ruby(<<~RUBY)
+        require "nodevent"
+        NoDevent.logger = Class.new { def warn(*) = nil; alias info warn; alias error warn }.new
+        NoDevent::Emitter.config = { url: "#{program.url}", publisher: { shutdown_timeout: "10ms" } }
+        NoDevent::Emitter.emit("r", "e", 1)
+        clock = -> { Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID) }
+        start = clock.call
+        sleep(1.5)
+        print clock.call - start
+      RUBY
+      expect(out.to_f).to be < 0.5
+    ensure
+      program&.stop
+    end
+  end
+
   # The steps of a client, each answered in a wrong way.
   wrong = ["", "0", "0[]", "0null", '0{"sid":1}', "0{\"sid\":\"#{'x' * 1000}\"}", "0" * 100_000, "[" * 100_000, "\xff\xfe", "2" * 5,
            "0{\"sid\":\"a b&\\r\\nX: y\"}"]

@@ -1,15 +1,14 @@
 //! The positions of rooms, read from a NoDevent server: `GET …/history`, section 8 of protocol/README.md.
 
 use super::http::{client, escape};
+use super::limited_io::LimitedConnector;
 use super::positions::RoomState;
 use crate::target::HttpTarget;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::header::AUTHORIZATION;
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use nodevent_protocol::history::Position;
 use serde::Deserialize;
 use std::sync::OnceLock;
@@ -20,7 +19,7 @@ const MAX_RESPONSE_BYTES: usize = 16 * 1024;
 /// Not a position, so that the server sends its own and no publications.
 const NOWHERE: &str = "none";
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+type HttpClient = Client<LimitedConnector, Empty<Bytes>>;
 
 /// See the head of this file.
 pub(super) struct HttpPositions {
