@@ -14,8 +14,8 @@ module NoDevent
 end
 
 require "nodevent/version"
-require "nodevent/errors"
 require "nodevent/text"
+require "nodevent/errors"
 require "nodevent/fiber_local"
 require "nodevent/native"
 require "nodevent/configuration"

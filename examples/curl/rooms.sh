@@ -9,6 +9,8 @@
 # NODEVENT_PUBLISH_KEY is needed to publish, except in development mode on the server's machine. NODEVENT_KEY is needed
 # to read rooms of a namespace with a secret (`nodevent key lobby` prints one). Without the idempotency key of `emit`, a
 # repeated request publishes again.
+#
+# curl reads the keys from a file descriptor: every user of the machine sees the arguments of its programs.
 set -eu
 
 api="${NODEVENT_URL:-http://localhost:8080}/api/${NODEVENT_NAMESPACE:-nodevent}"
@@ -19,9 +21,11 @@ request() { curl --silent --show-error --fail-with-body --max-time 10 "$@" && ec
 
 publish() {
   request "$api/emit" \
-    --header "Authorization: Bearer ${NODEVENT_PUBLISH_KEY:-}" \
+    --header @/dev/fd/3 \
     --header "Idempotency-Key: ${IDEMPOTENCY_KEY:-$(cat /proc/sys/kernel/random/uuid)}" \
-    --data-binary @-
+    --data-binary @- 3<<EOF
+Authorization: Bearer ${NODEVENT_PUBLISH_KEY:-}
+EOF
 }
 
 # ROOM in the path, percent-encoded.
@@ -31,9 +35,11 @@ read_room() { # VIEW ROOM POSITION CURL-OPTION…
   view=$1 room=$2 since=$3
   shift 3
   curl --silent --show-error --fail-with-body --get "$@" \
-    --header "Authorization: Bearer ${NODEVENT_KEY:-}" \
+    --header @/dev/fd/3 \
     ${since:+--data-urlencode "since=$since"} \
-    "$api/rooms/$(encoded "$room")/$view"
+    "$api/rooms/$(encoded "$room")/$view" 3<<EOF
+Authorization: Bearer ${NODEVENT_KEY:-}
+EOF
 }
 
 # A JSON string. Names of rooms and events have no control characters here.

@@ -56,9 +56,11 @@ class HttpPublisher
       return response if response.is_a?(Net::HTTPOK)
 
       # 503: the engine is unavailable at the moment. Anything else stays wrong however often it is sent.
-      raise Error, "#{response.code}: #{response.body}" unless response.is_a?(Net::HTTPServiceUnavailable)
+      # Shortened, and without characters that drive a terminal: any program may have the port.
+      text = "#{response.code}: #{response.body.to_s[0, 300].dump}"
+      raise Error, text unless response.is_a?(Net::HTTPServiceUnavailable)
 
-      raise IOError, response.body
+      raise IOError, text
     rescue *TRANSIENT => e
       raise Error, "gave up after #{attempt} attempts: #{e.message}" if attempt == @attempts
 

@@ -33,8 +33,8 @@ module NoDevent
       names = SHARED_NAMES.select { |name| Reflection.own_method?(base, name, self) }
       return if names.empty?
 
-      NoDevent.logger.warn("nodevent: #{base} has its own #{names.join(', ')}, which NoDevent::Base does not " \
-                           "replace; call #{names.map { |name| "nodevent_#{name}" }.join(', ')} instead")
+      Logger.log(:warn, "#{base} has its own #{names.join(', ')}, which NoDevent::Base does not " \
+                        "replace; call #{names.map { |name| "nodevent_#{name}" }.join(', ')} instead")
     end
     private_class_method :warn_of_conflicts
 

@@ -31,10 +31,10 @@ module NoDevent
       unknown = actions - ACTIONS
       if unknown.any?
         raise ArgumentError,
-              "on: contains #{unknown.first.inspect}; write one or more of #{ACTIONS.inspect}"
+              "on: contains #{Text.value(unknown.first)}; write one or more of #{ACTIONS.inspect}"
       end
       unless [nil, :page].include?(except)
-        raise ArgumentError, "except: is #{except.inspect[0, 60]}; write `except: :page`"
+        raise ArgumentError, "except: is #{Text.value(except)}; write `except: :page`"
       end
       raise ArgumentError, "emits_changes requires Active Record's after_commit" unless respond_to?(:after_commit)
 

@@ -232,7 +232,7 @@ module NoDevent
       unknown = Redis.unknown(section) - ["alone"]
       unless unknown.empty?
         shown = unknown.map { |key| Tree.shown_key(key) }.join(", ")
-        NoDevent.logger.warn("nodevent: #{@values.key_path('redis')}: unknown #{shown}; nothing reads it")
+        Logger.log(:warn, "#{@values.key_path('redis')}: unknown #{shown}; nothing reads it")
       end
       node = @values.node("redis")
       Redis.target(section, folder, lambda do |key, problem|

@@ -8,7 +8,12 @@ module NoDevent
   # message as the application and a browser would. `rake nodevent:doctor` prints the findings.
   module Doctor
     # The result of one check. `level` is `:ok`, `:warn` or `:fail`; `hint` says what to do.
+    # Both are one printable line.
     Finding = Struct.new(:level, :message, :hint, keyword_init: true) do
+      def initialize(level:, message:, hint: nil)
+        super(level: level, message: Text.line(message), hint: hint && Text.line(hint))
+      end
+
       def to_s
         mark = { ok: "ok   ", warn: "warn ", fail: "FAIL " }.fetch(level)
         hint ? "#{mark}#{message}\n     → #{hint}" : "#{mark}#{message}"

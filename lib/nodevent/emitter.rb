@@ -132,19 +132,22 @@ module NoDevent
         return [options, EMPTY] if message.empty? && unknown.size == options.size
         return [message.first, options] if !message.empty? && unknown.empty?
 
-        raise ArgumentError, unclear(message, options, unknown, "emit(#{'…, ' unless receiver}#{event.inspect}")
+        raise ArgumentError, unclear(message, options, unknown, "emit(#{'…, ' unless receiver}#{Text.value(event)}")
       end
 
       private
 
       def unclear(message, options, unknown, call)
         if unknown.include?(:namespace)
-          return "unknown keyword: :namespace; write NoDevent.namespace(#{options[:namespace].inspect}).emit(…), or " \
-                 "nodevent_namespace #{options[:namespace].inspect} in the class"
+          wanted = Text.value(options[:namespace])
+          return "unknown keyword: :namespace; write NoDevent.namespace(#{wanted}).emit(…), or " \
+                 "nodevent_namespace #{wanted} in the class"
         end
-        return "unknown keyword: #{unknown.first.inspect}; put the message in braces" if !message.empty? || unknown.any?
+        if !message.empty? || unknown.any?
+          return "unknown keyword: #{Text.value(unknown.first)}; put the message in braces"
+        end
 
-        written = options.map { |name, value| "#{name}: #{value.inspect[0, 40]}" }.join(", ")
+        written = options.map { |name, value| "#{name}: #{Text.value(value)}" }.join(", ")
         "ambiguous call: write `#{call}, { #{written} })` to send this as the message, or " \
           "`#{call}, nil, #{written})` to pass options"
       end

@@ -25,9 +25,9 @@ module NoDevent
           return name if name.valid_encoding?
         end
 
-        raise InvalidEventError, "invalid event #{event.inspect[0, 60]}: must be a non-empty String or Symbol"
+        raise InvalidEventError, "invalid event #{Text.value(event)}: must be a non-empty String or Symbol"
       rescue ::EncodingError
-        raise InvalidEventError, "invalid event #{event.inspect[0, 60]}: cannot be converted to UTF-8"
+        raise InvalidEventError, "invalid event #{Text.value(event)}: cannot be converted to UTF-8"
       end
 
       # @return [Boolean] whether the current fiber is building a message, which must not contain keys
@@ -55,8 +55,8 @@ module NoDevent
         raise unencodable(room, event, "it is nested more than 100 deep; select the attributes in as_json, or send " \
                                        "an id that the page loads")
       rescue JSON::GeneratorError, ::EncodingError => e
-        raise unencodable(room, event, "#{e.message[0, 200]}; text must be valid UTF-8 and numbers finite: clean " \
-                                       "them, or select the attributes in as_json")
+        raise unencodable(room, event, "#{Text.clean(e.message, 200)}; text must be valid UTF-8 and numbers finite: " \
+                                       "clean them, or select the attributes in as_json")
       rescue SystemStackError
         raise unencodable(room, event, "it contains itself, or is nested too deeply; select the attributes in as_json")
       end
@@ -82,11 +82,15 @@ module NoDevent
         return if json.bytesize <= limit
 
         Native.count("rejected")
-        raise MessageTooLargeError.new(json.bytesize, limit, "the message of #{event.inspect} to #{room.inspect}")
+        raise MessageTooLargeError.new(json.bytesize, limit, message_of(event, room))
       end
 
       def unencodable(room, event, problem)
-        EncodingError.new("cannot convert the message of #{event.inspect} to #{room.inspect} to JSON: #{problem}")
+        EncodingError.new("cannot convert #{message_of(event, room)} to JSON: #{problem}")
+      end
+
+      def message_of(event, room)
+        "the message of #{Text.value(event)} to #{Text.value(room)}"
       end
     end
   end

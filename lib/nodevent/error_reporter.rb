@@ -23,7 +23,7 @@ module NoDevent
       # Reports an error. Exceptions raised by handlers are logged.
       # @param error [PublishError]
       def report(error)
-        Logger.current.warn("nodevent: #{error.message}")
+        Logger.log(:warn, error.message)
         Instrumentation.instrument("error.nodevent", error: error) {} # rubocop:disable Lint/EmptyBlock
         @handlers.each { |handler| call(handler, error) }
       end
@@ -33,8 +33,7 @@ module NoDevent
       def call(handler, error)
         handler.call(error)
       rescue StandardError => e
-        Logger.current.error("nodevent: a handler given to NoDevent.on_error raised #{e.class}: " \
-                             "#{Text.clean(e.message)}")
+        Logger.log(:error, "a handler given to NoDevent.on_error raised #{e.class}: #{Text.clean(e.message)}")
       end
     end
   end

@@ -1,8 +1,14 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # Included in every error of this gem, so that `rescue NoDevent::Error` rescues them all.
-  module Error; end
+  # Included in every error of this gem, so that `rescue NoDevent::Error` rescues them all. The message of each is one
+  # printable line, whatever names and texts of others it contains.
+  module Error
+    # @param message [#to_s, nil]
+    def initialize(message = nil)
+      message.nil? ? super() : super(Text.line(message))
+    end
+  end
 
   # The configuration is invalid; the message names the place and what to write.
   class ConfigurationError < StandardError

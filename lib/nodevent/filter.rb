@@ -45,8 +45,8 @@ module NoDevent
         return if omitted.empty? || reported.size >= MAX_REPORTED
 
         reported.concat(omitted)
-        Logger.current.warn("nodevent: emits_changes of #{klass} omits #{Text.clean(omitted.join(', '))}, which the " \
-                            "application filters; select the attributes with emits_changes message: ->(record) { … }")
+        Logger.log(:warn, "emits_changes of #{klass} omits #{Text.clean(omitted.join(', '))}, which the " \
+                          "application filters; select the attributes with emits_changes message: ->(record) { … }")
       end
     end
 

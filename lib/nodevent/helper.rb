@@ -33,7 +33,7 @@ module NoDevent
     # @raise [ConfigurationError]
     def javascript_include_nodevent(nonce: true, async: false, defer: false, namespace: nil, **options)
       unknown = options.keys - [:module]
-      raise ArgumentError, "unknown keyword: #{unknown.first.inspect}" unless unknown.empty?
+      raise ArgumentError, "unknown keyword: #{Text.value(unknown.first)}" unless unknown.empty?
       raise ArgumentError, "write `async: true` or `defer: true`, not both" if async && defer
 
       nonce = nodevent_nonce if nonce == true

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
+require "uri"
 
 module NoDevent
   # The Rack endpoint at which pages request keys: before a key expires, and for rooms whose key is not in the page.
@@ -110,8 +111,8 @@ module NoDevent
         return if @warned
 
         @warned = true
-        NoDevent.logger.warn("nodevent: no key for #{namespace}, because the block of NoDevent.authorize does not " \
-                             "receive the namespace; write NoDevent.authorize { |room, request, namespace| … }")
+        Logger.log(:warn, "no key for #{namespace}, because the block of NoDevent.authorize does not " \
+                          "receive the namespace; write NoDevent.authorize { |room, request, namespace| … }")
       end
 
       # Browsers send their origin with every POST. Another site's page could not read the response, but it should not
@@ -124,7 +125,7 @@ module NoDevent
       end
 
       def room(request)
-        body = request.body.read(MAX_BODY + 1).to_s
+        body = request.body&.read(MAX_BODY + 1).to_s
         reject(413, "the request is too large", "send {\"room\": …} only") if body.bytesize > MAX_BODY
         json = JSON.parse(body)
         room = json["room"] if json.is_a?(Hash)
@@ -137,8 +138,11 @@ module NoDevent
       end
 
       def namespace(request)
-        name = (defined?(ActionDispatch::Request) ? request.query_parameters : request.GET)["namespace"]
+        # Not by Rack, which raises errors of several classes for other parameters.
+        name = URI.decode_www_form(request.query_string).assoc("namespace")&.last
         name ? NoDevent.namespace(name) : Namespace.default
+      rescue ArgumentError
+        reject(400, "the query cannot be read", "use the URL that the page received")
       rescue ConfigurationError
         reject(404, "no such namespace", "use the URL that the page received")
       end

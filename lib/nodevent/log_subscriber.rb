@@ -9,7 +9,8 @@ module NoDevent
     def emit(event)
       debug do
         name, room, bytes = event.payload.values_at(:event, :room, :bytes)
-        "  #{color('NoDevent emit', CYAN)} (#{event.duration.round(2)}ms)  #{name} → #{room} (#{bytes} bytes)"
+        "  #{color('NoDevent emit', CYAN)} (#{event.duration.round(2)}ms)  #{Text.clean(name)} → " \
+          "#{Text.clean(room)} (#{bytes} bytes)"
       end
     end
   end

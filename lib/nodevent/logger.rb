@@ -21,6 +21,14 @@ module NoDevent
       def current
         @current ||= Plain.new
       end
+
+      # Logs one printable line. The gem logs in no other way.
+      # @api private
+      # @param level [Symbol]
+      # @param text [String] it may contain external texts
+      def log(level, text)
+        current.public_send(level, "nodevent: #{Text.line(text)}")
+      end
     end
   end
 end

@@ -157,7 +157,7 @@ module NoDevent
       room = Room.of(object)
       return room if room.bytesize <= config.max_room_name
 
-      raise InvalidRoomError, "#{room[0, 60].inspect} has a name longer than #{config.max_room_name} bytes, the " \
+      raise InvalidRoomError, "#{Text.value(room)} has a name longer than #{config.max_room_name} bytes, the " \
                               "server's limit (limits: max_room_name)"
     end
 

@@ -12,7 +12,7 @@ module NoDevent
     begin
       require_relative(path || PATHS.last)
     rescue LoadError => e
-      raise LoadError, "cannot load the nodevent extension (#{e.message}). In a checkout run " \
+      raise LoadError, "cannot load the nodevent extension (#{Text.clean(e.message)}). In a checkout run " \
                        "`rake compile`; for an installed gem run `gem pristine nodevent`. Both require Rust: https://rustup.rs"
     end
   end

@@ -73,7 +73,7 @@ module NoDevent
       end
 
       def invalid!(except)
-        raise ArgumentError, "invalid except: #{except.inspect[0, 60]}; write `except: :page` (the page that made " \
+        raise ArgumentError, "invalid except: #{Text.value(except)}; write `except: :page` (the page that made " \
                              "the current request), a request, or the id that the page sent in X-NoDevent-Page"
       end
     end

@@ -201,7 +201,7 @@ module NoDevent
       end
 
       def invalid!(object, problem)
-        what = object.is_a?(::String) ? object.inspect[0, 60] : "#{describe_class(object)} #{describe(object)}".strip
+        what = object.is_a?(::String) ? Text.value(object) : "#{describe_class(object)} #{describe(object)}".strip
         raise InvalidRoomError, "#{what} #{problem}. A room is a String, a Symbol, an Integer, a Class, " \
                                 "a saved record, or an object with to_param or id."
       end

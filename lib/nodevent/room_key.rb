@@ -34,7 +34,7 @@ module NoDevent
         timestamp = seconds.finite? ? (seconds * 1000).to_i : nil
         return timestamp if RANGE.cover?(timestamp)
 
-        raise InvalidExpiryError, "a key cannot expire at #{expires.inspect}: give a time between 2001-09-09 and " \
+        raise InvalidExpiryError, "a key cannot expire at #{Text.value(expires)}: give a time between 2001-09-09 and " \
                                   "2286-11-20, such as `Time.now + NoDevent::HOUR`#{hint(expires, seconds)}"
       end
 
@@ -54,12 +54,12 @@ module NoDevent
         return expires.to_f if expires.respond_to?(:to_f) && !expires.nil?
         return expires.to_time.to_f if expires.respond_to?(:to_time)
 
-        raise InvalidExpiryError, "a key cannot expire at #{expires.inspect}: give a time, such as " \
+        raise InvalidExpiryError, "a key cannot expire at #{Text.value(expires)}: give a time, such as " \
                                   "`Time.now + NoDevent::HOUR`"
       end
 
       def hint(expires, seconds)
-        if expires.respond_to?(:from_now) then " or `#{expires.inspect}.from_now`"
+        if expires.respond_to?(:from_now) then " or `#{Text.value(expires)}.from_now`"
         elsif RANGE.cover?(seconds) then " (this looks like milliseconds; numbers are seconds)"
         end
       end

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     match arguments.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { status, message }) => {
-            eprintln!("{message}");
+            cli::failure(&message);
             status.into()
         }
     }

@@ -2,6 +2,10 @@
 
 require "pp" # rubocop:disable Lint/RedundantRequireStatement -- Ruby 3.1 loads it at the first pp only
 
+require "json"
+require "nodevent/doctor"
+require "nodevent/testing"
+require "open3"
 require "tempfile"
 require "tmpdir"
 
@@ -99,6 +103,137 @@ RSpec.describe "Text from outside", :native do
     NoDevent::ErrorReporter.remove(handler)
   end
 
+  unsafe = JSON.parse(File.read(File.join(ROOT, "protocol/vectors/text.json")))
+
+  it "is printed by the rules of the server" do
+    expect(unsafe["printable"].size).to be >= 10
+    unsafe["printable"].each { |one| expect(NoDevent::Text.clean(one["text"], one["max"])).to eq(one["printable"]), one.inspect }
+    ranges = unsafe["unsafe"].map { |first, last| first..last }
+    [*0..0x2fff, *0xf000..0xffff, *0xdff00..0xe0100].each do |code|
+      is_shown = NoDevent::Text.clean("a#{[code].pack('U')}b").include?([code].pack("U"))
+      expect(is_shown).to eq(code == 0x20 || ranges.none? { |range| range.cover?(code) }), code.to_s(16)
+    end
+  end
+
+  it "takes little time to print, whatever it is" do
+    ["a://", "a.", "@", "a://@", "\e ", "a:", "\u202e", "a-b://x@ "].each do |part|
+      text = part * 100_000
+      started = now
+      20.times { NoDevent::Text.line(text) }
+      expect(now - started).to be < 1, part
+    end
+  end
+
+  # All lines of a text, as a terminal gets them.
+  def expect_printable(text)
+    expect(text.lines(chomp: true)).to all(satisfy { |line| NoDevent::Text.clean(line, 10_000).size >= line.strip.squeeze(" ").size })
+    expect(text).not_to match(/^\W*FATAL/)
+  end
+
+  # Names of rooms and events, options and values of visitors.
+  it "is one printable line in every error that is raised" do
+    bad = "\e[31m\n\u202eFATAL\u2028\u009b\u0007"
+    long = bad * 1000
+    deep = nil
+    200.times { deep = [deep] }
+    record = Class.new { def self.name = "A\e[31m\nB" }.new
+    attempts = [
+      -> { NoDevent::Emitter.emit(long, "e") }, -> { NoDevent::Emitter.emit("#{bad}\xff", "e") },
+      -> { NoDevent::Emitter.emit("r", "#{bad}\xff") }, -> { NoDevent::Emitter.emit("r", [bad]) }, -> { NoDevent::Emitter.emit("r", { long => 1 }) },
+      -> { NoDevent::Emitter.emit(bad, long, "\xff") }, -> { NoDevent::Emitter.emit(bad, long, deep) }, -> { NoDevent::Emitter.emit(bad, long, "x" * 2_000_000) },
+      -> { NoDevent::Emitter.emit("r", long, wait: true, bad.to_sym => 1) }, -> { NoDevent::Emitter.emit("r", long, wait: long) },
+      -> { NoDevent::Emitter.emit("r", "e", 1, long.to_sym => 1) }, -> { NoDevent::Emitter.emit("r", "e", 1, namespace: long) },
+      -> { NoDevent::Emitter.emit("r", "e", 1, except: long) }, -> { NoDevent::Emitter.emit(record, "e") },
+      -> { NoDevent::Emitter.room_key("r", bad) }, -> { NoDevent::Emitter.room_key("r", Struct.new(:to_f).new(0.0).tap { |one| one.define_singleton_method(:inspect) { long } }) },
+      -> { NoDevent.namespace(long) }, -> { NoDevent::Emitter.config = { "/a#{bad}" => 1 } }, -> { NoDevent::Emitter.config = { "/a#{long}" => { secret: "$X", redis: bad } } },
+      -> { NoDevent::Emitter.config = { namespace: bad, "/b": {} } }, -> { NoDevent::Emitter.config = { history: { rooms: { bad => 1 } } } },
+      -> { NoDevent::Emitter.config = { redis: { ssl: { ca: bad } } } }, -> { NoDevent::Emitter.config = { secret_file: "/tmp/#{bad}" } },
+      -> { NoDevent::Emitter.config = { publisher: { bad => 1 } } }, -> { NoDevent::Configuration.load_file("/tmp/#{long}.yml") }
+    ]
+    attempts.each_with_index do |attempt, index|
+      expect(&attempt).to raise_error(StandardError) { |error|
+        expect([NoDevent::Error, ArgumentError]).to include(satisfy { |kind| error.is_a?(kind) }), "#{index}: #{error.class}"
+        expect(error.message.size).to be < 2100
+        expect(error.message).not_to match(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e]/), "#{index}: #{error.message.dump}"
+      }
+    end
+  end
+
+  it "is one printable line in errors about a file, whatever its name and its content are" do
+    Dir.mktmpdir do |folder|
+      ["/a\e[31m\u202e: {secret: $X}\n", "\"/a\\e[31m\\nFATAL\": 1\n", "\"/a\\u202e\": {secret: [1]}\n", "\"\\e[31m\": [\n", "a: \"\\e\nb: ]\n",
+       "shared: 1\n\"\\nFATAL\": {}\nproduction: {}\n"].each do |text|
+        path = File.join(folder, "\e[31m\nFATAL\u202e.yml")
+        File.write(path, text)
+        expect { NoDevent::Configuration.load_file(path).secret }
+          .to raise_error(NoDevent::ConfigurationError) { |error| expect(error.message).not_to match(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e]/) }
+      end
+    end
+  end
+
+  it "is one printable line in Rails' log of emit" do
+    out = ruby(<<~'RUBY')
+      require "logger"
+      require "active_support"
+      require "active_support/log_subscriber"
+      require "nodevent"
+      require "nodevent/log_subscriber"
+      ActiveSupport::LogSubscriber.logger = Logger.new($stdout)
+      ActiveSupport::LogSubscriber.colorize_logging = false
+      NoDevent::LogSubscriber.attach_to(:nodevent)
+      NoDevent::Emitter.publisher = Class.new { def publish(*) = 1 }.new
+      NoDevent::Emitter.emit("r\e[31m\nFATAL\u202e", "e\n\u009bFATAL" * 1000, 1)
+    RUBY
+    expect(out.lines.size).to eq(1)
+    expect(out).to match(/NoDevent emit.*e FATAL.*→ r \[31m FATAL/)
+    expect(out).not_to match(/[\e\u009b\u202e]/)
+    expect(out.size).to be < 1000
+  end
+
+  it "is printable in the messages of failed tests" do
+    publication = NoDevent::Testing::Publication.new(room: "r\e[31m\nFATAL", event: "e\u202e\nFATAL", message: "\u009bm\u2028" * 1000)
+    match = NoDevent::Testing::PublicationMatch.new("\e[31m\nFATAL", room: "\u202ex")
+    [match.failure([publication]), match.failure_when_negated([publication]), match.to_s, publication.to_s].each { |text| expect_printable(text) }
+  end
+
+  it "is printable in what the doctor prints, in the rake task too" do
+    attack = "\e[31m\nFATAL\u202e\u009b " * 100
+    stub = StubServer.new do |request|
+      case request.path
+      when "/healthz" then [200, "ok"]
+      when %r{\A/api/} then [200, attack]
+      else [403, attack * 100]
+      end
+    end
+    Dir.mktmpdir do |folder|
+      path = File.join(folder, "nodevent\e[31m.yml")
+      File.write(path, "public_url: #{stub.url}\n/nodevent: {open: true}\n")
+      environment = Children::CLEAN.merge("NODEVENT_CONFIG" => path, "RUBYLIB" => "#{ROOT}/lib", "ORIGIN" => "https://a\e[31m\u202e")
+      out, status = Open3.capture2e(environment, "rake", "-f", "#{ROOT}/lib/tasks/nodevent.rake", "nodevent:doctor")
+      expect(status).not_to be_success
+      expect(out).to include("cannot connect (403: [31m FATAL").and include("Events would not arrive")
+      expect_printable(out)
+      expect(out.gsub(/[\n→]/, "")).not_to match(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e]/)
+    end
+    invalid = NoDevent::Doctor::Finding.new(level: :fail, message: "a\nok   forged", hint: "\e[31m\nb")
+    expect(invalid.to_s).to eq("FAIL a ok forged\n     → [31m b")
+  ensure
+    stub&.stop
+  end
+
+  # Where the gem prints and logs; all of them pass the text through Text.
+  it "is printed in few places, which use one sanitiser" do
+    allowed = { "logger.rb" => 2, "publisher/exit_hook.rb" => 1, "doctor.rb" => 1 }
+    printing = /\b(?:logger|Logger\.current)\.(?:debug|info|warn|error|fatal|public_send)|\bcurrent\.public_send|Kernel\.warn|\b(?:puts|\$stdout|\$stderr|STDERR|STDOUT)\b(?!,)|^\s*(?:warn|print|p|pp|abort) /
+    found = Dir[File.join(ROOT, "lib/nodevent/**/*.rb")].to_h do |path|
+      code = File.readlines(path).reject { |line| line.lstrip.start_with?("#") }
+      [path.delete_prefix("#{ROOT}/lib/nodevent/"), code.grep(printing).size]
+    end
+    expect(found.reject { |_, count| count.zero? }).to eq(allowed)
+    inspected = Dir[File.join(ROOT, "lib/nodevent/**/*.rb")].reject { |path| path.end_with?("/text.rb") }.flat_map { |path| File.readlines(path).grep(/\.inspect\[/) }
+    expect(inspected).to eq([])
+  end
+
   secrets = { secret: "sesame-sign-1234567", publish_key: "sesame-publish-12345", redis: "redis://u:sesame-redis@h:1/0" }
 
   it "never contains a secret, wherever the configuration is printed" do
@@ -190,6 +325,7 @@ RSpec.describe "Text from outside", :native do
     expect(@log.string).not_to include("sesame")
     expect(NoDevent::Text.clean("see redis://me:sesame@h/0")).to eq("see redis://…@h/0")
     expect(NoDevent::Text.clean(%(see "redis://me:a/se@sa/me@h/0" or x@y.z))).to eq(%(see "redis://…@h/0" or x@y.z))
+    expect(NoDevent::Text.clean("(redis+tls://u@h) a@b ://x@y")).to eq("(redis+tls://…@h) a@b ://x@y")
     expect(NoDevent::Text.clean("see http://h/0 or x@y.z")).to eq("see http://h/0 or x@y.z")
   end
 end

@@ -54,8 +54,8 @@ RSpec.describe "NoDevent's history on Redis", :native do
   end
 
   it "reports mistakes in the section" do
-    { "lots" => /history is "lots"; write off, or {size: 100, age: 5m}/, { size: 0 } => /history.size is "0"/,
-      { rooms: [] } => /history.rooms is not a mapping/, { rooms: { a: 1 } } => /history.rooms.a is "1"/ }.each do |history, text|
+    { "lots" => /history is neither off nor an age; write off, or {size: 100, age: 5m}/, { size: 0 } => /history.size is not a valid number/,
+      { rooms: [] } => /history.rooms is not a mapping/, { rooms: { a: 1 } } => /history.rooms.a is neither off nor an age/ }.each do |history, text|
       expect { configure(history: history) && NoDevent::Emitter.publisher }
         .to raise_error(NoDevent::ConfigurationError, text)
     end

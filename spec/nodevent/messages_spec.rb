@@ -97,7 +97,7 @@ RSpec.describe "A message" do
       NoDevent::Emitter.publisher = recorder
       expect { emit(1025) }.to raise_error(NoDevent::MessageTooLargeError)
       expect { NoDevent::Emitter.config = { limits: { max_publish_size: "lots" } } }
-        .to raise_error(NoDevent::ConfigurationError, /limits.max_publish_size is "lots"; write it like 64KB or 1MB/)
+        .to raise_error(NoDevent::ConfigurationError, /limits.max_publish_size is not a valid size; write it like 64KB or 1MB/)
     end
 
     # What a member of the room receives from the block.

@@ -113,6 +113,30 @@ RSpec.describe "The position in nodevent_data" do
     redis&.stop
   end
 
+  # A page that is only rendered must not keep a room in Redis, and a room that does not exist must not appear in it.
+  it "is read from Redis without changing when anything expires there", :native do
+    redis = RedisServer.new
+    NoDevent::Emitter.config = { redis: redis.url }
+    NoDevent::Emitter.emit("r", "e", 1, wait: true)
+    client = redis.client
+    client.keys("*{*").each { |key| client.pexpire(key, 120_000) }
+    values = -> { client.keys("*").to_h { |key| [key, client.dump(key)] } }
+    before = values.call
+    left = before.to_h { |key, _| [key, client.pttl(key)] }
+    expect(before.size).to be >= 3
+    allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
+    eventually("reads") do
+      NoDevent::Native.forget_positions
+      NoDevent::Namespace.default.position("other")
+      NoDevent::Namespace.default.position("r")
+    end
+    expect(client.info("commandstats").keys.grep(/evalsha/)).not_to be_empty
+    expect(values.call).to eq(before)
+    left.each { |key, milliseconds| expect(client.pttl(key)).to be_between(0, milliseconds) }
+  ensure
+    redis&.stop
+  end
+
   { "Redis" => true, "the server" => false }.each do |engine, with_redis|
     it "begins before what another process publishes during the request, and after what it published before, on #{engine}", :native do
       redis = RedisServer.new if with_redis

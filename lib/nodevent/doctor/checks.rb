@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
-require "net/http"
 require "nodevent/doctor/clocks"
 require "nodevent/doctor/hints"
+require "nodevent/doctor/http"
 require "nodevent/doctor/server_check"
 require "securerandom"
 
@@ -10,6 +10,11 @@ module NoDevent
   module Doctor
     # Runs the checks, in the order of the path of a message.
     class Checks
+      # How long the key is valid that is sent to the server. Seconds.
+      KEY_LIFETIME = 600
+
+      private_constant :KEY_LIFETIME
+
       # @param config [Configuration] the namespace
       # @yield [Finding]
       def initialize(origin, config, &report)
@@ -29,7 +34,7 @@ module NoDevent
       rescue ConfigurationError => e
         failed("the configuration is invalid: #{e.message}",
                "fix it; `nodevent check FILE` lists all mistakes of a file")
-      rescue PollingClient::Refused => e
+      rescue Http::Failed => e
         failed("the server stopped responding: #{e.message}", "see its log")
       ensure
         @client&.close
@@ -119,7 +124,7 @@ module NoDevent
       # The response, or why there is none.
       def health(url)
         get("/healthz", url)
-      rescue SystemCallError, SocketError, IOError, Timeout::Error, OpenSSL::SSL::SSLError => e
+      rescue Http::Failed => e
         e.message
       end
 
@@ -150,11 +155,26 @@ module NoDevent
         return no_secret_here(open) unless config.secret
         return no_secret_there if open.nil?
 
-        lifetime = [600, config.key_rules.max_lifetime].compact.min
-        refusal, = @client.join(@room, namespace.room_key(@room, Time.now + lifetime))
+        wrong, = @client.join(@room, key(SecureRandom.hex(32)))
+        return another_program if wrong.nil?
+
+        refusal, = @client.join(@room, key(config.secret))
         return ok("the secrets match") if refusal.nil?
 
         failed("the server rejects this application's keys: #{refusal}", Hints.key(refusal))
+      end
+
+      # For a room that nothing else uses.
+      def key(secret)
+        rules = config.key_rules
+        RoomKey.sign(@room, Time.now + [KEY_LIFETIME, rules.max_lifetime].compact.min, secret,
+                     namespace: (config.namespace if rules.bound?), max_lifetime: rules.max_lifetime)
+      end
+
+      # Publishing would send it the publish key.
+      def another_program
+        failed("the program at #{server} admits clients with any key, so it does not know the secret",
+               "find out which program listens there; it is not the server of this configuration")
       end
 
       def no_secret_here(refusal)
@@ -186,7 +206,11 @@ module NoDevent
       end
 
       def received(text)
-        found = @client.publication until found && found["message"] == text
+        deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + PollingClient::TIMEOUT
+        until @client.publication["message"] == text
+          late = Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+          raise PollingClient::Refused, "only other publications arrived" if late
+        end
         ok("a message published through #{publisher} arrived through the server")
       rescue PollingClient::Refused
         failed("a message was published through #{publisher}, but the server did not deliver it",
@@ -199,9 +223,7 @@ module NoDevent
       end
 
       def get(path, base = server)
-        uri = URI("#{base}#{path}")
-        Net::HTTP.start(uri.host, uri.port, use_ssl: uri.scheme == "https", open_timeout: PollingClient::TIMEOUT,
-                                            read_timeout: PollingClient::TIMEOUT) { |http| http.get(uri.request_uri) }
+        Http.get("#{base}#{path}")
       end
 
       def ok(message)

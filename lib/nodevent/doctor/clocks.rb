@@ -22,7 +22,7 @@ module NoDevent
                     message: "the server's clock is #{seconds.abs} s #{direction} this machine's, so keys expire too " \
                              "#{expiry}")
       rescue ArgumentError
-        warn("cannot parse the server's Date header #{date[0, 40].inspect}")
+        warn("cannot parse the server's Date header #{Text.value(date)}")
       end
 
       def self.warn(message)

@@ -1,28 +1,31 @@
 # frozen_string_literal: true
 
+require "cgi"
 require "json"
-require "net/http"
-require "uri"
+require "nodevent/doctor/http"
 
 module NoDevent
   module Doctor
-    # A minimal browser client: Socket.IO 5 over Engine.IO 4 long-polling.
+    # A minimal browser client: Socket.IO 5 over Engine.IO 4 long-polling. The server may be any program: each response
+    # that is not Socket.IO raises {Refused}.
     class PollingClient
       # The server refused, or its response is not Socket.IO.
-      class Refused < StandardError; end
+      class Refused < Http::Failed; end
 
       SEPARATOR = "\x1e"
       # The timeout of one request in seconds.
-      TIMEOUT = 5
+      TIMEOUT = Http::TIMEOUT
+      # The maximum length of a session id.
+      MAX_ID = 200
 
-      private_constant :SEPARATOR
+      private_constant :SEPARATOR, :MAX_ID
 
       # @param url [String] the server
       # @param namespace [String]
       # @param origin [String, nil] the origin to send
       # @raise [Refused]
       def initialize(url, namespace, origin: nil)
-        @uri = URI("#{url}/socket.io/?EIO=4&transport=polling")
+        @url = "#{url}/socket.io/?EIO=4&transport=polling"
         @namespace = namespace
         @origin = origin
         @packets = []
@@ -30,37 +33,49 @@ module NoDevent
         open
       end
 
-      # @return [Array] the server's acknowledgement: error and success
+      # @return [Array(String, Object)] the server's acknowledgement: error, or nil, and success
       # @raise [Refused]
       def join(room, key = nil)
         @acks += 1
         send_packet("42#{@namespace},#{@acks}#{JSON.generate(['join', { room: room, key: key }.compact])}")
-        JSON.parse(wait_for("43#{@namespace},#{@acks}", "the reply to join")).first(2)
+        error, success = parse(wait_for("43#{@namespace},#{@acks}", "the reply to join"), Array)
+        [error && Text.clean(error), success]
       end
 
       # @return [Hash] the next publication
       # @raise [Refused] if none arrives before the timeout
       def publication
-        JSON.parse(wait_for("42#{@namespace},", "the publication")).last
+        arguments = parse(wait_for("42#{@namespace},", "the publication"), Array)
+        arguments.last.is_a?(Hash) ? arguments.last : alien!
       end
 
       # Disconnects.
       def close
         send_packet("1")
-      rescue Refused, SystemCallError
+      rescue Refused
         nil
       end
 
       private
 
       def open
-        handshake = receive.first
-        @uri.query += "&sid=#{JSON.parse(handshake.delete_prefix('0')).fetch('sid')}"
+        id = parse(receive.first.to_s.delete_prefix("0"), Hash)["sid"]
+        alien! unless id.is_a?(String) && id.size.between?(1, MAX_ID)
+        @url += "&sid=#{CGI.escape(id)}"
         send_packet("40#{@namespace},")
         packet = wait_for(%w[40 44].map { |type| "#{type}#{@namespace}," }, "the namespace")
-        error = JSON.parse(packet)["message"]
+        error = parse(packet, Hash)["message"]
         raise Refused, error if error
-      rescue JSON::ParserError, KeyError
+      end
+
+      def parse(text, kind)
+        value = JSON.parse(text)
+        value.is_a?(kind) ? value : alien!
+      rescue JSON::ParserError
+        alien!
+      end
+
+      def alien!
         raise Refused, "the response is not Socket.IO"
       end
 
@@ -79,29 +94,25 @@ module NoDevent
       end
 
       def receive
-        packets = request(Net::HTTP::Get.new(@uri)).split(SEPARATOR)
+        packets = request.split(SEPARATOR)
         send_packet("3") if packets.delete("2")
         packets
       end
 
       def send_packet(packet)
-        post = Net::HTTP::Post.new(@uri)
-        post.body = packet
-        post.content_type = "text/plain;charset=UTF-8"
-        request(post)
+        request(packet)
       end
 
-      def request(request)
-        request["Origin"] = @origin if @origin
-        response = Net::HTTP.start(@uri.host, @uri.port, use_ssl: @uri.scheme == "https", open_timeout: TIMEOUT,
-                                                         read_timeout: TIMEOUT, max_retries: 0) do |http|
-          http.request(request)
-        end
-        return response.body.dup.force_encoding(Encoding::UTF_8) if response.is_a?(Net::HTTPSuccess)
+      def request(packet = nil)
+        response = Http.from_page(@url, body: packet, origin: @origin)
+        body = response.body.to_s.dup.force_encoding(Encoding::UTF_8)
+        return body.scrub if response.is_a?(Net::HTTPSuccess)
 
-        raise Refused, "#{response.code}: #{response.body.to_s[0, 200]}"
-      rescue Net::ReadTimeout
-        raise Refused, "no response within #{TIMEOUT} s"
+        raise Refused, "#{response.code}: #{Text.clean(body, 200)}"
+      rescue Refused
+        raise
+      rescue Http::Failed => e
+        raise Refused, e.message
       end
 
       def clock

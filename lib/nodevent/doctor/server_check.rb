@@ -37,7 +37,8 @@ module NoDevent
         end
 
         def invalid(file, output)
-          Finding.new(level: :fail, message: "the server rejects #{file}: #{output.strip}",
+          problems = output.strip.lines(chomp: true).join("; ")
+          Finding.new(level: :fail, message: "the server rejects #{file}: #{problems}",
                       hint: "fix the lines listed")
         end
 

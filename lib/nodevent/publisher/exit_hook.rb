@@ -41,7 +41,7 @@ module NoDevent
 
           Reporter.flush_unsent(flush: LIBRARIES.any? { |name| Object.const_defined?(name) })
         rescue StandardError => e
-          Kernel.warn("nodevent: #{e.class} at exit!: #{Text.clean(e.message)}")
+          Kernel.warn(Text.line("nodevent: #{e.class} at exit!: #{e.message}"))
         end
       end
     end

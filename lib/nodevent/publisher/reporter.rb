@@ -97,11 +97,11 @@ module NoDevent
             Instrumentation.instrument("publish.nodevent", count: count, seconds: seconds, address: text) { nil }
           when :warning then ErrorReporter.report(PublishError.new(text, count: 0))
           when :restored
-            Logger.current.info("nodevent: reconnected to #{text} after #{seconds.round(1)} s")
+            Logger.log(:info, "reconnected to #{text} after #{seconds.round(1)} s")
           else ErrorReporter.report(PublishError.new(message(kind, count, text), count: count))
           end
         rescue StandardError => e
-          Logger.current.error("nodevent: #{e.class} while reporting: #{Text.clean(e.message)}")
+          Logger.log(:error, "#{e.class} while reporting: #{Text.clean(e.message)}")
         end
 
         def message(kind, count, text)

@@ -36,7 +36,7 @@ module NoDevent
         text = @event ? %("#{@event}") : "anything"
         text += %( to "#{@room}") unless @room.equal?(ANY)
         text += " with #{@message.respond_to?(:description) ? @message.description : inspect_message}" if message?
-        text + times
+        Text.line(text + times)
       end
 
       # @return [String] the message of a failed expectation

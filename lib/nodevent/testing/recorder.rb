@@ -5,7 +5,7 @@ module NoDevent
     # One publication as browsers would receive it: `message` was converted to JSON and back.
     Publication = Struct.new(:room, :event, :message, :namespace, keyword_init: true) do
       def to_s
-        %("#{event}" to "#{room}" with #{JSON.generate(message)})
+        Text.line(%("#{event}" to "#{room}" with #{JSON.generate(message)}))
       end
     end
 

@@ -1,6 +1,6 @@
 //! `nodevent check`: reports what is wrong with a configuration and with the surroundings of its server.
 
-use super::{CommandResult, Failure, diagnostics, http, load};
+use super::{CommandResult, Failure, diagnostics, http, load, output};
 use clap::Args;
 use nodevent_server::config::reference;
 use std::path::PathBuf;
@@ -32,24 +32,24 @@ impl Check {
             let text = reference::explain(key).map_err(|near| {
                 Failure::usage(format!("there is no key `{key}`; did you mean {}?", near.join(", ")))
             })?;
-            print!("{text}");
+            output::lines(&text);
             return Ok(());
         }
         let loaded = load(self.file.as_deref())?;
         for warning in &loaded.warnings {
-            eprintln!("warning: {warning}");
+            output::warning(&format!("warning: {warning}"));
         }
         match &loaded.file {
-            Some(file) => println!("{}: no errors", file.display()),
-            None => println!("no configuration file was found; the defaults apply"),
+            Some(file) => output::line(&format!("{}: no errors", file.display())),
+            None => output::line("no configuration file was found; the defaults apply"),
         }
         for namespace in &loaded.config.namespaces {
             let engine = namespace.redis.as_ref().map_or("memory".to_owned(), |redis| format!("redis at {redis}"));
             let access = if namespace.is_open() { "open to every client" } else { "secured" };
             let history = if namespace.history.is_on() { "history" } else { "no history" };
-            println!("  {}: {engine}, {access}, {history}", namespace.name);
+            output::line(&format!("  {}: {engine}, {access}, {history}", namespace.name));
         }
-        println!("  publishing over HTTP: {}", loaded.config.publishing());
+        output::line(&format!("  publishing over HTTP: {}", loaded.config.publishing()));
         if self.offline {
             return Ok(());
         }

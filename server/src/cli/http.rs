@@ -1,15 +1,21 @@
 //! One HTTP request, for the commands that talk to a running server.
 
-use super::{CommandResult, Failure};
-use http_body_util::{BodyExt as _, Full};
+use super::{CommandResult, Failure, output};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::{Response, Uri, header};
 use hyper_util::rt::TokioIo;
 use nodevent_server::tls_client;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+/// The maximum size of a response that is read as a whole. Bytes.
+const MAX_TEXT: usize = 1024 * 1024;
+/// The timeout of a request up to the head of its response, and of the body.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request. With a body it is a POST, without one a GET.
 pub(super) struct Request {
@@ -31,6 +37,9 @@ impl Request {
     /// Returns a message if `url` is invalid.
     pub(super) fn new(url: &str, path: &str) -> Result<Self, String> {
         let invalid = || format!("`{url}` is not a valid server URL; write it like http://localhost:8080");
+        if url.split(['/', '?', '#']).nth(2).is_some_and(|authority| authority.contains('@')) {
+            return Err("the server URL contains a user or password, which is not sent; delete it".to_owned());
+        }
         let uri: Uri = format!("{}{path}", url.trim_end_matches('/')).parse().map_err(|_| invalid())?;
         let known = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
         known.then_some(Self { uri, body: String::new(), bearer: None, origin: None }).ok_or_else(invalid)
@@ -57,7 +66,8 @@ pub(super) async fn send(request: &Request) -> CommandResult<Response<Incoming>>
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
     let unavailable = |error: &dyn std::fmt::Display| {
         Failure::unavailable(format!(
-            "no server responds at {host}:{port}: {error}; is it running? name another by --url"
+            "no server responds at {host}:{port}: {}; is it running? name another by --url",
+            output::external(&error.to_string())
         ))
     };
     let bare = host.trim_start_matches('[').trim_end_matches(']');
@@ -94,10 +104,17 @@ where
     sender.send_request(request).await
 }
 
-/// Returns the body of a response as text.
+/// Returns the body of a response as text: what the server sent, not printable.
 pub(super) async fn text(response: Response<Incoming>) -> CommandResult<String> {
-    let body = response.into_body().collect().await;
-    let bytes =
-        body.map_err(|error| Failure::unavailable(format!("the response ended early: {error}")))?.to_bytes();
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let body = Limited::new(response.into_body(), MAX_TEXT).collect().await;
+    let incomplete = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Failure::unavailable(format!("the response is incomplete: {}", output::external(&error.to_string())))
+    };
+    Ok(String::from_utf8_lossy(&body.map_err(incomplete)?.to_bytes()).into_owned())
+}
+
+/// Gives up a request, or the reading of its response, after [`TIMEOUT`].
+pub(super) async fn with_timeout<T>(request: impl Future<Output = CommandResult<T>>) -> CommandResult<T> {
+    let late = || Failure::unavailable(format!("the server did not respond within {} s", TIMEOUT.as_secs()));
+    tokio::time::timeout(TIMEOUT, request).await.unwrap_or_else(|_| Err(late()))
 }

@@ -1,6 +1,6 @@
 //! `nodevent key`: prints a key with which a browser may join a room.
 
-use super::{CommandResult, Failure, Target};
+use super::{CommandResult, Failure, Target, output, secret};
 use clap::Args;
 use nodevent_protocol::key::Secret;
 use nodevent_protocol::room;
@@ -18,7 +18,7 @@ pub(super) struct Key {
     /// Lifetime of the key, like 30s, 5m or 1h.
     #[arg(long, default_value = "1h", value_parser = parse_duration)]
     expires_in: Duration,
-    /// File that contains the secret [default: the configured secret].
+    /// File that contains the secret, or `-` for standard input [default: the configured secret].
     #[arg(long)]
     secret_file: Option<PathBuf>,
     #[command(flatten)]
@@ -35,10 +35,9 @@ impl Key {
             .map_err(|bad| Failure::usage(bad.to_string()))?;
         let secret = match &self.secret_file {
             Some(file) => {
-                let text = config::read_secret_file(file)
-                    .map_err(|error| Failure::usage(format!("{} {error}", file.display())))?;
-                let is_empty = |_| Failure::usage(format!("{} is empty; write the secret into it", file.display()));
-                Some(Secret::new(text).map_err(is_empty)?)
+                let is_invalid =
+                    |_| Failure::usage(format!("{} is empty; write the secret into it", file.display()));
+                Some(Secret::new(secret::read(file)?).map_err(is_invalid)?)
             }
             None => namespace.secrets.first().cloned(),
         };
@@ -48,7 +47,7 @@ impl Key {
         })?;
         let key =
             namespace.sign_key(&self.room, self.expires_in, clock::now_ms(), &secret).map_err(Failure::usage)?;
-        println!("{key}");
+        output::line(&key);
         Ok(())
     }
 }

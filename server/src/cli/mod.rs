@@ -8,16 +8,21 @@ mod diagnostics;
 mod emit;
 mod http;
 mod key;
+mod output;
+mod secret;
 mod serve;
 mod status;
 mod subscribe;
 
+pub(crate) use output::failure;
 pub(crate) use status::{CommandResult, ExitStatus, Failure};
 
 use clap::{Args, Parser, Subcommand};
+use hyper::Uri;
 use nodevent_server::config::listen::Listen;
 use nodevent_server::config::{self, Loaded, namespace::Namespace};
 use nodevent_server::protocols;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// Delivers the events of an application to every browser in a room.
@@ -115,6 +120,26 @@ fn load(file: Option<&Path>) -> CommandResult<Loaded> {
 fn local_url(loaded: &Loaded) -> String {
     let listen = loaded.config.listen.iter().find(|one| one.tls.is_none()).or(loaded.config.listen.first());
     listen.map_or_else(|| format!("http://localhost:{}", config::listen::PORT), url_of)
+}
+
+/// Whether the configuration names the server at a URL, or it is on this machine. Only there the configured keys are sent
+/// without being asked for.
+fn is_configured(loaded: &Loaded, url: &str) -> bool {
+    let parse = |url: &str| url.parse::<Uri>().ok();
+    let Some(uri) = parse(url) else { return false };
+    let bare = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let is_local = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    let port = |uri: &Uri| uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    let is_same = |other: &str| {
+        // A page uses its own scheme with an address that has none; a key needs the one that hides it.
+        let other = if other.starts_with("//") { format!("https:{other}") } else { other.to_owned() };
+        parse(&other).is_some_and(|other| {
+            other.scheme_str() == uri.scheme_str() && other.host() == uri.host() && port(&other) == port(&uri)
+        })
+    };
+    is_local
+        || loaded.config.public_url.as_deref().is_some_and(is_same)
+        || loaded.config.listen.iter().any(|listen| is_same(&url_of(listen)))
 }
 
 /// Returns the URL of a listener on this machine.

@@ -4,6 +4,7 @@
 //! cannot delay a connection. Lines that do not fit into the queue are dropped and counted. As soon as the log is read
 //! again, a line reports how many. This file does not know how lines are formatted.
 
+use nodevent_protocol::text::{is_unsafe, printable_json};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -53,7 +54,7 @@ pub fn dropped() -> u64 {
     DROPPED.load(Relaxed)
 }
 
-/// Returns a line as it is written: without control characters, which could forge lines or drive a terminal, and
+/// Returns a line as it is written: with unsafe characters, which could forge lines or drive a terminal, as escapes, and
 /// shortened. Redis, the system and other peers wrote the texts of their errors, so these may contain anything.
 fn sanitize(line: &[u8]) -> Vec<u8> {
     let (text, end) = match line.strip_suffix(b"\n") {
@@ -61,16 +62,14 @@ fn sanitize(line: &[u8]) -> Vec<u8> {
         None => (line, ""),
     };
     // A line of JSON would no longer be JSON.
-    let max = if text.starts_with(b"{") { usize::MAX } else { MAX_LINE };
+    let is_json = text.starts_with(b"{");
+    let max = if is_json { usize::MAX } else { MAX_LINE };
     let shown = &text[..text.len().min(max)];
     let mut out = Vec::with_capacity(line.len());
     for chunk in shown.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() && c != '\t' {
-                out.extend(c.escape_default().to_string().as_bytes());
-            } else {
-                out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
-            }
+        match is_json {
+            true => out.extend(printable_json(chunk.valid()).as_bytes()),
+            false => out.extend(chunk.valid().chars().flat_map(shown_char).collect::<String>().as_bytes()),
         }
         if !chunk.invalid().is_empty() {
             out.extend("\u{fffd}".as_bytes());
@@ -81,6 +80,16 @@ fn sanitize(line: &[u8]) -> Vec<u8> {
     }
     out.extend(end.as_bytes());
     out
+}
+
+/// A character of a line in the text format.
+fn shown_char(c: char) -> impl Iterator<Item = char> {
+    let is_escaped = is_unsafe(c) && c != '\t';
+    let (escape, same) = match is_escaped {
+        true => (Some(c.escape_default()), None),
+        false => (None, Some(c)),
+    };
+    escape.into_iter().flatten().chain(same)
 }
 
 /// The writing thread's loop.
@@ -164,6 +173,8 @@ mod tests {
         let text = |line: &str| String::from_utf8(sanitize(line.as_bytes())).unwrap();
         assert_eq!(text("WARN ü \t reason=\"x\"\n"), "WARN ü \t reason=\"x\"\n");
         assert_eq!(text("a\nINFO forged\r\u{1b}[2J\u{9b}1m\0\n"), "a\\nINFO forged\\r\\u{1b}[2J\\u{9b}1m\\u{0}\n");
+        assert_eq!(text("\u{202e}evil\u{2028}\n"), "\\u{202e}evil\\u{2028}\n");
+        assert_eq!(text("{\"a\":\"\u{9b}1m\u{202e}\"}\n"), "{\"a\":\"\\u009b1m\\u202e\"}\n", "JSON stays JSON");
         assert_eq!(String::from_utf8(sanitize(b"a\xffb\n")).unwrap(), "a\u{fffd}b\n");
         let long = text(&format!("{}\n", "ü".repeat(MAX_LINE)));
         assert!(long.len() < MAX_LINE + 40 && long.ends_with("… (8064 bytes)\n"), "{}", long.len());

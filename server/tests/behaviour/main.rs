@@ -7,6 +7,7 @@ mod support;
 mod admission;
 mod certificates;
 mod command_line;
+mod command_line_secrets;
 mod configuration;
 mod defaults;
 mod except;

@@ -118,7 +118,7 @@ RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
   end
 
   it "N-104 distinguishes the requests of sibling forks" do
-    stub = StubServer.new { [200, "{}"] }
+    stub = StubServer.new { [200, '{"accepted":1}'] }
     script(<<~RUBY)
       NoDevent::Emitter.config = { url: "#{stub.url}" }
       emit("parent", wait: true)

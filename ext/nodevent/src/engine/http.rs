@@ -3,6 +3,7 @@
 //! One request is in flight at a time, with as many queued publications of one namespace as fit, which preserves the
 //! order. A retried request carries the same idempotency key, so nothing is published twice.
 
+use super::limited_io::LimitedConnector;
 use super::{BatchOutcome, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TransientError, random};
 use crate::queue::{Confirmation, PublicationRef, PublishResult};
 use crate::target::HttpTarget;
@@ -12,13 +13,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Body;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use nodevent_protocol::history::Position;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::collections::VecDeque;
 use std::error::Error as _;
 use std::fmt;
@@ -32,7 +34,7 @@ const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
 
 /// A NoDevent server; see the head of this file.
 pub(crate) struct Http {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<LimitedConnector, Full<Bytes>>,
     url: String,
     address: Arc<str>,
     authorization: Option<HeaderValue>,
@@ -51,7 +53,8 @@ pub(crate) struct Http {
 #[serde(default)]
 struct ServerReply {
     accepted: usize,
-    positions: Vec<Option<Box<str>>>,
+    /// Not read before they are needed: publications are accepted also if their positions are not positions.
+    positions: Option<Box<RawValue>>,
     error: Option<String>,
     hint: Option<String>,
 }
@@ -167,7 +170,19 @@ impl Http {
 
     /// Turns a response into results, and decides what is retried.
     fn handle_response(&mut self, status: StatusCode, body: &[u8], count: usize, key: HeaderValue) -> BatchOutcome {
-        let reply: ServerReply = serde_json::from_slice(body).unwrap_or_default();
+        // Serde would read an array as the fields in their order.
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        let reply: ServerReply =
+            if is_object { serde_json::from_slice(body) } else { Ok(ServerReply::default()) }.unwrap_or_default();
+        if status.is_success() && reply.accepted != count {
+            // Any program may have the port, and most return 200 for anything. What it received is sent again.
+            self.retry = Some((count, key));
+            let reason = format!(
+                "its response, with the status {}, does not confirm the publications; another program may have the port",
+                status.as_u16()
+            );
+            return BatchOutcome::failed(reason, false);
+        }
         if status.is_success() {
             self.singles_left = self.singles_left.saturating_sub(count);
             return BatchOutcome { results: accepted(reply, count), error: None };
@@ -218,7 +233,8 @@ impl ServerReply {
 }
 
 fn accepted(reply: ServerReply, count: usize) -> Vec<PublishResult> {
-    let mut positions = reply.positions.into_iter();
+    let positions = reply.positions.and_then(|list| serde_json::from_str::<Vec<Option<Box<str>>>>(list.get()).ok());
+    let mut positions = positions.unwrap_or_default().into_iter();
     let mut next = || Position::parse(&positions.next()??);
     (0..count).map(|_| Ok(next().map_or(Confirmation::Accepted, Confirmation::Position))).collect()
 }
@@ -262,7 +278,7 @@ fn transient_error(error: &hyper_util::client::legacy::Error) -> TransientError 
 ///
 /// # Errors
 /// The certificates of the system cannot be read.
-pub(super) fn client<B>(secure: bool) -> Result<Client<HttpsConnector<HttpConnector>, B>, String>
+pub(super) fn client<B>(secure: bool) -> Result<Client<LimitedConnector, B>, String>
 where
     B: Body + Send,
     B::Data: Send,
@@ -282,5 +298,5 @@ where
         builder.with_tls_config(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
     };
     let connector = builder.https_or_http().enable_http1().wrap_connector(tcp);
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
+    Ok(Client::builder(TokioExecutor::new()).build(LimitedConnector(connector)))
 }

@@ -1,15 +1,14 @@
 //! The positions of rooms, read from a NoDevent server: `GET …/history`, section 8 of protocol/README.md.
 
 use super::http::{client, escape};
+use super::limited_io::LimitedConnector;
 use super::positions::RoomState;
 use crate::target::HttpTarget;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::header::AUTHORIZATION;
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use nodevent_protocol::history::Position;
 use serde::Deserialize;
 use std::sync::OnceLock;
@@ -20,7 +19,7 @@ const MAX_RESPONSE_BYTES: usize = 16 * 1024;
 /// Not a position, so that the server sends its own and no publications.
 const NOWHERE: &str = "none";
 
-type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+type HttpClient = Client<LimitedConnector, Empty<Bytes>>;
 
 /// See the head of this file.
 pub(super) struct HttpPositions {
@@ -69,6 +68,10 @@ impl HttpPositions {
         }
         let body = Limited::new(response.into_body(), MAX_RESPONSE_BYTES).collect().await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();
+        // Serde would read an array as the fields in their order.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err("the response is not that of a NoDevent server".to_owned());
+        }
         let history: History = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         let idle = history.idle_ms.map(Duration::from_millis);
         let position = history.position.and_then(|position| Position::parse(&position));

@@ -5,6 +5,7 @@
 mod breaker;
 mod http;
 mod http_positions;
+mod limited_io;
 mod positions;
 mod redis;
 mod redis_config;

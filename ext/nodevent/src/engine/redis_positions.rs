@@ -1,12 +1,12 @@
 //! The positions of rooms, read from Redis. The expiry of a room's log, which each publication renews, shows the age of
-//! the last one.
+//! the last one. A read writes nothing: a page that is only rendered keeps no room in Redis.
 
 use super::positions::RoomState;
 use super::redis_config;
 use crate::target::RedisTarget;
 use fred::prelude::{Client, ClientLike, Config, Error, KeysInterface, LuaInterface};
 use fred::types::config::ReconnectPolicy;
-use nodevent_protocol::history::{self, Position, READ, RetentionPolicy, Scope};
+use nodevent_protocol::history::{self, Position, READ, Read, RetentionPolicy, Scope};
 use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -62,10 +62,7 @@ impl RedisPositions {
         client.wait_for_connect().await?;
         let keys = self.scope.keys(&self.namespace, room);
         let names = || vec![keys.position.clone(), keys.log.clone()];
-        let args = || {
-            let ttl = retention.position_ttl().as_millis().to_string();
-            vec![ttl, "-1".to_owned(), String::new(), String::new()]
-        };
+        let args = || Read::default().args();
         let known = client.evalsha::<Slice, _, _, _>(self.script_sha.as_str(), names(), args()).await;
         let slice = match known {
             Err(error) if error.details().starts_with("NOSCRIPT") => client.eval(READ, names(), args()).await?,

@@ -12,7 +12,7 @@ mod redis;
 mod server;
 
 use super::http::{self, Request};
-use super::{CommandResult, url_of};
+use super::{CommandResult, output, url_of};
 use hyper::body::Incoming;
 use hyper::{Response, header};
 use nodevent_server::config::Loaded;
@@ -31,16 +31,18 @@ pub(super) struct Report {
 
 impl Report {
     fn ok(&self, sentence: &str) {
-        println!("ok   {sentence}");
+        output::line(&format!("ok   {sentence}"));
     }
 
     fn warn(&self, sentence: &str, hint: &str) {
-        println!("warn {sentence}\n     → {hint}");
+        output::line(&format!("warn {sentence}"));
+        output::line(&format!("     → {hint}"));
     }
 
     fn fail(&mut self, sentence: &str, hint: &str) {
         self.has_failures = true;
-        println!("FAIL {sentence}\n     → {hint}");
+        output::line(&format!("FAIL {sentence}"));
+        output::line(&format!("     → {hint}"));
     }
 }
 

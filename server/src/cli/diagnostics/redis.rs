@@ -1,6 +1,7 @@
 //! Checks that the Redis of a namespace responds, accepts writes, and has the same time.
 
 use super::Report;
+use crate::cli::output;
 use nodevent_server::config::redis::Redis as RedisConfig;
 use nodevent_server::engine::redis;
 
@@ -12,13 +13,17 @@ pub(super) async fn check(namespace: &str, config: &RedisConfig, report: &mut Re
         Ok(diagnosis) => diagnosis,
         Err(error) => {
             let hint = "start it, or correct `redis:` in the configuration";
+            let error = output::external(&error.to_string());
             return report.fail(&format!("{namespace}: Redis at {config} is unavailable: {error}"), hint);
         }
     };
     match diagnosis.write_error {
         None => report.ok(&format!("{namespace}: Redis at {config} responds and accepts writes")),
         Some(reason) => report.fail(
-            &format!("{namespace}: Redis at {config} responds, but does not accept writes: {reason}"),
+            &format!(
+                "{namespace}: Redis at {config} responds, but does not accept writes: {}",
+                output::external(&reason)
+            ),
             "use a primary with free memory, and a user that may write keys that begin with `nodevent:`",
         ),
     }

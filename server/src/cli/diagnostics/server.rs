@@ -2,7 +2,9 @@
 
 use super::{Report, TIMEOUT, get, open, with_timeout};
 use crate::cli::http::{self, Request};
+use crate::cli::output;
 use http_body_util::BodyExt as _;
+use nodevent_protocol::key::Secret;
 use nodevent_server::clock;
 use nodevent_server::config::Config;
 use nodevent_server::config::namespace::Namespace;
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 /// Lifetime of the key that is sent to the server. Milliseconds.
 const KEY_LIFETIME: Duration = Duration::from_secs(60);
+/// How much of the events of a room is read. Bytes.
+const MAX_EVENTS: usize = 64 * 1024;
 /// Hint for a server that has read another configuration.
 const RESTART: &str = "restart the server with this file";
 
@@ -17,7 +21,7 @@ pub(super) async fn check(url: &str, config: &Config, report: &mut Report) {
     match get(url, "/readyz").await {
         Ok((200, _)) => report.ok("it is ready"),
         Ok((_, body)) => report.fail(
-            &format!("it is not ready: {}", body.trim().replace('\n', "; ")),
+            &format!("it is not ready: {}", output::external(&body.trim().replace('\n', "; "))),
             "see its log, and the checks of its Redis above",
         ),
         Err(error) => return report.fail(&format!("it stopped responding: {error}"), "see its log"),
@@ -50,6 +54,12 @@ async fn check_namespace(url: &str, namespace: &Namespace, report: &mut Report) 
         (Some(_), 200) => {
             return report.fail(&format!("{name}: every client may join, but the file has a secret"), RESTART);
         }
+        // Publishing would send it the publish key.
+        (Some(_), _) if join(wrong_key(namespace, &room)).await == Ok(200) => {
+            let sentence = format!("{name}: it admits clients with any key, so it does not know the secret");
+            return report
+                .fail(&sentence, "find out which program has the port: it is not the server of this file");
+        }
         (Some(_), _) => match join(key.clone()).await {
             Ok(200) => report.ok(&format!("{name}: its secret matches the configuration file")),
             Ok(_) => {
@@ -66,6 +76,12 @@ async fn check_namespace(url: &str, namespace: &Namespace, report: &mut Report) 
         Ok(RoundTrip::Delivered) => report.ok(&format!("{name}: a test message was delivered")),
         Err(error) => report.fail(&format!("{name}: a test message was not delivered: {error}"), "see its log"),
     }
+}
+
+/// A key for the room that is signed with a secret which no server has.
+fn wrong_key(namespace: &Namespace, room: &str) -> Option<String> {
+    let secret = Secret::new(format!("{:032x}", rand::random::<u128>())).ok()?;
+    namespace.sign_short_key(room, KEY_LIFETIME, clock::now_ms(), &secret).ok()
 }
 
 /// The result of a test message.
@@ -94,14 +110,19 @@ async fn round_trip(
     }
     if !response.status().is_success() {
         let (status, text) = (response.status(), with_timeout(http::text(response)).await?);
-        return Err(format!("publishing was rejected ({status}): {}", text.trim()));
+        return Err(format!("publishing was rejected ({status}): {}", output::external(&text)));
     }
     let wait = async {
         let mut bytes = Vec::new();
         while let Some(Ok(frame)) = body.frame().await {
+            // The name of the room may have arrived in two parts.
+            let searched = bytes.len().saturating_sub(room.len());
             bytes.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
-            if String::from_utf8_lossy(&bytes).contains(room) {
+            if String::from_utf8_lossy(&bytes[searched..]).contains(room) {
                 return Ok(RoundTrip::Delivered);
+            }
+            if bytes.len() > MAX_EVENTS {
+                return Err("other events arrived".to_owned());
             }
         }
         Err("the response ended early".to_owned())
