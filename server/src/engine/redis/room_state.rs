@@ -49,6 +49,8 @@ pub(super) struct RoomState {
     newest_verified: bool,
     /// Requests that wait for a read.
     pending: Vec<PendingRecovery>,
+    /// Whether a read has answered requests a moment ago. Later ones wait for the end of the pause.
+    pausing: bool,
     /// The read in progress.
     in_flight: Option<ReadInFlight>,
     /// Whether publications may be missing: they must be read before anything else is delivered.
@@ -183,6 +185,7 @@ impl RoomState {
             newest_verified: false,
             pending: Vec::new(),
             in_flight: None,
+            pausing: false,
             needs_backfill: false,
             newest_undelivered: None,
             admitted_without_position: false,
@@ -281,7 +284,19 @@ impl RoomState {
     /// Returns whether a read is needed and none is in progress.
     pub(super) fn needs_read(&self) -> bool {
         let incomplete = self.has_history && (self.needs_backfill || self.position.is_none());
-        self.in_flight.is_none() && (incomplete || !self.subscribed || !self.pending.is_empty())
+        let requested = !self.pending.is_empty() && !self.pausing;
+        self.in_flight.is_none() && (incomplete || !self.subscribed || requested)
+    }
+
+    /// Lets later requests wait, so that members who return at the same time share the next read. What is missing is read
+    /// at once all the same.
+    pub(super) fn start_pause(&mut self) {
+        self.pausing = true;
+    }
+
+    /// Ends the pause: requests that have waited may be read for.
+    pub(super) fn end_pause(&mut self) {
+        self.pausing = false;
     }
 
     /// Returns whether the next read should wait for the next retry, because the last ones failed or changed nothing.

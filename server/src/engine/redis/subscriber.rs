@@ -20,12 +20,16 @@ use nodevent_protocol::publication;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 /// Reads in progress at a time. A publication waits in Redis until those before it are done: about 40 µs each.
 const MAX_CONCURRENT_READS: usize = 64;
 /// Reads in progress at which no check starts.
 const MAX_READS_BEFORE_CHECK: usize = 8;
+/// Pause of a room after a read that has answered requests. Members who return during it share the next read, however
+/// fast Redis is.
+const READ_PAUSE: Duration = Duration::from_millis(5);
 /// Rooms that are looked at when reads have ended, for those that need one. The others have their turn later.
 const MAX_VISITS: usize = 256;
 
@@ -65,6 +69,8 @@ pub(super) enum TaskResult {
     },
     /// A room's channel was unsubscribed.
     Unsubscribed { room: Box<str> },
+    /// A room's pause after a read has ended.
+    PauseEnded { room: Box<str> },
 }
 
 /// A read that only compares.
@@ -123,6 +129,7 @@ impl NamespaceSubscriber {
                 Some(done) = inputs.results.recv() => match done {
                     TaskResult::Read { room, result, check } => self.on_read(&room, result, check).await,
                     TaskResult::Unsubscribed { room } => self.on_unsubscribed(&room),
+                    TaskResult::PauseEnded { room } => self.on_pause_ended(&room),
                 },
                 command = inputs.commands.recv() => match command {
                     Some(Command::Recover(request)) => self.on_recovery_request(*request),
@@ -353,11 +360,32 @@ impl NamespaceSubscriber {
         for publication in publications.iter().skip(publications.len() - backfill.deliver) {
             fanout.broadcast(Arc::clone(publication)).await;
         }
+        let is_requested = !requests.is_empty();
         for request in requests {
             let since = slice.resolve(request.since);
             let recovery = Recovery::select(slice.position, slice.jump, since, publications.iter().cloned());
             fanout.reply(request.reply(Some(recovery)));
         }
+        if is_requested {
+            self.pause(room);
+        }
+        self.after_read(room);
+    }
+
+    /// Starts the pause of a room.
+    fn pause(&mut self, room: &str) {
+        let Some(state) = self.rooms.get_mut(room) else { return };
+        state.start_pause();
+        let (room, results_tx) = (room.into(), self.results_tx.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(READ_PAUSE).await;
+            let _ = results_tx.send(TaskResult::PauseEnded { room }).await;
+        });
+    }
+
+    fn on_pause_ended(&mut self, room: &str) {
+        let Some(state) = self.rooms.get_mut(room) else { return };
+        state.end_pause();
         self.after_read(room);
     }
 

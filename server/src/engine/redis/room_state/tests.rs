@@ -492,3 +492,30 @@ fn room_is_dropped_when_its_last_shard_has_no_members() {
     assert!(!room.remove_shard(0));
     assert!(room.remove_shard(1));
 }
+
+#[test]
+fn requests_wait_for_the_pause_after_a_read_and_share_the_next_one() {
+    let mut room = room_at(at(3));
+    room.enqueue(request(since(1)), Instant::now());
+    assert_eq!(room.start_read(), read_after(Some(1)));
+    assert_eq!(room.on_read_completed(result(at(3), 2)).1.len(), 1);
+    room.start_pause();
+    room.enqueue(request(since(2)), Instant::now());
+    room.enqueue(request(since(1)), Instant::now());
+    assert_eq!(room.start_read(), None);
+    assert!(!room.can_be_dropped());
+    room.end_pause();
+    assert_eq!(room.start_read(), read_after(Some(1)));
+    assert_eq!(room.on_read_completed(result(at(3), 2)).1.len(), 2);
+}
+
+#[test]
+fn what_is_missing_is_read_at_once_during_a_pause() {
+    let mut room = room_at(at(3));
+    room.start_pause();
+    room.enqueue(request(since(1)), Instant::now());
+    assert_eq!(room.on_publication(at(5), 0), Disposition::Backfill);
+    assert_eq!(room.start_read(), read_after(Some(1)), "the members do not wait, and nor does the request");
+    let (missing, answered) = room.on_read_completed(result(at(5), 4));
+    assert_eq!((missing, answered.len()), (backfill(2, false), 1));
+}
