@@ -168,7 +168,7 @@ RSpec.describe "The position in nodevent_data" do
   end
 
   # What is no position is not kept, however large it is, and the publication is published all the same.
-  it "is not kept if the engine's reply is not a position", :native do
+  it "is not kept if the engine's reply is not a position", :native, stress: false do
     replies = ["x" * 400_000, "0123456789abcdef:1\n", "0123456789ABCDEF:1", "0123456789abcdef:9007199254740992", "\e[31m", 7, {}]
     replies.each do |position|
       stub = StubServer.new { [200, JSON.generate(accepted: 1, position: position, positions: [position])] }
@@ -185,7 +185,7 @@ RSpec.describe "The position in nodevent_data" do
     end
   end
 
-  it "is not kept if what a read returns is not a position, or too large", :native do
+  it "is not kept if what a read returns is not a position, or too large", :native, stress: false do
     allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
     [JSON.generate(position: "x" * 10_000, idle_ms: 60_000), JSON.generate(position: "0123456789abcdef:1x", idle_ms: 60_000),
      JSON.generate(position: "0123456789abcdef:1", idle_ms: 60_000, pad: "x" * 20_000)].each do |body|
@@ -207,7 +207,7 @@ RSpec.describe "The position in nodevent_data" do
   # A refusal is a reply: it concerns this room or key. A server that is overloaded or broken gets a pause.
   { 400 => true, 401 => true, 403 => true, 404 => true, 410 => true, 421 => true, 408 => false, 429 => false, 302 => false, 500 => false,
     503 => false }.each do |status, reads_on|
-    it "is #{reads_on ? 'still' : 'not'} read from the server after the status #{status} for another room", :native do
+    it "is #{reads_on ? 'still' : 'not'} read from the server after the status #{status} for another room", :native, stress: false do
       allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
       good = JSON.generate(position: "0123456789abcdef:1", idle_ms: 60_000)
       stub = StubServer.new { |request| request.path.include?("/bad/") ? [status, "{}"] : [200, good] }
@@ -225,7 +225,7 @@ RSpec.describe "The position in nodevent_data" do
     end
   end
 
-  it "is read for one namespace while the server fails for another", :native do
+  it "is read for one namespace while the server fails for another", :native, stress: false do
     allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
     good = JSON.generate(position: "0123456789abcdef:1", idle_ms: 60_000)
     stub = StubServer.new { |request| request.path.include?("/api/b/") ? [429, "{}"] : [200, good] }
@@ -236,7 +236,7 @@ RSpec.describe "The position in nodevent_data" do
     stub&.stop
   end
 
-  it "is read from Redis for other rooms if the key of one room has another type", :native do
+  it "is read from Redis for other rooms if the key of one room has another type", :native, stress: false do
     redis = RedisServer.new
     NoDevent::Emitter.config = { redis: redis.url }
     allow(NoDevent::RequestStart).to receive(:elapsed).and_return(0.01)
