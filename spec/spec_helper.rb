@@ -21,8 +21,8 @@ RSpec.configure do |config|
   config.include Children
 
   config.around do |example|
-    # What measures time, or makes very many objects in Ruby, has `stress: false`. 1: without marking old objects every time,
-    # which would take too long.
+    # What measures time, or makes very many objects in Ruby, has `stress: false`.
+    # 1: without marking old objects every time, which would take too long.
     stressed = ENV.key?("NODEVENT_GC_STRESS") && example.metadata[:native] && example.metadata[:stress] != false
     GC.stress = stressed ? 1 : false
     example.run
