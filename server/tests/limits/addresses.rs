@@ -6,7 +6,7 @@ use crate::support::http::Io;
 use crate::support::keys::{LATER, key};
 use crate::support::raw::{End, Raw, handshake, handshake_request};
 use crate::support::wait::until;
-use crate::support::{Request, Response};
+use crate::support::{Request, Response, Site};
 use serde_json::json;
 use std::net::SocketAddr;
 use tokio::io::AsyncWriteExt as _;
@@ -17,10 +17,10 @@ const HISTORY: &str = "/api/nodevent/rooms/r/history";
 const SECRET: &str = "a-secret-of-more-than-sixteen";
 
 /// Opens a connection from another address of this machine.
-async fn dial_from(server: &ServerWithBystander, address: [u8; 4]) -> Box<dyn Io> {
+pub(crate) async fn dial_from(site: &Site, address: [u8; 4]) -> Box<dyn Io> {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(SocketAddr::from((address, 0))).unwrap();
-    Box::new(socket.connect(server.address.parse().unwrap()).await.unwrap())
+    Box::new(socket.connect(site.address.parse().unwrap()).await.unwrap())
 }
 
 async fn send_from(server: &ServerWithBystander, address: [u8; 4], request: &Request) -> Response {

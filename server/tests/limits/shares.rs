@@ -1,23 +1,20 @@
 //! What one client may take of what all share: memberships, open files, and memory for what has not arrived completely.
 
+use crate::addresses::dial_from;
 use crate::rooms::resident;
 use crate::server_with_bystander::ServerWithBystander;
 use crate::support::raw::{Raw, TEXT, first, handshake, last};
 use crate::support::wait::until;
 use crate::support::{Program, Site, program};
-use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpSocket;
 
 const MEGABYTE: usize = 1 << 20;
 
 /// Opens a connection from another address of this machine. `None`: the server refuses its handshake.
 async fn try_open_from(site: &Site, address: [u8; 4]) -> Option<Raw> {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(SocketAddr::from((address, 0))).unwrap();
-    let mut stream = socket.connect(site.address.parse().unwrap()).await.ok()?;
+    let mut stream = dial_from(site, address).await;
     stream.write_all(&handshake(&site.address, "")).await.ok()?;
-    let mut raw = Raw::try_after_handshake(Box::new(stream)).await?;
+    let mut raw = Raw::try_after_handshake(stream).await?;
     raw.try_text().await.filter(|open| open.starts_with('0'))?;
     Some(raw)
 }
@@ -101,9 +98,7 @@ async fn bodies_that_never_end_are_limited_for_each_client() {
         format!("POST /api/nodevent/emit HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000000\r\n\r\n", server.address);
     let mut sockets = Vec::new();
     for _ in 0..BODIES {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::from(([127, 0, 0, 7], 0))).unwrap();
-        let mut stream = socket.connect(server.address.parse().unwrap()).await.unwrap();
+        let mut stream = dial_from(&server, [127, 0, 0, 7]).await;
         stream.write_all(head.as_bytes()).await.unwrap();
         let _ = stream.write_all(&body).await;
         sockets.push(stream);
