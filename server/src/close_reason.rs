@@ -31,7 +31,8 @@ pub enum CloseReason {
     PostTimeout,
     /// The send buffer is full: the client reads more slowly than its rooms publish.
     SendBufferFull,
-    /// All send buffers together exceed their budget, and its buffer is among the largest.
+    /// What waits for all clients, and messages that have not arrived completely, exceed their budget, and its buffers are
+    /// among the largest.
     SendBuffersFull,
     /// Nothing could be written for `limits: write_timeout`.
     WriteStalled,
@@ -97,8 +98,8 @@ impl CloseReason {
         "The client sent more than `limits: bytes_per_second`.",
         "The connection had joined no room, and `limits: max_roomless_per_address` was reached. Many: a client opens connections \
          and leaves them. If the server is behind a proxy, set `trusted_proxies`.",
-        "All send buffers together exceeded `limits: send_buffers_total`, and this one was among the largest. The client \
-         reconnects and recovers.",
+        "What waited for all clients, and messages that had not arrived completely, exceeded `limits: send_buffers_total`, and \
+         this connection was among those with the most. The client reconnects and recovers.",
         "The client sent more than 20 wrong keys, and its address more than `limits: wrong_keys_per_second_per_address`.",
     ];
 

@@ -7,8 +7,8 @@
 //! passes everything on except the two functions that the client decodes with. Nothing of the decoder is copied or
 //! changed.
 //!
-//! Owns the replacement; `limits` decides, and `resumable` lets it continue where it stopped. A reply beyond a limit is a decoding error, on which the client closes the
-//! connection and connects again. Remove this crate as soon as the decoder limits the nesting itself.
+//! Owns the replacement; `limits` decides, and `resumable` lets it continue where it stopped. A reply beyond a limit is a
+//! decoding error, on which the client closes the connection and connects again. Remove this crate as soon as the decoder limits the nesting itself.
 
 mod limits;
 mod resumable;

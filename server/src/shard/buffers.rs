@@ -99,7 +99,7 @@ impl Shard {
         tracing::warn!(
             bytes = held,
             budget = self.buffer_scan.budget,
-            "the buffers exceed `limits: send_buffers_total`"
+            "the buffers exceed limits: send_buffers_total"
         );
         let mut freed = 0;
         for (waiting, slot) in buffers {
