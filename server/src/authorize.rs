@@ -5,12 +5,15 @@
 
 use crate::clock::now_ms;
 use crate::history::ReplyTo;
+use crate::identity::Identity;
 use crate::outcome::Outcome;
 use crate::publish_key::PublishKey;
+use crate::token::TokenVerifier;
 use nodevent_protocol::key::{self, Secret};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
@@ -27,6 +30,8 @@ pub struct JoinRequest<'a> {
     pub room: &'a str,
     /// The room key or token that the client sent.
     pub credential: Option<&'a Value>,
+    /// Who the connection is, unless its identity has expired.
+    pub identity: Option<&'a Identity>,
     /// The destination of a later reply. `None`: the caller cannot wait, and treats [`Outcome::Pending`] as a rejection.
     pub reply_to: Option<ReplyTo>,
 }
@@ -63,6 +68,14 @@ pub struct RoomKeys {
     /// Whether only bound keys are accepted.
     requires_bound: bool,
 }
+
+/// Admits connections to the rooms that their token lists.
+#[derive(Debug)]
+pub struct IdentityRooms;
+
+/// Verifies room keys that are tokens.
+#[derive(Debug)]
+pub struct RoomTokens(pub Arc<TokenVerifier>);
 
 /// Decides who may publish over HTTP.
 #[derive(Debug)]
@@ -120,7 +133,17 @@ impl Authorizers {
                 Outcome::Overloaded => return Outcome::Overloaded,
             }
         }
-        Outcome::Ready(Err(key::Refusal::BadKey.as_str()))
+        let is_missing = matches!(request.credential, None | Some(Value::Null));
+        let refusal = if is_missing { key::Refusal::MustProvideKey } else { key::Refusal::BadKey };
+        Outcome::Ready(Err(refusal.as_str()))
+    }
+
+    /// Puts the authorizers of tokens before the others: rooms that a token lists, and tokens that are room keys.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: &Arc<TokenVerifier>) -> Self {
+        let own: [Box<dyn Authorizer>; 2] = [Box::new(IdentityRooms), Box::new(RoomTokens(Arc::clone(tokens)))];
+        self.chain.splice(0..0, own);
+        self
     }
 }
 
@@ -135,6 +158,30 @@ impl From<Vec<Box<dyn Authorizer>>> for Authorizers {
 impl Authorizer for OpenRooms {
     fn authorize(&self, _request: &JoinRequest<'_>) -> Outcome<Verdict> {
         Outcome::Ready(Verdict::Admit)
+    }
+}
+
+// === impl IdentityRooms ===
+
+impl Authorizer for IdentityRooms {
+    fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
+        let opens = request.identity.is_some_and(|identity| identity.opens(request.room));
+        Outcome::Ready(if opens { Verdict::Admit } else { Verdict::Pass })
+    }
+}
+
+// === impl RoomTokens ===
+
+impl Authorizer for RoomTokens {
+    fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
+        // A key of the other formats has a colon, which a token never has.
+        let token = request.credential.and_then(Value::as_str).filter(|text| !text.contains(':'));
+        let Some(token) = token.filter(|text| text.contains('.')) else { return Outcome::Ready(Verdict::Pass) };
+        let user = request.identity.map(|identity| &*identity.user);
+        Outcome::Ready(match self.0.check_room_key(token, request.room, user, now_ms()) {
+            Ok(()) => Verdict::Admit,
+            Err(error) => Verdict::Reject(error.as_str()),
+        })
     }
 }
 
@@ -207,7 +254,7 @@ mod tests {
     }
 
     fn authorize(authorizers: &Authorizers, credential: Option<&Value>) -> Result<(), &'static str> {
-        match authorizers.authorize(&JoinRequest { room: "r", credential, reply_to: None }) {
+        match authorizers.authorize(&JoinRequest { room: "r", credential, identity: None, reply_to: None }) {
             Outcome::Ready(result) => result,
             other => panic!("not decided: {other:?}"),
         }

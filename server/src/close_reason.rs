@@ -48,13 +48,15 @@ pub enum CloseReason {
     Draining,
     /// Too many joins are waiting for the engine; the client reconnects and joins again.
     TooManyPendingJoins,
+    /// Its token has expired, and no new one arrived in time.
+    TokenExpired,
 }
 
 // === impl CloseReason ===
 
 impl CloseReason {
     /// Every name, so that metrics can start at zero.
-    pub const NAMES: [&'static str; 20] = [
+    pub const NAMES: [&'static str; 21] = [
         "lost",
         "closed",
         "ping_timeout",
@@ -75,6 +77,7 @@ impl CloseReason {
         "displaced",
         "send_buffers_full",
         "wrong_keys",
+        "token_expired",
     ];
 
     /// The meaning of each of [`CloseReason::NAMES`], for the reference.
@@ -101,6 +104,7 @@ impl CloseReason {
         "What waited for all clients, and messages that had not arrived completely, exceeded `limits: send_buffers_total`, and \
          this connection was among those with the most. The client reconnects and recovers.",
         "The client sent more than 20 wrong keys, and its address more than `limits: wrong_keys_per_second_per_address`.",
+        "The token of the connection had expired, and no new one arrived within `token: grace`. Many: pages cannot get new tokens.",
     ];
 
     /// The label in metrics and logs.
@@ -131,6 +135,7 @@ impl CloseReason {
             Self::Displaced => 17,
             Self::SendBuffersFull => 18,
             Self::WrongKeys => 19,
+            Self::TokenExpired => 20,
         }
     }
 
@@ -165,6 +170,7 @@ impl CloseReason {
             Self::PacketRate => (1008, "too many packets"),
             Self::ByteRate => (1008, "too many bytes"),
             Self::WrongKeys => (1008, "too many wrong keys"),
+            Self::TokenExpired => (1008, "token expired"),
             Self::Displaced => (1013, "too many connections without a room; reconnect later"),
             Self::PostTimeout => (1008, "request body timeout"),
             Self::TooManyPendingJoins => (1013, "too many pending joins; reconnect later"),
@@ -182,6 +188,7 @@ impl CloseReason {
                 | Self::PollAborted
                 | Self::PostAborted
                 | Self::PingTimeout
+                | Self::TokenExpired
         )
     }
 }

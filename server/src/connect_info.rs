@@ -1,6 +1,7 @@
 //! The details of a connection that come from its HTTP request.
 
 use crate::address_limits::ConnectionPermit;
+use crate::token::{RequestToken, TokenSource};
 use nodevent_protocol::page::PageHash;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,6 +26,8 @@ struct Details {
     origin: Option<Box<str>>,
     query: Box<str>,
     headers: Box<[(Box<str>, Box<str>)]>,
+    /// Until the protocol has used it.
+    token: Option<RequestToken>,
 }
 
 /// Makes [`ConnectInfo`]s that share what is the same.
@@ -55,6 +58,7 @@ impl ConnectInfoPool {
                 origin: origin.map(Into::into),
                 query: query.into(),
                 headers: headers.into(),
+                token: None,
             })),
         };
         ConnectInfo { peer, details, _permit: permit }
@@ -78,6 +82,28 @@ impl ConnectInfoPool {
 impl ConnectInfo {
     /// A connection without an address and details.
     pub const UNKNOWN: Self = Self { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED), details: None, _permit: None };
+
+    /// The same connection with a token that came with its request.
+    #[must_use]
+    pub fn with_token(mut self, token: Option<RequestToken>) -> Self {
+        if token.is_some() {
+            Arc::make_mut(self.details.get_or_insert_default()).token = token;
+        }
+        self
+    }
+
+    /// The token that came with the request, if it was in one of these places.
+    pub fn token(&self, sources: &[TokenSource]) -> Option<&str> {
+        let token = self.details.as_ref()?.token.as_ref()?;
+        sources.contains(&token.source).then_some(&*token.text)
+    }
+
+    /// Drops the token, which may be a third of what an idle connection takes.
+    pub fn forget_token(&mut self) {
+        if let Some(details) = self.details.as_mut().filter(|details| details.token.is_some()) {
+            Arc::make_mut(details).token = None;
+        }
+    }
 
     /// The address of the client, or of the proxy in front of it.
     pub fn peer(&self) -> IpAddr {

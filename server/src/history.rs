@@ -107,6 +107,11 @@ pub struct RecoveryReply {
 
 // === impl RequestId ===
 
+impl RequestId {
+    /// The part of a join that no client has requested, because a token lists its room.
+    pub const UNREQUESTED: Self = Self { number: None, part: u16::MAX };
+}
+
 impl From<Option<u64>> for RequestId {
     fn from(number: Option<u64>) -> Self {
         Self { number, part: 0 }

@@ -6,6 +6,7 @@
 
 use crate::address_limits::AddressLimit;
 use crate::close_reason::CloseReason;
+use crate::token::TokenError;
 use nodevent_protocol::publication::InvalidPublication;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
@@ -27,6 +28,8 @@ pub struct Metrics {
     pub joins: AtomicU64,
     /// Joins that were rejected.
     pub rejected_joins: AtomicU64,
+    /// Tokens that were rejected, by [`TokenError::index`].
+    rejected_tokens: RejectedTokens,
     /// What was rejected because of a limit of its address, by [`AddressLimit::index`].
     address_limits: [AtomicU64; AddressLimit::NAMES.len()],
     /// Joins with a position that got `recovered: false`.
@@ -64,6 +67,16 @@ pub struct Metrics {
     pub history_reads: AtomicU64,
     /// Connections of an engine that were lost.
     pub engine_disconnects: AtomicU64,
+}
+
+/// One counter per [`TokenError`].
+#[derive(Debug)]
+struct RejectedTokens([AtomicU64; TokenError::NAMES.len()]);
+
+impl Default for RejectedTokens {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| AtomicU64::new(0)))
+    }
 }
 
 /// One series, or one per reason.
@@ -126,6 +139,13 @@ pub static SERIES: &[Series] = &[
         help: "Joins that were rejected.",
         alert: "It grows steadily: keys have expired, the secrets differ, or a page joins too many rooms.",
         read: Read::Counter(|metrics| &metrics.rejected_joins),
+    },
+    Series {
+        name: "rejected_tokens_total",
+        help: "Tokens that were rejected.",
+        alert: "It grows steadily: the clocks or the secrets of the application and the server differ, or pages are open for \
+                longer than their tokens are valid and cannot get new ones.",
+        read: Read::ByReason(&TokenError::NAMES, |metrics| &metrics.rejected_tokens.0),
     },
     Series {
         name: "failed_recoveries_total",
@@ -302,6 +322,11 @@ impl Metrics {
         self.disconnects[reason.index()].load(Relaxed)
     }
 
+    /// Counts a rejected token.
+    pub fn count_rejected_token(&self, error: TokenError) {
+        self.rejected_tokens.0[error.index()].fetch_add(1, Relaxed);
+    }
+
     /// Counts what was rejected because of a limit of its address.
     pub fn count_address_limit(&self, limit: AddressLimit) {
         self.address_limits[limit.index()].fetch_add(1, Relaxed);
@@ -363,6 +388,11 @@ number of series is fixed.
     let _ = write!(out, "\n## Reasons of `nodevent_invalid_publishes_total`\n\n| reason |\n|---|\n");
     for name in INVALID {
         let _ = writeln!(out, "| `{name}` |");
+    }
+    let title = "\n## Reasons of `nodevent_rejected_tokens_total`\n\n| reason | text for the client |\n|---|---|\n";
+    out.push_str(title);
+    for (name, text) in TokenError::TEXTS {
+        let _ = writeln!(out, "| `{name}` | {text} |");
     }
     let _ =
         write!(out, "\n## Reasons of `nodevent_address_limit_rejections_total`\n\n| reason | limit |\n|---|---|\n");

@@ -3,6 +3,7 @@
 //! Built once at start, and shared by everything that serves connections.
 
 use crate::authorize::{Authorizers, PublishAuthorizer};
+use crate::token::{TokenSource, TokenVerifier};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ pub struct Namespace {
     pub name: Arc<str>,
     /// Who may join its rooms.
     pub authorizers: Authorizers,
+    /// Verifies the tokens of its clients. `None`: it has none.
+    pub tokens: Option<Arc<TokenVerifier>>,
     /// Who may publish over HTTP.
     pub publish: PublishAuthorizer,
     /// Whether joins need a key or token.
@@ -66,6 +69,11 @@ impl Namespaces {
     /// The namespace with that id, which came from this table.
     pub fn get(&self, id: u16) -> &Namespace {
         &self.list[usize::from(id)]
+    }
+
+    /// The places in a request that may contain a token for one of them.
+    pub fn token_sources(&self) -> impl Iterator<Item = &TokenSource> {
+        self.list.iter().filter_map(|one| one.tokens.as_ref()).flat_map(|tokens| &tokens.settings().sources)
     }
 
     /// All of them, in the order of their ids.

@@ -11,7 +11,9 @@ use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
+use crate::identity::Identity;
 use crate::outcome::Outcome;
+use crate::token::TokenError;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
 use serde_json::Value;
@@ -53,6 +55,12 @@ pub trait Protocol: fmt::Debug + Send {
 
     /// The reply to a [`Core::subscribe`] that was pending. What the connection had missed has been sent.
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
+
+    /// The connection's identity in a namespace has expired. The connection is closed after the grace period of the
+    /// configuration, unless [`Core::identify`] accepts a new token before.
+    fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
+        let _ = (namespace, core);
+    }
 
     /// The connection is about to be closed. Last messages can be sent here.
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core);
@@ -181,6 +189,15 @@ pub enum JoinError {
     TooManyJoins,
 }
 
+/// Why a token was rejected. The core has counted and logged it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdentifyError {
+    /// The reason, for the client.
+    pub error: TokenError,
+    /// Why the connection must be closed, if it has sent too many forged tokens. The core does that.
+    pub close: Option<CloseReason>,
+}
+
 // === impl JoinError ===
 
 impl JoinError {
@@ -205,6 +222,24 @@ pub trait Core {
 
     /// The request that opened the connection.
     fn info(&self) -> &ConnectInfo;
+
+    /// The token that came with the connection's request, if the namespace reads it there. It is forgotten with this call,
+    /// unless several namespaces read it.
+    fn take_request_token(&mut self, namespace: u16) -> Option<Box<str>>;
+
+    /// Verifies a token, and makes its user the connection's identity in a namespace. A connection that has an identity
+    /// presents a new token of the same user. `None` as the token: the client sent none. Returns `None` if the connection
+    /// has no identity, and needs none.
+    ///
+    /// # Errors
+    /// The token was rejected, or is missing. The connection keeps the identity that it had.
+    fn identify(&mut self, namespace: u16, token: Option<&str>) -> Result<Option<Arc<Identity>>, TokenError>;
+
+    /// The connection's identity in a namespace, even if it has expired.
+    fn identity(&self, namespace: u16) -> Option<Arc<Identity>>;
+
+    /// Removes the connection's identity in a namespace that it has left.
+    fn forget_identity(&mut self, namespace: u16);
 
     /// Sets the page that the connection belongs to, which publications can exclude.
     fn set_page(&mut self, page: PageHash);

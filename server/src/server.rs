@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces, RoomLimits};
 use crate::protocols::{self, Mount, REGISTRY};
 use crate::shard::{self, Shards};
+use crate::token::TokenVerifier;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -117,7 +118,7 @@ impl Server {
             started.push(start_engine(one, fanout, limits.max_publish_size + POSITION_BYTES)?);
         }
         engines.set(started);
-        let is_open = config.namespaces.iter().all(|one| one.secrets.is_empty());
+        let is_open = config.namespaces.iter().all(NamespaceConfig::is_open);
         let settings = http::Settings {
             console: config.console.unwrap_or(is_open),
             origins: config.origins,
@@ -226,17 +227,17 @@ fn namespaces(config: &Config) -> Namespaces {
     };
     let mut namespaces = Namespaces::default();
     for one in &config.namespaces {
+        let tokens = one
+            .token
+            .clone()
+            .map(|settings| Arc::new(TokenVerifier::new(&one.name, limits.max_name_bytes, settings)));
         namespaces.add(Namespace {
             id: 0,
             name: one.name.as_str().into(),
-            authorizers: Authorizers::new(
-                &one.name,
-                one.secrets.clone(),
-                one.max_key_lifetime,
-                one.bound_keys == BoundKeys::Require,
-            ),
+            authorizers: authorizers(one, tokens.as_ref()),
+            tokens,
             publish: PublishAuthorizer::new(one.publish_keys.clone()),
-            is_secured: !one.secrets.is_empty(),
+            is_secured: !one.is_open(),
             protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
             dialect: one.dialect.name.clone(),
             limits,
@@ -250,6 +251,25 @@ fn possible_connections(max_connections: usize, open_files: Option<u64>) -> usiz
     let files =
         open_files.map_or(usize::MAX, |files| usize::try_from(http::unreserved(files)).unwrap_or(usize::MAX));
     max_connections.min(files)
+}
+
+/// Who may join the rooms of a namespace. With tokens and without a secret, only tokens open rooms.
+fn authorizers(config: &NamespaceConfig, tokens: Option<&Arc<TokenVerifier>>) -> Authorizers {
+    let keys = || {
+        Authorizers::new(
+            &config.name,
+            config.secrets.clone(),
+            config.max_key_lifetime,
+            config.bound_keys == BoundKeys::Require,
+        )
+    };
+    match tokens {
+        Some(tokens) if !config.is_open() && config.secrets.is_empty() => {
+            Authorizers::from(Vec::new()).with_tokens(tokens)
+        }
+        Some(tokens) if !config.is_open() => keys().with_tokens(tokens),
+        _ => keys(),
+    }
 }
 
 fn address_settings(limits: &Limits) -> address_limits::Settings {
@@ -290,7 +310,7 @@ fn start_engine(
             .map_err(|error| StartError::Redis(config.name.clone(), error))?,
     };
     let redis = config.redis.as_ref().map(ToString::to_string);
-    let (secured, history) = (!config.secrets.is_empty(), config.history.is_on());
+    let (secured, history) = (!config.is_open(), config.history.is_on());
     tracing::info!(namespace = config.name, engine = engine.kind, redis, secured, history, "namespace");
     Ok(engine)
 }

@@ -120,6 +120,7 @@ impl Setup {
             id: 0,
             name: "/n".into(),
             authorizers: Authorizers::from(vec![Box::new(authorizer.clone()) as Box<dyn Authorizer>]),
+            tokens: None,
             publish: PublishAuthorizer::new(Vec::new()),
             is_secured: true,
             protocols: Vec::new(),

@@ -84,6 +84,7 @@ impl Setup {
             id: 0,
             name: "/n".into(),
             authorizers: Authorizers::from(Vec::new()),
+            tokens: None,
             publish: PublishAuthorizer::new(Vec::new()),
             is_secured: false,
             protocols: Vec::new(),

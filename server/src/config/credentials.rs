@@ -125,7 +125,12 @@ fn publish_key_entry(
 }
 
 /// Reads `key`, or the file that `key` with `_file` names.
-fn one(map: &mut MapReader<'_>, key: &'static str, folder: &Path, report: &mut Report) -> Option<Secret> {
+pub(super) fn one(
+    map: &mut MapReader<'_>,
+    key: &'static str,
+    folder: &Path,
+    report: &mut Report,
+) -> Option<Secret> {
     let (name, file_key) = match key {
         "secret" => (map.name(key), "secret_file"),
         "key" => (map.name(key), "key_file"),

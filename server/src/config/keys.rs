@@ -320,6 +320,15 @@ pub static NAMESPACE: Section = Section {
             "",
         ),
         key(
+            "token",
+            Map("see [`token`](#token)"),
+            Words("none: tokens are rejected"),
+            "Tokens that say who a connection is, or open one room. Next to it, a namespace needs no `secret`. See \
+             [tokens.md](tokens.md).",
+            "The application has users.",
+            "",
+        ),
+        key(
             "max_key_lifetime",
             Duration,
             Words("30d for bound keys, no limit for others"),
@@ -436,6 +445,197 @@ pub static SECRET_ENTRY: Section = Section {
             "${NODEVENT_SECRET:-5f2a1c9e8b7d6f4e3a2b1c0d9e8f7a6b}",
         ),
         key("secret_file", File, Words("none"), "File that contains the secret.", "Secrets are files.", ""),
+    ],
+};
+
+/// Keys of `token`.
+pub static TOKEN: Section = Section {
+    title: "`token`",
+    about: "Keys below `token`. Tokens are JSON Web Tokens; [tokens.md](tokens.md) explains their claims. It needs at least \
+            one secret or public key, and may have 16.",
+    frame: Frame { above: "/nodevent:\n  token:", indent: 4 },
+    keys: &[
+        key(
+            "secret",
+            Secret,
+            Words("none"),
+            "Secret that signs tokens with HS256, HS384 or HS512.",
+            "The application signs tokens itself. Use 32 random bytes, and another secret than for room keys.",
+            "${NODEVENT_TOKEN_SECRET:-0d9e8f7a6b5f2a1c9e8b7d6f4e3a2b1c}",
+        ),
+        key("secret_file", File, Words("none"), "File that contains the secret.", "Secrets are files.", ""),
+        key(
+            "secrets",
+            Map(
+                "a list of maps with `secret` or `secret_file`, `id` and `until`, see [`token.secrets`](#tokensecrets)",
+            ),
+            Words("none"),
+            "Several secrets at a time. The gem signs with the first one.",
+            "While you replace a secret.",
+            "",
+        ),
+        key(
+            "public_key_file",
+            File,
+            Words("none"),
+            "File with a public key in PEM: RSA of 2048 bits or more for RS256, or an elliptic curve for ES256.",
+            "An identity provider signs the tokens.",
+            "",
+        ),
+        key(
+            "public_keys",
+            Map(
+                "a list of maps with `public_key_file`, `id` and `until`, see [`token.public_keys`](#tokenpublic_keys)",
+            ),
+            Words("none"),
+            "Several public keys at a time.",
+            "While the identity provider replaces its key.",
+            "",
+        ),
+        key(
+            "jwks_file",
+            File,
+            Words("none"),
+            "File with a JSON Web Key Set of public keys, selected by `kid`. It is read when the server starts.",
+            "The identity provider publishes its keys as such a set.",
+            "",
+        ),
+        key(
+            "algorithms",
+            Texts,
+            Words("all that its keys can use"),
+            "Algorithms that are accepted: `HS256`, `HS384`, `HS512`, `RS256`, `ES256`.",
+            "To accept only what the application signs with.",
+            "[HS256]",
+        ),
+        key(
+            "aud",
+            Texts,
+            Words("none: a token with `aud` is rejected"),
+            "Audiences of which a token must name one.",
+            "The tokens have `aud`.",
+            "live",
+        ),
+        key(
+            "iss",
+            Texts,
+            Words("any issuer"),
+            "Issuers of which a token must name one.",
+            "Another application signs with the same key.",
+            "https://www.example.com",
+        ),
+        key(
+            "leeway",
+            Duration,
+            Value("30s"),
+            "Difference between the clocks of the signer and the server that is tolerated.",
+            "The clocks are synchronized better, or worse.",
+            "10s",
+        ),
+        key(
+            "max_lifetime",
+            Duration,
+            Value("1d"),
+            "Tokens that are valid for longer than this from now are rejected.",
+            "A leaked token must not stay valid for long.",
+            "1h",
+        ),
+        key(
+            "grace",
+            Duration,
+            Value("30s"),
+            "Time between the `expired` event and the end of a connection whose token has expired.",
+            "The application needs longer to sign a new token.",
+            "1m",
+        ),
+        key(
+            "required",
+            Flag,
+            Value("false"),
+            "Whether a connection without a token is rejected.",
+            "Every client belongs to a user.",
+            "true",
+        ),
+        key(
+            "header",
+            Text,
+            Words("none"),
+            "Request header that may contain the token. `Authorization` has `Bearer` before it.",
+            "A client or a proxy sends the token in a header.",
+            "Authorization",
+        ),
+        key(
+            "cookie",
+            Text,
+            Words("none"),
+            "Cookie that may contain the token. It must be a cookie of its own, not the session of the application.",
+            "The application sets a cookie that the server receives.",
+            "nodevent_token",
+        ),
+        key(
+            "query",
+            Text,
+            Words("none"),
+            "Query parameter that may contain the token. Proxies write it into their logs.",
+            "The client can send it in no other place.",
+            "",
+        ),
+    ],
+};
+
+/// Keys of an entry of `token.secrets`.
+pub static TOKEN_SECRET: Section = Section {
+    title: "`token.secrets`",
+    about: "Keys of each entry of `secrets` below `token`.",
+    frame: Frame { above: "/nodevent:\n  token:\n    secrets:\n      -", indent: 8 },
+    keys: &[
+        key(
+            "id",
+            Text,
+            Words("none: it verifies tokens with any `kid`, and without one"),
+            "Id that tokens name in `kid`.",
+            "There are several secrets.",
+            "\"2026-11\"",
+        ),
+        key(
+            "secret",
+            Secret,
+            Words("none"),
+            "The secret.",
+            "Each entry needs this or `secret_file`.",
+            "${NODEVENT_TOKEN_SECRET:-0d9e8f7a6b5f2a1c9e8b7d6f4e3a2b1c}",
+        ),
+        key("secret_file", File, Words("none"), "File that contains the secret.", "Secrets are files.", ""),
+        key(
+            "until",
+            Text,
+            Words("no end"),
+            "Last day in UTC on which it is valid, like `2026-12-31`, or a time like `2026-12-31T12:00:00Z`.",
+            "The secret was replaced.",
+            "\"2099-12-31\"",
+        ),
+    ],
+};
+
+/// Keys of an entry of `token.public_keys`.
+pub static TOKEN_PUBLIC_KEY: Section = Section {
+    title: "`token.public_keys`",
+    about: "Keys of each entry of `public_keys` below `token`.",
+    frame: Frame {
+        above: "/nodevent:\n  token:\n    secret: ${NODEVENT_TOKEN_SECRET:-0d9e8f7a6b5f2a1c9e8b7d6f4e3a2b1c}",
+        indent: 4,
+    },
+    keys: &[
+        key(
+            "id",
+            Text,
+            Words("none: it verifies tokens with any `kid`, and without one"),
+            "Id that tokens name in `kid`.",
+            "There are several keys.",
+            "",
+        ),
+        key("public_key_file", File, Words("none"), "File with a public key in PEM.", "Each entry needs it.", ""),
+        key("until", Text, Words("no end"), "As in `secrets`.", "The key was replaced.", ""),
     ],
 };
 
@@ -973,7 +1173,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 15] = [
+pub static SECTIONS: [&Section; 18] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -983,6 +1183,9 @@ pub static SECTIONS: [&Section; 15] = [
     &LOG,
     &NAMESPACE,
     &SECRET_ENTRY,
+    &TOKEN,
+    &TOKEN_SECRET,
+    &TOKEN_PUBLIC_KEY,
     &PUBLISH_KEY_ENTRY,
     &HISTORY,
     &HISTORY_ROOM,

@@ -27,6 +27,7 @@ pub mod reference;
 pub mod report;
 pub mod secret;
 mod syntax;
+mod token;
 mod tree;
 mod values;
 mod yaml;

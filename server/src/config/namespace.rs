@@ -10,7 +10,7 @@
 //!
 //! | key | 1. | 2. | 3. |
 //! |---|---|---|---|
-//! | `secret`, `secret_file`, `secrets` and `open` (together) | below `/name` | at the top | no secret, not declared open |
+//! | `secret`, `secret_file`, `secrets`, `token` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
 //! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `channel_per_room`, `protocol`, `dialect` | below `/name` | at the top | the default |
 //!
@@ -27,6 +27,7 @@ use super::redis::Redis;
 use super::report::{Location, Report};
 use super::tree::Entry;
 use crate::publish_key::PublishKey;
+use crate::token;
 use nodevent_protocol::key::{self, Secret};
 use std::path::Path;
 use std::time::Duration;
@@ -44,7 +45,7 @@ const MAX_NAME: usize = 128;
 /// Words that follow a namespace in the paths of the HTTP API, so that they cannot be later segments of a name.
 const RESERVED: [&str; 7] = ["emit", "rooms", "users", "notify", "revoke", "presence", "call"];
 /// Keys by which a map is recognized as a namespace whose slash is missing.
-const TYPICAL: [&str; 11] = [
+const TYPICAL: [&str; 12] = [
     "secret",
     "secret_file",
     "secrets",
@@ -55,6 +56,7 @@ const TYPICAL: [&str; 11] = [
     "apiKey",
     "max_key_lifetime",
     "bound_keys",
+    "token",
     "redis",
 ];
 
@@ -99,6 +101,8 @@ pub struct Namespace {
     pub max_key_lifetime: Option<Duration>,
     /// Which keys are signed and accepted.
     pub bound_keys: BoundKeys,
+    /// The tokens of its clients.
+    pub token: Option<token::Settings>,
     /// The keys that publishers send over HTTP.
     pub publish_keys: Vec<PublishKey>,
     /// History of its rooms.
@@ -114,6 +118,7 @@ struct Written {
     protocols: Option<Vec<Named>>,
     dialect: Option<Named>,
     secrets: Option<Vec<Secret>>,
+    token: Option<token::Settings>,
     open: Option<bool>,
     max_key_lifetime: Option<Duration>,
     bound_keys: Option<BoundKeys>,
@@ -139,7 +144,7 @@ impl Namespace {
 
     /// Whether every client may join its rooms.
     pub fn is_open(&self) -> bool {
-        self.secrets.is_empty()
+        self.secrets.is_empty() && (self.token.is_none() || self.is_declared_open)
     }
 
     /// Signs a key for one of its rooms, in the format that `bound_keys` selects.
@@ -231,6 +236,7 @@ fn check_flat(flat: &[(&'static str, Location)], named: Option<&str>, all: &[Dra
         "secret",
         "secret_file",
         "secrets",
+        "token",
         "open",
         "publish_key",
         "publish_key_file",
@@ -356,9 +362,10 @@ fn check_name(name: &str, location: Location, report: &mut Report) -> bool {
 impl Draft {
     fn finish(self, report: &mut Report) -> Namespace {
         let Self { name, written, location } = self;
-        let has_secret = written.secrets.is_some();
+        let has_secret = written.secrets.is_some() || written.token.is_some();
         match written.open {
-            Some(true) if has_secret => {
+            // With tokens it may be open: then they only say who a client is.
+            Some(true) if written.secrets.is_some() => {
                 let what = format!("{name} has a secret and `open: true`");
                 report.error(location, what, "delete one of them: with a secret, joins need a key");
             }
@@ -408,6 +415,8 @@ impl Written {
         let redis = map.take("redis").and_then(|node| Redis::read(node, &path, folder, report));
         let path = map.name("history");
         let history = map.take("history").map(|node| History::read(node, &path, report));
+        let path = map.name("token");
+        let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
         // Keys of the gem.
         map.take("url");
         map.take("publisher");
@@ -415,6 +424,7 @@ impl Written {
             redis,
             history,
             secrets: credentials::secrets(map, folder, report),
+            token,
             open: map.flag("open", report),
             publish_keys: credentials::publish_keys(map, folder, report),
             max_key_lifetime: map.positive_duration("max_key_lifetime", report),
@@ -432,12 +442,13 @@ impl Written {
     /// Returns the values of `self`, and those of `below` for what `self` does not say.
     fn or(self, below: Self) -> Self {
         // A secret at the top does not close a namespace that declares itself open.
-        let (secrets, open) = match (self.secrets, self.open) {
-            (None, None) => (below.secrets, below.open),
+        let (secrets, token, open) = match (self.secrets, self.token, self.open) {
+            (None, None, None) => (below.secrets, below.token, below.open),
             written => written,
         };
         Self {
             secrets,
+            token,
             open,
             redis: self.redis.or(below.redis),
             protocols: self.protocols.or(below.protocols),
@@ -452,7 +463,7 @@ impl Written {
 
     /// Whether it says neither that the namespace is closed nor that it is open.
     fn is_undeclared(&self) -> bool {
-        self.secrets.is_none() && self.open.is_none()
+        self.secrets.is_none() && self.token.is_none() && self.open.is_none()
     }
 
     fn into_namespace(self, name: &str) -> Namespace {
@@ -465,6 +476,7 @@ impl Written {
             is_declared_open: self.open == Some(true),
             max_key_lifetime: self.max_key_lifetime,
             bound_keys: self.bound_keys.unwrap_or_default(),
+            token: self.token,
             publish_keys: self.publish_keys.unwrap_or_default(),
             history: self.history.unwrap_or_default(),
             channel_per_room: self.channel_per_room.unwrap_or(false),

@@ -188,6 +188,10 @@ mod tests {
         let plain =
             "/nodevent:\n  secret: a-secret-of-more-than-sixteen\n  redis:\n    password: x\nadmin: {port: 1}\n";
         let (expected, _) = read_example(&plain.replace("{port: 1}", "{}"));
+        let token_file = |line: &str| {
+            let section = format!("  token:\n    secret: a-secret-of-more-than-thirty-two-bytes\n{line}  redis:");
+            plain.replace("{port: 1}", "{}").replace("  redis:", &section)
+        };
         for section in SECTIONS {
             for key in section.keys {
                 let DefaultValue::Value(value) = key.default else { continue };
@@ -200,6 +204,7 @@ mod tests {
                     "Namespace" if key.name == "open" => continue,
                     "Namespace" => plain.replace("  redis:", &format!("  {}: {value}\n  redis:", key.name)),
                     "`redis`" => plain.replace("password: x", &format!("password: x\n    {}: {value}", key.name)),
+                    "`token`" => token_file(&format!("    {}: {value}\n", key.name)),
                     "`redis.sentinel`" | "`listen`" => continue,
                     "`admin`" => plain.replace("{port: 1}", &format!("{{{}: {value}}}", key.name)),
                     "`history`" => {
@@ -227,6 +232,9 @@ mod tests {
                     config
                 });
                 let mut expected = expected.clone();
+                if section.title == "`token`" {
+                    expected = read_example(&token_file("")).0;
+                }
                 match (section.title, key.name) {
                     // These keys say where there was nothing: the value is the same in another form.
                     ("Server", "admin") => expected.as_mut().unwrap().admin = None,

@@ -45,6 +45,34 @@ pub(super) fn parse_size(text: &str) -> Option<usize> {
     usize::try_from(parse_number(number)?).ok()?.checked_mul(unit)
 }
 
+/// Reads a date in UTC: a time like `2026-12-31T12:00:00Z`, or a day, which means its last millisecond. Milliseconds since
+/// the Unix epoch.
+pub(super) fn parse_date(text: &str) -> Option<u64> {
+    const DAY_MS: u64 = 86_400_000;
+    let digits = |range: std::ops::Range<usize>| {
+        let part = text.get(range)?;
+        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<u64>().ok())?
+    };
+    let has = |index: usize, byte: u8| text.as_bytes().get(index) == Some(&byte);
+    let (year, month, day) = (digits(0..4)?, digits(5..7)?, digits(8..10)?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let lengths = [31, if is_leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let length = *lengths.get(usize::try_from(month).ok()?.checked_sub(1)?)?;
+    if !(has(4, b'-') && has(7, b'-') && year >= 1970 && (1..=length).contains(&day)) {
+        return None;
+    }
+    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
+    let before: u64 = lengths.iter().take(month as usize - 1).sum();
+    let days = (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969) + before + day - 1;
+    if text.len() == 10 {
+        return Some((days + 1) * DAY_MS - 1);
+    }
+    let (hour, minute, second) = (digits(11..13)?, digits(14..16)?, digits(17..19)?);
+    let is_time = has(10, b'T') && has(13, b':') && has(16, b':') && has(19, b'Z') && text.len() == 20;
+    (is_time && hour < 24 && minute < 60 && second < 60)
+        .then(|| days * DAY_MS + (hour * 3600 + minute * 60 + second) * 1000)
+}
+
 /// Whether a text is the name of a host or its address, without a port, a user or a scheme.
 pub(super) fn is_host(text: &str) -> bool {
     let bare = text.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(text);
@@ -62,6 +90,48 @@ fn split_unit(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_date_is_a_day_or_a_time_in_utc() {
+        const DAY: u64 = 86_400_000;
+        for (text, expected) in [
+            ("1970-01-01", Some(DAY - 1)),
+            ("1970-01-01T00:00:01Z", Some(1000)),
+            ("2000-02-29T00:00:00Z", Some(951_782_400_000)),
+            ("2026-12-31", Some(1_798_761_600_000 - 1)),
+            ("2026-12-31T23:59:59Z", Some(1_798_761_600_000 - 1000)),
+            ("2027-03-01T00:00:00Z", Some(1_803_859_200_000)),
+            ("2028-03-01T00:00:00Z", Some(1_835_481_600_000)),
+            ("2100-02-28", Some(4_107_542_400_000 - 1)),
+            ("9999-12-31", Some(253_402_300_800_000 - 1)),
+        ] {
+            assert_eq!(parse_date(text), expected, "{text}");
+        }
+        for text in [
+            "",
+            "2026",
+            "2026-12",
+            "2026-12-32",
+            "2026-00-01",
+            "2026-13-01",
+            "2026-02-29",
+            "2100-02-29",
+            "1969-12-31",
+            "26-12-31",
+            "2026/12/31",
+            "2026-12-31 ",
+            "2026-12-31T",
+            "2026-12-31T24:00:00Z",
+            "2026-12-31T00:60:00Z",
+            "2026-12-31T00:00:00",
+            "2026-12-31T00:00:00+01:00",
+            "+026-12-31",
+            "２０２６-12-31",
+            "2026-12-31T00:00:00Zx",
+        ] {
+            assert_eq!(parse_date(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn host_has_no_other_parts() {

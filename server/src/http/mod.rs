@@ -27,6 +27,7 @@ pub mod query;
 mod refused_origins;
 pub mod reply;
 mod request_phase;
+mod request_token;
 mod room_history;
 pub mod room_request;
 mod router;
@@ -51,6 +52,7 @@ use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::origin::Origins;
 use crate::shard::Shards;
+use crate::token::TokenSource;
 use admission::Admission;
 pub(crate) use admission::unreserved;
 use assets::Assets;
@@ -115,6 +117,8 @@ pub struct Http {
     assets: Assets,
     admission: Admission,
     connect_infos: ConnectInfoPool,
+    /// Where a request may contain a token.
+    token_sources: Vec<TokenSource>,
     history_responses: HistoryResponses,
     bodies: Arc<ByteBudget>,
     refused_origins: Mutex<RefusedOrigins>,
@@ -134,6 +138,7 @@ impl Http {
     ) -> Self {
         let (draining, assets) = (AtomicBool::new(false), Assets::new());
         let connect_infos = ConnectInfoPool::default();
+        let token_sources = namespaces.token_sources().cloned().collect();
         let admission = Admission::new(settings.max_http_connections, settings.open_files);
         let (history_responses, bodies) = (HistoryResponses::default(), body::budget());
         Self {
@@ -147,6 +152,7 @@ impl Http {
             endpoints,
             assets,
             connect_infos,
+            token_sources,
             history_responses,
             bodies,
             refused_origins: Mutex::default(),
@@ -192,8 +198,9 @@ impl Http {
     pub fn connect_info(&self, request: &Parts, own: &[&str], permit: ConnectionPermit) -> ConnectInfo {
         let origin = request.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
         let pairs = request.uri.query().unwrap_or_default().split('&');
-        let is_foreign =
-            |pair: &&str| !pair.is_empty() && !own.contains(&pair.split('=').next().unwrap_or_default());
+        let sources = &self.token_sources;
+        let is_own = |name: &str| own.contains(&name) || request_token::parameters(sources).any(|one| one == name);
+        let is_foreign = |pair: &&str| !pair.is_empty() && !is_own(pair.split('=').next().unwrap_or_default());
         let mut query = String::new();
         for pair in pairs.filter(is_foreign) {
             if !query.is_empty() {
@@ -202,6 +209,7 @@ impl Http {
             query.push_str(pair);
         }
         let peer = PeerAddr::of(&request.extensions);
-        self.connect_infos.connect_info(peer, origin, &query, Vec::new(), Some(permit))
+        let info = self.connect_infos.connect_info(peer, origin, &query, Vec::new(), Some(permit));
+        info.with_token(request_token::find(sources, request))
     }
 }

@@ -7,6 +7,7 @@ use crate::authorize::JoinRequest;
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::JoinError;
+use crate::token::TokenError;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
@@ -51,7 +52,8 @@ impl RoomPath {
             http.metrics.rejected_joins.fetch_add(1, Relaxed);
             tracing::info!(namespace = &*namespace.name, reason = error.as_str(), %client, "join rejected");
             Audit::log_rejected_key(http, &namespace.name, client, error.as_str());
-            if error == JoinError::Unauthorized(Refusal::BadKey.as_str())
+            let wrong_keys = [Refusal::BadKey.as_str(), TokenError::BadSignature.as_str()];
+            if wrong_keys.map(JoinError::Unauthorized).contains(&error)
                 && let Err(limit) = http.settings.addresses.wrong_key(client)
             {
                 return http.refuse_address(client, limit);
@@ -73,7 +75,7 @@ impl RoomPath {
     fn check_key(&self, namespace: &Namespace, request: &Parts) -> Result<(), JoinError> {
         room::check(&self.room, namespace.limits.max_name_bytes).map_err(|_| JoinError::BadRoom)?;
         let key = Self::key(request);
-        let join = JoinRequest { room: &self.room, credential: key.as_ref(), reply_to: None };
+        let join = JoinRequest { room: &self.room, credential: key.as_ref(), identity: None, reply_to: None };
         match namespace.authorizers.authorize(&join) {
             Outcome::Ready(result) => result.map_err(JoinError::Unauthorized),
             Outcome::Pending | Outcome::Overloaded => {

@@ -10,16 +10,20 @@ use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
 use crate::hub::Membership;
+use crate::identity::Identity;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
+use crate::token::TokenError;
 use nodevent_protocol::key::Refusal;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// The rejection of a key that no secret has signed.
-const WRONG_KEY: &str = Refusal::BadKey.as_str();
+/// The rejections of keys and tokens that no secret has signed.
+fn is_wrong_key(text: &str) -> bool {
+    [Refusal::BadKey.as_str(), TokenError::BadSignature.as_str()].contains(&text)
+}
 
 /// A connection, for its protocol.
 pub(super) struct Connection<'a> {
@@ -62,6 +66,34 @@ impl Core for Connection<'_> {
         self.session().map_or(&ConnectInfo::UNKNOWN, |session| &session.info)
     }
 
+    fn take_request_token(&mut self, namespace: u16) -> Option<Box<str>> {
+        let namespaces = Arc::clone(&self.shard.namespaces);
+        let sources = &namespaces.get(namespace).tokens.as_ref()?.settings().sources;
+        let session = self.shard.session_mut(self.slot)?;
+        let token = session.info.token(sources).map(Into::into);
+        if namespaces.iter().filter(|one| one.tokens.is_some()).count() == 1 {
+            session.info.forget_token();
+        }
+        token
+    }
+
+    fn identify(&mut self, namespace: u16, token: Option<&str>) -> Result<Option<Arc<Identity>>, TokenError> {
+        self.shard.identify(self.slot, namespace, token).map_err(|rejected| {
+            self.close = self.close.or(rejected.close);
+            rejected.error
+        })
+    }
+
+    fn identity(&self, namespace: u16) -> Option<Arc<Identity>> {
+        self.session()?.identities.get(namespace).cloned()
+    }
+
+    fn forget_identity(&mut self, namespace: u16) {
+        if let Some(session) = self.shard.session_mut(self.slot) {
+            session.identities.remove(namespace);
+        }
+    }
+
     fn set_page(&mut self, page: PageHash) {
         if let Some(session) = self.shard.session_mut(self.slot) {
             session.page = Some(page);
@@ -80,7 +112,7 @@ impl Core for Connection<'_> {
         match &outcome {
             Ok(Outcome::Overloaded) => self.close = Some(CloseReason::TooManyPendingJoins),
             Ok(Outcome::Ready((_, close))) => self.close = self.close.or(*close),
-            Err(JoinError::Unauthorized(text)) if *text == WRONG_KEY && !self.shard.count_wrong_key(self.slot) => {
+            Err(JoinError::Unauthorized(text)) if is_wrong_key(text) && !self.shard.count_wrong_key(self.slot) => {
                 self.close = Some(CloseReason::WrongKeys);
             }
             Ok(Outcome::Pending) | Err(_) => {}

@@ -44,7 +44,10 @@ impl Shard {
         let reply_to = ReplyTo { shard, slot, generation, join_id, encoding: 0, request };
         let namespaces = Arc::clone(&self.namespaces);
         let authorizers = &namespaces.get(namespace).authorizers;
-        match authorizers.authorize(&JoinRequest { room, credential, reply_to: Some(reply_to) }) {
+        let now = self.now;
+        let identity = self.session_mut(slot).and_then(|session| session.identities.valid(namespace, now).cloned());
+        let identity = identity.as_deref();
+        match authorizers.authorize(&JoinRequest { room, credential, identity, reply_to: Some(reply_to) }) {
             Outcome::Ready(Ok(())) => self.join(namespace, room, since, encoding, reply_to),
             Outcome::Ready(Err(text)) => Err(self.reject_join(slot, namespace, JoinError::Unauthorized(text))),
             Outcome::Pending if self.start_pending(slot, join_id, namespace) => {

@@ -19,6 +19,8 @@ mod delivery;
 mod delivery_queue;
 mod encodings;
 mod handle;
+mod identify;
+mod identities;
 mod inbox;
 mod join_buffers;
 mod joins;

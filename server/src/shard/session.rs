@@ -4,6 +4,7 @@
 
 use super::Shard;
 use super::connection::Connection;
+use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
 use super::slot::{Closing, Session, Slot, Transport, WebSocket};
@@ -43,6 +44,7 @@ impl Shard {
             probe: None,
             last_delivered: 0,
             join_buffers: JoinBuffers::default(),
+            identities: Identities::default(),
             drain_at: NEVER,
             stalled_since: None,
             messages: TokenBucket::new(settings.message_rate(), now),

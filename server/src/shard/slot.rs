@@ -2,6 +2,7 @@
 //! is idle.
 
 use super::body_stream::BodyStream;
+use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
 use super::stream::Stream;
@@ -44,6 +45,8 @@ pub(super) struct Session {
     pub(super) last_delivered: u64,
     /// Memberships whose live publications are buffered or compared with a recovery; see `joins`. Rarely any.
     pub(super) join_buffers: JoinBuffers,
+    /// Who it is in each namespace.
+    pub(super) identities: Identities,
     /// When it is closed because the server stops.
     pub(super) drain_at: Millis,
     /// Time since which its socket has accepted nothing, although data is queued.
@@ -139,7 +142,7 @@ impl Slot {
             Self::Session(one) => {
                 let protocol = one.protocol.as_ref().map_or(NEVER, |protocol| protocol.deadline());
                 let stalled = one.stalled_since.map_or(NEVER, |since| since + write_timeout);
-                protocol.min(one.drain_at).min(stalled)
+                protocol.min(one.drain_at).min(stalled).min(one.identities.deadline())
             }
             Self::Probe(_) => NEVER,
             Self::Closing(one) => one.until,

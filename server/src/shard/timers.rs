@@ -79,6 +79,10 @@ impl Shard {
         if session.stalled_since.is_some_and(|since| now >= since + self.settings.write_timeout) {
             return self.close(slot, CloseReason::WriteStalled);
         }
+        if now >= session.identities.deadline() && !self.expire_identities(slot) {
+            return;
+        }
+        let Some(session) = self.session_mut(slot) else { return };
         if session.protocol.as_ref().is_some_and(|protocol| now >= protocol.deadline()) {
             self.with_protocol(slot, |protocol, core| protocol.on_deadline(core));
         }

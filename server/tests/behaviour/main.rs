@@ -27,4 +27,5 @@ mod script;
 mod shared_reads;
 mod shutdown;
 mod tls;
+mod tokens;
 mod upgrade;

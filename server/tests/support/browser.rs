@@ -185,6 +185,22 @@ impl Browser {
     /// Returns the next event in the current namespace.
     pub async fn next_event(&mut self) -> Event {
         let text = self.next_event_text().await;
+        Self::event(text)
+    }
+
+    /// Returns the next publication in the current namespace, and leaves what is not one for [`Browser::next_notice`].
+    pub async fn next_publication(&mut self) -> Event {
+        let packet =
+            self.await_packet("a publication", |packet| packet.kind == '2' && packet.is_publication()).await;
+        Self::event(packet.value()[1].to_string())
+    }
+
+    /// Returns the name and the arguments of the next event that is not a publication.
+    pub async fn next_notice(&mut self) -> Value {
+        self.await_packet("a notice", |packet| packet.kind == '2' && !packet.is_publication()).await.value()
+    }
+
+    fn event(text: String) -> Event {
         let publication: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let member = |name: &str| publication[name].clone();
         Event { room: member("room"), event: member("event"), message: member("message"), publication, text }

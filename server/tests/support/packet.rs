@@ -32,6 +32,11 @@ impl Packet {
         Some(Self { kind, namespace: namespace.to_owned(), id, json: rest[digits..].to_owned() })
     }
 
+    /// Whether it is an event of the dialect `nodevent` with a publication.
+    pub fn is_publication(&self) -> bool {
+        self.json.starts_with("[\"event\",")
+    }
+
     /// The parsed JSON.
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.json).unwrap_or_else(|error| panic!("{error}: {self:?}"))

@@ -51,6 +51,11 @@ pub trait Upper: fmt::Debug + Send {
     /// See [`Protocol::subscribed`].
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
 
+    /// See [`Protocol::identity_expired`].
+    fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
+        let _ = (namespace, core);
+    }
+
     /// See [`Protocol::closing`].
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core);
 }
@@ -170,6 +175,10 @@ impl<U: Upper> Protocol for EngineIo<U> {
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
         self.upper.subscribed(reply, core);
+    }
+
+    fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
+        self.upper.identity_expired(namespace, core);
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {

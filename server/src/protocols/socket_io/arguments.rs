@@ -26,6 +26,11 @@ impl<'a> Argument<'a> {
     /// No argument.
     pub const MISSING: Self = Self(None);
 
+    /// The text of a JSON value, such as an auth payload. Missing if it is not valid.
+    pub fn of_value(json: &'a str) -> Self {
+        Self(serde_json::from_str(json).ok())
+    }
+
     /// Splits the text of a JSON array into the event's name and its first argument. `None`: it has no name.
     pub fn of_event(args: &'a str) -> Option<(Cow<'a, str>, Self)> {
         let args: Vec<&'a RawValue> = serde_json::from_str(args).ok()?;

@@ -6,12 +6,15 @@
 //! **Architecture Invariant:** only a dialect knows the event names of its clients.
 
 use crate::history::RequestId;
+use crate::identity::Identity;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined};
+use crate::token::TokenError;
 use nodevent_protocol::history::Position;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Makes a dialect.
 pub type MakeDialect = fn() -> Arc<dyn Dialect>;
@@ -27,7 +30,13 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         Ok(())
     }
 
-    /// A connection has entered the namespace.
+    /// The token in the auth payload of a connect packet. Text that is not a token is rejected later.
+    fn token(&self, auth: Option<&str>) -> Option<String> {
+        let _ = auth;
+        None
+    }
+
+    /// A connection has entered the namespace. [`Operations::identity`] is who it is.
     fn connected(&self, operations: &mut dyn Operations, auth: Option<&str>) {
         let _ = (operations, auth);
     }
@@ -43,6 +52,17 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// The result of an [`Operations::join`] that was pending. What the connection had missed has been sent. `request` is
     /// the one that was passed to the join.
     fn joined(&self, operations: &mut dyn Operations, request: RequestId, result: Result<Joined, JoinError>);
+
+    /// The result of an [`Operations::join_by_token`] that was pending.
+    fn joined_by_token(&self, operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
+        let _ = (operations, room, result);
+    }
+
+    /// The connection's identity has expired. The connection is closed after the grace period of the configuration, unless
+    /// [`Operations::identify`] accepts a new token before.
+    fn identity_expired(&self, operations: &mut dyn Operations) {
+        let _ = operations;
+    }
 
     /// The server is shutting down, and will close the connection now.
     fn draining(&self, operations: &mut dyn Operations) {
@@ -99,6 +119,26 @@ pub trait Operations {
         since: Option<&str>,
         request: RequestId,
     ) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Joins a room that the connection's token lists, without a request of the client. [`Outcome::Pending`]:
+    /// [`Dialect::joined_by_token`] follows. Otherwise as [`Operations::join`].
+    ///
+    /// # Errors
+    /// [`JoinError`]: nothing has changed.
+    fn join_by_token(&mut self, room: &str, since: Option<&str>) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Who the connection is, even if its identity has expired.
+    fn identity(&self) -> Option<Arc<Identity>>;
+
+    /// Verifies a new token of the connection's user, or of a connection without a user. The identity that it returns
+    /// replaces the old one.
+    ///
+    /// # Errors
+    /// The token was rejected. The connection keeps the identity that it had.
+    fn identify(&mut self, token: &str) -> Result<Arc<Identity>, TokenError>;
+
+    /// How long a connection stays open after its identity has expired.
+    fn grace(&self) -> Duration;
 
     /// Counts and logs a join that the dialect itself rejects, and returns the error.
     fn reject_join(&mut self, error: JoinError) -> JoinError;

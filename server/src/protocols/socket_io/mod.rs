@@ -17,6 +17,7 @@ use super::engine_io::{self, EngineIoEndpoint, Upper};
 use crate::close_reason::CloseReason;
 use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
+use crate::history::RequestId;
 use crate::http::Endpoint;
 use crate::namespace::Namespaces;
 use crate::protocol::{Core, Millis, NEVER, SubscribeReply};
@@ -206,6 +207,7 @@ impl SocketIo {
                 self.acks.forget(namespace);
                 self.requests.forget(namespace);
                 core.unsubscribe_all(namespace);
+                core.forget_identity(namespace);
             }
             Err(error) => {
                 tracing::debug!(%error, "closing a connection: Socket.IO protocol error");
@@ -221,6 +223,11 @@ impl SocketIo {
         let name = &settings.namespaces.get(namespace).name;
         if let Err(message) = channel.dialect.connect(auth) {
             return send(core, |packet| encode_connect_error(packet, name, &message));
+        }
+        let of_request = core.take_request_token(namespace);
+        let token = channel.dialect.token(auth).or(of_request.map(String::from));
+        if let Err(error) = core.identify(namespace, token.as_deref()) {
+            return send(core, |packet| encode_connect_error(packet, name, error.as_str()));
         }
         if let Some(page) = auth.and_then(page_of) {
             core.set_page(page);
@@ -274,8 +281,15 @@ impl Upper for SocketIo {
     }
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
-        let SubscribeReply { namespace, request, result, .. } = reply;
-        self.in_namespace(namespace, core, |dialect, operations| dialect.joined(operations, request, result));
+        let SubscribeReply { namespace, room, request, result } = reply;
+        self.in_namespace(namespace, core, |dialect, operations| match request {
+            RequestId::UNREQUESTED => dialect.joined_by_token(operations, room, result),
+            request => dialect.joined(operations, request, result),
+        });
+    }
+
+    fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
+        self.in_namespace(namespace, core, |dialect, operations| dialect.identity_expired(operations));
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {

@@ -5,13 +5,16 @@ use super::pending_acks::PendingAcks;
 use super::requests_with_parts::RequestsWithParts;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
+use crate::identity::Identity;
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, JoinError, Joined, Subscribe};
 use crate::protocols::engine_io;
+use crate::token::TokenError;
 use nodevent_protocol::socket_io::{encode_ack, encode_binary_ack, encode_binary_event, encode_event};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// One connection in one namespace.
 pub(super) struct InNamespace<'a> {
@@ -75,6 +78,22 @@ impl Operations for InNamespace<'_> {
             encoding: self.encoding,
             request,
         })
+    }
+
+    fn join_by_token(&mut self, room: &str, since: Option<&str>) -> Result<Outcome<Joined>, JoinError> {
+        self.join(room, None, since, RequestId::UNREQUESTED)
+    }
+
+    fn identity(&self) -> Option<Arc<Identity>> {
+        self.core.identity(self.namespace.id)
+    }
+
+    fn identify(&mut self, token: &str) -> Result<Arc<Identity>, TokenError> {
+        self.core.identify(self.namespace.id, Some(token))?.ok_or(TokenError::NotConfigured)
+    }
+
+    fn grace(&self) -> Duration {
+        self.namespace.tokens.as_ref().map_or(Duration::ZERO, |tokens| tokens.settings().grace)
     }
 
     fn reject_join(&mut self, error: JoinError) -> JoinError {

@@ -1,13 +1,18 @@
 //! The dialect `nodevent`: `join`, `leave` and `event`, as `protocol/README.md` section 4 defines them.
 
+use crate::clock::now_ms;
 use crate::history::RequestId;
+use crate::identity::Identity;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined};
 use crate::protocols::socket_io::arguments::Argument;
 use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
+use crate::token::TokenError;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::room;
 use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 /// The dialect `nodevent`.
 #[derive(Debug, Default)]
@@ -42,8 +47,39 @@ impl Dialect for NodEvent {
                 };
                 acknowledge(operations, event.ack_id, &ack);
             }
+            "token" => {
+                let ack = match renew(operations, data) {
+                    Ok(identity) => format!("[null,{}]", identified(&identity)),
+                    Err(error) => json!([error.as_str()]).to_string(),
+                };
+                acknowledge(operations, event.ack_id, &ack);
+            }
             _ => {}
         }
+    }
+
+    fn token(&self, auth: Option<&str>) -> Option<String> {
+        Argument::of_value(auth?).field("token").text().map(Cow::into_owned)
+    }
+
+    fn connected(&self, operations: &mut dyn Operations, auth: Option<&str>) {
+        let Some(identity) = operations.identity() else { return };
+        operations.emit(&format!("[\"identified\",{}]", identified(&identity)), &[]);
+        let auth = auth.map_or(Argument::MISSING, Argument::of_value);
+        let since = auth.field("since");
+        for room in &identity.rooms {
+            // A position that is not a string was not assigned by an engine.
+            join_by_token(operations, room, since.field(room).text().as_deref());
+        }
+    }
+
+    fn joined_by_token(&self, operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
+        emit_joined(operations, room, result);
+    }
+
+    fn identity_expired(&self, operations: &mut dyn Operations) {
+        let grace = operations.grace().as_millis() as u64;
+        operations.emit(&json!(["expired", {"grace": grace}]).to_string(), &[]);
     }
 
     fn joined(&self, operations: &mut dyn Operations, request: RequestId, result: Result<Joined, JoinError>) {
@@ -94,7 +130,9 @@ impl NodEvent {
     /// `join {rooms: [{room, key?, since?}, …]}`: one acknowledgement with the results of all.
     fn join_many(&self, operations: &mut dyn Operations, rooms: &[Argument<'_>], ack_id: Option<u64>) {
         let max = operations.max_rooms().max(MIN_MAX_PARTS);
-        let Some(parts) = u16::try_from(rooms.len()).ok().filter(|parts| usize::from(*parts) <= max) else {
+        // The last number means a join that was not requested.
+        let is_allowed = |parts: &u16| usize::from(*parts) <= max && *parts < RequestId::UNREQUESTED.part;
+        let Some(parts) = u16::try_from(rooms.len()).ok().filter(is_allowed) else {
             let error = operations.reject_join(JoinError::TooManyRooms);
             return acknowledge(operations, ack_id, &join_ack(Err(error)));
         };
@@ -117,6 +155,50 @@ impl NodEvent {
             bad += usize::from(self.join_one(operations, *data, request) == Err(JoinError::BadRoom));
         }
     }
+}
+
+/// `token {token}`: a new token. Joins the rooms that it adds.
+///
+/// # Errors
+/// The error that the client receives.
+fn renew(operations: &mut dyn Operations, data: Argument<'_>) -> Result<Arc<Identity>, TokenError> {
+    let token = data.field("token").text().ok_or(TokenError::Missing)?;
+    let before = operations.identity();
+    let identity = operations.identify(&token)?;
+    for room in &identity.rooms {
+        if !before.as_ref().is_some_and(|before| before.opens(room)) {
+            join_by_token(operations, room, None);
+        }
+    }
+    Ok(identity)
+}
+
+/// The user of a connection, and how long its token is valid. Milliseconds from now, because the clock of a client may
+/// differ.
+fn identified(identity: &Identity) -> Value {
+    json!({"user": identity.user, "expires_in": identity.expires_ms.saturating_sub(now_ms())})
+}
+
+/// Joins a room that the connection's token lists.
+fn join_by_token(operations: &mut dyn Operations, room: &str, since: Option<&str>) {
+    match operations.join_by_token(room, since) {
+        Ok(Outcome::Ready(joined)) => emit_joined(operations, room, Ok(joined)),
+        Ok(Outcome::Pending | Outcome::Overloaded) => {}
+        Err(error) => emit_joined(operations, room, Err(error)),
+    }
+}
+
+/// `joined {room, error?, position?, recovered?}`: the result of a join that the client has not requested.
+fn emit_joined(operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
+    let joined = match result {
+        Err(error) => json!({"room": room, "error": error.as_str()}),
+        Ok(Joined { recovery: None }) => json!({"room": room}),
+        Ok(Joined { recovery: Some(recovery) }) => {
+            let position = recovery.position.map(|position| position.to_string());
+            json!({"room": room, "position": position, "recovered": recovery.recovered})
+        }
+    };
+    operations.emit(&json!(["joined", joined]).to_string(), &[]);
 }
 
 /// The arguments of a join's acknowledgement.
