@@ -7,6 +7,7 @@ require "nodevent/configuration/native_target"
 require "nodevent/configuration/redacted"
 require "nodevent/configuration/redis"
 require "nodevent/configuration/secrets"
+require "nodevent/configuration/token_rules"
 require "nodevent/configuration/values"
 
 module NoDevent
@@ -187,6 +188,10 @@ module NoDevent
     end
 
     # @api private
+    # @return [TokenRules, nil] nil if `token` is not configured
+    def token = fetch(:token)
+
+    # @api private
     # @return [KeyRules]
     def key_rules
       fetch(:key_rules)
@@ -262,6 +267,7 @@ module NoDevent
         redis_target: setting("redis") { read_redis_target },
         over_http: setting("url") { @values.url? },
         history: setting("history") { History.read(@values) },
+        token: setting("token") { TokenRules.read(@values, folder) },
         key_rules: setting("bound_keys", "max_key_lifetime") { KeyRules.read(@values) },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { read_publisher }

@@ -84,6 +84,24 @@ module NoDevent
       nodevent_safe(%(<meta name="nodevent-room"#{html}>))
     end
 
+    # A short-lived token of the visitor as a `<meta>` tag: with it, the page's connection has a user. A page that stays
+    # open for longer gets new tokens from the application.
+    # @example
+    #   <%= nodevent_token_tag(current_user) if current_user %>
+    #   # <meta name="nodevent-token" content="eyJhbGciOiJIUzI1NiIs…">
+    # @param user see {Token.issue}
+    # @param expires_after [Numeric] seconds until the token expires
+    # @param rooms see {Token.issue}
+    # @param info see {Token.issue}
+    # @param namespace [String, nil] another namespace than the default
+    # @return [String] HTML, marked as safe
+    # @raise see {Token.issue}
+    def nodevent_token_tag(user, expires_after: Token::LIFETIME, rooms: [], info: nil, namespace: nil)
+      expires = Time.now + expires_after
+      token = Token.issue(user, expires: expires, rooms: rooms, info: info, namespace: namespace)
+      nodevent_safe(%(<meta name="nodevent-token" content="#{CGI.escapeHTML(token)}">))
+    end
+
     private
 
     def nodevent_namespace_of(name, object = nil)

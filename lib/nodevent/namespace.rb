@@ -125,6 +125,9 @@ module NoDevent
     private
 
     def sign(config, room, expires)
+      # With tokens and without a secret, the server accepts only tokens.
+      return Token.room_key(room, expires, config) if config.secret.nil? && config.token&.opens_rooms?
+
       rules = config.key_rules
       RoomKey.sign(room, expires, config.secret,
                    namespace: (config.namespace if rules.bound?), max_lifetime: rules.max_lifetime)

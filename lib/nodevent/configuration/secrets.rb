@@ -26,7 +26,7 @@ module NoDevent
             values.invalid!(values.node("secret") || values.node("secret_file") || values.node("secrets"), "secret",
                             "is there, and `open: true` too; delete one of them")
           end
-          check_misspelt(values) unless secret || open
+          check_misspelt(values) unless secret || open || values.node("token")
           secret
         end
 
@@ -36,6 +36,17 @@ module NoDevent
         # @raise [ConfigurationError]
         def publish_key(values, folder)
           one(values, folder, "publish_key")
+        end
+
+        # @param section the keys of `token`
+        # @param folder see {secret}
+        # @return [Array] the secret that signs tokens, `secret` or the first of `secrets`, and its id; each may be nil
+        # @raise [ConfigurationError]
+        def token(section, folder)
+          secret = one(section, folder, "secret") and return [secret, nil]
+          first = section.node("secrets")&.value
+          id = first.first.value["id"] if first.is_a?(Array) && first.first&.value.is_a?(Hash)
+          [first(section, folder), (section.text("secrets[0].id", id) if id)]
         end
 
         private
@@ -104,7 +115,7 @@ module NoDevent
         end
 
         def check_key(values, name, node)
-          return if NAMES.include?(name) || name.start_with?("/")
+          return if NAMES.include?(name) || name == "token" || name.start_with?("/")
 
           if node.value.is_a?(Hash) && !(node.value.keys & NAMES).empty?
             name = Tree.shown_key(name)
