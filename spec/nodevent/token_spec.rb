@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "base64"
+require "pp"
 
 RSpec.describe NoDevent::Token do
   let(:vectors) { JSON.parse(File.read(File.join(ROOT, "protocol/vectors/tokens.json"))) }

@@ -36,7 +36,7 @@ struct RingVerifier {
 
 enum Key {
     Hmac(hmac::Key),
-    /// A public key: the point of P-256, or PKCS #1.
+    /// A public key: the point of prime256v1, or PKCS #1.
     Public(&'static dyn signature::VerificationAlgorithm, Vec<u8>),
     /// A public key: modulus and exponent.
     Rsa(Vec<u8>, Vec<u8>),

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 /// The modulus of the shortest RSA key that is accepted. Bytes: 2048 bits.
 const MIN_RSA_BYTES: usize = 256;
-/// A point of P-256: a tag, and two coordinates of 32 bytes.
+/// A point of prime256v1: a tag, and two coordinates of 32 bytes.
 const P256_POINT_BYTES: usize = 1 + 2 * 32;
 
 /// The algorithms that tokens may be signed with, by their names in `alg`.
@@ -39,8 +39,8 @@ pub struct TokenKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// It is not PEM, or its content is not a key of RSA or P-256.
-    #[error("is not a public key of RSA or P-256 in PEM")]
+    /// It is not PEM, or its content is not a key of RSA or prime256v1.
+    #[error("is not a public key of RSA or prime256v1 in PEM")]
     NotPublicKey,
     /// It is a private key.
     #[error("is a private key; the server only needs the public key")]
@@ -48,8 +48,8 @@ pub enum KeyError {
     /// It is an RSA key of fewer than 2048 bits.
     #[error("is an RSA key of fewer than 2048 bits")]
     ShortRsaKey,
-    /// It is a key of another curve than P-256.
-    #[error("is a key of another curve than P-256")]
+    /// It is a key of another curve than prime256v1.
+    #[error("is a key of another curve than prime256v1")]
     WrongCurve,
     /// It is not a JSON Web Key Set.
     #[error("is not a JSON Web Key Set (`{{\"keys\": […]}}`)")]
