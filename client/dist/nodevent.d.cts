@@ -45,6 +45,11 @@ export type Key = string | null | undefined;
 /** Called when a key is needed, and again when the server reports that it has expired. */
 export type KeySource = (room: Room) => Key | Promise<Key>;
 
+/** A JSON Web Token; without one the connection has no user. */
+export type Token = string | null | undefined;
+/** Called when a token is needed. If it fails, it is called again after a few seconds. */
+export type TokenSource = () => Token | Promise<Token>;
+
 /** Room data from the application, for example the gem's `room_json`. */
 export interface RoomData {
   room: string | number;
@@ -133,7 +138,7 @@ interface ControllerOn {
 
 /** The rooms of one namespace and the connection they share. */
 export class NoDeventController implements Listenable {
-  constructor(options?: { key?: KeySource; keyUrl?: string });
+  constructor(options?: { key?: KeySource; keyUrl?: string; token?: Token | TokenSource });
   /** Only on the controller that a script tag defined, and on its class. */
   static connect?: typeof connect;
   connect?: typeof connect;
@@ -146,6 +151,8 @@ export class NoDeventController implements Listenable {
   readonly pageId: string;
   /** Uses an existing socket: ours, the stock client's, or an object with `on`, `off` and `emit`. */
   setSocket(socket: SocketLike): this;
+  /** Presents a token of the same user now, and tokens of this source from now on. Without a user before, it signs in. */
+  setToken(source: Token | TokenSource): this;
   /** Ends the connection for good and releases everything. */
   close(): this;
   /** Releases the socket, the rooms and all listeners. The socket itself stays as it is. */
@@ -210,6 +217,8 @@ export interface ConnectOptions extends ConnectionOptions {
   key?: KeySource;
   /** The application's endpoint for keys, for rooms without a source of their own: see `RoomData.key_url`. */
   keyUrl?: string;
+  /** Says who the visitor is: a token, or a function that returns one. Called for each connect, and before a token expires. */
+  token?: Token | TokenSource;
   /** Sent with each connect of the namespace. */
   auth?: Auth;
   /** The path of Socket.IO. Default: `/socket.io/` below the path of `url`. */

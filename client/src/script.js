@@ -38,6 +38,7 @@ function controllerOf(script) {
     url,
     namespace: decodeURIComponent(namespace),
     keyUrl: script.dataset?.nodeventKeyUrl,
+    token: () => elements("meta[name=nodevent-token]")?.[0]?.content,
   }));
 }
 

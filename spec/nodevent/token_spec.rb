@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
 require "base64"
-require "pp"
 
 RSpec.describe NoDevent::Token do
   let(:vectors) { JSON.parse(File.read(File.join(ROOT, "protocol/vectors/tokens.json"))) }

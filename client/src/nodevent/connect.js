@@ -9,16 +9,24 @@ import { pageId } from "./page-id.js";
 const socketOf = pool((url, options) => new Manager(url, options));
 
 /**
- * @param {{url?: string, namespace?: string, key?: any, keyUrl?: string, auth?: any, path?: string, [option: string]: any}} [options]
+ * @param {{url?: string, namespace?: string, key?: any, keyUrl?: string, token?: any, auth?: any, path?: string, [option: string]: any}} [options]
  *   `url` is the server, by default the page's own; its path is where the server is mounted
  */
-export function connect({ url = "/", namespace = "/nodevent", key, keyUrl, auth, ...options } = {}) {
+export function connect({ url = "/", namespace = "/nodevent", key, keyUrl, token, auth, ...options } = {}) {
   const { origin, pathname } = resolve(url);
   const path = options.path || pathname.replace(/\/$/, "") + "/socket.io/";
-  const withPage = (/** @type {any} */ data) => ({ ...data, pageId });
-  options.auth = (/** @type {(data: any) => void} */ send) =>
-    typeof auth === "function" ? auth((/** @type {any} */ data) => send(withPage(data))) : send(withPage(auth));
-  return new NoDeventController({ key, keyUrl }).setSocket(
+  const controller = new NoDeventController({ key, keyUrl, token });
+  const { _tokens: tokens } = controller;
+  options.auth = (/** @type {(data: any) => void} */ send) => {
+    const withPage = (/** @type {any} */ data) => {
+      const withToken = (/** @type {any} */ more) => send({ ...data, ...more, pageId });
+      if (tokens._source) tokens._connect(withToken);
+      else withToken({});
+    };
+    if (typeof auth === "function") auth(withPage);
+    else withPage(auth);
+  };
+  return controller.setSocket(
     socketOf(origin + path, namespace.replace(/^\/?/, "/"), options),
   );
 }

@@ -8,6 +8,7 @@ import { warn } from "./log.js";
 import { isOriginRefused } from "./origin.js";
 import { pageId } from "./page-id.js";
 import { Room } from "./room.js";
+import { Tokens } from "./tokens.js";
 
 /** Delay between attempts of a page whose origin the server refuses. Milliseconds. */
 const REFUSED_ORIGIN_DELAY = 60_000;
@@ -26,9 +27,10 @@ const isLimit = (/** @type {any} */ code) => code === 1008 || code === 1009 || c
  * `error(err)`, `reconnecting(delay, attempt)`, `reconnect(transport, attempts)`, `reconnect_failed`.
  */
 export class NoDeventController extends Listenable {
-  /** @param {{key?: (room: Room) => any, keyUrl?: string}} [options] where keys come from: a function, or the URL of the application's endpoint */
-  constructor({ key, keyUrl } = {}) {
+  /** @param {{key?: (room: Room) => any, keyUrl?: string, token?: any}} [options] where keys come from: a function, or the URL of the application's endpoint; a token, or a function that returns one */
+  constructor({ key, keyUrl, token } = {}) {
     super();
+    this._tokens = new Tokens(this, token);
     this._source = key || (keyUrl && keyFrom(keyUrl));
     this._keyUrl = keyUrl || DEFAULT_KEY_URL;
     this._hasWarned = false; // of a key URL that is not used
@@ -88,6 +90,13 @@ export class NoDeventController extends Listenable {
     return room;
   }
 
+  /** Presents a token now, and tokens of the same source from now on. @param {any} source a token, or a function that returns one or a promise of one */
+  setToken(source) {
+    this._tokens._source = source;
+    if (this._canSend()) this._tokens._renew();
+    return this;
+  }
+
   /** A socket-like object without `connected` counts as connected. */
   _canSend() {
     return !!this.socket && (this._isConnected || this.socket.connected === undefined);
@@ -111,6 +120,10 @@ export class NoDeventController extends Listenable {
     this._listen(socket, "lost", (/** @type {any} */ gap) => {
       if (gap) this._rooms.get(String(gap.room))?._onGap(gap.position);
     });
+    this._listen(socket, "joined", (/** @type {any} */ joined) => {
+      if (joined) this.room(joined.room)._onJoinedByToken(joined);
+    });
+    this._tokens._attach(socket, (event, fn) => this._listen(socket, event, fn));
     if (socket.io) this._bridge(socket, socket.io);
     if (socket.connected === true) this._onConnect();
     return this;

@@ -198,6 +198,11 @@ export class Room extends Listenable {
     return Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2);
   }
 
+  /** The page's token has joined the room. @param {any} joined */
+  _onJoinedByToken({ error, ...state }) {
+    if (this._wanted !== false) this._onJoinResult(Math.max(this._attempt, this._staleUpTo + 1), error ?? null, "recovered" in state ? state : undefined, this.position);
+  }
+
   /** @param {number} attempt @param {any} err @param {any} [state] @param {string} [since] */
   _onJoinResult(attempt, err, state, since, isTemporary = err === TOO_FAST) {
     if (attempt <= this._staleUpTo) return;
@@ -249,7 +254,7 @@ export class Room extends Listenable {
 
   /** The server reports a gap of its own before the next publications. @param {string} position */
   _onGap(position) {
-    if (!this._wanted) return;
+    if (!this._wanted && !this.joined) return;
     this._tracker._gapAnnounced = true;
     this._fire("gap", position);
   }

@@ -1,7 +1,7 @@
 // Starts the real server as a process on a free port, with the test's configuration.
 
 import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
+import { createHash, createHmac } from "node:crypto";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +15,16 @@ export const SECRET = "lajf0q983j4laidsnvqo84jfoqijflkjafds";
 /** A key for a room until `ts` (ms), by the formula of protocol/README.md section 5. */
 export const keyFor = (room, ts = Date.now() + 60_000, secret = SECRET) =>
   `${createHash("sha256").update(room + ts + secret).digest("hex")}:${ts}`;
+
+/** The secret of `/tokens` in the tests. */
+export const TOKEN_SECRET = "a-secret-for-tokens-of-more-than-32-bytes";
+
+/** A JSON Web Token of these claims, valid for `lifetime` milliseconds. */
+export function tokenFor(claims, lifetime = 60_000) {
+  const encode = (/** @type {object} */ part) => Buffer.from(JSON.stringify(part)).toString("base64url");
+  const input = `${encode({ alg: "HS256", typ: "JWT" })}.${encode({ exp: (Date.now() + lifetime) / 1000, ...claims })}`;
+  return `${input}.${createHmac("sha256", TOKEN_SECRET).update(input).digest("base64url")}`;
+}
 
 export class Server {
   /** @param {object} [config] namespaces and options in addition to `/nodevent` and `/protected` */

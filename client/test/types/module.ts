@@ -117,6 +117,10 @@ socket.emit("hello", 1, "2", (answer: string) => answer);
 socket.timeout(10).emitWithAck("hello").then((answer) => answer);
 socket.volatile.emit("hello");
 nodevent.setSocket(socket);
+nodevent.setToken("token").setToken(async () => "token").setToken(() => null);
+// @ts-expect-error a token is text
+nodevent.setToken(7);
+connect({ token: async () => (await fetch("/token")).text() });
 new NoDeventController({ key: () => null }).setSocket({ on() {}, emit() {}, off() {} });
 // @ts-expect-error an object without on() is not a socket
 nodevent.setSocket({ emit() {} });

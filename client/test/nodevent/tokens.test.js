@@ -1,0 +1,124 @@
+// `connect({ token })`: the token identifies the connection, and the client renews it before it expires.
+
+import assert from "node:assert/strict";
+import { after, afterEach, before, test } from "node:test";
+import { WebSocket } from "ws";
+import { connect } from "../../src/index.js";
+import { Server, TOKEN_SECRET, tokenFor } from "../support/server.js";
+import { record, until } from "../support/until.js";
+
+let server;
+const open = [];
+
+before(async () => {
+  const token = { secret: TOKEN_SECRET, leeway: "0s", grace: "1s" };
+  server = await new Server({ "/tokens": { token }, "/nohistory": { token, history: "off" } }).start();
+});
+
+after(() => server.close());
+
+afterEach(() => {
+  for (const controller of open.splice(0)) controller.close();
+});
+
+function start(token, options) {
+  const nodevent = connect({ url: server.url, namespace: "/tokens", token, WebSocket, reconnectionDelay: 20, reconnectionDelayMax: 50, ...options });
+  open.push(nodevent);
+  return { nodevent, ...record(nodevent.socket, "identified", "expired", "disconnect", "connect_error") };
+}
+
+const emit = (room, message, namespace = "tokens") => server.publish({ room, event: "e", message }, namespace);
+
+for (const transports of [["websocket"], ["polling"]]) {
+  test(`the token identifies the connection and joins its rooms, over ${transports}`, async () => {
+    const { nodevent, identified } = start(tokenFor({ sub: "7", rooms: ["lobby"] }), { transports });
+    const messages = [];
+    const joins = record(nodevent.room("lobby").on("e", (message) => messages.push(message)), "join").join;
+    await until(() => joins.length);
+    assert.equal(identified[0][0].user, "7");
+    assert.equal(joins[0][0], null);
+    assert.equal(nodevent.room("lobby").joined, true);
+    await emit("lobby", 1);
+    await until(() => messages.length === 1);
+  });
+}
+
+test("rooms of the token recover what was missed, without a join of the page", async () => {
+  const { nodevent } = start(() => tokenFor({ sub: "7", rooms: ["away"] }));
+  const messages = [];
+  const room = nodevent.room("away").on("e", (message) => messages.push(message));
+  const gaps = record(room, "gap").gap;
+  await until(() => room.joined);
+  await emit("away", 1);
+  await until(() => messages.length === 1);
+  nodevent.socket.io.engine.close();
+  await until(() => !room.joined);
+  for (const message of [2, 3]) await emit("away", message);
+  await until(() => messages.length === 3);
+  assert.deepEqual([messages, gaps], [[1, 2, 3], []]);
+});
+
+test("a page joins a room of its token without a key", async () => {
+  const { nodevent } = start(tokenFor({ sub: "7", rooms: ["a"] }));
+  const results = [];
+  nodevent.room("a").join((err) => results.push(err));
+  nodevent.room("b").join((err) => results.push(err));
+  await until(() => results.length === 2);
+  assert.deepEqual(results, [null, "Must provide key"]);
+});
+
+test("the client asks for a new token before the old one expires", async () => {
+  let asked = 0;
+  const { identified, expired, disconnect } = start(async () => tokenFor({ sub: "7", n: ++asked }, 1500));
+  await until(() => asked === 3);
+  assert.deepEqual([expired.length, disconnect.length], [0, 0]);
+  assert.equal(identified.length, 1, "renewed on the same connection");
+});
+
+test("a token that the page cannot renew ends the connection, which is refused then", async () => {
+  const { expired, disconnect, connect_error: errors } = start(tokenFor({ sub: "7" }, 600));
+  await until(() => errors.length);
+  assert.deepEqual([expired.length, disconnect.length], [1, 1]);
+  assert.equal(disconnect[0][1].description.reason, "token expired");
+  assert.equal(errors[0][0].message, "Token has expired");
+});
+
+test("the source is called again after a failure, and for each connection", async () => {
+  let asked = 0;
+  const source = async () => {
+    if (++asked === 2) throw Error("offline");
+    return tokenFor({ sub: "7", n: asked }, 2000);
+  };
+  const { nodevent, identified, disconnect } = start(source);
+  await until(() => identified.length === 1);
+  await until(() => asked === 3, "a renewal after the one that failed", 8000);
+  if (disconnect.length) await until(() => identified.length === 2);
+  nodevent.socket.io.engine.close();
+  await until(() => asked >= 4 && nodevent.connected());
+});
+
+test("setToken signs in on the live connection", async () => {
+  const { nodevent } = start();
+  await until(() => nodevent.connected());
+  const joins = record(nodevent.room("private"), "join").join;
+  nodevent.setToken(() => tokenFor({ sub: "7", rooms: ["private"] }));
+  await until(() => joins.length);
+  assert.equal(joins[0][0], null);
+});
+
+test("a token of another user is refused on the live connection, and the page is told why", async (context) => {
+  const lines = [];
+  context.mock.method(console, "warn", (line) => lines.push(line));
+  const { nodevent, identified } = start(tokenFor({ sub: "7" }));
+  await until(() => identified.length);
+  nodevent.setToken(tokenFor({ sub: "8" }));
+  await until(() => lines.length);
+  assert.deepEqual(lines, ["NoDevent: token refused: Token of another user."]);
+});
+
+test("without history a room of the token is joined without a state", async () => {
+  const { nodevent } = start(tokenFor({ sub: "7", rooms: ["plain"] }), { namespace: "/nohistory" });
+  const joins = record(nodevent.room("plain"), "join").join;
+  await until(() => joins.length);
+  assert.deepEqual(joins[0], [null, undefined]);
+});
