@@ -106,7 +106,7 @@ test("setToken signs in on the live connection", async () => {
   assert.equal(joins[0][0], null);
 });
 
-test("a token of another user is refused on the live connection, and the page is told why", async (context) => {
+test("a token of another user is refused on the live connection, and the console has the reason", async (context) => {
   const lines = [];
   context.mock.method(console, "warn", (line) => lines.push(line));
   const { nodevent, identified } = start(tokenFor({ sub: "7" }));
