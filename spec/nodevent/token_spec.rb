@@ -99,7 +99,7 @@ RSpec.describe NoDevent::Token do
     expect { described_class.issue(7) }.to raise_error(NoDevent::ConfigurationError, /no secret that signs/)
     configure({ "secret" => secret })
     config = NoDevent::Emitter.config
-    expect([config.inspect, config.token.inspect, PP.pp(config, +"")].join).not_to include(secret)
+    expect(config.inspect + config.token.inspect).not_to include(secret)
     { { "secret" => " #{secret}" } => /white space/, { "secret" => "" } => /empty/,
       { "secrets" => [] } => /token.secrets/, "x" => /not a mapping/ }.each do |token, message|
       expect { configure(token) }.to raise_error(NoDevent::ConfigurationError, message) { |error|
@@ -123,5 +123,20 @@ RSpec.describe NoDevent::Token do
     tag = view.nodevent_token_tag(7, rooms: ["lobby"], info: { name: "<b>" }, expires_after: 60)
     token = tag[/\A<meta name="nodevent-token" content="([\w.-]+)">\z/, 1]
     expect(claims(token)).to include("sub" => "7", "rooms" => ["lobby"], "exp" => be_within(2).of(Time.now.to_i + 60))
+  end
+
+  it "signs what the server accepts: keys to rooms of a namespace with tokens and without a secret" do
+    settings = { "token" => { "secrets" => [{ "id" => "new", "secret" => secret }], "aud" => "live", "iss" => "app" } }
+    server = NodeventServer.new({ "/nodevent" => settings })
+    NoDevent::Emitter.config = { "/nodevent" => settings }
+    status = lambda do |key|
+      uri = URI("#{server.url}/api/nodevent/rooms/Doc_12/history")
+      Net::HTTP.get_response(uri, { "Authorization" => "Bearer #{key}" }).code
+    end
+    expect(status.call(NoDevent::Emitter.room_key(Doc.new(12), Time.now + 60))).to eq("200")
+    expect(status.call(NoDevent::Emitter.room_key(Doc.new(1), Time.now + 60))).to eq("403")
+    expect(status.call(described_class.issue(7, rooms: [Doc.new(12)]))).to eq("403")
+  ensure
+    server&.stop
   end
 end

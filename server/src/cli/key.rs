@@ -43,6 +43,11 @@ impl Key {
         };
         let secret = secret.ok_or_else(|| {
             let name = &namespace.name;
+            if !namespace.is_open() {
+                return Failure::usage(format!(
+                    "{name} has no secret for keys: only tokens open its rooms; sign one with `room` in the application"
+                ));
+            }
             Failure::usage(format!("{name} has no secret, so its rooms need no key; set `secret:` to secure it"))
         })?;
         let key =

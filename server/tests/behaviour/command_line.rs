@@ -91,7 +91,8 @@ async fn check(configuration: &str) -> (Option<i32>, String) {
 async fn check_examines_the_running_server() {
     let redis = RedisServer::start().await;
     let namespaces = format!(
-        "/nodevent: {{secret: sesame-of-more-than-sixteen, redis: \"{}\", publish_key: publish-with-this-key}}\n/open: {{open: true}}\n",
+        "/nodevent: {{secret: sesame-of-more-than-sixteen, redis: \"{}\", publish_key: publish-with-this-key}}\n/open: {{open: true}}\n\
+         /tokens: {{token: {{secret: sesame-for-tokens-of-more-than-32-bytes}}}}\n",
         redis.url()
     );
     let server = TestServer::start(&namespaces).await;
@@ -108,6 +109,7 @@ async fn check_examines_the_running_server() {
         "/nodevent: a test message was delivered",
         "/open: every client may join",
         "/open: a test message was delivered",
+        "/tokens: it requires tokens, as in the file",
     ] {
         let is_fine = |line: &str| line.starts_with("ok   ") && line.contains(expected);
         assert!(printed.lines().any(is_fine), "{expected} is not in {printed}");

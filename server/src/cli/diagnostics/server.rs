@@ -47,6 +47,12 @@ async fn check_namespace(url: &str, namespace: &Namespace, report: &mut Report) 
     let secret = namespace.secrets.first();
     let key = secret.and_then(|secret| namespace.sign_short_key(&room, KEY_LIFETIME, clock::now_ms(), secret).ok());
     match (&key, without) {
+        (None, 403) if namespace.token.is_some() && !namespace.is_open() => {
+            return report.ok(&format!("{name}: it requires tokens, as in the file, so no test message was sent"));
+        }
+        (None, 200) if !namespace.is_open() => {
+            return report.fail(&format!("{name}: every client may join, but the file requires tokens"), RESTART);
+        }
         (None, 200) => report.ok(&format!("{name}: every client may join, as in the file")),
         (None, _) => {
             return report.fail(&format!("{name}: it requires keys, but the file has no secret"), RESTART);
