@@ -69,7 +69,8 @@ module NoDevent
                                     "below it, e.g. from `openssl rand -hex 32`"
         end
         now = Time.now.to_f
-        claims = claims.merge(iat: now.floor, exp: expiry(expires, now, rules), aud: rules.audience, iss: rules.issuer)
+        claims = claims.merge(ns: config.namespace, iat: now.floor, exp: expiry(expires, now, rules),
+                              aud: rules.audience, iss: rules.issuer)
         token = encode(claims.compact, rules.secret, rules.id)
         return token if token.bytesize <= MAX_BYTES
 

@@ -30,7 +30,8 @@ RSpec.describe NoDevent::Token do
     configure({ "secret" => secret })
     claims = claims(described_class.issue(7))
     expect(claims).to include("sub" => "7", "exp" => be_within(2).of(Time.now.to_i + 900))
-    expect(claims.keys).to eq(%w[sub iat exp])
+    expect(claims["ns"]).to eq("/nodevent")
+    expect(claims.keys).to eq(%w[sub ns iat exp])
     expect(@header).to eq("alg" => "HS256", "typ" => "JWT")
   end
 
@@ -66,7 +67,7 @@ RSpec.describe NoDevent::Token do
 
   it "uses the secret of another namespace" do
     NoDevent::Emitter.config = { "/a" => { "open" => true }, "/b" => { "token" => { "secret" => secret } } }
-    expect(claims(described_class.issue(7, namespace: "/b"))["sub"]).to eq("7")
+    expect(claims(described_class.issue(7, namespace: "/b"))).to include("sub" => "7", "ns" => "/b")
     expect { described_class.issue(7) }.to raise_error(NoDevent::ConfigurationError, %r{/a has no secret that signs tokens})
   end
 

@@ -6,6 +6,9 @@ import { warn } from "./log.js";
 /** Longest delay that `setTimeout` accepts. Milliseconds. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
+/** The server's text about a token that has expired. */
+const EXPIRED = "Token has expired";
+
 /** After a failure the source is called again as if a token had been valid for this long. Milliseconds. */
 const RETRY = 5000;
 
@@ -15,12 +18,20 @@ export class Tokens {
     this._controller = controller;
     this._source = source;
     this._attempt = 0; // number of connects
+    this._isRefused = false; // the next connect has no token
   }
 
   /** @param {any} socket @param {(event: string, fn: Function) => void} listen */
   _attach(socket, listen) {
     listen("identified", (/** @type {any} */ identity) => this._schedule(identity?.expires_in));
     listen("expired", () => this._renew());
+    // Without a newer token the connection goes on without a user, so that rooms with keys stay joined.
+    listen("connect_error", (/** @type {any} */ err) => {
+      if (err.message !== EXPIRED || this._isRefused) return;
+      this._isRefused = true;
+      warn(`${EXPIRED}. Call NoDevent.setToken(source).`);
+      socket.connect();
+    });
     listen("disconnect", () => clearTimeout(this._timer));
     this._emit = (/** @type {any[]} */ ...args) => socket.emit(...args);
   }
@@ -28,6 +39,10 @@ export class Tokens {
   /** Calls `send` with what the connect packet contains, as soon as the source has returned a token. @param {(data: any) => void} send */
   async _connect(send) {
     const attempt = ++this._attempt;
+    if (this._isRefused) {
+      this._isRefused = false;
+      return send(0);
+    }
     const token = await this._next().catch(() => {
       setTimeout(() => attempt === this._attempt && this._connect(send), RETRY);
       return 0;

@@ -75,12 +75,25 @@ test("the client asks for a new token before the old one expires", async () => {
   assert.equal(identified.length, 1, "renewed on the same connection");
 });
 
-test("a token that the page cannot renew ends the connection, which is refused then", async () => {
-  const { expired, disconnect, connect_error: errors } = start(tokenFor({ sub: "7" }, 600));
-  await until(() => errors.length);
-  assert.deepEqual([expired.length, disconnect.length], [1, 1]);
+test("with a token that the page cannot renew, the connection goes on without a user", async (context) => {
+  const lines = [];
+  context.mock.method(console, "warn", (line) => lines.push(line));
+  const { nodevent, identified, expired, disconnect, connect_error: errors } = start(tokenFor({ sub: "7" }, 600));
+  const key = tokenFor({ room: "keyed" });
+  await until(() => identified.length);
+  const joins = record(nodevent.room("keyed").setKey(key).join(), "join").join;
+  await until(() => joins.length === 2, "a join before and one after the token has expired");
+  assert.deepEqual(joins.map(([err]) => err), [null, null]);
+  assert.deepEqual([identified.length, expired.length, disconnect.length, errors.length], [1, 1, 1, 1]);
   assert.equal(disconnect[0][1].description.reason, "token expired");
-  assert.equal(errors[0][0].message, "Token has expired");
+  assert.ok(lines.includes("NoDevent: Token has expired. Call NoDevent.setToken(source)."), lines);
+});
+
+test("a source that only returns expired tokens causes one refused connect for each connection", async (context) => {
+  context.mock.method(console, "warn", () => {});
+  const { nodevent, connect_error: errors } = start(() => tokenFor({ sub: "7" }, -60_000));
+  await until(() => nodevent.connected());
+  assert.equal(errors.length, 1);
 });
 
 test("the source is called again after a failure, and for each connection", async () => {
