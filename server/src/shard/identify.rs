@@ -24,7 +24,12 @@ impl Shard {
         let now_ms = now_ms();
         let verified = match (tokens, token) {
             (None, None) => return Ok(None),
-            (None, Some(_)) => Err(TokenError::NotConfigured),
+            (None, Some(_)) => {
+                // Pages may send one for another program.
+                let namespace = &*namespaces.get(namespace).name;
+                tracing::info!(namespace, "token ignored: the namespace has no `token:` in its configuration");
+                return Ok(None);
+            }
             (Some(tokens), None) if tokens.settings().is_required => Err(TokenError::Missing),
             (Some(_), None) => return Ok(None),
             (Some(tokens), Some(token)) => tokens.identity(token, now_ms).and_then(|identity| {
