@@ -80,7 +80,7 @@ pub struct AddressLimits {
 #[derive(Debug)]
 pub struct ConnectionPermit {
     limits: Arc<AddressLimits>,
-    client: Client,
+    address: IpAddr,
 }
 
 /// One rate of each address.
@@ -175,7 +175,7 @@ impl AddressLimits {
             return Err(NoPlace::Address(AddressLimit::Connections));
         }
         connections.add(client);
-        Ok(ConnectionPermit { limits: Arc::clone(self), client })
+        Ok(ConnectionPermit { limits: Arc::clone(self), address })
     }
 
     /// Counts the handshake of an upgrade, whose connection is counted already.
@@ -210,9 +210,18 @@ impl AddressLimits {
     }
 }
 
+// === impl ConnectionPermit ===
+
+impl ConnectionPermit {
+    /// The address whose connection it is.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        lock(&self.limits.connections).remove(self.client);
+        lock(&self.limits.connections).remove(Client::of(self.address));
     }
 }
 

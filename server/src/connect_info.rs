@@ -15,10 +15,16 @@ const MAX_SHARED_ORIGINS: usize = 256;
 /// Connections from pages of one site without a query and listed headers share everything but their address.
 #[derive(Debug)]
 pub struct ConnectInfo {
-    peer: IpAddr,
+    peer: Peer,
     details: Option<Arc<Details>>,
-    /// The connection's place.
-    _permit: Option<ConnectionPermit>,
+}
+
+/// The address of a connection, and its place among the connections.
+#[derive(Debug)]
+enum Peer {
+    Counted(ConnectionPermit),
+    /// Not admitted by the limits of addresses.
+    Uncounted(IpAddr),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -61,7 +67,7 @@ impl ConnectInfoPool {
                 token: None,
             })),
         };
-        ConnectInfo { peer, details, _permit: permit }
+        ConnectInfo { peer: permit.map_or(Peer::Uncounted(peer), Peer::Counted), details }
     }
 
     fn shared(&self, origin: &str) -> Arc<Details> {
@@ -81,7 +87,7 @@ impl ConnectInfoPool {
 
 impl ConnectInfo {
     /// A connection without an address and details.
-    pub const UNKNOWN: Self = Self { peer: IpAddr::V4(Ipv4Addr::UNSPECIFIED), details: None, _permit: None };
+    pub const UNKNOWN: Self = Self { peer: Peer::Uncounted(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), details: None };
 
     /// The same connection with a token that came with its request.
     #[must_use]
@@ -107,7 +113,10 @@ impl ConnectInfo {
 
     /// The address of the client, or of the proxy in front of it.
     pub fn peer(&self) -> IpAddr {
-        self.peer
+        match &self.peer {
+            Peer::Counted(permit) => permit.address(),
+            Peer::Uncounted(address) => *address,
+        }
     }
 
     /// The page's origin.
