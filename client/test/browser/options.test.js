@@ -13,6 +13,7 @@ const OPTIONS = {
   key: '({ url }) => ({ url, key: () => "k:4102444800000" })',
   keyUrl: '({ url }) => ({ url, keyUrl: "/keys" })',
   auth: '({ url }) => ({ url, auth: (send) => send({ token: "t" }) })',
+  token: '({ url }) => ({ url, token: "t" })',
   path: '({ url }) => ({ url, path: "/socket.io/" })',
   transports: '({ url }) => ({ url, transports: ["polling"] })',
   upgrade: '({ url }) => ({ url, transports: ["polling", "websocket"], upgrade: false })',
