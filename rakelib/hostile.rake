@@ -13,7 +13,8 @@ task :fuzz do
   seeded = {
     "http_queries" => %w[--test hostile mutated_request_targets],
     "configuration" => %w[--test hostile mutated_configurations],
-    "room_state" => %w[--lib hostile_publications_and_replies]
+    "room_state" => %w[--lib hostile_publications_and_replies],
+    "tokens" => %w[--lib hostile_tokens]
   }
   target = ENV.fetch("TARGET", "all")
   seconds = ENV.fetch("SECONDS", "60")

@@ -2,15 +2,20 @@
 
 # The gem's tests. They start their own Redis, and need redis-server on the PATH.
 
+require_relative "parallel_specs"
+
 desc "Run the gem's specs against the built extension"
-task(spec: %w[compile compile:server]) { sh "rspec" }
+task(spec: %w[compile compile:server]) { ParallelSpecs.new(FileList["spec/**/*_spec.rb"].to_a).run }
 
 namespace :spec do
   desc "Run the Rust tests of the extension's parts that do not use Ruby"
   task(:queue) { sh "cargo", "test", "--package", "nodevent-ext" }
 
   desc "Run the specs of the native parts under GC.stress"
-  task(stress: %w[compile compile:server]) { sh({ "NODEVENT_GC_STRESS" => "1" }, "rspec", "--tag", "native") }
+  task(stress: %w[compile compile:server]) do
+    native = FileList["spec/**/*_spec.rb"].select { |file| File.read(file).include?(":native") }
+    ParallelSpecs.new(native, options: %w[--tag native], environment: { "NODEVENT_GC_STRESS" => "1" }).run
+  end
 end
 
 desc "Check the style of the Ruby code"

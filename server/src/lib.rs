@@ -39,6 +39,8 @@ pub mod protocols;
 pub mod publication;
 pub mod publish_key;
 mod rate_limit;
+#[cfg(test)]
+mod seeds;
 pub mod send_buffer;
 pub mod server;
 pub mod shard;

@@ -352,4 +352,6 @@ fn translate(error: &ErrorKind) -> TokenError {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -5,16 +5,16 @@ use super::*;
 use nodevent_protocol::key::Secret;
 use serde_json::Value;
 
-fn vectors() -> Value {
+pub(super) fn vectors() -> Value {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/vectors/tokens.json");
     serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value} is not text"))
 }
 
-fn list<'a>(vectors: &'a Value, name: &str) -> &'a Vec<Value> {
+pub(super) fn list<'a>(vectors: &'a Value, name: &str) -> &'a Vec<Value> {
     vectors[name].as_array().unwrap()
 }
 
@@ -44,11 +44,11 @@ fn keys(vectors: &Value) -> Vec<TokenKey> {
     secrets.chain(public).chain(set).collect()
 }
 
-fn settings(vectors: &Value) -> Settings {
+pub(super) fn settings(vectors: &Value) -> Settings {
     Settings { keys: keys(vectors), max_lifetime: Duration::from_secs(3600), ..Settings::default() }
 }
 
-fn verifier(settings: Settings) -> TokenVerifier {
+pub(super) fn verifier(settings: Settings) -> TokenVerifier {
     TokenVerifier::new("/nodevent", 255, settings)
 }
 

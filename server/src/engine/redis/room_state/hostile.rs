@@ -6,6 +6,7 @@
 
 use super::tests::request;
 use super::*;
+use crate::seeds::seeds;
 use nodevent_protocol::history::MAX_OFFSET;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -143,13 +144,6 @@ impl Hostile {
             }
         }
     }
-}
-
-/// The seeds of a test: so many, or as many as fit into `NODEVENT_FUZZ_SECONDS`.
-fn seeds(count: u64) -> impl Iterator<Item = u64> {
-    let seconds = std::env::var("NODEVENT_FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    (0..).take_while(move |seed| until.map_or(*seed < count, |until| Instant::now() < until))
 }
 
 #[test]
