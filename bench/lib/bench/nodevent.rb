@@ -125,6 +125,31 @@ module Bench
     end
   end
 
+  # The memory engine, where each connection sends a token of its user.
+  class NodeventTokens < NodeventMemory
+    TOKEN_SECRET = "a-secret-of-thirty-two-bytes-or-more"
+
+    def name
+      "nodevent-tokens"
+    end
+
+    def title
+      "NoDevent, memory engine, a token per connection"
+    end
+
+    def takes_part_in?(scenario)
+      %w[idle connect].include?(scenario.name)
+    end
+
+    def namespace(workspace)
+      super.merge(token: { secret: TOKEN_SECRET, required: true })
+    end
+
+    def load(workspace)
+      [*super, "--token-secret", TOKEN_SECRET]
+    end
+  end
+
   # The server with its Redis engine, which assigns each publication its position and keeps it.
   class NodeventRedis < Nodevent
     def engine

@@ -24,6 +24,7 @@ module Bench
        simple("flood: p99", 20, "ms", "flood", :p99),
        simple("memory of an idle joined connection", 5, "KB", "idle", :memory_idle),
        simple("memory after the burst, per connection", 8, "KB", "burst", :memory_after),
+       Target.new("memory of an idle connection with an identity", 1.5, "KB", method(:identity)),
        simple("CPU per connect and join", 60, "µs", "connect", :connect_cpu),
        simple("many rooms: p99", 1, "ms", "rooms", :p99),
        Target.new("steady: CPU per delivery", 1.15, "× bare loop", method(:steady)),
@@ -50,6 +51,10 @@ module Bench
 
     def figure(scenario, server, name)
       @results.figure(scenario, server, name)
+    end
+
+    def identity(server)
+      figure("idle", "nodevent-tokens", :memory_idle) if server == "nodevent-memory"
     end
 
     def steady(server)

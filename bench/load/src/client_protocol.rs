@@ -43,6 +43,8 @@ pub(crate) struct Target<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) room: &'a str,
     pub(crate) key: Option<&'a str>,
+    /// The token of the connection's user.
+    pub(crate) token: Option<&'a str>,
     /// The last known position, if the connection was in the room before.
     pub(crate) since: Option<&'a str>,
 }
@@ -128,7 +130,10 @@ fn socket_io(phase: Phase, text: &[u8], target: &Target<'_>, out: &mut String) -
             Outcome::Ignored
         }
         (Phase::Opening, [b'0', ..]) => {
-            *out = format!("40{},", target.namespace);
+            *out = match target.token {
+                Some(token) => format!("40{},{{\"token\":\"{token}\"}}", target.namespace),
+                None => format!("40{},", target.namespace),
+            };
             Outcome::Phase(Phase::Entering)
         }
         (Phase::Entering, [b'4', b'0', ..]) => {
@@ -167,7 +172,7 @@ mod tests {
     use super::*;
 
     fn walk(protocol: ClientProtocol, from: Phase, texts: &[&str]) -> (Vec<String>, Phase) {
-        let target = Target { namespace: "/n", room: "r", key: Some("k:1"), since: None };
+        let target = Target { namespace: "/n", room: "r", key: Some("k:1"), token: None, since: None };
         let (mut sent, mut phase) = (Vec::new(), from);
         for text in texts {
             let mut out = String::new();
@@ -191,6 +196,14 @@ mod tests {
     }
 
     #[test]
+    fn socket_io_connection_sends_its_token() {
+        let target = Target { namespace: "/n", room: "r", key: None, token: Some("t"), since: None };
+        let mut out = String::new();
+        ClientProtocol::SocketIo.on_text(Phase::Opening, b"0{}", &target, &mut out);
+        assert_eq!(out, r#"40/n,{"token":"t"}"#);
+    }
+
+    #[test]
     fn action_cable_connection_subscribes_to_the_room() {
         let (sent, phase) = walk(
             ClientProtocol::ActionCable,
@@ -207,7 +220,7 @@ mod tests {
 
     #[test]
     fn refused_join_is_not_counted_as_joined() {
-        let target = Target { namespace: "/n", room: "r", key: None, since: None };
+        let target = Target { namespace: "/n", room: "r", key: None, token: None, since: None };
         let outcome = ClientProtocol::SocketIo.on_text(
             Phase::Joining,
             b"43/n,0[\"Bad key\",false]",

@@ -33,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) rooms: Vec<String>,
     /// A key for each room, if the server requires keys.
     pub(crate) keys: Vec<String>,
+    /// A token for each connection, if the server identifies users.
+    pub(crate) tokens: Vec<String>,
     pub(crate) connections: usize,
     /// Number of connections that stop reading after their join.
     pub(crate) slow: usize,
@@ -206,11 +208,11 @@ impl Generator {
 
     /// Sends unacknowledged joins again, as a user does by reloading the page.
     fn retry_joins(&mut self, now: Nanos) {
-        for connection in &mut self.connections {
+        for (index, connection) in self.connections.iter_mut().enumerate() {
             if connection.phase != Phase::Joining || connection.started + TIMEOUT > now {
                 continue;
             }
-            if let Some(join) = self.settings.protocol.join(&target(&self.settings, connection)) {
+            if let Some(join) = self.settings.protocol.join(&target(&self.settings, connection, index)) {
                 self.join_retries += 1;
                 drop(connection.send(Opcode::Text, join.as_bytes()));
             }
@@ -264,7 +266,7 @@ impl Generator {
         }
         let protocol = self.settings.protocol;
         let host = self.settings.address.to_string();
-        let request = protocol.request(&host, &target(&self.settings, &self.connections[index]));
+        let request = protocol.request(&host, &target(&self.settings, &self.connections[index], index));
         let connection = &mut self.connections[index];
         connection.phase = if request.is_some() { Phase::Upgrading } else { protocol.after_request() };
         if let Some(request) = request
@@ -342,7 +344,7 @@ impl Generator {
         let outcome = self.settings.protocol.on_text(
             connection.phase,
             payload,
-            &target(&self.settings, connection),
+            &target(&self.settings, connection, index),
             &mut reply,
         );
         let has_reconnected = connection.position.is_some();
@@ -400,12 +402,13 @@ impl Generator {
     }
 }
 
-fn target<'a>(settings: &'a Settings, connection: &'a Connection) -> Target<'a> {
+fn target<'a>(settings: &'a Settings, connection: &'a Connection, index: usize) -> Target<'a> {
     let room = connection.room as usize;
     Target {
         namespace: &settings.namespace,
         room: &settings.rooms[room],
         key: settings.keys.get(room).map(String::as_str),
+        token: settings.tokens.get(index).map(String::as_str),
         since: connection.position.as_deref(),
     }
 }

@@ -16,6 +16,7 @@ mod run;
 mod scenario;
 mod stamp;
 mod tally;
+mod token;
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -58,6 +59,9 @@ struct Arguments {
     /// The secret of the room keys, if the server requires keys.
     #[arg(long)]
     secret: Option<String>,
+    /// The secret of the tokens that the connections send, each for a user of its own, if the server identifies users.
+    #[arg(long)]
+    token_secret: Option<String>,
     /// Overrides the number of connections.
     #[arg(long)]
     connections: Option<usize>,
@@ -94,6 +98,10 @@ fn main() -> anyhow::Result<()> {
         Some(secret) => sign_all(&rooms, secret)?,
         None => Vec::new(),
     };
+    let tokens = match &arguments.token_secret {
+        Some(secret) => token::sign_all(scenario.connections, secret)?,
+        None => Vec::new(),
+    };
     let storm = name == Name::Storm;
     let settings = Settings {
         protocol: arguments.protocol,
@@ -101,6 +109,7 @@ fn main() -> anyhow::Result<()> {
         namespace: arguments.namespace,
         rooms,
         keys,
+        tokens,
         connections: scenario.connections,
         slow: scenario.slow,
         concurrency: scenario.concurrency,
