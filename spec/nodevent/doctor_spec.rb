@@ -71,6 +71,37 @@ RSpec.describe NoDevent::Doctor do
     end
   end
 
+  describe "where tokens are configured" do
+    let(:token) { { secret: "a-secret-for-tokens-of-32-bytes-or-more" } }
+    let(:server_token) { { "secret" => token[:secret] } }
+
+    it "sends the server a token, and a key to a room if tokens are keys" do
+      [{ "secret" => secret }, {}].each do |keys|
+        [false, true].each do |required|
+          with_server("/nodevent" => keys.merge("token" => server_token.merge("required" => required))) do |server|
+            configure(server, token: token, **keys.transform_keys(&:to_sym))
+            messages = findings.map { |level, message| level == :ok ? message : raise(message) }
+            expect(messages[4..6]).to eq(["pages of http://127.0.0.1 can connect#{', with a token' if required}",
+                                          "the server accepts this application's tokens", "the secrets match"])
+          end
+        end
+      end
+    end
+
+    it "reports different secrets, and a server without one" do
+      with_server("/nodevent" => { "secret" => secret, "token" => server_token.merge("required" => true) }) do |server|
+        configure(server, secret: secret, token: { secret: "another-secret-of-thirty-two-bytes-at-least" })
+        expect(failure.to_s).to include("rejects this application's tokens: Bad token signature\n     → the secrets differ")
+        configure(server, secret: secret)
+        expect(failure.message).to include("does not admit clients without a token, and this application has no secret")
+      end
+      with_server("/nodevent" => { "secret" => secret }) do |server|
+        configure(server, secret: secret, token: token)
+        expect(failure.message).to include("the server at #{server.url} admits clients with any token")
+      end
+    end
+  end
+
   it "reports that a page's origin is refused" do
     with_server("/nodevent" => {}) do |server|
       configure(server)

@@ -1,8 +1,10 @@
 # frozen_string_literal: true
 
+require "nodevent/doctor/admission"
 require "nodevent/doctor/clocks"
 require "nodevent/doctor/hints"
 require "nodevent/doctor/http"
+require "nodevent/doctor/reporting"
 require "nodevent/doctor/server_check"
 require "securerandom"
 
@@ -10,10 +12,7 @@ module NoDevent
   module Doctor
     # Runs the checks, in the order of the path of a message.
     class Checks
-      # How long the key is valid that is sent to the server. Seconds.
-      KEY_LIFETIME = 600
-
-      private_constant :KEY_LIFETIME
+      include Reporting
 
       # @param config [Configuration] the namespace
       # @yield [Finding]
@@ -45,7 +44,7 @@ module NoDevent
       attr_reader :config
 
       def walk
-        publishes? && server? && browsers? && namespace? && origin? && secrets && round_trip
+        publishes? && server? && browsers? && namespace? && admitted? && round_trip
       end
 
       def publishes?
@@ -141,55 +140,8 @@ module NoDevent
                "let both read the same file, or add `#{config.namespace}:` to the server's")
       end
 
-      def origin?
-        @client = PollingClient.new(server, config.namespace, origin: @origin)
-        ok("pages of #{@origin} can connect")
-      rescue PollingClient::Refused => e
-        failed("pages of #{@origin} cannot connect (#{e.message})",
-               "add it to the server's `origins:`, or pass the right origin: rake nodevent:doctor ORIGIN=https://…")
-      end
-
-      # Joins without a key first, to find out whether the server requires one. The secret never leaves this process.
-      def secrets
-        open, = @client.join(@room)
-        return no_secret_here(open) unless config.secret
-        return no_secret_there if open.nil?
-
-        wrong, = @client.join(@room, key(SecureRandom.hex(32)))
-        return another_program if wrong.nil?
-
-        refusal, = @client.join(@room, key(config.secret))
-        return ok("the secrets match") if refusal.nil?
-
-        failed("the server rejects this application's keys: #{refusal}", Hints.key(refusal))
-      end
-
-      # For a room that nothing else uses.
-      def key(secret)
-        rules = config.key_rules
-        RoomKey.sign(@room, Time.now + [KEY_LIFETIME, rules.max_lifetime].compact.min, secret,
-                     namespace: (config.namespace if rules.bound?), max_lifetime: rules.max_lifetime)
-      end
-
-      # Publishing would send it the publish key.
-      def another_program
-        failed("the program at #{server} admits clients with any key, so it does not know the secret",
-               "find out which program listens there; it is not the server of this configuration")
-      end
-
-      def no_secret_here(refusal)
-        if refusal.nil?
-          return warn("#{config.namespace} has no secret: any client can join any room",
-                      "set `secret:` to a long random value, for example from `openssl rand -hex 32`")
-        end
-
-        failed("the server requires keys (#{refusal}), but this application has no secret to sign them",
-               "let both read the same file, or set the server's `secret:` here")
-      end
-
-      def no_secret_there
-        failed("#{config.namespace} has a secret here, but the server admits clients without a key",
-               "let both read the same file, or set `secret:` in the server's")
+      def admitted?
+        @client = Admission.new(config, server, @origin, @room, @report).client
       end
 
       def round_trip
@@ -224,21 +176,6 @@ module NoDevent
 
       def get(path, base = server)
         Http.get("#{base}#{path}")
-      end
-
-      def ok(message)
-        @report.call(Finding.new(level: :ok, message: message))
-        true
-      end
-
-      def warn(message, hint)
-        @report.call(Finding.new(level: :warn, message: message, hint: hint))
-        true
-      end
-
-      def failed(message, hint)
-        @report.call(Finding.new(level: :fail, message: message, hint: hint))
-        false
       end
     end
   end

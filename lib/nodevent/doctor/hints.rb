@@ -15,6 +15,15 @@ module NoDevent
           end
         end
 
+        # @param refusal [String] the server's reason for refusing a token
+        def token(refusal)
+          case refusal
+          when "Token has expired", "Token not valid yet", "Token issued in the future", "Token lifetime too long"
+            "compare the clocks, and the server's `token: max_lifetime:`"
+          else "the secrets differ, or `aud:` or `iss:` do; let both read the same file"
+          end
+        end
+
         # @param failure [String] the error's message
         def publishing(failure)
           case failure

@@ -12,6 +12,9 @@ module NoDevent
       # The server refused, or its response is not Socket.IO.
       class Refused < Http::Failed; end
 
+      # The server does not admit the connection to the namespace.
+      class NotAdmitted < Refused; end
+
       SEPARATOR = "\x1e"
       # The timeout of one request in seconds.
       TIMEOUT = Http::TIMEOUT
@@ -23,11 +26,13 @@ module NoDevent
       # @param url [String] the server
       # @param namespace [String]
       # @param origin [String, nil] the origin to send
+      # @param token [String, nil] the token to send
       # @raise [Refused]
-      def initialize(url, namespace, origin: nil)
+      def initialize(url, namespace, origin: nil, token: nil)
         @url = "#{url}/socket.io/?EIO=4&transport=polling"
         @namespace = namespace
         @origin = origin
+        @token = token
         @packets = []
         @acks = 0
         open
@@ -62,10 +67,10 @@ module NoDevent
         id = parse(receive.first.to_s.delete_prefix("0"), Hash)["sid"]
         alien! unless id.is_a?(String) && id.size.between?(1, MAX_ID)
         @url += "&sid=#{CGI.escape(id)}"
-        send_packet("40#{@namespace},")
+        send_packet("40#{@namespace},#{JSON.generate(token: @token) if @token}")
         packet = wait_for(%w[40 44].map { |type| "#{type}#{@namespace}," }, "the namespace")
         error = parse(packet, Hash)["message"]
-        raise Refused, error if error
+        raise NotAdmitted, Text.clean(error, 200) if error
       end
 
       def parse(text, kind)
