@@ -1,7 +1,7 @@
 //! The queue in front of one shard.
 //!
-//! Each kind of message has its own limit, so that none takes another's place. The publications in an inbox may hold
-//! [`PUBLICATION_BYTES`]; beyond that, publishers wait. Replies are as many as the shard has requested, which it limits.
+//! Each kind of message has its own limit, so that none takes another's place. The publications in an inbox, and those
+//! that the shard has taken and not begun to deliver, may hold [`PUBLICATION_BYTES`]; beyond that, publishers wait. Replies are as many as the shard has requested, which it limits.
 //! All other messages belong to a request of a client that waits. They have a queue of their own, so that a flood of them
 //! delays no publication; beyond [`MAX_REQUESTS`] they are rejected and counted.
 
@@ -59,11 +59,14 @@ impl Inbox {
 
     /// Takes the next publication, reply or order. Only the shard calls this.
     pub(super) fn take_message(&self) -> Option<ToShard> {
-        let message = self.messages.pop()?;
-        if let ToShard::Broadcast(broadcast) = &message {
-            self.publication_budget.add_permits(broadcast.cost as usize);
+        self.messages.pop()
+    }
+
+    /// Gives back what publications had reserved that the shard has taken and that wait there no more. Bytes.
+    pub(super) fn release(&self, reserved: usize) {
+        if reserved > 0 {
+            self.publication_budget.add_permits(reserved);
         }
-        Some(message)
     }
 
     /// Takes the next request of a client. Only the shard calls this.
@@ -154,7 +157,9 @@ mod tests {
         let place = runtime.block_on(shards.reserve(1));
         place.deliver(0, Notice::Publication(Publication::in_room("r", "{}", None)));
         shards.stop();
-        assert!(matches!(inbox.take_message(), Some(ToShard::Broadcast(_))));
+        let Some(ToShard::Broadcast(broadcast)) = inbox.take_message() else { panic!("a publication") };
+        assert!(inbox.publication_budget.available_permits() < PUBLICATION_BYTES, "it may wait in the shard");
+        inbox.release(broadcast.cost as usize);
         assert!(matches!(inbox.take_message(), Some(ToShard::Stop)));
         assert_eq!(std::iter::from_fn(|| inbox.take_request()).count(), MAX_REQUESTS);
         assert_eq!(shards.send(0, aborted()), Ok(()), "the places of the requests are free again");

@@ -9,10 +9,11 @@
 //! `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
 //! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
 //! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `roomless`, `read_queue` and `buffers` (what one
-//! client may take from others), `timers`.
+//! client may take from others), `timers`, `closes`.
 
 mod body_stream;
 mod buffers;
+mod closes;
 mod concatenator;
 mod connection;
 mod delivery;
@@ -54,6 +55,7 @@ use crate::protocol::Millis;
 use crate::protocol::Protocol;
 use crate::rate_limit::RateLimit;
 use buffers::BufferScan;
+use closes::Closes;
 use concatenator::Concatenator;
 use delivery_queue::DeliveryQueue;
 use encodings::Encodings;
@@ -80,6 +82,9 @@ const EVENTS: usize = 1024;
 const READ_BUFFER: usize = 16 * 1024;
 /// Messages taken from the inbox before sockets and timers have their turn again.
 const INBOX_TURN: usize = 1024;
+/// Time for replies before requests, publications, sockets and timers have their turn again: a recovery may be as large as
+/// a send buffer.
+const REPLIES_TURN: Duration = Duration::from_millis(2);
 /// Time for requests before publications, sockets and timers have their turn again.
 const REQUESTS_TURN: Duration = Duration::from_millis(2);
 /// Time for reads: of sockets that wait for their turn, and again of sockets that were reported now. What is left has
@@ -151,8 +156,8 @@ struct Shard {
     buffer_scan: BufferScan,
     /// Joins whose authorization has not arrived, by their id.
     authorizations_pending: HashMap<u32, PendingJoin>,
-    /// Connections that a delivery found at their limit, to be closed after it.
-    to_close: Vec<(u32, CloseReason)>,
+    /// Connections that are about to be closed.
+    to_close: Closes,
     /// Connections on long-polling that a delivery queued something for.
     polls_to_answer: Vec<u32>,
     /// The response to a WebSocket handshake, and what the protocol sends with it: one write for both.
@@ -205,7 +210,7 @@ pub fn start(
             roomless_limits: settings.roomless_limits(count),
             buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count)),
             authorizations_pending: HashMap::new(),
-            to_close: Vec::new(),
+            to_close: Closes::new(),
             polls_to_answer: Vec::new(),
             handshake: None,
             read_buffer: vec![0; READ_BUFFER],
@@ -262,15 +267,21 @@ impl Shard {
             self.take_events(&events);
             self.take_inbox();
             self.request_overdue_recoveries();
-            self.deliver_next_batch();
+            self.deliver();
             self.scan_buffers();
             self.run_timers();
+            self.run_closes();
+            self.inbox.release(self.delivery.take_released());
         }
     }
 
     /// Maximum time for which the thread may sleep: zero while there is work, otherwise the time until the next timer.
     fn poll_timeout(&self) -> Option<Duration> {
-        if self.read_again.len() > 0 || self.delivery.has_work() || !self.inbox.prepare_to_sleep() {
+        let has_work = self.read_again.len() > 0
+            || self.delivery.has_work()
+            || !self.to_close.is_empty()
+            || self.timers.next().is_some_and(|at| at <= self.now);
+        if has_work || !self.inbox.prepare_to_sleep() {
             return Some(Duration::ZERO);
         }
         let now = self.started.elapsed().as_millis() as Millis;
@@ -302,9 +313,19 @@ impl Shard {
     }
 
     fn take_inbox(&mut self) {
+        let mut replies_began = None;
         for _ in 0..INBOX_TURN {
             let Some(message) = self.inbox.take_message() else { break };
+            let is_publication = matches!(message, ToShard::Broadcast(_));
+            if is_publication {
+                self.on_message_taken(message);
+                continue;
+            }
+            let began = *replies_began.get_or_insert_with(Instant::now);
             self.on_message_taken(message);
+            if began.elapsed() >= REPLIES_TURN {
+                break;
+            }
         }
         let began = Instant::now();
         while let Some(request) = self.inbox.take_request() {

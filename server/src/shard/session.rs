@@ -52,6 +52,7 @@ impl Shard {
             bytes: TokenBucket::new(settings.byte_rate(), now),
             wrong_keys: 0,
             has_joined: false,
+            is_watched: false,
             shares_a_room: false,
             timer_at: NEVER,
             generation: self.generation,
@@ -217,9 +218,10 @@ impl Shard {
             SendOutcome::Sent => None,
             SendOutcome::Queued => {
                 let (now, write_timeout) = (self.now, self.settings.write_timeout);
-                self.buffer_scan.request(now);
-                let session = self.session_mut(slot)?;
+                let Self { buffer_scan, slots, .. } = self;
+                let Some(Slot::Session(session)) = slots.get_mut(slot as usize) else { return None };
                 let generation = session.generation;
+                buffer_scan.watch(slot, generation, &mut session.is_watched, now);
                 if let Some(by) = session.start_write_timeout(now, write_timeout) {
                     self.timers.add(by, slot, generation);
                 }

@@ -6,6 +6,7 @@ use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
 use super::stream::Stream;
+use crate::client::Client;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
@@ -15,6 +16,7 @@ use crate::send_buffer::{PollQueue, SendBuffer, SendOutcome};
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -58,6 +60,8 @@ pub(super) struct Session {
     pub(super) wrong_keys: u8,
     /// Whether it has joined a room.
     pub(super) has_joined: bool,
+    /// Whether the next scan of the buffers looks at it.
+    pub(super) is_watched: bool,
     /// Whether it has ever been in one room with two encodings.
     pub(super) shares_a_room: bool,
     pub(super) timer_at: Millis,
@@ -103,6 +107,10 @@ pub(super) struct Probe {
     pub(super) socket: Option<WebSocket>,
     /// The connection's slot.
     pub(super) session: u32,
+    /// The address of its client.
+    pub(super) client: Client,
+    /// Whether the next scan of the buffers looks at it.
+    pub(super) is_watched: bool,
     pub(super) timer_at: Millis,
     pub(super) generation: u32,
 }
@@ -146,6 +154,41 @@ impl Slot {
             }
             Self::Probe(_) => NEVER,
             Self::Closing(one) => one.until,
+        }
+    }
+
+    /// Whose it is, as limits see it.
+    pub(super) fn client(&self) -> Client {
+        match self {
+            Self::Session(one) => Client::of(one.info.peer()),
+            Self::Probe(one) => one.client,
+            Self::Closing(_) => Client::of(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        }
+    }
+
+    /// What waits for it, and the memory of a message that has not arrived completely. Bytes.
+    pub(super) fn buffered(&self) -> usize {
+        match self {
+            Self::Session(one) => one.waiting() + one.arriving(),
+            Self::Probe(_) | Self::Closing(_) => self.arriving(),
+        }
+    }
+
+    /// The memory of a message that has not arrived completely. Bytes.
+    pub(super) fn arriving(&self) -> usize {
+        match self {
+            Self::Session(one) => one.arriving(),
+            Self::Probe(one) => one.socket.as_ref().map_or(0, |socket| socket.decoder.buffered()),
+            Self::Closing(_) => 0,
+        }
+    }
+
+    /// Whether the next scan of the buffers looks at it.
+    pub(super) fn is_watched(&mut self) -> Option<&mut bool> {
+        match self {
+            Self::Session(one) => Some(&mut one.is_watched),
+            Self::Probe(one) => Some(&mut one.is_watched),
+            Self::Closing(_) => None,
         }
     }
 
@@ -206,6 +249,11 @@ impl Session {
             Transport::WebSocket(socket) => socket.decoder.buffered(),
             Transport::Polling(_) | Transport::Stream(_) | Transport::Closed => 0,
         }
+    }
+
+    /// It is about to be closed: deliveries pass it over.
+    pub(super) fn receive_nothing_more(&mut self) {
+        self.last_delivered = u64::MAX;
     }
 
     pub(super) fn transport_kind(&self) -> TransportKind {

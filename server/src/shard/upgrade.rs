@@ -6,10 +6,12 @@ use super::Shard;
 use super::message::{PollReply, UpgradeReply, UpgradeRequest};
 use super::slot::{Probe, Session, Slot, Transport, WebSocket};
 use super::stream::Stream;
+use crate::client::Client;
 use crate::close_reason::{CloseFrame, CloseReason};
 use crate::connection_id::ConnectionId;
 use crate::protocol::{self, Message, NEVER, PollingProtocol};
 use mio::Token;
+use std::net::{IpAddr, Ipv4Addr};
 use tokio::sync::oneshot;
 
 /// The connection of a WebSocket that no connection expects.
@@ -82,7 +84,8 @@ impl Shard {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let socket = Some(WebSocket::new(stream));
-        let probe = Probe { socket, session: NO_SESSION, timer_at: NEVER, generation };
+        let client = Client::of(id.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |id| self.peer(id.slot)));
+        let probe = Probe { socket, session: NO_SESSION, client, is_watched: false, timer_at: NEVER, generation };
         let slot = self.slots.insert(Slot::Probe(probe)) as u32;
         let session = id.and_then(|id| {
             let session = self.session_mut(id.slot)?;
