@@ -6,7 +6,7 @@
 //! connections for which something has waited since the last one.
 
 use super::Shard;
-use super::slot::{Slot, Transport};
+use super::slot::{Closing, Session, Slot, Transport};
 use crate::client::Client;
 use crate::close_reason::CloseReason;
 use crate::protocol::{Millis, NEVER};
@@ -25,6 +25,8 @@ pub(super) struct BufferScan {
     due: Millis,
     /// The budget of the shard. Bytes.
     budget: usize,
+    /// The number of shards.
+    shards: usize,
     /// The slots, with their generations, for which something waits or has waited a moment ago.
     watched: Vec<(u32, u32)>,
 }
@@ -50,8 +52,9 @@ struct OfClient {
 // === impl BufferScan ===
 
 impl BufferScan {
-    pub(super) fn new(budget: usize) -> Self {
-        Self { due: NEVER, budget, watched: Vec::new() }
+    /// `budget` is that of one of `shards`. Bytes.
+    pub(super) fn new(budget: usize, shards: usize) -> Self {
+        Self { due: NEVER, budget, shards, watched: Vec::new() }
     }
 
     /// When the next scan is due, if one is.
@@ -69,14 +72,6 @@ impl BufferScan {
         if self.due == NEVER {
             self.due = now + SCAN_INTERVAL;
         }
-    }
-}
-
-// === impl OfClient ===
-
-impl OfClient {
-    fn add(&mut self, buffer: Buffer) {
-        self.buffers.push(buffer);
     }
 }
 
@@ -111,9 +106,12 @@ impl Shard {
         if !self.buffer_scan.watched.is_empty() {
             self.buffer_scan.due = self.now + SCAN_INTERVAL;
         }
+        // Responses to polls that are not written belong to no shard.
+        let responses = self.settings.poll_responses.bytes() / self.buffer_scan.shards;
+        let budget = self.buffer_scan.budget.saturating_sub(responses);
         // If the sum with all shared bytes fits, they need not be looked at.
-        if buffers.iter().map(|(_, buffer)| buffer.bytes).sum::<usize>() > self.buffer_scan.budget {
-            self.close_largest(buffers);
+        if buffers.iter().map(|(_, buffer)| buffer.bytes).sum::<usize>() > budget {
+            self.close_largest(buffers, budget);
         }
         if self.buffer_scan.due != NEVER {
             // A long scan is followed by a longer pause.
@@ -141,21 +139,21 @@ impl Shard {
     }
 
     /// Closes connections if their buffers exceed the budget although what they share counts once.
-    fn close_largest(&mut self, buffers: Vec<(Client, Buffer)>) {
+    fn close_largest(&mut self, buffers: Vec<(Client, Buffer)>, budget: usize) {
         let (mut seen, mut held) = (HashSet::new(), 0);
         let mut clients: HashMap<Client, OfClient> = HashMap::new();
         for (client, buffer) in buffers {
-            let of_client = clients.entry(client).or_default();
-            of_client.add(buffer);
+            let of_client = clients.entry(client).or_insert_with(|| OfClient {
+                held: self.settings.poll_responses.bytes_of(client) / self.buffer_scan.shards,
+                ..OfClient::default()
+            });
+            of_client.buffers.push(buffer);
             let mut add = |bytes: usize| {
                 held += bytes;
                 of_client.held += bytes;
             };
-            let Some(Slot::Session(session)) = self.slots.get(buffer.slot as usize) else {
-                add(buffer.bytes);
-                continue;
-            };
-            add(session.arriving());
+            let Some(one) = self.slots.get(buffer.slot as usize) else { continue };
+            add(one.arriving());
             let mut count = |bytes: &Arc<[u8]>| {
                 if seen.insert(bytes.as_ptr()) {
                     held += bytes.len();
@@ -164,21 +162,23 @@ impl Shard {
                     of_client.held += bytes.len();
                 }
             };
-            match &session.transport {
-                Transport::WebSocket(socket) => socket.send_buffer.parts().for_each(&mut count),
-                Transport::Polling(polling) => polling.queue.frames().for_each(|frame| count(frame.shared())),
-                Transport::Stream(_) | Transport::Closed => {
+            match one {
+                Slot::Closing(Closing { socket, .. })
+                | Slot::Session(Session { transport: Transport::WebSocket(socket), .. }) => {
+                    socket.send_buffer.parts().for_each(&mut count);
+                }
+                Slot::Session(Session { transport: Transport::Polling(polling), .. }) => {
+                    polling.queue.frames().for_each(|frame| count(frame.shared()));
+                }
+                Slot::Session(session) => {
                     held += session.waiting();
                     of_client.held += session.waiting();
                 }
+                Slot::Probe(_) => {}
             }
         }
-        let Some(excess) = held.checked_sub(self.buffer_scan.budget).filter(|excess| *excess > 0) else { return };
-        tracing::warn!(
-            bytes = held,
-            budget = self.buffer_scan.budget,
-            "the buffers exceed limits: send_buffers_total"
-        );
+        let Some(excess) = held.checked_sub(budget).filter(|excess| *excess > 0) else { return };
+        tracing::warn!(bytes = held, budget, "the buffers exceed limits: send_buffers_total");
         for Buffer { slot, generation, .. } in largest(clients.into_values(), excess) {
             self.close_later(slot, generation, CloseReason::SendBuffersFull);
         }
@@ -202,7 +202,7 @@ mod tests {
     fn the_client_with_the_most_loses_its_connections_before_one_with_the_largest_buffer() {
         let clients = || vec![client(0, 90, &[90]), client(10, 400, &[80, 70, 60, 80, 60, 50])];
         assert_eq!(chosen(clients(), 100), [13, 10]);
-        assert_eq!(chosen(clients(), 310), [13, 10, 11, 14, 0], "they hold the same in the end");
+        assert_eq!(chosen(clients(), 360), [13, 10, 11, 14, 12, 0], "in the end the other one holds more");
         assert_eq!(chosen(clients(), 10_000).len(), 7);
     }
 
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_connection_is_watched_once() {
-        let (mut scan, mut is_watched) = (BufferScan::new(100), false);
+        let (mut scan, mut is_watched) = (BufferScan::new(100, 1), false);
         scan.watch(1, 2, &mut is_watched, 7);
         scan.watch(1, 2, &mut is_watched, 8);
         assert_eq!((scan.watched, scan.due), (vec![(1, 2)], 7 + SCAN_INTERVAL));

@@ -369,7 +369,7 @@ mod tests {
             delivery.add(ROOM, publication(), 10);
             delivery.forget(ROOM);
         }
-        assert_eq!(turns(&mut delivery), []);
+        assert!(turns(&mut delivery).is_empty());
         delivery.add(ROOM, publication(), 10);
         delivery.forget(ROOM);
         delivery.add(ROOM, publication(), 10);

@@ -169,7 +169,8 @@ impl Shard {
             return Ok(Outcome::Overloaded);
         }
         let requested_at = Instant::now();
-        let request = RecoveryRequest { reply_to, namespace, room: room.into(), since, requested_at };
+        let client = Client::of(self.peer(reply_to.slot));
+        let request = RecoveryRequest { reply_to, namespace, room: room.into(), client, since, requested_at };
         let outcome = match self.pending_joins.request(request, self.now) {
             Some(request) => engine.history.recover(request),
             None => Outcome::Pending,

@@ -5,8 +5,8 @@
 //! [`Protocol`]; the shard does not know any.
 //!
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the
-//! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`,
-//! `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
+//! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`
+//! (with `poll_response`), `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
 //! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
 //! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `roomless`, `read_queue` and `buffers` (what one
 //! client may take from others), `timers`, `closes`.
@@ -27,6 +27,7 @@ mod join_buffers;
 mod joins;
 pub mod message;
 mod pending_joins;
+mod poll_response;
 mod polling;
 mod read_queue;
 mod roomless;
@@ -44,6 +45,7 @@ pub use message::ToShard;
 pub use stream::Stream;
 
 use crate::address_limits::AddressLimits;
+use crate::byte_budget::ByteBudget;
 use crate::capability::Engines;
 use crate::close_reason::CloseReason;
 use crate::fair_shares::FairShares;
@@ -102,6 +104,8 @@ pub struct Settings {
     pub send_buffer: usize,
     /// The limit of all send buffers together. Bytes.
     pub send_buffers_total: usize,
+    /// What responses to polls hold that are not written. It counts towards `send_buffers_total`.
+    pub poll_responses: Arc<ByteBudget>,
     /// Messages that a connection may send per second, on average.
     pub messages_per_second: u32,
     /// Joins that a connection may request per second, on average. It may always request as many at once as it may be in
@@ -208,7 +212,7 @@ pub fn start(
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
-            buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count)),
+            buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count), count),
             authorizations_pending: HashMap::new(),
             to_close: Closes::new(),
             polls_to_answer: Vec::new(),

@@ -5,6 +5,7 @@ use super::body_stream::BodyStream;
 use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
+use super::poll_response::LastResponse;
 use super::stream::Stream;
 use crate::client::Client;
 use crate::connect_info::ConnectInfo;
@@ -16,7 +17,6 @@ use crate::send_buffer::{PollQueue, SendBuffer, SendOutcome};
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -92,6 +92,8 @@ pub(super) struct WebSocket {
 #[derive(Debug, Default)]
 pub(super) struct Polling {
     pub(super) queue: PollQueue,
+    /// The response to the GET before.
+    pub(super) last_response: LastResponse,
     /// The GET that waits.
     pub(super) poll: Option<oneshot::Sender<PollReply>>,
     /// Whether that GET arrived while a WebSocket was expected, whose messages it may have overtaken.
@@ -119,6 +121,10 @@ pub(super) struct Probe {
 #[derive(Debug)]
 pub(super) struct Closing {
     pub(super) socket: WebSocket,
+    /// The address of its client.
+    pub(super) client: Client,
+    /// Whether the next scan of the buffers looks at it.
+    pub(super) is_watched: bool,
     pub(super) until: Millis,
     pub(super) timer_at: Millis,
     pub(super) generation: u32,
@@ -162,7 +168,7 @@ impl Slot {
         match self {
             Self::Session(one) => Client::of(one.info.peer()),
             Self::Probe(one) => one.client,
-            Self::Closing(_) => Client::of(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            Self::Closing(one) => one.client,
         }
     }
 
@@ -170,7 +176,8 @@ impl Slot {
     pub(super) fn buffered(&self) -> usize {
         match self {
             Self::Session(one) => one.waiting() + one.arriving(),
-            Self::Probe(_) | Self::Closing(_) => self.arriving(),
+            Self::Probe(_) => self.arriving(),
+            Self::Closing(one) => one.socket.send_buffer.bytes(),
         }
     }
 
@@ -188,7 +195,7 @@ impl Slot {
         match self {
             Self::Session(one) => Some(&mut one.is_watched),
             Self::Probe(one) => Some(&mut one.is_watched),
-            Self::Closing(_) => None,
+            Self::Closing(one) => Some(&mut one.is_watched),
         }
     }
 
@@ -245,10 +252,11 @@ impl Session {
 
     /// The memory of a message that has not arrived completely. Bytes.
     pub(super) fn arriving(&self) -> usize {
-        match &self.transport {
+        let in_transport = match &self.transport {
             Transport::WebSocket(socket) => socket.decoder.buffered(),
             Transport::Polling(_) | Transport::Stream(_) | Transport::Closed => 0,
-        }
+        };
+        in_transport + self.protocol.as_ref().map_or(0, |protocol| protocol.arriving())
     }
 
     /// It is about to be closed: deliveries pass it over.

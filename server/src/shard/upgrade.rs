@@ -3,7 +3,7 @@
 //! The WebSocket has a slot of its own, a *probe*, until the connection's protocol says that it is the transport.
 
 use super::Shard;
-use super::message::{PollReply, UpgradeReply, UpgradeRequest};
+use super::message::{PollReply, PollResponse, UpgradeReply, UpgradeRequest};
 use super::slot::{Probe, Session, Slot, Transport, WebSocket};
 use super::stream::Stream;
 use crate::client::Client;
@@ -130,7 +130,7 @@ impl Shard {
         let Some(Slot::Session(owner)) = slots.get_mut(session as usize) else { return None };
         let registered = socket.stream.reregister(poll.registry(), Token(session as usize + 1));
         owner.probe = None;
-        let place = (session, owner.generation);
+        let (place, id) = ((session, owner.generation), owner.id);
         let old = std::mem::replace(&mut owner.transport, Transport::WebSocket(socket));
         if registered.is_err() {
             self.close(session, CloseReason::ConnectionLost);
@@ -141,7 +141,7 @@ impl Shard {
                 let noop = self.session_mut(session)?.polling_protocol()?.noop();
                 let _ = poll.send(match polling.arrived_during_upgrade {
                     true => PollReply::WrongTransport,
-                    false => PollReply::Frames(vec![noop]),
+                    false => PollReply::Messages(PollResponse::last(vec![noop], id)),
                 });
             }
             if let Some(reason) = self.send(session, &polling.queue.take()) {
