@@ -1,7 +1,8 @@
 //! A budget of bytes that clients share: what they have sent or have not read yet.
 //!
-//! There is a limit for all clients together, and a smaller one for each, so that one client cannot use up what others
-//! need. A client that holds nothing may always hold one thing, so that a busy server still serves it.
+//! A client may hold as much as is still free. So one that is alone may hold half of the budget, two hold a third each, and
+//! however many there are, a part is left for the next one. (These are the dynamic thresholds of [`crate::fair_shares`].) A
+//! client that holds nothing may always hold one thing, so that a busy server still serves it.
 
 use crate::client::Client;
 use bytes::Bytes;
@@ -15,8 +16,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct ByteBudget {
     /// Maximum of all clients. Bytes.
     max: usize,
-    /// Maximum of one client. Bytes.
-    max_per_client: usize,
     used: Mutex<Used>,
 }
 
@@ -52,9 +51,9 @@ pub struct BudgetedBytes {
 
 impl ByteBudget {
     /// # Units
-    /// Bytes: of all clients, and of one of them.
-    pub fn new(max: usize, max_per_client: usize) -> Self {
-        Self { max, max_per_client, used: Mutex::default() }
+    /// `max` is in bytes.
+    pub fn new(max: usize) -> Self {
+        Self { max, used: Mutex::default() }
     }
 
     /// Holds `bytes` for a client. `None`: it or all clients hold too much.
@@ -70,6 +69,16 @@ impl ByteBudget {
         Some(HeldBytes { budget: Arc::clone(self), client, bytes })
     }
 
+    /// What all clients hold. Bytes.
+    pub fn bytes(&self) -> usize {
+        self.used().bytes
+    }
+
+    /// What a client holds. Bytes.
+    pub fn bytes_of(&self, client: Client) -> usize {
+        self.used().by_client.get(&client).map_or(0, |of_client| of_client.bytes)
+    }
+
     /// The number of clients that hold something, and the bytes of all.
     #[cfg(test)]
     pub fn usage(&self) -> (usize, usize) {
@@ -78,7 +87,8 @@ impl ByteBudget {
     }
 
     fn fits(&self, used: &Used, of_client: usize, more: usize) -> bool {
-        used.bytes + more <= self.max && of_client + more <= self.max_per_client
+        let free = self.max.checked_sub(used.bytes + more);
+        free.is_some_and(|free| of_client + more <= free)
     }
 
     fn used(&self) -> MutexGuard<'_, Used> {
@@ -147,20 +157,39 @@ mod tests {
     }
 
     fn budget() -> Arc<ByteBudget> {
-        Arc::new(ByteBudget::new(48 * MEGABYTE, 24 * MEGABYTE))
+        Arc::new(ByteBudget::new(48 * MEGABYTE))
     }
 
     #[test]
     fn one_client_cannot_use_up_the_budget_and_each_may_hold_one_thing() {
         let budget = budget();
         let mut held: Vec<_> = std::iter::from_fn(|| budget.hold(client(1), 10 * MEGABYTE)).collect();
-        assert_eq!(held.len(), 2, "24 MB");
+        assert_eq!(held.len(), 2, "of 24 MB");
         held.extend(std::iter::from_fn(|| budget.hold(client(2), 10 * MEGABYTE)));
-        assert_eq!(held.len(), 4);
-        let third: Vec<_> = std::iter::from_fn(|| budget.hold(client(3), 10 * MEGABYTE)).collect();
-        assert_eq!(third.len(), 1, "the budget is used up");
-        drop((held, third));
+        assert_eq!(held.len(), 3, "one thing, which leaves 18 MB");
+        let small: Vec<_> = std::iter::from_fn(|| budget.hold(client(3), MEGABYTE)).collect();
+        assert_eq!(small.len(), 9, "half of what two others have left");
+        let large: Vec<_> = (4..9).map(|number| budget.hold(client(number), 20 * MEGABYTE)).collect();
+        assert!(large.iter().all(Option::is_some), "the first thing of each");
+        drop((held, small, large));
         assert_eq!(budget.usage(), (0, 0));
+    }
+
+    /// Two addresses cannot use it up, nor can three.
+    #[test]
+    fn greedy_clients_leave_a_part_for_the_next_one() {
+        let budget = budget();
+        let fill = |number| {
+            let held: Vec<_> = std::iter::from_fn(|| budget.hold(client(number), MEGABYTE)).collect();
+            (held.len(), held)
+        };
+        let held = [1, 2, 3].map(fill);
+        assert_eq!(held.each_ref().map(|(count, _)| *count), [24, 12, 6]);
+        let mut next: Vec<_> = std::iter::from_fn(|| budget.hold(client(4), MEGABYTE)).collect();
+        assert_eq!(next.len(), 3);
+        drop(held);
+        next.extend(std::iter::from_fn(|| budget.hold(client(4), MEGABYTE)));
+        assert_eq!(next.len(), 24, "what others give back is shared again");
     }
 
     #[test]
@@ -174,6 +203,7 @@ mod tests {
         drop(one);
         three = budget.hold(client(2), 0);
         assert!(three.as_mut().is_some_and(|three| three.grow(23 * MEGABYTE) && !three.grow(1)));
+        assert_eq!((budget.bytes(), budget.bytes_of(client(2))), (24 * MEGABYTE, 24 * MEGABYTE));
         assert_eq!(budget.usage(), (1, 24 * MEGABYTE));
         drop((two, three));
         assert_eq!(budget.usage(), (0, 0));

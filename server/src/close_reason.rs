@@ -29,6 +29,8 @@ pub enum CloseReason {
     PostAborted,
     /// The body of a post did not arrive in time.
     PostTimeout,
+    /// The attachments of a packet did not arrive in time.
+    MessageTimeout,
     /// The send buffer is full: the client reads more slowly than its rooms publish.
     SendBufferFull,
     /// What waits for all clients, and messages that have not arrived completely, exceed their budget, and its buffers are
@@ -56,7 +58,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every name, so that metrics can start at zero.
-    pub const NAMES: [&'static str; 21] = [
+    pub const NAMES: [&'static str; 22] = [
         "lost",
         "closed",
         "ping_timeout",
@@ -78,6 +80,7 @@ impl CloseReason {
         "send_buffers_full",
         "wrong_keys",
         "token_expired",
+        "message_timeout",
     ];
 
     /// The meaning of each of [`CloseReason::NAMES`], for the reference.
@@ -105,6 +108,7 @@ impl CloseReason {
          this connection was among those with the most. The client reconnects and recovers.",
         "The client sent more than 20 wrong keys, and its address more than `limits: wrong_keys_per_second_per_address`.",
         "The token of the connection had expired, and no new one arrived within `token: grace`. Many: pages cannot get new tokens.",
+        "The client announced attachments that did not arrive within `limits: request_timeout`.",
     ];
 
     /// The label in metrics and logs.
@@ -136,6 +140,7 @@ impl CloseReason {
             Self::SendBuffersFull => 18,
             Self::WrongKeys => 19,
             Self::TokenExpired => 20,
+            Self::MessageTimeout => 21,
         }
     }
 
@@ -173,6 +178,7 @@ impl CloseReason {
             Self::TokenExpired => (1008, "token expired"),
             Self::Displaced => (1013, "too many connections without a room; reconnect later"),
             Self::PostTimeout => (1008, "request body timeout"),
+            Self::MessageTimeout => (1008, "attachments timeout"),
             Self::TooManyPendingJoins => (1013, "too many pending joins; reconnect later"),
         };
         Some((Some(code), text))

@@ -7,12 +7,13 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Maximum number of cached origins. Beyond it, each connection stores its own copy.
+/// Maximum number of shared origins. Beyond it, those without a connection are dropped; if none is, each connection stores
+/// its own copy.
 const MAX_SHARED_ORIGINS: usize = 256;
 
 /// The parts of the request that are used after the connection is open.
 ///
-/// Connections from pages of one site without a query and listed headers share everything but their address.
+/// Connections from pages of one site that name no page in their query share everything but their address.
 #[derive(Debug)]
 pub struct ConnectInfo {
     peer: Peer,
@@ -30,7 +31,7 @@ enum Peer {
 #[derive(Debug, Clone, Default)]
 struct Details {
     origin: Option<Box<str>>,
-    query: Box<str>,
+    page: Option<PageHash>,
     headers: Box<[(Box<str>, Box<str>)]>,
     /// Until the protocol has used it.
     token: Option<RequestToken>,
@@ -46,8 +47,8 @@ pub struct ConnectInfoPool {
 // === impl ConnectInfoPool ===
 
 impl ConnectInfoPool {
-    /// Describes a connection. `origin` is the page's origin, as the browser sent it. `query` is without the parameters
-    /// that only the protocol uses. `headers` are the cookies and headers that a namespace lists, with names in lower
+    /// Describes a connection. `origin` is the page's origin, as the browser sent it. `query` is that of the request; of it,
+    /// only the page is kept: it may be as long as the head of a request. `headers` are the cookies and headers that a namespace lists, with names in lower
     /// case. The connection keeps `permit`.
     pub fn connect_info(
         &self,
@@ -57,12 +58,13 @@ impl ConnectInfoPool {
         headers: Vec<(Box<str>, Box<str>)>,
         permit: Option<ConnectionPermit>,
     ) -> ConnectInfo {
+        let page = page_of(query);
         let details = match origin {
-            None if query.is_empty() && headers.is_empty() => None,
-            Some(origin) if query.is_empty() && headers.is_empty() => Some(self.shared(origin)),
+            None if page.is_none() && headers.is_empty() => None,
+            Some(origin) if page.is_none() && headers.is_empty() => Some(self.shared(origin)),
             _ => Some(Arc::new(Details {
                 origin: origin.map(Into::into),
-                query: query.into(),
+                page,
                 headers: headers.into(),
                 token: None,
             })),
@@ -76,11 +78,20 @@ impl ConnectInfoPool {
             return Arc::clone(details);
         }
         let details = Arc::new(Details { origin: Some(origin.into()), ..Details::default() });
+        if by_origin.len() >= MAX_SHARED_ORIGINS {
+            by_origin.retain(|_, details| Arc::strong_count(details) > 1);
+        }
         if by_origin.len() < MAX_SHARED_ORIGINS {
             by_origin.insert(origin.into(), Arc::clone(&details));
         }
         details
     }
+}
+
+/// The page that a query names.
+fn page_of(query: &str) -> Option<PageHash> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.find(|(name, _)| *name == "page").and_then(|(_, id)| PageHash::of(id))
 }
 
 // === impl ConnectInfo ===
@@ -124,15 +135,9 @@ impl ConnectInfo {
         self.details.as_ref()?.origin.as_deref()
     }
 
-    /// The query, without the parameters that only the protocol uses.
-    pub fn query(&self) -> &str {
-        self.details.as_ref().map_or("", |details| &details.query)
-    }
-
     /// The page that the query parameter `page` names, for protocols whose handshake has no other place for it.
     pub fn page(&self) -> Option<PageHash> {
-        let mut pairs = self.query().split('&').filter_map(|pair| pair.split_once('='));
-        pairs.find(|(name, _)| *name == "page").and_then(|(_, id)| PageHash::of(id))
+        self.details.as_ref()?.page
     }
 
     /// A listed header, by its name in lower case.
@@ -152,7 +157,7 @@ mod tests {
     fn a_plain_connection_needs_no_memory_of_its_own() {
         let info = ConnectInfoPool::default().connect_info(PEER, None, "", Vec::new(), None);
         assert!(info.details.is_none());
-        assert_eq!((info.origin(), info.query(), info.header("cookie")), (None, "", None));
+        assert_eq!((info.origin(), info.page(), info.header("cookie")), (None, None, None));
     }
 
     #[test]
@@ -165,16 +170,42 @@ mod tests {
             let origin = format!("https://{index}.example.com");
             assert_eq!(connect(&origin).origin(), Some(origin.as_str()));
         }
-        assert_eq!(pool.by_origin.lock().unwrap().len(), MAX_SHARED_ORIGINS);
+        assert!(pool.by_origin.lock().unwrap().len() <= MAX_SHARED_ORIGINS);
+        assert!(Arc::ptr_eq(
+            one.details.as_ref().unwrap(),
+            connect("https://example.com").details.as_ref().unwrap()
+        ));
+    }
+
+    #[test]
+    fn origins_without_a_connection_make_room_for_others() {
+        let pool = ConnectInfoPool::default();
+        let connect = |origin: &str| pool.connect_info(PEER, Some(origin), "", Vec::new(), None);
+        let made_up: Vec<_> =
+            (0..MAX_SHARED_ORIGINS).map(|index| connect(&format!("https://{index}.com"))).collect();
+        let is_shared = || {
+            let (one, other) = (connect("https://example.com"), connect("https://example.com"));
+            Arc::ptr_eq(one.details.as_ref().unwrap(), other.details.as_ref().unwrap())
+        };
+        assert!(!is_shared(), "all are in use");
+        drop(made_up);
+        assert!(is_shared());
+    }
+
+    #[test]
+    fn a_long_query_is_not_kept() {
+        let query = format!("tab={}", "x".repeat(15_000));
+        let info = ConnectInfoPool::default().connect_info(PEER, None, &query, Vec::new(), None);
+        assert!(info.details.is_none());
     }
 
     #[test]
     fn a_request_is_kept_as_far_as_it_was_asked_for() {
         let headers = vec![("x-visitor".into(), "7".into())];
         let info =
-            ConnectInfoPool::default().connect_info(PEER, Some("https://example.com"), "tab=1", headers, None);
+            ConnectInfoPool::default().connect_info(PEER, Some("https://example.com"), "page=abc", headers, None);
         assert_eq!(info.origin(), Some("https://example.com"));
-        assert_eq!(info.query(), "tab=1");
+        assert_eq!(info.page(), PageHash::of("abc"));
         assert_eq!(info.header("x-visitor"), Some("7"));
         assert_eq!(info.header("cookie"), None);
     }

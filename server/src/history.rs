@@ -2,6 +2,7 @@
 //!
 //! Engines implement [`RoomHistory`]. Shards know this trait only, so neither side imports the other.
 
+use crate::client::Client;
 use crate::outcome::Outcome;
 use crate::publication::Publication;
 use nodevent_protocol::history::{OffsetJump, Position};
@@ -62,6 +63,8 @@ pub struct RecoveryRequest {
     pub namespace: u16,
     /// The room's name.
     pub room: Box<str>,
+    /// The client that has joined.
+    pub client: Client,
     /// The position up to which the member has received everything.
     pub since: Since,
     /// When the member joined. An engine that is unavailable replies within a time from then on.

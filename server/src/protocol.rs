@@ -47,6 +47,11 @@ pub trait Protocol: fmt::Debug + Send {
     /// When [`Protocol::on_deadline`] is due, for heartbeats and timeouts.
     fn deadline(&self) -> Millis;
 
+    /// The memory of a message that has arrived in part: bytes that count towards the budget of all connections.
+    fn arriving(&self) -> usize {
+        0
+    }
+
     /// The deadline has passed.
     ///
     /// # Errors

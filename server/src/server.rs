@@ -6,6 +6,7 @@
 
 use crate::address_limits::{self, AddressLimits};
 use crate::authorize::{Authorizers, PublishAuthorizer};
+use crate::byte_budget::ByteBudget;
 use crate::capability::{Engine, Engines};
 use crate::config::namespace::{BoundKeys, Namespace as NamespaceConfig};
 use crate::config::report::Report;
@@ -110,8 +111,14 @@ impl Server {
         let count = config.shards.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from).min(64));
         let engines = Arc::new(Engines::default());
         let addresses = Arc::new(AddressLimits::new(address_settings(&limits)));
-        let (shards, threads) =
-            shard::start(count, &shard_settings(&limits, &addresses), &namespaces, &engines, &metrics)?;
+        let poll_responses = Arc::new(ByteBudget::new(limits.send_buffers_total));
+        let (shards, threads) = shard::start(
+            count,
+            &shard_settings(&limits, &addresses, &poll_responses),
+            &namespaces,
+            &engines,
+            &metrics,
+        )?;
         let mut started = Vec::with_capacity(config.namespaces.len());
         for (id, one) in config.namespaces.iter().enumerate() {
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
@@ -135,7 +142,8 @@ impl Server {
             keep_alive_timeout: limits.keep_alive_timeout,
             write_timeout: limits.write_timeout,
         };
-        let http = Arc::new(Http::new(settings, shards.clone(), namespaces, engines, metrics, endpoints));
+        let http =
+            Arc::new(Http::new(settings, shards.clone(), namespaces, engines, metrics, endpoints, poll_responses));
         let (drain_timeout, publish_locally) = (config.drain_timeout, config.publish_locally);
         let reload = watch::Sender::new(());
         Ok(Self { http, public, publish_socket, admin, shards, threads, drain_timeout, publish_locally, reload })
@@ -282,12 +290,17 @@ fn address_settings(limits: &Limits) -> address_limits::Settings {
     }
 }
 
-fn shard_settings(limits: &Limits, addresses: &Arc<AddressLimits>) -> shard::Settings {
+fn shard_settings(
+    limits: &Limits,
+    addresses: &Arc<AddressLimits>,
+    poll_responses: &Arc<ByteBudget>,
+) -> shard::Settings {
     shard::Settings {
         write_timeout: limits.write_timeout.as_millis() as u64,
         max_message_size: limits.max_message_size,
         send_buffer: limits.send_buffer,
         send_buffers_total: limits.send_buffers_total,
+        poll_responses: Arc::clone(poll_responses),
         messages_per_second: limits.packets_per_second,
         joins_per_second: limits.joins_per_second,
         max_rooms_per_connection: u32::try_from(limits.max_rooms_per_connection).unwrap_or(u32::MAX),

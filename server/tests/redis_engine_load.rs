@@ -6,6 +6,7 @@ mod support;
 
 use nodevent_server::authorize::{Authorizers, PublishAuthorizer};
 use nodevent_server::capability::{Engine, Engines};
+use nodevent_server::client::Client;
 use nodevent_server::close_reason::CloseReason;
 use nodevent_server::config::Config;
 use nodevent_server::connect_info::ConnectInfo;
@@ -122,6 +123,7 @@ impl Setup {
             reply_to,
             namespace: 0,
             room: format!("room-{number}").into(),
+            client: Client::of([10, 0, 0, 1].into()),
             since: Since::FirstJoin,
             requested_at: Instant::now(),
         };

@@ -115,6 +115,11 @@ impl Session {
         self.decoder.buffered_bytes()
     }
 
+    /// Returns whether a packet waits for attachments.
+    pub fn awaits_attachments(&self) -> bool {
+        self.decoder.is_waiting()
+    }
+
     /// Records that the application has admitted the connection to `namespace`.
     pub fn admitted(&mut self, namespace: u16) {
         if !self.connected.contains(&namespace) {

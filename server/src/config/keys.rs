@@ -800,8 +800,8 @@ pub static LIMITS: Section = Section {
             "send_buffers_total",
             Size,
             Value("1GB"),
-            "What may be queued for all connections together, and the messages of clients that have not arrived completely. \
-             Publications that wait for many members count once. Beyond it, the connections with the largest buffers are closed, and \
+            "What may be queued for all connections together, the responses to polls that are not read, and the messages of clients that have not arrived completely. \
+             Publications that wait for many members count once. Beyond it, the connections with the largest buffers of the address that holds the most are closed, and \
              recover when they return.",
             "The machine has much or little memory.",
             "4GB",

@@ -10,10 +10,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Maximum size of all bodies that the server holds. Bytes.
+/// Maximum size of all bodies that the server holds, which clients share. Bytes.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
-/// Maximum size of the bodies of one client. Bytes.
-const MAX_BYTES_PER_CLIENT: usize = MAX_BYTES / 2;
 
 /// Why a body could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +28,7 @@ pub enum BodyError {
 
 /// Returns the budget of all bodies.
 pub(super) fn budget() -> Arc<ByteBudget> {
-    Arc::new(ByteBudget::new(MAX_BYTES, MAX_BYTES_PER_CLIENT))
+    Arc::new(ByteBudget::new(MAX_BYTES))
 }
 
 /// Reads a body of at most `max_bytes`. Counts and logs what exceeds a limit.
@@ -117,7 +115,7 @@ mod tests {
 
     #[test]
     fn bodies_that_are_not_complete_are_limited_for_each_client() {
-        let budget = Arc::new(ByteBudget::new(10, 6));
+        let budget = Arc::new(ByteBudget::new(12));
         let incomplete = |host: u8| {
             let held = budget.hold(client(host), 0)?;
             let body = Body::from_stream(iter(chunks(&["abc"])).chain(pending()));

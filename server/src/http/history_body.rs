@@ -14,10 +14,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::vec;
 
-/// Maximum size of all responses that are being read. Bytes.
+/// Maximum size of all responses that are being read, which clients share. Bytes.
 const MAX_BYTES: usize = 48 * 1024 * 1024;
-/// Maximum size of the responses to one client. Bytes.
-const MAX_BYTES_PER_CLIENT: usize = MAX_BYTES / 2;
 /// A response is sent in pieces of about this size. Bytes.
 const PIECE: usize = 64 * 1024;
 
@@ -32,7 +30,7 @@ pub(super) type SizedBody = (Body, usize);
 
 impl Default for HistoryResponses {
     fn default() -> Self {
-        Self(Arc::new(ByteBudget::new(MAX_BYTES, MAX_BYTES_PER_CLIENT)))
+        Self(Arc::new(ByteBudget::new(MAX_BYTES)))
     }
 }
 

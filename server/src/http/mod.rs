@@ -121,6 +121,8 @@ pub struct Http {
     token_sources: Vec<TokenSource>,
     history_responses: HistoryResponses,
     bodies: Arc<ByteBudget>,
+    /// What responses to polls hold that are not written.
+    pub poll_responses: Arc<ByteBudget>,
     refused_origins: Mutex<RefusedOrigins>,
 }
 
@@ -135,6 +137,7 @@ impl Http {
         engines: Arc<Engines>,
         metrics: Arc<Metrics>,
         endpoints: Vec<Arc<dyn Endpoint>>,
+        poll_responses: Arc<ByteBudget>,
     ) -> Self {
         let (draining, assets) = (AtomicBool::new(false), Assets::new());
         let connect_infos = ConnectInfoPool::default();
@@ -155,6 +158,7 @@ impl Http {
             token_sources,
             history_responses,
             bodies,
+            poll_responses,
             refused_origins: Mutex::default(),
         }
     }
@@ -194,22 +198,12 @@ impl Http {
         Box::new(reply::too_many_requests(limit.key()))
     }
 
-    /// The parts of its request that a connection keeps. `own` are the query parameters that only its protocol uses.
-    pub fn connect_info(&self, request: &Parts, own: &[&str], permit: ConnectionPermit) -> ConnectInfo {
+    /// The parts of its request that a connection keeps.
+    pub fn connect_info(&self, request: &Parts, permit: ConnectionPermit) -> ConnectInfo {
         let origin = request.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-        let pairs = request.uri.query().unwrap_or_default().split('&');
-        let sources = &self.token_sources;
-        let is_own = |name: &str| own.contains(&name) || request_token::parameters(sources).any(|one| one == name);
-        let is_foreign = |pair: &&str| !pair.is_empty() && !is_own(pair.split('=').next().unwrap_or_default());
-        let mut query = String::new();
-        for pair in pairs.filter(is_foreign) {
-            if !query.is_empty() {
-                query.push('&');
-            }
-            query.push_str(pair);
-        }
+        let query = request.uri.query().unwrap_or_default();
         let peer = PeerAddr::of(&request.extensions);
-        let info = self.connect_infos.connect_info(peer, origin, &query, Vec::new(), Some(permit));
-        info.with_token(request_token::find(sources, request))
+        let info = self.connect_infos.connect_info(peer, origin, query, Vec::new(), Some(permit));
+        info.with_token(request_token::find(&self.token_sources, request))
     }
 }

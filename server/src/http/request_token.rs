@@ -19,14 +19,6 @@ pub(super) fn find(sources: &[TokenSource], request: &Parts) -> Option<RequestTo
     })
 }
 
-/// The names of query parameters that contain a token. Connections do not keep them with the query.
-pub(super) fn parameters(sources: &[TokenSource]) -> impl Iterator<Item = &str> {
-    sources.iter().filter_map(|source| match source {
-        TokenSource::Query(name) => Some(&**name),
-        _ => None,
-    })
-}
-
 fn read(source: &TokenSource, request: &Parts) -> Option<String> {
     let text = match source {
         TokenSource::Header(name) if **name == *"authorization" => {

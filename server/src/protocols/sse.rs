@@ -183,7 +183,7 @@ impl SseEndpoint {
         let reader = self.reader(namespace, &path.room, request);
         let protocol = Box::new(move || Box::new(reader) as Box<dyn Protocol>);
         let (reply, opened) = oneshot::channel();
-        let info = http.connect_info(request, &["key", "since"], permit);
+        let info = http.connect_info(request, permit);
         let open = OpenStream { protocol, info, reply };
         if http.open_stream(open).is_err() {
             return busy();
@@ -226,8 +226,8 @@ impl HttpBody for SseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
         self.0.poll_next(context).map(|frame| {
-            let bytes = Bytes::copy_from_slice(frame?.payload());
-            Some(Ok(BodyFrame::data(bytes)))
+            // Shared with all other readers, and counted until it is written.
+            Some(Ok(BodyFrame::data(Bytes::from_owner(frame?))))
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The transport *stream*: messages become the body of one HTTP response that does not end, such as Server-Sent Events.
 //!
-//! The shard sends into a bounded channel. The HTTP side takes from it as fast as the client reads.
+//! The shard sends into a bounded channel. The HTTP side takes from it as fast as the client reads. The frames are those of
+//! all other members, and count as waiting until they are written.
 
 use crate::encoding::Frame;
 use crate::send_buffer::SendOutcome;
@@ -23,10 +24,17 @@ pub(super) struct BodyStream {
 /// The HTTP side's end of a stream.
 pub struct StreamReceiver {
     messages: mpsc::Receiver<Frame>,
-    /// Bytes that wait in the channel.
+    /// Bytes that are not written.
     waiting: Arc<AtomicUsize>,
     /// Called when the receiver is dropped: the reader is gone.
     on_drop: Box<dyn Fn() + Send + Sync>,
+}
+
+/// A message that counts as waiting until it is written, which drops it.
+#[derive(Debug)]
+pub struct UnwrittenFrame {
+    frame: Frame,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Creates both ends of a stream. `on_drop` is called when the HTTP side's end is dropped.
@@ -41,12 +49,25 @@ pub(super) fn channel(on_drop: impl Fn() + Send + Sync + 'static) -> (BodyStream
 
 impl StreamReceiver {
     /// The next message, as soon as there is one. `None`: the connection was closed.
-    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Frame>> {
-        self.messages.poll_recv(context).map(|frame| {
-            let frame = frame?;
-            self.waiting.fetch_sub(frame.payload().len(), Relaxed);
-            Some(frame)
-        })
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<UnwrittenFrame>> {
+        let Self { messages, waiting, .. } = self;
+        messages
+            .poll_recv(context)
+            .map(|frame| Some(UnwrittenFrame { frame: frame?, waiting: Arc::clone(waiting) }))
+    }
+}
+
+// === impl UnwrittenFrame ===
+
+impl AsRef<[u8]> for UnwrittenFrame {
+    fn as_ref(&self) -> &[u8] {
+        self.frame.payload()
+    }
+}
+
+impl Drop for UnwrittenFrame {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(self.frame.payload().len(), Relaxed);
     }
 }
 

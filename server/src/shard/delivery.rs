@@ -1,8 +1,9 @@
 //! The hot path: from a publication to the members of its room.
 //!
 //! On a room's turn, its queued frames are concatenated into one shared buffer per encoding, and that buffer is written
-//! to at most [`MEMBERS_PER_TURN`] members before the next room, the sockets and the timers have their turn. So a busy
-//! room batches by itself, and a quiet room does not wait for it. [`super::delivery_queue`] decides whose turn it is.
+//! to at most [`MEMBERS_PER_TURN`] members before the next room has its turn. So a busy room batches by itself, and a quiet
+//! room does not wait for it. [`super::delivery_queue`] decides whose turn it is. After [`DELIVERY_TURN`], the sockets and
+//! the timers have their turn, however many rooms there are and whatever their size.
 //!
 //! Every connection has the sequence number up to which it has received everything. If it is in several rooms with queued
 //! publications, its share of all of them is merged by that number: it receives the publications of a namespace in the
@@ -20,42 +21,53 @@ use crate::encoding::Frame;
 use crate::hub::{EncodingId, Hub, Member, RoomId};
 use crate::send_buffer::SendOutcome;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Members that are written to before others have their turn.
+/// Members of a room that are written to before other rooms have their turn.
 pub(super) const MEMBERS_PER_TURN: usize = 512;
+/// Time for deliveries before requests, sockets and timers have their turn again.
+const DELIVERY_TURN: Duration = Duration::from_millis(2);
+/// Members between two looks at the clock.
+const MEMBERS_PER_LOOK: usize = 64;
 
 // === impl Shard ===
 
 impl Shard {
     /// Queues what came from an engine.
     pub(super) fn accept_broadcast(&mut self, broadcast: &Broadcast) {
-        if let Some(room) = self.hub.find(broadcast.namespace, broadcast.notice.room()) {
-            self.delivery.add(room, broadcast.notice.clone());
+        match self.hub.find(broadcast.namespace, broadcast.notice.room()) {
+            Some(room) => self.delivery.add(room, broadcast.notice.clone(), broadcast.cost),
+            None => self.delivery.release(broadcast.cost),
         }
     }
 
-    /// Gives the next room its turn.
-    pub(super) fn deliver_next_batch(&mut self) {
+    /// Gives rooms their turns, as long as a turn of deliveries lasts.
+    pub(super) fn deliver(&mut self) {
         self.delivery.end_cooldowns(Instant::now);
-        let Some(room) = self.delivery.turns.pop_front() else { return };
-        let members = self.hub.members(room).len();
-        let Some(queue) = self.delivery.rooms.get_mut(&room) else { return };
-        if queue.batch.is_none() {
-            queue.batch = Batch::take_from(&mut queue.waiting, members);
-        }
-        // Taken out during the pass, and put back if the pass is not complete.
-        let Some(mut batch) = queue.batch.take() else {
-            self.delivery.rooms.remove(&room);
+        if !self.delivery.has_work() {
             return;
-        };
+        }
+        let began = Instant::now();
+        while let Some(room) = self.delivery.next_turn() {
+            self.deliver_to_room(room, began);
+            if began.elapsed() >= DELIVERY_TURN {
+                return;
+            }
+        }
+    }
+
+    /// Gives a room its turn. `began` is when the turn of all deliveries began.
+    fn deliver_to_room(&mut self, room: RoomId, began: Instant) {
+        let members = self.hub.members(room).len();
+        // Taken out during the pass, and put back if the pass is not complete.
+        let Some(mut batch) = self.delivery.take_batch(room, members) else { return };
         if batch.encodings_version != self.encodings.version() {
             batch.encodings_version = self.encodings.version();
             batch.bytes.clear();
         }
         let only_active_room = self.delivery.rooms.len() == 1;
         batch.remaining = batch.remaining.min(members);
-        let until = batch.remaining.saturating_sub(MEMBERS_PER_TURN);
+        let (from, until) = (batch.remaining, batch.remaining.saturating_sub(MEMBERS_PER_TURN));
         let Self {
             slots,
             hub,
@@ -69,8 +81,12 @@ impl Shard {
             buffer_scan,
             ..
         } = self;
-        let mut delivered = 0;
-        for index in (until..batch.remaining).rev() {
+        let (mut delivered, mut index) = (0, from);
+        while index > until {
+            if index < from && (from - index).is_multiple_of(MEMBERS_PER_LOOK) && began.elapsed() >= DELIVERY_TURN {
+                break;
+            }
+            index -= 1;
             let Member { slot, encoding } = hub.members(room)[index];
             let Some(Slot::Session(session)) = slots.get_mut(slot as usize) else { continue };
             let Some(bytes) = batch.concatenated(encoding, encodings, concatenator) else { continue };
@@ -89,31 +105,36 @@ impl Shard {
             match sent {
                 SendOutcome::Sent => {}
                 SendOutcome::Queued => {
-                    buffer_scan.request(*now);
+                    buffer_scan.watch(slot, session.generation, &mut session.is_watched, *now);
                     if let Some(by) = session.start_write_timeout(*now, settings.write_timeout) {
                         timers.add(by, slot, session.generation);
                     }
                 }
-                SendOutcome::Overflow => to_close.push((slot, CloseReason::SendBufferFull)),
-                SendOutcome::Broken => to_close.push((slot, CloseReason::ConnectionLost)),
+                SendOutcome::Overflow => {
+                    session.receive_nothing_more();
+                    to_close.push_back((slot, session.generation, CloseReason::SendBufferFull));
+                }
+                SendOutcome::Broken => {
+                    session.receive_nothing_more();
+                    to_close.push_back((slot, session.generation, CloseReason::ConnectionLost));
+                }
             }
             match session.transport {
                 Transport::WebSocket(_) | Transport::Closed => {}
-                Transport::Stream(_) => buffer_scan.request(*now),
+                Transport::Stream(_) => {
+                    buffer_scan.watch(slot, session.generation, &mut session.is_watched, *now);
+                }
                 Transport::Polling(_) => {
-                    buffer_scan.request(*now);
+                    buffer_scan.watch(slot, session.generation, &mut session.is_watched, *now);
                     self.polls_to_answer.push(slot);
                 }
             }
         }
         self.metrics.deliveries.fetch_add(delivered, Relaxed);
-        batch.remaining = until;
+        batch.remaining = index;
         self.delivery.end_turn(room, batch, Instant::now());
         for slot in std::mem::take(&mut self.polls_to_answer) {
             self.answer_poll(slot);
-        }
-        for (slot, reason) in std::mem::take(&mut self.to_close) {
-            self.close(slot, reason);
         }
     }
 }

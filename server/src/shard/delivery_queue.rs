@@ -4,6 +4,8 @@
 //! fixed kernel cost of a write. So after such a pass the room cools down for as long as the pass took, and then sends
 //! everything that arrived meanwhile in one write per member: a busy room uses at most half of its shard.
 //!
+//! What waits here counts towards the budget of the inbox, so that publishers wait if the shard cannot deliver fast enough.
+//!
 //! Every queued publication has a sequence number. This file knows neither connections nor sockets.
 
 use super::concatenator::Concatenator;
@@ -34,7 +36,13 @@ pub(super) struct DeliveryQueue {
     /// The sequence number of the last publication.
     pub(super) last: u64,
     pub(super) rooms: HashMap<RoomId, RoomQueue>,
-    pub(super) turns: VecDeque<RoomId>,
+    /// The rooms that have something to deliver, each with the number of its queue: the id of a room that is gone is used
+    /// again.
+    turns: VecDeque<(RoomId, u64)>,
+    /// The number of the last queue.
+    last_queue: u64,
+    /// What notices had reserved in the inbox that wait no more. Bytes.
+    released: usize,
     /// Rooms that cool down, by the end of their cooldown. Some may be gone since.
     cooling_down: BinaryHeap<Reverse<(Instant, RoomId)>>,
 }
@@ -42,6 +50,8 @@ pub(super) struct DeliveryQueue {
 /// The queue of one room.
 #[derive(Debug, Default)]
 pub(super) struct RoomQueue {
+    /// Its number among all queues.
+    number: u64,
     /// Notices that are not in a batch yet.
     pub(super) waiting: VecDeque<Queued>,
     pub(super) batch: Option<Batch>,
@@ -54,6 +64,8 @@ pub(super) struct RoomQueue {
 pub(super) struct Queued {
     pub(super) seq: u64,
     pub(super) notice: Notice,
+    /// What it has reserved in the inbox until it is in a batch. Bytes.
+    reserved: u32,
 }
 
 /// Notices that are being delivered to the members of one room.
@@ -80,6 +92,42 @@ impl DeliveryQueue {
         !self.turns.is_empty()
     }
 
+    /// Takes the next room whose turn it is. Queues that are gone are passed over.
+    pub(super) fn next_turn(&mut self) -> Option<RoomId> {
+        loop {
+            let (room, number) = self.turns.pop_front()?;
+            if self.rooms.get(&room).is_some_and(|queue| queue.number == number) {
+                return Some(room);
+            }
+        }
+    }
+
+    /// Takes the next batch of a room out of its queue: the rest of the last one, or what waits. `None`: there is nothing,
+    /// and the queue is gone.
+    pub(super) fn take_batch(&mut self, room: RoomId, members: usize) -> Option<Batch> {
+        let queue = self.rooms.get_mut(&room)?;
+        if queue.batch.is_none() {
+            queue.batch = Batch::take_from(&mut queue.waiting, members);
+            let items = queue.batch.iter().flat_map(|batch| &batch.items);
+            self.released += items.map(|item| item.reserved as usize).sum::<usize>();
+        }
+        let batch = queue.batch.take();
+        if batch.is_none() {
+            self.rooms.remove(&room);
+        }
+        batch
+    }
+
+    /// A notice that no room here receives had reserved so many bytes of the inbox.
+    pub(super) fn release(&mut self, reserved: u32) {
+        self.released += reserved as usize;
+    }
+
+    /// Takes what is to be given back to the inbox. Bytes.
+    pub(super) fn take_released(&mut self) -> usize {
+        std::mem::take(&mut self.released)
+    }
+
     /// The end of the next cooldown.
     pub(super) fn next_cooldown_end(&self) -> Option<Instant> {
         self.cooling_down.peek().map(|Reverse((at, _))| *at)
@@ -96,7 +144,7 @@ impl DeliveryQueue {
             if queue.waiting.is_empty() {
                 self.rooms.remove(&room);
             } else {
-                self.turns.push_back(room);
+                self.turns.push_back((room, queue.number));
             }
         }
     }
@@ -107,7 +155,7 @@ impl DeliveryQueue {
         let pass = now.saturating_duration_since(batch.started);
         if batch.remaining > 0 {
             queue.batch = Some(batch);
-            self.turns.push_back(room);
+            self.turns.push_back((room, queue.number));
         } else if pass >= MIN_PASS_FOR_COOLDOWN {
             let until = now + pass.min(MAX_COOLDOWN);
             queue.cooldown_until = Some(until);
@@ -115,22 +163,26 @@ impl DeliveryQueue {
         } else if queue.waiting.is_empty() {
             self.rooms.remove(&room);
         } else {
-            self.turns.push_back(room);
+            self.turns.push_back((room, queue.number));
         }
     }
 
     /// Drops the queue of a room that has no members any more.
     pub(super) fn forget(&mut self, room: RoomId) {
-        self.rooms.remove(&room);
+        if let Some(queue) = self.rooms.remove(&room) {
+            self.released += queue.waiting.iter().map(|item| item.reserved as usize).sum::<usize>();
+        }
     }
 
-    pub(super) fn add(&mut self, room: RoomId, notice: Notice) {
+    /// Adds a notice that has reserved so many bytes of the inbox, until it is in a batch or its room is gone.
+    pub(super) fn add(&mut self, room: RoomId, notice: Notice, reserved: u32) {
         self.last += 1;
         let queue = self.rooms.entry(room).or_insert_with(|| {
-            self.turns.push_back(room);
-            RoomQueue::default()
+            self.last_queue += 1;
+            self.turns.push_back((room, self.last_queue));
+            RoomQueue { number: self.last_queue, ..RoomQueue::default() }
         });
-        queue.waiting.push_back(Queued { seq: self.last, notice });
+        queue.waiting.push_back(Queued { seq: self.last, notice, reserved });
     }
 
     /// Everything with a sequence number above `after` in these rooms, except in a batch that was taken out.
@@ -154,7 +206,7 @@ impl DeliveryQueue {
 
 impl Batch {
     /// Takes from `waiting` as much as one batch may hold.
-    pub(super) fn take_from(waiting: &mut VecDeque<Queued>, members: usize) -> Option<Self> {
+    fn take_from(waiting: &mut VecDeque<Queued>, members: usize) -> Option<Self> {
         let mut items: Vec<Queued> = Vec::with_capacity(waiting.len().min(1024));
         let mut bytes = 0;
         while let Some(item) = waiting.front() {
@@ -223,13 +275,18 @@ mod tests {
         Notice::Publication(Publication::in_room("r", "{}", None))
     }
 
+    /// Takes all turns.
+    fn turns(delivery: &mut DeliveryQueue) -> Vec<RoomId> {
+        std::iter::from_fn(|| delivery.next_turn()).collect()
+    }
+
     /// Delivers `count` publications of a room in a pass that takes `pass`.
     fn deliver(delivery: &mut DeliveryQueue, count: usize, pass: Duration) -> Instant {
         for _ in 0..count {
-            delivery.add(ROOM, publication());
+            delivery.add(ROOM, publication(), 10);
         }
-        assert_eq!(delivery.turns.pop_front(), Some(ROOM));
-        let mut batch = Batch::take_from(&mut delivery.rooms.get_mut(&ROOM).unwrap().waiting, 3).unwrap();
+        assert_eq!(delivery.next_turn(), Some(ROOM));
+        let mut batch = delivery.take_batch(ROOM, 3).unwrap();
         batch.remaining = 0;
         let end = batch.started + pass;
         delivery.end_turn(ROOM, batch, end);
@@ -241,15 +298,14 @@ mod tests {
         let mut delivery = DeliveryQueue::default();
         let pass = Duration::from_millis(3);
         let end = deliver(&mut delivery, 1, pass);
-        delivery.add(ROOM, publication());
-        delivery.add(ROOM, publication());
+        delivery.add(ROOM, publication(), 10);
+        delivery.add(ROOM, publication(), 10);
         assert!(!delivery.has_work());
         delivery.end_cooldowns(|| end + pass - Duration::from_nanos(1));
         assert!(!delivery.has_work(), "it still cools down");
         delivery.end_cooldowns(|| end + pass);
         assert!(delivery.has_work());
-        let waiting = &mut delivery.rooms.get_mut(&ROOM).unwrap().waiting;
-        assert_eq!(Batch::take_from(waiting, 3).unwrap().items.len(), 2);
+        assert_eq!(delivery.take_batch(ROOM, 3).unwrap().items.len(), 2);
     }
 
     #[test]
@@ -257,20 +313,19 @@ mod tests {
         const QUIET: RoomId = 8;
         let mut delivery = DeliveryQueue::default();
         for _ in 0..1000 {
-            delivery.add(ROOM, publication());
+            delivery.add(ROOM, publication(), 10);
         }
-        delivery.add(QUIET, publication());
+        delivery.add(QUIET, publication(), 10);
         // The busy room has its turn, and most of its members have not received the batch yet.
-        assert_eq!(delivery.turns.pop_front(), Some(ROOM));
-        let mut batch =
-            Batch::take_from(&mut delivery.rooms.get_mut(&ROOM).unwrap().waiting, 10 * MEMBERS_PER_TURN).unwrap();
+        assert_eq!(delivery.next_turn(), Some(ROOM));
+        let mut batch = delivery.take_batch(ROOM, 10 * MEMBERS_PER_TURN).unwrap();
         batch.remaining -= MEMBERS_PER_TURN;
         let now = batch.started;
         delivery.end_turn(ROOM, batch, now);
         for _ in 0..1000 {
-            delivery.add(ROOM, publication());
+            delivery.add(ROOM, publication(), 10);
         }
-        assert_eq!(delivery.turns, [QUIET, ROOM], "more publications in the busy room change nothing");
+        assert_eq!(turns(&mut delivery), [QUIET, ROOM], "more publications in the busy room change nothing");
     }
 
     #[test]
@@ -293,7 +348,7 @@ mod tests {
         let mut delivery = DeliveryQueue::default();
         deliver(&mut delivery, 1, MIN_PASS_FOR_COOLDOWN / 2);
         assert!(delivery.rooms.is_empty());
-        delivery.add(ROOM, publication());
+        delivery.add(ROOM, publication(), 10);
         assert!(delivery.has_work());
     }
 
@@ -302,8 +357,36 @@ mod tests {
         let mut delivery = DeliveryQueue::default();
         let end = deliver(&mut delivery, 1, MAX_COOLDOWN);
         delivery.forget(ROOM);
-        delivery.add(ROOM, publication());
+        delivery.add(ROOM, publication(), 10);
         delivery.end_cooldowns(|| end + MAX_COOLDOWN);
-        assert_eq!(delivery.turns, [ROOM], "one turn, not two");
+        assert_eq!(turns(&mut delivery), [ROOM], "one turn, not two");
+    }
+
+    #[test]
+    fn the_turn_of_a_room_that_is_gone_does_not_go_to_the_room_that_has_its_id_now() {
+        let mut delivery = DeliveryQueue::default();
+        for _ in 0..3 {
+            delivery.add(ROOM, publication(), 10);
+            delivery.forget(ROOM);
+        }
+        assert!(turns(&mut delivery).is_empty());
+        delivery.add(ROOM, publication(), 10);
+        delivery.forget(ROOM);
+        delivery.add(ROOM, publication(), 10);
+        assert_eq!(turns(&mut delivery), [ROOM], "one turn, not two");
+    }
+
+    #[test]
+    fn a_notice_gives_back_its_place_in_the_inbox_when_it_waits_no_more() {
+        let mut delivery = DeliveryQueue::default();
+        delivery.add(ROOM, publication(), 10);
+        delivery.add(ROOM, publication(), 5);
+        assert_eq!(delivery.take_released(), 0);
+        assert!(delivery.take_batch(ROOM, 1).is_some());
+        assert_eq!([delivery.take_released(), delivery.take_released()], [15, 0]);
+        delivery.add(ROOM, publication(), 20);
+        delivery.forget(ROOM);
+        delivery.release(1);
+        assert_eq!(delivery.take_released(), 21);
     }
 }

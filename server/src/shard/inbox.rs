@@ -1,9 +1,10 @@
 //! The queue in front of one shard.
 //!
-//! Each kind of message has its own limit, so that none takes another's place. The publications in an inbox may hold
-//! [`PUBLICATION_BYTES`]; beyond that, publishers wait. Replies are as many as the shard has requested, which it limits.
+//! Each kind of message has its own limit, so that none takes another's place. The publications in an inbox, and those
+//! that the shard has taken and not begun to deliver, may hold [`PUBLICATION_BYTES`]; beyond that, publishers wait. Replies are as many as the shard has requested, which it limits.
 //! All other messages belong to a request of a client that waits. They have a queue of their own, so that a flood of them
-//! delays no publication; beyond [`MAX_REQUESTS`] they are rejected and counted.
+//! delays no publication; beyond [`MAX_REQUESTS`] they are rejected and counted. The end of a request is always accepted: a
+//! connection would wait for it for ever.
 
 use super::message::ToShard;
 use crate::metrics::Metrics;
@@ -59,11 +60,14 @@ impl Inbox {
 
     /// Takes the next publication, reply or order. Only the shard calls this.
     pub(super) fn take_message(&self) -> Option<ToShard> {
-        let message = self.messages.pop()?;
-        if let ToShard::Broadcast(broadcast) = &message {
-            self.publication_budget.add_permits(broadcast.cost as usize);
+        self.messages.pop()
+    }
+
+    /// Gives back what publications had reserved that the shard has taken and that wait there no more. Bytes.
+    pub(super) fn release(&self, reserved: usize) {
+        if reserved > 0 {
+            self.publication_budget.add_permits(reserved);
         }
-        Some(message)
     }
 
     /// Takes the next request of a client. Only the shard calls this.
@@ -96,7 +100,7 @@ impl Inbox {
     pub(super) fn put(&self, message: ToShard) -> Result<(), Busy> {
         if !message.is_request() {
             self.messages.push(message);
-        } else if self.request_count.fetch_add(1, Ordering::Relaxed) < MAX_REQUESTS {
+        } else if self.request_count.fetch_add(1, Ordering::Relaxed) < MAX_REQUESTS || message.is_end_of_request() {
             self.requests.push(message);
         } else {
             self.request_count.fetch_sub(1, Ordering::Relaxed);
@@ -133,7 +137,7 @@ mod tests {
     use crate::connection_id::ConnectionId;
     use crate::publication::{Notice, Publication};
     use crate::shard::Shards;
-    use crate::shard::message::PollingRequest;
+    use crate::shard::message::{PollingRequest, UpgradeRequest};
 
     #[test]
     fn a_flood_of_requests_is_rejected_and_takes_no_place_from_publications_and_orders() {
@@ -142,22 +146,29 @@ mod tests {
         let waker = mio::Waker::new(poll.registry(), mio::Token(0)).unwrap();
         let inbox = Arc::new(Inbox::new(waker, Arc::clone(&metrics)));
         let shards = Shards::new(vec![Arc::clone(&inbox)]);
-        let aborted = || ToShard::Polling(PollingRequest::PollAborted { id: ConnectionId::new(0, 0) });
+        let id = ConnectionId::new(0, 0);
+        let request = || ToShard::Upgrade(UpgradeRequest::Start { id, reply: tokio::sync::oneshot::channel().0 });
+        let aborted = || ToShard::Polling(PollingRequest::PollAborted { id });
         for _ in 0..MAX_REQUESTS {
-            assert_eq!(shards.send(0, aborted()), Ok(()));
+            assert_eq!(shards.send(0, request()), Ok(()));
         }
         assert_eq!(metrics.overloaded_requests.load(Ordering::Relaxed), 0);
-        assert_eq!(shards.send(0, aborted()), Err(Busy));
-        assert_eq!(shards.send(1, aborted()), Err(Busy), "there is no such shard");
+        assert_eq!(shards.send(0, request()), Err(Busy));
+        assert_eq!(shards.send(1, request()), Err(Busy), "there is no such shard");
         assert_eq!(metrics.overloaded_requests.load(Ordering::Relaxed), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let place = runtime.block_on(shards.reserve(1));
         place.deliver(0, Notice::Publication(Publication::in_room("r", "{}", None)));
         shards.stop();
-        assert!(matches!(inbox.take_message(), Some(ToShard::Broadcast(_))));
+        let Some(ToShard::Broadcast(broadcast)) = inbox.take_message() else { panic!("a publication") };
+        assert!(inbox.publication_budget.available_permits() < PUBLICATION_BYTES, "it may wait in the shard");
+        inbox.release(broadcast.cost as usize);
         assert!(matches!(inbox.take_message(), Some(ToShard::Stop)));
-        assert_eq!(std::iter::from_fn(|| inbox.take_request()).count(), MAX_REQUESTS);
-        assert_eq!(shards.send(0, aborted()), Ok(()), "the places of the requests are free again");
+        assert_eq!(shards.send(0, aborted()), Ok(()), "the end of a request that was accepted before is not lost");
+        let requests: Vec<_> = std::iter::from_fn(|| inbox.take_request()).collect();
+        assert_eq!(requests.len(), MAX_REQUESTS + 1);
+        assert!(matches!(requests.last(), Some(ToShard::Polling(PollingRequest::PollAborted { .. }))), "in order");
+        assert_eq!(shards.send(0, request()), Ok(()), "the places of the requests are free again");
         assert_eq!(inbox.publication_budget.available_permits(), PUBLICATION_BYTES);
     }
 }

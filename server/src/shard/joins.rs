@@ -38,13 +38,17 @@ impl Shard {
     /// Joins a room; see [`crate::protocol::Core::subscribe`].
     pub(super) fn subscribe(&mut self, slot: u32, request: Subscribe<'_>) -> JoinResult {
         let Subscribe { namespace, room, credential, since, encoding, request } = request;
+        // Joins without a key count too: to reject one takes time as well.
+        let (now, limit) = (self.now, self.settings.join_rate());
+        if !self.session_mut(slot).is_some_and(|session| session.joins.allows(limit, now)) {
+            return Err(self.reject_join(slot, namespace, JoinError::TooManyJoins));
+        }
         self.generation = self.generation.wrapping_add(1);
         let join_id = self.generation;
         let (shard, generation) = (self.number, self.session_mut(slot).map_or(0, |session| session.generation));
         let reply_to = ReplyTo { shard, slot, generation, join_id, encoding: 0, request };
         let namespaces = Arc::clone(&self.namespaces);
         let authorizers = &namespaces.get(namespace).authorizers;
-        let now = self.now;
         let identity = self.session_mut(slot).and_then(|session| session.identities.valid(namespace, now).cloned());
         let identity = identity.as_deref();
         match authorizers.authorize(&JoinRequest { room, credential, identity, reply_to: Some(reply_to) }) {
@@ -106,10 +110,7 @@ impl Shard {
         encoding: &Arc<dyn Encoding>,
         reply_to: ReplyTo,
     ) -> JoinResult {
-        let (slot, now, limit) = (reply_to.slot, self.now, self.settings.join_rate());
-        if !self.session_mut(slot).is_some_and(|session| session.joins.allows(limit, now)) {
-            return Err(self.reject_join(slot, namespace, JoinError::TooManyJoins));
-        }
+        let slot = reply_to.slot;
         let client = Client::of(self.peer(slot));
         // Rooms of which it is a member already are in its share.
         let share = self.memberships.check(client);
@@ -168,7 +169,8 @@ impl Shard {
             return Ok(Outcome::Overloaded);
         }
         let requested_at = Instant::now();
-        let request = RecoveryRequest { reply_to, namespace, room: room.into(), since, requested_at };
+        let client = Client::of(self.peer(reply_to.slot));
+        let request = RecoveryRequest { reply_to, namespace, room: room.into(), client, since, requested_at };
         let outcome = match self.pending_joins.request(request, self.now) {
             Some(request) => engine.history.recover(request),
             None => Outcome::Pending,

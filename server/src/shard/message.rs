@@ -1,6 +1,7 @@
 //! The messages to a shard, and their replies.
 
 pub use super::body_stream::StreamReceiver;
+pub use super::poll_response::PollResponse;
 use super::stream::Stream;
 use crate::byte_budget::BudgetedBytes;
 use crate::close_reason::CloseReason;
@@ -111,6 +112,16 @@ pub enum PollingRequest {
         /// The connection.
         id: ConnectionId,
     },
+    /// The response to the last GET was written, or given up with its socket. A GET waits for that.
+    Written {
+        /// The connection.
+        id: ConnectionId,
+    },
+    /// The response to a GET is not sent: the responses that are not written hold too much. The connection is closed.
+    Discarded {
+        /// The connection.
+        id: ConnectionId,
+    },
     /// A POST started. Its body is still to come.
     PostStarted {
         /// The connection.
@@ -178,7 +189,7 @@ pub struct OpenStream {
 #[derive(Debug)]
 pub enum PollReply {
     /// Messages.
-    Frames(Vec<Frame>),
+    Messages(PollResponse),
     /// There is no connection with that id.
     Unknown,
     /// The connection is not on long-polling.
@@ -219,6 +230,20 @@ impl ToShard {
         !matches!(
             self,
             Self::Broadcast(_) | Self::Recovered(_) | Self::Authorized(_) | Self::Drain { .. } | Self::Stop
+        )
+    }
+
+    /// Whether it is the end of a request that was accepted before. There are no more of them than requests.
+    pub(super) fn is_end_of_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Polling(
+                PollingRequest::PollAborted { .. }
+                    | PollingRequest::PostAborted { .. }
+                    | PollingRequest::Written { .. }
+                    | PollingRequest::Discarded { .. }
+            ) | Self::Upgrade(UpgradeRequest::Cancelled { .. })
+                | Self::Stream(StreamRequest::Closed { .. })
         )
     }
 }

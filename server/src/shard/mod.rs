@@ -5,14 +5,15 @@
 //! [`Protocol`]; the shard does not know any.
 //!
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the
-//! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`,
-//! `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
+//! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`
+//! (with `poll_response`), `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
 //! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
 //! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `roomless`, `read_queue` and `buffers` (what one
-//! client may take from others), `timers`.
+//! client may take from others), `timers`, `closes`.
 
 mod body_stream;
 mod buffers;
+mod closes;
 mod concatenator;
 mod connection;
 mod delivery;
@@ -26,6 +27,7 @@ mod join_buffers;
 mod joins;
 pub mod message;
 mod pending_joins;
+mod poll_response;
 mod polling;
 mod read_queue;
 mod roomless;
@@ -43,6 +45,7 @@ pub use message::ToShard;
 pub use stream::Stream;
 
 use crate::address_limits::AddressLimits;
+use crate::byte_budget::ByteBudget;
 use crate::capability::Engines;
 use crate::close_reason::CloseReason;
 use crate::fair_shares::FairShares;
@@ -54,6 +57,7 @@ use crate::protocol::Millis;
 use crate::protocol::Protocol;
 use crate::rate_limit::RateLimit;
 use buffers::BufferScan;
+use closes::Closes;
 use concatenator::Concatenator;
 use delivery_queue::DeliveryQueue;
 use encodings::Encodings;
@@ -80,6 +84,9 @@ const EVENTS: usize = 1024;
 const READ_BUFFER: usize = 16 * 1024;
 /// Messages taken from the inbox before sockets and timers have their turn again.
 const INBOX_TURN: usize = 1024;
+/// Time for replies before requests, publications, sockets and timers have their turn again: a recovery may be as large as
+/// a send buffer.
+const REPLIES_TURN: Duration = Duration::from_millis(2);
 /// Time for requests before publications, sockets and timers have their turn again.
 const REQUESTS_TURN: Duration = Duration::from_millis(2);
 /// Time for reads: of sockets that wait for their turn, and again of sockets that were reported now. What is left has
@@ -97,6 +104,8 @@ pub struct Settings {
     pub send_buffer: usize,
     /// The limit of all send buffers together. Bytes.
     pub send_buffers_total: usize,
+    /// What responses to polls hold that are not written. It counts towards `send_buffers_total`.
+    pub poll_responses: Arc<ByteBudget>,
     /// Messages that a connection may send per second, on average.
     pub messages_per_second: u32,
     /// Joins that a connection may request per second, on average. It may always request as many at once as it may be in
@@ -151,8 +160,8 @@ struct Shard {
     buffer_scan: BufferScan,
     /// Joins whose authorization has not arrived, by their id.
     authorizations_pending: HashMap<u32, PendingJoin>,
-    /// Connections that a delivery found at their limit, to be closed after it.
-    to_close: Vec<(u32, CloseReason)>,
+    /// Connections that are about to be closed.
+    to_close: Closes,
     /// Connections on long-polling that a delivery queued something for.
     polls_to_answer: Vec<u32>,
     /// The response to a WebSocket handshake, and what the protocol sends with it: one write for both.
@@ -203,9 +212,9 @@ pub fn start(
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
-            buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count)),
+            buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count), count),
             authorizations_pending: HashMap::new(),
-            to_close: Vec::new(),
+            to_close: Closes::new(),
             polls_to_answer: Vec::new(),
             handshake: None,
             read_buffer: vec![0; READ_BUFFER],
@@ -262,15 +271,21 @@ impl Shard {
             self.take_events(&events);
             self.take_inbox();
             self.request_overdue_recoveries();
-            self.deliver_next_batch();
+            self.deliver();
             self.scan_buffers();
             self.run_timers();
+            self.run_closes();
+            self.inbox.release(self.delivery.take_released());
         }
     }
 
     /// Maximum time for which the thread may sleep: zero while there is work, otherwise the time until the next timer.
     fn poll_timeout(&self) -> Option<Duration> {
-        if self.read_again.len() > 0 || self.delivery.has_work() || !self.inbox.prepare_to_sleep() {
+        let has_work = self.read_again.len() > 0
+            || self.delivery.has_work()
+            || !self.to_close.is_empty()
+            || self.timers.next().is_some_and(|at| at <= self.now);
+        if has_work || !self.inbox.prepare_to_sleep() {
             return Some(Duration::ZERO);
         }
         let now = self.started.elapsed().as_millis() as Millis;
@@ -302,9 +317,19 @@ impl Shard {
     }
 
     fn take_inbox(&mut self) {
+        let mut replies_began = None;
         for _ in 0..INBOX_TURN {
             let Some(message) = self.inbox.take_message() else { break };
+            let is_publication = matches!(message, ToShard::Broadcast(_));
+            if is_publication {
+                self.on_message_taken(message);
+                continue;
+            }
+            let began = *replies_began.get_or_insert_with(Instant::now);
             self.on_message_taken(message);
+            if began.elapsed() >= REPLIES_TURN {
+                break;
+            }
         }
         let began = Instant::now();
         while let Some(request) = self.inbox.take_request() {

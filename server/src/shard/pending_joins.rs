@@ -177,6 +177,7 @@ mod tests {
             },
             namespace: 0,
             room: "r".into(),
+            client: client(1),
             since: Since::FirstJoin,
             requested_at: Instant::now(),
         }

@@ -8,6 +8,7 @@ use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::protocol::{Message, OpenProtocol};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// The connection of a request, and whether it can be served.
@@ -28,6 +29,8 @@ impl Shard {
             }
             PollingRequest::Poll { id, reply } => self.on_poll(id, reply),
             PollingRequest::PollAborted { id } => self.on_poll_aborted(id),
+            PollingRequest::Written { id } => self.on_written(id),
+            PollingRequest::Discarded { id } => self.on_discarded(id),
             PollingRequest::PostStarted { id, reply } => self.on_post_started(id, reply),
             PollingRequest::Post { id, body, reply } => self.on_post(id, &body, reply),
             PollingRequest::PostAborted { id, close } => self.on_post_aborted(id, close),
@@ -82,6 +85,20 @@ impl Shard {
         }
     }
 
+    /// The response to the last GET was written. Another GET waits for that.
+    fn on_written(&mut self, id: ConnectionId) {
+        if let Lookup::Polling(_) = self.lookup(id) {
+            self.answer_poll(id.slot);
+        }
+    }
+
+    /// The response to the last GET is not sent, so the client would miss its messages.
+    fn on_discarded(&mut self, id: ConnectionId) {
+        if self.session_mut(id.slot).is_some_and(|session| session.id.is(&id)) {
+            self.close(id.slot, CloseReason::SendBuffersFull);
+        }
+    }
+
     fn on_post_started(&mut self, id: ConnectionId, reply: oneshot::Sender<PostReply>) {
         let result = match self.lookup(id) {
             Lookup::Unknown => PostReply::Unknown,
@@ -123,6 +140,7 @@ impl Shard {
             return;
         }
         let closed = self.with_protocol(id.slot, |protocol, core| protocol.received(Message::Body(body), core));
+        self.watch_arriving(id.slot);
         let _ = reply.send(match closed {
             // The client has closed the connection with its own message, so this is not an error.
             None | Some(CloseReason::ClientClosed) => PostReply::Accepted,
@@ -132,6 +150,7 @@ impl Shard {
 
     /// Answers a waiting GET, if there is something for it.
     pub(super) fn answer_poll(&mut self, slot: u32) {
+        let inbox = Arc::clone(&self.inbox);
         let Some(session) = self.session_mut(slot) else { return };
         if !matches!(session.transport, Transport::Polling(_)) || session.awaits_probe() {
             // A WebSocket that is expected may be the connection's transport as soon as it is here.
@@ -152,11 +171,12 @@ impl Shard {
         {
             polling.queue.push(noop);
         }
-        if polling.queue.is_empty() {
+        if polling.queue.is_empty() || !polling.last_response.is_written() {
             return;
         }
         if let Some(poll) = polling.poll.take() {
-            let _ = poll.send(PollReply::Frames(polling.queue.take()));
+            let response = polling.last_response.send(polling.queue.take(), session.id, &inbox);
+            let _ = poll.send(PollReply::Messages(response));
         }
     }
 

@@ -6,7 +6,7 @@ use super::Shard;
 use super::connection::Connection;
 use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
-use super::message::PollReply;
+use super::message::{PollReply, PollResponse};
 use super::slot::{Closing, Session, Slot, Transport, WebSocket};
 use crate::address_limits::{AddressLimit, WRONG_KEYS_PER_CONNECTION};
 use crate::client::Client;
@@ -52,6 +52,7 @@ impl Shard {
             bytes: TokenBucket::new(settings.byte_rate(), now),
             wrong_keys: 0,
             has_joined: false,
+            is_watched: false,
             shares_a_room: false,
             timer_at: NEVER,
             generation: self.generation,
@@ -179,8 +180,12 @@ impl Shard {
         }
         let limit = self.settings.send_buffer;
         let bytes = self.concatenator.concat(frames.iter())?;
-        let session = self.session_mut(slot)?;
+        let Self { slots, buffer_scan, now, .. } = self;
+        let Some(Slot::Session(session)) = slots.get_mut(slot as usize) else { return None };
         let sent = session.send(frames.iter(), &bytes, limit);
+        if !matches!(session.transport, Transport::WebSocket(_)) {
+            buffer_scan.watch(slot, session.generation, &mut session.is_watched, *now);
+        }
         // A poll may be about to take what is too much; see `with_protocol`.
         if sent == SendOutcome::Overflow && self.is_polling(slot) {
             return None;
@@ -217,9 +222,10 @@ impl Shard {
             SendOutcome::Sent => None,
             SendOutcome::Queued => {
                 let (now, write_timeout) = (self.now, self.settings.write_timeout);
-                self.buffer_scan.request(now);
-                let session = self.session_mut(slot)?;
+                let Self { buffer_scan, slots, .. } = self;
+                let Some(Slot::Session(session)) = slots.get_mut(slot as usize) else { return None };
                 let generation = session.generation;
+                buffer_scan.watch(slot, generation, &mut session.is_watched, now);
                 if let Some(by) = session.start_write_timeout(now, write_timeout) {
                     self.timers.add(by, slot, generation);
                 }
@@ -269,13 +275,14 @@ impl Shard {
         self.sessions -= 1;
         self.inbox.count_connections(self.sessions);
         let Some(session) = self.session_mut(slot) else { return };
-        let probe = session.probe.take();
+        let (probe, id) = (session.probe.take(), session.id);
         match std::mem::replace(&mut session.transport, Transport::Closed) {
             Transport::WebSocket(socket) => self.send_close_frame(slot, socket, close_frame),
             Transport::Stream(_) | Transport::Closed => self.release(slot),
             Transport::Polling(mut polling) => {
                 if let Some(poll) = polling.poll.take() {
-                    let _ = poll.send(PollReply::Frames(polling.queue.take()));
+                    let last = PollResponse::last(polling.queue.take(), id);
+                    let _ = poll.send(PollReply::Messages(last));
                 }
                 self.release(slot);
             }
@@ -307,7 +314,12 @@ impl Shard {
         }
         self.generation = self.generation.wrapping_add(1);
         let (until, generation) = (self.now + CLOSE_LINGER, self.generation);
-        self.slots[slot as usize] = Slot::Closing(Closing { socket, until, timer_at: NEVER, generation });
+        let client = self.slots[slot as usize].client();
+        let mut closing = Closing { socket, client, is_watched: false, until, timer_at: NEVER, generation };
+        if !closing.socket.send_buffer.is_empty() {
+            self.buffer_scan.watch(slot, generation, &mut closing.is_watched, self.now);
+        }
+        self.slots[slot as usize] = Slot::Closing(closing);
         self.arm(slot);
     }
 

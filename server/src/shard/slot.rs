@@ -5,7 +5,9 @@ use super::body_stream::BodyStream;
 use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
 use super::message::PollReply;
+use super::poll_response::LastResponse;
 use super::stream::Stream;
+use crate::client::Client;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
@@ -58,6 +60,8 @@ pub(super) struct Session {
     pub(super) wrong_keys: u8,
     /// Whether it has joined a room.
     pub(super) has_joined: bool,
+    /// Whether the next scan of the buffers looks at it.
+    pub(super) is_watched: bool,
     /// Whether it has ever been in one room with two encodings.
     pub(super) shares_a_room: bool,
     pub(super) timer_at: Millis,
@@ -88,6 +92,8 @@ pub(super) struct WebSocket {
 #[derive(Debug, Default)]
 pub(super) struct Polling {
     pub(super) queue: PollQueue,
+    /// The response to the GET before.
+    pub(super) last_response: LastResponse,
     /// The GET that waits.
     pub(super) poll: Option<oneshot::Sender<PollReply>>,
     /// Whether that GET arrived while a WebSocket was expected, whose messages it may have overtaken.
@@ -103,6 +109,10 @@ pub(super) struct Probe {
     pub(super) socket: Option<WebSocket>,
     /// The connection's slot.
     pub(super) session: u32,
+    /// The address of its client.
+    pub(super) client: Client,
+    /// Whether the next scan of the buffers looks at it.
+    pub(super) is_watched: bool,
     pub(super) timer_at: Millis,
     pub(super) generation: u32,
 }
@@ -111,6 +121,10 @@ pub(super) struct Probe {
 #[derive(Debug)]
 pub(super) struct Closing {
     pub(super) socket: WebSocket,
+    /// The address of its client.
+    pub(super) client: Client,
+    /// Whether the next scan of the buffers looks at it.
+    pub(super) is_watched: bool,
     pub(super) until: Millis,
     pub(super) timer_at: Millis,
     pub(super) generation: u32,
@@ -146,6 +160,42 @@ impl Slot {
             }
             Self::Probe(_) => NEVER,
             Self::Closing(one) => one.until,
+        }
+    }
+
+    /// Whose it is, as limits see it.
+    pub(super) fn client(&self) -> Client {
+        match self {
+            Self::Session(one) => Client::of(one.info.peer()),
+            Self::Probe(one) => one.client,
+            Self::Closing(one) => one.client,
+        }
+    }
+
+    /// What waits for it, and the memory of a message that has not arrived completely. Bytes.
+    pub(super) fn buffered(&self) -> usize {
+        match self {
+            Self::Session(one) => one.waiting() + one.arriving(),
+            Self::Probe(_) => self.arriving(),
+            Self::Closing(one) => one.socket.send_buffer.bytes(),
+        }
+    }
+
+    /// The memory of a message that has not arrived completely. Bytes.
+    pub(super) fn arriving(&self) -> usize {
+        match self {
+            Self::Session(one) => one.arriving(),
+            Self::Probe(one) => one.socket.as_ref().map_or(0, |socket| socket.decoder.buffered()),
+            Self::Closing(_) => 0,
+        }
+    }
+
+    /// Whether the next scan of the buffers looks at it.
+    pub(super) fn is_watched(&mut self) -> Option<&mut bool> {
+        match self {
+            Self::Session(one) => Some(&mut one.is_watched),
+            Self::Probe(one) => Some(&mut one.is_watched),
+            Self::Closing(one) => Some(&mut one.is_watched),
         }
     }
 
@@ -202,10 +252,16 @@ impl Session {
 
     /// The memory of a message that has not arrived completely. Bytes.
     pub(super) fn arriving(&self) -> usize {
-        match &self.transport {
+        let in_transport = match &self.transport {
             Transport::WebSocket(socket) => socket.decoder.buffered(),
             Transport::Polling(_) | Transport::Stream(_) | Transport::Closed => 0,
-        }
+        };
+        in_transport + self.protocol.as_ref().map_or(0, |protocol| protocol.arriving())
+    }
+
+    /// It is about to be closed: deliveries pass it over.
+    pub(super) fn receive_nothing_more(&mut self) {
+        self.last_delivered = u64::MAX;
     }
 
     pub(super) fn transport_kind(&self) -> TransportKind {

@@ -222,16 +222,26 @@ impl Shard {
         if let Err(violation) = result {
             return self.fail(place.0, CloseReason::Violation(violation));
         }
-        if decoder.buffered() > 0 {
-            self.buffer_scan.request(self.now);
-        }
         if let Some(socket) = self.slots.get_mut(place.0 as usize).and_then(Slot::socket) {
             socket.decoder = decoder;
         }
+        self.watch_arriving(place.0);
         if let Some(Slot::Probe(probe)) = self.slots.get(place.0 as usize) {
             // The connection's waiting poll ends now, so that the client can send the last message of the upgrade.
             let session = probe.session;
             self.answer_poll(session);
+        }
+    }
+
+    /// Has the next scan of the buffers look at a slot if a part of a message has arrived.
+    pub(super) fn watch_arriving(&mut self, slot: u32) {
+        let Self { buffer_scan, slots, now, .. } = self;
+        let Some(one) = slots.get_mut(slot as usize) else { return };
+        let generation = one.generation();
+        if one.arriving() > 0
+            && let Some(is_watched) = one.is_watched()
+        {
+            buffer_scan.watch(slot, generation, is_watched, *now);
         }
     }
 
@@ -352,7 +362,10 @@ impl Shard {
                 }
             }
             Ok(FlushOutcome::Blocked) => {}
-            Err(_) => self.on_peer_closed(slot),
+            Err(_) => {
+                let generation = one.generation();
+                self.close_later(slot, generation, CloseReason::ConnectionLost);
+            }
         }
     }
 }

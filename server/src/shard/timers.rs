@@ -8,6 +8,10 @@ use crate::close_reason::CloseReason;
 use crate::protocol::{Millis, NEVER};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::time::{Duration, Instant};
+
+/// Time for timers before others have their turn again.
+const TIMERS_TURN: Duration = Duration::from_millis(2);
 
 /// The queue.
 #[derive(Debug, Default)]
@@ -47,8 +51,15 @@ impl Shard {
         }
     }
 
+    /// Does what is due, as long as a turn lasts: thousands of connections may time out at once.
     pub(super) fn run_timers(&mut self) {
-        while let Some((at, slot, generation)) = self.timers.take(self.now) {
+        if self.timers.next().is_none_or(|at| at > self.now) {
+            return;
+        }
+        let began = Instant::now();
+        while began.elapsed() < TIMERS_TURN
+            && let Some((at, slot, generation)) = self.timers.take(self.now)
+        {
             let Some(one) = self.slots.get_mut(slot as usize) else { continue };
             if one.generation() != generation || *one.timer_at() != at {
                 continue;

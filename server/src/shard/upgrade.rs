@@ -3,13 +3,15 @@
 //! The WebSocket has a slot of its own, a *probe*, until the connection's protocol says that it is the transport.
 
 use super::Shard;
-use super::message::{PollReply, UpgradeReply, UpgradeRequest};
+use super::message::{PollReply, PollResponse, UpgradeReply, UpgradeRequest};
 use super::slot::{Probe, Session, Slot, Transport, WebSocket};
 use super::stream::Stream;
+use crate::client::Client;
 use crate::close_reason::{CloseFrame, CloseReason};
 use crate::connection_id::ConnectionId;
 use crate::protocol::{self, Message, NEVER, PollingProtocol};
 use mio::Token;
+use std::net::{IpAddr, Ipv4Addr};
 use tokio::sync::oneshot;
 
 /// The connection of a WebSocket that no connection expects.
@@ -82,7 +84,8 @@ impl Shard {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let socket = Some(WebSocket::new(stream));
-        let probe = Probe { socket, session: NO_SESSION, timer_at: NEVER, generation };
+        let client = Client::of(id.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |id| self.peer(id.slot)));
+        let probe = Probe { socket, session: NO_SESSION, client, is_watched: false, timer_at: NEVER, generation };
         let slot = self.slots.insert(Slot::Probe(probe)) as u32;
         let session = id.and_then(|id| {
             let session = self.session_mut(id.slot)?;
@@ -127,7 +130,7 @@ impl Shard {
         let Some(Slot::Session(owner)) = slots.get_mut(session as usize) else { return None };
         let registered = socket.stream.reregister(poll.registry(), Token(session as usize + 1));
         owner.probe = None;
-        let place = (session, owner.generation);
+        let (place, id) = ((session, owner.generation), owner.id);
         let old = std::mem::replace(&mut owner.transport, Transport::WebSocket(socket));
         if registered.is_err() {
             self.close(session, CloseReason::ConnectionLost);
@@ -138,7 +141,7 @@ impl Shard {
                 let noop = self.session_mut(session)?.polling_protocol()?.noop();
                 let _ = poll.send(match polling.arrived_during_upgrade {
                     true => PollReply::WrongTransport,
-                    false => PollReply::Frames(vec![noop]),
+                    false => PollReply::Messages(PollResponse::last(vec![noop], id)),
                 });
             }
             if let Some(reason) = self.send(session, &polling.queue.take()) {

@@ -37,6 +37,18 @@ fn malformed() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Replies of RESP3 that are sent in parts, which have no limit together. The server never switches to RESP3.
+fn streamed() -> Vec<(&'static str, Vec<u8>)> {
+    let streamed = |head: &str, part: &str| [head.as_bytes(), &part.as_bytes().repeat(1_500_000)].concat();
+    vec![
+        ("a streamed array", streamed("*?\r\n", ":1\r\n")),
+        ("a streamed set", streamed("~?\r\n", "_\r\n")),
+        ("a streamed map", streamed("%?\r\n", "+k\r\n:1\r\n")),
+        ("a streamed text", streamed("$?\r\n", ";1\r\na\r\n")),
+        ("a streamed array in an attribute", streamed("|1\r\n+k\r\n:1\r\n*?\r\n", ":1\r\n")),
+    ]
+}
+
 /// Accepts connections, and sends `reply` to each while it is hostile; otherwise it closes them. Returns the port and the
 /// number of replies.
 async fn hostile_redis(reply: Vec<u8>, is_hostile: Arc<AtomicBool>) -> (u16, Arc<AtomicUsize>) {
@@ -101,13 +113,18 @@ fn nested_redis_replies_neither_crash_the_server_nor_take_its_memory() {
     attacker::run(assert_survived(nested()));
 }
 
+#[test]
+fn streamed_redis_replies_neither_crash_the_server_nor_take_its_memory() {
+    attacker::run(assert_survived(streamed()));
+}
+
 /// The hostile Redis serves other namespaces of the same server, one for each reply.
 #[test]
 fn hostile_redis_delays_no_client_of_another_namespace() {
     attacker::run(async {
         let (is_hostile, mut counts, mut settings) =
             (Arc::new(AtomicBool::new(false)), Vec::new(), "/nodevent: {}\n".to_owned());
-        for (number, (_, reply)) in nested().into_iter().chain(malformed()).enumerate() {
+        for (number, (_, reply)) in nested().into_iter().chain(malformed()).chain(streamed()).enumerate() {
             let (port, sent) = hostile_redis(reply, Arc::clone(&is_hostile)).await;
             settings.push_str(&format!("/hostile{number}: {{redis: {{host: 127.0.0.1, port: {port}}}}}\n"));
             counts.push(sent);

@@ -103,3 +103,20 @@ pub(crate) fn resident(server: &ServerWithBystander) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
+
+/// Joins without a key cost nearly as much as others, and count like them.
+#[tokio::test]
+async fn joins_without_a_key_count_towards_the_rate() {
+    let settings = "limits: {joins_per_second: 5, max_rooms_per_connection: 20}\n\
+                    /nodevent: {secret: a-secret-of-more-than-sixteen}\n/open: {open: true}";
+    let mut server = ServerWithBystander::start_in("/open", settings).await;
+    let mut browser = Browser::connect(&server.site, "/nodevent", Transport::WebSocket).await;
+    let mut acks = Vec::new();
+    for number in 0..40 {
+        acks.push(browser.call("join", &room(format!("r{number}"))).await);
+    }
+    assert_eq!(acks[0], json!(["Must provide key", false]));
+    assert!(acks.contains(&json!(["Too many joins", false])), "{acks:?}");
+    server.metric_is("nodevent_rejected_joins_total", 40).await;
+    server.bystander_is_unaffected().await;
+}

@@ -1,5 +1,6 @@
 //! Server-Sent Events: the same limits and origin checks as on the other transports.
 
+use crate::rooms::resident;
 use crate::server_with_bystander::ServerWithBystander;
 use crate::support::http::Io;
 use crate::support::keys::{LATER, key};
@@ -105,4 +106,33 @@ async fn event_stream_is_refused_with_the_reason_of_a_join() {
     server.metric_is("nodevent_rejected_joins_total", 4).await;
     server.logs("join rejected namespace=\"/secured\" reason=\"Bad key\"").await;
     server.bystander_is_unaffected().await;
+}
+
+/// Readers that read nothing share the publications that wait for them.
+#[tokio::test]
+async fn stalled_event_streams_hold_no_copies_of_publications() {
+    const READERS: usize = 100;
+    let settings = "limits: {write_timeout: 60s, send_buffer: 20MB}\n/nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(settings).await;
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(server.address.parse().unwrap()).await.unwrap();
+        stream.write_all(&Request::get(EVENTS).encode(&server.address)).await.unwrap();
+        let mut bytes = Vec::new();
+        in_time("the first event", async {
+            while !String::from_utf8_lossy(&bytes).contains("event: joined") {
+                stream.read_buf(&mut bytes).await.unwrap();
+            }
+        })
+        .await;
+        readers.push(stream);
+    }
+    let before = resident(&server);
+    fill(&server, 6, 900_000).await;
+    server.bystander_is_unaffected().await;
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 40 << 20, "the server grew by {grown} bytes for {READERS} readers");
+    server.metric_is("nodevent_connections", READERS as i64 + 1).await;
 }

@@ -12,6 +12,7 @@ pub(crate) struct ServerWithBystander {
     pub(crate) site: Site,
     admin: Site,
     bystander: Browser,
+    namespace: &'static str,
     /// Publications that the bystander has received.
     received: u64,
     _folder: TempDir,
@@ -30,15 +31,20 @@ impl Deref for ServerWithBystander {
 impl ServerWithBystander {
     /// Starts the binary with `configuration`, which contains the namespace `/nodevent`, and connects the bystander.
     pub(crate) async fn start(configuration: &str) -> Self {
+        Self::start_in("/nodevent", configuration).await
+    }
+
+    /// Does the same with the bystander in another namespace.
+    pub(crate) async fn start_in(namespace: &'static str, configuration: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let listening = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\npublish: local\n";
         let program = Program::serve(folder.path(), &format!("{listening}{configuration}")).await;
         let plain = program.logs("listening url=http://").await;
         let site = Site::at(plain.split_once("url=").expect("a URL").1.trim());
         let admin = program.admin().await;
-        let mut bystander = Browser::connect(&site, "/nodevent", Transport::WebSocket).await;
+        let mut bystander = Browser::connect(&site, namespace, Transport::WebSocket).await;
         bystander.join("bystanders").await;
-        Self { program, site, admin, bystander, received: 0, _folder: folder }
+        Self { program, site, admin, bystander, namespace, received: 0, _folder: folder }
     }
 
     /// Waits until a series has that value.
@@ -58,7 +64,7 @@ impl ServerWithBystander {
     /// Checks that the bystander receives the next event and nothing before it, and that it can join.
     pub(crate) async fn bystander_is_unaffected(&mut self) {
         self.received += 1;
-        self.site.emit("/nodevent", "bystanders", "e", self.received).await;
+        self.site.emit(self.namespace, "bystanders", "e", self.received).await;
         assert_eq!(self.bystander.next_event().await.message, self.received);
         let ack = self.bystander.call("join", &[serde_json::json!({"room": "bystanders"})]).await;
         assert_eq!(ack[1], true, "{ack}");

@@ -3,9 +3,10 @@
 use crate::addresses::dial_from;
 use crate::rooms::resident;
 use crate::server_with_bystander::ServerWithBystander;
-use crate::support::raw::{Raw, TEXT, first, handshake, last};
+use crate::support::raw::{BINARY, End, Raw, TEXT, first, handshake, last};
 use crate::support::wait::until;
-use crate::support::{Program, Site, program};
+use crate::support::{Program, Request, Site, program};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const MEGABYTE: usize = 1 << 20;
@@ -75,7 +76,7 @@ async fn messages_that_never_end_are_limited_together() {
         open.push(raw);
         if number % 10 == 9 {
             // The budget is checked four times per second.
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
         }
     }
     server.logs("connection closed reason=\"send_buffers_full\"").await;
@@ -111,7 +112,7 @@ async fn bodies_that_never_end_are_limited_for_each_client() {
     let mut rejected = 0;
     for stream in &mut sockets {
         let mut response = [0; 12];
-        let read = tokio::time::timeout(std::time::Duration::from_millis(20), stream.read(&mut response)).await;
+        let read = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut response)).await;
         rejected += usize::from(matches!(read, Ok(Ok(12))) && response.ends_with(b"503"));
     }
     assert!((20..BODIES - 20).contains(&rejected), "{rejected}");
@@ -150,4 +151,92 @@ async fn address_that_opens_all_files_leaves_some_to_others() {
         let mut other = try_open_from(&site, [127, 0, 0, host]).await.expect("another address connects");
         assert_eq!(join_rooms(&mut other, "r", 1).await, 1);
     }
+}
+
+/// Packets whose last attachment never comes, on many connections.
+#[tokio::test]
+async fn attachments_that_never_come_are_limited_together() {
+    let settings = "shards: 1\nlimits: {send_buffers_total: 10MB}\n/nodevent: {secret: a-secret-of-more-than-sixteen}\n\
+                    /open: {open: true}";
+    let mut server = ServerWithBystander::start_in("/open", settings).await;
+    let before = resident(&server);
+    let announced = "452-/nodevent,[\"x\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1}]";
+    let packet = [last(TEXT, announced), last(BINARY, vec![0; 65_000])].concat();
+    let mut open = Vec::new();
+    for number in 0..400 {
+        let mut raw = try_open_from(&server.site, [127, 0, 0, 7]).await.unwrap();
+        raw.send_text("40/nodevent,").await;
+        assert!(raw.text().await.starts_with("40/nodevent,"));
+        raw.send(&packet).await;
+        open.push(raw);
+        if number % 50 == 49 {
+            // The budget is checked four times per second.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+    server.logs("connection closed reason=\"send_buffers_full\"").await;
+    let closed = server.metric("nodevent_disconnects_total{reason=\"send_buffers_full\"}").await;
+    assert!((200..400).contains(&closed), "{closed}");
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 30 * MEGABYTE as u64, "the server grew by {grown} bytes");
+    server.bystander_is_unaffected().await;
+}
+
+/// The same on long-polling, and one connection at a time.
+#[tokio::test]
+async fn attachments_that_do_not_come_in_time_close_their_connection() {
+    let settings = "limits: {request_timeout: 500ms}\n/nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(settings).await;
+    let announced = "451-/nodevent,[\"x\",{\"_placeholder\":true,\"num\":0}]";
+    let mut raw = Raw::connected(&server.site, "/nodevent").await;
+    raw.send_text(announced).await;
+    assert_eq!(raw.ended().await, End::Closed(Some(1008), "attachments timeout".to_owned()));
+    let path = "/socket.io/?EIO=4&transport=polling";
+    let open: serde_json::Value = serde_json::from_str(&server.get(path).await.text()[1..]).unwrap();
+    let session = format!("{path}&sid={}", open["sid"].as_str().unwrap());
+    let body = format!("40/nodevent,\u{1e}{announced}");
+    assert_eq!(server.send(&Request::post(&session, body)).await.text(), "ok");
+    server.metric_is("nodevent_disconnects_total{reason=\"message_timeout\"}", 2).await;
+    server.logs("connection closed reason=\"message_timeout\"").await;
+    // A packet whose attachments come is accepted, however late the next one.
+    let mut raw = Raw::connected(&server.site, "/nodevent").await;
+    raw.send([last(TEXT, announced), last(BINARY, [1])].concat()).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    raw.send_text("42/nodevent,1[\"join\",{\"room\":\"r\"}]").await;
+    assert!(raw.text().await.starts_with("43/nodevent,1[null,true"));
+    server.bystander_is_unaffected().await;
+}
+
+/// Two addresses hold as many bodies as they may. A third one may hold several too.
+#[tokio::test]
+async fn two_addresses_do_not_use_up_the_memory_for_bodies() {
+    let settings = "limits: {max_publish_size: 1MB, request_timeout: 60s}\n/nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(settings).await;
+    let body = vec![b' '; 900_000];
+    let head =
+        format!("POST /api/nodevent/emit HTTP/1.1\r\nhost: {}\r\ncontent-length: 1000000\r\n\r\n", server.address);
+    let mut accepted = Vec::new();
+    for host in [7, 8, 9] {
+        let mut sockets = Vec::new();
+        for _ in 0..40 {
+            let mut stream = dial_from(&server, [127, 0, 0, host]).await;
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let _ = stream.write_all(&body).await;
+            sockets.push(stream);
+        }
+        // Bodies beyond the share are rejected at once.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let mut held = Vec::new();
+        for mut stream in sockets {
+            let mut response = [0; 12];
+            let read = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut response)).await;
+            if read.is_err() {
+                held.push(stream);
+            }
+        }
+        accepted.push(held);
+    }
+    let counts: Vec<usize> = accepted.iter().map(Vec::len).collect();
+    assert!(counts[0] >= 25 && counts[1] >= 10 && counts[2] >= 5, "{counts:?}");
+    server.bystander_is_unaffected().await;
 }

@@ -1,8 +1,9 @@
 //! Slow readers are disconnected, the server's memory stays bounded, and other clients are not delayed.
 
+use crate::addresses::dial_from;
 use crate::rooms::resident;
 use crate::server_with_bystander::ServerWithBystander;
-use crate::support::raw::Raw;
+use crate::support::raw::{Raw, handshake};
 use crate::support::wait::{in_time, until};
 use crate::support::{Browser, Request, Transport, is_full_run};
 use serde_json::json;
@@ -170,4 +171,37 @@ async fn unread_history_counts_as_a_connection() {
     server.bystander_is_unaffected().await;
     drop(unread);
     until("there is room again", async || server.get(handshake).await.status == 200).await;
+}
+
+/// One address has many buffers of middle size, another one has the largest of all. The budget is exceeded because of the
+/// first, so its connections are closed.
+#[tokio::test]
+async fn connections_of_the_address_with_the_most_are_closed_first() {
+    let settings = "shards: 1\nlimits: {send_buffer: 50MB, send_buffers_total: 24MB, write_timeout: 60s}\n\
+                    /nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(settings).await;
+    let mut stalled = Vec::new();
+    for number in 0..11 {
+        let mut stream = dial_from(&server, [127, 0, 0, if number == 0 { 8 } else { 7 }]).await;
+        stream.write_all(&handshake(&server.address, "")).await.unwrap();
+        let mut raw = Raw::after_handshake(stream).await;
+        assert!(raw.text().await.starts_with('0'));
+        raw.send_text("40/nodevent,").await;
+        assert!(raw.text().await.starts_with("40/nodevent,"));
+        raw.send_text(&format!("42/nodevent,1[\"join\",{{\"room\":\"room-{number}\"}}]")).await;
+        assert_eq!(raw.text().await, "43/nodevent,1[null,true]");
+        stalled.push(raw);
+    }
+    for number in 0..11 {
+        let count = if number == 0 { 120 } else { 80 };
+        emit_many(&server, &format!("room-{number}"), count, 100_000).await;
+    }
+    let line = server.logs("connection closed reason=\"send_buffers_full\"").await;
+    assert!(line.contains("127.0.0.7"), "{line}");
+    let mut other = stalled.swap_remove(0);
+    for number in 0..120 {
+        assert!(other.text().await.contains(&format!("\"message\":[{number},")), "{number}");
+    }
+    server.bystander_is_unaffected().await;
+    drop(stalled);
 }

@@ -54,6 +54,11 @@ impl HistoryPages {
         (self.after, self.count)
     }
 
+    /// Whether less has been read than a page may have.
+    pub(super) fn is_short(&self) -> bool {
+        self.texts.iter().map(String::len).sum::<usize>() < PAGE_BYTES
+    }
+
     /// Adds the page that [`HistoryPages::next`] described.
     pub(super) fn add(&mut self, page: HistorySlice) -> NextPage {
         let HistorySlice { position, born, texts, jump } = page;

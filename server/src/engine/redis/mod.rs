@@ -18,6 +18,7 @@ mod fair_turns;
 mod health;
 mod history_pages;
 mod history_reader;
+mod long_reads;
 mod periodic_check;
 mod read_task;
 mod room_state;

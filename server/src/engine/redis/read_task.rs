@@ -1,14 +1,22 @@
 //! One read of a room, outside of the subscriber's task: subscribes to the room's channel if necessary, then runs the
 //! script.
+//!
+//! Redis executes nothing else while it runs a script, and the replies arrive on the connection that publishes. So what
+//! members have missed is read in pages. A read that needs more than one waits for its turn ([`super::long_reads`]), unless
+//! what its members receive live waits for it.
 
+use super::history_pages::{HistoryPages, NextPage};
+use super::long_reads::LongReads;
 use super::script::{HistorySlice, ScriptError};
 use super::{COMMAND_TIMEOUT, Shared, client};
+use crate::client::Client;
 use fred::error::Error;
 use fred::interfaces::{ClientLike, PubsubInterface};
 use fred::types::Value;
 use nodevent_protocol::history::{Keys, Position, Read, Retention};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Instant;
 
 /// A read to execute.
 pub(super) struct ReadTask {
@@ -23,6 +31,11 @@ pub(super) struct ReadTask {
     pub(super) sharded_pubsub_unsupported: Arc<AtomicBool>,
     /// The offset after which to read. `None`: the position alone.
     pub(super) after: Option<u64>,
+    /// Whether publications for the room's members wait for this read.
+    pub(super) is_urgent: bool,
+    /// The clients that have requested it.
+    pub(super) clients: Vec<Client>,
+    pub(super) long_reads: Arc<LongReads>,
     /// The last position that was received live.
     pub(super) received: Option<Position>,
     /// `None`: the room has no history.
@@ -45,9 +58,43 @@ impl ReadTask {
             }
         }
         let Some(retention) = self.retention else { return Ok(None) };
+        match self.after {
+            Some(after) => self.read_pages(retention, after).await.map(Some),
+            None => self.read(retention, None, None).await.map(Some),
+        }
+    }
+
+    async fn read(
+        &self,
+        retention: Retention,
+        after: Option<u64>,
+        limit: Option<usize>,
+    ) -> Result<HistorySlice, ScriptError> {
         let Shared { publisher, scripts, .. } = &*self.shared;
-        let read = Read { keep: Some(retention), after: self.after, received: self.received, limit: None };
-        scripts.read(publisher, &self.keys, read).await.map(Some)
+        let read = Read { keep: Some(retention), after, received: self.received, limit };
+        scripts.read(publisher, &self.keys, read).await
+    }
+
+    /// Reads what follows an offset, page by page.
+    async fn read_pages(&self, retention: Retention, after: u64) -> Result<HistorySlice, ScriptError> {
+        let (mut pages, mut turn) = (HistoryPages::after(after), None);
+        loop {
+            let (next, count) = pages.next();
+            let began = Instant::now();
+            let page = self.read(retention, Some(next), Some(count)).await?;
+            match pages.add(page) {
+                NextPage::Complete(slice) => return Ok(slice),
+                NextPage::Unpaged => return self.read(retention, Some(after), None).await,
+                NextPage::Read if self.is_urgent || pages.is_short() => {}
+                NextPage::Read => {
+                    let pause = began.elapsed();
+                    if turn.is_none() {
+                        turn = Some(self.long_reads.turn(&self.clients).await);
+                    }
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        }
     }
 
     async fn subscribe(&self) -> Result<(), Error> {

@@ -24,6 +24,7 @@
 //! [`super::subscriber`] executes the decisions.
 
 use super::script::HistorySlice;
+use crate::client::Client;
 use crate::history::{Recovery, RecoveryRequest, Since};
 use crate::publication::Publication;
 use nodevent_protocol::history::{OffsetJump, Position};
@@ -31,6 +32,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Clients in whose turns a read may be.
+const MAX_CLIENTS: usize = 16;
 /// Reads in a row that may change nothing before the next one has to wait.
 const MAX_READS_WITHOUT_PROGRESS: u8 = 2;
 
@@ -208,6 +211,25 @@ impl RoomState {
     /// Returns whether the room has no members, no requests, and no read in progress whose result would need this state.
     pub(super) fn can_be_dropped(&self) -> bool {
         self.shards == 0 && self.pending.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Returns whether publications for its members wait for a read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.needs_backfill
+    }
+
+    /// Returns some of the clients whose requests wait for a read.
+    pub(super) fn clients(&self) -> Vec<Client> {
+        let mut clients: Vec<Client> = Vec::new();
+        for PendingRecovery { request, .. } in &self.pending {
+            if clients.len() >= MAX_CLIENTS {
+                break;
+            }
+            if !clients.contains(&request.client) {
+                clients.push(request.client);
+            }
+        }
+        clients
     }
 
     /// Returns whether requests wait for a read.

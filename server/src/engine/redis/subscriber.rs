@@ -4,6 +4,7 @@
 //! live publications never wait for them. [`super::periodic_check`] is the rest of this task.
 
 use super::backlog::{Backlog, Next, Received, report_dropped};
+use super::long_reads::LongReads;
 use super::periodic_check::{CheckBudget, STEP};
 use super::read_task::ReadTask;
 use super::room_state::{CheckResult, Disposition, ReadRequest, ReadResult, RoomState, hash_of};
@@ -52,6 +53,8 @@ pub(super) struct NamespaceSubscriber {
     /// Rooms whose channel is being unsubscribed. They are not subscribed again before that is done.
     unsubscribing: HashSet<Box<str>>,
     reads_in_flight: usize,
+    /// Those of them that have more than a page. They have a limit of their own.
+    long_reads: Arc<LongReads>,
     /// Cloned into the tasks of reads. [`Inputs`] has the receiver.
     results_tx: mpsc::Sender<TaskResult>,
     /// Whether Redis does not have channels in one slot, as before version 7. Then the script publishes to all nodes.
@@ -107,6 +110,7 @@ impl NamespaceSubscriber {
             checks: CheckBudget::default(),
             unsubscribing: HashSet::new(),
             reads_in_flight: 0,
+            long_reads: Arc::default(),
             results_tx,
             sharded_pubsub_unsupported: Arc::default(),
         }
@@ -271,11 +275,16 @@ impl NamespaceSubscriber {
         if self.unsubscribing.contains(room) {
             return;
         }
-        if self.reads_in_flight >= MAX_CONCURRENT_READS {
+        if self.short_reads() >= MAX_CONCURRENT_READS {
             return self.read_queue.push(room);
         }
         let Some(request) = self.rooms.get_mut(room).and_then(RoomState::start_read) else { return };
         self.spawn_read(room, request, None);
+    }
+
+    /// The reads in progress that have not turned out to be long.
+    fn short_reads(&self) -> usize {
+        self.reads_in_flight.saturating_sub(self.long_reads.count())
     }
 
     /// Starts the task of a read.
@@ -290,6 +299,9 @@ impl NamespaceSubscriber {
             sharded_pubsub: self.is_sharded(room),
             sharded_pubsub_unsupported: Arc::clone(&self.sharded_pubsub_unsupported),
             after: request.after,
+            is_urgent: self.rooms.get_mut(room).is_some_and(|state| state.is_behind()),
+            clients: self.rooms.get_mut(room).map(|state| state.clients()).unwrap_or_default(),
+            long_reads: Arc::clone(&self.long_reads),
             received: self.rooms.get_mut(room).and_then(|state| state.position()),
             retention,
         };
@@ -423,13 +435,13 @@ impl NamespaceSubscriber {
     /// Starts as many reads as possible, and checks only if there are few reads.
     pub(super) fn drain_queues(&mut self) {
         for _ in 0..MAX_VISITS {
-            if self.reads_in_flight >= MAX_CONCURRENT_READS {
+            if self.short_reads() >= MAX_CONCURRENT_READS {
                 return;
             }
             let Some(room) = self.next_to_read() else { break };
             self.request_read(&room);
         }
-        while self.reads_in_flight < MAX_READS_BEFORE_CHECK && self.checks.take() {
+        while self.short_reads() < MAX_READS_BEFORE_CHECK && self.checks.take() {
             let Some(room) = self.rooms.next_to_check() else { break };
             self.check(&room);
         }

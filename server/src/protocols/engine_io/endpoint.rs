@@ -3,13 +3,14 @@
 //! # Source
 //! The Engine.IO protocol, revision 4. Error codes and their order follow the reference implementation.
 
+use super::payload_body::PayloadBody;
 use super::{EngineIo, Settings, Upper};
 use crate::address_limits::ConnectionPermit;
+use crate::client::Client;
 use crate::close_reason::CloseReason;
 use crate::connection_id::ConnectionId;
-use crate::encoding::Frame;
 use crate::http::body::{self, BodyError};
-use crate::http::connections::{PollReply, PollingRequest, PostReply, UpgradeReply, UpgradeRequest};
+use crate::http::connections::{PollReply, PollResponse, PollingRequest, PostReply, UpgradeReply, UpgradeRequest};
 use crate::http::websocket::{self, Handshake, PendingUpgrade};
 use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, query, reply};
 use crate::protocol::OpenProtocol;
@@ -19,14 +20,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use nodevent_protocol::engine_io::handshake::RequestError;
-use nodevent_protocol::engine_io::payload;
 use serde_json::json;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::oneshot;
-
-/// The query parameters that only Engine.IO uses.
-const OWN_PARAMETERS: [&str; 5] = ["EIO", "transport", "sid", "t", "b64"];
 
 /// The endpoint of an application above Engine.IO.
 pub struct EngineIoEndpoint<U> {
@@ -81,7 +79,7 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
         match *method {
             _ if is_websocket != is_upgrade || !is_revision_4 => Err(mismatched_request(http, id).await),
             Method::GET if is_websocket => upgrade(http, &request, id).await,
-            Method::GET => poll(http, id).await,
+            Method::GET => poll(http, id, &request).await,
             Method::POST => post(http, id, &request, body).await,
             _ => Err(mismatched_request(http, id).await),
         }
@@ -89,7 +87,7 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
 
     fn open_websocket(&self, http: &Http, request: &Parts, permit: ConnectionPermit) -> Response {
         match Handshake::check(http, &request.headers, &[]) {
-            Ok(handshake) => handshake.open(self.protocol(), http.connect_info(request, &OWN_PARAMETERS, permit)),
+            Ok(handshake) => handshake.open(self.protocol(), http.connect_info(request, permit)),
             Err(rejection) => *rejection,
         }
     }
@@ -100,13 +98,13 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
         request: &Parts,
         permit: ConnectionPermit,
     ) -> Result<Response, RequestError> {
-        let info = http.connect_info(request, &OWN_PARAMETERS, permit);
+        let info = http.connect_info(request, permit);
         let (reply, opened) = oneshot::channel();
         let open = PollingRequest::Open { protocol: self.protocol(), info, reply };
         if http.open_polling(open).is_err() {
             return Ok(reply::busy());
         }
-        Ok(opened.await.map_or_else(|_| reply::busy(), |frames| payload_response(&frames)))
+        Ok(opened.await.map_or_else(|_| reply::busy(), |frames| payload_response(PayloadBody::new(frames, ()))))
     }
 }
 
@@ -171,7 +169,7 @@ async fn upgrade(http: &Http, request: &Parts, id: ConnectionId) -> Result<Respo
 }
 
 /// Waits for messages. If the client gives up, its session is notified.
-async fn poll(http: &Http, id: ConnectionId) -> Result<Response, RequestError> {
+async fn poll(http: &Http, id: ConnectionId, request: &Parts) -> Result<Response, RequestError> {
     let (reply, polled) = oneshot::channel();
     if http.send_polling(id, PollingRequest::Poll { id, reply }).is_err() {
         return Err(RequestError::UnknownSid);
@@ -180,11 +178,26 @@ async fn poll(http: &Http, id: ConnectionId) -> Result<Response, RequestError> {
     let polled = polled.await;
     abort.request = None;
     match polled {
-        Ok(PollReply::Frames(frames)) => Ok(payload_response(&frames)),
+        Ok(PollReply::Messages(PollResponse { frames, unwritten })) => {
+            let client = PeerAddr::of(&request.extensions);
+            let bytes = frames.iter().map(|frame| frame.payload().len()).sum();
+            match http.poll_responses.hold(Client::of(client), bytes) {
+                Some(held) => Ok(payload_response(PayloadBody::new(frames, (held, unwritten)))),
+                None => Ok(discarded(http, id, client)),
+            }
+        }
         Ok(PollReply::Unknown) => Err(RequestError::UnknownSid),
         Ok(PollReply::Concurrent) => Ok(closed(http, CloseReason::ConcurrentRequest)),
         Ok(PollReply::WrongTransport) | Err(_) => Err(RequestError::BadRequest),
     }
+}
+
+/// The response if those that are not written hold too much. The session is closed, because its messages are lost.
+fn discarded(http: &Http, id: ConnectionId, client: IpAddr) -> Response {
+    http.metrics.overloaded_requests.fetch_add(1, Relaxed);
+    tracing::info!(%client, "poll refused: responses that are not read hold too much");
+    let _ = http.send_polling(id, PollingRequest::Discarded { id });
+    reply::busy()
 }
 
 /// Receives messages.
@@ -270,16 +283,8 @@ impl Drop for AbortOnDrop<'_> {
 }
 
 /// Messages as the body of a response.
-fn payload_response(frames: &[Frame]) -> Response {
-    let mut body = Vec::with_capacity(frames.iter().map(|frame| frame.payload().len() + 1).sum());
-    for frame in frames {
-        if frame.is_binary() {
-            payload::push_binary(&mut body, frame.payload());
-        } else {
-            payload::push(&mut body, frame.payload());
-        }
-    }
-    let mut response = reply::with_type(StatusCode::OK, "text/plain; charset=UTF-8", body);
+fn payload_response<K: Send + Sync + 'static>(body: PayloadBody<K>) -> Response {
+    let mut response = reply::with_type(StatusCode::OK, "text/plain; charset=UTF-8", Body::new(body));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -8,6 +8,7 @@
 //! The Engine.IO protocol, revision 4.
 
 mod endpoint;
+mod payload_body;
 
 pub use endpoint::EngineIoEndpoint;
 
@@ -47,6 +48,16 @@ pub trait Upper: fmt::Debug + Send {
 
     /// When the connection must have entered a namespace, or whatever this layer waits for. Then it is closed.
     fn connect_deadline(&self) -> Millis;
+
+    /// When a message of several parts must be complete. Then the connection is closed.
+    fn message_deadline(&self) -> Millis {
+        NEVER
+    }
+
+    /// See [`Protocol::arriving`].
+    fn arriving(&self) -> usize {
+        0
+    }
 
     /// See [`Protocol::subscribed`].
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
@@ -152,12 +163,19 @@ impl<U: Upper> Protocol for EngineIo<U> {
     }
 
     fn deadline(&self) -> Millis {
-        self.session.deadline().min(self.upper.connect_deadline())
+        self.session.deadline().min(self.upper.connect_deadline()).min(self.upper.message_deadline())
+    }
+
+    fn arriving(&self) -> usize {
+        self.upper.arriving()
     }
 
     fn on_deadline(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
         if core.now() >= self.upper.connect_deadline() {
             return Err(CloseReason::ConnectTimeout);
+        }
+        if core.now() >= self.upper.message_deadline() {
+            return Err(CloseReason::MessageTimeout);
         }
         match self.session.due(core.now(), &self.settings.timing) {
             Due::Nothing => Ok(()),

@@ -52,7 +52,7 @@ impl PlainEndpoint {
             Ok(handshake) => {
                 let settings = Arc::clone(&self.settings);
                 let protocol = move || Box::new(Plain::new(&settings, namespace)) as Box<dyn Protocol>;
-                handshake.open(Box::new(protocol), http.connect_info(request, &[], permit))
+                handshake.open(Box::new(protocol), http.connect_info(request, permit))
             }
             Err(rejection) => *rejection,
         }

@@ -48,6 +48,8 @@ pub struct Settings {
     channels: Vec<Option<Channel>>,
     /// From the opening of a connection to its first namespace. Milliseconds.
     connect_timeout: Millis,
+    /// From a packet to the last of its attachments. Milliseconds.
+    attachments_timeout: Millis,
     /// The largest message a client may send, with its attachments. Bytes.
     max_message_size: usize,
 }
@@ -75,6 +77,8 @@ pub struct SocketIo {
     requests: RequestsWithParts,
     /// When the connection must have entered a namespace.
     connect_by: Millis,
+    /// When the last attachment of a packet must be here.
+    attachments_by: Millis,
 }
 
 /// Mounts Socket.IO for the namespaces that use it.
@@ -132,6 +136,7 @@ impl Settings {
             namespaces,
             channels,
             connect_timeout: millis(mount.config.limits.connect_timeout),
+            attachments_timeout: millis(mount.config.limits.request_timeout),
             max_message_size: mount.config.limits.max_message_size,
         }
     }
@@ -176,7 +181,16 @@ impl SocketIo {
             acks: PendingAcks::default(),
             requests: RequestsWithParts::default(),
             connect_by: NEVER,
+            attachments_by: NEVER,
         }
+    }
+
+    /// Measures the time of a packet until its last attachment.
+    fn await_attachments(&mut self, now: Millis) {
+        self.attachments_by = match self.session.awaits_attachments() {
+            true => self.attachments_by.min(now + self.settings.attachments_timeout),
+            false => NEVER,
+        };
     }
 
     fn on_input(
@@ -263,6 +277,7 @@ impl Upper for SocketIo {
     fn text(&mut self, text: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
         let settings = Arc::clone(&self.settings);
         let input = self.session.text(text, |name| settings.resolve(name));
+        self.await_attachments(core.now());
         self.on_input(input, core)
     }
 
@@ -273,11 +288,20 @@ impl Upper for SocketIo {
             return Err(CloseReason::Violation(Violation::TooBig { limit: settings.max_message_size }));
         }
         let input = self.session.binary(bytes, |name| settings.resolve(name));
+        self.await_attachments(core.now());
         self.on_input(input, core)
     }
 
     fn connect_deadline(&self) -> Millis {
         self.connect_by
+    }
+
+    fn message_deadline(&self) -> Millis {
+        self.attachments_by
+    }
+
+    fn arriving(&self) -> usize {
+        self.session.buffered_bytes()
     }
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {

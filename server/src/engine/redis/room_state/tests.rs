@@ -1,6 +1,7 @@
 //! Tests of the state of a room, event by event.
 
 use super::*;
+use crate::client::Client;
 use crate::history::{ReplyTo, RequestId};
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub(super) fn request(since: Since) -> RecoveryRequest {
         },
         namespace: 0,
         room: "r".into(),
+        client: Client::of([10, 0, 0, 1].into()),
         since,
         requested_at: Instant::now(),
     }
