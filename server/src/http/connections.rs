@@ -5,7 +5,8 @@ use crate::connection_id::ConnectionId;
 pub use crate::shard::Busy;
 use crate::shard::ToShard;
 pub use crate::shard::message::{
-    OpenStream, PollReply, PollingRequest, PostReply, StreamReceiver, StreamRequest, UpgradeReply, UpgradeRequest,
+    OpenStream, PollReply, PollingFormat, PollingRequest, PostReply, StreamReceiver, StreamRequest, UpgradeReply,
+    UpgradeRequest,
 };
 
 // === impl Http ===

@@ -275,7 +275,7 @@ impl Shard {
             Transport::Stream(_) | Transport::Closed => self.release(slot),
             Transport::Polling(mut polling) => {
                 if let Some(poll) = polling.poll.take() {
-                    let _ = poll.send(PollReply::Frames(polling.queue.take()));
+                    let _ = poll.send(PollReply::Frames(polling.queue.take(), polling.format));
                 }
                 self.release(slot);
             }

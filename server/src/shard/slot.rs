@@ -4,7 +4,7 @@
 use super::body_stream::BodyStream;
 use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
-use super::message::PollReply;
+use super::message::{PollReply, PollingFormat};
 use super::stream::Stream;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
@@ -87,6 +87,7 @@ pub(super) struct WebSocket {
 /// Long-polling and what waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Polling {
+    pub(super) format: PollingFormat,
     pub(super) queue: PollQueue,
     /// The GET that waits.
     pub(super) poll: Option<oneshot::Sender<PollReply>>,
