@@ -7,6 +7,8 @@ mod join_args;
 mod plain;
 #[path = "../fuzz/entries/polling_payload.rs"]
 mod polling_payload;
+#[path = "../fuzz/entries/polling_payload_3.rs"]
+mod polling_payload_3;
 #[path = "../fuzz/entries/position.rs"]
 mod position;
 #[path = "../fuzz/entries/publication.rs"]
@@ -41,6 +43,11 @@ fn websocket_decoder_survives_every_seed() {
 #[test]
 fn polling_payload_decoder_survives_every_seed() {
     run_all("polling_payload", polling_payload::run);
+}
+
+#[test]
+fn polling_payload_decoder_of_version_3_survives_every_seed() {
+    run_all("polling_payload_3", polling_payload_3::run);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 use allocation_counter::{AllocationInfo, measure};
+use nodevent_protocol::engine_io_3::payload::{TextEncoding, decode};
 use nodevent_protocol::websocket::{Decoder, Message, Opcode, encode_masked};
 use nodevent_protocol::{engine_io, publication, socket_io};
 use std::ops::ControlFlow;
@@ -145,5 +146,16 @@ fn nested_json_takes_a_small_multiple_of_its_length() {
     });
     for seen in [publication, event] {
         assert!(seen.bytes_max <= 16 * LIMIT as u64, "{} bytes", seen.bytes_max);
+    }
+}
+
+#[test]
+fn announced_length_in_a_payload_of_version_3_takes_no_memory() {
+    //
+    for body in [&b"9999999999:4"[..], b"\x01\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\xff\x04"] {
+        let seen = measure(|| {
+            assert!(decode(body, &mut TextEncoding::PerhapsTwice).next().is_some_and(|part| part.is_err()));
+        });
+        assert_eq!(seen.count_total, 0);
     }
 }

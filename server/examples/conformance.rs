@@ -77,7 +77,7 @@ async fn main() -> anyhow::Result<()> {
 
 /// Engine.IO alone: every message is sent back.
 fn engine(mount: &Mount<'_>) -> Arc<dyn Endpoint> {
-    engine_echo::endpoint(mount, PAUSE)
+    engine_echo::endpoint(mount, PAUSE, false)
 }
 
 /// Socket.IO with the events of the suite.

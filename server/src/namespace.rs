@@ -35,6 +35,8 @@ pub struct Namespace {
     pub protocols: Vec<String>,
     /// Its dialect of Socket.IO.
     pub dialect: String,
+    /// Whether clients of Socket.IO 1 and 2 may connect.
+    pub allows_eio3: bool,
     /// The limits of its rooms.
     pub limits: RoomLimits,
 }

@@ -125,6 +125,7 @@ impl Setup {
             is_secured: true,
             protocols: Vec::new(),
             dialect: String::new(),
+            allows_eio3: true,
             limits: RoomLimits { max_rooms: 8, max_name_bytes: 255 },
         });
         let (namespaces, engines, metrics) = (Arc::new(namespaces), Arc::new(Engines::default()), Arc::default());

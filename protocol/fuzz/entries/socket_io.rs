@@ -26,10 +26,11 @@ fn judge(packet: &Packet) {
     let mut text = String::new();
     let mut binary: &[Vec<u8>] = &[];
     match packet {
-        Packet::Connect { namespace, auth } => {
+        Packet::Connect { namespace, query, auth } => {
             let auth = auth.as_deref().unwrap_or_default();
             assert!(auth.is_empty() || is_json(auth, '{'));
-            text = format!("0{namespace},{auth}");
+            let query = query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+            text = format!("0{namespace}{query},{auth}");
         }
         Packet::Disconnect { namespace } => socket_io::encode_disconnect(&mut text, namespace),
         Packet::Event { namespace, id, args, attachments } => {

@@ -10,6 +10,7 @@ pub mod handshake;
 pub mod packet;
 pub mod payload;
 pub mod session;
+pub mod upgrade;
 
 pub use handshake::{Handshake, RequestError};
 pub use packet::{Malformed, Packet};

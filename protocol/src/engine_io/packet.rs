@@ -38,6 +38,12 @@ pub enum Malformed {
     /// The text after `b` is not base64.
     #[error("the binary packet is not base64")]
     NotBase64,
+    /// Of version 3: the length of a packet in a payload is not a number, or more than what follows.
+    #[error("the length of a packet is wrong")]
+    BadLength,
+    /// Of version 3: a text packet in a payload of bytes is not UTF-8.
+    #[error("a text packet is not UTF-8")]
+    NotUtf8,
 }
 
 /// Parses a text packet. Ignores what follows the digit of a close, upgrade or noop, as the reference implementation

@@ -7,6 +7,9 @@
 //! Engine.IO protocol, revision 4: "Heartbeat" and "Upgrade"; where that is silent, the reference implementation.
 
 use super::packet::Packet;
+use super::upgrade::Upgrade;
+
+pub use super::upgrade::{Probed, UpgradeError};
 
 /// Milliseconds on the caller's monotonic clock.
 pub type Millis = u64;
@@ -35,15 +38,6 @@ pub enum Incoming<'a> {
     Closed,
 }
 
-/// The meaning of a packet on a probing WebSocket.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Probed {
-    /// Reply with a pong packet `3probe`, and complete a pending poll with a noop.
-    Reply,
-    /// The WebSocket is now the session's transport.
-    Upgraded,
-}
-
 /// The timer that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Due {
@@ -64,9 +58,6 @@ pub enum ProtocolError {
     /// The server pings in protocol 4. A browser that pings uses protocol 3.
     #[error("a ping from the browser: in protocol 4 the server pings")]
     HeartbeatDirection,
-    /// A probing WebSocket sent something other than `2probe` and then `5`.
-    #[error("unexpected packet in an upgrade")]
-    Upgrade,
 }
 
 /// The state between two calls. It uses no heap.
@@ -86,27 +77,12 @@ enum Heartbeat {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Upgrade {
-    /// On polling, without an upgrade in progress.
-    Possible,
-    /// A WebSocket was opened for this session.
-    Started { until: Millis },
-    /// The probe was answered.
-    Answered { until: Millis },
-    /// On a WebSocket. There is no way back.
-    Done,
-}
-
 // === impl Session ===
 
 impl Session {
     /// Returns the state of a session whose open packet is sent now. `on_websocket`: whether it starts on a WebSocket.
     pub fn new(now: Millis, timing: &Timing, on_websocket: bool) -> Self {
-        Self {
-            heartbeat: Heartbeat::PingAt(now + timing.ping_interval),
-            upgrade: if on_websocket { Upgrade::Done } else { Upgrade::Possible },
-        }
+        Self { heartbeat: Heartbeat::PingAt(now + timing.ping_interval), upgrade: Upgrade::new(on_websocket) }
     }
 
     /// Takes a packet from the main transport.
@@ -139,46 +115,30 @@ impl Session {
 
     /// Records that a WebSocket was opened for this session. `false`: there is one already, or the session uses one.
     pub fn start_upgrade(&mut self, now: Millis, timing: &Timing) -> bool {
-        if self.upgrade != Upgrade::Possible {
-            return false;
-        }
-        self.upgrade = Upgrade::Started { until: now + timing.upgrade_timeout };
-        true
+        self.upgrade.start(now, timing)
     }
 
     /// Takes a packet from the probing WebSocket.
     ///
     /// # Errors
-    /// Returns [`ProtocolError::Upgrade`] if that WebSocket must be closed. The session continues.
-    pub fn on_probe_packet(&mut self, packet: &Packet<'_>) -> Result<Probed, ProtocolError> {
-        match (self.upgrade, packet) {
-            (Upgrade::Started { until }, Packet::Ping("probe")) => {
-                self.upgrade = Upgrade::Answered { until };
-                Ok(Probed::Reply)
-            }
-            (Upgrade::Answered { .. }, Packet::Upgrade) => {
-                self.upgrade = Upgrade::Done;
-                Ok(Probed::Upgraded)
-            }
-            _ => Err(ProtocolError::Upgrade),
-        }
+    /// Returns [`UpgradeError`] if that WebSocket must be closed. The session continues.
+    pub fn on_probe_packet(&mut self, packet: &Packet<'_>) -> Result<Probed, UpgradeError> {
+        self.upgrade.on_packet(packet)
     }
 
     /// Records that the probing WebSocket was closed. Another one may be tried.
     pub fn cancel_upgrade(&mut self) {
-        if self.upgrade != Upgrade::Done {
-            self.upgrade = Upgrade::Possible;
-        }
+        self.upgrade.cancel();
     }
 
     /// Returns whether a WebSocket was opened for this session and is not its transport yet.
     pub fn upgrade_pending(&self) -> bool {
-        matches!(self.upgrade, Upgrade::Started { .. } | Upgrade::Answered { .. })
+        self.upgrade.is_pending()
     }
 
     /// Returns whether the probe was answered and the upgrade packet is expected. Polls must be completed.
     pub fn probe_answered(&self) -> bool {
-        matches!(self.upgrade, Upgrade::Answered { .. })
+        self.upgrade.is_probe_answered()
     }
 
     /// Returns when to call [`Session::due`] next.
@@ -186,10 +146,7 @@ impl Session {
         let heartbeat = match self.heartbeat {
             Heartbeat::PingAt(at) | Heartbeat::PongBy { by: at, .. } => at,
         };
-        match self.upgrade {
-            Upgrade::Started { until } | Upgrade::Answered { until } => heartbeat.min(until),
-            Upgrade::Possible | Upgrade::Done => heartbeat,
-        }
+        heartbeat.min(self.upgrade.deadline())
     }
 
     /// Returns what is due at `now`, and moves to the state after it.
@@ -204,13 +161,7 @@ impl Session {
             }
             _ => {}
         }
-        match self.upgrade {
-            Upgrade::Started { until } | Upgrade::Answered { until } if now >= until => {
-                self.upgrade = Upgrade::Possible;
-                Due::UpgradeTimeout
-            }
-            _ => Due::Nothing,
-        }
+        if self.upgrade.times_out(now) { Due::UpgradeTimeout } else { Due::Nothing }
     }
 }
 
@@ -290,7 +241,7 @@ mod tests {
     fn upgrade_out_of_order_is_rejected_and_may_be_retried() {
         let mut session = Session::new(0, &TIMING, false);
         assert!(session.start_upgrade(0, &TIMING));
-        assert_eq!(session.on_probe_packet(&Packet::Upgrade), Err(ProtocolError::Upgrade));
+        assert_eq!(session.on_probe_packet(&Packet::Upgrade), Err(UpgradeError));
         session.cancel_upgrade();
         assert!(session.start_upgrade(1, &TIMING));
     }

@@ -90,7 +90,7 @@ fn decode(text: &str) -> Result<(Packet, usize), Malformed> {
     }
     let rest = &text[1..];
     let (announced, rest) = if kind >= b'5' { announced(rest)? } else { (0, rest) };
-    let (namespace, rest) = namespace(rest);
+    let (namespace, query, rest) = namespace(rest);
     let (id, rest) = id(rest)?;
     let json = rest.trim_matches([' ', '\t', '\n', '\r']);
     if kind >= b'5' {
@@ -99,7 +99,7 @@ fn decode(text: &str) -> Result<(Packet, usize), Malformed> {
     }
     let attachments = Vec::with_capacity(announced);
     let packet = match kind {
-        b'0' => Packet::Connect { namespace, auth: auth(json)? },
+        b'0' => Packet::Connect { namespace, query, auth: auth(json)? },
         b'1' if json.is_empty() => Packet::Disconnect { namespace },
         b'1' => return Err(Malformed::BadArguments),
         b'2' | b'5' => Packet::Event { namespace, id, args: event(json)?, attachments },
@@ -121,13 +121,15 @@ fn announced(text: &str) -> Result<(usize, &str), Malformed> {
 }
 
 /// Parses `/namespace?query,`. Without it, the namespace is `/`.
-fn namespace(text: &str) -> (String, &str) {
+fn namespace(text: &str) -> (String, Option<String>, &str) {
     if !text.starts_with('/') {
-        return ("/".to_owned(), text);
+        return ("/".to_owned(), None, text);
     }
     let (namespace, rest) = text.split_once(',').unwrap_or((text, ""));
-    let path = namespace.split_once('?').map_or(namespace, |(path, _query)| path);
-    (path.to_owned(), rest)
+    match namespace.split_once('?') {
+        Some((path, query)) => (path.to_owned(), Some(query.to_owned()), rest),
+        None => (namespace.to_owned(), None, rest),
+    }
 }
 
 fn id(text: &str) -> Result<(Option<u64>, &str), Malformed> {

@@ -11,6 +11,11 @@ pub fn encode_connect(out: &mut String, namespace: &str, sid: &str) {
     object(out, "sid", sid);
 }
 
+/// Appends the connect packet (`0`) of protocol 4, which has no data.
+pub fn encode_connect_4(out: &mut String, namespace: &str) {
+    head(out, '0', None, namespace, None);
+}
+
 /// Appends a disconnect packet (`1`).
 pub fn encode_disconnect(out: &mut String, namespace: &str) {
     head(out, '1', None, namespace, None);
@@ -32,6 +37,12 @@ pub fn encode_ack(out: &mut String, namespace: &str, id: u64, args_json: &str) {
 pub fn encode_connect_error(out: &mut String, namespace: &str, message: &str) {
     head(out, '4', None, namespace, None);
     object(out, "message", message);
+}
+
+/// Appends the error packet (`4`) of protocol 4, whose data is the message.
+pub fn encode_error_4(out: &mut String, namespace: &str, message: &str) {
+    head(out, '4', None, namespace, None);
+    let _ = write!(out, "{}", Value::from(message));
 }
 
 /// Appends an event (`5`) that is followed by `attachments` binary messages.

@@ -12,6 +12,8 @@ pub enum Packet {
     Connect {
         /// The namespace, without a query string.
         namespace: String,
+        /// The query string that followed the namespace, as clients of protocol 4 send it. Not decoded.
+        query: Option<String>,
         /// A JSON object.
         auth: Option<String>,
     },

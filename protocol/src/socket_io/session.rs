@@ -4,11 +4,21 @@
 //! they mean. Below it is [`crate::engine_io::session`].
 //!
 //! # Source
-//! Socket.IO protocol, revision 5; where that is silent, the reference implementation.
+//! Socket.IO protocol, revisions 5 and 4; where they are silent, the reference implementation.
 
 use super::decoder::Decoder;
 use super::packet::{Malformed, Packet};
 use smallvec::SmallVec;
+
+/// The revision of the protocol that a client speaks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Revision {
+    /// Of Socket.IO 1 and 2. The server connects the client to `/`, and ignores packets for namespaces that are not connected.
+    V4,
+    /// Of Socket.IO 3 and 4.
+    #[default]
+    V5,
+}
 
 /// An input for the application.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,8 +28,20 @@ pub enum Input {
     Connect {
         /// The caller's id of the namespace.
         namespace: u16,
+        /// The query string behind the name of the namespace, as clients of revision 4 send it. Not decoded.
+        query: Option<String>,
         /// The auth payload: the text of a JSON object.
         auth: Option<String>,
+    },
+    /// Revision 4: another request to connect to a namespace that is connected. Reply with a connect packet.
+    ConnectAgain {
+        /// The caller's id of the namespace.
+        namespace: u16,
+    },
+    /// Revision 4: an event for a namespace that is not connected, to be ignored.
+    EventToUnconnected {
+        /// The name of the namespace.
+        namespace: String,
     },
     /// A request to connect to a namespace that does not exist. Reply with the connect error `Invalid namespace`.
     ConnectToUnknown {
@@ -73,6 +95,7 @@ pub enum ProtocolError {
 /// The state between two messages.
 #[derive(Debug, Default)]
 pub struct Session {
+    revision: Revision,
     decoder: Decoder,
     connected: SmallVec<[u16; 4]>,
 }
@@ -80,7 +103,13 @@ pub struct Session {
 // === impl Session ===
 
 impl Session {
-    /// Takes a text message of the Engine.IO layer. `None`: attachments must follow.
+    /// Returns the state of a new connection.
+    #[must_use]
+    pub fn new(revision: Revision) -> Self {
+        Self { revision, ..Self::default() }
+    }
+
+    /// Takes a text message of the Engine.IO layer. `None`: attachments must follow, or it is ignored.
     ///
     /// # Errors
     /// Returns [`ProtocolError`] if the connection must be closed.
@@ -90,12 +119,12 @@ impl Session {
         resolve: impl Fn(&str) -> Option<u16>,
     ) -> Result<Option<Input>, ProtocolError> {
         match self.decoder.text(text)? {
-            Some(packet) => self.packet(packet, resolve).map(Some),
+            Some(packet) => self.packet(packet, resolve),
             None => Ok(None),
         }
     }
 
-    /// Takes a binary message of the Engine.IO layer. `None`: more attachments must follow.
+    /// Takes a binary message of the Engine.IO layer. `None`: more attachments must follow, or it is ignored.
     ///
     /// # Errors
     /// Returns [`ProtocolError`] if the connection must be closed.
@@ -105,7 +134,7 @@ impl Session {
         resolve: impl Fn(&str) -> Option<u16>,
     ) -> Result<Option<Input>, ProtocolError> {
         match self.decoder.binary(bytes)? {
-            Some(packet) => self.packet(packet, resolve).map(Some),
+            Some(packet) => self.packet(packet, resolve),
             None => Ok(None),
         }
     }
@@ -139,27 +168,39 @@ impl Session {
         &self.connected
     }
 
-    fn packet(&mut self, packet: Packet, resolve: impl Fn(&str) -> Option<u16>) -> Result<Input, ProtocolError> {
-        let member = |name: &str, connected: &[u16]| {
-            resolve(name).filter(|number| connected.contains(number)).ok_or(ProtocolError::NotConnected)
-        };
+    fn packet(
+        &mut self,
+        packet: Packet,
+        resolve: impl Fn(&str) -> Option<u16>,
+    ) -> Result<Option<Input>, ProtocolError> {
+        let connected = resolve(packet.namespace()).filter(|number| self.connected.contains(number));
+        let Some(namespace) = connected else { return self.unconnected(packet, resolve) };
+        Ok(Some(match packet {
+            Packet::Connect { .. } if self.revision == Revision::V4 => Input::ConnectAgain { namespace },
+            Packet::Connect { .. } => return Err(ProtocolError::Connected),
+            Packet::Disconnect { .. } => {
+                self.remove(namespace);
+                Input::Disconnect { namespace }
+            }
+            Packet::Event { id, args, attachments, .. } => Input::Event { namespace, id, args, attachments },
+            Packet::Ack { id, args, attachments, .. } => Input::Ack { namespace, id, args, attachments },
+        }))
+    }
+
+    /// Takes a packet for a namespace to which the connection is not connected.
+    fn unconnected(
+        &self,
+        packet: Packet,
+        resolve: impl Fn(&str) -> Option<u16>,
+    ) -> Result<Option<Input>, ProtocolError> {
         match packet {
-            Packet::Connect { namespace, auth } => match resolve(&namespace) {
-                None => Ok(Input::ConnectToUnknown { namespace }),
-                Some(number) if self.connected.contains(&number) => Err(ProtocolError::Connected),
-                Some(number) => Ok(Input::Connect { namespace: number, auth }),
-            },
-            Packet::Disconnect { namespace } => {
-                let number = member(&namespace, &self.connected)?;
-                self.remove(number);
-                Ok(Input::Disconnect { namespace: number })
-            }
-            Packet::Event { namespace, id, args, attachments } => {
-                Ok(Input::Event { namespace: member(&namespace, &self.connected)?, id, args, attachments })
-            }
-            Packet::Ack { namespace, id, args, attachments } => {
-                Ok(Input::Ack { namespace: member(&namespace, &self.connected)?, id, args, attachments })
-            }
+            Packet::Connect { namespace, query, auth } => Ok(Some(match resolve(&namespace) {
+                None => Input::ConnectToUnknown { namespace },
+                Some(namespace) => Input::Connect { namespace, query, auth },
+            })),
+            _ if self.revision == Revision::V5 => Err(ProtocolError::NotConnected),
+            Packet::Event { namespace, .. } => Ok(Some(Input::EventToUnconnected { namespace })),
+            Packet::Disconnect { .. } | Packet::Ack { .. } => Ok(None),
         }
     }
 }
@@ -182,7 +223,7 @@ mod tests {
         assert!(matches!(session.text(r#"2/nodevent,["join",{}]"#, resolve), Err(ProtocolError::NotConnected)));
         let mut session = Session::default();
         let input = session.text(r#"0/nodevent,{"a":1}"#, resolve).unwrap();
-        assert_eq!(input, Some(Input::Connect { namespace: 1, auth: Some(r#"{"a":1}"#.into()) }));
+        assert_eq!(input, Some(Input::Connect { namespace: 1, query: None, auth: Some(r#"{"a":1}"#.into()) }));
         session.admitted(1);
         let input = session.text(r#"2/nodevent,7["join",{}]"#, resolve).unwrap();
         assert!(matches!(input, Some(Input::Event { namespace: 1, id: Some(7), .. })));
@@ -208,5 +249,19 @@ mod tests {
         session.admitted(1);
         assert_eq!(session.text("1/nodevent,", resolve).unwrap(), Some(Input::Disconnect { namespace: 1 }));
         assert!(matches!(session.text(r#"2/nodevent,["x"]"#, resolve), Err(ProtocolError::NotConnected)));
+    }
+
+    #[test]
+    fn client_of_revision_4_names_a_query_and_may_be_early_or_late() {
+        let mut session = Session::new(Revision::V4);
+        let connect = Input::Connect { namespace: 1, query: Some("token=a%20b".into()), auth: None };
+        assert_eq!(session.text("0/nodevent?token=a%20b", resolve).unwrap(), Some(connect));
+        let early = Input::EventToUnconnected { namespace: "/nodevent".into() };
+        assert_eq!(session.text(r#"2/nodevent,["x"]"#, resolve).unwrap(), Some(early));
+        assert_eq!(session.text("1/nodevent", resolve).unwrap(), None);
+        assert_eq!(session.text("3/nodevent,1[]", resolve).unwrap(), None);
+        session.admitted(1);
+        let again = Input::ConnectAgain { namespace: 1 };
+        assert_eq!(session.text("0/nodevent,", resolve).unwrap(), Some(again));
     }
 }

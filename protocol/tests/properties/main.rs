@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod engine_io;
+mod engine_io_3;
 mod json;
 mod key;
 mod publication;

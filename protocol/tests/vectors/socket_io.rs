@@ -19,7 +19,11 @@ fn packet(vector: &Value) -> Packet {
     let attachments = vector.get("attachments").map_or(&[][..], |all| all.as_array().unwrap());
     let attachments = attachments.iter().map(bytes).collect();
     match text(vector, "type") {
-        "connect" => Packet::Connect { namespace, auth: vector["auth"].as_str().map(str::to_owned) },
+        "connect" => Packet::Connect {
+            namespace,
+            query: vector["query"].as_str().map(str::to_owned),
+            auth: vector["auth"].as_str().map(str::to_owned),
+        },
         "disconnect" => Packet::Disconnect { namespace },
         "event" => Packet::Event {
             namespace,

@@ -411,6 +411,14 @@ pub static NAMESPACE: Section = Section {
             "nodevent",
         ),
         key(
+            "allow_eio3",
+            Flag,
+            Value("true"),
+            "Whether clients of Socket.IO 1 and 2 may connect, which speak Engine.IO 3.",
+            "All clients are of Socket.IO 3 or later.",
+            "false",
+        ),
+        key(
             "url",
             Gem,
             Words("the server"),

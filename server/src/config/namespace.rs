@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `channel_per_room`, `protocol`, `dialect` | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -93,6 +93,8 @@ pub struct Namespace {
     pub protocols: Vec<Named>,
     /// The vocabulary of events inside Socket.IO.
     pub dialect: Named,
+    /// Whether clients of Socket.IO 1 and 2 may connect.
+    pub allows_eio3: bool,
     /// Secrets by which room keys may be signed. The first one signs. None: every client may join.
     pub secrets: Vec<Secret>,
     /// Whether `open: true` declares that every client may join.
@@ -117,6 +119,7 @@ struct Written {
     redis: Option<Redis>,
     protocols: Option<Vec<Named>>,
     dialect: Option<Named>,
+    allows_eio3: Option<bool>,
     secrets: Option<Vec<Secret>>,
     token: Option<token::Settings>,
     open: Option<bool>,
@@ -435,6 +438,7 @@ impl Written {
             }),
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
             dialect: read_names(map, "dialect", report).into_iter().next(),
+            allows_eio3: map.flag("allow_eio3", report),
             channel_per_room: map.flag("channel_per_room", report),
         }
     }
@@ -453,6 +457,7 @@ impl Written {
             redis: self.redis.or(below.redis),
             protocols: self.protocols.or(below.protocols),
             dialect: self.dialect.or(below.dialect),
+            allows_eio3: self.allows_eio3.or(below.allows_eio3),
             max_key_lifetime: self.max_key_lifetime.or(below.max_key_lifetime),
             bound_keys: self.bound_keys.or(below.bound_keys),
             publish_keys: self.publish_keys.or(below.publish_keys),
@@ -472,6 +477,7 @@ impl Written {
             redis: self.redis,
             protocols: self.protocols.unwrap_or_else(|| vec![Named::default_of(PROTOCOL)]),
             dialect: self.dialect.unwrap_or_else(|| Named::default_of(DIALECT)),
+            allows_eio3: self.allows_eio3.unwrap_or(true),
             secrets: self.secrets.unwrap_or_default(),
             is_declared_open: self.open == Some(true),
             max_key_lifetime: self.max_key_lifetime,

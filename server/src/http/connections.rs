@@ -5,8 +5,8 @@ use crate::connection_id::ConnectionId;
 pub use crate::shard::Busy;
 use crate::shard::ToShard;
 pub use crate::shard::message::{
-    OpenStream, PollReply, PollResponse, PollingRequest, PostReply, StreamReceiver, StreamRequest, UpgradeReply,
-    UpgradeRequest,
+    OpenStream, PollReply, PollResponse, PollingFormat, PollingRequest, PostReply, StreamReceiver, StreamRequest,
+    UpgradeReply, UpgradeRequest,
 };
 
 // === impl Http ===

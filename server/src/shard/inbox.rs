@@ -147,7 +147,8 @@ mod tests {
         let inbox = Arc::new(Inbox::new(waker, Arc::clone(&metrics)));
         let shards = Shards::new(vec![Arc::clone(&inbox)]);
         let id = ConnectionId::new(0, 0);
-        let request = || ToShard::Upgrade(UpgradeRequest::Start { id, reply: tokio::sync::oneshot::channel().0 });
+        let request =
+            || ToShard::Upgrade(UpgradeRequest::Start { id, version: 4, reply: tokio::sync::oneshot::channel().0 });
         let aborted = || ToShard::Polling(PollingRequest::PollAborted { id });
         for _ in 0..MAX_REQUESTS {
             assert_eq!(shards.send(0, request()), Ok(()));

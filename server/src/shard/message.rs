@@ -82,12 +82,24 @@ pub struct AuthorizeReply {
     pub result: Result<(), &'static str>,
 }
 
+/// How the bodies of a connection on long-polling look. Only its endpoint knows what that means: the shard keeps it,
+/// returns it with the messages, and rejects requests of another version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PollingFormat {
+    /// The version of the protocol.
+    pub version: u8,
+    /// Whether the client cannot read bytes.
+    pub is_text_only: bool,
+}
+
 /// A request of a connection on long-polling.
 pub enum PollingRequest {
     /// Open a connection.
     Open {
         /// What its messages mean.
         protocol: OpenProtocol,
+        /// How its bodies look.
+        format: PollingFormat,
         /// The request.
         info: ConnectInfo,
         /// Receives the first messages.
@@ -104,6 +116,8 @@ pub enum PollingRequest {
     Poll {
         /// The connection.
         id: ConnectionId,
+        /// The version of the protocol.
+        version: u8,
         /// Receives messages as soon as there are any.
         reply: oneshot::Sender<PollReply>,
     },
@@ -126,6 +140,8 @@ pub enum PollingRequest {
     PostStarted {
         /// The connection.
         id: ConnectionId,
+        /// The version of the protocol.
+        version: u8,
         /// Receives whether it may continue.
         reply: oneshot::Sender<PostReply>,
     },
@@ -154,6 +170,8 @@ pub enum UpgradeRequest {
     Start {
         /// The connection.
         id: ConnectionId,
+        /// The version of the protocol.
+        version: u8,
         /// Receives whether it may be opened.
         reply: oneshot::Sender<UpgradeReply>,
     },
@@ -192,7 +210,7 @@ pub enum PollReply {
     Messages(PollResponse),
     /// There is no connection with that id.
     Unknown,
-    /// The connection is not on long-polling.
+    /// The connection is not on long-polling, or speaks another version of the protocol.
     WrongTransport,
     /// Another GET was waiting, so the connection was closed.
     Concurrent,
@@ -207,6 +225,8 @@ pub enum UpgradeReply {
     Unknown,
     /// The connection has a WebSocket, or another one is expected.
     Rejected,
+    /// The connection speaks another version of the protocol.
+    WrongVersion,
 }
 
 /// The reply to [`PollingRequest::PostStarted`] and [`PollingRequest::Post`].
@@ -216,7 +236,7 @@ pub enum PostReply {
     Accepted,
     /// There is no connection with that id.
     Unknown,
-    /// The connection is not on long-polling.
+    /// The connection is not on long-polling, or speaks another version of the protocol.
     WrongTransport,
     /// The connection was closed because of it.
     Closed(CloseReason),

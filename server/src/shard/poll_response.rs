@@ -4,7 +4,7 @@
 //! large as a send buffer.
 
 use super::inbox::Inbox;
-use super::message::{PollingRequest, ToShard};
+use super::message::{PollingFormat, PollingRequest, ToShard};
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use std::fmt;
@@ -23,6 +23,8 @@ const WRITTEN: u8 = 2;
 pub struct PollResponse {
     /// The messages.
     pub frames: Vec<Frame>,
+    /// How the body looks.
+    pub format: PollingFormat,
     /// To be kept until they are written.
     pub unwritten: Unwritten,
 }
@@ -53,10 +55,16 @@ impl LastResponse {
     }
 
     /// The next response. This is its connection's last one from now on.
-    pub(super) fn send(&mut self, frames: Vec<Frame>, id: ConnectionId, inbox: &Arc<Inbox>) -> PollResponse {
+    pub(super) fn send(
+        &mut self,
+        frames: Vec<Frame>,
+        format: PollingFormat,
+        id: ConnectionId,
+        inbox: &Arc<Inbox>,
+    ) -> PollResponse {
         let state = Arc::new(AtomicU8::new(UNWRITTEN));
         self.0 = Some(Arc::clone(&state));
-        PollResponse { frames, unwritten: Unwritten { state, id, inbox: Some(Arc::clone(inbox)) } }
+        PollResponse { frames, format, unwritten: Unwritten { state, id, inbox: Some(Arc::clone(inbox)) } }
     }
 }
 
@@ -64,8 +72,8 @@ impl LastResponse {
 
 impl PollResponse {
     /// A response after which the connection is gone, or on another transport.
-    pub(super) fn last(frames: Vec<Frame>, id: ConnectionId) -> Self {
-        Self { frames, unwritten: Unwritten { state: Arc::default(), id, inbox: None } }
+    pub(super) fn last(frames: Vec<Frame>, format: PollingFormat, id: ConnectionId) -> Self {
+        Self { frames, format, unwritten: Unwritten { state: Arc::default(), id, inbox: None } }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The transport long-polling: GETs that wait for messages, POSTs that bring them.
 
 use super::Shard;
-use super::message::{PollReply, PollingRequest, PostReply};
+use super::message::{PollReply, PollingFormat, PollingRequest, PostReply};
 use super::slot::{Polling, Session, Transport};
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
@@ -23,23 +23,32 @@ enum Lookup<'a> {
 impl Shard {
     pub(super) fn on_polling_request(&mut self, request: PollingRequest) {
         match request {
-            PollingRequest::Open { protocol, info, reply } => self.open_polling(protocol, info, reply),
+            PollingRequest::Open { protocol, format, info, reply } => {
+                self.open_polling(protocol, format, info, reply);
+            }
             PollingRequest::Find { id, reply } => {
                 let _ = reply.send(!matches!(self.lookup(id), Lookup::Unknown));
             }
-            PollingRequest::Poll { id, reply } => self.on_poll(id, reply),
+            PollingRequest::Poll { id, version, reply } => self.on_poll(id, version, reply),
             PollingRequest::PollAborted { id } => self.on_poll_aborted(id),
             PollingRequest::Written { id } => self.on_written(id),
             PollingRequest::Discarded { id } => self.on_discarded(id),
-            PollingRequest::PostStarted { id, reply } => self.on_post_started(id, reply),
+            PollingRequest::PostStarted { id, version, reply } => self.on_post_started(id, version, reply),
             PollingRequest::Post { id, body, reply } => self.on_post(id, &body, reply),
             PollingRequest::PostAborted { id, close } => self.on_post_aborted(id, close),
         }
     }
 
     /// Opens a connection. Its first messages are the reply.
-    fn open_polling(&mut self, protocol: OpenProtocol, info: ConnectInfo, reply: oneshot::Sender<Vec<Frame>>) {
-        let slot = self.open_session(Transport::Polling(Box::default()), protocol, info);
+    fn open_polling(
+        &mut self,
+        protocol: OpenProtocol,
+        format: PollingFormat,
+        info: ConnectInfo,
+        reply: oneshot::Sender<Vec<Frame>>,
+    ) {
+        let polling = Polling { format, ..Polling::default() };
+        let slot = self.open_session(Transport::Polling(Box::new(polling)), protocol, info);
         self.with_protocol(slot, |protocol, core| protocol.opened(core));
         let Some(Session { transport: Transport::Polling(polling), .. }) = self.session_mut(slot) else { return };
         if reply.send(polling.queue.take()).is_err() {
@@ -47,12 +56,13 @@ impl Shard {
         }
     }
 
-    fn on_poll(&mut self, id: ConnectionId, reply: oneshot::Sender<PollReply>) {
+    fn on_poll(&mut self, id: ConnectionId, version: u8, reply: oneshot::Sender<PollReply>) {
         self.catch_up(id);
         let arrived_during_upgrade = self.session_mut(id.slot).is_some_and(|session| session.awaits_probe());
         let rejection = match self.lookup(id) {
             Lookup::Unknown => PollReply::Unknown,
             Lookup::WrongTransport => PollReply::WrongTransport,
+            Lookup::Polling(polling) if polling.format.version != version => PollReply::WrongTransport,
             Lookup::Polling(polling) if polling.poll.is_some() => {
                 self.close(id.slot, CloseReason::ConcurrentRequest);
                 PollReply::Concurrent
@@ -99,10 +109,11 @@ impl Shard {
         }
     }
 
-    fn on_post_started(&mut self, id: ConnectionId, reply: oneshot::Sender<PostReply>) {
+    fn on_post_started(&mut self, id: ConnectionId, version: u8, reply: oneshot::Sender<PostReply>) {
         let result = match self.lookup(id) {
             Lookup::Unknown => PostReply::Unknown,
             Lookup::WrongTransport => PostReply::WrongTransport,
+            Lookup::Polling(polling) if polling.format.version != version => PostReply::WrongTransport,
             Lookup::Polling(polling) if polling.is_posting => {
                 self.close(id.slot, CloseReason::ConcurrentRequest);
                 PostReply::Closed(CloseReason::ConcurrentRequest)
@@ -175,7 +186,7 @@ impl Shard {
             return;
         }
         if let Some(poll) = polling.poll.take() {
-            let response = polling.last_response.send(polling.queue.take(), session.id, &inbox);
+            let response = polling.last_response.send(polling.queue.take(), polling.format, session.id, &inbox);
             let _ = poll.send(PollReply::Messages(response));
         }
     }

@@ -281,7 +281,7 @@ impl Shard {
             Transport::Stream(_) | Transport::Closed => self.release(slot),
             Transport::Polling(mut polling) => {
                 if let Some(poll) = polling.poll.take() {
-                    let last = PollResponse::last(polling.queue.take(), id);
+                    let last = PollResponse::last(polling.queue.take(), polling.format, id);
                     let _ = poll.send(PollReply::Messages(last));
                 }
                 self.release(slot);

@@ -4,7 +4,7 @@
 use super::body_stream::BodyStream;
 use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
-use super::message::PollReply;
+use super::message::{PollReply, PollingFormat};
 use super::poll_response::LastResponse;
 use super::stream::Stream;
 use crate::client::Client;
@@ -91,6 +91,7 @@ pub(super) struct WebSocket {
 /// Long-polling and what waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Polling {
+    pub(super) format: PollingFormat,
     pub(super) queue: PollQueue,
     /// The response to the GET before.
     pub(super) last_response: LastResponse,

@@ -30,21 +30,24 @@ impl Session {
 impl Shard {
     pub(super) fn on_upgrade_request(&mut self, request: UpgradeRequest) {
         match request {
-            UpgradeRequest::Start { id, reply } => self.start_upgrade(id, reply),
+            UpgradeRequest::Start { id, version, reply } => self.start_upgrade(id, version, reply),
             UpgradeRequest::Cancelled { id } => self.on_upgrade_cancelled(id),
         }
     }
 
     /// A WebSocket is about to be opened for a connection.
-    fn start_upgrade(&mut self, id: ConnectionId, reply: oneshot::Sender<UpgradeReply>) {
+    fn start_upgrade(&mut self, id: ConnectionId, version: u8, reply: oneshot::Sender<UpgradeReply>) {
         let now = self.now;
         let session = self.session_mut(id.slot).filter(|session| session.id.is(&id));
-        let started =
-            session.map(|session| session.polling_protocol().is_some_and(|protocol| protocol.start_upgrade(now)));
-        let result = match started {
+        let result = match session {
             None => UpgradeReply::Unknown,
-            Some(true) => UpgradeReply::Accepted,
-            Some(false) => UpgradeReply::Rejected,
+            Some(Session { transport: Transport::Polling(polling), .. }) if polling.format.version != version => {
+                UpgradeReply::WrongVersion
+            }
+            Some(session) => match session.polling_protocol().is_some_and(|protocol| protocol.start_upgrade(now)) {
+                true => UpgradeReply::Accepted,
+                false => UpgradeReply::Rejected,
+            },
         };
         if result == UpgradeReply::Accepted {
             self.arm(id.slot);
@@ -141,7 +144,7 @@ impl Shard {
                 let noop = self.session_mut(session)?.polling_protocol()?.noop();
                 let _ = poll.send(match polling.arrived_during_upgrade {
                     true => PollReply::WrongTransport,
-                    false => PollReply::Messages(PollResponse::last(vec![noop], id)),
+                    false => PollReply::Messages(PollResponse::last(vec![noop], polling.format, id)),
                 });
             }
             if let Some(reason) = self.send(session, &polling.queue.take()) {

@@ -14,7 +14,7 @@ pub(crate) const NOT_UTF8: [u8; 8] = [0x00, 0xff, 0xfe, 0xfd, 0xfc, 0xfb, 0x00, 
 pub(crate) async fn echo() -> TestServer {
     let configuration =
         format!("limits: {{max_message_size: {LIMIT}, packets_per_second: 1000000}}\n/nodevent: {{}}");
-    TestServer::start_with(&configuration, |mount| engine::endpoint(mount, Duration::ZERO)).await
+    TestServer::start_with(&configuration, |mount| engine::endpoint(mount, Duration::ZERO, false)).await
 }
 
 pub(crate) fn text(text: &str) -> Frame {

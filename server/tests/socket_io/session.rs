@@ -16,7 +16,12 @@ pub(crate) const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 
 /// Starts a server without Socket.IO: Engine.IO echoes every message.
 pub(crate) async fn engine_echo(limits: &str) -> TestServer {
-    start(limits, |mount| engine::endpoint(mount, Duration::ZERO)).await
+    start(limits, |mount| engine::endpoint(mount, Duration::ZERO, false)).await
+}
+
+/// Starts the same server, which serves version 3 too.
+pub(crate) async fn engine_echo_3(limits: &str) -> TestServer {
+    start(limits, |mount| engine::endpoint(mount, Duration::ZERO, true)).await
 }
 
 /// Starts a server whose namespaces `/` and `/custom` use the echo dialect.

@@ -1,10 +1,13 @@
 //! The HTTP side of Engine.IO: handshakes, polls, posts, and the upgrade to a WebSocket.
 //!
 //! # Source
-//! The Engine.IO protocol, revision 4. Error codes and their order follow the reference implementation.
+//! The Engine.IO protocol, revisions 4 and 3. Error codes and their order follow the reference implementation.
+//!
+//! # Versions
+//! Each request names its version with `EIO`. It must be that of its session, which the shard checks.
 
-use super::payload_body::PayloadBody;
-use super::{EngineIo, Settings, Upper};
+use super::version_3::EngineIo3;
+use super::{EngineIo, Settings, Upper, Version, payload_response};
 use crate::address_limits::ConnectionPermit;
 use crate::client::Client;
 use crate::close_reason::CloseReason;
@@ -17,7 +20,7 @@ use crate::protocol::OpenProtocol;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use nodevent_protocol::engine_io::handshake::RequestError;
 use serde_json::json;
@@ -25,6 +28,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::oneshot;
+
+/// A page loads the response to JSONP as a script. Any page can do that, and the request does not name its origin.
+const NO_JSONP: &str = "JSONP is not supported, use the transport websocket or polling with XMLHttpRequest";
 
 /// The endpoint of an application above Engine.IO.
 pub struct EngineIoEndpoint<U> {
@@ -36,58 +42,83 @@ pub struct EngineIoEndpoint<U> {
 struct Factory<U> {
     settings: Arc<Settings>,
     /// Makes the layer above.
-    upper: Box<dyn Fn() -> U + Send + Sync>,
+    upper: Box<dyn Fn(Version) -> U + Send + Sync>,
 }
 
 // === impl EngineIoEndpoint ===
 
 impl<U: Upper + 'static> EngineIoEndpoint<U> {
     /// Serves `path`, which has a slash at both ends.
-    pub fn new(path: &str, settings: Settings, upper: impl Fn() -> U + Send + Sync + 'static) -> Self {
+    pub fn new(path: &str, settings: Settings, upper: impl Fn(Version) -> U + Send + Sync + 'static) -> Self {
         let factory = Factory { settings: Arc::new(settings), upper: Box::new(upper) };
         Self { path: path.to_owned(), factory: Arc::new(factory) }
     }
 
-    fn protocol(&self) -> OpenProtocol {
+    fn protocol(&self, version: Version) -> OpenProtocol {
         let factory = Arc::clone(&self.factory);
-        Box::new(move || Box::new(EngineIo::new(&factory.settings, (factory.upper)())))
+        match version {
+            Version::V4 => Box::new(move || Box::new(EngineIo::new(&factory.settings, (factory.upper)(version)))),
+            Version::V3 { is_text_only } => Box::new(move || {
+                Box::new(EngineIo3::new(&factory.settings, is_text_only, (factory.upper)(version)))
+            }),
+        }
+    }
+
+    /// The version of a request. `None`: it is not served.
+    fn version(&self, query: Option<&str>) -> Option<Version> {
+        match query::raw(query, "EIO") {
+            Some("4") => Some(Version::V4),
+            Some("3") if self.factory.settings.allows_version_3 => {
+                let is_text_only = query::raw(query, "b64").is_some_and(|value| !value.is_empty());
+                Some(Version::V3 { is_text_only })
+            }
+            _ => None,
+        }
     }
 
     async fn respond(&self, http: &Http, request: Parts, body: Body) -> Result<Response, RequestError> {
         let query = request.uri.query();
         let sid = query::raw(query, "sid").filter(|sid| !sid.is_empty()).map(ConnectionId::parse);
-        let is_revision_4 = query::raw(query, "EIO") == Some("4");
+        let version = self.version(query);
         let is_websocket = match query::raw(query, "transport") {
             Some("websocket") => true,
             Some("polling") => false,
             _ => return Err(RequestError::UnknownTransport),
         };
         let (method, is_upgrade) = (&request.method, websocket::is_upgrade(&request));
+        let is_jsonp = || query::raw(query, "j").is_some();
         let Some(id) = sid else {
-            return match *method {
-                Method::GET if is_websocket != is_upgrade => Err(RequestError::BadRequest),
-                Method::GET if !is_revision_4 => Err(RequestError::UnsupportedProtocolVersion),
-                Method::GET => match http.admit_connection(PeerAddr::of(&request.extensions)) {
-                    Err(refusal) => Ok(*refusal),
-                    Ok(permit) if is_websocket => Ok(self.open_websocket(http, &request, permit)),
-                    Ok(permit) => self.open_polling(http, &request, permit).await,
-                },
-                _ => Err(RequestError::BadHandshakeMethod),
+            if *method != Method::GET {
+                return Err(RequestError::BadHandshakeMethod);
+            }
+            if is_websocket != is_upgrade {
+                return Err(RequestError::BadRequest);
+            }
+            let version = version.ok_or(RequestError::UnsupportedProtocolVersion)?;
+            if matches!(version, Version::V3 { .. }) && is_jsonp() {
+                return Ok(bad_request(http, NO_JSONP));
+            }
+            return match http.admit_connection(PeerAddr::of(&request.extensions)) {
+                Err(refusal) => Ok(*refusal),
+                Ok(permit) if is_websocket => Ok(self.open_websocket(http, &request, version, permit)),
+                Ok(permit) => self.open_polling(http, &request, version, permit).await,
             };
         };
         let id = id.ok_or(RequestError::UnknownSid)?;
+        let Some(version) = version.filter(|_| is_websocket == is_upgrade) else {
+            return Err(mismatched_request(http, id).await);
+        };
         match *method {
-            _ if is_websocket != is_upgrade || !is_revision_4 => Err(mismatched_request(http, id).await),
-            Method::GET if is_websocket => upgrade(http, &request, id).await,
-            Method::GET => poll(http, id, &request).await,
-            Method::POST => post(http, id, &request, body).await,
+            Method::GET if is_websocket => upgrade(http, &request, id, version).await,
+            Method::GET => poll::<U>(http, id, version, &request).await,
+            Method::POST => post(http, id, version, &request, body).await,
             _ => Err(mismatched_request(http, id).await),
         }
     }
 
-    fn open_websocket(&self, http: &Http, request: &Parts, permit: ConnectionPermit) -> Response {
+    fn open_websocket(&self, http: &Http, request: &Parts, version: Version, permit: ConnectionPermit) -> Response {
         match Handshake::check(http, &request.headers, &[]) {
-            Ok(handshake) => handshake.open(self.protocol(), http.connect_info(request, permit)),
+            Ok(handshake) => handshake.open(self.protocol(version), http.connect_info(request, permit)),
             Err(rejection) => *rejection,
         }
     }
@@ -96,15 +127,18 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
         &self,
         http: &Http,
         request: &Parts,
+        version: Version,
         permit: ConnectionPermit,
     ) -> Result<Response, RequestError> {
         let info = http.connect_info(request, permit);
         let (reply, opened) = oneshot::channel();
-        let open = PollingRequest::Open { protocol: self.protocol(), info, reply };
+        let format = version.polling_format();
+        let open = PollingRequest::Open { protocol: self.protocol(version), format, info, reply };
         if http.open_polling(open).is_err() {
             return Ok(reply::busy());
         }
-        Ok(opened.await.map_or_else(|_| reply::busy(), |frames| payload_response(PayloadBody::new(frames, ()))))
+        let opened = opened.await;
+        Ok(opened.map_or_else(|_| reply::busy(), |frames| payload_response::<U, _>(frames, format, ())))
     }
 }
 
@@ -143,7 +177,12 @@ async fn mismatched_request(http: &Http, id: ConnectionId) -> RequestError {
 
 /// Opens a WebSocket for a session. If the session does not expect it, the server says so on that WebSocket, like the
 /// reference implementation.
-async fn upgrade(http: &Http, request: &Parts, id: ConnectionId) -> Result<Response, RequestError> {
+async fn upgrade(
+    http: &Http,
+    request: &Parts,
+    id: ConnectionId,
+    version: Version,
+) -> Result<Response, RequestError> {
     let handshake = match Handshake::check(http, &request.headers, &[]) {
         Ok(handshake) => handshake,
         Err(rejection) => return Ok(*rejection),
@@ -152,7 +191,7 @@ async fn upgrade(http: &Http, request: &Parts, id: ConnectionId) -> Result<Respo
         return Ok(*refusal);
     }
     let (reply, started) = oneshot::channel();
-    if http.send_upgrade(id, UpgradeRequest::Start { id, reply }).is_err() {
+    if http.send_upgrade(id, UpgradeRequest::Start { id, version: version.number(), reply }).is_err() {
         return Err(RequestError::UnknownSid);
     }
     // From here on the session may expect the WebSocket, whatever becomes of this request.
@@ -164,25 +203,30 @@ async fn upgrade(http: &Http, request: &Parts, id: ConnectionId) -> Result<Respo
     pending.disarm();
     match started {
         Ok(UpgradeReply::Rejected) => Ok(handshake.reject(id)),
+        Ok(UpgradeReply::WrongVersion) => Err(RequestError::BadRequest),
         _ => Err(RequestError::UnknownSid),
     }
 }
 
 /// Waits for messages. If the client gives up, its session is notified.
-async fn poll(http: &Http, id: ConnectionId, request: &Parts) -> Result<Response, RequestError> {
+async fn poll<U: Upper>(
+    http: &Http,
+    id: ConnectionId,
+    version: Version,
+    request: &Parts,
+) -> Result<Response, RequestError> {
     let (reply, polled) = oneshot::channel();
-    if http.send_polling(id, PollingRequest::Poll { id, reply }).is_err() {
+    if http.send_polling(id, PollingRequest::Poll { id, version: version.number(), reply }).is_err() {
         return Err(RequestError::UnknownSid);
     }
     let mut abort = AbortOnDrop { http, id, request: Some(PollingRequest::PollAborted { id }) };
     let polled = polled.await;
     abort.request = None;
     match polled {
-        Ok(PollReply::Messages(PollResponse { frames, unwritten })) => {
+        Ok(PollReply::Messages(PollResponse { frames, format, unwritten })) => {
             let client = PeerAddr::of(&request.extensions);
-            let bytes = frames.iter().map(|frame| frame.payload().len()).sum();
-            match http.poll_responses.hold(Client::of(client), bytes) {
-                Some(held) => Ok(payload_response(PayloadBody::new(frames, (held, unwritten)))),
+            match http.poll_responses.hold(Client::of(client), payload_response::max_bytes(&frames, format)) {
+                Some(held) => Ok(payload_response::<U, _>(frames, format, (held, unwritten))),
                 None => Ok(discarded(http, id, client)),
             }
         }
@@ -201,9 +245,15 @@ fn discarded(http: &Http, id: ConnectionId, client: IpAddr) -> Response {
 }
 
 /// Receives messages.
-async fn post(http: &Http, id: ConnectionId, request: &Parts, body: Body) -> Result<Response, RequestError> {
+async fn post(
+    http: &Http,
+    id: ConnectionId,
+    version: Version,
+    request: &Parts,
+    body: Body,
+) -> Result<Response, RequestError> {
     let (reply, started) = oneshot::channel();
-    if http.send_polling(id, PollingRequest::PostStarted { id, reply }).is_err() {
+    if http.send_polling(id, PollingRequest::PostStarted { id, version: version.number(), reply }).is_err() {
         return Err(RequestError::UnknownSid);
     }
     if let Some(error) = post_error(http, started.await)? {
@@ -211,8 +261,10 @@ async fn post(http: &Http, id: ConnectionId, request: &Parts, body: Body) -> Res
     }
     let aborted = |close| Some(PollingRequest::PostAborted { id, close });
     let mut abort = AbortOnDrop { http, id, request: aborted(Some(CloseReason::PostAborted)) };
-    if request.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
-        // Binary bodies belong to protocol 3.
+    let is_binary =
+        request.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream");
+    if is_binary && version == Version::V4 {
+        // Binary bodies belong to version 3.
         abort.request = aborted(Some(CloseReason::Malformed));
         return Ok(closed(http, CloseReason::Malformed));
     }
@@ -258,9 +310,13 @@ fn post_error(
 
 /// The response to a request for which its session was closed: a bad request, and the reason.
 fn closed(http: &Http, reason: CloseReason) -> Response {
+    bad_request(http, reason.close_frame().map_or(reason.name(), |(_, text)| text))
+}
+
+/// The response to a bad request, with the reason.
+fn bad_request(http: &Http, reason: &str) -> Response {
     http.metrics.rejected_requests.fetch_add(1, Relaxed);
     let error = RequestError::BadRequest;
-    let reason = reason.close_frame().map_or(reason.name(), |(_, text)| text);
     let body = json!({"code": error.code(), "message": error.message(), "reason": reason});
     reply::with_type(StatusCode::BAD_REQUEST, "application/json", body.to_string())
 }
@@ -280,13 +336,6 @@ impl Drop for AbortOnDrop<'_> {
             let _ = self.http.send_polling(self.id, request);
         }
     }
-}
-
-/// Messages as the body of a response.
-fn payload_response<K: Send + Sync + 'static>(body: PayloadBody<K>) -> Response {
-    let mut response = reply::with_type(StatusCode::OK, "text/plain; charset=UTF-8", Body::new(body));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
 }
 
 fn error_response(error: RequestError) -> Response {

@@ -1,19 +1,23 @@
-//! Engine.IO, protocol 4: messages over a WebSocket or HTTP long-polling, with heartbeats and the upgrade from one to the
-//! other.
+//! Engine.IO, versions 4 and 3: messages over a WebSocket or HTTP long-polling, with heartbeats and the upgrade from one to
+//! the other. [`EngineIo`] is a connection of version 4; `version_3` has those of version 3.
 //!
 //! What the messages mean is up to the layer above, [`Upper`]: Socket.IO, or the echo application of the conformance
 //! suite.
 //!
 //! # Source
-//! The Engine.IO protocol, revision 4.
+//! The Engine.IO protocol, revisions 4 and 3.
 
 mod endpoint;
 mod payload_body;
+mod payload_response;
+mod version_3;
 
 pub use endpoint::EngineIoEndpoint;
+use payload_response::payload_response;
 
 use crate::close_reason::CloseReason;
 use crate::encoding::Frame;
+use crate::http::connections::PollingFormat;
 use crate::protocol::{
     Core, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply, TransportKind,
 };
@@ -21,8 +25,21 @@ use nodevent_protocol::engine_io::handshake::Handshake;
 use nodevent_protocol::engine_io::payload::{self, Part};
 use nodevent_protocol::engine_io::session::{Due, Incoming, Probed, Session, Timing};
 use nodevent_protocol::engine_io::{Packet, packet};
+use nodevent_protocol::engine_io_3;
 use std::fmt;
 use std::sync::Arc;
+
+/// The version that a client speaks, as `EIO` in its handshake names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// The clients of Socket.IO 1 and 2.
+    V3 {
+        /// Whether the client cannot read bytes (`b64=1`).
+        is_text_only: bool,
+    },
+    /// The clients of Socket.IO 3 and 4.
+    V4,
+}
 
 /// The layer above Engine.IO.
 pub trait Upper: fmt::Debug + Send {
@@ -31,8 +48,18 @@ pub trait Upper: fmt::Debug + Send {
         let _ = core;
     }
 
-    /// The connection is open.
-    fn opened(&mut self, now: Millis);
+    /// The connection is open, and the open packet was sent.
+    fn opened(&mut self, core: &mut dyn Core);
+
+    /// Writes a packet with ASCII only. `None`: it is so already, or there is no other way to write it. Clients of version 3
+    /// disagree about other characters on long-polling.
+    fn ascii(packet: &str) -> Option<String>
+    where
+        Self: Sized,
+    {
+        let _ = packet;
+        None
+    }
 
     /// A text message arrived.
     ///
@@ -78,6 +105,8 @@ pub struct Settings {
     pub timing: Timing,
     /// The largest message a client may send. Bytes.
     pub max_message_size: usize,
+    /// Whether clients may speak version 3.
+    pub allows_version_3: bool,
 }
 
 /// One connection.
@@ -139,16 +168,9 @@ impl<U: Upper> Protocol for EngineIo<U> {
         self.upper.opening(core);
         let is_websocket = core.transport() == TransportKind::WebSocket;
         self.session = Session::new(core.now(), &self.settings.timing, is_websocket);
-        let upgrades: &[&str] = if is_websocket { &[] } else { &["websocket"] };
-        let handshake = Handshake {
-            sid: &core.id().to_string(),
-            upgrades,
-            ping_interval_ms: self.settings.timing.ping_interval,
-            ping_timeout_ms: self.settings.timing.ping_timeout,
-            max_payload: self.settings.max_message_size,
-        };
-        core.send_text(&format!("0{}", handshake.to_json()));
-        self.upper.opened(core.now());
+        let packet = open_packet(&self.settings, core);
+        core.send_text(&packet);
+        self.upper.opened(core);
         Ok(())
     }
 
@@ -201,10 +223,7 @@ impl<U: Upper> Protocol for EngineIo<U> {
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
         self.upper.closing(reason, core);
-        if core.transport() == TransportKind::Polling {
-            // A waiting poll ends with a noop if the client closed the connection, else with a close packet.
-            core.send_text(if reason == CloseReason::ClientClosed { "6" } else { "1" });
-        }
+        send_closing(reason, core);
     }
 
     fn as_polling(&mut self) -> Option<&mut dyn PollingProtocol> {
@@ -244,6 +263,53 @@ impl<U: Upper> PollingProtocol for EngineIo<U> {
 
     fn noop(&self) -> Frame {
         Frame::text("6")
+    }
+}
+
+/// The open packet of a connection.
+fn open_packet(settings: &Settings, core: &dyn Core) -> String {
+    let is_websocket = core.transport() == TransportKind::WebSocket;
+    let upgrades: &[&str] = if is_websocket { &[] } else { &["websocket"] };
+    let handshake = Handshake {
+        sid: &core.id().to_string(),
+        upgrades,
+        ping_interval_ms: settings.timing.ping_interval,
+        ping_timeout_ms: settings.timing.ping_timeout,
+        max_payload: settings.max_message_size,
+    };
+    format!("0{}", handshake.to_json())
+}
+
+/// Ends a waiting poll: with a noop if the client closed the connection, else with a close packet.
+fn send_closing(reason: CloseReason, core: &mut dyn Core) {
+    if core.transport() == TransportKind::Polling {
+        core.send_text(if reason == CloseReason::ClientClosed { "6" } else { "1" });
+    }
+}
+
+// === impl Version ===
+
+impl Version {
+    /// The number of the version.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::V3 { .. } => 3,
+            Self::V4 => 4,
+        }
+    }
+
+    fn polling_format(self) -> PollingFormat {
+        let is_text_only = self == Self::V3 { is_text_only: true };
+        PollingFormat { version: self.number(), is_text_only }
+    }
+
+    /// Returns a binary message.
+    pub fn binary(self, data: &[u8]) -> Frame {
+        match self {
+            Self::V4 => Frame::binary(data),
+            Self::V3 { is_text_only: false } => Frame::binary(&engine_io_3::packet::encode_binary(data)),
+            Self::V3 { is_text_only: true } => Frame::text(&engine_io_3::packet::encode_base64(data)),
+        }
     }
 }
 

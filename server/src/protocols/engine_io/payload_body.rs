@@ -94,6 +94,11 @@ impl<K: Send + Sync + 'static> PayloadBody<K> {
     }
 }
 
+/// A body of one part, which keeps `K` until it is written.
+pub(super) fn in_one_part<K: Send + Sync + 'static>(bytes: Vec<u8>, kept: K) -> Bytes {
+    Bytes::from_owner(Part { bytes, _kept: Arc::new(kept) })
+}
+
 /// The length of a message in a payload. Binary messages are in base64.
 fn encoded_length(frame: &Frame) -> usize {
     match frame.is_binary() {

@@ -1,9 +1,10 @@
-//! Socket.IO, protocol 5, above Engine.IO: namespaces, events, acknowledgements.
+//! Socket.IO, protocols 5 and 4, above Engine.IO 4 and 3: namespaces, events, acknowledgements.
 //!
-//! The events of a namespace belong to its [`Dialect`].
+//! The events of a namespace belong to its [`Dialect`], which does not know the version. Publications look the same in both, so
+//! members of both share their frames.
 //!
 //! # Source
-//! The Socket.IO protocol, revision 5.
+//! The Socket.IO protocol, revisions 5 and 4.
 
 pub mod arguments;
 pub mod dialect;
@@ -13,20 +14,23 @@ mod pending_acks;
 mod requests_with_parts;
 
 use super::Mount;
-use super::engine_io::{self, EngineIoEndpoint, Upper};
+use super::engine_io::{self, EngineIoEndpoint, Upper, Version};
 use crate::close_reason::CloseReason;
 use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
 use crate::history::RequestId;
-use crate::http::Endpoint;
-use crate::namespace::Namespaces;
+use crate::http::{Endpoint, query};
+use crate::namespace::{Namespace, Namespaces};
 use crate::protocol::{Core, Millis, NEVER, SubscribeReply};
+use crate::token::TokenSource;
 use dialect::{Ack, Dialect, Event};
 use nodevent_protocol::engine_io::session::Timing;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
-use nodevent_protocol::socket_io::session::{Input, ProtocolError, Session};
-use nodevent_protocol::socket_io::{encode_connect, encode_connect_error, encode_event};
+use nodevent_protocol::socket_io::session::{Input, ProtocolError, Revision, Session};
+use nodevent_protocol::socket_io::{
+    ascii, encode_connect, encode_connect_4, encode_connect_error, encode_error_4, encode_event,
+};
 use nodevent_protocol::websocket::Violation;
 use operations::InNamespace;
 use pending_acks::PendingAcks;
@@ -36,6 +40,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// The namespace that the server connects clients of protocol 4 to.
+const ROOT: &str = "/";
 /// The name of the protocol in the configuration.
 const NAME: &str = "socket_io";
 
@@ -72,6 +78,7 @@ struct SocketIoEncoding {
 #[derive(Debug)]
 pub struct SocketIo {
     settings: Arc<Settings>,
+    version: Version,
     session: Session,
     acks: PendingAcks,
     requests: RequestsWithParts,
@@ -95,7 +102,7 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
 /// Serves these dialects, by the namespace's id, at the configured path.
 pub fn endpoint(mount: &Mount<'_>, dialects: Vec<Option<Arc<dyn Dialect>>>) -> Arc<dyn Endpoint> {
     let settings = Arc::new(Settings::new(mount, dialects));
-    let upper = move || SocketIo::new(Arc::clone(&settings));
+    let upper = move |version| SocketIo::new(Arc::clone(&settings), version);
     Arc::new(EngineIoEndpoint::new(&mount.config.path, engine_io_settings(mount), upper))
 }
 
@@ -114,6 +121,7 @@ pub fn engine_io_settings(mount: &Mount<'_>) -> engine_io::Settings {
             upgrade_timeout: millis(limits.request_timeout),
         },
         max_message_size: limits.max_message_size,
+        allows_version_3: mount.namespaces.iter().any(|namespace| namespace.allows_eio3),
     }
 }
 
@@ -174,10 +182,15 @@ impl Encoding for SocketIoEncoding {
 // === impl SocketIo ===
 
 impl SocketIo {
-    fn new(settings: Arc<Settings>) -> Self {
+    fn new(settings: Arc<Settings>, version: Version) -> Self {
+        let revision = match version {
+            Version::V3 { .. } => Revision::V4,
+            Version::V4 => Revision::V5,
+        };
         Self {
             settings,
-            session: Session::default(),
+            version,
+            session: Session::new(revision),
             acks: PendingAcks::default(),
             requests: RequestsWithParts::default(),
             connect_by: NEVER,
@@ -200,9 +213,21 @@ impl SocketIo {
     ) -> Result<(), CloseReason> {
         match input {
             Ok(None) => {}
-            Ok(Some(Input::Connect { namespace, auth })) => self.on_connect(namespace, auth.as_deref(), core),
+            Ok(Some(Input::Connect { namespace, query, auth })) => {
+                self.on_connect(namespace, query.as_deref(), auth.as_deref(), core);
+            }
+            Ok(Some(Input::ConnectAgain { namespace })) => {
+                let name = &self.settings.namespaces.get(namespace).name;
+                send(core, |packet| encode_connect_4(packet, name));
+            }
             Ok(Some(Input::ConnectToUnknown { namespace })) => {
-                send(core, |packet| encode_connect_error(packet, &namespace, "Invalid namespace"));
+                self.reject_connect(&namespace, "Invalid namespace", core);
+            }
+            Ok(Some(Input::EventToUnconnected { namespace })) => {
+                // The server has confirmed the connection to `/`, even if it does not serve it.
+                if namespace == ROOT && self.served_root().is_none() {
+                    self.reject_connect(ROOT, "Invalid namespace", core);
+                }
             }
             Ok(Some(Input::Event { namespace, id, args, attachments })) => {
                 let event = Event { args, ack_id: id, attachments };
@@ -231,25 +256,56 @@ impl SocketIo {
         Ok(())
     }
 
-    fn on_connect(&mut self, namespace: u16, auth: Option<&str>, core: &mut dyn Core) {
+    /// The id of `/`, if clients of protocol 4 may enter it.
+    fn served_root(&self) -> Option<u16> {
+        let root = self.settings.resolve(ROOT)?;
+        self.settings.namespaces.get(root).allows_eio3.then_some(root)
+    }
+
+    /// Connects a client of protocol 4 to `/`, as it expects. If `/` is not served, the client can still enter others.
+    fn connect_to_root(&mut self, core: &mut dyn Core) {
+        match self.served_root() {
+            Some(root) => self.on_connect(root, None, None, core),
+            None => send(core, |packet| encode_connect_4(packet, ROOT)),
+        }
+    }
+
+    fn reject_connect(&self, namespace: &str, message: &str, core: &mut dyn Core) {
+        send(core, |packet| match self.version {
+            Version::V3 { .. } => encode_error_4(packet, namespace, message),
+            Version::V4 => encode_connect_error(packet, namespace, message),
+        });
+    }
+
+    fn on_connect(&mut self, namespace: u16, query: Option<&str>, auth: Option<&str>, core: &mut dyn Core) {
         let settings = Arc::clone(&self.settings);
         let Some(channel) = settings.channel(namespace) else { return };
-        let name = &settings.namespaces.get(namespace).name;
+        let config = settings.namespaces.get(namespace);
+        let (name, is_old) = (&config.name, self.version != Version::V4);
+        if is_old && !config.allows_eio3 {
+            return self.reject_connect(name, "Unsupported protocol version", core);
+        }
         if let Err(message) = channel.dialect.connect(auth) {
-            return send(core, |packet| encode_connect_error(packet, name, &message));
+            return self.reject_connect(name, &message, core);
         }
         let of_request = core.take_request_token(namespace);
-        let token = channel.dialect.token(auth).or(of_request.map(String::from));
+        let of_packet = channel.dialect.token(auth).or_else(|| token_in_query(config, query));
+        let token = of_packet.or(of_request.map(String::from));
         if let Err(error) = core.identify(namespace, token.as_deref()) {
-            return send(core, |packet| encode_connect_error(packet, name, error.as_str()));
+            return self.reject_connect(name, error.as_str(), core);
         }
         if let Some(page) = auth.and_then(page_of) {
             core.set_page(page);
         }
         self.session.admitted(namespace);
         self.connect_by = NEVER;
-        let sid = ConnectionId::new(0, 0).to_string();
-        send(core, |packet| encode_connect(packet, name, &sid[8..]));
+        if is_old {
+            // Its id is that of the Engine.IO session.
+            send(core, |packet| encode_connect_4(packet, name));
+        } else {
+            let sid = ConnectionId::new(0, 0).to_string();
+            send(core, |packet| encode_connect(packet, name, &sid[8..]));
+        }
         self.in_namespace(namespace, core, |dialect, operations| dialect.connected(operations, auth));
     }
 
@@ -264,14 +320,21 @@ impl SocketIo {
         let Some(channel) = settings.channel(namespace) else { return };
         let namespace = settings.namespaces.get(namespace);
         let mut operations =
-            InNamespace::new(namespace, &channel.encoding, &mut self.acks, &mut self.requests, core);
+            InNamespace::new(namespace, self.version, &channel.encoding, &mut self.acks, &mut self.requests, core);
         run(&*channel.dialect, &mut operations);
     }
 }
 
 impl Upper for SocketIo {
-    fn opened(&mut self, now: Millis) {
-        self.connect_by = now + self.settings.connect_timeout;
+    fn opened(&mut self, core: &mut dyn Core) {
+        self.connect_by = core.now() + self.settings.connect_timeout;
+        if self.version != Version::V4 {
+            self.connect_to_root(core);
+        }
+    }
+
+    fn ascii(packet: &str) -> Option<String> {
+        ascii::escape(packet)
     }
 
     fn text(&mut self, text: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
@@ -323,6 +386,15 @@ impl Upper for SocketIo {
             }
         }
     }
+}
+
+/// The token in the query of a connect packet, where clients of protocol 4 send what belongs to one namespace.
+fn token_in_query(namespace: &Namespace, query: Option<&str>) -> Option<String> {
+    let sources = &namespace.tokens.as_ref()?.settings().sources;
+    sources.iter().find_map(|source| match source {
+        TokenSource::Query(name) => query::decoded(query, name).filter(|token| !token.is_empty()),
+        _ => None,
+    })
 }
 
 /// The page that a client names in the auth payload of its connect packet.

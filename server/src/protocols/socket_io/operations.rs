@@ -3,13 +3,13 @@
 use super::dialect::Operations;
 use super::pending_acks::PendingAcks;
 use super::requests_with_parts::RequestsWithParts;
-use crate::encoding::{Encoding, Frame};
+use crate::encoding::Encoding;
 use crate::history::{RequestId, Since};
 use crate::identity::Identity;
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, JoinError, Joined, Subscribe};
-use crate::protocols::engine_io;
+use crate::protocols::engine_io::{self, Version};
 use crate::token::TokenError;
 use nodevent_protocol::socket_io::{encode_ack, encode_binary_ack, encode_binary_event, encode_event};
 use serde_json::Value;
@@ -19,6 +19,7 @@ use std::time::Duration;
 /// One connection in one namespace.
 pub(super) struct InNamespace<'a> {
     namespace: &'a Namespace,
+    version: Version,
     encoding: &'a Arc<dyn Encoding>,
     acks: &'a mut PendingAcks,
     requests: &'a mut RequestsWithParts,
@@ -30,12 +31,13 @@ pub(super) struct InNamespace<'a> {
 impl<'a> InNamespace<'a> {
     pub(super) fn new(
         namespace: &'a Namespace,
+        version: Version,
         encoding: &'a Arc<dyn Encoding>,
         acks: &'a mut PendingAcks,
         requests: &'a mut RequestsWithParts,
         core: &'a mut dyn Core,
     ) -> Self {
-        Self { namespace, encoding, acks, requests, core }
+        Self { namespace, version, encoding, acks, requests, core }
     }
 
     fn send_event(&mut self, ack_id: Option<u64>, args: &str, attachments: &[Vec<u8>]) {
@@ -49,7 +51,7 @@ impl<'a> InNamespace<'a> {
     fn send(&mut self, args: &str, attachments: &[Vec<u8>], write: impl FnOnce(&mut String)) {
         engine_io::send_message(self.core, args.len() + self.namespace.name.len() + 24, write);
         for attachment in attachments {
-            self.core.send(&[Frame::binary(attachment)]);
+            self.core.send(&[self.version.binary(attachment)]);
         }
     }
 }
