@@ -60,9 +60,12 @@ impl Inbox {
     /// Takes the next publication, reply or order. Only the shard calls this.
     pub(super) fn take_message(&self) -> Option<ToShard> {
         let message = self.messages.pop()?;
-        if let ToShard::Broadcast(broadcast) = &message {
-            self.publication_budget.add_permits(broadcast.cost as usize);
-        }
+        let cost = match &message {
+            ToShard::Broadcast(broadcast) => broadcast.cost,
+            ToShard::MailboxNotice(broadcast) => broadcast.cost,
+            _ => 0,
+        };
+        self.publication_budget.add_permits(cost as usize);
         Some(message)
     }
 
