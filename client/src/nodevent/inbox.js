@@ -39,7 +39,7 @@ export class Inbox extends Listenable {
   on(event, fn) {
     const chain = super.on(event, fn);
     this._want();
-    for (const message of [...this._messages.values()])
+    for (const message of this._messages.values())
       if (message.event === event && this._messages.has(message.id)) call(fn, this, this._arguments(message));
     return chain;
   }
@@ -119,7 +119,7 @@ export class Inbox extends Listenable {
 
   /** Acknowledges all messages that are here. */
   acknowledgeAll() {
-    for (const id of [...this._messages.keys()]) this.acknowledge(id);
+    for (const id of this._messages.keys()) this.acknowledge(id);
   }
 
   _send() {

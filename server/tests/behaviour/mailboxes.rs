@@ -3,7 +3,7 @@
 use crate::support::redis::redis_cli;
 use crate::support::tokens::{TOKEN_SECRET, token};
 use crate::support::wait::until;
-use crate::support::{Browser, RedisServer, Request, TestServer, Transport};
+use crate::support::{Browser, RedisServer, Request, TestServer, Transport, vectors};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -411,12 +411,31 @@ async fn bad_input_is_rejected_with_its_reason() {
     let mut plain = Browser::connect(&server, "/plain", Transport::WebSocket).await;
     assert_eq!(plain.call("mailbox", &[]).await, json!(["No mailboxes"]));
     let (mut browser, _) = open(&server, "7").await;
-    for bad in [json!({}), json!(7), json!({"ids": [7]}), json!({"ids": ["x"]}), json!({"up_to": "-1"})] {
-        assert_eq!(browser.call("acknowledge", &[bad]).await, json!(["Bad ids"]));
-    }
     assert_eq!(browser.call("acknowledge", &[json!({"ids": vec!["7"; 1001]})]).await, json!(["Too many ids"]));
     let id = send(&server, "7", 1).await;
     assert_eq!(next_message(&mut browser).await["id"], id);
+}
+
+/// Every acknowledgement and id of the vectors is accepted or rejected on the wire.
+#[tokio::test]
+async fn acknowledgements_and_ids_of_the_vectors_are_accepted_or_rejected() {
+    let server = TestServer::start(&configuration("on", "")).await;
+    let (mut browser, _) = open(&server, "7").await;
+    let vectors = vectors("mailboxes");
+    for vector in vectors["acknowledgements"].as_array().unwrap() {
+        let ack = browser.call("acknowledge", &[vector["data"].clone()]).await;
+        match vector.get("error") {
+            Some(error) => assert_eq!(ack, json!([error]), "{vector}"),
+            None => assert_eq!(ack, json!([null, {"removed": 0, "unread": 0}]), "{vector}"),
+        }
+    }
+    for (kind, status) in [("valid", 200), ("invalid", 400)] {
+        for id in vectors["ids"][kind].as_array().unwrap() {
+            let id = id.as_str().unwrap().replace('+', "%2B").replace(' ', "%20");
+            let response = server.get(&format!("/api/nodevent/users/7/mailbox?after={id}")).await;
+            assert_eq!(response.status, status, "{id:?}: {}", response.text());
+        }
+    }
 }
 
 /// Users who were never seen cannot fill memory or Redis.
