@@ -136,6 +136,35 @@ interface ControllerOn {
   (event: "reconnect_failed", listener: () => void): Undo<NoDeventController>;
 }
 
+/** A message in a mailbox, besides its content. */
+export interface MessageDetails {
+  readonly id: string;
+  /** When it was sent. Milliseconds since the Unix epoch. */
+  readonly sent: number;
+}
+
+/**
+ * Called with a message, and a function that removes it from the mailbox. Each message comes once per page, oldest first,
+ * and on the next page again if it was not acknowledged.
+ */
+export type MessageListener = (message: any, ack: () => void, details: MessageDetails) => void;
+
+/** The mailbox of the user that the page's token names. It is opened with the first listener. */
+export interface Inbox {
+  /** Messages in the mailbox that the page has not acknowledged. */
+  readonly unread: number;
+  /** Listens for messages with this event, also for those that are in the mailbox already. */
+  on(event: string, listener: MessageListener): Undo<Inbox>;
+  once(event: string, listener: MessageListener): Undo<Inbox>;
+  off(event?: string, listener?: MessageListener): this;
+  /** Calls the listener with the number of unread messages, now and whenever it changes. Returns a function that ends it. */
+  onChange(listener: (unread: number) => void): () => void;
+  /** Removes a message from the mailbox. */
+  acknowledge(id: string): void;
+  /** Removes all messages that have arrived. */
+  acknowledgeAll(): void;
+}
+
 /** The rooms of one namespace and the connection they share. */
 export class NoDeventController implements Listenable {
   constructor(options?: { key?: KeySource; keyUrl?: string; token?: Token | TokenSource });
@@ -145,6 +174,8 @@ export class NoDeventController implements Listenable {
   /** The current socket. */
   readonly socket: SocketLike | undefined;
   connected(): boolean;
+  /** The mailbox of the page's user. */
+  readonly inbox: Inbox;
   /** Returns the same object for the same name. Room data from the application sets key and position too. */
   room<Events extends EventMap = EventMap>(name: string | number | RoomData): Room<Events>;
   /** The id of this page, the same on every connection. It is sent with each connect, as `auth.pageId`. */

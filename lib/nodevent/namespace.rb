@@ -89,6 +89,17 @@ module NoDevent
       raise PublishError.ractor(e)
     end
 
+    # @param user see {Emitter.notify}
+    # @param event see {Emitter.notify}
+    # @param message see {Emitter.notify}
+    # @return see {Emitter.notify}
+    # @raise see {Emitter.notify}
+    def notify(user, event, message = nil, ttl: nil, key: nil, timeout: nil)
+      return if Silence.on?
+
+      Notification.deliver(user, event, message, ttl, key, timeout, config)
+    end
+
     # @param object see {Room.of}
     # @param expires see {Emitter.room_key}
     # @return see {Emitter.room_key}

@@ -1,8 +1,9 @@
 //! The protocol between the gem, the server and the browser client. `README.md` of this crate specifies it.
 //!
 //! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`page`] which
-//! page they exclude; [`history`] is where it is stored; [`text`] makes text from outside printable; [`websocket`] carries bytes, [`engine_io`] carries packets
-//! over it or over polling, and [`engine_io_3`] those of older clients, [`socket_io`] carries events in those packets; [`plain`] is an alternative to both. The
+//! page they exclude; [`history`] is where it is stored, [`mailbox`] where messages for users are; [`text`] makes text from
+//! outside printable; [`websocket`] carries bytes, [`engine_io`] carries packets over it or over polling, and [`engine_io_3`]
+//! those of older clients, [`socket_io`] carries events in those packets; [`plain`] is an alternative to both. The
 //! tests of all three languages read the JSON files in `vectors/`.
 //!
 //! **Architecture Invariant:** nothing here does I/O, awaits, spawns or reads a clock. Bytes and times are arguments, and
@@ -16,6 +17,7 @@ pub mod engine_io;
 pub mod engine_io_3;
 pub mod history;
 pub mod key;
+pub mod mailbox;
 pub mod page;
 pub mod plain;
 pub mod publication;

@@ -237,6 +237,14 @@ impl Publisher<'_> {
             Self::Keyless => true,
         }
     }
+
+    /// Whether it may send messages to mailboxes, and read them.
+    pub fn may_notify(&self) -> bool {
+        match self {
+            Self::Key(key) => key.may_notify(),
+            Self::Keyless => true,
+        }
+    }
 }
 
 /// Compares two keys in a time that reveals neither where they differ nor how long the right one is.
@@ -310,7 +318,7 @@ mod tests {
 
     fn publish_key(id: &str, key: &str, rooms: &[&str]) -> PublishKey {
         let pattern = |room: &&str| RoomPattern::parse(room).unwrap();
-        PublishKey { id: id.to_owned(), key: secret(key), rooms: rooms.iter().map(pattern).collect() }
+        PublishKey { id: id.to_owned(), key: secret(key), rooms: rooms.iter().map(pattern).collect(), notify: None }
     }
 
     #[test]

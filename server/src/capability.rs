@@ -5,6 +5,7 @@
 
 use crate::client::Client;
 use crate::history::{Recovery, RoomHistory, Since};
+use crate::mailbox::Mailboxes;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::PublicationRef;
 use std::fmt;
@@ -65,6 +66,8 @@ pub struct Engine {
     pub history: Arc<dyn RoomHistory>,
     /// Reading histories.
     pub read_history: Arc<dyn ReadHistory>,
+    /// Messages for users. `None`: they are not configured.
+    pub mailboxes: Option<Arc<dyn Mailboxes>>,
     /// Whether publications get through.
     pub health: Arc<dyn Health>,
 }

@@ -7,7 +7,7 @@
 //! speak).
 //!
 //! Imports point one way: `server` to everything, `protocols` to `http`, `http` to `shard`, and all of them to the core
-//! types: [`publication`], [`encoding`], [`protocol`], [`capability`], [`history`], [`authorize`], [`namespace`].
+//! types: [`publication`], [`encoding`], [`protocol`], [`capability`], [`history`], [`mailbox`], [`authorize`], [`namespace`].
 //! `engine` and `protocols` do not know each other, nor do `shard` and `protocols`. `config` imports none of them.
 #![forbid(unsafe_code)]
 
@@ -30,6 +30,7 @@ pub mod http;
 pub mod hub;
 pub mod identity;
 pub mod log;
+pub mod mailbox;
 pub mod metrics;
 pub mod namespace;
 pub mod origin;

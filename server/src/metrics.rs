@@ -65,6 +65,14 @@ pub struct Metrics {
     pub backfilled_publications: AtomicU64,
     /// Reads of a room's history.
     pub history_reads: AtomicU64,
+    /// Messages that were stored in mailboxes.
+    pub mailbox_messages: AtomicU64,
+    /// Messages that were dropped because a mailbox was full.
+    pub mailbox_dropped: AtomicU64,
+    /// Messages that were not stored because their user was unknown.
+    pub mailbox_unknown_users: AtomicU64,
+    /// Messages that were rejected because a limit of mailboxes was reached.
+    pub mailbox_full: AtomicU64,
     /// Connections of an engine that were lost.
     pub engine_disconnects: AtomicU64,
 }
@@ -243,6 +251,30 @@ pub static SERIES: &[Series] = &[
         help: "Reads of a room's history.",
         alert: "It grows much faster than usual: many clients reconnect. Reads for one room at one time are shared.",
         read: Read::Counter(|metrics| &metrics.history_reads),
+    },
+    Series {
+        name: "mailbox_messages_total",
+        help: "Messages stored in mailboxes.",
+        alert: "Never.",
+        read: Read::Counter(|metrics| &metrics.mailbox_messages),
+    },
+    Series {
+        name: "mailbox_dropped_total",
+        help: "Messages dropped from mailboxes that held `mailbox: count` messages or `mailbox: bytes`, the oldest first.",
+        alert: "It grows: users are away for long, or their pages do not acknowledge.",
+        read: Read::Counter(|metrics| &metrics.mailbox_dropped),
+    },
+    Series {
+        name: "mailbox_unknown_users_total",
+        help: "Messages not stored, because their user was not connected within `mailbox: age`.",
+        alert: "Users miss messages; see `mailbox: unknown`.",
+        read: Read::Counter(|metrics| &metrics.mailbox_unknown_users),
+    },
+    Series {
+        name: "mailbox_full_total",
+        help: "Messages rejected, because there are `limits: max_mailboxes` or `limits: max_mailbox_memory` is used.",
+        alert: "It grows. Publishers receive 507 and users miss messages.",
+        read: Read::Counter(|metrics| &metrics.mailbox_full),
     },
     Series {
         name: "engine_disconnects_total",

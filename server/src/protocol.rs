@@ -12,6 +12,7 @@ use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
 use crate::identity::Identity;
+use crate::mailbox::{Acknowledgement, MailboxError, Removed, StoredMessage};
 use crate::outcome::Outcome;
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
@@ -67,6 +68,11 @@ pub trait Protocol: fmt::Debug + Send {
         let _ = (namespace, core);
     }
 
+    /// Messages from the mailbox that [`Core::open_mailbox`] has opened, and what else happens in it.
+    fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
+        let _ = (namespace, delivery, core);
+    }
+
     /// The connection is about to be closed. Last messages can be sent here.
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core);
 
@@ -74,6 +80,37 @@ pub trait Protocol: fmt::Debug + Send {
     fn as_polling(&mut self) -> Option<&mut dyn PollingProtocol> {
         None
     }
+}
+
+/// What a connection receives from the mailbox of its user.
+#[derive(Debug)]
+pub enum MailboxDelivery<'a> {
+    /// Messages, in the order of the mailbox.
+    Messages {
+        /// The messages. None in the first delivery if the mailbox is empty.
+        messages: &'a [Arc<StoredMessage>],
+        /// Messages in the mailbox.
+        unread: u64,
+        /// Whether this is the first delivery: what the client has and is not in this delivery or one until `is_last`, is
+        /// not in the mailbox any more.
+        is_first: bool,
+        /// Whether there were no more messages in the mailbox.
+        is_last: bool,
+    },
+    /// A connection of the user, or the application, has acknowledged messages.
+    Acknowledged {
+        /// The messages.
+        acknowledgement: &'a Acknowledgement,
+        /// Messages in the mailbox.
+        unread: u64,
+    },
+    /// The reply to [`Core::acknowledge_messages`].
+    Reply {
+        /// The number that the client gave to the request, if it did.
+        request: Option<u64>,
+        /// The result.
+        result: Result<Removed, MailboxError>,
+    },
 }
 
 /// The additional methods of a protocol over long-polling.
@@ -245,6 +282,24 @@ pub trait Core {
 
     /// Removes the connection's identity in a namespace that it has left.
     fn forget_identity(&mut self, namespace: u16);
+
+    /// Opens the mailbox of the connection's user. [`Protocol::mailbox`] receives what is in it, oldest message first, and
+    /// then what is stored in it.
+    ///
+    /// # Errors
+    /// The namespace has no mailboxes, or the connection no user.
+    fn open_mailbox(&mut self, namespace: u16) -> Result<(), MailboxError>;
+
+    /// Removes messages from the mailbox of the connection's user. [`Outcome::Pending`]: [`MailboxDelivery::Reply`] follows.
+    ///
+    /// # Errors
+    /// Nothing has changed, or the engine is unavailable.
+    fn acknowledge_messages(
+        &mut self,
+        namespace: u16,
+        acknowledgement: Acknowledgement,
+        request: Option<u64>,
+    ) -> Result<Outcome<Removed>, MailboxError>;
 
     /// Sets the page that the connection belongs to, which publications can exclude.
     fn set_page(&mut self, page: PageHash);

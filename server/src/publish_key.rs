@@ -13,6 +13,8 @@ pub struct PublishKey {
     pub key: Secret,
     /// The rooms to which it may publish. Empty: every room.
     pub rooms: Vec<RoomPattern>,
+    /// Whether it may send messages to mailboxes. `None`: if it may publish to every room.
+    pub notify: Option<bool>,
 }
 
 /// Rooms, as `publish_keys` writes them.
@@ -30,6 +32,11 @@ impl PublishKey {
     /// Whether it may publish to this room.
     pub fn allows(&self, room: &str) -> bool {
         self.rooms.is_empty() || self.rooms.iter().any(|pattern| pattern.matches(room))
+    }
+
+    /// Whether it may send messages to mailboxes, and read them.
+    pub fn may_notify(&self) -> bool {
+        self.notify.unwrap_or(self.rooms.is_empty())
     }
 }
 

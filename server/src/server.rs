@@ -15,6 +15,7 @@ use crate::engine::Fanout;
 use crate::engine::memory::Memory;
 use crate::engine::redis::{self, Redis};
 use crate::http::{self, Bound, BoundSocket, Endpoint, Http, HttpService, ListenError};
+use crate::mailbox::MailboxSettings;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces, RoomLimits};
 use crate::protocols::{self, Mount, REGISTRY};
@@ -122,7 +123,7 @@ impl Server {
         let mut started = Vec::with_capacity(config.namespaces.len());
         for (id, one) in config.namespaces.iter().enumerate() {
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
-            started.push(start_engine(one, fanout, limits.max_publish_size + POSITION_BYTES)?);
+            started.push(start_engine(one, fanout, &limits)?);
         }
         engines.set(started);
         let is_open = config.namespaces.iter().all(NamespaceConfig::is_open);
@@ -138,6 +139,7 @@ impl Server {
             open_files,
             max_message_size: limits.max_message_size,
             max_publish_size: limits.max_publish_size,
+            max_notified_users: limits.max_notified_users,
             request_timeout: limits.request_timeout,
             keep_alive_timeout: limits.keep_alive_timeout,
             write_timeout: limits.write_timeout,
@@ -313,14 +315,25 @@ fn shard_settings(
     }
 }
 
-fn start_engine(
-    config: &NamespaceConfig,
-    fanout: Fanout,
-    max_publication_bytes: usize,
-) -> Result<Engine, StartError> {
+/// What the mailboxes of a namespace store. `None`: it has none.
+fn mailbox_settings(config: &NamespaceConfig, limits: &Limits) -> Option<MailboxSettings> {
+    config.mailbox.as_ref().map(|mailbox| MailboxSettings {
+        count: mailbox.count,
+        bytes: mailbox.bytes,
+        age: mailbox.age,
+        keep_unknown: mailbox.keep_unknown,
+        max_message: limits.max_mailbox_message.min(mailbox.bytes),
+        max_mailboxes: limits.max_mailboxes,
+        max_memory: limits.max_mailbox_memory,
+    })
+}
+
+fn start_engine(config: &NamespaceConfig, fanout: Fanout, limits: &Limits) -> Result<Engine, StartError> {
+    let max_publication_bytes = limits.max_publish_size + POSITION_BYTES;
+    let mailboxes = mailbox_settings(config, limits);
     let engine = match &config.redis {
-        None => Memory::start(fanout, config.history.clone()),
-        Some(redis) => Redis::start(redis, config, fanout, max_publication_bytes)
+        None => Memory::start(fanout, config.history.clone(), mailboxes),
+        Some(redis) => Redis::start(redis, config, fanout, max_publication_bytes, mailboxes)
             .map_err(|error| StartError::Redis(config.name.clone(), error))?,
     };
     let redis = config.redis.as_ref().map(ToString::to_string);

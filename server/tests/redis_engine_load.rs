@@ -111,7 +111,7 @@ impl Setup {
         let (shards, _threads) = shard::start(1, &settings, &namespaces, &engines, &metrics).unwrap();
         let fanout = Fanout::new(shards.clone(), namespaces, 0, Arc::clone(&metrics));
         let namespace = &config.namespaces[0];
-        let engine = Redis::start(namespace.redis.as_ref().unwrap(), namespace, fanout, 2 * LARGE).unwrap();
+        let engine = Redis::start(namespace.redis.as_ref().unwrap(), namespace, fanout, 2 * LARGE, None).unwrap();
         redis.has_subscribers("/n", 1).await;
         Self { engine, shards, metrics }
     }

@@ -1,6 +1,7 @@
 // Owns: the rooms of one namespace, the socket they share, and the old client's names for connection
 // events. Works with our socket, the stock one, and any object with the same methods.
 
+import { Inbox } from "./inbox.js";
 import { JoinQueue } from "./join-queue.js";
 import { endpointOf, keyFrom } from "./keys.js";
 import { Listenable } from "./listenable.js";
@@ -36,6 +37,8 @@ export class NoDeventController extends Listenable {
     this._hasWarned = false; // of a key URL that is not used
     /** The id of this page, the same on every connection. */
     this.pageId = pageId;
+    /** The mailbox of the page's user. */
+    this.inbox = new Inbox(this);
     this._joins = this._newJoins();
     /** @type {string | undefined} the line to log if the page uses a room and there is no socket */
     this._hint = undefined;
@@ -124,6 +127,7 @@ export class NoDeventController extends Listenable {
       if (joined) this.room(joined.room)._onJoinedByToken(joined);
     });
     this._tokens._attach(socket, (event, fn) => this._listen(socket, event, fn));
+    this.inbox._attach(socket, (event, fn) => this._listen(socket, event, fn));
     if (socket.io) this._bridge(socket, socket.io);
     if (socket.connected === true) this._onConnect();
     return this;
@@ -179,6 +183,7 @@ export class NoDeventController extends Listenable {
     const rooms = [...this._rooms.values()];
     for (const room of rooms) room._joinSent = false;
     this._joins = this._newJoins();
+    this.inbox._onConnect();
     this._fire("connect");
     this._joins._hold();
     // The page's `connect` listener may have joined some of the rooms already.
@@ -220,6 +225,7 @@ export class NoDeventController extends Listenable {
     this.socket = undefined;
     for (const room of this._rooms.values()) room._destroy();
     this._rooms.clear();
+    this.inbox._destroy();
     return this.off();
   }
 }

@@ -32,8 +32,8 @@ pub const MAX_KEY_PREFIX_BYTES: usize = 64;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Scope {
     /// Empty, or the prefix with its colon.
-    prefix: String,
-    db: u8,
+    pub(crate) prefix: String,
+    pub(crate) db: u8,
 }
 
 /// The names of a room's keys. All of them are in one slot of a cluster.

@@ -387,6 +387,14 @@ pub static NAMESPACE: Section = Section {
             "",
         ),
         key(
+            "mailbox",
+            Map("`on`, `off`, an age like `1h`, or the keys of `mailbox`"),
+            Words("off, see [`mailbox`](#mailbox)"),
+            "Mailboxes: messages for users, stored until they are acknowledged.",
+            "Users should receive what was sent while they were away.",
+            "",
+        ),
+        key(
             "channel_per_room",
             Flag,
             Value("false"),
@@ -678,6 +686,14 @@ pub static PUBLISH_KEY_ENTRY: Section = Section {
             "The publisher needs only these.",
             "[lobby, \"Chat_*\"]",
         ),
+        key(
+            "notify",
+            Flag,
+            Words("`true`, unless `rooms` is written"),
+            "Whether the key may send messages to mailboxes, and read them.",
+            "A publisher that is limited to rooms also notifies users, or one that is not may not.",
+            "true",
+        ),
     ],
 };
 
@@ -866,6 +882,40 @@ pub static LIMITS: Section = Section {
              a wrong key get 429, and a connection that has sent more than 20 wrong keys is closed. Right keys are always accepted.",
             "Many clients with old keys share an address.",
             "100",
+        ),
+        key(
+            "max_mailboxes",
+            Number(1, 100_000_000),
+            Value("100000"),
+            "Mailboxes of a namespace for users who were never connected; with `mailbox: {age: 0}`, mailboxes that hold messages. \
+             Beyond it, messages for further users are rejected with 507.",
+            "There are more users than that.",
+            "1000000",
+        ),
+        key(
+            "max_mailbox_memory",
+            Size,
+            Value("64MB"),
+            "Memory of all mailboxes of a namespace in the memory engine. Beyond it, messages are rejected with 507. Redis has its \
+             own `maxmemory`.",
+            "There are many users, or the machine has little memory.",
+            "256MB",
+        ),
+        key(
+            "max_mailbox_message",
+            Size,
+            Value("64KB"),
+            "Largest message for a mailbox. A larger one is rejected with 413.",
+            "Messages contain more than a notification.",
+            "256KB",
+        ),
+        key(
+            "max_notified_users",
+            Number(1, 1_000_000),
+            Value("1000"),
+            "Users of one request to `notify`. A request that names more is rejected with 400.",
+            "One message goes to more users.",
+            "10000",
         ),
     ],
 };
@@ -1067,6 +1117,49 @@ pub static HISTORY_ROOM: Section = Section {
     ],
 };
 
+/// Keys of `mailbox`.
+pub static MAILBOX: Section = Section {
+    title: "`mailbox`",
+    about: "What is stored for each user. `on` is short for the defaults, an age such as `1h` for `{age: 1h}`. See \
+            [mailboxes.md](mailboxes.md).",
+    frame: Frame { above: "/nodevent:\n  mailbox:", indent: 4 },
+    keys: &[
+        key(
+            "count",
+            Number(1, 100_000),
+            Value("1000"),
+            "Messages of one user. Beyond it, the oldest message is dropped.",
+            "Users are away for long, or need only the last messages.",
+            "200",
+        ),
+        key(
+            "bytes",
+            Size,
+            Value("1MB"),
+            "Length of all messages of one user. Beyond it, the oldest messages are dropped.",
+            "Messages are large, or memory is small.",
+            "256KB",
+        ),
+        key(
+            "age",
+            Duration,
+            Value("1h"),
+            "How long messages are kept while their user is not connected. `0` keeps them until they are acknowledged, also \
+             those for users who were never connected.",
+            "Users return later than that.",
+            "7d",
+        ),
+        key(
+            "unknown",
+            Word(&["drop", "keep"]),
+            Value("drop"),
+            "What happens to messages for users who were not connected within `age`.",
+            "Users who were never connected should find messages at their first visit.",
+            "keep",
+        ),
+    ],
+};
+
 /// Keys of `redis`.
 pub static REDIS: Section = Section {
     title: "`redis`",
@@ -1181,7 +1274,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 18] = [
+pub static SECTIONS: [&Section; 19] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -1197,6 +1290,7 @@ pub static SECTIONS: [&Section; 18] = [
     &PUBLISH_KEY_ENTRY,
     &HISTORY,
     &HISTORY_ROOM,
+    &MAILBOX,
     &REDIS,
     &REDIS_SSL,
     &SENTINEL,

@@ -50,6 +50,14 @@ pub struct Limits {
     pub room_requests_per_second_per_address: u32,
     /// Wrong keys per second and address, in the long run.
     pub wrong_keys_per_second_per_address: u32,
+    /// Mailboxes of a namespace for users who were never connected.
+    pub max_mailboxes: usize,
+    /// Memory of a namespace's mailboxes in the memory engine. Bytes.
+    pub max_mailbox_memory: usize,
+    /// Largest message for a mailbox. Bytes.
+    pub max_mailbox_message: usize,
+    /// Users of one request to notify.
+    pub max_notified_users: usize,
     /// Time from one ping to the next.
     pub ping_interval: Duration,
     /// Time from a ping to its pong.
@@ -80,6 +88,10 @@ impl Default for Limits {
             handshakes_per_second_per_address: 5_000,
             room_requests_per_second_per_address: 500,
             wrong_keys_per_second_per_address: 10,
+            max_mailboxes: 100_000,
+            max_mailbox_memory: 64 * 1024 * 1024,
+            max_mailbox_message: 64 * 1024,
+            max_notified_users: 1000,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
         }
@@ -142,6 +154,10 @@ impl Limits {
         ] {
             set(limit, map.number(key, report));
         }
+        set(&mut self.max_mailboxes, map.number("max_mailboxes", report));
+        set(&mut self.max_mailbox_memory, map.size("max_mailbox_memory", report));
+        set(&mut self.max_mailbox_message, map.size("max_mailbox_message", report));
+        set(&mut self.max_notified_users, map.number("max_notified_users", report));
     }
 }
 

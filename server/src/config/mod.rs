@@ -19,6 +19,7 @@ mod json;
 pub mod keys;
 pub mod limits;
 pub mod listen;
+pub mod mailbox;
 pub mod namespace;
 pub mod proxies;
 mod reader;

@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -22,6 +22,7 @@
 use super::credentials;
 use super::history::History;
 use super::keys;
+use super::mailbox::Mailbox;
 use super::reader::MapReader;
 use super::redis::Redis;
 use super::report::{Location, Report};
@@ -109,6 +110,8 @@ pub struct Namespace {
     pub publish_keys: Vec<PublishKey>,
     /// History of its rooms.
     pub history: History,
+    /// The mailboxes of its users. `None`: it has none.
+    pub mailbox: Option<Mailbox>,
     /// Whether each room has its own channel in Redis, so that a server receives only the rooms of its members.
     pub channel_per_room: bool,
 }
@@ -127,6 +130,8 @@ struct Written {
     bound_keys: Option<BoundKeys>,
     publish_keys: Option<Vec<PublishKey>>,
     history: Option<History>,
+    /// `Some(None)`: `off` is written.
+    mailbox: Option<Option<Mailbox>>,
     channel_per_room: Option<bool>,
 }
 
@@ -418,6 +423,8 @@ impl Written {
         let redis = map.take("redis").and_then(|node| Redis::read(node, &path, folder, report));
         let path = map.name("history");
         let history = map.take("history").map(|node| History::read(node, &path, report));
+        let path = map.name("mailbox");
+        let mailbox = map.take("mailbox").map(|node| Mailbox::read(node, &path, report));
         let path = map.name("token");
         let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
         // Keys of the gem.
@@ -426,6 +433,7 @@ impl Written {
         Self {
             redis,
             history,
+            mailbox,
             secrets: credentials::secrets(map, folder, report),
             token,
             open: map.flag("open", report),
@@ -462,6 +470,7 @@ impl Written {
             bound_keys: self.bound_keys.or(below.bound_keys),
             publish_keys: self.publish_keys.or(below.publish_keys),
             history: self.history.or(below.history),
+            mailbox: self.mailbox.or(below.mailbox),
             channel_per_room: self.channel_per_room.or(below.channel_per_room),
         }
     }
@@ -485,6 +494,7 @@ impl Written {
             token: self.token,
             publish_keys: self.publish_keys.unwrap_or_default(),
             history: self.history.unwrap_or_default(),
+            mailbox: self.mailbox.flatten(),
             channel_per_room: self.channel_per_room.unwrap_or(false),
         }
     }

@@ -3,6 +3,7 @@
 //! It knows the shards' inboxes. It does not know connections or encodings.
 
 use crate::history::RecoveryReply;
+use crate::mailbox::{MailboxNotice, MailboxReply};
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::publication::{Notice, Publication};
@@ -35,6 +36,11 @@ impl FanoutReservation<'_> {
     pub(super) fn broadcast(self, publication: Arc<Publication>) {
         self.reservation.deliver(self.fanout.namespace, Notice::Publication(publication));
         self.fanout.metrics.publications.fetch_add(1, Relaxed);
+    }
+
+    /// Sends what happened in a mailbox to every shard.
+    pub(super) fn notify(self, notice: MailboxNotice) {
+        self.reservation.notify_mailbox(self.fanout.namespace, notice);
     }
 }
 
@@ -77,6 +83,23 @@ impl Fanout {
         reservation.deliver(self.namespace, Notice::gap(room, position));
         self.metrics.gaps.fetch_add(1, Relaxed);
         tracing::warn!(namespace = self.name(), "room history gap could not be backfilled; members were notified");
+    }
+
+    /// Sends what happened in a mailbox to every shard. Waits while the inboxes are full.
+    pub(super) async fn notify(&self, notice: MailboxNotice) {
+        self.reserve(notice.size()).await.notify(notice);
+    }
+
+    /// Makes the shards read all mailboxes of their connections again: notices may have been lost.
+    pub(super) fn mailbox_notices_lost(&self) {
+        self.shards.mailbox_notices_lost(self.namespace);
+    }
+
+    /// Sends the reply to a request about a mailbox to its shard.
+    pub(super) fn mailbox_reply(&self, reply: MailboxReply) {
+        let shard = reply.reply_to.shard;
+        // The inbox always has a place for a reply: the shard limits how many it requests.
+        let _ = self.shards.send(shard, ToShard::MailboxReply(Box::new(reply)));
     }
 
     /// Sends the reply to a recovery request to its shard.

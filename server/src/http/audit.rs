@@ -70,6 +70,13 @@ impl Audit {
         }
     }
 
+    /// Logs a message to users, or one that was to be.
+    pub(super) fn log_notification(&self, users: usize, event: &str, bytes: usize, outcome: Outcome) {
+        let Some(Line { namespace, client, publisher }) = &self.line else { return };
+        let (event, outcome) = (shown(event), outcome.as_str());
+        tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, users, event, bytes, "audit: {outcome}");
+    }
+
     /// Logs that a key was rejected, or missing.
     pub(super) fn log_rejected_key(http: &Http, namespace: &str, client: IpAddr, reason: &str) {
         if http.settings.audit {

@@ -4,7 +4,7 @@
 //! handed to a shard, socket and all. Nothing here stores anything about a connection.
 //!
 //! In reading order: `listener` (accept), `connection` (one socket), `router` (paths), [`endpoint`] (what a protocol
-//! mounts), [`websocket`] (the handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`,
+//! mounts), [`websocket`] (the handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`, `notify`, `mailbox`,
 //! `health`, `console`, `assets`.
 
 mod admission;
@@ -19,6 +19,8 @@ mod head_scanner;
 mod health;
 mod history_body;
 mod listener;
+mod mailbox;
+mod notify;
 mod peer;
 mod proxy_protocol;
 mod publish;
@@ -91,6 +93,8 @@ pub struct Settings {
     pub max_message_size: usize,
     /// The largest body of a publish. Bytes.
     pub max_publish_size: usize,
+    /// Users of one request to notify.
+    pub max_notified_users: usize,
     /// Timeout of the head of a request, and then of its body.
     pub request_timeout: Duration,
     /// Time for which an idle connection is kept open for its next request.

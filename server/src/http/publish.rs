@@ -76,7 +76,15 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
     published
 }
 
-fn authorize<'a>(http: &Http, namespace: &'a Namespace, request: &Request) -> Result<Publisher<'a>, Box<Response>> {
+/// Decides about a publisher. Counts, logs and audits a rejection.
+///
+/// # Errors
+/// The response that rejects it.
+pub(super) fn authorize<'a>(
+    http: &Http,
+    namespace: &'a Namespace,
+    request: &Request,
+) -> Result<Publisher<'a>, Box<Response>> {
     let refuse = |status: StatusCode, (error, hint): (&str, &str)| {
         let (namespace, client) = (&*namespace.name, PeerAddr::of(request.extensions()));
         tracing::warn!(namespace, %client, reason = error, "publish rejected; {hint}");
@@ -134,7 +142,11 @@ fn check_rooms(publisher: &Publisher<'_>, publications: &[PublicationRef<'_>]) -
     })
 }
 
-async fn read_body(http: &Http, request: Request) -> Result<BudgetedBytes, Box<Response>> {
+/// Reads the body of a publish.
+///
+/// # Errors
+/// The response that rejects it.
+pub(super) async fn read_body(http: &Http, request: Request) -> Result<BudgetedBytes, Box<Response>> {
     let (max_bytes, client) = (http.settings.max_publish_size, PeerAddr::of(request.extensions()));
     body::read(http, request.into_body(), max_bytes, client).await.map_err(|error| {
         Box::new(match error {
@@ -205,7 +217,7 @@ async fn publish_all(
 }
 
 /// The value of `Idempotency-Key`. `Err`: it cannot be used.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ()> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ()> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().filter(|text| !text.is_empty() && text.len() <= MAX_IDEMPOTENCY_KEY);
     text.map(|text| Some(text.to_owned())).ok_or(())

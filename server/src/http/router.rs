@@ -6,7 +6,7 @@ use super::peer::Source;
 use super::query::percent_decode;
 use super::refused_origins::Report;
 use super::request_phase::RequestPhase;
-use super::{Http, PeerAddr, console, health, publish, reply, room_history};
+use super::{Http, PeerAddr, console, health, mailbox, notify, publish, reply, room_history};
 use crate::{host, origin};
 use axum::Router;
 use axum::body::Body;
@@ -252,12 +252,15 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
     response
 }
 
-/// `GET /api/<ns>`, `POST /api/<ns>/emit` and `GET /api/<ns>/rooms/<room>/history`. `<ns>` may contain slashes, encoded
-/// or not, and `<room>` encoded ones.
+/// `GET /api/<ns>`, `POST /api/<ns>/emit` and `/notify`, `GET /api/<ns>/rooms/<room>/history` and
+/// `/api/<ns>/users/<user>/mailbox`. `<ns>` may contain slashes, encoded or not, and `<room>` and `<user>` encoded ones.
 async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let raw = request.uri().path().strip_prefix("/api").unwrap_or_default().to_owned();
     if raw.contains("/rooms/") {
         return serve_endpoint(&http, &room_history::RoomHistoryEndpoint, request).await;
+    }
+    if mailbox::MailboxEndpoint.matches(request.uri().path()) {
+        return serve_endpoint(&http, &mailbox::MailboxEndpoint, request).await;
     }
     let path = percent_decode(&raw);
     if http.namespaces.find(&path).is_some() {
@@ -266,11 +269,8 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
             _ => reply::method_not_allowed("GET, HEAD"),
         };
     }
-    if let Some(name) = path.strip_suffix("/emit") {
-        if let Some(response) = emit(&http, name, request).await {
-            return response;
-        }
-        return reply::not_found(&path);
+    if publish_path(&path).is_some() {
+        return publish_to(&http, &path, request).await.unwrap_or_else(|| reply::not_found(&path));
     }
     if path == "/nodevent.js.map" {
         return http.assets.script_map(&request);
@@ -278,24 +278,37 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     reply::not_found(&path)
 }
 
-/// `POST /api/<ns>/emit` alone.
+/// `POST /api/<ns>/emit` and `POST /api/<ns>/notify` alone.
 async fn publish_api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let path = percent_decode(request.uri().path().strip_prefix("/api").unwrap_or_default());
-    let response = match path.strip_suffix("/emit") {
-        Some(name) => emit(&http, name, request).await,
-        None => None,
-    };
-    response.unwrap_or_else(|| reply::not_found(&path))
+    publish_to(&http, &path, request).await.unwrap_or_else(|| reply::not_found(&path))
 }
 
-/// `/api/<ns>/emit`. `None`: there is no such path.
-async fn emit(http: &Http, name: &str, request: Request) -> Option<Response> {
+/// What a publisher sends.
+#[derive(Clone, Copy)]
+enum PublishKind {
+    Emit,
+    Notify,
+}
+
+/// Splits `<ns>/emit` or `<ns>/notify`.
+fn publish_path(path: &str) -> Option<(&str, PublishKind)> {
+    let emit = path.strip_suffix("/emit").map(|name| (name, PublishKind::Emit));
+    emit.or_else(|| path.strip_suffix("/notify").map(|name| (name, PublishKind::Notify)))
+}
+
+/// `/api/<ns>/emit` or `/api/<ns>/notify`. `None`: there is no such path.
+async fn publish_to(http: &Http, path: &str, request: Request) -> Option<Response> {
+    let (name, kind) = publish_path(path)?;
     let Some(namespace) = http.namespaces.find(name) else {
         return (request.method() == Method::POST).then(|| reply::unknown_namespace(&http.metrics, name));
     };
     let origin = publish::page_that_may_publish(http, &request);
     let response = match *request.method() {
-        Method::POST => publish::serve(http, namespace, request).await,
+        Method::POST => match kind {
+            PublishKind::Emit => publish::serve(http, namespace, request).await,
+            PublishKind::Notify => notify::serve(http, namespace, request).await,
+        },
         Method::OPTIONS if origin.is_some() => preflight(),
         _ => reply::method_not_allowed("POST"),
     };

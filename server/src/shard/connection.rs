@@ -11,6 +11,7 @@ use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
 use crate::hub::Membership;
 use crate::identity::Identity;
+use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::outcome::Outcome;
 use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
 use crate::token::TokenError;
@@ -92,6 +93,20 @@ impl Core for Connection<'_> {
         if let Some(session) = self.shard.session_mut(self.slot) {
             session.identities.remove(namespace);
         }
+        self.shard.remove_mailboxes(self.slot, Some(namespace));
+    }
+
+    fn open_mailbox(&mut self, namespace: u16) -> Result<(), MailboxError> {
+        self.shard.open_mailbox(self.slot, namespace)
+    }
+
+    fn acknowledge_messages(
+        &mut self,
+        namespace: u16,
+        acknowledgement: Acknowledgement,
+        request: Option<u64>,
+    ) -> Result<Outcome<Removed>, MailboxError> {
+        self.shard.acknowledge_messages(self.slot, namespace, acknowledgement, request)
     }
 
     fn set_page(&mut self, page: PageHash) {

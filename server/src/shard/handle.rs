@@ -1,7 +1,8 @@
 //! The handle of all shards: what the rest of the process uses to reach them.
 
 use super::inbox::{Busy, Inbox, PUBLICATION_BYTES};
-use super::message::{Broadcast, ToShard};
+use super::message::{Broadcast, MailboxBroadcast, ToShard};
+use crate::mailbox::MailboxNotice;
 use crate::protocol::Millis;
 use crate::publication::Notice;
 use std::sync::Arc;
@@ -63,6 +64,13 @@ impl Shards {
         self.inboxes.get(usize::from(shard)).ok_or(Busy)?.put(message)
     }
 
+    /// Makes all shards read the mailboxes of a namespace again.
+    pub fn mailbox_notices_lost(&self, namespace: u16) {
+        for inbox in self.inboxes.iter() {
+            let _ = inbox.put(ToShard::MailboxNoticesLost { namespace });
+        }
+    }
+
     /// Closes the connections of all shards within `spread` milliseconds.
     pub fn drain(&self, spread: Millis) {
         for inbox in self.inboxes.iter() {
@@ -90,6 +98,17 @@ impl Reservation<'_> {
         for inbox in self.shards.inboxes.iter() {
             // Only requests are ever rejected.
             let _ = inbox.put(ToShard::Broadcast(Arc::clone(&broadcast)));
+        }
+    }
+
+    /// Puts what happened in a mailbox into every inbox.
+    pub fn notify_mailbox(self, namespace: u16, notice: MailboxNotice) {
+        for permit in self.permits {
+            permit.forget();
+        }
+        let broadcast = Arc::new(MailboxBroadcast { namespace, notice, cost: self.cost });
+        for inbox in self.shards.inboxes.iter() {
+            let _ = inbox.put(ToShard::MailboxNotice(Arc::clone(&broadcast)));
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::history::{RecoveryReply, ReplyTo};
+use crate::mailbox::{MailboxNotice, MailboxReply};
 use crate::protocol::{Millis, OpenProtocol};
 use crate::publication::Notice;
 use bytes::Bytes;
@@ -22,6 +23,17 @@ pub struct Broadcast {
     pub namespace: u16,
     /// The message to the members.
     pub notice: Notice,
+    /// The size that was reserved for it in the inboxes. Bytes.
+    pub(super) cost: u32,
+}
+
+/// What happened in a mailbox, on its way to the user's connections.
+#[derive(Debug)]
+pub struct MailboxBroadcast {
+    /// The namespace's id.
+    pub namespace: u16,
+    /// What happened.
+    pub notice: MailboxNotice,
     /// The size that was reserved for it in the inboxes. Bytes.
     pub(super) cost: u32,
 }
@@ -56,6 +68,15 @@ pub enum ToShard {
     Recovered(Box<RecoveryReply>),
     /// The reply of an authorizer.
     Authorized(AuthorizeReply),
+    /// Tell the connections of a user what happened in the user's mailbox.
+    MailboxNotice(Arc<MailboxBroadcast>),
+    /// Notices of a namespace may have been lost: read the mailboxes of its connections again.
+    MailboxNoticesLost {
+        /// The namespace's id.
+        namespace: u16,
+    },
+    /// The reply to a request about a mailbox.
+    MailboxReply(Box<MailboxReply>),
     /// Take over a WebSocket.
     Attach(Box<Attach>),
     /// A request of a connection on long-polling.
@@ -249,7 +270,14 @@ impl ToShard {
     pub(super) fn is_request(&self) -> bool {
         !matches!(
             self,
-            Self::Broadcast(_) | Self::Recovered(_) | Self::Authorized(_) | Self::Drain { .. } | Self::Stop
+            Self::Broadcast(_)
+                | Self::Recovered(_)
+                | Self::Authorized(_)
+                | Self::MailboxNotice(_)
+                | Self::MailboxNoticesLost { .. }
+                | Self::MailboxReply(_)
+                | Self::Drain { .. }
+                | Self::Stop
         )
     }
 

@@ -8,8 +8,8 @@
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`
 //! (with `poll_response`), `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
 //! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
-//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `roomless`, `read_queue` and `buffers` (what one
-//! client may take from others), `timers`, `closes`.
+//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `mailbox` (messages for a user), `roomless`,
+//! `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`.
 
 mod body_stream;
 mod buffers;
@@ -25,6 +25,7 @@ mod identities;
 mod inbox;
 mod join_buffers;
 mod joins;
+mod mailbox;
 pub mod message;
 mod pending_joins;
 mod poll_response;
@@ -52,9 +53,9 @@ use crate::fair_shares::FairShares;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
-use crate::protocol::Millis;
 #[cfg(doc)]
 use crate::protocol::Protocol;
+use crate::protocol::{Millis, NEVER};
 use crate::rate_limit::RateLimit;
 use buffers::BufferScan;
 use closes::Closes;
@@ -64,6 +65,7 @@ use encodings::Encodings;
 use hashbrown::HashMap;
 use inbox::Inbox;
 use joins::PendingJoin;
+use mailbox::ShardMailboxes;
 use mio::{Events, Poll, Token};
 use pending_joins::PendingJoins;
 use read_queue::ReadQueue;
@@ -152,6 +154,8 @@ struct Shard {
     read_again: ReadQueue,
     /// Joins whose authorization or recovery has not arrived.
     pending_joins: PendingJoins,
+    /// The mailboxes of its connections' users.
+    mailboxes: ShardMailboxes,
     /// The memberships of all connections.
     memberships: FairShares,
     /// Connections that have joined no room.
@@ -209,6 +213,7 @@ pub fn start(
             generation: 0,
             read_again: ReadQueue::default(),
             pending_joins: PendingJoins::default(),
+            mailboxes: ShardMailboxes::default(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
@@ -271,6 +276,7 @@ impl Shard {
             self.take_events(&events);
             self.take_inbox();
             self.request_overdue_recoveries();
+            self.serve_mailboxes();
             self.deliver();
             self.scan_buffers();
             self.run_timers();
@@ -292,6 +298,7 @@ impl Shard {
         // Add 1 ms because the clock is rounded down.
         let timers =
             self.timers.next().into_iter().chain(self.buffer_scan.due()).chain(self.pending_joins.next_overdue());
+        let timers = timers.chain(Some(self.mailboxes.due()).filter(|due| *due != NEVER));
         let timer = timers.min().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
         let cooldown = self.delivery.next_cooldown_end().map(|at| at.saturating_duration_since(Instant::now()));
         timer.into_iter().chain(cooldown).min()
@@ -345,6 +352,9 @@ impl Shard {
             ToShard::Broadcast(broadcast) => self.accept_broadcast(&broadcast),
             ToShard::Recovered(reply) => self.on_recovery_reply(*reply),
             ToShard::Authorized(reply) => self.on_authorize_reply(reply),
+            ToShard::MailboxNotice(broadcast) => self.on_mailbox_notice(&broadcast),
+            ToShard::MailboxNoticesLost { namespace } => self.on_mailbox_notices_lost(namespace),
+            ToShard::MailboxReply(reply) => self.on_mailbox_reply(*reply),
             ToShard::Attach(attach) => self.attach(*attach),
             ToShard::Polling(request) => self.on_polling_request(request),
             ToShard::Upgrade(request) => self.on_upgrade_request(request),

@@ -6,6 +6,7 @@ use super::Shard;
 use super::connection::Connection;
 use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
+use super::mailbox::OwnMailboxes;
 use super::message::{PollReply, PollResponse};
 use super::slot::{Closing, Session, Slot, Transport, WebSocket};
 use crate::address_limits::{AddressLimit, WRONG_KEYS_PER_CONNECTION};
@@ -45,6 +46,7 @@ impl Shard {
             last_delivered: 0,
             join_buffers: JoinBuffers::default(),
             identities: Identities::default(),
+            mailboxes: OwnMailboxes::default(),
             drain_at: NEVER,
             stalled_since: None,
             messages: TokenBucket::new(settings.message_rate(), now),
@@ -267,6 +269,7 @@ impl Shard {
             protocol.closing(reason, &mut connection);
         }
         self.leave_rooms(slot, None);
+        self.remove_mailboxes(slot, None);
         let Some(session) = self.session_mut(slot) else { return };
         let (client, has_joined) = (session.info.peer(), session.has_joined);
         if !has_joined {

@@ -4,6 +4,7 @@
 use super::body_stream::BodyStream;
 use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
+use super::mailbox::OwnMailboxes;
 use super::message::{PollReply, PollingFormat};
 use super::poll_response::LastResponse;
 use super::stream::Stream;
@@ -49,6 +50,8 @@ pub(super) struct Session {
     pub(super) join_buffers: JoinBuffers,
     /// Who it is in each namespace.
     pub(super) identities: Identities,
+    /// The mailboxes of its users.
+    pub(super) mailboxes: OwnMailboxes,
     /// When it is closed because the server stops.
     pub(super) drain_at: Millis,
     /// Time since which its socket has accepted nothing, although data is queued.

@@ -13,6 +13,7 @@ mod defaults;
 mod except;
 mod history;
 mod history_attacks;
+mod mailboxes;
 mod order;
 mod origins;
 mod plain;

@@ -1,15 +1,19 @@
 //! The memory engine: publications go straight to the shards, and histories are stored in this process.
 
 mod history;
+mod mailbox;
+mod mailboxes;
 
 use super::{Fanout, unpositioned};
 use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, ReadHistory};
 use crate::client::Client;
 use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
+use crate::mailbox::MailboxSettings;
 use crate::outcome::Outcome;
 use crate::publication::Publication;
 use history::MemoryHistory;
+use mailboxes::MailboxesInMemory;
 use nodevent_protocol::history::{Position, with_position};
 use nodevent_protocol::publication::PublicationRef;
 use std::future::ready;
@@ -29,8 +33,9 @@ pub struct Memory {
 // === impl Memory ===
 
 impl Memory {
-    /// Starts an engine with this retention that pushes into `fanout`.
-    pub fn start(fanout: Fanout, policy: History) -> Engine {
+    /// Starts an engine with this retention, and with mailboxes if there are settings for them, that pushes into `fanout`.
+    pub fn start(fanout: Fanout, policy: History, mailboxes: Option<MailboxSettings>) -> Engine {
+        let mailboxes = mailboxes.map(|settings| Arc::new(MailboxesInMemory::new(settings, fanout.clone())) as _);
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
         Engine {
@@ -38,6 +43,7 @@ impl Memory {
             publish: Arc::clone(&memory) as _,
             history: Arc::clone(&memory) as _,
             read_history: Arc::clone(&memory) as _,
+            mailboxes,
             health: memory,
         }
     }

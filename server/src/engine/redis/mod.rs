@@ -1,7 +1,8 @@
 //! The Redis engine: any number of servers share the histories in Redis and hold nothing themselves but connections.
 //!
 //! Each namespace has three clients: one to publish and to recover, one to subscribe, and one for histories over HTTP,
-//! which connects at the first read ([`client`], [`subscription`], [`history_reader`]). They reconnect by themselves.
+//! which connects at the first read ([`client`], [`subscription`], [`history_reader`]). With mailboxes there is one more, for
+//! their notices ([`mailboxes`]). They reconnect by themselves.
 //! While Redis is unavailable, publishing fails within [`COMMAND_TIMEOUT`] and browsers stay connected. A script
 //! ([`script`]) assigns a publication its offset, stores it and publishes it in one step. One task per namespace
 //! ([`subscriber`]) delivers what arrives, in order and without a gap, to the rooms that have members here
@@ -19,6 +20,8 @@ mod health;
 mod history_pages;
 mod history_reader;
 mod long_reads;
+mod mailbox_users;
+mod mailboxes;
 mod periodic_check;
 mod read_task;
 mod room_state;
@@ -38,11 +41,13 @@ use crate::config::history::History;
 use crate::config::namespace::Namespace as NamespaceConfig;
 use crate::config::redis::{Kind, Redis as RedisConfig};
 use crate::history::{RecoveryReply, RecoveryRequest, RoomHistory, Since};
+use crate::mailbox::MailboxSettings;
 use crate::outcome::Outcome;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
 use health::{HealthProbe, LinkHealth};
 use history_reader::HistoryReader;
+use mailboxes::MailboxesInRedis;
 use nodevent_protocol::history::{Keys, Position, Publish, Scope};
 use nodevent_protocol::publication::PublicationRef;
 use script::{ScriptError, Scripts};
@@ -118,7 +123,7 @@ impl Shared {
 
 impl Redis {
     /// Starts the engine, which connects as soon as Redis responds and pushes what arrives into `fanout`. Publications of
-    /// more than `max_publication_bytes` are dropped and counted.
+    /// more than `max_publication_bytes` are dropped and counted. It has mailboxes if there are settings for them.
     ///
     /// # Errors
     /// Returns a message if the settings cannot be used.
@@ -127,6 +132,7 @@ impl Redis {
         namespace: &NamespaceConfig,
         fanout: Fanout,
         max_publication_bytes: usize,
+        mailboxes: Option<MailboxSettings>,
     ) -> Result<Engine, String> {
         let scope = redis.scope();
         let shared = Arc::new(Shared {
@@ -167,6 +173,11 @@ impl Redis {
         tokio::spawn(secrets_check::run(Arc::clone(&shared), secrets_check::fingerprints(&namespace.secrets)));
         tokio::spawn(client::supervise_client(shared.publisher.clone(), shared.address.clone()));
         tokio::spawn(client::supervise_client(shared.subscriber.clone(), shared.address.clone()));
+        let mailboxes = mailboxes
+            .map(|settings| {
+                MailboxesInRedis::start(settings, redis, shared.publisher.clone(), shared.fanout.clone())
+            })
+            .transpose()?;
         let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
         let redis = Arc::new(Self { shared, history_reader, commands: commands_tx });
         Ok(Engine {
@@ -174,6 +185,7 @@ impl Redis {
             publish: Arc::clone(&redis) as _,
             history: Arc::clone(&redis) as _,
             read_history: Arc::clone(&redis) as _,
+            mailboxes: mailboxes.map(|mailboxes| Arc::new(mailboxes) as _),
             health: redis,
         })
     }

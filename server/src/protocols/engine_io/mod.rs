@@ -19,7 +19,7 @@ use crate::close_reason::CloseReason;
 use crate::encoding::Frame;
 use crate::http::connections::PollingFormat;
 use crate::protocol::{
-    Core, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply, TransportKind,
+    Core, MailboxDelivery, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply, TransportKind,
 };
 use nodevent_protocol::engine_io::handshake::Handshake;
 use nodevent_protocol::engine_io::payload::{self, Part};
@@ -92,6 +92,11 @@ pub trait Upper: fmt::Debug + Send {
     /// See [`Protocol::identity_expired`].
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
         let _ = (namespace, core);
+    }
+
+    /// See [`Protocol::mailbox`].
+    fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
+        let _ = (namespace, delivery, core);
     }
 
     /// See [`Protocol::closing`].
@@ -219,6 +224,10 @@ impl<U: Upper> Protocol for EngineIo<U> {
 
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
         self.upper.identity_expired(namespace, core);
+    }
+
+    fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
+        self.upper.mailbox(namespace, delivery, core);
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {

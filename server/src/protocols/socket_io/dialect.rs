@@ -7,8 +7,9 @@
 
 use crate::history::RequestId;
 use crate::identity::Identity;
+use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::outcome::Outcome;
-use crate::protocol::{JoinError, Joined};
+use crate::protocol::{JoinError, Joined, MailboxDelivery};
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
 use serde_json::Value;
@@ -62,6 +63,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// [`Operations::identify`] accepts a new token before.
     fn identity_expired(&self, operations: &mut dyn Operations) {
         let _ = operations;
+    }
+
+    /// Messages from the mailbox that [`Operations::open_mailbox`] has opened, and what else happens in it.
+    fn mailbox(&self, operations: &mut dyn Operations, delivery: &MailboxDelivery<'_>) {
+        let _ = (operations, delivery);
     }
 
     /// The server is shutting down, and will close the connection now.
@@ -136,6 +142,22 @@ pub trait Operations {
     /// # Errors
     /// The token was rejected. The connection keeps the identity that it had.
     fn identify(&mut self, token: &str) -> Result<Arc<Identity>, TokenError>;
+
+    /// Opens the mailbox of the connection's user; see [`crate::protocol::Core::open_mailbox`].
+    ///
+    /// # Errors
+    /// The namespace has no mailboxes, or the connection no user.
+    fn open_mailbox(&mut self) -> Result<(), MailboxError>;
+
+    /// Removes messages from the mailbox; see [`crate::protocol::Core::acknowledge_messages`].
+    ///
+    /// # Errors
+    /// Nothing has changed, or the engine is unavailable.
+    fn acknowledge_messages(
+        &mut self,
+        acknowledgement: Acknowledgement,
+        request: Option<u64>,
+    ) -> Result<Outcome<Removed>, MailboxError>;
 
     /// How long a connection stays open after its identity has expired.
     fn grace(&self) -> Duration;

@@ -21,7 +21,7 @@ use crate::encoding::{Encoding, Frame};
 use crate::history::RequestId;
 use crate::http::{Endpoint, query};
 use crate::namespace::{Namespace, Namespaces};
-use crate::protocol::{Core, Millis, NEVER, SubscribeReply};
+use crate::protocol::{Core, MailboxDelivery, Millis, NEVER, SubscribeReply};
 use crate::token::TokenSource;
 use dialect::{Ack, Dialect, Event};
 use nodevent_protocol::engine_io::session::Timing;
@@ -377,6 +377,10 @@ impl Upper for SocketIo {
 
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
         self.in_namespace(namespace, core, |dialect, operations| dialect.identity_expired(operations));
+    }
+
+    fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
+        self.in_namespace(namespace, core, |dialect, operations| dialect.mailbox(operations, delivery));
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {

@@ -6,6 +6,7 @@ use super::requests_with_parts::RequestsWithParts;
 use crate::encoding::Encoding;
 use crate::history::{RequestId, Since};
 use crate::identity::Identity;
+use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, JoinError, Joined, Subscribe};
@@ -92,6 +93,18 @@ impl Operations for InNamespace<'_> {
 
     fn identify(&mut self, token: &str) -> Result<Arc<Identity>, TokenError> {
         self.core.identify(self.namespace.id, Some(token))?.ok_or(TokenError::NotConfigured)
+    }
+
+    fn open_mailbox(&mut self) -> Result<(), MailboxError> {
+        self.core.open_mailbox(self.namespace.id)
+    }
+
+    fn acknowledge_messages(
+        &mut self,
+        acknowledgement: Acknowledgement,
+        request: Option<u64>,
+    ) -> Result<Outcome<Removed>, MailboxError> {
+        self.core.acknowledge_messages(self.namespace.id, acknowledgement, request)
     }
 
     fn grace(&self) -> Duration {

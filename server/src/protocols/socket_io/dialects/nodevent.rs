@@ -1,13 +1,16 @@
 //! The dialect `nodevent`: `join`, `leave` and `event`, as `protocol/README.md` section 4 defines them.
 
+mod mailbox;
+
 use crate::clock::now_ms;
 use crate::history::RequestId;
 use crate::identity::Identity;
 use crate::outcome::Outcome;
-use crate::protocol::{JoinError, Joined};
+use crate::protocol::{JoinError, Joined, MailboxDelivery};
 use crate::protocols::socket_io::arguments::Argument;
 use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
 use crate::token::TokenError;
+use mailbox::Encoded;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::room;
 use serde_json::{Value, json};
@@ -54,7 +57,23 @@ impl Dialect for NodEvent {
                 };
                 acknowledge(operations, event.ack_id, &ack);
             }
+            "mailbox" => {
+                let ack = mailbox::open(operations);
+                acknowledge(operations, event.ack_id, &ack);
+            }
+            "acknowledge" => {
+                if let Some(ack) = mailbox::acknowledge(operations, data, event.ack_id) {
+                    acknowledge(operations, event.ack_id, &ack);
+                }
+            }
             _ => {}
+        }
+    }
+
+    fn mailbox(&self, operations: &mut dyn Operations, delivery: &MailboxDelivery<'_>) {
+        match mailbox::encode(delivery) {
+            Encoded::Event(args) => operations.emit(&args, &[]),
+            Encoded::Ack(request, args) => acknowledge(operations, request, &args),
         }
     }
 

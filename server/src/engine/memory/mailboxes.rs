@@ -1,0 +1,121 @@
+//! The capability *mailboxes* of the memory engine: the lock around [`MemoryMailboxes`], and the notices to the shards.
+
+use super::super::Fanout;
+use super::mailbox::{MemoryMailboxes, StoreOutcome};
+use crate::capability::Pending;
+use crate::clock::now_ms;
+use crate::mailbox::{
+    Acknowledgement, MailboxAction, MailboxEvent, MailboxNotice, MailboxPage, MailboxReply, MailboxRequest,
+    MailboxResult, MailboxSettings, Mailboxes, NewMessage, PageRequest, Removed, Stored,
+};
+use crate::outcome::Outcome;
+use std::future::ready;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::runtime::Handle;
+
+/// The mailboxes of one namespace.
+#[derive(Debug, Clone)]
+pub(super) struct MailboxesInMemory {
+    settings: MailboxSettings,
+    /// Locked while a message is stored and sent, so that all shards receive one order.
+    fanout: Arc<tokio::sync::Mutex<Fanout>>,
+    /// Locked briefly, and never across an await. Shards lock it too.
+    mailboxes: Arc<Mutex<MemoryMailboxes>>,
+    /// Runs what a shard must not wait for.
+    runtime: Handle,
+    /// For replies, which need no lock.
+    replies: Fanout,
+}
+
+// === impl MailboxesInMemory ===
+
+impl MailboxesInMemory {
+    pub(super) fn new(settings: MailboxSettings, fanout: Fanout) -> Self {
+        let mailboxes = Arc::new(Mutex::new(MemoryMailboxes::new(settings.clone())));
+        let replies = fanout.clone();
+        let fanout = Arc::new(tokio::sync::Mutex::new(fanout));
+        Self { settings, fanout, mailboxes, runtime: Handle::current(), replies }
+    }
+
+    /// # Cancel safety
+    /// Safe: the message is stored and sent, or neither.
+    async fn store(&self, new: &NewMessage<'_>) -> Stored {
+        let fanout = self.fanout.lock().await;
+        let place = fanout.reserve(new.user.len() + new.text.len()).await;
+        let outcome = self.lock().store(new, Instant::now(), now_ms().saturating_mul(1000));
+        match outcome {
+            StoreOutcome::Not(outcome) => outcome,
+            StoreOutcome::Now(now) => {
+                let (id, dropped) = (now.message.id, now.dropped);
+                let event = MailboxEvent::Stored { message: now.message, previous: now.previous };
+                place.notify(MailboxNotice { user: new.user.into(), unread: now.unread, event });
+                Stored::Stored { id, dropped }
+            }
+        }
+    }
+
+    /// # Cancel safety
+    /// Safe: the messages are removed and the notice is sent, or neither.
+    async fn acknowledge(&self, user: &str, acknowledgement: &Acknowledgement) -> Removed {
+        let fanout = self.fanout.lock().await;
+        let place = fanout.reserve(user.len()).await;
+        let removed = self.lock().acknowledge(user, acknowledgement, Instant::now());
+        if removed.count > 0 {
+            let event = MailboxEvent::Acknowledged(acknowledgement.clone());
+            place.notify(MailboxNotice { user: user.into(), unread: removed.unread, event });
+        }
+        removed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, MemoryMailboxes> {
+        // A panic leaves nothing in it that could not be used.
+        self.mailboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mailboxes for MailboxesInMemory {
+    fn settings(&self) -> &MailboxSettings {
+        &self.settings
+    }
+
+    fn store<'a>(&'a self, message: &'a NewMessage<'a>) -> Pending<'a, Stored> {
+        Box::pin(async move { Ok(self.store(message).await) })
+    }
+
+    fn read<'a>(&'a self, user: &'a str, page: PageRequest) -> Pending<'a, MailboxPage> {
+        Box::pin(ready(Ok(self.lock().read(user, page, Instant::now()))))
+    }
+
+    fn acknowledge<'a>(&'a self, user: &'a str, acknowledgement: &'a Acknowledgement) -> Pending<'a, Removed> {
+        Box::pin(async move { Ok(self.acknowledge(user, acknowledgement).await) })
+    }
+
+    fn request(&self, request: MailboxRequest) -> Outcome<MailboxReply> {
+        let MailboxRequest { reply_to, user, action } = request;
+        match action {
+            MailboxAction::Read(page) => {
+                let page = self.lock().read(&user, page, Instant::now());
+                Outcome::Ready(MailboxReply { reply_to, result: MailboxResult::Read(Ok(page)) })
+            }
+            // Others may hold the lock of the fan-out, or the inboxes may be full.
+            MailboxAction::Acknowledge { acknowledgement, request } => {
+                let mailboxes = self.clone();
+                self.runtime.spawn(async move {
+                    let removed = mailboxes.acknowledge(&user, &acknowledgement).await;
+                    let result = MailboxResult::Acknowledged { request, result: Ok(removed) };
+                    mailboxes.replies.mailbox_reply(MailboxReply { reply_to, result });
+                });
+                Outcome::Pending
+            }
+        }
+    }
+
+    fn connected(&self, user: &str) {
+        self.lock().connected(user, Instant::now());
+    }
+
+    fn disconnected(&self, user: &str) {
+        self.lock().disconnected(user, Instant::now());
+    }
+}

@@ -1,0 +1,217 @@
+//! The users who are connected to this server, and whose mailboxes Redis is to be told about: new users, users who have
+//! left, and connected users at an interval. Each user has one entry, however many connections and changes there are.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// The longest interval at which Redis is told that a user is still connected.
+const MAX_INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// The shortest.
+const MIN_INTERVAL: Duration = Duration::from_millis(500);
+/// Users who have left and wait, e.g. because Redis is unavailable. The mailboxes of others end an interval later.
+const MAX_LEFT: usize = 100_000;
+
+/// See the head of this file.
+#[derive(Debug)]
+pub(super) struct MailboxUsers {
+    /// How long a mailbox is kept while its user is away. Zero: Redis need not be told anything.
+    age: Duration,
+    interval: Duration,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+/// What Redis is to be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Due {
+    pub(super) user: Box<str>,
+    /// How long the user's mailbox is to be kept from now on.
+    pub(super) keep: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connected: HashMap<Box<str>, Connected>,
+    /// Users who have come or left.
+    changed: VecDeque<Box<str>>,
+    /// The same.
+    changed_set: HashSet<Box<str>>,
+    /// When Redis is told again about connected users.
+    renewals: BTreeSet<(Instant, Box<str>)>,
+}
+
+/// A user who is connected.
+#[derive(Debug)]
+struct Connected {
+    connections: u32,
+    /// The user's entry in [`State::renewals`].
+    renewal: Option<Instant>,
+}
+
+// === impl State ===
+
+impl State {
+    fn change(&mut self, user: &str) {
+        if self.changed.len() < MAX_LEFT + self.connected.len() && self.changed_set.insert(user.into()) {
+            self.changed.push_back(user.into());
+        }
+    }
+
+    /// Takes what is due at a time.
+    fn take(&mut self, max: usize, age: Duration, interval: Duration, now: Instant) -> Vec<Due> {
+        let mut due = Vec::new();
+        while due.len() < max {
+            let user = if let Some(user) = self.changed.pop_front() {
+                self.changed_set.remove(&user);
+                user
+            } else if self.renewals.first().is_some_and(|(at, _)| *at <= now)
+                && let Some((_, user)) = self.renewals.pop_first()
+            {
+                user
+            } else {
+                break;
+            };
+            let mut keep = age;
+            if let Some(connected) = self.connected.get_mut(&user) {
+                keep += interval;
+                if let Some(before) = connected.renewal.replace(now + interval) {
+                    self.renewals.remove(&(before, user.clone()));
+                }
+                self.renewals.insert((now + interval, user.clone()));
+            }
+            due.push(Due { user, keep });
+        }
+        due
+    }
+}
+
+// === impl MailboxUsers ===
+
+impl MailboxUsers {
+    pub(super) fn new(age: Duration) -> Self {
+        let interval = (age / 4).clamp(MIN_INTERVAL, MAX_INTERVAL);
+        Self { age, interval, state: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// How long a mailbox is kept from now on if its user is connected. `None`: without a limit.
+    pub(super) fn lease(&self) -> Option<Duration> {
+        (!self.age.is_zero()).then(|| self.age + self.interval)
+    }
+
+    pub(super) fn is_connected(&self, user: &str) -> bool {
+        self.lock().connected.contains_key(user)
+    }
+
+    pub(super) fn connected(&self, user: &str) {
+        let mut state = self.lock();
+        if let Some(connected) = state.connected.get_mut(user) {
+            connected.connections += 1;
+            return;
+        }
+        state.connected.insert(user.into(), Connected { connections: 1, renewal: None });
+        self.on_change(&mut state, user);
+    }
+
+    pub(super) fn disconnected(&self, user: &str) {
+        let mut state = self.lock();
+        let Some(connected) = state.connected.get_mut(user) else { return };
+        connected.connections -= 1;
+        if connected.connections == 0 {
+            if let Some((user, Connected { renewal: Some(at), .. })) = state.connected.remove_entry(user) {
+                state.renewals.remove(&(at, user));
+            }
+            self.on_change(&mut state, user);
+        }
+    }
+
+    fn on_change(&self, state: &mut State, user: &str) {
+        if !self.age.is_zero() {
+            state.change(user);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits until Redis is to be told something.
+    pub(super) async fn take_due(&self, max: usize) -> Vec<Due> {
+        loop {
+            let next = {
+                let mut state = self.lock();
+                let due = state.take(max, self.age, self.interval, Instant::now());
+                if !due.is_empty() {
+                    return due;
+                }
+                state.renewals.first().map(|(at, _)| *at)
+            };
+            let wait = next.map_or(MAX_INTERVAL, |at| at.saturating_duration_since(Instant::now()));
+            let _ = tokio::time::timeout(wait, self.changed.notified()).await;
+        }
+    }
+
+    /// Redis could not be told about these users.
+    pub(super) fn retry(&self, users: &[&str]) {
+        let mut state = self.lock();
+        users.iter().for_each(|user| state.change(user));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGE: Duration = Duration::from_secs(60);
+    const INTERVAL: Duration = Duration::from_secs(15);
+
+    fn take(users: &MailboxUsers, now: Instant) -> Vec<(String, Duration)> {
+        let due = users.lock().take(10, AGE, INTERVAL, now);
+        due.into_iter().map(|due| (due.user.into(), due.keep)).collect()
+    }
+
+    #[test]
+    fn a_user_is_due_when_it_comes_at_an_interval_and_when_its_last_connection_is_closed() {
+        let (users, now) = (MailboxUsers::new(AGE), Instant::now());
+        users.connected("a");
+        users.connected("a");
+        assert_eq!(take(&users, now), [("a".to_owned(), AGE + INTERVAL)]);
+        assert_eq!(take(&users, now + INTERVAL / 2), []);
+        assert_eq!(take(&users, now + INTERVAL), [("a".to_owned(), AGE + INTERVAL)]);
+        users.disconnected("a");
+        assert!(users.is_connected("a"));
+        assert_eq!(take(&users, now + INTERVAL), []);
+        users.disconnected("a");
+        assert!(!users.is_connected("a"));
+        assert_eq!(take(&users, now + INTERVAL), [("a".to_owned(), AGE)]);
+        assert_eq!(take(&users, now + 10 * INTERVAL), [], "the renewal ends with the connection");
+    }
+
+    #[test]
+    fn flapping_connections_make_one_entry() {
+        let users = MailboxUsers::new(AGE);
+        for _ in 0..1_000 {
+            users.connected("a");
+            users.disconnected("a");
+        }
+        users.disconnected("a");
+        users.retry(&["a", "a"]);
+        assert_eq!(take(&users, Instant::now()), [("a".to_owned(), AGE)]);
+    }
+
+    #[test]
+    fn renewals_of_a_user_who_returns_do_not_multiply() {
+        let (users, now) = (MailboxUsers::new(AGE), Instant::now());
+        for _ in 0..100 {
+            users.connected("a");
+            take(&users, now);
+            users.disconnected("a");
+            take(&users, now);
+        }
+        users.connected("a");
+        take(&users, now);
+        assert_eq!(users.lock().renewals.len(), 1);
+    }
+}

@@ -1,0 +1,339 @@
+//! The capability *mailboxes* of the Redis engine. One script stores a message and notifies the servers; another
+//! acknowledges. Notices have a channel and a connection of their own, so that neither delays publications.
+//!
+//! A notice that is lost with a connection costs nothing: after each new subscription the shards read the mailboxes of
+//! their connections again, and each notice names the message before it.
+
+use super::super::Fanout;
+use super::client;
+use super::mailbox_users::{Due, MailboxUsers};
+use super::script::{Script, ScriptError};
+use crate::capability::{Pending, Unavailable};
+use crate::config::redis::Redis as RedisConfig;
+use crate::mailbox::{
+    Acknowledgement, MailboxAction, MailboxEvent, MailboxNotice, MailboxPage, MailboxReply, MailboxRequest,
+    MailboxResult, MailboxSettings, Mailboxes, MessageId, NewMessage, PageRequest, Removed, Stored, StoredMessage,
+};
+use crate::outcome::Outcome;
+use fred::clients::{Client, SubscriberClient};
+use fred::interfaces::{EventInterface, KeysInterface, PubsubInterface};
+use fred::types::{Message, Value};
+use futures_util::future::join_all;
+use nodevent_protocol::history::Scope;
+use nodevent_protocol::mailbox::{self as scripts, Create, MailboxKeys, Notice, Store, acknowledge_args};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast::error::RecvError;
+
+/// Commands of one task that wait for Redis at a time.
+const PIPELINE: usize = 128;
+/// Interval at which places of mailboxes that do not exist any more are looked for.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Places that are examined at a time.
+const SWEEP_SIZE: usize = 200;
+/// Pause after Redis did not respond.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// The mailboxes of one namespace.
+#[derive(Debug, Clone)]
+pub(super) struct MailboxesInRedis(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: MailboxSettings,
+    client: Client,
+    subscriber: SubscriberClient,
+    fanout: Fanout,
+    scope: Scope,
+    channel: String,
+    users: MailboxUsers,
+    /// Runs what a shard must not wait for.
+    runtime: Handle,
+    store: Script,
+    read: Script,
+    acknowledge: Script,
+    seen: Script,
+    place: Script,
+    free: Script,
+    sample: Script,
+}
+
+// === impl MailboxesInRedis ===
+
+impl MailboxesInRedis {
+    /// Starts the tasks of a namespace's mailboxes. `client` is the connection that publishes.
+    ///
+    /// # Errors
+    /// Returns a message if the settings of Redis cannot be used.
+    pub(super) fn start(
+        settings: MailboxSettings,
+        redis: &RedisConfig,
+        client: Client,
+        fanout: Fanout,
+    ) -> Result<Self, String> {
+        let scope = redis.scope();
+        let subscriber = client::builder(redis)?.build_subscriber_client().map_err(|error| error.to_string())?;
+        let shared = Arc::new(Shared {
+            users: MailboxUsers::new(settings.age),
+            channel: scope.mailbox_channel(fanout.name()),
+            settings,
+            client,
+            subscriber,
+            fanout,
+            scope,
+            runtime: Handle::current(),
+            store: Script::new(scripts::STORE),
+            read: Script::new(scripts::READ),
+            acknowledge: Script::new(scripts::ACKNOWLEDGE),
+            seen: Script::new(scripts::SEEN),
+            place: Script::new(scripts::PLACE),
+            free: Script::new(scripts::FREE),
+            sample: Script::new(scripts::SAMPLE),
+        });
+        tokio::spawn(Arc::clone(&shared).receive());
+        tokio::spawn(client::supervise_client(shared.subscriber.clone(), redis.to_string()));
+        if shared.settings.age.is_zero() {
+            tokio::spawn(Arc::clone(&shared).sweep_places());
+        } else {
+            tokio::spawn(Arc::clone(&shared).keep_mailboxes());
+        }
+        Ok(Self(shared))
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn keys(&self, user: &str) -> MailboxKeys {
+        self.scope.mailbox(self.fanout.name(), user)
+    }
+
+    async fn store(&self, new: &NewMessage<'_>) -> Result<Stored, ScriptError> {
+        // A connected user is known even before Redis has been told.
+        let is_known = !self.settings.stores_for_unknown() && self.users.is_connected(new.user);
+        let mut create = match self.settings.stores_for_unknown() {
+            true => Create::NeedsPlace,
+            false if is_known => Create::Always,
+            false => Create::Never,
+        };
+        let keys = self.keys(new.user);
+        loop {
+            let mut names = keys.all();
+            names.extend(new.idempotency_key.map(|key| keys.idempotency(key)));
+            let store = Store {
+                channel: &self.channel,
+                text: new.text,
+                user: new.user,
+                count: self.settings.count,
+                bytes: self.settings.bytes,
+                age: self.settings.age,
+                create,
+                ttl: new.ttl,
+                idempotency_ttl: self.settings.idempotency_ttl(),
+            };
+            let args = store.args().into_iter().map(Value::from).collect();
+            let (status, id, _unread, dropped): (String, String, u64, u64) =
+                self.store.run(&self.client, names, args).await?;
+            let id = MessageId::parse(&id);
+            return match (status.as_str(), id) {
+                ("stored", Some(id)) => Ok(Stored::Stored { id, dropped }),
+                ("duplicate", Some(id)) => Ok(Stored::Duplicate(id)),
+                ("unknown", _) => Ok(Stored::Unknown),
+                ("place", _) if create == Create::NeedsPlace => {
+                    if !self.take_place(new.user).await? {
+                        return Ok(Stored::Full);
+                    }
+                    create = Create::Always;
+                    continue;
+                }
+                _ => Err(ScriptError::from_redis("ERR unexpected reply of the script that stores a message")),
+            };
+        }
+    }
+
+    async fn take_place(&self, user: &str) -> Result<bool, ScriptError> {
+        let args = [
+            Value::from(user),
+            self.settings.age.as_millis().to_string().into(),
+            self.settings.max_mailboxes.to_string().into(),
+        ];
+        let places = self.scope.mailbox_places(self.fanout.name());
+        let taken: i64 = self.place.run(&self.client, vec![places], args.to_vec()).await?;
+        Ok(taken == 1)
+    }
+
+    async fn free_place(&self, user: &str) -> Result<i64, ScriptError> {
+        let places = self.scope.mailbox_places(self.fanout.name());
+        self.free.run(&self.client, vec![places], vec![user.into()]).await
+    }
+
+    /// Reads a page. `keeps`: for a connection of the user.
+    async fn read(&self, user: &str, page: PageRequest, keeps: bool) -> Result<MailboxPage, ScriptError> {
+        let keep = self.users.lease().filter(|_| keeps).map(|lease| lease.as_millis().to_string());
+        let args =
+            [page.after.to_string(), page.count.to_string(), page.bytes.to_string(), keep.unwrap_or_default()];
+        let args = args.into_iter().map(Value::from).collect();
+        let (newest, unread, more, flat): (String, u64, u64, Vec<String>) =
+            self.read.run(&self.client, self.keys(user).all(), args).await?;
+        let unexpected = || ScriptError::from_redis("ERR unexpected value in a mailbox");
+        let messages = flat.chunks_exact(2).map(|pair| {
+            let id = MessageId::parse(&pair[0]).ok_or_else(unexpected)?;
+            Ok(Arc::new(StoredMessage { id, text: pair[1].as_str().into() }))
+        });
+        let messages = messages.collect::<Result<Vec<_>, ScriptError>>()?;
+        let newest = MessageId::parse(&newest).ok_or_else(unexpected)?;
+        Ok(MailboxPage { messages, newest, unread, has_more: more == 1 })
+    }
+
+    async fn acknowledge(&self, user: &str, which: &Acknowledgement) -> Result<Removed, ScriptError> {
+        let args = acknowledge_args(&self.channel, user, self.settings.age, which);
+        let args = args.into_iter().map(Value::from).collect();
+        let (count, unread): (u64, u64) = self.acknowledge.run(&self.client, self.keys(user).all(), args).await?;
+        if self.settings.age.is_zero() && count > 0 && unread == 0 {
+            // If it fails, the sweep does it.
+            let _ = self.free_place(user).await;
+        }
+        Ok(Removed { count, unread })
+    }
+
+    /// Passes notices to the shards, and subscribes after each connect.
+    async fn receive(self: Arc<Self>) {
+        let mut connected = self.subscriber.reconnect_rx();
+        let mut messages = self.subscriber.message_rx();
+        loop {
+            tokio::select! {
+                connection = connected.recv() => match connection {
+                    Ok(_) | Err(RecvError::Lagged(_)) => self.subscribe().await,
+                    Err(RecvError::Closed) => return,
+                },
+                message = messages.recv() => match message {
+                    Ok(message) => self.on_notice(&message).await,
+                    Err(RecvError::Lagged(count)) => {
+                        self.fanout.metrics().engine_lagged_messages.fetch_add(count, Relaxed);
+                        self.fanout.mailbox_notices_lost();
+                    }
+                    Err(RecvError::Closed) => return,
+                },
+            }
+        }
+    }
+
+    async fn subscribe(&self) {
+        match self.subscriber.subscribe(self.channel.clone()).await {
+            // What was stored since the last subscription ended has no notice here.
+            Ok(()) => self.fanout.mailbox_notices_lost(),
+            Err(error) => {
+                let namespace = self.fanout.name();
+                tracing::warn!(
+                    namespace,
+                    error = error.details(),
+                    "could not subscribe to mailboxes; reconnecting"
+                );
+                client::force_reconnect(&self.subscriber).await;
+            }
+        }
+    }
+
+    async fn on_notice(&self, message: &Message) {
+        let Some(notice) = message.value.as_bytes().and_then(Notice::parse) else { return };
+        let notice = match notice {
+            Notice::Stored { user, id, previous, unread, text } => {
+                let message = Arc::new(StoredMessage { id, text });
+                MailboxNotice { user, unread, event: MailboxEvent::Stored { message, previous } }
+            }
+            Notice::Acknowledged { user, acknowledgement, unread } => {
+                MailboxNotice { user, unread, event: MailboxEvent::Acknowledged(acknowledgement) }
+            }
+        };
+        // Users who are connected to other servers only cost nothing else here.
+        if self.users.is_connected(&notice.user) {
+            self.fanout.notify(notice).await;
+        }
+    }
+
+    /// Keeps the mailboxes of connected users, and lets the age of others run from when they left.
+    async fn keep_mailboxes(self: Arc<Self>) {
+        loop {
+            let due = self.users.take_due(PIPELINE).await;
+            let kept = join_all(due.iter().map(|Due { user, keep }| async {
+                let args = vec![Value::from(keep.as_millis().to_string())];
+                self.seen.run::<i64>(&self.client, self.keys(user).all(), args).await
+            }));
+            let failed: Vec<_> =
+                due.iter().zip(kept.await).filter(|(_, kept)| kept.is_err()).map(|(due, _)| &*due.user).collect();
+            if !failed.is_empty() {
+                self.users.retry(&failed);
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
+        }
+    }
+
+    /// Frees the places of mailboxes that have expired with their last message, or whose acknowledgement was interrupted.
+    async fn sweep_places(self: Arc<Self>) {
+        let places = self.scope.mailbox_places(self.fanout.name());
+        loop {
+            tokio::time::sleep(SWEEP_INTERVAL).await;
+            if !fred::interfaces::ClientLike::is_connected(&self.client) {
+                continue;
+            }
+            let args = vec![SWEEP_SIZE.to_string().into()];
+            let users: Result<Vec<String>, _> = self.sample.run(&self.client, vec![places.clone()], args).await;
+            for user in users.unwrap_or_default() {
+                let exists: Result<i64, _> = self.client.exists(self.keys(&user).state).await;
+                if exists == Ok(0) {
+                    let _ = self.free_place(&user).await;
+                }
+            }
+        }
+    }
+}
+
+impl Mailboxes for MailboxesInRedis {
+    fn settings(&self) -> &MailboxSettings {
+        &self.0.settings
+    }
+
+    fn store<'a>(&'a self, message: &'a NewMessage<'a>) -> Pending<'a, Stored> {
+        Box::pin(async move { self.0.store(message).await.map_err(unavailable) })
+    }
+
+    fn read<'a>(&'a self, user: &'a str, page: PageRequest) -> Pending<'a, MailboxPage> {
+        Box::pin(async move { self.0.read(user, page, false).await.map_err(unavailable) })
+    }
+
+    fn acknowledge<'a>(&'a self, user: &'a str, acknowledgement: &'a Acknowledgement) -> Pending<'a, Removed> {
+        Box::pin(async move { self.0.acknowledge(user, acknowledgement).await.map_err(unavailable) })
+    }
+
+    fn request(&self, request: MailboxRequest) -> Outcome<MailboxReply> {
+        let shared = Arc::clone(&self.0);
+        self.0.runtime.spawn(async move {
+            let MailboxRequest { reply_to, user, action } = request;
+            let result = match action {
+                MailboxAction::Read(page) => {
+                    MailboxResult::Read(shared.read(&user, page, true).await.map_err(unavailable))
+                }
+                MailboxAction::Acknowledge { acknowledgement, request } => {
+                    let result = shared.acknowledge(&user, &acknowledgement).await.map_err(unavailable);
+                    MailboxResult::Acknowledged { request, result }
+                }
+            };
+            shared.fanout.mailbox_reply(MailboxReply { reply_to, result });
+        });
+        Outcome::Pending
+    }
+
+    fn connected(&self, user: &str) {
+        self.0.users.connected(user);
+    }
+
+    fn disconnected(&self, user: &str) {
+        self.0.users.disconnected(user);
+    }
+}
+
+fn unavailable(error: ScriptError) -> Unavailable {
+    error.unavailable
+}

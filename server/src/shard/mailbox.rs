@@ -1,0 +1,428 @@
+//! From a mailbox to the connections of its user: pages first, then live messages, in the order of the mailbox.
+//!
+//! A connection that opened its mailbox has a cursor: the id up to which it has received everything. A live message whose
+//! predecessor is the cursor is sent at once. Any other difference, a lost notice or a client that does not keep up, is
+//! repaired by reading on from the cursor. So nothing is missing or out of order, and the server holds no mailbox: a page
+//! is read when the connection's send buffer has room for it.
+//!
+//! Reads wait for their turn in one queue. Only [`MAX_READS`] are with the engines at a time.
+
+use super::Shard;
+use super::message::MailboxBroadcast;
+use crate::close_reason::CloseReason;
+use crate::mailbox::{
+    Acknowledgement, MailboxAction, MailboxError, MailboxEvent, MailboxNotice, MailboxPage, MailboxReply,
+    MailboxReplyTo, MailboxRequest, MailboxResult, Mailboxes, MessageId, PageRequest, Removed,
+};
+use crate::outcome::Outcome;
+use crate::protocol::{MailboxDelivery, Millis, NEVER};
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Reads that are with the engines at a time, per shard.
+const MAX_READS: usize = 64;
+/// Acknowledgements that are with the engines at a time, per shard.
+const MAX_ACKNOWLEDGEMENTS: usize = 4096;
+/// The same, per connection and namespace.
+const MAX_ACKNOWLEDGEMENTS_PER_CONNECTION: u16 = 32;
+/// Pages that are requested in one turn, so that others have theirs.
+const PAGES_PER_TURN: usize = 64;
+/// Messages of a page.
+const PAGE_COUNT: usize = 128;
+/// The most that a page has, unless it is one message. Bytes.
+const PAGE_BYTES: usize = 256 * 1024;
+/// Time after which it is checked again whether a client has read what was sent. Milliseconds.
+const SLOW_CLIENT_PAUSE: Millis = 50;
+/// Time after which an engine that was unavailable is asked again. Milliseconds.
+const UNAVAILABLE_PAUSE: Millis = 1_000;
+
+/// The mailboxes of one connection, one per namespace. Without any, no heap is used.
+#[derive(Debug, Default)]
+#[expect(clippy::box_collection, reason = "8 bytes instead of 24 in a connection that has none")]
+pub(super) struct OwnMailboxes(Option<Box<Vec<OwnMailbox>>>);
+
+/// The mailbox of a connection's user in one namespace.
+#[derive(Debug)]
+struct OwnMailbox {
+    namespace: u16,
+    user: Arc<str>,
+    state: State,
+    /// Everything up to this message was sent, or was removed before.
+    cursor: MessageId,
+    /// The newest message of which a notice has arrived since the last read was requested.
+    newest: MessageId,
+    /// Whether notices may have been lost since then.
+    is_stale: bool,
+    /// Whether the client has received no page yet.
+    is_first: bool,
+    /// Acknowledgements that are with the engine.
+    acknowledgements: u16,
+}
+
+/// What a mailbox waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The client has not opened it.
+    Closed,
+    /// Live messages.
+    Live,
+    /// Its turn to read.
+    Waiting,
+    /// A page.
+    Reading,
+}
+
+/// The mailboxes of a shard's connections.
+#[derive(Debug, Default)]
+pub(super) struct ShardMailboxes {
+    /// The slots of each user's connections.
+    users: HashMap<(u16, Arc<str>), Vec<u32>>,
+    /// Mailboxes that are to be read, in the order of their turns.
+    queue: VecDeque<Turn>,
+    /// Mailboxes that are to be read later, in the order of the times of each pause.
+    slow: VecDeque<(Millis, Turn)>,
+    unavailable: VecDeque<(Millis, Turn)>,
+    reads: usize,
+    acknowledgements: usize,
+}
+
+/// A mailbox that is to be read.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    slot: u32,
+    generation: u32,
+    namespace: u16,
+}
+
+// === impl OwnMailboxes ===
+
+impl OwnMailboxes {
+    fn get_mut(&mut self, namespace: u16) -> Option<&mut OwnMailbox> {
+        self.0.as_mut()?.iter_mut().find(|one| one.namespace == namespace)
+    }
+
+    fn add(&mut self, mailbox: OwnMailbox) {
+        let all = self.0.get_or_insert_default();
+        all.reserve_exact(1);
+        all.push(mailbox);
+    }
+
+    /// Removes the mailbox of a namespace, or all.
+    fn take(&mut self, namespace: Option<u16>) -> Vec<OwnMailbox> {
+        let Some(all) = &mut self.0 else { return Vec::new() };
+        let taken = all.extract_if(.., |one| namespace.is_none_or(|id| one.namespace == id)).collect();
+        if all.is_empty() {
+            self.0 = None;
+        }
+        taken
+    }
+}
+
+// === impl ShardMailboxes ===
+
+impl ShardMailboxes {
+    /// When [`Shard::serve_mailboxes`] is due. 0: now.
+    pub(super) fn due(&self) -> Millis {
+        if !self.queue.is_empty() && self.reads < MAX_READS {
+            return 0;
+        }
+        let due = |queue: &VecDeque<(Millis, Turn)>| queue.front().map_or(NEVER, |(at, _)| *at);
+        due(&self.slow).min(due(&self.unavailable))
+    }
+
+    fn take_due(&mut self, now: Millis) {
+        for later in [&mut self.slow, &mut self.unavailable] {
+            while let Some((at, turn)) = later.front()
+                && *at <= now
+            {
+                self.queue.push_back(*turn);
+                later.pop_front();
+            }
+        }
+    }
+}
+
+// === impl Shard ===
+
+impl Shard {
+    fn mailboxes_of(&self, namespace: u16) -> Option<Arc<dyn Mailboxes>> {
+        self.engines.get(namespace)?.mailboxes.clone()
+    }
+
+    /// A connection has an identity in a namespace: its user is connected from now on.
+    pub(super) fn add_mailbox(&mut self, slot: u32, namespace: u16, user: &str) {
+        let Some(mailboxes) = self.mailboxes_of(namespace) else { return };
+        let Some(session) = self.session_mut(slot) else { return };
+        if session.mailboxes.get_mut(namespace).is_some() {
+            return;
+        }
+        let user: Arc<str> = user.into();
+        session.mailboxes.add(OwnMailbox {
+            namespace,
+            user: Arc::clone(&user),
+            state: State::Closed,
+            cursor: MessageId::FIRST,
+            newest: MessageId::FIRST,
+            is_stale: false,
+            is_first: true,
+            acknowledgements: 0,
+        });
+        mailboxes.connected(&user);
+        self.mailboxes.users.entry((namespace, user)).or_default().push(slot);
+    }
+
+    /// A connection has left a namespace, or all.
+    pub(super) fn remove_mailboxes(&mut self, slot: u32, namespace: Option<u16>) {
+        let taken = self.session_mut(slot).map(|session| session.mailboxes.take(namespace));
+        for OwnMailbox { namespace, user, .. } in taken.into_iter().flatten() {
+            if let Some(mailboxes) = self.mailboxes_of(namespace) {
+                mailboxes.disconnected(&user);
+            }
+            let key = (namespace, user);
+            if let Some(slots) = self.mailboxes.users.get_mut(&key) {
+                slots.retain(|one| *one != slot);
+                if slots.is_empty() {
+                    self.mailboxes.users.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// The client wants its mailbox. See [`crate::protocol::Core::open_mailbox`].
+    pub(super) fn open_mailbox(&mut self, slot: u32, namespace: u16) -> Result<(), MailboxError> {
+        if self.mailboxes_of(namespace).is_none() {
+            return Err(MailboxError::NotConfigured);
+        }
+        let session = self.session_mut(slot).ok_or(MailboxError::NoUser)?;
+        let mailbox = session.mailboxes.get_mut(namespace).ok_or(MailboxError::NoUser)?;
+        // A client that opens it again has forgotten nothing: the connection is the same.
+        if mailbox.state == State::Closed {
+            mailbox.state = State::Live;
+            self.read_on(slot, namespace, 0);
+        }
+        Ok(())
+    }
+
+    /// The client acknowledges messages. See [`crate::protocol::Core::acknowledge_messages`].
+    pub(super) fn acknowledge_messages(
+        &mut self,
+        slot: u32,
+        namespace: u16,
+        acknowledgement: Acknowledgement,
+        request: Option<u64>,
+    ) -> Result<Outcome<Removed>, MailboxError> {
+        let mailboxes = self.mailboxes_of(namespace).ok_or(MailboxError::NotConfigured)?;
+        let is_full = self.mailboxes.acknowledgements >= MAX_ACKNOWLEDGEMENTS;
+        let shard = self.number;
+        let session = self.session_mut(slot).ok_or(MailboxError::NoUser)?;
+        let generation = session.generation;
+        let mailbox = session.mailboxes.get_mut(namespace).ok_or(MailboxError::NoUser)?;
+        if is_full || mailbox.acknowledgements >= MAX_ACKNOWLEDGEMENTS_PER_CONNECTION {
+            return Err(MailboxError::Busy);
+        }
+        let reply_to = MailboxReplyTo { shard, slot, generation, namespace };
+        let action = MailboxAction::Acknowledge { acknowledgement, request };
+        match mailboxes.request(MailboxRequest { reply_to, user: (&*mailbox.user).into(), action }) {
+            Outcome::Pending => {
+                mailbox.acknowledgements += 1;
+                self.mailboxes.acknowledgements += 1;
+                Ok(Outcome::Pending)
+            }
+            Outcome::Ready(MailboxReply { result: MailboxResult::Acknowledged { result, .. }, .. }) => {
+                result.map(Outcome::Ready).map_err(|_| MailboxError::Unavailable)
+            }
+            Outcome::Ready(_) | Outcome::Overloaded => Err(MailboxError::Busy),
+        }
+    }
+
+    /// Reads on from the cursor, after a pause.
+    fn read_on(&mut self, slot: u32, namespace: u16, pause: Millis) {
+        let now = self.now;
+        let Some(session) = self.session_mut(slot) else { return };
+        let generation = session.generation;
+        let Some(mailbox) = session.mailboxes.get_mut(namespace) else { return };
+        if matches!(mailbox.state, State::Closed | State::Waiting) {
+            return;
+        }
+        mailbox.state = State::Waiting;
+        let turn = Turn { slot, generation, namespace };
+        match pause {
+            0 => self.mailboxes.queue.push_back(turn),
+            UNAVAILABLE_PAUSE => self.mailboxes.unavailable.push_back((now + pause, turn)),
+            _ => self.mailboxes.slow.push_back((now + pause, turn)),
+        }
+    }
+
+    /// Requests pages of the mailboxes whose turn it is.
+    pub(super) fn serve_mailboxes(&mut self) {
+        self.mailboxes.take_due(self.now);
+        for _ in 0..PAGES_PER_TURN {
+            if self.mailboxes.reads >= MAX_READS {
+                return;
+            }
+            let Some(turn) = self.mailboxes.queue.pop_front() else { return };
+            self.request_page(turn);
+        }
+    }
+
+    fn request_page(&mut self, turn: Turn) {
+        let Turn { slot, generation, namespace } = turn;
+        if !self.is_open(slot, generation) {
+            return;
+        }
+        let (shard, is_slow) = (self.number, self.is_slow(slot, 0));
+        let bytes = PAGE_BYTES.min(self.settings.send_buffer / 4);
+        let Some(mailboxes) = self.mailboxes_of(namespace) else { return };
+        let Some(session) = self.session_mut(slot) else { return };
+        let Some(mailbox) = session.mailboxes.get_mut(namespace) else { return };
+        if mailbox.state != State::Waiting {
+            return;
+        }
+        mailbox.state = State::Reading;
+        if is_slow {
+            return self.read_on(slot, namespace, SLOW_CLIENT_PAUSE);
+        }
+        (mailbox.newest, mailbox.is_stale) = (MessageId::FIRST, false);
+        let reply_to = MailboxReplyTo { shard, slot, generation, namespace };
+        let page = PageRequest { after: mailbox.cursor, count: PAGE_COUNT, bytes };
+        let action = MailboxAction::Read(page);
+        match mailboxes.request(MailboxRequest { reply_to, user: (&*mailbox.user).into(), action }) {
+            Outcome::Pending => self.mailboxes.reads += 1,
+            Outcome::Ready(reply) => self.on_result(reply),
+            Outcome::Overloaded => self.read_on(slot, namespace, UNAVAILABLE_PAUSE),
+        }
+    }
+
+    /// Whether a client must read before it is sent `more` bytes of its mailbox.
+    fn is_slow(&mut self, slot: u32, more: usize) -> bool {
+        let waiting = self.waiting(slot);
+        waiting > 0 && waiting + more > self.settings.send_buffer / 2
+    }
+
+    /// The reply of an engine arrived.
+    pub(super) fn on_mailbox_reply(&mut self, reply: MailboxReply) {
+        match reply.result {
+            MailboxResult::Read(_) => self.mailboxes.reads -= 1,
+            MailboxResult::Acknowledged { .. } => self.mailboxes.acknowledgements -= 1,
+        }
+        self.on_result(reply);
+    }
+
+    fn on_result(&mut self, reply: MailboxReply) {
+        let MailboxReplyTo { slot, generation, namespace, .. } = reply.reply_to;
+        if !self.is_open(slot, generation) {
+            return;
+        }
+        match reply.result {
+            MailboxResult::Read(Ok(page)) => self.on_page(slot, generation, namespace, page),
+            MailboxResult::Read(Err(error)) => {
+                tracing::debug!(%error, "a mailbox was not read; reading it again");
+                self.read_on(slot, namespace, UNAVAILABLE_PAUSE);
+            }
+            MailboxResult::Acknowledged { request, result } => {
+                let mailbox = self.session_mut(slot).and_then(|session| session.mailboxes.get_mut(namespace));
+                if let Some(mailbox) = mailbox {
+                    mailbox.acknowledgements = mailbox.acknowledgements.saturating_sub(1);
+                    let result = result.map_err(|_| MailboxError::Unavailable);
+                    self.deliver_from_mailbox(slot, namespace, &MailboxDelivery::Reply { request, result });
+                }
+            }
+        }
+    }
+
+    fn on_page(&mut self, slot: u32, generation: u32, namespace: u16, page: MailboxPage) {
+        let bytes = page.messages.iter().map(|message| message.text.len()).sum();
+        let is_slow = self.is_slow(slot, bytes);
+        let mailbox = self.session_mut(slot).and_then(|session| session.mailboxes.get_mut(namespace));
+        // The client may have left the namespace and entered it again since.
+        let Some(mailbox) = mailbox.filter(|mailbox| mailbox.state == State::Reading) else { return };
+        if is_slow {
+            return self.read_on(slot, namespace, SLOW_CLIENT_PAUSE);
+        }
+        let is_first = std::mem::take(&mut mailbox.is_first);
+        let last = page.messages.last().map(|message| message.id);
+        mailbox.cursor = if page.has_more { last.unwrap_or(page.newest) } else { page.newest.max(mailbox.cursor) };
+        // A message that was stored while this page was read may be newer than it.
+        let is_behind = page.has_more || mailbox.is_stale || mailbox.cursor < mailbox.newest;
+        mailbox.state = State::Live;
+        if !page.messages.is_empty() || is_first {
+            let (messages, unread) = (&page.messages[..], page.unread);
+            let is_last = !is_behind;
+            self.deliver_from_mailbox(
+                slot,
+                namespace,
+                &MailboxDelivery::Messages { messages, unread, is_first, is_last },
+            );
+        }
+        if is_behind && self.is_open(slot, generation) {
+            self.read_on(slot, namespace, 0);
+        }
+    }
+
+    /// Something happened in the mailbox of a user.
+    pub(super) fn on_mailbox_notice(&mut self, broadcast: &MailboxBroadcast) {
+        let MailboxBroadcast { namespace, notice, cost } = broadcast;
+        self.delivery.release(*cost);
+        let key = (*namespace, Arc::from(&*notice.user));
+        let Some(slots) = self.mailboxes.users.get(&key).cloned() else { return };
+        for slot in slots {
+            self.on_own_notice(slot, *namespace, notice);
+        }
+    }
+
+    fn on_own_notice(&mut self, slot: u32, namespace: u16, notice: &MailboxNotice) {
+        let unread = notice.unread;
+        let is_slow = self.is_slow(slot, notice.size());
+        let mailbox = self.session_mut(slot).and_then(|session| session.mailboxes.get_mut(namespace));
+        let Some(mailbox) = mailbox.filter(|mailbox| mailbox.state != State::Closed) else { return };
+        match &notice.event {
+            MailboxEvent::Acknowledged(acknowledgement) => {
+                let delivery = MailboxDelivery::Acknowledged { acknowledgement, unread };
+                self.deliver_from_mailbox(slot, namespace, &delivery);
+            }
+            MailboxEvent::Stored { message, previous } => {
+                if message.id <= mailbox.cursor {
+                    return;
+                }
+                mailbox.newest = mailbox.newest.max(message.id);
+                if mailbox.state != State::Live {
+                    return;
+                }
+                if *previous > mailbox.cursor {
+                    return self.read_on(slot, namespace, 0);
+                }
+                if is_slow {
+                    return self.read_on(slot, namespace, SLOW_CLIENT_PAUSE);
+                }
+                mailbox.cursor = message.id;
+                let messages = std::slice::from_ref(message);
+                let delivery = MailboxDelivery::Messages { messages, unread, is_first: false, is_last: true };
+                self.deliver_from_mailbox(slot, namespace, &delivery);
+            }
+        }
+    }
+
+    /// Notices may have been lost: all mailboxes of a namespace are read on.
+    pub(super) fn on_mailbox_notices_lost(&mut self, namespace: u16) {
+        let of_namespace = self.mailboxes.users.iter().filter(|((id, _), _)| *id == namespace);
+        let slots: Vec<u32> = of_namespace.flat_map(|(_, slots)| slots.iter().copied()).collect();
+        for slot in slots {
+            let mailbox = self.session_mut(slot).and_then(|session| session.mailboxes.get_mut(namespace));
+            let Some(mailbox) = mailbox else { continue };
+            match mailbox.state {
+                // The page may have been read before. Then the one after it is read as well.
+                State::Reading => mailbox.is_stale = true,
+                State::Live => self.read_on(slot, namespace, 0),
+                State::Closed | State::Waiting => {}
+            }
+        }
+    }
+
+    fn deliver_from_mailbox(&mut self, slot: u32, namespace: u16, delivery: &MailboxDelivery<'_>) {
+        let _: Option<CloseReason> = self.with_protocol(slot, |protocol, core| {
+            protocol.mailbox(namespace, delivery, core);
+            Ok(())
+        });
+    }
+}
