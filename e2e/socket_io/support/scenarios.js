@@ -102,8 +102,9 @@ export const scenarios = {
 
   async binary(client, { connect, next }) {
     const socket = await connect(client);
-    // The old clients send typed arrays as JSON, and only buffers as bytes.
-    const data = (bytes) => (client.old ? new Uint8Array(bytes).buffer : new Uint8Array(bytes));
+    // The old clients send typed arrays as JSON: only buffers are bytes. In Node, 1.7 cannot send an empty ArrayBuffer.
+    const buffer = (bytes) => (globalThis.Buffer ? globalThis.Buffer.from(bytes) : new Uint8Array(bytes).buffer);
+    const data = (bytes) => (client.old ? buffer(bytes) : new Uint8Array(bytes));
     const bytes = (value) => (value instanceof ArrayBuffer || ArrayBuffer.isView(value) ? [...new Uint8Array(value.buffer ?? value, value.byteOffset ?? 0, value.byteLength)] : value);
     const shown = (args) => JSON.parse(JSON.stringify(args, (_, value) => (value && value.type === "Buffer" ? value.data : bytes(value))));
     const ten = Array.from({ length: 10 }, (_, n) => data(new Uint8Array(n * 100).fill(n)));

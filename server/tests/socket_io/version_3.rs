@@ -164,15 +164,19 @@ async fn client_that_reads_only_text_receives_binary_messages_as_base64() {
 }
 
 #[tokio::test]
-async fn text_of_socket_io_1_that_was_encoded_twice_is_decoded_and_json_is_sent_in_ascii() {
+async fn text_of_socket_io_1_that_was_encoded_twice_is_decoded_and_json_is_sent_in_ascii_or_as_bytes() {
     let server = socket_echo("").await;
+    let twice: String = r#"42["message","ü☃😀"]"#.bytes().map(char::from).collect();
     let session = Session::open(&server, "&b64=1").await;
     assert_eq!(session.first, payload(&["40", r#"42["auth",{}]"#]));
-    let twice: String = r#"42["message","ü☃😀"]"#.bytes().map(char::from).collect();
     session.send(payload(&[&twice])).await;
     assert_eq!(session.text().await.1, payload(&[r#"42["message-back","\u00fc\u2603\ud83d\ude00"]"#]));
     session.send(payload(&[r#"42["message","ü☃"]"#])).await;
     assert_eq!(session.text().await.1, payload(&[r#"42["message-back","\u00fc\u2603"]"#]));
+    // Browsers do so without `b64=1`, and can read bytes.
+    let session = Session::open(&server, "").await;
+    session.send(payload(&[&twice])).await;
+    assert_eq!(session.get().await.body, part(0, r#"42["message-back","ü☃😀"]"#.as_bytes()));
 }
 
 #[tokio::test]
@@ -341,7 +345,7 @@ async fn server_connects_the_client_to_the_main_namespace_and_others_on_request(
     assert_eq!(text(&mut raw).await, r#"42["message-back","main"]"#);
 }
 
-/// Clients wait for the connection to `/` before they enter other namespaces, even if nobody uses it.
+/// Clients wait for the connection to `/` before they enter other namespaces, even if they do not use it.
 #[tokio::test]
 async fn main_namespace_that_is_not_served_is_confirmed_and_its_events_are_errors() {
     let server = TestServer::start("/nodevent: {history: off}").await;
