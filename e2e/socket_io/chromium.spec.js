@@ -1,7 +1,7 @@
 // The scenarios in Chromium, for each version and transport, and the origins that the server accepts.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { clients, transports } from "./support/clients.js";
+import { clients, runs, transports } from "./support/clients.js";
 import { expected } from "./support/expected.js";
 import { runInPage, startBrowser } from "./support/page.js";
 import { within, startEcho, startServer } from "./support/programs.js";
@@ -16,13 +16,14 @@ after(async () => {
   await Promise.all([echo?.stop(), server?.stop()]);
 });
 
-for (const { version } of clients) {
+for (const client of clients) {
+  const { version, old } = client;
   for (const { name, transports: wanted } of transports) {
-    test(`socket.io-client ${version} over ${name} in Chromium (X-01)`, async (t) => {
+    test(`socket.io-client ${version} over ${name} in Chromium (${old ? "X-02" : "X-01"})`, async (t) => {
       const page = await browser.page(version);
-      for (const [scenario, run] of Object.entries(scenarios)) {
+      for (const [scenario, run] of Object.entries(scenarios).filter(([scenario]) => runs(client, scenario))) {
         await t.test(scenario, async () => {
-          const received = await within(scenario, runInPage(page, run, { url: echo.url, transports: wanted }, helpers));
+          const received = await within(scenario, runInPage(page, run, { old, url: echo.url, transports: wanted }, helpers));
           expected[scenario](received, name);
         });
       }

@@ -1,4 +1,4 @@
-// A page whose server stops, is killed, or disappears in the middle of a poll fires disconnect and reconnects. X-01
+// A page whose server stops, is killed, or disappears in the middle of a poll fires disconnect and reconnects.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { clients, transports } from "./support/clients.js";

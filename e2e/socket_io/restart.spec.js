@@ -1,5 +1,5 @@
 // A server that stops, is killed, or disappears in the middle of a poll: the client fires disconnect, and reconnects
-// as within as the server is up. X-01
+// as within as the server is up.
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { clients, transports } from "./support/clients.js";

@@ -27,6 +27,7 @@ export const expected = {
       sessions: 1,
     }),
   refusals: (received) => assert.deepEqual(received, ["Invalid namespace", "not you", "nor you"]),
+  oldRefusals: (received) => assert.equal(received, "Invalid namespace"),
   query: (received) => assert.deepEqual(received, [{}]),
   disconnect: (received) => assert.deepEqual(received, { reason: "io client disconnect", received: ["again"] }),
 };

@@ -7,6 +7,8 @@ async function connect({ io, url, transports }, namespace = "/", options = {}) {
   await new Promise((resolve, reject) => {
     socket.once("connect", resolve);
     socket.once("connect_error", reject);
+    // Clients of Socket.IO 1 and 2 report it here.
+    socket.once("error", reject);
   });
   const { engine } = socket.io;
   if (transports.length > 1 && engine.transport.name !== "websocket") {
@@ -100,19 +102,22 @@ export const scenarios = {
 
   async binary(client, { connect, next }) {
     const socket = await connect(client);
+    // The old clients send typed arrays as JSON: only buffers are bytes. In Node, 1.7 cannot send an empty ArrayBuffer.
+    const buffer = (bytes) => (globalThis.Buffer ? globalThis.Buffer.from(bytes) : new Uint8Array(bytes).buffer);
+    const data = (bytes) => (client.old ? buffer(bytes) : new Uint8Array(bytes));
     const bytes = (value) => (value instanceof ArrayBuffer || ArrayBuffer.isView(value) ? [...new Uint8Array(value.buffer ?? value, value.byteOffset ?? 0, value.byteLength)] : value);
     const shown = (args) => JSON.parse(JSON.stringify(args, (_, value) => (value && value.type === "Buffer" ? value.data : bytes(value))));
-    const ten = Array.from({ length: 10 }, (_, n) => new Uint8Array(n * 100).fill(n));
+    const ten = Array.from({ length: 10 }, (_, n) => data(new Uint8Array(n * 100).fill(n)));
     const back = next(socket, "message-back");
-    socket.emit("message", new Uint8Array([1, 2, 3]), { deep: [new Uint8Array([0, 255])] }, "text", new Uint8Array(0));
+    socket.emit("message", data([1, 2, 3]), { deep: [data([0, 255])] }, "text", data([]));
     const received = shown(await back);
     const many = next(socket, "message-back");
     socket.emit("message", ten);
     const tens = shown(await many);
-    const acked = await new Promise((resolve) => socket.emit("message-with-ack", new Uint8Array([7]), (...args) => resolve(args)));
-    socket.on("question", (attachment, acknowledge) => acknowledge(attachment, new Uint8Array([9])));
+    const acked = await new Promise((resolve) => socket.emit("message-with-ack", data([7]), (...args) => resolve(args)));
+    socket.on("question", (attachment, acknowledge) => acknowledge(attachment, data([9])));
     const reply = next(socket, "answer");
-    socket.emit("ask", new Uint8Array([8]));
+    socket.emit("ask", data([8]));
     const replied = shown(await reply);
     socket.disconnect();
     return { received, tens, acked: shown(acked), replied };
@@ -158,6 +163,16 @@ export const scenarios = {
         socket.once("connect", () => resolve("accepted"));
       });
     return [await refused("/random"), await refused("/custom", { refuse: "not you" }), await refused("/", { refuse: "nor you" })];
+  },
+
+  async oldRefusals({ io, url, transports }) {
+    const socket = io(`${url}/random`, { transports, forceNew: true, reconnection: false });
+    const received = await new Promise((resolve) => {
+      socket.once("error", resolve);
+      socket.once("connect", () => resolve("accepted"));
+    });
+    socket.disconnect();
+    return received;
   },
 
   async query({ io, url, transports }, { next }) {

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod engine_io;
+mod engine_io_3;
 mod history;
 mod keys;
 mod plain;

@@ -20,3 +20,4 @@ mod namespaces;
 mod polling;
 mod session;
 mod upgrade;
+mod version_3;

@@ -58,9 +58,9 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
         let factory = Arc::clone(&self.factory);
         match version {
             Version::V4 => Box::new(move || Box::new(EngineIo::new(&factory.settings, (factory.upper)(version)))),
-            Version::V3 { is_text_only } => Box::new(move || {
-                Box::new(EngineIo3::new(&factory.settings, is_text_only, (factory.upper)(version)))
-            }),
+            Version::V3 { .. } => {
+                Box::new(move || Box::new(EngineIo3::new(&factory.settings, (factory.upper)(version))))
+            }
         }
     }
 

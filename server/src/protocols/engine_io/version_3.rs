@@ -27,10 +27,14 @@ pub(super) struct EngineIo3<U> {
 // === impl EngineIo3 ===
 
 impl<U: Upper> EngineIo3<U> {
-    /// A connection that is about to be opened. `is_text_only`: its client cannot read bytes.
-    pub(super) fn new(settings: &Arc<Settings>, is_text_only: bool, upper: U) -> Self {
-        let encoding = if is_text_only { TextEncoding::PerhapsTwice } else { TextEncoding::Plain };
-        Self { session: Session::new(0, &settings.timing, true), settings: Arc::clone(settings), encoding, upper }
+    /// A connection that is about to be opened.
+    pub(super) fn new(settings: &Arc<Settings>, upper: U) -> Self {
+        Self {
+            session: Session::new(0, &settings.timing, true),
+            settings: Arc::clone(settings),
+            encoding: TextEncoding::default(),
+            upper,
+        }
     }
 
     fn on_part(&mut self, part: Result<Part<'_>, Malformed>, core: &mut dyn Core) -> Result<(), CloseReason> {
