@@ -2,12 +2,12 @@
 //! order, is seen at most once more after its acknowledgement was confirmed, and nothing is left over.
 
 use crate::harness::{Node, Redis, eventually, raise_file_limit, sleep_for};
+use crate::support::Request;
 use crate::support::is_full_run;
 use crate::support::redis::redis_cli;
 use crate::support::site::Site;
 use crate::support::tokens::{TOKEN_SECRET, token};
 use crate::support::websocket::WebSocket;
-use crate::support::Request;
 use rand::Rng as _;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -139,7 +139,7 @@ impl Users {
         Self { tasks: tasks.collect(), names, totals, stop }
     }
 
-    /// Sends everybody the messages of these numbers, each until it is confirmed.
+    /// Sends all users the messages of these numbers, each until it is confirmed.
     async fn notify(&self, site: &Site, numbers: std::ops::RangeInclusive<u64>) {
         for number in numbers {
             for users in self.names.chunks(1000) {
@@ -157,7 +157,7 @@ impl Users {
         }
     }
 
-    /// Waits until everybody has seen and acknowledged this many messages, and checks that nothing is left over.
+    /// Waits until all users have seen and acknowledged this many messages, and checks that nothing is left over.
     async fn finish(self, nodes: &[Node], messages: u64) {
         let all = messages * self.names.len() as u64;
         let totals = Arc::clone(&self.totals);
@@ -195,7 +195,8 @@ fn namespace(redis: &Redis) -> String {
 /// No message is left in Redis.
 fn assert_empty(redis: &Redis) {
     let port = redis.port.to_string();
-    let output = redis_cli().args(["-p", &port, "--scan", "--pattern", "*:messages"]).output().expect("redis-cli runs");
+    let output =
+        redis_cli().args(["-p", &port, "--scan", "--pattern", "*:messages"]).output().expect("redis-cli runs");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "");
 }
 
