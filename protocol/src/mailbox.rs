@@ -80,7 +80,7 @@ pub struct Store<'a> {
     pub count: usize,
     /// Bytes that it may hold.
     pub bytes: usize,
-    /// How long it is kept while its user is away. Zero: without a limit.
+    /// How long it is kept while its user is not connected. Zero: without a limit.
     pub age: Duration,
     /// Whether the message may create the mailbox.
     pub create: Create,

@@ -3,18 +3,16 @@
 //! An engine implements the capabilities that it supports. The rest of the server holds [`Engine`] values and calls the
 //! capability it needs; it does not know which engine is behind it.
 
+pub use crate::outcome::{Pending, Unavailable};
+
 use crate::client::Client;
 use crate::history::{Recovery, RoomHistory, Since};
 use crate::mailbox::Mailboxes;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::PublicationRef;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-
-/// The future of a capability's method.
-pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unavailable>> + Send + 'a>>;
 
 /// Publishes to a namespace.
 pub trait Publish: Send + Sync {
@@ -75,16 +73,6 @@ pub struct Engine {
 /// The engines of all namespaces, by the namespace's id. They start after the shards, which hold this from the beginning.
 #[derive(Debug, Default)]
 pub struct Engines(OnceLock<Vec<Engine>>);
-
-/// An engine cannot be reached, rejects a command, or did not respond in time.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{engine} is unavailable: {reason}")]
-pub struct Unavailable {
-    /// The engine's name for people: `Redis`.
-    pub engine: &'static str,
-    /// The reason in the engine's own words, without secrets.
-    pub reason: String,
-}
 
 // === impl Engine ===
 

@@ -3,8 +3,7 @@
 //! Engines implement [`Mailboxes`]. Shards and HTTP know this trait only. A shard pages through a mailbox with
 //! [`Mailboxes::request`], and learns from [`MailboxNotice`]s what happens in it meanwhile.
 
-use crate::capability::{Pending, Unavailable};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Pending, Unavailable};
 pub use nodevent_protocol::mailbox::{Acknowledgement, MessageId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +50,7 @@ pub struct MailboxSettings {
     pub count: usize,
     /// The length of all messages of one user. Bytes.
     pub bytes: usize,
-    /// How long messages are kept while their user is away. Zero: without a limit.
+    /// How long messages are kept while their user is not connected. Zero: without a limit.
     pub age: Duration,
     /// Whether messages for users who were never seen are stored.
     pub keep_unknown: bool,

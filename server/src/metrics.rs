@@ -261,7 +261,7 @@ pub static SERIES: &[Series] = &[
     Series {
         name: "mailbox_dropped_total",
         help: "Messages dropped from mailboxes that held `mailbox: count` messages or `mailbox: bytes`, the oldest first.",
-        alert: "It grows: users are away for long, or their pages do not acknowledge.",
+        alert: "It grows: users are disconnected for long, or their pages do not acknowledge.",
         read: Read::Counter(|metrics| &metrics.mailbox_dropped),
     },
     Series {

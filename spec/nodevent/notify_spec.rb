@@ -47,7 +47,7 @@ RSpec.describe "NoDevent::Emitter.notify" do
     expect(mailbox("n-4")).to eq([])
   end
 
-  it "returns nil for a user who was never connected, unless the server keeps messages for everybody" do
+  it "returns nil for a user who was never connected, unless the server keeps messages for all users" do
     configure(@without)
     expect(NoDevent::Emitter.notify("stranger", "e")).to be_nil
     expect(NoDevent::Emitter.notify(%w[stranger other], "e")).to eq([nil, nil])

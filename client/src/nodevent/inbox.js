@@ -144,7 +144,7 @@ export class Inbox extends Listenable {
     this._count(unread);
   }
 
-  /** Counts the unread messages: the server has not heard of some acknowledgements yet. @param {number} [total] */
+  /** Counts the unread messages: the server has not confirmed some acknowledgements yet. @param {number} [total] */
   _count(total = this._total) {
     this._total = total;
     const unread = Math.max(0, total - this._acknowledged.size);

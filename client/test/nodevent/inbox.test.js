@@ -79,7 +79,7 @@ test("all pages of a user receive a message and agree how many are unread", asyn
   for (const { counts } of pages) assert.equal(counts.at(-1), 0);
 });
 
-test("a reconnect delivers what was missed, nothing twice, and acknowledges what the server has not heard of", async () => {
+test("a reconnect delivers what was missed, nothing twice, and acknowledges what the server has not confirmed", async () => {
   const user = newUser();
   const one = page(user);
   await notify(user, 1);

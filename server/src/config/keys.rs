@@ -391,7 +391,7 @@ pub static NAMESPACE: Section = Section {
             Map("`on`, `off`, an age like `1h`, or the keys of `mailbox`"),
             Words("off, see [`mailbox`](#mailbox)"),
             "Mailboxes: messages for users, stored until they are acknowledged.",
-            "Users should receive what was sent while they were away.",
+            "Users should receive what was sent while they were not connected.",
             "",
         ),
         key(
@@ -1129,7 +1129,7 @@ pub static MAILBOX: Section = Section {
             Number(1, 100_000),
             Value("1000"),
             "Messages of one user. Beyond it, the oldest message is dropped.",
-            "Users are away for long, or need only the last messages.",
+            "Users are disconnected for long, or need only the last messages.",
             "200",
         ),
         key(

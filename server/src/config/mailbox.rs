@@ -14,7 +14,7 @@ pub struct Mailbox {
     pub count: usize,
     /// The length of all messages of one user. Bytes.
     pub bytes: usize,
-    /// How long messages are kept while their user is away. Zero: without a limit.
+    /// How long messages are kept while their user is not connected. Zero: without a limit.
     pub age: Duration,
     /// Whether messages for users who were never seen are stored.
     pub keep_unknown: bool,

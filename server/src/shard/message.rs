@@ -68,7 +68,7 @@ pub enum ToShard {
     Recovered(Box<RecoveryReply>),
     /// The reply of an authorizer.
     Authorized(AuthorizeReply),
-    /// Tell the connections of a user what happened in the user's mailbox.
+    /// Notify the connections of a user of what happened in the user's mailbox.
     MailboxNotice(Arc<MailboxBroadcast>),
     /// Notices of a namespace may have been lost: read the mailboxes of its connections again.
     MailboxNoticesLost {

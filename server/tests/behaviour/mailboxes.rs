@@ -207,9 +207,9 @@ fn redis_keys(redis: &RedisServer) -> Vec<String> {
     [list("*:mailbox:*"), list("*:places:*")].concat().lines().map(str::to_owned).collect()
 }
 
-/// W-30: `age: 0` keeps messages of everybody until they are acknowledged. Then nothing is left.
+/// W-30: `age: 0` keeps messages of all users until they are acknowledged. Then nothing is left.
 #[tokio::test]
-async fn without_an_age_messages_of_everybody_are_kept_until_they_are_acknowledged() {
+async fn without_an_age_messages_of_all_users_are_kept_until_they_are_acknowledged() {
     for setup in Setup::both("{age: 0}").await {
         let id = send(setup.first(), "7", 1).await;
         if let Some(redis) = &setup.redis {
@@ -333,7 +333,7 @@ async fn messages_come_in_order_while_a_slow_client_catches_up() {
     }
 }
 
-/// Reads over HTTP: in pages, for publishers and for the user's own token, and for nobody else.
+/// Reads over HTTP: in pages, for publishers and for the user's own token, and for no other client.
 #[tokio::test]
 async fn a_mailbox_is_read_and_acknowledged_over_http_by_publishers_and_by_its_user() {
     for setup in Setup::both("{unknown: keep}").await {
@@ -365,7 +365,7 @@ async fn a_mailbox_is_read_and_acknowledged_over_http_by_publishers_and_by_its_u
         }
         assert_eq!(server.send(&request("DELETE", path, "a/b")).await.status, 400);
         assert_eq!(server.send(&request("PUT", path, "a/b")).await.status, 405);
-        assert_eq!(server.get("/api/nodevent/users/nobody/mailbox").await.json()["unread"], 0);
+        assert_eq!(server.get("/api/nodevent/users/unknown/mailbox").await.json()["unread"], 0);
         assert_eq!(server.get("/api/nodevent/users//mailbox").await.status, 400);
     }
 }
@@ -398,7 +398,7 @@ async fn a_publish_key_that_is_limited_to_rooms_may_not_notify_unless_it_is_gran
 async fn bad_input_is_rejected_with_its_reason() {
     let server =
         TestServer::start(&format!("{}/plain: {{open: true}}\n", configuration("{unknown: keep}", ""))).await;
-    let post = |path: &str, body: String| server.send(&Request::post(path, body)).await;
+    let post = async |path: &str, body: String| server.send(&Request::post(path, body)).await;
     let large = json!({"user": "7", "event": "e", "message": "x".repeat(70_000)}).to_string();
     assert_eq!(post("/api/nodevent/notify", large).await.status, 413);
     assert_eq!(post("/api/nodevent/notify", json!({"user": ""}).to_string()).await.status, 400);

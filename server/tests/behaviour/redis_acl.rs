@@ -1,7 +1,8 @@
 //! The ACL in `docs/server.md`: enough for a server, and for nothing else.
 
 use crate::support::redis::redis_cli;
-use crate::support::{Browser, RedisServer, TestServer, Transport};
+use crate::support::tokens::{TOKEN_SECRET, token};
+use crate::support::{Browser, RedisServer, Request, TestServer, Transport};
 use serde_json::json;
 
 /// Runs commands as the default user, or as another one, and returns what `redis-cli` prints.
@@ -49,6 +50,7 @@ async fn server_works_with_the_documented_permissions_and_the_user_can_do_nothin
             assert_eq!(late.next_event().await.message, 2);
         }
         let login = ["--user", "nodevent", "--pass", "open-sesame"];
+        assert_mailboxes_work(&settings).await;
         for words in [
             &["SET", "session:1", "x"][..],
             &["GET", "session:1"],
@@ -68,6 +70,35 @@ async fn server_works_with_the_documented_permissions_and_the_user_can_do_nothin
                 "{words:?}: {reply}"
             );
         }
+    }
+}
+
+/// Stores, drops, reads and acknowledges messages of users, with and without an age.
+async fn assert_mailboxes_work(redis: &str) {
+    for mailbox in ["{unknown: keep, count: 1}", "{age: 0, count: 1}", "{age: 1h}"] {
+        let settings = format!("redis: {redis}, mailbox: {mailbox}, token: {{secret: {TOKEN_SECRET}}}");
+        let server = TestServer::start(&format!("/nodevent: {{{settings}}}")).await;
+        server.ready().await;
+        let mut browser = Browser::open(&server, Transport::WebSocket).await;
+        let auth = json!({"token": token(json!({"sub": "7"}))}).to_string();
+        browser.enter_with("/nodevent", &auth).await.unwrap();
+        assert_eq!(browser.call("mailbox", &[]).await, json!([null, true]));
+        assert_eq!(browser.next_notice().await[0], "identified");
+        assert_eq!(browser.next_notice().await[1]["last"], true);
+        let message = json!({"users": ["7", "8"], "event": "e", "ttl": 60, "key": mailbox}).to_string();
+        let notify = Request::post("/api/nodevent/notify", message);
+        for _ in 0..2 {
+            assert_eq!(server.send(&notify).await.status, 200);
+        }
+        let other = Request::post("/api/nodevent/notify", json!({"user": "7", "event": "f"}).to_string());
+        assert_eq!(server.send(&other).await.status, 200);
+        for event in ["e", "f"] {
+            assert_eq!(browser.next_notice().await[1]["messages"][0]["event"], event, "{mailbox}");
+        }
+        let page = server.get("/api/nodevent/users/7/mailbox").await.json();
+        let up_to = page["messages"].as_array().unwrap().last().unwrap()["id"].clone();
+        let ack = browser.call("acknowledge", &[json!({"up_to": up_to})]).await;
+        assert_eq!(ack[1]["unread"], 0, "{mailbox}: {ack}");
     }
 }
 

@@ -139,7 +139,7 @@ impl Users {
         Self { tasks: tasks.collect(), names, totals, stop }
     }
 
-    /// Sends everybody the messages of these numbers, each until it is confirmed.
+    /// Sends all users the messages of these numbers, each until it is confirmed.
     async fn notify(&self, site: &Site, numbers: std::ops::RangeInclusive<u64>) {
         for number in numbers {
             for users in self.names.chunks(1000) {
@@ -157,7 +157,7 @@ impl Users {
         }
     }
 
-    /// Waits until everybody has seen and acknowledged this many messages, and checks that nothing is left over.
+    /// Waits until all users have seen and acknowledged this many messages, and checks that nothing is left over.
     async fn finish(self, nodes: &[Node], messages: u64) {
         let all = messages * self.names.len() as u64;
         let totals = Arc::clone(&self.totals);

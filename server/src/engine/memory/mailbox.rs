@@ -251,7 +251,7 @@ impl MemoryMailboxes {
         self.end_mailboxes(now);
     }
 
-    /// Changes a mailbox, which is created if it does not exist, and sets when it ends. What happens while the user is away
+    /// Changes a mailbox, which is created if it does not exist, and sets when it ends. What happens while the user is not connected
     /// does not make it last longer if it has an age.
     fn change<T>(&mut self, user: &str, now: Instant, change: impl FnOnce(&mut Mailbox) -> T) -> T {
         if !self.mailboxes.contains_key(user) {

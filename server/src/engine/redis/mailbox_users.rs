@@ -1,4 +1,4 @@
-//! The users who are connected to this server, and whose mailboxes Redis is to be told about: new users, users who have
+//! The users who are connected to this server, and whose mailboxes Redis is to be notified about: new users, users who have
 //! left, and connected users at an interval. Each user has one entry, however many connections and changes there are.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// The longest interval at which Redis is told that a user is still connected.
+/// The longest interval at which Redis is notified that a user is still connected.
 const MAX_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// The shortest.
 const MIN_INTERVAL: Duration = Duration::from_millis(500);
@@ -16,14 +16,14 @@ const MAX_LEFT: usize = 100_000;
 /// See the head of this file.
 #[derive(Debug)]
 pub(super) struct MailboxUsers {
-    /// How long a mailbox is kept while its user is away. Zero: Redis need not be told anything.
+    /// How long a mailbox is kept while its user is not connected. Zero: Redis needs no notice.
     age: Duration,
     interval: Duration,
     state: Mutex<State>,
     changed: Notify,
 }
 
-/// What Redis is to be told.
+/// A notice to Redis.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Due {
     pub(super) user: Box<str>,
@@ -38,7 +38,7 @@ struct State {
     changed: VecDeque<Box<str>>,
     /// The same.
     changed_set: HashSet<Box<str>>,
-    /// When Redis is told again about connected users.
+    /// When Redis is notified again about connected users.
     renewals: BTreeSet<(Instant, Box<str>)>,
 }
 
@@ -133,7 +133,7 @@ impl MailboxUsers {
         }
     }
 
-    /// Waits until Redis is to be told something.
+    /// Waits until there are notices to Redis.
     pub(super) async fn take_due(&self, max: usize) -> Vec<Due> {
         loop {
             let next = {
@@ -149,7 +149,7 @@ impl MailboxUsers {
         }
     }
 
-    /// Redis could not be told about these users.
+    /// Redis could not be notified about these users.
     pub(super) fn retry(&self, users: &[&str]) {
         let mut state = self.lock();
         users.iter().for_each(|user| state.change(user));

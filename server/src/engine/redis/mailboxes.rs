@@ -111,7 +111,7 @@ impl Shared {
     }
 
     async fn store(&self, new: &NewMessage<'_>) -> Result<Stored, ScriptError> {
-        // A connected user is known even before Redis has been told.
+        // A connected user is known even before Redis has been notified.
         let is_known = !self.settings.stores_for_unknown() && self.users.is_connected(new.user);
         let mut create = match self.settings.stores_for_unknown() {
             true => Create::NeedsPlace,
