@@ -3,7 +3,7 @@
 mod history;
 
 use super::{Fanout, unpositioned};
-use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, ReadHistory};
+use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, Publisher, ReadHistory};
 use crate::client::Client;
 use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
@@ -46,7 +46,12 @@ impl Memory {
     ///
     /// # Cancel safety
     /// Safe: it is stored and sent, or neither.
-    async fn publish(&self, publication: &PublicationRef<'_>, idempotency_key: Option<&str>) -> Option<Position> {
+    async fn publish(
+        &self,
+        publication: &PublicationRef<'_>,
+        idempotency_key: Option<&str>,
+        publisher: Publisher<'_>,
+    ) -> Option<Position> {
         let fanout = self.fanout.lock().await;
         let permit = fanout.reserve(publication.text.len()).await;
         let room = &*publication.room;
@@ -60,12 +65,12 @@ impl Memory {
             if let Some(first) = idempotency_key.and_then(|key| history.find_idempotent(room, key, now)) {
                 return Some(first);
             }
-            let position = history.next_position(room, now);
+            let position = history.next_position(room, publisher, now);
             let text = with_position(publication.text, position);
             let stored = Publication::in_room(room, text, Some(position));
-            history.append(room, Arc::clone(&stored), retention, now);
+            history.append(room, Arc::clone(&stored), publisher, retention, now);
             if let Some(key) = idempotency_key {
-                history.record_idempotent(room, key, position, retention.age, now);
+                history.record_idempotent(room, key, publisher, position, retention.age, now);
             }
             stored
         };
@@ -93,8 +98,9 @@ impl Publish for Memory {
         &'a self,
         publication: &'a PublicationRef<'a>,
         idempotency_key: Option<&'a str>,
+        publisher: Publisher<'a>,
     ) -> Pending<'a, Option<Position>> {
-        Box::pin(async move { Ok(self.publish(publication, idempotency_key).await) })
+        Box::pin(async move { Ok(self.publish(publication, idempotency_key, publisher).await) })
     }
 }
 

@@ -24,6 +24,8 @@ use tokio::runtime::{Builder, Handle};
 
 /// Pause after each page, in units of the time that it took.
 const PAUSE_FACTOR: u32 = 2;
+/// Maximum time of one read, with its pauses. A history of 512 MB takes some ten seconds.
+const MAX_READ_TIME: Duration = Duration::from_secs(60);
 /// Number of waiting reads above which reads without a reader are dropped for the first time.
 const MIN_SWEEP: usize = 1024;
 
@@ -44,6 +46,8 @@ struct WaitingReads {
 pub(super) struct HistoryReader {
     settings: RedisConfig,
     shared: Arc<Shared>,
+    /// Maximum of one history. Bytes.
+    max_bytes: usize,
     /// Started by the first read.
     link: OnceLock<Link>,
     turns: Arc<FairTurns>,
@@ -72,9 +76,11 @@ impl WaitingReads {
 // === impl HistoryReader ===
 
 impl HistoryReader {
-    pub(super) fn new(settings: RedisConfig, shared: Arc<Shared>) -> Self {
+    /// # Units
+    /// `max_bytes` is the maximum of one history.
+    pub(super) fn new(settings: RedisConfig, shared: Arc<Shared>, max_bytes: usize) -> Self {
         let (link, turns, waiting) = (OnceLock::new(), Arc::default(), Mutex::default());
-        Self { settings, shared, link, turns, waiting }
+        Self { settings, shared, max_bytes, link, turns, waiting }
     }
 
     /// Starts the connection and its thread, if they are not running. The caller has the turn.
@@ -147,7 +153,11 @@ impl HistoryReader {
         };
         let room_read = RoomRead { shared: &self.shared, client, keys: self.shared.keys(room) };
         let (slice, pause) = match after {
-            Some(after) => room_read.in_pages(after).await,
+            Some(after) => {
+                let pages = room_read.in_pages(after, self.max_bytes);
+                let timed_out = || (Err(ScriptError::timed_out()), Duration::ZERO);
+                tokio::time::timeout(MAX_READ_TIME, pages).await.unwrap_or_else(|_| timed_out())
+            }
             None => room_read.timed(None, None).await,
         };
         let recovery = slice.map(|slice| {
@@ -180,8 +190,8 @@ impl RoomRead<'_> {
     }
 
     /// Reads what follows an offset, page by page.
-    async fn in_pages(&self, after: u64) -> TimedSlice {
-        let mut pages = HistoryPages::after(after);
+    async fn in_pages(&self, after: u64, max_bytes: usize) -> TimedSlice {
+        let mut pages = HistoryPages::after(after, max_bytes);
         loop {
             let (next, count) = pages.next();
             let (page, pause) = self.timed(Some(next), Some(count)).await;
@@ -192,6 +202,10 @@ impl RoomRead<'_> {
             match page {
                 NextPage::Read => tokio::time::sleep(pause).await,
                 NextPage::Complete(slice) => return (Ok(slice), pause),
+                NextPage::Impossible => {
+                    let reason = "it returned more of a history than was requested or can be stored";
+                    return (Err(ScriptError::transient(reason)), pause);
+                }
                 NextPage::Unpaged => {
                     tokio::time::sleep(pause).await;
                     return self.timed(Some(after), None).await;
