@@ -1,4 +1,4 @@
-//! The budget of all buffers of a shard: what waits for clients, and messages of clients that have not arrived completely.
+//! The budget of all buffers of a shard: what waits for clients, also for those that are closing, and messages of clients that have not arrived completely.
 //! When it is exceeded, the connections with the largest buffers are closed.
 //!
 //! Members of one room share the bytes that wait for them, so the sum of all buffers says little about memory. A scan
@@ -59,7 +59,7 @@ impl Shard {
             let waiting = match one {
                 Slot::Session(session) => session.waiting() + session.arriving(),
                 Slot::Probe(probe) => probe.socket.as_ref().map_or(0, |socket| socket.decoder.buffered()),
-                Slot::Closing(_) => 0,
+                Slot::Closing(closing) => closing.socket.send_buffer.bytes(),
             };
             if waiting > 0 {
                 buffers.push((waiting, slot as u32));
@@ -76,14 +76,24 @@ impl Shard {
         let began = Instant::now();
         let (mut seen, mut held) = (HashSet::new(), 0);
         for (waiting, slot) in &buffers {
-            let Some(Slot::Session(session)) = self.slots.get(*slot as usize) else {
-                held += waiting;
-                continue;
-            };
-            held += session.arriving();
+            let one = self.slots.get(*slot as usize);
+            if let Some(Slot::Session(session)) = one {
+                held += session.arriving();
+            }
             let mut count = |bytes: &Arc<[u8]>| {
                 if seen.insert(bytes.as_ptr()) {
                     held += bytes.len();
+                }
+            };
+            let session = match one {
+                Some(Slot::Session(session)) => session,
+                Some(Slot::Closing(closing)) => {
+                    closing.socket.send_buffer.parts().for_each(&mut count);
+                    continue;
+                }
+                _ => {
+                    held += waiting;
+                    continue;
                 }
             };
             match &session.transport {

@@ -66,6 +66,7 @@ use read_queue::ReadQueue;
 use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -145,6 +146,8 @@ struct Shard {
     pending_joins: PendingJoins,
     /// The memberships of all connections.
     memberships: FairShares,
+    /// Slots and generations of probes that are closing, or were.
+    closing_probes: VecDeque<(u32, u32)>,
     /// Connections that have joined no room.
     roomless: Roomless,
     roomless_limits: RoomlessLimits,
@@ -201,6 +204,7 @@ pub fn start(
             read_again: ReadQueue::default(),
             pending_joins: PendingJoins::default(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
+            closing_probes: VecDeque::new(),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
             buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count)),

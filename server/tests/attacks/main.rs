@@ -26,4 +26,5 @@ mod session_flood;
 mod shared_redis;
 mod unparsable_joins;
 mod unread_history;
+mod unread_responses;
 mod work_per_byte;
