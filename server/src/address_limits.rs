@@ -7,7 +7,7 @@
 //! Users behind one NAT, or behind a proxy that is not in `trusted_proxies`, are one address. So the defaults limit what one
 //! address may *take from others*, and not what it may have:
 //!
-//! - Connections: addresses share them ([`FairShares`]). An address that is alone may have 19 of 20, and an address with few
+//! - Connections: addresses share them ([`FairShares`]). An address that is alone may have 4 of 5, and an address with few
 //!   always finds a free one.
 //! - Rates: the default rates are a fraction of what one core can serve, and five seconds of them may be used at once, so that
 //!   all clients behind an address can return after a restart.

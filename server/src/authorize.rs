@@ -3,6 +3,7 @@
 //! A namespace has a chain of authorizers for joins. The first one that recognises a credential decides. An authorizer
 //! that has to ask somewhere replies later, through the shard's inbox ([`Outcome::Pending`]).
 
+use crate::capability;
 use crate::clock::now_ms;
 use crate::history::ReplyTo;
 use crate::identity::Identity;
@@ -243,6 +244,14 @@ impl Publisher<'_> {
         match self {
             Self::Key(key) => key.may_notify(),
             Self::Keyless => true,
+        }
+    }
+
+    /// What engines need to know of it.
+    pub fn of_engine(&self) -> capability::Publisher<'_> {
+        match self {
+            Self::Key(key) => capability::Publisher { name: &key.id, is_limited: !key.rooms.is_empty() },
+            Self::Keyless => capability::Publisher { name: "", is_limited: false },
         }
     }
 }

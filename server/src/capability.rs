@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Publishes to a namespace.
 pub trait Publish: Send + Sync {
     /// Publishes. When the future completes, the engine has the publication. The same idempotency key publishes once
-    /// within the history's age. The result is the publication's position if its room has a history.
+    /// within the history's age. What the engine stores in this process counts as memory of `publisher`. The result is the publication's position if its room has a history.
     ///
     /// # Errors
     /// [`Unavailable`]: as far as the engine knows, it does not have the publication.
@@ -25,7 +25,17 @@ pub trait Publish: Send + Sync {
         &'a self,
         publication: &'a PublicationRef<'a>,
         idempotency_key: Option<&'a str>,
+        publisher: Publisher<'a>,
     ) -> Pending<'a, Option<Position>>;
+}
+
+/// A publisher, as engines see it: publishers share the memory of a namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publisher<'a> {
+    /// The `id` of its key. Empty: it has no key.
+    pub name: &'a str,
+    /// Whether it is limited to rooms.
+    pub is_limited: bool,
 }
 
 /// Reads the history of rooms outside of a join.

@@ -7,7 +7,7 @@ mod support;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::parse;
 use nodevent_server::authorize::{Authorizer, Authorizers, JoinRequest, PublishAuthorizer, Verdict};
-use nodevent_server::capability::Engines;
+use nodevent_server::capability::{Engines, Publisher};
 use nodevent_server::close_reason::CloseReason;
 use nodevent_server::config::history::History;
 use nodevent_server::connect_info::ConnectInfo;
@@ -169,7 +169,8 @@ impl Setup {
     async fn publish(&self, message: u32) {
         let text = format!("{{\"room\":\"r\",\"event\":\"e\",\"message\":{message}}}");
         let engine = self.engines.get(0).unwrap();
-        engine.publish.publish(&parse(text.as_bytes()).unwrap(), None).await.unwrap();
+        let publisher = Publisher { name: "", is_limited: false };
+        engine.publish.publish(&parse(text.as_bytes()).unwrap(), None, publisher).await.unwrap();
     }
 }
 

@@ -4,6 +4,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use nodevent_protocol::history::Scope;
 use nodevent_server::authorize::{Authorizers, PublishAuthorizer};
 use nodevent_server::capability::{Engine, Engines};
 use nodevent_server::client::Client;
@@ -26,7 +27,7 @@ use support::RedisServer;
 use support::wait::until;
 use tokio::sync::{Mutex, oneshot};
 
-/// Both tests measure this process, so they run one after the other.
+/// All tests measure this process, so they run one after the other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// The size of a large publication, and how many of them are published.
@@ -79,7 +80,12 @@ impl Protocol for Blocker {
 
 impl Setup {
     async fn start(redis: &RedisServer) -> Self {
-        let config = Config::from_yaml(&format!("/n: {{redis: \"{}\"}}", redis.url())).unwrap();
+        Self::start_with(redis, "").await
+    }
+
+    /// `settings` of the namespace begin with a comma.
+    async fn start_with(redis: &RedisServer, settings: &str) -> Self {
+        let config = Config::from_yaml(&format!("/n: {{redis: \"{}\"{settings}}}", redis.url())).unwrap();
         let mut namespaces = Namespaces::default();
         namespaces.add(Namespace {
             id: 0,
@@ -212,5 +218,56 @@ async fn publications_do_not_wait_for_the_checks_of_very_many_rooms() {
     println!("{count} publications: median {:?}, longest {last:?}; {checks} checks in 5 s", latencies[count / 2]);
     // The checks that were due when the rooms were there, and a thousand per second.
     assert!((2_000..=6_500).contains(&checks), "{checks} checks in 5 s");
+    setup.shards.stop();
+}
+
+/// Weakness 23: joins and leaves had priority over publications.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publications_do_not_wait_for_members_that_join_and_leave() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let redis = RedisServer::start().await;
+    let setup = Setup::start(&redis).await;
+    let started = Instant::now();
+    for number in 0..ROOMS {
+        setup.join(number);
+        setup.engine.history.room_empty(0, &format!("gone-{number}"));
+        setup.engine.history.room_empty(0, &format!("gone-too-{number}"));
+    }
+    let published = Instant::now();
+    redis.publish("/n", publication("x")).await;
+    setup.count_is(&setup.metrics.publications, 1).await;
+    let latency = published.elapsed();
+    setup.count_is(&setup.metrics.history_reads, ROOMS).await;
+    let total = started.elapsed();
+    println!("{latency:?}, and {total:?} until all members have joined");
+    assert!(latency < total / 4, "{latency:?} of {total:?}");
+    setup.shards.stop();
+}
+
+/// Weakness 26: each room that became empty started a task.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rooms_that_become_empty_start_few_tasks() {
+    const COUNT: u64 = 20_000;
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let redis = RedisServer::start().await;
+    let setup = Setup::start_with(&redis, ", channel_per_room: true").await;
+    for start in (0..COUNT).step_by(1_000) {
+        (start..start + 1_000).for_each(|number| setup.join(number));
+        setup.count_is(&setup.metrics.history_reads, start + 1_000).await;
+    }
+    let channel = |number: u64| Scope::default().keys("/n", &format!("room-{number}")).channel();
+    redis.has_subscribers(&channel(0), 1).await;
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let (before, mut most) = (tasks(), 0);
+    (1..COUNT).for_each(|number| setup.engine.history.room_empty(0, &format!("room-{number}")));
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        most = most.max(tasks());
+        tokio::task::yield_now().await;
+    }
+    println!("{before} tasks before, at most {most}");
+    assert!(most < before + 200, "{most} tasks");
+    redis.has_subscribers(&channel(COUNT - 1), 0).await;
+    redis.has_subscribers(&channel(0), 1).await;
     setup.shards.stop();
 }

@@ -76,13 +76,10 @@ impl Subscribe {
                 let frame = frame
                     .map_err(|error| Failure::unavailable(format!("the response of {url} ended early: {error}")))?;
                 // The end of an event may have arrived in two parts.
-                let mut searched = buffer.len().saturating_sub(1);
+                let searched = buffer.len().saturating_sub(1);
                 buffer.extend_from_slice(frame.data_ref().map(AsRef::as_ref).unwrap_or_default());
-                while let Some(end) = buffer[searched..].windows(2).position(|pair| pair == b"\n\n") {
-                    let event: Vec<u8> = buffer.drain(..searched + end + 2).collect();
-                    print(&String::from_utf8_lossy(&event));
-                    searched = 0;
-                }
+                let end = print_complete(&buffer, searched, |event| print(&String::from_utf8_lossy(event)));
+                buffer.drain(..end);
                 if buffer.len() > max_event {
                     let message = format!("{url} sent an event of more than {max_event} bytes");
                     return Err(Failure::unavailable(message));
@@ -93,6 +90,18 @@ impl Subscribe {
     }
 }
 
+/// Passes each complete event in `buffer` to `print`. There is no end of one before `searched`. Returns where the last one
+/// ends. What follows stays: it is moved once for all events of a part, however many there are.
+fn print_complete(buffer: &[u8], searched: usize, mut print: impl FnMut(&[u8])) -> usize {
+    let (mut begin, mut from) = (0, searched);
+    while let Some(end) = memchr::memmem::find(&buffer[from..], b"\n\n") {
+        let end = from + end + 2;
+        print(&buffer[begin..end]);
+        (begin, from) = (end, end);
+    }
+    begin
+}
+
 /// Prints a publication to standard output, and other notices, such as gaps, to standard error.
 fn print(event: &str) {
     let field = |name: &'static str| event.lines().filter_map(move |line| line.strip_prefix(name));
@@ -101,5 +110,44 @@ fn print(event: &str) {
         _ if data.is_empty() => {}
         None => output::json(&data.join(" ")),
         Some(name) => output::warning(&format!("{}: {}", output::external(name), data.join(" "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    /// Splits a stream that arrives in parts of this size.
+    fn split(stream: &[u8], part: usize) -> Vec<String> {
+        let (mut buffer, mut events) = (Vec::new(), Vec::new());
+        for part in stream.chunks(part) {
+            let searched = buffer.len().saturating_sub(1);
+            buffer.extend_from_slice(part);
+            let end = print_complete(&buffer, searched, |event| events.push(String::from_utf8_lossy(event).into()));
+            buffer.drain(..end);
+        }
+        events
+    }
+
+    #[test]
+    fn events_are_found_however_they_arrive() {
+        let stream = b"data: 1\n\n: comment\n\ndata: 2\ndata: 3\n\n\n\ndata: half";
+        for part in 1..=stream.len() {
+            assert_eq!(split(stream, part), ["data: 1\n\n", ": comment\n\n", "data: 2\ndata: 3\n\n", "\n\n"]);
+        }
+    }
+
+    #[test]
+    fn the_time_is_proportional_to_what_arrives() {
+        let time = |events: usize| {
+            let stream = b"a\n\n".repeat(events);
+            let began = Instant::now();
+            assert_eq!(split(&stream, stream.len()).len(), events);
+            began.elapsed()
+        };
+        let least = |events| (0..3).map(|_| time(events)).min().unwrap();
+        let (few, many) = (least(100_000), least(1_600_000));
+        assert!(many < 60 * few, "{few:?}, and {many:?} for sixteen times as much");
     }
 }

@@ -716,7 +716,7 @@ pub static LIMITS: Section = Section {
             "max_memberships",
             Number(1, 1_000_000_000),
             Value("2000000"),
-            "Memberships at a time: one for each room of each connection. An address may have 19 times as many as are free. Beyond \
+            "Memberships at a time: one for each room of each connection. An address that is alone may have 4 of 5. Beyond \
              it, joins are rejected as with `max_rooms_per_connection`.",
             "Very many connections are in several rooms each, and the machine has the memory.",
             "10000000",
@@ -726,8 +726,8 @@ pub static LIMITS: Section = Section {
             Number(1, 10_000_000),
             Words("`max_connections`"),
             "Sockets at a time that are not WebSockets: requests, idle keep-alive connections, long-polling and Server-Sent \
-             Events. Beyond it, a new socket takes the place of one without a request. If there is none, only health checks are \
-             served, and other requests get 503.",
+             Events. An address that is alone may have 4 of 5. Beyond it, a new socket takes the place of one without a request, or \
+             of one whose response is not read. If there is none, only health checks are served, and other requests get 503.",
             "Few other sockets are expected than WebSockets.",
             "10000",
         ),
@@ -800,7 +800,8 @@ pub static LIMITS: Section = Section {
             "write_timeout",
             Duration,
             Value("10s"),
-            "Time for which a connection may accept nothing although data is queued. After it, the connection is closed.",
+            "Time for which a connection may accept nothing although data is queued, and a response less than 1 KB per second. After \
+             it, the connection is closed.",
             "Clients have very slow networks.",
             "10s",
         ),
@@ -851,7 +852,7 @@ pub static LIMITS: Section = Section {
         key(
             "max_connections_per_address",
             Number(1, 100_000_000),
-            Words("19 times the connections that are free, so that an address that is alone may have 19 of 20"),
+            Words("an address that is alone may have 4 of 5 of all; the more it has, the more must stay free"),
             "Connections from one address. Beyond it, handshakes get 429.",
             "No address has many users, and none is to have many connections.",
             "1000",
@@ -964,8 +965,8 @@ pub static LOG: Section = Section {
             "audit",
             Flag,
             Value("false"),
-            "Whether each publish over HTTP and each rejected key is logged, at every `level` and without a rate limit. Lines \
-             begin with `audit:`.",
+            "Whether each publish over HTTP and each rejected key is logged, at every `level`. A publisher may write 10,000 lines at \
+             once and 1,000 per second, a client with wrong keys 50 and 5. Lines begin with `audit:`.",
             "You must be able to see who published what.",
             "true",
         ),

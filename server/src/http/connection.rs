@@ -1,5 +1,6 @@
 //! One HTTP connection: its requests, its timeouts, and the handing over of its socket to a shard.
 
+use super::admission::CountedRequest;
 use super::peer::Source;
 use super::request_phase::{PhaseBody, RequestPhase};
 use super::timed_stream::TimedStream;
@@ -99,7 +100,8 @@ pub(super) async fn serve(stream: impl IntoSocket, service: HttpService, source:
             if is_last {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| PhaseBody::new(body, phase)))
+            let counted = response.extensions_mut().remove::<CountedRequest>();
+            Ok::<_, Infallible>(response.map(|body| PhaseBody::new(body, phase, counted)))
         })
     });
     let stream = TokioIo::new(TimedStream::new(stream, http.settings.write_timeout, phase.clone()));
@@ -180,6 +182,10 @@ fn count_end(
     }
     match ended {
         Ended::Normally => {}
+        Ended::TimedOut if phase.is_aborted() => {
+            metrics.request_timeouts.fetch_add(1, Relaxed);
+            tracing::info!(%client, "a response was not read, and its socket was closed to make room");
+        }
         Ended::TimedOut if has_begun => {
             metrics.request_timeouts.fetch_add(1, Relaxed);
             tracing::info!(%client, "request rejected: its header did not arrive in time");

@@ -152,7 +152,7 @@ impl Bound {
             let admitted = match service.admit(stream.as_raw_fd(), peer, &phase) {
                 Ok(admitted) => admitted,
                 Err(limit) => {
-                    shortage.begins(limit.as_str());
+                    shortage.begins_at(limit);
                     service.http().metrics.rejected_connections.fetch_add(1, Relaxed);
                     tracing::info!(client = %peer, reason = limit.as_str(), "connection closed before its request");
                     continue;
@@ -160,7 +160,7 @@ impl Bound {
             };
             let (service, phase) = match admitted.limit {
                 Some(limit) => {
-                    shortage.begins(limit.as_str());
+                    shortage.begins_at(limit);
                     let service = service.health_checks_only();
                     let phase = service.new_phase();
                     (service, phase)
@@ -262,6 +262,13 @@ async fn client_of(mut stream: TcpStream, peer: IpAddr, service: &HttpService) -
 // === impl Shortage ===
 
 impl Shortage {
+    /// The share of one address concerns no other one.
+    fn begins_at(&mut self, limit: Limit) {
+        if limit != Limit::Share {
+            self.begins(limit.as_str());
+        }
+    }
+
     fn begins(&mut self, reason: &str) {
         if !std::mem::replace(&mut self.is_logged, true) {
             tracing::error!("cannot accept connections: {reason}");

@@ -35,6 +35,15 @@ impl Source {
             Self::PublishSocket(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
         }
     }
+
+    /// Whether the socket is that of a trusted proxy.
+    pub(super) fn is_proxy(self, trusted: &TrustedProxies) -> bool {
+        match self {
+            Self::Tcp(peer) | Self::Unnamed(peer) => trusted.contains(peer),
+            Self::Proxied(_) => true,
+            Self::PublishSocket(_) => false,
+        }
+    }
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");

@@ -71,7 +71,8 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
     let body = read_body(http, request).await?;
     let publications = parse(http, namespace, &body, client)?;
     check_rooms(&publisher, &publications).inspect_err(|_| audit.log(&publications, Outcome::Rejected))?;
-    let published = publish_all(http, namespace, &publications, idempotency_key.as_deref(), client).await;
+    let published =
+        publish_all(http, namespace, &publications, idempotency_key.as_deref(), &publisher, client).await;
     audit.log(&publications, if published.is_ok() { Outcome::Published } else { Outcome::Failed });
     published
 }
@@ -192,13 +193,14 @@ async fn publish_all(
     namespace: &Namespace,
     publications: &[PublicationRef<'_>],
     idempotency_key: Option<&str>,
+    publisher: &Publisher<'_>,
     client: IpAddr,
 ) -> Result<Response, Box<Response>> {
     let Some(engine) = http.engines.get(namespace.id) else { return Err(Box::new(reply::busy())) };
     let mut positions = Vec::with_capacity(publications.len());
     for (accepted, publication) in publications.iter().enumerate() {
         let key = idempotency_key.map(|key| format!("{key}:{accepted}"));
-        match engine.publish.publish(publication, key.as_deref()).await {
+        match engine.publish.publish(publication, key.as_deref(), publisher.of_engine()).await {
             Ok(position) => positions.push(position.map(|position| position.to_string())),
             Err(error) => {
                 tracing::warn!(namespace = &*namespace.name, %client, %error, "publish failed");

@@ -4,6 +4,7 @@
 //! request, but a client may be idle for much longer than it may take for a head. [`super::timed_stream`] notes what
 //! arrives, `connection` when a request begins, and [`PhaseBody`] when its response ends.
 
+use super::admission::CountedRequest;
 use super::head_scanner::{BadFraming, HeadScanner};
 use axum::body::{Body, Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
@@ -29,6 +30,10 @@ struct State {
     has_served: bool,
     /// When it was decided to close the connection, to make room for another one.
     closing_since: Option<Instant>,
+    /// Whether that ends a response too.
+    is_aborted: bool,
+    /// Since when a response waits for the client to read.
+    unread_since: Option<Instant>,
     /// The task of the connection.
     waker: Option<Waker>,
     scanner: HeadScanner,
@@ -39,17 +44,34 @@ struct State {
 enum Phase {
     /// The head of a request is arriving, or the first one of the connection is awaited.
     Head,
-    /// A request is served. `body` and the write timeout limit this phase.
+    /// A request is served. `body`, the write timeout and [`Closable::Unread`] limit this phase.
     Serving,
     /// The last response has ended.
     Idle,
 }
+
+/// Connections that may be closed to make room for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closable {
+    /// No request has been complete on it.
+    Silent,
+    /// No request is being served.
+    Idle,
+    /// The client has not read a response for [`MAX_UNREAD`].
+    Unread,
+}
+
+/// Time for which a response may wait for its client if others wait for the socket. A client that reads empties the HTTP
+/// library's buffer several times per second.
+const MAX_UNREAD: Duration = Duration::from_secs(2);
 
 /// The body of a response. After it, the connection is idle.
 #[derive(Debug)]
 pub(super) struct PhaseBody {
     body: Body,
     phase: RequestPhase,
+    /// The request counts as one of its client until then.
+    _counted: Option<CountedRequest>,
 }
 
 // === impl RequestPhase ===
@@ -64,6 +86,8 @@ impl RequestPhase {
             keep_alive_timeout,
             has_served: false,
             closing_since: None,
+            is_aborted: false,
+            unread_since: None,
             waker: None,
             scanner: HeadScanner::default(),
             bad_framing: None,
@@ -83,24 +107,44 @@ impl RequestPhase {
             state.waker = Some(cx.waker().clone());
         }
         match state.phase {
-            Phase::Serving => None,
+            Phase::Serving => state.closing_since.filter(|_| state.is_aborted),
             Phase::Head | Phase::Idle => state.closing_since.or(state.deadline),
         }
     }
 
-    /// Closes the connection if no request has been complete on it, or, with `may_be_idle`, if none is being served.
-    /// Returns false if it is not to be closed, or is closing already.
-    pub(super) fn close(&self, may_be_idle: bool) -> bool {
+    /// Closes the connection if it is closable in that way. Returns false if it is not, or is closing already.
+    pub(super) fn close(&self, closable: Closable) -> bool {
         let mut state = self.state();
-        let is_used = state.phase == Phase::Serving || state.has_served && !may_be_idle;
-        if is_used || state.closing_since.is_some() {
+        let is_serving = state.phase == Phase::Serving;
+        let is_closable = match closable {
+            Closable::Silent => !is_serving && !state.has_served,
+            Closable::Idle => !is_serving,
+            Closable::Unread => is_serving && state.unread_since.is_some_and(|since| since.elapsed() >= MAX_UNREAD),
+        };
+        if !is_closable || state.closing_since.is_some() {
             return false;
         }
         state.closing_since = Some(Instant::now());
+        state.is_aborted = closable == Closable::Unread;
         if let Some(waker) = state.waker.take() {
             waker.wake();
         }
         true
+    }
+
+    /// Whether [`RequestPhase::close`] has ended a response.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.state().is_aborted
+    }
+
+    /// A response begins to wait for the client to read.
+    pub(super) fn on_unread(&self) {
+        self.state().unread_since = Some(Instant::now());
+    }
+
+    /// The client has read, or the system has taken, what waited.
+    pub(super) fn on_read(&self) {
+        self.state().unread_since = None;
     }
 
     /// Whether [`RequestPhase::close`] has succeeded.
@@ -159,8 +203,8 @@ impl RequestPhase {
 // === impl PhaseBody ===
 
 impl PhaseBody {
-    pub(super) fn new(body: Body, phase: RequestPhase) -> Self {
-        Self { body, phase }
+    pub(super) fn new(body: Body, phase: RequestPhase, counted: Option<CountedRequest>) -> Self {
+        Self { body, phase, _counted: counted }
     }
 }
 

@@ -106,7 +106,10 @@ impl HttpService {
     /// The limit that was reached.
     pub(super) fn admit(&self, descriptor: RawFd, peer: IpAddr, phase: &RequestPhase) -> Result<Admitted, Limit> {
         match self.kind {
-            Kind::Public { .. } | Kind::HealthChecks => self.http.admission.admit(descriptor, peer, phase),
+            Kind::Public { .. } | Kind::HealthChecks => {
+                let is_proxy = self.http.settings.trusted_proxies.contains(peer);
+                self.http.admission.admit(descriptor, peer, is_proxy, phase)
+            }
             Kind::Admin | Kind::PublishSocket => Ok(Admitted::UNLIMITED),
         }
     }
@@ -124,10 +127,31 @@ impl HttpService {
         Arc::clone(&self.http)
     }
 
-    /// Serves a request from this source. The endpoints of the protocols come first: they receive most requests.
+    /// Serves a request from this source. One of a client behind a trusted proxy counts as one of its sockets.
     pub(super) async fn serve(self, mut request: Request, source: Source) -> Response {
-        let peer = PeerAddr::new(source, request.headers(), &self.http.settings.trusted_proxies);
+        let trusted = &self.http.settings.trusted_proxies;
+        let peer = PeerAddr::new(source, request.headers(), trusted);
         request.extensions_mut().insert(peer);
+        let client = PeerAddr::of(request.extensions());
+        let is_counted = matches!(self.kind, Kind::Public { .. })
+            && source.is_proxy(trusted)
+            && !trusted.contains(client)
+            && !HEALTH_CHECKS.contains(&request.uri().path());
+        if !is_counted {
+            return self.serve_admitted(request).await;
+        }
+        let Some(counted) = self.http.admission.admit_request(client) else {
+            self.http.metrics.rejected_connections.fetch_add(1, Relaxed);
+            tracing::info!(%client, reason = Limit::Share.as_str(), "request refused");
+            return reply::too_many_requests("max_http_connections");
+        };
+        let mut response = self.serve_admitted(request).await;
+        response.extensions_mut().insert(counted);
+        response
+    }
+
+    /// Serves a request. The endpoints of the protocols come first: they receive most requests.
+    async fn serve_admitted(self, mut request: Request) -> Response {
         if let Err(bad) = host::requested_host(request.uri(), request.version(), request.headers()) {
             return reject_host(
                 &self.http,

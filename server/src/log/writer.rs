@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that may wait to be written.
 const QUEUE_CAPACITY: usize = 4096;
-/// Bytes of a line in the text format. A longer one is shortened.
+/// Bytes of a line. A longer one is shortened. In JSON that is what its texts may have together.
 const MAX_LINE: usize = 4 * 1024 - 64;
 /// Time that the end of the program waits for the last lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -61,8 +61,10 @@ fn sanitize(line: &[u8]) -> Vec<u8> {
         Some(text) => (text, "\n"),
         None => (line, ""),
     };
-    // A line of JSON would no longer be JSON.
     let is_json = text.starts_with(b"{");
+    // A line of JSON that was cut would no longer be JSON: its texts are shortened.
+    let shortened = if is_json && text.len() > MAX_LINE { Some(shorten_json(text)) } else { None };
+    let text = shortened.as_deref().unwrap_or(text);
     let max = if is_json { usize::MAX } else { MAX_LINE };
     let shown = &text[..text.len().min(max)];
     let mut out = Vec::with_capacity(line.len());
@@ -80,6 +82,31 @@ fn sanitize(line: &[u8]) -> Vec<u8> {
     }
     out.extend(end.as_bytes());
     out
+}
+
+/// Returns a line of JSON whose texts are so short that it has about [`MAX_LINE`] bytes. A line that is not an object becomes
+/// the text of one.
+fn shorten_json(line: &[u8]) -> Vec<u8> {
+    let mut fields = match serde_json::from_slice(line) {
+        Ok(serde_json::Value::Object(fields)) => fields,
+        _ => [("message".to_owned(), String::from_utf8_lossy(line).into())].into_iter().collect(),
+    };
+    let max = MAX_LINE / fields.len().max(1);
+    for value in fields.values_mut() {
+        let text = match value {
+            serde_json::Value::String(text) => std::mem::take(text),
+            serde_json::Value::Array(_) | serde_json::Value::Object(_) => value.to_string(),
+            _ => continue,
+        };
+        *value = match text.len() > max {
+            true => {
+                let end = (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+                format!("{}… ({} bytes)", &text[..end], text.len()).into()
+            }
+            false => text.into(),
+        };
+    }
+    serde_json::Value::Object(fields).to_string().into_bytes()
 }
 
 /// A character of a line in the text format.
@@ -178,5 +205,24 @@ mod tests {
         assert_eq!(String::from_utf8(sanitize(b"a\xffb\n")).unwrap(), "a\u{fffd}b\n");
         let long = text(&format!("{}\n", "ü".repeat(MAX_LINE)));
         assert!(long.len() < MAX_LINE + 40 && long.ends_with("… (8064 bytes)\n"), "{}", long.len());
+    }
+
+    #[test]
+    fn a_long_line_of_json_is_shortened_and_stays_json() {
+        let text = "ü\u{1b}".repeat(100_000);
+        for line in [
+            serde_json::json!({"level": "WARN", "message": text, "count": 7}),
+            serde_json::json!({"level": "WARN", "message": "m", "count": 7, "error": text, "other": {"a": text}}),
+        ] {
+            let out = sanitize(format!("{line}\n").as_bytes());
+            // A control character takes six bytes in JSON.
+            assert!(out.len() < 6 * MAX_LINE && out.ends_with(b"}\n"), "{}", out.len());
+            let short: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!([&short["level"], &short["count"]], [&line["level"], &line["count"]]);
+            assert!(short.to_string().contains("00 bytes)"), "{short}");
+        }
+        let out = sanitize(format!("{{{}\n", "x".repeat(100_000)).as_bytes());
+        let short: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert!(out.len() < 2 * MAX_LINE && short["message"].as_str().unwrap().starts_with("{xxx"));
     }
 }

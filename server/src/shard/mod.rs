@@ -72,6 +72,7 @@ use read_queue::ReadQueue;
 use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -158,6 +159,8 @@ struct Shard {
     mailboxes: ShardMailboxes,
     /// The memberships of all connections.
     memberships: FairShares,
+    /// Slots and generations of probes that are closing, or were.
+    closing_probes: VecDeque<(u32, u32)>,
     /// Connections that have joined no room.
     roomless: Roomless,
     roomless_limits: RoomlessLimits,
@@ -215,6 +218,7 @@ pub fn start(
             pending_joins: PendingJoins::default(),
             mailboxes: ShardMailboxes::default(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
+            closing_probes: VecDeque::new(),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
             buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count), count),

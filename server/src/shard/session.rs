@@ -24,6 +24,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Time for a socket to read its close frame. Milliseconds.
 const CLOSE_LINGER: Millis = 2_000;
+/// Sockets of probes that may be closing, per shard.
+const MAX_CLOSING_PROBES: usize = 256;
 
 // === impl Shard ===
 
@@ -318,12 +320,29 @@ impl Shard {
         self.generation = self.generation.wrapping_add(1);
         let (until, generation) = (self.now + CLOSE_LINGER, self.generation);
         let client = self.slots[slot as usize].client();
-        let mut closing = Closing { socket, client, is_watched: false, until, timer_at: NEVER, generation };
+        let mut closing =
+            Closing { socket, client, is_watched: false, until, timer_at: NEVER, generation, _place: None };
         if !closing.socket.send_buffer.is_empty() {
             self.buffer_scan.watch(slot, generation, &mut closing.is_watched, self.now);
         }
-        self.slots[slot as usize] = Slot::Closing(closing);
+        let closed = std::mem::replace(&mut self.slots[slot as usize], Slot::Closing(closing));
+        match (closed, &mut self.slots[slot as usize]) {
+            (Slot::Session(session), Slot::Closing(closing)) => closing._place = Some(session.info),
+            _ => self.limit_closing_probes(slot, generation),
+        }
         self.arm(slot);
+    }
+
+    /// Bounds the sockets of probes that are closing, which are no connections and count as none: the oldest is released.
+    fn limit_closing_probes(&mut self, slot: u32, generation: u32) {
+        self.closing_probes.push_back((slot, generation));
+        if self.closing_probes.len() > MAX_CLOSING_PROBES
+            && let Some((oldest, generation)) = self.closing_probes.pop_front()
+            && let Some(Slot::Closing(closing)) = self.slots.get(oldest as usize)
+            && closing.generation == generation
+        {
+            self.release(oldest);
+        }
     }
 
     /// Frees a slot, and with it its socket.

@@ -132,6 +132,8 @@ pub(super) struct Closing {
     pub(super) until: Millis,
     pub(super) timer_at: Millis,
     pub(super) generation: u32,
+    /// Keeps the place of its connection among all connections until the socket is gone. `None`: it was a probe.
+    pub(super) _place: Option<ConnectInfo>,
 }
 
 // === impl Slot ===

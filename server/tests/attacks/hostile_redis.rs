@@ -143,3 +143,90 @@ fn hostile_redis_delays_no_client_of_another_namespace() {
         .await;
     });
 }
+
+/// A Redis that serves everything but reads of histories in pages: to these it returns full pages without an end.
+async fn redis_with_endless_pages(real: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(real) = TcpStream::connect(("127.0.0.1", real)).await else { return };
+                let ((mut from_client, mut to_client), (mut from_real, mut to_real)) =
+                    (client.into_split(), real.into_split());
+                let (replies, mut all) = tokio::sync::mpsc::channel::<Vec<u8>>(4);
+                let own = replies.clone();
+                tokio::spawn(async move {
+                    while let Some(reply) = all.recv().await {
+                        if to_client.write_all(&reply).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+                tokio::spawn(async move {
+                    let mut bytes = vec![0; 65_536];
+                    while let Ok(count @ 1..) = from_real.read(&mut bytes).await {
+                        if replies.send(bytes[..count].to_vec()).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+                let mut bytes = vec![0; 65_536];
+                while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+                    let is_open = match page_for(&bytes[..count]) {
+                        Some(page) => own.send(page).await.is_ok(),
+                        None => to_real.write_all(&bytes[..count]).await.is_ok(),
+                    };
+                    if !is_open {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+/// The page for a read of a history with a limit: as many publications of 500 KB as it requests. `None`: it is another command.
+fn page_for(command: &[u8]) -> Option<Vec<u8>> {
+    let text = String::from_utf8_lossy(command);
+    let words: Vec<&str> = text.split("\r\n").skip(2).step_by(2).collect();
+    // EVALSHA, the script, 2, two keys, and the five arguments of a read.
+    let [name, _, "2", _, _, _, after, _, _, limit, ""] = words[..] else { return None };
+    let (after, limit) = (after.parse::<u64>().ok()?, limit.parse::<u64>().ok()?);
+    name.eq_ignore_ascii_case("evalsha").then(|| {
+        let mut reply = format!("*7\r\n$16\r\n0000000000000001\r\n:{}\r\n*{limit}\r\n", after + limit + 1);
+        for offset in after + 1..=after + limit {
+            let padding = "x".repeat(500_000);
+            let one = format!(
+                "{{\"room\":\"r\",\"event\":\"e\",\"message\":\"{padding}\",\"position\":\"0000000000000001:{offset}\"}}"
+            );
+            reply.push_str(&format!("${}\r\n{one}\r\n", one.len()));
+        }
+        reply.push_str(&"$0\r\n\r\n".repeat(4));
+        reply.into_bytes()
+    })
+}
+
+/// Weakness 22. A history has at most 10 publications of 1 MB; the pages would have half a gigabyte before they are given up.
+#[test]
+fn endless_pages_of_a_history_take_bounded_memory_and_delay_no_other_client() {
+    attacker::run(async {
+        let redis = crate::support::RedisServer::start().await;
+        let port = redis_with_endless_pages(redis.port).await;
+        let settings = format!(
+            "/nodevent: {{}}\n/hostile: {{open: true, history: {{size: 10}}, redis: {{host: 127.0.0.1, port: {port}}}}}\n"
+        );
+        let process = Process::start(&settings).await;
+        process.is_ready().await;
+        let before = process.resident();
+        assert_unnoticed(&process.site.address, async || {
+            let response = process.site.get("/api/hostile/rooms/r/history?since=0000000000000001:0").await;
+            assert_eq!(response.status, 503, "{}", response.text());
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        })
+        .await;
+        let grown = process.resident().saturating_sub(before);
+        assert!(grown < 250 << 20, "the server grew by {} MB", grown >> 20);
+    });
+}

@@ -30,4 +30,5 @@ mod timeouts;
 mod unparsable_joins;
 mod unread_history;
 mod unread_polls;
+mod unread_responses;
 mod work_per_byte;

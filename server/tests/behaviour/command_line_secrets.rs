@@ -186,6 +186,46 @@ async fn check_sends_no_publish_key_to_a_program_that_accepts_any_key() {
     assert!(!received.contains(KEY) && !received.contains(SECRET), "{received}");
 }
 
+/// Such a program may know which key the command sends first: it rejects one and admits the next ones.
+#[tokio::test]
+async fn check_sends_no_publish_key_to_a_program_that_knows_the_order_of_its_checks() {
+    static KEYS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let folder = folder();
+    let (port, received) = impostor(|head| match head {
+        _ if head.starts_with("GET /healthz") => reply(200, "ok\n"),
+        _ if head.contains("/events") && !head.to_lowercase().contains("authorization") => reply(403, "no"),
+        _ if head.contains("/events") && KEYS.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 => {
+            reply(403, "no")
+        }
+        _ => reply(200, "ready"),
+    })
+    .await;
+    let settings = format!("bind: 127.0.0.1\nport: {port}\n/nodevent: {{secret: {SECRET}, publish_key: {KEY}}}\n");
+    std::fs::write(folder.path().join("check.yml"), settings).unwrap();
+    let (status, out, err) = run(folder.path(), &["check", "check.yml"], "").await;
+    assert_eq!(status, Some(69), "{err}");
+    assert!(out.contains("FAIL /nodevent: it"), "{out}");
+    let received = received.lock().unwrap().clone();
+    assert!(!received.contains(KEY) && !received.contains(SECRET), "{received}");
+}
+
+/// Without a secret nothing shows which program it is.
+#[tokio::test]
+async fn check_sends_no_publish_key_to_a_program_that_it_cannot_verify() {
+    let folder = folder();
+    let (port, received) = impostor(|head| match head {
+        _ if head.starts_with("GET /healthz") => reply(200, "ok\n"),
+        _ if head.contains("/emit") && !head.contains(KEY) => reply(401, "a key is needed"),
+        _ => reply(200, "ready"),
+    })
+    .await;
+    let settings = format!("bind: 127.0.0.1\nport: {port}\n/nodevent: {{open: true, publish_key: {KEY}}}\n");
+    std::fs::write(folder.path().join("check.yml"), settings).unwrap();
+    let (_, out, err) = run(folder.path(), &["check", "check.yml"], "").await;
+    assert!(out.contains("nothing shows that this is the server of the file"), "{out}{err}");
+    assert!(!received.lock().unwrap().contains(KEY));
+}
+
 fn is_clean(text: &str) -> bool {
     text.lines().all(|line| !line.contains(nodevent_protocol::text::is_unsafe) && line.chars().count() < 2000)
 }

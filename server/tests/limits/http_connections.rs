@@ -1,6 +1,7 @@
 //! Sockets that are not WebSockets: they have a limit of their own, and health checks and the admin listener work when
 //! clients have used up everything else.
 
+use crate::addresses::dial_from;
 use crate::server_with_bystander::ServerWithBystander;
 use crate::support::raw::handshake;
 use crate::support::wait::until;
@@ -41,8 +42,9 @@ async fn sockets_beyond_the_limit_leave_health_checks_and_connected_clients_alon
     let limits = "limits: {max_http_connections: 50}\n/nodevent: {history: off}";
     let mut server = ServerWithBystander::start(limits).await;
     let mut polls = Vec::new();
-    for _ in 0..50 {
-        let mut stream = server.dial().await;
+    for number in 0..50 {
+        // Addresses share the sockets.
+        let mut stream = dial_from(&server, [127, 0, 0, 10 + number % 5]).await;
         let open = Request::get(POLLING).exchange(&mut stream, &server.address).await.unwrap().text();
         let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
         let poll = Request::get(&format!("{POLLING}&sid={}", open["sid"].as_str().unwrap()));
@@ -62,6 +64,33 @@ async fn sockets_beyond_the_limit_leave_health_checks_and_connected_clients_alon
     until("there is room again", async || status(&server.site, "/api/nodevent").await == Some(200)).await;
     server.logs("accepting connections again").await;
     drop(polls);
+    server.bystander_is_unaffected().await;
+}
+
+/// The requests of each client behind a proxy count as its sockets, and the proxy's own sockets are not shared.
+#[tokio::test]
+async fn requests_of_one_client_behind_a_proxy_leave_sockets_to_others() {
+    let settings = "trusted_proxies: [127.0.0.1]\nlimits: {max_http_connections: 50}\n/nodevent: {history: off}";
+    let mut server = ServerWithBystander::start(settings).await;
+    let mut streams = Vec::new();
+    let mut listen = async |client: &str| {
+        let mut stream = server.dial().await;
+        let request = Request::get("/api/nodevent/rooms/r/events").header("X-Forwarded-For", client);
+        stream.write_all(&request.encode(&server.address)).await.unwrap();
+        let mut status = [0; 12];
+        tokio::io::AsyncReadExt::read_exact(&mut stream, &mut status).await.unwrap();
+        streams.push(stream);
+        String::from_utf8_lossy(&status[9..]).into_owned()
+    };
+    let mut accepted = 0;
+    while listen("203.0.113.7").await == "200" {
+        accepted += 1;
+    }
+    assert!((35..=40).contains(&accepted), "{accepted}");
+    assert_eq!(listen("203.0.113.7").await, "429");
+    assert_eq!(listen("203.0.113.8").await, "200");
+    server.logs("request refused client=203.0.113.7").await;
+    drop(streams);
     server.bystander_is_unaffected().await;
 }
 

@@ -1,10 +1,13 @@
 //! The histories of the memory engine: positions and logs of rooms, under one limit.
 //!
-//! Only publishing creates a room and reading changes none, so rooms that clients make up need no memory. At the limit,
-//! memory is freed in this order: the oldest idempotency keys, the logs of the least recently published rooms, the
-//! positions of these rooms. A room that lost its position starts a new epoch, and clients that return to it receive
-//! `recovered: false`.
+//! Only publishing creates a room and reading changes none, so rooms that clients make up need no memory. Publishers share
+//! the memory: what a room needs is that of its last publisher. Publishers without a limit to rooms have one half, and those
+//! that are limited to rooms the other one, each in equal parts. What one does not need others may use. At the limit, memory
+//! of the publisher that exceeds its part the most is freed in this order: its oldest idempotency keys, the logs of its least
+//! recently published rooms, the positions of these rooms. So no publisher evicts what others need. A room that lost its
+//! position starts a new epoch, and clients that return to it receive `recovered: false`.
 
+use crate::capability::Publisher;
 use crate::history::Since;
 use crate::publication::Publication;
 use nodevent_protocol::history::{Position, Retention};
@@ -23,10 +26,8 @@ const IDEMPOTENCY_OVERHEAD: usize = 128;
 #[derive(Debug)]
 pub(super) struct MemoryHistory {
     rooms: HashMap<Arc<str>, Room>,
-    /// Rooms that have a log, by the tick of their last publication.
-    lru_with_log: BTreeMap<u64, Arc<str>>,
-    /// Rooms that have a position only, by the tick of their last publication.
-    lru_position_only: BTreeMap<u64, Arc<str>>,
+    /// The publishers, of which the configuration has few.
+    owners: Vec<Owner>,
     /// Grows by one per creation of a room and per publication. The offset of absent positions.
     lru_tick: u64,
     /// The epoch of absent positions: random, because a restart forgets all rooms.
@@ -36,8 +37,6 @@ pub(super) struct MemoryHistory {
     /// The time since which no room was forgotten.
     complete_since: Instant,
     idempotency: HashMap<String, (Position, Instant)>,
-    /// The keys of `idempotency`, oldest first.
-    idempotency_order: VecDeque<String>,
     bytes: usize,
     max_bytes: usize,
     /// The log of a room that does not exist.
@@ -47,8 +46,24 @@ pub(super) struct MemoryHistory {
 /// Publications with their times of arrival.
 type Log = VecDeque<(Arc<Publication>, Instant)>;
 
+/// What belongs to one publisher.
+#[derive(Debug)]
+struct Owner {
+    name: Box<str>,
+    is_limited: bool,
+    bytes: usize,
+    /// Rooms that have a log, by the tick of their last publication.
+    lru_with_log: BTreeMap<u64, Arc<str>>,
+    /// Rooms that have a position only, by the tick of their last publication.
+    lru_position_only: BTreeMap<u64, Arc<str>>,
+    /// Its keys in `idempotency`, oldest first.
+    idempotency_order: VecDeque<String>,
+}
+
 #[derive(Debug)]
 struct Room {
+    /// The index of its last publisher.
+    owner: usize,
     position: Position,
     /// The tick of its creation.
     born: u64,
@@ -71,14 +86,12 @@ impl MemoryHistory {
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             rooms: HashMap::new(),
-            lru_with_log: BTreeMap::new(),
-            lru_position_only: BTreeMap::new(),
+            owners: Vec::new(),
             lru_tick: 0,
             absent_epoch: Position::absent_epoch(rand::random()),
             newest_forgotten: 0,
             complete_since: Instant::now(),
             idempotency: HashMap::new(),
-            idempotency_order: VecDeque::new(),
             bytes: 0,
             max_bytes,
             no_log: Log::new(),
@@ -86,8 +99,9 @@ impl MemoryHistory {
     }
 
     /// Assigns the next position of a room. [`MemoryHistory::append`] must follow.
-    pub(super) fn next_position(&mut self, name: &str, now: Instant) -> Position {
-        self.get_or_create(name, now);
+    pub(super) fn next_position(&mut self, name: &str, publisher: Publisher<'_>, now: Instant) -> Position {
+        let owner = self.owner(publisher);
+        self.get_or_create(name, owner, now);
         match self.rooms.get_mut(name) {
             Some(room) => {
                 room.position.offset += 1;
@@ -98,8 +112,16 @@ impl MemoryHistory {
     }
 
     /// Stores the publication that has the position from [`MemoryHistory::next_position`].
-    pub(super) fn append(&mut self, name: &str, publication: Arc<Publication>, retention: Retention, now: Instant) {
+    pub(super) fn append(
+        &mut self,
+        name: &str,
+        publication: Arc<Publication>,
+        publisher: Publisher<'_>,
+        retention: Retention,
+        now: Instant,
+    ) {
         self.lru_tick += 1;
+        let owner = self.owner(publisher);
         let Some(room) = self.rooms.get_mut(name) else { return };
         let before = room.bytes;
         room.bytes += memory_of(&publication);
@@ -113,10 +135,14 @@ impl MemoryHistory {
         }
         (room.age, room.position_ttl, room.published) = (retention.age, retention.position_ttl(), now);
         let (old, after) = (std::mem::replace(&mut room.lru_tick, self.lru_tick), room.bytes);
+        let old_owner = std::mem::replace(&mut room.owner, owner);
         self.bytes = self.bytes + after - before;
-        let name = self.lru_position_only.remove(&old).or_else(|| self.lru_with_log.remove(&old));
+        let previous = &mut self.owners[old_owner];
+        previous.bytes -= ROOM_OVERHEAD + name.len() + before;
+        let name = previous.lru_position_only.remove(&old).or_else(|| previous.lru_with_log.remove(&old));
         if let Some(name) = name {
-            self.lru_with_log.insert(self.lru_tick, name);
+            self.owners[owner].bytes += ROOM_OVERHEAD + name.len() + after;
+            self.owners[owner].lru_with_log.insert(self.lru_tick, name);
         }
         self.evict(now);
     }
@@ -173,29 +199,49 @@ impl MemoryHistory {
         &mut self,
         room: &str,
         key: &str,
+        publisher: Publisher<'_>,
         position: Position,
         age: Duration,
         now: Instant,
     ) {
         let key = idempotency_key(room, key);
-        self.bytes += IDEMPOTENCY_OVERHEAD + 2 * key.len();
-        if self.idempotency.insert(key.clone(), (position, now + age)).is_some() {
-            self.bytes -= IDEMPOTENCY_OVERHEAD + 2 * key.len();
-        } else {
-            self.idempotency_order.push_back(key);
+        if self.idempotency.insert(key.clone(), (position, now + age)).is_none() {
+            let bytes = IDEMPOTENCY_OVERHEAD + 2 * key.len();
+            let owner = self.owner(publisher);
+            self.bytes += bytes;
+            self.owners[owner].bytes += bytes;
+            self.owners[owner].idempotency_order.push_back(key);
         }
         self.evict(now);
     }
 
-    fn get_or_create(&mut self, name: &str, now: Instant) {
+    /// The index of a publisher, which is added if it is new.
+    fn owner(&mut self, publisher: Publisher<'_>) -> usize {
+        let is_it = |owner: &Owner| *owner.name == *publisher.name && owner.is_limited == publisher.is_limited;
+        self.owners.iter().position(is_it).unwrap_or_else(|| {
+            self.owners.push(Owner {
+                name: publisher.name.into(),
+                is_limited: publisher.is_limited,
+                bytes: 0,
+                lru_with_log: BTreeMap::new(),
+                lru_position_only: BTreeMap::new(),
+                idempotency_order: VecDeque::new(),
+            });
+            self.owners.len() - 1
+        })
+    }
+
+    fn get_or_create(&mut self, name: &str, owner: usize, now: Instant) {
         if self.rooms.contains_key(name) {
             return;
         }
         self.lru_tick += 1;
         let name: Arc<str> = name.into();
         self.bytes += ROOM_OVERHEAD + name.len();
-        self.lru_position_only.insert(self.lru_tick, Arc::clone(&name));
+        self.owners[owner].bytes += ROOM_OVERHEAD + name.len();
+        self.owners[owner].lru_position_only.insert(self.lru_tick, Arc::clone(&name));
         let room = Room {
+            owner,
             position: Position { epoch: Position::room_epoch(rand::random()), offset: 0 },
             born: self.lru_tick,
             log: VecDeque::new(),
@@ -210,43 +256,67 @@ impl MemoryHistory {
 
     /// Removes what is too old, and what exceeds the limit.
     fn evict(&mut self, now: Instant) {
-        while let Some(key) = self.idempotency_order.front() {
-            let expired = self.idempotency.get(key).is_none_or(|(_, until)| now >= *until);
-            if !expired && self.bytes <= self.max_bytes {
-                break;
-            }
-            if let Some(key) = self.idempotency_order.pop_front() {
-                self.bytes -= IDEMPOTENCY_OVERHEAD + 2 * key.len();
-                self.idempotency.remove(&key);
+        for owner in 0..self.owners.len() {
+            while self.evict_one(owner, now, false) {}
+        }
+        while self.bytes > self.max_bytes {
+            let Some(owner) = self.largest_owner() else { return };
+            if !self.evict_one(owner, now, true) {
+                return;
             }
         }
-        while let Some((tick, name)) = self.lru_with_log.first_key_value() {
-            let expired = self.rooms.get(name).is_none_or(|room| now.duration_since(room.published) > room.age);
-            if !expired && self.bytes <= self.max_bytes {
-                break;
-            }
+    }
+
+    /// The publisher that exceeds its part the most.
+    fn largest_owner(&self) -> Option<usize> {
+        let of_kind = |is_limited| self.owners.iter().filter(|owner| owner.is_limited == is_limited).count();
+        let counts = [of_kind(false), of_kind(true)];
+        let excess = |owner: &Owner| owner.bytes as u128 * counts[usize::from(owner.is_limited)] as u128;
+        (0..self.owners.len()).max_by_key(|index| excess(&self.owners[*index]))
+    }
+
+    /// Frees the next memory of a publisher: what is too old, or anything. Returns `false` if there is none.
+    fn evict_one(&mut self, index: usize, now: Instant, is_full: bool) -> bool {
+        let owner = &mut self.owners[index];
+        if let Some(key) = owner.idempotency_order.front()
+            && (is_full || self.idempotency.get(key).is_none_or(|(_, until)| now >= *until))
+            && let Some(key) = owner.idempotency_order.pop_front()
+        {
+            let bytes = IDEMPOTENCY_OVERHEAD + 2 * key.len();
+            (self.bytes, owner.bytes) = (self.bytes - bytes, owner.bytes - bytes);
+            self.idempotency.remove(&key);
+            return true;
+        }
+        let expired = |name: &Arc<str>, age: fn(&Room) -> Duration| {
+            self.rooms.get(name).is_none_or(|room| now.duration_since(room.published) > age(room))
+        };
+        if let Some((tick, name)) = owner.lru_with_log.first_key_value()
+            && (is_full || expired(name, |room| room.age))
+        {
             let (tick, name) = (*tick, Arc::clone(name));
-            self.lru_with_log.remove(&tick);
+            owner.lru_with_log.remove(&tick);
             if let Some(room) = self.rooms.get_mut(&name) {
-                self.bytes -= std::mem::take(&mut room.bytes);
+                let bytes = std::mem::take(&mut room.bytes);
+                (self.bytes, owner.bytes) = (self.bytes - bytes, owner.bytes - bytes);
                 room.log = VecDeque::new();
-                self.lru_position_only.insert(tick, name);
+                owner.lru_position_only.insert(tick, name);
             }
+            return true;
         }
-        while let Some((tick, name)) = self.lru_position_only.first_key_value() {
-            let expired =
-                self.rooms.get(name).is_none_or(|room| now.duration_since(room.published) > room.position_ttl);
-            if !expired && self.bytes <= self.max_bytes {
-                break;
-            }
+        if let Some((tick, name)) = owner.lru_position_only.first_key_value()
+            && (is_full || expired(name, |room| room.position_ttl))
+        {
             let (tick, name) = (*tick, Arc::clone(name));
-            self.lru_position_only.remove(&tick);
-            self.bytes -= ROOM_OVERHEAD + name.len();
+            owner.lru_position_only.remove(&tick);
+            let bytes = ROOM_OVERHEAD + name.len();
+            (self.bytes, owner.bytes) = (self.bytes - bytes, owner.bytes - bytes);
             if let Some(room) = self.rooms.remove(&name) {
                 self.newest_forgotten = self.newest_forgotten.max(room.born);
                 self.complete_since = self.complete_since.max(now);
             }
+            return true;
         }
+        false
     }
 }
 
@@ -266,10 +336,23 @@ mod tests {
 
     const RETENTION: Retention = Retention { size: 3, age: Duration::from_secs(60) };
 
+    const ANY: Publisher<'_> = Publisher { name: "any", is_limited: false };
+
     fn publish(history: &mut MemoryHistory, room: &str, now: Instant) -> Position {
-        let position = history.next_position(room, now);
-        let publication = Publication::in_room(room, position.offset.to_string(), Some(position));
-        history.append(room, publication, RETENTION, now);
+        publish_as(history, ANY, room, 0, now)
+    }
+
+    /// Publishes a text of some `size` bytes.
+    fn publish_as(
+        history: &mut MemoryHistory,
+        publisher: Publisher<'_>,
+        room: &str,
+        size: usize,
+        now: Instant,
+    ) -> Position {
+        let position = history.next_position(room, publisher, now);
+        let text = format!("{:>size$}", position.offset);
+        history.append(room, Publication::in_room(room, text, Some(position)), publisher, RETENTION, now);
         position
     }
 
@@ -317,7 +400,56 @@ mod tests {
         }
         assert_eq!(log(&history, "room-9999", now).0, 1);
         assert!(history.rooms.len() < 200, "{}", history.rooms.len());
-        assert_eq!(history.rooms.len(), history.lru_with_log.len() + history.lru_position_only.len());
+        let listed = history.owners.iter().map(|one| one.lru_with_log.len() + one.lru_position_only.len());
+        assert_eq!(history.rooms.len(), listed.sum::<usize>());
+    }
+
+    /// Weakness 10: a publisher that was limited to its rooms evicted what others had published.
+    #[test]
+    fn a_publisher_evicts_neither_histories_nor_idempotency_keys_of_others() {
+        let limited = |name| Publisher { name, is_limited: true };
+        for (rooms, size) in [(2_000, 100), (3, 30_000)] {
+            let (mut history, now) = (MemoryHistory::new(100_000), Instant::now());
+            for number in 0..20 {
+                let room = format!("app-{number}");
+                let position = publish_as(&mut history, ANY, &room, 100, now);
+                history.record_idempotent(&room, "k", ANY, position, RETENTION.age, now);
+                publish_as(&mut history, limited("chat"), &format!("chat-{number}"), 100, now);
+            }
+            for round in 0..3_000 {
+                let room = format!("flood-{}", round % rooms);
+                let position = publish_as(&mut history, limited("flood"), &room, size, now);
+                history.record_idempotent(
+                    &room,
+                    &round.to_string(),
+                    limited("flood"),
+                    position,
+                    RETENTION.age,
+                    now,
+                );
+                assert!(history.bytes <= 100_000);
+            }
+            for number in 0..20 {
+                let (app, chat) = (format!("app-{number}"), format!("chat-{number}"));
+                assert_eq!(
+                    [log(&history, &app, now).1.len(), log(&history, &chat, now).1.len()],
+                    [1, 1],
+                    "{number}"
+                );
+                assert!(history.find_idempotent(&app, "k", now).is_some(), "{number}");
+            }
+        }
+    }
+
+    /// What others do not need, one may use.
+    #[test]
+    fn a_publisher_that_is_alone_has_all_memory() {
+        let (mut history, now) = (MemoryHistory::new(100_000), Instant::now());
+        let limited = Publisher { name: "chat", is_limited: true };
+        for number in 0..1_000 {
+            publish_as(&mut history, limited, &format!("chat-{number}"), 100, now);
+        }
+        assert!(history.bytes > 99_000, "{}", history.bytes);
     }
 
     #[test]
@@ -330,23 +462,30 @@ mod tests {
                 0 => drop(log(&history, &room, now)),
                 1 => {
                     let position = publish(&mut history, &room, now);
-                    history.record_idempotent(&room, &step.to_string(), position, RETENTION.age, now);
+                    history.record_idempotent(&room, &step.to_string(), ANY, position, RETENTION.age, now);
                 }
-                _ => drop(publish(&mut history, &room, now)),
+                _ => {
+                    let (name, is_limited) =
+                        [("any", false), ("one", true), ("two", true)][(step % 7 % 3) as usize];
+                    publish_as(&mut history, Publisher { name, is_limited }, &room, 100, now);
+                }
             }
+            assert!(history.bytes <= 50_000);
         }
         let logs: usize = history.rooms.values().map(|room| room.bytes).sum();
         let names: usize = history.rooms.keys().map(|name| ROOM_OVERHEAD + name.len()).sum();
         let keys: usize = history.idempotency.keys().map(|key| IDEMPOTENCY_OVERHEAD + 2 * key.len()).sum();
         assert_eq!(history.bytes, logs + names + keys);
-        assert_eq!(history.idempotency.len(), history.idempotency_order.len());
+        assert_eq!(history.owners.iter().map(|owner| owner.bytes).sum::<usize>(), history.bytes);
+        let listed = history.owners.iter().map(|owner| owner.idempotency_order.len());
+        assert_eq!(history.idempotency.len(), listed.sum::<usize>());
     }
 
     #[test]
     fn idempotency_key_is_valid_in_its_room_and_for_its_time() {
         let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
         let position = publish(&mut history, "r", now);
-        history.record_idempotent("r", "k", position, RETENTION.age, now);
+        history.record_idempotent("r", "k", ANY, position, RETENTION.age, now);
         assert_eq!(history.find_idempotent("r", "k", now), Some(position));
         assert_eq!(history.find_idempotent("rk", "", now), None);
         assert_eq!(history.find_idempotent("r", "k", now + RETENTION.age), None);

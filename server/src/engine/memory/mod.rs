@@ -5,7 +5,7 @@ mod mailbox;
 mod mailboxes;
 
 use super::{Fanout, unpositioned};
-use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, ReadHistory};
+use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, Publisher, ReadHistory};
 use crate::client::Client;
 use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
@@ -52,7 +52,12 @@ impl Memory {
     ///
     /// # Cancel safety
     /// Safe: it is stored and sent, or neither.
-    async fn publish(&self, publication: &PublicationRef<'_>, idempotency_key: Option<&str>) -> Option<Position> {
+    async fn publish(
+        &self,
+        publication: &PublicationRef<'_>,
+        idempotency_key: Option<&str>,
+        publisher: Publisher<'_>,
+    ) -> Option<Position> {
         let fanout = self.fanout.lock().await;
         let permit = fanout.reserve(publication.text.len()).await;
         let room = &*publication.room;
@@ -66,12 +71,12 @@ impl Memory {
             if let Some(first) = idempotency_key.and_then(|key| history.find_idempotent(room, key, now)) {
                 return Some(first);
             }
-            let position = history.next_position(room, now);
+            let position = history.next_position(room, publisher, now);
             let text = with_position(publication.text, position);
             let stored = Publication::in_room(room, text, Some(position));
-            history.append(room, Arc::clone(&stored), retention, now);
+            history.append(room, Arc::clone(&stored), publisher, retention, now);
             if let Some(key) = idempotency_key {
-                history.record_idempotent(room, key, position, retention.age, now);
+                history.record_idempotent(room, key, publisher, position, retention.age, now);
             }
             stored
         };
@@ -99,8 +104,9 @@ impl Publish for Memory {
         &'a self,
         publication: &'a PublicationRef<'a>,
         idempotency_key: Option<&'a str>,
+        publisher: Publisher<'a>,
     ) -> Pending<'a, Option<Position>> {
-        Box::pin(async move { Ok(self.publish(publication, idempotency_key).await) })
+        Box::pin(async move { Ok(self.publish(publication, idempotency_key, publisher).await) })
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) struct HistoryPages {
     texts: Vec<String>,
     /// The indices at which pages begin in `texts`.
     starts: Vec<usize>,
+    /// Bytes of `texts`, and their maximum.
+    bytes: usize,
+    max_bytes: usize,
 }
 
 /// The next step after a page.
@@ -39,14 +42,21 @@ pub(super) enum NextPage {
     /// The pages do not fit together: the room was forgotten between two of them, a publication has no position, or there
     /// are too many. Read the room in one piece.
     Unpaged,
+    /// No Redis with our script returns this: more than was requested, a page that does not continue the last one, or more
+    /// than the longest history has.
+    Impossible,
 }
+
+/// The reason in the log for [`NextPage::Impossible`].
+pub(super) const IMPOSSIBLE: &str = "it returned more of a history than was requested or can be stored";
 
 // === impl HistoryPages ===
 
 impl HistoryPages {
-    /// The pages after an offset.
-    pub(super) fn after(offset: u64) -> Self {
-        Self { after: offset, count: FIRST_COUNT, epoch: None, texts: Vec::new(), starts: Vec::new() }
+    /// The pages after an offset, of at most `max_bytes` together.
+    pub(super) fn after(offset: u64, max_bytes: usize) -> Self {
+        let (texts, starts) = (Vec::new(), Vec::new());
+        Self { after: offset, count: FIRST_COUNT, epoch: None, texts, starts, bytes: 0, max_bytes }
     }
 
     /// The offset after which the next page begins, and its number of publications.
@@ -66,10 +76,17 @@ impl HistoryPages {
             return NextPage::Unpaged;
         }
         self.epoch = Some(position.epoch);
-        let is_full = texts.len() >= self.count;
+        let bytes = texts.iter().map(String::len).sum::<usize>();
+        self.bytes += bytes;
+        if texts.len() > self.count || self.bytes > self.max_bytes {
+            return NextPage::Impossible;
+        }
+        let is_full = texts.len() == self.count;
         if let Some(newest) = texts.last().filter(|_| is_full) {
             let Some(newest) = position_of(newest) else { return NextPage::Unpaged };
-            let bytes = texts.iter().map(String::len).sum::<usize>();
+            if newest.offset <= self.after {
+                return NextPage::Impossible;
+            }
             self.after = newest.offset;
             self.count = (PAGE_BYTES * texts.len() / bytes.max(1)).clamp(1, 2 * self.count);
         }
@@ -128,7 +145,7 @@ mod tests {
 
     /// Reads a room of which everything from `oldest` to `newest` is stored. Returns the offsets and the number of pages.
     fn read(after: u64, oldest: u64, newest: u64, size: usize) -> (Vec<u64>, usize) {
-        let mut pages = HistoryPages::after(after);
+        let mut pages = HistoryPages::after(after, usize::MAX);
         for number in 1.. {
             let (after, count) = pages.next();
             let first = (after + 1).max(oldest);
@@ -136,7 +153,7 @@ mod tests {
             match pages.add(page(newest, first..=last, size)) {
                 NextPage::Read => {}
                 NextPage::Complete(slice) => return (offsets(&slice), number),
-                NextPage::Unpaged => panic!("the room has not changed"),
+                other @ (NextPage::Unpaged | NextPage::Impossible) => panic!("{other:?}: the room has not changed"),
             }
         }
         unreachable!("numbers do not end")
@@ -165,7 +182,7 @@ mod tests {
 
     #[test]
     fn publications_between_two_pages_are_read_too() {
-        let mut pages = HistoryPages::after(0);
+        let mut pages = HistoryPages::after(0, usize::MAX);
         assert!(matches!(pages.add(page(5, 1..=4, 10)), NextPage::Read));
         let NextPage::Complete(slice) = pages.add(page(7, 5..=7, 10)) else { panic!("three are not a full page") };
         assert_eq!(offsets(&slice), Vec::from_iter(1..=7));
@@ -174,11 +191,11 @@ mod tests {
 
     #[test]
     fn what_precedes_trimmed_publications_is_dropped() {
-        let mut pages = HistoryPages::after(0);
+        let mut pages = HistoryPages::after(0, usize::MAX);
         assert!(matches!(pages.add(page(20, 1..=4, 10)), NextPage::Read));
         let NextPage::Complete(slice) = pages.add(page(22, 21..=22, 10)) else { panic!("two are not a full page") };
         assert_eq!(offsets(&slice), [21, 22]);
-        let mut pages = HistoryPages::after(0);
+        let mut pages = HistoryPages::after(0, usize::MAX);
         assert!(matches!(pages.add(page(20, 1..=4, 10)), NextPage::Read));
         let NextPage::Complete(slice) = pages.add(page(20, RangeInclusive::new(1, 0), 10)) else {
             panic!("it is empty")
@@ -189,7 +206,7 @@ mod tests {
     #[test]
     fn jump_between_two_pages_is_not_a_gap() {
         let jump = Some(OffsetJump { from: 4, to: 1_000_004, lossless: true });
-        let mut pages = HistoryPages::after(0);
+        let mut pages = HistoryPages::after(0, usize::MAX);
         assert!(matches!(pages.add(page(4, 1..=4, 10)), NextPage::Read));
         let last = HistorySlice { jump, ..page(1_000_006, 1_000_005..=1_000_006, 10) };
         let NextPage::Complete(slice) = pages.add(last) else { panic!("two are not a full page") };
@@ -198,16 +215,40 @@ mod tests {
 
     #[test]
     fn room_that_was_forgotten_between_two_pages_is_read_in_one_piece() {
-        let mut pages = HistoryPages::after(0);
+        let mut pages = HistoryPages::after(0, usize::MAX);
         assert!(matches!(pages.add(page(5, 1..=4, 10)), NextPage::Read));
         let mut other = page(1, 1..=1, 10);
         other.position.epoch += 1;
         assert!(matches!(pages.add(other), NextPage::Unpaged));
     }
 
+    /// Weakness 22: a hostile Redis returned full pages without end, or pages without a limit.
+    #[test]
+    fn pages_without_end_are_rejected() {
+        let mut pages = HistoryPages::after(0, 64 << 20);
+        let mut number = 0;
+        let end = loop {
+            let (after, count) = pages.next();
+            let count = count as u64;
+            match pages.add(page(after + count, after + 1..=after + count, 100_000)) {
+                NextPage::Read => number += 1,
+                end => break end,
+            }
+        };
+        assert!(matches!(end, NextPage::Impossible), "{end:?}");
+        assert!((100..300).contains(&number), "{number}");
+        let more = HistoryPages::after(0, usize::MAX).add(page(9, 1..=5, 10));
+        assert!(matches!(more, NextPage::Impossible), "four were requested");
+        let mut pages = HistoryPages::after(0, usize::MAX);
+        assert!(matches!(pages.add(page(9, 1..=4, 10)), NextPage::Read));
+        let same = pages.next().1 as u64;
+        let again = pages.add(page(9, (5 - same.min(4))..=4, 10));
+        assert!(!matches!(again, NextPage::Read), "{again:?}");
+    }
+
     #[test]
     fn texts_without_a_position_are_read_in_one_piece() {
         let foreign = HistorySlice { texts: vec!["{}".to_owned(); FIRST_COUNT], ..page(4, 1..=4, 10) };
-        assert!(matches!(HistoryPages::after(0).add(foreign), NextPage::Unpaged));
+        assert!(matches!(HistoryPages::after(0, usize::MAX).add(foreign), NextPage::Unpaged));
     }
 }

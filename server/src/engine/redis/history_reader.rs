@@ -7,7 +7,7 @@
 use super::Shared;
 use super::client;
 use super::fair_turns::{FairTurns, Ticket};
-use super::history_pages::{HistoryPages, NextPage};
+use super::history_pages::{HistoryPages, IMPOSSIBLE, NextPage};
 use super::script::{HistorySlice, ScriptError};
 use crate::capability::Unavailable;
 use crate::client::Client;
@@ -24,6 +24,8 @@ use tokio::runtime::{Builder, Handle};
 
 /// Pause after each page, in units of the time that it took.
 const PAUSE_FACTOR: u32 = 2;
+/// Maximum time of one read, with its pauses. A history of 512 MB takes some ten seconds.
+const MAX_READ_TIME: Duration = Duration::from_secs(60);
 /// Number of waiting reads above which reads without a reader are dropped for the first time.
 const MIN_SWEEP: usize = 1024;
 
@@ -72,6 +74,7 @@ impl WaitingReads {
 // === impl HistoryReader ===
 
 impl HistoryReader {
+    /// # Units
     pub(super) fn new(settings: RedisConfig, shared: Arc<Shared>) -> Self {
         let (link, turns, waiting) = (OnceLock::new(), Arc::default(), Mutex::default());
         Self { settings, shared, link, turns, waiting }
@@ -147,7 +150,11 @@ impl HistoryReader {
         };
         let room_read = RoomRead { shared: &self.shared, client, keys: self.shared.keys(room) };
         let (slice, pause) = match after {
-            Some(after) => room_read.in_pages(after).await,
+            Some(after) => {
+                let pages = room_read.in_pages(after, self.shared.max_history_bytes);
+                let timed_out = || (Err(ScriptError::timed_out()), Duration::ZERO);
+                tokio::time::timeout(MAX_READ_TIME, pages).await.unwrap_or_else(|_| timed_out())
+            }
             None => room_read.timed(None, None).await,
         };
         let recovery = slice.map(|slice| {
@@ -180,8 +187,8 @@ impl RoomRead<'_> {
     }
 
     /// Reads what follows an offset, page by page.
-    async fn in_pages(&self, after: u64) -> TimedSlice {
-        let mut pages = HistoryPages::after(after);
+    async fn in_pages(&self, after: u64, max_bytes: usize) -> TimedSlice {
+        let mut pages = HistoryPages::after(after, max_bytes);
         loop {
             let (next, count) = pages.next();
             let (page, pause) = self.timed(Some(next), Some(count)).await;
@@ -192,6 +199,9 @@ impl RoomRead<'_> {
             match page {
                 NextPage::Read => tokio::time::sleep(pause).await,
                 NextPage::Complete(slice) => return (Ok(slice), pause),
+                NextPage::Impossible => {
+                    return (Err(ScriptError::transient(IMPOSSIBLE)), pause);
+                }
                 NextPage::Unpaged => {
                     tokio::time::sleep(pause).await;
                     return self.timed(Some(after), None).await;

@@ -35,7 +35,9 @@ mod unique_queue;
 pub use diagnose::{RedisDiagnosis, diagnose};
 
 use super::Fanout;
-use crate::capability::{Engine, Health, HistoryRead, Pending, Publish as PublishTo, ReadHistory, Unavailable};
+use crate::capability::{
+    Engine, Health, HistoryRead, Pending, Publish as PublishTo, Publisher, ReadHistory, Unavailable,
+};
 use crate::client::Client as Requester;
 use crate::config::history::History;
 use crate::config::namespace::Namespace as NamespaceConfig;
@@ -52,6 +54,7 @@ use nodevent_protocol::history::{Keys, Position, Publish, Scope};
 use nodevent_protocol::publication::PublicationRef;
 use script::{ScriptError, Scripts};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use subscriber::{Inputs, NamespaceSubscriber};
 use subscription::Resubscriber;
@@ -62,6 +65,12 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Messages that may wait between the client and the subscriber, in the client's queue and in the [`backlog`]. Beyond it the
 /// oldest are dropped, and the affected rooms are read from history.
 const BACKLOG: usize = 8192;
+
+/// The minimum of what one reply may have: a publication that is too large is reported rather than the end of the connection.
+/// Bytes.
+const MIN_REPLY: usize = 64 << 20;
+/// What a reply has in addition to a publication, for each. Bytes.
+const REPLY_OVERHEAD: usize = 64;
 
 /// The engine of one namespace.
 #[derive(Debug)]
@@ -93,6 +102,8 @@ struct Shared {
     probe_channel: String,
     /// The address of Redis without secrets, for the log.
     address: String,
+    /// The most that the history of one room has. Bytes.
+    max_history_bytes: usize,
     health: LinkHealth,
 }
 
@@ -108,6 +119,21 @@ enum Command {
         /// The room.
         room: Box<str>,
     },
+}
+
+/// The most that the history of one room has. Bytes.
+fn max_history_bytes(history: &History, max_publication_bytes: usize) -> usize {
+    let rules = &history.rules;
+    let all = rules.prefixes.iter().map(|(_, retention)| retention).chain([&rules.default]);
+    let size = all.flatten().map(|retention| retention.size).max().unwrap_or_default();
+    size.saturating_mul(max_publication_bytes + REPLY_OVERHEAD).max(MIN_REPLY)
+}
+
+/// Limits what is read of one reply to the most that any namespace of this process needs. The longest replies are histories
+/// that are read in one piece.
+fn limit_replies(bytes: usize) {
+    static NEEDED: AtomicUsize = AtomicUsize::new(0);
+    redis_protocol::limit_replies(NEEDED.fetch_max(bytes, Relaxed).max(bytes));
 }
 
 // === impl Shared ===
@@ -134,6 +160,8 @@ impl Redis {
         max_publication_bytes: usize,
         mailboxes: Option<MailboxSettings>,
     ) -> Result<Engine, String> {
+        let max_history_bytes = max_history_bytes(&namespace.history, max_publication_bytes);
+        limit_replies(max_history_bytes);
         let scope = redis.scope();
         let shared = Arc::new(Shared {
             channel: scope.channel(fanout.name()),
@@ -147,6 +175,7 @@ impl Redis {
             channel_per_room: namespace.channel_per_room,
             sharded_pubsub: namespace.channel_per_room && redis.kind == Kind::Cluster,
             address: redis.to_string(),
+            max_history_bytes,
             health: LinkHealth::new(),
         });
         // The shards limit how many recoveries they request, also those whose clients have left. A room can only become empty
@@ -178,7 +207,8 @@ impl Redis {
                 MailboxesInRedis::start(settings, redis, shared.publisher.clone(), shared.fanout.clone())
             })
             .transpose()?;
-        let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
+        let reader = HistoryReader::new(redis.clone(), Arc::clone(&shared));
+        let history_reader = Arc::new(reader);
         let redis = Arc::new(Self { shared, history_reader, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
@@ -231,6 +261,7 @@ impl PublishTo for Redis {
         &'a self,
         publication: &'a PublicationRef<'a>,
         idempotency_key: Option<&'a str>,
+        _publisher: Publisher<'a>,
     ) -> Pending<'a, Option<Position>> {
         Box::pin(self.publish(publication, idempotency_key))
     }

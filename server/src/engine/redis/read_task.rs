@@ -5,7 +5,7 @@
 //! members have missed is read in pages. A read that needs more than one waits for its turn ([`super::long_reads`]), unless
 //! what its members receive live waits for it.
 
-use super::history_pages::{HistoryPages, NextPage};
+use super::history_pages::{HistoryPages, IMPOSSIBLE, NextPage};
 use super::long_reads::LongReads;
 use super::script::{HistorySlice, ScriptError};
 use super::{COMMAND_TIMEOUT, Shared, client};
@@ -77,13 +77,14 @@ impl ReadTask {
 
     /// Reads what follows an offset, page by page.
     async fn read_pages(&self, retention: Retention, after: u64) -> Result<HistorySlice, ScriptError> {
-        let (mut pages, mut turn) = (HistoryPages::after(after), None);
+        let (mut pages, mut turn) = (HistoryPages::after(after, self.shared.max_history_bytes), None);
         loop {
             let (next, count) = pages.next();
             let began = Instant::now();
             let page = self.read(retention, Some(next), Some(count)).await?;
             match pages.add(page) {
                 NextPage::Complete(slice) => return Ok(slice),
+                NextPage::Impossible => return Err(ScriptError::transient(IMPOSSIBLE)),
                 NextPage::Unpaged => return self.read(retention, Some(after), None).await,
                 NextPage::Read if self.is_urgent || pages.is_short() => {}
                 NextPage::Read => {

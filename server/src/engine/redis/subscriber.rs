@@ -3,7 +3,7 @@
 //! [`super::room_state`] decides; this file executes. Reads run in tasks of their own ([`super::read_task`]), so that
 //! live publications never wait for them. [`super::periodic_check`] is the rest of this task.
 
-use super::backlog::{Backlog, Next, Received, report_dropped};
+use super::backlog::{Backlog, Dropped, Next, Received, report_dropped};
 use super::long_reads::LongReads;
 use super::periodic_check::{CheckBudget, STEP};
 use super::read_task::ReadTask;
@@ -16,9 +16,11 @@ use crate::engine::unpositioned;
 use crate::history::{Recovery, RecoveryRequest};
 use crate::publication::Publication;
 use fred::interfaces::{ClientLike, PubsubInterface};
+use futures_util::future::{Either, select};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication;
 use std::collections::HashSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -31,6 +33,8 @@ const MAX_READS_BEFORE_CHECK: usize = 8;
 /// Pause of a room after a read that has answered requests. Members who return during it share the next read, however
 /// fast Redis is.
 const READ_PAUSE: Duration = Duration::from_millis(5);
+/// Channels that one task unsubscribes.
+const MAX_UNSUBSCRIBED: usize = 256;
 /// Rooms that are looked at when reads have ended, for those that need one. The others have their turn later.
 const MAX_VISITS: usize = 256;
 
@@ -50,8 +54,10 @@ pub(super) struct NamespaceSubscriber {
     /// Rooms at which requests wait, or have waited a moment ago.
     pub(super) waiting: UniqueQueue,
     pub(super) checks: CheckBudget,
-    /// Rooms whose channel is being unsubscribed. They are not subscribed again before that is done.
-    unsubscribing: HashSet<Box<str>>,
+    /// Rooms without members whose channel is still subscribed. They wait for the task that unsubscribes.
+    unsubscribe_queue: UniqueQueue,
+    /// Rooms whose channel is being unsubscribed, by one task at a time. They are not subscribed again before that is done.
+    unsubscribing: HashSet<Arc<str>>,
     reads_in_flight: usize,
     /// Those of them that have more than a page. They have a limit of their own.
     long_reads: Arc<LongReads>,
@@ -70,8 +76,8 @@ pub(super) enum TaskResult {
         /// The check that this is, with the position that the room had when it started.
         check: Option<Check>,
     },
-    /// A room's channel was unsubscribed.
-    Unsubscribed { room: Box<str> },
+    /// The channels of all rooms that were being unsubscribed.
+    Unsubscribed,
     /// A room's pause after a read has ended.
     PauseEnded { room: Box<str> },
 }
@@ -95,6 +101,38 @@ pub(super) struct Inputs {
     pub(super) subscription_gen: watch::Receiver<u64>,
 }
 
+/// A command or a message.
+enum Work {
+    /// `None`: the engine is dropped.
+    Command(Option<Command>),
+    Message(Next),
+}
+
+/// Waits for the next command or message. If there are both, they have their turns one after another.
+///
+/// # Cancel safety
+/// Safe.
+async fn next_work(
+    commands: &mut mpsc::UnboundedReceiver<Command>,
+    backlog: &Backlog,
+    is_turn_of_commands: &mut bool,
+) -> Work {
+    let (command, message) = (pin!(commands.recv()), pin!(backlog.next()));
+    let work = if *is_turn_of_commands {
+        match select(command, message).await {
+            Either::Left((command, _)) => Work::Command(command),
+            Either::Right((message, _)) => Work::Message(message),
+        }
+    } else {
+        match select(message, command).await {
+            Either::Left((message, _)) => Work::Message(message),
+            Either::Right((command, _)) => Work::Command(command),
+        }
+    };
+    *is_turn_of_commands = matches!(work, Work::Message(_));
+    work
+}
+
 // === impl NamespaceSubscriber ===
 
 impl NamespaceSubscriber {
@@ -108,6 +146,7 @@ impl NamespaceSubscriber {
             turn: 0,
             waiting: UniqueQueue::default(),
             checks: CheckBudget::default(),
+            unsubscribe_queue: UniqueQueue::default(),
             unsubscribing: HashSet::new(),
             reads_in_flight: 0,
             long_reads: Arc::default(),
@@ -120,7 +159,7 @@ impl NamespaceSubscriber {
     pub(super) async fn run(mut self, mut inputs: Inputs) {
         let mut interval = tokio::time::interval(STEP);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut step = 0;
+        let (mut step, mut is_turn_of_commands) = (0, true);
         loop {
             tokio::select! {
                 biased;
@@ -132,20 +171,16 @@ impl NamespaceSubscriber {
                 // Next, because the other inputs start more of them. Their number is bounded by the tasks in progress.
                 Some(done) = inputs.results.recv() => match done {
                     TaskResult::Read { room, result, check } => self.on_read(&room, result, check).await,
-                    TaskResult::Unsubscribed { room } => self.on_unsubscribed(&room),
+                    TaskResult::Unsubscribed => self.on_unsubscribed(),
                     TaskResult::PauseEnded { room } => self.on_pause_ended(&room),
                 },
-                command = inputs.commands.recv() => match command {
-                    Some(Command::Recover(request)) => self.on_recovery_request(*request),
-                    Some(Command::RoomEmpty { shard, room }) => self.on_room_empty(shard, &room),
-                    None => return,
-                },
-                next = inputs.backlog.next() => match next {
-                    Next::Received(received) => self.on_received(&received).await,
-                    Next::Dropped(dropped) => {
-                        report_dropped(&self.shared, dropped);
-                        self.recheck_all_rooms();
-                    }
+                // Members join and leave as fast as clients like, and publications arrive as fast as publishers like.
+                work = next_work(&mut inputs.commands, &inputs.backlog, &mut is_turn_of_commands) => match work {
+                    Work::Command(Some(Command::Recover(request))) => self.on_recovery_request(*request),
+                    Work::Command(Some(Command::RoomEmpty { shard, room })) => self.on_room_empty(shard, &room),
+                    Work::Command(None) => return,
+                    Work::Message(Next::Received(received)) => self.on_received(&received).await,
+                    Work::Message(Next::Dropped(dropped)) => self.on_dropped(&dropped),
                 },
                 changed = inputs.subscription_gen.changed() => match changed {
                     Ok(()) => self.on_resubscribed(),
@@ -200,6 +235,18 @@ impl NamespaceSubscriber {
         self.recheck_all_rooms();
     }
 
+    /// Messages were dropped. Their rooms are read, or all rooms if they are unknown.
+    fn on_dropped(&mut self, dropped: &Dropped) {
+        report_dropped(&self.shared, dropped.count);
+        let Some(rooms) = &dropped.rooms else { return self.recheck_all_rooms() };
+        for room in rooms {
+            if let Some(state) = self.rooms.get_mut(room) {
+                state.mark_possibly_stale();
+                self.request_read(room);
+            }
+        }
+    }
+
     /// Any publication may have been lost. Every room is read, as soon as other reads have ended.
     fn recheck_all_rooms(&mut self) {
         self.rooms.on_messages_lost();
@@ -231,26 +278,50 @@ impl NamespaceSubscriber {
         }
     }
 
-    /// Drops the state of a room, and unsubscribes from its channel.
+    /// Drops the state of a room. Its channel is unsubscribed later.
     fn drop_room(&mut self, room: &str) {
         self.rooms.remove(room);
-        // If it is being unsubscribed, it was not subscribed again in the meantime.
-        if !self.shared.channel_per_room || !self.unsubscribing.insert(room.into()) {
+        if self.shared.channel_per_room && !self.unsubscribing.contains(room) {
+            self.unsubscribe_queue.push(room);
+            self.unsubscribe_next();
+        }
+    }
+
+    /// Starts the task that unsubscribes, if it is not running and channels wait for it. So the number of tasks does not grow
+    /// with the rooms that become empty, nor what waits: each room is in the queue once, and a room that has members again
+    /// keeps its subscription.
+    fn unsubscribe_next(&mut self) {
+        if !self.unsubscribing.is_empty() {
             return;
         }
-        let (shared, channel) = (Arc::clone(&self.shared), self.shared.keys(room).channel());
-        let (is_sharded, results_tx) = (self.is_sharded(room), self.results_tx.clone());
-        let room = room.into();
+        while self.unsubscribing.len() < MAX_UNSUBSCRIBED {
+            let Some(room) = self.unsubscribe_queue.pop() else { break };
+            if self.rooms.get_mut(&room).is_none() {
+                self.unsubscribing.insert(room);
+            }
+        }
+        if self.unsubscribing.is_empty() {
+            return;
+        }
+        let (mut plain, mut sharded) = (Vec::new(), Vec::new());
+        for room in &self.unsubscribing {
+            let channels = if self.is_sharded(room) { &mut sharded } else { &mut plain };
+            channels.push(self.shared.keys(room).channel());
+        }
+        let (shared, results_tx) = (Arc::clone(&self.shared), self.results_tx.clone());
         tokio::spawn(async move {
             // A lost connection has lost its subscriptions too. Otherwise the client returns when it is about to write the
             // command, and writes a later subscription after it.
             if shared.subscriber.is_connected() {
-                let _ = match is_sharded {
-                    true => shared.subscriber.sunsubscribe(channel).await,
-                    false => shared.subscriber.unsubscribe(channel).await,
-                };
+                if !plain.is_empty() {
+                    let _ = shared.subscriber.unsubscribe(plain).await;
+                }
+                // Each may be in another slot.
+                for channel in sharded {
+                    let _ = shared.subscriber.sunsubscribe(channel).await;
+                }
             }
-            let _ = results_tx.send(TaskResult::Unsubscribed { room }).await;
+            let _ = results_tx.send(TaskResult::Unsubscribed).await;
         });
     }
 
@@ -262,10 +333,12 @@ impl NamespaceSubscriber {
             && self.shared.history.of(room).is_some()
     }
 
-    /// A room's channel was unsubscribed. Members that have joined since then wait for a new subscription.
-    fn on_unsubscribed(&mut self, room: &str) {
-        self.unsubscribing.remove(room);
-        self.request_read(room);
+    /// Channels were unsubscribed. Members that have joined since then wait for a new subscription.
+    fn on_unsubscribed(&mut self) {
+        for room in std::mem::take(&mut self.unsubscribing) {
+            self.request_read(&room);
+        }
+        self.unsubscribe_next();
     }
 
     // --- reads
@@ -465,5 +538,29 @@ impl NamespaceSubscriber {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Weakness 23: members that joined and left without end kept publications from being delivered.
+    #[tokio::test]
+    async fn commands_and_messages_have_their_turns_one_after_another() {
+        let (commands_tx, mut commands) = mpsc::unbounded_channel();
+        let backlog = Backlog::holding(100);
+        for _ in 0..1_000 {
+            commands_tx.send(Command::RoomEmpty { shard: 0, room: "r".into() }).unwrap();
+        }
+        let mut is_turn_of_commands = true;
+        let mut messages = 0;
+        for _ in 0..200 {
+            let work = next_work(&mut commands, &backlog, &mut is_turn_of_commands).await;
+            messages += usize::from(matches!(work, Work::Message(_)));
+        }
+        assert_eq!(messages, 100);
+        let work = next_work(&mut commands, &backlog, &mut is_turn_of_commands).await;
+        assert!(matches!(work, Work::Command(Some(_))), "only commands are left");
     }
 }
