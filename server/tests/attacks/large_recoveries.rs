@@ -7,12 +7,15 @@ use crate::process::Process;
 use crate::support::RedisServer;
 use crate::support::raw::Raw;
 use serde_json::json;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// Rooms with a history of 10 MB each.
 const ROOMS: usize = 8;
 const PUBLICATIONS: usize = 100;
 const SIZE: usize = 100_000;
+/// How long the attack lasts.
+const LENGTH: Duration = Duration::from_secs(3);
 
 #[test]
 fn joins_that_recover_whole_histories_delay_no_other_client() {
@@ -41,19 +44,19 @@ fn joins_that_recover_whole_histories_delay_no_other_client() {
             for (room, epoch) in epochs.iter().cloned().enumerate() {
                 let site = process.site.clone();
                 clients.spawn(async move {
-                    attacker::repeat(async || {
+                    let began = Instant::now();
+                    while began.elapsed() < LENGTH {
                         // Each has a connection of its own: the rate of joins limits only one.
                         let mut raw = Raw::connected(&site, "/nodevent").await;
                         for id in 1..20 {
                             let room = format!("large-{room}");
-                            let reply =
-                                attacker::join(&mut raw, &join_since(id, &room, &format!("{epoch}:0"))).await;
+                            let join = join_since(id, &room, &format!("{epoch}:0"));
+                            let reply = attacker::join(&mut raw, &join).await;
                             // It does not fit into a send buffer.
                             assert!(reply.contains("\"recovered\":false"), "{reply}");
                             raw.send_text(&format!("42/nodevent,[\"leave\",{{\"room\":\"{room}\"}}]")).await;
                         }
-                    })
-                    .await;
+                    }
                 });
             }
             clients.join_all().await;
