@@ -67,6 +67,7 @@ const BACKLOG: usize = 8192;
 pub struct Redis {
     shared: Arc<Shared>,
     history_reader: Arc<HistoryReader>,
+    mailboxes: Option<MailboxesInRedis>,
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -178,13 +179,13 @@ impl Redis {
             })
             .transpose()?;
         let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
-        let redis = Arc::new(Self { shared, history_reader, commands: commands_tx });
+        let redis = Arc::new(Self { shared, history_reader, mailboxes, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
             publish: Arc::clone(&redis) as _,
             history: Arc::clone(&redis) as _,
             read_history: Arc::clone(&redis) as _,
-            mailboxes: mailboxes.map(|mailboxes| Arc::new(mailboxes) as _),
+            mailboxes: redis.mailboxes.clone().map(|mailboxes| Arc::new(mailboxes) as _),
             health: redis,
         })
     }
@@ -271,6 +272,6 @@ impl ReadHistory for Redis {
 
 impl Health for Redis {
     fn is_ready(&self) -> bool {
-        self.shared.health.is_ready()
+        self.shared.health.is_ready() && self.mailboxes.as_ref().is_none_or(MailboxesInRedis::is_ready)
     }
 }
