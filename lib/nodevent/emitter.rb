@@ -81,18 +81,19 @@ module NoDevent
       # @param user [String, Symbol, Integer, #id, Array] the user or its id, as for {Token.issue}; or several
       # @param event [String, Symbol]
       # @param message [#to_json]
-      # @param ttl [Numeric, nil] how long the message is worth reading, in seconds
-      # @param key [String, nil] repeated messages with the same key are stored once; 1 to 255 bytes
-      # @param timeout [Numeric, nil] the maximum wait in seconds; by default `publisher: { timeout: }`, 5 s
-      # @return [String, nil, Array<String, nil>] the id of the message; `nil` if the server stores nothing for the user,
-      #   who was not connected within `mailbox: age`. For several users, an Array in their order
+      # @param options [Hash] the options below
+      # @option options [Numeric] :ttl how long the message is worth reading, in seconds
+      # @option options [String] :key repeated messages with the same key are stored once; 1 to 255 bytes
+      # @option options [Numeric] :timeout the maximum wait in seconds; by default `publisher: { timeout: }`, 5 s
+      # @return [String, nil, Array<String, nil>] the id of the message; `nil` if the server stores nothing for the
+      #   user, who was not connected within `mailbox: age`. For several users, an Array in their order
       # @raise [ArgumentError] if a user has no id, or `ttl` or `key` is invalid
       # @raise [InvalidEventError] if the event is not a non-empty String or Symbol
       # @raise [EncodingError] if the message cannot be converted to JSON
       # @raise [PublishError] if the server does not confirm it in time, or rejects it
       # @raise [ConfigurationError] if the configuration is invalid
-      def notify(user, event, message = nil, ttl: nil, key: nil, timeout: nil)
-        Namespace.default.notify(user, event, message, ttl: ttl, key: key, timeout: timeout)
+      def notify(user, event, message = nil, **options)
+        Namespace.default.notify(user, event, message, **options)
       end
 
       # @example

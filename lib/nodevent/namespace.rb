@@ -18,7 +18,9 @@ module NoDevent
     # The form of a position. What else an engine reports does not reach pages.
     POSITION = /\A[0-9a-f]{16}:\d{1,20}\z/
 
-    private_constant :FRESH, :READ_KEY_LIFETIME, :POSITION
+    NOTIFY_OPTIONS = %i[ttl key timeout].freeze
+
+    private_constant :FRESH, :READ_KEY_LIFETIME, :POSITION, :NOTIFY_OPTIONS
 
     class << self
       # @api private
@@ -92,12 +94,15 @@ module NoDevent
     # @param user see {Emitter.notify}
     # @param event see {Emitter.notify}
     # @param message see {Emitter.notify}
+    # @param options see {Emitter.notify}
     # @return see {Emitter.notify}
     # @raise see {Emitter.notify}
-    def notify(user, event, message = nil, ttl: nil, key: nil, timeout: nil)
+    def notify(user, event, message = nil, **options)
+      unknown = options.keys - NOTIFY_OPTIONS
+      raise ArgumentError, "unknown keyword: #{Text.value(unknown.first)}; put the message in braces" if unknown.any?
       return if Silence.on?
 
-      Notification.deliver(user, event, message, ttl, key, timeout, config)
+      Notification.deliver(config, user, event, message, options)
     end
 
     # @param object see {Room.of}

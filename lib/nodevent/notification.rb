@@ -16,13 +16,14 @@ module NoDevent
     class << self
       # @return see {Emitter.notify}
       # @raise see {Emitter.notify}
-      def deliver(user, event, message, ttl, key, timeout, config)
+      def deliver(config, user, event, message, options)
         many = user.respond_to?(:to_ary) ? user.to_ary : nil
         users = (many || [user]).map { |one| Token.user_id(one) }
         return [] if users.empty?
 
-        body = encode(users, Encoder.event_name(event), message, seconds(ttl), check_key(key))
-        ids = post(config, body, timeout || config.publisher.timeout)
+        body = encode(users, Encoder.event_name(event), message, seconds(options[:ttl]),
+                      check_key(options[:key]))
+        ids = post(config, body, options[:timeout] || config.publisher.timeout)
         many ? users.map { |one| ids[users.uniq.index(one)] } : ids.first
       end
 
@@ -68,8 +69,8 @@ module NoDevent
       rescue Error
         raise
       rescue StandardError => e
-        raise PublishError, "no confirmation from #{url}: #{e.class}: #{Text.clean(e.message, 200)}; the message may have " \
-                            "been stored; send it again with the same `key:`"
+        raise PublishError, "no confirmation from #{url}: #{e.class}: #{Text.clean(e.message, 200)}; the message may " \
+                            "have been stored; send it again with the same `key:`"
       end
 
       def ids(response, uri)

@@ -6,7 +6,7 @@ require "open3"
 # client.
 RSpec.describe "The guide of mailboxes" do
   guide = File.read(File.join(ROOT, "docs/mailboxes.md"))[/^## A complete example$.*?(?=^## )/m]
-  blocks = guide.scan(/^ {3}```(\w+)\n(.*?)^ {3}```/m).to_h { |language, code| [language, code.gsub(/^ {3}/, "")] }
+  blocks = guide.scan(/^ {3}```(\w+)\n(.*?)^ {3}```/m).to_h.transform_values { |code| code.gsub(/^ {3}/, "") }
   token_secret = "a-secret-for-tokens-of-more-than-32-bytes"
   key = "a-key-for-publishing-of-32-bytes"
 

@@ -5,8 +5,8 @@ RSpec.describe "NoDevent::Emitter.notify" do
 
   before(:all) do
     settings = { "publish_key" => "a-key-for-publishing", "token" => { "secret" => secret }, "mailbox" => { "unknown" => "keep" } }
-    @server = NodeventServer.new("/nodevent" => settings)
-    @without = NodeventServer.new("/nodevent" => settings.merge("mailbox" => { "age" => "1h" }))
+    @server = NodeventServer.new({ "/nodevent" => settings })
+    @without = NodeventServer.new({ "/nodevent" => settings.merge("mailbox" => { "age" => "1h" }) })
   end
 
   after(:all) { [@server, @without].each(&:stop) }

@@ -16,12 +16,13 @@ use crate::mailbox::{
 };
 use crate::outcome::Outcome;
 use fred::clients::{Client, SubscriberClient};
-use fred::interfaces::{EventInterface, KeysInterface, PubsubInterface};
+use fred::interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterface};
 use fred::types::{Message, Value};
 use futures_util::future::join_all;
 use nodevent_protocol::history::Scope;
 use nodevent_protocol::mailbox::{self as scripts, Create, MailboxKeys, Notice, Store, acknowledge_args};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::runtime::Handle;
@@ -45,6 +46,8 @@ struct Shared {
     settings: MailboxSettings,
     client: Client,
     subscriber: SubscriberClient,
+    /// Whether the channel was subscribed on the last connection.
+    is_subscribed: AtomicBool,
     fanout: Fanout,
     scope: Scope,
     channel: String,
@@ -81,6 +84,7 @@ impl MailboxesInRedis {
             settings,
             client,
             subscriber,
+            is_subscribed: AtomicBool::new(false),
             fanout,
             scope,
             runtime: Handle::current(),
@@ -100,6 +104,11 @@ impl MailboxesInRedis {
             tokio::spawn(Arc::clone(&shared).keep_mailboxes());
         }
         Ok(Self(shared))
+    }
+
+    /// Whether notices arrive.
+    pub(super) fn is_ready(&self) -> bool {
+        self.0.is_subscribed.load(Relaxed) && self.0.subscriber.is_connected()
     }
 }
 
@@ -223,8 +232,12 @@ impl Shared {
     async fn subscribe(&self) {
         match self.subscriber.subscribe(self.channel.clone()).await {
             // What was stored since the last subscription ended has no notice here.
-            Ok(()) => self.fanout.mailbox_notices_lost(),
+            Ok(()) => {
+                self.is_subscribed.store(true, Relaxed);
+                self.fanout.mailbox_notices_lost();
+            }
             Err(error) => {
+                self.is_subscribed.store(false, Relaxed);
                 let namespace = self.fanout.name();
                 tracing::warn!(
                     namespace,
@@ -275,7 +288,7 @@ impl Shared {
         let places = self.scope.mailbox_places(self.fanout.name());
         loop {
             tokio::time::sleep(SWEEP_INTERVAL).await;
-            if !fred::interfaces::ClientLike::is_connected(&self.client) {
+            if !self.client.is_connected() {
                 continue;
             }
             let args = vec![SWEEP_SIZE.to_string().into()];

@@ -77,6 +77,7 @@ const REPLY_OVERHEAD: usize = 64;
 pub struct Redis {
     shared: Arc<Shared>,
     history_reader: Arc<HistoryReader>,
+    mailboxes: Option<MailboxesInRedis>,
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -207,15 +208,14 @@ impl Redis {
                 MailboxesInRedis::start(settings, redis, shared.publisher.clone(), shared.fanout.clone())
             })
             .transpose()?;
-        let reader = HistoryReader::new(redis.clone(), Arc::clone(&shared));
-        let history_reader = Arc::new(reader);
-        let redis = Arc::new(Self { shared, history_reader, commands: commands_tx });
+        let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
+        let redis = Arc::new(Self { shared, history_reader, mailboxes, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
             publish: Arc::clone(&redis) as _,
             history: Arc::clone(&redis) as _,
             read_history: Arc::clone(&redis) as _,
-            mailboxes: mailboxes.map(|mailboxes| Arc::new(mailboxes) as _),
+            mailboxes: redis.mailboxes.clone().map(|mailboxes| Arc::new(mailboxes) as _),
             health: redis,
         })
     }
@@ -303,6 +303,6 @@ impl ReadHistory for Redis {
 
 impl Health for Redis {
     fn is_ready(&self) -> bool {
-        self.shared.health.is_ready()
+        self.shared.health.is_ready() && self.mailboxes.as_ref().is_none_or(MailboxesInRedis::is_ready)
     }
 }
