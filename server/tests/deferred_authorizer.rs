@@ -7,6 +7,7 @@ mod support;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::parse;
 use nodevent_server::authorize::{Authorizer, Authorizers, JoinRequest, PublishAuthorizer, Verdict};
+use nodevent_server::byte_budget::ByteBudget;
 use nodevent_server::capability::Engines;
 use nodevent_server::close_reason::CloseReason;
 use nodevent_server::config::history::History;
@@ -131,6 +132,7 @@ impl Setup {
         let settings = shard::Settings {
             bytes_per_second: 1 << 20,
             send_buffers_total: 1 << 30,
+            poll_responses: Arc::new(ByteBudget::new(usize::MAX)),
             max_memberships: 1_000,
             max_roomless: 100,
             max_roomless_per_address: 100,
@@ -174,7 +176,7 @@ impl Setup {
 
 async fn next(stream: &mut StreamReceiver) -> String {
     let frame = in_time("a message", poll_fn(|cx| stream.poll_next(cx))).await.expect("the stream is open");
-    String::from_utf8(frame.payload().to_vec()).unwrap()
+    String::from_utf8(frame.as_ref().to_vec()).unwrap()
 }
 
 #[tokio::test]

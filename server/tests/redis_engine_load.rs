@@ -5,6 +5,7 @@
 mod support;
 
 use nodevent_server::authorize::{Authorizers, PublishAuthorizer};
+use nodevent_server::byte_budget::ByteBudget;
 use nodevent_server::capability::{Engine, Engines};
 use nodevent_server::client::Client;
 use nodevent_server::close_reason::CloseReason;
@@ -96,6 +97,7 @@ impl Setup {
         let settings = shard::Settings {
             bytes_per_second: 1 << 20,
             send_buffers_total: 1 << 30,
+            poll_responses: Arc::new(ByteBudget::new(usize::MAX)),
             max_memberships: 1 << 30,
             max_roomless: 100,
             max_roomless_per_address: 100,
