@@ -48,7 +48,7 @@ fn joins_that_recover_whole_histories_delay_no_other_client() {
                     while began.elapsed() < LENGTH {
                         // Each has a connection of its own: the rate of joins limits only one.
                         let mut raw = Raw::connected(&site, "/nodevent").await;
-                        for id in 1..20 {
+                        for id in (1..20).take_while(|_| began.elapsed() < LENGTH) {
                             let room = format!("large-{room}");
                             let join = join_since(id, &room, &format!("{epoch}:0"));
                             raw.send_text(&join).await;
