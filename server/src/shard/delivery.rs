@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 pub(super) const MEMBERS_PER_TURN: usize = 512;
 /// Time for deliveries before requests, sockets and timers have their turn again.
 const DELIVERY_TURN: Duration = Duration::from_millis(2);
-/// Members between two looks at the clock.
-const MEMBERS_PER_LOOK: usize = 64;
+/// Members between two checks of the time.
+const MEMBERS_PER_CHECK: usize = 64;
 
 // === impl Shard ===
 
@@ -83,7 +83,8 @@ impl Shard {
         } = self;
         let (mut delivered, mut index) = (0, from);
         while index > until {
-            if index < from && (from - index).is_multiple_of(MEMBERS_PER_LOOK) && began.elapsed() >= DELIVERY_TURN {
+            if index < from && (from - index).is_multiple_of(MEMBERS_PER_CHECK) && began.elapsed() >= DELIVERY_TURN
+            {
                 break;
             }
             index -= 1;

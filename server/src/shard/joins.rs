@@ -260,12 +260,15 @@ impl Shard {
         let slot = reply.reply_to.slot;
         let page = self.session_mut(slot).and_then(|session| session.page);
         let publications = publications.iter().filter(|one| one.is_for(page));
+        let space = self.settings.send_buffer.saturating_sub(self.waiting(slot));
+        // A whole history may be requested again and again. What does not fit is not encoded.
+        let may_fit = publications.clone().map(|one| one.text.len()).sum::<usize>() <= space;
         let mut frames: Vec<Frame> = match self.encodings.get(membership.encoding) {
-            Some(encoding) => publications.map(|one| one.frame(encoding).clone()).collect(),
-            None => Vec::new(),
+            Some(encoding) if may_fit => publications.map(|one| one.frame(encoding).clone()).collect(),
+            _ => Vec::new(),
         };
         let bytes: usize = frames.iter().map(|frame| frame.websocket().len()).sum();
-        if bytes > self.settings.send_buffer.saturating_sub(self.waiting(slot)) {
+        if !may_fit || bytes > space {
             frames.clear();
             recovered = false;
         }
