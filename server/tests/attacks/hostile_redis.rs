@@ -192,7 +192,7 @@ fn page_for(command: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(command);
     let words: Vec<&str> = text.split("\r\n").skip(2).step_by(2).collect();
     // EVALSHA, the script, 2, two keys, and the five arguments of a read.
-    let [name, _, "2", _, _, _, after, _, _, limit, ""] = words[..] else { return None };
+    let [name, _, "2", _, _, _, after, _, _, limit] = words[..] else { return None };
     let (after, limit) = (after.parse::<u64>().ok()?, limit.parse::<u64>().ok()?);
     name.eq_ignore_ascii_case("evalsha").then(|| {
         let mut reply = format!("*7\r\n$16\r\n0000000000000001\r\n:{}\r\n*{limit}\r\n", after + limit + 1);

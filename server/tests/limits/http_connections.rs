@@ -43,8 +43,8 @@ async fn sockets_beyond_the_limit_leave_health_checks_and_connected_clients_alon
     let mut server = ServerWithBystander::start(limits).await;
     let mut polls = Vec::new();
     for number in 0..50 {
-        // Addresses share the sockets.
-        let mut stream = dial_from(&server, [127, 0, 0, 10 + number % 5]).await;
+        // Addresses share the sockets, so that few of them cannot use up all.
+        let mut stream = dial_from(&server, [127, 0, 1, number + 1]).await;
         let open = Request::get(POLLING).exchange(&mut stream, &server.address).await.unwrap().text();
         let open: serde_json::Value = serde_json::from_str(&open[1..]).unwrap();
         let poll = Request::get(&format!("{POLLING}&sid={}", open["sid"].as_str().unwrap()));
@@ -70,11 +70,11 @@ async fn sockets_beyond_the_limit_leave_health_checks_and_connected_clients_alon
 /// The requests of each client behind a proxy count as its sockets, and the proxy's own sockets are not shared.
 #[tokio::test]
 async fn requests_of_one_client_behind_a_proxy_leave_sockets_to_others() {
-    let settings = "trusted_proxies: [127.0.0.1]\nlimits: {max_http_connections: 50}\n/nodevent: {history: off}";
+    let settings = "trusted_proxies: [127.0.0.9]\nlimits: {max_http_connections: 50}\n/nodevent: {history: off}";
     let mut server = ServerWithBystander::start(settings).await;
     let mut streams = Vec::new();
     let mut listen = async |client: &str| {
-        let mut stream = server.dial().await;
+        let mut stream = dial_from(&server, [127, 0, 0, 9]).await;
         let request = Request::get("/api/nodevent/rooms/r/events").header("X-Forwarded-For", client);
         stream.write_all(&request.encode(&server.address)).await.unwrap();
         let mut status = [0; 12];

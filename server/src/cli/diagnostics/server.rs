@@ -14,9 +14,9 @@ use std::time::Duration;
 const KEY_LIFETIME: Duration = Duration::from_secs(60);
 /// How much of the events of a room is read. Bytes.
 const MAX_EVENTS: usize = 64 * 1024;
-/// Keys that are sent to find out whether the server knows the secret: a program that does not passes once in 65,536 times. The
-/// wrong ones are fewer than an address may send at once.
-const TRIALS: u32 = 16;
+/// Keys that are sent to find out whether the server knows the secret: a program that does not passes once in 1,024 times. The
+/// wrong ones are far fewer than an address may send at once.
+const TRIALS: u32 = 10;
 /// Hint for a server that has read another configuration.
 const RESTART: &str = "restart the server with this file";
 
@@ -107,20 +107,20 @@ enum Knows {
 /// of the first and none of the second, however it knows this command.
 async fn knows_secret(url: &str, namespace: &Namespace, room: &str, events: &str) -> Result<Knows, String> {
     let right = |secret| namespace.sign_short_key(room, KEY_LIFETIME, clock::now_ms(), secret).ok();
-    let order: u32 = rand::random();
-    let mut rejects_right = false;
+    // At least one is wrong.
+    let order = rand::random::<u32>() & !(1 << rand::random_range(0..TRIALS));
     for trial in 0..TRIALS {
         let is_right = order >> trial & 1 == 1;
         let key = if is_right { namespace.secrets.first().and_then(right) } else { wrong_key(namespace, room) };
         let is_admitted = open(url, events, key).await?.status().as_u16() == 200;
         match (is_right, is_admitted) {
             (false, true) => return Ok(Knows::Nothing),
-            (true, false) => rejects_right = true,
+            (true, false) => return Ok(Knows::OtherSecret),
             _ => {}
         }
     }
     let last = open(url, events, namespace.secrets.first().and_then(right)).await?.status().as_u16();
-    Ok(if rejects_right || last != 200 { Knows::OtherSecret } else { Knows::Secret })
+    Ok(if last == 200 { Knows::Secret } else { Knows::OtherSecret })
 }
 
 /// A key for the room that is signed with a secret which no server has.
@@ -154,9 +154,10 @@ async fn round_trip(
     let publish_key = namespace.publish_key(room).filter(|_| may_send_key);
     publish.bearer = publish_key.and_then(|key| String::from_utf8(key.as_bytes().to_vec()).ok());
     let response = with_timeout(http::send(&publish)).await?;
-    // 401: the namespace has a publish key.
-    if matches!(response.status().as_u16(), 401 | 403) && publish_key.is_none() {
-        return Ok(if has_key { RoundTrip::NeedsVerification } else { RoundTrip::NeedsKey });
+    match response.status().as_u16() {
+        401 | 403 if has_key && !may_send_key => return Ok(RoundTrip::NeedsVerification),
+        403 if !has_key => return Ok(RoundTrip::NeedsKey),
+        _ => {}
     }
     if !response.status().is_success() {
         let (status, text) = (response.status(), with_timeout(http::text(response)).await?);
