@@ -67,11 +67,9 @@ async fn hostile_packets_affect_no_other_client_on_either_transport() {
                 None => raw.send(last(TEXT, [b"4", message].concat())).await,
             }
         }
-        poll(
-            &server,
-            &bytes.split(|byte| *byte == 0x1e).map(|one| [b"4", one].concat()).collect::<Vec<_>>().join(&0x1e),
-        )
-        .await;
+        let body =
+            bytes.split(|byte| *byte == 0x1e).map(|one| [b"4", one].concat()).collect::<Vec<_>>().join(&0x1e);
+        poll(&server, 4, [b"40/nodevent,", &body, b"1"]).await;
     }
     for (_, bytes) in seeds("polling_payload") {
         poll(&server, 4, [b"40/nodevent,", &bytes, b"1"]).await;
