@@ -67,14 +67,15 @@ async fn hostile_packets_affect_no_other_client_on_either_transport() {
                 None => raw.send(last(TEXT, [b"4", message].concat())).await,
             }
         }
-        poll(
-            &server,
-            &bytes.split(|byte| *byte == 0x1e).map(|one| [b"4", one].concat()).collect::<Vec<_>>().join(&0x1e),
-        )
-        .await;
+        let body =
+            bytes.split(|byte| *byte == 0x1e).map(|one| [b"4", one].concat()).collect::<Vec<_>>().join(&0x1e);
+        poll(&server, 4, [b"40/nodevent,", &body, b"1"]).await;
     }
     for (_, bytes) in seeds("polling_payload") {
-        poll(&server, &bytes).await;
+        poll(&server, 4, [b"40/nodevent,", &bytes, b"1"]).await;
+    }
+    for (_, bytes) in seeds("polling_payload_3") {
+        poll(&server, 3, [b"12:40/nodevent,", &bytes, b"1:1"]).await;
     }
     assert_unaffected(&server, &mut bystander).await;
 }
@@ -107,12 +108,13 @@ async fn hostile_publications_are_skipped_and_the_next_is_delivered() {
     assert_unaffected(&server, &mut bystander).await;
 }
 
-/// Runs a long-polling session that connects, posts the body and closes.
-async fn poll(server: &TestServer, body: &[u8]) {
-    let path = "/socket.io/?EIO=4&transport=polling";
-    let open: serde_json::Value = serde_json::from_str(&server.get(path).await.text()[1..]).unwrap();
-    let session = format!("{path}&sid={}", open["sid"].as_str().unwrap());
-    for body in [b"40/nodevent,", body, b"1"] {
+/// Runs a long-polling session of a version of Engine.IO, which posts these bodies. The last one closes it.
+async fn poll(server: &TestServer, version: u8, bodies: [&[u8]; 3]) {
+    let path = format!("/socket.io/?EIO={version}&transport=polling");
+    let text = server.get(&path).await.text();
+    let sid = text.split_once(r#""sid":""#).and_then(|(_, rest)| rest.split('"').next()).expect("a sid");
+    let session = format!("{path}&sid={sid}");
+    for body in bodies {
         let status = server.send(&Request::post(&session, body)).await.status;
         assert!([200, 400].contains(&status), "{status}");
     }

@@ -390,7 +390,7 @@ async fn members_of_both_versions_and_all_transports_receive_a_publication() {
     assert_eq!(sorted(&text(&mut three).await), sorted(packet));
     let response = bytes.get().await;
     assert_eq!(response.header("content-type"), Some(BYTES));
-    assert_eq!(sorted(&String::from_utf8(response.body[4..].to_vec()).unwrap()), sorted(packet));
+    assert_eq!(sorted(str::from_utf8(&response.body[4..]).unwrap()), sorted(packet));
     let (_, body) = text_only.text().await;
     assert!(body.is_ascii() && body.contains(r"\u00fc"), "{body}");
     assert_eq!(sorted(body.split_once(':').unwrap().1), sorted(packet));
