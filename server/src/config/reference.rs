@@ -192,6 +192,7 @@ mod tests {
             let section = format!("  token:\n    secret: a-secret-of-more-than-thirty-two-bytes\n{line}  redis:");
             plain.replace("{port: 1}", "{}").replace("  redis:", &section)
         };
+        let with_mailbox = |value: &str| plain.replace("  redis:", &format!("  mailbox: {value}\n  redis:"));
         for section in SECTIONS {
             for key in section.keys {
                 let DefaultValue::Value(value) = key.default else { continue };
@@ -207,6 +208,7 @@ mod tests {
                     "`token`" => token_file(&format!("    {}: {value}\n", key.name)),
                     "`redis.sentinel`" | "`listen`" => continue,
                     "`admin`" => plain.replace("{port: 1}", &format!("{{{}: {value}}}", key.name)),
+                    "`mailbox`" => with_mailbox(&format!("{{{}: {value}}}", key.name)),
                     "`history`" => {
                         plain.replace("  redis:", &format!("  history: {{{}: {value}}}\n  redis:", key.name))
                     }
@@ -234,6 +236,9 @@ mod tests {
                 let mut expected = expected.clone();
                 if section.title == "`token`" {
                     expected = read_example(&token_file("")).0;
+                }
+                if section.title == "`mailbox`" {
+                    expected = read_example(&with_mailbox("on").replace("{port: 1}", "{}")).0;
                 }
                 match (section.title, key.name) {
                     // These keys say where there was nothing: the value is the same in another form.
