@@ -50,13 +50,15 @@ pub enum CloseReason {
     TooManyPendingJoins,
     /// Its token has expired, and no new one arrived in time.
     TokenExpired,
+    /// Its user was revoked.
+    Revoked,
 }
 
 // === impl CloseReason ===
 
 impl CloseReason {
     /// Every name, so that metrics can start at zero.
-    pub const NAMES: [&'static str; 21] = [
+    pub const NAMES: [&'static str; 22] = [
         "lost",
         "closed",
         "ping_timeout",
@@ -78,6 +80,7 @@ impl CloseReason {
         "send_buffers_full",
         "wrong_keys",
         "token_expired",
+        "revoked",
     ];
 
     /// The meaning of each of [`CloseReason::NAMES`], for the reference.
@@ -105,6 +108,7 @@ impl CloseReason {
          this connection was among those with the most. The client reconnects and recovers.",
         "The client sent more than 20 wrong keys, and its address more than `limits: wrong_keys_per_second_per_address`.",
         "The token of the connection had expired, and no new one arrived within `token: grace`. Many: pages cannot get new tokens.",
+        "The user of the connection was revoked, by the API or `nodevent revoke`.",
     ];
 
     /// The label in metrics and logs.
@@ -136,6 +140,7 @@ impl CloseReason {
             Self::SendBuffersFull => 18,
             Self::WrongKeys => 19,
             Self::TokenExpired => 20,
+            Self::Revoked => 21,
         }
     }
 
@@ -171,6 +176,7 @@ impl CloseReason {
             Self::ByteRate => (1008, "too many bytes"),
             Self::WrongKeys => (1008, "too many wrong keys"),
             Self::TokenExpired => (1008, "token expired"),
+            Self::Revoked => (1008, "revoked"),
             Self::Displaced => (1013, "too many connections without a room; reconnect later"),
             Self::PostTimeout => (1008, "request body timeout"),
             Self::TooManyPendingJoins => (1013, "too many pending joins; reconnect later"),
@@ -189,6 +195,7 @@ impl CloseReason {
                 | Self::PostAborted
                 | Self::PingTimeout
                 | Self::TokenExpired
+                | Self::Revoked
         )
     }
 }

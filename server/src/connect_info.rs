@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Maximum number of cached origins. Beyond it, each connection stores its own copy.
 const MAX_SHARED_ORIGINS: usize = 256;
 
+/// What the names of listed cookies begin with, among the listed headers.
+pub const COOKIE: &str = "cookie:";
+
 /// The parts of the request that are used after the connection is open.
 ///
 /// Connections from pages of one site without a query and listed headers share everything but their address.
@@ -133,6 +136,14 @@ impl ConnectInfo {
     pub fn page(&self) -> Option<PageHash> {
         let mut pairs = self.query().split('&').filter_map(|pair| pair.split_once('='));
         pairs.find(|(name, _)| *name == "page").and_then(|(_, id)| PageHash::of(id))
+    }
+
+    /// A listed cookie.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        // The name of a header has no colon.
+        let headers = &self.details.as_ref()?.headers;
+        let is_it = |one: &str| one.strip_prefix(COOKIE).is_some_and(|one| one == name);
+        headers.iter().find(|(one, _)| is_it(one)).map(|(_, value)| &**value)
     }
 
     /// A listed header, by its name in lower case.

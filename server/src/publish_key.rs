@@ -13,6 +13,8 @@ pub struct PublishKey {
     pub key: Secret,
     /// The rooms to which it may publish. Empty: every room.
     pub rooms: Vec<RoomPattern>,
+    /// Whether it may also revoke.
+    pub may_revoke: bool,
 }
 
 /// Rooms, as `publish_keys` writes them.

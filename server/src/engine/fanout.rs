@@ -6,6 +6,7 @@ use crate::history::RecoveryReply;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::publication::{Notice, Publication};
+use crate::revocation::{ListFull, Revocation, RevocationList};
 use crate::shard::Reservation;
 use crate::shard::{Shards, ToShard};
 use nodevent_protocol::history::Position;
@@ -77,6 +78,30 @@ impl Fanout {
         reservation.deliver(self.namespace, Notice::gap(room, position));
         self.metrics.gaps.fetch_add(1, Relaxed);
         tracing::warn!(namespace = self.name(), "room history gap could not be backfilled; members were notified");
+    }
+
+    /// The revocations of the namespace that this server knows.
+    pub(super) fn revocations(&self) -> &RevocationList {
+        &self.namespaces.get(self.namespace).revocations
+    }
+
+    /// Applies revocations: clients that arrive later are rejected, then those that are there are ended. Revocations that
+    /// change nothing are left out. Returns the first that found no place, if any.
+    pub(super) fn revoke(&self, revocations: Vec<Revocation>) -> Result<(), ListFull> {
+        let (list, mut result) = (self.revocations(), Ok(()));
+        let mut changed = Vec::with_capacity(revocations.len());
+        for one in revocations {
+            match list.add(&one) {
+                Ok(true) => changed.push(one),
+                Ok(false) => {}
+                Err(full) => result = Err(full),
+            }
+        }
+        if !changed.is_empty() {
+            self.metrics.revocations.fetch_add(changed.len() as u64, Relaxed);
+            self.shards.revoke(self.namespace, &changed.into());
+        }
+        result
     }
 
     /// Sends the reply to a recovery request to its shard.

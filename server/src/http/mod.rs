@@ -28,6 +28,7 @@ mod refused_origins;
 pub mod reply;
 mod request_phase;
 mod request_token;
+mod revoke;
 mod room_history;
 pub mod room_request;
 mod router;
@@ -48,6 +49,7 @@ use crate::capability::Engines;
 use crate::config::hosts::Hosts;
 use crate::config::proxies::TrustedProxies;
 use crate::connect_info::{ConnectInfo, ConnectInfoPool};
+use crate::identity_provider::Listed;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::origin::Origins;
@@ -119,6 +121,8 @@ pub struct Http {
     connect_infos: ConnectInfoPool,
     /// Where a request may contain a token.
     token_sources: Vec<TokenSource>,
+    /// The headers and cookies of a request that a connection keeps.
+    listed: Listed,
     history_responses: HistoryResponses,
     bodies: Arc<ByteBudget>,
     refused_origins: Mutex<RefusedOrigins>,
@@ -139,6 +143,7 @@ impl Http {
         let (draining, assets) = (AtomicBool::new(false), Assets::new());
         let connect_infos = ConnectInfoPool::default();
         let token_sources = namespaces.token_sources().cloned().collect();
+        let listed = namespaces.listed();
         let admission = Admission::new(settings.max_http_connections, settings.open_files);
         let (history_responses, bodies) = (HistoryResponses::default(), body::budget());
         Self {
@@ -153,6 +158,7 @@ impl Http {
             assets,
             connect_infos,
             token_sources,
+            listed,
             history_responses,
             bodies,
             refused_origins: Mutex::default(),
@@ -209,7 +215,8 @@ impl Http {
             query.push_str(pair);
         }
         let peer = PeerAddr::of(&request.extensions);
-        let info = self.connect_infos.connect_info(peer, origin, &query, Vec::new(), Some(permit));
+        let listed = request_token::listed(&self.listed, request);
+        let info = self.connect_infos.connect_info(peer, origin, &query, listed, Some(permit));
         info.with_token(request_token::find(sources, request))
     }
 }

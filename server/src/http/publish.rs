@@ -68,7 +68,7 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
         )
     })?;
     let client = PeerAddr::of(request.extensions());
-    let body = read_body(http, request).await?;
+    let body = read_body(http, request, http.settings.max_publish_size).await?;
     let publications = parse(http, namespace, &body, client)?;
     check_rooms(&publisher, &publications).inspect_err(|_| audit.log(&publications, Outcome::Rejected))?;
     let published = publish_all(http, namespace, &publications, idempotency_key.as_deref(), client).await;
@@ -76,7 +76,11 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
     published
 }
 
-fn authorize<'a>(http: &Http, namespace: &'a Namespace, request: &Request) -> Result<Publisher<'a>, Box<Response>> {
+pub(super) fn authorize<'a>(
+    http: &Http,
+    namespace: &'a Namespace,
+    request: &Request,
+) -> Result<Publisher<'a>, Box<Response>> {
     let refuse = |status: StatusCode, (error, hint): (&str, &str)| {
         let (namespace, client) = (&*namespace.name, PeerAddr::of(request.extensions()));
         tracing::warn!(namespace, %client, reason = error, "publish rejected; {hint}");
@@ -134,8 +138,13 @@ fn check_rooms(publisher: &Publisher<'_>, publications: &[PublicationRef<'_>]) -
     })
 }
 
-async fn read_body(http: &Http, request: Request) -> Result<BudgetedBytes, Box<Response>> {
-    let (max_bytes, client) = (http.settings.max_publish_size, PeerAddr::of(request.extensions()));
+/// Reads a body of at most `max_bytes`.
+pub(super) async fn read_body(
+    http: &Http,
+    request: Request,
+    max_bytes: usize,
+) -> Result<BudgetedBytes, Box<Response>> {
+    let client = PeerAddr::of(request.extensions());
     body::read(http, request.into_body(), max_bytes, client).await.map_err(|error| {
         Box::new(match error {
             BodyError::TooLarge => {

@@ -6,7 +6,7 @@ use super::peer::Source;
 use super::query::percent_decode;
 use super::refused_origins::Report;
 use super::request_phase::RequestPhase;
-use super::{Http, PeerAddr, console, health, publish, reply, room_history};
+use super::{Http, PeerAddr, console, health, publish, reply, revoke, room_history};
 use crate::{host, origin};
 use axum::Router;
 use axum::body::Body;
@@ -252,7 +252,7 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
     response
 }
 
-/// `GET /api/<ns>`, `POST /api/<ns>/emit` and `GET /api/<ns>/rooms/<room>/history`. `<ns>` may contain slashes, encoded
+/// `GET /api/<ns>`, `POST /api/<ns>/emit`, `POST /api/<ns>/revoke` and `GET /api/<ns>/rooms/<room>/history`. `<ns>` may contain slashes, encoded
 /// or not, and `<room>` encoded ones.
 async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let raw = request.uri().path().strip_prefix("/api").unwrap_or_default().to_owned();
@@ -272,18 +272,22 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
         }
         return reply::not_found(&path);
     }
+    if let Some(name) = path.strip_suffix("/revoke") {
+        return revocation(&http, name, request).await.unwrap_or_else(|| reply::not_found(&path));
+    }
     if path == "/nodevent.js.map" {
         return http.assets.script_map(&request);
     }
     reply::not_found(&path)
 }
 
-/// `POST /api/<ns>/emit` alone.
+/// `POST /api/<ns>/emit` and `…/revoke` alone.
 async fn publish_api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let path = percent_decode(request.uri().path().strip_prefix("/api").unwrap_or_default());
-    let response = match path.strip_suffix("/emit") {
-        Some(name) => emit(&http, name, request).await,
-        None => None,
+    let response = match (path.strip_suffix("/emit"), path.strip_suffix("/revoke")) {
+        (Some(name), _) => emit(&http, name, request).await,
+        (None, Some(name)) => revocation(&http, name, request).await,
+        (None, None) => None,
     };
     response.unwrap_or_else(|| reply::not_found(&path))
 }
@@ -300,6 +304,17 @@ async fn emit(http: &Http, name: &str, request: Request) -> Option<Response> {
         _ => reply::method_not_allowed("POST"),
     };
     Some(with_cors(response, origin))
+}
+
+/// `/api/<ns>/revoke`. `None`: there is no such path.
+async fn revocation(http: &Http, name: &str, request: Request) -> Option<Response> {
+    let Some(namespace) = http.namespaces.find(name) else {
+        return (request.method() == Method::POST).then(|| reply::unknown_namespace(&http.metrics, name));
+    };
+    Some(match *request.method() {
+        Method::POST => revoke::serve(http, namespace, request).await,
+        _ => reply::method_not_allowed("POST"),
+    })
 }
 
 async fn socket_io_file(State(http): State<Arc<Http>>, request: Request) -> Response {

@@ -4,6 +4,7 @@ use super::inbox::{Busy, Inbox, PUBLICATION_BYTES};
 use super::message::{Broadcast, ToShard};
 use crate::protocol::Millis;
 use crate::publication::Notice;
+use crate::revocation::Revocation;
 use std::sync::Arc;
 use tokio::sync::SemaphorePermit;
 
@@ -61,6 +62,13 @@ impl Shards {
     /// [`Busy`]: too many requests wait in its inbox, or there is no such shard.
     pub fn send(&self, shard: u8, message: ToShard) -> Result<(), Busy> {
         self.inboxes.get(usize::from(shard)).ok_or(Busy)?.put(message)
+    }
+
+    /// Makes all shards apply revocations, which the namespace's list has already.
+    pub fn revoke(&self, namespace: u16, revocations: &Arc<[Revocation]>) {
+        for inbox in self.inboxes.iter() {
+            let _ = inbox.put(ToShard::Revoke { namespace, revocations: Arc::clone(revocations) });
+        }
     }
 
     /// Closes the connections of all shards within `spread` milliseconds.

@@ -8,8 +8,10 @@ use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::history::{RecoveryReply, ReplyTo};
+use crate::identity_provider::IdentityReply;
 use crate::protocol::{Millis, OpenProtocol};
 use crate::publication::Notice;
+use crate::revocation::Revocation;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -55,6 +57,15 @@ pub enum ToShard {
     Recovered(Box<RecoveryReply>),
     /// The reply of an authorizer.
     Authorized(AuthorizeReply),
+    /// The reply to a request for an identity.
+    Identified(IdentityReply),
+    /// End the connections and memberships that these revocations affect.
+    Revoke {
+        /// The namespace's id.
+        namespace: u16,
+        /// The revocations. The namespace's list has them already.
+        revocations: Arc<[Revocation]>,
+    },
     /// Take over a WebSocket.
     Attach(Box<Attach>),
     /// A request of a connection on long-polling.
@@ -218,7 +229,13 @@ impl ToShard {
     pub(super) fn is_request(&self) -> bool {
         !matches!(
             self,
-            Self::Broadcast(_) | Self::Recovered(_) | Self::Authorized(_) | Self::Drain { .. } | Self::Stop
+            Self::Broadcast(_)
+                | Self::Recovered(_)
+                | Self::Authorized(_)
+                | Self::Identified(_)
+                | Self::Revoke { .. }
+                | Self::Drain { .. }
+                | Self::Stop
         )
     }
 }

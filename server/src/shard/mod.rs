@@ -8,8 +8,8 @@
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`,
 //! `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
 //! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
-//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `roomless`, `read_queue` and `buffers` (what one
-//! client may take from others), `timers`.
+//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `pending_identities`, `roomless`, `read_queue` and `buffers` (what one
+//! client may take from others), `timers`, `identify` and `identities` (who a connection is), `revocations`.
 
 mod body_stream;
 mod buffers;
@@ -25,9 +25,11 @@ mod inbox;
 mod join_buffers;
 mod joins;
 pub mod message;
+mod pending_identities;
 mod pending_joins;
 mod polling;
 mod read_queue;
+mod revocations;
 mod roomless;
 mod session;
 mod slot;
@@ -61,8 +63,10 @@ use hashbrown::HashMap;
 use inbox::Inbox;
 use joins::PendingJoin;
 use mio::{Events, Poll, Token};
+use pending_identities::PendingIdentities;
 use pending_joins::PendingJoins;
 use read_queue::ReadQueue;
+use revocations::Revoked;
 use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
@@ -143,6 +147,10 @@ struct Shard {
     read_again: ReadQueue,
     /// Joins whose authorization or recovery has not arrived.
     pending_joins: PendingJoins,
+    /// Connections that wait for a decision about who they are.
+    pending_identities: PendingIdentities,
+    /// Revocations that are applied at the end of a turn.
+    revoked: Vec<Revoked>,
     /// The memberships of all connections.
     memberships: FairShares,
     /// Connections that have joined no room.
@@ -200,6 +208,8 @@ pub fn start(
             generation: 0,
             read_again: ReadQueue::default(),
             pending_joins: PendingJoins::default(),
+            pending_identities: PendingIdentities::default(),
+            revoked: Vec::new(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
@@ -261,6 +271,7 @@ impl Shard {
             self.read_leftovers();
             self.take_events(&events);
             self.take_inbox();
+            self.apply_revocations();
             self.request_overdue_recoveries();
             self.deliver_next_batch();
             self.scan_buffers();
@@ -320,6 +331,8 @@ impl Shard {
             ToShard::Broadcast(broadcast) => self.accept_broadcast(&broadcast),
             ToShard::Recovered(reply) => self.on_recovery_reply(*reply),
             ToShard::Authorized(reply) => self.on_authorize_reply(reply),
+            ToShard::Identified(reply) => self.on_identity_reply(reply),
+            ToShard::Revoke { namespace, revocations } => self.revoked.push((namespace, revocations)),
             ToShard::Attach(attach) => self.attach(*attach),
             ToShard::Polling(request) => self.on_polling_request(request),
             ToShard::Upgrade(request) => self.on_upgrade_request(request),

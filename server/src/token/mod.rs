@@ -21,6 +21,7 @@ pub use jsonwebtoken::Algorithm;
 pub use key::{ALGORITHMS, KeyError, TokenKey};
 
 use crate::identity::Identity;
+use crate::revocation::RevocationList;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::Claims;
@@ -97,6 +98,8 @@ pub struct TokenVerifier {
     settings: Settings,
     /// What `jsonwebtoken` checks, for each algorithm that is allowed.
     validations: Vec<Validation>,
+    /// The tokens that count no longer.
+    revocations: Arc<RevocationList>,
 }
 
 /// The part of a token's header that selects the key.
@@ -159,12 +162,24 @@ impl TokenVerifier {
     pub fn new(namespace: &str, max_room_name: usize, settings: Settings) -> Self {
         crypto::install();
         let validations = settings.algorithms.iter().map(|algorithm| settings.validation(*algorithm)).collect();
-        Self { namespace: namespace.into(), max_room_name, settings, validations }
+        let memory = settings.max_lifetime.saturating_add(settings.leeway.saturating_mul(2));
+        let revocations = Arc::new(RevocationList::new(memory));
+        Self { namespace: namespace.into(), max_room_name, settings, validations, revocations }
+    }
+
+    /// The revocations that it checks.
+    pub fn revocations(&self) -> &Arc<RevocationList> {
+        &self.revocations
     }
 
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether a text has the shape of a token, which this verifier decides about.
+    pub fn recognises(&self, text: &str) -> bool {
+        text.split('.').count() == 3
     }
 
     /// The identity of a connection that presents this token.
@@ -180,7 +195,11 @@ impl TokenVerifier {
             return Err(TokenError::RoomKey);
         }
         let user = claims.user.ok_or(TokenError::MissingUser)?;
-        Ok(Identity { user, expires_ms: claims.expires_ms, info: claims.info, rooms: claims.rooms })
+        let issued_ms = claims.issued_ms.unwrap_or(0);
+        if self.revocations.rejects_user(&user, issued_ms) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(Identity { user, expires_ms: claims.expires_ms, issued_ms, info: claims.info, rooms: claims.rooms })
     }
 
     /// Checks that a token is a key to `room` for a connection of `user`.
@@ -199,9 +218,14 @@ impl TokenVerifier {
         if *opened != *room {
             return Err(TokenError::WrongRoom);
         }
-        match claims.user {
-            Some(own) if user != Some(&*own) => Err(TokenError::WrongUser),
-            _ => Ok(()),
+        if claims.user.as_deref().is_some_and(|own| user != Some(own)) {
+            return Err(TokenError::WrongUser);
+        }
+        let (issued_ms, revocations) = (claims.issued_ms.unwrap_or(0), &self.revocations);
+        let of_user = claims.user.as_deref().is_some_and(|user| revocations.rejects_user(user, issued_ms));
+        match of_user || revocations.rejects_room(room, user, issued_ms) {
+            true => Err(TokenError::Revoked),
+            false => Ok(()),
         }
     }
 
@@ -272,7 +296,10 @@ impl TokenVerifier {
         if claims.issued_ms.is_some_and(|issued| issued > latest) {
             return Err(TokenError::IssuedInFuture);
         }
-        if claims.expires_ms > latest.saturating_add(millis(self.settings.max_lifetime)) {
+        let max_lifetime = millis(self.settings.max_lifetime);
+        // From its issue too: a revocation is remembered for that long.
+        let longest = claims.issued_ms.map_or(latest, |issued| issued.saturating_add(leeway).min(latest));
+        if claims.expires_ms > longest.saturating_add(max_lifetime) {
             return Err(TokenError::LifetimeTooLong);
         }
         Ok(())
@@ -302,7 +329,7 @@ fn read_header(token: &str) -> Result<Header, TokenError> {
 }
 
 /// How deep the objects and arrays of a JSON text are nested. The text need not be valid.
-fn depth(json: &[u8]) -> usize {
+pub(crate) fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut is_text, mut is_escaped) = (0_usize, 0, false, false);
     for byte in json {
         match byte {

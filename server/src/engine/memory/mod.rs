@@ -3,12 +3,13 @@
 mod history;
 
 use super::{Fanout, unpositioned};
-use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, ReadHistory};
+use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, ReadHistory, Revoke, Unavailable};
 use crate::client::Client;
 use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::outcome::Outcome;
 use crate::publication::Publication;
+use crate::revocation::{ListFull, Revocation};
 use history::MemoryHistory;
 use nodevent_protocol::history::{Position, with_position};
 use nodevent_protocol::publication::PublicationRef;
@@ -38,6 +39,7 @@ impl Memory {
             publish: Arc::clone(&memory) as _,
             history: Arc::clone(&memory) as _,
             read_history: Arc::clone(&memory) as _,
+            revoke: Arc::clone(&memory) as _,
             health: memory,
         }
     }
@@ -118,6 +120,17 @@ impl RoomHistory for Memory {
 impl ReadHistory for Memory {
     fn read<'a>(&'a self, room: &'a str, since: Since, _client: Client) -> Pending<'a, Option<HistoryRead>> {
         Box::pin(ready(Ok(self.read(room, since))))
+    }
+}
+
+impl Revoke for Memory {
+    fn revoke<'a>(&'a self, revocation: &'a Revocation) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let fanout = self.fanout.lock().await;
+            fanout.revocations().remove_expired();
+            let full = |full: ListFull| Unavailable { engine: "the memory engine", reason: full.to_string() };
+            fanout.revoke(vec![revocation.clone()]).map_err(full)
+        })
     }
 }
 

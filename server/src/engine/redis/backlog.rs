@@ -8,6 +8,7 @@
 
 use super::{BACKLOG, Shared};
 use fred::types::{Message, Value};
+use nodevent_protocol::history::REVOKED;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -157,6 +158,10 @@ impl Intake {
             Value::String(text) => text.as_bytes(),
             _ => return,
         };
+        if bytes == REVOKED.as_bytes() {
+            // It says only that there is something to read, so a forged one revokes nothing.
+            return self.shared.revoked.notify_one();
+        }
         if bytes.len() > self.max_publication_bytes {
             let fanout = &self.shared.fanout;
             fanout.metrics().count_oversized_publish();

@@ -20,6 +20,7 @@ mod history_pages;
 mod history_reader;
 mod periodic_check;
 mod read_task;
+mod revocations;
 mod room_state;
 mod rooms;
 mod script;
@@ -31,13 +32,16 @@ mod unique_queue;
 pub use diagnose::{RedisDiagnosis, diagnose};
 
 use super::Fanout;
-use crate::capability::{Engine, Health, HistoryRead, Pending, Publish as PublishTo, ReadHistory, Unavailable};
+use crate::capability::{
+    Engine, Health, HistoryRead, Pending, Publish as PublishTo, ReadHistory, Revoke, Unavailable,
+};
 use crate::client::Client as Requester;
 use crate::config::history::History;
 use crate::config::namespace::Namespace as NamespaceConfig;
 use crate::config::redis::{Kind, Redis as RedisConfig};
 use crate::history::{RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::outcome::Outcome;
+use crate::revocation::Revocation;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
 use health::{HealthProbe, LinkHealth};
@@ -88,6 +92,8 @@ struct Shared {
     /// The address of Redis without secrets, for the log.
     address: String,
     health: LinkHealth,
+    /// Notified if there are revocations to read.
+    revoked: Notify,
 }
 
 /// Commands from a shard to the subscriber.
@@ -141,6 +147,7 @@ impl Redis {
             sharded_pubsub: namespace.channel_per_room && redis.kind == Kind::Cluster,
             address: redis.to_string(),
             health: LinkHealth::new(),
+            revoked: Notify::new(),
         });
         // The shards limit how many recoveries they request, also those whose clients have left. A room can only become empty
         // after a recovery for one of its members, so the rooms with members and the recoveries limit that too.
@@ -154,6 +161,7 @@ impl Redis {
             resubscribe: Arc::clone(&resubscribe),
             subscription_gen_tx,
         };
+        tokio::spawn(revocations::run(Arc::clone(&shared), subscription_gen_rx.clone()));
         let (intake, backlog) = backlog::backlog(Arc::clone(&shared), max_publication_bytes);
         let inputs =
             Inputs { backlog, commands: commands_rx, results: results_rx, subscription_gen: subscription_gen_rx };
@@ -173,6 +181,7 @@ impl Redis {
             publish: Arc::clone(&redis) as _,
             history: Arc::clone(&redis) as _,
             read_history: Arc::clone(&redis) as _,
+            revoke: Arc::clone(&redis) as _,
             health: redis,
         })
     }
@@ -254,6 +263,12 @@ impl ReadHistory for Redis {
     fn read<'a>(&'a self, room: &'a str, since: Since, client: Requester) -> Pending<'a, Option<HistoryRead>> {
         let read = self.history_reader.read(room, since, client);
         Box::pin(async { Ok(read.await?.map(|recovery| HistoryRead { recovery, idle: None })) })
+    }
+}
+
+impl Revoke for Redis {
+    fn revoke<'a>(&'a self, revocation: &'a Revocation) -> Pending<'a, ()> {
+        Box::pin(revocations::revoke(&self.shared, revocation))
     }
 }
 

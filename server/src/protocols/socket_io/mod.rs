@@ -8,6 +8,7 @@
 pub mod arguments;
 pub mod dialect;
 pub mod dialects;
+mod held;
 mod operations;
 mod pending_acks;
 mod requests_with_parts;
@@ -19,9 +20,13 @@ use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
 use crate::history::RequestId;
 use crate::http::Endpoint;
+use crate::identity_provider::Identify;
 use crate::namespace::Namespaces;
-use crate::protocol::{Core, Millis, NEVER, SubscribeReply};
+use crate::outcome::Outcome;
+use crate::protocol::{Core, IdentifyReply, Millis, NEVER, SubscribeReply};
+use crate::token::TokenError;
 use dialect::{Ack, Dialect, Event};
+use held::{Held, TooMuch};
 use nodevent_protocol::engine_io::session::Timing;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
@@ -73,6 +78,8 @@ pub struct SocketIo {
     session: Session,
     acks: PendingAcks,
     requests: RequestsWithParts,
+    /// Namespaces that wait for a decision about who the client is.
+    held: Held,
     /// When the connection must have entered a namespace.
     connect_by: Millis,
 }
@@ -175,6 +182,7 @@ impl SocketIo {
             session: Session::default(),
             acks: PendingAcks::default(),
             requests: RequestsWithParts::default(),
+            held: Held::default(),
             connect_by: NEVER,
         }
     }
@@ -184,6 +192,13 @@ impl SocketIo {
         input: Result<Option<Input>, ProtocolError>,
         core: &mut dyn Core,
     ) -> Result<(), CloseReason> {
+        let input = match input {
+            Ok(Some(input)) => match self.held.hold(input, self.settings.max_message_size) {
+                Ok(input) => Ok(input),
+                Err(TooMuch) => return Err(CloseReason::TooManyPendingJoins),
+            },
+            other => other,
+        };
         match input {
             Ok(None) => {}
             Ok(Some(Input::Connect { namespace, auth })) => self.on_connect(namespace, auth.as_deref(), core),
@@ -226,9 +241,26 @@ impl SocketIo {
         }
         let of_request = core.take_request_token(namespace);
         let token = channel.dialect.token(auth).or(of_request.map(String::from));
-        if let Err(error) = core.identify(namespace, token.as_deref()) {
-            return send(core, |packet| encode_connect_error(packet, name, error.as_str()));
+        let identify = Identify { namespace, token: token.as_deref(), request: RequestId::default() };
+        match core.identify(identify) {
+            Ok(Outcome::Ready(_)) => self.admit(namespace, auth, core),
+            Ok(Outcome::Pending) => {
+                // What follows is accepted, and held.
+                self.session.admitted(namespace);
+                self.held.start(namespace, auth);
+            }
+            Ok(Outcome::Overloaded) => {
+                let error = TokenError::ApplicationUnavailable.as_str();
+                send(core, |packet| encode_connect_error(packet, name, error));
+            }
+            Err(error) => send(core, |packet| encode_connect_error(packet, name, error.as_str())),
         }
+    }
+
+    /// Completes the connect packet of a client that may enter the namespace.
+    fn admit(&mut self, namespace: u16, auth: Option<&str>, core: &mut dyn Core) {
+        let settings = Arc::clone(&self.settings);
+        let name = &settings.namespaces.get(namespace).name;
         if let Some(page) = auth.and_then(page_of) {
             core.set_page(page);
         }
@@ -288,13 +320,43 @@ impl Upper for SocketIo {
         });
     }
 
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let IdentifyReply { namespace, request, result } = reply;
+        let Some(held) = self.held.end(namespace) else {
+            self.in_namespace(namespace, core, |dialect, operations| {
+                dialect.identified(operations, request, result)
+            });
+            return Ok(());
+        };
+        match result {
+            Ok(_) => {
+                self.admit(namespace, held.auth.as_deref(), core);
+                held.inputs.into_iter().try_for_each(|input| self.on_input(Ok(Some(input)), core))
+            }
+            Err(error) => {
+                self.session.remove(namespace);
+                let settings = Arc::clone(&self.settings);
+                let name = &settings.namespaces.get(namespace).name;
+                send(core, |packet| encode_connect_error(packet, name, error.as_str()));
+                Ok(())
+            }
+        }
+    }
+
+    fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.in_namespace(namespace, core, |dialect, operations| dialect.revoked(operations, room));
+        Ok(())
+    }
+
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
         self.in_namespace(namespace, core, |dialect, operations| dialect.identity_expired(operations));
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
         if reason == CloseReason::Draining {
-            for namespace in self.session.connected().to_vec() {
+            let mut connected = self.session.connected().to_vec();
+            connected.retain(|namespace| !self.held.contains(*namespace));
+            for namespace in connected {
                 self.in_namespace(namespace, core, |dialect, operations| dialect.draining(operations));
             }
         }
