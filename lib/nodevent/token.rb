@@ -60,6 +60,23 @@ module NoDevent
         "#{input}.#{base64(OpenSSL::HMAC.digest('SHA256', secret, input))}"
       end
 
+      # The id of a user, as in the claim `sub`.
+      # @api private
+      # @return [String]
+      # @raise [ArgumentError]
+      def user_id(user)
+        id = plain_id?(user) || !user.respond_to?(:id) ? user : user.id
+        unless plain_id?(id)
+          raise ArgumentError, "a token needs a user whose id is text or a number, not an object of the class " \
+                               "#{Reflection.class_of(user)}"
+        end
+
+        id = id.to_s.encode(Encoding::UTF_8)
+        return id if id.bytesize.between?(1, MAX_USER_BYTES) && !id.match?(/[[:cntrl:]]/)
+
+        raise ArgumentError, "the id of a user has 1 to #{MAX_USER_BYTES} bytes and no control characters"
+      end
+
       private
 
       def sign(claims, expires, config)
@@ -69,7 +86,7 @@ module NoDevent
                                     "below it, e.g. from `openssl rand -hex 32`"
         end
         now = Time.now.to_f
-        claims = claims.merge(ns: config.namespace, iat: now.floor, exp: expiry(expires, now, rules),
+        claims = claims.merge(ns: config.namespace, iat: now.floor(3), exp: expiry(expires, now, rules),
                               aud: rules.audience, iss: rules.issuer)
         token = encode(claims.compact, rules.secret, rules.id)
         return token if token.bytesize <= MAX_BYTES
@@ -89,19 +106,6 @@ module NoDevent
         raise InvalidExpiryError, "a token cannot be valid for #{lifetime.round} s: the server rejects tokens that " \
                                   "are valid for more than #{rules.max_lifetime.round} s; give an earlier time, or " \
                                   "raise `token: max_lifetime`"
-      end
-
-      def user_id(user)
-        id = plain_id?(user) || !user.respond_to?(:id) ? user : user.id
-        unless plain_id?(id)
-          raise ArgumentError, "a token needs a user whose id is text or a number, not an object of the class " \
-                               "#{Reflection.class_of(user)}"
-        end
-
-        id = id.to_s.encode(Encoding::UTF_8)
-        return id if id.bytesize.between?(1, MAX_USER_BYTES) && !id.match?(/[[:cntrl:]]/)
-
-        raise ArgumentError, "the id of a user has 1 to #{MAX_USER_BYTES} bytes and no control characters"
       end
 
       def plain_id?(id)

@@ -5,7 +5,7 @@
 //! future completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
 
 use crate::address_limits::{self, AddressLimits};
-use crate::application::{ApplicationClient, RequestAuthorizer};
+use crate::application::{ApplicationClient, RequestAuthorizer, keep_key_set};
 use crate::authorize::{Authorizer, Authorizers, PublishAuthorizer, RoomsOfUsers};
 use crate::capability::{Engine, Engines};
 use crate::config::namespace::{BoundKeys, Namespace as NamespaceConfig};
@@ -20,7 +20,7 @@ use crate::namespace::{Namespace, Namespaces, RoomLimits};
 use crate::protocols::{self, Mount, REGISTRY};
 use crate::revocation::RevocationList;
 use crate::shard::{self, Shards};
-use crate::token::TokenVerifier;
+use crate::token::{RemoteKeys, TokenVerifier};
 use std::future::Future;
 use std::io;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -233,10 +233,10 @@ fn namespaces(config: &Config) -> Namespaces {
     };
     let mut namespaces = Namespaces::default();
     for one in &config.namespaces {
-        let tokens = one
-            .token
-            .clone()
-            .map(|settings| Arc::new(TokenVerifier::new(&one.name, limits.max_name_bytes, settings)));
+        let tokens = one.token.clone().map(|settings| {
+            let remote = one.key_set.as_ref().map(|_| Arc::<RemoteKeys>::default());
+            Arc::new(TokenVerifier::new(&one.name, limits.max_name_bytes, settings).with_remote(remote))
+        });
         let revocations = tokens.as_ref().map_or_else(Arc::default, |tokens| Arc::clone(tokens.revocations()));
         namespaces.add(Namespace {
             id: 0,
@@ -270,9 +270,18 @@ fn set_providers(
     metrics: &Arc<Metrics>,
 ) -> Result<(), StartError> {
     for (id, one) in config.namespaces.iter().enumerate() {
+        let client = |application| {
+            ApplicationClient::new(application, Arc::clone(metrics))
+                .map_err(|error| StartError::Application(one.name.clone(), error))
+        };
+        let remote = namespaces.get(id as u16).tokens.as_ref().and_then(|tokens| tokens.remote());
+        if let (Some(key_set), Some(keys)) = (&one.key_set, remote) {
+            let client = client(&key_set.application)?;
+            let name = Arc::clone(&namespaces.get(id as u16).name);
+            tokio::spawn(keep_key_set(name, key_set.clone(), client, Arc::clone(keys)));
+        }
         let Some(auth) = &one.auth else { continue };
-        let client = ApplicationClient::new(&auth.application, Arc::clone(metrics))
-            .map_err(|error| StartError::Application(one.name.clone(), error))?;
+        let client = client(&auth.application)?;
         tracing::info!(namespace = one.name, url = client.target(), "the application says who a connection is");
         let provider = RequestAuthorizer::new(auth, client, namespaces, id as u16, shards.clone());
         let _ = namespaces.get(id as u16).provider.set(Arc::new(provider));

@@ -48,6 +48,17 @@ pub struct Application {
     pub max_response: usize,
 }
 
+/// The key set of `token: {jwks_url: …}`.
+#[derive(Debug, Clone)]
+pub struct KeySet {
+    /// The requests.
+    pub application: Application,
+    /// Time after which it is read again.
+    pub refresh: Duration,
+    /// For how long its keys count while it cannot be read.
+    pub max_age: Duration,
+}
+
 /// How the application is asked who a connection is.
 #[derive(Debug, Clone)]
 pub struct Auth {
@@ -123,6 +134,22 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
     };
     map.finish(report);
     url.map(|_| auth)
+}
+
+/// Reads `jwks_url` and what belongs to it, below `token`.
+pub(super) fn key_set(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<KeySet> {
+    let location = map.location_of("jwks_url");
+    let mut application = Application::at(url(map, "jwks_url", report).unwrap_or_default());
+    let is_url = !application.url.host().unwrap_or_default().is_empty();
+    application.ca = map.file("jwks_ca", folder, report);
+    let refresh = map.positive_duration("jwks_refresh", report).unwrap_or(Duration::from_secs(300));
+    let max_age = map.positive_duration("jwks_max_age", report).unwrap_or(Duration::from_secs(24 * 3600));
+    if refresh > max_age {
+        let (refresh, max_age) = (map.name("jwks_refresh"), map.name("jwks_max_age"));
+        let what = format!("{refresh} is longer than {max_age}, so keys would end before they are read again");
+        report.error(location, what, "write a shorter `jwks_refresh`");
+    }
+    is_url.then_some(KeySet { application, refresh, max_age })
 }
 
 /// Reads a URL of the application. The report does not contain it, because it may contain a secret.
@@ -229,6 +256,27 @@ mod tests {
         assert_eq!((auth.is_post, &*auth.cookies[0], &*auth.headers[0]), (true, "_session", "x-visitor"));
         assert_eq!((auth.application.queue, auth.application.max_response), (0, 1024));
         assert_eq!((auth.lifetime, auth.grace), (Duration::from_secs(60), Duration::ZERO));
+    }
+
+    #[test]
+    fn mistakes_in_the_url_of_a_key_set_are_errors() {
+        for (written, part) in [
+            ("jwks_url: /keys", "/a.token.jwks_url has no host"),
+            (
+                "jwks_url: \"https://example.com/keys\", jwks_refresh: 2h, jwks_max_age: 1h",
+                "jwks_refresh is longer than",
+            ),
+            (
+                "jwks_url: \"https://example.com/keys\", jwks_ca: missing.pem",
+                "/a.token.jwks_ca: the file cannot be read",
+            ),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("nodevent.yml");
+            std::fs::write(&file, format!("/a:\n  token: {{{written}}}\n")).unwrap();
+            let error = load(Some(&file)).map(drop).unwrap_err().to_string();
+            assert!(error.contains(part), "{written}: {error}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@
 //! that it should be closed: a secret without a value, an unknown key below a namespace that has neither a secret nor
 //! `open: true`, a secret at the top of a file with several namespaces, or a namespace whose slash is missing.
 
-use super::application::Auth;
+use super::application::{Auth, KeySet};
 use super::credentials;
 use super::history::History;
 use super::keys;
@@ -105,6 +105,8 @@ pub struct Namespace {
     pub bound_keys: BoundKeys,
     /// The tokens of its clients.
     pub token: Option<token::Settings>,
+    /// The key set of its tokens that is read while the server runs.
+    pub key_set: Option<KeySet>,
     /// How the application is asked who a connection is.
     pub auth: Option<Auth>,
     /// The keys that publishers send over HTTP.
@@ -122,7 +124,7 @@ struct Written {
     protocols: Option<Vec<Named>>,
     dialect: Option<Named>,
     secrets: Option<Vec<Secret>>,
-    token: Option<token::Settings>,
+    token: Option<(token::Settings, Option<KeySet>)>,
     /// `Some(None)`: it is written and wrong.
     auth: Option<Option<Auth>>,
     open: Option<bool>,
@@ -478,6 +480,7 @@ impl Written {
     }
 
     fn into_namespace(self, name: &str) -> Namespace {
+        let (token, key_set) = self.token.map_or((None, None), |(token, key_set)| (Some(token), key_set));
         Namespace {
             name: name.to_owned(),
             redis: self.redis,
@@ -487,7 +490,8 @@ impl Written {
             is_declared_open: self.open == Some(true),
             max_key_lifetime: self.max_key_lifetime,
             bound_keys: self.bound_keys.unwrap_or_default(),
-            token: self.token,
+            token,
+            key_set,
             auth: self.auth.flatten(),
             publish_keys: self.publish_keys.unwrap_or_default(),
             history: self.history.unwrap_or_default(),

@@ -14,11 +14,13 @@ mod claims;
 mod crypto;
 mod error;
 mod key;
+mod remote;
 
 pub use claims::{MAX_INFO_BYTES, MAX_USER_BYTES};
 pub use error::TokenError;
 pub use jsonwebtoken::Algorithm;
 pub use key::{ALGORITHMS, KeyError, TokenKey};
+pub use remote::RemoteKeys;
 
 use crate::identity::Identity;
 use crate::revocation::RevocationList;
@@ -100,6 +102,8 @@ pub struct TokenVerifier {
     validations: Vec<Validation>,
     /// The tokens that count no longer.
     revocations: Arc<RevocationList>,
+    /// Keys that are read while the server runs.
+    remote: Option<Arc<RemoteKeys>>,
 }
 
 /// The part of a token's header that selects the key.
@@ -164,7 +168,18 @@ impl TokenVerifier {
         let validations = settings.algorithms.iter().map(|algorithm| settings.validation(*algorithm)).collect();
         let memory = settings.max_lifetime.saturating_add(settings.leeway.saturating_mul(2));
         let revocations = Arc::new(RevocationList::new(memory));
-        Self { namespace: namespace.into(), max_room_name, settings, validations, revocations }
+        Self { namespace: namespace.into(), max_room_name, settings, validations, revocations, remote: None }
+    }
+
+    /// The same with keys that are read while the server runs.
+    #[must_use]
+    pub fn with_remote(self, remote: Option<Arc<RemoteKeys>>) -> Self {
+        Self { remote, ..self }
+    }
+
+    /// Keys that are read while the server runs.
+    pub fn remote(&self) -> Option<&Arc<RemoteKeys>> {
+        self.remote.as_ref()
     }
 
     /// The revocations that it checks.
@@ -238,7 +253,13 @@ impl TokenVerifier {
             .find(|one| one.algorithms.contains(&algorithm))
             .ok_or(TokenError::AlgorithmNotAllowed)?;
         let mut result = Err(TokenError::BadSignature);
-        for key in self.select_keys(&header, algorithm, now_ms)? {
+        let remote = self.remote.as_ref().map(|remote| remote.get(now_ms)).unwrap_or_default();
+        let selected = self.select_keys(&header, algorithm, now_ms, &remote).inspect_err(|error| {
+            if let (TokenError::UnknownKeyId | TokenError::MissingKeyId, Some(remote)) = (error, &self.remote) {
+                remote.report_unknown();
+            }
+        });
+        for key in selected? {
             match jsonwebtoken::decode::<Box<RawValue>>(token, &key.key, validation) {
                 Ok(data) => {
                     result = Ok(data.claims);
@@ -259,16 +280,16 @@ impl TokenVerifier {
     }
 
     /// The keys that may have signed a token.
-    fn select_keys(
-        &self,
+    fn select_keys<'a>(
+        &'a self,
         header: &Header,
         algorithm: Algorithm,
         now_ms: u64,
-    ) -> Result<Vec<&TokenKey>, TokenError> {
+        remote: &'a [TokenKey],
+    ) -> Result<Vec<&'a TokenKey>, TokenError> {
         let id = key_id_of(header)?;
-        let keys = &self.settings.keys;
-        let mut selected: Vec<&TokenKey> =
-            keys.iter().filter(|key| key.id.is_none() || key.id.as_deref() == id).collect();
+        let keys = self.settings.keys.iter().chain(remote);
+        let mut selected: Vec<&TokenKey> = keys.filter(|key| key.id.is_none() || key.id.as_deref() == id).collect();
         if selected.is_empty() {
             return Err(match id {
                 None => TokenError::MissingKeyId,
