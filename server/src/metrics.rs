@@ -313,6 +313,13 @@ const APPLICATION_MEANINGS: [&str; APPLICATION.len()] = [
 /// Changes of a circuit breaker.
 const BREAKER: [&str; 3] = ["opened", "half_opened", "closed"];
 
+/// The meaning of each of [`BREAKER`], for the reference.
+const BREAKER_MEANINGS: [&str; BREAKER.len()] = [
+    "Requests failed several times in succession. None are sent for a while.",
+    "One request is sent, and its result decides.",
+    "The application responds again.",
+];
+
 /// Reasons for an invalid publish.
 const INVALID: [&str; 10] = [
     "not_utf8",
@@ -449,6 +456,11 @@ number of series is fixed.
     let _ =
         write!(out, "\n## Reasons of `nodevent_application_requests_total`\n\n| reason | meaning |\n|---|---|\n");
     for (name, meaning) in APPLICATION.iter().zip(APPLICATION_MEANINGS) {
+        let _ = writeln!(out, "| `{name}` | {meaning} |");
+    }
+    let title = "\n## Reasons of `nodevent_application_breaker_changes_total`\n\n| reason | meaning |\n|---|---|\n";
+    out.push_str(title);
+    for (name, meaning) in BREAKER.iter().zip(BREAKER_MEANINGS) {
         let _ = writeln!(out, "| `{name}` | {meaning} |");
     }
     let title = "\n## Reasons of `nodevent_rejected_tokens_total`\n\n| reason | text for the client |\n|---|---|\n";

@@ -282,7 +282,11 @@ fn set_providers(
         }
         let Some(auth) = &one.auth else { continue };
         let client = client(&auth.application)?;
-        tracing::info!(namespace = one.name, url = client.target(), "the application says who a connection is");
+        tracing::info!(
+            namespace = one.name,
+            application = client.target(),
+            "the application says who a connection is"
+        );
         let provider = RequestAuthorizer::new(auth, client, namespaces, id as u16, shards.clone());
         let _ = namespaces.get(id as u16).provider.set(Arc::new(provider));
     }

@@ -2,11 +2,10 @@
 
 RSpec.describe "NoDevent.revoke" do
   before do
-    @server = NodeventServer.new(
-      "/nodevent" => { "token" => { "secret" => "a-secret-for-tokens-of-more-than-32-bytes" },
-                       "publish_keys" => [{ "id" => "all", "key" => "all-rooms-key-0123456789" },
-                                          { "id" => "some", "key" => "some-rooms-key-012345", "rooms" => "r" }] }
-    )
+    keys = [{ "id" => "all", "key" => "all-rooms-key-0123456789" },
+            { "id" => "some", "key" => "some-rooms-key-012345", "rooms" => "r" }]
+    token = { "secret" => "a-secret-for-tokens-of-more-than-32-bytes" }
+    @server = NodeventServer.new({ "/nodevent" => { "token" => token, "publish_keys" => keys } })
     configure("all-rooms-key-0123456789")
   end
 
@@ -42,7 +41,7 @@ RSpec.describe "NoDevent.revoke" do
 
   it "names rooms and times like the rest of the gem" do
     NoDevent.revoke(room: "r", before: Time.now - 5)
-    NoDevent.revoke(user: "7", room: %w[a b], before: Time.now.to_f)
+    NoDevent.revoke(user: "7", room: :team, before: Time.now.to_f)
     expect(connect(NoDevent::Token.issue(7))).to include("identified")
   end
 

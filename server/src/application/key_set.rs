@@ -41,7 +41,7 @@ pub async fn keep_key_set(namespace: Arc<str>, settings: KeySet, client: Applica
             }
             Err(reason) => {
                 is_known = false;
-                let (max_age, url) = (settings.max_age, client.target());
+                let (max_age, application) = (settings.max_age, client.target());
                 tracing::warn!(
                     namespace = &*namespace,
                     url,
