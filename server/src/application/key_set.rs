@@ -44,7 +44,7 @@ pub async fn keep_key_set(namespace: Arc<str>, settings: KeySet, client: Applica
                 let (max_age, application) = (settings.max_age, client.target());
                 tracing::warn!(
                     namespace = &*namespace,
-                    url,
+                    application,
                     reason,
                     ?max_age,
                     "key set cannot be read; the last one counts for a while"

@@ -70,16 +70,21 @@ pub(super) async fn revoke(shared: &Shared, revocation: &Revocation) -> Result<(
 
 /// Reads for as long as the process lives. `subscription_gen` changes with each new subscription.
 pub(super) async fn run(shared: Arc<Shared>, mut subscription_gen: watch::Receiver<u64>) {
-    let mut place = Place::default();
+    let (mut place, mut is_failing) = (Place::default(), false);
     loop {
         client::wait_connected(&shared.publisher).await;
         let pause = match read(&shared, &mut place).await {
             Ok(()) => INTERVAL,
             Err(error) => {
-                tracing::debug!(namespace = shared.fanout.name(), %error, "could not read the revocations");
+                // Once, because this continues for as long as Redis is unavailable or the user lacks permissions.
+                if !is_failing {
+                    let namespace = shared.fanout.name();
+                    tracing::warn!(namespace, %error, "revocations cannot be read; those of other servers have no effect until then");
+                }
                 RETRY
             }
         };
+        is_failing = pause == RETRY;
         shared.fanout.revocations().remove_expired();
         tokio::time::sleep(MIN_INTERVAL).await;
         tokio::select! {
