@@ -72,6 +72,27 @@ module NoDevent
       Namespace.new("/#{name.to_s.delete_prefix('/')}").tap(&:config)
     end
 
+    # Ends connections or memberships on all servers, at once: all connections of a user, all memberships of a room, or
+    # those of a user in a room. Tokens that were issued before count no longer, also if the user is offline. Returns
+    # when the engine has the revocation. See docs/revocation.md.
+    # @example when a user signs out everywhere
+    #   NoDevent.revoke(user: current_user)
+    # @example when a user leaves a team
+    #   NoDevent.revoke(user: member, room: team)
+    # @param user [String, Symbol, Integer, #id, nil] as in {Token.issue}
+    # @param room [Object, nil] see {Room.of}
+    # @param before [Time, Numeric, #to_time, nil] tokens that were issued before this time count no longer; now by
+    #   default. Numbers are seconds since 1970
+    # @param namespace [String, Symbol, nil] another namespace than the default
+    # @return [void]
+    # @raise [ArgumentError] without a user and a room
+    # @raise [RevokeError] if the server could not be reached, or did not revoke
+    # @raise [ConfigurationError]
+    def revoke(user: nil, room: nil, before: nil, namespace: nil)
+      config = (namespace ? self.namespace(namespace) : Namespace.default).config
+      Revocation.revoke(config, user: user, room: room, before: before)
+    end
+
     # Decides who gets a key for a room. The gem mounts an endpoint at `/nodevent/key`, and the browser client requests
     # new keys there before they expire.
     # @example in config/initializers/nodevent.rb

@@ -52,6 +52,11 @@ module NoDevent
     end
   end
 
+  # A revocation did not reach the engine. Raised by {NoDevent.revoke}.
+  class RevokeError < StandardError
+    include Error
+  end
+
   # Publications did not reach the engine. Raised only by `emit(…, wait: true)`; otherwise passed to
   # {NoDevent.on_error}.
   class PublishError < StandardError

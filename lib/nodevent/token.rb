@@ -60,7 +60,7 @@ module NoDevent
         "#{input}.#{base64(OpenSSL::HMAC.digest('SHA256', secret, input))}"
       end
 
-      # The id of a user.
+      # The id of a user, as in the claim `sub`.
       # @api private
       # @return [String]
       # @raise [ArgumentError]
@@ -86,7 +86,7 @@ module NoDevent
                                     "below it, e.g. from `openssl rand -hex 32`"
         end
         now = Time.now.to_f
-        claims = claims.merge(ns: config.namespace, iat: now.floor, exp: expiry(expires, now, rules),
+        claims = claims.merge(ns: config.namespace, iat: now.floor(3), exp: expiry(expires, now, rules),
                               aud: rules.audience, iss: rules.issuer)
         token = encode(claims.compact, rules.secret, rules.id)
         return token if token.bytesize <= MAX_BYTES

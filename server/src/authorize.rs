@@ -9,7 +9,8 @@ use crate::history::ReplyTo;
 use crate::identity::Identity;
 use crate::outcome::Outcome;
 use crate::publish_key::PublishKey;
-use crate::token::TokenVerifier;
+use crate::revocation::RevocationList;
+use crate::token::{TokenError, TokenVerifier};
 use nodevent_protocol::key::{self, Secret};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -70,9 +71,17 @@ pub struct RoomKeys {
     requires_bound: bool,
 }
 
-/// Admits connections to the rooms that their token lists.
+/// Admits connections with an identity to every room: the rooms of an open namespace in which every connection has one.
 #[derive(Debug)]
-pub struct IdentityRooms;
+pub struct RoomsOfUsers;
+
+/// Admits connections to the rooms that their identity lists.
+#[derive(Debug)]
+pub struct IdentityRooms(Arc<RevocationList>);
+
+/// Rejects users who were revoked from a room.
+#[derive(Debug)]
+pub struct RevokedMembers(Arc<RevocationList>);
 
 /// Verifies room keys that are tokens.
 #[derive(Debug)]
@@ -139,11 +148,24 @@ impl Authorizers {
         Outcome::Ready(Err(refusal.as_str()))
     }
 
-    /// Puts the authorizers of tokens before the others: rooms that a token lists, and tokens that are room keys.
+    /// Puts the authorizers of identities before the others: rooms that an identity lists, and tokens that are room keys.
     #[must_use]
-    pub fn with_tokens(mut self, tokens: &Arc<TokenVerifier>) -> Self {
-        let own: [Box<dyn Authorizer>; 2] = [Box::new(IdentityRooms), Box::new(RoomTokens(Arc::clone(tokens)))];
-        self.chain.splice(0..0, own);
+    pub fn with_identities(
+        mut self,
+        revocations: &Arc<RevocationList>,
+        tokens: Option<&Arc<TokenVerifier>>,
+    ) -> Self {
+        if let Some(tokens) = tokens {
+            self.chain.insert(0, Box::new(RoomTokens(Arc::clone(tokens))));
+        }
+        self.chain.insert(0, Box::new(IdentityRooms(Arc::clone(revocations))));
+        self
+    }
+
+    /// Rejects users who were revoked from a room, before any other authorizer.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: &Arc<RevocationList>) -> Self {
+        self.chain.insert(0, Box::new(RevokedMembers(Arc::clone(revocations))));
         self
     }
 }
@@ -166,8 +188,34 @@ impl Authorizer for OpenRooms {
 
 impl Authorizer for IdentityRooms {
     fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
-        let opens = request.identity.is_some_and(|identity| identity.opens(request.room));
-        Outcome::Ready(if opens { Verdict::Admit } else { Verdict::Pass })
+        let Some(identity) = request.identity.filter(|identity| identity.opens(request.room)) else {
+            return Outcome::Ready(Verdict::Pass);
+        };
+        let is_revoked = self.0.rejects_room(request.room, Some(&identity.user), identity.issued_ms);
+        Outcome::Ready(match (is_revoked, request.credential) {
+            (false, _) => Verdict::Admit,
+            (true, None | Some(Value::Null)) => Verdict::Reject(TokenError::Revoked.as_str()),
+            (true, Some(_)) => Verdict::Pass,
+        })
+    }
+}
+
+// === impl RoomsOfUsers ===
+
+impl Authorizer for RoomsOfUsers {
+    fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
+        Outcome::Ready(if request.identity.is_some() { Verdict::Admit } else { Verdict::Pass })
+    }
+}
+
+// === impl RevokedMembers ===
+
+impl Authorizer for RevokedMembers {
+    fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
+        let is_revoked = request
+            .identity
+            .is_some_and(|identity| self.0.rejects_member(request.room, &identity.user, identity.issued_ms));
+        Outcome::Ready(if is_revoked { Verdict::Reject(TokenError::Revoked.as_str()) } else { Verdict::Pass })
     }
 }
 
@@ -327,7 +375,13 @@ mod tests {
 
     fn publish_key(id: &str, key: &str, rooms: &[&str]) -> PublishKey {
         let pattern = |room: &&str| RoomPattern::parse(room).unwrap();
-        PublishKey { id: id.to_owned(), key: secret(key), rooms: rooms.iter().map(pattern).collect(), notify: None }
+        PublishKey {
+            id: id.to_owned(),
+            key: secret(key),
+            rooms: rooms.iter().map(pattern).collect(),
+            notify: None,
+            may_revoke: rooms.is_empty(),
+        }
     }
 
     #[test]

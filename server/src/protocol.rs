@@ -12,6 +12,7 @@ use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
 use crate::identity::Identity;
+use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed, StoredMessage};
 use crate::outcome::Outcome;
 use crate::token::TokenError;
@@ -71,6 +72,25 @@ pub trait Protocol: fmt::Debug + Send {
     /// Messages from the mailbox that [`Core::open_mailbox`] has opened, and what else happens in it.
     fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
         let _ = (namespace, delivery, core);
+    }
+
+    /// The reply to a [`Core::identify`] that was pending.
+    ///
+    /// # Errors
+    /// The reason to close the connection. A protocol that never calls [`Core::identify`] receives none.
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (reply, core);
+        Ok(())
+    }
+
+    /// The connection's membership of a room was revoked, and has ended. `None` as the room: its identity was revoked, and
+    /// the connection will be closed with [`CloseReason::Revoked`].
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (namespace, room, core);
+        Ok(())
     }
 
     /// The connection is about to be closed. Last messages can be sent here.
@@ -231,6 +251,17 @@ pub enum JoinError {
     TooManyJoins,
 }
 
+/// The reply to a [`Core::identify`] that was pending.
+#[derive(Debug)]
+pub struct IdentifyReply {
+    /// The namespace's id.
+    pub namespace: u16,
+    /// The id from [`Identify::request`].
+    pub request: RequestId,
+    /// The result.
+    pub result: Result<Arc<Identity>, TokenError>,
+}
+
 /// Why a token was rejected. The core has counted and logged it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdentifyError {
@@ -269,18 +300,19 @@ pub trait Core {
     /// unless several namespaces read it.
     fn take_request_token(&mut self, namespace: u16) -> Option<Box<str>>;
 
-    /// Verifies a token, and makes its user the connection's identity in a namespace. A connection that has an identity
-    /// presents a new token of the same user. `None` as the token: the client sent none. Returns `None` if the connection
-    /// has no identity, and needs none.
+    /// Verifies a token or asks the application, and makes the user the connection's identity in a namespace. A connection
+    /// that has an identity presents a new token of the same user. [`Outcome::Ready`] with `None`: the connection has no
+    /// identity, and needs none. [`Outcome::Pending`]: [`Protocol::identified`] follows, unless the identity is forgotten
+    /// before. [`Outcome::Overloaded`]: the connection must be rejected.
     ///
     /// # Errors
     /// The token was rejected, or is missing. The connection keeps the identity that it had.
-    fn identify(&mut self, namespace: u16, token: Option<&str>) -> Result<Option<Arc<Identity>>, TokenError>;
+    fn identify(&mut self, identify: Identify<'_>) -> Result<Outcome<Option<Arc<Identity>>>, TokenError>;
 
     /// The connection's identity in a namespace, even if it has expired.
     fn identity(&self, namespace: u16) -> Option<Arc<Identity>>;
 
-    /// Removes the connection's identity in a namespace that it has left.
+    /// Removes the connection's identity in a namespace that it has left, and forgets an [`Core::identify`] that is pending.
     fn forget_identity(&mut self, namespace: u16);
 
     /// Opens the mailbox of the connection's user. [`Protocol::mailbox`] receives what is in it, oldest message first, and

@@ -15,6 +15,8 @@ pub struct PublishKey {
     pub rooms: Vec<RoomPattern>,
     /// Whether it may send messages to mailboxes. `None`: if it may publish to every room.
     pub notify: Option<bool>,
+    /// Whether it may also revoke.
+    pub may_revoke: bool,
 }
 
 /// Rooms, as `publish_keys` writes them.

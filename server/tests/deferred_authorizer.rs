@@ -122,6 +122,8 @@ impl Setup {
             name: "/n".into(),
             authorizers: Authorizers::from(vec![Box::new(authorizer.clone()) as Box<dyn Authorizer>]),
             tokens: None,
+            provider: std::sync::OnceLock::new(),
+            revocations: Arc::default(),
             publish: PublishAuthorizer::new(Vec::new()),
             is_secured: true,
             protocols: Vec::new(),

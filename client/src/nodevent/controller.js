@@ -126,6 +126,8 @@ export class NoDeventController extends Listenable {
     this._listen(socket, "joined", (/** @type {any} */ joined) => {
       if (joined) this.room(joined.room)._onJoinedByToken(joined);
     });
+    // Without a room the server closes the connection, and the next connect asks for another token.
+    this._listen(socket, "revoked", (/** @type {any} */ revoked) => this._rooms.get(String(revoked?.room))?._onRevoked());
     this._tokens._attach(socket, (event, fn) => this._listen(socket, event, fn));
     this.inbox._attach(socket, (event, fn) => this._listen(socket, event, fn));
     if (socket.io) this._bridge(socket, socket.io);

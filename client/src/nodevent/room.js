@@ -198,6 +198,13 @@ export class Room extends Listenable {
     return Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2);
   }
 
+  /** The membership was revoked. Joins again once, with a new key if the page has a source of keys. */
+  _onRevoked() {
+    this.joined = false;
+    this._fire("leave", "revoked");
+    this._join(true);
+  }
+
   /** The page's token has joined the room. @param {any} joined */
   _onJoinedByToken({ error, ...state }) {
     if (this._wanted !== false) this._onJoinResult(Math.max(this._attempt, this._staleUpTo + 1), error ?? null, "recovered" in state ? state : undefined, this.position);

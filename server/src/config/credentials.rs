@@ -64,7 +64,8 @@ fn entry_of_list(node: &Node, path: &str, folder: &Path, report: &mut Report) ->
 /// Reads `publish_key`, `publish_key_file` and `publish_keys`. Returns `None` if none of them is written.
 pub(super) fn publish_keys(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<Vec<PublishKey>> {
     let is_written = ["publish_key", "publish_key_file", "publish_keys"].iter().any(|key| map.has(key));
-    let unlimited = |id: &str, key| PublishKey { id: id.to_owned(), key, rooms: Vec::new(), notify: None };
+    let unlimited =
+        |id: &str, key| PublishKey { id: id.to_owned(), key, rooms: Vec::new(), notify: None, may_revoke: true };
     let mut all: Vec<PublishKey> = Vec::new();
     all.extend(one(map, "publish_key", folder, report).map(|key| unlimited("publish_key", key)));
     let name = map.name("publish_keys");
@@ -121,8 +122,9 @@ fn publish_key_entry(
         report.error(location, format!("{path}.rooms is empty"), hint);
     }
     let notify = map.flag("notify", report);
+    let may_revoke = map.flag("revoke", report).unwrap_or(!is_limited);
     map.finish(report);
-    key.map(|key| PublishKey { id, key, rooms, notify })
+    key.map(|key| PublishKey { id, key, rooms, notify, may_revoke })
 }
 
 /// Reads `key`, or the file that `key` with `_file` names.

@@ -9,6 +9,7 @@
 //! locations), [`environment`] (`${NAME}` and sections), [`reader`] and [`values`] (values to types), then a file for
 //! each part. [`reference`] prints the reference from [`keys`].
 
+pub mod application;
 mod credentials;
 mod environment;
 #[cfg(test)]

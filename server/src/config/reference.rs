@@ -192,6 +192,10 @@ mod tests {
             let section = format!("  token:\n    secret: a-secret-of-more-than-thirty-two-bytes\n{line}  redis:");
             plain.replace("{port: 1}", "{}").replace("  redis:", &section)
         };
+        let auth_file = |line: &str| {
+            let section = format!("  auth:\n    url: http://localhost/\n{line}  redis:");
+            plain.replace("{port: 1}", "{}").replace("  redis:", &section)
+        };
         for section in SECTIONS {
             for key in section.keys {
                 let DefaultValue::Value(value) = key.default else { continue };
@@ -205,6 +209,7 @@ mod tests {
                     "Namespace" => plain.replace("  redis:", &format!("  {}: {value}\n  redis:", key.name)),
                     "`redis`" => plain.replace("password: x", &format!("password: x\n    {}: {value}", key.name)),
                     "`token`" => token_file(&format!("    {}: {value}\n", key.name)),
+                    "`auth`" => auth_file(&format!("    {}: {value}\n", key.name)),
                     "`redis.sentinel`" | "`listen`" => continue,
                     "`admin`" => plain.replace("{port: 1}", &format!("{{{}: {value}}}", key.name)),
                     "`history`" => {
@@ -234,6 +239,9 @@ mod tests {
                 let mut expected = expected.clone();
                 if section.title == "`token`" {
                     expected = read_example(&token_file("")).0;
+                }
+                if section.title == "`auth`" {
+                    expected = read_example(&auth_file("")).0;
                 }
                 match (section.title, key.name) {
                     // These keys say where there was nothing: the value is the same in another form.

@@ -7,6 +7,7 @@ use super::{Http, PeerAddr};
 use crate::authorize::Publisher;
 use crate::log::AUDIT;
 use crate::namespace::Namespace;
+use crate::revocation::Revocation;
 use axum::extract::Request;
 use nodevent_protocol::publication::PublicationRef;
 use std::net::IpAddr;
@@ -75,6 +76,15 @@ impl Audit {
         let Some(Line { namespace, client, publisher }) = &self.line else { return };
         let (event, outcome) = (shown(event), outcome.as_str());
         tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, users, event, bytes, "audit: {outcome}");
+    }
+
+    /// Logs a revocation. The user is logged: whose access ended is what the line is for.
+    pub(super) fn log_revocation(&self, revocation: &Revocation, is_stored: bool) {
+        let Some(Line { namespace, client, publisher }) = &self.line else { return };
+        let (user, room) = (revocation.target.user.as_deref(), revocation.target.room.as_deref());
+        let (user, room, before_ms) = (user.map(shown), room.map(shown), revocation.before_ms);
+        let outcome = if is_stored { "revoked" } else { "revocation failed" };
+        tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, user, room, before_ms, "audit: {outcome}");
     }
 
     /// Logs that a key was rejected, or missing.

@@ -68,7 +68,7 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
         )
     })?;
     let client = PeerAddr::of(request.extensions());
-    let body = read_body(http, request).await?;
+    let body = read_body(http, request, http.settings.max_publish_size).await?;
     let publications = parse(http, namespace, &body, client)?;
     check_rooms(&publisher, &publications).inspect_err(|_| audit.log(&publications, Outcome::Rejected))?;
     let published =
@@ -143,12 +143,16 @@ fn check_rooms(publisher: &Publisher<'_>, publications: &[PublicationRef<'_>]) -
     })
 }
 
-/// Reads the body of a publish.
+/// Reads a body of at most `max_bytes`.
 ///
 /// # Errors
 /// The response that rejects it.
-pub(super) async fn read_body(http: &Http, request: Request) -> Result<BudgetedBytes, Box<Response>> {
-    let (max_bytes, client) = (http.settings.max_publish_size, PeerAddr::of(request.extensions()));
+pub(super) async fn read_body(
+    http: &Http,
+    request: Request,
+    max_bytes: usize,
+) -> Result<BudgetedBytes, Box<Response>> {
+    let client = PeerAddr::of(request.extensions());
     body::read(http, request.into_body(), max_bytes, client).await.map_err(|error| {
         Box::new(match error {
             BodyError::TooLarge => {

@@ -143,6 +143,12 @@ impl Protocol for Sse {
         }
     }
 
+    fn revoked(&mut self, _namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        core.send(&[event("revoked", &json!({"room": room}), None)]);
+        // It is in one room only.
+        Err(CloseReason::Revoked)
+    }
+
     fn closing(&mut self, _reason: CloseReason, _core: &mut dyn Core) {}
 }
 

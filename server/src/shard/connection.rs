@@ -11,6 +11,7 @@ use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
 use crate::hub::Membership;
 use crate::identity::Identity;
+use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::outcome::Outcome;
 use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
@@ -78,8 +79,8 @@ impl Core for Connection<'_> {
         token
     }
 
-    fn identify(&mut self, namespace: u16, token: Option<&str>) -> Result<Option<Arc<Identity>>, TokenError> {
-        self.shard.identify(self.slot, namespace, token).map_err(|rejected| {
+    fn identify(&mut self, identify: Identify<'_>) -> Result<Outcome<Option<Arc<Identity>>>, TokenError> {
+        self.shard.identify(self.slot, identify).map_err(|rejected| {
             self.close = self.close.or(rejected.close);
             rejected.error
         })
@@ -90,6 +91,7 @@ impl Core for Connection<'_> {
     }
 
     fn forget_identity(&mut self, namespace: u16) {
+        self.shard.pending_identities.cancel(self.slot, namespace);
         if let Some(session) = self.shard.session_mut(self.slot) {
             session.identities.remove(namespace);
         }

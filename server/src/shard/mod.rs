@@ -8,8 +8,9 @@
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`
 //! (with `poll_response`), `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
 //! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
-//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `mailbox` (messages for a user), `roomless`,
-//! `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`.
+//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `pending_identities`, `mailbox` (messages for a
+//! user), `roomless`, `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`, `identify` and
+//! `identities` (who a connection is), `revocations`.
 
 mod body_stream;
 mod buffers;
@@ -27,10 +28,12 @@ mod join_buffers;
 mod joins;
 mod mailbox;
 pub mod message;
+mod pending_identities;
 mod pending_joins;
 mod poll_response;
 mod polling;
 mod read_queue;
+mod revocations;
 mod roomless;
 mod session;
 mod slot;
@@ -67,8 +70,10 @@ use inbox::Inbox;
 use joins::PendingJoin;
 use mailbox::ShardMailboxes;
 use mio::{Events, Poll, Token};
+use pending_identities::PendingIdentities;
 use pending_joins::PendingJoins;
 use read_queue::ReadQueue;
+use revocations::Revoked;
 use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
@@ -157,6 +162,10 @@ struct Shard {
     pending_joins: PendingJoins,
     /// The mailboxes of its connections' users.
     mailboxes: ShardMailboxes,
+    /// Connections that wait for a decision about who they are.
+    pending_identities: PendingIdentities,
+    /// Revocations that are applied at the end of a turn.
+    revoked: Vec<Revoked>,
     /// The memberships of all connections.
     memberships: FairShares,
     /// Slots and generations of probes that are closing, or were.
@@ -217,6 +226,8 @@ pub fn start(
             read_again: ReadQueue::default(),
             pending_joins: PendingJoins::default(),
             mailboxes: ShardMailboxes::default(),
+            pending_identities: PendingIdentities::default(),
+            revoked: Vec::new(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
             closing_probes: VecDeque::new(),
             roomless: Roomless::default(),
@@ -279,6 +290,7 @@ impl Shard {
             self.read_leftovers();
             self.take_events(&events);
             self.take_inbox();
+            self.apply_revocations();
             self.request_overdue_recoveries();
             self.serve_mailboxes();
             self.deliver();
@@ -359,6 +371,8 @@ impl Shard {
             ToShard::MailboxNotice(broadcast) => self.on_mailbox_notice(&broadcast),
             ToShard::MailboxNoticesLost { namespace } => self.on_mailbox_notices_lost(namespace),
             ToShard::MailboxReply(reply) => self.on_mailbox_reply(*reply),
+            ToShard::Identified(reply) => self.on_identity_reply(reply),
+            ToShard::Revoke { namespace, revocations } => self.revoked.push((namespace, revocations)),
             ToShard::Attach(attach) => self.attach(*attach),
             ToShard::Polling(request) => self.on_polling_request(request),
             ToShard::Upgrade(request) => self.on_upgrade_request(request),

@@ -5,6 +5,7 @@
 mod support;
 
 mod admission;
+mod application;
 mod certificates;
 mod command_line;
 mod command_line_secrets;
@@ -13,6 +14,7 @@ mod defaults;
 mod except;
 mod history;
 mod history_attacks;
+mod key_set;
 mod mailboxes;
 mod order;
 mod origins;
@@ -23,6 +25,7 @@ mod redis;
 mod redis_acl;
 mod redis_states;
 mod reference;
+mod revocation;
 mod rooms;
 mod script;
 mod shared_reads;

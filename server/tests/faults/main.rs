@@ -15,5 +15,6 @@ mod dying_servers;
 mod exhaustion;
 mod losing_redis;
 mod mailboxes;
+mod revocations;
 mod server_sent;
 mod sharing;

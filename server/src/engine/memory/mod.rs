@@ -5,13 +5,16 @@ mod mailbox;
 mod mailboxes;
 
 use super::{Fanout, unpositioned};
-use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, Publisher, ReadHistory};
+use crate::capability::{
+    Engine, Health, HistoryRead, Pending, Publish, Publisher, ReadHistory, Revoke, Unavailable,
+};
 use crate::client::Client;
 use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::mailbox::MailboxSettings;
 use crate::outcome::Outcome;
 use crate::publication::Publication;
+use crate::revocation::{ListFull, Revocation};
 use history::MemoryHistory;
 use mailboxes::MailboxesInMemory;
 use nodevent_protocol::history::{Position, with_position};
@@ -44,6 +47,7 @@ impl Memory {
             history: Arc::clone(&memory) as _,
             read_history: Arc::clone(&memory) as _,
             mailboxes,
+            revoke: Arc::clone(&memory) as _,
             health: memory,
         }
     }
@@ -130,6 +134,17 @@ impl RoomHistory for Memory {
 impl ReadHistory for Memory {
     fn read<'a>(&'a self, room: &'a str, since: Since, _client: Client) -> Pending<'a, Option<HistoryRead>> {
         Box::pin(ready(Ok(self.read(room, since))))
+    }
+}
+
+impl Revoke for Memory {
+    fn revoke<'a>(&'a self, revocation: &'a Revocation) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let fanout = self.fanout.lock().await;
+            fanout.revocations().remove_expired();
+            let full = |full: ListFull| Unavailable { engine: "the memory engine", reason: full.to_string() };
+            fanout.revoke(vec![revocation.clone()]).map_err(full)
+        })
     }
 }
 

@@ -24,6 +24,7 @@ mod mailbox_users;
 mod mailboxes;
 mod periodic_check;
 mod read_task;
+mod revocations;
 mod room_state;
 mod rooms;
 mod script;
@@ -36,7 +37,7 @@ pub use diagnose::{RedisDiagnosis, diagnose};
 
 use super::Fanout;
 use crate::capability::{
-    Engine, Health, HistoryRead, Pending, Publish as PublishTo, Publisher, ReadHistory, Unavailable,
+    Engine, Health, HistoryRead, Pending, Publish as PublishTo, Publisher, ReadHistory, Revoke, Unavailable,
 };
 use crate::client::Client as Requester;
 use crate::config::history::History;
@@ -45,6 +46,7 @@ use crate::config::redis::{Kind, Redis as RedisConfig};
 use crate::history::{RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::mailbox::MailboxSettings;
 use crate::outcome::Outcome;
+use crate::revocation::Revocation;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
 use health::{HealthProbe, LinkHealth};
@@ -106,6 +108,8 @@ struct Shared {
     /// The most that the history of one room has. Bytes.
     max_history_bytes: usize,
     health: LinkHealth,
+    /// Notified if there are revocations to read.
+    revoked: Notify,
 }
 
 /// Commands from a shard to the subscriber.
@@ -178,6 +182,7 @@ impl Redis {
             address: redis.to_string(),
             max_history_bytes,
             health: LinkHealth::new(),
+            revoked: Notify::new(),
         });
         // The shards limit how many recoveries they request, also those whose clients have left. A room can only become empty
         // after a recovery for one of its members, so the rooms with members and the recoveries limit that too.
@@ -191,6 +196,7 @@ impl Redis {
             resubscribe: Arc::clone(&resubscribe),
             subscription_gen_tx,
         };
+        tokio::spawn(revocations::run(Arc::clone(&shared), subscription_gen_rx.clone()));
         let (intake, backlog) = backlog::backlog(Arc::clone(&shared), max_publication_bytes);
         let inputs =
             Inputs { backlog, commands: commands_rx, results: results_rx, subscription_gen: subscription_gen_rx };
@@ -216,6 +222,7 @@ impl Redis {
             history: Arc::clone(&redis) as _,
             read_history: Arc::clone(&redis) as _,
             mailboxes: redis.mailboxes.clone().map(|mailboxes| Arc::new(mailboxes) as _),
+            revoke: Arc::clone(&redis) as _,
             health: redis,
         })
     }
@@ -298,6 +305,12 @@ impl ReadHistory for Redis {
     fn read<'a>(&'a self, room: &'a str, since: Since, client: Requester) -> Pending<'a, Option<HistoryRead>> {
         let read = self.history_reader.read(room, since, client);
         Box::pin(async { Ok(read.await?.map(|recovery| HistoryRead { recovery, idle: None })) })
+    }
+}
+
+impl Revoke for Redis {
+    fn revoke<'a>(&'a self, revocation: &'a Revocation) -> Pending<'a, ()> {
+        Box::pin(revocations::revoke(&self.shared, revocation))
     }
 }
 

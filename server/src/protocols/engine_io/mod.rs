@@ -19,7 +19,8 @@ use crate::close_reason::CloseReason;
 use crate::encoding::Frame;
 use crate::http::connections::PollingFormat;
 use crate::protocol::{
-    Core, MailboxDelivery, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply, TransportKind,
+    Core, IdentifyReply, MailboxDelivery, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply,
+    TransportKind,
 };
 use nodevent_protocol::engine_io::handshake::Handshake;
 use nodevent_protocol::engine_io::payload::{self, Part};
@@ -88,6 +89,24 @@ pub trait Upper: fmt::Debug + Send {
 
     /// See [`Protocol::subscribed`].
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
+
+    /// See [`Protocol::identified`].
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (reply, core);
+        Ok(())
+    }
+
+    /// See [`Protocol::revoked`].
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (namespace, room, core);
+        Ok(())
+    }
 
     /// See [`Protocol::identity_expired`].
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
@@ -220,6 +239,14 @@ impl<U: Upper> Protocol for EngineIo<U> {
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
         self.upper.subscribed(reply, core);
+    }
+
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.upper.identified(reply, core)
+    }
+
+    fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.upper.revoked(namespace, room, core)
     }
 
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {

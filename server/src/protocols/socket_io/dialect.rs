@@ -7,6 +7,7 @@
 
 use crate::history::RequestId;
 use crate::identity::Identity;
+use crate::identity_provider::IdentityResult;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
@@ -57,6 +58,17 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// The result of an [`Operations::join_by_token`] that was pending.
     fn joined_by_token(&self, operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
         let _ = (operations, room, result);
+    }
+
+    /// The result of an [`Operations::identify`] that was pending. `request` is the one that was passed to it.
+    fn identified(&self, operations: &mut dyn Operations, request: RequestId, result: IdentityResult) {
+        let _ = (operations, request, result);
+    }
+
+    /// The connection's membership of a room was revoked, and has ended. `None` as the room: its user was revoked, and the
+    /// server will close the connection now.
+    fn revoked(&self, operations: &mut dyn Operations, room: Option<&str>) {
+        let _ = (operations, room);
     }
 
     /// The connection's identity has expired. The connection is closed after the grace period of the configuration, unless
@@ -137,11 +149,12 @@ pub trait Operations {
     fn identity(&self) -> Option<Arc<Identity>>;
 
     /// Verifies a new token of the connection's user, or of a connection without a user. The identity that it returns
-    /// replaces the old one.
+    /// replaces the old one. [`Outcome::Pending`]: [`Dialect::identified`] follows. [`Outcome::Overloaded`]: nothing has
+    /// changed.
     ///
     /// # Errors
     /// The token was rejected. The connection keeps the identity that it had.
-    fn identify(&mut self, token: &str) -> Result<Arc<Identity>, TokenError>;
+    fn identify(&mut self, token: &str, request: RequestId) -> Result<Outcome<Arc<Identity>>, TokenError>;
 
     /// Opens the mailbox of the connection's user; see [`crate::protocol::Core::open_mailbox`].
     ///

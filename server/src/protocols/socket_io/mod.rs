@@ -9,6 +9,7 @@
 pub mod arguments;
 pub mod dialect;
 pub mod dialects;
+mod held;
 mod operations;
 mod pending_acks;
 mod requests_with_parts;
@@ -20,10 +21,13 @@ use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
 use crate::history::RequestId;
 use crate::http::{Endpoint, query};
+use crate::identity_provider::Identify;
 use crate::namespace::{Namespace, Namespaces};
-use crate::protocol::{Core, MailboxDelivery, Millis, NEVER, SubscribeReply};
-use crate::token::TokenSource;
+use crate::outcome::Outcome;
+use crate::protocol::{Core, IdentifyReply, MailboxDelivery, Millis, NEVER, SubscribeReply};
+use crate::token::{TokenError, TokenSource};
 use dialect::{Ack, Dialect, Event};
+use held::{Held, TooMuch};
 use nodevent_protocol::engine_io::session::Timing;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
@@ -82,6 +86,8 @@ pub struct SocketIo {
     session: Session,
     acks: PendingAcks,
     requests: RequestsWithParts,
+    /// Namespaces that wait for a decision about who the client is.
+    held: Held,
     /// When the connection must have entered a namespace.
     connect_by: Millis,
     /// When the last attachment of a packet must be here.
@@ -193,6 +199,7 @@ impl SocketIo {
             session: Session::new(revision),
             acks: PendingAcks::default(),
             requests: RequestsWithParts::default(),
+            held: Held::default(),
             connect_by: NEVER,
             attachments_by: NEVER,
         }
@@ -211,6 +218,13 @@ impl SocketIo {
         input: Result<Option<Input>, ProtocolError>,
         core: &mut dyn Core,
     ) -> Result<(), CloseReason> {
+        let input = match input {
+            Ok(Some(input)) => match self.held.hold(input, self.settings.max_message_size) {
+                Ok(input) => Ok(input),
+                Err(TooMuch) => return Err(CloseReason::TooManyPendingJoins),
+            },
+            other => other,
+        };
         match input {
             Ok(None) => {}
             Ok(Some(Input::Connect { namespace, query, auth })) => {
@@ -281,8 +295,8 @@ impl SocketIo {
         let settings = Arc::clone(&self.settings);
         let Some(channel) = settings.channel(namespace) else { return };
         let config = settings.namespaces.get(namespace);
-        let (name, is_old) = (&config.name, self.version != Version::V4);
-        if is_old && !config.allows_eio3 {
+        let name = &config.name;
+        if self.version != Version::V4 && !config.allows_eio3 {
             return self.reject_connect(name, "Unsupported protocol version", core);
         }
         if let Err(message) = channel.dialect.connect(auth) {
@@ -291,15 +305,31 @@ impl SocketIo {
         let of_request = core.take_request_token(namespace);
         let of_packet = channel.dialect.token(auth).or_else(|| token_in_query(config, query));
         let token = of_packet.or(of_request.map(String::from));
-        if let Err(error) = core.identify(namespace, token.as_deref()) {
-            return self.reject_connect(name, error.as_str(), core);
+        let identify = Identify { namespace, token: token.as_deref(), request: RequestId::default() };
+        match core.identify(identify) {
+            Ok(Outcome::Ready(_)) => self.admit(namespace, auth, core),
+            Ok(Outcome::Pending) => {
+                // What follows is accepted, and held.
+                self.session.admitted(namespace);
+                self.held.start(namespace, auth);
+            }
+            Ok(Outcome::Overloaded) => {
+                self.reject_connect(name, TokenError::ApplicationUnavailable.as_str(), core);
+            }
+            Err(error) => self.reject_connect(name, error.as_str(), core),
         }
+    }
+
+    /// Completes the connect packet of a client that may enter the namespace.
+    fn admit(&mut self, namespace: u16, auth: Option<&str>, core: &mut dyn Core) {
+        let settings = Arc::clone(&self.settings);
+        let name = &settings.namespaces.get(namespace).name;
         if let Some(page) = auth.and_then(page_of) {
             core.set_page(page);
         }
         self.session.admitted(namespace);
         self.connect_by = NEVER;
-        if is_old {
+        if self.version != Version::V4 {
             // Its id is that of the Engine.IO session.
             send(core, |packet| encode_connect_4(packet, name));
         } else {
@@ -375,6 +405,33 @@ impl Upper for SocketIo {
         });
     }
 
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let IdentifyReply { namespace, request, result } = reply;
+        let Some(held) = self.held.end(namespace) else {
+            self.in_namespace(namespace, core, |dialect, operations| {
+                dialect.identified(operations, request, result)
+            });
+            return Ok(());
+        };
+        match result {
+            Ok(_) => {
+                self.admit(namespace, held.auth.as_deref(), core);
+                held.inputs.into_iter().try_for_each(|input| self.on_input(Ok(Some(input)), core))
+            }
+            Err(error) => {
+                self.session.remove(namespace);
+                let settings = Arc::clone(&self.settings);
+                self.reject_connect(&settings.namespaces.get(namespace).name, error.as_str(), core);
+                Ok(())
+            }
+        }
+    }
+
+    fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.in_namespace(namespace, core, |dialect, operations| dialect.revoked(operations, room));
+        Ok(())
+    }
+
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
         self.in_namespace(namespace, core, |dialect, operations| dialect.identity_expired(operations));
     }
@@ -385,7 +442,9 @@ impl Upper for SocketIo {
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
         if reason == CloseReason::Draining {
-            for namespace in self.session.connected().to_vec() {
+            let mut connected = self.session.connected().to_vec();
+            connected.retain(|namespace| !self.held.contains(*namespace));
+            for namespace in connected {
                 self.in_namespace(namespace, core, |dialect, operations| dialect.draining(operations));
             }
         }

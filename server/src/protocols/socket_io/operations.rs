@@ -6,6 +6,7 @@ use super::requests_with_parts::RequestsWithParts;
 use crate::encoding::Encoding;
 use crate::history::{RequestId, Since};
 use crate::identity::Identity;
+use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
@@ -91,8 +92,13 @@ impl Operations for InNamespace<'_> {
         self.core.identity(self.namespace.id)
     }
 
-    fn identify(&mut self, token: &str) -> Result<Arc<Identity>, TokenError> {
-        self.core.identify(self.namespace.id, Some(token))?.ok_or(TokenError::NotConfigured)
+    fn identify(&mut self, token: &str, request: RequestId) -> Result<Outcome<Arc<Identity>>, TokenError> {
+        let identify = Identify { namespace: self.namespace.id, token: Some(token), request };
+        Ok(match self.core.identify(identify)? {
+            Outcome::Ready(identity) => Outcome::Ready(identity.ok_or(TokenError::NotConfigured)?),
+            Outcome::Pending => Outcome::Pending,
+            Outcome::Overloaded => Outcome::Overloaded,
+        })
     }
 
     fn open_mailbox(&mut self) -> Result<(), MailboxError> {
@@ -108,7 +114,7 @@ impl Operations for InNamespace<'_> {
     }
 
     fn grace(&self) -> Duration {
-        self.namespace.tokens.as_ref().map_or(Duration::ZERO, |tokens| tokens.settings().grace)
+        self.namespace.grace()
     }
 
     fn reject_join(&mut self, error: JoinError) -> JoinError {

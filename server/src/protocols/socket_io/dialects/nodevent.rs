@@ -5,6 +5,7 @@ mod mailbox;
 use crate::clock::now_ms;
 use crate::history::RequestId;
 use crate::identity::Identity;
+use crate::identity_provider::IdentityResult;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
 use crate::protocols::socket_io::arguments::Argument;
@@ -51,11 +52,17 @@ impl Dialect for NodEvent {
                 acknowledge(operations, event.ack_id, &ack);
             }
             "token" => {
-                let ack = match renew(operations, data) {
-                    Ok(identity) => format!("[null,{}]", identified(&identity)),
-                    Err(error) => json!([error.as_str()]).to_string(),
-                };
-                acknowledge(operations, event.ack_id, &ack);
+                let before = operations.identity();
+                match renew(operations, data, event.ack_id.into()) {
+                    Ok(Outcome::Ready(identity)) => {
+                        on_renewed(operations, event.ack_id, Ok(identity), before.as_deref())
+                    }
+                    Ok(Outcome::Pending) => {}
+                    Ok(Outcome::Overloaded) => {
+                        on_renewed(operations, event.ack_id, Err(TokenError::ApplicationUnavailable), None);
+                    }
+                    Err(error) => on_renewed(operations, event.ack_id, Err(error), None),
+                }
             }
             "mailbox" => {
                 let ack = mailbox::open(operations);
@@ -94,6 +101,15 @@ impl Dialect for NodEvent {
 
     fn joined_by_token(&self, operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
         emit_joined(operations, room, result);
+    }
+
+    fn identified(&self, operations: &mut dyn Operations, request: RequestId, result: IdentityResult) {
+        on_renewed(operations, request.number, result, None);
+    }
+
+    fn revoked(&self, operations: &mut dyn Operations, room: Option<&str>) {
+        let what = room.map_or(json!({}), |room| json!({"room": room}));
+        operations.emit(&json!(["revoked", what]).to_string(), &[]);
     }
 
     fn identity_expired(&self, operations: &mut dyn Operations) {
@@ -176,20 +192,36 @@ impl NodEvent {
     }
 }
 
-/// `token {token}`: a new token. Joins the rooms that it adds.
+/// `token {token}`: a new token.
 ///
 /// # Errors
 /// The error that the client receives.
-fn renew(operations: &mut dyn Operations, data: Argument<'_>) -> Result<Arc<Identity>, TokenError> {
+fn renew(
+    operations: &mut dyn Operations,
+    data: Argument<'_>,
+    request: RequestId,
+) -> Result<Outcome<Arc<Identity>>, TokenError> {
     let token = data.field("token").text().ok_or(TokenError::Missing)?;
-    let before = operations.identity();
-    let identity = operations.identify(&token)?;
+    operations.identify(&token, request)
+}
+
+/// Acknowledges a new token, and joins the rooms that it adds. A second join of a room changes nothing.
+fn on_renewed(
+    operations: &mut dyn Operations,
+    ack_id: Option<u64>,
+    result: IdentityResult,
+    before: Option<&Identity>,
+) {
+    let identity = match result {
+        Ok(identity) => identity,
+        Err(error) => return acknowledge(operations, ack_id, &json!([error.as_str()]).to_string()),
+    };
     for room in &identity.rooms {
-        if !before.as_ref().is_some_and(|before| before.opens(room)) {
+        if !before.is_some_and(|before| before.opens(room)) {
             join_by_token(operations, room, None);
         }
     }
-    Ok(identity)
+    acknowledge(operations, ack_id, &format!("[null,{}]", identified(&identity)));
 }
 
 /// The user of a connection, and how long its token is valid. Milliseconds from now, because the clock of a client may
