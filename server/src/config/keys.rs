@@ -665,10 +665,27 @@ pub static PUBLISH_KEY_ENTRY: Section = Section {
         key(
             "rooms",
             Texts,
-            Words("every room"),
-            "Rooms to which the key may publish. `Chat_*` is every room whose name begins with `Chat_`.",
+            Words("every room, and with `users` or `broadcast` none"),
+            "Rooms to which the key may publish. `Chat_*` is every room whose name begins with `Chat_`. The key may then publish \
+             to no user and not to all connections, unless `users` and `broadcast` say so.",
             "The publisher needs only these.",
             "[lobby, \"Chat_*\"]",
+        ),
+        key(
+            "users",
+            Texts,
+            Words("every user, and with `rooms` or `broadcast` none"),
+            "Users to whom the key may publish. `\"*\"` is every user.",
+            "The publisher notifies users, and is limited.",
+            "[\"*\"]",
+        ),
+        key(
+            "broadcast",
+            Flag,
+            Words("true, and with `rooms` or `users` false"),
+            "Whether the key may publish to all connections of the namespace.",
+            "The publisher makes announcements, and is limited.",
+            "true",
         ),
     ],
 };

@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(metrics.overloaded_requests.load(Ordering::Relaxed), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let place = runtime.block_on(shards.reserve(1));
-        place.deliver(0, Notice::Publication(Publication::in_room("r", "{}", None)));
+        place.deliver(0, Notice::Publication(Publication::stored("r", "{}", None)));
         shards.stop();
         assert!(matches!(inbox.take_message(), Some(ToShard::Broadcast(_))));
         assert!(matches!(inbox.take_message(), Some(ToShard::Stop)));

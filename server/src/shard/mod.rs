@@ -7,10 +7,11 @@
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`,
 //! `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
-//! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
+//! `delivery_queue` (from a publication to its members), `audience` (all connections) and `received` (one copy for each), `concatenator` (one write for many frames), `encodings`,
 //! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `roomless`, `read_queue` and `buffers` (what one
 //! client may take from others), `timers`.
 
+mod audience;
 mod body_stream;
 mod buffers;
 mod concatenator;
@@ -28,6 +29,7 @@ pub mod message;
 mod pending_joins;
 mod polling;
 mod read_queue;
+mod received;
 mod roomless;
 mod session;
 mod slot;
@@ -63,6 +65,7 @@ use joins::PendingJoin;
 use mio::{Events, Poll, Token};
 use pending_joins::PendingJoins;
 use read_queue::ReadQueue;
+use received::Received;
 use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
@@ -141,6 +144,8 @@ struct Shard {
     generation: u32,
     /// Sockets that may have more to read, though they will not be reported again.
     read_again: ReadQueue,
+    /// Who has received which event of those that were published to several targets.
+    received: Received,
     /// Joins whose authorization or recovery has not arrived.
     pending_joins: PendingJoins,
     /// The memberships of all connections.
@@ -199,6 +204,7 @@ pub fn start(
             now: 0,
             generation: 0,
             read_again: ReadQueue::default(),
+            received: Received::default(),
             pending_joins: PendingJoins::default(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
             roomless: Roomless::default(),
@@ -263,6 +269,7 @@ impl Shard {
             self.take_inbox();
             self.request_overdue_recoveries();
             self.deliver_next_batch();
+            self.received.expire(self.now);
             self.scan_buffers();
             self.run_timers();
         }

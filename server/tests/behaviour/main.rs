@@ -26,6 +26,7 @@ mod rooms;
 mod script;
 mod shared_reads;
 mod shutdown;
+mod targets;
 mod tls;
 mod tokens;
 mod upgrade;

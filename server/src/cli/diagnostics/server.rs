@@ -1,5 +1,6 @@
 //! Checks that the running server is ready and serves the configured namespaces with the same secrets.
 
+use nodevent_protocol::topic::Topic;
 use super::{Report, TIMEOUT, get, open, with_timeout};
 use crate::cli::http::{self, Request};
 use crate::cli::output;
@@ -108,7 +109,7 @@ async fn round_trip(
     let mut body = open(url, events, key).await?.into_body();
     let mut publish = Request::new(url, &format!("/api{}/emit", namespace.name))?;
     publish.body = format!(r#"{{"room":"{room}","event":"check"}}"#);
-    let publish_key = namespace.publish_key(room);
+    let publish_key = namespace.publish_key(&[Topic::Room(room)]);
     publish.bearer = publish_key.and_then(|key| String::from_utf8(key.as_bytes().to_vec()).ok());
     let response = with_timeout(http::send(&publish)).await?;
     if response.status() == 403 && publish_key.is_none() {

@@ -257,7 +257,7 @@ fn idempotency_key(room: &str, key: &str) -> String {
 
 /// Returns the memory of a stored publication: its text, and that text again in one frame.
 fn memory_of(publication: &Publication) -> usize {
-    ENTRY_OVERHEAD + publication.target.room().len() + 2 * publication.text.len()
+    ENTRY_OVERHEAD + publication.topic.len() + 2 * publication.text.len()
 }
 
 #[cfg(test)]
@@ -268,7 +268,7 @@ mod tests {
 
     fn publish(history: &mut MemoryHistory, room: &str, now: Instant) -> Position {
         let position = history.next_position(room, now);
-        let publication = Publication::in_room(room, position.offset.to_string(), Some(position));
+        let publication = Publication::stored(room, position.offset.to_string(), Some(position));
         history.append(room, publication, RETENTION, now);
         position
     }

@@ -12,7 +12,7 @@ mod endpoint;
 pub use endpoint::EngineIoEndpoint;
 
 use crate::close_reason::CloseReason;
-use crate::encoding::Frame;
+use crate::encoding::{Encoding, Frame};
 use crate::protocol::{
     Core, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply, TransportKind,
 };
@@ -54,6 +54,12 @@ pub trait Upper: fmt::Debug + Send {
     /// See [`Protocol::identity_expired`].
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
         let _ = (namespace, core);
+    }
+
+    /// See [`Protocol::encoding_in`].
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        let _ = namespace;
+        None
     }
 
     /// See [`Protocol::closing`].
@@ -179,6 +185,10 @@ impl<U: Upper> Protocol for EngineIo<U> {
 
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
         self.upper.identity_expired(namespace, core);
+    }
+
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        self.upper.encoding_in(namespace)
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
