@@ -191,10 +191,16 @@ impl<'a> Several<'a> {
         self.topics.len()
     }
 
+    /// The name of the topic of a copy.
+    #[must_use]
+    pub fn topic(&self, copy: usize) -> &str {
+        self.topics.get(copy).map_or("", |topic| topic)
+    }
+
     /// The text of a copy. `id` is the same for all copies of this publication, and different for every other.
     #[must_use]
     pub fn text(&self, copy: usize, id: u64) -> String {
-        let topic = self.topics.get(copy).map_or("", |topic| topic);
+        let topic = self.topic(copy);
         let (name, value) = Topic::parse(topic).member();
         let mut text = format!("{{\"{name}\":{value}");
         match self.members.id.and_then(|own| string(own.get())).filter(|own| !own.is_empty()) {
@@ -210,7 +216,7 @@ impl<'a> Several<'a> {
     /// # Errors
     /// None, because it was parsed with its publication.
     pub fn copy<'b>(&'b self, copy: usize, text: &'b str) -> Result<PublicationRef<'b>, InvalidPublication> {
-        let topic = self.topics.get(copy).map_or("", |topic| topic);
+        let topic = self.topic(copy);
         let mut publication = self.publication(topic, text)?;
         if publication.marks.id.is_none() && self.topics.len() > 1 {
             publication.marks.id = publication::marks_of(text).id;
