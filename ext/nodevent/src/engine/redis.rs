@@ -343,14 +343,7 @@ async fn publish_with_history(
         None => (keys.idempotency(&format!("{:016x}-{}", options.nonce, publication.number)), RETRY_WINDOW),
     };
     let text = std::str::from_utf8(body).unwrap_or_default().trim_matches([' ', '\t', '\n', '\r']);
-    let publish = Publish {
-        channel,
-        text,
-        retention,
-        fresh_epoch: random(),
-        idempotency_ttl,
-        sharded,
-    };
+    let publish = Publish { channel, text, retention, fresh_epoch: random(), idempotency_ttl, sharded };
     let names = vec![keys.position.clone(), keys.log.clone(), idempotency_key];
     let args: Vec<String> = publish.args().into();
     let (position, receivers, _before): (String, i64, i64) =

@@ -1,11 +1,11 @@
 //! Checks that the running server is ready and serves the configured namespaces with the same secrets.
 
-use nodevent_protocol::topic::Topic;
 use super::{Report, TIMEOUT, get, open, with_timeout};
 use crate::cli::http::{self, Request};
 use crate::cli::output;
 use http_body_util::BodyExt as _;
 use nodevent_protocol::key::Secret;
+use nodevent_protocol::topic::Topic;
 use nodevent_server::clock;
 use nodevent_server::config::Config;
 use nodevent_server::config::namespace::Namespace;
