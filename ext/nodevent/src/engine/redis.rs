@@ -251,12 +251,12 @@ async fn publish(
     let several = match targets::parse(&publication.body) {
         Ok(Published::Several(several)) => several,
         Ok(Published::One(one)) => {
-            let copy = Copy { topic: Some(one.topic.into_owned()), body: publication.body.clone(), number: None };
+            let copy = TargetCopy { topic: Some(one.topic.into_owned()), body: publication.body.clone(), number: None };
             return publish_copy(client, options, publication, copy).await;
         }
         // Text that is not a publication has no room and so no history; it is published unchanged.
         Err(_) => {
-            let copy = Copy { topic: None, body: publication.body.clone(), number: None };
+            let copy = TargetCopy { topic: None, body: publication.body.clone(), number: None };
             return publish_copy(client, options, publication, copy).await;
         }
     };
@@ -266,7 +266,7 @@ async fn publish(
     let copy = |number: usize| {
         let text = several.text(number, id);
         let topic = several.topic(number).to_owned();
-        Copy { topic: Some(topic), body: text.into(), number: Some(number) }
+        TargetCopy { topic: Some(topic), body: text.into(), number: Some(number) }
     };
     let mut replies: FuturesOrdered<_> =
         (0..several.count()).map(|number| publish_copy(client, options, publication, copy(number))).collect();
@@ -282,7 +282,7 @@ async fn publish(
 }
 
 /// What is published to one target.
-struct Copy {
+struct TargetCopy {
     /// The name of the topic. `None`: the text is not a publication.
     topic: Option<String>,
     body: Bytes,
@@ -295,9 +295,9 @@ async fn publish_copy(
     client: &Client,
     options: &PublishOptions,
     publication: &PublicationRef,
-    copy: Copy,
+    copy: TargetCopy,
 ) -> Result<PublishResult, Error> {
-    let Copy { topic, body, number } = copy;
+    let TargetCopy { topic, body, number } = copy;
     let keys = topic.as_deref().map(|topic| options.scope.keys(&publication.channel, topic));
     let retention = topic.as_deref().and_then(|topic| options.retention.of(topic));
     // All servers always subscribe to the channel of the namespace.
