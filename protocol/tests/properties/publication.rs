@@ -91,7 +91,7 @@ proptest! {
             (0..several.count()).map(|copy| serde_json::from_str(&several.text(copy, id)).unwrap()).collect();
         let mut expected = Vec::new();
         let named = users.iter().map(|user| ("user", json!(user))).chain(rooms.iter().map(|room| ("room", json!(room))));
-        for (name, value) in named.chain(broadcast.then(|| ("broadcast", json!(true)))) {
+        for (name, value) in named.chain(broadcast.then_some(("broadcast", json!(true)))) {
             let target = json!({name: value});
             if !expected.contains(&target) {
                 expected.push(target);

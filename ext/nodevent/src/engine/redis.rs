@@ -251,7 +251,8 @@ async fn publish(
     let several = match targets::parse(&publication.body) {
         Ok(Published::Several(several)) => several,
         Ok(Published::One(one)) => {
-            let copy = TargetCopy { topic: Some(one.topic.into_owned()), body: publication.body.clone(), number: None };
+            let copy =
+                TargetCopy { topic: Some(one.topic.into_owned()), body: publication.body.clone(), number: None };
             return publish_copy(client, options, publication, copy).await;
         }
         // Text that is not a publication has no room and so no history; it is published unchanged.
