@@ -30,6 +30,7 @@ export interface JoinState {
 
 /** A publication as the server delivered it. */
 export interface Publication<Message = any> {
+  /** The room to which it was published; absent in `NoDevent.user` and `NoDevent.all`. */
   room: string;
   event: string;
   message?: Message;
@@ -124,6 +125,25 @@ export interface Room<Events extends EventMap = EventMap> extends Listenable {
   ): () => void;
 }
 
+interface FeedOn {
+  /** Publications are lost for good. Fired once per gap, before any later publication. */
+  (event: "gap", listener: (this: Feed, position: string) => void): Undo<Feed>;
+  (event: string, listener: (this: Feed, message: any) => void): Undo<Feed>;
+}
+
+/** What is published to a user, or to all connections. */
+export interface Feed extends Listenable {
+  /** The newest position received, if history is on. */
+  readonly position: string | undefined;
+  /** Sets the position of the page's content, so that what was published since is recovered. */
+  since(position: string | null | undefined): this;
+  on: FeedOn;
+  once: FeedOn;
+  addListener: FeedOn;
+  /** Every publication, whatever its event name. Returns a function that removes the listener. */
+  onAny(listener: (event: string, message: any, publication: Omit<Publication, "room">) => void): () => void;
+}
+
 interface ControllerOn {
   (event: "connect", listener: () => void): Undo<NoDeventController>;
   /** `details.description` has the code and the reason of the WebSocket's close frame, if there was one. */
@@ -182,6 +202,10 @@ export class NoDeventController implements Listenable {
   readonly pageId: string;
   /** Uses an existing socket: ours, the stock client's, or an object with `on`, `off` and `emit`. */
   setSocket(socket: SocketLike): this;
+  /** What is published to the user of the page's token, on all pages of the user. */
+  readonly user: Feed;
+  /** What is published to all connections of the namespace. */
+  readonly all: Feed;
   /** Presents a token of the same user now, and tokens of this source from now on. Without a user before, it signs in. */
   setToken(source: Token | TokenSource): this;
   /** Ends the connection for good and releases everything. */

@@ -12,6 +12,7 @@ use crate::publish_key::PublishKey;
 use crate::revocation::RevocationList;
 use crate::token::{TokenError, TokenVerifier};
 use nodevent_protocol::key::{self, Secret};
+use nodevent_protocol::topic::Topic;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -108,7 +109,7 @@ pub enum PublishVerdict<'a> {
 /// A publisher that was admitted.
 #[derive(Debug, Clone, Copy)]
 pub enum Publisher<'a> {
-    /// It sent this key, which may be limited to rooms.
+    /// It sent this key, which may be limited to rooms and users.
     Key(&'a PublishKey),
     /// It needs no key.
     Keyless,
@@ -279,18 +280,10 @@ impl PublishAuthorizer {
 // === impl Publisher ===
 
 impl Publisher<'_> {
-    /// Whether it may publish to this room.
-    pub fn may_publish_to(&self, room: &str) -> bool {
+    /// Whether it may publish to this target.
+    pub fn may_publish_to(&self, topic: Topic<'_>) -> bool {
         match self {
-            Self::Key(key) => key.allows(room),
-            Self::Keyless => true,
-        }
-    }
-
-    /// Whether it may send messages to mailboxes, and read them.
-    pub fn may_notify(&self) -> bool {
-        match self {
-            Self::Key(key) => key.may_notify(),
+            Self::Key(key) => key.allows(topic),
             Self::Keyless => true,
         }
     }
@@ -298,7 +291,7 @@ impl Publisher<'_> {
     /// What engines need to know of it.
     pub fn of_engine(&self) -> capability::Publisher<'_> {
         match self {
-            Self::Key(key) => capability::Publisher { name: &key.id, is_limited: !key.rooms.is_empty() },
+            Self::Key(key) => capability::Publisher { name: &key.id, is_limited: key.limit.is_some() },
             Self::Keyless => capability::Publisher { name: "", is_limited: false },
         }
     }
@@ -312,7 +305,7 @@ fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish_key::RoomPattern;
+    use crate::publish_key::{NamePattern, TargetLimit};
 
     fn secret(text: &str) -> Secret {
         Secret::new(text).unwrap()
@@ -374,14 +367,10 @@ mod tests {
     }
 
     fn publish_key(id: &str, key: &str, rooms: &[&str]) -> PublishKey {
-        let pattern = |room: &&str| RoomPattern::parse(room).unwrap();
-        PublishKey {
-            id: id.to_owned(),
-            key: secret(key),
-            rooms: rooms.iter().map(pattern).collect(),
-            notify: None,
-            may_revoke: rooms.is_empty(),
-        }
+        let rooms: Vec<_> = rooms.iter().map(|room| NamePattern::parse(room).unwrap()).collect();
+        let may_revoke = rooms.is_empty();
+        let limit = (!rooms.is_empty()).then(|| TargetLimit { rooms, ..TargetLimit::default() });
+        PublishKey { id: id.to_owned(), key: secret(key), limit, may_revoke }
     }
 
     #[test]
@@ -416,9 +405,27 @@ mod tests {
         for (room, allowed) in
             [("lobby", true), ("Game_", true), ("Game_7", true), ("lobby2", false), ("game_7", false)]
         {
-            assert_eq!(publisher.may_publish_to(room), allowed, "{room}");
+            assert_eq!(publisher.may_publish_to(Topic::Room(room)), allowed, "{room}");
         }
-        assert!(Publisher::Key(&publish_key("all", "1", &[])).may_publish_to("anything"));
-        assert!(Publisher::Keyless.may_publish_to("anything"));
+        for topic in [Topic::User("7"), Topic::User("lobby"), Topic::All] {
+            assert!(!publisher.may_publish_to(topic), "a key that is limited to rooms publishes to nothing else");
+        }
+        for topic in [Topic::Room("anything"), Topic::User("7"), Topic::All] {
+            assert!(Publisher::Key(&publish_key("all", "1", &[])).may_publish_to(topic));
+            assert!(Publisher::Keyless.may_publish_to(topic));
+        }
+    }
+
+    #[test]
+    fn a_key_publishes_to_users_and_all_connections_only_if_that_is_written() {
+        let all = vec![NamePattern::parse("*").unwrap()];
+        let limit = |limit| PublishKey { limit: Some(limit), ..publish_key("limited", "1", &[]) };
+        let users = limit(TargetLimit { users: all, ..TargetLimit::default() });
+        let broadcast = limit(TargetLimit { broadcast: true, ..TargetLimit::default() });
+        for (topic, by_users, by_broadcast) in
+            [(Topic::User("7"), true, false), (Topic::All, false, true), (Topic::Room("7"), false, false)]
+        {
+            assert_eq!((users.allows(topic), broadcast.allows(topic)), (by_users, by_broadcast), "{topic:?}");
+        }
     }
 }

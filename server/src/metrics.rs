@@ -18,6 +18,8 @@ pub struct Metrics {
     pub connections: AtomicI64,
     /// Rooms that have members, summed over the shards.
     pub rooms: AtomicI64,
+    /// Users who are connected with a token, summed over the shards.
+    pub users: AtomicI64,
     /// Engines whose health probe fails.
     pub engines_unavailable: AtomicI64,
     /// Connections opened.
@@ -129,6 +131,12 @@ pub static SERIES: &[Series] = &[
         help: "Rooms that have members, summed over the shards.",
         alert: "It grows without more connections: pages join rooms and do not leave them.",
         read: Read::Gauge(|metrics| &metrics.rooms),
+    },
+    Series {
+        name: "users",
+        help: "Users who are connected with a token, summed over the shards: a user on two shards counts twice.",
+        alert: "It drops suddenly while `nodevent_connections` does not: tokens are rejected.",
+        read: Read::Gauge(|metrics| &metrics.users),
     },
     Series {
         name: "engines_unavailable",
@@ -353,7 +361,7 @@ const BREAKER_MEANINGS: [&str; BREAKER.len()] = [
 ];
 
 /// Reasons for an invalid publish.
-const INVALID: [&str; 10] = [
+const INVALID: [&str; 17] = [
     "not_utf8",
     "not_json",
     "not_an_object",
@@ -362,6 +370,13 @@ const INVALID: [&str; 10] = [
     "no_event",
     "not_an_event",
     "bad_except",
+    "bad_rooms",
+    "bad_users",
+    "bad_broadcast",
+    "empty_targets",
+    "too_many_targets",
+    "copies_too_large",
+    "several_targets",
     "too_large",
     "other",
 ];

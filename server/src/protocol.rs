@@ -93,6 +93,13 @@ pub trait Protocol: fmt::Debug + Send {
         Ok(())
     }
 
+    /// The encoding in which the connection receives what is published to all connections of a namespace, if it is in that
+    /// namespace. Connections of one protocol in one namespace share it. `None`: they do not receive it.
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        let _ = namespace;
+        None
+    }
+
     /// The connection is about to be closed. Last messages can be sent here.
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core);
 
@@ -207,12 +214,12 @@ pub struct Subscribe<'a> {
     pub request: RequestId,
 }
 
-/// The reply to a [`Subscribe`] that was pending.
+/// The reply to a [`Subscribe`], [`Core::join_user`] or [`Core::recover_all`] that was pending.
 #[derive(Debug)]
 pub struct SubscribeReply<'a> {
     /// The namespace's id.
     pub namespace: u16,
-    /// The room's name.
+    /// The room's name, or that of another [`Topic`](nodevent_protocol::topic::Topic).
     pub room: &'a str,
     /// The id from [`Subscribe::request`].
     pub request: RequestId,
@@ -312,7 +319,26 @@ pub trait Core {
     /// The connection's identity in a namespace, even if it has expired.
     fn identity(&self, namespace: u16) -> Option<Arc<Identity>>;
 
-    /// Removes the connection's identity in a namespace that it has left, and forgets an [`Core::identify`] that is pending.
+    /// Sends the connection what was published to its user since a position, and from now on what is. A protocol calls it
+    /// as soon as the connection with an identity can receive publications, and may call it again.
+    /// [`Outcome::Ready`] and [`Outcome::Pending`]: as for [`Core::subscribe`], with [`RequestId::UNREQUESTED`].
+    fn join_user(&mut self, namespace: u16, since: Since, encoding: &Arc<dyn Encoding>) -> Outcome<Joined>;
+
+    /// Sends the connection what was published to all connections of a namespace since a position. It receives what is
+    /// published from now on in any case. [`Outcome::Ready`] and [`Outcome::Pending`]: as for [`Core::subscribe`].
+    ///
+    /// # Errors
+    /// [`JoinError::TooManyJoins`]. The core has counted and logged it.
+    fn recover_all(
+        &mut self,
+        namespace: u16,
+        since: Since,
+        encoding: &Arc<dyn Encoding>,
+        request: RequestId,
+    ) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Removes the connection's identity in a namespace that it has left, and forgets an [`Core::identify`] that is pending. It
+    /// does not receive what is published to its user any more.
     fn forget_identity(&mut self, namespace: u16);
 
     /// Opens the mailbox of the connection's user. [`Protocol::mailbox`] receives what is in it, oldest message first, and

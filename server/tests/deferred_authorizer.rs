@@ -6,6 +6,7 @@ mod support;
 
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::parse;
+use nodevent_protocol::topic::Topic;
 use nodevent_server::authorize::{Authorizer, Authorizers, JoinRequest, PublishAuthorizer, Verdict};
 use nodevent_server::byte_budget::ByteBudget;
 use nodevent_server::capability::{Engines, Publisher};
@@ -68,7 +69,8 @@ impl Encoding for TextEncoding {
         Frame::text(text)
     }
 
-    fn gap(&self, room: &str, _position: Position) -> Frame {
+    fn gap(&self, topic: Topic<'_>, _position: Position) -> Frame {
+        let room = topic.name();
         Frame::text(&format!("gap in {room}"))
     }
 }

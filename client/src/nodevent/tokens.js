@@ -49,7 +49,7 @@ export class Tokens {
     });
     if (attempt !== this._attempt || token === 0) return;
     const since = Object.fromEntries([...this._controller._rooms.values()].map((room) => [room.id, room.position]));
-    send(token && { token, since });
+    send(token && { token, since, since_user: this._controller.user.position });
   }
 
   /** The next token of the source. */

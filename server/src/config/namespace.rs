@@ -31,6 +31,7 @@ use super::tree::Entry;
 use crate::publish_key::PublishKey;
 use crate::token;
 use nodevent_protocol::key::{self, Secret};
+use nodevent_protocol::topic::Topic;
 use std::path::Path;
 use std::time::Duration;
 
@@ -200,9 +201,10 @@ impl Namespace {
         self.sign_key(room, lifetime, now_ms, secret)
     }
 
-    /// A publish key that may publish to this room.
-    pub fn publish_key(&self, room: &str) -> Option<&Secret> {
-        self.publish_keys.iter().find(|one| one.allows(room)).map(|one| &one.key)
+    /// A publish key that may publish to all of these targets.
+    pub fn publish_key(&self, topics: &[Topic<'_>]) -> Option<&Secret> {
+        let allows_all = |one: &&PublishKey| topics.iter().all(|topic| one.allows(*topic));
+        self.publish_keys.iter().find(allows_all).map(|one| &one.key)
     }
 }
 

@@ -108,7 +108,7 @@ mod tests {
 
     fn read(count: usize, size: usize) -> HistoryRead {
         let text = format!("{{\"message\":\"{}\"}}", "x".repeat(size));
-        let publications = (0..count).map(|_| Publication::in_room("r", text.as_str(), None)).collect();
+        let publications = (0..count).map(|_| Publication::stored("r", text.as_str(), None)).collect();
         let position = Some(Position { epoch: 1, offset: 7 });
         let recovery = Recovery { position, recovered: true, publications };
         HistoryRead { recovery, idle: Some(Duration::from_millis(1234)) }

@@ -70,6 +70,11 @@ impl Identities {
         }
     }
 
+    /// The number of identities.
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |entries| entries.len())
+    }
+
     /// When [`Identities::take_expired`] or [`Identities::must_close`] is due.
     pub(super) fn deadline(&self) -> Millis {
         let due = |entry: &Entry| if entry.is_expired { entry.close_at } else { entry.expires_at };

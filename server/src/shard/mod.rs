@@ -7,11 +7,12 @@
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`
 //! (with `poll_response`), `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
-//! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
-//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `pending_identities`, `mailbox` (messages for a
-//! user), `roomless`, `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`, `identify` and
-//! `identities` (who a connection is), `revocations`.
+//! `delivery_queue` (from a publication to its members), `audience` (all connections) and `received` (one copy for each),
+//! `concatenator` (one write for many frames), `encodings`, `joins` and `join_buffers` (from a join to its recovery),
+//! `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`, `read_queue` and `buffers` (what one
+//! client may take from others), `timers`, `closes`, `identify` and `identities` (who a connection is), `revocations`.
 
+mod audience;
 mod body_stream;
 mod buffers;
 mod closes;
@@ -33,6 +34,7 @@ mod pending_joins;
 mod poll_response;
 mod polling;
 mod read_queue;
+mod received;
 mod revocations;
 mod roomless;
 mod session;
@@ -73,6 +75,7 @@ use mio::{Events, Poll, Token};
 use pending_identities::PendingIdentities;
 use pending_joins::PendingJoins;
 use read_queue::ReadQueue;
+use received::Received;
 use revocations::Revoked;
 use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
@@ -158,6 +161,8 @@ struct Shard {
     generation: u32,
     /// Sockets that may have more to read, though they will not be reported again.
     read_again: ReadQueue,
+    /// Who has received which event of those that were published to several targets.
+    received: Received,
     /// Joins whose authorization or recovery has not arrived.
     pending_joins: PendingJoins,
     /// The mailboxes of its connections' users.
@@ -224,6 +229,7 @@ pub fn start(
             now: 0,
             generation: 0,
             read_again: ReadQueue::default(),
+            received: Received::default(),
             pending_joins: PendingJoins::default(),
             mailboxes: ShardMailboxes::default(),
             pending_identities: PendingIdentities::default(),
@@ -294,6 +300,7 @@ impl Shard {
             self.request_overdue_recoveries();
             self.serve_mailboxes();
             self.deliver();
+            self.received.expire(self.now);
             self.scan_buffers();
             self.run_timers();
             self.run_closes();

@@ -30,6 +30,7 @@ mod rooms;
 mod script;
 mod shared_reads;
 mod shutdown;
+mod targets;
 mod tls;
 mod tokens;
 mod upgrade;

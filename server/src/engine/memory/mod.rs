@@ -64,7 +64,7 @@ impl Memory {
     ) -> Option<Position> {
         let fanout = self.fanout.lock().await;
         let permit = fanout.reserve(publication.text.len()).await;
-        let room = &*publication.room;
+        let room = &*publication.topic;
         let Some(retention) = self.policy.of(room) else {
             permit.broadcast(unpositioned(publication));
             return None;
@@ -77,7 +77,7 @@ impl Memory {
             }
             let position = history.next_position(room, publisher, now);
             let text = with_position(publication.text, position);
-            let stored = Publication::in_room(room, text, Some(position));
+            let stored = Publication::parsed(publication, text, Some(position));
             history.append(room, Arc::clone(&stored), publisher, retention, now);
             if let Some(key) = idempotency_key {
                 history.record_idempotent(room, key, publisher, position, retention.age, now);

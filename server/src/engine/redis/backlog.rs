@@ -205,7 +205,7 @@ impl Received {
     /// The room to which it was published. Empty: to no room. `None`: it is not a publication.
     fn room(&self) -> Option<Box<str>> {
         let Self::Publication(text) = self else { return None };
-        Some(publication::parse(text).ok()?.room.as_ref().into())
+        Some(publication::parse(text).ok()?.topic.as_ref().into())
     }
 
     fn room_hash(&self) -> RoomHash {

@@ -54,6 +54,7 @@ use history_reader::HistoryReader;
 use mailboxes::MailboxesInRedis;
 use nodevent_protocol::history::{Keys, Position, Publish, Scope};
 use nodevent_protocol::publication::PublicationRef;
+use nodevent_protocol::topic;
 use script::{ScriptError, Scripts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -233,9 +234,11 @@ impl Redis {
         idempotency_key: Option<&str>,
     ) -> Result<Option<Position>, Unavailable> {
         let Shared { publisher, scripts, channel, channel_per_room, sharded_pubsub, .. } = &*self.shared;
-        let keys = self.shared.keys(&publication.room);
-        let channel = if *channel_per_room { keys.channel() } else { channel.clone() };
-        let Some(retention) = self.shared.history.of(&publication.room) else {
+        let keys = self.shared.keys(&publication.topic);
+        // All servers always subscribe to the channel of the namespace.
+        let is_all = publication.topic == topic::ALL;
+        let channel = if *channel_per_room && !is_all { keys.channel() } else { channel.clone() };
+        let Some(retention) = self.shared.history.of(&publication.topic) else {
             let publish = async {
                 client::wait_connected(publisher).await;
                 publisher.publish::<i64, _, _>(channel, publication.text).await
@@ -252,7 +255,7 @@ impl Redis {
             retention,
             fresh_epoch: rand::random(),
             idempotency_ttl: retention.age,
-            sharded: *sharded_pubsub,
+            sharded: *sharded_pubsub && !is_all,
         };
         scripts.publish(publisher, &keys, &publish, idempotency_key).await
     }

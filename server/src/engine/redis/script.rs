@@ -112,7 +112,7 @@ impl HistorySlice {
         let last = self.texts.len().saturating_sub(1);
         let position = |index: usize| self.position.nth_before((last - index) as u64, self.jump);
         let texts = self.texts.iter().enumerate();
-        texts.map(|(index, text)| Publication::in_room(room, text.as_str(), Some(position(index)))).collect()
+        texts.map(|(index, text)| Publication::stored(room, text.as_str(), Some(position(index)))).collect()
     }
 
     /// Replaces an absent position in `since` by the position of the room that it represents. It becomes invalid if

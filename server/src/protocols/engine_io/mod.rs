@@ -16,7 +16,7 @@ pub use endpoint::EngineIoEndpoint;
 use payload_response::payload_response;
 
 use crate::close_reason::CloseReason;
-use crate::encoding::Frame;
+use crate::encoding::{Encoding, Frame};
 use crate::http::connections::PollingFormat;
 use crate::protocol::{
     Core, IdentifyReply, MailboxDelivery, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply,
@@ -116,6 +116,12 @@ pub trait Upper: fmt::Debug + Send {
     /// See [`Protocol::mailbox`].
     fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
         let _ = (namespace, delivery, core);
+    }
+
+    /// See [`Protocol::encoding_in`].
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        let _ = namespace;
+        None
     }
 
     /// See [`Protocol::closing`].
@@ -255,6 +261,10 @@ impl<U: Upper> Protocol for EngineIo<U> {
 
     fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
         self.upper.mailbox(namespace, delivery, core);
+    }
+
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        self.upper.encoding_in(namespace)
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {

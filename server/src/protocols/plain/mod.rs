@@ -186,6 +186,10 @@ impl Protocol for Plain {
         Ok(())
     }
 
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        (namespace == self.namespace).then_some(&self.settings.encoding)
+    }
+
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
         if reason == CloseReason::Draining {
             let reconnect_after = MIN_RECONNECT_DELAY + rand::random::<Millis>() % RECONNECT_SPREAD;

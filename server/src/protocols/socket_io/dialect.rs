@@ -13,6 +13,7 @@ use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
+use nodevent_protocol::topic::Topic;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -55,9 +56,14 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// the one that was passed to the join.
     fn joined(&self, operations: &mut dyn Operations, request: RequestId, result: Result<Joined, JoinError>);
 
-    /// The result of an [`Operations::join_by_token`] that was pending.
-    fn joined_by_token(&self, operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
-        let _ = (operations, room, result);
+    /// The result of an [`Operations::join_by_token`] or [`Operations::join_user`] that was pending.
+    fn joined_by_token(
+        &self,
+        operations: &mut dyn Operations,
+        topic: Topic<'_>,
+        result: Result<Joined, JoinError>,
+    ) {
+        let _ = (operations, topic, result);
     }
 
     /// The result of an [`Operations::identify`] that was pending. `request` is the one that was passed to it.
@@ -91,7 +97,14 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     fn publication(&self, text: &str) -> String;
 
     /// Encodes the notice of a gap: the text of a JSON array with the event's name first.
-    fn gap(&self, room: &str, position: Position) -> String;
+    fn gap(&self, topic: Topic<'_>, position: Position) -> String;
+
+    /// Encodes the notice that a connection does not receive the publication at `position`: the text of a JSON array with
+    /// the event's name first. `None`: clients do not follow positions.
+    fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<String> {
+        let _ = (topic, position);
+        None
+    }
 }
 
 /// An event from a client.
@@ -144,6 +157,18 @@ pub trait Operations {
     /// # Errors
     /// [`JoinError`]: nothing has changed.
     fn join_by_token(&mut self, room: &str, since: Option<&str>) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Sends what was published to the connection's user since a position, before what is live. Every connection with an
+    /// identity receives what is published to its user, also if the dialect does not call this. [`Outcome::Pending`]:
+    /// [`Dialect::joined_by_token`] follows.
+    fn join_user(&mut self, since: Option<&str>) -> Outcome<Joined>;
+
+    /// Sends what was published to all connections since a position, before what is live. Every connection receives what
+    /// is published to all, also if the dialect does not call this. [`Outcome::Pending`]: [`Dialect::joined`] follows.
+    ///
+    /// # Errors
+    /// [`JoinError::TooManyJoins`]: nothing has changed.
+    fn recover_all(&mut self, since: Option<&str>, request: RequestId) -> Result<Outcome<Joined>, JoinError>;
 
     /// Who the connection is, even if its identity has expired.
     fn identity(&self) -> Option<Arc<Identity>>;

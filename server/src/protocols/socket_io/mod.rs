@@ -19,7 +19,7 @@ use super::engine_io::{self, EngineIoEndpoint, Upper, Version};
 use crate::close_reason::CloseReason;
 use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
-use crate::history::RequestId;
+use crate::history::{RequestId, Since};
 use crate::http::{Endpoint, query};
 use crate::identity_provider::Identify;
 use crate::namespace::{Namespace, Namespaces};
@@ -35,6 +35,7 @@ use nodevent_protocol::socket_io::session::{Input, ProtocolError, Revision, Sess
 use nodevent_protocol::socket_io::{
     ascii, encode_connect, encode_connect_4, encode_connect_error, encode_error_4, encode_event,
 };
+use nodevent_protocol::topic::Topic;
 use nodevent_protocol::websocket::Violation;
 use operations::InNamespace;
 use pending_acks::PendingAcks;
@@ -180,8 +181,12 @@ impl Encoding for SocketIoEncoding {
         self.event(&self.dialect.publication(text))
     }
 
-    fn gap(&self, room: &str, position: Position) -> Frame {
-        self.event(&self.dialect.gap(room, position))
+    fn gap(&self, topic: Topic<'_>, position: Position) -> Frame {
+        self.event(&self.dialect.gap(topic, position))
+    }
+
+    fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<Frame> {
+        self.dialect.skipped(topic, position).map(|args| self.event(&args))
     }
 }
 
@@ -337,6 +342,10 @@ impl SocketIo {
             send(core, |packet| encode_connect(packet, name, &sid[8..]));
         }
         self.in_namespace(namespace, core, |dialect, operations| dialect.connected(operations, auth));
+        // Whatever the dialect does, the connection receives what is published to its user.
+        if let Some(channel) = settings.channel(namespace).filter(|_| core.identity(namespace).is_some()) {
+            let _ = core.join_user(namespace, Since::FirstJoin, &channel.encoding);
+        }
     }
 
     /// Runs the dialect of a namespace.
@@ -397,10 +406,15 @@ impl Upper for SocketIo {
         self.session.buffered_bytes()
     }
 
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        let is_in = self.session.connected().contains(&namespace) && !self.held.contains(namespace);
+        self.settings.channel(namespace).filter(|_| is_in).map(|channel| &channel.encoding)
+    }
+
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
         let SubscribeReply { namespace, room, request, result } = reply;
         self.in_namespace(namespace, core, |dialect, operations| match request {
-            RequestId::UNREQUESTED => dialect.joined_by_token(operations, room, result),
+            RequestId::UNREQUESTED => dialect.joined_by_token(operations, Topic::parse(room), result),
             request => dialect.joined(operations, request, result),
         });
     }

@@ -88,6 +88,14 @@ impl Operations for InNamespace<'_> {
         self.join(room, None, since, RequestId::UNREQUESTED)
     }
 
+    fn join_user(&mut self, since: Option<&str>) -> Outcome<Joined> {
+        self.core.join_user(self.namespace.id, Since::parse(since), self.encoding)
+    }
+
+    fn recover_all(&mut self, since: Option<&str>, request: RequestId) -> Result<Outcome<Joined>, JoinError> {
+        self.core.recover_all(self.namespace.id, Since::parse(since), self.encoding, request)
+    }
+
     fn identity(&self) -> Option<Arc<Identity>> {
         self.core.identity(self.namespace.id)
     }

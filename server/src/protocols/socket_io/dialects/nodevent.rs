@@ -14,6 +14,7 @@ use crate::token::TokenError;
 use mailbox::Encoded;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::room;
+use nodevent_protocol::topic::Topic;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -92,6 +93,8 @@ impl Dialect for NodEvent {
         let Some(identity) = operations.identity() else { return };
         operations.emit(&format!("[\"identified\",{}]", identified(&identity)), &[]);
         let auth = auth.map_or(Argument::MISSING, Argument::of_value);
+        // The copy for the user precedes those for its rooms.
+        join_user(operations, &identity.user, auth.field("since_user").text().as_deref());
         let since = auth.field("since");
         for room in &identity.rooms {
             // A position that is not a string was not assigned by an engine.
@@ -99,8 +102,13 @@ impl Dialect for NodEvent {
         }
     }
 
-    fn joined_by_token(&self, operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
-        emit_joined(operations, room, result);
+    fn joined_by_token(
+        &self,
+        operations: &mut dyn Operations,
+        topic: Topic<'_>,
+        result: Result<Joined, JoinError>,
+    ) {
+        emit_joined(operations, topic, result);
     }
 
     fn identified(&self, operations: &mut dyn Operations, request: RequestId, result: IdentityResult) {
@@ -135,8 +143,14 @@ impl Dialect for NodEvent {
         format!("[\"event\",{text}]")
     }
 
-    fn gap(&self, room: &str, position: Position) -> String {
-        json!(["lost", {"room": room, "position": position.to_string()}]).to_string()
+    fn gap(&self, topic: Topic<'_>, position: Position) -> String {
+        let (name, value) = topic.member();
+        json!(["lost", {name: value, "position": position.to_string()}]).to_string()
+    }
+
+    fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<String> {
+        let (name, value) = topic.member();
+        Some(json!(["skipped", {name: value, "position": position.to_string()}]).to_string())
     }
 }
 
@@ -216,6 +230,9 @@ fn on_renewed(
         Ok(identity) => identity,
         Err(error) => return acknowledge(operations, ack_id, &json!([error.as_str()]).to_string()),
     };
+    if before.is_none() {
+        join_user(operations, &identity.user, None);
+    }
     for room in &identity.rooms {
         if !before.is_some_and(|before| before.opens(room)) {
             join_by_token(operations, room, None);
@@ -233,20 +250,29 @@ fn identified(identity: &Identity) -> Value {
 /// Joins a room that the connection's token lists.
 fn join_by_token(operations: &mut dyn Operations, room: &str, since: Option<&str>) {
     match operations.join_by_token(room, since) {
-        Ok(Outcome::Ready(joined)) => emit_joined(operations, room, Ok(joined)),
+        Ok(Outcome::Ready(joined)) => emit_joined(operations, Topic::Room(room), Ok(joined)),
         Ok(Outcome::Pending | Outcome::Overloaded) => {}
-        Err(error) => emit_joined(operations, room, Err(error)),
+        Err(error) => emit_joined(operations, Topic::Room(room), Err(error)),
     }
 }
 
-/// `joined {room, error?, position?, recovered?}`: the result of a join that the client has not requested.
-fn emit_joined(operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
+/// Receives what is published to the connection's user. Without a history the client has nothing to know about that.
+fn join_user(operations: &mut dyn Operations, user: &str, since: Option<&str>) {
+    if let Outcome::Ready(joined @ Joined { recovery: Some(_) }) = operations.join_user(since) {
+        emit_joined(operations, Topic::User(user), Ok(joined));
+    }
+}
+
+/// `joined {room, error?, position?, recovered?}`: the result of a join that the client has not requested. With `user` in
+/// the place of `room` it is about the connection's user.
+fn emit_joined(operations: &mut dyn Operations, topic: Topic<'_>, result: Result<Joined, JoinError>) {
+    let (name, value) = topic.member();
     let joined = match result {
-        Err(error) => json!({"room": room, "error": error.as_str()}),
-        Ok(Joined { recovery: None }) => json!({"room": room}),
+        Err(error) => json!({name: value, "error": error.as_str()}),
+        Ok(Joined { recovery: None }) => json!({name: value}),
         Ok(Joined { recovery: Some(recovery) }) => {
             let position = recovery.position.map(|position| position.to_string());
-            json!({"room": room, "position": position, "recovered": recovery.recovered})
+            json!({name: value, "position": position, "recovered": recovery.recovered})
         }
     };
     operations.emit(&json!(["joined", joined]).to_string(), &[]);
@@ -264,13 +290,16 @@ fn join_ack(result: Result<Joined, JoinError>) -> String {
     }
 }
 
-/// Joins one room.
+/// Joins one room. `{broadcast: true, since?}` joins nothing, and recovers what was published to all connections.
 fn join(
     operations: &mut dyn Operations,
     data: Argument<'_>,
     request: RequestId,
 ) -> Result<Outcome<Joined>, JoinError> {
-    let [room, key, since] = data.fields(["room", "key", "since"]);
+    let [room, key, since, broadcast] = data.fields(["room", "key", "since", "broadcast"]);
+    if broadcast.value() == Some(Value::Bool(true)) {
+        return operations.recover_all(since.text().as_deref(), request);
+    }
     let Some(room) = room_of(operations, room) else {
         return Err(operations.reject_join(JoinError::BadRoom));
     };
