@@ -1,7 +1,7 @@
 //! The protocol between the gem, the server and the browser client. `README.md` of this crate specifies it.
 //!
 //! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`page`] which
-//! page they exclude; [`history`] is where it is stored; [`text`] makes text from outside printable; [`websocket`] carries bytes, [`engine_io`] carries packets
+//! page they exclude; [`history`] is where it is stored, [`presence`] who is in a room; [`text`] makes text from outside printable; [`websocket`] carries bytes, [`engine_io`] carries packets
 //! over it or over polling, [`socket_io`] carries events in those packets; [`plain`] is an alternative to both. The
 //! tests of all three languages read the JSON files in `vectors/`.
 //!
@@ -17,6 +17,7 @@ pub mod history;
 pub mod key;
 pub mod page;
 pub mod plain;
+pub mod presence;
 pub mod publication;
 pub mod room;
 pub mod socket_io;

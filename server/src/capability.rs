@@ -5,6 +5,7 @@
 
 use crate::client::Client;
 use crate::history::{Recovery, RoomHistory, Since};
+use crate::presence::Presence;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::PublicationRef;
 use std::fmt;
@@ -65,6 +66,8 @@ pub struct Engine {
     pub history: Arc<dyn RoomHistory>,
     /// Reading histories.
     pub read_history: Arc<dyn ReadHistory>,
+    /// Who is in a room. `None`: the namespace has no presence.
+    pub presence: Option<Arc<dyn Presence>>,
     /// Whether publications get through.
     pub health: Arc<dyn Health>,
 }

@@ -113,7 +113,12 @@ impl Server {
         let (shards, threads) =
             shard::start(count, &shard_settings(&limits, &addresses), &namespaces, &engines, &metrics)?;
         let mut started = Vec::with_capacity(config.namespaces.len());
-        for (id, one) in config.namespaces.iter().enumerate() {
+        for (id, one) in config.namespaces.iter_mut().enumerate() {
+            if let Some(presence) = &mut one.presence {
+                presence.max_members_per_room = limits.max_present_per_room;
+                presence.max_members = limits.max_present;
+                presence.max_info = limits.max_presence_info;
+            }
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
             started.push(start_engine(one, fanout, limits.max_publish_size + POSITION_BYTES)?);
         }
@@ -305,7 +310,7 @@ fn start_engine(
     max_publication_bytes: usize,
 ) -> Result<Engine, StartError> {
     let engine = match &config.redis {
-        None => Memory::start(fanout, config.history.clone()),
+        None => Memory::start(fanout, config.history.clone(), config.presence.clone()),
         Some(redis) => Redis::start(redis, config, fanout, max_publication_bytes)
             .map_err(|error| StartError::Redis(config.name.clone(), error))?,
     };

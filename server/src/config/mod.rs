@@ -20,6 +20,7 @@ pub mod keys;
 pub mod limits;
 pub mod listen;
 pub mod namespace;
+mod presence;
 pub mod proxies;
 mod reader;
 pub mod redis;

@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `channel_per_room`, `protocol`, `dialect` | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `channel_per_room`, `presence`, `protocol`, `dialect` | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -26,6 +26,7 @@ use super::reader::MapReader;
 use super::redis::Redis;
 use super::report::{Location, Report};
 use super::tree::Entry;
+use crate::presence;
 use crate::publish_key::PublishKey;
 use crate::token;
 use nodevent_protocol::key::{self, Secret};
@@ -109,6 +110,8 @@ pub struct Namespace {
     pub history: History,
     /// Whether each room has its own channel in Redis, so that a server receives only the rooms of its members.
     pub channel_per_room: bool,
+    /// Who is in its rooms. `None`: no room has presence.
+    pub presence: Option<presence::Settings>,
 }
 
 /// The values of one map; `None` if the map does not have the key.
@@ -125,6 +128,7 @@ struct Written {
     publish_keys: Option<Vec<PublishKey>>,
     history: Option<History>,
     channel_per_room: Option<bool>,
+    presence: Option<Option<presence::Settings>>,
 }
 
 /// A namespace that is being read.
@@ -415,6 +419,8 @@ impl Written {
         let redis = map.take("redis").and_then(|node| Redis::read(node, &path, folder, report));
         let path = map.name("history");
         let history = map.take("history").map(|node| History::read(node, &path, report));
+        let path = map.name("presence");
+        let presence = map.take("presence").map(|node| super::presence::read(node, &path, report));
         let path = map.name("token");
         let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
         // Keys of the gem.
@@ -436,6 +442,7 @@ impl Written {
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
             dialect: read_names(map, "dialect", report).into_iter().next(),
             channel_per_room: map.flag("channel_per_room", report),
+            presence,
         }
     }
 
@@ -458,6 +465,7 @@ impl Written {
             publish_keys: self.publish_keys.or(below.publish_keys),
             history: self.history.or(below.history),
             channel_per_room: self.channel_per_room.or(below.channel_per_room),
+            presence: self.presence.or(below.presence),
         }
     }
 
@@ -480,6 +488,7 @@ impl Written {
             publish_keys: self.publish_keys.unwrap_or_default(),
             history: self.history.unwrap_or_default(),
             channel_per_room: self.channel_per_room.unwrap_or(false),
+            presence: self.presence.unwrap_or_default(),
         }
     }
 }

@@ -5,6 +5,7 @@
 use crate::history::RecoveryReply;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
+use crate::presence::PresenceReply;
 use crate::publication::{Notice, Publication};
 use crate::shard::Reservation;
 use crate::shard::{Shards, ToShard};
@@ -77,6 +78,17 @@ impl Fanout {
         reservation.deliver(self.namespace, Notice::gap(room, position));
         self.metrics.gaps.fetch_add(1, Relaxed);
         tracing::warn!(namespace = self.name(), "room history gap could not be backfilled; members were notified");
+    }
+
+    /// Returns the counters, to keep.
+    pub(super) fn shared_metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Sends the reply to a request for the members of a room to its shard.
+    pub(super) fn reply_presence(&self, reply: PresenceReply) {
+        // As for recoveries.
+        let _ = self.shards.send(reply.reply_to.shard, ToShard::Present(Box::new(reply)));
     }
 
     /// Sends the reply to a recovery request to its shard.

@@ -20,6 +20,7 @@ mod health;
 mod history_body;
 mod listener;
 mod peer;
+mod presence;
 mod proxy_protocol;
 mod publish;
 mod publish_socket;

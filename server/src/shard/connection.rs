@@ -9,9 +9,11 @@ use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
+use crate::history::RequestId;
 use crate::hub::Membership;
 use crate::identity::Identity;
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, RoomPresence};
 use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
 use crate::token::TokenError;
 use nodevent_protocol::key::Refusal;
@@ -122,6 +124,15 @@ impl Core for Connection<'_> {
             Outcome::Pending => Outcome::Pending,
             Outcome::Overloaded => Outcome::Overloaded,
         })
+    }
+
+    fn presence(
+        &mut self,
+        namespace: u16,
+        room: &str,
+        request: RequestId,
+    ) -> Result<Outcome<Arc<RoomPresence>>, PresenceError> {
+        self.shard.request_presence(self.slot, namespace, room, request)
     }
 
     fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError {

@@ -50,6 +50,7 @@ impl Shard {
         if let Some(session) = self.session_mut(slot) {
             session.identities.set(namespace, Arc::clone(&identity), now, lifetime, grace);
         }
+        self.update_presence(slot, namespace);
         Ok(Some(identity))
     }
 

@@ -149,6 +149,7 @@ impl Shard {
         self.metrics.rooms.fetch_add((self.hub.len() - rooms_before) as i64, Relaxed);
         self.metrics.joins.fetch_add(1, Relaxed);
         self.mark_joined(slot);
+        self.enter_presence(slot, id);
         self.recover(membership, namespace, room, since, ReplyTo { encoding, ..reply_to })
     }
 
@@ -312,6 +313,7 @@ impl Shard {
 
     /// Does what follows the end of a membership.
     pub(super) fn end_membership(&mut self, slot: u32, membership: Membership, outcome: LeaveOutcome) {
+        self.leave_presence(slot, membership.room, &outcome);
         self.encodings.release(membership.encoding);
         let client = Client::of(self.peer(slot));
         self.memberships.remove(client);

@@ -8,6 +8,7 @@ use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::history::{RecoveryReply, ReplyTo};
+use crate::presence::PresenceReply;
 use crate::protocol::{Millis, OpenProtocol};
 use crate::publication::Notice;
 use bytes::Bytes;
@@ -53,6 +54,8 @@ pub enum ToShard {
     Broadcast(Arc<Broadcast>),
     /// The reply to a recovery request.
     Recovered(Box<RecoveryReply>),
+    /// The members of a room that a connection asked for.
+    Present(Box<PresenceReply>),
     /// The reply of an authorizer.
     Authorized(AuthorizeReply),
     /// Take over a WebSocket.
@@ -218,7 +221,7 @@ impl ToShard {
     pub(super) fn is_request(&self) -> bool {
         !matches!(
             self,
-            Self::Broadcast(_) | Self::Recovered(_) | Self::Authorized(_) | Self::Drain { .. } | Self::Stop
+            Self::Broadcast(_) | Self::Recovered(_) | Self::Present(_) | Self::Authorized(_) | Self::Drain { .. } | Self::Stop
         )
     }
 }

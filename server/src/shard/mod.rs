@@ -8,7 +8,7 @@
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`,
 //! `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
 //! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
-//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `roomless`, `read_queue` and `buffers` (what one
+//! `joins` and `join_buffers` (from a join to its recovery), `presence`, `pending_joins`, `roomless`, `read_queue` and `buffers` (what one
 //! client may take from others), `timers`.
 
 mod body_stream;
@@ -27,6 +27,7 @@ mod joins;
 pub mod message;
 mod pending_joins;
 mod polling;
+mod presence;
 mod read_queue;
 mod roomless;
 mod session;
@@ -62,6 +63,7 @@ use inbox::Inbox;
 use joins::PendingJoin;
 use mio::{Events, Poll, Token};
 use pending_joins::PendingJoins;
+use presence::Present;
 use read_queue::ReadQueue;
 use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
@@ -145,6 +147,8 @@ struct Shard {
     pending_joins: PendingJoins,
     /// The memberships of all connections.
     memberships: FairShares,
+    /// Who is present in which room.
+    present: Present,
     /// Connections that have joined no room.
     roomless: Roomless,
     roomless_limits: RoomlessLimits,
@@ -201,6 +205,7 @@ pub fn start(
             read_again: ReadQueue::default(),
             pending_joins: PendingJoins::default(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
+            present: Present::default(),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
             buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count)),
@@ -319,6 +324,7 @@ impl Shard {
         match message {
             ToShard::Broadcast(broadcast) => self.accept_broadcast(&broadcast),
             ToShard::Recovered(reply) => self.on_recovery_reply(*reply),
+            ToShard::Present(reply) => self.on_presence_reply(*reply),
             ToShard::Authorized(reply) => self.on_authorize_reply(reply),
             ToShard::Attach(attach) => self.attach(*attach),
             ToShard::Polling(request) => self.on_polling_request(request),

@@ -1,6 +1,7 @@
 //! The memory engine: publications go straight to the shards, and histories are stored in this process.
 
 mod history;
+mod presence;
 
 use super::{Fanout, unpositioned};
 use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, ReadHistory};
@@ -8,10 +9,12 @@ use crate::client::Client;
 use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::outcome::Outcome;
+use crate::presence::Settings;
 use crate::publication::Publication;
 use history::MemoryHistory;
 use nodevent_protocol::history::{Position, with_position};
 use nodevent_protocol::publication::PublicationRef;
+use presence::MemoryPresence;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -29,15 +32,18 @@ pub struct Memory {
 // === impl Memory ===
 
 impl Memory {
-    /// Starts an engine with this retention that pushes into `fanout`.
-    pub fn start(fanout: Fanout, policy: History) -> Engine {
+    /// Starts an engine with this retention that pushes into `fanout`. Its rooms have presence if `presence` is given.
+    pub fn start(fanout: Fanout, policy: History, presence: Option<Settings>) -> Engine {
+        let metrics = fanout.shared_metrics();
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
+        let presence = presence.map(|settings| MemoryPresence::start(&memory, settings, metrics) as _);
         Engine {
             kind: "memory",
             publish: Arc::clone(&memory) as _,
             history: Arc::clone(&memory) as _,
             read_history: Arc::clone(&memory) as _,
+            presence,
             health: memory,
         }
     }

@@ -19,6 +19,8 @@ mod health;
 mod history_pages;
 mod history_reader;
 mod periodic_check;
+mod presence;
+mod presence_script;
 mod read_task;
 mod room_state;
 mod rooms;
@@ -44,6 +46,7 @@ use health::{HealthProbe, LinkHealth};
 use history_reader::HistoryReader;
 use nodevent_protocol::history::{Keys, Position, Publish, Scope};
 use nodevent_protocol::publication::PublicationRef;
+use presence::RedisPresence;
 use script::{ScriptError, Scripts};
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,12 +170,14 @@ impl Redis {
         tokio::spawn(client::supervise_client(shared.publisher.clone(), shared.address.clone()));
         tokio::spawn(client::supervise_client(shared.subscriber.clone(), shared.address.clone()));
         let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
+        let presence = namespace.presence.clone().map(|settings| RedisPresence::start(&shared, settings) as _);
         let redis = Arc::new(Self { shared, history_reader, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
             publish: Arc::clone(&redis) as _,
             history: Arc::clone(&redis) as _,
             read_history: Arc::clone(&redis) as _,
+            presence,
             health: redis,
         })
     }

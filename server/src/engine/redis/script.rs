@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// A script and the name under which Redis caches it.
 #[derive(Debug)]
-struct Script {
+pub(super) struct Script {
     text: &'static str,
     sha: String,
 }
@@ -71,11 +71,15 @@ fn unavailable(reason: impl Into<String>) -> Unavailable {
 // === impl Script ===
 
 impl Script {
-    fn new(text: &'static str) -> Self {
+    pub(super) fn new(text: &'static str) -> Self {
         Self { text, sha: history::script_sha(text) }
     }
 
-    async fn run<R: FromValue>(
+    /// Runs the script.
+    ///
+    /// # Errors
+    /// Returns [`ScriptError`] if Redis returned an error, something unexpected, or nothing.
+    pub(super) async fn run<R: FromValue>(
         &self,
         client: &Client,
         keys: Vec<String>,

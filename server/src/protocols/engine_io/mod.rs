@@ -13,6 +13,8 @@ pub use endpoint::EngineIoEndpoint;
 
 use crate::close_reason::CloseReason;
 use crate::encoding::Frame;
+use crate::history::RequestId;
+use crate::presence::PresenceResult;
 use crate::protocol::{
     Core, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply, TransportKind,
 };
@@ -50,6 +52,11 @@ pub trait Upper: fmt::Debug + Send {
 
     /// See [`Protocol::subscribed`].
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
+
+    /// See [`Protocol::presence_listed`].
+    fn presence_listed(&mut self, namespace: u16, request: RequestId, result: &PresenceResult, core: &mut dyn Core) {
+        let _ = (namespace, request, result, core);
+    }
 
     /// See [`Protocol::identity_expired`].
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
@@ -175,6 +182,10 @@ impl<U: Upper> Protocol for EngineIo<U> {
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
         self.upper.subscribed(reply, core);
+    }
+
+    fn presence_listed(&mut self, namespace: u16, request: RequestId, result: &PresenceResult, core: &mut dyn Core) {
+        self.upper.presence_listed(namespace, request, result, core);
     }
 
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {

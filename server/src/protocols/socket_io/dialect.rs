@@ -8,6 +8,7 @@
 use crate::history::RequestId;
 use crate::identity::Identity;
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, PresenceResult, RoomPresence};
 use crate::protocol::{JoinError, Joined};
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
@@ -56,6 +57,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// The result of an [`Operations::join_by_token`] that was pending.
     fn joined_by_token(&self, operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
         let _ = (operations, room, result);
+    }
+
+    /// The result of an [`Operations::presence`] that was pending.
+    fn presence_listed(&self, operations: &mut dyn Operations, request: RequestId, result: &PresenceResult) {
+        let _ = (operations, request, result);
     }
 
     /// The connection's identity has expired. The connection is closed after the grace period of the configuration, unless
@@ -152,6 +158,12 @@ pub trait Operations {
 
     /// Leaves a room. Returns whether the connection was a member.
     fn leave(&mut self, room: &str) -> bool;
+
+    /// Requests the members of a room that the connection is in. [`Outcome::Pending`]: [`Dialect::presence_listed`] follows.
+    ///
+    /// # Errors
+    /// [`PresenceError`].
+    fn presence(&mut self, room: &str, request: RequestId) -> Result<Outcome<Arc<RoomPresence>>, PresenceError>;
 
     /// Acknowledges an event. `args` is the text of a JSON array.
     fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]);

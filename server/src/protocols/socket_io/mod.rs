@@ -20,6 +20,7 @@ use crate::encoding::{Encoding, Frame};
 use crate::history::RequestId;
 use crate::http::Endpoint;
 use crate::namespace::Namespaces;
+use crate::presence::PresenceResult;
 use crate::protocol::{Core, Millis, NEVER, SubscribeReply};
 use dialect::{Ack, Dialect, Event};
 use nodevent_protocol::engine_io::session::Timing;
@@ -285,6 +286,12 @@ impl Upper for SocketIo {
         self.in_namespace(namespace, core, |dialect, operations| match request {
             RequestId::UNREQUESTED => dialect.joined_by_token(operations, room, result),
             request => dialect.joined(operations, request, result),
+        });
+    }
+
+    fn presence_listed(&mut self, namespace: u16, request: RequestId, result: &PresenceResult, core: &mut dyn Core) {
+        self.in_namespace(namespace, core, |dialect, operations| {
+            dialect.presence_listed(operations, request, result);
         });
     }
 

@@ -8,6 +8,7 @@ use crate::history::{RequestId, Since};
 use crate::identity::Identity;
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, RoomPresence};
 use crate::protocol::{Core, JoinError, Joined, Subscribe};
 use crate::protocols::engine_io;
 use crate::token::TokenError;
@@ -110,6 +111,10 @@ impl Operations for InNamespace<'_> {
 
     fn leave(&mut self, room: &str) -> bool {
         self.core.unsubscribe(self.namespace.id, room, self.encoding)
+    }
+
+    fn presence(&mut self, room: &str, request: RequestId) -> Result<Outcome<Arc<RoomPresence>>, PresenceError> {
+        self.core.presence(self.namespace.id, room, request)
     }
 
     fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]) {

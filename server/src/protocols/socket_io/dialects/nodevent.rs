@@ -4,6 +4,7 @@ use crate::clock::now_ms;
 use crate::history::RequestId;
 use crate::identity::Identity;
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, PresenceResult};
 use crate::protocol::{JoinError, Joined};
 use crate::protocols::socket_io::arguments::Argument;
 use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
@@ -47,6 +48,7 @@ impl Dialect for NodEvent {
                 };
                 acknowledge(operations, event.ack_id, &ack);
             }
+            "presence" => presence(operations, data, event.ack_id),
             "token" => {
                 let ack = match renew(operations, data) {
                     Ok(identity) => format!("[null,{}]", identified(&identity)),
@@ -75,6 +77,10 @@ impl Dialect for NodEvent {
 
     fn joined_by_token(&self, operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
         emit_joined(operations, room, result);
+    }
+
+    fn presence_listed(&self, operations: &mut dyn Operations, request: RequestId, result: &PresenceResult) {
+        acknowledge(operations, request.number, &presence_ack(result));
     }
 
     fn identity_expired(&self, operations: &mut dyn Operations) {
@@ -154,6 +160,33 @@ impl NodEvent {
             }
             bad += usize::from(self.join_one(operations, *data, request) == Err(JoinError::BadRoom));
         }
+    }
+}
+
+/// `presence {room}`: the members of a room.
+fn presence(operations: &mut dyn Operations, data: Argument<'_>, ack_id: Option<u64>) {
+    // Without an acknowledgement there is no way to reply.
+    if ack_id.is_none() {
+        return;
+    }
+    let listed = match room_of(operations, data.field("room")) {
+        Some(room) => operations.presence(&room, ack_id.into()),
+        None => Err(PresenceError::BadRoom),
+    };
+    let result = match listed {
+        Ok(Outcome::Pending) => return,
+        Ok(Outcome::Ready(presence)) => Ok(presence),
+        Ok(Outcome::Overloaded) => Err(PresenceError::TooMany),
+        Err(error) => Err(error),
+    };
+    acknowledge(operations, ack_id, &presence_ack(&result));
+}
+
+/// The arguments of the acknowledgement of `presence`.
+fn presence_ack(result: &PresenceResult) -> String {
+    match result {
+        Ok(presence) => format!("[null,{}]", presence.text),
+        Err(error) => json!([error.to_string()]).to_string(),
     }
 }
 
