@@ -1,7 +1,7 @@
 -- Presence of one room: reports the members of one server, renews its lease, removes members that are gone, and publishes
 -- `enter`, `leave` and `count`, in one step. `publish` is the script that publishes with history, as a function.
 --
--- A server has one lease for all its members of a room. Whoever calls the script removes the members of servers whose lease
+-- A server has one lease for all its members of a room. Every call removes the members of servers whose lease
 -- has ended. All times are those of Redis.
 --
 -- KEYS[1] the position of the room, and
@@ -9,7 +9,7 @@
 -- KEYS[3] the state of its presence, a hash:
 --           t  touched     when the script ran last
 --           q  quiet       until then, members that a server knows are restored without an event: Redis has lost them, or
---                          nobody could renew a lease
+--                          no server could renew a lease
 --           g  large       1 if the room has so many members that only their number is published
 --           c  counted     when the number was published last
 --           d  due         1 if the number has changed since
@@ -36,7 +36,7 @@ local counted, is_due, has_expired = number(state[4]), state[5] == '1', state[6]
 local count, events, is_changed = redis.call('HLEN', KEYS[4]), 0, false
 local servers, is_known = redis.call('ZRANGE', KEYS[5], 0, -1), false
 if touched and (now - touched > ttl / 2 or touched - now > 1000) then
-  -- Nobody could renew a lease, or the clock has jumped: nobody is removed before all servers had their turn.
+  -- No server could renew a lease, or the clock has jumped: no user is removed before all servers had their turn.
   for _, one in ipairs(servers) do redis.call('ZADD', KEYS[5], int(now + ttl), one) end
   for _, user in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do redis.call('ZADD', KEYS[6], int(now + grace), user) end
   quiet_until = now + ttl

@@ -58,7 +58,13 @@ pub trait Protocol: fmt::Debug + Send {
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
 
     /// The reply to a [`Core::presence`] that was pending.
-    fn presence_listed(&mut self, namespace: u16, request: RequestId, result: &PresenceResult, core: &mut dyn Core) {
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
         let _ = (namespace, request, result, core);
     }
 

@@ -19,6 +19,9 @@ const MIN_RENEWAL_DELAY = 1000;
 /** Longest delay that `setTimeout` accepts. Milliseconds. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
+/** Maximum time for the list of members. Milliseconds. */
+const PRESENCE_TIMEOUT = 10_000;
+
 /** Names of the room's own events. Publications with such an event name only reach `onAny` listeners. */
 const ROOM_EVENTS = ["join", "leave", "key-expired", "key-refused", "gap"];
 
@@ -101,6 +104,20 @@ export class Room extends Listenable {
     if (controller._canSend()) controller.socket.emit("leave", { room: this.id }, done);
     else queueMicrotask(done);
     return this;
+  }
+
+  /** Who is in the room, which this page has joined. @returns {Promise<any>} */
+  presence() {
+    return new Promise((resolve, reject) => {
+      const fail = (/** @type {string} */ reason) => reject(Error(reason));
+      if (!this.joined || !this._controller._canSend()) return fail("Not a member");
+      // If the connection is lost, nothing is acknowledged.
+      const timer = setTimeout(fail, PRESENCE_TIMEOUT, "No response");
+      this._controller.socket.emit("presence", { room: this.id }, (/** @type {any} */ err, /** @type {any} */ list) => {
+        clearTimeout(timer);
+        err ? fail(err) : resolve(list);
+      });
+    });
   }
 
   /**

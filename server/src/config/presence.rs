@@ -52,7 +52,9 @@ mod tests {
     use std::time::Duration;
 
     fn presence(text: &str) -> Option<Settings> {
-        Config::from_yaml(&format!("/a: {{open: true, presence: {text}}}\n")).unwrap().namespaces[0].presence.clone()
+        Config::from_yaml(&format!("/a: {{open: true, presence: {text}}}\n")).unwrap().namespaces[0]
+            .presence
+            .clone()
     }
 
     #[test]

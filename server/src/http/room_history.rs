@@ -48,9 +48,7 @@ async fn serve(http: &Http, request: &Parts) -> Response {
             let since = since.map_or(Since::Beginning, |since| Since::parse(Some(&since)));
             history(http, namespace, request, &path.room, since).await
         }
-        Ok(namespace) if path.resource == "presence" => {
-            presence::serve(http, namespace, request, &path.room).await
-        }
+        Ok(namespace) if path.resource == "presence" => presence::serve(http, namespace, request, &path.room).await,
         Ok(_) => reply::error(StatusCode::NOT_FOUND, "unknown resource", "use `history`, `presence` or `events`"),
     }
 }

@@ -69,6 +69,24 @@ mod tests {
     }
 
     #[test]
+    fn lists_are_those_of_the_vectors() {
+        let vectors: Value = serde_json::from_str(include_str!("../../../protocol/vectors/presence.json")).unwrap();
+        for vector in vectors["lists"].as_array().unwrap() {
+            let count = vector["count"].as_u64().unwrap();
+            let member = |one: &Value| Member {
+                user: one["user"].as_str().unwrap().into(),
+                info: one["info"].as_str().map(Into::into),
+                connections: one["connections"].as_u64().unwrap(),
+            };
+            let list = match vector["members"].as_array() {
+                Some(members) => RoomPresence::of(members.iter().map(member), count),
+                None => RoomPresence::large(count),
+            };
+            assert_eq!(*list.text, *vector["text"].as_str().unwrap());
+        }
+    }
+
+    #[test]
     fn a_list_is_json_and_says_whether_it_is_complete() {
         let list = |presence: &RoomPresence| serde_json::from_str::<Value>(&presence.text).unwrap();
         let one = list(&RoomPresence::of([member(1, "{\"a\":1}")], 1));

@@ -226,12 +226,12 @@ impl LocalPresence {
         let state = self.state();
         let users = state.rooms.get(room).into_iter().flat_map(|one| &one.users);
         let present = users.filter(|(_, user)| user.connections > 0);
-        let member = |(name, user): (&Box<str>, &User)| Member {
+        let members = present.map(|(name, user)| Member {
             user: name.clone(),
             info: user.info.clone(),
             connections: user.connections.into(),
-        };
-        present.map(member).collect()
+        });
+        members.collect()
     }
 
     fn info_of(&self, identity: &Identity) -> Option<Box<str>> {
@@ -371,7 +371,7 @@ mod tests {
         local.update("r", &identity("a", Some("1")));
         assert_eq!(local.members("r")[0].info.as_deref(), Some("1"));
         local.update("r", &identity("b", Some("1")));
-        assert_eq!(local.members("r").len(), 1, "an update makes nobody present");
+        assert_eq!(local.members("r").len(), 1, "an update does not make a user present");
     }
 
     #[test]

@@ -65,12 +65,7 @@ impl Roster {
 
     /// The members, as far as they have been applied.
     pub fn members(&self) -> impl Iterator<Item = Member> + '_ {
-        let member = |(user, one): (&Box<str>, &User)| Member {
-            user: user.clone(),
-            info: one.info.clone(),
-            connections: 0,
-        };
-        self.users.iter().map(member)
+        self.users.iter().map(|(user, one)| Member { user: user.clone(), info: one.info.clone(), connections: 0 })
     }
 
     /// When [`Roster::apply`] is due even without changes.
@@ -172,11 +167,31 @@ mod tests {
     }
 
     #[test]
+    fn events_are_those_of_the_vectors() {
+        let vectors: Value = serde_json::from_str(include_str!("../../../protocol/vectors/presence.json")).unwrap();
+        for one in vectors["events"].as_array().unwrap() {
+            let text = |name: &str| one[name].as_str().unwrap();
+            let count = one["count"].as_u64().unwrap() as usize;
+            let event = member_event(text("room"), text("event"), text("user"), one["info"].as_str(), count);
+            assert_eq!(event, text("text"));
+            assert!(nodevent_protocol::publication::parse(event.as_bytes()).is_ok());
+        }
+        for one in vectors["counts"].as_array().unwrap() {
+            let roster = Roster { is_large: one["large"] == true, ..Roster::default() };
+            let event = roster.count(one["room"].as_str().unwrap(), one["count"].as_u64().unwrap() as usize);
+            assert_eq!(event, one["text"].as_str().unwrap());
+        }
+    }
+
+    #[test]
     fn a_reload_within_the_grace_period_is_no_event_and_a_longer_absence_is_one_leave() {
         let (mut roster, settings, start) = (Roster::default(), Settings::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut apply = |changes: Vec<Change>, now| names(&roster.apply("r", changes, &settings, now));
-        assert_eq!(apply(vec![change("a", 1), change("b", 1)], at(0)), ["nodevent:enter a 1", "nodevent:enter b 2"]);
+        assert_eq!(
+            apply(vec![change("a", 1), change("b", 1)], at(0)),
+            ["nodevent:enter a 1", "nodevent:enter b 2"]
+        );
         assert!(apply(vec![change("a", 0)], at(1)).is_empty());
         assert!(apply(vec![change("a", 1)], at(10)).is_empty(), "back within 10 s");
         assert!(apply(vec![change("a", 0)], at(20)).is_empty());

@@ -221,7 +221,12 @@ impl ToShard {
     pub(super) fn is_request(&self) -> bool {
         !matches!(
             self,
-            Self::Broadcast(_) | Self::Recovered(_) | Self::Present(_) | Self::Authorized(_) | Self::Drain { .. } | Self::Stop
+            Self::Broadcast(_)
+                | Self::Recovered(_)
+                | Self::Present(_)
+                | Self::Authorized(_)
+                | Self::Drain { .. }
+                | Self::Stop
         )
     }
 }

@@ -38,7 +38,9 @@ impl Shard {
     /// A connection is in a room.
     pub(super) fn enter_presence(&mut self, slot: u32, room: RoomId) {
         let Some((namespace, name)) = self.hub.name(room) else { return };
-        let Some(presence) = self.engines.get(namespace).and_then(|engine| engine.presence.as_ref()) else { return };
+        let Some(presence) = self.engines.get(namespace).and_then(|engine| engine.presence.as_ref()) else {
+            return;
+        };
         let Some(super::slot::Slot::Session(session)) = self.slots.get(slot as usize) else { return };
         let Some(identity) = session.identities.get(namespace) else { return };
         if let hashbrown::hash_map::Entry::Vacant(entry) = self.present.connections.entry((slot, room))

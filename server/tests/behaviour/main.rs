@@ -16,6 +16,7 @@ mod history_attacks;
 mod order;
 mod origins;
 mod plain;
+mod presence;
 mod publish_keys;
 mod publishing;
 mod redis;

@@ -14,5 +14,6 @@ mod broken_links;
 mod dying_servers;
 mod exhaustion;
 mod losing_redis;
+mod presence;
 mod server_sent;
 mod sharing;

@@ -1,4 +1,4 @@
-//! The capability *presence* in this process: one server, so nobody's lease can end.
+//! The capability *presence* in this process: one server, so no lease can end.
 //!
 //! A task takes the changes that shards report, decides on the events, and publishes them as any other publication.
 

@@ -4,8 +4,8 @@
 //! periodic check does. What a call decides is in `protocol/redis/presence_sync.lua`: it removes the members of servers that
 //! are gone, and publishes the events in the same step. Nothing here measures the end of a lease: that is Redis's clock.
 
-use super::presence_script::{PresenceScripts, Synced};
 use super::Shared;
+use super::presence_script::{PresenceScripts, Synced};
 use crate::outcome::Outcome;
 use crate::presence::{
     Change, LocalPresence, Presence, PresenceError, PresenceReply, PresenceReplyTo, PresenceResult, RoomPresence,
@@ -22,7 +22,7 @@ use tokio::time::MissedTickBehavior;
 
 /// Interval of the turns. Changes of a room within it are one call.
 const TURN: Duration = Duration::from_millis(50);
-/// Rooms that one turn takes because they changed, because their leases are due, and because somebody asked for their members:
+/// Rooms that one turn takes because they changed, because their leases are due, and because clients asked for their members:
 /// 640 of each per second. A call takes about 50 µs of Redis.
 const ROOMS_PER_TURN: usize = 32;
 /// Calls at a time.
@@ -185,7 +185,7 @@ impl Worker {
         }
     }
 
-    /// The time of a lease: short enough that members leave within the configured time, with the turns until somebody notices;
+    /// The time of a lease: short enough that members leave within the configured time, with the turns until a server notices;
     /// long enough that a lease is renewed before it ends.
     fn ttl(&self) -> Duration {
         self.presence.local.settings().lease * 2 / 3 + 2 * self.lag
@@ -227,13 +227,8 @@ impl Worker {
     async fn serve(&self, room: Box<str>, is_due: bool, requests: Vec<PresenceReplyTo>) -> Served {
         let local = &self.presence.local;
         let changes = local.take_changes(&room, CHANGES_PER_CALL);
-        let mut served = Served {
-            synced: Ok(Synced::default()),
-            theirs: None,
-            list: None,
-            requests: Vec::new(),
-            room,
-        };
+        let mut served =
+            Served { synced: Ok(Synced::default()), theirs: None, list: None, requests: Vec::new(), room };
         if is_due || !changes.is_empty() {
             let synced = self.sync(&served.room, &changes).await;
             match &synced {
@@ -258,7 +253,8 @@ impl Worker {
 
     async fn sync(&self, room: &str, changes: &[Change]) -> Result<Synced, ()> {
         let shared = &self.presence.shared;
-        let synced = self.scripts.sync(shared, room, &self.server, self.ttl(), changes, self.presence.local.settings());
+        let synced =
+            self.scripts.sync(shared, room, &self.server, self.ttl(), changes, self.presence.local.settings());
         synced.await.map_err(|error| {
             let namespace = shared.fanout.name();
             tracing::warn!(namespace, error = %error.unavailable, "presence not reported; retrying");

@@ -54,7 +54,13 @@ pub trait Upper: fmt::Debug + Send {
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
 
     /// See [`Protocol::presence_listed`].
-    fn presence_listed(&mut self, namespace: u16, request: RequestId, result: &PresenceResult, core: &mut dyn Core) {
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
         let _ = (namespace, request, result, core);
     }
 
@@ -184,7 +190,13 @@ impl<U: Upper> Protocol for EngineIo<U> {
         self.upper.subscribed(reply, core);
     }
 
-    fn presence_listed(&mut self, namespace: u16, request: RequestId, result: &PresenceResult, core: &mut dyn Core) {
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
         self.upper.presence_listed(namespace, request, result, core);
     }
 

@@ -289,7 +289,13 @@ impl Upper for SocketIo {
         });
     }
 
-    fn presence_listed(&mut self, namespace: u16, request: RequestId, result: &PresenceResult, core: &mut dyn Core) {
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
         self.in_namespace(namespace, core, |dialect, operations| {
             dialect.presence_listed(operations, request, result);
         });
