@@ -5,7 +5,7 @@ RSpec.describe "NoDevent.presence" do
   let(:settings) { { "secret" => "a-secret-for-room-keys", "token" => { "secret" => secret }, "presence" => { "grace" => "0s" } } }
 
   def start(settings)
-    @server = NodeventServer.new("/nodevent" => settings, "/plain" => { "open" => true })
+    @server = NodeventServer.new({ "/nodevent" => settings, "/plain" => { "open" => true } })
     NoDevent::Emitter.config = settings.slice("secret", "token").merge("url" => @server.url)
   end
 

@@ -115,7 +115,8 @@ export class Room extends Listenable {
       const timer = setTimeout(fail, PRESENCE_TIMEOUT, "No response");
       this._controller.socket.emit("presence", { room: this.id }, (/** @type {any} */ err, /** @type {any} */ list) => {
         clearTimeout(timer);
-        err ? fail(err) : resolve(list);
+        if (err) fail(err);
+        else resolve(list);
       });
     });
   }

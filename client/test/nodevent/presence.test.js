@@ -29,7 +29,7 @@ function start(claims, namespace = "/presence") {
 }
 
 /** The events of a room's presence, as text. */
-function events(room) {
+function eventsOf(room) {
   const received = [];
   for (const event of ["enter", "leave", "count"]) room.on(`nodevent:${event}`, ({ user, count }) => received.push(`${event} ${user} ${count}`));
   return received;
@@ -37,13 +37,13 @@ function events(room) {
 
 test("the room receives who enters and leaves, and lists its members", async () => {
   const room = start({ sub: "7", info: { name: "Ann" }, rooms: ["desk"] }).room("desk");
-  const received = events(room);
+  const received = eventsOf(room);
   await until(() => received.length === 1);
   const other = start({ sub: "8", rooms: ["desk"] });
   await until(() => received.length === 2);
   const list = await room.presence();
   assert.deepEqual([list.count, list.large, list.complete], [2, false, true]);
-  const members = list.members.sort((a, b) => a.user - b.user);
+  const members = list.members.toSorted((a, b) => a.user - b.user);
   assert.deepEqual(members, [
     { user: "7", info: { name: "Ann" }, connections: 1 },
     { user: "8", info: null, connections: 1 },
@@ -55,7 +55,7 @@ test("the room receives who enters and leaves, and lists its members", async () 
 
 test("a lost connection that is back at once is no event", async () => {
   const watcher = start({ sub: "7", rooms: ["calm"] }).room("calm");
-  const received = events(watcher);
+  const received = eventsOf(watcher);
   const other = start({ sub: "8", rooms: ["calm"] });
   await until(() => received.length === 2);
   for (let times = 0; times < 2; times++) {
@@ -75,7 +75,7 @@ test("the example of docs/presence.md shows who is there", async () => {
   const [, code] = /runs this. -->\n *```js\n([^]*?)```/.exec(page);
   const shown = [];
   const nodevent = start({ sub: "7", info: { name: "Ann" }, rooms: ["Desk_1"] });
-  new Function("NoDevent", "show", code)(nodevent, (members, count) => shown.push(`${[...members.keys()].sort()} of ${count}`));
+  new Function("NoDevent", "show", code)(nodevent, (members, count) => shown.push(`${[...members.keys()].toSorted()} of ${count}`));
   await until(() => shown.at(-1) === "7 of 1");
   const other = start({ sub: "8", rooms: ["Desk_1"] });
   await until(() => shown.at(-1) === "7,8 of 2");

@@ -300,14 +300,14 @@ mod tests {
     fn two_connections_of_a_user_are_one_change_and_nothing_is_left_after_the_last_one() {
         let local = local(Settings::default());
         assert!(local.enter("r", &identity("a", None)) && local.enter("r", &identity("a", None)));
-        assert_eq!(local.take_rooms(9), ["r".into()]);
+        assert_eq!(local.take_rooms(9), [Box::<str>::from("r")]);
         let changes = local.take_changes("r", 9);
         assert_eq!(changes, [change("a", 2, false)]);
         local.confirm("r", &changes);
         assert_eq!(local.confirmed_users("r"), Some(1));
         local.leave("r", "a");
         local.leave("r", "a");
-        assert_eq!(local.take_rooms(9), ["r".into()]);
+        assert_eq!(local.take_rooms(9), [Box::<str>::from("r")]);
         let changes = local.take_changes("r", 9);
         assert_eq!(changes, [change("a", 0, true)]);
         local.confirm("r", &changes);
@@ -327,13 +327,13 @@ mod tests {
             local.enter("r", &identity("a", None));
             local.leave("r", "a");
         }
-        assert_eq!(local.take_rooms(9), ["r".into()]);
+        assert_eq!(local.take_rooms(9), [Box::<str>::from("r")]);
         let changes = local.take_changes("r", 9);
         assert_eq!(changes, [change("a", 0, false)]);
         // It returns before this is confirmed, so it stays.
         local.enter("r", &identity("a", None));
         local.confirm("r", &changes);
-        assert_eq!(local.take_rooms(9), ["r".into()]);
+        assert_eq!(local.take_rooms(9), [Box::<str>::from("r")]);
         assert_eq!(local.take_changes("r", 9), [change("a", 1, false)]);
     }
 

@@ -149,8 +149,11 @@ impl Shard {
         self.metrics.rooms.fetch_add((self.hub.len() - rooms_before) as i64, Relaxed);
         self.metrics.joins.fetch_add(1, Relaxed);
         self.mark_joined(slot);
-        self.enter_presence(slot, id);
-        self.recover(membership, namespace, room, since, ReplyTo { encoding, ..reply_to })
+        let result = self.recover(membership, namespace, room, since, ReplyTo { encoding, ..reply_to });
+        if matches!(result, Ok(Outcome::Ready(_))) {
+            self.enter_presence(slot, id);
+        }
+        result
     }
 
     /// Requests what a new member has missed, and sends it if it is there at once.
@@ -218,6 +221,10 @@ impl Shard {
             && let Some(reason) = self.release_buffered(membership, &reply.reply_to, joined)
         {
             self.close(slot, reason);
+        }
+        // After the recovery, so that the connection receives its own `enter`.
+        if self.is_open(slot, generation) {
+            self.enter_presence(slot, membership.room);
         }
         self.answer_poll(slot);
     }

@@ -1,6 +1,6 @@
 //! Who is present: reports the rooms of connections with an identity to the engine, and asks it for the members of a room.
 //!
-//! A connection is present from its join to the end of its membership, whatever happens to its token meanwhile.
+//! A connection is present from the end of its recovery to the end of its membership, whatever happens to its token meanwhile.
 
 use super::Shard;
 use crate::client::Client;
@@ -35,7 +35,7 @@ impl Default for Present {
 // === impl Shard ===
 
 impl Shard {
-    /// A connection is in a room.
+    /// A connection is in a room, and its recovery is complete.
     pub(super) fn enter_presence(&mut self, slot: u32, room: RoomId) {
         let Some((namespace, name)) = self.hub.name(room) else { return };
         let Some(presence) = self.engines.get(namespace).and_then(|engine| engine.presence.as_ref()) else {

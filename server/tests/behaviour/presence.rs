@@ -368,7 +368,7 @@ async fn members_of_a_killed_server_leave_within_the_lease() {
 #[tokio::test]
 async fn members_return_after_redis_has_lost_them_without_an_event() {
     let mut redis = RedisServer::start().await;
-    let servers = [server_on(&redis, "").await, server_on(&redis, "").await];
+    let servers = [server_on(&redis, ", history: off").await, server_on(&redis, ", history: off").await];
     let mut a = joined(&servers[0], "a", "room").await;
     enters(&mut a, "a", 1).await;
     let b = joined(&servers[1], "b", "room").await;
