@@ -64,8 +64,8 @@ async fn server_works_with_the_documented_permissions_and_the_user_can_do_nothin
         let mut other = Browser::open(&server, Transport::WebSocket).await;
         other.enter_with("/nodevent", &json!({"token": token(json!({"sub": "8"}))}).to_string()).await.unwrap();
         other.join("present").await;
-        other.close().await;
         assert_eq!(member.next_publication().await.message["user"], "8");
+        other.close().await;
         assert_eq!(member.next_publication().await.event, "nodevent:leave");
         let login = ["--user", "nodevent", "--pass", "open-sesame"];
         for words in [

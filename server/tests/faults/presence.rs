@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// The lease of these tests, and the grace period.
 const LEASE: Duration = Duration::from_secs(6);
-const MORE: &str = "open: true, token: {secret: a-secret-for-tokens-of-more-than-32-bytes}, \
-                    presence: {rooms: [\"room\"], lease: 6s, grace: 2s}, history: {size: 10000}";
+const MORE: &str = ", open: true, token: {secret: a-secret-for-tokens-of-more-than-32-bytes}, \
+                    presence: {rooms: [\"room\"], lease: 6s, grace: 2s}";
 const ROOMS: usize = 10;
 
 /// A connection of a user in some rooms.
