@@ -35,8 +35,8 @@ local touched, quiet_until, is_large = state[1] and tonumber(state[1]), number(s
 local counted, is_due, has_expired = number(state[4]), state[5] == '1', state[6] == '1'
 local count, events, is_changed = redis.call('HLEN', KEYS[4]), 0, false
 local servers, is_known = redis.call('ZRANGE', KEYS[5], 0, -1), false
-if touched and (now - touched > ttl / 2 or touched - now > 1000) then
-  -- No server could renew a lease, or the clock has jumped: no user is removed before all servers had their turn.
+if touched and (touched - now > 1000 or (#servers > 0 and now - touched > ttl / 2)) then
+  -- There are leases and no server could renew one, or the clock has jumped: no user is removed before all servers had their turn.
   for _, one in ipairs(servers) do redis.call('ZADD', KEYS[5], int(now + ttl), one) end
   for _, user in ipairs(redis.call('ZRANGE', KEYS[6], 0, -1)) do redis.call('ZADD', KEYS[6], int(now + grace), user) end
   quiet_until = now + ttl
