@@ -92,6 +92,34 @@ interface RoomOn<Events extends EventMap> {
   ): Undo<Room<Events>>;
 }
 
+/** Who is in a room. */
+export interface Presence {
+  /** The number of members. */
+  count: number;
+  /** Whether there are so many that only their number is known. */
+  large: boolean;
+  /** Whether all of them are in `members`. */
+  complete: boolean;
+  members: PresenceMember[];
+}
+
+/** A user in a room. */
+export interface PresenceMember<Info = any> {
+  user: string;
+  /** The `info` of the user's token. */
+  info: Info | null;
+  /** The user's connections. 0: the last one has just been lost, and the user may return. */
+  connections: number;
+}
+
+/** The messages of the events of presence. */
+export interface PresenceEvents<Info = any> {
+  "nodevent:enter": { user: string; info: Info | null; count: number };
+  "nodevent:leave": { user: string; info: Info | null; count: number };
+  /** Of large rooms, and when a room becomes large or small. */
+  "nodevent:count": { count: number; large: boolean };
+}
+
 export interface Room<Events extends EventMap = EventMap> extends Listenable {
   /** The name of the room. */
   readonly id: string;
@@ -112,6 +140,11 @@ export interface Room<Events extends EventMap = EventMap> extends Listenable {
   join(done?: (err: Refusal | null, state?: JoinState) => void): this;
   /** Leaves. `done` is called when the room is left. */
   leave(done?: (err?: string | null) => void): this;
+  /**
+   * Who is in the room, which this page has joined. It rejects if the room has no presence, and if the server does not respond
+   * within 10 s.
+   */
+  presence(): Promise<Presence>;
   on: RoomOn<Events>;
   once: RoomOn<Events>;
   addListener: RoomOn<Events>;

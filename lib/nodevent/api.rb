@@ -62,6 +62,18 @@ module NoDevent
       Testing
     end
 
+    # Asks the server who is in a room. It must have `presence` in its configuration.
+    # @example
+    #   NoDevent.presence(discussion).count   # => 3
+    # @param room see {Room.of}
+    # @return [Presence]
+    # @raise [InvalidRoomError] if the argument does not name a room
+    # @raise [ServerError] if the server does not respond, or the room has no presence
+    # @raise [ConfigurationError] if the configuration is invalid, or has `url: false`
+    def presence(room)
+      Namespace.default.presence(room)
+    end
+
     # Returns another namespace of the configuration, which emits and signs like {Emitter}.
     # @example
     #   NoDevent.namespace("/board").emit(discussion, "update", discussion)

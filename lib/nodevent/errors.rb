@@ -76,4 +76,9 @@ module NoDevent
           "Ractor and emit there", count: 0)
     end
   end
+
+  # The server did not return what it was asked for: it is unavailable, or refused the request.
+  class ServerError < StandardError
+    include Error
+  end
 end

@@ -129,6 +129,17 @@ module NoDevent
       sign(config, room_name(object, config), expires)
     end
 
+    # @param object see {Room.of}
+    # @return see {NoDevent.presence}
+    # @raise see {NoDevent.presence}
+    def presence(object)
+      config = self.config
+      room = room_name(object, config)
+      is_signed = config.secret || config.token&.opens_rooms?
+      lifetime = Presence.key_lifetime(config.key_rules.max_lifetime)
+      Presence.read(config, room, is_signed ? sign(config, room, Time.now + lifetime) : nil)
+    end
+
     # The room's position when the current request started, from which a page catches up: the last one that this process
     # knows from before. If it knows none from the last second, it asks the engine: Redis, or the server.
     # @api private

@@ -8,6 +8,7 @@ pub use crate::outcome::{Pending, Unavailable};
 use crate::client::Client;
 use crate::history::{Recovery, RoomHistory, Since};
 use crate::mailbox::Mailboxes;
+use crate::presence::Presence;
 use crate::revocation::Revocation;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::PublicationRef;
@@ -89,6 +90,8 @@ pub struct Engine {
     pub mailboxes: Option<Arc<dyn Mailboxes>>,
     /// Revoking.
     pub revoke: Arc<dyn Revoke>,
+    /// Who is in a room. `None`: the namespace has no presence.
+    pub presence: Option<Arc<dyn Presence>>,
     /// Whether publications get through.
     pub health: Arc<dyn Health>,
 }

@@ -37,6 +37,7 @@ pub mod metrics;
 pub mod namespace;
 pub mod origin;
 pub mod outcome;
+pub mod presence;
 pub mod protocol;
 pub mod protocols;
 pub mod publication;

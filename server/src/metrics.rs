@@ -83,6 +83,14 @@ pub struct Metrics {
     breaker_changes: [AtomicU64; BREAKER.len()],
     /// Revocations that this server has applied.
     pub revocations: AtomicU64,
+    /// Users who are present in a room through this server, summed over the rooms.
+    pub presence_members: AtomicI64,
+    /// Joins of users who are not present, because a limit was reached.
+    pub presence_rejected: AtomicU64,
+    /// Presence events that this server published.
+    pub presence_events: AtomicU64,
+    /// Reports of members that the engine did not accept.
+    pub presence_failures: AtomicU64,
 }
 
 /// One counter per [`TokenError`].
@@ -313,6 +321,30 @@ pub static SERIES: &[Series] = &[
         help: "Revocations that this server has applied.",
         alert: "It differs between servers for more than a few seconds: one of them is cut off from Redis.",
         read: Read::Counter(|metrics| &metrics.revocations),
+    },
+    Series {
+        name: "presence_members",
+        help: "Users who are present in a room through this server, summed over the rooms.",
+        alert: "It comes near `limits: max_present`.",
+        read: Read::Gauge(|metrics| &metrics.presence_members),
+    },
+    Series {
+        name: "presence_rejected_total",
+        help: "Joins of users who are not present, because a limit was reached.",
+        alert: "It grows: raise `limits: max_present` or `max_present_per_room`, or find out who joins so many rooms.",
+        read: Read::Counter(|metrics| &metrics.presence_rejected),
+    },
+    Series {
+        name: "presence_events_total",
+        help: "Presence events that this server published.",
+        alert: "It grows much faster than usual: lower `presence: max_size`, or raise `grace`.",
+        read: Read::Counter(|metrics| &metrics.presence_events),
+    },
+    Series {
+        name: "presence_failures_total",
+        help: "Reports of members that the engine did not accept. They are repeated.",
+        alert: "It grows while `nodevent_engines_unavailable` is 0: Redis rejects a command, see the log.",
+        read: Read::Counter(|metrics| &metrics.presence_failures),
     },
     Series {
         name: "log_lines_dropped_total",

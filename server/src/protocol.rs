@@ -15,6 +15,7 @@ use crate::identity::Identity;
 use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed, StoredMessage};
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, PresenceResult, RoomPresence};
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
@@ -62,6 +63,17 @@ pub trait Protocol: fmt::Debug + Send {
 
     /// The reply to a [`Core::subscribe`] that was pending. What the connection had missed has been sent.
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
+
+    /// The reply to a [`Core::presence`] that was pending.
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
+        let _ = (namespace, request, result, core);
+    }
 
     /// The connection's identity in a namespace has expired. The connection is closed after the grace period of the
     /// configuration, unless [`Core::identify`] accepts a new token before.
@@ -372,6 +384,18 @@ pub trait Core {
     /// # Errors
     /// [`JoinError`]: nothing has changed. The core has counted and logged it.
     fn subscribe(&mut self, request: Subscribe<'_>) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Requests the members of a room that the connection is in. It counts against the rate of joins. After
+    /// [`Outcome::Pending`], [`Protocol::presence_listed`] follows.
+    ///
+    /// # Errors
+    /// [`PresenceError`].
+    fn presence(
+        &mut self,
+        namespace: u16,
+        room: &str,
+        request: RequestId,
+    ) -> Result<Outcome<Arc<RoomPresence>>, PresenceError>;
 
     /// Counts and logs a join that the protocol itself rejects, and returns the error.
     fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError;

@@ -127,7 +127,12 @@ impl Server {
         )?;
         set_providers(&config, &namespaces, &shards, &metrics)?;
         let mut started = Vec::with_capacity(config.namespaces.len());
-        for (id, one) in config.namespaces.iter().enumerate() {
+        for (id, one) in config.namespaces.iter_mut().enumerate() {
+            if let Some(presence) = &mut one.presence {
+                presence.max_members_per_room = limits.max_present_per_room;
+                presence.max_members = limits.max_present;
+                presence.max_info = limits.max_presence_info;
+            }
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
             started.push(start_engine(one, fanout, &limits)?);
         }
@@ -382,7 +387,7 @@ fn start_engine(config: &NamespaceConfig, fanout: Fanout, limits: &Limits) -> Re
     let max_publication_bytes = limits.max_publish_size + POSITION_BYTES;
     let mailboxes = mailbox_settings(config, limits);
     let engine = match &config.redis {
-        None => Memory::start(fanout, config.history.clone(), mailboxes),
+        None => Memory::start(fanout, config.history.clone(), mailboxes, config.presence.clone()),
         Some(redis) => Redis::start(redis, config, fanout, max_publication_bytes, mailboxes)
             .map_err(|error| StartError::Redis(config.name.clone(), error))?,
     };

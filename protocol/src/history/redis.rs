@@ -200,6 +200,12 @@ impl Keys {
         format!("{}:once:{idempotency_key}", self.tag)
     }
 
+    /// Returns the key that the keys of the room's presence begin with; see [`crate::presence`].
+    #[must_use]
+    pub fn presence(&self) -> String {
+        format!("{}:presence", self.tag)
+    }
+
     /// Returns the channel of the room alone, for `channel_per_room: true`.
     #[must_use]
     pub fn channel(&self) -> String {
@@ -276,6 +282,7 @@ mod tests {
                     add(keys.position.clone());
                     add(keys.log.clone());
                     add(keys.channel());
+                    add(keys.presence());
                     for key in names {
                         add(keys.idempotency(key));
                     }

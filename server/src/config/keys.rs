@@ -403,6 +403,14 @@ pub static NAMESPACE: Section = Section {
             "",
         ),
         key(
+            "presence",
+            Map("`true`, `false`, or the keys of `presence`"),
+            Words("off"),
+            "Who is in a room: events and lists of the users of tokens. See [presence.md](presence.md).",
+            "Pages show who else is there.",
+            "",
+        ),
+        key(
             "channel_per_room",
             Flag,
             Value("false"),
@@ -894,6 +902,30 @@ pub static LIMITS: Section = Section {
             "10000000",
         ),
         key(
+            "max_present_per_room",
+            Number(1, 10_000_000),
+            Value("100000"),
+            "Members of one room with `presence`, on this server. Beyond it, users join and are not present.",
+            "A room has more users.",
+            "20000",
+        ),
+        key(
+            "max_present",
+            Number(1, 100_000_000),
+            Value("500000"),
+            "Members of all rooms with `presence` of a namespace, on this server. Beyond it, users join and are not present.",
+            "Very many users are in several rooms each, and the machine has the memory.",
+            "2000000",
+        ),
+        key(
+            "max_presence_info",
+            Size,
+            Value("1KB"),
+            "The largest `info` of a token that `presence` shows. A larger one is left out.",
+            "Pages show more of a user than a name and a picture.",
+            "4KB",
+        ),
+        key(
             "max_http_connections",
             Number(1, 10_000_000),
             Words("`max_connections`"),
@@ -1333,6 +1365,47 @@ pub static MAILBOX: Section = Section {
     ],
 };
 
+/// Keys of `presence`.
+pub static PRESENCE: Section = Section {
+    title: "`presence`",
+    about: "Who is in a room. `true` is short for the defaults.",
+    frame: Frame { above: "/nodevent:\n  presence:", indent: 4 },
+    keys: &[
+        key(
+            "rooms",
+            Texts,
+            Words("all rooms"),
+            "What the names of rooms with presence begin with.",
+            "Only some rooms need it.",
+            "[Chat_, Desk_]",
+        ),
+        key(
+            "lease",
+            Duration,
+            Value("30s"),
+            "The time within which the members of a server that was killed leave. Servers renew their leases in a sixth of it.",
+            "They must leave sooner, or there are more than 4,000 rooms with members per server.",
+            "60s",
+        ),
+        key(
+            "grace",
+            Duration,
+            Value("10s"),
+            "A user who returns within this time has not left.",
+            "Pages load slowly, or members must leave at once (`0s`).",
+            "5s",
+        ),
+        key(
+            "max_size",
+            Number(1, 5_000),
+            Value("1000"),
+            "Members of a room above which only their number is published and listed.",
+            "Pages list more members, or rooms with fewer members have too many events.",
+            "200",
+        ),
+    ],
+};
+
 /// Keys of `redis`.
 pub static REDIS: Section = Section {
     title: "`redis`",
@@ -1447,7 +1520,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 20] = [
+pub static SECTIONS: [&Section; 21] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -1465,6 +1538,7 @@ pub static SECTIONS: [&Section; 20] = [
     &HISTORY,
     &HISTORY_ROOM,
     &MAILBOX,
+    &PRESENCE,
     &REDIS,
     &REDIS_SSL,
     &SENTINEL,

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod listen;
 pub mod mailbox;
 pub mod namespace;
+mod presence;
 pub mod proxies;
 mod reader;
 pub mod redis;

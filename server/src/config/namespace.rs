@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token`, `auth` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `presence`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -28,6 +28,7 @@ use super::reader::MapReader;
 use super::redis::Redis;
 use super::report::{Location, Report};
 use super::tree::Entry;
+use crate::presence;
 use crate::publish_key::PublishKey;
 use crate::token;
 use nodevent_protocol::key::{self, Secret};
@@ -121,6 +122,8 @@ pub struct Namespace {
     pub mailbox: Option<Mailbox>,
     /// Whether each room has its own channel in Redis, so that a server receives only the rooms of its members.
     pub channel_per_room: bool,
+    /// Who is in its rooms. `None`: no room has presence.
+    pub presence: Option<presence::Settings>,
 }
 
 /// The values of one map; `None` if the map does not have the key.
@@ -142,6 +145,7 @@ struct Written {
     /// `Some(None)`: `off` is written.
     mailbox: Option<Option<Mailbox>>,
     channel_per_room: Option<bool>,
+    presence: Option<Option<presence::Settings>>,
 }
 
 /// A namespace that is being read.
@@ -436,6 +440,8 @@ impl Written {
         let history = map.take("history").map(|node| History::read(node, &path, report));
         let path = map.name("mailbox");
         let mailbox = map.take("mailbox").map(|node| Mailbox::read(node, &path, report));
+        let path = map.name("presence");
+        let presence = map.take("presence").map(|node| super::presence::read(node, &path, report));
         let path = map.name("token");
         let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
         let path = map.name("auth");
@@ -462,6 +468,7 @@ impl Written {
             dialect: read_names(map, "dialect", report).into_iter().next(),
             allows_eio3: map.flag("allow_eio3", report),
             channel_per_room: map.flag("channel_per_room", report),
+            presence,
         }
     }
 
@@ -487,6 +494,7 @@ impl Written {
             history: self.history.or(below.history),
             mailbox: self.mailbox.or(below.mailbox),
             channel_per_room: self.channel_per_room.or(below.channel_per_room),
+            presence: self.presence.or(below.presence),
         }
     }
 
@@ -514,6 +522,7 @@ impl Written {
             history: self.history.unwrap_or_default(),
             mailbox: self.mailbox.flatten(),
             channel_per_room: self.channel_per_room.unwrap_or(false),
+            presence: self.presence.unwrap_or_default(),
         }
     }
 }

@@ -212,6 +212,9 @@ mod tests {
                     "`auth`" => auth_file(&format!("    {}: {value}\n", key.name)),
                     "`redis.sentinel`" | "`listen`" => continue,
                     "`admin`" => plain.replace("{port: 1}", &format!("{{{}: {value}}}", key.name)),
+                    "`presence`" => {
+                        plain.replace("  redis:", &format!("  presence: {{{}: {value}}}\n  redis:", key.name))
+                    }
                     "`history`" => {
                         plain.replace("  redis:", &format!("  history: {{{}: {value}}}\n  redis:", key.name))
                     }
@@ -237,6 +240,10 @@ mod tests {
                     config
                 });
                 let mut expected = expected.clone();
+                if section.title == "`presence`" {
+                    let text = plain.replace("{port: 1}", "{}").replace("  redis:", "  presence: true\n  redis:");
+                    expected = read_example(&text).0;
+                }
                 if section.title == "`token`" {
                     expected = read_example(&token_file("")).0;
                 }

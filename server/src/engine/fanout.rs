@@ -6,6 +6,7 @@ use crate::history::RecoveryReply;
 use crate::mailbox::{MailboxNotice, MailboxReply};
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
+use crate::presence::PresenceReply;
 use crate::publication::{Notice, Publication};
 use crate::revocation::{ListFull, Revocation, RevocationList};
 use crate::shard::Reservation;
@@ -125,6 +126,17 @@ impl Fanout {
             self.shards.revoke(self.namespace, &changed.into());
         }
         result
+    }
+
+    /// Returns the counters, to keep.
+    pub(super) fn shared_metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Sends the reply to a request for the members of a room to its shard.
+    pub(super) fn reply_presence(&self, reply: PresenceReply) {
+        // As for recoveries.
+        let _ = self.shards.send(reply.reply_to.shard, ToShard::Present(Box::new(reply)));
     }
 
     /// Sends the reply to a recovery request to its shard.

@@ -22,6 +22,7 @@ mod listener;
 mod mailbox;
 mod notify;
 mod peer;
+mod presence;
 mod proxy_protocol;
 mod publish;
 mod publish_socket;

@@ -15,6 +15,7 @@ use crate::identity::Identity;
 use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, RoomPresence};
 use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
 use crate::token::TokenError;
 use nodevent_protocol::key::Refusal;
@@ -172,6 +173,15 @@ impl Core for Connection<'_> {
             Ok(_) | Err(_) => {}
         }
         outcome.map(|outcome| self.after_join(outcome))
+    }
+
+    fn presence(
+        &mut self,
+        namespace: u16,
+        room: &str,
+        request: RequestId,
+    ) -> Result<Outcome<Arc<RoomPresence>>, PresenceError> {
+        self.shard.request_presence(self.slot, namespace, room, request)
     }
 
     fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError {

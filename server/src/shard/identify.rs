@@ -133,6 +133,7 @@ impl Shard {
             session.identities.set(namespace, Arc::clone(&identity), now, lifetime, grace);
         }
         self.add_mailbox(slot, namespace, &identity.user);
+        self.update_presence(slot, namespace);
         Ok(identity)
     }
 

@@ -155,7 +155,11 @@ impl Shard {
         self.metrics.joins.fetch_add(1, Relaxed);
         self.mark_joined(slot);
         let reply_to = ReplyTo { encoding: encoding_id, ..reply_to };
-        Ok(self.recover(membership, encoding, namespace, room, since, reply_to))
+        let outcome = self.recover(membership, encoding, namespace, room, since, reply_to);
+        if matches!(outcome, Outcome::Ready(_)) {
+            self.enter_presence(slot, id);
+        }
+        Ok(outcome)
     }
 
     /// Requests what a new member has missed, and sends it if it is there at once.
@@ -310,6 +314,10 @@ impl Shard {
         {
             self.close(slot, reason);
         }
+        // After the recovery, so that the connection receives its own `enter`.
+        if self.is_open(slot, generation) {
+            self.enter_presence(slot, membership.room);
+        }
         self.answer_poll(slot);
     }
 
@@ -430,6 +438,7 @@ impl Shard {
 
     /// Does what follows the end of a membership.
     pub(super) fn end_membership(&mut self, slot: u32, membership: Membership, outcome: LeaveOutcome) {
+        self.leave_presence(slot, membership.room, &outcome);
         self.encodings.release(membership.encoding);
         let client = Client::of(self.peer(slot));
         self.memberships.remove(client);

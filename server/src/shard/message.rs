@@ -11,6 +11,7 @@ use crate::encoding::Frame;
 use crate::history::{RecoveryReply, ReplyTo};
 use crate::identity_provider::IdentityReply;
 use crate::mailbox::{MailboxNotice, MailboxReply};
+use crate::presence::PresenceReply;
 use crate::protocol::{Millis, OpenProtocol};
 use crate::publication::Notice;
 use crate::revocation::Revocation;
@@ -68,6 +69,8 @@ pub enum ToShard {
     Broadcast(Arc<Broadcast>),
     /// The reply to a recovery request.
     Recovered(Box<RecoveryReply>),
+    /// The members of a room that a connection asked for.
+    Present(Box<PresenceReply>),
     /// The reply of an authorizer.
     Authorized(AuthorizeReply),
     /// Notify the connections of a user of what happened in the user's mailbox.
@@ -283,6 +286,7 @@ impl ToShard {
             self,
             Self::Broadcast(_)
                 | Self::Recovered(_)
+                | Self::Present(_)
                 | Self::Authorized(_)
                 | Self::MailboxNotice(_)
                 | Self::MailboxNoticesLost { .. }

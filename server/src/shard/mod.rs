@@ -33,6 +33,7 @@ mod pending_identities;
 mod pending_joins;
 mod poll_response;
 mod polling;
+mod presence;
 mod read_queue;
 mod received;
 mod revocations;
@@ -74,6 +75,7 @@ use mailbox::ShardMailboxes;
 use mio::{Events, Poll, Token};
 use pending_identities::PendingIdentities;
 use pending_joins::PendingJoins;
+use presence::Present;
 use read_queue::ReadQueue;
 use received::Received;
 use revocations::Revoked;
@@ -175,6 +177,8 @@ struct Shard {
     memberships: FairShares,
     /// Slots and generations of probes that are closing, or were.
     closing_probes: VecDeque<(u32, u32)>,
+    /// Who is present in which room.
+    present: Present,
     /// Connections that have joined no room.
     roomless: Roomless,
     roomless_limits: RoomlessLimits,
@@ -236,6 +240,7 @@ pub fn start(
             revoked: Vec::new(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
             closing_probes: VecDeque::new(),
+            present: Present::default(),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
             buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count), count),
@@ -374,6 +379,7 @@ impl Shard {
         match message {
             ToShard::Broadcast(broadcast) => self.accept_broadcast(&broadcast),
             ToShard::Recovered(reply) => self.on_recovery_reply(*reply),
+            ToShard::Present(reply) => self.on_presence_reply(*reply),
             ToShard::Authorized(reply) => self.on_authorize_reply(reply),
             ToShard::MailboxNotice(broadcast) => self.on_mailbox_notice(&broadcast),
             ToShard::MailboxNoticesLost { namespace } => self.on_mailbox_notices_lost(namespace),

@@ -19,6 +19,7 @@ mod mailboxes;
 mod order;
 mod origins;
 mod plain;
+mod presence;
 mod publish_keys;
 mod publishing;
 mod redis;

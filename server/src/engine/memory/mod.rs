@@ -3,6 +3,7 @@
 mod history;
 mod mailbox;
 mod mailboxes;
+mod presence;
 
 use super::{Fanout, unpositioned};
 use crate::capability::{
@@ -13,12 +14,14 @@ use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::mailbox::MailboxSettings;
 use crate::outcome::Outcome;
+use crate::presence::Settings;
 use crate::publication::Publication;
 use crate::revocation::{ListFull, Revocation};
 use history::MemoryHistory;
 use mailboxes::MailboxesInMemory;
 use nodevent_protocol::history::{Position, with_position};
 use nodevent_protocol::publication::PublicationRef;
+use presence::MemoryPresence;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -36,11 +39,19 @@ pub struct Memory {
 // === impl Memory ===
 
 impl Memory {
-    /// Starts an engine with this retention, and with mailboxes if there are settings for them, that pushes into `fanout`.
-    pub fn start(fanout: Fanout, policy: History, mailboxes: Option<MailboxSettings>) -> Engine {
+    /// Starts an engine with this retention that pushes into `fanout`. It has mailboxes and presence if there are settings
+    /// for them.
+    pub fn start(
+        fanout: Fanout,
+        policy: History,
+        mailboxes: Option<MailboxSettings>,
+        presence: Option<Settings>,
+    ) -> Engine {
         let mailboxes = mailboxes.map(|settings| Arc::new(MailboxesInMemory::new(settings, fanout.clone())) as _);
+        let metrics = fanout.shared_metrics();
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
+        let presence = presence.map(|settings| MemoryPresence::start(&memory, settings, metrics) as _);
         Engine {
             kind: "memory",
             publish: Arc::clone(&memory) as _,
@@ -48,6 +59,7 @@ impl Memory {
             read_history: Arc::clone(&memory) as _,
             mailboxes,
             revoke: Arc::clone(&memory) as _,
+            presence,
             health: memory,
         }
     }

@@ -23,6 +23,8 @@ mod long_reads;
 mod mailbox_users;
 mod mailboxes;
 mod periodic_check;
+mod presence;
+mod presence_script;
 mod read_task;
 mod revocations;
 mod room_state;
@@ -55,6 +57,7 @@ use mailboxes::MailboxesInRedis;
 use nodevent_protocol::history::{Keys, Position, Publish, Scope};
 use nodevent_protocol::publication::PublicationRef;
 use nodevent_protocol::topic;
+use presence::RedisPresence;
 use script::{ScriptError, Scripts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -216,6 +219,7 @@ impl Redis {
             })
             .transpose()?;
         let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
+        let presence = namespace.presence.clone().map(|settings| RedisPresence::start(&shared, settings) as _);
         let redis = Arc::new(Self { shared, history_reader, mailboxes, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
@@ -224,6 +228,7 @@ impl Redis {
             read_history: Arc::clone(&redis) as _,
             mailboxes: redis.mailboxes.clone().map(|mailboxes| Arc::new(mailboxes) as _),
             revoke: Arc::clone(&redis) as _,
+            presence,
             health: redis,
         })
     }

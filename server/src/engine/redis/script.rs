@@ -77,7 +77,7 @@ impl Script {
         Self { text, sha: history::script_sha(text) }
     }
 
-    /// Runs it.
+    /// Runs the script.
     ///
     /// # Errors
     /// Returns [`ScriptError`] if Redis returned an error, something unexpected, or nothing.

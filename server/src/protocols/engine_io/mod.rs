@@ -17,7 +17,9 @@ use payload_response::payload_response;
 
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
+use crate::history::RequestId;
 use crate::http::connections::PollingFormat;
+use crate::presence::PresenceResult;
 use crate::protocol::{
     Core, IdentifyReply, MailboxDelivery, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply,
     TransportKind,
@@ -106,6 +108,17 @@ pub trait Upper: fmt::Debug + Send {
     fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
         let _ = (namespace, room, core);
         Ok(())
+    }
+
+    /// See [`Protocol::presence_listed`].
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
+        let _ = (namespace, request, result, core);
     }
 
     /// See [`Protocol::identity_expired`].
@@ -253,6 +266,16 @@ impl<U: Upper> Protocol for EngineIo<U> {
 
     fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
         self.upper.revoked(namespace, room, core)
+    }
+
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
+        self.upper.presence_listed(namespace, request, result, core);
     }
 
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {

@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::identity_provider::IdentityResult;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, PresenceResult, RoomPresence};
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
@@ -75,6 +76,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// server will close the connection now.
     fn revoked(&self, operations: &mut dyn Operations, room: Option<&str>) {
         let _ = (operations, room);
+    }
+
+    /// The result of an [`Operations::presence`] that was pending.
+    fn presence_listed(&self, operations: &mut dyn Operations, request: RequestId, result: &PresenceResult) {
+        let _ = (operations, request, result);
     }
 
     /// The connection's identity has expired. The connection is closed after the grace period of the configuration, unless
@@ -212,6 +218,12 @@ pub trait Operations {
 
     /// Leaves a room. Returns whether the connection was a member.
     fn leave(&mut self, room: &str) -> bool;
+
+    /// Requests the members of a room that the connection is in. [`Outcome::Pending`]: [`Dialect::presence_listed`] follows.
+    ///
+    /// # Errors
+    /// [`PresenceError`].
+    fn presence(&mut self, room: &str, request: RequestId) -> Result<Outcome<Arc<RoomPresence>>, PresenceError>;
 
     /// Acknowledges an event. `args` is the text of a JSON array.
     fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]);

@@ -24,6 +24,7 @@ use crate::http::{Endpoint, query};
 use crate::identity_provider::Identify;
 use crate::namespace::{Namespace, Namespaces};
 use crate::outcome::Outcome;
+use crate::presence::PresenceResult;
 use crate::protocol::{Core, IdentifyReply, MailboxDelivery, Millis, NEVER, SubscribeReply};
 use crate::token::{TokenError, TokenSource};
 use dialect::{Ack, Dialect, Event};
@@ -444,6 +445,18 @@ impl Upper for SocketIo {
     fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
         self.in_namespace(namespace, core, |dialect, operations| dialect.revoked(operations, room));
         Ok(())
+    }
+
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
+        self.in_namespace(namespace, core, |dialect, operations| {
+            dialect.presence_listed(operations, request, result);
+        });
     }
 
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {

@@ -10,6 +10,7 @@ use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, RoomPresence};
 use crate::protocol::{Core, JoinError, Joined, Subscribe};
 use crate::protocols::engine_io::{self, Version};
 use crate::token::TokenError;
@@ -139,6 +140,10 @@ impl Operations for InNamespace<'_> {
 
     fn leave(&mut self, room: &str) -> bool {
         self.core.unsubscribe(self.namespace.id, room, self.encoding)
+    }
+
+    fn presence(&mut self, room: &str, request: RequestId) -> Result<Outcome<Arc<RoomPresence>>, PresenceError> {
+        self.core.presence(self.namespace.id, room, request)
     }
 
     fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]) {

@@ -7,6 +7,7 @@ use crate::history::RequestId;
 use crate::identity::Identity;
 use crate::identity_provider::IdentityResult;
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, PresenceResult};
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
 use crate::protocols::socket_io::arguments::Argument;
 use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
@@ -52,6 +53,7 @@ impl Dialect for NodEvent {
                 };
                 acknowledge(operations, event.ack_id, &ack);
             }
+            "presence" => presence(operations, data, event.ack_id),
             "token" => {
                 let before = operations.identity();
                 match renew(operations, data, event.ack_id.into()) {
@@ -118,6 +120,10 @@ impl Dialect for NodEvent {
     fn revoked(&self, operations: &mut dyn Operations, room: Option<&str>) {
         let what = room.map_or(json!({}), |room| json!({"room": room}));
         operations.emit(&json!(["revoked", what]).to_string(), &[]);
+    }
+
+    fn presence_listed(&self, operations: &mut dyn Operations, request: RequestId, result: &PresenceResult) {
+        acknowledge(operations, request.number, &presence_ack(result));
     }
 
     fn identity_expired(&self, operations: &mut dyn Operations) {
@@ -203,6 +209,33 @@ impl NodEvent {
             }
             bad += usize::from(self.join_one(operations, *data, request) == Err(JoinError::BadRoom));
         }
+    }
+}
+
+/// `presence {room}`: the members of a room.
+fn presence(operations: &mut dyn Operations, data: Argument<'_>, ack_id: Option<u64>) {
+    // Without an acknowledgement there is no way to reply.
+    if ack_id.is_none() {
+        return;
+    }
+    let listed = match room_of(operations, data.field("room")) {
+        Some(room) => operations.presence(&room, ack_id.into()),
+        None => Err(PresenceError::BadRoom),
+    };
+    let result = match listed {
+        Ok(Outcome::Pending) => return,
+        Ok(Outcome::Ready(presence)) => Ok(presence),
+        Ok(Outcome::Overloaded) => Err(PresenceError::TooMany),
+        Err(error) => Err(error),
+    };
+    acknowledge(operations, ack_id, &presence_ack(&result));
+}
+
+/// The arguments of the acknowledgement of `presence`.
+fn presence_ack(result: &PresenceResult) -> String {
+    match result {
+        Ok(presence) => format!("[null,{}]", presence.text),
+        Err(error) => json!([error.to_string()]).to_string(),
     }
 }
 
