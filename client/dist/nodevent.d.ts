@@ -30,6 +30,7 @@ export interface JoinState {
 
 /** A publication as the server delivered it. */
 export interface Publication<Message = any> {
+  /** The room to which it was published; absent in `NoDevent.user` and `NoDevent.all`. */
   room: string;
   event: string;
   message?: Message;
@@ -77,7 +78,7 @@ interface Listenable {
 interface RoomOn<Events extends EventMap> {
   /** Every attempt to join, including automatic ones. `err` is `null` if it succeeded. */
   (event: "join", listener: (this: Room<Events>, err: Refusal | null, state?: JoinState) => void): Undo<Room<Events>>;
-  /** The room was left; `err` is the reason if the page did not ask to leave. */
+  /** The room was left; `err` is the reason if the page did not ask to leave, such as `revoked`. */
   (event: "leave", listener: (this: Room<Events>, err?: string | null) => void): Undo<Room<Events>>;
   /** The key has expired: pass a new one to `room.setKey`. */
   (event: "key-expired", listener: (this: Room<Events>, room: Room<Events>) => void): Undo<Room<Events>>;
@@ -89,6 +90,34 @@ interface RoomOn<Events extends EventMap> {
     event: Event,
     listener: (this: Room<Events>, message: Events[Event]) => void,
   ): Undo<Room<Events>>;
+}
+
+/** Who is in a room. */
+export interface Presence {
+  /** The number of members. */
+  count: number;
+  /** Whether there are so many that only their number is known. */
+  large: boolean;
+  /** Whether all of them are in `members`. */
+  complete: boolean;
+  members: PresenceMember[];
+}
+
+/** A user in a room. */
+export interface PresenceMember<Info = any> {
+  user: string;
+  /** The `info` of the user's token. */
+  info: Info | null;
+  /** The user's connections. 0: the last one has just been lost, and the user may return. */
+  connections: number;
+}
+
+/** The messages of the events of presence. */
+export interface PresenceEvents<Info = any> {
+  "nodevent:enter": { user: string; info: Info | null; count: number };
+  "nodevent:leave": { user: string; info: Info | null; count: number };
+  /** Of large rooms, and when a room becomes large or small. */
+  "nodevent:count": { count: number; large: boolean };
 }
 
 export interface Room<Events extends EventMap = EventMap> extends Listenable {
@@ -111,6 +140,11 @@ export interface Room<Events extends EventMap = EventMap> extends Listenable {
   join(done?: (err: Refusal | null, state?: JoinState) => void): this;
   /** Leaves. `done` is called when the room is left. */
   leave(done?: (err?: string | null) => void): this;
+  /**
+   * Who is in the room, which this page has joined. It rejects if the room has no presence, and if the server does not respond
+   * within 10 s.
+   */
+  presence(): Promise<Presence>;
   on: RoomOn<Events>;
   once: RoomOn<Events>;
   addListener: RoomOn<Events>;
@@ -122,6 +156,25 @@ export interface Room<Events extends EventMap = EventMap> extends Listenable {
       publication: Publication<Events[Event]>,
     ) => void,
   ): () => void;
+}
+
+interface FeedOn {
+  /** Publications are lost for good. Fired once per gap, before any later publication. */
+  (event: "gap", listener: (this: Feed, position: string) => void): Undo<Feed>;
+  (event: string, listener: (this: Feed, message: any) => void): Undo<Feed>;
+}
+
+/** What is published to a user, or to all connections. */
+export interface Feed extends Listenable {
+  /** The newest position received, if history is on. */
+  readonly position: string | undefined;
+  /** Sets the position of the page's content, so that what was published since is recovered. */
+  since(position: string | null | undefined): this;
+  on: FeedOn;
+  once: FeedOn;
+  addListener: FeedOn;
+  /** Every publication, whatever its event name. Returns a function that removes the listener. */
+  onAny(listener: (event: string, message: any, publication: Omit<Publication, "room">) => void): () => void;
 }
 
 interface ControllerOn {
@@ -182,6 +235,10 @@ export class NoDeventController implements Listenable {
   readonly pageId: string;
   /** Uses an existing socket: ours, the stock client's, or an object with `on`, `off` and `emit`. */
   setSocket(socket: SocketLike): this;
+  /** What is published to the user of the page's token, on all pages of the user. */
+  readonly user: Feed;
+  /** What is published to all connections of the namespace. */
+  readonly all: Feed;
   /** Presents a token of the same user now, and tokens of this source from now on. Without a user before, it signs in. */
   setToken(source: Token | TokenSource): this;
   /** Ends the connection for good and releases everything. */

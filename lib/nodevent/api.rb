@@ -62,6 +62,18 @@ module NoDevent
       Testing
     end
 
+    # Asks the server who is in a room. It must have `presence` in its configuration.
+    # @example
+    #   NoDevent.presence(discussion).count   # => 3
+    # @param room see {Room.of}
+    # @return [Presence]
+    # @raise [InvalidRoomError] if the argument does not name a room
+    # @raise [ServerError] if the server does not respond, or the room has no presence
+    # @raise [ConfigurationError] if the configuration is invalid, or has `url: false`
+    def presence(room)
+      Namespace.default.presence(room)
+    end
+
     # Returns another namespace of the configuration, which emits and signs like {Emitter}.
     # @example
     #   NoDevent.namespace("/board").emit(discussion, "update", discussion)
@@ -70,6 +82,27 @@ module NoDevent
     # @raise [ConfigurationError] if the configuration does not contain it
     def namespace(name)
       Namespace.new("/#{name.to_s.delete_prefix('/')}").tap(&:config)
+    end
+
+    # Ends connections or memberships on all servers, at once: all connections of a user, all memberships of a room, or
+    # those of a user in a room. Tokens that were issued before count no longer, also if the user is offline. Returns
+    # when the engine has the revocation. See docs/revocation.md.
+    # @example when a user signs out everywhere
+    #   NoDevent.revoke(user: current_user)
+    # @example when a user leaves a team
+    #   NoDevent.revoke(user: member, room: team)
+    # @param user [String, Symbol, Integer, #id, nil] as in {Token.issue}
+    # @param room [Object, nil] see {Room.of}
+    # @param before [Time, Numeric, #to_time, nil] tokens that were issued before this time count no longer; now by
+    #   default. Numbers are seconds since 1970
+    # @param namespace [String, Symbol, nil] another namespace than the default
+    # @return [void]
+    # @raise [ArgumentError] without a user and a room
+    # @raise [RevokeError] if the server could not be reached, or did not revoke
+    # @raise [ConfigurationError]
+    def revoke(user: nil, room: nil, before: nil, namespace: nil)
+      config = (namespace ? self.namespace(namespace) : Namespace.default).config
+      Revocation.revoke(config, user: user, room: room, before: before)
     end
 
     # Decides who gets a key for a room. The gem mounts an endpoint at `/nodevent/key`, and the browser client requests

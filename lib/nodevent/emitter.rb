@@ -96,6 +96,22 @@ module NoDevent
         Namespace.default.notify(user, event, message, **options)
       end
 
+      # Addresses users, several rooms, or all connections. A connection that several of the targets reach receives the
+      # event once. Users are connected with a token; see {Token}.
+      # @example
+      #   NoDevent::Emitter.to(users: current_user).emit("signed_in_elsewhere")
+      #   NoDevent::Emitter.to(users: [ann, 43], rooms: discussion).emit("mention", comment)
+      #   NoDevent::Emitter.to(broadcast: true).emit("maintenance", minutes: 5)
+      # @param rooms [Object, Array] see {Room.of}
+      # @param users [Object, Array] users, or their ids
+      # @param broadcast [Boolean] all connections of the namespace
+      # @return [Targets] its method `emit` takes the arguments of {emit} without the room
+      # @raise [ArgumentError] without a target, with more than 1,000, or if a user has no id
+      # @raise [InvalidRoomError]
+      def to(rooms: nil, users: nil, broadcast: false)
+        Namespace.default.to(rooms: rooms, users: users, broadcast: broadcast)
+      end
+
       # @example
       #   NoDevent::Emitter.room(Discussion.find(12))   # => "Discussion_12"
       # @param object see {Room.of}

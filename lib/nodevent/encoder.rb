@@ -41,11 +41,13 @@ module NoDevent
         ENCODING.with(true, &block)
       end
 
+      # @param room [String] the room, or the targets, for errors
+      # @param target [Hash] the members that name them
       # @param members [Hash, nil] further members of the publication
       # @return [String] the publication
       # @raise [EncodingError, MessageTooLargeError]
-      def encode(room, event, message, config, members = nil)
-        publication = { room: room, event: event, message: message }
+      def encode(room, target, event, message, config, members = nil)
+        publication = { **target, event: event, message: message }
         publication.merge!(members) if members
         json = encoding { publication.to_json }
         check_json(json, room, event) unless always_valid?(message)

@@ -52,6 +52,11 @@ module NoDevent
     end
   end
 
+  # A revocation did not reach the engine. Raised by {NoDevent.revoke}.
+  class RevokeError < StandardError
+    include Error
+  end
+
   # Publications did not reach the engine. Raised only by `emit(…, wait: true)`; otherwise passed to
   # {NoDevent.on_error}.
   class PublishError < StandardError
@@ -70,5 +75,10 @@ module NoDevent
       new("NoDevent cannot emit in a Ractor other than the main one (#{cause.class}); send the event to the main " \
           "Ractor and emit there", count: 0)
     end
+  end
+
+  # The server did not return what it was asked for: it is unavailable, or refused the request.
+  class ServerError < StandardError
+    include Error
   end
 end

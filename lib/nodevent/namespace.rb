@@ -66,6 +66,15 @@ module NoDevent
       publish(room, event, *Emitter.arguments(event, message, options))
     end
 
+    # @param rooms see {Emitter.to}
+    # @param users see {Emitter.to}
+    # @param broadcast see {Emitter.to}
+    # @return see {Emitter.to}
+    # @raise see {Emitter.to}
+    def to(rooms: nil, users: nil, broadcast: false)
+      Targets.new(self, rooms: rooms, users: users, broadcast: broadcast)
+    end
+
     # Emits one event to several rooms. A page that is in more than one of them receives it once.
     # @api private
     def emit_copies(rooms, event, message, options = {})
@@ -80,13 +89,19 @@ module NoDevent
 
       config = self.config
       room = room_name(room, config)
-      event = Encoder.event_name(event)
-      members, options = members(options) unless options.empty?
-      json = Encoder.encode(room, event, message, config, members)
-      payload = { room: room, event: event, channel: config.namespace, bytes: json.bytesize }
-      Instrumentation.instrument("emit.nodevent", payload) do |instrumented|
-        instrumented[:result] = deliver(config, json, options)
-      end
+      emit_encoded(config, room, { room: room }, event, message, options)
+    rescue Ractor::Error => e
+      raise PublishError.ractor(e)
+    end
+
+    # {Targets#emit} with separated arguments.
+    # @api private
+    def publish_to(targets, event, message, options)
+      return if Silence.on?
+
+      config = self.config
+      targets.rooms.each { |room| room_name(room, config) }
+      emit_encoded(config, targets.to_s, targets.members, event, message, options)
     rescue Ractor::Error => e
       raise PublishError.ractor(e)
     end
@@ -114,6 +129,17 @@ module NoDevent
       sign(config, room_name(object, config), expires)
     end
 
+    # @param object see {Room.of}
+    # @return see {NoDevent.presence}
+    # @raise see {NoDevent.presence}
+    def presence(object)
+      config = self.config
+      room = room_name(object, config)
+      is_signed = config.secret || config.token&.opens_rooms?
+      lifetime = Presence.key_lifetime(config.key_rules.max_lifetime)
+      Presence.read(config, room, is_signed ? sign(config, room, Time.now + lifetime) : nil)
+    end
+
     # The room's position when the current request started, from which a page catches up: the last one that this process
     # knows from before. If it knows none from the last second, it asks the engine: Redis, or the server.
     # @api private
@@ -139,6 +165,18 @@ module NoDevent
     end
 
     private
+
+    # @param place [String] the room, or the targets, for logs and errors
+    # @param target [Hash] the members that name them
+    def emit_encoded(config, place, target, event, message, options)
+      event = Encoder.event_name(event)
+      members, options = members(options) unless options.empty?
+      json = Encoder.encode(place, target, event, message, config, members)
+      payload = { room: place, event: event, channel: config.namespace, bytes: json.bytesize }
+      Instrumentation.instrument("emit.nodevent", payload) do |instrumented|
+        instrumented[:result] = deliver(config, json, options)
+      end
+    end
 
     def sign(config, room, expires)
       # With tokens and without a secret, the server accepts only tokens.

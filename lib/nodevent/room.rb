@@ -194,6 +194,7 @@ module NoDevent
         name = name.encode(Encoding::UTF_8) unless name.encoding == Encoding::UTF_8
         invalid!(object, "is not valid UTF-8") unless name.valid_encoding?
         invalid!(object, "has no name") if name.strip.empty?
+        invalid!(object, "has a name that begins with U+0001") if name.start_with?("\u0001")
         invalid!(object, "has a name longer than #{MAX_BYTES} bytes") if name.bytesize > MAX_BYTES
         name
       rescue ::EncodingError

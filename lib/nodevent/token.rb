@@ -18,10 +18,9 @@ module NoDevent
     LIFETIME = 15 * 60
     # Limits of the server, in bytes.
     MAX_BYTES = 8 * 1024
-    MAX_USER_BYTES = 255
     MAX_INFO_BYTES = 1024
 
-    private_constant :MAX_BYTES, :MAX_USER_BYTES, :MAX_INFO_BYTES
+    private_constant :MAX_BYTES, :MAX_INFO_BYTES
 
     class << self
       # A token for a connection of a user.
@@ -38,7 +37,7 @@ module NoDevent
       # @raise [ConfigurationError] if no secret is configured that signs tokens
       def issue(user, expires: nil, rooms: [], info: nil, namespace: nil)
         config = (namespace ? NoDevent.namespace(namespace) : Namespace.default).config
-        claims = { sub: user_id(user), rooms: room_names(rooms, config), info: info(info) }
+        claims = { sub: User.id(user, "a token"), rooms: room_names(rooms, config), info: info(info) }
         claims.delete(:rooms) if claims[:rooms].empty?
         sign(claims, expires || (Time.now + LIFETIME), config)
       end
@@ -60,7 +59,7 @@ module NoDevent
         "#{input}.#{base64(OpenSSL::HMAC.digest('SHA256', secret, input))}"
       end
 
-      # The id of a user.
+      # The id of a user, as in the claim `sub`.
       # @api private
       # @return [String]
       # @raise [ArgumentError]
@@ -86,7 +85,7 @@ module NoDevent
                                     "below it, e.g. from `openssl rand -hex 32`"
         end
         now = Time.now.to_f
-        claims = claims.merge(ns: config.namespace, iat: now.floor, exp: expiry(expires, now, rules),
+        claims = claims.merge(ns: config.namespace, iat: now.floor(3), exp: expiry(expires, now, rules),
                               aud: rules.audience, iss: rules.issuer)
         token = encode(claims.compact, rules.secret, rules.id)
         return token if token.bytesize <= MAX_BYTES
@@ -106,10 +105,6 @@ module NoDevent
         raise InvalidExpiryError, "a token cannot be valid for #{lifetime.round} s: the server rejects tokens that " \
                                   "are valid for more than #{rules.max_lifetime.round} s; give an earlier time, or " \
                                   "raise `token: max_lifetime`"
-      end
-
-      def plain_id?(id)
-        id.is_a?(String) || id.is_a?(Symbol) || id.is_a?(Integer)
       end
 
       def room_names(rooms, config)

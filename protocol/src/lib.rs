@@ -1,9 +1,10 @@
 //! The protocol between the gem, the server and the browser client. `README.md` of this crate specifies it.
 //!
-//! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`page`] which
-//! page they exclude; [`history`] is where it is stored, [`mailbox`] where messages for users are; [`text`] makes text from
-//! outside printable; [`websocket`] carries bytes, [`engine_io`] carries packets over it or over polling, and [`engine_io_3`]
-//! those of older clients, [`socket_io`] carries events in those packets; [`plain`] is an alternative to both. The
+//! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`targets`] where it
+//! goes, [`topic`] how that is named, [`page`] which page they exclude; [`history`] is where it is stored, [`mailbox`] where
+//! messages for users are, [`presence`] who is in a room; [`text`] makes text from outside printable; [`websocket`] carries
+//! bytes, [`engine_io`] carries packets over it or over polling, and [`engine_io_3`] those of older clients, [`socket_io`]
+//! carries events in those packets; [`plain`] is an alternative to both. The
 //! tests of all three languages read the JSON files in `vectors/`.
 //!
 //! **Architecture Invariant:** nothing here does I/O, awaits, spawns or reads a clock. Bytes and times are arguments, and
@@ -20,8 +21,11 @@ pub mod key;
 pub mod mailbox;
 pub mod page;
 pub mod plain;
+pub mod presence;
 pub mod publication;
 pub mod room;
 pub mod socket_io;
+pub mod targets;
 pub mod text;
+pub mod topic;
 pub mod websocket;

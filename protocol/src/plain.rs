@@ -5,6 +5,7 @@
 
 use crate::history::Position;
 use crate::room;
+use crate::topic::Topic;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -166,10 +167,16 @@ pub fn error(error: &str, hint: &str, room: Option<&str>, id: Option<u64>) -> St
     with_id(line, id)
 }
 
-/// The notice that publications of a room before `position` may be missing and cannot be recovered.
+/// The notice that publications of a topic before `position` may be missing and cannot be recovered.
 #[must_use]
-pub fn gap(room: &str, position: Position) -> String {
-    json!({"gap": room, "position": position.to_string()}).to_string()
+pub fn gap(topic: Topic<'_>, position: Position) -> String {
+    let position = position.to_string();
+    match topic {
+        Topic::Room(room) => json!({"gap": room, "position": position}),
+        Topic::User(user) => json!({"gap": true, "user": user, "position": position}),
+        Topic::All => json!({"gap": true, "broadcast": true, "position": position}),
+    }
+    .to_string()
 }
 
 /// The notice that the server shuts down. The client should reconnect after that time. Milliseconds.

@@ -1,4 +1,7 @@
-//! Publications: one JSON object with a room and an event, and its text.
+//! Publications: one JSON object with a target and an event, and its text.
+//!
+//! What engines carry has one target: a room, a user or all connections. [`crate::targets`] separates what a publisher
+//! addressed to several.
 //!
 //! The text reaches the browser byte for byte, so it is not parsed into a value: only the members that the server needs
 //! are read. Deep nesting costs a byte of heap per level and no stack. Numbers of any size and lone surrogates in the
@@ -6,18 +9,20 @@
 
 use crate::history::Position;
 use crate::page::PageHash;
-use crate::room;
+use crate::topic::{self, MAX_USER_BYTES};
+use crate::{room, targets};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use std::fmt;
 use thiserror::Error;
 
-/// A publication, as a publisher sent it.
+/// A publication with one target.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PublicationRef<'a> {
-    /// The room.
-    pub room: Cow<'a, str>,
+    /// The name of its [`topic::Topic`]: its room, or that of a user or of all connections.
+    pub topic: Cow<'a, str>,
     /// The event's name.
     pub event: Cow<'a, str>,
     /// The text of the object, without the white space around it.
@@ -26,9 +31,25 @@ pub struct PublicationRef<'a> {
     pub position: Option<Position>,
     /// Whether it has a `position` member, whatever its value.
     pub has_position: bool,
+    /// Who does not receive it.
+    pub marks: Marks,
+}
+
+/// The members of a publication that say who does not receive it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Marks {
     /// The page that does not receive it.
     pub except: Option<PageHash>,
+    /// The event of which it is a copy. A connection receives one copy.
+    pub id: Option<PublicationId>,
 }
+
+/// The member `publication_id`, which copies of one event for several targets share.
+///
+/// # Shape
+/// The first eight bytes of the SHA-256 of the text.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct PublicationId(u64);
 
 /// A reason why a text is not a publication.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
@@ -63,11 +84,40 @@ pub enum InvalidPublication {
     /// `except` is neither `null` nor the hash of a page id.
     #[error("its except is not the hash of a page id: sixteen lower-case hexadecimal digits")]
     BadExcept,
+    /// An element of `rooms` is not a room.
+    #[error(
+        "its rooms are not a room, or a list of rooms: strings or integers of at most {} bytes",
+        room::MAX_BYTES
+    )]
+    BadRooms,
+    /// `user`, or an element of `users`, is not the id of a user.
+    #[error(
+        "its users are not the id of a user, or a list of ids: strings or integers of 1 to {MAX_USER_BYTES} bytes \
+         without control characters"
+    )]
+    BadUsers,
+    /// `broadcast` is neither a boolean nor `null`.
+    #[error("its broadcast is not true or false")]
+    BadBroadcast,
+    /// `rooms` or `users` is an empty list.
+    #[error("its list of rooms or users is empty")]
+    EmptyTargets,
+    /// It has more than [`targets::MAX_TARGETS`] targets.
+    #[error("it has more than {} targets", targets::MAX_TARGETS)]
+    TooManyTargets,
+    /// The copies for its targets have more than [`targets::MAX_COPIES_BYTES`] together.
+    #[error("its copies for all targets have more than {} bytes together", targets::MAX_COPIES_BYTES)]
+    CopiesTooLarge,
+    /// It has several targets where one is expected.
+    #[error(
+        "it has several targets, which a plain PUBLISH to Redis cannot have; publish one copy for each, or over HTTP"
+    )]
+    SeveralTargets,
 }
 
-/// Parses one publication.
+/// Parses one publication with one target: `room`, or `user`, or `"broadcast": true`.
 ///
-/// If a member occurs twice, the last one counts, as for `JSON.parse`.
+/// If a member occurs twice, the last one counts, as for `JSON.parse`. With a room, `user` is a member like any other.
 ///
 /// # Errors
 /// Returns [`InvalidPublication`].
@@ -75,53 +125,49 @@ pub fn parse(published: &[u8]) -> Result<PublicationRef<'_>, InvalidPublication>
     parse_text(std::str::from_utf8(published).map_err(|_| InvalidPublication::NotUtf8)?)
 }
 
-/// Parses one publication or an array of them, and checks all. An empty array is valid and has none.
+/// Reads who does not receive a publication, from the text that was checked when it was published.
 ///
-/// # Errors
-/// Returns the first [`InvalidPublication`], with its index if the body is an array.
-pub fn parse_many(body: &[u8]) -> Result<Vec<PublicationRef<'_>>, (Option<usize>, InvalidPublication)> {
-    let text = std::str::from_utf8(body).map_err(|_| (None, InvalidPublication::NotUtf8))?;
-    if !text.trim_start_matches(WHITE).starts_with('[') {
-        return Ok(vec![parse_text(text).map_err(|invalid| (None, invalid))?]);
-    }
-    let elements: Vec<&RawValue> = serde_json::from_str(text).map_err(|error| (None, not_json(&error)))?;
-    let each = elements.iter().enumerate();
-    each.map(|(index, element)| parse_text(element.get()).map_err(|invalid| (Some(index), invalid))).collect()
-}
-
-/// Reads the page that does not receive a publication, from the text that was checked when it was published.
-///
-/// Fast for the usual text, which does not contain the word: stored publications are not parsed otherwise.
+/// Fast for the usual text, which contains neither word: stored publications are not parsed otherwise.
 #[must_use]
-pub fn except_of(text: &str) -> Option<PageHash> {
-    if !text.contains("\"except\"") {
-        return None;
+pub fn marks_of(text: &str) -> Marks {
+    if !text.contains(EXCEPT) && !text.contains(PUBLICATION_ID) {
+        return Marks::default();
     }
-    let members: Members<'_> = serde_json::from_str(text).ok()?;
-    except(members.except).ok()?
+    let Ok(members) = serde_json::from_str::<Members<'_>>(text) else { return Marks::default() };
+    Marks { except: except(members.except).ok().flatten(), id: id(members.id) }
 }
 
+/// The names of the members that [`marks_of`] looks for. Only without escapes.
+const EXCEPT: &str = "\"except\"";
+const PUBLICATION_ID: &str = "\"publication_id\"";
 /// The white space of JSON.
-const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
+pub(crate) const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 fn parse_text(text: &str) -> Result<PublicationRef<'_>, InvalidPublication> {
+    let members = members(text)?;
+    let topic = match (members.room, members.user) {
+        _ if members.has_several_targets() => return Err(InvalidPublication::SeveralTargets),
+        (None, Some(user)) => Cow::Owned(topic::of_user(&targets::user(user)?)),
+        (None, None) if members.is_broadcast()? => Cow::Borrowed(topic::ALL),
+        (room, _) => self::room(room)?,
+    };
+    members.publication(topic, text.trim_matches(WHITE))
+}
+
+/// Reads the members of the text of an object.
+pub(crate) fn members(text: &str) -> Result<Members<'_>, InvalidPublication> {
     if !text.trim_start_matches(WHITE).starts_with('{') {
         let json = serde_json::from_str::<IgnoredAny>(text);
         return Err(json.map_or_else(|error| not_json(&error), |_| InvalidPublication::NotAnObject));
     }
-    let members: Members<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
-    let has_position = members.position.is_some();
-    let position = members.position.and_then(|raw| string(raw.get())).and_then(|text| Position::parse(&text));
-    let text = text.trim_matches(WHITE);
-    let (room, event, except) = (room(members.room)?, event(members.event)?, except(members.except)?);
-    Ok(PublicationRef { room, event, text, position, has_position, except })
+    serde_json::from_str(text).map_err(|error| not_json(&error))
 }
 
-fn not_json(error: &serde_json::Error) -> InvalidPublication {
+pub(crate) fn not_json(error: &serde_json::Error) -> InvalidPublication {
     InvalidPublication::NotJson { line: error.line(), column: error.column() }
 }
 
-fn room(member: Option<&RawValue>) -> Result<Cow<'_, str>, InvalidPublication> {
+pub(crate) fn room(member: Option<&RawValue>) -> Result<Cow<'_, str>, InvalidPublication> {
     let raw = member.map_or("null", RawValue::get);
     let room = match raw.as_bytes() {
         b"null" | b"\"\"" => return Err(InvalidPublication::NoRoom),
@@ -153,20 +199,70 @@ fn except(member: Option<&RawValue>) -> Result<Option<PageHash>, InvalidPublicat
     }
 }
 
+fn id(member: Option<&RawValue>) -> Option<PublicationId> {
+    string(member?.get()).filter(|id| !id.is_empty()).map(|id| PublicationId::of(&id))
+}
+
 /// Returns the string that `raw` encodes, borrowed if it has no escapes.
-fn string(raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn string(raw: &str) -> Option<Cow<'_, str>> {
     #[derive(serde::Deserialize)]
     struct Borrowing<'a>(#[serde(borrow)] Cow<'a, str>);
     serde_json::from_str(raw).ok().map(|Borrowing(text)| text)
 }
 
+/// A member that is `null` is absent.
+fn not_null(raw: &RawValue) -> Option<&RawValue> {
+    (raw.get() != "null").then_some(raw)
+}
+
 /// The members that the server reads, as they are written.
-#[derive(Default)]
-struct Members<'a> {
-    room: Option<&'a RawValue>,
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Members<'a> {
+    pub(crate) room: Option<&'a RawValue>,
+    pub(crate) rooms: Option<&'a RawValue>,
+    pub(crate) user: Option<&'a RawValue>,
+    pub(crate) users: Option<&'a RawValue>,
+    pub(crate) broadcast: Option<&'a RawValue>,
     event: Option<&'a RawValue>,
     position: Option<&'a RawValue>,
     except: Option<&'a RawValue>,
+    pub(crate) id: Option<&'a RawValue>,
+}
+
+// === impl Members ===
+
+impl<'a> Members<'a> {
+    /// The publication with these members and this text, which is addressed to a topic.
+    pub(crate) fn publication(
+        &self,
+        topic: Cow<'a, str>,
+        text: &'a str,
+    ) -> Result<PublicationRef<'a>, InvalidPublication> {
+        let position = self.position.and_then(|raw| string(raw.get())).and_then(|text| Position::parse(&text));
+        Ok(PublicationRef {
+            topic,
+            event: event(self.event)?,
+            text,
+            position,
+            has_position: self.position.is_some(),
+            marks: Marks { except: except(self.except)?, id: id(self.id) },
+        })
+    }
+
+    /// Whether it has a member that only publications with several targets need.
+    fn has_several_targets(&self) -> bool {
+        let is_broadcast = self.broadcast.is_some_and(|raw| raw.get() == "true");
+        self.rooms.is_some() || self.users.is_some() || is_broadcast && (self.room.is_some() || self.user.is_some())
+    }
+
+    /// Whether it is addressed to all connections.
+    pub(crate) fn is_broadcast(&self) -> Result<bool, InvalidPublication> {
+        match self.broadcast.map(RawValue::get) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(InvalidPublication::BadBroadcast),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -188,7 +284,12 @@ impl<'de> Visitor<'de> for MembersVisitor {
         let mut members = Members::default();
         while let Some(name) = map.next_key::<&RawValue>()? {
             match Name::of(name.get()) {
-                Name::Room => members.room = Some(map.next_value()?),
+                Name::Room => members.room = not_null(map.next_value()?),
+                Name::Rooms => members.rooms = not_null(map.next_value()?),
+                Name::User => members.user = not_null(map.next_value()?),
+                Name::Users => members.users = not_null(map.next_value()?),
+                Name::Broadcast => members.broadcast = not_null(map.next_value()?),
+                Name::Id => members.id = Some(map.next_value()?),
                 Name::Event => members.event = Some(map.next_value()?),
                 Name::Position => members.position = Some(map.next_value()?),
                 Name::Except => members.except = Some(map.next_value()?),
@@ -201,8 +302,13 @@ impl<'de> Visitor<'de> for MembersVisitor {
     }
 }
 
-enum Name {
+pub(crate) enum Name {
     Room,
+    Rooms,
+    User,
+    Users,
+    Broadcast,
+    Id,
     Event,
     Position,
     Except,
@@ -214,18 +320,41 @@ enum Name {
 impl Name {
     /// Recognizes a member's name as it is written. A name with a lone surrogate is not a string in Rust, but it is
     /// valid.
-    fn of(raw: &str) -> Self {
-        // Only without escapes, because `except_of` looks for it so.
-        if raw == "\"except\"" {
-            return Self::Except;
+    pub(crate) fn of(raw: &str) -> Self {
+        // Only without escapes, because `marks_of` looks for them so.
+        match raw {
+            EXCEPT => return Self::Except,
+            PUBLICATION_ID => return Self::Id,
+            _ => {}
         }
         let name = if raw.contains('\\') { string(raw) } else { Some(Cow::Borrowed(raw.trim_matches('"'))) };
         match name.as_deref() {
             Some("room") => Self::Room,
+            Some("rooms") => Self::Rooms,
+            Some("user") => Self::User,
+            Some("users") => Self::Users,
+            Some("broadcast") => Self::Broadcast,
             Some("event") => Self::Event,
             Some("position") => Self::Position,
             _ => Self::Other,
         }
+    }
+}
+
+// === impl PublicationId ===
+
+impl PublicationId {
+    /// The id with this text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
+        Self(digest.split_first_chunk().map_or(0, |(first, _)| u64::from_be_bytes(*first)))
+    }
+
+    /// The id as a number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
     }
 }
 
@@ -244,6 +373,13 @@ impl InvalidPublication {
             Self::NoEvent => "no_event",
             Self::NotAnEvent => "not_an_event",
             Self::BadExcept => "bad_except",
+            Self::BadRooms => "bad_rooms",
+            Self::BadUsers => "bad_users",
+            Self::BadBroadcast => "bad_broadcast",
+            Self::EmptyTargets => "empty_targets",
+            Self::TooManyTargets => "too_many_targets",
+            Self::CopiesTooLarge => "copies_too_large",
+            Self::SeveralTargets => "several_targets",
         }
     }
 }
@@ -255,7 +391,7 @@ mod tests {
     #[test]
     fn room_and_event_are_borrowed_from_what_was_published() {
         let publication = parse(br#"{"room":"r","event":"e","message":"\u2028"}"#).unwrap();
-        assert!(matches!((publication.room, publication.event), (Cow::Borrowed("r"), Cow::Borrowed("e"))));
+        assert!(matches!((publication.topic, publication.event), (Cow::Borrowed("r"), Cow::Borrowed("e"))));
     }
 
     #[test]
@@ -272,7 +408,7 @@ mod tests {
             [&b"\xff"[..], b"{\"room\":\"r\",\"event\":\"\xc3\"}", b"{\"room\":\"r\",\"event\":\"e\"}\xff"]
         {
             assert_eq!(parse(published), Err(InvalidPublication::NotUtf8));
-            assert_eq!(parse_many(published), Err((None, InvalidPublication::NotUtf8)));
+            assert_eq!(targets::parse_many(published).unwrap_err(), (None, InvalidPublication::NotUtf8));
         }
     }
 
@@ -294,6 +430,29 @@ mod tests {
     }
 
     #[test]
+    fn copy_names_a_user_or_all_connections() {
+        for (published, topic) in [
+            (r#"{"user":"42","event":"e"}"#, "\u{1}user:42"),
+            (r#"{"user":42,"event":"e"}"#, "\u{1}user:42"),
+            (r#"{"broadcast":true,"event":"e"}"#, topic::ALL),
+            (r#"{"room":"r","user":"42","event":"e"}"#, "r"),
+            (r#"{"room":"r","broadcast":false,"users":null,"event":"e"}"#, "r"),
+        ] {
+            assert_eq!(parse(published.as_bytes()).unwrap().topic, topic, "{published}");
+        }
+    }
+
+    #[test]
+    fn several_targets_are_not_one() {
+        for members in
+            [r#""rooms":["r"]"#, r#""users":"42""#, r#""room":"r","broadcast":true"#, r#""room":"r","rooms":[]"#]
+        {
+            let published = format!(r#"{{{members},"event":"e"}}"#);
+            assert_eq!(parse(published.as_bytes()), Err(InvalidPublication::SeveralTargets), "{published}");
+        }
+    }
+
+    #[test]
     fn million_levels_of_nesting_need_no_stack() {
         // N-32, X-03
         let levels = 1_000_000;
@@ -302,7 +461,7 @@ mod tests {
         let array = format!("[{published}]");
         let read = std::thread::Builder::new().stack_size(64 * 1024).spawn(move || {
             assert_eq!(parse(published.as_bytes()).unwrap().text, published);
-            assert_eq!(parse_many(array.as_bytes()).unwrap()[0].text, published);
+            assert_eq!(targets::parse_many(array.as_bytes()).unwrap()[0].text(), published);
             assert!(parse(&published.as_bytes()[..published.len() - 2]).is_err());
         });
         read.unwrap().join().unwrap();

@@ -2,6 +2,7 @@
 //!
 //! Both joins and publications use it, so the same value always means the same room.
 
+use crate::topic;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -24,6 +25,9 @@ pub enum RoomNameError {
     /// It exceeds the limit.
     #[error("the room is too long")]
     TooLong,
+    /// It begins with U+0001, which distinguishes the topics of users from rooms.
+    #[error("the room begins with the control character U+0001")]
+    Reserved,
 }
 
 /// Returns the room name of a JSON value: a string as it is, an integer as its decimal text.
@@ -47,12 +51,14 @@ pub fn from_json(value: &Value, max_bytes: usize) -> Result<String, RoomNameErro
 /// Checks whether `text` can be a room name.
 ///
 /// # Errors
-/// Returns [`RoomNameError::Empty`] or [`RoomNameError::TooLong`].
+/// Returns [`RoomNameError::Empty`], [`RoomNameError::TooLong`] or [`RoomNameError::Reserved`].
 pub fn check(text: &str, max_bytes: usize) -> Result<(), RoomNameError> {
     if text.is_empty() {
         Err(RoomNameError::Empty)
     } else if text.len() > max_bytes {
         Err(RoomNameError::TooLong)
+    } else if text.starts_with(topic::MARK) {
+        Err(RoomNameError::Reserved)
     } else {
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! ```
 
 use nodevent_protocol::history::Position;
+use nodevent_protocol::topic::Topic;
 use nodevent_server::config::Config;
 use nodevent_server::history::RequestId;
 use nodevent_server::outcome::Outcome;
@@ -52,8 +53,8 @@ impl dialect::Dialect for Hello {
         json!([published["event"], published["message"]]).to_string()
     }
 
-    fn gap(&self, room: &str, _position: Position) -> String {
-        json!(["missed", room]).to_string()
+    fn gap(&self, topic: Topic<'_>, _position: Position) -> String {
+        json!(["missed", topic.name()]).to_string()
     }
 }
 

@@ -9,8 +9,10 @@ use crate::history::ReplyTo;
 use crate::identity::Identity;
 use crate::outcome::Outcome;
 use crate::publish_key::PublishKey;
-use crate::token::TokenVerifier;
+use crate::revocation::RevocationList;
+use crate::token::{TokenError, TokenVerifier};
 use nodevent_protocol::key::{self, Secret};
+use nodevent_protocol::topic::Topic;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::fmt;
@@ -70,9 +72,17 @@ pub struct RoomKeys {
     requires_bound: bool,
 }
 
-/// Admits connections to the rooms that their token lists.
+/// Admits connections with an identity to every room: the rooms of an open namespace in which every connection has one.
 #[derive(Debug)]
-pub struct IdentityRooms;
+pub struct RoomsOfUsers;
+
+/// Admits connections to the rooms that their identity lists.
+#[derive(Debug)]
+pub struct IdentityRooms(Arc<RevocationList>);
+
+/// Rejects users who were revoked from a room.
+#[derive(Debug)]
+pub struct RevokedMembers(Arc<RevocationList>);
 
 /// Verifies room keys that are tokens.
 #[derive(Debug)]
@@ -99,7 +109,7 @@ pub enum PublishVerdict<'a> {
 /// A publisher that was admitted.
 #[derive(Debug, Clone, Copy)]
 pub enum Publisher<'a> {
-    /// It sent this key, which may be limited to rooms.
+    /// It sent this key, which may be limited to rooms and users.
     Key(&'a PublishKey),
     /// It needs no key.
     Keyless,
@@ -139,11 +149,24 @@ impl Authorizers {
         Outcome::Ready(Err(refusal.as_str()))
     }
 
-    /// Puts the authorizers of tokens before the others: rooms that a token lists, and tokens that are room keys.
+    /// Puts the authorizers of identities before the others: rooms that an identity lists, and tokens that are room keys.
     #[must_use]
-    pub fn with_tokens(mut self, tokens: &Arc<TokenVerifier>) -> Self {
-        let own: [Box<dyn Authorizer>; 2] = [Box::new(IdentityRooms), Box::new(RoomTokens(Arc::clone(tokens)))];
-        self.chain.splice(0..0, own);
+    pub fn with_identities(
+        mut self,
+        revocations: &Arc<RevocationList>,
+        tokens: Option<&Arc<TokenVerifier>>,
+    ) -> Self {
+        if let Some(tokens) = tokens {
+            self.chain.insert(0, Box::new(RoomTokens(Arc::clone(tokens))));
+        }
+        self.chain.insert(0, Box::new(IdentityRooms(Arc::clone(revocations))));
+        self
+    }
+
+    /// Rejects users who were revoked from a room, before any other authorizer.
+    #[must_use]
+    pub fn with_revocations(mut self, revocations: &Arc<RevocationList>) -> Self {
+        self.chain.insert(0, Box::new(RevokedMembers(Arc::clone(revocations))));
         self
     }
 }
@@ -166,8 +189,34 @@ impl Authorizer for OpenRooms {
 
 impl Authorizer for IdentityRooms {
     fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
-        let opens = request.identity.is_some_and(|identity| identity.opens(request.room));
-        Outcome::Ready(if opens { Verdict::Admit } else { Verdict::Pass })
+        let Some(identity) = request.identity.filter(|identity| identity.opens(request.room)) else {
+            return Outcome::Ready(Verdict::Pass);
+        };
+        let is_revoked = self.0.rejects_room(request.room, Some(&identity.user), identity.issued_ms);
+        Outcome::Ready(match (is_revoked, request.credential) {
+            (false, _) => Verdict::Admit,
+            (true, None | Some(Value::Null)) => Verdict::Reject(TokenError::Revoked.as_str()),
+            (true, Some(_)) => Verdict::Pass,
+        })
+    }
+}
+
+// === impl RoomsOfUsers ===
+
+impl Authorizer for RoomsOfUsers {
+    fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
+        Outcome::Ready(if request.identity.is_some() { Verdict::Admit } else { Verdict::Pass })
+    }
+}
+
+// === impl RevokedMembers ===
+
+impl Authorizer for RevokedMembers {
+    fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
+        let is_revoked = request
+            .identity
+            .is_some_and(|identity| self.0.rejects_member(request.room, &identity.user, identity.issued_ms));
+        Outcome::Ready(if is_revoked { Verdict::Reject(TokenError::Revoked.as_str()) } else { Verdict::Pass })
     }
 }
 
@@ -231,18 +280,10 @@ impl PublishAuthorizer {
 // === impl Publisher ===
 
 impl Publisher<'_> {
-    /// Whether it may publish to this room.
-    pub fn may_publish_to(&self, room: &str) -> bool {
+    /// Whether it may publish to this target.
+    pub fn may_publish_to(&self, topic: Topic<'_>) -> bool {
         match self {
-            Self::Key(key) => key.allows(room),
-            Self::Keyless => true,
-        }
-    }
-
-    /// Whether it may send messages to mailboxes, and read them.
-    pub fn may_notify(&self) -> bool {
-        match self {
-            Self::Key(key) => key.may_notify(),
+            Self::Key(key) => key.allows(topic),
             Self::Keyless => true,
         }
     }
@@ -250,7 +291,7 @@ impl Publisher<'_> {
     /// What engines need to know of it.
     pub fn of_engine(&self) -> capability::Publisher<'_> {
         match self {
-            Self::Key(key) => capability::Publisher { name: &key.id, is_limited: !key.rooms.is_empty() },
+            Self::Key(key) => capability::Publisher { name: &key.id, is_limited: key.limit.is_some() },
             Self::Keyless => capability::Publisher { name: "", is_limited: false },
         }
     }
@@ -264,7 +305,7 @@ fn constant_time_eq(one: &[u8], other: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish_key::RoomPattern;
+    use crate::publish_key::{NamePattern, TargetLimit};
 
     fn secret(text: &str) -> Secret {
         Secret::new(text).unwrap()
@@ -326,8 +367,10 @@ mod tests {
     }
 
     fn publish_key(id: &str, key: &str, rooms: &[&str]) -> PublishKey {
-        let pattern = |room: &&str| RoomPattern::parse(room).unwrap();
-        PublishKey { id: id.to_owned(), key: secret(key), rooms: rooms.iter().map(pattern).collect(), notify: None }
+        let rooms: Vec<_> = rooms.iter().map(|room| NamePattern::parse(room).unwrap()).collect();
+        let may_revoke = rooms.is_empty();
+        let limit = (!rooms.is_empty()).then(|| TargetLimit { rooms, ..TargetLimit::default() });
+        PublishKey { id: id.to_owned(), key: secret(key), limit, may_revoke }
     }
 
     #[test]
@@ -362,9 +405,27 @@ mod tests {
         for (room, allowed) in
             [("lobby", true), ("Game_", true), ("Game_7", true), ("lobby2", false), ("game_7", false)]
         {
-            assert_eq!(publisher.may_publish_to(room), allowed, "{room}");
+            assert_eq!(publisher.may_publish_to(Topic::Room(room)), allowed, "{room}");
         }
-        assert!(Publisher::Key(&publish_key("all", "1", &[])).may_publish_to("anything"));
-        assert!(Publisher::Keyless.may_publish_to("anything"));
+        for topic in [Topic::User("7"), Topic::User("lobby"), Topic::All] {
+            assert!(!publisher.may_publish_to(topic), "a key that is limited to rooms publishes to nothing else");
+        }
+        for topic in [Topic::Room("anything"), Topic::User("7"), Topic::All] {
+            assert!(Publisher::Key(&publish_key("all", "1", &[])).may_publish_to(topic));
+            assert!(Publisher::Keyless.may_publish_to(topic));
+        }
+    }
+
+    #[test]
+    fn a_key_publishes_to_users_and_all_connections_only_if_that_is_written() {
+        let all = vec![NamePattern::parse("*").unwrap()];
+        let limit = |limit| PublishKey { limit: Some(limit), ..publish_key("limited", "1", &[]) };
+        let users = limit(TargetLimit { users: all, ..TargetLimit::default() });
+        let broadcast = limit(TargetLimit { broadcast: true, ..TargetLimit::default() });
+        for (topic, by_users, by_broadcast) in
+            [(Topic::User("7"), true, false), (Topic::All, false, true), (Topic::Room("7"), false, false)]
+        {
+            assert_eq!((users.allows(topic), broadcast.allows(topic)), (by_users, by_broadcast), "{topic:?}");
+        }
     }
 }

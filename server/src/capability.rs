@@ -8,6 +8,8 @@ pub use crate::outcome::{Pending, Unavailable};
 use crate::client::Client;
 use crate::history::{Recovery, RoomHistory, Since};
 use crate::mailbox::Mailboxes;
+use crate::presence::Presence;
+use crate::revocation::Revocation;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::PublicationRef;
 use std::fmt;
@@ -57,6 +59,16 @@ pub struct HistoryRead {
     pub idle: Option<Duration>,
 }
 
+/// Revokes, on all servers.
+pub trait Revoke: Send + Sync {
+    /// Revokes. When the future completes, the engine remembers the revocation and has announced it. This server applies
+    /// it at once, every other one within a second, or when it reaches the engine again.
+    ///
+    /// # Errors
+    /// [`Unavailable`]: as far as the engine knows, it does not have the revocation.
+    fn revoke<'a>(&'a self, revocation: &'a Revocation) -> Pending<'a, ()>;
+}
+
 /// Reports whether publications get through.
 pub trait Health: Send + Sync {
     /// Whether a probe went through the engine and came back recently.
@@ -76,6 +88,10 @@ pub struct Engine {
     pub read_history: Arc<dyn ReadHistory>,
     /// Messages for users. `None`: they are not configured.
     pub mailboxes: Option<Arc<dyn Mailboxes>>,
+    /// Revoking.
+    pub revoke: Arc<dyn Revoke>,
+    /// Who is in a room. `None`: the namespace has no presence.
+    pub presence: Option<Arc<dyn Presence>>,
     /// Whether publications get through.
     pub health: Arc<dyn Health>,
 }

@@ -52,13 +52,15 @@ pub enum CloseReason {
     TooManyPendingJoins,
     /// Its token has expired, and no new one arrived in time.
     TokenExpired,
+    /// Its user was revoked.
+    Revoked,
 }
 
 // === impl CloseReason ===
 
 impl CloseReason {
     /// Every name, so that metrics can start at zero.
-    pub const NAMES: [&'static str; 22] = [
+    pub const NAMES: [&'static str; 23] = [
         "lost",
         "closed",
         "ping_timeout",
@@ -81,6 +83,7 @@ impl CloseReason {
         "wrong_keys",
         "token_expired",
         "message_timeout",
+        "revoked",
     ];
 
     /// The meaning of each of [`CloseReason::NAMES`], for the reference.
@@ -109,6 +112,7 @@ impl CloseReason {
         "The client sent more than 20 wrong keys, and its address more than `limits: wrong_keys_per_second_per_address`.",
         "The token of the connection had expired, and no new one arrived within `token: grace`. Many: pages cannot get new tokens.",
         "The client announced attachments that did not arrive within `limits: request_timeout`.",
+        "The user of the connection was revoked, by the API or `nodevent revoke`.",
     ];
 
     /// The label in metrics and logs.
@@ -141,6 +145,7 @@ impl CloseReason {
             Self::WrongKeys => 19,
             Self::TokenExpired => 20,
             Self::MessageTimeout => 21,
+            Self::Revoked => 22,
         }
     }
 
@@ -176,6 +181,7 @@ impl CloseReason {
             Self::ByteRate => (1008, "too many bytes"),
             Self::WrongKeys => (1008, "too many wrong keys"),
             Self::TokenExpired => (1008, "token expired"),
+            Self::Revoked => (1008, "revoked"),
             Self::Displaced => (1013, "too many connections without a room; reconnect later"),
             Self::PostTimeout => (1008, "request body timeout"),
             Self::MessageTimeout => (1008, "attachments timeout"),
@@ -195,6 +201,7 @@ impl CloseReason {
                 | Self::PostAborted
                 | Self::PingTimeout
                 | Self::TokenExpired
+                | Self::Revoked
         )
     }
 }

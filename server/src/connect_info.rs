@@ -11,6 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// its own copy.
 const MAX_SHARED_ORIGINS: usize = 256;
 
+/// What the names of listed cookies begin with, among the listed headers.
+pub const COOKIE: &str = "cookie:";
+
 /// The parts of the request that are used after the connection is open.
 ///
 /// Connections from pages of one site that name no page in their query share everything but their address.
@@ -138,6 +141,14 @@ impl ConnectInfo {
     /// The page that the query parameter `page` names, for protocols whose handshake has no other place for it.
     pub fn page(&self) -> Option<PageHash> {
         self.details.as_ref()?.page
+    }
+
+    /// A listed cookie.
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        // The name of a header has no colon.
+        let headers = &self.details.as_ref()?.headers;
+        let is_it = |one: &str| one.strip_prefix(COOKIE).is_some_and(|one| one == name);
+        headers.iter().find(|(one, _)| is_it(one)).map(|(_, value)| &**value)
     }
 
     /// A listed header, by its name in lower case.

@@ -3,6 +3,7 @@
 //! Each protocol implements [`Encoding`] for its own messages. The delivery path knows nothing else about a protocol.
 
 use nodevent_protocol::history::Position;
+use nodevent_protocol::topic::Topic;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::fmt;
 use std::sync::Arc;
@@ -15,8 +16,15 @@ pub trait Encoding: fmt::Debug + Send + Sync {
     /// Encodes a publication: the object as it was published, with its position as the last member if it has one.
     fn publication(&self, text: &str, position: Option<Position>) -> Frame;
 
-    /// Encodes the notice that publications of a room before `position` may be missing and cannot be recovered.
-    fn gap(&self, room: &str, position: Position) -> Frame;
+    /// Encodes the notice that publications of a topic before `position` may be missing and cannot be recovered.
+    fn gap(&self, topic: Topic<'_>, position: Position) -> Frame;
+
+    /// Encodes the notice that the connection does not receive the publication at `position`: its page is excluded, or it
+    /// has received a copy. `None`: clients do not follow positions.
+    fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<Frame> {
+        let _ = (topic, position);
+        None
+    }
 }
 
 /// One message for a connection, encoded once and shared by every connection that receives it.

@@ -193,7 +193,7 @@ mod tests {
 
     fn select(offset: u64, since: Since, stored: u64) -> (bool, Vec<String>) {
         let stored: Vec<_> = (offset - stored + 1..=offset)
-            .map(|offset| Publication::in_room("r", offset.to_string(), None))
+            .map(|offset| Publication::stored("r", offset.to_string(), None))
             .collect();
         let recovery = Recovery::select(Position { epoch: 1, offset }, None, since, stored.into_iter());
         (recovery.recovered, recovery.publications.iter().map(|publication| publication.text.to_string()).collect())

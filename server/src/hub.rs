@@ -162,6 +162,11 @@ impl Hub {
             .copied()
     }
 
+    /// The namespace and the name of a room that has members here.
+    pub fn name(&self, room: RoomId) -> Option<(u16, &str)> {
+        self.rooms.get(room as usize).map(|one| (one.namespace, &*one.name))
+    }
+
     /// The members of a room, in no particular order.
     pub fn members(&self, room: RoomId) -> &[Member] {
         self.rooms.get(room as usize).map_or(&[], |one| &one.members)

@@ -9,6 +9,8 @@ pub struct Identity {
     pub user: Box<str>,
     /// When the identity expires. Milliseconds since the Unix epoch.
     pub expires_ms: u64,
+    /// When it was issued. Milliseconds since the Unix epoch. 0: that is not known.
+    pub issued_ms: u64,
     /// What the application says about the user: the text of a JSON value.
     pub info: Option<Box<str>>,
     /// The rooms that the connection joins without a key.

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address_limits;
+pub mod application;
 pub mod authorize;
 pub mod byte_budget;
 pub mod capability;
@@ -29,17 +30,20 @@ pub mod host;
 pub mod http;
 pub mod hub;
 pub mod identity;
+pub mod identity_provider;
 pub mod log;
 pub mod mailbox;
 pub mod metrics;
 pub mod namespace;
 pub mod origin;
 pub mod outcome;
+pub mod presence;
 pub mod protocol;
 pub mod protocols;
 pub mod publication;
 pub mod publish_key;
 mod rate_limit;
+pub mod revocation;
 #[cfg(test)]
 mod seeds;
 pub mod send_buffer;

@@ -18,6 +18,8 @@ pub struct Metrics {
     pub connections: AtomicI64,
     /// Rooms that have members, summed over the shards.
     pub rooms: AtomicI64,
+    /// Users who are connected with a token, summed over the shards.
+    pub users: AtomicI64,
     /// Engines whose health probe fails.
     pub engines_unavailable: AtomicI64,
     /// Connections opened.
@@ -75,6 +77,20 @@ pub struct Metrics {
     pub mailbox_full: AtomicU64,
     /// Connections of an engine that were lost.
     pub engine_disconnects: AtomicU64,
+    /// Requests to the application, by the index of their result in [`APPLICATION`].
+    application_requests: [AtomicU64; APPLICATION.len()],
+    /// Changes of circuit breakers, by the index in [`BREAKER`].
+    breaker_changes: [AtomicU64; BREAKER.len()],
+    /// Revocations that this server has applied.
+    pub revocations: AtomicU64,
+    /// Users who are present in a room through this server, summed over the rooms.
+    pub presence_members: AtomicI64,
+    /// Joins of users who are not present, because a limit was reached.
+    pub presence_rejected: AtomicU64,
+    /// Presence events that this server published.
+    pub presence_events: AtomicU64,
+    /// Reports of members that the engine did not accept.
+    pub presence_failures: AtomicU64,
 }
 
 /// One counter per [`TokenError`].
@@ -123,6 +139,12 @@ pub static SERIES: &[Series] = &[
         help: "Rooms that have members, summed over the shards.",
         alert: "It grows without more connections: pages join rooms and do not leave them.",
         read: Read::Gauge(|metrics| &metrics.rooms),
+    },
+    Series {
+        name: "users",
+        help: "Users who are connected with a token, summed over the shards: a user on two shards counts twice.",
+        alert: "It drops suddenly while `nodevent_connections` does not: tokens are rejected.",
+        read: Read::Gauge(|metrics| &metrics.users),
     },
     Series {
         name: "engines_unavailable",
@@ -283,6 +305,48 @@ pub static SERIES: &[Series] = &[
         read: Read::Counter(|metrics| &metrics.engine_disconnects),
     },
     Series {
+        name: "application_requests_total",
+        help: "Requests to the application, by their result.",
+        alert: "Any result but `ok` grows: clients are rejected because the application does not decide. The log has the reason.",
+        read: Read::ByReason(&APPLICATION, |metrics| &metrics.application_requests),
+    },
+    Series {
+        name: "application_breaker_changes_total",
+        help: "Changes of the circuit breakers in front of the application.",
+        alert: "`opened` grows: requests failed several times in succession, and none are sent for a while.",
+        read: Read::ByReason(&BREAKER, |metrics| &metrics.breaker_changes),
+    },
+    Series {
+        name: "revocations_total",
+        help: "Revocations that this server has applied.",
+        alert: "It differs between servers for more than a few seconds: one of them is cut off from Redis.",
+        read: Read::Counter(|metrics| &metrics.revocations),
+    },
+    Series {
+        name: "presence_members",
+        help: "Users who are present in a room through this server, summed over the rooms.",
+        alert: "It comes near `limits: max_present`.",
+        read: Read::Gauge(|metrics| &metrics.presence_members),
+    },
+    Series {
+        name: "presence_rejected_total",
+        help: "Joins of users who are not present, because a limit was reached.",
+        alert: "It grows: raise `limits: max_present` or `max_present_per_room`, or find out who joins so many rooms.",
+        read: Read::Counter(|metrics| &metrics.presence_rejected),
+    },
+    Series {
+        name: "presence_events_total",
+        help: "Presence events that this server published.",
+        alert: "It grows much faster than usual: lower `presence: max_size`, or raise `grace`.",
+        read: Read::Counter(|metrics| &metrics.presence_events),
+    },
+    Series {
+        name: "presence_failures_total",
+        help: "Reports of members that the engine did not accept. They are repeated.",
+        alert: "It grows while `nodevent_engines_unavailable` is 0: Redis rejects a command, see the log.",
+        read: Read::Counter(|metrics| &metrics.presence_failures),
+    },
+    Series {
         name: "log_lines_dropped_total",
         help: "Log lines dropped because the log was not read in time.",
         alert: "It grows at all: the log collector is too slow.",
@@ -302,8 +366,34 @@ pub static SERIES: &[Series] = &[
     },
 ];
 
+/// Results of a request to the application.
+const APPLICATION: [&str; 8] =
+    ["ok", "timeout", "unreachable", "too_large", "redirect", "failed", "breaker_open", "overloaded"];
+
+/// The meaning of each of [`APPLICATION`], for the reference.
+const APPLICATION_MEANINGS: [&str; APPLICATION.len()] = [
+    "The application responded, with a yes or a no.",
+    "No response within `timeout`.",
+    "The connection could not be opened, or was closed early.",
+    "The response was larger than `max_response`.",
+    "The response was a redirect, which counts as a no.",
+    "The response had a status from 500 on, or 429.",
+    "No request was sent, because the circuit breaker was open.",
+    "No request was sent, because too many waited, or because it waited for too long.",
+];
+
+/// Changes of a circuit breaker.
+const BREAKER: [&str; 3] = ["opened", "half_opened", "closed"];
+
+/// The meaning of each of [`BREAKER`], for the reference.
+const BREAKER_MEANINGS: [&str; BREAKER.len()] = [
+    "Requests failed several times in succession. None are sent for a while.",
+    "One request is sent, and its result decides.",
+    "The application responds again.",
+];
+
 /// Reasons for an invalid publish.
-const INVALID: [&str; 10] = [
+const INVALID: [&str; 17] = [
     "not_utf8",
     "not_json",
     "not_an_object",
@@ -312,6 +402,13 @@ const INVALID: [&str; 10] = [
     "no_event",
     "not_an_event",
     "bad_except",
+    "bad_rooms",
+    "bad_users",
+    "bad_broadcast",
+    "empty_targets",
+    "too_many_targets",
+    "copies_too_large",
+    "several_targets",
     "too_large",
     "other",
 ];
@@ -357,6 +454,20 @@ impl Metrics {
     /// Counts a rejected token.
     pub fn count_rejected_token(&self, error: TokenError) {
         self.rejected_tokens.0[error.index()].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request to the application, by the name of its result.
+    pub fn count_application_request(&self, result: &str) {
+        if let Some(index) = APPLICATION.iter().position(|one| *one == result) {
+            self.application_requests[index].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a change of a circuit breaker.
+    pub fn count_breaker_change(&self, change: &str) {
+        if let Some(index) = BREAKER.iter().position(|one| *one == change) {
+            self.breaker_changes[index].fetch_add(1, Relaxed);
+        }
     }
 
     /// Counts what was rejected because of a limit of its address.
@@ -420,6 +531,16 @@ number of series is fixed.
     let _ = write!(out, "\n## Reasons of `nodevent_invalid_publishes_total`\n\n| reason |\n|---|\n");
     for name in INVALID {
         let _ = writeln!(out, "| `{name}` |");
+    }
+    let _ =
+        write!(out, "\n## Reasons of `nodevent_application_requests_total`\n\n| reason | meaning |\n|---|---|\n");
+    for (name, meaning) in APPLICATION.iter().zip(APPLICATION_MEANINGS) {
+        let _ = writeln!(out, "| `{name}` | {meaning} |");
+    }
+    let title = "\n## Reasons of `nodevent_application_breaker_changes_total`\n\n| reason | meaning |\n|---|---|\n";
+    out.push_str(title);
+    for (name, meaning) in BREAKER.iter().zip(BREAKER_MEANINGS) {
+        let _ = writeln!(out, "| `{name}` | {meaning} |");
     }
     let title = "\n## Reasons of `nodevent_rejected_tokens_total`\n\n| reason | text for the client |\n|---|---|\n";
     out.push_str(title);

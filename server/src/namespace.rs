@@ -3,9 +3,12 @@
 //! Built once at start, and shared by everything that serves connections.
 
 use crate::authorize::{Authorizers, PublishAuthorizer};
+use crate::identity_provider::{IdentityProvider, Listed};
+use crate::revocation::RevocationList;
 use crate::token::{TokenSource, TokenVerifier};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// Limits of a namespace's rooms.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +30,10 @@ pub struct Namespace {
     pub authorizers: Authorizers,
     /// Verifies the tokens of its clients. `None`: it has none.
     pub tokens: Option<Arc<TokenVerifier>>,
+    /// Who else says who a connection is. Set once, before the first connection. Empty: its tokens alone do.
+    pub provider: OnceLock<Arc<dyn IdentityProvider>>,
+    /// The tokens that count no longer.
+    pub revocations: Arc<RevocationList>,
     /// Who may publish over HTTP.
     pub publish: PublishAuthorizer,
     /// Whether joins need a key or token.
@@ -46,6 +53,16 @@ pub struct Namespace {
 pub struct Namespaces {
     list: Vec<Namespace>,
     ids: HashMap<Arc<str>, u16>,
+}
+
+// === impl Namespace ===
+
+impl Namespace {
+    /// How long a connection stays open after its identity has expired.
+    pub fn grace(&self) -> Duration {
+        let of_provider = || self.provider.get().map_or(Duration::ZERO, |provider| provider.grace());
+        self.tokens.as_ref().map_or_else(of_provider, |tokens| tokens.settings().grace)
+    }
 }
 
 // === impl Namespaces ===
@@ -76,6 +93,20 @@ impl Namespaces {
     /// The places in a request that may contain a token for one of them.
     pub fn token_sources(&self) -> impl Iterator<Item = &TokenSource> {
         self.list.iter().filter_map(|one| one.tokens.as_ref()).flat_map(|tokens| &tokens.settings().sources)
+    }
+
+    /// The headers and cookies of a request for a connection that one of them uses.
+    pub fn listed(&self) -> Listed {
+        let mut all = Listed::default();
+        for one in self.list.iter().filter_map(|one| one.provider.get()) {
+            all.headers.extend_from_slice(&one.listed().headers);
+            all.cookies.extend_from_slice(&one.listed().cookies);
+        }
+        for names in [&mut all.headers, &mut all.cookies] {
+            names.sort_unstable();
+            names.dedup();
+        }
+        all
     }
 
     /// All of them, in the order of their ids.

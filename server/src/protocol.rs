@@ -12,8 +12,10 @@ use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
 use crate::identity::Identity;
+use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed, StoredMessage};
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, PresenceResult, RoomPresence};
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
@@ -62,6 +64,17 @@ pub trait Protocol: fmt::Debug + Send {
     /// The reply to a [`Core::subscribe`] that was pending. What the connection had missed has been sent.
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
 
+    /// The reply to a [`Core::presence`] that was pending.
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
+        let _ = (namespace, request, result, core);
+    }
+
     /// The connection's identity in a namespace has expired. The connection is closed after the grace period of the
     /// configuration, unless [`Core::identify`] accepts a new token before.
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
@@ -71,6 +84,32 @@ pub trait Protocol: fmt::Debug + Send {
     /// Messages from the mailbox that [`Core::open_mailbox`] has opened, and what else happens in it.
     fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
         let _ = (namespace, delivery, core);
+    }
+
+    /// The reply to a [`Core::identify`] that was pending.
+    ///
+    /// # Errors
+    /// The reason to close the connection. A protocol that never calls [`Core::identify`] receives none.
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (reply, core);
+        Ok(())
+    }
+
+    /// The connection's membership of a room was revoked, and has ended. `None` as the room: its identity was revoked, and
+    /// the connection will be closed with [`CloseReason::Revoked`].
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (namespace, room, core);
+        Ok(())
+    }
+
+    /// The encoding in which the connection receives what is published to all connections of a namespace, if it is in that
+    /// namespace. Connections of one protocol in one namespace share it. `None`: they do not receive it.
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        let _ = namespace;
+        None
     }
 
     /// The connection is about to be closed. Last messages can be sent here.
@@ -187,12 +226,12 @@ pub struct Subscribe<'a> {
     pub request: RequestId,
 }
 
-/// The reply to a [`Subscribe`] that was pending.
+/// The reply to a [`Subscribe`], [`Core::join_user`] or [`Core::recover_all`] that was pending.
 #[derive(Debug)]
 pub struct SubscribeReply<'a> {
     /// The namespace's id.
     pub namespace: u16,
-    /// The room's name.
+    /// The room's name, or that of another [`Topic`](nodevent_protocol::topic::Topic).
     pub room: &'a str,
     /// The id from [`Subscribe::request`].
     pub request: RequestId,
@@ -229,6 +268,17 @@ pub enum JoinError {
     TooManyRooms,
     /// The connection joins faster than allowed.
     TooManyJoins,
+}
+
+/// The reply to a [`Core::identify`] that was pending.
+#[derive(Debug)]
+pub struct IdentifyReply {
+    /// The namespace's id.
+    pub namespace: u16,
+    /// The id from [`Identify::request`].
+    pub request: RequestId,
+    /// The result.
+    pub result: Result<Arc<Identity>, TokenError>,
 }
 
 /// Why a token was rejected. The core has counted and logged it.
@@ -269,18 +319,38 @@ pub trait Core {
     /// unless several namespaces read it.
     fn take_request_token(&mut self, namespace: u16) -> Option<Box<str>>;
 
-    /// Verifies a token, and makes its user the connection's identity in a namespace. A connection that has an identity
-    /// presents a new token of the same user. `None` as the token: the client sent none. Returns `None` if the connection
-    /// has no identity, and needs none.
+    /// Verifies a token or asks the application, and makes the user the connection's identity in a namespace. A connection
+    /// that has an identity presents a new token of the same user. [`Outcome::Ready`] with `None`: the connection has no
+    /// identity, and needs none. [`Outcome::Pending`]: [`Protocol::identified`] follows, unless the identity is forgotten
+    /// before. [`Outcome::Overloaded`]: the connection must be rejected.
     ///
     /// # Errors
     /// The token was rejected, or is missing. The connection keeps the identity that it had.
-    fn identify(&mut self, namespace: u16, token: Option<&str>) -> Result<Option<Arc<Identity>>, TokenError>;
+    fn identify(&mut self, identify: Identify<'_>) -> Result<Outcome<Option<Arc<Identity>>>, TokenError>;
 
     /// The connection's identity in a namespace, even if it has expired.
     fn identity(&self, namespace: u16) -> Option<Arc<Identity>>;
 
-    /// Removes the connection's identity in a namespace that it has left.
+    /// Sends the connection what was published to its user since a position, and from now on what is. A protocol calls it
+    /// as soon as the connection with an identity can receive publications, and may call it again.
+    /// [`Outcome::Ready`] and [`Outcome::Pending`]: as for [`Core::subscribe`], with [`RequestId::UNREQUESTED`].
+    fn join_user(&mut self, namespace: u16, since: Since, encoding: &Arc<dyn Encoding>) -> Outcome<Joined>;
+
+    /// Sends the connection what was published to all connections of a namespace since a position. It receives what is
+    /// published from now on in any case. [`Outcome::Ready`] and [`Outcome::Pending`]: as for [`Core::subscribe`].
+    ///
+    /// # Errors
+    /// [`JoinError::TooManyJoins`]. The core has counted and logged it.
+    fn recover_all(
+        &mut self,
+        namespace: u16,
+        since: Since,
+        encoding: &Arc<dyn Encoding>,
+        request: RequestId,
+    ) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Removes the connection's identity in a namespace that it has left, and forgets an [`Core::identify`] that is pending. It
+    /// does not receive what is published to its user any more.
     fn forget_identity(&mut self, namespace: u16);
 
     /// Opens the mailbox of the connection's user. [`Protocol::mailbox`] receives what is in it, oldest message first, and
@@ -314,6 +384,18 @@ pub trait Core {
     /// # Errors
     /// [`JoinError`]: nothing has changed. The core has counted and logged it.
     fn subscribe(&mut self, request: Subscribe<'_>) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Requests the members of a room that the connection is in. It counts against the rate of joins. After
+    /// [`Outcome::Pending`], [`Protocol::presence_listed`] follows.
+    ///
+    /// # Errors
+    /// [`PresenceError`].
+    fn presence(
+        &mut self,
+        namespace: u16,
+        room: &str,
+        request: RequestId,
+    ) -> Result<Outcome<Arc<RoomPresence>>, PresenceError>;
 
     /// Counts and logs a join that the protocol itself rejects, and returns the error.
     fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError;

@@ -6,46 +6,40 @@
 use crate::encoding::{Encoding, Frame};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
-use nodevent_protocol::publication::except_of;
+use nodevent_protocol::publication::{Marks, PublicationId, PublicationRef, marks_of};
+use nodevent_protocol::topic::Topic;
 use std::sync::{Arc, OnceLock};
-
-/// The destination of a publication.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// The members of one room.
-    Room(Box<str>),
-}
 
 /// One event on its way.
 #[derive(Debug)]
 pub struct Publication {
-    /// Its destination.
-    pub target: Target,
+    /// The name of its topic: a room, or that of a user or of all connections.
+    pub topic: Box<str>,
     /// The object as it was published, with its position as the last member if it has one.
     pub text: Box<str>,
-    /// Its place in the room's history. `None`: it is not stored.
+    /// Its place in the topic's history. `None`: it is not stored.
     pub position: Option<Position>,
-    /// The page that does not receive it, live or in a recovery.
-    pub except: Option<PageHash>,
+    /// Who does not receive it, live or in a recovery.
+    pub marks: Marks,
     frames: Frames,
 }
 
 /// A notice that publications before a position may be missing and cannot be recovered.
 #[derive(Debug)]
 pub struct Gap {
-    /// The room.
-    pub room: Box<str>,
-    /// The position at which the room continues.
+    /// The name of the topic.
+    pub topic: Box<str>,
+    /// The position at which the topic continues.
     pub position: Position,
     frames: Frames,
 }
 
-/// A message to the members of a room. Cheap to clone.
+/// A message to the members of a room, the connections of a user, or all connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Notice {
     /// A publication.
     Publication(Arc<Publication>),
-    /// A gap in the room's history.
+    /// A gap in the topic's history.
     Gap(Arc<Gap>),
 }
 
@@ -79,29 +73,29 @@ impl Frames {
     }
 }
 
-// === impl Target ===
-
-impl Target {
-    /// The room.
-    pub fn room(&self) -> &str {
-        let Self::Room(room) = self;
-        room
-    }
-}
-
 // === impl Publication ===
 
 impl Publication {
-    /// A publication in a room. `text` contains the position already.
-    pub fn in_room(room: &str, text: impl Into<Box<str>>, position: Option<Position>) -> Arc<Self> {
-        let (target, text) = (Target::Room(room.into()), text.into());
-        let except = except_of(&text);
-        Arc::new(Self { target, text, position, except, frames: Frames::default() })
+    /// A publication that was stored. `text` contains the position already.
+    pub fn stored(topic: &str, text: impl Into<Box<str>>, position: Option<Position>) -> Arc<Self> {
+        let text = text.into();
+        let marks = marks_of(&text);
+        Arc::new(Self { topic: topic.into(), text, position, marks, frames: Frames::default() })
+    }
+
+    /// A publication that was parsed. `text` contains the position that the engine has assigned.
+    pub fn parsed(
+        publication: &PublicationRef<'_>,
+        text: impl Into<Box<str>>,
+        position: Option<Position>,
+    ) -> Arc<Self> {
+        let (topic, text) = ((*publication.topic).into(), text.into());
+        Arc::new(Self { topic, text, position, marks: publication.marks, frames: Frames::default() })
     }
 
     /// Whether the connections of a page receive it.
     pub fn is_for(&self, page: Option<PageHash>) -> bool {
-        self.except.is_none() || self.except != page
+        self.marks.except.is_none() || self.marks.except != page
     }
 
     /// Its frame in an encoding.
@@ -113,20 +107,20 @@ impl Publication {
 // === impl Notice ===
 
 impl Notice {
-    /// A notice of a gap in a room.
-    pub fn gap(room: &str, position: Position) -> Self {
-        Self::Gap(Arc::new(Gap { room: room.into(), position, frames: Frames::default() }))
+    /// A notice of a gap in a topic.
+    pub fn gap(topic: &str, position: Position) -> Self {
+        Self::Gap(Arc::new(Gap { topic: topic.into(), position, frames: Frames::default() }))
     }
 
-    /// The room whose members receive it.
-    pub fn room(&self) -> &str {
+    /// The name of the topic.
+    pub fn topic(&self) -> &str {
         match self {
-            Self::Publication(publication) => publication.target.room(),
-            Self::Gap(gap) => &gap.room,
+            Self::Publication(publication) => &publication.topic,
+            Self::Gap(gap) => &gap.topic,
         }
     }
 
-    /// Its place in the room's history. A gap notice has none.
+    /// Its place in the topic's history. A gap notice has none.
     pub fn position(&self) -> Option<Position> {
         match self {
             Self::Publication(publication) => publication.position,
@@ -134,12 +128,17 @@ impl Notice {
         }
     }
 
-    /// The page that does not receive it.
-    pub fn except(&self) -> Option<PageHash> {
+    /// Who does not receive it.
+    pub fn marks(&self) -> Marks {
         match self {
-            Self::Publication(publication) => publication.except,
-            Self::Gap(_) => None,
+            Self::Publication(publication) => publication.marks,
+            Self::Gap(_) => Marks::default(),
         }
+    }
+
+    /// The event of which it is a copy.
+    pub fn id(&self) -> Option<PublicationId> {
+        self.marks().id
     }
 
     /// Whether the connections of a page receive it.
@@ -150,11 +149,16 @@ impl Notice {
         }
     }
 
+    /// The notice, in an encoding, that a connection does not receive it, if clients follow positions.
+    pub fn skipped(&self, encoding: &Arc<dyn Encoding>) -> Option<Frame> {
+        encoding.skipped(Topic::parse(self.topic()), self.position()?)
+    }
+
     /// Its size before it is encoded. Bytes.
     pub fn size(&self) -> usize {
         match self {
             Self::Publication(publication) => publication.text.len(),
-            Self::Gap(gap) => gap.room.len(),
+            Self::Gap(gap) => gap.topic.len(),
         }
     }
 
@@ -162,7 +166,7 @@ impl Notice {
     pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> &Frame {
         match self {
             Self::Publication(publication) => publication.frame(encoding),
-            Self::Gap(gap) => gap.frames.get(encoding, || encoding.gap(&gap.room, gap.position)),
+            Self::Gap(gap) => gap.frames.get(encoding, || encoding.gap(Topic::parse(&gap.topic), gap.position)),
         }
     }
 }
@@ -182,8 +186,8 @@ mod tests {
             Frame::text(&format!("{}{text}", self.0))
         }
 
-        fn gap(&self, room: &str, _position: Position) -> Frame {
-            Frame::text(room)
+        fn gap(&self, topic: Topic<'_>, _position: Position) -> Frame {
+            Frame::text(&topic.name())
         }
     }
 
@@ -191,7 +195,7 @@ mod tests {
     fn each_encoding_encodes_a_publication_once_for_all_threads() {
         let counters: Vec<Arc<Prefix>> =
             ["a", "b", "c"].into_iter().map(|prefix| Arc::new(Prefix(prefix, AtomicUsize::new(0)))).collect();
-        let publication = Publication::in_room("r", "{}", None);
+        let publication = Publication::stored("r", "{}", None);
         std::thread::scope(|scope| {
             for turn in 0..6 {
                 let (counters, publication) = (&counters, &publication);

@@ -1,8 +1,9 @@
-//! Publish keys, and the rooms to which they may publish.
+//! Publish keys, and the rooms and users to which they may publish.
 //!
 //! `config` reads them, and [`crate::authorize`] decides with them. This file knows neither requests nor namespaces.
 
 use nodevent_protocol::key::Secret;
+use nodevent_protocol::topic::Topic;
 
 /// A key with which programs may publish.
 #[derive(Debug, Clone)]
@@ -11,38 +12,49 @@ pub struct PublishKey {
     pub id: String,
     /// The key.
     pub key: Secret,
-    /// The rooms to which it may publish. Empty: every room.
-    pub rooms: Vec<RoomPattern>,
-    /// Whether it may send messages to mailboxes. `None`: if it may publish to every room.
-    pub notify: Option<bool>,
+    /// The targets to which it may publish. `None`: every target.
+    pub limit: Option<TargetLimit>,
+    /// Whether it may also revoke.
+    pub may_revoke: bool,
 }
 
-/// Rooms, as `publish_keys` writes them.
+/// The targets to which a limited key may publish.
+#[derive(Debug, Clone, Default)]
+pub struct TargetLimit {
+    /// The rooms.
+    pub rooms: Vec<NamePattern>,
+    /// The users.
+    pub users: Vec<NamePattern>,
+    /// Whether it may publish to all connections.
+    pub broadcast: bool,
+}
+
+/// Rooms or users, as `publish_keys` writes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RoomPattern {
-    /// One room.
+pub enum NamePattern {
+    /// One name.
     Exactly(String),
-    /// Rooms whose names begin with this text.
+    /// Names that begin with this text.
     StartingWith(String),
 }
 
 // === impl PublishKey ===
 
 impl PublishKey {
-    /// Whether it may publish to this room.
-    pub fn allows(&self, room: &str) -> bool {
-        self.rooms.is_empty() || self.rooms.iter().any(|pattern| pattern.matches(room))
-    }
-
-    /// Whether it may send messages to mailboxes, and read them.
-    pub fn may_notify(&self) -> bool {
-        self.notify.unwrap_or(self.rooms.is_empty())
+    /// Whether it may publish to this target.
+    pub fn allows(&self, topic: Topic<'_>) -> bool {
+        let Some(limit) = &self.limit else { return true };
+        match topic {
+            Topic::Room(room) => limit.rooms.iter().any(|pattern| pattern.matches(room)),
+            Topic::User(user) => limit.users.iter().any(|pattern| pattern.matches(user)),
+            Topic::All => limit.broadcast,
+        }
     }
 }
 
-// === impl RoomPattern ===
+// === impl NamePattern ===
 
-impl RoomPattern {
+impl NamePattern {
     /// Parses `Chat_*` or `lobby`. Returns `None` for a `*` elsewhere.
     pub fn parse(text: &str) -> Option<Self> {
         let (name, is_prefix) = text.strip_suffix('*').map_or((text, false), |name| (name, true));
@@ -50,11 +62,11 @@ impl RoomPattern {
         (!name.contains('*')).then(|| make(name.to_owned()))
     }
 
-    /// Whether it includes this room.
-    pub fn matches(&self, room: &str) -> bool {
+    /// Whether it includes this room or user.
+    pub fn matches(&self, name: &str) -> bool {
         match self {
-            Self::Exactly(name) => room == name,
-            Self::StartingWith(prefix) => room.starts_with(prefix.as_str()),
+            Self::Exactly(only) => name == only,
+            Self::StartingWith(prefix) => name.starts_with(prefix.as_str()),
         }
     }
 }
@@ -73,8 +85,8 @@ mod tests {
             ("Chat_*", "chat_7", false),
             ("*", "anything", true),
         ] {
-            assert_eq!(RoomPattern::parse(pattern).unwrap().matches(room), matches, "{pattern} and {room}");
+            assert_eq!(NamePattern::parse(pattern).unwrap().matches(room), matches, "{pattern} and {room}");
         }
-        assert!(RoomPattern::parse("a*b").is_none() && RoomPattern::parse("**").is_none());
+        assert!(NamePattern::parse("a*b").is_none() && NamePattern::parse("**").is_none());
     }
 }

@@ -5,7 +5,8 @@
 //! future completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
 
 use crate::address_limits::{self, AddressLimits};
-use crate::authorize::{Authorizers, PublishAuthorizer};
+use crate::application::{ApplicationClient, RequestAuthorizer, keep_key_set};
+use crate::authorize::{Authorizer, Authorizers, PublishAuthorizer, RoomsOfUsers};
 use crate::byte_budget::ByteBudget;
 use crate::capability::{Engine, Engines};
 use crate::config::namespace::{BoundKeys, Namespace as NamespaceConfig};
@@ -19,12 +20,13 @@ use crate::mailbox::MailboxSettings;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces, RoomLimits};
 use crate::protocols::{self, Mount, REGISTRY};
+use crate::revocation::RevocationList;
 use crate::shard::{self, Shards};
-use crate::token::TokenVerifier;
+use crate::token::{RemoteKeys, TokenVerifier};
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -53,6 +55,9 @@ pub enum StartError {
     /// The Redis settings of a namespace contradict each other.
     #[error("invalid Redis settings for namespace {0}: {1}")]
     Redis(String, String),
+    /// The certificates for requests to the application cannot be used.
+    #[error("invalid settings for requests to the application of namespace {0}: {1}")]
+    Application(String, String),
 }
 
 /// A server that listens.
@@ -120,8 +125,14 @@ impl Server {
             &engines,
             &metrics,
         )?;
+        set_providers(&config, &namespaces, &shards, &metrics)?;
         let mut started = Vec::with_capacity(config.namespaces.len());
-        for (id, one) in config.namespaces.iter().enumerate() {
+        for (id, one) in config.namespaces.iter_mut().enumerate() {
+            if let Some(presence) = &mut one.presence {
+                presence.max_members_per_room = limits.max_present_per_room;
+                presence.max_members = limits.max_present;
+                presence.max_info = limits.max_presence_info;
+            }
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
             started.push(start_engine(one, fanout, &limits)?);
         }
@@ -237,15 +248,18 @@ fn namespaces(config: &Config) -> Namespaces {
     };
     let mut namespaces = Namespaces::default();
     for one in &config.namespaces {
-        let tokens = one
-            .token
-            .clone()
-            .map(|settings| Arc::new(TokenVerifier::new(&one.name, limits.max_name_bytes, settings)));
+        let tokens = one.token.clone().map(|settings| {
+            let remote = one.key_set.as_ref().map(|_| Arc::<RemoteKeys>::default());
+            Arc::new(TokenVerifier::new(&one.name, limits.max_name_bytes, settings).with_remote(remote))
+        });
+        let revocations = tokens.as_ref().map_or_else(Arc::default, |tokens| Arc::clone(tokens.revocations()));
         namespaces.add(Namespace {
             id: 0,
             name: one.name.as_str().into(),
-            authorizers: authorizers(one, tokens.as_ref()),
+            authorizers: authorizers(one, tokens.as_ref(), &revocations),
             tokens,
+            provider: OnceLock::new(),
+            revocations,
             publish: PublishAuthorizer::new(one.publish_keys.clone()),
             is_secured: !one.is_open(),
             protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
@@ -264,8 +278,43 @@ fn possible_connections(max_connections: usize, open_files: Option<u64>) -> usiz
     max_connections.min(files)
 }
 
-/// Who may join the rooms of a namespace. With tokens and without a secret, only tokens open rooms.
-fn authorizers(config: &NamespaceConfig, tokens: Option<&Arc<TokenVerifier>>) -> Authorizers {
+/// Sets what says who a connection is, for the namespaces whose application does.
+fn set_providers(
+    config: &Config,
+    namespaces: &Arc<Namespaces>,
+    shards: &Shards,
+    metrics: &Arc<Metrics>,
+) -> Result<(), StartError> {
+    for (id, one) in config.namespaces.iter().enumerate() {
+        let client = |application| {
+            ApplicationClient::new(application, Arc::clone(metrics))
+                .map_err(|error| StartError::Application(one.name.clone(), error))
+        };
+        let remote = namespaces.get(id as u16).tokens.as_ref().and_then(|tokens| tokens.remote());
+        if let (Some(key_set), Some(keys)) = (&one.key_set, remote) {
+            let client = client(&key_set.application)?;
+            let name = Arc::clone(&namespaces.get(id as u16).name);
+            tokio::spawn(keep_key_set(name, key_set.clone(), client, Arc::clone(keys)));
+        }
+        let Some(auth) = &one.auth else { continue };
+        let client = client(&auth.application)?;
+        tracing::info!(
+            namespace = one.name,
+            application = client.target(),
+            "the application says who a connection is"
+        );
+        let provider = RequestAuthorizer::new(auth, client, namespaces, id as u16, shards.clone());
+        let _ = namespaces.get(id as u16).provider.set(Arc::new(provider));
+    }
+    Ok(())
+}
+
+/// Who may join the rooms of a namespace. With identities and without a secret, only identities and tokens open rooms.
+fn authorizers(
+    config: &NamespaceConfig,
+    tokens: Option<&Arc<TokenVerifier>>,
+    revocations: &Arc<RevocationList>,
+) -> Authorizers {
     let keys = || {
         Authorizers::new(
             &config.name,
@@ -274,13 +323,19 @@ fn authorizers(config: &NamespaceConfig, tokens: Option<&Arc<TokenVerifier>>) ->
             config.bound_keys == BoundKeys::Require,
         )
     };
-    match tokens {
-        Some(tokens) if !config.is_open() && config.secrets.is_empty() => {
-            Authorizers::from(Vec::new()).with_tokens(tokens)
-        }
-        Some(tokens) if !config.is_open() => keys().with_tokens(tokens),
-        _ => keys(),
-    }
+    let chain = if config.is_open() {
+        keys()
+    } else if !config.secrets.is_empty() {
+        keys().with_identities(revocations, tokens)
+    } else {
+        let of_users: Vec<Box<dyn Authorizer>> = match config.is_declared_open && config.auth.is_some() {
+            // Every room is open, but only to connections that the application knows.
+            true => vec![Box::new(RoomsOfUsers)],
+            false => Vec::new(),
+        };
+        Authorizers::from(of_users).with_identities(revocations, tokens)
+    };
+    chain.with_revocations(revocations)
 }
 
 fn address_settings(limits: &Limits) -> address_limits::Settings {
@@ -332,7 +387,7 @@ fn start_engine(config: &NamespaceConfig, fanout: Fanout, limits: &Limits) -> Re
     let max_publication_bytes = limits.max_publish_size + POSITION_BYTES;
     let mailboxes = mailbox_settings(config, limits);
     let engine = match &config.redis {
-        None => Memory::start(fanout, config.history.clone(), mailboxes),
+        None => Memory::start(fanout, config.history.clone(), mailboxes, config.presence.clone()),
         Some(redis) => Redis::start(redis, config, fanout, max_publication_bytes, mailboxes)
             .map_err(|error| StartError::Redis(config.name.clone(), error))?,
     };

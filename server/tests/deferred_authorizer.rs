@@ -6,6 +6,7 @@ mod support;
 
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::parse;
+use nodevent_protocol::topic::Topic;
 use nodevent_server::authorize::{Authorizer, Authorizers, JoinRequest, PublishAuthorizer, Verdict};
 use nodevent_server::byte_budget::ByteBudget;
 use nodevent_server::capability::{Engines, Publisher};
@@ -68,7 +69,8 @@ impl Encoding for TextEncoding {
         Frame::text(text)
     }
 
-    fn gap(&self, room: &str, _position: Position) -> Frame {
+    fn gap(&self, topic: Topic<'_>, _position: Position) -> Frame {
+        let room = topic.name();
         Frame::text(&format!("gap in {room}"))
     }
 }
@@ -122,6 +124,8 @@ impl Setup {
             name: "/n".into(),
             authorizers: Authorizers::from(vec![Box::new(authorizer.clone()) as Box<dyn Authorizer>]),
             tokens: None,
+            provider: std::sync::OnceLock::new(),
+            revocations: Arc::default(),
             publish: PublishAuthorizer::new(Vec::new()),
             is_secured: true,
             protocols: Vec::new(),
@@ -147,7 +151,7 @@ impl Setup {
         };
         let (shards, _threads) = shard::start(1, &settings, &namespaces, &engines, &metrics).unwrap();
         let fanout = Fanout::new(shards.clone(), namespaces, 0, Arc::clone(&metrics));
-        engines.set(vec![Memory::start(fanout, History::default(), None)]);
+        engines.set(vec![Memory::start(fanout, History::default(), None, None)]);
         Self { shards, authorizer, engines, metrics, encoding: Arc::new(TextEncoding) }
     }
 

@@ -93,6 +93,8 @@ impl Setup {
             name: "/n".into(),
             authorizers: Authorizers::from(Vec::new()),
             tokens: None,
+            provider: std::sync::OnceLock::new(),
+            revocations: Arc::default(),
             publish: PublishAuthorizer::new(Vec::new()),
             is_secured: false,
             protocols: Vec::new(),

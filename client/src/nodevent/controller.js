@@ -1,13 +1,15 @@
-// Owns: the rooms of one namespace, the socket they share, and the old client's names for connection
+// Owns: the rooms and feeds of one namespace, the socket they share, and the old client's names for connection
 // events. Works with our socket, the stock one, and any object with the same methods.
 
 import { Inbox } from "./inbox.js";
 import { JoinQueue } from "./join-queue.js";
+import { Feed } from "./feed.js";
 import { endpointOf, keyFrom } from "./keys.js";
 import { Listenable } from "./listenable.js";
 import { warn } from "./log.js";
 import { isOriginRefused } from "./origin.js";
 import { pageId } from "./page-id.js";
+import { PositionTracker } from "./position-tracker.js";
 import { Room } from "./room.js";
 import { Tokens } from "./tokens.js";
 
@@ -47,8 +49,14 @@ export class NoDeventController extends Listenable {
     /** @type {any} */
     this.socket = undefined;
     this._isConnected = false;
-    /** @type {any[]} ids of events that were published to several rooms, newest first */
+    /** @type {any[]} ids of events that were published to several targets, newest first; a new connection may repeat them */
     this._copied = [];
+    /** What is published to the user of the page's token. */
+    this.user = new Feed(this);
+    /** @type {string | undefined} */
+    this._userId = undefined;
+    /** @type {Feed | undefined} */
+    this._all = undefined;
     /** @type {(() => void)[]} functions that detach from the socket */
     this._detachers = [];
   }
@@ -93,6 +101,40 @@ export class NoDeventController extends Listenable {
     return room;
   }
 
+  /** What is published to all connections. */
+  get all() {
+    if (!this._all) {
+      this._all = new Feed(this);
+      this._recoverAll();
+    }
+    return this._all;
+  }
+
+  /** Asks for what was published to all connections while there was none, or for the position to start from. */
+  _recoverAll() {
+    const feed = this._all;
+    if (!feed || !this._canSend()) return;
+    const since = feed.position;
+    this._joins._add({
+      _request: { broadcast: true, since },
+      _onSent: () => {},
+      _ack: (_err, _ok, state) => feed._onRecovered(state, since),
+    });
+  }
+
+  /** The feed that a message of the server names. @param {any} target */
+  _feedOf({ room, user, broadcast }) {
+    if (room !== undefined) return this._rooms.get(String(room));
+    return user === undefined ? broadcast && this._all : this.user;
+  }
+
+  /** A page that has another user than before has received nothing of that one. @param {any} identity */
+  _onIdentified(identity) {
+    if (this._userId === identity?.user) return;
+    this._userId = identity?.user;
+    this.user._tracker = new PositionTracker();
+  }
+
   /** Presents a token now, and tokens of the same source from now on. @param {any} source a token, or a function that returns one or a promise of one */
   setToken(source) {
     this._tokens._source = source;
@@ -118,14 +160,22 @@ export class NoDeventController extends Listenable {
     this._listen(socket, "connect", () => this._onConnect());
     this._listen(socket, "disconnect", (/** @type {any} */ reason, /** @type {any} */ details) => this._onDisconnect(reason, details));
     this._listen(socket, "event", (/** @type {any} */ publication) => {
-      if (publication) this._rooms.get(String(publication.room))?._deliver(publication);
+      if (publication) this._feedOf(publication)?._deliver(publication);
     });
     this._listen(socket, "lost", (/** @type {any} */ gap) => {
-      if (gap) this._rooms.get(String(gap.room))?._onGap(gap.position);
+      if (gap) this._feedOf(gap)?._onGap(gap.position);
     });
+    // A publication that this page does not receive: it is excluded, or has received a copy.
+    this._listen(socket, "skipped", (/** @type {any} */ skipped) => {
+      if (skipped) this._feedOf(skipped)?._advance(skipped.position);
+    });
+    this._listen(socket, "identified", (/** @type {any} */ identity) => this._onIdentified(identity));
     this._listen(socket, "joined", (/** @type {any} */ joined) => {
-      if (joined) this.room(joined.room)._onJoinedByToken(joined);
+      if (joined?.user !== undefined) this.user._onRecovered(joined, this.user.position);
+      else if (joined) this.room(joined.room)._onJoinedByToken(joined);
     });
+    // Without a room the server closes the connection, and the next connect asks for another token.
+    this._listen(socket, "revoked", (/** @type {any} */ revoked) => this._rooms.get(String(revoked?.room))?._onRevoked());
     this._tokens._attach(socket, (event, fn) => this._listen(socket, event, fn));
     this.inbox._attach(socket, (event, fn) => this._listen(socket, event, fn));
     if (socket.io) this._bridge(socket, socket.io);
@@ -188,6 +238,7 @@ export class NoDeventController extends Listenable {
     this._joins._hold();
     // The page's `connect` listener may have joined some of the rooms already.
     for (const room of rooms) if (!room._joinSent) room._join();
+    this._recoverAll();
     this._joins._flush();
   }
 
@@ -226,6 +277,8 @@ export class NoDeventController extends Listenable {
     for (const room of this._rooms.values()) room._destroy();
     this._rooms.clear();
     this.inbox._destroy();
+    this.user._destroy();
+    this._all?._destroy();
     return this.off();
   }
 }

@@ -3,7 +3,7 @@
 
 import { stopwatch } from "../engine/stopwatch.js";
 
-/** @typedef {{room: string, key?: string, since?: string}} Request */
+/** @typedef {{room?: string, broadcast?: boolean, key?: string, since?: string}} Request */
 /** @typedef {{_request: Request, _ack: (err: any, ok?: any, state?: any) => void, _onSent: (timeout: number) => void}} Join */
 
 /** Time to wait for the ack of a join before sending it again. Milliseconds. */
@@ -56,7 +56,7 @@ export class JoinQueue {
     else this._timer = setTimeout(() => this._flush(), 0);
   }
 
-  /** Removes a join that is not yet sent. @param {string} room */
+  /** Removes a join that is not yet sent. @param {string} [room] none: the one for all connections */
   _drop(room) {
     this._joins = this._joins.filter((join) => join._request.room !== room);
   }

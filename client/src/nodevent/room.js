@@ -1,11 +1,11 @@
-// Owns: one room of the page: whether the page wants to be in it, its key, its callbacks, its position.
+// Owns: one room of the page: whether the page wants to be in it, its key and its callbacks. What it receives is in feed.js.
 // The controller sends for it and delivers publications to it. It knows no socket.
 
 import { call } from "../emitter.js";
+import { Feed } from "./feed.js";
 import { KeyError, expiryOf, keyFrom } from "./keys.js";
-import { Listenable } from "./listenable.js";
 import { FIXES, warn } from "./log.js";
-import { PositionTracker, parse } from "./position-tracker.js";
+import { PositionTracker } from "./position-tracker.js";
 
 const EXPIRED = "Time has passed";
 const TOO_FAST = "Too many joins";
@@ -19,27 +19,22 @@ const MIN_RENEWAL_DELAY = 1000;
 /** Longest delay that `setTimeout` accepts. Milliseconds. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
-/** Names of the room's own events. Publications with such an event name only reach `onAny` listeners. */
-const ROOM_EVENTS = ["join", "leave", "key-expired", "key-refused", "gap"];
-
-/** Events to remember that were published to several rooms. */
-const MAX_COPIED = 100;
+/** Maximum time for the list of members. Milliseconds. */
+const PRESENCE_TIMEOUT = 10_000;
 
 /**
  * Events: `join(err, state)` for every attempt, `leave(err)` with `err` if the page did not ask to leave,
  * `key-expired(room)`, `key-refused(reason)`, `gap(position)` if publications are lost for good, and the
  * application's events.
  */
-export class Room extends Listenable {
+export class Room extends Feed {
   /** @param {string} id @param {import("./controller.js").NoDeventController} controller */
   constructor(id, controller) {
-    super();
+    super(controller);
     this.id = id;
-    this._controller = controller;
     /** @type {boolean | undefined} true after `join`, false after `leave`, undefined before either */
     this._wanted = undefined;
     this.joined = false;
-    this._tracker = new PositionTracker();
     this._joinSent = false; // on this connection
     this._attempt = 0; // number of joins sent
     this._staleUpTo = 0; // acks of attempts up to this one are ignored
@@ -49,13 +44,6 @@ export class Room extends Listenable {
     this._joinCallbacks = [];
     /** @type {Set<(err?: unknown) => void>} */
     this._leaveCallbacks = new Set();
-    /** @type {Set<Function>} */
-    this._anyListeners = new Set();
-  }
-
-  /** The newest position received; undefined without history. */
-  get position() {
-    return this._tracker._last;
   }
 
   getKey() {
@@ -71,12 +59,6 @@ export class Room extends Listenable {
     this._source = source && typeof source === "string" ? keyFrom(source) : source;
     this._useKey(key);
     this._join();
-    return this;
-  }
-
-  /** Sets the position of the page's content, so that the first join recovers what was published since. @param {any} position */
-  since(position) {
-    if (!this.position && parse(position)) this._tracker._last = position;
     return this;
   }
 
@@ -103,14 +85,19 @@ export class Room extends Listenable {
     return this;
   }
 
-  /**
-   * Calls `fn` with every publication of the room, whatever its event name.
-   * @param {(event: string, message: any, publication: any) => void} fn
-   * @returns {() => void} removes the listener
-   */
-  onAny(fn) {
-    this._anyListeners.add(fn);
-    return () => this._anyListeners.delete(fn);
+  /** Who is in the room, which this page has joined. @returns {Promise<any>} */
+  presence() {
+    return new Promise((resolve, reject) => {
+      const fail = (/** @type {string} */ reason) => reject(Error(reason));
+      if (!this.joined || !this._controller._canSend()) return fail("Not a member");
+      // If the connection is lost, nothing is acknowledged.
+      const timer = setTimeout(fail, PRESENCE_TIMEOUT, "No response");
+      this._controller.socket.emit("presence", { room: this.id }, (/** @type {any} */ err, /** @type {any} */ list) => {
+        clearTimeout(timer);
+        if (err) fail(err);
+        else resolve(list);
+      });
+    });
   }
 
   /** Stores a key and schedules its renewal, at 80 to 90 % of its lifetime so that many rooms spread out. @param {any} key */
@@ -198,6 +185,13 @@ export class Room extends Listenable {
     return Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2);
   }
 
+  /** The membership was revoked. Joins again once, with a new key if the page has a source of keys. */
+  _onRevoked() {
+    this.joined = false;
+    this._fire("leave", "revoked");
+    this._join(true);
+  }
+
   /** The page's token has joined the room. @param {any} joined */
   _onJoinedByToken({ error, ...state }) {
     if (this._wanted !== false) this._onJoinResult(Math.max(this._attempt, this._staleUpTo + 1), error ?? null, "recovered" in state ? state : undefined, this.position);
@@ -224,10 +218,6 @@ export class Room extends Listenable {
     if (!err) this._fireGap();
   }
 
-  _fireGap() {
-    if (this._tracker._takeGap()) this._fire("gap", this.position);
-  }
-
   /** @param {number} attempt @param {any} err @param {any} [state] */
   _settleJoins(attempt, err, state) {
     const callbacks = this._joinCallbacks;
@@ -235,28 +225,18 @@ export class Room extends Listenable {
     for (const join of callbacks) if (join._attempt <= attempt) call(join._fn, this, [err, state]);
   }
 
-  /** Delivers a publication to the listeners, unless another room has delivered a copy. @param {any} publication */
-  _deliver(publication) {
-    if (this._wanted === false) return;
-    const { event, message, position, publication_id: id } = publication;
-    if (!this._tracker._accept(position)) return;
-    if (this.joined) this._fireGap();
-    // One event may be published to several rooms, such as the previous and the new one of a record that was renamed.
-    // A page that is in more than one of them receives the first copy.
-    const controller = this._controller;
-    if (id) {
-      if (controller._copied.includes(id)) return;
-      controller._copied = [id, ...controller._copied].slice(0, MAX_COPIED);
-    }
-    for (const fn of this._anyListeners) call(fn, this, [event, message, publication]);
-    if (!ROOM_EVENTS.includes(event)) this._fire(event, message);
+  _isOpen() {
+    return this._wanted !== false;
   }
 
-  /** The server reports a gap of its own before the next publications. @param {string} position */
+  /** A gap that is found before the join is complete is reported after it. */
+  _fireGap() {
+    if (this.joined) super._fireGap();
+  }
+
+  /** @param {string} position */
   _onGap(position) {
-    if (!this._wanted && !this.joined) return;
-    this._tracker._gapAnnounced = true;
-    this._fire("gap", position);
+    if (this._wanted || this.joined) super._onGap(position);
   }
 
   /** The connection was lost. @param {any} [reason] absent if the page itself ended it */
@@ -279,10 +259,8 @@ export class Room extends Listenable {
     this._settleJoins(Infinity, "Left");
   }
 
-  /** Removes all listeners: the page has finished with this room. */
   _destroy() {
     this._reset();
-    this.off();
-    this._anyListeners.clear();
+    super._destroy();
   }
 }

@@ -6,8 +6,8 @@ import { warn } from "./log.js";
 /** Longest delay that `setTimeout` accepts. Milliseconds. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
-/** The server's text about a token that has expired. */
-const EXPIRED = "Token has expired";
+/** The server's texts about a token that was valid once. */
+const ENDED = ["Token has expired", "Token has been revoked"];
 
 /** After a failure the source is called again as if a token had been valid for this long. Milliseconds. */
 const RETRY = 5000;
@@ -27,9 +27,9 @@ export class Tokens {
     listen("expired", () => this._renew());
     // Without a newer token the connection goes on without a user, so that rooms with keys stay joined.
     listen("connect_error", (/** @type {any} */ err) => {
-      if (err.message !== EXPIRED || this._isRefused) return;
+      if (!ENDED.includes(err.message) || this._isRefused) return;
       this._isRefused = true;
-      warn(`${EXPIRED}. Call NoDevent.setToken(source).`);
+      warn(`${err.message}. Call NoDevent.setToken(source).`);
       socket.connect();
     });
     listen("disconnect", () => clearTimeout(this._timer));
@@ -49,7 +49,7 @@ export class Tokens {
     });
     if (attempt !== this._attempt || token === 0) return;
     const since = Object.fromEntries([...this._controller._rooms.values()].map((room) => [room.id, room.position]));
-    send(token && { token, since });
+    send(token && { token, since, since_user: this._controller.user.position });
   }
 
   /** The next token of the source. */

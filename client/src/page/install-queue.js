@@ -42,9 +42,19 @@ export function installQueue() {
   if (typeof existing?.room === "function") return;
   /** @type {Map<string, any>} the same object for the same name, as in the real `NoDevent` */
   const rooms = new Map();
+  /** @type {any} */
+  const feeds = {};
+  const feed = (/** @type {string} */ name) => (feeds[name] ||= root._record((/** @type {any} */ target) => target[name], { position: undefined }));
+  /** @type {any} */
   const root = recorder({
     connected: () => false,
     pageId,
+    get user() {
+      return feed("user");
+    },
+    get all() {
+      return feed("all");
+    },
     /** @param {any} data */
     room(data) {
       const id = String(data?.room ?? data);

@@ -135,3 +135,45 @@ test("without history a room of the token is joined without a state", async () =
   await until(() => joins.length);
   assert.deepEqual(joins[0], [null, undefined]);
 });
+
+const revoke = async (body, namespace = "tokens") => {
+  const response = await fetch(`${server.url}/api/${namespace}/revoke`, { method: "POST", body: JSON.stringify(body) });
+  assert.equal(response.status, 200, await response.text());
+};
+
+for (const transports of [["websocket"], ["polling"]]) {
+  test(`after a revocation the client asks for a new token once, over ${transports}`, async () => {
+    const user = `revoked-${transports}`;
+    const issued = Date.now() / 1000 - 10;
+    let asked = 0;
+    // The second token is newer, and all that follow are as old as the first one.
+    const source = () => tokenFor({ sub: user, iat: ++asked === 2 ? Date.now() / 1000 : issued });
+    const { nodevent, identified, connect_error: errors } = start(source, { transports });
+    await until(() => identified.length === 1);
+    await revoke({ user });
+    await until(() => identified.length === 2);
+    assert.deepEqual([asked, errors.length], [2, 0]);
+    await revoke({ user, before: Date.now() / 1000 + 5 });
+    // Its next token is refused, and it goes on without a user.
+    await until(() => errors.length === 1 && nodevent.connected());
+    assert.equal(errors[0][0].message, "Token has been revoked");
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.deepEqual([asked, errors.length, identified.length], [3, 1, 2], "no loop");
+  });
+}
+
+test("after the revocation of a room the client asks for a new key once", async () => {
+  const { nodevent } = start();
+  let asked = 0;
+  const issued = Date.now() / 1000 - 10;
+  const room = nodevent.room("closed").setKey(() => ++asked && tokenFor({ room: "closed", iat: issued }));
+  const { join: joins, leave: leaves } = record(room, "join", "leave");
+  room.join();
+  await until(() => room.joined);
+  await revoke({ room: "closed" });
+  await until(() => joins.length === 2);
+  assert.equal(leaves[0][0], "revoked");
+  assert.equal(joins[1][0], "Token has been revoked");
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  assert.deepEqual([asked, joins.length, room.joined], [2, 2, false], "no loop");
+});

@@ -2,7 +2,7 @@
 // below it is no error. Nothing here is run.
 
 import NoDeventDefault, { Client, Manager, NoDevent, NoDeventController, Socket, connect, io, protocol } from "nodevent";
-import type { Publication, JoinState, Refusal, Room, Undo } from "nodevent";
+import type { Publication, JoinState, Presence, PresenceEvents, Refusal, Room, Undo } from "nodevent";
 
 interface Discussion {
   id: number;
@@ -72,6 +72,11 @@ room.on("key-refused", (reason) => reason.length);
 room.on("gap", (position) => position.split(":"));
 // @ts-expect-error a position is a string
 room.on("gap", (position: number) => position);
+
+const desk = nodevent.room<PresenceEvents<{ name: string }>>("Desk_1");
+desk.on("nodevent:enter", ({ user, info, count }) => [user.length, info?.name, count + 1]);
+desk.on("nodevent:count", ({ large }) => !large);
+desk.presence().then(({ count, members }: Presence) => members.length === count);
 
 const undo: Undo<Room<DiscussionEvents>> = room.on("update", () => {});
 undo();

@@ -75,7 +75,7 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
 /// `check(json)`: returns why the server would not accept a publication, or `nil` if it would.
 fn check(json: RString) -> Option<String> {
     // SAFETY: the bytes are not used after Ruby can run again.
-    nodevent_protocol::publication::parse(unsafe { json.as_slice() }).err().map(|error| error.to_string())
+    nodevent_protocol::targets::parse(unsafe { json.as_slice() }).err().map(|error| error.to_string())
 }
 
 /// `flush(seconds, at_exit)`: waits until everything that this process published so far is settled. At exit, an

@@ -105,7 +105,7 @@ impl Worker {
     fn record_position(&self, publication: &PublicationRef, confirmation: &Confirmation) {
         let (Confirmation::Stored(_, position) | Confirmation::Position(position)) = confirmation else { return };
         if let Ok(parsed) = publication::parse(&publication.body) {
-            self.events.positions.record(&publication.channel, &parsed.room, *position);
+            self.events.positions.record(&publication.channel, &parsed.topic, *position);
         }
     }
 

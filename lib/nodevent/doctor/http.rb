@@ -79,6 +79,21 @@ module NoDevent
           end
         end
 
+        # @param url [String]
+        # @param body [String] JSON
+        # @param bearer [String, nil] the token for `Authorization`
+        # @return [Net::HTTPResponse]
+        # @raise [Failed]
+        def post(url, body, bearer)
+          send_request(url) do |uri|
+            request = Net::HTTP::Post.new(uri, PLAIN)
+            request.body = body
+            request.content_type = "application/json"
+            request["Authorization"] = "Bearer #{bearer}" if bearer
+            request
+          end
+        end
+
         private
 
         def send_request(url)

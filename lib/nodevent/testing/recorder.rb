@@ -2,10 +2,25 @@
 
 module NoDevent
   module Testing
-    # One publication as browsers would receive it: `message` was converted to JSON and back.
-    Publication = Struct.new(:room, :event, :message, :namespace, keyword_init: true) do
+    # One publication as browsers would receive it: `message` was converted to JSON and back. `room` is nil if it was
+    # emitted with {Emitter.to}; then it has `rooms`, `users` (their ids) and `broadcast`.
+    Publication = Struct.new(:room, :event, :message, :namespace, :rooms, :users, :broadcast, keyword_init: true) do
       def to_s
-        Text.line(%("#{event}" to "#{room}" with #{JSON.generate(message)}))
+        Text.line(%("#{event}" to #{target} with #{JSON.generate(message)}))
+      end
+
+      # Without the targets that it does not have.
+      def to_h(...)
+        super.reject { |name, value| value.nil? && %i[rooms users broadcast].include?(name) }
+      end
+
+      private
+
+      def target
+        return %("#{room}") if room
+
+        names = [*rooms, *users&.map { |user| "user #{user}" }].map { |name| %("#{name}") }
+        [*names, *("all connections" if broadcast)].join(", ")
       end
     end
 
@@ -20,7 +35,8 @@ module NoDevent
       def publish(channel, json, wait: false, **)
         parsed = JSON.parse(json)
         publication = Publication.new(room: parsed["room"], event: parsed["event"], message: parsed["message"],
-                                      namespace: channel)
+                                      namespace: channel, rooms: parsed["rooms"], users: parsed["users"],
+                                      broadcast: parsed["broadcast"])
         @entries << [Context.current || Context.only, publication.freeze]
         wait ? 1 : true
       end

@@ -9,6 +9,9 @@ mod redis_error;
 mod retention;
 
 pub use position::{MAX_OFFSET, OffsetJump, Position, parse_epoch, with_position, without_position};
-pub use redis::{Keys, MAX_KEY_PREFIX_BYTES, PREFIX, PUBLISH, Publish, READ, Read, Scope, script_sha};
+pub use redis::{
+    Keys, MAX_KEY_PREFIX_BYTES, PREFIX, PUBLISH, Publish, READ, READ_REVOCATIONS, REVOKE, REVOKED, Read, Scope,
+    script_sha,
+};
 pub use redis_error::is_permanent;
 pub use retention::{MIN_POSITION_TTL, Retention, RetentionPolicy};

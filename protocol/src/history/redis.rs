@@ -15,6 +15,13 @@ pub const PUBLISH: &str =
 /// Reads a room's position and what came after an offset, in one step.
 pub const READ: &str = concat!(include_str!("../../redis/prelude.lua"), include_str!("../../redis/read_body.lua"));
 
+/// Stores a revocation and announces it, in one step. The text documents its keys and arguments.
+pub const REVOKE: &str = include_str!("../../redis/revoke.lua");
+/// Reads the revocations that the caller does not know.
+pub const READ_REVOCATIONS: &str = include_str!("../../redis/read_revocations.lua");
+/// What [`REVOKE`] publishes on the channel of the namespace: there is a revocation to read. It is not a publication.
+pub const REVOKED: &str = "nodevent:1:revoked";
+
 /// The prefix of all keys and channels of NoDevent, except the channel of a namespace, which has its name. The number
 /// is the format of keys and values; it grows when they change. Data of another format is not read, and expires.
 pub const PREFIX: &str = "nodevent:1:";
@@ -163,6 +170,14 @@ impl Scope {
         format!("{}{PREFIX}secrets:{namespace}", self.prefix)
     }
 
+    /// Returns the keys of a namespace's revocations: the entries, their order and their expiry. All of them are in one slot of
+    /// a cluster.
+    #[must_use]
+    pub fn revocations(&self, namespace: &str) -> [String; 3] {
+        let tag = format!("{}{PREFIX}{{{}:{namespace}}}:revocations", self.prefix, namespace.len());
+        [format!("{tag}:entries"), format!("{tag}:order"), format!("{tag}:expiry")]
+    }
+
     /// Returns a key or a channel of this program alone, for `purpose`. `id` makes it unique.
     #[must_use]
     pub fn own(&self, purpose: &str, id: u128) -> String {
@@ -183,6 +198,12 @@ impl Keys {
     #[must_use]
     pub fn idempotency(&self, idempotency_key: &str) -> String {
         format!("{}:once:{idempotency_key}", self.tag)
+    }
+
+    /// Returns the key that the keys of the room's presence begin with; see [`crate::presence`].
+    #[must_use]
+    pub fn presence(&self) -> String {
+        format!("{}:presence", self.tag)
     }
 
     /// Returns the channel of the room alone, for `channel_per_room: true`.
@@ -255,11 +276,13 @@ mod tests {
             let scope = Scope::new(prefix, 0).unwrap();
             for namespace in names {
                 add(scope.secrets(namespace));
+                scope.revocations(namespace).into_iter().for_each(&mut add);
                 for room in names {
                     let keys = scope.keys(namespace, room);
                     add(keys.position.clone());
                     add(keys.log.clone());
                     add(keys.channel());
+                    add(keys.presence());
                     for key in names {
                         add(keys.idempotency(key));
                     }

@@ -4,6 +4,7 @@ use crate::vector::{list, load, number, text};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::plain::{self, Command};
 use nodevent_protocol::room::MAX_BYTES;
+use nodevent_protocol::topic::Topic;
 use serde_json::{Value, json};
 
 /// Converts a command to the form of the vectors.
@@ -62,7 +63,7 @@ fn every_line_of_the_server_is_encoded() {
             }
             "left" => plain::left(text(vector, "room"), id),
             "error" => plain::error(text(vector, "error"), text(vector, "hint"), vector["room"].as_str(), id),
-            "gap" => plain::gap(text(vector, "room"), position.unwrap()),
+            "gap" => plain::gap(Topic::Room(text(vector, "room")), position.unwrap()),
             "closing" => plain::closing(text(vector, "reason"), number(vector, "reconnect_after")),
             other => panic!("unknown kind: {other}"),
         };

@@ -19,6 +19,7 @@ fn every_invalid_room_value_is_refused_with_its_reason() {
             "not_text" => RoomNameError::NotText,
             "empty" => RoomNameError::Empty,
             "too_long" => RoomNameError::TooLong,
+            "reserved" => RoomNameError::Reserved,
             other => panic!("no such reason: {other}"),
         };
         let value = vector.get("value").unwrap_or(&Value::Null);

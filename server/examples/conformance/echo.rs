@@ -3,6 +3,7 @@
 //! It reads no argument or attachment: both go back as they came.
 
 use nodevent_protocol::history::Position;
+use nodevent_protocol::topic::Topic;
 use nodevent_server::history::RequestId;
 use nodevent_server::protocol::{JoinError, Joined};
 use nodevent_server::protocols::socket_io::dialect::{Ack, Dialect, Event, Operations};
@@ -57,7 +58,7 @@ impl Dialect for EchoDialect {
         format!("[\"event\",{text}]")
     }
 
-    fn gap(&self, _room: &str, _position: Position) -> String {
+    fn gap(&self, _topic: Topic<'_>, _position: Position) -> String {
         "[\"lost\"]".to_owned()
     }
 }

@@ -9,6 +9,8 @@ mod emit;
 mod http;
 mod key;
 mod output;
+mod publish_key;
+mod revoke;
 mod secret;
 mod serve;
 mod status;
@@ -34,6 +36,7 @@ use std::path::{Path, PathBuf};
   nodevent check nodevent.yml              report what is wrong with it and with its surroundings
   nodevent key User_12 --expires-in 1h     print a key with which a browser may join the room
   nodevent emit User_12 hello '\"you\"'      emit an event to the room
+  nodevent revoke --user 12                end the connections of a user
   nodevent subscribe User_12               print the events of the room
 
 Exit status: 0 success; 64 the command line or the configuration is wrong; 69 something is unavailable")]
@@ -58,6 +61,8 @@ enum Command {
     Key(key::Key),
     /// Emit an event through a running server.
     Emit(emit::Emit),
+    /// End the connections of a user, or memberships of a room.
+    Revoke(revoke::Revoke),
     /// Print the events of a room of a running server, one line of JSON each.
     Subscribe(subscribe::Subscribe),
 }
@@ -84,6 +89,7 @@ impl Arguments {
             Some(Command::Check(check)) => check.run(),
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),
+            Some(Command::Revoke(revoke)) => revoke.run(),
             Some(Command::Subscribe(subscribe)) => subscribe.run(),
         }
     }

@@ -6,7 +6,7 @@ use super::keys;
 use super::reader::{MapReader, check_credential, shown_path};
 use super::report::{Location, Report};
 use super::tree::{Node, Value};
-use crate::publish_key::{PublishKey, RoomPattern};
+use crate::publish_key::{NamePattern, PublishKey, TargetLimit};
 use nodevent_protocol::key::Secret;
 use std::io::Read as _;
 use std::path::Path;
@@ -64,7 +64,7 @@ fn entry_of_list(node: &Node, path: &str, folder: &Path, report: &mut Report) ->
 /// Reads `publish_key`, `publish_key_file` and `publish_keys`. Returns `None` if none of them is written.
 pub(super) fn publish_keys(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<Vec<PublishKey>> {
     let is_written = ["publish_key", "publish_key_file", "publish_keys"].iter().any(|key| map.has(key));
-    let unlimited = |id: &str, key| PublishKey { id: id.to_owned(), key, rooms: Vec::new(), notify: None };
+    let unlimited = |id: &str, key| PublishKey { id: id.to_owned(), key, limit: None, may_revoke: true };
     let mut all: Vec<PublishKey> = Vec::new();
     all.extend(one(map, "publish_key", folder, report).map(|key| unlimited("publish_key", key)));
     let name = map.name("publish_keys");
@@ -104,25 +104,42 @@ fn publish_key_entry(
     if !is_written {
         report.error(map.location, format!("{path} has no key"), "write `key: <random text>`");
     }
-    let (is_limited, mut rooms) = (map.has("rooms"), Vec::new());
-    let location = map.location_of("rooms");
-    for (text, location) in map.texts("rooms", report) {
-        match RoomPattern::parse(&text) {
-            Some(pattern) => rooms.push(pattern),
+    let limited_by = ["rooms", "users", "broadcast"].into_iter().find(|name| map.has(name));
+    let location = limited_by.map(|name| map.location_of(name));
+    let rooms = patterns(&mut map, path, "rooms", report);
+    let users = patterns(&mut map, path, "users", report);
+    let broadcast = map.flag("broadcast", report).unwrap_or(false);
+    if let Some(location) = location.filter(|_| rooms.is_empty() && users.is_empty() && !broadcast) {
+        let hint =
+            "write `rooms`, `users` or `broadcast: true`; or delete them if the key may publish to everything";
+        report.error(location, format!("{path} may publish to nothing"), hint);
+    }
+    let may_revoke = map.flag("revoke", report).unwrap_or(limited_by.is_none());
+    map.finish(report);
+    let limit = limited_by.map(|_| TargetLimit { rooms, users, broadcast });
+    key.map(|key| PublishKey { id, key, limit, may_revoke })
+}
+
+/// Reads `rooms` or `users` of a publish key.
+fn patterns(map: &mut MapReader<'_>, path: &str, name: &'static str, report: &mut Report) -> Vec<NamePattern> {
+    let (is_written, location) = (map.has(name), map.location_of(name));
+    let (mut patterns, texts) = (Vec::new(), map.texts(name, report));
+    let is_empty = texts.is_empty();
+    for (text, location) in texts {
+        match NamePattern::parse(&text) {
+            Some(pattern) => patterns.push(pattern),
             None => report.error(
                 location,
-                format!("{path}.rooms has an entry with a `*` before its end"),
-                "write the name of a room, or its beginning followed by `*`, like Chat_*",
+                format!("{path}.{name} has an entry with a `*` before its end"),
+                "write a name, or its beginning followed by `*`, like Chat_*",
             ),
         }
     }
-    if is_limited && rooms.is_empty() {
-        let hint = "write the rooms to which the key may publish, or delete `rooms` if it may publish to all";
-        report.error(location, format!("{path}.rooms is empty"), hint);
+    if is_written && is_empty {
+        let hint = format!("write the {name} to which the key may publish, or delete `{name}`");
+        report.error(location, format!("{path}.{name} is empty"), hint);
     }
-    let notify = map.flag("notify", report);
-    map.finish(report);
-    key.map(|key| PublishKey { id, key, rooms, notify })
+    patterns
 }
 
 /// Reads `key`, or the file that `key` with `_file` names.

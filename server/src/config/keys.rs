@@ -329,6 +329,14 @@ pub static NAMESPACE: Section = Section {
             "",
         ),
         key(
+            "auth",
+            Map("the keys of `auth`, see [`auth`](#auth)"),
+            Words("none"),
+            "Request by which the application says who a connection is. Then every connection needs a user.",
+            "The application knows its visitors by their session.",
+            "",
+        ),
+        key(
             "max_key_lifetime",
             Duration,
             Words("30d for bound keys, no limit for others"),
@@ -392,6 +400,14 @@ pub static NAMESPACE: Section = Section {
             Words("off, see [`mailbox`](#mailbox)"),
             "Mailboxes: messages for users, stored until they are acknowledged.",
             "Users should receive what was sent while they were not connected.",
+            "",
+        ),
+        key(
+            "presence",
+            Map("`true`, `false`, or the keys of `presence`"),
+            Words("off"),
+            "Who is in a room: events and lists of the users of tokens. See [presence.md](presence.md).",
+            "Pages show who else is there.",
             "",
         ),
         key(
@@ -464,6 +480,121 @@ pub static SECRET_ENTRY: Section = Section {
     ],
 };
 
+/// Keys of `auth`.
+pub static AUTH: Section = Section {
+    title: "`auth`",
+    about: "Keys below `auth`: a request to the application that says who a connection is. [application.md](application.md) explains \
+            it, with examples.",
+    frame: Frame { above: "/nodevent:\n  auth:", indent: 4 },
+    keys: &[
+        key(
+            "url",
+            Text,
+            Words("none"),
+            "URL of the request, `https` or `http`. Nothing is added to it.",
+            "It is required.",
+            "https://www.example.com/live/visitor",
+        ),
+        key(
+            "method",
+            Word(&["GET", "POST"]),
+            Value("GET"),
+            "Method. The token is sent as `Authorization: Bearer` with `GET`, and in the body with `POST`.",
+            "The application must not receive the token in a header.",
+            "POST",
+        ),
+        key(
+            "cookies",
+            Texts,
+            Words("none"),
+            "Cookies of the visitor that are passed on.",
+            "The application recognizes visitors by its session.",
+            "_example_session",
+        ),
+        key(
+            "headers",
+            Texts,
+            Words("none"),
+            "Headers of the visitor's request that are passed on.",
+            "A proxy in front of the server adds one.",
+            "X-Visitor",
+        ),
+        key(
+            "cache",
+            Duration,
+            Value("10s"),
+            "Time for which a yes of the application is used again for the same cookies, headers and token.",
+            "Pages connect often, or a sign-out must count at once (`0s`).",
+            "5s",
+        ),
+        key(
+            "cache_rejected",
+            Duration,
+            Value("2s"),
+            "Time for which a no of the application is used again.",
+            "Clients that are rejected connect often.",
+            "10s",
+        ),
+        key(
+            "lifetime",
+            Duration,
+            Value("1h"),
+            "Time for which an identity is valid, unless the response names a shorter one.",
+            "Visitors lose access while they are connected.",
+            "10m",
+        ),
+        key(
+            "grace",
+            Duration,
+            Value("30s"),
+            "Time between the `expired` event and the end of a connection whose identity has expired.",
+            "As in `token`.",
+            "1m",
+        ),
+        key(
+            "timeout",
+            Duration,
+            Value("5s"),
+            "Timeout of a request as a whole, with the time for which it waits. Then the connection is rejected.",
+            "The application needs longer.",
+            "2s",
+        ),
+        key(
+            "connect_timeout",
+            Duration,
+            Value("2s"),
+            "Timeout of a new connection to the application.",
+            "It is far away.",
+            "",
+        ),
+        key(
+            "concurrency",
+            Number(1, 1_000),
+            Value("16"),
+            "Requests at a time.",
+            "The application has fewer or more processes for them.",
+            "4",
+        ),
+        key(
+            "queue",
+            Number(0, 100_000),
+            Value("1024"),
+            "Requests that wait. Beyond it, connections are rejected until there is a place.",
+            "Very many visitors connect at the same time.",
+            "4096",
+        ),
+        key("max_response", Size, Value("64KB"), "The largest response.", "A response lists very many rooms.", ""),
+        key(
+            "ca",
+            File,
+            Words("the certificates of the system"),
+            "File with the certificates in PEM that are trusted.",
+            "The application has a certificate of your own authority.",
+            "",
+        ),
+    ],
+};
+
 /// Keys of `token`.
 pub static TOKEN: Section = Section {
     title: "`token`",
@@ -514,6 +645,38 @@ pub static TOKEN: Section = Section {
             Words("none"),
             "File with a JSON Web Key Set of public keys, selected by `kid`. It is read when the server starts.",
             "The identity provider publishes its keys as such a set.",
+            "",
+        ),
+        key(
+            "jwks_url",
+            Text,
+            Words("none"),
+            "URL of a JSON Web Key Set, `https` or `http`. It is read at the start, regularly, and when a token names an unknown `kid`.",
+            "The identity provider, or the application, replaces its keys by itself.",
+            "",
+        ),
+        key(
+            "jwks_ca",
+            File,
+            Words("the certificates of the system"),
+            "File with the certificates in PEM that are trusted for `jwks_url`.",
+            "It has a certificate of your own authority.",
+            "",
+        ),
+        key(
+            "jwks_refresh",
+            Duration,
+            Value("5m"),
+            "Time after which `jwks_url` is read again.",
+            "Keys are replaced at short notice.",
+            "",
+        ),
+        key(
+            "jwks_max_age",
+            Duration,
+            Value("1d"),
+            "Time for which the last keys count while `jwks_url` cannot be read.",
+            "A key that was withdrawn must not count for so long.",
             "",
         ),
         key(
@@ -681,18 +844,35 @@ pub static PUBLISH_KEY_ENTRY: Section = Section {
         key(
             "rooms",
             Texts,
-            Words("every room"),
-            "Rooms to which the key may publish. `Chat_*` is every room whose name begins with `Chat_`.",
+            Words("every room, and with `users` or `broadcast` none"),
+            "Rooms to which the key may publish. `Chat_*` is every room whose name begins with `Chat_`. The key may then publish \
+             to no user and not to all connections, unless `users` and `broadcast` say so.",
             "The publisher needs only these.",
             "[lobby, \"Chat_*\"]",
         ),
         key(
-            "notify",
+            "users",
+            Texts,
+            Words("every user, and with `rooms` or `broadcast` none"),
+            "Users to whom the key may publish, and whose mailboxes it may write and read. `\"*\"` is every user.",
+            "The publisher notifies users, and is limited.",
+            "[\"*\"]",
+        ),
+        key(
+            "broadcast",
             Flag,
-            Words("`true`, unless `rooms` is written"),
-            "Whether the key may send messages to mailboxes, and read them.",
-            "A publisher that is limited to rooms also notifies users, or one that is not may not.",
+            Words("true, and with `rooms` or `users` false"),
+            "Whether the key may publish to all connections of the namespace.",
+            "The publisher makes announcements, and is limited.",
             "true",
+        ),
+        key(
+            "revoke",
+            Flag,
+            Words("true, and with `rooms`, `users` or `broadcast` false"),
+            "Whether the key may also end connections and memberships. See [revocation.md](revocation.md).",
+            "A publisher that is limited to rooms signs users out, or another one must not.",
+            "false",
         ),
     ],
 };
@@ -720,6 +900,30 @@ pub static LIMITS: Section = Section {
              it, joins are rejected as with `max_rooms_per_connection`.",
             "Very many connections are in several rooms each, and the machine has the memory.",
             "10000000",
+        ),
+        key(
+            "max_present_per_room",
+            Number(1, 10_000_000),
+            Value("100000"),
+            "Members of one room with `presence`, on this server. Beyond it, users join and are not present.",
+            "A room has more users.",
+            "20000",
+        ),
+        key(
+            "max_present",
+            Number(1, 100_000_000),
+            Value("500000"),
+            "Members of all rooms with `presence` of a namespace, on this server. Beyond it, users join and are not present.",
+            "Very many users are in several rooms each, and the machine has the memory.",
+            "2000000",
+        ),
+        key(
+            "max_presence_info",
+            Size,
+            Value("1KB"),
+            "The largest `info` of a token that `presence` shows. A larger one is left out.",
+            "Pages show more of a user than a name and a picture.",
+            "4KB",
         ),
         key(
             "max_http_connections",
@@ -1161,6 +1365,47 @@ pub static MAILBOX: Section = Section {
     ],
 };
 
+/// Keys of `presence`.
+pub static PRESENCE: Section = Section {
+    title: "`presence`",
+    about: "Who is in a room. `true` is short for the defaults.",
+    frame: Frame { above: "/nodevent:\n  presence:", indent: 4 },
+    keys: &[
+        key(
+            "rooms",
+            Texts,
+            Words("all rooms"),
+            "What the names of rooms with presence begin with.",
+            "Only some rooms need it.",
+            "[Chat_, Desk_]",
+        ),
+        key(
+            "lease",
+            Duration,
+            Value("30s"),
+            "The time within which the members of a server that was killed leave. Servers renew their leases in a sixth of it.",
+            "They must leave sooner, or there are more than 4,000 rooms with members per server.",
+            "60s",
+        ),
+        key(
+            "grace",
+            Duration,
+            Value("10s"),
+            "A user who returns within this time has not left.",
+            "Pages load slowly, or members must leave at once (`0s`).",
+            "5s",
+        ),
+        key(
+            "max_size",
+            Number(1, 5_000),
+            Value("1000"),
+            "Members of a room above which only their number is published and listed.",
+            "Pages list more members, or rooms with fewer members have too many events.",
+            "200",
+        ),
+    ],
+};
+
 /// Keys of `redis`.
 pub static REDIS: Section = Section {
     title: "`redis`",
@@ -1275,7 +1520,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 19] = [
+pub static SECTIONS: [&Section; 21] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -1285,6 +1530,7 @@ pub static SECTIONS: [&Section; 19] = [
     &LOG,
     &NAMESPACE,
     &SECRET_ENTRY,
+    &AUTH,
     &TOKEN,
     &TOKEN_SECRET,
     &TOKEN_PUBLIC_KEY,
@@ -1292,6 +1538,7 @@ pub static SECTIONS: [&Section; 19] = [
     &HISTORY,
     &HISTORY_ROOM,
     &MAILBOX,
+    &PRESENCE,
     &REDIS,
     &REDIS_SSL,
     &SENTINEL,

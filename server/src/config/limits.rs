@@ -12,6 +12,12 @@ pub struct Limits {
     pub max_connections: usize,
     /// Memberships of all connections: one for each room of each connection.
     pub max_memberships: usize,
+    /// Members of one room with presence, on this server.
+    pub max_present_per_room: usize,
+    /// Members of all rooms with presence of a namespace, on this server.
+    pub max_present: usize,
+    /// The largest info of a member that presence keeps. Bytes.
+    pub max_presence_info: usize,
     /// Sockets at a time that are not WebSockets. Beyond it, only health checks are served.
     pub max_http_connections: usize,
     /// Largest message that a client may send, attachments included. Bytes.
@@ -69,6 +75,9 @@ impl Default for Limits {
         Self {
             max_connections: 200_000,
             max_memberships: 2_000_000,
+            max_present_per_room: 100_000,
+            max_present: 500_000,
+            max_presence_info: 1024,
             max_http_connections: 200_000,
             max_message_size: 64 * 1024,
             max_publish_size: 1024 * 1024,
@@ -135,6 +144,9 @@ impl Limits {
         set(&mut self.max_room_name, map.size("max_room_name", report));
         set(&mut self.max_rooms_per_connection, map.number("max_rooms_per_connection", report));
         set(&mut self.max_memberships, map.number("max_memberships", report));
+        set(&mut self.max_present_per_room, map.number("max_present_per_room", report));
+        set(&mut self.max_present, map.number("max_present", report));
+        set(&mut self.max_presence_info, map.size("max_presence_info", report));
         set(&mut self.send_buffer, map.size("send_buffer", report));
         set(&mut self.send_buffers_total, map.size("send_buffers_total", report));
         set(&mut self.request_timeout, map.positive_duration("request_timeout", report));

@@ -9,6 +9,7 @@
 //! locations), [`environment`] (`${NAME}` and sections), [`reader`] and [`values`] (values to types), then a file for
 //! each part. [`reference`] prints the reference from [`keys`].
 
+pub mod application;
 mod credentials;
 mod environment;
 #[cfg(test)]
@@ -21,6 +22,7 @@ pub mod limits;
 pub mod listen;
 pub mod mailbox;
 pub mod namespace;
+mod presence;
 pub mod proxies;
 mod reader;
 pub mod redis;

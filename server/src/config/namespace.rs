@@ -10,15 +10,16 @@
 //!
 //! | key | 1. | 2. | 3. |
 //! |---|---|---|---|
-//! | `secret`, `secret_file`, `secrets`, `token` and `open` (together) | below `/name` | at the top | no secret, not declared open |
+//! | `secret`, `secret_file`, `secrets`, `token`, `auth` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `presence`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
 //! that it should be closed: a secret without a value, an unknown key below a namespace that has neither a secret nor
 //! `open: true`, a secret at the top of a file with several namespaces, or a namespace whose slash is missing.
 
+use super::application::{Auth, KeySet};
 use super::credentials;
 use super::history::History;
 use super::keys;
@@ -27,9 +28,11 @@ use super::reader::MapReader;
 use super::redis::Redis;
 use super::report::{Location, Report};
 use super::tree::Entry;
+use crate::presence;
 use crate::publish_key::PublishKey;
 use crate::token;
 use nodevent_protocol::key::{self, Secret};
+use nodevent_protocol::topic::Topic;
 use std::path::Path;
 use std::time::Duration;
 
@@ -46,7 +49,7 @@ const MAX_NAME: usize = 128;
 /// Words that follow a namespace in the paths of the HTTP API, so that they cannot be later segments of a name.
 const RESERVED: [&str; 7] = ["emit", "rooms", "users", "notify", "revoke", "presence", "call"];
 /// Keys by which a map is recognized as a namespace whose slash is missing.
-const TYPICAL: [&str; 12] = [
+const TYPICAL: [&str; 13] = [
     "secret",
     "secret_file",
     "secrets",
@@ -58,6 +61,7 @@ const TYPICAL: [&str; 12] = [
     "max_key_lifetime",
     "bound_keys",
     "token",
+    "auth",
     "redis",
 ];
 
@@ -106,6 +110,10 @@ pub struct Namespace {
     pub bound_keys: BoundKeys,
     /// The tokens of its clients.
     pub token: Option<token::Settings>,
+    /// The key set of its tokens that is read while the server runs.
+    pub key_set: Option<KeySet>,
+    /// How the application is asked who a connection is.
+    pub auth: Option<Auth>,
     /// The keys that publishers send over HTTP.
     pub publish_keys: Vec<PublishKey>,
     /// History of its rooms.
@@ -114,6 +122,8 @@ pub struct Namespace {
     pub mailbox: Option<Mailbox>,
     /// Whether each room has its own channel in Redis, so that a server receives only the rooms of its members.
     pub channel_per_room: bool,
+    /// Who is in its rooms. `None`: no room has presence.
+    pub presence: Option<presence::Settings>,
 }
 
 /// The values of one map; `None` if the map does not have the key.
@@ -124,7 +134,9 @@ struct Written {
     dialect: Option<Named>,
     allows_eio3: Option<bool>,
     secrets: Option<Vec<Secret>>,
-    token: Option<token::Settings>,
+    token: Option<(token::Settings, Option<KeySet>)>,
+    /// `Some(None)`: it is written and wrong.
+    auth: Option<Option<Auth>>,
     open: Option<bool>,
     max_key_lifetime: Option<Duration>,
     bound_keys: Option<BoundKeys>,
@@ -133,6 +145,7 @@ struct Written {
     /// `Some(None)`: `off` is written.
     mailbox: Option<Option<Mailbox>>,
     channel_per_room: Option<bool>,
+    presence: Option<Option<presence::Settings>>,
 }
 
 /// A namespace that is being read.
@@ -152,7 +165,7 @@ impl Namespace {
 
     /// Whether every client may join its rooms.
     pub fn is_open(&self) -> bool {
-        self.secrets.is_empty() && (self.token.is_none() || self.is_declared_open)
+        self.secrets.is_empty() && self.auth.is_none() && (self.token.is_none() || self.is_declared_open)
     }
 
     /// Signs a key for one of its rooms, in the format that `bound_keys` selects.
@@ -192,9 +205,10 @@ impl Namespace {
         self.sign_key(room, lifetime, now_ms, secret)
     }
 
-    /// A publish key that may publish to this room.
-    pub fn publish_key(&self, room: &str) -> Option<&Secret> {
-        self.publish_keys.iter().find(|one| one.allows(room)).map(|one| &one.key)
+    /// A publish key that may publish to all of these targets.
+    pub fn publish_key(&self, topics: &[Topic<'_>]) -> Option<&Secret> {
+        let allows_all = |one: &&PublishKey| topics.iter().all(|topic| one.allows(*topic));
+        self.publish_keys.iter().find(allows_all).map(|one| &one.key)
     }
 }
 
@@ -245,6 +259,7 @@ fn check_flat(flat: &[(&'static str, Location)], named: Option<&str>, all: &[Dra
         "secret_file",
         "secrets",
         "token",
+        "auth",
         "open",
         "publish_key",
         "publish_key_file",
@@ -370,7 +385,7 @@ fn check_name(name: &str, location: Location, report: &mut Report) -> bool {
 impl Draft {
     fn finish(self, report: &mut Report) -> Namespace {
         let Self { name, written, location } = self;
-        let has_secret = written.secrets.is_some() || written.token.is_some();
+        let has_secret = written.secrets.is_some() || written.token.is_some() || written.auth.is_some();
         match written.open {
             // With tokens it may be open: then they only say who a client is.
             Some(true) if written.secrets.is_some() => {
@@ -425,8 +440,12 @@ impl Written {
         let history = map.take("history").map(|node| History::read(node, &path, report));
         let path = map.name("mailbox");
         let mailbox = map.take("mailbox").map(|node| Mailbox::read(node, &path, report));
+        let path = map.name("presence");
+        let presence = map.take("presence").map(|node| super::presence::read(node, &path, report));
         let path = map.name("token");
         let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
+        let path = map.name("auth");
+        let auth = map.take_entry("auth").map(|entry| super::application::read(&entry.node, &path, folder, report));
         // Keys of the gem.
         map.take("url");
         map.take("publisher");
@@ -436,6 +455,7 @@ impl Written {
             mailbox,
             secrets: credentials::secrets(map, folder, report),
             token,
+            auth,
             open: map.flag("open", report),
             publish_keys: credentials::publish_keys(map, folder, report),
             max_key_lifetime: map.positive_duration("max_key_lifetime", report),
@@ -448,19 +468,21 @@ impl Written {
             dialect: read_names(map, "dialect", report).into_iter().next(),
             allows_eio3: map.flag("allow_eio3", report),
             channel_per_room: map.flag("channel_per_room", report),
+            presence,
         }
     }
 
     /// Returns the values of `self`, and those of `below` for what `self` does not say.
     fn or(self, below: Self) -> Self {
         // A secret at the top does not close a namespace that declares itself open.
-        let (secrets, token, open) = match (self.secrets, self.token, self.open) {
-            (None, None, None) => (below.secrets, below.token, below.open),
+        let (secrets, token, auth, open) = match (self.secrets, self.token, self.auth, self.open) {
+            (None, None, None, None) => (below.secrets, below.token, below.auth, below.open),
             written => written,
         };
         Self {
             secrets,
             token,
+            auth,
             open,
             redis: self.redis.or(below.redis),
             protocols: self.protocols.or(below.protocols),
@@ -472,15 +494,17 @@ impl Written {
             history: self.history.or(below.history),
             mailbox: self.mailbox.or(below.mailbox),
             channel_per_room: self.channel_per_room.or(below.channel_per_room),
+            presence: self.presence.or(below.presence),
         }
     }
 
     /// Whether it says neither that the namespace is closed nor that it is open.
     fn is_undeclared(&self) -> bool {
-        self.secrets.is_none() && self.token.is_none() && self.open.is_none()
+        self.secrets.is_none() && self.token.is_none() && self.auth.is_none() && self.open.is_none()
     }
 
     fn into_namespace(self, name: &str) -> Namespace {
+        let (token, key_set) = self.token.map_or((None, None), |(token, key_set)| (Some(token), key_set));
         Namespace {
             name: name.to_owned(),
             redis: self.redis,
@@ -491,11 +515,14 @@ impl Written {
             is_declared_open: self.open == Some(true),
             max_key_lifetime: self.max_key_lifetime,
             bound_keys: self.bound_keys.unwrap_or_default(),
-            token: self.token,
+            token,
+            key_set,
+            auth: self.auth.flatten(),
             publish_keys: self.publish_keys.unwrap_or_default(),
             history: self.history.unwrap_or_default(),
             mailbox: self.mailbox.flatten(),
             channel_per_room: self.channel_per_room.unwrap_or(false),
+            presence: self.presence.unwrap_or_default(),
         }
     }
 }

@@ -193,6 +193,10 @@ mod tests {
             plain.replace("{port: 1}", "{}").replace("  redis:", &section)
         };
         let with_mailbox = |value: &str| plain.replace("  redis:", &format!("  mailbox: {value}\n  redis:"));
+        let auth_file = |line: &str| {
+            let section = format!("  auth:\n    url: http://localhost/\n{line}  redis:");
+            plain.replace("{port: 1}", "{}").replace("  redis:", &section)
+        };
         for section in SECTIONS {
             for key in section.keys {
                 let DefaultValue::Value(value) = key.default else { continue };
@@ -206,9 +210,13 @@ mod tests {
                     "Namespace" => plain.replace("  redis:", &format!("  {}: {value}\n  redis:", key.name)),
                     "`redis`" => plain.replace("password: x", &format!("password: x\n    {}: {value}", key.name)),
                     "`token`" => token_file(&format!("    {}: {value}\n", key.name)),
+                    "`auth`" => auth_file(&format!("    {}: {value}\n", key.name)),
                     "`redis.sentinel`" | "`listen`" => continue,
                     "`admin`" => plain.replace("{port: 1}", &format!("{{{}: {value}}}", key.name)),
                     "`mailbox`" => with_mailbox(&format!("{{{}: {value}}}", key.name)),
+                    "`presence`" => {
+                        plain.replace("  redis:", &format!("  presence: {{{}: {value}}}\n  redis:", key.name))
+                    }
                     "`history`" => {
                         plain.replace("  redis:", &format!("  history: {{{}: {value}}}\n  redis:", key.name))
                     }
@@ -234,11 +242,18 @@ mod tests {
                     config
                 });
                 let mut expected = expected.clone();
+                if section.title == "`presence`" {
+                    let text = plain.replace("{port: 1}", "{}").replace("  redis:", "  presence: true\n  redis:");
+                    expected = read_example(&text).0;
+                }
                 if section.title == "`token`" {
                     expected = read_example(&token_file("")).0;
                 }
                 if section.title == "`mailbox`" {
                     expected = read_example(&with_mailbox("on").replace("{port: 1}", "{}")).0;
+                }
+                if section.title == "`auth`" {
+                    expected = read_example(&auth_file("")).0;
                 }
                 match (section.title, key.name) {
                     // These keys say where there was nothing: the value is the same in another form.

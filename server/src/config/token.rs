@@ -2,6 +2,7 @@
 //!
 //! Owns how they are written. Which keys are acceptable is decided by [`crate::token`].
 
+use super::application::{self, KeySet};
 use super::credentials;
 use super::keys;
 use super::reader::{MapReader, shown_path};
@@ -18,12 +19,13 @@ const MIN_SECRET_BYTES: usize = 32;
 const MAX_KEYS: usize = 16;
 
 /// Reads `token`. Settings that are wrong are reported, and leave a namespace that accepts no token.
-pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) -> Settings {
+pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) -> (Settings, Option<KeySet>) {
     let mut settings = Settings::default();
-    let Some(mut map) = MapReader::open(node, path, &keys::TOKEN, report) else { return settings };
-    let is_written = ["secret", "secret_file", "secrets", "public_key_file", "public_keys", "jwks_file"]
-        .iter()
-        .any(|key| map.has(key));
+    let Some(mut map) = MapReader::open(node, path, &keys::TOKEN, report) else { return (settings, None) };
+    let is_written =
+        ["secret", "secret_file", "secrets", "public_key_file", "public_keys", "jwks_file", "jwks_url"]
+            .iter()
+            .any(|key| map.has(key));
     settings.keys.extend(secret(&mut map, folder, report));
     settings.keys.extend(entries(&mut map, "secrets", report, |map, report| {
         let is_written = map.has("secret") || map.has("secret_file");
@@ -36,6 +38,7 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
         (is_written, public_key(map, folder, report))
     }));
     settings.keys.extend(key_set(&mut map, folder, report));
+    let remote = application::key_set(&mut map, folder, report);
     check_keys(&settings.keys, is_written, &map, now_ms(), report);
     let location = map.location_of("algorithms");
     let words = map.texts("algorithms", report);
@@ -55,7 +58,7 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
     settings.is_required = map.flag("required", report).unwrap_or(false);
     settings.sources = sources(&mut map, report);
     map.finish(report);
-    settings
+    (settings, remote)
 }
 
 /// Reads `secret` or `secret_file`.

@@ -6,7 +6,9 @@ use crate::history::RecoveryReply;
 use crate::mailbox::{MailboxNotice, MailboxReply};
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
+use crate::presence::PresenceReply;
 use crate::publication::{Notice, Publication};
+use crate::revocation::{ListFull, Revocation, RevocationList};
 use crate::shard::Reservation;
 use crate::shard::{Shards, ToShard};
 use nodevent_protocol::history::Position;
@@ -100,6 +102,41 @@ impl Fanout {
         let shard = reply.reply_to.shard;
         // The inbox always has a place for a reply: the shard limits how many it requests.
         let _ = self.shards.send(shard, ToShard::MailboxReply(Box::new(reply)));
+    }
+
+    /// The revocations of the namespace that this server knows.
+    pub(super) fn revocations(&self) -> &RevocationList {
+        &self.namespaces.get(self.namespace).revocations
+    }
+
+    /// Applies revocations: clients that arrive later are rejected, then those that are there are ended. Revocations that
+    /// change nothing are left out. Returns the first that found no place, if any.
+    pub(super) fn revoke(&self, revocations: Vec<Revocation>) -> Result<(), ListFull> {
+        let (list, mut result) = (self.revocations(), Ok(()));
+        let mut changed = Vec::with_capacity(revocations.len());
+        for one in revocations {
+            match list.add(&one) {
+                Ok(true) => changed.push(one),
+                Ok(false) => {}
+                Err(full) => result = Err(full),
+            }
+        }
+        if !changed.is_empty() {
+            self.metrics.revocations.fetch_add(changed.len() as u64, Relaxed);
+            self.shards.revoke(self.namespace, &changed.into());
+        }
+        result
+    }
+
+    /// Returns the counters, to keep.
+    pub(super) fn shared_metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
+    /// Sends the reply to a request for the members of a room to its shard.
+    pub(super) fn reply_presence(&self, reply: PresenceReply) {
+        // As for recoveries.
+        let _ = self.shards.send(reply.reply_to.shard, ToShard::Present(Box::new(reply)));
     }
 
     /// Sends the reply to a recovery request to its shard.

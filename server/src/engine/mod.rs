@@ -17,9 +17,8 @@ use std::sync::Arc;
 /// Makes a publication that is not stored. A position that its publisher wrote is removed: clients would treat it as
 /// assigned by the engine.
 fn unpositioned(publication: &PublicationRef<'_>) -> Arc<Publication> {
-    let room = &*publication.room;
     match publication.has_position {
-        true => Publication::in_room(room, without_position(publication.text), None),
-        false => Publication::in_room(room, publication.text, None),
+        true => Publication::parsed(publication, without_position(publication.text), None),
+        false => Publication::parsed(publication, publication.text, None),
     }
 }

@@ -7,13 +7,18 @@ use super::{Http, PeerAddr};
 use crate::authorize::Publisher;
 use crate::log::AUDIT;
 use crate::namespace::Namespace;
+use crate::revocation::Revocation;
 use axum::extract::Request;
-use nodevent_protocol::publication::PublicationRef;
+use nodevent_protocol::targets::Published;
+use nodevent_protocol::topic::Topic;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Publications of one request that get a line each. The last line counts the others.
 const MAX_LINES: usize = 100;
+/// Targets of a publication in its line.
+const MAX_TARGETS: usize = 8;
 /// Characters of a name in a line.
 const MAX_NAME: usize = 255;
 
@@ -58,12 +63,21 @@ impl Audit {
     }
 
     /// Logs what was published, or was to be.
-    pub(super) fn log(&self, publications: &[PublicationRef<'_>], outcome: Outcome) {
+    pub(super) fn log(&self, publications: &[Published<'_>], outcome: Outcome) {
         let Some(Line { namespace, client, publisher }) = &self.line else { return };
         let outcome = outcome.as_str();
         for one in publications.iter().take(MAX_LINES) {
-            let (room, event, bytes) = (shown(&one.room), shown(&one.event), one.text.len());
-            tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, room, event, bytes, "audit: {outcome}");
+            let (event, bytes) = (one.event(), one.text().len());
+            let event = shown(&event);
+            if let [topic] = one.topics()
+                && let Topic::Room(room) = Topic::parse(topic)
+            {
+                let room = shown(room);
+                tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, room, event, bytes, "audit: {outcome}");
+            } else {
+                let targets = targets(one);
+                tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, targets, event, bytes, "audit: {outcome}");
+            }
         }
         if let more @ 1.. = publications.len().saturating_sub(MAX_LINES) {
             tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, more, "audit: {outcome}");
@@ -75,6 +89,15 @@ impl Audit {
         let Some(Line { namespace, client, publisher }) = &self.line else { return };
         let (event, outcome) = (shown(event), outcome.as_str());
         tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, users, event, bytes, "audit: {outcome}");
+    }
+
+    /// Logs a revocation. The user is logged: whose access ended is what the line is for.
+    pub(super) fn log_revocation(&self, revocation: &Revocation, is_stored: bool) {
+        let Some(Line { namespace, client, publisher }) = &self.line else { return };
+        let (user, room) = (revocation.target.user.as_deref(), revocation.target.room.as_deref());
+        let (user, room, before_ms) = (user.map(shown), room.map(shown), revocation.before_ms);
+        let outcome = if is_stored { "revoked" } else { "revocation failed" };
+        tracing::info!(target: AUDIT, namespace = &**namespace, %client, publisher, user, room, before_ms, "audit: {outcome}");
     }
 
     /// Logs that a key was rejected, or missing.
@@ -95,6 +118,21 @@ impl Outcome {
             Self::Rejected => "publish rejected",
         }
     }
+}
+
+/// The targets of a publication, or the first of them and the number of the others.
+fn targets(publication: &Published<'_>) -> String {
+    let name = |topic: &Cow<'_, str>| match Topic::parse(topic) {
+        Topic::User(user) => format!("user {}", shown(user)),
+        Topic::Room(room) => format!("room {}", shown(room)),
+        Topic::All => "all connections".to_owned(),
+    };
+    let topics = publication.topics();
+    let mut text = topics.iter().take(MAX_TARGETS).map(name).collect::<Vec<_>>().join(", ");
+    if let more @ 1.. = topics.len().saturating_sub(MAX_TARGETS) {
+        text += &format!(" and {more} more");
+    }
+    text
 }
 
 /// The beginning of a name. The log escapes what could change it.

@@ -65,6 +65,24 @@ impl HistoryResponses {
         };
         Some((Body::from_stream(futures_util::stream::iter(pieces.map(Ok::<_, Infallible>))), length))
     }
+
+    /// Makes a body of this text, which is held as the others are.
+    pub(super) fn text(
+        &self,
+        client: Client,
+        text: &str,
+        permit: impl Into<Option<ConnectionPermit>>,
+    ) -> Option<SizedBody> {
+        let held = self.0.hold(client, text.len())?;
+        let (bytes, permit) = (Bytes::copy_from_slice(text.as_bytes()), permit.into());
+        let pieces = (0..text.len().div_ceil(PIECE)).map(move |index| {
+            // Until the last piece is read.
+            let _kept = (&held, &permit);
+            let from = index * PIECE;
+            Ok::<_, Infallible>(bytes.slice(from..bytes.len().min(from + PIECE)))
+        });
+        Some((Body::from_stream(futures_util::stream::iter(pieces)), text.len()))
+    }
 }
 
 /// The pieces of a body.
@@ -108,7 +126,7 @@ mod tests {
 
     fn read(count: usize, size: usize) -> HistoryRead {
         let text = format!("{{\"message\":\"{}\"}}", "x".repeat(size));
-        let publications = (0..count).map(|_| Publication::in_room("r", text.as_str(), None)).collect();
+        let publications = (0..count).map(|_| Publication::stored("r", text.as_str(), None)).collect();
         let position = Some(Position { epoch: 1, offset: 7 });
         let recovery = Recovery { position, recovered: true, publications };
         HistoryRead { recovery, idle: Some(Duration::from_millis(1234)) }

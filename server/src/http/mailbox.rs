@@ -13,6 +13,7 @@ use crate::token::TokenError;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
+use nodevent_protocol::topic::Topic;
 use serde_json::json;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -110,7 +111,8 @@ fn authorize(http: &Http, namespace: &Namespace, user: &str, request: Request) -
     let bearer = bearer.filter(|text| text.matches('.').count() == 2).map(Into::into);
     let forbidden = |error: &str| {
         http.metrics.rejected_requests.fetch_add(1, Relaxed);
-        let hint = "send a token of this user, or a publish key that may notify, as `Authorization: Bearer …`";
+        let hint =
+            "send a token of this user, or a publish key whose `users` include it, as `Authorization: Bearer …`";
         Box::new(reply::error(StatusCode::FORBIDDEN, error, hint))
     };
     if let (Some(tokens), Some(token)) = (tokens, bearer.or(sent)) {
@@ -130,9 +132,9 @@ fn authorize(http: &Http, namespace: &Namespace, user: &str, request: Request) -
         }
     }
     let request = Request::from_parts(parts, body);
-    match publish::authorize(http, namespace, &request)?.may_notify() {
+    match publish::authorize(http, namespace, &request)?.may_publish_to(Topic::User(user)) {
         true => Ok(request),
-        false => Err(forbidden("this publish key may not read mailboxes")),
+        false => Err(forbidden("this publish key may not read the mailbox of this user")),
     }
 }
 

@@ -22,6 +22,7 @@ mod listener;
 mod mailbox;
 mod notify;
 mod peer;
+mod presence;
 mod proxy_protocol;
 mod publish;
 mod publish_socket;
@@ -30,6 +31,7 @@ mod refused_origins;
 pub mod reply;
 mod request_phase;
 mod request_token;
+mod revoke;
 mod room_history;
 pub mod room_request;
 mod router;
@@ -50,6 +52,7 @@ use crate::capability::Engines;
 use crate::config::hosts::Hosts;
 use crate::config::proxies::TrustedProxies;
 use crate::connect_info::{ConnectInfo, ConnectInfoPool};
+use crate::identity_provider::Listed;
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
 use crate::origin::Origins;
@@ -123,6 +126,8 @@ pub struct Http {
     connect_infos: ConnectInfoPool,
     /// Where a request may contain a token.
     token_sources: Vec<TokenSource>,
+    /// The headers and cookies of a request that a connection keeps.
+    listed: Listed,
     history_responses: HistoryResponses,
     bodies: Arc<ByteBudget>,
     /// What responses to polls hold that are not written.
@@ -146,6 +151,7 @@ impl Http {
         let (draining, assets) = (AtomicBool::new(false), Assets::new());
         let connect_infos = ConnectInfoPool::default();
         let token_sources = namespaces.token_sources().cloned().collect();
+        let listed = namespaces.listed();
         let admission = Admission::new(settings.max_http_connections, settings.open_files);
         let (history_responses, bodies) = (HistoryResponses::default(), body::budget());
         Self {
@@ -160,6 +166,7 @@ impl Http {
             assets,
             connect_infos,
             token_sources,
+            listed,
             history_responses,
             bodies,
             poll_responses,
@@ -207,7 +214,8 @@ impl Http {
         let origin = request.headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
         let query = request.uri.query().unwrap_or_default();
         let peer = PeerAddr::of(&request.extensions);
-        let info = self.connect_infos.connect_info(peer, origin, query, Vec::new(), Some(permit));
+        let listed = request_token::listed(&self.listed, request);
+        let info = self.connect_infos.connect_info(peer, origin, query, listed, Some(permit));
         info.with_token(request_token::find(&self.token_sources, request))
     }
 }

@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::future::join_all;
 use nodevent_protocol::mailbox::message_text;
+use nodevent_protocol::topic::Topic;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -63,22 +64,22 @@ async fn notify(http: &Http, namespace: &Namespace, request: Request) -> Result<
     let publisher = publish::authorize(http, namespace, &request)?;
     let audit = Audit::new(http, namespace, &publisher, &request);
     let bad_request = |Invalid(error, hint): Invalid| Box::new(reply::error(StatusCode::BAD_REQUEST, &error, hint));
-    if !publisher.may_notify() {
-        return Err(Box::new(reply::error(
-            StatusCode::FORBIDDEN,
-            "this publish key may not notify users",
-            "write `notify: true` for the key in `publish_keys`, or send another key",
-        )));
-    }
     let mailboxes = mailboxes_of(http, namespace)?;
     let header = publish::idempotency_key(request.headers()).map_err(|()| bad_request(bad_key()))?;
     let client = PeerAddr::of(request.extensions());
-    let body = publish::read_body(http, request).await?;
+    let body = publish::read_body(http, request, http.settings.max_publish_size).await?;
     let mut notification = parse(&body, http.settings.max_notified_users).map_err(|invalid| {
         let (namespace, reason) = (&*namespace.name, &invalid.0);
         tracing::warn!(namespace, %client, reason, "notification rejected");
         bad_request(invalid)
     })?;
+    if !notification.users.iter().all(|user| publisher.may_publish_to(Topic::User(user))) {
+        return Err(Box::new(reply::error(
+            StatusCode::FORBIDDEN,
+            "this publish key may not notify one of these users",
+            "add the user, or `\"*\"`, to `users` of the key in `publish_keys`, or send another key",
+        )));
+    }
     notification.key = notification.key.or(header);
     let text = message_text(&notification.event, notification.message, now_ms());
     let max = mailboxes.settings().max_message;

@@ -6,12 +6,15 @@ use super::router::PublishesLocally;
 use super::{Http, PeerAddr, query, reply};
 use crate::authorize::{PublishVerdict, Publisher};
 use crate::byte_budget::BudgetedBytes;
+use crate::capability::{Publish, Publisher as Origin, Unavailable};
 use crate::namespace::Namespace;
 use crate::{host, origin};
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use nodevent_protocol::publication::{self, PublicationRef};
+use nodevent_protocol::history::Position;
+use nodevent_protocol::targets::{self, Published};
+use nodevent_protocol::topic::Topic;
 use serde_json::json;
 use std::net::IpAddr;
 use std::sync::atomic::Ordering::Relaxed;
@@ -68,9 +71,9 @@ async fn publish(http: &Http, namespace: &Namespace, request: Request) -> Result
         )
     })?;
     let client = PeerAddr::of(request.extensions());
-    let body = read_body(http, request).await?;
+    let body = read_body(http, request, http.settings.max_publish_size).await?;
     let publications = parse(http, namespace, &body, client)?;
-    check_rooms(&publisher, &publications).inspect_err(|_| audit.log(&publications, Outcome::Rejected))?;
+    check_targets(&publisher, &publications).inspect_err(|_| audit.log(&publications, Outcome::Rejected))?;
     let published =
         publish_all(http, namespace, &publications, idempotency_key.as_deref(), &publisher, client).await;
     audit.log(&publications, if published.is_ok() { Outcome::Published } else { Outcome::Failed });
@@ -131,24 +134,38 @@ fn is_console(http: &Http, request: &Request) -> bool {
     http.settings.console && own.is_some() && own == origin
 }
 
-/// Checks that a publisher may publish to each room. Nothing is published if it may not publish to one of them.
-fn check_rooms(publisher: &Publisher<'_>, publications: &[PublicationRef<'_>]) -> Result<(), Box<Response>> {
-    let foreign = publications.iter().position(|one| !publisher.may_publish_to(&one.room));
-    foreign.map_or(Ok(()), |index| {
-        Err(Box::new(reply::error(
+/// Checks that a publisher may publish to each target. Nothing is published if it may not publish to one of them.
+fn check_targets(publisher: &Publisher<'_>, publications: &[Published<'_>]) -> Result<(), Box<Response>> {
+    for (index, publication) in publications.iter().enumerate() {
+        let foreign = publication.topics().iter().map(|topic| Topic::parse(topic));
+        let foreign = foreign.into_iter().find(|topic| !publisher.may_publish_to(*topic));
+        let (target, hint) = match foreign {
+            None => continue,
+            Some(Topic::Room(_)) => ("its room", "add the room to `rooms` of the key in `publish_keys`"),
+            Some(Topic::User(_)) => {
+                ("its user", "add the user, or `\"*\"`, to `users` of the key in `publish_keys`")
+            }
+            Some(Topic::All) => ("all connections", "write `broadcast: true` for the key in `publish_keys`"),
+        };
+        return Err(Box::new(reply::error(
             StatusCode::FORBIDDEN,
-            &format!("publication {index}: this publish key may not publish to its room"),
-            "add the room to `rooms` of the key in `publish_keys`, or send another key",
-        )))
-    })
+            &format!("publication {index}: this publish key may not publish to {target}"),
+            &format!("{hint}, or send another key"),
+        )));
+    }
+    Ok(())
 }
 
-/// Reads the body of a publish.
+/// Reads a body of at most `max_bytes`.
 ///
 /// # Errors
 /// The response that rejects it.
-pub(super) async fn read_body(http: &Http, request: Request) -> Result<BudgetedBytes, Box<Response>> {
-    let (max_bytes, client) = (http.settings.max_publish_size, PeerAddr::of(request.extensions()));
+pub(super) async fn read_body(
+    http: &Http,
+    request: Request,
+    max_bytes: usize,
+) -> Result<BudgetedBytes, Box<Response>> {
+    let client = PeerAddr::of(request.extensions());
     body::read(http, request.into_body(), max_bytes, client).await.map_err(|error| {
         Box::new(match error {
             BodyError::TooLarge => {
@@ -168,21 +185,21 @@ pub(super) async fn read_body(http: &Http, request: Request) -> Result<BudgetedB
     })
 }
 
-/// Parses one publication or an array of them. All of them are checked before the first is published.
+/// Parses one publication or an array of them. All of them are checked before the first copy is published.
 fn parse<'a>(
     http: &Http,
     namespace: &Namespace,
     body: &'a [u8],
     client: IpAddr,
-) -> Result<Vec<PublicationRef<'a>>, Box<Response>> {
-    publication::parse_many(body).map_err(|(index, invalid)| {
+) -> Result<Vec<Published<'a>>, Box<Response>> {
+    targets::parse_many(body).map_err(|(index, invalid)| {
         http.metrics.count_invalid_publish(&invalid);
         tracing::warn!(namespace = &*namespace.name, %client, reason = %invalid, "publish rejected: invalid publication");
         let place = index.map_or(String::new(), |index| format!("publication {index}: "));
         Box::new(reply::error(
             StatusCode::BAD_REQUEST,
             &format!("{place}{invalid}"),
-            r#"send {"room": "…", "event": "…", "message": …} or an array of such objects"#,
+            r#"send {"room": "…", "event": "…", "message": …}, also with `rooms`, `users` or `broadcast`, or an array of such objects"#,
         ))
     })
 }
@@ -191,7 +208,7 @@ fn parse<'a>(
 async fn publish_all(
     http: &Http,
     namespace: &Namespace,
-    publications: &[PublicationRef<'_>],
+    publications: &[Published<'_>],
     idempotency_key: Option<&str>,
     publisher: &Publisher<'_>,
     client: IpAddr,
@@ -200,7 +217,7 @@ async fn publish_all(
     let mut positions = Vec::with_capacity(publications.len());
     for (accepted, publication) in publications.iter().enumerate() {
         let key = idempotency_key.map(|key| format!("{key}:{accepted}"));
-        match engine.publish.publish(publication, key.as_deref(), publisher.of_engine()).await {
+        match publish_copies(&*engine.publish, publication, key.as_deref(), publisher.of_engine()).await {
             Ok(position) => positions.push(position.map(|position| position.to_string())),
             Err(error) => {
                 tracing::warn!(namespace = &*namespace.name, %client, %error, "publish failed");
@@ -216,6 +233,28 @@ async fn publish_all(
     }
     let body = json!({"accepted": publications.len(), "positions": positions});
     Ok(reply::with_type(StatusCode::OK, "application/json", body.to_string()))
+}
+
+/// Publishes a publication, or its copies in their order. Returns its position, if it is one with a history.
+async fn publish_copies(
+    engine: &dyn Publish,
+    publication: &Published<'_>,
+    idempotency_key: Option<&str>,
+    publisher: Origin<'_>,
+) -> Result<Option<Position>, Unavailable> {
+    let several = match publication {
+        Published::One(publication) => return engine.publish(publication, idempotency_key, publisher).await,
+        Published::Several(several) => several,
+    };
+    // A repeated request gives all copies the id of the first.
+    let id = idempotency_key.map_or_else(rand::random, targets::id_of);
+    for copy in 0..several.count() {
+        let text = several.text(copy, id);
+        if let Ok(publication) = several.copy(copy, &text) {
+            engine.publish(&publication, idempotency_key, publisher).await?;
+        }
+    }
+    Ok(None)
 }
 
 /// The value of `Idempotency-Key`. `Err`: it cannot be used.

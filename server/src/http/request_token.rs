@@ -3,9 +3,14 @@
 //! The token is not verified here: only the connection's protocol knows the namespace.
 
 use super::query;
+use crate::connect_info::COOKIE;
+use crate::identity_provider::Listed;
 use crate::token::{MAX_TOKEN_BYTES, RequestToken, TokenSource};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+
+/// Maximum size of the listed headers and cookies of a connection, which keeps them. Bytes.
+const MAX_LISTED_BYTES: usize = 8 * 1024;
 
 /// Finds the first token of a request, in the order of `sources`. One that is too long is cut, and so is rejected as too
 /// long later, without being kept.
@@ -17,6 +22,24 @@ pub(super) fn find(sources: &[TokenSource], request: &Parts) -> Option<RequestTo
         }
         Some(RequestToken { source: source.clone(), text: text.into() })
     })
+}
+
+/// The listed headers and cookies of a request. One that makes all of them too long is left out, as if it were missing.
+pub(super) fn listed(listed: &Listed, request: &Parts) -> Vec<(Box<str>, Box<str>)> {
+    let text = |name: &str| request.headers.get(name)?.to_str().ok().map(str::to_owned);
+    let headers = listed.headers.iter().filter_map(|name| Some((name.to_string(), text(name)?)));
+    let cookies = listed.cookies.iter().filter_map(|name| {
+        let value = raw_cookie(&request.headers, name)?;
+        Some((format!("{COOKIE}{name}"), value.to_owned()))
+    });
+    let mut left = MAX_LISTED_BYTES;
+    let fits = |(name, value): &(String, String)| {
+        let size = name.len() + value.len();
+        let fits = size <= left;
+        left -= if fits { size } else { 0 };
+        fits
+    };
+    headers.chain(cookies).filter(fits).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 fn read(source: &TokenSource, request: &Parts) -> Option<String> {
@@ -33,9 +56,14 @@ fn read(source: &TokenSource, request: &Parts) -> Option<String> {
 
 /// The value of a cookie. The first one counts, as browsers send the most specific one first.
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    raw_cookie(headers, name).map(|value| value.trim_matches('"'))
+}
+
+/// The value of a cookie as it was sent.
+fn raw_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(one, _)| *one == name).map(|(_, value)| value.trim_matches('"'))
+    pairs.find(|(one, _)| *one == name).map(|(_, value)| value)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! `GET /api/<ns>/rooms/<room>/history`: what is stored of a room, for scripts and pages without the client.
+//! `GET /api/<ns>/rooms/<room>/`: who is in a room (`presence`), and what is stored of a room, for scripts and pages without the client.
 
 use super::endpoint::{Endpoint, ResponseFuture};
 use super::room_request::RoomPath;
-use super::{Http, PeerAddr, query, reply};
+use super::{Http, PeerAddr, presence, query, reply};
 use crate::client::Client;
 use crate::history::Since;
 use crate::namespace::Namespace;
@@ -48,7 +48,8 @@ async fn serve(http: &Http, request: &Parts) -> Response {
             let since = since.map_or(Since::Beginning, |since| Since::parse(Some(&since)));
             history(http, namespace, request, &path.room, since).await
         }
-        Ok(_) => reply::error(StatusCode::NOT_FOUND, "unknown resource", "use `history` or `events`"),
+        Ok(namespace) if path.resource == "presence" => presence::serve(http, namespace, request, &path.room).await,
+        Ok(_) => reply::error(StatusCode::NOT_FOUND, "unknown resource", "use `history`, `presence` or `events`"),
     }
 }
 

@@ -6,7 +6,7 @@ use super::peer::Source;
 use super::query::percent_decode;
 use super::refused_origins::Report;
 use super::request_phase::RequestPhase;
-use super::{Http, PeerAddr, console, health, mailbox, notify, publish, reply, room_history};
+use super::{Http, PeerAddr, console, health, mailbox, notify, publish, reply, revoke, room_history};
 use crate::{host, origin};
 use axum::Router;
 use axum::body::Body;
@@ -276,7 +276,7 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
     response
 }
 
-/// `GET /api/<ns>`, `POST /api/<ns>/emit` and `/notify`, `GET /api/<ns>/rooms/<room>/history` and
+/// `GET /api/<ns>`, `POST /api/<ns>/emit`, `/notify` and `/revoke`, `GET /api/<ns>/rooms/<room>/history` and `…/presence`, and
 /// `/api/<ns>/users/<user>/mailbox`. `<ns>` may contain slashes, encoded or not, and `<room>` and `<user>` encoded ones.
 async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let raw = request.uri().path().strip_prefix("/api").unwrap_or_default().to_owned();
@@ -296,16 +296,23 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     if publish_path(&path).is_some() {
         return publish_to(&http, &path, request).await.unwrap_or_else(|| reply::not_found(&path));
     }
+    if let Some(name) = path.strip_suffix("/revoke") {
+        return revocation(&http, name, request).await.unwrap_or_else(|| reply::not_found(&path));
+    }
     if path == "/nodevent.js.map" {
         return http.assets.script_map(&request);
     }
     reply::not_found(&path)
 }
 
-/// `POST /api/<ns>/emit` and `POST /api/<ns>/notify` alone.
+/// `POST /api/<ns>/emit`, `…/notify` and `…/revoke` alone.
 async fn publish_api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let path = percent_decode(request.uri().path().strip_prefix("/api").unwrap_or_default());
-    publish_to(&http, &path, request).await.unwrap_or_else(|| reply::not_found(&path))
+    let response = match path.strip_suffix("/revoke") {
+        Some(name) => revocation(&http, name, request).await,
+        None => publish_to(&http, &path, request).await,
+    };
+    response.unwrap_or_else(|| reply::not_found(&path))
 }
 
 /// What a publisher sends.
@@ -337,6 +344,17 @@ async fn publish_to(http: &Http, path: &str, request: Request) -> Option<Respons
         _ => reply::method_not_allowed("POST"),
     };
     Some(with_cors(response, origin))
+}
+
+/// `/api/<ns>/revoke`. `None`: there is no such path.
+async fn revocation(http: &Http, name: &str, request: Request) -> Option<Response> {
+    let Some(namespace) = http.namespaces.find(name) else {
+        return (request.method() == Method::POST).then(|| reply::unknown_namespace(&http.metrics, name));
+    };
+    Some(match *request.method() {
+        Method::POST => revoke::serve(http, namespace, request).await,
+        _ => reply::method_not_allowed("POST"),
+    })
 }
 
 async fn socket_io_file(State(http): State<Arc<Http>>, request: Request) -> Response {

@@ -24,6 +24,7 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use hyper::body::{Body as HttpBody, Frame as BodyFrame};
 use nodevent_protocol::history::Position;
+use nodevent_protocol::topic::Topic;
 use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -75,8 +76,9 @@ impl Encoding for SseEncoding {
         Frame::text(&format!("{id}{}\n", data(text)))
     }
 
-    fn gap(&self, room: &str, position: Position) -> Frame {
-        event("lost", &json!({"room": room, "position": position.to_string()}), None)
+    fn gap(&self, topic: Topic<'_>, position: Position) -> Frame {
+        let (name, value) = topic.member();
+        event("lost", &json!({name: value, "position": position.to_string()}), None)
     }
 }
 
@@ -141,6 +143,12 @@ impl Protocol for Sse {
         if let Ok(joined) = reply.result {
             Self::confirm(joined, core);
         }
+    }
+
+    fn revoked(&mut self, _namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        core.send(&[event("revoked", &json!({"room": room}), None)]);
+        // It is in one room only.
+        Err(CloseReason::Revoked)
     }
 
     fn closing(&mut self, _reason: CloseReason, _core: &mut dyn Core) {}
@@ -251,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_an_event_of_its_own() {
-        let frame = SseEncoding.gap("r", Position { epoch: 0xab, offset: 7 });
+        let frame = SseEncoding.gap(Topic::Room("r"), Position { epoch: 0xab, offset: 7 });
         let expected = "event: lost\ndata: {\"position\":\"00000000000000ab:7\",\"room\":\"r\"}\n\n";
         assert_eq!(frame.payload(), expected.as_bytes());
     }

@@ -9,10 +9,13 @@ use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
+use crate::history::{RequestId, Since};
 use crate::hub::Membership;
 use crate::identity::Identity;
+use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, RoomPresence};
 use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
 use crate::token::TokenError;
 use nodevent_protocol::key::Refusal;
@@ -44,6 +47,21 @@ impl<'a> Connection<'a> {
     /// Why the connection must be closed, if it must.
     pub(super) fn close_reason(&self) -> Option<CloseReason> {
         self.close
+    }
+
+    /// Remembers why the connection must be closed after a join, if it must.
+    fn after_join(&mut self, outcome: Outcome<(Joined, Option<CloseReason>)>) -> Outcome<Joined> {
+        match outcome {
+            Outcome::Ready((joined, close)) => {
+                self.close = self.close.or(close);
+                Outcome::Ready(joined)
+            }
+            Outcome::Pending => Outcome::Pending,
+            Outcome::Overloaded => {
+                self.close = Some(CloseReason::TooManyPendingJoins);
+                Outcome::Overloaded
+            }
+        }
     }
 
     fn session(&self) -> Option<&Session> {
@@ -78,8 +96,8 @@ impl Core for Connection<'_> {
         token
     }
 
-    fn identify(&mut self, namespace: u16, token: Option<&str>) -> Result<Option<Arc<Identity>>, TokenError> {
-        self.shard.identify(self.slot, namespace, token).map_err(|rejected| {
+    fn identify(&mut self, identify: Identify<'_>) -> Result<Outcome<Option<Arc<Identity>>>, TokenError> {
+        self.shard.identify(self.slot, identify).map_err(|rejected| {
             self.close = self.close.or(rejected.close);
             rejected.error
         })
@@ -89,7 +107,31 @@ impl Core for Connection<'_> {
         self.session()?.identities.get(namespace).cloned()
     }
 
+    fn join_user(&mut self, namespace: u16, since: Since, encoding: &Arc<dyn Encoding>) -> Outcome<Joined> {
+        if self.close.is_some() {
+            return Outcome::Overloaded;
+        }
+        let outcome = self.shard.join_user(self.slot, namespace, since, encoding);
+        self.after_join(outcome)
+    }
+
+    fn recover_all(
+        &mut self,
+        namespace: u16,
+        since: Since,
+        encoding: &Arc<dyn Encoding>,
+        request: RequestId,
+    ) -> Result<Outcome<Joined>, JoinError> {
+        if self.close.is_some() {
+            return Ok(Outcome::Overloaded);
+        }
+        let outcome = self.shard.recover_all(self.slot, namespace, since, encoding, request)?;
+        Ok(self.after_join(outcome))
+    }
+
     fn forget_identity(&mut self, namespace: u16) {
+        self.shard.pending_identities.cancel(self.slot, namespace);
+        self.shard.leave_user(self.slot, namespace);
         if let Some(session) = self.shard.session_mut(self.slot) {
             session.identities.remove(namespace);
         }
@@ -125,18 +167,21 @@ impl Core for Connection<'_> {
         }
         let outcome = self.shard.subscribe(self.slot, request);
         match &outcome {
-            Ok(Outcome::Overloaded) => self.close = Some(CloseReason::TooManyPendingJoins),
-            Ok(Outcome::Ready((_, close))) => self.close = self.close.or(*close),
             Err(JoinError::Unauthorized(text)) if is_wrong_key(text) && !self.shard.count_wrong_key(self.slot) => {
                 self.close = Some(CloseReason::WrongKeys);
             }
-            Ok(Outcome::Pending) | Err(_) => {}
+            Ok(_) | Err(_) => {}
         }
-        outcome.map(|outcome| match outcome {
-            Outcome::Ready((joined, _)) => Outcome::Ready(joined),
-            Outcome::Pending => Outcome::Pending,
-            Outcome::Overloaded => Outcome::Overloaded,
-        })
+        outcome.map(|outcome| self.after_join(outcome))
+    }
+
+    fn presence(
+        &mut self,
+        namespace: u16,
+        room: &str,
+        request: RequestId,
+    ) -> Result<Outcome<Arc<RoomPresence>>, PresenceError> {
+        self.shard.request_presence(self.slot, namespace, room, request)
     }
 
     fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError {

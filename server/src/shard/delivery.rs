@@ -10,16 +10,22 @@
 //! engine's order.
 
 use super::Shard;
+use super::audience::{membership_in_all, namespace_of_all, room_of_all};
 use super::concatenator::Concatenator;
 use super::delivery_queue::{Batch, DeliveryQueue, Queued};
 use super::encodings::Encodings;
 use super::join_buffers::{Decision, QueuedPublication};
 use super::message::Broadcast;
+use super::received::Received;
 use super::slot::{Session, Slot, Transport};
 use crate::close_reason::CloseReason;
-use crate::encoding::Frame;
-use crate::hub::{EncodingId, Hub, Member, RoomId};
+use crate::encoding::{Encoding, Frame};
+use crate::hub::{Hub, Member, Membership, RoomId};
+use crate::protocol::Millis;
 use crate::send_buffer::SendOutcome;
+use nodevent_protocol::topic;
+use smallvec::SmallVec;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -29,13 +35,19 @@ pub(super) const MEMBERS_PER_TURN: usize = 512;
 const DELIVERY_TURN: Duration = Duration::from_millis(2);
 /// Members between two checks of the time.
 const MEMBERS_PER_CHECK: usize = 64;
+/// Memberships up to which it is cheap to look whether something is queued in one of them.
+const MAX_COMPARED: usize = 4;
 
 // === impl Shard ===
 
 impl Shard {
     /// Queues what came from an engine.
     pub(super) fn accept_broadcast(&mut self, broadcast: &Broadcast) {
-        match self.hub.find(broadcast.namespace, broadcast.notice.room()) {
+        let room = match broadcast.notice.topic() {
+            topic::ALL => (self.sessions > 0).then(|| room_of_all(broadcast.namespace)),
+            topic => self.hub.find(broadcast.namespace, topic),
+        };
+        match room {
             Some(room) => self.delivery.add(room, broadcast.notice.clone(), broadcast.cost),
             None => self.delivery.release(broadcast.cost),
         }
@@ -58,15 +70,20 @@ impl Shard {
 
     /// Gives a room its turn. `began` is when the turn of all deliveries began.
     fn deliver_to_room(&mut self, room: RoomId, began: Instant) {
-        let members = self.hub.members(room).len();
+        let all = namespace_of_all(room);
+        let members = match all {
+            None => self.hub.members(room).len(),
+            // A number above that of every slot. Connections are not counted again during the pass: those that are opened
+            // meanwhile may receive it too.
+            Some(_) => self.slots.iter().next_back().map_or(0, |(slot, _)| slot + 1),
+        };
         // Taken out during the pass, and put back if the pass is not complete.
         let Some(mut batch) = self.delivery.take_batch(room, members) else { return };
-        if batch.encodings_version != self.encodings.version() {
-            batch.encodings_version = self.encodings.version();
-            batch.bytes.clear();
-        }
         let only_active_room = self.delivery.rooms.len() == 1;
-        batch.remaining = batch.remaining.min(members);
+        let namespaces: SmallVec<[u16; 1]> = self.delivery.namespaces_of_all().collect();
+        if all.is_none() {
+            batch.remaining = batch.remaining.min(members);
+        }
         let (from, until) = (batch.remaining, batch.remaining.saturating_sub(MEMBERS_PER_TURN));
         let Self {
             slots,
@@ -79,6 +96,7 @@ impl Shard {
             now,
             timers,
             buffer_scan,
+            received,
             ..
         } = self;
         let (mut delivered, mut index) = (0, from);
@@ -88,18 +106,33 @@ impl Shard {
                 break;
             }
             index -= 1;
-            let Member { slot, encoding } = hub.members(room)[index];
+            // Of all connections, the protocol knows the encoding; of a member, the table.
+            let (slot, own, id) = match all {
+                None => {
+                    let Member { slot, encoding } = hub.members(room)[index];
+                    (slot, None, encoding)
+                }
+                Some(namespace) => {
+                    let Some(Slot::Session(session)) = slots.get(index) else { continue };
+                    let Some(encoding) = session.encoding_in(namespace) else { continue };
+                    (index as u32, Some(Arc::clone(encoding)), 0)
+                }
+            };
             let Some(Slot::Session(session)) = slots.get_mut(slot as usize) else { continue };
-            let Some(bytes) = batch.concatenated(encoding, encodings, concatenator) else { continue };
-            let delivery = MemberDelivery {
+            let Some(encoding) = own.as_ref().or_else(|| encodings.get(id)) else { continue };
+            let Some(bytes) = batch.concatenated(encoding, concatenator) else { continue };
+            let mut delivery = MemberDelivery {
                 hub,
                 delivery,
                 encodings,
+                received,
+                namespaces: &namespaces,
                 room,
                 batch: &batch,
                 bytes,
                 only_active_room,
                 limit: settings.send_buffer,
+                now: *now,
             };
             let (count, sent) = delivery.deliver_to(slot, encoding, session, concatenator);
             delivered += count;
@@ -145,6 +178,9 @@ struct MemberDelivery<'a> {
     hub: &'a Hub,
     delivery: &'a DeliveryQueue,
     encodings: &'a Encodings,
+    received: &'a mut Received,
+    /// The namespaces for all of whose connections something is queued.
+    namespaces: &'a [u16],
     room: RoomId,
     batch: &'a Batch,
     /// The index of the member's encoding in the batch's `bytes`.
@@ -152,6 +188,7 @@ struct MemberDelivery<'a> {
     /// Whether no other room has queued publications.
     only_active_room: bool,
     limit: usize,
+    now: Millis,
 }
 
 // === impl MemberDelivery ===
@@ -159,9 +196,9 @@ struct MemberDelivery<'a> {
 impl MemberDelivery<'_> {
     /// Sends a member the batch, or its share of all its rooms. Returns how many publications it received.
     fn deliver_to(
-        &self,
+        &mut self,
         slot: u32,
-        encoding: EncodingId,
+        encoding: &Arc<dyn Encoding>,
         session: &mut Session,
         concatenator: &mut Concatenator,
     ) -> (u64, SendOutcome) {
@@ -172,45 +209,76 @@ impl MemberDelivery<'_> {
         let is_simple = session.join_buffers.is_empty()
             && session.last_delivered < self.batch.first()
             && self.batch.is_for(session.page)
-            && (self.hub.memberships_of(slot).len() == 1 || self.only_active_room && !session.shares_a_room);
+            && self.has_nothing_else(slot, session);
         if is_simple {
-            let Some(encoding) = self.encodings.get(encoding) else { return (0, SendOutcome::Sent) };
             session.last_delivered = last;
             let sent = session.send(self.batch.frames(encoding), &self.batch.bytes[self.bytes].1, self.limit);
             return (self.batch.items.len() as u64, sent);
         }
-        let frames = match self.merge(slot, session) {
-            Ok(frames) => frames,
+        let (frames, count) = match self.merge(slot, session) {
+            Ok(merged) => merged,
             Err(overflow) => return (0, overflow),
         };
         match concatenator.concat(frames.iter()) {
-            Some(bytes) => (frames.len() as u64, session.send(frames.iter(), &bytes, self.limit)),
+            Some(bytes) => (count, session.send(frames.iter(), &bytes, self.limit)),
             None => (0, SendOutcome::Sent),
         }
     }
 
-    /// Merges what a member has not received yet from all its rooms, in the engine's order.
-    fn merge(&self, slot: u32, session: &mut Session) -> Result<Vec<Frame>, SendOutcome> {
+    /// Whether nothing is queued for the connection but this batch, and that once.
+    fn has_nothing_else(&self, slot: u32, session: &Session) -> bool {
+        let is_all = namespace_of_all(self.room).is_some();
+        let mut memberships = self.hub.memberships_of(slot);
+        if !is_all && memberships.len() == 1 && self.namespaces.is_empty() {
+            return true;
+        }
+        let has_other = |one: Membership| one.room != self.room && self.delivery.rooms.contains_key(&one.room);
+        !session.shares_a_room
+            && (self.only_active_room
+                || self.namespaces.len() == usize::from(is_all)
+                    && memberships.len() <= MAX_COMPARED
+                    && !memberships.any(has_other))
+    }
+
+    /// Merges what a member has not received yet from all its rooms, in the engine's order. Returns the frames, and how many
+    /// of them are publications.
+    fn merge(&mut self, slot: u32, session: &mut Session) -> Result<(Vec<Frame>, u64), SendOutcome> {
         let after = session.last_delivered;
-        let mut items = self.delivery.undelivered_since(self.hub.memberships_of(slot), after);
-        let here = self.hub.memberships_of(slot).filter(|membership| membership.room == self.room);
-        for membership in here {
+        let own = |namespace: u16| Some((room_of_all(namespace), session.encoding_in(namespace)?.clone()));
+        let of_all: SmallVec<[(RoomId, Arc<dyn Encoding>); 1]> =
+            self.namespaces.iter().filter_map(|namespace| own(*namespace)).collect();
+        let in_all = of_all.iter().filter_map(|(room, _)| namespace_of_all(*room)).map(membership_in_all);
+        let memberships: SmallVec<[Membership; 8]> = self.hub.memberships_of(slot).chain(in_all).collect();
+        let mut items = self.delivery.undelivered_since(memberships.iter().copied(), after);
+        for membership in memberships.into_iter().filter(|membership| membership.room == self.room) {
             let newer = self.batch.items.iter().filter(|item| item.seq > after);
             items.extend(newer.map(|item| (membership, item.clone())));
         }
-        items.retain(|(_, item)| item.notice.is_for(session.page));
         items.sort_by_key(|(_, item)| item.seq);
         session.last_delivered = self.delivery.last;
-        let mut frames = Vec::with_capacity(items.len());
+        let (mut frames, mut count) = (Vec::with_capacity(items.len()), 0);
         for (membership, Queued { notice, .. }) in items {
-            let Some(encoding) = self.encodings.get(membership.encoding) else { continue };
-            let item = QueuedPublication { position: notice.position(), frame: notice.frame(encoding).clone() };
+            let own = of_all.iter().find(|(room, _)| *room == membership.room).map(|(_, encoding)| encoding);
+            let Some(encoding) = own.or_else(|| self.encodings.get(membership.encoding)) else { continue };
+            let is_for = notice.is_for(session.page);
+            let Some(item) = QueuedPublication::new(&notice, is_for, encoding, !session.join_buffers.is_empty())
+            else {
+                continue;
+            };
             match session.join_buffers.classify(membership, &item) {
-                Decision::Deliver => frames.push(item.frame),
+                Decision::Deliver => match item.id {
+                    Some(id) if !self.received.insert(id, session.generation, self.now) => {
+                        frames.extend(notice.skipped(encoding));
+                    }
+                    _ => {
+                        count += u64::from(is_for);
+                        frames.push(item.frame);
+                    }
+                },
                 Decision::Buffered(bytes) if bytes > self.limit => return Err(SendOutcome::Overflow),
                 Decision::Buffered(_) | Decision::Duplicate => {}
             }
         }
-        Ok(frames)
+        Ok((frames, count))
     }
 }

@@ -8,13 +8,14 @@
 //!
 //! Every queued publication has a sequence number. This file knows neither connections nor sockets.
 
+use super::audience::namespace_of_all;
 use super::concatenator::Concatenator;
-use super::encodings::Encodings;
 use crate::encoding::{Encoding, Frame};
-use crate::hub::{EncodingId, Membership, RoomId};
+use crate::hub::{Membership, RoomId};
 use crate::publication::Notice;
 use hashbrown::HashMap;
 use nodevent_protocol::page::PageHash;
+use nodevent_protocol::publication::Marks;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub(super) struct DeliveryQueue {
     last_queue: u64,
     /// What notices had reserved in the inbox that wait no more. Bytes.
     released: usize,
+    /// Rooms of all connections that have been queued, of which some may be gone since; see `audience`.
+    rooms_of_all: Vec<RoomId>,
     /// Rooms that cool down, by the end of their cooldown. Some may be gone since.
     cooling_down: BinaryHeap<Reverse<(Instant, RoomId)>>,
 }
@@ -72,17 +75,16 @@ pub(super) struct Queued {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) items: Vec<Queued>,
-    /// The frames of all items, concatenated, for each encoding that a member has needed so far.
-    pub(super) bytes: Vec<(EncodingId, Arc<[u8]>)>,
-    /// The version of the table of encodings for which `bytes` is valid.
-    pub(super) encodings_version: u64,
+    /// The frames of all items, concatenated, for each encoding that a member has needed so far, by its address. The frames
+    /// of the items keep the encodings.
+    pub(super) bytes: Vec<(usize, Arc<[u8]>)>,
     /// Members below this index have not received it. The pass goes from high to low, so that a leave, which swaps with
     /// the last, cannot skip a member.
     pub(super) remaining: usize,
     /// When the pass started.
     started: Instant,
-    /// Whether an item is not for all members.
-    has_except: bool,
+    /// Whether an item is not for all members, or is a copy of which they may have received another.
+    has_marks: bool,
 }
 
 // === impl DeliveryQueue ===
@@ -180,9 +182,19 @@ impl DeliveryQueue {
         let queue = self.rooms.entry(room).or_insert_with(|| {
             self.last_queue += 1;
             self.turns.push_back((room, self.last_queue));
+            if namespace_of_all(room).is_some() && !self.rooms_of_all.contains(&room) {
+                self.rooms_of_all.push(room);
+            }
             RoomQueue { number: self.last_queue, ..RoomQueue::default() }
         });
         queue.waiting.push_back(Queued { seq: self.last, notice, reserved });
+    }
+
+    /// The namespaces for all of whose connections something is queued.
+    pub(super) fn namespaces_of_all(&mut self) -> impl Iterator<Item = u16> + '_ {
+        let rooms = &self.rooms;
+        self.rooms_of_all.retain(|room| rooms.contains_key(room));
+        self.rooms_of_all.iter().filter_map(|room| namespace_of_all(*room))
     }
 
     /// Everything with a sequence number above `after` in these rooms, except in a batch that was taken out.
@@ -216,12 +228,11 @@ impl Batch {
             }
             items.extend(waiting.pop_front());
         }
-        let has_except = items.iter().any(|item| item.notice.except().is_some());
+        let has_marks = items.iter().any(|item| item.notice.marks() != Marks::default());
         (!items.is_empty()).then(|| Self {
             items,
-            has_except,
+            has_marks,
             bytes: Vec::new(),
-            encodings_version: 0,
             remaining: members,
             started: Instant::now(),
         })
@@ -235,9 +246,13 @@ impl Batch {
         self.items.last().map_or(0, |item| item.seq)
     }
 
-    /// Whether the connections of a page receive all items.
+    /// Whether a connection of this page receives all items, whatever it has received before.
     pub(super) fn is_for(&self, page: Option<PageHash>) -> bool {
-        !self.has_except || page.is_none() || self.items.iter().all(|item| item.notice.is_for(page))
+        !self.has_marks
+            || self
+                .items
+                .iter()
+                .all(|item| item.notice.id().is_none() && (page.is_none() || item.notice.is_for(page)))
     }
 
     pub(super) fn frames<'a>(
@@ -247,18 +262,18 @@ impl Batch {
         self.items.iter().map(|item| item.notice.frame(encoding))
     }
 
-    /// The index in `bytes` of the frames in an encoding. `None`: no membership uses that encoding any more.
+    /// The index in `bytes` of the frames in an encoding. `None`: there are no items.
     pub(super) fn concatenated(
         &mut self,
-        id: EncodingId,
-        encodings: &Encodings,
+        encoding: &Arc<dyn Encoding>,
         concatenator: &mut Concatenator,
     ) -> Option<usize> {
-        if let Some(index) = self.bytes.iter().position(|(one, _)| *one == id) {
+        let address = Arc::as_ptr(encoding).cast::<()>() as usize;
+        if let Some(index) = self.bytes.iter().position(|(one, _)| *one == address) {
             return Some(index);
         }
-        let bytes = concatenator.concat(self.frames(encodings.get(id)?))?;
-        self.bytes.push((id, bytes));
+        let bytes = concatenator.concat(self.frames(encoding))?;
+        self.bytes.push((address, bytes));
         Some(self.bytes.len() - 1)
     }
 }
@@ -272,7 +287,7 @@ mod tests {
     const ROOM: RoomId = 7;
 
     fn publication() -> Notice {
-        Notice::Publication(Publication::in_room("r", "{}", None))
+        Notice::Publication(Publication::stored("r", "{}", None))
     }
 
     /// Takes all turns.

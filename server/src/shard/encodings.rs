@@ -15,8 +15,6 @@ pub(super) struct Encodings {
     entries: Slab<Entry>,
     /// Numbers by the address of the encoding, which its entry keeps alive.
     numbers: HashMap<usize, EncodingId>,
-    /// Grows when a number becomes free and may get another meaning.
-    version: u64,
 }
 
 #[derive(Debug)]
@@ -44,18 +42,12 @@ impl Encodings {
         if entry.memberships == 0 {
             let entry = self.entries.remove(id as usize);
             self.numbers.remove(&address(&entry.encoding));
-            self.version += 1;
         }
     }
 
     /// The number of an encoding, if a membership uses it.
     pub(super) fn find(&self, encoding: &Arc<dyn Encoding>) -> Option<EncodingId> {
         self.numbers.get(&address(encoding)).copied()
-    }
-
-    /// Changes when a number may have another meaning than before.
-    pub(super) fn version(&self) -> u64 {
-        self.version
     }
 
     /// The encoding with that number.
@@ -73,6 +65,7 @@ mod tests {
     use super::*;
     use crate::encoding::Frame;
     use nodevent_protocol::history::Position;
+    use nodevent_protocol::topic::Topic;
 
     #[derive(Debug)]
     struct Text(u8);
@@ -82,7 +75,8 @@ mod tests {
             Frame::text(text)
         }
 
-        fn gap(&self, room: &str, _position: Position) -> Frame {
+        fn gap(&self, topic: Topic<'_>, _position: Position) -> Frame {
+            let room = topic.name();
             Frame::text(&format!("{room}{}", self.0))
         }
     }

@@ -5,6 +5,7 @@ use super::message::{Broadcast, MailboxBroadcast, ToShard};
 use crate::mailbox::MailboxNotice;
 use crate::protocol::Millis;
 use crate::publication::Notice;
+use crate::revocation::Revocation;
 use std::sync::Arc;
 use tokio::sync::SemaphorePermit;
 
@@ -68,6 +69,13 @@ impl Shards {
     pub fn mailbox_notices_lost(&self, namespace: u16) {
         for inbox in self.inboxes.iter() {
             let _ = inbox.put(ToShard::MailboxNoticesLost { namespace });
+        }
+    }
+
+    /// Makes all shards apply revocations, which the namespace's list has already.
+    pub fn revoke(&self, namespace: u16, revocations: &Arc<[Revocation]>) {
+        for inbox in self.inboxes.iter() {
+            let _ = inbox.put(ToShard::Revoke { namespace, revocations: Arc::clone(revocations) });
         }
     }
 

@@ -1,57 +1,140 @@
-//! Who a connection is: verify its token, keep its identity, and act when it expires.
+//! Who a connection is: verify its token or ask the namespace's provider, keep its identity, and act when it expires.
 
 use super::Shard;
+use super::pending_identities::PendingIdentity;
+use crate::client::Client;
 use crate::clock::now_ms;
 use crate::close_reason::CloseReason;
 use crate::identity::Identity;
+use crate::identity_provider::{
+    Identify, IdentityProvider, IdentityReply, IdentityReplyTo, IdentityRequest, IdentityResult,
+};
 use crate::log::AUDIT;
-use crate::protocol::{IdentifyError, Millis};
+use crate::outcome::Outcome;
+use crate::protocol::{IdentifyError, IdentifyReply, Millis};
 use crate::token::TokenError;
 use std::sync::Arc;
+
+/// The result of [`Shard::identify`].
+pub(super) type IdentifyOutcome = Result<Outcome<Option<Arc<Identity>>>, IdentifyError>;
 
 // === impl Shard ===
 
 impl Shard {
-    /// Verifies a token and makes its user the connection's; see [`crate::protocol::Core::identify`].
-    pub(super) fn identify(
+    /// Verifies a token, or asks who the connection is, and makes its user the connection's; see
+    /// [`crate::protocol::Core::identify`].
+    pub(super) fn identify(&mut self, slot: u32, identify: Identify<'_>) -> IdentifyOutcome {
+        let Identify { namespace, token, .. } = identify;
+        let namespaces = Arc::clone(&self.namespaces);
+        let one = namespaces.get(namespace);
+        // The first that recognises the connection decides.
+        if let Some(provider) = one.provider.get() {
+            let has_own = token.is_some_and(|token| one.tokens.as_ref().is_some_and(|own| own.recognises(token)));
+            if !has_own {
+                return self.ask_provider(slot, identify, &**provider);
+            }
+        }
+        let verified = match (one.tokens.as_ref(), token) {
+            (None, None) => return Ok(Outcome::Ready(None)),
+            (None, Some(_)) => {
+                // Pages may send one for another program.
+                let namespace = &*one.name;
+                tracing::info!(namespace, "token ignored: the namespace has no `token:` in its configuration");
+                return Ok(Outcome::Ready(None));
+            }
+            (Some(tokens), None) if tokens.settings().is_required => Err(TokenError::Missing),
+            (Some(_), None) => return Ok(Outcome::Ready(None)),
+            (Some(tokens), Some(token)) => tokens.identity(token, now_ms()).map(Arc::new),
+        };
+        self.accept_identity(slot, namespace, verified).map(|identity| Outcome::Ready(Some(identity)))
+    }
+
+    /// Asks a provider, which may reply later.
+    fn ask_provider(
+        &mut self,
+        slot: u32,
+        identify: Identify<'_>,
+        provider: &dyn IdentityProvider,
+    ) -> IdentifyOutcome {
+        let Identify { namespace, token, request } = identify;
+        self.generation = self.generation.wrapping_add(1);
+        let (id, shard) = (self.generation, self.number);
+        let Some(session) = self.session_mut(slot) else { return Ok(Outcome::Overloaded) };
+        let (generation, client) = (session.generation, Client::of(session.info.peer()));
+        let listed = provider.listed();
+        let pairs = |names: &[Box<str>], find: &dyn Fn(&str) -> Option<Box<str>>| {
+            names.iter().filter_map(|name| Some((name.clone(), find(name)?))).collect()
+        };
+        let info = &session.info;
+        let headers = pairs(&listed.headers, &|name| info.header(name).map(Into::into));
+        let cookies = pairs(&listed.cookies, &|name| info.cookie(name).map(Into::into));
+        if !self.pending_identities.may_add(slot, namespace, generation, client) {
+            return Err(self.reject_token(slot, namespace, TokenError::ApplicationUnavailable));
+        }
+        let reply_to = IdentityReplyTo { shard, slot, namespace, id };
+        let token = token.map(Into::into);
+        match provider.identify(IdentityRequest { reply_to, client, headers, cookies, token }) {
+            Outcome::Ready(result) => {
+                self.accept_identity(slot, namespace, result).map(|identity| Outcome::Ready(Some(identity)))
+            }
+            Outcome::Pending => {
+                let pending = PendingIdentity { id, generation, request, client };
+                self.pending_identities.add(slot, namespace, pending);
+                Ok(Outcome::Pending)
+            }
+            Outcome::Overloaded => Err(self.reject_token(slot, namespace, TokenError::ApplicationUnavailable)),
+        }
+    }
+
+    /// The reply of a provider arrived.
+    pub(super) fn on_identity_reply(&mut self, reply: IdentityReply) {
+        let IdentityReply { reply_to: IdentityReplyTo { slot, namespace, id, .. }, result } = reply;
+        let Some(pending) = self.pending_identities.take(slot, namespace, id) else { return };
+        if !self.is_open(slot, pending.generation) {
+            return;
+        }
+        let (result, close) = match self.accept_identity(slot, namespace, result) {
+            Ok(identity) => (Ok(identity), None),
+            Err(rejected) => (Err(rejected.error), rejected.close),
+        };
+        let reply = IdentifyReply { namespace, request: pending.request, result };
+        self.with_protocol(slot, |protocol, core| {
+            protocol.identified(reply, core)?;
+            close.map_or(Ok(()), Err)
+        });
+    }
+
+    /// Makes an identity the connection's, unless it belongs to another user or was revoked in the meantime.
+    fn accept_identity(
         &mut self,
         slot: u32,
         namespace: u16,
-        token: Option<&str>,
-    ) -> Result<Option<Arc<Identity>>, IdentifyError> {
+        decided: IdentityResult,
+    ) -> Result<Arc<Identity>, IdentifyError> {
         let namespaces = Arc::clone(&self.namespaces);
-        let tokens = namespaces.get(namespace).tokens.as_ref();
-        let now_ms = now_ms();
-        let verified = match (tokens, token) {
-            (None, None) => return Ok(None),
-            (None, Some(_)) => {
-                // Pages may send one for another program.
-                let namespace = &*namespaces.get(namespace).name;
-                tracing::info!(namespace, "token ignored: the namespace has no `token:` in its configuration");
-                return Ok(None);
+        let one = namespaces.get(namespace);
+        let current = self.session_mut(slot).and_then(|session| session.identities.get(namespace));
+        let decided = decided.and_then(|identity| {
+            if current.is_some_and(|current| current.user != identity.user) {
+                return Err(TokenError::WrongUser);
             }
-            (Some(tokens), None) if tokens.settings().is_required => Err(TokenError::Missing),
-            (Some(_), None) => return Ok(None),
-            (Some(tokens), Some(token)) => tokens.identity(token, now_ms).and_then(|identity| {
-                let current = self.session_mut(slot).and_then(|session| session.identities.get(namespace));
-                match current {
-                    Some(current) if current.user != identity.user => Err(TokenError::WrongUser),
-                    _ => Ok(identity),
-                }
-            }),
-        };
-        let identity = match verified {
-            Ok(identity) => Arc::new(identity),
+            match one.revocations.rejects_user(&identity.user, identity.issued_ms) {
+                true => Err(TokenError::Revoked),
+                false => Ok(identity),
+            }
+        });
+        let identity = match decided {
+            Ok(identity) => identity,
             Err(error) => return Err(self.reject_token(slot, namespace, error)),
         };
-        let lifetime = identity.expires_ms.saturating_sub(now_ms);
-        let grace = tokens.map_or(0, |tokens| tokens.settings().grace.as_millis() as Millis);
-        let now = self.now;
+        let lifetime = identity.expires_ms.saturating_sub(now_ms());
+        let (now, grace) = (self.now, one.grace().as_millis() as Millis);
         if let Some(session) = self.session_mut(slot) {
             session.identities.set(namespace, Arc::clone(&identity), now, lifetime, grace);
         }
         self.add_mailbox(slot, namespace, &identity.user);
-        Ok(Some(identity))
+        self.update_presence(slot, namespace);
+        Ok(identity)
     }
 
     /// Counts and logs a rejected token.
@@ -61,8 +144,9 @@ impl Shard {
         let namespace = &*self.namespaces.get(namespace).name;
         tracing::info!(namespace, reason = error.name(), %client, "token rejected");
         tracing::info!(target: AUDIT, namespace, %client, reason = error.name(), "audit: token rejected");
-        let is_forged = error == TokenError::BadSignature && !self.count_wrong_key(slot);
-        IdentifyError { error, close: is_forged.then_some(CloseReason::WrongKeys) }
+        let is_guess = matches!(error, TokenError::BadSignature | TokenError::ApplicationRejected);
+        let is_too_many = is_guess && !self.count_wrong_key(slot);
+        IdentifyError { error, close: is_too_many.then_some(CloseReason::WrongKeys) }
     }
 
     /// Does what is due for identities that have expired. Returns `false` if the connection was closed.

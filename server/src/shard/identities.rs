@@ -38,6 +38,11 @@ impl Identities {
         (now < entry.expires_at).then_some(&entry.identity)
     }
 
+    /// All identities, with their namespaces.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u16, &Arc<Identity>)> {
+        self.entries().map(|entry| (entry.namespace, &entry.identity))
+    }
+
     /// Sets or replaces the identity in a namespace. It expires `lifetime` from now, and the connection is closed `grace`
     /// later.
     pub(super) fn set(
@@ -63,6 +68,11 @@ impl Identities {
         if entries.is_empty() {
             self.0 = None;
         }
+    }
+
+    /// The number of identities.
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |entries| entries.len())
     }
 
     /// When [`Identities::take_expired`] or [`Identities::must_close`] is due.
@@ -94,7 +104,7 @@ mod tests {
     use super::*;
 
     fn identity(user: &str) -> Arc<Identity> {
-        Arc::new(Identity { user: user.into(), expires_ms: 0, info: None, rooms: Box::default() })
+        Arc::new(Identity { user: user.into(), expires_ms: 0, issued_ms: 0, info: None, rooms: Box::default() })
     }
 
     #[test]

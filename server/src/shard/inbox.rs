@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(metrics.overloaded_requests.load(Ordering::Relaxed), 1);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let place = runtime.block_on(shards.reserve(1));
-        place.deliver(0, Notice::Publication(Publication::in_room("r", "{}", None)));
+        place.deliver(0, Notice::Publication(Publication::stored("r", "{}", None)));
         shards.stop();
         let Some(ToShard::Broadcast(broadcast)) = inbox.take_message() else { panic!("a publication") };
         assert!(inbox.publication_budget.available_permits() < PUBLICATION_BYTES, "it may wait in the shard");

@@ -2,16 +2,23 @@
 //!
 //! `joins` starts and stops the buffering. `delivery` classifies every publication. One connection owns one value.
 
-use crate::encoding::Frame;
+use crate::encoding::{Encoding, Frame};
 use crate::hub::Membership;
+use crate::publication::Notice;
 use nodevent_protocol::history::Position;
+use nodevent_protocol::publication::PublicationId;
+use std::sync::Arc;
 
-/// A publication for one member.
+/// A publication for one member, or the notice that the member does not receive it.
 #[derive(Debug, Clone)]
 pub(super) struct QueuedPublication {
     /// Its place in the room's history, if it has one.
     pub(super) position: Option<Position>,
+    /// The event of which it is a copy, if the member receives one of the copies.
+    pub(super) id: Option<PublicationId>,
     pub(super) frame: Frame,
+    /// The frame if the member has received another copy, for what is buffered.
+    pub(super) skipped: Option<Frame>,
 }
 
 /// The memberships of one connection whose live publications are buffered or compared with a recovery.
@@ -38,6 +45,23 @@ pub(super) enum Decision {
     Buffered(usize),
     /// The member has it already.
     Duplicate,
+}
+
+// === impl QueuedPublication ===
+
+impl QueuedPublication {
+    /// A notice for a member, in its encoding. `None`: the member does not receive it, and does not follow positions.
+    pub(super) fn new(
+        notice: &Notice,
+        is_for: bool,
+        encoding: &Arc<dyn Encoding>,
+        may_be_buffered: bool,
+    ) -> Option<Self> {
+        let frame = if is_for { notice.frame(encoding).clone() } else { notice.skipped(encoding)? };
+        let id = notice.id().filter(|_| is_for);
+        let skipped = id.filter(|_| may_be_buffered).and_then(|_| notice.skipped(encoding));
+        Some(Self { position: notice.position(), id, frame, skipped })
+    }
 }
 
 // === impl JoinBuffers ===
@@ -154,7 +178,8 @@ mod tests {
     }
 
     fn item(offset: u64) -> QueuedPublication {
-        QueuedPublication { position: Some(Position { epoch: 7, offset }), frame: Frame::text("4x") }
+        let position = Some(Position { epoch: 7, offset });
+        QueuedPublication { position, id: None, frame: Frame::text("4x"), skipped: None }
     }
 
     fn at(offset: u64) -> Option<Position> {

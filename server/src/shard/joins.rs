@@ -6,16 +6,20 @@
 //! recovery contained already are dropped when they arrive. So nothing is missing, duplicated or out of order.
 
 use super::Shard;
+use super::audience::{membership_in_all, namespace_of_all, room_of_all};
+use super::join_buffers::QueuedPublication;
 use super::message::AuthorizeReply;
 use crate::authorize::JoinRequest;
 use crate::client::Client;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
-use crate::history::{Recovery, RecoveryReply, RecoveryRequest, ReplyTo, Since};
+use crate::history::{Recovery, RecoveryReply, RecoveryRequest, ReplyTo, RequestId, Since};
 use crate::hub::{JoinOutcome, LeaveOutcome, Membership};
 use crate::log::AUDIT;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined, RecoveryStatus, Subscribe, SubscribeReply};
+use crate::publication::Notice;
+use nodevent_protocol::topic::{self, Topic};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -43,10 +47,8 @@ impl Shard {
         if !self.session_mut(slot).is_some_and(|session| session.joins.allows(limit, now)) {
             return Err(self.reject_join(slot, namespace, JoinError::TooManyJoins));
         }
-        self.generation = self.generation.wrapping_add(1);
-        let join_id = self.generation;
-        let (shard, generation) = (self.number, self.session_mut(slot).map_or(0, |session| session.generation));
-        let reply_to = ReplyTo { shard, slot, generation, join_id, encoding: 0, request };
+        let reply_to = self.reply_to(slot, request);
+        let join_id = reply_to.join_id;
         let namespaces = Arc::clone(&self.namespaces);
         let authorizers = &namespaces.get(namespace).authorizers;
         let identity = self.session_mut(slot).and_then(|session| session.identities.valid(namespace, now).cloned());
@@ -115,11 +117,13 @@ impl Shard {
         // Rooms of which it is a member already are in its share.
         let share = self.memberships.check(client);
         let max_rooms = if share.is_ok() { self.namespaces.get(namespace).limits.max_rooms } else { 0 };
+        // The connection's users are memberships too, and do not count.
+        let max_rooms = max_rooms + self.session_mut(slot).map_or(0, |session| session.identities.len());
         let rooms_before = self.hub.len();
-        let encoding = self.encodings.acquire(encoding);
-        let joined = self.hub.join(slot, namespace, room, encoding, max_rooms);
+        let encoding_id = self.encodings.acquire(encoding);
+        let joined = self.hub.join(slot, namespace, room, encoding_id, max_rooms);
         if !matches!(joined, JoinOutcome::Joined(_)) {
-            self.encodings.release(encoding);
+            self.encodings.release(encoding_id);
         }
         let id = match joined {
             JoinOutcome::TooManyRooms => {
@@ -142,7 +146,7 @@ impl Shard {
             }
             JoinOutcome::AlreadyMember(id) => id,
         };
-        let membership = Membership { room: id, encoding };
+        let membership = Membership { room: id, encoding: encoding_id };
         let shares = self.hub.memberships_of(slot).filter(|one| one.room == id).count() > 1;
         if let Some(session) = self.session_mut(slot) {
             session.shares_a_room |= shares;
@@ -150,23 +154,29 @@ impl Shard {
         self.metrics.rooms.fetch_add((self.hub.len() - rooms_before) as i64, Relaxed);
         self.metrics.joins.fetch_add(1, Relaxed);
         self.mark_joined(slot);
-        self.recover(membership, namespace, room, since, ReplyTo { encoding, ..reply_to })
+        let reply_to = ReplyTo { encoding: encoding_id, ..reply_to };
+        let outcome = self.recover(membership, encoding, namespace, room, since, reply_to);
+        if matches!(outcome, Outcome::Ready(_)) {
+            self.enter_presence(slot, id);
+        }
+        Ok(outcome)
     }
 
     /// Requests what a new member has missed, and sends it if it is there at once.
     fn recover(
         &mut self,
         membership: Membership,
+        encoding: &Arc<dyn Encoding>,
         namespace: u16,
         room: &str,
         since: Since,
         reply_to: ReplyTo,
-    ) -> JoinResult {
+    ) -> Outcome<(Joined, Option<CloseReason>)> {
         let engines = Arc::clone(&self.engines);
-        let Some(engine) = engines.get(namespace) else { return Ok(Outcome::Overloaded) };
+        let Some(engine) = engines.get(namespace) else { return Outcome::Overloaded };
         let join_id = reply_to.join_id;
         if engine.history.may_wait(room) && !self.start_pending(reply_to.slot, join_id, namespace) {
-            return Ok(Outcome::Overloaded);
+            return Outcome::Overloaded;
         }
         let requested_at = Instant::now();
         let client = Client::of(self.peer(reply_to.slot));
@@ -179,18 +189,95 @@ impl Shard {
             self.end_pending(join_id);
         }
         let reply = match outcome {
-            Outcome::Ready(None) => return Ok(Outcome::Ready((Joined { recovery: None }, None))),
+            Outcome::Ready(None) => return Outcome::Ready((Joined { recovery: None }, None)),
             Outcome::Ready(Some(reply)) => Some(reply),
             Outcome::Pending => None,
-            Outcome::Overloaded => return Ok(Outcome::Overloaded),
+            Outcome::Overloaded => return Outcome::Overloaded,
         };
         if let Some(session) = self.session_mut(reply_to.slot) {
             session.join_buffers.start_buffering(membership, reply_to.join_id);
         }
-        let Some(reply) = reply else { return Ok(Outcome::Pending) };
-        let (joined, close) = self.send_missed(membership, &reply);
+        let Some(reply) = reply else { return Outcome::Pending };
+        let (joined, close) = self.send_missed(Some(encoding), &reply);
         let close = close.or_else(|| self.release_buffered(membership, &reply.reply_to, joined));
-        Ok(Outcome::Ready((joined, close)))
+        Outcome::Ready((joined, close))
+    }
+
+    /// Sends the connection what was published to its user; see [`crate::protocol::Core::join_user`].
+    pub(super) fn join_user(
+        &mut self,
+        slot: u32,
+        namespace: u16,
+        since: Since,
+        encoding: &Arc<dyn Encoding>,
+    ) -> Outcome<(Joined, Option<CloseReason>)> {
+        let nothing = Outcome::Ready((Joined { recovery: None }, None));
+        let Some(topic) = self.topic_of_user(slot, namespace) else { return nothing };
+        let users_before = self.hub.len();
+        let id = self.encodings.acquire(encoding);
+        let room = match self.hub.join(slot, namespace, &topic, id, usize::MAX) {
+            JoinOutcome::Joined(room) => {
+                // Without a limit, because the number of connections has one.
+                let client = Client::of(self.peer(slot));
+                self.memberships.add(client);
+                self.metrics.users.fetch_add((self.hub.len() - users_before) as i64, Relaxed);
+                self.mark_joined(slot);
+                room
+            }
+            JoinOutcome::AlreadyMember(room) => {
+                self.encodings.release(id);
+                if since == Since::FirstJoin {
+                    return nothing;
+                }
+                room
+            }
+            // There is no limit.
+            JoinOutcome::TooManyRooms => return Outcome::Overloaded,
+        };
+        let reply_to = self.reply_to(slot, RequestId::UNREQUESTED);
+        let membership = Membership { room, encoding: id };
+        self.recover(membership, encoding, namespace, &topic, since, ReplyTo { encoding: id, ..reply_to })
+    }
+
+    /// The topic of the connection's user in a namespace.
+    fn topic_of_user(&mut self, slot: u32, namespace: u16) -> Option<String> {
+        self.session_mut(slot)?.identities.get(namespace).map(|identity| topic::of_user(&identity.user))
+    }
+
+    /// Ends the membership of a connection whose identity in a namespace is removed.
+    pub(super) fn leave_user(&mut self, slot: u32, namespace: u16) {
+        let Some(topic) = self.topic_of_user(slot, namespace) else { return };
+        let Some(room) = self.hub.find(namespace, &topic) else { return };
+        let ended: Vec<Membership> = self.hub.memberships_of(slot).filter(|one| one.room == room).collect();
+        for membership in ended {
+            self.leave(slot, membership);
+        }
+    }
+
+    /// Sends the connection what was published to all; see [`crate::protocol::Core::recover_all`].
+    pub(super) fn recover_all(
+        &mut self,
+        slot: u32,
+        namespace: u16,
+        since: Since,
+        encoding: &Arc<dyn Encoding>,
+        request: RequestId,
+    ) -> JoinResult {
+        let (now, limit) = (self.now, self.settings.join_rate());
+        if !self.session_mut(slot).is_some_and(|session| session.joins.allows(limit, now)) {
+            return Err(self.reject_join(slot, namespace, JoinError::TooManyJoins));
+        }
+        let membership = membership_in_all(namespace);
+        let reply_to = ReplyTo { encoding: membership.encoding, ..self.reply_to(slot, request) };
+        Ok(self.recover(membership, encoding, namespace, topic::ALL, since, reply_to))
+    }
+
+    /// The destination of a reply to a connection's next join.
+    fn reply_to(&mut self, slot: u32, request: RequestId) -> ReplyTo {
+        self.generation = self.generation.wrapping_add(1);
+        let join_id = self.generation;
+        let (shard, generation) = (self.number, self.session_mut(slot).map_or(0, |session| session.generation));
+        ReplyTo { shard, slot, generation, join_id, encoding: 0, request }
     }
 
     /// A recovery arrived.
@@ -200,7 +287,10 @@ impl Shard {
         if !self.is_open(slot, generation) {
             return;
         }
-        let room = self.hub.find(reply.namespace, &reply.room);
+        let room = match &*reply.room {
+            topic::ALL => Some(room_of_all(reply.namespace)),
+            room => self.hub.find(reply.namespace, room),
+        };
         let pending = room.map(|room| Membership { room, encoding }).filter(|membership| {
             let session = self.session_mut(slot);
             session.is_some_and(|session| session.join_buffers.is_pending(*membership, join_id))
@@ -210,7 +300,11 @@ impl Shard {
             let recovery = RecoveryStatus { position: None, recovered: true };
             return self.confirm(&reply, Joined { recovery: Some(recovery) });
         };
-        let (joined, close) = self.send_missed(membership, &reply);
+        let encoding = match namespace_of_all(membership.room) {
+            Some(namespace) => self.session_mut(slot).and_then(|session| session.encoding_in(namespace)).cloned(),
+            None => self.encodings.get(membership.encoding).cloned(),
+        };
+        let (joined, close) = self.send_missed(encoding.as_ref(), &reply);
         if let Some(reason) = close {
             return self.close(slot, reason);
         }
@@ -219,6 +313,10 @@ impl Shard {
             && let Some(reason) = self.release_buffered(membership, &reply.reply_to, joined)
         {
             self.close(slot, reason);
+        }
+        // After the recovery, so that the connection receives its own `enter`.
+        if self.is_open(slot, generation) {
+            self.enter_presence(slot, membership.room);
         }
         self.answer_poll(slot);
     }
@@ -253,24 +351,42 @@ impl Shard {
 
     /// Sends what a member has missed. If that does not fit into the send buffer, nothing is sent, and the client learns
     /// that it was not recovered.
-    fn send_missed(&mut self, membership: Membership, reply: &RecoveryReply) -> (Joined, Option<CloseReason>) {
+    fn send_missed(
+        &mut self,
+        encoding: Option<&Arc<dyn Encoding>>,
+        reply: &RecoveryReply,
+    ) -> (Joined, Option<CloseReason>) {
         let Some(Recovery { position, mut recovered, publications }) = reply.recovery.clone() else {
             return (Joined { recovery: None }, None);
         };
         let slot = reply.reply_to.slot;
-        let page = self.session_mut(slot).and_then(|session| session.page);
-        let publications = publications.iter().filter(|one| one.is_for(page));
+        let (page, generation) =
+            self.session_mut(slot).map_or((None, 0), |session| (session.page, session.generation));
         let space = self.settings.send_buffer.saturating_sub(self.waiting(slot));
         // A whole history may be requested again and again. What does not fit is not encoded.
-        let may_fit = publications.clone().map(|one| one.text.len()).sum::<usize>() <= space;
-        let mut frames: Vec<Frame> = match self.encodings.get(membership.encoding) {
-            Some(encoding) if may_fit => publications.map(|one| one.frame(encoding).clone()).collect(),
-            _ => Vec::new(),
-        };
+        let own = publications.iter().filter(|one| one.is_for(page));
+        let may_fit = own.map(|one| one.text.len()).sum::<usize>() <= space;
+        let encoding = encoding.filter(|_| may_fit);
+        let mut frames: Vec<Frame> = Vec::new();
+        let mut received = Vec::new();
+        for (publication, encoding) in publications.into_iter().zip(std::iter::repeat(encoding)) {
+            let Some(encoding) = encoding else { break };
+            let has_other = publication.marks.id.is_some_and(|id| self.received.contains(id, generation));
+            if publication.is_for(page) && !has_other {
+                received.extend(publication.marks.id);
+                frames.push(publication.frame(encoding).clone());
+            } else {
+                frames.extend(Notice::Publication(publication).skipped(encoding));
+            }
+        }
         let bytes: usize = frames.iter().map(|frame| frame.websocket().len()).sum();
         if !may_fit || bytes > space {
             frames.clear();
+            received.clear();
             recovered = false;
+        }
+        for id in received {
+            self.received.insert(id, generation, self.now);
         }
         if !recovered {
             self.metrics.failed_recoveries.fetch_add(1, Relaxed);
@@ -289,7 +405,12 @@ impl Shard {
         let position = joined.recovery.and_then(|recovery| recovery.position);
         let session = self.session_mut(reply_to.slot)?;
         let buffered = session.join_buffers.stop_buffering(membership, reply_to.join_id, position);
-        let frames: Vec<Frame> = buffered.into_iter().map(|item| item.frame).collect();
+        let (received, now) = (&mut self.received, self.now);
+        let frame = |item: QueuedPublication| match item.id {
+            Some(id) if !received.insert(id, reply_to.generation, now) => item.skipped,
+            _ => Some(item.frame),
+        };
+        let frames: Vec<Frame> = buffered.into_iter().filter_map(frame).collect();
         self.send(reply_to.slot, &frames)
     }
 
@@ -317,6 +438,7 @@ impl Shard {
 
     /// Does what follows the end of a membership.
     pub(super) fn end_membership(&mut self, slot: u32, membership: Membership, outcome: LeaveOutcome) {
+        self.leave_presence(slot, membership.room, &outcome);
         self.encodings.release(membership.encoding);
         let client = Client::of(self.peer(slot));
         self.memberships.remove(client);
@@ -325,7 +447,10 @@ impl Shard {
         }
         if let LeaveOutcome::RoomEmptied(room) = outcome {
             self.delivery.forget(room.id);
-            self.metrics.rooms.fetch_sub(1, Relaxed);
+            match Topic::parse(&room.name) {
+                Topic::User(_) => self.metrics.users.fetch_sub(1, Relaxed),
+                Topic::Room(_) | Topic::All => self.metrics.rooms.fetch_sub(1, Relaxed),
+            };
             if let Some(engine) = self.engines.get(room.namespace) {
                 engine.history.room_empty(self.number, &room.name);
             }

@@ -9,9 +9,12 @@ use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
 use crate::encoding::Frame;
 use crate::history::{RecoveryReply, ReplyTo};
+use crate::identity_provider::IdentityReply;
 use crate::mailbox::{MailboxNotice, MailboxReply};
+use crate::presence::PresenceReply;
 use crate::protocol::{Millis, OpenProtocol};
 use crate::publication::Notice;
+use crate::revocation::Revocation;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -66,6 +69,8 @@ pub enum ToShard {
     Broadcast(Arc<Broadcast>),
     /// The reply to a recovery request.
     Recovered(Box<RecoveryReply>),
+    /// The members of a room that a connection asked for.
+    Present(Box<PresenceReply>),
     /// The reply of an authorizer.
     Authorized(AuthorizeReply),
     /// Notify the connections of a user of what happened in the user's mailbox.
@@ -77,6 +82,15 @@ pub enum ToShard {
     },
     /// The reply to a request about a mailbox.
     MailboxReply(Box<MailboxReply>),
+    /// The reply to a request for an identity.
+    Identified(IdentityReply),
+    /// End the connections and memberships that these revocations affect.
+    Revoke {
+        /// The namespace's id.
+        namespace: u16,
+        /// The revocations. The namespace's list has them already.
+        revocations: Arc<[Revocation]>,
+    },
     /// Take over a WebSocket.
     Attach(Box<Attach>),
     /// A request of a connection on long-polling.
@@ -272,10 +286,13 @@ impl ToShard {
             self,
             Self::Broadcast(_)
                 | Self::Recovered(_)
+                | Self::Present(_)
                 | Self::Authorized(_)
                 | Self::MailboxNotice(_)
                 | Self::MailboxNoticesLost { .. }
                 | Self::MailboxReply(_)
+                | Self::Identified(_)
+                | Self::Revoke { .. }
                 | Self::Drain { .. }
                 | Self::Stop
         )

@@ -7,10 +7,12 @@
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`
 //! (with `poll_response`), `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
-//! `delivery_queue` (from a publication to its members), `concatenator` (one write for many frames), `encodings`,
-//! `joins` and `join_buffers` (from a join to its recovery), `pending_joins`, `mailbox` (messages for a user), `roomless`,
-//! `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`.
+//! `delivery_queue` (from a publication to its members), `audience` (all connections) and `received` (one copy for each),
+//! `concatenator` (one write for many frames), `encodings`, `joins` and `join_buffers` (from a join to its recovery),
+//! `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`, `read_queue` and `buffers` (what one
+//! client may take from others), `timers`, `closes`, `identify` and `identities` (who a connection is), `revocations`.
 
+mod audience;
 mod body_stream;
 mod buffers;
 mod closes;
@@ -27,10 +29,14 @@ mod join_buffers;
 mod joins;
 mod mailbox;
 pub mod message;
+mod pending_identities;
 mod pending_joins;
 mod poll_response;
 mod polling;
+mod presence;
 mod read_queue;
+mod received;
+mod revocations;
 mod roomless;
 mod session;
 mod slot;
@@ -67,8 +73,12 @@ use inbox::Inbox;
 use joins::PendingJoin;
 use mailbox::ShardMailboxes;
 use mio::{Events, Poll, Token};
+use pending_identities::PendingIdentities;
 use pending_joins::PendingJoins;
+use presence::Present;
 use read_queue::ReadQueue;
+use received::Received;
+use revocations::Revoked;
 use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
 use slot::Slot;
@@ -153,14 +163,22 @@ struct Shard {
     generation: u32,
     /// Sockets that may have more to read, though they will not be reported again.
     read_again: ReadQueue,
+    /// Who has received which event of those that were published to several targets.
+    received: Received,
     /// Joins whose authorization or recovery has not arrived.
     pending_joins: PendingJoins,
     /// The mailboxes of its connections' users.
     mailboxes: ShardMailboxes,
+    /// Connections that wait for a decision about who they are.
+    pending_identities: PendingIdentities,
+    /// Revocations that are applied at the end of a turn.
+    revoked: Vec<Revoked>,
     /// The memberships of all connections.
     memberships: FairShares,
     /// Slots and generations of probes that are closing, or were.
     closing_probes: VecDeque<(u32, u32)>,
+    /// Who is present in which room.
+    present: Present,
     /// Connections that have joined no room.
     roomless: Roomless,
     roomless_limits: RoomlessLimits,
@@ -215,10 +233,14 @@ pub fn start(
             now: 0,
             generation: 0,
             read_again: ReadQueue::default(),
+            received: Received::default(),
             pending_joins: PendingJoins::default(),
             mailboxes: ShardMailboxes::default(),
+            pending_identities: PendingIdentities::default(),
+            revoked: Vec::new(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
             closing_probes: VecDeque::new(),
+            present: Present::default(),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
             buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count), count),
@@ -279,9 +301,11 @@ impl Shard {
             self.read_leftovers();
             self.take_events(&events);
             self.take_inbox();
+            self.apply_revocations();
             self.request_overdue_recoveries();
             self.serve_mailboxes();
             self.deliver();
+            self.received.expire(self.now);
             self.scan_buffers();
             self.run_timers();
             self.run_closes();
@@ -355,10 +379,13 @@ impl Shard {
         match message {
             ToShard::Broadcast(broadcast) => self.accept_broadcast(&broadcast),
             ToShard::Recovered(reply) => self.on_recovery_reply(*reply),
+            ToShard::Present(reply) => self.on_presence_reply(*reply),
             ToShard::Authorized(reply) => self.on_authorize_reply(reply),
             ToShard::MailboxNotice(broadcast) => self.on_mailbox_notice(&broadcast),
             ToShard::MailboxNoticesLost { namespace } => self.on_mailbox_notices_lost(namespace),
             ToShard::MailboxReply(reply) => self.on_mailbox_reply(*reply),
+            ToShard::Identified(reply) => self.on_identity_reply(reply),
+            ToShard::Revoke { namespace, revocations } => self.revoked.push((namespace, revocations)),
             ToShard::Attach(attach) => self.attach(*attach),
             ToShard::Polling(request) => self.on_polling_request(request),
             ToShard::Upgrade(request) => self.on_upgrade_request(request),

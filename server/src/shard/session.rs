@@ -3,6 +3,7 @@
 //! The transports are below it. What the connection's protocol may do is in `connection`.
 
 use super::Shard;
+use super::audience::namespace_of_all;
 use super::connection::Connection;
 use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
@@ -173,6 +174,10 @@ impl Shard {
         self.hub.leave_all(slot, namespace, |membership, outcome| ended.push((membership, outcome)));
         for (membership, outcome) in ended {
             self.end_membership(slot, membership, outcome);
+        }
+        let is_over = |room| namespace_of_all(room).is_some_and(|one| namespace.is_none_or(|ended| ended == one));
+        if let Some(session) = self.session_mut(slot) {
+            session.join_buffers.retain(|one| !is_over(one.room));
         }
     }
 

@@ -11,7 +11,7 @@ use super::stream::Stream;
 use crate::client::Client;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
-use crate::encoding::Frame;
+use crate::encoding::{Encoding, Frame};
 use crate::protocol::{Millis, NEVER, Protocol, TransportKind};
 use crate::rate_limit::TokenBucket;
 use crate::send_buffer::{PollQueue, SendBuffer, SendOutcome};
@@ -218,6 +218,11 @@ impl Slot {
 // === impl Session ===
 
 impl Session {
+    /// The encoding in which it receives what is published to all connections of a namespace, if it is in that namespace.
+    pub(super) fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        self.protocol.as_ref()?.encoding_in(namespace)
+    }
+
     /// Whether a WebSocket that may become its transport was requested and has not arrived.
     pub(super) fn awaits_probe(&mut self) -> bool {
         self.probe.is_none()

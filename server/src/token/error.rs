@@ -1,4 +1,4 @@
-//! Why a token is rejected: the texts for clients, and the labels of the metric.
+//! Why a token, or a connection without one, is rejected: the texts for clients, and the labels of the metric.
 //!
 //! No error contains a part of the token.
 
@@ -75,6 +75,12 @@ pub enum TokenError {
     WrongRoom,
     /// `sub` is another user than that of the connection.
     WrongUser,
+    /// It was issued before a revocation of its user or room, or does not say when.
+    Revoked,
+    /// The application said no.
+    ApplicationRejected,
+    /// The application did not decide: it did not respond in time, or not as it should, or too many requests wait.
+    ApplicationUnavailable,
 }
 
 /// The labels of [`TokenError::TEXTS`].
@@ -92,7 +98,7 @@ const fn names() -> [&'static str; TokenError::COUNT] {
 
 impl TokenError {
     /// The number of errors.
-    const COUNT: usize = Self::WrongUser as usize + 1;
+    const COUNT: usize = Self::ApplicationUnavailable as usize + 1;
 
     /// The label in metrics and the text for clients of each, in the order of the variants.
     pub const TEXTS: [(&'static str, &'static str); Self::COUNT] = [
@@ -129,6 +135,9 @@ impl TokenError {
         ("not_room_key", "Token is not a room key"),
         ("wrong_room", "Token for another room"),
         ("wrong_user", "Token of another user"),
+        ("revoked", "Token has been revoked"),
+        ("application_rejected", "Rejected by the application"),
+        ("application_unavailable", "Identity cannot be checked now"),
     ];
 
     /// Every label, so that metrics can start at zero.

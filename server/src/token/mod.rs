@@ -14,13 +14,16 @@ mod claims;
 mod crypto;
 mod error;
 mod key;
+mod remote;
 
 pub use claims::{MAX_INFO_BYTES, MAX_USER_BYTES};
 pub use error::TokenError;
 pub use jsonwebtoken::Algorithm;
 pub use key::{ALGORITHMS, KeyError, TokenKey};
+pub use remote::RemoteKeys;
 
 use crate::identity::Identity;
+use crate::revocation::RevocationList;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use claims::Claims;
@@ -97,6 +100,10 @@ pub struct TokenVerifier {
     settings: Settings,
     /// What `jsonwebtoken` checks, for each algorithm that is allowed.
     validations: Vec<Validation>,
+    /// The tokens that count no longer.
+    revocations: Arc<RevocationList>,
+    /// Keys that are read while the server runs.
+    remote: Option<Arc<RemoteKeys>>,
 }
 
 /// The part of a token's header that selects the key.
@@ -159,12 +166,35 @@ impl TokenVerifier {
     pub fn new(namespace: &str, max_room_name: usize, settings: Settings) -> Self {
         crypto::install();
         let validations = settings.algorithms.iter().map(|algorithm| settings.validation(*algorithm)).collect();
-        Self { namespace: namespace.into(), max_room_name, settings, validations }
+        let memory = settings.max_lifetime.saturating_add(settings.leeway.saturating_mul(2));
+        let revocations = Arc::new(RevocationList::new(memory));
+        Self { namespace: namespace.into(), max_room_name, settings, validations, revocations, remote: None }
+    }
+
+    /// The same with keys that are read while the server runs.
+    #[must_use]
+    pub fn with_remote(self, remote: Option<Arc<RemoteKeys>>) -> Self {
+        Self { remote, ..self }
+    }
+
+    /// Keys that are read while the server runs.
+    pub fn remote(&self) -> Option<&Arc<RemoteKeys>> {
+        self.remote.as_ref()
+    }
+
+    /// The revocations that it checks.
+    pub fn revocations(&self) -> &Arc<RevocationList> {
+        &self.revocations
     }
 
     /// The settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Whether a text has the shape of a token, which this verifier decides about.
+    pub fn recognises(&self, text: &str) -> bool {
+        text.split('.').count() == 3
     }
 
     /// The identity of a connection that presents this token.
@@ -180,7 +210,11 @@ impl TokenVerifier {
             return Err(TokenError::RoomKey);
         }
         let user = claims.user.ok_or(TokenError::MissingUser)?;
-        Ok(Identity { user, expires_ms: claims.expires_ms, info: claims.info, rooms: claims.rooms })
+        let issued_ms = claims.issued_ms.unwrap_or(0);
+        if self.revocations.rejects_user(&user, issued_ms) {
+            return Err(TokenError::Revoked);
+        }
+        Ok(Identity { user, expires_ms: claims.expires_ms, issued_ms, info: claims.info, rooms: claims.rooms })
     }
 
     /// Checks that a token is a key to `room` for a connection of `user`.
@@ -199,9 +233,14 @@ impl TokenVerifier {
         if *opened != *room {
             return Err(TokenError::WrongRoom);
         }
-        match claims.user {
-            Some(own) if user != Some(&*own) => Err(TokenError::WrongUser),
-            _ => Ok(()),
+        if claims.user.as_deref().is_some_and(|own| user != Some(own)) {
+            return Err(TokenError::WrongUser);
+        }
+        let (issued_ms, revocations) = (claims.issued_ms.unwrap_or(0), &self.revocations);
+        let of_user = claims.user.as_deref().is_some_and(|user| revocations.rejects_user(user, issued_ms));
+        match of_user || revocations.rejects_room(room, user, issued_ms) {
+            true => Err(TokenError::Revoked),
+            false => Ok(()),
         }
     }
 
@@ -214,7 +253,13 @@ impl TokenVerifier {
             .find(|one| one.algorithms.contains(&algorithm))
             .ok_or(TokenError::AlgorithmNotAllowed)?;
         let mut result = Err(TokenError::BadSignature);
-        for key in self.select_keys(&header, algorithm, now_ms)? {
+        let remote = self.remote.as_ref().map(|remote| remote.get(now_ms)).unwrap_or_default();
+        let selected = self.select_keys(&header, algorithm, now_ms, &remote).inspect_err(|error| {
+            if let (TokenError::UnknownKeyId | TokenError::MissingKeyId, Some(remote)) = (error, &self.remote) {
+                remote.report_unknown();
+            }
+        });
+        for key in selected? {
             match jsonwebtoken::decode::<Box<RawValue>>(token, &key.key, validation) {
                 Ok(data) => {
                     result = Ok(data.claims);
@@ -235,16 +280,16 @@ impl TokenVerifier {
     }
 
     /// The keys that may have signed a token.
-    fn select_keys(
-        &self,
+    fn select_keys<'a>(
+        &'a self,
         header: &Header,
         algorithm: Algorithm,
         now_ms: u64,
-    ) -> Result<Vec<&TokenKey>, TokenError> {
+        remote: &'a [TokenKey],
+    ) -> Result<Vec<&'a TokenKey>, TokenError> {
         let id = key_id_of(header)?;
-        let keys = &self.settings.keys;
-        let mut selected: Vec<&TokenKey> =
-            keys.iter().filter(|key| key.id.is_none() || key.id.as_deref() == id).collect();
+        let keys = self.settings.keys.iter().chain(remote);
+        let mut selected: Vec<&TokenKey> = keys.filter(|key| key.id.is_none() || key.id.as_deref() == id).collect();
         if selected.is_empty() {
             return Err(match id {
                 None => TokenError::MissingKeyId,
@@ -272,7 +317,10 @@ impl TokenVerifier {
         if claims.issued_ms.is_some_and(|issued| issued > latest) {
             return Err(TokenError::IssuedInFuture);
         }
-        if claims.expires_ms > latest.saturating_add(millis(self.settings.max_lifetime)) {
+        let max_lifetime = millis(self.settings.max_lifetime);
+        // From its issue too: a revocation is remembered for that long.
+        let longest = claims.issued_ms.map_or(latest, |issued| issued.saturating_add(leeway).min(latest));
+        if claims.expires_ms > longest.saturating_add(max_lifetime) {
             return Err(TokenError::LifetimeTooLong);
         }
         Ok(())
@@ -302,7 +350,7 @@ fn read_header(token: &str) -> Result<Header, TokenError> {
 }
 
 /// How deep the objects and arrays of a JSON text are nested. The text need not be valid.
-fn depth(json: &[u8]) -> usize {
+pub(crate) fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest, mut is_text, mut is_escaped) = (0_usize, 0, false, false);
     for byte in json {
         match byte {

@@ -230,7 +230,13 @@ fn tokens_keys_and_identities_cannot_be_printed() {
     );
     let token = RequestToken { source: TokenSource::Query("token".into()), text: "eyJ.eyJ.x".into() };
     assert!(!format!("{token:?}").contains("eyJ"));
-    let identity = Identity { user: "ann".into(), expires_ms: 1, info: Some("{}".into()), rooms: Box::default() };
+    let identity = Identity {
+        user: "ann".into(),
+        expires_ms: 1,
+        issued_ms: 0,
+        info: Some("{}".into()),
+        rooms: Box::default(),
+    };
     assert!(!format!("{identity:?}").contains("ann"));
 }
 

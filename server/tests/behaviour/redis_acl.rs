@@ -5,6 +5,9 @@ use crate::support::tokens::{TOKEN_SECRET, token};
 use crate::support::{Browser, RedisServer, Request, TestServer, Transport};
 use serde_json::json;
 
+const TOKEN: &str = "{secret: a-secret-for-tokens-of-more-than-32-bytes}";
+const PRESENCE: &str = "{rooms: [present], grace: 0s}";
+
 /// Runs commands as the default user, or as another one, and returns what `redis-cli` prints.
 fn cli(redis: &RedisServer, login: &[&str], words: &[&str]) -> String {
     let mut command = redis_cli();
@@ -33,7 +36,10 @@ async fn server_works_with_the_documented_permissions_and_the_user_can_do_nothin
         let redis = RedisServer::start().await;
         create_user(&redis);
         let settings = format!("{{port: {}, username: nodevent, password: open-sesame}}", redis.port);
-        let server = TestServer::start(&format!("/nodevent: {{open: true, redis: {settings}{more}}}")).await;
+        let server = TestServer::start(&format!(
+            "/nodevent: {{open: true, token: {TOKEN}, presence: {PRESENCE}, redis: {settings}{more}}}"
+        ))
+        .await;
         server.ready().await;
         let mut browser = Browser::connect(&server, "/nodevent", Transport::WebSocket).await;
         browser.join("r").await;
@@ -49,6 +55,18 @@ async fn server_works_with_the_documented_permissions_and_the_user_can_do_nothin
             assert_eq!(ack[2]["recovered"], true, "{ack}");
             assert_eq!(late.next_event().await.message, 2);
         }
+        let mut member = Browser::open(&server, Transport::WebSocket).await;
+        member.enter_with("/nodevent", &json!({"token": token(json!({"sub": "7"}))}).to_string()).await.unwrap();
+        member.join("present").await;
+        assert_eq!(member.next_publication().await.event, "nodevent:enter");
+        let listed = member.call("presence", &[json!({"room": "present"})]).await;
+        assert_eq!(listed[1]["count"], 1, "{listed}");
+        let mut other = Browser::open(&server, Transport::WebSocket).await;
+        other.enter_with("/nodevent", &json!({"token": token(json!({"sub": "8"}))}).to_string()).await.unwrap();
+        other.join("present").await;
+        assert_eq!(member.next_publication().await.message["user"], "8");
+        other.close().await;
+        assert_eq!(member.next_publication().await.event, "nodevent:leave");
         let login = ["--user", "nodevent", "--pass", "open-sesame"];
         assert_mailboxes_work(&settings).await;
         for words in [

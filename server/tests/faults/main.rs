@@ -15,5 +15,7 @@ mod dying_servers;
 mod exhaustion;
 mod losing_redis;
 mod mailboxes;
+mod presence;
+mod revocations;
 mod server_sent;
 mod sharing;

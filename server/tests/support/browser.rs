@@ -209,8 +209,11 @@ impl Browser {
     /// Returns the text of the next publication, which may exceed what the JSON reader of the tests supports.
     pub async fn next_event_text(&mut self) -> String {
         let namespace = self.namespace.clone();
-        let packet =
-            self.await_packet("an event", |packet| packet.kind == '2' && packet.namespace == namespace).await;
+        // What the browser does not receive is for `next_notice`.
+        let is_event = |packet: &Packet| {
+            packet.kind == '2' && packet.namespace == namespace && !packet.json.starts_with("[\"skipped\",")
+        };
+        let packet = self.await_packet("an event", is_event).await;
         let text = packet.json.strip_prefix(r#"["event","#).and_then(|rest| rest.strip_suffix(']'));
         text.unwrap_or_else(|| panic!("not an `event`: {packet:?}")).to_owned()
     }

@@ -17,6 +17,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(unreachable_pub, reason = "a test program has no outside")]
 
+pub mod application;
 pub mod browser;
 #[path = "../../../protocol/tests/rfc6455/frames.rs"]
 pub mod frames;

@@ -11,6 +11,7 @@ use super::{BatchOutcome, CONNECT_TIMEOUT, RESPONSE_TIMEOUT, TransientError, ran
 use crate::queue::{Confirmation, PublicationRef, PublishResult};
 use crate::target::RedisTarget;
 use crate::text::printable;
+use bytes::Bytes;
 use fred::bytes_utils::Str;
 use fred::prelude::{
     Client, ClientLike, Config, Error, ErrorKind, KeysInterface, LuaInterface, PubsubInterface, ServerConfig,
@@ -19,7 +20,8 @@ use fred::types::{ConnectHandle, Expiration, SetOptions};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use nodevent_protocol::history::{self, Keys, Position, Publish, Retention, RetentionPolicy, Scope};
-use nodevent_protocol::publication;
+use nodevent_protocol::targets::{self, Published};
+use nodevent_protocol::topic;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -237,7 +239,7 @@ impl Connection {
     }
 }
 
-/// Publishes one publication with the command that its room and key require.
+/// Publishes one publication, or its copies, all at once.
 ///
 /// # Errors
 /// Errors that a retry may fix; what Redis will never accept is an `Ok(Err(_))`.
@@ -246,22 +248,76 @@ async fn publish(
     options: &PublishOptions,
     publication: &PublicationRef,
 ) -> Result<PublishResult, Error> {
-    // Text that is not a publication has no room and so no history; it is published unchanged.
-    let room = publication::parse(&publication.body).ok().map(|parsed| parsed.room.into_owned());
-    let keys = room.as_deref().map(|room| options.scope.keys(&publication.channel, room));
-    let retention = room.as_deref().and_then(|room| options.retention.of(room));
+    let several = match targets::parse(&publication.body) {
+        Ok(Published::Several(several)) => several,
+        Ok(Published::One(one)) => {
+            let copy =
+                TargetCopy { topic: Some(one.topic.into_owned()), body: publication.body.clone(), number: None };
+            return publish_copy(client, options, publication, copy).await;
+        }
+        // Text that is not a publication has no room and so no history; it is published unchanged.
+        Err(_) => {
+            let copy = TargetCopy { topic: None, body: publication.body.clone(), number: None };
+            return publish_copy(client, options, publication, copy).await;
+        }
+    };
+    // A retry gives the copies the same id.
+    let own = || format!("{:016x}-{}", options.nonce, publication.number);
+    let id = targets::id_of(&publication.idempotency_key.as_deref().map_or_else(own, str::to_owned));
+    let copy = |number: usize| {
+        let text = several.text(number, id);
+        let topic = several.topic(number).to_owned();
+        TargetCopy { topic: Some(topic), body: text.into(), number: Some(number) }
+    };
+    let mut replies: FuturesOrdered<_> =
+        (0..several.count()).map(|number| publish_copy(client, options, publication, copy(number))).collect();
+    let mut receivers = 0;
+    while let Some(reply) = replies.next().await {
+        match reply? {
+            Ok(Confirmation::Receivers(count) | Confirmation::Stored(count, _)) => receivers = receivers.max(count),
+            Ok(Confirmation::Position(_) | Confirmation::Accepted) => {}
+            Err(reason) => return Ok(Err(reason)),
+        }
+    }
+    Ok(Ok(Confirmation::Receivers(receivers)))
+}
+
+/// What is published to one target.
+struct TargetCopy {
+    /// The name of the topic. `None`: the text is not a publication.
+    topic: Option<String>,
+    body: Bytes,
+    /// Its number among the copies of a publication that has several.
+    number: Option<usize>,
+}
+
+/// Publishes one copy with the command that its topic and key require.
+async fn publish_copy(
+    client: &Client,
+    options: &PublishOptions,
+    publication: &PublicationRef,
+    copy: TargetCopy,
+) -> Result<PublishResult, Error> {
+    let TargetCopy { topic, body, number } = copy;
+    let keys = topic.as_deref().map(|topic| options.scope.keys(&publication.channel, topic));
+    let retention = topic.as_deref().and_then(|topic| options.retention.of(topic));
+    // All servers always subscribe to the channel of the namespace.
+    let is_all = topic.as_deref() == Some(topic::ALL);
     let channel = match &keys {
-        Some(keys) if options.channel_per_room => Str::from(keys.channel()),
+        Some(keys) if options.channel_per_room && !is_all => Str::from(keys.channel()),
         _ => Str::from(options.scope.channel(&publication.channel)),
     };
     let confirmation: Result<Confirmation, Error> = match (retention.zip(keys), &publication.idempotency_key) {
         (Some((retention, keys)), _) => {
-            publish_with_history(client, options, publication, &channel, retention, &keys).await
+            let sharded = options.sharded_pubsub && !is_all;
+            publish_with_history(client, options, publication, &body, (&channel, sharded), retention, &keys).await
         }
-        (None, None) => client.publish(channel, publication.body.clone()).await.map(Confirmation::Receivers),
+        (None, None) => client.publish(channel, body).await.map(Confirmation::Receivers),
         (None, Some(key)) => {
-            let key = options.scope.plain_idempotency(&channel, key);
-            let arguments = (channel, publication.body.clone(), IDEMPOTENCY_TTL);
+            // Copies share the channel of the namespace.
+            let key = number.map_or_else(|| key.to_string(), |number| format!("{number}:{key}"));
+            let key = options.scope.plain_idempotency(&channel, &key);
+            let arguments = (channel, body, IDEMPOTENCY_TTL);
             client.eval(PUBLISH_IDEMPOTENT, vec![key], arguments).await.map(Confirmation::Receivers)
         }
     };
@@ -278,7 +334,8 @@ async fn publish_with_history(
     client: &Client,
     options: &PublishOptions,
     publication: &PublicationRef,
-    channel: &str,
+    body: &[u8],
+    (channel, sharded): (&str, bool),
     retention: Retention,
     keys: &Keys,
 ) -> Result<Confirmation, Error> {
@@ -286,15 +343,8 @@ async fn publish_with_history(
         Some(key) => (keys.idempotency(key), retention.age),
         None => (keys.idempotency(&format!("{:016x}-{}", options.nonce, publication.number)), RETRY_WINDOW),
     };
-    let text = std::str::from_utf8(&publication.body).unwrap_or_default().trim_matches([' ', '\t', '\n', '\r']);
-    let publish = Publish {
-        channel,
-        text,
-        retention,
-        fresh_epoch: random(),
-        idempotency_ttl,
-        sharded: options.sharded_pubsub,
-    };
+    let text = std::str::from_utf8(body).unwrap_or_default().trim_matches([' ', '\t', '\n', '\r']);
+    let publish = Publish { channel, text, retention, fresh_epoch: random(), idempotency_ttl, sharded };
     let names = vec![keys.position.clone(), keys.log.clone(), idempotency_key];
     let args: Vec<String> = publish.args().into();
     let (position, receivers, _before): (String, i64, i64) =

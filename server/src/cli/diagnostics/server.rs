@@ -5,6 +5,7 @@ use crate::cli::http::{self, Request};
 use crate::cli::output;
 use http_body_util::BodyExt as _;
 use nodevent_protocol::key::Secret;
+use nodevent_protocol::topic::Topic;
 use nodevent_server::clock;
 use nodevent_server::config::Config;
 use nodevent_server::config::namespace::Namespace;
@@ -150,8 +151,8 @@ async fn round_trip(
     let mut body = open(url, events, key).await?.into_body();
     let mut publish = Request::new(url, &format!("/api{}/emit", namespace.name))?;
     publish.body = format!(r#"{{"room":"{room}","event":"check"}}"#);
-    let has_key = namespace.publish_key(room).is_some();
-    let publish_key = namespace.publish_key(room).filter(|_| may_send_key);
+    let configured = namespace.publish_key(&[Topic::Room(room)]);
+    let (has_key, publish_key) = (configured.is_some(), configured.filter(|_| may_send_key));
     publish.bearer = publish_key.and_then(|key| String::from_utf8(key.as_bytes().to_vec()).ok());
     let response = with_timeout(http::send(&publish)).await?;
     match response.status().as_u16() {

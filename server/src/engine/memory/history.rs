@@ -327,7 +327,7 @@ fn idempotency_key(room: &str, key: &str) -> String {
 
 /// Returns the memory of a stored publication: its text, and that text again in one frame.
 fn memory_of(publication: &Publication) -> usize {
-    ENTRY_OVERHEAD + publication.target.room().len() + 2 * publication.text.len()
+    ENTRY_OVERHEAD + publication.topic.len() + 2 * publication.text.len()
 }
 
 #[cfg(test)]
@@ -352,7 +352,7 @@ mod tests {
     ) -> Position {
         let position = history.next_position(room, publisher, now);
         let text = format!("{:>size$}", position.offset);
-        history.append(room, Publication::in_room(room, text, Some(position)), publisher, RETENTION, now);
+        history.append(room, Publication::stored(room, text, Some(position)), publisher, RETENTION, now);
         position
     }
 

@@ -3,19 +3,25 @@
 mod history;
 mod mailbox;
 mod mailboxes;
+mod presence;
 
 use super::{Fanout, unpositioned};
-use crate::capability::{Engine, Health, HistoryRead, Pending, Publish, Publisher, ReadHistory};
+use crate::capability::{
+    Engine, Health, HistoryRead, Pending, Publish, Publisher, ReadHistory, Revoke, Unavailable,
+};
 use crate::client::Client;
 use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::mailbox::MailboxSettings;
 use crate::outcome::Outcome;
+use crate::presence::Settings;
 use crate::publication::Publication;
+use crate::revocation::{ListFull, Revocation};
 use history::MemoryHistory;
 use mailboxes::MailboxesInMemory;
 use nodevent_protocol::history::{Position, with_position};
 use nodevent_protocol::publication::PublicationRef;
+use presence::MemoryPresence;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -33,17 +39,27 @@ pub struct Memory {
 // === impl Memory ===
 
 impl Memory {
-    /// Starts an engine with this retention, and with mailboxes if there are settings for them, that pushes into `fanout`.
-    pub fn start(fanout: Fanout, policy: History, mailboxes: Option<MailboxSettings>) -> Engine {
+    /// Starts an engine with this retention that pushes into `fanout`. It has mailboxes and presence if there are settings
+    /// for them.
+    pub fn start(
+        fanout: Fanout,
+        policy: History,
+        mailboxes: Option<MailboxSettings>,
+        presence: Option<Settings>,
+    ) -> Engine {
         let mailboxes = mailboxes.map(|settings| Arc::new(MailboxesInMemory::new(settings, fanout.clone())) as _);
+        let metrics = fanout.shared_metrics();
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
+        let presence = presence.map(|settings| MemoryPresence::start(&memory, settings, metrics) as _);
         Engine {
             kind: "memory",
             publish: Arc::clone(&memory) as _,
             history: Arc::clone(&memory) as _,
             read_history: Arc::clone(&memory) as _,
             mailboxes,
+            revoke: Arc::clone(&memory) as _,
+            presence,
             health: memory,
         }
     }
@@ -60,7 +76,7 @@ impl Memory {
     ) -> Option<Position> {
         let fanout = self.fanout.lock().await;
         let permit = fanout.reserve(publication.text.len()).await;
-        let room = &*publication.room;
+        let room = &*publication.topic;
         let Some(retention) = self.policy.of(room) else {
             permit.broadcast(unpositioned(publication));
             return None;
@@ -73,7 +89,7 @@ impl Memory {
             }
             let position = history.next_position(room, publisher, now);
             let text = with_position(publication.text, position);
-            let stored = Publication::in_room(room, text, Some(position));
+            let stored = Publication::parsed(publication, text, Some(position));
             history.append(room, Arc::clone(&stored), publisher, retention, now);
             if let Some(key) = idempotency_key {
                 history.record_idempotent(room, key, publisher, position, retention.age, now);
@@ -130,6 +146,17 @@ impl RoomHistory for Memory {
 impl ReadHistory for Memory {
     fn read<'a>(&'a self, room: &'a str, since: Since, _client: Client) -> Pending<'a, Option<HistoryRead>> {
         Box::pin(ready(Ok(self.read(room, since))))
+    }
+}
+
+impl Revoke for Memory {
+    fn revoke<'a>(&'a self, revocation: &'a Revocation) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let fanout = self.fanout.lock().await;
+            fanout.revocations().remove_expired();
+            let full = |full: ListFull| Unavailable { engine: "the memory engine", reason: full.to_string() };
+            fanout.revoke(vec![revocation.clone()]).map_err(full)
+        })
     }
 }
 

@@ -10,6 +10,7 @@
 
 use super::{BACKLOG, Shared};
 use fred::types::{Message, Value};
+use nodevent_protocol::history::REVOKED;
 use nodevent_protocol::publication;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -204,7 +205,7 @@ impl Received {
     /// The room to which it was published. Empty: to no room. `None`: it is not a publication.
     fn room(&self) -> Option<Box<str>> {
         let Self::Publication(text) = self else { return None };
-        Some(publication::parse(text).ok()?.room.as_ref().into())
+        Some(publication::parse(text).ok()?.topic.as_ref().into())
     }
 
     fn room_hash(&self) -> RoomHash {
@@ -280,6 +281,10 @@ impl Intake {
             Value::String(text) => text.as_bytes(),
             _ => return,
         };
+        if bytes == REVOKED.as_bytes() {
+            // It says only that there is something to read, so a forged one revokes nothing.
+            return self.shared.revoked.notify_one();
+        }
         if bytes.len() > self.max_publication_bytes {
             let fanout = &self.shared.fanout;
             fanout.metrics().count_oversized_publish();

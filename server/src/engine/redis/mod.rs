@@ -23,7 +23,10 @@ mod long_reads;
 mod mailbox_users;
 mod mailboxes;
 mod periodic_check;
+mod presence;
+mod presence_script;
 mod read_task;
+mod revocations;
 mod room_state;
 mod rooms;
 mod script;
@@ -36,7 +39,7 @@ pub use diagnose::{RedisDiagnosis, diagnose};
 
 use super::Fanout;
 use crate::capability::{
-    Engine, Health, HistoryRead, Pending, Publish as PublishTo, Publisher, ReadHistory, Unavailable,
+    Engine, Health, HistoryRead, Pending, Publish as PublishTo, Publisher, ReadHistory, Revoke, Unavailable,
 };
 use crate::client::Client as Requester;
 use crate::config::history::History;
@@ -45,6 +48,7 @@ use crate::config::redis::{Kind, Redis as RedisConfig};
 use crate::history::{RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::mailbox::MailboxSettings;
 use crate::outcome::Outcome;
+use crate::revocation::Revocation;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
 use health::{HealthProbe, LinkHealth};
@@ -52,6 +56,8 @@ use history_reader::HistoryReader;
 use mailboxes::MailboxesInRedis;
 use nodevent_protocol::history::{Keys, Position, Publish, Scope};
 use nodevent_protocol::publication::PublicationRef;
+use nodevent_protocol::topic;
+use presence::RedisPresence;
 use script::{ScriptError, Scripts};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -106,6 +112,8 @@ struct Shared {
     /// The most that the history of one room has. Bytes.
     max_history_bytes: usize,
     health: LinkHealth,
+    /// Notified if there are revocations to read.
+    revoked: Notify,
 }
 
 /// Commands from a shard to the subscriber.
@@ -178,6 +186,7 @@ impl Redis {
             address: redis.to_string(),
             max_history_bytes,
             health: LinkHealth::new(),
+            revoked: Notify::new(),
         });
         // The shards limit how many recoveries they request, also those whose clients have left. A room can only become empty
         // after a recovery for one of its members, so the rooms with members and the recoveries limit that too.
@@ -191,6 +200,7 @@ impl Redis {
             resubscribe: Arc::clone(&resubscribe),
             subscription_gen_tx,
         };
+        tokio::spawn(revocations::run(Arc::clone(&shared), subscription_gen_rx.clone()));
         let (intake, backlog) = backlog::backlog(Arc::clone(&shared), max_publication_bytes);
         let inputs =
             Inputs { backlog, commands: commands_rx, results: results_rx, subscription_gen: subscription_gen_rx };
@@ -209,6 +219,7 @@ impl Redis {
             })
             .transpose()?;
         let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
+        let presence = namespace.presence.clone().map(|settings| RedisPresence::start(&shared, settings) as _);
         let redis = Arc::new(Self { shared, history_reader, mailboxes, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
@@ -216,6 +227,8 @@ impl Redis {
             history: Arc::clone(&redis) as _,
             read_history: Arc::clone(&redis) as _,
             mailboxes: redis.mailboxes.clone().map(|mailboxes| Arc::new(mailboxes) as _),
+            revoke: Arc::clone(&redis) as _,
+            presence,
             health: redis,
         })
     }
@@ -226,9 +239,11 @@ impl Redis {
         idempotency_key: Option<&str>,
     ) -> Result<Option<Position>, Unavailable> {
         let Shared { publisher, scripts, channel, channel_per_room, sharded_pubsub, .. } = &*self.shared;
-        let keys = self.shared.keys(&publication.room);
-        let channel = if *channel_per_room { keys.channel() } else { channel.clone() };
-        let Some(retention) = self.shared.history.of(&publication.room) else {
+        let keys = self.shared.keys(&publication.topic);
+        // All servers always subscribe to the channel of the namespace.
+        let is_all = publication.topic == topic::ALL;
+        let channel = if *channel_per_room && !is_all { keys.channel() } else { channel.clone() };
+        let Some(retention) = self.shared.history.of(&publication.topic) else {
             let publish = async {
                 client::wait_connected(publisher).await;
                 publisher.publish::<i64, _, _>(channel, publication.text).await
@@ -245,7 +260,7 @@ impl Redis {
             retention,
             fresh_epoch: rand::random(),
             idempotency_ttl: retention.age,
-            sharded: *sharded_pubsub,
+            sharded: *sharded_pubsub && !is_all,
         };
         scripts.publish(publisher, &keys, &publish, idempotency_key).await
     }
@@ -298,6 +313,12 @@ impl ReadHistory for Redis {
     fn read<'a>(&'a self, room: &'a str, since: Since, client: Requester) -> Pending<'a, Option<HistoryRead>> {
         let read = self.history_reader.read(room, since, client);
         Box::pin(async { Ok(read.await?.map(|recovery| HistoryRead { recovery, idle: None })) })
+    }
+}
+
+impl Revoke for Redis {
+    fn revoke<'a>(&'a self, revocation: &'a Revocation) -> Pending<'a, ()> {
+        Box::pin(revocations::revoke(&self.shared, revocation))
     }
 }
 

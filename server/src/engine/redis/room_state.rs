@@ -40,6 +40,9 @@ const MAX_READS_WITHOUT_PROGRESS: u8 = 2;
 /// A room with members on this server.
 #[derive(Debug)]
 pub(super) struct RoomState {
+    /// Whether it is the topic of all connections, whose channel is that of the namespace: it always has members, and its
+    /// channel is always subscribed.
+    permanent: bool,
     /// The shards on which it has members, one bit each.
     shards: u64,
     /// The position up to which everything was delivered. `None`: not known yet.
@@ -181,6 +184,7 @@ impl RoomState {
         Self {
             has_history,
             subscribed,
+            permanent: false,
             shards: 0,
             position: None,
             delivered_from: None,
@@ -197,6 +201,11 @@ impl RoomState {
         }
     }
 
+    /// Returns the state of the topic of all connections.
+    pub(super) fn permanent(has_history: bool) -> Self {
+        Self { permanent: true, ..Self::new(has_history, true) }
+    }
+
     /// Records that a shard has members of the room.
     pub(super) fn add_shard(&mut self, shard: u8) {
         self.shards |= 1 << (shard % 64);
@@ -210,7 +219,7 @@ impl RoomState {
 
     /// Returns whether the room has no members, no requests, and no read in progress whose result would need this state.
     pub(super) fn can_be_dropped(&self) -> bool {
-        self.shards == 0 && self.pending.is_empty() && self.in_flight.is_none()
+        !self.permanent && self.shards == 0 && self.pending.is_empty() && self.in_flight.is_none()
     }
 
     /// Returns whether publications for its members wait for a read.
@@ -297,6 +306,9 @@ impl RoomState {
 
     /// Records that the channel may not be subscribed any more.
     pub(super) fn mark_unsubscribed(&mut self) {
+        if self.permanent {
+            return;
+        }
         self.subscribed = false;
         if let Some(read) = &mut self.in_flight {
             read.subscribe_first = false;

@@ -1,4 +1,4 @@
-//! Calls the two scripts that store a room's history in Redis. `nodevent_protocol::history` has their text.
+//! Calls the scripts that store histories and revocations in Redis. `nodevent_protocol::history` has their text.
 
 use super::{COMMAND_TIMEOUT, client};
 use crate::capability::Unavailable;
@@ -17,11 +17,13 @@ pub(super) struct Script {
     sha: String,
 }
 
-/// Both scripts.
+/// All scripts.
 #[derive(Debug)]
 pub(super) struct Scripts {
     publish: Script,
     read: Script,
+    revoke: Script,
+    read_revocations: Script,
 }
 
 /// The result of a read: a room's position, and a part of its history.
@@ -75,7 +77,7 @@ impl Script {
         Self { text, sha: history::script_sha(text) }
     }
 
-    /// Runs it.
+    /// Runs the script.
     ///
     /// # Errors
     /// Returns [`ScriptError`] if Redis returned an error, something unexpected, or nothing.
@@ -110,7 +112,7 @@ impl HistorySlice {
         let last = self.texts.len().saturating_sub(1);
         let position = |index: usize| self.position.nth_before((last - index) as u64, self.jump);
         let texts = self.texts.iter().enumerate();
-        texts.map(|(index, text)| Publication::in_room(room, text.as_str(), Some(position(index)))).collect()
+        texts.map(|(index, text)| Publication::stored(room, text.as_str(), Some(position(index)))).collect()
     }
 
     /// Replaces an absent position in `since` by the position of the room that it represents. It becomes invalid if
@@ -135,7 +137,12 @@ impl HistorySlice {
 
 impl Scripts {
     pub(super) fn new() -> Self {
-        Self { publish: Script::new(history::PUBLISH), read: Script::new(history::READ) }
+        Self {
+            publish: Script::new(history::PUBLISH),
+            read: Script::new(history::READ),
+            revoke: Script::new(history::REVOKE),
+            read_revocations: Script::new(history::READ_REVOCATIONS),
+        }
     }
 
     /// Assigns a publication its position, stores it and publishes it.
@@ -155,6 +162,35 @@ impl Scripts {
         let reply = self.publish.run(client, names, args).await;
         let (position, _receivers, _before): (String, i64, i64) = reply.map_err(|error| error.unavailable)?;
         Ok(Position::parse(&position))
+    }
+
+    /// Stores a revocation, and announces it.
+    ///
+    /// # Errors
+    /// Returns [`Unavailable`] if Redis did not confirm it.
+    pub(super) async fn revoke(
+        &self,
+        client: &Client,
+        keys: Vec<String>,
+        args: Vec<String>,
+    ) -> Result<(), Unavailable> {
+        let args = args.into_iter().map(Value::from).collect();
+        let stored: Result<i64, _> = self.revoke.run(client, keys, args).await;
+        stored.map(drop).map_err(|error| error.unavailable)
+    }
+
+    /// Reads a page of revocations.
+    ///
+    /// # Errors
+    /// Returns [`ScriptError`] if Redis returned an error, something unexpected, or nothing.
+    pub(super) async fn read_revocations(
+        &self,
+        client: &Client,
+        keys: Vec<String>,
+        after: (&str, u64),
+    ) -> Result<(String, u64, Vec<String>), ScriptError> {
+        let args = vec![Value::from(after.0.to_owned()), Value::from(after.1.to_string())];
+        self.read_revocations.run(client, keys, args).await
     }
 
     /// Reads a room's position, and a part of its history.

@@ -19,6 +19,7 @@ use fred::interfaces::{ClientLike, PubsubInterface};
 use futures_util::future::{Either, select};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication;
+use nodevent_protocol::topic;
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::Arc;
@@ -160,6 +161,10 @@ impl NamespaceSubscriber {
         let mut interval = tokio::time::interval(STEP);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let (mut step, mut is_turn_of_commands) = (0, true);
+        let has_history = self.shared.history.of(topic::ALL).is_some();
+        if has_history || self.shared.channel_per_room {
+            self.rooms.get_or_add(topic::ALL, || RoomState::permanent(has_history));
+        }
         loop {
             tokio::select! {
                 biased;
@@ -204,7 +209,7 @@ impl NamespaceSubscriber {
                 return;
             }
         };
-        let room = publication.room.as_ref();
+        let room = publication.topic.as_ref();
         // Only the script assigns positions, to rooms with history. Others may write one: `room_state` verifies it.
         let is_possible = |position: &Position| !position.is_absent() && history.of(room).is_some();
         let Some(position) = publication.position.filter(is_possible) else {
@@ -212,7 +217,7 @@ impl NamespaceSubscriber {
         };
         // A room without members here needs no state. A later member reads its position.
         let Some(state) = self.rooms.get_mut(room) else { return };
-        let delivered = || Publication::in_room(room, publication.text, Some(position));
+        let delivered = || Publication::parsed(&publication, publication.text, Some(position));
         match state.on_publication(position, hash_of(publication.text)) {
             Disposition::Deliver => fanout.broadcast(delivered()).await,
             Disposition::Ignore => {}

@@ -16,10 +16,13 @@ pub use endpoint::EngineIoEndpoint;
 use payload_response::payload_response;
 
 use crate::close_reason::CloseReason;
-use crate::encoding::Frame;
+use crate::encoding::{Encoding, Frame};
+use crate::history::RequestId;
 use crate::http::connections::PollingFormat;
+use crate::presence::PresenceResult;
 use crate::protocol::{
-    Core, MailboxDelivery, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply, TransportKind,
+    Core, IdentifyReply, MailboxDelivery, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply,
+    TransportKind,
 };
 use nodevent_protocol::engine_io::handshake::Handshake;
 use nodevent_protocol::engine_io::payload::{self, Part};
@@ -89,6 +92,35 @@ pub trait Upper: fmt::Debug + Send {
     /// See [`Protocol::subscribed`].
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core);
 
+    /// See [`Protocol::identified`].
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (reply, core);
+        Ok(())
+    }
+
+    /// See [`Protocol::revoked`].
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (namespace, room, core);
+        Ok(())
+    }
+
+    /// See [`Protocol::presence_listed`].
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
+        let _ = (namespace, request, result, core);
+    }
+
     /// See [`Protocol::identity_expired`].
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
         let _ = (namespace, core);
@@ -97,6 +129,12 @@ pub trait Upper: fmt::Debug + Send {
     /// See [`Protocol::mailbox`].
     fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
         let _ = (namespace, delivery, core);
+    }
+
+    /// See [`Protocol::encoding_in`].
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        let _ = namespace;
+        None
     }
 
     /// See [`Protocol::closing`].
@@ -222,12 +260,34 @@ impl<U: Upper> Protocol for EngineIo<U> {
         self.upper.subscribed(reply, core);
     }
 
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.upper.identified(reply, core)
+    }
+
+    fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.upper.revoked(namespace, room, core)
+    }
+
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
+        self.upper.presence_listed(namespace, request, result, core);
+    }
+
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
         self.upper.identity_expired(namespace, core);
     }
 
     fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
         self.upper.mailbox(namespace, delivery, core);
+    }
+
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        self.upper.encoding_in(namespace)
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {

@@ -3,6 +3,7 @@
 use crate::encoding::{Encoding, Frame};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::plain;
+use nodevent_protocol::topic::Topic;
 
 /// The encoding of all connections.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ impl Encoding for PlainEncoding {
         Frame::text(text)
     }
 
-    fn gap(&self, room: &str, position: Position) -> Frame {
-        Frame::text(&plain::gap(room, position))
+    fn gap(&self, topic: Topic<'_>, position: Position) -> Frame {
+        Frame::text(&plain::gap(topic, position))
     }
 }

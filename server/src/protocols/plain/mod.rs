@@ -178,6 +178,18 @@ impl Protocol for Plain {
         self.on_joined(reply.room, reply.request.number, reply.result, core);
     }
 
+    fn revoked(&mut self, _namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        if let Some(room) = room {
+            let hint = "request a new token for the room and join it again";
+            core.send_text(&plain::error("Membership has been revoked", hint, Some(room), None));
+        }
+        Ok(())
+    }
+
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        (namespace == self.namespace).then_some(&self.settings.encoding)
+    }
+
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
         if reason == CloseReason::Draining {
             let reconnect_after = MIN_RECONNECT_DELAY + rand::random::<Millis>() % RECONNECT_SPREAD;

@@ -7,11 +7,14 @@
 
 use crate::history::RequestId;
 use crate::identity::Identity;
+use crate::identity_provider::IdentityResult;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, PresenceResult, RoomPresence};
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
+use nodevent_protocol::topic::Topic;
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -54,9 +57,30 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// the one that was passed to the join.
     fn joined(&self, operations: &mut dyn Operations, request: RequestId, result: Result<Joined, JoinError>);
 
-    /// The result of an [`Operations::join_by_token`] that was pending.
-    fn joined_by_token(&self, operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
-        let _ = (operations, room, result);
+    /// The result of an [`Operations::join_by_token`] or [`Operations::join_user`] that was pending.
+    fn joined_by_token(
+        &self,
+        operations: &mut dyn Operations,
+        topic: Topic<'_>,
+        result: Result<Joined, JoinError>,
+    ) {
+        let _ = (operations, topic, result);
+    }
+
+    /// The result of an [`Operations::identify`] that was pending. `request` is the one that was passed to it.
+    fn identified(&self, operations: &mut dyn Operations, request: RequestId, result: IdentityResult) {
+        let _ = (operations, request, result);
+    }
+
+    /// The connection's membership of a room was revoked, and has ended. `None` as the room: its user was revoked, and the
+    /// server will close the connection now.
+    fn revoked(&self, operations: &mut dyn Operations, room: Option<&str>) {
+        let _ = (operations, room);
+    }
+
+    /// The result of an [`Operations::presence`] that was pending.
+    fn presence_listed(&self, operations: &mut dyn Operations, request: RequestId, result: &PresenceResult) {
+        let _ = (operations, request, result);
     }
 
     /// The connection's identity has expired. The connection is closed after the grace period of the configuration, unless
@@ -79,7 +103,14 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     fn publication(&self, text: &str) -> String;
 
     /// Encodes the notice of a gap: the text of a JSON array with the event's name first.
-    fn gap(&self, room: &str, position: Position) -> String;
+    fn gap(&self, topic: Topic<'_>, position: Position) -> String;
+
+    /// Encodes the notice that a connection does not receive the publication at `position`: the text of a JSON array with
+    /// the event's name first. `None`: clients do not follow positions.
+    fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<String> {
+        let _ = (topic, position);
+        None
+    }
 }
 
 /// An event from a client.
@@ -133,15 +164,28 @@ pub trait Operations {
     /// [`JoinError`]: nothing has changed.
     fn join_by_token(&mut self, room: &str, since: Option<&str>) -> Result<Outcome<Joined>, JoinError>;
 
+    /// Sends what was published to the connection's user since a position, before what is live. Every connection with an
+    /// identity receives what is published to its user, also if the dialect does not call this. [`Outcome::Pending`]:
+    /// [`Dialect::joined_by_token`] follows.
+    fn join_user(&mut self, since: Option<&str>) -> Outcome<Joined>;
+
+    /// Sends what was published to all connections since a position, before what is live. Every connection receives what
+    /// is published to all, also if the dialect does not call this. [`Outcome::Pending`]: [`Dialect::joined`] follows.
+    ///
+    /// # Errors
+    /// [`JoinError::TooManyJoins`]: nothing has changed.
+    fn recover_all(&mut self, since: Option<&str>, request: RequestId) -> Result<Outcome<Joined>, JoinError>;
+
     /// Who the connection is, even if its identity has expired.
     fn identity(&self) -> Option<Arc<Identity>>;
 
     /// Verifies a new token of the connection's user, or of a connection without a user. The identity that it returns
-    /// replaces the old one.
+    /// replaces the old one. [`Outcome::Pending`]: [`Dialect::identified`] follows. [`Outcome::Overloaded`]: nothing has
+    /// changed.
     ///
     /// # Errors
     /// The token was rejected. The connection keeps the identity that it had.
-    fn identify(&mut self, token: &str) -> Result<Arc<Identity>, TokenError>;
+    fn identify(&mut self, token: &str, request: RequestId) -> Result<Outcome<Arc<Identity>>, TokenError>;
 
     /// Opens the mailbox of the connection's user; see [`crate::protocol::Core::open_mailbox`].
     ///
@@ -174,6 +218,12 @@ pub trait Operations {
 
     /// Leaves a room. Returns whether the connection was a member.
     fn leave(&mut self, room: &str) -> bool;
+
+    /// Requests the members of a room that the connection is in. [`Outcome::Pending`]: [`Dialect::presence_listed`] follows.
+    ///
+    /// # Errors
+    /// [`PresenceError`].
+    fn presence(&mut self, room: &str, request: RequestId) -> Result<Outcome<Arc<RoomPresence>>, PresenceError>;
 
     /// Acknowledges an event. `args` is the text of a JSON array.
     fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]);

@@ -9,6 +9,7 @@
 pub mod arguments;
 pub mod dialect;
 pub mod dialects;
+mod held;
 mod operations;
 mod pending_acks;
 mod requests_with_parts;
@@ -18,12 +19,16 @@ use super::engine_io::{self, EngineIoEndpoint, Upper, Version};
 use crate::close_reason::CloseReason;
 use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
-use crate::history::RequestId;
+use crate::history::{RequestId, Since};
 use crate::http::{Endpoint, query};
+use crate::identity_provider::Identify;
 use crate::namespace::{Namespace, Namespaces};
-use crate::protocol::{Core, MailboxDelivery, Millis, NEVER, SubscribeReply};
-use crate::token::TokenSource;
+use crate::outcome::Outcome;
+use crate::presence::PresenceResult;
+use crate::protocol::{Core, IdentifyReply, MailboxDelivery, Millis, NEVER, SubscribeReply};
+use crate::token::{TokenError, TokenSource};
 use dialect::{Ack, Dialect, Event};
+use held::{Held, TooMuch};
 use nodevent_protocol::engine_io::session::Timing;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
@@ -31,6 +36,7 @@ use nodevent_protocol::socket_io::session::{Input, ProtocolError, Revision, Sess
 use nodevent_protocol::socket_io::{
     ascii, encode_connect, encode_connect_4, encode_connect_error, encode_error_4, encode_event,
 };
+use nodevent_protocol::topic::Topic;
 use nodevent_protocol::websocket::Violation;
 use operations::InNamespace;
 use pending_acks::PendingAcks;
@@ -82,6 +88,8 @@ pub struct SocketIo {
     session: Session,
     acks: PendingAcks,
     requests: RequestsWithParts,
+    /// Namespaces that wait for a decision about who the client is.
+    held: Held,
     /// When the connection must have entered a namespace.
     connect_by: Millis,
     /// When the last attachment of a packet must be here.
@@ -174,8 +182,12 @@ impl Encoding for SocketIoEncoding {
         self.event(&self.dialect.publication(text))
     }
 
-    fn gap(&self, room: &str, position: Position) -> Frame {
-        self.event(&self.dialect.gap(room, position))
+    fn gap(&self, topic: Topic<'_>, position: Position) -> Frame {
+        self.event(&self.dialect.gap(topic, position))
+    }
+
+    fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<Frame> {
+        self.dialect.skipped(topic, position).map(|args| self.event(&args))
     }
 }
 
@@ -193,6 +205,7 @@ impl SocketIo {
             session: Session::new(revision),
             acks: PendingAcks::default(),
             requests: RequestsWithParts::default(),
+            held: Held::default(),
             connect_by: NEVER,
             attachments_by: NEVER,
         }
@@ -211,6 +224,13 @@ impl SocketIo {
         input: Result<Option<Input>, ProtocolError>,
         core: &mut dyn Core,
     ) -> Result<(), CloseReason> {
+        let input = match input {
+            Ok(Some(input)) => match self.held.hold(input, self.settings.max_message_size) {
+                Ok(input) => Ok(input),
+                Err(TooMuch) => return Err(CloseReason::TooManyPendingJoins),
+            },
+            other => other,
+        };
         match input {
             Ok(None) => {}
             Ok(Some(Input::Connect { namespace, query, auth })) => {
@@ -281,8 +301,8 @@ impl SocketIo {
         let settings = Arc::clone(&self.settings);
         let Some(channel) = settings.channel(namespace) else { return };
         let config = settings.namespaces.get(namespace);
-        let (name, is_old) = (&config.name, self.version != Version::V4);
-        if is_old && !config.allows_eio3 {
+        let name = &config.name;
+        if self.version != Version::V4 && !config.allows_eio3 {
             return self.reject_connect(name, "Unsupported protocol version", core);
         }
         if let Err(message) = channel.dialect.connect(auth) {
@@ -291,15 +311,31 @@ impl SocketIo {
         let of_request = core.take_request_token(namespace);
         let of_packet = channel.dialect.token(auth).or_else(|| token_in_query(config, query));
         let token = of_packet.or(of_request.map(String::from));
-        if let Err(error) = core.identify(namespace, token.as_deref()) {
-            return self.reject_connect(name, error.as_str(), core);
+        let identify = Identify { namespace, token: token.as_deref(), request: RequestId::default() };
+        match core.identify(identify) {
+            Ok(Outcome::Ready(_)) => self.admit(namespace, auth, core),
+            Ok(Outcome::Pending) => {
+                // What follows is accepted, and held.
+                self.session.admitted(namespace);
+                self.held.start(namespace, auth);
+            }
+            Ok(Outcome::Overloaded) => {
+                self.reject_connect(name, TokenError::ApplicationUnavailable.as_str(), core);
+            }
+            Err(error) => self.reject_connect(name, error.as_str(), core),
         }
+    }
+
+    /// Completes the connect packet of a client that may enter the namespace.
+    fn admit(&mut self, namespace: u16, auth: Option<&str>, core: &mut dyn Core) {
+        let settings = Arc::clone(&self.settings);
+        let name = &settings.namespaces.get(namespace).name;
         if let Some(page) = auth.and_then(page_of) {
             core.set_page(page);
         }
         self.session.admitted(namespace);
         self.connect_by = NEVER;
-        if is_old {
+        if self.version != Version::V4 {
             // Its id is that of the Engine.IO session.
             send(core, |packet| encode_connect_4(packet, name));
         } else {
@@ -307,6 +343,10 @@ impl SocketIo {
             send(core, |packet| encode_connect(packet, name, &sid[8..]));
         }
         self.in_namespace(namespace, core, |dialect, operations| dialect.connected(operations, auth));
+        // Whatever the dialect does, the connection receives what is published to its user.
+        if let Some(channel) = settings.channel(namespace).filter(|_| core.identity(namespace).is_some()) {
+            let _ = core.join_user(namespace, Since::FirstJoin, &channel.encoding);
+        }
     }
 
     /// Runs the dialect of a namespace.
@@ -367,11 +407,55 @@ impl Upper for SocketIo {
         self.session.buffered_bytes()
     }
 
+    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
+        let is_in = self.session.connected().contains(&namespace) && !self.held.contains(namespace);
+        self.settings.channel(namespace).filter(|_| is_in).map(|channel| &channel.encoding)
+    }
+
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
         let SubscribeReply { namespace, room, request, result } = reply;
         self.in_namespace(namespace, core, |dialect, operations| match request {
-            RequestId::UNREQUESTED => dialect.joined_by_token(operations, room, result),
+            RequestId::UNREQUESTED => dialect.joined_by_token(operations, Topic::parse(room), result),
             request => dialect.joined(operations, request, result),
+        });
+    }
+
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let IdentifyReply { namespace, request, result } = reply;
+        let Some(held) = self.held.end(namespace) else {
+            self.in_namespace(namespace, core, |dialect, operations| {
+                dialect.identified(operations, request, result)
+            });
+            return Ok(());
+        };
+        match result {
+            Ok(_) => {
+                self.admit(namespace, held.auth.as_deref(), core);
+                held.inputs.into_iter().try_for_each(|input| self.on_input(Ok(Some(input)), core))
+            }
+            Err(error) => {
+                self.session.remove(namespace);
+                let settings = Arc::clone(&self.settings);
+                self.reject_connect(&settings.namespaces.get(namespace).name, error.as_str(), core);
+                Ok(())
+            }
+        }
+    }
+
+    fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.in_namespace(namespace, core, |dialect, operations| dialect.revoked(operations, room));
+        Ok(())
+    }
+
+    fn presence_listed(
+        &mut self,
+        namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
+        self.in_namespace(namespace, core, |dialect, operations| {
+            dialect.presence_listed(operations, request, result);
         });
     }
 
@@ -385,7 +469,9 @@ impl Upper for SocketIo {
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
         if reason == CloseReason::Draining {
-            for namespace in self.session.connected().to_vec() {
+            let mut connected = self.session.connected().to_vec();
+            connected.retain(|namespace| !self.held.contains(*namespace));
+            for namespace in connected {
                 self.in_namespace(namespace, core, |dialect, operations| dialect.draining(operations));
             }
         }

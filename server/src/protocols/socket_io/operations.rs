@@ -6,9 +6,11 @@ use super::requests_with_parts::RequestsWithParts;
 use crate::encoding::Encoding;
 use crate::history::{RequestId, Since};
 use crate::identity::Identity;
+use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, RoomPresence};
 use crate::protocol::{Core, JoinError, Joined, Subscribe};
 use crate::protocols::engine_io::{self, Version};
 use crate::token::TokenError;
@@ -87,12 +89,25 @@ impl Operations for InNamespace<'_> {
         self.join(room, None, since, RequestId::UNREQUESTED)
     }
 
+    fn join_user(&mut self, since: Option<&str>) -> Outcome<Joined> {
+        self.core.join_user(self.namespace.id, Since::parse(since), self.encoding)
+    }
+
+    fn recover_all(&mut self, since: Option<&str>, request: RequestId) -> Result<Outcome<Joined>, JoinError> {
+        self.core.recover_all(self.namespace.id, Since::parse(since), self.encoding, request)
+    }
+
     fn identity(&self) -> Option<Arc<Identity>> {
         self.core.identity(self.namespace.id)
     }
 
-    fn identify(&mut self, token: &str) -> Result<Arc<Identity>, TokenError> {
-        self.core.identify(self.namespace.id, Some(token))?.ok_or(TokenError::NotConfigured)
+    fn identify(&mut self, token: &str, request: RequestId) -> Result<Outcome<Arc<Identity>>, TokenError> {
+        let identify = Identify { namespace: self.namespace.id, token: Some(token), request };
+        Ok(match self.core.identify(identify)? {
+            Outcome::Ready(identity) => Outcome::Ready(identity.ok_or(TokenError::NotConfigured)?),
+            Outcome::Pending => Outcome::Pending,
+            Outcome::Overloaded => Outcome::Overloaded,
+        })
     }
 
     fn open_mailbox(&mut self) -> Result<(), MailboxError> {
@@ -108,7 +123,7 @@ impl Operations for InNamespace<'_> {
     }
 
     fn grace(&self) -> Duration {
-        self.namespace.tokens.as_ref().map_or(Duration::ZERO, |tokens| tokens.settings().grace)
+        self.namespace.grace()
     }
 
     fn reject_join(&mut self, error: JoinError) -> JoinError {
@@ -125,6 +140,10 @@ impl Operations for InNamespace<'_> {
 
     fn leave(&mut self, room: &str) -> bool {
         self.core.unsubscribe(self.namespace.id, room, self.encoding)
+    }
+
+    fn presence(&mut self, room: &str, request: RequestId) -> Result<Outcome<Arc<RoomPresence>>, PresenceError> {
+        self.core.presence(self.namespace.id, room, request)
     }
 
     fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]) {

@@ -5,7 +5,9 @@ mod mailbox;
 use crate::clock::now_ms;
 use crate::history::RequestId;
 use crate::identity::Identity;
+use crate::identity_provider::IdentityResult;
 use crate::outcome::Outcome;
+use crate::presence::{PresenceError, PresenceResult};
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
 use crate::protocols::socket_io::arguments::Argument;
 use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
@@ -13,6 +15,7 @@ use crate::token::TokenError;
 use mailbox::Encoded;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::room;
+use nodevent_protocol::topic::Topic;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -50,12 +53,19 @@ impl Dialect for NodEvent {
                 };
                 acknowledge(operations, event.ack_id, &ack);
             }
+            "presence" => presence(operations, data, event.ack_id),
             "token" => {
-                let ack = match renew(operations, data) {
-                    Ok(identity) => format!("[null,{}]", identified(&identity)),
-                    Err(error) => json!([error.as_str()]).to_string(),
-                };
-                acknowledge(operations, event.ack_id, &ack);
+                let before = operations.identity();
+                match renew(operations, data, event.ack_id.into()) {
+                    Ok(Outcome::Ready(identity)) => {
+                        on_renewed(operations, event.ack_id, Ok(identity), before.as_deref())
+                    }
+                    Ok(Outcome::Pending) => {}
+                    Ok(Outcome::Overloaded) => {
+                        on_renewed(operations, event.ack_id, Err(TokenError::ApplicationUnavailable), None);
+                    }
+                    Err(error) => on_renewed(operations, event.ack_id, Err(error), None),
+                }
             }
             "mailbox" => {
                 let ack = mailbox::open(operations);
@@ -85,6 +95,8 @@ impl Dialect for NodEvent {
         let Some(identity) = operations.identity() else { return };
         operations.emit(&format!("[\"identified\",{}]", identified(&identity)), &[]);
         let auth = auth.map_or(Argument::MISSING, Argument::of_value);
+        // The copy for the user precedes those for its rooms.
+        join_user(operations, &identity.user, auth.field("since_user").text().as_deref());
         let since = auth.field("since");
         for room in &identity.rooms {
             // A position that is not a string was not assigned by an engine.
@@ -92,8 +104,26 @@ impl Dialect for NodEvent {
         }
     }
 
-    fn joined_by_token(&self, operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
-        emit_joined(operations, room, result);
+    fn joined_by_token(
+        &self,
+        operations: &mut dyn Operations,
+        topic: Topic<'_>,
+        result: Result<Joined, JoinError>,
+    ) {
+        emit_joined(operations, topic, result);
+    }
+
+    fn identified(&self, operations: &mut dyn Operations, request: RequestId, result: IdentityResult) {
+        on_renewed(operations, request.number, result, None);
+    }
+
+    fn revoked(&self, operations: &mut dyn Operations, room: Option<&str>) {
+        let what = room.map_or(json!({}), |room| json!({"room": room}));
+        operations.emit(&json!(["revoked", what]).to_string(), &[]);
+    }
+
+    fn presence_listed(&self, operations: &mut dyn Operations, request: RequestId, result: &PresenceResult) {
+        acknowledge(operations, request.number, &presence_ack(result));
     }
 
     fn identity_expired(&self, operations: &mut dyn Operations) {
@@ -119,8 +149,14 @@ impl Dialect for NodEvent {
         format!("[\"event\",{text}]")
     }
 
-    fn gap(&self, room: &str, position: Position) -> String {
-        json!(["lost", {"room": room, "position": position.to_string()}]).to_string()
+    fn gap(&self, topic: Topic<'_>, position: Position) -> String {
+        let (name, value) = topic.member();
+        json!(["lost", {name: value, "position": position.to_string()}]).to_string()
+    }
+
+    fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<String> {
+        let (name, value) = topic.member();
+        Some(json!(["skipped", {name: value, "position": position.to_string()}]).to_string())
     }
 }
 
@@ -176,20 +212,66 @@ impl NodEvent {
     }
 }
 
-/// `token {token}`: a new token. Joins the rooms that it adds.
+/// `presence {room}`: the members of a room.
+fn presence(operations: &mut dyn Operations, data: Argument<'_>, ack_id: Option<u64>) {
+    // Without an acknowledgement there is no way to reply.
+    if ack_id.is_none() {
+        return;
+    }
+    let listed = match room_of(operations, data.field("room")) {
+        Some(room) => operations.presence(&room, ack_id.into()),
+        None => Err(PresenceError::BadRoom),
+    };
+    let result = match listed {
+        Ok(Outcome::Pending) => return,
+        Ok(Outcome::Ready(presence)) => Ok(presence),
+        Ok(Outcome::Overloaded) => Err(PresenceError::TooMany),
+        Err(error) => Err(error),
+    };
+    acknowledge(operations, ack_id, &presence_ack(&result));
+}
+
+/// The arguments of the acknowledgement of `presence`.
+fn presence_ack(result: &PresenceResult) -> String {
+    match result {
+        Ok(presence) => format!("[null,{}]", presence.text),
+        Err(error) => json!([error.to_string()]).to_string(),
+    }
+}
+
+/// `token {token}`: a new token.
 ///
 /// # Errors
 /// The error that the client receives.
-fn renew(operations: &mut dyn Operations, data: Argument<'_>) -> Result<Arc<Identity>, TokenError> {
+fn renew(
+    operations: &mut dyn Operations,
+    data: Argument<'_>,
+    request: RequestId,
+) -> Result<Outcome<Arc<Identity>>, TokenError> {
     let token = data.field("token").text().ok_or(TokenError::Missing)?;
-    let before = operations.identity();
-    let identity = operations.identify(&token)?;
+    operations.identify(&token, request)
+}
+
+/// Acknowledges a new token, and joins the rooms that it adds. A second join of a room changes nothing.
+fn on_renewed(
+    operations: &mut dyn Operations,
+    ack_id: Option<u64>,
+    result: IdentityResult,
+    before: Option<&Identity>,
+) {
+    let identity = match result {
+        Ok(identity) => identity,
+        Err(error) => return acknowledge(operations, ack_id, &json!([error.as_str()]).to_string()),
+    };
+    if before.is_none() {
+        join_user(operations, &identity.user, None);
+    }
     for room in &identity.rooms {
-        if !before.as_ref().is_some_and(|before| before.opens(room)) {
+        if !before.is_some_and(|before| before.opens(room)) {
             join_by_token(operations, room, None);
         }
     }
-    Ok(identity)
+    acknowledge(operations, ack_id, &format!("[null,{}]", identified(&identity)));
 }
 
 /// The user of a connection, and how long its token is valid. Milliseconds from now, because the clock of a client may
@@ -201,20 +283,29 @@ fn identified(identity: &Identity) -> Value {
 /// Joins a room that the connection's token lists.
 fn join_by_token(operations: &mut dyn Operations, room: &str, since: Option<&str>) {
     match operations.join_by_token(room, since) {
-        Ok(Outcome::Ready(joined)) => emit_joined(operations, room, Ok(joined)),
+        Ok(Outcome::Ready(joined)) => emit_joined(operations, Topic::Room(room), Ok(joined)),
         Ok(Outcome::Pending | Outcome::Overloaded) => {}
-        Err(error) => emit_joined(operations, room, Err(error)),
+        Err(error) => emit_joined(operations, Topic::Room(room), Err(error)),
     }
 }
 
-/// `joined {room, error?, position?, recovered?}`: the result of a join that the client has not requested.
-fn emit_joined(operations: &mut dyn Operations, room: &str, result: Result<Joined, JoinError>) {
+/// Receives what is published to the connection's user. Without a history the client has nothing to know about that.
+fn join_user(operations: &mut dyn Operations, user: &str, since: Option<&str>) {
+    if let Outcome::Ready(joined @ Joined { recovery: Some(_) }) = operations.join_user(since) {
+        emit_joined(operations, Topic::User(user), Ok(joined));
+    }
+}
+
+/// `joined {room, error?, position?, recovered?}`: the result of a join that the client has not requested. With `user` in
+/// the place of `room` it is about the connection's user.
+fn emit_joined(operations: &mut dyn Operations, topic: Topic<'_>, result: Result<Joined, JoinError>) {
+    let (name, value) = topic.member();
     let joined = match result {
-        Err(error) => json!({"room": room, "error": error.as_str()}),
-        Ok(Joined { recovery: None }) => json!({"room": room}),
+        Err(error) => json!({name: value, "error": error.as_str()}),
+        Ok(Joined { recovery: None }) => json!({name: value}),
         Ok(Joined { recovery: Some(recovery) }) => {
             let position = recovery.position.map(|position| position.to_string());
-            json!({"room": room, "position": position, "recovered": recovery.recovered})
+            json!({name: value, "position": position, "recovered": recovery.recovered})
         }
     };
     operations.emit(&json!(["joined", joined]).to_string(), &[]);
@@ -232,13 +323,16 @@ fn join_ack(result: Result<Joined, JoinError>) -> String {
     }
 }
 
-/// Joins one room.
+/// Joins one room. `{broadcast: true, since?}` joins nothing, and recovers what was published to all connections.
 fn join(
     operations: &mut dyn Operations,
     data: Argument<'_>,
     request: RequestId,
 ) -> Result<Outcome<Joined>, JoinError> {
-    let [room, key, since] = data.fields(["room", "key", "since"]);
+    let [room, key, since, broadcast] = data.fields(["room", "key", "since", "broadcast"]);
+    if broadcast.value() == Some(Value::Bool(true)) {
+        return operations.recover_all(since.text().as_deref(), request);
+    }
     let Some(room) = room_of(operations, room) else {
         return Err(operations.reject_join(JoinError::BadRoom));
     };

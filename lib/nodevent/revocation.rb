@@ -1,0 +1,57 @@
+# frozen_string_literal: true
+
+require "json"
+require "nodevent/doctor/http"
+
+module NoDevent
+  # Asks the server to revoke: `POST /api/<namespace>/revoke`, section 11 of protocol/README.md. The call returns when
+  # the engine has the revocation.
+  # @api private
+  module Revocation
+    class << self
+      # @return [void]
+      # @raise [ArgumentError, ConfigurationError, RevokeError]
+      def revoke(config, user: nil, room: nil, before: nil)
+        raise ArgumentError, "NoDevent.revoke needs a user: or a room:" if user.nil? && room.nil?
+
+        body = { user: user && Token.user_id(user), room: room && Room.of(room), before: seconds(before) }.compact
+        return if Publisher.custom
+
+        post(config, JSON.generate(body))
+      end
+
+      private
+
+      # Seconds, as in `iat`.
+      def seconds(before)
+        return if before.nil?
+        return before.to_f if before.is_a?(Numeric) || before.respond_to?(:to_f)
+        return before.to_time.to_f if before.respond_to?(:to_time)
+
+        raise ArgumentError, "before: is a time or a number of seconds since 1970, not an object of the class " \
+                             "#{Reflection.class_of(before)}"
+      end
+
+      def post(config, body)
+        unless (url = config.url)
+          raise ConfigurationError, "NoDevent.revoke sends a request to the server, and `url` is false; write the " \
+                                    "server's address as `url:`"
+        end
+        target = "#{url.delete_suffix('/')}/api#{config.namespace}/revoke"
+        response = Doctor::Http.post(target, body, config.publish_key)
+        return if response.is_a?(Net::HTTPOK)
+
+        raise RevokeError, "the server did not revoke (status #{response.code}): #{Text.clean(reason(response))}"
+      rescue Doctor::Http::Failed => e
+        raise RevokeError, "the server did not revoke: #{e.message}"
+      end
+
+      def reason(response)
+        body = JSON.parse(response.body.to_s)
+        body.is_a?(Hash) ? [body["error"], body["hint"]].compact.join("; ") : ""
+      rescue JSON::ParserError
+        ""
+      end
+    end
+  end
+end

@@ -1,0 +1,341 @@
+//! The HTTP client for the application: one target, and a limit for everything.
+//!
+//! It limits time, concurrency, the requests that wait, and the size of responses. It follows no redirects and uses no
+//! proxy. It sends a request again only if that is safe: a GET whose connection was closed before its response. A circuit
+//! breaker rejects requests while the application does not respond.
+//!
+//! Errors never contain what was sent, and the target is shown without its query, which may contain a secret.
+
+use super::breaker::{Breaker, Change, Pass};
+use crate::config::application::Application;
+use crate::metrics::Metrics;
+use crate::tls_client;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Bytes;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{self, Client};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use nodevent_protocol::text::printable;
+use std::error::Error as _;
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Maximum size of the head of a response. Bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// Time for which an idle connection is kept open. Shorter than the 5 to 60 s of most application servers, so that few requests
+/// meet a connection that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Characters of a reason that are shown.
+const MAX_REASON: usize = 200;
+
+/// A client for one URL of the application.
+pub struct ApplicationClient {
+    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    target: Uri,
+    shown_target: String,
+    timeout: Duration,
+    max_response: usize,
+    slots: Semaphore,
+    /// Requests that wait for a slot.
+    waiting: AtomicUsize,
+    queue: usize,
+    breaker: Mutex<Breaker>,
+    metrics: Arc<Metrics>,
+}
+
+/// A request. The target is the client's.
+#[derive(Clone)]
+pub struct ApplicationRequest {
+    /// The method.
+    pub method: Method,
+    /// The headers. Without `Host`, which is the target's.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// A complete response.
+#[derive(Debug)]
+pub struct ApplicationResponse {
+    /// The status. Never a redirect.
+    pub status: StatusCode,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why there is no response.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplicationError {
+    /// It did not arrive in time.
+    #[error("no response within {0:?}")]
+    Timeout(Duration),
+    /// The connection could not be opened, or was closed early. The text is printable.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It is larger than allowed.
+    #[error("the response is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It is a redirect with this status.
+    #[error("the response is a redirect (status {0}), which is not followed")]
+    Redirect(u16),
+    /// It has a status from 500 on, or 429.
+    #[error("the response has the status {0}")]
+    Failed(u16),
+    /// The circuit breaker is open.
+    #[error("the circuit breaker is open, because requests before this one failed")]
+    BreakerOpen,
+    /// Too many requests wait.
+    #[error("too many requests wait for the application")]
+    Overloaded,
+}
+
+/// A request that the breaker has let through. If it is dropped without a result, it counts as failed.
+struct Attempt<'a> {
+    client: &'a ApplicationClient,
+    pass: Option<Pass>,
+}
+
+// === impl ApplicationRequest ===
+
+impl fmt::Debug for ApplicationRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Headers and body contain tokens and cookies.
+        f.debug_struct("ApplicationRequest").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+// === impl ApplicationError ===
+
+impl ApplicationError {
+    /// The label in the metric.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Timeout(_) => "timeout",
+            Self::Unreachable(_) => "unreachable",
+            Self::TooLarge(_) => "too_large",
+            Self::Redirect(_) => "redirect",
+            Self::Failed(_) => "failed",
+            Self::BreakerOpen => "breaker_open",
+            Self::Overloaded => "overloaded",
+        }
+    }
+
+    /// Whether it shows that the application does not work, for the circuit breaker.
+    fn is_failure(&self) -> bool {
+        matches!(self, Self::Timeout(_) | Self::Unreachable(_) | Self::Failed(_))
+    }
+}
+
+// === impl ApplicationClient ===
+
+impl ApplicationClient {
+    /// Returns a client with these settings. It connects with the first request.
+    ///
+    /// # Errors
+    /// The certificates cannot be read.
+    pub fn new(settings: &Application, metrics: Arc<Metrics>) -> Result<Self, String> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(settings.connect_timeout));
+        let tls = tls_client::config(settings.ca.as_deref(), None)?;
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+        let http = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(settings.concurrency)
+            .http1_max_buf_size(MAX_HEAD)
+            .build(connector.wrap_connector(tcp));
+        Ok(Self {
+            http,
+            shown_target: settings.shown_url(),
+            target: settings.url.clone(),
+            timeout: settings.timeout,
+            max_response: settings.max_response,
+            slots: Semaphore::new(settings.concurrency),
+            waiting: AtomicUsize::new(0),
+            queue: settings.queue,
+            breaker: Mutex::default(),
+            metrics,
+        })
+    }
+
+    /// The target without user, query and fragment, for the log.
+    pub fn target(&self) -> &str {
+        &self.shown_target
+    }
+
+    /// Sends a request and reads its response.
+    ///
+    /// # Errors
+    /// [`ApplicationError`], which is counted.
+    pub async fn send(&self, request: &ApplicationRequest) -> Result<ApplicationResponse, ApplicationError> {
+        let result = self.try_send(request).await;
+        self.metrics.count_application_request(result.as_ref().map_or_else(ApplicationError::name, |_| "ok"));
+        result
+    }
+
+    async fn try_send(&self, request: &ApplicationRequest) -> Result<ApplicationResponse, ApplicationError> {
+        let by = tokio::time::Instant::now() + self.timeout;
+        let timeout = |_| ApplicationError::Timeout(self.timeout);
+        // One that gets no slot says nothing about the application, so the breaker decides after it.
+        let _slot = tokio::time::timeout_at(by, self.slot()).await.map_err(|_| ApplicationError::Overloaded)??;
+        let attempt = self.attempt().ok_or(ApplicationError::BreakerOpen)?;
+        let exchange = async {
+            match self.exchange(request).await {
+                Err(error) if request.method == Method::GET && was_closed_early(&error) => {
+                    self.exchange(request).await
+                }
+                result => result,
+            }
+        };
+        let result = match tokio::time::timeout_at(by, exchange).await.map_err(timeout) {
+            Ok(result) => result.map_err(|error| unreachable(&error)).and_then(|result| result),
+            Err(error) => Err(error),
+        };
+        attempt.end(result.as_ref().err().is_none_or(|error| !error.is_failure()));
+        result
+    }
+
+    /// Waits for a slot, if not too many wait already.
+    async fn slot(&self) -> Result<SemaphorePermit<'_>, ApplicationError> {
+        if let Ok(slot) = self.slots.try_acquire() {
+            return Ok(slot);
+        }
+        let _waiting = Waiting::new(&self.waiting, self.queue).ok_or(ApplicationError::Overloaded)?;
+        // The semaphore is never closed.
+        self.slots.acquire().await.map_err(|_| ApplicationError::Overloaded)
+    }
+
+    /// One attempt. The outer error may be retried.
+    async fn exchange(
+        &self,
+        request: &ApplicationRequest,
+    ) -> Result<Result<ApplicationResponse, ApplicationError>, legacy::Error> {
+        let mut sent = hyper::Request::new(Full::new(request.body.clone()));
+        *sent.method_mut() = request.method.clone();
+        *sent.uri_mut() = self.target.clone();
+        *sent.headers_mut() = request.headers.clone();
+        sent.headers_mut().remove(header::HOST);
+        let agent = HeaderValue::from_static(concat!("nodevent/", env!("CARGO_PKG_VERSION")));
+        sent.headers_mut().insert(header::USER_AGENT, agent);
+        let response = self.http.request(sent).await?;
+        let status = response.status();
+        if status.is_redirection() {
+            return Ok(Err(ApplicationError::Redirect(status.as_u16())));
+        }
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            return Ok(Err(ApplicationError::Failed(status.as_u16())));
+        }
+        let body = Limited::new(response.into_body(), self.max_response).collect().await;
+        Ok(match body {
+            Ok(body) => Ok(ApplicationResponse { status, body: body.to_bytes() }),
+            Err(error) if error.is::<LengthLimitError>() => Err(ApplicationError::TooLarge(self.max_response)),
+            Err(error) => Err(ApplicationError::Unreachable(printable(
+                &format!("the response ended early: {error}"),
+                MAX_REASON,
+            ))),
+        })
+    }
+
+    fn attempt(&self) -> Option<Attempt<'_>> {
+        let (pass, change) = self.breaker().admit(Instant::now())?;
+        self.report(change);
+        Some(Attempt { client: self, pass: Some(pass) })
+    }
+
+    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts and logs a change of the breaker.
+    fn report(&self, change: Option<Change>) {
+        let Some(change) = change else { return };
+        let (target, metrics) = (&self.shown_target, &self.metrics);
+        match change {
+            Change::Opened(pause) => {
+                metrics.count_breaker_change("opened");
+                tracing::warn!(
+                    target = target,
+                    ?pause,
+                    "application: circuit breaker opened; no requests for a while"
+                );
+            }
+            Change::HalfOpened => {
+                metrics.count_breaker_change("half_opened");
+                tracing::info!(target = target, "application: circuit breaker half-open; one request probes");
+            }
+            Change::Closed => {
+                metrics.count_breaker_change("closed");
+                tracing::info!(
+                    target = target,
+                    "application: circuit breaker closed; the application responds again"
+                );
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ApplicationClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApplicationClient").field("target", &self.shown_target).finish_non_exhaustive()
+    }
+}
+
+// === impl Attempt ===
+
+impl Attempt<'_> {
+    fn end(mut self, responded: bool) {
+        self.record(responded);
+    }
+
+    fn record(&mut self, responded: bool) {
+        let Some(pass) = self.pass.take() else { return };
+        let change = self.client.breaker().record(pass, responded, Instant::now());
+        self.client.report(change);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        self.record(false);
+    }
+}
+
+/// A place in the queue.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize, max: usize) -> Option<Self> {
+        let place = Self(count);
+        (count.fetch_add(1, Relaxed) < max).then_some(place)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Whether the connection was closed before its response, as the application does with idle ones.
+fn was_closed_early(error: &legacy::Error) -> bool {
+    let of_hyper = error.source().and_then(|source| source.downcast_ref::<hyper::Error>());
+    of_hyper.is_some_and(|error| error.is_canceled() || error.is_incomplete_message())
+}
+
+/// The innermost reason says most: `Connection refused`, `invalid peer certificate`.
+fn unreachable(error: &legacy::Error) -> ApplicationError {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let kind = if error.is_connect() { "cannot connect: " } else { "" };
+    ApplicationError::Unreachable(printable(&format!("{kind}{innermost}"), MAX_REASON))
+}

@@ -1,0 +1,307 @@
+//! The capability *presence* on Redis: servers share who is in a room.
+//!
+//! Owns the task that reports the members on this server and renews its leases, room by room and in bounded turns, as the
+//! periodic check does. What a call decides is in `protocol/redis/presence_sync.lua`: it removes the members of servers that
+//! are gone, and publishes the events in the same step. Nothing here measures the end of a lease: that is Redis's clock.
+
+use super::Shared;
+use super::presence_script::{PresenceScripts, Synced};
+use crate::outcome::Outcome;
+use crate::presence::{
+    Change, LocalPresence, Presence, PresenceError, PresenceReply, PresenceReplyTo, PresenceResult, RoomPresence,
+    Settings,
+};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use hashbrown::{HashMap, HashSet};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
+
+/// Interval of the turns. Changes of a room within it are one call.
+const TURN: Duration = Duration::from_millis(50);
+/// Rooms that one turn takes because they changed, because their leases are due, and because clients asked for their members:
+/// 640 of each per second. A call takes about 50 µs of Redis.
+const ROOMS_PER_TURN: usize = 32;
+/// Calls at a time.
+const CALLS_AT_ONCE: usize = 8;
+/// Changes in one call.
+const CHANGES_PER_CALL: usize = 200;
+/// Pause after a call without success.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// The presence of one namespace.
+#[derive(Debug)]
+pub(super) struct RedisPresence {
+    shared: Arc<Shared>,
+    local: LocalPresence,
+    waiting: Mutex<Waiting>,
+}
+
+/// Requests for the members of rooms. The shards and the connections over HTTP limit their number.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The rooms, each once, oldest first.
+    rooms: VecDeque<Box<str>>,
+    requests: HashMap<Box<str>, Vec<PresenceReplyTo>>,
+}
+
+/// When rooms are due, each once.
+#[derive(Debug, Default)]
+struct Schedule {
+    queue: BTreeSet<(Instant, Box<str>)>,
+    due_of: HashMap<Box<str>, Instant>,
+}
+
+/// The task.
+struct Worker {
+    presence: Arc<RedisPresence>,
+    scripts: PresenceScripts,
+    /// Distinguishes this run of this server from all others.
+    server: String,
+    schedule: Schedule,
+    /// The rooms that were large at the last call.
+    large: HashSet<Box<str>>,
+    /// How late the last lease was renewed: more rooms than there are turns for, or a slow Redis.
+    lag: Duration,
+}
+
+/// The result of the calls for one room.
+struct Served {
+    room: Box<str>,
+    synced: Result<Synced, ()>,
+    /// The users of this server that Redis has, if they are not those that are here.
+    theirs: Option<Vec<String>>,
+    list: Option<PresenceResult>,
+    requests: Vec<PresenceReplyTo>,
+}
+
+// === impl RedisPresence ===
+
+impl RedisPresence {
+    /// Starts the task.
+    pub(super) fn start(shared: &Arc<Shared>, settings: Settings) -> Arc<Self> {
+        let local = LocalPresence::new(settings, shared.fanout.shared_metrics());
+        let presence = Arc::new(Self { shared: Arc::clone(shared), local, waiting: Mutex::default() });
+        let worker = Worker {
+            presence: Arc::clone(&presence),
+            scripts: PresenceScripts::new(),
+            server: format!("{:032x}", rand::random::<u128>()),
+            schedule: Schedule::default(),
+            large: HashSet::new(),
+            lag: Duration::ZERO,
+        };
+        tokio::spawn(worker.run());
+        presence
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reply(&self, requests: Vec<PresenceReplyTo>, result: &PresenceResult) {
+        for request in requests {
+            match request {
+                PresenceReplyTo::Http(reply) => drop(reply.send(result.clone())),
+                PresenceReplyTo::Connection(reply_to) => {
+                    self.shared.fanout.reply_presence(PresenceReply { reply_to, result: result.clone() });
+                }
+            }
+        }
+    }
+}
+
+impl Presence for RedisPresence {
+    fn local(&self) -> &LocalPresence {
+        &self.local
+    }
+
+    fn list(&self, room: &str, reply_to: PresenceReplyTo) -> Outcome<Arc<RoomPresence>> {
+        let mut waiting = self.waiting();
+        if let Some(requests) = waiting.requests.get_mut(room) {
+            requests.push(reply_to);
+        } else {
+            waiting.requests.insert(room.into(), vec![reply_to]);
+            waiting.rooms.push_back(room.into());
+        }
+        Outcome::Pending
+    }
+}
+
+// === impl Waiting ===
+
+impl Waiting {
+    fn take(&mut self, max: usize) -> HashMap<Box<str>, Vec<PresenceReplyTo>> {
+        let count = self.rooms.len().min(max);
+        let rooms = self.rooms.drain(..count);
+        rooms.filter_map(|room| self.requests.remove_entry(&room)).collect()
+    }
+}
+
+// === impl Schedule ===
+
+impl Schedule {
+    fn set(&mut self, room: &str, at: Option<Instant>) {
+        if let Some((room, before)) = self.due_of.remove_entry(room) {
+            self.queue.remove(&(before, room));
+        }
+        if let Some(at) = at {
+            self.due_of.insert(room.into(), at);
+            self.queue.insert((at, room.into()));
+        }
+    }
+
+    /// Takes up to `max` rooms that are due, and how late the first of them is.
+    fn take(&mut self, max: usize, now: Instant) -> (Vec<Box<str>>, Duration) {
+        let (mut rooms, mut late) = (Vec::new(), Duration::ZERO);
+        while rooms.len() < max
+            && let Some((at, room)) = self.queue.pop_first()
+        {
+            if at > now {
+                self.queue.insert((at, room));
+                break;
+            }
+            late = late.max(now - at);
+            self.due_of.remove(&room);
+            rooms.push(room);
+        }
+        (rooms, late)
+    }
+}
+
+// === impl Worker ===
+
+impl Worker {
+    async fn run(mut self) {
+        let mut turn = tokio::time::interval(TURN);
+        turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            turn.tick().await;
+            if !self.take_turn().await {
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
+        }
+    }
+
+    /// The time of a lease: short enough that members leave within the configured time, with the turns until a server notices;
+    /// long enough that a lease is renewed before it ends.
+    fn ttl(&self) -> Duration {
+        self.presence.local.settings().lease * 2 / 3 + 2 * self.lag
+    }
+
+    /// Returns `false` if a call failed.
+    async fn take_turn(&mut self) -> bool {
+        let presence = Arc::clone(&self.presence);
+        let mut requests = presence.waiting().take(ROOMS_PER_TURN);
+        let changed = presence.local.take_rooms(ROOMS_PER_TURN);
+        let (due, late) = self.schedule.take(ROOMS_PER_TURN, Instant::now());
+        if !due.is_empty() {
+            self.lag = late;
+        }
+        // A request alone reports and renews nothing.
+        let mut rooms: HashMap<Box<str>, bool> = requests.keys().map(|room| (room.clone(), false)).collect();
+        rooms.extend(changed.into_iter().chain(due).map(|room| (room, true)));
+        if rooms.is_empty() {
+            return true;
+        }
+        let this = &*self;
+        let jobs: Vec<_> = rooms
+            .into_iter()
+            .map(|(room, is_due)| {
+                let requests = requests.remove(&room).unwrap_or_default();
+                this.serve(room, is_due, requests)
+            })
+            .collect();
+        let served: Vec<Served> = stream::iter(jobs).buffer_unordered(CALLS_AT_ONCE).collect().await;
+        let mut is_ok = true;
+        for one in served {
+            is_ok &= one.synced.is_ok();
+            self.finish(one);
+        }
+        is_ok
+    }
+
+    /// The calls for one room.
+    async fn serve(&self, room: Box<str>, is_due: bool, requests: Vec<PresenceReplyTo>) -> Served {
+        let local = &self.presence.local;
+        let changes = local.take_changes(&room, CHANGES_PER_CALL);
+        let mut served =
+            Served { synced: Ok(Synced::default()), theirs: None, list: None, requests: Vec::new(), room };
+        if is_due || !changes.is_empty() {
+            let synced = self.sync(&served.room, &changes).await;
+            match &synced {
+                Ok(synced) => {
+                    local.confirm(&served.room, &changes);
+                    if local.confirmed_users(&served.room).is_some_and(|ours| ours as u64 != synced.own) {
+                        let keys = self.presence.shared.keys(&served.room);
+                        let client = &self.presence.shared.publisher;
+                        served.theirs = self.scripts.own_users(client, &keys, &self.server).await.ok();
+                    }
+                }
+                Err(()) => local.retry(&served.room, &changes),
+            }
+            served.synced = synced;
+        }
+        if !requests.is_empty() {
+            served.list = Some(self.read(&served.room).await);
+            served.requests = requests;
+        }
+        served
+    }
+
+    async fn sync(&self, room: &str, changes: &[Change]) -> Result<Synced, ()> {
+        let shared = &self.presence.shared;
+        let synced =
+            self.scripts.sync(shared, room, &self.server, self.ttl(), changes, self.presence.local.settings());
+        synced.await.map_err(|error| {
+            let namespace = shared.fanout.name();
+            tracing::warn!(namespace, error = %error.unavailable, "presence not reported; retrying");
+            shared.fanout.metrics().presence_failures.fetch_add(1, Relaxed);
+        })
+    }
+
+    async fn read(&self, room: &str) -> PresenceResult {
+        let shared = &self.presence.shared;
+        let list = self.scripts.read(&shared.publisher, &shared.keys(room), 2 * self.ttl()).await;
+        list.map(Arc::new).map_err(|error| {
+            // The text may name keys, users and scripts of Redis, so it is for the operator.
+            let namespace = shared.fanout.name();
+            tracing::warn!(namespace, error = %error.unavailable, "presence not read");
+            PresenceError::Unavailable
+        })
+    }
+
+    /// Does what follows the calls for one room.
+    fn finish(&mut self, served: Served) {
+        let Served { room, synced, theirs, list, requests } = served;
+        if let Some(list) = list {
+            self.presence.reply(requests, &list);
+        }
+        let local = &self.presence.local;
+        let now = Instant::now();
+        let Ok(Synced { count, own, next_due, events, is_large }) = synced else {
+            return self.schedule.set(&room, Some(now + RETRY_DELAY));
+        };
+        if count.is_none() {
+            return;
+        }
+        self.presence.shared.fanout.metrics().presence_events.fetch_add(events, Relaxed);
+        if let Some(theirs) = theirs {
+            local.report_again(&room, &theirs);
+        } else if !is_large && self.large.remove(&room) {
+            // While it was large, Redis has stored no info.
+            local.report_again(&room, &[]);
+        } else if is_large && own > 0 {
+            self.large.insert(room.clone());
+        }
+        let has_users = own > 0 || local.has_users(&room);
+        if !has_users {
+            self.large.remove(&room);
+        }
+        let renewal = has_users.then(|| now + local.settings().lease / 6);
+        let next = renewal.into_iter().chain(next_due.map(|wait| now + wait.max(TURN))).min();
+        self.schedule.set(&room, next);
+    }
+}
