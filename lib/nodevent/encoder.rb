@@ -42,13 +42,11 @@ module NoDevent
       end
 
       # @param room [String] the room, or the targets, for errors
-      # @param target [Hash] the members that name them
-      # @param members [Hash, nil] further members of the publication
+      # @param publication [Hash] with `:event` and `:message`
       # @return [String] the publication
       # @raise [EncodingError, MessageTooLargeError]
-      def encode(room, target, event, message, config, members = nil)
-        publication = { **target, event: event, message: message }
-        publication.merge!(members) if members
+      def encode(room, publication, config)
+        event, message = publication.values_at(:event, :message)
         json = encoding { publication.to_json }
         check_json(json, room, event) unless always_valid?(message)
         check_size(json, room, event, config)

@@ -3,7 +3,8 @@
 module NoDevent
   # The events `emit.nodevent`, `publish.nodevent` and `error.nodevent`, if Active Support is loaded.
   #
-  # - `emit.nodevent`: one call of `emit`. Payload: `room` (or the targets as text), `event`, `channel`, `bytes`, `result`.
+  # - `emit.nodevent`: one call of `emit`. Payload: `room` (or the targets as text), `event`, `channel`, `bytes`,
+  #   `result`.
   # - `publish.nodevent`: the engine accepted publications. Payload: `count`, `address`, and `seconds`, the latency of
   #   the slowest one.
   # - `error.nodevent`: an error in the background or in an `emit` without `wait: true`. Payload: `error`.

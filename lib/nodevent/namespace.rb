@@ -89,7 +89,7 @@ module NoDevent
 
       config = self.config
       room = room_name(room, config)
-      emit_encoded(config, room, { room: room }, event, message, options)
+      emit_encoded(config, room, { room: room, event: Encoder.event_name(event), message: message }, options)
     rescue Ractor::Error => e
       raise PublishError.ractor(e)
     end
@@ -101,7 +101,8 @@ module NoDevent
 
       config = self.config
       targets.rooms.each { |room| room_name(room, config) }
-      emit_encoded(config, targets.to_s, targets.members, event, message, options)
+      publication = { **targets.members, event: Encoder.event_name(event), message: message }
+      emit_encoded(config, targets.to_s, publication, options)
     rescue Ractor::Error => e
       raise PublishError.ractor(e)
     end
@@ -167,12 +168,11 @@ module NoDevent
     private
 
     # @param place [String] the room, or the targets, for logs and errors
-    # @param target [Hash] the members that name them
-    def emit_encoded(config, place, target, event, message, options)
-      event = Encoder.event_name(event)
+    def emit_encoded(config, place, publication, options)
       members, options = members(options) unless options.empty?
-      json = Encoder.encode(place, target, event, message, config, members)
-      payload = { room: place, event: event, channel: config.namespace, bytes: json.bytesize }
+      publication.merge!(members) if members
+      json = Encoder.encode(place, publication, config)
+      payload = { room: place, event: publication[:event], channel: config.namespace, bytes: json.bytesize }
       Instrumentation.instrument("emit.nodevent", payload) do |instrumented|
         instrumented[:result] = deliver(config, json, options)
       end

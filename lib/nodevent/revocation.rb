@@ -4,7 +4,7 @@ require "json"
 require "nodevent/doctor/http"
 
 module NoDevent
-  # Asks the server to revoke: `POST /api/<namespace>/revoke`, section 11 of protocol/README.md. The call returns when
+  # Asks the server to revoke: `POST /api/<namespace>/revoke`, section 12 of protocol/README.md. The call returns when
   # the engine has the revocation.
   # @api private
   module Revocation

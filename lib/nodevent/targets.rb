@@ -1,8 +1,8 @@
 # frozen_string_literal: true
 
 module NoDevent
-  # The targets of an event: rooms, users, and all connections. A connection that several of them reach receives the event
-  # once. {Emitter.to} and {Namespace#to} return them.
+  # The targets of an event: rooms, users, and all connections. A connection that several of them reach receives the
+  # event once. {Emitter.to} and {Namespace#to} return them.
   #
   # @example
   #   NoDevent::Emitter.to(users: comment.mentioned).emit("mention", comment)

@@ -1,4 +1,4 @@
-//! `POST /api/<ns>/revoke`: ends connections of a user, or memberships, as `protocol/README.md` section 11 defines it.
+//! `POST /api/<ns>/revoke`: ends connections of a user, or memberships, as `protocol/README.md` section 12 defines it.
 //!
 //! Publishers are authorized as for publishing. A publish key that is limited to rooms needs `revoke: true`. Pages never
 //! revoke.

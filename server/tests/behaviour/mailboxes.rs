@@ -374,13 +374,13 @@ async fn a_mailbox_is_read_and_acknowledged_over_http_by_publishers_and_by_its_u
 #[tokio::test]
 async fn a_publish_key_that_is_limited_to_rooms_may_not_notify_unless_it_is_granted() {
     let keys = "  publish_keys:\n    - {key: a-key-for-everything}\n    - {key: a-key-for-rooms, rooms: [r]}\n    \
-                - {key: a-key-for-both, rooms: [r], notify: true}\n    - {key: a-key-without, notify: false}\n";
+                - {key: a-key-for-both, rooms: [r], users: [\"7\"]}\n    - {key: a-key-for-others, users: [\"8\"]}\n";
     let server = TestServer::start(&configuration("{unknown: keep}", keys)).await;
     for (key, status) in [
         ("a-key-for-everything", 200),
         ("a-key-for-rooms", 403),
         ("a-key-for-both", 200),
-        ("a-key-without", 403),
+        ("a-key-for-others", 403),
         ("a-wrong-key", 401),
     ] {
         let bearer = format!("Bearer {key}");
