@@ -107,6 +107,10 @@ module NoDevent
                                   "raise `token: max_lifetime`"
       end
 
+      def plain_id?(id)
+        id.is_a?(String) || id.is_a?(Symbol) || id.is_a?(Integer)
+      end
+
       def room_names(rooms, config)
         rooms = rooms.respond_to?(:to_ary) ? rooms.to_ary : [rooms]
         rooms.map do |object|

@@ -63,7 +63,7 @@ async fn connect(server: &TestServer, transport: Transport, user: &str) -> Brows
     let mut browser = Browser::open(server, transport).await;
     let auth = json!({"token": token(json!({"sub": user}))}).to_string();
     browser.enter_with(NS, &auth).await.expect("the token is accepted");
-    assert_eq!(browser.next_notice().await[0], "identified");
+    assert_eq!(browser.next_other_notice().await[0], "identified");
     browser
 }
 
@@ -78,7 +78,7 @@ async fn open_mailbox(browser: &mut Browser) -> Vec<Value> {
     assert_eq!(browser.call("mailbox", &[]).await, json!([null, true]));
     let mut messages = Vec::new();
     loop {
-        let notice = browser.next_notice().await;
+        let notice = browser.next_other_notice().await;
         assert_eq!(notice[0], "mailbox", "{notice}");
         assert_eq!(notice[1]["first"], messages.is_empty(), "{notice}");
         messages.extend(notice[1]["messages"].as_array().unwrap().clone());
@@ -90,7 +90,7 @@ async fn open_mailbox(browser: &mut Browser) -> Vec<Value> {
 
 /// The next live message.
 async fn next_message(browser: &mut Browser) -> Value {
-    let notice = browser.next_notice().await;
+    let notice = browser.next_other_notice().await;
     let messages = notice[1]["messages"].as_array().unwrap_or_else(|| panic!("{notice}"));
     assert_eq!((&notice[0], messages.len()), (&json!("mailbox"), 1), "{notice}");
     messages[0].clone()
@@ -136,7 +136,7 @@ async fn all_tabs_receive_a_message_and_the_first_acknowledgement_removes_it() {
         let ack = two.call("acknowledge", &[json!({"ids": [id]})]).await;
         assert_eq!(ack, json!([null, {"removed": 1, "unread": 0}]), "{}", setup.engine());
         for tab in [&mut one, &mut two] {
-            assert_eq!(tab.next_notice().await, json!(["acknowledged", {"ids": [id], "unread": 0}]));
+            assert_eq!(tab.next_other_notice().await, json!(["acknowledged", {"ids": [id], "unread": 0}]));
         }
         assert_eq!(one.call("acknowledge", &[json!({"ids": [id]})]).await[1]["removed"], 0);
         assert_eq!(open(setup.first(), "7").await.1, [Value::Null; 0], "W-21: nothing comes again");
@@ -164,7 +164,10 @@ async fn unread_messages_come_in_order_until_they_are_acknowledged() {
         let last = &messages[2]["id"];
         let ack = browser.call("acknowledge", &[json!({"up_to": last})]).await;
         assert_eq!(ack, json!([null, {"removed": 3, "unread": 1}]));
-        assert_eq!(browser.next_notice().await, json!(["acknowledged", {"ids": [], "up_to": last, "unread": 1}]));
+        assert_eq!(
+            browser.next_other_notice().await,
+            json!(["acknowledged", {"ids": [], "up_to": last, "unread": 1}])
+        );
         assert_eq!(ids(&open(setup.first(), "7").await.1), [late]);
     }
 }
@@ -324,7 +327,7 @@ async fn messages_come_in_order_while_a_slow_client_catches_up() {
         }
         let mut received = Vec::new();
         while received.len() < 200 {
-            let notice = browser.next_notice().await;
+            let notice = browser.next_other_notice().await;
             assert_eq!((&notice[0], &notice[1]["first"]), (&json!("mailbox"), &json!(received.is_empty())));
             received.extend(notice[1]["messages"].as_array().unwrap().iter().map(|one| one["message"][0].clone()));
         }

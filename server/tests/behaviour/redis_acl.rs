@@ -21,7 +21,7 @@ fn create_user(redis: &RedisServer) {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/server.md");
     let text = std::fs::read_to_string(docs).unwrap();
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("ACL SETUSER nodevent")).collect();
-    assert_eq!(lines.len(), 4, "the lines of the recipe");
+    assert_eq!(lines.len(), 5, "the lines of the recipe");
     let knows_shards = !cli(redis, &[], &["COMMAND", "INFO", "spublish"]).is_empty();
     for line in lines {
         let sharded = ["+ssubscribe", "+sunsubscribe", "+spublish"];

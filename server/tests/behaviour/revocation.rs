@@ -20,7 +20,7 @@ fn configuration(engine: &str) -> String {
 async fn connect(site: &Site, transport: Transport, claims: Value) -> Result<Browser, Value> {
     let mut browser = Browser::open(site, transport).await;
     browser.enter_with("/nodevent", &json!({"token": token(claims)}).to_string()).await?;
-    assert_eq!(browser.next_notice().await[0], "identified");
+    assert_eq!(browser.next_other_notice().await[0], "identified");
     Ok(browser)
 }
 
@@ -39,7 +39,7 @@ fn new(user: &str) -> Value {
 }
 
 async fn is_closed_as_revoked(mut browser: Browser, transport: Transport) {
-    assert_eq!(browser.next_notice().await, json!(["revoked", {}]));
+    assert_eq!(browser.next_other_notice().await, json!(["revoked", {}]));
     let ended = browser.ended().await;
     if transport == Transport::WebSocket {
         assert_eq!(ended, Some((1008, "revoked".to_owned())));
@@ -105,13 +105,13 @@ async fn rooms_are_revoked(near: &TestServer, far: &TestServer) {
         keyed.join_with(&room, key(&room, LATER, SECRET)).await;
         for browser in [&mut ann, &mut bob, &mut eve] {
             for _ in 0..2 {
-                assert_eq!(browser.next_notice().await[0], "joined");
+                assert_eq!(browser.next_other_notice().await[0], "joined");
             }
         }
         // One user.
         assert_eq!(revoke(near, json!({"user": "ann", "room": room})).await.status, 200);
         let notice = json!(["revoked", {"room": room}]);
-        assert_eq!(ann.next_notice().await, notice);
+        assert_eq!(ann.next_other_notice().await, notice);
         near.emit("/nodevent", &room, "e", 1).await;
         near.emit("/nodevent", "s", "e", 2).await;
         assert_eq!(ann.next_publication().await.message, 2, "she is still in the other room");
@@ -125,8 +125,8 @@ async fn rooms_are_revoked(near: &TestServer, far: &TestServer) {
         // Everyone whose token is not newer.
         assert_eq!(revoke(near, json!({"room": room})).await.status, 200);
         assert_eq!(bob.next_publication().await.message, 2);
-        assert_eq!(bob.next_notice().await, notice);
-        assert_eq!(keyed.next_notice().await, notice);
+        assert_eq!(bob.next_other_notice().await, notice);
+        assert_eq!(keyed.next_other_notice().await, notice);
         assert_eq!(bob.call("join", &[json!({"room": room})]).await, rejected);
         let room_token = token(json!({"room": room, "iat": now() - 5.0}));
         assert_eq!(keyed.join_with(&room, room_token).await, rejected);

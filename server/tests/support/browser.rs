@@ -200,6 +200,15 @@ impl Browser {
         self.await_packet("a notice", |packet| packet.kind == '2' && !packet.is_publication()).await.value()
     }
 
+    /// Does the same, but passes over the confirmation that the connection receives what is published to its user.
+    pub async fn next_other_notice(&mut self) -> Value {
+        let is_other = |packet: &Packet| {
+            let confirms_user = packet.json.starts_with("[\"joined\",") && packet.json.contains("\"user\":");
+            packet.kind == '2' && !packet.is_publication() && !confirms_user
+        };
+        self.await_packet("a notice", is_other).await.value()
+    }
+
     fn event(text: String) -> Event {
         let publication: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         let member = |name: &str| publication[name].clone();
@@ -211,7 +220,8 @@ impl Browser {
         let namespace = self.namespace.clone();
         // What the browser does not receive is for `next_notice`.
         let is_event = |packet: &Packet| {
-            packet.kind == '2' && packet.namespace == namespace && !packet.json.starts_with("[\"skipped\",")
+            let is_notice = ["[\"skipped\",", "[\"joined\","].iter().any(|name| packet.json.starts_with(name));
+            packet.kind == '2' && packet.namespace == namespace && !is_notice
         };
         let packet = self.await_packet("an event", is_event).await;
         let text = packet.json.strip_prefix(r#"["event","#).and_then(|rest| rest.strip_suffix(']'));
