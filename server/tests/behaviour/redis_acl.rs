@@ -101,8 +101,8 @@ async fn assert_mailboxes_work(redis: &str) {
         let auth = json!({"token": token(json!({"sub": "7"}))}).to_string();
         browser.enter_with("/nodevent", &auth).await.unwrap();
         assert_eq!(browser.call("mailbox", &[]).await, json!([null, true]));
-        assert_eq!(browser.next_notice().await[0], "identified");
-        assert_eq!(browser.next_notice().await[1]["last"], true);
+        assert_eq!(browser.next_other_notice().await[0], "identified");
+        assert_eq!(browser.next_other_notice().await[1]["last"], true);
         let message = json!({"users": ["7", "8"], "event": "e", "ttl": 60, "key": mailbox}).to_string();
         let notify = Request::post("/api/nodevent/notify", message);
         for _ in 0..2 {
@@ -111,7 +111,7 @@ async fn assert_mailboxes_work(redis: &str) {
         let other = Request::post("/api/nodevent/notify", json!({"user": "7", "event": "f"}).to_string());
         assert_eq!(server.send(&other).await.status, 200);
         for event in ["e", "f"] {
-            assert_eq!(browser.next_notice().await[1]["messages"][0]["event"], event, "{mailbox}");
+            assert_eq!(browser.next_other_notice().await[1]["messages"][0]["event"], event, "{mailbox}");
         }
         let page = server.get("/api/nodevent/users/7/mailbox").await.json();
         let up_to = page["messages"].as_array().unwrap().last().unwrap()["id"].clone();
