@@ -230,27 +230,6 @@ async fn publications_do_not_wait_for_the_checks_of_very_many_rooms() {
     setup.shards.stop();
 }
 
-/// Weakness 23: joins and leaves had priority over publications.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn publications_do_not_wait_for_members_that_join_and_leave() {
-    let _turn = ONE_AT_A_TIME.lock().await;
-    let redis = RedisServer::start().await;
-    let setup = Setup::start(&redis).await;
-    let (started, publications) = (Instant::now(), &setup.metrics.publications);
-    // Far faster than they are processed.
-    (0..2_000_000).for_each(|_| setup.engine.history.room_empty(0, "gone"));
-    setup.join(1);
-    let published = Instant::now();
-    redis.publish("/n", publication("x")).await;
-    setup.count_is(publications, 1).await;
-    let latency = published.elapsed();
-    let waited = setup.metrics.history_reads.load(Relaxed) == 0;
-    setup.count_is(&setup.metrics.history_reads, 1).await;
-    println!("{latency:?}, and {:?} until all commands were processed", started.elapsed());
-    assert!(waited, "the publication was delivered after all commands");
-    setup.shards.stop();
-}
-
 /// Weakness 26: each room that became empty started a task.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rooms_that_become_empty_start_few_tasks() {
