@@ -18,7 +18,7 @@ module NoDevent
       # @raise see {Emitter.notify}
       def deliver(config, user, event, message, options)
         many = user.respond_to?(:to_ary) ? user.to_ary : nil
-        users = (many || [user]).map { |one| Token.user_id(one) }
+        users = (many || [user]).map { |one| User.id(one, "a message") }
         return [] if users.empty?
 
         body = encode(users, Encoder.event_name(event), message, seconds(options[:ttl]),

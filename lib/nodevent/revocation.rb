@@ -14,7 +14,8 @@ module NoDevent
       def revoke(config, user: nil, room: nil, before: nil)
         raise ArgumentError, "NoDevent.revoke needs a user: or a room:" if user.nil? && room.nil?
 
-        body = { user: user && Token.user_id(user), room: room && Room.of(room), before: seconds(before) }.compact
+        body = { user: user && User.id(user, "a revocation"), room: room && Room.of(room),
+                 before: seconds(before) }.compact
         return if Publisher.custom
 
         post(config, JSON.generate(body))

@@ -59,23 +59,6 @@ module NoDevent
         "#{input}.#{base64(OpenSSL::HMAC.digest('SHA256', secret, input))}"
       end
 
-      # The id of a user, as in the claim `sub`.
-      # @api private
-      # @return [String]
-      # @raise [ArgumentError]
-      def user_id(user)
-        id = plain_id?(user) || !user.respond_to?(:id) ? user : user.id
-        unless plain_id?(id)
-          raise ArgumentError, "a user has an id that is text or a number, and is not an object of the class " \
-                               "#{Reflection.class_of(user)}"
-        end
-
-        id = id.to_s.encode(Encoding::UTF_8)
-        return id if id.bytesize.between?(1, MAX_USER_BYTES) && !id.match?(/[[:cntrl:]]/)
-
-        raise ArgumentError, "the id of a user has 1 to #{MAX_USER_BYTES} bytes and no control characters"
-      end
-
       private
 
       def sign(claims, expires, config)
@@ -105,10 +88,6 @@ module NoDevent
         raise InvalidExpiryError, "a token cannot be valid for #{lifetime.round} s: the server rejects tokens that " \
                                   "are valid for more than #{rules.max_lifetime.round} s; give an earlier time, or " \
                                   "raise `token: max_lifetime`"
-      end
-
-      def plain_id?(id)
-        id.is_a?(String) || id.is_a?(Symbol) || id.is_a?(Integer)
       end
 
       def room_names(rooms, config)

@@ -112,10 +112,10 @@ RSpec.describe NoDevent::Encoder, :native do
     own = Class.new(Doc) { def to_json(*) = JSON.generate(room_json) }
     stub_const("Own", own)
     NoDevent::Emitter.config = { secret: "asdf" }
-    json = described_class.encode("r", { event: "e", message: Own.new(1) }, NoDevent::Emitter.config)
+    json = described_class.encode("r", { room: "r", event: "e", message: Own.new(1) }, NoDevent::Emitter.config)
     expect(JSON.parse(json)["message"]).to eq("room" => "Own_1")
     failing = Class.new { def to_json(*) = raise("no") }
-    expect { described_class.encode("r", { event: "e", message: failing.new }, NoDevent::Emitter.config) }.to raise_error("no")
+    expect { described_class.encode("r", { room: "r", event: "e", message: failing.new }, NoDevent::Emitter.config) }.to raise_error("no")
     expect(Own.new(1).room_json.keys).to eq(%i[room key])
   end
 end
