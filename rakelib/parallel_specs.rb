@@ -4,11 +4,17 @@ require "etc"
 require "open3"
 
 # Runs spec files in as many processes as the machine has processors, one process per file. The largest files start
-# first. Prints the output of each file when it has ended. Used by the tasks in spec.rake.
+# first. Prints the output of each file when it has ended. Files that contain MEASURES_TIME run after the others, one
+# at a time. Used by the tasks in spec.rake.
 class ParallelSpecs
+  # The comment of files whose examples fail if other processes need the processors.
+  MEASURES_TIME = "# Measures time."
+
   # files: an Array of paths. options: an Array of RSpec's options. environment: a Hash of variables.
   def initialize(files, options: [], environment: {})
-    @waiting = files.sort_by { |file| -File.size(file) }
+    @alone, @waiting = files.sort_by { |file| -File.size(file) }.partition do |file|
+      File.read(file).include?(MEASURES_TIME)
+    end
     @options = options
     @environment = environment
     @lock = Mutex.new
@@ -19,6 +25,8 @@ class ParallelSpecs
   # Raises an error that names the files that failed.
   def run
     Array.new(Etc.nprocessors) { Thread.new { run_files } }.each(&:join)
+    @waiting = @alone
+    run_files
     puts "The slowest files: #{slowest}"
     raise "Failed: #{@failed.join(' ')}" unless @failed.empty?
   end

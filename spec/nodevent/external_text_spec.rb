@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+# Measures time.
+
 require "pp" # rubocop:disable Lint/RedundantRequireStatement -- Ruby 3.1 loads it at the first pp only
 
 require "json"

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+# Measures time.
+
 require "timeout"
 
 # Publishers with threads, forks, signals and exits.

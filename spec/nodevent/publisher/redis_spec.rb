@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+# Measures time.
+
 RSpec.describe NoDevent::Publisher::BackgroundPublisher, :native do
   let(:server) { RedisServer.new }
   let(:errors) { Queue.new }
