@@ -431,6 +431,55 @@ async fn token_comes_with_the_query_of_the_connection_or_of_the_namespace() {
     }
 }
 
+/// Whatever the core has for a connection reaches clients of version 3 as well: publications to its user and to all, its
+/// mailbox, lists of members, revocations, and the timeout of attachments.
+#[tokio::test]
+async fn clients_receive_what_the_core_has_for_a_connection() {
+    let settings = format!(
+        "limits: {{request_timeout: 500ms}}\n/a:\n  open: true\n  history: off\n  presence: true\n  mailbox: on\n  \
+         token: {{secret: {TOKEN_SECRET}, query: token}}\n"
+    );
+    let server = TestServer::start(&settings).await;
+    let token = token(json!({"sub": "7"}));
+    let connect = async || {
+        let mut raw = websocket(&server, &format!("&token={token}")).await;
+        text(&mut raw).await;
+        assert_eq!(text(&mut raw).await, "40");
+        raw.send_text("40/a").await;
+        assert_eq!(text(&mut raw).await, "40/a,");
+        assert!(text(&mut raw).await.starts_with("42/a,[\"identified\""));
+        raw
+    };
+    let publish = async |path: &str, body: Value| {
+        let response = server.send(&Request::post(path, body.to_string())).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+    };
+    let mut raw = connect().await;
+    for target in [json!({"users": "7"}), json!({"broadcast": true})] {
+        let mut publication = target.clone();
+        publication["event"] = "e".into();
+        publish("/api/a/emit", publication).await;
+        let packet = sorted(&text(&mut raw).await);
+        assert_eq!((&packet[0], &packet[1]["event"]), (&json!("event"), &json!("e")), "{target}");
+    }
+    raw.send_text("42/a,1[\"join\",{\"room\":\"r\"}]").await;
+    assert_eq!(text(&mut raw).await, "43/a,1[null,true]");
+    assert_eq!(sorted(&text(&mut raw).await)[1]["event"], "nodevent:enter");
+    raw.send_text("42/a,2[\"presence\",{\"room\":\"r\"}]").await;
+    assert!(text(&mut raw).await.starts_with("43/a,2[null,{"));
+    raw.send_text("42/a,3[\"mailbox\"]").await;
+    assert_eq!(text(&mut raw).await, "43/a,3[null,true]");
+    assert_eq!(sorted(&text(&mut raw).await)[0], "mailbox");
+    publish("/api/a/notify", json!({"user": "7", "event": "n"})).await;
+    assert_eq!(sorted(&text(&mut raw).await)[1]["messages"][0]["event"], "n");
+    raw.send_text("451-/a,[\"x\",{\"_placeholder\":true,\"num\":0}]").await;
+    assert_eq!(raw.ended().await, End::Closed(Some(1008), "attachments timeout".to_owned()));
+    let mut raw = connect().await;
+    publish("/api/a/revoke", json!({"user": "7"})).await;
+    assert_eq!(text(&mut raw).await, "42/a,[\"revoked\",{}]");
+    assert_eq!(raw.ended().await, End::Closed(Some(1008), "revoked".to_owned()));
+}
+
 #[tokio::test]
 async fn namespace_can_be_closed_to_version_3() {
     let server = TestServer::start("/old: {history: off}\n/new: {history: off, allow_eio3: false}").await;

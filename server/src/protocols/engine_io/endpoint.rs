@@ -6,8 +6,10 @@
 //! # Versions
 //! Each request names its version with `EIO`. It must be that of its session, which the shard checks.
 
-use super::version_3::EngineIo3;
-use super::{EngineIo, Settings, Upper, Version, payload_response};
+use super::connection::EngineIo;
+use super::version_3::Version3;
+use super::version_4::Version4;
+use super::{Settings, Upper, Version, payload_response};
 use crate::address_limits::ConnectionPermit;
 use crate::client::Client;
 use crate::close_reason::CloseReason;
@@ -57,10 +59,12 @@ impl<U: Upper + 'static> EngineIoEndpoint<U> {
     fn protocol(&self, version: Version) -> OpenProtocol {
         let factory = Arc::clone(&self.factory);
         match version {
-            Version::V4 => Box::new(move || Box::new(EngineIo::new(&factory.settings, (factory.upper)(version)))),
-            Version::V3 { .. } => {
-                Box::new(move || Box::new(EngineIo3::new(&factory.settings, (factory.upper)(version))))
-            }
+            Version::V4 => Box::new(move || {
+                Box::new(EngineIo::<Version4, _>::new(&factory.settings, (factory.upper)(version)))
+            }),
+            Version::V3 { .. } => Box::new(move || {
+                Box::new(EngineIo::<Version3, _>::new(&factory.settings, (factory.upper)(version)))
+            }),
         }
     }
 

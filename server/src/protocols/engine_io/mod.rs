@@ -1,5 +1,5 @@
 //! Engine.IO, versions 4 and 3: messages over a WebSocket or HTTP long-polling, with heartbeats and the upgrade from one to
-//! the other. [`EngineIo`] is a connection of version 4; `version_3` has those of version 3.
+//! the other. `connection` is one connection; `version_4` and `version_3` have what differs.
 //!
 //! What the messages mean is up to the layer above, [`Upper`]: Socket.IO, or the echo application of the conformance
 //! suite.
@@ -7,10 +7,12 @@
 //! # Source
 //! The Engine.IO protocol, revisions 4 and 3.
 
+mod connection;
 mod endpoint;
 mod payload_body;
 mod payload_response;
 mod version_3;
+mod version_4;
 
 pub use endpoint::EngineIoEndpoint;
 use payload_response::payload_response;
@@ -20,14 +22,10 @@ use crate::encoding::{Encoding, Frame};
 use crate::history::RequestId;
 use crate::http::connections::PollingFormat;
 use crate::presence::PresenceResult;
-use crate::protocol::{
-    Core, IdentifyReply, MailboxDelivery, Message, Millis, NEVER, PollingProtocol, Probe, Protocol, SubscribeReply,
-    TransportKind,
-};
-use nodevent_protocol::engine_io::handshake::Handshake;
-use nodevent_protocol::engine_io::payload::{self, Part};
-use nodevent_protocol::engine_io::session::{Due, Incoming, Probed, Session, Timing};
-use nodevent_protocol::engine_io::{Packet, packet};
+use crate::protocol::{Core, IdentifyReply, MailboxDelivery, Millis, NEVER, SubscribeReply};
+#[cfg(doc)]
+use crate::protocol::{PollingProtocol, Protocol};
+use nodevent_protocol::engine_io::session::Timing;
 use nodevent_protocol::engine_io_3;
 use std::fmt;
 use std::sync::Arc;
@@ -150,210 +148,6 @@ pub struct Settings {
     pub max_message_size: usize,
     /// Whether clients may speak version 3.
     pub allows_version_3: bool,
-}
-
-/// One connection.
-#[derive(Debug)]
-pub struct EngineIo<U> {
-    settings: Arc<Settings>,
-    session: Session,
-    upper: U,
-}
-
-// === impl EngineIo ===
-
-impl<U: Upper> EngineIo<U> {
-    /// A connection that is about to be opened.
-    pub fn new(settings: &Arc<Settings>, upper: U) -> Self {
-        Self { session: Session::new(0, &settings.timing, true), settings: Arc::clone(settings), upper }
-    }
-
-    fn on_packet(&mut self, packet: Packet<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
-        match self.session.on_packet(packet, core.now(), &self.settings.timing) {
-            Ok(Incoming::Nothing) => Ok(()),
-            Ok(Incoming::Closed) => Err(CloseReason::ClientClosed),
-            Ok(Incoming::Text(text)) => self.upper.text(text, core),
-            Ok(Incoming::Binary(bytes)) => self.upper.binary(bytes, core),
-            Err(error) => {
-                tracing::debug!(%error, "closing a connection: Engine.IO protocol error");
-                Err(CloseReason::Malformed)
-            }
-        }
-    }
-
-    fn on_part(
-        &mut self,
-        part: Result<Part<'_>, packet::Malformed>,
-        core: &mut dyn Core,
-    ) -> Result<(), CloseReason> {
-        match part {
-            Ok(Part::Text(packet)) => self.on_packet(packet, core),
-            Ok(Part::Binary(bytes)) => self.on_packet(Packet::Binary(&bytes), core),
-            Err(error) => {
-                tracing::debug!(%error, "closing a connection: malformed Engine.IO packet");
-                Err(CloseReason::Malformed)
-            }
-        }
-    }
-
-    fn on_body(&mut self, body: &[u8], core: &mut dyn Core) -> Result<(), CloseReason> {
-        let body = std::str::from_utf8(body).map_err(|_| CloseReason::Malformed)?;
-        for part in payload::decode(body) {
-            core.count_message()?;
-            self.on_part(part, core)?;
-        }
-        Ok(())
-    }
-}
-
-impl<U: Upper> Protocol for EngineIo<U> {
-    fn opened(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
-        self.upper.opening(core);
-        let is_websocket = core.transport() == TransportKind::WebSocket;
-        self.session = Session::new(core.now(), &self.settings.timing, is_websocket);
-        let packet = open_packet(&self.settings, core);
-        core.send_text(&packet);
-        self.upper.opened(core);
-        Ok(())
-    }
-
-    fn received(&mut self, message: Message<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
-        match message {
-            // Clients that use base64 on polling do so on WebSockets too.
-            Message::Text(text) => self.on_part(payload::decode_packet(text), core),
-            Message::Binary(bytes) => self.on_packet(Packet::Binary(bytes), core),
-            Message::Pong => Ok(()),
-            Message::Body(body) => self.on_body(body, core),
-        }
-    }
-
-    fn deadline(&self) -> Millis {
-        self.session.deadline().min(self.upper.connect_deadline()).min(self.upper.message_deadline())
-    }
-
-    fn arriving(&self) -> usize {
-        self.upper.arriving()
-    }
-
-    fn on_deadline(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
-        if core.now() >= self.upper.connect_deadline() {
-            return Err(CloseReason::ConnectTimeout);
-        }
-        if core.now() >= self.upper.message_deadline() {
-            return Err(CloseReason::MessageTimeout);
-        }
-        match self.session.due(core.now(), &self.settings.timing) {
-            Due::Nothing => Ok(()),
-            Due::Ping => {
-                core.send_text("2");
-                Ok(())
-            }
-            Due::PingTimeout => Err(CloseReason::PingTimeout),
-            Due::UpgradeTimeout => {
-                core.upgrade_timed_out();
-                Ok(())
-            }
-        }
-    }
-
-    fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
-        self.upper.subscribed(reply, core);
-    }
-
-    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
-        self.upper.identified(reply, core)
-    }
-
-    fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
-        self.upper.revoked(namespace, room, core)
-    }
-
-    fn presence_listed(
-        &mut self,
-        namespace: u16,
-        request: RequestId,
-        result: &PresenceResult,
-        core: &mut dyn Core,
-    ) {
-        self.upper.presence_listed(namespace, request, result, core);
-    }
-
-    fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
-        self.upper.identity_expired(namespace, core);
-    }
-
-    fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
-        self.upper.mailbox(namespace, delivery, core);
-    }
-
-    fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {
-        self.upper.encoding_in(namespace)
-    }
-
-    fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
-        self.upper.closing(reason, core);
-        send_closing(reason, core);
-    }
-
-    fn as_polling(&mut self) -> Option<&mut dyn PollingProtocol> {
-        Some(self)
-    }
-}
-
-impl<U: Upper> PollingProtocol for EngineIo<U> {
-    fn start_upgrade(&mut self, now: Millis) -> bool {
-        self.session.start_upgrade(now, &self.settings.timing)
-    }
-
-    fn on_probe(&mut self, message: Message<'_>) -> Result<Probe, CloseReason> {
-        let Message::Text(text) = message else { return Err(CloseReason::Malformed) };
-        let Ok(Part::Text(packet)) = payload::decode_packet(text) else { return Err(CloseReason::Malformed) };
-        match self.session.on_probe_packet(&packet) {
-            Ok(Probed::Reply) => Ok(Probe::Reply(Frame::text("3probe"))),
-            Ok(Probed::Upgraded) => Ok(Probe::Upgraded),
-            Err(error) => {
-                tracing::debug!(%error, "closing a probing WebSocket");
-                Err(CloseReason::Malformed)
-            }
-        }
-    }
-
-    fn cancel_upgrade(&mut self) {
-        self.session.cancel_upgrade();
-    }
-
-    fn is_upgrade_pending(&self) -> bool {
-        self.session.upgrade_pending()
-    }
-
-    fn is_probe_answered(&self) -> bool {
-        self.session.probe_answered()
-    }
-
-    fn noop(&self) -> Frame {
-        Frame::text("6")
-    }
-}
-
-/// The open packet of a connection.
-fn open_packet(settings: &Settings, core: &dyn Core) -> String {
-    let is_websocket = core.transport() == TransportKind::WebSocket;
-    let upgrades: &[&str] = if is_websocket { &[] } else { &["websocket"] };
-    let handshake = Handshake {
-        sid: &core.id().to_string(),
-        upgrades,
-        ping_interval_ms: settings.timing.ping_interval,
-        ping_timeout_ms: settings.timing.ping_timeout,
-        max_payload: settings.max_message_size,
-    };
-    format!("0{}", handshake.to_json())
-}
-
-/// Ends a waiting poll: with a noop if the client closed the connection, else with a close packet.
-fn send_closing(reason: CloseReason, core: &mut dyn Core) {
-    if core.transport() == TransportKind::Polling {
-        core.send_text(if reason == CloseReason::ClientClosed { "6" } else { "1" });
-    }
 }
 
 // === impl Version ===
