@@ -49,6 +49,7 @@ pub(super) fn read(node: &Node, path: &str, report: &mut Report) -> Option<Setti
 mod tests {
     use crate::config::Config;
     use crate::presence::Settings;
+    use nodevent_protocol::topic;
     use std::time::Duration;
 
     fn presence(text: &str) -> Option<Settings> {
@@ -62,7 +63,9 @@ mod tests {
         assert_eq!(Config::from_yaml("/a: {open: true}\n").unwrap().namespaces[0].presence, None);
         assert_eq!(presence("false"), None);
         assert_eq!(presence("off"), None);
-        assert!(presence("true").unwrap().includes("r"));
+        let all = presence("true").unwrap();
+        assert!(all.includes("r"));
+        assert!([topic::ALL, &topic::of_user("7")].iter().all(|topic| !all.includes(topic)));
         let some = presence("{rooms: [\"Chat_*\", Desk_], lease: 20s, grace: 0s, max_size: 10}").unwrap();
         assert!(some.includes("Chat_1") && some.includes("Desk_2") && !some.includes("Log_1"));
         assert_eq!((some.lease, some.grace, some.max_size), (Duration::from_secs(20), Duration::ZERO, 10));

@@ -1,5 +1,6 @@
 //! Which rooms have presence, and how it behaves.
 
+use nodevent_protocol::topic::Topic;
 use std::time::Duration;
 
 /// The presence of a namespace's rooms.
@@ -38,8 +39,12 @@ impl Default for Settings {
 // === impl Settings ===
 
 impl Settings {
-    /// Whether a room has presence.
+    /// Whether a topic has presence. Those of users and of all connections are no rooms.
     pub fn includes(&self, room: &str) -> bool {
-        self.prefixes.as_ref().is_none_or(|prefixes| prefixes.iter().any(|prefix| room.starts_with(&**prefix)))
+        matches!(Topic::parse(room), Topic::Room(_))
+            && self
+                .prefixes
+                .as_ref()
+                .is_none_or(|prefixes| prefixes.iter().any(|prefix| room.starts_with(&**prefix)))
     }
 }

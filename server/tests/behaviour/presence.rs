@@ -94,6 +94,20 @@ fn some(users: &[(&str, u64)]) -> Vec<(String, u64)> {
     users.iter().map(|(user, connections)| ((*user).to_owned(), *connections)).collect()
 }
 
+/// Connections of a user share a topic, which is no room with members.
+#[tokio::test]
+async fn users_are_present_in_rooms_and_not_in_what_is_published_to_them() {
+    let redis = RedisServer::start().await;
+    for engine in [String::new(), format!(", redis: \"{}\"", redis.url())] {
+        let server =
+            TestServer::start(&format!("/nodevent: {{open: true, {TOKENS}, presence: true{engine}}}\n")).await;
+        server.ready().await;
+        let mut browser = joined(&server, "a", "room").await;
+        enters(&mut browser, "a", 1).await;
+        assert_eq!(server.metric("nodevent_presence_members").await, 1, "{engine}");
+    }
+}
+
 #[tokio::test]
 async fn members_are_users_and_the_room_receives_who_enters_and_leaves() {
     let (_redis, servers) = servers_on_both_engines().await;
