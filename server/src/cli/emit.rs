@@ -3,7 +3,7 @@
 use super::http::{self, Request};
 use super::publish_key::PublishKeyArguments;
 use super::secret::{self, STDIN};
-use super::{CommandResult, Failure, Target, local_url, output};
+use super::{CommandResult, Failure, Target, local_url};
 use clap::Args;
 use nodevent_protocol::topic::Topic;
 use serde_json::{Value, json};
@@ -83,19 +83,7 @@ impl Emit {
         let mut request = Request::new(&url, &format!("/api{}/emit", namespace.name)).map_err(Failure::usage)?;
         request.body = publication.to_string();
         request.bearer = PublishKeyArguments::choose(given, configured, &loaded, &url);
-        http::run(async {
-            let response = http::with_timeout(http::send(&request)).await?;
-            let status = response.status();
-            let text = http::with_timeout(http::text(response)).await?;
-            if status.is_success() {
-                output::json(&text);
-                return Ok(());
-            }
-            let body: Value = serde_json::from_str(&text).unwrap_or_default();
-            let part = |name: &str| output::external(body[name].as_str().unwrap_or_default());
-            let message = format!("{url} rejected it ({status}): {}; {}", part("error"), part("hint"));
-            Err(Failure::unavailable(message))
-        })
+        http::request_json(&request, &url)
     }
 
     /// The words by their meaning.

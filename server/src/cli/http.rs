@@ -7,6 +7,7 @@ use hyper::client::conn::http1;
 use hyper::{Response, Uri, header};
 use hyper_util::rt::TokioIo;
 use nodevent_server::tls_client;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -111,6 +112,26 @@ pub(super) async fn text(response: Response<Incoming>) -> CommandResult<String> 
         Failure::unavailable(format!("the response is incomplete: {}", output::external(&error.to_string())))
     };
     Ok(String::from_utf8_lossy(&body.map_err(incomplete)?.to_bytes()).into_owned())
+}
+
+/// Sends a request to `url`, and prints the JSON of its response.
+///
+/// # Errors
+/// The server does not respond, or rejects it. The text has its error and its hint.
+pub(super) fn request_json(request: &Request, url: &str) -> CommandResult {
+    run(async {
+        let response = with_timeout(send(request)).await?;
+        let status = response.status();
+        let text = with_timeout(text(response)).await?;
+        if status.is_success() {
+            output::json(&text);
+            return Ok(());
+        }
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        let part = |name: &str| output::external(body[name].as_str().unwrap_or_default());
+        let message = format!("{url} rejected it ({status}): {}; {}", part("error"), part("hint"));
+        Err(Failure::unavailable(message))
+    })
 }
 
 /// Gives up a request, or the reading of its response, after [`TIMEOUT`].

@@ -2,9 +2,9 @@
 
 use super::http::{self, Request};
 use super::publish_key::PublishKeyArguments;
-use super::{CommandResult, Failure, Target, local_url, output};
+use super::{CommandResult, Failure, Target, local_url};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -54,18 +54,6 @@ impl Revoke {
         }
         request.body = body.to_string();
         request.bearer = PublishKeyArguments::choose(given, configured, &loaded, &url);
-        http::run(async {
-            let response = http::with_timeout(http::send(&request)).await?;
-            let status = response.status();
-            let text = http::with_timeout(http::text(response)).await?;
-            if status.is_success() {
-                output::json(&text);
-                return Ok(());
-            }
-            let body: Value = serde_json::from_str(&text).unwrap_or_default();
-            let part = |name: &str| output::external(body[name].as_str().unwrap_or_default());
-            let message = format!("{url} rejected it ({status}): {}; {}", part("error"), part("hint"));
-            Err(Failure::unavailable(message))
-        })
+        http::request_json(&request, &url)
     }
 }

@@ -234,8 +234,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_flood_of_one_kind_is_limited_and_does_not_hide_other_kinds() {
+    /// The lines that are written while `events` runs.
+    fn logged(events: impl FnOnce()) -> Vec<String> {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(Level::DEBUG)
@@ -243,7 +243,13 @@ mod tests {
             .with_ansi(false)
             .event_format(RateLimited::new(format::format().with_target(false)))
             .finish();
-        tracing::subscriber::with_default(subscriber, || {
+        tracing::subscriber::with_default(subscriber, events);
+        lines.take()
+    }
+
+    #[test]
+    fn a_flood_of_one_kind_is_limited_and_does_not_hide_other_kinds() {
+        let lines = logged(|| {
             for number in 0..500 {
                 let reason = if number == 400 { "rare" } else { "common" };
                 tracing::info!(reason, "a connection was closed");
@@ -252,7 +258,6 @@ mod tests {
                 tracing::debug!("asked for");
             }
         });
-        let lines = lines.take();
         let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
         assert!((BURST as usize..=BURST as usize + 5).contains(&count("reason=\"common\"")), "{}", count("common"));
         assert_eq!(count("reason=\"rare\""), 1);
@@ -262,16 +267,10 @@ mod tests {
     /// Rejected keys of many clients, one of which floods, and what a publisher does.
     #[test]
     fn a_client_cannot_flood_the_audit_log_or_hide_what_others_do() {
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(lines.clone())
-            .with_ansi(false)
-            .event_format(RateLimited::new(format::format().with_target(false)))
-            .finish();
         let rejected = |client: u32| {
             tracing::info!(target: AUDIT, namespace = "/a", %client, reason = "wrong key", "audit: key rejected");
         };
-        tracing::subscriber::with_default(subscriber, || {
+        let lines = logged(|| {
             for number in 0..3_000 {
                 rejected(7);
                 if number % 300 == 0 {
@@ -282,7 +281,6 @@ mod tests {
                 }
             }
         });
-        let lines = lines.take();
         let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
         assert!((BURST as usize..=BURST as usize + 5).contains(&count("client=7 ")), "{}", count("client=7 "));
         assert_eq!(count("key rejected") - count("client=7 "), 10, "one of each other client");
@@ -292,24 +290,17 @@ mod tests {
     /// Weakness 24: a client used each address of its network for the lines of one address.
     #[test]
     fn a_network_of_ipv6_is_one_client_in_the_audit_log() {
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(lines.clone())
-            .with_ansi(false)
-            .event_format(RateLimited::new(format::format().with_target(false)))
-            .finish();
         let rejected = |client: &str| {
             let client: std::net::IpAddr = client.parse().unwrap();
             tracing::info!(target: AUDIT, namespace = "/a", %client, reason = "wrong key", "audit: key rejected");
         };
-        tracing::subscriber::with_default(subscriber, || {
+        let lines = logged(|| {
             for host in 0..2 * MAX_KINDS {
                 rejected(&format!("2001:db8:0:1::{host:x}"));
             }
             (5..8).for_each(|host| rejected(&format!("203.0.113.{host}")));
             rejected("2001:db8:0:2::1");
         });
-        let lines = lines.take();
         let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
         let flood = count("2001:db8:0:1:");
         assert!((BURST as usize..=BURST as usize + 5).contains(&flood), "{flood}");
@@ -318,18 +309,12 @@ mod tests {
 
     #[test]
     fn a_publisher_cannot_flood_the_audit_log_or_hide_what_others_publish() {
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_writer(lines.clone())
-            .with_ansi(false)
-            .event_format(RateLimited::new(format::format().with_target(false)))
-            .finish();
         let published = |publisher: &str| {
             let client = std::net::IpAddr::from([127, 0, 0, 1]);
             tracing::info!(target: AUDIT, namespace = "/a", %client, publisher, room = "r", "audit: published");
         };
         let began = Instant::now();
-        tracing::subscriber::with_default(subscriber, || {
+        let lines = logged(|| {
             for number in 0..30_000 {
                 published("key flood");
                 if number % 1_000 == 0 {
@@ -338,7 +323,6 @@ mod tests {
             }
         });
         let refilled = began.elapsed().as_millis() as usize + 1;
-        let lines = lines.take();
         let count = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
         let flood = count("key flood");
         assert!((10_000..=10_000 + refilled).contains(&flood), "{flood} after {refilled} ms");
