@@ -69,3 +69,37 @@ RSpec.describe NoDevent::Targets do
     expect(recorder.publications.first.to_s).to eq('"gong" to "lobby", "user 42", all connections with 3')
   end
 end
+
+# The extension separates the targets, as the server does.
+RSpec.describe NoDevent::Targets, :native do
+  let(:redis) { RedisServer.shared }
+  let(:listener) { Listener.new(redis, "/targets") }
+  let(:targets) { { rooms: %w[a b], users: 7, broadcast: true } }
+
+  before do
+    listener
+    NoDevent::Emitter.config = { namespace: "/targets", redis: { port: redis.port }, history: history }
+  end
+
+  after { listener.stop }
+
+  [false, { size: 10 }].each do |history|
+    context "over Redis, #{history ? 'with' : 'without'} a history" do
+      let(:history) { history }
+
+      it "publishes a copy for each target, which names no other, with one id" do
+        NoDevent::Emitter.to(**targets).emit("gong", 3, wait: true)
+        NoDevent::Emitter.to(rooms: "a").emit("last", nil, wait: true)
+        *copies, last = Array.new(5) { listener.publication }
+        expect(copies.map { |copy| copy.slice("user", "users", "room", "rooms", "broadcast") }).to contain_exactly(
+          { "user" => "7" }, { "room" => "a" }, { "room" => "b" }, { "broadcast" => true }
+        )
+        expect(copies.map { |copy| copy.values_at("event", "message") }.uniq).to eq([["gong", 3]])
+        expect(copies.map { |copy| copy["publication_id"] }.uniq).to match([/\A\h+\z/])
+        expect(copies.map { |copy| copy.key?("position") }.uniq).to eq([history ? true : false])
+        expect(last).to include("room" => "a", "event" => "last")
+        expect(last).not_to have_key("publication_id")
+      end
+    end
+  end
+end
