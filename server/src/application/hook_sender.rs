@@ -16,7 +16,7 @@ use nodevent_protocol::hooks::{SIGNATURE_HEADER, sign};
 use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the journal is read if nothing on this server is new: events of other servers arrive with this delay.
 const POLL: Duration = Duration::from_millis(500);
@@ -122,8 +122,9 @@ impl HookSender {
     /// Sends until the process ends.
     pub async fn run(self) {
         let mut attempts = Attempts::default();
-        // The lease outlives a request, with what the journal needs before and after it.
-        let lease = self.hooks.application.timeout * 2 + Duration::from_secs(10);
+        // The lease outlives a request, with what the journal needs before and after it. It is renewed during a pause.
+        let lease = self.hooks.application.timeout + Duration::from_secs(5);
+        let mut resume_at = Instant::now();
         loop {
             let taken = match self.journal.take(lease, attempts.batch(self.hooks.batch)).await {
                 Ok(taken) => taken,
@@ -143,6 +144,11 @@ impl HookSender {
                 self.recorder.wait_appended(POLL).await;
                 continue;
             }
+            let pause = resume_at.saturating_duration_since(Instant::now());
+            if !pause.is_zero() {
+                tokio::time::sleep(pause.min(STANDBY_POLL)).await;
+                continue;
+            }
             let response = self.send(&taken.events).await;
             let next = attempts.on_response(&taken.events, &response, &self.hooks);
             self.report(&taken.events, &response, &next);
@@ -151,7 +157,7 @@ impl HookSender {
                 false => Vec::new(),
             };
             self.remove(&delivered, &next.given_up).await;
-            tokio::time::sleep(next.pause).await;
+            resume_at = Instant::now() + next.pause;
         }
     }
 
