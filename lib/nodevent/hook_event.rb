@@ -29,8 +29,8 @@ module NoDevent
       freeze
     end
 
-    # @return [String, nil] who has connected, disconnected, entered or left. Of `:delivered`, the user to whom the event
-    #   was published
+    # @return [String, nil] who has connected, disconnected, entered or left. Of `:delivered`, the user to whom the
+    #   event was published
     def user = @json["user"]
 
     # @return [Object, nil] what the user's token says: `info`

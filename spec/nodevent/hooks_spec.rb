@@ -64,8 +64,8 @@ RSpec.describe NoDevent::Hooks do
   end
 
   it "raises what a handler raises, so that the server sends the event again" do
-    NoDevent.on(:left) { raise "the database is away" }
-    expect { deliver(left) }.to raise_error("the database is away")
+    NoDevent.on(:left) { raise "the database does not respond" }
+    expect { deliver(left) }.to raise_error("the database does not respond")
   end
 
   it "rejects requests that the server has not signed, or that are old" do

@@ -416,7 +416,7 @@ pub static NAMESPACE: Section = Section {
             Words("off"),
             "Requests that notify the application: who has connected and who is in a room, and what was published. See \
              [hooks.md](hooks.md).",
-            "The application keeps a list of who is online, or acts when somebody leaves.",
+            "The application keeps a list of who is online, or acts when a user leaves.",
             "",
         ),
         key(

@@ -260,7 +260,7 @@ async fn events_of_a_killed_server_are_delivered_by_another() {
     assert_eq!(users, HashSet::from(["gone", "stays"]));
 }
 
-/// Redis is away for a while: what happens meanwhile is reported when it is back.
+/// Redis is unavailable for a while: what happens meanwhile is reported when it is back.
 #[tokio::test]
 async fn events_wait_for_redis() {
     let mut redis = RedisServer::start().await;

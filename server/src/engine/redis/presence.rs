@@ -263,12 +263,12 @@ impl Worker {
 
     async fn sync(&self, room: &str, changes: &[Change]) -> Result<Synced, ()> {
         let shared = &self.presence.shared;
-        let has_outbox = self.presence.journal.is_some();
+        let has_hooks = self.presence.journal.is_some();
         let settings = self.presence.local.settings();
-        let synced = self.scripts.sync(shared, room, &self.server, self.ttl(), changes, settings, has_outbox);
+        let synced = self.scripts.sync(shared, room, &self.server, self.ttl(), changes, settings, has_hooks);
         let synced = synced.await;
         if let (Some(journal), Ok(synced)) = (&self.presence.journal, &synced) {
-            self.forward(journal, room, &synced.outbox).await;
+            self.forward(journal, room, &synced.hook_events).await;
         }
         synced.map_err(|error| {
             let namespace = shared.fanout.name();
@@ -277,15 +277,15 @@ impl Worker {
         })
     }
 
-    /// Moves the events for the application from a room's outbox into the journal. What cannot be moved is moved after the
+    /// Moves the events for the application from the list of a room into the journal. What cannot be moved is moved after the
     /// next call for the room.
-    async fn forward(&self, journal: &JournalInRedis, room: &str, outbox: &[String]) {
+    async fn forward(&self, journal: &JournalInRedis, room: &str, hook_events: &[String]) {
         let Some(recorder) = self.presence.shared.fanout.recorder() else { return };
         let wanted = |text: &str| match text.starts_with("{\"type\":\"entered\"") {
             true => recorder.events().entered,
             false => recorder.events().left,
         };
-        let events: Vec<HookEvent> = outbox
+        let events: Vec<HookEvent> = hook_events
             .iter()
             .filter_map(|entry| entry.split_once(' '))
             .filter(|(_, text)| wanted(text))
@@ -294,15 +294,15 @@ impl Worker {
         if !events.is_empty() && journal.append(&events).await.is_err() {
             return;
         }
-        if outbox.is_empty() {
+        if hook_events.is_empty() {
             return;
         }
         recorder.notify_appended();
         let (shared, keys) = (&self.presence.shared, self.presence.shared.keys(room));
-        let removed = self.scripts.remove_from_outbox(&shared.publisher, &keys, outbox).await;
+        let removed = self.scripts.remove_hook_events(&shared.publisher, &keys, hook_events).await;
         if let Err(error) = removed {
             let namespace = shared.fanout.name();
-            tracing::debug!(namespace, error = %error.unavailable, "hooks: events stay in the outbox of a room");
+            tracing::debug!(namespace, error = %error.unavailable, "hooks: events stay in the list of a room");
         }
     }
 
@@ -325,7 +325,7 @@ impl Worker {
         }
         let local = &self.presence.local;
         let now = Instant::now();
-        let Ok(Synced { count, own, next_due, events, is_large, outbox }) = synced else {
+        let Ok(Synced { count, own, next_due, events, is_large, hook_events }) = synced else {
             return self.schedule.set(&room, Some(now + RETRY_DELAY));
         };
         if count.is_none() {
@@ -345,8 +345,8 @@ impl Worker {
             self.large.remove(&room);
         }
         let renewal = has_users.then(|| now + local.settings().lease / 6);
-        // The outbox may have more.
-        let more = (!outbox.is_empty()).then_some(TURN);
+        // The list may have more.
+        let more = (!hook_events.is_empty()).then_some(TURN);
         let next =
             renewal.into_iter().chain(next_due.into_iter().chain(more).map(|wait| now + wait.max(TURN))).min();
         self.schedule.set(&room, next);

@@ -15,7 +15,7 @@ pub(super) struct PresenceScripts {
     sync: Script,
     read: Script,
     read_own: Script,
-    remove_from_outbox: Script,
+    remove_hook_events: Script,
 }
 
 /// The result of a report.
@@ -32,7 +32,7 @@ pub(super) struct Synced {
     /// Whether only the number of members is published.
     pub(super) is_large: bool,
     /// The events for the application: an id, a space, and the JSON of each.
-    pub(super) outbox: Vec<String>,
+    pub(super) hook_events: Vec<String>,
 }
 
 // === impl PresenceScripts ===
@@ -43,7 +43,7 @@ impl PresenceScripts {
             sync: Script::new(presence::SYNC),
             read: Script::new(presence::READ),
             read_own: Script::new(presence::READ_OWN),
-            remove_from_outbox: Script::new(presence::REMOVE_FROM_OUTBOX),
+            remove_hook_events: Script::new(presence::REMOVE_HOOK_EVENTS),
         }
     }
 
@@ -59,7 +59,7 @@ impl PresenceScripts {
         ttl: Duration,
         changes: &[Change],
         settings: &Settings,
-        has_outbox: bool,
+        has_hooks: bool,
     ) -> Result<Synced, ScriptError> {
         let keys = shared.keys(room);
         let channel = if shared.channel_per_room { keys.channel() } else { shared.channel.clone() };
@@ -90,12 +90,12 @@ impl PresenceScripts {
         });
         let args = sync.args(changes).into_iter().map(Value::from).collect();
         let mut names = PresenceKeys::of(&keys).sync(&keys, server);
-        names.extend(has_outbox.then(|| PresenceKeys::of(&keys).outbox()));
+        names.extend(has_hooks.then(|| PresenceKeys::of(&keys).hook_events()));
         type Reply = (u64, u64, i64, u64, u64, Vec<String>);
-        let (count, own, next_due, events, is_large, outbox): Reply =
+        let (count, own, next_due, events, is_large, hook_events): Reply =
             self.sync.run(&shared.publisher, names, args).await?;
         let next_due = u64::try_from(next_due).ok().map(Duration::from_millis);
-        Ok(Synced { count: Some(count), own, next_due, events, is_large: is_large == 1, outbox })
+        Ok(Synced { count: Some(count), own, next_due, events, is_large: is_large == 1, hook_events })
     }
 
     /// Reads the members of a room. It has none if no server has touched it for `stale`.
@@ -123,19 +123,19 @@ impl PresenceScripts {
         Ok(RoomPresence::of(members, count))
     }
 
-    /// Removes entries from the outbox of a room.
+    /// Removes events for the application from the list of a room.
     ///
     /// # Errors
     /// [`ScriptError`].
-    pub(super) async fn remove_from_outbox(
+    pub(super) async fn remove_hook_events(
         &self,
         client: &Client,
         keys: &Keys,
         entries: &[String],
     ) -> Result<(), ScriptError> {
-        let names = vec![PresenceKeys::of(keys).outbox()];
+        let names = vec![PresenceKeys::of(keys).hook_events()];
         let args = entries.iter().map(|entry| Value::from(entry.as_str())).collect();
-        self.remove_from_outbox.run::<u64>(client, names, args).await.map(drop)
+        self.remove_hook_events.run::<u64>(client, names, args).await.map(drop)
     }
 
     /// The users of a server in a room.
