@@ -126,6 +126,22 @@ module NoDevent
       KeyEndpoint.configure(expires_after, block)
     end
 
+    # Registers what happens when the server notifies the application; see {NoDevent::Hooks}. The block runs in the
+    # server's request, so long work belongs into a job.
+    # @example
+    #   NoDevent.on(:connected) { |event| User.find(event.user).update(online: true) }
+    #   NoDevent.on(:left, job: LeftRoomJob)              # calls LeftRoomJob.perform_later(event.to_h)
+    #   NoDevent.on(:delivered, "order_paid") { |event| Receipt.send_for(event.message) }
+    # @param type [Symbol] `:connected`, `:disconnected`, `:entered`, `:left` or `:delivered`
+    # @param events [Array<String, Symbol>] with `:delivered`: the names of the events, by default all
+    # @param job [#perform_later, nil] an Active Job class, instead of a block
+    # @yieldparam event [HookEvent]
+    # @return [#call] the handler
+    # @raise [ArgumentError] for another type, or without a block and a job
+    def on(type, *events, job: nil, &block)
+      Hooks.register(type, events, job, block)
+    end
+
     # Allows the inline script of `javascript_include_nodevent(async: true)` in a Content-Security-Policy that has no
     # nonces.
     # @example

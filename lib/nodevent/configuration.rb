@@ -37,7 +37,7 @@ module NoDevent
     KEYS = %w[public_url host namespace secret redis url publish_key].freeze
 
     # The settings that must not be printed.
-    SECRETS = %i[secret publish_key redis redis_target].freeze
+    SECRETS = %i[secret publish_key hooks_secret redis redis_target].freeze
 
     private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS, :SECRETS
 
@@ -177,9 +177,7 @@ module NoDevent
 
     # @api private
     # @return [Boolean] whether any room has a history
-    def history?
-      !history[:default].nil? || history[:prefixes].any?(&:last)
-    end
+    def history? = !history[:default].nil? || history[:prefixes].any?(&:last)
 
     # @api private
     # @return [Boolean] whether each room has its own channel in Redis
@@ -188,8 +186,12 @@ module NoDevent
     end
 
     # @api private
-    # @return [TokenRules, nil] nil if `token` is not configured
+    # @return [TokenRules, nil] nil if it is not configured
     def token = fetch(:token)
+
+    # @api private
+    # @return [String, nil] the secret that signs hooks; nil if they are not configured
+    def hooks_secret = fetch(:hooks_secret)
 
     # @api private
     # @return [KeyRules]
@@ -268,6 +270,7 @@ module NoDevent
         over_http: setting("url") { @values.url? },
         history: setting("history") { History.read(@values) },
         token: setting("token") { TokenRules.read(@values, folder) },
+        hooks_secret: setting("hooks") { Secrets.hooks(@values, folder) },
         key_rules: setting("bound_keys", "max_key_lifetime") { KeyRules.read(@values) },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { read_publisher }

@@ -18,11 +18,13 @@
 -- KEYS[5] the leases, a sorted set of servers by the time at which they end
 -- KEYS[6] users without a connection, a sorted set by the time at which they leave
 -- KEYS[7] the users of the calling server and their number of connections, a hash: <KEYS[3]>:of:<server>
+-- KEYS[8] optional: events for the application, a list, each an id, a space and a JSON object. The caller moves
+--         them into the journal of hooks and removes them here; if it is killed, the next server that calls does
 -- ARGV    server; time of its lease (ms); time until a user without a connection leaves (ms); maximum size of a room that is not
 --         large; interval of counts (ms); the room as JSON; 1 if it has a history; the eight arguments of `publish`; then four
 --         for each change: user, number of connections, info, 1 if the server knows that Redis had it
 -- Returns {number of members, users of the calling server, time until the next call is due (ms) or -1, number of events, 1 if
--- the room is large}
+-- the room is large, up to 200 of these events}
 local server, ttl, grace = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local max, interval, room_json, is_stored = tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7] == '1'
 local published = {unpack(ARGV, 8, 15)}
@@ -58,7 +60,15 @@ local function emit(event, message)
 end
 local function emit_member(event, user, info)
   if info == '' then info = 'null' end
-  emit(event, '"user":' .. cjson.encode(user) .. ',"info":' .. info .. ',"count":' .. int(count))
+  local members = '"user":' .. cjson.encode(user) .. ',"info":' .. info .. ',"count":' .. int(count)
+  emit(event, members)
+  if KEYS[8] then
+    local id = int(time[1] * 1000000 + time[2]) .. '-' .. int(events)
+    redis.call('RPUSH', KEYS[8], id .. ' {"type":"' .. (event == 'enter' and 'entered' or 'left') .. '","at":' .. int(now) ..
+      ',"room":' .. room_json .. ',' .. members .. '}')
+    redis.call('LTRIM', KEYS[8], '-20000', '-1')
+    redis.call('PEXPIRE', KEYS[8], int(math.max(86400000, 10 * ttl)))
+  end
 end
 local function is_held(user)
   for _, one in ipairs(servers) do
@@ -126,6 +136,7 @@ for _, one in ipairs(redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', int(now))) do
   end
 end
 
+local function hook_events() return KEYS[8] and redis.call('LRANGE', KEYS[8], '0', '199') or {} end
 local own = redis.call('HLEN', KEYS[7])
 if own > 0 then redis.call('ZADD', KEYS[5], int(now + ttl), server) else redis.call('ZREM', KEYS[5], server) end
 if is_changed or (is_large and is_due and math.abs(now - counted) >= interval) then
@@ -152,11 +163,11 @@ if count == 0 and not has_more then
   -- A server whose lease has ended must find out that its members have left.
   if not has_expired then
     redis.call('DEL', KEYS[3], KEYS[5])
-    return {0, own, next_due, events, 0}
+    return {0, own, next_due, events, 0, hook_events()}
   end
 end
 redis.call('HSET', KEYS[3], 't', int(now), 'q', int(quiet_until), 'g', is_large and '1' or '0', 'c', int(counted),
   'd', is_due and '1' or '0', 'x', has_expired and '1' or '0')
 local keep = int(math.max(600000, 10 * ttl + grace))
 for index = 3, 7 do redis.call('PEXPIRE', KEYS[index], keep) end
-return {count, own, math.ceil(next_due), events, is_large and 1 or 0}
+return {count, own, math.ceil(next_due), events, is_large and 1 or 0, hook_events()}

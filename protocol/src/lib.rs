@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`targets`] where it
 //! goes, [`topic`] how that is named, [`page`] which page they exclude; [`history`] is where it is stored, [`mailbox`] where
-//! messages for users are, [`presence`] who is in a room; [`text`] makes text from outside printable; [`websocket`] carries
+//! messages for users are, [`presence`] who is in a room, [`hooks`] what the application is notified of; [`text`] makes text from outside printable; [`websocket`] carries
 //! bytes, [`engine_io`] carries packets over it or over polling, and [`engine_io_3`] those of older clients, [`socket_io`]
 //! carries events in those packets; [`plain`] is an alternative to both. The
 //! tests of all three languages read the JSON files in `vectors/`.
@@ -17,6 +17,7 @@
 pub mod engine_io;
 pub mod engine_io_3;
 pub mod history;
+pub mod hooks;
 pub mod key;
 pub mod mailbox;
 pub mod page;

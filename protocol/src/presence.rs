@@ -20,6 +20,9 @@ pub const READ: &str = include_str!("../redis/presence_read.lua");
 /// Returns the users of one server.
 pub const READ_OWN: &str = "return redis.call('HKEYS', KEYS[1])";
 
+/// Removes events for the application from their list.
+pub const REMOVE_HOOK_EVENTS: &str = "local count = 0 for _, entry in ipairs(ARGV) do count = count + redis.call('LREM', KEYS[1], '1', entry) end return count";
+
 /// What the names of presence events begin with. Applications choose other names.
 pub const EVENT_PREFIX: &str = "nodevent:";
 
@@ -78,13 +81,19 @@ impl PresenceKeys {
         format!("{}:of:{server}", self.state)
     }
 
+    /// Returns the list of events for the application that are not in its journal yet.
+    #[must_use]
+    pub fn hook_events(&self) -> String {
+        format!("{}:hooks", self.state)
+    }
+
     /// Returns the keys of the script [`READ`].
     #[must_use]
     pub fn read(&self) -> Vec<String> {
         vec![self.state.clone(), format!("{}:users", self.state), format!("{}:leases", self.state)]
     }
 
-    /// Returns the keys of the script [`SYNC`].
+    /// Returns the keys of the script [`SYNC`], without that list.
     #[must_use]
     pub fn sync(&self, room: &Keys, server: &str) -> Vec<String> {
         let mut keys = vec![room.position.clone(), room.log.clone()];

@@ -7,6 +7,7 @@ pub use crate::outcome::{Pending, Unavailable};
 
 use crate::client::Client;
 use crate::history::{Recovery, RoomHistory, Since};
+use crate::hooks::Journal;
 use crate::mailbox::Mailboxes;
 use crate::presence::Presence;
 use crate::revocation::Revocation;
@@ -92,6 +93,8 @@ pub struct Engine {
     pub revoke: Arc<dyn Revoke>,
     /// Who is in a room. `None`: the namespace has no presence.
     pub presence: Option<Arc<dyn Presence>>,
+    /// The events that wait for the application. `None`: it is notified of nothing.
+    pub journal: Option<Arc<dyn Journal>>,
     /// Whether publications get through.
     pub health: Arc<dyn Health>,
 }

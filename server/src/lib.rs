@@ -26,6 +26,7 @@ pub mod encoding;
 pub mod engine;
 pub mod fair_shares;
 pub mod history;
+pub mod hooks;
 pub mod host;
 pub mod http;
 pub mod hub;

@@ -91,6 +91,18 @@ pub struct Metrics {
     pub presence_events: AtomicU64,
     /// Reports of members that the engine did not accept.
     pub presence_failures: AtomicU64,
+    /// Events of hooks that the application has accepted from this server.
+    pub hooks_sent: AtomicU64,
+    /// Requests of hooks without success.
+    pub hooks_failures: AtomicU64,
+    /// Events of hooks that became dead letters on this server.
+    pub hooks_given_up: AtomicU64,
+    /// Events and dead letters of hooks that were dropped.
+    pub hooks_dropped: AtomicU64,
+    /// Events that wait for the application, in the journals from which this server sends.
+    pub hooks_waiting: AtomicI64,
+    /// Dead letters in these journals.
+    pub hooks_dead_letters: AtomicI64,
 }
 
 /// One counter per [`TokenError`].
@@ -345,6 +357,43 @@ pub static SERIES: &[Series] = &[
         help: "Reports of members that the engine did not accept. They are repeated.",
         alert: "It grows while `nodevent_engines_unavailable` is 0: Redis rejects a command, see the log.",
         read: Read::Counter(|metrics| &metrics.presence_failures),
+    },
+    Series {
+        name: "hooks_sent_total",
+        help: "Events of hooks that the application has accepted from this server.",
+        alert: "",
+        read: Read::Counter(|metrics| &metrics.hooks_sent),
+    },
+    Series {
+        name: "hooks_failures_total",
+        help: "Requests of hooks without success. They are repeated.",
+        alert: "It grows: the application does not respond, or rejects events; see the log.",
+        read: Read::Counter(|metrics| &metrics.hooks_failures),
+    },
+    Series {
+        name: "hooks_given_up_total",
+        help: "Events of hooks that became dead letters on this server.",
+        alert: "It grows: read them with `nodevent hooks list`.",
+        read: Read::Counter(|metrics| &metrics.hooks_given_up),
+    },
+    Series {
+        name: "hooks_dropped_total",
+        help: "Events and dead letters of hooks that were dropped, because `hooks: size`, `bytes` or `dead_letters` was reached, or the \
+               engine was unavailable for long.",
+        alert: "It grows: the application misses events.",
+        read: Read::Counter(|metrics| &metrics.hooks_dropped),
+    },
+    Series {
+        name: "hooks_waiting",
+        help: "Events that wait for the application, in the journals from which this server sends.",
+        alert: "It grows: the application is slower than the events.",
+        read: Read::Gauge(|metrics| &metrics.hooks_waiting),
+    },
+    Series {
+        name: "hooks_dead_letters",
+        help: "Dead letters in the journals from which this server sends.",
+        alert: "It is not 0.",
+        read: Read::Gauge(|metrics| &metrics.hooks_dead_letters),
     },
     Series {
         name: "log_lines_dropped_total",

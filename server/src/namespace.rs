@@ -3,6 +3,7 @@
 //! Built once at start, and shared by everything that serves connections.
 
 use crate::authorize::{Authorizers, PublishAuthorizer};
+use crate::hooks::Recorder;
 use crate::identity_provider::{IdentityProvider, Listed};
 use crate::revocation::RevocationList;
 use crate::token::{TokenSource, TokenVerifier};
@@ -34,6 +35,8 @@ pub struct Namespace {
     pub provider: OnceLock<Arc<dyn IdentityProvider>>,
     /// The tokens that count no longer.
     pub revocations: Arc<RevocationList>,
+    /// Records what the application is notified of. `None`: of nothing.
+    pub recorder: Option<Arc<Recorder>>,
     /// Who may publish over HTTP.
     pub publish: PublishAuthorizer,
     /// Whether joins need a key or token.

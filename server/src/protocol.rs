@@ -353,6 +353,12 @@ pub trait Core {
     /// does not receive what is published to its user any more.
     fn forget_identity(&mut self, namespace: u16);
 
+    /// The client is in a namespace: what its protocol calls connecting is complete. For the hook `connected`.
+    fn connected(&mut self, namespace: u16);
+
+    /// The client has left a namespace, and is still connected to others. For the hook `disconnected`.
+    fn disconnected(&mut self, namespace: u16);
+
     /// Opens the mailbox of the connection's user. [`Protocol::mailbox`] receives what is in it, oldest message first, and
     /// then what is stored in it.
     ///

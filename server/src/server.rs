@@ -5,7 +5,7 @@
 //! future completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
 
 use crate::address_limits::{self, AddressLimits};
-use crate::application::{ApplicationClient, RequestAuthorizer, keep_key_set};
+use crate::application::{ApplicationClient, HookSender, RequestAuthorizer, keep_key_set};
 use crate::authorize::{Authorizer, Authorizers, PublishAuthorizer, RoomsOfUsers};
 use crate::byte_budget::ByteBudget;
 use crate::capability::{Engine, Engines};
@@ -15,6 +15,7 @@ use crate::config::{Config, limits::Limits};
 use crate::engine::Fanout;
 use crate::engine::memory::Memory;
 use crate::engine::redis::{self, Redis};
+use crate::hooks::{Recorder, keep_journal};
 use crate::http::{self, Bound, BoundSocket, Endpoint, Http, HttpService, ListenError};
 use crate::mailbox::MailboxSettings;
 use crate::metrics::Metrics;
@@ -136,6 +137,7 @@ impl Server {
             let fanout = Fanout::new(shards.clone(), Arc::clone(&namespaces), id as u16, Arc::clone(&metrics));
             started.push(start_engine(one, fanout, &limits)?);
         }
+        start_hooks(&config, &namespaces, &started, &metrics)?;
         engines.set(started);
         let is_open = config.namespaces.iter().all(NamespaceConfig::is_open);
         let settings = http::Settings {
@@ -221,6 +223,12 @@ impl Server {
         let threads = self.threads;
         let ended = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         let _ = tokio::time::timeout(SHUTDOWN_GRACE, ended).await;
+        let flushed = async {
+            while !self.http.namespaces.iter().filter_map(|one| one.recorder.as_ref()).all(|one| one.is_flushed()) {
+                tokio::time::sleep(DRAIN_POLL_INTERVAL).await;
+            }
+        };
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, flushed).await;
         tracing::info!("stopped");
     }
 }
@@ -260,6 +268,7 @@ fn namespaces(config: &Config) -> Namespaces {
             tokens,
             provider: OnceLock::new(),
             revocations,
+            recorder: one.hooks.as_ref().map(|hooks| Arc::new(Recorder::new(hooks.events.clone(), hooks.journal))),
             publish: PublishAuthorizer::new(one.publish_keys.clone()),
             is_secured: !one.is_open(),
             protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
@@ -305,6 +314,46 @@ fn set_providers(
         );
         let provider = RequestAuthorizer::new(auth, client, namespaces, id as u16, shards.clone());
         let _ = namespaces.get(id as u16).provider.set(Arc::new(provider));
+    }
+    Ok(())
+}
+
+/// Starts to notify the application, for the namespaces that have hooks.
+fn start_hooks(
+    config: &Config,
+    namespaces: &Arc<Namespaces>,
+    engines: &[Engine],
+    metrics: &Arc<Metrics>,
+) -> Result<(), StartError> {
+    for (id, (one, engine)) in config.namespaces.iter().zip(engines).enumerate() {
+        let namespace = namespaces.get(id as u16);
+        let (Some(hooks), Some(recorder), Some(journal)) = (&one.hooks, &namespace.recorder, &engine.journal)
+        else {
+            continue;
+        };
+        let client = ApplicationClient::new(&hooks.application, Arc::clone(metrics))
+            .map_err(|error| StartError::Application(one.name.clone(), error))?;
+        tracing::info!(
+            namespace = one.name,
+            application = client.target(),
+            "the application is notified of events"
+        );
+        let (name, recorder) = (Arc::clone(&namespace.name), Arc::clone(recorder));
+        tokio::spawn(keep_journal(
+            Arc::clone(&name),
+            Arc::clone(&recorder),
+            Arc::clone(journal),
+            Arc::clone(metrics),
+        ));
+        let sender = HookSender {
+            namespace: name,
+            hooks: hooks.clone(),
+            client,
+            journal: Arc::clone(journal),
+            recorder,
+            metrics: Arc::clone(metrics),
+        };
+        tokio::spawn(sender.run());
     }
     Ok(())
 }

@@ -127,6 +127,7 @@ impl Setup {
             provider: std::sync::OnceLock::new(),
             revocations: Arc::default(),
             publish: PublishAuthorizer::new(Vec::new()),
+            recorder: None,
             is_secured: true,
             protocols: Vec::new(),
             dialect: String::new(),

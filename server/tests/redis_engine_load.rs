@@ -101,6 +101,7 @@ impl Setup {
             provider: std::sync::OnceLock::new(),
             revocations: Arc::default(),
             publish: PublishAuthorizer::new(Vec::new()),
+            recorder: None,
             is_secured: false,
             protocols: Vec::new(),
             dialect: String::new(),

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "nodevent/configuration/secret_file"
+require "nodevent/configuration/secret_section"
 
 module NoDevent
   class Configuration
@@ -11,7 +12,10 @@ module NoDevent
       # Names that differ in more characters are not typos.
       MAX_DISTANCE = 2
 
-      private_constant :NAMES, :MAX_DISTANCE
+      # Sections that have secrets of their own.
+      SECTIONS = %w[token hooks].freeze
+
+      private_constant :NAMES, :MAX_DISTANCE, :SECTIONS
 
       class << self
         # @param values [Values]
@@ -36,6 +40,15 @@ module NoDevent
         # @raise [ConfigurationError]
         def publish_key(values, folder)
           one(values, folder, "publish_key")
+        end
+
+        # @param values [Values]
+        # @param folder see {secret}
+        # @return [String, nil] the secret that signs the requests of hooks
+        # @raise [ConfigurationError]
+        def hooks(values, folder)
+          keys = values.mapping("hooks")
+          one(SecretSection.new(values, keys, "hooks"), folder, "secret") unless keys.empty?
         end
 
         # @param section the keys of `token`
@@ -115,7 +128,7 @@ module NoDevent
         end
 
         def check_key(values, name, node)
-          return if NAMES.include?(name) || name == "token" || name.start_with?("/")
+          return if NAMES.include?(name) || SECTIONS.include?(name) || name.start_with?("/")
 
           if node.value.is_a?(Hash) && !(node.value.keys & NAMES).empty?
             name = Tree.shown_key(name)

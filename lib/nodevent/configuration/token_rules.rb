@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "nodevent/configuration/redacted"
+require "nodevent/configuration/secret_section"
 require "nodevent/configuration/secrets"
 
 module NoDevent
@@ -16,41 +17,6 @@ module NoDevent
       MAX_LIFETIME = 24 * 60 * 60
 
       private_constant :MAX_LIFETIME
-
-      # The keys of `token`, for what reads the keys of a namespace.
-      class Section
-        include Unprintable
-
-        def initialize(values, keys)
-          @values = values
-          @keys = keys
-        end
-
-        def node(key)
-          @keys[key]
-        end
-
-        def text(key, node = node(key))
-          @values.text("token.#{key}", node)
-        end
-
-        def variable?(_key)
-          @values.variable?("token")
-        end
-
-        def invalid!(node, key, problem)
-          @values.invalid!(node, "token.#{key}", problem)
-        end
-
-        # A text, or the first of a list.
-        def first(key)
-          node = node(key)
-          node = node.value.first if node&.value.is_a?(Array)
-          text(key, node)
-        end
-      end
-
-      private_constant :Section
 
       # @return [String, nil] the id of the secret, which tokens name in `kid`
       attr_reader :id
@@ -70,7 +36,7 @@ module NoDevent
           keys = values.mapping("token")
           return if keys.empty?
 
-          section = Section.new(values, keys)
+          section = SecretSection.new(values, keys, "token")
           secret, id = Secrets.token(section, folder)
           max_lifetime = values.seconds("token.max_lifetime", keys["max_lifetime"], MAX_LIFETIME)
           new(section, secret, id, max_lifetime, values.flag("open"))

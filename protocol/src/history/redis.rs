@@ -178,6 +178,14 @@ impl Scope {
         [format!("{tag}:entries"), format!("{tag}:order"), format!("{tag}:expiry")]
     }
 
+    /// Returns the keys of a namespace's hooks: journal, state, keys of events, dead letters, lease. All of them are in one slot
+    /// of a cluster.
+    #[must_use]
+    pub fn hooks(&self, namespace: &str) -> [String; 5] {
+        let tag = format!("{}{PREFIX}{{{}:{namespace}}}:hooks", self.prefix, namespace.len());
+        ["journal", "state", "seen", "dead", "lease"].map(|kind| format!("{tag}:{kind}"))
+    }
+
     /// Returns a key or a channel of this program alone, for `purpose`. `id` makes it unique.
     #[must_use]
     pub fn own(&self, purpose: &str, id: u128) -> String {

@@ -6,6 +6,7 @@
 mod check;
 mod diagnostics;
 mod emit;
+mod hooks;
 mod http;
 mod key;
 mod output;
@@ -37,6 +38,7 @@ use std::path::{Path, PathBuf};
   nodevent key User_12 --expires-in 1h     print a key with which a browser may join the room
   nodevent emit User_12 hello '\"you\"'      emit an event to the room
   nodevent revoke --user 12                end the connections of a user
+  nodevent hooks list                      print the events that the application has not accepted
   nodevent subscribe User_12               print the events of the room
 
 Exit status: 0 success; 64 the command line or the configuration is wrong; 69 something is unavailable")]
@@ -63,6 +65,8 @@ enum Command {
     Emit(emit::Emit),
     /// End the connections of a user, or memberships of a room.
     Revoke(revoke::Revoke),
+    /// Read, resend or delete the events that the application has not accepted.
+    Hooks(hooks::Hooks),
     /// Print the events of a room of a running server, one line of JSON each.
     Subscribe(subscribe::Subscribe),
 }
@@ -90,6 +94,7 @@ impl Arguments {
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),
             Some(Command::Revoke(revoke)) => revoke.run(),
+            Some(Command::Hooks(hooks)) => hooks.run(),
             Some(Command::Subscribe(subscribe)) => subscribe.run(),
         }
     }

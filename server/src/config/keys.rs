@@ -411,6 +411,15 @@ pub static NAMESPACE: Section = Section {
             "",
         ),
         key(
+            "hooks",
+            Map("the keys of `hooks`, see [`hooks`](#hooks)"),
+            Words("off"),
+            "Requests that notify the application: who has connected and who is in a room, and what was published. See \
+             [hooks.md](hooks.md).",
+            "The application keeps a list of who is online, or acts when a user leaves.",
+            "",
+        ),
+        key(
             "channel_per_room",
             Flag,
             Value("false"),
@@ -1406,6 +1415,113 @@ pub static PRESENCE: Section = Section {
     ],
 };
 
+/// Keys of `hooks`.
+pub static HOOKS: Section = Section {
+    title: "`hooks`",
+    about: "Keys below `hooks`: requests that notify the application. [hooks.md](hooks.md) explains them, with examples.",
+    frame: Frame { above: "/nodevent:\n  hooks:", indent: 4 },
+    keys: &[
+        key(
+            "url",
+            Text,
+            Words("none"),
+            "URL of the requests, `https` or `http`. Nothing is added to it.",
+            "It is required.",
+            "https://www.example.com/nodevent/hooks",
+        ),
+        key(
+            "secret",
+            Secret,
+            Words("none"),
+            "Secret that signs the requests. It is required.",
+            "",
+            "${HOOKS_SECRET:-open-sesame}",
+        ),
+        key("secret_file", File, Words("none"), "File that contains the secret.", "Secrets are files.", ""),
+        key(
+            "events",
+            Texts,
+            Words("none"),
+            "Events: `connected`, `disconnected`, `entered`, `left`. The last two need `presence`.",
+            "The application acts on them.",
+            "[connected, left]",
+        ),
+        key(
+            "delivered",
+            Texts,
+            Words("none"),
+            "Names of the publications of which the application is notified; `order_*` is every name that begins with `order_`. \
+             They need `history`.",
+            "The application acts on what other programs publish.",
+            "[comment, \"order_*\"]",
+        ),
+        key(
+            "timeout",
+            Duration,
+            Value("5s"),
+            "Timeout of a request. Then it is sent again.",
+            "The application needs longer.",
+            "20s",
+        ),
+        key(
+            "batch",
+            Number(1, 1_000),
+            Value("100"),
+            "Events in one request.",
+            "The application handles one at a time.",
+            "1",
+        ),
+        key(
+            "size",
+            Number(1, 1_000_000),
+            Value("100000"),
+            "Events that wait for the application. Beyond it the oldest are dropped and counted.",
+            "The application may be away for long.",
+            "500000",
+        ),
+        key(
+            "bytes",
+            Size,
+            Value("64MB"),
+            "Size of the events that wait. Beyond it the oldest are dropped and counted.",
+            "`delivered` has large messages.",
+            "256MB",
+        ),
+        key(
+            "attempts",
+            Number(1, 1_000),
+            Value("10"),
+            "Attempts to send an event that the application rejects. Then it is a dead letter.",
+            "A rejected event must not delay others.",
+            "3",
+        ),
+        key(
+            "give_up",
+            Duration,
+            Value("1d"),
+            "Time after which an event becomes a dead letter, if the application does not respond.",
+            "Old events are of no use.",
+            "1h",
+        ),
+        key(
+            "dead_letters",
+            Number(1, 1_000_000),
+            Value("10000"),
+            "Dead letters that are kept. Beyond it the oldest are dropped and counted.",
+            "",
+            "",
+        ),
+        key(
+            "ca",
+            File,
+            Words("the certificates of the system"),
+            "File with the certificates in PEM that are trusted.",
+            "The application has a certificate of your own authority.",
+            "",
+        ),
+    ],
+};
+
 /// Keys of `redis`.
 pub static REDIS: Section = Section {
     title: "`redis`",
@@ -1520,7 +1636,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 21] = [
+pub static SECTIONS: [&Section; 22] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -1539,6 +1655,7 @@ pub static SECTIONS: [&Section; 21] = [
     &HISTORY_ROOM,
     &MAILBOX,
     &PRESENCE,
+    &HOOKS,
     &REDIS,
     &REDIS_SSL,
     &SENTINEL,

@@ -15,6 +15,7 @@ mod environment;
 #[cfg(test)]
 mod hidden_values;
 pub mod history;
+pub mod hooks;
 pub mod hosts;
 mod json;
 pub mod keys;

@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token`, `auth` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `presence`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -22,6 +22,7 @@
 use super::application::{Auth, KeySet};
 use super::credentials;
 use super::history::History;
+use super::hooks::Hooks;
 use super::keys;
 use super::mailbox::Mailbox;
 use super::reader::MapReader;
@@ -47,7 +48,7 @@ const UNNAMED: &str = "/…";
 /// Bytes of a name.
 const MAX_NAME: usize = 128;
 /// Words that follow a namespace in the paths of the HTTP API, so that they cannot be later segments of a name.
-const RESERVED: [&str; 7] = ["emit", "rooms", "users", "notify", "revoke", "presence", "call"];
+const RESERVED: [&str; 8] = ["emit", "rooms", "users", "notify", "revoke", "presence", "call", "hooks"];
 /// Keys by which a map is recognized as a namespace whose slash is missing.
 const TYPICAL: [&str; 13] = [
     "secret",
@@ -124,6 +125,8 @@ pub struct Namespace {
     pub channel_per_room: bool,
     /// Who is in its rooms. `None`: no room has presence.
     pub presence: Option<presence::Settings>,
+    /// Of what the application is notified. `None`: of nothing.
+    pub hooks: Option<Hooks>,
 }
 
 /// The values of one map; `None` if the map does not have the key.
@@ -146,6 +149,7 @@ struct Written {
     mailbox: Option<Option<Mailbox>>,
     channel_per_room: Option<bool>,
     presence: Option<Option<presence::Settings>>,
+    hooks: Option<(Option<Hooks>, Location)>,
 }
 
 /// A namespace that is being read.
@@ -402,7 +406,13 @@ impl Draft {
             }
             _ => {}
         }
-        written.into_namespace(&name)
+        let location_of_hooks = written.hooks.as_ref().map_or(location, |(_, location)| *location);
+        let namespace = written.into_namespace(&name);
+        if let Some(hooks) = &namespace.hooks {
+            let has_presence = namespace.presence.is_some();
+            super::hooks::check(hooks, &name, location_of_hooks, has_presence, &namespace.history, report);
+        }
+        namespace
     }
 }
 
@@ -442,6 +452,8 @@ impl Written {
         let mailbox = map.take("mailbox").map(|node| Mailbox::read(node, &path, report));
         let path = map.name("presence");
         let presence = map.take("presence").map(|node| super::presence::read(node, &path, report));
+        let (path, location) = (map.name("hooks"), map.location_of("hooks"));
+        let hooks = map.take("hooks").map(|node| (super::hooks::read(node, &path, folder, report), location));
         let path = map.name("token");
         let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
         let path = map.name("auth");
@@ -469,6 +481,7 @@ impl Written {
             allows_eio3: map.flag("allow_eio3", report),
             channel_per_room: map.flag("channel_per_room", report),
             presence,
+            hooks,
         }
     }
 
@@ -495,6 +508,7 @@ impl Written {
             mailbox: self.mailbox.or(below.mailbox),
             channel_per_room: self.channel_per_room.or(below.channel_per_room),
             presence: self.presence.or(below.presence),
+            hooks: self.hooks.or(below.hooks),
         }
     }
 
@@ -523,6 +537,7 @@ impl Written {
             mailbox: self.mailbox.flatten(),
             channel_per_room: self.channel_per_room.unwrap_or(false),
             presence: self.presence.unwrap_or_default(),
+            hooks: self.hooks.and_then(|(hooks, _)| hooks),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It knows the shards' inboxes. It does not know connections or encodings.
 
 use crate::history::RecoveryReply;
+use crate::hooks::Recorder;
 use crate::mailbox::{MailboxNotice, MailboxReply};
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
@@ -36,6 +37,9 @@ pub(super) struct FanoutReservation<'a> {
 impl FanoutReservation<'_> {
     /// Sends a publication to every shard.
     pub(super) fn broadcast(self, publication: Arc<Publication>) {
+        if let Some(recorder) = self.fanout.recorder() {
+            recorder.delivered(&publication);
+        }
         self.reservation.deliver(self.fanout.namespace, Notice::Publication(publication));
         self.fanout.metrics.publications.fetch_add(1, Relaxed);
     }
@@ -57,6 +61,11 @@ impl Fanout {
     /// Returns the namespace's name.
     pub fn name(&self) -> &str {
         &self.namespaces.get(self.namespace).name
+    }
+
+    /// Records what the application is notified of.
+    pub(super) fn recorder(&self) -> Option<&Arc<Recorder>> {
+        self.namespaces.get(self.namespace).recorder.as_ref()
     }
 
     /// Returns the counters.

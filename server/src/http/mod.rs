@@ -18,6 +18,7 @@ pub mod endpoint;
 mod head_scanner;
 mod health;
 mod history_body;
+mod hooks;
 mod listener;
 mod mailbox;
 mod notify;

@@ -6,7 +6,7 @@ use super::peer::Source;
 use super::query::percent_decode;
 use super::refused_origins::Report;
 use super::request_phase::RequestPhase;
-use super::{Http, PeerAddr, console, health, mailbox, notify, publish, reply, revoke, room_history};
+use super::{Http, PeerAddr, console, health, hooks, mailbox, notify, publish, reply, revoke, room_history};
 use crate::{host, origin};
 use axum::Router;
 use axum::body::Body;
@@ -276,8 +276,8 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
     response
 }
 
-/// `GET /api/<ns>`, `POST /api/<ns>/emit`, `/notify` and `/revoke`, `GET /api/<ns>/rooms/<room>/history` and `…/presence`, and
-/// `/api/<ns>/users/<user>/mailbox`. `<ns>` may contain slashes, encoded or not, and `<room>` and `<user>` encoded ones.
+/// `GET /api/<ns>`, `POST /api/<ns>/emit`, `/notify` and `/revoke`, `GET /api/<ns>/rooms/<room>/history` and `…/presence`,
+/// `/api/<ns>/users/<user>/mailbox`, and `/api/<ns>/hooks/dead-letters`. `<ns>` may contain slashes, encoded or not, and `<room>` and `<user>` encoded ones.
 async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let raw = request.uri().path().strip_prefix("/api").unwrap_or_default().to_owned();
     if raw.contains("/rooms/") {
@@ -299,18 +299,22 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     if let Some(name) = path.strip_suffix("/revoke") {
         return revocation(&http, name, request).await.unwrap_or_else(|| reply::not_found(&path));
     }
+    if let Some(name) = path.strip_suffix("/hooks/dead-letters") {
+        return dead_letters(&http, name, request).await.unwrap_or_else(|| reply::not_found(&path));
+    }
     if path == "/nodevent.js.map" {
         return http.assets.script_map(&request);
     }
     reply::not_found(&path)
 }
 
-/// `POST /api/<ns>/emit`, `…/notify` and `…/revoke` alone.
+/// `POST /api/<ns>/emit`, `…/notify`, `…/revoke` and `/api/<ns>/hooks/dead-letters` alone.
 async fn publish_api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let path = percent_decode(request.uri().path().strip_prefix("/api").unwrap_or_default());
-    let response = match path.strip_suffix("/revoke") {
-        Some(name) => revocation(&http, name, request).await,
-        None => publish_to(&http, &path, request).await,
+    let response = match (path.strip_suffix("/revoke"), path.strip_suffix("/hooks/dead-letters")) {
+        (Some(name), _) => revocation(&http, name, request).await,
+        (None, Some(name)) => dead_letters(&http, name, request).await,
+        (None, None) => publish_to(&http, &path, request).await,
     };
     response.unwrap_or_else(|| reply::not_found(&path))
 }
@@ -354,6 +358,15 @@ async fn revocation(http: &Http, name: &str, request: Request) -> Option<Respons
     Some(match *request.method() {
         Method::POST => revoke::serve(http, namespace, request).await,
         _ => reply::method_not_allowed("POST"),
+    })
+}
+
+/// `/api/<ns>/hooks/dead-letters`. `None`: there is no such path.
+async fn dead_letters(http: &Http, name: &str, request: Request) -> Option<Response> {
+    let namespace = http.namespaces.find(name)?;
+    Some(match *request.method() {
+        Method::GET | Method::POST => hooks::serve(http, namespace, request).await,
+        _ => reply::method_not_allowed("GET, POST"),
     })
 }
 

@@ -107,6 +107,7 @@ impl Sse {
 impl Protocol for Sse {
     fn opened(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
         self.heartbeat_at = core.now() + self.heartbeat_interval;
+        core.connected(self.namespace);
         let joined = core.subscribe(Subscribe {
             namespace: self.namespace,
             room: &self.room,

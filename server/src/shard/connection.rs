@@ -151,6 +151,14 @@ impl Core for Connection<'_> {
         self.shard.acknowledge_messages(self.slot, namespace, acknowledgement, request)
     }
 
+    fn connected(&mut self, namespace: u16) {
+        self.shard.note_connected(self.slot, namespace);
+    }
+
+    fn disconnected(&mut self, namespace: u16) {
+        self.shard.note_disconnected(self.slot, Some(namespace), "client left the namespace");
+    }
+
     fn set_page(&mut self, page: PageHash) {
         if let Some(session) = self.shard.session_mut(self.slot) {
             session.page = Some(page);

@@ -10,13 +10,14 @@
 //! `delivery_queue` (from a publication to its members), `audience` (all connections) and `received` (one copy for each),
 //! `concatenator` (one write for many frames), `encodings`, `joins` and `join_buffers` (from a join to its recovery),
 //! `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`, `read_queue` and `buffers` (what one
-//! client may take from others), `timers`, `closes`, `identify` and `identities` (who a connection is), `revocations`.
+//! client may take from others), `timers`, `closes`, `connected` (what hooks report), `identify` and `identities` (who a connection is), `revocations`.
 
 mod audience;
 mod body_stream;
 mod buffers;
 mod closes;
 mod concatenator;
+mod connected;
 mod connection;
 mod delivery;
 mod delivery_queue;
@@ -66,6 +67,7 @@ use crate::rate_limit::RateLimit;
 use buffers::BufferScan;
 use closes::Closes;
 use concatenator::Concatenator;
+use connected::Connected;
 use delivery_queue::DeliveryQueue;
 use encodings::Encodings;
 use hashbrown::HashMap;
@@ -179,6 +181,7 @@ struct Shard {
     closing_probes: VecDeque<(u32, u32)>,
     /// Who is present in which room.
     present: Present,
+    connected: Connected,
     /// Connections that have joined no room.
     roomless: Roomless,
     roomless_limits: RoomlessLimits,
@@ -241,6 +244,7 @@ pub fn start(
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
             closing_probes: VecDeque::new(),
             present: Present::default(),
+            connected: Connected::default(),
             roomless: Roomless::default(),
             roomless_limits: settings.roomless_limits(count),
             buffer_scan: BufferScan::new(settings.send_buffers_total.div_ceil(count), count),

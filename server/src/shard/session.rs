@@ -277,6 +277,7 @@ impl Shard {
         }
         self.leave_rooms(slot, None);
         self.remove_mailboxes(slot, None);
+        self.note_disconnected(slot, None, reason.name());
         let Some(session) = self.session_mut(slot) else { return };
         let (client, has_joined) = (session.info.peer(), session.has_joined);
         if !has_joined {

@@ -1,6 +1,7 @@
 //! The memory engine: publications go straight to the shards, and histories are stored in this process.
 
 mod history;
+mod hooks;
 mod mailbox;
 mod mailboxes;
 mod presence;
@@ -18,6 +19,7 @@ use crate::presence::Settings;
 use crate::publication::Publication;
 use crate::revocation::{ListFull, Revocation};
 use history::MemoryHistory;
+use hooks::JournalInMemory;
 use mailboxes::MailboxesInMemory;
 use nodevent_protocol::history::{Position, with_position};
 use nodevent_protocol::publication::PublicationRef;
@@ -49,9 +51,11 @@ impl Memory {
     ) -> Engine {
         let mailboxes = mailboxes.map(|settings| Arc::new(MailboxesInMemory::new(settings, fanout.clone())) as _);
         let metrics = fanout.shared_metrics();
+        let recorder = fanout.recorder().map(Arc::clone);
+        let journal = recorder.as_ref().map(|recorder| Arc::new(JournalInMemory::new(recorder.limits())) as _);
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
-        let presence = presence.map(|settings| MemoryPresence::start(&memory, settings, metrics) as _);
+        let presence = presence.map(|settings| MemoryPresence::start(&memory, settings, metrics, recorder) as _);
         Engine {
             kind: "memory",
             publish: Arc::clone(&memory) as _,
@@ -60,6 +64,7 @@ impl Memory {
             mailboxes,
             revoke: Arc::clone(&memory) as _,
             presence,
+            journal,
             health: memory,
         }
     }

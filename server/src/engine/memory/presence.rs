@@ -4,6 +4,7 @@
 
 use super::Memory;
 use crate::capability::Publisher;
+use crate::hooks::Recorder;
 use crate::metrics::Metrics;
 use crate::outcome::Outcome;
 use crate::presence::{LocalPresence, Presence, PresenceReplyTo, PresenceResult, RoomPresence, Roster, Settings};
@@ -36,15 +37,20 @@ pub(super) struct MemoryPresence {
 
 impl MemoryPresence {
     /// Starts the task, which publishes through `memory`.
-    pub(super) fn start(memory: &Arc<Memory>, settings: Settings, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn start(
+        memory: &Arc<Memory>,
+        settings: Settings,
+        metrics: Arc<Metrics>,
+        recorder: Option<Arc<Recorder>>,
+    ) -> Arc<Self> {
         let local = LocalPresence::new(settings, Arc::clone(&metrics));
         let presence = Arc::new(Self { local, rosters: Mutex::default() });
         let (memory, this) = (Arc::clone(memory), Arc::clone(&presence));
-        tokio::spawn(async move { this.run(&memory, &metrics).await });
+        tokio::spawn(async move { this.run(&memory, &metrics, recorder.as_deref()).await });
         presence
     }
 
-    async fn run(&self, memory: &Memory, metrics: &Metrics) {
+    async fn run(&self, memory: &Memory, metrics: &Metrics, recorder: Option<&Recorder>) {
         // When rooms are due without a change; each room once.
         let (mut due, mut due_of) = (BTreeSet::new(), HashMap::new());
         loop {
@@ -71,6 +77,9 @@ impl MemoryPresence {
                 for room in rooms {
                     let (events, next) = self.apply(&room, now);
                     for event in events {
+                        if let Some(recorder) = recorder {
+                            recorder.presence_published(&event);
+                        }
                         if let Ok(publication) = publication::parse(event.as_bytes()) {
                             memory.publish(&publication, None, OWN).await;
                             metrics.presence_events.fetch_add(1, Relaxed);

@@ -19,6 +19,7 @@ mod fair_turns;
 mod health;
 mod history_pages;
 mod history_reader;
+mod hooks;
 mod long_reads;
 mod mailbox_users;
 mod mailboxes;
@@ -53,6 +54,7 @@ use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
 use health::{HealthProbe, LinkHealth};
 use history_reader::HistoryReader;
+use hooks::JournalInRedis;
 use mailboxes::MailboxesInRedis;
 use nodevent_protocol::history::{Keys, Position, Publish, Scope};
 use nodevent_protocol::publication::PublicationRef;
@@ -219,7 +221,14 @@ impl Redis {
             })
             .transpose()?;
         let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
-        let presence = namespace.presence.clone().map(|settings| RedisPresence::start(&shared, settings) as _);
+        let journal = shared.fanout.recorder().map(|recorder| {
+            let keys = shared.scope.hooks(shared.fanout.name());
+            Arc::new(JournalInRedis::new(recorder.limits(), shared.publisher.clone(), keys))
+        });
+        let presence = namespace
+            .presence
+            .clone()
+            .map(|settings| RedisPresence::start(&shared, settings, journal.clone()) as _);
         let redis = Arc::new(Self { shared, history_reader, mailboxes, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
@@ -229,6 +238,7 @@ impl Redis {
             mailboxes: redis.mailboxes.clone().map(|mailboxes| Arc::new(mailboxes) as _),
             revoke: Arc::clone(&redis) as _,
             presence,
+            journal: journal.map(|journal| journal as _),
             health: redis,
         })
     }

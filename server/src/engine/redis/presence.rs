@@ -5,7 +5,9 @@
 //! are gone, and publishes the events in the same step. Nothing here measures the end of a lease: that is Redis's clock.
 
 use super::Shared;
+use super::hooks::JournalInRedis;
 use super::presence_script::{PresenceScripts, Synced};
+use crate::hooks::{HookEvent, Journal as _};
 use crate::outcome::Outcome;
 use crate::presence::{
     Change, LocalPresence, Presence, PresenceError, PresenceReply, PresenceReplyTo, PresenceResult, RoomPresence,
@@ -38,6 +40,8 @@ pub(super) struct RedisPresence {
     shared: Arc<Shared>,
     local: LocalPresence,
     waiting: Mutex<Waiting>,
+    /// Where the events for the application go, if it is notified of them.
+    journal: Option<Arc<JournalInRedis>>,
 }
 
 /// Requests for the members of rooms. The shards and the connections over HTTP limit their number.
@@ -82,9 +86,15 @@ struct Served {
 
 impl RedisPresence {
     /// Starts the task.
-    pub(super) fn start(shared: &Arc<Shared>, settings: Settings) -> Arc<Self> {
+    pub(super) fn start(
+        shared: &Arc<Shared>,
+        settings: Settings,
+        journal: Option<Arc<JournalInRedis>>,
+    ) -> Arc<Self> {
+        let notifies = shared.fanout.recorder().is_some_and(|recorder| recorder.events().has_presence());
+        let journal = journal.filter(|_| notifies);
         let local = LocalPresence::new(settings, shared.fanout.shared_metrics());
-        let presence = Arc::new(Self { shared: Arc::clone(shared), local, waiting: Mutex::default() });
+        let presence = Arc::new(Self { shared: Arc::clone(shared), local, waiting: Mutex::default(), journal });
         let worker = Worker {
             presence: Arc::clone(&presence),
             scripts: PresenceScripts::new(),
@@ -253,13 +263,47 @@ impl Worker {
 
     async fn sync(&self, room: &str, changes: &[Change]) -> Result<Synced, ()> {
         let shared = &self.presence.shared;
-        let synced =
-            self.scripts.sync(shared, room, &self.server, self.ttl(), changes, self.presence.local.settings());
-        synced.await.map_err(|error| {
+        let has_hooks = self.presence.journal.is_some();
+        let settings = self.presence.local.settings();
+        let synced = self.scripts.sync(shared, room, &self.server, self.ttl(), changes, settings, has_hooks);
+        let synced = synced.await;
+        if let (Some(journal), Ok(synced)) = (&self.presence.journal, &synced) {
+            self.forward(journal, room, &synced.hook_events).await;
+        }
+        synced.map_err(|error| {
             let namespace = shared.fanout.name();
             tracing::warn!(namespace, error = %error.unavailable, "presence not reported; retrying");
             shared.fanout.metrics().presence_failures.fetch_add(1, Relaxed);
         })
+    }
+
+    /// Moves the events for the application from the list of a room into the journal. What cannot be moved is moved after the
+    /// next call for the room.
+    async fn forward(&self, journal: &JournalInRedis, room: &str, hook_events: &[String]) {
+        let Some(recorder) = self.presence.shared.fanout.recorder() else { return };
+        let wanted = |text: &str| match text.starts_with("{\"type\":\"entered\"") {
+            true => recorder.events().entered,
+            false => recorder.events().left,
+        };
+        let events: Vec<HookEvent> = hook_events
+            .iter()
+            .filter_map(|entry| entry.split_once(' '))
+            .filter(|(_, text)| wanted(text))
+            .map(|(id, text)| HookEvent { key: format!("presence {id} {room}").into(), text: text.into() })
+            .collect();
+        if !events.is_empty() && journal.append(&events).await.is_err() {
+            return;
+        }
+        if hook_events.is_empty() {
+            return;
+        }
+        recorder.notify_appended();
+        let (shared, keys) = (&self.presence.shared, self.presence.shared.keys(room));
+        let removed = self.scripts.remove_hook_events(&shared.publisher, &keys, hook_events).await;
+        if let Err(error) = removed {
+            let namespace = shared.fanout.name();
+            tracing::debug!(namespace, error = %error.unavailable, "hooks: events stay in the list of a room");
+        }
     }
 
     async fn read(&self, room: &str) -> PresenceResult {
@@ -281,7 +325,7 @@ impl Worker {
         }
         let local = &self.presence.local;
         let now = Instant::now();
-        let Ok(Synced { count, own, next_due, events, is_large }) = synced else {
+        let Ok(Synced { count, own, next_due, events, is_large, hook_events }) = synced else {
             return self.schedule.set(&room, Some(now + RETRY_DELAY));
         };
         if count.is_none() {
@@ -301,7 +345,10 @@ impl Worker {
             self.large.remove(&room);
         }
         let renewal = has_users.then(|| now + local.settings().lease / 6);
-        let next = renewal.into_iter().chain(next_due.map(|wait| now + wait.max(TURN))).min();
+        // The list may have more.
+        let more = (!hook_events.is_empty()).then_some(TURN);
+        let next =
+            renewal.into_iter().chain(next_due.into_iter().chain(more).map(|wait| now + wait.max(TURN))).min();
         self.schedule.set(&room, next);
     }
 }

@@ -15,10 +15,11 @@ pub(super) struct PresenceScripts {
     sync: Script,
     read: Script,
     read_own: Script,
+    remove_hook_events: Script,
 }
 
 /// The result of a report.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Synced {
     /// Members of the room. `None`: nothing was reported.
     pub(super) count: Option<u64>,
@@ -30,6 +31,8 @@ pub(super) struct Synced {
     pub(super) events: u64,
     /// Whether only the number of members is published.
     pub(super) is_large: bool,
+    /// The events for the application: an id, a space, and the JSON of each.
+    pub(super) hook_events: Vec<String>,
 }
 
 // === impl PresenceScripts ===
@@ -40,6 +43,7 @@ impl PresenceScripts {
             sync: Script::new(presence::SYNC),
             read: Script::new(presence::READ),
             read_own: Script::new(presence::READ_OWN),
+            remove_hook_events: Script::new(presence::REMOVE_HOOK_EVENTS),
         }
     }
 
@@ -55,6 +59,7 @@ impl PresenceScripts {
         ttl: Duration,
         changes: &[Change],
         settings: &Settings,
+        has_hooks: bool,
     ) -> Result<Synced, ScriptError> {
         let keys = shared.keys(room);
         let channel = if shared.channel_per_room { keys.channel() } else { shared.channel.clone() };
@@ -84,11 +89,13 @@ impl PresenceScripts {
             is_known: change.is_known,
         });
         let args = sync.args(changes).into_iter().map(Value::from).collect();
-        let names = PresenceKeys::of(&keys).sync(&keys, server);
-        let reply = self.sync.run::<(u64, u64, i64, u64, u64)>(&shared.publisher, names, args).await?;
-        let (count, own, next_due, events, is_large) = reply;
+        let mut names = PresenceKeys::of(&keys).sync(&keys, server);
+        names.extend(has_hooks.then(|| PresenceKeys::of(&keys).hook_events()));
+        type Reply = (u64, u64, i64, u64, u64, Vec<String>);
+        let (count, own, next_due, events, is_large, hook_events): Reply =
+            self.sync.run(&shared.publisher, names, args).await?;
         let next_due = u64::try_from(next_due).ok().map(Duration::from_millis);
-        Ok(Synced { count: Some(count), own, next_due, events, is_large: is_large == 1 })
+        Ok(Synced { count: Some(count), own, next_due, events, is_large: is_large == 1, hook_events })
     }
 
     /// Reads the members of a room. It has none if no server has touched it for `stale`.
@@ -114,6 +121,21 @@ impl PresenceScripts {
             connections: member[2].parse().unwrap_or_default(),
         });
         Ok(RoomPresence::of(members, count))
+    }
+
+    /// Removes events for the application from the list of a room.
+    ///
+    /// # Errors
+    /// [`ScriptError`].
+    pub(super) async fn remove_hook_events(
+        &self,
+        client: &Client,
+        keys: &Keys,
+        entries: &[String],
+    ) -> Result<(), ScriptError> {
+        let names = vec![PresenceKeys::of(keys).hook_events()];
+        let args = entries.iter().map(|entry| Value::from(entry.as_str())).collect();
+        self.remove_hook_events.run::<u64>(client, names, args).await.map(drop)
     }
 
     /// The users of a server in a room.

@@ -130,6 +130,7 @@ impl Protocol for Plain {
         self.heartbeat = Heartbeat::PingAt(core.now() + self.settings.ping_interval);
         self.join_by = core.now() + self.settings.connect_timeout;
         core.send_text(&plain::hello(self.settings.ping_interval));
+        core.connected(self.namespace);
         Ok(())
     }
 

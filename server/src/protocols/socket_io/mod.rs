@@ -267,6 +267,7 @@ impl SocketIo {
                 self.requests.forget(namespace);
                 core.unsubscribe_all(namespace);
                 core.forget_identity(namespace);
+                core.disconnected(namespace);
             }
             Err(error) => {
                 tracing::debug!(%error, "closing a connection: Socket.IO protocol error");
@@ -334,6 +335,7 @@ impl SocketIo {
             core.set_page(page);
         }
         self.session.admitted(namespace);
+        core.connected(namespace);
         self.connect_by = NEVER;
         if self.version != Version::V4 {
             // Its id is that of the Engine.IO session.

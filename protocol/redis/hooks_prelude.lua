@@ -1,0 +1,21 @@
+-- The first part of the scripts for the journal of a namespace's hooks: the time, and how events are added and removed. One of
+-- hooks_append.lua, hooks_take.lua, hooks_done.lua and hooks_dead.lua follows. All keys carry one hash tag.
+--
+-- KEYS[1] the journal, a stream whose only field is e, the event (a JSON object)
+-- KEYS[2] the bytes of all its events, a hash: b
+-- KEYS[3] the keys of events that several servers report, a sorted set by the time (ms) of the first report
+-- KEYS[4] dead letters, a stream with the fields e, the event, and r, why it was given up
+-- KEYS[5] the server that sends, as a lease
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local function int(number) return string.format('%d', number) end
+local function add(text)
+  redis.call('XADD', KEYS[1], '*', 'e', text)
+  redis.call('HINCRBY', KEYS[2], 'b', int(#text))
+end
+local function remove(entry)
+  redis.call('XDEL', KEYS[1], entry[1])
+  redis.call('HINCRBY', KEYS[2], 'b', int(-#entry[2][2]))
+end
+local function find(stream, id) return redis.call('XRANGE', stream, id, id)[1] end
+-- End of the prelude.

@@ -1,0 +1,142 @@
+//! The journal of hooks in this process. It ends with the process.
+
+use crate::hooks::{DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken};
+use crate::outcome::Pending;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::future::ready;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// The bytes that the sender puts into one request, unless its first event is larger.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// The journal of one namespace.
+#[derive(Debug)]
+pub(super) struct JournalInMemory {
+    limits: JournalLimits,
+    /// Distinguishes the ids of this process from those of others.
+    run: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    newest: u64,
+    events: VecDeque<Entry>,
+    bytes: usize,
+    dead: VecDeque<DeadLetter>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: Box<str>,
+    text: Box<str>,
+    since: Instant,
+}
+
+// === impl State ===
+
+impl State {
+    fn push(&mut self, run: u32, text: Box<str>) {
+        self.newest += 1;
+        let id = format!("{run:08x}-{}", self.newest).into();
+        self.bytes += text.len();
+        self.events.push_back(Entry { id, text, since: Instant::now() });
+    }
+
+    fn remove(&mut self, ids: &HashMap<&str, Option<&str>>) -> u64 {
+        let mut given_up = 0;
+        let (bytes, dead) = (&mut self.bytes, &mut self.dead);
+        self.events.retain(|event| {
+            let Some(reason) = ids.get(&*event.id) else { return true };
+            *bytes -= event.text.len();
+            if let Some(reason) = reason {
+                given_up += 1;
+                let (id, text) = (event.id.clone(), event.text.clone());
+                dead.push_back(DeadLetter { id, text, reason: (*reason).into() });
+            }
+            false
+        });
+        given_up
+    }
+}
+
+// === impl JournalInMemory ===
+
+impl JournalInMemory {
+    pub(super) fn new(limits: JournalLimits) -> Self {
+        Self { limits, run: rand::random(), state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Journal for JournalInMemory {
+    fn append<'a>(&'a self, events: &'a [HookEvent]) -> Pending<'a, u64> {
+        let mut state = self.state();
+        // Keys do not matter: no other server reports to this journal.
+        events.iter().for_each(|event| state.push(self.run, event.text.clone()));
+        let mut dropped = 0;
+        while state.events.len() > self.limits.size || (state.bytes > self.limits.bytes && state.events.len() > 1) {
+            let Some(oldest) = state.events.pop_front() else { break };
+            state.bytes -= oldest.text.len();
+            dropped += 1;
+        }
+        Box::pin(ready(Ok(dropped)))
+    }
+
+    fn take(&self, _lease: Duration, max: usize) -> Pending<'_, Taken> {
+        let state = self.state();
+        let mut bytes = 0;
+        let is_in_batch = |entry: &&Entry| {
+            let is_first = bytes == 0;
+            bytes += entry.text.len();
+            is_first || bytes <= BATCH_BYTES
+        };
+        let stored =
+            |entry: &Entry| Stored { id: entry.id.clone(), text: entry.text.clone(), age: entry.since.elapsed() };
+        let events = state.events.iter().take(max).take_while(is_in_batch).map(stored).collect();
+        let (waiting, dead) = (state.events.len() as u64, state.dead.len() as u64);
+        Box::pin(ready(Ok(Taken { is_sender: true, events, waiting, dead })))
+    }
+
+    fn remove<'a>(&'a self, delivered: &'a [Box<str>], given_up: &'a [NotSent]) -> Pending<'a, u64> {
+        let mut ids: HashMap<&str, Option<&str>> = delivered.iter().map(|id| (&**id, None)).collect();
+        ids.extend(given_up.iter().map(|event| (&*event.id, Some(&*event.reason))));
+        let mut state = self.state();
+        state.remove(&ids);
+        let too_many = state.dead.len().saturating_sub(self.limits.dead_letters);
+        state.dead.drain(..too_many);
+        Box::pin(ready(Ok(too_many as u64)))
+    }
+
+    fn dead_letters<'a>(&'a self, after: &'a str, max: usize) -> Pending<'a, DeadLetters> {
+        let state = self.state();
+        let start = state.dead.iter().position(|letter| *letter.id == *after).map_or(0, |index| index + 1);
+        let letters = state.dead.iter().skip(start).take(max).cloned().collect();
+        Box::pin(ready(Ok(DeadLetters { count: state.dead.len() as u64, letters })))
+    }
+
+    fn clear_dead_letters<'a>(&'a self, resend: bool, ids: &'a [String], max: usize) -> Pending<'a, u64> {
+        let mut state = self.state();
+        let mut cleared = Vec::new();
+        state.dead.retain(|letter| {
+            let is_meant = match ids {
+                [] => cleared.len() < max,
+                ids => ids.iter().any(|id| **id == *letter.id),
+            };
+            if is_meant {
+                cleared.push(letter.text.clone());
+            }
+            !is_meant
+        });
+        let count = cleared.len() as u64;
+        if resend {
+            cleared.into_iter().for_each(|text| state.push(self.run, text));
+        }
+        Box::pin(ready(Ok(count)))
+    }
+}

@@ -1,0 +1,299 @@
+//! Hooks: the application is notified, on both engines and with two servers, whatever happens to it, to a server, or to Redis.
+
+use crate::support::application::{Application, Behaviour};
+use crate::support::tokens::token;
+use crate::support::wait::until;
+use crate::support::{Browser, Program, RedisServer, Request, Site, TestServer, Transport};
+use nodevent_protocol::hooks::sign;
+use serde_json::{Value, json};
+use std::collections::HashSet;
+
+const SECRET: &str = "a-secret-for-hooks-of-more-than-32-bytes";
+const TOKENS: &str = "token: {secret: a-secret-for-tokens-of-more-than-32-bytes}";
+const PRESENCE: &str = "presence: {rooms: [room], lease: 3s, grace: 0s}";
+
+/// A namespace with hooks; `more` are further keys of the hooks, `engine` further ones of the namespace.
+fn namespace(application: &Application, more: &str, engine: &str) -> String {
+    let url = &application.url;
+    format!(
+        "/nodevent: {{open: true, history: 1000, {TOKENS}, {PRESENCE}{engine}, \
+         hooks: {{url: \"{url}\", secret: {SECRET}, timeout: 2s, {more}}}}}\n"
+    )
+}
+
+async fn on_redis(redis: &RedisServer, application: &Application, more: &str) -> TestServer {
+    let server = TestServer::start(&namespace(application, more, &format!(", redis: \"{}\"", redis.url()))).await;
+    server.ready().await;
+    server
+}
+
+/// A server on the memory engine or on Redis.
+async fn on_engine(is_memory: bool, redis: &RedisServer, application: &Application, more: &str) -> TestServer {
+    match is_memory {
+        true => TestServer::start(&namespace(application, more, "")).await,
+        false => on_redis(redis, application, more).await,
+    }
+}
+
+fn accepts() -> Behaviour {
+    Behaviour::Respond(200, "{}".to_owned())
+}
+
+/// The events of all requests so far, in order. Each request has a valid signature.
+fn events(application: &Application) -> Vec<Value> {
+    application.requests().iter().flat_map(|request| events_of(request)).collect()
+}
+
+fn events_of(request: &str) -> Vec<Value> {
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let signature = head.lines().find_map(|line| line.strip_prefix("x-nodevent-signature: ")).unwrap();
+    let seconds = signature.strip_prefix("t=").unwrap().split(',').next().unwrap().parse().unwrap();
+    assert_eq!(signature, sign(SECRET.as_bytes(), seconds, body.as_bytes()));
+    let body: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["namespace"], "/nodevent");
+    body["events"].as_array().unwrap().clone()
+}
+
+/// Waits until this many different events have arrived, and returns each once, in the order of their first arrival.
+async fn received(application: &Application, count: usize) -> Vec<Value> {
+    let different = || {
+        let mut seen = HashSet::new();
+        let mut all = events(application);
+        all.retain(|event| seen.insert(event["id"].as_str().unwrap().to_owned()));
+        all
+    };
+    until(&format!("{count} events"), async || different().len() >= count).await;
+    different()
+}
+
+async fn connect(site: &Site, user: &str) -> Browser {
+    let mut browser = Browser::open(site, Transport::WebSocket).await;
+    let auth = json!({"token": token(json!({"sub": user, "info": {"name": user}}))}).to_string();
+    browser.enter_with("/nodevent", &auth).await.expect("the token is accepted");
+    browser
+}
+
+fn types(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["type"].as_str().unwrap()).collect()
+}
+
+/// T-32: the application learns who connects, who is in a room, and what is published.
+#[tokio::test]
+async fn the_application_is_notified_of_everything_it_asked_for() {
+    let redis = RedisServer::start().await;
+    for is_memory in [true, false] {
+        let application = Application::start(accepts()).await;
+        let more = "events: [connected, disconnected, entered, left], delivered: [\"order_*\"]";
+        let server = on_engine(is_memory, &redis, &application, more).await;
+        let mut ann = connect(&server, "ann").await;
+        received(&application, 1).await;
+        ann.join("room").await;
+        received(&application, 2).await;
+        server.emit("/nodevent", "room", "order_paid", json!({"number": 7})).await;
+        server.emit("/nodevent", "room", "other", 1).await;
+        received(&application, 3).await;
+        ann.leave("room").await;
+        received(&application, 4).await;
+        ann.close().await;
+        let events = received(&application, 5).await;
+        assert_eq!(types(&events), ["connected", "entered", "delivered", "left", "disconnected"]);
+        let [connected, entered, delivered, left, disconnected] = <[Value; 5]>::try_from(events).unwrap();
+        assert_eq!((&connected["user"], &connected["info"]), (&json!("ann"), &json!({"name": "ann"})));
+        assert_eq!(
+            (&entered["user"], &entered["room"], &entered["count"]),
+            (&json!("ann"), &json!("room"), &json!(1))
+        );
+        assert_eq!(entered["info"], json!({"name": "ann"}));
+        assert_eq!(delivered["room"], "room");
+        assert_eq!(delivered["publication"]["message"], json!({"number": 7}));
+        assert!(delivered["publication"]["position"].is_string());
+        assert_eq!((&left["user"], &left["count"]), (&json!("ann"), &json!(0)));
+        assert_eq!(disconnected["connection"], connected["connection"]);
+        assert_eq!((&disconnected["user"], &disconnected["seconds"]), (&json!("ann"), &json!(0)));
+        let now = now_ms();
+        for event in [connected, entered, delivered, left, disconnected] {
+            let at = event["at"].as_u64().unwrap();
+            assert!(at <= now + 1000 && now - at.min(now) < 60_000, "{event}");
+        }
+        server.metric_is("hooks_sent_total", 5).await;
+        server.metric_is("hooks_waiting", 0).await;
+    }
+}
+
+fn now_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+/// The application fails in every way, and receives everything afterwards, in order.
+#[tokio::test]
+async fn an_application_that_was_away_receives_everything_in_order() {
+    let redis = RedisServer::start().await;
+    for is_memory in [true, false] {
+        let application = Application::start(Behaviour::Close).await;
+        let more = "delivered: e, batch: 7, attempts: 1000";
+        let server = on_engine(is_memory, &redis, &application, more).await;
+        let mut member = connect(&server, "ann").await;
+        member.join("room").await;
+        for (index, behaviour) in [
+            Behaviour::Close,
+            Behaviour::Respond(500, "{}".to_owned()),
+            Behaviour::Respond(503, "{}".to_owned()),
+            Behaviour::Raw("nonsense".to_owned()),
+            Behaviour::Redirect(application.url.clone()),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            application.set(behaviour);
+            let before = application.requests().len();
+            for number in 0..10 {
+                server.emit("/nodevent", "room", "e", 10 * index + number).await;
+            }
+            until("a request without success", async || application.requests().len() > before).await;
+        }
+        application.set(accepts());
+        let events = received(&application, 50).await;
+        let numbers: Vec<u64> =
+            events.iter().map(|event| event["publication"]["message"].as_u64().unwrap()).collect();
+        assert_eq!(numbers, (0..50).collect::<Vec<_>>());
+        server.metric_is("hooks_given_up_total", 0).await;
+        server.metric_is("hooks_waiting", 0).await;
+    }
+}
+
+/// An event that the application rejects does not hold up the others for ever: it can be listed, resent and deleted.
+#[tokio::test]
+async fn rejected_events_become_dead_letters_which_can_be_resent_and_deleted() {
+    let redis = RedisServer::start().await;
+    for is_memory in [true, false] {
+        let application = Application::start(Behaviour::Respond(422, "{}".to_owned())).await;
+        let more = "delivered: e, attempts: 2";
+        let server = on_engine(is_memory, &redis, &application, more).await;
+        let mut member = connect(&server, "ann").await;
+        member.join("room").await;
+        for number in 0..2 {
+            server.emit("/nodevent", "room", "e", number).await;
+        }
+        server.metric_is("hooks_given_up_total", 2).await;
+        let path = "/api/nodevent/hooks/dead-letters";
+        let listed = server.get(path).await.json();
+        assert_eq!(listed["count"], 2);
+        assert_eq!(listed["dead_letters"][0]["event"]["publication"]["message"], 0);
+        let reason = listed["dead_letters"][0]["reason"].as_str().unwrap();
+        assert_eq!(reason, "the response has the status 422; it was rejected 2 times");
+        let id = |index: usize| listed["dead_letters"][index]["id"].as_str().unwrap().to_owned();
+        let next = server.get(&format!("{path}?after={}&count=1", id(0))).await.json();
+        assert_eq!(next["dead_letters"][0]["id"], id(1));
+        application.set(accepts());
+        let clear = async |body: Value| server.send(&Request::post(path, body.to_string())).await.json();
+        let resent = clear(json!({"action": "resend", "ids": [id(1)]})).await;
+        assert_eq!(resent, json!({"resent": 1, "count": 1}));
+        until("the event", async || {
+            events(&application).iter().filter(|event| event["publication"]["message"] == 1).count() > 2
+        })
+        .await;
+        assert_eq!(clear(json!({"action": "delete", "all": true})).await, json!({"deleted": 1, "count": 0}));
+        assert_eq!(server.get(path).await.json(), json!({"count": 0, "dead_letters": []}));
+        for body in [json!({"action": "delete"}), json!({"action": "keep", "all": true})] {
+            assert_eq!(server.send(&Request::post(path, body.to_string())).await.status, 400);
+        }
+        let page = Request::get(path).header("Origin", "http://localhost").header("Sec-Fetch-Site", "same-origin");
+        assert_eq!(server.send(&page).await.status, 403);
+    }
+}
+
+/// Two servers share a Redis: each event arrives, and one that both report arrives once while nothing fails.
+#[tokio::test]
+async fn two_servers_notify_once() {
+    let redis = RedisServer::start().await;
+    let application = Application::start(accepts()).await;
+    let more = "events: [connected, entered, left], delivered: e";
+    let servers = [on_redis(&redis, &application, more).await, on_redis(&redis, &application, more).await];
+    let mut members = Vec::new();
+    for (index, server) in servers.iter().enumerate() {
+        let mut member = connect(server, &format!("user{index}")).await;
+        member.join("room").await;
+        members.push(member);
+    }
+    for number in 0..20 {
+        servers[number % 2].emit("/nodevent", "room", "e", number).await;
+    }
+    let events = received(&application, 24).await;
+    let numbers: Vec<u64> = events.iter().filter_map(|event| event["publication"]["message"].as_u64()).collect();
+    assert_eq!(numbers, (0..20).collect::<Vec<_>>());
+    assert_eq!(types(&events).iter().filter(|kind| **kind == "entered").count(), 2);
+    assert_eq!(types(&events).iter().filter(|kind| **kind == "connected").count(), 2);
+}
+
+/// A server that sends is killed, with events in its journal and users in a room: the other one delivers them.
+#[tokio::test]
+async fn events_of_a_killed_server_are_delivered_by_another() {
+    let redis = RedisServer::start().await;
+    let application = Application::start(Behaviour::Close).await;
+    let more = "events: [connected, left], delivered: e";
+    let folder = tempfile::tempdir().unwrap();
+    let configuration = namespace(&application, more, &format!(", redis: \"{}\"", redis.url()));
+    let listening = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\n";
+    let killed = Program::serve(folder.path(), &format!("{listening}{configuration}")).await;
+    let site = killed.site().await;
+    until("the server is ready", async || site.get("/readyz").await.status == 200).await;
+    let mut gone = Browser::open(&site, Transport::WebSocket).await;
+    let auth = json!({"token": token(json!({"sub": "gone"}))}).to_string();
+    gone.enter_with("/nodevent", &auth).await.unwrap();
+    gone.join("room").await;
+    for number in 0..10 {
+        site.emit("/nodevent", "room", "e", number).await;
+    }
+    application.received(1).await;
+    let server = on_redis(&redis, &application, more).await;
+    let mut stays = connect(&server, "stays").await;
+    stays.join("room").await;
+    killed.kill().await;
+    application.set(accepts());
+    let events = received(&application, 13).await;
+    let of_kind = |kind: &str| events.iter().filter(|event| event["type"] == kind).collect::<Vec<_>>();
+    let numbers: Vec<u64> =
+        of_kind("delivered").iter().map(|one| one["publication"]["message"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..10).collect::<Vec<_>>());
+    assert_eq!(of_kind("left").iter().map(|one| &one["user"]).collect::<Vec<_>>(), ["gone"]);
+    let users: HashSet<&str> = of_kind("connected").iter().map(|one| one["user"].as_str().unwrap()).collect();
+    assert_eq!(users, HashSet::from(["gone", "stays"]));
+}
+
+/// Redis is unavailable for a while: what happens meanwhile is reported when it is back.
+#[tokio::test]
+async fn events_wait_for_redis() {
+    let mut redis = RedisServer::start().await;
+    let application = Application::start(accepts()).await;
+    let server = on_redis(&redis, &application, "events: [connected]").await;
+    connect(&server, "first").await;
+    received(&application, 1).await;
+    redis.stop();
+    let _second = connect(&server, "second").await;
+    redis.start_again().await;
+    let events = received(&application, 2).await;
+    assert_eq!(events[1]["user"], "second");
+}
+
+/// A journal that is full drops the oldest events, and counts them.
+#[tokio::test]
+async fn a_full_journal_drops_the_oldest_and_counts_them() {
+    let redis = RedisServer::start().await;
+    for is_memory in [true, false] {
+        let application = Application::start(Behaviour::Close).await;
+        let more = "delivered: e, size: 10";
+        let server = on_engine(is_memory, &redis, &application, more).await;
+        let mut member = connect(&server, "ann").await;
+        member.join("room").await;
+        for number in 0..25 {
+            server.emit("/nodevent", "room", "e", number).await;
+        }
+        server.metric_is("hooks_dropped_total", 15).await;
+        application.set(accepts());
+        until("the newest event", async || {
+            events(&application).iter().any(|event| event["publication"]["message"] == 24)
+        })
+        .await;
+        server.metric_is("hooks_waiting", 0).await;
+    }
+}
