@@ -177,3 +177,27 @@ test("after the revocation of a room the client asks for a new key once", async 
   await new Promise((resolve) => setTimeout(resolve, 300));
   assert.deepEqual([asked, joins.length, room.joined], [2, 2, false], "no loop");
 });
+
+test("the page learns which user its connection has, and when it has none any more", async (context) => {
+  context.mock.method(console, "warn", () => {});
+  let claims = { sub: "watched", iat: Date.now() / 1000 - 10 };
+  const { nodevent } = start(() => claims && tokenFor(claims));
+  const users = [];
+  nodevent.on("user-changed", (user) => users.push(user));
+  await until(() => nodevent.user.id === "watched");
+  // A lost connection changes nothing.
+  nodevent.socket.io.engine.close();
+  await until(() => !nodevent.connected());
+  await until(() => nodevent.connected());
+  await revoke({ user: "watched" });
+  await until(() => nodevent.connected() && nodevent.user.id === undefined);
+  assert.deepEqual(users, ["watched", undefined]);
+  claims = { sub: "watched", iat: Date.now() / 1000 };
+  nodevent.setToken(() => claims && tokenFor(claims));
+  await until(() => nodevent.user.id === "watched");
+  // The application does not return a token to a visitor who has signed out.
+  claims = undefined;
+  nodevent.socket.io.engine.close();
+  await until(() => nodevent.user.id === undefined);
+  assert.deepEqual(users, ["watched", undefined, "watched", undefined]);
+});
