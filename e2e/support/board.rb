@@ -45,8 +45,8 @@ module E2E
         "RAILS_ENV" => "test", "BUNDLE_GEMFILE" => File.join(DIR, "Gemfile"), "BUNDLE_SILENCE_ROOT_WARNING" => "1",
         "DEMO_DATABASE" => @database, "DEMO_LOGS" => TMP, "SECRET_KEY_BASE" => SecureRandom.hex(32),
         "NODEVENT_PORT" => Program.free_port.to_s, "NODEVENT_SECRET" => SecureRandom.hex(32),
-        "NODEVENT_PUBLISH_KEY" => SecureRandom.hex(16), "REDIS_URL" => redis&.url,
-        "NODEVENT_ENV" => redis ? "production" : "test"
+        "NODEVENT_TOKEN_SECRET" => SecureRandom.hex(32), "NODEVENT_PUBLISH_KEY" => SecureRandom.hex(16),
+        "REDIS_URL" => redis&.url, "NODEVENT_ENV" => redis ? "production" : "test"
       }
     end
 

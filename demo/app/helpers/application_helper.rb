@@ -18,6 +18,11 @@ module ApplicationHelper
 
   # An unsaved record to draw a <template> from.
   def blank(record)
-    record.tap { |r| r.author = Visitor.new("", "") }
+    record.tap { |r| r.author = Visitor.new(id: "", name: "") }
+  end
+
+  # Whether mentions survive a restart of the NoDevent server.
+  def durable_mentions?
+    NoDevent::Emitter.config["redis"].present?
   end
 end
