@@ -15,7 +15,7 @@ RSpec.shared_examples "a board that knows its users" do
     expect(person).to have_css("#my-name", text: name)
   end
 
-  # Who is present, with the number: everybody but the page's visitor in alphabetical order.
+  # Who is present, with the number. The visitor of the page is the first one.
   def expect_present(person, *others)
     names = [name_of(person), *others.sort]
     eventually("#{names.first} sees #{others.inspect}", within: 60) do # who has left is present for ten seconds more
@@ -63,7 +63,7 @@ RSpec.shared_examples "a board that knows its users" do
     expect_present(ines, name)
   end
 
-  it "refuses a name that somebody else has" do
+  it "refuses a name that another visitor has" do
     open_page(ines, board.url)
     open_page(omar, board.url)
     omar.find("#me > summary").click
@@ -105,7 +105,11 @@ RSpec.shared_examples "a board that knows its users" do
     open_page(omar, thread)
     say(omar, "Seen soon, @#{name_of(ines)}.")
     expect(ines).to have_css(".mention .quote", text: "Seen soon", visible: :all)
-    in_another_tab(ines) { ines.visit("#{thread}#seen") && expect(ines).to(have_no_css(".mention .quote", text: "Seen soon", visible: :all)) }
+    in_another_tab(ines) do
+      ines.visit("#{thread}##{omar.find('#comments .comment:last-child')[:id]}")
+      expect(ines).to have_css("#bell.ringing") # it has received the mention
+      expect(ines).to have_no_css(".mention .quote", text: "Seen soon", visible: :all)
+    end
     expect(ines).to have_no_css(".mention .quote", text: "Seen soon", visible: :all)
 
     2.times { |n| say(omar, "Number #{n} for @#{name_of(ines)}") }
@@ -124,7 +128,7 @@ RSpec.shared_examples "a board that knows its users" do
     expect(omar.find(".compose textarea").value).to eq("@#{name_of(ines)} ")
   end
 
-  it "ends the other tabs of a person who signs out, and nobody else's; the person can sign in again" do
+  it "ends the other tabs of a person who signs out, and no others; the person can sign in again" do
     open_page(ines, thread)
     open_page(omar, thread)
     name = name_of(omar)
@@ -151,14 +155,14 @@ RSpec.shared_examples "a board that knows its users" do
     tab&.close
   end
 
-  it "asks a visitor who has signed out before it continues as somebody new" do
+  it "asks a visitor who has signed out before it continues as a new one" do
     open_page(omar, board.url)
     name = name_of(omar)
     sign_out(omar)
     omar.visit(thread)
     expect(omar).to have_css("h1", text: "Signed out")
     expect(omar).to have_button("Sign in again as #{name}")
-    omar.click_button("Continue as somebody new")
+    omar.click_button("Continue as a new visitor")
     expect(omar).to have_css("#signal[data-state=live]")
     expect(name_of(omar)).not_to eq(name)
   end

@@ -22,6 +22,9 @@ const REFUSED_ORIGIN_ATTEMPTS = 5;
 /** The key endpoint that the gem mounts, if the page does not name another one. */
 const DEFAULT_KEY_URL = "/nodevent/key";
 
+/** Reasons with such a code that are no limit: the user of the connection has no valid token any more. */
+const USER_ENDED = /^revoked$|^token/;
+
 /** Close codes of limits and malformed packets; the server closes with others when it stops. */
 const isLimit = (/** @type {any} */ code) => code === 1008 || code === 1009 || code === 1013;
 
@@ -254,7 +257,7 @@ export class NoDeventController extends Listenable {
     this._isConnected = false;
     this._joins._stop();
     const { code, reason: text } = details?.description || {};
-    if (isLimit(code)) warn(`the server closed the connection: ${text || code}. See limits in the server's configuration.`);
+    if (isLimit(code) && !USER_ENDED.test(text)) warn(`the server closed the connection: ${text || code}. See limits in the server's configuration.`);
     const requested = reason === "io client disconnect";
     for (const room of this._rooms.values()) room._onDisconnect(requested ? undefined : reason);
     this._fire("disconnect", reason, details);

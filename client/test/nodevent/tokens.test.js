@@ -1,6 +1,7 @@
 // `connect({ token })`: the token identifies the connection, and the client renews it before it expires.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, afterEach, before, test } from "node:test";
 import { WebSocket } from "ws";
 import { connect } from "../../src/index.js";
@@ -200,4 +201,22 @@ test("the page learns which user its connection has, and when it has none any mo
   nodevent.socket.io.engine.close();
   await until(() => nodevent.user.id === undefined);
   assert.deepEqual(users, ["watched", undefined, "watched", undefined]);
+});
+
+test("the example of docs/tokens.md connects with the page's token, renews it, and has no user after a sign-out", async () => {
+  const guide = readFileSync(new URL("../../../docs/tokens.md", import.meta.url), "utf8");
+  const [, code] = /runs this. -->\n *```js\n([^]*?)```/.exec(guide);
+  const claims = { sub: "guide" };
+  const page = { querySelector: () => ({ content: tokenFor(claims, 5000) }) };
+  let isSignedIn = true;
+  let requests = 0;
+  const answer = async () => ({ ok: true, redirected: false, text: async () => (++requests && isSignedIn ? tokenFor(claims, 60_000) : "") });
+  const { nodevent } = start();
+  new Function("NoDevent", "document", "fetch", code)(nodevent, page, answer);
+  await until(() => nodevent.user.id === "guide");
+  assert.equal(requests, 0, "the page's own token");
+  await until(() => requests === 1, "a renewal");
+  isSignedIn = false;
+  nodevent.socket.io.engine.close();
+  await until(() => nodevent.connected() && nodevent.user.id === undefined);
 });

@@ -34,7 +34,7 @@ class ApplicationController < ActionController::Base
     @visitor = visitor
   end
 
-  # Whoever opens the board for the first time is signed in with a new name.
+  # A browser that opens the board for the first time gets a new visitor.
   def require_visitor
     return if visitor
     return sign_in(Visitor.anonymous!) unless last_visitor

@@ -7,6 +7,11 @@ module ApplicationHelper
     tag.span(author[:initials], class: "avatar", "aria-hidden": true, data: { hue: author[:hue], avatar: "author" })
   end
 
+  # The avatar of the page's visitor, which changes with the visitor's name.
+  def my_avatar
+    tag.span(visitor.portrait[:initials], class: "avatar", "aria-hidden": true, data: { hue: visitor.portrait[:hue], avatar: "me" })
+  end
+
   def moment(name, time)
     time ||= Time.current
     tag.time("#{time_ago_in_words(time)} ago", datetime: time.iso8601, data: { time: name })

@@ -25,7 +25,7 @@ class Comment < ApplicationRecord
     persisted? && updated_at > created_at
   end
 
-  # Everybody whom the text mentions, except its author.
+  # The visitors whom the text mentions, except its author.
   def mentioned
     Mentions.in(body).reject { |visitor| by?(visitor) }
   end

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-# The rooms with presence. Everybody who has a page of the board open is in one room, and everybody who reads a
+# The rooms with presence. All visitors who have a page of the board open are in one room, and those who read a
 # discussion in another. They are not the rooms of the events: the list of discussions is in those of all discussions.
 module Readers
   BOARD = "Readers_board"

@@ -25,7 +25,7 @@ export class Readers {
     follow(pass, handlers, stale);
   }
 
-  /** Asks who is here. If somebody has entered or left meanwhile, it asks again. */
+  /** Asks who is here. If a person has entered or left meanwhile, it asks again. */
   async refresh() {
     const before = this.changes;
     const list = await this.room.presence().catch(() => null);
@@ -59,7 +59,7 @@ export class Readers {
       const item = before.get(user) ?? stamp("reader-template");
       item.dataset.user = user;
       item.toggleAttribute("data-me", user === this.visitor);
-      fill(item, { info: info ?? { name: "Somebody", initials: "?", hue: 0 } });
+      fill(item, { info: info ?? { name: "Visitor", initials: "?", hue: 0 } });
       if (!before.has(user) && !isFirst) enter(item);
       return item;
     });

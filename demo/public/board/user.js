@@ -1,4 +1,5 @@
 // The visitor of the page: new tokens for a page that stays open, and what happens when the visitor has signed out.
+import { fill } from "./fill.js";
 
 /** The token that came with the page, and later ones from the application, which has none for a visitor who has signed out. */
 function tokens() {
@@ -9,7 +10,7 @@ function tokens() {
     if (first) return first;
     const response = await fetch("/live_token", { cache: "no-store" });
     if (!response.ok) throw new Error(`status ${response.status}`);
-    return response.text(); // empty if nobody is signed in
+    return response.text(); // empty after a sign-out
   };
 }
 
@@ -23,7 +24,7 @@ export function watchTheVisitor(visitor) {
   nodevent.setToken(source);
   nodevent.on("user-changed", (user) => {
     if (user === visitor || isLeaving) return;
-    if (user) return location.reload(); // signed in as somebody else, in another tab
+    if (user) return location.reload(); // another visitor has signed in, in another tab
     nodevent.close();
     const signal = document.getElementById("signal");
     signal.dataset.state = "off";
@@ -33,7 +34,8 @@ export function watchTheVisitor(visitor) {
   return () => nodevent.setToken(source);
 }
 
-/** Shows the visitor's new name wherever the page has it. */
-export function showMyName({ name }) {
-  for (const node of document.querySelectorAll("[data-my-name]")) node.textContent = name;
+/** Shows the visitor's new name wherever the page has it. @param {{name: string, initials: string, hue: number}} me */
+export function showMyName(me) {
+  for (const node of document.querySelectorAll("[data-my-name]")) node.textContent = me.name;
+  fill(document.body, { me });
 }
