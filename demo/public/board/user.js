@@ -29,7 +29,9 @@ export function watchTheVisitor(visitor) {
     const signal = document.getElementById("signal");
     signal.dataset.state = "off";
     signal.firstElementChild.textContent = "Signed out";
-    document.getElementById("signed-out").showModal();
+    const dialog = document.getElementById("signed-out");
+    dialog.addEventListener("cancel", (event) => event.preventDefault()); // browsers that do not know `closedby`
+    dialog.showModal();
   });
   return () => nodevent.setToken(source);
 }
