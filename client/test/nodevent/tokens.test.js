@@ -180,7 +180,8 @@ test("after the revocation of a room the client asks for a new key once", async 
 });
 
 test("the page learns which user its connection has, and when it has none any more", async (context) => {
-  context.mock.method(console, "warn", () => {});
+  const lines = [];
+  context.mock.method(console, "warn", (line) => lines.push(line));
   let claims = { sub: "watched", iat: Date.now() / 1000 - 10 };
   const { nodevent } = start(() => claims && tokenFor(claims));
   const users = [];
@@ -201,6 +202,7 @@ test("the page learns which user its connection has, and when it has none any mo
   nodevent.socket.io.engine.close();
   await until(() => nodevent.user.id === undefined);
   assert.deepEqual(users, ["watched", undefined, "watched", undefined]);
+  assert.deepEqual(lines, ["NoDevent: Token has been revoked. Call NoDevent.setToken(source)."], "nothing about limits");
 });
 
 test("the example of docs/tokens.md connects with the page's token, renews it, and has no user after a sign-out", async () => {
