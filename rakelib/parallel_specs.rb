@@ -2,10 +2,11 @@
 
 require "etc"
 require "open3"
+require_relative "failed_tests"
 
 # Runs spec files in as many processes as the machine has processors, one process per file. The largest files start
 # first. Prints the output of each file when it has ended. Files that contain MEASURES_TIME run after the others, one
-# at a time. Used by the tasks in spec.rake.
+# at a time. A few failed examples run once more at the end (see FailedTests). Used by the tasks in spec.rake.
 class ParallelSpecs
   # The comment of files whose examples fail if other processes need the processors.
   MEASURES_TIME = "# Measures time."
@@ -18,7 +19,7 @@ class ParallelSpecs
     @options = options
     @environment = environment
     @lock = Mutex.new
-    @failed = []
+    @failed = {}
     @seconds = {}
   end
 
@@ -28,7 +29,7 @@ class ParallelSpecs
     @waiting = @alone
     run_files
     puts "The slowest files: #{slowest}"
-    raise "Failed: #{@failed.join(' ')}" unless @failed.empty?
+    raise "Failed: #{@failed.keys.join(' ')}" unless passed?
   end
 
   private
@@ -44,8 +45,14 @@ class ParallelSpecs
 
   def report(file, output, status, seconds)
     @seconds[file] = seconds
-    @failed << file unless status.success?
+    @failed[file] = FailedTests.of(output, ["rspec", *@options]) unless status.success?
     puts "#{file} (#{seconds.round} s)", output
+  end
+
+  # Whether no example failed, or all that failed pass now. A file that cannot be loaded has no failed examples.
+  def passed?
+    @failed.empty? || (@failed.values.none?(&:empty?) && FailedTests.rerun(@failed.values.flatten,
+                                                                           environment: @environment).zero?)
   end
 
   def slowest

@@ -13,7 +13,11 @@ const open = [];
 
 before(async () => {
   const token = { secret: TOKEN_SECRET };
-  server = await new Server({ "/presence": { token, presence: { grace: "1s" } }, "/without": { token } }).start();
+  server = await new Server({
+    "/presence": { token, presence: { grace: "1s" } },
+    "/patient": { token, presence: { grace: "1m" } },
+    "/without": { token },
+  }).start();
 });
 
 after(() => server.close());
@@ -54,17 +58,17 @@ test("the room receives who enters and leaves, and lists its members", async () 
 });
 
 test("a lost connection that is back at once is no event", async () => {
-  const watcher = start({ sub: "7", rooms: ["calm"] }).room("calm");
+  const watcher = start({ sub: "7", rooms: ["calm"] }, "/patient").room("calm");
   const received = eventsOf(watcher);
   await until(() => received.length === 1);
-  const other = start({ sub: "8", rooms: ["calm"] });
+  const other = start({ sub: "8", rooms: ["calm"] }, "/patient");
   await until(() => received.length === 2);
   for (let times = 0; times < 2; times++) {
     other.socket.io.engine.close();
     await until(() => !other.room("calm").joined);
     await until(() => other.room("calm").joined);
   }
-  const third = start({ sub: "9", rooms: ["calm"] });
+  const third = start({ sub: "9", rooms: ["calm"] }, "/patient");
   await until(() => received.length > 2);
   assert.equal(received.at(-1), "enter 9 3");
   assert.equal(received.length, 3);

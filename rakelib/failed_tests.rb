@@ -1,0 +1,90 @@
+# frozen_string_literal: true
+
+require "open3"
+
+# Finds the failed tests in the output of a test runner, and runs them once more. Used by bin/rerun-failures and
+# ParallelSpecs.
+module FailedTests
+  # One failed test: its name, and the Array of arguments of the command that runs only this test.
+  Failure = Struct.new(:name, :command)
+
+  # With more failures, the cause is not a busy machine: nothing runs again.
+  LIMIT = 6
+
+  # The line of cargo before the output of a test program, and of a failed test in it.
+  PROGRAM = %r{^ +Running (?:unittests )?(\S+) \(\S*?([^/\s]+)-\h+\)|^ +(Doc-tests) }
+  CARGO = /^test (\S+) \.\.\. FAILED$|^test (\S+) - .* \.\.\. FAILED$/
+  RSPEC = /^rspec (\S+)/
+  NODE = /^not ok \d+ - (.*)\n(?:  .*\n)*?  location: '(.*):\d+:\d+'/
+
+  class << self
+    # The failures in what a command printed. Empty if it failed for another reason, such as a compiler error.
+    def of(output, command)
+      output = output.dup.force_encoding(Encoding::UTF_8).scrub.gsub(/\e\[[\d;]*m/, "")
+      case command.first
+      when "cargo" then of_cargo(output, command)
+      when "rspec" then of_rspec(output, command)
+      else of_node(output)
+      end
+    end
+
+    # Runs the failed tests once more, one after the other. Returns the exit status: 0 if all pass.
+    def rerun(failures, environment: {})
+      if failures.size > LIMIT
+        puts "#{failures.size} tests failed. With more than #{LIMIT}, none runs again."
+        return 1
+      end
+      failures.map { |failure| passes?(failure, environment) }.all? ? 0 : 1
+    end
+
+    private
+
+    def passes?(failure, environment)
+      output, status = Open3.capture2e(environment, *failure.command)
+      passed = status.success?
+      puts output unless passed
+      puts passed ? "flaky: #{failure.name}" : "failed twice: #{failure.name}"
+      passed
+    end
+
+    # Each example by its place, with the options of the command but without its files.
+    def of_rspec(output, command)
+      options = command.reject { |argument| File.exist?(argument) }
+      output.scan(RSPEC).flatten.uniq.map { |id| Failure.new(id, [*options, id]) }
+    end
+
+    # Each test by its exact name in its own program.
+    def of_cargo(output, command)
+      program = nil
+      output.each_line.filter_map do |line|
+        if (match = PROGRAM.match(line))
+          program = match[3] ? ["--doc"] : selection(match[1], match[2])
+          nil
+        elsif program && (match = CARGO.match(line))
+          name = match[1] || match[2]
+          Failure.new(name, ["cargo", "test", *options(command), *program, "--", *(["--exact"] unless match[2]), name])
+        end
+      end
+    end
+
+    # The options of cargo that select one test program.
+    def selection(source, program)
+      case source
+      when "src/lib.rs" then ["--package", program.tr("_", "-"), "--lib"]
+      when "src/main.rs" then ["--package", program.tr("_", "-"), "--bins"]
+      else ["--test", program]
+      end
+    end
+
+    def options(command)
+      command.include?("--locked") ? ["--locked"] : []
+    end
+
+    # The files of the failed tests: names in Node are no patterns, and files are short.
+    def of_node(output)
+      output.scan(NODE).group_by(&:last).map do |file, tests|
+        Failure.new(tests.map(&:first).join(", "), ["node", "--test", "--test-timeout=120000", file])
+      end
+    end
+  end
+end
