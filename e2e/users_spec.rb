@@ -24,6 +24,19 @@ RSpec.shared_examples "a board that knows its users" do
     end
   end
 
+  # The names of those who are present, as the server lists them now.
+  def presence(person, room)
+    person.evaluate_async_script(<<~JS, room)
+      const [room, done] = arguments;
+      NoDevent.room(room).presence().then(({ members }) => done(members.map(({ info }) => info.name)), () => done([]));
+    JS
+  end
+
+  # The window has the focus, as that of a reader. In headless Chromium only the first window of a browser has it.
+  def look_at(person)
+    person.driver.browser.execute_cdp("Emulation.setFocusEmulationEnabled", enabled: true)
+  end
+
   # Runs the block in another tab of this person.
   def in_another_tab(person, &block)
     tab = person.open_new_window
@@ -59,6 +72,7 @@ RSpec.shared_examples "a board that knows its users" do
     name = "Omar #{SecureRandom.hex(3)}"
     rename(omar, name)
     expect_present(ines, name)
+    eventually("the server has the new token") { presence(omar, "Readers_board").include?(name) }
     ines.refresh
     expect_present(ines, name)
   end
@@ -108,6 +122,7 @@ RSpec.shared_examples "a board that knows its users" do
     first = ines.current_window
     in_another_tab(ines) do
       ines.visit("#{thread}##{omar.find('#comments .comment:last-child')[:id]}")
+      look_at(ines)
       expect(ines).to have_css("#bell.ringing") # it has received the mention
       expect(ines).to have_no_css(".mention .quote", text: "Seen soon", visible: :all)
       ines.within_window(first) { expect(ines).to have_no_css(".mention .quote", text: "Seen soon", visible: :all) }

@@ -4,10 +4,10 @@ class VisitorsController < ApplicationController
   def update
     return refuse_name unless visitor.update(name: params.require(:visitor).fetch(:name, ""))
 
-    # Other pages show the new name at once. Lists of presence have it as soon as this page presents a new token.
+    # Pages that are open show the new name at once. Lists of presence have it as soon as this page presents its new token.
     NoDevent::Emitter.emit(Readers::BOARD, "renamed", user: visitor.id, info: visitor.portrait)
     respond_to do |format|
-      format.json { render json: visitor.portrait }
+      format.json { render json: { **visitor.portrait, token: visitor.token } }
       format.html { redirect_back fallback_location: root_path }
     end
   end

@@ -40,6 +40,11 @@ class Visitor < ApplicationRecord
     increment!(:session_version)
   end
 
+  # Says to the NoDevent server who the page belongs to.
+  def token
+    NoDevent::Token.issue(self, info: portrait)
+  end
+
   # How pages show this visitor. Tokens carry it as `info`, so others see it in the presence of a room.
   def portrait
     Portrait.of(name)

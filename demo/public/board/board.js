@@ -8,7 +8,7 @@ import { watchTheSignal } from "./live.js";
 import { mentionButtons } from "./mention.js";
 import { panels } from "./panels.js";
 import { keepTime } from "./times.js";
-import { showMyName, watchTheVisitor } from "./user.js";
+import { rename, watchTheVisitor } from "./user.js";
 
 const data = JSON.parse(document.getElementById("page").textContent);
 const visitor = document.body.dataset.visitor;
@@ -16,13 +16,12 @@ const visitor = document.body.dataset.visitor;
 const page = data?.discussion ? discussionPage(data, visitor) : discussionsPage(data, visitor);
 
 watchTheSignal(document.getElementById("signal"));
-const presentToken = watchTheVisitor(visitor);
+watchTheVisitor(visitor);
 bell();
 forms({
   ...page.formHandlers,
   renamed: (me, form) => {
-    showMyName(me);
-    presentToken(); // with the new name
+    rename(me);
     form.closest("details").open = false;
   },
   signed_in: () => location.reload(),

@@ -1,27 +1,26 @@
 // The visitor of the page: new tokens for a page that stays open, and what happens when the visitor has signed out.
 import { fill } from "./fill.js";
 
-/** The token that came with the page, and later ones from the application, which has none for a visitor who has signed out. */
-function tokens() {
-  let token = document.querySelector("meta[name=nodevent-token]")?.content;
-  return async () => {
-    const first = token;
-    token = null;
-    if (first) return first;
-    const response = await fetch("/live_token", { cache: "no-store" });
-    if (!response.ok) throw new Error(`status ${response.status}`);
-    return response.text(); // empty after a sign-out
-  };
+/** A token that the application has sent already: that of the page, or one with the visitor's new name. */
+let token = document.querySelector("meta[name=nodevent-token]")?.content;
+
+/** The next token. The application has none for a visitor who has signed out. */
+async function nextToken() {
+  const known = token;
+  token = null;
+  if (known) return known;
+  const response = await fetch("/live_token", { cache: "no-store" });
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  return response.text(); // empty after a sign-out
 }
 
 /** @param {string} visitor  the id of the visitor for whom the page was rendered */
 export function watchTheVisitor(visitor) {
   const nodevent = window.NoDevent;
-  if (!nodevent) return () => {};
-  const source = tokens();
+  if (!nodevent) return;
   let isLeaving = false;
   document.getElementById("sign-out").addEventListener("submit", () => (isLeaving = true));
-  nodevent.setToken(source);
+  nodevent.setToken(nextToken);
   nodevent.on("user-changed", (user) => {
     if (user === visitor || isLeaving) return;
     if (user) return location.reload(); // another visitor has signed in, in another tab
@@ -33,11 +32,15 @@ export function watchTheVisitor(visitor) {
     dialog.addEventListener("cancel", (event) => event.preventDefault()); // browsers that do not know `closedby`
     dialog.showModal();
   });
-  return () => nodevent.setToken(source);
 }
 
-/** Shows the visitor's new name wherever the page has it. @param {{name: string, initials: string, hue: number}} me */
-export function showMyName(me) {
+/**
+ * Shows the visitor's new name wherever the page has it, and presents a token with it.
+ * @param {{name: string, initials: string, hue: number, token: string}} me
+ */
+export function rename(me) {
+  token = me.token;
+  window.NoDevent?.setToken(nextToken);
   for (const node of document.querySelectorAll("[data-my-name]")) node.textContent = me.name;
   fill(document.body, { me });
 }
