@@ -7,6 +7,7 @@ module E2E
   # Without Redis, the gem publishes over HTTP and the server uses its memory engine.
   class Board
     DIR = File.join(ROOT, "demo")
+    BOOT = 180 # seconds: Rails starts slowly on a busy machine
 
     attr_reader :env, :port, :server
 
@@ -27,7 +28,7 @@ module E2E
     # Runs Ruby in another process of the application, as a console or a job would.
     def run(ruby)
       finished = Program.new("runner", "bundle", "exec", "rails", "runner", ruby, env: env, dir: DIR)
-      raise "the runner failed:\n#{finished.output}" unless finished.status(within: 60).success?
+      raise "the runner failed:\n#{finished.output}" unless finished.status(within: BOOT).success?
     ensure
       finished&.stop
     end
@@ -52,14 +53,14 @@ module E2E
 
     def prepare
       prepared = Program.new("prepare", "bundle", "exec", "rake", "db:migrate", "db:seed", env: env, dir: DIR)
-      raise "the database was not prepared:\n#{prepared.output}" unless prepared.status(within: 60).success?
+      raise "the database was not prepared:\n#{prepared.output}" unless prepared.status(within: BOOT).success?
     ensure
       prepared&.stop
     end
 
     def start
       @rails = Program.new("rails", "bundle", "exec", "puma", "-C", "config/puma.rb", "-b", "tcp://127.0.0.1:#{port}", env: env, dir: DIR)
-      @rails.ready("the application answers", within: 60) { answers? }
+      @rails.ready("the application answers", within: BOOT) { answers? }
     end
 
     def answers?
