@@ -77,8 +77,27 @@ RSpec.describe "bin/demo" do
     expect(redis.ask("pubsub", "numsub", "/board")).to match(%r{/board\s+1})
 
     open_page(ines, "#{board}/discussions/1")
-    redis.ask("publish", "/board", { room: "Discussion_1", event: "presence", message: { here: 77 } }.to_json)
-    expect(ines).to have_css(".figures [data-count=here] b", text: "77")
+    redis.ask("publish", "/board", { room: "Discussion_1", event: "destroy", message: { id: 1 } }.to_json)
+    expect(ines).to have_css("#closed", text: "This discussion was deleted.")
+  end
+
+  it "keeps visitors and their unread mentions when everything but Redis restarts" do
+    redis = E2E::Redis.new
+    settings = { "REDIS_URL" => redis.url, "PORT" => E2E::Program.free_port.to_s, "NODEVENT_PORT" => E2E::Program.free_port.to_s }
+    demo = run_demo(settings)
+    board, = addresses(demo)
+    open_page(ines, board.to_s)
+    open_page(omar, "#{board}/discussions/1")
+    name = ines.find("#my-name").text
+    say(omar, "@#{name}, have you read this?")
+    expect(ines).to have_css("#unread", text: "1")
+    demo.signal("TERM")
+    expect(demo.status.exitstatus).to eq(0)
+
+    addresses(run_demo(settings))
+    open_page(ines, board.to_s)
+    expect(ines).to have_css("#my-name", text: name)
+    expect(ines).to have_css("#unread", text: "1")
   end
 
   it "reports that the configured Redis does not respond" do

@@ -9,12 +9,6 @@ RSpec.shared_examples "a page that outlives its server" do
     [ines, omar].each { |person| expect(person).to have_css("#signal[data-state=lost]", text: "Reconnecting") }
   end
 
-  def say(person, text)
-    person.fill_in("comment[body]", with: text, currently_with: "")
-    person.click_button("Reply")
-    expect(person).to have_css("#comments .prose", text: text)
-  end
-
   it "rejoins its room and receives later events (N-55, N-64, N-107)" do
     board.server.start
     [ines, omar].each { |person| expect(person).to have_css("#signal[data-state=live]", text: "Live") }

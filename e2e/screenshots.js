@@ -23,16 +23,17 @@ const demo = await startDemo();
 const browser = await launch();
 try {
   await mkdir(images, { recursive: true });
-  for (const [scheme, discussion, writer, text] of [
-    ["light", 6, "Ines Duarte", "The tram bell at the corner. Two rings: my father was on it."],
-    ["dark", 2, "Omar Haddad", "Italo Calvino, Invisible Cities. One city for each station."],
+  for (const [scheme, discussion, reader, writer, text] of [
+    ["light", 6, "Kira Holm", "Ines Duarte", "The tram bell at the corner. Two rings, @Kira Holm: my father was on it."],
+    ["dark", 2, "Jon Berger", "Omar Haddad", "Italo Calvino, Invisible Cities. One city for each station, @Jon Berger."],
   ]) {
     const options = { colorScheme: scheme, viewport: WINDOW, deviceScaleFactor: 1.5 };
-    const list = await openWindow(browser, demo.url, "Kira Holm", options);
+    const list = await openWindow(browser, demo.url, reader, options);
     const thread = await openWindow(browser, `${demo.url}/discussions/${discussion}`, writer, options);
     await thread.fill(".compose textarea", text);
     await thread.click(".compose button");
     await list.waitForSelector(".news.arrived");
+    await list.locator("#unread:not([hidden])").waitFor();
     await thread.locator(".comment .prose", { hasText: text }).waitFor();
     await list.waitForFunction(() => document.querySelector(".discussion.changed, .discussion.arrived"));
     await thread.evaluate(() => scrollTo({ top: 0, behavior: "instant" }));

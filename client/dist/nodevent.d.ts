@@ -177,6 +177,12 @@ export interface Feed extends Listenable {
   onAny(listener: (event: string, message: any, publication: Omit<Publication, "room">) => void): () => void;
 }
 
+/** What is published to the user of the page's token. */
+export interface UserFeed extends Feed {
+  /** The user of the connection, as the server has confirmed it; `undefined` without one. */
+  readonly id: string | undefined;
+}
+
 interface ControllerOn {
   (event: "connect", listener: () => void): Undo<NoDeventController>;
   /** `details.description` has the code and the reason of the WebSocket's close frame, if there was one. */
@@ -187,6 +193,8 @@ interface ControllerOn {
   (event: "reconnecting", listener: (delay: number, attempt: number) => void): Undo<NoDeventController>;
   (event: "reconnect", listener: (transport: string, attempts: number) => void): Undo<NoDeventController>;
   (event: "reconnect_failed", listener: () => void): Undo<NoDeventController>;
+  /** The connection has another user than before; `undefined`: none any more, because the token was revoked or has expired. */
+  (event: "user-changed", listener: (user: string | undefined) => void): Undo<NoDeventController>;
 }
 
 /** A message in a mailbox, besides its content. */
@@ -202,15 +210,23 @@ export interface MessageDetails {
  */
 export type MessageListener = (message: any, ack: () => void, details: MessageDetails) => void;
 
+/** A message in a mailbox, with the event and the content that the application sent. */
+export interface MailboxMessage extends MessageDetails {
+  readonly event: string;
+  readonly message?: any;
+}
+
 /** The mailbox of the user that the page's token names. It is opened with the first listener. */
 export interface Inbox {
   /** Messages in the mailbox that the page has not acknowledged. */
   readonly unread: number;
+  /** Those of them that have arrived, oldest first: all, unless the mailbox has just been opened. */
+  readonly messages: MailboxMessage[];
   /** Listens for messages with this event, also for those that are in the mailbox already. */
   on(event: string, listener: MessageListener): Undo<Inbox>;
   once(event: string, listener: MessageListener): Undo<Inbox>;
   off(event?: string, listener?: MessageListener): this;
-  /** Calls the listener with the number of unread messages, now and whenever it changes. Returns a function that ends it. */
+  /** Calls the listener with the number of unread messages, now and whenever it or `messages` change. Returns a function that ends it. */
   onChange(listener: (unread: number) => void): () => void;
   /** Removes a message from the mailbox. */
   acknowledge(id: string): void;
@@ -236,7 +252,7 @@ export class NoDeventController implements Listenable {
   /** Uses an existing socket: ours, the stock client's, or an object with `on`, `off` and `emit`. */
   setSocket(socket: SocketLike): this;
   /** What is published to the user of the page's token, on all pages of the user. */
-  readonly user: Feed;
+  readonly user: UserFeed;
   /** What is published to all connections of the namespace. */
   readonly all: Feed;
   /** Presents a token of the same user now, and tokens of this source from now on. Without a user before, it signs in. */

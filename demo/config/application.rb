@@ -4,6 +4,7 @@ require_relative "boot"
 
 require "rails"
 require "active_record/railtie"
+require "active_job/railtie"
 require "action_controller/railtie"
 require "action_view/railtie"
 
@@ -30,7 +31,11 @@ module Parlour
     # The end-to-end tests run in the test environment, but really publish.
     config.nodevent.test_mode = false
 
-    # The session cookie carries a visitor's name; bin/demo generates a new secret for each run.
+    # Jobs run in threads of the application: the demo needs no other process.
+    config.active_job.queue_adapter = :async
+
+    # The session cookie says who the visitor is. bin/demo keeps the secret, so visitors stay the same after a restart.
     config.secret_key_base = ENV["SECRET_KEY_BASE"] if ENV["SECRET_KEY_BASE"]
+    config.session_store :cookie_store, key: "_parlour_session", expire_after: 30.days
   end
 end

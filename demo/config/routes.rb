@@ -5,9 +5,9 @@ Rails.application.routes.draw do
 
   resources :discussions, only: %i[index show create update destroy] do
     resources :comments, only: :create
-    resource :presence, only: :create
-    post "presence/end", to: "presences#destroy"
   end
   resources :comments, only: %i[update destroy]
   resource :visitor, only: :update
+  resource :session, only: %i[new create destroy]
+  resource :live_token, only: :show
 end

@@ -5,7 +5,7 @@ return if Discussion.exists?
 
 PEOPLE = {
   ada: "Ada Mensah", ben: "Ben Okafor", cho: "Cho Min-jun", dara: "Dara Quinn", elif: "Elif Aydın", femi: "Femi Balogun"
-}.transform_values { |name| Visitor.new(SecureRandom.hex(6), name) }.freeze
+}.transform_values { |name| Visitor.create!(name: name) }.freeze
 
 # [author, minutes ago, title, text, [[author, minutes ago, reply], …]]
 BOARD = [

@@ -7,6 +7,7 @@ module E2E
   # Without Redis, the gem publishes over HTTP and the server uses its memory engine.
   class Board
     DIR = File.join(ROOT, "demo")
+    BOOT = 180 # seconds: Rails starts slowly on a busy machine
 
     attr_reader :env, :port, :server
 
@@ -27,7 +28,7 @@ module E2E
     # Runs Ruby in another process of the application, as a console or a job would.
     def run(ruby)
       finished = Program.new("runner", "bundle", "exec", "rails", "runner", ruby, env: env, dir: DIR)
-      raise "the runner failed:\n#{finished.output}" unless finished.status(within: 60).success?
+      raise "the runner failed:\n#{finished.output}" unless finished.status(within: BOOT).success?
     ensure
       finished&.stop
     end
@@ -45,21 +46,21 @@ module E2E
         "RAILS_ENV" => "test", "BUNDLE_GEMFILE" => File.join(DIR, "Gemfile"), "BUNDLE_SILENCE_ROOT_WARNING" => "1",
         "DEMO_DATABASE" => @database, "DEMO_LOGS" => TMP, "SECRET_KEY_BASE" => SecureRandom.hex(32),
         "NODEVENT_PORT" => Program.free_port.to_s, "NODEVENT_SECRET" => SecureRandom.hex(32),
-        "NODEVENT_PUBLISH_KEY" => SecureRandom.hex(16), "REDIS_URL" => redis&.url,
-        "NODEVENT_ENV" => redis ? "production" : "test"
+        "NODEVENT_TOKEN_SECRET" => SecureRandom.hex(32), "NODEVENT_PUBLISH_KEY" => SecureRandom.hex(16),
+        "REDIS_URL" => redis&.url, "NODEVENT_ENV" => redis ? "production" : "test"
       }
     end
 
     def prepare
       prepared = Program.new("prepare", "bundle", "exec", "rake", "db:migrate", "db:seed", env: env, dir: DIR)
-      raise "the database was not prepared:\n#{prepared.output}" unless prepared.status(within: 60).success?
+      raise "the database was not prepared:\n#{prepared.output}" unless prepared.status(within: BOOT).success?
     ensure
       prepared&.stop
     end
 
     def start
       @rails = Program.new("rails", "bundle", "exec", "puma", "-C", "config/puma.rb", "-b", "tcp://127.0.0.1:#{port}", env: env, dir: DIR)
-      @rails.ready("the application answers", within: 60) { answers? }
+      @rails.ready("the application answers", within: BOOT) { answers? }
     end
 
     def answers?

@@ -43,6 +43,13 @@ module E2E
       person.execute_script("window.neverLeft = true")
     end
 
+    # Writes a reply, and waits until the writer's page shows it.
+    def say(person, text)
+      person.fill_in("comment[body]", with: text, currently_with: "")
+      person.click_button("Reply")
+      expect(person).to have_css("#comments .prose", text: text)
+    end
+
     # The texts of all matching elements, in order, with one request to the browser.
     def texts(person, selector)
       person.evaluate_script("[...document.querySelectorAll(arguments[0])].map((node) => node.textContent.trim())", selector)

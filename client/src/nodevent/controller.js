@@ -22,12 +22,15 @@ const REFUSED_ORIGIN_ATTEMPTS = 5;
 /** The key endpoint that the gem mounts, if the page does not name another one. */
 const DEFAULT_KEY_URL = "/nodevent/key";
 
+/** Reasons with such a code that are no limit: the user of the connection has no valid token any more. */
+const USER_ENDED = /^revoked$|^token/;
+
 /** Close codes of limits and malformed packets; the server closes with others when it stops. */
 const isLimit = (/** @type {any} */ code) => code === 1008 || code === 1009 || code === 1013;
 
 /**
  * Events: `connect`, `disconnect(reason, details)`, `connecting(transport)`, `connect_failed(err)`, `close(reason)`,
- * `error(err)`, `reconnecting(delay, attempt)`, `reconnect(transport, attempts)`, `reconnect_failed`.
+ * `error(err)`, `reconnecting(delay, attempt)`, `reconnect(transport, attempts)`, `reconnect_failed`, `user-changed(user)`.
  */
 export class NoDeventController extends Listenable {
   /** @param {{key?: (room: Room) => any, keyUrl?: string, token?: any}} [options] where keys come from: a function, or the URL of the application's endpoint; a token, or a function that returns one */
@@ -51,9 +54,9 @@ export class NoDeventController extends Listenable {
     this._isConnected = false;
     /** @type {any[]} ids of events that were published to several targets, newest first; a new connection may repeat them */
     this._copied = [];
-    /** What is published to the user of the page's token. */
-    this.user = new Feed(this);
-    /** @type {string | undefined} */
+    /** What is published to the user of the page's token. `id` is the user of the connection, as far as the page knows. */
+    this.user = Object.assign(new Feed(this), { id: /** @type {string | undefined} */ (undefined) });
+    /** @type {string | undefined} the last user of the page, to whom the position of `user` belongs */
     this._userId = undefined;
     /** @type {Feed | undefined} */
     this._all = undefined;
@@ -128,11 +131,16 @@ export class NoDeventController extends Listenable {
     return user === undefined ? broadcast && this._all : this.user;
   }
 
-  /** A page that has another user than before has received nothing of that one. @param {any} identity */
-  _onIdentified(identity) {
-    if (this._userId === identity?.user) return;
-    this._userId = identity?.user;
-    this.user._tracker = new PositionTracker();
+  /** The connection has this user, or none any more. @param {string} [id] */
+  _setUser(id) {
+    const { user } = this;
+    if (id === user.id) return;
+    // The page has received nothing of another user than before.
+    if (id && this._userId && id !== this._userId) user._tracker = new PositionTracker();
+    this._userId = id || this._userId;
+    user.id = id;
+    this.inbox._onUser(id);
+    this._fire("user-changed", id);
   }
 
   /** Presents a token now, and tokens of the same source from now on. @param {any} source a token, or a function that returns one or a promise of one */
@@ -169,10 +177,12 @@ export class NoDeventController extends Listenable {
     this._listen(socket, "skipped", (/** @type {any} */ skipped) => {
       if (skipped) this._feedOf(skipped)?._advance(skipped.position);
     });
-    this._listen(socket, "identified", (/** @type {any} */ identity) => this._onIdentified(identity));
+    this._listen(socket, "identified", (/** @type {any} */ identity) => this._setUser(identity?.user));
     this._listen(socket, "joined", (/** @type {any} */ joined) => {
-      if (joined?.user !== undefined) this.user._onRecovered(joined, this.user.position);
-      else if (joined) this.room(joined.room)._onJoinedByToken(joined);
+      if (joined?.user !== undefined) {
+        this._setUser(joined.user);
+        this.user._onRecovered(joined, this.user.position);
+      } else if (joined) this.room(joined.room)._onJoinedByToken(joined);
     });
     // Without a room the server closes the connection, and the next connect asks for another token.
     this._listen(socket, "revoked", (/** @type {any} */ revoked) => this._rooms.get(String(revoked?.room))?._onRevoked());
@@ -247,7 +257,7 @@ export class NoDeventController extends Listenable {
     this._isConnected = false;
     this._joins._stop();
     const { code, reason: text } = details?.description || {};
-    if (isLimit(code)) warn(`the server closed the connection: ${text || code}. See limits in the server's configuration.`);
+    if (isLimit(code) && !USER_ENDED.test(text)) warn(`the server closed the connection: ${text || code}. See limits in the server's configuration.`);
     const requested = reason === "io client disconnect";
     for (const room of this._rooms.values()) room._onDisconnect(requested ? undefined : reason);
     this._fire("disconnect", reason, details);

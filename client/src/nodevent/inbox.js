@@ -23,6 +23,7 @@ export class Inbox extends Listenable {
     /** Messages in the mailbox that the page has not acknowledged. */
     this.unread = 0;
     this._total = 0; // the server's count
+    this._reported = "0"; // the count and the ids of the last `change`
     this._changes = new Emitter();
     /** @type {Map<string, any>} messages that are not acknowledged, oldest first */
     this._messages = new Map();
@@ -44,8 +45,13 @@ export class Inbox extends Listenable {
     return chain;
   }
 
+  /** The messages that are not acknowledged, oldest first. */
+  get messages() {
+    return [...this._messages.values()];
+  }
+
   /**
-   * Calls a function with the number of unread messages, now and whenever it changes. Returns a function that ends it.
+   * Calls a function with the number of unread messages, now and whenever it or `messages` change. Returns a function that ends it.
    * @param {(unread: number) => void} fn
    */
   onChange(fn) {
@@ -72,13 +78,24 @@ export class Inbox extends Listenable {
     if (!this._isWanted || this._isOpen || !this._controller._canSend()) return;
     this._isOpen = true;
     this._socket.emit("mailbox", {}, (/** @type {any} */ error) => {
+      this._isRefused = !!error;
       if (error) warn(`inbox refused: ${error}. The inbox needs a token, and mailbox in the server's configuration.`);
     });
   }
 
   _onConnect() {
-    this._isOpen = false;
+    this._isOpen = this._isRefused = false;
     this._isSending = false;
+    this._open();
+  }
+
+  /** The connection has another user, and so another mailbox. @param {string} [id] */
+  _onUser(id) {
+    this._messages.clear();
+    this._acknowledged.clear();
+    this._count(0);
+    if (!id || !this._isRefused) return;
+    this._isOpen = this._isRefused = false;
     this._open();
   }
 
@@ -148,7 +165,9 @@ export class Inbox extends Listenable {
   _count(total = this._total) {
     this._total = total;
     const unread = Math.max(0, total - this._acknowledged.size);
-    if (unread === this.unread) return;
+    const reported = [unread, ...this._messages.keys()].join();
+    if (reported === this._reported) return;
+    this._reported = reported;
     this.unread = unread;
     this._changes._fire("change", unread);
   }

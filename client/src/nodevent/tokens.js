@@ -19,11 +19,17 @@ export class Tokens {
     this._source = source;
     this._attempt = 0; // number of connects
     this._isRefused = false; // the next connect has no token
+    this._sent = undefined; // the token of the last connect packet
+    this._accepted = undefined; // the token that gave the connection its user
   }
 
   /** @param {any} socket @param {(event: string, fn: Function) => void} listen */
   _attach(socket, listen) {
     listen("identified", (/** @type {any} */ identity) => this._schedule(identity?.expires_in));
+    listen("connect", () => {
+      if (this._accepted && !this._sent) this._controller._setUser();
+      this._accepted = this._sent;
+    });
     listen("expired", () => this._renew());
     // Without a newer token the connection goes on without a user, so that rooms with keys stay joined.
     listen("connect_error", (/** @type {any} */ err) => {
@@ -41,7 +47,7 @@ export class Tokens {
     const attempt = ++this._attempt;
     if (this._isRefused) {
       this._isRefused = false;
-      return send(0);
+      return send((this._sent = 0));
     }
     const token = await this._next().catch(() => {
       setTimeout(() => attempt === this._attempt && this._connect(send), RETRY);
@@ -49,6 +55,7 @@ export class Tokens {
     });
     if (attempt !== this._attempt || token === 0) return;
     const since = Object.fromEntries([...this._controller._rooms.values()].map((room) => [room.id, room.position]));
+    this._sent = token;
     send(token && { token, since, since_user: this._controller.user.position });
   }
 
@@ -69,8 +76,10 @@ export class Tokens {
     const token = await this._next().catch(() => this._schedule(RETRY));
     if (!token || token === last || !this._controller._canSend()) return;
     this._emit?.("token", { token }, (/** @type {any} */ err, /** @type {any} */ identity) => {
-      if (err) warn(`token refused: ${err}.`);
-      else this._schedule(identity.expires_in);
+      if (err) return warn(`token refused: ${err}.`);
+      this._accepted = token;
+      this._controller._setUser(identity.user);
+      this._schedule(identity.expires_in);
     });
   }
 

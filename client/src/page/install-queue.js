@@ -43,17 +43,21 @@ export function installQueue() {
   /** @type {Map<string, any>} the same object for the same name, as in the real `NoDevent` */
   const rooms = new Map();
   /** @type {any} */
-  const feeds = {};
-  const feed = (/** @type {string} */ name) => (feeds[name] ||= root._record((/** @type {any} */ target) => target[name], { position: undefined }));
+  const members = {};
+  /** An object that is a member of `NoDevent`. @param {string} name @param {any} known */
+  const member = (name, known) => (members[name] ||= root._record((/** @type {any} */ target) => target[name], known));
   /** @type {any} */
   const root = recorder({
     connected: () => false,
     pageId,
     get user() {
-      return feed("user");
+      return member("user", { id: undefined, position: undefined });
     },
     get all() {
-      return feed("all");
+      return member("all", { position: undefined });
+    },
+    get inbox() {
+      return member("inbox", { unread: 0, messages: [] });
     },
     /** @param {any} data */
     room(data) {

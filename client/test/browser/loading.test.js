@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import { build } from "esbuild";
 import { holds, launch, open, servePages } from "../support/browser.js";
 import { Relay } from "../support/proxy.js";
-import { Server } from "../support/server.js";
+import { Server, TOKEN_SECRET, tokenFor } from "../support/server.js";
 import { until } from "../support/until.js";
 
 const root = new URL("../..", import.meta.url).pathname;
@@ -100,6 +100,30 @@ test("a call in the queue that throws is reported, and the others run", async ()
   await until(() => complaints.length === 2);
   assert.match(complaints.join(), /must be text or a number.*must be a function/s);
   await context.close();
+});
+
+test("the user and the mailbox work through the queue", async () => {
+  const people = await new Server({ origins: ["*"], "/people": { token: { secret: TOKEN_SECRET }, mailbox: { unknown: "keep" } } }).start();
+  try {
+    const body = JSON.stringify({ user: "7", event: "mention", message: "hello" });
+    assert.equal((await fetch(`${people.url}/api/people/notify`, { method: "POST", body })).status, 200);
+    const { page, context, complaints } = await pageOf(
+      `<meta name="nodevent-token" content="${tokenFor({ sub: "7" })}"><script>${queue}</script><script>
+        window.early = [NoDevent.user.id, NoDevent.inbox.unread, NoDevent.inbox.messages.length];
+        window.users = [];
+        window.messages = [];
+        NoDevent.on("user-changed", (user) => users.push(user));
+        NoDevent.inbox.on("mention", (message) => messages.push(message));
+        NoDevent.inbox.onChange((unread) => (window.unread = unread));
+      </script><script src="${src("people", people)}" async></script>`,
+    );
+    await holds(page, "messages.length === 1 && unread === 1");
+    assert.deepEqual(await page.evaluate("[early, users, messages, NoDevent.user.id, NoDevent.inbox.messages.length]"), [[undefined, 0, 0], ["7"], ["hello"], "7", 1]);
+    assert.deepEqual(complaints, []);
+    await context.close();
+  } finally {
+    await people.close();
+  }
 });
 
 test("room data and further connections work through the queue", async () => {

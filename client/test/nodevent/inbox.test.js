@@ -117,3 +117,43 @@ test("a listener receives messages that arrived before it was added", async () =
   nodevent.inbox.on("other", (message, _ack, details) => others.push([message, typeof details.id, details.sent > 0]));
   assert.deepEqual(others, [["other", "string", true]]);
 });
+
+test("`messages` are those that no page has acknowledged, and every change of them is reported", async () => {
+  const user = newUser();
+  for (const message of [1, 2, 3]) await notify(user, message);
+  const [one, two] = [page(user), page(user)];
+  const lists = [];
+  two.nodevent.inbox.onChange(() => lists.push(two.nodevent.inbox.messages.map(({ message }) => message).join()));
+  await until(() => one.messages.length === 3 && lists.at(-1) === "1,2,3");
+  const [{ id, event, sent }] = one.nodevent.inbox.messages;
+  assert.deepEqual([typeof id, event, sent > 0], ["string", "mention", true]);
+  one.acks[1]();
+  assert.deepEqual(one.nodevent.inbox.messages.map(({ message }) => message), [1, 3]);
+  await until(() => lists.at(-1) === "1,3");
+  // One is acknowledged and one arrives while the connection is lost: the number is the same, the messages are not.
+  two.nodevent.socket.disconnect();
+  one.acks[0]();
+  await until(() => one.nodevent.inbox._acknowledged.size === 0);
+  await notify(user, 4);
+  two.nodevent.socket.connect();
+  await until(() => lists.at(-1) === "3,4");
+  assert.equal(two.nodevent.inbox.unread, 2);
+});
+
+test("a visitor who signs in on the live connection receives the mailbox, and has none after a revocation", async (context) => {
+  const lines = [];
+  context.mock.method(console, "warn", (line) => lines.push(line));
+  const user = newUser();
+  await notify(user, 1);
+  const nodevent = connect({ url: server.url, namespace: "/inbox", WebSocket, reconnectionDelay: 20, reconnectionDelayMax: 50 });
+  open.push(nodevent);
+  const messages = [];
+  nodevent.inbox.on("mention", (message) => messages.push(message));
+  await until(() => lines.some((line) => line.includes("inbox refused")));
+  nodevent.setToken(tokenFor({ sub: user, iat: Date.now() / 1000 - 10 }));
+  await until(() => messages.length === 1 && nodevent.inbox.unread === 1);
+  const response = await fetch(`${server.url}/api/inbox/revoke`, { method: "POST", body: JSON.stringify({ user }) });
+  assert.equal(response.status, 200);
+  await until(() => nodevent.user.id === undefined);
+  assert.deepEqual([nodevent.inbox.unread, nodevent.inbox.messages], [0, []]);
+});

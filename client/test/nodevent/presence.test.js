@@ -60,6 +60,7 @@ test("the room receives who enters and leaves, and lists its members", async () 
 test("a lost connection that is back at once is no event", async () => {
   const watcher = start({ sub: "7", rooms: ["calm"] }, "/patient").room("calm");
   const received = eventsOf(watcher);
+  await until(() => received.length === 1);
   const other = start({ sub: "8", rooms: ["calm"] }, "/patient");
   await until(() => received.length === 2);
   for (let times = 0; times < 2; times++) {

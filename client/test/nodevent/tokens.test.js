@@ -1,6 +1,7 @@
 // `connect({ token })`: the token identifies the connection, and the client renews it before it expires.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, afterEach, before, test } from "node:test";
 import { WebSocket } from "ws";
 import { connect } from "../../src/index.js";
@@ -176,4 +177,48 @@ test("after the revocation of a room the client asks for a new key once", async 
   assert.equal(joins[1][0], "Token has been revoked");
   await new Promise((resolve) => setTimeout(resolve, 300));
   assert.deepEqual([asked, joins.length, room.joined], [2, 2, false], "no loop");
+});
+
+test("the page learns which user its connection has, and when it has none any more", async (context) => {
+  const lines = [];
+  context.mock.method(console, "warn", (line) => lines.push(line));
+  let claims = { sub: "watched", iat: Date.now() / 1000 - 10 };
+  const { nodevent } = start(() => claims && tokenFor(claims));
+  const users = [];
+  nodevent.on("user-changed", (user) => users.push(user));
+  await until(() => nodevent.user.id === "watched");
+  // A lost connection changes nothing.
+  nodevent.socket.io.engine.close();
+  await until(() => !nodevent.connected());
+  await until(() => nodevent.connected());
+  await revoke({ user: "watched" });
+  await until(() => nodevent.connected() && nodevent.user.id === undefined);
+  assert.deepEqual(users, ["watched", undefined]);
+  claims = { sub: "watched", iat: Date.now() / 1000 };
+  nodevent.setToken(() => claims && tokenFor(claims));
+  await until(() => nodevent.user.id === "watched");
+  // The application does not return a token to a visitor who has signed out.
+  claims = undefined;
+  nodevent.socket.io.engine.close();
+  await until(() => nodevent.user.id === undefined);
+  assert.deepEqual(users, ["watched", undefined, "watched", undefined]);
+  assert.deepEqual(lines, ["NoDevent: Token has been revoked. Call NoDevent.setToken(source)."], "nothing about limits");
+});
+
+test("the example of docs/tokens.md connects with the page's token, renews it, and has no user after a sign-out", async () => {
+  const guide = readFileSync(new URL("../../../docs/tokens.md", import.meta.url), "utf8");
+  const [, code] = /runs this. -->\n *```js\n([^]*?)```/.exec(guide);
+  const claims = { sub: "guide" };
+  const page = { querySelector: () => ({ content: tokenFor(claims, 5000) }) };
+  let isSignedIn = true;
+  let requests = 0;
+  const answer = async () => ({ ok: true, redirected: false, text: async () => (++requests && isSignedIn ? tokenFor(claims, 60_000) : "") });
+  const { nodevent } = start();
+  new Function("NoDevent", "document", "fetch", code)(nodevent, page, answer);
+  await until(() => nodevent.user.id === "guide");
+  assert.equal(requests, 0, "the page's own token");
+  await until(() => requests === 1, "a renewal");
+  isSignedIn = false;
+  nodevent.socket.io.engine.close();
+  await until(() => nodevent.connected() && nodevent.user.id === undefined);
 });

@@ -78,6 +78,12 @@ desk.on("nodevent:enter", ({ user, info, count }) => [user.length, info?.name, c
 desk.on("nodevent:count", ({ large }) => !large);
 desk.presence().then(({ count, members }: Presence) => members.length === count);
 
+nodevent.on("user-changed", (user) => user?.length);
+const me: string | undefined = nodevent.user.id;
+const ids: string[] = nodevent.inbox.messages.map(({ id, event, sent }) => id + event + me + sent.toFixed());
+// @ts-expect-error the list is a copy
+nodevent.inbox.messages = ids;
+
 const undo: Undo<Room<DiscussionEvents>> = room.on("update", () => {});
 undo();
 undo.on("remove", () => {}).join().leave();

@@ -16,26 +16,37 @@ class ApplicationController < ActionController::Base
   rescue_from ActiveRecord::RecordNotFound, with: :not_found
   rescue_from(ActiveRecord::RecordInvalid) { head :unprocessable_entity }
 
-  helper_method :visitor
+  before_action :require_visitor
+
+  helper_method :visitor, :last_visitor
 
   private
 
+  # The visitor who is signed in, or nil. After a sign-out the session still names the visitor, who can sign in again.
   def visitor
-    @visitor ||= known_visitor || new_visitor
+    return @visitor if defined?(@visitor)
+
+    @visitor = Visitor.of_session(*session[:visitor]) if session[:visitor]
   end
 
-  def known_visitor
-    Visitor.new(session[:visitor_id], session[:visitor_name]) if session[:visitor_id]
+  def sign_in(visitor)
+    session[:visitor] = visitor.session_key
+    @visitor = visitor
   end
 
-  def new_visitor
-    remember(Visitor.anonymous)
+  # A browser that opens the board for the first time gets a new visitor.
+  def require_visitor
+    return if visitor
+    return sign_in(Visitor.anonymous!) unless last_visitor
+
+    respond_to do |format|
+      format.json { render json: { errors: ["You are signed out."] }, status: :unauthorized }
+      format.any { redirect_to new_session_path }
+    end
   end
 
-  def remember(visitor)
-    session[:visitor_id] = visitor.id
-    session[:visitor_name] = visitor.name
-    visitor
+  def last_visitor
+    Visitor.find_by(id: session[:visitor].first) if session[:visitor]
   end
 
   # Only the author can change a record.

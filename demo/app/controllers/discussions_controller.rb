@@ -63,11 +63,14 @@ class DiscussionsController < ApplicationController
   def list
     @discussions = Discussion.latest.to_a
     @recent = Comment.includes(:discussion).order(id: :desc).limit(6)
-    @page = { nodevent: Discussion.room_json, discussions: @discussions }
+    @page = { nodevent: Discussion.room_json, discussions: @discussions, board: Readers.room_json(Readers::BOARD) }
   end
 
   def thread
     @comments = @discussion.comments.to_a
-    @page = { discussion: @discussion, comments: @comments }
+    @page = {
+      discussion: @discussion, comments: @comments,
+      board: Readers.room_json(Readers::BOARD), readers: Readers.room_json(Readers.of(@discussion))
+    }
   end
 end

@@ -7,6 +7,11 @@ module ApplicationHelper
     tag.span(author[:initials], class: "avatar", "aria-hidden": true, data: { hue: author[:hue], avatar: "author" })
   end
 
+  # The avatar of the page's visitor, which changes with the visitor's name.
+  def my_avatar
+    tag.span(visitor.portrait[:initials], class: "avatar", "aria-hidden": true, data: { hue: visitor.portrait[:hue], avatar: "me" })
+  end
+
   def moment(name, time)
     time ||= Time.current
     tag.time("#{time_ago_in_words(time)} ago", datetime: time.iso8601, data: { time: name })
@@ -18,6 +23,11 @@ module ApplicationHelper
 
   # An unsaved record to draw a <template> from.
   def blank(record)
-    record.tap { |r| r.author = Visitor.new("", "") }
+    record.tap { |r| r.author = Visitor.new(id: "", name: "") }
+  end
+
+  # Whether mentions survive a restart of the NoDevent server.
+  def durable_mentions?
+    NoDevent::Emitter.config["redis"].present?
   end
 end

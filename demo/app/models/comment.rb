@@ -12,6 +12,7 @@ class Comment < ApplicationRecord
   after_commit -> { announce("comment_create", self) }, on: :create
   after_commit -> { announce("comment_update", self) }, on: :update
   after_commit -> { announce("comment_destroy", id: id) }, on: :destroy
+  after_commit -> { MentionJob.perform_later(self) if body.include?("@") }, on: %i[create update]
 
   def as_json(_options = nil)
     {
@@ -22,6 +23,16 @@ class Comment < ApplicationRecord
 
   def edited?
     persisted? && updated_at > created_at
+  end
+
+  # The visitors whom the text mentions, except its author.
+  def mentioned
+    Mentions.in(body).reject { |visitor| by?(visitor) }
+  end
+
+  # What they find in their mailboxes.
+  def mention
+    { by: author, comment: id, discussion: { id: discussion_id, title: discussion.title }, body: body.truncate(200) }
   end
 
   private

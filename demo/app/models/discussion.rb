@@ -7,8 +7,6 @@ class Discussion < ApplicationRecord
   include Authored
 
   has_many :comments, -> { order(:id) }, inverse_of: :discussion, dependent: :delete_all
-  has_many :visits, dependent: :delete_all
-  has_many :current_visits, -> { current }, class_name: "Visit", inverse_of: :discussion
 
   validates :title, presence: true, length: { maximum: 120 }
   validates :body, presence: true, length: { maximum: 4_000 }
@@ -18,7 +16,7 @@ class Discussion < ApplicationRecord
   after_commit :announce_update, on: :update
   after_commit -> { emit("destroy", id: id) }, on: :destroy
 
-  scope :latest, -> { includes(:current_visits).order(updated_at: :desc, id: :desc).limit(60) }
+  scope :latest, -> { order(updated_at: :desc, id: :desc).limit(60) }
 
   # Emits the state in the database, because comments may have been added since this record was loaded.
   def announce_update
@@ -29,30 +27,8 @@ class Discussion < ApplicationRecord
   # gets the keys of new discussions when it loads its state again.
   def as_json(_options = nil)
     {
-      id: id, title: title, body: body, author: author, comments_count: comments_count, here: here,
-      created_at: created_at, updated_at: updated_at, nodevent: room_json
+      id: id, title: title, body: body, author: author, comments_count: comments_count, created_at: created_at,
+      updated_at: updated_at, nodevent: room_json
     }.as_json
-  end
-
-  # The number of pages that show it.
-  def here
-    current_visits.size
-  end
-
-  def visited(tab)
-    announcing_presence { visits.find_or_initialize_by(tab: tab).update!(seen_at: Time.current) }
-  end
-
-  def left(tab)
-    announcing_presence { visits.where(tab: tab).delete_all }
-  end
-
-  private
-
-  def announcing_presence
-    before = visits.count
-    yield
-    visits.stale.delete_all
-    emit("presence", id: id, here: here) unless visits.count == before
   end
 end

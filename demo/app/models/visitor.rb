@@ -1,24 +1,52 @@
 # frozen_string_literal: true
 
-# The user of a session. There are no accounts: each visitor gets a name and can change it. The id is public (pages
-# compare it with the author's); Rails decides from the session what a visitor can edit.
-class Visitor
+# A person who uses the board. There are no accounts or passwords: each new visitor gets a name and can change it. The id
+# is public: pages compare it with the author's, and it is the user of the visitor's tokens and mailbox.
+class Visitor < ApplicationRecord
   ADJECTIVES = %w[Amber Brisk Calm Clever Early Fair Gentle Keen Lucky Merry Quiet Sunny Swift Wise].freeze
   ANIMALS = %w[Badger Finch Heron Ibex Kestrel Linnet Lynx Marten Otter Plover Raven Stoat Tern Wren].freeze
+  MAX_NAME_LENGTH = 30
 
-  attr_reader :id, :name
+  before_validation { self.id ||= SecureRandom.hex(6) }
+  before_validation { self.handle = name.to_s.downcase }
 
-  def self.anonymous
-    new(SecureRandom.hex(6), "#{ADJECTIVES.sample} #{ANIMALS.sample}")
+  validates :name, presence: true, length: { maximum: MAX_NAME_LENGTH }, format: { without: /@/, message: "cannot contain @" }
+  validate { errors.add(:name, :taken) if Visitor.where(handle: handle).where.not(id: id).exists? }
+
+  class << self
+    def anonymous!
+      name = "#{ADJECTIVES.sample} #{ANIMALS.sample}"
+      name = "#{name} #{SecureRandom.random_number(1_000)}" if exists?(handle: name.downcase)
+      create!(name: name)
+    end
+
+    # The visitor of a session, unless the visitor has signed out since.
+    def of_session(id, version)
+      find_by(id: id, session_version: version)
+    end
   end
 
-  def initialize(id, name)
-    @id = id
-    @name = name
+  def name=(name)
+    super(name.to_s.squish)
   end
 
-  # A blank name changes nothing.
-  def renamed(name)
-    self.class.new(id, name.to_s.squish.first(Authored::MAX_NAME_LENGTH).presence || self.name)
+  # What a session stores of a visitor who is signed in.
+  def session_key
+    [id, session_version]
+  end
+
+  # Ends all sessions, in all browsers.
+  def sign_out!
+    increment!(:session_version)
+  end
+
+  # Says to the NoDevent server who the page belongs to.
+  def token
+    NoDevent::Token.issue(self, info: portrait)
+  end
+
+  # How pages show this visitor. Tokens carry it as `info`, so others see it in the presence of a room.
+  def portrait
+    Portrait.of(name)
   end
 end

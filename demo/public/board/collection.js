@@ -26,12 +26,6 @@ export class Collection {
     else if (!(record.updated_at < item.dataset.updated)) this.change(item, record);
   }
 
-  /** Updates some parts of an item without marking it as newer. */
-  patch(id, parts) {
-    const item = this.items.get(id);
-    if (item) fill(item, parts);
-  }
-
   /** The record was deleted: also ignores events about it that arrive later. */
   remove(id) {
     this.gone.add(id);

@@ -1,9 +1,9 @@
-// One discussion: its room has the events of the discussion, of its comments and of its viewers.
+// One discussion: its room has the events of the discussion and of its comments. Who reads it is the presence of another.
 import { Collection } from "./collection.js";
 import { fill } from "./fill.js";
 import { fetchPage, follow, renew, soon } from "./live.js";
 import { enter } from "./motion.js";
-import { reportPresence } from "./presence.js";
+import { Readers } from "./readers.js";
 
 export function discussionPage(data, visitor) {
   const { id } = data.discussion;
@@ -39,7 +39,7 @@ export function discussionPage(data, visitor) {
     const now = await fetchPage(path).catch(() => undefined);
     if (now === undefined) return;
     if (now === null) return close();
-    renew(now.discussion.nodevent);
+    [now.discussion.nodevent, now.board, now.readers].forEach(renew);
     update(now.discussion);
     comments.replace(now.comments);
   });
@@ -47,13 +47,13 @@ export function discussionPage(data, visitor) {
   const handlers = {
     update,
     destroy: close,
-    presence: ({ here }) => fill(page, { here }),
     comment_create: (comment) => comments.put(comment),
     comment_update: (comment) => comments.put(comment),
     comment_destroy: (comment) => comments.remove(comment.id),
   };
   follow(data.discussion.nodevent, handlers, refresh);
-  reportPresence(id, (count) => fill(page, count));
+  const readers = new Readers(data.readers, page.querySelector(".rail"), { visitor, stale: refresh });
+  follow(data.board, { renamed: ({ user, info }) => readers.rename(user, info) }, refresh);
 
   return {
     formHandlers: {
@@ -78,9 +78,9 @@ export function discussionPage(data, visitor) {
 
 /** The discussion's own text is in `opening`; its counts are in several places of the page. */
 function patchPage(page, opening, discussion) {
-  const { here, comments_count, updated_at } = discussion;
+  const { comments_count, updated_at } = discussion;
   fill(opening, discussion);
-  for (const part of page.querySelectorAll(".replies, .rail")) fill(part, { here, comments_count, updated_at });
+  for (const part of page.querySelectorAll(".replies, .rail")) fill(part, { comments_count, updated_at });
 }
 
 /** Shows a new comment: scrolls to it if the reader was at the end, otherwise shows a notice. */

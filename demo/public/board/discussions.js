@@ -3,6 +3,7 @@ import { Collection } from "./collection.js";
 import { fill, stamp } from "./fill.js";
 import { fetchPage, follow, renew, soon } from "./live.js";
 import { enter } from "./motion.js";
+import { Readers } from "./readers.js";
 
 const FEED = 12; // lines kept under "Just now"
 
@@ -30,6 +31,7 @@ export function discussionsPage(data, visitor) {
     const now = await fetchPage("/discussions.json").catch(() => null);
     if (!now) return;
     [now, ...now.discussions].forEach(({ nodevent }) => renew(nodevent));
+    renew(now.board);
     list.replace(now.discussions);
   });
 
@@ -38,7 +40,6 @@ export function discussionsPage(data, visitor) {
     const handlers = {
       update: (changed) => list.put(changed),
       destroy: ({ id }) => list.remove(id),
-      presence: ({ id, here }) => list.patch(id, { here }),
       comment_create: (comment) => news(feed, comment, list.items.get(comment.discussion_id)),
       comment_destroy: ({ id }) => feed.querySelector(`[data-comment="${Number(id)}"]`)?.remove(),
     };
@@ -47,6 +48,8 @@ export function discussionsPage(data, visitor) {
 
   follow(data.nodevent, { create: (discussion) => list.put(discussion) }, refresh);
   data.discussions.forEach(subscribe);
+  const readers = new Readers(data.board, document.querySelector(".rail"), { visitor, stale: refresh });
+  window.NoDevent?.room(data.board.room).on("renamed", ({ user, info }) => readers.rename(user, info));
 
   return {
     formHandlers: {
