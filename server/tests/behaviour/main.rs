@@ -35,3 +35,4 @@ mod targets;
 mod tls;
 mod tokens;
 mod upgrade;
+mod web_service_files;
