@@ -1,13 +1,11 @@
 # frozen_string_literal: true
 
-require "erb"
-
 # Follows docs/from-socketio-web-service.md from its own text, as an operator of the old service would: with two sites, one in
 # plain Ruby (examples/web_service) and one in Rails, and one page in both. Then opens the two examples in Chromium.
 # W-09, W-22, W-32, W-38, W-42, W-52.
 RSpec.describe "The guide for users of SocketIO Web Service" do
   guide = File.join(E2E::ROOT, "docs", "from-socketio-web-service.md")
-  examples = File.join(E2E::ROOT, "examples", "web_service")
+  folder = File.join(E2E::ROOT, "examples", "web_service")
 
   # A Rails application in one file, with the two things that a site has: its rooms, and a page.
   rails = <<~'RUBY'
@@ -44,7 +42,7 @@ RSpec.describe "The guide for users of SocketIO Web Service" do
     @ports = { service: E2E::Program.free_port, shop: E2E::Program.free_port, blog: E2E::Program.free_port }
     @url = "http://localhost:#{@ports[:service]}"
     @env = %w[NODE_ENV PORT SITE_NAME REDIS_URL DEVICE_TTL NODEVENT_CONFIG NODEVENT_ENV RAILS_ENV RACK_ENV].to_h { |name| [name, nil] }
-    @sites = start_sites(examples, rails)
+    @sites = start_sites(folder, rails)
   end
 
   after(:context) do
@@ -52,11 +50,11 @@ RSpec.describe "The guide for users of SocketIO Web Service" do
     FileUtils.rm_rf(@tmp)
   end
 
-  def start_sites(examples, rails)
+  def start_sites(folder, rails)
     rackup = File.join(@tmp, "blog.ru")
     File.write(rackup, rails)
     env = @env.merge("SITE" => "shop", "SERVICE" => @url, "API_KEY" => "54321")
-    shop = E2E::Program.new("shop", "puma", "--bind", "tcp://localhost:#{@ports[:shop]}", "config.ru", env: env, dir: examples)
+    shop = E2E::Program.new("shop", "puma", "--bind", "tcp://localhost:#{@ports[:shop]}", "config.ru", env: env, dir: folder)
     blog = E2E::Program.new("blog", "puma", "--bind", "tcp://localhost:#{@ports[:blog]}", rackup, env: @env)
     [[shop, :shop, "/batch.html", "200"], [blog, :blog, "/rooms", "401"]].map do |program, name, path, status|
       program.ready("#{name} answers", within: 60) { status_of(name, path) == status }
@@ -84,7 +82,7 @@ RSpec.describe "The guide for users of SocketIO Web Service" do
   def serve(command)
     @server&.stop
     @server = E2E::Program.new("nodevent", "bash", "-c", "exec #{adapted(command).strip}", env: @env, dir: @tmp)
-    @server.ready("the server answers") { status_of(:service, "/healthz") == "200" }
+    @server.ready("the server answers") { status_of(:service, "/readyz") == "200" }
   end
 
   # The documented files, with the ports of this test and a second site.
@@ -97,10 +95,24 @@ RSpec.describe "The guide for users of SocketIO Web Service" do
     File.write(File.join(@old, "config", "sites.yml"), shop + { "blog" => blog }.to_yaml.delete_prefix("---\n"))
   end
 
+  # Adds the lines of the guide to `io`.
+  def list_origins(lines)
+    file = File.join(@old, "config", "config.yml")
+    File.write(file, File.read(file).sub("  io:\n", lines.gsub(/^/, "  ")))
+  end
+
+  # Loads the client that the server has, from another origin. W-52.
+  def load_client
+    omar.visit("http://localhost:#{@ports[:shop]}/items")
+    omar.execute_script(<<~JS, "#{@url}/socket.io/socket.io.js")
+      document.head.append(Object.assign(document.createElement("script"), { src: arguments[0] }));
+    JS
+    eventually("the client is loaded") { omar.evaluate_script("typeof io === 'function'") }
+  end
+
   # One page, connected to both sites with a token for each.
   def open_page_in_both
-    omar.visit("http://localhost:#{@ports[:shop]}/batch.html")
-    expect(omar).to have_css("#status.connected")
+    load_client
     omar.execute_script(<<~JS, @url)
       window.received = [];
       const note = (site) => (name, ...args) => received.push([site, name, ...args.filter((arg) => typeof arg !== "function")]);
@@ -135,7 +147,7 @@ RSpec.describe "The guide for users of SocketIO Web Service" do
     origins = step.next("yaml")
     status, output = run(check)
     expect([status, output]).to match([0, including("no errors", "port: the server listens on port", "pages of every origin")])
-    File.write(File.join(@old, "config", "config.yml"), File.read(File.join(@old, "config", "config.yml")).sub(/  io:\n/, origins.sub("https://www.example.com", "http://localhost:#{@ports[:shop]}")))
+    list_origins(origins.sub("https://www.example.com", "http://localhost:#{@ports[:shop]}"))
     expect(run(check).last).not_to include("pages of every origin")
 
     step = guide_section("Step 2: run it next to the old service")

@@ -16,7 +16,7 @@ const KEYS: [(&str, &str, &str); 7] = [
         "UPDATE_USER_URL",
         "the application is notified there when a user connects and disconnects (`update_user_url`)",
     ),
-    ("publicChannel", "PUBLIC_CHANNEL", "a room that every client joins (`public_channel`)"),
+    ("publicChannel", "PUBLIC_CHANNEL", "a room that every client is in, also one without a token (`public_room`)"),
     ("eventPrefix", "EVENT_PREFIX", "the names of `batch` and `resync` begin with it (`event_prefix`)"),
 ];
 /// The keys of a site.
@@ -129,7 +129,7 @@ pub(super) fn map(site: &Site, shared: &Shared, mapper: &mut Mapper) -> Option<E
         }
     }
     for (taken, ours) in
-        [(update_url, "update_user_url"), (public_channel, "public_channel"), (event_prefix, "event_prefix")]
+        [(update_url, "update_user_url"), (public_channel, "public_room"), (event_prefix, "event_prefix")]
     {
         entries.extend(taken.map(|(setting, text)| mapper.entry(setting, ours, text)));
     }
