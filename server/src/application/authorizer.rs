@@ -52,6 +52,8 @@ struct Shared {
     namespace: u16,
     shards: Shards,
     is_post: bool,
+    /// The word before the token.
+    scheme: Box<str>,
     rules: Rules,
     max_requests: usize,
     state: Mutex<State>,
@@ -102,6 +104,7 @@ impl RequestAuthorizer {
             namespace,
             shards,
             is_post: auth.is_post,
+            scheme: auth.scheme.clone().unwrap_or_else(|| "Bearer".into()),
             rules,
             max_requests,
             state: Mutex::new(state),
@@ -206,7 +209,7 @@ impl Shared {
         all.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         if !self.is_post {
             if let Some(token) = token {
-                all.insert(header::AUTHORIZATION, secret(&format!("Bearer {token}"))?);
+                all.insert(header::AUTHORIZATION, secret(&format!("{} {token}", self.scheme))?);
             }
             return Some(ApplicationRequest { method: Method::GET, headers: all, body: Bytes::new() });
         }

@@ -33,6 +33,7 @@ mod syntax;
 mod token;
 mod tree;
 mod values;
+mod web_service_keys;
 mod yaml;
 
 use crate::origin::Origins;
