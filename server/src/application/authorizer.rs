@@ -52,6 +52,8 @@ struct Shared {
     namespace: u16,
     shards: Shards,
     is_post: bool,
+    /// The word before the token.
+    scheme: Box<str>,
     rules: Rules,
     max_requests: usize,
     state: Mutex<State>,
@@ -102,18 +104,19 @@ impl RequestAuthorizer {
             namespace,
             shards,
             is_post: auth.is_post,
+            scheme: auth.scheme.clone().unwrap_or_else(|| "Bearer".into()),
             rules,
             max_requests,
             state: Mutex::new(state),
         });
-        let listed = Listed { headers: auth.headers.clone(), cookies: auth.cookies.clone() };
+        let listed = Listed { headers: auth.headers.clone(), cookies: auth.cookies.clone(), query: Vec::new() };
         Self { shared, listed, grace: auth.grace, runtime: Handle::current() }
     }
 }
 
 impl IdentityProvider for RequestAuthorizer {
     fn identify(&self, request: IdentityRequest) -> Outcome<IdentityResult> {
-        let IdentityRequest { reply_to, client, headers, cookies, token } = request;
+        let IdentityRequest { reply_to, client, headers, cookies, token, .. } = request;
         if token.is_none() && headers.is_empty() && cookies.is_empty() {
             // The application could not know who it is.
             return Outcome::Ready(Err(TokenError::Missing));
@@ -206,7 +209,7 @@ impl Shared {
         all.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         if !self.is_post {
             if let Some(token) = token {
-                all.insert(header::AUTHORIZATION, secret(&format!("Bearer {token}"))?);
+                all.insert(header::AUTHORIZATION, secret(&format!("{} {token}", self.scheme))?);
             }
             return Some(ApplicationRequest { method: Method::GET, headers: all, body: Bytes::new() });
         }
@@ -263,7 +266,7 @@ impl Drop for Replies<'_> {
             waiting
         };
         for (reply_to, _) in waiting {
-            let reply = IdentityReply { reply_to, result: self.result.clone() };
+            let reply = IdentityReply { reply_to, result: self.result.clone(), reason: None };
             // The inbox always has a place for a reply: the shard limits how many it requests.
             let _ = self.shared.shards.send(reply_to.shard, ToShard::Identified(reply));
         }

@@ -34,6 +34,7 @@ mod token;
 mod tree;
 mod values;
 pub mod web_service;
+mod web_service_keys;
 mod yaml;
 
 use crate::origin::Origins;

@@ -2,8 +2,13 @@
 
 mod nodevent;
 
-use super::dialect::MakeDialect;
+use super::dialect::{Dialect, MakeDialect};
 use std::sync::Arc;
 
 /// All dialects, by their names in the configuration.
-pub const REGISTRY: &[(&str, MakeDialect)] = &[("nodevent", || Arc::new(nodevent::NodEvent))];
+pub const REGISTRY: &[(&str, MakeDialect)] = &[("nodevent", |_| nodevent())];
+
+/// The dialect of a namespace that names none.
+pub fn nodevent() -> Arc<dyn Dialect> {
+    Arc::new(nodevent::NodEvent)
+}
