@@ -105,6 +105,8 @@ async fn documented_files_start_a_server() {
         expect_delivery(&site, "shop", &mut page).await;
     }
     assert!(shop.requests()[0].to_lowercase().contains("authorization: bearer t\r\n"), "{:?}", shop.requests());
+    // W-47
+    assert_eq!(site.get("/healthcheck").await.text(), "ok");
     let log = program.log().join("\n");
     assert!(log.contains("config.yml, section `production`") && log.contains("sites.yml"), "{log}");
     assert!(!log.contains("54321") && !log.contains("12345"), "no secret is logged: {log}");

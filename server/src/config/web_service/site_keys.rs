@@ -6,22 +6,20 @@ use super::mapping::{Mapper, Setting, shown_site};
 use super::server_keys::Shared;
 
 /// The keys of a site, with the variable of a site that comes from the environment, and what they mean.
-const KEYS: [(&str, &str, &str); 7] = [
+const KEYS: [(&str, &str, &str); 6] = [
     ("authUrl", "AUTH_URL", "the application is asked there who a client is, and for its rooms (`auth: url`)"),
     ("authScheme", "AUTH_SCHEME", "the word before the token in the header of that request (`auth: scheme`)"),
     ("apiKey", "API_KEY", "the key of POST /send (`publish_key`); the header X-Api-Key can carry it too"),
     ("userRoomPrefix", "USER_ROOM_PREFIX", "rooms that begin with it belong to one user (`user_room_prefix`)"),
-    (
-        "updateUserUrl",
-        "UPDATE_USER_URL",
-        "the application is notified there when a user connects and disconnects (`update_user_url`)",
-    ),
     ("publicChannel", "PUBLIC_CHANNEL", "a room that every client is in, also one without a token (`public_room`)"),
     ("eventPrefix", "EVENT_PREFIX", "the names of `batch` and `resync` begin with it (`event_prefix`)"),
 ];
 /// The keys of a site.
 pub(super) const NAMES: [&str; 7] =
-    ["authUrl", "authScheme", "apiKey", "userRoomPrefix", "updateUserUrl", "publicChannel", "eventPrefix"];
+    ["authUrl", "authScheme", "apiKey", "userRoomPrefix", UPDATE_URL, "publicChannel", "eventPrefix"];
+/// A key without a counterpart, and its variable.
+const UPDATE_URL: &str = "updateUserUrl";
+const UPDATE_URL_VARIABLE: &str = "UPDATE_USER_URL";
 /// The variable that names the site of the environment.
 const NAME: &str = "SITE_NAME";
 
@@ -48,9 +46,10 @@ pub(super) fn sites(
             let what = format!("names the only site, so {} does not count", text.path.display());
             mapper.warn(&named, &what, hint);
         }
-        let of =
-            |(name, of, _): (&str, &str, &str)| variable(of).map(|value| Setting::of_variable(name, of, value));
-        return vec![Site { name, named, settings: KEYS.into_iter().filter_map(of).collect() }];
+        let names = KEYS.into_iter().map(|(name, variable, _)| (name, variable));
+        let of = |(name, of): (&str, &str)| variable(of).map(|value| Setting::of_variable(name, of, value));
+        let settings = names.chain([(UPDATE_URL, UPDATE_URL_VARIABLE)]).filter_map(of).collect();
+        return vec![Site { name, named, settings }];
     }
     let settings = text.map(|text| Setting::of_file(&text.path, &text.root)).unwrap_or_default();
     if settings.is_empty() {
@@ -84,8 +83,12 @@ pub(super) fn map(site: &Site, shared: &Shared, mapper: &mut Mapper) -> Option<E
         Some((setting, text))
     };
     let (url, scheme, key) = (take("authUrl"), take("authScheme"), take("apiKey"));
-    let (prefix, update_url) = (take("userRoomPrefix"), take("updateUserUrl"));
     let (public_channel, event_prefix) = (take("publicChannel"), take("eventPrefix"));
+    let prefix = take("userRoomPrefix");
+    if let Some(setting) = settings.iter().find(|one| one.name == UPDATE_URL && one.has_value()) {
+        let what = "is not supported: the application is not notified when a user connects or disconnects";
+        mapper.warn(setting, what, "delete it");
+    }
     for (taken, missing, hint) in [
         (
             &url,
@@ -128,9 +131,7 @@ pub(super) fn map(site: &Site, shared: &Shared, mapper: &mut Mapper) -> Option<E
             mapper.explain_default(&format!("{}: no room belongs to one user, so nothing is kept", named.key()))
         }
     }
-    for (taken, ours) in
-        [(update_url, "update_user_url"), (public_channel, "public_room"), (event_prefix, "event_prefix")]
-    {
+    for (taken, ours) in [(public_channel, "public_room"), (event_prefix, "event_prefix")] {
         entries.extend(taken.map(|(setting, text)| mapper.entry(setting, ours, text)));
     }
     entries.push(shared.redis.clone());

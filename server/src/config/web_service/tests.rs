@@ -100,7 +100,10 @@ fn documented_files_are_read_as_they_are() {
     assert_eq!((site.name.as_str(), site.dialect.name.as_str()), ("/newsite", "web_service"));
     assert_eq!(site.publish_keys[0].key.as_bytes(), b"54321");
     assert!(!site.is_open());
-    assert_eq!(site.auth.as_ref().unwrap().application.url, "http://newsite.com/socketrooms");
+    let auth = site.auth.as_ref().unwrap();
+    assert_eq!(auth.application.url, "http://newsite.com/socketrooms");
+    assert_eq!((auth.scheme.as_deref(), auth.cache), (Some("Bearer"), Duration::ZERO));
+    assert_eq!(site.web_service.as_ref().unwrap().user_room_prefix.as_deref(), Some("user_"));
     assert_eq!(site.mailbox.as_ref().unwrap().age, Duration::from_secs(3600));
     let redis = site.redis.as_ref().unwrap();
     assert_eq!(redis.to_string(), "127.0.0.1:6379");
@@ -198,6 +201,9 @@ fn a_single_site_comes_from_the_environment() {
     assert_eq!(site.redis.as_ref().unwrap().to_string(), "r:1/2");
     assert_eq!(site.redis.as_ref().unwrap().password.as_ref().unwrap().reveal(), "word");
     assert_eq!(old().read().config().namespaces[0].mailbox, None, "without a prefix nothing is kept");
+    let outcome = old().with("PUBLIC_CHANNEL", "all").with("EVENT_PREFIX", "_").read();
+    let settings = outcome.config().namespaces[0].web_service.clone().unwrap();
+    assert_eq!((settings.public_room.as_deref(), settings.has_underscore), (Some("all"), true));
     let both = Old::documented()
         .with("SITE_NAME", "shop")
         .with("AUTH_URL", "http://shop.example/rooms")
@@ -322,6 +328,17 @@ fn later_keys_and_options_have_counterparts() {
         assert!(lines.iter().any(|line| line.contains(part)), "{part}: {lines:?}");
     }
     assert!(!format!("{lines:?}").contains("sesame"));
+}
+
+#[test]
+fn notifications_about_users_are_reported_as_unsupported() {
+    let outcome = site_with("updateUserUrl: \"http://a.example/users/:id\"");
+    outcome.config();
+    let lines: Vec<String> = outcome.report.warning_lines().collect();
+    assert!(
+        lines.iter().any(|line| line.contains("sites.yml:1:") && line.contains("a.updateUserUrl is not supported")),
+        "{lines:?}"
+    );
 }
 
 #[test]
