@@ -91,7 +91,7 @@ async fn expect_delivery(site: &Site, name: &str, page: &mut Browser) {
 
 #[tokio::test]
 async fn documented_files_start_a_server() {
-    // W-05, W-38, W-39, W-40, W-41
+    // W-05, W-38, W-39, W-41
     let redis = RedisServer::start_with_password("12345").await;
     let shop = application(&["staff"]).await;
     let more = "    auth_pass: 12345\n  client_ttl: 3600\n  flakeid:\n    datacenter: 0\n    worker: 0\n  io:\n    \
@@ -110,6 +110,33 @@ async fn documented_files_start_a_server() {
     let log = program.log().join("\n");
     assert!(log.contains("config.yml, section `production`") && log.contains("sites.yml"), "{log}");
     assert!(!log.contains("54321") && !log.contains("12345"), "no secret is logged: {log}");
+}
+
+/// The old service numbered messages by `flakeid`, so that several instances did not use a number twice. Two servers with the
+/// same `flakeid` number them in one order.
+#[tokio::test]
+async fn messages_of_two_servers_have_different_ids_and_one_order() {
+    // W-40
+    let redis = RedisServer::start().await;
+    let shop = application(&["user_1"]).await;
+    let files = config(&redis, "  flakeid:\n    datacenter: 0\n    worker: 0\n");
+    let folder = folder(&[("config.yml", &files), ("sites.yml", &site_entry("shop", &shop))]);
+    let ((_one, one), (_two, two)) = (serve(folder.path(), &[]).await, serve(folder.path(), &[]).await);
+    let _page = page(&one, "/shop", Transport::WebSocket).await;
+    for number in 0..100 {
+        let body = json!({"rooms": "user_1", "event": "news", "args": [number]}).to_string();
+        let request =
+            Request::post("/send?site=shop&apiKey=54321", body).header("Content-Type", "application/json");
+        let site = if number % 2 == 0 { &one } else { &two };
+        assert_eq!(site.send(&request).await.status, 200);
+    }
+    let request = Request::get("/api/shop/users/user_1/mailbox?limit=100").header("Authorization", "Bearer 54321");
+    let stored = two.send(&request).await.json();
+    let messages = stored["messages"].as_array().unwrap();
+    let numbers: Vec<_> = messages.iter().map(|message| message["message"][0].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+    let ids: std::collections::HashSet<String> = messages.iter().map(|message| message["id"].to_string()).collect();
+    assert_eq!(ids.len(), 100);
 }
 
 #[tokio::test]
