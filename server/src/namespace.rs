@@ -6,6 +6,7 @@ use crate::authorize::{Authorizers, PublishAuthorizer};
 use crate::identity_provider::{IdentityProvider, Listed};
 use crate::revocation::RevocationList;
 use crate::token::{TokenSource, TokenVerifier};
+use crate::web_service;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct Namespace {
     pub protocols: Vec<String>,
     /// Its dialect of Socket.IO.
     pub dialect: String,
+    /// What its dialect `web_service` knows. `None`: it has another dialect.
+    pub web_service: Option<web_service::Settings>,
     /// Whether clients of Socket.IO 1 and 2 may connect.
     pub allows_eio3: bool,
     /// The limits of its rooms.
