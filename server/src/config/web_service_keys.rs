@@ -20,9 +20,8 @@ const KEYS: [&str; 3] = ["user_room_prefix", "public_room", "event_prefix"];
 pub(super) fn read(map: &mut MapReader<'_>, report: &mut Report) -> Option<(Settings, Location)> {
     let written = KEYS.into_iter().find(|key| map.has(key)).map(|key| map.location_of(key));
     let mut settings = Settings::default();
-    // An empty prefix would make every room the room of one user.
-    settings.user_room_prefix =
-        map.text("user_room_prefix", report).filter(|prefix| !prefix.is_empty()).map(Into::into);
+    // An empty prefix, which would make every room the room of one user, is an error.
+    settings.user_room_prefix = map.text("user_room_prefix", report).map(Into::into);
     let (name, public) = (map.name("public_room"), map.location_of("public_room"));
     settings.public_room = map.text("public_room", report).map(Into::into);
     if let Some(room) = &settings.public_room {
@@ -122,8 +121,6 @@ mod tests {
         let site = read(auth).unwrap();
         assert_eq!((site.web_service, site.mailbox), (Some(Settings::default()), None));
         assert!(!site.history.is_on());
-        let empty = read(&format!("{auth}, user_room_prefix: \"\"")).unwrap();
-        assert_eq!(empty.web_service.unwrap().user_room_prefix, None);
         let site = read(&format!("{auth}, user_room_prefix: user_, event_prefix: _, public_room: all")).unwrap();
         let settings = site.web_service.unwrap();
         assert_eq!(settings.user_room_prefix.as_deref(), Some("user_"));
@@ -153,6 +150,7 @@ mod tests {
             ("auth: {url: \"http://a.com/\", scheme: \"a b\"}".to_owned(), "scheme is not one word"),
             (format!("{auth}, user_room_prefix: u, mailbox: off"), "could receive nothing"),
             (format!("{auth}, user_room_prefix: u, public_room: us"), "the room of one user"),
+            (format!("{auth}, user_room_prefix: \"\""), "user_room_prefix is empty"),
             (format!("{auth}, event_prefix: x"), "event_prefix is neither `_` nor empty"),
         ] {
             let error = read(&text).map(drop).unwrap_err();
