@@ -7,6 +7,7 @@ use crate::hooks::Recorder;
 use crate::identity_provider::{IdentityProvider, Listed};
 use crate::revocation::RevocationList;
 use crate::token::{TokenSource, TokenVerifier};
+use crate::web_service;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub struct Namespace {
     pub protocols: Vec<String>,
     /// Its dialect of Socket.IO.
     pub dialect: String,
+    /// What its dialect `web_service` knows. `None`: it has another dialect.
+    pub web_service: Option<web_service::Settings>,
     /// Whether clients of Socket.IO 1 and 2 may connect.
     pub allows_eio3: bool,
     /// The limits of its rooms.
@@ -98,14 +101,15 @@ impl Namespaces {
         self.list.iter().filter_map(|one| one.tokens.as_ref()).flat_map(|tokens| &tokens.settings().sources)
     }
 
-    /// The headers and cookies of a request for a connection that one of them uses.
+    /// The parts of a request for a connection that one of them uses.
     pub fn listed(&self) -> Listed {
         let mut all = Listed::default();
         for one in self.list.iter().filter_map(|one| one.provider.get()) {
             all.headers.extend_from_slice(&one.listed().headers);
             all.cookies.extend_from_slice(&one.listed().cookies);
+            all.query.extend_from_slice(&one.listed().query);
         }
-        for names in [&mut all.headers, &mut all.cookies] {
+        for names in [&mut all.headers, &mut all.cookies, &mut all.query] {
             names.sort_unstable();
             names.dedup();
         }

@@ -273,6 +273,7 @@ fn namespaces(config: &Config) -> Namespaces {
             is_secured: !one.is_open(),
             protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
             dialect: one.dialect.name.clone(),
+            web_service: one.web_service.clone(),
             allows_eio3: one.allows_eio3,
             limits,
         });

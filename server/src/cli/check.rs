@@ -1,18 +1,18 @@
 //! `nodevent check`: reports what is wrong with a configuration and with the surroundings of its server.
 
-use super::{CommandResult, Failure, diagnostics, http, load, output};
+use super::{CommandResult, Failure, Source, diagnostics, http, output};
 use clap::Args;
 use nodevent_server::config::reference;
-use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   nodevent check config/nodevent.yml --origin https://www.example.com
   nodevent check --offline config/nodevent.yml && systemctl restart nodevent
-  nodevent check --explain limits.send_buffer")]
+  nodevent check --explain limits.send_buffer
+  nodevent check --web-service /srv/socketio-webservice")]
 pub(super) struct Check {
-    /// Configuration file, YAML or JSON.
-    file: Option<PathBuf>,
+    #[command(flatten)]
+    source: Source,
     /// Only read the file; do not connect to anything.
     #[arg(long)]
     offline: bool,
@@ -20,7 +20,7 @@ pub(super) struct Check {
     #[arg(long, conflicts_with = "offline")]
     origin: Option<String>,
     /// Explain a key of the configuration, like limits.send_buffer, instead of checking.
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["file", "offline", "origin"])]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["file", "web_service", "offline", "origin"])]
     explain: Option<String>,
 }
 
@@ -35,11 +35,15 @@ impl Check {
             output::lines(&text);
             return Ok(());
         }
-        let loaded = load(self.file.as_deref())?;
+        let (loaded, web_service) = self.source.load()?;
+        for line in web_service.iter().flat_map(|read| &read.explanations) {
+            output::line(line);
+        }
         for warning in &loaded.warnings {
             output::warning(&format!("warning: {warning}"));
         }
         match &loaded.file {
+            _ if let Some(read) = &web_service => output::line(&format!("{}: no errors", read.sources())),
             Some(file) => output::line(&format!("{}: no errors", file.display())),
             None => output::line("no configuration file was found; the defaults apply"),
         }

@@ -9,6 +9,7 @@ mod emit;
 mod hooks;
 mod http;
 mod key;
+mod migrate;
 mod output;
 mod publish_key;
 mod revoke;
@@ -23,6 +24,7 @@ pub(crate) use status::{CommandResult, ExitStatus, Failure};
 use clap::{Args, Parser, Subcommand};
 use hyper::Uri;
 use nodevent_server::config::listen::Listen;
+use nodevent_server::config::web_service::{self, WebService};
 use nodevent_server::config::{self, Loaded, namespace::Namespace};
 use nodevent_server::protocols;
 use std::net::IpAddr;
@@ -35,6 +37,7 @@ use std::path::{Path, PathBuf};
   nodevent                                 run with config/nodevent.yml, /etc/nodevent.json, or defaults
   nodevent serve nodevent.yml              run with this configuration
   nodevent check nodevent.yml              report what is wrong with it and with its surroundings
+  nodevent migrate --web-service old new   write the configuration of SocketIO Web Service as one of NoDevent
   nodevent key User_12 --expires-in 1h     print a key with which a browser may join the room
   nodevent emit User_12 hello '\"you\"'      emit an event to the room
   nodevent revoke --user 12                end the connections of a user
@@ -52,11 +55,10 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the server (the default).
-    #[command(after_help = "Example:\n  nodevent serve /etc/nodevent.yml")]
-    Serve {
-        /// Configuration file, YAML or JSON.
-        file: Option<PathBuf>,
-    },
+    #[command(after_help = "Examples:
+  nodevent serve /etc/nodevent.yml
+  nodevent serve --web-service /srv/socketio-webservice")]
+    Serve(Source),
     /// Check a configuration, its ports, its Redis and the running server.
     Check(check::Check),
     /// Print a key with which a browser may join a room.
@@ -69,6 +71,18 @@ enum Command {
     Hooks(hooks::Hooks),
     /// Print the events of a room of a running server, one line of JSON each.
     Subscribe(subscribe::Subscribe),
+    /// Write the configuration of another program as one of NoDevent.
+    Migrate(migrate::Migrate),
+}
+
+/// Where the configuration of a server is.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Source {
+    /// Configuration file, YAML or JSON.
+    file: Option<PathBuf>,
+    /// Read config.yml and sites.yml of SocketIO Web Service, in this folder or in its folder `config`.
+    #[arg(long, value_name = "DIR", conflicts_with = "file")]
+    web_service: Option<PathBuf>,
 }
 
 /// The namespace that a command is for, and the configuration with its secrets.
@@ -88,15 +102,30 @@ impl Arguments {
     /// Runs the command.
     pub(crate) fn run(self) -> CommandResult {
         match self.command {
-            None => serve::run(self.file.as_deref()),
-            Some(Command::Serve { file }) => serve::run(file.as_deref()),
+            None => serve::run(&Source { file: self.file, web_service: None }),
+            Some(Command::Serve(source)) => serve::run(&source),
             Some(Command::Check(check)) => check.run(),
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),
             Some(Command::Revoke(revoke)) => revoke.run(),
             Some(Command::Hooks(hooks)) => hooks.run(),
             Some(Command::Subscribe(subscribe)) => subscribe.run(),
+            Some(Command::Migrate(migrate)) => migrate.run(),
         }
+    }
+}
+
+// === impl Source ===
+
+impl Source {
+    /// Loads the configuration. The second value explains the keys of another program's files.
+    fn load(&self) -> CommandResult<(Loaded, Option<WebService>)> {
+        let Some(folder) = &self.web_service else {
+            return load(self.file.as_deref()).map(|loaded| (loaded, None));
+        };
+        let read = web_service::load(folder).map_err(|report| Failure::usage(report.to_string()))?;
+        validate(&read.loaded)?;
+        Ok((read.loaded.clone(), Some(read)))
     }
 }
 
@@ -122,9 +151,14 @@ impl Target {
 
 fn load(file: Option<&Path>) -> CommandResult<Loaded> {
     let loaded = config::load(file).map_err(|report| Failure::usage(report.to_string()))?;
-    let name = loaded.file.as_ref().map_or_else(String::new, |file| file.display().to_string());
-    protocols::validate(&loaded.config, &name).map_err(|report| Failure::usage(report.to_string()))?;
+    validate(&loaded)?;
     Ok(loaded)
+}
+
+/// Checks the names of protocols and dialects.
+fn validate(loaded: &Loaded) -> CommandResult {
+    let name = loaded.file.as_ref().map_or_else(String::new, |file| file.display().to_string());
+    protocols::validate(&loaded.config, &name).map_err(|report| Failure::usage(report.to_string()))
 }
 
 /// Returns the URL of the configured server on this machine.

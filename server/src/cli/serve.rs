@@ -1,14 +1,13 @@
 //! `nodevent serve`: runs the server until a signal stops it.
 
-use super::{CommandResult, Failure, load};
+use super::{CommandResult, Failure, Source};
 use anyhow::Context as _;
 use nodevent_server::log;
 use nodevent_server::server::{Reloader, Server};
-use std::path::Path;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub(super) fn run(file: Option<&Path>) -> CommandResult {
-    let loaded = load(file)?;
+pub(super) fn run(source: &Source) -> CommandResult {
+    let (loaded, web_service) = source.load()?;
     let _log =
         log::start(&loaded.config.log, loaded.config.log_json, loaded.config.audit).map_err(Failure::usage)?;
     for warning in &loaded.warnings {
@@ -16,6 +15,10 @@ pub(super) fn run(file: Option<&Path>) -> CommandResult {
     }
     let version = env!("CARGO_PKG_VERSION");
     match &loaded.file {
+        _ if let Some(read) = &web_service => {
+            let files = read.sources();
+            tracing::info!(files, version, "nodevent starts with the configuration of SocketIO Web Service");
+        }
         Some(file) => tracing::info!(file = %file.display(), version, "nodevent starts"),
         None => tracing::info!(version, "nodevent starts without a configuration file"),
     }

@@ -7,7 +7,7 @@
 //!
 //! In reading order: [`keys`] (every key, its type and default), [`tree`] and [`json`] (text to values with
 //! locations), [`environment`] (`${NAME}` and sections), [`reader`] and [`values`] (values to types), then a file for
-//! each part. [`reference`] prints the reference from [`keys`].
+//! each part. [`reference`] prints the reference from [`keys`]. [`web_service`] reads the files of another program.
 
 pub mod application;
 mod credentials;
@@ -34,6 +34,8 @@ mod syntax;
 mod token;
 mod tree;
 mod values;
+pub mod web_service;
+mod web_service_keys;
 mod yaml;
 
 use crate::origin::Origins;
@@ -48,6 +50,7 @@ use report::Report;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
+use tree::Node;
 
 pub use credentials::read_text as read_secret_file;
 pub use values::parse_duration;
@@ -288,8 +291,13 @@ fn read(
         return None;
     }
     let root = environment::interpolate_env(environment::section(root, environment), report);
-    let mut top = MapReader::open(&root, "", &keys::TOP, report)?.with(&keys::NAMESPACE);
-    let publish_locally = listen::publishes_locally(&mut top, report).unwrap_or(is_development);
+    read_tree(&root, is_development, folder, report)
+}
+
+/// Reads a configuration's values. `publishes_locally` is the default of `publish: local`.
+fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut Report) -> Option<Config> {
+    let mut top = MapReader::open(root, "", &keys::TOP, report)?.with(&keys::NAMESPACE);
+    let publish_locally = listen::publishes_locally(&mut top, report).unwrap_or(publishes_locally);
     let (listen, public_url) = listen::public(&mut top, folder, report);
     let mut config = Config {
         listen,

@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token`, `auth` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3`, `user_room_prefix`, `public_room` and `event_prefix` (together) | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -29,9 +29,11 @@ use super::reader::MapReader;
 use super::redis::Redis;
 use super::report::{Location, Report};
 use super::tree::Entry;
+use super::web_service_keys;
 use crate::presence;
 use crate::publish_key::PublishKey;
 use crate::token;
+use crate::web_service;
 use nodevent_protocol::key::{self, Secret};
 use nodevent_protocol::topic::Topic;
 use std::path::Path;
@@ -127,6 +129,8 @@ pub struct Namespace {
     pub presence: Option<presence::Settings>,
     /// Of what the application is notified. `None`: of nothing.
     pub hooks: Option<Hooks>,
+    /// What its dialect `web_service` knows. `None`: it has another dialect.
+    pub web_service: Option<web_service::Settings>,
 }
 
 /// The values of one map; `None` if the map does not have the key.
@@ -150,6 +154,7 @@ struct Written {
     channel_per_room: Option<bool>,
     presence: Option<Option<presence::Settings>>,
     hooks: Option<(Option<Hooks>, Location)>,
+    web_service: Option<(web_service::Settings, Location)>,
 }
 
 /// A namespace that is being read.
@@ -406,6 +411,12 @@ impl Draft {
             }
             _ => {}
         }
+        let auth = written.auth.as_ref().and_then(Option::as_ref);
+        let (settings, mailbox) = (written.web_service.as_ref(), written.mailbox.as_ref());
+        // A mistake in `auth` is reported already.
+        if written.auth.is_none() || auth.is_some() {
+            web_service_keys::check(&name, written.is_web_service(), settings, auth, mailbox, location, report);
+        }
         let location_of_hooks = written.hooks.as_ref().map_or(location, |(_, location)| *location);
         let namespace = written.into_namespace(&name);
         if let Some(hooks) = &namespace.hooks {
@@ -456,8 +467,12 @@ impl Written {
         let hooks = map.take("hooks").map(|node| (super::hooks::read(node, &path, folder, report), location));
         let path = map.name("token");
         let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
+        let dialect = read_names(map, "dialect", report).into_iter().next();
+        let is_web_service = dialect.as_ref().is_some_and(|one| web_service_keys::is_dialect(&one.name));
         let path = map.name("auth");
-        let auth = map.take_entry("auth").map(|entry| super::application::read(&entry.node, &path, folder, report));
+        let auth = map
+            .take_entry("auth")
+            .map(|entry| super::application::read(&entry.node, &path, folder, is_web_service, report));
         // Keys of the gem.
         map.take("url");
         map.take("publisher");
@@ -477,11 +492,12 @@ impl Written {
                 _ => BoundKeys::Accept,
             }),
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
-            dialect: read_names(map, "dialect", report).into_iter().next(),
+            dialect,
             allows_eio3: map.flag("allow_eio3", report),
             channel_per_room: map.flag("channel_per_room", report),
             presence,
             hooks,
+            web_service: web_service_keys::read(map, report),
         }
     }
 
@@ -509,6 +525,7 @@ impl Written {
             channel_per_room: self.channel_per_room.or(below.channel_per_room),
             presence: self.presence.or(below.presence),
             hooks: self.hooks.or(below.hooks),
+            web_service: self.web_service.or(below.web_service),
         }
     }
 
@@ -517,7 +534,17 @@ impl Written {
         self.secrets.is_none() && self.token.is_none() && self.auth.is_none() && self.open.is_none()
     }
 
+    fn is_web_service(&self) -> bool {
+        self.dialect.as_ref().is_some_and(|one| web_service_keys::is_dialect(&one.name))
+    }
+
     fn into_namespace(self, name: &str) -> Namespace {
+        let settings = self.web_service.as_ref().map(|(settings, _)| settings.clone());
+        let special = self.is_web_service().then(|| web_service_keys::defaults(settings));
+        let (web_service, mailbox, history) = match special {
+            Some(special) => (Some(special.settings), special.mailbox, special.history),
+            None => (None, None, History::default()),
+        };
         let (token, key_set) = self.token.map_or((None, None), |(token, key_set)| (Some(token), key_set));
         Namespace {
             name: name.to_owned(),
@@ -533,11 +560,12 @@ impl Written {
             key_set,
             auth: self.auth.flatten(),
             publish_keys: self.publish_keys.unwrap_or_default(),
-            history: self.history.unwrap_or_default(),
-            mailbox: self.mailbox.flatten(),
+            history: self.history.unwrap_or(history),
+            mailbox: self.mailbox.unwrap_or(mailbox),
             channel_per_room: self.channel_per_room.unwrap_or(false),
             presence: self.presence.unwrap_or_default(),
             hooks: self.hooks.and_then(|(hooks, _)| hooks),
+            web_service,
         }
     }
 }

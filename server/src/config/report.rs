@@ -20,6 +20,8 @@ pub struct Location {
 /// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
+    /// The file, if it is another one than the report's.
+    pub file: Option<String>,
     /// Location, if it concerns one.
     pub location: Option<Location>,
     /// The problem, naming the key.
@@ -58,22 +60,27 @@ impl Report {
 
     /// Adds an error.
     pub fn error(&mut self, location: Location, what: impl Into<String>, hint: impl Into<String>) {
-        self.errors.push(Diagnostic { location: Some(location), what: what.into(), hint: hint.into() });
+        self.errors.push(Diagnostic { file: None, location: Some(location), what: what.into(), hint: hint.into() });
     }
 
     /// Adds an error that concerns the whole file.
     pub fn error_without_location(&mut self, what: impl Into<String>, hint: impl Into<String>) {
-        self.errors.push(Diagnostic { location: None, what: what.into(), hint: hint.into() });
+        self.errors.push(Diagnostic { file: None, location: None, what: what.into(), hint: hint.into() });
     }
 
     /// Adds a warning.
     pub fn warn(&mut self, location: Location, what: impl Into<String>, hint: impl Into<String>) {
-        self.warnings.push(Diagnostic { location: Some(location), what: what.into(), hint: hint.into() });
+        self.warnings.push(Diagnostic {
+            file: None,
+            location: Some(location),
+            what: what.into(),
+            hint: hint.into(),
+        });
     }
 
     /// Adds a warning that concerns the whole file.
     pub fn warn_without_location(&mut self, what: impl Into<String>, hint: impl Into<String>) {
-        self.warnings.push(Diagnostic { location: None, what: what.into(), hint: hint.into() });
+        self.warnings.push(Diagnostic { file: None, location: None, what: what.into(), hint: hint.into() });
     }
 
     /// Returns one line for each warning.
@@ -84,7 +91,8 @@ impl Report {
     fn line(&self, diagnostic: &Diagnostic) -> String {
         let location =
             diagnostic.location.map_or(String::new(), |location| format!(":{}:{}", location.line, location.column));
-        format!("{}{location}: {}; {}", self.file, diagnostic.what, diagnostic.hint)
+        let file = diagnostic.file.as_ref().unwrap_or(&self.file);
+        format!("{file}{location}: {}; {}", diagnostic.what, diagnostic.hint)
     }
 }
 
@@ -92,7 +100,7 @@ impl fmt::Display for Report {
     /// Writes one line for each error, in the order of the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut errors: Vec<&Diagnostic> = self.errors.iter().collect();
-        errors.sort_by_key(|error| error.location.map(|location| (location.line, location.column)));
+        errors.sort_by_key(|error| (error.file.as_deref(), error.location));
         for (index, error) in errors.into_iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;

@@ -15,6 +15,7 @@ mod connection;
 pub mod connections;
 mod console;
 pub mod endpoint;
+mod form;
 mod head_scanner;
 mod health;
 mod history_body;
@@ -36,6 +37,7 @@ mod revoke;
 mod room_history;
 pub mod room_request;
 mod router;
+mod send;
 mod timed_stream;
 mod tls;
 pub mod websocket;
@@ -218,5 +220,6 @@ impl Http {
         let listed = request_token::listed(&self.listed, request);
         let info = self.connect_infos.connect_info(peer, origin, query, listed, Some(permit));
         info.with_token(request_token::find(&self.token_sources, request))
+            .with_query(request_token::listed_query(&self.listed, request))
     }
 }

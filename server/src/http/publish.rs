@@ -205,7 +205,7 @@ fn parse<'a>(
 }
 
 /// Publishes in order, and stops at the first failure.
-async fn publish_all(
+pub(super) async fn publish_all(
     http: &Http,
     namespace: &Namespace,
     publications: &[Published<'_>],

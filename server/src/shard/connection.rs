@@ -96,6 +96,15 @@ impl Core for Connection<'_> {
         token
     }
 
+    fn take_query(&mut self, namespace: u16) -> Option<Box<str>> {
+        let namespaces = Arc::clone(&self.shard.namespaces);
+        let provider = namespaces.get(namespace).provider.get()?;
+        match provider.listed().query.is_empty() {
+            true => None,
+            false => self.shard.session_mut(self.slot)?.info.take_query(),
+        }
+    }
+
     fn identify(&mut self, identify: Identify<'_>) -> Result<Outcome<Option<Arc<Identity>>>, TokenError> {
         self.shard.identify(self.slot, identify).map_err(|rejected| {
             self.close = self.close.or(rejected.close);

@@ -36,3 +36,4 @@ mod targets;
 mod tls;
 mod tokens;
 mod upgrade;
+mod web_service_files;

@@ -8,3 +8,4 @@ mod client_addresses;
 mod connections;
 mod proxy;
 mod publishing;
+mod web_service;

@@ -1,10 +1,11 @@
-//! The checks of `nodevent check`: the Redis, the ports and the running server of a configuration.
+//! The checks of `nodevent check`: the Redis, the application, the ports and the running server of a configuration.
 //!
 //! Owns their order and how results are printed. Each check is one sentence, with a hint if something is wrong. The
 //! order follows the path of a message, and a check whose precondition failed is left out, so the first FAIL is the
-//! cause. In reading order: [`redis`], [`listener`] (is a server there), [`server`] (does it serve this file),
+//! cause. In reading order: [`redis`], [`application`] (does it say who a connection is), [`listener`] (is a server there), [`server`] (does it serve this file),
 //! [`public_url`] (do browsers reach it), [`origin`] (may a page connect).
 
+mod application;
 mod listener;
 mod origin;
 mod public_url;
@@ -53,6 +54,9 @@ pub(super) async fn run(loaded: &Loaded, origin: Option<&str>) -> Report {
     for namespace in &config.namespaces {
         if let Some(redis) = &namespace.redis {
             redis::check(&namespace.name, redis, &mut report).await;
+        }
+        if let Some(auth) = &namespace.auth {
+            application::check(&namespace.name, auth, &mut report).await;
         }
     }
     let mut is_running = false;
