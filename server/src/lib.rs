@@ -49,5 +49,6 @@ mod seeds;
 pub mod send_buffer;
 pub mod server;
 pub mod shard;
+pub mod sources;
 pub mod tls_client;
 pub mod token;

@@ -103,7 +103,8 @@ impl Setup {
             publish: PublishAuthorizer::new(Vec::new()),
             is_secured: false,
             protocols: Vec::new(),
-            dialect: String::new(),
+            dialects: Vec::new(),
+            dialect_joins: Arc::default(),
             allows_eio3: true,
             limits: RoomLimits { max_rooms: 8, max_name_bytes: 255 },
         });

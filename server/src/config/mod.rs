@@ -22,6 +22,7 @@ pub mod limits;
 pub mod listen;
 pub mod mailbox;
 pub mod namespace;
+pub mod notifications;
 mod presence;
 pub mod proxies;
 mod reader;
@@ -32,6 +33,7 @@ pub mod secret;
 mod syntax;
 mod token;
 mod tree;
+pub mod turted;
 mod values;
 mod yaml;
 
@@ -180,7 +182,7 @@ impl Config {
         let mut report = Report::about(file);
         for namespace in &self.namespaces {
             namespace.protocols.iter().for_each(|name| name.check("protocol", protocols, &mut report));
-            namespace.dialect.check("dialect", dialects, &mut report);
+            namespace.dialects.iter().for_each(|name| name.check("dialect", dialects, &mut report));
         }
         if report.errors.is_empty() { Ok(()) } else { Err(report) }
     }

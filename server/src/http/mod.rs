@@ -20,6 +20,7 @@ mod health;
 mod history_body;
 mod listener;
 mod mailbox;
+mod notifications;
 mod notify;
 mod peer;
 mod presence;
@@ -37,14 +38,17 @@ pub mod room_request;
 mod router;
 mod timed_stream;
 mod tls;
+mod turted_push;
 pub mod websocket;
 
 pub use endpoint::{Endpoint, ResponseFuture};
 pub use listener::{Bound, ListenError};
+pub use notifications::NotificationsSource;
 pub use peer::PeerAddr;
 pub use publish_socket::BoundSocket;
 pub use router::HttpService;
 pub use tls::TlsError;
+pub use turted_push::TurtedPush;
 
 use crate::address_limits::{AddressLimit, AddressLimits, ConnectionPermit, NoPlace};
 use crate::byte_budget::ByteBudget;

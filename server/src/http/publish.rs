@@ -135,7 +135,10 @@ fn is_console(http: &Http, request: &Request) -> bool {
 }
 
 /// Checks that a publisher may publish to each target. Nothing is published if it may not publish to one of them.
-fn check_targets(publisher: &Publisher<'_>, publications: &[Published<'_>]) -> Result<(), Box<Response>> {
+pub(super) fn check_targets(
+    publisher: &Publisher<'_>,
+    publications: &[Published<'_>],
+) -> Result<(), Box<Response>> {
     for (index, publication) in publications.iter().enumerate() {
         let foreign = publication.topics().iter().map(|topic| Topic::parse(topic));
         let foreign = foreign.into_iter().find(|topic| !publisher.may_publish_to(*topic));
@@ -205,7 +208,7 @@ fn parse<'a>(
 }
 
 /// Publishes in order, and stops at the first failure.
-async fn publish_all(
+pub(super) async fn publish_all(
     http: &Http,
     namespace: &Namespace,
     publications: &[Published<'_>],

@@ -12,6 +12,7 @@ use crate::mailbox::{Acknowledgement, MailboxError, Removed};
 use crate::outcome::Outcome;
 use crate::presence::{PresenceError, PresenceResult, RoomPresence};
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
+use crate::protocols::Mount;
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::topic::Topic;
@@ -20,8 +21,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Makes a dialect.
-pub type MakeDialect = fn() -> Arc<dyn Dialect>;
+/// Makes the dialect of the namespace with this id.
+pub type MakeDialect = fn(&Mount<'_>, u16) -> Arc<dyn Dialect>;
 
 /// The events of one kind of client.
 pub trait Dialect: fmt::Debug + Send + Sync {
@@ -97,6 +98,12 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// The server is shutting down, and will close the connection now.
     fn draining(&self, operations: &mut dyn Operations) {
         let _ = operations;
+    }
+
+    /// Whether publications to this topic are of this dialect, if it shares its namespace with another one.
+    fn owns(&self, topic: Topic<'_>) -> bool {
+        let _ = topic;
+        true
     }
 
     /// Encodes a publication, which is the text of a JSON object: the text of a JSON array with the event's name first.
@@ -178,6 +185,9 @@ pub trait Operations {
 
     /// Who the connection is, even if its identity has expired.
     fn identity(&self) -> Option<Arc<Identity>>;
+
+    /// The users whose publications the connection receives, also those that were joined by their topic.
+    fn users(&self) -> Vec<String>;
 
     /// Verifies a new token of the connection's user, or of a connection without a user. The identity that it returns
     /// replaces the old one. [`Outcome::Pending`]: [`Dialect::identified`] follows. [`Outcome::Overloaded`]: nothing has

@@ -100,9 +100,7 @@ pub struct SocketIo {
 pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
     let mut channels = vec![None; mount.namespaces.iter().count()];
     for id in mount.namespaces_with(NAME) {
-        let named = &mount.namespaces.get(id).dialect;
-        let (_, dialect) = dialects::REGISTRY.iter().find(|(name, _)| name == named)?;
-        channels[usize::from(id)] = Some(dialect());
+        channels[usize::from(id)] = Some(dialects::make(mount, id)?);
     }
     channels.iter().any(Option::is_some).then(|| endpoint(mount, channels))
 }

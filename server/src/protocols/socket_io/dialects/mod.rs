@@ -1,9 +1,33 @@
-//! The dialects, one file each. A new dialect is a file here and a line of [`REGISTRY`], with its `mod`.
+//! The dialects, one file or folder each. A new dialect is a file here and a line of [`REGISTRY`], with its `mod`.
 
 mod nodevent;
+mod notifications;
+mod shared;
+mod turted;
 
-use super::dialect::MakeDialect;
+pub(crate) use notifications::mount_page;
+
+use super::dialect::{Dialect, MakeDialect};
+use crate::protocols::Mount;
+use shared::Shared;
 use std::sync::Arc;
 
 /// All dialects, by their names in the configuration.
-pub const REGISTRY: &[(&str, MakeDialect)] = &[("nodevent", || Arc::new(nodevent::NodEvent))];
+pub const REGISTRY: &[(&str, MakeDialect)] = &[
+    ("nodevent", |_, _| Arc::new(nodevent::NodEvent)),
+    ("turted", turted::make),
+    ("notifications", notifications::make),
+];
+
+/// Makes the dialect of a namespace, or one that stands for several. `None`: a name is not known.
+pub fn make(mount: &Mount<'_>, id: u16) -> Option<Arc<dyn Dialect>> {
+    let make = |named: &String| {
+        let (_, make) = REGISTRY.iter().find(|(name, _)| name == named)?;
+        Some(make(mount, id))
+    };
+    let mut all: Vec<_> = mount.namespaces.get(id).dialects.iter().map(make).collect::<Option<_>>()?;
+    match all.len() {
+        0 | 1 => all.pop(),
+        _ => Some(Arc::new(Shared::new(all))),
+    }
+}
