@@ -38,6 +38,8 @@ struct Details {
     headers: Box<[(Box<str>, Box<str>)]>,
     /// Until the protocol has used it.
     token: Option<RequestToken>,
+    /// The listed parameters of the query, until a namespace has used them.
+    query: Option<Box<str>>,
 }
 
 /// Makes [`ConnectInfo`]s that share what is the same.
@@ -69,7 +71,7 @@ impl ConnectInfoPool {
                 origin: origin.map(Into::into),
                 page,
                 headers: headers.into(),
-                token: None,
+                ..Details::default()
             })),
         };
         ConnectInfo { peer: permit.map_or(Peer::Uncounted(peer), Peer::Counted), details }
@@ -110,6 +112,21 @@ impl ConnectInfo {
             Arc::make_mut(self.details.get_or_insert_default()).token = token;
         }
         self
+    }
+
+    /// The same connection with the listed parameters of its request's query.
+    #[must_use]
+    pub fn with_query(mut self, query: Option<Box<str>>) -> Self {
+        if query.is_some() {
+            Arc::make_mut(self.details.get_or_insert_default()).query = query;
+        }
+        self
+    }
+
+    /// Takes the listed parameters of the request's query.
+    pub fn take_query(&mut self) -> Option<Box<str>> {
+        let details = self.details.as_mut().filter(|details| details.query.is_some())?;
+        Arc::make_mut(details).query.take()
     }
 
     /// The token that came with the request, if it was in one of these places.

@@ -19,20 +19,22 @@ pub trait IdentityProvider: fmt::Debug + Send + Sync {
     /// Decides now, or replies to `request.reply_to` later, in any case and within a time that it limits.
     fn identify(&self, request: IdentityRequest) -> Outcome<IdentityResult>;
 
-    /// The headers and cookies of a connection's request that it uses.
+    /// The parts of a connection's request that it uses.
     fn listed(&self) -> &Listed;
 
     /// How long a connection stays open after its identity has expired.
     fn grace(&self) -> Duration;
 }
 
-/// The headers and cookies that a provider uses.
+/// The parts of a request that a provider uses.
 #[derive(Debug, Clone, Default)]
 pub struct Listed {
     /// Headers, in lower case.
     pub headers: Vec<Box<str>>,
     /// Cookies.
     pub cookies: Vec<Box<str>>,
+    /// Parameters of the query.
+    pub query: Vec<Box<str>>,
 }
 
 /// A connection to decide about.
@@ -45,6 +47,8 @@ pub struct IdentityRequest {
     pub headers: Vec<(Box<str>, Box<str>)>,
     /// The listed cookies that its request had.
     pub cookies: Vec<(Box<str>, Box<str>)>,
+    /// The listed parameters that it sent to enter the namespace.
+    pub query: Vec<(Box<str>, Box<str>)>,
     /// The token that it sent.
     pub token: Option<Box<str>>,
 }
@@ -69,6 +73,8 @@ pub struct IdentityReply {
     pub reply_to: IdentityReplyTo,
     /// The decision.
     pub result: IdentityResult,
+    /// What the client receives about a rejection, instead of the error's text.
+    pub reason: Option<Arc<str>>,
 }
 
 /// A request of a protocol to identify its connection.
@@ -78,6 +84,8 @@ pub struct Identify<'a> {
     pub namespace: u16,
     /// The token that the client sent. `None`: it sent none.
     pub token: Option<&'a str>,
+    /// The parameters that the provider lists, as the client sent them.
+    pub query: &'a [(Box<str>, Box<str>)],
     /// The protocol's own id of the request, to find it again when the reply arrives.
     pub request: RequestId,
 }
@@ -86,7 +94,7 @@ pub struct Identify<'a> {
 
 impl fmt::Debug for IdentityRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Headers, cookies and the token are secrets.
+        // Headers, cookies, parameters and the token are secrets.
         f.debug_struct("IdentityRequest").field("reply_to", &self.reply_to).finish_non_exhaustive()
     }
 }

@@ -97,14 +97,15 @@ impl Namespaces {
         self.list.iter().filter_map(|one| one.tokens.as_ref()).flat_map(|tokens| &tokens.settings().sources)
     }
 
-    /// The headers and cookies of a request for a connection that one of them uses.
+    /// The parts of a request for a connection that one of them uses.
     pub fn listed(&self) -> Listed {
         let mut all = Listed::default();
         for one in self.list.iter().filter_map(|one| one.provider.get()) {
             all.headers.extend_from_slice(&one.listed().headers);
             all.cookies.extend_from_slice(&one.listed().cookies);
+            all.query.extend_from_slice(&one.listed().query);
         }
-        for names in [&mut all.headers, &mut all.cookies] {
+        for names in [&mut all.headers, &mut all.cookies, &mut all.query] {
             names.sort_unstable();
             names.dedup();
         }

@@ -279,6 +279,8 @@ pub struct IdentifyReply {
     pub request: RequestId,
     /// The result.
     pub result: Result<Arc<Identity>, TokenError>,
+    /// What the provider says to the client about a rejection, instead of the error's text.
+    pub reason: Option<Arc<str>>,
 }
 
 /// Why a token was rejected. The core has counted and logged it.
@@ -318,6 +320,10 @@ pub trait Core {
     /// The token that came with the connection's request, if the namespace reads it there. It is forgotten with this call,
     /// unless several namespaces read it.
     fn take_request_token(&mut self, namespace: u16) -> Option<Box<str>>;
+
+    /// The parameters of the connection's request that the namespace's provider lists, as a query. They are forgotten with
+    /// this call: they are for the first namespace that reads them.
+    fn take_query(&mut self, namespace: u16) -> Option<Box<str>>;
 
     /// Verifies a token or asks the application, and makes the user the connection's identity in a namespace. A connection
     /// that has an identity presents a new token of the same user. [`Outcome::Ready`] with `None`: the connection has no

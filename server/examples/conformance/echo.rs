@@ -6,7 +6,7 @@ use nodevent_protocol::history::Position;
 use nodevent_protocol::topic::Topic;
 use nodevent_server::history::RequestId;
 use nodevent_server::protocol::{JoinError, Joined};
-use nodevent_server::protocols::socket_io::dialect::{Ack, Dialect, Event, Operations};
+use nodevent_server::protocols::socket_io::dialect::{Ack, ConnectRequest, Dialect, Event, Operations};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::thread;
@@ -22,17 +22,17 @@ pub(crate) struct EchoDialect {
 // === impl EchoDialect ===
 
 impl Dialect for EchoDialect {
-    fn connect(&self, auth: Option<&str>) -> Result<(), String> {
-        let auth: Value = auth.and_then(|auth| serde_json::from_str(auth).ok()).unwrap_or_default();
+    fn connect(&self, request: &ConnectRequest) -> Result<(), String> {
+        let auth: Value = request.auth().and_then(|auth| serde_json::from_str(auth).ok()).unwrap_or_default();
         match auth["refuse"].as_str() {
             Some(why) => Err(why.to_owned()),
             None => Ok(()),
         }
     }
 
-    fn connected(&self, operations: &mut dyn Operations, auth: Option<&str>) {
+    fn connected(&self, operations: &mut dyn Operations, request: &ConnectRequest) {
         thread::sleep(self.pause);
-        operations.emit(&format!("[\"auth\",{}]", auth.unwrap_or("{}")), &[]);
+        operations.emit(&format!("[\"auth\",{}]", request.auth().unwrap_or("{}")), &[]);
     }
 
     fn event(&self, operations: &mut dyn Operations, event: Event) {

@@ -106,14 +106,14 @@ impl RequestAuthorizer {
             max_requests,
             state: Mutex::new(state),
         });
-        let listed = Listed { headers: auth.headers.clone(), cookies: auth.cookies.clone() };
+        let listed = Listed { headers: auth.headers.clone(), cookies: auth.cookies.clone(), query: Vec::new() };
         Self { shared, listed, grace: auth.grace, runtime: Handle::current() }
     }
 }
 
 impl IdentityProvider for RequestAuthorizer {
     fn identify(&self, request: IdentityRequest) -> Outcome<IdentityResult> {
-        let IdentityRequest { reply_to, client, headers, cookies, token } = request;
+        let IdentityRequest { reply_to, client, headers, cookies, token, .. } = request;
         if token.is_none() && headers.is_empty() && cookies.is_empty() {
             // The application could not know who it is.
             return Outcome::Ready(Err(TokenError::Missing));
@@ -263,7 +263,7 @@ impl Drop for Replies<'_> {
             waiting
         };
         for (reply_to, _) in waiting {
-            let reply = IdentityReply { reply_to, result: self.result.clone() };
+            let reply = IdentityReply { reply_to, result: self.result.clone(), reason: None };
             // The inbox always has a place for a reply: the shard limits how many it requests.
             let _ = self.shared.shards.send(reply_to.shard, ToShard::Identified(reply));
         }

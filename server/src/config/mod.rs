@@ -306,10 +306,12 @@ fn read(
         limits: Limits::read(&mut top, report),
         ..defaults(publish_locally)
     };
-    listen::check_ports(&config.listen, config.admin.as_ref(), top.location, report);
     listen::check_proxies(&config.listen, &config.trusted_proxies, top.location, report);
     read_log(&mut top, &mut config, report);
     config.namespaces = namespace::read(&mut top, folder, report);
+    let pushes = config.namespaces.iter().filter_map(|one| one.turted.as_ref()?.push.as_ref()?.listen.clone());
+    let public: Vec<Listen> = config.listen.iter().cloned().chain(pushes).collect();
+    listen::check_ports(&public, config.admin.as_ref(), top.location, report);
     config.hosts = Hosts::read(&mut top, config.public_url.as_deref(), &config.namespaces, report);
     config.autodetect_engine = config.namespaces.is_empty();
     if config.namespaces.is_empty() {

@@ -221,5 +221,6 @@ impl Http {
         let listed = request_token::listed(&self.listed, request);
         let info = self.connect_infos.connect_info(peer, origin, query, listed, Some(permit));
         info.with_token(request_token::find(&self.token_sources, request))
+            .with_query(request_token::listed_query(&self.listed, request))
     }
 }

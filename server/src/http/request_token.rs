@@ -42,6 +42,21 @@ pub(super) fn listed(listed: &Listed, request: &Parts) -> Vec<(Box<str>, Box<str
     headers.chain(cookies).filter(fits).map(|(name, value)| (name.into(), value.into())).collect()
 }
 
+/// The listed parameters of a request's query, as they were sent. One that makes all of them too long is left out, as if it
+/// were missing.
+pub(super) fn listed_query(listed: &Listed, request: &Parts) -> Option<Box<str>> {
+    let query = request.uri.query().filter(|_| !listed.query.is_empty())?;
+    let mut all = String::new();
+    for name in &listed.query {
+        let Some(value) = query::raw(Some(query), name) else { continue };
+        if all.len() + name.len() + value.len() + 2 <= MAX_LISTED_BYTES {
+            let separator = if all.is_empty() { "" } else { "&" };
+            all.extend([separator, name, "=", value]);
+        }
+    }
+    (!all.is_empty()).then(|| all.into())
+}
+
 fn read(source: &TokenSource, request: &Parts) -> Option<String> {
     let text = match source {
         TokenSource::Header(name) if **name == *"authorization" => {
@@ -70,6 +85,21 @@ fn raw_cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
     use axum::http::Request;
+
+    #[test]
+    fn listed_parameters_are_kept_and_no_others() {
+        let of = |query: &str| {
+            let (parts, ()) = Request::get(format!("/socket.io/?{query}")).body(()).unwrap().into_parts();
+            let names = ["token", "meta"].map(Into::into).to_vec();
+            listed_query(&Listed { query: names, ..Listed::default() }, &parts).map(String::from)
+        };
+        assert_eq!(of("EIO=4&meta=m%20n&token=t&x=1").as_deref(), Some("token=t&meta=m%20n"));
+        assert_eq!(of("EIO=4&tokens=t"), None);
+        let long = "x".repeat(MAX_LISTED_BYTES);
+        assert_eq!(of(&format!("token={long}&meta=m")).as_deref(), Some("meta=m"));
+        let (parts, ()) = Request::get("/?token=t").body(()).unwrap().into_parts();
+        assert_eq!(listed_query(&Listed::default(), &parts), None);
+    }
 
     fn sources() -> Vec<TokenSource> {
         vec![

@@ -20,8 +20,8 @@ use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind}
 use crate::token::TokenError;
 use nodevent_protocol::key::Refusal;
 use nodevent_protocol::page::PageHash;
-use nodevent_protocol::websocket::{self, Opcode};
 use nodevent_protocol::topic::Topic;
+use nodevent_protocol::websocket::{self, Opcode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -95,6 +95,15 @@ impl Core for Connection<'_> {
             session.info.forget_token();
         }
         token
+    }
+
+    fn take_query(&mut self, namespace: u16) -> Option<Box<str>> {
+        let namespaces = Arc::clone(&self.shard.namespaces);
+        let provider = namespaces.get(namespace).provider.get()?;
+        match provider.listed().query.is_empty() {
+            true => None,
+            false => self.shard.session_mut(self.slot)?.info.take_query(),
+        }
     }
 
     fn identify(&mut self, identify: Identify<'_>) -> Result<Outcome<Option<Arc<Identity>>>, TokenError> {

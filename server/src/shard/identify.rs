@@ -56,7 +56,7 @@ impl Shard {
         identify: Identify<'_>,
         provider: &dyn IdentityProvider,
     ) -> IdentifyOutcome {
-        let Identify { namespace, token, request } = identify;
+        let Identify { namespace, token, query, request } = identify;
         self.generation = self.generation.wrapping_add(1);
         let (id, shard) = (self.generation, self.number);
         let Some(session) = self.session_mut(slot) else { return Ok(Outcome::Overloaded) };
@@ -72,8 +72,8 @@ impl Shard {
             return Err(self.reject_token(slot, namespace, TokenError::ApplicationUnavailable));
         }
         let reply_to = IdentityReplyTo { shard, slot, namespace, id };
-        let token = token.map(Into::into);
-        match provider.identify(IdentityRequest { reply_to, client, headers, cookies, token }) {
+        let (token, query) = (token.map(Into::into), query.to_vec());
+        match provider.identify(IdentityRequest { reply_to, client, headers, cookies, query, token }) {
             Outcome::Ready(result) => {
                 self.accept_identity(slot, namespace, result).map(|identity| Outcome::Ready(Some(identity)))
             }
@@ -88,7 +88,7 @@ impl Shard {
 
     /// The reply of a provider arrived.
     pub(super) fn on_identity_reply(&mut self, reply: IdentityReply) {
-        let IdentityReply { reply_to: IdentityReplyTo { slot, namespace, id, .. }, result } = reply;
+        let IdentityReply { reply_to: IdentityReplyTo { slot, namespace, id, .. }, result, reason } = reply;
         let Some(pending) = self.pending_identities.take(slot, namespace, id) else { return };
         if !self.is_open(slot, pending.generation) {
             return;
@@ -97,7 +97,7 @@ impl Shard {
             Ok(identity) => (Ok(identity), None),
             Err(rejected) => (Err(rejected.error), rejected.close),
         };
-        let reply = IdentifyReply { namespace, request: pending.request, result };
+        let reply = IdentifyReply { namespace, request: pending.request, result, reason };
         self.with_protocol(slot, |protocol, core| {
             protocol.identified(reply, core)?;
             close.map_or(Ok(()), Err)

@@ -9,6 +9,7 @@ use crate::history::RequestId;
 use crate::identity::Identity;
 use crate::identity_provider::IdentityResult;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
+use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::presence::{PresenceError, PresenceResult, RoomPresence};
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
@@ -17,33 +18,43 @@ use crate::token::TokenError;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::topic::Topic;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Makes the dialect of the namespace with this id.
-pub type MakeDialect = fn(&Mount<'_>, u16) -> Arc<dyn Dialect>;
+pub use super::connect_request::ConnectRequest;
+pub use super::dialect_states::DialectState;
+
+/// Makes the dialect of a namespace, which is one of the mount.
+pub type MakeDialect = fn(&Mount<'_>, &Namespace) -> Arc<dyn Dialect>;
 
 /// The events of one kind of client.
 pub trait Dialect: fmt::Debug + Send + Sync {
-    /// Decides whether a connection may enter the namespace. `auth` is the text of a JSON object.
+    /// Decides whether a connection may enter the namespace, before anything else does.
     ///
     /// # Errors
     /// The message of the client's connect error.
-    fn connect(&self, auth: Option<&str>) -> Result<(), String> {
-        let _ = auth;
+    fn connect(&self, request: &ConnectRequest) -> Result<(), String> {
+        let _ = request;
         Ok(())
     }
 
-    /// The token in the auth payload of a connect packet. Text that is not a token is rejected later.
-    fn token(&self, auth: Option<&str>) -> Option<String> {
-        let _ = auth;
+    /// The token in a request to enter the namespace. Text that is not a token is rejected later. The namespace's provider
+    /// may take time to decide about it; the request is pending until then.
+    fn token(&self, request: &ConnectRequest) -> Option<String> {
+        let _ = request;
         None
     }
 
+    /// The message of the connect error if the token is rejected, unless the provider says more.
+    fn rejected(&self, error: TokenError) -> Cow<'static, str> {
+        error.as_str().into()
+    }
+
     /// A connection has entered the namespace. [`Operations::identity`] is who it is.
-    fn connected(&self, operations: &mut dyn Operations, auth: Option<&str>) {
-        let _ = (operations, auth);
+    fn connected(&self, operations: &mut dyn Operations, request: &ConnectRequest) {
+        let _ = (operations, request);
     }
 
     /// A client sent an event.
@@ -240,6 +251,12 @@ pub trait Operations {
 
     /// Sends an event to this connection. `args` is the text of a JSON array with the event's name first.
     fn emit(&mut self, args: &str, attachments: &[Vec<u8>]);
+
+    /// What the dialect remembers of this connection, until it leaves the namespace.
+    fn state(&mut self) -> Option<&mut DialectState>;
+
+    /// Sets what the dialect remembers of this connection.
+    fn set_state(&mut self, state: DialectState);
 
     /// Sends an event to this connection and requests an acknowledgement; [`Dialect::acknowledged`] follows. Returns its
     /// id. `None`: too many acknowledgements are pending, and nothing was sent.

@@ -1,6 +1,7 @@
 //! What a client sends to a namespace before it is decided who the client is. It is held, in order and bounded, and runs
 //! after the connect packet was answered.
 
+use super::connect_request::ConnectRequest;
 use nodevent_protocol::socket_io::session::Input;
 
 /// Packets that are held for one namespace.
@@ -15,8 +16,8 @@ pub(super) struct Held(Option<Box<Vec<HeldConnect>>>);
 #[derive(Debug)]
 pub(super) struct HeldConnect {
     namespace: u16,
-    /// The auth payload.
-    pub(super) auth: Option<String>,
+    /// What the client sent to enter the namespace.
+    pub(super) request: ConnectRequest,
     /// What followed.
     pub(super) inputs: Vec<Input>,
     bytes: usize,
@@ -30,9 +31,8 @@ pub(super) struct TooMuch;
 
 impl Held {
     /// Starts to hold what follows a connect packet.
-    pub(super) fn start(&mut self, namespace: u16, auth: Option<&str>) {
-        let auth = auth.map(str::to_owned);
-        let connect = HeldConnect { namespace, auth, inputs: Vec::new(), bytes: 0 };
+    pub(super) fn start(&mut self, namespace: u16, request: ConnectRequest) {
+        let connect = HeldConnect { namespace, request, inputs: Vec::new(), bytes: 0 };
         self.0.get_or_insert_default().push(connect);
     }
 
@@ -92,24 +92,25 @@ mod tests {
     #[test]
     fn packets_of_a_namespace_that_waits_are_held_in_order_and_others_are_not() {
         let mut held = Held::default();
-        held.start(1, Some("{}"));
+        let request = ConnectRequest { auth: Some("{}".into()), ..ConnectRequest::default() };
+        held.start(1, request.clone());
         assert!(held.contains(1) && !held.contains(2));
         assert_eq!(held.hold(event(2, "[1]"), 10), Ok(Some(event(2, "[1]"))));
         assert_eq!(held.hold(event(1, "[1]"), 10), Ok(None));
         assert_eq!(held.hold(event(1, "[2]"), 10), Ok(None));
         let one = held.end(1).unwrap();
-        assert_eq!((one.auth.as_deref(), one.inputs), (Some("{}"), vec![event(1, "[1]"), event(1, "[2]")]));
+        assert_eq!((one.request, one.inputs), (request, vec![event(1, "[1]"), event(1, "[2]")]));
         assert!(held.0.is_none() && held.end(1).is_none());
     }
 
     #[test]
     fn what_is_held_is_bounded_in_number_and_bytes() {
         let mut held = Held::default();
-        held.start(1, None);
+        held.start(1, ConnectRequest::default());
         assert!((0..MAX_INPUTS).all(|_| held.hold(event(1, ""), 10) == Ok(None)));
         assert_eq!(held.hold(event(1, ""), 10), Err(TooMuch));
         let mut held = Held::default();
-        held.start(1, None);
+        held.start(1, ConnectRequest::default());
         assert_eq!(held.hold(event(1, "12345"), 10), Ok(None));
         assert_eq!(held.hold(event(1, "123456"), 10), Err(TooMuch));
     }
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn a_client_that_leaves_the_namespace_waits_no_longer() {
         let mut held = Held::default();
-        held.start(1, None);
+        held.start(1, ConnectRequest::default());
         held.hold(event(1, "[1]"), 10).unwrap();
         assert_eq!(held.hold(Input::Disconnect { namespace: 1 }, 10), Ok(Some(Input::Disconnect { namespace: 1 })));
         assert!(!held.contains(1));

@@ -7,7 +7,9 @@
 //! The Socket.IO protocol, revisions 5 and 4.
 
 pub mod arguments;
+mod connect_request;
 pub mod dialect;
+mod dialect_states;
 pub mod dialects;
 mod held;
 mod operations;
@@ -27,7 +29,9 @@ use crate::outcome::Outcome;
 use crate::presence::PresenceResult;
 use crate::protocol::{Core, IdentifyReply, MailboxDelivery, Millis, NEVER, SubscribeReply};
 use crate::token::{TokenError, TokenSource};
+use connect_request::ConnectRequest;
 use dialect::{Ack, Dialect, Event};
+use dialect_states::DialectStates;
 use held::{Held, TooMuch};
 use nodevent_protocol::engine_io::session::Timing;
 use nodevent_protocol::history::Position;
@@ -88,6 +92,7 @@ pub struct SocketIo {
     session: Session,
     acks: PendingAcks,
     requests: RequestsWithParts,
+    states: DialectStates,
     /// Namespaces that wait for a decision about who the client is.
     held: Held,
     /// When the connection must have entered a namespace.
@@ -100,7 +105,7 @@ pub struct SocketIo {
 pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
     let mut channels = vec![None; mount.namespaces.iter().count()];
     for id in mount.namespaces_with(NAME) {
-        channels[usize::from(id)] = Some(dialects::make(mount, id)?);
+        channels[usize::from(id)] = Some(dialects::make(mount, mount.namespaces.get(id))?);
     }
     channels.iter().any(Option::is_some).then(|| endpoint(mount, channels))
 }
@@ -203,6 +208,7 @@ impl SocketIo {
             session: Session::new(revision),
             acks: PendingAcks::default(),
             requests: RequestsWithParts::default(),
+            states: DialectStates::default(),
             held: Held::default(),
             connect_by: NEVER,
             attachments_by: NEVER,
@@ -232,7 +238,7 @@ impl SocketIo {
         match input {
             Ok(None) => {}
             Ok(Some(Input::Connect { namespace, query, auth })) => {
-                self.on_connect(namespace, query.as_deref(), auth.as_deref(), core);
+                self.on_connect(namespace, query, auth, core);
             }
             Ok(Some(Input::ConnectAgain { namespace })) => {
                 let name = &self.settings.namespaces.get(namespace).name;
@@ -263,6 +269,7 @@ impl SocketIo {
             Ok(Some(Input::Disconnect { namespace })) => {
                 self.acks.forget(namespace);
                 self.requests.forget(namespace);
+                self.states.take(namespace);
                 core.unsubscribe_all(namespace);
                 core.forget_identity(namespace);
             }
@@ -295,7 +302,7 @@ impl SocketIo {
         });
     }
 
-    fn on_connect(&mut self, namespace: u16, query: Option<&str>, auth: Option<&str>, core: &mut dyn Core) {
+    fn on_connect(&mut self, namespace: u16, query: Option<String>, auth: Option<String>, core: &mut dyn Core) {
         let settings = Arc::clone(&self.settings);
         let Some(channel) = settings.channel(namespace) else { return };
         let config = settings.namespaces.get(namespace);
@@ -303,32 +310,39 @@ impl SocketIo {
         if self.version != Version::V4 && !config.allows_eio3 {
             return self.reject_connect(name, "Unsupported protocol version", core);
         }
-        if let Err(message) = channel.dialect.connect(auth) {
+        let request = ConnectRequest { auth, query, handshake: core.take_query(namespace) };
+        if let Err(message) = channel.dialect.connect(&request) {
             return self.reject_connect(name, &message, core);
         }
         let of_request = core.take_request_token(namespace);
-        let of_packet = channel.dialect.token(auth).or_else(|| token_in_query(config, query));
+        let of_packet =
+            channel.dialect.token(&request).or_else(|| token_in_query(config, request.query.as_deref()));
         let token = of_packet.or(of_request.map(String::from));
-        let identify = Identify { namespace, token: token.as_deref(), request: RequestId::default() };
+        let listed = config.provider.get().map_or(&[][..], |provider| &provider.listed().query);
+        let query: Vec<(Box<str>, Box<str>)> =
+            listed.iter().filter_map(|name| Some((name.clone(), request.parameter(name)?.into()))).collect();
+        let identify =
+            Identify { namespace, token: token.as_deref(), query: &query, request: RequestId::default() };
         match core.identify(identify) {
-            Ok(Outcome::Ready(_)) => self.admit(namespace, auth, core),
+            Ok(Outcome::Ready(_)) => self.admit(namespace, &request, core),
             Ok(Outcome::Pending) => {
                 // What follows is accepted, and held.
                 self.session.admitted(namespace);
-                self.held.start(namespace, auth);
+                self.held.start(namespace, request);
             }
             Ok(Outcome::Overloaded) => {
-                self.reject_connect(name, TokenError::ApplicationUnavailable.as_str(), core);
+                let message = channel.dialect.rejected(TokenError::ApplicationUnavailable);
+                self.reject_connect(name, &message, core);
             }
-            Err(error) => self.reject_connect(name, error.as_str(), core),
+            Err(error) => self.reject_connect(name, &channel.dialect.rejected(error), core),
         }
     }
 
     /// Completes the connect packet of a client that may enter the namespace.
-    fn admit(&mut self, namespace: u16, auth: Option<&str>, core: &mut dyn Core) {
+    fn admit(&mut self, namespace: u16, request: &ConnectRequest, core: &mut dyn Core) {
         let settings = Arc::clone(&self.settings);
         let name = &settings.namespaces.get(namespace).name;
-        if let Some(page) = auth.and_then(page_of) {
+        if let Some(page) = request.auth().and_then(page_of) {
             core.set_page(page);
         }
         self.session.admitted(namespace);
@@ -340,7 +354,7 @@ impl SocketIo {
             let sid = ConnectionId::new(0, 0).to_string();
             send(core, |packet| encode_connect(packet, name, &sid[8..]));
         }
-        self.in_namespace(namespace, core, |dialect, operations| dialect.connected(operations, auth));
+        self.in_namespace(namespace, core, |dialect, operations| dialect.connected(operations, request));
         // Whatever the dialect does, the connection receives what is published to its user.
         if let Some(channel) = settings.channel(namespace).filter(|_| core.identity(namespace).is_some()) {
             let _ = core.join_user(namespace, Since::FirstJoin, &channel.encoding);
@@ -357,8 +371,15 @@ impl SocketIo {
         let settings = Arc::clone(&self.settings);
         let Some(channel) = settings.channel(namespace) else { return };
         let namespace = settings.namespaces.get(namespace);
-        let mut operations =
-            InNamespace::new(namespace, self.version, &channel.encoding, &mut self.acks, &mut self.requests, core);
+        let mut operations = InNamespace::new(
+            namespace,
+            self.version,
+            &channel.encoding,
+            &mut self.acks,
+            &mut self.requests,
+            &mut self.states,
+            core,
+        );
         run(&*channel.dialect, &mut operations);
     }
 }
@@ -419,7 +440,7 @@ impl Upper for SocketIo {
     }
 
     fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
-        let IdentifyReply { namespace, request, result } = reply;
+        let IdentifyReply { namespace, request, result, reason } = reply;
         let Some(held) = self.held.end(namespace) else {
             self.in_namespace(namespace, core, |dialect, operations| {
                 dialect.identified(operations, request, result)
@@ -428,13 +449,15 @@ impl Upper for SocketIo {
         };
         match result {
             Ok(_) => {
-                self.admit(namespace, held.auth.as_deref(), core);
+                self.admit(namespace, &held.request, core);
                 held.inputs.into_iter().try_for_each(|input| self.on_input(Ok(Some(input)), core))
             }
             Err(error) => {
                 self.session.remove(namespace);
                 let settings = Arc::clone(&self.settings);
-                self.reject_connect(&settings.namespaces.get(namespace).name, error.as_str(), core);
+                let of_dialect = || settings.channel(namespace).map(|channel| channel.dialect.rejected(error));
+                let message = reason.as_deref().map(Cow::Borrowed).or_else(of_dialect).unwrap_or_default();
+                self.reject_connect(&settings.namespaces.get(namespace).name, &message, core);
                 Ok(())
             }
         }

@@ -1,6 +1,7 @@
 //! The implementation of [`Operations`] for one connection in one namespace.
 
 use super::dialect::Operations;
+use super::dialect_states::{DialectState, DialectStates};
 use super::pending_acks::PendingAcks;
 use super::requests_with_parts::RequestsWithParts;
 use crate::encoding::Encoding;
@@ -26,6 +27,7 @@ pub(super) struct InNamespace<'a> {
     encoding: &'a Arc<dyn Encoding>,
     acks: &'a mut PendingAcks,
     requests: &'a mut RequestsWithParts,
+    states: &'a mut DialectStates,
     core: &'a mut dyn Core,
 }
 
@@ -38,9 +40,10 @@ impl<'a> InNamespace<'a> {
         encoding: &'a Arc<dyn Encoding>,
         acks: &'a mut PendingAcks,
         requests: &'a mut RequestsWithParts,
+        states: &'a mut DialectStates,
         core: &'a mut dyn Core,
     ) -> Self {
-        Self { namespace, version, encoding, acks, requests, core }
+        Self { namespace, version, encoding, acks, requests, states, core }
     }
 
     fn send_event(&mut self, ack_id: Option<u64>, args: &str, attachments: &[Vec<u8>]) {
@@ -106,7 +109,7 @@ impl Operations for InNamespace<'_> {
     }
 
     fn identify(&mut self, token: &str, request: RequestId) -> Result<Outcome<Arc<Identity>>, TokenError> {
-        let identify = Identify { namespace: self.namespace.id, token: Some(token), request };
+        let identify = Identify { namespace: self.namespace.id, token: Some(token), query: &[], request };
         Ok(match self.core.identify(identify)? {
             Outcome::Ready(identity) => Outcome::Ready(identity.ok_or(TokenError::NotConfigured)?),
             Outcome::Pending => Outcome::Pending,
@@ -160,6 +163,14 @@ impl Operations for InNamespace<'_> {
 
     fn emit(&mut self, args: &str, attachments: &[Vec<u8>]) {
         self.send_event(None, args, attachments);
+    }
+
+    fn state(&mut self) -> Option<&mut DialectState> {
+        self.states.get_mut(self.namespace.id)
+    }
+
+    fn set_state(&mut self, state: DialectState) {
+        self.states.set(self.namespace.id, state);
     }
 
     fn emit_with_ack(&mut self, args: &str, attachments: &[Vec<u8>]) -> Option<u64> {

@@ -8,26 +8,29 @@ mod turted;
 pub(crate) use notifications::mount_page;
 
 use super::dialect::{Dialect, MakeDialect};
+use crate::namespace::Namespace;
 use crate::protocols::Mount;
 use shared::Shared;
 use std::sync::Arc;
 
 /// All dialects, by their names in the configuration.
-pub const REGISTRY: &[(&str, MakeDialect)] = &[
-    ("nodevent", |_, _| Arc::new(nodevent::NodEvent)),
-    ("turted", turted::make),
-    ("notifications", notifications::make),
-];
+pub const REGISTRY: &[(&str, MakeDialect)] =
+    &[("nodevent", |_, _| nodevent()), ("turted", turted::make), ("notifications", notifications::make)];
 
 /// Makes the dialect of a namespace, or one that stands for several. `None`: a name is not known.
-pub fn make(mount: &Mount<'_>, id: u16) -> Option<Arc<dyn Dialect>> {
+pub fn make(mount: &Mount<'_>, namespace: &Namespace) -> Option<Arc<dyn Dialect>> {
     let make = |named: &String| {
         let (_, make) = REGISTRY.iter().find(|(name, _)| name == named)?;
-        Some(make(mount, id))
+        Some(make(mount, namespace))
     };
-    let mut all: Vec<_> = mount.namespaces.get(id).dialects.iter().map(make).collect::<Option<_>>()?;
+    let mut all: Vec<_> = namespace.dialects.iter().map(make).collect::<Option<_>>()?;
     match all.len() {
         0 | 1 => all.pop(),
         _ => Some(Arc::new(Shared::new(all))),
     }
+}
+
+/// The dialect of a namespace that names none.
+pub fn nodevent() -> Arc<dyn Dialect> {
+    Arc::new(nodevent::NodEvent)
 }

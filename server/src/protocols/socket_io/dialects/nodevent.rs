@@ -10,7 +10,7 @@ use crate::outcome::Outcome;
 use crate::presence::{PresenceError, PresenceResult};
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
 use crate::protocols::socket_io::arguments::Argument;
-use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
+use crate::protocols::socket_io::dialect::{ConnectRequest, Dialect, Event, Operations};
 use crate::token::TokenError;
 use mailbox::Encoded;
 use nodevent_protocol::history::Position;
@@ -87,14 +87,14 @@ impl Dialect for NodEvent {
         }
     }
 
-    fn token(&self, auth: Option<&str>) -> Option<String> {
-        Argument::of_value(auth?).field("token").text().map(Cow::into_owned)
+    fn token(&self, request: &ConnectRequest) -> Option<String> {
+        Argument::of_value(request.auth()?).field("token").text().map(Cow::into_owned)
     }
 
-    fn connected(&self, operations: &mut dyn Operations, auth: Option<&str>) {
+    fn connected(&self, operations: &mut dyn Operations, request: &ConnectRequest) {
         let Some(identity) = operations.identity() else { return };
         operations.emit(&format!("[\"identified\",{}]", identified(&identity)), &[]);
-        let auth = auth.map_or(Argument::MISSING, Argument::of_value);
+        let auth = request.auth().map_or(Argument::MISSING, Argument::of_value);
         // The copy for the user precedes those for its rooms.
         join_user(operations, &identity.user, auth.field("since_user").text().as_deref());
         let since = auth.field("since");

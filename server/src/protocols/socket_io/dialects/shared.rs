@@ -6,7 +6,7 @@
 use crate::history::RequestId;
 use crate::identity_provider::IdentityResult;
 use crate::protocol::{JoinError, Joined};
-use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
+use crate::protocols::socket_io::dialect::{ConnectRequest, Dialect, Event, Operations};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication;
 use nodevent_protocol::topic::Topic;
@@ -32,8 +32,8 @@ impl Shared {
 }
 
 impl Dialect for Shared {
-    fn connected(&self, operations: &mut dyn Operations, auth: Option<&str>) {
-        self.0.iter().for_each(|one| one.connected(operations, auth));
+    fn connected(&self, operations: &mut dyn Operations, request: &ConnectRequest) {
+        self.0.iter().for_each(|one| one.connected(operations, request));
     }
 
     fn event(&self, operations: &mut dyn Operations, event: Event) {

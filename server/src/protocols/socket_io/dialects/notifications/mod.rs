@@ -6,11 +6,12 @@ mod page;
 
 use crate::config::notifications::Notifications as Settings;
 use crate::history::RequestId;
+use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined};
 use crate::protocols::Mount;
 use crate::protocols::socket_io::arguments::Argument;
-use crate::protocols::socket_io::dialect::{Dialect, Event, Operations};
+use crate::protocols::socket_io::dialect::{ConnectRequest, Dialect, Event, Operations};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::notifications::{self, CHANNEL_PREFIX};
 use nodevent_protocol::topic::Topic;
@@ -29,9 +30,10 @@ struct Notifications {
 }
 
 /// Makes the dialect of a namespace.
-pub(super) fn make(mount: &Mount<'_>, id: u16) -> Arc<dyn Dialect> {
-    let settings: Settings = mount.config.namespaces[usize::from(id)].notifications.clone().unwrap_or_default();
-    let credential = mount.namespaces.get(id).dialect_joins.credential();
+pub(super) fn make(mount: &Mount<'_>, namespace: &Namespace) -> Arc<dyn Dialect> {
+    let settings: Settings =
+        mount.config.namespaces[usize::from(namespace.id)].notifications.clone().unwrap_or_default();
+    let credential = namespace.dialect_joins.credential();
     Arc::new(Notifications { channels: settings.channels.into_iter().collect(), credential })
 }
 
@@ -46,7 +48,7 @@ impl Notifications {
 }
 
 impl Dialect for Notifications {
-    fn connected(&self, operations: &mut dyn Operations, _auth: Option<&str>) {
+    fn connected(&self, operations: &mut dyn Operations, _request: &ConnectRequest) {
         operations.emit(&json!(["message", {"text": "Welcome!"}]).to_string(), &[]);
     }
 

@@ -11,6 +11,7 @@ mod authenticator;
 use crate::authorize::DialectJoins;
 use crate::config::turted::{Ident, JoinPolicy, Turted as Settings};
 use crate::history::RequestId;
+use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined};
 use crate::protocols::Mount;
@@ -40,9 +41,9 @@ struct Turted {
 }
 
 /// Makes the dialect of a namespace.
-pub(super) fn make(mount: &Mount<'_>, id: u16) -> Arc<dyn Dialect> {
-    let settings = mount.config.namespaces[usize::from(id)].turted.clone().unwrap_or_default();
-    Arc::new(Turted { settings, joins: Arc::clone(&mount.namespaces.get(id).dialect_joins) })
+pub(super) fn make(mount: &Mount<'_>, namespace: &Namespace) -> Arc<dyn Dialect> {
+    let settings = mount.config.namespaces[usize::from(namespace.id)].turted.clone().unwrap_or_default();
+    Arc::new(Turted { settings, joins: Arc::clone(&namespace.dialect_joins) })
 }
 
 // === impl Turted ===
