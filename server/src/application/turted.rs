@@ -67,7 +67,7 @@ enum Question {
 }
 
 /// A question that is being asked. Whatever happens to its task, the shard gets a reply.
-struct Asked<'a> {
+struct PendingReply<'a> {
     shared: &'a Arc<Shared>,
     reply_to: ReplyTo,
     is_yes: bool,
@@ -116,9 +116,9 @@ fn spawn(runtime: &Handle, shared: &Arc<Shared>, reply_to: ReplyTo, question: Qu
             _ => None,
         };
         let is_yes = {
-            let mut asked = Asked { shared: &shared, reply_to, is_yes: false };
-            asked.is_yes = shared.ask(&question).await;
-            asked.is_yes
+            let mut pending = PendingReply { shared: &shared, reply_to, is_yes: false };
+            pending.is_yes = shared.ask(&question).await;
+            pending.is_yes
         };
         let Some(user) = user else { return };
         for (reply_to, question) in shared.after_ident(&reply_to, is_yes.then_some(user)) {
@@ -244,9 +244,9 @@ impl Question {
     }
 }
 
-// === impl Asked ===
+// === impl PendingReply ===
 
-impl Drop for Asked<'_> {
+impl Drop for PendingReply<'_> {
     fn drop(&mut self) {
         self.shared.reply(self.reply_to, self.is_yes);
     }

@@ -10,6 +10,7 @@ mod http;
 mod key;
 mod output;
 mod publish_key;
+mod push;
 mod revoke;
 mod secret;
 mod serve;
@@ -36,6 +37,7 @@ use std::path::{Path, PathBuf};
   nodevent check nodevent.yml              report what is wrong with it and with its surroundings
   nodevent key User_12 --expires-in 1h     print a key with which a browser may join the room
   nodevent emit User_12 hello '\"you\"'      emit an event to the room
+  nodevent push --user ann NEWS            push an event to a user of TURTED
   nodevent revoke --user 12                end the connections of a user
   nodevent subscribe User_12               print the events of the room
 
@@ -61,6 +63,8 @@ enum Command {
     Key(key::Key),
     /// Emit an event through a running server.
     Emit(emit::Emit),
+    /// Push an event to the users and channels of the dialect `turted`.
+    Push(push::Push),
     /// End the connections of a user, or memberships of a room.
     Revoke(revoke::Revoke),
     /// Print the events of a room of a running server, one line of JSON each.
@@ -89,6 +93,7 @@ impl Arguments {
             Some(Command::Check(check)) => check.run(),
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),
+            Some(Command::Push(push)) => push.run(),
             Some(Command::Revoke(revoke)) => revoke.run(),
             Some(Command::Subscribe(subscribe)) => subscribe.run(),
         }

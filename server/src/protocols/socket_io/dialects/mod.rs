@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub const REGISTRY: &[(&str, MakeDialect)] =
     &[("nodevent", |_, _| nodevent()), ("turted", turted::make), ("notifications", notifications::make)];
 
-/// Makes the dialect of a namespace, or one that stands for several. `None`: a name is not known.
+/// Makes the dialect of a namespace, or one for all of them. `None`: a name is not known.
 pub fn make(mount: &Mount<'_>, namespace: &Namespace) -> Option<Arc<dyn Dialect>> {
     let make = |named: &String| {
         let (_, make) = REGISTRY.iter().find(|(name, _)| name == named)?;

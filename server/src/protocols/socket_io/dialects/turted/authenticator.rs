@@ -17,7 +17,7 @@ pub(super) enum Decision {
     /// It is not.
     No,
     /// The application decides.
-    Ask,
+    Application,
 }
 
 /// Decides about the data of an `IDENT` for a user.
@@ -25,7 +25,7 @@ pub(super) fn verify(ident: &Ident, name: &str, data: Argument<'_>) -> Decision 
     let is_verified = match ident {
         Ident::Closed => false,
         Ident::AcceptAll => true,
-        Ident::Application => return Decision::Ask,
+        Ident::Application => return Decision::Application,
         Ident::Password(password) => text(data, "password").is_some_and(|sent| is_equal(&sent, password)),
         Ident::Token { prefix, suffix, hash } => {
             let expected = token(*hash, &[prefix.as_str(), name, suffix.as_str()].concat());
@@ -104,6 +104,6 @@ mod tests {
         }
         assert_eq!(decide(&Ident::Closed, r#"{"password":"IamAllowed2PUSH!!!"}"#), Decision::No);
         assert_eq!(decide(&Ident::AcceptAll, "{}"), Decision::Yes);
-        assert_eq!(decide(&Ident::Application, "{}"), Decision::Ask);
+        assert_eq!(decide(&Ident::Application, "{}"), Decision::Application);
     }
 }

@@ -56,7 +56,9 @@ impl Turted {
         let Some((name, request)) = name_of(&value) else { return refuse(operations, NOT_VERIFIED) };
         let credential = match authenticator::verify(&self.settings.ident, &name, data) {
             Decision::Yes => self.joins.credential(),
-            Decision::Ask => self.joins.question(json!({"ident": {"username": &*name, "data": data.value()}})),
+            Decision::Application => {
+                self.joins.question(json!({"ident": {"username": &*name, "data": data.value()}}))
+            }
             Decision::No => {
                 operations.reject_join(JoinError::Unauthorized(NOT_VERIFIED));
                 return refuse(operations, NOT_VERIFIED);
