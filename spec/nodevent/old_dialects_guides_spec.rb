@@ -73,6 +73,11 @@ RSpec.describe "The guides of the old dialects" do
       end
     end
 
+    it "says why SockJS does not work (T-48)" do
+      expect(File.read(File.join(ROOT, "docs/from-turted.md"))).to include("**SockJS does not work.**")
+      expect(Net::HTTP.get_response(URI("#{@server.url}/sockjs/info")).code).to eq("404")
+    end
+
     # Sends what the PHP code of the guide sends: its array is read from the text.
     def push_from_php
       php = blocks("from-turted.md", "php").find { |code| code.include?("json_encode") }

@@ -18,12 +18,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// The text of a rejection. The dialect has its own.
 const NO: &str = "Not allowed";
 /// For how long a yes is valid, which only has to be longer than nothing. Milliseconds.
 const LIFETIME_MS: u64 = 60_000;
+/// For how long accepted users are remembered: longer than a reply waits in the inbox of a shard.
+const REMEMBERED: Duration = Duration::from_secs(10);
+/// Connections whose users are remembered.
+const MAX_REMEMBERED: usize = 10_000;
 
 /// Decides about the joins of one namespace.
 #[derive(Debug, Clone)]
@@ -38,8 +43,16 @@ struct Shared {
     /// The namespace's name.
     namespace: Arc<str>,
     shards: Shards,
-    /// What waits for the application, by connection: as many as the shards let wait.
-    waiting: Mutex<HashMap<Connection, Waiting>>,
+    state: Mutex<State>,
+}
+
+/// The users of connections, as far as their shards may not know them yet.
+#[derive(Debug, Default)]
+struct State {
+    /// What waits for the application: as many as the shards let wait.
+    waiting: HashMap<Connection, Waiting>,
+    /// Users who were accepted a moment ago: the shard may process the next join before the reply.
+    accepted: HashMap<Connection, (Instant, Vec<String>)>,
 }
 
 /// A connection: its shard, slot and generation.
@@ -66,6 +79,17 @@ enum Question {
     AfterIdent,
 }
 
+/// How a question continues.
+#[derive(Debug)]
+enum Step {
+    /// It waits for the users of its connection.
+    Wait,
+    /// It is decided.
+    Decided(bool),
+    /// The application decides.
+    Request(Question),
+}
+
 /// A question that is being asked. Whatever happens to its task, the shard gets a reply.
 struct PendingReply<'a> {
     shared: &'a Arc<Shared>,
@@ -78,7 +102,7 @@ struct PendingReply<'a> {
 impl TurtedAuthorizer {
     /// An authorizer for a namespace. Called on the runtime that runs its requests.
     pub fn new(client: ApplicationClient, namespace: &Arc<str>, shards: Shards) -> Self {
-        let shared = Shared { client, namespace: Arc::clone(namespace), shards, waiting: Mutex::default() };
+        let shared = Shared { client, namespace: Arc::clone(namespace), shards, state: Mutex::default() };
         Self { shared: Arc::new(shared), runtime: Handle::current() }
     }
 }
@@ -89,22 +113,16 @@ impl Authorizer for TurtedAuthorizer {
         let (Some(question), Some(reply_to)) = (question, request.reply_to) else {
             return Outcome::Ready(Verdict::Reject(NO));
         };
-        let connection = connection_of(&reply_to);
-        let mut waiting = self.shared.waiting();
-        match question {
-            Question::Ident { .. } => waiting.entry(connection).or_default().idents += 1,
-            Question::Join { .. } | Question::AfterIdent => match waiting.get_mut(&connection) {
-                Some(waiting) => {
-                    waiting.joins.push((reply_to, question));
-                    return Outcome::Pending;
-                }
-                None if matches!(question, Question::AfterIdent) => return Outcome::Ready(Verdict::Reject(NO)),
-                None => {}
-            },
+        let step = self.shared.state().step(reply_to, question, Instant::now());
+        match step {
+            Step::Wait => Outcome::Pending,
+            Step::Decided(true) => Outcome::Ready(Verdict::Admit),
+            Step::Decided(false) => Outcome::Ready(Verdict::Reject(NO)),
+            Step::Request(question) => {
+                spawn(&self.runtime, &self.shared, reply_to, question);
+                Outcome::Pending
+            }
         }
-        drop(waiting);
-        spawn(&self.runtime, &self.shared, reply_to, question);
-        Outcome::Pending
     }
 }
 
@@ -121,10 +139,12 @@ fn spawn(runtime: &Handle, shared: &Arc<Shared>, reply_to: ReplyTo, question: Qu
             pending.is_yes
         };
         let Some(user) = user else { return };
-        for (reply_to, question) in shared.after_ident(&reply_to, is_yes.then_some(user)) {
-            match question {
-                Some(question) => spawn(&runtime, &shared, reply_to, question),
-                None => shared.reply(reply_to, true),
+        let steps = shared.state().after_ident(&reply_to, is_yes.then_some(user), Instant::now());
+        for (reply_to, step) in steps {
+            match step {
+                Step::Request(question) => spawn(&runtime, &shared, reply_to, question),
+                Step::Decided(is_yes) => shared.reply(reply_to, is_yes),
+                Step::Wait => {}
             }
         }
     });
@@ -133,37 +153,8 @@ fn spawn(runtime: &Handle, shared: &Arc<Shared>, reply_to: ReplyTo, question: Qu
 // === impl Shared ===
 
 impl Shared {
-    fn waiting(&self) -> MutexGuard<'_, HashMap<Connection, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends the waiting for a user. Returns the joins that can be decided now, each with the question that is left.
-    fn after_ident(&self, reply_to: &ReplyTo, accepted: Option<String>) -> Vec<(ReplyTo, Option<Question>)> {
-        let connection = connection_of(reply_to);
-        let done = {
-            let mut all = self.waiting();
-            let Some(waiting) = all.get_mut(&connection) else { return Vec::new() };
-            waiting.accepted.extend(accepted);
-            waiting.idents -= 1;
-            if waiting.idents > 0 {
-                return Vec::new();
-            }
-            all.remove(&connection).unwrap_or_default()
-        };
-        let mut left = Vec::new();
-        for (reply_to, question) in done.joins {
-            match question {
-                Question::AfterIdent if done.accepted.is_empty() => self.reply(reply_to, false),
-                Question::Join { channel, mut users } => {
-                    users.extend(
-                        done.accepted.iter().filter(|user| !users.contains(user)).cloned().collect::<Vec<_>>(),
-                    );
-                    left.push((reply_to, Some(Question::Join { channel, users })));
-                }
-                _ => left.push((reply_to, None)),
-            }
-        }
-        left
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the application. Logs what is neither a clean yes nor a clean no.
@@ -191,6 +182,47 @@ impl Shared {
     }
 }
 
+// === impl State ===
+
+impl State {
+    /// A question arrived.
+    fn step(&mut self, reply_to: ReplyTo, question: Question, now: Instant) -> Step {
+        let connection = connection_of(&reply_to);
+        if matches!(question, Question::Ident { .. }) {
+            self.waiting.entry(connection).or_default().idents += 1;
+            return Step::Request(question);
+        }
+        if let Some(waiting) = self.waiting.get_mut(&connection) {
+            waiting.joins.push((reply_to, question));
+            return Step::Wait;
+        }
+        let accepted = self.accepted.get(&connection).filter(|(at, _)| now.duration_since(*at) < REMEMBERED);
+        question.after(accepted.map_or(&[], |(_, users)| users))
+    }
+
+    /// A user was decided. Returns the joins that waited for it, and how each continues.
+    fn after_ident(&mut self, reply_to: &ReplyTo, accepted: Option<String>, now: Instant) -> Vec<(ReplyTo, Step)> {
+        let connection = connection_of(reply_to);
+        let Some(waiting) = self.waiting.get_mut(&connection) else { return Vec::new() };
+        waiting.accepted.extend(accepted);
+        waiting.idents -= 1;
+        if waiting.idents > 0 {
+            return Vec::new();
+        }
+        let Waiting { accepted, joins, .. } = self.waiting.remove(&connection).unwrap_or_default();
+        let steps = joins.into_iter().map(|(reply_to, question)| (reply_to, question.after(&accepted))).collect();
+        if !accepted.is_empty() {
+            if self.accepted.len() >= MAX_REMEMBERED {
+                self.accepted.retain(|_, (at, _)| now.duration_since(*at) < REMEMBERED);
+            }
+            if self.accepted.len() < MAX_REMEMBERED {
+                self.accepted.insert(connection, (now, accepted));
+            }
+        }
+        steps
+    }
+}
+
 // === impl Question ===
 
 impl Question {
@@ -214,6 +246,22 @@ impl Question {
             return Some(Self::Join { channel, users });
         }
         value.get("after_ident").map(|_| Self::AfterIdent)
+    }
+
+    /// How a join continues if these users of its connection were accepted since it was sent.
+    fn after(self, accepted: &[String]) -> Step {
+        match self {
+            Self::AfterIdent => Step::Decided(!accepted.is_empty()),
+            Self::Join { channel, mut users } => {
+                for user in accepted {
+                    if !users.contains(user) {
+                        users.push(user.clone());
+                    }
+                }
+                Step::Request(Self::Join { channel, users })
+            }
+            Self::Ident { .. } => Step::Request(self),
+        }
     }
 
     fn body(&self) -> Value {
@@ -259,15 +307,55 @@ fn connection_of(reply_to: &ReplyTo) -> Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::RequestId;
 
     fn response(status: u16, body: &'static str) -> ApplicationResponse {
         ApplicationResponse { status: StatusCode::from_u16(status).unwrap(), body: body.as_bytes().into() }
     }
 
+    fn reply_to(slot: u32, join_id: u32) -> ReplyTo {
+        ReplyTo { shard: 0, slot, generation: 1, join_id, encoding: 0, request: RequestId::UNREQUESTED }
+    }
+
+    fn ident(username: &str) -> Question {
+        Question::Ident { username: username.into(), data: Value::Null }
+    }
+
+    #[test]
+    fn a_join_waits_for_the_users_that_its_connection_has_sent_before() {
+        let (mut state, now) = (State::default(), Instant::now());
+        assert!(matches!(state.step(reply_to(1, 1), Question::AfterIdent, now), Step::Decided(false)));
+        assert!(matches!(state.step(reply_to(1, 2), ident("ann"), now), Step::Request(_)));
+        assert!(matches!(state.step(reply_to(1, 3), ident("bob"), now), Step::Request(_)));
+        assert!(matches!(state.step(reply_to(1, 4), Question::AfterIdent, now), Step::Wait));
+        let join = Question::Join { channel: "c".into(), users: vec!["old".into()] };
+        assert!(matches!(state.step(reply_to(1, 5), join, now), Step::Wait));
+        assert!(matches!(state.step(reply_to(2, 6), Question::AfterIdent, now), Step::Decided(false)));
+        assert!(state.after_ident(&reply_to(1, 2), Some("ann".into()), now).is_empty());
+        let steps = state.after_ident(&reply_to(1, 3), None, now);
+        assert!(matches!(steps[0].1, Step::Decided(true)));
+        assert!(matches!(&steps[1].1, Step::Request(Question::Join { users, .. }) if *users == ["old", "ann"]));
+        // The shard may not have processed the reply when the next join arrives.
+        assert!(matches!(state.step(reply_to(1, 7), Question::AfterIdent, now), Step::Decided(true)));
+        assert!(matches!(state.step(reply_to(2, 8), Question::AfterIdent, now), Step::Decided(false)));
+        let later = now + REMEMBERED;
+        assert!(matches!(state.step(reply_to(1, 9), Question::AfterIdent, later), Step::Decided(false)));
+    }
+
+    #[test]
+    fn a_join_after_a_rejected_user_is_rejected() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.step(reply_to(1, 1), ident("ann"), now);
+        state.step(reply_to(1, 2), Question::AfterIdent, now);
+        let steps = state.after_ident(&reply_to(1, 1), None, now);
+        assert!(matches!(steps[0].1, Step::Decided(false)));
+        assert!(state.waiting.is_empty() && state.accepted.is_empty());
+    }
+
     #[test]
     fn only_a_clean_yes_about_the_same_user_or_channel_is_a_yes() {
         // T-04, T-42
-        let ident = Question::Ident { username: "ann".into(), data: Value::Null };
+        let ident = ident("ann");
         let join = Question::Join { channel: "chat".into(), users: Vec::new() };
         assert!(ident.is_yes(&response(200, r#"{"user":"ann"}"#)));
         assert!(join.is_yes(&response(200, r#"{"join":true}"#)));

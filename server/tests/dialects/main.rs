@@ -5,4 +5,6 @@
 mod support;
 
 mod notifications;
+#[path = "../behaviour/reference.rs"]
+mod reference;
 mod turted;

@@ -87,7 +87,7 @@ fn ok(response: &Response) {
 
 #[tokio::test]
 async fn users_channels_and_broadcasts_reach_those_who_are_meant_and_each_once() {
-    // T-02, T-03, T-10, T-11, T-13 to T-18, T-20, T-21, T-23, T-41, T-47
+    // T-02, T-03, T-10, T-11, T-13, T-14, T-15, T-16, T-17, T-18, T-19, T-20, T-21, T-23, T-41, T-47
     for transport in Transport::BOTH {
         let server = open().await;
         let [mut one, mut two, mut stranger] =
@@ -518,6 +518,7 @@ async fn a_connection_that_ends_leaves_nothing_behind() {
     }
     server.metric_is("nodevent_connections", 0).await;
     server.metric_is("nodevent_rooms", 0).await;
+    server.metric_is("nodevent_users", 0).await;
     server.stop().await;
 }
 
