@@ -42,6 +42,8 @@ pub struct Marks {
     pub except: Option<PageHash>,
     /// The event of which it is a copy. A connection receives one copy.
     pub id: Option<PublicationId>,
+    /// Whether `except_users` lists users who do not receive it; see [`except_users`].
+    pub excludes_users: bool,
 }
 
 /// The member `publication_id`, which copies of one event for several targets share.
@@ -130,15 +132,26 @@ pub fn parse(published: &[u8]) -> Result<PublicationRef<'_>, InvalidPublication>
 /// Fast for the usual text, which contains neither word: stored publications are not parsed otherwise.
 #[must_use]
 pub fn marks_of(text: &str) -> Marks {
-    if !text.contains(EXCEPT) && !text.contains(PUBLICATION_ID) {
+    if !text.contains(EXCEPT) && !text.contains(PUBLICATION_ID) && !text.contains(EXCEPT_USERS) {
         return Marks::default();
     }
     let Ok(members) = serde_json::from_str::<Members<'_>>(text) else { return Marks::default() };
-    Marks { except: except(members.except).ok().flatten(), id: id(members.id) }
+    let excludes_users = members.except_users.is_some();
+    Marks { except: except(members.except).ok().flatten(), id: id(members.id), excludes_users }
+}
+
+/// The users whose connections do not receive a publication, which its member `except_users` lists: the text that was checked
+/// when it was published. What is not a list of texts lists none.
+#[must_use]
+pub fn except_users(text: &str) -> Vec<Cow<'_, str>> {
+    let members = serde_json::from_str::<Members<'_>>(text).ok();
+    let list = members.and_then(|members| serde_json::from_str(members.except_users?.get()).ok());
+    list.unwrap_or_default()
 }
 
 /// The names of the members that [`marks_of`] looks for. Only without escapes.
 const EXCEPT: &str = "\"except\"";
+const EXCEPT_USERS: &str = "\"except_users\"";
 const PUBLICATION_ID: &str = "\"publication_id\"";
 /// The white space of JSON.
 pub(crate) const WHITE: [char; 4] = [' ', '\t', '\n', '\r'];
@@ -235,6 +248,7 @@ pub(crate) struct Members<'a> {
     event: Option<&'a RawValue>,
     position: Option<&'a RawValue>,
     except: Option<&'a RawValue>,
+    except_users: Option<&'a RawValue>,
     pub(crate) id: Option<&'a RawValue>,
 }
 
@@ -254,7 +268,11 @@ impl<'a> Members<'a> {
             text,
             position,
             has_position: self.position.is_some(),
-            marks: Marks { except: except(self.except)?, id: id(self.id) },
+            marks: Marks {
+                except: except(self.except)?,
+                id: id(self.id),
+                excludes_users: self.except_users.is_some(),
+            },
         })
     }
 
@@ -302,6 +320,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 Name::Event => members.event = Some(map.next_value()?),
                 Name::Position => members.position = Some(map.next_value()?),
                 Name::Except => members.except = Some(map.next_value()?),
+                Name::ExceptUsers => members.except_users = not_null(map.next_value()?),
                 Name::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -321,6 +340,7 @@ pub(crate) enum Name {
     Event,
     Position,
     Except,
+    ExceptUsers,
     Other,
 }
 
@@ -333,6 +353,7 @@ impl Name {
         // Only without escapes, because `marks_of` looks for them so.
         match raw {
             EXCEPT => return Self::Except,
+            EXCEPT_USERS => return Self::ExceptUsers,
             PUBLICATION_ID => return Self::Id,
             _ => {}
         }

@@ -5,7 +5,7 @@ use std::fmt;
 /// The user of a connection in one namespace.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The user's id in the application.
+    /// The user's id in the application. Empty: the application has named none, which only `dialect: web_service` allows.
     pub user: Box<str>,
     /// When the identity expires. Milliseconds since the Unix epoch.
     pub expires_ms: u64,

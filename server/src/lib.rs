@@ -52,3 +52,4 @@ pub mod shard;
 pub mod sources;
 pub mod tls_client;
 pub mod token;
+pub mod web_service;

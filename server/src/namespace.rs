@@ -6,6 +6,7 @@ use crate::authorize::{Authorizers, DialectJoins, PublishAuthorizer};
 use crate::identity_provider::{IdentityProvider, Listed};
 use crate::revocation::RevocationList;
 use crate::token::{TokenSource, TokenVerifier};
+use crate::web_service;
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct Namespace {
     pub dialects: Vec<String>,
     /// How its dialects join rooms that clients cannot ask for.
     pub dialect_joins: Arc<DialectJoins>,
+    /// What its dialect `web_service` knows. `None`: it has another dialect.
+    pub web_service: Option<web_service::Settings>,
     /// Whether clients of Socket.IO 1 and 2 may connect.
     pub allows_eio3: bool,
     /// The limits of its rooms.

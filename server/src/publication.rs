@@ -6,7 +6,7 @@
 use crate::encoding::{Encoding, Frame};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
-use nodevent_protocol::publication::{Marks, PublicationId, PublicationRef, marks_of};
+use nodevent_protocol::publication::{Marks, PublicationId, PublicationRef, except_users, marks_of};
 use nodevent_protocol::topic::Topic;
 use std::sync::{Arc, OnceLock};
 
@@ -21,6 +21,8 @@ pub struct Publication {
     pub position: Option<Position>,
     /// Who does not receive it, live or in a recovery.
     pub marks: Marks,
+    /// The users whose connections do not receive it, sorted.
+    except_users: Box<[Box<str>]>,
     frames: Frames,
 }
 
@@ -80,7 +82,8 @@ impl Publication {
     pub fn stored(topic: &str, text: impl Into<Box<str>>, position: Option<Position>) -> Arc<Self> {
         let text = text.into();
         let marks = marks_of(&text);
-        Arc::new(Self { topic: topic.into(), text, position, marks, frames: Frames::default() })
+        let except_users = excluded(&text, marks);
+        Arc::new(Self { topic: topic.into(), text, position, marks, except_users, frames: Frames::default() })
     }
 
     /// A publication that was parsed. `text` contains the position that the engine has assigned.
@@ -90,7 +93,8 @@ impl Publication {
         position: Option<Position>,
     ) -> Arc<Self> {
         let (topic, text) = ((*publication.topic).into(), text.into());
-        Arc::new(Self { topic, text, position, marks: publication.marks, frames: Frames::default() })
+        let (marks, except_users) = (publication.marks, excluded(&text, publication.marks));
+        Arc::new(Self { topic, text, position, marks, except_users, frames: Frames::default() })
     }
 
     /// Whether the connections of a page receive it.
@@ -98,10 +102,25 @@ impl Publication {
         self.marks.except.is_none() || self.marks.except != page
     }
 
+    /// Whether the connections of a user do not receive it.
+    pub fn excludes(&self, user: &str) -> bool {
+        self.except_users.binary_search_by(|one| (**one).cmp(user)).is_ok()
+    }
+
     /// Its frame in an encoding.
     pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> &Frame {
         self.frames.get(encoding, || encoding.publication(&self.text, self.position))
     }
+}
+
+/// The users who do not receive a publication, sorted.
+fn excluded(text: &str, marks: Marks) -> Box<[Box<str>]> {
+    if !marks.excludes_users {
+        return Box::default();
+    }
+    let mut users: Vec<Box<str>> = except_users(text).into_iter().map(|user| (*user).into()).collect();
+    users.sort_unstable();
+    users.into()
 }
 
 // === impl Notice ===
@@ -146,6 +165,14 @@ impl Notice {
         match self {
             Self::Publication(publication) => publication.is_for(page),
             Self::Gap(_) => true,
+        }
+    }
+
+    /// Whether the connections of a user do not receive it.
+    pub fn excludes(&self, user: Option<&str>) -> bool {
+        match self {
+            Self::Publication(publication) => user.is_some_and(|user| publication.excludes(user)),
+            Self::Gap(_) => false,
         }
     }
 

@@ -299,6 +299,7 @@ fn namespaces(config: &Config) -> Namespaces {
             protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
             dialects: one.dialects.iter().map(|one| one.name.clone()).collect(),
             dialect_joins,
+            web_service: one.web_service.clone(),
             allows_eio3: one.allows_eio3,
             limits,
         });

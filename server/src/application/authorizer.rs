@@ -1,4 +1,4 @@
-//! Asks the application who a connection is.
+//! Asks the application who a connection is. In the dialect `web_service` it does so as [`super::site`] says.
 //!
 //! It sends the listed cookies and headers and the token, and nothing else. Identical requests at the same time are one
 //! request, and decisions are used again for a short time ([`super::cache`]). Anything but a clean yes is a no.
@@ -8,6 +8,7 @@
 use super::cache::{Cache, Key};
 use super::client::{ApplicationClient, ApplicationError, ApplicationRequest};
 use super::response::{self, Rules};
+use super::site;
 use crate::client::Client;
 use crate::clock::now_ms;
 use crate::config::application::Auth;
@@ -20,6 +21,7 @@ use crate::namespace::Namespaces;
 use crate::outcome::Outcome;
 use crate::shard::{Shards, ToShard};
 use crate::token::{MAX_TOKEN_BYTES, TokenError};
+use crate::web_service::Settings;
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -52,7 +54,11 @@ struct Shared {
     namespace: u16,
     shards: Shards,
     is_post: bool,
+    /// The word before the token.
+    scheme: Box<str>,
     rules: Rules,
+    /// `None`: the dialect is not `web_service`.
+    site: Option<Settings>,
     max_requests: usize,
     state: Mutex<State>,
 }
@@ -72,6 +78,8 @@ struct Replies<'a> {
     shared: &'a Shared,
     key: Key,
     result: IdentityResult,
+    /// What the clients receive about a rejection, instead of the error's text.
+    reason: Option<Arc<str>>,
 }
 
 // === impl RequestAuthorizer ===
@@ -86,8 +94,10 @@ impl RequestAuthorizer {
         shards: Shards,
     ) -> Self {
         let max_requests = auth.application.concurrency + auth.application.queue;
+        let site = namespaces.get(namespace).web_service.clone();
         let rules = Rules {
             max_room_name: namespaces.get(namespace).limits.max_name_bytes,
+            max_rooms: namespaces.get(namespace).limits.max_rooms,
             lifetime_ms: millis(auth.lifetime),
         };
         let state = State {
@@ -102,18 +112,26 @@ impl RequestAuthorizer {
             namespace,
             shards,
             is_post: auth.is_post,
+            scheme: auth.scheme.clone().unwrap_or_else(|| "Bearer".into()),
             rules,
+            site,
             max_requests,
             state: Mutex::new(state),
         });
-        let listed = Listed { headers: auth.headers.clone(), cookies: auth.cookies.clone(), query: Vec::new() };
+        let of_site = shared.site.as_ref().map(|_| site::listed()).unwrap_or_default();
+        let listed = Listed { headers: auth.headers.clone(), cookies: auth.cookies.clone(), ..of_site };
         Self { shared, listed, grace: auth.grace, runtime: Handle::current() }
     }
 }
 
 impl IdentityProvider for RequestAuthorizer {
     fn identify(&self, request: IdentityRequest) -> Outcome<IdentityResult> {
-        let IdentityRequest { reply_to, client, headers, cookies, token, .. } = request;
+        let IdentityRequest { reply_to, client, headers, cookies, query, token } = request;
+        if let Some(settings) = self.shared.site.as_ref().filter(|_| token.is_none()) {
+            // The site is never asked about a client without a token.
+            let visitor = site::visitor(settings, self.shared.rules, now_ms());
+            return Outcome::Ready(visitor.map(Arc::new).ok_or(TokenError::Missing));
+        }
         if token.is_none() && headers.is_empty() && cookies.is_empty() {
             // The application could not know who it is.
             return Outcome::Ready(Err(TokenError::Missing));
@@ -121,7 +139,7 @@ impl IdentityProvider for RequestAuthorizer {
         if token.as_ref().is_some_and(|token| token.len() > MAX_TOKEN_BYTES) {
             return Outcome::Ready(Err(TokenError::TooLong));
         }
-        let key = key_of(&headers, &cookies, token.as_deref());
+        let key = key_of(&headers, &cookies, &query, token.as_deref());
         let mut state = self.shared.state();
         if let Some(decision) = state.cached(&key, &self.shared) {
             return Outcome::Ready(decision);
@@ -137,7 +155,7 @@ impl IdentityProvider for RequestAuthorizer {
         if state.waiting.len() >= self.shared.max_requests {
             return Outcome::Overloaded;
         }
-        let Some(request) = self.shared.request(&headers, &cookies, token.as_deref()) else {
+        let Some(request) = self.shared.request(&headers, &cookies, &query, token.as_deref()) else {
             return Outcome::Ready(Err(TokenError::Malformed));
         };
         state.waiting.insert(key, vec![(reply_to, client)]);
@@ -145,8 +163,15 @@ impl IdentityProvider for RequestAuthorizer {
         drop(state);
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
-            let mut replies = Replies { shared: &shared, key, result: Err(TokenError::ApplicationUnavailable) };
-            replies.result = shared.ask(&request).await;
+            let result = Err(TokenError::ApplicationUnavailable);
+            let mut replies = Replies { shared: &shared, key, result, reason: None };
+            (replies.result, replies.reason) = match &shared.site {
+                None => (shared.ask(&request).await, None),
+                Some(settings) => match shared.ask_site(&request, settings).await {
+                    Ok(identity) => (Ok(Arc::new(identity)), None),
+                    Err((error, reason)) => (Err(error), reason),
+                },
+            };
         });
         Outcome::Pending
     }
@@ -188,6 +213,7 @@ impl Shared {
         &self,
         headers: &[(Box<str>, Box<str>)],
         cookies: &[(Box<str>, Box<str>)],
+        query: &[(Box<str>, Box<str>)],
         token: Option<&str>,
     ) -> Option<ApplicationRequest> {
         let mut all = HeaderMap::new();
@@ -203,10 +229,13 @@ impl Shared {
             let line: Vec<String> = cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             all.insert(header::COOKIE, secret(&line.join("; "))?);
         }
+        if self.site.is_some() {
+            return site::request(&self.scheme, token?, query, all);
+        }
         all.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         if !self.is_post {
             if let Some(token) = token {
-                all.insert(header::AUTHORIZATION, secret(&format!("Bearer {token}"))?);
+                all.insert(header::AUTHORIZATION, secret(&format!("{} {token}", self.scheme))?);
             }
             return Some(ApplicationRequest { method: Method::GET, headers: all, body: Bytes::new() });
         }
@@ -214,6 +243,34 @@ impl Shared {
         let namespace = &*self.namespaces.get(self.namespace).name;
         let body = json!({"namespace": namespace, "token": token}).to_string();
         Some(ApplicationRequest { method: Method::POST, headers: all, body: body.into() })
+    }
+
+    /// Asks the site, and logs everything that is not a yes.
+    async fn ask_site(
+        &self,
+        request: &ApplicationRequest,
+        settings: &Settings,
+    ) -> Result<Identity, site::Rejection> {
+        let sent_ms = now_ms();
+        let response = self.client.send(request).await;
+        site::read(&response, settings, self.rules, sent_ms).inspect_err(|(error, reason)| {
+            let (namespace, target) = (&*self.namespaces.get(self.namespace).name, self.client.target());
+            // The client receives less than the log says.
+            let failure = response.as_ref().err().map(ToString::to_string);
+            let reason = reason.as_deref();
+            match error {
+                TokenError::ApplicationRejected => {
+                    tracing::debug!(namespace, target = target, reason, "application: no");
+                }
+                _ => tracing::warn!(
+                    namespace,
+                    target = target,
+                    reason,
+                    failure,
+                    "application: no decision; clients are rejected"
+                ),
+            }
+        })
     }
 
     /// Asks the application, and logs everything that is not a yes.
@@ -253,7 +310,10 @@ impl Drop for Replies<'_> {
             let (mut state, now) = (self.shared.state(), Instant::now());
             match &self.result {
                 Ok(identity) => state.yes.insert(self.key, Arc::clone(identity), now),
-                Err(error @ TokenError::ApplicationRejected) => state.no.insert(self.key, *error, now),
+                // A reason of its own is not kept.
+                Err(error @ TokenError::ApplicationRejected) if self.reason.is_none() => {
+                    state.no.insert(self.key, *error, now);
+                }
                 Err(_) => {}
             }
             let waiting = state.waiting.remove(&self.key).unwrap_or_default();
@@ -263,7 +323,7 @@ impl Drop for Replies<'_> {
             waiting
         };
         for (reply_to, _) in waiting {
-            let reply = IdentityReply { reply_to, result: self.result.clone(), reason: None };
+            let reply = IdentityReply { reply_to, result: self.result.clone(), reason: self.reason.clone() };
             // The inbox always has a place for a reply: the shard limits how many it requests.
             let _ = self.shared.shards.send(reply_to.shard, ToShard::Identified(reply));
         }
@@ -271,13 +331,18 @@ impl Drop for Replies<'_> {
 }
 
 /// The hash of everything that is sent, with the length of each part, so that no two requests share it.
-fn key_of(headers: &[(Box<str>, Box<str>)], cookies: &[(Box<str>, Box<str>)], token: Option<&str>) -> Key {
+fn key_of(
+    headers: &[(Box<str>, Box<str>)],
+    cookies: &[(Box<str>, Box<str>)],
+    query: &[(Box<str>, Box<str>)],
+    token: Option<&str>,
+) -> Key {
     let mut hash = Sha256::new();
     let mut add = |text: &str| {
         hash.update((text.len() as u64).to_be_bytes());
         hash.update(text.as_bytes());
     };
-    for list in [headers, cookies] {
+    for list in [headers, cookies, query] {
         add(&list.len().to_string());
         for (name, value) in list {
             add(name);
@@ -303,7 +368,7 @@ mod tests {
         let own = |pairs: Pairs<'_>| -> Vec<(Box<str>, Box<str>)> {
             pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
         };
-        key_of(&own(headers), &own(cookies), token)
+        key_of(&own(headers), &own(cookies), &[], token)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The application behind the server: requests to it, and what its responses mean.
 //!
 //! `client` is the one bounded HTTP client, with its circuit breaker (`breaker`). [`RequestAuthorizer`] asks the application
-//! who a connection is, with a `cache`; [`TurtedAuthorizer`] asks it about the users and channels of one dialect; `response` reads its responses. `key_set` reads the public keys of tokens from it. The target of every request is fixed by the
+//! who a connection is, with a `cache`, and [`TurtedAuthorizer`] about the users and channels of one dialect; `response` reads its responses, and `site` writes and reads those of the dialect `web_service`. `key_set` reads the public keys of tokens from it. The target of every request is fixed by the
 //! configuration: nothing that a client sends can change its scheme, host or path.
 //!
 //! It knows the shards' inboxes, for its replies. It does not know connections, protocols or engines.
@@ -12,6 +12,7 @@ mod cache;
 mod client;
 mod key_set;
 mod response;
+mod site;
 mod turted;
 
 pub use authorizer::RequestAuthorizer;

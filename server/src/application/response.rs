@@ -17,6 +17,8 @@ const MAX_DEPTH: usize = token::MAX_DEPTH;
 pub(super) struct Rules {
     /// The longest name of a room. Bytes.
     pub(super) max_room_name: usize,
+    /// Maximum number of rooms that a site may name.
+    pub(super) max_rooms: usize,
     /// For how long an identity is valid, at most. Milliseconds.
     pub(super) lifetime_ms: u64,
 }
@@ -119,7 +121,7 @@ pub(super) fn read(response: &ApplicationResponse, rules: Rules, now_ms: u64) ->
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules { max_room_name: 20, lifetime_ms: 60_000 };
+    const RULES: Rules = Rules { max_room_name: 20, max_rooms: 10, lifetime_ms: 60_000 };
     const NOW: u64 = 1_000_000;
 
     fn read_body(status: u16, body: &str) -> Result<Identity, NotYes> {

@@ -64,6 +64,8 @@ pub struct KeySet {
 pub struct Auth {
     /// The requests.
     pub application: Application,
+    /// The word before the token in the header `Authorization`. `None`: `Bearer`.
+    pub scheme: Option<Box<str>>,
     /// Whether they are `POST` requests.
     pub is_post: bool,
     /// The cookies that are passed on.
@@ -103,8 +105,22 @@ impl Application {
     }
 }
 
-/// Reads `auth`. `None`: it is wrong, which is reported.
-pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) -> Option<Auth> {
+/// How long a connection of the dialect `web_service` lasts, whose clients have no way to identify again: 100 years.
+const UNLIMITED: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Reads `auth`. `None`: it is wrong, which is reported. In the dialect `web_service` the application is asked about every
+/// connection, as it was by the old service, unless something else is written.
+pub(super) fn read(
+    node: &Node,
+    path: &str,
+    folder: &Path,
+    is_web_service: bool,
+    report: &mut Report,
+) -> Option<Auth> {
+    let (cache, cache_rejected, lifetime) = match is_web_service {
+        true => (Duration::ZERO, Duration::ZERO, UNLIMITED),
+        false => (Duration::from_secs(10), Duration::from_secs(2), Duration::from_secs(3600)),
+    };
     let mut map = MapReader::open(node, path, &keys::AUTH, report)?;
     if !map.has("url") {
         report.error(
@@ -117,12 +133,13 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
     let application = limited(&mut map, url.clone().unwrap_or_default(), folder, report);
     let auth = Auth {
         application,
+        scheme: scheme(&mut map, report),
         is_post: map.word("method", report).is_some_and(|word| word == "POST"),
         cookies: cookies(&mut map, report),
         headers: headers(&mut map, report),
-        cache: map.duration("cache", report).unwrap_or(Duration::from_secs(10)),
-        cache_rejected: map.duration("cache_rejected", report).unwrap_or(Duration::from_secs(2)),
-        lifetime: map.positive_duration("lifetime", report).unwrap_or(Duration::from_secs(3600)),
+        cache: map.duration("cache", report).unwrap_or(cache),
+        cache_rejected: map.duration("cache_rejected", report).unwrap_or(cache_rejected),
+        lifetime: map.positive_duration("lifetime", report).unwrap_or(lifetime),
         grace: map.duration("grace", report).unwrap_or(crate::token::GRACE),
     };
     map.finish(report);
@@ -198,6 +215,17 @@ pub(super) fn url(map: &mut MapReader<'_>, key: &'static str, report: &mut Repor
         return error("contains a fragment", "delete `#` and what follows");
     }
     Some(uri)
+}
+
+/// The scheme of the header `Authorization`.
+fn scheme(map: &mut MapReader<'_>, report: &mut Report) -> Option<Box<str>> {
+    let (name, location) = (map.name("scheme"), map.location_of("scheme"));
+    let scheme = map.text("scheme", report)?;
+    let is_word = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+    if !is_word {
+        report.error(location, format!("{name} is not one word"), "write the word before the token, like `Bearer`");
+    }
+    Some(scheme.into())
 }
 
 fn cookies(map: &mut MapReader<'_>, report: &mut Report) -> Vec<Box<str>> {

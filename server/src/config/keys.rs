@@ -430,7 +430,7 @@ pub static NAMESPACE: Section = Section {
             "dialect",
             Texts,
             Value("nodevent"),
-            "Vocabulary of events inside Socket.IO: `nodevent`, `turted`, or `notifications`. The last two may share a namespace.",
+            "Vocabulary of events inside Socket.IO: `nodevent`, `web_service`, `turted`, or `notifications`. The last two may share a namespace.",
             "Clients of an older system connect.",
             "nodevent",
         ),
@@ -451,6 +451,35 @@ pub static NAMESPACE: Section = Section {
             "Always with `dialect: notifications`.",
             "",
         ),
+        key(
+            "user_room_prefix",
+            Text,
+            Words("none"),
+            "Rooms that begin with it belong to one user: with `dialect: web_service`, messages to them are stored until they are \
+             acknowledged.",
+            "The application sends messages to single users.",
+            "",
+        )
+        .or(&["userRoomPrefix"]),
+        key(
+            "public_room",
+            Text,
+            Words("none"),
+            "With `dialect: web_service`, a room that every client is in. A client without a token may connect, and is in no other \
+             room.",
+            "Pages of visitors who are not signed in receive something.",
+            "",
+        )
+        .or(&["publicChannel", "public_channel"]),
+        key(
+            "event_prefix",
+            Text,
+            Words("none"),
+            "With `dialect: web_service`, what the names of its events `batch` and `resync` begin with.",
+            "Pages were written for a version of SocketIO Web Service that calls them `_batch` and `_resync` (`_`).",
+            "",
+        )
+        .or(&["eventPrefix"]),
         key(
             "allow_eio3",
             Flag,
@@ -521,6 +550,15 @@ pub static AUTH: Section = Section {
             "POST",
         ),
         key(
+            "scheme",
+            Text,
+            Value("Bearer"),
+            "Word before the token in `Authorization`, with the method `GET`.",
+            "The application expects another one.",
+            "Token",
+        )
+        .or(&["authScheme"]),
+        key(
             "cookies",
             Texts,
             Words("none"),
@@ -540,7 +578,8 @@ pub static AUTH: Section = Section {
             "cache",
             Duration,
             Value("10s"),
-            "Time for which a yes of the application is used again for the same cookies, headers and token.",
+            "Time for which a yes of the application is used again for the same cookies, headers and token. With `dialect: \
+             web_service` the default is `0s`.",
             "Pages connect often, or a sign-out must count at once (`0s`).",
             "5s",
         ),
@@ -548,7 +587,7 @@ pub static AUTH: Section = Section {
             "cache_rejected",
             Duration,
             Value("2s"),
-            "Time for which a no of the application is used again.",
+            "Time for which a no of the application is used again. With `dialect: web_service` the default is `0s`.",
             "Clients that are rejected connect often.",
             "10s",
         ),
@@ -556,7 +595,8 @@ pub static AUTH: Section = Section {
             "lifetime",
             Duration,
             Value("1h"),
-            "Time for which an identity is valid, unless the response names a shorter one.",
+            "Time for which an identity is valid, unless the response names a shorter one. With `dialect: web_service` the \
+             default has no limit.",
             "Visitors lose access while they are connected.",
             "10m",
         ),

@@ -35,6 +35,7 @@ mod token;
 mod tree;
 pub mod turted;
 mod values;
+mod web_service_keys;
 mod yaml;
 
 use crate::origin::Origins;

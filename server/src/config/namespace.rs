@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token`, `auth` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `presence`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3` | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `presence`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3`, `user_room_prefix`, `public_room` and `event_prefix` (together) | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -30,9 +30,11 @@ use super::redis::Redis;
 use super::report::{Location, Report};
 use super::tree::Entry;
 use super::turted::Turted;
+use super::web_service_keys;
 use crate::presence;
 use crate::publish_key::PublishKey;
 use crate::token;
+use crate::web_service;
 use nodevent_protocol::key::{self, Secret};
 use nodevent_protocol::topic::Topic;
 use std::path::Path;
@@ -132,6 +134,8 @@ pub struct Namespace {
     pub channel_per_room: bool,
     /// Who is in its rooms. `None`: no room has presence.
     pub presence: Option<presence::Settings>,
+    /// What its dialect `web_service` knows. `None`: it has another dialect.
+    pub web_service: Option<web_service::Settings>,
 }
 
 /// The values of one map; `None` if the map does not have the key.
@@ -156,6 +160,7 @@ struct Written {
     mailbox: Option<Option<Mailbox>>,
     channel_per_room: Option<bool>,
     presence: Option<Option<presence::Settings>>,
+    web_service: Option<(web_service::Settings, Location)>,
 }
 
 /// A namespace that is being read.
@@ -422,6 +427,12 @@ impl Draft {
             }
             _ => {}
         }
+        let auth = written.auth.as_ref().and_then(Option::as_ref);
+        let (settings, mailbox) = (written.web_service.as_ref(), written.mailbox.as_ref());
+        // A mistake in `auth` is reported already.
+        if written.auth.is_none() || auth.is_some() {
+            web_service_keys::check(&name, written.is_web_service(), settings, auth, mailbox, location, report);
+        }
         written.into_namespace(&name)
     }
 }
@@ -464,8 +475,12 @@ impl Written {
         let presence = map.take("presence").map(|node| super::presence::read(node, &path, report));
         let path = map.name("token");
         let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
+        let dialects = Some(read_names(map, "dialect", report)).filter(|names| !names.is_empty());
+        let is_web_service = dialects.iter().flatten().any(|one| web_service_keys::is_dialect(&one.name));
         let path = map.name("auth");
-        let auth = map.take_entry("auth").map(|entry| super::application::read(&entry.node, &path, folder, report));
+        let auth = map
+            .take_entry("auth")
+            .map(|entry| super::application::read(&entry.node, &path, folder, is_web_service, report));
         let path = map.name("turted");
         let turted = map.take_entry("turted").map(|entry| super::turted::read(&entry.node, &path, folder, report));
         let path = map.name("notifications");
@@ -491,12 +506,13 @@ impl Written {
                 _ => BoundKeys::Accept,
             }),
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
-            dialects: Some(read_names(map, "dialect", report)).filter(|names| !names.is_empty()),
+            dialects,
             turted,
             notifications,
             allows_eio3: map.flag("allow_eio3", report),
             channel_per_room: map.flag("channel_per_room", report),
             presence,
+            web_service: web_service_keys::read(map, report),
         }
     }
 
@@ -525,6 +541,7 @@ impl Written {
             mailbox: self.mailbox.or(below.mailbox),
             channel_per_room: self.channel_per_room.or(below.channel_per_room),
             presence: self.presence.or(below.presence),
+            web_service: self.web_service.or(below.web_service),
         }
     }
 
@@ -590,7 +607,17 @@ impl Written {
         }
     }
 
+    fn is_web_service(&self) -> bool {
+        self.dialects.iter().flatten().any(|one| web_service_keys::is_dialect(&one.name))
+    }
+
     fn into_namespace(self, name: &str) -> Namespace {
+        let settings = self.web_service.as_ref().map(|(settings, _)| settings.clone());
+        let special = self.is_web_service().then(|| web_service_keys::defaults(settings));
+        let (web_service, mailbox, history) = match special {
+            Some(special) => (Some(special.settings), special.mailbox, special.history),
+            None => (None, None, History::default()),
+        };
         let (token, key_set) = self.token.map_or((None, None), |(token, key_set)| (Some(token), key_set));
         Namespace {
             name: name.to_owned(),
@@ -608,10 +635,11 @@ impl Written {
             key_set,
             auth: self.auth.flatten(),
             publish_keys: self.publish_keys.unwrap_or_default(),
-            history: self.history.unwrap_or_default(),
-            mailbox: self.mailbox.flatten(),
+            history: self.history.unwrap_or(history),
+            mailbox: self.mailbox.unwrap_or(mailbox),
             channel_per_room: self.channel_per_room.unwrap_or(false),
             presence: self.presence.unwrap_or_default(),
+            web_service,
         }
     }
 }

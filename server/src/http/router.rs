@@ -6,7 +6,7 @@ use super::peer::Source;
 use super::query::percent_decode;
 use super::refused_origins::Report;
 use super::request_phase::RequestPhase;
-use super::{Http, PeerAddr, console, health, mailbox, notify, publish, reply, revoke, room_history};
+use super::{Http, PeerAddr, console, health, mailbox, notify, publish, reply, revoke, room_history, send};
 use crate::{host, origin};
 use axum::Router;
 use axum::body::Body;
@@ -68,6 +68,7 @@ impl HttpService {
             .route("/api/{*rest}", any(api))
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz));
+        let router = send::mount(router, http);
         let router = if http.settings.console { console::mount(router) } else { router };
         let router = router.with_state(Arc::clone(http));
         Self { http: Arc::clone(http), router, kind: Kind::Public { publishes_locally }, only: None }
@@ -88,8 +89,8 @@ impl HttpService {
         let router = Router::new()
             .route("/api/{*rest}", any(publish_api))
             .route("/healthz", get(health::healthz))
-            .route("/readyz", get(health::readyz))
-            .with_state(Arc::clone(http));
+            .route("/readyz", get(health::readyz));
+        let router = send::mount(router, http).with_state(Arc::clone(http));
         Self { http: Arc::clone(http), router, kind: Kind::PublishSocket, only: None }
     }
 

@@ -240,6 +240,13 @@ impl MemberDelivery<'_> {
                     && !memberships.any(has_other))
     }
 
+    /// The user of a connection in the namespace of one of its memberships.
+    fn user<'a>(&self, membership: Membership, session: &'a Session) -> Option<&'a str> {
+        let of_all = || namespace_of_all(membership.room);
+        let namespace = self.hub.name(membership.room).map(|(namespace, _)| namespace).or_else(of_all)?;
+        session.identities.get(namespace).map(|identity| &*identity.user)
+    }
+
     /// Merges what a member has not received yet from all its rooms, in the engine's order. Returns the frames, and how many
     /// of them are publications.
     fn merge(&mut self, slot: u32, session: &mut Session) -> Result<(Vec<Frame>, u64), SendOutcome> {
@@ -260,7 +267,8 @@ impl MemberDelivery<'_> {
         for (membership, Queued { notice, .. }) in items {
             let own = of_all.iter().find(|(room, _)| *room == membership.room).map(|(_, encoding)| encoding);
             let Some(encoding) = own.or_else(|| self.encodings.get(membership.encoding)) else { continue };
-            let is_for = notice.is_for(session.page);
+            let is_for = notice.is_for(session.page)
+                && !(notice.marks().excludes_users && notice.excludes(self.user(membership, session)));
             let Some(item) = QueuedPublication::new(&notice, is_for, encoding, !session.join_buffers.is_empty())
             else {
                 continue;

@@ -249,10 +249,10 @@ impl Batch {
     /// Whether a connection of this page receives all items, whatever it has received before.
     pub(super) fn is_for(&self, page: Option<PageHash>) -> bool {
         !self.has_marks
-            || self
-                .items
-                .iter()
-                .all(|item| item.notice.id().is_none() && (page.is_none() || item.notice.is_for(page)))
+            || self.items.iter().all(|item| {
+                let marks = item.notice.marks();
+                marks.id.is_none() && !marks.excludes_users && (page.is_none() || item.notice.is_for(page))
+            })
     }
 
     pub(super) fn frames<'a>(

@@ -246,7 +246,8 @@ impl Shard {
 
     /// The topic of the connection's user in a namespace.
     fn topic_of_user(&mut self, slot: u32, namespace: u16) -> Option<String> {
-        self.session_mut(slot)?.identities.get(namespace).map(|identity| topic::of_user(&identity.user))
+        let identity = self.session_mut(slot)?.identities.get(namespace).filter(|one| !one.user.is_empty());
+        identity.map(|identity| topic::of_user(&identity.user))
     }
 
     /// Ends the membership of a connection whose identity in a namespace is removed.

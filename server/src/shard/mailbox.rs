@@ -56,6 +56,8 @@ struct OwnMailbox {
     is_stale: bool,
     /// Whether the client has received no page yet.
     is_first: bool,
+    /// Whether the client was not notified yet that it has received everything.
+    awaits_last: bool,
     /// Acknowledgements that are with the engine.
     acknowledgements: u16,
 }
@@ -152,6 +154,9 @@ impl Shard {
 
     /// A connection has an identity in a namespace: its user is connected from now on.
     pub(super) fn add_mailbox(&mut self, slot: u32, namespace: u16, user: &str) {
+        if user.is_empty() {
+            return;
+        }
         let Some(mailboxes) = self.mailboxes_of(namespace) else { return };
         let Some(session) = self.session_mut(slot) else { return };
         if session.mailboxes.get_mut(namespace).is_some() {
@@ -166,6 +171,7 @@ impl Shard {
             newest: MessageId::FIRST,
             is_stale: false,
             is_first: true,
+            awaits_last: true,
             acknowledgements: 0,
         });
         mailboxes.connected(&user);
@@ -346,9 +352,12 @@ impl Shard {
         // A message that was stored while this page was read may be newer than it.
         let is_behind = page.has_more || mailbox.is_stale || mailbox.cursor < mailbox.newest;
         mailbox.state = State::Live;
-        if !page.messages.is_empty() || is_first {
+        let is_last = !is_behind;
+        // The last delivery may have no messages, if those that the one before announced were removed meanwhile.
+        let is_end = is_last && std::mem::take(&mut mailbox.awaits_last);
+        mailbox.awaits_last |= !is_last;
+        if !page.messages.is_empty() || is_first || is_end {
             let (messages, unread) = (&page.messages[..], page.unread);
-            let is_last = !is_behind;
             self.deliver_from_mailbox(
                 slot,
                 namespace,

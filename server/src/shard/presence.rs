@@ -42,7 +42,7 @@ impl Shard {
             return;
         };
         let Some(super::slot::Slot::Session(session)) = self.slots.get(slot as usize) else { return };
-        let Some(identity) = session.identities.get(namespace) else { return };
+        let Some(identity) = session.identities.get(namespace).filter(|one| !one.user.is_empty()) else { return };
         if let hashbrown::hash_map::Entry::Vacant(entry) = self.present.connections.entry((slot, room))
             && presence.local().enter(name, identity)
         {

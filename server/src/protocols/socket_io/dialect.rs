@@ -261,4 +261,7 @@ pub trait Operations {
     /// Sends an event to this connection and requests an acknowledgement; [`Dialect::acknowledged`] follows. Returns its
     /// id. `None`: too many acknowledgements are pending, and nothing was sent.
     fn emit_with_ack(&mut self, args: &str, attachments: &[Vec<u8>]) -> Option<u64>;
+
+    /// An acknowledgement is not expected any more, and makes place for another.
+    fn forget_ack(&mut self, id: u64);
 }

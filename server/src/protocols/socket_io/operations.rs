@@ -178,4 +178,8 @@ impl Operations for InNamespace<'_> {
         self.send_event(Some(id), args, attachments);
         Some(id)
     }
+
+    fn forget_ack(&mut self, id: u64) {
+        self.acks.end(self.namespace.id, id);
+    }
 }

@@ -3,7 +3,7 @@
 //! Their number is limited, because a client may never acknowledge. A connection without any uses no heap.
 
 /// Acknowledgements that may be pending per connection.
-const MAX_PENDING_ACKS: usize = 128;
+const MAX_PENDING_ACKS: usize = 1024;
 
 /// The pending acknowledgements of one connection.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ mod nodevent;
 mod notifications;
 mod shared;
 mod turted;
+mod web_service;
 
 pub(crate) use notifications::mount_page;
 
@@ -14,8 +15,12 @@ use shared::Shared;
 use std::sync::Arc;
 
 /// All dialects, by their names in the configuration.
-pub const REGISTRY: &[(&str, MakeDialect)] =
-    &[("nodevent", |_, _| nodevent()), ("turted", turted::make), ("notifications", notifications::make)];
+pub const REGISTRY: &[(&str, MakeDialect)] = &[
+    ("nodevent", |_, _| nodevent()),
+    ("web_service", |_, namespace| Arc::new(web_service::WebService::new(namespace.web_service.as_ref()))),
+    ("turted", turted::make),
+    ("notifications", notifications::make),
+];
 
 /// Makes the dialect of a namespace, or one for all of them. `None`: a name is not known.
 pub fn make(mount: &Mount<'_>, namespace: &Namespace) -> Option<Arc<dyn Dialect>> {
