@@ -563,6 +563,23 @@ async fn level_of_the_log_is_that_of_turted_and_no_secret_is_in_it() {
 }
 
 #[tokio::test]
+async fn a_hash_function_that_is_not_known_is_md5_and_reported() {
+    // T-09
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "ident: token, token_prefix: qwer, token_suffix: asdf, token_hash: crc32";
+    std::fs::write(folder.path().join("nodevent.yml"), configuration(settings, "")).unwrap();
+    let checked = Program::run(folder.path(), &["check", "--offline", "nodevent.yml"]).await;
+    let output = [checked.stdout, checked.stderr].concat();
+    let text = String::from_utf8_lossy(&output).into_owned();
+    assert!(text.contains("so md5 is used"), "{text}");
+    let server = start(settings).await;
+    let mut page = Page::open(&server).await;
+    page.send("IDENT", json!({"username": "UserName", "token": "4111869600c9b953ea9c5558158b6aa6"})).await;
+    page.receives("OK", json!({"username": "UserName"})).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_command_pushes_to_users_and_channels() {
     let folder = tempfile::tempdir().unwrap();
     let settings = configuration("ident: accept_all, join: open", "");
