@@ -176,6 +176,15 @@ pub(crate) fn members(text: &str) -> Result<Members<'_>, InvalidPublication> {
     serde_json::from_str(text).map_err(|error| not_json(&error))
 }
 
+/// The members of the text of an object, by name. The last one counts if there are several of one name. `None`: it is not an
+/// object, or a name is not text.
+pub(crate) fn raw_members(text: &str) -> Option<std::collections::HashMap<String, &RawValue>> {
+    if !text.trim_start_matches(WHITE).starts_with('{') {
+        return None;
+    }
+    serde_json::from_str(text).ok()
+}
+
 pub(crate) fn not_json(error: &serde_json::Error) -> InvalidPublication {
     InvalidPublication::NotJson { line: error.line(), column: error.column() }
 }

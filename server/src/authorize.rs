@@ -13,10 +13,10 @@ use crate::revocation::RevocationList;
 use crate::token::{TokenError, TokenVerifier};
 use nodevent_protocol::key::{self, Secret};
 use nodevent_protocol::topic::Topic;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use subtle::ConstantTimeEq;
 
@@ -75,6 +75,19 @@ pub struct RoomKeys {
 /// Admits connections with an identity to every room: the rooms of an open namespace in which every connection has one.
 #[derive(Debug)]
 pub struct RoomsOfUsers;
+
+/// How the dialects of a namespace join rooms that no client can ask for.
+///
+/// They send a credential that only this process knows. With a question in it, the application decides about the join.
+pub struct DialectJoins {
+    credential: String,
+    /// Set once, before the first connection. Empty: questions are rejected.
+    application: OnceLock<Arc<dyn Authorizer>>,
+}
+
+/// Admits what the dialects of a namespace join.
+#[derive(Debug)]
+pub struct DialectRooms(pub Arc<DialectJoins>);
 
 /// Admits connections to the rooms that their identity lists.
 #[derive(Debug)]
@@ -182,6 +195,57 @@ impl From<Vec<Box<dyn Authorizer>>> for Authorizers {
 impl Authorizer for OpenRooms {
     fn authorize(&self, _request: &JoinRequest<'_>) -> Outcome<Verdict> {
         Outcome::Ready(Verdict::Admit)
+    }
+}
+
+// === impl DialectJoins ===
+
+impl DialectJoins {
+    /// Sets who decides about questions.
+    pub fn set_application(&self, application: Arc<dyn Authorizer>) {
+        let _ = self.application.set(application);
+    }
+
+    /// The credential of a join that the dialect has decided.
+    pub fn credential(&self) -> Value {
+        Value::from(&*self.credential)
+    }
+
+    /// The credential of a join about which the application decides.
+    pub fn question(&self, question: Value) -> Value {
+        json!({"credential": self.credential, "question": question})
+    }
+
+    fn is_own(&self, credential: &Value) -> bool {
+        credential.as_str().is_some_and(|text| constant_time_eq(text.as_bytes(), self.credential.as_bytes()))
+    }
+}
+
+impl Default for DialectJoins {
+    fn default() -> Self {
+        Self { credential: format!("{:032x}", rand::random::<u128>()), application: OnceLock::new() }
+    }
+}
+
+impl fmt::Debug for DialectJoins {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The credential opens every room of the namespace.
+        f.debug_struct("DialectJoins").finish_non_exhaustive()
+    }
+}
+
+// === impl DialectRooms ===
+
+impl Authorizer for DialectRooms {
+    fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
+        let Some(credential) = request.credential else { return Outcome::Ready(Verdict::Pass) };
+        if self.0.is_own(credential) {
+            return Outcome::Ready(Verdict::Admit);
+        }
+        match self.0.application.get().filter(|_| self.0.is_own(&credential["credential"])) {
+            Some(application) => application.authorize(request),
+            None => Outcome::Ready(Verdict::Pass),
+        }
     }
 }
 
@@ -364,6 +428,23 @@ mod tests {
         assert_eq!(authorize(&authorizers, Some(&"a".into())), Err("not a"));
         assert_eq!(authorize(&authorizers, Some(&"b".into())), Ok(()));
         assert_eq!(authorize(&authorizers, Some(&"c".into())), Err("Bad key"), "no authorizer recognises it");
+    }
+
+    #[test]
+    fn only_a_dialect_opens_the_rooms_of_its_namespace() {
+        //
+        let joins = Arc::<DialectJoins>::default();
+        let rooms = Authorizers::from(vec![Box::new(DialectRooms(Arc::clone(&joins))) as Box<dyn Authorizer>]);
+        assert!(authorize(&rooms, Some(&joins.credential())).is_ok());
+        for credential in [Value::Null, json!(""), json!({}), DialectJoins::default().credential()] {
+            assert!(authorize(&rooms, Some(&credential)).is_err(), "{credential}");
+        }
+        assert!(authorize(&rooms, None).is_err());
+        let question = joins.question(json!({"ident": 1}));
+        assert!(authorize(&rooms, Some(&question)).is_err(), "without an application");
+        joins.set_application(Arc::new(OpenRooms));
+        assert!(authorize(&rooms, Some(&question)).is_ok());
+        assert!(authorize(&rooms, Some(&json!({"credential": "x", "question": 1}))).is_err());
     }
 
     fn publish_key(id: &str, key: &str, rooms: &[&str]) -> PublishKey {

@@ -50,6 +50,7 @@ mod seeds;
 pub mod send_buffer;
 pub mod server;
 pub mod shard;
+pub mod sources;
 pub mod tls_client;
 pub mod token;
 pub mod web_service;

@@ -2,7 +2,7 @@
 //!
 //! Built once at start, and shared by everything that serves connections.
 
-use crate::authorize::{Authorizers, PublishAuthorizer};
+use crate::authorize::{Authorizers, DialectJoins, PublishAuthorizer};
 use crate::hooks::Recorder;
 use crate::identity_provider::{IdentityProvider, Listed};
 use crate::revocation::RevocationList;
@@ -44,8 +44,10 @@ pub struct Namespace {
     pub is_secured: bool,
     /// The protocols that serve it, by their names in the configuration.
     pub protocols: Vec<String>,
-    /// Its dialect of Socket.IO.
-    pub dialect: String,
+    /// Its dialects of Socket.IO.
+    pub dialects: Vec<String>,
+    /// How its dialects join rooms that clients cannot ask for.
+    pub dialect_joins: Arc<DialectJoins>,
     /// What its dialect `web_service` knows. `None`: it has another dialect.
     pub web_service: Option<web_service::Settings>,
     /// Whether clients of Socket.IO 1 and 2 may connect.

@@ -337,6 +337,9 @@ pub trait Core {
     /// The connection's identity in a namespace, even if it has expired.
     fn identity(&self, namespace: u16) -> Option<Arc<Identity>>;
 
+    /// The users whose publications the connection receives in a namespace, also those that its dialect has added.
+    fn users(&self, namespace: u16) -> Vec<String>;
+
     /// Sends the connection what was published to its user since a position, and from now on what is. A protocol calls it
     /// as soon as the connection with an identity can receive publications, and may call it again.
     /// [`Outcome::Ready`] and [`Outcome::Pending`]: as for [`Core::subscribe`], with [`RequestId::UNREQUESTED`].

@@ -5,24 +5,27 @@
 //! future completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
 
 use crate::address_limits::{self, AddressLimits};
-use crate::application::{ApplicationClient, HookSender, RequestAuthorizer, keep_key_set};
-use crate::authorize::{Authorizer, Authorizers, PublishAuthorizer, RoomsOfUsers};
+use crate::application::{ApplicationClient, HookSender, RequestAuthorizer, TurtedAuthorizer, keep_key_set};
+use crate::authorize::{Authorizer, Authorizers, DialectJoins, DialectRooms, PublishAuthorizer, RoomsOfUsers};
 use crate::byte_budget::ByteBudget;
 use crate::capability::{Engine, Engines};
 use crate::config::namespace::{BoundKeys, Namespace as NamespaceConfig};
 use crate::config::report::Report;
-use crate::config::{Config, limits::Limits};
+use crate::config::{Config, limits::Limits, turted};
 use crate::engine::Fanout;
 use crate::engine::memory::Memory;
 use crate::engine::redis::{self, Redis};
 use crate::hooks::{Recorder, keep_journal};
-use crate::http::{self, Bound, BoundSocket, Endpoint, Http, HttpService, ListenError};
+use crate::http::{
+    self, Bound, BoundSocket, Endpoint, Http, HttpService, ListenError, NotificationsSource, TurtedPush,
+};
 use crate::mailbox::MailboxSettings;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces, RoomLimits};
 use crate::protocols::{self, Mount, REGISTRY};
 use crate::revocation::RevocationList;
 use crate::shard::{self, Shards};
+use crate::sources;
 use crate::token::{RemoteKeys, TokenVerifier};
 use std::future::Future;
 use std::io;
@@ -65,6 +68,8 @@ pub enum StartError {
 pub struct Server {
     http: Arc<Http>,
     public: Vec<Bound>,
+    /// The listeners for the pushes of one namespace each, with their endpoints.
+    push: Vec<(Bound, Arc<dyn Endpoint>)>,
     publish_socket: Option<BoundSocket>,
     admin: Option<Bound>,
     shards: Shards,
@@ -104,6 +109,7 @@ impl Server {
         endpoints: impl FnOnce(&Mount<'_>) -> Vec<Arc<dyn Endpoint>>,
     ) -> Result<Self, StartError> {
         let public = config.listen.iter().map(Bound::bind).collect::<Result<Vec<_>, _>>()?;
+        let push = push_listeners(&config)?;
         let admin = config.admin.as_ref().map(Bound::bind).transpose()?;
         let publish_socket = config.publish_socket.as_deref().map(BoundSocket::bind).transpose()?;
         if config.autodetect_engine {
@@ -114,7 +120,9 @@ impl Server {
         let open_files = rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft);
         limits.max_connections = possible_connections(limits.max_connections, open_files);
         let namespaces = Arc::new(namespaces(&config));
-        let endpoints = endpoints(&Mount { config: &config, namespaces: &namespaces });
+        let mut all = connectors(&config);
+        all.extend(endpoints(&Mount { config: &config, namespaces: &namespaces }));
+        let endpoints = all;
         let count = config.shards.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from).min(64));
         let engines = Arc::new(Engines::default());
         let addresses = Arc::new(AddressLimits::new(address_settings(&limits)));
@@ -139,6 +147,10 @@ impl Server {
         }
         start_hooks(&config, &namespaces, &started, &metrics)?;
         engines.set(started);
+        sources::start(&config, &engines, &metrics, |id| {
+            Fanout::new(shards.clone(), Arc::clone(&namespaces), id, Arc::clone(&metrics))
+        })
+        .map_err(|(namespace, error)| StartError::Redis(namespace, error))?;
         let is_open = config.namespaces.iter().all(NamespaceConfig::is_open);
         let settings = http::Settings {
             console: config.console.unwrap_or(is_open),
@@ -161,7 +173,18 @@ impl Server {
             Arc::new(Http::new(settings, shards.clone(), namespaces, engines, metrics, endpoints, poll_responses));
         let (drain_timeout, publish_locally) = (config.drain_timeout, config.publish_locally);
         let reload = watch::Sender::new(());
-        Ok(Self { http, public, publish_socket, admin, shards, threads, drain_timeout, publish_locally, reload })
+        Ok(Self {
+            http,
+            public,
+            push,
+            publish_socket,
+            admin,
+            shards,
+            threads,
+            drain_timeout,
+            publish_locally,
+            reload,
+        })
     }
 
     /// Makes this server read its certificates again, also while it runs.
@@ -172,6 +195,11 @@ impl Server {
     /// The URLs of the public listeners.
     pub fn urls(&self) -> Vec<String> {
         self.public.iter().map(Bound::url).collect()
+    }
+
+    /// The URLs of the listeners for pushes.
+    pub fn push_urls(&self) -> Vec<String> {
+        self.push.iter().map(|(bound, _)| bound.url()).collect()
     }
 
     /// The URL of the admin listener, if there is one.
@@ -194,6 +222,11 @@ impl Server {
             tracing::info!(url = %bound.url(), "listening");
             let service =
                 HttpService::public(&self.http, bound.publishes_locally().unwrap_or(self.publish_locally));
+            accepting.push(tokio::spawn(bound.serve(service, self.reload.subscribe(), stop_rx.clone())));
+        }
+        for (bound, endpoint) in self.push {
+            tracing::info!(url = %bound.url(), "listening for pushes");
+            let service = HttpService::push(&self.http, endpoint);
             accepting.push(tokio::spawn(bound.serve(service, self.reload.subscribe(), stop_rx.clone())));
         }
         if let Some(bound) = self.publish_socket {
@@ -261,10 +294,11 @@ fn namespaces(config: &Config) -> Namespaces {
             Arc::new(TokenVerifier::new(&one.name, limits.max_name_bytes, settings).with_remote(remote))
         });
         let revocations = tokens.as_ref().map_or_else(Arc::default, |tokens| Arc::clone(tokens.revocations()));
+        let dialect_joins = Arc::default();
         namespaces.add(Namespace {
             id: 0,
             name: one.name.as_str().into(),
-            authorizers: authorizers(one, tokens.as_ref(), &revocations),
+            authorizers: authorizers(one, tokens.as_ref(), &revocations, &dialect_joins),
             tokens,
             provider: OnceLock::new(),
             revocations,
@@ -272,7 +306,8 @@ fn namespaces(config: &Config) -> Namespaces {
             publish: PublishAuthorizer::new(one.publish_keys.clone()),
             is_secured: !one.is_open(),
             protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
-            dialect: one.dialect.name.clone(),
+            dialects: one.dialects.iter().map(|one| one.name.clone()).collect(),
+            dialect_joins,
             web_service: one.web_service.clone(),
             allows_eio3: one.allows_eio3,
             limits,
@@ -305,6 +340,17 @@ fn set_providers(
             let client = client(&key_set.application)?;
             let name = Arc::clone(&namespaces.get(id as u16).name);
             tokio::spawn(keep_key_set(name, key_set.clone(), client, Arc::clone(keys)));
+        }
+        if let Some(application) = one.turted.as_ref().and_then(|turted| turted.application.as_ref()) {
+            let client = client(application)?;
+            let namespace = namespaces.get(id as u16);
+            tracing::info!(
+                namespace = one.name,
+                application = client.target(),
+                "the application decides about users or channels"
+            );
+            let authorizer = TurtedAuthorizer::new(client, &namespace.name, shards.clone());
+            namespace.dialect_joins.set_application(Arc::new(authorizer));
         }
         let Some(auth) = &one.auth else { continue };
         let client = client(&auth.application)?;
@@ -364,6 +410,7 @@ fn authorizers(
     config: &NamespaceConfig,
     tokens: Option<&Arc<TokenVerifier>>,
     revocations: &Arc<RevocationList>,
+    dialect_joins: &Arc<DialectJoins>,
 ) -> Authorizers {
     let keys = || {
         Authorizers::new(
@@ -373,7 +420,9 @@ fn authorizers(
             config.bound_keys == BoundKeys::Require,
         )
     };
-    let chain = if config.is_open() {
+    let chain = if config.decides_by_dialect() {
+        Authorizers::from(vec![Box::new(DialectRooms(Arc::clone(dialect_joins))) as Box<dyn Authorizer>])
+    } else if config.is_open() {
         keys()
     } else if !config.secrets.is_empty() {
         keys().with_identities(revocations, tokens)
@@ -386,6 +435,40 @@ fn authorizers(
         Authorizers::from(of_users).with_identities(revocations, tokens)
     };
     chain.with_revocations(revocations)
+}
+
+/// The listeners for pushes alone, with their endpoints.
+fn push_listeners(config: &Config) -> Result<Vec<(Bound, Arc<dyn Endpoint>)>, StartError> {
+    let mut all = Vec::new();
+    for (id, push) in pushes(config) {
+        if let Some(listen) = &push.listen {
+            let endpoint: Arc<dyn Endpoint> = Arc::new(TurtedPush::new(id, push));
+            all.push((Bound::bind(listen)?, endpoint));
+        }
+    }
+    Ok(all)
+}
+
+/// The endpoints of old publishers on the public listeners.
+fn connectors(config: &Config) -> Vec<Arc<dyn Endpoint>> {
+    let pushes = pushes(config).filter(|(_, push)| push.listen.is_none());
+    let mut all: Vec<Arc<dyn Endpoint>> =
+        pushes.map(|(id, push)| Arc::new(TurtedPush::new(id, push)) as Arc<dyn Endpoint>).collect();
+    for (id, namespace) in config.namespaces.iter().enumerate() {
+        if let Some(notifications) = namespace.notifications.as_ref().filter(|one| one.sources.has_http) {
+            all.push(Arc::new(NotificationsSource::new(id as u16, notifications)));
+        }
+    }
+    all
+}
+
+/// How backends push, by the id of the namespace.
+fn pushes(config: &Config) -> impl Iterator<Item = (u16, &turted::Push)> {
+    config
+        .namespaces
+        .iter()
+        .enumerate()
+        .filter_map(|(id, one)| Some((id as u16, one.turted.as_ref()?.push.as_ref()?)))
 }
 
 fn address_settings(limits: &Limits) -> address_limits::Settings {

@@ -1,8 +1,9 @@
 //! The application behind the server: requests to it, and what its responses mean.
 //!
 //! `client` is the one bounded HTTP client, with its circuit breaker (`breaker`). [`RequestAuthorizer`] asks the application
-//! who a connection is, with a `cache`; `response` reads its responses, and `site` writes and reads those of the dialect
-//! `web_service`. `key_set` reads the public keys of tokens from it. `hook_sender` notifies it. The target of every request is fixed by the
+//! who a connection is, with a `cache`, and [`TurtedAuthorizer`] about the users and channels of one dialect; `response` reads
+//! its responses, and `site` writes and reads those of the dialect `web_service`. `key_set` reads the public keys of tokens
+//! from it. `hook_sender` notifies it. The target of every request is fixed by the
 //! configuration: nothing that a client sends can change its scheme, host or path.
 //!
 //! It knows the shards' inboxes, for its replies. It does not know connections, protocols or engines.
@@ -15,8 +16,10 @@ mod hook_sender;
 mod key_set;
 mod response;
 mod site;
+mod turted;
 
 pub use authorizer::RequestAuthorizer;
 pub use client::{ApplicationClient, ApplicationError, ApplicationRequest, ApplicationResponse};
 pub use hook_sender::HookSender;
 pub use key_set::keep_key_set;
+pub use turted::TurtedAuthorizer;

@@ -12,6 +12,7 @@ mod key;
 mod migrate;
 mod output;
 mod publish_key;
+mod push;
 mod revoke;
 mod secret;
 mod serve;
@@ -40,6 +41,7 @@ use std::path::{Path, PathBuf};
   nodevent migrate --web-service old new   write the configuration of SocketIO Web Service as one of NoDevent
   nodevent key User_12 --expires-in 1h     print a key with which a browser may join the room
   nodevent emit User_12 hello '\"you\"'      emit an event to the room
+  nodevent push --user ann NEWS            push an event to a user of TURTED
   nodevent revoke --user 12                end the connections of a user
   nodevent hooks list                      print the events that the application has not accepted
   nodevent subscribe User_12               print the events of the room
@@ -65,6 +67,8 @@ enum Command {
     Key(key::Key),
     /// Emit an event through a running server.
     Emit(emit::Emit),
+    /// Push an event to the users and channels of the dialect `turted`.
+    Push(push::Push),
     /// End the connections of a user, or memberships of a room.
     Revoke(revoke::Revoke),
     /// Read, resend or delete the events that the application has not accepted.
@@ -107,6 +111,7 @@ impl Arguments {
             Some(Command::Check(check)) => check.run(),
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),
+            Some(Command::Push(push)) => push.run(),
             Some(Command::Revoke(revoke)) => revoke.run(),
             Some(Command::Hooks(hooks)) => hooks.run(),
             Some(Command::Subscribe(subscribe)) => subscribe.run(),

@@ -8,8 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub(super) fn run(source: &Source) -> CommandResult {
     let (loaded, web_service) = source.load()?;
-    let _log =
-        log::start(&loaded.config.log, loaded.config.log_json, loaded.config.audit).map_err(Failure::usage)?;
+    let config = &loaded.config;
+    let is_turted = config.namespaces.iter().any(|one| one.turted.is_some());
+    let level = log::turted_level().filter(|_| is_turted).unwrap_or(&config.log);
+    let _log = log::start(level, config.log_json, config.audit).map_err(Failure::usage)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }

@@ -130,14 +130,7 @@ pub(super) fn read(
         );
     }
     let url = url(&mut map, "url", report);
-    let mut application = Application::at(url.clone().unwrap_or_default());
-    application.ca = map.file("ca", folder, report);
-    application.connect_timeout =
-        map.positive_duration("connect_timeout", report).unwrap_or(application.connect_timeout);
-    application.timeout = map.positive_duration("timeout", report).unwrap_or(application.timeout);
-    application.concurrency = map.number("concurrency", report).unwrap_or(application.concurrency);
-    application.queue = map.number("queue", report).unwrap_or(application.queue);
-    application.max_response = map.size("max_response", report).unwrap_or(application.max_response);
+    let application = limited(&mut map, url.clone().unwrap_or_default(), folder, report);
     let auth = Auth {
         application,
         scheme: scheme(&mut map, report),
@@ -151,6 +144,35 @@ pub(super) fn read(
     };
     map.finish(report);
     url.map(|_| auth)
+}
+
+/// Reads a map with `url` and the limits of requests to it, and nothing else. `None`: it is wrong, which is reported.
+pub(super) fn target(node: &Node, path: &str, folder: &Path, report: &mut Report) -> Option<Application> {
+    let mut map = MapReader::open(node, path, &keys::APPLICATION, report)?;
+    if !map.has("url") {
+        report.error(
+            map.location,
+            format!("{path} has no url"),
+            "write `url: https://www.example.com/live/turted`",
+        );
+    }
+    let url = url(&mut map, "url", report);
+    let application = limited(&mut map, url.clone().unwrap_or_default(), folder, report);
+    map.finish(report);
+    url.map(|_| application)
+}
+
+/// Reads the limits of requests to a URL.
+fn limited(map: &mut MapReader<'_>, url: Uri, folder: &Path, report: &mut Report) -> Application {
+    let mut application = Application::at(url);
+    application.ca = map.file("ca", folder, report);
+    application.connect_timeout =
+        map.positive_duration("connect_timeout", report).unwrap_or(application.connect_timeout);
+    application.timeout = map.positive_duration("timeout", report).unwrap_or(application.timeout);
+    application.concurrency = map.number("concurrency", report).unwrap_or(application.concurrency);
+    application.queue = map.number("queue", report).unwrap_or(application.queue);
+    application.max_response = map.size("max_response", report).unwrap_or(application.max_response);
+    application
 }
 
 /// Reads `jwks_url` and what belongs to it, below `token`.

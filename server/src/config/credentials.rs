@@ -152,6 +152,8 @@ pub(super) fn one(
     let (name, file_key) = match key {
         "secret" => (map.name(key), "secret_file"),
         "key" => (map.name(key), "key_file"),
+        "password" => (map.name(key), "password_file"),
+        "ident_password" => (map.name(key), "ident_password_file"),
         _ => (map.name(key), "publish_key_file"),
     };
     let file_name = map.name(file_key);

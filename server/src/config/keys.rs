@@ -439,9 +439,26 @@ pub static NAMESPACE: Section = Section {
             "dialect",
             Texts,
             Value("nodevent"),
-            "Vocabulary of events inside Socket.IO.",
+            "Vocabulary of events inside Socket.IO: `nodevent`, `web_service`, `turted`, or `notifications`. The last two may share a namespace.",
             "Clients of an older system connect.",
             "nodevent",
+        ),
+        key(
+            "turted",
+            Map("see [`turted`](#turted)"),
+            Words("nothing is open"),
+            "Users, channels and pushes of the dialect `turted`. See [from-turted.md](from-turted.md).",
+            "Always with `dialect: turted`.",
+            "",
+        ),
+        key(
+            "notifications",
+            Map("see [`notifications`](#notifications)"),
+            Words("none"),
+            "Channels and sources of the dialect `notifications`. See \
+             [from-realtime-notifications.md](from-realtime-notifications.md).",
+            "Always with `dialect: notifications`.",
+            "",
         ),
         key(
             "user_room_prefix",
@@ -641,6 +658,272 @@ pub static AUTH: Section = Section {
             "The application has a certificate of your own authority.",
             "",
         ),
+    ],
+};
+
+/// Keys of `turted`.
+pub static TURTED: Section = Section {
+    title: "`turted`",
+    about: "Keys below `turted`, for a namespace with `dialect: turted`. What is not written is closed. \
+            [from-turted.md](from-turted.md) has examples.",
+    frame: Frame { above: "/:\n  dialect: turted\n  turted:", indent: 4 },
+    keys: &[
+        key(
+            "ident",
+            Word(&["password", "token", "application", "accept_all"]),
+            Words("no user is accepted"),
+            "How `IDENT` is verified: by one password, by a token for each user, by the application, or not at all.",
+            "It is required for users. `accept_all` lets every client be every user.",
+            "token",
+        ),
+        key(
+            "ident_password",
+            Secret,
+            Words("none"),
+            "Password of `ident: password`.",
+            "It is required for it.",
+            "${TURTED_IDENT_PASSWORD:-3d5a1f0c7b9e4d62}",
+        ),
+        key(
+            "ident_password_file",
+            File,
+            Words("none"),
+            "File that contains this password.",
+            "Secrets are files.",
+            "",
+        ),
+        key(
+            "token_prefix",
+            Secret,
+            Words("nothing"),
+            "Text before the name of the user in what a token is the hash of.",
+            "As the application makes its tokens.",
+            "${TURTED_TOKEN_PREFIX:-e9a7c4b2d1f05368}",
+        ),
+        key("token_suffix", Secret, Words("nothing"), "Text after the name.", "As `token_prefix`.", ""),
+        key(
+            "token_hash",
+            Text,
+            Value("md5"),
+            "Hash function of tokens: `md5`, `sha1`, `sha256` or `sha512`.",
+            "As the application makes its tokens. Prefer `sha256`.",
+            "sha256",
+        ),
+        key(
+            "join",
+            Word(&["identified", "open", "application"]),
+            Value("identified"),
+            "Who may join channels: connections that are a user, every connection, or those that the application admits.",
+            "Pages join channels without `IDENT` (`open`).",
+            "open",
+        ),
+        key(
+            "application",
+            Map("see [`turted.application`](#turtedapplication)"),
+            Words("none"),
+            "Request by which the application decides, for `ident: application` and `join: application`.",
+            "It is required for them.",
+            "",
+        ),
+        key(
+            "via",
+            Flag,
+            Value("false"),
+            "Whether an `EVENT` says in `via` through which user, channel or broadcast it came.",
+            "Pages need to know.",
+            "true",
+        ),
+        key(
+            "push",
+            Map("see [`turted.push`](#turtedpush)"),
+            Words("nothing can be pushed"),
+            "The REST interface for backends.",
+            "It is required for them.",
+            "",
+        ),
+    ],
+};
+
+/// Keys of `turted.application`.
+pub static APPLICATION: Section = Section {
+    title: "`turted.application`",
+    about: "Keys below `application` of `turted`. A JSON object is sent by `POST`. A user is accepted if the response has the status 200 \
+            and names the user: `{\"user\": \"…\"}`. A channel is admitted if the response has the status 200 and is `{\"join\": \
+            true}`.",
+    frame: Frame { above: "/:\n  dialect: turted\n  turted:\n    application:", indent: 6 },
+    keys: &[
+        key(
+            "url",
+            Text,
+            Words("none"),
+            "URL of the request, `https` or `http`.",
+            "It is required.",
+            "https://www.example.com/live/turted",
+        ),
+        key(
+            "timeout",
+            Duration,
+            Value("5s"),
+            "Timeout of a request as a whole.",
+            "The application needs longer.",
+            "2s",
+        ),
+        key("connect_timeout", Duration, Value("2s"), "Timeout of a new connection.", "It is far away.", ""),
+        key(
+            "concurrency",
+            Number(1, 1_000),
+            Value("16"),
+            "Requests at a time.",
+            "The application has fewer processes.",
+            "4",
+        ),
+        key(
+            "queue",
+            Number(0, 100_000),
+            Value("1024"),
+            "Requests that wait.",
+            "Very many users connect at the same time.",
+            "",
+        ),
+        key("max_response", Size, Value("64KB"), "The largest response.", "Never, usually.", ""),
+        key(
+            "ca",
+            File,
+            Words("the certificates of the system"),
+            "File with the certificates in PEM that are trusted.",
+            "The application has a certificate of your own authority.",
+            "",
+        ),
+    ],
+};
+
+/// Keys of `turted.push`.
+pub static TURTED_PUSH: Section = Section {
+    title: "`turted.push`",
+    about: "Keys below `push` of `turted`.",
+    frame: Frame { above: "/:\n  dialect: turted\n  turted:\n    push:", indent: 6 },
+    keys: &[
+        key(
+            "password",
+            Secret,
+            Words("none"),
+            "Password of backends, in `auth` of what they push.",
+            "It is required.",
+            "${TURTED_PUSH_PASSWORD:-IamAllowed2PUSH!!!}",
+        ),
+        key("password_file", File, Words("none"), "File that contains the password.", "Secrets are files.", ""),
+        key(
+            "path",
+            Text,
+            Value("/push/"),
+            "Path of pushes, with a slash at both ends.",
+            "Backends use another one.",
+            "/push/",
+        ),
+        key(
+            "port",
+            Number(0, 65_535),
+            Words("the public listeners accept pushes"),
+            "Port that accepts pushes, and nothing else. TURTED's sample uses 7117.",
+            "Backends push to a port of their own.",
+            "7117",
+        ),
+        key(
+            "bind",
+            Text,
+            Value("127.0.0.1"),
+            "Address of this port.",
+            "Backends on other machines push.",
+            "127.0.0.1",
+        ),
+        key(
+            "redis_channel",
+            Text,
+            Words("none"),
+            "Channel in the Redis of the namespace that carries pushes too.",
+            "Backends push through Redis.",
+            "",
+        ),
+    ],
+};
+
+/// Keys of `notifications`.
+pub static NOTIFICATIONS: Section = Section {
+    title: "`notifications`",
+    about: "Keys below `notifications`, for a namespace with `dialect: notifications`. \
+            [from-realtime-notifications.md](from-realtime-notifications.md) has examples.",
+    frame: Frame { above: "/:\n  dialect: notifications\n  notifications:", indent: 4 },
+    keys: &[
+        key(
+            "channels",
+            Texts,
+            Words("none"),
+            "Channels that pages may subscribe to. The server reads no others.",
+            "It is required.",
+            "[notif]",
+        ),
+        key(
+            "page",
+            Flag,
+            Value("false"),
+            "Whether the page that shows the notifications is served at `/`.",
+            "You want it.",
+            "true",
+        ),
+        key(
+            "redis",
+            Map("as `redis` of a namespace"),
+            Words("none"),
+            "Redis whose channels of the same names are a source.",
+            "Programs publish in Redis.",
+            "redis://localhost:6379/0",
+        ),
+        key(
+            "http",
+            Flag,
+            Value("false"),
+            "Whether `POST /notifications/<channel>` with a publish key is a source. The body is the text.",
+            "Programs send requests.",
+            "",
+        ),
+        key(
+            "stdin",
+            Text,
+            Words("none"),
+            "Channel that receives the lines of the server's standard input.",
+            "Another program writes into a pipe.",
+            "",
+        ),
+        key(
+            "file",
+            Map("`path` and `channel`"),
+            Words("none"),
+            "File whose new lines are a source, also after it is rotated or truncated.",
+            "A program writes a log.",
+            "",
+        ),
+        key(
+            "demo",
+            Text,
+            Words("none"),
+            "Channel that receives `Generated random no N` every 5 seconds.",
+            "You try it out.",
+            "notif",
+        ),
+    ],
+};
+
+/// Keys of `notifications.file`.
+pub static NOTIFICATIONS_FILE: Section = Section {
+    title: "`notifications.file`",
+    about: "Keys below `file` of `notifications`.",
+    frame: Frame {
+        above: "/:\n  dialect: notifications\n  notifications:\n    channels: notif\n    file:",
+        indent: 6,
+    },
+    keys: &[
+        key("path", Text, Words("none"), "The file.", "It is required.", "/var/log/app.log"),
+        key("channel", Text, Words("none"), "The channel of its lines.", "It is required.", "notif"),
     ],
 };
 
@@ -1676,7 +1959,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 22] = [
+pub static SECTIONS: [&Section; 27] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -1691,6 +1974,11 @@ pub static SECTIONS: [&Section; 22] = [
     &TOKEN_SECRET,
     &TOKEN_PUBLIC_KEY,
     &PUBLISH_KEY_ENTRY,
+    &TURTED,
+    &APPLICATION,
+    &TURTED_PUSH,
+    &NOTIFICATIONS,
+    &NOTIFICATIONS_FILE,
     &HISTORY,
     &HISTORY_ROOM,
     &MAILBOX,

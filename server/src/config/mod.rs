@@ -1,7 +1,7 @@
 //! The configuration: one file in YAML or JSON, or defaults.
 //!
 //! **Architecture Invariant:** nothing else in the server reads configuration files or the environment, except
-//! `NODEVENT_LOG` (`log`), `NODEVENT_PUBLISH_KEY` (`nodevent emit`), and the files of certificates (`http/tls`,
+//! `NODEVENT_LOG` and `TURTED_LOGLEVEL` (`log`), `NODEVENT_PUBLISH_KEY` and `TURTED_PUSH_PASSWORD` (`nodevent emit`, `push`), and the files of certificates (`http/tls`,
 //! `tls_client`). What the file says ([`tree`], [`reader`]) and what the server needs ([`Config`]) are different types;
 //! every error is reported at once. This module holds plain data: it knows no engine, no HTTP and no connection.
 //!
@@ -23,6 +23,7 @@ pub mod limits;
 pub mod listen;
 pub mod mailbox;
 pub mod namespace;
+pub mod notifications;
 mod presence;
 pub mod proxies;
 mod reader;
@@ -33,6 +34,7 @@ pub mod secret;
 mod syntax;
 mod token;
 mod tree;
+pub mod turted;
 mod values;
 pub mod web_service;
 mod web_service_keys;
@@ -184,7 +186,7 @@ impl Config {
         let mut report = Report::about(file);
         for namespace in &self.namespaces {
             namespace.protocols.iter().for_each(|name| name.check("protocol", protocols, &mut report));
-            namespace.dialect.check("dialect", dialects, &mut report);
+            namespace.dialects.iter().for_each(|name| name.check("dialect", dialects, &mut report));
         }
         if report.errors.is_empty() { Ok(()) } else { Err(report) }
     }
@@ -313,10 +315,12 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
         limits: Limits::read(&mut top, report),
         ..defaults(publish_locally)
     };
-    listen::check_ports(&config.listen, config.admin.as_ref(), top.location, report);
     listen::check_proxies(&config.listen, &config.trusted_proxies, top.location, report);
     read_log(&mut top, &mut config, report);
     config.namespaces = namespace::read(&mut top, folder, report);
+    let pushes = config.namespaces.iter().filter_map(|one| one.turted.as_ref()?.push.as_ref()?.listen.clone());
+    let public: Vec<Listen> = config.listen.iter().cloned().chain(pushes).collect();
+    listen::check_ports(&public, config.admin.as_ref(), top.location, report);
     config.hosts = Hosts::read(&mut top, config.public_url.as_deref(), &config.namespaces, report);
     config.autodetect_engine = config.namespaces.is_empty();
     if config.namespaces.is_empty() {

@@ -25,10 +25,12 @@ use super::history::History;
 use super::hooks::Hooks;
 use super::keys;
 use super::mailbox::Mailbox;
+use super::notifications::Notifications;
 use super::reader::MapReader;
 use super::redis::Redis;
 use super::report::{Location, Report};
 use super::tree::Entry;
+use super::turted::Turted;
 use super::web_service_keys;
 use crate::presence;
 use crate::publish_key::PublishKey;
@@ -43,6 +45,8 @@ use std::time::Duration;
 const PROTOCOL: &str = "socket_io";
 /// The dialect of a namespace that names none.
 const DIALECT: &str = "nodevent";
+/// The dialects that decide about joins themselves. Their rooms are apart, so they may share a namespace.
+const CLOSED_DIALECTS: [&str; 2] = ["turted", "notifications"];
 /// The namespace of a file that names none.
 pub const DEFAULT: &str = "/nodevent";
 /// What other errors say in the place of an invalid name.
@@ -99,8 +103,12 @@ pub struct Namespace {
     pub redis: Option<Redis>,
     /// The protocols that clients may speak; at least one.
     pub protocols: Vec<Named>,
-    /// The vocabulary of events inside Socket.IO.
-    pub dialect: Named,
+    /// The vocabularies of events inside Socket.IO; at least one.
+    pub dialects: Vec<Named>,
+    /// Users, channels and pushes of the dialect `turted`.
+    pub turted: Option<Turted>,
+    /// Channels and sources of the dialect `notifications`.
+    pub notifications: Option<Notifications>,
     /// Whether clients of Socket.IO 1 and 2 may connect.
     pub allows_eio3: bool,
     /// Secrets by which room keys may be signed. The first one signs. None: every client may join.
@@ -138,7 +146,9 @@ pub struct Namespace {
 struct Written {
     redis: Option<Redis>,
     protocols: Option<Vec<Named>>,
-    dialect: Option<Named>,
+    dialects: Option<Vec<Named>>,
+    turted: Option<Turted>,
+    notifications: Option<Notifications>,
     allows_eio3: Option<bool>,
     secrets: Option<Vec<Secret>>,
     token: Option<(token::Settings, Option<KeySet>)>,
@@ -174,7 +184,15 @@ impl Namespace {
 
     /// Whether every client may join its rooms.
     pub fn is_open(&self) -> bool {
-        self.secrets.is_empty() && self.auth.is_none() && (self.token.is_none() || self.is_declared_open)
+        !self.decides_by_dialect()
+            && self.secrets.is_empty()
+            && self.auth.is_none()
+            && (self.token.is_none() || self.is_declared_open)
+    }
+
+    /// Whether its dialects decide who joins which room, and clients cannot ask for one in another way.
+    pub fn decides_by_dialect(&self) -> bool {
+        has_closed_dialect(&self.dialects)
     }
 
     /// Signs a key for one of its rooms, in the format that `bound_keys` selects.
@@ -395,6 +413,8 @@ impl Draft {
     fn finish(self, report: &mut Report) -> Namespace {
         let Self { name, written, location } = self;
         let has_secret = written.secrets.is_some() || written.token.is_some() || written.auth.is_some();
+        written.check_dialects(&name, location, report);
+        let has_secret = has_secret || written.has_closed_dialect();
         match written.open {
             // With tokens it may be open: then they only say who a client is.
             Some(true) if written.secrets.is_some() => {
@@ -467,12 +487,18 @@ impl Written {
         let hooks = map.take("hooks").map(|node| (super::hooks::read(node, &path, folder, report), location));
         let path = map.name("token");
         let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
-        let dialect = read_names(map, "dialect", report).into_iter().next();
-        let is_web_service = dialect.as_ref().is_some_and(|one| web_service_keys::is_dialect(&one.name));
+        let dialects = Some(read_names(map, "dialect", report)).filter(|names| !names.is_empty());
+        let is_web_service = dialects.iter().flatten().any(|one| web_service_keys::is_dialect(&one.name));
         let path = map.name("auth");
         let auth = map
             .take_entry("auth")
             .map(|entry| super::application::read(&entry.node, &path, folder, is_web_service, report));
+        let path = map.name("turted");
+        let turted = map.take_entry("turted").map(|entry| super::turted::read(&entry.node, &path, folder, report));
+        let path = map.name("notifications");
+        let notifications = map
+            .take_entry("notifications")
+            .map(|entry| super::notifications::read(&entry.node, &path, folder, report));
         // Keys of the gem.
         map.take("url");
         map.take("publisher");
@@ -492,7 +518,9 @@ impl Written {
                 _ => BoundKeys::Accept,
             }),
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
-            dialect,
+            dialects,
+            turted,
+            notifications,
             allows_eio3: map.flag("allow_eio3", report),
             channel_per_room: map.flag("channel_per_room", report),
             presence,
@@ -515,7 +543,9 @@ impl Written {
             open,
             redis: self.redis.or(below.redis),
             protocols: self.protocols.or(below.protocols),
-            dialect: self.dialect.or(below.dialect),
+            dialects: self.dialects.or(below.dialects),
+            turted: self.turted.or(below.turted),
+            notifications: self.notifications.or(below.notifications),
             allows_eio3: self.allows_eio3.or(below.allows_eio3),
             max_key_lifetime: self.max_key_lifetime.or(below.max_key_lifetime),
             bound_keys: self.bound_keys.or(below.bound_keys),
@@ -531,11 +561,68 @@ impl Written {
 
     /// Whether it says neither that the namespace is closed nor that it is open.
     fn is_undeclared(&self) -> bool {
-        self.secrets.is_none() && self.token.is_none() && self.auth.is_none() && self.open.is_none()
+        self.secrets.is_none()
+            && self.token.is_none()
+            && self.auth.is_none()
+            && self.open.is_none()
+            && !self.has_closed_dialect()
+    }
+
+    /// Whether its dialects decide who joins which room.
+    fn has_closed_dialect(&self) -> bool {
+        self.dialects.as_deref().is_some_and(has_closed_dialect)
+    }
+
+    /// Reports what contradicts the dialects of a namespace.
+    fn check_dialects(&self, name: &str, location: Location, report: &mut Report) {
+        let dialects = self.dialects.as_deref().unwrap_or_default();
+        let is_closed = |one: &Named| CLOSED_DIALECTS.contains(&one.name.as_str());
+        if dialects.len() > 1 && !dialects.iter().all(is_closed) {
+            let hint = format!("write one of them, or several of {}", CLOSED_DIALECTS.join(" and "));
+            report.error(location, format!("the dialects of {name} cannot share a namespace"), hint);
+        }
+        if self.has_closed_dialect() && self.open == Some(true) {
+            let what = format!("{name} has `open: true`, but its dialect decides who joins");
+            report.error(location, what, "delete `open`; write who may join below the key of the dialect");
+        }
+        let has = |dialect: &str| dialects.iter().any(|one| one.name == dialect);
+        match &self.turted {
+            None if has("turted") => {
+                let what = format!("{name} has no `turted`, so no user is accepted and nothing can be pushed");
+                report.warn(location, what, "write `turted: {ident: …, push: {password: …}}` below it");
+            }
+            Some(_) if !has("turted") => {
+                report.error(
+                    location,
+                    format!("{name} has `turted` without its dialect"),
+                    "write `dialect: turted`",
+                );
+            }
+            Some(Turted { push: Some(push), .. }) if push.redis_channel.is_some() && self.redis.is_none() => {
+                let what = format!("{name}.turted.push has a `redis_channel`, and {name} has no `redis`");
+                report.error(location, what, "write `redis:` below the namespace");
+            }
+            _ => {}
+        }
+        match &self.notifications {
+            None if has("notifications") => {
+                let what = format!("{name} has no `notifications`, so there is no channel");
+                report.error(location, what, "write `notifications: {channels: [notif]}` below it");
+            }
+            Some(_) if !has("notifications") => {
+                let what = format!("{name} has `notifications` without its dialect");
+                report.error(location, what, "write `dialect: notifications`");
+            }
+            Some(one) if one.sources.has_http && self.publish_keys.is_none() => {
+                let what = format!("{name}.notifications has `http: true`, and {name} has no publish key");
+                report.error(location, what, "write `publish_key: <random text>` below the namespace");
+            }
+            _ => {}
+        }
     }
 
     fn is_web_service(&self) -> bool {
-        self.dialect.as_ref().is_some_and(|one| web_service_keys::is_dialect(&one.name))
+        self.dialects.iter().flatten().any(|one| web_service_keys::is_dialect(&one.name))
     }
 
     fn into_namespace(self, name: &str) -> Namespace {
@@ -550,7 +637,9 @@ impl Written {
             name: name.to_owned(),
             redis: self.redis,
             protocols: self.protocols.unwrap_or_else(|| vec![Named::default_of(PROTOCOL)]),
-            dialect: self.dialect.unwrap_or_else(|| Named::default_of(DIALECT)),
+            dialects: self.dialects.unwrap_or_else(|| vec![Named::default_of(DIALECT)]),
+            turted: self.turted,
+            notifications: self.notifications,
             allows_eio3: self.allows_eio3.unwrap_or(true),
             secrets: self.secrets.unwrap_or_default(),
             is_declared_open: self.open == Some(true),
@@ -568,6 +657,10 @@ impl Written {
             web_service,
         }
     }
+}
+
+fn has_closed_dialect(dialects: &[Named]) -> bool {
+    dialects.iter().any(|one| CLOSED_DIALECTS.contains(&one.name.as_str()))
 }
 
 /// Reads a name or a list of names, each once.

@@ -182,6 +182,21 @@ mod tests {
         }
     }
 
+    /// What is required in a section of a dialect. Its keys can be appended.
+    fn dialect_file(section: &str) -> Option<&'static str> {
+        Some(match section {
+            "`turted`" => "/:\n  dialect: turted\n  turted:\n    ident: accept_all\n",
+            "`turted.application`" => {
+                "/:\n  dialect: turted\n  turted:\n    ident: application\n    application:\n      url: http://localhost/\n"
+            }
+            "`turted.push`" => {
+                "/:\n  dialect: turted\n  turted:\n    push:\n      password: IamAllowed2PUSH!!!\n      port: 7117\n"
+            }
+            "`notifications`" => "/:\n  dialect: notifications\n  notifications:\n    channels: notif\n",
+            _ => return None,
+        })
+    }
+
     /// A file that writes every default of the registry means the same as a file that writes nothing.
     #[test]
     fn every_default_of_the_registry_is_the_default_of_the_server() {
@@ -204,6 +219,10 @@ mod tests {
                 let mut text =
                     section.frame.above.replace("/nodevent:", plain.split("admin").next().unwrap().trim_end());
                 let text = match section.title {
+                    title if dialect_file(title).is_some() => {
+                        let minimal = dialect_file(title).unwrap_or_default();
+                        format!("{minimal}{:indent$}{}: {value}\n", "", key.name, indent = section.frame.indent)
+                    }
                     "Server" => format!("{plain}{}: {value}\n", key.name)
                         .replace("admin: {port: 1}\nadmin: off", "admin: off"),
                     "Namespace" if key.name == "open" => continue,
@@ -238,10 +257,16 @@ mod tests {
                 let config = config.map(|mut config| {
                     let namespace = &mut config.namespaces[0];
                     namespace.protocols.iter_mut().for_each(|name| name.location = None);
-                    namespace.dialect.location = None;
+                    namespace.dialects.iter_mut().for_each(|name| name.location = None);
                     config
                 });
                 let mut expected = expected.clone();
+                if let Some(minimal) = dialect_file(section.title) {
+                    expected = read_example(minimal).0.map(|mut config| {
+                        config.namespaces[0].dialects.iter_mut().for_each(|name| name.location = None);
+                        config
+                    });
+                }
                 if section.title == "`presence`" {
                     let text = plain.replace("{port: 1}", "{}").replace("  redis:", "  presence: true\n  redis:");
                     expected = read_example(&text).0;

@@ -13,6 +13,7 @@ use crate::revocation::{ListFull, Revocation, RevocationList};
 use crate::shard::Reservation;
 use crate::shard::{Shards, ToShard};
 use nodevent_protocol::history::Position;
+use nodevent_protocol::targets::Published;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -80,6 +81,21 @@ impl Fanout {
         self.reserve(publication.text.len()).await.broadcast(publication);
     }
 
+    /// Sends a publication to the connections of this server alone. No engine has it, and no history.
+    pub async fn deliver_here(&self, published: &Published<'_>) {
+        let several = match published {
+            Published::One(one) => return self.broadcast(Publication::parsed(one, one.text, None)).await,
+            Published::Several(several) => several,
+        };
+        let id = rand::random();
+        for copy in 0..several.count() {
+            let text = several.text(copy, id);
+            if let Ok(one) = several.copy(copy, &text) {
+                self.broadcast(Publication::parsed(&one, one.text, None)).await;
+            }
+        }
+    }
+
     /// Waits until every inbox has a place for a publication of about `bytes`.
     ///
     /// # Cancel safety
@@ -138,7 +154,7 @@ impl Fanout {
     }
 
     /// Returns the counters, to keep.
-    pub(super) fn shared_metrics(&self) -> Arc<Metrics> {
+    pub fn shared_metrics(&self) -> Arc<Metrics> {
         Arc::clone(&self.metrics)
     }
 

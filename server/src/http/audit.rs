@@ -9,6 +9,8 @@ use crate::log::AUDIT;
 use crate::namespace::Namespace;
 use crate::revocation::Revocation;
 use axum::extract::Request;
+use axum::http::Extensions;
+use axum::http::request::Parts;
 use nodevent_protocol::targets::Published;
 use nodevent_protocol::topic::Topic;
 use std::borrow::Cow;
@@ -50,10 +52,24 @@ pub(super) enum Outcome {
 
 impl Audit {
     pub(super) fn new(http: &Http, namespace: &Namespace, publisher: &Publisher<'_>, request: &Request) -> Self {
+        Self::of_extensions(http, namespace, publisher, request.extensions())
+    }
+
+    /// The same, of a request without its body.
+    pub(super) fn of_parts(http: &Http, namespace: &Namespace, publisher: &Publisher<'_>, request: &Parts) -> Self {
+        Self::of_extensions(http, namespace, publisher, &request.extensions)
+    }
+
+    fn of_extensions(
+        http: &Http,
+        namespace: &Namespace,
+        publisher: &Publisher<'_>,
+        extensions: &Extensions,
+    ) -> Self {
         let line = http.settings.audit.then(|| Line {
             namespace: Arc::clone(&namespace.name),
-            client: PeerAddr::of(request.extensions()),
-            publisher: match (publisher, PeerAddr::publish_socket(request.extensions())) {
+            client: PeerAddr::of(extensions),
+            publisher: match (publisher, PeerAddr::publish_socket(extensions)) {
                 (Publisher::Key(key), _) => format!("key {}", key.id),
                 (Publisher::Keyless, Some(user)) => format!("user {user} through the publish socket"),
                 (Publisher::Keyless, None) => "a program on this machine".to_owned(),

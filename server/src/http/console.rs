@@ -38,7 +38,7 @@ async fn state(State(http): State<Arc<Http>>, request: Request) -> Response {
         .map(|(namespace, engine)| {
             json!({
                 "name": &*namespace.name,
-                "dialect": &*namespace.dialect,
+                "dialect": namespace.dialects.join(", "),
                 "protocols": namespace.protocols,
                 "secured": namespace.is_secured,
                 "engine": engine.kind,

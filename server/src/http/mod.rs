@@ -22,6 +22,7 @@ mod history_body;
 mod hooks;
 mod listener;
 mod mailbox;
+mod notifications;
 mod notify;
 mod peer;
 mod presence;
@@ -40,14 +41,17 @@ mod router;
 mod send;
 mod timed_stream;
 mod tls;
+mod turted_push;
 pub mod websocket;
 
 pub use endpoint::{Endpoint, ResponseFuture};
 pub use listener::{Bound, ListenError};
+pub use notifications::NotificationsSource;
 pub use peer::PeerAddr;
 pub use publish_socket::BoundSocket;
 pub use router::HttpService;
 pub use tls::TlsError;
+pub use turted_push::TurtedPush;
 
 use crate::address_limits::{AddressLimit, AddressLimits, ConnectionPermit, NoPlace};
 use crate::byte_budget::ByteBudget;

@@ -135,7 +135,10 @@ fn is_console(http: &Http, request: &Request) -> bool {
 }
 
 /// Checks that a publisher may publish to each target. Nothing is published if it may not publish to one of them.
-fn check_targets(publisher: &Publisher<'_>, publications: &[Published<'_>]) -> Result<(), Box<Response>> {
+pub(super) fn check_targets(
+    publisher: &Publisher<'_>,
+    publications: &[Published<'_>],
+) -> Result<(), Box<Response>> {
     for (index, publication) in publications.iter().enumerate() {
         let foreign = publication.topics().iter().map(|topic| Topic::parse(topic));
         let foreign = foreign.into_iter().find(|topic| !publisher.may_publish_to(*topic));

@@ -27,6 +27,8 @@ pub struct HttpService {
     http: Arc<Http>,
     router: Router,
     kind: Kind,
+    /// The endpoint of a listener that has only one.
+    only: Option<Arc<dyn Endpoint>>,
 }
 
 /// The kind of a listener.
@@ -43,6 +45,8 @@ enum Kind {
     Admin,
     /// For publishers on this machine.
     PublishSocket,
+    /// For the pushes of one namespace.
+    Push,
 }
 
 /// Paths of health checks.
@@ -67,7 +71,7 @@ impl HttpService {
         let router = send::mount(router, http);
         let router = if http.settings.console { console::mount(router) } else { router };
         let router = router.with_state(Arc::clone(http));
-        Self { http: Arc::clone(http), router, kind: Kind::Public { publishes_locally } }
+        Self { http: Arc::clone(http), router, kind: Kind::Public { publishes_locally }, only: None }
     }
 
     /// The service of the admin listener.
@@ -77,7 +81,7 @@ impl HttpService {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz_of_each))
             .with_state(Arc::clone(http));
-        Self { http: Arc::clone(http), router, kind: Kind::Admin }
+        Self { http: Arc::clone(http), router, kind: Kind::Admin, only: None }
     }
 
     /// The service of the publish socket.
@@ -87,7 +91,13 @@ impl HttpService {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz));
         let router = send::mount(router, http).with_state(Arc::clone(http));
-        Self { http: Arc::clone(http), router, kind: Kind::PublishSocket }
+        Self { http: Arc::clone(http), router, kind: Kind::PublishSocket, only: None }
+    }
+
+    /// The service of a listener that serves one endpoint alone.
+    pub fn push(http: &Arc<Http>, endpoint: Arc<dyn Endpoint>) -> Self {
+        let router = Router::new().with_state(Arc::clone(http));
+        Self { http: Arc::clone(http), router, kind: Kind::Push, only: Some(endpoint) }
     }
 
     /// The same, after a limit was reached.
@@ -107,7 +117,7 @@ impl HttpService {
     /// The limit that was reached.
     pub(super) fn admit(&self, descriptor: RawFd, peer: IpAddr, phase: &RequestPhase) -> Result<Admitted, Limit> {
         match self.kind {
-            Kind::Public { .. } | Kind::HealthChecks => {
+            Kind::Public { .. } | Kind::Push | Kind::HealthChecks => {
                 let is_proxy = self.http.settings.trusted_proxies.contains(peer);
                 self.http.admission.admit(descriptor, peer, is_proxy, phase)
             }
@@ -165,6 +175,9 @@ impl HttpService {
         if self.kind == Kind::HealthChecks && !HEALTH_CHECKS.contains(&request.uri().path()) {
             return self.refuse_for_limit(&request);
         }
+        if let Some(only) = &self.only {
+            return only.serve(&self.http, request).await;
+        }
         if matches!(self.kind, Kind::Public { .. }) {
             let path = request.uri().path();
             if let Some(endpoint) = self.http.endpoints.iter().find(|endpoint| endpoint.matches(path)) {
@@ -190,6 +203,9 @@ impl HttpService {
 
 /// Checks host and origin, serves the request, and lets the page read the response.
 async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) -> Response {
+    if endpoint.is_for_programs() {
+        return endpoint.serve(http, request).await;
+    }
     if let Some(rejection) = foreign_host(http, &request) {
         return rejection;
     }

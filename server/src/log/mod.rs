@@ -19,6 +19,14 @@ use tracing_subscriber::fmt::format::{self, JsonFields};
 /// Filter for dependencies: the engine reports the state of the Redis client in its own words.
 const DEPENDENCY_FILTER: &str = "fred=off";
 
+/// The level that `TURTED_LOGLEVEL` names, for servers with the dialect `turted`. As in TURTED it is `error` unless the variable has
+/// the name of another one. `None`: the variable is not set.
+pub fn turted_level() -> Option<&'static str> {
+    let name = std::env::var_os("TURTED_LOGLEVEL")?;
+    let levels = ["debug", "info", "warn"];
+    Some(levels.into_iter().find(|level| name == *level).unwrap_or("error"))
+}
+
 /// Starts the log. `level` is a level or a filter in the syntax of `tracing`; the environment variable `NODEVENT_LOG`
 /// takes precedence. `audit`: lines of the audit log are written.
 ///

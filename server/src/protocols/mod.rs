@@ -39,6 +39,7 @@ pub const REGISTRY: &[Registration] = &[
     Registration { name: Some("socket_io"), mount: socket_io::mount },
     Registration { name: Some("plain"), mount: plain::mount },
     Registration { name: None, mount: sse::mount },
+    Registration { name: None, mount: socket_io::dialects::mount_page },
 ];
 
 /// Checks that the protocols and dialects of a configuration exist. `file` is named in the report.

@@ -20,6 +20,7 @@ use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind}
 use crate::token::TokenError;
 use nodevent_protocol::key::Refusal;
 use nodevent_protocol::page::PageHash;
+use nodevent_protocol::topic::Topic;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -114,6 +115,16 @@ impl Core for Connection<'_> {
 
     fn identity(&self, namespace: u16) -> Option<Arc<Identity>> {
         self.session()?.identities.get(namespace).cloned()
+    }
+
+    fn users(&self, namespace: u16) -> Vec<String> {
+        let hub = &self.shard.hub;
+        let names = hub.memberships_of(self.slot).filter_map(|membership| hub.name(membership.room));
+        let users = names.filter(|(of, _)| *of == namespace).filter_map(|(_, name)| match Topic::parse(name) {
+            Topic::User(user) => Some(user.to_owned()),
+            Topic::Room(_) | Topic::All => None,
+        });
+        users.collect()
     }
 
     fn join_user(&mut self, namespace: u16, since: Since, encoding: &Arc<dyn Encoding>) -> Outcome<Joined> {

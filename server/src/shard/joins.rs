@@ -151,7 +151,12 @@ impl Shard {
         if let Some(session) = self.session_mut(slot) {
             session.shares_a_room |= shares;
         }
-        self.metrics.rooms.fetch_add((self.hub.len() - rooms_before) as i64, Relaxed);
+        // A dialect may join the topic of a user.
+        let added = (self.hub.len() - rooms_before) as i64;
+        match Topic::parse(room) {
+            Topic::User(_) => self.metrics.users.fetch_add(added, Relaxed),
+            Topic::Room(_) | Topic::All => self.metrics.rooms.fetch_add(added, Relaxed),
+        };
         self.metrics.joins.fetch_add(1, Relaxed);
         self.mark_joined(slot);
         let reply_to = ReplyTo { encoding: encoding_id, ..reply_to };

@@ -13,7 +13,15 @@ use tokio::process::{Child, Command};
 /// The binary.
 pub const NODEVENT: &str = env!("CARGO_BIN_EXE_nodevent");
 /// Environment variables that would change its behaviour.
-const VARIABLES: [&str; 5] = ["NODEVENT_CONFIG", "NODEVENT_ENV", "NODEVENT_LOG", "RAILS_ENV", "RACK_ENV"];
+const VARIABLES: [&str; 7] = [
+    "NODEVENT_CONFIG",
+    "NODEVENT_ENV",
+    "NODEVENT_LOG",
+    "RAILS_ENV",
+    "RACK_ENV",
+    "TURTED_LOGLEVEL",
+    "TURTED_PUSH_PASSWORD",
+];
 
 /// A running server process, which is killed on drop.
 pub struct Program {

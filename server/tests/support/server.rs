@@ -22,6 +22,8 @@ pub struct TestServer {
     pub urls: Vec<String>,
     /// The admin listener.
     pub admin: Site,
+    /// The listeners for pushes alone.
+    pub push: Vec<Site>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
 }
@@ -60,12 +62,13 @@ impl TestServer {
     fn run(server: Server) -> Self {
         let urls = server.urls();
         let admin = Site::at(&server.admin_url().expect("an admin listener"));
+        let push = server.push_urls().iter().map(|url| Site::at(url)).collect();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(server.run(async {
             let _ = stopped.await;
         }));
         let site = Site::at(&urls[urls.len() - 1].replacen("https://", "http://", 1));
-        Self { site, urls, admin, stop: Some(stop), running }
+        Self { site, urls, admin, push, stop: Some(stop), running }
     }
 
     /// A copy of its address, for use in other tasks.

@@ -12,6 +12,7 @@
 
 pub mod autodetect;
 mod backlog;
+pub mod channels;
 mod client;
 mod client_config;
 mod diagnose;

@@ -60,6 +60,11 @@ impl<'a> Argument<'a> {
         Some(elements.into_iter().map(|element| Self(Some(element))).collect())
     }
 
+    /// The text of the value. `None`: there is no argument.
+    pub fn raw(self) -> Option<&'a str> {
+        self.0.map(RawValue::get)
+    }
+
     /// Whether this is an object.
     pub fn is_object(self) -> bool {
         self.0.is_some_and(|raw| raw.get().starts_with('{'))

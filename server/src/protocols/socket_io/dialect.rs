@@ -13,6 +13,7 @@ use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::presence::{PresenceError, PresenceResult, RoomPresence};
 use crate::protocol::{JoinError, Joined, MailboxDelivery};
+use crate::protocols::Mount;
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::topic::Topic;
@@ -25,8 +26,8 @@ use std::time::Duration;
 pub use super::connect_request::ConnectRequest;
 pub use super::dialect_states::DialectState;
 
-/// Makes the dialect of a namespace.
-pub type MakeDialect = fn(&Namespace) -> Arc<dyn Dialect>;
+/// Makes the dialect of a namespace, which is one of the mount.
+pub type MakeDialect = fn(&Mount<'_>, &Namespace) -> Arc<dyn Dialect>;
 
 /// The events of one kind of client.
 pub trait Dialect: fmt::Debug + Send + Sync {
@@ -110,6 +111,12 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         let _ = operations;
     }
 
+    /// Whether publications to this topic are of this dialect, if it shares its namespace with another one.
+    fn owns(&self, topic: Topic<'_>) -> bool {
+        let _ = topic;
+        true
+    }
+
     /// Encodes a publication, which is the text of a JSON object: the text of a JSON array with the event's name first.
     fn publication(&self, text: &str) -> String;
 
@@ -189,6 +196,9 @@ pub trait Operations {
 
     /// Who the connection is, even if its identity has expired.
     fn identity(&self) -> Option<Arc<Identity>>;
+
+    /// The users whose publications the connection receives, also those that were joined by their topic.
+    fn users(&self) -> Vec<String>;
 
     /// Verifies a new token of the connection's user, or of a connection without a user. The identity that it returns
     /// replaces the old one. [`Outcome::Pending`]: [`Dialect::identified`] follows. [`Outcome::Overloaded`]: nothing has

@@ -105,9 +105,7 @@ pub struct SocketIo {
 pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
     let mut channels = vec![None; mount.namespaces.iter().count()];
     for id in mount.namespaces_with(NAME) {
-        let namespace = mount.namespaces.get(id);
-        let (_, dialect) = dialects::REGISTRY.iter().find(|(name, _)| *name == namespace.dialect)?;
-        channels[usize::from(id)] = Some(dialect(namespace));
+        channels[usize::from(id)] = Some(dialects::make(mount, mount.namespaces.get(id))?);
     }
     channels.iter().any(Option::is_some).then(|| endpoint(mount, channels))
 }

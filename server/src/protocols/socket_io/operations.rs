@@ -104,6 +104,10 @@ impl Operations for InNamespace<'_> {
         self.core.identity(self.namespace.id)
     }
 
+    fn users(&self) -> Vec<String> {
+        self.core.users(self.namespace.id)
+    }
+
     fn identify(&mut self, token: &str, request: RequestId) -> Result<Outcome<Arc<Identity>>, TokenError> {
         let identify = Identify { namespace: self.namespace.id, token: Some(token), query: &[], request };
         Ok(match self.core.identify(identify)? {

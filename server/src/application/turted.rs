@@ -1,0 +1,377 @@
+//! Asks the application about users and channels of the dialect `turted`.
+//!
+//! A shard calls it as an authorizer of a join, without waiting; the reply goes to the shard's inbox. A join that depends on an
+//! `IDENT` before it waits for that. Anything but a clean yes is a no.
+
+use super::client::{ApplicationClient, ApplicationRequest, ApplicationResponse};
+use super::response::{self, Rules};
+use crate::authorize::{Authorizer, JoinRequest, Verdict};
+use crate::clock::now_ms;
+use crate::history::ReplyTo;
+use crate::outcome::Outcome;
+use crate::shard::message::AuthorizeReply;
+use crate::shard::{Shards, ToShard};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, StatusCode};
+use nodevent_protocol::room;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// The text of a rejection. The dialect has its own.
+const NO: &str = "Not allowed";
+/// For how long a yes is valid, which only has to be longer than nothing. Milliseconds.
+const LIFETIME_MS: u64 = 60_000;
+/// For how long accepted users are remembered: longer than a reply waits in the inbox of a shard.
+const REMEMBERED: Duration = Duration::from_secs(10);
+/// Connections whose users are remembered.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// Decides about the joins of one namespace.
+#[derive(Debug, Clone)]
+pub struct TurtedAuthorizer {
+    shared: Arc<Shared>,
+    runtime: Handle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: ApplicationClient,
+    /// The namespace's name.
+    namespace: Arc<str>,
+    shards: Shards,
+    state: Mutex<State>,
+}
+
+/// The users of connections, as far as their shards may not know them yet.
+#[derive(Debug, Default)]
+struct State {
+    /// What waits for the application: as many as the shards let wait.
+    waiting: HashMap<Connection, Waiting>,
+    /// Users who were accepted a moment ago: the shard may process the next join before the reply.
+    accepted: HashMap<Connection, (Instant, Vec<String>)>,
+}
+
+/// A connection: its shard, slot and generation.
+type Connection = (u8, u32, u32);
+
+/// What waits for the users of one connection.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Users about whom the application is being asked.
+    idents: usize,
+    /// Users whom it has accepted since the first of them.
+    accepted: Vec<String>,
+    joins: Vec<(ReplyTo, Question)>,
+}
+
+/// What is to be decided.
+#[derive(Debug, Clone)]
+enum Question {
+    /// May the connection be this user?
+    Ident { username: String, data: Value },
+    /// May a connection of these users join this channel?
+    Join { channel: String, users: Vec<String> },
+    /// Has the connection a user, as soon as its `IDENT`s are decided?
+    AfterIdent,
+}
+
+/// How a question continues.
+#[derive(Debug)]
+enum Step {
+    /// It waits for the users of its connection.
+    Wait,
+    /// It is decided.
+    Decided(bool),
+    /// The application decides.
+    Request(Question),
+}
+
+/// A question that is being asked. Whatever happens to its task, the shard gets a reply.
+struct PendingReply<'a> {
+    shared: &'a Arc<Shared>,
+    reply_to: ReplyTo,
+    is_yes: bool,
+}
+
+// === impl TurtedAuthorizer ===
+
+impl TurtedAuthorizer {
+    /// An authorizer for a namespace. Called on the runtime that runs its requests.
+    pub fn new(client: ApplicationClient, namespace: &Arc<str>, shards: Shards) -> Self {
+        let shared = Shared { client, namespace: Arc::clone(namespace), shards, state: Mutex::default() };
+        Self { shared: Arc::new(shared), runtime: Handle::current() }
+    }
+}
+
+impl Authorizer for TurtedAuthorizer {
+    fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Verdict> {
+        let question = request.credential.and_then(|credential| Question::read(&credential["question"]));
+        let (Some(question), Some(reply_to)) = (question, request.reply_to) else {
+            return Outcome::Ready(Verdict::Reject(NO));
+        };
+        let step = self.shared.state().step(reply_to, question, Instant::now());
+        match step {
+            Step::Wait => Outcome::Pending,
+            Step::Decided(true) => Outcome::Ready(Verdict::Admit),
+            Step::Decided(false) => Outcome::Ready(Verdict::Reject(NO)),
+            Step::Request(question) => {
+                spawn(&self.runtime, &self.shared, reply_to, question);
+                Outcome::Pending
+            }
+        }
+    }
+}
+
+fn spawn(runtime: &Handle, shared: &Arc<Shared>, reply_to: ReplyTo, question: Question) {
+    let (shared, runtime) = (Arc::clone(shared), runtime.clone());
+    runtime.clone().spawn(async move {
+        let user = match &question {
+            Question::Ident { username, .. } => Some(username.clone()),
+            _ => None,
+        };
+        let is_yes = {
+            let mut pending = PendingReply { shared: &shared, reply_to, is_yes: false };
+            pending.is_yes = shared.ask(&question).await;
+            pending.is_yes
+        };
+        let Some(user) = user else { return };
+        let steps = shared.state().after_ident(&reply_to, is_yes.then_some(user), Instant::now());
+        for (reply_to, step) in steps {
+            match step {
+                Step::Request(question) => spawn(&runtime, &shared, reply_to, question),
+                Step::Decided(is_yes) => shared.reply(reply_to, is_yes),
+                Step::Wait => {}
+            }
+        }
+    });
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the application. Logs what is neither a clean yes nor a clean no.
+    async fn ask(&self, question: &Question) -> bool {
+        let mut body = question.body();
+        body["namespace"] = Value::from(&*self.namespace);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let request = ApplicationRequest { method: Method::POST, headers, body: body.to_string().into() };
+        match self.client.send(&request).await {
+            Ok(response) => question.is_yes(&response),
+            Err(error) => {
+                let (namespace, target) = (&*self.namespace, self.client.target());
+                tracing::warn!(namespace, target = target, reason = %error, "application: no decision; clients are rejected");
+                false
+            }
+        }
+    }
+
+    fn reply(&self, reply_to: ReplyTo, is_yes: bool) {
+        let reply = AuthorizeReply { reply_to, result: if is_yes { Ok(()) } else { Err(NO) } };
+        // The inbox always has a place for a reply: the shard limits how many it requests.
+        let _ = self.shards.send(reply_to.shard, ToShard::Authorized(reply));
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// A question arrived.
+    fn step(&mut self, reply_to: ReplyTo, question: Question, now: Instant) -> Step {
+        let connection = connection_of(&reply_to);
+        if matches!(question, Question::Ident { .. }) {
+            self.waiting.entry(connection).or_default().idents += 1;
+            return Step::Request(question);
+        }
+        if let Some(waiting) = self.waiting.get_mut(&connection) {
+            waiting.joins.push((reply_to, question));
+            return Step::Wait;
+        }
+        let accepted = self.accepted.get(&connection).filter(|(at, _)| now.duration_since(*at) < REMEMBERED);
+        question.after(accepted.map_or(&[], |(_, users)| users))
+    }
+
+    /// A user was decided. Returns the joins that waited for it, and how each continues.
+    fn after_ident(&mut self, reply_to: &ReplyTo, accepted: Option<String>, now: Instant) -> Vec<(ReplyTo, Step)> {
+        let connection = connection_of(reply_to);
+        let Some(waiting) = self.waiting.get_mut(&connection) else { return Vec::new() };
+        waiting.accepted.extend(accepted);
+        waiting.idents -= 1;
+        if waiting.idents > 0 {
+            return Vec::new();
+        }
+        let Waiting { accepted, joins, .. } = self.waiting.remove(&connection).unwrap_or_default();
+        let steps = joins.into_iter().map(|(reply_to, question)| (reply_to, question.after(&accepted))).collect();
+        if !accepted.is_empty() {
+            if self.accepted.len() >= MAX_REMEMBERED {
+                self.accepted.retain(|_, (at, _)| now.duration_since(*at) < REMEMBERED);
+            }
+            if self.accepted.len() < MAX_REMEMBERED {
+                self.accepted.insert(connection, (now, accepted));
+            }
+        }
+        steps
+    }
+}
+
+// === impl Question ===
+
+impl Question {
+    fn read(value: &Value) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Ident {
+            username: String,
+            data: Value,
+        }
+        #[derive(Deserialize)]
+        struct Join {
+            channel: String,
+            users: Vec<String>,
+        }
+        if let Some(ident) = value.get("ident") {
+            let Ident { username, data } = Ident::deserialize(ident).ok()?;
+            return Some(Self::Ident { username, data });
+        }
+        if let Some(join) = value.get("join") {
+            let Join { channel, users } = Join::deserialize(join).ok()?;
+            return Some(Self::Join { channel, users });
+        }
+        value.get("after_ident").map(|_| Self::AfterIdent)
+    }
+
+    /// How a join continues if these users of its connection were accepted since it was sent.
+    fn after(self, accepted: &[String]) -> Step {
+        match self {
+            Self::AfterIdent => Step::Decided(!accepted.is_empty()),
+            Self::Join { channel, mut users } => {
+                for user in accepted {
+                    if !users.contains(user) {
+                        users.push(user.clone());
+                    }
+                }
+                Step::Request(Self::Join { channel, users })
+            }
+            Self::Ident { .. } => Step::Request(self),
+        }
+    }
+
+    fn body(&self) -> Value {
+        match self {
+            Self::Ident { username, data } => json!({"ident": {"username": username, "data": data}}),
+            Self::Join { channel, users } => json!({"join": {"channel": channel, "users": users}}),
+            Self::AfterIdent => json!({}),
+        }
+    }
+
+    /// Whether a response is a clean yes.
+    fn is_yes(&self, response: &ApplicationResponse) -> bool {
+        match self {
+            Self::Ident { username, .. } => {
+                let rules =
+                    Rules { max_room_name: room::MAX_BYTES, max_rooms: usize::MAX, lifetime_ms: LIFETIME_MS };
+                response::read(response, rules, now_ms()).is_ok_and(|identity| *identity.user == **username)
+            }
+            Self::Join { .. } => {
+                #[derive(Deserialize)]
+                struct Decision {
+                    join: bool,
+                }
+                let is_join = || serde_json::from_slice(&response.body).is_ok_and(|Decision { join }| join);
+                response.status == StatusCode::OK && is_join()
+            }
+            Self::AfterIdent => false,
+        }
+    }
+}
+
+// === impl PendingReply ===
+
+impl Drop for PendingReply<'_> {
+    fn drop(&mut self) {
+        self.shared.reply(self.reply_to, self.is_yes);
+    }
+}
+
+fn connection_of(reply_to: &ReplyTo) -> Connection {
+    (reply_to.shard, reply_to.slot, reply_to.generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::RequestId;
+
+    fn response(status: u16, body: &'static str) -> ApplicationResponse {
+        ApplicationResponse { status: StatusCode::from_u16(status).unwrap(), body: body.as_bytes().into() }
+    }
+
+    fn reply_to(slot: u32, join_id: u32) -> ReplyTo {
+        ReplyTo { shard: 0, slot, generation: 1, join_id, encoding: 0, request: RequestId::UNREQUESTED }
+    }
+
+    fn ident(username: &str) -> Question {
+        Question::Ident { username: username.into(), data: Value::Null }
+    }
+
+    #[test]
+    fn a_join_waits_for_the_users_that_its_connection_has_sent_before() {
+        let (mut state, now) = (State::default(), Instant::now());
+        assert!(matches!(state.step(reply_to(1, 1), Question::AfterIdent, now), Step::Decided(false)));
+        assert!(matches!(state.step(reply_to(1, 2), ident("ann"), now), Step::Request(_)));
+        assert!(matches!(state.step(reply_to(1, 3), ident("bob"), now), Step::Request(_)));
+        assert!(matches!(state.step(reply_to(1, 4), Question::AfterIdent, now), Step::Wait));
+        let join = Question::Join { channel: "c".into(), users: vec!["old".into()] };
+        assert!(matches!(state.step(reply_to(1, 5), join, now), Step::Wait));
+        assert!(matches!(state.step(reply_to(2, 6), Question::AfterIdent, now), Step::Decided(false)));
+        assert!(state.after_ident(&reply_to(1, 2), Some("ann".into()), now).is_empty());
+        let steps = state.after_ident(&reply_to(1, 3), None, now);
+        assert!(matches!(steps[0].1, Step::Decided(true)));
+        assert!(matches!(&steps[1].1, Step::Request(Question::Join { users, .. }) if *users == ["old", "ann"]));
+        // The shard may not have processed the reply when the next join arrives.
+        assert!(matches!(state.step(reply_to(1, 7), Question::AfterIdent, now), Step::Decided(true)));
+        assert!(matches!(state.step(reply_to(2, 8), Question::AfterIdent, now), Step::Decided(false)));
+        let later = now + REMEMBERED;
+        assert!(matches!(state.step(reply_to(1, 9), Question::AfterIdent, later), Step::Decided(false)));
+    }
+
+    #[test]
+    fn a_join_after_a_rejected_user_is_rejected() {
+        let (mut state, now) = (State::default(), Instant::now());
+        state.step(reply_to(1, 1), ident("ann"), now);
+        state.step(reply_to(1, 2), Question::AfterIdent, now);
+        let steps = state.after_ident(&reply_to(1, 1), None, now);
+        assert!(matches!(steps[0].1, Step::Decided(false)));
+        assert!(state.waiting.is_empty() && state.accepted.is_empty());
+    }
+
+    #[test]
+    fn only_a_clean_yes_about_the_same_user_or_channel_is_a_yes() {
+        // T-04, T-42
+        let ident = ident("ann");
+        let join = Question::Join { channel: "chat".into(), users: Vec::new() };
+        assert!(ident.is_yes(&response(200, r#"{"user":"ann"}"#)));
+        assert!(join.is_yes(&response(200, r#"{"join":true}"#)));
+        for (status, body) in [
+            (200, r#"{"user":"bob"}"#),
+            (201, r#"{"user":"ann","join":true}"#),
+            (403, r#"{"user":"ann","join":true}"#),
+            (200, r#"{"join":"true"}"#),
+            (200, r#"{"join":false}"#),
+            (200, "yes"),
+            (200, "true"),
+            (200, ""),
+        ] {
+            assert!(!ident.is_yes(&response(status, body)), "{status} {body}");
+            assert!(!join.is_yes(&response(status, body)), "{status} {body}");
+        }
+    }
+}

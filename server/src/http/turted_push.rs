@@ -1,0 +1,176 @@
+//! `POST /push/`: the REST push connector of TURTED.
+//!
+//! A push is a publication to users, channels and all connections; [`nodevent_protocol::turted`] reads it. The password is in
+//! the body, so pages of other origins gain nothing from a visit, and the CORS headers are those of TURTED.
+//!
+//! # Source
+//! TURTED 3.3.6 (`RestPushConnector`).
+
+use super::audit::{Audit, Outcome};
+use super::{Endpoint, Http, PeerAddr, ResponseFuture, body, publish, reply};
+use crate::authorize::Publisher;
+use crate::config::turted::Push as Settings;
+use crate::namespace::Namespace;
+use crate::publish_key::PublishKey;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::Response;
+use body::BodyError;
+use hyper::ext::ReasonPhrase;
+use nodevent_protocol::key::Secret;
+use nodevent_protocol::turted::Push;
+use sha2::{Digest, Sha256};
+use std::sync::atomic::Ordering::Relaxed;
+use subtle::ConstantTimeEq as _;
+
+/// The body of a response to another method, as the old server sends it.
+const WRONG_METHOD: &str = "<html><body><h1>Method not supported</h1></body></html>";
+/// Its status line.
+const WRONG_METHOD_PHRASE: ReasonPhrase = ReasonPhrase::from_static(b"Method not supported");
+
+/// The endpoint of one namespace.
+pub struct TurtedPush {
+    namespace: u16,
+    path: String,
+    /// The password, as a publish key for every target.
+    key: PublishKey,
+    /// Whether it has a listener of its own, on which every path is its.
+    is_alone: bool,
+}
+
+// === impl TurtedPush ===
+
+impl TurtedPush {
+    /// The endpoint of the namespace with this id.
+    pub fn new(namespace: u16, settings: &Settings) -> Self {
+        let key = settings.password.clone();
+        Self {
+            namespace,
+            path: settings.path.clone(),
+            key: PublishKey { id: "turted.push".to_owned(), key, limit: None, may_revoke: false },
+            is_alone: settings.listen.is_some(),
+        }
+    }
+
+    async fn respond(&self, http: &Http, request: Request) -> Response {
+        // The old server looks for its path anywhere in the URL.
+        if self.is_alone && !request.uri().to_string().contains(&self.path) {
+            return Response::new(Body::empty());
+        }
+        match *request.method() {
+            Method::OPTIONS => with_cors(Response::new(Body::empty()), origin_of(&request)),
+            Method::POST => {
+                let origin = origin_of(&request);
+                let response = self.push(http, request).await.unwrap_or_else(|refusal| *refusal);
+                with_cors(response, origin)
+            }
+            _ => {
+                let mut response =
+                    reply::with_type(StatusCode::METHOD_NOT_ALLOWED, "text/html", WRONG_METHOD.to_owned());
+                response.extensions_mut().insert(WRONG_METHOD_PHRASE);
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("OPTIONS, POST"));
+                response
+            }
+        }
+    }
+
+    async fn push(&self, http: &Http, request: Request) -> Result<Response, Box<Response>> {
+        let namespace = http.namespaces.get(self.namespace);
+        let client = PeerAddr::of(request.extensions());
+        let publisher = Publisher::Key(&self.key);
+        let (parts, body) = request.into_parts();
+        let audit = Audit::of_parts(http, namespace, &publisher, &parts);
+        let body = body::read(http, body, http.settings.max_publish_size, client).await.map_err(|error| {
+            Box::new(match error {
+                BodyError::TooLarge => {
+                    http.metrics.count_oversized_publish();
+                    text(StatusCode::PAYLOAD_TOO_LARGE, "Data is too large; raise `limits: max_publish_size`")
+                }
+                BodyError::Timeout => reply::body_timeout(),
+                BodyError::Overloaded => reply::busy(),
+                BodyError::Incomplete => text(StatusCode::BAD_REQUEST, "Data was not json"),
+            })
+        })?;
+        let Ok(push) = Push::parse(&body) else {
+            http.metrics.rejected_requests.fetch_add(1, Relaxed);
+            return Err(Box::new(text(StatusCode::BAD_REQUEST, "Data was not json")));
+        };
+        self.authorize(http, namespace, &push, &parts)?;
+        let ok = Ok(text(StatusCode::OK, "OK"));
+        let Some(publication) = push.publication() else { return ok };
+        let published = Push::published(&publication).map_err(|invalid| {
+            http.metrics.count_invalid_publish(&invalid);
+            Box::new(text(StatusCode::PAYLOAD_TOO_LARGE, &format!("Data is not deliverable: {invalid}")))
+        })?;
+        let publications = [published];
+        let result = publish::publish_all(http, namespace, &publications, None, &publisher, client).await;
+        audit.log(&publications, if result.is_ok() { Outcome::Published } else { Outcome::Failed });
+        if result.is_err() {
+            http.metrics.failed_publishes.fetch_add(1, Relaxed);
+        }
+        result.and(ok)
+    }
+
+    /// Compares the password. Counts, logs and limits wrong ones.
+    fn authorize(
+        &self,
+        http: &Http,
+        namespace: &Namespace,
+        push: &Push<'_>,
+        parts: &Parts,
+    ) -> Result<(), Box<Response>> {
+        let password = push.password();
+        if password.as_deref().is_some_and(|password| is_equal(password, &self.key.key)) {
+            return Ok(());
+        }
+        http.metrics.rejected_requests.fetch_add(1, Relaxed);
+        let (client, reason) = (PeerAddr::of(&parts.extensions), "the password of the push is missing or wrong");
+        tracing::warn!(namespace = &*namespace.name, %client, reason, "push rejected");
+        Audit::log_rejected_key(http, &namespace.name, client, reason);
+        match password.map(|_| http.settings.addresses.wrong_key(client)) {
+            Some(Err(limit)) => Err(http.refuse_address(client, limit)),
+            _ => Err(Box::new(text(StatusCode::UNAUTHORIZED, "Wrong auth data"))),
+        }
+    }
+}
+
+impl Endpoint for TurtedPush {
+    fn matches(&self, path: &str) -> bool {
+        // With and without the slash at the end.
+        path.strip_prefix(&*self.path).is_some() || path == self.path.trim_end_matches('/')
+    }
+
+    fn is_for_programs(&self) -> bool {
+        true
+    }
+
+    fn serve<'a>(&'a self, http: &'a Http, request: Request) -> ResponseFuture<'a> {
+        Box::pin(self.respond(http, request))
+    }
+}
+
+fn text(status: StatusCode, body: &str) -> Response {
+    reply::text(status, body.to_owned())
+}
+
+fn origin_of(request: &Request) -> HeaderValue {
+    request.headers().get(header::ORIGIN).cloned().unwrap_or(HeaderValue::from_static("*"))
+}
+
+/// The headers with which the old server lets pages read its response.
+fn with_cors(mut response: Response, origin: HeaderValue) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    headers.insert(header::ACCESS_CONTROL_REQUEST_METHOD, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("OPTIONS, POST"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    response
+}
+
+/// Compares in a time that reveals neither where they differ nor how long the password is.
+fn is_equal(sent: &str, password: &Secret) -> bool {
+    Sha256::digest(sent.as_bytes()).ct_eq(&Sha256::digest(password.as_bytes())).into()
+}

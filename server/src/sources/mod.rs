@@ -1,0 +1,111 @@
+//! Sources: where publications come from that no client of the API sends.
+//!
+//! The sources of the dialect `notifications` are replaceable: each is a file with a type that implements [`Source`]. The Redis push
+//! connector of the dialect `turted` is one too. They start after the engines, and end with the process.
+
+mod demo;
+mod file;
+mod lines;
+mod redis;
+mod stdin;
+
+use crate::capability::{Engines, Publisher};
+use crate::config::Config;
+use crate::config::notifications::Sources;
+use crate::engine::Fanout;
+use crate::metrics::Metrics;
+use demo::Demo;
+use file::FollowedFile;
+use nodevent_protocol::notifications::publication;
+use nodevent_protocol::publication::parse;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use stdin::StandardInput;
+
+/// The publisher, as engines see it.
+const PUBLISHER: Publisher<'static> = Publisher { name: "notifications", is_limited: false };
+
+/// A source of texts for one channel.
+trait Source: Send + 'static {
+    /// Sends the texts until there are no more.
+    fn run(self: Box<Self>, sink: Sink) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Publishes the texts of a source. All servers of the namespace deliver them.
+#[derive(Clone)]
+struct Sink {
+    engines: Arc<Engines>,
+    namespace: u16,
+    channel: Arc<str>,
+    metrics: Arc<Metrics>,
+}
+
+/// Starts the sources of all namespaces. `fanout` makes the fan-out of the namespace with an id.
+///
+/// # Errors
+/// The name of the namespace, and a message, if its settings of Redis cannot be used.
+pub fn start(
+    config: &Config,
+    engines: &Arc<Engines>,
+    metrics: &Arc<Metrics>,
+    fanout: impl Fn(u16) -> Fanout,
+) -> Result<(), (String, String)> {
+    for (id, namespace) in config.namespaces.iter().enumerate() {
+        let id = id as u16;
+        let failed = |error| (namespace.name.clone(), error);
+        if let Some(notifications) = &namespace.notifications {
+            let sources = &notifications.sources;
+            if let Some(redis) = &sources.redis {
+                redis::start_notifications(redis, &notifications.channels, fanout(id)).map_err(failed)?;
+            }
+            let sink = |channel: &str| Sink {
+                engines: Arc::clone(engines),
+                namespace: id,
+                channel: channel.into(),
+                metrics: Arc::clone(metrics),
+            };
+            for (channel, source) in of_channels(sources) {
+                tokio::spawn(source.run(sink(&channel)));
+            }
+        }
+        let push = namespace.turted.as_ref().and_then(|turted| turted.push.as_ref());
+        if let (Some(push), Some(redis)) = (push, &namespace.redis)
+            && let Some(channel) = &push.redis_channel
+        {
+            redis::start_pushes(redis, channel, push.password.clone(), fanout(id)).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+/// The sources of one channel each.
+fn of_channels(sources: &Sources) -> Vec<(String, Box<dyn Source>)> {
+    let mut all: Vec<(String, Box<dyn Source>)> = Vec::new();
+    if let Some(channel) = &sources.stdin {
+        all.push((channel.clone(), Box::new(StandardInput)));
+    }
+    if let Some((channel, path)) = &sources.file {
+        all.push((channel.clone(), Box::new(FollowedFile::new(path.clone()))));
+    }
+    if let Some(channel) = &sources.demo {
+        all.push((channel.clone(), Box::new(Demo)));
+    }
+    all
+}
+
+// === impl Sink ===
+
+impl Sink {
+    /// Publishes a text. One that the engine does not accept is counted and logged.
+    async fn send(&self, text: &str) {
+        let text = publication(&self.channel, text);
+        let (Some(engine), Ok(publication)) = (self.engines.get(self.namespace), parse(text.as_bytes())) else {
+            return;
+        };
+        if let Err(error) = engine.publish.publish(&publication, None, PUBLISHER).await {
+            self.metrics.failed_publishes.fetch_add(1, Relaxed);
+            tracing::warn!(%error, "a notification could not be published");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The dialects of old systems, as their pages and backends see them.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod notifications;
+#[path = "../behaviour/reference.rs"]
+mod reference;
+mod turted;
