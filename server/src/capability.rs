@@ -10,6 +10,7 @@ use crate::history::{Recovery, RoomHistory, Since};
 use crate::mailbox::Mailboxes;
 use crate::presence::Presence;
 use crate::revocation::Revocation;
+use crate::user_connections::UserConnections;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::PublicationRef;
 use std::fmt;
@@ -92,6 +93,8 @@ pub struct Engine {
     pub revoke: Arc<dyn Revoke>,
     /// Who is in a room. `None`: the namespace has no presence.
     pub presence: Option<Arc<dyn Presence>>,
+    /// How many connections a user has. `None`: the namespace has no presence.
+    pub connections: Option<Arc<dyn UserConnections>>,
     /// Whether publications get through.
     pub health: Arc<dyn Health>,
 }

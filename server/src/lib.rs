@@ -51,3 +51,4 @@ pub mod server;
 pub mod shard;
 pub mod tls_client;
 pub mod token;
+pub mod user_connections;

@@ -265,6 +265,7 @@ fn namespaces(config: &Config) -> Namespaces {
             protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
             dialect: one.dialect.name.clone(),
             allows_eio3: one.allows_eio3,
+            ends_expired_memberships: one.ends_expired_memberships,
             limits,
         });
     }
@@ -371,7 +372,7 @@ fn shard_settings(
 }
 
 /// What the mailboxes of a namespace store. `None`: it has none.
-fn mailbox_settings(config: &NamespaceConfig, limits: &Limits) -> Option<MailboxSettings> {
+pub fn mailbox_settings(config: &NamespaceConfig, limits: &Limits) -> Option<MailboxSettings> {
     config.mailbox.as_ref().map(|mailbox| MailboxSettings {
         count: mailbox.count,
         bytes: mailbox.bytes,

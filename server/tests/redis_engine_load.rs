@@ -105,6 +105,7 @@ impl Setup {
             protocols: Vec::new(),
             dialect: String::new(),
             allows_eio3: true,
+            ends_expired_memberships: false,
             limits: RoomLimits { max_rooms: 8, max_name_bytes: 255 },
         });
         let (namespaces, engines, metrics) = (Arc::new(namespaces), Arc::new(Engines::default()), Arc::default());

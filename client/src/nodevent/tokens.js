@@ -24,7 +24,7 @@ export class Tokens {
   /** @param {any} socket @param {(event: string, fn: Function) => void} listen */
   _attach(socket, listen) {
     listen("identified", (/** @type {any} */ identity) => this._schedule(identity?.expires_in));
-    listen("expired", () => this._renew());
+    listen("expired", (/** @type {any} */ expired) => expired?.room === undefined && this._renew());
     // Without a newer token the connection goes on without a user, so that rooms with keys stay joined.
     listen("connect_error", (/** @type {any} */ err) => {
       if (!ENDED.includes(err.message) || this._isRefused) return;

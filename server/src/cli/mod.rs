@@ -1,13 +1,14 @@
 //! The command line, one file per command.
 //!
 //! Part of the binary, not of the library. The commands use the library's configuration; only `serve` starts a server,
-//! the others talk to a running one over HTTP.
+//! the others talk to a running one over HTTP, and `notify` to Redis if it is asked to.
 
 mod check;
 mod diagnostics;
 mod emit;
 mod http;
 mod key;
+mod notify;
 mod output;
 mod publish_key;
 mod revoke;
@@ -36,6 +37,7 @@ use std::path::{Path, PathBuf};
   nodevent check nodevent.yml              report what is wrong with it and with its surroundings
   nodevent key User_12 --expires-in 1h     print a key with which a browser may join the room
   nodevent emit User_12 hello '\"you\"'      emit an event to the room
+  nodevent notify --user 12 mention hello  store a message for a user until it is acknowledged
   nodevent revoke --user 12                end the connections of a user
   nodevent subscribe User_12               print the events of the room
 
@@ -61,6 +63,8 @@ enum Command {
     Key(key::Key),
     /// Emit an event through a running server.
     Emit(emit::Emit),
+    /// Store a message in the mailboxes of users.
+    Notify(notify::Notify),
     /// End the connections of a user, or memberships of a room.
     Revoke(revoke::Revoke),
     /// Print the events of a room of a running server, one line of JSON each.
@@ -89,6 +93,7 @@ impl Arguments {
             Some(Command::Check(check)) => check.run(),
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),
+            Some(Command::Notify(notify)) => notify.run(),
             Some(Command::Revoke(revoke)) => revoke.run(),
             Some(Command::Subscribe(subscribe)) => subscribe.run(),
         }

@@ -37,6 +37,8 @@ pub mod room_request;
 mod router;
 mod timed_stream;
 mod tls;
+mod user_connections;
+mod user_path;
 pub mod websocket;
 
 pub use endpoint::{Endpoint, ResponseFuture};

@@ -4,6 +4,7 @@ mod history;
 mod mailbox;
 mod mailboxes;
 mod presence;
+mod user_connections;
 
 use super::{Fanout, unpositioned};
 use crate::capability::{
@@ -25,6 +26,7 @@ use presence::MemoryPresence;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use user_connections::UserConnectionsInMemory;
 
 /// The engine of one namespace.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl Memory {
         let metrics = fanout.shared_metrics();
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
+        let connections = presence.as_ref().map(|_| Arc::new(UserConnectionsInMemory::default()) as _);
         let presence = presence.map(|settings| MemoryPresence::start(&memory, settings, metrics) as _);
         Engine {
             kind: "memory",
@@ -60,6 +63,7 @@ impl Memory {
             mailboxes,
             revoke: Arc::clone(&memory) as _,
             presence,
+            connections,
             health: memory,
         }
     }

@@ -20,8 +20,10 @@ mod health;
 mod history_pages;
 mod history_reader;
 mod long_reads;
+mod mailbox_store;
 mod mailbox_users;
 mod mailboxes;
+mod notify;
 mod periodic_check;
 mod presence;
 mod presence_script;
@@ -34,8 +36,10 @@ mod secrets_check;
 mod subscriber;
 mod subscription;
 mod unique_queue;
+mod user_connections;
 
 pub use diagnose::{RedisDiagnosis, diagnose};
+pub use notify::{NotifyError, notify};
 
 use super::Fanout;
 use crate::capability::{
@@ -65,6 +69,7 @@ use std::time::Duration;
 use subscriber::{Inputs, NamespaceSubscriber};
 use subscription::Resubscriber;
 use tokio::sync::{Notify, mpsc, watch};
+use user_connections::UserConnectionsInRedis;
 
 /// Maximum time for a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -219,6 +224,8 @@ impl Redis {
             })
             .transpose()?;
         let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
+        let lease = namespace.presence.as_ref().map(|settings| settings.lease);
+        let connections = lease.map(|lease| UserConnectionsInRedis::start(&shared, lease) as _);
         let presence = namespace.presence.clone().map(|settings| RedisPresence::start(&shared, settings) as _);
         let redis = Arc::new(Self { shared, history_reader, mailboxes, commands: commands_tx });
         Ok(Engine {
@@ -229,6 +236,7 @@ impl Redis {
             mailboxes: redis.mailboxes.clone().map(|mailboxes| Arc::new(mailboxes) as _),
             revoke: Arc::clone(&redis) as _,
             presence,
+            connections,
             health: redis,
         })
     }
