@@ -78,7 +78,7 @@ interface Listenable {
 interface RoomOn<Events extends EventMap> {
   /** Every attempt to join, including automatic ones. `err` is `null` if it succeeded. */
   (event: "join", listener: (this: Room<Events>, err: Refusal | null, state?: JoinState) => void): Undo<Room<Events>>;
-  /** The room was left; `err` is the reason if the page did not ask to leave, such as `revoked`. */
+  /** The room was left; `err` is the reason if the page did not ask to leave, such as `revoked` or, with `expiry: leave`, `expired`. */
   (event: "leave", listener: (this: Room<Events>, err?: string | null) => void): Undo<Room<Events>>;
   /** The key has expired: pass a new one to `room.setKey`. */
   (event: "key-expired", listener: (this: Room<Events>, room: Room<Events>) => void): Undo<Room<Events>>;

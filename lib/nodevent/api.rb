@@ -74,6 +74,18 @@ module NoDevent
       Namespace.default.presence(room)
     end
 
+    # Asks the server how many connections a user has, on all servers. It must have `presence` in its configuration.
+    # @example
+    #   UserMailer.mention(user).deliver_later unless NoDevent.connections(user).any?
+    # @param user [String, Symbol, Integer, #id] the user or its id, as for {Token.issue}
+    # @return [Connections]
+    # @raise [ArgumentError] if the user has no id
+    # @raise [ServerError] if the server does not respond, rejects the publish key, or has no presence
+    # @raise [ConfigurationError] if the configuration is invalid, or has `url: false`
+    def connections(user)
+      Namespace.default.connections(user)
+    end
+
     # Returns another namespace of the configuration, which emits and signs like {Emitter}.
     # @example
     #   NoDevent.namespace("/board").emit(discussion, "update", discussion)

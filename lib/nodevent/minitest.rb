@@ -23,18 +23,19 @@ module NoDevent
       # Checks what the block emits, or without a block, everything since the test started.
       # @example
       #   assert_emitted("create", to: Comment, count: 1) { comment.save! }
+      #   assert_emitted("mention", users: [ann, bob]) { comment.save! }
       # @param event [String, Symbol, nil] any event if omitted
       # @param to see {NoDevent::Room.of}
       # @param with the expected message, compared after conversion to JSON, or an object that matches it by `===`
       # @param count [Integer, Range, nil] at least one if nil
+      # @param targets [Hash] `rooms:`, `users:` and `broadcast:`, as for {Emitter.to}: the event has all of them among
+      #   its targets, and may have more
       # @return [Array<Publication>] the matching publications
       # @raise [Minitest::Assertion] if the number of matching publications is not as expected; lists what was emitted
       # @raise [InvalidRoomError] if `to:` does not name a room
-      def assert_emitted(event = nil, to: PublicationMatch::ANY, with: PublicationMatch::ANY, count: nil, &block)
-        match = PublicationMatch.new(event, room: to, message: with, count: count)
-        publications = publications_of(&block)
-        assert(match.found?(publications), -> { match.failure(publications) })
-        match.in(publications)
+      def assert_emitted(event = nil, to: Match::ANY, with: Match::ANY, count: nil, **targets, &block)
+        assert_recorded(PublicationMatch.new(event, room: to, message: with, count: count, **targets), :publications,
+                        &block)
       end
 
       # @example
@@ -42,22 +43,74 @@ module NoDevent
       # @param event see {assert_emitted}
       # @param to see {assert_emitted}
       # @param with see {assert_emitted}
+      # @param targets see {assert_emitted}
       # @return [void]
       # @raise see {assert_emitted}
-      def refute_emitted(event = nil, to: PublicationMatch::ANY, with: PublicationMatch::ANY, &block)
-        match = PublicationMatch.new(event, room: to, message: with)
-        publications = publications_of(&block)
-        assert(match.in(publications).empty?, -> { match.failure_when_negated(publications) })
+      def refute_emitted(event = nil, to: Match::ANY, with: Match::ANY, **targets, &block)
+        refute_recorded(PublicationMatch.new(event, room: to, message: with, **targets), :publications, &block)
+      end
+
+      # Checks which messages the block sends to mailboxes, or without a block, everything since the test started.
+      # @example
+      #   assert_notified(author, "mention", count: 1) { comment.save! }
+      # @param user [Object, Array] a user or its id, or several; any by default
+      # @param event [String, Symbol, nil] any event if omitted
+      # @param with see {assert_emitted}
+      # @param count see {assert_emitted}
+      # @return [Array<Notification>] the matching messages
+      # @raise [Minitest::Assertion] if the number of matching messages is not as expected; lists what was sent
+      def assert_notified(user = Match::ANY, event = nil, with: Match::ANY, count: nil, &block)
+        assert_recorded(NotificationMatch.new(user, event, message: with, count: count), :notifications, &block)
+      end
+
+      # @param user see {assert_notified}
+      # @param event see {assert_notified}
+      # @param with see {assert_notified}
+      # @return [void]
+      # @raise see {assert_notified}
+      def refute_notified(user = Match::ANY, event = nil, with: Match::ANY, &block)
+        refute_recorded(NotificationMatch.new(user, event, message: with), :notifications, &block)
+      end
+
+      # Checks what the block revokes, or without a block, everything since the test started.
+      # @example
+      #   assert_revoked(user: user) { delete session_path }
+      # @param user [Object, nil] the user or its id; any by default
+      # @param room [Object, nil] see {NoDevent::Room.of}; any by default, and `nil` for revocations without a room
+      # @param count see {assert_emitted}
+      # @return [Array<Revocation>] the matching revocations
+      # @raise [Minitest::Assertion] if the number of matching revocations is not as expected; lists what was revoked
+      def assert_revoked(user: Match::ANY, room: Match::ANY, count: nil, &block)
+        assert_recorded(RevocationMatch.new(user: user, room: room, count: count), :revocations, &block)
+      end
+
+      # @param user see {assert_revoked}
+      # @param room see {assert_revoked}
+      # @return [void]
+      # @raise see {assert_revoked}
+      def refute_revoked(user: Match::ANY, room: Match::ANY, &block)
+        refute_recorded(RevocationMatch.new(user: user, room: room), :revocations, &block)
       end
 
       private
 
-      def publications_of
-        return Testing.publications unless block_given?
+      def assert_recorded(match, kind, &block)
+        records = recorded(kind, &block)
+        assert(match.found?(records), -> { match.failure(records) })
+        match.in(records)
+      end
 
-        before = Testing.publications.size
+      def refute_recorded(match, kind, &block)
+        records = recorded(kind, &block)
+        assert(match.in(records).empty?, -> { match.failure_when_negated(records) })
+      end
+
+      def recorded(kind)
+        return Testing.public_send(kind) unless block_given?
+
+        before = Testing.public_send(kind).size
         yield
-        Testing.publications.drop(before)
+        Testing.public_send(kind).drop(before)
       end
     end
   end

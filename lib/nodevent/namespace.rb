@@ -141,6 +141,13 @@ module NoDevent
       Presence.read(config, room, is_signed ? sign(config, room, Time.now + lifetime) : nil)
     end
 
+    # @param user see {NoDevent.connections}
+    # @return see {NoDevent.connections}
+    # @raise see {NoDevent.connections}
+    def connections(user)
+      Connections.read(config, User.id(user, "the question for connections"))
+    end
+
     # The room's position when the current request started, from which a page catches up: the last one that this process
     # knows from before. If it knows none from the last second, it asks the engine: Redis, or the server.
     # @api private

@@ -23,11 +23,18 @@ module NoDevent
 
         body = encode(users, Encoder.event_name(event), message, seconds(options[:ttl]),
                       check_key(options[:key]))
-        ids = post(config, body, options[:timeout] || config.publisher.timeout)
+        ids = store(config, body, options[:timeout] || config.publisher.timeout)
         many ? users.map { |one| ids[users.uniq.index(one)] } : ids.first
       end
 
       private
+
+      def store(config, body, timeout)
+        custom = Publisher.custom
+        return custom.notify(config.namespace, body) if custom.respond_to?(:notify)
+
+        post(config, body, timeout)
+      end
 
       def encode(users, event, message, ttl, key)
         notification = { users: users.uniq, event: event, message: message, ttl: ttl, key: key }

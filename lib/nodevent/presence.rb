@@ -1,9 +1,5 @@
 # frozen_string_literal: true
 
-require "json"
-require "net/http"
-require "timeout"
-
 module NoDevent
   # Who was in a room when the server was asked. {NoDevent.presence} returns it.
   #
@@ -19,14 +15,10 @@ module NoDevent
     #   @return [Integer] 0: the last one has just been lost, and the user may return
     Member = Struct.new(:user, :info, :connections)
 
-    # Maximum time for the request. Seconds.
-    TIMEOUT = 5
     # How long the key is valid with which the server is asked. Seconds.
     KEY_LIFETIME = 60
-    # Maximum size of a response. The server sends less. Bytes.
-    MAX_BYTES = 1024 * 1024
 
-    private_constant :TIMEOUT, :KEY_LIFETIME, :MAX_BYTES
+    private_constant :KEY_LIFETIME
 
     class << self
       # Asks the server at `url` of the configuration.
@@ -34,62 +26,16 @@ module NoDevent
       # @return [Presence]
       # @raise [ServerError]
       def read(config, room, key)
-        url = config.url or raise ConfigurationError, "presence needs the server's address: set `url:` (now `false`)"
-        uri = URI("#{url.chomp('/')}/api#{config.namespace}/rooms/#{escape(room)}/presence")
-        status, body = get(uri, key)
-        raise ServerError, refusal(uri, status, body) unless status == "200"
-
-        of(body)
+        list = ServerRequest.get(config, ["rooms", room, "presence"], key, "presence")
+        members = list.fetch("members").map { |one| Member.new(*one.values_at("user", "info", "connections")) }
+        new(list.fetch("count"), list.fetch("large"), list.fetch("complete"), members)
+      rescue KeyError, NoMethodError, TypeError
+        raise ServerError, "the response is not that of a NoDevent server"
       end
 
       # @api private
       def key_lifetime(max)
         [KEY_LIFETIME, max].compact.min
-      end
-
-      private
-
-      def get(uri, key)
-        request = Net::HTTP::Get.new(uri, "Accept-Encoding" => "identity")
-        request["Authorization"] = "Bearer #{key}" if key
-        Timeout.timeout(TIMEOUT) do
-          Net::HTTP.start(uri.host, uri.port, use_ssl: uri.scheme == "https", open_timeout: TIMEOUT,
-                                              read_timeout: TIMEOUT, max_retries: 0) do |http|
-            http.request(request) { |response| return [response.code, limited(response)] }
-          end
-        end
-      rescue Timeout::Error
-        raise ServerError, "#{Text.clean(uri.origin)} did not respond within #{TIMEOUT} s"
-      rescue SystemCallError, SocketError, IOError, Net::ProtocolError, OpenSSL::SSL::SSLError => e
-        raise ServerError, "#{Text.clean(uri.origin)} is unavailable: #{Text.clean(e.message)}"
-      end
-
-      def limited(response)
-        body = +""
-        response.read_body do |piece|
-          body << piece
-          raise ServerError, "the response is larger than 1 MB" if body.bytesize > MAX_BYTES
-        end
-        body.force_encoding(Encoding::UTF_8)
-      end
-
-      def of(body)
-        list = JSON.parse(body)
-        members = list.fetch("members").map { |one| Member.new(*one.values_at("user", "info", "connections")) }
-        new(list.fetch("count"), list.fetch("large"), list.fetch("complete"), members)
-      rescue JSON::ParserError, KeyError, NoMethodError, TypeError
-        raise ServerError, "the response is not that of a NoDevent server"
-      end
-
-      def refusal(uri, status, body)
-        error = JSON.parse(body).values_at("error", "hint").compact.join("; ")
-        "#{Text.clean(uri.origin)} refused with #{status}: #{Text.clean(error)}"
-      rescue JSON::ParserError, NoMethodError, TypeError
-        "#{Text.clean(uri.origin)} refused with #{Text.clean(status)}"
-      end
-
-      def escape(room)
-        room.b.gsub(/[^A-Za-z0-9\-._~]/n) { |byte| format("%%%02X", byte.ord) }
       end
     end
 

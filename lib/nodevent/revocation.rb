@@ -16,9 +16,11 @@ module NoDevent
 
         body = { user: user && User.id(user, "a revocation"), room: room && Room.of(room),
                  before: seconds(before) }.compact
-        return if Publisher.custom
+        json = JSON.generate(body)
+        return post(config, json) unless Publisher.custom.respond_to?(:revoke)
 
-        post(config, JSON.generate(body))
+        Publisher.custom.revoke(config.namespace, json)
+        nil
       end
 
       private

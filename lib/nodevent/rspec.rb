@@ -7,12 +7,14 @@ require "rspec/matchers"
 
 module NoDevent
   module Testing
-    # `have_emitted`, included in all examples.
+    # `have_emitted`, `have_notified` and `have_revoked`, included in all examples.
     module Matchers
       # @example a block
       #   expect { comment.save! }.to have_emitted("create").to(Comment).once
       # @example everything since the example started
       #   expect(NoDevent).to have_emitted("update").to(discussion).with(a_hash_including("title" => "New"))
+      # @example users, several rooms, all connections
+      #   expect { comment.save! }.to have_emitted("mention").to(users: [ann, bob])
       # @example counts
       #   expect { import }.to have_emitted("create").to(Comment).exactly(3).times
       #   expect { import }.to have_emitted("create").exactly(2..5).times
@@ -22,30 +24,32 @@ module NoDevent
       def have_emitted(event = nil) # rubocop:disable Naming/PredicateName -- a matcher
         HaveEmitted.new(event)
       end
+
+      # Messages to mailboxes: `NoDevent::Emitter.notify`.
+      # @example
+      #   expect { comment.save! }.to have_notified(author, "mention").with(a_hash_including("title" => "Lunch?"))
+      #   expect { comment.save! }.not_to have_notified
+      # @param user [Object, Array] a user or its id, or several; any by default
+      # @param event [String, Symbol, nil] any event if omitted
+      # @return [HaveNotified]
+      def have_notified(user = Match::ANY, event = nil) # rubocop:disable Naming/PredicateName -- a matcher
+        HaveNotified.new(user, event)
+      end
+
+      # @example
+      #   expect { delete session_path }.to have_revoked(user: user)
+      # @param user [Object, nil] the user or its id; any by default
+      # @param room [Object, nil] see {NoDevent::Room.of}; any by default, and `nil` for revocations without a room
+      # @return [HaveRevoked]
+      def have_revoked(user: Match::ANY, room: Match::ANY) # rubocop:disable Naming/PredicateName -- a matcher
+        HaveRevoked.new(user, room)
+      end
     end
 
-    # The matcher that {Matchers#have_emitted} returns.
-    class HaveEmitted
+    # What the matchers have in common: counts, blocks and messages.
+    # @abstract
+    class RecordMatcher
       include RSpec::Matchers::Composable
-
-      def initialize(event)
-        @event = event
-        @options = {}
-      end
-
-      # @param room see {NoDevent::Room.of}
-      # @return [self]
-      # @raise [InvalidRoomError] when it matches, if the argument does not name a room
-      def to(room)
-        with_option(:room, room)
-      end
-
-      # @param message the expected message, compared after conversion to JSON, or a matcher such as
-      #   `a_hash_including("id" => 1)`
-      # @return [self]
-      def with(message)
-        with_option(:message, message)
-      end
 
       # @param count [Integer, Range]
       # @return [self]
@@ -70,13 +74,13 @@ module NoDevent
       end
 
       def matches?(actual)
-        @publications = publications_of(actual)
-        match.found?(@publications)
+        @records = records_of(actual)
+        match.found?(@records)
       end
 
       def does_not_match?(actual)
-        @publications = publications_of(actual)
-        match.in(@publications).empty?
+        @records = records_of(actual)
+        match.in(@records).empty?
       end
 
       def supports_block_expectations?
@@ -87,35 +91,123 @@ module NoDevent
         true
       end
 
-      def description
-        "have emitted #{match}"
-      end
-
       def failure_message
-        match.failure(@publications)
+        match.failure(@records)
       end
 
       def failure_message_when_negated
-        match.failure_when_negated(@publications)
+        match.failure_when_negated(@records)
       end
 
       private
 
       def with_option(name, value)
-        @options[name] = value
+        (@options ||= {})[name] = value
         self
       end
 
       def match
-        @match ||= PublicationMatch.new(@event, **@options)
+        @match ||= build(@options || {})
       end
 
-      def publications_of(actual)
-        return Testing.publications unless actual.is_a?(Proc)
+      def records_of(actual)
+        return recorded unless actual.is_a?(Proc)
 
-        before = Testing.publications.size
+        before = recorded.size
         actual.call
-        Testing.publications.drop(before)
+        recorded.drop(before)
+      end
+    end
+
+    # The matcher that {Matchers#have_emitted} returns.
+    class HaveEmitted < RecordMatcher
+      def initialize(event)
+        super()
+        @event = event
+      end
+
+      # @param room see {NoDevent::Room.of}; any by default
+      # @param targets [Hash] `rooms:`, `users:` and `broadcast:`, as for {Emitter.to}: the event has all of them
+      #   among its targets, and may have more
+      # @return [self]
+      # @raise [InvalidRoomError] when it matches, if the argument does not name a room
+      # @raise [ArgumentError] when it matches, if a user has no id, or for other keywords
+      def to(room = Match::ANY, **targets)
+        targets.each { |name, value| with_option(name, value) }
+        with_option(:room, room)
+      end
+
+      # @param message the expected message, compared after conversion to JSON, or a matcher such as
+      #   `a_hash_including("id" => 1)`
+      # @return [self]
+      def with(message)
+        with_option(:message, message)
+      end
+
+      def description
+        "have emitted #{match}"
+      end
+
+      private
+
+      def build(options)
+        PublicationMatch.new(@event, **options)
+      end
+
+      def recorded
+        Testing.publications
+      end
+    end
+
+    # The matcher that {Matchers#have_notified} returns.
+    class HaveNotified < RecordMatcher
+      def initialize(user, event)
+        super()
+        @user = user
+        @event = event
+      end
+
+      # @param message see {HaveEmitted#with}
+      # @return [self]
+      def with(message)
+        with_option(:message, message)
+      end
+
+      def description
+        "have notified #{match}"
+      end
+
+      private
+
+      def build(options)
+        NotificationMatch.new(@user, @event, **options)
+      end
+
+      def recorded
+        Testing.notifications
+      end
+    end
+
+    # The matcher that {Matchers#have_revoked} returns.
+    class HaveRevoked < RecordMatcher
+      def initialize(user, room)
+        super()
+        @user = user
+        @room = room
+      end
+
+      def description
+        "have revoked #{match}"
+      end
+
+      private
+
+      def build(options)
+        RevocationMatch.new(user: @user, room: @room, **options)
+      end
+
+      def recorded
+        Testing.revocations
       end
     end
   end

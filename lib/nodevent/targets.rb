@@ -21,8 +21,8 @@ module NoDevent
     # @raise [InvalidRoomError]
     def initialize(namespace, rooms: nil, users: nil, broadcast: false)
       @namespace = namespace
-      @rooms = list(rooms).map { |room| Room.of(room) }.uniq
-      @users = list(users).map { |user| User.id(user, "a publication") }.uniq
+      @rooms = self.class.list(rooms).map { |room| Room.of(room) }.uniq
+      @users = self.class.list(users).map { |user| User.id(user, "a publication") }.uniq
       @broadcast = broadcast ? true : false
       count = @rooms.size + @users.size + (@broadcast ? 1 : 0)
       raise ArgumentError, "no targets; pass rooms:, users: or broadcast: true" if count.zero?
@@ -58,15 +58,16 @@ module NoDevent
       "#<#{self.class} #{self}>"
     end
 
-    private
-
     # A relation and a set are lists, and a record, a Hash and text are not.
-    def list(objects)
+    # @api private
+    def self.list(objects)
       return [] if objects.nil?
       return objects.to_ary if objects.respond_to?(:to_ary)
 
       objects.is_a?(Enumerable) && !objects.is_a?(Hash) && !objects.is_a?(Struct) ? objects.to_a : [objects]
     end
+
+    private
 
     # The first names, and the number of the others.
     def named(noun, names)

@@ -2,11 +2,13 @@
 
 require "json"
 require "nodevent/testing/context"
+require "nodevent/testing/notification_match"
 require "nodevent/testing/publication_match"
 require "nodevent/testing/recorder"
+require "nodevent/testing/revocation_match"
 
 module NoDevent
-  # Test support for applications: records publications instead of publishing them.
+  # Test support for applications: records publications, messages to mailboxes and revocations instead of sending them.
   #
   # RSpec: `require "nodevent/rspec"`. Minitest: `require "nodevent/minitest"`. Both record from the start, and each
   # test sees only its own publications, also if tests run in parallel threads or processes.
@@ -34,7 +36,18 @@ module NoDevent
         recorder.publications
       end
 
-      # Deletes the recorded publications: those of the current test, or outside of tests, all.
+      # @return [Array<Notification>] the messages to mailboxes of the current test; outside of tests, all since the
+      #   last {clear}
+      def notifications
+        recorder.notifications
+      end
+
+      # @return [Array<Revocation>] the revocations of the current test; outside of tests, all since the last {clear}
+      def revocations
+        recorder.revocations
+      end
+
+      # Deletes what was recorded: that of the current test, or outside of tests, everything.
       # @return [void]
       def clear
         recorder.clear

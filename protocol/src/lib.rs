@@ -14,12 +14,14 @@
 //! small multiple of the bytes that have arrived.
 #![forbid(unsafe_code)]
 
+pub mod connections;
 pub mod engine_io;
 pub mod engine_io_3;
 pub mod history;
 pub mod hooks;
 pub mod key;
 pub mod mailbox;
+pub mod notification;
 pub mod notifications;
 pub mod page;
 pub mod plain;

@@ -90,6 +90,27 @@ pub struct Store<'a> {
     pub idempotency_ttl: Duration,
 }
 
+/// The reply of the script [`STORE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreReply {
+    /// It is stored.
+    Stored {
+        /// Its id.
+        id: MessageId,
+        /// Messages that were removed for it.
+        dropped: u64,
+    },
+    /// It was stored before with the same idempotency key.
+    Duplicate(MessageId),
+    /// The user is not known.
+    Unknown,
+    /// The user needs a place first; see [`PLACE`].
+    NeedsPlace,
+}
+
+/// How long an idempotency key is stored if mailboxes have no age.
+const DEFAULT_IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// Whether a message may create a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Create {
@@ -235,6 +256,34 @@ impl Store<'_> {
             self.idempotency_ttl.as_millis().max(1).to_string(),
         ]
     }
+}
+
+// === impl StoreReply ===
+
+impl StoreReply {
+    /// Reads the reply. `None`: the script did not send it.
+    #[must_use]
+    pub fn read(status: &str, id: &str, dropped: u64) -> Option<Self> {
+        match (status, MessageId::parse(id)) {
+            ("stored", Some(id)) => Some(Self::Stored { id, dropped }),
+            ("duplicate", Some(id)) => Some(Self::Duplicate(id)),
+            ("unknown", _) => Some(Self::Unknown),
+            ("place", _) => Some(Self::NeedsPlace),
+            _ => None,
+        }
+    }
+}
+
+/// Returns how long an idempotency key is stored in mailboxes of this age.
+#[must_use]
+pub fn idempotency_ttl(age: Duration) -> Duration {
+    if age.is_zero() { DEFAULT_IDEMPOTENCY_TTL } else { age }
+}
+
+/// Returns the arguments of the script [`PLACE`] in its order.
+#[must_use]
+pub fn place_args(user: &str, age: Duration, max_mailboxes: usize) -> Vec<String> {
+    vec![user.to_owned(), age.as_millis().to_string(), max_mailboxes.to_string()]
 }
 
 /// Returns the arguments of the script [`ACKNOWLEDGE`] in its order.

@@ -4,6 +4,7 @@
 //! `vectors/plain.json` has an example of every line.
 
 use crate::history::Position;
+use crate::mailbox::{Acknowledgement, MessageId};
 use crate::room;
 use crate::topic::Topic;
 use serde::Deserialize;
@@ -31,6 +32,43 @@ pub enum Command {
         /// The client's number for the request.
         id: Option<u64>,
     },
+    /// `{"token": …, "since_user": …, "since": {room: …}, "id": …}`
+    Token {
+        /// The token.
+        token: String,
+        /// The position up to which the client has received what was published to its user.
+        since_user: Option<String>,
+        /// The positions of rooms that the token lists.
+        since: Vec<(String, String)>,
+        /// The client's number for the request.
+        id: Option<u64>,
+    },
+    /// `{"broadcast": true, "since": …, "id": …}`
+    Broadcast {
+        /// The position up to which the client has received what was published to all connections.
+        since: Option<String>,
+        /// The client's number for the request.
+        id: Option<u64>,
+    },
+    /// `{"presence": room, "id": …}`
+    Presence {
+        /// The room's name.
+        room: String,
+        /// The client's number for the request.
+        id: Option<u64>,
+    },
+    /// `{"mailbox": true, "id": …}`
+    Mailbox {
+        /// The client's number for the request.
+        id: Option<u64>,
+    },
+    /// `{"acknowledge": {"ids": […], "up_to": …}, "id": …}`
+    Acknowledge {
+        /// The messages.
+        acknowledgement: Acknowledgement,
+        /// The client's number for the request.
+        id: Option<u64>,
+    },
     /// `{"ping": …}`
     Ping {
         /// The JSON text to send back.
@@ -54,7 +92,19 @@ pub enum CommandError {
     /// The room's name is empty, too long, or neither a string nor an integer.
     #[error("Bad room")]
     BadRoom,
+    /// `token` is not text.
+    #[error("invalid token")]
+    BadToken,
+    /// `acknowledge` does not name messages.
+    #[error("Bad ids")]
+    BadIds,
+    /// `acknowledge` names more than [`MAX_IDS`] messages.
+    #[error("Too many ids")]
+    TooManyIds,
 }
+
+/// Messages in one `acknowledge`.
+pub const MAX_IDS: usize = 1000;
 
 #[derive(Deserialize)]
 struct Line<'a> {
@@ -62,12 +112,24 @@ struct Line<'a> {
     join: Option<Value>,
     #[serde(default)]
     leave: Option<Value>,
+    #[serde(default)]
+    token: Option<Value>,
+    #[serde(default)]
+    broadcast: Option<Value>,
+    #[serde(default)]
+    presence: Option<Value>,
+    #[serde(default)]
+    mailbox: Option<Value>,
+    #[serde(default)]
+    acknowledge: Option<Value>,
     #[serde(borrow, default)]
     ping: Option<&'a RawValue>,
     #[serde(default)]
     key: Option<Value>,
     #[serde(default)]
     since: Option<Value>,
+    #[serde(default)]
+    since_user: Option<Value>,
     #[serde(default)]
     id: Option<Value>,
 }
@@ -80,9 +142,16 @@ impl CommandError {
     pub fn hint(self) -> &'static str {
         match self {
             Self::NotAnObject => "send one JSON object per line",
-            Self::UnknownCommand => r#"send {"join": room}, {"leave": room} or {"ping": …}"#,
+            Self::UnknownCommand => {
+                r#"send one of: {"join": room}, {"leave": room}, {"token": text}, {"broadcast": true}, {"presence": room}, {"mailbox": true}, {"acknowledge": {"ids": […]}}, {"ping": …}"#
+            }
             Self::BadId => "send an integer that is not negative",
             Self::BadRoom => "send a non-empty string of at most 255 bytes, or an integer",
+            Self::BadToken => "send the text of a token",
+            Self::BadIds => {
+                r#"send {"acknowledge": {"ids": ["…"]}} or {"acknowledge": {"up_to": "…"}} with ids of messages"#
+            }
+            Self::TooManyIds => "send at most 1000 ids at a time",
         }
     }
 }
@@ -103,23 +172,72 @@ impl Command {
             None | Some(Value::Null) => None,
             Some(id) => Some(id.as_u64().ok_or((CommandError::BadId, None))?),
         };
-        let room = |room: &Value| room::from_json(room, max_room_name).map_err(|_| (CommandError::BadRoom, id));
-        match (&line.join, &line.leave, line.ping) {
-            (Some(name), None, None) => Ok(Self::Join {
-                room: room(name)?,
-                key: line.key.filter(|key| !key.is_null()),
-                // A position that is not a string is not a position of the server's.
-                since: line
-                    .since
-                    .filter(|since| !since.is_null())
-                    .map(|since| since.as_str().unwrap_or_default().to_owned()),
-                id,
-            }),
-            (None, Some(name), None) => Ok(Self::Leave { room: room(name)?, id }),
-            (None, None, Some(payload)) => Ok(Self::Ping { payload: payload.get().to_owned() }),
-            _ => Err((CommandError::UnknownCommand, id)),
+        let fail = |error: CommandError| (error, id);
+        let room = |room: &Value| room::from_json(room, max_room_name).map_err(|_| fail(CommandError::BadRoom));
+        let Line {
+            join,
+            leave,
+            token,
+            broadcast,
+            presence,
+            mailbox,
+            acknowledge,
+            ping,
+            key,
+            since,
+            since_user,
+            ..
+        } = line;
+        match (join, leave, token, broadcast, presence, mailbox, acknowledge, ping) {
+            (Some(name), None, None, None, None, None, None, None) => {
+                let key = key.filter(|key| !key.is_null());
+                Ok(Self::Join { room: room(&name)?, key, since: position(since), id })
+            }
+            (None, Some(name), None, None, None, None, None, None) => Ok(Self::Leave { room: room(&name)?, id }),
+            (None, None, Some(token), None, None, None, None, None) => {
+                let token = token.as_str().ok_or(fail(CommandError::BadToken))?.to_owned();
+                let since = match since {
+                    Some(Value::Object(rooms)) => {
+                        let text = |at: Value| at.as_str().unwrap_or_default().to_owned();
+                        rooms.into_iter().map(|(room, at)| (room, text(at))).collect()
+                    }
+                    _ => Vec::new(),
+                };
+                Ok(Self::Token { token, since_user: position(since_user), since, id })
+            }
+            (None, None, None, Some(Value::Bool(true)), None, None, None, None) => {
+                Ok(Self::Broadcast { since: position(since), id })
+            }
+            (None, None, None, None, Some(name), None, None, None) => Ok(Self::Presence { room: room(&name)?, id }),
+            (None, None, None, None, None, Some(Value::Bool(true)), None, None) => Ok(Self::Mailbox { id }),
+            (None, None, None, None, None, None, Some(which), None) => {
+                Ok(Self::Acknowledge { acknowledgement: acknowledgement(&which).map_err(fail)?, id })
+            }
+            (None, None, None, None, None, None, None, Some(payload)) => {
+                Ok(Self::Ping { payload: payload.get().to_owned() })
+            }
+            _ => Err(fail(CommandError::UnknownCommand)),
         }
     }
+}
+
+/// A position that is not a string is not a position of the server's.
+fn position(since: Option<Value>) -> Option<String> {
+    since.filter(|since| !since.is_null()).map(|since| since.as_str().unwrap_or_default().to_owned())
+}
+
+/// The messages that `{"ids": […], "up_to": …}` names.
+fn acknowledgement(which: &Value) -> Result<Acknowledgement, CommandError> {
+    let id = |value: &Value| value.as_str().and_then(MessageId::parse).ok_or(CommandError::BadIds);
+    let member = |name: &str| which.get(name).filter(|value| !value.is_null());
+    let up_to = member("up_to").map(id).transpose()?;
+    let ids = match (member("ids"), up_to) {
+        (None, Some(_)) => Vec::new(),
+        (Some(Value::Array(ids)), _) if ids.len() > MAX_IDS => return Err(CommandError::TooManyIds),
+        (Some(Value::Array(ids)), _) => ids.iter().map(id).collect::<Result<_, _>>()?,
+        _ => return Err(CommandError::BadIds),
+    };
+    Ok(Acknowledgement { up_to, ids })
 }
 
 /// The first line of a connection. `heartbeat`: the interval of the server's heartbeats. Milliseconds.
@@ -140,10 +258,15 @@ pub fn pong(payload: &str) -> String {
     format!("{{\"pong\":{payload}}}")
 }
 
-/// The reply to a join. `recovery`: whether nothing is missing, and the room's position. `None`: no history.
+/// The reply to a join, and the result of joining a room of a token. `recovery`: whether nothing is missing, and the topic's
+/// position. `None`: no history.
 #[must_use]
-pub fn joined(room: &str, id: Option<u64>, recovery: Option<(Option<Position>, bool)>) -> String {
-    let mut line = json!({"joined": room});
+pub fn joined(topic: Topic<'_>, id: Option<u64>, recovery: Option<(Option<Position>, bool)>) -> String {
+    let mut line = match topic {
+        Topic::Room(room) => json!({"joined": room}),
+        Topic::User(user) => json!({"joined": true, "user": user}),
+        Topic::All => json!({"joined": true, "broadcast": true}),
+    };
     if let Some((position, recovered)) = recovery {
         line["position"] = position.map(|position| position.to_string()).into();
         line["recovered"] = recovered.into();
@@ -155,6 +278,43 @@ pub fn joined(room: &str, id: Option<u64>, recovery: Option<(Option<Position>, b
 #[must_use]
 pub fn left(room: &str, id: Option<u64>) -> String {
     with_id(json!({"left": room}), id)
+}
+
+/// Who the connection is, and how long its token is valid. Milliseconds.
+#[must_use]
+pub fn identified(user: &str, expires_in: u64, id: Option<u64>) -> String {
+    with_id(json!({"identified": user, "expires_in": expires_in}), id)
+}
+
+/// The token has expired. The connection is closed after that time, unless it presents a new one. Milliseconds.
+#[must_use]
+pub fn expired(grace: u64) -> String {
+    json!({"expired": {"grace": grace}}).to_string()
+}
+
+/// The reply to `presence`. `list` is the text of a JSON object.
+#[must_use]
+pub fn presence(list: &str, id: Option<u64>) -> String {
+    let id = id.map_or(String::new(), |id| format!(",\"id\":{id}"));
+    format!("{{\"presence\":{list}{id}}}")
+}
+
+/// Messages of the mailbox. `delivery` is the text of a JSON object.
+#[must_use]
+pub fn mailbox(delivery: &str) -> String {
+    format!("{{\"mailbox\":{delivery}}}")
+}
+
+/// A connection of the user, or the application, has acknowledged messages. `which` is the text of a JSON object.
+#[must_use]
+pub fn acknowledged(which: &str) -> String {
+    format!("{{\"acknowledged\":{which}}}")
+}
+
+/// The reply to `acknowledge`.
+#[must_use]
+pub fn removed(count: u64, unread: u64, id: Option<u64>) -> String {
+    with_id(json!({"removed": count, "unread": unread}), id)
 }
 
 /// The reply to a request that failed.

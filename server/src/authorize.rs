@@ -44,6 +44,8 @@ pub struct JoinRequest<'a> {
 pub enum Verdict {
     /// The connection may join.
     Admit,
+    /// It may join, with a credential that is valid until a time. Milliseconds since the Unix epoch.
+    AdmitUntil(u64),
     /// It may not. The text goes to the client.
     Reject(&'static str),
     /// This authorizer does not recognise the credential: the next one decides.
@@ -146,12 +148,14 @@ impl Authorizers {
         Self::from(vec![authorizer])
     }
 
-    /// Asks the authorizers in order. A credential that no authorizer recognises is rejected.
-    pub fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Result<(), &'static str>> {
+    /// Asks the authorizers in order. Returns until when the credential is valid, if it expires: milliseconds since the Unix
+    /// epoch. A credential that no authorizer recognises is rejected.
+    pub fn authorize(&self, request: &JoinRequest<'_>) -> Outcome<Result<Option<u64>, &'static str>> {
         for authorizer in &self.chain {
             match authorizer.authorize(request) {
                 Outcome::Ready(Verdict::Pass) => {}
-                Outcome::Ready(Verdict::Admit) => return Outcome::Ready(Ok(())),
+                Outcome::Ready(Verdict::Admit) => return Outcome::Ready(Ok(None)),
+                Outcome::Ready(Verdict::AdmitUntil(expires_ms)) => return Outcome::Ready(Ok(Some(expires_ms))),
                 Outcome::Ready(Verdict::Reject(text)) => return Outcome::Ready(Err(text)),
                 Outcome::Pending => return Outcome::Pending,
                 Outcome::Overloaded => return Outcome::Overloaded,
@@ -293,7 +297,7 @@ impl Authorizer for RoomTokens {
         let Some(token) = token.filter(|text| text.contains('.')) else { return Outcome::Ready(Verdict::Pass) };
         let user = request.identity.map(|identity| &*identity.user);
         Outcome::Ready(match self.0.check_room_key(token, request.room, user, now_ms()) {
-            Ok(()) => Verdict::Admit,
+            Ok(expires_ms) => Verdict::AdmitUntil(expires_ms),
             Err(error) => Verdict::Reject(error.as_str()),
         })
     }
@@ -311,7 +315,7 @@ impl Authorizer for RoomKeys {
         };
         let verified = key::verify_value(request.room, request.credential, &rules, now_ms());
         Outcome::Ready(match verified {
-            Ok(_) => Verdict::Admit,
+            Ok(expires_ms) => Verdict::AdmitUntil(expires_ms),
             Err(refusal) => Verdict::Reject(refusal.as_str()),
         })
     }
@@ -377,7 +381,7 @@ mod tests {
 
     fn authorize(authorizers: &Authorizers, credential: Option<&Value>) -> Result<(), &'static str> {
         match authorizers.authorize(&JoinRequest { room: "r", credential, identity: None, reply_to: None }) {
-            Outcome::Ready(result) => result,
+            Outcome::Ready(result) => result.map(|_| ()),
             other => panic!("not decided: {other:?}"),
         }
     }
@@ -397,6 +401,20 @@ mod tests {
         assert!(authorize(&both, Some(&key.into())).is_ok());
         let key = key::sign("r", 4_102_444_800_000, &secret("other")).unwrap();
         assert_eq!(authorize(&both, Some(&key.into())), Err("Bad key"));
+    }
+
+    #[test]
+    fn the_expiry_of_a_key_is_that_of_the_permission_and_an_open_room_has_none() {
+        let until = |authorizers: &Authorizers, credential: Option<&Value>| match authorizers
+            .authorize(&JoinRequest { room: "r", credential, identity: None, reply_to: None })
+        {
+            Outcome::Ready(result) => result,
+            other => panic!("not decided: {other:?}"),
+        };
+        let keyed = Authorizers::new("/a", vec![secret("s")], None, false);
+        let key = key::sign("r", 4_102_444_800_000, &secret("s")).unwrap();
+        assert_eq!(until(&keyed, Some(&key.into())), Ok(Some(4_102_444_800_000)));
+        assert_eq!(until(&Authorizers::new("/a", vec![], None, false), None), Ok(None));
     }
 
     #[test]

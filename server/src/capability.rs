@@ -11,6 +11,7 @@ use crate::hooks::Journal;
 use crate::mailbox::Mailboxes;
 use crate::presence::Presence;
 use crate::revocation::Revocation;
+use crate::user_connections::UserConnections;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::publication::PublicationRef;
 use std::fmt;
@@ -95,6 +96,8 @@ pub struct Engine {
     pub presence: Option<Arc<dyn Presence>>,
     /// The events that wait for the application. `None`: it is notified of nothing.
     pub journal: Option<Arc<dyn Journal>>,
+    /// How many connections a user has. `None`: the namespace has no presence.
+    pub connections: Option<Arc<dyn UserConnections>>,
     /// Whether publications get through.
     pub health: Arc<dyn Health>,
 }

@@ -53,4 +53,5 @@ pub mod shard;
 pub mod sources;
 pub mod tls_client;
 pub mod token;
+pub mod user_connections;
 pub mod web_service;

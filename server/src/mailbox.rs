@@ -5,6 +5,8 @@
 
 use crate::outcome::{Outcome, Pending, Unavailable};
 pub use nodevent_protocol::mailbox::{Acknowledgement, MessageId};
+use serde_json::json;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -240,19 +242,15 @@ pub enum MailboxError {
     Unavailable,
 }
 
-/// The longest idempotency key. Bytes.
-pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 /// Ids in one acknowledgement.
 pub const MAX_IDS: usize = 1000;
-/// How long an idempotency key is stored if mailboxes have no age.
-const DEFAULT_IDEMPOTENCY_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
 // === impl MailboxSettings ===
 
 impl MailboxSettings {
     /// How long an idempotency key is stored.
     pub fn idempotency_ttl(&self) -> Duration {
-        if self.age.is_zero() { DEFAULT_IDEMPOTENCY_TTL } else { self.age }
+        nodevent_protocol::mailbox::idempotency_ttl(self.age)
     }
 
     /// Whether a message for a user who was never seen is stored.
@@ -272,6 +270,32 @@ impl MailboxNotice {
                 MailboxEvent::Acknowledged(acknowledgement) => 8 * acknowledgement.ids.len(),
             }
     }
+}
+
+/// What clients receive from a mailbox: the text of a JSON object. The arguments are those of
+/// [`crate::protocol::MailboxDelivery::Messages`].
+pub fn messages_text(messages: &[Arc<StoredMessage>], unread: u64, is_first: bool, is_last: bool) -> String {
+    let bytes: usize = messages.iter().map(|message| message.text.len() + 1).sum();
+    let mut text = String::with_capacity(bytes + 80);
+    text.push_str("{\"messages\":[");
+    for (index, message) in messages.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(&message.text);
+    }
+    let _ = write!(text, "],\"unread\":{unread},\"first\":{is_first},\"last\":{is_last}}}");
+    text
+}
+
+/// What clients receive of an acknowledgement: the text of a JSON object.
+pub fn acknowledged_text(acknowledgement: &Acknowledgement, unread: u64) -> String {
+    let ids: Vec<String> = acknowledgement.ids.iter().map(ToString::to_string).collect();
+    let mut text = json!({"ids": ids, "unread": unread});
+    if let Some(last) = acknowledgement.up_to {
+        text["up_to"] = last.to_string().into();
+    }
+    text.to_string()
 }
 
 // === impl MailboxError ===

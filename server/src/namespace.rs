@@ -40,6 +40,8 @@ pub struct Namespace {
     pub recorder: Option<Arc<Recorder>>,
     /// Who may publish over HTTP.
     pub publish: PublishAuthorizer,
+    /// Whether a membership ends when the key expires with which its room was joined (`expiry: leave`).
+    pub ends_expired_memberships: bool,
     /// Whether joins need a key or token.
     pub is_secured: bool,
     /// The protocols that serve it, by their names in the configuration.

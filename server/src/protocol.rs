@@ -105,6 +105,16 @@ pub trait Protocol: fmt::Debug + Send {
         Ok(())
     }
 
+    /// The key with which the connection joined a room has expired, and with it the membership. Only in namespaces with
+    /// `expiry: leave`.
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn membership_expired(&mut self, namespace: u16, room: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (namespace, room, core);
+        Ok(())
+    }
+
     /// The encoding in which the connection receives what is published to all connections of a namespace, if it is in that
     /// namespace. Connections of one protocol in one namespace share it. `None`: they do not receive it.
     fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {

@@ -310,6 +310,7 @@ fn namespaces(config: &Config) -> Namespaces {
             dialect_joins,
             web_service: one.web_service.clone(),
             allows_eio3: one.allows_eio3,
+            ends_expired_memberships: one.ends_expired_memberships,
             limits,
         });
     }
@@ -504,7 +505,7 @@ fn shard_settings(
 }
 
 /// What the mailboxes of a namespace store. `None`: it has none.
-fn mailbox_settings(config: &NamespaceConfig, limits: &Limits) -> Option<MailboxSettings> {
+pub fn mailbox_settings(config: &NamespaceConfig, limits: &Limits) -> Option<MailboxSettings> {
     config.mailbox.as_ref().map(|mailbox| MailboxSettings {
         count: mailbox.count,
         bytes: mailbox.bytes,

@@ -134,6 +134,7 @@ impl Setup {
             dialect_joins: Arc::default(),
             allows_eio3: true,
             web_service: None,
+            ends_expired_memberships: false,
             limits: RoomLimits { max_rooms: 8, max_name_bytes: 255 },
         });
         let (namespaces, engines, metrics) = (Arc::new(namespaces), Arc::new(Engines::default()), Arc::default());

@@ -184,8 +184,10 @@ export class NoDeventController extends Listenable {
         this.user._onRecovered(joined, this.user.position);
       } else if (joined) this.room(joined.room)._onJoinedByToken(joined);
     });
-    // Without a room the server closes the connection, and the next connect asks for another token.
-    this._listen(socket, "revoked", (/** @type {any} */ revoked) => this._rooms.get(String(revoked?.room))?._onRevoked());
+    // Without a room they are about the token: the server closes the connection, or expects another one.
+    for (const reason of ["revoked", "expired"]) {
+      this._listen(socket, reason, (/** @type {any} */ ended) => this._rooms.get(String(ended?.room))?._onEnded(reason));
+    }
     this._tokens._attach(socket, (event, fn) => this._listen(socket, event, fn));
     this.inbox._attach(socket, (event, fn) => this._listen(socket, event, fn));
     if (socket.io) this._bridge(socket, socket.io);

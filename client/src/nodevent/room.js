@@ -185,10 +185,10 @@ export class Room extends Feed {
     return Math.min(MAX_RETRY_DELAY, 1000 * 2 ** this._failures++) * (0.5 + Math.random() / 2);
   }
 
-  /** The membership was revoked. Joins again once, with a new key if the page has a source of keys. */
-  _onRevoked() {
+  /** The membership was revoked, or its key has expired. Joins again once, with a new key if the page has a source of keys. @param {string} reason */
+  _onEnded(reason) {
     this.joined = false;
-    this._fire("leave", "revoked");
+    this._fire("leave", reason);
     this._join(true);
   }
 

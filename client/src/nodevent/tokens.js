@@ -30,7 +30,7 @@ export class Tokens {
       if (this._accepted && !this._sent) this._controller._setUser();
       this._accepted = this._sent;
     });
-    listen("expired", () => this._renew());
+    listen("expired", (/** @type {any} */ expired) => expired?.room === undefined && this._renew());
     // Without a newer token the connection goes on without a user, so that rooms with keys stay joined.
     listen("connect_error", (/** @type {any} */ err) => {
       if (!ENDED.includes(err.message) || this._isRefused) return;

@@ -24,9 +24,29 @@ module NoDevent
       end
     end
 
+    # One message for the mailboxes of users: their ids, and `message` as their pages would receive it.
+    Notification = Struct.new(:users, :event, :message, :namespace, :ttl, :key, keyword_init: true) do
+      def to_s
+        names = users.map { |user| %("user #{user}") }.join(", ")
+        Text.line(%("#{event}" for #{names} with #{JSON.generate(message)}))
+      end
+    end
+
+    # One revocation. `before` is seconds since 1970, or nil.
+    Revocation = Struct.new(:user, :room, :before, :namespace, keyword_init: true) do
+      def to_s
+        Text.line([*(%("user #{user}") if user), *(%(room "#{room}") if room)].join(" in "))
+      end
+    end
+
     # A publisher that records. It takes no lock, so that signal handlers can emit; appending to an Array and copying it
     # are atomic.
     class Recorder
+      # The id of the first message that a test sends to a mailbox.
+      FIRST_ID = 1
+
+      private_constant :FIRST_ID
+
       def initialize
         @entries = []
       end
@@ -34,19 +54,45 @@ module NoDevent
       # @return [true, Integer] like a real publisher: with `wait: true`, one subscribed server
       def publish(channel, json, wait: false, **)
         parsed = JSON.parse(json)
-        publication = Publication.new(room: parsed["room"], event: parsed["event"], message: parsed["message"],
-                                      namespace: channel, rooms: parsed["rooms"], users: parsed["users"],
-                                      broadcast: parsed["broadcast"])
-        @entries << [Context.current || Context.only, publication.freeze]
+        record(Publication.new(room: parsed["room"], event: parsed["event"], message: parsed["message"],
+                               namespace: channel, rooms: parsed["rooms"], users: parsed["users"],
+                               broadcast: parsed["broadcast"]))
         wait ? 1 : true
+      end
+
+      # Records a message for mailboxes.
+      # @param json [String] as the server would receive it
+      # @return [Array<String>] an id for each user, as if all of them were known
+      def notify(namespace, json)
+        parsed = JSON.parse(json)
+        record(Notification.new(users: parsed["users"], event: parsed["event"], message: parsed["message"],
+                                namespace: namespace, ttl: parsed["ttl"], key: parsed["key"]))
+        id = (@entries.size - 1 + FIRST_ID).to_s
+        parsed["users"].map { id }
+      end
+
+      # Records a revocation.
+      # @param json [String] as the server would receive it
+      # @return [void]
+      def revoke(namespace, json)
+        parsed = JSON.parse(json)
+        record(Revocation.new(user: parsed["user"], room: parsed["room"], before: parsed["before"],
+                              namespace: namespace))
       end
 
       # @return [Array<Publication>] those of the current test; outside of tests, all
       def publications
-        entries = @entries.dup
-        context = Context.current
-        entries.select! { |owner, _| owner.equal?(context) } if context
-        entries.map(&:last)
+        recorded(Publication)
+      end
+
+      # @return [Array<Notification>] those of the current test; outside of tests, all
+      def notifications
+        recorded(Notification)
+      end
+
+      # @return [Array<Revocation>] those of the current test; outside of tests, all
+      def revocations
+        recorded(Revocation)
       end
 
       # Deletes those of the current test; outside of tests, all.
@@ -57,6 +103,19 @@ module NoDevent
       # @param context [Context, nil] the test; all if nil
       def forget(context)
         context ? @entries.delete_if { |owner, _| owner.equal?(context) } : @entries.clear
+      end
+
+      private
+
+      def record(entry)
+        @entries << [Context.current || Context.only, entry.freeze]
+      end
+
+      def recorded(kind)
+        entries = @entries.dup
+        context = Context.current
+        entries.select! { |owner, _| owner.equal?(context) } if context
+        entries.map(&:last).grep(kind)
       end
     end
   end

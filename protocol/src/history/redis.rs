@@ -285,6 +285,8 @@ mod tests {
             for namespace in names {
                 add(scope.secrets(namespace));
                 scope.revocations(namespace).into_iter().for_each(&mut add);
+                add(scope.connections(namespace).servers);
+                add(scope.connections(namespace).of_server("1"));
                 for room in names {
                     let keys = scope.keys(namespace, room);
                     add(keys.position.clone());

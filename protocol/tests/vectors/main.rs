@@ -5,6 +5,7 @@ mod engine_io;
 mod engine_io_3;
 mod history;
 mod keys;
+mod notifications;
 mod plain;
 mod publications;
 mod rooms;

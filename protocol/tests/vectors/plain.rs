@@ -17,6 +17,33 @@ fn describe(command: &Command) -> Value {
     };
     match command {
         Command::Ping { payload } => json!({"ping": payload}),
+        Command::Token { token, since_user, since, id } => {
+            let mut value = json!({"token": token});
+            if let Some(since) = since_user {
+                value["since_user"] = since.clone().into();
+            }
+            if !since.is_empty() {
+                value["since"] = since.iter().cloned().map(|(room, at)| (room, Value::from(at))).collect();
+            }
+            with_id(value, id)
+        }
+        Command::Broadcast { since, id } => {
+            let mut value = json!({"broadcast": true});
+            if let Some(since) = since {
+                value["since"] = since.clone().into();
+            }
+            with_id(value, id)
+        }
+        Command::Presence { room, id } => with_id(json!({"presence": room}), id),
+        Command::Mailbox { id } => with_id(json!({"mailbox": true}), id),
+        Command::Acknowledge { acknowledgement, id } => {
+            let ids: Vec<String> = acknowledgement.ids.iter().map(ToString::to_string).collect();
+            let mut which = json!({"ids": ids});
+            if let Some(last) = acknowledgement.up_to {
+                which["up_to"] = last.to_string().into();
+            }
+            with_id(json!({"acknowledge": which}), id)
+        }
         Command::Leave { room, id } => with_id(json!({"leave": room}), id),
         Command::Join { room, key, since, id } => {
             let mut value = json!({"join": room});
@@ -28,6 +55,15 @@ fn describe(command: &Command) -> Value {
             }
             with_id(value, id)
         }
+    }
+}
+
+/// The topic that a vector names.
+fn topic(vector: &Value) -> Topic<'_> {
+    match (vector["room"].as_str(), vector["user"].as_str()) {
+        (Some(room), _) => Topic::Room(room),
+        (None, Some(user)) => Topic::User(user),
+        (None, None) => Topic::All,
     }
 }
 
@@ -59,11 +95,17 @@ fn every_line_of_the_server_is_encoded() {
             "pong" => plain::pong(text(vector, "payload")),
             "joined" => {
                 let recovery = vector["recovered"].as_bool().map(|recovered| (position, recovered));
-                plain::joined(text(vector, "room"), id, recovery)
+                plain::joined(topic(vector), id, recovery)
             }
             "left" => plain::left(text(vector, "room"), id),
             "error" => plain::error(text(vector, "error"), text(vector, "hint"), vector["room"].as_str(), id),
-            "gap" => plain::gap(Topic::Room(text(vector, "room")), position.unwrap()),
+            "gap" => plain::gap(topic(vector), position.unwrap()),
+            "identified" => plain::identified(text(vector, "user"), number(vector, "expires_in"), id),
+            "expired" => plain::expired(number(vector, "grace")),
+            "presence" => plain::presence(&vector["list"].to_string(), id),
+            "mailbox" => plain::mailbox(&vector["delivery"].to_string()),
+            "acknowledged" => plain::acknowledged(&vector["which"].to_string()),
+            "removed" => plain::removed(number(vector, "count"), number(vector, "unread"), id),
             "closing" => plain::closing(text(vector, "reason"), number(vector, "reconnect_after")),
             other => panic!("unknown kind: {other}"),
         };

@@ -1,7 +1,7 @@
 //! The command line, one file per command.
 //!
 //! Part of the binary, not of the library. The commands use the library's configuration; only `serve` starts a server,
-//! the others talk to a running one over HTTP.
+//! the others talk to a running one over HTTP, and `notify` to Redis if it is asked to.
 
 mod check;
 mod diagnostics;
@@ -10,6 +10,7 @@ mod hooks;
 mod http;
 mod key;
 mod migrate;
+mod notify;
 mod output;
 mod publish_key;
 mod push;
@@ -42,6 +43,7 @@ use std::path::{Path, PathBuf};
   nodevent key User_12 --expires-in 1h     print a key with which a browser may join the room
   nodevent emit User_12 hello '\"you\"'      emit an event to the room
   nodevent push --user ann NEWS            push an event to a user of TURTED
+  nodevent notify --user 12 mention hello  store a message for a user until it is acknowledged
   nodevent revoke --user 12                end the connections of a user
   nodevent hooks list                      print the events that the application has not accepted
   nodevent subscribe User_12               print the events of the room
@@ -69,6 +71,8 @@ enum Command {
     Emit(emit::Emit),
     /// Push an event to the users and channels of the dialect `turted`.
     Push(push::Push),
+    /// Store a message in the mailboxes of users.
+    Notify(notify::Notify),
     /// End the connections of a user, or memberships of a room.
     Revoke(revoke::Revoke),
     /// Read, resend or delete the events that the application has not accepted.
@@ -112,6 +116,7 @@ impl Arguments {
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),
             Some(Command::Push(push)) => push.run(),
+            Some(Command::Notify(notify)) => notify.run(),
             Some(Command::Revoke(revoke)) => revoke.run(),
             Some(Command::Hooks(hooks)) => hooks.run(),
             Some(Command::Subscribe(subscribe)) => subscribe.run(),

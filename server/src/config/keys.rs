@@ -354,6 +354,15 @@ pub static NAMESPACE: Section = Section {
             "require",
         ),
         key(
+            "expiry",
+            Word(&["stay", "leave"]),
+            Value("stay"),
+            "What happens to a connection in a room when the key expires with which it joined: its membership may `stay`, or it may \
+             `leave` the room. See [keys.md](keys.md#when-a-key-expires).",
+            "A page that stays open must lose its rooms with its keys. Pages need a source of new keys then.",
+            "leave",
+        ),
+        key(
             "publish_key",
             Secret,
             Words("none: see `publish`"),

@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token`, `auth` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3`, `user_room_prefix`, `public_room` and `event_prefix` (together) | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `expiry`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3`, `user_room_prefix`, `public_room` and `event_prefix` (together) | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -119,6 +119,8 @@ pub struct Namespace {
     pub max_key_lifetime: Option<Duration>,
     /// Which keys are signed and accepted.
     pub bound_keys: BoundKeys,
+    /// Whether a membership ends when the key expires with which its room was joined.
+    pub ends_expired_memberships: bool,
     /// The tokens of its clients.
     pub token: Option<token::Settings>,
     /// The key set of its tokens that is read while the server runs.
@@ -157,6 +159,7 @@ struct Written {
     open: Option<bool>,
     max_key_lifetime: Option<Duration>,
     bound_keys: Option<BoundKeys>,
+    ends_expired_memberships: Option<bool>,
     publish_keys: Option<Vec<PublishKey>>,
     history: Option<History>,
     /// `Some(None)`: `off` is written.
@@ -517,6 +520,7 @@ impl Written {
                 "sign" => BoundKeys::Sign,
                 _ => BoundKeys::Accept,
             }),
+            ends_expired_memberships: map.word("expiry", report).map(|word| word == "leave"),
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
             dialects,
             turted,
@@ -549,6 +553,7 @@ impl Written {
             allows_eio3: self.allows_eio3.or(below.allows_eio3),
             max_key_lifetime: self.max_key_lifetime.or(below.max_key_lifetime),
             bound_keys: self.bound_keys.or(below.bound_keys),
+            ends_expired_memberships: self.ends_expired_memberships.or(below.ends_expired_memberships),
             publish_keys: self.publish_keys.or(below.publish_keys),
             history: self.history.or(below.history),
             mailbox: self.mailbox.or(below.mailbox),
@@ -645,6 +650,7 @@ impl Written {
             is_declared_open: self.open == Some(true),
             max_key_lifetime: self.max_key_lifetime,
             bound_keys: self.bound_keys.unwrap_or_default(),
+            ends_expired_memberships: self.ends_expired_memberships.unwrap_or(false),
             token,
             key_set,
             auth: self.auth.flatten(),

@@ -2,20 +2,15 @@
 //! user. `protocol/README.md` section 3 defines it.
 
 use super::endpoint::{Endpoint, ResponseFuture};
-use super::notify::{MAX_USER_BYTES, mailboxes_of};
-use super::query::percent_decode;
-use super::{Http, PeerAddr, publish, query, reply, request_token};
+use super::notify::mailboxes_of;
+use super::user_path::UserPath;
+use super::{Http, PeerAddr, query, reply};
 use crate::capability::Unavailable;
-use crate::clock::now_ms;
 use crate::mailbox::{Acknowledgement, MAX_IDS, MessageId, PageRequest};
-use crate::namespace::Namespace;
-use crate::token::TokenError;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use nodevent_protocol::topic::Topic;
 use serde_json::json;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// Messages of a page, unless `limit` says less.
 const MAX_PAGE_COUNT: usize = 200;
@@ -26,31 +21,9 @@ const PAGE_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 pub(super) struct MailboxEndpoint;
 
-/// The path of a request for a mailbox.
-#[derive(Debug, PartialEq, Eq)]
-struct MailboxPath {
-    /// The namespace's name, with the leading slash.
-    namespace: String,
-    user: String,
-}
-
-// === impl MailboxPath ===
-
-impl MailboxPath {
-    /// Parses `/api/<ns>/users/<user>/mailbox`. `<ns>` may contain slashes, encoded or not, and `<user>` encoded ones.
-    fn parse(path: &str) -> Option<Self> {
-        let (namespace, rest) = path.strip_prefix("/api")?.rsplit_once("/users/")?;
-        let (user, resource) = rest.split_once('/')?;
-        let (namespace, user) = (percent_decode(namespace), percent_decode(user));
-        (resource == "mailbox").then_some(Self { namespace, user })
-    }
-}
-
-// === impl MailboxEndpoint ===
-
 impl Endpoint for MailboxEndpoint {
     fn matches(&self, path: &str) -> bool {
-        MailboxPath::parse(path).is_some()
+        UserPath::parse(path).is_some_and(|path| path.resource == "mailbox")
     }
 
     fn serve<'a>(&'a self, http: &'a Http, request: Request) -> ResponseFuture<'a> {
@@ -65,20 +38,18 @@ impl Endpoint for MailboxEndpoint {
 async fn serve(http: &Http, request: Request) -> Result<Response, Box<Response>> {
     let path = request.uri().path().to_owned();
     let not_found = |name: &str| Box::new(reply::not_found(name));
-    let MailboxPath { namespace, user } = MailboxPath::parse(&path).ok_or_else(|| not_found(&path))?;
-    let namespace = http.namespaces.find(&namespace).ok_or_else(|| not_found(&namespace))?;
+    let path = UserPath::parse(&path).ok_or_else(|| not_found(&path))?;
+    let namespace = http.namespaces.find(&path.namespace).ok_or_else(|| not_found(&path.namespace))?;
     let (method, client) = (request.method().clone(), PeerAddr::of(request.extensions()));
     if method != Method::GET && method != Method::DELETE {
         return Err(Box::new(reply::method_not_allowed("GET, DELETE")));
     }
-    let request = authorize(http, namespace, &user, request)?;
+    let request = path.authorize(http, namespace, request)?;
     // After the key, so that requests without one use up nothing of those with one.
     http.settings.addresses.room_request(client).map_err(|limit| http.refuse_address(client, limit))?;
     let bad_request = |error: &str, hint: &str| Box::new(reply::error(StatusCode::BAD_REQUEST, error, hint));
-    if !(1..=MAX_USER_BYTES).contains(&user.len()) || user.chars().any(char::is_control) {
-        let error = format!("the user is not 1 to {MAX_USER_BYTES} bytes without control characters");
-        return Err(bad_request(&error, "write the percent-encoded id of the user into the path"));
-    }
+    path.check()?;
+    let user = &*path.user;
     let mailboxes = mailboxes_of(http, namespace)?;
     let parameters = request.uri().query();
     let unavailable = |error: Unavailable| {
@@ -88,54 +59,17 @@ async fn serve(http: &Http, request: Request) -> Result<Response, Box<Response>>
     };
     let body = if method == Method::GET {
         let page = page_of(parameters).map_err(|(error, hint)| bad_request(error, hint))?;
-        let read = mailboxes.read(&user, page).await.map_err(unavailable)?;
+        let read = mailboxes.read(user, page).await.map_err(unavailable)?;
         let last = read.messages.last().filter(|_| read.has_more).map(|message| format!("\"{}\"", message.id));
         let messages: Vec<&str> = read.messages.iter().map(|message| &*message.text).collect();
         let (messages, unread, next) = (messages.join(","), read.unread, last.as_deref().unwrap_or("null"));
         format!("{{\"messages\":[{messages}],\"unread\":{unread},\"next\":{next}}}")
     } else {
         let which = acknowledgement_of(parameters).map_err(|(error, hint)| bad_request(error, hint))?;
-        let removed = mailboxes.acknowledge(&user, &which).await.map_err(unavailable)?;
+        let removed = mailboxes.acknowledge(user, &which).await.map_err(unavailable)?;
         json!({"removed": removed.count, "unread": removed.unread}).to_string()
     };
     Ok(reply::with_type(StatusCode::OK, "application/json", body))
-}
-
-/// Admits publishers that may notify, and the user's own token.
-fn authorize(http: &Http, namespace: &Namespace, user: &str, request: Request) -> Result<Request, Box<Response>> {
-    let (parts, body) = request.into_parts();
-    let tokens = namespace.tokens.as_ref();
-    let sent =
-        tokens.and_then(|tokens| request_token::find(&tokens.settings().sources, &parts)).map(|one| one.text);
-    let bearer = query::bearer(&parts.headers).and_then(|text| std::str::from_utf8(text).ok());
-    let bearer = bearer.filter(|text| text.matches('.').count() == 2).map(Into::into);
-    let forbidden = |error: &str| {
-        http.metrics.rejected_requests.fetch_add(1, Relaxed);
-        let hint =
-            "send a token of this user, or a publish key whose `users` include it, as `Authorization: Bearer …`";
-        Box::new(reply::error(StatusCode::FORBIDDEN, error, hint))
-    };
-    if let (Some(tokens), Some(token)) = (tokens, bearer.or(sent)) {
-        match tokens.identity(&token, now_ms()) {
-            Ok(identity) if *identity.user == *user => return Ok(Request::from_parts(parts, body)),
-            Ok(_) => return Err(forbidden("the token is for another user")),
-            Err(error) => {
-                http.metrics.count_rejected_token(error);
-                let client = PeerAddr::of(&parts.extensions);
-                if error == TokenError::BadSignature
-                    && let Err(limit) = http.settings.addresses.wrong_key(client)
-                {
-                    return Err(http.refuse_address(client, limit));
-                }
-                return Err(forbidden(error.as_str()));
-            }
-        }
-    }
-    let request = Request::from_parts(parts, body);
-    match publish::authorize(http, namespace, &request)?.may_publish_to(Topic::User(user)) {
-        true => Ok(request),
-        false => Err(forbidden("this publish key may not read the mailbox of this user")),
-    }
 }
 
 /// The error and the fix of a parameter.
@@ -175,14 +109,6 @@ fn acknowledgement_of(parameters: Option<&str>) -> Result<Acknowledgement, BadPa
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_user_may_contain_encoded_slashes_and_a_namespace_plain_ones() {
-        let path = MailboxPath::parse("/api/a/b/users/x%2Fy/mailbox").unwrap();
-        assert_eq!((&*path.namespace, &*path.user), ("/a/b", "x/y"));
-        assert_eq!(MailboxPath::parse("/api/a/users/x"), None);
-        assert_eq!(MailboxPath::parse("/api/a/users/x/other"), None);
-    }
 
     #[test]
     fn parameters_that_cannot_be_read_are_errors() {

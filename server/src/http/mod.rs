@@ -42,6 +42,8 @@ mod send;
 mod timed_stream;
 mod tls;
 mod turted_push;
+mod user_connections;
+mod user_path;
 pub mod websocket;
 
 pub use endpoint::{Endpoint, ResponseFuture};

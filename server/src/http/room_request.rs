@@ -77,7 +77,7 @@ impl RoomPath {
         let key = Self::key(request);
         let join = JoinRequest { room: &self.room, credential: key.as_ref(), identity: None, reply_to: None };
         match namespace.authorizers.authorize(&join) {
-            Outcome::Ready(result) => result.map_err(JoinError::Unauthorized),
+            Outcome::Ready(result) => result.map(|_| ()).map_err(JoinError::Unauthorized),
             Outcome::Pending | Outcome::Overloaded => {
                 Err(JoinError::Unauthorized("This namespace needs a connection"))
             }

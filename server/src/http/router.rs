@@ -6,6 +6,7 @@ use super::peer::Source;
 use super::query::percent_decode;
 use super::refused_origins::Report;
 use super::request_phase::RequestPhase;
+use super::user_connections::UserConnectionsEndpoint;
 use super::{Http, PeerAddr, console, health, hooks, mailbox, notify, publish, reply, revoke, room_history, send};
 use crate::{host, origin};
 use axum::Router;
@@ -294,7 +295,8 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
 }
 
 /// `GET /api/<ns>`, `POST /api/<ns>/emit`, `/notify` and `/revoke`, `GET /api/<ns>/rooms/<room>/history` and `…/presence`,
-/// `/api/<ns>/users/<user>/mailbox`, and `/api/<ns>/hooks/dead-letters`. `<ns>` may contain slashes, encoded or not, and `<room>` and `<user>` encoded ones.
+/// `/api/<ns>/users/<user>/mailbox` and `…/connections`, and `/api/<ns>/hooks/dead-letters`. `<ns>` may contain slashes, encoded or
+/// not, and `<room>` and `<user>` encoded ones.
 async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let raw = request.uri().path().strip_prefix("/api").unwrap_or_default().to_owned();
     if raw.contains("/rooms/") {
@@ -302,6 +304,9 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     }
     if mailbox::MailboxEndpoint.matches(request.uri().path()) {
         return serve_endpoint(&http, &mailbox::MailboxEndpoint, request).await;
+    }
+    if UserConnectionsEndpoint.matches(request.uri().path()) {
+        return serve_endpoint(&http, &UserConnectionsEndpoint, request).await;
     }
     let path = percent_decode(&raw);
     if http.namespaces.find(&path).is_some() {

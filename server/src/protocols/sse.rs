@@ -152,6 +152,11 @@ impl Protocol for Sse {
         Err(CloseReason::Revoked)
     }
 
+    fn membership_expired(&mut self, _namespace: u16, room: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
+        core.send(&[event("expired", &json!({"room": room}), None)]);
+        Err(CloseReason::TokenExpired)
+    }
+
     fn closing(&mut self, _reason: CloseReason, _core: &mut dyn Core) {}
 }
 

@@ -152,9 +152,7 @@ impl Core for Connection<'_> {
     fn forget_identity(&mut self, namespace: u16) {
         self.shard.pending_identities.cancel(self.slot, namespace);
         self.shard.leave_user(self.slot, namespace);
-        if let Some(session) = self.shard.session_mut(self.slot) {
-            session.identities.remove(namespace);
-        }
+        self.shard.forget_identity(self.slot, Some(namespace));
         self.shard.remove_mailboxes(self.slot, Some(namespace));
     }
 

@@ -22,6 +22,7 @@ use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::hub::{Hub, Member, Membership, RoomId};
 use crate::protocol::Millis;
+use crate::publication::Notice;
 use crate::send_buffer::SendOutcome;
 use nodevent_protocol::topic;
 use smallvec::SmallVec;
@@ -209,6 +210,7 @@ impl MemberDelivery<'_> {
         let is_simple = session.join_buffers.is_empty()
             && session.last_delivered < self.batch.first()
             && self.batch.is_for(session.page)
+            && (!self.batch.has_gap || session.has_asked_for_all || namespace_of_all(self.room).is_none())
             && self.has_nothing_else(slot, session);
         if is_simple {
             session.last_delivered = last;
@@ -265,6 +267,11 @@ impl MemberDelivery<'_> {
         session.last_delivered = self.delivery.last;
         let (mut frames, mut count) = (Vec::with_capacity(items.len()), 0);
         for (membership, Queued { notice, .. }) in items {
+            // A gap there concerns those who want what was published to all while they were disconnected.
+            let is_of_all = namespace_of_all(membership.room).is_some();
+            if is_of_all && matches!(notice, Notice::Gap(_)) && !session.has_asked_for_all {
+                continue;
+            }
             let own = of_all.iter().find(|(room, _)| *room == membership.room).map(|(_, encoding)| encoding);
             let Some(encoding) = own.or_else(|| self.encodings.get(membership.encoding)) else { continue };
             let is_for = notice.is_for(session.page)

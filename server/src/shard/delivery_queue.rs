@@ -85,6 +85,8 @@ pub(super) struct Batch {
     started: Instant,
     /// Whether an item is not for all members, or is a copy of which they may have received another.
     has_marks: bool,
+    /// Whether an item is the notice of a gap.
+    pub(super) has_gap: bool,
 }
 
 // === impl DeliveryQueue ===
@@ -229,9 +231,11 @@ impl Batch {
             items.extend(waiting.pop_front());
         }
         let has_marks = items.iter().any(|item| item.notice.marks() != Marks::default());
+        let has_gap = items.iter().any(|item| matches!(item.notice, Notice::Gap(_)));
         (!items.is_empty()).then(|| Self {
             items,
             has_marks,
+            has_gap,
             bytes: Vec::new(),
             remaining: members,
             started: Instant::now(),

@@ -127,6 +127,7 @@ impl Shard {
             Ok(identity) => identity,
             Err(error) => return Err(self.reject_token(slot, namespace, error)),
         };
+        self.count_user(slot, namespace, &identity.user);
         let lifetime = identity.expires_ms.saturating_sub(now_ms());
         let (now, grace) = (self.now, one.grace().as_millis() as Millis);
         if let Some(session) = self.session_mut(slot) {
@@ -135,6 +136,31 @@ impl Shard {
         self.add_mailbox(slot, namespace, &identity.user);
         self.update_presence(slot, namespace);
         Ok(identity)
+    }
+
+    /// A connection has a user from now on, unless it has had before.
+    fn count_user(&mut self, slot: u32, namespace: u16, user: &str) {
+        let has_user = self.session_mut(slot).is_none_or(|session| session.identities.get(namespace).is_some());
+        let connections = self.engines.get(namespace).and_then(|engine| engine.connections.as_ref());
+        if let Some(connections) = connections.filter(|_| !has_user) {
+            connections.local().connected(user);
+        }
+    }
+
+    /// A connection does not have its user in a namespace any more. `None`: in no namespace.
+    pub(super) fn forget_identity(&mut self, slot: u32, namespace: Option<u16>) {
+        let Some(session) = self.session_mut(slot) else { return };
+        let ended = session.identities.all().filter(|(one, _)| namespace.is_none_or(|ended| ended == *one));
+        let ended: Vec<_> = ended.map(|(namespace, identity)| (namespace, Arc::clone(identity))).collect();
+        for (namespace, identity) in ended {
+            if let Some(session) = self.session_mut(slot) {
+                session.identities.remove(namespace);
+            }
+            let connections = self.engines.get(namespace).and_then(|engine| engine.connections.as_ref());
+            if let Some(connections) = connections {
+                connections.local().disconnected(&identity.user);
+            }
+        }
     }
 
     /// Counts and logs a rejected token.

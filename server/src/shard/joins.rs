@@ -27,6 +27,14 @@ use std::time::Instant;
 /// The result of a join, and why the connection must be closed after it, if it must.
 pub(super) type JoinResult = Result<Outcome<(Joined, Option<CloseReason>)>, JoinError>;
 
+/// A room that a connection may join.
+#[derive(Debug, Clone, Copy)]
+struct Room<'a> {
+    name: &'a str,
+    /// When the membership ends. Milliseconds since the Unix epoch. `None`: with the connection.
+    expires_ms: Option<u64>,
+}
+
 /// A join that waits for its authorization.
 #[derive(Debug)]
 pub(super) struct PendingJoin {
@@ -54,7 +62,10 @@ impl Shard {
         let identity = self.session_mut(slot).and_then(|session| session.identities.valid(namespace, now).cloned());
         let identity = identity.as_deref();
         match authorizers.authorize(&JoinRequest { room, credential, identity, reply_to: Some(reply_to) }) {
-            Outcome::Ready(Ok(())) => self.join(namespace, room, since, encoding, reply_to),
+            Outcome::Ready(Ok(expires_ms)) => {
+                let expires_ms = expires_ms.filter(|_| namespaces.get(namespace).ends_expired_memberships);
+                self.join(namespace, Room { name: room, expires_ms }, since, encoding, reply_to)
+            }
             Outcome::Ready(Err(text)) => Err(self.reject_join(slot, namespace, JoinError::Unauthorized(text))),
             Outcome::Pending if self.start_pending(slot, join_id, namespace) => {
                 let join = PendingJoin { namespace, room: room.into(), since, encoding: Arc::clone(encoding) };
@@ -107,7 +118,7 @@ impl Shard {
     fn join(
         &mut self,
         namespace: u16,
-        room: &str,
+        Room { name: room, expires_ms }: Room<'_>,
         since: Since,
         encoding: &Arc<dyn Encoding>,
         reply_to: ReplyTo,
@@ -132,7 +143,8 @@ impl Shard {
                 }
                 return Err(self.reject_join(slot, namespace, JoinError::TooManyRooms));
             }
-            JoinOutcome::AlreadyMember(_) if since == Since::FirstJoin => {
+            JoinOutcome::AlreadyMember(id) if since == Since::FirstJoin => {
+                self.set_expiry(slot, Membership { room: id, encoding: encoding_id }, false, expires_ms);
                 // It receives the room already and does not say up to where, so no position is known to be behind it.
                 self.metrics.joins.fetch_add(1, Relaxed);
                 let has_history =
@@ -147,6 +159,7 @@ impl Shard {
             JoinOutcome::AlreadyMember(id) => id,
         };
         let membership = Membership { room: id, encoding: encoding_id };
+        self.set_expiry(slot, membership, matches!(joined, JoinOutcome::Joined(_)), expires_ms);
         let shares = self.hub.memberships_of(slot).filter(|one| one.room == id).count() > 1;
         if let Some(session) = self.session_mut(slot) {
             session.shares_a_room |= shares;
@@ -274,6 +287,9 @@ impl Shard {
             return Err(self.reject_join(slot, namespace, JoinError::TooManyJoins));
         }
         let membership = membership_in_all(namespace);
+        if let Some(session) = self.session_mut(slot) {
+            session.has_asked_for_all = true;
+        }
         let reply_to = ReplyTo { encoding: membership.encoding, ..self.reply_to(slot, request) };
         Ok(self.recover(membership, encoding, namespace, topic::ALL, since, reply_to))
     }
@@ -337,7 +353,10 @@ impl Shard {
         }
         let PendingJoin { namespace, room, since, encoding } = join;
         let outcome = match result {
-            Ok(()) => self.join(namespace, &room, since, &encoding, reply_to),
+            Ok(()) => {
+                let room = Room { name: &room, expires_ms: None };
+                self.join(namespace, room, since, &encoding, reply_to)
+            }
             Err(text) => Err(self.reject_join(reply_to.slot, namespace, JoinError::Unauthorized(text))),
         };
         let (result, close) = match outcome {
@@ -450,6 +469,7 @@ impl Shard {
         self.memberships.remove(client);
         if let Some(session) = self.session_mut(slot) {
             session.join_buffers.retain(|one| one != membership);
+            session.expiries.left(membership);
         }
         if let LeaveOutcome::RoomEmptied(room) = outcome {
             self.delivery.forget(room.id);

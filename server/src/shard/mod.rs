@@ -10,7 +10,8 @@
 //! `delivery_queue` (from a publication to its members), `audience` (all connections) and `received` (one copy for each),
 //! `concatenator` (one write for many frames), `encodings`, `joins` and `join_buffers` (from a join to its recovery),
 //! `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`, `read_queue` and `buffers` (what one
-//! client may take from others), `timers`, `closes`, `connected` (what hooks report), `identify` and `identities` (who a connection is), `revocations`.
+//! client may take from others), `timers`, `closes`, `connected` (what hooks report), `identify` and `identities` (who a
+//! connection is), `expiries` (memberships that end with their key), `revocations`.
 
 mod audience;
 mod body_stream;
@@ -22,6 +23,7 @@ mod connection;
 mod delivery;
 mod delivery_queue;
 mod encodings;
+mod expiries;
 mod handle;
 mod identify;
 mod identities;

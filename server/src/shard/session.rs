@@ -5,6 +5,7 @@
 use super::Shard;
 use super::audience::namespace_of_all;
 use super::connection::Connection;
+use super::expiries::Expiries;
 use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
 use super::mailbox::OwnMailboxes;
@@ -49,6 +50,7 @@ impl Shard {
             last_delivered: 0,
             join_buffers: JoinBuffers::default(),
             identities: Identities::default(),
+            expiries: Expiries::default(),
             mailboxes: OwnMailboxes::default(),
             drain_at: NEVER,
             stalled_since: None,
@@ -58,6 +60,7 @@ impl Shard {
             wrong_keys: 0,
             has_joined: false,
             is_watched: false,
+            has_asked_for_all: false,
             shares_a_room: false,
             timer_at: NEVER,
             generation: self.generation,
@@ -278,6 +281,7 @@ impl Shard {
         self.leave_rooms(slot, None);
         self.remove_mailboxes(slot, None);
         self.note_disconnected(slot, None, reason.name());
+        self.forget_identity(slot, None);
         let Some(session) = self.session_mut(slot) else { return };
         let (client, has_joined) = (session.info.peer(), session.has_joined);
         if !has_joined {

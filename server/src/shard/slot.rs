@@ -2,6 +2,7 @@
 //! is idle.
 
 use super::body_stream::BodyStream;
+use super::expiries::Expiries;
 use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
 use super::mailbox::OwnMailboxes;
@@ -50,6 +51,8 @@ pub(super) struct Session {
     pub(super) join_buffers: JoinBuffers,
     /// Who it is in each namespace.
     pub(super) identities: Identities,
+    /// Which of its memberships expire.
+    pub(super) expiries: Expiries,
     /// The mailboxes of its users.
     pub(super) mailboxes: OwnMailboxes,
     /// When it is closed because the server stops.
@@ -65,6 +68,8 @@ pub(super) struct Session {
     pub(super) has_joined: bool,
     /// Whether the next scan of the buffers looks at it.
     pub(super) is_watched: bool,
+    /// Whether it has asked for what was published to all connections, so that a gap there concerns it.
+    pub(super) has_asked_for_all: bool,
     /// Whether it has ever been in one room with two encodings.
     pub(super) shares_a_room: bool,
     pub(super) timer_at: Millis,
@@ -162,7 +167,7 @@ impl Slot {
             Self::Session(one) => {
                 let protocol = one.protocol.as_ref().map_or(NEVER, |protocol| protocol.deadline());
                 let stalled = one.stalled_since.map_or(NEVER, |since| since + write_timeout);
-                protocol.min(one.drain_at).min(stalled).min(one.identities.deadline())
+                protocol.min(one.drain_at).min(stalled).min(one.identities.deadline()).min(one.expiries.deadline())
             }
             Self::Probe(_) => NEVER,
             Self::Closing(one) => one.until,

@@ -94,6 +94,10 @@ impl Shard {
             return;
         }
         let Some(session) = self.session_mut(slot) else { return };
+        if now >= session.expiries.deadline() && !self.expire_memberships(slot) {
+            return;
+        }
+        let Some(session) = self.session_mut(slot) else { return };
         if session.protocol.as_ref().is_some_and(|protocol| now >= protocol.deadline()) {
             self.with_protocol(slot, |protocol, core| protocol.on_deadline(core));
         }

@@ -217,7 +217,8 @@ impl TokenVerifier {
         Ok(Identity { user, expires_ms: claims.expires_ms, issued_ms, info: claims.info, rooms: claims.rooms })
     }
 
-    /// Checks that a token is a key to `room` for a connection of `user`.
+    /// Checks that a token is a key to `room` for a connection of `user`. Returns until when it is accepted. Milliseconds since
+    /// the Unix epoch.
     ///
     /// # Errors
     /// The token does not open the room now.
@@ -227,7 +228,7 @@ impl TokenVerifier {
         room: &str,
         user: Option<&str>,
         now_ms: u64,
-    ) -> Result<(), TokenError> {
+    ) -> Result<u64, TokenError> {
         let claims = self.verify(token, now_ms)?;
         let opened = claims.room.ok_or(TokenError::NotRoomKey)?;
         if *opened != *room {
@@ -240,7 +241,7 @@ impl TokenVerifier {
         let of_user = claims.user.as_deref().is_some_and(|user| revocations.rejects_user(user, issued_ms));
         match of_user || revocations.rejects_room(room, user, issued_ms) {
             true => Err(TokenError::Revoked),
-            false => Ok(()),
+            false => Ok(claims.expires_ms.saturating_add(self.settings.leeway.as_millis() as u64)),
         }
     }
 

@@ -200,6 +200,13 @@ impl Browser {
         self.await_packet("a notice", |packet| packet.kind == '2' && !packet.is_publication()).await.value()
     }
 
+    /// An event that is not a publication and has arrived already.
+    pub fn deferred_notice(&mut self) -> Option<Value> {
+        let is_notice = |packet: &Packet| packet.kind == '2' && !packet.is_publication();
+        let found = self.deferred.iter().position(is_notice)?;
+        self.deferred.remove(found).map(|packet| packet.value())
+    }
+
     /// Does the same, but passes over the confirmation that the connection receives what is published to its user.
     pub async fn next_other_notice(&mut self) -> Value {
         let is_other = |packet: &Packet| {

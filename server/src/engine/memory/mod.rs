@@ -5,6 +5,7 @@ mod hooks;
 mod mailbox;
 mod mailboxes;
 mod presence;
+mod user_connections;
 
 use super::{Fanout, unpositioned};
 use crate::capability::{
@@ -27,6 +28,7 @@ use presence::MemoryPresence;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+use user_connections::UserConnectionsInMemory;
 
 /// The engine of one namespace.
 #[derive(Debug)]
@@ -55,6 +57,7 @@ impl Memory {
         let journal = recorder.as_ref().map(|recorder| Arc::new(JournalInMemory::new(recorder.limits())) as _);
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
+        let connections = presence.as_ref().map(|_| Arc::new(UserConnectionsInMemory::default()) as _);
         let presence = presence.map(|settings| MemoryPresence::start(&memory, settings, metrics, recorder) as _);
         Engine {
             kind: "memory",
@@ -65,6 +68,7 @@ impl Memory {
             revoke: Arc::clone(&memory) as _,
             presence,
             journal,
+            connections,
             health: memory,
         }
     }

@@ -6,6 +6,7 @@
 
 use super::super::Fanout;
 use super::client;
+use super::mailbox_store::MessageStore;
 use super::mailbox_users::{Due, MailboxUsers};
 use super::script::{Script, ScriptError};
 use crate::capability::{Pending, Unavailable};
@@ -20,7 +21,7 @@ use fred::interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterfac
 use fred::types::{Message, Value};
 use futures_util::future::join_all;
 use nodevent_protocol::history::Scope;
-use nodevent_protocol::mailbox::{self as scripts, Create, MailboxKeys, Notice, Store, acknowledge_args};
+use nodevent_protocol::mailbox::{self as scripts, MailboxKeys, Notice, acknowledge_args};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -120,57 +121,9 @@ impl Shared {
     }
 
     async fn store(&self, new: &NewMessage<'_>) -> Result<Stored, ScriptError> {
-        // A connected user is known even before Redis has been notified.
-        let is_known = !self.settings.stores_for_unknown() && self.users.is_connected(new.user);
-        let mut create = match self.settings.stores_for_unknown() {
-            true => Create::NeedsPlace,
-            false if is_known => Create::Always,
-            false => Create::Never,
-        };
-        let keys = self.keys(new.user);
-        loop {
-            let mut names = keys.all();
-            names.extend(new.idempotency_key.map(|key| keys.idempotency(key)));
-            let store = Store {
-                channel: &self.channel,
-                text: new.text,
-                user: new.user,
-                count: self.settings.count,
-                bytes: self.settings.bytes,
-                age: self.settings.age,
-                create,
-                ttl: new.ttl,
-                idempotency_ttl: self.settings.idempotency_ttl(),
-            };
-            let args = store.args().into_iter().map(Value::from).collect();
-            let (status, id, _unread, dropped): (String, String, u64, u64) =
-                self.store.run(&self.client, names, args).await?;
-            let id = MessageId::parse(&id);
-            return match (status.as_str(), id) {
-                ("stored", Some(id)) => Ok(Stored::Stored { id, dropped }),
-                ("duplicate", Some(id)) => Ok(Stored::Duplicate(id)),
-                ("unknown", _) => Ok(Stored::Unknown),
-                ("place", _) if create == Create::NeedsPlace => {
-                    if !self.take_place(new.user).await? {
-                        return Ok(Stored::Full);
-                    }
-                    create = Create::Always;
-                    continue;
-                }
-                _ => Err(ScriptError::from_redis("ERR unexpected reply of the script that stores a message")),
-            };
-        }
-    }
-
-    async fn take_place(&self, user: &str) -> Result<bool, ScriptError> {
-        let args = [
-            Value::from(user),
-            self.settings.age.as_millis().to_string().into(),
-            self.settings.max_mailboxes.to_string().into(),
-        ];
-        let places = self.scope.mailbox_places(self.fanout.name());
-        let taken: i64 = self.place.run(&self.client, vec![places], args.to_vec()).await?;
-        Ok(taken == 1)
+        let Self { client, store, place, scope, settings, .. } = self;
+        let store = MessageStore { client, store, place, scope, namespace: self.fanout.name(), settings };
+        store.store(new, self.users.is_connected(new.user)).await
     }
 
     async fn free_place(&self, user: &str) -> Result<i64, ScriptError> {

@@ -22,8 +22,10 @@ mod history_pages;
 mod history_reader;
 mod hooks;
 mod long_reads;
+mod mailbox_store;
 mod mailbox_users;
 mod mailboxes;
+mod notify;
 mod periodic_check;
 mod presence;
 mod presence_script;
@@ -36,8 +38,10 @@ mod secrets_check;
 mod subscriber;
 mod subscription;
 mod unique_queue;
+mod user_connections;
 
 pub use diagnose::{RedisDiagnosis, diagnose};
+pub use notify::{NotifyError, notify};
 
 use super::Fanout;
 use crate::capability::{
@@ -68,6 +72,7 @@ use std::time::Duration;
 use subscriber::{Inputs, NamespaceSubscriber};
 use subscription::Resubscriber;
 use tokio::sync::{Notify, mpsc, watch};
+use user_connections::UserConnectionsInRedis;
 
 /// Maximum time for a command.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -222,6 +227,8 @@ impl Redis {
             })
             .transpose()?;
         let history_reader = Arc::new(HistoryReader::new(redis.clone(), Arc::clone(&shared)));
+        let lease = namespace.presence.as_ref().map(|settings| settings.lease);
+        let connections = lease.map(|lease| UserConnectionsInRedis::start(&shared, lease) as _);
         let journal = shared.fanout.recorder().map(|recorder| {
             let keys = shared.scope.hooks(shared.fanout.name());
             Arc::new(JournalInRedis::new(recorder.limits(), shared.publisher.clone(), keys))
@@ -240,6 +247,7 @@ impl Redis {
             revoke: Arc::clone(&redis) as _,
             presence,
             journal: journal.map(|journal| journal as _),
+            connections,
             health: redis,
         })
     }

@@ -122,6 +122,10 @@ impl<S: VersionSession, U: Upper> Protocol for EngineIo<S, U> {
         self.upper.revoked(namespace, room, core)
     }
 
+    fn membership_expired(&mut self, namespace: u16, room: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.upper.membership_expired(namespace, room, core)
+    }
+
     fn presence_listed(
         &mut self,
         namespace: u16,

@@ -108,6 +108,15 @@ pub trait Upper: fmt::Debug + Send {
         Ok(())
     }
 
+    /// See [`Protocol::membership_expired`].
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn membership_expired(&mut self, namespace: u16, room: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (namespace, room, core);
+        Ok(())
+    }
+
     /// See [`Protocol::presence_listed`].
     fn presence_listed(
         &mut self,

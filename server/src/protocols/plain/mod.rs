@@ -2,20 +2,31 @@
 //!
 //! Its lines are defined in [`nodevent_protocol::plain`] and in `protocol/README.md` section 9.
 
+mod access;
 mod encoding;
 mod endpoint;
+mod identity;
 
 use super::Mount;
 use crate::close_reason::CloseReason;
 use crate::encoding::Encoding;
-use crate::history::Since;
+use crate::history::{RequestId, Since};
 use crate::http::Endpoint;
+use crate::mailbox::{MailboxError, acknowledged_text, messages_text};
 use crate::namespace::Namespaces;
 use crate::outcome::Outcome;
-use crate::protocol::{Core, JoinError, Joined, Message, Millis, NEVER, Protocol, Subscribe, SubscribeReply};
+use crate::presence::{PresenceError, PresenceResult};
+use crate::protocol::{
+    Core, IdentifyReply, JoinError, Joined, MailboxDelivery, Message, Millis, NEVER, Protocol, Subscribe,
+    SubscribeReply,
+};
+use crate::token::TokenError;
+use access::{Access, Admission};
 use encoding::PlainEncoding;
 use endpoint::PlainEndpoint;
+use identity::Positions;
 use nodevent_protocol::plain::{self, Command};
+use nodevent_protocol::topic::Topic;
 use std::sync::Arc;
 
 /// The name of the protocol in the configuration.
@@ -42,8 +53,11 @@ struct Plain {
     settings: Arc<Settings>,
     namespace: u16,
     heartbeat: Heartbeat,
-    /// When the connection must have joined a room.
+    /// When the connection must have joined a room, or have a user.
     join_by: Millis,
+    access: Access,
+    /// What the client has received, for the joins that follow a token that is being verified.
+    positions: Option<Box<Positions>>,
 }
 
 /// The heartbeat: pings of the WebSocket layer, which clients answer by themselves.
@@ -74,13 +88,33 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
 impl Plain {
     fn new(settings: &Arc<Settings>, namespace: u16) -> Self {
         let settings = Arc::clone(settings);
-        Self { settings, namespace, heartbeat: Heartbeat::PingAt(NEVER), join_by: NEVER }
+        let (heartbeat, access) = (Heartbeat::PingAt(NEVER), Access::Granted);
+        Self { settings, namespace, heartbeat, join_by: NEVER, access, positions: None }
     }
 
-    fn on_line(&mut self, line: &str, core: &mut dyn Core) {
+    fn on_line(&mut self, line: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
         let max_room_name = self.settings.namespaces.get(self.namespace).limits.max_name_bytes;
-        match Command::parse(line, max_room_name) {
-            Ok(Command::Join { room, key, since, id }) => {
+        let command = match Command::parse(line, max_room_name) {
+            Ok(command) => command,
+            Err((error, id)) => {
+                core.send_text(&plain::error(&error.to_string(), error.hint(), None, id));
+                return Ok(());
+            }
+        };
+        match self.access.admit(command) {
+            Admission::Run(command) => self.run(command, core),
+            Admission::Reject(error, id) => {
+                core.send_text(&plain::error(error.as_str(), identity::HINT, None, id));
+            }
+            Admission::Held => {}
+            Admission::TooMuch => return Err(CloseReason::TooManyPendingJoins),
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, command: Command, core: &mut dyn Core) {
+        match command {
+            Command::Join { room, key, since, id } => {
                 let joined = core.subscribe(Subscribe {
                     namespace: self.namespace,
                     room: &room,
@@ -89,29 +123,107 @@ impl Plain {
                     encoding: &self.settings.encoding,
                     request: id.into(),
                 });
-                match joined {
-                    Ok(Outcome::Ready(joined)) => self.on_joined(&room, id, Ok(joined), core),
-                    Ok(Outcome::Pending | Outcome::Overloaded) => {}
-                    Err(error) => self.on_joined(&room, id, Err(error), core),
-                }
+                self.on_join_outcome(Topic::Room(&room), id, joined, core);
             }
-            Ok(Command::Leave { room, id }) => {
+            Command::Leave { room, id } => {
                 core.unsubscribe(self.namespace, &room, &self.settings.encoding);
                 core.send_text(&plain::left(&room, id));
             }
-            Ok(Command::Ping { payload }) => core.send_text(&plain::pong(&payload)),
-            Err((error, id)) => core.send_text(&plain::error(&error.to_string(), error.hint(), None, id)),
+            Command::Token { token, since_user, since, id } => {
+                self.positions = Some(Box::new(Positions { of_user: since_user, of_rooms: since }));
+                self.identify(Some(&token), id.into(), core);
+            }
+            Command::Broadcast { since, id } => {
+                let since = Since::parse(since.as_deref());
+                let joined = core.recover_all(self.namespace, since, &self.settings.encoding, id.into());
+                self.on_join_outcome(Topic::All, id, joined, core);
+            }
+            Command::Presence { room, id } => match core.presence(self.namespace, &room, id.into()) {
+                Ok(Outcome::Pending) => {}
+                Ok(Outcome::Ready(list)) => core.send_text(&plain::presence(&list.text, id)),
+                Ok(Outcome::Overloaded) => {
+                    fail(&PresenceError::TooMany, presence_hint(PresenceError::TooMany), id, core)
+                }
+                Err(error) => fail(&error, presence_hint(error), id, core),
+            },
+            Command::Mailbox { id } => {
+                if let Err(error) = core.open_mailbox(self.namespace) {
+                    fail(&error, mailbox_hint(error), id, core);
+                }
+            }
+            Command::Acknowledge { acknowledgement, id } => {
+                match core.acknowledge_messages(self.namespace, acknowledgement, id) {
+                    Ok(Outcome::Pending) => {}
+                    Ok(Outcome::Ready(removed)) => {
+                        core.send_text(&plain::removed(removed.count, removed.unread, id));
+                    }
+                    Ok(Outcome::Overloaded) => {
+                        fail(&MailboxError::Busy, mailbox_hint(MailboxError::Busy), id, core)
+                    }
+                    Err(error) => fail(&error, mailbox_hint(error), id, core),
+                }
+            }
+            Command::Ping { payload } => core.send_text(&plain::pong(&payload)),
         }
     }
 
-    fn on_joined(&mut self, room: &str, id: Option<u64>, result: Result<Joined, JoinError>, core: &mut dyn Core) {
-        core.send_text(&match result {
-            Ok(Joined { recovery }) => {
-                self.join_by = NEVER;
-                plain::joined(room, id, recovery.map(|recovery| (recovery.position, recovery.recovered)))
+    fn on_join_outcome(
+        &mut self,
+        topic: Topic<'_>,
+        id: Option<u64>,
+        outcome: Result<Outcome<Joined>, JoinError>,
+        core: &mut dyn Core,
+    ) {
+        match outcome {
+            Ok(Outcome::Ready(joined)) => self.on_joined(topic, id, Ok(joined), core),
+            Ok(Outcome::Pending | Outcome::Overloaded) => {}
+            Err(error) => self.on_joined(topic, id, Err(error), core),
+        }
+    }
+
+    fn on_joined(
+        &mut self,
+        topic: Topic<'_>,
+        id: Option<u64>,
+        result: Result<Joined, JoinError>,
+        core: &mut dyn Core,
+    ) {
+        core.send_text(&match (result, topic) {
+            (Ok(Joined { recovery }), _) => {
+                if topic != Topic::All {
+                    self.join_by = NEVER;
+                }
+                plain::joined(topic, id, recovery.map(|recovery| (recovery.position, recovery.recovered)))
             }
-            Err(error) => plain::error(error.as_str(), hint(error), Some(room), id),
+            (Err(error), Topic::Room(room)) => plain::error(error.as_str(), hint(error), Some(room), id),
+            (Err(error), _) => plain::error(error.as_str(), hint(error), None, id),
         });
+    }
+}
+
+/// The reply to a request that failed and concerns no room.
+fn fail(error: &dyn std::error::Error, hint: &str, id: Option<u64>, core: &mut dyn Core) {
+    core.send_text(&plain::error(&error.to_string(), hint, None, id));
+}
+
+/// The hint for a client that gets no list of members.
+fn presence_hint(error: PresenceError) -> &'static str {
+    match error {
+        PresenceError::BadRoom => plain::CommandError::BadRoom.hint(),
+        PresenceError::NotMember => "join the room first",
+        PresenceError::NotEnabled => "write the room's prefix into `presence: { rooms: […] }` of the namespace",
+        PresenceError::TooMany | PresenceError::Unavailable => "retry later",
+    }
+}
+
+/// The hint for a client whose request about its mailbox was rejected.
+fn mailbox_hint(error: MailboxError) -> &'static str {
+    match error {
+        MailboxError::NotConfigured => "write `mailbox: on` below the namespace in the configuration",
+        MailboxError::NoUser => identity::HINT,
+        MailboxError::BadIds => plain::CommandError::BadIds.hint(),
+        MailboxError::TooManyIds => plain::CommandError::TooManyIds.hint(),
+        MailboxError::Busy | MailboxError::Unavailable => "retry later",
     }
 }
 
@@ -130,7 +242,7 @@ impl Protocol for Plain {
         self.heartbeat = Heartbeat::PingAt(core.now() + self.settings.ping_interval);
         self.join_by = core.now() + self.settings.connect_timeout;
         core.send_text(&plain::hello(self.settings.ping_interval));
-        core.connected(self.namespace);
+        self.identify_on_open(core);
         Ok(())
     }
 
@@ -141,7 +253,7 @@ impl Protocol for Plain {
                     if index > 0 {
                         core.count_message()?;
                     }
-                    self.on_line(line, core);
+                    self.on_line(line, core)?;
                 }
             }
             Message::Pong => {
@@ -176,14 +288,61 @@ impl Protocol for Plain {
     }
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
-        self.on_joined(reply.room, reply.request.number, reply.result, core);
+        self.on_joined(Topic::parse(reply.room), reply.request.number, reply.result, core);
+    }
+
+    fn presence_listed(
+        &mut self,
+        _namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
+        match result {
+            Ok(list) => core.send_text(&plain::presence(&list.text, request.number)),
+            Err(error) => fail(error, presence_hint(*error), request.number, core),
+        }
+    }
+
+    fn mailbox(&mut self, _namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
+        match delivery {
+            MailboxDelivery::Messages { messages, unread, is_first, is_last } => {
+                core.send_text(&plain::mailbox(&messages_text(messages, *unread, *is_first, *is_last)));
+            }
+            MailboxDelivery::Acknowledged { acknowledgement, unread } => {
+                core.send_text(&plain::acknowledged(&acknowledged_text(acknowledgement, *unread)));
+            }
+            MailboxDelivery::Reply { request, result: Ok(removed) } => {
+                core.send_text(&plain::removed(removed.count, removed.unread, *request));
+            }
+            MailboxDelivery::Reply { request, result: Err(error) } => {
+                fail(error, mailbox_hint(*error), *request, core);
+            }
+        }
+    }
+
+    fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {
+        let grace = self.settings.namespaces.get(namespace).grace().as_millis() as Millis;
+        core.send_text(&plain::expired(grace));
+    }
+
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.on_identified(reply.request, reply.result.map(Some), None, core);
+        Ok(())
     }
 
     fn revoked(&mut self, _namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
-        if let Some(room) = room {
-            let hint = "request a new token for the room and join it again";
-            core.send_text(&plain::error("Membership has been revoked", hint, Some(room), None));
-        }
+        let hint = "request a new token for the room and join it again";
+        core.send_text(&match room {
+            Some(room) => plain::error("Membership has been revoked", hint, Some(room), None),
+            None => plain::error(TokenError::Revoked.as_str(), identity::HINT, None, None),
+        });
+        Ok(())
+    }
+
+    fn membership_expired(&mut self, _namespace: u16, room: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let hint = "request a new key for the room and join it again";
+        core.send_text(&plain::error("Membership has expired", hint, Some(room), None));
         Ok(())
     }
 

@@ -90,6 +90,12 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         let _ = (operations, room);
     }
 
+    /// The key with which the connection joined a room has expired, and with it the membership. Only in namespaces with
+    /// `expiry: leave`.
+    fn membership_expired(&self, operations: &mut dyn Operations, room: &str) {
+        let _ = (operations, room);
+    }
+
     /// The result of an [`Operations::presence`] that was pending.
     fn presence_listed(&self, operations: &mut dyn Operations, request: RequestId, result: &PresenceResult) {
         let _ = (operations, request, result);

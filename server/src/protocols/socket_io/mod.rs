@@ -470,6 +470,11 @@ impl Upper for SocketIo {
         Ok(())
     }
 
+    fn membership_expired(&mut self, namespace: u16, room: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.in_namespace(namespace, core, |dialect, operations| dialect.membership_expired(operations, room));
+        Ok(())
+    }
+
     fn presence_listed(
         &mut self,
         namespace: u16,

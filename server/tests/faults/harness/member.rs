@@ -367,9 +367,6 @@ impl MemberTask {
         let room = publication["room"].as_str().unwrap_or_default().to_owned();
         let position = publication["position"].as_str().and_then(Position::parse);
         match (name, position) {
-            // Members read nothing that is published to all connections. A new run of Redis cannot show that it lost none of
-            // it, as for every room without publications.
-            ("lost", _) if publication["broadcast"] == true => {}
             ("lost", Some(position)) => self.observe(&room, Observation::Gap { position }),
             ("event", _) => {
                 let message = &publication["message"];

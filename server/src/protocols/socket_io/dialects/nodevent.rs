@@ -122,6 +122,10 @@ impl Dialect for NodEvent {
         operations.emit(&json!(["revoked", what]).to_string(), &[]);
     }
 
+    fn membership_expired(&self, operations: &mut dyn Operations, room: &str) {
+        operations.emit(&json!(["expired", {"room": room}]).to_string(), &[]);
+    }
+
     fn presence_listed(&self, operations: &mut dyn Operations, request: RequestId, result: &PresenceResult) {
         acknowledge(operations, request.number, &presence_ack(result));
     }

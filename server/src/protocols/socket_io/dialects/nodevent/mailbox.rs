@@ -1,12 +1,13 @@
 //! Mailboxes in the dialect `nodevent`: `mailbox`, `acknowledge` and `acknowledged`, as `protocol/README.md` defines them.
 
-use crate::mailbox::{Acknowledgement, MAX_IDS, MailboxError, MessageId, Removed};
+use crate::mailbox::{
+    Acknowledgement, MAX_IDS, MailboxError, MessageId, Removed, acknowledged_text, messages_text,
+};
 use crate::outcome::Outcome;
 use crate::protocol::MailboxDelivery;
 use crate::protocols::socket_io::arguments::Argument;
 use crate::protocols::socket_io::dialect::Operations;
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 
 /// What a client receives.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,25 +70,11 @@ fn reply(result: Result<Removed, MailboxError>) -> String {
 pub(super) fn encode(delivery: &MailboxDelivery<'_>) -> Encoded {
     match delivery {
         MailboxDelivery::Messages { messages, unread, is_first, is_last } => {
-            let bytes: usize = messages.iter().map(|message| message.text.len() + 1).sum();
-            let mut args = String::with_capacity(bytes + 80);
-            args.push_str("[\"mailbox\",{\"messages\":[");
-            for (index, message) in messages.iter().enumerate() {
-                if index > 0 {
-                    args.push(',');
-                }
-                args.push_str(&message.text);
-            }
-            let _ = write!(args, "],\"unread\":{unread},\"first\":{is_first},\"last\":{is_last}}}]");
-            Encoded::Event(args)
+            let delivery = messages_text(messages, *unread, *is_first, *is_last);
+            Encoded::Event(format!("[\"mailbox\",{delivery}]"))
         }
         MailboxDelivery::Acknowledged { acknowledgement, unread } => {
-            let ids: Vec<String> = acknowledgement.ids.iter().map(ToString::to_string).collect();
-            let mut data = json!({"ids": ids, "unread": unread});
-            if let Some(last) = acknowledgement.up_to {
-                data["up_to"] = last.to_string().into();
-            }
-            Encoded::Event(json!(["acknowledged", data]).to_string())
+            Encoded::Event(format!("[\"acknowledged\",{}]", acknowledged_text(acknowledgement, *unread)))
         }
         MailboxDelivery::Reply { request, result } => Encoded::Ack(*request, reply(*result)),
     }
