@@ -14,6 +14,7 @@ mod defaults;
 mod except;
 mod history;
 mod history_attacks;
+mod identities;
 mod key_set;
 mod mailboxes;
 mod order;
