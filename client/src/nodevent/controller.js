@@ -110,6 +110,11 @@ export class NoDeventController extends Listenable {
     return this._all;
   }
 
+  /** The position for the connect packet. The connection receives what is live at once, so what was missed must come before. */
+  _sinceAll() {
+    return (this._sentAll = this._all?.position);
+  }
+
   /** Asks for what was published to all connections while there was none, or for the position to start from. */
   _recoverAll() {
     const feed = this._all;
@@ -172,6 +177,8 @@ export class NoDeventController extends Listenable {
     this._listen(socket, "identified", (/** @type {any} */ identity) => this._onIdentified(identity));
     this._listen(socket, "joined", (/** @type {any} */ joined) => {
       if (joined?.user !== undefined) this.user._onRecovered(joined, this.user.position);
+      else if (joined?.broadcast && joined.error) this._recoverAll();
+      else if (joined?.broadcast) this._all?._onRecovered(joined, this._all.position);
       else if (joined) this.room(joined.room)._onJoinedByToken(joined);
     });
     // Without a room the server closes the connection, and the next connect asks for another token.
@@ -238,7 +245,7 @@ export class NoDeventController extends Listenable {
     this._joins._hold();
     // The page's `connect` listener may have joined some of the rooms already.
     for (const room of rooms) if (!room._joinSent) room._join();
-    this._recoverAll();
+    if (!this._sentAll) this._recoverAll();
     this._joins._flush();
   }
 

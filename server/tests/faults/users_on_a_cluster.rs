@@ -3,6 +3,7 @@
 
 use crate::harness::Node;
 use crate::harness::cluster::Cluster;
+use crate::harness::node::RARE_HEARTBEAT;
 use crate::support::site::Site;
 use crate::support::tokens::{TOKEN_SECRET, now, token};
 use crate::support::wait::until;
@@ -10,8 +11,6 @@ use crate::support::{Browser, Request, Transport};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Browsers respond to heartbeats only while the test reads from them.
-const HEARTBEAT: &str = "ping: {interval: 2m, timeout: 2m}\n";
 /// Enough users and rooms that every node of the cluster has some.
 const COUNT: usize = 12;
 
@@ -205,7 +204,7 @@ async fn users_are_served_on_a_redis_cluster() {
     };
     let one = cluster.namespace("/one", &settings(", mailbox: {unknown: keep}"));
     let two = cluster.namespace("/two", &settings(", mailbox: {age: 0}, channel_per_room: true"));
-    let mut nodes = Node::start_many_with(HEARTBEAT, 2, &format!("{one}{two}")).await;
+    let mut nodes = Node::start_many_with(RARE_HEARTBEAT, 2, &format!("{one}{two}")).await;
     let servers = [nodes[0].site.clone(), nodes[1].site.clone()];
     let namespaces = ["/one", "/two"].map(|name| Namespace { name, servers: servers.clone() });
     let mut members = Vec::new();

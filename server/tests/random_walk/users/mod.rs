@@ -38,7 +38,7 @@ const WATCHER: usize = USERS * PAGES_PER_USER;
 const ROOMS: [&str; 4] = ["a", "b", "present_a", "present_b"];
 const PRESENT: [&str; 2] = ["present_a", "present_b"];
 /// Time until everything has come to rest. It is long because the machine may be busy.
-const TIMEOUT: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for a request, longer than a server's own timeout for its Redis.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
 
@@ -322,31 +322,29 @@ impl Walk {
         self.totals[0] += 10;
     }
 
-    /// Waits until everything has come to rest and is as in the model. Then users who were revoked get new tokens.
+    /// Waits until revocations have taken effect, gives new tokens to users who were revoked, and waits until everything is as in
+    /// the model.
     async fn compare(&mut self) {
-        self.agree().await;
-        self.model.agreed();
-        let mut is_any = false;
+        self.agree(async || self.difference_in_revocations()).await;
         for (page, one) in self.pages.iter().enumerate() {
             let is_signed_out = one.view().is_signed_out;
             if let (true, Some(user)) = (is_signed_out, user_of(page)) {
                 let (token, issued_ms) = new_token(user, self.model.revoked_users[&user]);
                 one.send(Command::SignIn(token, issued_ms)).await;
-                is_any = true;
             }
         }
-        if is_any {
-            self.agree().await;
-        }
+        self.agree(async || self.difference().await).await;
+        self.model.agreed();
     }
 
-    async fn agree(&self) {
+    /// Waits until there is no difference to the model.
+    async fn agree(&self, difference: impl AsyncFn() -> Option<String>) {
         let end = Instant::now() + TIMEOUT;
         loop {
-            let difference = self.difference().await;
+            let difference = difference().await;
             for (page, one) in self.pages.iter().enumerate() {
-                let violations = std::mem::take(&mut one.view().violations);
-                assert!(violations.is_empty(), "page {page}: {violations:#?}");
+                let view = one.view();
+                assert!(view.violations.is_empty(), "page {page}: {:#?}{}", view.violations, view.trace_text());
             }
             match difference {
                 None => return,
@@ -356,24 +354,38 @@ impl Walk {
         }
     }
 
+    fn difference_in_revocations(&self) -> Option<String> {
+        self.pages.iter().enumerate().find_map(|(page, one)| {
+            let view = one.view();
+            let what = match view.is_idle() {
+                false => Some(format!("it is not at rest: {view:#?}")),
+                true => self.model.difference_in_revocations(page, user_of(page), &view),
+            };
+            what.map(|what| format!("page {page}: {what}{}", view.trace_text()))
+        })
+    }
+
     /// What is not as in the model, if anything.
     async fn difference(&self) -> Option<String> {
+        if let Some(what) = self.difference_in_revocations() {
+            return Some(what);
+        }
         let unread = {
             let views: Vec<_> = self.pages.iter().map(Page::view).collect();
             for (page, view) in views.iter().enumerate() {
-                if !view.is_idle() {
-                    return Some(format!("page {page} is not at rest: {view:#?}"));
-                }
-                if let Some(what) = self.model.difference(page, user_of(page), view) {
-                    return Some(format!("page {page}: {what}"));
+                if let Some(what) = self.model.difference_in_publications(page, user_of(page), view) {
+                    return Some(format!("page {page}: {what}{}", view.trace_text()));
                 }
             }
             let unread = |user| {
                 let pages = user * PAGES_PER_USER..(user + 1) * PAGES_PER_USER;
                 let unread = self.model.unread(user, views[pages.clone()].iter().map(|view| &**view));
-                let mut pages = views[pages].iter();
-                match pages.find_map(|view| Model::difference_in_mailbox(&unread, view)) {
-                    Some(what) => Err(format!("a page of user {user}: {what}")),
+                let difference = |view: &View| {
+                    let what = Model::difference_in_mailbox(&unread, view)?;
+                    Some(format!("a page of user {user}: {what}{}", view.trace_text()))
+                };
+                match views[pages].iter().find_map(|view| difference(view)) {
+                    Some(what) => Err(what),
                     None => Ok(unread),
                 }
             };

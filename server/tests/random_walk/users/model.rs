@@ -65,13 +65,8 @@ impl Target {
 // === impl Model ===
 
 impl Model {
-    /// Why a page is not as it must be, if it is not.
-    pub fn difference(&self, page: usize, user: Option<usize>, view: &View) -> Option<String> {
-        self.difference_in_revocations(page, user, view)
-            .or_else(|| self.difference_in_publications(page, user, view))
-    }
-
-    fn difference_in_revocations(&self, page: usize, user: Option<usize>, view: &View) -> Option<String> {
+    /// What revocations have not done, or have done and should not.
+    pub fn difference_in_revocations(&self, page: usize, user: Option<usize>, view: &View) -> Option<String> {
         let Some(user) = user else { return None };
         let before = |time: Option<&u64>| view.issued_ms < time.copied().unwrap_or(0);
         let is_revoked = before(self.revoked_users.get(&user));
@@ -106,7 +101,8 @@ impl Model {
             .map(|ended| format!("a revocation did not end its membership of {}", ended.room))
     }
 
-    fn difference_in_publications(&self, page: usize, user: Option<usize>, view: &View) -> Option<String> {
+    /// What a page has not received, or has received and should not.
+    pub fn difference_in_publications(&self, page: usize, user: Option<usize>, view: &View) -> Option<String> {
         self.publications.iter().find_map(|publication| {
             let number = publication.number;
             if publication.except == Some(page) {

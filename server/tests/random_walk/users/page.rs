@@ -121,6 +121,7 @@ impl PageTask {
         while self.comes_online().await {
             if let Ok(Some(connection)) = tokio::time::timeout(TIMEOUT, self.connect()).await {
                 let ended = self.stay(connection).await;
+                self.view().trace("the connection ended");
                 self.view().on_disconnect();
                 if matches!(ended, Ended::Stopped) {
                     return;
@@ -136,6 +137,7 @@ impl PageTask {
         let mut view = self.view();
         view.is_settled = false;
         view.commands.1 += 1;
+        view.trace(format!("{command:?}"));
         command
     }
 
@@ -184,6 +186,7 @@ impl PageTask {
             auth.to_string()
         };
         let reply = link.enter(NAMESPACE, &auth).await?;
+        self.view().trace(format!("connects with {auth}: {reply}"));
         if reply.contains("Token has been revoked") {
             self.view().sign_out();
             return None;
@@ -309,6 +312,7 @@ impl PageTask {
         if packet == "2" {
             return connection.link.send("3").await;
         }
+        self.view().trace(packet);
         let Some(packet) = packet.strip_prefix('4').and_then(Packet::read) else { return None };
         match packet.kind {
             '1' => return None,

@@ -3,8 +3,11 @@
 use super::inbox::Inbox;
 use nodevent_protocol::history::Position;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
+
+/// Entries of the trace that are kept.
+const MAX_TRACE: usize = 100;
 
 /// A target as a page sees it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +35,16 @@ struct Receipt {
     topic: Topic,
 }
 
+/// The last packets and commands of a page. Its `Debug` is empty, because [`View::trace_text`] prints it.
+#[derive(Default)]
+struct Trace(VecDeque<String>);
+
+impl std::fmt::Debug for Trace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
 /// The state of one page.
 #[derive(Debug, Default)]
 pub struct View {
@@ -57,6 +70,8 @@ pub struct View {
     /// Memberships that were revoked or rejected, and when the token was issued.
     pub ended_by_revocation: Vec<(String, u64)>,
     pub violations: Vec<String>,
+    /// The last packets and commands, for the message of a failure.
+    trace: Trace,
 }
 
 // === impl Topic ===
@@ -93,6 +108,17 @@ impl View {
         self.violations.push(what.into());
     }
 
+    pub fn trace(&mut self, what: impl Into<String>) {
+        if self.trace.0.len() == MAX_TRACE {
+            self.trace.0.pop_front();
+        }
+        self.trace.0.push_back(what.into());
+    }
+
+    pub fn trace_text(&self) -> String {
+        self.trace.0.iter().map(|line| format!("\n  {line}")).collect()
+    }
+
     pub fn has_received(&self, number: u64) -> bool {
         self.received.contains_key(&number)
     }
@@ -106,11 +132,10 @@ impl View {
         self.topics.get(topic)?.position
     }
 
-    /// Whether the page waits for nothing: it is connected, or signed out.
+    /// Whether the page waits for nothing: it is connected and has no acknowledgement to send, or it is signed out.
     pub fn is_idle(&self) -> bool {
-        self.commands.0 == self.commands.1
-            && (self.is_settled || self.is_signed_out)
-            && self.inbox.pending.is_empty()
+        let is_connected = self.is_settled && self.inbox.pending.is_empty();
+        self.commands.0 == self.commands.1 && (is_connected || self.is_signed_out)
     }
 
     /// The server has revoked the user.
@@ -156,6 +181,11 @@ impl View {
         if let Topic::Room(room) = &topic
             && self.leaving.contains(room)
         {
+            // The server has not processed the leave, so it does not send another copy.
+            if let Some(number) = value["message"].as_u64() {
+                let connection = self.connection;
+                self.received.entry(number).or_insert(Receipt { connection, topic });
+            }
             return;
         }
         if topic == Topic::User && value["user"].as_str() != self.user.as_deref() {
