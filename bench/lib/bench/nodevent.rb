@@ -10,6 +10,7 @@ module Bench
   # A baseline is another build of it, which a run with `--baseline` measures in turn with the present one.
   class Nodevent < Server
     SECRET = "a-secret-for-the-benchmark-only"
+    TOKEN_SECRET = "a-secret-of-thirty-two-bytes-or-more"
     BINARY = File.join(ROOT, "target/release/nodevent")
     # Configuration names of the first round, which a baseline reads, by their present names.
     FIRST_ROUND_NAMES = {
@@ -70,9 +71,9 @@ module Bench
       File.executable?(binary)
     end
 
-    # Ruby programs measure the gem of this checkout, so a baseline takes no part in them.
+    # Ruby programs measure the gem of this checkout, so a baseline takes no part in them. A baseline may have no users.
     def takes_part_in?(scenario)
-      return false if baseline? && scenario.program
+      return false if baseline? && (scenario.program || scenario.settings)
 
       scenario.only.nil? || scenario.only.include?(counterpart)
     end
@@ -82,7 +83,8 @@ module Bench
     end
 
     def files(workspace)
-      settings = { bind: "127.0.0.1", port: workspace.port, "/nodevent": namespace(workspace) }
+      ours = namespace(workspace).merge(workspace.scenario.settings.to_h)
+      settings = { bind: "127.0.0.1", port: workspace.port, "/nodevent": ours }
       return { "nodevent.json" => JSON.generate(first_round(settings)) } if baseline?
 
       { "nodevent.json" => JSON.generate(settings.merge(publish: "local")) }
@@ -97,7 +99,10 @@ module Bench
     end
 
     def load(workspace)
-      [*load_arguments("socket-io", workspace, publish(workspace)), "--secret", SECRET]
+      settings = workspace.scenario.settings.to_h
+      route = settings[:mailbox] ? "notify://127.0.0.1:#{workspace.port}/api/nodevent/notify" : publish(workspace)
+      token = settings[:token] ? ["--token-secret", TOKEN_SECRET] : []
+      [*load_arguments("socket-io", workspace, route), "--secret", SECRET, *token]
     end
 
     private
@@ -122,31 +127,6 @@ module Bench
 
     def publish(workspace)
       "http://127.0.0.1:#{workspace.port}/api/nodevent/emit"
-    end
-  end
-
-  # The memory engine, where each connection sends a token of its user.
-  class NodeventTokens < NodeventMemory
-    TOKEN_SECRET = "a-secret-of-thirty-two-bytes-or-more"
-
-    def name
-      "nodevent-tokens"
-    end
-
-    def title
-      "NoDevent, memory engine, a token per connection"
-    end
-
-    def takes_part_in?(scenario)
-      %w[idle connect].include?(scenario.name)
-    end
-
-    def namespace(workspace)
-      super.merge(token: { secret: TOKEN_SECRET, required: true })
-    end
-
-    def load(workspace)
-      [*super, "--token-secret", TOKEN_SECRET]
     end
   end
 

@@ -11,7 +11,7 @@ module Bench
       p50: ->(report) { report.dig(:delivery, :latency_ms, :p50) },
       p95: ->(report) { report.dig(:delivery, :latency_ms, :p95) },
       p99: ->(report) { report.dig(:delivery, :latency_ms, :p99) },
-      lost: ->(report) { report.dig(:delivery, :lost) },
+      lost: ->(report) { report.dig(:delivery, :lost) || report.dig(:presence, :lost) },
       out_of_order: ->(report) { report.dig(:delivery, :out_of_order) },
       memory_idle: ->(report) { report.dig(:memory, :idle)&.fdiv(1024) },
       memory_after: ->(report) { report.dig(:memory, :after)&.fdiv(1024) },
@@ -25,6 +25,17 @@ module Bench
       recovered: ->(report) { report.dig(:storm, :recovered) },
       all_joined: ->(report) { report.dig(:storm, :all_joined_s) },
       complete: ->(report) { report.dig(:storm, :complete) },
+      changes: ->(report) { report.dig(:presence, :changes) },
+      change_cpu: ->(report) { report.dig(:presence, :cpu_us) },
+      change_redis_cpu: ->(report) { report.dig(:presence, :redis_cpu_us) },
+      events: ->(report) { report.dig(:presence, :delivered) },
+      enter_p50: ->(report) { report.dig(:presence, :enter_ms, :p50) },
+      enter_p99: ->(report) { report.dig(:presence, :enter_ms, :p99) },
+      leave_p50: ->(report) { report.dig(:presence, :leave_ms, :p50) },
+      leave_p99: ->(report) { report.dig(:presence, :leave_ms, :p99) },
+      acknowledged: ->(report) { report.dig(:mailbox, :acknowledged) },
+      ack_p50: ->(report) { report.dig(:mailbox, :acknowledgement_ms, :p50) },
+      ack_p99: ->(report) { report.dig(:mailbox, :acknowledgement_ms, :p99) },
       walk_p50: ->(report) { report.dig(:walk, 0, :p50) },
       walk_p95: ->(report) { report.dig(:walk, 0, :p95) },
       walk_p99: ->(report) { report.dig(:walk, 0, :p99) },
@@ -37,7 +48,8 @@ module Bench
 
     def self.summary(report)
       figures = FIGURES.transform_values { |figure| figure.call(report) }
-      names = %i[per_second cpu p50 p99 lost connect_cpu memory_idle memory_after walk_p50 walk_p99 beyond_to_json]
+      names = %i[per_second cpu p50 p99 lost connect_cpu memory_idle memory_after change_cpu enter_p50 leave_p50 ack_p50
+                 walk_p50 walk_p99 beyond_to_json]
       shown = names.filter_map do |name|
         format("%<name>s %<value>.4g", name: name, value: figures[name]) if figures[name]
       end

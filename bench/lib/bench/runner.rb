@@ -37,14 +37,14 @@ module Bench
       servers.map do |server|
         result = measure(scenario, server)
         shown = result[:error] || Results.summary(result[:report])
-        warn format("%-10<scenario>s round %<round>d  %-16<server>s %<shown>s",
+        warn format("%-11<scenario>s round %<round>d  %-16<server>s %<shown>s",
                     scenario: scenario.name, round: round + 1, server: server.name, shown: shown)
         { scenario: scenario.name, round: round + 1, server: server.name, load_average: Machine.load_average, **result }
       end
     end
 
     def measure(scenario, server)
-      server.run do |workspace, pid, restart|
+      server.run(scenario) do |workspace, pid, restart|
         next { report: run_programs(scenario, server, workspace) } if scenario.program
 
         redis = workspace.redis_pid ? ["--redis-pid", workspace.redis_pid.to_s] : []

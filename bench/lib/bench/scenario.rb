@@ -4,11 +4,17 @@ module Bench
   # The columns of every table of deliveries.
   DELIVERY = %i[per_second cpu spread p50 p95 p99 lost out_of_order].freeze
 
+  # The columns of the table of presence.
+  PRESENCE = %i[changes change_cpu change_redis_cpu events enter_p50 enter_p99 leave_p50 leave_p99 lost].freeze
+
+  # Our server with both engines.
+  OURS = %w[nodevent-memory nodevent-redis].freeze
+
   # A scenario: its name in the load generator, and its presentation.
   #
   # `columns` are those of its table, `bare` is true if the bare loop can take part, `only` lists the servers that can,
-  # and `program` measures it in place of the load generator.
-  Scenario = Struct.new(:name, :title, :columns, :bare, :only, :program, keyword_init: true) do
+  # `program` measures it in place of the load generator, and `settings` are what the namespace of our server needs.
+  Scenario = Struct.new(:name, :title, :columns, :bare, :only, :program, :settings, keyword_init: true) do
     def self.named(names)
       names.map do |name|
         all.find { |one| one.name == name } ||
@@ -17,7 +23,7 @@ module Bench
     end
 
     def self.all
-      @all ||= [*delivery, *quiet, *slow_clients, *ours]
+      @all ||= [*delivery, *quiet, *slow_clients, *users, *ours]
     end
 
     # Scenarios with many deliveries.
@@ -47,6 +53,20 @@ module Bench
       [new(name: "none-slow", title: "No slow clients: #{load}", columns: DELIVERY, only: able),
        new(name: "slow", title: "Slow clients: the same, but 100 of the connections stop reading",
            columns: [*DELIVERY, :slow_closed], only: able)]
+    end
+
+    # Scenarios in which each connection sends a token of its own user. Our server only.
+    def self.users
+      token = { secret: Nodevent::TOKEN_SECRET, required: true }
+      [new(name: "idle-jwt", title: "Idle with JWT: 10,000 joined connections, each with the identity of its own user",
+           columns: %i[memory_idle slab memory_server], only: OURS, settings: { token: token }),
+       new(name: "connect-jwt", title: "Connect with JWT: 5,000 connects and joins with a token, 100 at a time",
+           columns: %i[connects connect_cpu connect_spread join_retries], only: OURS, settings: { token: token }),
+       new(name: "presence", title: "Presence: of 5,000 users in 100 rooms, every second one leaves and enters again",
+           columns: PRESENCE, only: OURS, settings: { token: token, presence: { grace: "1s" } }),
+       new(name: "mailbox", title: "Mailbox: 1,000 messages per second to 1,000 users, who acknowledge each",
+           columns: [*DELIVERY, :ack_p50, :ack_p99, :acknowledged], only: OURS,
+           settings: { token: token, mailbox: { unknown: "keep" } })]
     end
 
     # Scenarios for our server only.

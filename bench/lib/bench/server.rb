@@ -49,9 +49,9 @@ module Bench
       scenario.only.nil? || scenario.only.include?(name)
     end
 
-    # Starts it, yields its workspace, its process id and a function that restarts it, and stops it.
-    def run
-      workspace = Workspace.new(name, redis: redis?)
+    # Starts it for a scenario, yields its workspace, its process id and a function that restarts it, and stops it.
+    def run(scenario)
+      workspace = Workspace.new(name, scenario, redis: redis?)
       files(workspace).each { |file, text| File.write(File.join(workspace.folder, file), text) }
       pid = start(workspace)
       yield workspace, pid, -> { pid = restart(pid, workspace) }

@@ -11,10 +11,14 @@ module Bench
       connects: "connects/s", connect_cpu: "CPU µs per connect", connect_spread: "(min–max)",
       join_retries: "join retries", slow_closed: "slow clients closed", reconnected: "reconnected",
       recovered: "recovered", all_joined: "all joined, s", complete: "received everything",
+      changes: "changes", change_cpu: "CPU µs per change", change_redis_cpu: "Redis µs per change",
+      events: "events delivered", enter_p50: "enter p50 ms", enter_p99: "enter p99 ms",
+      leave_p50: "leave p50 ms", leave_p99: "leave p99 ms",
+      acknowledged: "acknowledged", ack_p50: "acknowledgement p50 ms", ack_p99: "acknowledgement p99 ms",
       walk_p50: "p50 ms", walk_p95: "p95 ms", walk_p99: "p99 ms", walk_lost: "lost"
     }.freeze
     WHOLE = %i[per_second lost out_of_order connects join_retries slow_closed reconnected recovered complete
-               walk_lost].freeze
+               changes events acknowledged walk_lost].freeze
     CALLS = {
       to_json: "the message's own `to_json`", emit: "`NoDevent::Emitter.emit`",
       emit_beyond_to_json: "… beyond `to_json`", redis_publish: "redis-rb's `publish` of an encoded text",

@@ -4,7 +4,6 @@ module Bench
   # The targets of our server, and their values in this run.
   class Targets
     Target = Struct.new(:what, :limit, :unit, :value)
-    OURS = %w[nodevent-memory nodevent-redis].freeze
 
     def initialize(results)
       @results = results
@@ -24,7 +23,7 @@ module Bench
        simple("flood: p99", 20, "ms", "flood", :p99),
        simple("memory of an idle joined connection", 5, "KB", "idle", :memory_idle),
        simple("memory after the burst, per connection", 8, "KB", "burst", :memory_after),
-       Target.new("memory of an idle connection with an identity", 1.5, "KB", method(:identity)),
+       simple("memory of an idle connection with an identity", 1.5, "KB", "idle-jwt", :memory_idle),
        simple("CPU per connect and join", 60, "µs", "connect", :connect_cpu),
        simple("many rooms: p99", 1, "ms", "rooms", :p99),
        Target.new("steady: CPU per delivery", 1.15, "× bare loop", method(:steady)),
@@ -51,10 +50,6 @@ module Bench
 
     def figure(scenario, server, name)
       @results.figure(scenario, server, name)
-    end
-
-    def identity(server)
-      figure("idle", "nodevent-tokens", :memory_idle) if server == "nodevent-memory"
     end
 
     def steady(server)

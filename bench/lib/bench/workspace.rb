@@ -4,13 +4,14 @@ require "fileutils"
 require "socket"
 
 module Bench
-  # The surroundings of one server: its ports, its folder, and a private Redis if it needs one.
+  # The surroundings of one server in one scenario: its ports, its folder, and a private Redis if it needs one.
   class Workspace
     TIMEOUT = 30
 
-    attr_reader :port, :publish_port, :redis_port, :redis_pid, :folder
+    attr_reader :scenario, :port, :publish_port, :redis_port, :redis_pid, :folder
 
-    def initialize(name, redis:)
+    def initialize(name, scenario, redis:)
+      @scenario = scenario
       @folder = File.join(TMP, "servers", name)
       FileUtils.mkdir_p(folder)
       @port = free_port

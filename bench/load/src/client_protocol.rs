@@ -96,6 +96,11 @@ impl ClientProtocol {
         }
     }
 
+    /// Returns the text that leaves the room. Only our server has presence, so there is one form.
+    pub(crate) fn leave(self, target: &Target<'_>) -> String {
+        format!("42{},[\"leave\",{}]", target.namespace, json!({ "room": target.room }))
+    }
+
     /// Handles a text that is not a delivery, and writes a reply to `out`.
     pub(crate) fn on_text(self, phase: Phase, text: &[u8], target: &Target<'_>, out: &mut String) -> Outcome {
         match self {

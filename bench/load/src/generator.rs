@@ -4,6 +4,8 @@ use crate::client_protocol::{ClientProtocol, Outcome, Phase, Target};
 use crate::clock::{Clock, Nanos};
 use crate::connection::Connection;
 use crate::frames::{self, CLOSE, PING, TEXT};
+use crate::mailbox::{self, MailboxTally};
+use crate::presence::{self, Change, PresenceTally};
 use crate::stamp::Stamp;
 use crate::tally::Tally;
 use anyhow::{Context as _, bail};
@@ -42,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) concurrency: usize,
     /// True if connections remember positions and reconnect when the server closes them.
     pub(crate) reconnects: bool,
+    /// True if connections open the mailboxes of their users and acknowledge what they receive.
+    pub(crate) mailboxes: bool,
 }
 
 /// All connections.
@@ -70,6 +74,10 @@ pub(crate) struct Generator {
     pub(crate) join_retries: u64,
     /// Time of the next check for unacknowledged joins.
     next_retry: Nanos,
+    /// Changes of presence, as soon as there are any.
+    pub(crate) presence: Option<PresenceTally>,
+    /// Acknowledgements, if the connections have mailboxes.
+    pub(crate) mailbox: Option<MailboxTally>,
     /// Time of the last acknowledged join.
     pub(crate) last_join: Nanos,
     buffer: Vec<u8>,
@@ -86,6 +94,7 @@ impl Generator {
         let connections = (0..settings.connections)
             .map(|index| Connection::new((index % rooms) as u32, index < settings.slow))
             .collect();
+        let mailbox = settings.mailboxes.then(|| MailboxTally::new(settings.connections)).transpose()?;
         Ok(Self {
             poll: Poll::new()?,
             settings,
@@ -102,6 +111,8 @@ impl Generator {
             not_recovered: 0,
             join_retries: 0,
             next_retry: 0,
+            presence: None,
+            mailbox,
             last_join: 0,
             buffer: vec![0; READ_SIZE],
             hint: 0,
@@ -155,6 +166,19 @@ impl Generator {
             }
         }
         Ok(())
+    }
+
+    /// The user of a connection leaves its room or enters it.
+    pub(crate) fn change_presence(&mut self, index: usize, change: Change) -> anyhow::Result<()> {
+        let (connection, now) = (&self.connections[index], self.clock.now());
+        let target = target(&self.settings, connection, index);
+        let packet = match change {
+            Change::Leave => Some(self.settings.protocol.leave(&target)),
+            Change::Enter => self.settings.protocol.join(&target),
+        };
+        let packet = packet.context("the protocol has no rooms")?;
+        self.presence.as_mut().context("there is no tally")?.changes(index, now);
+        self.connections[index].send(Opcode::Text, packet.as_bytes()).context("a connection has ended")
     }
 
     /// Number of members of each room without slow clients.
@@ -323,6 +347,11 @@ impl Generator {
     }
 
     fn on_text(&mut self, index: usize, payload: &[u8], now: Nanos) -> anyhow::Result<()> {
+        if self.mailbox.is_some()
+            && let Some((stamps, ids)) = mailbox::messages(payload, &self.settings.namespace)
+        {
+            return self.on_messages(index, &stamps, &ids, now);
+        }
         let Some(stamp) = Stamp::find(payload, &mut self.hint) else { return self.on_control(index, payload) };
         let connection = &mut self.connections[index];
         if connection.slow {
@@ -335,6 +364,38 @@ impl Generator {
             connection.position = Some(position.into());
         }
         Ok(())
+    }
+
+    /// Counts the messages of a mailbox and acknowledges them.
+    fn on_messages(&mut self, index: usize, stamps: &[Stamp], ids: &[&str], now: Nanos) -> anyhow::Result<()> {
+        let connection = &mut self.connections[index];
+        for stamp in stamps {
+            self.tally.count(*stamp, now, &mut connection.next_number);
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        if let Some(tally) = &mut self.mailbox {
+            tally.acknowledges(index, now);
+        }
+        let packet = mailbox::acknowledge(&self.settings.namespace, ids);
+        if connection.send(Opcode::Text, packet.as_bytes()).is_err() {
+            return self.end(index);
+        }
+        Ok(())
+    }
+
+    /// Counts what a member receives apart from deliveries.
+    fn count_notices(&mut self, index: usize, payload: &[u8]) {
+        let now = self.clock.now();
+        if let Some(tally) = &mut self.presence
+            && !presence::is_mover(index, self.settings.rooms.len())
+        {
+            tally.count(payload, now);
+        }
+        if let Some(tally) = &mut self.mailbox {
+            tally.count(index, payload, now);
+        }
     }
 
     /// Handles a text that is not a delivery.
@@ -352,7 +413,10 @@ impl Generator {
             return self.end(index);
         }
         match outcome {
-            Outcome::Ignored => Ok(()),
+            Outcome::Ignored => {
+                self.count_notices(index, payload);
+                Ok(())
+            }
             Outcome::Refused => bail!("the server refused a connection: {}", String::from_utf8_lossy(payload)),
             Outcome::Phase(phase) => {
                 if phase == Phase::Joined && has_reconnected {
@@ -360,6 +424,12 @@ impl Generator {
                     *(if recovered { &mut self.recovered } else { &mut self.not_recovered }) += 1;
                 }
                 self.enter_phase(index, phase);
+                if phase == Phase::Joined && self.settings.mailboxes {
+                    let open = mailbox::open(&self.settings.namespace);
+                    self.connections[index]
+                        .send(Opcode::Text, open.as_bytes())
+                        .context("a connection has ended")?;
+                }
                 Ok(())
             }
         }

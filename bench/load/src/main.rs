@@ -1,7 +1,8 @@
 //! The load generator of the benchmarks: it runs one scenario against a running server and measures from outside.
 //!
 //! In reading order: `scenario` (the load), `run` (the sequence), `generator` (the event loop) with `connection`,
-//! `frames` and `client_protocol`, `publisher`, then the measurements: `stamp`, `tally`, `process`, `report`.
+//! `frames` and `client_protocol`, `publisher`, then the measurements: `stamp`, `tally`, `presence`, `mailbox`, `process`,
+//! `report`.
 #![forbid(unsafe_code)]
 
 mod client_protocol;
@@ -9,6 +10,8 @@ mod clock;
 mod connection;
 mod frames;
 mod generator;
+mod mailbox;
+mod presence;
 mod process;
 mod publisher;
 mod report;
@@ -44,7 +47,7 @@ struct Arguments {
     /// The address for connections.
     #[arg(long)]
     address: SocketAddr,
-    /// The route of publications: http://…, redis://…, redis-rooms://…, redis-history://…, nchan://… or lines://…
+    /// The route of publications: http://…, notify://… (to mailboxes), redis://…, redis-rooms://…, redis-history://…, nchan://… or lines://…
     #[arg(long)]
     publish: Route,
     /// The server's process, whose CPU time and memory are measured, with its children.
@@ -93,6 +96,13 @@ fn main() -> anyhow::Result<()> {
     if let Some(timeout) = arguments.timeout {
         scenario.timeout = Duration::from_secs(timeout);
     }
+    if scenario.mailboxes {
+        // One per user.
+        scenario.rooms = scenario.connections;
+    }
+    if let Some(changes) = arguments.rate.filter(|_| scenario.changes_per_second > 0) {
+        scenario.changes_per_second = changes;
+    }
     let rooms: Vec<String> = (0..scenario.rooms).map(|number| format!("Room_{number}")).collect();
     let keys = match &arguments.secret {
         Some(secret) => sign_all(&rooms, secret)?,
@@ -114,6 +124,7 @@ fn main() -> anyhow::Result<()> {
         slow: scenario.slow,
         concurrency: scenario.concurrency,
         reconnects: storm,
+        mailboxes: scenario.mailboxes,
     };
     let run = Run {
         name: format!("{name:?}").to_lowercase(),

@@ -37,6 +37,8 @@ pub(crate) struct Route {
 enum Method {
     /// `http://address/path`: POST, with one publication per request, or an array for a burst.
     Http { path: String },
+    /// `notify://address/path`: POST with one message for the mailbox of a user.
+    Notify { path: String },
     /// `nchan://address`: POST to `/emit?room=`, with one publication per request.
     Nchan,
     /// `redis://address/channel`: PUBLISH to that channel, including the slash.
@@ -95,13 +97,16 @@ impl FromStr for Route {
         let address = address.parse().with_context(|| format!("`{address}` is not an address with a port"))?;
         let method = match scheme {
             "http" => Method::Http { path: path.to_owned() },
+            "notify" => Method::Notify { path: path.to_owned() },
             "nchan" => Method::Nchan,
             "redis" => Method::Redis { channel: path.to_owned() },
             "redis-rooms" => Method::RedisRooms,
             "redis-history" => Method::RedisHistory { namespace: path.to_owned() },
             "lines" => Method::Lines,
             other => {
-                bail!("`{other}` is not a route; write http, nchan, redis, redis-rooms, redis-history or lines")
+                bail!(
+                    "`{other}` is not a route; write http, notify, nchan, redis, redis-rooms, redis-history or lines"
+                )
             }
         };
         Ok(Self { address, method })
@@ -221,14 +226,15 @@ impl Publisher {
         self.next = (self.next + 1) % self.rooms.len();
         let stamp = Stamp { at, number: self.emitted[room] };
         self.emitted[room] += 1;
-        (room, stamp.publication(&self.rooms[room], self.size))
+        let target = if matches!(self.route.method, Method::Notify { .. }) { "user" } else { "room" };
+        (room, stamp.publication(target, &self.rooms[room], self.size))
     }
 
     fn publish(&self, bytes: &mut Vec<u8>, room: usize, publication: &str) {
         let room = &self.rooms[room];
         let address = &self.route.address;
         match &self.route.method {
-            Method::Http { path } => post(bytes, address, path, publication),
+            Method::Http { path } | Method::Notify { path } => post(bytes, address, path, publication),
             Method::Nchan => post(bytes, address, &format!("/emit?room={room}"), publication),
             Method::Redis { channel } => redis_command(bytes, &["PUBLISH", channel, publication]),
             Method::RedisRooms => redis_command(bytes, &["PUBLISH", room, publication]),
@@ -313,7 +319,7 @@ fn load_script(stream: &mut TcpStream) -> anyhow::Result<String> {
 /// Counts replies until the connection ends.
 fn count_replies(mut stream: TcpStream, method: &Method, replies: &Replies) {
     let (start, good): (&[u8], &[u8]) = match method {
-        Method::Http { .. } | Method::Nchan => (b"HTTP/1.1 ", b"2"),
+        Method::Http { .. } | Method::Notify { .. } | Method::Nchan => (b"HTTP/1.1 ", b"2"),
         Method::Redis { .. } | Method::RedisRooms => (b"", b":"),
         // The reply is an array of position, receivers and a number; its header is counted.
         Method::RedisHistory { .. } => (b"*", b"3"),

@@ -13,6 +13,8 @@ pub(crate) struct Report {
     pub(crate) delivery: Option<Delivery>,
     pub(crate) slow: Option<Slow>,
     pub(crate) storm: Option<Storm>,
+    pub(crate) presence: Option<Presence>,
+    pub(crate) mailbox: Option<Mailbox>,
 }
 
 /// Connects and joins.
@@ -65,6 +67,34 @@ pub(crate) struct Delivery {
     pub(crate) generator_cpu_us: f64,
     /// The server's total CPU time during the measurement. Nanoseconds.
     pub(crate) cpu: Cpu,
+}
+
+/// Users who leave their rooms and enter them again.
+#[derive(Debug, Serialize)]
+pub(crate) struct Presence {
+    /// Users who left, and who entered, together.
+    pub(crate) changes: u64,
+    /// The server's CPU time per change. Microseconds.
+    pub(crate) cpu_us: f64,
+    /// The CPU time of its Redis per change. Microseconds.
+    pub(crate) redis_cpu_us: f64,
+    /// Events that the users who stay should have received, and have received.
+    pub(crate) expected: u64,
+    pub(crate) delivered: u64,
+    pub(crate) lost: u64,
+    /// From the join to the event.
+    pub(crate) enter_ms: Latency,
+    /// From the end of the grace period to the event.
+    pub(crate) leave_ms: Latency,
+}
+
+/// Acknowledgements of messages.
+#[derive(Debug, Serialize)]
+pub(crate) struct Mailbox {
+    /// Messages whose acknowledgement the server has confirmed.
+    pub(crate) acknowledged: u64,
+    /// From an acknowledgement to its confirmation.
+    pub(crate) acknowledgement_ms: Latency,
 }
 
 #[derive(Debug, Serialize)]

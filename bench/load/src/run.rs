@@ -2,10 +2,12 @@
 
 use crate::clock::{Clock, Nanos};
 use crate::generator::{Generator, Settings};
+use crate::presence::{Change, GRACE, PresenceTally, is_mover};
 use crate::process::Processes;
 use crate::publisher::{Plan, Publisher, Route};
-use crate::report::{Connect, Delivery, MemoryUse, Report, Slow, Storm};
+use crate::report::{Connect, Delivery, Mailbox, MemoryUse, Presence, Report, Slow, Storm};
 use crate::scenario::Scenario;
+use crate::token;
 use anyhow::{Context as _, anyhow, bail};
 use std::io::BufRead as _;
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use std::time::Duration;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 /// Pause between two plans.
 const PAUSE: Duration = Duration::from_millis(300);
+/// Time for the enter events of all connects.
+const ENTER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Time for slow clients to detect that they have been closed.
 const SLOW_CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Marks a publisher that has not finished.
@@ -60,7 +64,12 @@ impl Run {
             let (measured, stormed) = self.deliver(&mut generator, clock)?;
             (delivery, storm) = (Some(measured), stormed);
         }
+        let presence = match self.scenario.changes_per_second {
+            0 => None,
+            rate => Some(self.change_presence(&mut generator, clock, rate)?),
+        };
         generator.run(PAUSE, |_| false)?;
+        let mailbox = self.acknowledgements(&mut generator)?;
         let memory = MemoryUse::new(memory_before, memory_idle, self.server.memory(), connections);
         let slow = match self.settings.slow {
             0 => None,
@@ -70,11 +79,67 @@ impl Run {
                 Some(Slow { connections: slow, closed: generator.slow_closed })
             }
         };
-        Ok(Report { scenario: self.name.clone(), connections, connect, memory, delivery, slow, storm })
+        let scenario = self.name.clone();
+        Ok(Report { scenario, connections, connect, memory, delivery, slow, storm, presence, mailbox })
+    }
+
+    /// Lets every second user leave and enter again, and waits for the events.
+    fn change_presence(&self, generator: &mut Generator, clock: Clock, rate: u32) -> anyhow::Result<Presence> {
+        generator.run(ENTER_TIMEOUT, |_| false)?;
+        let (connections, rooms) = (self.settings.connections, self.settings.rooms.len());
+        let movers: Vec<usize> = (0..connections).filter(|one| is_mover(*one, rooms)).collect();
+        let staying =
+            |mover: &usize| (mover % rooms..connections).step_by(rooms).filter(|one| !is_mover(*one, rooms));
+        let expected = movers.iter().map(|mover| staying(mover).count() as u64).sum::<u64>();
+        generator.presence = Some(PresenceTally::new(connections)?);
+        let (cpu_before, redis_before) = (self.server.cpu(), self.redis.cpu());
+        for change in [Change::Leave, Change::Enter] {
+            let begin = clock.now();
+            for (index, mover) in movers.iter().enumerate() {
+                let due = begin + index as u64 * 1_000_000_000 / u64::from(rate);
+                generator.run(CONNECT_TIMEOUT, |_| clock.now() >= due)?;
+                generator.change_presence(*mover, change)?;
+            }
+            let received = |one: &Generator| {
+                one.presence
+                    .as_ref()
+                    .map_or(0, |tally| if change == Change::Leave { tally.leaves } else { tally.enters })
+            };
+            generator.run(GRACE + self.scenario.timeout, |one| received(one) >= expected)?;
+        }
+        let (cpu, redis) = (self.server.cpu() - cpu_before, self.redis.cpu() - redis_before);
+        let tally = generator.presence.take().context("there is no tally")?;
+        let changes = 2 * movers.len() as u64;
+        let each = |nanoseconds: u64| nanoseconds as f64 / 1000.0 / changes.max(1) as f64;
+        let delivered = tally.leaves + tally.enters;
+        Ok(Presence {
+            changes,
+            cpu_us: each(cpu.total),
+            redis_cpu_us: each(redis.total),
+            expected: 2 * expected,
+            delivered,
+            lost: (2 * expected).saturating_sub(delivered),
+            enter_ms: tally.enter_latency.summary(),
+            leave_ms: tally.leave_latency.summary(),
+        })
+    }
+
+    /// Waits until all messages are acknowledged.
+    fn acknowledgements(&self, generator: &mut Generator) -> anyhow::Result<Option<Mailbox>> {
+        let acknowledged = |one: &Generator| one.mailbox.as_ref().map_or(0, |tally| tally.acknowledged);
+        if generator.mailbox.is_some() {
+            generator.run(self.scenario.timeout, |one| acknowledged(one) >= one.tally.deliveries)?;
+        }
+        Ok(generator
+            .mailbox
+            .as_ref()
+            .map(|tally| Mailbox { acknowledged: tally.acknowledged, acknowledgement_ms: tally.latency.summary() }))
     }
 
     fn deliver(&self, generator: &mut Generator, clock: Clock) -> anyhow::Result<(Delivery, Option<Storm>)> {
-        let mut publisher = Publisher::connect(&self.route, clock, &self.settings.rooms, self.scenario.size)?;
+        let users: Vec<String> = (0..self.settings.connections).map(token::user).collect();
+        let targets = if self.scenario.mailboxes { &users } else { &self.settings.rooms };
+        let mut publisher = Publisher::connect(&self.route, clock, targets, self.scenario.size)?;
         let members = generator.members();
         let (itself, cpu_before) = (Processes::of(&[std::process::id()]), self.server.cpu());
         let (own_before, redis_before) = (itself.cpu(), self.redis.cpu());

@@ -25,6 +25,14 @@ pub(crate) enum Name {
     NoneSlow,
     /// 5,000 connections to a server that restarts.
     Storm,
+    /// Like `idle`, with a token in each connect packet.
+    IdleJwt,
+    /// Like `connect`, with a token in each connect packet.
+    ConnectJwt,
+    /// 5,000 users in 100 rooms with presence; 500 leave or enter per second.
+    Presence,
+    /// 1,000 users with mailboxes, 1,000 messages a second, each of which is acknowledged.
+    Mailbox,
 }
 
 /// A scenario.
@@ -43,6 +51,10 @@ pub(crate) struct Scenario {
     pub(crate) settle_time: Duration,
     /// Time to wait for deliveries after the last publication.
     pub(crate) timeout: Duration,
+    /// Changes of presence per second, each by another user. 0: the users stay.
+    pub(crate) changes_per_second: u32,
+    /// True if the connections have mailboxes, and what is published are messages for their users.
+    pub(crate) mailboxes: bool,
 }
 
 // === impl Name ===
@@ -59,6 +71,8 @@ impl Name {
             concurrency: 100,
             settle_time: Duration::from_millis(500),
             timeout: Duration::from_secs(20),
+            changes_per_second: 0,
+            mailboxes: false,
         };
         match self {
             Self::Steady => Scenario { plans: rate(10, 10.0), ..base },
@@ -70,6 +84,12 @@ impl Name {
             Self::NoneSlow => Scenario { connections: 2000, size: 16_000, plans: rate(20, 20.0), ..base },
             Self::Slow => Scenario { slow: 100, ..Self::NoneSlow.scenario() },
             Self::Storm => Scenario { plans: rate(10, 15.0), ..base },
+            Self::IdleJwt => Self::Idle.scenario(),
+            Self::ConnectJwt => Self::Connect.scenario(),
+            Self::Presence => Scenario { rooms: 100, changes_per_second: 500, ..base },
+            Self::Mailbox => {
+                Scenario { connections: 1000, rooms: 1000, plans: rate(1000, 10.0), mailboxes: true, ..base }
+            }
         }
     }
 }

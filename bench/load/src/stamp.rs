@@ -29,12 +29,12 @@ pub(crate) struct Stamp {
 // === impl Stamp ===
 
 impl Stamp {
-    /// Returns the text of the publication, at least `size` bytes long.
-    pub(crate) fn publication(self, room: &str, size: usize) -> String {
+    /// Returns the text of the publication, at least `size` bytes long. `target` is `room` or `user`, and `name` that of it.
+    pub(crate) fn publication(self, target: &str, name: &str, size: usize) -> String {
         let mut text = String::with_capacity(size);
         let _ = write!(
             text,
-            r#"{{"room":"{room}","event":"update","message":{{"t":"~{:016x}-{:08x}","pad":""#,
+            r#"{{"{target}":"{name}","event":"update","message":{{"t":"~{:016x}-{:08x}","pad":""#,
             self.at, self.number
         );
         let rest = "\"}}";
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn publication_is_json_of_the_requested_size() {
-        let text = Stamp { at: 1, number: 2 }.publication("r7", 200);
+        let text = Stamp { at: 1, number: 2 }.publication("room", "r7", 200);
         assert_eq!(text.len(), 200);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["room"], "r7");
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn stamp_is_found_at_any_offset() {
         let stamp = Stamp { at: 0x0123_4567_89ab_cdef, number: 0xdead_beef };
-        let text = stamp.publication("room", 200);
+        let text = stamp.publication("room", "room", 200);
         let mut hint = 0;
         for wrapped in [text.clone(), format!("42/nodevent,[\"event\",{text}]"), text[5..].to_owned()] {
             assert_eq!(Stamp::find(wrapped.as_bytes(), &mut hint), Some(stamp));

@@ -16,7 +16,7 @@ pub(crate) struct Tally {
     pub(crate) out_of_order: u64,
     /// Time of the last delivery.
     pub(crate) last: Nanos,
-    latency: Histogram<u64>,
+    latency: Latencies,
 }
 
 /// Latency from the moment a publication was due to a delivery. Milliseconds.
@@ -28,16 +28,33 @@ pub(crate) struct Latency {
     pub(crate) max: f64,
 }
 
+/// Latencies of one kind.
+#[derive(Debug)]
+pub(crate) struct Latencies(Histogram<u64>);
+
+// === impl Latencies ===
+
+impl Latencies {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self(Histogram::new_with_bounds(1, MAX_LATENCY, 3)?))
+    }
+
+    pub(crate) fn record(&mut self, latency: Nanos) {
+        self.0.saturating_record(latency);
+    }
+
+    pub(crate) fn summary(&self) -> Latency {
+        let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+        let at = |quantile| milliseconds(self.0.value_at_quantile(quantile));
+        Latency { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: milliseconds(self.0.max()) }
+    }
+}
+
 // === impl Tally ===
 
 impl Tally {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        Ok(Self {
-            deliveries: 0,
-            out_of_order: 0,
-            last: 0,
-            latency: Histogram::new_with_bounds(1, MAX_LATENCY, 3)?,
-        })
+        Ok(Self { deliveries: 0, out_of_order: 0, last: 0, latency: Latencies::new()? })
     }
 
     /// Counts a delivery to a connection that expects `next_number`.
@@ -48,12 +65,10 @@ impl Tally {
             self.out_of_order += 1;
         }
         *next_number = stamp.number + 1;
-        self.latency.saturating_record(now.saturating_sub(stamp.at));
+        self.latency.record(now.saturating_sub(stamp.at));
     }
 
     pub(crate) fn latency(&self) -> Latency {
-        let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
-        let at = |quantile| milliseconds(self.latency.value_at_quantile(quantile));
-        Latency { p50: at(0.5), p95: at(0.95), p99: at(0.99), max: milliseconds(self.latency.max()) }
+        self.latency.summary()
     }
 }

@@ -14,10 +14,15 @@ pub(crate) fn sign_all(users: usize, secret: &str) -> anyhow::Result<Vec<String>
     (0..users).map(|user| sign(user, expires, secret)).collect()
 }
 
+/// The name of a connection's user.
+pub(crate) fn user(connection: usize) -> String {
+    format!("user-{connection}")
+}
+
 fn sign(user: usize, expires: u64, secret: &str) -> anyhow::Result<String> {
     let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"HS256"}"#);
     let info = json!({"name": format!("User {user}")});
-    let claims = json!({"sub": format!("user-{user}"), "exp": expires, "info": info}).to_string();
+    let claims = json!({"sub": self::user(user), "exp": expires, "info": info}).to_string();
     let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).context("the secret cannot be used")?;
     mac.update(message.as_bytes());

@@ -113,6 +113,11 @@ export class NoDeventController extends Listenable {
     return this._all;
   }
 
+  /** The position for the connect packet. The connection receives what is live at once, so what was missed must come before. */
+  _sinceAll() {
+    return (this._sentAll = this._all?.position);
+  }
+
   /** Asks for what was published to all connections while there was none, or for the position to start from. */
   _recoverAll() {
     const feed = this._all;
@@ -182,7 +187,9 @@ export class NoDeventController extends Listenable {
       if (joined?.user !== undefined) {
         this._setUser(joined.user);
         this.user._onRecovered(joined, this.user.position);
-      } else if (joined) this.room(joined.room)._onJoinedByToken(joined);
+      } else if (joined?.broadcast && joined.error) this._recoverAll();
+      else if (joined?.broadcast) this._all?._onRecovered(joined, this._all.position);
+      else if (joined) this.room(joined.room)._onJoinedByToken(joined);
     });
     // Without a room they are about the token: the server closes the connection, or expects another one.
     for (const reason of ["revoked", "expired"]) {
@@ -250,7 +257,7 @@ export class NoDeventController extends Listenable {
     this._joins._hold();
     // The page's `connect` listener may have joined some of the rooms already.
     for (const room of rooms) if (!room._joinSent) room._join();
-    this._recoverAll();
+    if (!this._sentAll) this._recoverAll();
     this._joins._flush();
   }
 

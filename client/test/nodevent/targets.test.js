@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { connect } from "../../src/nodevent/connect.js";
-import { turn } from "../support/until.js";
+import { turn, until } from "../support/until.js";
 import { Wire } from "../support/wire.js";
 
 let nodevent;
@@ -83,4 +83,39 @@ test("the position of another user is forgotten", async () => {
   end.event("joined", { user: "43", position: "00000000000000cd:1", recovered: true });
   await turn();
   assert.deepEqual([nodevent.user.position, gaps], ["00000000000000cd:1", []]);
+});
+
+test("what was published to all while the page was disconnected comes before what is live", async () => {
+  const wire = page();
+  const received = record(nodevent.all, "gong", "gap");
+  let end = await wire.accept();
+  end.ack(end.takeEvent().id, [null, true, { position: position(1), recovered: true }]);
+  await turn();
+  end.drop();
+  await until(() => wire.last !== end);
+  end = wire.last;
+  end.open();
+  await turn();
+  const connectPacket = end.take();
+  assert.equal(JSON.parse(connectPacket.slice(connectPacket.indexOf(",") + 1)).since_broadcast, position(1));
+  end.deliver('40/nodevent,{"sid":"again"}');
+  end.event("event", { broadcast: true, event: "gong", message: 2, position: position(2) });
+  end.event("joined", { broadcast: true, position: position(2), recovered: true });
+  end.event("event", { broadcast: true, event: "gong", message: 3, position: position(3) });
+  await turn();
+  assert.deepEqual(received, [["gong", 2], ["gong", 3]]);
+  assert.throws(() => end.takeEvent(), /sent nothing more/);
+  end.event("joined", { broadcast: true, error: "Too many joins" });
+  await turn();
+  assert.deepEqual(end.takeEvent().args, [{ broadcast: true, since: position(3) }]);
+});
+
+test("a gap before what is live is reported", async () => {
+  const wire = page();
+  const received = record(nodevent.all, "gong", "gap");
+  const end = await wire.accept();
+  end.ack(end.takeEvent().id, [null, true, { position: position(1), recovered: true }]);
+  end.event("joined", { broadcast: true, position: position(9), recovered: false });
+  await turn();
+  assert.deepEqual([received, nodevent.all.position], [[["gap", position(9)]], position(9)]);
 });

@@ -15,6 +15,7 @@ mod except;
 mod history;
 mod history_attacks;
 mod hooks;
+mod identities;
 mod key_set;
 mod mailboxes;
 mod order;

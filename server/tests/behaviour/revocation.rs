@@ -58,13 +58,11 @@ async fn revocations_take_effect(servers: [&TestServer; 2]) {
         let newer = connect(far, transport, new(&user)).await.unwrap();
         let mut other = connect(far, transport, old("other")).await.unwrap();
         let mut anonymous = Browser::connect(far, "/nodevent", transport).await;
-        let started = Instant::now();
         let response = revoke(near, json!({"user": user})).await;
         assert_eq!((response.status, &response.json()["revoked"]), (200, &json!(true)), "{}", response.text());
         for browser in browsers {
             is_closed_as_revoked(browser, transport).await;
         }
-        assert!(started.elapsed() < Duration::from_secs(5), "within a second on a machine that is not busy");
         // Older tokens count no longer, at a connect, at a renewal and as a room key; newer ones do.
         for server in servers {
             for claims in [old(&user), json!({"sub": user})] {
@@ -158,6 +156,57 @@ async fn redis_engine_revokes_on_all_servers() {
         revocations_take_effect([&servers[0], &servers[1]]).await;
         redis.call(&["FLUSHALL"]).await;
     }
+}
+
+/// A revocation ends connections and memberships on three servers within a second. Each attempt also measures a publication to
+/// the same servers, which takes longer on a busy machine. Most attempts must be in time: one may meet a pause of the machine.
+#[tokio::test]
+async fn revocation_takes_effect_within_a_second_on_all_servers() {
+    const ATTEMPTS: usize = 7;
+    let redis = RedisServer::start().await;
+    let text = configuration(&format!("  redis: {}\n", redis.url()));
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        servers.push(TestServer::start(&text).await);
+        servers[servers.len() - 1].ready().await;
+    }
+    let mut witnesses = Vec::new();
+    for server in &servers {
+        let mut witness = Browser::connect(server, "/nodevent", Transport::WebSocket).await;
+        witness.join_with("k", key("k", LATER, SECRET)).await;
+        witnesses.push(witness);
+    }
+    let mut times = Vec::new();
+    for attempt in 0..ATTEMPTS {
+        let (user, member) = (format!("user-{attempt}"), format!("member-{attempt}"));
+        let (mut users, mut members) = (Vec::new(), Vec::new());
+        for server in &servers {
+            users.push(connect(server, Transport::WebSocket, old(&user)).await.unwrap());
+            let claims = json!({"sub": member, "iat": now() - 10.0, "rooms": ["r"]});
+            let mut browser = connect(server, Transport::WebSocket, claims).await.unwrap();
+            assert_eq!(browser.next_other_notice().await[0], "joined");
+            members.push(browser);
+        }
+        let started = Instant::now();
+        servers[0].emit("/nodevent", "k", "e", 1).await;
+        for witness in &mut witnesses {
+            assert_eq!(witness.next_publication().await.message, 1);
+        }
+        let published = started.elapsed();
+        for (body, is_user) in [(json!({"user": user}), true), (json!({"user": member, "room": "r"}), false)] {
+            let started = Instant::now();
+            assert_eq!(revoke(&servers[0], body).await.status, 200);
+            for browser in if is_user { &mut users } else { &mut members } {
+                assert_eq!(browser.next_other_notice().await[0], "revoked");
+                if is_user {
+                    browser.ended().await;
+                }
+            }
+            times.push((started.elapsed(), published));
+        }
+    }
+    let in_time = times.iter().filter(|(took, published)| *took < Duration::from_secs(1) + *published).count();
+    assert!(in_time > ATTEMPTS, "{in_time} of {} in time: {times:?}", times.len());
 }
 
 #[tokio::test]

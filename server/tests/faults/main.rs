@@ -19,3 +19,4 @@ mod presence;
 mod revocations;
 mod server_sent;
 mod sharing;
+mod users_on_a_cluster;

@@ -1,6 +1,6 @@
 //! Presence when servers are killed, and when Redis is.
 
-use crate::harness::node::SLOW_HEARTBEAT;
+use crate::harness::node::RARE_HEARTBEAT;
 use crate::harness::{Node, Redis, eventually, raise_file_limit, sleep_for};
 use crate::support::site::Site;
 use crate::support::tokens::token;
@@ -64,7 +64,7 @@ async fn receives_nothing_else(watcher: &mut Browser, publisher: &Site) {
 async fn members_of_a_killed_server_leave_once_within_the_lease() {
     raise_file_limit();
     let redis = Redis::start(&[]).await;
-    let mut nodes = Node::start_many_with(SLOW_HEARTBEAT, 3, &redis.namespace("/nodevent", MORE)).await;
+    let mut nodes = Node::start_many_with(RARE_HEARTBEAT, 3, &redis.namespace("/nodevent", MORE)).await;
     let mut watchers = vec![member(&nodes[0].site, "watcher", 0..ROOMS).await];
     read(&mut watchers[0], "nodevent:enter", ROOMS).await;
     watchers.push(member(&nodes[1].site, "another", 0..ROOMS).await);
@@ -100,41 +100,44 @@ async fn members_of_a_killed_server_leave_once_within_the_lease() {
     drop(staying);
 }
 
-/// Redis is killed, and starts again: first with all its data, then without. It is also paused for longer than the lease. The
-/// members of two servers stay, without an event.
+/// Redis is killed, and starts again: with all its data, and without. Before, it is also paused for longer than the lease. The
+/// members of two servers stay, without an event. Both take as long as their outages, so they run at the same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_user_leaves_or_enters_when_redis_was_unavailable() {
     raise_file_limit();
-    for is_durable in [true, false] {
-        let mut redis = if is_durable { Redis::start_durable().await } else { Redis::start(&[]).await };
-        let nodes = Node::start_many_with(SLOW_HEARTBEAT, 2, &redis.namespace("/nodevent", MORE)).await;
-        let mut watcher = member(&nodes[0].site, "watcher", 0..ROOMS).await;
-        read(&mut watcher, "nodevent:enter", ROOMS).await;
-        let kept = (members(&nodes[0].site, "a", 100).await, members(&nodes[1].site, "b", 100).await);
-        assert_eq!(read(&mut watcher, "nodevent:enter", 200).await.len(), 200);
-        if is_durable {
-            redis.pause();
-            sleep_for(LEASE + Duration::from_secs(2)).await;
-            redis.resume();
-        }
-        redis.kill();
+    let durable = Redis::start_durable().await;
+    let forgetful = Redis::start(&[]).await;
+    tokio::join!(members_stay(durable, true), members_stay(forgetful, false));
+}
+
+async fn members_stay(mut redis: Redis, is_paused_before: bool) {
+    let nodes = Node::start_many_with(RARE_HEARTBEAT, 2, &redis.namespace("/nodevent", MORE)).await;
+    let mut watcher = member(&nodes[0].site, "watcher", 0..ROOMS).await;
+    read(&mut watcher, "nodevent:enter", ROOMS).await;
+    let kept = (members(&nodes[0].site, "a", 100).await, members(&nodes[1].site, "b", 100).await);
+    assert_eq!(read(&mut watcher, "nodevent:enter", 200).await.len(), 200);
+    if is_paused_before {
+        redis.pause();
         sleep_for(LEASE + Duration::from_secs(2)).await;
-        redis.start_again().await;
-        eventually("all members are back", Duration::from_secs(30), async || {
-            for room in 0..ROOMS {
-                let list = watcher.call("presence", &[json!({"room": format!("room{room}")})]).await;
-                if list[1]["count"] != 21 {
-                    return false;
-                }
-            }
-            true
-        })
-        .await;
-        nodes[0].ready().await;
-        nodes[1].ready().await;
-        // Long enough for leases that were not renewed to end.
-        sleep_for(LEASE).await;
-        receives_nothing_else(&mut watcher, &nodes[0].site).await;
-        drop(kept);
+        redis.resume();
     }
+    redis.kill();
+    sleep_for(LEASE + Duration::from_secs(2)).await;
+    redis.start_again().await;
+    eventually("all members are back", Duration::from_secs(30), async || {
+        for room in 0..ROOMS {
+            let list = watcher.call("presence", &[json!({"room": format!("room{room}")})]).await;
+            if list[1]["count"] != 21 {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    nodes[0].ready().await;
+    nodes[1].ready().await;
+    // Long enough for leases that were not renewed to end.
+    sleep_for(LEASE).await;
+    receives_nothing_else(&mut watcher, &nodes[0].site).await;
+    drop(kept);
 }

@@ -40,6 +40,9 @@ impl Plain {
             // Most clients cannot send a token with the request.
             let is_required = namespace.tokens.as_ref().is_some_and(|tokens| tokens.settings().is_required);
             self.access = if is_required { Access::Denied(TokenError::Missing) } else { Access::Granted };
+            if !is_required {
+                core.connected(self.namespace);
+            }
             return;
         }
         self.access = Access::Pending(Box::default());
@@ -81,6 +84,9 @@ impl Plain {
             Err(error) => Access::Denied(*error),
             Ok(_) => Access::Granted,
         };
+        if matches!(next, Access::Granted) {
+            core.connected(self.namespace);
+        }
         let held = self.access.decide(next);
         match result {
             Err(error) => core.send_text(&plain::error(error.as_str(), HINT, None, request.number)),

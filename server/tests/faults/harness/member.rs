@@ -5,19 +5,16 @@
 //! member never fails a test by itself: a lost connection is part of its work, and it records a violation for the
 //! checker. A [`Browser`](crate::support::Browser) fails the test as soon as something unexpected arrives.
 
+use super::link::Link;
 use crate::support::packet::Packet;
 use crate::support::site::Site;
-use futures_util::{SinkExt as _, StreamExt as _};
 use nodevent_protocol::history::Position;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::{Message, protocol::WebSocketConfig};
 
 /// Time for a handshake or an acknowledgement, after which the member drops the connection.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -140,9 +137,7 @@ struct MemberTask {
 
 /// One connection of a member.
 struct Connection {
-    stream: WebSocketStream<TcpStream>,
-    /// Longest time between two heartbeats of the server.
-    heartbeat: Duration,
+    link: Link,
     last_id: u64,
     joining: HashMap<u64, (String, Option<Position>, Instant)>,
     leaving: HashMap<u64, String>,
@@ -199,27 +194,10 @@ impl MemberTask {
 
     async fn connect(&self) -> Option<Connection> {
         let address = &self.addresses[rand::random_range(0..self.addresses.len())];
-        let tcp = TcpStream::connect(address).await.ok()?;
-        tcp.set_nodelay(true).ok()?;
-        let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
-        let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(4096);
-        let (mut stream, _) = tokio_tungstenite::client_async_with_config(url, tcp, Some(config)).await.ok()?;
-        let open = next(&mut stream).await?;
-        let open: Value = serde_json::from_str(open.strip_prefix('0')?).ok()?;
-        let heartbeat = open["pingInterval"].as_u64()? + open["pingTimeout"].as_u64()?;
-        stream.send(Message::text(format!("40{},", self.namespace))).await.ok()?;
-        loop {
-            let packet = next(&mut stream).await?;
-            if packet.starts_with("40") {
-                break;
-            }
-            if packet == "2" {
-                stream.send(Message::text("3")).await.ok()?;
-            }
-        }
+        let mut link = Link::open(address).await?;
+        link.enter(&self.namespace, "").await.filter(|reply| reply.starts_with("40"))?;
         Some(Connection {
-            stream,
-            heartbeat: Duration::from_millis(heartbeat),
+            link,
             last_id: 0,
             joining: HashMap::new(),
             leaving: HashMap::new(),
@@ -240,7 +218,7 @@ impl MemberTask {
         let mut check = tokio::time::interval(Duration::from_secs(1));
         loop {
             tokio::select! {
-                packet = next(&mut connection.stream) => {
+                packet = connection.link.next() => {
                     let Some(packet) = packet else { return Ended::Broken };
                     last = Instant::now();
                     if self.on_packet(&mut connection, &packet).await.is_none() {
@@ -256,7 +234,7 @@ impl MemberTask {
                         Some(Command::Leave(room)) => self.leave(&mut connection, &room).await,
                         Some(Command::Break) => None,
                         Some(Command::End) | None => {
-                            let _ = connection.stream.close(None).await;
+                            connection.link.close().await;
                             return Ended::Stopped;
                         }
                     };
@@ -267,7 +245,7 @@ impl MemberTask {
                 }
                 _ = check.tick() => {
                     let overdue = connection.joining.values().any(|(_, _, sent)| sent.elapsed() > TIMEOUT);
-                    if last.elapsed() > connection.heartbeat + Duration::from_secs(1) || overdue {
+                    if last.elapsed() > connection.link.heartbeat + Duration::from_secs(1) || overdue {
                         self.record_pending_leaves(&connection);
                         return Ended::Broken;
                     }
@@ -286,7 +264,7 @@ impl MemberTask {
         connection.joining.insert(connection.last_id, (room.to_owned(), since, Instant::now()));
         self.record().joined = false;
         let packet = format!("42{},{}{}", self.namespace, connection.last_id, json!(["join", join]));
-        connection.stream.send(Message::text(packet)).await.ok()
+        connection.link.send(packet).await
     }
 
     async fn leave(&mut self, connection: &mut Connection, room: &str) -> Option<()> {
@@ -301,7 +279,7 @@ impl MemberTask {
         connection.leaving.insert(connection.last_id, room.to_owned());
         let leave = json!(["leave", {"room": room}]);
         let packet = format!("42{},{}{leave}", self.namespace, connection.last_id);
-        connection.stream.send(Message::text(packet)).await.ok()
+        connection.link.send(packet).await
     }
 
     /// Records pending leaves as done: memberships end with their connection.
@@ -312,7 +290,7 @@ impl MemberTask {
     /// Handles an Engine.IO packet. Returns `None` if the connection ended.
     async fn on_packet(&mut self, connection: &mut Connection, packet: &str) -> Option<()> {
         match packet.split_at_checked(1) {
-            Some(("2", _)) => return connection.stream.send(Message::text("3")).await.ok(),
+            Some(("2", _)) => return connection.link.send("3").await,
             Some(("4", message)) => {
                 let Some(packet) = Packet::read(message) else {
                     self.record().violations.push(format!("not a packet: {message}"));
@@ -399,16 +377,5 @@ impl MemberTask {
 
     fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().expect("the record")
-    }
-}
-
-/// Returns the next Engine.IO packet, or `None` if the connection ended.
-async fn next(stream: &mut WebSocketStream<TcpStream>) -> Option<String> {
-    loop {
-        match stream.next().await? {
-            Ok(Message::Text(text)) => return Some(text.to_string()),
-            Ok(Message::Ping(_) | Message::Pong(_)) => {}
-            _ => return None,
-        }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`node`] (a server process that a test kills and starts again), [`redis`] (a Redis with faults),
 //! [`cluster`] (a Redis Cluster), [`sentinel`] (failover), [`proxy`] (a link that delays, discards or closes),
-//! [`publisher`] (records every confirmed publish), [`member`] (a lightweight browser that reconnects and records
-//! what it receives), [`checker`] (compares the two records).
+//! [`publisher`] (records every confirmed publish), [`link`] (the WebSocket of a client), [`member`] (a lightweight browser
+//! that reconnects and records what it receives), [`checker`] (compares the two records).
 //!
 //! ```ignore
 //! let mut redis = Redis::start(&[]).await;
@@ -20,6 +20,7 @@
 
 pub mod checker;
 pub mod cluster;
+pub mod link;
 pub mod member;
 pub mod node;
 pub mod proxy;

@@ -18,6 +18,9 @@ pub const FAST_HEARTBEAT: &str = "ping: {interval: 2s, timeout: 2s}\n";
 /// Heartbeats that thousands of members in one busy process can keep up with.
 pub const SLOW_HEARTBEAT: &str = "ping: {interval: 10s, timeout: 20s}\n";
 
+/// Heartbeats for browsers, which respond to them only while the test reads.
+pub const RARE_HEARTBEAT: &str = "ping: {interval: 2m, timeout: 2m}\n";
+
 /// File descriptors permitted above the baseline: two links to Redis (to each node, in a cluster of three), and those of
 /// the metrics requests.
 const EXTRA_DESCRIPTORS: usize = 10;

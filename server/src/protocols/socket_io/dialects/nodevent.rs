@@ -92,15 +92,20 @@ impl Dialect for NodEvent {
     }
 
     fn connected(&self, operations: &mut dyn Operations, request: &ConnectRequest) {
-        let Some(identity) = operations.identity() else { return };
-        operations.emit(&format!("[\"identified\",{}]", identified(&identity)), &[]);
         let auth = request.auth().map_or(Argument::MISSING, Argument::of_value);
-        // The copy for the user precedes those for its rooms.
-        join_user(operations, &identity.user, auth.field("since_user").text().as_deref());
-        let since = auth.field("since");
-        for room in &identity.rooms {
-            // A position that is not a string was not assigned by an engine.
-            join_by_token(operations, room, since.field(room).text().as_deref());
+        if let Some(identity) = operations.identity() {
+            operations.emit(&format!("[\"identified\",{}]", identified(&identity)), &[]);
+            // The copy for the user precedes those for its rooms.
+            join_user(operations, &identity.user, auth.field("since_user").text().as_deref());
+            let since = auth.field("since");
+            for room in &identity.rooms {
+                // A position that is not a string was not assigned by an engine.
+                join_by_token(operations, room, since.field(room).text().as_deref());
+            }
+        }
+        // From now on the connection receives what is published to all, so what it missed must come before.
+        if let Some(since) = auth.field("since_broadcast").text() {
+            recover_all(operations, &since);
         }
     }
 
@@ -293,6 +298,15 @@ fn join_by_token(operations: &mut dyn Operations, room: &str, since: Option<&str
     }
 }
 
+/// Sends what was published to all connections.
+fn recover_all(operations: &mut dyn Operations, since: &str) {
+    match operations.recover_all(Some(since), RequestId::UNREQUESTED) {
+        Ok(Outcome::Ready(joined)) => emit_joined(operations, Topic::All, Ok(joined)),
+        Ok(Outcome::Pending | Outcome::Overloaded) => {}
+        Err(error) => emit_joined(operations, Topic::All, Err(error)),
+    }
+}
+
 /// Receives what is published to the connection's user. Without a history the client has nothing to know about that.
 fn join_user(operations: &mut dyn Operations, user: &str, since: Option<&str>) {
     if let Outcome::Ready(joined @ Joined { recovery: Some(_) }) = operations.join_user(since) {
@@ -301,7 +315,7 @@ fn join_user(operations: &mut dyn Operations, user: &str, since: Option<&str>) {
 }
 
 /// `joined {room, error?, position?, recovered?}`: the result of a join that the client has not requested. With `user` in
-/// the place of `room` it is about the connection's user.
+/// the place of `room` it is about the connection's user, with `broadcast` about all connections.
 fn emit_joined(operations: &mut dyn Operations, topic: Topic<'_>, result: Result<Joined, JoinError>) {
     let (name, value) = topic.member();
     let joined = match result {

@@ -1,22 +1,14 @@
-//! A random walk: members join, leave and lose their connections, publishers publish, and servers and Redis restart in
-//! between. Then the checker of the fault tests compares every confirmed publish with what every member received.
-//!
-//! A seed determines the steps; a failed test prints it. `NODEVENT_SEED=… NODEVENT_STEPS=… cargo test
-//! -p nodevent-server --test random_walk` repeats the same walk, or a longer one.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Members join, leave and lose their connections, publishers publish, and servers and Redis restart in between. Then the
+//! checker of the fault tests compares every confirmed publish with what every member received.
 
-#[path = "faults/harness/mod.rs"]
-mod harness;
-#[path = "support/mod.rs"]
-mod support;
-
+use crate::harness::checker::check;
+use crate::harness::member::{Command, Member, Record};
+use crate::harness::publisher::{Confirmed, Publisher};
+use crate::harness::{Fleet, Node, Redis, eventually, sites};
+use crate::seed::{self, Seed};
 use futures_util::future::join_all;
-use harness::checker::check;
-use harness::member::{Command, Member};
-use harness::publisher::{Confirmed, Publisher};
-use harness::{Fleet, Node, Redis, eventually, sites};
+use rand::Rng as _;
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -48,17 +40,6 @@ async fn random_walk_over_three_servers_and_redis() {
     assert_eq!(notices, 0, "Redis loses nothing, so no member receives a gap notice");
 }
 
-/// Prints the seed when the test fails.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("the walk failed; repeat it with NODEVENT_SEED={}", self.0);
-        }
-    }
-}
-
 struct Walk {
     random: StdRng,
     seed: Seed,
@@ -76,14 +57,12 @@ struct Walk {
 
 impl Walk {
     fn begin(nodes: Vec<Node>, redis: Option<Redis>) -> Self {
-        let number = |name| std::env::var(name).ok().map(|text: String| text.parse::<u64>().expect("a number"));
-        let seed = number("NODEVENT_SEED").unwrap_or_else(rand::random);
-        let steps = number("NODEVENT_STEPS").map_or(STEPS, |steps| steps as usize);
+        let seed = Seed::choose();
         let sites = sites(&nodes);
         Self {
-            random: StdRng::seed_from_u64(seed),
-            seed: Seed(seed),
-            steps,
+            random: seed.random(),
+            seed,
+            steps: seed::steps(STEPS),
             members: (0..MEMBERS).map(|_| Member::at(&sites, "/walk", &[])).collect(),
             inside: vec![HashSet::new(); MEMBERS],
             publishers: ROOMS.iter().map(|room| Publisher::new(&sites, "/walk", room)).collect(),
@@ -165,7 +144,7 @@ impl Walk {
         let (mut long, mut brief) = (Vec::new(), Vec::new());
         for (namespace, mut record) in records {
             let rooms = record.rooms.extract_if(|room, _| room.starts_with("brief_")).collect();
-            let other = harness::member::Record { rooms, ..Default::default() };
+            let other = Record { rooms, ..Default::default() };
             long.push((namespace.clone(), record));
             brief.push((namespace, other));
         }
@@ -175,7 +154,8 @@ impl Walk {
     }
 }
 
-async fn restart_node(node: &mut Node, gently: bool) {
+/// Stops a server, or kills it, and starts it again.
+pub async fn restart_node(node: &mut Node, gently: bool) {
     if gently {
         assert_eq!(node.terminate().await, Some(0));
     } else {
