@@ -1,8 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require "net/http"
-require "timeout"
+require "nodevent/doctor/http"
 
 module NoDevent
   # Who was in a room when the server was asked. {NoDevent.presence} returns it.
@@ -19,14 +18,10 @@ module NoDevent
     #   @return [Integer] 0: the last one has just been lost, and the user may return
     Member = Struct.new(:user, :info, :connections)
 
-    # Maximum time for the request. Seconds.
-    TIMEOUT = 5
     # How long the key is valid with which the server is asked. Seconds.
     KEY_LIFETIME = 60
-    # Maximum size of a response. The server sends less. Bytes.
-    MAX_BYTES = 1024 * 1024
 
-    private_constant :TIMEOUT, :KEY_LIFETIME, :MAX_BYTES
+    private_constant :KEY_LIFETIME
 
     class << self
       # Asks the server at `url` of the configuration.
@@ -50,27 +45,10 @@ module NoDevent
       private
 
       def get(uri, key)
-        request = Net::HTTP::Get.new(uri, "Accept-Encoding" => "identity")
-        request["Authorization"] = "Bearer #{key}" if key
-        Timeout.timeout(TIMEOUT) do
-          Net::HTTP.start(uri.host, uri.port, use_ssl: uri.scheme == "https", open_timeout: TIMEOUT,
-                                              read_timeout: TIMEOUT, max_retries: 0) do |http|
-            http.request(request) { |response| return [response.code, limited(response)] }
-          end
-        end
-      rescue Timeout::Error
-        raise ServerError, "#{Text.clean(uri.origin)} did not respond within #{TIMEOUT} s"
-      rescue SystemCallError, SocketError, IOError, Net::ProtocolError, OpenSSL::SSL::SSLError => e
-        raise ServerError, "#{Text.clean(uri.origin)} is unavailable: #{Text.clean(e.message)}"
-      end
-
-      def limited(response)
-        body = +""
-        response.read_body do |piece|
-          body << piece
-          raise ServerError, "the response is larger than 1 MB" if body.bytesize > MAX_BYTES
-        end
-        body.force_encoding(Encoding::UTF_8)
+        response = Doctor::Http.get(uri.to_s, key)
+        [response.code, response.body.to_s.dup.force_encoding(Encoding::UTF_8)]
+      rescue Doctor::Http::Failed => e
+        raise ServerError, "#{Text.clean(uri.origin)} is unavailable: #{e.message}"
       end
 
       def of(body)

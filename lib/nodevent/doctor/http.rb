@@ -56,10 +56,13 @@ module NoDevent
 
       class << self
         # @param url [String]
+        # @param bearer [String, nil] the token for `Authorization`
         # @return [Net::HTTPResponse]
         # @raise [Failed]
-        def get(url)
-          send_request(url) { |uri| Net::HTTP::Get.new(uri, PLAIN) }
+        def get(url, bearer = nil)
+          send_request(url) do |uri|
+            Net::HTTP::Get.new(uri, PLAIN).tap { |request| request["Authorization"] = "Bearer #{bearer}" if bearer }
+          end
         end
 
         # @param url [String]
@@ -82,10 +85,11 @@ module NoDevent
         # @param url [String]
         # @param body [String] JSON
         # @param bearer [String, nil] the token for `Authorization`
+        # @param timeout [Numeric] seconds
         # @return [Net::HTTPResponse]
         # @raise [Failed]
-        def post(url, body, bearer)
-          send_request(url) do |uri|
+        def post(url, body, bearer, timeout: TIMEOUT)
+          send_request(url, timeout) do |uri|
             request = Net::HTTP::Post.new(uri, PLAIN)
             request.body = body
             request.content_type = "application/json"
@@ -96,16 +100,16 @@ module NoDevent
 
         private
 
-        def send_request(url)
+        def send_request(url, timeout = TIMEOUT)
           uri = URI(url)
-          Timeout.timeout(TIMEOUT) do
-            Connection.start(uri.host, uri.port, use_ssl: uri.scheme == "https", open_timeout: TIMEOUT,
-                                                 read_timeout: TIMEOUT, max_retries: 0) do |http|
+          Timeout.timeout(timeout) do
+            Connection.start(uri.host, uri.port, use_ssl: uri.scheme == "https", open_timeout: timeout,
+                                                 read_timeout: timeout, max_retries: 0) do |http|
               http.request(yield(uri))
             end
           end
         rescue Timeout::Error
-          raise Failed, "no response within #{TIMEOUT} s"
+          raise Failed, "no response within #{timeout} s"
         rescue Failed
           raise
         rescue StandardError => e
