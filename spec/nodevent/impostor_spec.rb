@@ -132,10 +132,8 @@ RSpec.describe "An impostor on the server's port", :native, stress: false do
       expect(examine.to_f).to be < 7
       expect(grown.to_i).to be < 60
     end
-  end
 
-  # The calls that wait for a response in the application's own thread.
-  endless.each do |name, respond|
+    # The calls that wait for a response in the application's own thread.
     it "takes neither memory nor time of notify, presence and revoke with #{name}" do
       impostor { |_, socket| respond.call(socket) }
       out = ruby(<<~RUBY)
