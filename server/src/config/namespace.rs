@@ -168,6 +168,13 @@ impl Namespace {
         self.secrets.is_empty() && self.auth.is_none() && (self.token.is_none() || self.is_declared_open)
     }
 
+    /// Whether cookies say who a connection is.
+    pub fn reads_cookies(&self) -> bool {
+        let is_cookie = |source: &token::TokenSource| matches!(source, token::TokenSource::Cookie(_));
+        self.auth.as_ref().is_some_and(|auth| !auth.cookies.is_empty())
+            || self.token.as_ref().is_some_and(|token| token.sources.iter().any(is_cookie))
+    }
+
     /// Signs a key for one of its rooms, in the format that `bound_keys` selects.
     ///
     /// # Errors
