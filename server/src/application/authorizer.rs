@@ -53,7 +53,6 @@ struct Shared {
     shards: Shards,
     is_post: bool,
     rules: Rules,
-    max_requests: usize,
     state: Mutex<State>,
 }
 
@@ -61,10 +60,12 @@ struct Shared {
 struct State {
     yes: Cache<Arc<Identity>>,
     no: Cache<TokenError>,
-    /// The connections that wait for each request.
+    /// The connections that wait for each request. The first one caused it.
     waiting: HashMap<Key, Vec<(IdentityReplyTo, Client)>>,
     /// The connections of each client that wait.
     shares: FairShares,
+    /// The requests that each client has caused.
+    requests: FairShares,
 }
 
 /// Replies to those that wait for a request, also if its task ends early.
@@ -95,6 +96,7 @@ impl RequestAuthorizer {
             no: Cache::new(auth.cache_rejected, MAX_CACHED),
             waiting: HashMap::new(),
             shares: FairShares::new(WAITING_PER_REQUEST * max_requests),
+            requests: FairShares::new(max_requests),
         };
         let shared = Arc::new(Shared {
             client,
@@ -103,7 +105,6 @@ impl RequestAuthorizer {
             shards,
             is_post: auth.is_post,
             rules,
-            max_requests,
             state: Mutex::new(state),
         });
         let listed = Listed { headers: auth.headers.clone(), cookies: auth.cookies.clone() };
@@ -134,7 +135,7 @@ impl IdentityProvider for RequestAuthorizer {
             state.shares.add(client);
             return Outcome::Pending;
         }
-        if state.waiting.len() >= self.shared.max_requests {
+        if state.requests.check(client).is_err() {
             return Outcome::Overloaded;
         }
         let Some(request) = self.shared.request(&headers, &cookies, token.as_deref()) else {
@@ -142,11 +143,12 @@ impl IdentityProvider for RequestAuthorizer {
         };
         state.waiting.insert(key, vec![(reply_to, client)]);
         state.shares.add(client);
+        state.requests.add(client);
         drop(state);
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
             let mut replies = Replies { shared: &shared, key, result: Err(TokenError::ApplicationUnavailable) };
-            replies.result = shared.ask(&request).await;
+            replies.result = shared.ask(&request, client).await;
         });
         Outcome::Pending
     }
@@ -217,10 +219,10 @@ impl Shared {
     }
 
     /// Asks the application, and logs everything that is not a yes.
-    async fn ask(&self, request: &ApplicationRequest) -> IdentityResult {
+    async fn ask(&self, request: &ApplicationRequest, client: Client) -> IdentityResult {
         // What is revoked while the application decides is revoked.
         let sent_ms = now_ms();
-        let response = self.client.send(request).await;
+        let response = self.client.send(request, Some(client)).await;
         let (namespace, target) = (&*self.namespaces.get(self.namespace).name, self.client.target());
         let response = match response {
             Ok(response) => response,
@@ -259,6 +261,9 @@ impl Drop for Replies<'_> {
             let waiting = state.waiting.remove(&self.key).unwrap_or_default();
             for (_, client) in &waiting {
                 state.shares.remove(*client);
+            }
+            if let Some((_, client)) = waiting.first() {
+                state.requests.remove(*client);
             }
             waiting
         };

@@ -12,6 +12,7 @@ mod cache;
 mod client;
 mod key_set;
 mod response;
+mod slots;
 
 pub use authorizer::RequestAuthorizer;
 pub use client::{ApplicationClient, ApplicationError, ApplicationRequest, ApplicationResponse};

@@ -6,6 +6,7 @@ use super::notify::{MAX_USER_BYTES, mailboxes_of};
 use super::query::percent_decode;
 use super::{Http, PeerAddr, publish, query, reply, request_token};
 use crate::capability::Unavailable;
+use crate::client::Client;
 use crate::clock::now_ms;
 use crate::mailbox::{Acknowledgement, MAX_IDS, MessageId, PageRequest};
 use crate::namespace::Namespace;
@@ -88,11 +89,20 @@ async fn serve(http: &Http, request: Request) -> Result<Response, Box<Response>>
     };
     let body = if method == Method::GET {
         let page = page_of(parameters).map_err(|(error, hint)| bad_request(error, hint))?;
+        // Like a history, it counts as a connection until the client has read it, and is limited in what it holds.
+        let permit = http.admit_connection(client)?;
         let read = mailboxes.read(&user, page).await.map_err(unavailable)?;
         let last = read.messages.last().filter(|_| read.has_more).map(|message| format!("\"{}\"", message.id));
         let messages: Vec<&str> = read.messages.iter().map(|message| &*message.text).collect();
         let (messages, unread, next) = (messages.join(","), read.unread, last.as_deref().unwrap_or("null"));
-        format!("{{\"messages\":[{messages}],\"unread\":{unread},\"next\":{next}}}")
+        let text = format!("{{\"messages\":[{messages}],\"unread\":{unread},\"next\":{next}}}");
+        let Some((body, length)) = http.history_responses.text(Client::of(client), text, permit) else {
+            http.metrics.overloaded_requests.fetch_add(1, Relaxed);
+            return Err(Box::new(reply::busy()));
+        };
+        let mut response = reply::with_type(StatusCode::OK, "application/json", body);
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        return Ok(response);
     } else {
         let which = acknowledgement_of(parameters).map_err(|(error, hint)| bad_request(error, hint))?;
         let removed = mailboxes.acknowledge(&user, &which).await.map_err(unavailable)?;

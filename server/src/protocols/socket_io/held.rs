@@ -32,8 +32,14 @@ impl Held {
     /// Starts to hold what follows a connect packet.
     pub(super) fn start(&mut self, namespace: u16, auth: Option<&str>) {
         let auth = auth.map(str::to_owned);
-        let connect = HeldConnect { namespace, auth, inputs: Vec::new(), bytes: 0 };
+        let bytes = auth.as_ref().map_or(0, String::len);
+        let connect = HeldConnect { namespace, auth, inputs: Vec::new(), bytes };
         self.0.get_or_insert_default().push(connect);
+    }
+
+    /// What is held. Bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().flat_map(|all| all.iter()).map(|one| one.bytes).sum()
     }
 
     /// Whether a namespace waits.
