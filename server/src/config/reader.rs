@@ -152,6 +152,10 @@ impl<'a> MapReader<'a> {
             }
         }
         for entry in &self.entries {
+            // One mistake has one line.
+            if report.has_error_at(entry.location) {
+                continue;
+            }
             let known = self.suggestion(&entry.name);
             let shown = entry.shown_key(|name| self.suggestion(name).is_some());
             let what = format!("unknown key `{}`", self.name(&shown));
