@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require "net/http"
+require "nodevent/doctor/http"
 
 module NoDevent
   # Sends a message to the mailboxes of users, through the server's HTTP API: only the server knows who was ever
@@ -66,18 +66,10 @@ module NoDevent
         url = config.url or raise ConfigurationError, "`notify` sends to the server over HTTP, and `url` is false; " \
                                                       "write the server's address as `url`"
         uri = URI("#{url}/api#{config.namespace}/notify")
-        request = Net::HTTP::Post.new(uri, "Content-Type" => "application/json")
-        request["Authorization"] = "Bearer #{config.publish_key}" if config.publish_key
-        request.body = body
-        response = Net::HTTP.start(uri.host, uri.port, use_ssl: uri.scheme == "https", open_timeout: timeout,
-                                                       read_timeout: timeout, write_timeout: timeout,
-                                                       max_retries: 0) { |http| http.request(request) }
-        ids(response, uri)
-      rescue Error
-        raise
-      rescue StandardError => e
-        raise PublishError, "no confirmation from #{url}: #{e.class}: #{Text.clean(e.message, 200)}; the message may " \
-                            "have been stored; send it again with the same `key:`"
+        ids(Doctor::Http.post(uri.to_s, body, config.publish_key, timeout: timeout), uri)
+      rescue Doctor::Http::Failed => e
+        raise PublishError, "no confirmation from #{url}: #{Text.clean(e.message, 200)}; the message may have been " \
+                            "stored; send it again with the same `key:`"
       end
 
       def ids(response, uri)

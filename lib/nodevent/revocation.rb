@@ -8,6 +8,11 @@ module NoDevent
   # the engine has the revocation.
   # @api private
   module Revocation
+    # The earliest time that is accepted: 9 September 2001. Seconds since 1970.
+    EARLIEST = 1_000_000_000
+
+    private_constant :EARLIEST
+
     class << self
       # @return [void]
       # @raise [ArgumentError, ConfigurationError, RevokeError]
@@ -25,14 +30,19 @@ module NoDevent
 
       private
 
-      # Seconds, as in `iat`.
+      # Seconds, as in `iat`. A String with a time, a duration, or a number that is none would be long ago, and would
+      # revoke nothing.
       def seconds(before)
         return if before.nil?
-        return before.to_f if before.is_a?(Numeric) || before.respond_to?(:to_f)
-        return before.to_time.to_f if before.respond_to?(:to_time)
 
-        raise ArgumentError, "before: is a time or a number of seconds since 1970, not an object of the class " \
-                             "#{Reflection.class_of(before)}"
+        seconds = if before.is_a?(String) then nil
+                  elsif before.respond_to?(:to_f) then before.to_f
+                  elsif before.respond_to?(:to_time) then before.to_time.to_f
+                  end
+        return seconds if seconds && seconds >= EARLIEST
+
+        raise ArgumentError, "before: is a time or a number of seconds since 1970, after 2001, not an object of the " \
+                             "class #{Reflection.class_of(before)}"
       end
 
       def post(config, body)

@@ -9,7 +9,14 @@ if ARGV[4] ~= '' then
     removed = removed + 1
   end
 end
-for index = 5, #ARGV do removed = removed + remove_one(ARGV[index]) end
+-- All connections of the user receive the notice, so it names only what was there.
+local ids = {}
+for index = 5, #ARGV do
+  if remove_one(ARGV[index]) == 1 then
+    removed = removed + 1
+    ids[#ids + 1] = '"' .. ARGV[index] .. '"'
+  end
+end
 local left = redis.call('XLEN', KEYS[2])
 if left == 0 then
   redis.call('DEL', KEYS[2], KEYS[3])
@@ -17,8 +24,6 @@ if left == 0 then
   if ARGV[3] == '0' then redis.call('DEL', KEYS[1]) end
 end
 if removed > 0 then
-  local ids = {}
-  for index = 5, #ARGV do ids[#ids + 1] = '"' .. ARGV[index] .. '"' end
   redis.call('PUBLISH', ARGV[1], '{"user":' .. ARGV[2] .. ',"unread":' .. string.format('%d', left) ..
     ',"up_to":"' .. ARGV[4] .. '","ids":[' .. table.concat(ids, ',') .. ']}')
 end

@@ -313,6 +313,13 @@ pub fn with_id(text: &str, id: MessageId) -> String {
     format!("{},\"id\":\"{id}\"}}", text.strip_suffix('}').unwrap_or(text))
 }
 
+/// Whether a text can be a message: it is the text of a JSON object and nothing else.
+#[must_use]
+pub fn is_message(text: &str) -> bool {
+    text.starts_with('{')
+        && serde_json::from_str::<&RawValue>(text).is_ok_and(|value| value.get().len() == text.len())
+}
+
 fn json_string(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -337,6 +344,9 @@ impl Notice {
         }
         let Wire { user, unread, id, previous, message, up_to, ids } = serde_json::from_slice(bytes).ok()?;
         if let Some(message) = message {
+            if !is_message(message.get()) {
+                return None;
+            }
             let (id, previous) = (MessageId::parse(id?)?, MessageId::parse(previous?)?);
             return Some(Self::Stored { user, id, previous, unread, text: message.get().into() });
         }
@@ -420,7 +430,14 @@ mod tests {
             Notice::parse(text),
             Some(Notice::Acknowledged { user: "a".into(), acknowledgement, unread: 0 })
         );
-        for other in ["", "{}", "[]", r#"{"user":"a","unread":0}"#, r#"{"user":"a","unread":0,"up_to":"x"}"#] {
+        for other in [
+            "",
+            "{}",
+            "[]",
+            r#"{"user":"a","unread":0}"#,
+            r#"{"user":"a","unread":0,"up_to":"x"}"#,
+            r#"{"user":"a","id":"7","previous":"0","unread":2,"message":7}"#,
+        ] {
             assert_eq!(Notice::parse(other.as_bytes()), None, "{other}");
         }
     }

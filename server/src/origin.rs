@@ -131,6 +131,11 @@ impl Origins {
         *self == Self::default()
     }
 
+    /// Whether every page of the web can connect: with its own origin, or with `null` from a sandboxed frame.
+    pub fn allow_every_page(&self) -> bool {
+        self.any || self.null
+    }
+
     /// Adds an origin: `https://www.example.com`, `https://*.example.com`, `www.example.com:8443`, `*`, or what
     /// browsers and app shells send for pages without a host: `null`, `file://`, `capacitor://localhost`,
     /// `chrome-extension://<id>`. Returns the risk of a dangerous one.

@@ -132,6 +132,30 @@ RSpec.describe "An impostor on the server's port", :native, stress: false do
       expect(examine.to_f).to be < 7
       expect(grown.to_i).to be < 60
     end
+
+    # The calls that wait for a response in the application's own thread.
+    it "takes neither memory nor time of notify, presence and revoke with #{name}" do
+      impostor { |_, socket| respond.call(socket) }
+      out = ruby(<<~RUBY)
+        require "nodevent"
+        NoDevent::Emitter.config = { url: "#{@impostor.url}", public_url: "#{@impostor.url}", secret: "#{secret}" }
+        memory = -> { File.read("/proc/self/status")[/VmRSS:\\s+(\\d+)/, 1].to_i / 1024 }
+        clock = -> { Process.clock_gettime(Process::CLOCK_MONOTONIC) }
+        begun, start = memory.call, clock.call
+        [-> { NoDevent::Emitter.notify("7", "e", 1, timeout: 1) }, -> { NoDevent.presence("r") }, -> { NoDevent.revoke(user: "7") }].each do |call|
+          call.call
+          puts "nothing raised"
+        rescue NoDevent::Error => e
+          puts e.class
+        end
+        puts clock.call - start
+        puts memory.call - begun
+      RUBY
+      *raised, seconds, grown = out.lines(chomp: true)
+      expect(raised).to eq(%w[NoDevent::PublishError NoDevent::ServerError NoDevent::RevokeError])
+      expect(seconds.to_f).to be < 25
+      expect(grown.to_i).to be < 60
+    end
   end
 
   it "keeps no core busy, whatever it sends" do

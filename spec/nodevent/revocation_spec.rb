@@ -48,7 +48,9 @@ RSpec.describe "NoDevent.revoke" do
   it "raises if nothing was revoked" do
     expect { NoDevent.revoke }.to raise_error(ArgumentError, /needs a user: or a room:/)
     expect { NoDevent.revoke(user: Object.new) }.to raise_error(ArgumentError, /needs a user whose id/)
-    expect { NoDevent.revoke(user: 7, before: :soon) }.to raise_error(ArgumentError, /before: is a time/)
+    [:soon, "2026-11-29 10:00", 300, Float::NAN].each do |before|
+      expect { NoDevent.revoke(user: 7, before: before) }.to raise_error(ArgumentError, /before: is a time/)
+    end
     expect { NoDevent.revoke(user: 7, before: Time.now + 3600) }
       .to raise_error(NoDevent::RevokeError, /status 400.*in the future/)
     configure("some-rooms-key-012345")

@@ -56,10 +56,13 @@ module NoDevent
 
       class << self
         # @param url [String]
+        # @param bearer [String, nil] the token for `Authorization`
         # @return [Net::HTTPResponse]
         # @raise [Failed]
-        def get(url)
-          send_request(url) { |uri| Net::HTTP::Get.new(uri, PLAIN) }
+        def get(url, bearer = nil)
+          send_request(url) do |uri|
+            Net::HTTP::Get.new(uri, PLAIN).tap { |request| request["Authorization"] = "Bearer #{bearer}" if bearer }
+          end
         end
 
         # @param url [String]

@@ -59,7 +59,6 @@ struct Shared {
     rules: Rules,
     /// `None`: the dialect is not `web_service`.
     site: Option<Settings>,
-    max_requests: usize,
     state: Mutex<State>,
 }
 
@@ -67,10 +66,12 @@ struct Shared {
 struct State {
     yes: Cache<Arc<Identity>>,
     no: Cache<TokenError>,
-    /// The connections that wait for each request.
+    /// The connections that wait for each request. The first one caused it.
     waiting: HashMap<Key, Vec<(IdentityReplyTo, Client)>>,
     /// The connections of each client that wait.
     shares: FairShares,
+    /// The requests that each client has caused.
+    requests: FairShares,
 }
 
 /// Replies to those that wait for a request, also if its task ends early.
@@ -105,6 +106,7 @@ impl RequestAuthorizer {
             no: Cache::new(auth.cache_rejected, MAX_CACHED),
             waiting: HashMap::new(),
             shares: FairShares::new(WAITING_PER_REQUEST * max_requests),
+            requests: FairShares::new(max_requests),
         };
         let shared = Arc::new(Shared {
             client,
@@ -115,7 +117,6 @@ impl RequestAuthorizer {
             scheme: auth.scheme.clone().unwrap_or_else(|| "Bearer".into()),
             rules,
             site,
-            max_requests,
             state: Mutex::new(state),
         });
         let of_site = shared.site.as_ref().map(|_| site::listed()).unwrap_or_default();
@@ -152,7 +153,7 @@ impl IdentityProvider for RequestAuthorizer {
             state.shares.add(client);
             return Outcome::Pending;
         }
-        if state.waiting.len() >= self.shared.max_requests {
+        if state.requests.check(client).is_err() {
             return Outcome::Overloaded;
         }
         let Some(request) = self.shared.request(&headers, &cookies, &query, token.as_deref()) else {
@@ -160,14 +161,15 @@ impl IdentityProvider for RequestAuthorizer {
         };
         state.waiting.insert(key, vec![(reply_to, client)]);
         state.shares.add(client);
+        state.requests.add(client);
         drop(state);
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
             let result = Err(TokenError::ApplicationUnavailable);
             let mut replies = Replies { shared: &shared, key, result, reason: None };
             (replies.result, replies.reason) = match &shared.site {
-                None => (shared.ask(&request).await, None),
-                Some(settings) => match shared.ask_site(&request, settings).await {
+                None => (shared.ask(&request, client).await, None),
+                Some(settings) => match shared.ask_site(&request, client, settings).await {
                     Ok(identity) => (Ok(Arc::new(identity)), None),
                     Err((error, reason)) => (Err(error), reason),
                 },
@@ -249,10 +251,11 @@ impl Shared {
     async fn ask_site(
         &self,
         request: &ApplicationRequest,
+        client: Client,
         settings: &Settings,
     ) -> Result<Identity, site::Rejection> {
         let sent_ms = now_ms();
-        let response = self.client.send(request).await;
+        let response = self.client.send(request, Some(client)).await;
         site::read(&response, settings, self.rules, sent_ms).inspect_err(|(error, reason)| {
             let (namespace, target) = (&*self.namespaces.get(self.namespace).name, self.client.target());
             // The client receives less than the log says.
@@ -274,10 +277,10 @@ impl Shared {
     }
 
     /// Asks the application, and logs everything that is not a yes.
-    async fn ask(&self, request: &ApplicationRequest) -> IdentityResult {
+    async fn ask(&self, request: &ApplicationRequest, client: Client) -> IdentityResult {
         // What is revoked while the application decides is revoked.
         let sent_ms = now_ms();
-        let response = self.client.send(request).await;
+        let response = self.client.send(request, Some(client)).await;
         let (namespace, target) = (&*self.namespaces.get(self.namespace).name, self.client.target());
         let response = match response {
             Ok(response) => response,
@@ -319,6 +322,9 @@ impl Drop for Replies<'_> {
             let waiting = state.waiting.remove(&self.key).unwrap_or_default();
             for (_, client) in &waiting {
                 state.shares.remove(*client);
+            }
+            if let Some((_, client)) = waiting.first() {
+                state.requests.remove(*client);
             }
             waiting
         };

@@ -6,7 +6,9 @@
 //!
 //! Errors never contain what was sent, and the target is shown without its query, which may contain a secret.
 
-use super::breaker::{Breaker, Change, Pass};
+use super::breaker::{Admitted, Breakers, Change};
+use super::slots::Slots;
+use crate::client::Client;
 use crate::config::application::Application;
 use crate::metrics::Metrics;
 use crate::tls_client;
@@ -15,16 +17,14 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nodevent_protocol::text::printable;
 use std::error::Error as _;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Maximum size of the head of a response. Bytes.
 const MAX_HEAD: usize = 64 * 1024;
@@ -36,16 +36,13 @@ const MAX_REASON: usize = 200;
 
 /// A client for one URL of the application.
 pub struct ApplicationClient {
-    http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     target: Uri,
     shown_target: String,
     timeout: Duration,
     max_response: usize,
-    slots: Semaphore,
-    /// Requests that wait for a slot.
-    waiting: AtomicUsize,
-    queue: usize,
-    breaker: Mutex<Breaker>,
+    slots: Arc<Slots>,
+    breakers: Mutex<Breakers>,
     metrics: Arc<Metrics>,
 }
 
@@ -98,7 +95,7 @@ pub enum ApplicationError {
 /// A request that the breaker has let through. If it is dropped without a result, it counts as failed.
 struct Attempt<'a> {
     client: &'a ApplicationClient,
-    pass: Option<Pass>,
+    admitted: Option<Admitted>,
 }
 
 // === impl ApplicationRequest ===
@@ -146,7 +143,7 @@ impl ApplicationClient {
         tcp.set_connect_timeout(Some(settings.connect_timeout));
         let tls = tls_client::config(settings.ca.as_deref(), None)?;
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
-        let http = Client::builder(TokioExecutor::new())
+        let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(settings.concurrency)
@@ -158,10 +155,8 @@ impl ApplicationClient {
             target: settings.url.clone(),
             timeout: settings.timeout,
             max_response: settings.max_response,
-            slots: Semaphore::new(settings.concurrency),
-            waiting: AtomicUsize::new(0),
-            queue: settings.queue,
-            breaker: Mutex::default(),
+            slots: Arc::new(Slots::new(settings.concurrency, settings.queue)),
+            breakers: Mutex::default(),
             metrics,
         })
     }
@@ -171,22 +166,32 @@ impl ApplicationClient {
         &self.shown_target
     }
 
-    /// Sends a request and reads its response.
+    /// Sends a request and reads its response. `client` is the one for which the server sends it: the clients that wait have
+    /// their turns one after another. `None`: the server sends it for itself.
     ///
     /// # Errors
     /// [`ApplicationError`], which is counted.
-    pub async fn send(&self, request: &ApplicationRequest) -> Result<ApplicationResponse, ApplicationError> {
-        let result = self.try_send(request).await;
+    pub async fn send(
+        &self,
+        request: &ApplicationRequest,
+        client: Option<Client>,
+    ) -> Result<ApplicationResponse, ApplicationError> {
+        let result = self.try_send(request, client).await;
         self.metrics.count_application_request(result.as_ref().map_or_else(ApplicationError::name, |_| "ok"));
         result
     }
 
-    async fn try_send(&self, request: &ApplicationRequest) -> Result<ApplicationResponse, ApplicationError> {
+    async fn try_send(
+        &self,
+        request: &ApplicationRequest,
+        client: Option<Client>,
+    ) -> Result<ApplicationResponse, ApplicationError> {
         let by = tokio::time::Instant::now() + self.timeout;
         let timeout = |_| ApplicationError::Timeout(self.timeout);
         // One that gets no slot says nothing about the application, so the breaker decides after it.
-        let _slot = tokio::time::timeout_at(by, self.slot()).await.map_err(|_| ApplicationError::Overloaded)??;
-        let attempt = self.attempt().ok_or(ApplicationError::BreakerOpen)?;
+        let slot = tokio::time::timeout_at(by, self.slots.take(client)).await;
+        let _slot = slot.ok().flatten().ok_or(ApplicationError::Overloaded)?;
+        let attempt = self.attempt(client).ok_or(ApplicationError::BreakerOpen)?;
         let exchange = async {
             match self.exchange(request).await {
                 Err(error) if request.method == Method::GET && was_closed_early(&error) => {
@@ -201,16 +206,6 @@ impl ApplicationClient {
         };
         attempt.end(result.as_ref().err().is_none_or(|error| !error.is_failure()));
         result
-    }
-
-    /// Waits for a slot, if not too many wait already.
-    async fn slot(&self) -> Result<SemaphorePermit<'_>, ApplicationError> {
-        if let Ok(slot) = self.slots.try_acquire() {
-            return Ok(slot);
-        }
-        let _waiting = Waiting::new(&self.waiting, self.queue).ok_or(ApplicationError::Overloaded)?;
-        // The semaphore is never closed.
-        self.slots.acquire().await.map_err(|_| ApplicationError::Overloaded)
     }
 
     /// One attempt. The outer error may be retried.
@@ -244,18 +239,19 @@ impl ApplicationClient {
         })
     }
 
-    fn attempt(&self) -> Option<Attempt<'_>> {
-        let (pass, change) = self.breaker().admit(Instant::now())?;
-        self.report(change);
-        Some(Attempt { client: self, pass: Some(pass) })
+    fn attempt(&self, client: Option<Client>) -> Option<Attempt<'_>> {
+        let (admitted, changes) = self.breakers().admit(client, Instant::now())?;
+        self.report(changes.own, "client");
+        self.report(changes.all, "all clients");
+        Some(Attempt { client: self, admitted: Some(admitted) })
     }
 
-    fn breaker(&self) -> std::sync::MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn breakers(&self) -> std::sync::MutexGuard<'_, Breakers> {
+        self.breakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts and logs a change of the breaker.
-    fn report(&self, change: Option<Change>) {
+    /// Counts and logs a change of a breaker. `of` says whose it is.
+    fn report(&self, change: Option<Change>, of: &'static str) {
         let Some(change) = change else { return };
         let (target, metrics) = (&self.shown_target, &self.metrics);
         match change {
@@ -263,18 +259,20 @@ impl ApplicationClient {
                 metrics.count_breaker_change("opened");
                 tracing::warn!(
                     target = target,
+                    of,
                     ?pause,
                     "application: circuit breaker opened; no requests for a while"
                 );
             }
             Change::HalfOpened => {
                 metrics.count_breaker_change("half_opened");
-                tracing::info!(target = target, "application: circuit breaker half-open; one request probes");
+                tracing::info!(target = target, of, "application: circuit breaker half-open; one request probes");
             }
             Change::Closed => {
                 metrics.count_breaker_change("closed");
                 tracing::info!(
                     target = target,
+                    of,
                     "application: circuit breaker closed; the application responds again"
                 );
             }
@@ -296,31 +294,16 @@ impl Attempt<'_> {
     }
 
     fn record(&mut self, responded: bool) {
-        let Some(pass) = self.pass.take() else { return };
-        let change = self.client.breaker().record(pass, responded, Instant::now());
-        self.client.report(change);
+        let Some(admitted) = self.admitted.take() else { return };
+        let changes = self.client.breakers().record(admitted, responded, Instant::now());
+        self.client.report(changes.own, "client");
+        self.client.report(changes.all, "all clients");
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.record(false);
-    }
-}
-
-/// A place in the queue.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a AtomicUsize, max: usize) -> Option<Self> {
-        let place = Self(count);
-        (count.fetch_add(1, Relaxed) < max).then_some(place)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
     }
 }
 

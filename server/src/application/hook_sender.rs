@@ -198,7 +198,7 @@ impl HookSender {
             headers.insert(SIGNATURE_HEADER, signature);
         }
         let request = ApplicationRequest { method: Method::POST, headers, body: Bytes::from(body) };
-        match self.client.send(&request).await {
+        match self.client.send(&request, None).await {
             Ok(response) if response.status.is_success() => Response::Accepted,
             // It is not there yet, or the path is wrong for all events alike.
             Ok(response) if [401, 403, 404, 405, 408].contains(&response.status.as_u16()) => {

@@ -16,6 +16,7 @@ mod hook_sender;
 mod key_set;
 mod response;
 mod site;
+mod slots;
 mod turted;
 
 pub use authorizer::RequestAuthorizer;

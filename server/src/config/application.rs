@@ -6,6 +6,7 @@ use super::keys;
 use super::reader::MapReader;
 use super::report::{Location, Report};
 use super::tree::Node;
+use crate::host::is_loopback;
 use hyper::Uri;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -142,7 +143,7 @@ pub(super) fn read(
         lifetime: map.positive_duration("lifetime", report).unwrap_or(lifetime),
         grace: map.duration("grace", report).unwrap_or(crate::token::GRACE),
     };
-    map.finish(report);
+    map.finish_strictly(report);
     url.map(|_| auth)
 }
 
@@ -158,7 +159,7 @@ pub(super) fn target(node: &Node, path: &str, folder: &Path, report: &mut Report
     }
     let url = url(&mut map, "url", report);
     let application = limited(&mut map, url.clone().unwrap_or_default(), folder, report);
-    map.finish(report);
+    map.finish_strictly(report);
     url.map(|_| application)
 }
 
@@ -179,7 +180,15 @@ fn limited(map: &mut MapReader<'_>, url: Uri, folder: &Path, report: &mut Report
 pub(super) fn key_set(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<KeySet> {
     let location = map.location_of("jwks_url");
     let mut application = Application::at(url(map, "jwks_url", report).unwrap_or_default());
-    let is_url = !application.url.host().unwrap_or_default().is_empty();
+    let host = application.url.host().unwrap_or_default();
+    let is_url = !host.is_empty();
+    if application.url.scheme_str() == Some("http") && !is_loopback(host) {
+        let what = format!(
+            "{} is an http URL: a program on the way can replace the keys, and so sign every token",
+            map.name("jwks_url")
+        );
+        report.warn(location, what, "write an https URL, or use `jwks_file`");
+    }
     application.ca = map.file("jwks_ca", folder, report);
     let refresh = map.positive_duration("jwks_refresh", report).unwrap_or(Duration::from_secs(300));
     let max_age = map.positive_duration("jwks_max_age", report).unwrap_or(Duration::from_secs(24 * 3600));

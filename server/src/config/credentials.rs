@@ -57,7 +57,7 @@ fn entry_of_list(node: &Node, path: &str, folder: &Path, report: &mut Report) ->
     if !is_written {
         report.error(map.location, format!("{path} has no secret"), "write `secret: <random text>`");
     }
-    map.finish(report);
+    map.finish_strictly(report);
     secret
 }
 
@@ -115,7 +115,7 @@ fn publish_key_entry(
         report.error(location, format!("{path} may publish to nothing"), hint);
     }
     let may_revoke = map.flag("revoke", report).unwrap_or(limited_by.is_none());
-    map.finish(report);
+    map.finish_strictly(report);
     let limit = limited_by.map(|_| TargetLimit { rooms, users, broadcast });
     key.map(|key| PublishKey { id, key, limit, may_revoke })
 }

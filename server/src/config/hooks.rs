@@ -78,7 +78,7 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
         attempts: map.number("attempts", report).unwrap_or(10),
         give_up: map.positive_duration("give_up", report).unwrap_or(Duration::from_secs(24 * 3600)),
     });
-    map.finish(report);
+    map.finish_strictly(report);
     read
 }
 

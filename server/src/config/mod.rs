@@ -301,6 +301,7 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
     let mut top = MapReader::open(root, "", &keys::TOP, report)?.with(&keys::NAMESPACE);
     let publish_locally = listen::publishes_locally(&mut top, report).unwrap_or(publishes_locally);
     let (listen, public_url) = listen::public(&mut top, folder, report);
+    let origins_location = top.location_of("origins");
     let mut config = Config {
         listen,
         public_url,
@@ -321,6 +322,7 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
     let pushes = config.namespaces.iter().filter_map(|one| one.turted.as_ref()?.push.as_ref()?.listen.clone());
     let public: Vec<Listen> = config.listen.iter().cloned().chain(pushes).collect();
     listen::check_ports(&public, config.admin.as_ref(), top.location, report);
+    check_cookies(&config, origins_location, report);
     config.hosts = Hosts::read(&mut top, config.public_url.as_deref(), &config.namespaces, report);
     config.autodetect_engine = config.namespaces.is_empty();
     if config.namespaces.is_empty() {
@@ -360,6 +362,20 @@ fn read_origins(top: &mut MapReader<'_>, name: &'static str, report: &mut Report
     origins
 }
 
+/// Rejects a configuration in which every page of the web could connect with the cookies of its visitors, and so as them.
+fn check_cookies(config: &Config, location: report::Location, report: &mut Report) {
+    if !config.origins.allow_every_page() {
+        return;
+    }
+    for namespace in config.namespaces.iter().filter(|namespace| namespace.reads_cookies()) {
+        let what = format!(
+            "origins allows every page of the web, and {} recognizes visitors by cookies: every page could connect as its visitor",
+            namespace.name
+        );
+        report.error(location, what, "list the origins of your pages");
+    }
+}
+
 fn read_log(top: &mut MapReader<'_>, config: &mut Config, report: &mut Report) {
     let Some(node) = top.take("log") else { return };
     let Some(mut map) = MapReader::open(node, "log", &keys::LOG, report) else { return };
@@ -395,6 +411,24 @@ mod tests {
         let (config, report) = read_yaml(text);
         assert_eq!(report.to_string(), "", "{text}");
         config.unwrap()
+    }
+
+    #[test]
+    fn cookies_do_not_say_who_a_visitor_is_if_every_page_may_connect() {
+        let auth = "/a: {auth: {url: \"https://www.example.com/live\", cookies: [session]}}";
+        let token = "/a: {token: {secret: a-secret-of-more-than-thirty-two-bytes, cookie: t}}";
+        for namespace in [auth, token] {
+            for origins in ["\"*\"", "[https://www.example.com, \"null\"]"] {
+                let (_, report) = read_yaml(&format!("origins: {origins}\n{namespace}\n"));
+                let text = report.to_string();
+                assert!(text.contains("every page could connect as its visitor"), "{text}");
+                assert!(text.contains("list the origins of your pages"), "{text}");
+            }
+            config(&format!("origins: https://www.example.com\n{namespace}\n"));
+        }
+        let header = "/a: {auth: {url: \"https://www.example.com/live\", headers: [X-Visitor]}}";
+        let (_, report) = read_yaml(&format!("origins: \"*\"\n{header}\n"));
+        assert_eq!(report.to_string(), "", "a page sends no headers by itself");
     }
 
     #[test]
@@ -672,7 +706,11 @@ mod tests {
             assert!(!report.to_string().contains("0123456789abcdef"), "{report}");
         }
         let (_, report) = read_yaml("/a: {open: true, publish_keys: [{key: 0123456789abcdef, room: x}]}\n");
-        assert!(report.warning_lines().any(|line| line.contains("did you mean `rooms`?")), "{report}");
+        // Without its limit it could publish to everything.
+        assert!(
+            report.to_string().contains("unknown key `/a.publish_keys[0].room`; did you mean `rooms`?"),
+            "{report}"
+        );
     }
 
     #[test]

@@ -198,6 +198,13 @@ impl Namespace {
         has_closed_dialect(&self.dialects)
     }
 
+    /// Whether cookies say who a connection is.
+    pub fn reads_cookies(&self) -> bool {
+        let is_cookie = |source: &token::TokenSource| matches!(source, token::TokenSource::Cookie(_));
+        self.auth.as_ref().is_some_and(|auth| !auth.cookies.is_empty())
+            || self.token.as_ref().is_some_and(|token| token.sources.iter().any(is_cookie))
+    }
+
     /// Signs a key for one of its rooms, in the format that `bound_keys` selects.
     ///
     /// # Errors

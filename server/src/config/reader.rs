@@ -13,6 +13,20 @@ use std::time::Duration;
 /// Minimum similarity of an unknown key to a known one for a suggestion; 1 is equal.
 const SIMILARITY: f64 = 0.8;
 
+/// Keys that restrict what clients and publishers may do. Without them more is allowed.
+const RESTRICTING: [&str; 10] = [
+    "secret",
+    "secret_file",
+    "secrets",
+    "token",
+    "auth",
+    "bound_keys",
+    "max_key_lifetime",
+    "publish_key",
+    "publish_key_file",
+    "publish_keys",
+];
+
 /// A map that is being read. Keys that are not taken are unknown keys.
 pub(super) struct MapReader<'a> {
     entries: Vec<&'a Entry>,
@@ -62,6 +76,11 @@ impl<'a> MapReader<'a> {
     /// Returns the location of a key's value, or of the map.
     pub(super) fn location_of(&self, name: &'static str) -> Location {
         self.position(name).map_or(self.location, |index| self.entries[index].node.location)
+    }
+
+    /// The value of a key, which is not taken.
+    pub(super) fn peek(&self, name: &'static str) -> Option<&Node> {
+        self.position(name).map(|index| &self.entries[index].node)
     }
 
     /// Whether the key is written, with or without a value.
@@ -115,20 +134,39 @@ impl<'a> MapReader<'a> {
             .map(|(_, name)| name)
     }
 
-    /// Warns about the keys that were not taken.
+    /// Warns about the keys that were not taken. It is an error if one is similar to a key that restricts.
     pub(super) fn finish(self, report: &mut Report) {
+        self.end(report, |known| known.is_some_and(|known| RESTRICTING.contains(&known)));
+    }
+
+    /// Rejects the keys that were not taken: the map says what is allowed, and without a key that is ignored more would be.
+    pub(super) fn finish_strictly(self, report: &mut Report) {
+        self.end(report, |_| true);
+    }
+
+    /// `is_error` decides about an unknown key by the known one that it is similar to.
+    fn end(self, report: &mut Report, is_error: impl Fn(Option<&'static str>) -> bool) {
         if cfg!(debug_assertions) {
             for key in self.sections.iter().flat_map(|section| section.keys) {
                 assert!(self.asked.contains(&key.name), "the registry has {}, which nothing reads", key.name);
             }
         }
         for entry in &self.entries {
-            let hint = match self.suggestion(&entry.name) {
-                Some(known) => format!("did you mean `{known}`? It is ignored"),
-                None => "it is ignored".to_owned(),
-            };
+            // One mistake has one line.
+            if report.has_error_at(entry.location) {
+                continue;
+            }
+            let known = self.suggestion(&entry.name);
             let shown = entry.shown_key(|name| self.suggestion(name).is_some());
-            report.warn(entry.location, format!("unknown key `{}`", self.name(&shown)), hint);
+            let what = format!("unknown key `{}`", self.name(&shown));
+            match (is_error(known), known) {
+                (true, Some(known)) => report.error(entry.location, what, format!("did you mean `{known}`?")),
+                (true, None) => report.error(entry.location, what, "delete it"),
+                (false, Some(known)) => {
+                    report.warn(entry.location, what, format!("did you mean `{known}`? It is ignored"));
+                }
+                (false, None) => report.warn(entry.location, what, "it is ignored"),
+            }
         }
     }
 

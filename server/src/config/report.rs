@@ -63,6 +63,11 @@ impl Report {
         self.errors.push(Diagnostic { file: None, location: Some(location), what: what.into(), hint: hint.into() });
     }
 
+    /// Whether there is an error about this place already.
+    pub(super) fn has_error_at(&self, location: Location) -> bool {
+        self.errors.iter().any(|error| error.location == Some(location))
+    }
+
     /// Adds an error that concerns the whole file.
     pub fn error_without_location(&mut self, what: impl Into<String>, hint: impl Into<String>) {
         self.errors.push(Diagnostic { file: None, location: None, what: what.into(), hint: hint.into() });

@@ -40,6 +40,9 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
     settings.keys.extend(key_set(&mut map, folder, report));
     let remote = application::key_set(&mut map, folder, report);
     check_keys(&settings.keys, is_written, &map, now_ms(), report);
+    for key in ["algorithms", "aud", "iss"] {
+        check_list(&map, key, report);
+    }
     let location = map.location_of("algorithms");
     let words = map.texts("algorithms", report);
     if !words.is_empty() {
@@ -57,7 +60,7 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
     settings.grace = map.duration("grace", report).unwrap_or(settings.grace);
     settings.is_required = map.flag("required", report).unwrap_or(false);
     settings.sources = sources(&mut map, report);
-    map.finish(report);
+    map.finish_strictly(report);
     (settings, remote)
 }
 
@@ -149,7 +152,7 @@ fn entries(
             report.error(map.location, format!("{path} has no key"), format!("write `{example}`"));
         }
         let (id, until_ms) = (id(&mut map, report), until(&mut map, report));
-        map.finish(report);
+        map.finish_strictly(report);
         all.extend(key.map(|key| key.with(id, until_ms)));
     }
     all
@@ -199,6 +202,18 @@ fn check_keys(keys: &[TokenKey], is_written: bool, map: &MapReader<'_>, now_ms: 
         let id = if key.id.is_some() { " with an id" } else { "" };
         let what = format!("{path} has a key{id} whose `until` has passed");
         report.warn(map.location, what, "delete the key");
+    }
+}
+
+/// Rejects an empty list: it would allow everything, like a key that is missing.
+fn check_list(map: &MapReader<'_>, key: &'static str, report: &mut Report) {
+    let is_empty = |node: &Node| matches!(&node.value, Value::List(list) if list.is_empty());
+    if let Some(node) = map.peek(key).filter(|node| is_empty(node)) {
+        report.error(
+            node.location,
+            format!("{} is an empty list", map.name(key)),
+            "write what is allowed, or delete the key",
+        );
     }
 }
 

@@ -70,18 +70,19 @@ impl HistoryResponses {
     pub(super) fn text(
         &self,
         client: Client,
-        text: &str,
+        text: impl Into<Bytes>,
         permit: impl Into<Option<ConnectionPermit>>,
     ) -> Option<SizedBody> {
-        let held = self.0.hold(client, text.len())?;
-        let (bytes, permit) = (Bytes::copy_from_slice(text.as_bytes()), permit.into());
-        let pieces = (0..text.len().div_ceil(PIECE)).map(move |index| {
+        let (bytes, permit) = (text.into(), permit.into());
+        let length = bytes.len();
+        let held = self.0.hold(client, length)?;
+        let pieces = (0..length.div_ceil(PIECE)).map(move |index| {
             // Until the last piece is read.
             let _kept = (&held, &permit);
             let from = index * PIECE;
             Ok::<_, Infallible>(bytes.slice(from..bytes.len().min(from + PIECE)))
         });
-        Some((Body::from_stream(futures_util::stream::iter(pieces)), text.len()))
+        Some((Body::from_stream(futures_util::stream::iter(pieces)), length))
     }
 }
 

@@ -6,11 +6,13 @@ use super::notify::mailboxes_of;
 use super::user_path::UserPath;
 use super::{Http, PeerAddr, query, reply};
 use crate::capability::Unavailable;
+use crate::client::Client;
 use crate::mailbox::{Acknowledgement, MAX_IDS, MessageId, PageRequest};
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use serde_json::json;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Messages of a page, unless `limit` says less.
 const MAX_PAGE_COUNT: usize = 200;
@@ -59,11 +61,20 @@ async fn serve(http: &Http, request: Request) -> Result<Response, Box<Response>>
     };
     let body = if method == Method::GET {
         let page = page_of(parameters).map_err(|(error, hint)| bad_request(error, hint))?;
+        // Like a history, it counts as a connection until the client has read it, and is limited in what it holds.
+        let permit = http.admit_connection(client)?;
         let read = mailboxes.read(user, page).await.map_err(unavailable)?;
         let last = read.messages.last().filter(|_| read.has_more).map(|message| format!("\"{}\"", message.id));
         let messages: Vec<&str> = read.messages.iter().map(|message| &*message.text).collect();
         let (messages, unread, next) = (messages.join(","), read.unread, last.as_deref().unwrap_or("null"));
-        format!("{{\"messages\":[{messages}],\"unread\":{unread},\"next\":{next}}}")
+        let text = format!("{{\"messages\":[{messages}],\"unread\":{unread},\"next\":{next}}}");
+        let Some((body, length)) = http.history_responses.text(Client::of(client), text, permit) else {
+            http.metrics.overloaded_requests.fetch_add(1, Relaxed);
+            return Err(Box::new(reply::busy()));
+        };
+        let mut response = reply::with_type(StatusCode::OK, "application/json", body);
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        return Ok(response);
     } else {
         let which = acknowledgement_of(parameters).map_err(|(error, hint)| bad_request(error, hint))?;
         let removed = mailboxes.acknowledge(user, &which).await.map_err(unavailable)?;

@@ -29,7 +29,7 @@ pub(super) async fn serve(http: &Http, namespace: &Namespace, request: &Parts, r
         let what = format!("{} is unavailable", if engine.kind == "redis" { "Redis" } else { engine.kind });
         return reply::error(StatusCode::SERVICE_UNAVAILABLE, &what, "retry; see /readyz");
     };
-    let Some((body, length)) = http.history_responses.text(Client::of(peer), &list.text, permit) else {
+    let Some((body, length)) = http.history_responses.text(Client::of(peer), list.text.to_string(), permit) else {
         http.metrics.overloaded_requests.fetch_add(1, Relaxed);
         return reply::busy();
     };

@@ -5,10 +5,12 @@
 //! repaired by reading on from the cursor. So nothing is missing or out of order, and the server holds no mailbox: a page
 //! is read when the connection's send buffer has room for it.
 //!
-//! Reads wait for their turn in one queue. Only [`MAX_READS`] are with the engines at a time.
+//! Reads wait for their turn in one queue. Only [`MAX_READS`] are with the engines at a time. A user may have very many
+//! connections, so [`notices`] passes on what happens in a mailbox in turns.
+
+mod notices;
 
 use super::Shard;
-use super::message::MailboxBroadcast;
 use crate::close_reason::CloseReason;
 use crate::mailbox::{
     Acknowledgement, MailboxAction, MailboxError, MailboxEvent, MailboxNotice, MailboxPage, MailboxReply,
@@ -17,8 +19,10 @@ use crate::mailbox::{
 use crate::outcome::Outcome;
 use crate::protocol::{MailboxDelivery, Millis, NEVER};
 use hashbrown::HashMap;
+use notices::Notices;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Reads that are with the engines at a time, per shard.
 const MAX_READS: usize = 64;
@@ -28,6 +32,8 @@ const MAX_ACKNOWLEDGEMENTS: usize = 4096;
 const MAX_ACKNOWLEDGEMENTS_PER_CONNECTION: u16 = 32;
 /// Pages that are requested in one turn, so that others have theirs.
 const PAGES_PER_TURN: usize = 64;
+/// Time for pages before publications, sockets and timers have their turn again.
+const PAGES_TURN: Duration = Duration::from_millis(1);
 /// Messages of a page.
 const PAGE_COUNT: usize = 128;
 /// The most that a page has, unless it is one message. Bytes.
@@ -85,6 +91,8 @@ pub(super) struct ShardMailboxes {
     /// Mailboxes that are to be read later, in the order of the times of each pause.
     slow: VecDeque<(Millis, Turn)>,
     unavailable: VecDeque<(Millis, Turn)>,
+    /// What has happened and not all connections have received.
+    notices: Notices,
     reads: usize,
     acknowledgements: usize,
 }
@@ -126,7 +134,7 @@ impl OwnMailboxes {
 impl ShardMailboxes {
     /// When [`Shard::serve_mailboxes`] is due. 0: now.
     pub(super) fn due(&self) -> Millis {
-        if !self.queue.is_empty() && self.reads < MAX_READS {
+        if !self.notices.is_empty() || !self.queue.is_empty() && self.reads < MAX_READS {
             return 0;
         }
         let due = |queue: &VecDeque<(Millis, Turn)>| queue.front().map_or(NEVER, |(at, _)| *at);
@@ -260,11 +268,13 @@ impl Shard {
         }
     }
 
-    /// Requests pages of the mailboxes whose turn it is.
+    /// Passes on notices, and requests pages of the mailboxes whose turn it is.
     pub(super) fn serve_mailboxes(&mut self) {
+        self.pass_on_notices();
         self.mailboxes.take_due(self.now);
+        let began = Instant::now();
         for _ in 0..PAGES_PER_TURN {
-            if self.mailboxes.reads >= MAX_READS {
+            if self.mailboxes.reads >= MAX_READS || began.elapsed() >= PAGES_TURN {
                 return;
             }
             let Some(turn) = self.mailboxes.queue.pop_front() else { return };
@@ -369,22 +379,13 @@ impl Shard {
         }
     }
 
-    /// Something happened in the mailbox of a user.
-    pub(super) fn on_mailbox_notice(&mut self, broadcast: &MailboxBroadcast) {
-        let MailboxBroadcast { namespace, notice, cost } = broadcast;
-        self.delivery.release(*cost);
-        let key = (*namespace, Arc::from(&*notice.user));
-        let Some(slots) = self.mailboxes.users.get(&key).cloned() else { return };
-        for slot in slots {
-            self.on_own_notice(slot, *namespace, notice);
-        }
-    }
-
     fn on_own_notice(&mut self, slot: u32, namespace: u16, notice: &MailboxNotice) {
         let unread = notice.unread;
         let is_slow = self.is_slow(slot, notice.size());
         let mailbox = self.session_mut(slot).and_then(|session| session.mailboxes.get_mut(namespace));
-        let Some(mailbox) = mailbox.filter(|mailbox| mailbox.state != State::Closed) else { return };
+        // Another connection may have the slot by now.
+        let is_own = |mailbox: &&mut OwnMailbox| mailbox.state != State::Closed && *mailbox.user == *notice.user;
+        let Some(mailbox) = mailbox.filter(is_own) else { return };
         match &notice.event {
             MailboxEvent::Acknowledged(acknowledgement) => {
                 let delivery = MailboxDelivery::Acknowledged { acknowledgement, unread };

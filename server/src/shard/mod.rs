@@ -387,7 +387,7 @@ impl Shard {
             ToShard::Recovered(reply) => self.on_recovery_reply(*reply),
             ToShard::Present(reply) => self.on_presence_reply(*reply),
             ToShard::Authorized(reply) => self.on_authorize_reply(reply),
-            ToShard::MailboxNotice(broadcast) => self.on_mailbox_notice(&broadcast),
+            ToShard::MailboxNotice(broadcast) => self.on_mailbox_notice(broadcast),
             ToShard::MailboxNoticesLost { namespace } => self.on_mailbox_notices_lost(namespace),
             ToShard::MailboxReply(reply) => self.on_mailbox_reply(*reply),
             ToShard::Identified(reply) => self.on_identity_reply(reply),

@@ -6,6 +6,7 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, P
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind};
 use nodevent_protocol::key::Secret;
 use serde::Deserialize;
+use serde_json::Value;
 use std::fmt;
 use thiserror::Error;
 
@@ -87,19 +88,25 @@ impl TokenKey {
     }
 
     /// The public keys of a JSON Web Key Set that RS256 or ES256 can use. Keys for encryption and for other algorithms
-    /// are skipped.
+    /// are skipped, and so are those of types that this version does not know.
     ///
     /// # Errors
     /// The text is not a key set, or contains an unacceptable key, or no key.
     pub fn key_set(json: &str) -> Result<Vec<Self>, KeyError> {
         #[derive(Deserialize)]
         struct KeySet {
-            keys: Vec<Jwk>,
+            keys: Vec<Value>,
         }
         let set: KeySet = serde_json::from_str(json).map_err(|_| KeyError::NotKeySet)?;
         let mut keys = Vec::new();
-        for jwk in &set.keys {
-            keys.extend(Self::of_jwk(jwk)?);
+        for key in set.keys {
+            if key["kty"] == "oct" {
+                return Err(KeyError::SecretInKeySet);
+            }
+            // RFC 7517, section 5: those of a type that is not understood are ignored.
+            if let Ok(jwk) = serde_json::from_value::<Jwk>(key) {
+                keys.extend(Self::of_jwk(&jwk)?);
+            }
         }
         if keys.is_empty() { Err(KeyError::NoKey) } else { Ok(keys) }
     }

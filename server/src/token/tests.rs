@@ -3,7 +3,7 @@
 
 use super::*;
 use nodevent_protocol::key::Secret;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(super) fn vectors() -> Value {
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../protocol/vectors/tokens.json");
@@ -220,6 +220,20 @@ fn keys_that_cannot_verify_are_errors_that_do_not_contain_them() {
     ] {
         assert_eq!(TokenKey::key_set(set).err(), Some(error), "{set}");
     }
+}
+
+/// A key of a new type made all keys of a set useless.
+#[test]
+fn keys_of_unknown_types_in_a_set_do_not_affect_the_others() {
+    let mut set = vectors()["jwks"].clone();
+    let known = TokenKey::key_set(&set.to_string()).unwrap().len();
+    let keys = set["keys"].as_array_mut().unwrap();
+    keys.insert(0, json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "new", "pub": "eA"}));
+    keys.insert(0, json!({"kty": "RSA", "alg": "RS999", "n": "eA", "e": "AQAB"}));
+    keys.insert(0, json!({"kid": "no-type"}));
+    assert_eq!(TokenKey::key_set(&set.to_string()).unwrap().len(), known);
+    set["keys"].as_array_mut().unwrap().push(json!({"kty": "oct", "alg": "XS1", "k": "eA"}));
+    assert_eq!(TokenKey::key_set(&set.to_string()).err(), Some(KeyError::SecretInKeySet));
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The parts of attacks: a runtime with low priority, and hostile clients.
 
 use crate::support::http::Io;
-use crate::support::raw::{Raw, handshake_request};
+use crate::support::raw::{Raw, handshake, handshake_request};
 use crate::support::wait::in_time;
 use crate::support::{Request, Response, Site};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpSocket;
 
 /// How long a repeated attack lasts.
 const LENGTH: Duration = Duration::from_secs(3);
@@ -66,6 +67,24 @@ impl PollingClient {
         let request = Request::post(&format!("{}&sid={sid}", Self::PATH), packets.join("\u{1e}"));
         self.send(&request).await.filter(|response| response.status == 200).map(drop)
     }
+}
+
+/// Opens a connection from another address of this machine.
+pub(crate) async fn open_from(site: &Site, address: [u8; 4]) -> Raw {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((address, 0).into()).expect("an address of this machine");
+    let server = site.address.parse().expect("an address");
+    let mut stream: Box<dyn Io> = Box::new(socket.connect(server).await.expect("the server accepts"));
+    stream.write_all(&handshake(&site.address, "")).await.expect("the server accepts a handshake");
+    let mut raw = Raw::after_handshake(stream).await;
+    assert!(raw.text().await.starts_with("0{"));
+    raw
+}
+
+/// Enters a namespace with a token. Returns the connect packet, or the error.
+pub(crate) async fn enter(raw: &mut Raw, namespace: &str, token: &str) -> String {
+    raw.send_text(&format!("40{namespace},{{\"token\":\"{token}\"}}")).await;
+    raw.text().await
 }
 
 /// The packet of a join with a position.

@@ -9,6 +9,7 @@ mod support;
 #[path = "../hostile/process.rs"]
 mod process;
 
+mod application;
 mod attacker;
 mod bystander;
 mod colliding_names;
@@ -20,8 +21,10 @@ mod keyless_publishing;
 mod large_recoveries;
 mod log_injection;
 mod made_up_rooms;
+mod mailboxes;
 mod many_rooms;
 mod muted_room;
+mod neighbour;
 mod open_by_mistake;
 mod publishing_origins;
 mod session_flood;

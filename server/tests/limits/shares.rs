@@ -3,6 +3,7 @@
 use crate::addresses::dial_from;
 use crate::rooms::resident;
 use crate::server_with_bystander::ServerWithBystander;
+use crate::support::application::{Application, Behaviour};
 use crate::support::raw::{BINARY, End, Raw, TEXT, close, first, handshake, last};
 use crate::support::wait::until;
 use crate::support::{Program, Request, Site, program};
@@ -201,6 +202,36 @@ async fn attachments_that_never_come_are_limited_together() {
     assert!((200..400).contains(&closed), "{closed}");
     let grown = resident(&server).saturating_sub(before);
     assert!(grown < 30 * MEGABYTE as u64, "the server grew by {grown} bytes");
+    server.bystander_is_unaffected().await;
+}
+
+/// What connections send while the application decides who they are.
+#[tokio::test]
+async fn what_is_held_for_the_application_is_limited_together() {
+    let application = Application::start(Behaviour::Never).await;
+    let settings = format!(
+        "shards: 1\nlimits: {{send_buffers_total: 10MB}}\n/nodevent: {{auth: {{url: \"{}\", timeout: 60s}}}}\n/open: {{open: true}}",
+        application.url
+    );
+    let mut server = ServerWithBystander::start_in("/open", &settings).await;
+    let before = resident(&server);
+    let packet = last(TEXT, format!("42/nodevent,[\"x\",\"{}\"]", "x".repeat(60_000)));
+    let mut open = Vec::new();
+    for number in 0..400 {
+        let mut raw = try_open_from(&server.site, [127, 0, 0, 7]).await.unwrap();
+        raw.send_text("40/nodevent,{\"token\":\"same\"}").await;
+        raw.send(&packet).await;
+        open.push(raw);
+        if number % 50 == 49 {
+            // The budget is checked four times per second.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+    server.logs("connection closed reason=\"send_buffers_full\"").await;
+    let closed = server.metric("nodevent_disconnects_total{reason=\"send_buffers_full\"}").await;
+    assert!((100..400).contains(&closed), "{closed}");
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < 20 * MEGABYTE as u64, "the server grew by {grown} bytes");
     server.bystander_is_unaffected().await;
 }
 

@@ -24,6 +24,8 @@ pub enum Behaviour {
     Close,
     /// With these bytes, whatever they are.
     Raw(String),
+    /// In the first way if the request contains this text, otherwise in the second.
+    If(&'static str, Box<Behaviour>, Box<Behaviour>),
 }
 
 /// A running application.
@@ -84,8 +86,11 @@ pub fn yes(user: &str) -> Behaviour {
 
 async fn serve(mut stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, behaviour: Arc<Mutex<Behaviour>>) {
     while let Some(request) = read(&mut stream).await {
+        let mut behaviour = behaviour.lock().unwrap().clone();
+        while let Behaviour::If(text, yes, no) = behaviour {
+            behaviour = if request.contains(text) { *yes } else { *no };
+        }
         requests.lock().unwrap().push(request);
-        let behaviour = behaviour.lock().unwrap().clone();
         let head = |status: u16, length: usize| {
             format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n")
         };
@@ -120,6 +125,7 @@ async fn serve(mut stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, behavio
                 let _ = stream.write_all(bytes.as_bytes()).await;
                 return;
             }
+            Behaviour::If(..) => return,
         };
         if written.is_err() {
             return;

@@ -208,6 +208,12 @@ impl MemoryMailboxes {
         read
     }
 
+    /// Those of these messages that are in a mailbox.
+    pub(super) fn existing(&self, user: &str, ids: &[MessageId]) -> Vec<MessageId> {
+        let Some(mailbox) = self.mailboxes.get(user) else { return Vec::new() };
+        ids.iter().copied().filter(|id| mailbox.messages.contains_key(id)).collect()
+    }
+
     /// Removes messages.
     pub(super) fn acknowledge(&mut self, user: &str, which: &Acknowledgement, now: Instant) -> Removed {
         self.end_mailboxes(now);

@@ -59,10 +59,15 @@ impl MailboxesInMemory {
     /// Safe: the messages are removed and the notice is sent, or neither.
     async fn acknowledge(&self, user: &str, acknowledgement: &Acknowledgement) -> Removed {
         let fanout = self.fanout.lock().await;
-        let place = fanout.reserve(user.len()).await;
-        let removed = self.lock().acknowledge(user, acknowledgement, Instant::now());
+        let place = fanout.reserve(user.len() + 8 * acknowledgement.ids.len()).await;
+        // All connections of the user receive the notice, so it names only what was there.
+        let (ids, removed) = {
+            let mut mailboxes = self.lock();
+            let ids = mailboxes.existing(user, &acknowledgement.ids);
+            (ids, mailboxes.acknowledge(user, acknowledgement, Instant::now()))
+        };
         if removed.count > 0 {
-            let event = MailboxEvent::Acknowledged(acknowledgement.clone());
+            let event = MailboxEvent::Acknowledged(Acknowledgement { ids, up_to: acknowledgement.up_to });
             place.notify(MailboxNotice { user: user.into(), unread: removed.unread, event });
         }
         removed

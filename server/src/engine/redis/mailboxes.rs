@@ -139,14 +139,13 @@ impl Shared {
         let args = args.into_iter().map(Value::from).collect();
         let (newest, unread, more, flat): (String, u64, u64, Vec<String>) =
             self.read.run(&self.client, self.keys(user).all(), args).await?;
-        let unexpected = || ScriptError::from_redis("ERR unexpected value in a mailbox");
-        let messages = flat.chunks_exact(2).map(|pair| {
-            let id = MessageId::parse(&pair[0]).ok_or_else(unexpected)?;
-            Ok(Arc::new(StoredMessage { id, text: pair[1].as_str().into() }))
-        });
-        let messages = messages.collect::<Result<Vec<_>, ScriptError>>()?;
-        let newest = MessageId::parse(&newest).ok_or_else(unexpected)?;
-        Ok(MailboxPage { messages, newest, unread, has_more: more == 1 })
+        page_of(page.after, &newest, unread, more == 1, &flat).ok_or_else(|| {
+            tracing::warn!(
+                namespace = self.fanout.name(),
+                "a mailbox in Redis has entries that this program did not store; it is not read"
+            );
+            ScriptError::from_redis("ERR unexpected value in a mailbox")
+        })
     }
 
     async fn acknowledge(&self, user: &str, which: &Acknowledgement) -> Result<Removed, ScriptError> {
@@ -300,6 +299,54 @@ impl Mailboxes for MailboxesInRedis {
     }
 }
 
+/// A page from its parts. `None`: another program has changed the mailbox. The ids grow, so that a page always leads on, and
+/// each message is a JSON object, because clients receive its text as it is.
+fn page_of(after: MessageId, newest: &str, unread: u64, has_more: bool, flat: &[String]) -> Option<MailboxPage> {
+    let (mut messages, mut last) = (Vec::with_capacity(flat.len() / 2), after);
+    for pair in flat.chunks_exact(2) {
+        let id = MessageId::parse(&pair[0]).filter(|id| *id > last)?;
+        if !scripts::is_message(&pair[1]) {
+            return None;
+        }
+        last = id;
+        messages.push(Arc::new(StoredMessage { id, text: pair[1].as_str().into() }));
+    }
+    let leads_on = !has_more || !messages.is_empty();
+    let newest = MessageId::parse(newest).filter(|_| leads_on)?;
+    Some(MailboxPage { messages, newest, unread, has_more })
+}
+
 fn unavailable(error: ScriptError) -> Unavailable {
     error.unavailable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(has_more: bool, flat: &[&str]) -> Option<MailboxPage> {
+        let flat: Vec<String> = flat.iter().map(|text| (*text).to_owned()).collect();
+        page_of(MessageId::parse("5").unwrap(), "9", 2, has_more, &flat)
+    }
+
+    #[test]
+    fn a_page_that_our_scripts_did_not_store_is_not_accepted() {
+        let read = page(true, &["6", r#"{"id":"6"}"#, "8", r#"{"event": "e"}"#]).unwrap();
+        assert_eq!((read.messages.len(), read.newest.to_string(), read.has_more), (2, "9".to_owned(), true));
+        assert!(page(false, &[]).is_some());
+        for (has_more, flat) in [
+            (true, &[] as &[&str]),
+            (true, &["5", "{}"]),
+            (true, &["6", "{}", "6", "{}"]),
+            (false, &["8", "{}", "7", "{}"]),
+            (false, &["x", "{}"]),
+            (false, &["6", ""]),
+            (false, &["6", "7"]),
+            (false, &["6", "{}]}"]),
+            (false, &["6", "{}\u{1e}41/other,"]),
+            (false, &["6", "{\"a\":\"\u{1e}\"}"]),
+        ] {
+            assert_eq!(page(has_more, flat), None, "{flat:?}");
+        }
+    }
 }

@@ -117,7 +117,8 @@ impl PresenceScripts {
         }
         let members = members.chunks_exact(3).map(|member| Member {
             user: member[0].as_str().into(),
-            info: Some(member[1].as_str()).filter(|info| !info.is_empty()).map(Into::into),
+            // Clients receive it as it is. What another program has stored is left out.
+            info: Some(member[1].as_str()).filter(|info| is_json(info)).map(Into::into),
             connections: member[2].parse().unwrap_or_default(),
         });
         Ok(RoomPresence::of(members, count))
@@ -149,5 +150,25 @@ impl PresenceScripts {
         server: &str,
     ) -> Result<Vec<String>, ScriptError> {
         self.read_own.run(client, vec![PresenceKeys::of(keys).of_server(server)], Vec::new()).await
+    }
+}
+
+/// Whether a text is one JSON value and nothing else.
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok_and(|value| value.get().len() == text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_json;
+
+    #[test]
+    fn info_that_is_not_one_json_value_is_left_out() {
+        assert!(["{}", "null", r#"{"name":"Ann"}"#, "7"].into_iter().all(is_json));
+        assert!(
+            ["", " ", "{", "{}}", "1,2", "{}\u{1e}41/other,", "\"\u{1e}\"", " {}"]
+                .into_iter()
+                .all(|text| !is_json(text))
+        );
     }
 }

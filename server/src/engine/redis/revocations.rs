@@ -22,6 +22,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const MIN_INTERVAL: Duration = Duration::from_millis(50);
 /// Time after which a read that failed is repeated.
 const RETRY: Duration = Duration::from_secs(1);
+/// Pages of one read: twice as many as all revocations have, of 500 each. What is left is read at the next check.
+const MAX_PAGES: usize = 2 * MAX_REVOCATIONS / 500;
 
 /// A revocation as it is stored: the text of a JSON object. The target is the text of an array, and names the entry.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,7 +37,7 @@ struct Stored<'a> {
 }
 
 /// The place up to which a server has read.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Place {
     epoch: String,
     order: u64,
@@ -101,11 +103,12 @@ pub(super) async fn run(shared: Arc<Shared>, mut subscription_gen: watch::Receiv
 
 /// Reads and applies what was stored after a place.
 async fn read(shared: &Shared, place: &mut Place) -> Result<(), Unavailable> {
-    loop {
+    for _ in 0..MAX_PAGES {
         let after = (place.epoch.as_str(), place.order);
         let page = shared.scripts.read_revocations(&shared.publisher, keys(shared), after).await;
         let (epoch, order, entries) = page.map_err(|error| error.unavailable)?;
-        let is_last = entries.is_empty();
+        let next = Place { epoch, order };
+        let is_last = entries.is_empty() || !place.is_before(&next);
         let parsed = entries.iter().filter_map(|entry| {
             let revocation = parse(entry);
             if revocation.is_none() {
@@ -114,10 +117,20 @@ async fn read(shared: &Shared, place: &mut Place) -> Result<(), Unavailable> {
             revocation
         });
         apply(shared, parsed.collect());
-        *place = Place { epoch, order };
+        *place = next;
         if is_last {
-            return Ok(());
+            break;
         }
+    }
+    Ok(())
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Whether a page that ends at `next` has led on. What another program has stored may not.
+    fn is_before(&self, next: &Self) -> bool {
+        self.epoch != next.epoch || self.order < next.order
     }
 }
 
@@ -137,6 +150,13 @@ fn parse(entry: &str) -> Option<Revocation> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_leads_on_if_its_number_is_larger_or_its_epoch_another() {
+        let place = |epoch: &str, order| Place { epoch: epoch.to_owned(), order };
+        assert!(place("a", 1).is_before(&place("a", 2)) && place("a", 9).is_before(&place("b", 1)));
+        assert!(!place("a", 1).is_before(&place("a", 1)) && !place("a", 2).is_before(&place("a", 1)));
+    }
 
     #[test]
     fn a_stored_revocation_is_read_and_a_malformed_one_is_not() {

@@ -21,6 +21,11 @@ pub struct ConnectRequest {
 // === impl ConnectRequest ===
 
 impl ConnectRequest {
+    /// Its size. Bytes.
+    pub fn size(&self) -> usize {
+        [self.auth.as_deref(), self.query.as_deref(), self.handshake.as_deref()].into_iter().flatten().map(str::len).sum()
+    }
+
     /// The text of the auth payload.
     pub fn auth(&self) -> Option<&str> {
         self.auth.as_deref()

@@ -32,8 +32,14 @@ pub(super) struct TooMuch;
 impl Held {
     /// Starts to hold what follows a connect packet.
     pub(super) fn start(&mut self, namespace: u16, request: ConnectRequest) {
-        let connect = HeldConnect { namespace, request, inputs: Vec::new(), bytes: 0 };
+        let bytes = request.size();
+        let connect = HeldConnect { namespace, request, inputs: Vec::new(), bytes };
         self.0.get_or_insert_default().push(connect);
+    }
+
+    /// What is held. Bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().flat_map(|all| all.iter()).map(|one| one.bytes).sum()
     }
 
     /// Whether a namespace waits.

@@ -425,7 +425,7 @@ impl Upper for SocketIo {
     }
 
     fn arriving(&self) -> usize {
-        self.session.buffered_bytes()
+        self.session.buffered_bytes() + self.held.bytes()
     }
 
     fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {

@@ -1,0 +1,134 @@
+//! What happened in the mailboxes of users, on its way to their connections.
+//!
+//! A turn is limited in time, and users have theirs one after another. So neither a user with very many connections nor one whose
+//! mailbox changes very often delays other clients. For each user the notices keep their order. A notice gives its place in the
+//! inbox back when the last connection has received it, so that engines wait instead of memory growing.
+
+use super::super::Shard;
+use super::super::message::MailboxBroadcast;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Time for notices before pages, publications, sockets and timers have their turn again.
+const NOTICES_TURN: Duration = Duration::from_millis(1);
+/// Connections of one user before other users have their turn.
+const CONNECTIONS_PER_TURN: usize = 4;
+
+/// A user of a namespace.
+type User = (u16, Arc<str>);
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(super) struct Notices {
+    of_users: HashMap<User, VecDeque<OnItsWay>>,
+    /// The users in `of_users`, in the order of their turns.
+    turns: VecDeque<User>,
+}
+
+/// A notice, and the connections that have not received it.
+#[derive(Debug)]
+struct OnItsWay {
+    broadcast: Arc<MailboxBroadcast>,
+    slots: Vec<u32>,
+}
+
+// === impl Notices ===
+
+impl Notices {
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
+    fn add(&mut self, user: User, broadcast: Arc<MailboxBroadcast>, slots: Vec<u32>) {
+        let queue = self.of_users.entry(user.clone()).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(user);
+        }
+        queue.push_back(OnItsWay { broadcast, slots });
+    }
+
+    /// The next connections of the user whose turn it is, with what is passed on to them, and the bytes that the notice gives
+    /// back if these are its last ones.
+    fn next(&mut self) -> Option<(Arc<MailboxBroadcast>, Vec<u32>, u32)> {
+        let user = self.turns.pop_front()?;
+        let queue = self.of_users.get_mut(&user)?;
+        let first = queue.front_mut()?;
+        let from = first.slots.len().saturating_sub(CONNECTIONS_PER_TURN);
+        let (slots, broadcast) = (first.slots.split_off(from), Arc::clone(&first.broadcast));
+        let mut released = 0;
+        if first.slots.is_empty() {
+            released = broadcast.cost;
+            queue.pop_front();
+        }
+        if queue.is_empty() {
+            self.of_users.remove(&user);
+        } else {
+            self.turns.push_back(user);
+        }
+        Some((broadcast, slots, released))
+    }
+}
+
+// === impl Shard ===
+
+impl Shard {
+    /// Something happened in the mailbox of a user.
+    pub(in crate::shard) fn on_mailbox_notice(&mut self, broadcast: Arc<MailboxBroadcast>) {
+        let user: User = (broadcast.namespace, Arc::from(&*broadcast.notice.user));
+        match self.mailboxes.users.get(&user).cloned() {
+            Some(slots) => self.mailboxes.notices.add(user, broadcast, slots),
+            None => self.delivery.release(broadcast.cost),
+        }
+    }
+
+    /// Passes notices on for as long as a turn lasts.
+    pub(super) fn pass_on_notices(&mut self) {
+        let began = Instant::now();
+        while let Some((broadcast, slots, released)) = self.mailboxes.notices.next() {
+            for slot in slots {
+                self.on_own_notice(slot, broadcast.namespace, &broadcast.notice);
+            }
+            self.delivery.release(released);
+            if began.elapsed() >= NOTICES_TURN {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::{Acknowledgement, MailboxEvent, MailboxNotice};
+
+    fn notice(user: &str, unread: u64) -> (User, Arc<MailboxBroadcast>) {
+        let event = MailboxEvent::Acknowledged(Acknowledgement::default());
+        let notice = MailboxNotice { user: user.into(), unread, event };
+        ((0, user.into()), Arc::new(MailboxBroadcast { namespace: 0, notice, cost: 7 }))
+    }
+
+    fn next(notices: &mut Notices) -> Option<(String, u64, usize, u32)> {
+        let (broadcast, slots, released) = notices.next()?;
+        Some((broadcast.notice.user.to_string(), broadcast.notice.unread, slots.len(), released))
+    }
+
+    #[test]
+    fn users_have_their_turns_one_after_another_and_notices_of_a_user_keep_their_order() {
+        let mut notices = Notices::default();
+        let (many, first) = notice("many", 1);
+        notices.add(many.clone(), first, (0..10).collect());
+        notices.add(many, notice("many", 2).1, (0..3).collect());
+        let (one, only) = notice("one", 9);
+        notices.add(one, only, vec![99]);
+        let order: Vec<_> = std::iter::from_fn(|| next(&mut notices)).collect();
+        let expected =
+            [("many", 1, 4, 0), ("one", 9, 1, 7), ("many", 1, 4, 0), ("many", 1, 2, 7), ("many", 2, 3, 7)];
+        assert_eq!(
+            order,
+            expected.map(|(user, unread, slots, released)| (user.to_owned(), unread, slots, released))
+        );
+        assert!(notices.is_empty() && notices.of_users.is_empty());
+    }
+}

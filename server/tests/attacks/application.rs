@@ -1,0 +1,77 @@
+//! Attacks through the application that says who a connection is: one client's requests must not keep others out.
+
+use crate::attacker::{self, enter, open_from};
+use crate::bystander::assert_unnoticed;
+use crate::process::Process;
+use crate::support::application::{Application, Behaviour, yes};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// Connections of the attacker, each with one request at a time. Two are sent at a time, and 100 may wait.
+const FLOOD: usize = 150;
+/// How long the application needs for a request of the attacker.
+const SLOW: Duration = Duration::from_millis(300);
+const VICTIM: [u8; 4] = [127, 0, 0, 3];
+
+fn settings(application: &Application) -> String {
+    let auth = "timeout: 5s, concurrency: 2, queue: 100, cache: 0s, cache_rejected: 0s";
+    format!("/nodevent: {{open: true}}\n/app: {{history: off, auth: {{url: \"{}\", {auth}}}}}\n", application.url)
+}
+
+#[test]
+fn requests_of_one_client_do_not_keep_others_from_the_application() {
+    attacker::run(async {
+        let slowly = Behaviour::Slowly(SLOW, r#"{"user":"flood"}"#.to_owned());
+        let behaviour = Behaviour::If("flood", Box::new(slowly), Box::new(yes("victim")));
+        let application = Application::start(behaviour).await;
+        let process = Process::start(&settings(&application)).await;
+        let mut flood = JoinSet::new();
+        for number in 0..FLOOD {
+            let mut raw = open_from(&process.site, [127, 0, 0, 1]).await;
+            flood.spawn(async move {
+                for round in 0.. {
+                    if enter(&mut raw, "/app", &format!("flood-{number}-{round}")).await.starts_with("40/app,") {
+                        assert!(raw.text().await.contains("identified"));
+                        raw.send_text("41/app,").await;
+                    } else {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                }
+            });
+        }
+        application.received(4).await;
+        assert_unnoticed(&process.site.address, async || {
+            for round in 0..4 {
+                let mut victim = open_from(&process.site, VICTIM).await;
+                let reply = enter(&mut victim, "/app", &format!("victim-{round}")).await;
+                assert!(reply.starts_with("40/app,"), "the victim is kept out: {reply}");
+                tokio::time::sleep(Duration::from_millis(600)).await;
+            }
+        })
+        .await;
+        flood.abort_all();
+    });
+}
+
+/// The application has an error that a client can cause. The circuit breaker must not stop other clients for that.
+#[test]
+fn requests_that_make_the_application_fail_stop_their_sender_only() {
+    attacker::run(async {
+        let failing = Behaviour::Respond(500, String::new());
+        let behaviour = Behaviour::If("poison", Box::new(failing), Box::new(yes("victim")));
+        let application = Application::start(behaviour).await;
+        let process = Process::start(&settings(&application)).await;
+        for round in 0..3 {
+            for number in 0..8 {
+                let mut raw = open_from(&process.site, [127, 0, 0, 1]).await;
+                let reply = enter(&mut raw, "/app", &format!("poison-{round}-{number}")).await;
+                assert!(reply.starts_with("44/app,"), "{reply}");
+            }
+            let mut victim = open_from(&process.site, VICTIM).await;
+            let reply = enter(&mut victim, "/app", &format!("victim-{round}")).await;
+            assert!(reply.starts_with("40/app,"), "the victim is kept out: {reply}");
+        }
+        let open = process.metric("nodevent_application_requests_total{reason=\"breaker_open\"}").await;
+        assert!(open > 0, "the attacker itself has to wait");
+    });
+}
