@@ -165,7 +165,7 @@ impl Shared {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let request = ApplicationRequest { method: Method::POST, headers, body: body.to_string().into() };
-        match self.client.send(&request).await {
+        match self.client.send(&request, None).await {
             Ok(response) => question.is_yes(&response),
             Err(error) => {
                 let (namespace, target) = (&*self.namespace, self.client.target());
