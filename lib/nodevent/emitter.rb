@@ -147,7 +147,7 @@ module NoDevent
       # `idempotency_key:`, if it accepts them. `emit` returns its return value. Its exceptions are reported to
       # {NoDevent.on_error}, and raised as {PublishError} only with `wait: true`; but {Error}, ArgumentError, NameError
       # and TypeError are always raised. With methods `notify(namespace, json)` and `revoke(namespace, json)` it also
-      # receives messages for mailboxes and revocations, as they would be sent to the server; the former returns the ids.
+      # receives messages for mailboxes and revocations, as they would be sent to the server. `notify` returns the ids.
       # @example
       #   class Loud
       #     def publish(channel, json) = puts("#{channel} #{json}")
