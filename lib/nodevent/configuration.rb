@@ -2,6 +2,8 @@
 
 require "nodevent/configuration/document"
 require "nodevent/configuration/history"
+require "nodevent/configuration/mailbox"
+require "nodevent/configuration/publisher_limits"
 require "nodevent/configuration/key_rules"
 require "nodevent/configuration/native_target"
 require "nodevent/configuration/redacted"
@@ -26,8 +28,6 @@ module NoDevent
     # The limits of the native publisher: publications, bytes of JSON, seconds to wait with `wait: true`, and seconds
     # that the flush at exit may take.
     Limits = Struct.new(:queue, :queue_bytes, :timeout, :shutdown_timeout, keyword_init: true)
-    # Their defaults.
-    LIMITS = { queue: 10_000, queue_bytes: 16 * 1024 * 1024, timeout: 5.0, shutdown_timeout: 2.0 }.freeze
     # The default of the server's `limits: max_publish_size`.
     #
     # # Units
@@ -39,7 +39,7 @@ module NoDevent
     # The settings that must not be printed.
     SECRETS = %i[secret publish_key hooks_secret redis redis_target].freeze
 
-    private_constant :LIMITS, :MAX_PUBLISH_SIZE, :KEYS, :SECRETS
+    private_constant :MAX_PUBLISH_SIZE, :KEYS, :SECRETS
 
     # @return [String] with its leading slash
     attr_reader :namespace
@@ -176,6 +176,12 @@ module NoDevent
     end
 
     # @api private
+    # @api private
+    # @return [Hash, nil] what mailboxes store; see {Mailbox}. `nil`: the namespace has none
+    def mailbox
+      fetch(:mailbox)
+    end
+
     # @return [Boolean] whether any room has a history
     def history? = !history[:default].nil? || history[:prefixes].any?(&:last)
 
@@ -269,11 +275,12 @@ module NoDevent
         redis_target: setting("redis") { read_redis_target },
         over_http: setting("url") { @values.url? },
         history: setting("history") { History.read(@values) },
+        mailbox: setting("mailbox", "limits") { Mailbox.read(@values) },
         token: setting("token") { TokenRules.read(@values, folder) },
         hooks_secret: setting("hooks") { Secrets.hooks(@values, folder) },
         key_rules: setting("bound_keys", "max_key_lifetime") { KeyRules.read(@values) },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
-        publisher: setting("publisher") { read_publisher }
+        publisher: setting("publisher") { PublisherLimits.read(@values) }
       }
     end
 
@@ -298,18 +305,6 @@ module NoDevent
       size = limit.call("max_publish_size", MAX_PUBLISH_SIZE)
       name = limit.call("max_room_name", Room::MAX_BYTES)
       { max_publish_size: size, max_room_name: name.is_a?(Integer) ? [name, Room::MAX_BYTES].min : name }
-    end
-
-    def read_publisher
-      given = @values.mapping("publisher")
-      @values.check_keys("publisher", given, LIMITS.keys)
-      Limits.new(
-        queue: @values.count("publisher.queue", given["queue"], LIMITS[:queue]),
-        queue_bytes: @values.size("publisher.queue_bytes", given["queue_bytes"], LIMITS[:queue_bytes]),
-        timeout: @values.seconds("publisher.timeout", given["timeout"], LIMITS[:timeout]),
-        shutdown_timeout: @values.seconds("publisher.shutdown_timeout", given["shutdown_timeout"],
-                                          LIMITS[:shutdown_timeout])
-      ).freeze
     end
   end
 end

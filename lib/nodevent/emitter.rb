@@ -73,7 +73,7 @@ module NoDevent
       end
 
       # Sends a message to the mailbox of a user, or to those of several. It stays there until one of the user's pages
-      # acknowledges it or its time is over. Waits for the server, which confirms it.
+      # acknowledges it or its time is over. Waits for Redis, or else for the server, which confirms it.
       #
       # @example
       #   NoDevent::Emitter.notify(comment.author, "mention", comment)
@@ -90,8 +90,8 @@ module NoDevent
       # @raise [ArgumentError] if a user has no id, or `ttl` or `key` is invalid
       # @raise [InvalidEventError] if the event is not a non-empty String or Symbol
       # @raise [EncodingError] if the message cannot be converted to JSON
-      # @raise [PublishError] if the server does not confirm it in time, or rejects it
-      # @raise [ConfigurationError] if the configuration is invalid
+      # @raise [PublishError] if it is not confirmed in time, or rejected
+      # @raise [ConfigurationError] if the configuration is invalid, or has `redis` and no `mailbox`
       def notify(user, event, message = nil, **options)
         Namespace.default.notify(user, event, message, **options)
       end
@@ -146,7 +146,8 @@ module NoDevent
       # with its slash, and `json` is `{"room":…,"event":…,"message":…}`; and also with `wait:`, `timeout:` and
       # `idempotency_key:`, if it accepts them. `emit` returns its return value. Its exceptions are reported to
       # {NoDevent.on_error}, and raised as {PublishError} only with `wait: true`; but {Error}, ArgumentError, NameError
-      # and TypeError are always raised.
+      # and TypeError are always raised. With methods `notify(namespace, json)` and `revoke(namespace, json)` it also
+      # receives messages for mailboxes and revocations, as they would be sent to the server. `notify` returns ids.
       # @example
       #   class Loud
       #     def publish(channel, json) = puts("#{channel} #{json}")

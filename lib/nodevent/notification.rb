@@ -4,8 +4,8 @@ require "json"
 require "nodevent/doctor/http"
 
 module NoDevent
-  # Sends a message to the mailboxes of users, through the server's HTTP API: only the server knows who was ever
-  # connected, and what a mailbox may hold.
+  # Sends a message to the mailboxes of users: with `redis`, it stores the message there by the scripts of the server,
+  # and otherwise through the server's HTTP API.
   # @api private
   module Notification
     # The longest idempotency key. Bytes.
@@ -32,8 +32,9 @@ module NoDevent
       def store(config, body, timeout)
         custom = Publisher.custom
         return custom.notify(config.namespace, body) if custom.respond_to?(:notify)
+        return post(config, body, timeout) unless config.redis && custom.nil?
 
-        post(config, body, timeout)
+        Publisher.current(config).notify(body, timeout)
       end
 
       def encode(users, event, message, ttl, key)

@@ -53,9 +53,13 @@ RSpec.describe "NoDevent::Emitter.notify" do
     expect(NoDevent::Emitter.notify(%w[stranger other], "e")).to eq([nil, nil])
   end
 
-  it "works next to a configured Redis, through the server" do
-    configure(redis: "redis://127.0.0.1:1/0")
+  it "goes to a custom publisher that accepts it, and through the server otherwise" do
+    configure
+    NoDevent::Emitter.publisher = Class.new { def publish(*) = true }.new
     expect(NoDevent::Emitter.notify("n-5", "e")).to be_a(String)
+    custom = Class.new { def notify(namespace, json) = [[namespace, JSON.parse(json)["users"]]] }.new
+    NoDevent::Emitter.publisher = custom
+    expect(NoDevent::Emitter.notify(%w[n-5], "e")).to eq([["/nodevent", ["n-5"]]])
   end
 
   it "sends nothing while silenced" do

@@ -66,6 +66,7 @@ fn define(ruby: &Ruby) -> Result<(), Error> {
     class.define_method("publish_and_wait", method!(Publisher::publish_and_wait, 4))?;
     class.define_method("flush", method!(Publisher::flush, 1))?;
     class.define_method("read_position", method!(Publisher::read_position, 5))?;
+    class.define_method("notify", method!(Publisher::notify, 2))?;
     class.define_method("close", method!(Publisher::close, 0))?;
     class.define_method("pending", method!(Publisher::pending, 0))?;
     class.define_method("address", method!(Publisher::address, 0))?;

@@ -3,7 +3,7 @@
 //! Publishing copies the text into the queue and returns. Only the methods documented to wait do so, without holding
 //! Ruby's lock. An object created before a `fork` gets its own queue in the child.
 
-use crate::engine::{Engine, PositionReader};
+use crate::engine::{Engine, Notifier, NotifyError, PositionReader};
 use crate::process::{self, Process};
 use crate::queue::{Confirmation, FlushMode, PublicationRef, PublishResult, Queue, Receipt, Rejected};
 use crate::target::Target;
@@ -32,6 +32,8 @@ struct ProcessState {
     process: &'static Process,
     /// Reads positions, if the engine has them.
     reader: Option<PositionReader>,
+    /// Stores messages in mailboxes, if the engine is Redis and has them.
+    notifier: Option<Notifier>,
     /// The last channel, cached because the next publication nearly always uses it too.
     channel: RefCell<Arc<str>>,
 }
@@ -151,6 +153,29 @@ impl Publisher {
         })
     }
 
+    /// `notify(json, seconds)`: stores a message in the mailboxes of users, in Redis. Returns `[:ok, ids]`, where the id of a user
+    /// who is not known is `nil`, `[:invalid, reason]`, `[:failed, reason]`, `[:timeout, nil]`, or `[:none, nil]` if the target
+    /// has no mailboxes.
+    pub(crate) fn notify(ruby: &Ruby, this: &Self, json: RString, seconds: f64) -> Result<RArray, Error> {
+        guard(ruby, || {
+            let Some(notifier) = &this.get_or_start(ruby)?.notifier else { return pair(ruby, "none", ruby.qnil()) };
+            let deadline = deadline(ruby, seconds)?;
+            // SAFETY: the bytes are copied before Ruby can run again.
+            let reply = notifier.notify(unsafe { json.as_slice() }.to_vec(), deadline);
+            let waited = without_gvl::wait(
+                ruby,
+                |interrupted| reply.wait(Some(deadline), interrupted, Option::take),
+                || reply.wake(),
+            )?;
+            match waited {
+                Some(Ok(ids)) => pair(ruby, "ok", ruby.ary_from_vec(ids)),
+                Some(Err(NotifyError::Invalid(reason))) => pair(ruby, "invalid", reason),
+                Some(Err(NotifyError::Failed(reason))) => pair(ruby, "failed", reason),
+                None => pair(ruby, "timeout", ruby.qnil()),
+            }
+        })
+    }
+
     /// `close`: accepts no more publications; those in the queue are still published.
     pub(crate) fn close(&self) {
         if let Some(state) = self.current() {
@@ -194,8 +219,9 @@ impl Publisher {
         let engine = Engine::new(&self.target).map_err(failed)?;
         process.spawn(&queue, worker::run(Arc::clone(&queue), engine, &process.events));
         let reader = PositionReader::new(&self.target, process);
-        let state =
-            ProcessState { forks: process::forks(), queue, process, reader, channel: RefCell::new("".into()) };
+        let notifier = Notifier::new(&self.target, process);
+        let channel = RefCell::new("".into());
+        let state = ProcessState { forks: process::forks(), queue, process, reader, notifier, channel };
         // The state of an ancestor is leaked: see process.rs.
         self.state.store(Box::into_raw(Box::new(state)), Ordering::Release);
         self.current().ok_or_else(|| failed("the publisher was lost".to_owned()))

@@ -6,6 +6,7 @@ use crate::queue::Bounds;
 use nodevent_protocol::history::RetentionPolicy;
 use serde::Deserialize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The settings of one publisher.
 #[derive(Deserialize)]
@@ -58,6 +59,29 @@ pub(crate) struct RedisTarget {
     pub(crate) history: RetentionPolicy,
     /// Whether each room has its own channel.
     pub(crate) channel_per_room: bool,
+    /// What the mailboxes of the namespace store. `None`: it has none.
+    #[serde(default)]
+    pub(crate) mailbox: Option<MailboxTarget>,
+}
+
+/// What the mailboxes of a namespace store, and the limits of messages.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MailboxTarget {
+    /// Messages of one user.
+    pub(crate) count: usize,
+    /// The length of all messages of one user. Bytes.
+    pub(crate) bytes: usize,
+    /// How long messages are kept while their user is not connected. Zero: without a limit.
+    pub(crate) age: Duration,
+    /// Whether messages for users who were never seen are stored.
+    pub(crate) keep_unknown: bool,
+    /// Users who were never seen and have a mailbox.
+    pub(crate) max_mailboxes: usize,
+    /// The longest message. Bytes.
+    pub(crate) max_message: usize,
+    /// Users of one message.
+    pub(crate) max_users: usize,
 }
 
 /// The role of the hosts of a [`RedisTarget`].

@@ -21,7 +21,13 @@ module NoDevent
 
           { redis: config.redis_target.merge(namespace: config.namespace, fingerprint: config.fingerprint,
                                              history: retention(config.history),
-                                             channel_per_room: config.channel_per_room?) }
+                                             channel_per_room: config.channel_per_room?,
+                                             mailbox: mailbox(config.mailbox)) }
+        end
+
+        # In the shape of Rust's `MailboxTarget`.
+        def mailbox(settings)
+          settings&.merge(age: duration(settings[:age]))
         end
 
         # In the shape of Rust's `RetentionPolicy`.
@@ -33,8 +39,12 @@ module NoDevent
         def kept(one)
           return if one.nil?
 
-          seconds, milliseconds = one[:age].divmod(1000)
-          { size: one[:size], age: { secs: seconds, nanos: milliseconds * 1_000_000 } }
+          { size: one[:size], age: duration(one[:age]) }
+        end
+
+        def duration(milliseconds)
+          seconds, rest = milliseconds.divmod(1000)
+          { secs: seconds, nanos: rest * 1_000_000 }
         end
       end
     end

@@ -73,6 +73,26 @@ module NoDevent
         @native.read_position(namespace, room, key, elapsed, READ_TIMEOUT)
       end
 
+      # Stores a message in the mailboxes of users, if this publishes to Redis.
+      # @api private
+      # @param json [String] as a server would receive it
+      # @param seconds [Numeric] the maximum wait
+      # @return [Array<String, nil>] the ids, in the order of the users
+      # @raise [ConfigurationError] if the namespace has no mailboxes
+      # @raise [PublishError]
+      def notify(json, seconds)
+        status, result = @native.notify(json, Float(seconds))
+        case status
+        when :ok then result
+        when :none then raise ConfigurationError, NO_MAILBOXES
+        when :invalid then raise PublishError, "the message was not stored: #{result}"
+        else
+          reason = status == :timeout ? "no response within #{seconds} s" : result
+          raise PublishError, "no confirmation from #{address}: #{reason}; the message may have been stored; send it " \
+                              "again with the same `key:`"
+        end
+      end
+
       # Accepts no more publications; those in the queue are still sent.
       # @return [void]
       def close
@@ -95,7 +115,10 @@ module NoDevent
 
       CLOSED = "this publisher was replaced by a later configuration; use NoDevent::Emitter.publisher"
 
-      private_constant :CLOSED
+      NO_MAILBOXES = "the namespace has no mailboxes; write `mailbox: on` below it in the configuration that the " \
+                     "gem and the server read"
+
+      private_constant :CLOSED, :NO_MAILBOXES
 
       private
 

@@ -5,12 +5,15 @@
 mod breaker;
 mod http;
 mod http_positions;
+mod lazy_client;
 mod limited_io;
+mod mailboxes;
 mod positions;
 mod redis;
 mod redis_config;
 mod redis_positions;
 
+pub(crate) use mailboxes::{Notifier, NotifyError};
 pub(crate) use positions::PositionReader;
 
 use crate::queue::{PublicationRef, PublishResult};
