@@ -74,7 +74,8 @@ impl Model {
             return Some(format!("its user is revoked: {is_revoked}; it is signed out: {}", view.is_signed_out));
         }
         for ((_, room), time) in self.revoked_memberships.iter().filter(|((one, _), _)| *one == user) {
-            if before(Some(time)) && view.is_in(room) {
+            // A page that is signed out is in no room; those that it has are for its next connection.
+            if before(Some(time)) && view.is_in(room) && !view.is_signed_out {
                 return Some(format!("it is still in {room}, from which its user was removed"));
             }
         }
