@@ -270,7 +270,9 @@ impl Walk {
         match (user, room) {
             (Some(user), Some(room)) => drop(self.model.revoked_memberships.insert((user, room), before)),
             (Some(user), None) => drop(self.model.revoked_users.insert(user, before)),
-            (None, room) => drop(self.model.revoked_rooms.insert(room.expect("a room"), before)),
+            (None, room) => {
+                self.model.revoked_rooms.insert(room.expect("a room"));
+            }
         }
         self.model.ended.extend(ended);
     }
