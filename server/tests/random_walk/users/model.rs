@@ -3,7 +3,7 @@
 use super::inbox::id_of;
 use super::view::{Topic, View};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Instant;
 
 /// A confirmed publication.
@@ -43,8 +43,9 @@ pub struct Model {
     pub stored: Vec<BTreeMap<u64, u64>>,
     /// Times before which tokens were revoked. Milliseconds.
     pub revoked_users: HashMap<usize, u64>,
-    pub revoked_rooms: HashMap<&'static str, u64>,
     pub revoked_memberships: HashMap<(usize, &'static str), u64>,
+    /// Rooms of which all memberships were revoked.
+    pub revoked_rooms: HashSet<&'static str>,
     /// Since the last comparison.
     pub ended: Vec<EndedMembership>,
 }
@@ -74,19 +75,15 @@ impl Model {
             return Some(format!("its user is revoked: {is_revoked}; it is signed out: {}", view.is_signed_out));
         }
         for ((_, room), time) in self.revoked_memberships.iter().filter(|((one, _), _)| *one == user) {
-            if before(Some(time)) && view.is_in(room) {
+            // A page that is signed out is in no room; those that it has are for its next connection.
+            if before(Some(time)) && view.is_in(room) && !view.is_signed_out {
                 return Some(format!("it is still in {room}, from which its user was removed"));
             }
         }
         for (room, issued_ms) in &view.ended_by_revocation {
-            let times = [
-                self.revoked_rooms.get(room.as_str()),
-                self.revoked_memberships
-                    .iter()
-                    .find(|((one, name), _)| *one == user && name == room)
-                    .map(|one| one.1),
-            ];
-            if !times.into_iter().flatten().any(|time| issued_ms < time) {
+            // A revocation of a room ends all memberships, because no token here lists the room.
+            let of_user = self.revoked_memberships.iter().find(|((one, name), _)| *one == user && name == room);
+            if !self.revoked_rooms.contains(room.as_str()) && of_user.is_none_or(|(_, time)| issued_ms >= time) {
                 return Some(format!("it was removed from {room} without a revocation"));
             }
         }
