@@ -16,7 +16,7 @@ require "rack"
 class Site
   NAMESPACE = ENV.fetch("SITE", "local")
   SERVICE = URI(ENV.fetch("SERVICE", "http://localhost:1337"))
-  API_KEY = ENV.fetch("API_KEY", "5432154321543215")
+  API_KEY = ENV.fetch("API_KEY", "the-key-of-the-example-site")
   # Tokens of the users. An application would look into its sessions.
   USERS = { "token-of-ann" => 1, "token-of-bob" => 2 }.freeze
   PAGES = %w[/batch.html /resync.html /page.css].freeze

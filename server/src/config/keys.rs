@@ -570,7 +570,7 @@ pub static AUTH: Section = Section {
         key(
             "scheme",
             Text,
-            Words("`Bearer`"),
+            Value("Bearer"),
             "Word before the token in `Authorization`, with the method `GET`.",
             "The application expects another one.",
             "Token",

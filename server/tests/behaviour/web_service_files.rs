@@ -2,6 +2,7 @@
 
 use crate::support::application::{Application, Behaviour};
 use crate::support::program::command;
+use crate::support::wait::{in_time, until};
 use crate::support::{Browser, Program, RedisServer, Request, Site, Transport};
 use serde_json::json;
 use std::os::unix::fs::PermissionsExt as _;
@@ -35,15 +36,21 @@ fn nodevent(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> to
 
 async fn run(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
     let output = nodevent(folder, arguments, variables).kill_on_drop(true).output();
-    let Output { status, stdout, stderr } =
-        crate::support::wait::in_time("the program exits", output).await.expect("the program runs");
+    let Output { status, stdout, stderr } = in_time("the program exits", output).await.expect("the program runs");
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// Waits until what is sent reaches connections: Redis is connected.
+async fn ready(program: &Program) -> Site {
+    let site = program.site().await;
+    until("the server is ready", async || site.get("/readyz").await.status == 200).await;
+    site
 }
 
 /// Starts a server with the files of a folder.
 async fn serve(folder: &Path, variables: &[(&str, &str)]) -> (Program, Site) {
     let program = Program::spawn(nodevent(folder, &["serve", "--web-service", "."], variables));
-    let site = program.site().await;
+    let site = ready(&program).await;
     (program, site)
 }
 
@@ -214,7 +221,7 @@ async fn check_explains_every_key_and_says_what_redirects() {
     assert_eq!(status, Some(0), "{printed}{warned}");
     for part in [
         "config/config.yml:2:3: port: the server listens on port 0 (`port`)",
-        "config/config.yml:6:9: io.pingTimeout: 60000 ms (`ping: timeout`)",
+        "config/config.yml:6:8: io.pingTimeout: 60000 ms (`ping: timeout`)",
         "sites.yml:4:3: shop.apiKey: the key of POST /send (`publish_key`)",
         "default: messages of a user are kept for 3600 s",
         "sites.yml: no errors",
@@ -278,7 +285,7 @@ async fn migrated_files_start_the_same_server() {
     // Only the length of the key in the test is a reason to warn, and the origins.
     assert_eq!(errors.lines().count(), 2, "{errors}");
     let program = Program::spawn(nodevent(folder.path(), &["serve", "new/nodevent.yml"], &[]));
-    let site = program.site().await;
+    let site = ready(&program).await;
     let mut page = page(&site, "/shop", Transport::WebSocket).await;
     assert_eq!(page.handshake["pingTimeout"], 60_000);
     expect_delivery(&site, "shop", &mut page).await;

@@ -3,6 +3,7 @@
 use crate::proxy::Proxy;
 use crate::support::application::{Application, Behaviour};
 use crate::support::program::command;
+use crate::support::wait::until;
 use crate::support::{Browser, Program, RedisServer, Request, Site, Transport};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -46,6 +47,9 @@ async fn pages_and_sites_of_web_service_work_through_nginx_as_the_guide_configur
     std::fs::write(folder.path().join("sites.yml"), site).unwrap();
     let (one, two) = (serve(folder.path()).await, serve(folder.path()).await);
     let servers = [one.site().await, two.site().await];
+    for site in &servers {
+        until("the server is ready", async || site.get("/readyz").await.status == 200).await;
+    }
     let (upstream, locations) = sample([&servers[0], &servers[1]]);
     let proxy = Proxy::nginx_with_locations(&upstream, &locations).await;
     for transport in Transport::BOTH {

@@ -102,7 +102,7 @@ fn documented_files_are_read_as_they_are() {
     assert!(!site.is_open());
     let auth = site.auth.as_ref().unwrap();
     assert_eq!(auth.application.url, "http://newsite.com/socketrooms");
-    assert_eq!((auth.scheme.as_deref(), auth.cache), (Some("Bearer"), Duration::ZERO));
+    assert_eq!((&*auth.scheme, auth.cache), ("Bearer", Duration::ZERO));
     assert_eq!(site.web_service.as_ref().unwrap().user_room_prefix.as_deref(), Some("user_"));
     assert_eq!(site.mailbox.as_ref().unwrap().age, Duration::from_secs(3600));
     let redis = site.redis.as_ref().unwrap();
