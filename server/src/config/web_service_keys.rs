@@ -18,8 +18,8 @@ const KEYS: [&str; 3] = ["user_room_prefix", "public_room", "event_prefix"];
 
 /// Reads the keys. `None`: none is written.
 pub(super) fn read(map: &mut MapReader<'_>, report: &mut Report) -> Option<(Settings, Location)> {
-    let written = KEYS.into_iter().find(|key| map.has(key))?;
-    let location = map.location_of(written);
+    let written = KEYS.into_iter().find(|key| map.has(key));
+    let location = written.map_or(map.location, |key| map.location_of(key));
     let mut settings = Settings::default();
     // An empty prefix would make every room the room of one user.
     settings.user_room_prefix =
@@ -40,7 +40,7 @@ pub(super) fn read(map: &mut MapReader<'_>, report: &mut Report) -> Option<(Sett
     if !matches!(&*prefix, "" | "_") {
         report.error(location_of_prefix, format!("{name} is neither `_` nor empty"), "write `_`, or delete it");
     }
-    Some((settings, location))
+    written.map(|_| (settings, location))
 }
 
 /// What such a namespace has instead of the general defaults.
