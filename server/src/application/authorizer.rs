@@ -112,7 +112,7 @@ impl RequestAuthorizer {
             namespace,
             shards,
             is_post: auth.is_post,
-            scheme: auth.scheme.clone().unwrap_or_else(|| "Bearer".into()),
+            scheme: auth.scheme.clone(),
             rules,
             site,
             max_requests,

@@ -143,8 +143,8 @@ mod tests {
         let identity = of(200, r#"["staff", "user_1", 7, "staff"]"#).unwrap();
         assert_eq!((&*identity.user, identity.expires_ms), ("user_1", 60_005));
         assert_eq!(identity.rooms.iter().map(|room| &**room).collect::<Vec<_>>(), ["staff", "7"]);
-        let nobody = of(200, "[]").unwrap();
-        assert_eq!((&*nobody.user, nobody.rooms.len()), ("", 0));
+        let empty = of(200, "[]").unwrap();
+        assert_eq!((&*empty.user, empty.rooms.len()), ("", 0));
     }
 
     #[test]

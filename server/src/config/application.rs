@@ -64,8 +64,8 @@ pub struct KeySet {
 pub struct Auth {
     /// The requests.
     pub application: Application,
-    /// The word before the token in the header `Authorization`. `None`: `Bearer`.
-    pub scheme: Option<Box<str>>,
+    /// The word before the token in the header `Authorization`.
+    pub scheme: Box<str>,
     /// Whether they are `POST` requests.
     pub is_post: bool,
     /// The cookies that are passed on.
@@ -218,14 +218,14 @@ pub(super) fn url(map: &mut MapReader<'_>, key: &'static str, report: &mut Repor
 }
 
 /// The scheme of the header `Authorization`.
-fn scheme(map: &mut MapReader<'_>, report: &mut Report) -> Option<Box<str>> {
+fn scheme(map: &mut MapReader<'_>, report: &mut Report) -> Box<str> {
     let (name, location) = (map.name("scheme"), map.location_of("scheme"));
-    let scheme = map.text("scheme", report)?;
+    let scheme = map.text("scheme", report).unwrap_or_else(|| "Bearer".to_owned());
     let is_word = !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
     if !is_word {
         report.error(location, format!("{name} is not one word"), "write the word before the token, like `Bearer`");
     }
-    Some(scheme.into())
+    scheme.into()
 }
 
 fn cookies(map: &mut MapReader<'_>, report: &mut Report) -> Vec<Box<str>> {
