@@ -5,6 +5,4 @@
 mod support;
 
 mod notifications;
-#[path = "../behaviour/reference.rs"]
-mod reference;
 mod turted;
