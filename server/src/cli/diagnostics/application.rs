@@ -18,7 +18,7 @@ pub(super) async fn check(namespace: &str, auth: &Auth, report: &mut Report) {
     };
     let method = if auth.is_post { Method::POST } else { Method::GET };
     let request = ApplicationRequest { method, headers: HeaderMap::new(), body: Bytes::new() };
-    match client.send(&request).await {
+    match client.send(&request, None).await {
         Ok(response) => {
             let status = response.status.as_u16();
             report.ok(&format!(

@@ -97,7 +97,7 @@ fn documented_files_are_read_as_they_are() {
     assert_eq!(config.limits.ping_timeout, Duration::from_secs(60));
     assert!(!config.publish_locally);
     let [site] = config.namespaces.as_slice() else { panic!("one namespace") };
-    assert_eq!((site.name.as_str(), site.dialect.name.as_str()), ("/newsite", "web_service"));
+    assert_eq!((site.name.as_str(), site.dialects[0].name.as_str()), ("/newsite", "web_service"));
     assert_eq!(site.publish_keys[0].key.as_bytes(), b"54321");
     assert!(!site.is_open());
     let auth = site.auth.as_ref().unwrap();
@@ -381,7 +381,7 @@ fn migrated_files_have_the_same_settings_and_no_secrets_in_the_configuration() {
     let plain = |config: &Config| {
         let mut config = config.clone();
         for namespace in &mut config.namespaces {
-            namespace.dialect.location = None;
+            namespace.dialects.iter_mut().for_each(|one| one.location = None);
             namespace.protocols.iter_mut().for_each(|one| one.location = None);
         }
         format!("{config:?}")

@@ -52,7 +52,7 @@ impl Plain {
     /// Presents a token, or lets the application decide.
     pub(super) fn identify(&mut self, token: Option<&str>, request: RequestId, core: &mut dyn Core) {
         let before = core.identity(self.namespace);
-        let result = match core.identify(Identify { namespace: self.namespace, token, request }) {
+        let result = match core.identify(Identify { namespace: self.namespace, token, query: &[], request }) {
             Ok(Outcome::Pending) => {
                 if matches!(self.access, Access::Denied(_)) {
                     self.access = Access::Pending(Box::default());
