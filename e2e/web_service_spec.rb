@@ -143,8 +143,8 @@ RSpec.describe "The guide for users of SocketIO Web Service" do
   it "leads from the old files to ours, with two sites in one page" do
     step = guide_section("Step 1: check the files")
     check = step.next("sh")
-    write_old_files(step.next("yaml"), step.next("yaml"))
-    origins = step.next("yaml")
+    write_old_files(step.next("yml"), step.next("yml"))
+    origins = step.next("yml")
     status, output = run(check)
     expect([status, output]).to match([0, including("no errors", "port: the server listens on port", "pages of every origin")])
     list_origins(origins.sub("https://www.example.com", "http://localhost:#{@ports[:shop]}"))
