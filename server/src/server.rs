@@ -438,8 +438,11 @@ fn authorizers(
     chain.with_revocations(revocations)
 }
 
+/// A listener that serves one endpoint alone.
+type BoundEndpoint = (Bound, Arc<dyn Endpoint>);
+
 /// The listeners for pushes alone, with their endpoints.
-fn push_listeners(config: &Config) -> Result<Vec<(Bound, Arc<dyn Endpoint>)>, StartError> {
+fn push_listeners(config: &Config) -> Result<Vec<BoundEndpoint>, StartError> {
     let mut all = Vec::new();
     for (id, push) in pushes(config) {
         if let Some(listen) = &push.listen {

@@ -19,11 +19,13 @@ const KEYS: [&str; 3] = ["user_room_prefix", "public_room", "event_prefix"];
 /// Reads the keys. `None`: none is written.
 pub(super) fn read(map: &mut MapReader<'_>, report: &mut Report) -> Option<(Settings, Location)> {
     let written = KEYS.into_iter().find(|key| map.has(key)).map(|key| map.location_of(key));
-    let mut settings = Settings::default();
-    // An empty prefix, which would make every room the room of one user, is an error.
-    settings.user_room_prefix = map.text("user_room_prefix", report).map(Into::into);
     let (name, public) = (map.name("public_room"), map.location_of("public_room"));
-    settings.public_room = map.text("public_room", report).map(Into::into);
+    let mut settings = Settings {
+        // An empty prefix, which would make every room the room of one user, is an error.
+        user_room_prefix: map.text("user_room_prefix", report).map(Into::into),
+        public_room: map.text("public_room", report).map(Into::into),
+        ..Settings::default()
+    };
     if let Some(room) = &settings.public_room {
         if room::check(room, room::MAX_BYTES).is_err() {
             report.error(public, format!("{name} is not the name of a room"), "write 1 to 255 bytes of text");

@@ -263,9 +263,8 @@ impl Worker {
 
     async fn sync(&self, room: &str, changes: &[Change]) -> Result<Synced, ()> {
         let shared = &self.presence.shared;
-        let has_hooks = self.presence.journal.is_some();
         let settings = self.presence.local.settings();
-        let synced = self.scripts.sync(shared, room, &self.server, self.ttl(), changes, settings, has_hooks);
+        let synced = self.scripts.sync(shared, room, &self.server, self.ttl(), changes, settings);
         let synced = synced.await;
         if let (Some(journal), Ok(synced)) = (&self.presence.journal, &synced) {
             self.forward(journal, room, &synced.hook_events).await;

@@ -59,7 +59,6 @@ impl PresenceScripts {
         ttl: Duration,
         changes: &[Change],
         settings: &Settings,
-        has_hooks: bool,
     ) -> Result<Synced, ScriptError> {
         let keys = shared.keys(room);
         let channel = if shared.channel_per_room { keys.channel() } else { shared.channel.clone() };
@@ -90,6 +89,7 @@ impl PresenceScripts {
         });
         let args = sync.args(changes).into_iter().map(Value::from).collect();
         let mut names = PresenceKeys::of(&keys).sync(&keys, server);
+        let has_hooks = shared.fanout.recorder().is_some_and(|recorder| recorder.events().has_presence());
         names.extend(has_hooks.then(|| PresenceKeys::of(&keys).hook_events()));
         type Reply = (u64, u64, i64, u64, u64, Vec<String>);
         let (count, own, next_due, events, is_large, hook_events): Reply =

@@ -23,7 +23,11 @@ pub struct ConnectRequest {
 impl ConnectRequest {
     /// Its size. Bytes.
     pub fn size(&self) -> usize {
-        [self.auth.as_deref(), self.query.as_deref(), self.handshake.as_deref()].into_iter().flatten().map(str::len).sum()
+        [self.auth.as_deref(), self.query.as_deref(), self.handshake.as_deref()]
+            .into_iter()
+            .flatten()
+            .map(str::len)
+            .sum()
     }
 
     /// The text of the auth payload.

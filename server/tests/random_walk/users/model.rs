@@ -68,7 +68,7 @@ impl Target {
 impl Model {
     /// What revocations have not done, or have done and should not.
     pub fn difference_in_revocations(&self, page: usize, user: Option<usize>, view: &View) -> Option<String> {
-        let Some(user) = user else { return None };
+        let user = user?;
         let before = |time: Option<&u64>| view.issued_ms < time.copied().unwrap_or(0);
         let is_revoked = before(self.revoked_users.get(&user));
         if is_revoked != view.is_signed_out {

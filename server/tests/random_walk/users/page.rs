@@ -313,7 +313,7 @@ impl PageTask {
             return connection.link.send("3").await;
         }
         self.view().trace(packet);
-        let Some(packet) = packet.strip_prefix('4').and_then(Packet::read) else { return None };
+        let packet = packet.strip_prefix('4').and_then(Packet::read)?;
         match packet.kind {
             '1' => return None,
             '2' => return self.on_event(connection, &packet.value()).await,
