@@ -65,21 +65,17 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
     (application.concurrency, application.queue) = (1, 0);
     let secret = credentials::one(&mut map, "secret", folder, report);
     let events = read_events(&mut map, path, report);
-    let read = (url.is_some()).then_some(()).and(secret).map(|secret| Hooks {
-        application,
-        secret,
-        events,
-        batch: map.number("batch", report).unwrap_or(100),
-        journal: JournalLimits {
-            size: map.number("size", report).unwrap_or(100_000),
-            bytes: map.size("bytes", report).unwrap_or(64 << 20),
-            dead_letters: map.number("dead_letters", report).unwrap_or(10_000),
-        },
-        attempts: map.number("attempts", report).unwrap_or(10),
-        give_up: map.positive_duration("give_up", report).unwrap_or(Duration::from_secs(24 * 3600)),
-    });
+    let journal = JournalLimits {
+        size: map.number("size", report).unwrap_or(100_000),
+        bytes: map.size("bytes", report).unwrap_or(64 << 20),
+        dead_letters: map.number("dead_letters", report).unwrap_or(10_000),
+    };
+    let batch = map.number("batch", report).unwrap_or(100);
+    let attempts = map.number("attempts", report).unwrap_or(10);
+    let give_up = map.positive_duration("give_up", report).unwrap_or(Duration::from_secs(24 * 3600));
     map.finish_strictly(report);
-    read
+    url?;
+    Some(Hooks { application, secret: secret?, events, batch, journal, attempts, give_up })
 }
 
 fn read_events(map: &mut MapReader<'_>, path: &str, report: &mut Report) -> HookEvents {
@@ -197,7 +193,9 @@ mod tests {
             ("events: [left]", "/a.hooks has entered or left, and /a has no presence"),
             ("delivered: comment", "/a.hooks has delivered, and /a has no history"),
         ] {
-            let text = format!("/a: {{open: true, hooks: {{url: \"http://example.com/\", {SECRET}, {events}}}}}\n");
+            let text = format!(
+                "/a: {{open: true, history: off, hooks: {{url: \"http://example.com/\", {SECRET}, {events}}}}}\n"
+            );
             let error = crate::config::Config::from_yaml(&text).map(drop).unwrap_err().to_string();
             assert!(error.contains(part), "{events}: {error}");
         }

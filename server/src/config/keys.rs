@@ -1751,7 +1751,7 @@ pub static PRESENCE: Section = Section {
 pub static HOOKS: Section = Section {
     title: "`hooks`",
     about: "Keys below `hooks`: requests that notify the application. [hooks.md](hooks.md) explains them, with examples.",
-    frame: Frame { above: "/nodevent:\n  hooks:", indent: 4 },
+    frame: Frame { above: "/nodevent:\n  presence: true\n  hooks:", indent: 4 },
     keys: &[
         key(
             "url",

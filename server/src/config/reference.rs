@@ -182,8 +182,8 @@ mod tests {
         }
     }
 
-    /// What is required in a section of a dialect. Its keys can be appended.
-    fn dialect_file(section: &str) -> Option<&'static str> {
+    /// What is required in a section of a dialect, or in one that has required keys. Further keys can be appended.
+    fn required_file(section: &str) -> Option<&'static str> {
         Some(match section {
             "`turted`" => "/:\n  dialect: turted\n  turted:\n    ident: accept_all\n",
             "`turted.application`" => {
@@ -191,6 +191,9 @@ mod tests {
             }
             "`turted.push`" => {
                 "/:\n  dialect: turted\n  turted:\n    push:\n      password: IamAllowed2PUSH!!!\n      port: 7117\n"
+            }
+            "`hooks`" => {
+                "/a:\n  open: true\n  presence: true\n  hooks:\n    url: http://localhost/\n    secret: a-secret-of-more-than-sixteen\n    events: left\n"
             }
             "`notifications`" => "/:\n  dialect: notifications\n  notifications:\n    channels: notif\n",
             _ => return None,
@@ -219,8 +222,8 @@ mod tests {
                 let mut text =
                     section.frame.above.replace("/nodevent:", plain.split("admin").next().unwrap().trim_end());
                 let text = match section.title {
-                    title if dialect_file(title).is_some() => {
-                        let minimal = dialect_file(title).unwrap_or_default();
+                    title if required_file(title).is_some() => {
+                        let minimal = required_file(title).unwrap_or_default();
                         format!("{minimal}{:indent$}{}: {value}\n", "", key.name, indent = section.frame.indent)
                     }
                     "Server" => format!("{plain}{}: {value}\n", key.name)
@@ -261,7 +264,7 @@ mod tests {
                     config
                 });
                 let mut expected = expected.clone();
-                if let Some(minimal) = dialect_file(section.title) {
+                if let Some(minimal) = required_file(section.title) {
                     expected = read_example(minimal).0.map(|mut config| {
                         config.namespaces[0].dialects.iter_mut().for_each(|name| name.location = None);
                         config

@@ -3,6 +3,7 @@
 use crate::support::application::{Application, Behaviour, yes};
 use crate::support::keys::{LATER, key};
 use crate::support::tokens::{now, token};
+use crate::support::wait::in_time;
 use crate::support::{Browser, Program, Response, TestServer, Transport};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -342,16 +343,26 @@ async fn namespace_that_is_open_is_open_to_known_connections_only() {
     let mut browser = visitor(&server, Transport::WebSocket).await;
     browser.enter("/nodevent").await.unwrap();
     browser.join("r").await;
-    // Server-Sent Events, history and `plain` have no identity.
+    // Server-Sent Events and history have no identity.
     for resource in ["events", "history"] {
         let response = server.get(&format!("/api/nodevent/rooms/r/{resource}")).await;
         assert_eq!((response.status, &response.json()["error"]), (403, &json!("Must provide key")), "{resource}");
     }
     let mut plain = crate::support::websocket::WebSocket::open_path(&server, "/ws/nodevent", &SESSION).await;
     let plain = plain.as_mut().unwrap_or_else(|_| panic!("refused"));
-    plain.send(&[r#"{"join":"r"}"#]).await;
+    plain.send(&[r#"{"join":"r","id":1}"#]).await;
     let _hello = plain.next().await;
-    assert!(plain.next().await.unwrap().contains("Must provide key"));
+    let identified = plain.next().await.unwrap();
+    assert!(identified.contains(r#""identified":"7""#), "the application knows the visitor: {identified}");
+    let joined = in_time("the reply", async {
+        loop {
+            let line = plain.next().await.unwrap();
+            if line.contains(r#""id":1"#) {
+                return line;
+            }
+        }
+    });
+    assert!(joined.await.contains("joined"));
 }
 
 #[tokio::test]

@@ -115,8 +115,8 @@ async fn the_application_is_notified_of_everything_it_asked_for() {
             let at = event["at"].as_u64().unwrap();
             assert!(at <= now + 1000 && now - at.min(now) < 60_000, "{event}");
         }
-        server.metric_is("hooks_sent_total", 5).await;
-        server.metric_is("hooks_waiting", 0).await;
+        server.metric_is("nodevent_hooks_sent_total", 5).await;
+        server.metric_is("nodevent_hooks_waiting", 0).await;
     }
 }
 
@@ -156,8 +156,8 @@ async fn an_application_that_was_away_receives_everything_in_order() {
         let numbers: Vec<u64> =
             events.iter().map(|event| event["publication"]["message"].as_u64().unwrap()).collect();
         assert_eq!(numbers, (0..50).collect::<Vec<_>>());
-        server.metric_is("hooks_given_up_total", 0).await;
-        server.metric_is("hooks_waiting", 0).await;
+        server.metric_is("nodevent_hooks_given_up_total", 0).await;
+        server.metric_is("nodevent_hooks_waiting", 0).await;
     }
 }
 
@@ -174,7 +174,7 @@ async fn rejected_events_become_dead_letters_which_can_be_resent_and_deleted() {
         for number in 0..2 {
             server.emit("/nodevent", "room", "e", number).await;
         }
-        server.metric_is("hooks_given_up_total", 2).await;
+        server.metric_is("nodevent_hooks_given_up_total", 2).await;
         let path = "/api/nodevent/hooks/dead-letters";
         let listed = server.get(path).await.json();
         assert_eq!(listed["count"], 2);
@@ -233,7 +233,7 @@ async fn events_of_a_killed_server_are_delivered_by_another() {
     let more = "events: [connected, left], delivered: e";
     let folder = tempfile::tempdir().unwrap();
     let configuration = namespace(&application, more, &format!(", redis: \"{}\"", redis.url()));
-    let listening = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\n";
+    let listening = "bind: 127.0.0.1\nport: 0\nadmin: {port: 0}\npublish: local\n";
     let killed = Program::serve(folder.path(), &format!("{listening}{configuration}")).await;
     let site = killed.site().await;
     until("the server is ready", async || site.get("/readyz").await.status == 200).await;
@@ -288,12 +288,12 @@ async fn a_full_journal_drops_the_oldest_and_counts_them() {
         for number in 0..25 {
             server.emit("/nodevent", "room", "e", number).await;
         }
-        server.metric_is("hooks_dropped_total", 15).await;
+        server.metric_is("nodevent_hooks_dropped_total", 15).await;
         application.set(accepts());
         until("the newest event", async || {
             events(&application).iter().any(|event| event["publication"]["message"] == 24)
         })
         .await;
-        server.metric_is("hooks_waiting", 0).await;
+        server.metric_is("nodevent_hooks_waiting", 0).await;
     }
 }
