@@ -269,19 +269,23 @@ module NoDevent
     def read_settings
       {
         public_url: setting("public_url", "host") { @values.public_url || PUBLIC_URL },
-        secret: setting("secret", "secret_file", "secrets") { Secrets.secret(@values, folder) },
-        publish_key: setting("publish_key", "publish_key_file") { Secrets.publish_key(@values, folder) },
+        **read_secrets,
         redis: setting("redis") { Redis.section(@values)&.reject { |key, _| key == "alone" } },
         redis_target: setting("redis") { read_redis_target },
         over_http: setting("url") { @values.url? },
         history: setting("history") { History.read(@values) },
         mailbox: setting("mailbox", "limits") { Mailbox.read(@values) },
         token: setting("token") { TokenRules.read(@values, folder) },
-        hooks_secret: setting("hooks") { Secrets.hooks(@values, folder) },
         key_rules: setting("bound_keys", "max_key_lifetime") { KeyRules.read(@values) },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { PublisherLimits.read(@values) }
       }
+    end
+
+    def read_secrets
+      { secret: setting("secret", "secret_file", "secrets") { Secrets.secret(@values, folder) },
+        publish_key: setting("publish_key", "publish_key_file") { Secrets.publish_key(@values, folder) },
+        hooks_secret: setting("hooks") { Secrets.hooks(@values, folder) } }
     end
 
     # The value, or the error to raise when the setting is used.

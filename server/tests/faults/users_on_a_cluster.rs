@@ -52,8 +52,8 @@ impl Namespace {
         response.json()
     }
 
-    /// A publication to all users and rooms and to all connections reaches each of them once, through the first match, and is
-    /// recovered.
+    /// A publication to all users and rooms and to all connections reaches each of them once, and is recovered. The copies are on
+    /// different nodes, so which one arrives first is not known.
     async fn targets(&self) {
         let users: Vec<String> = (0..COUNT).map(|user| format!("user-{user}")).collect();
         let rooms: Vec<String> = (0..COUNT).map(|room| format!("room-{room}")).collect();
@@ -73,13 +73,8 @@ impl Namespace {
         let publication = |number: u32| json!({"users": users, "rooms": rooms, "broadcast": true, "event": "e", "message": number});
         for number in 0..4 {
             self.request(number as usize % 2, "POST", "emit", publication(number)).await;
-            for (browser, user) in of_users.iter_mut().zip(&users) {
-                let event = browser.next_publication().await;
-                assert_eq!((&event.publication["user"], event.message), (&json!(user), json!(number)));
-            }
-            for (browser, room) in of_rooms.iter_mut().zip(&rooms) {
-                let event = browser.next_publication().await;
-                assert_eq!((event.room, event.message), (json!(room), json!(number)));
+            for browser in of_users.iter_mut().chain(&mut of_rooms) {
+                assert_eq!(browser.next_publication().await.message, json!(number));
             }
             let event = other.next_publication().await;
             assert_eq!((&event.publication["broadcast"], event.message), (&json!(true), json!(number)));
