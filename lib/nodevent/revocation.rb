@@ -52,7 +52,7 @@ module NoDevent
         end
         target = "#{url.delete_suffix('/')}/api#{config.namespace}/revoke"
         response = Doctor::Http.post(target, body, config.publish_key)
-        return if response.is_a?(Net::HTTPOK)
+        return if response.is_a?(Net::HTTPOK) && json(response)["revoked"] == true
 
         raise RevokeError, "the server did not revoke (status #{response.code}): #{Text.clean(reason(response))}"
       rescue Doctor::Http::Failed => e
@@ -60,10 +60,15 @@ module NoDevent
       end
 
       def reason(response)
-        body = JSON.parse(response.body.to_s)
-        body.is_a?(Hash) ? [body["error"], body["hint"]].compact.join("; ") : ""
+        json(response).values_at("error", "hint").compact.join("; ")
+      end
+
+      # The object of a response. Empty if the response is that of another program.
+      def json(response)
+        body = JSON.parse(response.body.to_s.dup.force_encoding(Encoding::UTF_8))
+        body.is_a?(Hash) ? body : {}
       rescue JSON::ParserError
-        ""
+        {}
       end
     end
   end

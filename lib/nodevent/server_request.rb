@@ -1,20 +1,12 @@
 # frozen_string_literal: true
 
 require "json"
-require "net/http"
-require "timeout"
+require "nodevent/doctor/http"
 
 module NoDevent
   # Asks the server at `url` of the configuration: one bounded GET, whose response is JSON.
   # @api private
   module ServerRequest
-    # Maximum time for the request. Seconds.
-    TIMEOUT = 5
-    # Maximum size of a response. The server sends less. Bytes.
-    MAX_BYTES = 1024 * 1024
-
-    private_constant :TIMEOUT, :MAX_BYTES
-
     class << self
       # @param path [Array<String>] the parts of the path after the namespace, which are percent-encoded
       # @param bearer [String, nil] the key or token
@@ -38,27 +30,10 @@ module NoDevent
       private
 
       def request(uri, bearer)
-        request = Net::HTTP::Get.new(uri, "Accept-Encoding" => "identity")
-        request["Authorization"] = "Bearer #{bearer}" if bearer
-        Timeout.timeout(TIMEOUT) do
-          Net::HTTP.start(uri.host, uri.port, use_ssl: uri.scheme == "https", open_timeout: TIMEOUT,
-                                              read_timeout: TIMEOUT, max_retries: 0) do |http|
-            http.request(request) { |response| return [response.code, limited(response)] }
-          end
-        end
-      rescue Timeout::Error
-        raise ServerError, "#{Text.clean(uri.origin)} did not respond within #{TIMEOUT} s"
-      rescue SystemCallError, SocketError, IOError, Net::ProtocolError, OpenSSL::SSL::SSLError => e
-        raise ServerError, "#{Text.clean(uri.origin)} is unavailable: #{Text.clean(e.message)}"
-      end
-
-      def limited(response)
-        body = +""
-        response.read_body do |piece|
-          body << piece
-          raise ServerError, "the response is larger than 1 MB" if body.bytesize > MAX_BYTES
-        end
-        body.force_encoding(Encoding::UTF_8)
+        response = Doctor::Http.get(uri.to_s, bearer)
+        [response.code, response.body.to_s.dup.force_encoding(Encoding::UTF_8)]
+      rescue Doctor::Http::Failed => e
+        raise ServerError, "#{Text.clean(uri.origin)} is unavailable: #{e.message}"
       end
 
       def refusal(uri, status, body)

@@ -60,6 +60,9 @@ module NoDevent
 
     # Sends an event to the members of a channel, or of several channels.
     # @param channel [String, Array]
+    # @param event [String, Symbol]
+    # @param payload [Object] becomes JSON; without it `{}`
+    # @param options see {#emit}
     # @return [void]
     # @raise [NotDelivered]
     def notify_channel(channel, event, payload = nil, **options)
@@ -68,6 +71,9 @@ module NoDevent
 
     # Sends an event to several kinds of targets.
     # @param targets [Hash] see {#emit}
+    # @param event [String, Symbol]
+    # @param payload [Object] becomes JSON; without it `{}`
+    # @param options see {#emit}
     # @return [void]
     # @raise [NotDelivered]
     def notify(targets, event, payload = nil, **options)

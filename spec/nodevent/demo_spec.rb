@@ -18,12 +18,13 @@ RSpec.describe "The demo" do
     text.scan(pattern).flatten.compact.uniq
   end
 
-  it "uses only what sig/nodevent.rbs makes public and docs/rails.md explains" do
+  it "uses only what sig/nodevent.rbs makes public and the guides explain" do
     used = words(ruby_files, /\bNoDevent((?:::\w+)*(?:\.\w+)?)/).flat_map { |path| path.scan(/\w+/) }
     used |= words(ruby_files, /\b(nodevent_\w+|javascript_include_nodevent|emits_changes|room_json|room_key)\b/)
     used |= words(ruby_files, /\b(emit)\b/)
     expect(used).to include("Base", "Emitter", "silence", "room_json", "nodevent_update", "emit")
-    { "sig/nodevent.rbs" => read("sig/nodevent.rbs"), "docs/rails.md" => read("docs/rails.md") }.each do |name, text|
+    guides = read(*%w[rails tokens mailboxes revocation].map { |name| "docs/#{name}.md" })
+    { "sig/nodevent.rbs" => read("sig/nodevent.rbs"), "the guides" => guides }.each do |name, text|
       expect([name, used.reject { |word| text.match?(/\b#{word}\b/) }]).to eq([name, []])
     end
   end

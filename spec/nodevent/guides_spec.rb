@@ -71,6 +71,7 @@ RSpec.describe "The guides about users" do
     action.define_singleton_method(:render) { |plain:| plain }
     script = <<~JS
       const notify = say;
+      const document = { querySelector: () => null };
       let asked = 0;
       const fetch = async (path) => (say([path, ++asked]), { ok: true, redirected: false, text: async () => "#{action.show}" });
       #{guide.code('js', 0)}
@@ -101,6 +102,7 @@ RSpec.describe "The guides about users" do
     called = []
     session = controller.new
     user = ann
+    user.define_singleton_method(:increment!) { |name| called << name }
     session.define_singleton_method(:current_user) { user }
     session.define_singleton_method(:root_path) { "/" }
     session.define_singleton_method(:reset_session) { called << :reset }
@@ -113,7 +115,7 @@ RSpec.describe "The guides about users" do
       expect(page.next).to eq(%w[identified 42])
       sleep 0.01 # a token of the same millisecond counts as newer
       session.destroy
-      expect([page.next, called]).to eq(["revoked", [:reset, "/"]])
+      expect([page.next, called]).to eq(["revoked", [:session_version, :reset, "/"]])
     end
   end
 end

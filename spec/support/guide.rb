@@ -40,7 +40,11 @@ class Guide
     Open3.popen2("node", "--input-type=module", "--eval", program, chdir: "#{ROOT}/client") do |_, out, thread|
       yield Page.new(out)
     ensure
-      Process.kill(:KILL, thread.pid)
+      begin
+        Process.kill(:KILL, thread.pid)
+      rescue Errno::ESRCH
+        # It has ended by itself.
+      end
     end
   end
 
