@@ -4,6 +4,7 @@
 //! that has to ask somewhere replies later, through the shard's inbox ([`Outcome::Pending`]).
 
 use crate::capability;
+use crate::client::Client;
 use crate::clock::now_ms;
 use crate::history::ReplyTo;
 use crate::identity::Identity;
@@ -35,6 +36,8 @@ pub struct JoinRequest<'a> {
     pub credential: Option<&'a Value>,
     /// Who the connection is, unless its identity has expired.
     pub identity: Option<&'a Identity>,
+    /// Whose connection it is, as limits see it. `None`: it is no connection.
+    pub client: Option<Client>,
     /// The destination of a later reply. `None`: the caller cannot wait, and treats [`Outcome::Pending`] as a rejection.
     pub reply_to: Option<ReplyTo>,
 }
@@ -380,7 +383,13 @@ mod tests {
     }
 
     fn authorize(authorizers: &Authorizers, credential: Option<&Value>) -> Result<(), &'static str> {
-        match authorizers.authorize(&JoinRequest { room: "r", credential, identity: None, reply_to: None }) {
+        match authorizers.authorize(&JoinRequest {
+            room: "r",
+            credential,
+            identity: None,
+            client: None,
+            reply_to: None,
+        }) {
             Outcome::Ready(result) => result.map(|_| ()),
             other => panic!("not decided: {other:?}"),
         }
@@ -406,7 +415,7 @@ mod tests {
     #[test]
     fn the_expiry_of_a_key_is_that_of_the_permission_and_an_open_room_has_none() {
         let until = |authorizers: &Authorizers, credential: Option<&Value>| match authorizers
-            .authorize(&JoinRequest { room: "r", credential, identity: None, reply_to: None })
+            .authorize(&JoinRequest { room: "r", credential, identity: None, client: None, reply_to: None })
         {
             Outcome::Ready(result) => result,
             other => panic!("not decided: {other:?}"),

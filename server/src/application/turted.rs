@@ -6,6 +6,7 @@
 use super::client::{ApplicationClient, ApplicationRequest, ApplicationResponse};
 use super::response::{self, Rules};
 use crate::authorize::{Authorizer, JoinRequest, Verdict};
+use crate::client::Client;
 use crate::clock::now_ms;
 use crate::history::ReplyTo;
 use crate::outcome::Outcome;
@@ -119,14 +120,14 @@ impl Authorizer for TurtedAuthorizer {
             Step::Decided(true) => Outcome::Ready(Verdict::Admit),
             Step::Decided(false) => Outcome::Ready(Verdict::Reject(NO)),
             Step::Request(question) => {
-                spawn(&self.runtime, &self.shared, reply_to, question);
+                spawn(&self.runtime, &self.shared, request.client, reply_to, question);
                 Outcome::Pending
             }
         }
     }
 }
 
-fn spawn(runtime: &Handle, shared: &Arc<Shared>, reply_to: ReplyTo, question: Question) {
+fn spawn(runtime: &Handle, shared: &Arc<Shared>, client: Option<Client>, reply_to: ReplyTo, question: Question) {
     let (shared, runtime) = (Arc::clone(shared), runtime.clone());
     runtime.clone().spawn(async move {
         let user = match &question {
@@ -135,14 +136,14 @@ fn spawn(runtime: &Handle, shared: &Arc<Shared>, reply_to: ReplyTo, question: Qu
         };
         let is_yes = {
             let mut pending = PendingReply { shared: &shared, reply_to, is_yes: false };
-            pending.is_yes = shared.ask(&question).await;
+            pending.is_yes = shared.ask(&question, client).await;
             pending.is_yes
         };
         let Some(user) = user else { return };
         let steps = shared.state().after_ident(&reply_to, is_yes.then_some(user), Instant::now());
         for (reply_to, step) in steps {
             match step {
-                Step::Request(question) => spawn(&runtime, &shared, reply_to, question),
+                Step::Request(question) => spawn(&runtime, &shared, client, reply_to, question),
                 Step::Decided(is_yes) => shared.reply(reply_to, is_yes),
                 Step::Wait => {}
             }
@@ -158,14 +159,14 @@ impl Shared {
     }
 
     /// Asks the application. Logs what is neither a clean yes nor a clean no.
-    async fn ask(&self, question: &Question) -> bool {
+    async fn ask(&self, question: &Question, client: Option<Client>) -> bool {
         let mut body = question.body();
         body["namespace"] = Value::from(&*self.namespace);
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let request = ApplicationRequest { method: Method::POST, headers, body: body.to_string().into() };
-        match self.client.send(&request, None).await {
+        match self.client.send(&request, client).await {
             Ok(response) => question.is_yes(&response),
             Err(error) => {
                 let (namespace, target) = (&*self.namespace, self.client.target());

@@ -75,7 +75,13 @@ impl RoomPath {
     fn check_key(&self, namespace: &Namespace, request: &Parts) -> Result<(), JoinError> {
         room::check(&self.room, namespace.limits.max_name_bytes).map_err(|_| JoinError::BadRoom)?;
         let key = Self::key(request);
-        let join = JoinRequest { room: &self.room, credential: key.as_ref(), identity: None, reply_to: None };
+        let join = JoinRequest {
+            room: &self.room,
+            credential: key.as_ref(),
+            identity: None,
+            client: None,
+            reply_to: None,
+        };
         match namespace.authorizers.authorize(&join) {
             Outcome::Ready(result) => result.map(|_| ()).map_err(JoinError::Unauthorized),
             Outcome::Pending | Outcome::Overloaded => {

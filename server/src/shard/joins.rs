@@ -61,7 +61,9 @@ impl Shard {
         let authorizers = &namespaces.get(namespace).authorizers;
         let identity = self.session_mut(slot).and_then(|session| session.identities.valid(namespace, now).cloned());
         let identity = identity.as_deref();
-        match authorizers.authorize(&JoinRequest { room, credential, identity, reply_to: Some(reply_to) }) {
+        let client = Some(Client::of(self.peer(slot)));
+        let join = JoinRequest { room, credential, identity, client, reply_to: Some(reply_to) };
+        match authorizers.authorize(&join) {
             Outcome::Ready(Ok(expires_ms)) => {
                 let expires_ms = expires_ms.filter(|_| namespaces.get(namespace).ends_expired_memberships);
                 self.join(namespace, Room { name: room, expires_ms }, since, encoding, reply_to)
