@@ -409,6 +409,7 @@ describe("several servers on one Redis", () => {
       assert.deepEqual(shown(await page.events(2))[1], batch);
       callback(page.received[1])();
       await until("nothing is stored", async () => (await stored(one.url, "newsite", user)) === 0);
+      await until("the server is ready", async () => (await fetch(`${again.url}/readyz`)).ok);
       await send(one.url, "newsite", { rooms: group, event: "e", args: ["live again"] });
       assert.deepEqual((await page.events(3))[2], ["e", "live again"]);
       page.close();

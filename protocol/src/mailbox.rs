@@ -163,6 +163,12 @@ impl MessageId {
         Self(now_us.max(newest.0 + 1).min(MAX_ID))
     }
 
+    /// When it was stored, unless several were stored within a microsecond. Milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn stored_ms(self) -> u64 {
+        self.0 / 1000
+    }
+
     /// Parses an id. `None`: it was never assigned.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -7,6 +7,7 @@
 //! Errors never contain what was sent, and the target is shown without its query, which may contain a secret.
 
 use super::breaker::{Admitted, Breakers, Change};
+use super::resolver::{Connector, connector};
 use super::slots::Slots;
 use crate::client::Client;
 use crate::config::application::Application;
@@ -18,7 +19,6 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nodevent_protocol::text::printable;
 use std::error::Error as _;
@@ -36,7 +36,7 @@ const MAX_REASON: usize = 200;
 
 /// A client for one URL of the application.
 pub struct ApplicationClient {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: legacy::Client<HttpsConnector<Connector>, Full<Bytes>>,
     target: Uri,
     shown_target: String,
     timeout: Duration,
@@ -137,7 +137,7 @@ impl ApplicationClient {
     /// # Errors
     /// The certificates cannot be read.
     pub fn new(settings: &Application, metrics: Arc<Metrics>) -> Result<Self, String> {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = connector();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(settings.connect_timeout));

@@ -14,6 +14,7 @@ mod cache;
 mod client;
 mod hook_sender;
 mod key_set;
+mod resolver;
 mod response;
 mod site;
 mod slots;

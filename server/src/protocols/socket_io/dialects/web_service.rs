@@ -5,6 +5,7 @@
 
 mod queue;
 
+use crate::clock::now_ms;
 use crate::history::RequestId;
 use crate::mailbox::{MAX_IDS, MailboxError, StoredMessage};
 use crate::outcome::Outcome;
@@ -34,6 +35,8 @@ struct State {
     queue: Queue,
     /// What was stored before the client connected, until all of it has been read.
     batch: Option<Batch>,
+    /// When the client has connected. What is stored later is no part of the batch. Milliseconds since the Unix epoch.
+    connected_ms: u64,
     /// Whether an acknowledgement is with the engine. Others wait for its end.
     is_acknowledging: bool,
 }
@@ -44,6 +47,8 @@ struct Batch {
     /// The texts of their events, with commas.
     text: String,
     messages: Vec<Arc<StoredMessage>>,
+    /// What follows the batch.
+    later: Vec<Arc<StoredMessage>>,
 }
 
 // === impl WebService ===
@@ -77,6 +82,10 @@ impl WebService {
             return;
         };
         for message in messages {
+            if message.id.stored_ms() > state.connected_ms {
+                batch.later.push(Arc::clone(message));
+                continue;
+            }
             let Some(read) = web_service::parse(&message.text) else { continue };
             if !batch.text.is_empty() {
                 batch.text.push(',');
@@ -86,7 +95,8 @@ impl WebService {
         }
         let is_complete = is_last || batch.text.len() > MAX_BATCH;
         if is_complete && !batch.messages.is_empty() {
-            let Batch { text, messages } = std::mem::take(batch);
+            let later = std::mem::take(&mut batch.later);
+            let Batch { text, messages, .. } = std::mem::replace(batch, Batch { later, ..Batch::default() });
             let args = format!("[{},[{text}]]", json!(self.settings.batch()));
             let ack_id = emit(state, operations, &args);
             for message in messages {
@@ -94,7 +104,10 @@ impl WebService {
             }
         }
         if is_last {
-            state.batch = None;
+            let later = state.batch.take().map(|batch| batch.later).unwrap_or_default();
+            for message in &later {
+                emit_message(state, operations, message);
+            }
         }
     }
 
@@ -129,7 +142,11 @@ impl Dialect for WebService {
             let _ = operations.join_by_token(room, None);
         }
         if !identity.user.is_empty() {
-            operations.set_state(Box::new(State { batch: Some(Batch::default()), ..State::default() }));
+            operations.set_state(Box::new(State {
+                batch: Some(Batch::default()),
+                connected_ms: now_ms(),
+                ..State::default()
+            }));
             if let Err(error) = operations.open_mailbox() {
                 tracing::debug!(%error, "a mailbox was not opened");
             }
