@@ -23,7 +23,7 @@ RSpec.describe "Room keys on the board" do
   # The comment in the page's own room proves that an earlier one in another room would have arrived.
   def expect_no_events_of(other, own)
     board.run(<<~RUBY)
-      [#{other}, #{own}].each { |id| Discussion.find(id).comments.create!(author: Visitor.new("x", "Eve"), body: "said in \#{id}") }
+      [#{other}, #{own}].each { |id| Discussion.find(id).comments.create!(author: Visitor.new(id: "x", name: "Eve"), body: "said in \#{id}") }
     RUBY
     expect(omar).to have_css("#comments .prose", text: "said in #{own}")
     expect(omar.evaluate_script("window.received")).to eq([])

@@ -124,6 +124,11 @@ RSpec.describe "The guide for users of SocketIO Web Service" do
           const last = args.at(-1);
           if (typeof last === "function") last();
         });
+        // What was sent while the page was not connected.
+        socket.on("batch", (events, done) => {
+          events.forEach((one) => note(name)(...one));
+          done();
+        });
         socket.on("connect", () => received.push([name, "connect"]));
         socket.on("connect_error", ({ message }) => received.push([name, message]));
       }
