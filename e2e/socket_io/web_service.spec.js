@@ -3,8 +3,15 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { clients } from "./support/clients.js";
-import { freePort, startServer, within } from "./support/programs.js";
+import { freePort, startServer as start, within } from "./support/programs.js";
 import { Page, callback, send, shown, startRedis, startSite, stored, until } from "./support/site.js";
+
+/** Starts a server, and waits until what is published reaches it. */
+async function startServer(configuration, port) {
+  const server = await start(configuration, port);
+  await until("the server is ready", async () => (await fetch(`${server.url}/readyz`)).ok);
+  return server;
+}
 
 let number = 0;
 /** A user room that no other test uses. */
@@ -41,7 +48,10 @@ before(async () => {
   nowhere = await freePort();
   [site, redis] = await Promise.all([startSite(), startRedis()]);
 });
-after(() => Promise.all([site?.stop(), redis?.stop()]));
+after(() => {
+  Page.closeAll();
+  return Promise.all([site?.stop(), redis?.stop()]);
+});
 
 for (const engine of ["memory", "Redis"]) {
   describe(`on ${engine}`, () => {
@@ -409,7 +419,6 @@ describe("several servers on one Redis", () => {
       assert.deepEqual(shown(await page.events(2))[1], batch);
       callback(page.received[1])();
       await until("nothing is stored", async () => (await stored(one.url, "newsite", user)) === 0);
-      await until("the server is ready", async () => (await fetch(`${again.url}/readyz`)).ok);
       await send(one.url, "newsite", { rooms: group, event: "e", args: ["live again"] });
       assert.deepEqual((await page.events(3))[2], ["e", "live again"]);
       page.close();

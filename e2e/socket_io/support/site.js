@@ -85,8 +85,16 @@ export async function stored(url, site, user) {
 
 /** A client of a site. `received` has `[event, ...arguments]` of these events; a callback is a function. */
 export class Page {
+  static #all = new Set();
+
+  /** Closes what tests that failed have left open. */
+  static closeAll() {
+    for (const page of Page.#all) page.close();
+  }
+
   constructor(client, url, site, token, { events = ["a", "b", "e", "batch", "resync"], query = {}, ...options } = {}) {
     const parameters = new URLSearchParams({ ...(token === undefined ? {} : { token }), ...query });
+    Page.#all.add(this);
     this.old = client.old;
     this.received = [];
     this.socket = client.io(`${url}/${site}?${parameters}`, {
@@ -118,6 +126,9 @@ export class Page {
 
   close() {
     this.socket.disconnect();
+    // Old clients keep the connection of a namespace that has rejected them.
+    this.socket.io.reconnection(false);
+    this.socket.io.engine?.close();
   }
 }
 
