@@ -137,3 +137,7 @@ export const shown = (events) => events.map((args) => args.map((arg) => (typeof 
 
 /** The callback of an event. */
 export const callback = (args) => args.at(-1);
+
+/** What was delivered, without callbacks: a message that is stored while a client connects may come in a batch. */
+export const delivered = (events) => events.flatMap(([name, ...args]) =>
+  (name === "batch" ? args[0] : [[name, ...args.filter((arg) => typeof arg !== "function")]]));
