@@ -125,10 +125,7 @@ RSpec.describe "The guide for users of SocketIO Web Service" do
           if (typeof last === "function") last();
         });
         // What was sent while the page was not connected.
-        socket.on("batch", (events, done) => {
-          events.forEach((one) => note(name)(...one));
-          done();
-        });
+        socket.on("batch", (events, done) => done(events.forEach((one) => note(name)(...one))));
         socket.on("connect", () => received.push([name, "connect"]));
         socket.on("connect_error", ({ message }) => received.push([name, message]));
       }
