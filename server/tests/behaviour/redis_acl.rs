@@ -1,5 +1,6 @@
 //! The ACL in `docs/server.md`: enough for a server, and for nothing else.
 
+use crate::support::application::{Application, Behaviour};
 use crate::support::redis::redis_cli;
 use crate::support::tokens::{TOKEN_SECRET, token};
 use crate::support::{Browser, RedisServer, Request, TestServer, Transport};
@@ -21,7 +22,7 @@ fn create_user(redis: &RedisServer) {
     let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/server.md");
     let text = std::fs::read_to_string(docs).unwrap();
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("ACL SETUSER nodevent")).collect();
-    assert_eq!(lines.len(), 5, "the lines of the recipe");
+    assert_eq!(lines.len(), 6, "the lines of the recipe");
     let knows_shards = !cli(redis, &[], &["COMMAND", "INFO", "spublish"]).is_empty();
     for line in lines {
         let sharded = ["+ssubscribe", "+sunsubscribe", "+spublish"];
@@ -36,8 +37,10 @@ async fn server_works_with_the_documented_permissions_and_the_user_can_do_nothin
         let redis = RedisServer::start().await;
         create_user(&redis);
         let settings = format!("{{port: {}, username: nodevent, password: open-sesame}}", redis.port);
+        let application = Application::start(Behaviour::Respond(200, "{}".to_owned())).await;
+        let hooks = format!("{{url: \"{}\", secret: {TOKEN_SECRET}, events: [entered, left]}}", application.url);
         let server = TestServer::start(&format!(
-            "/nodevent: {{open: true, token: {TOKEN}, presence: {PRESENCE}, redis: {settings}{more}}}"
+            "/nodevent: {{open: true, token: {TOKEN}, presence: {PRESENCE}, redis: {settings}, hooks: {hooks}{more}}}"
         ))
         .await;
         server.ready().await;
@@ -67,6 +70,9 @@ async fn server_works_with_the_documented_permissions_and_the_user_can_do_nothin
         assert_eq!(member.next_publication().await.message["user"], "8");
         other.close().await;
         assert_eq!(member.next_publication().await.event, "nodevent:leave");
+        // `entered` twice and `left`: they went through the journal, and are not in it any more.
+        server.metric_is("nodevent_hooks_sent_total", 3).await;
+        server.metric_is("nodevent_hooks_waiting", 0).await;
         let login = ["--user", "nodevent", "--pass", "open-sesame"];
         assert_mailboxes_work(&settings).await;
         for words in [
