@@ -124,7 +124,7 @@ impl HookSender {
         let mut attempts = Attempts::default();
         // The lease outlives a request, with what the journal needs before and after it. It is renewed during a pause.
         let lease = self.hooks.application.timeout + Duration::from_secs(5);
-        let mut resume_at = Instant::now();
+        let (mut resume_at, mut shown) = (Instant::now(), (0, 0));
         loop {
             let taken = match self.journal.take(lease, attempts.batch(self.hooks.batch)).await {
                 Ok(taken) => taken,
@@ -135,11 +135,11 @@ impl HookSender {
                 }
             };
             if !taken.is_sender {
-                self.show(0, 0);
+                self.show(&mut shown, (0, 0));
                 tokio::time::sleep(STANDBY_POLL).await;
                 continue;
             }
-            self.show(taken.waiting, taken.dead);
+            self.show(&mut shown, (taken.waiting, taken.dead));
             if taken.events.is_empty() {
                 self.recorder.wait_appended(POLL).await;
                 continue;
@@ -161,9 +161,12 @@ impl HookSender {
         }
     }
 
-    fn show(&self, waiting: u64, dead: u64) {
-        self.metrics.hooks_waiting.store(i64::try_from(waiting).unwrap_or(i64::MAX), Relaxed);
-        self.metrics.hooks_dead_letters.store(i64::try_from(dead).unwrap_or(i64::MAX), Relaxed);
+    /// Shows the events and dead letters of this namespace in the gauges, which are sums over all namespaces.
+    fn show(&self, shown: &mut (u64, u64), counts: (u64, u64)) {
+        let change = |before: u64, now: u64| now.cast_signed() - before.cast_signed();
+        self.metrics.hooks_waiting.fetch_add(change(shown.0, counts.0), Relaxed);
+        self.metrics.hooks_dead_letters.fetch_add(change(shown.1, counts.1), Relaxed);
+        *shown = counts;
     }
 
     async fn remove(&self, delivered: &[Box<str>], given_up: &[NotSent]) {
