@@ -134,7 +134,7 @@ fn parse(body: &[u8]) -> Result<Body, &'static str> {
     match (body.ids.len(), body.all) {
         (0, false) => Err("neither `ids` nor `all` is given"),
         (1.., true) => Err("both `ids` and `all` are given"),
-        (MAX_CLEARED.., _) => Err("there are more than 1000 ids"),
+        (count, _) if count > MAX_CLEARED => Err("there are more than 1000 ids"),
         _ if body.ids.iter().any(|id| id.len() > 64) => Err("an id is too long"),
         _ => Ok(body),
     }
@@ -160,5 +160,8 @@ mod tests {
         ] {
             assert_eq!(parse(body.as_bytes()), Err(error), "{body}");
         }
+        let ids = |count: usize| json!({"action": "delete", "ids": vec!["1-0"; count]}).to_string();
+        assert!(parse(ids(MAX_CLEARED).as_bytes()).is_ok());
+        assert_eq!(parse(ids(MAX_CLEARED + 1).as_bytes()), Err("there are more than 1000 ids"));
     }
 }
