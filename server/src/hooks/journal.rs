@@ -6,6 +6,9 @@ use crate::outcome::Pending;
 use serde_json::value::RawValue;
 use std::time::Duration;
 
+/// The bytes that are taken at a time, unless the first event is larger.
+pub const BATCH_BYTES: usize = 1 << 20;
+
 /// The journal of one namespace.
 pub trait Journal: Send + Sync {
     /// Adds events, each key once within ten minutes. When the future completes, the journal has them. Returns how many older

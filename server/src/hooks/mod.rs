@@ -12,6 +12,6 @@ mod recorder;
 mod settings;
 
 pub use event::{HookEvent, entered_or_left};
-pub use journal::{DeadLetter, DeadLetters, Journal, NotSent, Stored, Taken};
+pub use journal::{BATCH_BYTES, DeadLetter, DeadLetters, Journal, NotSent, Stored, Taken};
 pub use recorder::{Recorder, keep_journal};
 pub use settings::{HookEvents, JournalLimits};

@@ -1,15 +1,12 @@
 //! The journal of hooks in this process. It ends with the process.
 
-use crate::hooks::{DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken};
+use crate::hooks::{BATCH_BYTES, DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken};
 use crate::outcome::Pending;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::future::ready;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-/// The bytes that the sender puts into one request, unless its first event is larger.
-const BATCH_BYTES: usize = 1 << 20;
 
 /// The journal of one namespace.
 #[derive(Debug)]
@@ -45,20 +42,18 @@ impl State {
         self.events.push_back(Entry { id, text, since: Instant::now() });
     }
 
-    fn remove(&mut self, ids: &HashMap<&str, Option<&str>>) -> u64 {
-        let mut given_up = 0;
+    /// Removes events. Those with a reason become dead letters.
+    fn remove(&mut self, ids: &HashMap<&str, Option<&str>>) {
         let (bytes, dead) = (&mut self.bytes, &mut self.dead);
         self.events.retain(|event| {
             let Some(reason) = ids.get(&*event.id) else { return true };
             *bytes -= event.text.len();
             if let Some(reason) = reason {
-                given_up += 1;
                 let (id, text) = (event.id.clone(), event.text.clone());
                 dead.push_back(DeadLetter { id, text, reason: (*reason).into() });
             }
             false
         });
-        given_up
     }
 }
 

@@ -1,15 +1,12 @@
 //! The journal of hooks in Redis: all servers of a namespace append to it, and the one with the lease sends from it.
 
 use super::script::{Script, ScriptError};
-use crate::hooks::{DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken};
+use crate::hooks::{BATCH_BYTES, DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken};
 use crate::outcome::Pending;
 use fred::clients::Client;
 use fred::types::{FromValue, Value};
 use nodevent_protocol::hooks;
 use std::time::Duration;
-
-/// The bytes that are read at a time, unless the first event is larger.
-const BATCH_BYTES: usize = 1 << 20;
 
 /// The journal of one namespace.
 #[derive(Debug)]
