@@ -174,7 +174,7 @@ impl Core for Connection<'_> {
     }
 
     fn disconnected(&mut self, namespace: u16) {
-        self.shard.note_disconnected(self.slot, Some(namespace), "client left the namespace");
+        self.shard.note_disconnected(self.slot, Some(namespace), "left_namespace");
     }
 
     fn set_page(&mut self, page: PageHash) {
