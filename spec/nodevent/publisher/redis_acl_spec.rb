@@ -7,7 +7,7 @@ RSpec.describe "The ACL of docs/server.md", :native do
 
   before do
     lines = File.readlines(File.join(ROOT, "docs/server.md"), chomp: true).grep(/\AACL SETUSER nodevent/)
-    expect(lines.size).to eq(5)
+    expect(lines.size).to eq(6)
     sharded = redis.client.call("COMMAND", "INFO", "spublish").compact.any?
     lines.each do |line|
       words = line.split.reject { |word| !sharded && word.match?(/\A\+(s(un)?subscribe|spublish)\z/) }
