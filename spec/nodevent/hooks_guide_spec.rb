@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "open3"
-require "socket"
+require "stringio"
 
 # The complete example of docs/hooks.md: its configuration, its route and its handlers, with the real server.
 RSpec.describe "The guide of hooks" do
@@ -9,46 +9,24 @@ RSpec.describe "The guide of hooks" do
   blocks = guide.scan(/^ {3}```(\w+)\n(.*?)^ {3}```/m).map { |kind, code| [kind, code.gsub(/^ {3}/, "")] }
   secrets = %w[NODEVENT_SECRET NODEVENT_TOKEN_SECRET NODEVENT_HOOKS_SECRET]
 
-  # A Rack application on one thread, which passes what it receives to the endpoint.
-  class HooksApplication
-    attr_reader :port, :statuses
-
-    def initialize(endpoint)
-      @endpoint = endpoint
-      @server = TCPServer.new("127.0.0.1", 0)
-      @port = @server.addr[1]
-      @statuses = []
-      @thread = Thread.new { loop { serve(@server.accept) } }
-    end
-
-    def stop
-      @thread.kill
-      @server.close
-    end
-
-    private
-
-    def serve(socket)
-      head = socket.gets("\r\n\r\n") or return
-      body = socket.read(head[/content-length: (\d+)/i, 1].to_i)
-      env = { "REQUEST_METHOD" => head[/\A\w+/], "rack.input" => StringIO.new(body),
-              "HTTP_X_NODEVENT_SIGNATURE" => head[/x-nodevent-signature: (\S+)/i, 1] }
-      status = @endpoint.call(env).first
-      @statuses << status
-      socket.write("HTTP/1.1 #{status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-    ensure
-      socket.close
-    end
+  # What Rails passes to the endpoint.
+  def env(request)
+    { "REQUEST_METHOD" => "POST", "rack.input" => StringIO.new(request.body),
+      "HTTP_X_NODEVENT_SIGNATURE" => request.headers["x-nodevent-signature"] }
   end
 
   before do
-    @routes = []
     # The line of config/routes.rb.
     route = Object.new
     route.define_singleton_method(:mount) { |mounts| mounts }
     mounted = route.instance_eval(blocks.assoc("ruby").last)
     expect(mounted.values).to eq(["/nodevent/hooks"])
-    @application = HooksApplication.new(mounted.keys.first)
+    @statuses = []
+    @application = StubServer.new do |request|
+      status, = mounted.keys.first.call(env(request))
+      @statuses << status
+      [status, ""]
+    end
     yaml = blocks.assoc("yaml").last.gsub("localhost:3000", "127.0.0.1:#{@application.port}")
     secrets.each { |name| yaml = yaml.gsub("${#{name}}", "a-secret-of-#{name.downcase}-with-32-bytes") }
     @settings = YAML.safe_load(yaml)
@@ -62,7 +40,7 @@ RSpec.describe "The guide of hooks" do
     @application.stop
   end
 
-  it "works" do
+  it "notifies the application of who enters and leaves" do
     seen = Queue.new
     stub_const("Desk", Class.new { define_singleton_method(:opened) { |room, by:| seen << [:opened, room, by] } })
     job = Class.new { define_singleton_method(:perform_later) { |hash| seen << NoDevent::HookEvent.from(hash) } }
@@ -80,6 +58,6 @@ RSpec.describe "The guide of hooks" do
     expect(Timeout.timeout(30) { seen.pop }).to eq([:opened, "Desk_1", "7"])
     left = Timeout.timeout(30) { seen.pop }
     expect([left.type, left.user, left.room, left.count]).to eq([:left, "7", "Desk_1", 0])
-    expect(@application.statuses.uniq).to eq([204])
+    expect(@statuses.uniq).to eq([204])
   end
 end
