@@ -173,26 +173,12 @@ RSpec.shared_examples "a board that is live" do
 end
 
 RSpec.describe "The board on the memory engine" do
-  before(:context) { @board = E2E::Board.new }
-  after(:context) { @board.stop }
-  let(:board) { @board }
-
+  include_context "with a board on the memory engine"
   include_examples "a board that is live"
 end
 
 RSpec.describe "The board on Redis" do
-  before(:context) do
-    @redis = E2E::Redis.new
-    @board = E2E::Board.new(redis: @redis)
-  end
-
-  after(:context) do
-    @board.stop
-    @redis.stop
-  end
-
-  let(:board) { @board }
-
+  include_context "with a board on Redis"
   include_examples "a board that is live"
 
   it "uses Redis: the server subscribes, and a manual publish arrives" do

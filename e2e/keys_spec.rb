@@ -3,9 +3,7 @@
 # Promise 1: a connection receives only the events of rooms that it joined. Tested in a page, with the page's own
 # NoDevent. N-36, N-39, N-42, N-51.
 RSpec.describe "Room keys on the board" do
-  before(:context) { @board = E2E::Board.new }
-  after(:context) { @board.stop }
-  let(:board) { @board }
+  include_context "with a board on the memory engine"
 
   # The server's reply to a join of `room`; `key` is a JavaScript expression.
   def join(person, room, key)

@@ -28,26 +28,12 @@ RSpec.shared_examples "a page that outlives its server" do
 end
 
 RSpec.describe "A page whose server is restarted, on the memory engine" do
-  before(:context) { @board = E2E::Board.new }
-  after(:context) { @board.stop }
-  let(:board) { @board }
-
+  include_context "with a board on the memory engine"
   include_examples "a page that outlives its server"
 end
 
 RSpec.describe "A page whose server is restarted, on Redis" do
-  before(:context) do
-    @redis = E2E::Redis.new
-    @board = E2E::Board.new(redis: @redis)
-  end
-
-  after(:context) do
-    @board.stop
-    @redis.stop
-  end
-
-  let(:board) { @board }
-
+  include_context "with a board on Redis"
   include_examples "a page that outlives its server"
 
   it "gets missed events from the server, without a request to the application" do

@@ -196,26 +196,12 @@ RSpec.shared_examples "a board that knows its users" do
 end
 
 RSpec.describe "The users of the board on the memory engine" do
-  before(:context) { @board = E2E::Board.new }
-  after(:context) { @board.stop }
-  let(:board) { @board }
-
+  include_context "with a board on the memory engine"
   include_examples "a board that knows its users"
 end
 
 RSpec.describe "The users of the board on Redis" do
-  before(:context) do
-    @redis = E2E::Redis.new
-    @board = E2E::Board.new(redis: @redis)
-  end
-
-  after(:context) do
-    @board.stop
-    @redis.stop
-  end
-
-  let(:board) { @board }
-
+  include_context "with a board on Redis"
   include_examples "a board that knows its users"
 
   it "keeps unread mentions when the server restarts" do

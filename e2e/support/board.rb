@@ -70,3 +70,23 @@ module E2E
     end
   end
 end
+
+RSpec.shared_context "with a board on the memory engine" do
+  before(:context) { @board = E2E::Board.new }
+  after(:context) { @board.stop }
+  let(:board) { @board }
+end
+
+RSpec.shared_context "with a board on Redis" do
+  before(:context) do
+    @redis = E2E::Redis.new
+    @board = E2E::Board.new(redis: @redis)
+  end
+
+  after(:context) do
+    @board.stop
+    @redis.stop
+  end
+
+  let(:board) { @board }
+end
