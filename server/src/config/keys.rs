@@ -1808,7 +1808,7 @@ pub static HOOKS: Section = Section {
             Number(1, 1_000_000),
             Value("100000"),
             "Events that wait for the application. Beyond it the oldest are dropped and counted.",
-            "The application may be away for long.",
+            "The application may be unavailable for long.",
             "500000",
         ),
         key(
