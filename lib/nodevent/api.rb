@@ -145,7 +145,8 @@ module NoDevent
     #   NoDevent.on(:left, job: LeftRoomJob)              # calls LeftRoomJob.perform_later(event.to_h)
     #   NoDevent.on(:delivered, "order_paid") { |event| Receipt.send_for(event.message) }
     # @param type [Symbol] `:connected`, `:disconnected`, `:entered`, `:left` or `:delivered`
-    # @param events [Array<String, Symbol>] with `:delivered`: the names of the events, by default all
+    # @param events [Array<String, Symbol>] with `:delivered`: the exact names of the events, by default all. Patterns
+    #   like `order_*` are for the configuration only
     # @param job [#perform_later, nil] an Active Job class, instead of a block
     # @yieldparam event [HookEvent]
     # @return [#call] the handler

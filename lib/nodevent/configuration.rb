@@ -176,12 +176,10 @@ module NoDevent
     end
 
     # @api private
-    # @api private
     # @return [Hash, nil] what mailboxes store; see {Mailbox}. `nil`: the namespace has none
-    def mailbox
-      fetch(:mailbox)
-    end
+    def mailbox = fetch(:mailbox)
 
+    # @api private
     # @return [Boolean] whether any room has a history
     def history? = !history[:default].nil? || history[:prefixes].any?(&:last)
 
@@ -192,7 +190,7 @@ module NoDevent
     end
 
     # @api private
-    # @return [TokenRules, nil] nil if it is not configured
+    # @return [TokenRules, nil] nil if `token` is not configured
     def token = fetch(:token)
 
     # @api private

@@ -17,7 +17,7 @@ module NoDevent
         found = ServerRequest.get(config, ["users", user, "connections"], config.publish_key, "connections")
         new(found.fetch("count"), found.fetch("servers").to_h)
       rescue KeyError, NoMethodError, TypeError
-        raise ServerError, "the response is not that of a NoDevent server"
+        raise ServerError, ServerRequest::NOT_A_SERVER
       end
     end
 

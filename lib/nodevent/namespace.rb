@@ -145,7 +145,7 @@ module NoDevent
     # @return see {NoDevent.connections}
     # @raise see {NoDevent.connections}
     def connections(user)
-      Connections.read(config, User.id(user, "the question for connections"))
+      Connections.read(config, User.id(user, "a request for connections"))
     end
 
     # The room's position when the current request started, from which a page catches up: the last one that this process

@@ -30,7 +30,7 @@ module NoDevent
         members = list.fetch("members").map { |one| Member.new(*one.values_at("user", "info", "connections")) }
         new(list.fetch("count"), list.fetch("large"), list.fetch("complete"), members)
       rescue KeyError, NoMethodError, TypeError
-        raise ServerError, "the response is not that of a NoDevent server"
+        raise ServerError, ServerRequest::NOT_A_SERVER
       end
 
       # @api private

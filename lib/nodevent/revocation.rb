@@ -30,8 +30,8 @@ module NoDevent
 
       private
 
-      # Seconds, as in `iat`. A String with a time, a duration, or a number that is none would be long ago, and would
-      # revoke nothing.
+      # Seconds, as in `iat`. Text, a duration, or a small number would mean a time long ago, and would revoke
+      # nothing.
       def seconds(before)
         return if before.nil?
 

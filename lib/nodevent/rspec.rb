@@ -36,6 +36,7 @@ module NoDevent
         HaveNotified.new(user, event)
       end
 
+      # Revocations: `NoDevent.revoke`.
       # @example
       #   expect { delete session_path }.to have_revoked(user: user)
       # @param user [Object, nil] the user or its id; any by default

@@ -7,6 +7,9 @@ module NoDevent
   # Asks the server at `url` of the configuration: one bounded GET, whose response is JSON.
   # @api private
   module ServerRequest
+    # The error for the response of another program.
+    NOT_A_SERVER = "the response is not that of a NoDevent server"
+
     class << self
       # @param path [Array<String>] the parts of the path after the namespace, which are percent-encoded
       # @param bearer [String, nil] the key or token
@@ -24,8 +27,6 @@ module NoDevent
       rescue JSON::ParserError
         raise ServerError, NOT_A_SERVER
       end
-
-      NOT_A_SERVER = "the response is not that of a NoDevent server"
 
       private
 

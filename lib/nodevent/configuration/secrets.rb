@@ -154,7 +154,7 @@ module NoDevent
             row[0] = index
             other.each_char.with_index(1) do |letter, column|
               before, row[column] = row[column],
-[row[column] + 1, row[column - 1] + 1, before + (char == letter ? 0 : 1)].min
+                                    [row[column] + 1, row[column - 1] + 1, before + (char == letter ? 0 : 1)].min
             end
           end
           row.last

@@ -42,11 +42,6 @@ module NoDevent
     # A publisher that records. It takes no lock, so that signal handlers can emit; appending to an Array and copying it
     # are atomic.
     class Recorder
-      # The id of the first message that a test sends to a mailbox.
-      FIRST_ID = 1
-
-      private_constant :FIRST_ID
-
       def initialize
         @entries = []
       end
@@ -67,7 +62,7 @@ module NoDevent
         parsed = JSON.parse(json)
         record(Notification.new(users: parsed["users"], event: parsed["event"], message: parsed["message"],
                                 namespace: namespace, ttl: parsed["ttl"], key: parsed["key"]))
-        id = (@entries.size - 1 + FIRST_ID).to_s
+        id = @entries.size.to_s
         parsed["users"].map { id }
       end
 
