@@ -193,7 +193,7 @@ interface ControllerOn {
   (event: "reconnecting", listener: (delay: number, attempt: number) => void): Undo<NoDeventController>;
   (event: "reconnect", listener: (transport: string, attempts: number) => void): Undo<NoDeventController>;
   (event: "reconnect_failed", listener: () => void): Undo<NoDeventController>;
-  /** The connection has another user than before; `undefined`: none any more, because the token was revoked or has expired. */
+  /** The connection has another user than before; `undefined`: none any more, because the token was revoked or has expired, or the source returned none. */
   (event: "user-changed", listener: (user: string | undefined) => void): Undo<NoDeventController>;
 }
 

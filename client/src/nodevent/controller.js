@@ -54,7 +54,7 @@ export class NoDeventController extends Listenable {
     this._isConnected = false;
     /** @type {any[]} ids of events that were published to several targets, newest first; a new connection may repeat them */
     this._copied = [];
-    /** What is published to the user of the page's token. `id` is the user of the connection, as far as the page knows. */
+    /** What is published to the user of the page's token. `id` is the user of the connection, as the server has confirmed it. */
     this.user = Object.assign(new Feed(this), { id: /** @type {string | undefined} */ (undefined) });
     /** @type {string | undefined} the last user of the page, to whom the position of `user` belongs */
     this._userId = undefined;
