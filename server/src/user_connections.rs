@@ -24,6 +24,8 @@ pub trait UserConnections: Send + Sync {
 pub struct LocalUsers {
     /// The id of this server.
     server: String,
+    /// Whether an engine takes the changes. Otherwise none are recorded.
+    is_shared: bool,
     state: Mutex<State>,
 }
 
@@ -40,9 +42,9 @@ const MAX_LEFT: usize = 100_000;
 // === impl LocalUsers ===
 
 impl LocalUsers {
-    /// No users. The server gets a new id.
+    /// No users. The server gets a new id, and an engine takes the changes.
     pub fn new() -> Self {
-        Self { server: format!("{:016x}", rand::random::<u64>()), state: Mutex::default() }
+        Self { is_shared: true, ..Self::default() }
     }
 
     /// The id of this server. A restart changes it.
@@ -54,7 +56,9 @@ impl LocalUsers {
     pub fn connected(&self, user: &str) {
         let mut state = self.lock();
         *state.connections.entry(user.into()).or_default() += 1;
-        state.changed.insert(user.into());
+        if self.is_shared {
+            state.changed.insert(user.into());
+        }
     }
 
     /// A connection of this user was closed.
@@ -65,7 +69,9 @@ impl LocalUsers {
         if *connections == 0 {
             state.connections.remove(user);
         }
-        state.changed.insert(user.into());
+        if self.is_shared {
+            state.changed.insert(user.into());
+        }
     }
 
     /// How many connections a user has here.
@@ -105,9 +111,10 @@ impl LocalUsers {
     }
 }
 
+/// No users. The server gets a new id, and nothing takes the changes.
 impl Default for LocalUsers {
     fn default() -> Self {
-        Self::new()
+        Self { server: format!("{:016x}", rand::random::<u64>()), is_shared: false, state: Mutex::default() }
     }
 }
 
@@ -120,6 +127,17 @@ mod tests {
             users.take_changes(100).unwrap().into_iter().map(|(user, count)| (user.into(), count)).collect();
         changes.sort();
         changes
+    }
+
+    #[test]
+    fn changes_that_nothing_takes_are_not_kept() {
+        let users = LocalUsers::default();
+        for user in 0..10 {
+            users.connected(&user.to_string());
+            users.disconnected(&user.to_string());
+        }
+        users.connected("a");
+        assert_eq!((users.count("a"), sorted(&users)), (1, Vec::new()));
     }
 
     #[test]
