@@ -14,8 +14,15 @@ pub(super) enum Access {
     /// It has no identity, and the namespace requires one: only tokens and pings are read.
     Denied(TokenError),
     /// Who it is will be decided. A connection that does not wait uses no heap.
-    #[expect(clippy::box_collection, reason = "8 bytes instead of 24 in every connection")]
-    Pending(Box<Vec<Command>>),
+    Pending(Box<HeldCommands>),
+}
+
+/// What arrives before it is decided who the connection is.
+#[derive(Debug, Default)]
+pub(super) struct HeldCommands {
+    commands: Vec<Command>,
+    /// The bytes of their lines.
+    bytes: usize,
 }
 
 /// What to do with a command.
@@ -34,24 +41,35 @@ pub(super) enum Admission {
 // === impl Access ===
 
 impl Access {
-    /// Decides about a command.
-    pub(super) fn admit(&mut self, command: Command) -> Admission {
+    /// Decides about a command, whose line has `size` bytes. At most `max_bytes` are held.
+    pub(super) fn admit(&mut self, command: Command, size: usize, max_bytes: usize) -> Admission {
         match (self, command) {
             (Self::Granted, command) | (_, command @ Command::Ping { .. }) => Admission::Run(command),
             (Self::Denied(_), command @ Command::Token { .. }) => Admission::Run(command),
             (Self::Denied(error), command) => Admission::Reject(*error, id_of(&command)),
-            (Self::Pending(held), _) if held.len() >= MAX_COMMANDS => Admission::TooMuch,
+            (Self::Pending(held), _) if held.commands.len() >= MAX_COMMANDS || held.bytes + size > max_bytes => {
+                Admission::TooMuch
+            }
             (Self::Pending(held), command) => {
-                held.push(command);
+                held.bytes += size;
+                held.commands.push(command);
                 Admission::Held
             }
+        }
+    }
+
+    /// The bytes of what is held.
+    pub(super) fn held_bytes(&self) -> usize {
+        match self {
+            Self::Pending(held) => held.bytes,
+            Self::Granted | Self::Denied(_) => 0,
         }
     }
 
     /// It is decided who the connection is. Returns what was held.
     pub(super) fn decide(&mut self, next: Self) -> Vec<Command> {
         match std::mem::replace(self, next) {
-            Self::Pending(held) => *held,
+            Self::Pending(held) => held.commands,
             Self::Granted | Self::Denied(_) => Vec::new(),
         }
     }
@@ -75,6 +93,8 @@ fn id_of(command: &Command) -> Option<u64> {
 mod tests {
     use super::*;
 
+    const MAX_BYTES: usize = 1_000;
+
     fn mailbox(id: u64) -> Command {
         Command::Mailbox { id: Some(id) }
     }
@@ -86,26 +106,32 @@ mod tests {
     #[test]
     fn commands_that_arrive_before_the_decision_run_after_it_in_order() {
         let mut access = Access::Pending(Box::default());
-        assert_eq!(access.admit(mailbox(1)), Admission::Held);
-        assert_eq!(access.admit(ping()), Admission::Run(ping()));
-        assert_eq!(access.admit(mailbox(2)), Admission::Held);
+        assert_eq!(access.admit(mailbox(1), 10, MAX_BYTES), Admission::Held);
+        assert_eq!(access.admit(ping(), 10, MAX_BYTES), Admission::Run(ping()));
+        assert_eq!(access.admit(mailbox(2), 10, MAX_BYTES), Admission::Held);
         assert_eq!(access.decide(Access::Granted), [mailbox(1), mailbox(2)]);
-        assert_eq!(access.admit(mailbox(3)), Admission::Run(mailbox(3)));
+        assert_eq!(access.admit(mailbox(3), 10, MAX_BYTES), Admission::Run(mailbox(3)));
     }
 
     #[test]
     fn what_is_held_is_bounded() {
         let mut access = Access::Pending(Box::default());
-        assert!((0..MAX_COMMANDS as u64).all(|id| access.admit(mailbox(id)) == Admission::Held));
-        assert_eq!(access.admit(mailbox(0)), Admission::TooMuch);
+        assert!((0..MAX_COMMANDS as u64).all(|id| access.admit(mailbox(id), 10, MAX_BYTES) == Admission::Held));
+        assert_eq!(access.admit(mailbox(0), 10, MAX_BYTES), Admission::TooMuch);
+        let mut access = Access::Pending(Box::default());
+        assert_eq!(access.admit(mailbox(0), 600, MAX_BYTES), Admission::Held);
+        assert_eq!((access.admit(mailbox(0), 600, MAX_BYTES), access.held_bytes()), (Admission::TooMuch, 600));
+        assert_eq!(access.admit(mailbox(0), 400, MAX_BYTES), Admission::Held);
+        access.decide(Access::Granted);
+        assert_eq!(access.held_bytes(), 0);
     }
 
     #[test]
     fn a_connection_without_the_identity_that_is_required_can_present_a_token_and_nothing_else() {
         let mut access = Access::Denied(TokenError::Missing);
-        assert_eq!(access.admit(mailbox(7)), Admission::Reject(TokenError::Missing, Some(7)));
+        assert_eq!(access.admit(mailbox(7), 10, MAX_BYTES), Admission::Reject(TokenError::Missing, Some(7)));
         let token = || Command::Token { token: "a.b.c".into(), since_user: None, since: Vec::new(), id: Some(1) };
-        assert_eq!(access.admit(token()), Admission::Run(token()));
-        assert_eq!(access.admit(ping()), Admission::Run(ping()));
+        assert_eq!(access.admit(token(), 10, MAX_BYTES), Admission::Run(token()));
+        assert_eq!(access.admit(ping(), 10, MAX_BYTES), Admission::Run(ping()));
     }
 }

@@ -137,7 +137,7 @@ impl Plain {
     /// Runs what arrived before it was decided who the connection is.
     fn run_held(&mut self, held: Vec<Command>, core: &mut dyn Core) {
         for command in held {
-            match self.access.admit(command) {
+            match self.access.admit(command, 0, usize::MAX) {
                 super::access::Admission::Run(command) => self.run(command, core),
                 super::access::Admission::Reject(error, id) => {
                     core.send_text(&plain::error(error.as_str(), HINT, None, id));

@@ -45,6 +45,7 @@ struct Settings {
     ping_timeout: Millis,
     /// From the opening of a connection to its first join. Milliseconds.
     connect_timeout: Millis,
+    max_message_size: usize,
 }
 
 /// One connection, in one namespace.
@@ -79,6 +80,7 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
         ping_interval: limits.ping_interval.as_millis() as Millis,
         ping_timeout: limits.ping_timeout.as_millis() as Millis,
         connect_timeout: limits.connect_timeout.as_millis() as Millis,
+        max_message_size: limits.max_message_size,
     });
     (!served.is_empty()).then(|| Arc::new(PlainEndpoint::new(settings, served)) as Arc<dyn Endpoint>)
 }
@@ -101,7 +103,7 @@ impl Plain {
                 return Ok(());
             }
         };
-        match self.access.admit(command) {
+        match self.access.admit(command, line.len(), self.settings.max_message_size) {
             Admission::Run(command) => self.run(command, core),
             Admission::Reject(error, id) => {
                 core.send_text(&plain::error(error.as_str(), identity::HINT, None, id));
@@ -264,6 +266,10 @@ impl Protocol for Plain {
             Message::Binary(_) | Message::Body(_) => return Err(CloseReason::Malformed),
         }
         Ok(())
+    }
+
+    fn arriving(&self) -> usize {
+        self.access.held_bytes()
     }
 
     fn deadline(&self) -> Millis {
