@@ -26,6 +26,8 @@ pub(super) struct FollowedFile {
     lines: Lines,
     /// Whether the file was looked for before. Then one that appears is new.
     was_looked_for: bool,
+    /// Whether the last look failed. Only the first failure in succession is logged.
+    is_failing: bool,
 }
 
 /// The file that is being read.
@@ -42,7 +44,7 @@ struct OpenFile {
 
 impl FollowedFile {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, open: None, lines: Lines::default(), was_looked_for: false }
+        Self { path, open: None, lines: Lines::default(), was_looked_for: false, is_failing: false }
     }
 
     /// Looks at the file once. Returns new lines, and whether there is more to read now.
@@ -57,12 +59,14 @@ impl FollowedFile {
                 open.offset = 0;
             }
             match open.read() {
-                Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => {
-                    texts.extend(self.lines.push(&bytes));
-                    return (texts, true);
+                    self.is_failing = false;
+                    if !bytes.is_empty() {
+                        texts.extend(self.lines.push(&bytes));
+                        return (texts, true);
+                    }
                 }
-                Err(error) => tracing::warn!(%error, "the followed file cannot be read"),
+                Err(error) => report(&self.path, &error, &mut self.is_failing),
             }
             // It is read to its end. Is it still the file of that name?
             if at_path.as_ref().is_some_and(|metadata| id_of(metadata) != open.id) {
@@ -72,8 +76,11 @@ impl FollowedFile {
         }
         if self.open.is_none() && at_path.is_some() {
             match OpenFile::open(&self.path, was_looked_for) {
-                Ok(open) => self.open = Some(open),
-                Err(error) => tracing::warn!(%error, "the followed file cannot be opened"),
+                Ok(open) => {
+                    self.open = Some(open);
+                    self.is_failing = false;
+                }
+                Err(error) => report(&self.path, &error, &mut self.is_failing),
             }
             return (texts, self.open.is_some());
         }
@@ -119,6 +126,14 @@ impl OpenFile {
         self.file.by_ref().take(PIECE).read_to_end(&mut bytes)?;
         self.offset += bytes.len() as u64;
         Ok(bytes)
+    }
+}
+
+/// Logs that the file cannot be read, unless the look before failed too.
+fn report(path: &Path, error: &io::Error, is_failing: &mut bool) {
+    if !std::mem::replace(is_failing, true) {
+        let path = path.display();
+        tracing::warn!(%path, %error, "the followed file cannot be read; let the user of the server read it");
     }
 }
 
