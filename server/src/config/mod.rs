@@ -323,6 +323,7 @@ fn read_tree(root: &Node, publishes_locally: bool, folder: &Path, report: &mut R
     let public: Vec<Listen> = config.listen.iter().cloned().chain(pushes).collect();
     listen::check_ports(&public, config.admin.as_ref(), top.location, report);
     check_cookies(&config, origins_location, report);
+    check_paths(&config, top.location, report);
     config.hosts = Hosts::read(&mut top, config.public_url.as_deref(), &config.namespaces, report);
     config.autodetect_engine = config.namespaces.is_empty();
     if config.namespaces.is_empty() {
@@ -373,6 +374,21 @@ fn check_cookies(config: &Config, location: report::Location, report: &mut Repor
             namespace.name
         );
         report.error(location, what, "list the origins of your pages");
+    }
+}
+
+/// Rejects namespaces that would share a path for old publishers: only the first one would receive requests.
+fn check_paths(config: &Config, location: report::Location, report: &mut Report) {
+    let has_http = |one: &&Namespace| one.notifications.as_ref().is_some_and(|it| it.sources.has_http);
+    if config.namespaces.iter().filter(has_http).count() > 1 {
+        let what = "several namespaces have `notifications: {http: true}`, which is one path";
+        report.error(location, what, "write it below one of them");
+    }
+    let pushes = config.namespaces.iter().filter_map(|one| one.turted.as_ref()?.push.as_ref());
+    let mut paths = std::collections::HashSet::new();
+    if pushes.filter(|push| push.listen.is_none()).any(|push| !paths.insert(&push.path)) {
+        let what = "several namespaces have the same `turted: push: path`";
+        report.error(location, what, "write another `path`, or a `port`");
     }
 }
 
