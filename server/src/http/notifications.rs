@@ -1,5 +1,6 @@
 //! `POST /notifications/<channel>`: a source of the dialect `notifications`. The body is the text, and is not parsed.
 
+use super::audit::{Audit, Outcome};
 use super::query::percent_decode;
 use super::{Endpoint, Http, PeerAddr, ResponseFuture, publish, reply};
 use crate::config::notifications::Notifications;
@@ -43,6 +44,7 @@ impl NotificationsSource {
                 "list it under `notifications: channels` of its namespace",
             )));
         }
+        let audit = Audit::new(http, namespace, &publisher, &request);
         let client = PeerAddr::of(request.extensions());
         let body = publish::read_body(http, request, http.settings.max_publish_size).await?;
         let text = publication(&channel, &String::from_utf8_lossy(&body));
@@ -50,8 +52,13 @@ impl NotificationsSource {
             http.metrics.count_invalid_publish(&invalid);
             Box::new(reply::error(StatusCode::BAD_REQUEST, &invalid.to_string(), "send a shorter text"))
         })?;
-        publish::check_targets(&publisher, &publications)?;
-        publish::publish_all(http, namespace, &publications, None, &publisher, client).await
+        publish::check_targets(&publisher, &publications).inspect_err(|_| {
+            http.metrics.rejected_requests.fetch_add(1, Relaxed);
+            audit.log(&publications, Outcome::Rejected);
+        })?;
+        let published = publish::publish_all(http, namespace, &publications, None, &publisher, client).await;
+        audit.log(&publications, if published.is_ok() { Outcome::Published } else { Outcome::Failed });
+        published.inspect_err(|_| drop(http.metrics.failed_publishes.fetch_add(1, Relaxed)))
     }
 }
 
