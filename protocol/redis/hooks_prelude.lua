@@ -17,5 +17,6 @@ local function remove(entry)
   redis.call('XDEL', KEYS[1], entry[1])
   redis.call('HINCRBY', KEYS[2], 'b', int(-#entry[2][2]))
 end
-local function find(stream, id) return redis.call('XRANGE', stream, id, id)[1] end
+-- A text that is not an id finds nothing.
+local function find(stream, id) return redis.pcall('XRANGE', stream, id, id)[1] end
 -- End of the prelude.

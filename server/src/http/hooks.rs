@@ -99,9 +99,11 @@ async fn respond(http: &Http, namespace: &Namespace, request: Request) -> Result
 
 async fn read(journal: &dyn Journal, query: Option<&str>) -> Result<String, crate::outcome::Unavailable> {
     let after = query::decoded(query, "after").unwrap_or_default();
-    // Ids are digits and hyphens, in hexadecimal for the memory engine. Anything else is before all of them.
+    // Ids are digits and hyphens, in hexadecimal for the memory engine. Nothing follows any other text.
     let is_id = after.len() <= 64 && after.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    let after = if is_id { after } else { String::new() };
+    if !is_id {
+        return Ok(json!({"count": journal.dead_letters("", 1).await?.count, "dead_letters": []}).to_string());
+    }
     let count = query::decoded(query, "count").and_then(|count| count.parse().ok()).unwrap_or(MAX_PAGE);
     let DeadLetters { count: all, letters } = journal.dead_letters(&after, count.clamp(1, MAX_PAGE)).await?;
     let mut bytes = 0;

@@ -184,9 +184,20 @@ async fn rejected_events_become_dead_letters_which_can_be_resent_and_deleted() {
         let id = |index: usize| listed["dead_letters"][index]["id"].as_str().unwrap().to_owned();
         let next = server.get(&format!("{path}?after={}&count=1", id(0))).await.json();
         assert_eq!(next["dead_letters"][0]["id"], id(1));
+        for after in ["abc", "12-", "%20", "nonsense%2F"] {
+            let none = server.get(&format!("{path}?after={after}")).await;
+            let expected = json!({"count": 2, "dead_letters": []});
+            if is_memory && ["abc", "12-"].contains(&after) {
+                assert_eq!((none.status, &none.json()["count"]), (200, &json!(2)), "{after}");
+            } else {
+                assert_eq!((none.status, none.json()), (200, expected), "{after}");
+            }
+        }
         application.set(accepts());
         let clear = async |body: Value| server.send(&Request::post(path, body.to_string())).await.json();
-        let resent = clear(json!({"action": "resend", "ids": [id(1)]})).await;
+        let unknown = clear(json!({"action": "delete", "ids": ["nonsense", "1-1"]})).await;
+        assert_eq!(unknown, json!({"deleted": 0, "count": 2}));
+        let resent = clear(json!({"action": "resend", "ids": [id(1), id(1)]})).await;
         assert_eq!(resent, json!({"resent": 1, "count": 1}));
         until("the event", async || {
             events(&application).iter().filter(|event| event["publication"]["message"] == 1).count() > 2
