@@ -110,8 +110,10 @@ impl Journal for JournalInMemory {
 
     fn dead_letters<'a>(&'a self, after: &'a str, max: usize) -> Pending<'a, DeadLetters> {
         let state = self.state();
-        let start = state.dead.iter().position(|letter| *letter.id == *after).map_or(0, |index| index + 1);
-        let letters = state.dead.iter().skip(start).take(max).cloned().collect();
+        // The letter of this id may be gone by now. Later ones have larger numbers.
+        let number = |id: &str| id.rsplit('-').next().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let is_later = |letter: &&DeadLetter| number(&letter.id) > number(after);
+        let letters = state.dead.iter().filter(is_later).take(max).cloned().collect();
         Box::pin(ready(Ok(DeadLetters { count: state.dead.len() as u64, letters })))
     }
 
