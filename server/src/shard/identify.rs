@@ -142,7 +142,7 @@ impl Shard {
     fn count_user(&mut self, slot: u32, namespace: u16, user: &str) {
         let has_user = self.session_mut(slot).is_none_or(|session| session.identities.get(namespace).is_some());
         let connections = self.engines.get(namespace).and_then(|engine| engine.connections.as_ref());
-        if let Some(connections) = connections.filter(|_| !has_user) {
+        if let Some(connections) = connections.filter(|_| !has_user && !user.is_empty()) {
             connections.local().connected(user);
         }
     }
