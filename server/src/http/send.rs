@@ -186,7 +186,7 @@ async fn store<'a>(
         let error = format!("The message is larger than {max} bytes.");
         return Err(rejection(StatusCode::PAYLOAD_TOO_LARGE, &error));
     }
-    let (mut have_it, metrics) = (Vec::with_capacity(users.len()), &http.metrics);
+    let (mut have_it, mut failure, metrics) = (Vec::with_capacity(users.len()), None, &http.metrics);
     for users in users.chunks(AT_A_TIME) {
         let stored = users.iter().map(|user| async move {
             mailboxes.store(&NewMessage { user, text, ttl: None, idempotency_key: None }).await
@@ -204,16 +204,17 @@ async fn store<'a>(
                 Ok(Stored::Full) => {
                     metrics.mailbox_full.fetch_add(1, Relaxed);
                     let error = "There is no place for another mailbox.";
-                    return Err(rejection(StatusCode::INSUFFICIENT_STORAGE, error));
+                    failure.get_or_insert_with(|| rejection(StatusCode::INSUFFICIENT_STORAGE, error));
                 }
                 Err(error) => {
                     tracing::warn!(namespace = &*namespace.name, %error, "a message was not stored");
-                    return Err(rejection(
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        "The message was not stored. Send it again.",
-                    ));
+                    let error = "The message was not stored. Send it again.";
+                    failure.get_or_insert_with(|| rejection(StatusCode::SERVICE_UNAVAILABLE, error));
                 }
             }
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
         }
     }
     Ok(have_it)
