@@ -93,7 +93,14 @@ impl Migration {
             "password" => "redis_password".to_owned(),
             _ => path.trim_start_matches('/').replace('/', "_"),
         };
-        let file = format!("{SECRETS}/{name}");
+        // `/a/b` and `/a_b` have the same name.
+        let is_taken = |file: &str| self.secrets.iter().any(|one| one.path == file && one.secret != secret);
+        let mut file = format!("{SECRETS}/{name}");
+        let mut number = 1;
+        while is_taken(&file) {
+            number += 1;
+            file = format!("{SECRETS}/{name}_{number}");
+        }
         if !self.secrets.iter().any(|one| one.path == file) {
             self.secrets.push(SecretFile { path: file.clone(), secret: secret.to_owned() });
         }
