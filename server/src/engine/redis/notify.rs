@@ -27,8 +27,11 @@ pub enum NotifyError {
     #[error("there is no place for another mailbox; raise `limits: max_mailboxes`, or name only users who exist")]
     Full,
     /// Redis did not confirm it.
-    #[error("{0}; the message may have been stored; send it again with the same key")]
+    #[error("{0}; the message may have been stored; with `--key` it can be sent again without a duplicate")]
     Unavailable(String),
+    /// There is no connection to Redis.
+    #[error("{0}; nothing was stored; start Redis, or correct `redis` of the namespace")]
+    NotConnected(String),
 }
 
 /// Stores a message. Returns its id for each user; `None`: the user is not known.
@@ -45,13 +48,12 @@ pub async fn notify(
     if text.len() > settings.max_message {
         return Err(NotifyError::TooLarge(settings.max_message));
     }
-    let unavailable = |error: String| NotifyError::Unavailable(error);
     let client = client::builder(redis).and_then(|builder| builder.build().map_err(|error| error.to_string()));
-    let client = client.map_err(unavailable)?;
+    let client = client.map_err(NotifyError::NotConnected)?;
     let connected = tokio::time::timeout(COMMAND_TIMEOUT, client.init()).await;
     connected
-        .map_err(|_| unavailable(format!("no response within {} s", COMMAND_TIMEOUT.as_secs())))?
-        .map_err(|error| unavailable(error.details().to_owned()))?;
+        .map_err(|_| NotifyError::NotConnected(format!("no response within {} s", COMMAND_TIMEOUT.as_secs())))?
+        .map_err(|error| NotifyError::NotConnected(error.details().to_owned()))?;
     let (store, place, scope) = (Script::new(scripts::STORE), Script::new(scripts::PLACE), redis.scope());
     let store = MessageStore {
         client: &client,
