@@ -1,6 +1,8 @@
 //! The journal of hooks in this process. It ends with the process.
 
-use crate::hooks::{BATCH_BYTES, DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken};
+use crate::hooks::{
+    BATCH_BYTES, DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken,
+};
 use crate::outcome::Pending;
 use hashbrown::HashMap;
 use std::collections::VecDeque;

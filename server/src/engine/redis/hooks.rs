@@ -1,7 +1,9 @@
 //! The journal of hooks in Redis: all servers of a namespace append to it, and the one with the lease sends from it.
 
 use super::script::{Script, ScriptError};
-use crate::hooks::{BATCH_BYTES, DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken};
+use crate::hooks::{
+    BATCH_BYTES, DeadLetter, DeadLetters, HookEvent, Journal, JournalLimits, NotSent, Stored, Taken,
+};
 use crate::outcome::Pending;
 use fred::clients::Client;
 use fred::types::{FromValue, Value};
