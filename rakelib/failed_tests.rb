@@ -11,20 +11,28 @@ module FailedTests
   # With more failures, the cause is not a busy machine: nothing runs again.
   LIMIT = 6
 
+  # What a run of one test prints if it ran at all and passed.
+  PASSED = { "cargo" => /^test result: ok\. [1-9]/, "rspec" => /^[1-9]\d* examples?, 0 failures/,
+             "node" => /^# pass [1-9]/ }.freeze
+
   # The line of cargo before the output of a test program, and of a failed test in it.
   PROGRAM = %r{^ +Running (?:unittests )?(\S+) \(\S*?([^/\s]+)-\h+\)|^ +(Doc-tests) }
   CARGO = /^test (\S+) \.\.\. FAILED$|^test (\S+) - .* \.\.\. FAILED$/
-  RSPEC = /^rspec (\S+)/
+  CARGO_COUNT = /^test result: FAILED\. \d+ passed; (\d+) failed/
+  # RSpec quotes ids for some shells.
+  RSPEC = /^rspec '?([^'\s]+)'?/
+  RSPEC_COUNT = /^\d+ examples?, (\d+) failures?/
   NODE = /^not ok \d+ - (.*)\n(?:  .*\n)*?  location: '(.*):\d+:\d+'/
 
   class << self
-    # The failures in what a command printed. Empty if it failed for another reason, such as a compiler error.
+    # The failures in what a command printed. Empty if it failed for another reason too, such as a compiler error or a
+    # test program that was killed: then the failures are not all that is wrong.
     def of(output, command)
       output = output.dup.force_encoding(Encoding::UTF_8).scrub.gsub(/\e\[[\d;]*m/, "")
       case command.first
-      when "cargo" then of_cargo(output, command)
-      when "rspec" then of_rspec(output, command)
-      else of_node(output)
+      when "cargo" then complete_of_cargo?(output) ? of_cargo(output, command) : []
+      when "rspec" then complete_of_rspec?(output) ? of_rspec(output, command) : []
+      else complete_of_node?(output) ? of_node(output) : []
       end
     end
 
@@ -39,9 +47,26 @@ module FailedTests
 
     private
 
+    # Whether the failed tests explain the failure of every test program.
+    def complete_of_cargo?(output)
+      counts = output.scan(CARGO_COUNT).flatten.map(&:to_i)
+      programs = output.scan(/^error: (?:doc)?test failed, to rerun/).size
+      counts.sum == output.scan(CARGO).size && programs == counts.size
+    end
+
+    def complete_of_rspec?(output)
+      counted = output.scan(RSPEC_COUNT).flatten.last.to_i
+      !output.match?(/errors? occurred outside of examples/) && counted == output.scan(RSPEC).uniq.size
+    end
+
+    def complete_of_node?(output)
+      output.scan(/^not ok /).size == output.scan(NODE).size
+    end
+
     def passes?(failure, environment)
       output, status = Open3.capture2e(environment, *failure.command)
-      passed = status.success?
+      # A command that finds no test succeeds too.
+      passed = status.success? && output.match?(PASSED.fetch(failure.command.first))
       puts output unless passed
       puts passed ? "flaky: #{failure.name}" : "failed twice: #{failure.name}"
       passed
@@ -58,7 +83,7 @@ module FailedTests
       program = nil
       output.each_line.filter_map do |line|
         if (match = PROGRAM.match(line))
-          program = match[3] ? ["--doc"] : selection(match[1], match[2])
+          program = match[3] ? ["--doc"] : selection(match[1], match[2], command)
           nil
         elsif program && (match = CARGO.match(line))
           name = match[1] || match[2]
@@ -68,11 +93,13 @@ module FailedTests
     end
 
     # The options of cargo that select one test program.
-    def selection(source, program)
+    def selection(source, program, command)
       case source
       when "src/lib.rs" then ["--package", program.tr("_", "-"), "--lib"]
       when "src/main.rs" then ["--package", program.tr("_", "-"), "--bins"]
-      else ["--test", program]
+      else
+        package = command.index("--package")
+        [*(command[package, 2] if package), "--test", program]
       end
     end
 
@@ -83,7 +110,7 @@ module FailedTests
     # The files of the failed tests: names in Node are no patterns, and files are short.
     def of_node(output)
       output.scan(NODE).group_by(&:last).map do |file, tests|
-        Failure.new(tests.map(&:first).join(", "), ["node", "--test", "--test-timeout=120000", file])
+        Failure.new(tests.map(&:first).join(", "), ["node", "--test", "--test-timeout=300000", file])
       end
     end
   end

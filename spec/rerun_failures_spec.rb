@@ -65,12 +65,12 @@ RSpec.describe "bin/rerun-failures" do
   end
 
   # A command named `cargo` prints what cargo prints, and notes its arguments.
-  def cargo(output, second_status)
+  def cargo(output, second_status, second_result = "test result: ok. 1 passed")
     File.write("output", output)
     File.write("cargo", <<~SH)
       #!/bin/sh
       echo "$@" >> arguments
-      [ "$(wc -l < arguments)" -gt 1 ] && exit #{second_status}
+      [ "$(wc -l < arguments)" -gt 1 ] && echo "#{second_result}" && exit #{second_status}
       cat output
       exit 101
     SH
@@ -83,10 +83,16 @@ RSpec.describe "bin/rerun-failures" do
            Running unittests src/lib.rs (target/debug/deps/nodevent_server-0a1b2c)
       test shard::turns ... ok
       test history::reads ... FAILED
+      test result: FAILED. 1 passed; 1 failed; 0 ignored
+      error: test failed, to rerun pass `-p nodevent-server --lib`
            Running tests/behaviour/main.rs (target/debug/deps/behaviour-0a1b2c)
       test presence::leaves ... FAILED
+      test result: FAILED. 0 passed; 1 failed; 0 ignored
+      error: test failed, to rerun pass `-p nodevent-server --test behaviour`
          Doc-tests nodevent_protocol
       test protocol/src/topic.rs - topic::Topic (line 12) ... FAILED
+      test result: FAILED. 0 passed; 1 failed; 0 ignored
+      error: doctest failed, to rerun pass `-p nodevent-protocol --doc`
     TEXT
   end
 
@@ -107,12 +113,42 @@ RSpec.describe "bin/rerun-failures" do
     expect(status).to eq(1)
   end
 
+  it "runs nothing again if a test program was killed, too" do
+    killed = "error: test failed, to rerun pass `-p nodevent-server --test faults`\nCaused by: (signal: 6, SIGABRT)\n"
+    _, status = cargo(output_of_cargo + killed, 0)
+    expect([status, File.readlines("arguments").size]).to eq([101, 1])
+  end
+
+  it "does not take a second run that finds no test for a success" do
+    output, status = cargo(output_of_cargo, 0, "test result: ok. 0 passed")
+    expect([output.scan(/^failed twice: .*/).size, status]).to eq([3, 1])
+  end
+
+  it "runs nothing again after an error outside of examples" do
+    File.write("a_spec.rb", <<~RUBY)
+      RSpec.describe "a" do
+        after(:context) { raise "outside" }
+        it("fails") { expect(File.write("runs", "x", mode: "a")).to eq(2) }
+      end
+    RUBY
+    output, status = rerun("rspec", "a_spec.rb")
+    expect(output).to include("occurred outside of examples")
+    expect([status, File.read("runs")]).to eq([1, "x"])
+  end
+
+  it "reads ids that RSpec quotes" do
+    require_relative "../rakelib/failed_tests"
+    output = "2 examples, 2 failures\nrspec './a_spec.rb[1:2]' # a\nrspec ./b_spec.rb:3 # b\n"
+    expect(FailedTests.of(output, %w[rspec]).map(&:name)).to eq(["./a_spec.rb[1:2]", "./b_spec.rb:3"])
+  end
+
   it "runs nothing again after an error of the compiler, or if many tests failed" do
     _, status = cargo("error[E0308]: mismatched types\n", 0)
     expect([status, File.readlines("arguments").size]).to eq([101, 1])
     File.delete("arguments")
     many = (1..7).map { |number| "test t#{number} ... FAILED\n" }
-    output, status = cargo("     Running tests/a.rs (target/debug/deps/a-0a1b2c)\n#{many.join}", 0)
+    end_of_program = "test result: FAILED. 0 passed; 7 failed\nerror: test failed, to rerun pass `--test a`\n"
+    output, status = cargo("     Running tests/a.rs (target/debug/deps/a-0a1b2c)\n#{many.join}#{end_of_program}", 0)
     expect(output).to include("7 tests failed")
     expect([status, File.readlines("arguments").size]).to eq([1, 1])
   end
