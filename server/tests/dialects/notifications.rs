@@ -6,6 +6,10 @@ use crate::support::{Browser, RedisServer, Request, Site, TestServer, Transport}
 use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::Stdio;
+use tokio::io::AsyncWriteExt as _;
+
+/// Texts that are sent until one arrives, at most.
+const MAX_ATTEMPTS: u32 = 200;
 
 /// A page.
 struct Page(Browser);
@@ -139,7 +143,10 @@ async fn redis_may_be_unavailable_at_the_start_and_restart() {
         page.subscribe("notif").await;
         // Until the page has joined, texts reach no page.
         redis.publish("notif", text).await;
+        let mut attempts = 0;
         loop {
+            attempts += 1;
+            assert!(attempts < MAX_ATTEMPTS, "no text arrives");
             let next = tokio::time::timeout(std::time::Duration::from_millis(300), page.0.next_packet()).await;
             match next {
                 Ok(packet) => {
@@ -170,13 +177,9 @@ async fn lines_of_standard_input_and_of_a_followed_file_are_texts() {
     let port = crate::support::redis::free_port();
     let file = folder.path().join("nodevent.yml");
     std::fs::write(&file, format!("bind: 127.0.0.1\nport: {port}\n{settings}")).unwrap();
-    let mut child = std::process::Command::new(program::NODEVENT)
-        .arg(&file)
-        .current_dir(folder.path())
-        .stdin(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = program::command(folder.path());
+    command.arg(&file).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
     let site = Site::at(&format!("http://127.0.0.1:{port}"));
     until("the server listens", async || tokio::net::TcpStream::connect(&site.address).await.is_ok()).await;
     let mut page = Page::open(&site, Transport::WebSocket).await;
@@ -192,7 +195,8 @@ async fn lines_of_standard_input_and_of_a_followed_file_are_texts() {
     let first = loop {
         count += 1;
         append(&format!("line {count}\n"));
-        writeln!(input, "input {count}").unwrap();
+        input.write_all(format!("input {count}\n").as_bytes()).await.unwrap();
+        assert!(count < MAX_ATTEMPTS, "no text arrives");
         if let Ok(packet) = tokio::time::timeout(std::time::Duration::from_millis(500), page.0.next_packet()).await
         {
             break packet.unwrap().value();
@@ -203,7 +207,7 @@ async fn lines_of_standard_input_and_of_a_followed_file_are_texts() {
     // After a rotation the new file is read from its beginning.
     std::fs::rename(&log, folder.path().join("app.log.1")).unwrap();
     append("rotated\n");
-    writeln!(input, "last input").unwrap();
+    input.write_all(b"last input\n").await.unwrap();
     drop(input);
     let mut left =
         vec![json!({"text": "rotated", "channel": "notif"}), json!({"text": "last input", "channel": "lines"})];
@@ -212,8 +216,7 @@ async fn lines_of_standard_input_and_of_a_followed_file_are_texts() {
         assert!(is_new(&packet), "{packet}");
         left.retain(|one| *one != packet[1]);
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    child.kill().await.unwrap();
 }
 
 #[tokio::test]
