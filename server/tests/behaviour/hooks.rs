@@ -295,7 +295,7 @@ async fn the_hooks_command_reads_resends_and_deletes_dead_letters() {
     let server = TestServer::start(&configuration).await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("nodevent.yml"), &configuration).unwrap();
-    let url = format!("http://{}", server.address);
+    let url = server.urls[0].clone();
     let run = async |arguments: &[&str]| {
         let mut all = vec!["hooks"];
         all.extend(arguments);
