@@ -49,6 +49,7 @@ fn requests_of_one_client_do_not_keep_others_from_the_application() {
             }
         })
         .await;
+        assert!(flood.try_join_next().is_none(), "the flood goes on");
         flood.abort_all();
     });
 }

@@ -7,7 +7,7 @@ use crate::support::tokens::{TOKEN_SECRET, token};
 use crate::support::{RedisServer, Request};
 use serde_json::json;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
@@ -61,6 +61,9 @@ fn unread_mailboxes_need_bounded_memory() {
                 most = most.max(process.resident().saturating_sub(before));
             }
             assert!(most < GROWTH, "the server grew by {} MB for {UNREAD} responses", most >> 20);
+            let mut first = [0; 12];
+            sockets[0].read_exact(&mut first).await.unwrap();
+            assert_eq!(&first, b"HTTP/1.1 200", "they were not all rejected");
         }
     });
 }
@@ -97,6 +100,7 @@ fn changes_of_a_mailbox_with_very_many_connections_delay_no_other_client() {
             }
         })
         .await;
+        assert!(readers.try_join_next().is_none(), "all connections are still open");
         readers.abort_all();
     });
 }

@@ -98,7 +98,7 @@ async fn decision_of_the_application_counts_on_every_server() {
     };
     let application = Application::start(yes(600.0)).await;
     let settings = format!(
-        "  auth: {{url: \"{}\", cache: 1s, grace: 20s}}\n  presence: {{rooms: [here], grace: 0s}}\n",
+        "  auth: {{url: \"{}\", cache: 1h, grace: 20s}}\n  presence: {{rooms: [here], grace: 0s}}\n",
         application.url
     );
     let (_redis, setups) = setups(&settings).await;

@@ -455,6 +455,7 @@ async fn several_servers_share_users_and_channels_through_redis() {
     here.receives("EVENT", json!({"event": "r", "payload": 7})).await;
     there.receives("EVENT", json!({"event": "r", "payload": 7})).await;
     here.receives_nothing_else(&one, "last").await;
+    there.receives("EVENT", json!({"event": "last", "payload": {}})).await;
     one.stop().await;
     two.stop().await;
 }
@@ -557,6 +558,7 @@ async fn level_of_the_log_is_that_of_turted_and_no_secret_is_in_it() {
         let log = program.log().join("\n");
         // It is logged before the first connection is accepted.
         assert_eq!(log.contains("listening url="), shows_start, "{level}: {log}");
+        assert_eq!(log.contains("connection closed"), shows_connections, "{level}: {log}");
         assert!(!log.contains(PASSWORD) && !log.contains("sesame"), "{level}: {log}");
         program.kill().await;
     }
