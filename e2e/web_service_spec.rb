@@ -2,7 +2,7 @@
 
 # Follows docs/from-socketio-web-service.md from its own text, as an operator of the old service would: with two sites, one in
 # plain Ruby (examples/web_service) and one in Rails, and one page in both. Then opens the two examples in Chromium.
-# W-09, W-22, W-32, W-38, W-42, W-52.
+# W-09, W-22, W-32, W-38, W-52.
 RSpec.describe "The guide for users of SocketIO Web Service" do
   guide = File.join(E2E::ROOT, "docs", "from-socketio-web-service.md")
   folder = File.join(E2E::ROOT, "examples", "web_service")

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { chromium } from "playwright-core";
 import { clients, transports } from "./support/clients.js";
-import { startServer, within } from "./support/programs.js";
+import { startServer, until, within } from "./support/programs.js";
 import { Turted } from "./support/turted_client.js";
 
 const password = "IamAllowed2PUSH!!!";
@@ -31,15 +31,6 @@ async function push(body) {
 async function send(url, channel, text) {
   const request = { method: "POST", body: text, headers: { authorization: `Bearer ${publishKey}` } };
   assert.equal((await fetch(`${url}/notifications/${channel}`, request)).status, 200);
-}
-
-/** Waits until the condition holds. */
-async function until(what, condition) {
-  let ended = false;
-  const wait = async () => {
-    while (!ended && !condition()) await new Promise((resolve) => setTimeout(resolve, 10));
-  };
-  await within(what, wait()).finally(() => (ended = true));
 }
 
 for (const { version, io } of clients) {
@@ -77,11 +68,11 @@ for (const { version, io } of clients) {
         assert.deepEqual(received, [{ text: "Welcome!" }]);
         // Until the subscription has arrived, texts reach no page.
         const text = `${version} over ${name}`;
-        while (!received.some((data) => data.text === text)) {
+        await until("the text", async () => {
           await send(server.url, "other", text);
           await send(server.url, "notif", text);
-          await new Promise((resolve) => setTimeout(resolve, 20));
-        }
+          return received.some((data) => data.text === text);
+        });
         assert.ok(received.slice(1).every(({ channel }) => channel === "notif"));
         socket.disconnect();
       });
@@ -92,11 +83,12 @@ for (const { version, io } of clients) {
 describe("the page of notifications in Chromium", () => {
   test("shows its status and texts as text, under another name of the host, and subscribes again after a restart", async () => {
     let own = await startServer({ ...configuration, hosts: ["page.test"], origins: [] });
-    const browser = await chromium.launch({
-      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-      args: ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP page.test 127.0.0.1"],
-    });
+    let browser;
     try {
+      browser = await chromium.launch({
+        executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+        args: ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP page.test 127.0.0.1"],
+      });
       const page = await browser.newPage();
       const errors = [];
       page.on("pageerror", (error) => errors.push(String(error)));
@@ -123,7 +115,7 @@ describe("the page of notifications in Chromium", () => {
       assert.notEqual(await page.title(), "hacked");
       assert.deepEqual(errors, []);
     } finally {
-      await browser.close();
+      await browser?.close();
       await own.stop();
     }
   });

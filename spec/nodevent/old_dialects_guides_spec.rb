@@ -26,7 +26,7 @@ RSpec.describe "The guides of the old dialects" do
     JS
     Open3.popen3("node", "--input-type=module", "--eval", program, chdir: client) do |input, output, error, _|
       yield output
-    rescue StandardError => e
+    rescue StandardError, RSpec::Expectations::ExpectationNotMetError => e
       input.close
       raise e, "#{e.message}\n#{error.read}"
     end
@@ -125,8 +125,11 @@ RSpec.describe "The guides of the old dialects" do
             sleep 0.1
           end
         end
-        expect(line(output)).to eq(%w[notif hello])
-        sender.kill.join
+        begin
+          expect(line(output)).to eq(%w[notif hello])
+        ensure
+          sender.kill.join
+        end
         key = { "Authorization" => "Bearer a-publish-key-0123456789" }
         Net::HTTP.post(URI("#{@server.url}/notifications/notif"), "over HTTP", key)
         received = line(output) until received == ["notif", "over HTTP"]

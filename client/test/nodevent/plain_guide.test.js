@@ -39,7 +39,9 @@ after(() => {
 
 test("the client of ten lines receives events, and after a lost connection what it missed", async () => {
   const lines = [];
-  new Function("WebSocket", "console", "setTimeout", receiver)(socketOf("lines"), { log: (...args) => lines.push(args.join(" ")) }, (fn, _delay, ...args) => setTimeout(() => isOver || fn(...args), 300));
+  let reconnect;
+  const later = (fn, _delay, ...args) => (reconnect = () => isOver || fn(...args));
+  new Function("WebSocket", "console", "setTimeout", receiver)(socketOf("lines"), { log: (...args) => lines.push(args.join(" ")) }, later);
   const opened = sockets.at(-1);
   // Joined as soon as an event arrives.
   await until(async () => {
@@ -48,6 +50,8 @@ test("the client of ten lines receives events, and after a lost connection what 
   });
   opened.terminate();
   await server.publish({ room: "lobby", event: "missed", message: 2 }, "lines");
+  await until(() => reconnect);
+  reconnect();
   await until(() => lines.includes("missed 2"));
   assert.ok(lines.every((line) => ["first 0", "missed 2"].includes(line)), lines.join());
 });

@@ -22,6 +22,19 @@ export async function within(what, promise, limit = TIMEOUT) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+/** Waits until `condition` returns or resolves to something true, and returns it. */
+export async function until(what, condition) {
+  let ended = false;
+  const attempt = async () => {
+    while (!ended) {
+      const result = await condition();
+      if (result) return result;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  };
+  return within(what, attempt()).finally(() => (ended = true));
+}
+
 /** A port that was free a moment ago. */
 export async function freePort() {
   const probe = createServer().listen(0, "127.0.0.1");

@@ -4,21 +4,9 @@ import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { promisify } from "node:util";
-import { freePort, within } from "./programs.js";
+import { freePort, until, within } from "./programs.js";
 
 const run = promisify(execFile);
-
-/** Waits until `condition` resolves to something true, and returns it. */
-export async function until(what, condition) {
-  const attempt = async () => {
-    for (;;) {
-      const result = await condition();
-      if (result) return result;
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    }
-  };
-  return within(what, attempt());
-}
 
 /**
  * Starts a site. A token lists its rooms, such as `user_1.staff`, or is the status of the response, or `object`, `text` or
