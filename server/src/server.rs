@@ -120,9 +120,8 @@ impl Server {
         let open_files = rlimit::getrlimit(rlimit::Resource::NOFILE).ok().map(|(soft, _)| soft);
         limits.max_connections = possible_connections(limits.max_connections, open_files);
         let namespaces = Arc::new(namespaces(&config));
-        let mut all = connectors(&config);
-        all.extend(endpoints(&Mount { config: &config, namespaces: &namespaces }));
-        let endpoints = all;
+        let mounted = endpoints(&Mount { config: &config, namespaces: &namespaces });
+        let endpoints = connectors(&config).into_iter().chain(mounted).collect();
         let count = config.shards.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from).min(64));
         let engines = Arc::new(Engines::default());
         let addresses = Arc::new(AddressLimits::new(address_settings(&limits)));

@@ -82,7 +82,13 @@ async fn respond(http: &Http, namespace: &Namespace, request: Request) -> Result
         Method::POST => {
             let body = publish::read_body(http, request, MAX_BODY).await?;
             let body = parse(&body).map_err(|error| refuse(StatusCode::BAD_REQUEST, error, EXAMPLE))?;
-            clear(&*journal, &body).await
+            let cleared = clear(&*journal, &body).await;
+            if body.action == Action::Resend
+                && let Some(recorder) = &namespace.recorder
+            {
+                recorder.notify_appended();
+            }
+            cleared
         }
         _ => read(&*journal, request.uri().query()).await,
     };
@@ -91,9 +97,6 @@ async fn respond(http: &Http, namespace: &Namespace, request: Request) -> Result
         let hint = "send it again when the engine is available; see /readyz";
         refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string(), hint)
     })?;
-    if let Some(recorder) = &namespace.recorder {
-        recorder.notify_appended();
-    }
     Ok(reply::with_type(StatusCode::OK, "application/json", body))
 }
 

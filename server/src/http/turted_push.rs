@@ -8,7 +8,7 @@
 
 use super::audit::{Audit, Outcome};
 use super::{Endpoint, Http, PeerAddr, ResponseFuture, body, publish, reply};
-use crate::authorize::Publisher;
+use crate::authorize::{Publisher, constant_time_eq};
 use crate::config::turted::Push as Settings;
 use crate::namespace::Namespace;
 use crate::publish_key::PublishKey;
@@ -19,11 +19,8 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use body::BodyError;
 use hyper::ext::ReasonPhrase;
-use nodevent_protocol::key::Secret;
 use nodevent_protocol::turted::Push;
-use sha2::{Digest, Sha256};
 use std::sync::atomic::Ordering::Relaxed;
-use subtle::ConstantTimeEq as _;
 
 /// The body of a response to another method, as the old server sends it.
 const WRONG_METHOD: &str = "<html><body><h1>Method not supported</h1></body></html>";
@@ -122,7 +119,10 @@ impl TurtedPush {
         parts: &Parts,
     ) -> Result<(), Box<Response>> {
         let password = push.password();
-        if password.as_deref().is_some_and(|password| is_equal(password, &self.key.key)) {
+        if password
+            .as_deref()
+            .is_some_and(|password| constant_time_eq(password.as_bytes(), self.key.key.as_bytes()))
+        {
             return Ok(());
         }
         http.metrics.rejected_requests.fetch_add(1, Relaxed);
@@ -139,7 +139,7 @@ impl TurtedPush {
 impl Endpoint for TurtedPush {
     fn matches(&self, path: &str) -> bool {
         // With and without the slash at the end.
-        path.strip_prefix(&*self.path).is_some() || path == self.path.trim_end_matches('/')
+        path.starts_with(&*self.path) || path == self.path.trim_end_matches('/')
     }
 
     fn is_for_programs(&self) -> bool {
@@ -168,9 +168,4 @@ fn with_cors(mut response: Response, origin: HeaderValue) -> Response {
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("content-type"));
     headers.insert(header::VARY, HeaderValue::from_static("Origin"));
     response
-}
-
-/// Compares in a time that reveals neither where they differ nor how long the password is.
-fn is_equal(sent: &str, password: &Secret) -> bool {
-    Sha256::digest(sent.as_bytes()).ct_eq(&Sha256::digest(password.as_bytes())).into()
 }

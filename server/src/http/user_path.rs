@@ -8,7 +8,7 @@ use crate::token::{MAX_USER_BYTES, TokenError};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
-use nodevent_protocol::topic::Topic;
+use nodevent_protocol::topic::{self, Topic};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The path of a request about a user.
@@ -37,7 +37,7 @@ impl UserPath {
     /// # Errors
     /// The response that rejects the request.
     pub(super) fn check(&self) -> Result<(), Box<Response>> {
-        if (1..=MAX_USER_BYTES).contains(&self.user.len()) && !self.user.chars().any(char::is_control) {
+        if topic::is_user(&self.user) {
             return Ok(());
         }
         let error = format!("the user is not 1 to {MAX_USER_BYTES} bytes without control characters");

@@ -1,5 +1,6 @@
 //! Channels of Redis as sources: texts for notifications, and pushes of TURTED. This server delivers them to its own connections.
 
+use crate::authorize::constant_time_eq;
 use crate::config::redis::Redis;
 use crate::engine::Fanout;
 use crate::engine::redis::channels::{self, ChannelMessage};
@@ -7,8 +8,6 @@ use nodevent_protocol::key::Secret;
 use nodevent_protocol::notifications;
 use nodevent_protocol::targets::{self, Published};
 use nodevent_protocol::turted::Push;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq as _;
 
 /// Starts to deliver the texts of the channels with these names.
 pub(super) fn start_notifications(redis: &Redis, all: &[String], fanout: Fanout) -> Result<(), String> {
@@ -50,9 +49,7 @@ async fn deliver(text: &str, fanout: &Fanout) {
 /// The publication of a push. `None`: it has no target.
 fn publication_of(bytes: &[u8], password: &Secret) -> Result<Option<String>, &'static str> {
     let push = Push::parse(bytes).map_err(|_| "it is not JSON")?;
-    let hash = |bytes: &[u8]| Sha256::digest(bytes);
-    let is_right =
-        push.password().is_some_and(|sent| hash(sent.as_bytes()).ct_eq(&hash(password.as_bytes())).into());
+    let is_right = push.password().is_some_and(|sent| constant_time_eq(sent.as_bytes(), password.as_bytes()));
     if is_right { Ok(push.publication()) } else { Err("its password is missing or wrong") }
 }
 

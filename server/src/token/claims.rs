@@ -107,6 +107,5 @@ fn time(claim: &RawValue) -> Option<u64> {
 
 fn user(claim: &RawValue) -> Option<Box<str>> {
     let user: Box<str> = serde_json::from_str(claim.get()).ok()?;
-    let is_valid = (1..=MAX_USER_BYTES).contains(&user.len()) && !user.chars().any(char::is_control);
-    is_valid.then_some(user)
+    nodevent_protocol::topic::is_user(&user).then_some(user)
 }

@@ -110,11 +110,6 @@ impl Mapper {
         (self.sources, self.explanations, self.report)
     }
 
-    /// Returns the root of the tree.
-    pub(super) fn root(&self, entries: Vec<Entry>) -> Node {
-        Node::new(Location::START, Value::Map(entries))
-    }
-
     // --- our tree ---
 
     /// An entry with one of our keys, which comes from `setting`.

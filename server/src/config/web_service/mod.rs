@@ -16,8 +16,8 @@ mod server_keys;
 mod site_keys;
 
 use super::credentials::is_world_readable;
-use super::report::{Diagnostic, Report};
-use super::tree::Node;
+use super::report::{Diagnostic, Location, Report};
+use super::tree::{Node, Value};
 use super::{Config, Loaded, read_tree};
 use files::Files;
 use mapping::{Mapper, Source};
@@ -103,7 +103,7 @@ fn map(files: &Files, variable: &dyn Fn(&str) -> Option<String>, mapper: &mut Ma
     for site in &sites {
         entries.extend(site_keys::map(site, &server.shared, mapper));
     }
-    mapper.root(entries)
+    Node::new(Location::START, Value::Map(entries))
 }
 
 /// Whether a key is one of those that SocketIO Web Service documents, or one of its libraries.

@@ -61,7 +61,9 @@ impl Dialect for Notifications {
                     let _: Result<Outcome<Joined>, JoinError> =
                         operations.join(&room, Some(&self.credential), None, RequestId::UNREQUESTED);
                 }
-                None => drop(operations.reject_join(JoinError::BadRoom)),
+                None => {
+                    operations.reject_join(JoinError::BadRoom);
+                }
             },
             "unsubscribe" => {
                 if let Some(room) = self.room(data) {

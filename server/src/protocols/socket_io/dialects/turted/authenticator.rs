@@ -1,9 +1,9 @@
 //! Whether a client may be a user. A pure decision, except that the application may have to be asked.
 
+use crate::authorize::constant_time_eq;
 use crate::config::turted::{Hash, Ident};
 use crate::protocols::socket_io::arguments::Argument;
 use md5::Md5;
-use nodevent_protocol::key::Secret;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use std::fmt::Write as _;
@@ -26,7 +26,9 @@ pub(super) fn verify(ident: &Ident, name: &str, data: Argument<'_>) -> Decision 
         Ident::Closed => false,
         Ident::AcceptAll => true,
         Ident::Application => return Decision::Application,
-        Ident::Password(password) => text(data, "password").is_some_and(|sent| is_equal(&sent, password)),
+        Ident::Password(password) => {
+            text(data, "password").is_some_and(|sent| constant_time_eq(sent.as_bytes(), password.as_bytes()))
+        }
         Ident::Token { prefix, suffix, hash } => {
             let expected = token(*hash, &[prefix.as_str(), name, suffix.as_str()].concat());
             text(data, "token").is_some_and(|sent| sent.as_bytes().ct_eq(expected.as_bytes()).into())
@@ -38,11 +40,6 @@ pub(super) fn verify(ident: &Ident, name: &str, data: Argument<'_>) -> Decision 
 /// A field that is a text.
 fn text(data: Argument<'_>, name: &str) -> Option<String> {
     data.field(name).value()?.as_str().map(str::to_owned)
-}
-
-/// Compares in a time that reveals neither where they differ nor how long the password is.
-fn is_equal(sent: &str, password: &Secret) -> bool {
-    Sha256::digest(sent.as_bytes()).ct_eq(&Sha256::digest(password.as_bytes())).into()
 }
 
 /// The hash of a text in hexadecimal digits.
@@ -65,6 +62,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nodevent_protocol::key::Secret;
 
     fn decide(ident: &Ident, data: &str) -> Decision {
         verify(ident, "UserName", Argument::of_value(data))
