@@ -36,7 +36,7 @@ pub struct JoinRequest<'a> {
     pub credential: Option<&'a Value>,
     /// Who the connection is, unless its identity has expired.
     pub identity: Option<&'a Identity>,
-    /// Whose connection it is, as limits see it. `None`: it is no connection.
+    /// Whose connection it is, as limits see it. `None`: it is not a connection.
     pub client: Option<Client>,
     /// The destination of a later reply. `None`: the caller cannot wait, and treats [`Outcome::Pending`] as a rejection.
     pub reply_to: Option<ReplyTo>,

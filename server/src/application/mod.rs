@@ -1,6 +1,7 @@
 //! The application behind the server: requests to it, and what its responses mean.
 //!
-//! `client` is the one bounded HTTP client, with its circuit breaker (`breaker`). [`RequestAuthorizer`] asks the application
+//! `client` is the one bounded HTTP client, with its circuit breaker (`breaker`), its turns (`slots`) and its addresses
+//! (`resolver`). [`RequestAuthorizer`] asks the application
 //! who a connection is, with a `cache`, and [`TurtedAuthorizer`] about the users and channels of one dialect; `response` reads
 //! its responses, and `site` writes and reads those of the dialect `web_service`. `key_set` reads the public keys of tokens
 //! from it. `hook_sender` notifies it. The target of every request is fixed by the

@@ -85,7 +85,7 @@ impl State {
     fn push(&mut self, client: Option<Client>) -> oneshot::Receiver<Slot> {
         let (sender, slot) = oneshot::channel();
         let queue = self.queues.entry(client).or_default();
-        // Those that wait no more would be kept until the client's turn.
+        // Requests that no longer wait would otherwise stay until the client's turn.
         queue.retain(|one| !one.is_closed());
         if queue.is_empty() && !self.order.contains(&client) {
             self.order.push_back(client);

@@ -91,7 +91,7 @@ enum Step {
     Request(Question),
 }
 
-/// A question that is being asked. Whatever happens to its task, the shard gets a reply.
+/// A question that is being asked. If its task ends early, its own join is rejected.
 struct PendingReply<'a> {
     shared: &'a Arc<Shared>,
     reply_to: ReplyTo,

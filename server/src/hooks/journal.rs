@@ -11,8 +11,8 @@ pub const BATCH_BYTES: usize = 1 << 20;
 
 /// The journal of one namespace.
 pub trait Journal: Send + Sync {
-    /// Adds events, each key once within ten minutes. When the future completes, the journal has them. Returns how many older
-    /// events were dropped, because it is full.
+    /// Adds events. A key that was added within ten minutes is not added again, as far as the engine remembers it. When the
+    /// future completes, the journal has them. Returns how many older events were dropped, because it is full.
     ///
     /// # Errors
     /// [`crate::outcome::Unavailable`]: it may have them or not.
@@ -101,7 +101,7 @@ pub struct DeadLetter {
 // === impl Stored ===
 
 impl Stored {
-    /// The JSON object with its id. `None`: the journal has something that is no JSON object.
+    /// The JSON object with its id. `None`: the journal has something that is not a JSON object.
     pub fn json(&self) -> Option<Box<RawValue>> {
         with_id(&self.text, &self.id)
     }

@@ -162,7 +162,7 @@ impl Recorder {
         }
     }
 
-    /// The journal has something new: this server or a dead letter.
+    /// The journal has something new: an event of this server, or a dead letter to send again.
     pub fn notify_appended(&self) {
         self.appended.notify_one();
     }
@@ -203,7 +203,7 @@ pub async fn keep_journal(
             tracing::error!(
                 namespace = &*namespace,
                 dropped,
-                "hooks: events dropped, because the engine did not accept them in time"
+                "hooks: events dropped, because the engine did not accept them in time; see /readyz"
             );
         }
         if events.is_empty() {

@@ -31,7 +31,7 @@ pub struct JournalLimits {
 // === impl HookEvents ===
 
 impl HookEvents {
-    /// Whether the application is notified of publications with this name. Events of the server itself are none.
+    /// Whether the application is notified of publications with this name. Events of the server itself are never included.
     pub fn includes_publication(&self, event: &str) -> bool {
         !event.starts_with(EVENT_PREFIX)
             && self.delivered.iter().any(|pattern| match pattern.strip_suffix('*') {

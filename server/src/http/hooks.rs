@@ -135,7 +135,8 @@ async fn clear(journal: &dyn Journal, body: &Body) -> Result<String, crate::outc
 
 /// Reads a body. Without ids it must say `all`, so that a misspelt key does not delete all of them.
 fn parse(body: &[u8]) -> Result<Body, &'static str> {
-    let body: Body = serde_json::from_slice(body).map_err(|_| "the body is not what is expected")?;
+    let body: Body = serde_json::from_slice(body)
+        .map_err(|_| "the body is not a JSON object with `action`, and `ids` or `all`")?;
     match (body.ids.len(), body.all) {
         (0, false) => Err("neither `ids` nor `all` is given"),
         (1.., true) => Err("both `ids` and `all` are given"),
@@ -156,9 +157,9 @@ mod tests {
         let one = Body { action: Action::Resend, ids: vec!["1-0".to_owned()], all: false };
         assert_eq!(parse(br#"{"action":"resend","ids":["1-0"]}"#), Ok(one));
         for (body, error) in [
-            ("", "the body is not what is expected"),
-            (r#"{"action":"keep","all":true}"#, "the body is not what is expected"),
-            (r#"{"action":"delete","al":true}"#, "the body is not what is expected"),
+            ("", "the body is not a JSON object with `action`, and `ids` or `all`"),
+            (r#"{"action":"keep","all":true}"#, "the body is not a JSON object with `action`, and `ids` or `all`"),
+            (r#"{"action":"delete","al":true}"#, "the body is not a JSON object with `action`, and `ids` or `all`"),
             (r#"{"action":"delete"}"#, "neither `ids` nor `all` is given"),
             (r#"{"action":"delete","ids":[]}"#, "neither `ids` nor `all` is given"),
             (r#"{"action":"delete","ids":["1"],"all":true}"#, "both `ids` and `all` are given"),

@@ -4,8 +4,9 @@
 //! handed to a shard, socket and all. Nothing here stores anything about a connection.
 //!
 //! In reading order: `listener` (accept), `connection` (one socket), `router` (paths), [`endpoint`] (what a protocol
-//! mounts), [`websocket`] (the handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`, `notify`, `mailbox`,
-//! `health`, `console`, `assets`.
+//! mounts), [`websocket`] (the handshake), [`query`], [`body`], [`reply`], `publish`, [`room_request`], `room_history`,
+//! `user_path`, `user_connections`, `mailbox`, `notify`, `hooks`, the endpoints of old publishers (`send` with `form`,
+//! `turted_push`, `notifications`), `health`, `console`, `assets`.
 
 mod admission;
 mod assets;

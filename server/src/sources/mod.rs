@@ -1,7 +1,8 @@
-//! Sources: where publications come from that no client of the API sends.
+//! Sources: publications that do not come through the API.
 //!
-//! The sources of the dialect `notifications` are replaceable: each is a file with a type that implements [`Source`]. The Redis push
-//! connector of the dialect `turted` is one too. They start after the engines, and end with the process.
+//! A source of the dialect `notifications` is a file with a type that implements [`Source`]. `redis` is different: each server
+//! delivers what it receives to its own connections. So does the Redis push connector of the dialect `turted`.
+//! `POST /notifications/<channel>` is in `http`. Sources start after the engines, and end with the process.
 
 mod demo;
 mod file;
@@ -105,7 +106,7 @@ impl Sink {
         };
         if let Err(error) = engine.publish.publish(&publication, None, PUBLISHER).await {
             self.metrics.failed_publishes.fetch_add(1, Relaxed);
-            tracing::warn!(%error, "a notification could not be published");
+            tracing::warn!(channel = &*self.channel, %error, "a notification was not published, and is lost");
         }
     }
 }

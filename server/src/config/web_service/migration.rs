@@ -108,7 +108,8 @@ impl Migration {
     }
 }
 
-/// Writes a scalar so that every reader of YAML takes it for a text: plain if it is a simple word, else in quotes.
+/// Writes a scalar that our reader reads as the same text: plain if it is a simple word, a number or a flag, otherwise in
+/// quotes.
 fn quoted(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
     let starts_plain = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/');

@@ -52,7 +52,7 @@ impl UserConnectionsInRedis {
 
     /// Reports for as long as the process lives.
     async fn run(self: Arc<Self>) {
-        // Redis has reported that it has the users of this server, and since when they are reported.
+        // Whether Redis has all users of this server, and when they were last reported.
         let (mut is_known, mut renewed) = (false, None::<Instant>);
         let mut turns = tokio::time::interval(TURN);
         turns.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -35,7 +35,7 @@ struct State {
     queue: Queue,
     /// What was stored before the client connected, until all of it has been read.
     batch: Option<Batch>,
-    /// When the client has connected. What is stored from then on is no part of the batch. Milliseconds since the Unix epoch.
+    /// When the client has connected. What is stored from then on does not belong to the batch. Milliseconds since the Unix epoch.
     connected_ms: u64,
     /// Whether an acknowledgement is with the engine. Others wait for its end.
     is_acknowledging: bool,

@@ -12,7 +12,7 @@ use serde_json::json;
 use std::future::ready;
 use std::sync::Arc;
 
-/// The page. `CHANNELS` and `NAMESPACE` are replaced.
+/// The page. `{"SETTINGS":0}` is replaced by the namespace and its channels.
 const PAGE: &str = include_str!("page.html");
 /// The page runs no script but its own and the client, and connects to its own server only.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'sha256-SCRIPT'; style-src 'unsafe-inline'; connect-src 'self' ws: wss:; \
