@@ -97,10 +97,10 @@ pub(crate) struct Source {
 #[derive(Debug, Args)]
 pub(crate) struct Target {
     /// Namespace [default: the first of the configuration].
-    #[arg(long)]
+    #[arg(long, global = true)]
     namespace: Option<String>,
     /// Configuration file with secrets, keys and the port.
-    #[arg(long)]
+    #[arg(long, global = true)]
     config: Option<PathBuf>,
 }
 

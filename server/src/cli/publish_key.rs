@@ -13,10 +13,10 @@ const PUBLISH_KEY: &str = "NODEVENT_PUBLISH_KEY";
 pub(super) struct PublishKeyArguments {
     /// File that contains the publish key, or `-` for standard input [default: the variable NODEVENT_PUBLISH_KEY, or the
     /// configured key for servers of the configuration].
-    #[arg(long)]
+    #[arg(long, global = true)]
     publish_key_file: Option<PathBuf>,
     /// Publish key. Every user of the machine can see it: use --publish-key-file.
-    #[arg(long, conflicts_with = "publish_key_file")]
+    #[arg(long, global = true, conflicts_with = "publish_key_file")]
     publish_key: Option<String>,
 }
 
