@@ -4,7 +4,7 @@
 # application on a random port of 127.0.0.1, and the server is at another one.
 RSpec.describe "The guide's system tests" do
   before(:context) do
-    guide = E2E::Readme.new("10. Tests", file: File.join(E2E::ROOT, "docs", "rails.md"))
+    guide = E2E::Readme.new("11. Tests", file: File.join(E2E::ROOT, "docs", "rails.md"))
     @port = E2E::Program.free_port
     @app = E2E::NewApp.new
     @app.install("capybara", "selenium-webdriver")

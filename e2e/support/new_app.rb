@@ -64,20 +64,26 @@ module E2E
       program&.stop
     end
 
-    # Starts the server with this command, and Rails.
+    # Starts Rails. The command starts the server, or both.
     def start(command)
+      @server = @rails = nil
+      together = command.start_with?("bin/rails server")
+      command = "#{command} --port #{port}" if together
       @server = Program.new("nodevent", "bash", "-c", "exec #{command}", env: @env, dir: dir)
-      @server.ready("the server answers") { answers?(server_port, "/readyz") }
-      @rails = Program.new("rails", "bin/rails", "server", "--port", port.to_s, env: @env, dir: dir)
-      @rails.ready("Rails answers", within: 60) { answers?(port, "/discussions") }
+      @server.ready("the server answers", within: 60) { answers?(server_port, "/readyz") }
+      unless together
+        env = @env.merge("NODEVENT_IN_PUMA" => "0")
+        @rails = Program.new("rails", "bin/rails", "server", "--port", port.to_s, env: env, dir: dir)
+      end
+      (@rails || @server).ready("Rails answers", within: 60) { answers?(port, "/discussions") }
     end
 
     # Runs the block while the server accepts connections and does not respond.
     def while_hanging
-      @server.signal("STOP")
+      Process.kill("STOP", server_pid)
       yield
     ensure
-      @server.signal("CONT")
+      Process.kill("CONT", server_pid)
     end
 
     def stop
@@ -102,6 +108,11 @@ module E2E
     end
 
     private
+
+    # Puma's plugin logs it.
+    def server_pid
+      @server.output.scan(/server started \(pid (\d+)\)/).flatten.last&.to_i || @server.pid
+    end
 
     def answers?(port, path)
       Net::HTTP.get_response("localhost", path, port).is_a?(Net::HTTPOK)

@@ -5,7 +5,8 @@ require "tmpdir"
 
 # Issue 11, section D: the generator does its work, or states in one sentence what to do by hand.
 #
-# Cases: Procfile.dev that is missing, empty, without a final newline, with Windows line ends, with our line already;
+# Cases: config/puma.rb with and without our line; Procfile.dev that is missing, empty, without a final newline, with
+# Windows line ends, with our line already;
 # `</head>` at the start of its line, after other tags, in capitals, twice, not there; ERB, Haml, Slim, no layout, a layout
 # with the tag; a second run, and one after manual edits; a Content-Security-Policy.
 RSpec.describe "rails generate nodevent:install in many applications" do
@@ -55,7 +56,7 @@ RSpec.describe "rails generate nodevent:install in many applications" do
     [files["app/views/layouts/application.html.#{kind}"], output]
   end
 
-  it "adds its line to a Procfile.dev, whatever the end of the file is" do
+  it "adds its line to a Procfile.dev if Puma has no configuration, whatever the end of the file is" do
     line = "nodevent: bundle exec nodevent config/nodevent.yml\n"
     { nil => "web: bin/rails server\n#{line}", "" => line, "web: x\n" => "web: x\n#{line}", "web: x" => "web: x\n#{line}",
       "web: x\r\n" => "web: x\r\n#{line}", "nodevent: own\n" => "nodevent: own\n", "web: x\n  nodevent : y" => "web: x\n  nodevent : y",
@@ -65,6 +66,19 @@ RSpec.describe "rails generate nodevent:install in many applications" do
       again, = generate(before ? { "Procfile.dev" => before } : {}, runs: 2)
       expect(again["Procfile.dev"]).to eq(after)
     end
+  end
+
+  it "adds its line to the configuration of Puma, unless the server is in Procfile.dev" do
+    line = "\n# Runs NoDevent's server in development, and where NODEVENT_IN_PUMA=1 is set.\nplugin :nodevent\n"
+    { "" => line, "port 1\n" => "port 1\n#{line}", "port 1" => "port 1\n#{line}", "plugin :nodevent" => "plugin :nodevent",
+      "plugin 'nodevent'\n" => "plugin 'nodevent'\n", "# plugin :nodevent\n" => "# plugin :nodevent\n#{line}" }.each do |before, after|
+      files, output = generate({ "config/puma.rb" => before }, runs: 2)
+      expect([before, files["config/puma.rb"]]).to eq([before, after])
+      expect(files).not_to have_key("Procfile.dev")
+      expect(output).to include("start both with `bin/rails server`")
+    end
+    own = { "config/puma.rb" => "port 1\n", "Procfile.dev" => "nodevent: own\n" }
+    expect(generate(own).first).to include(own)
   end
 
   it "adds the tag to ERB layouts, wherever </head> is" do

@@ -37,13 +37,14 @@ RSpec.describe "rails generate nodevent:install" do
     File.write(File.join(@app, "Gemfile"), gemfile)
     out = run("bin/rails", "generate", "nodevent:install")
     expect(out).to include("create  config/nodevent.yml").and include("If events do not arrive: `rake nodevent:doctor`")
-    expect(read("Procfile.dev")).to eq("web: bin/rails server\nnodevent: bundle exec nodevent config/nodevent.yml\n")
+    expect(read("config/puma.rb")).to end_with("\nplugin :nodevent\n")
+    expect(File.exist?(File.join(@app, "Procfile.dev"))).to be(false)
     layout = "app/views/layouts/application.html.erb"
     expect(read(layout)).to match(/    <%= javascript_include_nodevent async: true %>\n\s*<.head>/)
 
     run("bin/rails", "generate", "nodevent:install", "--force")
     expect(read(layout).scan("javascript_include_nodevent").size).to eq(1)
-    expect(read("Procfile.dev").scan("nodevent:").size).to eq(1)
+    expect(read("config/puma.rb").scan("plugin :nodevent").size).to eq(1)
     secret = YAML.safe_load(read("config/nodevent.yml"), aliases: true)["development"]["/nodevent"]["secret"]
     expect(secret).to match(/\A\h{64}\z/)
 

@@ -62,7 +62,7 @@ enum Command {
     #[command(after_help = "Examples:
   nodevent serve /etc/nodevent.yml
   nodevent serve --web-service /srv/socketio-webservice")]
-    Serve(Source),
+    Serve(serve::Serve),
     /// Check a configuration, its ports, its Redis and the running server.
     Check(check::Check),
     /// Print a key with which a browser may join a room.
@@ -110,8 +110,8 @@ impl Arguments {
     /// Runs the command.
     pub(crate) fn run(self) -> CommandResult {
         match self.command {
-            None => serve::run(&Source { file: self.file, web_service: None }),
-            Some(Command::Serve(source)) => serve::run(&source),
+            None => serve::Serve::with_file(self.file).run(),
+            Some(Command::Serve(serve)) => serve.run(),
             Some(Command::Check(check)) => check.run(),
             Some(Command::Key(key)) => key.run(),
             Some(Command::Emit(emit)) => emit.run(),

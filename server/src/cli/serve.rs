@@ -2,11 +2,39 @@
 
 use super::{CommandResult, Failure, Source};
 use anyhow::Context as _;
+use clap::Args;
 use nodevent_server::log;
 use nodevent_server::server::{Reloader, Server};
+use std::os::unix::process::parent_id;
+use std::path::PathBuf;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-pub(super) fn run(source: &Source) -> CommandResult {
+/// How often the server looks whether its parent process still runs.
+const PARENT_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    source: Source,
+    /// Stop when this process is not the parent any more, e.g. because it was killed.
+    #[arg(long, value_name = "PID")]
+    parent_pid: Option<u32>,
+}
+
+// === impl Serve ===
+
+impl Serve {
+    pub(super) fn with_file(file: Option<PathBuf>) -> Self {
+        Self { source: Source { file, web_service: None }, parent_pid: None }
+    }
+
+    pub(super) fn run(&self) -> CommandResult {
+        run(&self.source, self.parent_pid)
+    }
+}
+
+fn run(source: &Source, parent_pid: Option<u32>) -> CommandResult {
     let (loaded, web_service) = source.load()?;
     let config = &loaded.config;
     let is_turted = config.namespaces.iter().any(|one| one.turted.is_some());
@@ -42,7 +70,10 @@ pub(super) fn run(source: &Source) -> CommandResult {
         let server = Server::start(loaded.config).await.map_err(|error| Failure::unavailable(error.to_string()))?;
         let stop = stop_signal().map_err(|error| Failure::unavailable(format!("{error:#}")))?;
         tokio::spawn(reload_on(hangups, server.reloader()));
-        server.run(stop).await;
+        match parent_pid {
+            Some(pid) => server.run(either(stop, end_of_parent(pid))).await,
+            None => server.run(stop).await,
+        }
         Ok(())
     })
 }
@@ -63,6 +94,22 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Resolves when the process has another parent. There is no signal for this that every Unix has.
+async fn end_of_parent(pid: u32) {
+    let mut interval = tokio::time::interval(PARENT_CHECK_INTERVAL);
+    while parent_id() == pid {
+        interval.tick().await;
+    }
+    tracing::info!(pid, "the parent process has ended");
+}
+
+async fn either(one: impl Future<Output = ()>, other: impl Future<Output = ()>) {
+    tokio::select! {
+        () = one => {}
+        () = other => {}
+    }
 }
 
 fn hangup_signal() -> anyhow::Result<Signal> {

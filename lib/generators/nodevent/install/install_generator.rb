@@ -9,7 +9,7 @@ module Nodevent
     # there.
     class InstallGenerator < Rails::Generators::Base
       source_root File.expand_path("templates", __dir__)
-      desc "Creates config/nodevent.yml with a fresh secret, a Procfile.dev line, the layout's tag, and a sample."
+      desc "Creates config/nodevent.yml with a fresh secret, a line in config/puma.rb, the layout's tag, and a sample."
 
       LAYOUTS = %w[erb haml slim].map { |kind| "app/views/layouts/application.html.#{kind}" }.freeze
       HELPER = "javascript_include_nodevent"
@@ -17,24 +17,32 @@ module Nodevent
       TAG = "<%= #{CALL} %>".freeze
       CONFIGURATION = "config/nodevent.yml"
       SAMPLE = "app/views/nodevent/_sample.html.erb"
+      PUMA = "config/puma.rb"
+      PLUGIN = "\n# Runs NoDevent's server in development, and where NODEVENT_IN_PUMA=1 is set.\nplugin :nodevent\n"
+      PROCESS = "nodevent: bundle exec nodevent config/nodevent.yml\n"
+      PROCESSES = "web: bin/rails server\n#{PROCESS}".freeze
       POLICY = "config/initializers/content_security_policy.rb"
 
-      private_constant :LAYOUTS, :HELPER, :CALL, :TAG, :CONFIGURATION, :SAMPLE, :POLICY
+      private_constant :LAYOUTS, :HELPER, :CALL, :TAG, :CONFIGURATION, :SAMPLE, :PUMA, :PLUGIN, :PROCESS,
+                       :PROCESSES, :POLICY
 
       # Creates the configuration of the application and the server.
       def configuration
         create_once "nodevent.yml.tt", CONFIGURATION
       end
 
-      # Makes `bin/dev`, or `foreman start -f Procfile.dev`, start the server together with Rails.
-      def procfile
-        line = "nodevent: bundle exec nodevent config/nodevent.yml\n"
-        return create_file("Procfile.dev", "web: bin/rails server\n#{line}") unless File.exist?(path("Procfile.dev"))
-
-        text = read("Procfile.dev")
-        return say_status(:identical, "Procfile.dev", :blue) if text.match?(/^\s*nodevent\s*:/)
-
-        append_to_file "Procfile.dev", text.empty? || text.end_with?("\n") ? line : "\n#{line}"
+      # Makes `bin/rails server` start the server together with Puma. Without a configuration of Puma, a line in
+      # Procfile.dev does it, for `bin/dev` or `foreman start -f Procfile.dev`.
+      def server
+        if line?("Procfile.dev", /^\s*nodevent\s*:/)
+          say_status(:identical, "Procfile.dev", :blue)
+        elsif !File.exist?(path(PUMA))
+          File.exist?(path("Procfile.dev")) ? append("Procfile.dev", PROCESS) : create_file("Procfile.dev", PROCESSES)
+        elsif line?(PUMA, /^\s*plugin\b.*\bnodevent\b/)
+          say_status(:identical, PUMA, :blue)
+        else
+          append(PUMA, PLUGIN)
+        end
       end
 
       # Adds the script tag to every page.
@@ -59,7 +67,7 @@ module Nodevent
       def next_steps
         say <<~TEXT
 
-          Next: start both with `bin/dev` or `foreman start -f Procfile.dev`, add
+          Next: start both with #{start}, add
             <%= render "nodevent/sample" %>
           to a view, open it, and run in `rails console`
             NoDevent::Emitter.emit("sample", "hello", "world")
@@ -69,6 +77,19 @@ module Nodevent
       end
 
       private
+
+      def start
+        File.exist?(path(PUMA)) ? "`bin/rails server`" : "`bin/dev` or `foreman start -f Procfile.dev`"
+      end
+
+      def line?(file, pattern)
+        File.exist?(path(file)) && read(file).match?(pattern)
+      end
+
+      def append(file, line)
+        text = read(file)
+        append_to_file file, text.empty? || text.end_with?("\n") ? line : "\n#{line}"
+      end
 
       def path(name)
         File.expand_path(name, destination_root)
