@@ -52,6 +52,11 @@ impl Frame {
         Self::new(Opcode::Binary, payload)
     }
 
+    /// A message that is not sent: the protocol has none for what happened.
+    pub fn nothing() -> Self {
+        Self { bytes: Arc::new([]), payload: 0, binary: false }
+    }
+
     fn new(opcode: Opcode, payload: &[u8]) -> Self {
         let mut bytes = Vec::with_capacity(payload.len() + 10);
         websocket::encode_header(&mut bytes, opcode, payload.len());

@@ -316,6 +316,10 @@ impl WebSocket {
 
     /// Writes `bytes` now if nothing waits. What the socket does not accept, `shared` puts into the send buffer.
     pub(super) fn send(&mut self, bytes: &[u8], shared: impl FnOnce() -> Arc<[u8]>, limit: usize) -> SendOutcome {
+        // A protocol may have no message for what happened.
+        if bytes.is_empty() {
+            return SendOutcome::Sent;
+        }
         let mut written = 0;
         if self.send_buffer.is_empty() {
             match self.stream.write(bytes) {
@@ -331,6 +335,15 @@ impl WebSocket {
             return SendOutcome::Overflow;
         }
         self.send_buffer.push(shared(), written);
+        SendOutcome::Queued
+    }
+
+    /// Sends a small message before what waits. Messages of the heartbeat are few, so the limit does not count.
+    pub(super) fn send_first(&mut self, bytes: &[u8]) -> SendOutcome {
+        if self.send_buffer.is_empty() {
+            return self.send(bytes, || bytes.into(), usize::MAX);
+        }
+        self.send_buffer.push_first(bytes.into());
         SendOutcome::Queued
     }
 }
