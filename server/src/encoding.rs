@@ -19,6 +19,12 @@ pub trait Encoding: fmt::Debug + Send + Sync {
     /// Encodes the notice that publications of a topic before `position` may be missing and cannot be recovered.
     fn gap(&self, topic: Topic<'_>, position: Position) -> Frame;
 
+    /// Whether a connection receives each copy of what was published to several targets. Otherwise it receives the
+    /// first one: for most protocols the copies are one event.
+    fn receives_each_copy(&self) -> bool {
+        false
+    }
+
     /// Encodes the notice that the connection does not receive the publication at `position`: its page is excluded, or it
     /// has received a copy. `None`: clients do not follow positions.
     fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<Frame> {

@@ -422,8 +422,8 @@ pub trait Core {
         request: RequestId,
     ) -> Result<Outcome<Arc<RoomPresence>>, PresenceError>;
 
-    /// Counts and logs a join that the protocol itself rejects, and returns the error. After too many wrong keys the connection
-    /// will be closed.
+    /// Counts and logs a join that the protocol itself rejects, and returns the error. After too many wrong keys the
+    /// connection will be closed.
     fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError;
 
     /// Leaves a room. Returns whether the connection was a member.
@@ -435,7 +435,8 @@ pub trait Core {
     /// Sends a text message.
     fn send_text(&mut self, text: &str);
 
-    /// Sends a small text message over a WebSocket, before the messages that wait because the client reads slowly. For heartbeats.
+    /// Sends a small text message over a WebSocket, before the messages that wait because the client reads slowly. For
+    /// heartbeats.
     fn send_text_first(&mut self, text: &str);
 
     /// Sends messages in one write.

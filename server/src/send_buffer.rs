@@ -245,14 +245,23 @@ mod tests {
     fn an_urgent_message_waits_only_for_the_one_that_is_being_written() {
         let message = |size: usize| {
             let mut bytes = Vec::new();
-            nodevent_protocol::websocket::encode(&mut bytes, nodevent_protocol::websocket::Opcode::Text, &vec![b'x'; size]);
+            nodevent_protocol::websocket::encode(
+                &mut bytes,
+                nodevent_protocol::websocket::Opcode::Text,
+                &vec![b'x'; size],
+            );
             bytes
         };
         let sizes = [0, 5, 125, 126, 300, 70_000];
         let messages: Vec<Vec<u8>> = sizes.into_iter().map(message).collect();
         let all = messages.concat();
-        let ends: Vec<usize> =
-            messages.iter().scan(0, |end, message| { *end += message.len(); Some(*end) }).collect();
+        let ends: Vec<usize> = messages
+            .iter()
+            .scan(0, |end, message| {
+                *end += message.len();
+                Some(*end)
+            })
+            .collect();
         let urgent = b"\x81\x01!";
         for written in (0..700).chain(all.len() - 70_012..all.len() - 69_990).chain([all.len() - 1]) {
             let mut send_buffer = SendBuffer::default();

@@ -35,8 +35,8 @@ pub struct Identifier<'a> {
 /// What a client of the extended protocol has received.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History<'a> {
-    /// The time since which it wants what was published to streams that [`History::streams`] does not list. Seconds since the
-    /// Unix epoch.
+    /// The time since which it wants what was published to streams that [`History::streams`] does not list. Seconds
+    /// since the Unix epoch.
     pub since: Option<u64>,
     /// The positions of streams, by their `stream_id`. `None`: it is not a position that a server has assigned.
     pub streams: Vec<(Cow<'a, str>, Option<Position>)>,
@@ -69,7 +69,8 @@ impl<'a> Command<'a> {
     /// [`CommandError`].
     pub fn parse(text: &'a str) -> Result<Self, CommandError> {
         let members = raw_members(text).ok_or(CommandError::NotAnObject)?;
-        let command = members.get("command").and_then(|raw| string(raw.get())).ok_or(CommandError::UnknownCommand)?;
+        let command =
+            members.get("command").and_then(|raw| string(raw.get())).ok_or(CommandError::UnknownCommand)?;
         let identifier = || Identifier::read(members.get("identifier").copied());
         let history = || members.get("history").and_then(|raw| History::read(raw));
         match &*command {
@@ -119,7 +120,8 @@ impl<'a> History<'a> {
 /// The members of an object, sorted by their names.
 fn raw_members_in_order(text: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
     let members: HashMap<String, &RawValue> = raw_members(text)?;
-    let mut members: Vec<(Cow<'_, str>, &RawValue)> = members.into_iter().map(|(name, raw)| (Cow::Owned(name), raw)).collect();
+    let mut members: Vec<(Cow<'_, str>, &RawValue)> =
+        members.into_iter().map(|(name, raw)| (Cow::Owned(name), raw)).collect();
     members.sort_by(|(one, _), (other, _)| one.cmp(other));
     Some(members)
 }

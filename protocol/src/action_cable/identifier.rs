@@ -13,10 +13,6 @@ const SIGNED_NAME: &str = "signed_stream_name";
 const PUBLIC_NAME: &str = "stream_name";
 /// The parameter with the position of the stream when the page was rendered.
 const SINCE: &str = "nodevent_since";
-/// The parameter with the id of the rendered page.
-const PAGE: &str = "nodevent_page";
-/// The longest id of a page. Bytes.
-const MAX_PAGE_BYTES: usize = 64;
 
 /// What a subscription is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,22 +23,13 @@ pub enum Requested<'a> {
         token: Cow<'a, str>,
         /// Whether its messages are streams of Turbo.
         is_turbo: bool,
-        /// What the tag on the page says about it.
-        stamp: Stamp<'a>,
+        /// The position of the stream when the page was rendered, if its tag has it.
+        since: Option<Cow<'a, str>>,
     },
     /// A public stream.
     Public(Cow<'a, str>),
     /// A channel in Ruby.
     Channel,
-}
-
-/// What a tag says about the page on which it was rendered.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stamp<'a> {
-    /// The position of the stream when the page was rendered.
-    pub since: Option<Cow<'a, str>>,
-    /// The id of the rendered page.
-    pub page: Option<Cow<'a, str>>,
 }
 
 /// Reads the text of an identifier. `None`: it is not an object with the name of a channel.
@@ -51,18 +38,13 @@ pub fn parse(text: &str) -> Option<Requested<'_>> {
     let members = raw_members(text)?;
     let text_of = |name: &str| members.get(name).and_then(|raw| string(raw.get()));
     let channel = text_of("channel")?;
-    let stamp = || Stamp { since: text_of(SINCE), page: text_of(PAGE).filter(|page| is_page(page)) };
-    let signed = |is_turbo| Some(Requested::Signed { token: text_of(SIGNED_NAME)?, is_turbo, stamp: stamp() });
+    let signed =
+        |is_turbo| Some(Requested::Signed { token: text_of(SIGNED_NAME)?, is_turbo, since: text_of(SINCE) });
     match &*channel {
         TURBO => signed(true),
         PUBSUB => signed(false).or_else(|| text_of(PUBLIC_NAME).map(Requested::Public)),
         _ => Some(Requested::Channel),
     }
-}
-
-/// Whether a text can be the id of a page.
-fn is_page(text: &str) -> bool {
-    (1..=MAX_PAGE_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -71,9 +53,7 @@ mod tests {
 
     #[test]
     fn the_channel_decides_what_a_subscription_is_for() {
-        let signed = |is_turbo| {
-            Some(Requested::Signed { token: "InBvc3RzIg==--00".into(), is_turbo, stamp: Stamp::default() })
-        };
+        let signed = |is_turbo| Some(Requested::Signed { token: "InBvc3RzIg==--00".into(), is_turbo, since: None });
         for (text, requested) in [
             (r#"{"channel":"Turbo::StreamsChannel","signed_stream_name":"InBvc3RzIg==--00"}"#, signed(true)),
             (r#"{"channel":"$pubsub","signed_stream_name":"InBvc3RzIg==--00"}"#, signed(false)),
@@ -94,9 +74,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_may_say_since_when_and_on_which_page_it_was_rendered() {
-        let text = r#"{"channel":"Turbo::StreamsChannel","signed_stream_name":"t","nodevent_since":"x","nodevent_page":"p 1"}"#;
-        let stamp = Stamp { since: Some("x".into()), page: None };
-        assert_eq!(parse(text), Some(Requested::Signed { token: "t".into(), is_turbo: true, stamp }));
+    fn a_tag_may_say_since_when_it_was_rendered() {
+        let text = r#"{"channel":"Turbo::StreamsChannel","signed_stream_name":"t","nodevent_since":"x"}"#;
+        let requested = Requested::Signed { token: "t".into(), is_turbo: true, since: Some("x".into()) };
+        assert_eq!(parse(text), Some(requested));
     }
 }

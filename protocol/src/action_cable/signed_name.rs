@@ -5,8 +5,8 @@
 //! token = data + "--" + lowercase_hex(HMAC-SHA-256(key, data))
 //! ```
 //!
-//! An envelope has an expiry: `{"_rails":{"data":<name>,"exp":"2030-01-01T00:00:00.000Z","pur":null}}` from Rails 7.1 on, and
-//! `{"_rails":{"message":"<Base64 of the name as JSON>",…}}` before.
+//! An envelope has an expiry: `{"_rails":{"data":<name>,"exp":"2030-01-01T00:00:00.000Z","pur":null}}` from Rails 7.1
+//! on, and `{"_rails":{"message":"<Base64 of the name as JSON>",…}}` before.
 //!
 //! # Source
 //! Rails 6.1.7, 7.2.2 and 8.1.3 (`ActiveSupport::MessageVerifier`, `ActiveSupport::Messages::Metadata`); turbo-rails 2.0.21.
@@ -14,8 +14,8 @@
 use crate::key::Secret;
 use base64::Engine as _;
 use base64::alphabet;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::Value;
 use sha2::Sha256;
@@ -63,9 +63,9 @@ pub enum SignedNameError {
 /// [`SignedNameError`].
 pub fn verify(token: &str, keys: &[Secret], now_ms: u64) -> Result<(String, Option<u64>), SignedNameError> {
     let (data, digits) = split(token).ok_or(SignedNameError::Malformed)?;
-    let is_signed = keys.iter().fold(Choice::from(0), |good, key| {
-        good | signature(data, key).as_bytes().ct_eq(digits.as_bytes())
-    });
+    let is_signed = keys
+        .iter()
+        .fold(Choice::from(0), |good, key| good | signature(data, key).as_bytes().ct_eq(digits.as_bytes()));
     if !bool::from(is_signed) {
         return Err(SignedNameError::BadSignature);
     }
@@ -119,9 +119,7 @@ fn read(data: &str, now_ms: u64) -> Result<(String, Option<u64>), SignedNameErro
             }
             let expires_ms = match envelope.get("exp") {
                 None | Some(Value::Null) => None,
-                Some(expiry) => {
-                    Some(expiry.as_str().and_then(milliseconds).ok_or(SignedNameError::NotAName)?)
-                }
+                Some(expiry) => Some(expiry.as_str().and_then(milliseconds).ok_or(SignedNameError::NotAName)?),
             };
             if expires_ms.is_some_and(|expires_ms| now_ms >= expires_ms) {
                 return Err(SignedNameError::Expired);
@@ -222,7 +220,8 @@ mod tests {
             assert!(verify(&changed, &[key("k")], NOW).is_err(), "{changed}");
         }
         assert!(verify(&token.to_uppercase(), &[key("k")], NOW).is_err());
-        for text in ["", "--", &"0".repeat(64), &format!("--{}", "0".repeat(64)), "ü--", &token[..token.len() - 1]] {
+        for text in ["", "--", &"0".repeat(64), &format!("--{}", "0".repeat(64)), "ü--", &token[..token.len() - 1]]
+        {
             assert!(verify(text, &[key("k")], NOW).is_err(), "{text}");
         }
     }
@@ -242,7 +241,16 @@ mod tests {
         }
         let other = r#"{"_rails":{"data":"posts","pur":"login"}}"#;
         assert_eq!(verified(other), Err(SignedNameError::OtherPurpose));
-        for text in ["1", "[]", "{}", "null", r#"{"_rails":{}}"#, r#"{"_rails":{"data":1}}"#, r#"{"_rails":{"message":1}}"#, "{"] {
+        for text in [
+            "1",
+            "[]",
+            "{}",
+            "null",
+            r#"{"_rails":{}}"#,
+            r#"{"_rails":{"data":1}}"#,
+            r#"{"_rails":{"message":1}}"#,
+            "{",
+        ] {
             assert_eq!(verified(text), Err(SignedNameError::NotAName), "{text}");
         }
     }
@@ -257,7 +265,14 @@ mod tests {
         ] {
             assert_eq!(milliseconds(time), Some(expected), "{time}");
         }
-        for time in ["", "2026-11-29", "2026-11-29T20:34:27", "2026-11-29T20:34:27.Z", "2026-11-29T24:00:00Z", "1969-12-31T23:59:59Z"] {
+        for time in [
+            "",
+            "2026-11-29",
+            "2026-11-29T20:34:27",
+            "2026-11-29T20:34:27.Z",
+            "2026-11-29T24:00:00Z",
+            "1969-12-31T23:59:59Z",
+        ] {
             assert_eq!(milliseconds(time), None, "{time}");
         }
     }

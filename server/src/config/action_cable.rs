@@ -124,8 +124,8 @@ fn read_tap(node: &Node, path: &str, folder: &Path, report: &mut Report) -> Opti
     Some(Tap { redis, channel_prefix })
 }
 
-/// The keys of signed names that turbo-rails derives from `secret_key_base`: with SHA-256 since the defaults of Rails 7.0, with
-/// SHA-1 before.
+/// The keys of signed names that turbo-rails derives from `secret_key_base`: with SHA-256 since the defaults of Rails
+/// 7.0, with SHA-1 before.
 fn derived(secret_key_base: &Secret) -> [Secret; 2] {
     [pbkdf2::PBKDF2_HMAC_SHA256, pbkdf2::PBKDF2_HMAC_SHA1].map(|algorithm| {
         let mut key = [0; KEY_BYTES];
@@ -157,7 +157,8 @@ pub(super) fn check(
     };
     if settings.keys.is_empty() && !settings.has_public_streams {
         let what = format!("{name}.action_cable has no key, so no signed name of a stream is accepted");
-        let hint = "write `secret_key_base:`, or `signed_stream_key:` if config.turbo.signed_stream_verifier_key is set";
+        let hint =
+            "write `secret_key_base:`, or `signed_stream_key:` if config.turbo.signed_stream_verifier_key is set";
         report.warn(location, what, hint);
     }
     let Some(tap) = &settings.tap else { return };
@@ -221,12 +222,23 @@ mod tests {
         for (text, error) in [
             ("protocol: action_cable, action_cable: {path: cable}".to_owned(), "is not a path of a WebSocket"),
             ("protocol: action_cable, action_cable: {path: /api/cable}".to_owned(), "is not a path of a WebSocket"),
-            ("protocol: action_cable, action_cable: {secret_key_base: \"\"}".to_owned(), "secret_key_base is empty"),
-            ("protocol: action_cable, action_cable: {signed_stream_keys: []}".to_owned(), "signed_stream_keys is empty"),
-            (format!("protocol: action_cable, action_cable: {{tap: {{redis: \"{redis}\"}}}}"), "has no channel_prefix"),
+            (
+                "protocol: action_cable, action_cable: {secret_key_base: \"\"}".to_owned(),
+                "secret_key_base is empty",
+            ),
+            (
+                "protocol: action_cable, action_cable: {signed_stream_keys: []}".to_owned(),
+                "signed_stream_keys is empty",
+            ),
+            (
+                format!("protocol: action_cable, action_cable: {{tap: {{redis: \"{redis}\"}}}}"),
+                "has no channel_prefix",
+            ),
             ("protocol: action_cable, action_cable: {tap: {channel_prefix: app}}".to_owned(), "has no `redis`"),
             (
-                format!("redis: {{url: \"{redis}\", prefix: app}}, protocol: action_cable, action_cable: {{tap: {{channel_prefix: app}}}}"),
+                format!(
+                    "redis: {{url: \"{redis}\", prefix: app}}, protocol: action_cable, action_cable: {{tap: {{channel_prefix: app}}}}"
+                ),
                 "is the prefix of /cable.redis",
             ),
             ("open: true, action_cable: {}".to_owned(), "`action_cable` without its protocol"),

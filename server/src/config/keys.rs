@@ -697,7 +697,8 @@ pub static ACTION_CABLE: Section = Section {
             "secret_key_base",
             Secret,
             Words("none"),
-            "`secret_key_base` of the application, from which the key of signed names of streams is derived, as `turbo-rails` does.",
+            "`secret_key_base` of the application, from which the key of signed names of streams is derived, as \
+             `turbo-rails` does.",
             "Pages use `turbo_stream_from`.",
             "${SECRET_KEY_BASE:-0123456789abcdef0123456789abcdef}",
         ),
@@ -1444,7 +1445,8 @@ pub static LIMITS: Section = Section {
             "max_pending_commands",
             Number(1, 100_000),
             Value("64"),
-            "Commands of one connection of Action Cable that wait until it is decided who it is. Beyond it, the connection is closed.",
+            "Commands of one connection of Action Cable that wait until it is decided who it is. Beyond it, the \
+             connection is closed.",
             "Pages have many subscriptions, and the application decides slowly.",
             "256",
         ),

@@ -615,7 +615,8 @@ impl Written {
         action_cable::check(self.action_cable.as_ref(), name, is_served, self.redis.as_ref(), location, report);
         if self.is_action_cable_alone() && self.open == Some(true) {
             let what = format!("{name} has `open: true`, but clients of Action Cable show signed names of streams");
-            let hint = "delete `open`; for streams without a signed name, write `action_cable: {public_streams: true}`";
+            let hint =
+                "delete `open`; for streams without a signed name, write `action_cable: {public_streams: true}`";
             report.error(location, what, hint);
         }
     }

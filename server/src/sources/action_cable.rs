@@ -1,7 +1,7 @@
 //! The channels of the stock Redis adapter of Action Cable: what `ActionCable.server.broadcast` sends is published.
 //!
-//! Every server receives every message, and publishes it with the same idempotency key, so the engine stores it once. Streams
-//! without a history are delivered by each server to its own connections.
+//! Every server receives every message, and publishes it with the same idempotency key, so the engine stores it once.
+//! Streams without a history are delivered by each server to its own connections.
 
 use crate::capability::{Engines, Publisher};
 use crate::config::history::History;
@@ -52,14 +52,14 @@ impl TapPublisher {
         }
         if bytes.len() > self.max_size {
             self.fanout.metrics().count_oversized_publish();
-            tracing::warn!(namespace = self.fanout.name(), "message of Action Cable in Redis skipped: it is too large");
+            tracing::warn!(namespace = self.fanout.name(), "message of Action Cable skipped: it is too large");
             return;
         }
         let text = match publication(&stream, &bytes) {
             Ok(text) => text,
             Err(invalid) => {
                 self.fanout.metrics().count_invalid_publish(&invalid);
-                tracing::warn!(namespace = self.fanout.name(), reason = %invalid, "message of Action Cable in Redis skipped");
+                tracing::warn!(namespace = self.fanout.name(), reason = %invalid, "message of Action Cable skipped");
                 return;
             }
         };
@@ -74,7 +74,7 @@ impl TapPublisher {
         };
         if let Err(error) = engine.publish.publish(&publication, Some(&id), PUBLISHER).await {
             self.fanout.metrics().failed_publishes.fetch_add(1, Relaxed);
-            tracing::warn!(namespace = self.fanout.name(), %error, "a message of Action Cable was not published, and is lost");
+            tracing::warn!(namespace = self.fanout.name(), %error, "a message of Action Cable is lost");
         }
     }
 }

@@ -1,21 +1,26 @@
-//! The protocol `action_cable`, frame by frame: `protocol/README.md` section 11. The stock clients are in `e2e/action_cable`.
+//! The protocol `action_cable`, frame by frame: `protocol/README.md` section 15. `e2e/action_cable` has the stock clients.
 
+use crate::support::application::{Application, Behaviour};
 use crate::support::cable::{
     ANYCABLE, Cable, EXTENDED, RAILS, STREAM_KEY, command, confirmed, message, rejected, signed, turbo, turbo_with,
 };
+use crate::support::http::Io;
 use crate::support::raw::handshake_request;
 use crate::support::tokens::{TOKEN_SECRET, token};
-use crate::support::wait::until;
+use crate::support::wait::{in_time, until};
 use crate::support::websocket::WebSocket;
-use crate::support::{Browser, RedisServer, Site, TestServer, Transport};
+use crate::support::{Browser, RedisServer, Request, Site, TestServer, Transport};
 use nodevent_protocol::action_cable::signed_name::{sign, sign_json};
 use nodevent_protocol::key::Secret;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The configuration of a namespace, with further keys of it and of `action_cable`.
 fn cable(namespace: &str, action_cable: &str) -> String {
-    format!("/cable: {{protocol: action_cable{namespace}, action_cable: {{signed_stream_key: {STREAM_KEY}{action_cable}}}}}\n")
+    format!(
+        "/cable: {{protocol: action_cable{namespace}, action_cable: {{signed_stream_key: {STREAM_KEY}{action_cable}}}}}\n"
+    )
 }
 
 async fn start(configuration: &str) -> TestServer {
@@ -78,9 +83,14 @@ async fn a_member_receives_broadcasts_as_the_message_of_its_identifier() {
         let html = "<turbo-stream action=\"remove\" target=\"post_1\"></turbo-stream>";
         server.emit("/cable", "posts", "e", html).await;
         assert_eq!(rails.next().await, message(&identifier, html));
-        server.publish("/cable", r#"{"room":"posts","event":"e","message":{"big": 12345678901234567890, "x":1.50}}"#).await;
+        server
+            .publish("/cable", r#"{"room":"posts","event":"e","message":{"big": 12345678901234567890, "x":1.50}}"#)
+            .await;
         let text = rails.0.next().await.unwrap();
-        assert!(text.ends_with(r#","message":{"big": 12345678901234567890, "x":1.50}}"#), "as it was published: {text}");
+        assert!(
+            text.ends_with(r#","message":{"big": 12345678901234567890, "x":1.50}}"#),
+            "as it was published: {text}"
+        );
         rails.send(&command("unsubscribe", &identifier)).await;
         rails.receives_nothing_else().await;
         server.emit("/cable", "posts", "e", 2).await;
@@ -382,6 +392,9 @@ async fn a_token_decides_who_is_welcome() {
     let mut welcome = Cable::open(&server, &path(&token(json!({"sub": "42"}))), RAILS).await;
     assert_eq!(welcome.next().await, json!({"type": "welcome"}));
     welcome.subscribe(&turbo("posts")).await;
+    // The client of AnyCable offers it as a subprotocol.
+    let offered = format!("{ANYCABLE}, anycable-token.{}", token(json!({"sub": "42"})));
+    assert_eq!(Cable::open(&server, "/cable", &offered).await.next().await, json!({"type": "welcome"}));
     for (path, reason) in [
         ("/cable".to_owned(), "unauthorized"),
         (path("a.b.c"), "unauthorized"),
@@ -392,6 +405,42 @@ async fn a_token_decides_who_is_welcome() {
         assert_eq!(client.next().await, disconnect, "{path}");
         assert_eq!(client.ended().await.map(|(code, _)| code), Some(1008), "{path}");
     }
+}
+
+#[tokio::test]
+async fn what_a_client_sends_before_it_is_decided_who_it_is_runs_after_the_welcome_and_is_limited() {
+    let application = Application::start(Behaviour::Never).await;
+    let auth = format!(", auth: {{url: \"{}\"}}", application.url);
+    let server = start(&format!("limits: {{max_pending_commands: 3}}\n{}", cable(&auth, ""))).await;
+    let (one, two) = (turbo("one"), turbo("two"));
+    let mut patient = Cable::open(&server, "/cable", RAILS).await;
+    patient
+        .0
+        .send(&[&command("subscribe", &one), &command("unsubscribe", &one), &command("subscribe", &two)])
+        .await;
+    let mut flood = Cable::open(&server, "/cable", RAILS).await;
+    for _ in 0..4 {
+        flood.send(&command("subscribe", &one)).await;
+    }
+    assert_eq!(flood.ended().await.map(|(code, _)| code), Some(1013));
+    server.metric_is("nodevent_disconnects_total{reason=\"too_many_pending_joins\"}", 1).await;
+    // The application does not respond in time: it has not said no, so the client may come back.
+    let unavailable = json!({"type": "disconnect", "reason": "unavailable", "reconnect": true});
+    assert_eq!(patient.next().await, unavailable);
+    let slowly = Behaviour::Slowly(Duration::from_millis(200), json!({"user": "42"}).to_string());
+    application.set(slowly);
+    let mut admitted = Cable::open(&server, "/cable", RAILS).await;
+    admitted
+        .0
+        .send(&[&command("subscribe", &one), &command("unsubscribe", &one), &command("subscribe", &two)])
+        .await;
+    assert_eq!(admitted.next().await, json!({"type": "welcome"}));
+    assert_eq!(admitted.next().await, confirmed(&one));
+    assert_eq!(admitted.next().await, confirmed(&two));
+    application.set(Behaviour::Respond(401, String::new()));
+    let mut refused = Cable::open(&server, "/cable", RAILS).await;
+    let unauthorized = json!({"type": "disconnect", "reason": "unauthorized", "reconnect": false});
+    assert_eq!(refused.next().await, unauthorized);
 }
 
 #[tokio::test]
@@ -455,7 +504,10 @@ async fn clients_of_the_extended_protocol_follow_positions_and_recover() {
         client.subscribe(&identifier).await;
         server.emit("/cable", "posts", "e", 1).await;
         let first = client.next().await;
-        assert_eq!((&first["stream_id"], &first["message"], &first["offset"]), (&json!("posts"), &json!(1), &json!(1)));
+        assert_eq!(
+            (&first["stream_id"], &first["message"], &first["offset"]),
+            (&json!("posts"), &json!(1), &json!(1))
+        );
         drop(client);
         for number in 2..=4 {
             server.emit("/cable", "posts", "e", number).await;
@@ -484,7 +536,12 @@ async fn clients_of_the_extended_protocol_follow_positions_and_recover() {
         assert_eq!(client.next().await, result("confirm_history"));
         client.send(&history(4)).await;
         assert_eq!(client.next().await, result("confirm_history"));
-        for streams in [at(&json!("0000000000000001"), 1), at(&json!("vRXl"), 42), at(&first["epoch"], 0), at(&first["epoch"], 99)] {
+        for streams in [
+            at(&json!("0000000000000001"), 1),
+            at(&json!("vRXl"), 42),
+            at(&first["epoch"], 0),
+            at(&first["epoch"], 99),
+        ] {
             let mut client = Cable::connect(&server, EXTENDED).await;
             client.send(&subscribe(streams.clone())).await;
             if streams == at(&first["epoch"], 0) {
@@ -498,6 +555,26 @@ async fn clients_of_the_extended_protocol_follow_positions_and_recover() {
         assert_eq!(client.next().await, json!({"type": "pong"}));
         client.send(r#"{"command":"pong"}"#).await;
         client.receives_nothing_else().await;
+    }
+}
+
+#[tokio::test]
+async fn each_stream_of_a_page_receives_what_was_published_to_several() {
+    let (_redis, servers) = servers().await;
+    for server in servers {
+        let since = position(&server, "one").await;
+        let (one, two) = (turbo("one"), turbo("two"));
+        let mut rails = Cable::rails(&server).await;
+        rails.subscribe(&one).await;
+        rails.subscribe(&two).await;
+        let several = json!({"rooms": ["one", "two"], "event": "e", "message": "m"}).to_string();
+        assert_eq!(server.publish("/cable", several).await.status, 200);
+        let received = [rails.next().await, rails.next().await];
+        assert!(received.contains(&message(&one, "m")) && received.contains(&message(&two, "m")), "{received:?}");
+        // Also what it has missed under another identifier.
+        let stamped = turbo_with("one", &json!({"nodevent_since": since}));
+        assert_eq!(rails.call("subscribe", &stamped).await, message(&stamped, "m"));
+        assert_eq!(rails.next().await, confirmed(&stamped));
     }
 }
 
@@ -532,7 +609,8 @@ async fn a_namespace_may_serve_socket_io_and_action_cable() {
     let mut rails = Cable::rails(&server).await;
     rails.subscribe(&turbo("posts")).await;
     let mut browser = Browser::connect(&server, "/cable", Transport::WebSocket).await;
-    let joined = browser.join_with("posts", crate::support::keys::key("posts", crate::support::keys::LATER, secret)).await;
+    let joined =
+        browser.join_with("posts", crate::support::keys::key("posts", crate::support::keys::LATER, secret)).await;
     assert_eq!(joined[1], true, "{joined}");
     server.emit("/cable", "posts", "e", "both").await;
     assert_eq!(rails.next().await, message(&turbo("posts"), "both"));
@@ -543,7 +621,9 @@ async fn a_namespace_may_serve_socket_io_and_action_cable() {
 async fn no_other_protocol_opens_the_streams_of_a_namespace() {
     let server = start(&cable("", "")).await;
     position(&server, "posts").await;
-    for path in ["/api/cable/rooms/posts/history", "/api/cable/rooms/posts/events", "/api/cable/rooms/posts/events?key=x"] {
+    for path in
+        ["/api/cable/rooms/posts/history", "/api/cable/rooms/posts/events", "/api/cable/rooms/posts/events?key=x"]
+    {
         assert!([401, 403].contains(&server.get(path).await.status), "{path}");
     }
 }
@@ -628,7 +708,11 @@ async fn two_servers_that_tap_the_stock_adapter_publish_each_message_once() {
         }
         for client in [first, second] {
             for number in 0..50 {
-                assert_eq!(client.next().await, message(&identifier, number / 2), "round {round}, message {number}");
+                assert_eq!(
+                    client.next().await,
+                    message(&identifier, number / 2),
+                    "round {round}, message {number}"
+                );
             }
             client.receives_nothing_else().await;
         }
@@ -642,4 +726,77 @@ async fn two_servers_that_tap_the_stock_adapter_publish_each_message_once() {
             }
         }
     }
+}
+
+/// A reader of Server-Sent Events.
+struct Events(Box<dyn Io>, String);
+
+impl Events {
+    /// Opens `<turbo-stream-source>` for a stream, with further headers.
+    async fn open(server: &TestServer, name: &str, since: Option<&str>) -> Self {
+        let mut request = Request::get(&format!("/cable?signed_stream_name={name}"));
+        request = request.header("Accept", "text/event-stream");
+        if let Some(since) = since {
+            request = request.header("Last-Event-ID", since);
+        }
+        let mut stream = server.dial().await;
+        stream.write_all(&request.encode(&server.address)).await.unwrap();
+        Self(stream, String::new())
+    }
+
+    /// Reads until what has arrived contains a text.
+    async fn until(&mut self, text: &str) -> &str {
+        let Self(stream, seen) = self;
+        in_time(text, async {
+            while !seen.contains(text) {
+                let mut bytes = [0; 4096];
+                let count = stream.read(&mut bytes).await.unwrap();
+                assert!(count > 0, "the response ended: {seen}");
+                seen.push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        })
+        .await;
+        seen
+    }
+}
+
+#[tokio::test]
+async fn a_stream_source_of_turbo_receives_html_and_recovers_by_the_id_of_the_last_event() {
+    let (_redis, servers) = servers().await;
+    for server in servers {
+        let name = signed("posts").replace('=', "%3D");
+        let since = position(&server, "posts").await;
+        let mut events = Events::open(&server, &name, None).await;
+        let head = events.until(&format!("id: {since}\n\n")).await;
+        assert!(
+            head.contains("200 OK") && head.to_lowercase().contains("content-type: text/event-stream"),
+            "{head}"
+        );
+        let html = "<turbo-stream action=\"remove\" target=\"a\"></turbo-stream>";
+        server.emit("/cable", "posts", "e", html).await;
+        events.until(&format!("data: {html}\n\n")).await;
+        drop(events);
+        server.emit("/cable", "posts", "e", "missed").await;
+        let mut events = Events::open(&server, &name, Some(&since)).await;
+        let seen = events.until("data: missed\n\n").await;
+        assert!(seen.contains(html), "{seen}");
+        // What cannot be recovered refreshes the page.
+        let mut events = Events::open(&server, &name, Some("0000000000000001:1")).await;
+        events.until("data: <turbo-stream action=\"refresh\"></turbo-stream>\n\n").await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_source_needs_a_signed_name() {
+    let server = start(&cable("", "")).await;
+    let forged = sign("posts", &Secret::new("another key").unwrap());
+    for query in ["", "?signed_stream_name=", "?signed_stream_name=posts", &format!("?signed_stream_name={forged}")]
+    {
+        let request = Request::get(&format!("/cable{query}")).header("Accept", "text/event-stream");
+        assert_eq!(server.send(&request).await.status, 403, "{query}");
+    }
+    let tokens = format!(", token: {{secret: {TOKEN_SECRET}, required: true}}");
+    let server = start(&cable(&tokens, "")).await;
+    let request = Request::get(&format!("/cable?signed_stream_name={}", signed("posts")));
+    assert_eq!(server.send(&request.header("Accept", "text/event-stream")).await.status, 403);
 }

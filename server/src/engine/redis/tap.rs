@@ -1,9 +1,10 @@
 //! The channels of another program, one for each stream: what the stock Redis adapter of Action Cable publishes.
 //!
-//! Every server of a namespace receives all messages, and gives each an id that is the same on all of them: the last *marker*
-//! and the number of messages since. Redis sends what is published in one order to all subscribers, so servers that have seen
-//! the same marker count alike. A server publishes a marker when it has subscribed, also again after a lost connection, or
-//! when it was behind. Before the next marker arrives it does not know the id of a message, and leaves it to the others.
+//! Every server of a namespace receives all messages, and gives each an id that is the same on all of them: the last
+//! *marker* and the number of messages since. Redis sends what is published in one order to all subscribers, so servers
+//! that have seen the same marker count alike. A server publishes a marker when it has subscribed, also again after a
+//! lost connection, or when it was behind. Before the next marker arrives it does not know the id of a message, and
+//! leaves it to the others.
 //!
 //! While Redis is unavailable nothing arrives, which is logged.
 
@@ -45,8 +46,8 @@ struct Sequence {
     since: Option<(String, u64)>,
 }
 
-/// Subscribes to the channels that begin with a prefix and a colon, and again after each lost connection, until the receiver is
-/// dropped.
+/// Subscribes to the channels that begin with a prefix and a colon, and again after each lost connection, until the
+/// receiver is dropped.
 ///
 /// # Errors
 /// Returns a message if the settings of Redis cannot be used.
@@ -99,7 +100,7 @@ impl Tap {
                         sequence.lost();
                         is_subscribed = self.subscribe().await;
                         if is_subscribed && !std::mem::replace(&mut is_available, true) {
-                            tracing::info!(redis = address, "Redis is available again, for the channels of Action Cable");
+                            tracing::info!(redis = address, "Redis is available again for Action Cable");
                         }
                     }
                     Err(RecvError::Closed) => return,
@@ -126,7 +127,7 @@ impl Tap {
                     // The first check is before the first connection.
                     let is_down = std::mem::replace(&mut was_checked, true) && !self.subscriber.is_connected();
                     if is_down && std::mem::replace(&mut is_available, false) {
-                        tracing::warn!(redis = address, "Redis is unavailable, for the channels of Action Cable; reconnecting");
+                        tracing::warn!(redis = address, "Redis is unavailable for Action Cable; reconnecting");
                     }
                     if is_subscribed && !is_down && !sequence.is_known() {
                         self.publish_marker().await;
@@ -143,7 +144,11 @@ impl Tap {
     async fn subscribe(&self) -> bool {
         let pattern = format!("{}*", escaped(&self.prefix));
         if let Err(error) = self.subscriber.psubscribe(pattern).await {
-            tracing::warn!(redis = &*self.address, error = error.details(), "could not subscribe to Action Cable; reconnecting");
+            tracing::warn!(
+                redis = &*self.address,
+                error = error.details(),
+                "could not subscribe to Action Cable; reconnecting"
+            );
             client::force_reconnect(&self.subscriber).await;
             return false;
         }
@@ -224,7 +229,10 @@ mod tests {
         ids(&mut sequence, &[(MARKERS, "m1"), ("a", "1")]);
         sequence.lost();
         assert!(!sequence.is_known());
-        assert_eq!(ids(&mut sequence, &[("a", "1"), (MARKERS, "m2"), ("a", "1")]), [None, None, Some("cable:m2:1".into())]);
+        assert_eq!(
+            ids(&mut sequence, &[("a", "1"), (MARKERS, "m2"), ("a", "1")]),
+            [None, None, Some("cable:m2:1".into())]
+        );
     }
 
     #[test]

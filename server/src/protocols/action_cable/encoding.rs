@@ -78,6 +78,11 @@ impl Encodings {
         encoding
     }
 
+    /// Whether pages load again if messages are missing.
+    pub(super) fn refreshes(&self) -> bool {
+        self.refreshes
+    }
+
     fn remove(&self, encoding: &CableEncoding) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (encoding.identifier.clone(), encoding.is_extended());
@@ -130,6 +135,11 @@ impl Encoding for CableEncoding {
         })
     }
 
+    fn receives_each_copy(&self) -> bool {
+        // Its streams are apart for the page.
+        true
+    }
+
     fn gap(&self, _topic: Topic<'_>, _position: Position) -> Frame {
         self.missing().map_or_else(Frame::nothing, |text| Frame::text(&text))
     }
@@ -172,7 +182,8 @@ mod tests {
         let frame = encodings.get("\"i\"", "s", true, false).publication(text, Some(AT));
         assert_eq!(payload(&frame), r#"{"identifier":"i","message":{"a": 1.50}}"#);
         let frame = encodings.get("\"i\"", "s", true, true).publication(text, Some(AT));
-        let placed = r#"{"identifier":"i","message":{"a": 1.50},"stream_id":"s","epoch":"00000000000000ab","offset":7}"#;
+        let placed =
+            r#"{"identifier":"i","message":{"a": 1.50},"stream_id":"s","epoch":"00000000000000ab","offset":7}"#;
         assert_eq!(payload(&frame), placed);
         let frame = encodings.get("\"i\"", "s", true, false).publication(r#"{"room":"s","event":"e"}"#, None);
         assert_eq!(payload(&frame), r#"{"identifier":"i","message":null}"#);

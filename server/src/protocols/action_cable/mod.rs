@@ -1,8 +1,8 @@
 //! The protocol `action_cable`: for the stock clients of Action Cable and Turbo, and those of AnyCable.
 //!
-//! The room of a subscription is its stream. Which stream an identifier names, and whether the client may subscribe to it, is
-//! decided in [`streams`]: the application has signed the name. Its frames and commands are those of
-//! [`nodevent_protocol::action_cable`], and `protocol/README.md` section 11 says what is added to them.
+//! The room of a subscription is its stream. Which stream an identifier names, and whether the client may subscribe to
+//! it, is decided in [`streams`]: the application has signed the name. Its frames and commands are those of
+//! [`nodevent_protocol::action_cable`], and `protocol/README.md` section 15 says what is added to them.
 //!
 //! Commands of one connection run in their order, and what a subscription has missed precedes its confirmation. Pings do not
 //! wait behind messages, because for old clients they are the only sign of life.
@@ -11,6 +11,7 @@
 
 mod encoding;
 mod endpoint;
+mod event_source;
 mod held;
 mod streams;
 mod subscriptions;
@@ -31,9 +32,11 @@ use crate::protocol::{
 use crate::token::TokenError;
 use encoding::Encodings;
 use endpoint::CableEndpoint;
+use event_source::EventEncoding;
 use held::Held;
 use nodevent_protocol::action_cable::command::{Command, History, Identifier};
 use nodevent_protocol::action_cable::frame;
+use std::fmt;
 use std::sync::Arc;
 use streams::{Found, Streams};
 use subscriptions::{Subscription, Subscriptions};
@@ -48,6 +51,8 @@ struct Site {
     namespaces: Arc<Namespaces>,
     streams: Streams,
     encodings: Arc<Encodings>,
+    /// The encoding of Server-Sent Events.
+    events: Arc<dyn Encoding>,
     settings: Settings,
 }
 
@@ -90,10 +95,11 @@ enum Unit {
 }
 
 /// One connection, in one namespace.
-#[derive(Debug)]
 struct ActionCable {
     site: Arc<Site>,
     client: Client,
+    /// The token that came as a subprotocol, until it is presented.
+    token: Option<Box<str>>,
     /// What arrived before it is decided who the connection is. `None`: that is decided.
     held: Option<Box<Held>>,
     subscriptions: Subscriptions,
@@ -132,12 +138,22 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
             namespaces: Arc::clone(mount.namespaces),
             streams: Streams::new(&cable, mount.namespaces.get(id).limits.max_name_bytes),
             encodings: Arc::new(Encodings::new(cable.refreshes)),
+            events: Arc::new(EventEncoding::new(cable.refreshes)),
             settings,
         };
         (cable.path, Arc::new(site))
     };
     let sites: Vec<_> = mount.namespaces_with(NAME).map(site).collect();
     (!sites.is_empty()).then(|| Arc::new(CableEndpoint::new(sites)) as Arc<dyn Endpoint>)
+}
+
+// === impl Site ===
+
+impl Site {
+    /// Whether pages load again if messages are missing.
+    fn refreshes(&self) -> bool {
+        self.encodings.refreshes()
+    }
 }
 
 // === impl Unit ===
@@ -156,10 +172,11 @@ impl Unit {
 // === impl ActionCable ===
 
 impl ActionCable {
-    fn new(site: Arc<Site>, client: Client) -> Self {
+    fn new(site: Arc<Site>, client: Client, token: Option<Box<str>>) -> Self {
         Self {
             site,
             client,
+            token,
             held: None,
             subscriptions: Subscriptions::default(),
             ping_at: NEVER,
@@ -171,7 +188,9 @@ impl ActionCable {
     /// Decides who the connection is. Until then, what it sends is held.
     fn identify(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
         let id = self.site.id;
-        let token = core.take_request_token(id);
+        // A namespace without tokens ignores it.
+        let token = self.token.take().filter(|_| self.site.namespaces.get(id).tokens.is_some());
+        let token = core.take_request_token(id).or(token);
         let namespace = self.site.namespaces.get(id);
         if token.is_none() && namespace.provider.get().is_none() {
             let is_required = namespace.tokens.as_ref().is_some_and(|tokens| tokens.settings().is_required);
@@ -361,6 +380,13 @@ fn history_result(identifier: &str, joined: Joined) -> String {
     match joined.recovery {
         Some(recovery) if recovery.recovered => frame::confirm_history(identifier),
         _ => frame::reject_history(identifier),
+    }
+}
+
+impl fmt::Debug for ActionCable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token is a secret.
+        f.debug_struct("ActionCable").field("client", &self.client).finish_non_exhaustive()
     }
 }
 

@@ -41,17 +41,29 @@ impl Streams {
     /// # Errors
     /// Why the subscription is rejected.
     pub(super) fn find(&self, identifier: &str, now_ms: u64) -> Result<Found, JoinError> {
-        let (stream, is_turbo, since) = match identifier::parse(identifier).ok_or(JoinError::BadRoom)? {
-            Requested::Signed { token, is_turbo, stamp } => {
-                let (stream, _) = signed_name::verify(&token, &self.keys, now_ms).map_err(reason)?;
-                (stream, is_turbo, Since::parse(stamp.since.as_deref()))
+        match identifier::parse(identifier).ok_or(JoinError::BadRoom)? {
+            Requested::Signed { token, is_turbo, since } => {
+                let found = self.verify(&token, now_ms)?;
+                Ok(Found { is_turbo, since: Since::parse(since.as_deref()), ..found })
             }
-            Requested::Public(stream) if self.has_public => (stream.into_owned(), false, Since::FirstJoin),
-            Requested::Public(_) => return Err(JoinError::Unauthorized("Stream is not public")),
-            Requested::Channel => return Err(JoinError::Unauthorized("Channel is not served")),
-        };
+            Requested::Public(stream) if self.has_public => self.check(stream.into_owned()),
+            Requested::Public(_) => Err(JoinError::Unauthorized("Stream is not public")),
+            Requested::Channel => Err(JoinError::Unauthorized("Channel is not served")),
+        }
+    }
+
+    /// Finds the stream whose name the application has signed.
+    ///
+    /// # Errors
+    /// As [`Streams::find`].
+    pub(super) fn verify(&self, token: &str, now_ms: u64) -> Result<Found, JoinError> {
+        let (stream, _) = signed_name::verify(token, &self.keys, now_ms).map_err(reason)?;
+        self.check(stream)
+    }
+
+    fn check(&self, stream: String) -> Result<Found, JoinError> {
         room::check(&stream, self.max_name).map_err(|_| JoinError::BadRoom)?;
-        Ok(Found { stream, is_turbo, since })
+        Ok(Found { stream, is_turbo: false, since: Since::FirstJoin })
     }
 }
 
