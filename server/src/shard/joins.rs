@@ -402,7 +402,7 @@ impl Shard {
             let has_other = id.is_some_and(|id| self.received.contains(id, generation));
             if publication.is_for(page) && !has_other {
                 received.extend(id);
-                frames.push(publication.frame(encoding).clone());
+                frames.push(publication.frame(encoding));
             } else {
                 frames.extend(Notice::Publication(publication).skipped(encoding));
             }

@@ -18,6 +18,7 @@ use crate::rate_limit::TokenBucket;
 use crate::send_buffer::{PollQueue, SendBuffer, SendOutcome};
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket;
+use std::borrow::Borrow;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -239,16 +240,16 @@ impl Session {
     }
 
     /// Sends frames, which `bytes` holds concatenated. At most `limit` bytes may wait, or one message that is larger.
-    pub(super) fn send<'a>(
+    pub(super) fn send(
         &mut self,
-        frames: impl Iterator<Item = &'a Frame>,
+        frames: impl Iterator<Item = impl Borrow<Frame>>,
         bytes: &Arc<[u8]>,
         limit: usize,
     ) -> SendOutcome {
         match &mut self.transport {
             Transport::WebSocket(socket) => socket.send(bytes, || Arc::clone(bytes), limit),
             Transport::Polling(polling) => {
-                frames.for_each(|frame| polling.queue.push(frame.clone()));
+                frames.for_each(|frame| polling.queue.push(frame.borrow().clone()));
                 if polling.queue.exceeds(limit) { SendOutcome::Overflow } else { SendOutcome::Sent }
             }
             Transport::Stream(stream) => stream.send(frames, limit),

@@ -407,40 +407,59 @@ async fn a_token_decides_who_is_welcome() {
     }
 }
 
-#[tokio::test]
-async fn what_a_client_sends_before_it_is_decided_who_it_is_runs_after_the_welcome_and_is_limited() {
-    let application = Application::start(Behaviour::Never).await;
-    let auth = format!(", auth: {{url: \"{}\"}}", application.url);
+/// A visitor of the application who connects as the stock client of Rails.
+async fn visitor(server: &TestServer) -> Cable {
+    Cable::open_with(server, "/cable", &[("Sec-WebSocket-Protocol", RAILS), ("Cookie", "session=7")]).await
+}
+
+/// A server whose application decides who a connection is.
+async fn server_with_application(behaviour: Behaviour) -> (Application, TestServer) {
+    let application = Application::start(behaviour).await;
+    let auth = format!(", auth: {{url: \"{}\", cookies: [session], timeout: 2s}}", application.url);
     let server = start(&format!("limits: {{max_pending_commands: 3}}\n{}", cable(&auth, ""))).await;
+    (application, server)
+}
+
+#[tokio::test]
+async fn what_a_client_sends_before_it_is_decided_who_it_is_runs_after_the_welcome() {
+    let user = json!({"user": "42"}).to_string();
+    let (_application, server) = server_with_application(Behaviour::Slowly(Duration::from_millis(200), user)).await;
     let (one, two) = (turbo("one"), turbo("two"));
-    let mut patient = Cable::open(&server, "/cable", RAILS).await;
-    patient
-        .0
-        .send(&[&command("subscribe", &one), &command("unsubscribe", &one), &command("subscribe", &two)])
-        .await;
-    let mut flood = Cable::open(&server, "/cable", RAILS).await;
-    for _ in 0..4 {
-        flood.send(&command("subscribe", &one)).await;
+    let mut client = visitor(&server).await;
+    let commands = [command("subscribe", &one), command("unsubscribe", &one), command("subscribe", &two)];
+    client.0.send(&commands.each_ref().map(String::as_str)).await;
+    assert_eq!(client.next().await, json!({"type": "welcome"}));
+    assert_eq!(client.next().await, confirmed(&one));
+    assert_eq!(client.next().await, confirmed(&two));
+    server.emit("/cable", "one", "e", "not a member").await;
+    client.receives_nothing_else().await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_not_admitted_learns_whether_to_come_back() {
+    for (behaviour, reason, reconnect) in [
+        (Behaviour::Respond(401, String::new()), "unauthorized", false),
+        // It has not said no.
+        (Behaviour::Never, "unavailable", true),
+    ] {
+        let (_application, server) = server_with_application(behaviour).await;
+        let mut client = visitor(&server).await;
+        client.send(&command("subscribe", &turbo("posts"))).await;
+        let disconnect = json!({"type": "disconnect", "reason": reason, "reconnect": reconnect});
+        assert_eq!(client.next().await, disconnect);
+        assert_eq!(client.ended().await.map(|(code, _)| code), Some(1008), "{reason}");
     }
-    assert_eq!(flood.ended().await.map(|(code, _)| code), Some(1013));
+}
+
+#[tokio::test]
+async fn commands_that_wait_until_it_is_decided_who_a_client_is_are_limited() {
+    let (_application, server) = server_with_application(Behaviour::Never).await;
+    let mut client = visitor(&server).await;
+    for _ in 0..4 {
+        client.send(&command("subscribe", &turbo("posts"))).await;
+    }
+    assert_eq!(client.ended().await.map(|(code, _)| code), Some(1013));
     server.metric_is("nodevent_disconnects_total{reason=\"too_many_pending_joins\"}", 1).await;
-    // The application does not respond in time: it has not said no, so the client may come back.
-    let unavailable = json!({"type": "disconnect", "reason": "unavailable", "reconnect": true});
-    assert_eq!(patient.next().await, unavailable);
-    let slowly = Behaviour::Slowly(Duration::from_millis(200), json!({"user": "42"}).to_string());
-    application.set(slowly);
-    let mut admitted = Cable::open(&server, "/cable", RAILS).await;
-    admitted
-        .0
-        .send(&[&command("subscribe", &one), &command("unsubscribe", &one), &command("subscribe", &two)])
-        .await;
-    assert_eq!(admitted.next().await, json!({"type": "welcome"}));
-    assert_eq!(admitted.next().await, confirmed(&one));
-    assert_eq!(admitted.next().await, confirmed(&two));
-    application.set(Behaviour::Respond(401, String::new()));
-    let mut refused = Cable::open(&server, "/cable", RAILS).await;
-    let unauthorized = json!({"type": "disconnect", "reason": "unauthorized", "reconnect": false});
-    assert_eq!(refused.next().await, unauthorized);
 }
 
 #[tokio::test]
@@ -575,6 +594,33 @@ async fn each_stream_of_a_page_receives_what_was_published_to_several() {
         let stamped = turbo_with("one", &json!({"nodevent_since": since}));
         assert_eq!(rails.call("subscribe", &stamped).await, message(&stamped, "m"));
         assert_eq!(rails.next().await, confirmed(&stamped));
+    }
+}
+
+#[tokio::test]
+async fn very_many_identifiers_on_one_stream_receive_each_message_once() {
+    let server = start(&cable("", "")).await;
+    let mut clients = Vec::new();
+    for client in 0..20 {
+        let mut rails = Cable::rails(&server).await;
+        let own: Vec<String> = (0..20).map(|n| turbo_with("posts", &json!({"n": n, "client": client}))).collect();
+        for identifier in &own {
+            rails.subscribe(identifier).await;
+        }
+        clients.push((rails, own));
+    }
+    for number in 0..3 {
+        server.emit("/cable", "posts", "e", number).await;
+    }
+    for (rails, own) in &mut clients {
+        let mut received = vec![Vec::new(); own.len()];
+        for _ in 0..3 * own.len() {
+            let frame = rails.next().await;
+            let of = own.iter().position(|identifier| frame["identifier"] == **identifier);
+            received[of.expect("one of its identifiers")].push(frame["message"].clone());
+        }
+        assert!(received.iter().all(|messages| *messages == [0, 1, 2]), "in order: {received:?}");
+        rails.receives_nothing_else().await;
     }
 }
 

@@ -63,8 +63,12 @@ pub fn message(identifier: &str, message: impl Into<Value>) -> Value {
 impl Cable {
     /// Opens a WebSocket, without waiting for the first frame.
     pub async fn open(site: &Site, path: &str, subprotocols: &str) -> Self {
-        let headers = [("Sec-WebSocket-Protocol", subprotocols)];
-        let socket = WebSocket::open_path(site, path, &headers).await;
+        Self::open_with(site, path, &[("Sec-WebSocket-Protocol", subprotocols)]).await
+    }
+
+    /// Opens a WebSocket with these headers, without waiting for the first frame.
+    pub async fn open_with(site: &Site, path: &str, headers: &[(&str, &str)]) -> Self {
+        let socket = WebSocket::open_path(site, path, headers).await;
         Self(socket.unwrap_or_else(|response| panic!("{}: {}", response.status, response.text())))
     }
 

@@ -125,7 +125,8 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
         let config = &mount.config.namespaces[usize::from(id)];
         let cable = config.action_cable.clone().unwrap_or_default();
         let settings = Settings {
-            ping_interval: cable.ping_interval.as_millis() as Millis,
+            // The configuration may have a part of a millisecond.
+            ping_interval: (cable.ping_interval.as_millis() as Millis).max(1),
             probe_interval: limits.ping_interval.as_millis() as Millis,
             probe_timeout: limits.ping_timeout.as_millis() as Millis,
             connect_timeout: limits.connect_timeout.as_millis() as Millis,
