@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 #[path = "../../fuzz/entries/action_cable.rs"]
-mod action_cable;
+mod entry;
 
 fn secret() -> impl Strategy<Value = Secret> {
     "\\PC{1,80}".prop_map(|text| Secret::new(text).unwrap())
@@ -62,7 +62,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_command_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        action_cable::run(&bytes);
+        entry::run(&bytes);
     }
 
     #[test]
@@ -78,6 +78,6 @@ proptest! {
             _ => json!({"channel": channel, "signed_stream_name": token, "stream_name": identifier}).to_string(),
         };
         let text = json!({"command": command, "identifier": identifier, "history": {"since": history.len(), "streams": {&history: {"epoch": history, "offset": 1}}}});
-        action_cable::run(text.to_string().as_bytes());
+        entry::run(text.to_string().as_bytes());
     }
 }

@@ -75,13 +75,16 @@ pub(super) struct Queued {
     reserved: u32,
 }
 
+/// The frames of a batch in one encoding, concatenated.
+type EncodedBatch = (Arc<dyn Encoding>, Arc<[u8]>);
+
 /// Notices that are being delivered to the members of one room.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) items: Vec<Queued>,
     /// The frames of all items, concatenated, for each encoding that a member has needed so far, up to [`MAX_ENCODINGS`]. The
     /// last entry is then that of the last member.
-    pub(super) bytes: Vec<(Arc<dyn Encoding>, Arc<[u8]>)>,
+    pub(super) bytes: Vec<EncodedBatch>,
     /// Members below this index have not received it. The pass goes from high to low, so that a leave, which swaps with
     /// the last, cannot skip a member.
     pub(super) remaining: usize,
