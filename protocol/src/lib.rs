@@ -4,7 +4,7 @@
 //! goes, [`topic`] how that is named, [`page`] which page they exclude; [`history`] is where it is stored, [`mailbox`] where
 //! messages for users are, [`presence`] who is in a room, [`hooks`] what the application is notified of; [`text`] makes text from outside printable; [`websocket`] carries
 //! bytes, [`engine_io`] carries packets over it or over polling, and [`engine_io_3`] those of older clients, [`socket_io`]
-//! carries events in those packets; [`plain`] is an alternative to both. The
+//! carries events in those packets; [`plain`] and [`action_cable`] are alternatives to both. The
 //! tests of all three languages read the JSON files in `vectors/`.
 //!
 //! **Architecture Invariant:** nothing here does I/O, awaits, spawns or reads a clock. Bytes and times are arguments, and
@@ -14,6 +14,7 @@
 //! small multiple of the bytes that have arrived.
 #![forbid(unsafe_code)]
 
+pub mod action_cable;
 pub mod connections;
 pub mod engine_io;
 pub mod engine_io_3;

@@ -149,6 +149,12 @@ pub fn except_users(text: &str) -> Vec<Cow<'_, str>> {
     list.unwrap_or_default()
 }
 
+/// The text of a publication's message: a JSON value. `None`: it has none.
+#[must_use]
+pub fn message_of(text: &str) -> Option<&str> {
+    serde_json::from_str::<Members<'_>>(text).ok()?.message.map(RawValue::get)
+}
+
 /// The names of the members that [`marks_of`] looks for. Only without escapes.
 const EXCEPT: &str = "\"except\"";
 const EXCEPT_USERS: &str = "\"except_users\"";
@@ -246,6 +252,7 @@ pub(crate) struct Members<'a> {
     pub(crate) users: Option<&'a RawValue>,
     pub(crate) broadcast: Option<&'a RawValue>,
     event: Option<&'a RawValue>,
+    message: Option<&'a RawValue>,
     position: Option<&'a RawValue>,
     except: Option<&'a RawValue>,
     except_users: Option<&'a RawValue>,
@@ -317,6 +324,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
                 Name::Users => members.users = not_null(map.next_value()?),
                 Name::Broadcast => members.broadcast = not_null(map.next_value()?),
                 Name::Id => members.id = Some(map.next_value()?),
+                Name::Message => members.message = Some(map.next_value()?),
                 Name::Event => members.event = Some(map.next_value()?),
                 Name::Position => members.position = Some(map.next_value()?),
                 Name::Except => members.except = Some(map.next_value()?),
@@ -338,6 +346,7 @@ pub(crate) enum Name {
     Broadcast,
     Id,
     Event,
+    Message,
     Position,
     Except,
     ExceptUsers,
@@ -365,6 +374,7 @@ impl Name {
             Some("users") => Self::Users,
             Some("broadcast") => Self::Broadcast,
             Some("event") => Self::Event,
+            Some("message") => Self::Message,
             Some("position") => Self::Position,
             _ => Self::Other,
         }

@@ -265,7 +265,7 @@ impl<'de> Visitor<'de> for RestVisitor {
                 Name::Room | Name::Rooms | Name::User | Name::Users | Name::Broadcast | Name::Id => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                Name::Event | Name::Position | Name::Except | Name::ExceptUsers | Name::Other => {
+                Name::Event | Name::Message | Name::Position | Name::Except | Name::ExceptUsers | Name::Other => {
                     let value: &RawValue = map.next_value()?;
                     rest += &format!(",{}:{}", name.get(), value.get());
                 }

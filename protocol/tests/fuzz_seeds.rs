@@ -1,6 +1,8 @@
 //! Runs every committed seed of the fuzz targets through the same entry functions that libFuzzer calls.
 #![cfg(test)]
 
+#[path = "../fuzz/entries/action_cable.rs"]
+mod action_cable;
 #[path = "../fuzz/entries/join_args.rs"]
 mod join_args;
 #[path = "../fuzz/entries/plain.rs"]
@@ -68,6 +70,11 @@ fn position_parser_and_arithmetic_survive_every_seed() {
 #[test]
 fn join_argument_seeds_open_no_room() {
     run_all("join_args", join_args::run);
+}
+
+#[test]
+fn no_seed_of_action_cable_breaks_the_parser() {
+    run_all("action_cable", action_cable::run);
 }
 
 #[test]

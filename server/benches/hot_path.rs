@@ -33,7 +33,7 @@ fn encode(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("a publication of 200 bytes into a frame", |bencher| {
         let encoding = encoding(NAMESPACE, dialects::nodevent());
-        bencher.iter(|| Publication::stored("Room_12", black_box(&*text), None).frame(&encoding).clone());
+        bencher.iter(|| Publication::stored("Room_12", black_box(&*text), None).frame(&encoding));
     });
     group.finish();
 }

@@ -54,13 +54,15 @@ pub enum CloseReason {
     TokenExpired,
     /// Its user was revoked.
     Revoked,
+    /// Its token is missing or was rejected, and its protocol ends such connections.
+    Unauthorized,
 }
 
 // === impl CloseReason ===
 
 impl CloseReason {
     /// Every name, so that metrics can start at zero.
-    pub const NAMES: [&'static str; 23] = [
+    pub const NAMES: [&'static str; 24] = [
         "lost",
         "closed",
         "ping_timeout",
@@ -84,6 +86,7 @@ impl CloseReason {
         "token_expired",
         "message_timeout",
         "revoked",
+        "unauthorized",
     ];
 
     /// The meaning of each of [`CloseReason::NAMES`], for the reference.
@@ -113,6 +116,7 @@ impl CloseReason {
         "The token of the connection had expired, and no new one arrived within `token: grace`. Many: pages cannot get new tokens.",
         "The client announced attachments that did not arrive within `limits: request_timeout`.",
         "The user of the connection was revoked, by the API or `nodevent revoke`.",
+        "A client of Action Cable had no token, or one that was rejected, or the application did not admit it.",
     ];
 
     /// The label in metrics and logs.
@@ -146,6 +150,7 @@ impl CloseReason {
             Self::TokenExpired => 20,
             Self::MessageTimeout => 21,
             Self::Revoked => 22,
+            Self::Unauthorized => 23,
         }
     }
 
@@ -182,6 +187,7 @@ impl CloseReason {
             Self::WrongKeys => (1008, "too many wrong keys"),
             Self::TokenExpired => (1008, "token expired"),
             Self::Revoked => (1008, "revoked"),
+            Self::Unauthorized => (1008, "unauthorized"),
             Self::Displaced => (1013, "too many connections without a room; reconnect later"),
             Self::PostTimeout => (1008, "request body timeout"),
             Self::MessageTimeout => (1008, "attachments timeout"),
@@ -202,6 +208,7 @@ impl CloseReason {
                 | Self::PingTimeout
                 | Self::TokenExpired
                 | Self::Revoked
+                | Self::Unauthorized
         )
     }
 }

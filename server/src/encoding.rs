@@ -19,6 +19,12 @@ pub trait Encoding: fmt::Debug + Send + Sync {
     /// Encodes the notice that publications of a topic before `position` may be missing and cannot be recovered.
     fn gap(&self, topic: Topic<'_>, position: Position) -> Frame;
 
+    /// Whether a connection receives each copy of what was published to several targets. Otherwise it receives the
+    /// first one: for most protocols the copies are one event.
+    fn receives_each_copy(&self) -> bool {
+        false
+    }
+
     /// Encodes the notice that the connection does not receive the publication at `position`: its page is excluded, or it
     /// has received a copy. `None`: clients do not follow positions.
     fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<Frame> {
@@ -50,6 +56,11 @@ impl Frame {
     /// A binary message.
     pub fn binary(payload: &[u8]) -> Self {
         Self::new(Opcode::Binary, payload)
+    }
+
+    /// A message that is not sent: the protocol has none for what happened.
+    pub fn nothing() -> Self {
+        Self { bytes: Arc::new([]), payload: 0, binary: false }
     }
 
     fn new(opcode: Opcode, payload: &[u8]) -> Self {

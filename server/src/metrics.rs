@@ -34,6 +34,8 @@ pub struct Metrics {
     rejected_tokens: RejectedTokens,
     /// What was rejected because of a limit of its address, by [`AddressLimit::index`].
     address_limits: [AtomicU64; AddressLimit::NAMES.len()],
+    /// Commands of clients of Action Cable that mean nothing.
+    pub ignored_commands: AtomicU64,
     /// Joins with a position that got `recovered: false`.
     pub failed_recoveries: AtomicU64,
     /// Publications that an engine accepted from a publisher.
@@ -188,6 +190,12 @@ pub static SERIES: &[Series] = &[
         alert: "It grows steadily: the clocks or the secrets of the application and the server differ, or pages are open for \
                 longer than their tokens are valid and cannot get new ones.",
         read: Read::ByReason(&TokenError::NAMES, |metrics| &metrics.rejected_tokens.0),
+    },
+    Series {
+        name: "ignored_commands_total",
+        help: "Commands of clients of Action Cable that are not JSON, or that the server does not know. They get no reply.",
+        alert: "It grows: a client speaks another version, or is hostile.",
+        read: Read::Counter(|metrics| &metrics.ignored_commands),
     },
     Series {
         name: "failed_recoveries_total",

@@ -422,7 +422,8 @@ pub trait Core {
         request: RequestId,
     ) -> Result<Outcome<Arc<RoomPresence>>, PresenceError>;
 
-    /// Counts and logs a join that the protocol itself rejects, and returns the error.
+    /// Counts and logs a join that the protocol itself rejects, and returns the error. After too many wrong keys the
+    /// connection will be closed.
     fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError;
 
     /// Leaves a room. Returns whether the connection was a member.
@@ -434,6 +435,10 @@ pub trait Core {
     /// Sends a text message.
     fn send_text(&mut self, text: &str);
 
+    /// Sends a small text message over a WebSocket, before the messages that wait because the client reads slowly. For
+    /// heartbeats.
+    fn send_text_first(&mut self, text: &str);
+
     /// Sends messages in one write.
     fn send(&mut self, frames: &[Frame]);
 
@@ -442,6 +447,9 @@ pub trait Core {
 
     /// Writes what [`Protocol::opened`] has sent so far, instead of waiting for its end.
     fn flush(&mut self);
+
+    /// Counts a command of the client that means nothing, and that the protocol therefore ignores.
+    fn count_ignored_command(&mut self);
 
     /// Counts one message against the connection's rate limit.
     ///

@@ -45,6 +45,10 @@ pub enum Notice {
     Gap(Arc<Gap>),
 }
 
+/// The frames that one notice keeps, and so the history of the memory engine. Other encodings, such as those of very many
+/// subscriptions with identifiers of their own, encode it again for each batch.
+const MAX_KEPT_FRAMES: usize = 6;
+
 /// The frames of one notice, one for each encoding in use: a list that only grows.
 #[derive(Debug, Default)]
 struct Frames(OnceLock<Box<Encoded>>);
@@ -60,18 +64,19 @@ struct Encoded {
 // === impl Frames ===
 
 impl Frames {
-    /// The frame for `encoding`. `encode` runs once for all callers on all threads.
-    fn get(&self, encoding: &Arc<dyn Encoding>, encode: impl Fn() -> Frame) -> &Frame {
+    /// The frame for `encoding`. `encode` runs once for all callers on all threads, for the first [`MAX_KEPT_FRAMES`] encodings.
+    fn get(&self, encoding: &Arc<dyn Encoding>, encode: impl Fn() -> Frame) -> Frame {
         let mut frames = self;
-        loop {
+        for _ in 0..MAX_KEPT_FRAMES {
             let encoded = frames.0.get_or_init(|| {
                 Box::new(Encoded { encoding: Arc::clone(encoding), frame: encode(), next: Self::default() })
             });
             if std::ptr::addr_eq(Arc::as_ptr(&encoded.encoding), Arc::as_ptr(encoding)) {
-                return &encoded.frame;
+                return encoded.frame.clone();
             }
             frames = &encoded.next;
         }
+        encode()
     }
 }
 
@@ -108,7 +113,7 @@ impl Publication {
     }
 
     /// Its frame in an encoding.
-    pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> &Frame {
+    pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> Frame {
         self.frames.get(encoding, || encoding.publication(&self.text, self.position))
     }
 }
@@ -190,7 +195,7 @@ impl Notice {
     }
 
     /// Its frame in an encoding.
-    pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> &Frame {
+    pub fn frame(&self, encoding: &Arc<dyn Encoding>) -> Frame {
         match self {
             Self::Publication(publication) => publication.frame(encoding),
             Self::Gap(gap) => gap.frames.get(encoding, || encoding.gap(Topic::parse(&gap.topic), gap.position)),
@@ -239,5 +244,18 @@ mod tests {
         for counter in counters {
             assert_eq!(counter.1.load(Relaxed), 1, "{}", counter.0);
         }
+    }
+
+    #[test]
+    fn a_notice_keeps_few_frames_however_many_encodings_there_are() {
+        let publication = Publication::stored("r", "{}", None);
+        let mut encodings = Vec::new();
+        for _ in 0..1_000 {
+            let encoding: Arc<dyn Encoding> = Arc::new(Prefix("x", AtomicUsize::new(0)));
+            assert_eq!(publication.frame(&encoding).payload(), b"x{}");
+            encodings.push(encoding);
+        }
+        let kept = encodings.iter().filter(|encoding| Arc::strong_count(encoding) > 1);
+        assert_eq!(kept.count(), MAX_KEPT_FRAMES);
     }
 }

@@ -21,8 +21,10 @@ pub struct SendBuffer {
 #[derive(Debug)]
 struct Part {
     bytes: Arc<[u8]>,
-    /// Number of bytes that are written.
+    /// Up to where they are written.
     written: usize,
+    /// Up to where they belong to this part.
+    end: usize,
 }
 
 /// The result of a flush.
@@ -70,7 +72,26 @@ impl SendBuffer {
     /// Appends `bytes`, of which the socket has accepted `written` already.
     pub fn push(&mut self, bytes: Arc<[u8]>, written: usize) {
         self.bytes += bytes.len() - written;
-        self.parts.push_back(Part { bytes, written });
+        let end = bytes.len();
+        self.parts.push_back(Part { bytes, written, end });
+    }
+
+    /// Puts a message before everything that is queued, but after the message of which the socket has accepted a part.
+    pub fn push_first(&mut self, bytes: Arc<[u8]>) {
+        let length = bytes.len();
+        self.bytes += length;
+        let first = Part { bytes, written: 0, end: length };
+        let Some(front) = self.parts.front_mut() else { return self.parts.push_back(first) };
+        let boundary = message_end(&front.bytes, front.written);
+        if boundary == front.written {
+            return self.parts.push_front(first);
+        }
+        let rest = Part { bytes: Arc::clone(&front.bytes), written: boundary, end: front.end };
+        front.end = boundary;
+        if rest.written < rest.end {
+            self.parts.insert(1, rest);
+        }
+        self.parts.insert(1, first);
     }
 
     /// Writes as much as the socket accepts.
@@ -86,7 +107,7 @@ impl SendBuffer {
             let mut slices = [IoSlice::new(&[]); PARTS_PER_WRITE];
             let mut count = 0;
             for (slice, part) in slices.iter_mut().zip(&self.parts) {
-                *slice = IoSlice::new(&part.bytes[part.written..]);
+                *slice = IoSlice::new(&part.bytes[part.written..part.end]);
                 count += 1;
             }
             match write(&slices[..count]) {
@@ -110,7 +131,7 @@ impl SendBuffer {
         self.bytes -= written;
         while written > 0 {
             let Some(part) = self.parts.front_mut() else { return };
-            let left = part.bytes.len() - part.written;
+            let left = part.end - part.written;
             if written < left {
                 part.written += written;
                 return;
@@ -119,6 +140,29 @@ impl SendBuffer {
             self.parts.pop_front();
         }
     }
+}
+
+/// The end of the WebSocket frame that contains the byte before `at`, in frames that this server has encoded: each is a
+/// message. They may follow the response to the handshake, with which no frame can begin.
+fn message_end(frames: &[u8], at: usize) -> usize {
+    if frames.starts_with(b"HTTP/") {
+        return frames.len();
+    }
+    let mut end = 0;
+    while end < at {
+        let Some(header) = frames.get(end..) else { return frames.len() };
+        let length = |digits: std::ops::Range<usize>| {
+            let digits = header.get(digits).unwrap_or_default();
+            digits.iter().fold(0_usize, |length, byte| length.wrapping_shl(8) | usize::from(*byte))
+        };
+        end += match header.get(1).map(|byte| usize::from(byte & 0x7f)) {
+            Some(126) => 4 + length(2..4),
+            Some(127) => 10 + length(2..10),
+            Some(short) => 2 + short,
+            None => return frames.len(),
+        };
+    }
+    end.min(frames.len())
 }
 
 /// The cost of a message in a [`PollQueue`], in addition to its payload. Bytes.
@@ -195,6 +239,50 @@ mod tests {
         while send_buffer.flush(&mut write).unwrap() != FlushOutcome::Drained {}
         assert_eq!(seen, b"llo wide world");
         assert_eq!(send_buffer.bytes(), 0);
+    }
+
+    #[test]
+    fn an_urgent_message_waits_only_for_the_one_that_is_being_written() {
+        let message = |size: usize| {
+            let mut bytes = Vec::new();
+            nodevent_protocol::websocket::encode(
+                &mut bytes,
+                nodevent_protocol::websocket::Opcode::Text,
+                &vec![b'x'; size],
+            );
+            bytes
+        };
+        let sizes = [0, 5, 125, 126, 300, 70_000];
+        let messages: Vec<Vec<u8>> = sizes.into_iter().map(message).collect();
+        let all = messages.concat();
+        let ends: Vec<usize> = messages
+            .iter()
+            .scan(0, |end, message| {
+                *end += message.len();
+                Some(*end)
+            })
+            .collect();
+        let urgent = b"\x81\x01!";
+        for written in (0..700).chain(all.len() - 70_012..all.len() - 69_990).chain([all.len() - 1]) {
+            let mut send_buffer = SendBuffer::default();
+            send_buffer.push(all.as_slice().into(), written);
+            send_buffer.push(part("later"), 0);
+            send_buffer.push_first(urgent.as_slice().into());
+            assert_eq!(send_buffer.bytes(), all.len() - written + 5 + urgent.len());
+            let mut seen = Vec::new();
+            let write = |slices: &[IoSlice<'_>]| {
+                let before = seen.len();
+                slices.iter().for_each(|slice| seen.extend_from_slice(slice));
+                Ok(seen.len() - before)
+            };
+            assert_eq!(send_buffer.flush(write).unwrap(), FlushOutcome::Drained);
+            let end = if written == 0 { 0 } else { *ends.iter().find(|end| **end >= written).unwrap() };
+            assert_eq!(seen, [&all[written..end], urgent.as_slice(), &all[end..], b"later"].concat(), "{written}");
+        }
+        let mut send_buffer = SendBuffer::default();
+        send_buffer.push(part("HTTP/1.1 101 Switching Protocols"), 3);
+        send_buffer.push_first(urgent.as_slice().into());
+        assert_eq!(send_buffer.parts().next().map(|part| part.len()), Some(32), "after the handshake");
     }
 
     #[test]

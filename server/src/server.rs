@@ -434,6 +434,7 @@ fn authorizers(
         };
         Authorizers::from(of_users).with_identities(revocations, tokens)
     };
+    let chain = if config.serves_action_cable() { chain.with_dialect(dialect_joins) } else { chain };
     chain.with_revocations(revocations)
 }
 

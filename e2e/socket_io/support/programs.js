@@ -23,7 +23,7 @@ export async function within(what, promise, limit = TIMEOUT) {
 }
 
 /** Waits until `condition` returns or resolves to something true, and returns it. */
-export async function until(what, condition) {
+export async function until(what, condition, limit) {
   let ended = false;
   const attempt = async () => {
     while (!ended) {
@@ -32,7 +32,7 @@ export async function until(what, condition) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   };
-  return within(what, attempt()).finally(() => (ended = true));
+  return within(what, attempt(), limit).finally(() => (ended = true));
 }
 
 /** A port that was free a moment ago. */

@@ -2,6 +2,7 @@
 //! same result, and no input makes a decoder panic. The tests include the invariants of the fuzz targets.
 #![cfg(test)]
 
+mod action_cable;
 mod engine_io;
 mod engine_io_3;
 mod json;

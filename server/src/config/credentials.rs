@@ -21,11 +21,22 @@ const EMPTY_HINT: &str = "write a long random text, e.g. from `openssl rand -hex
 
 /// Reads `secret`, `secret_file` and `secrets`. Returns `None` if none of them is written.
 pub(super) fn secrets(map: &mut MapReader<'_>, folder: &Path, report: &mut Report) -> Option<Vec<Secret>> {
-    let is_written = ["secret", "secret_file", "secrets"].iter().any(|key| map.has(key));
+    several(map, ["secret", "secret_file", "secrets"], folder, report)
+}
+
+/// Reads the keys for one secret, for its file, and for a list of secrets. Returns `None` if none of them is written.
+pub(super) fn several(
+    map: &mut MapReader<'_>,
+    names: [&'static str; 3],
+    folder: &Path,
+    report: &mut Report,
+) -> Option<Vec<Secret>> {
+    let [single, _, list] = names;
+    let is_written = names.iter().any(|key| map.has(key));
     let mut all = Vec::new();
-    all.extend(one(map, "secret", folder, report));
-    if let Some(entry) = map.take_entry("secrets") {
-        let name = map.name("secrets");
+    all.extend(one(map, single, folder, report));
+    if let Some(entry) = map.take_entry(list) {
+        let name = map.name(list);
         let node = &entry.node;
         match &node.value {
             Value::List(list) if !list.is_empty() => {
@@ -33,13 +44,16 @@ pub(super) fn secrets(map: &mut MapReader<'_>, folder: &Path, report: &mut Repor
                     all.extend(entry_of_list(node, &format!("{name}[{index}]"), folder, report));
                 }
             }
-            Value::List(_) | Value::Null => {
+            Value::List(_) | Value::Null if list == "secrets" => {
                 report.error(node.location, format!("{name} is empty, so every client could join"), EMPTY_HINT);
+            }
+            Value::List(_) | Value::Null => {
+                report.error(node.location, format!("{name} is empty"), "write a list of secrets, or delete it");
             }
             _ => report.error(
                 node.location,
                 format!("{name} is not a list"),
-                "write `secrets: [{id: a, secret: …}]`, or `secret: …`",
+                format!("write `{list}: [{{id: a, secret: …}}]`, or `{single}: …`"),
             ),
         }
     }
@@ -154,6 +168,8 @@ pub(super) fn one(
         "key" => (map.name(key), "key_file"),
         "password" => (map.name(key), "password_file"),
         "ident_password" => (map.name(key), "ident_password_file"),
+        "secret_key_base" => (map.name(key), "secret_key_base_file"),
+        "signed_stream_key" => (map.name(key), "signed_stream_key_file"),
         _ => (map.name(key), "publish_key_file"),
     };
     let file_name = map.name(file_key);

@@ -440,9 +440,17 @@ pub static NAMESPACE: Section = Section {
             "protocol",
             Texts,
             Value("socket_io"),
-            "Protocols that clients may speak: `socket_io`, `plain`, or a list of both.",
-            "Clients connect without a Socket.IO library.",
+            "Protocols that clients may speak: `socket_io`, `plain`, `action_cable`, or a list of them.",
+            "Clients connect without a Socket.IO library, or with that of Rails.",
             "[socket_io, plain]",
+        ),
+        key(
+            "action_cable",
+            Map("see [`action_cable`](#action_cable)"),
+            Words("no stream is open"),
+            "Streams that clients of the protocol `action_cable` may subscribe to. See [action-cable.md](action-cable.md).",
+            "Always with `protocol: action_cable`.",
+            "",
         ),
         key(
             "dialect",
@@ -666,6 +674,131 @@ pub static AUTH: Section = Section {
             "File with the certificates in PEM that are trusted.",
             "The application has a certificate of your own authority.",
             "",
+        ),
+    ],
+};
+
+/// Keys of `action_cable`.
+pub static ACTION_CABLE: Section = Section {
+    title: "`action_cable`",
+    about: "Keys below `action_cable`, for a namespace with `protocol: action_cable`. What is not written is closed. \
+            [action-cable.md](action-cable.md) has examples.",
+    frame: Frame { above: "/cable:\n  protocol: action_cable\n  action_cable:", indent: 4 },
+    keys: &[
+        key(
+            "path",
+            Text,
+            Value("/cable"),
+            "Path of the WebSocket, as `config.action_cable.mount_path` of Rails.",
+            "The application has another path, or several namespaces have this protocol.",
+            "/cable",
+        ),
+        key(
+            "secret_key_base",
+            Secret,
+            Words("none"),
+            "`secret_key_base` of the application, from which the key of signed names of streams is derived, as \
+             `turbo-rails` does.",
+            "Pages use `turbo_stream_from`.",
+            "${SECRET_KEY_BASE:-0123456789abcdef0123456789abcdef}",
+        ),
+        key(
+            "secret_key_base_file",
+            File,
+            Words("none"),
+            "File that contains this secret. A line break at its end is ignored.",
+            "Secrets are files.",
+            "",
+        ),
+        key(
+            "secret_key_bases",
+            Map("a list of secrets, or of maps with `secret` or `secret_file`, and `id`"),
+            Words("none"),
+            "Further ones, of which each is accepted.",
+            "While you replace `secret_key_base`.",
+            "",
+        ),
+        key(
+            "signed_stream_key",
+            Secret,
+            Words("none"),
+            "`config.turbo.signed_stream_verifier_key` of the application.",
+            "The application sets it.",
+            "${TURBO_KEY:-7f3c1e5a9b2d4f60}",
+        ),
+        key(
+            "signed_stream_key_file",
+            File,
+            Words("none"),
+            "File that contains this key. A line break at its end is ignored.",
+            "Secrets are files.",
+            "",
+        ),
+        key(
+            "signed_stream_keys",
+            Map("a list of secrets, or of maps with `secret` or `secret_file`, and `id`"),
+            Words("none"),
+            "Further keys, of which each is accepted.",
+            "While you replace the key.",
+            "",
+        ),
+        key(
+            "public_streams",
+            Flag,
+            Value("false"),
+            "Whether clients of AnyCable may subscribe to every stream by its name, without a signature.",
+            "All streams are public.",
+            "true",
+        ),
+        key(
+            "ping_interval",
+            Duration,
+            Value("3s"),
+            "Interval of pings. Clients of Rails reconnect after 6 s without one.",
+            "All clients expect another interval.",
+            "3s",
+        ),
+        key(
+            "refresh",
+            Flag,
+            Value("true"),
+            "Whether the server sends a `refresh` to pages with `turbo_stream_from` if messages are missing that cannot be \
+             recovered. The page then loads again.",
+            "Pages must not load again by themselves.",
+            "false",
+        ),
+        key(
+            "tap",
+            Map("see [`action_cable.tap`](#action_cabletap)"),
+            Words("none"),
+            "Channels of the stock Redis adapter, whose messages are published.",
+            "`config/cable.yml` has `adapter: redis`, and stays so.",
+            "",
+        ),
+    ],
+};
+
+/// Keys of `action_cable.tap`.
+pub static ACTION_CABLE_TAP: Section = Section {
+    title: "`action_cable.tap`",
+    about: "Keys below `tap` of `action_cable`.",
+    frame: Frame { above: "/cable:\n  protocol: action_cable\n  action_cable:\n    tap:", indent: 6 },
+    keys: &[
+        key(
+            "redis",
+            Map("as `redis` of a namespace"),
+            Words("`redis` of the namespace"),
+            "Redis of `config/cable.yml`.",
+            "It is another one.",
+            "redis://localhost:6379/1",
+        ),
+        key(
+            "channel_prefix",
+            Text,
+            Words("none"),
+            "`channel_prefix` of `config/cable.yml`.",
+            "It is required.",
+            "app_production",
         ),
     ],
 };
@@ -1299,6 +1432,23 @@ pub static LIMITS: Section = Section {
             "Length of a room's name in bytes. A join with a longer one is rejected: `Bad room`.",
             "Room names contain long identifiers.",
             "255",
+        ),
+        key(
+            "max_identifier",
+            Size,
+            Value("2KB"),
+            "Longest identifier of a subscription of Action Cable. A longer one is rejected.",
+            "Subscriptions have long parameters.",
+            "4KB",
+        ),
+        key(
+            "max_pending_commands",
+            Number(1, 100_000),
+            Value("64"),
+            "Commands of one connection of Action Cable that wait until it is decided who it is. Beyond it, the \
+             connection is closed.",
+            "Pages have many subscriptions, and the application decides slowly.",
+            "256",
         ),
         key(
             "max_rooms_per_connection",
@@ -1968,7 +2118,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 27] = [
+pub static SECTIONS: [&Section; 29] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -1983,6 +2133,8 @@ pub static SECTIONS: [&Section; 27] = [
     &TOKEN_SECRET,
     &TOKEN_PUBLIC_KEY,
     &PUBLISH_KEY_ENTRY,
+    &ACTION_CABLE,
+    &ACTION_CABLE_TAP,
     &TURTED,
     &APPLICATION,
     &TURTED_PUSH,

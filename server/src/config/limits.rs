@@ -24,6 +24,10 @@ pub struct Limits {
     pub max_message_size: usize,
     /// Largest publish. Bytes.
     pub max_publish_size: usize,
+    /// Length of the identifier of a subscription of Action Cable. Bytes.
+    pub max_identifier: usize,
+    /// Commands of one connection of Action Cable that wait until it is decided who it is.
+    pub max_pending_commands: usize,
     /// Rooms that one connection may be in.
     pub max_rooms_per_connection: usize,
     /// Length of a room's name. Bytes.
@@ -81,6 +85,8 @@ impl Default for Limits {
             max_http_connections: 200_000,
             max_message_size: 64 * 1024,
             max_publish_size: 1024 * 1024,
+            max_identifier: 2 * 1024,
+            max_pending_commands: 64,
             max_rooms_per_connection: 128,
             max_room_name: 255,
             send_buffer: 1024 * 1024,
@@ -142,6 +148,8 @@ impl Limits {
         set(&mut self.max_message_size, map.size("max_message_size", report));
         set(&mut self.max_publish_size, map.size("max_publish_size", report));
         set(&mut self.max_room_name, map.size("max_room_name", report));
+        set(&mut self.max_identifier, map.size("max_identifier", report));
+        set(&mut self.max_pending_commands, map.number("max_pending_commands", report));
         set(&mut self.max_rooms_per_connection, map.number("max_rooms_per_connection", report));
         set(&mut self.max_memberships, map.number("max_memberships", report));
         set(&mut self.max_present_per_room, map.number("max_present_per_room", report));

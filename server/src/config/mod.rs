@@ -9,6 +9,7 @@
 //! locations), [`environment`] (`${NAME}` and sections), [`reader`] and [`values`] (values to types), then a file for
 //! each part. [`reference`] prints the reference from [`keys`]. [`web_service`] reads the files of another program.
 
+pub mod action_cable;
 pub mod application;
 mod credentials;
 mod environment;
@@ -389,6 +390,11 @@ fn check_paths(config: &Config, location: report::Location, report: &mut Report)
     if pushes.filter(|push| push.listen.is_none()).any(|push| !paths.insert(&push.path)) {
         let what = "several namespaces have the same `turted: push: path`";
         report.error(location, what, "write another `path`, or a `port`");
+    }
+    let served = config.namespaces.iter().filter(|one| one.serves_action_cable());
+    let mut paths = std::collections::HashSet::new();
+    if served.map(Namespace::action_cable_path).any(|path| !paths.insert(path)) {
+        report.error(location, "several namespaces have the same `action_cable: path`", "write another `path`");
     }
 }
 

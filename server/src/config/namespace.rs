@@ -12,13 +12,14 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token`, `auth` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `expiry`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `channel_per_room`, `protocol`, `dialect`, `allow_eio3`, `user_room_prefix`, `public_room` and `event_prefix` (together) | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `expiry`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `channel_per_room`, `protocol`, `action_cable`, `dialect`, `allow_eio3`, `user_room_prefix`, `public_room` and `event_prefix` (together) | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
 //! that it should be closed: a secret without a value, an unknown key below a namespace that has neither a secret nor
 //! `open: true`, a secret at the top of a file with several namespaces, or a namespace whose slash is missing.
 
+use super::action_cable::{self, ActionCable};
 use super::application::{Auth, KeySet};
 use super::credentials;
 use super::history::History;
@@ -43,6 +44,8 @@ use std::time::Duration;
 
 /// The protocol of a namespace that names none.
 const PROTOCOL: &str = "socket_io";
+/// The protocol whose clients show a signed name for each stream, so that others cannot join.
+const ACTION_CABLE: &str = "action_cable";
 /// The dialect of a namespace that names none.
 const DIALECT: &str = "nodevent";
 /// The dialects that decide about joins themselves. Their rooms are apart, so they may share a namespace.
@@ -105,6 +108,8 @@ pub struct Namespace {
     pub protocols: Vec<Named>,
     /// The vocabularies of events inside Socket.IO; at least one.
     pub dialects: Vec<Named>,
+    /// What clients of Action Cable may subscribe to.
+    pub action_cable: Option<ActionCable>,
     /// Users, channels and pushes of the dialect `turted`.
     pub turted: Option<Turted>,
     /// Channels and sources of the dialect `notifications`.
@@ -149,6 +154,7 @@ struct Written {
     redis: Option<Redis>,
     protocols: Option<Vec<Named>>,
     dialects: Option<Vec<Named>>,
+    action_cable: Option<ActionCable>,
     turted: Option<Turted>,
     notifications: Option<Notifications>,
     allows_eio3: Option<bool>,
@@ -188,6 +194,7 @@ impl Namespace {
     /// Whether every client may join its rooms.
     pub fn is_open(&self) -> bool {
         !self.decides_by_dialect()
+            && !is_action_cable_alone(&self.protocols)
             && self.secrets.is_empty()
             && self.auth.is_none()
             && (self.token.is_none() || self.is_declared_open)
@@ -196,6 +203,16 @@ impl Namespace {
     /// Whether its dialects decide who joins which room, and clients cannot ask for one in another way.
     pub fn decides_by_dialect(&self) -> bool {
         has_closed_dialect(&self.dialects)
+    }
+
+    /// The path of the WebSocket for clients of Action Cable.
+    pub fn action_cable_path(&self) -> String {
+        self.action_cable.clone().unwrap_or_default().path
+    }
+
+    /// Whether clients of Action Cable may connect.
+    pub fn serves_action_cable(&self) -> bool {
+        self.protocols.iter().any(|one| one.name == ACTION_CABLE)
     }
 
     /// Whether cookies say who a connection is.
@@ -424,7 +441,8 @@ impl Draft {
         let Self { name, written, location } = self;
         let has_secret = written.secrets.is_some() || written.token.is_some() || written.auth.is_some();
         written.check_dialects(&name, location, report);
-        let has_secret = has_secret || written.has_closed_dialect();
+        written.check_action_cable(&name, location, report);
+        let has_secret = has_secret || written.has_closed_dialect() || written.is_action_cable_alone();
         match written.open {
             // With tokens it may be open: then they only say who a client is.
             Some(true) if written.secrets.is_some() => {
@@ -503,6 +521,9 @@ impl Written {
         let auth = map
             .take_entry("auth")
             .map(|entry| super::application::read(&entry.node, &path, folder, is_web_service, report));
+        let path = map.name("action_cable");
+        let action_cable =
+            map.take_entry("action_cable").map(|entry| action_cable::read(&entry.node, &path, folder, report));
         let path = map.name("turted");
         let turted = map.take_entry("turted").map(|entry| super::turted::read(&entry.node, &path, folder, report));
         let path = map.name("notifications");
@@ -530,6 +551,7 @@ impl Written {
             ends_expired_memberships: map.word("expiry", report).map(|word| word == "leave"),
             protocols: Some(read_names(map, "protocol", report)).filter(|names| !names.is_empty()),
             dialects,
+            action_cable,
             turted,
             notifications,
             allows_eio3: map.flag("allow_eio3", report),
@@ -555,6 +577,7 @@ impl Written {
             redis: self.redis.or(below.redis),
             protocols: self.protocols.or(below.protocols),
             dialects: self.dialects.or(below.dialects),
+            action_cable: self.action_cable.or(below.action_cable),
             turted: self.turted.or(below.turted),
             notifications: self.notifications.or(below.notifications),
             allows_eio3: self.allows_eio3.or(below.allows_eio3),
@@ -578,6 +601,24 @@ impl Written {
             && self.auth.is_none()
             && self.open.is_none()
             && !self.has_closed_dialect()
+            && !self.is_action_cable_alone()
+    }
+
+    /// Whether no other clients connect than those of Action Cable.
+    fn is_action_cable_alone(&self) -> bool {
+        self.protocols.as_deref().is_some_and(is_action_cable_alone)
+    }
+
+    /// Reports what contradicts the protocol `action_cable`.
+    fn check_action_cable(&self, name: &str, location: Location, report: &mut Report) {
+        let is_served = self.protocols.iter().flatten().any(|one| one.name == ACTION_CABLE);
+        action_cable::check(self.action_cable.as_ref(), name, is_served, self.redis.as_ref(), location, report);
+        if self.is_action_cable_alone() && self.open == Some(true) {
+            let what = format!("{name} has `open: true`, but clients of Action Cable show signed names of streams");
+            let hint =
+                "delete `open`; for streams without a signed name, write `action_cable: {public_streams: true}`";
+            report.error(location, what, hint);
+        }
     }
 
     /// Whether its dialects decide who joins which room.
@@ -650,6 +691,7 @@ impl Written {
             redis: self.redis,
             protocols: self.protocols.unwrap_or_else(|| vec![Named::default_of(PROTOCOL)]),
             dialects: self.dialects.unwrap_or_else(|| vec![Named::default_of(DIALECT)]),
+            action_cable: self.action_cable,
             turted: self.turted,
             notifications: self.notifications,
             allows_eio3: self.allows_eio3.unwrap_or(true),
@@ -670,6 +712,10 @@ impl Written {
             web_service,
         }
     }
+}
+
+fn is_action_cable_alone(protocols: &[Named]) -> bool {
+    !protocols.is_empty() && protocols.iter().all(|one| one.name == ACTION_CABLE)
 }
 
 fn has_closed_dialect(dialects: &[Named]) -> bool {

@@ -185,6 +185,9 @@ mod tests {
     /// What is required in a section of a dialect, or in one that has required keys. Further keys can be appended.
     fn required_file(section: &str) -> Option<&'static str> {
         Some(match section {
+            "`action_cable`" => {
+                "/cable:\n  protocol: action_cable\n  action_cable:\n    secret_key_base: a-secret-of-more-than-sixteen\n"
+            }
             "`turted`" => "/:\n  dialect: turted\n  turted:\n    ident: accept_all\n",
             "`turted.application`" => {
                 "/:\n  dialect: turted\n  turted:\n    ident: application\n    application:\n      url: http://localhost/\n"

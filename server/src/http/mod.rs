@@ -16,6 +16,7 @@ mod connection;
 pub mod connections;
 mod console;
 pub mod endpoint;
+pub mod event_stream;
 mod form;
 mod head_scanner;
 mod health;

@@ -5,6 +5,7 @@
 //!
 //! A new protocol is one folder and one line here. `CONTRIBUTING.md` has the recipe.
 
+pub mod action_cable;
 pub mod engine_io;
 pub mod plain;
 pub mod socket_io;
@@ -38,6 +39,7 @@ pub struct Registration {
 pub const REGISTRY: &[Registration] = &[
     Registration { name: Some("socket_io"), mount: socket_io::mount },
     Registration { name: Some("plain"), mount: plain::mount },
+    Registration { name: Some("action_cable"), mount: action_cable::mount },
     Registration { name: None, mount: sse::mount },
     Registration { name: None, mount: socket_io::dialects::mount_page },
 ];

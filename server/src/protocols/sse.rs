@@ -11,26 +11,20 @@ use super::Mount;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
-use crate::http::connections::{OpenStream, StreamReceiver};
+use crate::http::event_stream::{self, data};
 use crate::http::room_request::RoomPath;
 use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, query, reply};
 use crate::namespace::Namespace;
 use crate::outcome::Outcome;
 use crate::protocol::{Core, Joined, Message, Millis, NEVER, Protocol, RecoveryStatus, Subscribe, SubscribeReply};
-use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::response::Response;
-use hyper::body::{Body as HttpBody, Frame as BodyFrame};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::topic::Topic;
 use serde_json::{Value, json};
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio::sync::oneshot;
 
 /// The last part of the path.
 const RESOURCE: &str = "events";
@@ -59,9 +53,6 @@ struct SseEndpoint {
     heartbeat_interval: Millis,
 }
 
-/// The body of a response.
-struct SseBody(StreamReceiver);
-
 /// Mounts Server-Sent Events, which serve every namespace.
 pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
     let heartbeat_interval = mount.config.limits.ping_interval.as_millis() as Millis;
@@ -86,11 +77,6 @@ impl Encoding for SseEncoding {
 fn event(name: &str, data: &Value, id: Option<Position>) -> Frame {
     let id = id.map_or(String::new(), |id| format!("id: {id}\n"));
     Frame::text(&format!("{id}event: {name}\ndata: {data}\n\n"))
-}
-
-/// A text as `data` lines: the JSON of a publication may contain line breaks.
-fn data(text: &str) -> String {
-    text.split(['\n', '\r']).map(|line| format!("data: {line}\n")).collect()
 }
 
 // === impl Sse ===
@@ -196,18 +182,7 @@ impl SseEndpoint {
         };
         let reader = self.reader(namespace, &path.room, request);
         let protocol = Box::new(move || Box::new(reader) as Box<dyn Protocol>);
-        let (reply, opened) = oneshot::channel();
-        let info = http.connect_info(request, permit);
-        let open = OpenStream { protocol, info, reply };
-        if http.open_stream(open).is_err() {
-            return busy();
-        }
-        let Ok(messages) = opened.await else { return busy() };
-        let body = Body::new(SseBody(messages));
-        let mut response = reply::with_type(StatusCode::OK, "text/event-stream", body);
-        // A proxy that buffers the response would make it useless.
-        response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
-        response
+        event_stream::respond(http, protocol, http.connect_info(request, permit)).await
     }
 
     fn reader(&self, namespace: &Namespace, room: &str, request: &Parts) -> Sse {
@@ -225,27 +200,6 @@ impl SseEndpoint {
     }
 }
 
-fn busy() -> Response {
-    reply::error(StatusCode::SERVICE_UNAVAILABLE, "the server is busy", "retry")
-}
-
-// === impl SseBody ===
-
-impl HttpBody for SseBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
-        self.0.poll_next(context).map(|frame| {
-            // Shared with all other readers, and counted until it is written.
-            Some(Ok(BodyFrame::data(Bytes::from_owner(frame?))))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,11 +210,6 @@ mod tests {
         let position = Some(Position { epoch: 0xab, offset: 7 });
         let expected = format!("id: 00000000000000ab:7\ndata: {text}\n\n");
         assert_eq!(SseEncoding.publication(text, position).payload(), expected.as_bytes());
-    }
-
-    #[test]
-    fn json_with_line_breaks_stays_one_event() {
-        assert_eq!(data("{\n\"a\":1}"), "data: {\ndata: \"a\":1}\n");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::encoding::Frame;
 use crate::send_buffer::SendOutcome;
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -91,8 +92,13 @@ impl BodyStream {
         self.waiting.load(Relaxed)
     }
 
-    pub(super) fn send<'a>(&self, frames: impl Iterator<Item = &'a Frame>, limit: usize) -> SendOutcome {
+    pub(super) fn send(&self, frames: impl Iterator<Item = impl Borrow<Frame>>, limit: usize) -> SendOutcome {
         for frame in frames {
+            let frame = frame.borrow();
+            // A protocol may have no message for what happened.
+            if frame.payload().is_empty() {
+                continue;
+            }
             if self.waiting.fetch_add(frame.payload().len(), Relaxed) > limit {
                 return SendOutcome::Overflow;
             }

@@ -65,6 +65,16 @@ impl<'a> Connection<'a> {
         }
     }
 
+    /// Counts the wrong key of a rejected join, if it had one.
+    fn count_wrong_key(&mut self, error: JoinError) {
+        match error {
+            JoinError::Unauthorized(text) if is_wrong_key(text) && !self.shard.count_wrong_key(self.slot) => {
+                self.close = Some(CloseReason::WrongKeys);
+            }
+            _ => {}
+        }
+    }
+
     fn session(&self) -> Option<&Session> {
         match self.shard.slots.get(self.slot as usize) {
             Some(super::slot::Slot::Session(session)) => Some(session),
@@ -192,11 +202,8 @@ impl Core for Connection<'_> {
             return Ok(Outcome::Overloaded);
         }
         let outcome = self.shard.subscribe(self.slot, request);
-        match &outcome {
-            Err(JoinError::Unauthorized(text)) if is_wrong_key(text) && !self.shard.count_wrong_key(self.slot) => {
-                self.close = Some(CloseReason::WrongKeys);
-            }
-            Ok(_) | Err(_) => {}
+        if let Err(error) = &outcome {
+            self.count_wrong_key(*error);
         }
         outcome.map(|outcome| self.after_join(outcome))
     }
@@ -211,6 +218,7 @@ impl Core for Connection<'_> {
     }
 
     fn reject_join(&mut self, namespace: u16, error: JoinError) -> JoinError {
+        self.count_wrong_key(error);
         self.shard.reject_join(self.slot, namespace, error)
     }
 
@@ -230,6 +238,12 @@ impl Core for Connection<'_> {
         }
     }
 
+    fn send_text_first(&mut self, text: &str) {
+        if self.close.is_none() {
+            self.close = self.shard.send_text_first(self.slot, text);
+        }
+    }
+
     fn send(&mut self, frames: &[Frame]) {
         if self.close.is_none() {
             self.close = self.shard.send(self.slot, frames);
@@ -246,6 +260,10 @@ impl Core for Connection<'_> {
 
     fn flush(&mut self) {
         self.close = self.close.or(self.shard.finish_handshake(self.slot));
+    }
+
+    fn count_ignored_command(&mut self) {
+        self.shard.metrics.ignored_commands.fetch_add(1, Relaxed);
     }
 
     fn count_message(&mut self) -> Result<(), CloseReason> {

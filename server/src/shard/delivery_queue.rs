@@ -16,6 +16,7 @@ use crate::publication::Notice;
 use hashbrown::HashMap;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::publication::Marks;
+use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -28,6 +29,9 @@ const MIN_PASS_FOR_COOLDOWN: Duration = Duration::from_millis(1);
 const MAX_COOLDOWN: Duration = Duration::from_millis(3);
 /// Maximum size of one batch, unless a single publication is larger. Bytes.
 const MAX_BATCH_BYTES: usize = 128 * 1024;
+/// Encodings for which a batch keeps its bytes until the end of the pass. With more, such as one for each page, members that
+/// share one of the others get bytes of their own.
+const MAX_ENCODINGS: usize = 128;
 /// The size that encodings add to a publication, roughly. Bytes.
 const FRAME_OVERHEAD: usize = 40;
 
@@ -71,13 +75,16 @@ pub(super) struct Queued {
     reserved: u32,
 }
 
+/// The frames of a batch in one encoding, concatenated.
+type EncodedBatch = (Arc<dyn Encoding>, Arc<[u8]>);
+
 /// Notices that are being delivered to the members of one room.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) items: Vec<Queued>,
-    /// The frames of all items, concatenated, for each encoding that a member has needed so far, by its address. The frames
-    /// of the items keep the encodings.
-    pub(super) bytes: Vec<(usize, Arc<[u8]>)>,
+    /// The frames of all items, concatenated, for each encoding that a member has needed so far, up to [`MAX_ENCODINGS`]. The
+    /// last entry is then that of the last member.
+    pub(super) bytes: Vec<EncodedBatch>,
     /// Members below this index have not received it. The pass goes from high to low, so that a leave, which swaps with
     /// the last, cannot skip a member.
     pub(super) remaining: usize,
@@ -262,7 +269,7 @@ impl Batch {
     pub(super) fn frames<'a>(
         &'a self,
         encoding: &'a Arc<dyn Encoding>,
-    ) -> impl ExactSizeIterator<Item = &'a Frame> + Clone + 'a {
+    ) -> impl ExactSizeIterator<Item = Frame> + 'a {
         self.items.iter().map(|item| item.notice.frame(encoding))
     }
 
@@ -272,12 +279,14 @@ impl Batch {
         encoding: &Arc<dyn Encoding>,
         concatenator: &mut Concatenator,
     ) -> Option<usize> {
-        let address = Arc::as_ptr(encoding).cast::<()>() as usize;
-        if let Some(index) = self.bytes.iter().position(|(one, _)| *one == address) {
+        let is_it = |one: &Arc<dyn Encoding>| std::ptr::addr_eq(Arc::as_ptr(one), Arc::as_ptr(encoding));
+        if let Some(index) = self.bytes.iter().position(|(one, _)| is_it(one)) {
             return Some(index);
         }
-        let bytes = concatenator.concat(self.frames(encoding))?;
-        self.bytes.push((address, bytes));
+        let frames: SmallVec<[Frame; 8]> = self.frames(encoding).collect();
+        let bytes = concatenator.concat(frames.iter())?;
+        self.bytes.truncate(MAX_ENCODINGS);
+        self.bytes.push((Arc::clone(encoding), bytes));
         Some(self.bytes.len() - 1)
     }
 }

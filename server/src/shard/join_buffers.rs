@@ -57,8 +57,8 @@ impl QueuedPublication {
         encoding: &Arc<dyn Encoding>,
         may_be_buffered: bool,
     ) -> Option<Self> {
-        let frame = if is_for { notice.frame(encoding).clone() } else { notice.skipped(encoding)? };
-        let id = notice.id().filter(|_| is_for);
+        let frame = if is_for { notice.frame(encoding) } else { notice.skipped(encoding)? };
+        let id = notice.id().filter(|_| is_for && !encoding.receives_each_copy());
         let skipped = id.filter(|_| may_be_buffered).and_then(|_| notice.skipped(encoding));
         Some(Self { position: notice.position(), id, frame, skipped })
     }

@@ -398,10 +398,11 @@ impl Shard {
         let mut received = Vec::new();
         for (publication, encoding) in publications.into_iter().zip(std::iter::repeat(encoding)) {
             let Some(encoding) = encoding else { break };
-            let has_other = publication.marks.id.is_some_and(|id| self.received.contains(id, generation));
+            let id = publication.marks.id.filter(|_| !encoding.receives_each_copy());
+            let has_other = id.is_some_and(|id| self.received.contains(id, generation));
             if publication.is_for(page) && !has_other {
-                received.extend(publication.marks.id);
-                frames.push(publication.frame(encoding).clone());
+                received.extend(id);
+                frames.push(publication.frame(encoding));
             } else {
                 frames.extend(Notice::Publication(publication).skipped(encoding));
             }

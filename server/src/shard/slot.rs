@@ -18,6 +18,7 @@ use crate::rate_limit::TokenBucket;
 use crate::send_buffer::{PollQueue, SendBuffer, SendOutcome};
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket;
+use std::borrow::Borrow;
 use std::io;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -239,16 +240,16 @@ impl Session {
     }
 
     /// Sends frames, which `bytes` holds concatenated. At most `limit` bytes may wait, or one message that is larger.
-    pub(super) fn send<'a>(
+    pub(super) fn send(
         &mut self,
-        frames: impl Iterator<Item = &'a Frame>,
+        frames: impl Iterator<Item = impl Borrow<Frame>>,
         bytes: &Arc<[u8]>,
         limit: usize,
     ) -> SendOutcome {
         match &mut self.transport {
             Transport::WebSocket(socket) => socket.send(bytes, || Arc::clone(bytes), limit),
             Transport::Polling(polling) => {
-                frames.for_each(|frame| polling.queue.push(frame.clone()));
+                frames.for_each(|frame| polling.queue.push(frame.borrow().clone()));
                 if polling.queue.exceeds(limit) { SendOutcome::Overflow } else { SendOutcome::Sent }
             }
             Transport::Stream(stream) => stream.send(frames, limit),
@@ -316,6 +317,10 @@ impl WebSocket {
 
     /// Writes `bytes` now if nothing waits. What the socket does not accept, `shared` puts into the send buffer.
     pub(super) fn send(&mut self, bytes: &[u8], shared: impl FnOnce() -> Arc<[u8]>, limit: usize) -> SendOutcome {
+        // A protocol may have no message for what happened.
+        if bytes.is_empty() {
+            return SendOutcome::Sent;
+        }
         let mut written = 0;
         if self.send_buffer.is_empty() {
             match self.stream.write(bytes) {
@@ -331,6 +336,15 @@ impl WebSocket {
             return SendOutcome::Overflow;
         }
         self.send_buffer.push(shared(), written);
+        SendOutcome::Queued
+    }
+
+    /// Sends a small message before what waits. Messages of the heartbeat are few, so the limit does not count.
+    pub(super) fn send_first(&mut self, bytes: &[u8]) -> SendOutcome {
+        if self.send_buffer.is_empty() {
+            return self.send(bytes, || bytes.into(), usize::MAX);
+        }
+        self.send_buffer.push_first(bytes.into());
         SendOutcome::Queued
     }
 }

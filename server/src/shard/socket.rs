@@ -108,6 +108,15 @@ impl Shard {
         self.after_send(slot, sent)
     }
 
+    /// Sends a small text message before what waits for a WebSocket. `None`: its transport is another one.
+    pub(super) fn send_text_first(&mut self, slot: u32, text: &str) -> Option<CloseReason> {
+        let mut bytes = Vec::with_capacity(text.len() + 10);
+        websocket::encode(&mut bytes, websocket::Opcode::Text, text.as_bytes());
+        let socket = self.slots.get_mut(slot as usize).and_then(Slot::socket)?;
+        let sent = socket.send_first(&bytes);
+        self.after_send(slot, sent)
+    }
+
     /// Reads what arrived together with the handshake.
     fn read_first(&mut self, slot: u32, read_ahead: &Bytes) {
         if !read_ahead.is_empty() {

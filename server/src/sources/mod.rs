@@ -2,8 +2,10 @@
 //!
 //! A source of the dialect `notifications` is a file with a type that implements [`Source`]. `redis` is different: each server
 //! delivers what it receives to its own connections. So does the Redis push connector of the dialect `turted`.
-//! `POST /notifications/<channel>` is in `http`. Sources start after the engines, and end with the process.
+//! `action_cable` publishes what a Rails application sends through its own Redis adapter. `POST
+//! /notifications/<channel>` is in `http`. Sources start after the engines, and end with the process.
 
+mod action_cable;
 mod demo;
 mod file;
 mod lines;
@@ -69,6 +71,19 @@ pub fn start(
             for (channel, source) in of_channels(sources) {
                 tokio::spawn(source.run(sink(&channel)));
             }
+        }
+        let tap = namespace.action_cable.as_ref().and_then(|cable| cable.tap.as_ref());
+        if let Some(tap) = tap.filter(|_| namespace.serves_action_cable())
+            && let Some(redis) = tap.redis.as_ref().or(namespace.redis.as_ref())
+        {
+            let publisher = action_cable::TapPublisher {
+                engines: Arc::clone(engines),
+                namespace: id,
+                fanout: fanout(id),
+                history: namespace.history.clone(),
+                max_size: config.limits.max_publish_size,
+            };
+            publisher.start(redis, &tap.channel_prefix).map_err(failed)?;
         }
         let push = namespace.turted.as_ref().and_then(|turted| turted.push.as_ref());
         if let (Some(push), Some(redis)) = (push, &namespace.redis)

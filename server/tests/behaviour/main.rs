@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod action_cable;
 mod admission;
 mod application;
 mod certificates;

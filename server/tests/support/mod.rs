@@ -1,7 +1,7 @@
 //! The parts of the server's tests: a server, a Redis, browsers and publishers, all of them real.
 //!
 //! In reading order: [`server`] (the server in this process), [`program`] (the binary), [`site`] (a server's address,
-//! with HTTP requests to it), [`browser`] (a browser on either transport), [`redis`] (a private Redis), [`raw`] (a
+//! with HTTP requests to it), [`browser`] (a browser on either transport), [`cable`] (a client of Action Cable), [`redis`] (a private Redis), [`raw`] (a
 //! WebSocket by hand), [`frames`] (WebSocket frames), [`keys`] (room keys), [`tokens`] (JSON Web Tokens), [`namespace_sandbox`] (a private network
 //! and `/etc`), [`wait`] (the only way to wait: for a condition, with a timeout).
 //!
@@ -19,6 +19,7 @@
 
 pub mod application;
 pub mod browser;
+pub mod cable;
 #[path = "../../../protocol/tests/rfc6455/frames.rs"]
 pub mod frames;
 pub mod http;

@@ -37,6 +37,7 @@ mod script;
 mod secrets_check;
 mod subscriber;
 mod subscription;
+pub mod tap;
 mod unique_queue;
 mod user_connections;
 

@@ -1,0 +1,82 @@
+//! Identifiers of subscriptions: an object with the name of a channel and its parameters.
+
+use crate::publication::{raw_members, string};
+use std::borrow::Cow;
+
+/// The channel of `turbo_stream_from`.
+const TURBO: &str = "Turbo::StreamsChannel";
+/// The channel of AnyCable for streams without a class in Ruby.
+const PUBSUB: &str = "$pubsub";
+/// The parameter with the name of a stream and its signature.
+const SIGNED_NAME: &str = "signed_stream_name";
+/// The parameter with the name of a public stream.
+const PUBLIC_NAME: &str = "stream_name";
+/// The parameter with the position of the stream when the page was rendered.
+const SINCE: &str = "nodevent_since";
+
+/// What a subscription is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Requested<'a> {
+    /// A stream whose name the application has signed.
+    Signed {
+        /// The name with its signature.
+        token: Cow<'a, str>,
+        /// Whether its messages are streams of Turbo.
+        is_turbo: bool,
+        /// The position of the stream when the page was rendered, if its tag has it.
+        since: Option<Cow<'a, str>>,
+    },
+    /// A public stream.
+    Public(Cow<'a, str>),
+    /// A channel in Ruby.
+    Channel,
+}
+
+/// Reads the text of an identifier. `None`: it is not an object with the name of a channel.
+#[must_use]
+pub fn parse(text: &str) -> Option<Requested<'_>> {
+    let members = raw_members(text)?;
+    let text_of = |name: &str| members.get(name).and_then(|raw| string(raw.get()));
+    let channel = text_of("channel")?;
+    let signed =
+        |is_turbo| Some(Requested::Signed { token: text_of(SIGNED_NAME)?, is_turbo, since: text_of(SINCE) });
+    match &*channel {
+        TURBO => signed(true),
+        PUBSUB => signed(false).or_else(|| text_of(PUBLIC_NAME).map(Requested::Public)),
+        _ => Some(Requested::Channel),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_channel_decides_what_a_subscription_is_for() {
+        let signed = |is_turbo| Some(Requested::Signed { token: "InBvc3RzIg==--00".into(), is_turbo, since: None });
+        for (text, requested) in [
+            (r#"{"channel":"Turbo::StreamsChannel","signed_stream_name":"InBvc3RzIg==--00"}"#, signed(true)),
+            (r#"{"channel":"$pubsub","signed_stream_name":"InBvc3RzIg==--00"}"#, signed(false)),
+            (r#"{"channel":"$pubsub","stream_name":"chat/1"}"#, Some(Requested::Public("chat/1".into()))),
+            (r#"{"channel":"ChatChannel","room":1}"#, Some(Requested::Channel)),
+            (r#"{"channel":"turbo::StreamsChannel"}"#, Some(Requested::Channel)),
+            (r#"{"channel":"Turbo::StreamsChannel","signed_stream_name":1}"#, None),
+            (r#"{"channel":"Turbo::StreamsChannel"}"#, None),
+            (r#"{"channel":"$pubsub"}"#, None),
+            (r#"{"channel":["ChatChannel"]}"#, None),
+            (r#"["ChatChannel"]"#, None),
+            (r#""ChatChannel""#, None),
+            ("ChatChannel", None),
+            ("", None),
+        ] {
+            assert_eq!(parse(text), requested, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tag_may_say_since_when_it_was_rendered() {
+        let text = r#"{"channel":"Turbo::StreamsChannel","signed_stream_name":"t","nodevent_since":"x"}"#;
+        let requested = Requested::Signed { token: "t".into(), is_turbo: true, since: Some("x".into()) };
+        assert_eq!(parse(text), Some(requested));
+    }
+}

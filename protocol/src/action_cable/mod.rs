@@ -1,0 +1,20 @@
+//! The protocol of Action Cable: JSON objects over a WebSocket, for the stock clients of Rails and of AnyCable.
+//!
+//! [`command`] reads what clients send, [`frame`] writes what they receive, [`identifier`] reads which stream a
+//! subscription is for, and [`signed_name`] verifies the names of streams that an application has signed.
+//! `protocol/README.md` section 15 has what this server adds, and `vectors/action_cable.json` an example of each.
+//!
+//! # Source
+//! Rails 6.1 to 8.1 (`ActionCable::Connection`, `@rails/actioncable`), AnyCable 1.6 (`actioncable-v1-ext-json`).
+
+pub mod command;
+pub mod frame;
+pub mod identifier;
+pub mod signed_name;
+
+/// The subprotocol of all stock clients.
+pub const SUBPROTOCOL: &str = "actioncable-v1-json";
+/// The subprotocol of clients that follow positions.
+pub const EXTENDED_SUBPROTOCOL: &str = "actioncable-v1-ext-json";
+/// The subprotocol that only clients of Rails offer, after the first one.
+pub const UNSUPPORTED_SUBPROTOCOL: &str = "actioncable-unsupported";

@@ -1,0 +1,204 @@
+//! The encoding of a subscription: its messages with its identifier.
+//!
+//! Viewers of one page have the same identifier and share an encoding, and with it each frame. [`Encodings`] finds it.
+
+use crate::encoding::{Encoding, Frame};
+use nodevent_protocol::action_cable::frame;
+use nodevent_protocol::history::Position;
+use nodevent_protocol::publication::message_of;
+use nodevent_protocol::topic::Topic;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+/// The encodings in use of one namespace. An encoding leaves the table with its last subscription.
+#[derive(Debug)]
+pub(super) struct Encodings {
+    /// Whether pages load again if messages are missing.
+    refreshes: bool,
+    table: Mutex<HashMap<Key, Weak<CableEncoding>>>,
+}
+
+/// The identifier as JSON, and whether the clients follow positions.
+type Key = (Box<str>, bool);
+
+/// The encoding of the subscriptions with one identifier.
+#[derive(Debug)]
+pub(super) struct CableEncoding {
+    /// As JSON.
+    identifier: Box<str>,
+    stream: Box<str>,
+    on_gap: OnGap,
+    table: Weak<Encodings>,
+}
+
+/// What clients receive if messages are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnGap {
+    Nothing,
+    /// A stream of Turbo that makes the page load again.
+    Refresh,
+    /// A frame of the extended protocol.
+    RejectHistory,
+}
+
+// === impl Encodings ===
+
+impl Encodings {
+    pub(super) fn new(refreshes: bool) -> Self {
+        Self { refreshes, table: Mutex::default() }
+    }
+
+    /// The encoding of the subscriptions with an identifier, as JSON, which is for a stream.
+    pub(super) fn get(
+        self: &Arc<Self>,
+        identifier: &str,
+        stream: &str,
+        is_turbo: bool,
+        is_extended: bool,
+    ) -> Arc<CableEncoding> {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (identifier.into(), is_extended);
+        if let Some(encoding) = table.get(&key).and_then(Weak::upgrade) {
+            // An identifier names one stream: it contains the name.
+            return encoding;
+        }
+        let on_gap = match (is_extended, is_turbo && self.refreshes) {
+            (true, _) => OnGap::RejectHistory,
+            (false, true) => OnGap::Refresh,
+            (false, false) => OnGap::Nothing,
+        };
+        let table_of = Arc::downgrade(self);
+        let encoding = Arc::new(CableEncoding {
+            identifier: identifier.into(),
+            stream: stream.into(),
+            on_gap,
+            table: table_of,
+        });
+        table.insert(key, Arc::downgrade(&encoding));
+        encoding
+    }
+
+    /// Whether pages load again if messages are missing.
+    pub(super) fn refreshes(&self) -> bool {
+        self.refreshes
+    }
+
+    fn remove(&self, encoding: &CableEncoding) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (encoding.identifier.clone(), encoding.is_extended());
+        // It may have been replaced already.
+        if table.get(&key).is_some_and(|one| std::ptr::eq(one.as_ptr(), encoding)) {
+            table.remove(&key);
+        }
+    }
+}
+
+// === impl CableEncoding ===
+
+impl CableEncoding {
+    /// The identifier as JSON.
+    pub(super) fn identifier(&self) -> &str {
+        &self.identifier
+    }
+
+    /// The stream.
+    pub(super) fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// Whether its clients follow positions.
+    pub(super) fn is_extended(&self) -> bool {
+        self.on_gap == OnGap::RejectHistory
+    }
+
+    /// For the core.
+    pub(super) fn shared(self: &Arc<Self>) -> Arc<dyn Encoding> {
+        Arc::clone(self) as _
+    }
+
+    /// What clients receive if messages are missing. `None`: nothing.
+    pub(super) fn missing(&self) -> Option<String> {
+        match self.on_gap {
+            OnGap::Nothing => None,
+            OnGap::Refresh => Some(frame::message(&self.identifier, frame::REFRESH)),
+            OnGap::RejectHistory => Some(frame::reject_history(&self.identifier)),
+        }
+    }
+}
+
+impl Encoding for CableEncoding {
+    fn publication(&self, text: &str, position: Option<Position>) -> Frame {
+        let message = message_of(text).unwrap_or("null");
+        Frame::text(&match position.filter(|_| self.is_extended()) {
+            Some(position) => frame::placed_message(&self.identifier, message, &self.stream, position),
+            None => frame::message(&self.identifier, message),
+        })
+    }
+
+    fn receives_each_copy(&self) -> bool {
+        // Its streams are apart for the page.
+        true
+    }
+
+    fn gap(&self, _topic: Topic<'_>, _position: Position) -> Frame {
+        self.missing().map_or_else(Frame::nothing, |text| Frame::text(&text))
+    }
+}
+
+impl Drop for CableEncoding {
+    fn drop(&mut self) {
+        if let Some(table) = self.table.upgrade() {
+            table.remove(self);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Position = Position { epoch: 0xab, offset: 7 };
+
+    fn payload(frame: &Frame) -> &str {
+        std::str::from_utf8(frame.payload()).unwrap()
+    }
+
+    #[test]
+    fn subscriptions_with_one_identifier_share_an_encoding_until_the_last_ends() {
+        let encodings = Arc::new(Encodings::new(true));
+        let (one, two) = (encodings.get("\"a\"", "s", true, false), encodings.get("\"a\"", "s", true, false));
+        let (other, extended) = (encodings.get("\"b\"", "s", true, false), encodings.get("\"a\"", "s", true, true));
+        assert!(Arc::ptr_eq(&one, &two) && !Arc::ptr_eq(&one, &other) && !Arc::ptr_eq(&one, &extended));
+        drop((one, other, extended));
+        assert_eq!(encodings.table.lock().unwrap().len(), 1);
+        drop(two);
+        assert!(encodings.table.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_message_is_as_it_was_published() {
+        let encodings = Arc::new(Encodings::new(true));
+        let text = r#"{"room":"s","event":"e","message":{"a": 1.50},"position":"00000000000000ab:7"}"#;
+        let frame = encodings.get("\"i\"", "s", true, false).publication(text, Some(AT));
+        assert_eq!(payload(&frame), r#"{"identifier":"i","message":{"a": 1.50}}"#);
+        let frame = encodings.get("\"i\"", "s", true, true).publication(text, Some(AT));
+        let placed =
+            r#"{"identifier":"i","message":{"a": 1.50},"stream_id":"s","epoch":"00000000000000ab","offset":7}"#;
+        assert_eq!(payload(&frame), placed);
+        let frame = encodings.get("\"i\"", "s", true, false).publication(r#"{"room":"s","event":"e"}"#, None);
+        assert_eq!(payload(&frame), r#"{"identifier":"i","message":null}"#);
+    }
+
+    #[test]
+    fn a_gap_refreshes_pages_of_turbo_and_no_others() {
+        let encodings = Arc::new(Encodings::new(true));
+        let gap = |encodings: &Arc<Encodings>, is_turbo, is_extended| {
+            let frame = encodings.get("\"i\"", "s", is_turbo, is_extended).gap(Topic::Room("s"), AT);
+            payload(&frame).to_owned()
+        };
+        assert!(gap(&encodings, true, false).contains(r#"action=\"refresh\""#));
+        assert_eq!(gap(&encodings, false, false), "");
+        assert_eq!(gap(&encodings, true, true), r#"{"identifier":"i","type":"reject_history"}"#);
+        assert_eq!(gap(&Arc::new(Encodings::new(false)), true, false), "");
+    }
+}

@@ -1,0 +1,493 @@
+//! The protocol `action_cable`: for the stock clients of Action Cable and Turbo, and those of AnyCable.
+//!
+//! The room of a subscription is its stream. Which stream an identifier names, and whether the client may subscribe to
+//! it, is decided in [`streams`]: the application has signed the name. Its frames and commands are those of
+//! [`nodevent_protocol::action_cable`], and `protocol/README.md` section 15 says what is added to them.
+//!
+//! Commands of one connection run in their order, and what a subscription has missed precedes its confirmation. Pings do not
+//! wait behind messages, because for old clients they are the only sign of life.
+//!
+//! Channels in Ruby are not called: [`streams::Streams::find`] rejects them.
+
+mod encoding;
+mod endpoint;
+mod event_source;
+mod held;
+mod streams;
+mod subscriptions;
+
+use super::Mount;
+use crate::clock::now_ms;
+use crate::close_reason::CloseReason;
+use crate::encoding::Encoding;
+use crate::history::{RequestId, Since};
+use crate::http::Endpoint;
+use crate::identity::Identity;
+use crate::identity_provider::Identify;
+use crate::namespace::Namespaces;
+use crate::outcome::Outcome;
+use crate::protocol::{
+    Core, IdentifyReply, JoinError, Joined, Message, Millis, NEVER, Protocol, Subscribe, SubscribeReply,
+};
+use crate::token::TokenError;
+use encoding::Encodings;
+use endpoint::CableEndpoint;
+use event_source::EventEncoding;
+use held::Held;
+use nodevent_protocol::action_cable::command::{Command, History, Identifier};
+use nodevent_protocol::action_cable::frame;
+use std::fmt;
+use std::sync::Arc;
+use streams::{Found, Streams};
+use subscriptions::{Subscription, Subscriptions};
+
+/// The name of the protocol in the configuration.
+const NAME: &str = "action_cable";
+
+/// State that all connections of one namespace share.
+#[derive(Debug)]
+struct Site {
+    id: u16,
+    namespaces: Arc<Namespaces>,
+    streams: Streams,
+    encodings: Arc<Encodings>,
+    /// The encoding of Server-Sent Events.
+    events: Arc<dyn Encoding>,
+    settings: Settings,
+}
+
+/// The limits and intervals of connections.
+#[derive(Debug, Clone)]
+struct Settings {
+    /// The interval of pings, if the client asks for no other.
+    ping_interval: Millis,
+    /// The interval of pings of the WebSocket layer, and the time for their pongs.
+    probe_interval: Millis,
+    probe_timeout: Millis,
+    /// From the opening of a connection to its first subscription. Milliseconds.
+    connect_timeout: Millis,
+    /// The longest identifier. Bytes.
+    max_identifier: usize,
+    max_pending_commands: usize,
+    max_message_size: usize,
+}
+
+/// What is known of a client from its handshake.
+#[derive(Debug, Clone, Copy)]
+struct Client {
+    /// Whether it repeats a subscription until it is confirmed, as those of Rails do.
+    repeats: bool,
+    /// Whether it follows positions.
+    is_extended: bool,
+    /// The interval of its pings. Milliseconds.
+    ping_interval: Millis,
+    /// The unit of the times in its pings.
+    ping_unit: Unit,
+}
+
+/// A unit of time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Unit {
+    #[default]
+    Seconds,
+    Milliseconds,
+    Nanoseconds,
+}
+
+/// One connection, in one namespace.
+struct ActionCable {
+    site: Arc<Site>,
+    client: Client,
+    /// The token that came as a subprotocol, until it is presented.
+    token: Option<Box<str>>,
+    /// What arrived before it is decided who the connection is. `None`: that is decided.
+    held: Option<Box<Held>>,
+    subscriptions: Subscriptions,
+    ping_at: Millis,
+    probe: Probe,
+    /// When the connection must have a subscription.
+    subscribe_by: Millis,
+}
+
+/// Pings of the WebSocket layer, which clients answer by themselves.
+#[derive(Debug, Clone, Copy)]
+enum Probe {
+    /// The next ping is due.
+    PingAt(Millis),
+    /// A pong must arrive.
+    PongBy(Millis),
+}
+
+/// Mounts the protocol for the namespaces that use it.
+pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
+    let limits = &mount.config.limits;
+    let site = |id: u16| {
+        let config = &mount.config.namespaces[usize::from(id)];
+        let cable = config.action_cable.clone().unwrap_or_default();
+        let settings = Settings {
+            // The configuration may have a part of a millisecond.
+            ping_interval: (cable.ping_interval.as_millis() as Millis).max(1),
+            probe_interval: limits.ping_interval.as_millis() as Millis,
+            probe_timeout: limits.ping_timeout.as_millis() as Millis,
+            connect_timeout: limits.connect_timeout.as_millis() as Millis,
+            max_identifier: limits.max_identifier,
+            max_pending_commands: limits.max_pending_commands,
+            max_message_size: limits.max_message_size,
+        };
+        let site = Site {
+            id,
+            namespaces: Arc::clone(mount.namespaces),
+            streams: Streams::new(&cable, mount.namespaces.get(id).limits.max_name_bytes),
+            encodings: Arc::new(Encodings::new(cable.refreshes)),
+            events: Arc::new(EventEncoding::new(cable.refreshes)),
+            settings,
+        };
+        (cable.path, Arc::new(site))
+    };
+    let sites: Vec<_> = mount.namespaces_with(NAME).map(site).collect();
+    (!sites.is_empty()).then(|| Arc::new(CableEndpoint::new(sites)) as Arc<dyn Endpoint>)
+}
+
+// === impl Site ===
+
+impl Site {
+    /// Whether pages load again if messages are missing.
+    fn refreshes(&self) -> bool {
+        self.encodings.refreshes()
+    }
+}
+
+// === impl Unit ===
+
+impl Unit {
+    /// The time, in this unit.
+    fn of(self, now_ms: u64) -> u128 {
+        match self {
+            Self::Seconds => u128::from(now_ms / 1000),
+            Self::Milliseconds => u128::from(now_ms),
+            Self::Nanoseconds => u128::from(now_ms) * 1_000_000,
+        }
+    }
+}
+
+// === impl ActionCable ===
+
+impl ActionCable {
+    fn new(site: Arc<Site>, client: Client, token: Option<Box<str>>) -> Self {
+        Self {
+            site,
+            client,
+            token,
+            held: None,
+            subscriptions: Subscriptions::default(),
+            ping_at: NEVER,
+            probe: Probe::PingAt(NEVER),
+            subscribe_by: NEVER,
+        }
+    }
+
+    /// Decides who the connection is. Until then, what it sends is held.
+    fn identify(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let id = self.site.id;
+        // A namespace without tokens ignores it.
+        let token = self.token.take().filter(|_| self.site.namespaces.get(id).tokens.is_some());
+        let token = core.take_request_token(id).or(token);
+        let namespace = self.site.namespaces.get(id);
+        if token.is_none() && namespace.provider.get().is_none() {
+            let is_required = namespace.tokens.as_ref().is_some_and(|tokens| tokens.settings().is_required);
+            return self.on_identified(if is_required { Err(TokenError::Missing) } else { Ok(None) }, core);
+        }
+        let request = RequestId::UNREQUESTED;
+        match core.identify(Identify { namespace: id, token: token.as_deref(), query: &[], request }) {
+            Ok(Outcome::Pending) => {
+                self.held = Some(Box::default());
+                Ok(())
+            }
+            Ok(Outcome::Ready(identity)) => self.on_identified(Ok(identity), core),
+            Ok(Outcome::Overloaded) => self.on_identified(Err(TokenError::ApplicationUnavailable), core),
+            Err(error) => self.on_identified(Err(error), core),
+        }
+    }
+
+    /// It was decided who the connection is.
+    fn on_identified(
+        &mut self,
+        result: Result<Option<Arc<Identity>>, TokenError>,
+        core: &mut dyn Core,
+    ) -> Result<(), CloseReason> {
+        if let Err(error) = result {
+            let (reason, reconnect, close) = match error {
+                TokenError::Expired => ("token_expired", false, CloseReason::TokenExpired),
+                // It did not say no.
+                TokenError::ApplicationUnavailable => ("unavailable", true, CloseReason::Unauthorized),
+                _ => ("unauthorized", false, CloseReason::Unauthorized),
+            };
+            core.send_text(&frame::disconnect(reason, reconnect));
+            return Err(close);
+        }
+        let now = core.now();
+        core.connected(self.site.id);
+        core.send_text(frame::WELCOME);
+        self.ping_at = now + 1 + rand::random::<Millis>() % self.client.ping_interval;
+        self.subscribe_by = now + self.site.settings.connect_timeout;
+        for text in self.held.take().map(|held| held.take()).unwrap_or_default() {
+            self.on_text(&text, core)?;
+        }
+        Ok(())
+    }
+
+    fn on_text(&mut self, text: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
+        if let Some(held) = &mut self.held {
+            let Settings { max_pending_commands, max_message_size, .. } = self.site.settings;
+            return match held.add(text, max_pending_commands, max_message_size) {
+                true => Ok(()),
+                false => Err(CloseReason::TooManyPendingJoins),
+            };
+        }
+        match Command::parse(text) {
+            Ok(Command::Subscribe(identifier, history)) => self.subscribe(&identifier, history.as_ref(), core),
+            Ok(Command::Unsubscribe(identifier)) => self.unsubscribe(&identifier, core),
+            Ok(Command::History(identifier, history)) if self.client.is_extended => {
+                self.history(&identifier, &history, core);
+            }
+            Ok(Command::Ping) if self.client.is_extended => core.send_text(frame::PONG),
+            Ok(Command::Pong) if self.client.is_extended => {}
+            // The streams that the server decides about have no actions.
+            Ok(Command::Message(_)) => {}
+            Ok(Command::History(..) | Command::Ping | Command::Pong) | Err(_) => core.count_ignored_command(),
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, identifier: &Identifier<'_>, history: Option<&History<'_>>, core: &mut dyn Core) {
+        if let Some(subscription) = self.subscriptions.find(&identifier.json) {
+            // Until it is confirmed, the repeated command is merged into the first one.
+            if subscription.is_confirmed() && self.client.repeats {
+                core.send_text(&frame::confirm_subscription(&identifier.json));
+            }
+            return;
+        }
+        let found = match self.find_stream(identifier) {
+            Ok(found) => found,
+            Err(error) => {
+                core.reject_join(self.site.id, error);
+                return core.send_text(&frame::reject_subscription(&identifier.json));
+            }
+        };
+        let since = match history.filter(|_| self.client.is_extended) {
+            Some(history) => match history.of(&found.stream) {
+                Some(Some(position)) => Since::Position(position),
+                Some(None) => Since::Invalid,
+                None => Since::FirstJoin,
+            },
+            None => found.since,
+        };
+        let encoding =
+            self.site.encodings.get(&identifier.json, &found.stream, found.is_turbo, self.client.is_extended);
+        let request = self.subscriptions.next_request();
+        let has_position = since != Since::FirstJoin;
+        match self.join(&encoding.shared(), &found.stream, since, request, core) {
+            Ok(Outcome::Ready(joined)) => {
+                self.subscriptions.add(Subscription::confirmed(encoding));
+                let subscription = self.subscriptions.find(&identifier.json);
+                if let Some(subscription) = subscription {
+                    confirm(subscription, joined, has_position, core);
+                }
+                self.subscribe_by = NEVER;
+            }
+            Ok(Outcome::Pending) => {
+                self.subscriptions.add(Subscription::waiting(encoding, request, has_position));
+                self.subscribe_by = NEVER;
+            }
+            // The connection will be closed.
+            Ok(Outcome::Overloaded) => {}
+            // The client repeats the command.
+            Err(JoinError::TooManyJoins) => {}
+            Err(_) => core.send_text(&frame::reject_subscription(&identifier.json)),
+        }
+    }
+
+    /// The stream that an identifier names.
+    fn find_stream(&self, identifier: &Identifier<'_>) -> Result<Found, JoinError> {
+        let text = identifier.text.as_deref().ok_or(JoinError::BadRoom)?;
+        if text.len() > self.site.settings.max_identifier {
+            return Err(JoinError::BadRoom);
+        }
+        self.site.streams.find(text, now_ms())
+    }
+
+    fn join(
+        &self,
+        encoding: &Arc<dyn Encoding>,
+        stream: &str,
+        since: Since,
+        request: u64,
+        core: &mut dyn Core,
+    ) -> Result<Outcome<Joined>, JoinError> {
+        let credential = self.site.namespaces.get(self.site.id).dialect_joins.credential();
+        core.subscribe(Subscribe {
+            namespace: self.site.id,
+            room: stream,
+            credential: Some(&credential),
+            since,
+            encoding,
+            request: Some(request).into(),
+        })
+    }
+
+    fn unsubscribe(&mut self, identifier: &Identifier<'_>, core: &mut dyn Core) {
+        let Some(subscription) = self.subscriptions.remove(&identifier.json) else { return };
+        let encoding = subscription.encoding().shared();
+        core.unsubscribe(self.site.id, subscription.encoding().stream(), &encoding);
+    }
+
+    /// A client of the extended protocol wants what was published to its subscription since a position.
+    fn history(&mut self, identifier: &Identifier<'_>, history: &History<'_>, core: &mut dyn Core) {
+        let request = self.subscriptions.next_request();
+        let Some(subscription) = self.subscriptions.find(&identifier.json) else { return };
+        let encoding = Arc::clone(subscription.encoding());
+        let since = match history.of(encoding.stream()) {
+            Some(Some(position)) => Since::Position(position),
+            Some(None) => Since::Invalid,
+            // Without a position nothing can be missing that the server knows of.
+            None => return,
+        };
+        match self.join(&encoding.shared(), encoding.stream(), since, request, core) {
+            Ok(Outcome::Ready(joined)) => core.send_text(&history_result(encoding.identifier(), joined)),
+            Ok(Outcome::Pending) => self.subscriptions.wait_for_history(&identifier.json, request),
+            Ok(Outcome::Overloaded) => {}
+            Err(_) => core.send_text(&frame::reject_history(&identifier.json)),
+        }
+    }
+}
+
+/// Confirms a subscription. What it had missed has been sent.
+fn confirm(subscription: &Subscription, joined: Joined, has_position: bool, core: &mut dyn Core) {
+    let encoding = subscription.encoding();
+    core.send_text(&frame::confirm_subscription(encoding.identifier()));
+    if !has_position {
+        return;
+    }
+    if encoding.is_extended() {
+        core.send_text(&history_result(encoding.identifier(), joined));
+    } else if !joined.recovery.is_some_and(|recovery| recovery.recovered)
+        && let Some(text) = encoding.missing()
+    {
+        core.send_text(&text);
+    }
+}
+
+fn history_result(identifier: &str, joined: Joined) -> String {
+    match joined.recovery {
+        Some(recovery) if recovery.recovered => frame::confirm_history(identifier),
+        _ => frame::reject_history(identifier),
+    }
+}
+
+impl fmt::Debug for ActionCable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The token is a secret.
+        f.debug_struct("ActionCable").field("client", &self.client).finish_non_exhaustive()
+    }
+}
+
+impl Protocol for ActionCable {
+    fn opened(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.probe = Probe::PingAt(core.now() + self.site.settings.probe_interval);
+        self.identify(core)
+    }
+
+    fn received(&mut self, message: Message<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        match message {
+            Message::Text(text) => self.on_text(text, core),
+            Message::Pong => {
+                if let Probe::PongBy(_) = self.probe {
+                    self.probe = Probe::PingAt(core.now() + self.site.settings.probe_interval);
+                }
+                Ok(())
+            }
+            Message::Binary(_) => {
+                core.count_ignored_command();
+                Ok(())
+            }
+            Message::Body(_) => Err(CloseReason::Malformed),
+        }
+    }
+
+    fn arriving(&self) -> usize {
+        self.held.as_ref().map_or(0, |held| held.bytes())
+    }
+
+    fn deadline(&self) -> Millis {
+        let (Probe::PingAt(at) | Probe::PongBy(at)) = self.probe;
+        at.min(self.ping_at).min(self.subscribe_by)
+    }
+
+    fn on_deadline(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let now = core.now();
+        if now >= self.subscribe_by {
+            return Err(CloseReason::ConnectTimeout);
+        }
+        match self.probe {
+            Probe::PongBy(by) if now >= by => return Err(CloseReason::PingTimeout),
+            Probe::PingAt(at) if now >= at => {
+                self.probe = Probe::PongBy(now + self.site.settings.probe_timeout);
+                core.ping();
+            }
+            Probe::PongBy(_) | Probe::PingAt(_) => {}
+        }
+        if now >= self.ping_at {
+            self.ping_at = now + self.client.ping_interval;
+            core.send_text_first(&frame::ping(self.client.ping_unit.of(now_ms())));
+        }
+        Ok(())
+    }
+
+    fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
+        let Some(request) = reply.request.number else { return };
+        if let Some(identifier) = self.subscriptions.take_history(request) {
+            let text = match reply.result {
+                Ok(joined) => history_result(&identifier, joined),
+                Err(_) => frame::reject_history(&identifier),
+            };
+            return core.send_text(&text);
+        }
+        // Of a subscription that was ended meanwhile there is nothing to say.
+        let Some(has_position) = self.subscriptions.confirm(request) else { return };
+        match (self.subscriptions.confirmed_by(request), reply.result) {
+            (Some(subscription), Ok(joined)) => confirm(subscription, joined, has_position, core),
+            (Some(subscription), Err(_)) => {
+                let identifier = subscription.encoding().identifier().to_owned();
+                self.subscriptions.remove(&identifier);
+                core.send_text(&frame::reject_subscription(&identifier));
+            }
+            (None, _) => {}
+        }
+    }
+
+    fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.on_identified(reply.result.map(Some), core)
+    }
+
+    fn revoked(&mut self, _namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let Some(room) = room else { return Ok(()) };
+        for subscription in self.subscriptions.remove_stream(room) {
+            core.send_text(&frame::reject_subscription(subscription.encoding().identifier()));
+        }
+        Ok(())
+    }
+
+    fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
+        let (reason, reconnect) = match reason {
+            CloseReason::Draining => ("server_restart", true),
+            CloseReason::ConnectTimeout => ("idle_timeout", false),
+            CloseReason::PingTimeout => ("no_pong", true),
+            CloseReason::Revoked => ("remote", false),
+            CloseReason::WrongKeys => ("unauthorized", false),
+            // Sent already if the token had expired before the connection was opened.
+            CloseReason::TokenExpired if self.ping_at != NEVER => ("token_expired", false),
+            _ => return,
+        };
+        core.send_text(&frame::disconnect(reason, reconnect));
+    }
+}
