@@ -10,6 +10,7 @@
 //! each part. [`reference`] prints the reference from [`keys`]. [`web_service`] reads the files of another program.
 
 pub mod application;
+mod connection_state;
 mod credentials;
 mod environment;
 #[cfg(test)]
