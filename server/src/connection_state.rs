@@ -1,8 +1,9 @@
 //! The state of a connection, as its client carries it to its next connection: Socket.IO's connection state recovery.
 //!
-//! A client has a secret id (`pid`) and, as the last argument of every event, an offset: the sealed [`State`] after that event.
-//! After a reconnect it presents both, to whichever server it reaches. Servers keep nothing but which states were used. A state
-//! says what a connection was in, and never that it may be there: every authorizer decides again.
+//! A client has a secret id (`pid`) and, as the last argument of every event, an offset: the sealed [`State`] after
+//! that event. After a reconnect it presents both, to whichever server it reaches. Servers keep nothing but which
+//! states were used. A state says what a connection was in, and never that it may be there: every authorizer decides
+//! again.
 //!
 //! It does not know connections or protocols. `shard/tracked` follows what a connection receives,
 //! `protocols/socket_io/recovery` presents states and restores them.
@@ -112,7 +113,8 @@ pub struct ClaimReply {
 // === impl Settings ===
 
 impl Settings {
-    /// States that can be presented for at least `max_disconnection` after the connection was lost. There must be a secret.
+    /// States that can be presented for at least `max_disconnection` after the connection was lost. There must be a
+    /// secret.
     pub fn new(max_disconnection: Duration, secrets: &[Secret]) -> Arc<Self> {
         let keys = secrets.iter().map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
         Arc::new(Self { max_disconnection, keys: keys.collect() })
@@ -123,18 +125,20 @@ impl Settings {
         self.max_disconnection / 2
     }
 
-    /// The time after which a state is not valid any more. It may be as old as the interval when its connection is lost.
+    /// The time after which a state is not valid any more. It may be as old as the interval when its connection is
+    /// lost.
     pub fn lifetime(&self) -> Duration {
         self.max_disconnection + self.refresh()
     }
 
-    /// Seals the states of a connection in a namespace with this `pid`. `None`: the random numbers of the system are not
-    /// available, or there is no secret.
+    /// Seals the states of a connection in a namespace with this `pid`. `None`: the random numbers of the system are
+    /// not available, or there is no secret.
     pub fn sealer(&self, namespace: &str, pid: &str) -> Option<Sealer> {
         Some(Sealer { key: key(self.keys.first()?, namespace, pid)?, instance: rand::random(), count: 0 })
     }
 
-    /// Opens what a client has presented. `None`: it is not a state with this `pid` of this namespace, or it is too old.
+    /// Opens what a client has presented. `None`: it is not a state with this `pid` of this namespace, or it is too
+    /// old.
     pub fn open(&self, namespace: &str, pid: &str, offset: &str) -> Option<State> {
         if offset.len() > MAX_OFFSET || pid.len() > 64 {
             return None;
@@ -150,7 +154,7 @@ impl Settings {
         let (issued_ms, mut state) = decode(&opened)?;
         let (instance, _) = nonce.split_first_chunk::<8>()?;
         state.instance = u64::from_be_bytes(*instance);
-        let age = now_ms().checked_sub(issued_ms).unwrap_or_default();
+        let age = now_ms().saturating_sub(issued_ms);
         (u128::from(age) <= self.lifetime().as_millis()).then_some(state)
     }
 }

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-# `NoDevent.on(:left, job: …)` with the real Active Job: a signed request of the server, through the routes of an application, to
-# the `perform` of a job.
+# `NoDevent.on(:left, job: …)` with the real Active Job: a signed request of the server, through the routes of an
+# application, to the `perform` of a job.
 RSpec.describe "Hooks and Active Job" do
   include RailsApp
 
@@ -20,7 +20,8 @@ RSpec.describe "Hooks and Active Job" do
 
         event = NoDevent::HookEvent.from(hash)
         is_later = !Thread.current.equal?(Thread.main)
-        SEEN << [event.type, event.namespace, event.id, event.room, event.user, event.info, event.count, event.at.to_f, is_later]
+        SEEN << [event.type, event.namespace, event.id, event.room, event.user, event.info, event.count, event.at.to_f,
+                 is_later]
       end
     end
     NoDevent.on(:left, job: DeskClosedJob)

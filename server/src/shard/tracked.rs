@@ -1,7 +1,7 @@
 //! What a connection receives, for the offsets with which its client can be restored after a reconnect.
 //!
-//! Only connections whose protocol asks for it are tracked. Their frames are their own, since each ends with the sealed state after
-//! it; the part before that is shared with all members.
+//! Only connections whose protocol asks for it are tracked. Their frames are their own, since each ends with the sealed
+//! state after it; the part before that is shared with all members.
 
 use crate::connection_state::{MAX_RECEIVED, Sealer};
 use crate::encoding::{Encoding, Frame};
@@ -162,7 +162,8 @@ impl Tracked {
         offset.and_then(|offset| encoding.with_offset(&frame, &offset)).unwrap_or(frame)
     }
 
-    /// The sealed state in a namespace, for the client. Empty: the connection cannot be restored. `None`: it is not tracked.
+    /// The sealed state in a namespace, for the client. Empty: the connection cannot be restored. `None`: it is not
+    /// tracked.
     pub(super) fn offset(&mut self, namespace: u16, user: &str) -> Option<String> {
         let one = self.get(namespace)?;
         one.is_changed = false;

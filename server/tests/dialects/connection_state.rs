@@ -1,5 +1,5 @@
-//! Connection state recovery, with a client that does what `socket.io-client` 4.6 and newer does: it keeps its `pid` and the last
-//! argument of the last event, if that is a text, and sends both when it connects again.
+//! Connection state recovery, with a client that does what `socket.io-client` 4.6 and newer does: it keeps its `pid`
+//! and the last argument of the last event, if that is a text, and sends both when it connects again.
 
 use crate::support::application::{Application, Behaviour};
 use crate::support::keys::key;
@@ -406,6 +406,32 @@ async fn a_page_of_a_killed_server_is_restored_by_another_one() {
     push(&other, json!({"event": "last", "targets": {"broadcast": true}})).await;
     page.receives("EVENT", event("last")).await;
     other.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_comes_back_until_redis_knows_whether_its_state_was_used() {
+    // T-36: and the history of a Redis that has lost its data is not there.
+    let mut redis = RedisServer::start().await;
+    let [here, there] = servers(Some(&redis), "").await;
+    let mut page = Page::open(&here, "/").await;
+    page.ident(json!({"username": "ann"})).await;
+    page.join("chat").await;
+    let lost = page.lose();
+    redis.stop();
+    let mut browser = Browser::open(&there, Transport::WebSocket).await;
+    browser.send(&[&format!("40{}", json!({"pid": lost.pid, "offset": lost.offset}))]).await;
+    browser.ended().await;
+    redis.start_again().await;
+    here.ready().await;
+    there.ready().await;
+    let mut page = Page::back(&there, "/", &lost).await;
+    assert!(!page.recovered, "something may be missing");
+    push(&here, json!({"event": "user", "targets": {"users": "ann"}})).await;
+    page.receives("EVENT", event("user")).await;
+    push(&here, json!({"event": "channel", "targets": {"channels": "chat"}})).await;
+    page.receives("EVENT", event("channel")).await;
+    here.stop().await;
+    there.stop().await;
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The connections that were restored, in Redis: a key for each, which expires with its states. So a state is used once, whichever
-//! server it reaches.
+//! The connections that were restored, in Redis: a key for each, which expires with its states. So a state is used
+//! once, whichever server it reaches.
 
 use super::{COMMAND_TIMEOUT, Shared, client};
 use crate::connection_state::{ClaimReply, ClaimRequest, ConnectionStates};

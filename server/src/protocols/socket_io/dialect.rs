@@ -58,7 +58,8 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     }
 
     /// The connection continues an earlier one, in which it was in a topic. A dialect that knows how calls
-    /// [`Operations::rejoin`], and every authorizer decides again. `kept` is what the dialect kept of the request to join it.
+    /// [`Operations::rejoin`], and every authorizer decides again. `kept` is what the dialect kept of the request to
+    /// join it.
     fn restore(&self, operations: &mut dyn Operations, topic: Topic<'_>, kept: Option<&str>) {
         // The connection's user is restored with its identity.
         if let Topic::Room(_) = topic {
@@ -178,8 +179,8 @@ pub trait Operations {
     fn max_rooms(&self) -> usize;
 
     /// Joins a room, and sends what the connection has missed since the position `since`. If the connection is restored
-    /// later, the key is presented again. [`Outcome::Ready`]: the dialect confirms the join. [`Outcome::Pending`]: [`Dialect::joined`] follows. [`Outcome::Overloaded`]: the
-    /// connection will be closed.
+    /// later, the key is presented again. [`Outcome::Ready`]: the dialect confirms the join. [`Outcome::Pending`]:
+    /// [`Dialect::joined`] follows. [`Outcome::Overloaded`]: the connection will be closed.
     ///
     /// # Errors
     /// [`JoinError`]: nothing has changed.
@@ -191,8 +192,8 @@ pub trait Operations {
         request: RequestId,
     ) -> Result<Outcome<Joined>, JoinError>;
 
-    /// Joins a topic that the dialect has decided about, with a credential of [`crate::authorize::DialectJoins`]. If the connection
-    /// is restored later, [`Dialect::restore`] receives `kept`. Otherwise as [`Operations::join`].
+    /// Joins a topic that the dialect has decided about, with a credential of [`crate::authorize::DialectJoins`]. If
+    /// the connection is restored later, [`Dialect::restore`] receives `kept`. Otherwise as [`Operations::join`].
     ///
     /// # Errors
     /// [`JoinError`]: nothing has changed.
@@ -204,7 +205,8 @@ pub trait Operations {
         request: RequestId,
     ) -> Result<Outcome<Joined>, JoinError>;
 
-    /// Joins a topic of the connection that is restored, and sends what was missed. The result is no concern of the dialect.
+    /// Joins a topic of the connection that is restored, and sends what was missed. The result is no concern of the
+    /// dialect.
     fn rejoin(&mut self, topic: Topic<'_>, credential: Option<&Value>, kept: Option<&str>);
 
     /// Joins a room that the connection's token lists, without a request of the client. [`Outcome::Pending`]:

@@ -432,9 +432,9 @@ impl SocketIo {
             &mut self.acks,
             &mut self.requests,
             &mut self.states,
-            restore,
             core,
-        );
+        )
+        .restoring(restore);
         run(&*channel.dialect, &mut operations);
     }
 }

@@ -46,10 +46,14 @@ impl<'a> InNamespace<'a> {
         acks: &'a mut PendingAcks,
         requests: &'a mut RequestsWithParts,
         states: &'a mut DialectStates,
-        restore: Option<&'a mut Restore>,
         core: &'a mut dyn Core,
     ) -> Self {
-        Self { namespace, version, encoding, acks, requests, states, restore, core }
+        Self { namespace, version, encoding, acks, requests, states, restore: None, core }
+    }
+
+    /// The connection is being restored: joins begin where it was, and their outcomes are recorded.
+    pub(super) fn restoring(self, restore: Option<&'a mut Restore>) -> Self {
+        Self { restore, ..self }
     }
 
     /// Whether the connection has a user.

@@ -1,9 +1,11 @@
-//! Connection state recovery of Socket.IO, for clients of version 4.6 and newer: who presents a state, and what is restored of it.
+//! Connection state recovery of Socket.IO, for clients of version 4.6 and newer: who presents a state, and what is
+//! restored of it.
 //!
-//! A client receives a `pid` with its connect packet, and an offset as the last argument of every event. After a reconnect it sends
-//! both. If the offset is a state that no connection has used, the topics of that state are joined again, each by its own
-//! authorizer, and what was missed in them is sent. The connect packet follows, because only then it is known whether anything is
-//! missing: it has the same `pid` if not, and a new one otherwise. Clients keep the events before it until it is there.
+//! A client receives a `pid` with its connect packet, and an offset as the last argument of every event. After a
+//! reconnect it sends both. If the offset is a state that no connection has used, the topics of that state are joined
+//! again, each by its own authorizer, and what was missed in them is sent. The connect packet follows, because only
+//! then it is known whether anything is missing: it has the same `pid` if not, and a new one otherwise. Clients keep
+//! the events before it until it is there.
 //!
 //! # Source
 //! `socket.io-client` 4.6 (`socket.ts`).
@@ -21,7 +23,8 @@ use crate::protocols::socket_io::arguments::Argument;
 use nodevent_protocol::topic::{self, Topic};
 use std::sync::Arc;
 
-/// The event that has an offset only: if the topics have changed without an event, and for connections that receive none.
+/// The event that has an offset only: if the topics have changed without an event, and for connections that receive
+/// none.
 const OFFSET: &str = "nodevent:offset";
 
 /// What a connection has of it. A connection that cannot be restored uses no heap.
@@ -45,8 +48,8 @@ pub(super) struct Restore {
     namespace: u16,
     pid: String,
     state: State,
-    /// What a new connection has sent to enter the namespace. It has no state, and its client receives nothing before the connect
-    /// packet. `None`: it continues an earlier one.
+    /// What a new connection has sent to enter the namespace. It has no state, and its client receives nothing before
+    /// the connect packet. `None`: it continues an earlier one.
     new: Option<ConnectRequest>,
     /// The topics that were joined, or were not.
     seen: Vec<Box<str>>,
@@ -232,8 +235,8 @@ impl SocketIo {
         }
     }
 
-    /// Starts the offsets of a new connection. It is admitted as soon as the position of what is published to all connections is
-    /// known. Returns `false` if it cannot be restored.
+    /// Starts the offsets of a new connection. It is admitted as soon as the position of what is published to all
+    /// connections is known. Returns `false` if it cannot be restored.
     pub(super) fn start_offsets(&mut self, namespace: u16, request: &ConnectRequest, core: &mut dyn Core) -> bool {
         let pid = new_pid();
         if !self.track(namespace, request, &pid, core) {
