@@ -87,6 +87,20 @@ RSpec.shared_examples "a board that knows its users" do
     expect(omar.find("#my-name").text).not_to eq(name_of(ines))
   end
 
+  it "shows who was here lately, of which a hook notifies the application" do
+    open_page(ines, board.url)
+    open_page(omar, board.url)
+    name = name_of(omar)
+    expect_present(ines, name)
+    omar.visit("about:blank")
+    # Who has left is present for ten seconds more.
+    eventually("the board knows that #{name} has left", within: 60) do
+      ines.refresh
+      texts(ines, "#lately .name").first == name
+    end
+    expect(ines.find("#lately li:first-child time").text).to match(/ago|now/)
+  end
+
   it "rings the bell of a mentioned person in all tabs, and the mention survives reloads until it is read" do
     open_page(ines, board.url)
     open_page(omar, thread)

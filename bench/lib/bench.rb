@@ -17,6 +17,7 @@ end
 require_relative "bench/workspace"
 require_relative "bench/server"
 require_relative "../peers/bare/peer"
+require_relative "bench/application"
 require_relative "bench/nodevent"
 require_relative "../peers/nchan/peer"
 require_relative "../peers/socketioxide/peer"

@@ -10,4 +10,7 @@ Rails.application.routes.draw do
   resource :visitor, only: :update
   resource :session, only: %i[new create destroy]
   resource :live_token, only: :show
+
+  # The NoDevent server notifies the application here; config/initializers/hooks.rb says what follows.
+  mount NoDevent::Hooks => "/nodevent/hooks"
 end

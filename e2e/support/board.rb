@@ -47,6 +47,7 @@ module E2E
         "DEMO_DATABASE" => @database, "DEMO_LOGS" => TMP, "SECRET_KEY_BASE" => SecureRandom.hex(32),
         "NODEVENT_PORT" => Program.free_port.to_s, "NODEVENT_SECRET" => SecureRandom.hex(32),
         "NODEVENT_TOKEN_SECRET" => SecureRandom.hex(32), "NODEVENT_PUBLISH_KEY" => SecureRandom.hex(16),
+        "NODEVENT_HOOKS_SECRET" => SecureRandom.hex(32), "BOARD_PORT" => port.to_s,
         "REDIS_URL" => redis&.url, "NODEVENT_ENV" => redis ? "production" : "test"
       }
     end

@@ -396,6 +396,12 @@ impl PublicationId {
     pub fn number(self) -> u64 {
         self.0
     }
+
+    /// The id with that number.
+    #[must_use]
+    pub fn from_number(number: u64) -> Self {
+        Self(number)
+    }
 }
 
 // === impl InvalidPublication ===

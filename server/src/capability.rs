@@ -6,6 +6,7 @@
 pub use crate::outcome::{Pending, Unavailable};
 
 use crate::client::Client;
+use crate::connection_state::ConnectionStates;
 use crate::history::{Recovery, RoomHistory, Since};
 use crate::hooks::Journal;
 use crate::mailbox::Mailboxes;
@@ -98,6 +99,8 @@ pub struct Engine {
     pub journal: Option<Arc<dyn Journal>>,
     /// How many connections a user has. `None`: the namespace has no presence.
     pub connections: Option<Arc<dyn UserConnections>>,
+    /// Which connections were restored. `None`: no connection can be.
+    pub states: Option<Arc<dyn ConnectionStates>>,
     /// Whether publications get through.
     pub health: Arc<dyn Health>,
 }

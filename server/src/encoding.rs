@@ -31,6 +31,12 @@ pub trait Encoding: fmt::Debug + Send + Sync {
         let _ = (topic, position);
         None
     }
+
+    /// A frame of this encoding with an offset, for a connection that can be restored. `None`: the frame as it is.
+    fn with_offset(&self, frame: &Frame, offset: &str) -> Option<Frame> {
+        let _ = (frame, offset);
+        None
+    }
 }
 
 /// One message for a connection, encoded once and shared by every connection that receives it.

@@ -22,6 +22,7 @@ pub mod close_reason;
 pub mod config;
 pub mod connect_info;
 pub mod connection_id;
+pub mod connection_state;
 pub mod encoding;
 pub mod engine;
 pub mod fair_shares;

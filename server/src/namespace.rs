@@ -3,6 +3,7 @@
 //! Built once at start, and shared by everything that serves connections.
 
 use crate::authorize::{Authorizers, DialectJoins, PublishAuthorizer};
+use crate::connection_state;
 use crate::hooks::Recorder;
 use crate::identity_provider::{IdentityProvider, Listed};
 use crate::revocation::RevocationList;
@@ -52,6 +53,8 @@ pub struct Namespace {
     pub dialect_joins: Arc<DialectJoins>,
     /// What its dialect `web_service` knows. `None`: it has another dialect.
     pub web_service: Option<web_service::Settings>,
+    /// How states of its connections are sealed. `None`: its connections cannot be restored.
+    pub connection_state: Option<Arc<connection_state::Settings>>,
     /// Whether clients of Socket.IO 1 and 2 may connect.
     pub allows_eio3: bool,
     /// The limits of its rooms.

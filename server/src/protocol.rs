@@ -9,6 +9,7 @@
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
+use crate::connection_state::{Sealer, State};
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
 use crate::identity::Identity;
@@ -92,6 +93,15 @@ pub trait Protocol: fmt::Debug + Send {
     /// The reason to close the connection. A protocol that never calls [`Core::identify`] receives none.
     fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
         let _ = (reply, core);
+        Ok(())
+    }
+
+    /// The reply to a [`Core::claim`] that was pending. `None`: the engine is unavailable.
+    ///
+    /// # Errors
+    /// The reason to close the connection. A protocol that never calls [`Core::claim`] receives none.
+    fn claimed(&mut self, namespace: u16, is_first: Option<bool>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (namespace, is_first, core);
         Ok(())
     }
 
@@ -228,6 +238,8 @@ pub struct Subscribe<'a> {
     pub room: &'a str,
     /// The room key or token that the client sent.
     pub credential: Option<&'a Value>,
+    /// What the client presents again to join the room if it is restored: for the protocol alone.
+    pub kept: Option<&'a str>,
     /// The publications that the client claims to have received.
     pub since: Since,
     /// The encoding in which the connection receives the room's publications.
@@ -395,6 +407,25 @@ pub trait Core {
         acknowledgement: Acknowledgement,
         request: Option<u64>,
     ) -> Result<Outcome<Removed>, MailboxError>;
+
+    /// From now on frames of the namespace end with an offset from this sealer.
+    fn track(&mut self, namespace: u16, sealer: Sealer);
+
+    /// The client has left the namespace: it is not tracked any more, and its offsets are not valid.
+    fn end_tracking(&mut self, namespace: u16);
+
+    /// The sealed state of the connection in a namespace. `None`: it is not tracked.
+    fn offset(&mut self, namespace: u16) -> Option<String>;
+
+    /// Whether the client does not know the current state.
+    fn needs_offset(&mut self, namespace: u16) -> bool;
+
+    /// Marks the connection that has a state as restored. [`Outcome::Ready`]: whether it was not before.
+    /// [`Outcome::Pending`]: [`Protocol::claimed`] follows. [`Outcome::Overloaded`]: the engine is unavailable.
+    fn claim(&mut self, namespace: u16, state: &State) -> Outcome<bool>;
+
+    /// The connection has received the copies that a state lists.
+    fn remember(&mut self, namespace: u16, state: &State);
 
     /// Sets the page that the connection belongs to, which publications can exclude.
     fn set_page(&mut self, page: PageHash);

@@ -308,6 +308,7 @@ fn namespaces(config: &Config) -> Namespaces {
             dialects: one.dialects.iter().map(|one| one.name.clone()).collect(),
             dialect_joins,
             web_service: one.web_service.clone(),
+            connection_state: one.connection_state.clone(),
             allows_eio3: one.allows_eio3,
             ends_expired_memberships: one.ends_expired_memberships,
             limits,

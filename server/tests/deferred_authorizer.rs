@@ -84,6 +84,7 @@ impl Protocol for Joiner {
             namespace: 0,
             room: "r",
             credential: None,
+            kept: None,
             since: Since::FirstJoin,
             encoding,
             request: Some(7).into(),
@@ -134,6 +135,7 @@ impl Setup {
             dialect_joins: Arc::default(),
             allows_eio3: true,
             web_service: None,
+            connection_state: None,
             ends_expired_memberships: false,
             limits: RoomLimits { max_rooms: 8, max_name_bytes: 255 },
         });

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "stringio"
+
 RSpec.describe NoDevent::Turted do
   password = "IamAllowed2PUSH!!!"
   response = [200, "OK"]
@@ -72,5 +74,32 @@ RSpec.describe NoDevent::Turted do
     expect { turted.emit("e", "a") }.to raise_error(ArgumentError, /targets: is a Hash/)
     expect { turted.emit("e", { user: "a" }) }.to raise_error(ArgumentError, /unknown keys: user/)
     expect { turted.emit("e", { users: "a" }, Float::NAN) }.to raise_error(NoDevent::EncodingError)
+  end
+
+  # What `dispatcher.on("MESSAGE:NEW", …)` was in TURTED.
+  it "lets the application observe what was pushed (T-32)" do
+    seen = Queue.new
+    application = StubServer.new do |request|
+      env = { "REQUEST_METHOD" => "POST", "rack.input" => StringIO.new(request.body),
+              "HTTP_X_NODEVENT_SIGNATURE" => request.headers["x-nodevent-signature"] }
+      [NoDevent::Hooks.call(env).first, ""]
+    end
+    hooks = { "url" => "#{application.url}/nodevent/hooks", "secret" => "a-secret-for-hooks-of-more-than-32-bytes",
+              "delivered" => ["MESSAGE:NEW"] }
+    namespace = { "dialect" => "turted", "turted" => { "push" => { "password" => password } }, "hooks" => hooks }
+    server = NodeventServer.new({ "/" => namespace })
+    NoDevent::Emitter.config = { "/" => namespace }
+    NoDevent.on(:delivered, "MESSAGE:NEW") { |event| seen << [event.room, event.user, event.event, event.message] }
+    pushes = described_class.new(url: "#{server.url}/push/", password: password)
+    pushes.notify_channel("chat", "OTHER", { n: 0 })
+    pushes.notify_channel("chat", "MESSAGE:NEW", { n: 1 })
+    pushes.notify_user("xosofox", "MESSAGE:NEW", { n: 2 })
+    observed = Array.new(2) { Timeout.timeout(Waiting::LIMIT) { seen.pop } }
+    expect(observed).to eq([["turted:chat", nil, "MESSAGE:NEW", { "n" => 1 }],
+                            [nil, "xosofox", "MESSAGE:NEW", { "n" => 2 }]])
+  ensure
+    NoDevent::Hooks.clear
+    server&.stop
+    application&.stop
   end
 end

@@ -148,4 +148,44 @@ module Bench
       "redis-history://127.0.0.1:#{workspace.redis_port}/nodevent"
     end
   end
+
+  # The same server with a hook `delivered` for every publication, in the scenario that compares both.
+  module WithHook
+    def name
+      "hooks-#{engine}"
+    end
+
+    def title
+      "#{super}, with a hook"
+    end
+
+    def takes_part_in?(scenario)
+      scenario.name == "hooks"
+    end
+
+    def namespace(workspace)
+      super.merge(hooks: { url: @application.url, secret: Application::SECRET, delivered: "update" })
+    end
+
+    def run(scenario)
+      @application = Application.new
+      super do |*arguments|
+        result = yield(*arguments)
+        result[:report][:hooks] = { events: @application.settled } if result[:report]
+        result
+      end
+    ensure
+      @application&.stop
+    end
+  end
+
+  # The server with its memory engine and a hook.
+  class HooksMemory < NodeventMemory
+    prepend WithHook
+  end
+
+  # The server with its Redis engine and a hook.
+  class HooksRedis < NodeventRedis
+    prepend WithHook
+  end
 end

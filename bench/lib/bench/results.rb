@@ -36,6 +36,7 @@ module Bench
       acknowledged: ->(report) { report.dig(:mailbox, :acknowledged) },
       ack_p50: ->(report) { report.dig(:mailbox, :acknowledgement_ms, :p50) },
       ack_p99: ->(report) { report.dig(:mailbox, :acknowledgement_ms, :p99) },
+      hook_events: ->(report) { report.dig(:hooks, :events) },
       walk_p50: ->(report) { report.dig(:walk, 0, :p50) },
       walk_p95: ->(report) { report.dig(:walk, 0, :p95) },
       walk_p99: ->(report) { report.dig(:walk, 0, :p99) },

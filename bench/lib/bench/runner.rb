@@ -48,7 +48,7 @@ module Bench
         next { report: run_programs(scenario, server, workspace) } if scenario.program
 
         redis = workspace.redis_pid ? ["--redis-pid", workspace.redis_pid.to_s] : []
-        command = [LOAD, scenario.name, *server.load(workspace), "--pid", pid.to_s, *redis]
+        command = [LOAD, scenario.load || scenario.name, *server.load(workspace), "--pid", pid.to_s, *redis]
         generate(command, restart)
       end
     rescue Error => e

@@ -14,7 +14,8 @@ module Bench
   #
   # `columns` are those of its table, `bare` is true if the bare loop can take part, `only` lists the servers that can,
   # `program` measures it in place of the load generator, and `settings` are what the namespace of our server needs.
-  Scenario = Struct.new(:name, :title, :columns, :bare, :only, :program, :settings, keyword_init: true) do
+  # `load` is its name in the load generator, if that is another one.
+  Scenario = Struct.new(:name, :title, :columns, :bare, :only, :program, :settings, :load, keyword_init: true) do
     def self.named(names)
       names.map do |name|
         all.find { |one| one.name == name } ||
@@ -72,7 +73,9 @@ module Bench
     # Scenarios for our server only.
     def self.ours
       redis = %w[nodevent-redis]
-      [new(name: "storm", title: "Reconnect storm: the server restarts under 5,000 connections",
+      [new(name: "hooks", title: "Hooks: as steady, with and without a hook for each publication",
+           columns: [:per_second, :cpu, :hook_ratio, *DELIVERY.drop(2), :hook_events], only: OURS, load: "steady"),
+       new(name: "storm", title: "Reconnect storm: the server restarts under 5,000 connections",
            columns: %i[reconnected recovered all_joined complete lost out_of_order], only: redis),
        new(name: "walk", title: "Walk: from `emit` in Ruby to a handler in a page in Chromium, 50 per second",
            columns: %i[walk_p50 walk_p95 walk_p99 walk_lost], only: ["nodevent-memory", *redis],

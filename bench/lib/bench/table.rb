@@ -15,10 +15,11 @@ module Bench
       events: "events delivered", enter_p50: "enter p50 ms", enter_p99: "enter p99 ms",
       leave_p50: "leave p50 ms", leave_p99: "leave p99 ms",
       acknowledged: "acknowledged", ack_p50: "acknowledgement p50 ms", ack_p99: "acknowledgement p99 ms",
+      hook_ratio: "× without a hook", hook_events: "events of hooks",
       walk_p50: "p50 ms", walk_p95: "p95 ms", walk_p99: "p99 ms", walk_lost: "lost"
     }.freeze
     WHOLE = %i[per_second lost out_of_order connects join_retries slow_closed reconnected recovered complete
-               changes events acknowledged walk_lost].freeze
+               changes events acknowledged hook_events walk_lost].freeze
     CALLS = {
       to_json: "the message's own `to_json`", emit: "`NoDevent::Emitter.emit`",
       emit_beyond_to_json: "… beyond `to_json`", redis_publish: "redis-rb's `publish` of an encoded text",
@@ -72,6 +73,7 @@ module Bench
       case column
       when :spread then spread(scenario, server, :cpu)
       when :connect_spread then spread(scenario, server, :connect_cpu)
+      when :hook_ratio then number(@results.ratio(scenario, server, :cpu, to: server.sub("hooks", "nodevent")))
       when :ratio then number(@results.ratio(scenario, server, :cpu, to: "bare"))
       else number(@results.figure(scenario, server, column), whole: WHOLE.include?(column))
       end

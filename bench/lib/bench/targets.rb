@@ -27,6 +27,7 @@ module Bench
        simple("CPU per connect and join", 60, "µs", "connect", :connect_cpu),
        simple("many rooms: p99", 1, "ms", "rooms", :p99),
        Target.new("steady: CPU per delivery", 1.15, "× bare loop", method(:steady)),
+       Target.new("hooks: CPU per delivery of steady", 1.1, "× without a hook", method(:hooks)),
        Target.new("slow clients: p99 of the others", 1.1, "× without them", method(:slow)),
        Target.new("`emit` in Ruby beyond the message's `to_json`", 1, "µs", method(:emit)),
        Target.new("lost, in all scenarios together", 0, "", method(:lost))]
@@ -54,6 +55,10 @@ module Bench
 
     def steady(server)
       @results.ratio("steady", server, :cpu, to: "bare")
+    end
+
+    def hooks(server)
+      @results.ratio("hooks", server.sub("nodevent", "hooks"), :cpu, to: server)
     end
 
     def slow(server)

@@ -2,6 +2,7 @@
 // methods, `open(fn)`.
 
 import { DEFAULTS, Manager as Base } from "../socket/manager.js";
+import { CONNECT } from "../socket/packet.js";
 import * as codec from "./base64.js";
 import { decode, encode, restore } from "./binary.js";
 import { addAliases } from "./aliases.js";
@@ -51,6 +52,8 @@ export class Manager extends Base {
 
   /** @param {import("../socket/packet.js").Packet} packet */
   _write(packet) {
+    const { _pid: pid, _lastOffset: offset } = this.nsps.get(packet.nsp) ?? {};
+    if (packet.type === CONNECT && pid) packet.data = { pid, offset, ...packet.data };
     for (const part of encode(packet)) this.engine?.send(part);
   }
 

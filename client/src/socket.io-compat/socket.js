@@ -1,16 +1,23 @@
 // Owns: what the stock `Socket` has in addition to ours: flags, acks with a timeout or as a promise,
-// listeners for any event.
+// listeners for any event, connection state recovery.
 
 import { addAliases } from "./aliases.js";
 import { call } from "../emitter.js";
-import { RESERVED } from "../socket/packet.js";
+import { CONNECT, EVENT, RESERVED } from "../socket/packet.js";
 import { Socket as Base } from "../socket/socket.js";
 
 export class Socket extends Base {
   /** @param {import("./manager.js").Manager} io @param {string} nsp @param {any} options */
   constructor(io, nsp, options) {
     super(io, nsp, options);
+    /** Whether nothing was missed before this connect. */
     this.recovered = false;
+    /** @type {string | undefined} with `_lastOffset`, what restores this socket after a reconnect */
+    this._pid = undefined;
+    /** @type {string | undefined} */
+    this._lastOffset = undefined;
+    /** @type {import("../socket/packet.js").Packet[]} events that arrived before the connect packet */
+    this.receiveBuffer = [];
     this._ackTimeout = options.ackTimeout;
     /** @type {{volatile?: boolean, timeout?: number}} */
     this._flags = {};
@@ -93,10 +100,33 @@ export class Socket extends Base {
     super._send(packet);
   }
 
+  /** @param {import("../socket/packet.js").Packet} packet */
+  _onPacket(packet) {
+    if (packet.type === EVENT && !this.connected) {
+      this.receiveBuffer.push(packet);
+      return;
+    }
+    if (packet.type === CONNECT) {
+      const pid = packet.data?.pid;
+      this.recovered = !!pid && pid === this._pid;
+      this._pid = pid;
+    }
+    super._onPacket(packet);
+    if (packet.type === CONNECT) for (const early of this.receiveBuffer.splice(0)) super._onPacket(early);
+  }
+
   /** @param {any[]} args */
   _dispatch(args) {
     for (const fn of this._anyListeners) call(fn, this, args);
     super._dispatch(args);
+    const last = args.at(-1);
+    if (this._pid && typeof last === "string") this._lastOffset = last;
+  }
+
+  /** @param {string} reason @param {any} [details] */
+  _onClose(reason, details) {
+    this.receiveBuffer = [];
+    super._onClose(reason, details);
   }
 
   /** @param {Function} fn */

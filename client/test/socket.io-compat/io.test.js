@@ -213,6 +213,46 @@ test("reserved names cannot be emitted", () => {
     assert.throws(() => socket.emit(name), new RegExp(`"${name}" is a reserved event name`));
 });
 
+test("it is recovered by a stock server after a lost connection, and receives what it missed once and in order", async () => {
+  const own = await startSocketIoServer({ connectionStateRecovery: {} });
+  const socket = io(own.url, { WebSocket, forceNew: true, reconnection: false });
+  try {
+    const received = [];
+    socket.on("news", (number) => received.push(number));
+    await once(socket, "connect");
+    assert.equal(socket.recovered, false);
+    for (const round of [1, 2]) {
+      own.io.emit("news", 10 * round);
+      await until(() => received.includes(10 * round), "the event before");
+      const gone = once(socket, "disconnect");
+      for (const connection of own.io.sockets.sockets.values()) connection.conn.close();
+      await gone;
+      for (let number = 1; number <= 3; number += 1) own.io.emit("news", 10 * round + number);
+      socket.connect();
+      await once(socket, "connect");
+      assert.equal(socket.recovered, true);
+      await until(() => received.includes(10 * round + 3), "the missed events");
+    }
+    assert.deepEqual(received, [10, 11, 12, 13, 20, 21, 22, 23]);
+  } finally {
+    socket.disconnect();
+    await own.stop();
+  }
+});
+
+test("events before the connect packet are kept until it is there", () => {
+  const socket = io("http://127.0.0.1:1", { autoConnect: false, forceNew: true, WebSocket });
+  const received = [];
+  for (const event of ["connect", "news"]) socket.on(event, (data) => received.push([event, data]));
+  socket.active = true;
+  socket._onPacket({ type: 2, nsp: "/", data: ["news", 1, "offset-1"] });
+  socket._onPacket({ type: 2, nsp: "/", data: ["news", 2, "offset-2"] });
+  assert.deepEqual(received, []);
+  socket._onPacket({ type: 0, nsp: "/", data: { sid: "s", pid: "p" } });
+  assert.deepEqual(received, [["connect", undefined], ["news", 1], ["news", 2]]);
+  assert.deepEqual([socket._pid, socket._lastOffset, socket.recovered], ["p", "offset-2", false]);
+});
+
 test("an unreachable server is an error for each attempt, then reconnect_failed", async () => {
   const manager = new Manager("http://127.0.0.1:1", { WebSocket, reconnectionAttempts: 2, reconnectionDelay: 1 });
   const received = record(manager, "error", "reconnect_attempt", "reconnect_error", "reconnect_failed");

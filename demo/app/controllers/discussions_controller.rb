@@ -62,6 +62,7 @@ class DiscussionsController < ApplicationController
   # The state of a page, with its rooms and keys; the page loads it again after each join.
   def list
     @discussions = Discussion.latest.to_a
+    @lately_here = Visitor.lately_here.to_a
     @recent = Comment.includes(:discussion).order(id: :desc).limit(6)
     @page = { nodevent: Discussion.room_json, discussions: @discussions, board: Readers.room_json(Readers::BOARD) }
   end

@@ -13,7 +13,15 @@ class Visitor < ApplicationRecord
   validates :name, presence: true, length: { maximum: MAX_NAME_LENGTH }, format: { without: /@/, message: "cannot contain @" }
   validate { errors.add(:name, :taken) if Visitor.where(handle: handle).where.not(id: id).exists? }
 
+  # Who has left the board, the last one first.
+  scope :lately_here, -> { where.not(last_seen_at: nil).order(last_seen_at: :desc, id: :asc).limit(5) }
+
   class << self
+    # The hook `left`. An event that is older than what is known changes nothing.
+    def left(id, time)
+      where(id: id).where("last_seen_at IS NULL OR last_seen_at < ?", time).update_all(last_seen_at: time)
+    end
+
     def anonymous!
       name = "#{ADJECTIVES.sample} #{ANIMALS.sample}"
       name = "#{name} #{SecureRandom.random_number(1_000)}" if exists?(handle: name.downcase)

@@ -186,6 +186,12 @@ impl Scope {
         ["journal", "state", "seen", "dead", "lease"].map(|kind| format!("{tag}:{kind}"))
     }
 
+    /// Returns the key that exists after a connection of a namespace was restored from its state.
+    #[must_use]
+    pub fn restored(&self, namespace: &str, instance: u64) -> String {
+        format!("{}{PREFIX}restored:{}:{namespace}:{instance:016x}", self.prefix, namespace.len())
+    }
+
     /// Returns a key or a channel of this program alone, for `purpose`. `id` makes it unique.
     #[must_use]
     pub fn own(&self, purpose: &str, id: u128) -> String {

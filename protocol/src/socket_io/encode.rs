@@ -11,6 +11,12 @@ pub fn encode_connect(out: &mut String, namespace: &str, sid: &str) {
     object(out, "sid", sid);
 }
 
+/// Appends a connect packet (`0`) with the id by which the client can be restored after a reconnect.
+pub fn encode_connect_with_pid(out: &mut String, namespace: &str, sid: &str, pid: &str) {
+    head(out, '0', None, namespace, None);
+    let _ = write!(out, r#"{{"sid":{},"pid":{}}}"#, Value::from(sid), Value::from(pid));
+}
+
 /// Appends the connect packet (`0`) of protocol 4, which has no data.
 pub fn encode_connect_4(out: &mut String, namespace: &str) {
     head(out, '0', None, namespace, None);

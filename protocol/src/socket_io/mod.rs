@@ -16,6 +16,6 @@ pub mod session;
 pub use decoder::Decoder;
 pub use encode::{
     encode_ack, encode_binary_ack, encode_binary_event, encode_connect, encode_connect_4, encode_connect_error,
-    encode_disconnect, encode_error_4, encode_event,
+    encode_connect_with_pid, encode_disconnect, encode_error_4, encode_event,
 };
 pub use packet::{MAX_ATTACHMENTS, Malformed, Packet};

@@ -299,6 +299,45 @@ mod tests {
         assert_eq!(attempts.on_response(&events(5, 10), &away, &hooks).pause, PAUSE.0);
     }
 
+    /// An application that does not respond for ten minutes, by the schedule of the default configuration.
+    #[test]
+    fn an_application_without_a_response_for_ten_minutes_receives_everything_soon_after() {
+        let text = "/a: {open: true, hooks: {url: \"http://example.com/\", delivered: e, \
+                    secret: a-secret-of-at-least-32-characters-x}}\n";
+        let hooks = Config::from_yaml(text).unwrap().namespaces[0].hooks.clone().unwrap();
+        let away_for = Duration::from_secs(600);
+        for away in [
+            Response::Unavailable("the application does not respond".into()),
+            Response::Rejected("status 500".into()),
+        ] {
+            // One event is not split, so its rejections count.
+            let is_rejection = matches!(away, Response::Rejected(_));
+            let (mut attempts, mut now, mut requests) = (Attempts::default(), Duration::ZERO, 0);
+            while now < away_for {
+                let batch = events(attempts.batch(1), now.as_secs());
+                let next = attempts.on_response(&batch, &away, &hooks);
+                requests += 1;
+                if is_rejection && requests >= hooks.attempts {
+                    // It responds: a response of 500 rejects the event after the configured attempts.
+                    assert_eq!(next.given_up.len(), 1);
+                    break;
+                }
+                assert!(!next.is_delivered && next.given_up.is_empty(), "at {now:?}");
+                assert!(next.pause >= PAUSE.0 && next.pause <= PAUSE.1, "at {now:?}: {:?}", next.pause);
+                now += next.pause;
+            }
+            if is_rejection {
+                assert!(now > Duration::from_secs(180), "{now:?}: a short outage of a database rejects nothing");
+                continue;
+            }
+            // Rarely enough for an application that starts, and soon enough after it is there.
+            assert!((10..30).contains(&requests), "{requests} requests");
+            assert!(now < away_for + PAUSE.1, "{now:?}");
+            assert!(attempts.on_response(&events(1, now.as_secs()), &Response::Accepted, &hooks).is_delivered);
+            assert!(now * 10 < hooks.give_up);
+        }
+    }
+
     #[test]
     fn events_that_are_too_old_become_dead_letters_after_one_more_attempt() {
         let (hooks, mut attempts) = (hooks(), Attempts::default());

@@ -429,6 +429,15 @@ pub static NAMESPACE: Section = Section {
             "",
         ),
         key(
+            "connection_state_recovery",
+            Map("`true`, `false`, or the keys of `connection_state_recovery`"),
+            Words("off, see [`connection_state_recovery`](#connection_state_recovery)"),
+            "Whether clients of Socket.IO 4.6 and newer have their users, rooms and missed events again after a reconnect. See \
+             [recovery.md](recovery.md#clients-of-socketio).",
+            "Pages use the client of Socket.IO, and do not join again by themselves.",
+            "",
+        ),
+        key(
             "channel_per_room",
             Flag,
             Value("false"),
@@ -1897,6 +1906,33 @@ pub static PRESENCE: Section = Section {
     ],
 };
 
+/// Keys of `connection_state_recovery`.
+pub static CONNECTION_STATE: Section = Section {
+    title: "`connection_state_recovery`",
+    about: "Keys below `connection_state_recovery`: clients of Socket.IO that are restored after a reconnect. \
+            [recovery.md](recovery.md#clients-of-socketio) explains it.",
+    frame: Frame { above: "/nodevent:\n  connection_state_recovery:", indent: 4 },
+    keys: &[
+        key(
+            "max_disconnection",
+            Duration,
+            Value("2m"),
+            "Time for which a client may be disconnected.",
+            "Clients are disconnected for longer, such as phones.",
+            "10m",
+        ),
+        key(
+            "secret",
+            Secret,
+            Words("the secrets of the namespace"),
+            "Secret that seals what clients carry. All servers of the namespace need the same one.",
+            "The namespace has no secret.",
+            "${STATE_SECRET:-open-sesame}",
+        ),
+        key("secret_file", File, Words("none"), "File that contains the secret.", "Secrets are files.", ""),
+    ],
+};
+
 /// Keys of `hooks`.
 pub static HOOKS: Section = Section {
     title: "`hooks`",
@@ -2118,7 +2154,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 29] = [
+pub static SECTIONS: [&Section; 30] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -2144,6 +2180,7 @@ pub static SECTIONS: [&Section; 29] = [
     &HISTORY_ROOM,
     &MAILBOX,
     &PRESENCE,
+    &CONNECTION_STATE,
     &HOOKS,
     &REDIS,
     &REDIS_SSL,

@@ -11,6 +11,7 @@
 
 pub mod action_cable;
 pub mod application;
+mod connection_state;
 mod credentials;
 mod environment;
 #[cfg(test)]

@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token`, `auth` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `expiry`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `channel_per_room`, `protocol`, `action_cable`, `dialect`, `allow_eio3`, `user_room_prefix`, `public_room` and `event_prefix` (together) | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `expiry`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `connection_state_recovery`, `channel_per_room`, `protocol`, `action_cable`, `dialect`, `allow_eio3`, `user_room_prefix`, `public_room` and `event_prefix` (together) | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -21,6 +21,7 @@
 
 use super::action_cable::{self, ActionCable};
 use super::application::{Auth, KeySet};
+use super::connection_state::ConnectionState;
 use super::credentials;
 use super::history::History;
 use super::hooks::Hooks;
@@ -33,6 +34,7 @@ use super::report::{Location, Report};
 use super::tree::Entry;
 use super::turted::Turted;
 use super::web_service_keys;
+use crate::connection_state;
 use crate::presence;
 use crate::publish_key::PublishKey;
 use crate::token;
@@ -40,6 +42,7 @@ use crate::web_service;
 use nodevent_protocol::key::{self, Secret};
 use nodevent_protocol::topic::Topic;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The protocol of a namespace that names none.
@@ -144,6 +147,8 @@ pub struct Namespace {
     pub presence: Option<presence::Settings>,
     /// Of what the application is notified. `None`: of nothing.
     pub hooks: Option<Hooks>,
+    /// How clients of Socket.IO are restored after a reconnect. `None`: they are not.
+    pub connection_state: Option<Arc<connection_state::Settings>>,
     /// What its dialect `web_service` knows. `None`: it has another dialect.
     pub web_service: Option<web_service::Settings>,
 }
@@ -173,6 +178,7 @@ struct Written {
     channel_per_room: Option<bool>,
     presence: Option<Option<presence::Settings>>,
     hooks: Option<(Option<Hooks>, Location)>,
+    connection_state: Option<ConnectionState>,
     web_service: Option<(web_service::Settings, Location)>,
 }
 
@@ -438,7 +444,7 @@ fn check_name(name: &str, location: Location, report: &mut Report) -> bool {
 
 impl Draft {
     fn finish(self, report: &mut Report) -> Namespace {
-        let Self { name, written, location } = self;
+        let Self { name, mut written, location } = self;
         let has_secret = written.secrets.is_some() || written.token.is_some() || written.auth.is_some();
         written.check_dialects(&name, location, report);
         written.check_action_cable(&name, location, report);
@@ -466,7 +472,10 @@ impl Draft {
             web_service_keys::check(&name, written.is_web_service(), settings, auth, mailbox, location, report);
         }
         let location_of_hooks = written.hooks.as_ref().map_or(location, |(_, location)| *location);
-        let namespace = written.into_namespace(&name);
+        let connection_state = written.connection_state.take();
+        let mut namespace = written.into_namespace(&name);
+        namespace.connection_state =
+            connection_state.and_then(|state| state.into_settings(&name, &namespace.secrets, report));
         if let Some(hooks) = &namespace.hooks {
             let has_presence = namespace.presence.is_some();
             super::hooks::check(hooks, &name, location_of_hooks, has_presence, &namespace.history, report);
@@ -513,6 +522,11 @@ impl Written {
         let presence = map.take("presence").map(|node| super::presence::read(node, &path, report));
         let (path, location) = (map.name("hooks"), map.location_of("hooks"));
         let hooks = map.take("hooks").map(|node| (super::hooks::read(node, &path, folder, report), location));
+        let (path, location) =
+            (map.name("connection_state_recovery"), map.location_of("connection_state_recovery"));
+        let connection_state = map
+            .take("connection_state_recovery")
+            .map(|node| ConnectionState::read(node, &path, location, folder, report));
         let path = map.name("token");
         let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
         let dialects = Some(read_names(map, "dialect", report)).filter(|names| !names.is_empty());
@@ -558,6 +572,7 @@ impl Written {
             channel_per_room: map.flag("channel_per_room", report),
             presence,
             hooks,
+            connection_state,
             web_service: web_service_keys::read(map, report),
         }
     }
@@ -590,6 +605,7 @@ impl Written {
             channel_per_room: self.channel_per_room.or(below.channel_per_room),
             presence: self.presence.or(below.presence),
             hooks: self.hooks.or(below.hooks),
+            connection_state: self.connection_state.or(below.connection_state),
             web_service: self.web_service.or(below.web_service),
         }
     }
@@ -709,6 +725,7 @@ impl Written {
             channel_per_room: self.channel_per_room.unwrap_or(false),
             presence: self.presence.unwrap_or_default(),
             hooks: self.hooks.and_then(|(hooks, _)| hooks),
+            connection_state: None,
             web_service,
         }
     }

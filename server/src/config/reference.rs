@@ -198,6 +198,9 @@ mod tests {
             "`hooks`" => {
                 "/a:\n  open: true\n  presence: true\n  hooks:\n    url: http://localhost/\n    secret: a-secret-of-more-than-sixteen\n    events: left\n"
             }
+            "`connection_state_recovery`" => {
+                "/a:\n  open: true\n  connection_state_recovery:\n    secret: a-secret-of-more-than-sixteen\n"
+            }
             "`notifications`" => "/:\n  dialect: notifications\n  notifications:\n    channels: notif\n",
             _ => return None,
         })

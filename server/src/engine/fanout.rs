@@ -2,6 +2,7 @@
 //!
 //! It knows the shards' inboxes. It does not know connections or encodings.
 
+use crate::connection_state::ClaimReply;
 use crate::history::RecoveryReply;
 use crate::hooks::Recorder;
 use crate::mailbox::{MailboxNotice, MailboxReply};
@@ -162,6 +163,17 @@ impl Fanout {
     pub(super) fn reply_presence(&self, reply: PresenceReply) {
         // As for recoveries.
         let _ = self.shards.send(reply.reply_to.shard, ToShard::Present(Box::new(reply)));
+    }
+
+    /// Sends the reply to a claim to its shard.
+    pub(super) fn reply_claim(&self, reply: ClaimReply) {
+        // The engine limits how many claims it has.
+        let _ = self.shards.send(reply.reply_to.shard, ToShard::Claimed(reply));
+    }
+
+    /// Whether connections of the namespace can be restored.
+    pub(super) fn has_connection_states(&self) -> bool {
+        self.namespaces.get(self.namespace).connection_state.is_some()
     }
 
     /// Sends the reply to a recovery request to its shard.

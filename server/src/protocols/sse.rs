@@ -98,6 +98,7 @@ impl Protocol for Sse {
             namespace: self.namespace,
             room: &self.room,
             credential: self.key.take().as_ref(),
+            kept: None,
             since: self.since,
             encoding: &self.encoding,
             request: RequestId::default(),

@@ -8,6 +8,7 @@ use super::slot::Session;
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
+use crate::connection_state::{Sealer, State};
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
 use crate::hub::Membership;
@@ -185,6 +186,34 @@ impl Core for Connection<'_> {
 
     fn disconnected(&mut self, namespace: u16) {
         self.shard.note_disconnected(self.slot, Some(namespace), "left_namespace");
+    }
+
+    fn track(&mut self, namespace: u16, sealer: Sealer) {
+        if let Some(session) = self.shard.session_mut(self.slot) {
+            session.tracked.start(namespace, sealer);
+        }
+    }
+
+    fn end_tracking(&mut self, namespace: u16) {
+        self.shard.end_tracking(self.slot, namespace);
+    }
+
+    fn offset(&mut self, namespace: u16) -> Option<String> {
+        let session = self.shard.session_mut(self.slot)?;
+        let user = session.identities.get(namespace).map_or("", |identity| &*identity.user);
+        session.tracked.offset(namespace, user)
+    }
+
+    fn needs_offset(&mut self, namespace: u16) -> bool {
+        self.shard.session_mut(self.slot).is_some_and(|session| session.tracked.is_changed(namespace))
+    }
+
+    fn claim(&mut self, namespace: u16, state: &State) -> Outcome<bool> {
+        self.shard.claim(self.slot, namespace, state)
+    }
+
+    fn remember(&mut self, namespace: u16, state: &State) {
+        self.shard.remember(self.slot, namespace, &state.received);
     }
 
     fn set_page(&mut self, page: PageHash) {

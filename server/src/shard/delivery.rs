@@ -18,6 +18,7 @@ use super::join_buffers::{Decision, QueuedPublication};
 use super::message::Broadcast;
 use super::received::Received;
 use super::slot::{Session, Slot, Transport};
+use super::tracked::Passed;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::hub::{Hub, Member, Membership, RoomId};
@@ -208,6 +209,7 @@ impl MemberDelivery<'_> {
             return (0, SendOutcome::Sent);
         }
         let is_simple = session.join_buffers.is_empty()
+            && !session.tracked.is_on()
             && session.last_delivered < self.batch.first()
             && self.batch.is_for(session.page)
             && (!self.batch.has_gap || session.has_asked_for_all || namespace_of_all(self.room).is_none())
@@ -276,18 +278,28 @@ impl MemberDelivery<'_> {
             let Some(encoding) = own.or_else(|| self.encodings.get(membership.encoding)) else { continue };
             let is_for = notice.is_for(session.page)
                 && !(notice.marks().excludes_users && notice.excludes(self.user(membership, session)));
+            let passed = Passed { room: membership.room, position: notice.position(), id: notice.id() };
             let Some(item) = QueuedPublication::new(&notice, is_for, encoding, !session.join_buffers.is_empty())
             else {
+                // During a recovery, its position is behind this one.
+                if session.join_buffers.is_empty() {
+                    session.tracked.pass(passed);
+                }
                 continue;
             };
+            let namespace = self.hub.name(membership.room).map(|(namespace, _)| namespace);
+            let namespace = namespace.or_else(|| namespace_of_all(membership.room)).unwrap_or_default();
             match session.join_buffers.classify(membership, &item) {
                 Decision::Deliver => match item.id {
                     Some(id) if !self.received.insert(id, session.generation, self.now) => {
-                        frames.extend(notice.skipped(encoding));
+                        match notice.skipped(encoding) {
+                            Some(frame) => frames.push(session.stamp(namespace, passed, encoding, frame)),
+                            None => session.tracked.pass(passed),
+                        }
                     }
                     _ => {
                         count += u64::from(is_for);
-                        frames.push(item.frame);
+                        frames.push(session.stamp(namespace, passed, encoding, item.frame));
                     }
                 },
                 Decision::Buffered(bytes) if bytes > self.limit => return Err(SendOutcome::Overflow),

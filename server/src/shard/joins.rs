@@ -9,6 +9,8 @@ use super::Shard;
 use super::audience::{membership_in_all, namespace_of_all, room_of_all};
 use super::join_buffers::QueuedPublication;
 use super::message::AuthorizeReply;
+use super::slot::Slot;
+use super::tracked::Passed;
 use crate::authorize::JoinRequest;
 use crate::client::Client;
 use crate::close_reason::CloseReason;
@@ -31,6 +33,8 @@ pub(super) type JoinResult = Result<Outcome<(Joined, Option<CloseReason>)>, Join
 #[derive(Debug, Clone, Copy)]
 struct Room<'a> {
     name: &'a str,
+    /// What restores the membership.
+    kept: Option<&'a str>,
     /// When the membership ends. Milliseconds since the Unix epoch. `None`: with the connection.
     expires_ms: Option<u64>,
 }
@@ -40,6 +44,7 @@ struct Room<'a> {
 pub(super) struct PendingJoin {
     namespace: u16,
     room: Box<str>,
+    kept: Option<Box<str>>,
     since: Since,
     encoding: Arc<dyn Encoding>,
 }
@@ -49,7 +54,7 @@ pub(super) struct PendingJoin {
 impl Shard {
     /// Joins a room; see [`crate::protocol::Core::subscribe`].
     pub(super) fn subscribe(&mut self, slot: u32, request: Subscribe<'_>) -> JoinResult {
-        let Subscribe { namespace, room, credential, since, encoding, request } = request;
+        let Subscribe { namespace, room, credential, kept, since, encoding, request } = request;
         // Joins without a key count too: to reject one takes time as well.
         let (now, limit) = (self.now, self.settings.join_rate());
         if !self.session_mut(slot).is_some_and(|session| session.joins.allows(limit, now)) {
@@ -66,11 +71,12 @@ impl Shard {
         match authorizers.authorize(&join) {
             Outcome::Ready(Ok(expires_ms)) => {
                 let expires_ms = expires_ms.filter(|_| namespaces.get(namespace).ends_expired_memberships);
-                self.join(namespace, Room { name: room, expires_ms }, since, encoding, reply_to)
+                self.join(namespace, Room { name: room, kept, expires_ms }, since, encoding, reply_to)
             }
             Outcome::Ready(Err(text)) => Err(self.reject_join(slot, namespace, JoinError::Unauthorized(text))),
             Outcome::Pending if self.start_pending(slot, join_id, namespace) => {
-                let join = PendingJoin { namespace, room: room.into(), since, encoding: Arc::clone(encoding) };
+                let (room, kept) = (room.into(), kept.map(Into::into));
+                let join = PendingJoin { namespace, room, kept, since, encoding: Arc::clone(encoding) };
                 self.authorizations_pending.insert(join_id, join);
                 Ok(Outcome::Pending)
             }
@@ -120,7 +126,7 @@ impl Shard {
     fn join(
         &mut self,
         namespace: u16,
-        Room { name: room, expires_ms }: Room<'_>,
+        Room { name: room, kept, expires_ms }: Room<'_>,
         since: Since,
         encoding: &Arc<dyn Encoding>,
         reply_to: ReplyTo,
@@ -147,6 +153,9 @@ impl Shard {
             }
             JoinOutcome::AlreadyMember(id) if since == Since::FirstJoin => {
                 self.set_expiry(slot, Membership { room: id, encoding: encoding_id }, false, expires_ms);
+                if let Some(session) = self.session_mut(slot) {
+                    session.tracked.join(namespace, id, room, kept, since);
+                }
                 // It receives the room already and does not say up to where, so no position is known to be behind it.
                 self.metrics.joins.fetch_add(1, Relaxed);
                 let has_history =
@@ -165,6 +174,7 @@ impl Shard {
         let shares = self.hub.memberships_of(slot).filter(|one| one.room == id).count() > 1;
         if let Some(session) = self.session_mut(slot) {
             session.shares_a_room |= shares;
+            session.tracked.join(namespace, id, room, kept, since);
         }
         // A dialect may join the topic of a user.
         let added = (self.hub.len() - rooms_before) as i64;
@@ -209,7 +219,10 @@ impl Shard {
             self.end_pending(join_id);
         }
         let reply = match outcome {
-            Outcome::Ready(None) => return Outcome::Ready((Joined { recovery: None }, None)),
+            Outcome::Ready(None) => {
+                self.complete(reply_to.slot, membership, Joined { recovery: None });
+                return Outcome::Ready((Joined { recovery: None }, None));
+            }
             Outcome::Ready(Some(reply)) => Some(reply),
             Outcome::Pending => None,
             Outcome::Overloaded => return Outcome::Overloaded,
@@ -218,8 +231,9 @@ impl Shard {
             session.join_buffers.start_buffering(membership, reply_to.join_id);
         }
         let Some(reply) = reply else { return Outcome::Pending };
-        let (joined, close) = self.send_missed(Some(encoding), &reply);
-        let close = close.or_else(|| self.release_buffered(membership, &reply.reply_to, joined));
+        let (joined, close) = self.send_missed(membership, Some(encoding), &reply);
+        self.complete(reply_to.slot, membership, joined);
+        let close = close.or_else(|| self.release_buffered(membership, Some(encoding), &reply, joined));
         Outcome::Ready((joined, close))
     }
 
@@ -256,6 +270,9 @@ impl Shard {
         };
         let reply_to = self.reply_to(slot, RequestId::UNREQUESTED);
         let membership = Membership { room, encoding: id };
+        if let Some(session) = self.session_mut(slot) {
+            session.tracked.join(namespace, room, &topic, None, since);
+        }
         self.recover(membership, encoding, namespace, &topic, since, ReplyTo { encoding: id, ..reply_to })
     }
 
@@ -291,6 +308,7 @@ impl Shard {
         let membership = membership_in_all(namespace);
         if let Some(session) = self.session_mut(slot) {
             session.has_asked_for_all = true;
+            session.tracked.join(namespace, membership.room, topic::ALL, None, since);
         }
         let reply_to = ReplyTo { encoding: membership.encoding, ..self.reply_to(slot, request) };
         Ok(self.recover(membership, encoding, namespace, topic::ALL, since, reply_to))
@@ -328,13 +346,14 @@ impl Shard {
             Some(namespace) => self.session_mut(slot).and_then(|session| session.encoding_in(namespace)).cloned(),
             None => self.encodings.get(membership.encoding).cloned(),
         };
-        let (joined, close) = self.send_missed(encoding.as_ref(), &reply);
+        let (joined, close) = self.send_missed(membership, encoding.as_ref(), &reply);
         if let Some(reason) = close {
             return self.close(slot, reason);
         }
+        self.complete(slot, membership, joined);
         self.confirm(&reply, joined);
         if self.is_open(slot, generation)
-            && let Some(reason) = self.release_buffered(membership, &reply.reply_to, joined)
+            && let Some(reason) = self.release_buffered(membership, encoding.as_ref(), &reply, joined)
         {
             self.close(slot, reason);
         }
@@ -353,10 +372,10 @@ impl Shard {
         if !self.is_open(reply_to.slot, reply_to.generation) {
             return;
         }
-        let PendingJoin { namespace, room, since, encoding } = join;
+        let PendingJoin { namespace, room, kept, since, encoding } = join;
         let outcome = match result {
             Ok(()) => {
-                let room = Room { name: &room, expires_ms: None };
+                let room = Room { name: &room, kept: kept.as_deref(), expires_ms: None };
                 self.join(namespace, room, since, &encoding, reply_to)
             }
             Err(text) => Err(self.reject_join(reply_to.slot, namespace, JoinError::Unauthorized(text))),
@@ -380,6 +399,7 @@ impl Shard {
     /// that it was not recovered.
     fn send_missed(
         &mut self,
+        membership: Membership,
         encoding: Option<&Arc<dyn Encoding>>,
         reply: &RecoveryReply,
     ) -> (Joined, Option<CloseReason>) {
@@ -400,11 +420,17 @@ impl Shard {
             let Some(encoding) = encoding else { break };
             let id = publication.marks.id.filter(|_| !encoding.receives_each_copy());
             let has_other = id.is_some_and(|id| self.received.contains(id, generation));
-            if publication.is_for(page) && !has_other {
+            let passed = Passed { room: membership.room, position: publication.position, id: publication.marks.id };
+            let frame = if publication.is_for(page) && !has_other {
                 received.extend(id);
-                frames.push(publication.frame(encoding));
+                Some(publication.frame(encoding).clone())
             } else {
-                frames.extend(Notice::Publication(publication).skipped(encoding));
+                Notice::Publication(publication).skipped(encoding)
+            };
+            let Some(session) = self.session_mut(slot) else { break };
+            match frame {
+                Some(frame) => frames.push(session.stamp(reply.namespace, passed, encoding, frame)),
+                None => session.tracked.pass(passed),
             }
         }
         let bytes: usize = frames.iter().map(|frame| frame.websocket().len()).sum();
@@ -427,19 +453,38 @@ impl Shard {
     fn release_buffered(
         &mut self,
         membership: Membership,
-        reply_to: &ReplyTo,
+        encoding: Option<&Arc<dyn Encoding>>,
+        reply: &RecoveryReply,
         joined: Joined,
     ) -> Option<CloseReason> {
+        let (reply_to, namespace) = (&reply.reply_to, reply.namespace);
         let position = joined.recovery.and_then(|recovery| recovery.position);
-        let session = self.session_mut(reply_to.slot)?;
+        let Self { slots, received, now, .. } = self;
+        let Some(Slot::Session(session)) = slots.get_mut(reply_to.slot as usize) else { return None };
         let buffered = session.join_buffers.stop_buffering(membership, reply_to.join_id, position);
-        let (received, now) = (&mut self.received, self.now);
-        let frame = |item: QueuedPublication| match item.id {
-            Some(id) if !received.insert(id, reply_to.generation, now) => item.skipped,
-            _ => Some(item.frame),
+        let frame = |item: QueuedPublication| {
+            let passed = Passed { room: membership.room, position: item.position, id: item.id };
+            let frame = match item.id {
+                Some(id) if !received.insert(id, reply_to.generation, *now) => item.skipped,
+                _ => Some(item.frame),
+            };
+            match (frame, encoding) {
+                (Some(frame), Some(encoding)) => Some(session.stamp(namespace, passed, encoding, frame)),
+                (frame, _) => {
+                    session.tracked.pass(passed);
+                    frame
+                }
+            }
         };
         let frames: Vec<Frame> = buffered.into_iter().filter_map(frame).collect();
         self.send(reply_to.slot, &frames)
+    }
+
+    /// A join is complete: what the member had missed was sent.
+    fn complete(&mut self, slot: u32, membership: Membership, joined: Joined) {
+        if let Some(session) = self.session_mut(slot) {
+            session.tracked.recovered(membership.room, joined.recovery);
+        }
     }
 
     /// Lets the protocol confirm a join that was pending.
@@ -473,6 +518,7 @@ impl Shard {
         if let Some(session) = self.session_mut(slot) {
             session.join_buffers.retain(|one| one != membership);
             session.expiries.left(membership);
+            session.tracked.leave(membership.room);
         }
         if let LeaveOutcome::RoomEmptied(room) = outcome {
             self.delivery.forget(room.id);

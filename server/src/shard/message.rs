@@ -7,6 +7,7 @@ use crate::byte_budget::BudgetedBytes;
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
+use crate::connection_state::ClaimReply;
 use crate::encoding::Frame;
 use crate::history::{RecoveryReply, ReplyTo};
 use crate::identity_provider::IdentityReply;
@@ -84,6 +85,8 @@ pub enum ToShard {
     MailboxReply(Box<MailboxReply>),
     /// The reply to a request for an identity.
     Identified(IdentityReply),
+    /// The reply to a request to mark a connection as restored.
+    Claimed(ClaimReply),
     /// End the connections and memberships that these revocations affect.
     Revoke {
         /// The namespace's id.
@@ -292,6 +295,7 @@ impl ToShard {
                 | Self::MailboxNoticesLost { .. }
                 | Self::MailboxReply(_)
                 | Self::Identified(_)
+                | Self::Claimed(_)
                 | Self::Revoke { .. }
                 | Self::Drain { .. }
                 | Self::Stop

@@ -16,6 +16,7 @@
 mod audience;
 mod body_stream;
 mod buffers;
+mod claims;
 mod closes;
 mod concatenator;
 mod connected;
@@ -47,6 +48,7 @@ mod socket;
 mod stream;
 mod streaming;
 mod timers;
+mod tracked;
 mod upgrade;
 
 pub use handle::{Reservation, Shards};
@@ -391,6 +393,7 @@ impl Shard {
             ToShard::MailboxNoticesLost { namespace } => self.on_mailbox_notices_lost(namespace),
             ToShard::MailboxReply(reply) => self.on_mailbox_reply(*reply),
             ToShard::Identified(reply) => self.on_identity_reply(reply),
+            ToShard::Claimed(reply) => self.on_claim_reply(reply),
             ToShard::Revoke { namespace, revocations } => self.revoked.push((namespace, revocations)),
             ToShard::Attach(attach) => self.attach(*attach),
             ToShard::Polling(request) => self.on_polling_request(request),

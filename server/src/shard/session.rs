@@ -11,6 +11,7 @@ use super::join_buffers::JoinBuffers;
 use super::mailbox::OwnMailboxes;
 use super::message::{PollReply, PollResponse};
 use super::slot::{Closing, Session, Slot, Transport, WebSocket};
+use super::tracked::Tracked;
 use crate::address_limits::{AddressLimit, WRONG_KEYS_PER_CONNECTION};
 use crate::client::Client;
 use crate::close_reason::{CloseFrame, CloseReason};
@@ -52,6 +53,7 @@ impl Shard {
             identities: Identities::default(),
             expiries: Expiries::default(),
             mailboxes: OwnMailboxes::default(),
+            tracked: Tracked::default(),
             drain_at: NEVER,
             stalled_since: None,
             messages: TokenBucket::new(settings.message_rate(), now),

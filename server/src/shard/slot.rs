@@ -9,6 +9,7 @@ use super::mailbox::OwnMailboxes;
 use super::message::{PollReply, PollingFormat};
 use super::poll_response::LastResponse;
 use super::stream::Stream;
+use super::tracked::{Passed, Tracked};
 use crate::client::Client;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
@@ -56,6 +57,8 @@ pub(super) struct Session {
     pub(super) expiries: Expiries,
     /// The mailboxes of its users.
     pub(super) mailboxes: OwnMailboxes,
+    /// What it receives, if it can be restored.
+    pub(super) tracked: Tracked,
     /// When it is closed because the server stops.
     pub(super) drain_at: Millis,
     /// Time since which its socket has accepted nothing, although data is queued.
@@ -255,6 +258,21 @@ impl Session {
             Transport::Stream(stream) => stream.send(frames, limit),
             Transport::Closed => SendOutcome::Sent,
         }
+    }
+
+    /// A frame that it receives, with an offset if it can be restored.
+    pub(super) fn stamp(
+        &mut self,
+        namespace: u16,
+        passed: Passed,
+        encoding: &Arc<dyn Encoding>,
+        frame: Frame,
+    ) -> Frame {
+        if !self.tracked.is_on() {
+            return frame;
+        }
+        let user = self.identities.get(namespace).map_or("", |identity| &*identity.user);
+        self.tracked.stamp(namespace, user, passed, encoding, frame)
     }
 
     /// Bytes that wait for its transport.

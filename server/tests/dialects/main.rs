@@ -4,5 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod connection_state;
 mod notifications;
+mod old_crashes;
 mod turted;

@@ -1,5 +1,6 @@
 //! The memory engine: publications go straight to the shards, and histories are stored in this process.
 
+mod connection_states;
 mod history;
 mod hooks;
 mod mailbox;
@@ -19,6 +20,7 @@ use crate::outcome::Outcome;
 use crate::presence::Settings;
 use crate::publication::Publication;
 use crate::revocation::{ListFull, Revocation};
+use connection_states::StatesInMemory;
 use history::MemoryHistory;
 use hooks::JournalInMemory;
 use mailboxes::MailboxesInMemory;
@@ -55,6 +57,7 @@ impl Memory {
         let metrics = fanout.shared_metrics();
         let recorder = fanout.recorder().map(Arc::clone);
         let journal = recorder.as_ref().map(|recorder| Arc::new(JournalInMemory::new(recorder.limits())) as _);
+        let states = fanout.has_connection_states().then(|| Arc::new(StatesInMemory::default()) as _);
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
         let connections = presence.as_ref().map(|_| Arc::new(UserConnectionsInMemory::default()) as _);
@@ -69,6 +72,7 @@ impl Memory {
             presence,
             journal,
             connections,
+            states,
             health: memory,
         }
     }

@@ -15,6 +15,7 @@ mod backlog;
 pub mod channels;
 mod client;
 mod client_config;
+mod connection_states;
 mod diagnose;
 mod fair_turns;
 mod health;
@@ -56,6 +57,7 @@ use crate::history::{RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::mailbox::MailboxSettings;
 use crate::outcome::Outcome;
 use crate::revocation::Revocation;
+use connection_states::StatesInRedis;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
 use health::{HealthProbe, LinkHealth};
@@ -238,6 +240,8 @@ impl Redis {
             .presence
             .clone()
             .map(|settings| RedisPresence::start(&shared, settings, journal.clone()) as _);
+        let states =
+            shared.fanout.has_connection_states().then(|| Arc::new(StatesInRedis::new(Arc::clone(&shared))) as _);
         let redis = Arc::new(Self { shared, history_reader, mailboxes, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
@@ -249,6 +253,7 @@ impl Redis {
             presence,
             journal: journal.map(|journal| journal as _),
             connections,
+            states,
             health: redis,
         })
     }

@@ -93,7 +93,11 @@ impl<S: VersionSession, U: Upper> Protocol for EngineIo<S, U> {
     }
 
     fn deadline(&self) -> Millis {
-        self.session.deadline().min(self.upper.connect_deadline()).min(self.upper.message_deadline())
+        self.session
+            .deadline()
+            .min(self.upper.connect_deadline())
+            .min(self.upper.message_deadline())
+            .min(self.upper.refresh_deadline())
     }
 
     fn arriving(&self) -> usize {
@@ -107,6 +111,12 @@ impl<S: VersionSession, U: Upper> Protocol for EngineIo<S, U> {
         if core.now() >= self.upper.message_deadline() {
             return Err(CloseReason::MessageTimeout);
         }
+        if core.now() >= self.upper.refresh_deadline() {
+            self.upper.on_refresh(core);
+        }
+        if core.now() < self.session.deadline() {
+            return Ok(());
+        }
         self.session.on_deadline(&self.settings.timing, core)
     }
 
@@ -116,6 +126,10 @@ impl<S: VersionSession, U: Upper> Protocol for EngineIo<S, U> {
 
     fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
         self.upper.identified(reply, core)
+    }
+
+    fn claimed(&mut self, namespace: u16, is_first: Option<bool>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.upper.claimed(namespace, is_first, core)
     }
 
     fn revoked(&mut self, namespace: u16, room: Option<&str>, core: &mut dyn Core) -> Result<(), CloseReason> {

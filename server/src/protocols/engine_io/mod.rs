@@ -77,6 +77,25 @@ pub trait Upper: fmt::Debug + Send {
     /// When the connection must have entered a namespace, or whatever this layer waits for. Then it is closed.
     fn connect_deadline(&self) -> Millis;
 
+    /// When [`Upper::on_refresh`] is due.
+    fn refresh_deadline(&self) -> Millis {
+        NEVER
+    }
+
+    /// Sends what a client must receive from time to time.
+    fn on_refresh(&mut self, core: &mut dyn Core) {
+        let _ = core;
+    }
+
+    /// See [`Protocol::claimed`].
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn claimed(&mut self, namespace: u16, is_first: Option<bool>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (namespace, is_first, core);
+        Ok(())
+    }
+
     /// When a message of several parts must be complete. Then the connection is closed.
     fn message_deadline(&self) -> Millis {
         NEVER

@@ -126,6 +126,7 @@ impl Plain {
                 namespace: self.namespace,
                 room,
                 credential: None,
+                kept: None,
                 since: Since::parse(since),
                 encoding: &encoding,
                 request: RequestId::UNREQUESTED,

@@ -121,6 +121,7 @@ impl Plain {
                     namespace: self.namespace,
                     room: &room,
                     credential: key.as_ref(),
+                    kept: None,
                     since: Since::parse(since.as_deref()),
                     encoding: &self.settings.encoding,
                     request: id.into(),

@@ -57,6 +57,17 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         let _ = (operations, request);
     }
 
+    /// The connection continues an earlier one, in which it was in a topic. A dialect that knows how calls
+    /// [`Operations::rejoin`], and every authorizer decides again. `kept` is what the dialect kept of the request to
+    /// join it.
+    fn restore(&self, operations: &mut dyn Operations, topic: Topic<'_>, kept: Option<&str>) {
+        // The connection's user is restored with its identity.
+        if let Topic::Room(_) = topic {
+            let credential: Option<Value> = kept.and_then(|kept| serde_json::from_str(kept).ok());
+            operations.rejoin(topic, credential.as_ref(), kept);
+        }
+    }
+
     /// A client sent an event.
     fn event(&self, operations: &mut dyn Operations, event: Event);
 
@@ -167,9 +178,9 @@ pub trait Operations {
     /// Maximum number of rooms of a connection.
     fn max_rooms(&self) -> usize;
 
-    /// Joins a room, and sends what the connection has missed since the position `since`. [`Outcome::Ready`]: the
-    /// dialect confirms the join. [`Outcome::Pending`]: [`Dialect::joined`] follows. [`Outcome::Overloaded`]: the
-    /// connection will be closed.
+    /// Joins a room, and sends what the connection has missed since the position `since`. If the connection is restored
+    /// later, the key is presented again. [`Outcome::Ready`]: the dialect confirms the join. [`Outcome::Pending`]:
+    /// [`Dialect::joined`] follows. [`Outcome::Overloaded`]: the connection will be closed.
     ///
     /// # Errors
     /// [`JoinError`]: nothing has changed.
@@ -180,6 +191,23 @@ pub trait Operations {
         since: Option<&str>,
         request: RequestId,
     ) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Joins a topic that the dialect has decided about, with a credential of [`crate::authorize::DialectJoins`]. If
+    /// the connection is restored later, [`Dialect::restore`] receives `kept`. Otherwise as [`Operations::join`].
+    ///
+    /// # Errors
+    /// [`JoinError`]: nothing has changed.
+    fn join_decided(
+        &mut self,
+        topic: &str,
+        credential: &Value,
+        kept: Option<&str>,
+        request: RequestId,
+    ) -> Result<Outcome<Joined>, JoinError>;
+
+    /// Joins a topic of the connection that is restored, and sends what was missed. The result is no concern of the
+    /// dialect.
+    fn rejoin(&mut self, topic: Topic<'_>, credential: Option<&Value>, kept: Option<&str>);
 
     /// Joins a room that the connection's token lists, without a request of the client. [`Outcome::Pending`]:
     /// [`Dialect::joined_by_token`] follows. Otherwise as [`Operations::join`].

@@ -14,6 +14,7 @@ pub mod dialects;
 mod held;
 mod operations;
 mod pending_acks;
+mod recovery;
 mod requests_with_parts;
 
 use super::Mount;
@@ -38,12 +39,14 @@ use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::socket_io::session::{Input, ProtocolError, Revision, Session};
 use nodevent_protocol::socket_io::{
-    ascii, encode_connect, encode_connect_4, encode_connect_error, encode_error_4, encode_event,
+    ascii, encode_connect, encode_connect_4, encode_connect_error, encode_connect_with_pid, encode_error_4,
+    encode_event,
 };
 use nodevent_protocol::topic::Topic;
 use nodevent_protocol::websocket::Violation;
 use operations::InNamespace;
 use pending_acks::PendingAcks;
+use recovery::{Recovery, Restore};
 use requests_with_parts::RequestsWithParts;
 use serde::Deserialize;
 use std::borrow::Cow;
@@ -52,6 +55,8 @@ use std::time::Duration;
 
 /// The namespace that the server connects clients of protocol 4 to.
 const ROOT: &str = "/";
+/// The part of a join that restores a connection. No client has requested it.
+const RESTORED: RequestId = RequestId { number: None, part: u16::MAX - 1 };
 /// The name of the protocol in the configuration.
 const NAME: &str = "socket_io";
 
@@ -95,6 +100,7 @@ pub struct SocketIo {
     states: DialectStates,
     /// Namespaces that wait for a decision about who the client is.
     held: Held,
+    recovery: Recovery,
     /// When the connection must have entered a namespace.
     connect_by: Millis,
     /// When the last attachment of a packet must be here.
@@ -189,6 +195,11 @@ impl Encoding for SocketIoEncoding {
         self.event(&self.dialect.gap(topic, position))
     }
 
+    fn with_offset(&self, frame: &Frame, offset: &str) -> Option<Frame> {
+        let packet = std::str::from_utf8(frame.payload()).ok()?;
+        Some(Frame::text(&recovery::with_offset(packet, offset)?))
+    }
+
     fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<Frame> {
         self.dialect.skipped(topic, position).map(|args| self.event(&args))
     }
@@ -210,6 +221,7 @@ impl SocketIo {
             requests: RequestsWithParts::default(),
             states: DialectStates::default(),
             held: Held::default(),
+            recovery: Recovery::default(),
             connect_by: NEVER,
             attachments_by: NEVER,
         }
@@ -238,7 +250,7 @@ impl SocketIo {
         match input {
             Ok(None) => {}
             Ok(Some(Input::Connect { namespace, query, auth })) => {
-                self.on_connect(namespace, query, auth, core);
+                self.on_connect(namespace, query, auth, core)?;
             }
             Ok(Some(Input::ConnectAgain { namespace })) => {
                 let name = &self.settings.namespaces.get(namespace).name;
@@ -270,6 +282,9 @@ impl SocketIo {
                 self.acks.forget(namespace);
                 self.requests.forget(namespace);
                 self.states.take(namespace);
+                if self.recovery.remove(namespace) {
+                    core.end_tracking(namespace);
+                }
                 core.unsubscribe_all(namespace);
                 core.forget_identity(namespace);
                 core.disconnected(namespace);
@@ -291,7 +306,10 @@ impl SocketIo {
     /// Connects a client of protocol 4 to `/`, as it expects. If `/` is not served, the client can still enter others.
     fn connect_to_root(&mut self, core: &mut dyn Core) {
         match self.served_root() {
-            Some(root) => self.on_connect(root, None, None, core),
+            Some(root) => {
+                // Such a client presents no state, so there is no reason to close.
+                let _ = self.on_connect(root, None, None, core);
+            }
             None => send(core, |packet| encode_connect_4(packet, ROOT)),
         }
     }
@@ -303,17 +321,25 @@ impl SocketIo {
         });
     }
 
-    fn on_connect(&mut self, namespace: u16, query: Option<String>, auth: Option<String>, core: &mut dyn Core) {
+    fn on_connect(
+        &mut self,
+        namespace: u16,
+        query: Option<String>,
+        auth: Option<String>,
+        core: &mut dyn Core,
+    ) -> Result<(), CloseReason> {
         let settings = Arc::clone(&self.settings);
-        let Some(channel) = settings.channel(namespace) else { return };
+        let Some(channel) = settings.channel(namespace) else { return Ok(()) };
         let config = settings.namespaces.get(namespace);
         let name = &config.name;
         if self.version != Version::V4 && !config.allows_eio3 {
-            return self.reject_connect(name, "Unsupported protocol version", core);
+            self.reject_connect(name, "Unsupported protocol version", core);
+            return Ok(());
         }
         let request = ConnectRequest { auth, query, handshake: core.take_query(namespace) };
         if let Err(message) = channel.dialect.connect(&request) {
-            return self.reject_connect(name, &message, core);
+            self.reject_connect(name, &message, core);
+            return Ok(());
         }
         let of_request = core.take_request_token(namespace);
         let of_packet =
@@ -325,7 +351,7 @@ impl SocketIo {
         let identify =
             Identify { namespace, token: token.as_deref(), query: &query, request: RequestId::default() };
         match core.identify(identify) {
-            Ok(Outcome::Ready(_)) => self.admit(namespace, &request, core),
+            Ok(Outcome::Ready(_)) => return self.enter(namespace, request, core),
             Ok(Outcome::Pending) => {
                 // What follows is accepted, and held.
                 self.session.admitted(namespace);
@@ -337,25 +363,27 @@ impl SocketIo {
             }
             Err(error) => self.reject_connect(name, &channel.dialect.rejected(error), core),
         }
+        Ok(())
     }
 
     /// Completes the connect packet of a client that may enter the namespace.
     fn admit(&mut self, namespace: u16, request: &ConnectRequest, core: &mut dyn Core) {
-        let settings = Arc::clone(&self.settings);
-        let name = &settings.namespaces.get(namespace).name;
         if let Some(page) = request.auth().and_then(page_of) {
             core.set_page(page);
+        }
+        if self.start_offsets(namespace, request, core) {
+            return;
         }
         self.session.admitted(namespace);
         core.connected(namespace);
         self.connect_by = NEVER;
-        if self.version != Version::V4 {
-            // Its id is that of the Engine.IO session.
-            send(core, |packet| encode_connect_4(packet, name));
-        } else {
-            let sid = ConnectionId::new(0, 0).to_string();
-            send(core, |packet| encode_connect(packet, name, &sid[8..]));
-        }
+        self.send_connect(namespace, None, core);
+        self.admitted(namespace, request, core);
+    }
+
+    /// Does what follows the connect packet.
+    fn admitted(&mut self, namespace: u16, request: &ConnectRequest, core: &mut dyn Core) {
+        let settings = Arc::clone(&self.settings);
         self.in_namespace(namespace, core, |dialect, operations| dialect.connected(operations, request));
         // Whatever the dialect does, the connection receives what is published to its user.
         if let Some(channel) = settings.channel(namespace).filter(|_| core.identity(namespace).is_some()) {
@@ -363,10 +391,34 @@ impl SocketIo {
         }
     }
 
+    /// Confirms that a client is in a namespace.
+    fn send_connect(&self, namespace: u16, pid: Option<&str>, core: &mut dyn Core) {
+        let name = &self.settings.namespaces.get(namespace).name;
+        if self.version != Version::V4 {
+            // Its id is that of the Engine.IO session.
+            return send(core, |packet| encode_connect_4(packet, name));
+        }
+        let sid = ConnectionId::new(0, 0).to_string();
+        send(core, |packet| match pid {
+            Some(pid) => encode_connect_with_pid(packet, name, &sid[8..], pid),
+            None => encode_connect(packet, name, &sid[8..]),
+        });
+    }
+
     /// Runs the dialect of a namespace.
     fn in_namespace(
         &mut self,
         namespace: u16,
+        core: &mut dyn Core,
+        run: impl FnOnce(&dyn Dialect, &mut InNamespace<'_>),
+    ) {
+        self.with_operations(namespace, None, core, run);
+    }
+
+    fn with_operations(
+        &mut self,
+        namespace: u16,
+        restore: Option<&mut Restore>,
         core: &mut dyn Core,
         run: impl FnOnce(&dyn Dialect, &mut InNamespace<'_>),
     ) {
@@ -381,7 +433,8 @@ impl SocketIo {
             &mut self.requests,
             &mut self.states,
             core,
-        );
+        )
+        .restoring(restore);
         run(&*channel.dialect, &mut operations);
     }
 }
@@ -402,7 +455,9 @@ impl Upper for SocketIo {
         let settings = Arc::clone(&self.settings);
         let input = self.session.text(text, |name| settings.resolve(name));
         self.await_attachments(core.now());
-        self.on_input(input, core)
+        self.on_input(input, core)?;
+        self.send_due_offsets(core);
+        Ok(())
     }
 
     fn binary(&mut self, bytes: &[u8], core: &mut dyn Core) -> Result<(), CloseReason> {
@@ -413,7 +468,17 @@ impl Upper for SocketIo {
         }
         let input = self.session.binary(bytes, |name| settings.resolve(name));
         self.await_attachments(core.now());
-        self.on_input(input, core)
+        self.on_input(input, core)?;
+        self.send_due_offsets(core);
+        Ok(())
+    }
+
+    fn refresh_deadline(&self) -> Millis {
+        self.recovery.refresh_at()
+    }
+
+    fn on_refresh(&mut self, core: &mut dyn Core) {
+        self.refresh_offsets(core);
     }
 
     fn connect_deadline(&self) -> Millis {
@@ -435,10 +500,24 @@ impl Upper for SocketIo {
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
         let SubscribeReply { namespace, room, request, result } = reply;
-        self.in_namespace(namespace, core, |dialect, operations| match request {
-            RequestId::UNREQUESTED => dialect.joined_by_token(operations, Topic::parse(room), result),
-            request => dialect.joined(operations, request, result),
-        });
+        if self.on_restored(namespace, room, request == RESTORED, result) {
+            self.in_namespace(namespace, core, |dialect, operations| match request {
+                RequestId::UNREQUESTED => dialect.joined_by_token(operations, Topic::parse(room), result),
+                request => dialect.joined(operations, request, result),
+            });
+        }
+        self.end_restore(namespace, core);
+        self.send_due_offsets(core);
+    }
+
+    fn claimed(&mut self, namespace: u16, is_first: Option<bool>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let Some(held) = self.held.end(namespace) else { return Ok(()) };
+        // The client comes back, and presents its state again.
+        let is_first = is_first.ok_or(CloseReason::TooManyPendingJoins)?;
+        self.enter_claimed(namespace, &held.request, is_first, core);
+        held.inputs.into_iter().try_for_each(|input| self.on_input(Ok(Some(input)), core))?;
+        self.send_due_offsets(core);
+        Ok(())
     }
 
     fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
@@ -451,8 +530,10 @@ impl Upper for SocketIo {
         };
         match result {
             Ok(_) => {
-                self.admit(namespace, &held.request, core);
-                held.inputs.into_iter().try_for_each(|input| self.on_input(Ok(Some(input)), core))
+                self.enter(namespace, held.request, core)?;
+                held.inputs.into_iter().try_for_each(|input| self.on_input(Ok(Some(input)), core))?;
+                self.send_due_offsets(core);
+                Ok(())
             }
             Err(error) => {
                 self.session.remove(namespace);

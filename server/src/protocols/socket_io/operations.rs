@@ -1,8 +1,10 @@
 //! The implementation of [`Operations`] for one connection in one namespace.
 
+use super::RESTORED;
 use super::dialect::Operations;
 use super::dialect_states::{DialectState, DialectStates};
 use super::pending_acks::PendingAcks;
+use super::recovery::{Restore, with_offset};
 use super::requests_with_parts::RequestsWithParts;
 use crate::encoding::Encoding;
 use crate::history::{RequestId, Since};
@@ -16,6 +18,7 @@ use crate::protocol::{Core, JoinError, Joined, Subscribe};
 use crate::protocols::engine_io::{self, Version};
 use crate::token::TokenError;
 use nodevent_protocol::socket_io::{encode_ack, encode_binary_ack, encode_binary_event, encode_event};
+use nodevent_protocol::topic::{self, Topic};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +31,8 @@ pub(super) struct InNamespace<'a> {
     acks: &'a mut PendingAcks,
     requests: &'a mut RequestsWithParts,
     states: &'a mut DialectStates,
+    /// The state from which the connection is being restored.
+    restore: Option<&'a mut Restore>,
     core: &'a mut dyn Core,
 }
 
@@ -43,7 +48,82 @@ impl<'a> InNamespace<'a> {
         states: &'a mut DialectStates,
         core: &'a mut dyn Core,
     ) -> Self {
-        Self { namespace, version, encoding, acks, requests, states, core }
+        Self { namespace, version, encoding, acks, requests, states, restore: None, core }
+    }
+
+    /// The connection is being restored: joins begin where it was, and their outcomes are recorded.
+    pub(super) fn restoring(self, restore: Option<&'a mut Restore>) -> Self {
+        Self { restore, ..self }
+    }
+
+    /// Whether the connection has a user.
+    pub(super) fn has_user(&self) -> bool {
+        self.core.identity(self.namespace.id).is_some()
+    }
+
+    /// Joins the topic of the connection's user again.
+    pub(super) fn rejoin_user(&mut self) {
+        let topic = self.topic_of_user();
+        if !self.was_joined(&topic) {
+            let _ = self.join_user(None);
+        }
+    }
+
+    fn topic_of_user(&self) -> String {
+        self.identity().map(|identity| topic::of_user(&identity.user)).unwrap_or_default()
+    }
+
+    /// Sends what was missed of the topic of all connections.
+    pub(super) fn rejoin_all(&mut self) {
+        let _ = self.recover_all(None, RESTORED);
+    }
+
+    /// See [`Restore::was_joined`].
+    pub(super) fn was_joined(&self, topic: &str) -> bool {
+        self.restore.as_ref().is_some_and(|restore| restore.was_joined(topic))
+    }
+
+    /// See [`Restore::settle`].
+    pub(super) fn settle(&mut self, topic: &str) {
+        if let Some(restore) = &mut self.restore {
+            restore.settle(topic);
+        }
+    }
+
+    /// The position from which a topic is joined.
+    fn since(&self, topic: &str, since: Option<&str>) -> Since {
+        match &self.restore {
+            Some(restore) if since.is_none() => restore.since(topic),
+            _ => Since::parse(since),
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        topic: &str,
+        credential: Option<&Value>,
+        kept: Option<&str>,
+        since: Since,
+        request: RequestId,
+    ) -> Result<Outcome<Joined>, JoinError> {
+        let outcome = self.core.subscribe(Subscribe {
+            namespace: self.namespace.id,
+            room: topic,
+            credential,
+            kept,
+            since,
+            encoding: self.encoding,
+            request,
+        });
+        self.on_outcome(topic, &outcome);
+        outcome
+    }
+
+    /// Records the outcome of a join, if the connection is being restored.
+    fn on_outcome(&mut self, topic: &str, outcome: &Result<Outcome<Joined>, JoinError>) {
+        if let Some(restore) = &mut self.restore {
+            restore.on_outcome(topic, outcome);
+        }
     }
 
     fn send_event(&mut self, ack_id: Option<u64>, args: &str, attachments: &[Vec<u8>]) {
@@ -78,14 +158,23 @@ impl Operations for InNamespace<'_> {
         since: Option<&str>,
         request: RequestId,
     ) -> Result<Outcome<Joined>, JoinError> {
-        self.core.subscribe(Subscribe {
-            namespace: self.namespace.id,
-            room,
-            credential: key,
-            since: Since::parse(since),
-            encoding: self.encoding,
-            request,
-        })
+        let kept = key.filter(|_| self.namespace.connection_state.is_some()).map(Value::to_string);
+        self.subscribe(room, key, kept.as_deref(), self.since(room, since), request)
+    }
+
+    fn join_decided(
+        &mut self,
+        topic: &str,
+        credential: &Value,
+        kept: Option<&str>,
+        request: RequestId,
+    ) -> Result<Outcome<Joined>, JoinError> {
+        self.subscribe(topic, Some(credential), kept, self.since(topic, None), request)
+    }
+
+    fn rejoin(&mut self, topic: Topic<'_>, credential: Option<&Value>, kept: Option<&str>) {
+        let name = topic.name();
+        let _ = self.subscribe(&name, credential, kept, self.since(&name, None), RESTORED);
     }
 
     fn join_by_token(&mut self, room: &str, since: Option<&str>) -> Result<Outcome<Joined>, JoinError> {
@@ -93,11 +182,17 @@ impl Operations for InNamespace<'_> {
     }
 
     fn join_user(&mut self, since: Option<&str>) -> Outcome<Joined> {
-        self.core.join_user(self.namespace.id, Since::parse(since), self.encoding)
+        let topic = self.topic_of_user();
+        let outcome = self.core.join_user(self.namespace.id, self.since(&topic, since), self.encoding);
+        self.on_outcome(&topic, &Ok(outcome.clone()));
+        outcome
     }
 
     fn recover_all(&mut self, since: Option<&str>, request: RequestId) -> Result<Outcome<Joined>, JoinError> {
-        self.core.recover_all(self.namespace.id, Since::parse(since), self.encoding, request)
+        let since = self.since(topic::ALL, since);
+        let outcome = self.core.recover_all(self.namespace.id, since, self.encoding, request);
+        self.on_outcome(topic::ALL, &outcome);
+        outcome
     }
 
     fn identity(&self) -> Option<Arc<Identity>> {
@@ -162,7 +257,11 @@ impl Operations for InNamespace<'_> {
     }
 
     fn emit(&mut self, args: &str, attachments: &[Vec<u8>]) {
-        self.send_event(None, args, attachments);
+        let offset = self.core.offset(self.namespace.id);
+        match offset.and_then(|offset| with_offset(args, &offset)) {
+            Some(args) => self.send_event(None, &args, attachments),
+            None => self.send_event(None, args, attachments),
+        }
     }
 
     fn state(&mut self) -> Option<&mut DialectState> {

@@ -36,6 +36,10 @@ impl Dialect for Shared {
         self.0.iter().for_each(|one| one.connected(operations, request));
     }
 
+    fn restore(&self, operations: &mut dyn Operations, topic: Topic<'_>, kept: Option<&str>) {
+        self.owner(topic).restore(operations, topic, kept);
+    }
+
     fn event(&self, operations: &mut dyn Operations, event: Event) {
         for one in &self.0 {
             let Event { args, ack_id, attachments } = &event;

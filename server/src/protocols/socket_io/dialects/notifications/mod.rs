@@ -52,6 +52,13 @@ impl Dialect for Notifications {
         operations.emit(&json!(["message", {"text": "Welcome!"}]).to_string(), &[]);
     }
 
+    fn restore(&self, operations: &mut dyn Operations, topic: Topic<'_>, _kept: Option<&str>) {
+        let name = topic.name();
+        if name.strip_prefix(CHANNEL_PREFIX).is_some_and(|channel| self.channels.contains(channel)) {
+            operations.rejoin(topic, Some(&self.credential), None);
+        }
+    }
+
     fn event(&self, operations: &mut dyn Operations, event: Event) {
         let Some((name, data)) = Argument::of_event(&event.args) else { return };
         match &*name {
@@ -59,7 +66,7 @@ impl Dialect for Notifications {
                 Some(room) => {
                     // The contract has no reply.
                     let _: Result<Outcome<Joined>, JoinError> =
-                        operations.join(&room, Some(&self.credential), None, RequestId::UNREQUESTED);
+                        operations.join_decided(&room, &self.credential, None, RequestId::UNREQUESTED);
                 }
                 None => {
                     operations.reject_join(JoinError::BadRoom);

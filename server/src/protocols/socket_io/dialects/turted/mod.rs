@@ -54,21 +54,26 @@ impl Turted {
         let [username, user] = data.fields(["username", "user"]);
         let Some(value) = username.value().or_else(|| user.value()).filter(|value| *value != "") else { return };
         let Some((name, request)) = name_of(&value) else { return refuse(operations, NOT_VERIFIED) };
-        let credential = match authenticator::verify(&self.settings.ident, &name, data) {
-            Decision::Yes => self.joins.credential(),
-            Decision::Application => {
-                self.joins.question(json!({"ident": {"username": &*name, "data": data.value()}}))
-            }
-            Decision::No => {
-                operations.reject_join(JoinError::Unauthorized(NOT_VERIFIED));
-                return refuse(operations, NOT_VERIFIED);
-            }
+        let Some(credential) = self.credential_of_ident(&name, data) else {
+            operations.reject_join(JoinError::Unauthorized(NOT_VERIFIED));
+            return refuse(operations, NOT_VERIFIED);
         };
         let topic = topic::of_user(&name);
-        match operations.join(&topic, Some(&credential), None, request) {
+        match operations.join_decided(&topic, &credential, data.raw(), request) {
             Ok(Outcome::Ready(_)) => emit(operations, "OK", &json!({"username": value})),
             Ok(Outcome::Pending | Outcome::Overloaded) => {}
             Err(error) => refuse(operations, ident_error(error).as_str()),
+        }
+    }
+
+    /// The credential of the join to the topic of a user. `None`: the client is not that user.
+    fn credential_of_ident(&self, name: &str, data: Argument<'_>) -> Option<Value> {
+        match authenticator::verify(&self.settings.ident, name, data) {
+            Decision::Yes => Some(self.joins.credential()),
+            Decision::Application => {
+                Some(self.joins.question(json!({"ident": {"username": name, "data": data.value()}})))
+            }
+            Decision::No => None,
         }
     }
 
@@ -80,7 +85,7 @@ impl Turted {
             return refuse(operations, NOT_ALLOWED);
         };
         let room = turted::room_of(&channel);
-        match operations.join(&room, Some(&credential), None, RequestId::UNREQUESTED) {
+        match operations.join_decided(&room, &credential, None, RequestId::UNREQUESTED) {
             Ok(Outcome::Pending | Outcome::Overloaded) => {}
             result => on_joined(operations, &channel, result.map(|_| ())),
         }
@@ -119,6 +124,19 @@ impl Dialect for Turted {
             "ECHO" => echo(operations, data, &event),
             // `PING` and `message` have no effect.
             _ => {}
+        }
+    }
+
+    fn restore(&self, operations: &mut dyn Operations, topic: Topic<'_>, kept: Option<&str>) {
+        let credential = match topic {
+            Topic::User(user) => self.credential_of_ident(user, kept.map_or(Argument::MISSING, Argument::of_value)),
+            Topic::Room(room) => {
+                room.strip_prefix(CHANNEL_PREFIX).and_then(|channel| self.credential_of_join(operations, channel))
+            }
+            Topic::All => None,
+        };
+        if let Some(credential) = credential {
+            operations.rejoin(topic, Some(&credential), kept);
         }
     }
 
