@@ -1,7 +1,7 @@
 //! Sources: publications that do not come through the API.
 //!
-//! A source of the dialect `notifications` is a file with a type that implements [`Source`]. `redis` is different: each server
-//! delivers what it receives to its own connections. So does the Redis push connector of the dialect `turted`.
+//! A source of the dialect `notifications` is a file with a type that implements [`Source`]. `redis` is different: each
+//! server delivers what it receives to its own connections. So does the Redis push connector of the dialect `turted`.
 //! `POST /notifications/<channel>` is in `http`. Sources start after the engines, and end with the process.
 
 mod demo;
