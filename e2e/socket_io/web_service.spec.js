@@ -40,6 +40,8 @@ const sites = (redisUrl) => {
     "/plain": of("plain", { ...engine, user_room_prefix: undefined }),
     "/small": of("small", { ...engine, mailbox: { count: 5 } }),
     "/slow": of("slow", engine, { timeout: "1s" }),
+    "/seen": of("seen", { ...engine, updateUserUrl: `${site.url}/seen/:id?from=live` }, { scheme: "Token" }),
+    "/unseen": of("unseen", { ...engine, update_user_url: `http://127.0.0.1:${nowhere}/unseen/:id` }),
     "/down": of("down", engine, { url: `http://127.0.0.1:${nowhere}/rooms` }),
   };
 };
@@ -125,8 +127,11 @@ for (const engine of ["memory", "Redis"]) {
           await to("secret", "e", ["not for you"]);
           await to(room, "e", ["for you"]);
           assert.deepEqual(await member.events(1), [["e", "for you"]]);
-          // The joins have arrived by now.
+          // The joins have arrived by now. No room has the name of a connection.
           await to("secret", "e", ["not for you"]);
+          for (const id of [member.socket.id, member.socket.io.engine.id].filter(Boolean)) {
+            await to([id, `/newsite#${id}`], "e", ["not for you"]);
+          }
           await to(room, "e", ["for you, too"]);
           assert.deepEqual(await member.events(2), [["e", "for you"], ["e", "for you, too"]]);
         });
@@ -151,7 +156,12 @@ for (const engine of ["memory", "Redis"]) {
             rejected.close();
           }
           assert.ok(!site.requests.some(({ authorization }) => /undefined|null/.test(authorization)));
-          await open("newsite", "staff");
+          // None of that keeps another client from connecting and receiving, and no redirect was followed.
+          assert.ok(!site.requests.some(({ path }) => path === "/elsewhere"));
+          const room = newRoom("staff");
+          const member = await open("newsite", room);
+          await to(room, "e", ["after the errors"]);
+          assert.deepEqual(await member.events(1), [["e", "after the errors"]]);
         });
 
         test("what a user does not acknowledge comes again in one batch, in order (W-17, W-21, W-22, W-23, W-24, W-25)", async () => {
@@ -336,6 +346,81 @@ for (const engine of ["memory", "Redis"]) {
           assert.deepEqual(shown(await two.events(3))[2], ["_resync"]);
         });
 
+        test("each device of a user has a queue of its own (W-36)", async () => {
+          const user = newRoom();
+          const on = (deviceId) => open("newsite", user, { query: { deviceId } });
+          const [phone, tablet, none] = await Promise.all([on("phone"), on('ta"b\\let é'), open("newsite", user)]);
+          await to(user, "e", [1]);
+          for (const device of [phone, tablet, none]) assert.deepEqual(shown(await device.events(1)), [["e", 1, "callback"]]);
+          // The first callback removes the message of its device only.
+          callback(phone.received[0])();
+          await to(user, "e", [2]);
+          assert.deepEqual(shown(await phone.events(2))[1], ["e", 2, "callback"]);
+          callback(phone.received[1])();
+          await Promise.all([tablet.events(2), none.events(2)]);
+          [phone, tablet].forEach((device) => device.close());
+          await to(user, "e", [3]);
+          callback((await none.events(3))[2])();
+          const missed = [["e", 1], ["e", 2], ["e", 3]];
+          await until("the phone has no more than what it has missed", async () => {
+            const again = await on("phone");
+            const [batch] = shown(await again.events(1));
+            again.close();
+            return JSON.stringify(batch) === JSON.stringify(["batch", [["e", 3]], "callback"]);
+          });
+          const again = await on('ta"b\\let é');
+          assert.deepEqual(shown(await again.events(1)), [["batch", missed, "callback"]]);
+          callback(again.received[0])();
+          // Two tabs of one device share its queue.
+          const tab = await on('ta"b\\let é');
+          await to(user, "e", [4]);
+          for (const one of [again, tab]) assert.deepEqual(shown(await one.events(one === tab ? 1 : 2)).at(-1), ["e", 4, "callback"]);
+          // Queues of devices end with client_ttl, too.
+          const gone = newRoom();
+          (await open("short", gone, { query: { deviceId: "phone" } })).close();
+          await until("nothing is stored for a device that is gone", async () => {
+            await send(server.url, "short", { rooms: gone, event: "e", args: ["too late"] });
+            const back = await open("short", gone, { query: { deviceId: "phone" } });
+            await send(server.url, "short", { rooms: gone, event: "e", args: ["back"] });
+            const [first] = delivered(await back.events(1));
+            back.close();
+            await new Promise((resolve) => setTimeout(resolve, 1_500));
+            return first[1] === "back";
+          });
+        });
+
+        test("a device whose name is not one is rejected with the reason (W-36)", async () => {
+          const one = page("newsite", newRoom(), { query: { deviceId: "x".repeat(129) } });
+          assert.match(await one.error(), /^Auth error: deviceId is not a text without control characters of 1 to 128 bytes$/);
+          one.close();
+        });
+
+        test("the site is notified when a user connects and disconnects (W-49)", async () => {
+          const user = newRoom();
+          const updates = () => site.updates.filter(({ authorization }) => authorization.includes(user));
+          const before = Date.now();
+          const one = await open("seen", `${user}.staff`);
+          await until("the first update", () => updates().length === 1);
+          one.close();
+          await until("the second update", () => updates().length === 2);
+          const id = user.slice("user_".length);
+          for (const { path, authorization, body } of updates()) {
+            assert.deepEqual([path, authorization, body.id], [`/seen/${id}?from=live`, `Token ${user}.staff`, id]);
+          }
+          const [{ body: { user: first } }, { body: { user: second } }] = updates();
+          assert.deepEqual([Object.keys(first), Object.keys(second)], [["last_connected"], ["last_disconnected"]]);
+          const times = [first.last_connected, second.last_disconnected].map((text) => Date.parse(text));
+          assert.ok(before - 1000 <= times[0] && times[0] <= times[1] && times[1] <= Date.now() + 1000, String(times));
+          // A site that cannot be reached keeps no client from its messages, and clients without a user cause no request.
+          const [unseen, group] = await Promise.all([open("unseen", user), open("seen", newRoom("staff"))]);
+          await send(server.url, "unseen", { rooms: user, event: "e", args: [1] });
+          assert.deepEqual(shown(await unseen.events(1)), [["e", 1, "callback"]]);
+          group.close();
+          await until("the failure is logged", () => server.lines.some((line) => line.includes("the site was not notified of a user")));
+          assert.ok(!site.updates.some(({ authorization }) => authorization.includes("staff") && !authorization.includes("user_")));
+          assert.ok(!server.lines.some((line) => line.includes(user)), "neither user nor token is in the log");
+        });
+
         test("a page is in two sites over one connection, each with its own token (W-09)", async () => {
           const [mine, theirs] = [`${newRoom("staff")}`, `${newRoom("staff")}`];
           const one = await open("newsite", mine);
@@ -382,6 +467,7 @@ for (const engine of ["memory", "Redis"]) {
         return [response.status, await response.text()];
       };
       const good = JSON.stringify({ rooms: "a", event: "e" });
+      const member = await new Page(newest, server.url, "newsite", "a").connected();
       for (const query of ["", "site=newsite", "apiKey=54321", "site=&apiKey=54321"]) {
         assert.deepEqual(await post(query, good), [400, "Missing query param 'site' or 'apiKey'."]);
       }
@@ -400,6 +486,10 @@ for (const engine of ["memory", "Redis"]) {
       const health = await fetch(`${server.url}/healthcheck`);
       assert.deepEqual([health.status, await health.text()], [200, "ok"]);
       assert.ok(!server.lines.some((line) => /(?<!\d)54321?(?!\d)/.test(line)), "no key in the log");
+      // Of all these, the two that were accepted have arrived: the header's, and this one.
+      await send(server.url, "newsite", { rooms: "a", event: "e", args: ["accepted"] });
+      assert.deepEqual(await member.events(2), [["e"], ["e", "accepted"]]);
+      member.close();
     });
   });
 }
@@ -431,6 +521,41 @@ describe("several servers on one Redis", () => {
     }
   });
 
+  test("a message reaches the devices on every server, and their queues survive a restart (W-36, W-37)", async () => {
+    const [one, other] = await Promise.all([startServer(sites(redis.url)), startServer(sites(redis.url))]);
+    let again;
+    try {
+      const user = newRoom();
+      const on = (url, deviceId) => new Page(newest, url, "newsite", user, { query: { deviceId } }).connected();
+      const [phone, tablet] = await Promise.all([on(one.url, "phone"), on(other.url, "tablet")]);
+      await until("Redis knows both devices", async () => {
+        const keys = await redis.command("--scan", "--pattern", `*${user}*device:*:state`);
+        return keys.length === 2;
+      });
+      await send(one.url, "newsite", { rooms: user, event: "e", args: [1] });
+      for (const device of [phone, tablet]) assert.deepEqual(shown(await device.events(1)), [["e", 1, "callback"]]);
+      callback(phone.received[0])();
+      await other.stop("SIGKILL");
+      await send(one.url, "newsite", { rooms: user, event: "e", args: [2] });
+      again = await startServer(sites(redis.url), other.port);
+      assert.deepEqual(shown(await tablet.events(2))[1], ["batch", [["e", 1], ["e", 2]], "callback"]);
+      assert.deepEqual(shown(await phone.events(2))[1], ["e", 2, "callback"]);
+      // Too many devices: the one that was seen least recently is forgotten.
+      const many = Array.from({ length: 33 }, (_, number) => `device ${number}`);
+      for (const device of many) (await on(one.url, device)).close();
+      await until("32 devices are known", async () => {
+        const [key] = await redis.command("--scan", "--pattern", `*${user}*:devices`);
+        return Number((await redis.command("ZCARD", key))[0]) === 32;
+      });
+      for (const key of await redis.command("--scan", "--pattern", `*${user}*`)) {
+        assert.ok(Number((await redis.command("TTL", key))[0]) > 0, key);
+      }
+      [phone, tablet].forEach((device) => device.close());
+    } finally {
+      await Promise.all([one.stop(), other.stop(), again?.stop()]);
+    }
+  });
+
   test("every key in Redis expires, unless client_ttl is 0 (W-29, W-30)", async () => {
     const server = await startServer(sites(redis.url));
     try {
@@ -446,6 +571,11 @@ describe("several servers on one Redis", () => {
       };
       for (const ttl of await ttls(user)) assert.ok(ttl > 0 && ttl <= 2 * 3600, String(ttl));
       assert.ok((await ttls(kept)).includes(-1));
+      for (const [name, one] of [["newsite", user], ["forever", kept]]) {
+        const back = await new Page(newest, server.url, name, one).connected();
+        assert.deepEqual(shown(await back.events(1)), [["batch", [["e"]], "callback"]]);
+        back.close();
+      }
     } finally {
       await server.stop();
     }

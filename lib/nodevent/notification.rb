@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require "nodevent/doctor/http"
+require "nodevent/server_request"
 
 module NoDevent
   # Sends a message to the mailboxes of users: with `redis`, it stores the message there by the scripts of the server,
@@ -64,24 +64,22 @@ module NoDevent
       end
 
       def post(config, body, timeout)
-        url = config.url or raise ConfigurationError, "`notify` sends to the server over HTTP, and `url` is false; " \
-                                                      "write the server's address as `url`"
-        uri = URI("#{url}/api#{config.namespace}/notify")
-        ids(Doctor::Http.post(uri.to_s, body, config.publish_key, timeout: timeout), uri)
-      rescue Doctor::Http::Failed => e
-        raise PublishError, "no confirmation from #{url}: #{Text.clean(e.message, 200)}; the message may have been " \
-                            "stored; send it again with the same `key:`"
+        response, result = ServerRequest.post(config, ["notify"], body, "`notify`", timeout: timeout)
+        return result["ids"] if response.is_a?(Net::HTTPSuccess) && result["ids"].is_a?(Array)
+
+        raise PublishError, "#{URI(config.url).host} #{rejection(response, result)}"
+      rescue HttpRequest::Failed => e
+        raise PublishError, "no confirmation from #{config.url}: #{Text.clean(e.message, 200)}; the message may have " \
+                            "been stored; send it again with the same `key:`"
       end
 
-      def ids(response, uri)
-        body = JSON.parse(response.body.to_s)
-        return body.fetch("ids") if response.is_a?(Net::HTTPSuccess)
+      def rejection(response, result)
+        unless result["error"]
+          return "replied to the message with status #{response.code} and no result; is it a NoDevent server?"
+        end
 
-        text = Text.clean("#{body['error']}; #{body['hint']}", 300)
-        raise PublishError, "#{uri.host} rejected the message with status #{response.code}: #{text}"
-      rescue JSON::ParserError, KeyError, TypeError, NoMethodError
-        raise PublishError, "#{uri.host} replied to the message with status #{response.code} and no result; is " \
-                            "#{uri} a NoDevent server?"
+        text = Text.clean(result.values_at("error", "hint").compact.join("; "), 300)
+        "rejected the message with status #{response.code}: #{text}"
       end
     end
   end

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require "nodevent/doctor/http"
+require "nodevent/server_request"
 
 module NoDevent
   # Asks the server to revoke: `POST /api/<namespace>/revoke`, section 12 of protocol/README.md. The call returns when
@@ -46,29 +46,13 @@ module NoDevent
       end
 
       def post(config, body)
-        unless (url = config.url)
-          raise ConfigurationError, "NoDevent.revoke sends a request to the server, and `url` is false; write the " \
-                                    "server's address as `url:`"
-        end
-        target = "#{url.delete_suffix('/')}/api#{config.namespace}/revoke"
-        response = Doctor::Http.post(target, body, config.publish_key)
-        return if response.is_a?(Net::HTTPOK) && json(response)["revoked"] == true
+        response, result = ServerRequest.post(config, ["revoke"], body, "NoDevent.revoke")
+        return if response.is_a?(Net::HTTPOK) && result["revoked"] == true
 
-        raise RevokeError, "the server did not revoke (status #{response.code}): #{Text.clean(reason(response))}"
-      rescue Doctor::Http::Failed => e
+        reason = Text.clean(result.values_at("error", "hint").compact.join("; "))
+        raise RevokeError, "the server did not revoke (status #{response.code}): #{reason}"
+      rescue HttpRequest::Failed => e
         raise RevokeError, "the server did not revoke: #{e.message}"
-      end
-
-      def reason(response)
-        json(response).values_at("error", "hint").compact.join("; ")
-      end
-
-      # The object of a response. Empty if the response is that of another program.
-      def json(response)
-        body = JSON.parse(response.body.to_s.dup.force_encoding(Encoding::UTF_8))
-        body.is_a?(Hash) ? body : {}
-      rescue JSON::ParserError
-        {}
       end
     end
   end

@@ -1,10 +1,10 @@
 # frozen_string_literal: true
 
 require "json"
-require "nodevent/doctor/http"
+require "nodevent/http_request"
 
 module NoDevent
-  # Asks the server at `url` of the configuration: one bounded GET, whose response is JSON.
+  # Asks the server at `url` of the configuration: one bounded request, whose response is JSON.
   # @api private
   module ServerRequest
     # The error for the response of another program.
@@ -18,8 +18,7 @@ module NoDevent
       # @raise [ServerError]
       # @raise [ConfigurationError]
       def get(config, path, bearer, purpose)
-        url = config.url or raise ConfigurationError, "#{purpose} needs the server's address: set `url:` (now `false`)"
-        uri = URI("#{url.chomp('/')}/api#{config.namespace}/#{path.map { |part| escape(part) }.join('/')}")
+        uri = address(config, path, purpose)
         status, body = request(uri, bearer)
         raise ServerError, refusal(uri, status, body) unless status == "200"
 
@@ -28,12 +27,38 @@ module NoDevent
         raise ServerError, NOT_A_SERVER
       end
 
+      # Sends JSON with the publish key of the configuration.
+      # @param path [Array<String>] see {get}
+      # @param purpose [String] see {get}
+      # @param timeout [Numeric] seconds for the request with its response
+      # @return [Array(Net::HTTPResponse, Hash)] the response, and its JSON object; empty if it has none
+      # @raise [HttpRequest::Failed] there is no response
+      # @raise [ConfigurationError]
+      def post(config, path, json, purpose, timeout: HttpRequest::TIMEOUT)
+        uri = address(config, path, purpose)
+        response = HttpRequest.post(uri.to_s, json, config.publish_key, timeout: timeout)
+        [response, object(response)]
+      end
+
       private
 
+      def address(config, path, purpose)
+        url = config.url or raise ConfigurationError, "#{purpose} needs the server's address: set `url:` (now `false`)"
+        URI("#{url.chomp('/')}/api#{config.namespace}/#{path.map { |part| escape(part) }.join('/')}")
+      end
+
+      # Another program may respond with anything.
+      def object(response)
+        body = JSON.parse(response.body.to_s.dup.force_encoding(Encoding::UTF_8))
+        body.is_a?(Hash) ? body : {}
+      rescue JSON::ParserError
+        {}
+      end
+
       def request(uri, bearer)
-        response = Doctor::Http.get(uri.to_s, bearer)
+        response = HttpRequest.get(uri.to_s, bearer)
         [response.code, response.body.to_s.dup.force_encoding(Encoding::UTF_8)]
-      rescue Doctor::Http::Failed => e
+      rescue HttpRequest::Failed => e
         raise ServerError, "#{Text.clean(uri.origin)} is unavailable: #{e.message}"
       end
 

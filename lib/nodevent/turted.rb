@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require "nodevent/doctor/http"
+require "nodevent/http_request"
 
 module NoDevent
   # Pushes events to users and channels of the dialect `turted`, as backends of TURTED do: a request to `/push/` with a
@@ -102,11 +102,11 @@ module NoDevent
 
     # @return [Array, nil] the reason and the status
     def failure(url, json)
-      response = Doctor::Http.post(url, json, nil, timeout: @timeout)
+      response = HttpRequest.post(url, json, nil, timeout: @timeout)
       return if response.is_a?(Net::HTTPOK) && response.body == "OK"
 
       ["the server responded with #{response.code}: #{Text.clean(response.body.to_s, 200)}", response.code.to_i]
-    rescue Doctor::Http::Failed => e
+    rescue HttpRequest::Failed => e
       [e.message, nil]
     end
 

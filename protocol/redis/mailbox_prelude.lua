@@ -1,6 +1,6 @@
 -- The first part of the scripts for one mailbox: the time, and how messages are removed. One of mailbox_store.lua,
--- mailbox_read.lua and mailbox_acknowledge.lua follows. Redis 6.2 or later, or Valkey, alone or in a cluster: all keys of
--- a mailbox carry one hash tag.
+-- mailbox_read.lua, mailbox_acknowledge.lua and mailbox_device.lua follows. Redis 6.2 or later, or Valkey, alone or in a
+-- cluster: all keys of a mailbox carry one hash tag.
 --
 -- KEYS[1] the mailbox, a hash. It exists while its user is known, or while there are messages:
 --           o  newest  the id of the newest message that was stored, also after it was removed
@@ -13,10 +13,11 @@
 -- Redis 7.2 would write 1000000000 as 1e+9.
 local time = redis.call('TIME')
 local now = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
-local function remove(id, text)
-  redis.call('XDEL', KEYS[2], id .. '-0')
-  redis.call('ZREM', KEYS[3], id)
-  redis.call('HINCRBY', KEYS[1], 'b', string.format('%d', -#text))
+local function remove(id, text, keys)
+  keys = keys or KEYS
+  redis.call('XDEL', keys[2], id .. '-0')
+  redis.call('ZREM', keys[3], id)
+  redis.call('HINCRBY', keys[1], 'b', string.format('%d', -#text))
 end
 local function remove_one(id)
   local entry = redis.call('XRANGE', KEYS[2], id .. '-0', id .. '-0')[1]

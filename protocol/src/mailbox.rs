@@ -28,8 +28,17 @@ pub const PLACE: &str = include_str!("../redis/mailbox_place.lua");
 
 /// Frees such a place.
 pub const FREE: &str = include_str!("../redis/mailbox_free.lua");
+/// Makes a device of a user known, which then has a mailbox of its own, and keeps it so.
+pub const DEVICE: &str = script!("mailbox_device.lua");
 /// Returns some of the users that have a place.
 pub const SAMPLE: &str = include_str!("../redis/mailbox_sample.lua");
+
+/// Devices of one user that have mailboxes of their own. A new one takes the place of the one that was seen least recently.
+pub const MAX_DEVICES: usize = 32;
+/// The longest name of a device. Bytes.
+pub const MAX_DEVICE_BYTES: usize = 128;
+/// Between the user and the device in the name of a mailbox. Neither contains it.
+const DEVICE_SEPARATOR: char = '\u{1}';
 
 /// The largest number that every language reads exactly.
 const MAX_ID: u64 = (1 << 53) - 1;
@@ -54,8 +63,9 @@ pub struct Acknowledgement {
 /// The names of a mailbox's keys. All of them are in one slot of a cluster.
 ///
 /// # Shape
-/// `nodevent:1:{<bytes of namespace>:<namespace>:mailbox:<bytes of user>:<user>}:<kind>`. The tag of a room has the digits of
-/// a length in the place of `mailbox`, so the keys of rooms and users differ whatever the names contain.
+/// `nodevent:1:{<bytes of namespace>:<namespace>:mailbox:<bytes of user>:<user>}:<kind>`. The tag of a room has the
+/// digits of a length in the place of `mailbox`, so the keys of rooms and users differ whatever the names contain. The
+/// mailbox of a device has `device:<bytes of device>:<device>:<kind>` in the place of the kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailboxKeys {
     /// The hash of the newest id and the bytes.
@@ -64,6 +74,8 @@ pub struct MailboxKeys {
     pub messages: String,
     /// The sorted set of expiries.
     pub expiries: String,
+    /// The sorted set of the user's devices.
+    pub devices: String,
     tag: String,
 }
 
@@ -197,15 +209,18 @@ impl Acknowledgement {
 // === impl Scope ===
 
 impl Scope {
-    /// Returns the keys of a user's mailbox.
+    /// Returns the keys of a mailbox: that of a user, or of a device of one; see [`of_device`].
     #[must_use]
-    pub fn mailbox(&self, namespace: &str, user: &str) -> MailboxKeys {
+    pub fn mailbox(&self, namespace: &str, name: &str) -> MailboxKeys {
+        let (user, device) = user_and_device(name);
         let prefix = &self.prefix;
         let tag = format!("{prefix}{PREFIX}{{{}:{namespace}:mailbox:{}:{user}}}", namespace.len(), user.len());
+        let of = device.map(|device| format!("device:{}:{device}:", device.len())).unwrap_or_default();
         MailboxKeys {
-            state: format!("{tag}:state"),
-            messages: format!("{tag}:messages"),
-            expiries: format!("{tag}:expiries"),
+            state: format!("{tag}:{of}state"),
+            messages: format!("{tag}:{of}messages"),
+            expiries: format!("{tag}:{of}expiries"),
+            devices: format!("{tag}:devices"),
             tag,
         }
     }
@@ -244,7 +259,7 @@ impl MailboxKeys {
 impl Store<'_> {
     /// Returns the script's arguments in its order.
     #[must_use]
-    pub fn args(&self) -> [String; 9] {
+    pub fn args(&self) -> [String; 10] {
         let create = match self.create {
             Create::Never => "known",
             Create::NeedsPlace => "place",
@@ -260,6 +275,7 @@ impl Store<'_> {
             create.to_owned(),
             self.ttl.map(|ttl| ttl.as_millis().max(1).to_string()).unwrap_or_default(),
             self.idempotency_ttl.as_millis().max(1).to_string(),
+            MAX_DEVICES.to_string(),
         ]
     }
 }
@@ -278,6 +294,45 @@ impl StoreReply {
             _ => None,
         }
     }
+}
+
+/// Returns the name of the mailbox of a device. The name of a user's own mailbox is the user.
+#[must_use]
+pub fn of_device(user: &str, device: &str) -> String {
+    format!("{user}{DEVICE_SEPARATOR}{device}")
+}
+
+/// Returns the user, and the device if the mailbox is that of one.
+#[must_use]
+pub fn user_and_device(name: &str) -> (&str, Option<&str>) {
+    match name.split_once(DEVICE_SEPARATOR) {
+        Some((user, device)) => (user, Some(device)),
+        None => (name, None),
+    }
+}
+
+/// Whether a text can name a device.
+#[must_use]
+pub fn is_device(text: &str) -> bool {
+    (1..=MAX_DEVICE_BYTES).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// Returns the keys of the script [`DEVICE`] for the mailbox of a device.
+#[must_use]
+pub fn device_keys(scope: &Scope, namespace: &str, name: &str) -> Vec<String> {
+    let (of_user, own) = (scope.mailbox(namespace, user_and_device(name).0), scope.mailbox(namespace, name));
+    let mut keys = of_user.all();
+    keys.push(own.devices.clone());
+    keys.extend(own.all());
+    keys
+}
+
+/// Returns the arguments of the script [`DEVICE`] in its order. `keep`: how long the mailbox is kept from now on. Zero:
+/// without a limit.
+#[must_use]
+pub fn device_args(name: &str, keep: Duration) -> Vec<String> {
+    let device = user_and_device(name).1.unwrap_or_default();
+    vec![device.to_owned(), keep.as_millis().to_string(), MAX_DEVICES.to_string()]
 }
 
 /// Returns how long an idempotency key is stored in mailboxes of this age.
@@ -416,6 +471,29 @@ mod tests {
             }
         }
         assert!(count > 1000);
+    }
+
+    #[test]
+    fn mailboxes_of_devices_share_the_tag_of_their_user_and_no_key() {
+        let scope = Scope::new(None, 0).unwrap();
+        let (mut seen, names) = (HashSet::new(), ["a", "a:state", "state", "1:a", "s", ":", "\"", "devices"]);
+        for user in names {
+            let of_user = scope.mailbox("/n", user);
+            let tag = format!("{}:", of_user.state.strip_suffix(":state").unwrap());
+            for key in of_user.all().into_iter().chain([of_user.devices.clone(), of_user.idempotency("k")]) {
+                assert!(seen.insert(key.clone()), "{key}");
+            }
+            for device in names {
+                let name = of_device(user, device);
+                assert_eq!(user_and_device(&name), (user, Some(device)));
+                for key in scope.mailbox("/n", &name).all() {
+                    assert!(key.starts_with(&tag) && seen.insert(key.clone()), "{key}");
+                }
+                assert_eq!(device_keys(&scope, "/n", &name)[3], of_user.devices);
+            }
+        }
+        assert_eq!(user_and_device("a"), ("a", None));
+        assert!(is_device("phone 1") && !is_device("") && !is_device("a\u{1}b") && !is_device(&"x".repeat(129)));
     }
 
     #[test]

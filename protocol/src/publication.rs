@@ -140,8 +140,8 @@ pub fn marks_of(text: &str) -> Marks {
     Marks { except: except(members.except).ok().flatten(), id: id(members.id), excludes_users }
 }
 
-/// The users whose connections do not receive a publication, which its member `except_users` lists: the text that was checked
-/// when it was published. What is not a list of texts lists none.
+/// The users whose connections do not receive a publication, which its member `except_users` lists: the text that was
+/// checked when it was published. What is not a list of texts lists none.
 #[must_use]
 pub fn except_users(text: &str) -> Vec<Cow<'_, str>> {
     let members = serde_json::from_str::<Members<'_>>(text).ok();

@@ -9,8 +9,8 @@
 //!
 //! - Connections: addresses share them ([`FairShares`]). An address that is alone may have 4 of 5, and an address with few
 //!   always finds a free one.
-//! - Rates: the default rates are a fraction of what one core can serve, and five seconds of them may be used at once, so that
-//!   all clients behind an address can return after a restart.
+//! - Rates: the default rates are a fraction of what one core can serve, and five seconds of them may be used at once,
+//!   so that all clients behind an address can return after a restart.
 //! - Wrong keys: a right key is always accepted, whatever the address has sent before.
 
 use crate::client::Client;

@@ -22,7 +22,8 @@ use std::time::Duration;
 /// Publishes to a namespace.
 pub trait Publish: Send + Sync {
     /// Publishes. When the future completes, the engine has the publication. The same idempotency key publishes once
-    /// within the history's age. What the engine stores in this process counts as memory of `publisher`. The result is the publication's position if its room has a history.
+    /// within the history's age. What the engine stores in this process counts as memory of `publisher`. The result is
+    /// the publication's position if its room has a history.
     ///
     /// # Errors
     /// [`Unavailable`]: as far as the engine knows, it does not have the publication.

@@ -53,8 +53,8 @@ pub struct ConnectInfoPool {
 
 impl ConnectInfoPool {
     /// Describes a connection. `origin` is the page's origin, as the browser sent it. `query` is that of the request; of it,
-    /// only the page is kept: it may be as long as the head of a request. `headers` are the cookies and headers that a namespace lists, with names in lower
-    /// case. The connection keeps `permit`.
+    /// only the page is kept: it may be as long as the head of a request. `headers` are the cookies and headers that a
+    /// namespace lists, with names in lower case. The connection keeps `permit`.
     pub fn connect_info(
         &self,
         peer: IpAddr,

@@ -2,8 +2,8 @@
 //! guessed. Engine.IO uses it as the session id.
 //!
 //! # Shape
-//! base64url of five bytes for shard and slot, and sixteen random bytes: 28 characters. The five bytes are masked with a keyed
-//! hash of the random ones: unmasked, the slot would show how many connections the server has.
+//! base64url of five bytes for shard and slot, and sixteen random bytes: 28 characters. The five bytes are masked with
+//! a keyed hash of the random ones: unmasked, the slot would show how many connections the server has.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

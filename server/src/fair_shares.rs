@@ -3,12 +3,13 @@
 //! A client that has `n` may have another one only if `n × max < 20 × free²`. So a client that is alone may have 4 of 5, a
 //! client with few is hardly limited, and one without any always finds one as long as one is free.
 //!
-//! However many clients take as much as they can, they leave room: `k` of them leave at least one of `20 × k + 1`, less one for each because of rounding. Proof: take
-//! the clients in the order of their last additions. After the `k`-th of these, `free` has only grown since the one before by
-//! what others returned, so each client has at most `20 × free² / max` with what was free after its last addition. Then `k`
-//! clients leave at least `f(k)`, with `f(0) = max` and `f(k) + 20 × f(k)² / max = f(k - 1)`. Hence
-//! `max / f(k) ≤ max / f(k - 1) + 20`. A rule that is proportional to what is free, as the dynamic thresholds of Choudhury and
-//! Hahne are, leaves `1 / 20^k` with the same share for the first: four clients leave nothing.
+//! However many clients take as much as they can, they leave room: `k` of them leave at least one of `20 × k + 1`, less
+//! one for each because of rounding. Proof: take the clients in the order of their last additions. After the `k`-th of
+//! these, `free` has only grown since the one before by what others returned, so each client has at most
+//! `20 × free² / max` with what was free after its last addition. Then `k` clients leave at least `f(k)`, with
+//! `f(0) = max` and `f(k) + 20 × f(k)² / max = f(k - 1)`. Hence `max / f(k) ≤ max / f(k - 1) + 20`. A rule that is
+//! proportional to what is free, as the dynamic thresholds of Choudhury and Hahne are, leaves `1 / 20^k` with the same
+//! share for the first: four clients leave nothing.
 
 use crate::client::Client;
 use hashbrown::HashMap;

@@ -7,8 +7,9 @@
 //! speak).
 //!
 //! Imports point one way: `server` to everything, `protocols` to `http`, `http` to `shard`, and all of them to the core
-//! types: [`publication`], [`encoding`], [`protocol`], [`capability`], [`history`], [`mailbox`], [`authorize`], [`namespace`].
-//! `engine` and `protocols` do not know each other, nor do `shard` and `protocols`. `config` imports none of them.
+//! types: [`publication`], [`encoding`], [`protocol`], [`capability`], [`history`], [`mailbox`], [`authorize`],
+//! [`namespace`]. `engine` and `protocols` do not know each other, nor do `shard` and `protocols`. `config` imports
+//! none of them.
 #![forbid(unsafe_code)]
 
 pub mod address_limits;
@@ -22,6 +23,7 @@ pub mod close_reason;
 pub mod config;
 pub mod connect_info;
 pub mod connection_id;
+pub mod connection_observer;
 pub mod connection_state;
 pub mod encoding;
 pub mod engine;

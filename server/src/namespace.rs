@@ -3,6 +3,7 @@
 //! Built once at start, and shared by everything that serves connections.
 
 use crate::authorize::{Authorizers, DialectJoins, PublishAuthorizer};
+use crate::connection_observer::ConnectionObserver;
 use crate::connection_state;
 use crate::hooks::Recorder;
 use crate::identity_provider::{IdentityProvider, Listed};
@@ -35,6 +36,8 @@ pub struct Namespace {
     pub tokens: Option<Arc<TokenVerifier>>,
     /// Who else says who a connection is. Set once, before the first connection. Empty: its tokens alone do.
     pub provider: OnceLock<Arc<dyn IdentityProvider>>,
+    /// What is notified of its connections. Set once, before the first connection. Empty: nothing is.
+    pub observer: OnceLock<Arc<dyn ConnectionObserver>>,
     /// The tokens that count no longer.
     pub revocations: Arc<RevocationList>,
     /// Records what the application is notified of. `None`: of nothing.

@@ -380,8 +380,8 @@ pub trait Core {
         request: RequestId,
     ) -> Result<Outcome<Joined>, JoinError>;
 
-    /// Removes the connection's identity in a namespace that it has left, and forgets an [`Core::identify`] that is pending. It
-    /// does not receive what is published to its user any more.
+    /// Removes the connection's identity in a namespace that it has left, and forgets an [`Core::identify`] that is
+    /// pending. It does not receive what is published to its user any more.
     fn forget_identity(&mut self, namespace: u16);
 
     /// The client is in a namespace: what its protocol calls connecting is complete. For the hook `connected`.

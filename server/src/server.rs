@@ -5,10 +5,13 @@
 //! future completes. Then readiness fails, the listeners close, and the connections are closed over the drain timeout.
 
 use crate::address_limits::{self, AddressLimits};
-use crate::application::{ApplicationClient, HookSender, RequestAuthorizer, TurtedAuthorizer, keep_key_set};
+use crate::application::{
+    ApplicationClient, HookSender, RequestAuthorizer, TurtedAuthorizer, UserUpdates, keep_key_set,
+};
 use crate::authorize::{Authorizer, Authorizers, DialectJoins, DialectRooms, PublishAuthorizer, RoomsOfUsers};
 use crate::byte_budget::ByteBudget;
 use crate::capability::{Engine, Engines};
+use crate::config::application::Application;
 use crate::config::namespace::{BoundKeys, Namespace as NamespaceConfig};
 use crate::config::report::Report;
 use crate::config::{Config, limits::Limits, turted};
@@ -300,6 +303,7 @@ fn namespaces(config: &Config) -> Namespaces {
             authorizers: authorizers(one, tokens.as_ref(), &revocations, &dialect_joins),
             tokens,
             provider: OnceLock::new(),
+            observer: OnceLock::new(),
             revocations,
             recorder: one.hooks.as_ref().map(|hooks| Arc::new(Recorder::new(hooks.events.clone(), hooks.journal))),
             publish: PublishAuthorizer::new(one.publish_keys.clone()),
@@ -354,14 +358,28 @@ fn set_providers(
             namespace.dialect_joins.set_application(Arc::new(authorizer));
         }
         let Some(auth) = &one.auth else { continue };
-        let client = client(&auth.application)?;
+        let authorizing = client(&auth.application)?;
         tracing::info!(
             namespace = one.name,
-            application = client.target(),
+            application = authorizing.target(),
             "the application says who a connection is"
         );
-        let provider = RequestAuthorizer::new(auth, client, namespaces, id as u16, shards.clone());
-        let _ = namespaces.get(id as u16).provider.set(Arc::new(provider));
+        let provider = RequestAuthorizer::new(auth, authorizing, namespaces, id as u16, shards.clone());
+        let namespace = namespaces.get(id as u16);
+        let _ = namespace.provider.set(Arc::new(provider));
+        if let Some(settings) = &namespace.web_service
+            && let Some(url) = &settings.update_user_url
+        {
+            let application = Application { url: url.clone(), ..auth.application.clone() };
+            let (notifying, concurrency) = (client(&application)?, application.concurrency);
+            tracing::info!(
+                namespace = one.name,
+                application = notifying.target(),
+                "the application is notified of users who connect and disconnect"
+            );
+            let updates = UserUpdates::new(url, notifying, settings, &namespace.name, concurrency, metrics);
+            let _ = namespace.observer.set(Arc::new(updates));
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The capability *connections of users*: how many connections a user has, and on which servers.
 //!
-//! Engines implement [`UserConnections`]. [`LocalUsers`] has the users of this server. Engines that share them with others take
-//! what has changed; that is a state and not a list of events, so it is bounded.
+//! Engines implement [`UserConnections`]. [`LocalUsers`] has the users of this server. Engines that share them with
+//! others take what has changed; that is a state and not a list of events, so it is bounded.
 
 use crate::outcome::Pending;
 use std::collections::{HashMap, HashSet};
@@ -79,7 +79,8 @@ impl LocalUsers {
         self.lock().connections.get(user).copied().unwrap_or(0)
     }
 
-    /// Takes changes: users and their connections now. `None`: there are too many, and [`LocalUsers::begin_again`] is shorter.
+    /// Takes changes: users and their connections now. `None`: there are too many, and [`LocalUsers::begin_again`] is
+    /// shorter.
     pub fn take_changes(&self, max: usize) -> Option<Vec<(Box<str>, u32)>> {
         let mut state = self.lock();
         let State { connections, changed } = &mut *state;

@@ -5,6 +5,7 @@
 //!
 //! Configuration, the dialect, `POST /send` and the request to the application share this file, which knows none of them.
 
+use hyper::Uri;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -19,6 +20,8 @@ pub struct Settings {
     pub public_room: Option<Box<str>>,
     /// Whether `batch` and `resync` are called `_batch` and `_resync`.
     pub has_underscore: bool,
+    /// Where the application is notified that a user has connected or disconnected. `:id` in it is the user.
+    pub update_user_url: Option<Uri>,
 }
 
 /// A message.
@@ -56,6 +59,11 @@ impl Settings {
     /// Whether a room belongs to one user.
     pub fn is_user_room(&self, room: &str) -> bool {
         self.user_room_prefix.as_ref().is_some_and(|prefix| room.starts_with(&**prefix))
+    }
+
+    /// The id that the application has given to a user: the name of its room without the prefix.
+    pub fn user_id<'a>(&self, user: &'a str) -> &'a str {
+        self.user_room_prefix.as_ref().and_then(|prefix| user.strip_prefix(&**prefix)).unwrap_or(user)
     }
 
     /// The name of `batch`.

@@ -47,7 +47,8 @@ struct Arguments {
     /// The address for connections.
     #[arg(long)]
     address: SocketAddr,
-    /// The route of publications: http://…, notify://… (to mailboxes), redis://…, redis-rooms://…, redis-history://…, nchan://… or lines://…
+    /// The route of publications: http://…, notify://… (to mailboxes), redis://…, redis-rooms://…, redis-history://…,
+    /// nchan://… or lines://…
     #[arg(long)]
     publish: Route,
     /// The server's process, whose CPU time and memory are measured, with its children.

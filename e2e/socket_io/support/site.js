@@ -10,12 +10,18 @@ const run = promisify(execFile);
 
 /**
  * Starts a site. A token lists its rooms, such as `user_1.staff`, or is the status of the response, or `object`, `text` or
- * `hang`. `requests` has what was received. It listens on `host`.
+ * `hang`. `requests` has the questions that were received, and `updates` what the site was notified of with PUT. It listens
+ * on `host`.
  */
 export async function startSite(host = "127.0.0.1") {
-  const requests = [];
-  const server = createServer((request, response) => {
+  const [requests, updates] = [[], []];
+  const server = createServer(async (request, response) => {
     const { authorization = "", "x-meta": meta } = request.headers;
+    if (request.method === "PUT") {
+      const chunks = await request.toArray();
+      updates.push({ path: request.url, authorization, body: JSON.parse(Buffer.concat(chunks).toString()) });
+      return response.writeHead(200).end();
+    }
     requests.push({ path: request.url, authorization, meta });
     const token = authorization.split(" ")[1] ?? "";
     const body = { object: '{"a":1}', text: "<html>", hang: null }[token];
@@ -29,7 +35,7 @@ export async function startSite(host = "127.0.0.1") {
     server.closeAllConnections();
     return new Promise((resolve) => server.close(resolve));
   };
-  return { requests, stop, port: server.address().port, url: `http://127.0.0.1:${server.address().port}` };
+  return { requests, updates, stop, port: server.address().port, url: `http://127.0.0.1:${server.address().port}` };
 }
 
 /** Starts a Redis. `command` runs one of its commands and returns the lines of the reply. */

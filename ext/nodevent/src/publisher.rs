@@ -153,9 +153,9 @@ impl Publisher {
         })
     }
 
-    /// `notify(json, seconds)`: stores a message in the mailboxes of users, in Redis. Returns `[:ok, ids]`, where the id of a user
-    /// who is not known is `nil`, `[:invalid, reason]`, `[:failed, reason]`, `[:timeout, nil]`, or `[:none, nil]` if the target
-    /// has no mailboxes.
+    /// `notify(json, seconds)`: stores a message in the mailboxes of users, in Redis. Returns `[:ok, ids]`, where the
+    /// id of a user who is not known is `nil`, `[:invalid, reason]`, `[:failed, reason]`, `[:timeout, nil]`, or
+    /// `[:none, nil]` if the target has no mailboxes.
     pub(crate) fn notify(ruby: &Ruby, this: &Self, json: RString, seconds: f64) -> Result<RArray, Error> {
         guard(ruby, || {
             let Some(notifier) = &this.get_or_start(ruby)?.notifier else { return pair(ruby, "none", ruby.qnil()) };

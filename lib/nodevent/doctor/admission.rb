@@ -31,7 +31,7 @@ module NoDevent
       end
 
       # @return [PollingClient, nil] a client in the room. nil: a check failed, and was reported
-      # @raise [Http::Failed] if the server stops responding
+      # @raise [HttpRequest::Failed] if the server stops responding
       def client
         return @client if origin? && tokens && secrets
 

@@ -3,7 +3,7 @@
 require "nodevent/doctor/admission"
 require "nodevent/doctor/clocks"
 require "nodevent/doctor/hints"
-require "nodevent/doctor/http"
+require "nodevent/http_request"
 require "nodevent/doctor/reporting"
 require "nodevent/doctor/server_check"
 require "securerandom"
@@ -33,7 +33,7 @@ module NoDevent
       rescue ConfigurationError => e
         failed("the configuration is invalid: #{e.message}",
                "fix it; `nodevent check FILE` lists all mistakes of a file")
-      rescue Http::Failed => e
+      rescue HttpRequest::Failed => e
         failed("the server stopped responding: #{e.message}", "see its log")
       ensure
         @client&.close
@@ -123,7 +123,7 @@ module NoDevent
       # The response, or why there is none.
       def health(url)
         get("/healthz", url)
-      rescue Http::Failed => e
+      rescue HttpRequest::Failed => e
         e.message
       end
 
@@ -175,7 +175,7 @@ module NoDevent
       end
 
       def get(path, base = server)
-        Http.get("#{base}#{path}")
+        HttpRequest.get("#{base}#{path}")
       end
     end
   end

@@ -2,7 +2,7 @@
 
 require "cgi"
 require "json"
-require "nodevent/doctor/http"
+require "nodevent/http_request"
 
 module NoDevent
   module Doctor
@@ -10,14 +10,14 @@ module NoDevent
     # that is not Socket.IO raises {Refused}.
     class PollingClient
       # The server refused, or its response is not Socket.IO.
-      class Refused < Http::Failed; end
+      class Refused < HttpRequest::Failed; end
 
       # The server does not admit the connection to the namespace.
       class NotAdmitted < Refused; end
 
       SEPARATOR = "\x1e"
       # The timeout of one request in seconds.
-      TIMEOUT = Http::TIMEOUT
+      TIMEOUT = HttpRequest::TIMEOUT
       # The maximum length of a session id.
       MAX_ID = 200
 
@@ -109,14 +109,14 @@ module NoDevent
       end
 
       def request(packet = nil)
-        response = Http.from_page(@url, body: packet, origin: @origin)
+        response = HttpRequest.from_page(@url, body: packet, origin: @origin)
         body = response.body.to_s.dup.force_encoding(Encoding::UTF_8)
         return body.scrub if response.is_a?(Net::HTTPSuccess)
 
         raise Refused, "#{response.code}: #{Text.clean(body, 200)}"
       rescue Refused
         raise
-      rescue Http::Failed => e
+      rescue HttpRequest::Failed => e
         raise Refused, e.message
       end
 

@@ -6,7 +6,8 @@ use nodevent_protocol::engine_io_3::payload::{self, TextEncoding};
 use nodevent_protocol::socket_io::session::{Revision, Session};
 use nodevent_protocol::socket_io::{self, Decoder, ascii};
 
-/// What can be read can be written and read again, as text and as bytes; and whatever is in it is a packet above or refused there.
+/// What can be read can be written and read again, as text and as bytes; and whatever is in it is a packet above or
+/// refused there.
 pub(crate) fn run(data: &[u8]) {
     let resolve = |name: &str| (name == "/nodevent").then_some(0);
     for mut encoding in [TextEncoding::Plain, TextEncoding::PerhapsTwice] {

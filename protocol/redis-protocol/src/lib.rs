@@ -8,7 +8,8 @@
 //! which nothing here switches, rejects everything. Nothing of the decoder is copied or changed.
 //!
 //! Owns the replacement; `limits` decides, and `resumable` lets it continue where it stopped. A reply beyond a limit is a
-//! decoding error, on which the client closes the connection and connects again. Remove this crate as soon as the decoder limits the nesting itself.
+//! decoding error, on which the client closes the connection and connects again. Remove this crate as soon as the
+//! decoder limits the nesting itself.
 
 mod limits;
 mod resumable;

@@ -97,7 +97,8 @@ impl Session {
     ) -> Result<Incoming<'a>, ProtocolError> {
         self.heartbeat = match (self.heartbeat, &packet) {
             (Heartbeat::PongBy { .. }, Packet::Pong(_)) => Heartbeat::PingAt(now + timing.ping_interval),
-            // A pong may be queued after something large, and a client that sends is alive. Only one extension: a pong must arrive.
+            // A pong may be queued after something large, and a client that sends is alive. Only one extension: a pong
+            // must arrive.
             (Heartbeat::PongBy { extended: false, .. }, _) => {
                 Heartbeat::PongBy { by: now + timing.ping_timeout, extended: true }
             }
@@ -154,7 +155,8 @@ impl Session {
         match self.heartbeat {
             Heartbeat::PongBy { by, .. } if now >= by => return Due::PingTimeout,
             Heartbeat::PingAt(at) if now >= at => {
-                // From the time when the ping was due. If the server was late, from now, so that the browser has all of its time.
+                // From the time when the ping was due. If the server was late, from now, so that the browser has all of
+                // its time.
                 let from = if now - at <= timing.ping_timeout / 4 { at } else { now };
                 self.heartbeat = Heartbeat::PongBy { by: from + timing.ping_timeout, extended: false };
                 return Due::Ping;

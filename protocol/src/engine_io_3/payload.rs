@@ -2,18 +2,19 @@
 //!
 //! # Shape
 //! Of text: `<length>:<packet>…`; the length is decimal and counts UTF-16 code units. Of bytes:
-//! `[0 = text, 1 = binary][length][255][packet]…`; the length has one byte from 0 to 9 per decimal digit and counts bytes, and
-//! text is UTF-8. A body of bytes begins with 0 or 1, and one of text with an ASCII digit, which distinguishes them.
+//! `[0 = text, 1 = binary][length][255][packet]…`; the length has one byte from 0 to 9 per decimal digit and counts
+//! bytes, and text is UTF-8. A body of bytes begins with 0 or 1, and one of text with an ASCII digit, which
+//! distinguishes them.
 //!
 //! # Text outside ASCII
-//! Both generations of clients call this version 3, and disagree about such text in a payload of text. Socket.IO 2 writes it as
-//! it is. Socket.IO 1 encodes it as UTF-8, and writes each byte as a character of its own (`ü` is `Ã¼`, and has the length 2).
-//! So the server
+//! Both generations of clients call this version 3, and disagree about such text in a payload of text. Socket.IO 2
+//! writes it as it is. Socket.IO 1 encodes it as UTF-8, and writes each byte as a character of its own (`ü` is `Ã¼`,
+//! and has the length 2). So the server
 //!
 //! * sends payloads of bytes to clients that can read them, if there is text outside ASCII: both generations read it alike;
 //! * sends JSON with escapes to the others (`b64=1`), which is ASCII;
-//! * decodes the second encoding of what it receives, if all text outside ASCII of a packet is valid in it. The first packet of
-//!   which it is not shows that the client is of Socket.IO 2, and ends this for the session.
+//! * decodes the second encoding of what it receives, if all text outside ASCII of a packet is valid in it. The first
+//!   packet of which it is not shows that the client is of Socket.IO 2, and ends this for the session.
 
 use super::packet::{self, Part};
 use crate::engine_io::packet::Malformed;

@@ -34,8 +34,9 @@ pub const MAX_KEY_PREFIX_BYTES: usize = 64;
 /// Keys of different databases are separate, but channels are not: so the names of channels contain the database.
 ///
 /// # Shape
-/// All keys and channels begin with `<prefix>:`, if there is a prefix. The channel of a namespace is its name, in database 0;
-/// otherwise `@<database><name>`. The prefix contains no colon, and the name of a namespace begins with a slash.
+/// All keys and channels begin with `<prefix>:`, if there is a prefix. The channel of a namespace is its name, in
+/// database 0; otherwise `@<database><name>`. The prefix contains no colon, and the name of a namespace begins with a
+/// slash.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Scope {
     /// Empty, or the prefix with its colon.
@@ -170,16 +171,16 @@ impl Scope {
         format!("{}{PREFIX}secrets:{namespace}", self.prefix)
     }
 
-    /// Returns the keys of a namespace's revocations: the entries, their order and their expiry. All of them are in one slot of
-    /// a cluster.
+    /// Returns the keys of a namespace's revocations: the entries, their order and their expiry. All of them are in one
+    /// slot of a cluster.
     #[must_use]
     pub fn revocations(&self, namespace: &str) -> [String; 3] {
         let tag = format!("{}{PREFIX}{{{}:{namespace}}}:revocations", self.prefix, namespace.len());
         [format!("{tag}:entries"), format!("{tag}:order"), format!("{tag}:expiry")]
     }
 
-    /// Returns the keys of a namespace's hooks: journal, state, keys of events, dead letters, lease. All of them are in one slot
-    /// of a cluster.
+    /// Returns the keys of a namespace's hooks: journal, state, keys of events, dead letters, lease. All of them are in
+    /// one slot of a cluster.
     #[must_use]
     pub fn hooks(&self, namespace: &str) -> [String; 5] {
         let tag = format!("{}{PREFIX}{{{}:{namespace}}}:hooks", self.prefix, namespace.len());

@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-/// Writes the characters outside ASCII of a packet's JSON as escapes (`ü` is `\u00fc`), which is the same JSON. `None`: all of the
-/// packet is ASCII. Those of the namespace's name stay as they are.
+/// Writes the characters outside ASCII of a packet's JSON as escapes (`ü` is `\u00fc`), which is the same JSON. `None`:
+/// all of the packet is ASCII. Those of the namespace's name stay as they are.
 #[must_use]
 pub fn escape(packet: &str) -> Option<String> {
     if packet.is_ascii() {

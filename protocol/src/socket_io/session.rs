@@ -13,7 +13,8 @@ use smallvec::SmallVec;
 /// The revision of the protocol that a client speaks.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Revision {
-    /// Of Socket.IO 1 and 2. The server connects the client to `/`, and ignores packets for namespaces that are not connected.
+    /// Of Socket.IO 1 and 2. The server connects the client to `/`, and ignores packets for namespaces that are not
+    /// connected.
     V4,
     /// Of Socket.IO 3 and 4.
     #[default]

@@ -34,6 +34,10 @@ use tokio::runtime::Handle;
 
 /// Decisions of each kind that are kept.
 const MAX_CACHED: usize = 10_000;
+/// Memory of the decisions of each kind that are kept. Bytes.
+const MAX_CACHED_BYTES: usize = 8 << 20;
+/// Memory of a decision without what the application says. Bytes.
+const DECISION_OVERHEAD: usize = 200;
 /// Connections that may wait for one decision or another, for each request that may wait.
 const WAITING_PER_REQUEST: usize = 4;
 
@@ -102,8 +106,8 @@ impl RequestAuthorizer {
             lifetime_ms: millis(auth.lifetime),
         };
         let state = State {
-            yes: Cache::new(auth.cache, MAX_CACHED),
-            no: Cache::new(auth.cache_rejected, MAX_CACHED),
+            yes: Cache::new(auth.cache, MAX_CACHED, MAX_CACHED_BYTES),
+            no: Cache::new(auth.cache_rejected, MAX_CACHED, MAX_CACHED_BYTES),
             waiting: HashMap::new(),
             shares: FairShares::new(WAITING_PER_REQUEST * max_requests),
             requests: FairShares::new(max_requests),
@@ -156,6 +160,9 @@ impl IdentityProvider for RequestAuthorizer {
         if state.requests.check(client).is_err() {
             return Outcome::Overloaded;
         }
+        let of_site = self.shared.site.as_ref().map_or(Ok(None), |settings| {
+            site::of_site(settings, &self.shared.scheme, token.as_deref().unwrap_or_default(), &query)
+        });
         let Some(request) = self.shared.request(&headers, &cookies, &query, token.as_deref()) else {
             return Outcome::Ready(Err(TokenError::Malformed));
         };
@@ -169,10 +176,18 @@ impl IdentityProvider for RequestAuthorizer {
             let mut replies = Replies { shared: &shared, key, result, reason: None };
             (replies.result, replies.reason) = match &shared.site {
                 None => (shared.ask(&request, client).await, None),
-                Some(settings) => match shared.ask_site(&request, client, settings).await {
-                    Ok(identity) => (Ok(Arc::new(identity)), None),
-                    Err((error, reason)) => (Err(error), reason),
-                },
+                Some(settings) => {
+                    let identity = match of_site {
+                        Ok(site) => {
+                            shared.ask_site(&request, client, settings).await.map(|identity| (identity, site))
+                        }
+                        Err(rejection) => Err(rejection),
+                    };
+                    match identity {
+                        Ok((identity, site)) => (Ok(Arc::new(Identity { site, ..identity })), None),
+                        Err((error, reason)) => (Err(error), reason),
+                    }
+                }
             };
         });
         Outcome::Pending
@@ -239,12 +254,12 @@ impl Shared {
             if let Some(token) = token {
                 all.insert(header::AUTHORIZATION, secret(&format!("{} {token}", self.scheme))?);
             }
-            return Some(ApplicationRequest { method: Method::GET, headers: all, body: Bytes::new() });
+            return Some(ApplicationRequest { method: Method::GET, path: None, headers: all, body: Bytes::new() });
         }
         all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let namespace = &*self.namespaces.get(self.namespace).name;
         let body = json!({"namespace": namespace, "token": token}).to_string();
-        Some(ApplicationRequest { method: Method::POST, headers: all, body: body.into() })
+        Some(ApplicationRequest { method: Method::POST, path: None, headers: all, body: body.into() })
     }
 
     /// Asks the site, and logs everything that is not a yes.
@@ -312,10 +327,13 @@ impl Drop for Replies<'_> {
         let waiting = {
             let (mut state, now) = (self.shared.state(), Instant::now());
             match &self.result {
-                Ok(identity) => state.yes.insert(self.key, Arc::clone(identity), now),
+                Ok(identity) => {
+                    let size = DECISION_OVERHEAD + identity.size();
+                    state.yes.insert(self.key, Arc::clone(identity), size, now);
+                }
                 // A reason of its own is not kept.
                 Err(error @ TokenError::ApplicationRejected) if self.reason.is_none() => {
-                    state.no.insert(self.key, *error, now);
+                    state.no.insert(self.key, *error, DECISION_OVERHEAD, now);
                 }
                 Err(_) => {}
             }

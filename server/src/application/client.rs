@@ -16,6 +16,7 @@ use crate::tls_client;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::uri::PathAndQuery;
 use hyper::{Method, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
@@ -28,8 +29,8 @@ use std::time::{Duration, Instant};
 
 /// Maximum size of the head of a response. Bytes.
 const MAX_HEAD: usize = 64 * 1024;
-/// Time for which an idle connection is kept open. Shorter than the 5 to 60 s of most application servers, so that few requests
-/// meet a connection that is being closed.
+/// Time for which an idle connection is kept open. Shorter than the 5 to 60 s of most application servers, so that few
+/// requests meet a connection that is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Characters of a reason that are shown.
 const MAX_REASON: usize = 200;
@@ -51,6 +52,8 @@ pub struct ApplicationClient {
 pub struct ApplicationRequest {
     /// The method.
     pub method: Method,
+    /// The path and query in the place of the target's. `None`: the target's.
+    pub path: Option<PathAndQuery>,
     /// The headers. Without `Host`, which is the target's.
     pub headers: HeaderMap,
     /// The body.
@@ -215,7 +218,7 @@ impl ApplicationClient {
     ) -> Result<Result<ApplicationResponse, ApplicationError>, legacy::Error> {
         let mut sent = hyper::Request::new(Full::new(request.body.clone()));
         *sent.method_mut() = request.method.clone();
-        *sent.uri_mut() = self.target.clone();
+        *sent.uri_mut() = self.target_with(request.path.as_ref());
         *sent.headers_mut() = request.headers.clone();
         sent.headers_mut().remove(header::HOST);
         let agent = HeaderValue::from_static(concat!("nodevent/", env!("CARGO_PKG_VERSION")));
@@ -237,6 +240,14 @@ impl ApplicationClient {
                 MAX_REASON,
             ))),
         })
+    }
+
+    fn target_with(&self, path: Option<&PathAndQuery>) -> Uri {
+        let mut parts = self.target.clone().into_parts();
+        if let Some(path) = path {
+            parts.path_and_query = Some(path.clone());
+        }
+        Uri::from_parts(parts).unwrap_or_else(|_| self.target.clone())
     }
 
     fn attempt(&self, client: Option<Client>) -> Option<Attempt<'_>> {

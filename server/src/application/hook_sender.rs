@@ -200,7 +200,7 @@ impl HookSender {
         if let Ok(signature) = HeaderValue::from_str(&signature) {
             headers.insert(SIGNATURE_HEADER, signature);
         }
-        let request = ApplicationRequest { method: Method::POST, headers, body: Bytes::from(body) };
+        let request = ApplicationRequest { method: Method::POST, path: None, headers, body: Bytes::from(body) };
         match self.client.send(&request, None).await {
             Ok(response) if response.status.is_success() => Response::Accepted,
             // It is not there yet, or the path is wrong for all events alike.

@@ -63,7 +63,7 @@ pub async fn keep_key_set(namespace: Arc<str>, settings: KeySet, client: Applica
 async fn read(client: &ApplicationClient) -> Result<Vec<TokenKey>, String> {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    let request = ApplicationRequest { method: Method::GET, headers, body: Bytes::new() };
+    let request = ApplicationRequest { method: Method::GET, path: None, headers, body: Bytes::new() };
     let response = client.send(&request, None).await.map_err(|error| error.to_string())?;
     if response.status != StatusCode::OK {
         return Err(format!("the response has the status {}", response.status.as_u16()));

@@ -2,10 +2,10 @@
 //!
 //! `client` is the one bounded HTTP client, with its circuit breaker (`breaker`), its turns (`slots`) and its addresses
 //! (`resolver`). [`RequestAuthorizer`] asks the application
-//! who a connection is, with a `cache`, and [`TurtedAuthorizer`] about the users and channels of one dialect; `response` reads
-//! its responses, and `site` writes and reads those of the dialect `web_service`. `key_set` reads the public keys of tokens
-//! from it. `hook_sender` notifies it. The target of every request is fixed by the
-//! configuration: nothing that a client sends can change its scheme, host or path.
+//! who a connection is, with a `cache`, and [`TurtedAuthorizer`] about the users and channels of one dialect;
+//! `response` reads its responses, and `site` writes and reads those of the dialect `web_service`. `key_set` reads the
+//! public keys of tokens from it. `hook_sender` notifies it, and `user_updates` as SocketIO Web Service did. The target
+//! of every request is fixed by the configuration: nothing that a client sends can change its scheme, host or path.
 //!
 //! It knows the shards' inboxes, for its replies. It does not know connections, protocols or engines.
 
@@ -20,9 +20,11 @@ mod response;
 mod site;
 mod slots;
 mod turted;
+mod user_updates;
 
 pub use authorizer::RequestAuthorizer;
 pub use client::{ApplicationClient, ApplicationError, ApplicationRequest, ApplicationResponse};
 pub use hook_sender::HookSender;
 pub use key_set::keep_key_set;
 pub use turted::TurtedAuthorizer;
+pub use user_updates::UserUpdates;

@@ -1,5 +1,5 @@
-//! The addresses of the application. `localhost` is this machine in both versions of IP, as in browsers, whatever the machine's
-//! table of hosts says (RFC 6761, section 6.3): an application may listen on one of them only.
+//! The addresses of the application. `localhost` is this machine in both versions of IP, as in browsers, whatever the
+//! machine's table of hosts says (RFC 6761, section 6.3): an application may listen on one of them only.
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;

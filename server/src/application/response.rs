@@ -114,6 +114,7 @@ pub(super) fn read(response: &ApplicationResponse, rules: Rules, now_ms: u64) ->
         issued_ms: now_ms,
         info: info.map(Into::into),
         rooms: rooms.ok_or(NotYes::BadRooms)?,
+        site: None,
     })
 }
 

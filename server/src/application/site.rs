@@ -1,33 +1,57 @@
-//! The request of `dialect: web_service`: `GET` with the token, and a list of the rooms of its user in the response. The texts
-//! for clients are those of SocketIO Web Service.
+//! The request of `dialect: web_service`: `GET` with the token, and a list of the rooms of its user in the response.
+//! The texts for clients are those of SocketIO Web Service.
 
 use super::client::{ApplicationError, ApplicationRequest, ApplicationResponse};
 use super::response::Rules;
-use crate::identity::Identity;
+use crate::identity::{Identity, OfSite};
 use crate::identity_provider::Listed;
 use crate::token::TokenError;
 use crate::web_service::Settings;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
-use nodevent_protocol::{room, topic};
+use nodevent_protocol::{mailbox, room, topic};
 use serde_json::Value;
 use std::sync::Arc;
 
 /// The parameter that is passed on as `X-META`.
 const META: &str = "meta";
+/// The parameter that names the device, which has a mailbox of its own.
+const DEVICE: &str = "deviceId";
 
 /// A rejection, and what the client receives instead of its text.
 pub(super) type Rejection = (TokenError, Option<Arc<str>>);
 
 /// What the request needs of the client's: the token, and whatever else the page says.
 pub(super) fn listed() -> Listed {
-    Listed { query: vec!["token".into(), META.into()], ..Listed::default() }
+    Listed { query: vec!["token".into(), META.into(), DEVICE.into()], ..Listed::default() }
 }
 
 /// The identity of a client without a token. `None`: it needs one.
 pub(super) fn visitor(settings: &Settings, rules: Rules, now_ms: u64) -> Option<Identity> {
     settings.public_room.as_ref().map(|room| identity("", vec![room.clone()], rules, now_ms))
+}
+
+/// What the client says about itself. `token`: that of its request, if the site is notified that the client is connected.
+///
+/// # Errors
+/// The text for the client: the name of its device is not one.
+pub(super) fn of_site(
+    settings: &Settings,
+    scheme: &str,
+    token: &str,
+    query: &[(Box<str>, Box<str>)],
+) -> Result<Option<Box<OfSite>>, Rejection> {
+    let device = query.iter().find(|(name, value)| &**name == DEVICE && !value.is_empty());
+    let device = device.map(|(_, device)| device.clone());
+    if device.as_deref().is_some_and(|device| !mailbox::is_device(device)) {
+        let (what, max) = ("deviceId is not a text without control characters of", mailbox::MAX_DEVICE_BYTES);
+        let text = format!("Auth error: {what} 1 to {max} bytes");
+        return Err((TokenError::ApplicationRejected, Some(text.into())));
+    }
+    let authorization = settings.update_user_url.as_ref().map(|_| format!("{scheme} {token}").into());
+    let is_empty = device.is_none() && authorization.is_none();
+    Ok((!is_empty).then(|| Box::new(OfSite { device, authorization })))
 }
 
 /// The request. `None`: something cannot be part of one.
@@ -45,7 +69,7 @@ pub(super) fn request(
     if let Some((_, meta)) = query.iter().find(|(name, _)| &**name == META) {
         all.insert(HeaderName::from_static("x-meta"), HeaderValue::from_bytes(meta.as_bytes()).ok()?);
     }
-    Some(ApplicationRequest { method: Method::GET, headers: all, body: Bytes::new() })
+    Some(ApplicationRequest { method: Method::GET, path: None, headers: all, body: Bytes::new() })
 }
 
 /// Reads the result of the request. Anything but a list of rooms is a no.
@@ -114,7 +138,7 @@ fn of_rooms(rooms: Vec<Box<str>>, settings: &Settings, rules: Rules, now_ms: u64
 
 fn identity(user: &str, rooms: Vec<Box<str>>, rules: Rules, now_ms: u64) -> Identity {
     let expires_ms = now_ms.saturating_add(rules.lifetime_ms);
-    Identity { user: user.into(), expires_ms, issued_ms: now_ms, info: None, rooms: rooms.into() }
+    Identity { user: user.into(), expires_ms, issued_ms: now_ms, info: None, rooms: rooms.into(), site: None }
 }
 
 #[cfg(test)]
@@ -190,6 +214,28 @@ mod tests {
         assert_eq!(sent.headers["x-meta"], "m");
         assert!(request("a\nb", &[]).is_none());
         assert!(request("a", &[("meta".into(), "\n".into())]).is_none());
+    }
+
+    #[test]
+    fn w36_w49_a_client_names_its_device_and_the_site_is_notified_with_its_token() {
+        let query = |device: &str| vec![("deviceId".into(), device.into())];
+        let of = |settings: &Settings, device: &str| of_site(settings, "Bearer", "t", &query(device));
+        assert!(of(&settings(), "").unwrap().is_none());
+        let site = of(&settings(), "phone").unwrap().unwrap();
+        assert_eq!((site.device.as_deref(), site.authorization), (Some("phone"), None));
+        for device in ["a\u{1}b", "a\n", &"x".repeat(129)] {
+            let (error, reason) = of(&settings(), device).unwrap_err();
+            assert!(error == TokenError::ApplicationRejected && reason.unwrap().contains("deviceId is not"));
+        }
+        let notified = Settings { update_user_url: Some("http://a.com/users/:id".parse().unwrap()), ..settings() };
+        let site = of(&notified, "").unwrap().unwrap();
+        assert_eq!((site.device, site.authorization.as_deref()), (None, Some("Bearer t")));
+        let identity = |user: &str, device: &str| Identity {
+            site: of(&settings(), device).unwrap(),
+            ..super::identity(user, Vec::new(), RULES, 5)
+        };
+        assert_eq!(identity("user_1", "phone").mailbox(), "user_1\u{1}phone");
+        assert_eq!((&*identity("user_1", "").mailbox(), &*identity("", "phone").mailbox()), ("user_1", ""));
     }
 
     #[test]

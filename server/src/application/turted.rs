@@ -1,7 +1,7 @@
 //! Asks the application about users and channels of the dialect `turted`.
 //!
-//! A shard calls it as an authorizer of a join, without waiting; the reply goes to the shard's inbox. A join that depends on an
-//! `IDENT` before it waits for that. Anything but a clean yes is a no.
+//! A shard calls it as an authorizer of a join, without waiting; the reply goes to the shard's inbox. A join that
+//! depends on an `IDENT` before it waits for that. Anything but a clean yes is a no.
 
 use super::client::{ApplicationClient, ApplicationRequest, ApplicationResponse};
 use super::response::{self, Rules};
@@ -165,7 +165,8 @@ impl Shared {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let request = ApplicationRequest { method: Method::POST, headers, body: body.to_string().into() };
+        let request =
+            ApplicationRequest { method: Method::POST, path: None, headers, body: body.to_string().into() };
         match self.client.send(&request, client).await {
             Ok(response) => question.is_yes(&response),
             Err(error) => {

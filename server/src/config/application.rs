@@ -1,4 +1,5 @@
-//! `auth`: the request by which the application says who a connection is, and the settings of every request to the application.
+//! `auth`: the request by which the application says who a connection is, and the settings of every request to the
+//! application.
 //!
 //! Owns which targets, headers and cookies can be written. The target is complete: nothing is added to it later.
 

@@ -516,6 +516,16 @@ pub static NAMESPACE: Section = Section {
         )
         .or(&["eventPrefix"]),
         key(
+            "update_user_url",
+            Text,
+            Words("none"),
+            "With `dialect: web_service`, where the server sends `PUT` when a connection of a user is opened or closed. `:id` in it \
+             is the user, without `user_room_prefix`. It has the limits of `auth`.",
+            "The application shows who is online, or when a user was last seen.",
+            "",
+        )
+        .or(&["updateUserUrl"]),
+        key(
             "allow_eio3",
             Flag,
             Value("true"),

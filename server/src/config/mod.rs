@@ -1,9 +1,10 @@
 //! The configuration: one file in YAML or JSON, or defaults.
 //!
 //! **Architecture Invariant:** nothing else in the server reads configuration files or the environment, except
-//! `NODEVENT_LOG` and `TURTED_LOGLEVEL` (`log`), `NODEVENT_PUBLISH_KEY` and `TURTED_PUSH_PASSWORD` (`nodevent emit`, `push`), and the files of certificates (`http/tls`,
-//! `tls_client`). What the file says ([`tree`], [`reader`]) and what the server needs ([`Config`]) are different types;
-//! every error is reported at once. This module holds plain data: it knows no engine, no HTTP and no connection.
+//! `NODEVENT_LOG` and `TURTED_LOGLEVEL` (`log`), `NODEVENT_PUBLISH_KEY` and `TURTED_PUSH_PASSWORD` (`nodevent emit`,
+//! `push`), and the files of certificates (`http/tls`, `tls_client`). What the file says ([`tree`], [`reader`]) and
+//! what the server needs ([`Config`]) are different types; every error is reported at once. This module holds plain
+//! data: it knows no engine, no HTTP and no connection.
 //!
 //! In reading order: [`keys`] (every key, its type and default), [`tree`] and [`json`] (text to values with
 //! locations), [`environment`] (`${NAME}` and sections), [`reader`] and [`values`] (values to types), then a file for

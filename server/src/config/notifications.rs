@@ -1,6 +1,7 @@
 //! `notifications`: the channels of realtime-notifications, and where their texts come from.
 //!
-//! **Architecture Invariant:** browsers subscribe to listed channels only, and the server reads no channel of Redis but those.
+//! **Architecture Invariant:** browsers subscribe to listed channels only, and the server reads no channel of Redis but
+//! those.
 
 use super::keys;
 use super::reader::MapReader;

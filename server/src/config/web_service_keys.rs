@@ -3,7 +3,7 @@
 //! Above it is `namespace`, which reads everything else. The configuration files of SocketIO Web Service itself are not
 //! read here.
 
-use super::application::Auth;
+use super::application::{self, Auth};
 use super::history::History;
 use super::mailbox::Mailbox;
 use super::reader::MapReader;
@@ -14,7 +14,7 @@ use nodevent_protocol::room;
 /// The name of the dialect.
 const DIALECT: &str = "web_service";
 /// The keys that only it reads.
-const KEYS: [&str; 3] = ["user_room_prefix", "public_room", "event_prefix"];
+const KEYS: [&str; 4] = ["user_room_prefix", "public_room", "event_prefix", "update_user_url"];
 
 /// Reads the keys. `None`: none is written.
 pub(super) fn read(map: &mut MapReader<'_>, report: &mut Report) -> Option<(Settings, Location)> {
@@ -39,6 +39,12 @@ pub(super) fn read(map: &mut MapReader<'_>, report: &mut Report) -> Option<(Sett
     settings.has_underscore = prefix == "_";
     if !matches!(&*prefix, "" | "_") {
         report.error(location_of_prefix, format!("{name} is neither `_` nor empty"), "write `_`, or delete it");
+    }
+    let (name, location) = (map.name("update_user_url"), map.location_of("update_user_url"));
+    settings.update_user_url = application::url(map, "update_user_url", report);
+    if settings.update_user_url.is_some() && settings.user_room_prefix.is_none() {
+        let what = format!("{name} is written without user_room_prefix, so no room belongs to a user");
+        report.error(location, what, "write `user_room_prefix`, or delete it");
     }
     written.map(|location| (settings, location))
 }
@@ -134,6 +140,16 @@ mod tests {
     }
 
     #[test]
+    fn w49_the_url_of_user_updates_has_its_old_name_too() {
+        let auth = "auth: {url: \"http://newsite.com/socketrooms\"}, user_room_prefix: user_";
+        for key in ["update_user_url", "updateUserUrl"] {
+            let site = read(&format!("{auth}, {key}: \"https://newsite.com/users/:id\"")).unwrap();
+            let url = site.web_service.unwrap().update_user_url.unwrap();
+            assert_eq!(url.path(), "/users/:id");
+        }
+    }
+
+    #[test]
     fn every_connection_asks_the_application_and_lasts_unless_something_else_is_written() {
         let auth = read("auth: {url: \"http://newsite.com/socketrooms\"}").unwrap().auth.unwrap();
         assert_eq!((auth.cache, auth.cache_rejected), (Duration::ZERO, Duration::ZERO));
@@ -154,6 +170,8 @@ mod tests {
             (format!("{auth}, user_room_prefix: u, public_room: us"), "the room of one user"),
             (format!("{auth}, user_room_prefix: \"\""), "user_room_prefix is empty"),
             (format!("{auth}, event_prefix: x"), "event_prefix is neither `_` nor empty"),
+            (format!("{auth}, update_user_url: \"http://a.com/:id\""), "so no room belongs to a user"),
+            (format!("{auth}, user_room_prefix: u, updateUserUrl: \"/users/:id\""), "update_user_url has no host"),
         ] {
             let error = read(&text).map(drop).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

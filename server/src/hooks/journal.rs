@@ -25,8 +25,8 @@ pub trait Journal: Send + Sync {
     /// [`crate::outcome::Unavailable`].
     fn take(&self, lease: Duration, max: usize) -> Pending<'_, Taken>;
 
-    /// Removes events: those that were delivered, and those that are given up, which become dead letters. Returns how many dead
-    /// letters were dropped, because there are too many.
+    /// Removes events: those that were delivered, and those that are given up, which become dead letters. Returns how
+    /// many dead letters were dropped, because there are too many.
     ///
     /// # Errors
     /// [`crate::outcome::Unavailable`]: they may be removed or not.
@@ -38,7 +38,8 @@ pub trait Journal: Send + Sync {
     /// [`crate::outcome::Unavailable`].
     fn dead_letters<'a>(&'a self, after: &'a str, max: usize) -> Pending<'a, DeadLetters>;
 
-    /// Puts dead letters at the end of the journal, or deletes them. Without ids these are the oldest `max`. Returns how many.
+    /// Puts dead letters at the end of the journal, or deletes them. Without ids these are the oldest `max`. Returns
+    /// how many.
     ///
     /// # Errors
     /// [`crate::outcome::Unavailable`].

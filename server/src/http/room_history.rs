@@ -1,4 +1,5 @@
-//! `GET /api/<ns>/rooms/<room>/`: who is in a room (`presence`), and what is stored of a room, for scripts and pages without the client.
+//! `GET /api/<ns>/rooms/<room>/`: who is in a room (`presence`), and what is stored of a room, for scripts and pages
+//! without the client.
 
 use super::endpoint::{Endpoint, ResponseFuture};
 use super::room_request::RoomPath;

@@ -295,8 +295,8 @@ fn with_cors(mut response: Response, origin: Option<HeaderValue>) -> Response {
 }
 
 /// `GET /api/<ns>`, `POST /api/<ns>/emit`, `/notify` and `/revoke`, `GET /api/<ns>/rooms/<room>/history` and `…/presence`,
-/// `/api/<ns>/users/<user>/mailbox` and `…/connections`, and `/api/<ns>/hooks/dead-letters`. `<ns>` may contain slashes, encoded or
-/// not, and `<room>` and `<user>` encoded ones.
+/// `/api/<ns>/users/<user>/mailbox` and `…/connections`, and `/api/<ns>/hooks/dead-letters`. `<ns>` may contain
+/// slashes, encoded or not, and `<room>` and `<user>` encoded ones.
 async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     let raw = request.uri().path().strip_prefix("/api").unwrap_or_default().to_owned();
     if raw.contains("/rooms/") {

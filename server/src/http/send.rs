@@ -1,7 +1,7 @@
 //! `POST /send?site=<name>&apiKey=<key>`: the endpoint of SocketIO Web Service, and `GET /healthcheck`.
 //!
-//! A site is a namespace with `dialect: web_service`. Messages to rooms of users go to their mailboxes, others are published. The
-//! connections of users whose mailboxes have the message do not receive it a second time.
+//! A site is a namespace with `dialect: web_service`. Messages to rooms of users go to their mailboxes, others are
+//! published. The connections of users whose mailboxes have the message do not receive it a second time.
 
 use super::audit::{Audit, Outcome};
 use super::{Http, PeerAddr, form, publish, query, reply};

@@ -1,7 +1,7 @@
 //! `POST /push/`: the REST push connector of TURTED.
 //!
-//! A push is a publication to users, channels and all connections; [`nodevent_protocol::turted`] reads it. The password is in
-//! the body, so pages of other origins gain nothing from a visit, and the CORS headers are those of TURTED.
+//! A push is a publication to users, channels and all connections; [`nodevent_protocol::turted`] reads it. The password
+//! is in the body, so pages of other origins gain nothing from a visit, and the CORS headers are those of TURTED.
 //!
 //! # Source
 //! TURTED 3.3.6 (`RestPushConnector`).

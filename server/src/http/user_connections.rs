@@ -1,5 +1,5 @@
-//! `GET /api/<ns>/users/<user>/connections`: how many connections a user has, and on which servers, for publishers and for the
-//! user. `protocol/README.md` section 13 defines it.
+//! `GET /api/<ns>/users/<user>/connections`: how many connections a user has, and on which servers, for publishers and
+//! for the user. `protocol/README.md` section 13 defines it.
 
 use super::endpoint::{Endpoint, ResponseFuture};
 use super::user_path::UserPath;

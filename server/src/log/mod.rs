@@ -19,8 +19,8 @@ use tracing_subscriber::fmt::format::{self, JsonFields};
 /// Filter for dependencies: the engine reports the state of the Redis client in its own words.
 const DEPENDENCY_FILTER: &str = "fred=off";
 
-/// The level that `TURTED_LOGLEVEL` names, for servers with the dialect `turted`. As in TURTED it is `error` unless the variable has
-/// the name of another one. `None`: the variable is not set.
+/// The level that `TURTED_LOGLEVEL` names, for servers with the dialect `turted`. As in TURTED it is `error` unless the
+/// variable has the name of another one. `None`: the variable is not set.
 pub fn turted_level() -> Option<&'static str> {
     let name = std::env::var_os("TURTED_LOGLEVEL")?;
     let levels = ["debug", "info", "warn"];

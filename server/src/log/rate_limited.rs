@@ -3,9 +3,9 @@
 //! Owns a token bucket per kind of line. A kind is one place in the code and one `reason`; in the audit log it is also one
 //! client and one namespace, so that no client can hide what others do. A client is what limits see: a network of IPv6 is
 //! one. A kind may write [`BURST`] lines at once and [`PER_SECOND`] lines per second after that. Further lines are dropped,
-//! and the next line of that kind reports how many: `left_out=37`. Lines at `debug` and `trace` are not limited. Lines of the
-//! audit log without a reason are those of publishers, who have a key: their kind is one publisher and one namespace, with a
-//! rate that is far higher ([`PUBLISHER_LIMIT`]). This file does not know where the lines go.
+//! and the next line of that kind reports how many: `left_out=37`. Lines at `debug` and `trace` are not limited. Lines
+//! of the audit log without a reason are those of publishers, who have a key: their kind is one publisher and one
+//! namespace, with a rate that is far higher ([`PUBLISHER_LIMIT`]). This file does not know where the lines go.
 
 use super::AUDIT;
 use crate::client::Client;
@@ -27,8 +27,8 @@ const BURST: u32 = 50;
 /// Lines of one kind per second, in the long run.
 const PER_SECOND: u32 = 5;
 const LIMIT: RateLimit = RateLimit::with_burst(PER_SECOND, BURST);
-/// Lines of one publisher in the audit log: at once, and per second in the long run. Each line is at most some 1 KB, and a disk
-/// takes so many.
+/// Lines of one publisher in the audit log: at once, and per second in the long run. Each line is at most some 1 KB,
+/// and a disk takes so many.
 const PUBLISHER_LIMIT: RateLimit = RateLimit::with_burst(1_000, 10_000);
 /// Maximum number of kinds. Beyond it, those that could write [`BURST`] lines are forgotten. If all others are still too
 /// many, all kinds of one place share a bucket.

@@ -84,8 +84,8 @@ fn sanitize(line: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Returns a line of JSON whose texts are so short that it has about [`MAX_LINE`] bytes. A line that is not an object becomes
-/// the text of one.
+/// Returns a line of JSON whose texts are so short that it has about [`MAX_LINE`] bytes. A line that is not an object
+/// becomes the text of one.
 fn shorten_json(line: &[u8]) -> Vec<u8> {
     let mut fields = match serde_json::from_slice(line) {
         Ok(serde_json::Value::Object(fields)) => fields,

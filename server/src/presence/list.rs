@@ -20,8 +20,9 @@ pub struct Member {
 /// Who is in a room. Encoded once for all who asked at the same time.
 ///
 /// # Shape
-/// `{"count": 2, "large": false, "complete": true, "members": [{"user", "info", "connections"}, …]}`. The order of the members
-/// has no meaning. `large`: there are so many that only their number is known. `complete`: all of them are listed.
+/// `{"count": 2, "large": false, "complete": true, "members": [{"user", "info", "connections"}, …]}`. The order of the
+/// members has no meaning. `large`: there are so many that only their number is known. `complete`: all of them are
+/// listed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct RoomPresence {
     /// The number of members.

@@ -1,8 +1,8 @@
 //! The members on this server, and what the engine does not know of them yet.
 //!
-//! Shards report joins and leaves here, under a lock that is never held during I/O. The engine takes the changes of a room in
-//! batches and confirms them. Only the latest state of a user is kept, however often it changes and however long the engine is
-//! unavailable, so the size is limited by the connections and by [`Settings::max_members`].
+//! Shards report joins and leaves here, under a lock that is never held during I/O. The engine takes the changes of a
+//! room in batches and confirms them. Only the latest state of a user is kept, however often it changes and however
+//! long the engine is unavailable, so the size is limited by the connections and by [`Settings::max_members`].
 
 use super::{Member, Settings};
 use crate::identity::Identity;
@@ -77,8 +77,8 @@ impl LocalPresence {
         &self.settings
     }
 
-    /// A connection of a user has joined a room. Returns `false` if the user cannot be present, because a limit is reached or
-    /// the room has no presence.
+    /// A connection of a user has joined a room. Returns `false` if the user cannot be present, because a limit is
+    /// reached or the room has no presence.
     pub fn enter(&self, room: &str, identity: &Identity) -> bool {
         if !self.settings.includes(room) {
             return false;
@@ -291,6 +291,7 @@ mod tests {
             issued_ms: 0,
             info: info.map(Into::into),
             rooms: Box::default(),
+            site: None,
         }
     }
 

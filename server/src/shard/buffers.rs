@@ -1,6 +1,6 @@
-//! The budget of all buffers of a shard: what waits for clients, also for those that are closing, and messages of clients that
-//! have not arrived completely. When it is exceeded, connections of the clients that hold the most are closed, those with the
-//! largest buffers first.
+//! The budget of all buffers of a shard: what waits for clients, also for those that are closing, and messages of
+//! clients that have not arrived completely. When it is exceeded, connections of the clients that hold the most are
+//! closed, those with the largest buffers first.
 //!
 //! Members of one room share the bytes that wait for them, so the sum of all buffers says little about memory. A scan
 //! counts shared bytes once. It runs a few times per second, only while something waits, and looks only at the

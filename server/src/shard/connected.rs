@@ -1,7 +1,8 @@
-//! Which connections are in a namespace whose application is notified of that, and since when.
+//! Which connections are in a namespace whose application is notified of that, by hooks or in another way, and since when.
 
 use super::Shard;
 use super::slot::Slot;
+use crate::hooks::HookEvents;
 use crate::identity::Identity;
 use crate::protocol::Millis;
 use hashbrown::HashMap;
@@ -26,8 +27,11 @@ impl Shard {
     /// A connection is in a namespace now; see [`crate::protocol::Core::connected`].
     pub(super) fn note_connected(&mut self, slot: u32, namespace: u16) {
         let namespaces = Arc::clone(&self.namespaces);
-        let Some(recorder) = &namespaces.get(namespace).recorder else { return };
-        if !recorder.events().connected && !recorder.events().disconnected {
+        let one = namespaces.get(namespace);
+        let is_recorded = |events: &HookEvents| events.connected || events.disconnected;
+        let recorder = one.recorder.as_ref().filter(|recorder| is_recorded(recorder.events()));
+        let observer = one.observer.get();
+        if recorder.is_none() && observer.is_none() {
             return;
         }
         let Some(Slot::Session(session)) = self.slots.get(slot as usize) else { return };
@@ -37,7 +41,12 @@ impl Shard {
             return;
         }
         let id: Box<str> = format!("{:016x}", rand::random::<u64>()).into();
-        recorder.connected(&id, identity.as_deref());
+        if let Some(recorder) = recorder {
+            recorder.connected(&id, identity.as_deref());
+        }
+        if let (Some(observer), Some(identity)) = (observer, &identity) {
+            observer.connected(identity);
+        }
         entries.push(Entry { namespace, id, identity, since: self.now });
     }
 
@@ -46,7 +55,11 @@ impl Shard {
         let Some(entries) = self.connected.0.get_mut(&slot) else { return };
         let ended = entries.extract_if(.., |entry| namespace.is_none_or(|one| one == entry.namespace));
         for entry in ended {
-            if let Some(recorder) = &self.namespaces.get(entry.namespace).recorder {
+            let one = self.namespaces.get(entry.namespace);
+            if let (Some(observer), Some(identity)) = (one.observer.get(), &entry.identity) {
+                observer.disconnected(identity);
+            }
+            if let Some(recorder) = &one.recorder {
                 let user = entry.identity.as_ref().map(|identity| &*identity.user);
                 recorder.disconnected(&entry.id, user, reason, (self.now - entry.since) / 1000);
             }

@@ -16,8 +16,8 @@ pub(super) struct Expiries(Option<Box<Vec<(Membership, Millis)>>>);
 // === impl Expiries ===
 
 impl Expiries {
-    /// A room was joined, with permission until a time. [`NEVER`]: without a limit. A room that is joined again is left at the
-    /// later time.
+    /// A room was joined, with permission until a time. [`NEVER`]: without a limit. A room that is joined again is left
+    /// at the later time.
     pub(super) fn joined(&mut self, membership: Membership, is_new: bool, at: Millis) {
         let known = self.0.iter_mut().flat_map(|all| all.iter_mut()).find(|(one, _)| *one == membership);
         match known {
@@ -65,7 +65,8 @@ impl Shard {
         }
     }
 
-    /// Ends the memberships of a connection that have expired, and notifies it. Returns `false` if the connection was closed.
+    /// Ends the memberships of a connection that have expired, and notifies it. Returns `false` if the connection was
+    /// closed.
     pub(super) fn expire_memberships(&mut self, slot: u32) -> bool {
         let now = self.now;
         let due = self.session_mut(slot).map(|session| session.expiries.due(now)).unwrap_or_default();

@@ -133,7 +133,7 @@ impl Shard {
         if let Some(session) = self.session_mut(slot) {
             session.identities.set(namespace, Arc::clone(&identity), now, lifetime, grace);
         }
-        self.add_mailbox(slot, namespace, &identity.user);
+        self.add_mailbox(slot, namespace, &identity.mailbox());
         self.update_presence(slot, namespace);
         Ok(identity)
     }

@@ -104,7 +104,14 @@ mod tests {
     use super::*;
 
     fn identity(user: &str) -> Arc<Identity> {
-        Arc::new(Identity { user: user.into(), expires_ms: 0, issued_ms: 0, info: None, rooms: Box::default() })
+        Arc::new(Identity {
+            user: user.into(),
+            expires_ms: 0,
+            issued_ms: 0,
+            info: None,
+            rooms: Box::default(),
+            site: None,
+        })
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The queue in front of one shard.
 //!
 //! Each kind of message has its own limit, so that none takes another's place. The publications in an inbox, and those
-//! that the shard has taken and not begun to deliver, may hold [`PUBLICATION_BYTES`]; beyond that, publishers wait. Replies are as many as the shard has requested, which it limits.
-//! All other messages belong to a request of a client that waits. They have a queue of their own, so that a flood of them
-//! delays no publication; beyond [`MAX_REQUESTS`] they are rejected and counted. The end of a request is always accepted: a
-//! connection would wait for it for ever.
+//! that the shard has taken and not begun to deliver, may hold [`PUBLICATION_BYTES`]; beyond that, publishers wait.
+//! Replies are as many as the shard has requested, which it limits. All other messages belong to a request of a client
+//! that waits. They have a queue of their own, so that a flood of them delays no publication; beyond [`MAX_REQUESTS`]
+//! they are rejected and counted. The end of a request is always accepted: a connection would wait for it for ever.
 
 use super::message::ToShard;
 use crate::metrics::Metrics;

@@ -52,6 +52,7 @@ pub(super) struct OwnMailboxes(Option<Box<Vec<OwnMailbox>>>);
 #[derive(Debug)]
 struct OwnMailbox {
     namespace: u16,
+    /// Its name: the user, or a device of the user.
     user: Arc<str>,
     state: State,
     /// Everything up to this message was sent, or was removed before.
@@ -160,7 +161,7 @@ impl Shard {
         self.engines.get(namespace)?.mailboxes.clone()
     }
 
-    /// A connection has an identity in a namespace: its user is connected from now on.
+    /// A connection has an identity in a namespace: its user, or its device, is connected from now on.
     pub(super) fn add_mailbox(&mut self, slot: u32, namespace: u16, user: &str) {
         if user.is_empty() {
             return;

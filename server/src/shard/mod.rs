@@ -6,12 +6,13 @@
 //!
 //! In reading order: [`message`] (what a shard can be asked to do), `inbox` and `handle` (how it is asked), `slot` (the
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`
-//! (with `poll_response`), `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket), `delivery` and
-//! `delivery_queue` (from a publication to its members), `audience` (all connections) and `received` (one copy for each),
-//! `concatenator` (one write for many frames), `encodings`, `joins` and `join_buffers` (from a join to its recovery),
-//! `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`, `read_queue` and `buffers` (what one
-//! client may take from others), `timers`, `closes`, `connected` (what hooks report), `identify` and `identities` (who a
-//! connection is), `expiries` (memberships that end with their key), `revocations`.
+//! (with `poll_response`), `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket),
+//! `delivery` and `delivery_queue` (from a publication to its members), `audience` (all connections) and `received`
+//! (one copy for each), `concatenator` (one write for many frames), `encodings`, `joins` and `join_buffers` (from a
+//! join to its recovery), `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`,
+//! `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`, `connected` (what hooks
+//! report), `identify` and `identities` (who a connection is), `expiries` (memberships that end with their key),
+//! `revocations`.
 
 mod audience;
 mod body_stream;

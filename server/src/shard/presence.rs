@@ -1,6 +1,7 @@
 //! Who is present: reports the rooms of connections with an identity to the engine, and asks it for the members of a room.
 //!
-//! A connection is present from the end of its recovery to the end of its membership, whatever happens to its token meanwhile.
+//! A connection is present from the end of its recovery to the end of its membership, whatever happens to its token
+//! meanwhile.
 
 use super::Shard;
 use crate::client::Client;

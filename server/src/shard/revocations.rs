@@ -1,7 +1,7 @@
 //! Ends the connections and memberships that a revocation affects.
 //!
-//! All revocations of one turn are applied together, with one walk over the connections. A client that arrives later is rejected
-//! by [`crate::revocation::RevocationList`], which knows a revocation before the shards do.
+//! All revocations of one turn are applied together, with one walk over the connections. A client that arrives later is
+//! rejected by [`crate::revocation::RevocationList`], which knows a revocation before the shards do.
 
 use super::Shard;
 use super::slot::Slot;

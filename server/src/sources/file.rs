@@ -1,8 +1,9 @@
 //! A file whose new lines are texts, as `tail -F` follows it.
 //!
-//! What is in the file at the start is not sent. A file that is rotated (another file has its name) is read to its end, and the
-//! new one from its beginning. A file that is truncated is read from its beginning. One that does not exist is waited for. A file
-//! that is truncated and grows beyond its old length between two looks cannot be distinguished from one that grew.
+//! What is in the file at the start is not sent. A file that is rotated (another file has its name) is read to its end,
+//! and the new one from its beginning. A file that is truncated is read from its beginning. One that does not exist is
+//! waited for. A file that is truncated and grows beyond its old length between two looks cannot be distinguished from
+//! one that grew.
 
 use super::lines::Lines;
 use super::{Sink, Source};

@@ -1,9 +1,9 @@
 //! Sources: publications that do not come through the API.
 //!
-//! A source of the dialect `notifications` is a file with a type that implements [`Source`]. `redis` is different: each server
-//! delivers what it receives to its own connections. So does the Redis push connector of the dialect `turted`.
-//! `action_cable` publishes what a Rails application sends through its own Redis adapter. `POST
-//! /notifications/<channel>` is in `http`. Sources start after the engines, and end with the process.
+//! A source of the dialect `notifications` is a file with a type that implements [`Source`]. `redis` is different: each
+//! server delivers what it receives to its own connections. So does the Redis push connector of the dialect `turted`.
+//! `action_cable` publishes what a Rails application sends through its own Redis adapter.
+//! `POST /notifications/<channel>` is in `http`. Sources start after the engines, and end with the process.
 
 mod action_cable;
 mod demo;

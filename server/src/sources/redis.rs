@@ -1,4 +1,5 @@
-//! Channels of Redis as sources: texts for notifications, and pushes of TURTED. This server delivers them to its own connections.
+//! Channels of Redis as sources: texts for notifications, and pushes of TURTED. This server delivers them to its own
+//! connections.
 
 use crate::authorize::constant_time_eq;
 use crate::config::redis::Redis;

@@ -214,11 +214,18 @@ impl TokenVerifier {
         if self.revocations.rejects_user(&user, issued_ms) {
             return Err(TokenError::Revoked);
         }
-        Ok(Identity { user, expires_ms: claims.expires_ms, issued_ms, info: claims.info, rooms: claims.rooms })
+        Ok(Identity {
+            user,
+            expires_ms: claims.expires_ms,
+            issued_ms,
+            info: claims.info,
+            rooms: claims.rooms,
+            site: None,
+        })
     }
 
-    /// Checks that a token is a key to `room` for a connection of `user`. Returns until when it is accepted. Milliseconds since
-    /// the Unix epoch.
+    /// Checks that a token is a key to `room` for a connection of `user`. Returns until when it is accepted.
+    /// Milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// The token does not open the room now.

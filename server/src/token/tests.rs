@@ -250,6 +250,7 @@ fn tokens_keys_and_identities_cannot_be_printed() {
         issued_ms: 0,
         info: Some("{}".into()),
         rooms: Box::default(),
+        site: None,
     };
     assert!(!format!("{identity:?}").contains("ann"));
 }

@@ -4,6 +4,7 @@ use crate::attacker::{self, enter, open_from};
 use crate::bystander::assert_unnoticed;
 use crate::process::Process;
 use crate::support::application::{Application, Behaviour, yes};
+use serde_json::json;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -12,6 +13,10 @@ const FLOOD: usize = 150;
 /// How long the application needs for a request of the attacker.
 const SLOW: Duration = Duration::from_millis(300);
 const VICTIM: [u8; 4] = [127, 0, 0, 3];
+/// Decisions about made-up visitors. Unbounded, they hold 40 MB.
+const VISITORS: usize = 1500;
+/// What they may hold, and what the process needs to work.
+const GROWTH: u64 = 26 << 20;
 
 fn settings(application: &Application) -> String {
     let auth = "timeout: 5s, concurrency: 2, queue: 100, cache: 0s, cache_rejected: 0s";
@@ -74,5 +79,39 @@ fn requests_that_make_the_application_fail_stop_their_sender_only() {
         }
         let open = process.metric("nodevent_application_requests_total{reason=\"breaker_open\"}").await;
         assert!(open > 0, "the attacker itself has to wait");
+    });
+}
+
+/// The application says much about each visitor, and a visitor makes up token after token. What is kept of the decisions has a
+/// limit, and the decision about another one is still used again.
+#[test]
+fn decisions_about_made_up_visitors_need_bounded_memory() {
+    attacker::run(async {
+        let rooms: Vec<String> = (0..100).map(|number| format!("{number:0>250}")).collect();
+        let application =
+            Application::start(Behaviour::Respond(200, json!({"user": "7", "rooms": rooms}).to_string())).await;
+        let auth = format!("{{url: \"{}\", cache: 1h}}", application.url);
+        let process =
+            Process::start(&format!("/nodevent: {{open: true}}\n/app: {{history: off, auth: {auth}}}\n")).await;
+        let visit = async |token: String| {
+            let mut raw = open_from(&process.site, [127, 0, 0, 1]).await;
+            let reply = enter(&mut raw, "/app", &token).await;
+            assert!(reply.starts_with("40/app,"), "{reply}");
+        };
+        for number in 0..50 {
+            visit(format!("warm-{number}")).await;
+        }
+        let before = process.resident();
+        for number in 0..VISITORS {
+            visit(format!("made-up-{number}")).await;
+        }
+        let grown = process.resident().saturating_sub(before);
+        assert!(grown < GROWTH, "the server grew by {} MB for {VISITORS} decisions of 27 KB", grown >> 20);
+        // A decision is used again.
+        visit("last".to_owned()).await;
+        let count = application.requests().len();
+        assert_eq!(count, 50 + VISITORS + 1);
+        visit("last".to_owned()).await;
+        assert_eq!(application.requests().len(), count, "it was kept");
     });
 }

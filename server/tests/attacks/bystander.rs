@@ -3,6 +3,8 @@
 //! It runs in a thread with its own runtime, so that a busy attacker in the same process does not distort its figures.
 //! It uses the address 127.0.0.2, so that a limit per address on the attackers does not apply to it.
 
+use crate::attacker;
+use crate::process::Process;
 use crate::support::Request;
 use crate::support::raw::{Raw, handshake};
 use crate::support::wait::until;
@@ -265,4 +267,29 @@ async fn receive(member: &mut Raw) -> Result<String, String> {
     let text = timeout(STEP_TIMEOUT, member.try_text()).await;
     text.map_err(|_| "nothing arrived in time".to_owned())?
         .ok_or_else(|| "the server closed the connection".to_owned())
+}
+
+/// The control of every attack: a server that is busy for moments only is noticed.
+#[test]
+fn a_server_that_hesitates_is_noticed() {
+    attacker::run(async {
+        let process = Process::start("/nodevent: {open: true}\n").await;
+        let bystander = Bystander::start(&process.site.address).await;
+        let calm = bystander.measure(tokio::time::sleep(CALM)).await;
+        let slowest = calm.kinds().iter().map(|(_, samples)| Figures::p99(samples)).max().unwrap_or_default();
+        // Longer than both bounds.
+        let pause = (slowest * FACTOR).max(ACCEPTABLE) + Duration::from_millis(50);
+        let attacked = bystander
+            .measure(async {
+                let began = Instant::now();
+                while began.elapsed() < CALM + 10 * pause {
+                    process.pause(pause).await;
+                    tokio::time::sleep(pause / 2).await;
+                }
+            })
+            .await;
+        let excesses = attacked.excesses(&calm);
+        let is_noticed = !excesses.is_empty() || !attacked.failures.is_empty();
+        assert!(is_noticed, "{}; then {}", calm.summary(), attacked.summary());
+    });
 }

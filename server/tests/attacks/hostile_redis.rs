@@ -187,7 +187,8 @@ async fn redis_with_endless_pages(real: u16) -> u16 {
     port
 }
 
-/// The page for a read of a history with a limit: as many publications of 500 KB as it requests. `None`: it is another command.
+/// The page for a read of a history with a limit: as many publications of 500 KB as it requests. `None`: it is another
+/// command.
 fn page_for(command: &[u8]) -> Option<Vec<u8>> {
     let text = String::from_utf8_lossy(command);
     let words: Vec<&str> = text.split("\r\n").skip(2).step_by(2).collect();
@@ -208,7 +209,8 @@ fn page_for(command: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Weakness 22. A history has at most 10 publications of 1 MB; the pages would have half a gigabyte before they are given up.
+/// Weakness 22. A history has at most 10 publications of 1 MB; the pages would have half a gigabyte before they are
+/// given up.
 #[test]
 fn endless_pages_of_a_history_take_bounded_memory_and_delay_no_other_client() {
     attacker::run(async {

@@ -1,12 +1,17 @@
-//! Attacks by a program with write access to the same Redis, on what is newer than histories: mailboxes and revocations. What it
-//! stores must not make the server read without a pause, and must not reach clients as anything but data.
+//! Attacks by a program with write access to the same Redis, on what is newer than histories: mailboxes and revocations.
+//! What it stores must not make the server read without a pause, and must not reach clients as anything but data.
+//!
+//! Each test has a control: what our scripts would store in the same place has its effect, so the attack is in the place
+//! from which the server reads. Others are served meanwhile.
 
 use crate::attacker;
+use crate::bystander::assert_unnoticed;
 use crate::process::Process;
-use crate::support::RedisServer;
 use crate::support::raw::Raw;
 use crate::support::tokens::{TOKEN_SECRET, token};
-use serde_json::json;
+use crate::support::wait::in_time;
+use crate::support::{RedisServer, Request};
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -33,6 +38,18 @@ async fn calls(redis: &RedisServer) -> i64 {
     reply.strip_prefix(':').and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("INFO: {reply}"))
 }
 
+/// Sends a request of the application.
+async fn post(process: &Process, resource: &str, body: &Value) {
+    let request = Request::post(&format!("/api/nodevent/{resource}"), body.to_string());
+    let response = process.site.send(&request).await;
+    assert_eq!(response.status, 200, "{}", response.text());
+}
+
+/// Reads on until a packet contains a text.
+async fn receives(raw: &mut Raw, text: &str) {
+    in_time(text, async { while !raw.text().await.contains(text) {} }).await;
+}
+
 /// Opens the mailbox of a user, and returns the connection after the acknowledgement.
 async fn open_mailbox(process: &Process, user: &str) -> Raw {
     let mut raw = Raw::opened(&process.site).await;
@@ -55,7 +72,9 @@ fn mailbox_that_a_neighbour_has_changed_is_not_read_without_a_pause() {
             redis.call(&["XADD", messages, &format!("5-{number}"), "d", "{\"event\":\"forged\"}"]).await;
         }
         redis.call(&["HSET", state, "o", "999", "b", "1"]).await;
+        let mut other = open_mailbox(&process, "8").await;
         let mut victim = open_mailbox(&process, "7").await;
+        process.logs("entries that this program did not store").await;
         let before = calls(&redis).await;
         let mut received = 0;
         let _ = timeout(LENGTH, async {
@@ -66,7 +85,16 @@ fn mailbox_that_a_neighbour_has_changed_is_not_read_without_a_pause() {
         })
         .await;
         let called = calls(&redis).await - before;
-        assert!(called < CALLS && received < 10, "{called} calls, {received} pages in {LENGTH:?}");
+        assert!((1..CALLS).contains(&called) && received < 10, "{called} calls, {received} pages in {LENGTH:?}");
+        // Others are served, and so is the victim as soon as the mailbox is in order.
+        assert_unnoticed(&process.site.address, async || tokio::time::sleep(LENGTH).await).await;
+        post(&process, "notify", &json!({"user": "8", "event": "e", "message": "for another user"})).await;
+        receives(&mut other, "for another user").await;
+        let in_order = "redis.call('DEL', KEYS[1], KEYS[2]) redis.call('HSET', KEYS[1], 'o', '5', 'b', '60')
+            redis.call('XADD', KEYS[2], '5-0', 'd', ARGV[1]) return 1";
+        let valid = r#"{"event":"e","message":"in order","sent":5,"id":"5"}"#;
+        redis.call(&["EVAL", in_order, "2", state, messages, valid]).await;
+        receives(&mut victim, "in order").await;
     });
 }
 
@@ -75,11 +103,18 @@ fn text_in_a_mailbox_that_is_not_a_message_reaches_no_client() {
     attacker::run(async {
         let redis = RedisServer::start().await;
         let process = server(&redis).await;
-        for (number, text) in ["{}]}]\u{1e}42/other,[\"forged\"]", "7", "{\"a\":", ""].into_iter().enumerate() {
+        let valid = r#"{"event":"e","message":"valid","sent":5,"id":"5"}"#;
+        for (number, text) in
+            [valid, "{}]}]\u{1e}42/other,[\"forged\"]", "7", "{\"a\":", ""].into_iter().enumerate()
+        {
             let key = |kind: &str| format!("nodevent:1:{{9:/nodevent:mailbox:1:{number}}}:{kind}");
             redis.call(&["XADD", &key("messages"), "5-0", "d", text]).await;
             redis.call(&["HSET", &key("state"), "o", "5", "b", "1"]).await;
             let mut victim = open_mailbox(&process, &number.to_string()).await;
+            if text == valid {
+                receives(&mut victim, "\"message\":\"valid\"").await;
+                continue;
+            }
             victim.send_text("42/nodevent,2[\"join\",{\"room\":\"r\"}]").await;
             // Longer than a repeated read.
             let _ = timeout(LENGTH, async {
@@ -97,7 +132,9 @@ fn text_in_a_mailbox_that_is_not_a_message_reaches_no_client() {
 fn revocation_that_a_neighbour_has_changed_is_not_read_without_a_pause() {
     attacker::run(async {
         let redis = RedisServer::start().await;
-        let _process = server(&redis).await;
+        let process = server(&redis).await;
+        let mut revoked = open_mailbox(&process, "y").await;
+        let mut stays = open_mailbox(&process, "z").await;
         let key = |kind: &str| format!("nodevent:1:{{9:/nodevent}}:revocations:{kind}");
         let target = "[\"x\",null]";
         redis
@@ -111,5 +148,13 @@ fn revocation_that_a_neighbour_has_changed_is_not_read_without_a_pause() {
         tokio::time::sleep(LENGTH).await;
         let called = calls(&redis).await - before;
         assert!(called < CALLS, "{called} calls in {LENGTH:?}");
+        assert_unnoticed(&process.site.address, async || tokio::time::sleep(LENGTH).await).await;
+        // A revocation of ours is in the same place, and has its effect in spite of the other one.
+        post(&process, "revoke", &json!({"user": "y"})).await;
+        let stored = redis.call(&["HEXISTS", &key("entries"), "[\"y\",null]"]).await;
+        assert_eq!(stored, ":1", "the name of the key is another one");
+        receives(&mut revoked, "revoked").await;
+        stays.send_text("42/nodevent,9[\"join\",{\"room\":\"r\"}]").await;
+        receives(&mut stays, "43/nodevent,9[null,true").await;
     });
 }

@@ -19,7 +19,8 @@ const MISTAKES: [(&str, &str); 10] = [
     ("an empty default", "/nodevent: {secret: \"${SURELY_NOT_SET:-}\"}\n"),
 ];
 
-/// Configurations whose author meant to restrict clients or publishers, with a typo in the key. Ignored, it would allow more.
+/// Configurations whose author meant to restrict clients or publishers, with a typo in the key. Ignored, it would allow
+/// more.
 const TYPOS: [(&str, &str); 14] = [
     ("rooms of a publish key", "/nodevent: {secret: SECRET, publish_keys: [{key: SECRET, room: Chat_*}]}\n"),
     ("users of a publish key", "/nodevent: {secret: SECRET, publish_keys: [{key: SECRET, user: [7]}]}\n"),

@@ -163,6 +163,47 @@ async fn application_that_is_not_there_admits_no_client() {
     server.metric_is(&requests_metric("unreachable"), 1).await;
 }
 
+/// A certificate that no trusted authority has signed: the request is not sent, and the log says why. With the file of
+/// certificates to trust it is sent, unless they are for another name.
+#[tokio::test]
+async fn certificate_of_the_application_is_verified() {
+    let (application, pem) = Application::start_with_tls(yes("7")).await;
+    let (other, other_pem) = Application::start_with_tls(yes("8")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let written = |name: &str, pem: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, pem).unwrap();
+        path.display().to_string()
+    };
+    let (trusted, untrusted) = (written("ca.pem", &pem), written("other.pem", &other_pem));
+    let no_name = application.url.replace("localhost", "127.0.0.1");
+    for (url, ca, reason) in [
+        (&application.url, None, "UnknownIssuer"),
+        (&application.url, Some(&untrusted), "invalid peer certificate"),
+        (&no_name, Some(&trusted), "not valid for name"),
+    ] {
+        let ca = ca.map(|file| format!(", ca: \"{file}\"")).unwrap_or_default();
+        let folder = tempfile::tempdir().unwrap();
+        let text = configuration(url, &format!(", cache: 0s, cache_rejected: 0s{ca}"));
+        let program = Program::serve(folder.path(), &format!("bind: 127.0.0.1\nport: 0\n{text}")).await;
+        let mut browser = visitor(&program.site().await, Transport::WebSocket).await;
+        let error = browser.enter("/nodevent").await.expect_err("the visitor is rejected");
+        assert_eq!(error["message"], UNAVAILABLE);
+        let line = program.logs("application: no decision; clients are rejected").await;
+        assert!(line.contains("cannot connect: invalid peer certificate") && line.contains(reason), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
+    assert!(
+        application.requests().is_empty() && other.requests().is_empty(),
+        "nothing is sent before the certificate"
+    );
+    let server = TestServer::start(&configuration(&application.url, &format!(", ca: \"{trusted}\""))).await;
+    let mut browser = visitor(&server, Transport::WebSocket).await;
+    browser.enter("/nodevent").await.expect("the application says yes");
+    assert_eq!(browser.next_notice().await[1]["user"], "7");
+    assert_eq!(application.requests().len(), 1);
+}
+
 #[tokio::test]
 async fn request_whose_connection_is_closed_is_sent_once_more_if_that_is_safe() {
     for (method, requests) in [("GET", 2), ("POST", 1)] {

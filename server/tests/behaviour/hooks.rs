@@ -1,4 +1,5 @@
-//! Hooks: the application is notified, on both engines and with two servers, whatever happens to it, to a server, or to Redis.
+//! Hooks: the application is notified, on both engines and with two servers, whatever happens to it, to a server, or to
+//! Redis.
 
 use crate::support::application::{Application, Behaviour};
 use crate::support::tokens::token;

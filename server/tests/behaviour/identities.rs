@@ -184,8 +184,8 @@ async fn excluded_page_is_excluded_on_every_server() {
     }
 }
 
-/// The server notifies a connection within a second after its token has expired, and closes it within a second after the grace
-/// period. Most of the connections must be in time, because one may meet a pause of the machine.
+/// The server notifies a connection within a second after its token has expired, and closes it within a second after
+/// the grace period. Most of the connections must be in time, because one may meet a pause of the machine.
 #[tokio::test]
 async fn expiry_takes_effect_within_a_second_on_all_servers() {
     const GRACE: Duration = Duration::from_millis(500);

@@ -158,8 +158,9 @@ async fn redis_engine_revokes_on_all_servers() {
     }
 }
 
-/// A revocation ends connections and memberships on three servers within a second. Each attempt also measures a publication to
-/// the same servers, which takes longer on a busy machine. Most attempts must be in time: one may meet a pause of the machine.
+/// A revocation ends connections and memberships on three servers within a second. Each attempt also measures a
+/// publication to the same servers, which takes longer on a busy machine. Most attempts must be in time: one may meet a
+/// pause of the machine.
 #[tokio::test]
 async fn revocation_takes_effect_within_a_second_on_all_servers() {
     const ATTEMPTS: usize = 7;

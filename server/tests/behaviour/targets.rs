@@ -19,10 +19,15 @@ fn engines(redis: &RedisServer) -> [(&'static str, String, usize); 3] {
 
 /// Starts the servers of an engine, with tokens and room keys off.
 async fn servers(engine: &str, count: usize) -> Vec<TestServer> {
+    servers_with("", engine, count).await
+}
+
+/// The same, with other keys at the top.
+async fn servers_with(more: &str, engine: &str, count: usize) -> Vec<TestServer> {
     let token = "token: {secret: a-secret-for-tokens-of-more-than-32-bytes}";
     let mut servers = Vec::new();
     for _ in 0..count {
-        let server = TestServer::start(&format!("{NAMESPACE}: {{open: true, {token}, {engine}}}\n")).await;
+        let server = TestServer::start(&format!("{more}{NAMESPACE}: {{open: true, {token}, {engine}}}\n")).await;
         server.ready().await;
         servers.push(server);
     }
@@ -124,7 +129,9 @@ async fn connection_that_several_targets_reach_receives_the_first_match() {
                 let expected =
                     [json!({"user": "42"}), json!({"room": "a"}), json!({"room": "b"}), json!({"broadcast": true})];
                 for (browser, target) in browsers.iter_mut().zip(expected) {
-                    assert_eq!(next(browser).await, (target, json!(number)), "{name}");
+                    let received = next(browser).await;
+                    let backfilled = last.metric("nodevent_backfilled_publications_total").await;
+                    assert_eq!(received, (target, json!(number)), "{name}: {backfilled} backfilled");
                 }
                 for (browser, room) in browsers.iter_mut().zip(["a", "a", "b"]) {
                     assert_eq!(next(browser).await, (json!({"room": room}), json!([number])), "{name}");
@@ -143,7 +150,8 @@ async fn what_was_published_to_the_user_and_to_all_is_recovered_once_and_in_orde
     // T-20, W-19
     let redis = RedisServer::start().await;
     for (name, engine, count) in engines(&redis) {
-        let servers = servers(&engine, count).await;
+        // What one connection has received, all connections of its shard have.
+        let servers = servers_with("shards: 1\n", &engine, count).await;
         let (first, last) = (&servers[0], servers.last().unwrap());
         for transport in Transport::BOTH {
             let mut browser = Browser::open(first, transport).await;

@@ -119,8 +119,8 @@ async fn documented_files_start_a_server() {
     assert!(!log.contains("54321") && !log.contains("12345"), "no secret is logged: {log}");
 }
 
-/// The old service numbered messages by `flakeid`, so that several instances did not use a number twice. Two servers with the
-/// same `flakeid` number them in one order.
+/// The old service numbered messages by `flakeid`, so that several instances did not use a number twice. Two servers
+/// with the same `flakeid` number them in one order.
 #[tokio::test]
 async fn messages_of_two_servers_have_different_ids_and_one_order() {
     // W-40

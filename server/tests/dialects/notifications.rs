@@ -220,17 +220,23 @@ async fn lines_of_standard_input_and_of_a_followed_file_are_texts() {
 }
 
 #[tokio::test]
-async fn demonstration_sends_a_random_number_if_it_is_switched_on() {
+async fn demonstration_sends_a_random_number_if_it_is_switched_on_and_nothing_otherwise() {
     //
     let server = TestServer::start(&configuration("channels: [notif], demo: notif")).await;
+    let without = TestServer::start(&configuration("channels: [notif], http: true")).await;
     let mut page = Page::open(&server, Transport::WebSocket).await;
+    let mut other = Page::open(&without, Transport::WebSocket).await;
     page.subscribe("notif").await;
+    other.subscribe("notif").await;
     for _ in 0..2 {
         let value = in_time("a number", page.0.next_packet()).await.unwrap().value();
         let text = value[1]["text"].as_str().unwrap().to_owned();
         let number = text.strip_prefix("Generated random no ").and_then(|number| number.parse::<u8>().ok());
         assert!(number.is_some_and(|number| number < 100), "{text}");
     }
+    // The other page has watched for as long.
+    assert_eq!(post(&without, "notif", "the first text").await, 200);
+    other.receives(json!({"text": "the first text", "channel": "notif"})).await;
     server.stop().await;
 }
 

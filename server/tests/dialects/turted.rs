@@ -129,6 +129,40 @@ async fn users_channels_and_broadcasts_reach_those_who_are_meant_and_each_once()
     }
 }
 
+/// PHP escapes slashes and everything outside ASCII, writes an empty array for an empty object, and sends JSON as a form.
+#[tokio::test]
+async fn what_backends_in_php_push_is_read_as_they_send_it() {
+    // T-17, T-22, T-24
+    let server = open().await;
+    let (mut page, mut stranger) = (Page::open(&server).await, Page::open(&server).await);
+    page.ident("xosofox").await;
+    page.join("chat").await;
+    let auth = r#""auth":{"password":"IamAllowed2PUSH!!!"}"#;
+    let send = async |content_type: &str, body: String| {
+        server.send(&Request::post("/push/", body).header("Content-Type", content_type)).await
+    };
+    let forms = ["application/x-www-form-urlencoded", "application/json", "text/plain;charset=UTF-8"];
+    for content_type in forms {
+        let payload = r#"{"url":"http:\/\/example.com\/","name":"J\u00fcrgen \ud83d\ude00"}"#;
+        let body =
+            format!(r#"{{"event":"MESSAGE:NEW","targets":{{"users":"xosofox"}},"payload":{payload},{auth}}}"#);
+        ok(&send(content_type, body).await);
+        let payload = json!({"url": "http://example.com/", "name": "Jürgen 😀"});
+        page.receives("EVENT", json!({"event": "MESSAGE:NEW", "payload": payload})).await;
+        let both = r#"{"users":[],"channels":["chat","chatlog"]}"#;
+        ok(&send(content_type, format!(r#"{{"event":"e","targets":{both},"payload":[],{auth}}}"#)).await);
+        page.receives("EVENT", json!({"event": "e", "payload": []})).await;
+        ok(&send(content_type, format!(r#"{{"event":"for no client","targets":[],"payload":[],{auth}}}"#)).await);
+        // A form itself is not JSON.
+        let form = "event=e&targets[users][]=xosofox&payload[msg]=hi&auth[password]=IamAllowed2PUSH!!!";
+        let response = send(content_type, form.to_owned()).await;
+        assert_eq!((response.status, &*response.text()), (400, "Data was not json"), "{content_type}");
+    }
+    page.receives_nothing_else(&server, "last").await;
+    stranger.receives("EVENT", json!({"event": "last", "payload": {}})).await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_name_that_is_a_number_is_the_same_user_as_its_digits() {
     let server = open().await;

@@ -58,8 +58,8 @@ async fn receives_nothing_else(watcher: &mut Browser, publisher: &Site) {
     assert_eq!(event.room, "fence", "{}", event.text);
 }
 
-/// Three servers have members in ten rooms. The one with 1,000 of them is killed. Both others deliver each `leave` once, within
-/// the lease, and nothing else; and nothing is left of these members in Redis.
+/// Three servers have members in ten rooms. The one with 1,000 of them is killed. Both others deliver each `leave`
+/// once, within the lease, and nothing else; and nothing is left of these members in Redis.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_of_a_killed_server_leave_once_within_the_lease() {
     raise_file_limit();
@@ -100,8 +100,9 @@ async fn members_of_a_killed_server_leave_once_within_the_lease() {
     drop(staying);
 }
 
-/// Redis is killed, and starts again: with all its data, and without. Before, it is also paused for longer than the lease. The
-/// members of two servers stay, without an event. Both take as long as their outages, so they run at the same time.
+/// Redis is killed, and starts again: with all its data, and without. Before, it is also paused for longer than the
+/// lease. The members of two servers stay, without an event. Both take as long as their outages, so they run at the
+/// same time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_user_leaves_or_enters_when_redis_was_unavailable() {
     raise_file_limit();

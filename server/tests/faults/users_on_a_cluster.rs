@@ -1,5 +1,5 @@
-//! Targets, mailboxes, revocations and presence on a Redis Cluster of three nodes, with two servers. What belongs to users and
-//! rooms is spread over the nodes.
+//! Targets, mailboxes, revocations and presence on a Redis Cluster of three nodes, with two servers. What belongs to
+//! users and rooms is spread over the nodes.
 
 use crate::harness::Node;
 use crate::harness::cluster::Cluster;
@@ -52,8 +52,8 @@ impl Namespace {
         response.json()
     }
 
-    /// A publication to all users and rooms and to all connections reaches each of them once, and is recovered. The copies are on
-    /// different nodes, so which one arrives first is not known.
+    /// A publication to all users and rooms and to all connections reaches each of them once, and is recovered. The
+    /// copies are on different nodes, so which one arrives first is not known.
     async fn targets(&self) {
         let users: Vec<String> = (0..COUNT).map(|user| format!("user-{user}")).collect();
         let rooms: Vec<String> = (0..COUNT).map(|room| format!("room-{room}")).collect();

@@ -4,6 +4,8 @@
 
 use crate::support::server::metric;
 use crate::support::{Program, Site};
+use rustix::process::Signal;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A server process.
@@ -23,6 +25,18 @@ impl Process {
         let program = Program::serve(folder.path(), &format!("{listening}{configuration}")).await;
         let (site, admin) = (program.site().await, program.admin().await);
         Self { program, site, admin, _folder: folder }
+    }
+
+    /// Waits until a line of the log contains a text.
+    pub(crate) async fn logs(&self, text: &str) -> String {
+        self.program.logs(text).await
+    }
+
+    /// Stops the process for a time, as a server does that is busy with an attack.
+    pub(crate) async fn pause(&self, length: Duration) {
+        self.program.signal(Signal::STOP);
+        tokio::time::sleep(length).await;
+        self.program.signal(Signal::CONT);
     }
 
     pub(crate) async fn metric(&self, series: &str) -> i64 {

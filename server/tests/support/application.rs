@@ -1,11 +1,15 @@
 //! The application behind the server: it accepts real connections, records requests, and responds as a test says.
 
 use super::wait::until;
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 /// How the application responds.
 #[derive(Debug, Clone)]
@@ -45,14 +49,41 @@ impl Application {
     }
 
     pub async fn start(behaviour: Behaviour) -> Self {
+        Self::start_with(behaviour, None).await
+    }
+
+    /// Starts an application with a self-signed certificate for `localhost`, which is returned as PEM.
+    pub async fn start_with_tls(behaviour: Behaviour) -> (Self, String) {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).expect("a key");
+        let config = config.expect("TLS versions").with_no_client_auth();
+        let config = config.with_single_cert(vec![cert.der().clone()], key).expect("a certificate and its key");
+        (Self::start_with(behaviour, Some(TlsAcceptor::from(Arc::new(config)))).await, cert.pem())
+    }
+
+    async fn start_with(behaviour: Behaviour, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let url = format!("http://{}/live/visitor?app=secretquery", listener.local_addr().expect("an address"));
+        let address = listener.local_addr().expect("an address");
+        let host = if tls.is_some() { "https://localhost" } else { "http://127.0.0.1" };
+        let url = format!("{host}:{}/live/visitor?app=secretquery", address.port());
         let (requests, behaviour) = (Arc::<Mutex<Vec<String>>>::default(), Arc::new(Mutex::new(behaviour)));
         let (recorded, responses) = (Arc::clone(&requests), Arc::clone(&behaviour));
         let serving = tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { return };
-                tokio::spawn(serve(stream, Arc::clone(&recorded), Arc::clone(&responses)));
+                let (recorded, responses) = (Arc::clone(&recorded), Arc::clone(&responses));
+                match tls.clone() {
+                    None => drop(tokio::spawn(serve(stream, recorded, responses))),
+                    // A client that does not trust the certificate ends the handshake.
+                    Some(tls) => drop(tokio::spawn(async move {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            serve(stream, recorded, responses).await;
+                        }
+                    })),
+                }
             }
         });
         Self { url, requests, behaviour, serving }
@@ -84,7 +115,11 @@ pub fn yes(user: &str) -> Behaviour {
     Behaviour::Respond(200, serde_json::json!({"user": user}).to_string())
 }
 
-async fn serve(mut stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, behaviour: Arc<Mutex<Behaviour>>) {
+async fn serve(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    requests: Arc<Mutex<Vec<String>>>,
+    behaviour: Arc<Mutex<Behaviour>>,
+) {
     while let Some(request) = read(&mut stream).await {
         let mut behaviour = behaviour.lock().unwrap().clone();
         while let Behaviour::If(text, yes, no) = behaviour {
@@ -134,7 +169,7 @@ async fn serve(mut stream: TcpStream, requests: Arc<Mutex<Vec<String>>>, behavio
 }
 
 /// Reads a request with its body.
-async fn read(stream: &mut TcpStream) -> Option<String> {
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut bytes = Vec::new();
     let (end, length) = loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {

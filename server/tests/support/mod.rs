@@ -1,9 +1,11 @@
 //! The parts of the server's tests: a server, a Redis, browsers and publishers, all of them real.
 //!
 //! In reading order: [`server`] (the server in this process), [`program`] (the binary), [`site`] (a server's address,
-//! with HTTP requests to it), [`browser`] (a browser on either transport), [`cable`] (a client of Action Cable), [`redis`] (a private Redis), [`raw`] (a
-//! WebSocket by hand), [`frames`] (WebSocket frames), [`keys`] (room keys), [`tokens`] (JSON Web Tokens), [`namespace_sandbox`] (a private network
-//! and `/etc`), [`wait`] (the only way to wait: for a condition, with a timeout).
+//! with HTTP requests to it), [`browser`] (a browser on either transport), [`cable`] (a client of Action Cable),
+//! [`redis`] (a private Redis), [`raw`] (a
+//! WebSocket by hand), [`frames`] (WebSocket frames), [`keys`] (room keys), [`tokens`] (JSON Web Tokens),
+//! [`namespace_sandbox`] (a private network and `/etc`), [`wait`] (the only way to wait: for a condition, with a
+//! timeout).
 //!
 //! ```ignore
 //! let server = TestServer::start("/nodevent: {}").await;

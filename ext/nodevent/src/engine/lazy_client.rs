@@ -1,5 +1,5 @@
-//! A connection to Redis for requests of the application that wait for their reply. It is opened at the first one, and reconnects
-//! by itself. Publications have a connection of their own.
+//! A connection to Redis for requests of the application that wait for their reply. It is opened at the first one, and
+//! reconnects by itself. Publications have a connection of their own.
 
 use super::redis_config;
 use fred::prelude::{Client, ClientLike, Config, Error, LuaInterface};

@@ -17,7 +17,7 @@ pub(super) async fn check(namespace: &str, auth: &Auth, report: &mut Report) {
         Err(error) => return report.fail(&format!("{namespace}: {error}"), "correct `auth: ca`"),
     };
     let method = if auth.is_post { Method::POST } else { Method::GET };
-    let request = ApplicationRequest { method, headers: HeaderMap::new(), body: Bytes::new() };
+    let request = ApplicationRequest { method, path: None, headers: HeaderMap::new(), body: Bytes::new() };
     match client.send(&request, None).await {
         Ok(response) => {
             let status = response.status.as_u16();

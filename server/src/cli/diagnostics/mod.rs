@@ -2,8 +2,9 @@
 //!
 //! Owns their order and how results are printed. Each check is one sentence, with a hint if something is wrong. The
 //! order follows the path of a message, and a check whose precondition failed is left out, so the first FAIL is the
-//! cause. In reading order: [`redis`], [`application`] (does it say who a connection is), [`listener`] (is a server there), [`server`] (does it serve this file),
-//! [`public_url`] (do browsers reach it), [`origin`] (may a page connect).
+//! cause. In reading order: [`redis`], [`application`] (does it say who a connection is), [`listener`] (is a server
+//! there), [`server`] (does it serve this file), [`public_url`] (do browsers reach it), [`origin`] (may a page
+//! connect).
 
 mod application;
 mod listener;

@@ -15,8 +15,8 @@ use std::time::Duration;
 const KEY_LIFETIME: Duration = Duration::from_secs(60);
 /// How much of the events of a room is read. Bytes.
 const MAX_EVENTS: usize = 64 * 1024;
-/// Keys that are sent to find out whether the server knows the secret: a program that does not passes once in 1,024 times. The
-/// wrong ones are far fewer than an address may send at once.
+/// Keys that are sent to find out whether the server knows the secret: a program that does not passes once in 1,024
+/// times. The wrong ones are far fewer than an address may send at once.
 const TRIALS: u32 = 10;
 /// Hint for a server that has read another configuration.
 const RESTART: &str = "restart the server with this file";
@@ -104,8 +104,8 @@ enum Knows {
     Nothing,
 }
 
-/// Sends right and wrong keys in a random order. A program without the secret does not know which is which, so it cannot admit all
-/// of the first and none of the second, however it knows this command.
+/// Sends right and wrong keys in a random order. A program without the secret does not know which is which, so it
+/// cannot admit all of the first and none of the second, however it knows this command.
 async fn knows_secret(url: &str, namespace: &Namespace, room: &str, events: &str) -> Result<Knows, String> {
     let right = |secret| namespace.sign_short_key(room, KEY_LIFETIME, clock::now_ms(), secret).ok();
     // At least one is wrong.

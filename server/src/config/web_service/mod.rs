@@ -1,8 +1,9 @@
 //! The configuration files of SocketIO Web Service, read as our configuration.
 //!
-//! Owns what each of its keys means here. [`files`] finds and reads the files, [`mapping`] notes where each of our keys comes
-//! from, [`server_keys`], [`redis_keys`], [`io_keys`] and [`site_keys`] translate, and [`migration`] writes the result as a
-//! file of ours. The result is a tree that the other files of `config` read like any other, so every rule applies to it.
+//! Owns what each of its keys means here. [`files`] finds and reads the files, [`mapping`] notes where each of our keys
+//! comes from, [`server_keys`], [`redis_keys`], [`io_keys`] and [`site_keys`] translate, and [`migration`] writes the
+//! result as a file of ours. The result is a tree that the other files of `config` read like any other, so every rule
+//! applies to it.
 //!
 //! **Architecture Invariant:** what cannot be honoured is an error if ignoring it could change who receives or sends
 //! something, or which Redis is used. Everything else is explained. `${…}` is not replaced: these files do not have it.

@@ -6,20 +6,22 @@ use super::mapping::{Mapper, Setting, shown_site};
 use super::server_keys::Shared;
 
 /// The keys of a site, with the variable of a site that comes from the environment, and what they mean.
-const KEYS: [(&str, &str, &str); 6] = [
+const KEYS: [(&str, &str, &str); 7] = [
     ("authUrl", "AUTH_URL", "the application is asked there who a client is, and for its rooms (`auth: url`)"),
     ("authScheme", "AUTH_SCHEME", "the word before the token in the header of that request (`auth: scheme`)"),
     ("apiKey", "API_KEY", "the key of POST /send (`publish_key`); the header X-Api-Key can carry it too"),
     ("userRoomPrefix", "USER_ROOM_PREFIX", "rooms that begin with it belong to one user (`user_room_prefix`)"),
+    (
+        "updateUserUrl",
+        "UPDATE_USER_URL",
+        "the application is notified there of users who connect and disconnect (`update_user_url`)",
+    ),
     ("publicChannel", "PUBLIC_CHANNEL", "a room that every client is in, also one without a token (`public_room`)"),
     ("eventPrefix", "EVENT_PREFIX", "the names of `batch` and `resync` begin with it (`event_prefix`)"),
 ];
 /// The keys of a site.
 pub(super) const NAMES: [&str; 7] =
-    ["authUrl", "authScheme", "apiKey", "userRoomPrefix", UPDATE_URL, "publicChannel", "eventPrefix"];
-/// A key without a counterpart, and its variable.
-const UPDATE_URL: &str = "updateUserUrl";
-const UPDATE_URL_VARIABLE: &str = "UPDATE_USER_URL";
+    ["authUrl", "authScheme", "apiKey", "userRoomPrefix", "updateUserUrl", "publicChannel", "eventPrefix"];
 /// The variable that names the site of the environment.
 const NAME: &str = "SITE_NAME";
 
@@ -48,7 +50,7 @@ pub(super) fn sites(
         }
         let names = KEYS.into_iter().map(|(name, variable, _)| (name, variable));
         let of = |(name, of): (&str, &str)| variable(of).map(|value| Setting::of_variable(name, of, value));
-        let settings = names.chain([(UPDATE_URL, UPDATE_URL_VARIABLE)]).filter_map(of).collect();
+        let settings = names.filter_map(of).collect();
         return vec![Site { name, named, settings }];
     }
     let settings = text.map(|text| Setting::of_file(&text.path, &text.root)).unwrap_or_default();
@@ -84,11 +86,7 @@ pub(super) fn map(site: &Site, shared: &Shared, mapper: &mut Mapper) -> Option<E
     };
     let (url, scheme, key) = (take("authUrl"), take("authScheme"), take("apiKey"));
     let (public_channel, event_prefix) = (take("publicChannel"), take("eventPrefix"));
-    let prefix = take("userRoomPrefix");
-    if let Some(setting) = settings.iter().find(|one| one.name == UPDATE_URL && one.has_value()) {
-        let what = "is not supported: the application is not notified when a user connects or disconnects";
-        mapper.warn(setting, what, "delete it");
-    }
+    let (prefix, update_url) = (take("userRoomPrefix"), take("updateUserUrl"));
     for (taken, missing, hint) in [
         (
             &url,
@@ -126,8 +124,13 @@ pub(super) fn map(site: &Site, shared: &Shared, mapper: &mut Mapper) -> Option<E
         Some((setting, prefix)) => {
             entries.push(mapper.entry(setting, "user_room_prefix", prefix));
             entries.push(shared.mailbox.clone());
+            entries.extend(update_url.map(|(setting, url)| mapper.entry(setting, "update_user_url", url)));
         }
         None => {
+            if let Some((setting, _)) = update_url {
+                let what = "has no effect without userRoomPrefix, because no room belongs to a user";
+                mapper.warn(setting, what, "write `userRoomPrefix`, or delete it");
+            }
             mapper.explain_default(&format!("{}: no room belongs to one user, so nothing is kept", named.key()))
         }
     }

@@ -331,14 +331,15 @@ fn later_keys_and_options_have_counterparts() {
 }
 
 #[test]
-fn notifications_about_users_are_reported_as_unsupported() {
+fn w49_the_url_of_user_updates_is_kept_if_there_are_users() {
+    let outcome = site_with("updateUserUrl: \"http://a.example/users/:id\", userRoomPrefix: user_");
+    let url = outcome.config().namespaces[0].web_service.as_ref().unwrap().update_user_url.clone();
+    assert_eq!(url.unwrap().to_string(), "http://a.example/users/:id");
     let outcome = site_with("updateUserUrl: \"http://a.example/users/:id\"");
     outcome.config();
     let lines: Vec<String> = outcome.report.warning_lines().collect();
-    assert!(
-        lines.iter().any(|line| line.contains("sites.yml:1:") && line.contains("a.updateUserUrl is not supported")),
-        "{lines:?}"
-    );
+    let is_it = |line: &String| line.contains("sites.yml:1:") && line.contains("a.updateUserUrl has no effect");
+    assert!(lines.iter().any(is_it), "{lines:?}");
 }
 
 #[test]

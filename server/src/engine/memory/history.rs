@@ -3,9 +3,9 @@
 //! Only publishing creates a room and reading changes none, so rooms that clients make up need no memory. Publishers share
 //! the memory: what a room needs is that of its last publisher. Publishers without a limit to rooms have one half, and those
 //! that are limited to rooms the other one, each in equal parts. What one does not need others may use. At the limit, memory
-//! of the publisher that exceeds its part the most is freed in this order: its oldest idempotency keys, the logs of its least
-//! recently published rooms, the positions of these rooms. So no publisher evicts what others need. A room that lost its
-//! position starts a new epoch, and clients that return to it receive `recovered: false`.
+//! of the publisher that exceeds its part the most is freed in this order: its oldest idempotency keys, the logs of its
+//! least recently published rooms, the positions of these rooms. So no publisher evicts what others need. A room that
+//! lost its position starts a new epoch, and clients that return to it receive `recovered: false`.
 
 use crate::capability::Publisher;
 use crate::history::Since;

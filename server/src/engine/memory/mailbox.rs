@@ -3,12 +3,15 @@
 //! A mailbox exists while its user is connected, for the configured age after that, and while it holds anything if there
 //! is no age. At the limit of memory, new messages are rejected and nothing is evicted: one user's messages never take the
 //! place of another's.
+//!
+//! A device has a mailbox of its own; see [`nodevent_protocol::mailbox::of_device`]. It begins as a copy of that of its
+//! user.
 
 use crate::mailbox::{
     Acknowledgement, MailboxPage, MailboxSettings, MessageId, NewMessage, PageRequest, Removed, Stored,
     StoredMessage,
 };
-use nodevent_protocol::mailbox::with_id;
+use nodevent_protocol::mailbox::{MAX_DEVICES, user_and_device, with_id};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
@@ -29,6 +32,8 @@ const KEY_OVERHEAD: usize = 128;
 pub(super) struct MemoryMailboxes {
     settings: MailboxSettings,
     mailboxes: HashMap<Arc<str>, Mailbox>,
+    /// The mailboxes of each user's devices, the one that was connected least recently first.
+    devices: HashMap<Box<str>, VecDeque<Arc<str>>>,
     /// Mailboxes that end at a time, unless something happens before.
     ends: BTreeSet<(Instant, Arc<str>)>,
     /// Users who have a mailbox and were never seen.
@@ -58,6 +63,8 @@ struct Mailbox {
     connections: u32,
     /// Whether the user has ever been connected.
     was_seen: bool,
+    /// Whether it is that of a device.
+    is_of_device: bool,
     newest: MessageId,
     messages: BTreeMap<MessageId, (Arc<StoredMessage>, Option<Instant>)>,
     /// The length of all messages.
@@ -121,7 +128,7 @@ impl Mailbox {
         if !settings.age.is_zero() {
             return Some(now + settings.age);
         }
-        if self.expiries.len() < self.messages.len() {
+        if self.is_of_device || self.expiries.len() < self.messages.len() {
             return None;
         }
         let last_key = self.key_expiries.back().map(|(at, _)| *at);
@@ -133,14 +140,17 @@ impl Mailbox {
 
 impl MemoryMailboxes {
     pub(super) fn new(settings: MailboxSettings) -> Self {
-        Self { settings, mailboxes: HashMap::new(), ends: BTreeSet::new(), unseen: 0, bytes: 0 }
+        let (mailboxes, devices) = (HashMap::new(), HashMap::new());
+        Self { settings, mailboxes, devices, ends: BTreeSet::new(), unseen: 0, bytes: 0 }
     }
 
     /// Stores a message. `now_us` is the wall clock in microseconds, for its id.
     pub(super) fn store(&mut self, new: &NewMessage<'_>, now: Instant, now_us: u64) -> StoreOutcome {
         self.end_mailboxes(now);
         let is_known = self.mailboxes.contains_key(new.user);
-        if !is_known && !self.settings.stores_for_unknown() {
+        // The user's own mailbox is for connections without a device. If there are none, it is not created.
+        let has_devices = !self.settings.age.is_zero() && self.devices.contains_key(new.user);
+        if !is_known && (has_devices || !self.settings.stores_for_unknown()) {
             return StoreOutcome::Not(Stored::Unknown);
         }
         let key_bytes = new.idempotency_key.map_or(0, key_memory);
@@ -233,12 +243,20 @@ impl MemoryMailboxes {
         })
     }
 
-    /// A connection of a user was opened.
-    pub(super) fn connected(&mut self, user: &str, now: Instant) {
+    /// The mailboxes of a user's devices.
+    pub(super) fn devices(&self, user: &str) -> Vec<Arc<str>> {
+        self.devices.get(user).map(|names| names.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// A connection of a user, or of a device, was opened. Returns how many messages were dropped with a device that gave
+    /// way. `None`: there is no memory for the mailbox of a new device, so it has none.
+    pub(super) fn connected(&mut self, user: &str, now: Instant) -> Option<u64> {
         self.end_mailboxes(now);
-        if self.settings.age.is_zero() {
-            return;
-        }
+        let dropped = match user_and_device(user) {
+            (owner, Some(_)) => self.connect_device(owner, user, now)?,
+            (_, None) if self.settings.age.is_zero() => return Some(0),
+            (_, None) => 0,
+        };
         let was_unseen = self.mailboxes.get(user).is_some_and(|mailbox| !mailbox.was_seen);
         self.unseen -= usize::from(was_unseen);
         let is_new = !self.mailboxes.contains_key(user);
@@ -247,6 +265,30 @@ impl MemoryMailboxes {
             mailbox.was_seen = true;
         });
         self.unseen -= usize::from(is_new);
+        Some(dropped)
+    }
+
+    /// Makes the mailbox of a device, unless there is one. `None`: there is no memory for it.
+    fn connect_device(&mut self, user: &str, name: &str, now: Instant) -> Option<u64> {
+        if !self.mailboxes.contains_key(name) {
+            let (mut messages, mut expiries, mut newest, mut bytes) = Default::default();
+            if let Some(own) = self.mailboxes.get(user) {
+                (messages, expiries) = (own.messages.clone(), own.expiries.clone());
+                (newest, bytes) = (own.newest, own.bytes);
+            }
+            let copy = Mailbox { is_of_device: true, newest, messages, bytes, expiries, ..Mailbox::default() };
+            if self.bytes + copy.memory() + MAILBOX_OVERHEAD + 2 * name.len() > self.settings.max_memory {
+                return None;
+            }
+            self.change(name, now, |mailbox| *mailbox = copy);
+        }
+        let (known, _) = self.mailboxes.get_key_value(name)?;
+        let known = Arc::clone(known);
+        let names = self.devices.entry(user.into()).or_default();
+        names.retain(|one| **one != *name);
+        names.push_back(known);
+        let gone = if names.len() > MAX_DEVICES { names.pop_front() } else { None };
+        Some(gone.map_or(0, |gone| self.remove(&gone)))
     }
 
     /// A connection of a user was closed.
@@ -257,8 +299,8 @@ impl MemoryMailboxes {
         self.end_mailboxes(now);
     }
 
-    /// Changes a mailbox, which is created if it does not exist, and sets when it ends. What happens while the user is not connected
-    /// does not make it last longer if it has an age.
+    /// Changes a mailbox, which is created if it does not exist, and sets when it ends. What happens while the user is
+    /// not connected does not make it last longer if it has an age.
     fn change<T>(&mut self, user: &str, now: Instant, change: impl FnOnce(&mut Mailbox) -> T) -> T {
         if !self.mailboxes.contains_key(user) {
             self.bytes += MAILBOX_OVERHEAD + user.len();
@@ -303,16 +345,35 @@ impl MemoryMailboxes {
             && *at <= now
         {
             let Some((_, user)) = self.ends.pop_first() else { return };
-            let Some(mailbox) = self.mailboxes.remove(&user) else { continue };
-            self.bytes -= mailbox.memory() + MAILBOX_OVERHEAD + user.len();
-            self.unseen -= usize::from(!mailbox.was_seen);
+            self.remove(&user);
         }
+    }
+
+    /// Removes a mailbox. Returns how many messages it had.
+    fn remove(&mut self, name: &str) -> u64 {
+        let Some((name, mailbox)) = self.mailboxes.remove_entry(name) else { return 0 };
+        self.bytes -= mailbox.memory() + MAILBOX_OVERHEAD + name.len();
+        self.unseen -= usize::from(!mailbox.was_seen);
+        if let Some(at) = mailbox.ends {
+            self.ends.remove(&(at, Arc::clone(&name)));
+        }
+        let user = user_and_device(&name).0;
+        if mailbox.is_of_device
+            && let Some(names) = self.devices.get_mut(user)
+        {
+            names.retain(|one| *one != name);
+            if names.is_empty() {
+                self.devices.remove(user);
+            }
+        }
+        mailbox.messages.len() as u64
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nodevent_protocol::mailbox::of_device;
     use std::time::Duration;
 
     const TEXT: &str = r#"{"event":"e","message":1,"sent":1}"#;
@@ -383,7 +444,7 @@ mod tests {
     fn w27_w28_w29_the_age_runs_while_the_user_is_away_for_all_messages() {
         let mut sandbox = Sandbox::new(settings());
         let start = sandbox.start;
-        sandbox.mailboxes.connected("a", start);
+        let _ = sandbox.mailboxes.connected("a", start);
         sandbox.store(&new("a"), 0);
         assert_eq!(sandbox.ids("a", 1_000).len(), 1, "it does not run while the user is connected");
         sandbox.mailboxes.disconnected("a", sandbox.at(1_000));
@@ -392,6 +453,50 @@ mod tests {
         assert_eq!(sandbox.ids("a", 1_060).len(), 0, "also the message that is ten seconds old");
         assert_eq!(sandbox.store(&new("a"), 1_061), Stored::Unknown);
         assert_eq!((sandbox.mailboxes.bytes, sandbox.mailboxes.unseen), (0, 0));
+    }
+
+    #[test]
+    fn w36_a_device_has_a_mailbox_of_its_own_that_ends_with_its_age_or_when_there_are_too_many() {
+        let mut sandbox = Sandbox::new(settings());
+        let (start, phone, tablet) = (sandbox.start, of_device("a", "phone"), of_device("a", "tablet"));
+        let _ = sandbox.mailboxes.connected(&phone, start);
+        assert!(matches!(sandbox.store(&new(&phone), 0), Stored::Stored { .. }));
+        assert_eq!(sandbox.store(&new("a"), 0), Stored::Unknown, "no connection without a device was seen");
+        let _ = sandbox.mailboxes.connected("a", start);
+        sandbox.store(&new("a"), 1);
+        let _ = sandbox.mailboxes.connected(&tablet, sandbox.at(2));
+        assert_eq!(sandbox.ids(&tablet, 3), sandbox.ids("a", 3), "it begins with what its user has");
+        assert_eq!(sandbox.mailboxes.devices("a").len(), 2);
+        sandbox.mailboxes.disconnected(&phone, sandbox.at(10));
+        sandbox.ids("a", 70);
+        let left = sandbox.mailboxes.devices("a");
+        assert!(left.len() == 1 && *left[0] == *tablet, "{left:?}");
+        let dropped: u64 = (0..MAX_DEVICES)
+            .filter_map(|number| sandbox.mailboxes.connected(&of_device("a", &number.to_string()), start))
+            .sum();
+        assert_eq!((dropped, sandbox.mailboxes.devices("a").len()), (1, MAX_DEVICES), "the tablet is forgotten");
+        assert!(sandbox.ids(&tablet, 71).is_empty());
+        for settings in [settings(), MailboxSettings { age: Duration::ZERO, ..settings() }] {
+            let mut sandbox = Sandbox::new(MailboxSettings { max_memory: 5_000, ..settings });
+            let start = sandbox.start;
+            for user in 0..100 {
+                let _ = sandbox.mailboxes.connected(&of_device(&user.to_string(), "phone"), start);
+            }
+            assert!(sandbox.mailboxes.bytes <= 5_000 && sandbox.mailboxes.devices("1").len() == 1);
+        }
+    }
+
+    #[test]
+    fn w36_without_an_age_the_mailbox_of_a_device_is_kept_and_has_what_was_stored_for_its_user() {
+        let mut sandbox = Sandbox::new(MailboxSettings { age: Duration::ZERO, ..settings() });
+        let (start, phone) = (sandbox.start, of_device("a", "phone"));
+        sandbox.store(&new("a"), 0);
+        let _ = sandbox.mailboxes.connected(&phone, start);
+        let all = Acknowledgement { up_to: Some(MessageId::LAST), ids: Vec::new() };
+        assert_eq!(sandbox.mailboxes.acknowledge(&phone, &all, sandbox.at(1)), Removed { count: 1, unread: 0 });
+        sandbox.mailboxes.disconnected(&phone, sandbox.at(2));
+        assert!(matches!(sandbox.store(&new(&phone), 100_000), Stored::Stored { .. }));
+        assert_eq!((sandbox.ids(&phone, 200_000).len(), sandbox.ids("a", 200_000).len()), (1, 1));
     }
 
     #[test]
@@ -461,7 +566,7 @@ mod tests {
         let outcomes: Vec<Stored> = (0..20).map(|user| sandbox.store(&new(&user.to_string()), 1)).collect();
         assert_eq!(outcomes.iter().filter(|one| **one == Stored::Full).count(), 10);
         let start = sandbox.start;
-        sandbox.mailboxes.connected("a", start);
+        let _ = sandbox.mailboxes.connected("a", start);
         assert!(matches!(sandbox.store(&new("a"), 2), Stored::Stored { .. }), "a user who is seen needs no place");
         let mut sandbox = Sandbox::new(MailboxSettings {
             max_memory: 3_000,
@@ -498,7 +603,7 @@ mod tests {
             let (user, seconds) = ((step * 7919 % 57).to_string(), step / 10);
             let now = sandbox.at(seconds);
             match step % 7 {
-                0 => sandbox.mailboxes.connected(&user, now),
+                0 => drop(sandbox.mailboxes.connected(&user, now)),
                 1 => sandbox.mailboxes.disconnected(&user, now),
                 2 => drop(sandbox.mailboxes.acknowledge(
                     &user,

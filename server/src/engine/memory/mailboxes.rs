@@ -10,6 +10,7 @@ use crate::mailbox::{
 };
 use crate::outcome::Outcome;
 use std::future::ready;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::runtime::Handle;
@@ -38,10 +39,29 @@ impl MailboxesInMemory {
         Self { settings, fanout, mailboxes, runtime: Handle::current(), replies }
     }
 
+    /// Stores a message for a user and for the user's devices.
+    ///
     /// # Cancel safety
-    /// Safe: the message is stored and sent, or neither.
+    /// Safe for each mailbox: the message is stored and sent, or neither.
     async fn store(&self, new: &NewMessage<'_>) -> Stored {
         let fanout = self.fanout.lock().await;
+        let mut result = self.store_in(&fanout, new).await;
+        if matches!(result, Stored::Full | Stored::Duplicate(_)) {
+            return result;
+        }
+        let devices = self.lock().devices(new.user);
+        for name in devices {
+            let stored = self.store_in(&fanout, &NewMessage { user: &name, ..*new }).await;
+            match (&mut result, stored) {
+                (Stored::Unknown, stored) => result = stored,
+                (Stored::Stored { dropped, .. }, Stored::Stored { dropped: more, .. }) => *dropped += more,
+                _ => {}
+            }
+        }
+        result
+    }
+
+    async fn store_in(&self, fanout: &Fanout, new: &NewMessage<'_>) -> Stored {
         let place = fanout.reserve(new.user.len() + new.text.len()).await;
         let outcome = self.lock().store(new, Instant::now(), now_ms().saturating_mul(1000));
         match outcome {
@@ -117,7 +137,18 @@ impl Mailboxes for MailboxesInMemory {
     }
 
     fn connected(&self, user: &str) {
-        self.lock().connected(user, Instant::now());
+        let (connected, namespace) = (self.lock().connected(user, Instant::now()), self.replies.name());
+        match connected {
+            Some(0) => {}
+            Some(dropped) => {
+                self.replies.metrics().mailbox_dropped.fetch_add(dropped, Relaxed);
+                tracing::warn!(namespace, dropped, "a user has too many devices; the oldest one was forgotten");
+            }
+            None => {
+                self.replies.metrics().mailbox_full.fetch_add(1, Relaxed);
+                tracing::warn!(namespace, "there is no memory for the mailbox of another device");
+            }
+        }
     }
 
     fn disconnected(&self, user: &str) {

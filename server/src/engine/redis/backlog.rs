@@ -1,9 +1,9 @@
 //! The messages from Redis that wait for the subscriber, limited in number and in bytes.
 //!
 //! The client's own queue is limited in number only, and the subscriber waits whenever the shards do. So a task, the
-//! [`Intake`], takes messages out of the client's queue as they arrive. If too much waits, the room with the most bytes loses
-//! its oldest message, so that a flood to one room costs no other room anything. The subscriber learns how many were dropped,
-//! and in which rooms, before it receives the next one. What is left stays in the order of its arrival.
+//! [`Intake`], takes messages out of the client's queue as they arrive. If too much waits, the room with the most bytes
+//! loses its oldest message, so that a flood to one room costs no other room anything. The subscriber learns how many
+//! were dropped, and in which rooms, before it receives the next one. What is left stays in the order of its arrival.
 //!
 //! Messages are copied: one of the client's keeps everything alive that arrived in the same read. Their rooms are read only
 //! while much waits; the first [`DIVIDED_FROM`] count as one room.

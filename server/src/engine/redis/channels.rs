@@ -1,4 +1,5 @@
-//! Channels of Redis that carry texts of other programs: the Redis push connector of TURTED, and the source of notifications.
+//! Channels of Redis that carry texts of other programs: the Redis push connector of TURTED, and the source of
+//! notifications.
 //!
 //! Each server receives them itself, so what arrives is delivered by this server to its own connections only, and is in no
 //! history. While Redis is unavailable nothing arrives, which is logged.

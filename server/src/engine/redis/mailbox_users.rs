@@ -1,7 +1,11 @@
 //! The users who are connected to this server, and whose mailboxes Redis is to be notified about: new users, users who have
 //! left, and connected users at an interval. Each user has one entry, however many connections and changes there are.
+//!
+//! A device with a mailbox of its own is a user here: its name is that of the mailbox.
 
+use nodevent_protocol::mailbox::{of_device, user_and_device};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -40,6 +44,8 @@ struct State {
     changed_set: HashSet<Box<str>>,
     /// When Redis is notified again about connected users.
     renewals: BTreeSet<(Instant, Box<str>)>,
+    /// Connected devices that Redis does not know yet.
+    new_devices: BTreeSet<Box<str>>,
 }
 
 /// A user who is connected.
@@ -111,6 +117,9 @@ impl MailboxUsers {
             return;
         }
         state.connected.insert(user.into(), Connected { connections: 1, renewal: None });
+        if user_and_device(user).1.is_some() {
+            state.new_devices.insert(user.into());
+        }
         self.on_change(&mut state, user);
     }
 
@@ -119,11 +128,24 @@ impl MailboxUsers {
         let Some(connected) = state.connected.get_mut(user) else { return };
         connected.connections -= 1;
         if connected.connections == 0 {
+            state.new_devices.remove(user);
             if let Some((user, Connected { renewal: Some(at), .. })) = state.connected.remove_entry(user) {
                 state.renewals.remove(&(at, user));
             }
             self.on_change(&mut state, user);
         }
+    }
+
+    /// The connected devices of a user that Redis does not know yet.
+    pub(super) fn new_devices(&self, user: &str) -> Vec<Box<str>> {
+        let (state, prefix) = (self.lock(), of_device(user, ""));
+        let from = state.new_devices.range::<str, _>((Bound::Included(&*prefix), Bound::Unbounded));
+        from.take_while(|name| name.starts_with(&*prefix)).cloned().collect()
+    }
+
+    /// Redis knows a device.
+    pub(super) fn device_is_known(&self, name: &str) {
+        self.lock().new_devices.remove(name);
     }
 
     fn on_change(&self, state: &mut State, user: &str) {
@@ -187,6 +209,20 @@ mod tests {
         assert!(!users.is_connected("a"));
         assert_eq!(take(&users, now + INTERVAL), [("a".to_owned(), AGE)]);
         assert_eq!(take(&users, now + 10 * INTERVAL), [], "the renewal ends with the connection");
+    }
+
+    #[test]
+    fn w36_devices_are_new_until_redis_knows_them_or_they_leave() {
+        let users = MailboxUsers::new(AGE);
+        let [phone, tablet, other] =
+            [("a", "phone"), ("a", "tablet"), ("ab", "phone")].map(|(a, b)| of_device(a, b));
+        [&*phone, &*tablet, &*other, "a"].into_iter().for_each(|name| users.connected(name));
+        let new = |user: &str| users.new_devices(user).into_iter().map(String::from).collect::<Vec<_>>();
+        assert_eq!(new("a"), [phone.clone(), tablet.clone()]);
+        users.device_is_known(&phone);
+        assert_eq!(new("a"), ["a\u{1}tablet"]);
+        users.disconnected(&tablet);
+        assert!(new("a").is_empty() && new("ab") == [other]);
     }
 
     #[test]

@@ -21,7 +21,9 @@ use fred::interfaces::{ClientLike, EventInterface, KeysInterface, PubsubInterfac
 use fred::types::{Message, Value};
 use futures_util::future::join_all;
 use nodevent_protocol::history::Scope;
-use nodevent_protocol::mailbox::{self as scripts, MailboxKeys, Notice, acknowledge_args};
+use nodevent_protocol::mailbox::{
+    self as scripts, MailboxKeys, Notice, acknowledge_args, device_args, device_keys, user_and_device,
+};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -59,6 +61,7 @@ struct Shared {
     read: Script,
     acknowledge: Script,
     seen: Script,
+    device: Script,
     place: Script,
     free: Script,
     sample: Script,
@@ -93,6 +96,7 @@ impl MailboxesInRedis {
             read: Script::new(scripts::READ),
             acknowledge: Script::new(scripts::ACKNOWLEDGE),
             seen: Script::new(scripts::SEEN),
+            device: Script::new(scripts::DEVICE),
             place: Script::new(scripts::PLACE),
             free: Script::new(scripts::FREE),
             sample: Script::new(scripts::SAMPLE),
@@ -122,8 +126,25 @@ impl Shared {
 
     async fn store(&self, new: &NewMessage<'_>) -> Result<Stored, ScriptError> {
         let Self { client, store, place, scope, settings, .. } = self;
+        for name in self.users.new_devices(new.user) {
+            self.keep_device(&name, self.users.lease().unwrap_or_default()).await?;
+        }
         let store = MessageStore { client, store, place, scope, namespace: self.fanout.name(), settings };
         store.store(new, self.users.is_connected(new.user)).await
+    }
+
+    /// Makes a device known to Redis, and keeps its mailbox from now on. Zero: without a limit.
+    async fn keep_device(&self, name: &str, keep: Duration) -> Result<(), ScriptError> {
+        let keys = device_keys(&self.scope, self.fanout.name(), name);
+        let args = device_args(name, keep).into_iter().map(Value::from).collect();
+        let dropped: u64 = self.device.run(&self.client, keys, args).await?;
+        self.users.device_is_known(name);
+        if dropped > 0 {
+            self.fanout.metrics().mailbox_dropped.fetch_add(dropped, Relaxed);
+            let namespace = self.fanout.name();
+            tracing::warn!(namespace, dropped, "a user has too many devices; the oldest one was forgotten");
+        }
+        Ok(())
     }
 
     async fn free_place(&self, user: &str) -> Result<i64, ScriptError> {
@@ -133,6 +154,9 @@ impl Shared {
 
     /// Reads a page. `keeps`: for a connection of the user.
     async fn read(&self, user: &str, page: PageRequest, keeps: bool) -> Result<MailboxPage, ScriptError> {
+        if keeps && user_and_device(user).1.is_some() {
+            self.keep_device(user, self.users.lease().unwrap_or_default()).await?;
+        }
         let keep = self.users.lease().filter(|_| keeps).map(|lease| lease.as_millis().to_string());
         let args =
             [page.after.to_string(), page.count.to_string(), page.bytes.to_string(), keep.unwrap_or_default()];
@@ -223,8 +247,11 @@ impl Shared {
         loop {
             let due = self.users.take_due(PIPELINE).await;
             let kept = join_all(due.iter().map(|Due { user, keep }| async {
+                if user_and_device(user).1.is_some() {
+                    return self.keep_device(user, *keep).await;
+                }
                 let args = vec![Value::from(keep.as_millis().to_string())];
-                self.seen.run::<i64>(&self.client, self.keys(user).all(), args).await
+                self.seen.run::<i64>(&self.client, self.keys(user).all(), args).await.map(drop)
             }));
             let failed: Vec<_> =
                 due.iter().zip(kept.await).filter(|(_, kept)| kept.is_err()).map(|(due, _)| &*due.user).collect();

@@ -1,12 +1,12 @@
 //! The Redis engine: any number of servers share the histories in Redis and hold nothing themselves but connections.
 //!
 //! Each namespace has three clients: one to publish and to recover, one to subscribe, and one for histories over HTTP,
-//! which connects at the first read ([`client`], [`subscription`], [`history_reader`]). With mailboxes there is one more, for
-//! their notices ([`mailboxes`]). They reconnect by themselves.
-//! While Redis is unavailable, publishing fails within [`COMMAND_TIMEOUT`] and browsers stay connected. A script
-//! ([`script`]) assigns a publication its offset, stores it and publishes it in one step. One task per namespace
-//! ([`subscriber`]) delivers what arrives, in order and without a gap, to the rooms that have members here
-//! ([`room_state`]). A probe ([`health`]) shows whether publications get through.
+//! which connects at the first read ([`client`], [`subscription`], [`history_reader`]). With mailboxes there is one
+//! more, for their notices ([`mailboxes`]). They reconnect by themselves. While Redis is unavailable, publishing fails
+//! within [`COMMAND_TIMEOUT`] and browsers stay connected. A script ([`script`]) assigns a publication its offset,
+//! stores it and publishes it in one step. One task per namespace ([`subscriber`]) delivers what arrives, in order and
+//! without a gap, to the rooms that have members here ([`room_state`]). A probe ([`health`]) shows whether publications
+//! get through.
 //!
 //! It does not know connections or encodings. **Architecture Invariant:** only this folder knows Redis.
 
@@ -83,8 +83,8 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// oldest are dropped, and the affected rooms are read from history.
 const BACKLOG: usize = 8192;
 
-/// The minimum of what one reply may have: a publication that is too large is reported rather than the end of the connection.
-/// Bytes.
+/// The minimum of what one reply may have: a publication that is too large is reported rather than the end of the
+/// connection. Bytes.
 const MIN_REPLY: usize = 64 << 20;
 /// What a reply has in addition to a publication, for each. Bytes.
 const REPLY_OVERHEAD: usize = 64;
@@ -199,8 +199,8 @@ impl Redis {
             health: LinkHealth::new(),
             revoked: Notify::new(),
         });
-        // The shards limit how many recoveries they request, also those whose clients have left. A room can only become empty
-        // after a recovery for one of its members, so the rooms with members and the recoveries limit that too.
+        // The shards limit how many recoveries they request, also those whose clients have left. A room can only become
+        // empty after a recovery for one of its members, so the rooms with members and the recoveries limit that too.
         let (commands_tx, commands_rx) = mpsc::unbounded_channel();
         let (results_tx, results_rx) = mpsc::channel(BACKLOG);
         let (subscription_gen_tx, subscription_gen_rx) = watch::channel(0);

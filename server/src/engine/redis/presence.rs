@@ -24,8 +24,8 @@ use tokio::time::MissedTickBehavior;
 
 /// Interval of the turns. Changes of a room within it are one call.
 const TURN: Duration = Duration::from_millis(50);
-/// Rooms that one turn takes because they changed, because their leases are due, and because clients asked for their members:
-/// 640 of each per second. A call takes about 50 µs of Redis.
+/// Rooms that one turn takes because they changed, because their leases are due, and because clients asked for their
+/// members: 640 of each per second. A call takes about 50 µs of Redis.
 const ROOMS_PER_TURN: usize = 32;
 /// Calls at a time.
 const CALLS_AT_ONCE: usize = 8;
@@ -195,8 +195,8 @@ impl Worker {
         }
     }
 
-    /// The time of a lease: short enough that members leave within the configured time, with the turns until a server notices;
-    /// long enough that a lease is renewed before it ends.
+    /// The time of a lease: short enough that members leave within the configured time, with the turns until a server
+    /// notices; long enough that a lease is renewed before it ends.
     fn ttl(&self) -> Duration {
         self.presence.local.settings().lease * 2 / 3 + 2 * self.lag
     }
@@ -276,8 +276,8 @@ impl Worker {
         })
     }
 
-    /// Moves the events for the application from the list of a room into the journal. What cannot be moved is moved after the
-    /// next call for the room.
+    /// Moves the events for the application from the list of a room into the journal. What cannot be moved is moved
+    /// after the next call for the room.
     async fn forward(&self, journal: &JournalInRedis, room: &str, hook_events: &[String]) {
         let Some(recorder) = self.presence.shared.fanout.recorder() else { return };
         let wanted = |text: &str| match text.starts_with("{\"type\":\"entered\"") {

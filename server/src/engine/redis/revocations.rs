@@ -1,8 +1,8 @@
 //! Revocations on Redis: stored and announced by one script, and read by every server.
 //!
-//! A server reads those that it does not know at its start, after each new subscription, when one is announced, and from time
-//! to time. So a server that was cut off from Redis applies what it has missed as soon as it is back. An announcement contains
-//! nothing: a program that can only publish can make servers read, and not revoke.
+//! A server reads those that it does not know at its start, after each new subscription, when one is announced, and
+//! from time to time. So a server that was cut off from Redis applies what it has missed as soon as it is back. An
+//! announcement contains nothing: a program that can only publish can make servers read, and not revoke.
 //!
 //! Redis numbers revocations in the order in which they were stored. A Redis that has lost its memory has another epoch, and
 //! then everything is read again. What a server knows it keeps until it expires.

@@ -1,8 +1,8 @@
 //! The rooms of a namespace that have members on this server, and the two sweeps over all of them, room by room.
 //!
-//! There may be millions of them, so nothing here takes a time that grows with their number. What concerns all rooms, such as
-//! a lost connection, is counted; a room learns of it when it is next used. The subscriber decides how many rooms of a
-//! sweep it visits at a time.
+//! There may be millions of them, so nothing here takes a time that grows with their number. What concerns all rooms,
+//! such as a lost connection, is counted; a room learns of it when it is next used. The subscriber decides how many
+//! rooms of a sweep it visits at a time.
 
 use super::room_state::RoomState;
 use std::collections::HashMap;

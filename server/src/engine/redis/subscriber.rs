@@ -292,9 +292,9 @@ impl NamespaceSubscriber {
         }
     }
 
-    /// Starts the task that unsubscribes, if it is not running and channels wait for it. So the number of tasks does not grow
-    /// with the rooms that become empty, nor what waits: each room is in the queue once, and a room that has members again
-    /// keeps its subscription.
+    /// Starts the task that unsubscribes, if it is not running and channels wait for it. So the number of tasks does
+    /// not grow with the rooms that become empty, nor what waits: each room is in the queue once, and a room that has
+    /// members again keeps its subscription.
     fn unsubscribe_next(&mut self) {
         if !self.unsubscribing.is_empty() {
             return;

@@ -1,7 +1,7 @@
 //! The body of a response to a poll: messages, separated by 0x1e.
 //!
-//! Large messages are the shared frames themselves, so that a client that does not read has no copy of its own. Small ones are
-//! copied into pieces.
+//! Large messages are the shared frames themselves, so that a client that does not read has no copy of its own. Small
+//! ones are copied into pieces.
 
 use crate::encoding::Frame;
 use axum::body::Bytes;

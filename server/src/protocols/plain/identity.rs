@@ -101,8 +101,8 @@ impl Plain {
         self.run_held(held, core);
     }
 
-    /// Receives what is published to the user, and joins the rooms that a token adds. The copy for the user precedes those for
-    /// its rooms.
+    /// Receives what is published to the user, and joins the rooms that a token adds. The copy for the user precedes
+    /// those for its rooms.
     fn join_by_token(
         &mut self,
         identity: &Identity,

@@ -1,7 +1,7 @@
 //! Socket.IO, protocols 5 and 4, above Engine.IO 4 and 3: namespaces, events, acknowledgements.
 //!
-//! The events of a namespace belong to its [`Dialect`], which does not know the version. Publications look the same in both, so
-//! members of both share their frames.
+//! The events of a namespace belong to its [`Dialect`], which does not know the version. Publications look the same in
+//! both, so members of both share their frames.
 //!
 //! # Source
 //! The Socket.IO protocol, revisions 5 and 4.

@@ -1,8 +1,9 @@
 //! What happened in the mailboxes of users, on its way to their connections.
 //!
-//! A turn is limited in time, and users have theirs one after another. So neither a user with very many connections nor one whose
-//! mailbox changes very often delays other clients. For each user the notices keep their order. A notice gives its place in the
-//! inbox back when the last connection has received it, so that engines wait instead of memory growing.
+//! A turn is limited in time, and users have theirs one after another. So neither a user with very many connections nor
+//! one whose mailbox changes very often delays other clients. For each user the notices keep their order. A notice
+//! gives its place in the inbox back when the last connection has received it, so that engines wait instead of memory
+//! growing.
 
 use super::super::Shard;
 use super::super::message::MailboxBroadcast;
@@ -49,8 +50,8 @@ impl Notices {
         queue.push_back(OnItsWay { broadcast, slots });
     }
 
-    /// The next connections of the user whose turn it is, with what is passed on to them, and the bytes that the notice gives
-    /// back if these are its last ones.
+    /// The next connections of the user whose turn it is, with what is passed on to them, and the bytes that the notice
+    /// gives back if these are its last ones.
     fn next(&mut self) -> Option<(Arc<MailboxBroadcast>, Vec<u32>, u32)> {
         let user = self.turns.pop_front()?;
         let queue = self.of_users.get_mut(&user)?;

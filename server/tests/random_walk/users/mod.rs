@@ -1,6 +1,6 @@
-//! Pages of users: they connect, lose their connections, join, leave and acknowledge, while the application publishes to rooms,
-//! users and all connections, sends messages to mailboxes, and revokes users and memberships. With Redis, servers and Redis
-//! restart in between. From time to time all of it comes to rest, and is compared with a model.
+//! Pages of users: they connect, lose their connections, join, leave and acknowledge, while the application publishes
+//! to rooms, users and all connections, sends messages to mailboxes, and revokes users and memberships. With Redis,
+//! servers and Redis restart in between. From time to time all of it comes to rest, and is compared with a model.
 
 mod inbox;
 mod model;
@@ -265,14 +265,13 @@ impl Walk {
                 ended.push(EndedMembership { page, connection: view.connection, room, since });
             }
         }
+        let began = Instant::now();
         let response = self.post("revoke", &body, None).await;
         let before = (response["before"].as_f64().expect("a time") * 1000.0).round() as u64;
         match (user, room) {
             (Some(user), Some(room)) => drop(self.model.revoked_memberships.insert((user, room), before)),
             (Some(user), None) => drop(self.model.revoked_users.insert(user, before)),
-            (None, room) => {
-                self.model.revoked_rooms.insert(room.expect("a room"));
-            }
+            (None, room) => self.model.room_was_revoked(room.expect("a room"), began),
         }
         self.model.ended.extend(ended);
     }
@@ -291,6 +290,7 @@ impl Walk {
     async fn restart(&mut self) {
         self.compare().await;
         self.totals[3] += 1;
+        let began = Instant::now();
         let (which, gently) = (self.random.random_range(0..=self.nodes.len()), self.random.random::<bool>());
         let Self { nodes, redis, .. } = self;
         let sites = sites(nodes);
@@ -320,12 +320,13 @@ impl Walk {
             }
         };
         tokio::join!(fault, burst);
+        self.model.restarted(began);
         self.number += 10;
         self.totals[0] += 10;
     }
 
-    /// Waits until revocations have taken effect, gives new tokens to users who were revoked, and waits until everything is as in
-    /// the model.
+    /// Waits until revocations have taken effect, gives new tokens to users who were revoked, and waits until
+    /// everything is as in the model.
     async fn compare(&mut self) {
         self.agree(async || self.difference_in_revocations()).await;
         for (page, one) in self.pages.iter().enumerate() {

@@ -1,10 +1,13 @@
 //! What must have happened: what was published, stored and revoked, compared with what the pages have. Without I/O.
 
 use super::inbox::id_of;
-use super::view::{Topic, View};
+use super::view::{Ended, Topic, View};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// Time within which all servers have read a revocation that was confirmed, and pages are notified of it.
+const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// A confirmed publication.
 #[derive(Debug)]
@@ -44,8 +47,8 @@ pub struct Model {
     /// Times before which tokens were revoked. Milliseconds.
     pub revoked_users: HashMap<usize, u64>,
     pub revoked_memberships: HashMap<(usize, &'static str), u64>,
-    /// Rooms of which all memberships were revoked.
-    pub revoked_rooms: HashSet<&'static str>,
+    /// Rooms of which all memberships were revoked, and when such a revocation takes effect on the servers.
+    pub revoked_rooms: Vec<(&'static str, Instant, Instant)>,
     /// Since the last comparison.
     pub ended: Vec<EndedMembership>,
 }
@@ -80,10 +83,11 @@ impl Model {
                 return Some(format!("it is still in {room}, from which its user was removed"));
             }
         }
-        for (room, issued_ms) in &view.ended_by_revocation {
+        for Ended { room, at, issued_ms } in &view.ended_by_revocation {
             // A revocation of a room ends all memberships, because no token here lists the room.
             let of_user = self.revoked_memberships.iter().find(|((one, name), _)| *one == user && name == room);
-            if !self.revoked_rooms.contains(room.as_str()) && of_user.is_none_or(|(_, time)| issued_ms >= time) {
+            let is_of_room = self.revoked_rooms.iter().any(|(one, from, to)| one == room && from <= at && at <= to);
+            if !is_of_room && of_user.is_none_or(|(_, time)| issued_ms >= time) {
                 return Some(format!("it was removed from {room} without a revocation"));
             }
         }
@@ -162,6 +166,18 @@ impl Model {
             .collect();
         let is_equal = listed == *present && list["count"] == present.len() as u64;
         (!is_equal).then(|| format!("the members are {list}, not {present:?}"))
+    }
+
+    /// All memberships of a room were revoked, by a request that began at this time and is confirmed now.
+    pub fn room_was_revoked(&mut self, room: &'static str, began: Instant) {
+        self.revoked_rooms.push((room, began, Instant::now() + READ_WITHIN));
+    }
+
+    /// A server or Redis was restarted at this time, and is up again: what was revoked shortly before may have an effect now.
+    pub fn restarted(&mut self, began: Instant) {
+        for (.., to) in self.revoked_rooms.iter_mut().filter(|(.., to)| *to >= began) {
+            *to = Instant::now() + READ_WITHIN;
+        }
     }
 
     /// Everything was as it must be: forgets what need not be compared again.

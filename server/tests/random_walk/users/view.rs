@@ -28,6 +28,15 @@ pub struct Membership {
     last_number: u64,
 }
 
+/// A membership that was revoked or rejected.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    pub room: String,
+    pub at: Instant,
+    /// When the token was issued.
+    pub issued_ms: u64,
+}
+
 /// How a page received a publication.
 #[derive(Debug, Clone)]
 struct Receipt {
@@ -67,8 +76,8 @@ pub struct View {
     pub inbox: Inbox,
     /// Who is in each room with presence, according to its events.
     pub present: BTreeMap<String, BTreeSet<String>>,
-    /// Memberships that were revoked or rejected, and when the token was issued.
-    pub ended_by_revocation: Vec<(String, u64)>,
+    /// Memberships that were revoked or rejected.
+    pub ended_by_revocation: Vec<Ended>,
     pub violations: Vec<String>,
     /// The last packets and commands, for the message of a failure.
     trace: Trace,
@@ -172,7 +181,8 @@ impl View {
     pub fn on_revoked(&mut self, room: &str) {
         self.topics.remove(&Topic::Room(room.to_owned()));
         self.present.remove(room);
-        self.ended_by_revocation.push((room.to_owned(), self.issued_ms));
+        let ended = Ended { room: room.to_owned(), at: Instant::now(), issued_ms: self.issued_ms };
+        self.ended_by_revocation.push(ended);
     }
 
     /// Handles an event that concerns publications.

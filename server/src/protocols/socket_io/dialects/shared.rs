@@ -1,10 +1,9 @@
 //! Several dialects in one namespace.
 //!
-//! Each receives every event, and ignores those that it does not know. A publication, a join and a gap belong to the one dialect
-//! that owns their topic.
+//! Each receives every event, and ignores those that it does not know. A publication, a join and a gap belong to the
+//! one dialect that owns their topic.
 
 use crate::history::RequestId;
-use crate::identity_provider::IdentityResult;
 use crate::protocol::{JoinError, Joined};
 use crate::protocols::socket_io::dialect::{ConnectRequest, Dialect, Event, Operations};
 use nodevent_protocol::history::Position;
@@ -60,10 +59,6 @@ impl Dialect for Shared {
         result: Result<Joined, JoinError>,
     ) {
         self.owner(topic).joined_by_token(operations, topic, result);
-    }
-
-    fn identified(&self, operations: &mut dyn Operations, request: RequestId, result: IdentityResult) {
-        self.owner(Topic::User("")).identified(operations, request, result);
     }
 
     fn publication(&self, text: &str) -> String {

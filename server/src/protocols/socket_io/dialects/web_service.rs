@@ -1,7 +1,8 @@
 //! The dialect `web_service`: the events of SocketIO Web Service, as `docs/web-service.md` describes them.
 //!
-//! Clients only receive. Messages to rooms of a group are publications. The room of a user is a mailbox: what is in it when a
-//! client connects is one `batch` with a callback, and what comes later is an event with a callback, which removes it.
+//! Clients only receive. Messages to rooms of a group are publications. The room of a user is a mailbox: what is in it
+//! when a client connects is one `batch` with a callback, and what comes later is an event with a callback, which
+//! removes it.
 
 mod queue;
 
@@ -35,7 +36,8 @@ struct State {
     queue: Queue,
     /// What was stored before the client connected, until all of it has been read.
     batch: Option<Batch>,
-    /// When the client has connected. What is stored from then on does not belong to the batch. Milliseconds since the Unix epoch.
+    /// When the client has connected. What is stored from then on does not belong to the batch. Milliseconds since the
+    /// Unix epoch.
     connected_ms: u64,
     /// Whether an acknowledgement is with the engine. Others wait for its end.
     is_acknowledging: bool,

@@ -1,7 +1,8 @@
 //! The dialect `turted`: `IDENT`, `JOIN`, `LEAVE`, `ECHO` and `EVENT`, as TURTED has them.
 //!
-//! A channel is a room with a prefix, and a user is a user of the namespace: a connection joins the topics of as many users as it
-//! has identified. So a push is a publication to users, rooms or all connections, and each connection receives it once.
+//! A channel is a room with a prefix, and a user is a user of the namespace: a connection joins the topics of as many
+//! users as it has identified. So a push is a publication to users, rooms or all connections, and each connection
+//! receives it once.
 //!
 //! # Source
 //! TURTED 3.3.6 (`ConnectionManager`, `UserManager`, `ChannelManager`).
