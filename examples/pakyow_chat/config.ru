@@ -47,8 +47,10 @@ class Chat
     [200, { "Content-Type" => "text/html; charset=utf-8" }, [PAGE.result_with_hash(name: name)]]
   end
 
+  # A form of another site has no session: its cookie is `SameSite`.
   def push(request, socket)
-    socket.push({ "name" => request.session["name"], "text" => request.params["text"].to_s }, :chat)
+    name = request.session["name"] or return text(403, "open the page first")
+    socket.push({ "name" => name, "text" => request.params["text"].to_s }, :chat)
     text(200, "pushed")
   end
 

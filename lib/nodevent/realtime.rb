@@ -76,7 +76,7 @@ module NoDevent
       #   NoDevent::Realtime.push({ text: "Hello" }, :chat)
       #   NoDevent::Realtime.push("closed for lunch", "shop:*", :news)
       # @param message [#to_json]
-      # @param channels [Array<String, Symbol, Base>] names, in which `*` stands for any text, and records, whose
+      # @param channels [Array<String, Symbol, Base>] names, in which `*` matches any text, and records, whose
       #   channels have the names of their rooms
       # @return [true, false, nil] `false` if something was not queued; see {Emitter.emit}. `nil` if silenced, or
       #   `realtime.enabled` is false

@@ -81,7 +81,7 @@ RSpec.describe NoDevent::Realtime::SignedRequest do
     expect([301, -301].map { |age| seen_by(request(at: Time.now.to_i - age))[:socket] }).to eq([false, false])
     expect(seen_by(request(at: Time.now.to_i - 200))).to include(socket: true)
     expect(seen_by(request(namespace: "/nowhere"))).to include(socket: false)
-    # What the application reads is the whole body, also if nobody has signed it.
+    # What the application reads is the whole body, also without a signature.
     expect(seen_by(request.merge("HTTP_COOKIE" => "x=y"))).to include(body: "text=hello")
   end
 

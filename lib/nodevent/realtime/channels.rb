@@ -40,7 +40,7 @@ module NoDevent
           end
         end
 
-        # @return [Boolean] whether the name stands for several channels
+        # @return [Boolean] whether the name matches several channels
         def pattern?(name) = name.include?("*")
 
         # @return [String] the name of the room in which the members of a channel are
