@@ -72,7 +72,7 @@ RSpec.describe "Pages of visitors" do
         expect(visitor.post("/subscribe", channels: "b", socket_connection_id: page.id).body).to eq("true")
         expect(visitor.post("/subscribe?socket_connection_id=#{page.id}", channels: "c").body).to eq("true")
         named = { "X-Socket-Connection-Id" => page.id }
-        expect(visitor.post("/subscribe", { channels: "d" }, headers: named).body).to eq("true")
+        expect(visitor.post("/subscribe", channels: "d", headers: named).body).to eq("true")
         push(1, "a,b,c,d")
         expect(Array.new(4) { socket.receive["channel"] }).to match_array(%w[a b c d])
         expect(visitor.post("/unsubscribe", channels: "a,c", socket_connection_id: page.id).body).to eq("true")

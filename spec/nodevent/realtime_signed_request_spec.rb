@@ -46,12 +46,18 @@ RSpec.describe NoDevent::Realtime::SignedRequest do
 
   it "signs as the server does, and has the server's cookies and digests" do
     vectors = JSON.parse(File.read(File.join(ROOT, "protocol/vectors/pages.json")))
-    vectors["calls"].each do |vector|
-      parts = vector.values_at("namespace", "method", "path", "connection", "cookie", "body")
-      expect(described_class.sign(vector["secret"], vector["seconds"], parts)).to eq(vector["signature"])
+    calls = vectors["calls"]
+    calls["signatures"].each do |vector|
+      parts = [calls["namespace"], *vector.values_at("method", "target", "connection", "cookie", "body")]
+      expect(described_class.sign(calls["secret"], vector["seconds"], parts)).to eq(vector["signature"])
     end
     vectors["digests"].each do |vector|
-      expect(NoDevent::Realtime::Identity.digest(vector["key"], vector["connection"])).to eq(vector["digest"])
+      expect(NoDevent::Realtime::Identity.digest(vector["key"], vector["connection_id"])).to eq(vector["digest"])
+    end
+    cookies = vectors["cookies"]
+    cookies["valid"].each do |vector|
+      value = NoDevent::Realtime::KeyCookie.value(cookies["secret"], cookies["namespace"], vector["key"], vector["expires"])
+      expect(value).to eq(vector["cookie"])
     end
   end
 

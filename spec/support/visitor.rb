@@ -19,15 +19,15 @@ class Visitor
     @cookies = {}
   end
 
-  def get(path, **options)
-    request(Net::HTTP::Get.new(path), **options)
+  def get(path, headers: {})
+    request(Net::HTTP::Get.new(path), headers)
   end
 
-  # @param form [Hash]
-  def post(path, form = {}, **options)
-    request = Net::HTTP::Post.new(path)
-    request.set_form_data(form)
-    request(request, **options)
+  # @param form [Hash] the fields
+  def post(path, headers: {}, **form)
+    post = Net::HTTP::Post.new(path)
+    post.set_form_data(form)
+    request(post, headers)
   end
 
   # Opens the socket of a page.
@@ -46,7 +46,7 @@ class Visitor
 
   private
 
-  def request(request, headers: {})
+  def request(request, headers)
     request["Cookie"] = header unless cookies.empty?
     headers.each { |name, value| request[name] = value }
     response = Net::HTTP.start("127.0.0.1", @application.port, read_timeout: 60) { |http| http.request(request) }
