@@ -101,7 +101,7 @@ class RealtimeApp
     port = Ports.free
     @namespace = {
       "protocol" => "pakyow", "publish_key" => PUBLISH_KEY, "pages" => { "secret" => SECRET },
-      "calls" => { "url" => "http://127.0.0.1:#{port}", "secret" => CALLS_SECRET, "cookies" => %w[rack.session nodevent_page], "handlers" => "/nodevent/realtime",
+      "calls" => { "url" => "http://127.0.0.1:#{port}", "secret" => CALLS_SECRET, "handlers" => "/nodevent/realtime",
                    "notify" => %w[join leave] }
     }.merge(settings)
     @servers = Array.new(servers) { NodeventServer.new({ "/live" => @namespace }.merge(top)) }
