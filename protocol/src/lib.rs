@@ -2,9 +2,10 @@
 //!
 //! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`targets`] where it
 //! goes, [`topic`] how that is named, [`page`] which page they exclude; [`history`] is where it is stored, [`mailbox`] where
-//! messages for users are, [`presence`] who is in a room, [`hooks`] what the application is notified of; [`text`] makes text from outside printable; [`websocket`] carries
+//! messages for users are, [`presence`] who is in a room, [`hooks`] what the application is notified of, [`calls`] what it is
+//! asked; [`text`] makes text from outside printable; [`websocket`] carries
 //! bytes, [`engine_io`] carries packets over it or over polling, and [`engine_io_3`] those of older clients, [`socket_io`]
-//! carries events in those packets; [`plain`] is an alternative to both. The
+//! carries events in those packets; [`plain`] is an alternative to both, [`pakyow`] another. [`pages`] says to which channels a visitor's page is subscribed. The
 //! tests of all three languages read the JSON files in `vectors/`.
 //!
 //! **Architecture Invariant:** nothing here does I/O, awaits, spawns or reads a clock. Bytes and times are arguments, and
@@ -14,6 +15,7 @@
 //! small multiple of the bytes that have arrived.
 #![forbid(unsafe_code)]
 
+pub mod calls;
 pub mod connections;
 pub mod engine_io;
 pub mod engine_io_3;
@@ -24,6 +26,8 @@ pub mod mailbox;
 pub mod notification;
 pub mod notifications;
 pub mod page;
+pub mod pages;
+pub mod pakyow;
 pub mod plain;
 pub mod presence;
 pub mod publication;

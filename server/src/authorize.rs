@@ -183,6 +183,13 @@ impl Authorizers {
         self
     }
 
+    /// Puts the rooms that a protocol or dialect joins itself before the others.
+    #[must_use]
+    pub fn with_dialect_rooms(mut self, joins: &Arc<DialectJoins>) -> Self {
+        self.chain.insert(0, Box::new(DialectRooms(Arc::clone(joins))));
+        self
+    }
+
     /// Rejects users who were revoked from a room, before any other authorizer.
     #[must_use]
     pub fn with_revocations(mut self, revocations: &Arc<RevocationList>) -> Self {

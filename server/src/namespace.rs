@@ -3,6 +3,7 @@
 //! Built once at start, and shared by everything that serves connections.
 
 use crate::authorize::{Authorizers, DialectJoins, PublishAuthorizer};
+use crate::calls::{Caller, CookieRule};
 use crate::hooks::Recorder;
 use crate::identity_provider::{IdentityProvider, Listed};
 use crate::revocation::RevocationList;
@@ -34,6 +35,8 @@ pub struct Namespace {
     pub tokens: Option<Arc<TokenVerifier>>,
     /// Who else says who a connection is. Set once, before the first connection. Empty: its tokens alone do.
     pub provider: OnceLock<Arc<dyn IdentityProvider>>,
+    /// Sends the calls of its clients to the application. Set once, before the first connection. Empty: it has no calls.
+    pub caller: OnceLock<Arc<dyn Caller>>,
     /// The tokens that count no longer.
     pub revocations: Arc<RevocationList>,
     /// Records what the application is notified of. `None`: of nothing.
@@ -112,6 +115,12 @@ impl Namespaces {
             all.headers.extend_from_slice(&one.listed().headers);
             all.cookies.extend_from_slice(&one.listed().cookies);
             all.query.extend_from_slice(&one.listed().query);
+        }
+        for one in self.list.iter().filter_map(|one| one.caller.get()) {
+            match one.cookies() {
+                CookieRule::All => all.all_cookies = true,
+                CookieRule::Listed(names) => all.cookies.extend_from_slice(names),
+            }
         }
         for names in [&mut all.headers, &mut all.cookies, &mut all.query] {
             names.sort_unstable();

@@ -4,7 +4,7 @@
 //! (`resolver`). [`RequestAuthorizer`] asks the application
 //! who a connection is, with a `cache`, and [`TurtedAuthorizer`] about the users and channels of one dialect; `response` reads
 //! its responses, and `site` writes and reads those of the dialect `web_service`. `key_set` reads the public keys of tokens
-//! from it. `hook_sender` notifies it. The target of every request is fixed by the
+//! from it. `hook_sender` notifies it, and `calls` passes the calls of clients on. The target of every request is fixed by the
 //! configuration: nothing that a client sends can change its scheme, host or path.
 //!
 //! It knows the shards' inboxes, for its replies. It does not know connections, protocols or engines.
@@ -12,6 +12,7 @@
 mod authorizer;
 mod breaker;
 mod cache;
+mod calls;
 mod client;
 mod hook_sender;
 mod key_set;
@@ -22,6 +23,7 @@ mod slots;
 mod turted;
 
 pub use authorizer::RequestAuthorizer;
+pub use calls::Forwarder;
 pub use client::{ApplicationClient, ApplicationError, ApplicationRequest, ApplicationResponse};
 pub use hook_sender::HookSender;
 pub use key_set::keep_key_set;

@@ -10,6 +10,7 @@
 //! each part. [`reference`] prints the reference from [`keys`]. [`web_service`] reads the files of another program.
 
 pub mod application;
+pub mod calls;
 mod credentials;
 mod environment;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub mod listen;
 pub mod mailbox;
 pub mod namespace;
 pub mod notifications;
+pub mod pages;
 mod presence;
 pub mod proxies;
 mod reader;

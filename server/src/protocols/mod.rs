@@ -6,6 +6,7 @@
 //! A new protocol is one folder and one line here. `CONTRIBUTING.md` has the recipe.
 
 pub mod engine_io;
+pub mod pakyow;
 pub mod plain;
 pub mod socket_io;
 pub mod sse;
@@ -40,6 +41,8 @@ pub const REGISTRY: &[Registration] = &[
     Registration { name: Some("plain"), mount: plain::mount },
     Registration { name: None, mount: sse::mount },
     Registration { name: None, mount: socket_io::dialects::mount_page },
+    // Last, because it serves any path.
+    Registration { name: Some("pakyow"), mount: pakyow::mount },
 ];
 
 /// Checks that the protocols and dialects of a configuration exist. `file` is named in the report.

@@ -6,6 +6,7 @@ mod support;
 
 mod admission;
 mod application;
+mod calls;
 mod certificates;
 mod command_line;
 mod command_line_secrets;
@@ -20,6 +21,7 @@ mod key_set;
 mod mailboxes;
 mod order;
 mod origins;
+mod pakyow;
 mod plain;
 mod presence;
 mod publish_keys;
