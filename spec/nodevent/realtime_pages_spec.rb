@@ -232,17 +232,20 @@ RSpec.describe "Pages of visitors" do
 
       it "runs hooks with the visitor's session when it joins and leaves: P-27" do
         _, _, watching = connected("presence")
-        join = watching.receive
-        expect(join).to match(frame(["join", nil, true, /\A\h{40}\z/], "presence"))
+        # Pages of other examples are leaving.
+        reported = lambda do |digest|
+          payload = watching.receive["payload"] until payload&.last == digest
+          payload
+        end
         visitor = @app.visitor
         visitor.get("/name?name=Bob")
         page = visitor.get("/")
         digest = visitor.get("/digest?socket_connection_id=#{page.id}").body
         %i[close drop].each do |ending|
           socket = visitor.open(page, server: @app.servers.last)
-          expect(watching.receive).to eq(frame(["join", "Bob", true, digest], "presence"))
+          expect(reported.call(digest)).to eq(["join", "Bob", true, digest])
           socket.public_send(ending)
-          expect(watching.receive).to eq(frame(["leave", "Bob", true, digest], "presence"))
+          expect(reported.call(digest)).to eq(["leave", "Bob", true, digest])
         end
       ensure
         watching&.close
