@@ -221,6 +221,17 @@ RSpec.describe NoDevent::Realtime do
     expect { visit(&page([html])) }.to raise_error(NoDevent::ConfigurationError, /no namespace has `pages`/)
   end
 
+  # Calls of pages that are connected over Socket.IO.
+  it "recognizes calls also without pages, and gives no ids then: P-17" do
+    calls = { "url" => "http://127.0.0.1:3000", "secret" => secret }
+    NoDevent::Emitter.config = { "/nodevent" => { "open" => true, "calls" => calls } }
+    application = ->(env) { page(["<body>#{Rack::Request.new(env).socket?}"]).call(env) }
+    signature = described_class::SignedRequest.sign(secret, Time.now.to_i, ["/nodevent", "GET", "/", "opaque", "", ""])
+    headers = { "HTTP_COOKIE" => "", "HTTP_X_NODEVENT_SIGNATURE" => signature, "HTTP_X_NODEVENT_NAMESPACE" => "/nodevent",
+                "HTTP_X_NODEVENT_CONNECTION" => "opaque" }
+    expect([visit("/", headers, &application).body, visit("/", &application).body]).to eq(%w[<body>true <body>false])
+  end
+
   it "does nothing if it is not enabled: P-17" do
     described_class.configure { |realtime| realtime.enabled = false }
     NoDevent::Emitter.config = {}

@@ -307,6 +307,15 @@ RSpec.describe "Pages of visitors" do
       socket&.close
     end
 
+    it "is called by the browser client over Socket.IO, too: P-20" do
+      @app = RealtimeApp.new({ "protocol" => %w[socket_io pakyow], "secret" => "a-secret-of-rooms-that-is-long-enough" })
+      script = 'NoDevent.call("POST", "/echo?q=1", { a: 1 }).then(({ status, body }) => say([status, JSON.parse(body)]), (error) => say(String(error)))'
+      Guide.page(@app.server.url, script, namespace: "/live") do |page|
+        status, body = page.next
+        expect([status, body]).to match([201, a_hash_including("method" => "POST", "socket" => true, "query" => "q=1")])
+      end
+    end
+
     it "forgets pages that never connect: P-30" do
       @redis = RedisServer.new
       @app = RealtimeApp.new({ "redis" => { "url" => @redis.url }, "pages" => { "secret" => RealtimeApp::SECRET, "initial" => "1s" } })
