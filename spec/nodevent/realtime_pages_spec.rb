@@ -344,7 +344,26 @@ RSpec.describe "Pages of visitors" do
     end
   end
 
-  it "shows its pages while the server is unavailable, and reports it: no row" do
+  it "says what the server has refused, and what to do" do
+    namespace = { "protocol" => "pakyow", "publish_key" => "a-publish-key-0123456789", "pages" => { "secret" => RealtimeApp::SECRET, "max_channels" => 2 } }
+    server = NodeventServer.new({ "/live" => namespace })
+    configure = ->(more) { NoDevent::Emitter.config = { "url" => server.url, "/live" => namespace.merge(more) } }
+    change = -> { NoDevent::Realtime::Delivery.change("a" * 40, subscribe: %w[a b c]) }
+    configure.call({})
+    expect(&change).to raise_error(NoDevent::ServerError, /refused with 409: the page would have too many channels; .*raise `pages: max_channels`/)
+    configure.call("publish_key" => "another-key-0123456789")
+    expect(&change).to raise_error(NoDevent::ServerError, /refused with 401/)
+    configure.call("url" => "false")
+    expect(&change).to raise_error(NoDevent::ConfigurationError, /`url` is false/)
+    impostor = Impostor.new { |_, connection| connection.write(Impostor.reply(200, "<html>")) }
+    configure.call("url" => impostor.url)
+    expect(&change).to raise_error(NoDevent::ServerError, /not that of a NoDevent server/)
+  ensure
+    impostor&.stop
+    server&.stop
+  end
+
+  it "shows its pages while the server is unavailable, and reports it" do
     app = RealtimeApp.new
     visitor = app.visitor
     app.server.stop

@@ -195,6 +195,70 @@ RSpec.describe "Pages of visitors in Rails" do
     TEXT
   end
 
+  rackup = <<~'RUBY'
+    require "action_controller/railtie"
+    require "nodevent"
+
+    class Site < Rails::Application
+      config.root = Dir.pwd
+      config.eager_load = false
+      config.secret_key_base = "x" * 40
+      config.logger = Logger.new(File::NULL)
+      config.hosts.clear
+      config.consider_all_requests_local = false
+      config.nodevent.realtime = true
+      routes.append do
+        get "/", to: "chats#show"
+        post "/messages", to: "chats#create"
+      end
+    end
+
+    class ChatsController < ActionController::Base
+      protect_from_forgery with: :exception
+
+      def show
+        session[:name] = "Ann"
+        nodevent.subscribe("Chat")
+        render inline: "<html><body>Hello</body></html>"
+      end
+
+      def create
+        NoDevent::Realtime.push({ name: session[:name], text: params[:text] }, "Chat")
+        nodevent.push("saved", request.socket?)
+        head :created
+      end
+    end
+
+    NoDevent::Realtime.handler(:whoami) { |_, session, response| response.merge(body: session["name"]) }
+    Site.initialize!
+    run Site
+  RUBY
+
+  it "works under Puma with the real server, and is called without a token: P-05, P-18, P-24, P-36" do
+    port = Ports.free
+    namespace = { "protocol" => "pakyow", "publish_key" => "a-publish-key-0123456789", "pages" => { "secret" => "a-secret-for-pages-of-32-bytes" },
+                  "calls" => { "url" => "http://127.0.0.1:#{port}", "secret" => "a-secret-for-calls-of-32-bytes", "handlers" => "/nodevent/realtime" } }
+    server = NodeventServer.new({ "/live" => namespace })
+    file = Tempfile.new(["nodevent", ".yml"])
+    file.write(YAML.dump("url" => server.url, "/live" => namespace))
+    file.close
+    application = PumaServer.new(rackup, port: port, env: { "NODEVENT_CONFIG" => file.path, "RAILS_ENV" => "development" })
+    visitor = Visitor.new(application, server)
+    page = visitor.get("/")
+    socket = visitor.open(page)
+    expect(socket.call(id: 1, action: "call-route", method: "POST", uri: "/messages", input: { text: "hello" })["status"]).to eq(201)
+    expect([socket.receive, socket.receive]).to contain_exactly(
+      { "payload" => { "name" => "Ann", "text" => "hello" }, "channel" => "Chat" }, { "payload" => true, "channel" => "saved" }
+    )
+    expect(socket.call(id: 2, action: "whoami")["body"]).to eq("Ann")
+    # The same over HTTP needs a token.
+    expect(visitor.post("/messages", text: "forged", socket_connection_id: page.id).status).to eq(422)
+    expect(socket.silent?).to be(true)
+  ensure
+    socket&.close
+    [application, server].compact.each(&:stop)
+  end
+
   it "is not there unless the application asks for it" do
     out = rails(<<~RUBY, files: { "config/nodevent.yml" => config })
       p App.middleware.map(&:klass).include?(NoDevent::Realtime), ActionController::Base.private_method_defined?(:nodevent)

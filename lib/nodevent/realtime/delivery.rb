@@ -10,11 +10,16 @@ module NoDevent
     # them.
     # @api private
     module Delivery
-      # The maximum duration of a request, and of waiting for pushes before it.
+      # The maximum duration of a request.
       #
       # # Units
       # Seconds.
       TIMEOUT = 5
+      # How long pushes before a request may take. If they take longer, the request overtakes them.
+      #
+      # # Units
+      # Seconds.
+      FLUSH_TIMEOUT = 1
       # The status of a server whose engine is unavailable.
       UNAVAILABLE = "503"
 
@@ -94,9 +99,9 @@ module NoDevent
           custom = Publisher.custom
           return custom.realtime(config.namespace, path, json) if custom.respond_to?(:realtime)
 
-          flush
           url = config.url or raise ConfigurationError, "NoDevent::Realtime sends requests to the server, and `url` " \
                                                         "is false; write the server's address as `url:`"
+          flush
           check(Doctor::Http.post("#{url}/api#{config.namespace}/#{path}", json, config.publish_key, timeout: TIMEOUT))
         rescue Doctor::Http::Failed => e
           raise Unavailable, "the server at #{Text.clean(config.url)} is unavailable: #{e.message}"
@@ -104,21 +109,24 @@ module NoDevent
 
         def flush
           publisher = Publisher.current(Realtime.settings.publishing)
-          publisher.flush(TIMEOUT) if publisher.respond_to?(:pending) && publisher.pending.positive?
+          publisher.flush(FLUSH_TIMEOUT) if publisher.respond_to?(:pending) && publisher.pending.positive?
         end
 
         def check(response)
-          return if response.is_a?(Net::HTTPSuccess)
+          body = parse(response)
+          return if response.is_a?(Net::HTTPSuccess) && body.key?("channels")
 
-          text = "the server refused with #{response.code}: #{reason(response)}"
+          reason = body.empty? ? ServerRequest::NOT_A_SERVER : body.values_at("error", "hint").compact.join("; ")
+          text = "the server refused with #{response.code}: #{Text.clean(reason)}"
           raise response.code == UNAVAILABLE ? Unavailable : ServerError, text
         end
 
-        def reason(response)
+        # Empty if the response is that of another program.
+        def parse(response)
           body = JSON.parse(response.body.to_s.dup.force_encoding(Encoding::UTF_8))
-          Text.clean(body.values_at("error", "hint").compact.join("; "))
-        rescue JSON::ParserError, NoMethodError, TypeError
-          "the response is not that of a NoDevent server"
+          body.is_a?(Hash) ? body : {}
+        rescue JSON::ParserError
+          {}
         end
       end
     end
