@@ -234,6 +234,20 @@ export interface Inbox {
   acknowledgeAll(): void;
 }
 
+/** The application's response to a call. */
+export interface CallResponse {
+  readonly status: number;
+  /** The headers, with names in lower case. Cookies are not among them. */
+  readonly headers: { readonly [name: string]: string };
+  readonly body: string;
+}
+
+/** Why a call has no response. */
+export interface CallError extends Error {
+  /** 0: the connection was lost or there was no response in time, and the application may have received the request. */
+  readonly status: number;
+}
+
 /** The rooms of one namespace and the connection they share. */
 export class NoDeventController implements Listenable {
   constructor(options?: { key?: KeySource; keyUrl?: string; token?: Token | TokenSource });
@@ -247,6 +261,11 @@ export class NoDeventController implements Listenable {
   readonly inbox: Inbox;
   /** Returns the same object for the same name. Room data from the application sets key and position too. */
   room<Events extends EventMap = EventMap>(name: string | number | RoomData): Room<Events>;
+  /**
+   * Sends a request to the application over the connection, with the cookies that the connection was opened with. `body` is sent
+   * as JSON, except with GET and DELETE. Resolves to the response, whatever its status; rejects with a `CallError` if there is none.
+   */
+  call(method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<CallResponse>;
   /** The id of this page, the same on every connection. It is sent with each connect, as `auth.pageId`. */
   readonly pageId: string;
   /** Uses an existing socket: ours, the stock client's, or an object with `on`, `off` and `emit`. */

@@ -6,6 +6,8 @@ require "nodevent/configuration/mailbox"
 require "nodevent/configuration/publisher_limits"
 require "nodevent/configuration/key_rules"
 require "nodevent/configuration/native_target"
+require "nodevent/configuration/pages"
+require "nodevent/configuration/publishing"
 require "nodevent/configuration/redacted"
 require "nodevent/configuration/redis"
 require "nodevent/configuration/secrets"
@@ -20,6 +22,7 @@ module NoDevent
   # opened, without the secrets of production.
   class Configuration
     include Unprintable
+    include Publishing
 
     # The default address of the server for browsers.
     PUBLIC_URL = "http://localhost:8080"
@@ -37,7 +40,7 @@ module NoDevent
     KEYS = %w[public_url host namespace secret redis url publish_key].freeze
 
     # The settings that must not be printed.
-    SECRETS = %i[secret publish_key hooks_secret redis redis_target].freeze
+    SECRETS = %i[secret publish_key hooks_secret pages calls redis redis_target].freeze
 
     private_constant :MAX_PUBLISH_SIZE, :KEYS, :SECRETS
 
@@ -198,6 +201,15 @@ module NoDevent
     def hooks_secret = fetch(:hooks_secret)
 
     # @api private
+    # @return [Pages::Cookie, nil] the cookie that says which pages belong to a visitor; nil if the namespace has no
+    #   `pages`
+    def pages = fetch(:pages)
+
+    # @api private
+    # @return [Pages::Calls, nil] what the server signs requests to the application with; nil without `calls`
+    def calls = fetch(:calls)
+
+    # @api private
     # @return [KeyRules]
     def key_rules
       fetch(:key_rules)
@@ -283,7 +295,9 @@ module NoDevent
     def read_secrets
       { secret: setting("secret", "secret_file", "secrets") { Secrets.secret(@values, folder) },
         publish_key: setting("publish_key", "publish_key_file") { Secrets.publish_key(@values, folder) },
-        hooks_secret: setting("hooks") { Secrets.hooks(@values, folder) } }
+        hooks_secret: setting("hooks") { Secrets.hooks(@values, folder) },
+        pages: setting("pages") { Pages.cookie(@values, folder) },
+        calls: setting("calls") { Pages.calls(@values, folder) } }
     end
 
     # The value, or the error to raise when the setting is used.

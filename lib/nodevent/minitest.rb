@@ -6,8 +6,10 @@ require "nodevent/testing"
 
 module NoDevent
   module Testing
-    # Assertions, included in all Minitest tests.
+    # Assertions, and the questions of {Pages}, included in all Minitest tests.
     module Assertions
+      include Pages
+
       def before_setup
         NoDevent.test_mode!
         Testing.begin_test
@@ -90,6 +92,53 @@ module NoDevent
       # @raise see {assert_revoked}
       def refute_revoked(user: Match::ANY, room: Match::ANY, &block)
         refute_recorded(RevocationMatch.new(user: user, room: room), :revocations, &block)
+      end
+
+      # Checks which channels pages subscribe to in the block, or without a block, since the test started.
+      # @example
+      #   assert_subscribed(:chat) { get "/" }
+      # @param channels [Array<String, Symbol>] each of them; any by default
+      # @param count see {assert_emitted}
+      # @return [Array<Subscription>] the matching subscriptions
+      # @raise [Minitest::Assertion] if one of the channels is missing; lists what was subscribed to
+      def assert_subscribed(*channels, count: nil, &block)
+        assert_recorded(SubscriptionMatch.new("subscribed", channels.flatten, count: count), :subscriptions, &block)
+      end
+
+      # @param channels see {assert_subscribed}
+      # @return [void]
+      # @raise see {assert_subscribed}
+      def refute_subscribed(*channels, &block)
+        refute_recorded(SubscriptionMatch.new("subscribed", channels.flatten), :subscriptions, &block)
+      end
+
+      # @param channels see {assert_subscribed}
+      # @param count see {assert_emitted}
+      # @return [Array<Subscription>] the matching ones
+      # @raise see {assert_subscribed}
+      def assert_unsubscribed(*channels, count: nil, &block)
+        assert_recorded(SubscriptionMatch.new("unsubscribed", channels.flatten, count: count), :subscriptions, &block)
+      end
+
+      # Checks what is pushed in the block, or without a block, since the test started.
+      # @example
+      #   assert_pushed({ text: "Hello" }, to: :chat) { post "/messages", params: { text: "Hello" } }
+      # @param message the expected message, compared after conversion to JSON, or an object that matches it by `===`;
+      #   any by default
+      # @param to [String, Symbol, Array] channels, all of which it is pushed to; any by default
+      # @param count see {assert_emitted}
+      # @return [Array<Push>] the matching pushes
+      # @raise [Minitest::Assertion] if the number of matching pushes is not as expected; lists what was pushed
+      def assert_pushed(message = Match::ANY, to: Match::ANY, count: nil, &block)
+        assert_recorded(PushMatch.new(message, to: to, count: count), :pushes, &block)
+      end
+
+      # @param message see {assert_pushed}
+      # @param to see {assert_pushed}
+      # @return [void]
+      # @raise see {assert_pushed}
+      def refute_pushed(message = Match::ANY, to: Match::ANY, &block)
+        refute_recorded(PushMatch.new(message, to: to), :pushes, &block)
       end
 
       private

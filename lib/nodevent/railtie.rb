@@ -4,7 +4,7 @@ require "rails/railtie"
 
 module NoDevent
   # Integration with Rails: the configuration's folder, the log, test mode, the route for keys, the start of requests,
-  # the view helpers, the rake tasks.
+  # the pages of visitors, the view helpers, the rake tasks.
   class Railtie < Rails::Railtie
     initializer "nodevent.configuration" do |app|
       NoDevent::Configuration.root = app.root
@@ -30,6 +30,15 @@ module NoDevent
 
     initializer "nodevent.page" do |app|
       app.middleware.use NoDevent::Page::Middleware
+    end
+
+    # `config.nodevent.realtime = true`. The last middleware, so inside of the session's and of those that compress.
+    initializer "nodevent.realtime" do |app|
+      if app.config.nodevent.realtime
+        app.middleware.use NoDevent::Realtime
+        ActiveSupport.on_load(:action_dispatch_request) { include NoDevent::Realtime::Request }
+        ActiveSupport.on_load(:action_controller) { include NoDevent::Realtime::Controller }
+      end
     end
 
     initializer "nodevent.routes", after: :load_config_initializers do |app|

@@ -7,8 +7,10 @@ require "rspec/matchers"
 
 module NoDevent
   module Testing
-    # `have_emitted`, `have_notified` and `have_revoked`, included in all examples.
+    # `have_emitted` and others, and the questions of {Pages}, included in all examples.
     module Matchers
+      include Pages
+
       # @example a block
       #   expect { comment.save! }.to have_emitted("create").to(Comment).once
       # @example everything since the example started
@@ -44,6 +46,31 @@ module NoDevent
       # @return [HaveRevoked]
       def have_revoked(user: Match::ANY, room: Match::ANY) # rubocop:disable Naming/PredicateName -- a matcher
         HaveRevoked.new(user, room)
+      end
+
+      # Channels that a page subscribes to.
+      # @example
+      #   expect { get "/" }.to have_subscribed(:chat)
+      # @param channels [Array<String, Symbol>] each of them; any by default
+      # @return [HaveSubscribed]
+      def have_subscribed(*channels) # rubocop:disable Naming/PredicateName -- a matcher
+        HaveSubscribed.new("subscribed", channels.flatten)
+      end
+
+      # Channels that a page unsubscribes from.
+      # @param channels [Array<String, Symbol>] each of them; any by default
+      # @return [HaveSubscribed]
+      def have_unsubscribed(*channels) # rubocop:disable Naming/PredicateName -- a matcher
+        HaveSubscribed.new("unsubscribed", channels.flatten)
+      end
+
+      # Pushes to channels.
+      # @example
+      #   expect { post "/messages", params: { text: "Hello" } }.to have_pushed({ text: "Hello" }).to(:chat)
+      # @param message the expected message, compared after conversion to JSON, or a matcher; any by default
+      # @return [HavePushed]
+      def have_pushed(message = Match::ANY) # rubocop:disable Naming/PredicateName -- a matcher
+        HavePushed.new(message)
       end
     end
 
@@ -209,6 +236,69 @@ module NoDevent
 
       def recorded
         Testing.revocations
+      end
+    end
+
+    # The matcher that {Matchers#have_subscribed} and {Matchers#have_unsubscribed} return.
+    class HaveSubscribed < RecordMatcher
+      def initialize(verb, channels)
+        super()
+        @verb = verb
+        @channels = channels
+      end
+
+      # @param digest [String] see {Realtime::Socket#digest}
+      # @return [self]
+      def for_page(digest)
+        with_option(:page, digest)
+      end
+
+      def description
+        "have #{@verb} #{match}"
+      end
+
+      private
+
+      def build(options)
+        SubscriptionMatch.new(@verb, @channels, **options)
+      end
+
+      def recorded
+        Testing.subscriptions
+      end
+    end
+
+    # The matcher that {Matchers#have_pushed} returns.
+    class HavePushed < RecordMatcher
+      def initialize(message)
+        super()
+        @message = message
+      end
+
+      # @param channels [Array<String, Symbol>] channels, all of which it is pushed to
+      # @return [self]
+      def to(*channels)
+        with_option(:to, channels.flatten)
+      end
+
+      # @param digest [String] see {Realtime::Socket#digest}
+      # @return [self]
+      def to_page(digest)
+        with_option(:page, digest)
+      end
+
+      def description
+        "have pushed #{match}"
+      end
+
+      private
+
+      def build(options)
+        PushMatch.new(@message, **options)
+      end
+
+      def recorded
+        Testing.pushes
       end
     end
   end

@@ -3,12 +3,14 @@
 require "json"
 require "nodevent/testing/context"
 require "nodevent/testing/notification_match"
+require "nodevent/testing/pages"
 require "nodevent/testing/publication_match"
 require "nodevent/testing/recorder"
 require "nodevent/testing/revocation_match"
 
 module NoDevent
-  # Test support for applications: records publications, messages to mailboxes and revocations instead of sending them.
+  # Test support for applications: records publications, messages to mailboxes, revocations, and what pages subscribe
+  # to, instead of sending them.
   #
   # RSpec: `require "nodevent/rspec"`. Minitest: `require "nodevent/minitest"`. Both record from the start, and each
   # test sees only its own publications, also if tests run in parallel threads or processes.
@@ -45,6 +47,17 @@ module NoDevent
       # @return [Array<Revocation>] the revocations of the current test; outside of tests, all since the last {clear}
       def revocations
         recorder.revocations
+      end
+
+      # @return [Array<Subscription>] what pages of the current test have subscribed to, and unsubscribed from; outside
+      #   of tests, all since the last {clear}
+      def subscriptions
+        recorder.subscriptions
+      end
+
+      # @return [Array<Push>] the pushes of the current test; outside of tests, all since the last {clear}
+      def pushes
+        recorder.pushes
       end
 
       # Deletes what was recorded: that of the current test, or outside of tests, everything.

@@ -57,6 +57,17 @@ pub enum Command {
         /// The client's number for the request.
         id: Option<u64>,
     },
+    /// `{"call": {"method": …, "path": …, "body": …}, "id": …}`
+    Call {
+        /// The method.
+        method: String,
+        /// Path and query.
+        path: String,
+        /// The JSON text of the body.
+        body: Option<String>,
+        /// The client's number for the request.
+        id: u64,
+    },
     /// `{"mailbox": true, "id": …}`
     Mailbox {
         /// The client's number for the request.
@@ -95,6 +106,9 @@ pub enum CommandError {
     /// `token` is not text.
     #[error("invalid token")]
     BadToken,
+    /// `call` is not a call, or has no id.
+    #[error("bad call")]
+    BadCall,
     /// `acknowledge` does not name messages.
     #[error("Bad ids")]
     BadIds,
@@ -118,6 +132,8 @@ struct Line<'a> {
     broadcast: Option<Value>,
     #[serde(default)]
     presence: Option<Value>,
+    #[serde(borrow, default)]
+    call: Option<&'a RawValue>,
     #[serde(default)]
     mailbox: Option<Value>,
     #[serde(default)]
@@ -134,6 +150,25 @@ struct Line<'a> {
     id: Option<Value>,
 }
 
+/// `{"method": …, "path": …, "body": …}`
+#[derive(Deserialize)]
+struct CallLine<'a> {
+    method: String,
+    path: String,
+    #[serde(borrow, default)]
+    body: Option<&'a RawValue>,
+}
+
+// === impl CallLine ===
+
+impl<'a> CallLine<'a> {
+    fn parse(call: &'a RawValue) -> Option<Self> {
+        // The parser would take an array for the members in their order.
+        let object = Some(call.get()).filter(|text| text.starts_with('{'));
+        object.and_then(|text| serde_json::from_str(text).ok())
+    }
+}
+
 // === impl CommandError ===
 
 impl CommandError {
@@ -143,11 +178,12 @@ impl CommandError {
         match self {
             Self::NotAnObject => "send one JSON object per line",
             Self::UnknownCommand => {
-                r#"send one of: {"join": room}, {"leave": room}, {"token": text}, {"broadcast": true}, {"presence": room}, {"mailbox": true}, {"acknowledge": {"ids": […]}}, {"ping": …}"#
+                r#"send one of: {"join": room}, {"leave": room}, {"token": text}, {"broadcast": true}, {"presence": room}, {"call": {"method": …, "path": …}}, {"mailbox": true}, {"acknowledge": {"ids": […]}}, {"ping": …}"#
             }
             Self::BadId => "send an integer that is not negative",
             Self::BadRoom => "send a non-empty string of at most 255 bytes, or an integer",
             Self::BadToken => "send the text of a token",
+            Self::BadCall => r#"send {"call": {"method": "POST", "path": "/comments", "body": …}, "id": 1}"#,
             Self::BadIds => {
                 r#"send {"acknowledge": {"ids": ["…"]}} or {"acknowledge": {"up_to": "…"}} with ids of messages"#
             }
@@ -180,6 +216,7 @@ impl Command {
             token,
             broadcast,
             presence,
+            call,
             mailbox,
             acknowledge,
             ping,
@@ -188,13 +225,16 @@ impl Command {
             since_user,
             ..
         } = line;
-        match (join, leave, token, broadcast, presence, mailbox, acknowledge, ping) {
-            (Some(name), None, None, None, None, None, None, None) => {
+        let rest = (mailbox, acknowledge, call, ping);
+        match (join, leave, token, broadcast, presence, rest) {
+            (Some(name), None, None, None, None, (None, None, None, None)) => {
                 let key = key.filter(|key| !key.is_null());
                 Ok(Self::Join { room: room(&name)?, key, since: position(since), id })
             }
-            (None, Some(name), None, None, None, None, None, None) => Ok(Self::Leave { room: room(&name)?, id }),
-            (None, None, Some(token), None, None, None, None, None) => {
+            (None, Some(name), None, None, None, (None, None, None, None)) => {
+                Ok(Self::Leave { room: room(&name)?, id })
+            }
+            (None, None, Some(token), None, None, (None, None, None, None)) => {
                 let token = token.as_str().ok_or(fail(CommandError::BadToken))?.to_owned();
                 let since = match since {
                     Some(Value::Object(rooms)) => {
@@ -205,15 +245,22 @@ impl Command {
                 };
                 Ok(Self::Token { token, since_user: position(since_user), since, id })
             }
-            (None, None, None, Some(Value::Bool(true)), None, None, None, None) => {
+            (None, None, None, Some(Value::Bool(true)), None, (None, None, None, None)) => {
                 Ok(Self::Broadcast { since: position(since), id })
             }
-            (None, None, None, None, Some(name), None, None, None) => Ok(Self::Presence { room: room(&name)?, id }),
-            (None, None, None, None, None, Some(Value::Bool(true)), None, None) => Ok(Self::Mailbox { id }),
-            (None, None, None, None, None, None, Some(which), None) => {
+            (None, None, None, None, Some(name), (None, None, None, None)) => {
+                Ok(Self::Presence { room: room(&name)?, id })
+            }
+            (None, None, None, None, None, (Some(Value::Bool(true)), None, None, None)) => Ok(Self::Mailbox { id }),
+            (None, None, None, None, None, (None, Some(which), None, None)) => {
                 Ok(Self::Acknowledge { acknowledgement: acknowledgement(&which).map_err(fail)?, id })
             }
-            (None, None, None, None, None, None, None, Some(payload)) => {
+            (None, None, None, None, None, (None, None, Some(call), None)) => {
+                let id = id.ok_or((CommandError::BadCall, None))?;
+                let CallLine { method, path, body } = CallLine::parse(call).ok_or(fail(CommandError::BadCall))?;
+                Ok(Self::Call { method, path, body: body.map(|body| body.get().to_owned()), id })
+            }
+            (None, None, None, None, None, (None, None, None, Some(payload))) => {
                 Ok(Self::Ping { payload: payload.get().to_owned() })
             }
             _ => Err(fail(CommandError::UnknownCommand)),
@@ -315,6 +362,18 @@ pub fn acknowledged(which: &str) -> String {
 #[must_use]
 pub fn removed(count: u64, unread: u64, id: Option<u64>) -> String {
     with_id(json!({"removed": count, "unread": unread}), id)
+}
+
+/// The reply to a call: `response` is the text of a JSON object.
+#[must_use]
+pub fn called(response: &str, id: u64) -> String {
+    format!("{{\"called\":{response},\"id\":{id}}}")
+}
+
+/// The reply to a call that has no response.
+#[must_use]
+pub fn call_failed(error: &str, status: u16, id: u64) -> String {
+    json!({"error": error, "status": status, "id": id}).to_string()
 }
 
 /// The reply to a request that failed.

@@ -5,6 +5,8 @@
 mod action_cable;
 #[path = "../fuzz/entries/join_args.rs"]
 mod join_args;
+#[path = "../fuzz/entries/pakyow.rs"]
+mod pakyow;
 #[path = "../fuzz/entries/plain.rs"]
 mod plain;
 #[path = "../fuzz/entries/polling_payload.rs"]
@@ -55,6 +57,11 @@ fn polling_payload_decoder_of_version_3_survives_every_seed() {
 #[test]
 fn socket_io_decoder_survives_every_seed() {
     run_all("socket_io", socket_io::run);
+}
+
+#[test]
+fn pakyow_messages_survive_every_seed() {
+    run_all("pakyow", pakyow::run);
 }
 
 #[test]

@@ -183,9 +183,9 @@ impl Authorizers {
         self
     }
 
-    /// Puts the joins that the dialects, or another protocol, have decided before the others.
+    /// Puts the rooms that a protocol or dialect joins itself before the others.
     #[must_use]
-    pub fn with_dialect(mut self, joins: &Arc<DialectJoins>) -> Self {
+    pub fn with_dialect_rooms(mut self, joins: &Arc<DialectJoins>) -> Self {
         self.chain.insert(0, Box::new(DialectRooms(Arc::clone(joins))));
         self
     }

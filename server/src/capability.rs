@@ -10,6 +10,7 @@ use crate::connection_state::ConnectionStates;
 use crate::history::{Recovery, RoomHistory, Since};
 use crate::hooks::Journal;
 use crate::mailbox::Mailboxes;
+use crate::pages::Pages;
 use crate::presence::Presence;
 use crate::revocation::Revocation;
 use crate::user_connections::UserConnections;
@@ -98,6 +99,8 @@ pub struct Engine {
     pub presence: Option<Arc<dyn Presence>>,
     /// The events that wait for the application. `None`: it is notified of nothing.
     pub journal: Option<Arc<dyn Journal>>,
+    /// To which channels the pages of visitors are subscribed. `None`: the namespace has no `pages`.
+    pub pages: Option<Arc<dyn Pages>>,
     /// How many connections a user has. `None`: the namespace has no presence.
     pub connections: Option<Arc<dyn UserConnections>>,
     /// Which connections were restored. `None`: no connection can be.

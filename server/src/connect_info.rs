@@ -168,6 +168,11 @@ impl ConnectInfo {
         headers.iter().find(|(one, _)| is_it(one)).map(|(_, value)| &**value)
     }
 
+    /// All cookies, as the request had them, if a namespace uses them.
+    pub fn all_cookies(&self) -> Option<&str> {
+        self.cookie("")
+    }
+
     /// A listed header, by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         let headers = &self.details.as_ref()?.headers;

@@ -4,6 +4,7 @@
 //! It does not deliver: the shard above it walks the members.
 
 use hashbrown::HashTable;
+use nodevent_protocol::history::Position;
 use smallvec::SmallVec;
 use std::hash::{BuildHasher, RandomState};
 
@@ -48,6 +49,8 @@ struct Room {
     namespace: u16,
     name: Box<str>,
     members: Vec<Member>,
+    /// Up to where all members have received it. `None`: nothing with a position was delivered.
+    delivered: Option<Position>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -172,6 +175,18 @@ impl Hub {
         self.rooms.get(room as usize).map_or(&[], |one| &one.members)
     }
 
+    /// Up to where all members of a room have received it, as far as it was delivered here.
+    pub fn delivered(&self, room: RoomId) -> Option<Position> {
+        self.rooms.get(room as usize)?.delivered
+    }
+
+    /// All members of a room have received it up to a position.
+    pub fn set_delivered(&mut self, room: RoomId, position: Position) {
+        if let Some(room) = self.rooms.get_mut(room as usize) {
+            room.delivered = Some(position);
+        }
+    }
+
     /// Whether a connection has this membership.
     pub fn is_member(&self, slot: Slot, membership: Membership) -> bool {
         self.memberships_of(slot).any(|one| one == membership)
@@ -200,7 +215,8 @@ impl Hub {
         if let Some(id) = self.find(namespace, name) {
             return id;
         }
-        let id = self.rooms.insert(Room { namespace, name: name.into(), members: Vec::new() }) as RoomId;
+        let id = self.rooms.insert(Room { namespace, name: name.into(), members: Vec::new(), delivered: None })
+            as RoomId;
         let (rooms, hasher) = (&self.rooms, &self.hasher);
         let hash = |&id: &RoomId| {
             let one = &rooms[id as usize];

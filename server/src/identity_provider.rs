@@ -33,6 +33,8 @@ pub struct Listed {
     pub headers: Vec<Box<str>>,
     /// Cookies.
     pub cookies: Vec<Box<str>>,
+    /// All cookies, as one text.
+    pub all_cookies: bool,
     /// Parameters of the query.
     pub query: Vec<Box<str>>,
 }

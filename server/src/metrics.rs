@@ -81,6 +81,10 @@ pub struct Metrics {
     pub engine_disconnects: AtomicU64,
     /// Requests to the application, by the index of their result in [`APPLICATION`].
     application_requests: [AtomicU64; APPLICATION.len()],
+    /// Calls of clients, by the index of their result in [`CALLS`].
+    calls: [AtomicU64; CALLS.len()],
+    /// Pages whose subscriptions were rejected because a limit was reached.
+    pub rejected_pages: AtomicU64,
     /// Changes of circuit breakers, by the index in [`BREAKER`].
     breaker_changes: [AtomicU64; BREAKER.len()],
     /// Revocations that this server has applied.
@@ -331,6 +335,18 @@ pub static SERIES: &[Series] = &[
         read: Read::ByReason(&APPLICATION, |metrics| &metrics.application_requests),
     },
     Series {
+        name: "calls_total",
+        help: "Calls of clients to the application, by their result.",
+        alert: "`timeout`, `unreachable`, `breaker_open` or `busy` grow: the application is too slow, or down.",
+        read: Read::ByReason(&CALLS, |metrics| &metrics.calls),
+    },
+    Series {
+        name: "rejected_pages_total",
+        help: "Subscriptions of pages rejected, because of `pages: max_pages` or `pages: max_channels`.",
+        alert: "It grows. The application receives 507 or 409, and pages miss messages.",
+        read: Read::Counter(|metrics| &metrics.rejected_pages),
+    },
+    Series {
         name: "application_breaker_changes_total",
         help: "Changes of the circuit breakers in front of the application.",
         alert: "`opened` grows: requests failed several times in succession, and none are sent for a while.",
@@ -424,8 +440,8 @@ pub static SERIES: &[Series] = &[
 ];
 
 /// Results of a request to the application.
-const APPLICATION: [&str; 8] =
-    ["ok", "timeout", "unreachable", "too_large", "redirect", "failed", "breaker_open", "overloaded"];
+const APPLICATION: [&str; 9] =
+    ["ok", "timeout", "unreachable", "too_large", "streamed", "redirect", "failed", "breaker_open", "overloaded"];
 
 /// The meaning of each of [`APPLICATION`], for the reference.
 const APPLICATION_MEANINGS: [&str; APPLICATION.len()] = [
@@ -433,6 +449,7 @@ const APPLICATION_MEANINGS: [&str; APPLICATION.len()] = [
     "No response within `timeout`.",
     "The connection could not be opened, or was closed early.",
     "The response was larger than `max_response`.",
+    "The response to a call was a stream, or not complete within `timeout`.",
     "The response was a redirect, which counts as a no.",
     "The response had a status from 500 on, or 429.",
     "No request was sent, because the circuit breaker was open.",
@@ -447,6 +464,42 @@ const BREAKER_MEANINGS: [&str; BREAKER.len()] = [
     "Requests failed several times in succession. None are sent for a while.",
     "One request is sent, and its result decides.",
     "The application responds again.",
+];
+
+/// Results of a call.
+const CALLS: [&str; 14] = [
+    "ok",
+    "bad_path",
+    "bad_call",
+    "bad_method",
+    "no_handlers",
+    "too_many",
+    "not_configured",
+    "unreachable",
+    "too_large",
+    "streamed",
+    "not_text",
+    "busy",
+    "breaker_open",
+    "timeout",
+];
+
+/// The meaning of each.
+const CALL_MEANINGS: [&str; 14] = [
+    "The application responded, with any status.",
+    "The path cannot be called.",
+    "The call is not one.",
+    "The method is not one of `calls: methods`.",
+    "The message has an action without a handler, because `calls: handlers` is not configured.",
+    "The connection has as many calls at a time as `calls: per_connection`.",
+    "The namespace has no `calls`.",
+    "The application could not be reached, or closed the connection.",
+    "The response is larger than `calls: max_response`.",
+    "The response is a stream, or was not complete in time.",
+    "The response is not text in UTF-8.",
+    "Too many calls wait.",
+    "The circuit breaker is open.",
+    "The application did not respond within `calls: timeout`.",
 ];
 
 /// Reasons for an invalid publish.
@@ -517,6 +570,13 @@ impl Metrics {
     pub fn count_application_request(&self, result: &str) {
         if let Some(index) = APPLICATION.iter().position(|one| *one == result) {
             self.application_requests[index].fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a call of a client, by the name of its result.
+    pub fn count_call(&self, result: &str) {
+        if let Some(index) = CALLS.iter().position(|one| *one == result) {
+            self.calls[index].fetch_add(1, Relaxed);
         }
     }
 
@@ -592,6 +652,10 @@ number of series is fixed.
     let _ =
         write!(out, "\n## Reasons of `nodevent_application_requests_total`\n\n| reason | meaning |\n|---|---|\n");
     for (name, meaning) in APPLICATION.iter().zip(APPLICATION_MEANINGS) {
+        let _ = writeln!(out, "| `{name}` | {meaning} |");
+    }
+    let _ = write!(out, "\n## Reasons of `nodevent_calls_total`\n\n| reason | meaning |\n|---|---|\n");
+    for (name, meaning) in CALLS.iter().zip(CALL_MEANINGS) {
         let _ = writeln!(out, "| `{name}` | {meaning} |");
     }
     let title = "\n## Reasons of `nodevent_application_breaker_changes_total`\n\n| reason | meaning |\n|---|---|\n";

@@ -3,6 +3,7 @@
 //! Built once at start, and shared by everything that serves connections.
 
 use crate::authorize::{Authorizers, DialectJoins, PublishAuthorizer};
+use crate::calls::{Caller, CookieRule};
 use crate::connection_observer::ConnectionObserver;
 use crate::connection_state;
 use crate::hooks::Recorder;
@@ -38,6 +39,8 @@ pub struct Namespace {
     pub provider: OnceLock<Arc<dyn IdentityProvider>>,
     /// What is notified of its connections. Set once, before the first connection. Empty: nothing is.
     pub observer: OnceLock<Arc<dyn ConnectionObserver>>,
+    /// Sends the calls of its clients to the application. Set once, before the first connection. Empty: it has no calls.
+    pub caller: OnceLock<Arc<dyn Caller>>,
     /// The tokens that count no longer.
     pub revocations: Arc<RevocationList>,
     /// Records what the application is notified of. `None`: of nothing.
@@ -118,6 +121,12 @@ impl Namespaces {
             all.headers.extend_from_slice(&one.listed().headers);
             all.cookies.extend_from_slice(&one.listed().cookies);
             all.query.extend_from_slice(&one.listed().query);
+        }
+        for one in self.list.iter().filter_map(|one| one.caller.get()) {
+            match one.cookies() {
+                CookieRule::All => all.all_cookies = true,
+                CookieRule::Listed(names) => all.cookies.extend_from_slice(names),
+            }
         }
         for names in [&mut all.headers, &mut all.cookies, &mut all.query] {
             names.sort_unstable();

@@ -6,6 +6,7 @@
 //!
 //! All calls run on the connection's shard and must not block.
 
+use crate::calls::{Call, CallError, CallResult, ConnectionEvent};
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
@@ -16,10 +17,12 @@ use crate::identity::Identity;
 use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed, StoredMessage};
 use crate::outcome::Outcome;
+use crate::pages::PageEvent;
 use crate::presence::{PresenceError, PresenceResult, RoomPresence};
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
+use nodevent_protocol::pages::{PageDigest, Subscription};
 use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
@@ -85,6 +88,20 @@ pub trait Protocol: fmt::Debug + Send {
     /// Messages from the mailbox that [`Core::open_mailbox`] has opened, and what else happens in it.
     fn mailbox(&mut self, namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {
         let _ = (namespace, delivery, core);
+    }
+
+    /// What happens to the subscriptions of the page that [`Core::open_page`] has named.
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn page(&mut self, namespace: u16, event: &PageEvent<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (namespace, event, core);
+        Ok(())
+    }
+
+    /// The reply to a [`Core::call`], with its number.
+    fn called(&mut self, namespace: u16, number: u64, result: &CallResult, core: &mut dyn Core) {
+        let _ = (namespace, number, result, core);
     }
 
     /// The reply to a [`Core::identify`] that was pending.
@@ -429,6 +446,27 @@ pub trait Core {
 
     /// Sets the page that the connection belongs to, which publications can exclude.
     fn set_page(&mut self, page: PageHash);
+
+    /// The connection is one of this page. Returns the page's subscriptions, or they follow with [`Protocol::page`], as does every
+    /// change. The protocol receives what follows their positions, which are not returned again. It may call this again, and
+    /// must from time to time, so that the engine keeps the page.
+    fn open_page(&mut self, namespace: u16, page: PageDigest) -> Outcome<Vec<Subscription>>;
+
+    /// The connection is about to be closed, and has received the channels of its page up to these positions.
+    fn close_page(&mut self, received: Vec<Subscription>);
+
+    /// Up to where a room was delivered to its members here. `None`: nothing was, or the room has no history.
+    fn delivered(&self, namespace: u16, room: &str) -> Option<Position>;
+
+    /// Calls the application. [`Protocol::called`] follows with the same number. `connection` is the id of the connection for the
+    /// application, if it has one of its own.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    fn call(&mut self, namespace: u16, call: Call, connection: Option<&str>, number: u64) -> Result<(), CallError>;
+
+    /// Notifies the application of an event, if its configuration says so.
+    fn notify_call(&mut self, namespace: u16, event: ConnectionEvent, connection: Option<&str>);
 
     /// The current transport of the connection's messages.
     fn transport(&self) -> TransportKind;

@@ -6,7 +6,7 @@
 
 use crate::address_limits::{self, AddressLimits};
 use crate::application::{
-    ApplicationClient, HookSender, RequestAuthorizer, TurtedAuthorizer, UserUpdates, keep_key_set,
+    ApplicationClient, Forwarder, HookSender, RequestAuthorizer, TurtedAuthorizer, UserUpdates, keep_key_set,
 };
 use crate::authorize::{Authorizer, Authorizers, DialectJoins, DialectRooms, PublishAuthorizer, RoomsOfUsers};
 use crate::byte_budget::ByteBudget;
@@ -304,6 +304,7 @@ fn namespaces(config: &Config) -> Namespaces {
             tokens,
             provider: OnceLock::new(),
             observer: OnceLock::new(),
+            caller: OnceLock::new(),
             revocations,
             recorder: one.hooks.as_ref().map(|hooks| Arc::new(Recorder::new(hooks.events.clone(), hooks.journal))),
             publish: PublishAuthorizer::new(one.publish_keys.clone()),
@@ -356,6 +357,12 @@ fn set_providers(
             );
             let authorizer = TurtedAuthorizer::new(client, &namespace.name, shards.clone());
             namespace.dialect_joins.set_application(Arc::new(authorizer));
+        }
+        if let Some(calls) = &one.calls {
+            let client = client(&calls.application)?;
+            tracing::info!(namespace = one.name, application = client.target(), "clients may call the application");
+            let forwarder = Forwarder::new(&namespaces.get(id as u16).name, calls.clone(), client, shards.clone());
+            let _ = namespaces.get(id as u16).caller.set(Arc::new(forwarder));
         }
         let Some(auth) = &one.auth else { continue };
         let authorizing = client(&auth.application)?;
@@ -453,7 +460,11 @@ fn authorizers(
         };
         Authorizers::from(of_users).with_identities(revocations, tokens)
     };
-    let chain = if config.serves_action_cable() { chain.with_dialect(dialect_joins) } else { chain };
+    let by_protocol = config.serves_action_cable() || config.has_closed_protocol();
+    let chain = match by_protocol && !config.decides_by_dialect() {
+        true => chain.with_dialect_rooms(dialect_joins),
+        false => chain,
+    };
     chain.with_revocations(revocations)
 }
 
@@ -542,8 +553,9 @@ pub fn mailbox_settings(config: &NamespaceConfig, limits: &Limits) -> Option<Mai
 fn start_engine(config: &NamespaceConfig, fanout: Fanout, limits: &Limits) -> Result<Engine, StartError> {
     let max_publication_bytes = limits.max_publish_size + POSITION_BYTES;
     let mailboxes = mailbox_settings(config, limits);
+    let pages = config.pages.as_ref().map(|pages| pages.settings);
     let engine = match &config.redis {
-        None => Memory::start(fanout, config.history.clone(), mailboxes, config.presence.clone()),
+        None => Memory::start(fanout, config.history.clone(), mailboxes, config.presence.clone(), pages),
         Some(redis) => Redis::start(redis, config, fanout, max_publication_bytes, mailboxes)
             .map_err(|error| StartError::Redis(config.name.clone(), error))?,
     };

@@ -15,6 +15,8 @@ RSpec.describe "A secret in the wrong place of a configuration" do
     "/a:\n  redis:" => %w[url host port db username password password_file prefix tls ssl sentinel cluster options path unknown],
     "/a:\n  redis:\n    ssl:" => %w[ca cert key verify],
     "/a:\n  redis:\n    sentinel:" => %w[hosts name username password],
+    "/a:\n  pages:" => %w[secret secret_file cookie],
+    "/a:\n  calls:" => %w[url secret secret_file handlers],
     "/a:\n  history:" => %w[size age rooms],
     "/a:\n  history:\n    rooms:\n      Chat_:" => %w[size age],
     "limits:" => %w[max_publish_size max_room_name],
@@ -34,7 +36,7 @@ RSpec.describe "A secret in the wrong place of a configuration" do
   def printed
     config = yield
     uses = %i[public_url secret redis url publish_key publisher history key_rules channel_per_room? max_publish_size max_room_name
-              redis_target publishes_over_http? namespaces]
+              redis_target publishes_over_http? namespaces pages calls]
     texts = uses.map do |use|
       config.public_send(use)
       ""

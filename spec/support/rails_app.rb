@@ -19,6 +19,7 @@ module RailsApp
       config.secret_key_base = "x" * 40
       config.hosts.clear
       config.active_job.queue_adapter = :inline
+      %s
     end
     App.initialize!
     ActiveRecord::Schema.verbose = false
@@ -36,14 +37,15 @@ module RailsApp
   RUBY
 
   # The output of a script in an application with these files.
-  def rails(script, files: {}, nodevent_first: false, env: {})
+  # @param settings [String] more lines of config/application.rb
+  def rails(script, files: {}, nodevent_first: false, env: {}, settings: "")
     Dir.mktmpdir do |folder|
       files.each do |path, text|
         FileUtils.mkdir_p(File.dirname(File.join(folder, path)))
         File.write(File.join(folder, path), text)
       end
       gem = 'require "nodevent"'
-      prelude = format(PRELUDE, nodevent_first ? gem : "", nodevent_first ? "" : gem)
+      prelude = format(PRELUDE, nodevent_first ? gem : "", nodevent_first ? "" : gem, settings)
       environment = Children::CLEAN.merge("RAILS_ENV" => "development", "DATABASE_URL" => "sqlite3::memory:")
       out, err, status = Open3.capture3(environment.merge(env), *Children::LIMITED, RbConfig.ruby, "-W0",
                                         "-I#{ROOT}/lib", "-e", prelude + script, chdir: folder)

@@ -19,6 +19,9 @@ const REFUSED_ORIGIN_DELAY = 60_000;
 /** Number of these attempts. After them, the page has to be loaded again. */
 const REFUSED_ORIGIN_ATTEMPTS = 5;
 
+/** Time for the response to a call, which is longer than the server waits for the application, or to another request. Milliseconds. */
+const TIMEOUT = 60_000;
+
 /** The key endpoint that the gem mounts, if the page does not name another one. */
 const DEFAULT_KEY_URL = "/nodevent/key";
 
@@ -127,6 +130,33 @@ export class NoDeventController extends Listenable {
       _request: { broadcast: true, since },
       _onSent: () => {},
       _ack: (_err, _ok, state) => feed._onRecovered(state, since),
+    });
+  }
+
+  /**
+   * Sends a request to the application over the connection, with the cookies that the connection was opened with. Resolves to its
+   * response, whatever the status. Rejects with an error that has a `status` if there is none: 0 if the connection was lost, and then
+   * the application may have received the request.
+   * @param {string} method @param {string} path @param {any} [body]
+   * @returns {Promise<{status: number, headers: {[name: string]: string}, body: string}>}
+   */
+  call(method, path, body) {
+    return this._request("call", { method, path, body });
+  }
+
+  /** Sends an event, and resolves to the second value of its acknowledgement. @param {string} event @param {any} data @returns {Promise<any>} */
+  _request(event, data) {
+    return new Promise((resolve, reject) => {
+      const done = (/** @type {any} */ error, /** @type {any} */ result) => {
+        clearTimeout(timer);
+        if (error) reject(Object.assign(Error(error), result));
+        else resolve(result);
+      };
+      const fail = (done._onDisconnect = () => done("No response", { status: 0 }));
+      // A connection that is lost acknowledges nothing, and the stock client does not say so.
+      const timer = setTimeout(fail, TIMEOUT);
+      if (this.socket) this.socket.emit(event, data, done);
+      else fail();
     });
   }
 

@@ -19,9 +19,6 @@ const MIN_RENEWAL_DELAY = 1000;
 /** Longest delay that `setTimeout` accepts. Milliseconds. */
 const MAX_TIMEOUT = 2 ** 31 - 1;
 
-/** Maximum time for the list of members. Milliseconds. */
-const PRESENCE_TIMEOUT = 10_000;
-
 /**
  * Events: `join(err, state)` for every attempt, `leave(err)` with `err` if the page did not ask to leave,
  * `key-expired(room)`, `key-refused(reason)`, `gap(position)` if publications are lost for good, and the
@@ -86,18 +83,9 @@ export class Room extends Feed {
   }
 
   /** Who is in the room, which this page has joined. @returns {Promise<any>} */
-  presence() {
-    return new Promise((resolve, reject) => {
-      const fail = (/** @type {string} */ reason) => reject(Error(reason));
-      if (!this.joined || !this._controller._canSend()) return fail("Not a member");
-      // If the connection is lost, nothing is acknowledged.
-      const timer = setTimeout(fail, PRESENCE_TIMEOUT, "No response");
-      this._controller.socket.emit("presence", { room: this.id }, (/** @type {any} */ err, /** @type {any} */ list) => {
-        clearTimeout(timer);
-        if (err) fail(err);
-        else resolve(list);
-      });
-    });
+  async presence() {
+    if (!this.joined || !this._controller._canSend()) throw Error("Not a member");
+    return this._controller._request("presence", { room: this.id });
   }
 
   /** Stores a key and schedules its renewal, at 80 to 90 % of its lifetime so that many rooms spread out. @param {any} key */

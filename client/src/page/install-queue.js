@@ -59,6 +59,8 @@ export function installQueue() {
     get inbox() {
       return member("inbox", { unread: 0, messages: [] });
     },
+    // A promise, because a recorder is not one.
+    call: (/** @type {any[]} */ ...args) => new Promise((resolve, reject) => root._record((/** @type {any} */ target) => target.call(...args).then(resolve, reject))),
     /** @param {any} data */
     room(data) {
       const id = String(data?.room ?? data);

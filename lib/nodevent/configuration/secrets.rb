@@ -13,7 +13,7 @@ module NoDevent
       MAX_DISTANCE = 2
 
       # Sections that have secrets of their own.
-      SECTIONS = %w[token hooks].freeze
+      SECTIONS = %w[token hooks pages calls].freeze
 
       private_constant :NAMES, :MAX_DISTANCE, :SECTIONS
 
@@ -48,7 +48,15 @@ module NoDevent
         # @raise [ConfigurationError]
         def hooks(values, folder)
           keys = values.mapping("hooks")
-          one(SecretSection.new(values, keys, "hooks"), folder, "secret") unless keys.empty?
+          of_section(SecretSection.new(values, keys, "hooks"), folder) unless keys.empty?
+        end
+
+        # @param section [SecretSection] a section whose keys are `secret` or `secret_file`
+        # @param folder see {secret}
+        # @return [String, nil]
+        # @raise [ConfigurationError]
+        def of_section(section, folder)
+          one(section, folder, "secret")
         end
 
         # @param section the keys of `token`

@@ -39,6 +39,22 @@ module NoDevent
       end
     end
 
+    # One channel that a page has subscribed to, or unsubscribed from: `verb` is "subscribed" or "unsubscribed".
+    Subscription = Struct.new(:channel, :verb, :page, :namespace, keyword_init: true) do
+      def to_s
+        Text.line(%("#{channel}"))
+      end
+    end
+
+    # One push: to `channels`, or to the `page` with this digest, which sees one channel. `message` is what pages
+    # receive.
+    Push = Struct.new(:channels, :message, :page, :namespace, keyword_init: true) do
+      def to_s
+        names = channels.map { |name| %("#{name}") }.join(", ")
+        Text.line("#{JSON.generate(message)} to #{names}#{" of page #{page}" if page}")
+      end
+    end
+
     # A publisher that records. It takes no lock, so that signal handlers can emit; appending to an Array and copying it
     # are atomic.
     class Recorder
@@ -49,10 +65,21 @@ module NoDevent
       # @return [true, Integer] like a real publisher: with `wait: true`, one subscribed server
       def publish(channel, json, wait: false, **)
         parsed = JSON.parse(json)
-        record(Publication.new(room: parsed["room"], event: parsed["event"], message: parsed["message"],
-                               namespace: channel, rooms: parsed["rooms"], users: parsed["users"],
-                               broadcast: parsed["broadcast"]))
+        record(push(channel, parsed) || publication(channel, parsed))
         wait ? 1 : true
+      end
+
+      # Records what {NoDevent::Realtime} sends to the server.
+      # @param path [String] "pages" or "push"
+      # @param json [String] as the server would receive it
+      # @return [void]
+      def realtime(namespace, path, json)
+        parsed = JSON.parse(json)
+        if path == "push"
+          record(Push.new(channels: parsed["channels"], message: parsed["message"], namespace: namespace))
+        else
+          record_subscriptions(namespace, parsed)
+        end
       end
 
       # Records a message for mailboxes.
@@ -90,6 +117,16 @@ module NoDevent
         recorded(Revocation)
       end
 
+      # @return [Array<Subscription>] those of the current test; outside of tests, all
+      def subscriptions
+        recorded(Subscription)
+      end
+
+      # @return [Array<Push>] those of the current test; outside of tests, all
+      def pushes
+        recorded(Push)
+      end
+
       # Deletes those of the current test; outside of tests, all.
       def clear
         forget(Context.current)
@@ -101,6 +138,26 @@ module NoDevent
       end
 
       private
+
+      def publication(namespace, parsed)
+        Publication.new(room: parsed["room"], event: parsed["event"], message: parsed["message"], namespace: namespace,
+                        rooms: parsed["rooms"], users: parsed["users"], broadcast: parsed["broadcast"])
+      end
+
+      # @return [Push, nil] nil if it is not one
+      def push(namespace, parsed)
+        return unless parsed.key?("user") || parsed["room"].to_s.start_with?(NoDevent::Realtime::Channels::ROOM_PREFIX)
+
+        Push.new(channels: [parsed["event"]], message: parsed["message"], page: parsed["user"], namespace: namespace)
+      end
+
+      def record_subscriptions(namespace, parsed)
+        { "unsubscribe" => "unsubscribed", "subscribe" => "subscribed" }.each do |key, verb|
+          (parsed[key] || []).each do |channel|
+            record(Subscription.new(channel: channel, verb: verb, page: parsed["page"], namespace: namespace))
+          end
+        end
+      end
 
       def record(entry)
         @entries << [Context.current || Context.only, entry.freeze]

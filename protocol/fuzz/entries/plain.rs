@@ -17,6 +17,9 @@ pub(crate) fn run(data: &[u8]) {
         Ok(Command::Acknowledge { acknowledgement, .. }) => {
             assert!(acknowledgement.ids.len() <= plain::MAX_IDS);
         }
+        Ok(Command::Call { body, .. }) => {
+            assert!(body.is_none_or(|body| serde_json::from_str::<&serde_json::value::RawValue>(&body).is_ok()));
+        }
         Ok(Command::Token { .. } | Command::Broadcast { .. } | Command::Mailbox { .. }) => {}
         Ok(Command::Ping { payload }) => {
             let pong = plain::pong(&payload);

@@ -2,7 +2,7 @@
 //!
 //! [`command`] reads what clients send, [`frame`] writes what they receive, [`identifier`] reads which stream a
 //! subscription is for, and [`signed_name`] verifies the names of streams that an application has signed.
-//! `protocol/README.md` section 15 has what this server adds, and `vectors/action_cable.json` an example of each.
+//! `protocol/README.md` section 17 has what this server adds, and `vectors/action_cable.json` an example of each.
 //!
 //! # Source
 //! Rails 6.1 to 8.1 (`ActionCable::Connection`, `@rails/actioncable`), AnyCable 1.6 (`actioncable-v1-ext-json`).

@@ -193,6 +193,14 @@ impl Scope {
         format!("{}{PREFIX}restored:{}:{namespace}:{instance:016x}", self.prefix, namespace.len())
     }
 
+    /// Returns the key of a page, and those of the namespace's pages and channels; see [`crate::pages`]. All of them are in one
+    /// slot of a cluster.
+    #[must_use]
+    pub fn pages(&self, namespace: &str, page: crate::pages::PageDigest) -> [String; 3] {
+        let tag = format!("{}{PREFIX}{{{}:{namespace}}}:pages", self.prefix, namespace.len());
+        [format!("{tag}:page:{page}"), format!("{tag}:expiry"), format!("{tag}:channels")]
+    }
+
     /// Returns a key or a channel of this program alone, for `purpose`. `id` makes it unique.
     #[must_use]
     pub fn own(&self, purpose: &str, id: u128) -> String {

@@ -35,6 +35,13 @@ fn describe(command: &Command) -> Value {
             with_id(value, id)
         }
         Command::Presence { room, id } => with_id(json!({"presence": room}), id),
+        Command::Call { method, path, body, id } => {
+            let mut value = json!({"call": {"method": method, "path": path}, "id": id});
+            if let Some(body) = body {
+                value["call"]["body"] = body.as_str().into();
+            }
+            value
+        }
         Command::Mailbox { id } => with_id(json!({"mailbox": true}), id),
         Command::Acknowledge { acknowledgement, id } => {
             let ids: Vec<String> = acknowledgement.ids.iter().map(ToString::to_string).collect();
@@ -105,6 +112,10 @@ fn every_line_of_the_server_is_encoded() {
             "presence" => plain::presence(&vector["list"].to_string(), id),
             "mailbox" => plain::mailbox(&vector["delivery"].to_string()),
             "acknowledged" => plain::acknowledged(&vector["which"].to_string()),
+            "called" => plain::called(&vector["response"].to_string(), id.unwrap()),
+            "call_failed" => {
+                plain::call_failed(text(vector, "error"), number(vector, "status") as u16, id.unwrap())
+            }
             "removed" => plain::removed(number(vector, "count"), number(vector, "unread"), id),
             "closing" => plain::closing(text(vector, "reason"), number(vector, "reconnect_after")),
             other => panic!("unknown kind: {other}"),

@@ -14,7 +14,7 @@ use crate::config::application::Application;
 use crate::metrics::Metrics;
 use crate::tls_client;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, StatusCode, Uri};
@@ -24,6 +24,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use nodevent_protocol::text::printable;
 use std::error::Error as _;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,17 @@ pub struct ApplicationResponse {
     pub body: Bytes,
 }
 
+/// A complete response to a call, whatever its status.
+#[derive(Debug)]
+pub struct CallResponse {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+}
+
 /// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApplicationError {
@@ -81,6 +93,9 @@ pub enum ApplicationError {
     /// It is larger than allowed.
     #[error("the response is larger than {0} bytes")]
     TooLarge(usize),
+    /// It is a stream, or went on until the timeout.
+    #[error("the response is a stream, or was not complete in time")]
+    Streamed,
     /// It is a redirect with this status.
     #[error("the response is a redirect (status {0}), which is not followed")]
     Redirect(u16),
@@ -119,6 +134,7 @@ impl ApplicationError {
             Self::Timeout(_) => "timeout",
             Self::Unreachable(_) => "unreachable",
             Self::TooLarge(_) => "too_large",
+            Self::Streamed => "streamed",
             Self::Redirect(_) => "redirect",
             Self::Failed(_) => "failed",
             Self::BreakerOpen => "breaker_open",
@@ -184,26 +200,58 @@ impl ApplicationClient {
         result
     }
 
+    /// Sends a call, whose target is below that of the settings, and reads its response, which may have any status.
+    ///
+    /// # Errors
+    /// [`ApplicationError`], which is counted.
+    pub async fn call(
+        &self,
+        target: &Uri,
+        request: &ApplicationRequest,
+        client: Option<Client>,
+    ) -> Result<CallResponse, ApplicationError> {
+        // Set as soon as the response has begun.
+        let has_begun = AtomicBool::new(false);
+        let result = self.in_turn(request, client, || self.exchange_call(target, request, &has_begun)).await;
+        let result = match result {
+            Err(ApplicationError::Timeout(_)) if has_begun.load(Relaxed) => Err(ApplicationError::Streamed),
+            result => result,
+        };
+        self.metrics.count_application_request(result.as_ref().map_or_else(ApplicationError::name, |_| "ok"));
+        result
+    }
+
     async fn try_send(
         &self,
         request: &ApplicationRequest,
         client: Option<Client>,
     ) -> Result<ApplicationResponse, ApplicationError> {
+        self.in_turn(request, client, || self.exchange(request)).await
+    }
+
+    /// Makes an attempt on the client's turn, if the breakers admit it, and a second one if that is safe.
+    async fn in_turn<T, F>(
+        &self,
+        request: &ApplicationRequest,
+        client: Option<Client>,
+        exchange: impl Fn() -> F,
+    ) -> Result<T, ApplicationError>
+    where
+        F: Future<Output = Result<Result<T, ApplicationError>, legacy::Error>>,
+    {
         let by = tokio::time::Instant::now() + self.timeout;
         let timeout = |_| ApplicationError::Timeout(self.timeout);
         // One that gets no slot says nothing about the application, so the breaker decides after it.
         let slot = tokio::time::timeout_at(by, self.slots.take(client)).await;
         let _slot = slot.ok().flatten().ok_or(ApplicationError::Overloaded)?;
         let attempt = self.attempt(client).ok_or(ApplicationError::BreakerOpen)?;
-        let exchange = async {
-            match self.exchange(request).await {
-                Err(error) if request.method == Method::GET && was_closed_early(&error) => {
-                    self.exchange(request).await
-                }
+        let attempts = async {
+            match exchange().await {
+                Err(error) if request.method == Method::GET && was_closed_early(&error) => exchange().await,
                 result => result,
             }
         };
-        let result = match tokio::time::timeout_at(by, exchange).await.map_err(timeout) {
+        let result = match tokio::time::timeout_at(by, attempts).await.map_err(timeout) {
             Ok(result) => result.map_err(|error| unreachable(&error)).and_then(|result| result),
             Err(error) => Err(error),
         };
@@ -216,14 +264,7 @@ impl ApplicationClient {
         &self,
         request: &ApplicationRequest,
     ) -> Result<Result<ApplicationResponse, ApplicationError>, legacy::Error> {
-        let mut sent = hyper::Request::new(Full::new(request.body.clone()));
-        *sent.method_mut() = request.method.clone();
-        *sent.uri_mut() = self.target_with(request.path.as_ref());
-        *sent.headers_mut() = request.headers.clone();
-        sent.headers_mut().remove(header::HOST);
-        let agent = HeaderValue::from_static(concat!("nodevent/", env!("CARGO_PKG_VERSION")));
-        sent.headers_mut().insert(header::USER_AGENT, agent);
-        let response = self.http.request(sent).await?;
+        let response = self.http.request(outgoing(&self.target_with(request.path.as_ref()), request)).await?;
         let status = response.status();
         if status.is_redirection() {
             return Ok(Err(ApplicationError::Redirect(status.as_u16())));
@@ -231,15 +272,37 @@ impl ApplicationClient {
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Ok(Err(ApplicationError::Failed(status.as_u16())));
         }
-        let body = Limited::new(response.into_body(), self.max_response).collect().await;
-        Ok(match body {
-            Ok(body) => Ok(ApplicationResponse { status, body: body.to_bytes() }),
+        let body = self.read_body(response.into_body()).await;
+        Ok(body.map(|body| ApplicationResponse { status, body }))
+    }
+
+    /// One attempt of a call. The outer error may be retried.
+    async fn exchange_call(
+        &self,
+        target: &Uri,
+        request: &ApplicationRequest,
+        has_begun: &AtomicBool,
+    ) -> Result<Result<CallResponse, ApplicationError>, legacy::Error> {
+        let response = self.http.request(outgoing(target, request)).await?;
+        has_begun.store(true, Relaxed);
+        let (head, body) = response.into_parts();
+        let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        if content_type.to_ascii_lowercase().starts_with(b"text/event-stream") {
+            return Ok(Err(ApplicationError::Streamed));
+        }
+        let body = self.read_body(body).await;
+        Ok(body.map(|body| CallResponse { status: head.status, headers: head.headers, body }))
+    }
+
+    async fn read_body(&self, body: Incoming) -> Result<Bytes, ApplicationError> {
+        match Limited::new(body, self.max_response).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => Err(ApplicationError::TooLarge(self.max_response)),
             Err(error) => Err(ApplicationError::Unreachable(printable(
                 &format!("the response ended early: {error}"),
                 MAX_REASON,
             ))),
-        })
+        }
     }
 
     fn target_with(&self, path: Option<&PathAndQuery>) -> Uri {
@@ -316,6 +379,18 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.record(false);
     }
+}
+
+/// A request as it is sent.
+fn outgoing(target: &Uri, request: &ApplicationRequest) -> hyper::Request<Full<Bytes>> {
+    let mut sent = hyper::Request::new(Full::new(request.body.clone()));
+    *sent.method_mut() = request.method.clone();
+    *sent.uri_mut() = target.clone();
+    *sent.headers_mut() = request.headers.clone();
+    sent.headers_mut().remove(header::HOST);
+    let agent = HeaderValue::from_static(concat!("nodevent/", env!("CARGO_PKG_VERSION")));
+    sent.headers_mut().insert(header::USER_AGENT, agent);
+    sent
 }
 
 /// Whether the connection was closed before its response, as the application does with idle ones.

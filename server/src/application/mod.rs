@@ -4,7 +4,8 @@
 //! (`resolver`). [`RequestAuthorizer`] asks the application
 //! who a connection is, with a `cache`, and [`TurtedAuthorizer`] about the users and channels of one dialect;
 //! `response` reads its responses, and `site` writes and reads those of the dialect `web_service`. `key_set` reads the
-//! public keys of tokens from it. `hook_sender` notifies it, and `user_updates` as SocketIO Web Service did. The target
+//! public keys of tokens from it. `hook_sender` notifies it, and `user_updates` as SocketIO Web Service did. `calls`
+//! passes the calls of clients on. The target
 //! of every request is fixed by the configuration: nothing that a client sends can change its scheme, host or path.
 //!
 //! It knows the shards' inboxes, for its replies. It does not know connections, protocols or engines.
@@ -12,6 +13,7 @@
 mod authorizer;
 mod breaker;
 mod cache;
+mod calls;
 mod client;
 mod hook_sender;
 mod key_set;
@@ -23,6 +25,7 @@ mod turted;
 mod user_updates;
 
 pub use authorizer::RequestAuthorizer;
+pub use calls::Forwarder;
 pub use client::{ApplicationClient, ApplicationError, ApplicationRequest, ApplicationResponse};
 pub use hook_sender::HookSender;
 pub use key_set::keep_key_set;

@@ -89,7 +89,9 @@ pub(super) fn read(
         Ok(response) => response.status.as_u16(),
         Err(ApplicationError::Redirect(status) | ApplicationError::Failed(status)) => *status,
         Err(ApplicationError::Timeout(_)) => return Err(error("no response in time")),
-        Err(ApplicationError::TooLarge(_)) => return Err(error("the response is too large")),
+        Err(ApplicationError::TooLarge(_) | ApplicationError::Streamed) => {
+            return Err(error("the response is too large"));
+        }
         Err(ApplicationError::Overloaded) => return Err(error("too many requests")),
         Err(ApplicationError::Unreachable(_) | ApplicationError::BreakerOpen) => {
             return Err(error("the site cannot be reached"));

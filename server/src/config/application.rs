@@ -165,7 +165,7 @@ pub(super) fn target(node: &Node, path: &str, folder: &Path, report: &mut Report
 }
 
 /// Reads the limits of requests to a URL.
-fn limited(map: &mut MapReader<'_>, url: Uri, folder: &Path, report: &mut Report) -> Application {
+pub(super) fn limited(map: &mut MapReader<'_>, url: Uri, folder: &Path, report: &mut Report) -> Application {
     let mut application = Application::at(url);
     application.ca = map.file("ca", folder, report);
     application.connect_timeout =
@@ -238,7 +238,8 @@ fn scheme(map: &mut MapReader<'_>, report: &mut Report) -> Box<str> {
     scheme.into()
 }
 
-fn cookies(map: &mut MapReader<'_>, report: &mut Report) -> Vec<Box<str>> {
+/// Reads the names of cookies that are passed on.
+pub(super) fn cookies(map: &mut MapReader<'_>, report: &mut Report) -> Vec<Box<str>> {
     // RFC 6265: the name is a token of HTTP.
     let is_name =
         |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));

@@ -438,6 +438,23 @@ pub static NAMESPACE: Section = Section {
             "",
         ),
         key(
+            "pages",
+            Map("see [`pages`](#pages)"),
+            Words("none"),
+            "The pages of visitors that the application subscribes to channels, with `protocol: pakyow`. See \
+             [pages.md](pages.md).",
+            "Always with `protocol: pakyow`.",
+            "",
+        ),
+        key(
+            "calls",
+            Map("see [`calls`](#calls)"),
+            Words("none"),
+            "The application that clients may call over their connections. See [calls.md](calls.md).",
+            "Pages send requests over the connection that they have.",
+            "",
+        ),
+        key(
             "channel_per_room",
             Flag,
             Value("false"),
@@ -449,7 +466,8 @@ pub static NAMESPACE: Section = Section {
             "protocol",
             Texts,
             Value("socket_io"),
-            "Protocols that clients may speak: `socket_io`, `plain`, `action_cable`, or a list of them.",
+            "Protocols that clients may speak: `socket_io`, `plain`, `pakyow`, `action_cable`, or a list of them. `pakyow` needs \
+             `pages`.",
             "Clients connect without a Socket.IO library, or with that of Rails.",
             "[socket_io, plain]",
         ),
@@ -2050,6 +2068,180 @@ pub static HOOKS: Section = Section {
     ],
 };
 
+/// Keys of `pages`.
+pub static PAGES: Section = Section {
+    title: "`pages`",
+    about: "Keys below `pages`, for a namespace with `protocol: pakyow`. [pages.md](pages.md) explains them.",
+    frame: Frame { above: "/live:\n  protocol: pakyow\n  pages:", indent: 4 },
+    keys: &[
+        key(
+            "secret",
+            Secret,
+            Words("none"),
+            "Secret that signs the cookie with the key of a visitor's session. It is required, here and in the application.",
+            "",
+            "${PAGES_SECRET:-6b1f0d4c9a2e8f7531c4d6e8}",
+        ),
+        key("secret_file", File, Words("none"), "File that contains the secret.", "Secrets are files.", ""),
+        key(
+            "cookie",
+            Text,
+            Value("nodevent_page"),
+            "Name of this cookie.",
+            "Pages are loaded by HTTPS (`__Host-nodevent_page`), or applications share a host.",
+            "__Host-nodevent_page",
+        ),
+        key(
+            "path",
+            Text,
+            Value("/"),
+            "Path at which pages connect; every path below it is one too.",
+            "Several namespaces have pages.",
+            "/live",
+        ),
+        key(
+            "initial",
+            Duration,
+            Value("60s"),
+            "Time after which a page is forgotten that does not connect.",
+            "Pages load slowly.",
+            "5m",
+        ),
+        key(
+            "grace",
+            Duration,
+            Value("1d"),
+            "Time after which a page is forgotten that has disconnected.",
+            "Computers sleep for longer, or memory is short.",
+            "1h",
+        ),
+        key(
+            "max_channels",
+            Number(1, 1_000),
+            Value("100"),
+            "Channels of one page, fewer than `limits: max_rooms_per_connection`. Beyond it, a subscription is rejected with 409.",
+            "Pages show more.",
+            "50",
+        ),
+        key(
+            "max_pages",
+            Number(1, 10_000_000),
+            Value("200000"),
+            "Pages that are kept. Beyond it, those that are new are rejected with 507.",
+            "There are more visitors at a time.",
+            "1000000",
+        ),
+    ],
+};
+
+/// Keys of `calls`.
+pub static CALLS: Section = Section {
+    title: "`calls`",
+    about: "Keys below `calls`: the requests that clients send to the application over their connections. [calls.md](calls.md) \
+            explains them.",
+    frame: Frame { above: "/nodevent:\n  calls:", indent: 4 },
+    keys: &[
+        key(
+            "url",
+            Text,
+            Words("none"),
+            "URL of the application, `https` or `http`. The path of a call follows it.",
+            "It is required.",
+            "http://127.0.0.1:3000",
+        ),
+        key(
+            "secret",
+            Secret,
+            Words("none"),
+            "Secret that signs the requests. It is required, here and in the application.",
+            "",
+            "${CALLS_SECRET:-0c5e8d1f7a3b9e6204d8f1a7}",
+        ),
+        key("secret_file", File, Words("none"), "File that contains the secret.", "Secrets are files.", ""),
+        key(
+            "methods",
+            Texts,
+            Value("[GET, POST, PUT, PATCH, DELETE]"),
+            "Methods that may be called.",
+            "Pages call only some of them.",
+            "[GET, POST]",
+        ),
+        key(
+            "cookies",
+            Texts,
+            Words("all, of at most 8 KB"),
+            "Cookies of the visitor that are passed on: those of the connection's request.",
+            "The application reads only its session.",
+            "_example_session",
+        ),
+        key(
+            "handlers",
+            Text,
+            Words("none"),
+            "Path of the application's handlers for messages. Clients cannot call it as a route.",
+            "The application has handlers of its own (`NoDevent::Realtime.handler`).",
+            "/nodevent/realtime",
+        ),
+        key(
+            "notify",
+            Texts,
+            Words("none"),
+            "What the application is notified of, at the path of `handlers`: `join`, `leave`.",
+            "The application acts when a page connects or leaves.",
+            "[join, leave]",
+        ),
+        key(
+            "timeout",
+            Duration,
+            Value("5s"),
+            "Timeout of a call as a whole, with the time for which it waits.",
+            "The application needs longer.",
+            "20s",
+        ),
+        key(
+            "connect_timeout",
+            Duration,
+            Value("2s"),
+            "Timeout of a new connection to the application.",
+            "It is far away.",
+            "",
+        ),
+        key(
+            "concurrency",
+            Number(1, 1_000),
+            Value("16"),
+            "Calls at a time.",
+            "The application has fewer or more processes for them.",
+            "4",
+        ),
+        key(
+            "queue",
+            Number(0, 100_000),
+            Value("1024"),
+            "Calls that wait. Beyond it, calls are rejected.",
+            "Very many pages call at the same time.",
+            "4096",
+        ),
+        key(
+            "per_connection",
+            Number(1, 1_000),
+            Value("8"),
+            "Calls of one connection at a time. Beyond it, calls are rejected.",
+            "Pages send many calls at once.",
+            "32",
+        ),
+        key("max_response", Size, Value("256KB"), "The largest response.", "Responses are larger.", "1MB"),
+        key(
+            "ca",
+            File,
+            Words("the certificates of the system"),
+            "File with the certificates in PEM that are trusted.",
+            "The application has a certificate of your own authority.",
+            "",
+        ),
+    ],
+};
+
 /// Keys of `redis`.
 pub static REDIS: Section = Section {
     title: "`redis`",
@@ -2164,7 +2356,7 @@ pub static SENTINEL: Section = Section {
 };
 
 /// All sections, in the order of the reference.
-pub static SECTIONS: [&Section; 30] = [
+pub static SECTIONS: [&Section; 32] = [
     &TOP,
     &SSL,
     &LISTEN,
@@ -2192,6 +2384,8 @@ pub static SECTIONS: [&Section; 30] = [
     &PRESENCE,
     &CONNECTION_STATE,
     &HOOKS,
+    &PAGES,
+    &CALLS,
     &REDIS,
     &REDIS_SSL,
     &SENTINEL,

@@ -12,6 +12,7 @@
 
 pub mod action_cable;
 pub mod application;
+pub mod calls;
 mod connection_state;
 mod credentials;
 mod environment;
@@ -27,6 +28,7 @@ pub mod listen;
 pub mod mailbox;
 pub mod namespace;
 pub mod notifications;
+pub mod pages;
 mod presence;
 pub mod proxies;
 mod reader;

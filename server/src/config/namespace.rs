@@ -12,7 +12,7 @@
 //! |---|---|---|---|
 //! | `secret`, `secret_file`, `secrets`, `token`, `auth` and `open` (together) | below `/name` | at the top | no secret, not declared open |
 //! | `publish_key`, `publish_key_file`, `publish_keys` (together) | below `/name` | at the top | see `publish` |
-//! | `max_key_lifetime`, `bound_keys`, `expiry`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `connection_state_recovery`, `channel_per_room`, `protocol`, `action_cable`, `dialect`, `allow_eio3`, `user_room_prefix`, `public_room`, `event_prefix` and `update_user_url` (together) | below `/name` | at the top | the default |
+//! | `max_key_lifetime`, `bound_keys`, `expiry`, `redis`, `history`, `mailbox`, `presence`, `hooks`, `pages`, `calls`, `connection_state_recovery`, `channel_per_room`, `protocol`, `action_cable`, `dialect`, `allow_eio3`, `user_room_prefix`, `public_room`, `event_prefix` and `update_user_url` (together) | below `/name` | at the top | the default |
 //!
 //! # Open by mistake
 //! A namespace without a secret is open, as it was in the old server, and reported. It is an error if the file suggests
@@ -21,6 +21,7 @@
 
 use super::action_cable::{self, ActionCable};
 use super::application::{Auth, KeySet};
+use super::calls::Calls;
 use super::connection_state::ConnectionState;
 use super::credentials;
 use super::history::History;
@@ -28,6 +29,7 @@ use super::hooks::Hooks;
 use super::keys;
 use super::mailbox::Mailbox;
 use super::notifications::Notifications;
+use super::pages::PagesConfig;
 use super::reader::MapReader;
 use super::redis::Redis;
 use super::report::{Location, Report};
@@ -53,6 +55,8 @@ const ACTION_CABLE: &str = "action_cable";
 const DIALECT: &str = "nodevent";
 /// The dialects that decide about joins themselves. Their rooms are apart, so they may share a namespace.
 const CLOSED_DIALECTS: [&str; 2] = ["turted", "notifications"];
+/// The protocol that decides about joins itself.
+const CLOSED_PROTOCOL: &str = "pakyow";
 /// The namespace of a file that names none.
 pub const DEFAULT: &str = "/nodevent";
 /// What other errors say in the place of an invalid name.
@@ -60,7 +64,8 @@ const UNNAMED: &str = "/…";
 /// Bytes of a name.
 const MAX_NAME: usize = 128;
 /// Words that follow a namespace in the paths of the HTTP API, so that they cannot be later segments of a name.
-const RESERVED: [&str; 8] = ["emit", "rooms", "users", "notify", "revoke", "presence", "call", "hooks"];
+const RESERVED: [&str; 10] =
+    ["emit", "rooms", "users", "notify", "revoke", "presence", "call", "hooks", "pages", "push"];
 /// Keys by which a map is recognized as a namespace whose slash is missing.
 const TYPICAL: [&str; 13] = [
     "secret",
@@ -149,6 +154,10 @@ pub struct Namespace {
     pub hooks: Option<Hooks>,
     /// How clients of Socket.IO are restored after a reconnect. `None`: they are not.
     pub connection_state: Option<Arc<connection_state::Settings>>,
+    /// The pages of its visitors. `None`: it has none.
+    pub pages: Option<PagesConfig>,
+    /// The application that its clients may call. `None`: they may call nothing.
+    pub calls: Option<Calls>,
     /// What its dialect `web_service` knows. `None`: it has another dialect.
     pub web_service: Option<web_service::Settings>,
 }
@@ -179,6 +188,9 @@ struct Written {
     presence: Option<Option<presence::Settings>>,
     hooks: Option<(Option<Hooks>, Location)>,
     connection_state: Option<ConnectionState>,
+    /// `Some(None)`: it is written and wrong.
+    pages: Option<Option<PagesConfig>>,
+    calls: Option<Option<Calls>>,
     web_service: Option<(web_service::Settings, Location)>,
 }
 
@@ -208,7 +220,12 @@ impl Namespace {
 
     /// Whether its dialects decide who joins which room, and clients cannot ask for one in another way.
     pub fn decides_by_dialect(&self) -> bool {
-        has_closed_dialect(&self.dialects)
+        has_closed_dialect(&self.dialects) || is_closed_protocol(&self.protocols)
+    }
+
+    /// Whether one of its protocols decides about joins itself.
+    pub fn has_closed_protocol(&self) -> bool {
+        has_closed_protocol(&self.protocols)
     }
 
     /// The path of the WebSocket for clients of Action Cable.
@@ -309,6 +326,7 @@ pub(super) fn read(top: &mut MapReader<'_>, folder: &Path, report: &mut Report) 
     }
     check_strays(top, &all, report);
     check_shared_secrets(&all, report);
+    check_paths(&all, report);
     all.into_iter().map(|draft| draft.finish(report)).collect()
 }
 
@@ -371,6 +389,18 @@ fn check_shared_secrets(all: &[Draft], report: &mut Report) {
                 what,
                 "give each namespace its own secret, or write `bound_keys: require` below both",
             );
+        }
+    }
+}
+
+/// Reports namespaces whose pages connect at one path.
+fn check_paths(all: &[Draft], report: &mut Report) {
+    let path = |draft: &Draft| draft.written.pages.as_ref()?.as_ref().map(|pages| pages.path.clone());
+    for (index, two) in all.iter().enumerate() {
+        let Some(own) = path(two) else { continue };
+        if let Some(one) = all[..index].iter().find(|one| path(one).as_ref() == Some(&own)) {
+            let what = format!("{} and {} have the same `pages: path`", one.name, two.name);
+            report.error(two.location, what, "write another `path` below one of them");
         }
     }
 }
@@ -448,7 +478,11 @@ impl Draft {
         let has_secret = written.secrets.is_some() || written.token.is_some() || written.auth.is_some();
         written.check_dialects(&name, location, report);
         written.check_action_cable(&name, location, report);
-        let has_secret = has_secret || written.has_closed_dialect() || written.is_action_cable_alone();
+        written.check_pages(&name, location, report);
+        let has_secret = has_secret
+            || written.has_closed_dialect()
+            || written.is_action_cable_alone()
+            || written.is_closed_by_protocol();
         match written.open {
             // With tokens it may be open: then they only say who a client is.
             Some(true) if written.secrets.is_some() => {
@@ -527,6 +561,10 @@ impl Written {
         let connection_state = map
             .take("connection_state_recovery")
             .map(|node| ConnectionState::read(node, &path, location, folder, report));
+        let path = map.name("pages");
+        let pages = map.take_entry("pages").map(|entry| super::pages::read(&entry.node, &path, folder, report));
+        let path = map.name("calls");
+        let calls = map.take_entry("calls").map(|entry| super::calls::read(&entry.node, &path, folder, report));
         let path = map.name("token");
         let token = map.take_entry("token").map(|entry| super::token::read(&entry.node, &path, folder, report));
         let dialects = Some(read_names(map, "dialect", report)).filter(|names| !names.is_empty());
@@ -573,6 +611,8 @@ impl Written {
             presence,
             hooks,
             connection_state,
+            pages,
+            calls,
             web_service: web_service_keys::read(map, report),
         }
     }
@@ -606,6 +646,8 @@ impl Written {
             presence: self.presence.or(below.presence),
             hooks: self.hooks.or(below.hooks),
             connection_state: self.connection_state.or(below.connection_state),
+            pages: self.pages.or(below.pages),
+            calls: self.calls.or(below.calls),
             web_service: self.web_service.or(below.web_service),
         }
     }
@@ -618,6 +660,7 @@ impl Written {
             && self.open.is_none()
             && !self.has_closed_dialect()
             && !self.is_action_cable_alone()
+            && !self.is_closed_by_protocol()
     }
 
     /// Whether no other clients connect than those of Action Cable.
@@ -640,6 +683,35 @@ impl Written {
     /// Whether its dialects decide who joins which room.
     fn has_closed_dialect(&self) -> bool {
         self.dialects.as_deref().is_some_and(has_closed_dialect)
+    }
+
+    /// Whether its only protocol decides who joins which room.
+    fn is_closed_by_protocol(&self) -> bool {
+        self.protocols.as_deref().is_some_and(is_closed_protocol)
+    }
+
+    /// Reports what contradicts the protocol of pages.
+    fn check_pages(&self, name: &str, location: Location, report: &mut Report) {
+        let has_protocol = self.protocols.as_deref().is_some_and(has_closed_protocol);
+        match &self.pages {
+            None if has_protocol => {
+                let what = format!("{name} has `protocol: {CLOSED_PROTOCOL}` and no `pages`");
+                report.error(location, what, "write `pages: {secret: <random text>}` below it");
+            }
+            Some(_) if !has_protocol => {
+                let what = format!("{name} has `pages` without its protocol");
+                report.error(location, what, format!("write `protocol: {CLOSED_PROTOCOL}`"));
+            }
+            _ => {}
+        }
+        if has_protocol && self.open == Some(true) {
+            let what = format!("{name} has `open: true`, but `protocol: {CLOSED_PROTOCOL}` decides who joins");
+            report.error(location, what, "delete `open`");
+        } else if has_protocol && !self.is_closed_by_protocol() && self.is_undeclared() {
+            let what =
+                format!("{name} shares `protocol: {CLOSED_PROTOCOL}` with another protocol and has no secret");
+            report.error(location, what, "write `secret: <random text>`, or use two namespaces");
+        }
     }
 
     /// Reports what contradicts the dialects of a namespace.
@@ -726,6 +798,8 @@ impl Written {
             presence: self.presence.unwrap_or_default(),
             hooks: self.hooks.and_then(|(hooks, _)| hooks),
             connection_state: None,
+            pages: self.pages.flatten(),
+            calls: self.calls.flatten(),
             web_service,
         }
     }
@@ -737,6 +811,15 @@ fn is_action_cable_alone(protocols: &[Named]) -> bool {
 
 fn has_closed_dialect(dialects: &[Named]) -> bool {
     dialects.iter().any(|one| CLOSED_DIALECTS.contains(&one.name.as_str()))
+}
+
+fn has_closed_protocol(protocols: &[Named]) -> bool {
+    protocols.iter().any(|one| one.name == CLOSED_PROTOCOL)
+}
+
+/// Whether this is the only protocol.
+fn is_closed_protocol(protocols: &[Named]) -> bool {
+    has_closed_protocol(protocols) && protocols.len() == 1
 }
 
 /// Reads a name or a list of names, each once.

@@ -8,6 +8,7 @@ use crate::hooks::Recorder;
 use crate::mailbox::{MailboxNotice, MailboxReply};
 use crate::metrics::Metrics;
 use crate::namespace::Namespaces;
+use crate::pages::{PageNotice, PageReply};
 use crate::presence::PresenceReply;
 use crate::publication::{Notice, Publication};
 use crate::revocation::{ListFull, Revocation, RevocationList};
@@ -116,6 +117,22 @@ impl Fanout {
     /// Sends what happened in a mailbox to every shard. Waits while the inboxes are full.
     pub(super) async fn notify(&self, notice: MailboxNotice) {
         self.reserve(notice.size()).await.notify(notice);
+    }
+
+    /// Sends a change of the subscriptions of a page to every shard. Waits while the inboxes are full.
+    pub(super) async fn notify_page(&self, notice: PageNotice) {
+        self.reserve(notice.size()).await.reservation.notify_page(self.namespace, notice);
+    }
+
+    /// Makes the shards read the subscriptions of all pages of their connections again: changes may have been lost.
+    pub(super) fn page_notices_lost(&self) {
+        self.shards.page_notices_lost(self.namespace);
+    }
+
+    /// Sends the subscriptions of a page to the shard that has requested them.
+    pub(super) fn page_reply(&self, reply: PageReply) {
+        // As for recoveries.
+        let _ = self.shards.send(reply.reply_to.shard, ToShard::PageReply(Box::new(reply)));
     }
 
     /// Makes the shards read all mailboxes of their connections again: notices may have been lost.

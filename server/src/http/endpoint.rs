@@ -17,6 +17,13 @@ pub trait Endpoint: Send + Sync {
     /// Whether a path belongs to this endpoint.
     fn matches(&self, path: &str) -> bool;
 
+    /// Whether a request belongs to this endpoint.
+    fn matches_request(&self, request: &Request) -> bool {
+        self.matches(request.uri().path())
+    }
+
+    /// Whether programs call it, with a password in each request. Then neither the origin nor the host of a request is checked,
+    /// and the endpoint responds to preflight requests.
     /// Whether programs call it, with a password in each request. Then neither the origin nor the host of a request is
     /// checked, and the endpoint responds to preflight requests.
     fn is_for_programs(&self) -> bool {

@@ -26,6 +26,7 @@ mod listener;
 mod mailbox;
 mod notifications;
 mod notify;
+mod pages;
 mod peer;
 mod presence;
 mod proxy_protocol;

@@ -32,6 +32,10 @@ pub(super) fn listed(listed: &Listed, request: &Parts) -> Vec<(Box<str>, Box<str
         let value = raw_cookie(&request.headers, name)?;
         Some((format!("{COOKIE}{name}"), value.to_owned()))
     });
+    // The name of a cookie cannot be empty, so that is the name of all.
+    let lines = request.headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let all = listed.all_cookies.then(|| lines.collect::<Vec<_>>().join("; ")).filter(|all| !all.is_empty());
+    let cookies = cookies.chain(all.map(|all| (COOKIE.to_owned(), all)));
     let mut left = MAX_LISTED_BYTES;
     let fits = |(name, value): &(String, String)| {
         let size = name.len() + value.len();

@@ -7,7 +7,9 @@ use super::query::percent_decode;
 use super::refused_origins::Report;
 use super::request_phase::RequestPhase;
 use super::user_connections::UserConnectionsEndpoint;
-use super::{Http, PeerAddr, console, health, hooks, mailbox, notify, publish, reply, revoke, room_history, send};
+use super::{
+    Http, PeerAddr, console, health, hooks, mailbox, notify, pages, publish, reply, revoke, room_history, send,
+};
 use crate::{host, origin};
 use axum::Router;
 use axum::body::Body;
@@ -180,8 +182,7 @@ impl HttpService {
             return only.serve(&self.http, request).await;
         }
         if matches!(self.kind, Kind::Public { .. }) {
-            let path = request.uri().path();
-            if let Some(endpoint) = self.http.endpoints.iter().find(|endpoint| endpoint.matches(path)) {
+            if let Some(endpoint) = self.http.endpoints.iter().find(|endpoint| endpoint.matches_request(&request)) {
                 return serve_endpoint(&self.http, &**endpoint, request).await;
             }
         }
@@ -327,7 +328,7 @@ async fn api(State(http): State<Arc<Http>>, request: Request) -> Response {
     if path == "/nodevent.js.map" {
         return http.assets.script_map(&request);
     }
-    reply::not_found(&path)
+    pages_request(&http, &path, request).await.unwrap_or_else(|| reply::not_found(&path))
 }
 
 /// `POST /api/<ns>/emit`, `…/notify`, `…/revoke` and `/api/<ns>/hooks/dead-letters` alone.
@@ -336,9 +337,27 @@ async fn publish_api(State(http): State<Arc<Http>>, request: Request) -> Respons
     let response = match (path.strip_suffix("/revoke"), path.strip_suffix("/hooks/dead-letters")) {
         (Some(name), _) => revocation(&http, name, request).await,
         (None, Some(name)) => dead_letters(&http, name, request).await,
-        (None, None) => publish_to(&http, &path, request).await,
+        (None, None) if publish_path(&path).is_some() => publish_to(&http, &path, request).await,
+        (None, None) => pages_request(&http, &path, request).await,
     };
     response.unwrap_or_else(|| reply::not_found(&path))
+}
+
+/// `/api/<ns>/pages` and `/api/<ns>/push`. `None`: it is another path.
+async fn pages_request(http: &Http, path: &str, request: Request) -> Option<Response> {
+    let (name, is_push) = match (path.strip_suffix("/pages"), path.strip_suffix("/push")) {
+        (Some(name), _) => (name, false),
+        (None, Some(name)) => (name, true),
+        (None, None) => return None,
+    };
+    let Some(namespace) = http.namespaces.find(name) else {
+        return (request.method() == Method::POST).then(|| reply::unknown_namespace(&http.metrics, name));
+    };
+    Some(match (request.method(), is_push) {
+        (&Method::POST, false) => pages::serve(http, namespace, request).await,
+        (&Method::POST, true) => pages::serve_push(http, namespace, request).await,
+        _ => reply::method_not_allowed("POST"),
+    })
 }
 
 /// What a publisher sends.

@@ -7,6 +7,7 @@
 
 pub mod action_cable;
 pub mod engine_io;
+pub mod pakyow;
 pub mod plain;
 pub mod socket_io;
 pub mod sse;
@@ -42,6 +43,8 @@ pub const REGISTRY: &[Registration] = &[
     Registration { name: Some("action_cable"), mount: action_cable::mount },
     Registration { name: None, mount: sse::mount },
     Registration { name: None, mount: socket_io::dialects::mount_page },
+    // Last, because it serves any path.
+    Registration { name: Some("pakyow"), mount: pakyow::mount },
 ];
 
 /// Checks that the protocols and dialects of a configuration exist. `file` is named in the report.

@@ -5,6 +5,7 @@
 
 use super::Shard;
 use super::slot::Session;
+use crate::calls::{Call, CallError, ConnectionEvent};
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
@@ -19,8 +20,10 @@ use crate::outcome::Outcome;
 use crate::presence::{PresenceError, RoomPresence};
 use crate::protocol::{Core, JoinError, Joined, Millis, Subscribe, TransportKind};
 use crate::token::TokenError;
+use nodevent_protocol::history::Position;
 use nodevent_protocol::key::Refusal;
 use nodevent_protocol::page::PageHash;
+use nodevent_protocol::pages::{PageDigest, Subscription};
 use nodevent_protocol::topic::Topic;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::sync::Arc;
@@ -220,6 +223,27 @@ impl Core for Connection<'_> {
         if let Some(session) = self.shard.session_mut(self.slot) {
             session.page = Some(page);
         }
+    }
+
+    fn open_page(&mut self, namespace: u16, page: PageDigest) -> Outcome<Vec<Subscription>> {
+        self.shard.open_page(self.slot, namespace, page)
+    }
+
+    fn close_page(&mut self, received: Vec<Subscription>) {
+        self.shard.close_page(self.slot, received);
+    }
+
+    fn delivered(&self, namespace: u16, room: &str) -> Option<Position> {
+        let hub = &self.shard.hub;
+        hub.find(namespace, room).and_then(|room| hub.delivered(room))
+    }
+
+    fn call(&mut self, namespace: u16, call: Call, connection: Option<&str>, number: u64) -> Result<(), CallError> {
+        self.shard.call(self.slot, namespace, call, connection, number)
+    }
+
+    fn notify_call(&mut self, namespace: u16, event: ConnectionEvent, connection: Option<&str>) {
+        self.shard.notify_call(self.slot, namespace, event, connection);
     }
 
     fn transport(&self) -> TransportKind {

@@ -168,6 +168,12 @@ impl Shard {
         }
         self.metrics.deliveries.fetch_add(delivered, Relaxed);
         batch.remaining = index;
+        if index == 0
+            && all.is_none()
+            && let Some(position) = batch.position()
+        {
+            self.hub.set_delivered(room, position);
+        }
         self.delivery.end_turn(room, batch, Instant::now());
         for slot in std::mem::take(&mut self.polls_to_answer) {
             self.answer_poll(slot);

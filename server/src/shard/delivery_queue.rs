@@ -14,6 +14,7 @@ use crate::encoding::{Encoding, Frame};
 use crate::hub::{Membership, RoomId};
 use crate::publication::Notice;
 use hashbrown::HashMap;
+use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::publication::Marks;
 use smallvec::SmallVec;
@@ -226,6 +227,11 @@ impl DeliveryQueue {
 // === impl Batch ===
 
 impl Batch {
+    /// The position of its last item that has one.
+    pub(super) fn position(&self) -> Option<Position> {
+        self.items.iter().rev().find_map(|item| item.notice.position())
+    }
+
     /// Takes from `waiting` as much as one batch may hold.
     fn take_from(waiting: &mut VecDeque<Queued>, members: usize) -> Option<Self> {
         let mut items: Vec<Queued> = Vec::with_capacity(waiting.len().min(1024));

@@ -1,8 +1,9 @@
 //! The handle of all shards: what the rest of the process uses to reach them.
 
 use super::inbox::{Busy, Inbox, PUBLICATION_BYTES};
-use super::message::{Broadcast, MailboxBroadcast, ToShard};
+use super::message::{Broadcast, MailboxBroadcast, PageBroadcast, ToShard};
 use crate::mailbox::MailboxNotice;
+use crate::pages::PageNotice;
 use crate::protocol::Millis;
 use crate::publication::Notice;
 use crate::revocation::Revocation;
@@ -72,6 +73,13 @@ impl Shards {
         }
     }
 
+    /// Makes all shards read the subscriptions of the pages of a namespace again.
+    pub fn page_notices_lost(&self, namespace: u16) {
+        for inbox in self.inboxes.iter() {
+            let _ = inbox.put(ToShard::PageNoticesLost { namespace });
+        }
+    }
+
     /// Makes all shards apply revocations, which the namespace's list has already.
     pub fn revoke(&self, namespace: u16, revocations: &Arc<[Revocation]>) {
         for inbox in self.inboxes.iter() {
@@ -117,6 +125,17 @@ impl Reservation<'_> {
         let broadcast = Arc::new(MailboxBroadcast { namespace, notice, cost: self.cost });
         for inbox in self.shards.inboxes.iter() {
             let _ = inbox.put(ToShard::MailboxNotice(Arc::clone(&broadcast)));
+        }
+    }
+
+    /// Puts a change of the subscriptions of a page into every inbox.
+    pub fn notify_page(self, namespace: u16, notice: PageNotice) {
+        for permit in self.permits {
+            permit.forget();
+        }
+        let broadcast = Arc::new(PageBroadcast { namespace, notice, cost: self.cost });
+        for inbox in self.shards.inboxes.iter() {
+            let _ = inbox.put(ToShard::PageNotice(Arc::clone(&broadcast)));
         }
     }
 }

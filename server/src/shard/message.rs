@@ -4,6 +4,7 @@ pub use super::body_stream::StreamReceiver;
 pub use super::poll_response::PollResponse;
 use super::stream::Stream;
 use crate::byte_budget::BudgetedBytes;
+use crate::calls::CallReply;
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
 use crate::connection_id::ConnectionId;
@@ -12,6 +13,7 @@ use crate::encoding::Frame;
 use crate::history::{RecoveryReply, ReplyTo};
 use crate::identity_provider::IdentityReply;
 use crate::mailbox::{MailboxNotice, MailboxReply};
+use crate::pages::{PageNotice, PageReply};
 use crate::presence::PresenceReply;
 use crate::protocol::{Millis, OpenProtocol};
 use crate::publication::Notice;
@@ -38,6 +40,17 @@ pub struct MailboxBroadcast {
     pub namespace: u16,
     /// What happened.
     pub notice: MailboxNotice,
+    /// The size that was reserved for it in the inboxes. Bytes.
+    pub(super) cost: u32,
+}
+
+/// A change of the subscriptions of a page, on its way to the page's connections.
+#[derive(Debug)]
+pub struct PageBroadcast {
+    /// The namespace's id.
+    pub namespace: u16,
+    /// What has changed.
+    pub notice: PageNotice,
     /// The size that was reserved for it in the inboxes. Bytes.
     pub(super) cost: u32,
 }
@@ -83,6 +96,17 @@ pub enum ToShard {
     },
     /// The reply to a request about a mailbox.
     MailboxReply(Box<MailboxReply>),
+    /// Notify the connections of a page that its subscriptions have changed.
+    PageNotice(Arc<PageBroadcast>),
+    /// Notices of a namespace may have been lost: read the subscriptions of its pages again.
+    PageNoticesLost {
+        /// The namespace's id.
+        namespace: u16,
+    },
+    /// The subscriptions of a page.
+    PageReply(Box<PageReply>),
+    /// The application's reply to a call.
+    Called(Box<CallReply>),
     /// The reply to a request for an identity.
     Identified(IdentityReply),
     /// The reply to a request to mark a connection as restored.
@@ -294,6 +318,10 @@ impl ToShard {
                 | Self::MailboxNotice(_)
                 | Self::MailboxNoticesLost { .. }
                 | Self::MailboxReply(_)
+                | Self::PageNotice(_)
+                | Self::PageNoticesLost { .. }
+                | Self::PageReply(_)
+                | Self::Called(_)
                 | Self::Identified(_)
                 | Self::Claimed(_)
                 | Self::Revoke { .. }

@@ -12,11 +12,12 @@
 //! join to its recovery), `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`,
 //! `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`, `connected` (what hooks
 //! report), `identify` and `identities` (who a connection is), `expiries` (memberships that end with their key),
-//! `revocations`.
+//! `revocations`, `pages` (subscriptions of pages), `calls` (requests to the application).
 
 mod audience;
 mod body_stream;
 mod buffers;
+mod calls;
 mod claims;
 mod closes;
 mod concatenator;
@@ -34,6 +35,7 @@ mod join_buffers;
 mod joins;
 mod mailbox;
 pub mod message;
+mod pages;
 mod pending_identities;
 mod pending_joins;
 mod poll_response;
@@ -80,6 +82,7 @@ use inbox::Inbox;
 use joins::PendingJoin;
 use mailbox::ShardMailboxes;
 use mio::{Events, Poll, Token};
+use pages::ShardPages;
 use pending_identities::PendingIdentities;
 use pending_joins::PendingJoins;
 use presence::Present;
@@ -176,6 +179,10 @@ struct Shard {
     pending_joins: PendingJoins,
     /// The mailboxes of its connections' users.
     mailboxes: ShardMailboxes,
+    /// The pages of its connections.
+    pages: ShardPages,
+    /// Calls that the application has not replied to.
+    calls_pending: usize,
     /// Connections that wait for a decision about who they are.
     pending_identities: PendingIdentities,
     /// Revocations that are applied at the end of a turn.
@@ -244,6 +251,8 @@ pub fn start(
             received: Received::default(),
             pending_joins: PendingJoins::default(),
             mailboxes: ShardMailboxes::default(),
+            pages: ShardPages::default(),
+            calls_pending: 0,
             pending_identities: PendingIdentities::default(),
             revoked: Vec::new(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),
@@ -393,6 +402,10 @@ impl Shard {
             ToShard::MailboxNotice(broadcast) => self.on_mailbox_notice(broadcast),
             ToShard::MailboxNoticesLost { namespace } => self.on_mailbox_notices_lost(namespace),
             ToShard::MailboxReply(reply) => self.on_mailbox_reply(*reply),
+            ToShard::PageNotice(broadcast) => self.on_page_notice(&broadcast),
+            ToShard::PageNoticesLost { namespace } => self.on_page_notices_lost(namespace),
+            ToShard::PageReply(reply) => self.on_page_reply(*reply),
+            ToShard::Called(reply) => self.on_called(*reply),
             ToShard::Identified(reply) => self.on_identity_reply(reply),
             ToShard::Claimed(reply) => self.on_claim_reply(reply),
             ToShard::Revoke { namespace, revocations } => self.revoked.push((namespace, revocations)),

@@ -60,6 +60,7 @@ impl Shard {
             joins: TokenBucket::new(settings.join_rate(), now),
             bytes: TokenBucket::new(settings.byte_rate(), now),
             wrong_keys: 0,
+            calls: 0,
             has_joined: false,
             is_watched: false,
             has_asked_for_all: false,
@@ -280,6 +281,7 @@ impl Shard {
             let mut connection = Connection::new(self, slot);
             protocol.closing(reason, &mut connection);
         }
+        self.forget_page(slot);
         self.leave_rooms(slot, None);
         self.remove_mailboxes(slot, None);
         self.note_disconnected(slot, None, reason.name());

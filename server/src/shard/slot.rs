@@ -68,6 +68,8 @@ pub(super) struct Session {
     pub(super) bytes: TokenBucket,
     /// Wrong keys that it has sent, up to the limit.
     pub(super) wrong_keys: u8,
+    /// Its calls that the application has not replied to.
+    pub(super) calls: u16,
     /// Whether it has joined a room.
     pub(super) has_joined: bool,
     /// Whether the next scan of the buffers looks at it.

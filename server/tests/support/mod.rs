@@ -2,8 +2,7 @@
 //!
 //! In reading order: [`server`] (the server in this process), [`program`] (the binary), [`site`] (a server's address,
 //! with HTTP requests to it), [`browser`] (a browser on either transport), [`cable`] (a client of Action Cable),
-//! [`redis`] (a private Redis), [`raw`] (a
-//! WebSocket by hand), [`frames`] (WebSocket frames), [`keys`] (room keys), [`tokens`] (JSON Web Tokens),
+//! [`page`] (a visitor's page), [`redis`] (a private Redis), [`raw`] (a WebSocket by hand), [`frames`] (WebSocket frames), [`keys`] (room keys), [`tokens`] (JSON Web Tokens),
 //! [`namespace_sandbox`] (a private network and `/etc`), [`wait`] (the only way to wait: for a condition, with a
 //! timeout).
 //!
@@ -28,6 +27,7 @@ pub mod http;
 pub mod keys;
 pub mod namespace_sandbox;
 pub mod packet;
+pub mod page;
 pub mod polling;
 pub mod program;
 pub mod raw;

@@ -5,6 +5,7 @@ mod history;
 mod hooks;
 mod mailbox;
 mod mailboxes;
+mod pages;
 mod presence;
 mod user_connections;
 
@@ -17,6 +18,7 @@ use crate::config::history::History;
 use crate::history::{Recovery, RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::mailbox::MailboxSettings;
 use crate::outcome::Outcome;
+use crate::pages::PageSettings;
 use crate::presence::Settings;
 use crate::publication::Publication;
 use crate::revocation::{ListFull, Revocation};
@@ -26,6 +28,7 @@ use hooks::JournalInMemory;
 use mailboxes::MailboxesInMemory;
 use nodevent_protocol::history::{Position, with_position};
 use nodevent_protocol::publication::PublicationRef;
+use pages::PagesInMemory;
 use presence::MemoryPresence;
 use std::future::ready;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,14 +48,16 @@ pub struct Memory {
 // === impl Memory ===
 
 impl Memory {
-    /// Starts an engine with this retention that pushes into `fanout`. It has mailboxes and presence if there are settings
-    /// for them.
+    /// Starts an engine with this retention that pushes into `fanout`. It has mailboxes, presence and pages if there are
+    /// settings for them.
     pub fn start(
         fanout: Fanout,
         policy: History,
         mailboxes: Option<MailboxSettings>,
         presence: Option<Settings>,
+        pages: Option<PageSettings>,
     ) -> Engine {
+        let own_fanout = pages.is_some().then(|| fanout.clone());
         let mailboxes = mailboxes.map(|settings| Arc::new(MailboxesInMemory::new(settings, fanout.clone())) as _);
         let metrics = fanout.shared_metrics();
         let recorder = fanout.recorder().map(Arc::clone);
@@ -60,6 +65,8 @@ impl Memory {
         let states = fanout.has_connection_states().then(|| Arc::new(StatesInMemory::default()) as _);
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
+        let pages =
+            pages.zip(own_fanout).map(|(settings, fanout)| PagesInMemory::start(settings, fanout, &memory) as _);
         let connections = presence.as_ref().map(|_| Arc::new(UserConnectionsInMemory::default()) as _);
         let presence = presence.map(|settings| MemoryPresence::start(&memory, settings, metrics, recorder) as _);
         Engine {
@@ -71,6 +78,7 @@ impl Memory {
             revoke: Arc::clone(&memory) as _,
             presence,
             journal,
+            pages,
             connections,
             states,
             health: memory,

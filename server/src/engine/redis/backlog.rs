@@ -11,6 +11,7 @@
 use super::{BACKLOG, Shared};
 use fred::types::{Message, Value};
 use nodevent_protocol::history::REVOKED;
+use nodevent_protocol::pages::parse_notice;
 use nodevent_protocol::publication;
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -40,6 +41,8 @@ pub(super) enum Received {
     Probe,
     /// The text of a publication.
     Publication(Box<[u8]>),
+    /// The announcement that the subscriptions of a page have changed, in the order of publications.
+    PageNotice(Box<[u8]>),
 }
 
 /// What the subscriber takes out of the backlog.
@@ -198,7 +201,7 @@ impl Received {
         OVERHEAD
             + match self {
                 Self::Probe => 0,
-                Self::Publication(text) => text.len(),
+                Self::Publication(text) | Self::PageNotice(text) => text.len(),
             }
     }
 
@@ -292,7 +295,10 @@ impl Intake {
             tracing::warn!(namespace = fanout.name(), bytes, max, "dropped a publish that is too large");
             return;
         }
-        self.channel.lock().push(Received::Publication(bytes.into()));
+        self.channel.lock().push(match parse_notice(bytes).is_some() {
+            true => Received::PageNotice(bytes.into()),
+            false => Received::Publication(bytes.into()),
+        });
     }
 }
 
@@ -337,7 +343,7 @@ mod tests {
                         None => usize::from_be_bytes(*text.first_chunk().unwrap()),
                     });
                 }
-                Next::Received(Received::Probe) => {}
+                Next::Received(Received::Probe | Received::PageNotice(_)) => {}
             }
         }
         assert_eq!((queue.bytes, queue.count, queue.rooms.len(), queue.ranks.len()), (0, 0, 1, 1));

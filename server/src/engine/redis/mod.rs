@@ -27,6 +27,7 @@ mod mailbox_store;
 mod mailbox_users;
 mod mailboxes;
 mod notify;
+mod pages;
 mod periodic_check;
 mod presence;
 mod presence_script;
@@ -67,6 +68,7 @@ use mailboxes::MailboxesInRedis;
 use nodevent_protocol::history::{Keys, Position, Publish, Scope};
 use nodevent_protocol::publication::PublicationRef;
 use nodevent_protocol::topic;
+use pages::PagesInRedis;
 use presence::RedisPresence;
 use script::{ScriptError, Scripts};
 use std::sync::Arc;
@@ -236,6 +238,8 @@ impl Redis {
             let keys = shared.scope.hooks(shared.fanout.name());
             Arc::new(JournalInRedis::new(recorder.limits(), shared.publisher.clone(), keys))
         });
+        let pages =
+            namespace.pages.as_ref().map(|pages| Arc::new(PagesInRedis::start(pages.settings, &shared)) as _);
         let presence = namespace
             .presence
             .clone()
@@ -252,6 +256,7 @@ impl Redis {
             revoke: Arc::clone(&redis) as _,
             presence,
             journal: journal.map(|journal| journal as _),
+            pages,
             connections,
             states,
             health: redis,

@@ -14,10 +14,12 @@ use super::unique_queue::UniqueQueue;
 use super::{Command, Shared};
 use crate::engine::unpositioned;
 use crate::history::{Recovery, RecoveryRequest};
+use crate::pages::PageNotice;
 use crate::publication::Publication;
 use fred::interfaces::{ClientLike, PubsubInterface};
 use futures_util::future::{Either, select};
 use nodevent_protocol::history::Position;
+use nodevent_protocol::pages::parse_notice;
 use nodevent_protocol::publication;
 use nodevent_protocol::topic;
 use std::collections::HashSet;
@@ -200,7 +202,16 @@ impl NamespaceSubscriber {
     async fn on_received(&mut self, received: &Received) {
         let Shared { fanout, health, history, .. } = &*self.shared;
         health.record_activity();
-        let Received::Publication(bytes) = received else { return health.record_probe() };
+        let bytes = match received {
+            Received::Probe => return health.record_probe(),
+            Received::PageNotice(bytes) => {
+                if let Some((page, unsubscribed)) = parse_notice(bytes) {
+                    fanout.notify_page(PageNotice { page, unsubscribed }).await;
+                }
+                return;
+            }
+            Received::Publication(bytes) => bytes,
+        };
         let publication = match publication::parse(bytes) {
             Ok(publication) => publication,
             Err(invalid) => {
@@ -237,12 +248,14 @@ impl NamespaceSubscriber {
             self.sharded_pubsub_unsupported.store(false, Relaxed);
             self.rooms.on_subscriptions_lost();
         }
+        self.shared.fanout.page_notices_lost();
         self.recheck_all_rooms();
     }
 
     /// Messages were dropped. Their rooms are read, or all rooms if they are unknown.
     fn on_dropped(&mut self, dropped: &Dropped) {
         report_dropped(&self.shared, dropped.count);
+        self.shared.fanout.page_notices_lost();
         let Some(rooms) = &dropped.rooms else { return self.recheck_all_rooms() };
         for room in rooms {
             if let Some(state) = self.rooms.get_mut(room) {

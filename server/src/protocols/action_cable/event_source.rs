@@ -133,6 +133,7 @@ impl Protocol for EventSource {
             namespace: self.site.id,
             room: &self.stream,
             credential: Some(&credential),
+            kept: None,
             since: self.since,
             encoding: &self.site.events,
             request: RequestId::default(),

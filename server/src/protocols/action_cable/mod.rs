@@ -329,6 +329,7 @@ impl ActionCable {
             namespace: self.site.id,
             room: stream,
             credential: Some(&credential),
+            kept: None,
             since,
             encoding,
             request: Some(request).into(),

@@ -4,6 +4,7 @@
 //! part of it. What differs is a [`VersionSession`].
 
 use super::{Settings, Upper};
+use crate::calls::CallResult;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::history::RequestId;
@@ -148,6 +149,10 @@ impl<S: VersionSession, U: Upper> Protocol for EngineIo<S, U> {
         core: &mut dyn Core,
     ) {
         self.upper.presence_listed(namespace, request, result, core);
+    }
+
+    fn called(&mut self, namespace: u16, number: u64, result: &CallResult, core: &mut dyn Core) {
+        self.upper.called(namespace, number, result, core);
     }
 
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {

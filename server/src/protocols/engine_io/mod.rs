@@ -17,6 +17,7 @@ mod version_4;
 pub use endpoint::EngineIoEndpoint;
 use payload_response::payload_response;
 
+use crate::calls::CallResult;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::history::RequestId;
@@ -145,6 +146,11 @@ pub trait Upper: fmt::Debug + Send {
         core: &mut dyn Core,
     ) {
         let _ = (namespace, request, result, core);
+    }
+
+    /// See [`Protocol::called`].
+    fn called(&mut self, namespace: u16, number: u64, result: &CallResult, core: &mut dyn Core) {
+        let _ = (namespace, number, result, core);
     }
 
     /// See [`Protocol::identity_expired`].

@@ -85,6 +85,7 @@ fn id_of(command: &Command) -> Option<u64> {
         | Command::Presence { id, .. }
         | Command::Mailbox { id }
         | Command::Acknowledge { id, .. } => *id,
+        Command::Call { id, .. } => Some(*id),
         Command::Ping { .. } => None,
     }
 }

@@ -8,6 +8,7 @@ mod endpoint;
 mod identity;
 
 use super::Mount;
+use crate::calls::{Call, CallResult};
 use crate::close_reason::CloseReason;
 use crate::encoding::Encoding;
 use crate::history::{RequestId, Since};
@@ -166,6 +167,14 @@ impl Plain {
                     Err(error) => fail(&error, mailbox_hint(error), id, core),
                 }
             }
+            Command::Call { method, path, body, id } => {
+                let call = Call::with_json(&method, &path, body.as_deref());
+                match core.call(self.namespace, call, None, id) {
+                    // It needs no room.
+                    Ok(()) => self.join_by = NEVER,
+                    Err(error) => core.send_text(&plain::call_failed(error.as_str(), error.status(), id)),
+                }
+            }
             Command::Ping { payload } => core.send_text(&plain::pong(&payload)),
         }
     }
@@ -309,6 +318,13 @@ impl Protocol for Plain {
             Ok(list) => core.send_text(&plain::presence(&list.text, request.number)),
             Err(error) => fail(error, presence_hint(*error), request.number, core),
         }
+    }
+
+    fn called(&mut self, _namespace: u16, number: u64, result: &CallResult, core: &mut dyn Core) {
+        core.send_text(&match result {
+            Ok(called) => plain::called(&called.text(), number),
+            Err(error) => plain::call_failed(error.as_str(), error.status(), number),
+        });
     }
 
     fn mailbox(&mut self, _namespace: u16, delivery: &MailboxDelivery<'_>, core: &mut dyn Core) {

@@ -5,6 +5,7 @@
 //!
 //! **Architecture Invariant:** only a dialect knows the event names of its clients.
 
+use crate::calls::{Call, CallError, CallResult};
 use crate::history::RequestId;
 use crate::identity::Identity;
 use crate::identity_provider::IdentityResult;
@@ -116,6 +117,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// [`Operations::identify`] accepts a new token before.
     fn identity_expired(&self, operations: &mut dyn Operations) {
         let _ = operations;
+    }
+
+    /// The reply to an [`Operations::call`], with its number.
+    fn called(&self, operations: &mut dyn Operations, number: u64, result: &CallResult) {
+        let _ = (operations, number, result);
     }
 
     /// Messages from the mailbox that [`Operations::open_mailbox`] has opened, and what else happens in it.
@@ -279,6 +285,12 @@ pub trait Operations {
     /// # Errors
     /// [`PresenceError`].
     fn presence(&mut self, room: &str, request: RequestId) -> Result<Outcome<Arc<RoomPresence>>, PresenceError>;
+
+    /// Calls the application. [`Dialect::called`] follows with the same number.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    fn call(&mut self, call: Call, number: u64) -> Result<(), CallError>;
 
     /// Acknowledges an event. `args` is the text of a JSON array.
     fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]);

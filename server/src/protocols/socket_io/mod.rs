@@ -19,6 +19,7 @@ mod requests_with_parts;
 
 use super::Mount;
 use super::engine_io::{self, EngineIoEndpoint, Upper, Version};
+use crate::calls::CallResult;
 use crate::close_reason::CloseReason;
 use crate::connection_id::ConnectionId;
 use crate::encoding::{Encoding, Frame};
@@ -566,6 +567,10 @@ impl Upper for SocketIo {
         self.in_namespace(namespace, core, |dialect, operations| {
             dialect.presence_listed(operations, request, result);
         });
+    }
+
+    fn called(&mut self, namespace: u16, number: u64, result: &CallResult, core: &mut dyn Core) {
+        self.in_namespace(namespace, core, |dialect, operations| dialect.called(operations, number, result));
     }
 
     fn identity_expired(&mut self, namespace: u16, core: &mut dyn Core) {

@@ -6,6 +6,7 @@ use super::dialect_states::{DialectState, DialectStates};
 use super::pending_acks::PendingAcks;
 use super::recovery::{Restore, with_offset};
 use super::requests_with_parts::RequestsWithParts;
+use crate::calls::{Call, CallError};
 use crate::encoding::Encoding;
 use crate::history::{RequestId, Since};
 use crate::identity::Identity;
@@ -246,6 +247,10 @@ impl Operations for InNamespace<'_> {
 
     fn presence(&mut self, room: &str, request: RequestId) -> Result<Outcome<Arc<RoomPresence>>, PresenceError> {
         self.core.presence(self.namespace.id, room, request)
+    }
+
+    fn call(&mut self, call: Call, number: u64) -> Result<(), CallError> {
+        self.core.call(self.namespace.id, call, None, number)
     }
 
     fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]) {

@@ -2,6 +2,7 @@
 
 mod mailbox;
 
+use crate::calls::{Call, CallError, CallResult};
 use crate::clock::now_ms;
 use crate::history::RequestId;
 use crate::identity::Identity;
@@ -54,6 +55,7 @@ impl Dialect for NodEvent {
                 acknowledge(operations, event.ack_id, &ack);
             }
             "presence" => presence(operations, data, event.ack_id),
+            "call" => call(operations, data, event.ack_id),
             "token" => {
                 let before = operations.identity();
                 match renew(operations, data, event.ack_id.into()) {
@@ -133,6 +135,10 @@ impl Dialect for NodEvent {
 
     fn presence_listed(&self, operations: &mut dyn Operations, request: RequestId, result: &PresenceResult) {
         acknowledge(operations, request.number, &presence_ack(result));
+    }
+
+    fn called(&self, operations: &mut dyn Operations, number: u64, result: &CallResult) {
+        operations.acknowledge(number, &call_ack(result), &[]);
     }
 
     fn identity_expired(&self, operations: &mut dyn Operations) {
@@ -238,6 +244,28 @@ fn presence(operations: &mut dyn Operations, data: Argument<'_>, ack_id: Option<
         Err(error) => Err(error),
     };
     acknowledge(operations, ack_id, &presence_ack(&result));
+}
+
+/// `call {method, path, body?}`: a request to the application.
+fn call(operations: &mut dyn Operations, data: Argument<'_>, ack_id: Option<u64>) {
+    // Without an acknowledgement there is no way to reply.
+    let Some(ack_id) = ack_id else { return };
+    let [method, path, body] = data.fields(["method", "path", "body"]);
+    let called = match (method.text(), path.text()) {
+        (Some(method), Some(path)) => operations.call(Call::with_json(&method, &path, body.raw()), ack_id),
+        _ => Err(CallError::BadCall),
+    };
+    if let Err(error) = called {
+        operations.acknowledge(ack_id, &call_ack(&Err(error)), &[]);
+    }
+}
+
+/// The arguments of the acknowledgement of `call`.
+fn call_ack(result: &CallResult) -> String {
+    match result {
+        Ok(called) => format!("[null,{}]", called.text()),
+        Err(error) => json!([error.as_str(), {"status": error.status()}]).to_string(),
+    }
 }
 
 /// The arguments of the acknowledgement of `presence`.

@@ -1,0 +1,325 @@
+//! The pages of visitors in this process.
+//!
+//! What has expired is removed in bounded steps with each change, and by a task, so that pages that never connect leave
+//! nothing behind.
+
+use super::super::Fanout;
+use super::Memory;
+use crate::history::Since;
+use crate::outcome::{Outcome, Pending};
+use crate::pages::{Changed, PageChange, PageNotice, PageReplyTo, PageSettings, Pages};
+use nodevent_protocol::history::Position;
+use nodevent_protocol::pages::{self, ITSELF, PageDigest, Subscription};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+/// How often the task removes what has expired, at most.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Pages that one step removes, so that the lock is held briefly.
+const SWEEP_STEP: usize = 1024;
+
+/// The pages of one namespace.
+#[derive(Debug)]
+pub(super) struct PagesInMemory {
+    settings: PageSettings,
+    /// Where the positions of channels are.
+    memory: Arc<Memory>,
+    /// Locked during a change and its announcement, so that all shards receive one order.
+    fanout: tokio::sync::Mutex<Fanout>,
+    /// Locked briefly, and never across an await. Shards lock it too, when a page connects.
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pages: HashMap<PageDigest, Page>,
+    /// When pages are forgotten.
+    expiries: BTreeSet<(Instant, PageDigest)>,
+    /// How many pages are subscribed to each channel.
+    channels: HashMap<Box<str>, usize>,
+}
+
+#[derive(Debug)]
+struct Page {
+    /// Few, so a list.
+    channels: Vec<(Box<str>, Option<Position>)>,
+    has_connected: bool,
+    expires: Instant,
+}
+
+// === impl PagesInMemory ===
+
+impl PagesInMemory {
+    /// Starts it on the current runtime.
+    pub(super) fn start(settings: PageSettings, fanout: Fanout, memory: &Arc<Memory>) -> Arc<Self> {
+        let state = Mutex::default();
+        let pages =
+            Arc::new(Self { settings, memory: Arc::clone(memory), fanout: tokio::sync::Mutex::new(fanout), state });
+        tokio::spawn(sweep(Arc::downgrade(&pages)));
+        pages
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic leaves nothing in it that could not be used.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes what has expired, for as long as the engine exists.
+async fn sweep(pages: Weak<PagesInMemory>) {
+    loop {
+        let Some(all) = pages.upgrade() else { return };
+        let removed = all.state().remove_expired(Instant::now());
+        drop(all);
+        let pause = if removed == SWEEP_STEP { Duration::from_millis(1) } else { SWEEP_INTERVAL };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Pages for PagesInMemory {
+    fn settings(&self) -> PageSettings {
+        self.settings
+    }
+
+    fn change<'a>(&'a self, change: &'a PageChange) -> Pending<'a, Changed> {
+        Box::pin(async move {
+            let fanout = self.fanout.lock().await;
+            let position = |channel: &Box<str>| {
+                let read = self.memory.read(&pages::topic_of(change.page, channel), Since::FirstJoin);
+                (channel.clone(), read.and_then(|read| read.recovery.position))
+            };
+            let subscribe: Vec<Subscription> = change.subscribe.iter().map(position).collect();
+            let changed = self.state().change(change, &subscribe, &self.settings, Instant::now());
+            if matches!(changed, Changed::Done { subscribed, unsubscribed, .. } if subscribed + unsubscribed > 0) {
+                let unsubscribed = change.unsubscribe.clone();
+                fanout.notify_page(PageNotice { page: change.page, unsubscribed }).await;
+            }
+            Ok(changed)
+        })
+    }
+
+    fn channels<'a>(&'a self, pattern: &'a str, max: usize) -> Pending<'a, Option<Vec<String>>> {
+        let state = self.state();
+        let names = state.channels.keys().filter(|name| pages::matches(pattern, name));
+        let mut found: Vec<String> = names.take(max + 1).map(ToString::to_string).collect();
+        found.sort_unstable();
+        Box::pin(std::future::ready(Ok((found.len() <= max).then_some(found))))
+    }
+
+    fn open(&self, page: PageDigest, _reply_to: PageReplyTo) -> Outcome<Vec<Subscription>> {
+        Outcome::Ready(self.state().open(page, self.settings.grace, Instant::now()))
+    }
+
+    fn close(&self, page: PageDigest, received: Vec<Subscription>) {
+        self.state().close(page, received, self.settings.grace, Instant::now());
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Removes pages that have expired, and returns how many: at most one step.
+    fn remove_expired(&mut self, now: Instant) -> usize {
+        let mut removed = 0;
+        while removed < SWEEP_STEP
+            && let Some(&(expires, page)) = self.expiries.first()
+            && expires <= now
+        {
+            self.remove(page);
+            removed += 1;
+        }
+        if self.pages.is_empty() {
+            // What many pages took is given back.
+            *self = Self::default();
+        }
+        removed
+    }
+
+    fn remove(&mut self, digest: PageDigest) {
+        let Some(page) = self.pages.remove(&digest) else { return };
+        self.expiries.remove(&(page.expires, digest));
+        for (channel, _) in &page.channels {
+            self.count_unsubscribed(channel);
+        }
+    }
+
+    fn count_unsubscribed(&mut self, channel: &str) {
+        if let Some(count) = self.channels.get_mut(channel) {
+            *count -= 1;
+            if *count == 0 {
+                self.channels.remove(channel);
+            }
+        }
+    }
+
+    fn change(
+        &mut self,
+        change: &PageChange,
+        subscribe: &[Subscription],
+        settings: &PageSettings,
+        now: Instant,
+    ) -> Changed {
+        self.remove_expired(now);
+        let PageChange { page: digest, unsubscribe, .. } = change;
+        let page = self.pages.get(digest).filter(|page| page.expires > now);
+        let has = |channel: &str| page.is_some_and(|page| page.has(channel));
+        let removed: Vec<&str> = unsubscribe.iter().map(|one| &**one).filter(|one| has(one)).collect();
+        let added: Vec<&Subscription> = subscribe.iter().filter(|(channel, _)| !has(channel)).collect();
+        let count = page.map_or(0, |page| page.channels.len()) - removed.len() + added.len();
+        if !added.is_empty() && count > settings.max_channels {
+            return Changed::TooManyChannels;
+        }
+        if page.is_none() {
+            if added.is_empty() {
+                return Changed::Done { subscribed: 0, unsubscribed: 0, channels: 0 };
+            }
+            if self.pages.len() >= settings.max_pages {
+                return Changed::TooManyPages;
+            }
+            self.remove(*digest);
+        }
+        for channel in &removed {
+            self.count_unsubscribed(channel);
+        }
+        for (channel, _) in added.iter().filter(|(channel, _)| **channel != *ITSELF) {
+            *self.channels.entry(channel.clone()).or_default() += 1;
+        }
+        let named = |channel: &&str| **channel != *ITSELF;
+        let subscribed = added.iter().map(|(channel, _)| &**channel).filter(named).count();
+        let unsubscribed = removed.len();
+        let page = match self.pages.entry(*digest) {
+            Entry::Occupied(page) => page.into_mut(),
+            Entry::Vacant(place) => place.insert(Page { channels: Vec::new(), has_connected: false, expires: now }),
+        };
+        page.channels.retain(|(channel, _)| !removed.contains(&&**channel));
+        page.channels.extend(added.into_iter().cloned());
+        let time = if page.has_connected { settings.grace } else { settings.initial };
+        // What only unsubscribes does not prolong the time.
+        if !subscribe.is_empty() {
+            self.keep_until(*digest, now + time);
+        }
+        let channels = self
+            .pages
+            .get(digest)
+            .map_or(0, |page| page.channels.iter().filter(|(one, _)| **one != *ITSELF).count());
+        Changed::Done { subscribed, unsubscribed, channels }
+    }
+
+    fn keep_until(&mut self, digest: PageDigest, expires: Instant) {
+        let Some(page) = self.pages.get_mut(&digest) else { return };
+        self.expiries.remove(&(page.expires, digest));
+        page.expires = expires;
+        self.expiries.insert((expires, digest));
+    }
+
+    fn open(&mut self, digest: PageDigest, grace: Duration, now: Instant) -> Vec<Subscription> {
+        let Some(page) = self.pages.get_mut(&digest).filter(|page| page.expires > now) else { return Vec::new() };
+        page.has_connected = true;
+        let all = page.channels.iter_mut().map(|(channel, position)| (channel.clone(), position.take())).collect();
+        self.keep_until(digest, now + grace);
+        all
+    }
+
+    fn close(&mut self, digest: PageDigest, received: Vec<Subscription>, grace: Duration, now: Instant) {
+        let Some(page) = self.pages.get_mut(&digest).filter(|page| page.expires > now) else { return };
+        for (channel, position) in received {
+            if let Some(own) = page.channels.iter_mut().find(|(one, _)| *one == channel) {
+                own.1 = position;
+            }
+        }
+        self.keep_until(digest, now + grace);
+    }
+}
+
+// === impl Page ===
+
+impl Page {
+    fn has(&self, channel: &str) -> bool {
+        self.channels.iter().any(|(one, _)| **one == *channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: PageSettings = PageSettings {
+        initial: Duration::from_secs(60),
+        grace: Duration::from_secs(3600),
+        max_channels: 3,
+        max_pages: 100_000,
+    };
+
+    fn page(number: usize) -> PageDigest {
+        PageDigest::of("key", &number.to_string())
+    }
+
+    /// Changes a page whose channels have this position.
+    fn change_at(
+        state: &mut State,
+        page: PageDigest,
+        (unsubscribe, subscribe): (&[&str], &[&str]),
+        position: Option<Position>,
+        now: Instant,
+    ) -> Changed {
+        let names = |channels: &[&str]| channels.iter().map(|channel| (*channel).into()).collect();
+        let change = PageChange { page, unsubscribe: names(unsubscribe), subscribe: names(subscribe) };
+        let subscribe: Vec<Subscription> = change.subscribe.iter().map(|one| (one.clone(), position)).collect();
+        state.change(&change, &subscribe, &SETTINGS, now)
+    }
+
+    fn subscribe(state: &mut State, page: PageDigest, channels: &[&str], now: Instant) -> Changed {
+        change_at(state, page, (&[], channels), None, now)
+    }
+
+    fn names(subscriptions: &[Subscription]) -> Vec<&str> {
+        subscriptions.iter().map(|(channel, _)| &**channel).collect()
+    }
+
+    #[test]
+    fn pages_that_never_connect_leave_nothing_behind() {
+        // P-30
+        let (mut state, now) = (State::default(), Instant::now());
+        for number in 0..100_000 {
+            let channel = format!("chan{number}");
+            let changed = subscribe(&mut state, page(number), &[&channel, ITSELF], now);
+            assert!(matches!(changed, Changed::Done { subscribed: 1, channels: 1, .. }));
+        }
+        assert_eq!(subscribe(&mut state, page(100_000), &["a"], now), Changed::TooManyPages);
+        let later = now + SETTINGS.initial;
+        assert!(state.open(page(7), SETTINGS.grace, later).is_empty(), "also before it is removed");
+        while state.remove_expired(later) > 0 {}
+        assert!(state.pages.capacity() == 0 && state.channels.capacity() == 0 && state.expiries.is_empty());
+    }
+
+    #[test]
+    fn a_page_that_has_connected_is_kept_longer_and_a_position_is_returned_once() {
+        // P-29
+        let (mut state, now) = (State::default(), Instant::now());
+        let position = Some(Position { epoch: 1, offset: 5 });
+        change_at(&mut state, page(1), (&[], &["a"]), position, now);
+        let connected = now + Duration::from_secs(59);
+        assert_eq!(state.open(page(1), SETTINGS.grace, connected), [("a".into(), position)]);
+        assert_eq!(state.open(page(1), SETTINGS.grace, connected), [("a".into(), None)]);
+        state.close(page(1), vec![("a".into(), position), ("b".into(), position)], SETTINGS.grace, connected);
+        let back = connected + SETTINGS.grace - Duration::from_secs(1);
+        assert_eq!(state.open(page(1), SETTINGS.grace, back), [("a".into(), position)]);
+        state.close(page(1), vec![], SETTINGS.grace, back);
+        assert!(state.open(page(1), SETTINGS.grace, back + SETTINGS.grace).is_empty());
+    }
+
+    #[test]
+    fn changes_are_idempotent_and_limited() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let done = |subscribed, unsubscribed, channels| Changed::Done { subscribed, unsubscribed, channels };
+        assert_eq!(subscribe(&mut state, page(1), &["a", "b"], now), done(2, 0, 2));
+        assert_eq!(subscribe(&mut state, page(1), &["a", "b"], now), done(0, 0, 2));
+        assert_eq!(change_at(&mut state, page(1), (&["a", "x"], &["c"]), None, now), done(1, 1, 2));
+        assert_eq!(subscribe(&mut state, page(1), &["d", "e"], now), Changed::TooManyChannels);
+        assert_eq!(names(&state.open(page(1), SETTINGS.grace, now)), ["b", "c"]);
+        assert_eq!(change_at(&mut state, page(2), (&["a"], &[]), None, now), done(0, 0, 0));
+        assert_eq!((state.pages.len(), state.channels.len()), (1, 2));
+    }
+}

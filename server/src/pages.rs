@@ -1,0 +1,125 @@
+//! The capability *pages*: to which channels a visitor's page is subscribed.
+//!
+//! An application subscribes a page before it connects. The subscriptions survive short disconnects, and are forgotten if the
+//! page never connects. Engines implement [`Pages`]; shards and HTTP know this trait only.
+
+use crate::outcome::{Outcome, Pending};
+use nodevent_protocol::pages::{PageDigest, Subscription};
+use std::time::Duration;
+
+/// How long pages are kept, and how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageSettings {
+    /// Time for which a page is kept that has not connected.
+    pub initial: Duration,
+    /// Time for which a page is kept that has disconnected.
+    pub grace: Duration,
+    /// Channels of one page, with the one without a name.
+    pub max_channels: usize,
+    /// Pages of the namespace.
+    pub max_pages: usize,
+}
+
+/// Stores the subscriptions of pages.
+pub trait Pages: Send + Sync {
+    /// The settings.
+    fn settings(&self) -> PageSettings;
+
+    /// Changes the subscriptions of a page. When the future completes, the engine has them, and what is published from now on
+    /// reaches the connections of the page as they say. A repetition changes nothing.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::outcome::Unavailable): as far as the engine knows, it has not changed them.
+    fn change<'a>(&'a self, change: &'a PageChange) -> Pending<'a, Changed>;
+
+    /// The channels that match a pattern and to which a page is subscribed, each once. `None`: more than `max`.
+    ///
+    /// # Errors
+    /// [`Unavailable`](crate::outcome::Unavailable).
+    fn channels<'a>(&'a self, pattern: &'a str, max: usize) -> Pending<'a, Option<Vec<String>>>;
+
+    /// A page has connected, or is still connected. Returns its subscriptions; the caller receives what follows their
+    /// positions, which are not returned again. After [`Outcome::Pending`] a [`PageReply`] arrives through the shard's inbox.
+    fn open(&self, page: PageDigest, reply_to: PageReplyTo) -> Outcome<Vec<Subscription>>;
+
+    /// A connection of a page has ended, which has received its channels up to these positions.
+    fn close(&self, page: PageDigest, received: Vec<Subscription>);
+}
+
+/// A change of the subscriptions of a page. The removals come first.
+#[derive(Debug)]
+pub struct PageChange {
+    /// The page.
+    pub page: PageDigest,
+    /// Channels.
+    pub unsubscribe: Vec<Box<str>>,
+    /// Channels. The page receives what follows.
+    pub subscribe: Vec<Box<str>>,
+}
+
+/// The result of a [`PageChange`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Changed {
+    /// It was made.
+    Done {
+        /// The channels that are new, without the one without a name.
+        subscribed: usize,
+        /// The channels that are gone.
+        unsubscribed: usize,
+        /// The channels of the page now, without the one without a name.
+        channels: usize,
+    },
+    /// The page would have too many channels.
+    TooManyChannels,
+    /// There would be too many pages.
+    TooManyPages,
+}
+
+/// A change that was made, on its way to the connections of the page.
+#[derive(Debug)]
+pub struct PageNotice {
+    /// The page.
+    pub page: PageDigest,
+    /// The channels that are gone. Others may be new.
+    pub unsubscribed: Vec<Box<str>>,
+}
+
+/// The destination of a reply: a connection that may be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageReplyTo {
+    /// The shard.
+    pub shard: u8,
+    /// The connection's slot.
+    pub slot: u32,
+    /// The slot's occupant.
+    pub generation: u32,
+}
+
+/// The reply to [`Pages::open`].
+#[derive(Debug)]
+pub struct PageReply {
+    /// The request.
+    pub reply_to: PageReplyTo,
+    /// The subscriptions. `None`: the engine is unavailable.
+    pub subscriptions: Option<Vec<Subscription>>,
+}
+
+/// What happens to the subscriptions of a connection's page.
+#[derive(Debug)]
+pub enum PageEvent<'a> {
+    /// These are its subscriptions.
+    Subscriptions(&'a [Subscription]),
+    /// These channels are gone.
+    Unsubscribed(&'a [Box<str>]),
+    /// The engine is unavailable.
+    Unavailable,
+}
+
+// === impl PageNotice ===
+
+impl PageNotice {
+    /// Its size. Bytes.
+    pub fn size(&self) -> usize {
+        self.unsubscribed.iter().map(|channel| channel.len() + 16).sum::<usize>() + 64
+    }
+}

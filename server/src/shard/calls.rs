@@ -1,0 +1,139 @@
+//! The calls of connections: their way to the application, and the replies.
+//!
+//! Each connection may have a few that are pending, and a shard a number of them.
+
+use super::Shard;
+use crate::calls::{Call, CallError, CallReply, CallReplyTo, CallRequest, ConnectionEvent, CookieRule};
+use crate::client::Client;
+use crate::connect_info::ConnectInfo;
+use crate::outcome::Outcome;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// Calls that may be pending, per shard.
+pub(super) const MAX_PENDING: usize = 16_384;
+/// Hexadecimal digits of the id of a connection for the application.
+const ID_DIGITS: usize = 32;
+
+// === impl Shard ===
+
+impl Shard {
+    /// Calls the application; see [`crate::protocol::Core::call`].
+    pub(super) fn call(
+        &mut self,
+        slot: u32,
+        namespace: u16,
+        call: Call,
+        connection: Option<&str>,
+        number: u64,
+    ) -> Result<(), CallError> {
+        let result = self.try_call(slot, namespace, call, connection, number);
+        if let Err(error) = result {
+            self.metrics.count_call(error.name());
+        }
+        result
+    }
+
+    fn try_call(
+        &mut self,
+        slot: u32,
+        namespace: u16,
+        call: Call,
+        connection: Option<&str>,
+        number: u64,
+    ) -> Result<(), CallError> {
+        let namespaces = Arc::clone(&self.namespaces);
+        let caller = namespaces.get(namespace).caller.get().ok_or(CallError::NotConfigured)?;
+        let (shard, pending) = (self.number, self.calls_pending);
+        let session = self.session_mut(slot).ok_or(CallError::Busy)?;
+        if matches!(call, Call::Handler { .. }) && !caller.has_handlers() {
+            return Err(CallError::NoHandlers);
+        }
+        if session.calls >= caller.max_per_connection() {
+            return Err(CallError::TooManyCalls);
+        }
+        if pending >= MAX_PENDING {
+            return Err(CallError::Busy);
+        }
+        let is_event = matches!(call, Call::Event(_));
+        let generation = session.generation;
+        let reply_to = CallReplyTo { shard, slot, generation, namespace, number };
+        let address = session.info.peer();
+        let request = CallRequest {
+            reply_to: (!is_event).then_some(reply_to),
+            client: Client::of(address),
+            address,
+            call,
+            connection: connection.map_or_else(|| public_id(&session.id.to_string()), Into::into),
+            cookies: cookies(&session.info, caller.cookies()),
+            is_secure: session.info.origin().is_some_and(|origin| origin.starts_with("https:")),
+        };
+        match caller.call(request) {
+            Outcome::Ready(error) => Err(error),
+            Outcome::Overloaded => Err(CallError::Busy),
+            Outcome::Pending => {
+                if !is_event {
+                    self.calls_pending += 1;
+                    if let Some(session) = self.session_mut(slot) {
+                        session.calls += 1;
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Notifies the application, if it wants to know.
+    pub(super) fn notify_call(
+        &mut self,
+        slot: u32,
+        namespace: u16,
+        event: ConnectionEvent,
+        connection: Option<&str>,
+    ) {
+        let caller = self.namespaces.get(namespace).caller.get();
+        if caller.is_some_and(|caller| caller.notifies(event)) {
+            let _ = self.call(slot, namespace, Call::Event(event), connection, 0);
+        }
+    }
+
+    /// The application has replied to a call, or cannot.
+    pub(super) fn on_called(&mut self, reply: CallReply) {
+        self.calls_pending = self.calls_pending.saturating_sub(1);
+        let CallReply { reply_to: CallReplyTo { slot, generation, namespace, number, .. }, result } = reply;
+        self.metrics.count_call(result.as_ref().map_or_else(|error| error.name(), |_| "ok"));
+        if !self.is_open(slot, generation) {
+            return;
+        }
+        if let Some(session) = self.session_mut(slot) {
+            session.calls = session.calls.saturating_sub(1);
+        }
+        self.with_protocol(slot, |protocol, core| {
+            protocol.called(namespace, number, &result, core);
+            Ok(())
+        });
+    }
+}
+
+/// The id of a connection for the application. Its own id would give access to it.
+fn public_id(id: &str) -> Box<str> {
+    let hash = Sha256::digest(format!("nodevent:connection:{id}").as_bytes());
+    let mut text = String::with_capacity(ID_DIGITS);
+    for byte in &hash[..ID_DIGITS / 2] {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.into()
+}
+
+/// The cookies that are passed on, as one header.
+fn cookies(info: &ConnectInfo, rule: &CookieRule) -> Option<Box<str>> {
+    match rule {
+        CookieRule::All => info.all_cookies().map(Into::into),
+        CookieRule::Listed(names) => {
+            let pairs = names.iter().filter_map(|name| Some(format!("{name}={}", info.cookie(name)?)));
+            let pairs: Vec<String> = pairs.collect();
+            (!pairs.is_empty()).then(|| pairs.join("; ").into())
+        }
+    }
+}
