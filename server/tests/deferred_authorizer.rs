@@ -126,6 +126,7 @@ impl Setup {
             authorizers: Authorizers::from(vec![Box::new(authorizer.clone()) as Box<dyn Authorizer>]),
             tokens: None,
             provider: std::sync::OnceLock::new(),
+            caller: std::sync::OnceLock::new(),
             observer: std::sync::OnceLock::new(),
             revocations: Arc::default(),
             publish: PublishAuthorizer::new(Vec::new()),
