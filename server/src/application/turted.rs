@@ -117,8 +117,11 @@ impl Authorizer for TurtedAuthorizer {
         let step = self.shared.state().step(reply_to, question, Instant::now());
         match step {
             Step::Wait => Outcome::Pending,
-            Step::Decided(true) => Outcome::Ready(Verdict::Admit),
-            Step::Decided(false) => Outcome::Ready(Verdict::Reject(NO)),
+            // The reply about the user may still be in the inbox: this one follows it.
+            Step::Decided(is_yes) => {
+                self.shared.reply(reply_to, is_yes);
+                Outcome::Pending
+            }
             Step::Request(question) => {
                 spawn(&self.runtime, &self.shared, request.client, reply_to, question);
                 Outcome::Pending
