@@ -181,10 +181,10 @@ impl HttpService {
         if let Some(only) = &self.only {
             return only.serve(&self.http, request).await;
         }
-        if matches!(self.kind, Kind::Public { .. }) {
-            if let Some(endpoint) = self.http.endpoints.iter().find(|endpoint| endpoint.matches_request(&request)) {
-                return serve_endpoint(&self.http, &**endpoint, request).await;
-            }
+        if matches!(self.kind, Kind::Public { .. })
+            && let Some(endpoint) = self.http.endpoints.iter().find(|endpoint| endpoint.matches_request(&request))
+        {
+            return serve_endpoint(&self.http, &**endpoint, request).await;
         }
         let publishes_locally = matches!(self.kind, Kind::Public { publishes_locally: true } | Kind::PublishSocket);
         request.extensions_mut().insert(PublishesLocally(publishes_locally));

@@ -86,11 +86,11 @@ impl Pages for PagesInMemory {
     fn change<'a>(&'a self, change: &'a PageChange) -> Pending<'a, Changed> {
         Box::pin(async move {
             let fanout = self.fanout.lock().await;
-            let position = |channel: &Box<str>| {
+            let position = |channel: &str| {
                 let read = self.memory.read(&pages::topic_of(change.page, channel), Since::FirstJoin);
-                (channel.clone(), read.and_then(|read| read.recovery.position))
+                (channel.into(), read.and_then(|read| read.recovery.position))
             };
-            let subscribe: Vec<Subscription> = change.subscribe.iter().map(position).collect();
+            let subscribe: Vec<Subscription> = change.subscribe.iter().map(|channel| position(channel)).collect();
             let changed = self.state().change(change, &subscribe, &self.settings, Instant::now());
             if matches!(changed, Changed::Done { subscribed, unsubscribed, .. } if subscribed + unsubscribed > 0) {
                 let unsubscribed = change.unsubscribe.clone();
