@@ -2,10 +2,10 @@
 //!
 //! Reading order: [`room`] and [`key`] define who may join; [`publication`] is what publishers send, [`targets`] where it
 //! goes, [`topic`] how that is named, [`page`] which page they exclude; [`history`] is where it is stored, [`mailbox`] where
-//! messages for users are, [`presence`] who is in a room, [`hooks`] what the application is notified of, [`calls`] what it is
-//! asked; [`text`] makes text from outside printable; [`websocket`] carries
-//! bytes, [`engine_io`] carries packets over it or over polling, and [`engine_io_3`] those of older clients, [`socket_io`]
-//! carries events in those packets; [`plain`] is an alternative to both, [`pakyow`] another. [`pages`] says to which channels a visitor's page is subscribed. The
+//! messages for users are, [`presence`] who is in a room, [`pages`] to which channels a visitor's page is subscribed,
+//! [`hooks`] what the application is notified of, [`calls`] what it is asked; [`text`] makes text from outside printable;
+//! [`websocket`] carries bytes, [`engine_io`] carries packets over it or over polling, and [`engine_io_3`] those of older
+//! clients, [`socket_io`] carries events in those packets; [`plain`] is an alternative to both, [`pakyow`] another. The
 //! tests of all three languages read the JSON files in `vectors/`.
 //!
 //! **Architecture Invariant:** nothing here does I/O, awaits, spawns or reads a clock. Bytes and times are arguments, and

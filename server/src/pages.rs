@@ -1,7 +1,7 @@
 //! The capability *pages*: to which channels a visitor's page is subscribed.
 //!
-//! An application subscribes a page before it connects. The subscriptions survive short disconnects, and are forgotten if the
-//! page never connects. Engines implement [`Pages`]; shards and HTTP know this trait only.
+//! An application subscribes a page before it connects. The subscriptions survive short disconnects, and are forgotten if
+//! the page never connects. Engines implement [`Pages`]; shards and HTTP know this trait only.
 
 use crate::outcome::{Outcome, Pending};
 use nodevent_protocol::pages::{PageDigest, Subscription};
@@ -25,8 +25,8 @@ pub trait Pages: Send + Sync {
     /// The settings.
     fn settings(&self) -> PageSettings;
 
-    /// Changes the subscriptions of a page. When the future completes, the engine has them, and what is published from now on
-    /// reaches the connections of the page as they say. A repetition changes nothing.
+    /// Changes the subscriptions of a page. When the future completes, the engine has them, and what is published from now
+    /// on reaches the connections of the page as they say. A repetition changes nothing.
     ///
     /// # Errors
     /// [`Unavailable`](crate::outcome::Unavailable): as far as the engine knows, it has not changed them.
@@ -39,7 +39,8 @@ pub trait Pages: Send + Sync {
     fn channels<'a>(&'a self, pattern: &'a str, max: usize) -> Pending<'a, Option<Vec<String>>>;
 
     /// A page has connected, or is still connected. Returns its subscriptions; the caller receives what follows their
-    /// positions, which are not returned again. After [`Outcome::Pending`] a [`PageReply`] arrives through the shard's inbox.
+    /// positions, which are not returned again. After [`Outcome::Pending`] a [`PageReply`] arrives through the shard's
+    /// inbox.
     fn open(&self, page: PageDigest, reply_to: PageReplyTo) -> Outcome<Vec<Subscription>>;
 
     /// A connection of a page has ended, which has received its channels up to these positions.

@@ -416,8 +416,8 @@ pub trait Core {
     /// Sets the page that the connection belongs to, which publications can exclude.
     fn set_page(&mut self, page: PageHash);
 
-    /// The connection is one of this page. Returns the page's subscriptions, or they follow with [`Protocol::page`], as does every
-    /// change. The protocol receives what follows their positions, which are not returned again. It may call this again, and
+    /// The connection is one of this page. Returns the page's subscriptions, or they follow with [`Protocol::page`], as does
+    /// every change. The protocol receives what follows their positions, which are not returned again. It may call this again, and
     /// must from time to time, so that the engine keeps the page.
     fn open_page(&mut self, namespace: u16, page: PageDigest) -> Outcome<Vec<Subscription>>;
 
@@ -427,8 +427,8 @@ pub trait Core {
     /// Up to where a room was delivered to its members here. `None`: nothing was, or the room has no history.
     fn delivered(&self, namespace: u16, room: &str) -> Option<Position>;
 
-    /// Calls the application. [`Protocol::called`] follows with the same number. `connection` is the id of the connection for the
-    /// application, if it has one of its own.
+    /// Calls the application. [`Protocol::called`] follows with the same number. `connection` is the id of the connection for
+    /// the application, if it has one of its own.
     ///
     /// # Errors
     /// Nothing was sent.

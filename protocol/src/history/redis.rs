@@ -186,8 +186,8 @@ impl Scope {
         ["journal", "state", "seen", "dead", "lease"].map(|kind| format!("{tag}:{kind}"))
     }
 
-    /// Returns the key of a page, and those of the namespace's pages and channels; see [`crate::pages`]. All of them are in one
-    /// slot of a cluster.
+    /// Returns the key of a page, and those of the namespace's pages and channels; see [`crate::pages`]. All of them are in
+    /// one slot of a cluster.
     #[must_use]
     pub fn pages(&self, namespace: &str, page: crate::pages::PageDigest) -> [String; 3] {
         let tag = format!("{}{PREFIX}{{{}:{namespace}}}:pages", self.prefix, namespace.len());

@@ -4,8 +4,9 @@
 //! (`resolver`). [`RequestAuthorizer`] asks the application
 //! who a connection is, with a `cache`, and [`TurtedAuthorizer`] about the users and channels of one dialect; `response` reads
 //! its responses, and `site` writes and reads those of the dialect `web_service`. `key_set` reads the public keys of tokens
-//! from it. `hook_sender` notifies it, and `calls` passes the calls of clients on. The target of every request is fixed by the
-//! configuration: nothing that a client sends can change its scheme, host or path.
+//! from it. `hook_sender` notifies it, and `calls` passes the calls of clients on. The target of every request is fixed
+//! by the configuration: nothing that a client sends can change its scheme, host or path, except that a call names a path
+//! below the one of its target.
 //!
 //! It knows the shards' inboxes, for its replies. It does not know connections, protocols or engines.
 

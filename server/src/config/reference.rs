@@ -195,6 +195,10 @@ mod tests {
             "`hooks`" => {
                 "/a:\n  open: true\n  presence: true\n  hooks:\n    url: http://localhost/\n    secret: a-secret-of-more-than-sixteen\n    events: left\n"
             }
+            "`pages`" => "/live:\n  protocol: pakyow\n  pages:\n    secret: a-secret-of-more-than-sixteen\n",
+            "`calls`" => {
+                "/a:\n  open: true\n  calls:\n    url: http://localhost/\n    secret: a-secret-of-more-than-sixteen\n"
+            }
             "`notifications`" => "/:\n  dialect: notifications\n  notifications:\n    channels: notif\n",
             _ => return None,
         })
@@ -266,7 +270,9 @@ mod tests {
                 let mut expected = expected.clone();
                 if let Some(minimal) = required_file(section.title) {
                     expected = read_example(minimal).0.map(|mut config| {
-                        config.namespaces[0].dialects.iter_mut().for_each(|name| name.location = None);
+                        let namespace = &mut config.namespaces[0];
+                        namespace.protocols.iter_mut().for_each(|name| name.location = None);
+                        namespace.dialects.iter_mut().for_each(|name| name.location = None);
                         config
                     });
                 }

@@ -1,5 +1,5 @@
-//! `POST /api/<ns>/pages` and `…/push`: the application subscribes visitors' pages to channels, and publishes to channels by
-//! pattern, as `protocol/README.md` section 15 defines it.
+//! `POST /api/<ns>/pages` and `…/push`: the application subscribes visitors' pages to channels, and publishes to channels
+//! by pattern, as `protocol/README.md` section 15 defines it.
 //!
 //! Publishers are authorized as for publishing. A publish key that is limited cannot subscribe pages. Browsers do neither.
 

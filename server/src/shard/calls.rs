@@ -50,13 +50,14 @@ impl Shard {
         if matches!(call, Call::Handler { .. }) && !caller.has_handlers() {
             return Err(CallError::NoHandlers);
         }
-        if session.calls >= caller.max_per_connection() {
+        // An event is not the client's, and has no reply.
+        let is_event = matches!(call, Call::Event(_));
+        if !is_event && session.calls >= caller.max_per_connection() {
             return Err(CallError::TooManyCalls);
         }
-        if pending >= MAX_PENDING {
+        if !is_event && pending >= MAX_PENDING {
             return Err(CallError::Busy);
         }
-        let is_event = matches!(call, Call::Event(_));
         let generation = session.generation;
         let reply_to = CallReplyTo { shard, slot, generation, namespace, number };
         let address = session.info.peer();

@@ -11,8 +11,8 @@
 //! `concatenator` (one write for many frames), `encodings`, `joins` and `join_buffers` (from a join to its recovery),
 //! `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`, `read_queue` and `buffers` (what one
 //! client may take from others), `timers`, `closes`, `connected` (what hooks report), `identify` and `identities` (who a
-//! connection is), `expiries` (memberships that end with their key), `revocations`, `pages` (subscriptions of pages), `calls`
-//! (requests to the application).
+//! connection is), `expiries` (memberships that end with their key), `revocations`, `pages` (subscriptions of pages),
+//! `calls` (requests to the application).
 
 mod audience;
 mod body_stream;

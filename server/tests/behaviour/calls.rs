@@ -404,6 +404,21 @@ async fn a_flood_of_slow_calls_does_not_stop_a_bystander() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_too_large_reaches_no_application() {
+    let application = Application::start(response(200, "", "ok")).await;
+    let server = server(&application, "").await;
+    let (_, mut page) = page(&server).await;
+    let mut call = json!({"id": 1, "action": "call-route", "uri": "/", "method": "POST", "input": {"text": ""}});
+    call["input"]["text"] = "x".repeat(60 * 1024).into();
+    assert_eq!(page.call(call.clone()).await["status"], 200);
+    call["input"]["text"] = "x".repeat(65 * 1024).into();
+    page.send(&call).await;
+    in_time("the server closes", async { while page.0.next().await.is_some() {} }).await;
+    assert_eq!(page.0.close_frame.map(|frame| u16::from(frame.code)), Some(1009));
+    assert_eq!(application.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn a_foreign_page_calls_nothing() {
     // P-37: with the cookies of a victim.
     let application = Application::start(response(200, "", "secret")).await;

@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`server`] (the server in this process), [`program`] (the binary), [`site`] (a server's address,
 //! with HTTP requests to it), [`browser`] (a browser on either transport), [`redis`] (a private Redis), [`raw`] (a
-//! WebSocket by hand), [`frames`] (WebSocket frames), [`keys`] (room keys), [`tokens`] (JSON Web Tokens), [`page`] (a visitor's page), [`namespace_sandbox`] (a private network
-//! and `/etc`), [`wait`] (the only way to wait: for a condition, with a timeout).
+//! WebSocket by hand), [`frames`] (WebSocket frames), [`keys`] (room keys), [`tokens`] (JSON Web Tokens), [`page`] (a visitor's
+//! page), [`namespace_sandbox`] (a private network and `/etc`), [`wait`] (the only way to wait: for a condition, with a timeout).
 //!
 //! ```ignore
 //! let server = TestServer::start("/nodevent: {}").await;

@@ -68,8 +68,8 @@ impl PakyowEndpoint {
     }
 }
 
-/// Who opens the connection: the key of the session from our cookie alone, and the id of the page's connection. A wrong one is as
-/// good as none: the connection is open, and silent.
+/// Who opens the connection: the key of the session from our cookie alone, and the id of the page's connection. A wrong one
+/// is as good as none: the connection is open, and silent.
 fn visitor(settings: &Settings, request: &Parts) -> Visitor {
     let id = query::decoded(request.uri.query(), CONNECTION_ID).filter(|id| pages::is_connection_id(id));
     let Some(id) = id else { return Visitor::default() };

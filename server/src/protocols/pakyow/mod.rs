@@ -1,8 +1,8 @@
 //! The protocol `pakyow`: pages receive the messages of channels to which the application has subscribed them, and call the
 //! application.
 //!
-//! Its messages are defined in [`nodevent_protocol::pakyow`] and in `protocol/README.md` section 15. A channel is a room that
-//! only this protocol can join, so delivery, order and recovery come from the core.
+//! Its messages are defined in [`nodevent_protocol::pakyow`] and in `protocol/README.md` section 15. A channel is a room
+//! that only this protocol can join, so delivery, order and recovery come from the core.
 //!
 //! `endpoint` decides who a visitor is, `subscriptions` joins what the page is subscribed to, `requests` has the messages of
 //! the client.
