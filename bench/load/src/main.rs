@@ -104,6 +104,11 @@ fn main() -> anyhow::Result<()> {
     if let Some(changes) = arguments.rate.filter(|_| scenario.changes_per_second > 0) {
         scenario.changes_per_second = changes;
     }
+    anyhow::ensure!(
+        scenario.changes_per_second == 0 || scenario.connections >= 2 * scenario.rooms,
+        "one of two connections in each of the {} rooms changes; raise --connections",
+        scenario.rooms
+    );
     let rooms: Vec<String> = (0..scenario.rooms).map(|number| format!("Room_{number}")).collect();
     let keys = match &arguments.secret {
         Some(secret) => sign_all(&rooms, secret)?,
