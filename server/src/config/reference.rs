@@ -269,6 +269,7 @@ mod tests {
                 let mut expected = expected.clone();
                 if let Some(minimal) = required_file(section.title) {
                     expected = read_example(minimal).0.map(|mut config| {
+                        config.namespaces[0].protocols.iter_mut().for_each(|name| name.location = None);
                         config.namespaces[0].dialects.iter_mut().for_each(|name| name.location = None);
                         config
                     });
