@@ -90,12 +90,15 @@ impl Cable {
 
     /// The next frame that is not a ping.
     pub async fn next(&mut self) -> Value {
-        loop {
-            let frame = self.next_or_ping().await;
-            if frame["type"] != "ping" {
-                return frame;
+        in_time("a frame that is not a ping", async {
+            loop {
+                let frame = self.next_or_ping().await;
+                if frame["type"] != "ping" {
+                    return frame;
+                }
             }
-        }
+        })
+        .await
     }
 
     /// The next frame.
