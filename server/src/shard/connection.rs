@@ -245,7 +245,7 @@ impl Core for Connection<'_> {
     }
 
     fn flush(&mut self) {
-        self.close = self.close.or(self.shard.finish_handshake(self.slot));
+        self.close = self.close.or(self.shard.write_collected(self.slot));
     }
 
     fn count_message(&mut self) -> Result<(), CloseReason> {

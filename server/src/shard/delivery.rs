@@ -17,7 +17,7 @@ use super::encodings::Encodings;
 use super::join_buffers::{Decision, QueuedPublication};
 use super::message::Broadcast;
 use super::received::Received;
-use super::slot::{Session, Slot, Transport};
+use super::slot::{Session, Slot, Transport, token_of};
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::hub::{Hub, Member, Membership, RoomId};
@@ -98,6 +98,7 @@ impl Shard {
             timers,
             buffer_scan,
             received,
+            poll,
             ..
         } = self;
         let (mut delivered, mut index) = (0, from);
@@ -137,6 +138,13 @@ impl Shard {
             };
             let (count, sent) = delivery.deliver_to(slot, encoding, session, concatenator);
             delivered += count;
+            let sent = match (sent, &mut session.transport) {
+                (SendOutcome::Queued, Transport::WebSocket(socket)) => {
+                    let reported = socket.stream.report_writable(poll.registry(), token_of(slot));
+                    reported.map_or(SendOutcome::Broken, |()| sent)
+                }
+                _ => sent,
+            };
             match sent {
                 SendOutcome::Sent => {}
                 SendOutcome::Queued => {
