@@ -44,8 +44,8 @@ impl Shard {
         }
     }
 
-    /// Collects what is sent to a connection. Returns `false` if it has no WebSocket, or is collected already: then someone else
-    /// ends that.
+    /// Collects what is sent to a connection. Returns `false` if it has no WebSocket, or is collected already: then the caller
+    /// that has started that ends it.
     pub(super) fn start_collecting(&mut self, slot: u32) -> bool {
         let session = self.slots.get(slot as usize);
         let is_websocket =
