@@ -44,8 +44,8 @@ impl Shard {
         }
     }
 
-    /// Collects what is sent to a connection. Returns `false` if it has no WebSocket, or is collected already: then the caller
-    /// that has started that ends it.
+    /// Collects what is sent to a connection. Returns `false` if it has no WebSocket, or is collected already: then the
+    /// caller that has started that ends it.
     pub(super) fn start_collecting(&mut self, slot: u32) -> bool {
         let session = self.slots.get(slot as usize);
         let is_websocket =
@@ -82,8 +82,8 @@ impl Shard {
         self.collected.failure
     }
 
-    /// Collects messages. Returns `None` if they are to be written at once, after what was collected before. Otherwise why the
-    /// connection must be closed, if it must.
+    /// Collects messages. Returns `None` if they are to be written at once, after what was collected before. Otherwise why
+    /// the connection must be closed, if it must.
     pub(super) fn collect(&mut self, slot: u32, frames: &[Frame]) -> Option<Option<CloseReason>> {
         let bytes = || frames.iter().map(|frame| frame.websocket().len()).sum();
         self.append(slot, bytes, |all| {

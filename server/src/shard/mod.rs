@@ -10,8 +10,9 @@
 //! `delivery_queue` (from a publication to its members), `audience` (all connections) and `received` (one copy for each),
 //! `concatenator` (one write for many frames), `collected` (one write for many small messages), `encodings`, `joins` and
 //! `join_buffers` (from a join to its recovery), `pending_joins`, `pending_identities`, `mailbox` (messages for a user),
-//! `roomless`, `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`, `connected` (what hooks
-//! report), `identify` and `identities` (who a connection is), `expiries` (memberships that end with their key), `revocations`.
+//! `roomless`, `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`, `connected` (what
+//! hooks report), `identify` and `identities` (who a connection is), `expiries` (memberships that end with their key),
+//! `revocations`.
 
 mod audience;
 mod body_stream;

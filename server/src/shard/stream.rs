@@ -34,8 +34,8 @@ impl Stream {
         self.tls.is_none()
     }
 
-    /// Registers the socket with `token`. It is reported each time it becomes readable. A new socket is writable, and hardly
-    /// ever refuses anything, so that this would be a report about nothing. With TLS, what was accepted may still wait.
+    /// Registers the socket with `token`. It is reported each time it becomes readable. A new socket is writable, so that
+    /// this would be a report about nothing. With TLS, what was accepted may still wait.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         if self.tls.is_none() {
             return self.tcp.register(registry, token, Interest::READABLE);
