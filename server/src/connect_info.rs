@@ -95,8 +95,9 @@ impl ConnectInfoPool {
 
 /// The page that a query names.
 fn page_of(query: &str) -> Option<PageHash> {
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(name, _)| *name == "page").and_then(|(_, id)| PageHash::of(id))
+    let mut pairs = query.as_bytes().split(|byte| *byte == b'&');
+    let id = pairs.find_map(|pair| pair.strip_prefix(b"page="))?;
+    std::str::from_utf8(id).ok().and_then(PageHash::of)
 }
 
 // === impl ConnectInfo ===

@@ -65,7 +65,10 @@ impl std::fmt::Display for ConnectionId {
         let mut bytes = [0; 21];
         bytes[..5].copy_from_slice(&head);
         bytes[5..].copy_from_slice(&self.nonce);
-        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+        let mut text = [0; TEXT_LENGTH];
+        // It has the length of the text.
+        let length = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text).unwrap_or_default();
+        f.write_str(std::str::from_utf8(&text[..length]).unwrap_or_default())
     }
 }
 

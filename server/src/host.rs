@@ -51,8 +51,10 @@ pub fn requested_host<'a>(uri: &'a Uri, version: Version, headers: &'a HeaderMap
 
 /// Splits `host`, `host:port` or `[::1]:port`. Returns `None` if the port is not a number.
 pub fn split_port(text: &str) -> Option<(&str, Option<u16>)> {
-    match text.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => Some((host, Some(port.parse().ok()?))),
+    match text.bytes().rposition(|byte| matches!(byte, b':' | b']')) {
+        Some(colon) if text.as_bytes()[colon] == b':' => {
+            Some((&text[..colon], Some(text[colon + 1..].parse().ok()?)))
+        }
         _ => Some((text, None)),
     }
 }

@@ -109,7 +109,9 @@ impl Hub {
         if self.memberships.len() <= index {
             self.memberships.resize_with(index + 1, SmallVec::new);
         }
-        if let Some(id) = self.find(namespace, room)
+        let hash = self.hasher.hash_one((namespace, room));
+        let found = self.find_hashed(hash, namespace, room);
+        if let Some(id) = found
             && self.is_member(slot, Membership { room: id, encoding })
         {
             return JoinOutcome::AlreadyMember(id);
@@ -117,7 +119,7 @@ impl Hub {
         if self.memberships[index].len() >= max_rooms {
             return JoinOutcome::TooManyRooms;
         }
-        let id = self.find_or_create(namespace, room);
+        let id = found.unwrap_or_else(|| self.create(hash, namespace, room));
         let members = &mut self.rooms[id as usize].members;
         let membership = Membership { room: id, encoding };
         self.memberships[index].push(Entry { membership, index: members.len() as u32 });
@@ -155,7 +157,10 @@ impl Hub {
 
     /// Finds a room by its name, if it has members here.
     pub fn find(&self, namespace: u16, room: &str) -> Option<RoomId> {
-        let hash = self.hasher.hash_one((namespace, room));
+        self.find_hashed(self.hasher.hash_one((namespace, room)), namespace, room)
+    }
+
+    fn find_hashed(&self, hash: u64, namespace: u16, room: &str) -> Option<RoomId> {
         let rooms = &self.rooms;
         self.names
             .find(hash, |&id| {
@@ -211,18 +216,14 @@ impl Hub {
         self.memberships.get(slot as usize).map_or(&[], SmallVec::as_slice)
     }
 
-    fn find_or_create(&mut self, namespace: u16, name: &str) -> RoomId {
-        if let Some(id) = self.find(namespace, name) {
-            return id;
-        }
+    fn create(&mut self, hash: u64, namespace: u16, name: &str) -> RoomId {
         let id = self.rooms.insert(Room { namespace, name: name.into(), members: Vec::new(), delivered: None })
             as RoomId;
         let (rooms, hasher) = (&self.rooms, &self.hasher);
-        let hash = |&id: &RoomId| {
+        self.names.insert_unique(hash, id, |&id| {
             let one = &rooms[id as usize];
             hasher.hash_one((one.namespace, &*one.name))
-        };
-        self.names.insert_unique(hash(&id), id, hash);
+        });
         id
     }
 

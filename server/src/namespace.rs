@@ -11,7 +11,7 @@ use crate::identity_provider::{IdentityProvider, Listed};
 use crate::revocation::RevocationList;
 use crate::token::{TokenSource, TokenVerifier};
 use crate::web_service;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 

@@ -197,6 +197,7 @@ impl Origins {
             _ if self.any => true,
             b"null" => self.null,
             b"file://" => self.files,
+            _ if self.list.is_empty() => false,
             _ => page(origin).is_some_and(|page| self.list.iter().any(|pattern| pattern.matches(&page))),
         }
     }

@@ -514,7 +514,7 @@ pub trait Core {
     /// Sends a ping of the WebSocket layer. [`Message::Pong`] follows.
     fn ping(&mut self);
 
-    /// Writes what [`Protocol::opened`] has sent so far, instead of waiting for its end.
+    /// Writes what was sent so far, instead of waiting until the protocol returns.
     fn flush(&mut self);
 
     /// Counts a command of the client that means nothing, and that the protocol therefore ignores.

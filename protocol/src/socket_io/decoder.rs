@@ -92,7 +92,11 @@ fn decode(text: &str) -> Result<(Packet, usize), Malformed> {
     let (announced, rest) = if kind >= b'5' { announced(rest)? } else { (0, rest) };
     let (namespace, query, rest) = namespace(rest);
     let (id, rest) = id(rest)?;
-    let json = rest.trim_matches([' ', '\t', '\n', '\r']);
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t' | b'\n' | b'\r'));
+    let json = match is_space(rest.as_bytes().first()) || is_space(rest.as_bytes().last()) {
+        true => rest.trim_matches([' ', '\t', '\n', '\r']),
+        false => rest,
+    };
     if kind >= b'5' {
         json_array(json)?;
         attachments::check(json, announced)?;

@@ -2,7 +2,6 @@
 //!
 //! `args_json` is a JSON array; `namespace` begins with `/` and has no comma. Both come from the server itself.
 
-use serde_json::Value;
 use std::fmt::Write as _;
 
 /// Appends a connect packet (`0`), with the connection's id in the namespace.
@@ -14,7 +13,11 @@ pub fn encode_connect(out: &mut String, namespace: &str, sid: &str) {
 /// Appends a connect packet (`0`) with the id by which the client can be restored after a reconnect.
 pub fn encode_connect_with_pid(out: &mut String, namespace: &str, sid: &str, pid: &str) {
     head(out, '0', None, namespace, None);
-    let _ = write!(out, r#"{{"sid":{},"pid":{}}}"#, Value::from(sid), Value::from(pid));
+    out.push_str("{\"sid\":");
+    string(out, sid);
+    out.push_str(",\"pid\":");
+    string(out, pid);
+    out.push('}');
 }
 
 /// Appends the connect packet (`0`) of protocol 4, which has no data.
@@ -48,7 +51,7 @@ pub fn encode_connect_error(out: &mut String, namespace: &str, message: &str) {
 /// Appends the error packet (`4`) of protocol 4, whose data is the message.
 pub fn encode_error_4(out: &mut String, namespace: &str, message: &str) {
     head(out, '4', None, namespace, None);
-    let _ = write!(out, "{}", Value::from(message));
+    string(out, message);
 }
 
 /// Appends an event (`5`) that is followed by `attachments` binary messages.
@@ -85,5 +88,15 @@ fn head(out: &mut String, kind: char, attachments: Option<usize>, namespace: &st
 }
 
 fn object(out: &mut String, name: &str, text: &str) {
-    let _ = write!(out, r#"{{"{name}":{}}}"#, Value::from(text));
+    for part in ["{\"", name, "\":"] {
+        out.push_str(part);
+    }
+    string(out, text);
+    out.push('}');
+}
+
+/// Appends a JSON string.
+fn string(out: &mut String, text: &str) {
+    // Strings can always be encoded.
+    out.push_str(&serde_json::to_string(text).unwrap_or_default());
 }

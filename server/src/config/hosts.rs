@@ -27,6 +27,11 @@ enum Pattern {
 // === impl Hosts ===
 
 impl Hosts {
+    /// Whether a request may name any host.
+    pub fn allows_any(&self) -> bool {
+        self.any
+    }
+
     /// Whether a request may name this host, which has no port.
     pub fn allows(&self, host: &str) -> bool {
         if self.any {

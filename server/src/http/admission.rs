@@ -16,7 +16,8 @@
 use super::request_phase::{Closable, RequestPhase};
 use crate::client::Client;
 use crate::fair_shares::{FairShares, may_have_another};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -57,12 +57,23 @@ impl HeadScanner {
                 self.append(bytes);
                 return Ok(());
             };
-            self.append(&bytes[..end]);
+            let line = &bytes[..end];
             bytes = &bytes[end + 1..];
+            if self.length == 0 {
+                // Nothing of it has arrived before.
+                if line.last() != Some(&b'\r') {
+                    return Err(BadFraming::BareLineFeed);
+                }
+                self.on_line(&line[..KEPT.min(line.len())], line.len())?;
+                continue;
+            }
+            self.append(line);
             if !self.after_cr {
                 return Err(BadFraming::BareLineFeed);
             }
-            self.end_line()?;
+            let (line, length) = (self.line, std::mem::take(&mut self.length));
+            self.after_cr = false;
+            self.on_line(&line[..KEPT.min(length)], length)?;
         }
         Ok(())
     }
@@ -76,16 +87,15 @@ impl HeadScanner {
         self.after_cr = *last == b'\r';
     }
 
-    fn end_line(&mut self) -> Result<(), BadFraming> {
-        let length = std::mem::take(&mut self.length);
-        self.after_cr = false;
+    /// A line is complete. `kept` is its beginning, `length` the number of its bytes with the CR.
+    fn on_line(&mut self, kept: &[u8], length: usize) -> Result<(), BadFraming> {
         if length == 1 {
             // An empty line before a request is ignored, as the library does.
             return if std::mem::take(&mut self.has_begun) { self.end_head() } else { Ok(()) };
         }
         self.has_begun = true;
-        let line = &self.line[..KEPT.min(length - 1)];
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { return Ok(()) };
+        let line = &kept[..kept.len().min(length - 1)];
+        let Some(colon) = memchr::memchr(b':', line) else { return Ok(()) };
         let (name, value) = (line[..colon].trim_ascii(), line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.is_chunked = true;

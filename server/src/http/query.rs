@@ -5,8 +5,15 @@ use percent_encoding::percent_decode_str;
 
 /// The raw value of a query parameter, as it was sent. The last one counts.
 pub fn raw<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
-    let pairs = query?.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.rev().find(|(one, _)| *one == name).map(|(_, value)| value)
+    let mut left = query?;
+    loop {
+        let start = left.bytes().rposition(|byte| byte == b'&').map_or(0, |separator| separator + 1);
+        let value = left[start..].strip_prefix(name).and_then(|rest| rest.strip_prefix('='));
+        if value.is_some() || start == 0 {
+            return value;
+        }
+        left = &left[..start - 1];
+    }
 }
 
 /// The decoded value of a query parameter. The last one counts.
@@ -37,6 +44,8 @@ mod tests {
         assert_eq!(decoded(query, "key"), Some("c/d".to_owned()));
         assert_eq!(raw(query, "since"), Some(""));
         assert_eq!(raw(query, "x"), None);
+        assert_eq!((raw(query, "ke"), raw(query, "")), (None, None));
+        assert_eq!((raw(Some(""), "key"), raw(Some("&&key=ü=&"), "key")), (None, Some("ü=")));
         assert_eq!(raw(None, "key"), None);
     }
 

@@ -225,6 +225,9 @@ async fn serve_endpoint(http: &Http, endpoint: &dyn Endpoint, request: Request) 
 /// The response to a request for a host that is not this server's: DNS may resolve the name of a foreign page to this
 /// server.
 pub(super) fn foreign_host(http: &Http, request: &Request) -> Option<Response> {
+    if http.settings.hosts.allows_any() {
+        return None;
+    }
     let host = host::requested_host(request.uri(), request.version(), request.headers()).unwrap_or_default();
     if http.settings.hosts.allows(host) {
         return None;

@@ -163,7 +163,12 @@ impl fmt::Debug for UpgradeGrant {
 /// Whether a request asks for a WebSocket. HTTP before 1.1 has no upgrades.
 pub fn is_upgrade(request: &Parts) -> bool {
     let headers = &request.headers;
-    let has = |name, token: &str| tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token));
+    let has = |name: HeaderName, token: &str| {
+        // Most clients send nothing else.
+        let is_alone =
+            headers.get(&name).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(token.as_bytes()));
+        is_alone || tokens(headers, name).any(|one| one.eq_ignore_ascii_case(token))
+    };
     request.version >= Version::HTTP_11 && has(header::UPGRADE, "websocket") && has(header::CONNECTION, "upgrade")
 }
 

@@ -292,6 +292,8 @@ impl Core for Connection<'_> {
     }
 
     fn send_text_first(&mut self, text: &str) {
+        // What was sent before in this turn does not wait for the client.
+        self.flush();
         if self.close.is_none() {
             self.close = self.shard.send_text_first(self.slot, text);
         }
@@ -312,7 +314,7 @@ impl Core for Connection<'_> {
     }
 
     fn flush(&mut self) {
-        self.close = self.close.or(self.shard.finish_handshake(self.slot));
+        self.close = self.close.or(self.shard.write_collected(self.slot));
     }
 
     fn count_ignored_command(&mut self) {

@@ -17,7 +17,7 @@ use super::encodings::Encodings;
 use super::join_buffers::{Decision, QueuedPublication};
 use super::message::Broadcast;
 use super::received::Received;
-use super::slot::{Session, Slot, Transport};
+use super::slot::{Session, Slot, Transport, token_of};
 use super::tracked::Passed;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
@@ -99,6 +99,7 @@ impl Shard {
             timers,
             buffer_scan,
             received,
+            poll,
             ..
         } = self;
         let (mut delivered, mut index) = (0, from);
@@ -138,6 +139,13 @@ impl Shard {
             };
             let (count, sent) = delivery.deliver_to(slot, encoding, session, concatenator);
             delivered += count;
+            let sent = match (sent, &mut session.transport) {
+                (SendOutcome::Queued, Transport::WebSocket(socket)) => {
+                    let reported = socket.stream.report_writable(poll.registry(), token_of(slot));
+                    reported.map_or(SendOutcome::Broken, |()| sent)
+                }
+                _ => sent,
+            };
             match sent {
                 SendOutcome::Sent => {}
                 SendOutcome::Queued => {

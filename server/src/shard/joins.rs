@@ -325,10 +325,15 @@ impl Shard {
     /// A recovery arrived.
     pub(super) fn on_recovery_reply(&mut self, reply: RecoveryReply) {
         self.end_pending(reply.reply_to.join_id);
-        let ReplyTo { slot, generation, join_id, encoding, .. } = reply.reply_to;
-        if !self.is_open(slot, generation) {
-            return;
+        let ReplyTo { slot, generation, .. } = reply.reply_to;
+        if self.is_open(slot, generation) {
+            self.collect_during(slot, |shard| shard.complete_join(&reply));
         }
+    }
+
+    /// Completes a join that has waited for its recovery.
+    fn complete_join(&mut self, reply: &RecoveryReply) {
+        let ReplyTo { slot, generation, join_id, encoding, .. } = reply.reply_to;
         let room = match &*reply.room {
             topic::ALL => Some(room_of_all(reply.namespace)),
             room => self.hub.find(reply.namespace, room),
@@ -340,20 +345,20 @@ impl Shard {
         let Some(membership) = pending else {
             // The room was left before this reply. If it was joined again, that join has a reply of its own.
             let recovery = RecoveryStatus { position: None, recovered: true };
-            return self.confirm(&reply, Joined { recovery: Some(recovery) });
+            return self.confirm(reply, Joined { recovery: Some(recovery) });
         };
         let encoding = match namespace_of_all(membership.room) {
             Some(namespace) => self.session_mut(slot).and_then(|session| session.encoding_in(namespace)).cloned(),
             None => self.encodings.get(membership.encoding).cloned(),
         };
-        let (joined, close) = self.send_missed(membership, encoding.as_ref(), &reply);
+        let (joined, close) = self.send_missed(membership, encoding.as_ref(), reply);
         if let Some(reason) = close {
             return self.close(slot, reason);
         }
         self.complete(slot, membership, joined);
-        self.confirm(&reply, joined);
+        self.confirm(reply, joined);
         if self.is_open(slot, generation)
-            && let Some(reason) = self.release_buffered(membership, encoding.as_ref(), &reply, joined)
+            && let Some(reason) = self.release_buffered(membership, encoding.as_ref(), reply, joined)
         {
             self.close(slot, reason);
         }
@@ -406,6 +411,10 @@ impl Shard {
         let Some(Recovery { position, mut recovered, publications }) = reply.recovery.clone() else {
             return (Joined { recovery: None }, None);
         };
+        if publications.is_empty() {
+            self.metrics.failed_recoveries.fetch_add(u64::from(!recovered), Relaxed);
+            return (Joined { recovery: Some(RecoveryStatus { position, recovered }) }, None);
+        }
         let slot = reply.reply_to.slot;
         let (page, generation) =
             self.session_mut(slot).map_or((None, 0), |session| (session.page, session.generation));

@@ -8,7 +8,7 @@
 //! state of a connection), `session` (its life), `connection` (what a protocol can do), `socket`, `polling`
 //! (with `poll_response`), `streaming` and `body_stream` (the transports), `upgrade` (from polling to a WebSocket),
 //! `delivery` and `delivery_queue` (from a publication to its members), `audience` (all connections) and `received`
-//! (one copy for each), `concatenator` (one write for many frames), `encodings`, `joins` and `join_buffers` (from a
+//! (one copy for each), `concatenator` (one write for many frames), `collected` (one write for many small messages), `encodings`, `joins` and `join_buffers` (from a
 //! join to its recovery), `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`,
 //! `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`, `connected` (what hooks
 //! report), `identify` and `identities` (who a connection is), `expiries` (memberships that end with their key),
@@ -20,6 +20,7 @@ mod buffers;
 mod calls;
 mod claims;
 mod closes;
+mod collected;
 mod concatenator;
 mod connected;
 mod connection;
@@ -73,6 +74,7 @@ use crate::protocol::{Millis, NEVER};
 use crate::rate_limit::RateLimit;
 use buffers::BufferScan;
 use closes::Closes;
+use collected::Collected;
 use concatenator::Concatenator;
 use connected::Connected;
 use delivery_queue::DeliveryQueue;
@@ -204,8 +206,8 @@ struct Shard {
     to_close: Closes,
     /// Connections on long-polling that a delivery queued something for.
     polls_to_answer: Vec<u32>,
-    /// The response to a WebSocket handshake, and what the protocol sends with it: one write for both.
-    handshake: Option<Vec<u8>>,
+    /// What is about to be written to one connection.
+    collected: Collected,
     /// The read buffer.
     read_buffer: Vec<u8>,
     /// The buffer in which small frames are encoded.
@@ -265,7 +267,7 @@ pub fn start(
             authorizations_pending: HashMap::new(),
             to_close: Closes::new(),
             polls_to_answer: Vec::new(),
-            handshake: None,
+            collected: Collected::default(),
             read_buffer: vec![0; READ_BUFFER],
             encode_buffer: Vec::new(),
             stopping: false,

@@ -10,7 +10,7 @@ use super::identities::Identities;
 use super::join_buffers::JoinBuffers;
 use super::mailbox::OwnMailboxes;
 use super::message::{PollReply, PollResponse};
-use super::slot::{Closing, Session, Slot, Transport, WebSocket};
+use super::slot::{Closing, Session, Slot, Transport, WebSocket, token_of};
 use super::tracked::Tracked;
 use crate::address_limits::{AddressLimit, WRONG_KEYS_PER_CONNECTION};
 use crate::client::Client;
@@ -153,12 +153,17 @@ impl Shard {
     ) -> Option<CloseReason> {
         let session = self.session_mut(slot)?;
         let mut protocol = session.protocol.take()?;
+        let collects = self.start_collecting(slot);
         let mut connection = Connection::new(self, slot);
         let result = run(&mut *protocol, &mut connection);
         let reason = connection.close_reason().or(result.err());
         if let Some(session) = self.session_mut(slot) {
             session.protocol = Some(protocol);
         }
+        let reason = match reason {
+            None if collects => self.end_collecting(slot),
+            reason => reason,
+        };
         let reason = match reason {
             None => {
                 self.answer_poll(slot);
@@ -189,9 +194,8 @@ impl Shard {
 
     /// Sends messages to a connection in one write. Returns why the connection must be closed, if it must.
     pub(super) fn send(&mut self, slot: u32, frames: &[Frame]) -> Option<CloseReason> {
-        if let Some(handshake) = &mut self.handshake {
-            frames.iter().for_each(|frame| handshake.extend_from_slice(frame.websocket()));
-            return None;
+        if let Some(collected) = self.collect(slot, frames) {
+            return collected;
         }
         let limit = self.settings.send_buffer;
         let bytes = self.concatenator.concat(frames.iter())?;
@@ -210,9 +214,8 @@ impl Shard {
 
     /// Sends a small text message to a connection.
     pub(super) fn send_text(&mut self, slot: u32, text: &str) -> Option<CloseReason> {
-        if let Some(handshake) = &mut self.handshake {
-            websocket::encode(handshake, websocket::Opcode::Text, text.as_bytes());
-            return None;
+        if let Some(collected) = self.collect_text(slot, text) {
+            return collected;
         }
         let limit = self.settings.send_buffer;
         let mut buffer = std::mem::take(&mut self.encode_buffer);
@@ -237,8 +240,13 @@ impl Shard {
             SendOutcome::Sent => None,
             SendOutcome::Queued => {
                 let (now, write_timeout) = (self.now, self.settings.write_timeout);
-                let Self { buffer_scan, slots, .. } = self;
-                let Some(Slot::Session(session)) = slots.get_mut(slot as usize) else { return None };
+                let Self { buffer_scan, slots, poll, .. } = self;
+                let one = slots.get_mut(slot as usize)?;
+                let socket = one.socket().map(|socket| &mut socket.stream);
+                if socket.is_some_and(|one| one.report_writable(poll.registry(), token_of(slot)).is_err()) {
+                    return Some(CloseReason::ConnectionLost);
+                }
+                let Slot::Session(session) = one else { return None };
                 let generation = session.generation;
                 buffer_scan.watch(slot, generation, &mut session.is_watched, now);
                 if let Some(by) = session.start_write_timeout(now, write_timeout) {
@@ -253,6 +261,7 @@ impl Shard {
 
     /// Bytes that wait for a connection.
     pub(super) fn waiting(&mut self, slot: u32) -> usize {
+        self.write_collected(slot);
         self.session_mut(slot).map_or(0, |session| session.waiting())
     }
 
@@ -282,6 +291,8 @@ impl Shard {
             protocol.closing(reason, &mut connection);
         }
         self.forget_page(slot);
+        // It is closed already: another reason makes no difference.
+        let _ = self.end_collecting(slot);
         self.leave_rooms(slot, None);
         self.remove_mailboxes(slot, None);
         self.note_disconnected(slot, None, reason.name());
@@ -329,7 +340,11 @@ impl Shard {
         match sent {
             SendOutcome::Sent => socket.stream.finish(),
             SendOutcome::Broken => return self.release(slot),
-            SendOutcome::Queued | SendOutcome::Overflow => {}
+            SendOutcome::Queued | SendOutcome::Overflow => {
+                if socket.stream.report_writable(self.poll.registry(), token_of(slot)).is_err() {
+                    return self.release(slot);
+                }
+            }
         }
         self.generation = self.generation.wrapping_add(1);
         let (until, generation) = (self.now + CLOSE_LINGER, self.generation);

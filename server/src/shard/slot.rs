@@ -17,6 +17,7 @@ use crate::encoding::{Encoding, Frame};
 use crate::protocol::{Millis, NEVER, Protocol, TransportKind};
 use crate::rate_limit::TokenBucket;
 use crate::send_buffer::{PollQueue, SendBuffer, SendOutcome};
+use mio::Token;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::websocket;
 use std::borrow::Borrow;
@@ -145,6 +146,11 @@ pub(super) struct Closing {
     pub(super) generation: u32,
     /// Keeps the place of its connection among all connections until the socket is gone. `None`: it was a probe.
     pub(super) _place: Option<ConnectInfo>,
+}
+
+/// The token of the socket in a slot. 0 is that of the inbox.
+pub(super) fn token_of(slot: u32) -> Token {
+    Token(slot as usize + 1)
 }
 
 // === impl Slot ===

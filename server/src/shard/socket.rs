@@ -5,7 +5,7 @@
 
 use super::Shard;
 use super::message::{Attach, Purpose};
-use super::slot::{Session, Slot, Transport, WebSocket};
+use super::slot::{Session, Slot, Transport, WebSocket, token_of};
 use super::stream::Stream;
 use crate::client::Client;
 use crate::close_reason::CloseReason;
@@ -14,7 +14,6 @@ use crate::connection_id::ConnectionId;
 use crate::protocol::{Core as _, Message, OpenProtocol};
 use crate::send_buffer::FlushOutcome;
 use bytes::Bytes;
-use mio::Token;
 use nodevent_protocol::websocket::{self, Opcode};
 use std::io;
 use std::ops::ControlFlow;
@@ -53,13 +52,13 @@ impl Shard {
         if !self.watch(slot) {
             return;
         }
-        self.handshake = Some(response);
-        self.with_protocol(slot, |protocol, core| {
-            let opened = protocol.opened(core);
-            core.flush();
-            opened
+        self.collect_during(slot, |shard| {
+            if let Some(reason) = shard.send_control(slot, &response) {
+                return shard.close(slot, reason);
+            }
+            shard.with_protocol(slot, |protocol, core| protocol.opened(core));
+            shard.read_first(slot, read_ahead);
         });
-        self.read_first(slot, read_ahead);
     }
 
     fn attach_probe(&mut self, id: Option<ConnectionId>, stream: Stream, response: Vec<u8>, read_ahead: &Bytes) {
@@ -67,8 +66,7 @@ impl Shard {
         if !self.watch(slot) {
             return;
         }
-        self.handshake = Some(response);
-        if let Some(reason) = self.finish_handshake(slot) {
+        if let Some(reason) = self.send_control(slot, &response) {
             return self.fail(slot, reason);
         }
         self.reject_probe_without_session(slot);
@@ -84,7 +82,7 @@ impl Shard {
     fn watch(&mut self, slot: u32) -> bool {
         let Self { poll, slots, .. } = self;
         let socket = slots.get_mut(slot as usize).and_then(Slot::socket);
-        let registered = socket.map(|socket| socket.stream.register(poll.registry(), Token(slot as usize + 1)));
+        let registered = socket.map(|socket| socket.stream.register(poll.registry(), token_of(slot)));
         if let Some(Err(error)) = registered {
             tracing::warn!(%error, "could not register a socket with epoll; closing the connection");
             self.close(slot, CloseReason::ConnectionLost);
@@ -93,15 +91,16 @@ impl Shard {
         true
     }
 
-    /// Writes the response to a handshake and everything that was sent with it. Returns why the connection must be
-    /// closed, if it must.
-    pub(super) fn finish_handshake(&mut self, slot: u32) -> Option<CloseReason> {
-        let bytes = self.handshake.take()?;
-        self.send_control(slot, &bytes)
+    /// Sends bytes that belong to the WebSocket layer. Returns why the connection must be closed, if it must.
+    pub(super) fn send_control(&mut self, slot: u32, bytes: &[u8]) -> Option<CloseReason> {
+        match self.collect_control(slot, bytes) {
+            Some(collected) => collected,
+            None => self.write(slot, bytes),
+        }
     }
 
-    /// Writes bytes that belong to the WebSocket layer. Returns why the connection must be closed, if it must.
-    pub(super) fn send_control(&mut self, slot: u32, bytes: &[u8]) -> Option<CloseReason> {
+    /// Writes bytes to a socket. Returns why the connection must be closed, if it must.
+    pub(super) fn write(&mut self, slot: u32, bytes: &[u8]) -> Option<CloseReason> {
         let limit = self.settings.send_buffer;
         let socket = self.slots.get_mut(slot as usize).and_then(Slot::socket)?;
         let sent = socket.send(bytes, || bytes.into(), limit);
@@ -209,6 +208,11 @@ impl Shard {
 
     /// Bytes arrived on a socket.
     fn on_bytes(&mut self, slot: u32, bytes: &mut [u8]) {
+        self.collect_during(slot, |shard| shard.decode(slot, bytes));
+    }
+
+    /// Handles the messages in what arrived on a socket.
+    fn decode(&mut self, slot: u32, bytes: &mut [u8]) {
         let max_message_size = self.settings.max_message_size;
         let Some(owner) = self.owner_of(slot) else { return };
         if !self.count_bytes(owner, bytes.len()) {

@@ -12,6 +12,8 @@ use std::net::Shutdown;
 pub struct Stream {
     tcp: TcpStream,
     tls: Option<Box<ServerConnection>>,
+    /// Whether it is reported when it becomes writable.
+    reports_writable: bool,
 }
 
 // === impl Stream ===
@@ -19,7 +21,7 @@ pub struct Stream {
 impl Stream {
     /// A plain socket, non-blocking already.
     pub fn plain(tcp: std::net::TcpStream) -> Self {
-        Self { tcp: TcpStream::from_std(tcp), tls: None }
+        Self { tcp: TcpStream::from_std(tcp), tls: None, reports_writable: false }
     }
 
     /// A socket whose TLS handshake is done, non-blocking already.
@@ -32,14 +34,25 @@ impl Stream {
         self.tls.is_none()
     }
 
-    /// Registers the socket with `token`. It is reported each time it becomes readable or writable.
+    /// Registers the socket with `token`. It is reported each time it becomes readable. A new socket is writable, so that
+    /// this would be a report about nothing. With TLS, what was accepted may still wait.
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if self.tls.is_none() {
+            return self.tcp.register(registry, token, Interest::READABLE);
+        }
+        self.reports_writable = true;
         self.tcp.register(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Registers the socket with another token.
+    /// Registers the socket with another token. It is reported each time it becomes readable or writable.
     pub(super) fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.reports_writable = true;
         self.tcp.reregister(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Has the socket, which has refused something, reported each time it becomes writable.
+    pub(super) fn report_writable(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        if self.reports_writable { Ok(()) } else { self.reregister(registry, token) }
     }
 
     /// Reads. `Ok(0)`: the other side has ended.

@@ -4,13 +4,12 @@
 
 use super::Shard;
 use super::message::{PollReply, PollResponse, UpgradeReply, UpgradeRequest};
-use super::slot::{Probe, Session, Slot, Transport, WebSocket};
+use super::slot::{Probe, Session, Slot, Transport, WebSocket, token_of};
 use super::stream::Stream;
 use crate::client::Client;
 use crate::close_reason::{CloseFrame, CloseReason};
 use crate::connection_id::ConnectionId;
 use crate::protocol::{self, Message, NEVER, PollingProtocol};
-use mio::Token;
 use std::net::{IpAddr, Ipv4Addr};
 use tokio::sync::oneshot;
 
@@ -131,7 +130,7 @@ impl Shard {
         };
         let Self { poll, slots, .. } = self;
         let Some(Slot::Session(owner)) = slots.get_mut(session as usize) else { return None };
-        let registered = socket.stream.reregister(poll.registry(), Token(session as usize + 1));
+        let registered = socket.stream.reregister(poll.registry(), token_of(session));
         owner.probe = None;
         let (place, id) = ((session, owner.generation), owner.id);
         let old = std::mem::replace(&mut owner.transport, Transport::WebSocket(socket));

@@ -1,5 +1,6 @@
 //! Rooms on the wire: delivery to members, and the acknowledgements of `join` and `leave`.
 
+use crate::support::raw::{End, Raw, TEXT, last};
 use crate::support::{Browser, PLAIN, RedisServer, TestServer, Transport, vectors};
 use serde_json::{Value, json};
 
@@ -36,6 +37,22 @@ async fn room_that_is_joined_twice_is_delivered_once() {
         server.emit("/nodevent", "r", "e", 2).await;
         browser.receives_nothing_else(&server).await;
     }
+}
+
+#[tokio::test]
+async fn replies_to_messages_that_arrive_together_leave_together_and_before_the_close_frame() {
+    const JOINS: u32 = 5;
+    let server = TestServer::start(PLAIN).await;
+    let mut raw = Raw::connected(&server, "/nodevent").await;
+    let join = |number| last(TEXT, format!("42/nodevent,{number}[\"join\",{{\"room\":\"r{number}\"}}]"));
+    let malformed = last(TEXT, "9");
+    raw.send((0..JOINS).map(join).chain([malformed]).collect::<Vec<_>>().concat()).await;
+    for number in 0..JOINS {
+        assert_eq!(raw.text().await, format!("43/nodevent,{number}[null,true]"));
+        // One read takes two of them.
+        assert!(number > 0 || raw.has_frame(), "the replies are one write");
+    }
+    assert!(matches!(raw.ended().await, End::Closed(..)));
 }
 
 #[tokio::test]

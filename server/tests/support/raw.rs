@@ -119,6 +119,11 @@ impl Raw {
         .await
     }
 
+    /// Returns whether another frame has arrived together with the last one.
+    pub fn has_frame(&self) -> bool {
+        parse(&self.bytes).is_some()
+    }
+
     /// Returns the next text message, and answers Engine.IO pings before it.
     pub async fn text(&mut self) -> String {
         loop {

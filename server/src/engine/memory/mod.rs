@@ -26,7 +26,7 @@ use connection_states::StatesInMemory;
 use history::MemoryHistory;
 use hooks::JournalInMemory;
 use mailboxes::MailboxesInMemory;
-use nodevent_protocol::history::{Position, with_position};
+use nodevent_protocol::history::{Position, Retention, with_position};
 use nodevent_protocol::publication::PublicationRef;
 use pages::PagesInMemory;
 use presence::MemoryPresence;
@@ -125,9 +125,13 @@ impl Memory {
     fn read(&self, room: &str, since: Since) -> Option<HistoryRead> {
         let retention = self.policy.of(room)?;
         let (history, now) = (self.history(), Instant::now());
-        let (position, log) = history.read(room, retention, now);
-        let recovery = Recovery::select(position, None, history.resolve(room, since), log);
+        let recovery = Self::select(&history, room, since, retention, now);
         Some(HistoryRead { recovery, idle: Some(history.idle(room, now)) })
+    }
+
+    fn select(history: &MemoryHistory, room: &str, since: Since, retention: Retention, now: Instant) -> Recovery {
+        let (position, log) = history.read(room, retention, now);
+        Recovery::select(position, None, history.resolve(room, since), log)
     }
 
     fn history(&self) -> MutexGuard<'_, MemoryHistory> {
@@ -149,8 +153,9 @@ impl Publish for Memory {
 
 impl RoomHistory for Memory {
     fn recover(&self, request: RecoveryRequest) -> Outcome<Option<RecoveryReply>> {
-        let read = self.read(&request.room, request.since);
-        Outcome::Ready(read.map(|read| request.reply(Some(read.recovery))))
+        let Some(retention) = self.policy.of(&request.room) else { return Outcome::Ready(None) };
+        let recovery = Self::select(&self.history(), &request.room, request.since, retention, Instant::now());
+        Outcome::Ready(Some(request.reply(Some(recovery))))
     }
 
     fn may_wait(&self, _room: &str) -> bool {

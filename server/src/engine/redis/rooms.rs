@@ -5,13 +5,15 @@
 //! rooms of a sweep it visits at a time.
 
 use super::room_state::RoomState;
-use std::collections::HashMap;
+use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
+use std::hash::RandomState;
 use std::sync::Arc;
 
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct Rooms {
-    by_name: HashMap<Arc<str>, Room>,
+    by_name: HashMap<Arc<str>, Room, RandomState>,
     /// All rooms. A sweep visits them from the end to the beginning: where a room is removed, the last one takes its place,
     /// so that a sweep may visit a room twice and misses none of those that it found.
     order: Vec<Arc<str>>,
@@ -57,15 +59,16 @@ impl Rooms {
 
     /// The state of a room, which is added if there is none.
     pub(super) fn get_or_add(&mut self, name: &str, new: impl FnOnce() -> RoomState) -> &mut RoomState {
-        let (index, known) = (self.order.len(), self.losses);
-        if !self.by_name.contains_key(name) {
-            self.order.push(name.into());
-        }
-        let name = match self.order.get(index) {
-            Some(added) => Arc::clone(added),
-            None => name.into(),
+        let known = self.losses;
+        let room = match self.by_name.entry_ref(name) {
+            EntryRef::Occupied(room) => room.into_mut(),
+            EntryRef::Vacant(vacant) => {
+                let name: Arc<str> = name.into();
+                let index = self.order.len();
+                self.order.push(Arc::clone(&name));
+                vacant.insert_with_key(name, Room { state: new(), index, known })
+            }
         };
-        let room = self.by_name.entry(name).or_insert_with(|| Room { state: new(), index, known });
         room.learn(known);
         &mut room.state
     }

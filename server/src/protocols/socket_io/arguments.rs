@@ -3,7 +3,7 @@
 //! JSON that cannot be represented, such as `1e999999`, a lone surrogate or deep nesting, makes only the value invalid
 //! that contains it. Values that a dialect does not read cost no memory and no recursion.
 
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -33,9 +33,8 @@ impl<'a> Argument<'a> {
 
     /// Splits the text of a JSON array into the event's name and its first argument. `None`: it has no name.
     pub fn of_event(args: &'a str) -> Option<(Cow<'a, str>, Self)> {
-        let args: Vec<&'a RawValue> = serde_json::from_str(args).ok()?;
-        let name = serde_json::from_str(args.first()?.get()).ok()?;
-        Some((name, Self(args.get(1).copied())))
+        let NameAndFirst { name, first } = serde_json::from_str(args).ok()?;
+        Some((string(name?)?, Self(first)))
     }
 
     /// The fields of an object with these names, read in one pass. All are missing if this is not an object.
@@ -79,7 +78,49 @@ impl<'a> Argument<'a> {
     /// text.
     pub fn text(self) -> Option<Cow<'a, str>> {
         let raw = self.0.filter(|raw| raw.get() != "null")?;
-        Some(serde_json::from_str(raw.get()).unwrap_or_default())
+        Some(string(raw).unwrap_or_default())
+    }
+
+    /// The text of a string. `None`: the value is no string, or cannot be represented.
+    pub fn string(self) -> Option<Cow<'a, str>> {
+        string(self.0?)
+    }
+}
+
+/// The text of a string, borrowed if it has no escapes. `None`: it is no string, or cannot be represented.
+fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let json = raw.get();
+    match json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(text) if !text.contains('\\') => Some(Cow::Borrowed(text)),
+        _ => serde_json::from_str(json).ok().map(Cow::Owned),
+    }
+}
+
+/// The first two elements of an array. The others are only checked to be JSON.
+struct NameAndFirst<'a> {
+    name: Option<&'a RawValue>,
+    first: Option<&'a RawValue>,
+}
+
+impl<'de> Deserialize<'de> for NameAndFirst<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(NameAndFirstVisitor)
+    }
+}
+
+struct NameAndFirstVisitor;
+
+impl<'de> Visitor<'de> for NameAndFirstVisitor {
+    type Value = NameAndFirst<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let value = NameAndFirst { name: seq.next_element()?, first: seq.next_element()? };
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(value)
     }
 }
 
@@ -142,6 +183,22 @@ mod tests {
         }
         assert_eq!(argument("[\"join\",{\"since\":1}]").field("since").text().as_deref(), Some(""));
         assert_eq!(argument("[\"join\",{\"since\":null}]").field("since").text(), None);
+    }
+
+    #[test]
+    fn a_string_is_the_same_with_and_without_escapes() {
+        for (json, text) in
+            [("\"r\"", "r"), ("\"\\u0072\"", "r"), ("\"a\\\\b\\\"c\"", "a\\b\"c"), ("\"\"", ""), ("\"ü\"", "ü")]
+        {
+            let args = format!("[{json}, {json} ,7]");
+            let (name, data) = Argument::of_event(&args).unwrap();
+            assert_eq!((&*name, data.string().as_deref()), (text, Some(text)), "{json}");
+            assert_eq!(data.value(), Some(text.into()), "{json}");
+        }
+        for json in ["7", "null", "true", "[\"r\"]", "\"\\ud800\"", "{}"] {
+            assert_eq!(argument(&format!("[\"x\",{json}]")).string(), None, "{json}");
+        }
+        assert!(Argument::of_event("[7]").is_none() && Argument::of_event("[\"x\",1").is_none());
     }
 
     #[test]

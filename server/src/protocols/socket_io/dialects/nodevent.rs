@@ -9,7 +9,7 @@ use crate::identity::Identity;
 use crate::identity_provider::IdentityResult;
 use crate::outcome::Outcome;
 use crate::presence::{PresenceError, PresenceResult};
-use crate::protocol::{JoinError, Joined, MailboxDelivery};
+use crate::protocol::{JoinError, Joined, MailboxDelivery, RecoveryStatus};
 use crate::protocols::socket_io::arguments::Argument;
 use crate::protocols::socket_io::dialect::{ConnectRequest, Dialect, Event, Operations};
 use crate::token::TokenError;
@@ -17,6 +17,7 @@ use mailbox::Encoded;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::room;
 use nodevent_protocol::topic::Topic;
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -41,12 +42,17 @@ impl Dialect for NodEvent {
         // The decoder guarantees a name.
         let Some((name, data)) = Argument::of_event(&event.args) else { return };
         match &*name {
-            "join" => match data.field("rooms").elements() {
-                Some(rooms) => self.join_many(operations, &rooms, event.ack_id),
-                None => {
-                    let _ = self.join_one(operations, data, event.ack_id.into());
+            "join" => {
+                let [rooms, room, key, since, broadcast] =
+                    data.fields(["rooms", "room", "key", "since", "broadcast"]);
+                match rooms.elements() {
+                    Some(rooms) => self.join_many(operations, &rooms, event.ack_id),
+                    None => {
+                        let wanted = WantedRoom { room, key, since, broadcast };
+                        let _ = self.join_one(operations, &wanted, event.ack_id.into());
+                    }
                 }
-            },
+            }
             "leave" => {
                 let ack = match leave(operations, data) {
                     Ok(()) => "[null]".to_owned(),
@@ -95,18 +101,18 @@ impl Dialect for NodEvent {
 
     fn connected(&self, operations: &mut dyn Operations, request: &ConnectRequest) {
         let auth = request.auth().map_or(Argument::MISSING, Argument::of_value);
+        let [since_user, since, since_broadcast] = auth.fields(["since_user", "since", "since_broadcast"]);
         if let Some(identity) = operations.identity() {
             operations.emit(&format!("[\"identified\",{}]", identified(&identity)), &[]);
             // The copy for the user precedes those for its rooms.
-            join_user(operations, &identity.user, auth.field("since_user").text().as_deref());
-            let since = auth.field("since");
+            join_user(operations, &identity.user, since_user.text().as_deref());
             for room in &identity.rooms {
                 // A position that is not a string was not assigned by an engine.
                 join_by_token(operations, room, since.field(room).text().as_deref());
             }
         }
         // From now on the connection receives what is published to all, so what it missed must come before.
-        if let Some(since) = auth.field("since_broadcast").text() {
+        if let Some(since) = since_broadcast.text() {
             recover_all(operations, &since);
         }
     }
@@ -183,10 +189,10 @@ impl NodEvent {
     fn join_one(
         &self,
         operations: &mut dyn Operations,
-        data: Argument<'_>,
+        wanted: &WantedRoom<'_>,
         request: RequestId,
     ) -> Result<(), JoinError> {
-        match join(operations, data, request) {
+        match join(operations, wanted, request) {
             Ok(Outcome::Ready(joined)) => self.joined(operations, request, Ok(joined)),
             Ok(Outcome::Pending | Outcome::Overloaded) => {}
             Err(error) => {
@@ -218,11 +224,12 @@ impl NodEvent {
         let mut bad = 0;
         for (part, data) in (1..=parts).zip(rooms) {
             let request = RequestId { number: ack_id, part };
-            if bad >= MAX_LOGGED_PARTS && room_of(operations, data.field("room")).is_none() {
+            let wanted = WantedRoom::of(*data);
+            if bad >= MAX_LOGGED_PARTS && room_of(operations, wanted.room).is_none() {
                 self.joined(operations, request, Err(JoinError::BadRoom));
                 continue;
             }
-            bad += usize::from(self.join_one(operations, *data, request) == Err(JoinError::BadRoom));
+            bad += usize::from(self.join_one(operations, &wanted, request) == Err(JoinError::BadRoom));
         }
     }
 }
@@ -313,8 +320,13 @@ fn on_renewed(
 
 /// The user of a connection, and how long its token is valid. Milliseconds from now, because the clock of a client may
 /// differ.
-fn identified(identity: &Identity) -> Value {
-    json!({"user": identity.user, "expires_in": identity.expires_ms.saturating_sub(now_ms())})
+fn identified(identity: &Identity) -> String {
+    #[derive(Serialize)]
+    struct Identified<'a> {
+        expires_in: u64,
+        user: &'a str,
+    }
+    to_json(&Identified { expires_in: identity.expires_ms.saturating_sub(now_ms()), user: &identity.user })
 }
 
 /// Joins a room that the connection's token lists.
@@ -345,16 +357,38 @@ fn join_user(operations: &mut dyn Operations, user: &str, since: Option<&str>) {
 /// `joined {room, error?, position?, recovered?}`: the result of a join that the client has not requested. With `user` in
 /// the place of `room` it is about the connection's user, with `broadcast` about all connections.
 fn emit_joined(operations: &mut dyn Operations, topic: Topic<'_>, result: Result<Joined, JoinError>) {
-    let (name, value) = topic.member();
-    let joined = match result {
-        Err(error) => json!({name: value, "error": error.as_str()}),
-        Ok(Joined { recovery: None }) => json!({name: value}),
-        Ok(Joined { recovery: Some(recovery) }) => {
-            let position = recovery.position.map(|position| position.to_string());
-            json!({name: value, "position": position, "recovered": recovery.recovered})
-        }
+    let recovery = result.ok().and_then(|joined| joined.recovery);
+    let joined = JoinedData {
+        broadcast: (topic == Topic::All).then_some(true),
+        error: result.err().map(JoinError::as_str),
+        position: recovery.map(|recovery| recovery.position.map(|position| position.to_string())),
+        recovered: recovery.map(|recovery| recovery.recovered),
+        room: if let Topic::Room(room) = topic { Some(room) } else { None },
+        user: if let Topic::User(user) = topic { Some(user) } else { None },
     };
-    operations.emit(&json!(["joined", joined]).to_string(), &[]);
+    operations.emit(&to_json(&("joined", joined)), &[]);
+}
+
+/// The data of `joined`. What is `None` is left out.
+#[derive(Serialize)]
+struct JoinedData<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broadcast: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    room: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+}
+
+/// Encodes strings and numbers, which is always possible.
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// The arguments of a join's acknowledgement.
@@ -362,24 +396,41 @@ fn join_ack(result: Result<Joined, JoinError>) -> String {
     match result {
         Err(error) => json!([error.as_str(), false]).to_string(),
         Ok(Joined { recovery: None }) => "[null,true]".to_owned(),
-        Ok(Joined { recovery: Some(recovery) }) => {
-            let position = recovery.position.map(|position| position.to_string());
-            json!([null, true, {"position": position, "recovered": recovery.recovered}]).to_string()
-        }
+        Ok(Joined { recovery: Some(RecoveryStatus { position, recovered }) }) => match position {
+            Some(position) => format!("[null,true,{{\"position\":\"{position}\",\"recovered\":{recovered}}}]"),
+            None => format!("[null,true,{{\"position\":null,\"recovered\":{recovered}}}]"),
+        },
+    }
+}
+
+/// What a client sends to join one room.
+struct WantedRoom<'a> {
+    room: Argument<'a>,
+    key: Argument<'a>,
+    since: Argument<'a>,
+    broadcast: Argument<'a>,
+}
+
+// === impl WantedRoom ===
+
+impl<'a> WantedRoom<'a> {
+    fn of(data: Argument<'a>) -> Self {
+        let [room, key, since, broadcast] = data.fields(["room", "key", "since", "broadcast"]);
+        Self { room, key, since, broadcast }
     }
 }
 
 /// Joins one room. `{broadcast: true, since?}` joins nothing, and recovers what was published to all connections.
 fn join(
     operations: &mut dyn Operations,
-    data: Argument<'_>,
+    wanted: &WantedRoom<'_>,
     request: RequestId,
 ) -> Result<Outcome<Joined>, JoinError> {
-    let [room, key, since, broadcast] = data.fields(["room", "key", "since", "broadcast"]);
-    if broadcast.value() == Some(Value::Bool(true)) {
+    let WantedRoom { room, key, since, broadcast } = wanted;
+    if broadcast.raw() == Some("true") {
         return operations.recover_all(since.text().as_deref(), request);
     }
-    let Some(room) = room_of(operations, room) else {
+    let Some(room) = room_of(operations, *room) else {
         return Err(operations.reject_join(JoinError::BadRoom));
     };
     // A position that is not a string was not assigned by an engine.
@@ -394,8 +445,12 @@ fn leave(operations: &mut dyn Operations, data: Argument<'_>) -> Result<(), Join
     Ok(())
 }
 
-fn room_of(operations: &dyn Operations, named: Argument<'_>) -> Option<String> {
-    room::from_json(&named.value().unwrap_or(Value::Null), operations.max_room_name()).ok()
+fn room_of<'a>(operations: &dyn Operations, named: Argument<'a>) -> Option<Cow<'a, str>> {
+    let max_bytes = operations.max_room_name();
+    match named.string() {
+        Some(name) => room::check(&name, max_bytes).is_ok().then_some(name),
+        None => room::from_json(&named.value().unwrap_or(Value::Null), max_bytes).ok().map(Cow::Owned),
+    }
 }
 
 fn acknowledge(operations: &mut dyn Operations, ack_id: Option<u64>, args: &str) {
