@@ -125,6 +125,7 @@ impl Setup {
             authorizers: Authorizers::from(vec![Box::new(authorizer.clone()) as Box<dyn Authorizer>]),
             tokens: None,
             provider: std::sync::OnceLock::new(),
+            caller: std::sync::OnceLock::new(),
             revocations: Arc::default(),
             publish: PublishAuthorizer::new(Vec::new()),
             recorder: None,
@@ -155,7 +156,7 @@ impl Setup {
         };
         let (shards, _threads) = shard::start(1, &settings, &namespaces, &engines, &metrics).unwrap();
         let fanout = Fanout::new(shards.clone(), namespaces, 0, Arc::clone(&metrics));
-        engines.set(vec![Memory::start(fanout, History::default(), None, None)]);
+        engines.set(vec![Memory::start(fanout, History::default(), None, None, None)]);
         Self { shards, authorizer, engines, metrics, encoding: Arc::new(TextEncoding) }
     }
 

@@ -99,6 +99,7 @@ impl Setup {
             authorizers: Authorizers::from(Vec::new()),
             tokens: None,
             provider: std::sync::OnceLock::new(),
+            caller: std::sync::OnceLock::new(),
             revocations: Arc::default(),
             publish: PublishAuthorizer::new(Vec::new()),
             recorder: None,
