@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require "nodevent/doctor/http"
+require "nodevent/http_request"
 
 module NoDevent
   class Realtime
@@ -102,8 +102,8 @@ module NoDevent
           url = config.url or raise ConfigurationError, "NoDevent::Realtime sends requests to the server, and `url` " \
                                                         "is false; write the server's address as `url:`"
           flush
-          check(Doctor::Http.post("#{url}/api#{config.namespace}/#{path}", json, config.publish_key, timeout: TIMEOUT))
-        rescue Doctor::Http::Failed => e
+          check(HttpRequest.post("#{url}/api#{config.namespace}/#{path}", json, config.publish_key, timeout: TIMEOUT))
+        rescue HttpRequest::Failed => e
           raise Unavailable, "the server at #{Text.clean(config.url)} is unavailable: #{e.message}"
         end
 
