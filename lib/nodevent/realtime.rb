@@ -187,9 +187,16 @@ module NoDevent
       return response if key.nil? || (!page.identified? && !cookie.sent?) || cookie.current?(key)
 
       status, headers, body = response
+      # A cache would give the cookie to others. The next page has it.
+      return response if !page.identified? && shared?(headers)
+
       headers = headers.dup
       key.empty? ? cookie.delete(headers) : cookie.write(headers, key)
       [status, headers, body]
+    end
+
+    def shared?(headers)
+      headers.any? { |name, value| name.casecmp?("cache-control") && value.to_s.match?(/\b(?:public|s-maxage)\b/i) }
     end
   end
 end
