@@ -407,8 +407,22 @@ async fn each_tab_is_a_page_of_its_own() {
         first.is_silent().await;
         // A second connection of the same page receives too.
         let mut again = one.connect(&server, NS).await;
-        again.is_active(&server, NS, &one).await;
-        assert_eq!(first.next().await, message("active", 0));
+        // It receives what is pushed once it is subscribed.
+        let mut pushes = 0_i64;
+        let received = loop {
+            push_to(&server, NS, &one, "active", &json!(pushes)).await;
+            pushes += 1;
+            if let Ok(received) = tokio::time::timeout(Duration::from_millis(500), again.next()).await {
+                break received;
+            }
+        };
+        let since = received["payload"].as_i64().unwrap();
+        for number in since + 1..pushes {
+            assert_eq!(again.next().await, message("active", number));
+        }
+        for number in 0..pushes {
+            assert_eq!(first.next().await, message("active", number));
+        }
         publish(&server, NS, "a", &json!("all")).await;
         for page in [&mut first, &mut second, &mut again] {
             assert_eq!(page.next().await, message("a", "all"));
