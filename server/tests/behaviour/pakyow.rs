@@ -303,10 +303,15 @@ async fn pages_that_never_connect_and_those_that_stay_away_are_forgotten() {
         let mut page = visitor.connect(server, NS).await;
         page.is_active(server, NS, &visitor).await;
         is_forgotten(server, &Visitor::of('a', 7)).await;
-        // A page that has disconnected is forgotten after the grace period, so it has passed.
-        let clock = Visitor::of('c', 1);
+        // A page that has disconnected is forgotten after the grace period, so it has passed. One that was connected for a moment
+        // would be forgotten earlier.
+        let (clock, initial) = (Visitor::of('c', 1), Visitor::of('d', 1));
         clock.subscribe(server, NS, &["c"]).await;
-        drop(clock.connect(server, NS).await);
+        let mut connected = clock.connect(server, NS).await;
+        connected.is_active(server, NS, &clock).await;
+        initial.subscribe(server, NS, &["c"]).await;
+        is_forgotten(server, &initial).await;
+        drop(connected);
         is_forgotten(server, &clock).await;
         let kept = visitor.change(server, NS, json!({"subscribe": ["d"]})).await;
         assert_eq!(kept.json()["channels"], 2, "a connected page is kept");
@@ -315,6 +320,62 @@ async fn pages_that_never_connect_and_those_that_stay_away_are_forgotten() {
     }
     let count = ["EVAL", "return #redis.call('KEYS', '*:pages:*')", "0"];
     until("nothing is left in Redis", async || redis.call(&count).await == ":0").await;
+}
+
+#[tokio::test]
+async fn a_visitor_who_only_loads_pages_takes_no_places_for_long() {
+    // P-30: each page connects for a moment. With the grace period of a day, the places would be taken for a day.
+    let (_redis, servers) = servers(", initial: 2s, max_pages: 40").await;
+    for server in servers {
+        let subscribe = async |number: usize| {
+            let visitor = Visitor::of('a', number);
+            let response = visitor.change(&server, NS, json!({"subscribe": ["a"]})).await;
+            (visitor, response.status)
+        };
+        for number in 0..40 {
+            let (visitor, status) = subscribe(number).await;
+            assert_eq!(status, 200);
+            let mut page = visitor.connect(&server, NS).await;
+            page.is_active(&server, NS, &visitor).await;
+        }
+        until("there is room for the page of another visitor", async || subscribe(1_000).await.1 == 200).await;
+    }
+}
+
+#[tokio::test]
+async fn what_connections_wanted_that_are_gone_does_not_reach_redis() {
+    // P-05: a client connects one page and goes, again and again, while Redis is slow. Another visitor's page does not wait for it.
+    const CONNECTIONS: i64 = 400;
+    let redis = RedisServer::start().await;
+    let server = server_on(&redis, "").await;
+    let (flooder, visitor) = (Visitor::of('a', 1), Visitor::of('b', 1));
+    flooder.subscribe(&server, NS, &["a"]).await;
+    visitor.subscribe(&server, NS, &["a"]).await;
+    let scripts = async || {
+        let count =
+            "return tonumber(string.match(redis.call('INFO', 'commandstats'), 'cmdstat_evalsha:calls=(%d+)'))";
+        let reply = redis.call(&["EVAL", count, "0"]).await;
+        reply.trim_start_matches(':').parse::<i64>().unwrap_or_else(|_| panic!("{reply}"))
+    };
+    let before = scripts().await;
+    // Scripts wait until the end.
+    redis.call(&["CLIENT", "PAUSE", "600000", "WRITE"]).await;
+    for _ in 0..CONNECTIONS / 20 {
+        drop(join_all((0..20).map(|_| flooder.connect(&server, NS))).await);
+    }
+    server.metric_is("nodevent_connections", 0).await;
+    redis.call(&["CLIENT", "UNPAUSE"]).await;
+    let mut page = visitor.connect(&server, NS).await;
+    page.is_active(&server, NS, &visitor).await;
+    // Nothing is lost of the page that has connected so often.
+    publish(&server, NS, "a", &json!("for all")).await;
+    assert_eq!(page.next().await, message("a", "for all"));
+    let mut page = flooder.connect(&server, NS).await;
+    assert_eq!(page.next().await, message("a", "for all"));
+    page.is_active(&server, NS, &flooder).await;
+    // What concerns one page has one order, so all of it is done.
+    let after = scripts().await;
+    assert!(after - before < CONNECTIONS / 2, "{} scripts", after - before);
 }
 
 /// Waits until a page is not subscribed to anything any more.
