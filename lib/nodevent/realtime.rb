@@ -76,8 +76,8 @@ module NoDevent
       #   NoDevent::Realtime.push({ text: "Hello" }, :chat)
       #   NoDevent::Realtime.push("closed for lunch", "shop:*", :news)
       # @param message [#to_json]
-      # @param channels [Array<String, Symbol, Base>] names, in which `*` matches any text, and records, whose
-      #   channels have the names of their rooms
+      # @param channels [Array<String, Symbol, Base>] names, in which `*` matches any text, in 8 of them at most, and
+      #   records, whose channels have the names of their rooms
       # @return [true, false, nil] `false` if something was not queued; see {Emitter.emit}. `nil` if silenced, or
       #   `realtime.enabled` is false
       # @raise [ArgumentError] without a channel, or if one is not a name

@@ -22,6 +22,9 @@ pub struct PageSettings {
     pub max_pages: usize,
 }
 
+/// Whether a channel exists for the publisher that searches.
+pub type IsVisible<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
+
 /// Stores the subscriptions of pages.
 pub trait Pages: Send + Sync {
     /// The settings.
@@ -34,11 +37,17 @@ pub trait Pages: Send + Sync {
     /// [`Unavailable`](crate::outcome::Unavailable): as far as the engine knows, it has not changed them.
     fn change<'a>(&'a self, change: &'a PageChange) -> Pending<'a, Changed>;
 
-    /// The channels that match a pattern and to which a page is subscribed, each once. `None`: more than `max`.
+    /// The channels that match a pattern and to which a page is subscribed, each once, without those that `is_visible`
+    /// excludes. `None`: more than `max`.
     ///
     /// # Errors
     /// [`Unavailable`](crate::outcome::Unavailable).
-    fn channels<'a>(&'a self, pattern: &'a str, max: usize) -> Pending<'a, Option<Vec<String>>>;
+    fn channels<'a>(
+        &'a self,
+        pattern: &'a str,
+        is_visible: &'a IsVisible<'a>,
+        max: usize,
+    ) -> Pending<'a, Option<Vec<String>>>;
 
     /// A page has connected, or is still connected. Returns its subscriptions; the caller receives what follows their
     /// positions, which are not returned again. After [`Outcome::Pending`] a [`PageReply`] arrives through the shard's

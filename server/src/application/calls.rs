@@ -6,19 +6,22 @@
 
 use super::client::{ApplicationClient, ApplicationError, ApplicationRequest, CallResponse};
 use crate::calls::{
-    Call, CallError, CallReply, CallReplyTo, CallRequest, CallResult, Called, Caller, ConnectionEvent, CookieRule,
+    Call, CallBody, CallError, CallReply, CallReplyTo, CallRequest, CallResult, Called, Caller, ConnectionEvent,
+    CookieRule,
 };
+use crate::client::Client;
 use crate::clock::now_ms;
 use crate::config::calls::Calls;
+use crate::fair_shares::FairShares;
+use crate::origin::Origins;
 use crate::outcome::Outcome;
 use crate::shard::{Shards, ToShard};
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
-use nodevent_protocol::calls::{Signed, is_path, sign};
+use nodevent_protocol::calls::{FORM, Signed, is_path, overriding_methods, sign};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 
 /// Headers of the application's response that clients never receive: they set cookies, or belong to one connection.
@@ -53,8 +56,8 @@ struct Shared {
     namespace: Arc<str>,
     settings: Calls,
     shards: Shards,
-    /// Calls for which there is no result yet.
-    pending: AtomicUsize,
+    /// The calls of each client for which there is no result yet, with what the application is notified of.
+    pending: Mutex<FairShares>,
 }
 
 /// A request that is ready to be sent.
@@ -67,6 +70,7 @@ struct Prepared {
 struct Reply<'a> {
     shared: &'a Shared,
     reply_to: Option<CallReplyTo>,
+    client: Client,
     result: Option<CallResult>,
 }
 
@@ -76,7 +80,8 @@ impl Forwarder {
     /// The caller of a namespace. Called on the runtime that runs its requests.
     pub fn new(namespace: &Arc<str>, settings: Calls, client: ApplicationClient, shards: Shards) -> Self {
         let cookies = settings.cookies.clone().map_or(CookieRule::All, CookieRule::Listed);
-        let (namespace, pending) = (Arc::clone(namespace), AtomicUsize::new(0));
+        let places = settings.application.concurrency + settings.application.queue;
+        let (namespace, pending) = (Arc::clone(namespace), Mutex::new(FairShares::new(places)));
         let shared = Arc::new(Shared { client, namespace, settings, shards, pending });
         Self { shared, cookies, runtime: Handle::current() }
     }
@@ -84,19 +89,25 @@ impl Forwarder {
 
 impl Caller for Forwarder {
     fn call(&self, request: CallRequest) -> Outcome<CallError> {
-        let application = &self.shared.settings.application;
-        if self.shared.pending.load(Relaxed) >= application.concurrency + application.queue {
-            return Outcome::Overloaded;
+        let client = request.client;
+        {
+            let mut pending = self.shared.pending();
+            if pending.check(client).is_err() {
+                return Outcome::Overloaded;
+            }
+            pending.add(client);
         }
         let prepared = match self.shared.prepare(&request) {
             Ok(prepared) => prepared,
-            Err(error) => return Outcome::Ready(error),
+            Err(error) => {
+                self.shared.pending().remove(client);
+                return Outcome::Ready(error);
+            }
         };
-        self.shared.pending.fetch_add(1, Relaxed);
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
-            let mut reply = Reply { shared: &shared, reply_to: request.reply_to, result: None };
-            let sent = shared.client.call(&prepared.target, &prepared.request, Some(request.client)).await;
+            let mut reply = Reply { shared: &shared, reply_to: request.reply_to, client, result: None };
+            let sent = shared.client.call(&prepared.target, &prepared.request, Some(client)).await;
             reply.result = Some(shared.read(&request.call, sent));
         });
         Outcome::Pending
@@ -104,6 +115,10 @@ impl Caller for Forwarder {
 
     fn cookies(&self) -> &CookieRule {
         &self.cookies
+    }
+
+    fn origins(&self) -> &Origins {
+        &self.shared.settings.origins
     }
 
     fn max_per_connection(&self) -> u16 {
@@ -125,6 +140,21 @@ impl Caller for Forwarder {
 // === impl Shared ===
 
 impl Shared {
+    fn pending(&self) -> MutexGuard<'_, FairShares> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a route may be called with this method. A field `_method` must not replace it with another one.
+    fn is_method(&self, method: &str, path: &str, body: Option<&CallBody>) -> bool {
+        let is_listed = |method: &str| self.settings.methods.iter().any(|one| one.eq_ignore_ascii_case(method));
+        let query = path.split_once('?').map_or("", |(_, query)| query);
+        let query = if matches!(method, "GET" | "HEAD") { "" } else { query };
+        let form = body.filter(|body| body.content_type == FORM).map(|body| String::from_utf8_lossy(&body.bytes));
+        self.settings.methods.iter().any(|one| **one == *method)
+            && overriding_methods(query).all(|method| is_listed(&method))
+            && overriding_methods(form.as_deref().unwrap_or_default()).all(|method| is_listed(&method))
+    }
+
     fn prepare(&self, request: &CallRequest) -> Result<Prepared, CallError> {
         let handlers = || self.settings.handlers.as_deref().ok_or(CallError::NoHandlers);
         let (method, path, content_type, body) = match &request.call {
@@ -132,7 +162,7 @@ impl Shared {
                 if !is_path(path) || self.is_of_handlers(path) {
                     return Err(CallError::BadPath);
                 }
-                if !self.settings.methods.contains(method) {
+                if !self.is_method(method, path, body.as_ref()) {
                     return Err(CallError::BadMethod);
                 }
                 let content_type = body.as_ref().map(|body| body.content_type);
@@ -269,11 +299,11 @@ fn call_error(error: &ApplicationError) -> CallError {
 
 impl Drop for Reply<'_> {
     fn drop(&mut self) {
-        self.shared.pending.fetch_sub(1, Relaxed);
+        self.shared.pending().remove(self.client);
         let Some(reply_to) = self.reply_to else { return };
         let result = self.result.take().unwrap_or(Err(CallError::Unreachable));
         // The inbox always has a place for a reply: the shard limits how many it requests.
-        let reply = CallReply { reply_to, result };
+        let reply = CallReply { reply_to, client: self.client, result };
         let _ = self.shared.shards.send(reply_to.shard, ToShard::Called(Box::new(reply)));
     }
 }

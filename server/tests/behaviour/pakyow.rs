@@ -651,8 +651,57 @@ async fn only_a_publish_key_without_limits_subscribes_pages() {
     let push = |channel: &str| json!({"channels": [channel], "message": 1});
     assert_eq!(send("/api/live/push", "some-1234567890abcdef", &push("a*")).await, 200);
     assert_eq!(send("/api/live/push", "some-1234567890abcdef", &push("b1")).await, 403);
-    assert_eq!(send("/api/live/push", "some-1234567890abcdef", &push("*1")).await, 403, "it matches b1 too");
+    assert_eq!(send("/api/live/push", "some-1234567890abcdef", &push("*1")).await, 200, "b1 does not exist for it");
     assert_eq!(send("/api/live/push", "wrong-1234567890abcdef", &push("a1")).await, 401);
+}
+
+#[tokio::test]
+async fn a_limited_publish_key_learns_nothing_about_other_channels() {
+    // P-34: neither their names nor how many there are.
+    let keys = ", publish_keys: [{id: all, key: all-1234567890abcdef}, {id: some, key: some-1234567890abcdef, rooms: [\"pakyow:a*\"]}]";
+    let redis = RedisServer::start().await;
+    let on_redis = format!("{keys}, redis: \"{}\"", redis.url());
+    for engine in [keys.to_owned(), on_redis] {
+        let server = TestServer::start(&namespace(&engine, "")).await;
+        server.ready().await;
+        let post = async |path: &str, key: &str, body: Value| {
+            let request = Request::post(path, body.to_string()).header("Authorization", &format!("Bearer {key}"));
+            server.send(&request).await
+        };
+        // More channels of others than patterns may match, and two of its own.
+        for page in 0..11 {
+            let visitor = Visitor::of('a', page);
+            let mut channels: Vec<String> = (0..98).map(|number| format!("b{page}-{number}")).collect();
+            channels.extend((page == 0).then(|| "a1".to_owned()));
+            channels.extend((page == 1).then(|| "ab2".to_owned()));
+            let change = json!({"page": visitor.digest(), "subscribe": channels});
+            let changed = post("/api/live/pages", "all-1234567890abcdef", change).await;
+            assert_eq!(changed.status, 200, "{}", changed.text());
+        }
+        let push = async |key: &str, channels: Value| {
+            post("/api/live/push", key, json!({"channels": channels, "message": 1})).await
+        };
+        let some = async |channels: Value| {
+            let pushed = push("some-1234567890abcdef", channels).await;
+            assert_eq!(pushed.status, 200, "{}", pushed.text());
+            pushed.json()["channels"].clone()
+        };
+        assert_eq!(some(json!(["*"])).await, json!(["a1", "ab2"]));
+        assert_eq!(some(json!(["*1", "*b*", "a*"])).await, json!(["a1", "ab2"]));
+        assert_eq!(some(json!(["b*"])).await, json!([]), "as if there were none");
+        assert_eq!(some(json!(["c*"])).await, json!([]), "there is none");
+        let all = push("all-1234567890abcdef", json!(["*"])).await;
+        assert_eq!(all.status, 400, "{}", all.text());
+        assert_eq!(
+            push("some-1234567890abcdef", json!(["*", "b1-1"])).await.status,
+            403,
+            "it names the channel itself"
+        );
+        let many: Vec<String> = (0..9).map(|number| format!("a{number}*")).collect();
+        assert_eq!(push("all-1234567890abcdef", json!(many[..8])).await.status, 200);
+        let many = push("all-1234567890abcdef", json!(many)).await;
+        assert_eq!((many.status, many.json()["error"].clone()), (400, json!("there are more than 8 patterns")));
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::super::Fanout;
 use super::Memory;
 use crate::history::Since;
 use crate::outcome::{Outcome, Pending};
-use crate::pages::{Changed, PageChange, PageNotice, PageReplyTo, PageSettings, Pages, Received};
+use crate::pages::{Changed, IsVisible, PageChange, PageNotice, PageReplyTo, PageSettings, Pages, Received};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::pages::{self, ITSELF, PageDigest, Subscription};
 use std::collections::hash_map::Entry;
@@ -101,9 +101,14 @@ impl Pages for PagesInMemory {
         })
     }
 
-    fn channels<'a>(&'a self, pattern: &'a str, max: usize) -> Pending<'a, Option<Vec<String>>> {
+    fn channels<'a>(
+        &'a self,
+        pattern: &'a str,
+        is_visible: &'a IsVisible<'a>,
+        max: usize,
+    ) -> Pending<'a, Option<Vec<String>>> {
         let state = self.state();
-        let names = state.channels.keys().filter(|name| pages::matches(pattern, name));
+        let names = state.channels.keys().filter(|name| pages::matches(pattern, name) && is_visible(name));
         let mut found: Vec<String> = names.take(max + 1).map(ToString::to_string).collect();
         found.sort_unstable();
         Box::pin(std::future::ready(Ok((found.len() <= max).then_some(found))))

@@ -7,7 +7,7 @@
 use super::Shared;
 use super::script::{Script, ScriptError};
 use crate::outcome::{Outcome, Pending, Unavailable};
-use crate::pages::{Changed, PageChange, PageReply, PageReplyTo, PageSettings, Pages, Received};
+use crate::pages::{Changed, IsVisible, PageChange, PageReply, PageReplyTo, PageSettings, Pages, Received};
 use fred::types::{FromValue, Value};
 use futures_util::future::try_join_all;
 use nodevent_protocol::history::{Position, Read};
@@ -166,7 +166,12 @@ impl Store {
         read.map(|slice| Some(slice.position)).map_err(|error| error.unavailable)
     }
 
-    async fn matching(&self, pattern: &str, max: usize) -> Result<Option<Vec<String>>, Unavailable> {
+    async fn matching(
+        &self,
+        pattern: &str,
+        is_visible: &IsVisible<'_>,
+        max: usize,
+    ) -> Result<Option<Vec<String>>, Unavailable> {
         // A scan may return a channel more than once.
         let (mut found, mut cursor, written) = (BTreeSet::new(), "0".to_owned(), pages::redis_pattern(pattern));
         loop {
@@ -174,7 +179,7 @@ impl Store {
             let any = PageDigest::of("", "");
             let args = vec![cursor, written.clone()];
             let (next, channels): (String, Vec<String>) = self.run(&self.channels, any, args).await?;
-            found.extend(channels.into_iter().filter(|one| pages::matches(pattern, one)));
+            found.extend(channels.into_iter().filter(|one| pages::matches(pattern, one) && is_visible(one)));
             if found.len() > max {
                 return Ok(None);
             }
@@ -199,8 +204,13 @@ impl Pages for PagesInRedis {
         Box::pin(self.store.change(change))
     }
 
-    fn channels<'a>(&'a self, pattern: &'a str, max: usize) -> Pending<'a, Option<Vec<String>>> {
-        Box::pin(self.store.matching(pattern, max))
+    fn channels<'a>(
+        &'a self,
+        pattern: &'a str,
+        is_visible: &'a IsVisible<'a>,
+        max: usize,
+    ) -> Pending<'a, Option<Vec<String>>> {
+        Box::pin(self.store.matching(pattern, is_visible, max))
     }
 
     fn open(&self, page: PageDigest, reply_to: PageReplyTo) -> Outcome<Vec<Subscription>> {
