@@ -8,8 +8,10 @@ use super::client::{ApplicationClient, ApplicationError, ApplicationRequest, Cal
 use crate::calls::{
     Call, CallError, CallReply, CallReplyTo, CallRequest, CallResult, Called, Caller, ConnectionEvent, CookieRule,
 };
+use crate::client::Client;
 use crate::clock::now_ms;
 use crate::config::calls::Calls;
+use crate::fair_shares::FairShares;
 use crate::outcome::Outcome;
 use crate::shard::{Shards, ToShard};
 use hyper::body::Bytes;
@@ -17,8 +19,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use nodevent_protocol::calls::{Signed, is_path, sign};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 
 /// Headers of the application's response that clients never receive: they set cookies, or belong to one connection.
@@ -53,8 +54,8 @@ struct Shared {
     namespace: Arc<str>,
     settings: Calls,
     shards: Shards,
-    /// Calls for which there is no result yet.
-    pending: AtomicUsize,
+    /// Calls for which there is no result yet. Clients share the places.
+    pending: Mutex<FairShares>,
 }
 
 /// A request that is ready to be sent.
@@ -66,6 +67,7 @@ struct Prepared {
 /// Replies to a call, also if its task ends early.
 struct Reply<'a> {
     shared: &'a Shared,
+    client: Client,
     reply_to: Option<CallReplyTo>,
     result: Option<CallResult>,
 }
@@ -76,7 +78,8 @@ impl Forwarder {
     /// The caller of a namespace. Called on the runtime that runs its requests.
     pub fn new(namespace: &Arc<str>, settings: Calls, client: ApplicationClient, shards: Shards) -> Self {
         let cookies = settings.cookies.clone().map_or(CookieRule::All, CookieRule::Listed);
-        let (namespace, pending) = (Arc::clone(namespace), AtomicUsize::new(0));
+        let max_pending = settings.application.concurrency + settings.application.queue;
+        let (namespace, pending) = (Arc::clone(namespace), Mutex::new(FairShares::new(max_pending)));
         let shared = Arc::new(Shared { client, namespace, settings, shards, pending });
         Self { shared, cookies, runtime: Handle::current() }
     }
@@ -84,19 +87,19 @@ impl Forwarder {
 
 impl Caller for Forwarder {
     fn call(&self, request: CallRequest) -> Outcome<CallError> {
-        let application = &self.shared.settings.application;
-        if self.shared.pending.load(Relaxed) >= application.concurrency + application.queue {
+        let client = request.client;
+        if self.shared.pending().check(client).is_err() {
             return Outcome::Overloaded;
         }
         let prepared = match self.shared.prepare(&request) {
             Ok(prepared) => prepared,
             Err(error) => return Outcome::Ready(error),
         };
-        self.shared.pending.fetch_add(1, Relaxed);
+        self.shared.pending().add(client);
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
-            let mut reply = Reply { shared: &shared, reply_to: request.reply_to, result: None };
-            let sent = shared.client.call(&prepared.target, &prepared.request, Some(request.client)).await;
+            let mut reply = Reply { shared: &shared, client, reply_to: request.reply_to, result: None };
+            let sent = shared.client.call(&prepared.target, &prepared.request, Some(client)).await;
             reply.result = Some(shared.read(&request.call, sent));
         });
         Outcome::Pending
@@ -125,6 +128,10 @@ impl Caller for Forwarder {
 // === impl Shared ===
 
 impl Shared {
+    fn pending(&self) -> MutexGuard<'_, FairShares> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn prepare(&self, request: &CallRequest) -> Result<Prepared, CallError> {
         let handlers = || self.settings.handlers.as_deref().ok_or(CallError::NoHandlers);
         let (method, path, content_type, body) = match &request.call {
@@ -269,7 +276,7 @@ fn call_error(error: &ApplicationError) -> CallError {
 
 impl Drop for Reply<'_> {
     fn drop(&mut self) {
-        self.shared.pending.fetch_sub(1, Relaxed);
+        self.shared.pending().remove(self.client);
         let Some(reply_to) = self.reply_to else { return };
         let result = self.result.take().unwrap_or(Err(CallError::Unreachable));
         // The inbox always has a place for a reply: the shard limits how many it requests.
