@@ -4,6 +4,7 @@ use crate::attacker::{self, open_from};
 use crate::bystander::assert_unnoticed;
 use crate::process::Process;
 use crate::support::tokens::{TOKEN_SECRET, token};
+use crate::support::wait::in_time;
 use crate::support::{RedisServer, Request};
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -17,6 +18,16 @@ const MESSAGES: usize = 12;
 const UNREAD: usize = 400;
 /// What all responses may hold, and what the process needs to work.
 const GROWTH: u64 = 110 << 20;
+/// Messages for a user who never comes: short and long ones. Unbounded, they hold 100 MB.
+const SHORT: (usize, usize) = (50_000, 10);
+const LONG: (usize, usize) = (50_000, 2_000);
+/// Requests that are sent together.
+const BATCH: usize = 50;
+/// What a mailbox may hold.
+const MAX_COUNT: u64 = 1000;
+const MAX_BYTES: u64 = 1 << 20;
+/// What the process needs to work with them.
+const WORKING: u64 = 16 << 20;
 /// Connections of one user.
 const CONNECTIONS: usize = 600;
 
@@ -102,5 +113,55 @@ fn changes_of_a_mailbox_with_very_many_connections_delay_no_other_client() {
         .await;
         assert!(readers.try_join_next().is_none(), "all connections are still open");
         readers.abort_all();
+    });
+}
+
+/// Sends so many messages of this length to a user, many at a time. Returns when all were stored.
+async fn send_many(process: &Process, (count, length): (usize, usize)) {
+    let body = json!({"user": "7", "event": "e", "message": "x".repeat(length)}).to_string();
+    let batch = Request::post("/api/nodevent/notify", body).encode(&process.site.address).repeat(BATCH);
+    let stored = |text: &[u8]| text.windows(8).filter(|part| part == b"\"ids\":[\"").count();
+    let mut stream = process.site.dial().await;
+    for _ in 0..count / BATCH {
+        stream.write_all(&batch).await.unwrap();
+        let mut responses = Vec::new();
+        while stored(&responses) < BATCH {
+            let read = in_time("the responses", stream.read_buf(&mut responses)).await.unwrap();
+            assert!(read > 0, "{}", String::from_utf8_lossy(&responses));
+        }
+    }
+}
+
+/// W-53: a site sends to a user who never comes.
+#[test]
+fn very_many_messages_for_one_user_need_bounded_memory() {
+    attacker::run(async {
+        let redis = RedisServer::start().await;
+        // With Redis, the server itself holds nothing.
+        for (engine, part) in [(String::new(), 1), (format!("redis: \"{}\", ", redis.url()), 10)] {
+            let process = Process::start(&settings(&engine)).await;
+            process.is_ready().await;
+            // The mailbox is full from now on.
+            let first = 2000;
+            send_many(&process, (first, LONG.1)).await;
+            let before = process.resident();
+            let mut sent = first as i64;
+            for kind in [SHORT, LONG].map(|(count, length)| (count / part, length)) {
+                send_many(&process, kind).await;
+                sent += kind.0 as i64;
+                let request = Request::get("/api/nodevent/users/7/mailbox?limit=1")
+                    .header("Authorization", &format!("Bearer {}", token(json!({"sub": "7"}))));
+                let unread = process.site.send(&request).await.json()["unread"].as_u64().unwrap();
+                let length = kind.1 as u64;
+                assert!(unread <= MAX_COUNT && unread * length <= MAX_BYTES, "{unread} of {length} bytes");
+                // It holds nearly as many as it may.
+                assert!(unread == MAX_COUNT || unread * (length + 200) > MAX_BYTES, "{unread} of {length} bytes");
+                process.metric_is("nodevent_mailbox_messages_total", sent).await;
+                process.metric_is("nodevent_mailbox_dropped_total", sent - unread as i64).await;
+            }
+            let grown = process.resident().saturating_sub(before);
+            println!("{sent} messages: the process grew by {} KB", grown >> 10);
+            assert!(grown < WORKING, "the server grew by {} MB", grown >> 20);
+        }
     });
 }

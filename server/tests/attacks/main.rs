@@ -27,6 +27,7 @@ mod many_rooms;
 mod muted_room;
 mod neighbour;
 mod open_by_mistake;
+mod pages_and_calls;
 mod publishing_origins;
 mod session_flood;
 mod shared_redis;

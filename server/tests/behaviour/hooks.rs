@@ -7,12 +7,18 @@ use crate::support::wait::until;
 use crate::support::{Browser, Program, RedisServer, Request, Site, TestServer, Transport};
 use nodevent_protocol::hooks::sign;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 const SECRET: &str = "a-secret-for-hooks-of-more-than-32-bytes";
 const TOKENS: &str = "token: {secret: a-secret-for-tokens-of-more-than-32-bytes}";
 const PRESENCE: &str = "presence: {rooms: [room], lease: 3s, grace: 0s}";
+
+/// Rooms, of which the first has presence.
+const ROOMS: [&str; 3] = ["room", "other", "third"];
+
+/// The key of the journal in Redis.
+const JOURNAL: &str = "nodevent:1:{9:/nodevent}:hooks:journal";
 
 /// A namespace with hooks; `more` are further keys of the hooks, `engine` further ones of the namespace.
 fn namespace(application: &Application, more: &str, engine: &str) -> String {
@@ -91,6 +97,23 @@ async fn connect(site: &Site, user: &str) -> Browser {
 /// The messages of the publications.
 fn numbers(events: &[Value]) -> Vec<u64> {
     events.iter().filter_map(|event| event["publication"]["message"].as_u64()).collect()
+}
+
+/// The messages of the publications in each room.
+fn numbers_by_room(events: &[Value]) -> BTreeMap<String, Vec<u64>> {
+    let mut rooms = BTreeMap::<String, Vec<u64>>::new();
+    for event in events {
+        if let Some(number) = event["publication"]["message"].as_u64() {
+            rooms.entry(event["room"].as_str().unwrap().to_owned()).or_default().push(number);
+        }
+    }
+    rooms
+}
+
+/// What [`numbers_by_room`] has of messages that were published to [`ROOMS`] in turns.
+fn in_turns(numbers: std::ops::Range<u64>) -> BTreeMap<String, Vec<u64>> {
+    let of_room = |index: u64| numbers.clone().filter(|number| number % 3 == index).collect();
+    ROOMS.iter().zip(0..).map(|(room, index)| ((*room).to_owned(), of_room(index))).collect()
 }
 
 fn types(events: &[Value]) -> Vec<&str> {
@@ -338,9 +361,11 @@ async fn events_of_a_killed_server_are_delivered_by_another() {
     let mut gone = Browser::open(&site, Transport::WebSocket).await;
     let auth = json!({"token": token(json!({"sub": "gone"}))}).to_string();
     gone.enter_with("/nodevent", &auth).await.unwrap();
-    gone.join("room").await;
-    for number in 0..10 {
-        site.emit("/nodevent", "room", "e", number).await;
+    for room in ROOMS {
+        gone.join(room).await;
+    }
+    for number in 0..30 {
+        site.emit("/nodevent", ROOMS[number % 3], "e", number).await;
     }
     application.received(1).await;
     let server = on_redis(&redis, &application, more).await;
@@ -348,9 +373,10 @@ async fn events_of_a_killed_server_are_delivered_by_another() {
     stays.join("room").await;
     killed.kill().await;
     let before = accept(&application);
-    let events = received_since(&application, before, 13).await;
+    let events = received_since(&application, before, 33).await;
     let of_kind = |kind: &str| events.iter().filter(|event| event["type"] == kind).collect::<Vec<_>>();
-    assert_eq!(numbers(&events), (0..10).collect::<Vec<_>>());
+    assert_eq!(numbers(&events), (0..30).collect::<Vec<_>>());
+    assert_eq!(numbers_by_room(&events), in_turns(0..30));
     assert_eq!(of_kind("left").iter().map(|one| &one["user"]).collect::<Vec<_>>(), ["gone"]);
     let users: HashSet<&str> = of_kind("connected").iter().map(|one| one["user"].as_str().unwrap()).collect();
     assert_eq!(users, HashSet::from(["gone", "stays"]));
@@ -369,6 +395,43 @@ async fn events_wait_for_redis() {
     redis.start_again().await;
     let events = received(&application, 2).await;
     assert_eq!(events[1]["user"], "second");
+}
+
+/// The journal is full, and Redis, which keeps it, is killed and starts again. Each event arrives at least once, and those
+/// of a room in their order, before what is published later.
+#[tokio::test]
+async fn a_full_journal_survives_a_restart_of_redis_in_the_order_of_its_rooms() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut redis = RedisServer::start_durable_in(folder.path()).await;
+    let application = Application::start(Behaviour::Close).await;
+    let server = on_redis(&redis, &application, "delivered: e, batch: 7, attempts: 1000, size: 60").await;
+    let mut member = connect(&server, "ann").await;
+    for room in ROOMS {
+        member.join(room).await;
+    }
+    for number in 0..60 {
+        server.emit("/nodevent", ROOMS[number % 3], "e", number).await;
+    }
+    // All of them are in Redis, so that they are not in the memory of the server any more.
+    until("the journal is full", async || redis.call(&["XLEN", JOURNAL]).await == ":60").await;
+    server.metric_is("nodevent_hooks_waiting", 60).await;
+    redis.stop();
+    let before = application.requests().len();
+    redis.start_again().await;
+    assert_eq!(redis.call(&["XLEN", JOURNAL]).await, ":60", "Redis has kept it");
+    server.ready().await;
+    until("a request without success", async || application.requests().len() > before).await;
+    let before = accept(&application);
+    let events = received_since(&application, before, 60).await;
+    assert_eq!(numbers_by_room(&events), in_turns(0..60));
+    for number in 60..69 {
+        server.emit("/nodevent", ROOMS[number % 3], "e", number).await;
+    }
+    let events = received_since(&application, before, 69).await;
+    assert_eq!(numbers_by_room(&events), in_turns(0..69));
+    for (series, value) in [("dropped_total", 0), ("given_up_total", 0), ("waiting", 0)] {
+        server.metric_is(&format!("nodevent_hooks_{series}"), value).await;
+    }
 }
 
 /// A journal that is full drops the oldest events, and counts them.

@@ -4,7 +4,9 @@ use crate::support::redis::redis_cli;
 use crate::support::tokens::{TOKEN_SECRET, token};
 use crate::support::wait::until;
 use crate::support::{Browser, RedisServer, Request, TestServer, Transport, vectors};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 const NS: &str = "/nodevent";
@@ -268,6 +270,68 @@ async fn a_mailbox_is_shared_by_servers_and_survives_their_restart() {
     assert_eq!(ids(&messages), [first, second]);
     let third = send(&server, "7", 3).await;
     assert_eq!(next_message(&mut browser).await["id"], third);
+}
+
+/// A message that was stored, and when it was sent.
+#[derive(Clone, Copy)]
+struct Numbered {
+    id: u64,
+    began: Instant,
+    ended: Instant,
+}
+
+/// W-40: two servers number the messages of a user without a duplicate, and in the order of time.
+#[tokio::test]
+async fn ten_thousand_ids_of_two_servers_are_unique_and_ordered_by_time() {
+    const COUNT: usize = 10_000;
+    const SENDERS: usize = 8;
+    let setup = Setup::redis(&format!("{{unknown: keep, count: {COUNT}, bytes: 10MB}}")).await;
+    let now_us = || (crate::support::tokens::now() * 1e6) as u64;
+    let start = now_us();
+    let sent = join_all((0..SENDERS).map(async |sender| {
+        let server = &setup.servers[sender % 2];
+        let mut stream = server.dial().await;
+        let mut sent = Vec::with_capacity(COUNT / SENDERS);
+        for number in 0..COUNT / SENDERS {
+            let body = json!({"user": "7", "event": "e", "message": [sender, number]}).to_string();
+            let (began, request) = (Instant::now(), Request::post("/api/nodevent/notify", body));
+            let response = request.exchange(&mut stream, &server.address).await.expect("a response");
+            assert_eq!(response.status, 200, "{}", response.text());
+            let id = response.json()["ids"][0].as_str().unwrap().parse().unwrap();
+            sent.push(Numbered { id, began, ended: Instant::now() });
+        }
+        sent
+    }));
+    let mut sent: Vec<Numbered> = sent.await.into_iter().flatten().collect();
+    let ids: BTreeSet<u64> = sent.iter().map(|one| one.id).collect();
+    assert_eq!((sent.len(), ids.len()), (COUNT, COUNT), "no id is used twice");
+    // Ids are microseconds. The clocks of Redis and of this test are the same.
+    let (first, last) = (*ids.first().unwrap(), *ids.last().unwrap());
+    assert!(start - 1000 <= first && last <= now_us() + 1000, "{first} to {last}");
+    let mut by_end = sent.clone();
+    by_end.sort_by_key(|one| one.ended);
+    sent.sort_by_key(|one| one.began);
+    let (mut earlier, mut newest) = (by_end.iter().peekable(), 0);
+    for one in &sent {
+        while let Some(before) = earlier.next_if(|before| before.ended < one.began) {
+            newest = newest.max(before.id);
+        }
+        assert!(newest < one.id, "{newest} was stored before {} was sent", one.id);
+    }
+    // In the mailbox they are in the same order.
+    let bearer = format!("Bearer {}", token(json!({"sub": "7"})));
+    let (mut stored, mut after) = (Vec::new(), "0".to_owned());
+    loop {
+        let path = format!("/api/nodevent/users/7/mailbox?limit=200&after={after}");
+        let page = setup.last().send(&Request::get(&path).header("Authorization", &bearer)).await.json();
+        let messages = page["messages"].as_array().unwrap();
+        stored.extend(messages.iter().map(|one| one["id"].as_str().unwrap().parse::<u64>().unwrap()));
+        match page["next"].as_str() {
+            Some(next) => next.clone_into(&mut after),
+            None => break,
+        }
+    }
+    assert_eq!(stored, ids.into_iter().collect::<Vec<_>>());
 }
 
 /// W-53: a mailbox is bounded; the oldest messages are dropped first, and counted.

@@ -588,6 +588,69 @@ async fn dead_connections_are_removed() {
 }
 
 #[tokio::test]
+async fn a_push_to_a_dead_connection_makes_no_living_one_miss_it() {
+    // A fault of pakyow 5.5.9: an error at one socket ended the push to all. P-41, P-42
+    let (_redis, servers) = servers("").await;
+    for server in servers {
+        // The living ones are the first, the last, and one in between. One page has two connections.
+        let (all, living) = ([0, 1, 2, 2, 3, 4, 5], [0, 3, 6]);
+        let mut pages = Vec::new();
+        for number in all {
+            let visitor = Visitor::of('a', number);
+            visitor.subscribe(&server, NS, &["a"]).await;
+            pages.push(Some(visitor.connect(&server, NS).await));
+            server.metric_is("nodevent_connections", pages.len() as i64).await;
+        }
+        // One does not read any more.
+        let (mute, mut stream) = (Visitor::of('b', 1), server.dial().await);
+        mute.subscribe(&server, NS, &["a"]).await;
+        let request = Request::get(&mute.path())
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .header("Cookie", &mute.cookie(NS));
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &request.encode(&server.address)).await.unwrap();
+        let mute = Raw::after_handshake(stream).await;
+        server.metric_is("nodevent_connections", all.len() as i64 + 1).await;
+        let mut next = 0;
+        let mut received = 0;
+        for index in (0..all.len()).filter(|index| !living.contains(index)) {
+            publish(&server, NS, "a", &json!(next)).await;
+            // It has not read that, so the kernel resets its connection, and the server does not know it yet.
+            drop(pages[index].take());
+            publish(&server, NS, "a", &json!(next + 1)).await;
+            assert_eq!(push(&server, NS, &["a*"], &json!(next + 2)).await, json!(["a"]));
+            push_to(&server, NS, &Visitor::of('a', all[index]), "own", &json!("itself")).await;
+            next += 3;
+            while received < next {
+                for index in living {
+                    let page = pages[index].as_mut().unwrap();
+                    assert_eq!(page.next().await, message("a", received), "the page {index}");
+                }
+                received += 1;
+            }
+            if index == 2 {
+                assert_eq!(pages[3].as_mut().unwrap().next().await, message("own", "itself"));
+            }
+        }
+        let large = "x".repeat(60_000);
+        for number in 0..100 {
+            publish(&server, NS, "a", &json!([number, large])).await;
+            for index in living {
+                let received = pages[index].as_mut().unwrap().next().await;
+                assert_eq!(received["payload"][0], number, "the page {index}");
+            }
+        }
+        for index in living {
+            pages[index].as_mut().unwrap().is_silent().await;
+        }
+        drop(mute);
+        server.metric_is("nodevent_connections", living.len() as i64).await;
+    }
+}
+
+#[tokio::test]
 async fn http_is_as_fast_with_a_thousand_pages() {
     // P-43
     let server = server("").await;

@@ -4,7 +4,8 @@ use crate::support::keys::{LATER, key};
 use crate::support::redis::redis_cli;
 use crate::support::tokens::token;
 use crate::support::wait::{in_time, until};
-use crate::support::{Browser, Program, RedisServer, TestServer, Transport};
+use crate::support::{Browser, Program, RedisServer, Request, TestServer, Transport};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -242,6 +243,61 @@ async fn large_rooms_have_a_count_only_and_become_small_again() {
         })
         .await;
     }
+}
+
+/// How many users enter, unless the machine is slow.
+const CROWD: u64 = 10_000;
+/// Connections over which their sessions are opened, and the time for it.
+const DOORS: u64 = 8;
+const ENTERING: Duration = Duration::from_secs(15);
+
+/// Users enter one after another, each with a session of long-polling. What a member receives does not grow with their
+/// number: the first of them, until the room is large, and then a count every two seconds.
+#[tokio::test]
+async fn ten_thousand_members_cost_each_member_a_bounded_number_of_events() {
+    const MAX_SIZE: u64 = 100;
+    let presence = format!("presence: {{rooms: [\"room*\"], max_size: {MAX_SIZE}}}");
+    let ping = "ping: {interval: 5m, timeout: 5m}";
+    let server = TestServer::start(&format!("{ping}\n/nodevent: {{open: true, {TOKENS}, {presence}}}\n")).await;
+    let mut watcher = joined(&server, "watcher", "room").await;
+    let began = Instant::now();
+    let entered = join_all((0..DOORS).map(async |door| {
+        let mut stream = server.dial().await;
+        let path = "/socket.io/?EIO=4&transport=polling";
+        let mut entered = 0;
+        for number in (door..CROWD).step_by(DOORS as usize) {
+            if began.elapsed() > ENTERING {
+                break;
+            }
+            let opened = Request::get(path).exchange(&mut stream, &server.address).await.expect("a session");
+            let handshake: Value = serde_json::from_str(&opened.text()[1..]).expect("an open packet");
+            let auth = json!({"token": token(json!({"sub": number.to_string()}))});
+            let packets = format!("40/nodevent,{auth}\u{1e}42/nodevent,[\"join\",{{\"room\":\"room\"}}]");
+            let request = Request::post(&format!("{path}&sid={}", handshake["sid"].as_str().unwrap()), packets);
+            let response = request.exchange(&mut stream, &server.address).await.expect("a response");
+            assert_eq!(response.status, 200, "{}", response.text());
+            entered += 1;
+        }
+        entered
+    }));
+    let members = 1 + entered.await.into_iter().sum::<u64>();
+    assert!(members > 10 * MAX_SIZE, "the machine is too slow: {members} members");
+    let (mut enters, mut counts, mut last) = (0, 0, 0);
+    while last != members {
+        let (name, _, count) = next(&mut watcher).await;
+        match &*name {
+            "nodevent:enter" => enters += 1,
+            "nodevent:count" => counts += 1,
+            _ => panic!("{name}"),
+        }
+        last = count;
+    }
+    let max_counts = 2 + began.elapsed().as_secs() / 2;
+    println!("{members} members: {enters} enter, {counts} counts");
+    assert_eq!(enters, MAX_SIZE);
+    assert!(counts <= max_counts, "{counts} counts, and at most {max_counts} are due");
+    watcher.receives_nothing_else(&server).await;
+    server.metric_is("nodevent_presence_members", members as i64).await;
 }
 
 #[tokio::test]

@@ -584,6 +584,91 @@ async fn other_dialects_are_restored_too() {
 }
 
 #[tokio::test]
+async fn other_dialects_are_restored_by_another_server() {
+    // R-16, and W-13, W-37: two servers on one Redis. The page returns to the one where it was not.
+    let redis = RedisServer::start().await;
+    let start = async |configuration: &str| {
+        let servers = [TestServer::start(configuration).await, TestServer::start(configuration).await];
+        for server in &servers {
+            server.ready().await;
+        }
+        servers
+    };
+    let url = redis.url();
+    let [here, there] = start(&format!(
+        "/: {{dialect: notifications, notifications: {{channels: [notif], redis: \"{url}\"}}, \
+         connection_state_recovery: {{{SECRET}}}, redis: \"{url}\"}}\n"
+    ))
+    .await;
+    redis.has_subscribers("notif", 2).await;
+    let mut page = Page::open(&here, "/").await;
+    page.receives("message", json!({"text": "Welcome!"})).await;
+    page.send("subscribe", json!({"channel": "notif"})).await;
+    here.metric_is("nodevent_rooms", 1).await;
+    // What it receives in the channel has an offset with the channel.
+    redis.publish("notif", "before").await;
+    page.receives("message", json!({"text": "before", "channel": "notif"})).await;
+    assert_eq!(there.metric("nodevent_rooms").await, 0);
+    let lost = page.lose();
+    here.metric_is("nodevent_rooms", 0).await;
+    let mut page = Page::back(&there, "/", &lost).await;
+    page.receives("message", json!({"text": "Welcome!"})).await;
+    there.metric_is("nodevent_rooms", 1).await;
+    for text in ["again", "last"] {
+        redis.publish("notif", text).await;
+        page.receives("message", json!({"text": text, "channel": "notif"})).await;
+    }
+    // And back again, with what the second server gave it.
+    let lost = page.lose();
+    there.metric_is("nodevent_rooms", 0).await;
+    let mut page = Page::back(&here, "/", &lost).await;
+    page.receives("message", json!({"text": "Welcome!"})).await;
+    here.metric_is("nodevent_rooms", 1).await;
+    redis.publish("notif", "home").await;
+    page.receives("message", json!({"text": "home", "channel": "notif"})).await;
+    here.stop().await;
+    there.stop().await;
+
+    let application = Application::start(Behaviour::Respond(200, json!(["group"]).to_string())).await;
+    let [here, there] = start(&format!(
+        "/site: {{dialect: web_service, auth: {{url: \"{}\"}}, publish_key: \"54321-54321-54321\", history: 100, \
+         connection_state_recovery: {{{SECRET}}}, redis: \"{url}\"}}\n",
+        application.url
+    ))
+    .await;
+    let send = async |site: &Site, number: u32| {
+        let body = json!({"rooms": "group", "event": "e", "args": [number]}).to_string();
+        let request = Request::post("/send?site=site&apiKey=54321-54321-54321", body);
+        assert_eq!(site.send(&request.header("content-type", "application/json")).await.status, 200);
+    };
+    let auth = json!({"token": "12345"});
+    let mut page = Page::connect(&here, "/site", Transport::WebSocket, None, auth.clone()).await;
+    let mut number = 0;
+    // The page moves to the other server and back, and each of them is the one through which the site sends.
+    for (from, to) in [(&here, &there), (&there, &here), (&here, &there)] {
+        for site in [from, to] {
+            number += 1;
+            send(site, number).await;
+            page.receives("e", json!(number)).await;
+        }
+        let lost = page.lose();
+        from.metric_is("nodevent_connections", 0).await;
+        for site in [from, to, from] {
+            send(site, number + 1).await;
+            number += 1;
+        }
+        page = Page::connect(to, "/site", Transport::WebSocket, Some(&lost), auth.clone()).await;
+        assert!(page.recovered);
+        for missed in number - 2..=number {
+            page.receives("e", json!(missed)).await;
+        }
+        assert_eq!(to.metric("nodevent_connections").await, 1);
+    }
+    here.stop().await;
+    there.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_changes_for_clients_that_cannot_be_restored() {
     let server = TestServer::start("/a: {open: true}\n").await;
     let page = Page::open(&server, "/a").await;

@@ -4,6 +4,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../hostile/process.rs"]
+mod process;
+
 mod connection_state;
 mod notifications;
 mod old_crashes;

@@ -1,12 +1,21 @@
 //! The dialect `turted` as its browsers and backends see it: behaviour.md, section 2.
 
+use crate::process::Process;
 use crate::support::application::{Application, Behaviour, yes};
 use crate::support::program::{self, Program};
 use crate::support::wait::{in_time, until};
 use crate::support::{Browser, RedisServer, Request, Response, Site, TestServer, Transport};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 
 const PASSWORD: &str = "IamAllowed2PUSH!!!";
+/// Visits before the memory is measured.
+const WARM_UP: usize = 500;
+/// Visits that must leave nothing behind.
+const VISITS: usize = 3000;
+/// What a process may grow meanwhile: 2 KB for each visit would be too much. Bytes.
+const GROWTH: u64 = 6 << 20;
 
 /// A namespace `/` with these settings of `turted`, and others of the namespace.
 fn configuration(turted: &str, more: &str) -> String {
@@ -357,6 +366,42 @@ async fn a_large_push_is_accepted_up_to_the_limit() {
 }
 
 #[tokio::test]
+async fn a_large_push_in_chunks_is_accepted_up_to_the_limit() {
+    // T-29: the length of a chunked body is not known before its end.
+    let server = open().await;
+    let mut page = Page::open(&server).await;
+    page.ident("ann").await;
+    let push_in_chunks = async |length: usize, is_complete: bool| {
+        let payload = "x".repeat(length);
+        let body =
+            with_password(json!({"event": "e", "targets": {"users": "ann"}, "payload": payload})).to_string();
+        let address = &server.address;
+        let head = format!("POST /push/ HTTP/1.1\r\nHost: {address}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let mut request = head.into_bytes();
+        for chunk in body.as_bytes().chunks(10_000) {
+            request.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            request.extend_from_slice(chunk);
+            request.extend_from_slice(b"\r\n");
+        }
+        if is_complete {
+            request.extend_from_slice(b"0\r\n\r\n");
+        }
+        let mut stream = server.dial().await;
+        stream.write_all(&request).await.unwrap();
+        in_time("a response", Response::read(&mut stream, false)).await.unwrap()
+    };
+    ok(&push_in_chunks(1_000_000, true).await);
+    page.receives("EVENT", json!({"event": "e", "payload": "x".repeat(1_000_000)})).await;
+    // It is rejected as soon as it is too large, and before it ends: the limit is 1 MiB.
+    for is_complete in [true, false] {
+        let response = push_in_chunks(1_048_576, is_complete).await;
+        assert_eq!(response.status, 413, "{}", response.text());
+    }
+    page.receives_nothing_else(&server, "last").await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn without_an_authenticator_and_a_password_nothing_is_open() {
     // T-04, T-08, T-42
     let server = TestServer::start("/: {dialect: turted}\n").await;
@@ -555,6 +600,34 @@ async fn a_connection_that_ends_leaves_nothing_behind() {
     server.metric_is("nodevent_rooms", 0).await;
     server.metric_is("nodevent_users", 0).await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn thousands_of_connections_that_come_and_go_take_no_memory() {
+    // T-35
+    let process = Process::start(&configuration("ident: accept_all, join: open", "")).await;
+    let visits = async |rounds: std::ops::Range<usize>| {
+        let rounds: Vec<usize> = rounds.collect();
+        for batch in rounds.chunks(10) {
+            let visits = batch.iter().map(async |round| {
+                let mut page = Page::open(&process.site).await;
+                page.ident(&format!("user-{round}")).await;
+                page.join("chat").await;
+                page.join(&format!("channel-{round}")).await;
+                page.0.close().await;
+            });
+            join_all(visits).await;
+        }
+        for series in ["nodevent_connections", "nodevent_rooms", "nodevent_users"] {
+            process.metric_is(series, 0).await;
+        }
+    };
+    visits(0..WARM_UP).await;
+    let before = process.resident();
+    visits(WARM_UP..WARM_UP + VISITS).await;
+    let grown = process.resident().saturating_sub(before);
+    println!("{VISITS} visits: the process grew by {} KB", grown >> 10);
+    assert!(grown < GROWTH, "the process grew by {} KB in {VISITS} visits", grown >> 10);
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ pub struct RedisServer {
     password: Option<String>,
     /// Where it writes. Default: the folder of temporary files.
     folder: Option<PathBuf>,
+    /// Whether it keeps its data when it stops.
+    is_durable: bool,
     child: Option<Child>,
 }
 
@@ -39,17 +41,23 @@ impl RedisServer {
 
     /// Starts a Redis on a fixed port; see [`super::namespace_sandbox`].
     pub async fn start_on(port: u16) -> Self {
-        Self::start_as(Self { port, password: None, folder: None, child: None }).await
+        Self::start_as(Self { port, password: None, folder: None, is_durable: false, child: None }).await
     }
 
     /// Starts a Redis that writes into this folder.
     pub async fn start_in(folder: &Path) -> Self {
         let folder = Some(folder.to_owned());
-        Self::start_as(Self { port: free_port(), password: None, folder, child: None }).await
+        Self::start_as(Self { port: free_port(), password: None, folder, is_durable: false, child: None }).await
+    }
+
+    /// Starts a Redis that has written each change into this folder before it replies, and reads it when it starts again.
+    pub async fn start_durable_in(folder: &Path) -> Self {
+        let folder = Some(folder.to_owned());
+        Self::start_as(Self { port: free_port(), password: None, folder, is_durable: true, child: None }).await
     }
 
     async fn start_with(password: Option<String>) -> Self {
-        Self::start_as(Self { port: free_port(), password, folder: None, child: None }).await
+        Self::start_as(Self { port: free_port(), password, folder: None, is_durable: false, child: None }).await
     }
 
     async fn start_as(mut redis: Self) -> Self {
@@ -61,7 +69,8 @@ impl RedisServer {
     pub async fn start_again(&mut self) {
         let port = self.port.to_string();
         let mut command = redis_server();
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendfsync", "always"]);
+        command.args(["--appendonly", if self.is_durable { "yes" } else { "no" }]);
         command.args(self.password.iter().flat_map(|password| ["--requirepass", password]));
         let folder = self.folder.clone().unwrap_or_else(std::env::temp_dir);
         let child = command.current_dir(folder).stdout(Stdio::null()).spawn();
