@@ -24,8 +24,8 @@ RSpec.describe NoDevent do
 
   it "says what to do if the server is not built" do
     Dir.mktmpdir do |folder|
-      FileUtils.mkdir_p(File.join(folder, "exe"))
-      FileUtils.cp(File.join(ROOT, "exe/nodevent"), File.join(folder, "exe"))
+      FileUtils.mkdir_p([File.join(folder, "exe"), File.join(folder, "lib/nodevent")])
+      %w[exe/nodevent lib/nodevent/server_binary.rb].each { |file| FileUtils.cp(File.join(ROOT, file), File.join(folder, file)) }
       out, status = Open3.capture2e(File.join(folder, "exe/nodevent"))
       expect([out[/\A.*?\./], status.exitstatus]).to eq(["nodevent: the server is not built.", 69])
     end

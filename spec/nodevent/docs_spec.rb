@@ -44,7 +44,7 @@ RSpec.describe "The documentation" do
   it "selects the message in its first example, and recognizes what is in the page by DOM ids" do
     texts = %w[README.md docs/rails.md docs/browser.md].to_h { |name| [name, File.read(File.join(ROOT, name))] }
     expect(texts["README.md"][/```ruby\n(.*?)```/m, 1]).to include("emits_changes message:")
-    expect(texts["docs/rails.md"][/^## 3\. Emitting\n+```ruby\n(.*?)```/m, 1]).to include("emits_changes message:")
+    expect(texts["docs/rails.md"][/^## 4\. Emitting\n+```ruby\n(.*?)```/m, 1]).to include("emits_changes message:")
     blocks = texts.values.flat_map { |text| text.scan(/```(?:js|erb)\n(.*?)```/m).flatten }.grep(/\.append(?:Child)?\(/)
     expect(blocks.size).to be >= 2
     expect(blocks.grep_v(/getElementById\(`comment_\$\{id\}`\)/)).to eq([])
