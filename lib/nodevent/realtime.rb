@@ -76,8 +76,8 @@ module NoDevent
       #   NoDevent::Realtime.push({ text: "Hello" }, :chat)
       #   NoDevent::Realtime.push("closed for lunch", "shop:*", :news)
       # @param message [#to_json]
-      # @param channels [Array<String, Symbol, Base>] names, in which `*` matches any text, and records, whose
-      #   channels have the names of their rooms
+      # @param channels [Array<String, Symbol, Base>] names, in which `*` matches any text, in 8 of them at most, and
+      #   records, whose channels have the names of their rooms
       # @return [true, false, nil] `false` if something was not queued; see {Emitter.emit}. `nil` if silenced, or
       #   `realtime.enabled` is false
       # @raise [ArgumentError] without a channel, or if one is not a name
@@ -187,9 +187,16 @@ module NoDevent
       return response if key.nil? || (!page.identified? && !cookie.sent?) || cookie.current?(key)
 
       status, headers, body = response
+      # A cache would give the cookie to others. The next page has it.
+      return response if !page.identified? && shared?(headers)
+
       headers = headers.dup
       key.empty? ? cookie.delete(headers) : cookie.write(headers, key)
       [status, headers, body]
+    end
+
+    def shared?(headers)
+      headers.any? { |name, value| name.casecmp?("cache-control") && value.to_s.match?(/\b(?:public|s-maxage)\b/i) }
     end
   end
 end

@@ -62,6 +62,8 @@ module NoDevent
         break unless pid
 
         status = wait(pid)
+        # Another process may get its number.
+        @lock.synchronize { @pid = nil }
         break if @stopped
 
         @delay = DELAYS.first if now - started > STABLE_AFTER
@@ -160,6 +162,8 @@ module NoDevent
     end
 
     def stop_server(pid)
+      return unless child?(pid)
+
       Process.kill(:TERM, pid)
       limit = now + STOP_LIMIT
       while child?(pid)

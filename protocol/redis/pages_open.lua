@@ -12,6 +12,6 @@ for index = 1, #all, 2 do
     if all[index + 1] ~= '' then redis.call('HSET', KEYS[1], all[index], '') end
   end
 end
-redis.call('HSET', KEYS[1], 'o', '1')
+redis.call('HSETNX', KEYS[1], 'o', text(now))
 keep(ARGV[1], tonumber(ARGV[2]))
 return found

@@ -1,7 +1,7 @@
 -- The first part of the scripts of pages: to which channels a visitor's page is subscribed.
 --
 -- KEYS[1] the page, a hash: c<channel> => the position up to which the page has received it, or empty. The channel without a
---         name is the page itself. o => 1 as soon as the page has connected
+--         name is the page itself. o => since when the page is connected (ms), or was as it disconnected
 -- KEYS[2] the pages, a sorted set: digest => when the page is forgotten (ms)
 -- KEYS[3] the channels, a sorted set: channel => when the last page of the channel is forgotten, at the latest (ms)
 local time = redis.call('TIME')

@@ -9,6 +9,11 @@ use std::fmt::Write as _;
 /// The longest path with its query. Bytes.
 pub const MAX_PATH_BYTES: usize = 2048;
 
+/// The type of a form.
+pub const FORM: &str = "application/x-www-form-urlencoded";
+/// The field of a form whose value replaces the method of a request, in Rack and in frameworks like it.
+const OVERRIDE: &str = "_method";
+
 /// What the signature of a request includes.
 #[derive(Debug, Clone, Copy)]
 pub struct Signed<'a> {
@@ -77,9 +82,56 @@ fn has_valid_escapes(text: &str) -> bool {
     true
 }
 
+/// The methods with which the fields of a form or of a query replace the method of their request. Every spelling counts that
+/// an application may read as that field, like `%5Fmethod` or `[_method]`.
+pub fn overriding_methods(form: &str) -> impl Iterator<Item = String> {
+    form.split(['&', ';']).filter_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decode(name), decode(value));
+        let rest = name.trim_start_matches(['[', ']', ' ']).strip_prefix(OVERRIDE)?;
+        (!value.is_empty() && (rest.is_empty() || rest.starts_with(['[', ']']))).then_some(value)
+    })
+}
+
+/// Decodes a name or a value of a form. What is not an escape stays as it is.
+fn decode(text: &str) -> String {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|digits| *first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let escaped = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = escaped.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(escaped.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_spelling_of_the_field_that_replaces_a_method_is_found() {
+        let found = |form: &str| overriding_methods(form).collect::<Vec<_>>();
+        for form in [
+            "_method=DELETE",
+            "a=b&_method=DELETE",
+            "a=b;_method=DELETE",
+            "%5Fmethod=%44ELETE",
+            "%5B_method%5D=DELETE",
+            "_method%5B%5D=DELETE",
+            "_method]=DELETE",
+            "+_method=DELETE",
+        ] {
+            assert_eq!(found(form), ["DELETE"], "{form}");
+        }
+        assert_eq!(found("_method=PUT&_method=delete"), ["PUT", "delete"], "whichever the application reads");
+        for form in
+            ["", "_method", "_method=", "method=DELETE", "_methods=DELETE", "a[_method]=DELETE", "%_method=DELETE"]
+        {
+            assert!(found(form).is_empty(), "{form}");
+        }
+    }
 
     #[test]
     fn signatures_are_those_of_the_vectors() {

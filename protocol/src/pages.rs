@@ -163,15 +163,20 @@ pub fn matches(pattern: &str, channel: &str) -> bool {
     left.ends_with(end)
 }
 
-/// The same pattern as Redis writes it.
+/// A pattern of Redis for all channels that begin as a pattern does, up to its first asterisk. [`matches`] decides about the
+/// rest: with several asterisks, Redis may need very long.
 #[must_use]
 pub fn redis_pattern(pattern: &str) -> String {
-    let mut written = String::with_capacity(pattern.len() + 8);
-    for character in pattern.chars() {
+    let (start, has_more) = pattern.split_once('*').map_or((pattern, false), |(start, _)| (start, true));
+    let mut written = String::with_capacity(start.len() + 8);
+    for character in start.chars() {
         if matches!(character, '?' | '[' | ']' | '\\') {
             written.push('\\');
         }
         written.push(character);
+    }
+    if has_more {
+        written.push('*');
     }
     written
 }
@@ -255,7 +260,16 @@ mod tests {
             let (pattern, channel) = (vector["pattern"].as_str().unwrap(), vector["channel"].as_str().unwrap());
             assert_eq!(matches(pattern, channel), vector["matches"].as_bool().unwrap(), "{pattern} {channel}");
         }
-        assert_eq!(redis_pattern(r"a*[b]?\^"), r"a*\[b\]\?\\^");
+        assert_eq!(redis_pattern(r"a[b]?\^"), r"a\[b\]\?\\^");
+    }
+
+    #[test]
+    fn redis_receives_no_pattern_for_which_it_needs_long() {
+        for (pattern, written) in
+            [("a", "a"), ("*", "*"), ("[a*b*c", r"\[a*"), ("a**********b", "a*"), ("*a*", "*")]
+        {
+            assert_eq!(redis_pattern(pattern), written);
+        }
     }
 
     #[test]

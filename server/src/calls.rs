@@ -4,6 +4,7 @@
 //! configuration chooses everything else.
 
 use crate::client::Client;
+use crate::origin::Origins;
 use crate::outcome::Outcome;
 use std::fmt;
 use std::net::IpAddr;
@@ -16,6 +17,9 @@ pub trait Caller: fmt::Debug + Send + Sync {
 
     /// The cookies that it passes on.
     fn cookies(&self) -> &CookieRule;
+
+    /// The origins of pages that may call, besides the server's own host.
+    fn origins(&self) -> &Origins;
 
     /// Calls of one connection that may be pending.
     fn max_per_connection(&self) -> u16;
@@ -115,6 +119,8 @@ pub struct CallReplyTo {
 pub struct CallReply {
     /// The call.
     pub reply_to: CallReplyTo,
+    /// The client that called.
+    pub client: Client,
     /// The result.
     pub result: CallResult,
 }
@@ -144,6 +150,8 @@ pub enum CallError {
     BadCall,
     /// The method is not one of those that may be called.
     BadMethod,
+    /// Pages of this origin may not call.
+    BadOrigin,
     /// The application has no handlers.
     NoHandlers,
     /// The connection has too many calls that are pending.
@@ -173,6 +181,7 @@ impl CallError {
     pub fn status(self) -> u16 {
         match self {
             Self::BadPath | Self::BadCall => 400,
+            Self::BadOrigin => 403,
             Self::NoHandlers => 404,
             Self::BadMethod => 405,
             Self::TooManyCalls => 429,
@@ -189,6 +198,7 @@ impl CallError {
             Self::BadPath => "bad path",
             Self::BadCall => "bad call",
             Self::BadMethod => "method not allowed",
+            Self::BadOrigin => "origin not allowed",
             Self::NoHandlers => "no message handler",
             Self::TooManyCalls => "too many calls",
             Self::NotConfigured => "calls are not configured",
@@ -207,6 +217,7 @@ impl CallError {
             Self::BadPath => "bad_path",
             Self::BadCall => "bad_call",
             Self::BadMethod => "bad_method",
+            Self::BadOrigin => "bad_origin",
             Self::NoHandlers => "no_handlers",
             Self::TooManyCalls => "too_many",
             Self::NotConfigured => "not_configured",

@@ -8,6 +8,7 @@
 //! It does not know connections or protocols. `shard/tracked` follows what a connection receives,
 //! `protocols/socket_io/recovery` presents states and restores them.
 
+use crate::client::Client;
 use crate::clock::now_ms;
 use crate::outcome::Outcome;
 use base64::Engine as _;
@@ -73,7 +74,8 @@ pub struct Sealer {
 
 /// Remembers which connections were restored.
 pub trait ConnectionStates: Send + Sync {
-    /// Marks a connection as restored. [`Outcome::Ready`] and the reply: whether it was not before.
+    /// Marks a connection as restored. [`Outcome::Ready`] and the reply: whether it was not before, and its client has not
+    /// used too many.
     fn claim(&self, request: ClaimRequest) -> Outcome<bool>;
 }
 
@@ -82,6 +84,8 @@ pub trait ConnectionStates: Send + Sync {
 pub struct ClaimRequest {
     /// The destination of a later reply. `None`: there is none.
     pub reply_to: Option<ClaimReplyTo>,
+    /// Clients share what engines remember.
+    pub client: Client,
     /// See [`State::instance`].
     pub instance: u64,
     /// The time for which it must be remembered.

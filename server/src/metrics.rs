@@ -467,11 +467,12 @@ const BREAKER_MEANINGS: [&str; BREAKER.len()] = [
 ];
 
 /// Results of a call.
-const CALLS: [&str; 14] = [
+const CALLS: [&str; 15] = [
     "ok",
     "bad_path",
     "bad_call",
     "bad_method",
+    "bad_origin",
     "no_handlers",
     "too_many",
     "not_configured",
@@ -485,11 +486,12 @@ const CALLS: [&str; 14] = [
 ];
 
 /// The meaning of each.
-const CALL_MEANINGS: [&str; 14] = [
+const CALL_MEANINGS: [&str; 15] = [
     "The application responded, with any status.",
     "The path cannot be called.",
     "The call is not one.",
-    "The method is not one of `calls: methods`.",
+    "The method, or one with which a form replaces it, is not one of `calls: methods`.",
+    "The page's origin is neither the server's own host nor one of `calls: origins`.",
     "The message has an action without a handler, because `calls: handlers` is not configured.",
     "The connection has as many calls at a time as `calls: per_connection`.",
     "The namespace has no `calls`.",

@@ -123,6 +123,8 @@ impl Namespaces {
             all.query.extend_from_slice(&one.listed().query);
         }
         for one in self.list.iter().filter_map(|one| one.caller.get()) {
+            // By the host, a page that may call is recognized.
+            all.headers.push("host".into());
             match one.cookies() {
                 CookieRule::All => all.all_cookies = true,
                 CookieRule::Listed(names) => all.cookies.extend_from_slice(names),

@@ -188,7 +188,16 @@ impl Origins {
         let Some(origin) = headers.get(header::ORIGIN) else {
             return self.any || headers.get(SEC_FETCH_SITE).is_none_or(|site| site != "cross-site");
         };
-        self.lists(origin) || page(origin).is_some_and(|page| is_web(page.scheme) && same_host(headers, page.host))
+        self.includes(origin, headers.get(header::HOST).and_then(|host| host.to_str().ok()))
+    }
+
+    /// Whether an origin is one of these, or a page of the web at this host on any port.
+    pub fn allow(&self, origin: &str, host: Option<&str>) -> bool {
+        HeaderValue::from_str(origin).is_ok_and(|origin| self.includes(&origin, host))
+    }
+
+    fn includes(&self, origin: &HeaderValue, host: Option<&str>) -> bool {
+        self.lists(origin) || page(origin).is_some_and(|page| is_web(page.scheme) && same_host(host, page.host))
     }
 
     /// Whether an origin is one of these, as a browser sends it. The server's own host does not count.
@@ -265,8 +274,7 @@ impl Pattern {
 
 /// Whether the page has the host of the request. The names of this machine are one host, so that a page at
 /// `http://127.0.0.1:3000` may connect to `localhost:8080`.
-fn same_host(headers: &HeaderMap, host: &str) -> bool {
-    let own = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+fn same_host(own: Option<&str>, host: &str) -> bool {
     let own = own.and_then(split_port).map(|(own, _)| own);
     own.is_some_and(|own| own.eq_ignore_ascii_case(host) || is_loopback(own) && is_loopback(host))
 }

@@ -3,14 +3,16 @@
 //! An application subscribes a page before it connects. The subscriptions survive short disconnects, and are forgotten if
 //! the page never connects. Engines implement [`Pages`]; shards and HTTP know this trait only.
 
+use crate::client::Client;
 use crate::outcome::{Outcome, Pending};
 use nodevent_protocol::pages::{PageDigest, Subscription};
+use std::sync::Weak;
 use std::time::Duration;
 
 /// How long pages are kept, and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageSettings {
-    /// Time for which a page is kept that has not connected.
+    /// Time for which a page is kept that has not connected for that long.
     pub initial: Duration,
     /// Time for which a page is kept that has disconnected.
     pub grace: Duration,
@@ -19,6 +21,9 @@ pub struct PageSettings {
     /// Pages of the namespace.
     pub max_pages: usize,
 }
+
+/// Whether a channel exists for the publisher that searches.
+pub type IsVisible<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
 
 /// Stores the subscriptions of pages.
 pub trait Pages: Send + Sync {
@@ -32,19 +37,35 @@ pub trait Pages: Send + Sync {
     /// [`Unavailable`](crate::outcome::Unavailable): as far as the engine knows, it has not changed them.
     fn change<'a>(&'a self, change: &'a PageChange) -> Pending<'a, Changed>;
 
-    /// The channels that match a pattern and to which a page is subscribed, each once. `None`: more than `max`.
+    /// The channels that match a pattern and to which a page is subscribed, each once, without those that `is_visible`
+    /// excludes. `None`: more than `max`.
     ///
     /// # Errors
     /// [`Unavailable`](crate::outcome::Unavailable).
-    fn channels<'a>(&'a self, pattern: &'a str, max: usize) -> Pending<'a, Option<Vec<String>>>;
+    fn channels<'a>(
+        &'a self,
+        pattern: &'a str,
+        is_visible: &'a IsVisible<'a>,
+        max: usize,
+    ) -> Pending<'a, Option<Vec<String>>>;
 
     /// A page has connected, or is still connected. Returns its subscriptions; the caller receives what follows their
     /// positions, which are not returned again. After [`Outcome::Pending`] a [`PageReply`] arrives through the shard's
-    /// inbox.
+    /// inbox, and the caller returns with [`Pages::close`] what no connection receives. [`Outcome::Overloaded`]: try again.
     fn open(&self, page: PageDigest, reply_to: PageReplyTo) -> Outcome<Vec<Subscription>>;
 
-    /// A connection of a page has ended, which has received its channels up to these positions.
-    fn close(&self, page: PageDigest, received: Vec<Subscription>);
+    /// A connection of a page has ended. The page is kept for `grace` if it was connected for `initial`, and otherwise for
+    /// `initial` as if it had not connected: who only loads pages takes no places for long.
+    fn close(&self, page: PageDigest, received: Received);
+}
+
+/// What a connection has received that has ended.
+#[derive(Debug)]
+pub enum Received {
+    /// The channels up to these positions.
+    UpTo(Vec<Subscription>),
+    /// Nothing: the reply to [`Pages::open`] came too late. The positions in it are valid again, unless there are newer ones.
+    Nothing(Vec<Subscription>),
 }
 
 /// A change of the subscriptions of a page. The removals come first.
@@ -86,7 +107,7 @@ pub struct PageNotice {
 }
 
 /// The destination of a reply: a connection that may be gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PageReplyTo {
     /// The shard.
     pub shard: u8,
@@ -94,14 +115,22 @@ pub struct PageReplyTo {
     pub slot: u32,
     /// The slot's occupant.
     pub generation: u32,
+    /// The namespace's id.
+    pub namespace: u16,
+    /// The client.
+    pub client: Client,
+    /// Whether the connection still wants it. If not, the reply is due, but not the read.
+    pub is_wanted: Weak<()>,
 }
 
 /// The reply to [`Pages::open`].
 #[derive(Debug)]
 pub struct PageReply {
+    /// The page.
+    pub page: PageDigest,
     /// The request.
     pub reply_to: PageReplyTo,
-    /// The subscriptions. `None`: the engine is unavailable.
+    /// The subscriptions. `None`: the engine is unavailable, or they are not wanted any more.
     pub subscriptions: Option<Vec<Subscription>>,
 }
 
@@ -114,6 +143,27 @@ pub enum PageEvent<'a> {
     Unsubscribed(&'a [Box<str>]),
     /// The engine is unavailable.
     Unavailable,
+}
+
+// === impl Received ===
+
+impl Received {
+    /// Whether the positions count only where there are no others, and the positions.
+    pub fn into_parts(self) -> (bool, Vec<Subscription>) {
+        match self {
+            Self::UpTo(positions) => (false, positions),
+            Self::Nothing(positions) => (true, positions),
+        }
+    }
+}
+
+// === impl PageReplyTo ===
+
+impl PageReplyTo {
+    /// Whether the connection still wants the reply.
+    pub fn is_wanted(&self) -> bool {
+        self.is_wanted.strong_count() > 0
+    }
 }
 
 // === impl PageNotice ===

@@ -425,6 +425,9 @@ pub trait Core {
         request: Option<u64>,
     ) -> Result<Outcome<Removed>, MailboxError>;
 
+    /// Whether the connection may be tracked, and restored: it has not ended too many states.
+    fn may_track(&mut self) -> bool;
+
     /// From now on frames of the namespace end with an offset from this sealer.
     fn track(&mut self, namespace: u16, sealer: Sealer);
 

@@ -116,7 +116,7 @@ RSpec.describe NoDevent::Realtime do
 
   it "has a right Content-Length and ETag, and is not stored: P-03" do
     headers = { "Content-Length" => html.bytesize.to_s, "ETag" => 'W/"that of the page without its id"', "Last-Modified" => Time.now.httpdate,
-                "Cache-Control" => "public, max-age=3600" }
+                "Cache-Control" => "public, max-age=3600", "Surrogate-Control" => "max-age=60", "CDN-Cache-Control" => "max-age=60" }
     response = visit(&page([html], headers))
     expect(response.headers["Content-Length"]).to eq(response.body.bytesize.to_s)
     # Rack::ETag is outside, and computes it from what is sent.
@@ -125,6 +125,7 @@ RSpec.describe NoDevent::Realtime do
     expect(response.headers["Cache-Control"]).to eq("private, no-store")
     expect(response.headers.keys.grep(/\Acache-control\z/i).size).to eq(1)
     expect(response.headers["Content-Type"]).to eq("text/html")
+    expect(response.headers.keys.grep(/surrogate|cdn/i)).to eq([])
   end
 
   # A body that is not complete, or that says where it ends in its own way.
@@ -192,6 +193,21 @@ RSpec.describe NoDevent::Realtime do
     expect(secure).to be_nil
     @jar.delete("nodevent_page")
     expect(visit("https://example.org/", &page([html])).headers["Set-Cookie"]).to match(/nodevent_page=.*; secure/i)
+  end
+
+  it "writes no cookie into a response that caches may share" do
+    visit(&page([html]))
+    @jar["nodevent_page"] = "x"
+    reads = lambda do |control|
+      lambda do |env|
+        described_class.socket(env).digest
+        [200, { "Content-Type" => "application/json", "Cache-Control" => control }, ["{}"]]
+      end
+    end
+    ["public, max-age=3600", "s-maxage=5"].each do |control|
+      expect(visit(&reads.call(control)).headers["Set-Cookie"].to_s).not_to include("nodevent_page")
+    end
+    expect(visit(&reads.call("private")).headers["Set-Cookie"]).to include("nodevent_page=1.")
   end
 
   it "ends the cookie with the session, and changes it with its key: P-13" do

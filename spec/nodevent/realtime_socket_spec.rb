@@ -84,6 +84,23 @@ RSpec.describe NoDevent::Realtime::Socket do
     expect { socket.push_message_to_socket_with_key(1, "a*", digest) }.to raise_error(ArgumentError)
   end
 
+  # A visitor can load pages until the server stores no more.
+  it "does not fail a page for which the server has no place, or no engine" do
+    status = 507
+    server = StubServer.new { [status, JSON.generate(error: "too many pages")] }
+    NoDevent::Emitter.publisher = nil
+    NoDevent::Emitter.config = { "/live" => { "url" => server.url, "pages" => { "secret" => secret } } }
+    [507, 503].each do |unavailable|
+      status = unavailable
+      expect(socket.subscribe(:a)).to be(false)
+    end
+    expect(@log.string).to include("the server refused with 507: too many pages")
+    status = 403
+    expect { socket.subscribe(:a) }.to raise_error(NoDevent::ServerError, /refused with 403: too many pages/)
+  ensure
+    server&.stop
+  end
+
   it "pushes nothing while silenced" do
     expect(NoDevent.silence { [socket.push(1, :a), socket.push(1, "a*"), realtime.push_message_to_socket_with_key(1, :a, digest)] })
       .to eq([nil] * 3)

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require "nodevent/doctor/http"
+require "nodevent/http_request"
 
 module NoDevent
   class Realtime
@@ -20,8 +20,9 @@ module NoDevent
       # # Units
       # Seconds.
       FLUSH_TIMEOUT = 1
-      # The status of a server whose engine is unavailable.
-      UNAVAILABLE = "503"
+      # The statuses of a server that cannot store the request now: its engine is unavailable, or it has no place for
+      # another page, which its visitors decide.
+      UNAVAILABLE = %w[503 507].freeze
 
       private_constant :UNAVAILABLE
 
@@ -102,8 +103,8 @@ module NoDevent
           url = config.url or raise ConfigurationError, "NoDevent::Realtime sends requests to the server, and `url` " \
                                                         "is false; write the server's address as `url:`"
           flush
-          check(Doctor::Http.post("#{url}/api#{config.namespace}/#{path}", json, config.publish_key, timeout: TIMEOUT))
-        rescue Doctor::Http::Failed => e
+          check(HttpRequest.post("#{url}/api#{config.namespace}/#{path}", json, config.publish_key, timeout: TIMEOUT))
+        rescue HttpRequest::Failed => e
           raise Unavailable, "the server at #{Text.clean(config.url)} is unavailable: #{e.message}"
         end
 
@@ -118,7 +119,7 @@ module NoDevent
 
           reason = body.empty? ? ServerRequest::NOT_A_SERVER : body.values_at("error", "hint").compact.join("; ")
           text = "the server refused with #{response.code}: #{Text.clean(reason)}"
-          raise response.code == UNAVAILABLE ? Unavailable : ServerError, text
+          raise UNAVAILABLE.include?(response.code) ? Unavailable : ServerError, text
         end
 
         # Empty if the response is that of another program.

@@ -57,7 +57,7 @@ module NoDevent
         expires = sent.to_s.split(".")[2].to_s
         return false unless expires.match?(EXPIRES)
 
-        sent == self.class.value(@settings.secret, @namespace, key, expires.to_i) &&
+        Rack::Utils.secure_compare(sent, self.class.value(@settings.secret, @namespace, key, expires.to_i)) &&
           expires.to_i > now + LIFETIME - RENEWED_AFTER
       end
 

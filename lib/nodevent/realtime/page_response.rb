@@ -91,12 +91,13 @@ module NoDevent
         [].tap { |parts| body.each { |part| parts << part } }
       end
 
-      # A validator would be that of the page without its id. Another layer may compute a new one.
+      # A validator would be that of the page without its id. Another layer may compute a new one. Some caches prefer
+      # their own headers to `Cache-Control`.
       def change_headers(added)
         @headers = @headers.dup
         length = header("content-length")
         set_header(Rack::CONTENT_LENGTH, (length.to_i + added).to_s) if length
-        %w[etag last-modified].each { |name| delete_header(name) }
+        %w[etag last-modified expires surrogate-control cdn-cache-control].each { |name| delete_header(name) }
         set_header(Rack::CACHE_CONTROL, CACHE_CONTROL)
       end
 

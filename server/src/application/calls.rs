@@ -6,18 +6,20 @@
 
 use super::client::{ApplicationClient, ApplicationError, ApplicationRequest, CallResponse};
 use crate::calls::{
-    Call, CallError, CallReply, CallReplyTo, CallRequest, CallResult, Called, Caller, ConnectionEvent, CookieRule,
+    Call, CallBody, CallError, CallReply, CallReplyTo, CallRequest, CallResult, Called, Caller, ConnectionEvent,
+    CookieRule,
 };
 use crate::client::Client;
 use crate::clock::now_ms;
 use crate::config::calls::Calls;
 use crate::fair_shares::FairShares;
+use crate::origin::Origins;
 use crate::outcome::Outcome;
 use crate::shard::{Shards, ToShard};
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
-use nodevent_protocol::calls::{Signed, is_path, sign};
+use nodevent_protocol::calls::{FORM, Signed, is_path, overriding_methods, sign};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
@@ -54,7 +56,7 @@ struct Shared {
     namespace: Arc<str>,
     settings: Calls,
     shards: Shards,
-    /// Calls for which there is no result yet. Clients share the places.
+    /// The calls of each client for which there is no result yet, with what the application is notified of.
     pending: Mutex<FairShares>,
 }
 
@@ -67,8 +69,8 @@ struct Prepared {
 /// Replies to a call, also if its task ends early.
 struct Reply<'a> {
     shared: &'a Shared,
-    client: Client,
     reply_to: Option<CallReplyTo>,
+    client: Client,
     result: Option<CallResult>,
 }
 
@@ -78,8 +80,8 @@ impl Forwarder {
     /// The caller of a namespace. Called on the runtime that runs its requests.
     pub fn new(namespace: &Arc<str>, settings: Calls, client: ApplicationClient, shards: Shards) -> Self {
         let cookies = settings.cookies.clone().map_or(CookieRule::All, CookieRule::Listed);
-        let max_pending = settings.application.concurrency + settings.application.queue;
-        let (namespace, pending) = (Arc::clone(namespace), Mutex::new(FairShares::new(max_pending)));
+        let places = settings.application.concurrency + settings.application.queue;
+        let (namespace, pending) = (Arc::clone(namespace), Mutex::new(FairShares::new(places)));
         let shared = Arc::new(Shared { client, namespace, settings, shards, pending });
         Self { shared, cookies, runtime: Handle::current() }
     }
@@ -88,17 +90,23 @@ impl Forwarder {
 impl Caller for Forwarder {
     fn call(&self, request: CallRequest) -> Outcome<CallError> {
         let client = request.client;
-        if self.shared.pending().check(client).is_err() {
-            return Outcome::Overloaded;
+        {
+            let mut pending = self.shared.pending();
+            if pending.check(client).is_err() {
+                return Outcome::Overloaded;
+            }
+            pending.add(client);
         }
         let prepared = match self.shared.prepare(&request) {
             Ok(prepared) => prepared,
-            Err(error) => return Outcome::Ready(error),
+            Err(error) => {
+                self.shared.pending().remove(client);
+                return Outcome::Ready(error);
+            }
         };
-        self.shared.pending().add(client);
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
-            let mut reply = Reply { shared: &shared, client, reply_to: request.reply_to, result: None };
+            let mut reply = Reply { shared: &shared, reply_to: request.reply_to, client, result: None };
             let sent = shared.client.call(&prepared.target, &prepared.request, Some(client)).await;
             reply.result = Some(shared.read(&request.call, sent));
         });
@@ -107,6 +115,10 @@ impl Caller for Forwarder {
 
     fn cookies(&self) -> &CookieRule {
         &self.cookies
+    }
+
+    fn origins(&self) -> &Origins {
+        &self.shared.settings.origins
     }
 
     fn max_per_connection(&self) -> u16 {
@@ -132,6 +144,17 @@ impl Shared {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a route may be called with this method. A field `_method` must not replace it with another one.
+    fn is_method(&self, method: &str, path: &str, body: Option<&CallBody>) -> bool {
+        let is_listed = |method: &str| self.settings.methods.iter().any(|one| one.eq_ignore_ascii_case(method));
+        let query = path.split_once('?').map_or("", |(_, query)| query);
+        let query = if matches!(method, "GET" | "HEAD") { "" } else { query };
+        let form = body.filter(|body| body.content_type == FORM).map(|body| String::from_utf8_lossy(&body.bytes));
+        self.settings.methods.iter().any(|one| **one == *method)
+            && overriding_methods(query).all(|method| is_listed(&method))
+            && overriding_methods(form.as_deref().unwrap_or_default()).all(|method| is_listed(&method))
+    }
+
     fn prepare(&self, request: &CallRequest) -> Result<Prepared, CallError> {
         let handlers = || self.settings.handlers.as_deref().ok_or(CallError::NoHandlers);
         let (method, path, content_type, body) = match &request.call {
@@ -139,7 +162,7 @@ impl Shared {
                 if !is_path(path) || self.is_of_handlers(path) {
                     return Err(CallError::BadPath);
                 }
-                if !self.settings.methods.contains(method) {
+                if !self.is_method(method, path, body.as_ref()) {
                     return Err(CallError::BadMethod);
                 }
                 let content_type = body.as_ref().map(|body| body.content_type);
@@ -280,7 +303,7 @@ impl Drop for Reply<'_> {
         let Some(reply_to) = self.reply_to else { return };
         let result = self.result.take().unwrap_or(Err(CallError::Unreachable));
         // The inbox always has a place for a reply: the shard limits how many it requests.
-        let reply = CallReply { reply_to, result };
+        let reply = CallReply { reply_to, client: self.client, result };
         let _ = self.shared.shards.send(reply_to.shard, ToShard::Called(Box::new(reply)));
     }
 }

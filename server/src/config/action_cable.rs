@@ -213,7 +213,9 @@ mod tests {
         assert!(closed.keys.is_empty() && !closed.has_public_streams && closed.tap.is_none());
         assert_eq!((&*closed.path, closed.ping_interval, closed.refreshes), ("/cable", PING_INTERVAL, true));
         assert!(!Config::from_yaml("/cable: {protocol: action_cable}\n").unwrap().namespaces[0].is_open());
-        assert!(Config::from_yaml("/a: {protocol: [socket_io, action_cable]}\n").unwrap().namespaces[0].is_open());
+        let secret = "secret: sesame-open-wide-1234567890";
+        let shared = format!("/a: {{protocol: [socket_io, action_cable], {secret}}}\n");
+        assert!(!Config::from_yaml(&shared).unwrap().namespaces[0].is_open());
     }
 
     #[test]
@@ -243,6 +245,20 @@ mod tests {
             ),
             ("open: true, action_cable: {}".to_owned(), "`action_cable` without its protocol"),
             ("open: true, protocol: action_cable".to_owned(), "has `open: true`"),
+            (
+                "protocol: [socket_io, action_cable]".to_owned(),
+                "shares `protocol: action_cable` with another protocol and has no secret",
+            ),
+            ("protocol: [plain, action_cable]".to_owned(), "so every client may join every stream"),
+            (
+                "protocol: [socket_io, action_cable], open: true".to_owned(),
+                "shares `protocol: action_cable` with another protocol and has `open: true`",
+            ),
+            (
+                "protocol: [socket_io, action_cable], open: true, token: {secret: a-secret-of-more-than-thirty-two-bytes}"
+                    .to_owned(),
+                "write `secret: <random text>` instead of `open`, or use two namespaces",
+            ),
         ] {
             let report = Config::from_yaml(&format!("/cable: {{{text}}}\n")).unwrap_err();
             assert!(report.to_string().contains(error), "{text}: {report}");

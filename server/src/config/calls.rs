@@ -8,6 +8,7 @@ use super::keys;
 use super::reader::MapReader;
 use super::report::Report;
 use super::tree::Node;
+use crate::origin::Origins;
 use nodevent_protocol::key::Secret;
 use std::path::Path;
 
@@ -29,6 +30,8 @@ pub struct Calls {
     pub methods: Vec<Box<str>>,
     /// The cookies that are passed on. `None`: all.
     pub cookies: Option<Vec<Box<str>>>,
+    /// The origins of pages that may call, besides the server's own host.
+    pub origins: Origins,
     /// The path of the application's handlers.
     pub handlers: Option<Box<str>>,
     /// Whether the application is notified of joins.
@@ -82,6 +85,7 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
     }
     let has_cookies = map.has("cookies");
     let cookies = Some(application::cookies(&mut map, report)).filter(|_| has_cookies);
+    let origins = read_origins(&mut map, report);
     let (name, location) = (map.name("handlers"), map.location_of("handlers"));
     let handlers = map.text("handlers", report);
     let is_path = |path: &String| {
@@ -114,11 +118,28 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
         secret: secret?,
         methods,
         cookies,
+        origins,
         handlers: handlers.map(Into::into),
         notifies_join,
         notifies_leave,
         per_connection,
     })
+}
+
+/// Reads `origins`. What these pages call needs no CSRF token, so none of them may be a stranger's.
+fn read_origins(map: &mut MapReader<'_>, report: &mut Report) -> Origins {
+    let (name, mut origins) = (map.name("origins"), Origins::default());
+    for (text, location) in map.texts("origins", report) {
+        match origins.add(&text) {
+            Ok(None) => {}
+            Ok(Some(risk)) => {
+                let what = format!("{name} has an entry that allows {}", risk.allows());
+                report.error(location, what, "list the origins of the application's own pages");
+            }
+            Err(bad) => report.error(location, format!("{name} has an entry that {bad}"), bad.hint()),
+        }
+    }
+    origins
 }
 
 #[cfg(test)]
@@ -142,6 +163,7 @@ mod tests {
         assert_eq!(calls.application.shown_url(), "http://127.0.0.1:3000/app");
         assert_eq!((calls.methods.len(), calls.cookies, calls.per_connection), (5, None, 8));
         assert_eq!((calls.application.max_response, calls.handlers), (MAX_RESPONSE, None));
+        assert!(calls.origins.is_empty());
         let calls = read(&format!(
             "{{{URL}, {SECRET}, methods: [get], cookies: [_session], handlers: /nodevent/realtime, notify: [join, leave], \
              timeout: 1s, concurrency: 2, queue: 3, max_response: 1KB, per_connection: 4}}"
@@ -160,6 +182,18 @@ mod tests {
             (format!("{{url: \"http://a/?b=hidden\", {SECRET}}}"), "/a.calls.url has a query"),
             (format!("{{url: \"http://u:hidden@a/\", {SECRET}}}"), "/a.calls.url contains a user or a password"),
             (format!("{{{URL}, {SECRET}, methods: [TRACE]}}"), "/a.calls.methods contains something other than"),
+            (
+                format!("{{{URL}, {SECRET}, origins: \"*\"}}"),
+                "/a.calls.origins has an entry that allows every page",
+            ),
+            (
+                format!("{{{URL}, {SECRET}, origins: [\"null\"]}}"),
+                "/a.calls.origins has an entry that allows every",
+            ),
+            (
+                format!("{{{URL}, {SECRET}, origins: [\"https://a/b\"]}}"),
+                "/a.calls.origins has an entry that is not an",
+            ),
             (format!("{{{URL}, {SECRET}, handlers: x}}"), "/a.calls.handlers is not a path"),
             (format!("{{{URL}, {SECRET}, notify: [join]}}"), "/a.calls.notify needs the path"),
             (format!("{{{URL}, {SECRET}, handlers: /h, notify: [enter]}}"), "contains neither join nor leave"),

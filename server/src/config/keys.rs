@@ -2175,6 +2175,15 @@ pub static CALLS: Section = Section {
             "_example_session",
         ),
         key(
+            "origins",
+            Texts,
+            Words("none"),
+            "Origins of pages that may call, in addition to the server's own host on any port. They must be among `origins` at the \
+             top too.",
+            "The application and the server have different hosts.",
+            "https://www.example.com",
+        ),
+        key(
             "handlers",
             Text,
             Words("none"),

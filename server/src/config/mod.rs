@@ -443,7 +443,13 @@ mod tests {
     fn cookies_do_not_say_who_a_visitor_is_if_every_page_may_connect() {
         let auth = "/a: {auth: {url: \"https://www.example.com/live\", cookies: [session]}}";
         let token = "/a: {token: {secret: a-secret-of-more-than-thirty-two-bytes, cookie: t}}";
-        for namespace in [auth, token] {
+        let pages = "/a: {protocol: pakyow, pages: {secret: a-secret-of-more-than-thirty-two-bytes}}";
+        let calls = |more: &str| {
+            let calls = "url: \"http://127.0.0.1:3000\", secret: a-secret-of-more-than-thirty-two-bytes";
+            format!("/a: {{open: true, calls: {{{calls}{more}}}}}")
+        };
+        let (all, listed) = (calls(""), calls(", cookies: [session]"));
+        for namespace in [auth, token, pages, &*all, &*listed] {
             for origins in ["\"*\"", "[https://www.example.com, \"null\"]"] {
                 let (_, report) = read_yaml(&format!("origins: {origins}\n{namespace}\n"));
                 let text = report.to_string();
@@ -455,6 +461,8 @@ mod tests {
         let header = "/a: {auth: {url: \"https://www.example.com/live\", headers: [X-Visitor]}}";
         let (_, report) = read_yaml(&format!("origins: \"*\"\n{header}\n"));
         assert_eq!(report.to_string(), "", "a page sends no headers by itself");
+        let (_, report) = read_yaml(&format!("origins: \"*\"\n{}\n", calls(", cookies: []")));
+        assert!(!report.to_string().contains("every page could connect"), "calls without cookies: {report}");
     }
 
     #[test]

@@ -241,8 +241,11 @@ impl Namespace {
     /// Whether cookies say who a connection is.
     pub fn reads_cookies(&self) -> bool {
         let is_cookie = |source: &token::TokenSource| matches!(source, token::TokenSource::Cookie(_));
+        let passes_cookies = |calls: &Calls| calls.cookies.as_ref().is_none_or(|names| !names.is_empty());
         self.auth.as_ref().is_some_and(|auth| !auth.cookies.is_empty())
             || self.token.as_ref().is_some_and(|token| token.sources.iter().any(is_cookie))
+            || self.pages.is_some()
+            || self.calls.as_ref().is_some_and(passes_cookies)
     }
 
     /// Signs a key for one of its rooms, in the format that `bound_keys` selects.
@@ -677,6 +680,18 @@ impl Written {
             let hint =
                 "delete `open`; for streams without a signed name, write `action_cable: {public_streams: true}`";
             report.error(location, what, hint);
+        } else if is_served && !self.is_action_cable_alone() && self.open == Some(true) {
+            let what = format!(
+                "{name} shares `protocol: {ACTION_CABLE}` with another protocol and has `open: true`, so every client may \
+                 join every stream"
+            );
+            report.error(location, what, "write `secret: <random text>` instead of `open`, or use two namespaces");
+        } else if is_served && self.is_undeclared() {
+            let what = format!(
+                "{name} shares `protocol: {ACTION_CABLE}` with another protocol and has no secret, so every client may \
+                 join every stream"
+            );
+            report.error(location, what, "write `secret: <random text>`, or use two namespaces");
         }
     }
 

@@ -29,12 +29,14 @@ use std::sync::atomic::Ordering::Relaxed;
 const MAX_BODY: usize = 64 * 1024;
 /// Channels and patterns in one request.
 const MAX_NAMES: usize = 128;
-/// Channels that a pattern may match.
+/// Patterns in one request: each searches all channels.
+const MAX_PATTERNS: usize = 8;
+/// Channels that the patterns of a request may match.
 const MAX_MATCHES: usize = 1_000;
 /// What can be sent to change subscriptions.
 const CHANGE: &str = r#"send {"page": "<40 hexadecimal digits>", "subscribe": ["news"], "unsubscribe": ["old"]} with at most 128 channels, each of 1 to 248 bytes and without `*`"#;
 /// What can be sent to publish.
-const PUSH: &str = r#"send {"channels": ["news", "user-*"], "message": …} with at most 128 names, or {"page": "<40 hexadecimal digits>", "channel": "news", "message": …}"#;
+const PUSH: &str = r#"send {"channels": ["news", "user-*"], "message": …} with at most 128 names, 8 of them with `*`, or {"page": "<40 hexadecimal digits>", "channel": "news", "message": …}"#;
 
 type Rejected = Box<Response>;
 
@@ -184,7 +186,7 @@ async fn push(http: &Http, namespace: &Namespace, request: Request) -> Result<Re
     let body = publish::read_body(http, request, http.settings.max_publish_size).await?;
     let (target, message) = parse_push(&body).map_err(|what| error(StatusCode::BAD_REQUEST, what, PUSH))?;
     let (names, page) = match target {
-        Target::Channels(names) => (resolve(namespace, &*pages, names).await?, None),
+        Target::Channels(names) => (resolve(namespace, &*pages, &publisher, names).await?, None),
         Target::Page(page, channel) => (vec![channel], Some(page)),
     };
     let user = page.map(|page| page.to_string());
@@ -216,13 +218,20 @@ async fn push(http: &Http, namespace: &Namespace, request: Request) -> Result<Re
     Ok(reply::with_type(StatusCode::OK, "application/json", body))
 }
 
-/// The channels of names and patterns, each once.
-async fn resolve(namespace: &Namespace, pages: &dyn Pages, names: Vec<String>) -> Result<Vec<String>, Rejected> {
+/// The channels of names and patterns, each once. What the publisher may not publish to does not exist for patterns: neither
+/// the names nor an error show it.
+async fn resolve(
+    namespace: &Namespace,
+    pages: &dyn Pages,
+    publisher: &Publisher<'_>,
+    names: Vec<String>,
+) -> Result<Vec<String>, Rejected> {
+    let is_visible = |channel: &str| publisher.may_publish_to(Topic::Room(&room_of(channel)));
     let (patterns, literal): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.contains('*'));
     let mut channels: BTreeSet<String> = literal.into_iter().collect();
     for pattern in patterns {
-        let found =
-            pages.channels(&pattern, MAX_MATCHES).await.map_err(|failure| unavailable(namespace, &failure))?;
+        let found = pages.channels(&pattern, &is_visible, MAX_MATCHES).await;
+        let found = found.map_err(|failure| unavailable(namespace, &failure))?;
         match found.filter(|found| channels.len() + found.len() <= MAX_MATCHES) {
             Some(found) => channels.extend(found),
             None => {
@@ -244,6 +253,9 @@ fn parse_push(body: &[u8]) -> Result<(Target, &str), &'static str> {
         (Some(names), None, None) => {
             if !(1..=MAX_NAMES).contains(&names.len()) {
                 return Err("there are no channels, or more than 128");
+            }
+            if names.iter().filter(|name| name.contains('*')).count() > MAX_PATTERNS {
+                return Err("there are more than 8 patterns");
             }
             match names.iter().all(|name| is_pattern(name)) {
                 true => Ok((Target::Channels(names), message)),
@@ -304,6 +316,7 @@ mod tests {
             "{}",
             "1",
             r#"{"channels":[],"message":1}"#,
+            r#"{"channels":["*","*","*","*","*","*","*","*","*"],"message":1}"#,
             r#"{"channels":["a\n"],"message":1}"#,
             r#"{"channels":["a"],"page":"x","message":1}"#,
             r#"{"page":"x","channel":"a","message":1}"#,

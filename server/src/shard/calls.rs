@@ -1,11 +1,12 @@
 //! The calls of connections: their way to the application, and the replies.
 //!
-//! Each connection may have a few that are pending, and a shard a number of them.
+//! Each connection may have a few that are pending, and a shard a number of them, of which each client has a share.
 
 use super::Shard;
 use crate::calls::{Call, CallError, CallReply, CallReplyTo, CallRequest, ConnectionEvent, CookieRule};
 use crate::client::Client;
 use crate::connect_info::ConnectInfo;
+use crate::origin::Origins;
 use crate::outcome::Outcome;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
@@ -45,8 +46,14 @@ impl Shard {
     ) -> Result<(), CallError> {
         let namespaces = Arc::clone(&self.namespaces);
         let caller = namespaces.get(namespace).caller.get().ok_or(CallError::NotConfigured)?;
-        let (shard, pending) = (self.number, self.calls_pending);
+        let shard = self.number;
+        let address = self.session_mut(slot).ok_or(CallError::Busy)?.info.peer();
+        let client = Client::of(address);
+        let has_share = self.calls_pending.check(client).is_ok();
         let session = self.session_mut(slot).ok_or(CallError::Busy)?;
+        if !may_call(&session.info, caller.origins()) {
+            return Err(CallError::BadOrigin);
+        }
         if matches!(call, Call::Handler { .. }) && !caller.has_handlers() {
             return Err(CallError::NoHandlers);
         }
@@ -55,15 +62,14 @@ impl Shard {
         if !is_event && session.calls >= caller.max_per_connection() {
             return Err(CallError::TooManyCalls);
         }
-        if !is_event && pending >= MAX_PENDING {
+        if !is_event && !has_share {
             return Err(CallError::Busy);
         }
         let generation = session.generation;
         let reply_to = CallReplyTo { shard, slot, generation, namespace, number };
-        let address = session.info.peer();
         let request = CallRequest {
             reply_to: (!is_event).then_some(reply_to),
-            client: Client::of(address),
+            client,
             address,
             call,
             connection: connection.map_or_else(|| public_id(&session.id.to_string()), Into::into),
@@ -75,7 +81,7 @@ impl Shard {
             Outcome::Overloaded => Err(CallError::Busy),
             Outcome::Pending => {
                 if !is_event {
-                    self.calls_pending += 1;
+                    self.calls_pending.add(client);
                     if let Some(session) = self.session_mut(slot) {
                         session.calls += 1;
                     }
@@ -101,8 +107,8 @@ impl Shard {
 
     /// The application has replied to a call, or cannot.
     pub(super) fn on_called(&mut self, reply: CallReply) {
-        self.calls_pending = self.calls_pending.saturating_sub(1);
-        let CallReply { reply_to: CallReplyTo { slot, generation, namespace, number, .. }, result } = reply;
+        let CallReply { reply_to: CallReplyTo { slot, generation, namespace, number, .. }, client, result } = reply;
+        self.calls_pending.remove(client);
         self.metrics.count_call(result.as_ref().map_or_else(|error| error.name(), |_| "ok"));
         if !self.is_open(slot, generation) {
             return;
@@ -115,6 +121,11 @@ impl Shard {
             Ok(())
         });
     }
+}
+
+/// Whether the application accepts calls of a page without a CSRF token. A request without an origin is not one of a page.
+fn may_call(info: &ConnectInfo, origins: &Origins) -> bool {
+    info.origin().is_none_or(|origin| origins.allow(origin, info.header("host")))
 }
 
 /// The id of a connection for the application. Its own id would give access to it.

@@ -191,6 +191,10 @@ impl Core for Connection<'_> {
         self.shard.note_disconnected(self.slot, Some(namespace), "left_namespace");
     }
 
+    fn may_track(&mut self) -> bool {
+        self.shard.may_track(self.slot)
+    }
+
     fn track(&mut self, namespace: u16, sealer: Sealer) {
         if let Some(session) = self.shard.session_mut(self.slot) {
             session.tracked.start(namespace, sealer);

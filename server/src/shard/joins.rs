@@ -10,7 +10,7 @@ use super::audience::{membership_in_all, namespace_of_all, room_of_all};
 use super::join_buffers::QueuedPublication;
 use super::message::AuthorizeReply;
 use super::slot::Slot;
-use super::tracked::Passed;
+use super::tracked::{Passed, measurable};
 use crate::authorize::JoinRequest;
 use crate::client::Client;
 use crate::close_reason::CloseReason;
@@ -75,7 +75,7 @@ impl Shard {
             }
             Outcome::Ready(Err(text)) => Err(self.reject_join(slot, namespace, JoinError::Unauthorized(text))),
             Outcome::Pending if self.start_pending(slot, join_id, namespace) => {
-                let (room, kept) = (room.into(), kept.map(Into::into));
+                let (room, kept) = (room.into(), kept.map(|kept| measurable(kept).into()));
                 let join = PendingJoin { namespace, room, kept, since, encoding: Arc::clone(encoding) };
                 self.authorizations_pending.insert(join_id, join);
                 Ok(Outcome::Pending)

@@ -183,8 +183,8 @@ struct Shard {
     mailboxes: ShardMailboxes,
     /// The pages of its connections.
     pages: ShardPages,
-    /// Calls that the application has not replied to.
-    calls_pending: usize,
+    /// Calls of each client that the application has not replied to.
+    calls_pending: FairShares,
     /// Connections that wait for a decision about who they are.
     pending_identities: PendingIdentities,
     /// Revocations that are applied at the end of a turn.
@@ -254,7 +254,7 @@ pub fn start(
             pending_joins: PendingJoins::default(),
             mailboxes: ShardMailboxes::default(),
             pages: ShardPages::default(),
-            calls_pending: 0,
+            calls_pending: FairShares::new(calls::MAX_PENDING),
             pending_identities: PendingIdentities::default(),
             revoked: Vec::new(),
             memberships: FairShares::new(settings.max_memberships.div_ceil(count)),

@@ -1,15 +1,25 @@
 //! The pages of connections: their subscriptions, as the engine has them, on the way to the protocol.
 //!
 //! A connection is known here before its page is read. So a change is in what is read, or is announced later, or both: then
-//! the page is read again. At most one read for each connection is on its way.
+//! the page is read again. At most one read for each connection is on its way, and a few for each client: its others wait
+//! here, and are dropped with their connections.
 
 use super::Shard;
 use super::message::PageBroadcast;
+use crate::client::Client;
+use crate::fair_shares::FairShares;
 use crate::outcome::Outcome;
-use crate::pages::{PageEvent, PageReply, PageReplyTo};
+use crate::pages::{PageEvent, PageReply, PageReplyTo, Received};
 use hashbrown::HashMap;
 use nodevent_protocol::pages::{PageDigest, Subscription};
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Reads of a shard that may wait for an engine. Clients share them. A connection without a place tries again.
+const MAX_READS: usize = 4_096;
+/// Those that one client may have there, because engines serve them in their order.
+const READS_PER_CLIENT: usize = 16;
 
 /// The pages of a shard's connections.
 #[derive(Debug, Default)]
@@ -18,13 +28,19 @@ pub(super) struct ShardPages {
     slots: HashMap<(u16, PageDigest), SmallVec<[u32; 2]>>,
     /// The page of each connection.
     of_slot: HashMap<u32, OfSlot>,
+    reads: Reads,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct OfSlot {
+#[derive(Debug)]
+pub(super) struct OfSlot {
     namespace: u16,
     page: PageDigest,
+    client: Client,
     read: Read,
+    /// Whether the engine has the page: one that is not subscribed to anything is not stored.
+    is_stored: bool,
+    /// Shows engines that the connection still wants what it has requested.
+    is_wanted: Arc<()>,
 }
 
 /// A read of a connection's page.
@@ -32,10 +48,80 @@ struct OfSlot {
 enum Read {
     /// None is on its way.
     Idle,
+    /// It waits for others of its client, with this number.
+    Waiting(u64),
     /// One is on its way.
     Pending,
     /// One is on its way, and another must follow, because something has changed since.
     PendingStale,
+}
+
+/// Whose turn it is to read.
+#[derive(Debug)]
+struct Reads {
+    /// Those that are with an engine.
+    requested: FairShares,
+    /// The slots of those that wait, in their order. A connection has at most one.
+    waiting: HashMap<Client, BTreeMap<u64, u32>>,
+    /// The number of the last one that waited.
+    last: u64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Turn {
+    Now,
+    /// After another one of the client.
+    Later,
+    /// Others have taken all places.
+    Never,
+}
+
+// === impl Reads ===
+
+impl Default for Reads {
+    fn default() -> Self {
+        Self { requested: FairShares::new(MAX_READS), waiting: HashMap::new(), last: 0 }
+    }
+}
+
+impl Reads {
+    fn turn(&self, client: Client) -> Turn {
+        match self.requested.of(client) {
+            READS_PER_CLIENT.. => Turn::Later,
+            count => match self.requested.check(client) {
+                Ok(()) => Turn::Now,
+                Err(_) if count > 0 => Turn::Later,
+                Err(_) => Turn::Never,
+            },
+        }
+    }
+
+    /// A read waits. Returns its number.
+    fn wait(&mut self, client: Client, slot: u32) -> u64 {
+        self.last += 1;
+        self.waiting.entry(client).or_default().insert(self.last, slot);
+        self.last
+    }
+
+    /// A read waits no longer.
+    fn cancel(&mut self, client: Client, number: u64) {
+        if let Some(waiting) = self.waiting.get_mut(&client) {
+            waiting.remove(&number);
+            if waiting.is_empty() {
+                self.waiting.remove(&client);
+            }
+        }
+    }
+
+    /// Takes the next read of a client that waits. `None`: there is none, or another one must end before.
+    fn next(&mut self, client: Client) -> Option<u32> {
+        if self.turn(client) == Turn::Later {
+            return None;
+        }
+        let (&number, &slot) = self.waiting.get(&client)?.first_key_value()?;
+        self.cancel(client, number);
+        Some(slot)
+    }
 }
 
 // === impl Shard ===
@@ -43,29 +129,56 @@ enum Read {
 impl Shard {
     /// A connection is one of this page; see [`crate::protocol::Core::open_page`].
     pub(super) fn open_page(&mut self, slot: u32, namespace: u16, page: PageDigest) -> Outcome<Vec<Subscription>> {
-        let known = OfSlot { namespace, page, read: Read::Idle };
         if self.pages.of_slot.get(&slot).is_none_or(|one| (one.namespace, one.page) != (namespace, page)) {
             self.forget_page(slot);
+            let client = Client::of(self.peer(slot));
+            let is_wanted = Arc::default();
+            let known = OfSlot { namespace, page, client, read: Read::Idle, is_stored: false, is_wanted };
             self.pages.of_slot.insert(slot, known);
             self.pages.slots.entry((namespace, page)).or_default().push(slot);
         }
         self.read_page(slot)
     }
 
-    /// Reads the page of a connection.
+    /// Reads the page of a connection, as soon as it is its turn.
     fn read_page(&mut self, slot: u32) -> Outcome<Vec<Subscription>> {
-        let Some(of_slot) = self.pages.of_slot.get_mut(&slot) else { return Outcome::Overloaded };
-        if of_slot.read != Read::Idle {
-            of_slot.read = Read::PendingStale;
-            return Outcome::Pending;
+        let ShardPages { of_slot, reads, .. } = &mut self.pages;
+        let Some(of_slot) = of_slot.get_mut(&slot) else { return Outcome::Overloaded };
+        match of_slot.read {
+            Read::Idle => {}
+            Read::Waiting(_) => return Outcome::Pending,
+            Read::Pending | Read::PendingStale => {
+                of_slot.read = Read::PendingStale;
+                return Outcome::Pending;
+            }
         }
-        let OfSlot { namespace, page, .. } = *of_slot;
+        match reads.turn(of_slot.client) {
+            Turn::Now => self.request_subscriptions(slot),
+            Turn::Later => {
+                of_slot.read = Read::Waiting(reads.wait(of_slot.client, slot));
+                Outcome::Pending
+            }
+            Turn::Never => Outcome::Overloaded,
+        }
+    }
+
+    /// Requests the page of a connection from its engine.
+    fn request_subscriptions(&mut self, slot: u32) -> Outcome<Vec<Subscription>> {
         let generation = self.slots.get(slot as usize).map_or(0, |one| one.generation());
-        let reply_to = PageReplyTo { shard: self.number, slot, generation };
+        let ShardPages { of_slot, reads, .. } = &mut self.pages;
+        let Some(of_slot) = of_slot.get_mut(&slot) else { return Outcome::Overloaded };
+        let OfSlot { namespace, page, client, .. } = *of_slot;
+        let is_wanted = Arc::downgrade(&of_slot.is_wanted);
+        let reply_to = PageReplyTo { shard: self.number, slot, generation, namespace, client, is_wanted };
         let pages = self.engines.get(namespace).and_then(|engine| engine.pages.as_ref());
         let outcome = pages.map_or(Outcome::Overloaded, |pages| pages.open(page, reply_to));
-        if let (Outcome::Pending, Some(of_slot)) = (&outcome, self.pages.of_slot.get_mut(&slot)) {
-            of_slot.read = Read::Pending;
+        match &outcome {
+            Outcome::Pending => {
+                of_slot.read = Read::Pending;
+                reads.requested.add(client);
+            }
+            Outcome::Ready(subscriptions) => of_slot.is_stored = !subscriptions.is_empty(),
+            Outcome::Overloaded => {}
         }
         outcome
     }
@@ -86,17 +199,42 @@ impl Shard {
 
     /// A page was read.
     pub(super) fn on_page_reply(&mut self, reply: PageReply) {
-        let PageReply { reply_to: PageReplyTo { slot, generation, .. }, subscriptions } = reply;
-        if !self.is_open(slot, generation) {
-            return;
+        let PageReply { page, reply_to, subscriptions } = reply;
+        let PageReplyTo { slot, generation, namespace, client, .. } = reply_to;
+        self.pages.reads.requested.remove(client);
+        let is_open = self.is_open(slot, generation);
+        let of_slot = self.pages.of_slot.get_mut(&slot);
+        match of_slot.filter(|one| is_open && (one.namespace, one.page) == (namespace, page)) {
+            Some(of_slot) => {
+                let is_stale = std::mem::replace(&mut of_slot.read, Read::Idle) == Read::PendingStale;
+                match &subscriptions {
+                    Some(subscriptions) => {
+                        of_slot.is_stored = !subscriptions.is_empty();
+                        self.pass_on(slot, &PageEvent::Subscriptions(subscriptions));
+                    }
+                    None => self.pass_on(slot, &PageEvent::Unavailable),
+                }
+                if is_stale && self.is_open(slot, generation) {
+                    self.refresh_page(slot);
+                }
+            }
+            None => {
+                let unused = subscriptions.filter(|subscriptions| !subscriptions.is_empty());
+                let pages = self.engines.get(namespace).and_then(|engine| engine.pages.as_ref());
+                if let (Some(unused), Some(pages)) = (unused, pages) {
+                    pages.close(page, Received::Nothing(unused));
+                }
+            }
         }
-        let Some(of_slot) = self.pages.of_slot.get_mut(&slot) else { return };
-        let is_stale = std::mem::replace(&mut of_slot.read, Read::Idle) == Read::PendingStale;
-        match &subscriptions {
-            Some(subscriptions) => self.pass_on(slot, &PageEvent::Subscriptions(subscriptions)),
-            None => self.pass_on(slot, &PageEvent::Unavailable),
-        }
-        if is_stale && self.is_open(slot, generation) {
+        self.read_waiting_pages(client);
+    }
+
+    /// A read of a client has ended, so that another one has its turn.
+    fn read_waiting_pages(&mut self, client: Client) {
+        while let Some(slot) = self.pages.reads.next(client) {
+            if let Some(of_slot) = self.pages.of_slot.get_mut(&slot) {
+                of_slot.read = Read::Idle;
+            }
             self.refresh_page(slot);
         }
     }
@@ -130,21 +268,94 @@ impl Shard {
 
     /// A connection has received the channels of its page up to these positions, and will receive nothing more.
     pub(super) fn close_page(&mut self, slot: u32, received: Vec<Subscription>) {
-        let Some(OfSlot { namespace, page, .. }) = self.pages.of_slot.get(&slot).copied() else { return };
-        self.forget_page(slot);
-        if let Some(pages) = self.engines.get(namespace).and_then(|engine| engine.pages.as_ref()) {
-            pages.close(page, received);
+        let Some(OfSlot { namespace, page, is_stored, .. }) = self.forget_page(slot) else { return };
+        if let Some(pages) = self.engines.get(namespace).and_then(|engine| engine.pages.as_ref())
+            && is_stored
+        {
+            pages.close(page, Received::UpTo(received));
         }
     }
 
     /// A connection is not one of its page any more.
-    pub(super) fn forget_page(&mut self, slot: u32) {
-        let Some(OfSlot { namespace, page, .. }) = self.pages.of_slot.remove(&slot) else { return };
-        if let Some(slots) = self.pages.slots.get_mut(&(namespace, page)) {
-            slots.retain(|one| *one != slot);
-            if slots.is_empty() {
-                self.pages.slots.remove(&(namespace, page));
+    pub(super) fn forget_page(&mut self, slot: u32) -> Option<OfSlot> {
+        let ShardPages { slots, of_slot, reads } = &mut self.pages;
+        let forgotten = of_slot.remove(&slot)?;
+        let of_page = (forgotten.namespace, forgotten.page);
+        if let Some(all) = slots.get_mut(&of_page) {
+            all.retain(|one| *one != slot);
+            if all.is_empty() {
+                slots.remove(&of_page);
             }
         }
+        if let Read::Waiting(number) = forgotten.read {
+            reads.cancel(forgotten.client, number);
+        }
+        Some(forgotten)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    fn client(number: u8) -> Client {
+        Client::of(IpAddr::from([10, 0, 0, number]))
+    }
+
+    /// Takes a turn, or waits for it.
+    fn read(reads: &mut Reads, client: Client, slot: u32) -> Turn {
+        let turn = reads.turn(client);
+        match turn {
+            Turn::Now => reads.requested.add(client),
+            Turn::Later => {
+                reads.wait(client, slot);
+            }
+            Turn::Never => {}
+        }
+        turn
+    }
+
+    #[test]
+    fn few_reads_of_a_client_are_with_an_engine_and_the_others_follow_in_their_order() {
+        let mut reads = Reads::default();
+        let turns = (0..1_000).map(|slot| read(&mut reads, client(1), slot)).filter(|turn| *turn == Turn::Now);
+        assert_eq!(turns.count(), READS_PER_CLIENT);
+        assert_eq!(read(&mut reads, client(2), 5_000), Turn::Now, "another client does not wait");
+        for slot in READS_PER_CLIENT as u32..1_000 {
+            assert_eq!(reads.next(client(1)), None);
+            reads.requested.remove(client(1));
+            assert_eq!(reads.next(client(1)), Some(slot));
+            assert_eq!(read(&mut reads, client(1), slot), Turn::Now);
+        }
+        (0..READS_PER_CLIENT).for_each(|_| reads.requested.remove(client(1)));
+        assert!(reads.next(client(1)).is_none() && reads.waiting.is_empty());
+    }
+
+    #[test]
+    fn connections_that_come_and_go_leave_nothing_that_waits() {
+        let mut reads = Reads::default();
+        while read(&mut reads, client(1), 0) == Turn::Now {}
+        for slot in 0..1_000 {
+            let number = reads.wait(client(1), slot);
+            reads.cancel(client(1), number);
+        }
+        assert_eq!(reads.waiting.values().map(BTreeMap::len).sum::<usize>(), 1);
+    }
+
+    #[test]
+    fn without_a_place_nothing_waits_for_ever() {
+        let mut reads = Reads::default();
+        for number in 0..u32::MAX {
+            let client = Client::of(IpAddr::from((number + (10 << 24)).to_be_bytes()));
+            if read(&mut reads, client, number) == Turn::Never {
+                break;
+            }
+        }
+        assert_eq!(reads.requested.usage().1, MAX_READS);
+        // What has waited is taken, and is not served.
+        let late = Client::of(IpAddr::from([11, 0, 0, 1]));
+        reads.wait(late, 7);
+        assert_eq!((reads.next(late), reads.turn(late)), (Some(7), Turn::Never));
     }
 }

@@ -60,6 +60,7 @@ impl Shard {
             joins: TokenBucket::new(settings.join_rate(), now),
             bytes: TokenBucket::new(settings.byte_rate(), now),
             wrong_keys: 0,
+            ended_states: 0,
             calls: 0,
             has_joined: false,
             is_watched: false,

@@ -69,6 +69,8 @@ pub(super) struct Session {
     pub(super) bytes: TokenBucket,
     /// Wrong keys that it has sent, up to the limit.
     pub(super) wrong_keys: u8,
+    /// States that it has ended by leaving namespaces.
+    pub(super) ended_states: u8,
     /// Its calls that the application has not replied to.
     pub(super) calls: u16,
     /// Whether it has joined a room.

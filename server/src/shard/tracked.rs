@@ -3,7 +3,7 @@
 //! Only connections whose protocol asks for it are tracked. Their frames are their own, since each ends with the sealed
 //! state after it; the part before that is shared with all members.
 
-use crate::connection_state::{MAX_RECEIVED, Sealer};
+use crate::connection_state::{MAX_RECEIVED, MAX_STATE, Sealer};
 use crate::encoding::{Encoding, Frame};
 use crate::history::Since;
 use crate::hub::RoomId;
@@ -22,6 +22,8 @@ struct TrackedNamespace {
     namespace: u16,
     sealer: Sealer,
     topics: Vec<TrackedTopic>,
+    /// The names and credentials of the topics. Bytes.
+    bytes: usize,
     /// The last copies of publications for several targets, oldest first.
     received: Vec<PublicationId>,
     /// Whether its client does not have the current topics.
@@ -31,10 +33,26 @@ struct TrackedNamespace {
 struct TrackedTopic {
     room: RoomId,
     name: Box<str>,
-    credential: Option<Box<str>>,
+    credential: Credential,
     position: Option<Position>,
     /// Whether the join is complete. Until then the client does not know it.
     is_joined: bool,
+}
+
+/// What restores a membership.
+#[derive(Default, PartialEq, Eq)]
+enum Credential {
+    #[default]
+    None,
+    Text(Box<str>),
+    /// It is not kept, because the state of its connection would be longer than [`MAX_STATE`].
+    TooLong,
+}
+
+/// The part of a credential that is enough to see whether it is too long for a state.
+pub(super) fn measurable(credential: &str) -> &str {
+    let end = (MAX_STATE..credential.len()).find(|end| credential.is_char_boundary(*end));
+    end.map_or(credential, |end| &credential[..end])
 }
 
 /// What a member received: which publication, as a copy of what.
@@ -59,7 +77,7 @@ impl Tracked {
             Some(one) => (one.sealer, one.is_changed) = (sealer, true),
             None => {
                 let (topics, received) = (Vec::new(), Vec::new());
-                let one = TrackedNamespace { namespace, sealer, topics, received, is_changed: true };
+                let one = TrackedNamespace { namespace, sealer, topics, bytes: 0, received, is_changed: true };
                 self.0.get_or_insert_default().push(one);
             }
         }
@@ -94,19 +112,26 @@ impl Tracked {
             Since::Position(position) => Some(position),
             Since::FirstJoin | Since::Beginning | Since::Invalid => None,
         };
-        match one.topics.iter_mut().find(|topic| topic.room == room) {
-            Some(topic) => {
-                if kept.is_some() {
-                    topic.credential = kept.map(Into::into);
-                }
-            }
-            None => one.topics.push(TrackedTopic {
+        let index = one.topics.iter().position(|topic| topic.room == room).unwrap_or_else(|| {
+            let is_joined = position.is_some();
+            one.bytes += name.len();
+            one.topics.push(TrackedTopic {
                 room,
                 name: name.into(),
-                credential: kept.map(Into::into),
+                credential: Credential::None,
                 position,
-                is_joined: position.is_some(),
-            }),
+                is_joined,
+            });
+            one.topics.len() - 1
+        });
+        if let Some(kept) = kept {
+            let old = std::mem::take(&mut one.topics[index].credential);
+            one.bytes -= old.len();
+            one.topics[index].credential = match one.bytes + kept.len() <= MAX_STATE {
+                true => Credential::Text(kept.into()),
+                false => Credential::TooLong,
+            };
+            one.bytes += one.topics[index].credential.len();
         }
         one.is_changed = true;
     }
@@ -114,7 +139,8 @@ impl Tracked {
     /// The connection has left a topic.
     pub(super) fn leave(&mut self, room: RoomId) {
         if let Some((one, index)) = self.find(room) {
-            one.topics.swap_remove(index);
+            let left = one.topics.swap_remove(index);
+            one.bytes -= left.name.len() + left.credential.len();
             one.is_changed = true;
         }
     }
@@ -167,11 +193,14 @@ impl Tracked {
     pub(super) fn offset(&mut self, namespace: u16, user: &str) -> Option<String> {
         let one = self.get(namespace)?;
         one.is_changed = false;
+        if one.topics.iter().any(|topic| topic.credential == Credential::TooLong) {
+            return Some(String::new());
+        }
         let joined: Vec<_> = one
             .topics
             .iter()
             .filter(|topic| topic.is_joined)
-            .map(|topic| (&*topic.name, topic.credential.as_deref(), topic.position))
+            .map(|topic| (&*topic.name, topic.credential.kept(), topic.position))
             .collect();
         Some(one.sealer.seal(user, joined.into_iter(), &one.received).unwrap_or_default())
     }
@@ -182,9 +211,89 @@ impl Tracked {
     }
 }
 
+// === impl Credential ===
+
+impl Credential {
+    fn kept(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::None | Self::TooLong => None,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.kept().map_or(0, str::len)
+    }
+}
+
 impl std::fmt::Debug for TrackedTopic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The credential is a secret.
         f.debug_struct("TrackedTopic").field("room", &self.room).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection_state::Settings;
+    use crate::hub::Hub;
+    use nodevent_protocol::key::Secret;
+    use std::time::Duration;
+
+    /// The state in `/a`, opened.
+    fn topics(tracked: &mut Tracked, settings: &Settings) -> Option<usize> {
+        let offset = tracked.offset(0, "").expect("it is tracked");
+        settings.open("/a", "pid", &offset).map(|state| state.topics.len())
+    }
+
+    #[test]
+    fn no_more_credentials_are_kept_than_a_state_has() {
+        let settings = Settings::new(Duration::from_secs(120), &[Secret::new("a-secret-of-a-namespace").unwrap()]);
+        let mut tracked = Tracked::default();
+        tracked.start(0, settings.sealer("/a", "pid").unwrap());
+        let mut hub = Hub::default();
+        let rooms: Vec<RoomId> = (0..100)
+            .map(|number| match hub.join(0, 0, &format!("r{number}"), 0, 100) {
+                crate::hub::JoinOutcome::Joined(id) => id,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let join = |tracked: &mut Tracked, number: usize, kept: &str| {
+            tracked.join(0, rooms[number], &format!("r{number}"), Some(kept), Since::FirstJoin);
+            tracked.recovered(rooms[number], None);
+        };
+        let kept = |tracked: &Tracked| -> usize {
+            tracked
+                .0
+                .iter()
+                .flat_map(|all| all.iter())
+                .flat_map(|one| &one.topics)
+                .map(|one| one.credential.len())
+                .sum()
+        };
+        join(&mut tracked, 0, "key");
+        assert_eq!((kept(&tracked), topics(&mut tracked, &settings)), (3, Some(1)));
+        let long = "k".repeat(1 << 20);
+        for number in 1..100 {
+            join(&mut tracked, number, &long);
+            join(&mut tracked, number, &"k".repeat(1_000));
+            join(&mut tracked, number, measurable(&long));
+        }
+        assert!(kept(&tracked) <= MAX_STATE, "{}", kept(&tracked));
+        assert_eq!(topics(&mut tracked, &settings), None, "a connection with a longer state is not restored");
+        for room in &rooms[1..] {
+            tracked.leave(*room);
+        }
+        assert_eq!((kept(&tracked), topics(&mut tracked, &settings)), (3, Some(1)));
+        assert_eq!(tracked.0.as_ref().map(|all| all[0].bytes), Some("r0".len() + 3));
+    }
+
+    #[test]
+    fn a_part_of_a_credential_is_as_much_too_long_as_all_of_it() {
+        assert_eq!(measurable("key"), "key");
+        let long = "\u{e4}".repeat(MAX_STATE);
+        assert!((MAX_STATE..MAX_STATE + 4).contains(&measurable(&long).len()));
+        assert_eq!(measurable(&long[..MAX_STATE]).len(), MAX_STATE);
     }
 }

@@ -20,6 +20,7 @@ mod impossible_positions;
 mod keyless_publishing;
 mod large_recoveries;
 mod log_injection;
+mod long_room_keys;
 mod made_up_rooms;
 mod mailboxes;
 mod many_rooms;

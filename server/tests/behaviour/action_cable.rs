@@ -1,4 +1,4 @@
-//! The protocol `action_cable`, frame by frame: `protocol/README.md` section 15. `e2e/action_cable` has the stock clients.
+//! The protocol `action_cable`, frame by frame: `protocol/README.md` section 17. `e2e/action_cable` has the stock clients.
 
 use crate::support::application::{Application, Behaviour};
 use crate::support::cable::{

@@ -404,6 +404,135 @@ async fn a_flood_of_slow_calls_does_not_stop_a_bystander() {
 }
 
 #[tokio::test]
+async fn one_address_does_not_take_every_place_for_calls() {
+    // Neither by calls, nor by pages whose joins the application is notified of.
+    for joins in [false, true] {
+        let slow = Behaviour::Slowly(Duration::from_secs(4), "slow".into());
+        let fast = response(200, "", "fast");
+        let application = Application::start(Behaviour::If("POST /slow", Box::new(slow), Box::new(fast))).await;
+        let more = ", concurrency: 2, queue: 20, timeout: 60s, handlers: /slow-join, notify: [join]";
+        let calls = calls(&base(&application), more);
+        let server = TestServer::start(&format!(
+            "trusted_proxies: [127.0.0.1]\n{NS}: {{protocol: [pakyow, socket_io], secret: sesame-open-wide-1234567890, \
+             pages: {{secret: {PAGES_SECRET}}}, {calls}}}\n"
+        ))
+        .await;
+        let open = async |address: &str| {
+            let headers = [("x-forwarded-for", address)];
+            let mut browser = Browser::try_open(&server, Transport::WebSocket, &headers).await.ok().unwrap();
+            browser.enter(NS).await.unwrap();
+            browser
+        };
+        let (mut pages, mut attackers, mut bystander) = (Vec::new(), Vec::new(), open("198.51.100.1").await);
+        if joins {
+            for number in 0..40 {
+                let visitor = Visitor::of('a', number);
+                let headers = [("cookie", &*visitor.cookie(NS)), ("x-forwarded-for", "203.0.113.1")];
+                pages.push(Page::open(&server, &visitor.path(), &headers).await);
+            }
+        } else {
+            for _ in 0..5 {
+                attackers.push(open("203.0.113.1").await);
+            }
+        }
+        for attacker in &mut attackers {
+            for id in 0..8 {
+                let call = json!({"method": "POST", "path": "/slow"});
+                let packet = attacker.event_packet(&id.to_string(), "call", &[call]);
+                attacker.send(&[&packet]).await;
+            }
+        }
+        until("the attacker has its share", async || server.metric(&result("busy")).await > 0).await;
+        let ack = bystander.call("call", &[json!({"method": "GET", "path": "/fast"})]).await;
+        assert_eq!(ack[1]["body"], "fast", "joins: {joins}, {ack}");
+    }
+}
+
+#[tokio::test]
+async fn only_pages_of_the_applications_own_origins_call() {
+    // P-37: what calls needs no CSRF token, so `origins` alone is not enough.
+    let application = Application::start(response(200, "", "ok")).await;
+    let calls = calls(
+        &base(&application),
+        ", origins: [\"https://www.example.com\"], handlers: /rt, notify: [join, leave]",
+    );
+    let server = TestServer::start(&format!(
+        "origins: [\"https://*.example.com\"]\n{NS}: {{protocol: [pakyow, socket_io, plain], pages: {{secret: {PAGES_SECRET}}}, \
+         secret: sesame-open-wide-1234567890, {calls}}}\n"
+    ))
+    .await;
+    let own = format!("http://{}", server.address);
+    let (mut expected, mut rejected) = (0, 0);
+    for (origin, may_call) in [
+        (&*own, true),
+        ("https://127.0.0.1", true),
+        ("https://www.example.com", true),
+        ("https://partner.example.com", false),
+        ("https://user-content.www.example.com", false),
+    ] {
+        let headers = [COOKIE, ("origin", origin)];
+        for transport in Transport::BOTH {
+            let mut browser = Browser::try_open(&server, transport, &headers).await.ok().unwrap();
+            browser.enter(NS).await.unwrap();
+            let ack = browser.call("call", &[json!({"method": "POST", "path": "/transfer", "body": {}})]).await;
+            match may_call {
+                true => assert_eq!(ack[1]["body"], "ok", "{origin}: {ack}"),
+                false => assert_eq!(ack, json!(["origin not allowed", {"status": 403}]), "{origin}"),
+            }
+        }
+        let mut plain = WebSocket::open_path(&server, "/ws/live", &headers).await.ok().unwrap();
+        in_time("the greeting", plain.next()).await.unwrap();
+        plain.send(&[r#"{"call":{"method":"PUT","path":"/a"},"id":3}"#]).await;
+        let reply = in_time("a reply", plain.next()).await.unwrap();
+        assert_eq!(reply.contains(r#""status":403"#), !may_call, "{origin}: {reply}");
+        // A page is not announced either, and does not reach the handlers.
+        let visitor = Visitor::of('a', 1);
+        let cookie = visitor.cookie(NS);
+        let mut page = Page::open(&server, &visitor.path(), &[("cookie", &*cookie), ("origin", origin)]).await;
+        page.is_active(&server, NS, &visitor).await;
+        for message in [json!({"id": 1, "action": "call-route", "uri": "/a"}), json!({"id": 1, "action": "greet"})]
+        {
+            let reply = page.call(message).await;
+            assert_eq!(reply["status"] == 403, !may_call, "{origin}: {reply}");
+        }
+        drop(page);
+        // Three calls, a route and a message of the page, its join and its leave.
+        expected += if may_call { 7 } else { 0 };
+        rejected += if may_call { 0 } else { 7 };
+        application.received(expected).await;
+        server.metric_is(&result("bad_origin"), rejected).await;
+        assert_eq!(application.requests().len(), expected, "{origin}");
+    }
+}
+
+#[tokio::test]
+async fn no_form_replaces_the_method_with_one_that_may_not_be_called() {
+    let application = Application::start(response(200, "", "ok")).await;
+    let server = server(&application, ", methods: [GET, POST, PUT]").await;
+    let (_, mut page) = page(&server).await;
+    let mut status = async |uri: &str, method: &str, input: Value| {
+        let call = json!({"id": 1, "action": "call-route", "uri": uri, "method": method, "input": input});
+        page.call(call).await["status"].clone()
+    };
+    for input in [
+        json!({"_method": "DELETE"}),
+        json!({"_method": "delete", "text": "a"}),
+        json!({"[_method]": "DELETE"}),
+        json!({"_method]": "PATCH"}),
+        json!({"_method": ["DELETE"]}),
+        json!({"_method": {"a": "DELETE"}}),
+    ] {
+        assert_eq!(status("/a", "POST", input.clone()).await, 405, "{input}");
+    }
+    assert_eq!(status("/a?%5Fmethod=DELETE", "POST", json!({"b": 1})).await, 405);
+    assert_eq!(application.requests().len(), 0);
+    // What may be called may be written so too, and other fields are free.
+    assert_eq!(status("/a", "POST", json!({"_method": "put"})).await, 200);
+    assert_eq!(status("/a", "POST", json!({"method": "DELETE", "a": {"_method": "DELETE"}})).await, 200);
+    assert_eq!(status("/a", "GET", json!({"_method": "DELETE"})).await, 200, "only a POST is replaced");
+}
+
+#[tokio::test]
 async fn a_call_that_is_too_large_reaches_no_application() {
     let application = Application::start(response(200, "", "ok")).await;
     let server = server(&application, "").await;

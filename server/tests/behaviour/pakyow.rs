@@ -303,10 +303,15 @@ async fn pages_that_never_connect_and_those_that_stay_away_are_forgotten() {
         let mut page = visitor.connect(server, NS).await;
         page.is_active(server, NS, &visitor).await;
         is_forgotten(server, &Visitor::of('a', 7)).await;
-        // A page that has disconnected is forgotten after the grace period, so it has passed.
-        let clock = Visitor::of('c', 1);
+        // A page that has disconnected is forgotten after the grace period, so it has passed. One that was connected for a moment
+        // would be forgotten earlier.
+        let (clock, initial) = (Visitor::of('c', 1), Visitor::of('d', 1));
         clock.subscribe(server, NS, &["c"]).await;
-        drop(clock.connect(server, NS).await);
+        let mut connected = clock.connect(server, NS).await;
+        connected.is_active(server, NS, &clock).await;
+        initial.subscribe(server, NS, &["c"]).await;
+        is_forgotten(server, &initial).await;
+        drop(connected);
         is_forgotten(server, &clock).await;
         let kept = visitor.change(server, NS, json!({"subscribe": ["d"]})).await;
         assert_eq!(kept.json()["channels"], 2, "a connected page is kept");
@@ -315,6 +320,62 @@ async fn pages_that_never_connect_and_those_that_stay_away_are_forgotten() {
     }
     let count = ["EVAL", "return #redis.call('KEYS', '*:pages:*')", "0"];
     until("nothing is left in Redis", async || redis.call(&count).await == ":0").await;
+}
+
+#[tokio::test]
+async fn a_visitor_who_only_loads_pages_takes_no_places_for_long() {
+    // P-30: each page connects for a moment. With the grace period of a day, the places would be taken for a day.
+    let (_redis, servers) = servers(", initial: 2s, max_pages: 40").await;
+    for server in servers {
+        let subscribe = async |number: usize| {
+            let visitor = Visitor::of('a', number);
+            let response = visitor.change(&server, NS, json!({"subscribe": ["a"]})).await;
+            (visitor, response.status)
+        };
+        for number in 0..40 {
+            let (visitor, status) = subscribe(number).await;
+            assert_eq!(status, 200);
+            let mut page = visitor.connect(&server, NS).await;
+            page.is_active(&server, NS, &visitor).await;
+        }
+        until("there is room for the page of another visitor", async || subscribe(1_000).await.1 == 200).await;
+    }
+}
+
+#[tokio::test]
+async fn what_connections_wanted_that_are_gone_does_not_reach_redis() {
+    // P-05: a client connects one page and goes, again and again, while Redis is slow. Another visitor's page does not wait for it.
+    const CONNECTIONS: i64 = 400;
+    let redis = RedisServer::start().await;
+    let server = server_on(&redis, "").await;
+    let (flooder, visitor) = (Visitor::of('a', 1), Visitor::of('b', 1));
+    flooder.subscribe(&server, NS, &["a"]).await;
+    visitor.subscribe(&server, NS, &["a"]).await;
+    let scripts = async || {
+        let count =
+            "return tonumber(string.match(redis.call('INFO', 'commandstats'), 'cmdstat_evalsha:calls=(%d+)'))";
+        let reply = redis.call(&["EVAL", count, "0"]).await;
+        reply.trim_start_matches(':').parse::<i64>().unwrap_or_else(|_| panic!("{reply}"))
+    };
+    let before = scripts().await;
+    // Scripts wait until the end.
+    redis.call(&["CLIENT", "PAUSE", "600000", "WRITE"]).await;
+    for _ in 0..CONNECTIONS / 20 {
+        drop(join_all((0..20).map(|_| flooder.connect(&server, NS))).await);
+    }
+    server.metric_is("nodevent_connections", 0).await;
+    redis.call(&["CLIENT", "UNPAUSE"]).await;
+    let mut page = visitor.connect(&server, NS).await;
+    page.is_active(&server, NS, &visitor).await;
+    // Nothing is lost of the page that has connected so often.
+    publish(&server, NS, "a", &json!("for all")).await;
+    assert_eq!(page.next().await, message("a", "for all"));
+    let mut page = flooder.connect(&server, NS).await;
+    assert_eq!(page.next().await, message("a", "for all"));
+    page.is_active(&server, NS, &flooder).await;
+    // What concerns one page has one order, so all of it is done.
+    let after = scripts().await;
+    assert!(after - before < CONNECTIONS / 2, "{} scripts", after - before);
 }
 
 /// Waits until a page is not subscribed to anything any more.
@@ -407,8 +468,22 @@ async fn each_tab_is_a_page_of_its_own() {
         first.is_silent().await;
         // A second connection of the same page receives too.
         let mut again = one.connect(&server, NS).await;
-        again.is_active(&server, NS, &one).await;
-        assert_eq!(first.next().await, message("active", 0));
+        // It receives what is pushed once it is subscribed.
+        let mut pushes = 0_i64;
+        let received = loop {
+            push_to(&server, NS, &one, "active", &json!(pushes)).await;
+            pushes += 1;
+            if let Ok(received) = tokio::time::timeout(Duration::from_millis(500), again.next()).await {
+                break received;
+            }
+        };
+        let since = received["payload"].as_i64().unwrap();
+        for number in since + 1..pushes {
+            assert_eq!(again.next().await, message("active", number));
+        }
+        for number in 0..pushes {
+            assert_eq!(first.next().await, message("active", number));
+        }
         publish(&server, NS, "a", &json!("all")).await;
         for page in [&mut first, &mut second, &mut again] {
             assert_eq!(page.next().await, message("a", "all"));
@@ -519,12 +594,17 @@ async fn a_push_to_a_dead_connection_makes_no_living_one_miss_it() {
     for server in servers {
         // The living ones are the first, the last, and one in between. One page has two connections.
         let (all, living) = ([0, 1, 2, 2, 3, 4, 5], [0, 3, 6]);
-        let mut pages = Vec::new();
-        for number in all {
+        let mut pages: Vec<Option<Page>> = Vec::new();
+        for (index, number) in all.into_iter().enumerate() {
             let visitor = Visitor::of('a', number);
             visitor.subscribe(&server, NS, &["a"]).await;
-            pages.push(Some(visitor.connect(&server, NS).await));
-            server.metric_is("nodevent_connections", pages.len() as i64).await;
+            let mut page = visitor.connect(&server, NS).await;
+            page.is_active(&server, NS, &visitor).await;
+            if index == 3 {
+                let first = pages[2].as_mut().unwrap();
+                assert_eq!(first.next().await, message("active", 0));
+            }
+            pages.push(Some(page));
         }
         // One does not read any more.
         let (mute, mut stream) = (Visitor::of('b', 1), server.dial().await);
@@ -639,8 +719,57 @@ async fn only_a_publish_key_without_limits_subscribes_pages() {
     let push = |channel: &str| json!({"channels": [channel], "message": 1});
     assert_eq!(send("/api/live/push", "some-1234567890abcdef", &push("a*")).await, 200);
     assert_eq!(send("/api/live/push", "some-1234567890abcdef", &push("b1")).await, 403);
-    assert_eq!(send("/api/live/push", "some-1234567890abcdef", &push("*1")).await, 403, "it matches b1 too");
+    assert_eq!(send("/api/live/push", "some-1234567890abcdef", &push("*1")).await, 200, "b1 does not exist for it");
     assert_eq!(send("/api/live/push", "wrong-1234567890abcdef", &push("a1")).await, 401);
+}
+
+#[tokio::test]
+async fn a_limited_publish_key_learns_nothing_about_other_channels() {
+    // P-34: neither their names nor how many there are.
+    let keys = ", publish_keys: [{id: all, key: all-1234567890abcdef}, {id: some, key: some-1234567890abcdef, rooms: [\"pakyow:a*\"]}]";
+    let redis = RedisServer::start().await;
+    let on_redis = format!("{keys}, redis: \"{}\"", redis.url());
+    for engine in [keys.to_owned(), on_redis] {
+        let server = TestServer::start(&namespace(&engine, "")).await;
+        server.ready().await;
+        let post = async |path: &str, key: &str, body: Value| {
+            let request = Request::post(path, body.to_string()).header("Authorization", &format!("Bearer {key}"));
+            server.send(&request).await
+        };
+        // More channels of others than patterns may match, and two of its own.
+        for page in 0..11 {
+            let visitor = Visitor::of('a', page);
+            let mut channels: Vec<String> = (0..98).map(|number| format!("b{page}-{number}")).collect();
+            channels.extend((page == 0).then(|| "a1".to_owned()));
+            channels.extend((page == 1).then(|| "ab2".to_owned()));
+            let change = json!({"page": visitor.digest(), "subscribe": channels});
+            let changed = post("/api/live/pages", "all-1234567890abcdef", change).await;
+            assert_eq!(changed.status, 200, "{}", changed.text());
+        }
+        let push = async |key: &str, channels: Value| {
+            post("/api/live/push", key, json!({"channels": channels, "message": 1})).await
+        };
+        let some = async |channels: Value| {
+            let pushed = push("some-1234567890abcdef", channels).await;
+            assert_eq!(pushed.status, 200, "{}", pushed.text());
+            pushed.json()["channels"].clone()
+        };
+        assert_eq!(some(json!(["*"])).await, json!(["a1", "ab2"]));
+        assert_eq!(some(json!(["*1", "*b*", "a*"])).await, json!(["a1", "ab2"]));
+        assert_eq!(some(json!(["b*"])).await, json!([]), "as if there were none");
+        assert_eq!(some(json!(["c*"])).await, json!([]), "there is none");
+        let all = push("all-1234567890abcdef", json!(["*"])).await;
+        assert_eq!(all.status, 400, "{}", all.text());
+        assert_eq!(
+            push("some-1234567890abcdef", json!(["*", "b1-1"])).await.status,
+            403,
+            "it names the channel itself"
+        );
+        let many: Vec<String> = (0..9).map(|number| format!("a{number}*")).collect();
+        assert_eq!(push("all-1234567890abcdef", json!(many[..8])).await.status, 200);
+        let many = push("all-1234567890abcdef", json!(many)).await;
+        assert_eq!((many.status, many.json()["error"].clone()), (400, json!("there are more than 8 patterns")));
+    }
 }
 
 #[tokio::test]

@@ -293,6 +293,40 @@ async fn a_state_is_used_once_and_a_forged_one_never() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_and_returns_without_end_stores_little() {
+    // T-36: one connection enters the namespace and leaves it 40 times. Each state would take a key of Redis.
+    let redis = RedisServer::start().await;
+    let configuration =
+        format!("/a: {{open: true, redis: \"{}\", connection_state_recovery: {{{SECRET}}}}}\n", redis.url());
+    let server = TestServer::start(&configuration).await;
+    server.ready().await;
+    let mut browser = Browser::open(&server, Transport::WebSocket).await;
+    let mut states = 0;
+    for _ in 0..40 {
+        browser.send(&["40/a,{}"]).await;
+        let reply = loop {
+            let packet = in_time("the connect packet", browser.next_packet()).await.expect("a connection");
+            if packet.kind == '0' {
+                break packet.value();
+            }
+        };
+        states += usize::from(reply["pid"].is_string());
+        browser.send(&["41/a,"]).await;
+    }
+    assert_eq!(states, 8);
+    let count = ["EVAL", "return #redis.call('KEYS', '*restored*')", "0"];
+    until("each state that has ended is marked", async || redis.call(&count).await == ":8").await;
+    // Others are restored.
+    let mut page = Page::open(&server, "/a").await;
+    let before = page.offset.clone();
+    assert_eq!(page.call("join", json!({"room": "r"})).await[1], true);
+    page.has_new_offset(before).await;
+    let lost = page.lose();
+    assert!(Page::back(&server, "/a", &lost).await.recovered);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_state_that_is_too_old_is_not_restored_and_quiet_pages_receive_new_ones() {
     let [server, other] = servers(None, ", max_disconnection: 1s").await;
     let mut page = Page::open(&server, "/").await;

@@ -7,7 +7,7 @@ use super::super::Fanout;
 use super::Memory;
 use crate::history::Since;
 use crate::outcome::{Outcome, Pending};
-use crate::pages::{Changed, PageChange, PageNotice, PageReplyTo, PageSettings, Pages};
+use crate::pages::{Changed, IsVisible, PageChange, PageNotice, PageReplyTo, PageSettings, Pages, Received};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::pages::{self, ITSELF, PageDigest, Subscription};
 use std::collections::hash_map::Entry;
@@ -45,7 +45,8 @@ struct State {
 struct Page {
     /// Few, so a list.
     channels: Vec<(Box<str>, Option<Position>)>,
-    has_connected: bool,
+    /// Since when it is connected, or was as it disconnected after `initial`. `None`: it is kept as if it had not connected.
+    connected_since: Option<Instant>,
     expires: Instant,
 }
 
@@ -100,9 +101,14 @@ impl Pages for PagesInMemory {
         })
     }
 
-    fn channels<'a>(&'a self, pattern: &'a str, max: usize) -> Pending<'a, Option<Vec<String>>> {
+    fn channels<'a>(
+        &'a self,
+        pattern: &'a str,
+        is_visible: &'a IsVisible<'a>,
+        max: usize,
+    ) -> Pending<'a, Option<Vec<String>>> {
         let state = self.state();
-        let names = state.channels.keys().filter(|name| pages::matches(pattern, name));
+        let names = state.channels.keys().filter(|name| pages::matches(pattern, name) && is_visible(name));
         let mut found: Vec<String> = names.take(max + 1).map(ToString::to_string).collect();
         found.sort_unstable();
         Box::pin(std::future::ready(Ok((found.len() <= max).then_some(found))))
@@ -112,8 +118,8 @@ impl Pages for PagesInMemory {
         Outcome::Ready(self.state().open(page, self.settings.grace, Instant::now()))
     }
 
-    fn close(&self, page: PageDigest, received: Vec<Subscription>) {
-        self.state().close(page, received, self.settings.grace, Instant::now());
+    fn close(&self, page: PageDigest, received: Received) {
+        self.state().close(page, received, &self.settings, Instant::now());
     }
 }
 
@@ -191,11 +197,13 @@ impl State {
         let unsubscribed = removed.len();
         let page = match self.pages.entry(*digest) {
             Entry::Occupied(page) => page.into_mut(),
-            Entry::Vacant(place) => place.insert(Page { channels: Vec::new(), has_connected: false, expires: now }),
+            Entry::Vacant(place) => {
+                place.insert(Page { channels: Vec::new(), connected_since: None, expires: now })
+            }
         };
         page.channels.retain(|(channel, _)| !removed.contains(&&**channel));
         page.channels.extend(added.into_iter().cloned());
-        let time = if page.has_connected { settings.grace } else { settings.initial };
+        let time = if page.connected_since.is_some() { settings.grace } else { settings.initial };
         // What only unsubscribes does not prolong the time.
         if !subscribe.is_empty() {
             self.keep_until(*digest, now + time);
@@ -216,20 +224,27 @@ impl State {
 
     fn open(&mut self, digest: PageDigest, grace: Duration, now: Instant) -> Vec<Subscription> {
         let Some(page) = self.pages.get_mut(&digest).filter(|page| page.expires > now) else { return Vec::new() };
-        page.has_connected = true;
+        page.connected_since.get_or_insert(now);
         let all = page.channels.iter_mut().map(|(channel, position)| (channel.clone(), position.take())).collect();
         self.keep_until(digest, now + grace);
         all
     }
 
-    fn close(&mut self, digest: PageDigest, received: Vec<Subscription>, grace: Duration, now: Instant) {
+    fn close(&mut self, digest: PageDigest, received: Received, settings: &PageSettings, now: Instant) {
         let Some(page) = self.pages.get_mut(&digest).filter(|page| page.expires > now) else { return };
+        let (only_where_none, received) = received.into_parts();
         for (channel, position) in received {
-            if let Some(own) = page.channels.iter_mut().find(|(one, _)| *one == channel) {
+            if let Some(own) = page.channels.iter_mut().find(|(one, _)| *one == channel)
+                && !(only_where_none && own.1.is_some())
+            {
                 own.1 = position;
             }
         }
-        self.keep_until(digest, now + grace);
+        let was_connected = |since: &Instant| now.saturating_duration_since(*since) >= settings.initial;
+        page.connected_since = page.connected_since.filter(was_connected);
+        let is_kept_longer = page.connected_since.is_some();
+        let time = if is_kept_longer { settings.grace } else { settings.initial.min(settings.grace) };
+        self.keep_until(digest, now + time);
     }
 }
 
@@ -303,11 +318,40 @@ mod tests {
         let connected = now + Duration::from_secs(59);
         assert_eq!(state.open(page(1), SETTINGS.grace, connected), [("a".into(), position)]);
         assert_eq!(state.open(page(1), SETTINGS.grace, connected), [("a".into(), None)]);
-        state.close(page(1), vec![("a".into(), position), ("b".into(), position)], SETTINGS.grace, connected);
-        let back = connected + SETTINGS.grace - Duration::from_secs(1);
+        let closed = connected + SETTINGS.initial;
+        let received = Received::UpTo(vec![("a".into(), position), ("b".into(), position)]);
+        state.close(page(1), received, &SETTINGS, closed);
+        let back = closed + SETTINGS.grace - Duration::from_secs(1);
         assert_eq!(state.open(page(1), SETTINGS.grace, back), [("a".into(), position)]);
-        state.close(page(1), vec![], SETTINGS.grace, back);
+        state.close(page(1), Received::UpTo(vec![]), &SETTINGS, back);
         assert!(state.open(page(1), SETTINGS.grace, back + SETTINGS.grace).is_empty());
+    }
+
+    #[test]
+    fn a_page_that_was_connected_for_a_moment_is_kept_as_if_it_had_not_connected() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        subscribe(&mut state, page(1), &["a"], now);
+        let mut at = now;
+        // Also if it comes back many times.
+        for _ in 0..10 {
+            at += SETTINGS.initial - second;
+            assert_eq!(names(&state.open(page(1), SETTINGS.grace, at)), ["a"]);
+            state.close(page(1), Received::UpTo(vec![]), &SETTINGS, at + second / 2);
+        }
+        assert!(state.open(page(1), SETTINGS.grace, at + second / 2 + SETTINGS.initial).is_empty());
+    }
+
+    #[test]
+    fn positions_that_no_connection_has_received_are_valid_again_unless_there_are_newer_ones() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let at = |offset| Some(Position { epoch: 1, offset });
+        change_at(&mut state, page(1), (&[], &["a", "b"]), at(5), now);
+        let unused = state.open(page(1), SETTINGS.grace, now);
+        state.close(page(1), Received::UpTo(vec![("b".into(), at(7))]), &SETTINGS, now);
+        state.close(page(1), Received::Nothing(unused), &SETTINGS, now);
+        let read = state.open(page(1), SETTINGS.grace, now);
+        assert_eq!(read, [("a".into(), at(5)), ("b".into(), at(7))]);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::Shared;
 use super::script::{Script, ScriptError};
 use crate::outcome::{Outcome, Pending, Unavailable};
-use crate::pages::{Changed, PageChange, PageReply, PageReplyTo, PageSettings, Pages};
+use crate::pages::{Changed, IsVisible, PageChange, PageReply, PageReplyTo, PageSettings, Pages, Received};
 use fred::types::{FromValue, Value};
 use futures_util::future::try_join_all;
 use nodevent_protocol::history::{Position, Read};
@@ -18,13 +18,17 @@ use tokio::sync::mpsc;
 
 /// The tasks that read and write pages for connections. The requests of a page have one order.
 const WORKERS: usize = 16;
+/// Requests that may wait for one of them: reads of connections take at most half of it, so that there is room for what
+/// connections write that end.
+const MAX_QUEUE: usize = 16_384;
 
 /// The pages of one namespace.
 #[derive(Debug)]
 pub(super) struct PagesInRedis {
     store: Arc<Store>,
-    /// Shards send at most one read for each connection at a time, and one write after it.
-    workers: Vec<mpsc::UnboundedSender<Work>>,
+    /// Shards send at most one read for each connection and a few for each client at a time. A connection that ends sends one
+    /// write, if its page was found.
+    workers: Vec<mpsc::Sender<Work>>,
 }
 
 #[derive(Debug)]
@@ -41,7 +45,7 @@ struct Store {
 #[derive(Debug)]
 enum Work {
     Open(PageDigest, PageReplyTo),
-    Close(PageDigest, Vec<Subscription>),
+    Close(PageDigest, Received),
 }
 
 // === impl PagesInRedis ===
@@ -58,28 +62,31 @@ impl PagesInRedis {
             channels: Script::new(pages::CHANNELS),
         });
         let start_worker = |_| {
-            let (sender, receiver) = mpsc::unbounded_channel();
+            let (sender, receiver) = mpsc::channel(MAX_QUEUE);
             tokio::spawn(work(Arc::clone(&store), receiver));
             sender
         };
         Self { workers: (0..WORKERS).map(start_worker).collect(), store }
     }
 
-    fn worker(&self, page: PageDigest) -> Option<&mpsc::UnboundedSender<Work>> {
+    fn worker(&self, page: PageDigest) -> Option<&mpsc::Sender<Work>> {
         self.workers.get(usize::from(page.bucket()) % WORKERS)
     }
 }
 
 /// Serves the requests for a part of the pages, one after another.
-async fn work(store: Arc<Store>, mut requests: mpsc::UnboundedReceiver<Work>) {
+async fn work(store: Arc<Store>, mut requests: mpsc::Receiver<Work>) {
     while let Some(request) = requests.recv().await {
         match request {
             Work::Open(page, reply_to) => {
-                let subscriptions = store.read(page).await.inspect_err(|error| store.log(error)).ok();
-                store.shared.fanout.page_reply(PageReply { reply_to, subscriptions });
+                let subscriptions = match reply_to.is_wanted() {
+                    true => store.read(page).await.inspect_err(|error| store.log(error)).ok(),
+                    false => None,
+                };
+                store.shared.fanout.page_reply(PageReply { page, reply_to, subscriptions });
             }
             Work::Close(page, received) => {
-                if let Err(error) = store.write(page, &received).await {
+                if let Err(error) = store.write(page, received).await {
                     store.log(&error);
                 }
             }
@@ -111,8 +118,10 @@ impl Store {
         Ok(pairs.map(|pair| (pair[0].as_str().into(), Position::parse(&pair[1]))).collect())
     }
 
-    async fn write(&self, page: PageDigest, received: &[Subscription]) -> Result<(), Unavailable> {
-        let mut args = vec![page.to_string(), self.grace()];
+    async fn write(&self, page: PageDigest, received: Received) -> Result<(), Unavailable> {
+        let (only_where_none, received) = received.into_parts();
+        let initial = self.settings.initial.as_millis().to_string();
+        let mut args = vec![page.to_string(), self.grace(), initial, u8::from(only_where_none).to_string()];
         args.extend(received.iter().flat_map(|(channel, position)| pair(channel, *position)));
         self.run(&self.close, page, args).await.map(|_: i64| ())
     }
@@ -157,7 +166,12 @@ impl Store {
         read.map(|slice| Some(slice.position)).map_err(|error| error.unavailable)
     }
 
-    async fn matching(&self, pattern: &str, max: usize) -> Result<Option<Vec<String>>, Unavailable> {
+    async fn matching(
+        &self,
+        pattern: &str,
+        is_visible: &IsVisible<'_>,
+        max: usize,
+    ) -> Result<Option<Vec<String>>, Unavailable> {
         // A scan may return a channel more than once.
         let (mut found, mut cursor, written) = (BTreeSet::new(), "0".to_owned(), pages::redis_pattern(pattern));
         loop {
@@ -165,7 +179,7 @@ impl Store {
             let any = PageDigest::of("", "");
             let args = vec![cursor, written.clone()];
             let (next, channels): (String, Vec<String>) = self.run(&self.channels, any, args).await?;
-            found.extend(channels.into_iter().filter(|one| pages::matches(pattern, one)));
+            found.extend(channels.into_iter().filter(|one| pages::matches(pattern, one) && is_visible(one)));
             if found.len() > max {
                 return Ok(None);
             }
@@ -190,21 +204,31 @@ impl Pages for PagesInRedis {
         Box::pin(self.store.change(change))
     }
 
-    fn channels<'a>(&'a self, pattern: &'a str, max: usize) -> Pending<'a, Option<Vec<String>>> {
-        Box::pin(self.store.matching(pattern, max))
+    fn channels<'a>(
+        &'a self,
+        pattern: &'a str,
+        is_visible: &'a IsVisible<'a>,
+        max: usize,
+    ) -> Pending<'a, Option<Vec<String>>> {
+        Box::pin(self.store.matching(pattern, is_visible, max))
     }
 
     fn open(&self, page: PageDigest, reply_to: PageReplyTo) -> Outcome<Vec<Subscription>> {
-        match self.worker(page).map(|worker| worker.send(Work::Open(page, reply_to))) {
+        let worker = self.worker(page).filter(|worker| worker.capacity() > MAX_QUEUE / 2);
+        match worker.map(|worker| worker.try_send(Work::Open(page, reply_to))) {
             Some(Ok(())) => Outcome::Pending,
-            // The process is about to exit.
             Some(Err(_)) | None => Outcome::Overloaded,
         }
     }
 
-    fn close(&self, page: PageDigest, received: Vec<Subscription>) {
-        if let Some(worker) = self.worker(page) {
-            let _ = worker.send(Work::Close(page, received));
+    fn close(&self, page: PageDigest, received: Received) {
+        let sent = self.worker(page).map(|worker| worker.try_send(Work::Close(page, received)));
+        if let Some(Err(mpsc::error::TrySendError::Full(_))) = sent {
+            let namespace = self.store.shared.fanout.name();
+            tracing::warn!(
+                namespace,
+                "too many pages end at once: one will miss what is published while it is disconnected"
+            );
         }
     }
 }

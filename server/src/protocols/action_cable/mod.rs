@@ -2,7 +2,7 @@
 //!
 //! The room of a subscription is its stream. Which stream an identifier names, and whether the client may subscribe to
 //! it, is decided in [`streams`]: the application has signed the name. Its frames and commands are those of
-//! [`nodevent_protocol::action_cable`], and `protocol/README.md` section 15 says what is added to them.
+//! [`nodevent_protocol::action_cable`], and `protocol/README.md` section 17 says what is added to them.
 //!
 //! Commands of one connection run in their order, and what a subscription has missed precedes its confirmation. Pings do not
 //! wait behind messages, because for old clients they are the only sign of life.

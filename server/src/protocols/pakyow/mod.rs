@@ -40,6 +40,9 @@ const NAME: &str = "pakyow";
 const RENEW_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
 /// The part of the grace period.
 const RENEWALS: u32 = 3;
+/// For how many times `initial` a connection reads its page as often as that: another connection of the page may end
+/// meanwhile, and the page is kept for `initial` from then on.
+const NEW_FOR: u64 = 3;
 
 /// State that all connections of a namespace share.
 struct Settings {
@@ -57,7 +60,11 @@ struct Settings {
     encoding: Arc<dyn Encoding>,
     ping_interval: Millis,
     ping_timeout: Millis,
+    /// How long a page is kept that has not connected for that long.
+    initial: Millis,
     renew_interval: Millis,
+    /// The same for a new connection.
+    first_renew_interval: Millis,
 }
 
 /// Who opens a connection.
@@ -79,6 +86,8 @@ struct Pakyow {
     subscriptions: Subscriptions,
     /// When the page is read again.
     renew_at: Millis,
+    /// Until when it is a new connection.
+    new_until: Millis,
     /// Whether its subscriptions have been read.
     is_active: bool,
     /// The calls that the application has not replied to.
@@ -103,6 +112,8 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
     let settings = |namespace: u16| {
         let pages = mount.config.namespaces[usize::from(namespace)].pages.as_ref()?;
         let one = mount.namespaces.get(namespace);
+        let interval = |kept: Duration| (kept / RENEWALS).clamp(shortest, longest).as_millis() as Millis;
+        let renew_interval = interval(pages.settings.grace);
         Some(Arc::new(Settings {
             namespace,
             name: Arc::clone(&one.name),
@@ -113,7 +124,9 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
             encoding: Arc::new(PakyowEncoding),
             ping_interval: limits.ping_interval.as_millis() as Millis,
             ping_timeout: limits.ping_timeout.as_millis() as Millis,
-            renew_interval: (pages.settings.grace / RENEWALS).clamp(shortest, longest).as_millis() as Millis,
+            initial: pages.settings.initial.as_millis() as Millis,
+            renew_interval,
+            first_renew_interval: interval(pages.settings.initial).min(renew_interval),
         }))
     };
     let served: Vec<Arc<Settings>> = mount.namespaces_with(NAME).filter_map(settings).collect();
@@ -139,16 +152,23 @@ impl Pakyow {
             heartbeat: Heartbeat::PingAt(NEVER),
             subscriptions: Subscriptions::default(),
             renew_at: NEVER,
+            new_until: NEVER,
             is_active: false,
             calls: Vec::new(),
             last_call: 0,
         }
+    }
+
+    /// Time until the page is read again.
+    fn renew_interval(&self, now: Millis) -> Millis {
+        if now < self.new_until { self.settings.first_renew_interval } else { self.settings.renew_interval }
     }
 }
 
 impl Protocol for Pakyow {
     fn opened(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
         self.heartbeat = Heartbeat::PingAt(core.now() + self.settings.ping_interval);
+        self.new_until = core.now().saturating_add(self.settings.initial.saturating_mul(NEW_FOR));
         core.connected(self.settings.namespace);
         self.read_page(core);
         Ok(())

@@ -3,10 +3,8 @@
 use super::Pakyow;
 use crate::calls::{Call, CallBody, CallError, CallResult, Called};
 use crate::protocol::Core;
+use nodevent_protocol::calls::FORM;
 use nodevent_protocol::pakyow::{self, Action, CallRoute, Request};
-
-/// The type of the input of a called route.
-const FORM: &str = "application/x-www-form-urlencoded";
 
 /// A call that the application has not replied to.
 #[derive(Debug)]

@@ -28,10 +28,17 @@ struct Channel {
     name: Box<str>,
     /// The number of its join.
     number: u64,
-    /// Whether the join is complete.
-    is_joined: bool,
+    state: Join,
     /// Up to where the page has received it: before the join, or with it.
     received: Option<Position>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Join {
+    Pending,
+    Complete,
+    /// It was rejected. The next read of the page repeats it, and does not return the position again.
+    Rejected,
 }
 
 // === impl Pakyow ===
@@ -55,7 +62,7 @@ impl Pakyow {
 
     /// The page was read.
     pub(super) fn on_subscriptions(&mut self, subscriptions: &[Subscription], core: &mut dyn Core) {
-        self.renew_at = core.now() + self.settings.renew_interval;
+        self.renew_at = core.now() + self.renew_interval(core.now());
         let is_wanted = |name: &str| name == ITSELF || subscriptions.iter().any(|(channel, _)| **channel == *name);
         let gone: Vec<Box<str>> = self
             .subscriptions
@@ -68,8 +75,8 @@ impl Pakyow {
         // What is published to the page itself needs no subscription.
         let itself = [(Box::from(ITSELF), None)];
         for (channel, since) in subscriptions.iter().chain(&itself) {
-            if !self.subscriptions.channels.iter().any(|one| one.name == *channel) {
-                self.join(channel, *since, core);
+            if let Some(since) = self.subscriptions.start_join(channel, *since) {
+                self.join(channel, since, core);
             }
         }
         if !std::mem::replace(&mut self.is_active, true) {
@@ -93,7 +100,7 @@ impl Pakyow {
         let Some(page) = self.visitor.page else { return };
         self.subscriptions.last += 1;
         let number = self.subscriptions.last;
-        let channel = Channel { name: name.into(), number, is_joined: false, received: since };
+        let channel = Channel { name: name.into(), number, state: Join::Pending, received: since };
         self.subscriptions.channels.push(channel);
         let request = RequestId { number: Some(number), part: 0 };
         let joined = core.subscribe(Subscribe {
@@ -120,7 +127,7 @@ impl Pakyow {
         match result {
             Ok(Joined { recovery }) => {
                 let channel = &mut channels[index];
-                channel.is_joined = true;
+                channel.state = Join::Complete;
                 if let Some(recovery) = recovery {
                     channel.received = recovery.position.or(channel.received);
                     if !recovery.recovered {
@@ -129,7 +136,7 @@ impl Pakyow {
                 }
             }
             Err(_) => {
-                channels.swap_remove(index);
+                channels[index].state = Join::Rejected;
                 // Too many joins in a short time. The core has logged it.
                 self.retry(core);
             }
@@ -140,14 +147,28 @@ impl Pakyow {
     pub(super) fn received_up_to(&self, core: &dyn Core) -> Vec<Subscription> {
         let Some(page) = self.visitor.page else { return Vec::new() };
         let up_to = |channel: &Channel| {
-            let delivered = match channel.is_joined {
-                true => core.delivered(self.settings.namespace, &topic_of(page, &channel.name)),
+            let delivered = match channel.state {
+                Join::Complete => core.delivered(self.settings.namespace, &topic_of(page, &channel.name)),
                 // What was delivered to other members waits for the join.
-                false => None,
+                Join::Pending | Join::Rejected => None,
             };
             later(channel.received, delivered)
         };
         self.subscriptions.channels.iter().map(|channel| (channel.name.clone(), up_to(channel))).collect()
+    }
+}
+
+// === impl Subscriptions ===
+
+impl Subscriptions {
+    /// Returns the position from which a channel is to be joined. `None`: it is joined already.
+    fn start_join(&mut self, name: &str, since: Option<Position>) -> Option<Option<Position>> {
+        let Some(index) = self.channels.iter().position(|one| *one.name == *name) else { return Some(since) };
+        if self.channels[index].state != Join::Rejected {
+            return None;
+        }
+        let rejected = self.channels.swap_remove(index);
+        Some(later(since, rejected.received))
     }
 }
 
@@ -162,6 +183,19 @@ fn later(received: Option<Position>, delivered: Option<Position>) -> Option<Posi
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rejected_join_is_repeated_from_its_position() {
+        let at = Some(Position { epoch: 1, offset: 5 });
+        let mut subscriptions = Subscriptions::default();
+        assert_eq!(subscriptions.start_join("a", at), Some(at));
+        let channel = |state| Channel { name: "a".into(), number: 1, state, received: at };
+        subscriptions.channels.push(channel(Join::Pending));
+        assert_eq!(subscriptions.start_join("a", None), None);
+        subscriptions.channels[0].state = Join::Rejected;
+        assert_eq!(subscriptions.start_join("a", None), Some(at), "the engine returns it once");
+        assert!(subscriptions.channels.is_empty());
+    }
 
     #[test]
     fn the_later_position_counts() {

@@ -491,7 +491,7 @@ impl Upper for SocketIo {
     }
 
     fn arriving(&self) -> usize {
-        self.session.buffered_bytes() + self.held.bytes()
+        self.session.buffered_bytes() + self.held.bytes() + self.recovery.bytes()
     }
 
     fn encoding_in(&self, namespace: u16) -> Option<&Arc<dyn Encoding>> {

@@ -115,6 +115,12 @@ impl Recovery {
         }
     }
 
+    /// What clients have sent to enter namespaces and wait for. Bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let restores = self.0.iter().flat_map(|parts| &parts.restores);
+        restores.filter_map(|one| one.new.as_ref()).map(ConnectRequest::size).sum()
+    }
+
     fn is_restoring(&self, namespace: u16) -> bool {
         self.0.iter().flat_map(|parts| &parts.restores).any(|one| one.namespace == namespace)
     }
@@ -176,16 +182,17 @@ impl SocketIo {
         &self,
         namespace: &'a Namespace,
         request: &ConnectRequest,
+        core: &mut dyn Core,
     ) -> Option<&'a Arc<Settings>> {
         // A client that names its page follows positions by itself.
         let settings = namespace.connection_state.as_ref().filter(|_| self.version == Version::V4)?;
-        request.auth().and_then(super::page_of).is_none().then_some(settings)
+        (request.auth().and_then(super::page_of).is_none() && core.may_track()).then_some(settings)
     }
 
     /// What the client presents, if it is a valid state of the same user.
-    fn presented(&self, namespace: u16, request: &ConnectRequest, core: &dyn Core) -> Option<Presented> {
+    fn presented(&self, namespace: u16, request: &ConnectRequest, core: &mut dyn Core) -> Option<Presented> {
         let config = self.settings.namespaces.get(namespace);
-        let settings = self.recovery_settings(config, request)?;
+        let settings = self.recovery_settings(config, request, core)?;
         let [pid, offset] = Argument::of_value(request.auth()?).fields(["pid", "offset"]);
         let (pid, offset) = (pid.text()?, offset.text()?);
         let state = settings.open(&config.name, &pid, &offset)?;
@@ -253,7 +260,7 @@ impl SocketIo {
     fn track(&mut self, namespace: u16, request: &ConnectRequest, pid: &str, core: &mut dyn Core) -> bool {
         let settings = Arc::clone(&self.settings);
         let config = settings.namespaces.get(namespace);
-        let Some(recovery) = self.recovery_settings(config, request) else { return false };
+        let Some(recovery) = self.recovery_settings(config, request, core) else { return false };
         let Some(sealer) = recovery.sealer(&config.name, pid) else { return false };
         self.session.admitted(namespace);
         core.connected(namespace);
