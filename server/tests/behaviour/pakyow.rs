@@ -596,12 +596,17 @@ async fn a_push_to_a_dead_connection_makes_no_living_one_miss_it() {
     for server in servers {
         // The living ones are the first, the last, and one in between. One page has two connections.
         let (all, living) = ([0, 1, 2, 2, 3, 4, 5], [0, 3, 6]);
-        let mut pages = Vec::new();
-        for number in all {
+        let mut pages: Vec<Option<Page>> = Vec::new();
+        for (index, number) in all.into_iter().enumerate() {
             let visitor = Visitor::of('a', number);
             visitor.subscribe(&server, NS, &["a"]).await;
-            pages.push(Some(visitor.connect(&server, NS).await));
-            server.metric_is("nodevent_connections", pages.len() as i64).await;
+            let mut page = visitor.connect(&server, NS).await;
+            page.is_active(&server, NS, &visitor).await;
+            if index == 3 {
+                let first = pages[2].as_mut().unwrap();
+                assert_eq!(first.next().await, message("active", 0));
+            }
+            pages.push(Some(page));
         }
         // One does not read any more.
         let (mute, mut stream) = (Visitor::of('b', 1), server.dial().await);
