@@ -25,7 +25,9 @@ RSpec.describe NoDevent do
   it "says what to do if the server is not built" do
     Dir.mktmpdir do |folder|
       FileUtils.mkdir_p([File.join(folder, "exe"), File.join(folder, "lib/nodevent")])
-      %w[exe/nodevent lib/nodevent/server_binary.rb].each { |file| FileUtils.cp(File.join(ROOT, file), File.join(folder, file)) }
+      %w[exe/nodevent lib/nodevent/server_binary.rb].each do |file|
+        FileUtils.cp(File.join(ROOT, file), File.join(folder, file))
+      end
       out, status = Open3.capture2e(File.join(folder, "exe/nodevent"))
       expect([out[/\A.*?\./], status.exitstatus]).to eq(["nodevent: the server is not built.", 69])
     end
