@@ -31,6 +31,8 @@ const MAX_BODY: usize = 64 * 1024;
 const MAX_NAMES: usize = 128;
 /// Patterns in one request: each searches all channels.
 const MAX_PATTERNS: usize = 8;
+/// Channels to which a push publishes before other requests have their turn.
+const AT_A_TIME: usize = 8;
 /// Channels that the patterns of a request may match.
 const MAX_MATCHES: usize = 1_000;
 /// What can be sent to change subscriptions.
@@ -200,7 +202,11 @@ async fn push(http: &Http, namespace: &Namespace, request: Request) -> Result<Re
         }
     }
     let Some(engine) = http.engines.get(namespace.id) else { return Err(Box::new(reply::busy())) };
-    for channel in &names {
+    for (index, channel) in names.iter().enumerate() {
+        if index % AT_A_TIME == AT_A_TIME - 1 {
+            // The memory engine is always ready, so other requests would wait for the whole push.
+            tokio::task::yield_now().await;
+        }
         let name = if user.is_some() { "user" } else { "room" };
         let (target, event) = (Value::from(topic(channel)), Value::from(channel.as_str()));
         let text = format!(r#"{{"{name}":{target},"event":{event},"message":{message}}}"#);

@@ -28,6 +28,8 @@ const PAGES: usize = 300;
 const CHANNELS: usize = 30;
 /// Pages and their channels, of which a pattern matches all.
 const PUSHED: (usize, usize) = (10, 90);
+/// Patterns of one request, as many as it may have.
+const PATTERNS: usize = 8;
 /// Connections that call, each with as many calls at a time as one may have.
 const CALLERS: usize = 100;
 const CALLS: usize = 8;
@@ -110,9 +112,9 @@ fn flood_of_pushes_with_patterns_delays_no_other_client() {
             assert_unnoticed(&process.site.address, async || {
                 let statuses = flood(&process, |number| {
                     // Patterns that match everything, or that take long and match nothing.
-                    let channels = match number % 4 {
+                    let channels = match number % 8 {
                         0 => vec!["*".to_owned()],
-                        _ => (0..128).map(|one| format!("*0*0*0*0*0*{one}x*")).collect(),
+                        _ => (0..PATTERNS).map(|one| format!("*0*0*0*0*0*{one}x*")).collect(),
                     };
                     Request::post("/api/live/push", json!({"channels": channels, "message": number}).to_string())
                 });
