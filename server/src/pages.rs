@@ -64,7 +64,8 @@ pub trait Pages: Send + Sync {
 pub enum Received {
     /// The channels up to these positions.
     UpTo(Vec<Subscription>),
-    /// Nothing: the reply to [`Pages::open`] came too late. The positions in it are valid again, unless there are newer ones.
+    /// Nothing: the reply to [`Pages::open`] came too late. The positions in it are valid again, unless there are
+    /// newer ones.
     Nothing(Vec<Subscription>),
 }
 

@@ -7,8 +7,8 @@ use crate::outcome::Outcome;
 use nodevent_protocol::publication::PublicationId;
 use std::sync::Arc;
 
-/// States that one connection may end by leaving namespaces: each is remembered for its time. After these, the connection has
-/// none.
+/// States that one connection may end by leaving namespaces: each is remembered for its time. After these, the connection
+/// has none.
 const MAX_ENDED_STATES: u8 = 8;
 
 // === impl Shard ===

@@ -1,5 +1,5 @@
-//! Clients whose states the server seals (`connection_state_recovery`) join rooms with long keys. The keys must not stay in memory:
-//! no state has them.
+//! Clients whose states the server seals (`connection_state_recovery`) join rooms with long keys. The keys must not stay in
+//! memory: no state has them.
 
 use crate::attacker;
 use crate::process::Process;

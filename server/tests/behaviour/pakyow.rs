@@ -303,8 +303,8 @@ async fn pages_that_never_connect_and_those_that_stay_away_are_forgotten() {
         let mut page = visitor.connect(server, NS).await;
         page.is_active(server, NS, &visitor).await;
         is_forgotten(server, &Visitor::of('a', 7)).await;
-        // A page that has disconnected is forgotten after the grace period, so it has passed. One that was connected for a moment
-        // would be forgotten earlier.
+        // A page that has disconnected is forgotten after the grace period, so it has passed. One that was connected
+        // for a moment would be forgotten earlier.
         let (clock, initial) = (Visitor::of('c', 1), Visitor::of('d', 1));
         clock.subscribe(server, NS, &["c"]).await;
         let mut connected = clock.connect(server, NS).await;
@@ -344,7 +344,8 @@ async fn a_visitor_who_only_loads_pages_takes_no_places_for_long() {
 
 #[tokio::test]
 async fn what_connections_wanted_that_are_gone_does_not_reach_redis() {
-    // P-05: a client connects one page and goes, again and again, while Redis is slow. Another visitor's page does not wait for it.
+    // P-05: a client connects one page and goes, again and again, while Redis is slow. Another visitor's page
+    // does not wait for it.
     const CONNECTIONS: i64 = 400;
     let redis = RedisServer::start().await;
     let server = server_on(&redis, "").await;
@@ -367,7 +368,8 @@ async fn what_connections_wanted_that_are_gone_does_not_reach_redis() {
     redis.call(&["CLIENT", "UNPAUSE"]).await;
     let mut page = visitor.connect(&server, NS).await;
     page.is_active(&server, NS, &visitor).await;
-    // Nothing is lost of the page that has connected so often: what the last read has returned to no connection is valid again.
+    // Nothing is lost of the page that has connected so often: what the last read has returned to no
+    // connection is valid again.
     let position = "for _, key in ipairs(redis.call('KEYS', '*:pages:*')) do if redis.call('TYPE', key).ok == 'hash' and \
                     (redis.call('HGET', key, 'ca') or '') ~= '' then return 1 end end return 0";
     until("the position is valid again", async || redis.call(&["EVAL", position, "0"]).await == ":1").await;

@@ -26,8 +26,8 @@ const MAX_QUEUE: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct PagesInRedis {
     store: Arc<Store>,
-    /// Shards send at most one read for each connection and a few for each client at a time. A connection that ends sends one
-    /// write, if its page was found.
+    /// Shards send at most one read for each connection and a few for each client at a time. A connection that ends sends
+    /// one write, if its page was found.
     workers: Vec<mpsc::Sender<Work>>,
 }
 
