@@ -101,8 +101,8 @@ module NoDevent
       return give_up(ServerBinary::MISSING) unless binary
 
       environment = { "NODEVENT_ENV" => self.class.environment }
-      pid = Process.spawn(environment, binary, "serve", "--parent-pid", Process.pid.to_s, in: File::NULL, pgroup: true)
       @fingerprint = fingerprint
+      pid = Process.spawn(environment, binary, "serve", "--parent-pid", Process.pid.to_s, in: File::NULL, pgroup: true)
       @log.call("server started (pid #{pid})")
       pid
     rescue SystemCallError => e
@@ -145,8 +145,8 @@ module NoDevent
     def wait_to_restart(status)
       if status&.exitstatus == WRONG_CONFIGURATION
         @log.call("server did not start (see above); it starts when #{self.class.configuration} has changed")
-        before = fingerprint
-        sleep 1 while !@stopped && fingerprint == before
+        # As it was when the server read it.
+        sleep 1 while !@stopped && fingerprint == @fingerprint
         @delay = DELAYS.first
       else
         @log.call("server ended (#{describe(status)}); it starts again in #{@delay} s")
