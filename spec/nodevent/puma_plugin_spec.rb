@@ -177,6 +177,18 @@ RSpec.describe "plugin :nodevent" do
     end
   end
 
+  # The number of a server that has ended may be that of another process by now.
+  it "ends no process that it has not started" do
+    foreign = IO.popen(["sh", "-c", "sleep 60 >/dev/null & echo $!"], &:read).to_i
+    require "nodevent/server_process"
+    server = NoDevent::ServerProcess.new { |message| message }
+    server.instance_variable_set(:@pid, foreign)
+    server.stop
+    expect(running?(foreign)).to be(true)
+  ensure
+    Process.kill(:KILL, foreign) if foreign
+  end
+
   it "keeps the server and its connections when Puma restarts" do
     puma do |puma|
       both_run(puma)
