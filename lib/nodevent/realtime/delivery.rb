@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 require "json"
-require "nodevent/http_request"
+require "nodevent/server_request"
 
 module NoDevent
   class Realtime
@@ -100,10 +100,10 @@ module NoDevent
           custom = Publisher.custom
           return custom.realtime(config.namespace, path, json) if custom.respond_to?(:realtime)
 
-          url = config.url or raise ConfigurationError, "NoDevent::Realtime sends requests to the server, and `url` " \
-                                                        "is false; write the server's address as `url:`"
+          config.url or raise ConfigurationError, "NoDevent::Realtime sends requests to the server, and `url` is " \
+                                                  "false; write the server's address as `url:`"
           flush
-          check(HttpRequest.post("#{url}/api#{config.namespace}/#{path}", json, config.publish_key, timeout: TIMEOUT))
+          check(*ServerRequest.post(config, [path], json, "NoDevent::Realtime", timeout: TIMEOUT))
         rescue HttpRequest::Failed => e
           raise Unavailable, "the server at #{Text.clean(config.url)} is unavailable: #{e.message}"
         end
@@ -113,21 +113,12 @@ module NoDevent
           publisher.flush(FLUSH_TIMEOUT) if publisher.respond_to?(:pending) && publisher.pending.positive?
         end
 
-        def check(response)
-          body = parse(response)
+        def check(response, body)
           return if response.is_a?(Net::HTTPSuccess) && body.key?("channels")
 
           reason = body.empty? ? ServerRequest::NOT_A_SERVER : body.values_at("error", "hint").compact.join("; ")
           text = "the server refused with #{response.code}: #{Text.clean(reason)}"
           raise UNAVAILABLE.include?(response.code) ? Unavailable : ServerError, text
-        end
-
-        # Empty if the response is that of another program.
-        def parse(response)
-          body = JSON.parse(response.body.to_s.dup.force_encoding(Encoding::UTF_8))
-          body.is_a?(Hash) ? body : {}
-        rescue JSON::ParserError
-          {}
         end
       end
     end
