@@ -16,9 +16,10 @@ use crate::fair_shares::FairShares;
 use crate::origin::Origins;
 use crate::outcome::Outcome;
 use crate::shard::{Shards, ToShard};
+use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Uri};
+use hyper::http::uri::PathAndQuery;
 use nodevent_protocol::calls::{FORM, Signed, is_path, overriding_methods, sign};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -58,12 +59,6 @@ struct Shared {
     shards: Shards,
     /// The calls of each client for which there is no result yet, with what the application is notified of.
     pending: Mutex<FairShares>,
-}
-
-/// A request that is ready to be sent.
-struct Prepared {
-    target: Uri,
-    request: ApplicationRequest,
 }
 
 /// Replies to a call, also if its task ends early.
@@ -107,7 +102,7 @@ impl Caller for Forwarder {
         let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
             let mut reply = Reply { shared: &shared, reply_to: request.reply_to, client, result: None };
-            let sent = shared.client.call(&prepared.target, &prepared.request, Some(client)).await;
+            let sent = shared.client.call(&prepared, Some(client)).await;
             reply.result = Some(shared.read(&request.call, sent));
         });
         Outcome::Pending
@@ -155,7 +150,7 @@ impl Shared {
             && overriding_methods(form.as_deref().unwrap_or_default()).all(|method| is_listed(&method))
     }
 
-    fn prepare(&self, request: &CallRequest) -> Result<Prepared, CallError> {
+    fn prepare(&self, request: &CallRequest) -> Result<ApplicationRequest, CallError> {
         let handlers = || self.settings.handlers.as_deref().ok_or(CallError::NoHandlers);
         let (method, path, content_type, body) = match &request.call {
             Call::Route { method, path, body } => {
@@ -182,19 +177,13 @@ impl Shared {
                 ("POST", handlers()?, Some("application/json"), json!({"type": kind}).to_string().into())
             }
         };
-        let base = &self.settings.application.url;
-        let sent_path = format!("{}{path}", base.path().trim_end_matches('/'));
-        let target = Uri::builder()
-            .scheme(base.scheme_str().unwrap_or("http"))
-            .authority(base.authority().map_or("", |authority| authority.as_str()))
-            .path_and_query(sent_path.as_str())
-            .build()
-            .map_err(|_| CallError::BadPath)?;
+        let above = self.settings.application.url.path().trim_end_matches('/');
+        let path = PathAndQuery::try_from(format!("{above}{path}")).map_err(|_| CallError::BadPath)?;
         let signed = Signed {
             namespace: &self.namespace,
             method,
             // What is written on the wire.
-            target: target.path_and_query().map_or("/", |target| target.as_str()),
+            target: path.as_str(),
             connection: &request.connection,
             cookie: request.cookies.as_deref().unwrap_or_default(),
             body: &body,
@@ -218,7 +207,7 @@ impl Shared {
         let proto = if request.is_secure { "https" } else { "http" };
         headers.insert(FORWARDED_PROTO, HeaderValue::from_static(proto));
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| CallError::BadMethod)?;
-        Ok(Prepared { target, request: ApplicationRequest { method, path: None, headers, body } })
+        Ok(ApplicationRequest { method, path: Some(path), headers, body })
     }
 
     /// Whether a path belongs to the handlers, which only the server calls.

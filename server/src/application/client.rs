@@ -48,7 +48,7 @@ pub struct ApplicationClient {
     metrics: Arc<Metrics>,
 }
 
-/// A request. The target is the client's.
+/// A request. The scheme and the host are those of the client's target.
 #[derive(Clone)]
 pub struct ApplicationRequest {
     /// The method.
@@ -200,19 +200,18 @@ impl ApplicationClient {
         result
     }
 
-    /// Sends a call, whose target is below that of the settings, and reads its response, which may have any status.
+    /// Sends a call, and reads its response, which may have any status.
     ///
     /// # Errors
     /// [`ApplicationError`], which is counted.
     pub async fn call(
         &self,
-        target: &Uri,
         request: &ApplicationRequest,
         client: Option<Client>,
     ) -> Result<CallResponse, ApplicationError> {
         // Set as soon as the response has begun.
         let has_begun = AtomicBool::new(false);
-        let result = self.in_turn(request, client, || self.exchange_call(target, request, &has_begun)).await;
+        let result = self.in_turn(request, client, || self.exchange_call(request, &has_begun)).await;
         let result = match result {
             Err(ApplicationError::Timeout(_)) if has_begun.load(Relaxed) => Err(ApplicationError::Streamed),
             result => result,
@@ -264,7 +263,7 @@ impl ApplicationClient {
         &self,
         request: &ApplicationRequest,
     ) -> Result<Result<ApplicationResponse, ApplicationError>, legacy::Error> {
-        let response = self.http.request(outgoing(&self.target_with(request.path.as_ref()), request)).await?;
+        let response = self.http.request(self.outgoing(request)).await?;
         let status = response.status();
         if status.is_redirection() {
             return Ok(Err(ApplicationError::Redirect(status.as_u16())));
@@ -279,11 +278,10 @@ impl ApplicationClient {
     /// One attempt of a call. The outer error may be retried.
     async fn exchange_call(
         &self,
-        target: &Uri,
         request: &ApplicationRequest,
         has_begun: &AtomicBool,
     ) -> Result<Result<CallResponse, ApplicationError>, legacy::Error> {
-        let response = self.http.request(outgoing(target, request)).await?;
+        let response = self.http.request(self.outgoing(request)).await?;
         has_begun.store(true, Relaxed);
         let (head, body) = response.into_parts();
         let content_type = head.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -303,6 +301,18 @@ impl ApplicationClient {
                 MAX_REASON,
             ))),
         }
+    }
+
+    /// A request as it is sent.
+    fn outgoing(&self, request: &ApplicationRequest) -> hyper::Request<Full<Bytes>> {
+        let mut sent = hyper::Request::new(Full::new(request.body.clone()));
+        *sent.method_mut() = request.method.clone();
+        *sent.uri_mut() = self.target_with(request.path.as_ref());
+        *sent.headers_mut() = request.headers.clone();
+        sent.headers_mut().remove(header::HOST);
+        let agent = HeaderValue::from_static(concat!("nodevent/", env!("CARGO_PKG_VERSION")));
+        sent.headers_mut().insert(header::USER_AGENT, agent);
+        sent
     }
 
     fn target_with(&self, path: Option<&PathAndQuery>) -> Uri {
@@ -379,18 +389,6 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         self.record(false);
     }
-}
-
-/// A request as it is sent.
-fn outgoing(target: &Uri, request: &ApplicationRequest) -> hyper::Request<Full<Bytes>> {
-    let mut sent = hyper::Request::new(Full::new(request.body.clone()));
-    *sent.method_mut() = request.method.clone();
-    *sent.uri_mut() = target.clone();
-    *sent.headers_mut() = request.headers.clone();
-    sent.headers_mut().remove(header::HOST);
-    let agent = HeaderValue::from_static(concat!("nodevent/", env!("CARGO_PKG_VERSION")));
-    sent.headers_mut().insert(header::USER_AGENT, agent);
-    sent
 }
 
 /// Whether the connection was closed before its response, as the application does with idle ones.
