@@ -7,6 +7,7 @@ use super::wait::in_time;
 use super::websocket::WebSocket;
 use ring::{digest, hmac};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// What signs the cookies.
 pub const PAGES_SECRET: &str = "a-secret-for-pages-of-more-than-32-bytes";
@@ -106,6 +107,23 @@ impl Page {
     pub async fn is_active(&mut self, site: &Site, namespace: &str, visitor: &Visitor) {
         push_to(site, namespace, visitor, "active", &json!(0)).await;
         assert_eq!(self.next().await, json!({"payload": 0, "channel": "active"}));
+    }
+
+    /// The same for a second connection of a page. It receives what is pushed once it is subscribed: until then, it is pushed
+    /// again, with the next number. Returns how many messages the first connection receives.
+    pub async fn is_active_too(&mut self, site: &Site, namespace: &str, visitor: &Visitor) -> i64 {
+        let mut pushes = 0;
+        let received = loop {
+            push_to(site, namespace, visitor, "active", &json!(pushes)).await;
+            pushes += 1;
+            if let Ok(received) = tokio::time::timeout(Duration::from_millis(500), self.next()).await {
+                break received;
+            }
+        };
+        for number in received["payload"].as_i64().expect("a number") + 1..pushes {
+            assert_eq!(self.next().await, json!({"payload": number, "channel": "active"}));
+        }
+        pushes
     }
 }
 
