@@ -177,14 +177,13 @@ RSpec.describe "plugin :nodevent" do
     end
   end
 
-  # The number of a server that has ended may be that of another process by now.
+  # The number of a server that has ended may be that of another process by now, and a zombie is a process that has ended.
   it "ends no process that it has not started" do
     foreign = IO.popen(["sh", "-c", "sleep 60 >/dev/null & echo $!"], &:read).to_i
     require "nodevent/server_process"
     server = NoDevent::ServerProcess.new { |message| message }
     server.instance_variable_set(:@pid, foreign)
     server.stop
-    # One that has ended, and that nobody has collected, is a zombie.
     expect(`ps -o stat= -p #{foreign}`).to match(/\A[^Z]/)
   ensure
     Process.kill(:KILL, foreign) if foreign
