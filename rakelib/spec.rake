@@ -4,15 +4,18 @@
 
 require_relative "parallel_specs"
 
+# Builds the server as `cargo test` does, with the features of the tests' dependencies, so that no crate is compiled twice.
+task("compile:tested_server") { sh "cargo", "build", "--locked", "--bin", "nodevent", "--example", "conformance", verbose: false }
+
 desc "Run the gem's specs against the built extension"
-task(spec: %w[compile compile:server]) { ParallelSpecs.new(FileList["spec/**/*_spec.rb"].to_a).run }
+task(spec: %w[compile compile:tested_server]) { ParallelSpecs.new(FileList["spec/**/*_spec.rb"].to_a).run }
 
 namespace :spec do
   desc "Run the Rust tests of the extension's parts that do not use Ruby"
   task(:queue) { sh "cargo", "test", "--package", "nodevent-ext" }
 
   desc "Run the specs of the native parts under GC.stress"
-  task(stress: %w[compile compile:server]) do
+  task(stress: %w[compile compile:tested_server]) do
     native = FileList["spec/**/*_spec.rb"].select { |file| File.read(file).include?(":native") }
     ParallelSpecs.new(native, options: %w[--tag native], environment: { "NODEVENT_GC_STRESS" => "1" }).run
   end
