@@ -21,5 +21,8 @@ namespace :spec do
   end
 end
 
+desc "Run Chromium, Rails and the server end to end"
+task(e2e: %w[compile compile:tested_server]) { chdir("e2e", verbose: false) { ParallelSpecs.new(Dir["*_spec.rb"]).run } }
+
 desc "Check the style of the Ruby code"
 task(:rubocop) { sh "rubocop" }
