@@ -8,6 +8,7 @@ use nodevent_protocol::history::Position;
 use nodevent_protocol::page::PageHash;
 use nodevent_protocol::publication::{Marks, PublicationId, PublicationRef, except_users, marks_of};
 use nodevent_protocol::topic::Topic;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 /// One event on its way.
@@ -49,9 +50,17 @@ pub enum Notice {
 /// subscriptions with identifiers of their own, encode it again for each batch.
 const MAX_KEPT_FRAMES: usize = 6;
 
+/// How often a thread looks whether another one has encoded a frame before it sleeps until then. To encode takes about a
+/// microsecond, and to sleep and wake up ten times as long.
+const MAX_SPINS: usize = 200;
+
 /// The frames of one notice, one for each encoding in use: a list that only grows.
 #[derive(Debug, Default)]
-struct Frames(OnceLock<Box<Encoded>>);
+struct Frames {
+    first: OnceLock<Box<Encoded>>,
+    /// Whether a thread encodes the first one, or has.
+    is_claimed: AtomicBool,
+}
 
 #[derive(Debug)]
 struct Encoded {
@@ -68,7 +77,10 @@ impl Frames {
     fn get(&self, encoding: &Arc<dyn Encoding>, encode: impl Fn() -> Frame) -> Frame {
         let mut frames = self;
         for _ in 0..MAX_KEPT_FRAMES {
-            let encoded = frames.0.get_or_init(|| {
+            if frames.first.get().is_none() && frames.is_claimed.swap(true, Relaxed) {
+                frames.spin();
+            }
+            let encoded = frames.first.get_or_init(|| {
                 Box::new(Encoded { encoding: Arc::clone(encoding), frame: encode(), next: Self::default() })
             });
             if std::ptr::addr_eq(Arc::as_ptr(&encoded.encoding), Arc::as_ptr(encoding)) {
@@ -77,6 +89,16 @@ impl Frames {
             frames = &encoded.next;
         }
         encode()
+    }
+
+    /// Waits a short time for the thread that encodes.
+    fn spin(&self) {
+        for _ in 0..MAX_SPINS {
+            if self.first.get().is_some() {
+                return;
+            }
+            std::hint::spin_loop();
+        }
     }
 }
 
@@ -206,7 +228,7 @@ impl Notice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    use std::sync::atomic::AtomicUsize;
 
     /// Prefixes the text, and counts how often it encodes.
     #[derive(Debug, Default)]

@@ -9,6 +9,7 @@ mod emit;
 mod hooks;
 mod http;
 mod key;
+mod memory;
 mod migrate;
 mod notify;
 mod output;

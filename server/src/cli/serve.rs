@@ -1,6 +1,6 @@
 //! `nodevent serve`: runs the server until a signal stops it.
 
-use super::{CommandResult, Failure, Source};
+use super::{CommandResult, Failure, Source, memory};
 use anyhow::Context as _;
 use clap::Args;
 use nodevent_server::log;
@@ -70,6 +70,7 @@ fn run(source: &Source, parent_pid: Option<u32>) -> CommandResult {
         let server = Server::start(loaded.config).await.map_err(|error| Failure::unavailable(error.to_string()))?;
         let stop = stop_signal().map_err(|error| Failure::unavailable(format!("{error:#}")))?;
         tokio::spawn(reload_on(hangups, server.reloader()));
+        tokio::spawn(memory::give_back(server.metrics()));
         match parent_pid {
             Some(pid) => server.run(either(stop, end_of_parent(pid))).await,
             None => server.run(stop).await,

@@ -222,18 +222,21 @@ impl MemberDelivery<'_> {
         if session.last_delivered >= last {
             return (0, SendOutcome::Sent);
         }
+        let has_nothing_else = self.has_nothing_else(slot, session);
         let is_simple = session.join_buffers.is_empty()
             && !session.tracked.is_on()
             && session.last_delivered < self.batch.first()
             && self.batch.is_for(session.page)
             && (!self.batch.has_gap || session.has_asked_for_all || namespace_of_all(self.room).is_none())
-            && self.has_nothing_else(slot, session);
+            && has_nothing_else;
         if is_simple {
             session.last_delivered = last;
             let sent = session.send(self.batch.frames(encoding), &self.batch.bytes[self.bytes].1, self.limit);
             return (self.batch.items.len() as u64, sent);
         }
-        let (frames, count) = match self.merge(slot, session) {
+        // Without other rooms, what waits behind the batch is left for the next one, which is then a simple one again.
+        let until = if has_nothing_else { last } else { self.delivery.last };
+        let (frames, count) = match self.merge(slot, session, until) {
             Ok(merged) => merged,
             Err(overflow) => return (0, overflow),
         };
@@ -265,22 +268,22 @@ impl MemberDelivery<'_> {
         session.identities.get(namespace).map(|identity| &*identity.user)
     }
 
-    /// Merges what a member has not received yet from all its rooms, in the engine's order. Returns the frames, and how many
-    /// of them are publications.
-    fn merge(&mut self, slot: u32, session: &mut Session) -> Result<(Vec<Frame>, u64), SendOutcome> {
+    /// Merges what a member has not received yet from all its rooms up to the sequence number `until`, in the engine's order.
+    /// Returns the frames, and how many of them are publications.
+    fn merge(&mut self, slot: u32, session: &mut Session, until: u64) -> Result<(Vec<Frame>, u64), SendOutcome> {
         let after = session.last_delivered;
         let own = |namespace: u16| Some((room_of_all(namespace), session.encoding_in(namespace)?.clone()));
         let of_all: SmallVec<[(RoomId, Arc<dyn Encoding>); 1]> =
             self.namespaces.iter().filter_map(|namespace| own(*namespace)).collect();
         let in_all = of_all.iter().filter_map(|(room, _)| namespace_of_all(*room)).map(membership_in_all);
         let memberships: SmallVec<[Membership; 8]> = self.hub.memberships_of(slot).chain(in_all).collect();
-        let mut items = self.delivery.undelivered_since(memberships.iter().copied(), after);
+        let mut items = self.delivery.undelivered(memberships.iter().copied(), after..until);
         for membership in memberships.into_iter().filter(|membership| membership.room == self.room) {
             let newer = self.batch.items.iter().filter(|item| item.seq > after);
             items.extend(newer.map(|item| (membership, item.clone())));
         }
         items.sort_by_key(|(_, item)| item.seq);
-        session.last_delivered = self.delivery.last;
+        session.last_delivered = until;
         let (mut frames, mut count) = (Vec::with_capacity(items.len()), 0);
         for (membership, Queued { notice, .. }) in items {
             // A gap there concerns those who want what was published to all while they were disconnected.

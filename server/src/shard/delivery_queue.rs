@@ -20,6 +20,7 @@ use nodevent_protocol::publication::Marks;
 use smallvec::SmallVec;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -207,17 +208,18 @@ impl DeliveryQueue {
         self.rooms_of_all.iter().filter_map(|room| namespace_of_all(*room))
     }
 
-    /// Everything with a sequence number above `after` in these rooms, except in a batch that was taken out.
-    pub(super) fn undelivered_since(
+    /// Everything with a sequence number above the start and up to the end of `range` in these rooms, except in a batch that
+    /// was taken out.
+    pub(super) fn undelivered(
         &self,
         memberships: impl Iterator<Item = Membership>,
-        after: u64,
+        range: Range<u64>,
     ) -> Vec<(Membership, Queued)> {
         let mut undelivered = Vec::new();
         for membership in memberships {
             let Some(queue) = self.rooms.get(&membership.room) else { continue };
             let batch = queue.batch.iter().flat_map(|batch| &batch.items);
-            let newer = batch.chain(&queue.waiting).filter(|item| item.seq > after);
+            let newer = batch.chain(&queue.waiting).filter(|item| item.seq > range.start && item.seq <= range.end);
             undelivered.extend(newer.map(|item| (membership, item.clone())));
         }
         undelivered
@@ -375,6 +377,22 @@ mod tests {
         let end = deliver(&mut delivery, 1, MAX_COOLDOWN);
         delivery.end_cooldowns(|| end + MAX_COOLDOWN);
         assert!(!delivery.has_work() && delivery.rooms.is_empty() && delivery.next_cooldown_end().is_none());
+    }
+
+    #[test]
+    fn a_merge_takes_what_is_queued_up_to_a_number() {
+        let mut delivery = DeliveryQueue::default();
+        for room in [ROOM, ROOM + 1, ROOM, ROOM + 1, ROOM] {
+            delivery.add(room, publication(), 10);
+        }
+        let memberships = [ROOM, ROOM + 1].map(|room| Membership { room, encoding: 0 });
+        let taken = |range| {
+            let items = delivery.undelivered(memberships.into_iter(), range);
+            items.into_iter().map(|(membership, item)| (membership.room, item.seq)).collect::<Vec<_>>()
+        };
+        assert_eq!(taken(1..4), [(ROOM, 3), (ROOM + 1, 2), (ROOM + 1, 4)]);
+        assert_eq!(taken(4..9), [(ROOM, 5)]);
+        assert!(taken(5..5).is_empty());
     }
 
     #[test]
