@@ -314,11 +314,29 @@ pub fn joined(topic: Topic<'_>, id: Option<u64>, recovery: Option<(Option<Positi
         Topic::User(user) => json!({"joined": true, "user": user}),
         Topic::All => json!({"joined": true, "broadcast": true}),
     };
+    add_recovery(&mut line, recovery);
+    with_id(line, id)
+}
+
+fn add_recovery(line: &mut Value, recovery: Option<(Option<Position>, bool)>) {
     if let Some((position, recovered)) = recovery {
         line["position"] = position.map(|position| position.to_string()).into();
         line["recovered"] = recovered.into();
     }
-    with_id(line, id)
+}
+
+/// The name of the page that the handshake has named. `None`: the visitor is not known.
+#[must_use]
+pub fn page(page: Option<&str>) -> String {
+    json!({"page": page}).to_string()
+}
+
+/// The client receives what is published to its page alone.
+#[must_use]
+pub fn joined_page(page: &str, recovery: Option<(Option<Position>, bool)>) -> String {
+    let mut line = json!({"joined": true, "page": page});
+    add_recovery(&mut line, recovery);
+    line.to_string()
 }
 
 /// The reply to a leave.

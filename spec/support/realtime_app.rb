@@ -52,11 +52,20 @@ class RealtimeApp
           text(200, socket.push_message_to_socket_with_key(params["message"], names.first, params["digest"]))
         when "/digest" then text(200, socket.digest)
         when "/echo" then echo(request, params)
+        when "/parts" then html(202, part(request))
         when "/redirect" then [302, { "Location" => "/page", "Content-Type" => "text/plain" }, ["elsewhere"]]
         when "/broken" then raise "broken"
         when "/large" then text(200, "x" * (1024 * 1024))
         else html(404, "<html><body>nothing here</body></html>")
         end
+      end
+
+      PARTS = { "list" => "<ul><li>one</li></ul>", "row" => "<li>one</li>" }.freeze
+
+      # A container before a partial, as in pakyow, and the page for whoever wants neither.
+      def part(request)
+        name = request.socket_container || request.socket_partial
+        name ? PARTS.fetch(name, "<p>no such part</p>") : PAGE
       end
 
       def echo(request, params)
