@@ -172,7 +172,7 @@ RSpec.describe "Pages of visitors" do
         [socket, *others&.value].compact.each(&:close)
       end
 
-      it "calls routes with session, input and query: P-18, P-19, P-20, P-21, P-22, P-26" do
+      it "calls routes with session, input and query: P-18, P-19, P-20, P-21, P-26" do
         visitor, page, socket = connected("calls")
         visitor.post("/name", name: "Ann", socket_connection_id: page.id)
         input = { "a" => "1", "b" => %w[x y], "c" => { "d" => "ü" } }
@@ -191,8 +191,25 @@ RSpec.describe "Pages of visitors" do
           expect(http.status).to eq(status)
           expect([reply["status"], reply["body"].join, reply["headers"]["location"]]).to eq([http.status, http.body, http.headers["location"]])
         end
-        # P-22 is optional: parts of views are not supported, and the reply is that of the route.
+        # A route that knows no parts replies as usual.
         expect(socket.call(id: 8, action: "call-route", uri: "/echo", container: "x", partial: "y")["status"]).to eq(201)
+      ensure
+        socket&.close
+      end
+
+      it "receives a container or a partial of a view as one text: P-22" do
+        visitor, _, socket = connected("calls")
+        call = ->(**fields) { socket.call(id: 9, action: "call-route", uri: "/parts", **fields) }
+        headers = a_hash_including("content-type" => "text/html; charset=utf-8")
+        expect(call.call(container: "list")).to match("id" => 9, "status" => 202, "headers" => headers, "body" => "<ul><li>one</li></ul>")
+        expect(call.call(partial: "row", method: "post", input: { a: 1 })["body"]).to eq("<li>one</li>")
+        expect(call.call(container: "list", partial: "row")["body"]).to eq("<ul><li>one</li></ul>")
+        expect(call.call(container: "another")["body"]).to eq("<p>no such part</p>")
+        # Without a name it is the whole page, in a list. A form field is not a name, and neither is the query of a browser.
+        [call.call, call.call(input: { socket_container: "list" })].each { |whole| expect(whole["body"]).to match([a_string_including("Hello")]) }
+        expect(visitor.get("/parts?socket_container=list").body).to include("Hello")
+        expect(call.call(container: 1)).to include("id" => 9, "status" => 400, "body" => a_string_including("`container` or `partial`"))
+        expect(socket.call(id: 9, action: "call-route", uri: "/nowhere", partial: "row")).to include("status" => 404, "body" => an_instance_of(String))
       ensure
         socket&.close
       end

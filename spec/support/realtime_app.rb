@@ -62,7 +62,7 @@ class RealtimeApp
 
       PARTS = { "list" => "<ul><li>one</li></ul>", "row" => "<li>one</li>" }.freeze
 
-      # A container before a partial, as in pakyow, and the page for whoever wants neither.
+      # A container before a partial, as in pakyow, and the page if neither is wanted.
       def part(request)
         name = request.socket_container || request.socket_partial
         name ? PARTS.fetch(name, "<p>no such part</p>") : PAGE

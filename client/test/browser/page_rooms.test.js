@@ -104,9 +104,9 @@ test("P-05 P-36 a page receives the rooms of its visit, and what is pushed to it
   await seen(["three 7"]);
 
   // A new session has another cookie, which only a new connection sends.
-  const before = sockets.length;
+  const opened = sockets.length;
   await page.click("text=log in");
-  await until(() => sockets.length > before, "a new connection");
+  await until(() => sockets.length > opened, "a new connection");
   await holds(page, `NoDevent.page.id === "${digest}" && NoDevent.room('three').joined`);
   await emit("three", 8);
   await push(digest, 9);

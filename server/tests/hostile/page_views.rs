@@ -81,11 +81,11 @@ async fn is_forgotten(site: &Site, number: usize) {
 #[tokio::test]
 async fn page_views_that_never_connect_leave_nothing_behind() {
     // P-30
-    let (rounds, views) = if is_full_run() { (10, 10_000) } else { (4, 1_000) };
+    let (rounds, views) = if is_full_run() { (10, 10_000) } else { (3, 1_000) };
     let redis = RedisServer::start().await;
     for engine in [String::new(), format!(", redis: \"{}\"", redis.url())] {
         // There are never places for two rounds.
-        let pages = format!("pages: {{secret: {PAGES_SECRET}, initial: 4s, max_pages: {views}}}");
+        let pages = format!("pages: {{secret: {PAGES_SECRET}, initial: 2s, max_pages: {views}}}");
         let process = Process::start(&format!("/live: {{protocol: pakyow, {pages}{engine}}}")).await;
         process.is_ready().await;
         let before = redis.call(&["DBSIZE"]).await;
