@@ -59,9 +59,9 @@ module NoDevent
         self.class.valid?(stored) ? stored : ""
       end
 
-      # @return [String] the id that the request names, or a new one. New ids of one session begin alike: a page that Turbo
-      #   has loaded into an open connection sees whether that has the cookie of its session. A hash of the key does not
-      #   show it
+      # @return [String] the id that the request names, or a new one. New ids of one session begin alike: a page that
+      #   Turbo has loaded into an open connection sees whether that has the cookie of its session. A hash of the key
+      #   does not show it
       def connection_id
         # Not before the application has read the parameters, and then the same for the whole request.
         @connection_id ||= named_id || "#{session_part}#{SecureRandom.hex(32 - (SESSION_DIGITS / 2))}"
@@ -84,8 +84,9 @@ module NoDevent
 
       # Without a session, or without pages that the server knows, every id is one of its own.
       def session_part
-        has_pages = @env["rack.session"] && Realtime.settings.config_of_pages&.pages
-        has_pages ? Digest::SHA256.hexdigest("nodevent:session:#{key}")[0, SESSION_DIGITS] : SecureRandom.hex(SESSION_DIGITS / 2)
+        return SecureRandom.hex(SESSION_DIGITS / 2) unless @env["rack.session"] && Realtime.settings.config_of_pages&.pages
+
+        Digest::SHA256.hexdigest("nodevent:session:#{key}")[0, SESSION_DIGITS]
       end
 
       def named_id

@@ -9,9 +9,9 @@ module NoDevent
         SignedRequest.verified?(env)
       end
 
-      # @return [String, nil] the container of the view that the page wants instead of the whole response (`container` of
-      #   `call-route`); nil if it wants none. It is a text that the visitor chooses: compare it with those that may be
-      #   shown
+      # @return [String, nil] the container of the view that the page wants instead of the whole response (`container`
+      #   of `call-route`); nil if it wants none. It is a text that the visitor chooses: compare it with those that may
+      #   be shown
       def socket_container = socket_part("socket_container")
 
       # @return [String, nil] the partial that the page wants; see {#socket_container}
