@@ -84,7 +84,8 @@ module NoDevent
 
       # Without a session, or without pages that the server knows, every id is one of its own.
       def session_part
-        return SecureRandom.hex(SESSION_DIGITS / 2) unless @env["rack.session"] && Realtime.settings.config_of_pages&.pages
+        has_pages = @env["rack.session"] && Realtime.settings.config_of_pages&.pages
+        return SecureRandom.hex(SESSION_DIGITS / 2) unless has_pages
 
         Digest::SHA256.hexdigest("nodevent:session:#{key}")[0, SESSION_DIGITS]
       end

@@ -137,6 +137,12 @@ async fn a_page_that_is_not_the_visitors_is_in_no_room() {
             assert_eq!(browser.call("join", &[json!({"room": "Room"})]).await[1], false, "a key is needed as before");
             silent.push(browser);
         }
+        // A page of another site, whose browser sends the cookie along.
+        let foreign = [("cookie", cookie.as_str()), ("origin", "https://evil.example")];
+        for transport in Transport::BOTH {
+            let opened = Browser::try_open(&server, transport, &foreign).await;
+            assert_eq!(opened.err().map(|response| response.status), Some(403));
+        }
         // One that names no page.
         let mut unnamed = browser_of(&server, &visitor, Transport::WebSocket).await;
         unnamed.enter(NS).await.expect("the namespace admits the browser");
