@@ -100,8 +100,9 @@ async fn page_views_that_never_connect_leave_nothing_behind() {
             resident.push(process.resident());
         }
         println!("resident after each round: {resident:?}");
-        // The first round shows what the process needs to work at all.
-        let grown = resident[rounds - 1].saturating_sub(resident[0]);
-        assert!(grown < 2 << 20, "{resident:?}");
+        // Its memory goes up and down with what the allocator keeps. What pages leave behind would grow with each round.
+        let third = rounds / 3;
+        let (first, last) = (resident[..third].iter().max(), resident[rounds - third..].iter().min());
+        assert!(last.unwrap() - first.unwrap().min(last.unwrap()) < 2 << 20, "{resident:?}");
     }
 }
