@@ -2,8 +2,8 @@
 
 module NoDevent
   class Realtime
-    # The visitor's page in a controller of Rails, with records. The page is in their rooms, and no key is in the HTML. With
-    # `protocol: pakyow`, each record has a channel of the name of its room instead.
+    # The visitor's page in a controller of Rails, with records. The page is in their rooms, and no key is in the HTML.
+    # With `protocol: pakyow`, each record has a channel of the name of its room instead.
     # @example
     #   nodevent.subscribe(@discussion)                          # while the page is rendered
     #   @discussion.emit("update", title: "News")                # reaches the pages that have subscribed

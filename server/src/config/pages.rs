@@ -145,7 +145,8 @@ mod tests {
             assert!(error.contains(part), "{text}: {error}");
         }
         // Pages of our own client connect at the path of their protocol.
-        let rooms = format!("/a: {{open: true, {secret}}}\n/b: {{{SECRET}, protocol: [plain, socket_io], {secret}}}\n");
+        let rooms =
+            format!("/a: {{open: true, {secret}}}\n/b: {{{SECRET}, protocol: [plain, socket_io], {secret}}}\n");
         for namespace in Config::from_yaml(&rooms).unwrap().namespaces {
             assert_eq!(namespace.pages.unwrap().settings.room_prefix, "", "a channel is the room of that name");
         }

@@ -229,11 +229,7 @@ impl PageRooms {
     }
 
     /// The page is not subscribed to these any more.
-    fn on_unsubscribed<'a>(
-        &mut self,
-        rooms: impl Iterator<Item = &'a str>,
-        core: &mut dyn Core,
-    ) -> Vec<RoomEvent> {
+    fn on_unsubscribed<'a>(&mut self, rooms: impl Iterator<Item = &'a str>, core: &mut dyn Core) -> Vec<RoomEvent> {
         let mut events = Vec::new();
         for name in rooms {
             let Some(index) = self.rooms.iter().position(|one| *one.name == *name) else { continue };
@@ -302,8 +298,7 @@ impl PageRooms {
             };
             later(room.received, delivered)
         };
-        let received: Vec<Subscription> =
-            self.rooms.iter().map(|room| (room.name.clone(), up_to(room))).collect();
+        let received: Vec<Subscription> = self.rooms.iter().map(|room| (room.name.clone(), up_to(room))).collect();
         core.close_page(self.settings.namespace, received);
     }
 }

@@ -316,7 +316,8 @@ impl Shard {
 
     /// A connection is not one of any page any more.
     pub(super) fn forget_pages(&mut self, slot: u32) {
-        while let Some(namespace) = self.pages.of_slot.get(&slot).and_then(|pages| pages.first()).map(|one| one.namespace)
+        while let Some(namespace) =
+            self.pages.of_slot.get(&slot).and_then(|pages| pages.first()).map(|one| one.namespace)
         {
             self.pages.remove(slot, namespace);
         }

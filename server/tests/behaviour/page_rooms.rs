@@ -89,7 +89,10 @@ async fn a_page_is_in_the_rooms_to_which_the_application_has_subscribed_it_witho
             for room in ["Discussion_12", "News"] {
                 server.emit(NS, room, "update", json!({"id": 12})).await;
                 let event = browser.next_publication().await;
-                assert_eq!((event.room, event.event, event.message), (json!(room), json!("update"), json!({"id": 12})));
+                assert_eq!(
+                    (event.room, event.event, event.message),
+                    (json!(room), json!("update"), json!({"id": 12}))
+                );
             }
             visitor.subscribe(&server, NS, &["Later"]).await;
             server.emit(NS, "Later", "update", 1).await;
@@ -134,7 +137,11 @@ async fn a_page_that_is_not_the_visitors_is_in_no_room() {
             browser.enter_with(NS, &auth).await.expect("the namespace admits the browser");
             let notice = browser.next_notice().await;
             assert_eq!((&notice[0], notice[1]["id"].is_string()), (&json!("page"), is_known), "{notice}");
-            assert_eq!(browser.call("join", &[json!({"room": "Room"})]).await[1], false, "a key is needed as before");
+            assert_eq!(
+                browser.call("join", &[json!({"room": "Room"})]).await[1],
+                false,
+                "a key is needed as before"
+            );
             silent.push(browser);
         }
         // A page of another site, whose browser sends the cookie along.
@@ -345,7 +352,9 @@ async fn a_page_that_never_connects_is_forgotten() {
 #[tokio::test]
 async fn a_connection_has_a_page_in_each_namespace() {
     // P-12: the cookie of one namespace opens nothing in another.
-    let two = namespace("", "").replace(NS, "/two").replace("{secret: a-secret-for", "{cookie: two, secret: a-secret-for");
+    let two = namespace("", "")
+        .replace(NS, "/two")
+        .replace("{secret: a-secret-for", "{cookie: two, secret: a-secret-for");
     let server = TestServer::start(&format!("{}{two}/none: {{open: true}}\n", namespace("", ""))).await;
     let visitor = Visitor::of('a', 1);
     visitor.subscribe(&server, NS, &["One"]).await;
@@ -407,8 +416,7 @@ impl Client {
     async fn connect(site: &Site, visitor: &Visitor) -> Self {
         let path = format!("/ws{NS}?socket_connection_id={}", visitor.id);
         let opened = WebSocket::open_path(site, &path, &[("cookie", &visitor.cookie(NS))]).await;
-        let mut client =
-            Self(opened.unwrap_or_else(|response| panic!("{}: {}", response.status, response.text())));
+        let mut client = Self(opened.unwrap_or_else(|response| panic!("{}: {}", response.status, response.text())));
         assert_eq!(client.next().await["hello"]["version"], 1);
         client
     }

@@ -29,9 +29,9 @@ use access::{Access, Admission};
 use encoding::PlainEncoding;
 use endpoint::PlainEndpoint;
 use identity::Positions;
-use page::{NamedPage, Page};
 use nodevent_protocol::plain::{self, Command};
 use nodevent_protocol::topic::Topic;
+use page::{NamedPage, Page};
 use std::sync::Arc;
 
 /// The name of the protocol in the configuration.

@@ -1,12 +1,12 @@
 //! The implementation of [`Operations`] for one connection in one namespace.
 
-use super::pages::Pages;
-use super::{Channel, RESTORED};
 use super::dialect::{Operations, PageError};
 use super::dialect_states::{DialectState, DialectStates};
+use super::pages::Pages;
 use super::pending_acks::PendingAcks;
 use super::recovery::{Restore, with_offset};
 use super::requests_with_parts::RequestsWithParts;
+use super::{Channel, RESTORED};
 use crate::calls::{Call, CallError};
 use crate::encoding::Encoding;
 use crate::history::{RequestId, Since};

@@ -311,9 +311,13 @@ fn positions(max: usize, since: Argument<'_>, since_page: Argument<'_>) -> Vec<(
         Some(Value::Object(rooms)) => rooms,
         _ => serde_json::Map::new(),
     };
-    let of_rooms = rooms.into_iter().filter_map(|(room, position)| Some((room, Position::parse(position.as_str()?)?)));
+    let of_rooms =
+        rooms.into_iter().filter_map(|(room, position)| Some((room, Position::parse(position.as_str()?)?)));
     let of_page = since_page.text().and_then(|position| Position::parse(&position));
-    of_page.map(|position| (ITSELF.to_owned(), position)).into_iter().chain(of_rooms)
+    of_page
+        .map(|position| (ITSELF.to_owned(), position))
+        .into_iter()
+        .chain(of_rooms)
         .take(max + 1)
         .map(|(room, position)| (room.into(), position))
         .collect()
