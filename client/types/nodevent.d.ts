@@ -183,6 +183,12 @@ export interface UserFeed extends Feed {
   readonly id: string | undefined;
 }
 
+/** What the application publishes to this page alone (`nodevent.push` in the gem). */
+export interface PageFeed extends Feed {
+  /** The name of the page, as the server has confirmed it; `undefined` if the application has given it none. */
+  readonly id: string | undefined;
+}
+
 interface ControllerOn {
   (event: "connect", listener: () => void): Undo<NoDeventController>;
   /** `details.description` has the code and the reason of the WebSocket's close frame, if there was one. */
@@ -272,6 +278,8 @@ export class NoDeventController implements Listenable {
   setSocket(socket: SocketLike): this;
   /** What is published to the user of the page's token, on all pages of the user. */
   readonly user: UserFeed;
+  /** What the application publishes to this page alone. */
+  readonly page: PageFeed;
   /** What is published to all connections of the namespace. */
   readonly all: Feed;
   /** Presents a token of the same user now, and tokens of this source from now on. Without a user before, it signs in. */

@@ -181,16 +181,11 @@ pub fn redis_pattern(pattern: &str) -> String {
     written
 }
 
-/// The room of a channel.
+/// The topic of a channel of a page, or of the page [`ITSELF`]. `prefix` is what the rooms of channels begin with: of the
+/// protocol `pakyow` [`CHANNEL_PREFIX`]. With others a channel is the room of that name, and there is none.
 #[must_use]
-pub fn room_of(channel: &str) -> String {
-    format!("{CHANNEL_PREFIX}{channel}")
-}
-
-/// The topic of a channel of a page, or of the page [`ITSELF`].
-#[must_use]
-pub fn topic_of(page: PageDigest, channel: &str) -> String {
-    if channel == ITSELF { topic::of_user(&page.to_string()) } else { room_of(channel) }
+pub fn topic_of(prefix: &str, page: PageDigest, channel: &str) -> String {
+    if channel == ITSELF { topic::of_user(&page.to_string()) } else { format!("{prefix}{channel}") }
 }
 
 /// The announcement that a page is not subscribed to these channels any more, and may be to others.
@@ -282,6 +277,16 @@ mod tests {
         assert!(is_connection_id(&"b".repeat(64)) && is_connection_id("abcDEF_-01234567"));
         for bad in ["", "short", "0123456789abcde\"", &"x".repeat(129)] {
             assert!(!is_connection_id(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_channel_is_a_room_and_the_page_itself_is_a_user() {
+        let page = PageDigest::of("a", "b");
+        assert_eq!(topic_of(CHANNEL_PREFIX, page, "news"), "pakyow:news");
+        assert_eq!(topic_of("", page, "news"), "news");
+        for prefix in [CHANNEL_PREFIX, ""] {
+            assert_eq!(topic_of(prefix, page, ITSELF), topic::of_user(&page.to_string()));
         }
     }
 

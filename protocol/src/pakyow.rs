@@ -15,6 +15,10 @@ use std::fmt::Write as _;
 const MAX_ACTION: usize = 128;
 /// The longest id of a message that is repeated in its reply. Bytes of JSON.
 const MAX_ID: usize = 256;
+/// The longest name of a container or partial. Bytes.
+const MAX_PART: usize = 128;
+/// The parameters in which the application receives these names.
+const PART_NAMES: [&str; 2] = ["socket_container", "socket_partial"];
 /// How deep `input` may be nested.
 const MAX_INPUT_DEPTH: usize = 16;
 
@@ -38,7 +42,7 @@ pub enum Action {
     Handler(Box<str>),
 }
 
-/// `{"action": "call-route", "uri": …, "method": …, "input": …}`
+/// `{"action": "call-route", "uri": …, "method": …, "input": …, "container": …, "partial": …}`
 #[derive(Debug, PartialEq)]
 pub struct CallRoute {
     /// The method, in upper case.
@@ -47,6 +51,8 @@ pub struct CallRoute {
     pub uri: Box<str>,
     /// The input of other methods, as a form.
     pub form: Option<Box<str>>,
+    /// Whether a container or a partial is wanted. The input names it, and the body of the reply is one text.
+    pub is_part: bool,
 }
 
 /// Why a message cannot be used.
@@ -77,6 +83,9 @@ pub enum RequestError {
     /// `input` is not an object, or nested too deeply.
     #[error("`input` is not an object, or nested more than 16 deep")]
     BadInput,
+    /// `container` or `partial` is not a name.
+    #[error("`container` or `partial` is not a text of 1 to 128 bytes")]
+    BadPart,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +100,10 @@ struct Written<'a> {
     method: Option<Value>,
     #[serde(default)]
     input: Option<Value>,
+    #[serde(default)]
+    container: Option<Value>,
+    #[serde(default)]
+    partial: Option<Value>,
 }
 
 // === impl Request ===
@@ -137,11 +150,25 @@ fn call_route(written: &Written<'_>) -> Result<CallRoute, RequestError> {
         Some(Value::String(method)) => method.to_ascii_uppercase(),
         Some(_) => return Err(RequestError::BadMethod),
     };
-    let form = match &written.input {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::Object(input)) => form(input).ok_or(RequestError::BadInput)?,
+    let mut input = match &written.input {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(input)) => input.clone(),
         Some(_) => return Err(RequestError::BadInput),
     };
+    let mut is_part = false;
+    for (name, part) in PART_NAMES.into_iter().zip([&written.container, &written.partial]) {
+        // Only the member of the message names a part.
+        input.remove(name);
+        match part {
+            None | Some(Value::Null) => {}
+            Some(Value::String(part)) if (1..=MAX_PART).contains(&part.len()) => {
+                input.insert(name.to_owned(), part.as_str().into());
+                is_part = true;
+            }
+            Some(_) => return Err(RequestError::BadPart),
+        }
+    }
+    let form = form(&input).ok_or(RequestError::BadInput)?;
     let (uri, form) = match method.as_str() {
         "GET" | "HEAD" | "DELETE" if form.is_empty() => (uri.to_owned(), None),
         "GET" | "HEAD" | "DELETE" => {
@@ -150,7 +177,7 @@ fn call_route(written: &Written<'_>) -> Result<CallRoute, RequestError> {
         }
         _ => (uri.to_owned(), Some(form.into())),
     };
-    Ok(CallRoute { method: method.into(), uri: uri.into(), form })
+    Ok(CallRoute { method: method.into(), uri: uri.into(), form, is_part })
 }
 
 /// An object as a form, with the brackets of Rack: `a[b]=1&c[]=2`. `None`: it is nested too deeply.
@@ -225,6 +252,13 @@ pub fn call_reply(id: &str, status: u16, headers: &str, body: &str) -> String {
     format!(r#"{{"id":{id},"status":{status},"headers":{headers},"body":[{body}]}}"#)
 }
 
+/// The reply to a call of which a part was wanted: the body is one text.
+#[must_use]
+pub fn part_reply(id: &str, status: u16, headers: &str, body: &str) -> String {
+    let body = Value::from(body);
+    format!(r#"{{"id":{id},"status":{status},"headers":{headers},"body":{body}}}"#)
+}
+
 /// The reply of a handler of the application: its JSON object with the message's id. `None`: it is not an object.
 #[must_use]
 pub fn handler_reply(id: &str, object: &str) -> Option<String> {
@@ -259,7 +293,7 @@ mod tests {
 
     #[test]
     fn messages_mean_what_the_vectors_say() {
-        // P-19, P-25
+        // P-19, P-22, P-25
         for vector in vectors()["messages"].as_array().unwrap() {
             let text = vector["text"].as_str().unwrap();
             let parsed = match Request::parse(text) {
@@ -268,8 +302,12 @@ mod tests {
                     match action {
                         Action::Ping => json!({"id": id, "ping": true}),
                         Action::Handler(name) => json!({"id": id, "handler": name}),
-                        Action::Call(CallRoute { method, uri, form }) => {
-                            json!({"id": id, "method": method, "uri": uri, "form": form})
+                        Action::Call(CallRoute { method, uri, form, is_part }) => {
+                            let mut means = json!({"id": id, "method": method, "uri": uri, "form": form});
+                            if is_part {
+                                means["part"] = true.into();
+                            }
+                            means
                         }
                     }
                 }
@@ -301,6 +339,9 @@ mod tests {
         let called = call_reply("[1]", 404, "{\"x\":\"y\"}", "<\"");
         let called: Value = serde_json::from_str(&called).unwrap();
         assert_eq!(called, json!({"id": [1], "status": 404, "headers": {"x": "y"}, "body": ["<\""]}));
+        // P-22
+        let part: Value = serde_json::from_str(&part_reply("[1]", 404, "{\"x\":\"y\"}", "<\"")).unwrap();
+        assert_eq!(part, json!({"id": [1], "status": 404, "headers": {"x": "y"}, "body": "<\""}));
     }
 
     #[test]

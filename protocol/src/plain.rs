@@ -314,11 +314,29 @@ pub fn joined(topic: Topic<'_>, id: Option<u64>, recovery: Option<(Option<Positi
         Topic::User(user) => json!({"joined": true, "user": user}),
         Topic::All => json!({"joined": true, "broadcast": true}),
     };
+    add_recovery(&mut line, recovery);
+    with_id(line, id)
+}
+
+fn add_recovery(line: &mut Value, recovery: Option<(Option<Position>, bool)>) {
     if let Some((position, recovered)) = recovery {
         line["position"] = position.map(|position| position.to_string()).into();
         line["recovered"] = recovered.into();
     }
-    with_id(line, id)
+}
+
+/// The name of the page that the handshake has named. `None`: the visitor is not known.
+#[must_use]
+pub fn page(page: Option<&str>) -> String {
+    json!({"page": page}).to_string()
+}
+
+/// The client receives what is published to its page alone.
+#[must_use]
+pub fn joined_page(page: &str, recovery: Option<(Option<Position>, bool)>) -> String {
+    let mut line = json!({"joined": true, "page": page});
+    add_recovery(&mut line, recovery);
+    line.to_string()
 }
 
 /// The reply to a leave.
@@ -414,6 +432,17 @@ fn with_id(mut line: Value, id: Option<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_of_a_client_is_named_and_joined() {
+        assert_eq!(page(Some("9756")), r#"{"page":"9756"}"#);
+        assert_eq!(page(None), r#"{"page":null}"#);
+        let position = Some(Position { epoch: 1, offset: 5 });
+        let joined: Value = serde_json::from_str(&joined_page("9756", Some((position, true)))).unwrap();
+        let at = position.unwrap().to_string();
+        assert_eq!(joined, json!({"joined": true, "page": "9756", "position": at, "recovered": true}));
+        assert_eq!(joined_page("9756", None), r#"{"joined":true,"page":"9756"}"#);
+    }
 
     #[test]
     fn invalid_line_is_reported_with_its_id() {

@@ -1,6 +1,7 @@
 //! The details of a connection that come from its HTTP request.
 
 use crate::address_limits::ConnectionPermit;
+use crate::pages::VisitorKey;
 use crate::token::{RequestToken, TokenSource};
 use nodevent_protocol::page::PageHash;
 use std::collections::HashMap;
@@ -40,6 +41,8 @@ struct Details {
     token: Option<RequestToken>,
     /// The listed parameters of the query, until a namespace has used them.
     query: Option<Box<str>>,
+    /// The visitor, as the namespaces with these ids recognize them.
+    visitors: Box<[(u16, VisitorKey)]>,
 }
 
 /// Makes [`ConnectInfo`]s that share what is the same.
@@ -122,6 +125,21 @@ impl ConnectInfo {
             Arc::make_mut(self.details.get_or_insert_default()).query = query;
         }
         self
+    }
+
+    /// The same connection of this visitor, as the namespaces with these ids recognize them.
+    #[must_use]
+    pub fn with_visitors(mut self, visitors: Vec<(u16, VisitorKey)>) -> Self {
+        if !visitors.is_empty() {
+            Arc::make_mut(self.details.get_or_insert_default()).visitors = visitors.into();
+        }
+        self
+    }
+
+    /// The visitor, as a namespace recognizes them.
+    pub fn visitor(&self, namespace: u16) -> Option<&VisitorKey> {
+        let visitors = &self.details.as_ref()?.visitors;
+        visitors.iter().find(|(one, _)| *one == namespace).map(|(_, key)| key)
     }
 
     /// Takes the listed parameters of the request's query.

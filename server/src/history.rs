@@ -113,6 +113,10 @@ pub struct RecoveryReply {
 impl RequestId {
     /// The part of a join that no client has requested, because a token lists its room.
     pub const UNREQUESTED: Self = Self { number: None, part: u16::MAX };
+    /// The part of a join that the subscriptions of the connection's page cause. It has a number of theirs.
+    pub const OF_PAGE: u16 = u16::MAX - 2;
+    /// The last part of a request that a client may number.
+    pub const MAX_PART: u16 = u16::MAX - 3;
 }
 
 impl From<Option<u64>> for RequestId {

@@ -8,6 +8,7 @@ use crate::connection_observer::ConnectionObserver;
 use crate::connection_state;
 use crate::hooks::Recorder;
 use crate::identity_provider::{IdentityProvider, Listed};
+use crate::pages::VisitorCookie;
 use crate::revocation::RevocationList;
 use crate::token::{TokenSource, TokenVerifier};
 use crate::web_service;
@@ -57,6 +58,8 @@ pub struct Namespace {
     pub dialects: Vec<String>,
     /// How its dialects join rooms that clients cannot ask for.
     pub dialect_joins: Arc<DialectJoins>,
+    /// Recognizes the visitors whose pages its clients name after the handshake. `None`: they belong to none.
+    pub visitors: Option<VisitorCookie>,
     /// What its dialect `web_service` knows. `None`: it has another dialect.
     pub web_service: Option<web_service::Settings>,
     /// How states of its connections are sealed. `None`: its connections cannot be restored.

@@ -5,7 +5,9 @@
 
 use crate::client::Client;
 use crate::outcome::{Outcome, Pending};
-use nodevent_protocol::pages::{PageDigest, Subscription};
+use nodevent_protocol::key::Secret;
+use nodevent_protocol::pages::{self, PageDigest, Subscription};
+use std::fmt;
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -20,7 +22,24 @@ pub struct PageSettings {
     pub max_channels: usize,
     /// Pages of the namespace.
     pub max_pages: usize,
+    /// What the rooms of channels begin with. Empty: a channel is the room of that name.
+    pub room_prefix: &'static str,
 }
+
+/// Recognizes the visitors of a namespace: by a cookie that the application has signed.
+#[derive(Clone)]
+pub struct VisitorCookie {
+    /// The name of the cookie.
+    pub name: Box<str>,
+    /// What signs it.
+    pub secret: Secret,
+    /// The namespace's name, which is signed too.
+    pub namespace: Box<str>,
+}
+
+/// The key of a visitor's session.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VisitorKey(Box<str>);
 
 /// Whether a channel exists for the publisher that searches.
 pub type IsVisible<'a> = dyn Fn(&str) -> bool + Send + Sync + 'a;
@@ -146,6 +165,42 @@ pub enum PageEvent<'a> {
     Unavailable,
 }
 
+// === impl VisitorCookie ===
+
+impl VisitorCookie {
+    /// The key in the cookies of a request: the pairs of their names and values. Another site below the same domain may
+    /// have set a cookie of the same name too. `now`: seconds since 1970.
+    pub fn key<'a>(&self, cookies: impl Iterator<Item = (&'a str, &'a str)>, now: u64) -> Option<VisitorKey> {
+        let mut named = cookies.filter(|(name, _)| *name == &*self.name);
+        let secret = self.secret.as_bytes();
+        let key = named.find_map(|(_, value)| pages::verify_cookie(secret, &self.namespace, value, now));
+        key.map(|key| VisitorKey(key.into()))
+    }
+}
+
+impl fmt::Debug for VisitorCookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The secret makes every visitor.
+        f.debug_struct("VisitorCookie").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+// === impl VisitorKey ===
+
+impl VisitorKey {
+    /// The page with this id. `None`: it cannot be the id of one.
+    pub fn page(&self, connection_id: &str) -> Option<PageDigest> {
+        pages::is_connection_id(connection_id).then(|| PageDigest::of(&self.0, connection_id))
+    }
+}
+
+impl fmt::Debug for VisitorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Who knows it is the visitor.
+        f.debug_struct("VisitorKey").finish_non_exhaustive()
+    }
+}
+
 // === impl Received ===
 
 impl Received {
@@ -173,5 +228,32 @@ impl PageNotice {
     /// Its size. Bytes.
     pub fn size(&self) -> usize {
         self.unsubscribed.iter().map(|channel| channel.len() + 16).sum::<usize>() + 64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_visitor_is_recognized_by_the_cookie_of_the_namespace_alone() {
+        // P-13, P-15, X-07
+        let key = "a".repeat(64);
+        let secret = b"a-secret-of-at-least-32-characters-x";
+        let of = |namespace: &str| VisitorCookie {
+            name: "page".into(),
+            secret: Secret::new(secret.to_vec()).unwrap(),
+            namespace: namespace.into(),
+        };
+        let signed = pages::sign_cookie(secret, "/live", &key, 100);
+        let cookies = || [("other", &*signed), ("page", "1.forged"), ("page", &*signed)].into_iter();
+        let visitor = of("/live").key(cookies(), 99).unwrap();
+        let id = "b".repeat(64);
+        assert_eq!(visitor.page(&id), Some(PageDigest::of(&key, &id)));
+        assert_eq!(visitor.page("short"), None);
+        assert_eq!(of("/live").key(cookies(), 100), None, "it has expired");
+        assert_eq!(of("/other").key(cookies(), 99), None);
+        assert_eq!(of("/live").key([("other", &*signed)].into_iter(), 99), None);
+        assert!(!format!("{visitor:?} {:?}", of("/live")).contains("aaaa"));
     }
 }

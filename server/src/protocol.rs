@@ -450,13 +450,14 @@ pub trait Core {
     /// Sets the page that the connection belongs to, which publications can exclude.
     fn set_page(&mut self, page: PageHash);
 
-    /// The connection is one of this page. Returns the page's subscriptions, or they follow with [`Protocol::page`], as does
+    /// The connection is one of this page, and of no other in the namespace. Returns the page's subscriptions, or they follow with [`Protocol::page`], as does
     /// every change. The protocol receives what follows their positions, which are not returned again. It may call this again, and
     /// must from time to time, so that the engine keeps the page.
     fn open_page(&mut self, namespace: u16, page: PageDigest) -> Outcome<Vec<Subscription>>;
 
-    /// The connection is about to be closed, and has received the channels of its page up to these positions.
-    fn close_page(&mut self, received: Vec<Subscription>);
+    /// The connection is not one of its page in this namespace any more, or is about to be closed. It has received the channels
+    /// of the page up to these positions.
+    fn close_page(&mut self, namespace: u16, received: Vec<Subscription>);
 
     /// Up to where a room was delivered to its members here. `None`: nothing was, or the room has no history.
     fn delivered(&self, namespace: u16, room: &str) -> Option<Position>;

@@ -25,6 +25,7 @@ use crate::http::{
 use crate::mailbox::MailboxSettings;
 use crate::metrics::Metrics;
 use crate::namespace::{Namespace, Namespaces, RoomLimits};
+use crate::pages::VisitorCookie;
 use crate::protocols::{self, Mount, REGISTRY};
 use crate::revocation::RevocationList;
 use crate::shard::{self, Shards};
@@ -312,6 +313,7 @@ fn namespaces(config: &Config) -> Namespaces {
             protocols: one.protocols.iter().map(|one| one.name.clone()).collect(),
             dialects: one.dialects.iter().map(|one| one.name.clone()).collect(),
             dialect_joins,
+            visitors: visitors(one),
             web_service: one.web_service.clone(),
             connection_state: one.connection_state.clone(),
             allows_eio3: one.allows_eio3,
@@ -320,6 +322,12 @@ fn namespaces(config: &Config) -> Namespaces {
         });
     }
     namespaces
+}
+
+/// Recognizes visitors whose pages are named after the handshake. With `pakyow`, the handshake names them.
+fn visitors(config: &NamespaceConfig) -> Option<VisitorCookie> {
+    let pages = config.pages.as_ref().filter(|_| !config.has_closed_protocol())?;
+    Some(pages.visitors(&config.name))
 }
 
 /// The connections that the limit of open files allows. Addresses share these, so that one of them cannot use up the files.
@@ -460,7 +468,7 @@ fn authorizers(
         };
         Authorizers::from(of_users).with_identities(revocations, tokens)
     };
-    let by_protocol = config.serves_action_cable() || config.has_closed_protocol();
+    let by_protocol = config.serves_action_cable() || config.pages.is_some();
     let chain = match by_protocol && !config.decides_by_dialect() {
         true => chain.with_dialect_rooms(dialect_joins),
         false => chain,

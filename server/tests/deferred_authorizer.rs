@@ -135,6 +135,7 @@ impl Setup {
             protocols: Vec::new(),
             dialects: Vec::new(),
             dialect_joins: Arc::default(),
+            visitors: None,
             allows_eio3: true,
             web_service: None,
             connection_state: None,

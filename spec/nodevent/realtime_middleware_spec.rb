@@ -58,6 +58,8 @@ RSpec.describe NoDevent::Realtime do
     end
     ids = Array.new(3) { id_of(visit(&application)) }
     expect(ids.uniq.size).to eq(3)
+    # The browser client recognizes the session, whose key they do not show.
+    expect(ids.map { |id| id[0, 8] }.uniq).to eq([Digest::SHA256.hexdigest("nodevent:session:#{keys.first}")[0, 8]])
     expect([keys.uniq.size, keys.first]).to match([1, /\A\h{64}\z/])
     @jar.clear
     visit(&application)

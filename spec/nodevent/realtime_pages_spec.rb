@@ -42,6 +42,37 @@ RSpec.describe "Pages of visitors" do
         @redis&.stop
       end
 
+      it "has a new id in its body tag, and nothing else changes: P-01, P-02, P-03" do
+        visitor = @app.visitor
+        pages = Array.new(2) { visitor.get("/") }
+        pages.each { |page| expect(page.body.sub(/ data-socket-connection-id="\h{64}"/, "")).to eq(%(<!doctype html><html><head><script>'<body>'</script></head><body class="a">Hello</body></html>)) }
+        expect(pages.map(&:id).uniq.size).to eq(2)
+        expect(pages.map { |page| page.headers["content-length"].to_i }).to eq(pages.map { |page| page.body.bytesize })
+        # The same session has the same key, and another one another.
+        digests = [visitor, visitor, @app.visitor].map { |one| one.get("/digest?socket_connection_id=#{'e' * 64}").body }
+        expect([digests.uniq.size, digests.uniq.size == 2 && digests[0] == digests[1]]).to eq([2, true])
+        expect(%w[/streamed /empty /echo].map { |path| visitor.get(path).body }).to match(["<html><body>streamed", "", a_string_starting_with("{")])
+      end
+
+      it "takes a Symbol and its String for one channel, and no channel for an error: P-10, P-40" do
+        visitor, page, socket = connected("others")
+        expect(visitor.get("/without").body).to eq("ArgumentError,ArgumentError,ArgumentError")
+        expect(visitor.get("/symbols?message=one&socket_connection_id=#{page.id}").body).to eq("true")
+        expect(socket.receive).to eq(frame("one", "both"))
+        expect(socket.silent?).to be(true)
+      ensure
+        socket&.close
+      end
+
+      it "replies to pings of the WebSocket, and reads messages in parts: P-38" do
+        _, _, socket = connected("frames")
+        expect(socket.ping("are you there")).to eq("are you there")
+        socket.send_in_parts(JSON.generate(id: 1, action: "ping"))
+        expect(socket.receive).to include("id" => 1, "body" => "pong")
+        # The server has replied to the close frame when this returns.
+        socket.close
+      end
+
       it "receives what is pushed to its channels: P-04, P-05, P-07, P-08, P-09, P-31" do
         _, _, socket = connected("chan1,chan2")
         push({ "foo" => "bar" }, "chan1")
@@ -149,17 +180,27 @@ RSpec.describe "Pages of visitors" do
         [socket, other].compact.each(&:close)
       end
 
-      it "continues after its socket was dropped, with what it has missed: P-29" do
-        visitor, page, socket = connected("again")
-        push("before", "again")
-        expect(socket.receive).to eq(frame("before", "again"))
-        socket.drop
-        push("meanwhile", "again")
-        socket = visitor.open(page, server: @app.servers.last)
-        push("after", "again")
-        expect([socket.receive, socket.receive]).to eq([frame("meanwhile", "again"), frame("after", "again")])
+      it "shares no channel of Redis with other programs: P-35", if: settings[:redis] do
+        _, _, socket = connected("chan1")
+        expect(%w[chan1 pw:channels].map { |channel| @redis.client.publish(channel, JSON.generate(channel: "chan1", message: "from another program")) }).to eq([0, 0])
+        expect(socket.silent?).to be(true)
       ensure
         socket&.close
+      end
+
+      %i[drop close].each do |ending|
+        it "continues after its socket has ended by #{ending}, with what it has missed: P-29" do
+          visitor, page, socket = connected("again")
+          push("before", "again")
+          expect(socket.receive).to eq(frame("before", "again"))
+          socket.public_send(ending)
+          push("meanwhile", "again")
+          socket = visitor.open(page, server: @app.servers.last)
+          push("after", "again")
+          expect([socket.receive, socket.receive]).to eq([frame("meanwhile", "again"), frame("after", "again")])
+        ensure
+          socket&.close
+        end
       end
 
       it "loses nothing while other pages subscribe and connect: P-41" do
@@ -172,7 +213,7 @@ RSpec.describe "Pages of visitors" do
         [socket, *others&.value].compact.each(&:close)
       end
 
-      it "calls routes with session, input and query: P-18, P-19, P-20, P-21, P-22, P-26" do
+      it "calls routes with session, input and query: P-18, P-19, P-20, P-21, P-26" do
         visitor, page, socket = connected("calls")
         visitor.post("/name", name: "Ann", socket_connection_id: page.id)
         input = { "a" => "1", "b" => %w[x y], "c" => { "d" => "ü" } }
@@ -191,8 +232,25 @@ RSpec.describe "Pages of visitors" do
           expect(http.status).to eq(status)
           expect([reply["status"], reply["body"].join, reply["headers"]["location"]]).to eq([http.status, http.body, http.headers["location"]])
         end
-        # P-22 is optional: parts of views are not supported, and the reply is that of the route.
+        # A route that knows no parts replies as usual.
         expect(socket.call(id: 8, action: "call-route", uri: "/echo", container: "x", partial: "y")["status"]).to eq(201)
+      ensure
+        socket&.close
+      end
+
+      it "receives a container or a partial of a view as one text: P-22" do
+        visitor, _, socket = connected("calls")
+        call = ->(**fields) { socket.call(id: 9, action: "call-route", uri: "/parts", **fields) }
+        headers = a_hash_including("content-type" => "text/html; charset=utf-8")
+        expect(call.call(container: "list")).to match("id" => 9, "status" => 202, "headers" => headers, "body" => "<ul><li>one</li></ul>")
+        expect(call.call(partial: "row", method: "post", input: { a: 1 })["body"]).to eq("<li>one</li>")
+        expect(call.call(container: "list", partial: "row")["body"]).to eq("<ul><li>one</li></ul>")
+        expect(call.call(container: "another")["body"]).to eq("<p>no such part</p>")
+        # Without a name it is the whole page, in a list. A form field is not a name, and neither is the query of a browser.
+        [call.call, call.call(input: { socket_container: "list" })].each { |whole| expect(whole["body"]).to match([a_string_including("Hello")]) }
+        expect(visitor.get("/parts?socket_container=list").body).to include("Hello")
+        expect(call.call(container: 1)).to include("id" => 9, "status" => 400, "body" => a_string_including("`container` or `partial`"))
+        expect(socket.call(id: 9, action: "call-route", uri: "/nowhere", partial: "row")).to include("status" => 404, "body" => an_instance_of(String))
       ensure
         socket&.close
       end
@@ -230,7 +288,7 @@ RSpec.describe "Pages of visitors" do
         socket&.close
       end
 
-      it "runs hooks with the visitor's session when it joins and leaves: P-27" do
+      it "runs hooks with the visitor's session when it joins and leaves, also if its browser was killed: P-27, P-42" do
         _, _, watching = connected("presence")
         # Pages of other examples are leaving.
         reported = lambda do |digest|
@@ -327,20 +385,28 @@ RSpec.describe "Pages of visitors" do
       eventually("the pages are forgotten", limit: 30) { (keys.call - before).empty? }
     end
 
-    it "serves pages as fast as before with 1,000 open sockets: P-43" do
-      @app = RealtimeApp.new({}, top: { "limits" => { "max_connections_per_address" => 2000 } })
-      visitor = @app.visitor
-      page = visitor.get("/page?channels=a")
-      measure = -> { Array.new(60) { now.then { |start| visitor.get("/") && (now - start) } }.sort[30] }
-      measure.call
-      before = measure.call
-      sockets = Array.new(1000) { visitor.open(page) }
-      with_sockets = measure.call
-      push(1, "a")
-      expect(sockets.map(&:receive)).to all(eq(frame(1, "a")))
-      expect(with_sockets).to be < (3 * before) + 0.01
-    ensure
-      sockets&.each(&:drop)
+    engines.each do |name, (settings, count)|
+      it "serves pages as fast as before with 1,000 open sockets, and needs no threads for them, with #{name}: P-43" do
+        @redis = RedisServer.new if settings[:redis]
+        @app = RealtimeApp.new(@redis ? { "redis" => { "url" => @redis.url } } : {}, servers: count, top: { "limits" => { "max_connections_per_address" => 2000 } })
+        visitor = @app.visitor
+        page = visitor.get("/page?channels=a")
+        threads = -> { [*@app.servers, @app.application].map { |one| Dir["/proc/#{one.pid}/task/*"].size } }
+        measure = lambda do
+          %w[/ /page?channels=b].map { |path| Array.new(60) { now.then { |start| visitor.get(path) && (now - start) } }.sort[30] }
+        end
+        measure.call
+        before = [measure.call, threads.call]
+        sockets = Array.new(1000) { |number| visitor.open(page, server: @app.servers[number % count]) }
+        with_sockets = [measure.call, threads.call]
+        push(1, "a")
+        expect(sockets.map(&:receive)).to all(eq(frame(1, "a")))
+        with_sockets.first.zip(before.first) { |after, first| expect(after).to be < (3 * first) + 0.01 }
+        # Threads of pools come and go.
+        with_sockets.last.zip(before.last) { |after, first| expect(after).to be < first + 50 }
+      ensure
+        sockets&.each(&:drop)
+      end
     end
   end
 

@@ -5,7 +5,7 @@ require "tmpdir"
 
 # A Rack application under Puma, on a free port, in its own process and folder.
 class PumaServer
-  attr_reader :port, :folder
+  attr_reader :port, :folder, :pid
 
   # @param rackup [String] the text of config.ru
   # @param env [Hash{String => String}]

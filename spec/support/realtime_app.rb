@@ -52,11 +52,33 @@ class RealtimeApp
           text(200, socket.push_message_to_socket_with_key(params["message"], names.first, params["digest"]))
         when "/digest" then text(200, socket.digest)
         when "/echo" then echo(request, params)
+        when "/without" then text(200, without_channels(socket).join(","))
+        when "/symbols" then text(200, socket.subscribe(:both, "both", [:both, ["both"]]) && socket.push(params["message"], "both", :both))
+        when "/streamed" then [200, { "Content-Type" => "text/html" }, Enumerator.new { |parts| parts << "<html><body>" << "streamed" }]
+        when "/empty" then html(200, "")
+        when "/parts" then html(202, part(request))
         when "/redirect" then [302, { "Location" => "/page", "Content-Type" => "text/plain" }, ["elsewhere"]]
         when "/broken" then raise "broken"
         when "/large" then text(200, "x" * (1024 * 1024))
         else html(404, "<html><body>nothing here</body></html>")
         end
+      end
+
+      # What the three methods raise without a channel.
+      def without_channels(socket)
+        [-> { socket.subscribe }, -> { socket.unsubscribe([]) }, -> { socket.push("text") }].map do |call|
+          call.call
+        rescue StandardError => e
+          e.class
+        end
+      end
+
+      PARTS = { "list" => "<ul><li>one</li></ul>", "row" => "<li>one</li>" }.freeze
+
+      # A container before a partial, as in pakyow, and the page if neither is wanted.
+      def part(request)
+        name = request.socket_container || request.socket_partial
+        name ? PARTS.fetch(name, "<p>no such part</p>") : PAGE
       end
 
       def echo(request, params)

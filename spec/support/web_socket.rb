@@ -54,6 +54,24 @@ class WebSocket
     @skipped.empty?
   end
 
+  # Sends a ping of the WebSocket, and returns the text of its pong.
+  def ping(text)
+    write(9, text)
+    deadline = Waiting.now + (Waiting::LIMIT * 3)
+    loop do
+      code, payload = frame(deadline)
+      return payload if code == 10
+    end
+  end
+
+  # Sends a text in two frames, with a pong between them.
+  def send_in_parts(text)
+    half = text.bytesize / 2
+    write(1, text.byteslice(0, half), final: false)
+    write(10, "")
+    write(0, text.byteslice(half..))
+  end
+
   # Ends it as a browser does.
   def close
     write(8, [1000].pack("n"))
@@ -112,10 +130,10 @@ class WebSocket
     @buffer << @socket.readpartial(65_536)
   end
 
-  def write(code, payload)
+  def write(code, payload, final: true)
     mask = SecureRandom.bytes(4)
     size = payload.bytesize
-    head = [0x80 | code].pack("C")
+    head = [(final ? 0x80 : 0) | code].pack("C")
     head << case size
             when 0..125 then [0x80 | size].pack("C")
             when 126..65_535 then [0x80 | 126, size].pack("Cn")

@@ -19,7 +19,7 @@ export function connect({ url = "/", namespace = "/nodevent", key, keyUrl, token
   const { _tokens: tokens } = controller;
   options.auth = (/** @type {(data: any) => void} */ send) => {
     const withPage = (/** @type {any} */ data) => {
-      const withToken = (/** @type {any} */ more) => send({ ...data, ...more, pageId, since_broadcast: controller._sinceAll() });
+      const withToken = (/** @type {any} */ more) => send({ ...data, ...controller._named(), ...more, pageId, since_broadcast: controller._sinceAll() });
       if (tokens._source) tokens._connect(withToken);
       else withToken({});
     };

@@ -1,6 +1,7 @@
 // Owns: the rooms and feeds of one namespace, the socket they share, and the old client's names for connection
 // events. Works with our socket, the stock one, and any object with the same methods.
 
+import { connectionId, isSameSession, onVisit } from "./connection-id.js";
 import { Inbox } from "./inbox.js";
 import { JoinQueue } from "./join-queue.js";
 import { Feed } from "./feed.js";
@@ -61,6 +62,10 @@ export class NoDeventController extends Listenable {
     this.user = Object.assign(new Feed(this), { id: /** @type {string | undefined} */ (undefined) });
     /** @type {string | undefined} the last user of the page, to whom the position of `user` belongs */
     this._userId = undefined;
+    /** What the application publishes to this page alone. `id` is its name, as the server has confirmed it. */
+    this.page = Object.assign(new Feed(this), { id: /** @type {string | undefined} */ (undefined) });
+    /** @type {string | undefined} the id that the server has received last */
+    this._sentId = undefined;
     /** @type {Feed | undefined} */
     this._all = undefined;
     /** @type {(() => void)[]} functions that detach from the socket */
@@ -116,6 +121,25 @@ export class NoDeventController extends Listenable {
     return this._all;
   }
 
+  /** What the connect packet says about the document: its id, and what the page has received of its rooms. */
+  _named() {
+    const id = (this._sentId = connectionId());
+    return id && { socket_connection_id: id, since: this._positions(), since_page: this.page.position };
+  }
+
+  /** The position of each room. */
+  _positions() {
+    return Object.fromEntries([...this._rooms.values()].map((room) => [room.id, room.position]));
+  }
+
+  /** The document may have another id than the server knows. If its session is another one, only a new connection has the cookie of it. */
+  _onVisit() {
+    const [id, sent] = [connectionId(), this._sentId];
+    if (!id || id === sent || !this._isConnected) return;
+    if (sent && !isSameSession(id, sent)) this.socket.io?.engine?.close("transport close");
+    else this.socket.emit("page", this._named());
+  }
+
   /** The position for the connect packet. The connection receives what is live at once, so what was missed must come before. */
   _sinceAll() {
     return (this._sentAll = this._all?.position);
@@ -163,7 +187,8 @@ export class NoDeventController extends Listenable {
   /** The feed that a message of the server names. @param {any} target */
   _feedOf({ room, user, broadcast }) {
     if (room !== undefined) return this._rooms.get(String(room));
-    return user === undefined ? broadcast && this._all : this.user;
+    if (user === undefined) return broadcast && this._all;
+    return user === this.page.id ? this.page : this.user;
   }
 
   /** The connection has this user, or none any more. @param {string} [id] */
@@ -214,13 +239,23 @@ export class NoDeventController extends Listenable {
     });
     this._listen(socket, "identified", (/** @type {any} */ identity) => this._setUser(identity?.user));
     this._listen(socket, "joined", (/** @type {any} */ joined) => {
-      if (joined?.user !== undefined) {
+      if (joined?.page) this.page._onRecovered(joined, this.page.position);
+      else if (joined?.user !== undefined) {
         this._setUser(joined.user);
         this.user._onRecovered(joined, this.user.position);
       } else if (joined?.broadcast && joined.error) this._recoverAll();
       else if (joined?.broadcast) this._all?._onRecovered(joined, this._all.position);
       else if (joined) this.room(joined.room)._onJoinedByToken(joined);
     });
+    this._listen(socket, "page", (/** @type {any} */ page) => {
+      const { id } = page || {};
+      if (!id) warn("the server does not know this page's session: its cookie needs the host of the page. See pages in the server's configuration.");
+      // What was published to another page has other positions.
+      if (id !== this.page.id) this.page._tracker = new PositionTracker();
+      this.page.id = id || undefined;
+    });
+    this._listen(socket, "left", (/** @type {any} */ left) => this._rooms.get(String(left?.room))?._onEnded("unsubscribed"));
+    this._detachers.push(onVisit(() => this._onVisit()));
     // Without a room they are about the token: the server closes the connection, or expects another one.
     for (const reason of ["revoked", "expired"]) {
       this._listen(socket, reason, (/** @type {any} */ ended) => this._rooms.get(String(ended?.room))?._onEnded(reason));
@@ -289,6 +324,8 @@ export class NoDeventController extends Listenable {
     for (const room of rooms) if (!room._joinSent) room._join();
     if (!this._sentAll) this._recoverAll();
     this._joins._flush();
+    // The connect packet may have left before the document was there.
+    this._onVisit();
   }
 
   /** @param {any} reason @param {any} details */
@@ -327,6 +364,7 @@ export class NoDeventController extends Listenable {
     this._rooms.clear();
     this.inbox._destroy();
     this.user._destroy();
+    this.page._destroy();
     this._all?._destroy();
     return this.off();
   }

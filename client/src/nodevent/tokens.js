@@ -54,7 +54,7 @@ export class Tokens {
       return 0;
     });
     if (attempt !== this._attempt || token === 0) return;
-    const since = Object.fromEntries([...this._controller._rooms.values()].map((room) => [room.id, room.position]));
+    const since = this._controller._positions();
     this._sent = token;
     send(token && { token, since, since_user: this._controller.user.position });
   }

@@ -53,6 +53,9 @@ export function installQueue() {
     get user() {
       return member("user", { id: undefined, position: undefined });
     },
+    get page() {
+      return member("page", { id: undefined, position: undefined });
+    },
     get all() {
       return member("all", { position: undefined });
     },

@@ -80,6 +80,9 @@ desk.presence().then(({ count, members }: Presence) => members.length === count)
 
 nodevent.on("user-changed", (user) => user?.length);
 const me: string | undefined = nodevent.user.id;
+const shown: string | undefined = nodevent.page.id;
+void shown;
+nodevent.page.on("saved", ({ id }) => id + 1);
 const ids: string[] = nodevent.inbox.messages.map(({ id, event, sent }) => id + event + me + sent.toFixed());
 // @ts-expect-error the list is a copy
 nodevent.inbox.messages = ids;

@@ -8,11 +8,16 @@ module NoDevent
     # Reads what the gem needs of `pages` and `calls`: how the application says which page a connection belongs to, and
     # how the server signs its requests to the application. The other keys are the server's.
     module Pages
-      # The secret that signs the cookie, and the cookie's name.
-      Cookie = Struct.new(:sealed, :name) { def secret = sealed.reveal }
+      # The secret that signs the cookie, the cookie's name, and whether channels are rooms of their own.
+      Cookie = Struct.new(:sealed, :name, :channels) do
+        def secret = sealed.reveal
+        alias_method :channels?, :channels
+      end
       # The secret that signs requests, and the whole path of handlers and hooks, if there is one.
       Calls = Struct.new(:sealed, :handlers) { def secret = sealed.reveal }
       COOKIE = "nodevent_page"
+      # The protocol whose pages know channels. With others, a channel is the room of that name.
+      PROTOCOL = "pakyow"
       # What a browser accepts as the name of a cookie.
       COOKIE_NAME = /\A[\w.-]{1,64}\z/
       PATH = %r{\A/[^\s?#]+\z}
@@ -22,7 +27,7 @@ module NoDevent
       # Bytes.
       MIN_SECRET = 16
 
-      private_constant :COOKIE, :COOKIE_NAME, :PATH, :MIN_SECRET
+      private_constant :COOKIE, :PROTOCOL, :COOKIE_NAME, :PATH, :MIN_SECRET
 
       class << self
         # @param values [Values]
@@ -35,7 +40,7 @@ module NoDevent
           unless name.match?(COOKIE_NAME)
             section.invalid!(section.node("cookie"), "cookie", "is not the name of a cookie; write letters and digits")
           end
-          Cookie.new(secret(section, folder), name).freeze
+          Cookie.new(secret(section, folder), name, channels?(values)).freeze
         end
 
         # @param values [Values]
@@ -59,6 +64,13 @@ module NoDevent
           return if node.nil? || (node.value.nil? && node.line.nil?)
 
           SecretSection.new(values, values.mapping(name), name)
+        end
+
+        # The server reports a value that is wrong.
+        def channels?(values)
+          named = values.node("protocol")&.value
+          named = [named] unless named.is_a?(Array)
+          named.any? { |one| (one.is_a?(Tree::Node) ? one.value : one) == PROTOCOL }
         end
 
         def secret(section, folder)

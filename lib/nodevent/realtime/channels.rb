@@ -12,7 +12,7 @@ module NoDevent
       # Bytes; names.
       MAX_BYTES = 248
       MAX = 128
-      # The room of a channel has this prefix, so that channels and rooms are never confused.
+      # The room of a channel has this prefix with the protocol `pakyow`, so that channels and rooms are never confused.
       ROOM_PREFIX = "pakyow:"
 
       class << self
@@ -43,8 +43,12 @@ module NoDevent
         # @return [Boolean] whether the name matches several channels
         def pattern?(name) = name.include?("*")
 
-        # @return [String] the name of the room in which the members of a channel are
-        def room(name) = "#{ROOM_PREFIX}#{name}"
+        # @return [String] the name of the room in which the members of a channel are: with other protocols than
+        #   `pakyow`, that of the channel. Recorders of tests recognize pushes by the prefix
+        def room(name)
+          pages = Realtime.settings.config.pages
+          pages.nil? || pages.channels? || Publisher.custom.respond_to?(:realtime) ? "#{ROOM_PREFIX}#{name}" : name
+        end
 
         private
 

@@ -18,7 +18,10 @@ module NoDevent
       FORM = /\A[0-9a-f]{64}\z/
       FORM_TYPE = %r{\A(?:application/x-www-form-urlencoded|multipart/form-data)\b}i
 
-      private_constant :FORM, :FORM_TYPE
+      # The digits of an id that are the same for a session. The browser client compares them.
+      SESSION_DIGITS = 8
+
+      private_constant :FORM, :FORM_TYPE, :SESSION_DIGITS
 
       class << self
         # @return [String] the name of a page for the server
@@ -56,10 +59,12 @@ module NoDevent
         self.class.valid?(stored) ? stored : ""
       end
 
-      # @return [String] the id that the request names, or a new one
+      # @return [String] the id that the request names, or a new one. New ids of one session begin alike: a page that
+      #   Turbo has loaded into an open connection sees whether that has the cookie of its session. A hash of the key
+      #   does not show it
       def connection_id
         # Not before the application has read the parameters, and then the same for the whole request.
-        @connection_id ||= named_id || SecureRandom.hex(32)
+        @connection_id ||= named_id || "#{session_part}#{SecureRandom.hex(32 - (SESSION_DIGITS / 2))}"
       end
 
       # @return [String]
@@ -76,6 +81,14 @@ module NoDevent
       end
 
       private
+
+      # Without a session, or without pages that the server knows, every id is one of its own.
+      def session_part
+        has_pages = @env["rack.session"] && Realtime.settings.config_of_pages&.pages
+        return SecureRandom.hex(SESSION_DIGITS / 2) unless has_pages
+
+        Digest::SHA256.hexdigest("nodevent:session:#{key}")[0, SESSION_DIGITS]
+      end
 
       def named_id
         sources = [method(:id_of_call), method(:id_of_query), method(:id_of_form), method(:id_of_json),

@@ -124,8 +124,8 @@ module NoDevent
         @chosen = @publishing = nil
       end
 
-      NO_PAGES = "no namespace has `pages`, which NoDevent::Realtime needs; write `/live: {protocol: pakyow, pages: " \
-                 "{secret: …}}` in config/nodevent.yml"
+      NO_PAGES = "no namespace has `pages`, which NoDevent::Realtime needs; write `pages: {secret: …}` below a " \
+                 "namespace in config/nodevent.yml"
 
       private_constant :NO_PAGES
 

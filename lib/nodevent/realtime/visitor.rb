@@ -2,11 +2,12 @@
 
 module NoDevent
   class Realtime
-    # The visitor's page in a controller of Rails, with records: each has a channel of the name of its room. Neither the
-    # name nor a key is in the HTML.
+    # The visitor's page in a controller of Rails, with records. The page is in their rooms, and no key is in the HTML.
+    # With `protocol: pakyow`, each record has a channel of the name of its room instead.
     # @example
     #   nodevent.subscribe(@discussion)                          # while the page is rendered
-    #   NoDevent::Realtime.push(comment, comment.discussion)     # reaches the pages that have subscribed
+    #   @discussion.emit("update", title: "News")                # reaches the pages that have subscribed
+    #   NoDevent::Realtime.push(comment, comment.discussion)     # the same for channels
     #   nodevent.push("saved", id: draft.id)                     # reaches this visitor's page
     class Visitor
       # @api private
@@ -15,7 +16,7 @@ module NoDevent
         @socket = socket
       end
 
-      # Subscribes the page to the channels of records.
+      # Subscribes the page to the rooms of records, or to their channels.
       # @param rooms [Array<Object>] see {Room.of}
       # @return see {Socket#subscribe}
       # @raise [InvalidRoomError] if an argument does not name a room
@@ -24,7 +25,7 @@ module NoDevent
         @socket.subscribe(names(rooms))
       end
 
-      # Unsubscribes the page from the channels of records.
+      # Unsubscribes the page from the rooms of records, or from their channels.
       # @param rooms see {#subscribe}
       # @return see {Socket#unsubscribe}
       # @raise see {#subscribe}
@@ -34,7 +35,7 @@ module NoDevent
 
       # Pushes a message to the page of this visitor, and to no other. In a request that names no page, that is the page
       # which it shows.
-      # @param channel [String, Symbol] the channel that the frame names
+      # @param channel [String, Symbol] the event, or the channel that the frame names
       # @param message [#to_json]
       # @return see {Realtime.push}
       # @raise see {Realtime.push_message_to_socket_with_key}

@@ -441,9 +441,9 @@ pub static NAMESPACE: Section = Section {
             "pages",
             Map("see [`pages`](#pages)"),
             Words("none"),
-            "The pages of visitors that the application subscribes to channels, with `protocol: pakyow`. See \
-             [pages.md](pages.md).",
-            "Always with `protocol: pakyow`.",
+            "The pages of visitors that the application subscribes: to channels with `protocol: pakyow`, otherwise to rooms. \
+             See [pages.md](pages.md).",
+            "Always with `protocol: pakyow`. Otherwise controllers subscribe pages, and the HTML has no keys.",
             "",
         ),
         key(
@@ -2071,7 +2071,8 @@ pub static HOOKS: Section = Section {
 /// Keys of `pages`.
 pub static PAGES: Section = Section {
     title: "`pages`",
-    about: "Keys below `pages`, for a namespace with `protocol: pakyow`. [pages.md](pages.md) explains them.",
+    about: "Keys below `pages`, for a namespace with `protocol: pakyow`, with `plain`, or with Socket.IO and the dialect \
+             `nodevent`. [pages.md](pages.md) explains them.",
     frame: Frame { above: "/live:\n  protocol: pakyow\n  pages:", indent: 4 },
     keys: &[
         key(
@@ -2095,8 +2096,8 @@ pub static PAGES: Section = Section {
             "path",
             Text,
             Value("/"),
-            "Path at which pages connect; every path below it is one too.",
-            "Several namespaces have pages.",
+            "Path at which pages of `protocol: pakyow` connect; every path below it is one too.",
+            "Several namespaces have this protocol.",
             "/live",
         ),
         key(
@@ -2119,7 +2120,8 @@ pub static PAGES: Section = Section {
             "max_channels",
             Number(1, 1_000),
             Value("100"),
-            "Channels of one page, fewer than `limits: max_rooms_per_connection`. Beyond it, a subscription is rejected with 409.",
+            "Channels or rooms of one page, fewer than `limits: max_rooms_per_connection`. Beyond it, a subscription is rejected \
+             with 409.",
             "Pages show more.",
             "50",
         ),

@@ -49,6 +49,8 @@ use std::time::Duration;
 
 /// The protocol of a namespace that names none.
 const PROTOCOL: &str = "socket_io";
+/// The protocol of clients without Socket.IO.
+const PLAIN: &str = "plain";
 /// The protocol whose clients show a signed name for each stream, so that others cannot join.
 const ACTION_CABLE: &str = "action_cable";
 /// The dialect of a namespace that names none.
@@ -398,7 +400,11 @@ fn check_shared_secrets(all: &[Draft], report: &mut Report) {
 
 /// Reports namespaces whose pages connect at one path.
 fn check_paths(all: &[Draft], report: &mut Report) {
-    let path = |draft: &Draft| draft.written.pages.as_ref()?.as_ref().map(|pages| pages.path.clone());
+    let path = |draft: &Draft| {
+        let has_paths = draft.written.protocols.as_deref().is_some_and(has_closed_protocol);
+        let pages = draft.written.pages.as_ref()?.as_ref().filter(|_| has_paths);
+        pages.map(|pages| pages.path.clone())
+    };
     for (index, two) in all.iter().enumerate() {
         let Some(own) = path(two) else { continue };
         if let Some(one) = all[..index].iter().find(|one| path(one).as_ref() == Some(&own)) {
@@ -705,6 +711,15 @@ impl Written {
         self.protocols.as_deref().is_some_and(is_closed_protocol)
     }
 
+    /// Whether clients that join rooms themselves may also belong to pages.
+    fn serves_pages(&self) -> bool {
+        let protocols = self.protocols.as_deref();
+        let speaks = |name: &str| protocols.is_some_and(|all| all.iter().any(|one| one.name == name));
+        let is_default = protocols.is_none_or(<[Named]>::is_empty);
+        let has_dialect = self.dialects.iter().flatten().all(|one| one.name == DIALECT);
+        speaks(PLAIN) || ((is_default || speaks(PROTOCOL)) && has_dialect)
+    }
+
     /// Reports what contradicts the protocol of pages.
     fn check_pages(&self, name: &str, location: Location, report: &mut Report) {
         let has_protocol = self.protocols.as_deref().is_some_and(has_closed_protocol);
@@ -713,9 +728,12 @@ impl Written {
                 let what = format!("{name} has `protocol: {CLOSED_PROTOCOL}` and no `pages`");
                 report.error(location, what, "write `pages: {secret: <random text>}` below it");
             }
-            Some(_) if !has_protocol => {
-                let what = format!("{name} has `pages` without its protocol");
-                report.error(location, what, format!("write `protocol: {CLOSED_PROTOCOL}`"));
+            Some(_) if !has_protocol && !self.serves_pages() => {
+                let what = format!("{name} has `pages` without a protocol for them");
+                let hint = format!(
+                    "write `protocol: {PROTOCOL}` with `dialect: {DIALECT}`, `protocol: {PLAIN}` or `protocol: {CLOSED_PROTOCOL}`"
+                );
+                report.error(location, what, hint);
             }
             _ => {}
         }
@@ -789,6 +807,7 @@ impl Written {
             None => (None, None, History::default()),
         };
         let (token, key_set) = self.token.map_or((None, None), |(token, key_set)| (Some(token), key_set));
+        let has_channels = self.protocols.as_deref().is_some_and(has_closed_protocol);
         Namespace {
             name: name.to_owned(),
             redis: self.redis,
@@ -813,7 +832,7 @@ impl Written {
             presence: self.presence.unwrap_or_default(),
             hooks: self.hooks.and_then(|(hooks, _)| hooks),
             connection_state: None,
-            pages: self.pages.flatten(),
+            pages: self.pages.flatten().map(|pages| pages.with_channels(has_channels)),
             calls: self.calls.flatten(),
             web_service,
         }

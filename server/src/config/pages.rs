@@ -5,8 +5,9 @@ use super::keys;
 use super::reader::MapReader;
 use super::report::Report;
 use super::tree::Node;
-use crate::pages::PageSettings;
+use crate::pages::{PageSettings, VisitorCookie};
 use nodevent_protocol::key::Secret;
+use nodevent_protocol::pages::CHANNEL_PREFIX;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,6 +25,22 @@ pub struct PagesConfig {
     pub path: Box<str>,
     /// What is kept.
     pub settings: PageSettings,
+}
+
+// === impl PagesConfig ===
+
+impl PagesConfig {
+    /// The same with what the protocols of the namespace say about rooms: with `pakyow`, channels are rooms of their own.
+    #[must_use]
+    pub fn with_channels(mut self, has_channels: bool) -> Self {
+        self.settings.room_prefix = if has_channels { CHANNEL_PREFIX } else { "" };
+        self
+    }
+
+    /// Recognizes the visitors of the namespace with this name.
+    pub fn visitors(&self, namespace: &str) -> VisitorCookie {
+        VisitorCookie { name: self.cookie.clone(), secret: self.secret.clone(), namespace: namespace.into() }
+    }
 }
 
 /// Reads `pages`. `None`: it is wrong, which is reported.
@@ -56,6 +73,8 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
         // One more, for what is published to the page itself.
         max_channels: map.number::<usize>("max_channels", report).unwrap_or(100) + 1,
         max_pages: map.number("max_pages", report).unwrap_or(200_000),
+        // Depends on the protocols of the namespace, which are not read yet.
+        room_prefix: "",
     };
     map.finish_strictly(report);
     Some(PagesConfig { secret: secret?, cookie: cookie.into(), path: at.into(), settings })
@@ -83,7 +102,8 @@ mod tests {
         let all = "cookie: __Host-key, path: /live, initial: 1s, grace: 2s, max_channels: 3, max_pages: 4";
         let pages = read(&format!("{{{SECRET}, {all}}}")).unwrap();
         let (initial, grace) = (Duration::from_secs(1), Duration::from_secs(2));
-        assert_eq!(pages.settings, PageSettings { initial, grace, max_channels: 4, max_pages: 4 });
+        let room_prefix = CHANNEL_PREFIX;
+        assert_eq!(pages.settings, PageSettings { initial, grace, max_channels: 4, max_pages: 4, room_prefix });
         assert_eq!((&*pages.cookie, &*pages.path), ("__Host-key", "/live"));
     }
 
@@ -109,7 +129,8 @@ mod tests {
         let secret = format!("pages: {{{SECRET}}}");
         for (text, part) in [
             ("/a: {protocol: pakyow}\n".to_owned(), "/a has `protocol: pakyow` and no `pages`"),
-            (format!("/a: {{open: true, {secret}}}\n"), "/a has `pages` without its protocol"),
+            (format!("/a: {{protocol: action_cable, {secret}}}\n"), "/a has `pages` without a protocol for them"),
+            (format!("/a: {{dialect: turted, {secret}}}\n"), "/a has `pages` without a protocol for them"),
             (format!("/a: {{protocol: pakyow, open: true, {secret}}}\n"), "/a has `open: true`"),
             (
                 format!("/a: {{protocol: [pakyow, plain], {secret}}}\n"),
@@ -122,6 +143,12 @@ mod tests {
         ] {
             let error = Config::from_yaml(&text).map(drop).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
+        }
+        // Pages of our own client connect at the path of their protocol.
+        let rooms =
+            format!("/a: {{open: true, {secret}}}\n/b: {{{SECRET}, protocol: [plain, socket_io], {secret}}}\n");
+        for namespace in Config::from_yaml(&rooms).unwrap().namespaces {
+            assert_eq!(namespace.pages.unwrap().settings.room_prefix, "", "a channel is the room of that name");
         }
         let closed = format!("/a: {{protocol: pakyow, {secret}}}\n");
         assert!(!Config::from_yaml(&closed).unwrap().namespaces[0].is_open());

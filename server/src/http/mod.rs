@@ -54,6 +54,7 @@ pub use listener::{Bound, ListenError};
 pub use notifications::NotificationsSource;
 pub use peer::PeerAddr;
 pub use publish_socket::BoundSocket;
+pub use request_token::cookies;
 pub use router::HttpService;
 pub use tls::TlsError;
 pub use turted_push::TurtedPush;
@@ -61,13 +62,15 @@ pub use turted_push::TurtedPush;
 use crate::address_limits::{AddressLimit, AddressLimits, ConnectionPermit, NoPlace};
 use crate::byte_budget::ByteBudget;
 use crate::capability::Engines;
+use crate::clock::now_ms;
 use crate::config::hosts::Hosts;
 use crate::config::proxies::TrustedProxies;
 use crate::connect_info::{ConnectInfo, ConnectInfoPool};
 use crate::identity_provider::Listed;
 use crate::metrics::Metrics;
-use crate::namespace::Namespaces;
+use crate::namespace::{Namespace, Namespaces};
 use crate::origin::Origins;
+use crate::pages::VisitorKey;
 use crate::shard::Shards;
 use crate::token::TokenSource;
 use admission::Admission;
@@ -230,5 +233,16 @@ impl Http {
         let info = self.connect_infos.connect_info(peer, origin, query, listed, Some(permit));
         info.with_token(request_token::find(&self.token_sources, request))
             .with_query(request_token::listed_query(&self.listed, request))
+            .with_visitors(self.visitors(request))
+    }
+
+    /// The visitor who sends a request, as the namespaces recognize them.
+    fn visitors(&self, request: &Parts) -> Vec<(u16, VisitorKey)> {
+        let now = now_ms() / 1000;
+        let of = |namespace: &Namespace| {
+            let key = namespace.visitors.as_ref()?.key(request_token::cookies(&request.headers), now)?;
+            Some((namespace.id, key))
+        };
+        self.namespaces.iter().filter_map(of).collect()
     }
 }

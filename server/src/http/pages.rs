@@ -13,7 +13,7 @@ use crate::pages::{Changed, PageChange, Pages};
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
-use nodevent_protocol::pages::{ITSELF, PageDigest, is_channel, is_pattern, room_of};
+use nodevent_protocol::pages::{ITSELF, PageDigest, is_channel, is_pattern};
 use nodevent_protocol::publication;
 use nodevent_protocol::targets::Published;
 use nodevent_protocol::topic::Topic;
@@ -112,7 +112,7 @@ fn pages_of(http: &Http, namespace: &Namespace, request: &Request) -> Result<Arc
     }
     let engine = http.engines.get(namespace.id).ok_or_else(|| Box::new(reply::busy()))?;
     engine.pages.clone().ok_or_else(|| {
-        let hint = "write `protocol: pakyow` and `pages: {secret: …}` below it in the configuration";
+        let hint = "write `pages: {secret: …}` below it in the configuration";
         error(StatusCode::NOT_FOUND, "this namespace has no pages", hint)
     })
 }
@@ -192,12 +192,14 @@ async fn push(http: &Http, namespace: &Namespace, request: Request) -> Result<Re
         Target::Page(page, channel) => (vec![channel], Some(page)),
     };
     let user = page.map(|page| page.to_string());
-    let topic = |channel: &str| user.clone().map_or_else(|| room_of(channel), Into::into);
+    let prefix = pages.settings().room_prefix;
+    let topic = |channel: &str| user.clone().unwrap_or_else(|| format!("{prefix}{channel}"));
     for channel in &names {
         let topic = topic(channel);
         let addressed = if user.is_some() { Topic::User(&topic) } else { Topic::Room(&topic) };
         if !publisher.may_publish_to(addressed) {
-            let hint = "add its room, which begins with `pakyow:`, or its user, to the key in `publish_keys`";
+            let hint = "add its room, which begins with `pakyow:` in namespaces of that protocol, or its user, to the key in \
+                        `publish_keys`";
             return Err(error(StatusCode::FORBIDDEN, "this publish key may not publish to a channel", hint));
         }
     }
@@ -232,7 +234,8 @@ async fn resolve(
     publisher: &Publisher<'_>,
     names: Vec<String>,
 ) -> Result<Vec<String>, Rejected> {
-    let is_visible = |channel: &str| publisher.may_publish_to(Topic::Room(&room_of(channel)));
+    let prefix = pages.settings().room_prefix;
+    let is_visible = |channel: &str| publisher.may_publish_to(Topic::Room(&format!("{prefix}{channel}")));
     let (patterns, literal): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.contains('*'));
     let mut channels: BTreeSet<String> = literal.into_iter().collect();
     for pattern in patterns {

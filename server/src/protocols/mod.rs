@@ -1,12 +1,14 @@
 //! The protocols: what the bytes of a connection can mean.
 //!
 //! One folder or file per protocol. Each implements [`crate::protocol::Protocol`] for its connections and
-//! [`crate::http::Endpoint`] for its paths, and none knows another. [`REGISTRY`] has a line for each.
+//! [`crate::http::Endpoint`] for its paths, and none knows another. [`REGISTRY`] has a line for each. `page_rooms` has what
+//! those share whose clients belong to pages.
 //!
 //! A new protocol is one folder and one line here. `CONTRIBUTING.md` has the recipe.
 
 pub mod action_cable;
 pub mod engine_io;
+mod page_rooms;
 pub mod pakyow;
 pub mod plain;
 pub mod socket_io;

@@ -233,8 +233,8 @@ impl Core for Connection<'_> {
         self.shard.open_page(self.slot, namespace, page)
     }
 
-    fn close_page(&mut self, received: Vec<Subscription>) {
-        self.shard.close_page(self.slot, received);
+    fn close_page(&mut self, namespace: u16, received: Vec<Subscription>) {
+        self.shard.close_page(self.slot, namespace, received);
     }
 
     fn delivered(&self, namespace: u16, room: &str) -> Option<Position> {

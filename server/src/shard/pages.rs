@@ -26,13 +26,14 @@ const READS_PER_CLIENT: usize = 16;
 pub(super) struct ShardPages {
     /// The slots of the connections of each page. Most have one.
     slots: HashMap<(u16, PageDigest), SmallVec<[u32; 2]>>,
-    /// The page of each connection.
-    of_slot: HashMap<u32, OfSlot>,
+    /// The page of each connection in each namespace. Most connections are in one.
+    of_slot: HashMap<u32, SmallVec<[OfSlot; 1]>>,
     reads: Reads,
 }
 
+/// The page of a connection in a namespace.
 #[derive(Debug)]
-pub(super) struct OfSlot {
+struct OfSlot {
     namespace: u16,
     page: PageDigest,
     client: Client,
@@ -61,8 +62,8 @@ enum Read {
 struct Reads {
     /// Those that are with an engine.
     requested: FairShares,
-    /// The slots of those that wait, in their order. A connection has at most one.
-    waiting: HashMap<Client, BTreeMap<u64, u32>>,
+    /// The slots and namespaces of those that wait, in their order. A connection has at most one for each namespace.
+    waiting: HashMap<Client, BTreeMap<u64, (u32, u16)>>,
     /// The number of the last one that waited.
     last: u64,
 }
@@ -97,9 +98,9 @@ impl Reads {
     }
 
     /// A read waits. Returns its number.
-    fn wait(&mut self, client: Client, slot: u32) -> u64 {
+    fn wait(&mut self, client: Client, slot: u32, namespace: u16) -> u64 {
         self.last += 1;
-        self.waiting.entry(client).or_default().insert(self.last, slot);
+        self.waiting.entry(client).or_default().insert(self.last, (slot, namespace));
         self.last
     }
 
@@ -114,14 +115,47 @@ impl Reads {
     }
 
     /// Takes the next read of a client that waits. `None`: there is none, or another one must end before.
-    fn next(&mut self, client: Client) -> Option<u32> {
+    fn next(&mut self, client: Client) -> Option<(u32, u16)> {
         if self.turn(client) == Turn::Later {
             return None;
         }
-        let (&number, &slot) = self.waiting.get(&client)?.first_key_value()?;
+        let (&number, &next) = self.waiting.get(&client)?.first_key_value()?;
         self.cancel(client, number);
-        Some(slot)
+        Some(next)
     }
+}
+
+// === impl ShardPages ===
+
+impl ShardPages {
+    fn of_slot(&mut self, slot: u32, namespace: u16) -> Option<&mut OfSlot> {
+        find(&mut self.of_slot, slot, namespace)
+    }
+
+    /// A connection is not one of its page any more.
+    fn remove(&mut self, slot: u32, namespace: u16) -> Option<OfSlot> {
+        let pages = self.of_slot.get_mut(&slot)?;
+        let index = pages.iter().position(|one| one.namespace == namespace)?;
+        let removed = pages.swap_remove(index);
+        if pages.is_empty() {
+            self.of_slot.remove(&slot);
+        }
+        let of_page = (namespace, removed.page);
+        if let Some(all) = self.slots.get_mut(&of_page) {
+            all.retain(|one| *one != slot);
+            if all.is_empty() {
+                self.slots.remove(&of_page);
+            }
+        }
+        if let Read::Waiting(number) = removed.read {
+            self.reads.cancel(removed.client, number);
+        }
+        Some(removed)
+    }
+}
+
+fn find(all: &mut HashMap<u32, SmallVec<[OfSlot; 1]>>, slot: u32, namespace: u16) -> Option<&mut OfSlot> {
+    all.get_mut(&slot)?.iter_mut().find(|one| one.namespace == namespace)
 }
 
 // === impl Shard ===
@@ -129,21 +163,21 @@ impl Reads {
 impl Shard {
     /// A connection is one of this page; see [`crate::protocol::Core::open_page`].
     pub(super) fn open_page(&mut self, slot: u32, namespace: u16, page: PageDigest) -> Outcome<Vec<Subscription>> {
-        if self.pages.of_slot.get(&slot).is_none_or(|one| (one.namespace, one.page) != (namespace, page)) {
-            self.forget_page(slot);
+        if self.pages.of_slot(slot, namespace).is_none_or(|one| one.page != page) {
+            self.pages.remove(slot, namespace);
             let client = Client::of(self.peer(slot));
             let is_wanted = Arc::default();
             let known = OfSlot { namespace, page, client, read: Read::Idle, is_stored: false, is_wanted };
-            self.pages.of_slot.insert(slot, known);
+            self.pages.of_slot.entry(slot).or_default().push(known);
             self.pages.slots.entry((namespace, page)).or_default().push(slot);
         }
-        self.read_page(slot)
+        self.read_page(slot, namespace)
     }
 
     /// Reads the page of a connection, as soon as it is its turn.
-    fn read_page(&mut self, slot: u32) -> Outcome<Vec<Subscription>> {
+    fn read_page(&mut self, slot: u32, namespace: u16) -> Outcome<Vec<Subscription>> {
         let ShardPages { of_slot, reads, .. } = &mut self.pages;
-        let Some(of_slot) = of_slot.get_mut(&slot) else { return Outcome::Overloaded };
+        let Some(of_slot) = find(of_slot, slot, namespace) else { return Outcome::Overloaded };
         match of_slot.read {
             Read::Idle => {}
             Read::Waiting(_) => return Outcome::Pending,
@@ -153,9 +187,9 @@ impl Shard {
             }
         }
         match reads.turn(of_slot.client) {
-            Turn::Now => self.request_subscriptions(slot),
+            Turn::Now => self.request_subscriptions(slot, namespace),
             Turn::Later => {
-                of_slot.read = Read::Waiting(reads.wait(of_slot.client, slot));
+                of_slot.read = Read::Waiting(reads.wait(of_slot.client, slot, namespace));
                 Outcome::Pending
             }
             Turn::Never => Outcome::Overloaded,
@@ -163,11 +197,11 @@ impl Shard {
     }
 
     /// Requests the page of a connection from its engine.
-    fn request_subscriptions(&mut self, slot: u32) -> Outcome<Vec<Subscription>> {
+    fn request_subscriptions(&mut self, slot: u32, namespace: u16) -> Outcome<Vec<Subscription>> {
         let generation = self.slots.get(slot as usize).map_or(0, |one| one.generation());
         let ShardPages { of_slot, reads, .. } = &mut self.pages;
-        let Some(of_slot) = of_slot.get_mut(&slot) else { return Outcome::Overloaded };
-        let OfSlot { namespace, page, client, .. } = *of_slot;
+        let Some(of_slot) = find(of_slot, slot, namespace) else { return Outcome::Overloaded };
+        let OfSlot { page, client, .. } = *of_slot;
         let is_wanted = Arc::downgrade(&of_slot.is_wanted);
         let reply_to = PageReplyTo { shard: self.number, slot, generation, namespace, client, is_wanted };
         let pages = self.engines.get(namespace).and_then(|engine| engine.pages.as_ref());
@@ -184,16 +218,20 @@ impl Shard {
     }
 
     /// Reads the page of a connection, and gives its protocol what is there.
-    fn refresh_page(&mut self, slot: u32) {
-        match self.read_page(slot) {
+    fn refresh_page(&mut self, slot: u32, namespace: u16) {
+        match self.read_page(slot, namespace) {
             Outcome::Pending => {}
-            Outcome::Ready(subscriptions) => self.pass_on(slot, &PageEvent::Subscriptions(&subscriptions)),
-            Outcome::Overloaded => self.pass_on(slot, &PageEvent::Unavailable),
+            Outcome::Ready(subscriptions) => {
+                self.pass_on(slot, namespace, &PageEvent::Subscriptions(&subscriptions))
+            }
+            Outcome::Overloaded => self.pass_on(slot, namespace, &PageEvent::Unavailable),
         }
     }
 
-    fn pass_on(&mut self, slot: u32, event: &PageEvent<'_>) {
-        let Some(namespace) = self.pages.of_slot.get(&slot).map(|one| one.namespace) else { return };
+    fn pass_on(&mut self, slot: u32, namespace: u16, event: &PageEvent<'_>) {
+        if self.pages.of_slot(slot, namespace).is_none() {
+            return;
+        }
         self.with_protocol(slot, |protocol, core| protocol.page(namespace, event, core));
     }
 
@@ -203,19 +241,19 @@ impl Shard {
         let PageReplyTo { slot, generation, namespace, client, .. } = reply_to;
         self.pages.reads.requested.remove(client);
         let is_open = self.is_open(slot, generation);
-        let of_slot = self.pages.of_slot.get_mut(&slot);
-        match of_slot.filter(|one| is_open && (one.namespace, one.page) == (namespace, page)) {
+        let of_slot = self.pages.of_slot(slot, namespace);
+        match of_slot.filter(|one| is_open && one.page == page) {
             Some(of_slot) => {
                 let is_stale = std::mem::replace(&mut of_slot.read, Read::Idle) == Read::PendingStale;
                 match &subscriptions {
                     Some(subscriptions) => {
                         of_slot.is_stored = !subscriptions.is_empty();
-                        self.pass_on(slot, &PageEvent::Subscriptions(subscriptions));
+                        self.pass_on(slot, namespace, &PageEvent::Subscriptions(subscriptions));
                     }
-                    None => self.pass_on(slot, &PageEvent::Unavailable),
+                    None => self.pass_on(slot, namespace, &PageEvent::Unavailable),
                 }
                 if is_stale && self.is_open(slot, generation) {
-                    self.refresh_page(slot);
+                    self.refresh_page(slot, namespace);
                 }
             }
             None => {
@@ -231,11 +269,11 @@ impl Shard {
 
     /// A read of a client has ended, so that another one has its turn.
     fn read_waiting_pages(&mut self, client: Client) {
-        while let Some(slot) = self.pages.reads.next(client) {
-            if let Some(of_slot) = self.pages.of_slot.get_mut(&slot) {
+        while let Some((slot, namespace)) = self.pages.reads.next(client) {
+            if let Some(of_slot) = self.pages.of_slot(slot, namespace) {
                 of_slot.read = Read::Idle;
             }
-            self.refresh_page(slot);
+            self.refresh_page(slot, namespace);
         }
     }
 
@@ -246,9 +284,9 @@ impl Shard {
         let Some(slots) = self.pages.slots.get(&(*namespace, notice.page)).cloned() else { return };
         for slot in slots {
             if !notice.unsubscribed.is_empty() {
-                self.pass_on(slot, &PageEvent::Unsubscribed(&notice.unsubscribed));
+                self.pass_on(slot, *namespace, &PageEvent::Unsubscribed(&notice.unsubscribed));
             }
-            self.refresh_page(slot);
+            self.refresh_page(slot, *namespace);
         }
     }
 
@@ -258,17 +296,17 @@ impl Shard {
             .pages
             .of_slot
             .iter()
-            .filter(|(_, one)| one.namespace == namespace)
+            .filter(|(_, pages)| pages.iter().any(|one| one.namespace == namespace))
             .map(|(slot, _)| *slot)
             .collect();
         for slot in all {
-            self.refresh_page(slot);
+            self.refresh_page(slot, namespace);
         }
     }
 
-    /// A connection has received the channels of its page up to these positions, and will receive nothing more.
-    pub(super) fn close_page(&mut self, slot: u32, received: Vec<Subscription>) {
-        let Some(OfSlot { namespace, page, is_stored, .. }) = self.forget_page(slot) else { return };
+    /// A connection has received the channels of its page up to these positions, and is not one of the page any more.
+    pub(super) fn close_page(&mut self, slot: u32, namespace: u16, received: Vec<Subscription>) {
+        let Some(OfSlot { page, is_stored, .. }) = self.pages.remove(slot, namespace) else { return };
         if let Some(pages) = self.engines.get(namespace).and_then(|engine| engine.pages.as_ref())
             && is_stored
         {
@@ -276,21 +314,13 @@ impl Shard {
         }
     }
 
-    /// A connection is not one of its page any more.
-    pub(super) fn forget_page(&mut self, slot: u32) -> Option<OfSlot> {
-        let ShardPages { slots, of_slot, reads } = &mut self.pages;
-        let forgotten = of_slot.remove(&slot)?;
-        let of_page = (forgotten.namespace, forgotten.page);
-        if let Some(all) = slots.get_mut(&of_page) {
-            all.retain(|one| *one != slot);
-            if all.is_empty() {
-                slots.remove(&of_page);
-            }
+    /// A connection is not one of any page any more.
+    pub(super) fn forget_pages(&mut self, slot: u32) {
+        while let Some(namespace) =
+            self.pages.of_slot.get(&slot).and_then(|pages| pages.first()).map(|one| one.namespace)
+        {
+            self.pages.remove(slot, namespace);
         }
-        if let Read::Waiting(number) = forgotten.read {
-            reads.cancel(forgotten.client, number);
-        }
-        Some(forgotten)
     }
 }
 
@@ -309,7 +339,7 @@ mod tests {
         match turn {
             Turn::Now => reads.requested.add(client),
             Turn::Later => {
-                reads.wait(client, slot);
+                reads.wait(client, slot, 0);
             }
             Turn::Never => {}
         }
@@ -325,7 +355,7 @@ mod tests {
         for slot in READS_PER_CLIENT as u32..1_000 {
             assert_eq!(reads.next(client(1)), None);
             reads.requested.remove(client(1));
-            assert_eq!(reads.next(client(1)), Some(slot));
+            assert_eq!(reads.next(client(1)), Some((slot, 0)));
             assert_eq!(read(&mut reads, client(1), slot), Turn::Now);
         }
         (0..READS_PER_CLIENT).for_each(|_| reads.requested.remove(client(1)));
@@ -337,7 +367,7 @@ mod tests {
         let mut reads = Reads::default();
         while read(&mut reads, client(1), 0) == Turn::Now {}
         for slot in 0..1_000 {
-            let number = reads.wait(client(1), slot);
+            let number = reads.wait(client(1), slot, 0);
             reads.cancel(client(1), number);
         }
         assert_eq!(reads.waiting.values().map(BTreeMap::len).sum::<usize>(), 1);
@@ -355,7 +385,7 @@ mod tests {
         assert_eq!(reads.requested.usage().1, MAX_READS);
         // What has waited is taken, and is not served.
         let late = Client::of(IpAddr::from([11, 0, 0, 1]));
-        reads.wait(late, 7);
-        assert_eq!((reads.next(late), reads.turn(late)), (Some(7), Turn::Never));
+        reads.wait(late, 7, 1);
+        assert_eq!((reads.next(late), reads.turn(late)), (Some((7, 1)), Turn::Never));
     }
 }

@@ -291,7 +291,7 @@ impl Shard {
             let mut connection = Connection::new(self, slot);
             protocol.closing(reason, &mut connection);
         }
-        self.forget_page(slot);
+        self.forget_pages(slot);
         // It is closed already: another reason makes no difference.
         let _ = self.end_collecting(slot);
         self.leave_rooms(slot, None);

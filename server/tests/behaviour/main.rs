@@ -22,6 +22,7 @@ mod key_set;
 mod mailboxes;
 mod order;
 mod origins;
+mod page_rooms;
 mod pakyow;
 mod plain;
 mod presence;

@@ -10,5 +10,6 @@ mod support;
 mod churn;
 mod giants;
 mod mutated_inputs;
+mod page_views;
 mod process;
 mod seeds;

@@ -88,7 +88,8 @@ impl Pages for PagesInMemory {
         Box::pin(async move {
             let fanout = self.fanout.lock().await;
             let position = |channel: &str| {
-                let read = self.memory.read(&pages::topic_of(change.page, channel), Since::FirstJoin);
+                let topic = pages::topic_of(self.settings.room_prefix, change.page, channel);
+                let read = self.memory.read(&topic, Since::FirstJoin);
                 (channel.into(), read.and_then(|read| read.recovery.position))
             };
             let subscribe: Vec<Subscription> = change.subscribe.iter().map(|channel| position(channel)).collect();
@@ -265,6 +266,7 @@ mod tests {
         grace: Duration::from_secs(3600),
         max_channels: 3,
         max_pages: 100_000,
+        room_prefix: pages::CHANNEL_PREFIX,
     };
 
     fn page(number: usize) -> PageDigest {

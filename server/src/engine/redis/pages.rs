@@ -133,7 +133,8 @@ impl Store {
     async fn change(&self, change: &PageChange) -> Result<Changed, Unavailable> {
         let PageChange { page, unsubscribe, subscribe } = change;
         let settings = &self.settings;
-        let positions = subscribe.iter().map(|channel| self.position(pages::topic_of(*page, channel)));
+        let topic = |channel: &str| pages::topic_of(settings.room_prefix, *page, channel);
+        let positions = subscribe.iter().map(|channel| self.position(topic(channel)));
         let positions = try_join_all(positions).await?;
         let mut args = vec![
             page.to_string(),

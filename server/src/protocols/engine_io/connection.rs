@@ -8,6 +8,7 @@ use crate::calls::CallResult;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::history::RequestId;
+use crate::pages::PageEvent;
 use crate::presence::PresenceResult;
 use crate::protocol::{
     Core, IdentifyReply, MailboxDelivery, Message, Millis, PollingProtocol, Probe, Protocol, SubscribeReply,
@@ -149,6 +150,10 @@ impl<S: VersionSession, U: Upper> Protocol for EngineIo<S, U> {
         core: &mut dyn Core,
     ) {
         self.upper.presence_listed(namespace, request, result, core);
+    }
+
+    fn page(&mut self, namespace: u16, event: &PageEvent<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.upper.page(namespace, event, core)
     }
 
     fn called(&mut self, namespace: u16, number: u64, result: &CallResult, core: &mut dyn Core) {

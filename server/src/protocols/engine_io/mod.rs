@@ -22,6 +22,7 @@ use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::history::RequestId;
 use crate::http::connections::PollingFormat;
+use crate::pages::PageEvent;
 use crate::presence::PresenceResult;
 use crate::protocol::{Core, IdentifyReply, MailboxDelivery, Millis, NEVER, SubscribeReply};
 #[cfg(doc)]
@@ -146,6 +147,15 @@ pub trait Upper: fmt::Debug + Send {
         core: &mut dyn Core,
     ) {
         let _ = (namespace, request, result, core);
+    }
+
+    /// See [`Protocol::page`].
+    ///
+    /// # Errors
+    /// The reason to close the connection.
+    fn page(&mut self, namespace: u16, event: &PageEvent<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        let _ = (namespace, event, core);
+        Ok(())
     }
 
     /// See [`Protocol::called`].

@@ -3,13 +3,13 @@
 use super::{Pakyow, Settings, Visitor};
 use crate::clock::now_ms;
 use crate::http::websocket::{self, Handshake};
-use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, query, reply};
+use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, cookies, query, reply};
 use crate::protocol::Protocol;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
-use nodevent_protocol::pages::{self, PageDigest};
+use nodevent_protocol::pages;
 use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -73,18 +73,8 @@ impl PakyowEndpoint {
 fn visitor(settings: &Settings, request: &Parts) -> Visitor {
     let id = query::decoded(request.uri.query(), CONNECTION_ID).filter(|id| pages::is_connection_id(id));
     let Some(id) = id else { return Visitor::default() };
-    let now = now_ms() / 1000;
-    let secret = settings.secret.as_bytes();
-    let key = cookies(&request.headers, &settings.cookie)
-        .find_map(|cookie| pages::verify_cookie(secret, &settings.name, cookie, now));
-    Visitor { page: key.map(|key| PageDigest::of(key, &id)), connection: id.into() }
-}
-
-/// The values of all cookies with this name: another site below the same domain may have set one too.
-fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
-    let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(move |(one, _)| *one == name).map(|(_, value)| value)
+    let key = settings.visitors.key(cookies(&request.headers), now_ms() / 1000);
+    Visitor { page: key.and_then(|key| key.page(&id)), connection: id.into() }
 }
 
 impl Endpoint for PakyowEndpoint {

@@ -4,8 +4,8 @@
 //! Its messages are defined in [`nodevent_protocol::pakyow`] and in `protocol/README.md` section 15. A channel is a room
 //! that only this protocol can join, so delivery, order and recovery come from the core.
 //!
-//! `endpoint` decides who a visitor is, `subscriptions` joins what the page is subscribed to, `requests` has the messages of
-//! the client.
+//! `endpoint` decides who a visitor is, [`super::page_rooms`] joins what the page is subscribed to, `requests` has the messages
+//! of the client.
 //!
 //! # Source
 //! pakyow-realtime 0.11.
@@ -13,58 +13,35 @@
 mod encoding;
 mod endpoint;
 mod requests;
-mod subscriptions;
 
 use super::Mount;
-use crate::authorize::DialectJoins;
+use super::page_rooms::{PageRooms, PageSettings, RoomEvent};
 use crate::calls::{CallResult, ConnectionEvent};
 use crate::close_reason::CloseReason;
 use crate::encoding::Encoding;
 use crate::http::Endpoint;
-use crate::pages::PageEvent;
+use crate::pages::{PageEvent, VisitorCookie};
 use crate::protocol::{Core, Message, Millis, NEVER, Protocol, SubscribeReply};
 use encoding::PakyowEncoding;
 use endpoint::PakyowEndpoint;
-use nodevent_protocol::key::Secret;
 use nodevent_protocol::pages::PageDigest;
 use nodevent_protocol::pakyow;
 use requests::PendingCall;
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
-use subscriptions::Subscriptions;
 
 /// The name of the protocol in the configuration.
 const NAME: &str = "pakyow";
-/// How often a page is read again, so that the engine keeps it: a part of its grace period, within these limits.
-const RENEW_INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
-/// The part of the grace period.
-const RENEWALS: u32 = 3;
-/// For how many times `initial` a connection reads its page as often as that: another connection of the page may end
-/// meanwhile, and the page is kept for `initial` from then on.
-const NEW_FOR: u64 = 3;
-
 /// State that all connections of a namespace share.
+#[derive(Debug)]
 struct Settings {
     namespace: u16,
-    /// The namespace's name.
-    name: Arc<str>,
     /// Where pages connect.
     path: Box<str>,
-    /// The name of the cookie with the key of the session.
-    cookie: Box<str>,
-    /// What signs it.
-    secret: Secret,
-    /// Admits its joins.
-    joins: Arc<DialectJoins>,
-    encoding: Arc<dyn Encoding>,
+    /// Recognizes visitors.
+    visitors: VisitorCookie,
+    pages: Arc<PageSettings>,
     ping_interval: Millis,
     ping_timeout: Millis,
-    /// How long a page is kept that has not connected for that long.
-    initial: Millis,
-    renew_interval: Millis,
-    /// The same for a new connection.
-    first_renew_interval: Millis,
 }
 
 /// Who opens a connection.
@@ -82,12 +59,8 @@ struct Pakyow {
     settings: Arc<Settings>,
     visitor: Visitor,
     heartbeat: Heartbeat,
-    /// What it is subscribed to.
-    subscriptions: Subscriptions,
-    /// When the page is read again.
-    renew_at: Millis,
-    /// Until when it is a new connection.
-    new_until: Millis,
+    /// The channels of its page. `None`: it is not known.
+    channels: Option<PageRooms>,
     /// Whether its subscriptions have been read.
     is_active: bool,
     /// The calls that the application has not replied to.
@@ -108,38 +81,20 @@ enum Heartbeat {
 /// Mounts the protocol for the namespaces that use it.
 pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
     let limits = &mount.config.limits;
-    let (shortest, longest) = RENEW_INTERVAL;
+    let encoding: Arc<dyn Encoding> = Arc::new(PakyowEncoding);
     let settings = |namespace: u16| {
         let pages = mount.config.namespaces[usize::from(namespace)].pages.as_ref()?;
-        let one = mount.namespaces.get(namespace);
-        let interval = |kept: Duration| (kept / RENEWALS).clamp(shortest, longest).as_millis() as Millis;
-        let renew_interval = interval(pages.settings.grace);
         Some(Arc::new(Settings {
             namespace,
-            name: Arc::clone(&one.name),
             path: pages.path.clone(),
-            cookie: pages.cookie.clone(),
-            secret: pages.secret.clone(),
-            joins: Arc::clone(&one.dialect_joins),
-            encoding: Arc::new(PakyowEncoding),
+            visitors: pages.visitors(&mount.namespaces.get(namespace).name),
+            pages: PageSettings::of(mount, namespace, &encoding)?,
             ping_interval: limits.ping_interval.as_millis() as Millis,
             ping_timeout: limits.ping_timeout.as_millis() as Millis,
-            initial: pages.settings.initial.as_millis() as Millis,
-            renew_interval,
-            first_renew_interval: interval(pages.settings.initial).min(renew_interval),
         }))
     };
     let served: Vec<Arc<Settings>> = mount.namespaces_with(NAME).filter_map(settings).collect();
     (!served.is_empty()).then(|| Arc::new(PakyowEndpoint::new(served)) as Arc<dyn Endpoint>)
-}
-
-// === impl Settings ===
-
-impl fmt::Debug for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The secret makes every visitor.
-        f.debug_struct("Settings").field("namespace", &self.namespace).finish_non_exhaustive()
-    }
 }
 
 // === impl Pakyow ===
@@ -150,26 +105,46 @@ impl Pakyow {
             settings: Arc::clone(settings),
             visitor,
             heartbeat: Heartbeat::PingAt(NEVER),
-            subscriptions: Subscriptions::default(),
-            renew_at: NEVER,
-            new_until: NEVER,
+            channels: None,
             is_active: false,
             calls: Vec::new(),
             last_call: 0,
         }
     }
 
-    /// Time until the page is read again.
-    fn renew_interval(&self, now: Millis) -> Millis {
-        if now < self.new_until { self.settings.first_renew_interval } else { self.settings.renew_interval }
+    /// Sends the client what it must know about its channels.
+    fn report(&mut self, events: &[RoomEvent], core: &mut dyn Core) {
+        for event in events {
+            if let RoomEvent::Joined(channel, Ok(joined)) = event
+                && joined.recovery.is_some_and(|recovery| !recovery.recovered)
+            {
+                core.send_text(&pakyow::gap(channel));
+            }
+        }
+    }
+
+    fn read_page(&mut self, core: &mut dyn Core) {
+        let Some(channels) = &mut self.channels else { return };
+        let events = channels.read(core);
+        let is_read = channels.is_read();
+        self.report(&events, core);
+        self.notify_active(is_read, core);
+    }
+
+    /// Notifies the application as soon as the subscriptions of the page are active.
+    fn notify_active(&mut self, is_read: bool, core: &mut dyn Core) {
+        if is_read && !std::mem::replace(&mut self.is_active, true) {
+            core.notify_call(self.settings.namespace, ConnectionEvent::Join, Some(&self.visitor.connection));
+        }
     }
 }
 
 impl Protocol for Pakyow {
     fn opened(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
         self.heartbeat = Heartbeat::PingAt(core.now() + self.settings.ping_interval);
-        self.new_until = core.now().saturating_add(self.settings.initial.saturating_mul(NEW_FOR));
         core.connected(self.settings.namespace);
+        let now = core.now();
+        self.channels = self.visitor.page.map(|page| PageRooms::new(&self.settings.pages, page, now));
         self.read_page(core);
         Ok(())
     }
@@ -190,11 +165,11 @@ impl Protocol for Pakyow {
 
     fn deadline(&self) -> Millis {
         let (Heartbeat::PingAt(at) | Heartbeat::PongBy(at)) = self.heartbeat;
-        at.min(self.renew_at)
+        at.min(self.channels.as_ref().map_or(NEVER, PageRooms::renew_at))
     }
 
     fn on_deadline(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
-        if core.now() >= self.renew_at {
+        if self.channels.as_ref().is_some_and(|channels| core.now() >= channels.renew_at()) {
             self.read_page(core);
         }
         match self.heartbeat {
@@ -209,15 +184,17 @@ impl Protocol for Pakyow {
     }
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
-        self.on_joined(reply.request, reply.result, core);
+        let (Some(channels), Some(number)) = (&mut self.channels, reply.request.number) else { return };
+        let event = channels.on_joined(number, reply.result, core);
+        self.report(event.as_slice(), core);
     }
 
     fn page(&mut self, _namespace: u16, event: &PageEvent<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
-        match event {
-            PageEvent::Subscriptions(subscriptions) => self.on_subscriptions(subscriptions, core),
-            PageEvent::Unsubscribed(channels) => self.on_unsubscribed(channels, core),
-            PageEvent::Unavailable => self.retry(core),
-        }
+        let Some(channels) = &mut self.channels else { return Ok(()) };
+        let events = channels.on_event(event, core);
+        let is_read = channels.is_read();
+        self.report(&events, core);
+        self.notify_active(is_read, core);
         Ok(())
     }
 
@@ -226,8 +203,9 @@ impl Protocol for Pakyow {
     }
 
     fn closing(&mut self, _reason: CloseReason, core: &mut dyn Core) {
-        let received = self.received_up_to(core);
-        core.close_page(received);
+        if let Some(channels) = &self.channels {
+            channels.close(core);
+        }
         if self.is_active {
             core.notify_call(self.settings.namespace, ConnectionEvent::Leave, Some(&self.visitor.connection));
         }

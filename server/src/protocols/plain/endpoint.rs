@@ -1,19 +1,23 @@
 //! `GET /ws/<ns>`: the WebSocket of a namespace.
 
+use super::page::NamedPage;
 use super::{Plain, Settings};
 use crate::http::websocket::{self, Handshake};
-use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, reply};
+use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, query, reply};
 use crate::protocol::Protocol;
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use nodevent_protocol::pages;
 use percent_encoding::percent_decode_str;
 use std::future::ready;
 use std::sync::Arc;
 
 /// The path below which each namespace has a WebSocket.
 const PREFIX: &str = "/ws/";
+/// The parameter of the query with the id of the client's page.
+const CONNECTION_ID: &str = "socket_connection_id";
 /// The subprotocol, for clients that ask for one.
 const SUBPROTOCOL: &str = "nodevent.plain.v1";
 
@@ -29,6 +33,13 @@ pub(super) struct PlainEndpoint {
 impl PlainEndpoint {
     pub(super) fn new(settings: Arc<Settings>, served: Vec<u16>) -> Self {
         Self { settings, served }
+    }
+
+    /// The page that the handshake names, if the namespace has pages.
+    fn named_page(&self, namespace: u16, request: &Parts) -> Option<Box<NamedPage>> {
+        let settings = self.settings.pages.get(usize::from(namespace))?.clone()?;
+        let id = query::decoded(request.uri.query(), CONNECTION_ID).filter(|id| pages::is_connection_id(id))?;
+        Some(Box::new(NamedPage { connection_id: id.into(), settings }))
     }
 
     fn respond(&self, http: &Http, request: &Parts) -> Response {
@@ -50,8 +61,8 @@ impl PlainEndpoint {
         };
         match Handshake::check(http, &request.headers, &[SUBPROTOCOL]) {
             Ok(handshake) => {
-                let settings = Arc::clone(&self.settings);
-                let protocol = move || Box::new(Plain::new(&settings, namespace)) as Box<dyn Protocol>;
+                let (settings, page) = (Arc::clone(&self.settings), self.named_page(namespace, request));
+                let protocol = move || Box::new(Plain::new(&settings, namespace, page)) as Box<dyn Protocol>;
                 handshake.open(Box::new(protocol), http.connect_info(request, permit))
             }
             Err(rejection) => *rejection,

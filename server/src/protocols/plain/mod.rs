@@ -6,8 +6,10 @@ mod access;
 mod encoding;
 mod endpoint;
 mod identity;
+mod page;
 
 use super::Mount;
+use super::page_rooms::PageSettings;
 use crate::calls::{Call, CallResult};
 use crate::close_reason::CloseReason;
 use crate::encoding::Encoding;
@@ -16,6 +18,7 @@ use crate::http::Endpoint;
 use crate::mailbox::{MailboxError, acknowledged_text, messages_text};
 use crate::namespace::Namespaces;
 use crate::outcome::Outcome;
+use crate::pages::PageEvent;
 use crate::presence::{PresenceError, PresenceResult};
 use crate::protocol::{
     Core, IdentifyReply, JoinError, Joined, MailboxDelivery, Message, Millis, NEVER, Protocol, Subscribe,
@@ -28,6 +31,7 @@ use endpoint::PlainEndpoint;
 use identity::Positions;
 use nodevent_protocol::plain::{self, Command};
 use nodevent_protocol::topic::Topic;
+use page::{NamedPage, Page};
 use std::sync::Arc;
 
 /// The name of the protocol in the configuration.
@@ -47,6 +51,8 @@ struct Settings {
     /// From the opening of a connection to its first join. Milliseconds.
     connect_timeout: Millis,
     max_message_size: usize,
+    /// By the namespace's id. `None`: its clients belong to no pages.
+    pages: Vec<Option<Arc<PageSettings>>>,
 }
 
 /// One connection, in one namespace.
@@ -60,6 +66,10 @@ struct Plain {
     access: Access,
     /// What the client has received, for the joins that follow a token that is being verified.
     positions: Option<Box<Positions>>,
+    /// The page that the handshake has named, until the connection is open.
+    named_page: Option<Box<NamedPage>>,
+    /// Its page. `None`: it has named none, or the visitor is not known.
+    page: Option<Box<Page>>,
 }
 
 /// The heartbeat: pings of the WebSocket layer, which clients answer by themselves.
@@ -75,9 +85,12 @@ enum Heartbeat {
 pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
     let served: Vec<u16> = mount.namespaces_with(NAME).collect();
     let limits = &mount.config.limits;
+    let encoding: Arc<dyn Encoding> = Arc::new(PlainEncoding);
+    let pages = mount.namespaces.iter().map(|one| PageSettings::of(mount, one.id, &encoding)).collect();
     let settings = Arc::new(Settings {
         namespaces: Arc::clone(mount.namespaces),
-        encoding: Arc::new(PlainEncoding),
+        encoding,
+        pages,
         ping_interval: limits.ping_interval.as_millis() as Millis,
         ping_timeout: limits.ping_timeout.as_millis() as Millis,
         connect_timeout: limits.connect_timeout.as_millis() as Millis,
@@ -89,10 +102,10 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
 // === impl Plain ===
 
 impl Plain {
-    fn new(settings: &Arc<Settings>, namespace: u16) -> Self {
+    fn new(settings: &Arc<Settings>, namespace: u16, named_page: Option<Box<NamedPage>>) -> Self {
         let settings = Arc::clone(settings);
         let (heartbeat, access) = (Heartbeat::PingAt(NEVER), Access::Granted);
-        Self { settings, namespace, heartbeat, join_by: NEVER, access, positions: None }
+        Self { settings, namespace, heartbeat, join_by: NEVER, access, positions: None, named_page, page: None }
     }
 
     fn on_line(&mut self, line: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
@@ -118,6 +131,8 @@ impl Plain {
     fn run(&mut self, command: Command, core: &mut dyn Core) {
         match command {
             Command::Join { room, key, since, id } => {
+                // The application has decided about the rooms of the page.
+                let key = key.or_else(|| self.credential_of_page(&room));
                 let joined = core.subscribe(Subscribe {
                     namespace: self.namespace,
                     room: &room,
@@ -169,7 +184,7 @@ impl Plain {
             }
             Command::Call { method, path, body, id } => {
                 let call = Call::with_json(&method, &path, body.as_deref());
-                match core.call(self.namespace, call, None, id) {
+                match core.call(self.namespace, call, self.connection_id(), id) {
                     // It needs no room.
                     Ok(()) => self.join_by = NEVER,
                     Err(error) => core.send_text(&plain::call_failed(error.as_str(), error.status(), id)),
@@ -255,6 +270,7 @@ impl Protocol for Plain {
         self.join_by = core.now() + self.settings.connect_timeout;
         core.send_text(&plain::hello(self.settings.ping_interval));
         self.identify_on_open(core);
+        self.open_page(core);
         Ok(())
     }
 
@@ -284,13 +300,14 @@ impl Protocol for Plain {
 
     fn deadline(&self) -> Millis {
         let (Heartbeat::PingAt(at) | Heartbeat::PongBy(at)) = self.heartbeat;
-        at.min(self.join_by)
+        at.min(self.join_by).min(self.page_deadline())
     }
 
     fn on_deadline(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
         if core.now() >= self.join_by {
             return Err(CloseReason::ConnectTimeout);
         }
+        self.read_due_page(core);
         match self.heartbeat {
             Heartbeat::PongBy(by) if core.now() >= by => Err(CloseReason::PingTimeout),
             Heartbeat::PingAt(at) if core.now() >= at => {
@@ -304,7 +321,9 @@ impl Protocol for Plain {
     }
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
-        self.on_joined(Topic::parse(reply.room), reply.request.number, reply.result, core);
+        if !self.on_page_joined(&reply, core) {
+            self.on_joined(Topic::parse(reply.room), reply.request.number, reply.result, core);
+        }
     }
 
     fn presence_listed(
@@ -318,6 +337,11 @@ impl Protocol for Plain {
             Ok(list) => core.send_text(&plain::presence(&list.text, request.number)),
             Err(error) => fail(error, presence_hint(*error), request.number, core),
         }
+    }
+
+    fn page(&mut self, _namespace: u16, event: &PageEvent<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.on_page_event(event, core);
+        Ok(())
     }
 
     fn called(&mut self, _namespace: u16, number: u64, result: &CallResult, core: &mut dyn Core) {
@@ -351,6 +375,7 @@ impl Protocol for Plain {
 
     fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
         self.on_identified(reply.request, reply.result.map(Some), None, core);
+        self.read_due_page(core);
         Ok(())
     }
 
@@ -374,6 +399,7 @@ impl Protocol for Plain {
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
+        self.close_page(core);
         if reason == CloseReason::Draining {
             let reconnect_after = MIN_RECONNECT_DELAY + rand::random::<Millis>() % RECONNECT_SPREAD;
             core.send_text(&plain::closing("server shutting down", reconnect_after));

@@ -17,6 +17,7 @@ use crate::protocol::{JoinError, Joined, MailboxDelivery};
 use crate::protocols::Mount;
 use crate::token::TokenError;
 use nodevent_protocol::history::Position;
+use nodevent_protocol::pages::PageDigest;
 use nodevent_protocol::topic::Topic;
 use serde_json::Value;
 use std::borrow::Cow;
@@ -124,6 +125,22 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         let _ = (operations, number, result);
     }
 
+    /// The connection has joined a room to which the application has subscribed its page, or could not, and tries again
+    /// later. What it had missed has been sent. `None` as the room: what is published to the page itself.
+    fn page_room_joined(
+        &self,
+        operations: &mut dyn Operations,
+        room: Option<&str>,
+        result: Result<Joined, JoinError>,
+    ) {
+        let _ = (operations, room, result);
+    }
+
+    /// The connection's page is not subscribed to a room any more, and the connection has left it.
+    fn page_room_left(&self, operations: &mut dyn Operations, room: &str) {
+        let _ = (operations, room);
+    }
+
     /// Messages from the mailbox that [`Operations::open_mailbox`] has opened, and what else happens in it.
     fn mailbox(&self, operations: &mut dyn Operations, delivery: &MailboxDelivery<'_>) {
         let _ = (operations, delivery);
@@ -174,6 +191,15 @@ pub struct Ack {
     pub args: String,
     /// Binary attachments, in the order of their placeholders.
     pub attachments: Vec<Vec<u8>>,
+}
+
+/// Why a client cannot show a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageError {
+    /// The namespace has no pages.
+    NotConfigured,
+    /// The visitor is not known, or it cannot be the id of a page.
+    Unknown,
 }
 
 /// The operations that a dialect can use, for a connection in its namespace.
@@ -279,6 +305,18 @@ pub trait Operations {
 
     /// Leaves a room. Returns whether the connection was a member.
     fn leave(&mut self, room: &str) -> bool;
+
+    /// The connection shows the page with this id from now on. It joins the rooms to which the application has subscribed
+    /// the page, and leaves those of the page before; [`Dialect::page_room_joined`] and [`Dialect::page_room_left`]
+    /// follow. `received` is up to where the client has received rooms. Returns the name of the page.
+    ///
+    /// # Errors
+    /// [`PageError`]: nothing has changed.
+    fn set_page(
+        &mut self,
+        connection_id: &str,
+        received: Vec<(Box<str>, Position)>,
+    ) -> Result<PageDigest, PageError>;
 
     /// Requests the members of a room that the connection is in. [`Outcome::Pending`]: [`Dialect::presence_listed`] follows.
     ///

@@ -13,12 +13,14 @@ mod dialect_states;
 pub mod dialects;
 mod held;
 mod operations;
+mod pages;
 mod pending_acks;
 mod recovery;
 mod requests_with_parts;
 
 use super::Mount;
 use super::engine_io::{self, EngineIoEndpoint, Upper, Version};
+use super::page_rooms::PageSettings;
 use crate::calls::CallResult;
 use crate::close_reason::CloseReason;
 use crate::connection_id::ConnectionId;
@@ -28,6 +30,7 @@ use crate::http::{Endpoint, query};
 use crate::identity_provider::Identify;
 use crate::namespace::{Namespace, Namespaces};
 use crate::outcome::Outcome;
+use crate::pages::PageEvent;
 use crate::presence::PresenceResult;
 use crate::protocol::{Core, IdentifyReply, MailboxDelivery, Millis, NEVER, SubscribeReply};
 use crate::token::{TokenError, TokenSource};
@@ -45,7 +48,8 @@ use nodevent_protocol::socket_io::{
 };
 use nodevent_protocol::topic::Topic;
 use nodevent_protocol::websocket::Violation;
-use operations::InNamespace;
+use operations::{InNamespace, State};
+use pages::Pages;
 use pending_acks::PendingAcks;
 use recovery::{Recovery, Restore};
 use requests_with_parts::RequestsWithParts;
@@ -81,6 +85,8 @@ pub struct Settings {
 pub struct Channel {
     dialect: Arc<dyn Dialect>,
     encoding: Arc<dyn Encoding>,
+    /// `None`: its clients belong to no pages.
+    pages: Option<Arc<PageSettings>>,
 }
 
 /// The encoding for members of a namespace.
@@ -99,6 +105,7 @@ pub struct SocketIo {
     acks: PendingAcks,
     requests: RequestsWithParts,
     states: DialectStates,
+    pages: Pages,
     /// Namespaces that wait for a decision about who the client is.
     held: Held,
     recovery: Recovery,
@@ -155,7 +162,8 @@ impl Settings {
         let channel = |(id, dialect): (usize, Option<Arc<dyn Dialect>>)| {
             let dialect = dialect?;
             let encoding = encoding(&namespaces.get(id as u16).name, Arc::clone(&dialect));
-            Some(Channel { dialect, encoding })
+            let pages = PageSettings::of(mount, id as u16, &encoding);
+            Some(Channel { dialect, encoding, pages })
         };
         let channels = dialects.into_iter().enumerate().map(channel).collect();
         Self {
@@ -221,6 +229,7 @@ impl SocketIo {
             acks: PendingAcks::default(),
             requests: RequestsWithParts::default(),
             states: DialectStates::default(),
+            pages: Pages::default(),
             held: Held::default(),
             recovery: Recovery::default(),
             connect_by: NEVER,
@@ -283,6 +292,7 @@ impl SocketIo {
                 self.acks.forget(namespace);
                 self.requests.forget(namespace);
                 self.states.take(namespace);
+                self.pages.remove(namespace, core);
                 if self.recovery.remove(namespace) {
                     core.end_tracking(namespace);
                 }
@@ -429,10 +439,13 @@ impl SocketIo {
         let mut operations = InNamespace::new(
             namespace,
             self.version,
-            &channel.encoding,
-            &mut self.acks,
-            &mut self.requests,
-            &mut self.states,
+            channel,
+            State {
+                acks: &mut self.acks,
+                requests: &mut self.requests,
+                states: &mut self.states,
+                pages: &mut self.pages,
+            },
             core,
         )
         .restoring(restore);
@@ -457,6 +470,7 @@ impl Upper for SocketIo {
         let input = self.session.text(text, |name| settings.resolve(name));
         self.await_attachments(core.now());
         self.on_input(input, core)?;
+        self.read_due_pages(core);
         self.send_due_offsets(core);
         Ok(())
     }
@@ -475,11 +489,14 @@ impl Upper for SocketIo {
     }
 
     fn refresh_deadline(&self) -> Millis {
-        self.recovery.refresh_at()
+        self.recovery.refresh_at().min(self.pages.read_at())
     }
 
     fn on_refresh(&mut self, core: &mut dyn Core) {
-        self.refresh_offsets(core);
+        self.read_due_pages(core);
+        if core.now() >= self.recovery.refresh_at() {
+            self.refresh_offsets(core);
+        }
     }
 
     fn connect_deadline(&self) -> Millis {
@@ -500,6 +517,9 @@ impl Upper for SocketIo {
     }
 
     fn subscribed(&mut self, reply: SubscribeReply<'_>, core: &mut dyn Core) {
+        if self.on_page_joined(&reply, core) {
+            return;
+        }
         let SubscribeReply { namespace, room, request, result } = reply;
         if self.on_restored(namespace, room, request == RESTORED, result) {
             self.in_namespace(namespace, core, |dialect, operations| match request {
@@ -508,6 +528,7 @@ impl Upper for SocketIo {
             });
         }
         self.end_restore(namespace, core);
+        self.read_due_pages(core);
         self.send_due_offsets(core);
     }
 
@@ -517,7 +538,13 @@ impl Upper for SocketIo {
         let is_first = is_first.ok_or(CloseReason::TooManyPendingJoins)?;
         self.enter_claimed(namespace, &held.request, is_first, core);
         held.inputs.into_iter().try_for_each(|input| self.on_input(Ok(Some(input)), core))?;
+        self.read_due_pages(core);
         self.send_due_offsets(core);
+        Ok(())
+    }
+
+    fn page(&mut self, namespace: u16, event: &PageEvent<'_>, core: &mut dyn Core) -> Result<(), CloseReason> {
+        self.on_page_event(namespace, event, core);
         Ok(())
     }
 
@@ -533,6 +560,7 @@ impl Upper for SocketIo {
             Ok(_) => {
                 self.enter(namespace, held.request, core)?;
                 held.inputs.into_iter().try_for_each(|input| self.on_input(Ok(Some(input)), core))?;
+                self.read_due_pages(core);
                 self.send_due_offsets(core);
                 Ok(())
             }
@@ -582,6 +610,7 @@ impl Upper for SocketIo {
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
+        self.pages.close(core);
         if reason == CloseReason::Draining {
             let mut connected = self.session.connected().to_vec();
             connected.retain(|namespace| !self.held.contains(*namespace));

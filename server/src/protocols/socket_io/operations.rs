@@ -1,11 +1,12 @@
 //! The implementation of [`Operations`] for one connection in one namespace.
 
-use super::RESTORED;
-use super::dialect::Operations;
+use super::dialect::{Operations, PageError};
 use super::dialect_states::{DialectState, DialectStates};
+use super::pages::Pages;
 use super::pending_acks::PendingAcks;
 use super::recovery::{Restore, with_offset};
 use super::requests_with_parts::RequestsWithParts;
+use super::{Channel, RESTORED};
 use crate::calls::{Call, CallError};
 use crate::encoding::Encoding;
 use crate::history::{RequestId, Since};
@@ -17,7 +18,10 @@ use crate::outcome::Outcome;
 use crate::presence::{PresenceError, RoomPresence};
 use crate::protocol::{Core, JoinError, Joined, Subscribe};
 use crate::protocols::engine_io::{self, Version};
+use crate::protocols::page_rooms::PageSettings;
 use crate::token::TokenError;
+use nodevent_protocol::history::Position;
+use nodevent_protocol::pages::PageDigest;
 use nodevent_protocol::socket_io::{encode_ack, encode_binary_ack, encode_binary_event, encode_event};
 use nodevent_protocol::topic::{self, Topic};
 use serde_json::Value;
@@ -29,12 +33,19 @@ pub(super) struct InNamespace<'a> {
     namespace: &'a Namespace,
     version: Version,
     encoding: &'a Arc<dyn Encoding>,
-    acks: &'a mut PendingAcks,
-    requests: &'a mut RequestsWithParts,
-    states: &'a mut DialectStates,
+    page_settings: Option<&'a Arc<PageSettings>>,
+    state: State<'a>,
     /// The state from which the connection is being restored.
     restore: Option<&'a mut Restore>,
     core: &'a mut dyn Core,
+}
+
+/// What the connection remembers of its namespaces.
+pub(super) struct State<'a> {
+    pub(super) acks: &'a mut PendingAcks,
+    pub(super) requests: &'a mut RequestsWithParts,
+    pub(super) states: &'a mut DialectStates,
+    pub(super) pages: &'a mut Pages,
 }
 
 // === impl InNamespace ===
@@ -43,13 +54,12 @@ impl<'a> InNamespace<'a> {
     pub(super) fn new(
         namespace: &'a Namespace,
         version: Version,
-        encoding: &'a Arc<dyn Encoding>,
-        acks: &'a mut PendingAcks,
-        requests: &'a mut RequestsWithParts,
-        states: &'a mut DialectStates,
+        channel: &'a Channel,
+        state: State<'a>,
         core: &'a mut dyn Core,
     ) -> Self {
-        Self { namespace, version, encoding, acks, requests, states, restore: None, core }
+        let Channel { encoding, pages, .. } = channel;
+        Self { namespace, version, encoding, page_settings: pages.as_ref(), state, restore: None, core }
     }
 
     /// The connection is being restored: joins begin where it was, and their outcomes are recorded.
@@ -160,7 +170,12 @@ impl Operations for InNamespace<'_> {
         request: RequestId,
     ) -> Result<Outcome<Joined>, JoinError> {
         let kept = key.filter(|_| self.namespace.connection_state.is_some()).map(Value::to_string);
-        self.subscribe(room, key, kept.as_deref(), self.since(room, since), request)
+        // The application has decided about the rooms of the page.
+        let of_page = match key {
+            None | Some(Value::Null) => self.state.pages.credential(self.namespace.id, room),
+            Some(_) => None,
+        };
+        self.subscribe(room, of_page.as_ref().or(key), kept.as_deref(), self.since(room, since), request)
     }
 
     fn join_decided(
@@ -234,15 +249,27 @@ impl Operations for InNamespace<'_> {
     }
 
     fn start_parts(&mut self, ack_id: u64, parts: u16) -> bool {
-        self.requests.start(self.namespace.id, ack_id, parts)
+        self.state.requests.start(self.namespace.id, ack_id, parts)
     }
 
     fn finish_part(&mut self, request: RequestId, result: String) -> Option<Vec<String>> {
-        self.requests.finish_part(self.namespace.id, request, result)
+        self.state.requests.finish_part(self.namespace.id, request, result)
     }
 
     fn leave(&mut self, room: &str) -> bool {
         self.core.unsubscribe(self.namespace.id, room, self.encoding)
+    }
+
+    fn set_page(
+        &mut self,
+        connection_id: &str,
+        received: Vec<(Box<str>, Position)>,
+    ) -> Result<PageDigest, PageError> {
+        let settings = (self.namespace.id, self.page_settings.ok_or(PageError::NotConfigured)?);
+        let visitor = self.core.info().visitor(self.namespace.id);
+        let page = visitor.and_then(|visitor| visitor.page(connection_id)).ok_or(PageError::Unknown)?;
+        self.state.pages.set(settings, (connection_id, page), received, self.core);
+        Ok(page)
     }
 
     fn presence(&mut self, room: &str, request: RequestId) -> Result<Outcome<Arc<RoomPresence>>, PresenceError> {
@@ -250,7 +277,8 @@ impl Operations for InNamespace<'_> {
     }
 
     fn call(&mut self, call: Call, number: u64) -> Result<(), CallError> {
-        self.core.call(self.namespace.id, call, None, number)
+        let connection = self.state.pages.connection_id(self.namespace.id);
+        self.core.call(self.namespace.id, call, connection, number)
     }
 
     fn acknowledge(&mut self, ack_id: u64, args: &str, attachments: &[Vec<u8>]) {
@@ -270,20 +298,20 @@ impl Operations for InNamespace<'_> {
     }
 
     fn state(&mut self) -> Option<&mut DialectState> {
-        self.states.get_mut(self.namespace.id)
+        self.state.states.get_mut(self.namespace.id)
     }
 
     fn set_state(&mut self, state: DialectState) {
-        self.states.set(self.namespace.id, state);
+        self.state.states.set(self.namespace.id, state);
     }
 
     fn emit_with_ack(&mut self, args: &str, attachments: &[Vec<u8>]) -> Option<u64> {
-        let id = self.acks.start(self.namespace.id)?;
+        let id = self.state.acks.start(self.namespace.id)?;
         self.send_event(Some(id), args, attachments);
         Some(id)
     }
 
     fn forget_ack(&mut self, id: u64) {
-        self.acks.end(self.namespace.id, id);
+        self.state.acks.end(self.namespace.id, id);
     }
 }

@@ -64,6 +64,11 @@ pub(super) struct Presented {
     pub(super) state: State,
 }
 
+/// The id of the page to which the application may have subscribed the client.
+fn connection_id(auth: &str) -> Option<String> {
+    Argument::of_value(auth).field("socket_connection_id").text().map(|id| id.into_owned())
+}
+
 /// Adds an offset to the text of a JSON array, as its last element. `None`: it is not one.
 pub(super) fn with_offset(args: &str, offset: &str) -> Option<String> {
     Some(format!("{},\"{offset}\"]", args.strip_suffix(']')?))
@@ -184,9 +189,10 @@ impl SocketIo {
         request: &ConnectRequest,
         core: &mut dyn Core,
     ) -> Option<&'a Arc<Settings>> {
-        // A client that names its page follows positions by itself.
+        // A client that names its page follows positions by itself, or the application has subscribed it.
         let settings = namespace.connection_state.as_ref().filter(|_| self.version == Version::V4)?;
-        (request.auth().and_then(super::page_of).is_none() && core.may_track()).then_some(settings)
+        let names_page = |auth: &str| super::page_of(auth).is_some() || connection_id(auth).is_some();
+        (!request.auth().is_some_and(names_page) && core.may_track()).then_some(settings)
     }
 
     /// What the client presents, if it is a valid state of the same user.

@@ -11,10 +11,11 @@ use crate::outcome::Outcome;
 use crate::presence::{PresenceError, PresenceResult};
 use crate::protocol::{JoinError, Joined, MailboxDelivery, RecoveryStatus};
 use crate::protocols::socket_io::arguments::Argument;
-use crate::protocols::socket_io::dialect::{ConnectRequest, Dialect, Event, Operations};
+use crate::protocols::socket_io::dialect::{ConnectRequest, Dialect, Event, Operations, PageError};
 use crate::token::TokenError;
 use mailbox::Encoded;
 use nodevent_protocol::history::Position;
+use nodevent_protocol::pages::ITSELF;
 use nodevent_protocol::room;
 use nodevent_protocol::topic::Topic;
 use serde::Serialize;
@@ -62,6 +63,7 @@ impl Dialect for NodEvent {
             }
             "presence" => presence(operations, data, event.ack_id),
             "call" => call(operations, data, event.ack_id),
+            "page" => set_page(operations, data),
             "token" => {
                 let before = operations.identity();
                 match renew(operations, data, event.ack_id.into()) {
@@ -111,6 +113,9 @@ impl Dialect for NodEvent {
                 join_by_token(operations, room, since.field(room).text().as_deref());
             }
         }
+        if let Some(auth) = request.auth() {
+            set_page(operations, Argument::of_value(auth));
+        }
         // From now on the connection receives what is published to all, so what it missed must come before.
         if let Some(since) = since_broadcast.text() {
             recover_all(operations, &since);
@@ -128,6 +133,24 @@ impl Dialect for NodEvent {
 
     fn identified(&self, operations: &mut dyn Operations, request: RequestId, result: IdentityResult) {
         on_renewed(operations, request.number, result, None);
+    }
+
+    fn page_room_joined(
+        &self,
+        operations: &mut dyn Operations,
+        room: Option<&str>,
+        result: Result<Joined, JoinError>,
+    ) {
+        match (room, result) {
+            (Some(room), result) => emit_joined(operations, Topic::Room(room), result),
+            // Without a history the client has nothing to know about that.
+            (None, Ok(Joined { recovery: None })) => {}
+            (None, result) => emit(operations, &JoinedData { page: Some(true), ..JoinedData::of(result) }),
+        }
+    }
+
+    fn page_room_left(&self, operations: &mut dyn Operations, room: &str) {
+        operations.emit(&json!(["left", {"room": room}]).to_string(), &[]);
     }
 
     fn revoked(&self, operations: &mut dyn Operations, room: Option<&str>) {
@@ -206,8 +229,8 @@ impl NodEvent {
     /// `join {rooms: [{room, key?, since?}, …]}`: one acknowledgement with the results of all.
     fn join_many(&self, operations: &mut dyn Operations, rooms: &[Argument<'_>], ack_id: Option<u64>) {
         let max = operations.max_rooms().max(MIN_MAX_PARTS);
-        // The last number means a join that was not requested.
-        let is_allowed = |parts: &u16| usize::from(*parts) <= max && *parts < RequestId::UNREQUESTED.part;
+        // The last numbers mean joins that were not requested.
+        let is_allowed = |parts: &u16| usize::from(*parts) <= max && *parts <= RequestId::MAX_PART;
         let Some(parts) = u16::try_from(rooms.len()).ok().filter(is_allowed) else {
             let error = operations.reject_join(JoinError::TooManyRooms);
             return acknowledge(operations, ack_id, &join_ack(Err(error)));
@@ -265,6 +288,39 @@ fn call(operations: &mut dyn Operations, data: Argument<'_>, ack_id: Option<u64>
     if let Err(error) = called {
         operations.acknowledge(ack_id, &call_ack(&Err(error)), &[]);
     }
+}
+
+/// `page {socket_connection_id, since?, since_page?}`: the client shows this page from now on. If the namespace has pages, it
+/// receives `page {id}`: the name of the page, or `null` if the visitor is not known.
+fn set_page(operations: &mut dyn Operations, data: Argument<'_>) {
+    let [id, since, since_page] = data.fields(["socket_connection_id", "since", "since_page"]);
+    let Some(id) = id.text() else { return };
+    let received = positions(operations.max_rooms(), since, since_page);
+    let page = match operations.set_page(&id, received) {
+        Ok(page) => Some(page.to_string()),
+        Err(PageError::Unknown) => None,
+        Err(PageError::NotConfigured) => return,
+    };
+    operations.emit(&json!(["page", {"id": page}]).to_string(), &[]);
+}
+
+/// The positions up to which a client has received rooms, and its page. A position that is not a string was not assigned by
+/// an engine, and no client is in more rooms.
+fn positions(max: usize, since: Argument<'_>, since_page: Argument<'_>) -> Vec<(Box<str>, Position)> {
+    let rooms = match since.value() {
+        Some(Value::Object(rooms)) => rooms,
+        _ => serde_json::Map::new(),
+    };
+    let of_rooms =
+        rooms.into_iter().filter_map(|(room, position)| Some((room, Position::parse(position.as_str()?)?)));
+    let of_page = since_page.text().and_then(|position| Position::parse(&position));
+    of_page
+        .map(|position| (ITSELF.to_owned(), position))
+        .into_iter()
+        .chain(of_rooms)
+        .take(max + 1)
+        .map(|(room, position)| (room.into(), position))
+        .collect()
 }
 
 /// The arguments of the acknowledgement of `call`.
@@ -357,25 +413,28 @@ fn join_user(operations: &mut dyn Operations, user: &str, since: Option<&str>) {
 /// `joined {room, error?, position?, recovered?}`: the result of a join that the client has not requested. With `user` in
 /// the place of `room` it is about the connection's user, with `broadcast` about all connections.
 fn emit_joined(operations: &mut dyn Operations, topic: Topic<'_>, result: Result<Joined, JoinError>) {
-    let recovery = result.ok().and_then(|joined| joined.recovery);
     let joined = JoinedData {
         broadcast: (topic == Topic::All).then_some(true),
-        error: result.err().map(JoinError::as_str),
-        position: recovery.map(|recovery| recovery.position.map(|position| position.to_string())),
-        recovered: recovery.map(|recovery| recovery.recovered),
         room: if let Topic::Room(room) = topic { Some(room) } else { None },
         user: if let Topic::User(user) = topic { Some(user) } else { None },
+        ..JoinedData::of(result)
     };
+    emit(operations, &joined);
+}
+
+fn emit(operations: &mut dyn Operations, joined: &JoinedData<'_>) {
     operations.emit(&to_json(&("joined", joined)), &[]);
 }
 
 /// The data of `joined`. What is `None` is left out.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct JoinedData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     broadcast: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -384,6 +443,21 @@ struct JoinedData<'a> {
     room: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
+}
+
+// === impl JoinedData ===
+
+impl JoinedData<'_> {
+    /// The result of a join, without what was joined.
+    fn of(result: Result<Joined, JoinError>) -> Self {
+        let recovery = result.ok().and_then(|joined| joined.recovery);
+        Self {
+            error: result.err().map(JoinError::as_str),
+            position: recovery.map(|recovery| recovery.position.map(|position| position.to_string())),
+            recovered: recovery.map(|recovery| recovery.recovered),
+            ..Self::default()
+        }
+    }
 }
 
 /// Encodes strings and numbers, which is always possible.
