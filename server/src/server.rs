@@ -24,7 +24,7 @@ use crate::http::{
 };
 use crate::mailbox::MailboxSettings;
 use crate::metrics::Metrics;
-use crate::namespace::{Namespace, Namespaces, RoomLimits};
+use crate::namespace::{Namespace, Namespaces, RefreshSettings, RoomLimits};
 use crate::protocols::{self, Mount, REGISTRY};
 use crate::revocation::RevocationList;
 use crate::shard::{self, Shards};
@@ -313,6 +313,7 @@ fn namespaces(config: &Config) -> Namespaces {
             dialects: one.dialects.iter().map(|one| one.name.clone()).collect(),
             dialect_joins,
             web_service: one.web_service.clone(),
+            refreshes: refresh_settings(one),
             connection_state: one.connection_state.clone(),
             allows_eio3: one.allows_eio3,
             ends_expired_memberships: one.ends_expired_memberships,
@@ -320,6 +321,13 @@ fn namespaces(config: &Config) -> Namespaces {
         });
     }
     namespaces
+}
+
+/// How refreshes of Turbo are merged in a namespace. `None`: it has none, or they are not merged.
+fn refresh_settings(config: &NamespaceConfig) -> Option<RefreshSettings> {
+    let cable = config.serves_action_cable().then(|| config.action_cable.clone().unwrap_or_default())?;
+    let interval = cable.refresh_interval.as_millis() as u64;
+    (interval > 0).then(|| RefreshSettings { interval, window: cable.refresh_window.as_millis() as u64 })
 }
 
 /// The connections that the limit of open files allows. Addresses share these, so that one of them cannot use up the files.
