@@ -425,7 +425,7 @@ impl Shard {
         let may_fit = own.map(|one| one.text.len()).sum::<usize>() <= space;
         let encoding = encoding.filter(|_| may_fit);
         let mut frames: Vec<Frame> = Vec::new();
-        // Of refreshes, one at the end stands for all.
+        // Of refreshes, one at the end is enough.
         let mut refresh: Option<Refresh> = None;
         let merges = encoding.is_some_and(|encoding| encoding.merges_refreshes());
         let mut received = Vec::new();

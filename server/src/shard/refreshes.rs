@@ -1,6 +1,6 @@
 //! Refreshes of Turbo: at most one for each stream and interval, spread over the viewers.
 //!
-//! A refresh makes a page load again, so it stands for all before it, and one that arrives during the interval waits for
+//! A refresh makes a page load again, so all before it are not needed, and one that arrives during the interval waits for
 //! its end. Encodings that say so receive nothing at the position of a refresh, and this sends the merged one instead.
 //! Until a member has received it, [`Refreshes::held_since`] is its position: what follows is not confirmed for it.
 //!

@@ -241,8 +241,8 @@ async fn members_of_a_stream_know_who_enters_and_leaves() {
         ada.subscribe(&identifier).await;
         let list = with("presence", &identifier, &json!({"data": {"return_records": true}}));
         ada.send(&list).await;
-        let nobody = json!({"type": "info", "total": 0, "records": []});
-        assert_eq!(ada.next().await, presence(&identifier, nobody), "a subscription alone is not a presence");
+        let none = json!({"type": "info", "total": 0, "records": []});
+        assert_eq!(ada.next().await, presence(&identifier, none), "a subscription alone is not a presence");
         let join = json!({"presence": {"id": "ada", "info": {"name": "Ada"}}});
         ada.send(&with("join", &identifier, &join)).await;
         let joined = json!({"type": "join", "id": "ada", "info": {"name": "Ada"}});
@@ -327,7 +327,7 @@ async fn whispers_reach_the_other_subscribers_and_no_history() {
         }
         here.emit("/cable", "chat", "e", "published").await;
         assert_eq!(one.next().await["offset"], 1, "the sender does not receive it, and no history has it");
-        // Whoever has not subscribed says nothing.
+        // A client that has not subscribed cannot whisper.
         let mut outsider = Cable::connect(here, EXTENDED).await;
         outsider.send(&with("whisper", &identifier, &json!({"data": 1}))).await;
         outsider.receives_nothing_else().await;

@@ -122,7 +122,7 @@ async fn a_cached_page_that_subscribes_again_receives_the_rest() {
         rails.receives_nothing_else().await;
         server.emit("/cable", "posts", "e", 2).await;
         receives(&mut rails, &identifier, [json!(2)]).await;
-        // A page that is rendered anew has another id.
+        // A page that is rendered again has another id.
         let another = page(server, "posts", "page-2").await;
         assert_eq!(rails.next().await, message(&identifier, "before the page"));
         receives(&mut rails, &another, []).await;

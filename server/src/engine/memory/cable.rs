@@ -23,13 +23,13 @@ const MAX_WHISPERS: usize = 1024;
 pub(super) struct CableInMemory {
     memory: Arc<Memory>,
     /// Locked briefly, and never across an await.
-    kept: Mutex<Kept>,
+    values: Mutex<Values>,
     whispers: mpsc::Sender<String>,
     metrics: Arc<Metrics>,
 }
 
 #[derive(Debug, Default)]
-struct Kept(CablePlaces<Value>);
+struct Values(CablePlaces<Value>);
 
 #[derive(Debug)]
 enum Value {
@@ -41,9 +41,9 @@ enum Value {
     Session(Box<str>),
 }
 
-// === impl Kept ===
+// === impl Values ===
 
-impl Kept {
+impl Values {
     fn read(&mut self, query: CableQuery) -> Option<Box<str>> {
         match query {
             CableQuery::Cursor { key, holder: new } => match self.0.get_mut(key) {
@@ -89,33 +89,33 @@ impl CableInMemory {
                 }
             }
         });
-        Self { memory: Arc::clone(memory), kept: Mutex::default(), whispers, metrics }
+        Self { memory: Arc::clone(memory), values: Mutex::default(), whispers, metrics }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn values(&self) -> MutexGuard<'_, Values> {
         // A panic leaves nothing in it that could not be used.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Cable for CableInMemory {
     fn read(&self, request: CableRequest) -> Outcome<Option<Box<str>>> {
-        let mut kept = self.kept();
-        kept.0.expire(Instant::now());
-        Outcome::Ready(kept.read(request.query))
+        let mut values = self.values();
+        values.0.expire(Instant::now());
+        Outcome::Ready(values.read(request.query))
     }
 
     fn write(&self, client: Client, write: CableWrite) {
-        let (mut kept, now) = (self.kept(), Instant::now());
-        kept.0.expire(now);
+        let (mut values, now) = (self.values(), Instant::now());
+        values.0.expire(now);
         match write {
             CableWrite::Cursor { key, holder, stream, position } => {
                 let Some(retention) = self.memory.policy.of(&stream) else { return };
                 let until = now + cursor_lifetime(retention.age);
-                kept.move_cursor(key, client, holder, position, until);
+                values.move_cursor(key, client, holder, position, until);
             }
             CableWrite::Session { key, text } => {
-                kept.0.insert(key, client, text.len(), Value::Session(text), now + SESSION_LIFETIME);
+                values.0.insert(key, client, text.len(), Value::Session(text), now + SESSION_LIFETIME);
             }
         }
     }
@@ -141,34 +141,34 @@ mod tests {
 
     #[test]
     fn a_cursor_is_moved_by_the_connection_that_has_read_it_last() {
-        let (mut kept, until) = (Kept::default(), Instant::now() + Duration::from_secs(60));
+        let (mut values, until) = (Values::default(), Instant::now() + Duration::from_secs(60));
         let key = CableKey::cursor("", "p", "s", "i");
-        let read = |kept: &mut Kept, holder| kept.read(CableQuery::Cursor { key, holder });
-        assert_eq!(read(&mut kept, 1), None);
-        kept.move_cursor(key, client(), 1, AT, until);
-        assert_eq!(read(&mut kept, 2).as_deref(), Some("0000000000000001:5"));
-        kept.move_cursor(key, client(), 2, Position { offset: 6, ..AT }, until);
-        assert_eq!(read(&mut kept, 3).as_deref(), Some("0000000000000001:6"));
+        let read = |values: &mut Values, holder| values.read(CableQuery::Cursor { key, holder });
+        assert_eq!(read(&mut values, 1), None);
+        values.move_cursor(key, client(), 1, AT, until);
+        assert_eq!(read(&mut values, 2).as_deref(), Some("0000000000000001:5"));
+        values.move_cursor(key, client(), 2, Position { offset: 6, ..AT }, until);
+        assert_eq!(read(&mut values, 3).as_deref(), Some("0000000000000001:6"));
     }
 
     #[test]
     fn a_cursor_that_two_connections_move_is_not_read_any_more() {
-        let (mut kept, until) = (Kept::default(), Instant::now() + Duration::from_secs(60));
+        let (mut values, until) = (Values::default(), Instant::now() + Duration::from_secs(60));
         let key = CableKey::cursor("", "p", "s", "i");
         for holder in [1, 2, 1, 2] {
-            kept.move_cursor(key, client(), holder, AT, until);
+            values.move_cursor(key, client(), holder, AT, until);
         }
-        assert_eq!(kept.read(CableQuery::Cursor { key, holder: 3 }), None);
-        kept.move_cursor(key, client(), 3, AT, until);
-        assert_eq!(kept.read(CableQuery::Cursor { key, holder: 4 }), None, "and stays so");
+        assert_eq!(values.read(CableQuery::Cursor { key, holder: 3 }), None);
+        values.move_cursor(key, client(), 3, AT, until);
+        assert_eq!(values.read(CableQuery::Cursor { key, holder: 4 }), None, "and stays so");
     }
 
     #[test]
     fn a_session_is_taken_once() {
-        let (mut kept, until) = (Kept::default(), Instant::now() + Duration::from_secs(60));
+        let (mut values, until) = (Values::default(), Instant::now() + Duration::from_secs(60));
         let key = CableKey::session("", "s");
-        kept.0.insert(key, client(), 1, Value::Session("x".into()), until);
-        assert_eq!(kept.read(CableQuery::Session { key }).as_deref(), Some("x"));
-        assert_eq!(kept.read(CableQuery::Session { key }), None);
+        values.0.insert(key, client(), 1, Value::Session("x".into()), until);
+        assert_eq!(values.read(CableQuery::Session { key }).as_deref(), Some("x"));
+        assert_eq!(values.read(CableQuery::Session { key }), None);
     }
 }

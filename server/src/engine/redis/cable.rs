@@ -29,7 +29,7 @@ const MAX_WHISPERS: usize = 1024;
 #[derive(Debug)]
 pub(super) struct CableInRedis {
     store: Arc<Store>,
-    workers: Vec<mpsc::Sender<Work>>,
+    workers: Vec<mpsc::Sender<(Instant, Work)>>,
     whispers: mpsc::Sender<(String, String)>,
 }
 
@@ -81,22 +81,29 @@ impl CableInRedis {
 
     fn send(&self, key: CableKey, work: Work) -> bool {
         let worker = self.workers.get(usize::from(key.bucket()) % WORKERS);
-        worker.is_some_and(|worker| worker.try_send(work).is_ok())
+        worker.is_some_and(|worker| worker.try_send((Instant::now(), work)).is_ok())
     }
 }
 
-/// Serves the requests for a part of the keys, one after another.
-async fn work(store: Arc<Store>, mut requests: mpsc::Receiver<Work>) {
-    while let Some(request) = requests.recv().await {
+/// Serves the requests for a part of the keys, one after another. While Redis is unavailable, those that have waited for too
+/// long are given up, so that none waits for all before it.
+async fn work(store: Arc<Store>, mut requests: mpsc::Receiver<(Instant, Work)>) {
+    while let Some((queued_at, request)) = requests.recv().await {
+        let is_late = queued_at.elapsed() > COMMAND_TIMEOUT;
         match request {
             Work::Read(request) => {
-                let found = store.read(request.query).await.unwrap_or_else(|error| {
+                let found = match is_late {
+                    true => Ok(None),
+                    false => store.read(request.query).await,
+                };
+                let found = found.unwrap_or_else(|error| {
                     store.log(&error);
                     None
                 });
                 store.counts().reads.remove(request.client);
                 store.shared.fanout.reply_cable(CableReply { reply_to: request.reply_to, found });
             }
+            Work::Write(_) if is_late => {}
             Work::Write(write) => {
                 if let Err(error) = store.write(write).await {
                     store.log(&error);

@@ -81,7 +81,7 @@ pub(super) enum TaskResult {
     },
     /// The channels of all rooms that were being unsubscribed.
     Unsubscribed,
-    /// The position that stands for the time since which a new member wants the history.
+    /// A request whose time was replaced by a position.
     TimeFound(RecoveryRequest),
     /// A room's pause after a read has ended.
     PauseEnded { room: Box<str> },
@@ -296,7 +296,7 @@ impl NamespaceSubscriber {
         tokio::spawn(async move {
             let keys = shared.keys(&request.room);
             let found = shared.scripts.find_time(&shared.publisher, &keys, since_ms, retention).await;
-            // A member that cannot know what it has missed is told so.
+            // The member learns that it cannot know what it has missed.
             let since = found.unwrap_or(Since::Invalid);
             let _ = results_tx.send(TaskResult::TimeFound(RecoveryRequest { since, ..request })).await;
         });
