@@ -11,7 +11,8 @@
 --           f  jump_from  newest offset before the last jump
 --           t  jump_to    offset after the jump
 --           w  lossless   1 if the jump lost nothing, -1 if it lost something, 0 if that is not known
--- KEYS[2] the log of the room, a stream whose ids are <offset>-0 and whose only field is d, the publication
+-- KEYS[2] the log of the room, a stream whose ids are <offset>-0 and whose fields are d, the publication, and t, when it was
+--         published (ms)
 --
 -- A Redis that restarts, and a replica that replaces its primary, may have gone back in time: clients have received
 -- publications that this Redis has forgotten, and their offsets would be assigned again. So if another run of Redis wrote

@@ -23,7 +23,9 @@ end
 local offset = string.format('%d', redis.call('HINCRBY', KEYS[1], 'o', 1))
 local position = epoch .. ':' .. offset
 local text = string.sub(ARGV[2], 1, -2) .. ',"position":"' .. position .. '"}'
-redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], offset .. '-0', 'd', text)
+local time = redis.call('TIME')
+local published = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
+redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[3], offset .. '-0', 'd', text, 't', published)
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
 local receivers = redis.pcall(ARGV[7], ARGV[1], text)

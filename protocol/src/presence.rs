@@ -4,6 +4,8 @@
 //! publish what has changed, in the same step and in a cluster.
 
 use crate::history::{Keys, Publish};
+use crate::publication::{raw_members, string};
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Reports the members of a server, renews its lease, and publishes what has changed. The text documents its keys and
@@ -25,6 +27,35 @@ pub const REMOVE_HOOK_EVENTS: &str = "local count = 0 for _, entry in ipairs(ARG
 
 /// What the names of presence events begin with. Applications choose other names.
 pub const EVENT_PREFIX: &str = "nodevent:";
+
+/// What an event of presence says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event<'a> {
+    /// A user has entered the room. The info is the text of a JSON value.
+    Enter(Cow<'a, str>, &'a str),
+    /// A user has left it.
+    Leave(Cow<'a, str>),
+    /// Something else, such as the number of members.
+    Other,
+}
+
+/// The event of presence that a publication is. `None`: it is one of an application.
+#[must_use]
+pub fn event_of(text: &str) -> Option<Event<'_>> {
+    if !text.contains(EVENT_PREFIX) {
+        return None;
+    }
+    let members = raw_members(text)?;
+    let event = string(members.get("event")?.get())?;
+    let name = event.strip_prefix(EVENT_PREFIX)?;
+    let message = members.get("message").and_then(|message| raw_members(message.get())).unwrap_or_default();
+    let user = message.get("user").and_then(|user| string(user.get()));
+    Some(match (name, user) {
+        ("enter", Some(user)) => Event::Enter(user, message.get("info").map_or("null", |info| info.get())),
+        ("leave", Some(user)) => Event::Leave(user),
+        _ => Event::Other,
+    })
+}
 
 /// The names of the keys of a room's presence. All of them are in the slot of the room.
 #[derive(Clone, Debug, Eq, PartialEq)]

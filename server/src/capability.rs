@@ -5,6 +5,7 @@
 
 pub use crate::outcome::{Pending, Unavailable};
 
+use crate::cable::Cable;
 use crate::client::Client;
 use crate::connection_state::ConnectionStates;
 use crate::history::{Recovery, RoomHistory, Since};
@@ -105,6 +106,8 @@ pub struct Engine {
     pub connections: Option<Arc<dyn UserConnections>>,
     /// Which connections were restored. `None`: no connection can be.
     pub states: Option<Arc<dyn ConnectionStates>>,
+    /// Cursors, sessions and whispers. `None`: the namespace does not serve Action Cable.
+    pub cable: Option<Arc<dyn Cable>>,
     /// Whether publications get through.
     pub health: Arc<dyn Health>,
 }

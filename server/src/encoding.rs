@@ -2,6 +2,7 @@
 //!
 //! Each protocol implements [`Encoding`] for its own messages. The delivery path knows nothing else about a protocol.
 
+use nodevent_protocol::action_cable::refresh::Refresh;
 use nodevent_protocol::history::Position;
 use nodevent_protocol::topic::Topic;
 use nodevent_protocol::websocket::{self, Opcode};
@@ -29,6 +30,17 @@ pub trait Encoding: fmt::Debug + Send + Sync {
     /// has received a copy. `None`: clients do not follow positions.
     fn skipped(&self, topic: Topic<'_>, position: Position) -> Option<Frame> {
         let _ = (topic, position);
+        None
+    }
+
+    /// Whether refreshes of Turbo are merged. Then a publication that is a refresh has no frame of its own.
+    fn merges_refreshes(&self) -> bool {
+        false
+    }
+
+    /// Encodes refreshes of Turbo that were merged.
+    fn refresh(&self, refresh: &Refresh) -> Option<Frame> {
+        let _ = refresh;
         None
     }
 

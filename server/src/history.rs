@@ -80,6 +80,9 @@ pub enum Since {
     Position(Position),
     /// Nothing, and it wants everything that is stored.
     Beginning,
+    /// Everything that was published before a time. Milliseconds since the Unix epoch. Engines replace it by the position that
+    /// it represents.
+    Time(u64),
     /// Something that is not a position.
     Invalid,
 }
@@ -178,7 +181,7 @@ impl Recovery {
             Since::FirstJoin => Some(0),
             Since::Beginning => Some(stored.len() as u64),
             Since::Position(since) => position.count_since(since, jump),
-            Since::Invalid => None,
+            Since::Time(_) | Since::Invalid => None,
         };
         match missed.and_then(|missed| usize::try_from(missed).ok()) {
             Some(missed) if missed <= stored.len() => {

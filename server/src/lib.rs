@@ -16,6 +16,7 @@ pub mod address_limits;
 pub mod application;
 pub mod authorize;
 pub mod byte_budget;
+pub mod cable;
 pub mod calls;
 pub mod capability;
 pub mod client;

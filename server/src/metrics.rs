@@ -36,6 +36,10 @@ pub struct Metrics {
     address_limits: [AtomicU64; AddressLimit::NAMES.len()],
     /// Commands of clients of Action Cable that mean nothing.
     pub ignored_commands: AtomicU64,
+    /// Whispers of clients of Action Cable that were not passed on.
+    pub dropped_whispers: AtomicU64,
+    /// Refreshes of Turbo that were merged into another one.
+    pub merged_refreshes: AtomicU64,
     /// Joins with a position that got `recovered: false`.
     pub failed_recoveries: AtomicU64,
     /// Publications that an engine accepted from a publisher.
@@ -200,6 +204,18 @@ pub static SERIES: &[Series] = &[
         help: "Commands of clients of Action Cable that are not JSON, or that the server does not know. They get no reply.",
         alert: "It grows: a client speaks another version, or is hostile.",
         read: Read::Counter(|metrics| &metrics.ignored_commands),
+    },
+    Series {
+        name: "dropped_whispers_total",
+        help: "Whispers of clients of Action Cable that were not passed on, because too many waited or Redis was unavailable.",
+        alert: "It grows: clients whisper faster than the engine passes it on.",
+        read: Read::Counter(|metrics| &metrics.dropped_whispers),
+    },
+    Series {
+        name: "merged_refreshes_total",
+        help: "Refreshes of Turbo that were merged into another one of the same stream, once for each thread with viewers of it.",
+        alert: "",
+        read: Read::Counter(|metrics| &metrics.merged_refreshes),
     },
     Series {
         name: "failed_recoveries_total",

@@ -9,12 +9,22 @@ use crate::connection_state;
 use crate::hooks::Recorder;
 use crate::identity_provider::{IdentityProvider, Listed};
 use crate::pages::VisitorCookie;
+use crate::protocol::Millis;
 use crate::revocation::RevocationList;
 use crate::token::{TokenSource, TokenVerifier};
 use crate::web_service;
 use hashbrown::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+/// How refreshes of Turbo are merged and spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefreshSettings {
+    /// The shortest time between two for one stream. Milliseconds.
+    pub interval: Millis,
+    /// The longest time over which one is spread. Milliseconds.
+    pub window: Millis,
+}
 
 /// Limits of a namespace's rooms.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +72,8 @@ pub struct Namespace {
     pub visitors: Option<VisitorCookie>,
     /// What its dialect `web_service` knows. `None`: it has another dialect.
     pub web_service: Option<web_service::Settings>,
+    /// How refreshes of Turbo are merged and spread. `None`: they are publications as any other.
+    pub refreshes: Option<RefreshSettings>,
     /// How states of its connections are sealed. `None`: its connections cannot be restored.
     pub connection_state: Option<Arc<connection_state::Settings>>,
     /// Whether clients of Socket.IO 1 and 2 may connect.

@@ -6,6 +6,7 @@
 //!
 //! All calls run on the connection's shard and must not block.
 
+use crate::cable::{CableQuery, CableWrite};
 use crate::calls::{Call, CallError, CallResult, ConnectionEvent};
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
@@ -119,6 +120,21 @@ pub trait Protocol: fmt::Debug + Send {
     /// The reason to close the connection. A protocol that never calls [`Core::claim`] receives none.
     fn claimed(&mut self, namespace: u16, is_first: Option<bool>, core: &mut dyn Core) -> Result<(), CloseReason> {
         let _ = (namespace, is_first, core);
+        Ok(())
+    }
+
+    /// The reply to a [`Core::read_cable`] that was pending, with its number.
+    ///
+    /// # Errors
+    /// The reason to close the connection. A protocol that never calls [`Core::read_cable`] receives none.
+    fn cable_read(
+        &mut self,
+        namespace: u16,
+        number: u64,
+        found: Option<Box<str>>,
+        core: &mut dyn Core,
+    ) -> Result<(), CloseReason> {
+        let _ = (namespace, number, found, core);
         Ok(())
     }
 
@@ -461,6 +477,32 @@ pub trait Core {
 
     /// Up to where a room was delivered to its members here. `None`: nothing was, or the room has no history.
     fn delivered(&self, namespace: u16, room: &str) -> Option<Position>;
+
+    /// The position up to which the connection was sent everything of a room in an encoding. `None`: it is not a member, nothing
+    /// was published since it is, or the room has no history.
+    fn sent(&self, namespace: u16, room: &str, encoding: &Arc<dyn Encoding>) -> Option<Position>;
+
+    /// Reads a cursor or a session of Action Cable. [`Outcome::Ready`]: what was found, or nothing. [`Outcome::Pending`]:
+    /// [`Protocol::cable_read`] follows. [`Outcome::Overloaded`]: it cannot be read.
+    fn read_cable(&mut self, namespace: u16, query: CableQuery, number: u64) -> Outcome<Option<Box<str>>>;
+
+    /// Writes a cursor or a session of Action Cable.
+    fn write_cable(&mut self, namespace: u16, write: CableWrite);
+
+    /// Sends a publication that is not stored to the members of a room.
+    fn whisper(&mut self, namespace: u16, room: &str, text: String);
+
+    /// From now on the connection is present in a room only after [`Core::enter`].
+    fn enter_only_on_request(&mut self);
+
+    /// Makes the connection present in a room that it is in, with this info instead of that of its identity.
+    ///
+    /// # Errors
+    /// [`PresenceError`].
+    fn enter(&mut self, namespace: u16, room: &str, info: Option<&str>) -> Result<(), PresenceError>;
+
+    /// The connection is not present in a room any more.
+    fn exit(&mut self, namespace: u16, room: &str);
 
     /// Calls the application. [`Protocol::called`] follows with the same number. `connection` is the id of the connection for
     /// the application, if it has one of its own.

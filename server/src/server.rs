@@ -24,7 +24,7 @@ use crate::http::{
 };
 use crate::mailbox::MailboxSettings;
 use crate::metrics::Metrics;
-use crate::namespace::{Namespace, Namespaces, RoomLimits};
+use crate::namespace::{Namespace, Namespaces, RefreshSettings, RoomLimits};
 use crate::pages::VisitorCookie;
 use crate::protocols::{self, Mount, REGISTRY};
 use crate::revocation::RevocationList;
@@ -315,6 +315,7 @@ fn namespaces(config: &Config) -> Namespaces {
             dialect_joins,
             visitors: visitors(one),
             web_service: one.web_service.clone(),
+            refreshes: refresh_settings(one),
             connection_state: one.connection_state.clone(),
             allows_eio3: one.allows_eio3,
             ends_expired_memberships: one.ends_expired_memberships,
@@ -328,6 +329,13 @@ fn namespaces(config: &Config) -> Namespaces {
 fn visitors(config: &NamespaceConfig) -> Option<VisitorCookie> {
     let pages = config.pages.as_ref().filter(|_| !config.has_closed_protocol())?;
     Some(pages.visitors(&config.name))
+}
+
+/// How refreshes of Turbo are merged in a namespace. `None`: it has none, or they are not merged.
+fn refresh_settings(config: &NamespaceConfig) -> Option<RefreshSettings> {
+    let cable = config.serves_action_cable().then(|| config.action_cable.clone().unwrap_or_default())?;
+    let interval = cable.refresh_interval.as_millis() as u64;
+    (interval > 0).then(|| RefreshSettings { interval, window: cable.refresh_window.as_millis() as u64 })
 }
 
 /// The connections that the limit of open files allows. Addresses share these, so that one of them cannot use up the files.

@@ -111,6 +111,7 @@ impl Setup {
             visitors: None,
             allows_eio3: true,
             web_service: None,
+            refreshes: None,
             connection_state: None,
             ends_expired_memberships: false,
             limits: RoomLimits { max_rooms: 8, max_name_bytes: 255 },

@@ -149,6 +149,41 @@ module Bench
     end
   end
 
+  # The same server for clients of Action Cable: the same load in its frames.
+  module ForActionCable
+    SCENARIOS = %w[steady burst flood idle connect identifiers].freeze
+
+    def name
+      "cable-#{engine}"
+    end
+
+    def title
+      "#{super}, Action Cable"
+    end
+
+    def takes_part_in?(scenario)
+      SCENARIOS.include?(scenario.name)
+    end
+
+    def namespace(workspace)
+      super.except(:secret).merge(protocol: "action_cable", action_cable: { signed_stream_key: Nodevent::SECRET })
+    end
+
+    def load(workspace)
+      [*load_arguments("turbo", workspace, publish(workspace)), "--secret", Nodevent::SECRET]
+    end
+  end
+
+  # The server with its memory engine, for clients of Action Cable.
+  class CableMemory < NodeventMemory
+    prepend ForActionCable
+  end
+
+  # The server with its Redis engine, for clients of Action Cable.
+  class CableRedis < NodeventRedis
+    prepend ForActionCable
+  end
+
   # The same server with a hook `delivered` for every publication, in the scenario that compares both.
   module WithHook
     def name

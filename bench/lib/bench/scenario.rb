@@ -4,6 +4,9 @@ module Bench
   # The columns of every table of deliveries.
   DELIVERY = %i[per_second cpu spread p50 p95 p99 lost out_of_order].freeze
 
+  # Our server for clients of Action Cable, with both engines.
+  CABLE = %w[cable-memory cable-redis].freeze
+
   # The columns of the table of presence.
   PRESENCE = %i[changes change_cpu change_redis_cpu events enter_p50 enter_p99 leave_p50 leave_p99 lost].freeze
 
@@ -30,20 +33,20 @@ module Bench
     # Scenarios with many deliveries.
     def self.delivery
       [new(name: "steady", title: "Steady: 5,000 connections in one room, 10 publications of 200 bytes per second",
-           columns: [:per_second, :cpu, :ratio, *DELIVERY.drop(2)], bare: true),
+           columns: [:per_second, :cpu, :ratio, :dialect_ratio, *DELIVERY.drop(2)], bare: true),
        new(name: "burst", title: "Burst: 1,000 connections in one room, 500 publications at once, three times",
-           columns: [*DELIVERY, :memory_after]),
+           columns: [*DELIVERY, :dialect_ratio, :memory_after]),
        new(name: "flood", title: "Flood: 1,000 connections in one room, 2,000 publications per second",
-           columns: [*DELIVERY, :memory_after]),
+           columns: [*DELIVERY, :dialect_ratio, :memory_after]),
        new(name: "rooms", title: "Many rooms: 5,000 connections in 1,000 rooms, 2,000 publications per second",
            columns: DELIVERY)]
     end
 
     # Scenarios without deliveries.
     def self.quiet
-      [new(name: "idle", title: "Idle: 10,000 joined connections", columns: %i[memory_idle slab memory_server]),
+      [new(name: "idle", title: "Idle: 10,000 joined connections", columns: %i[memory_idle idle_dialect_ratio slab memory_server]),
        new(name: "connect", title: "Connect: 5,000 connects and joins, 100 at a time",
-           columns: %i[connects connect_cpu connect_spread join_retries], bare: true)]
+           columns: %i[connects connect_cpu connect_dialect_ratio connect_spread join_retries], bare: true)]
     end
 
     # One scenario with slow clients, and its reference without them.
@@ -75,6 +78,9 @@ module Bench
       redis = %w[nodevent-redis]
       [new(name: "hooks", title: "Hooks: as steady, with and without a hook for each publication",
            columns: [:per_second, :cpu, :hook_ratio, *DELIVERY.drop(2), :hook_events], only: OURS, load: "steady"),
+       new(name: "identifiers",
+           title: "Identifiers: 1,000 viewers with 100 identifiers on one stream, 200 messages per second",
+           columns: [*DELIVERY, :memory_after], only: CABLE),
        new(name: "storm", title: "Reconnect storm: the server restarts under 5,000 connections",
            columns: %i[reconnected recovered all_joined complete lost out_of_order], only: redis),
        new(name: "walk", title: "Walk: from `emit` in Ruby to a handler in a page in Chromium, 50 per second",

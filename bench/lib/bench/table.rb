@@ -15,6 +15,8 @@ module Bench
       events: "events delivered", enter_p50: "enter p50 ms", enter_p99: "enter p99 ms",
       leave_p50: "leave p50 ms", leave_p99: "leave p99 ms",
       acknowledged: "acknowledged", ack_p50: "acknowledgement p50 ms", ack_p99: "acknowledgement p99 ms",
+      dialect_ratio: "× `nodevent` dialect", idle_dialect_ratio: "× `nodevent` dialect",
+      connect_dialect_ratio: "× `nodevent` dialect",
       hook_ratio: "× without a hook", hook_events: "events of hooks",
       walk_p50: "p50 ms", walk_p95: "p95 ms", walk_p99: "p99 ms", walk_lost: "lost"
     }.freeze
@@ -74,9 +76,19 @@ module Bench
       when :spread then spread(scenario, server, :cpu)
       when :connect_spread then spread(scenario, server, :connect_cpu)
       when :hook_ratio then number(@results.ratio(scenario, server, :cpu, to: server.sub("hooks", "nodevent")))
+      when :dialect_ratio then dialect_ratio(scenario, server, :cpu)
+      when :idle_dialect_ratio then dialect_ratio(scenario, server, :memory_idle)
+      when :connect_dialect_ratio then dialect_ratio(scenario, server, :connect_cpu)
       when :ratio then number(@results.ratio(scenario, server, :cpu, to: "bare"))
       else number(@results.figure(scenario, server, column), whole: WHOLE.include?(column))
       end
+    end
+
+    # What clients of Action Cable cost, in units of our own clients with the same engine.
+    def dialect_ratio(scenario, server, name)
+      return "–" unless CABLE.include?(server)
+
+      number(@results.ratio(scenario, server, name, to: server.sub("cable", "nodevent")))
     end
 
     def spread(scenario, server, name)

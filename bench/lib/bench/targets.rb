@@ -28,6 +28,7 @@ module Bench
        simple("many rooms: p99", 1, "ms", "rooms", :p99),
        Target.new("steady: CPU per delivery", 1.15, "× bare loop", method(:steady)),
        Target.new("hooks: CPU per delivery of steady", 1.1, "× without a hook", method(:hooks)),
+       *cable,
        Target.new("slow clients: p99 of the others", 1.1, "× without them", method(:slow)),
        Target.new("`emit` in Ruby beyond the message's `to_json`", 1, "µs", method(:emit)),
        Target.new("lost, in all scenarios together", 0, "", method(:lost))]
@@ -59,6 +60,14 @@ module Bench
 
     def hooks(server)
       @results.ratio("hooks", server.sub("nodevent", "hooks"), :cpu, to: server)
+    end
+
+    # The same load through frames of Action Cable.
+    def cable
+      [["steady", :cpu], ["burst", :cpu], ["flood", :cpu], ["idle", :memory_idle], ["connect", :connect_cpu]].map do |one, name|
+        value = ->(server) { @results.ratio(one, server.sub("nodevent", "cable"), name, to: server) }
+        Target.new("Action Cable: #{one}", 1.15, "× `nodevent` dialect", value)
+      end
     end
 
     def slow(server)

@@ -12,6 +12,8 @@ pub(crate) enum ClientProtocol {
     SocketIo,
     /// Action Cable; a connection subscribes to its room with `RoomChannel`.
     ActionCable,
+    /// Action Cable as pages with Turbo speak it; a connection subscribes to the signed name of its room.
+    Turbo,
     /// A WebSocket to `/subscribe?room=`, the subscriber endpoint of the Nchan configuration.
     Nchan,
     /// WebSocket frames over plain TCP without a handshake; the first frame signals that the server is ready.
@@ -43,6 +45,8 @@ pub(crate) struct Target<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) room: &'a str,
     pub(crate) key: Option<&'a str>,
+    /// What distinguishes the connection's identifier from those of others, if they differ.
+    pub(crate) identifier: Option<usize>,
     /// The token of the connection's user.
     pub(crate) token: Option<&'a str>,
     /// The last known position, if the connection was in the room before.
@@ -67,7 +71,9 @@ impl ClientProtocol {
     pub(crate) fn request(self, host: &str, target: &Target<'_>) -> Option<String> {
         let (path, subprotocol) = match self {
             Self::SocketIo => ("/socket.io/?EIO=4&transport=websocket".to_owned(), ""),
-            Self::ActionCable => ("/cable".to_owned(), "Sec-WebSocket-Protocol: actioncable-v1-json\r\n"),
+            Self::ActionCable | Self::Turbo => {
+                ("/cable".to_owned(), "Sec-WebSocket-Protocol: actioncable-v1-json, actioncable-unsupported\r\n")
+            }
             Self::Nchan => (format!("/subscribe?room={}", target.room), ""),
             Self::Bare => return None,
         };
@@ -81,7 +87,7 @@ impl ClientProtocol {
     /// Returns the phase after the WebSocket handshake, or after the TCP connect if there is none.
     pub(crate) fn after_request(self) -> Phase {
         match self {
-            Self::SocketIo | Self::ActionCable => Phase::Opening,
+            Self::SocketIo | Self::ActionCable | Self::Turbo => Phase::Opening,
             Self::Nchan => Phase::Joined,
             Self::Bare => Phase::Joining,
         }
@@ -92,6 +98,7 @@ impl ClientProtocol {
         match self {
             Self::SocketIo => Some(socket_io_join(target)),
             Self::ActionCable => Some(action_cable_join(target)),
+            Self::Turbo => Some(turbo_join(target)),
             Self::Nchan | Self::Bare => None,
         }
     }
@@ -105,7 +112,8 @@ impl ClientProtocol {
     pub(crate) fn on_text(self, phase: Phase, text: &[u8], target: &Target<'_>, out: &mut String) -> Outcome {
         match self {
             Self::SocketIo => socket_io(phase, text, target, out),
-            Self::ActionCable => action_cable(phase, text, target, out),
+            Self::ActionCable => action_cable(phase, text, || action_cable_join(target), out),
+            Self::Turbo => action_cable(phase, text, || turbo_join(target), out),
             Self::Nchan => Outcome::Ignored,
             Self::Bare => Outcome::Phase(Phase::Joined),
         }
@@ -126,6 +134,15 @@ fn socket_io_join(target: &Target<'_>) -> String {
 fn action_cable_join(target: &Target<'_>) -> String {
     let identifier = json!({"channel": "RoomChannel", "room": target.room}).to_string();
     json!({"command": "subscribe", "identifier": identifier}).to_string()
+}
+
+/// The key is the signed name of the room.
+fn turbo_join(target: &Target<'_>) -> String {
+    let mut identifier = json!({"channel": "Turbo::StreamsChannel", "signed_stream_name": target.key});
+    if let Some(number) = target.identifier {
+        identifier["number"] = number.into();
+    }
+    json!({"command": "subscribe", "identifier": identifier.to_string()}).to_string()
 }
 
 fn socket_io(phase: Phase, text: &[u8], target: &Target<'_>, out: &mut String) -> Outcome {
@@ -157,10 +174,10 @@ fn socket_io(phase: Phase, text: &[u8], target: &Target<'_>, out: &mut String) -
     }
 }
 
-fn action_cable(phase: Phase, text: &[u8], target: &Target<'_>, out: &mut String) -> Outcome {
+fn action_cable(phase: Phase, text: &[u8], join: impl Fn() -> String, out: &mut String) -> Outcome {
     let contains = |what: &[u8]| memchr::memmem::find(text, what).is_some();
     if phase == Phase::Opening && contains(br#""type":"welcome""#) {
-        *out = action_cable_join(target);
+        *out = join();
         return Outcome::Phase(Phase::Joining);
     }
     if phase == Phase::Joining && contains(br#""type":"confirm_subscription""#) {
@@ -177,7 +194,8 @@ mod tests {
     use super::*;
 
     fn walk(protocol: ClientProtocol, from: Phase, texts: &[&str]) -> (Vec<String>, Phase) {
-        let target = Target { namespace: "/n", room: "r", key: Some("k:1"), token: None, since: None };
+        let target =
+            Target { namespace: "/n", room: "r", key: Some("k:1"), identifier: None, token: None, since: None };
         let (mut sent, mut phase) = (Vec::new(), from);
         for text in texts {
             let mut out = String::new();
@@ -202,7 +220,8 @@ mod tests {
 
     #[test]
     fn socket_io_connection_sends_its_token() {
-        let target = Target { namespace: "/n", room: "r", key: None, token: Some("t"), since: None };
+        let target =
+            Target { namespace: "/n", room: "r", key: None, identifier: None, token: Some("t"), since: None };
         let mut out = String::new();
         ClientProtocol::SocketIo.on_text(Phase::Opening, b"0{}", &target, &mut out);
         assert_eq!(out, r#"40/n,{"token":"t"}"#);
@@ -224,8 +243,18 @@ mod tests {
     }
 
     #[test]
+    fn turbo_connection_subscribes_to_the_signed_name_of_the_room() {
+        let target =
+            Target { namespace: "/n", room: "r", key: Some("n--s"), identifier: Some(7), token: None, since: None };
+        let mut out = String::new();
+        let outcome = ClientProtocol::Turbo.on_text(Phase::Opening, b"{\"type\":\"welcome\"}", &target, &mut out);
+        assert_eq!(outcome, Outcome::Phase(Phase::Joining));
+        assert!(out.contains(r#"\"signed_stream_name\":\"n--s\""#) && out.contains(r#"\"number\":7"#), "{out}");
+    }
+
+    #[test]
     fn refused_join_is_not_counted_as_joined() {
-        let target = Target { namespace: "/n", room: "r", key: None, token: None, since: None };
+        let target = Target { namespace: "/n", room: "r", key: None, identifier: None, token: None, since: None };
         let outcome = ClientProtocol::SocketIo.on_text(
             Phase::Joining,
             b"43/n,0[\"Bad key\",false]",

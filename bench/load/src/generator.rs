@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     /// A token for each connection, if the server identifies users.
     pub(crate) tokens: Vec<String>,
     pub(crate) connections: usize,
+    /// How many different identifiers the connections in a room have. 0: all have the same.
+    pub(crate) identifiers: usize,
     /// Number of connections that stop reading after their join.
     pub(crate) slow: usize,
     /// How many connects may be in progress at a time.
@@ -478,6 +480,7 @@ fn target<'a>(settings: &'a Settings, connection: &'a Connection, index: usize) 
         namespace: &settings.namespace,
         room: &settings.rooms[room],
         key: settings.keys.get(room).map(String::as_str),
+        identifier: index.checked_rem(settings.identifiers),
         token: settings.tokens.get(index).map(String::as_str),
         since: connection.position.as_deref(),
     }

@@ -25,6 +25,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use client_protocol::ClientProtocol;
 use generator::Settings;
+use nodevent_protocol::action_cable::signed_name;
 use nodevent_protocol::key::{self, Secret};
 use process::Processes;
 use publisher::{Plan, Route};
@@ -111,6 +112,7 @@ fn main() -> anyhow::Result<()> {
     );
     let rooms: Vec<String> = (0..scenario.rooms).map(|number| format!("Room_{number}")).collect();
     let keys = match &arguments.secret {
+        Some(secret) if arguments.protocol == ClientProtocol::Turbo => sign_names(&rooms, secret)?,
         Some(secret) => sign_all(&rooms, secret)?,
         None => Vec::new(),
     };
@@ -127,6 +129,7 @@ fn main() -> anyhow::Result<()> {
         keys,
         tokens,
         connections: scenario.connections,
+        identifiers: scenario.identifiers,
         slow: scenario.slow,
         concurrency: scenario.concurrency,
         reconnects: storm,
@@ -143,6 +146,12 @@ fn main() -> anyhow::Result<()> {
     };
     println!("{}", serde_json::to_string(&run.run()?)?);
     Ok(())
+}
+
+/// Signs the name of each room, as an application does for Turbo.
+fn sign_names(rooms: &[String], secret: &str) -> anyhow::Result<Vec<String>> {
+    let secret = Secret::new(secret).context("the secret cannot be used")?;
+    Ok(rooms.iter().map(|room| signed_name::sign(room, &secret)).collect())
 }
 
 /// Signs a key for each room, valid for an hour.

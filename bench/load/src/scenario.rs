@@ -31,6 +31,8 @@ pub(crate) enum Name {
     ConnectJwt,
     /// 5,000 users in 100 rooms with presence; 500 leave or enter per second.
     Presence,
+    /// 1,000 connections in one room with 100 identifiers, 200 publications a second.
+    Identifiers,
     /// 1,000 users with mailboxes, 1,000 messages a second, each of which is acknowledged.
     Mailbox,
 }
@@ -40,6 +42,8 @@ pub(crate) enum Name {
 pub(crate) struct Scenario {
     pub(crate) connections: usize,
     pub(crate) rooms: usize,
+    /// How many different identifiers the connections in a room have. 0: all have the same.
+    pub(crate) identifiers: usize,
     /// Bytes of a publication.
     pub(crate) size: usize,
     /// The schedules, one after the other.
@@ -65,6 +69,7 @@ impl Name {
         let base = Scenario {
             connections: 5000,
             rooms: 1,
+            identifiers: 0,
             size: 200,
             plans: Vec::new(),
             slow: 0,
@@ -87,6 +92,7 @@ impl Name {
             Self::IdleJwt => Self::Idle.scenario(),
             Self::ConnectJwt => Self::Connect.scenario(),
             Self::Presence => Scenario { rooms: 100, changes_per_second: 500, ..base },
+            Self::Identifiers => Scenario { connections: 1000, identifiers: 100, plans: rate(200, 10.0), ..base },
             Self::Mailbox => {
                 Scenario { connections: 1000, rooms: 1000, plans: rate(1000, 10.0), mailboxes: true, ..base }
             }

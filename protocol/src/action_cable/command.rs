@@ -9,14 +9,23 @@ use std::collections::HashMap;
 /// A command of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command<'a> {
-    /// `{"command": "subscribe", "identifier": …, "history": …}`
-    Subscribe(Identifier<'a>, Option<History<'a>>),
+    /// `{"command": "subscribe", "identifier": …, "history": …, "presence": …}`
+    Subscribe(Identifier<'a>, Option<History<'a>>, Option<Entry<'a>>),
     /// `{"command": "unsubscribe", "identifier": …}`
     Unsubscribe(Identifier<'a>),
     /// `{"command": "message", "identifier": …, "data": …}`
     Message(Identifier<'a>),
     /// `{"command": "history", "identifier": …, "history": …}`, of the extended protocol.
     History(Identifier<'a>, History<'a>),
+    /// `{"command": "whisper", "identifier": …, "data": …}`, of the extended protocol, with the text of the data: a JSON value.
+    Whisper(Identifier<'a>, &'a str),
+    /// `{"command": "join", "identifier": …, "presence": …}`, of the extended protocol.
+    Join(Identifier<'a>, Entry<'a>),
+    /// `{"command": "leave", "identifier": …}`, of the extended protocol.
+    Leave(Identifier<'a>),
+    /// `{"command": "presence", "identifier": …, "data": {"return_records": …}}`, of the extended protocol: whether the members
+    /// are wanted, or their number alone.
+    Presence(Identifier<'a>, bool),
     /// `{"command": "ping"}`, of the extended protocol.
     Ping,
     /// `{"command": "pong"}`, of the extended protocol.
@@ -40,6 +49,15 @@ pub struct History<'a> {
     pub since: Option<u64>,
     /// The positions of streams, by their `stream_id`. `None`: it is not a position that a server has assigned.
     pub streams: Vec<(Cow<'a, str>, Option<Position>)>,
+}
+
+/// As whom a client of the extended protocol is present.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The id. `None`: it is missing, or neither text nor a whole number.
+    pub id: Option<Cow<'a, str>>,
+    /// What the client says about itself: the text of a JSON value.
+    pub info: Option<&'a str>,
 }
 
 /// Why a message is not a command.
@@ -73,11 +91,17 @@ impl<'a> Command<'a> {
             members.get("command").and_then(|raw| string(raw.get())).ok_or(CommandError::UnknownCommand)?;
         let identifier = || Identifier::read(members.get("identifier").copied());
         let history = || members.get("history").and_then(|raw| History::read(raw));
+        let entry = || members.get("presence").and_then(|raw| Entry::read(raw));
+        let data = members.get("data").map(|raw| raw.get());
         match &*command {
-            "subscribe" => Ok(Self::Subscribe(identifier()?, history())),
+            "subscribe" => Ok(Self::Subscribe(identifier()?, history(), entry())),
             "unsubscribe" => Ok(Self::Unsubscribe(identifier()?)),
             "message" => Ok(Self::Message(identifier()?)),
             "history" => Ok(Self::History(identifier()?, history().unwrap_or_default())),
+            "whisper" => Ok(Self::Whisper(identifier()?, data.unwrap_or("null"))),
+            "join" => Ok(Self::Join(identifier()?, entry().unwrap_or_default())),
+            "leave" => Ok(Self::Leave(identifier()?)),
+            "presence" => Ok(Self::Presence(identifier()?, data.is_none_or(wants_records))),
             "ping" => Ok(Self::Ping),
             "pong" => Ok(Self::Pong),
             _ => Err(CommandError::UnknownCommand),
@@ -88,6 +112,12 @@ impl<'a> Command<'a> {
 // === impl Identifier ===
 
 impl<'a> Identifier<'a> {
+    /// Reads an identifier from a JSON value. `None`: it is not a string.
+    #[must_use]
+    pub fn of(json: &'a str) -> Option<Self> {
+        serde_json::from_str::<&RawValue>(json).ok().and_then(|raw| Self::read(Some(raw)).ok())
+    }
+
     fn read(raw: Option<&'a RawValue>) -> Result<Self, CommandError> {
         let raw = raw.map(RawValue::get).filter(|raw| raw.starts_with('"')).ok_or(CommandError::NoIdentifier)?;
         Ok(match string(raw) {
@@ -114,6 +144,26 @@ impl<'a> History<'a> {
     #[must_use]
     pub fn of(&self, stream: &str) -> Option<Option<Position>> {
         self.streams.iter().rev().find(|(id, _)| id == stream).map(|(_, position)| *position)
+    }
+}
+
+/// Whether the data of a command `presence` ask for the members, as they do if they say nothing else.
+fn wants_records(data: &str) -> bool {
+    let members = raw_members(data);
+    members.and_then(|members| members.get("return_records").map(|raw| raw.get())) != Some("false")
+}
+
+// === impl Entry ===
+
+impl<'a> Entry<'a> {
+    /// `None`: it is not an object.
+    fn read(raw: &'a RawValue) -> Option<Self> {
+        let members = raw_members(raw.get())?;
+        let text = |raw: &&'a RawValue| {
+            let is_number = raw.get().bytes().all(|byte| byte.is_ascii_digit());
+            string(raw.get()).or_else(|| is_number.then(|| Cow::Borrowed(raw.get())))
+        };
+        Some(Self { id: members.get("id").and_then(text), info: members.get("info").map(|raw| raw.get()) })
     }
 }
 
@@ -156,7 +206,34 @@ mod tests {
     fn the_last_member_of_a_name_counts() {
         let text = r#"{"command":"message","identifier":1,"identifier":"b","command":"subscribe"}"#;
         let identifier = Identifier { json: "\"b\"".into(), text: Some("b".into()) };
-        assert_eq!(Command::parse(text), Ok(Command::Subscribe(identifier, None)));
+        assert_eq!(Command::parse(text), Ok(Command::Subscribe(identifier, None, None)));
+    }
+
+    #[test]
+    fn a_client_is_present_as_a_text_or_a_number_and_with_any_info() {
+        let entry = |presence: &str| {
+            let text = format!(r#"{{"command":"join","identifier":"a","presence":{presence}}}"#);
+            match Command::parse(&text).unwrap() {
+                Command::Join(_, entry) => (entry.id.map(Cow::into_owned), entry.info.map(str::to_owned)),
+                other => panic!("{other:?}"),
+            }
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(entry(r#"{"id":"4\u0032","info":{"a": 1.50}}"#), (some("42"), some(r#"{"a": 1.50}"#)));
+        assert_eq!(entry(r#"{"id":42}"#), (some("42"), None));
+        for other in ["null", "[]", "7", "{}", r#"{"id":null}"#, r#"{"id":[1]}"#, r#"{"id":-1}"#] {
+            assert_eq!(entry(other).0, None, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_members_are_wanted_unless_a_client_says_otherwise() {
+        let records = |data: &str| {
+            let text = format!(r#"{{"command":"presence","identifier":"a"{data}}}"#);
+            matches!(Command::parse(&text), Ok(Command::Presence(_, true)))
+        };
+        assert!(records("") && records(r#","data":{"return_records":true}"#) && records(r#","data":7"#));
+        assert!(!records(r#","data":{"return_records":false}"#));
     }
 
     #[test]

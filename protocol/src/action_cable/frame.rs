@@ -10,6 +10,19 @@ pub const PONG: &str = r#"{"type":"pong"}"#;
 /// The message that makes Turbo load the page again and morph it.
 pub const REFRESH: &str = r#""\u003cturbo-stream action=\"refresh\"\u003e\u003c/turbo-stream\u003e""#;
 
+/// The first frame of an admitted connection of the extended protocol, with the id of its session.
+#[must_use]
+pub fn welcome(sid: &str) -> String {
+    format!(r#"{{"type":"welcome","sid":"{sid}"}}"#)
+}
+
+/// The same for a connection that continues with these subscriptions of an earlier one.
+#[must_use]
+pub fn welcome_back(sid: &str, identifiers: &[&str]) -> String {
+    let identifiers = identifiers.join(",");
+    format!(r#"{{"type":"welcome","sid":"{sid}","restored":true,"restored_ids":[{identifiers}]}}"#)
+}
+
 /// A heartbeat.
 #[must_use]
 pub fn ping(time: u128) -> String {
@@ -38,6 +51,37 @@ pub fn confirm_history(identifier: &str) -> String {
 #[must_use]
 pub fn reject_history(identifier: &str) -> String {
     typed(identifier, "reject_history")
+}
+
+/// A member has entered. `info` is the text of a JSON value.
+#[must_use]
+pub fn presence_join(identifier: &str, id: &str, info: &str) -> String {
+    let id = Value::from(id);
+    presence(identifier, &format!(r#"{{"type":"join","id":{id},"info":{info}}}"#))
+}
+
+/// A member has left.
+#[must_use]
+pub fn presence_leave(identifier: &str, id: &str) -> String {
+    let id = Value::from(id);
+    presence(identifier, &format!(r#"{{"type":"leave","id":{id}}}"#))
+}
+
+/// The number of members, and the members as a list of JSON objects if they are wanted.
+#[must_use]
+pub fn presence_info(identifier: &str, total: u64, records: Option<&str>) -> String {
+    let records = records.map(|records| format!(r#","records":{records}"#)).unwrap_or_default();
+    presence(identifier, &format!(r#"{{"type":"info","total":{total}{records}}}"#))
+}
+
+/// The client cannot be present, or there is no list of members.
+#[must_use]
+pub fn presence_error(identifier: &str) -> String {
+    presence(identifier, r#"{"type":"error"}"#)
+}
+
+fn presence(identifier: &str, message: &str) -> String {
+    format!(r#"{{"type":"presence","identifier":{identifier},"message":{message}}}"#)
 }
 
 fn typed(identifier: &str, kind: &str) -> String {

@@ -1,5 +1,6 @@
 //! Identifiers of subscriptions: an object with the name of a channel and its parameters.
 
+use crate::page::PageHash;
 use crate::publication::{raw_members, string};
 use std::borrow::Cow;
 
@@ -13,6 +14,8 @@ const SIGNED_NAME: &str = "signed_stream_name";
 const PUBLIC_NAME: &str = "stream_name";
 /// The parameter with the position of the stream when the page was rendered.
 const SINCE: &str = "nodevent_since";
+/// The parameter with the id of the page.
+const PAGE: &str = "nodevent_page";
 
 /// What a subscription is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub enum Requested<'a> {
         is_turbo: bool,
         /// The position of the stream when the page was rendered, if its tag has it.
         since: Option<Cow<'a, str>>,
+        /// The id of the page, if its tag has it: 1 to 64 printable ASCII characters.
+        page: Option<Cow<'a, str>>,
     },
     /// A public stream.
     Public(Cow<'a, str>),
@@ -38,8 +43,11 @@ pub fn parse(text: &str) -> Option<Requested<'_>> {
     let members = raw_members(text)?;
     let text_of = |name: &str| members.get(name).and_then(|raw| string(raw.get()));
     let channel = text_of("channel")?;
-    let signed =
-        |is_turbo| Some(Requested::Signed { token: text_of(SIGNED_NAME)?, is_turbo, since: text_of(SINCE) });
+    let signed = |is_turbo| {
+        let (token, since) = (text_of(SIGNED_NAME)?, text_of(SINCE));
+        let page = text_of(PAGE).filter(|page| PageHash::of(page).is_some());
+        Some(Requested::Signed { token, is_turbo, since, page })
+    };
     match &*channel {
         TURBO => signed(true),
         PUBSUB => signed(false).or_else(|| text_of(PUBLIC_NAME).map(Requested::Public)),
@@ -53,7 +61,8 @@ mod tests {
 
     #[test]
     fn the_channel_decides_what_a_subscription_is_for() {
-        let signed = |is_turbo| Some(Requested::Signed { token: "InBvc3RzIg==--00".into(), is_turbo, since: None });
+        let token = "InBvc3RzIg==--00";
+        let signed = |is_turbo| Some(Requested::Signed { token: token.into(), is_turbo, since: None, page: None });
         for (text, requested) in [
             (r#"{"channel":"Turbo::StreamsChannel","signed_stream_name":"InBvc3RzIg==--00"}"#, signed(true)),
             (r#"{"channel":"$pubsub","signed_stream_name":"InBvc3RzIg==--00"}"#, signed(false)),
@@ -74,9 +83,22 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_may_say_since_when_it_was_rendered() {
-        let text = r#"{"channel":"Turbo::StreamsChannel","signed_stream_name":"t","nodevent_since":"x"}"#;
-        let requested = Requested::Signed { token: "t".into(), is_turbo: true, since: Some("x".into()) };
-        assert_eq!(parse(text), Some(requested));
+    fn a_tag_may_say_since_when_it_was_rendered_and_for_which_page() {
+        let requested = |more: &str| {
+            let text = format!(r#"{{"channel":"Turbo::StreamsChannel","signed_stream_name":"t"{more}}}"#);
+            match parse(&text) {
+                Some(Requested::Signed { since, page, .. }) => {
+                    (since.map(Cow::into_owned), page.map(Cow::into_owned))
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(requested(r#","nodevent_since":"x""#), (some("x"), None));
+        assert_eq!(requested(r#","nodevent_since":"x","nodevent_page":"p-1""#), (some("x"), some("p-1")));
+        let long = format!(r#","nodevent_page":"{}""#, "x".repeat(65));
+        for bad in [r#","nodevent_page":"""#, r#","nodevent_page":"a b""#, r#","nodevent_page":7"#, &long] {
+            assert_eq!(requested(bad), (None, None), "{bad}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The protocol of Action Cable: JSON objects over a WebSocket, for the stock clients of Rails and of AnyCable.
 //!
 //! [`command`] reads what clients send, [`frame`] writes what they receive, [`identifier`] reads which stream a
-//! subscription is for, and [`signed_name`] verifies the names of streams that an application has signed.
+//! subscription is for, and [`signed_name`] verifies the names of streams that an application has signed. [`refresh`] reads a
+//! message that may be merged with others, and [`stored`] names what engines keep of connections.
 //! `protocol/README.md` section 17 has what this server adds, and `vectors/action_cable.json` an example of each.
 //!
 //! # Source
@@ -10,7 +11,9 @@
 pub mod command;
 pub mod frame;
 pub mod identifier;
+pub mod refresh;
 pub mod signed_name;
+pub mod stored;
 
 /// The subprotocol of all stock clients.
 pub const SUBPROTOCOL: &str = "actioncable-v1-json";

@@ -201,6 +201,12 @@ impl Scope {
         [format!("{tag}:page:{page}"), format!("{tag}:expiry"), format!("{tag}:channels")]
     }
 
+    /// Returns the key of a cursor or a session of Action Cable; see [`crate::action_cable::stored`].
+    #[must_use]
+    pub fn cable(&self, namespace: &str, key: crate::action_cable::stored::CableKey) -> String {
+        format!("{}{PREFIX}cable:{}:{namespace}:{key}", self.prefix, namespace.len())
+    }
+
     /// Returns a key or a channel of this program alone, for `purpose`. `id` makes it unique.
     #[must_use]
     pub fn own(&self, purpose: &str, id: u128) -> String {
@@ -249,6 +255,7 @@ pub fn script_sha(script: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::action_cable::stored::CableKey;
     use std::collections::HashSet;
 
     #[test]
@@ -299,6 +306,7 @@ mod tests {
             let scope = Scope::new(prefix, 0).unwrap();
             for namespace in names {
                 add(scope.secrets(namespace));
+                add(scope.cable(namespace, CableKey::session("", "s")));
                 scope.revocations(namespace).into_iter().for_each(&mut add);
                 add(scope.connections(namespace).servers);
                 add(scope.connections(namespace).of_server("1"));

@@ -2,7 +2,7 @@
 
 use crate::vector::{list, load, number, text};
 use base64::Engine as _;
-use nodevent_protocol::action_cable::command::{Command, History, Identifier};
+use nodevent_protocol::action_cable::command::{Command, Entry, History, Identifier};
 use nodevent_protocol::action_cable::{frame, signed_name};
 use nodevent_protocol::history::Position;
 use nodevent_protocol::key::Secret;
@@ -35,6 +35,12 @@ fn a_name_is_signed_as_rails_signs_it() {
     assert_eq!(signed_name::sign(text(plain, "name"), &keys(&vectors)[0]), text(plain, "token"));
 }
 
+/// Adds as whom a client is present.
+fn present(value: &mut Value, entry: &Entry<'_>) {
+    value["id"] = entry.id.as_deref().into();
+    value["info"] = entry.info.map_or(Value::Null, |info| serde_json::from_str(info).unwrap());
+}
+
 /// Converts a command to the form of the vectors.
 fn describe(command: &Command<'_>) -> Value {
     let with = |command: &str, identifier: &Identifier<'_>, history: Option<&History<'_>>| {
@@ -50,7 +56,29 @@ fn describe(command: &Command<'_>) -> Value {
         value
     };
     match command {
-        Command::Subscribe(identifier, history) => with("subscribe", identifier, history.as_ref()),
+        Command::Subscribe(identifier, history, entry) => {
+            let mut value = with("subscribe", identifier, history.as_ref());
+            if let Some(entry) = entry {
+                present(&mut value, entry);
+            }
+            value
+        }
+        Command::Whisper(identifier, data) => {
+            let mut value = with("whisper", identifier, None);
+            value["data"] = serde_json::from_str(data).unwrap();
+            value
+        }
+        Command::Join(identifier, entry) => {
+            let mut value = with("join", identifier, None);
+            present(&mut value, entry);
+            value
+        }
+        Command::Leave(identifier) => with("leave", identifier, None),
+        Command::Presence(identifier, has_records) => {
+            let mut value = with("presence", identifier, None);
+            value["records"] = (*has_records).into();
+            value
+        }
         Command::Unsubscribe(identifier) => with("unsubscribe", identifier, None),
         Command::Message(identifier) => with("message", identifier, None),
         Command::History(identifier, history) => with("history", identifier, Some(history)),
@@ -84,6 +112,15 @@ fn every_frame_is_written_as_listed() {
             ("reject_subscription", _) => frame::reject_subscription(&identifier),
             ("confirm_history", _) => frame::confirm_history(&identifier),
             ("reject_history", _) => frame::reject_history(&identifier),
+            ("welcome", _) => frame::welcome(text(vector, "sid")),
+            ("welcome_back", _) => frame::welcome_back(text(vector, "sid"), &[&identifier]),
+            ("presence_join", _) => frame::presence_join(&identifier, text(vector, "id"), text(vector, "info")),
+            ("presence_leave", _) => frame::presence_leave(&identifier, text(vector, "id")),
+            ("presence_info", _) => {
+                let records = vector.get("records").and_then(Value::as_str);
+                frame::presence_info(&identifier, number(vector, "total"), records)
+            }
+            ("presence_error", _) => frame::presence_error(&identifier),
             ("disconnect", _) => frame::disconnect(text(vector, "reason"), vector["reconnect"] == true),
             ("message", None) => frame::message(&identifier, text(vector, "message")),
             ("message", Some(at)) => {

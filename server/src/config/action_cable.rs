@@ -19,6 +19,10 @@ use std::time::Duration;
 const PATH: &str = "/cable";
 /// The interval of pings, as in Rails. A stock client reconnects after two without one.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
+/// The shortest time between two refreshes of one stream for a page.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest time over which a refresh is spread over the pages.
+const REFRESH_WINDOW: Duration = Duration::from_secs(1);
 /// The salt of the key of signed names of streams in turbo-rails.
 const SALT: &[u8] = b"turbo/signed_stream_verifier_key";
 /// The iterations and bytes of keys that Rails derives.
@@ -40,6 +44,12 @@ pub struct ActionCable {
     pub ping_interval: Duration,
     /// Whether pages load again if messages are missing that cannot be recovered.
     pub refreshes: bool,
+    /// The shortest time between two refreshes of one stream for a page. Zero: they are not merged.
+    pub refresh_interval: Duration,
+    /// The longest time over which a refresh is spread over the pages.
+    pub refresh_window: Duration,
+    /// Whether clients of the extended protocol may whisper.
+    pub has_whispers: bool,
     /// The channels of the stock Redis adapter that are a source.
     pub tap: Option<Tap>,
 }
@@ -61,6 +71,9 @@ impl Default for ActionCable {
             has_public_streams: false,
             ping_interval: PING_INTERVAL,
             refreshes: true,
+            refresh_interval: REFRESH_INTERVAL,
+            refresh_window: REFRESH_WINDOW,
+            has_whispers: false,
             tap: None,
         }
     }
@@ -97,10 +110,23 @@ pub(super) fn read(node: &Node, path: &str, folder: &Path, report: &mut Report) 
     let has_public_streams = map.flag("public_streams", report).unwrap_or(false);
     let ping_interval = map.positive_duration("ping_interval", report).unwrap_or(PING_INTERVAL);
     let refreshes = map.flag("refresh", report).unwrap_or(true);
+    let refresh_interval = map.duration("refresh_interval", report).unwrap_or(default.refresh_interval);
+    let refresh_window = map.duration("refresh_window", report).unwrap_or(default.refresh_window);
+    let has_whispers = map.flag("whispers", report).unwrap_or(false);
     let tap_path = map.name("tap");
     let tap = map.take("tap").and_then(|node| read_tap(node, &tap_path, folder, report));
     map.finish(report);
-    ActionCable { path: url_path, keys, has_public_streams, ping_interval, refreshes, tap }
+    ActionCable {
+        path: url_path,
+        keys,
+        has_public_streams,
+        ping_interval,
+        refreshes,
+        refresh_interval,
+        refresh_window,
+        has_whispers,
+        tap,
+    }
 }
 
 fn read_tap(node: &Node, path: &str, folder: &Path, report: &mut Report) -> Option<Tap> {
@@ -211,6 +237,7 @@ mod tests {
     fn what_is_not_written_is_closed() {
         let closed = settings("{}");
         assert!(closed.keys.is_empty() && !closed.has_public_streams && closed.tap.is_none());
+        assert!(!closed.has_whispers);
         assert_eq!((&*closed.path, closed.ping_interval, closed.refreshes), ("/cable", PING_INTERVAL, true));
         assert!(!Config::from_yaml("/cable: {protocol: action_cable}\n").unwrap().namespaces[0].is_open());
         let secret = "secret: sesame-open-wide-1234567890";

@@ -805,6 +805,31 @@ pub static ACTION_CABLE: Section = Section {
             "false",
         ),
         key(
+            "refresh_interval",
+            Duration,
+            Value("1s"),
+            "Shortest time between two `refresh` actions of one stream for a page. Those that are published meanwhile are one at \
+             its end. `0s` merges none.",
+            "Pages may load again less often, or must at once.",
+            "2s",
+        ),
+        key(
+            "refresh_window",
+            Duration,
+            Value("1s"),
+            "Longest time over which a `refresh` is spread over the pages that view a stream: 1 ms for each of them.",
+            "The application cannot serve a page every millisecond.",
+            "10s",
+        ),
+        key(
+            "whispers",
+            Flag,
+            Value("false"),
+            "Whether clients of AnyCable may send messages to the other subscribers of a stream without the application.",
+            "Clients show each other who is typing.",
+            "true",
+        ),
+        key(
             "tap",
             Map("see [`action_cable.tap`](#action_cabletap)"),
             Words("none"),

@@ -2,6 +2,7 @@
 //!
 //! It knows the shards' inboxes. It does not know connections or encodings.
 
+use crate::cable::CableReply;
 use crate::connection_state::ClaimReply;
 use crate::history::RecoveryReply;
 use crate::hooks::Recorder;
@@ -186,6 +187,17 @@ impl Fanout {
     pub(super) fn reply_claim(&self, reply: ClaimReply) {
         // The engine limits how many claims it has.
         let _ = self.shards.send(reply.reply_to.shard, ToShard::Claimed(reply));
+    }
+
+    /// Sends what was found of a cursor or a session to its shard.
+    pub(super) fn reply_cable(&self, reply: CableReply) {
+        // The engine limits how many requests it has.
+        let _ = self.shards.send(reply.reply_to.shard, ToShard::Cable(reply));
+    }
+
+    /// Whether a protocol serves the namespace, by its name in the configuration.
+    pub(super) fn is_served_by(&self, protocol: &str) -> bool {
+        self.namespaces.get(self.namespace).protocols.iter().any(|one| one == protocol)
     }
 
     /// Whether connections of the namespace can be restored.

@@ -3,6 +3,7 @@
 //! An engine implements the traits of [`crate::capability`] and pushes what arrives into the shards through its
 //! [`Fanout`]. **Architecture Invariant:** only [`redis`] knows Redis.
 
+mod cable_places;
 mod claims;
 mod fanout;
 pub mod memory;

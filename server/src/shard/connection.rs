@@ -5,6 +5,7 @@
 
 use super::Shard;
 use super::slot::Session;
+use crate::cable::{CableQuery, CableWrite};
 use crate::calls::{Call, CallError, ConnectionEvent};
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
@@ -12,7 +13,7 @@ use crate::connection_id::ConnectionId;
 use crate::connection_state::{Sealer, State};
 use crate::encoding::{Encoding, Frame};
 use crate::history::{RequestId, Since};
-use crate::hub::Membership;
+use crate::hub::{Member, Membership};
 use crate::identity::Identity;
 use crate::identity_provider::Identify;
 use crate::mailbox::{Acknowledgement, MailboxError, Removed};
@@ -240,6 +241,39 @@ impl Core for Connection<'_> {
     fn delivered(&self, namespace: u16, room: &str) -> Option<Position> {
         let hub = &self.shard.hub;
         hub.find(namespace, room).and_then(|room| hub.delivered(room))
+    }
+
+    fn sent(&self, namespace: u16, room: &str, encoding: &Arc<dyn Encoding>) -> Option<Position> {
+        let room = self.shard.hub.find(namespace, room)?;
+        let encoding = self.shard.encodings.find(encoding)?;
+        let is_member = self.shard.hub.is_member(self.slot, Membership { room, encoding });
+        is_member.then(|| self.shard.sent_up_to(Member { slot: self.slot, encoding }, room))?
+    }
+
+    fn read_cable(&mut self, namespace: u16, query: CableQuery, number: u64) -> Outcome<Option<Box<str>>> {
+        self.shard.read_cable(self.slot, namespace, query, number)
+    }
+
+    fn write_cable(&mut self, namespace: u16, write: CableWrite) {
+        self.shard.write_cable(self.slot, namespace, write);
+    }
+
+    fn whisper(&mut self, namespace: u16, room: &str, text: String) {
+        self.shard.whisper(namespace, room, text);
+    }
+
+    fn enter_only_on_request(&mut self) {
+        if let Some(session) = self.shard.session_mut(self.slot) {
+            session.enters_on_request = true;
+        }
+    }
+
+    fn enter(&mut self, namespace: u16, room: &str, info: Option<&str>) -> Result<(), PresenceError> {
+        self.shard.enter_on_request(self.slot, namespace, room, info)
+    }
+
+    fn exit(&mut self, namespace: u16, room: &str) {
+        self.shard.exit_on_request(self.slot, namespace, room);
     }
 
     fn call(&mut self, namespace: u16, call: Call, connection: Option<&str>, number: u64) -> Result<(), CallError> {

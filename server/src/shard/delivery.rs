@@ -50,7 +50,10 @@ impl Shard {
             topic => self.hub.find(broadcast.namespace, topic),
         };
         match room {
-            Some(room) => self.delivery.add(room, broadcast.notice.clone(), broadcast.cost),
+            Some(room) => {
+                self.accept_refresh(broadcast.namespace, room, &broadcast.notice);
+                self.delivery.add(room, broadcast.notice.clone(), broadcast.cost);
+            }
             None => self.delivery.release(broadcast.cost),
         }
     }

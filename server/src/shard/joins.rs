@@ -21,6 +21,7 @@ use crate::log::AUDIT;
 use crate::outcome::Outcome;
 use crate::protocol::{JoinError, Joined, RecoveryStatus, Subscribe, SubscribeReply};
 use crate::publication::Notice;
+use nodevent_protocol::action_cable::refresh::Refresh;
 use nodevent_protocol::topic::{self, Topic};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -424,9 +425,18 @@ impl Shard {
         let may_fit = own.map(|one| one.text.len()).sum::<usize>() <= space;
         let encoding = encoding.filter(|_| may_fit);
         let mut frames: Vec<Frame> = Vec::new();
+        // Of refreshes, one at the end is enough.
+        let mut refresh: Option<Refresh> = None;
+        let merges = encoding.is_some_and(|encoding| encoding.merges_refreshes());
         let mut received = Vec::new();
         for (publication, encoding) in publications.into_iter().zip(std::iter::repeat(encoding)) {
             let Some(encoding) = encoding else { break };
+            if merges && let Some(later) = Refresh::of_publication(&publication.text) {
+                match &mut refresh {
+                    Some(refresh) => refresh.merge(&later),
+                    None => refresh = Some(later),
+                }
+            }
             let id = publication.marks.id.filter(|_| !encoding.receives_each_copy());
             let has_other = id.is_some_and(|id| self.received.contains(id, generation));
             let passed = Passed { room: membership.room, position: publication.position, id: publication.marks.id };
@@ -442,6 +452,7 @@ impl Shard {
                 None => session.tracked.pass(passed),
             }
         }
+        frames.extend(encoding.zip(refresh).and_then(|(encoding, refresh)| encoding.refresh(&refresh)));
         let bytes: usize = frames.iter().map(|frame| frame.websocket().len()).sum();
         if !may_fit || bytes > space {
             frames.clear();
@@ -531,6 +542,7 @@ impl Shard {
         }
         if let LeaveOutcome::RoomEmptied(room) = outcome {
             self.delivery.forget(room.id);
+            self.refreshes.forget(room.id);
             match Topic::parse(&room.name) {
                 Topic::User(_) => self.metrics.users.fetch_sub(1, Relaxed),
                 Topic::Room(_) | Topic::All => self.metrics.rooms.fetch_sub(1, Relaxed),

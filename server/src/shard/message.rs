@@ -4,6 +4,7 @@ pub use super::body_stream::StreamReceiver;
 pub use super::poll_response::PollResponse;
 use super::stream::Stream;
 use crate::byte_budget::BudgetedBytes;
+use crate::cable::CableReply;
 use crate::calls::CallReply;
 use crate::close_reason::CloseReason;
 use crate::connect_info::ConnectInfo;
@@ -111,6 +112,8 @@ pub enum ToShard {
     Identified(IdentityReply),
     /// The reply to a request to mark a connection as restored.
     Claimed(ClaimReply),
+    /// What was found of a cursor or a session of Action Cable.
+    Cable(CableReply),
     /// End the connections and memberships that these revocations affect.
     Revoke {
         /// The namespace's id.
@@ -324,6 +327,7 @@ impl ToShard {
                 | Self::Called(_)
                 | Self::Identified(_)
                 | Self::Claimed(_)
+                | Self::Cable(_)
                 | Self::Revoke { .. }
                 | Self::Drain { .. }
                 | Self::Stop

@@ -12,11 +12,13 @@
 //! join to its recovery), `pending_joins`, `pending_identities`, `mailbox` (messages for a user), `roomless`,
 //! `read_queue` and `buffers` (what one client may take from others), `timers`, `closes`, `connected` (what hooks
 //! report), `identify` and `identities` (who a connection is), `expiries` (memberships that end with their key),
-//! `revocations`, `pages` (subscriptions of pages), `calls` (requests to the application).
+//! `revocations`, `pages` (subscriptions of pages), `calls` (requests to the application), `cable` and `refreshes` (for
+//! Action Cable).
 
 mod audience;
 mod body_stream;
 mod buffers;
+mod cable;
 mod calls;
 mod claims;
 mod closes;
@@ -44,6 +46,7 @@ mod polling;
 mod presence;
 mod read_queue;
 mod received;
+mod refreshes;
 mod revocations;
 mod roomless;
 mod session;
@@ -90,6 +93,7 @@ use pending_joins::PendingJoins;
 use presence::Present;
 use read_queue::ReadQueue;
 use received::Received;
+use refreshes::Refreshes;
 use revocations::Revoked;
 use roomless::{Roomless, RoomlessLimits};
 use slab::Slab;
@@ -162,6 +166,8 @@ struct Shard {
     encodings: Encodings,
     concatenator: Concatenator,
     delivery: DeliveryQueue,
+    /// Refreshes of Turbo that wait.
+    refreshes: Refreshes,
     timers: Timers,
     namespaces: Arc<Namespaces>,
     engines: Arc<Engines>,
@@ -241,6 +247,7 @@ pub fn start(
             encodings: Encodings::default(),
             concatenator: Concatenator::default(),
             delivery: DeliveryQueue::default(),
+            refreshes: Refreshes::default(),
             timers: Timers::default(),
             namespaces: Arc::clone(namespaces),
             engines: Arc::clone(engines),
@@ -325,6 +332,7 @@ impl Shard {
             self.request_overdue_recoveries();
             self.serve_mailboxes();
             self.deliver();
+            self.send_refreshes();
             self.received.expire(self.now);
             self.scan_buffers();
             self.run_timers();
@@ -338,7 +346,8 @@ impl Shard {
         let has_work = self.read_again.len() > 0
             || self.delivery.has_work()
             || !self.to_close.is_empty()
-            || self.timers.next().is_some_and(|at| at <= self.now);
+            || self.timers.next().is_some_and(|at| at <= self.now)
+            || self.refreshes.next().is_some_and(|at| at <= self.now);
         if has_work || !self.inbox.prepare_to_sleep() {
             return Some(Duration::ZERO);
         }
@@ -346,6 +355,7 @@ impl Shard {
         // Add 1 ms because the clock is rounded down.
         let timers =
             self.timers.next().into_iter().chain(self.buffer_scan.due()).chain(self.pending_joins.next_overdue());
+        let timers = timers.chain(self.refreshes.next());
         let timers = timers.chain(Some(self.mailboxes.due()).filter(|due| *due != NEVER));
         let timer = timers.min().map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
         let cooldown = self.delivery.next_cooldown_end().map(|at| at.saturating_duration_since(Instant::now()));
@@ -410,6 +420,7 @@ impl Shard {
             ToShard::Called(reply) => self.on_called(*reply),
             ToShard::Identified(reply) => self.on_identity_reply(reply),
             ToShard::Claimed(reply) => self.on_claim_reply(reply),
+            ToShard::Cable(reply) => self.on_cable_reply(reply),
             ToShard::Revoke { namespace, revocations } => self.revoked.push((namespace, revocations)),
             ToShard::Attach(attach) => self.attach(*attach),
             ToShard::Polling(request) => self.on_polling_request(request),

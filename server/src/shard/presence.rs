@@ -38,6 +38,9 @@ impl Default for Present {
 impl Shard {
     /// A connection is in a room, and its recovery is complete.
     pub(super) fn enter_presence(&mut self, slot: u32, room: RoomId) {
+        if self.session_mut(slot).is_some_and(|session| session.enters_on_request) {
+            return;
+        }
         let Some((namespace, name)) = self.hub.name(room) else { return };
         let Some(presence) = self.engines.get(namespace).and_then(|engine| engine.presence.as_ref()) else {
             return;
@@ -73,6 +76,10 @@ impl Shard {
     pub(super) fn update_presence(&mut self, slot: u32, namespace: u16) {
         let Some(presence) = self.engines.get(namespace).and_then(|engine| engine.presence.clone()) else { return };
         let rooms: Vec<RoomId> = self.hub.memberships_of(slot).map(|one| one.room).collect();
+        if self.session_mut(slot).is_some_and(|session| session.enters_on_request) {
+            // It stays present as the one that it was, and with the info that it has sent.
+            return;
+        }
         for room in rooms {
             if !self.present.connections.contains_key(&(slot, room)) {
                 self.enter_presence(slot, room);
@@ -84,6 +91,50 @@ impl Shard {
             {
                 presence.local().update(name, identity);
             }
+        }
+    }
+
+    /// Makes a connection present; see [`crate::protocol::Core::enter`].
+    pub(super) fn enter_on_request(
+        &mut self,
+        slot: u32,
+        namespace: u16,
+        room: &str,
+        info: Option<&str>,
+    ) -> Result<(), PresenceError> {
+        let id = self.hub.find(namespace, room).ok_or(PresenceError::NotMember)?;
+        if !self.hub.memberships_of(slot).any(|one| one.room == id) {
+            return Err(PresenceError::NotMember);
+        }
+        let presence = self.engines.get(namespace).and_then(|engine| engine.presence.clone());
+        let presence = presence.filter(|one| one.local().settings().includes(room));
+        let presence = presence.ok_or(PresenceError::NotEnabled)?;
+        let (now, limit) = (self.now, self.settings.join_rate());
+        let session = self.session_mut(slot).ok_or(PresenceError::NotMember)?;
+        if !session.joins.allows(limit, now) {
+            return Err(PresenceError::TooMany);
+        }
+        let identity = session.identities.valid(namespace, now).filter(|one| !one.user.is_empty());
+        let mut identity = Identity::clone(identity.ok_or(PresenceError::NotEnabled)?);
+        if let Some(info) = info {
+            identity.info = Some(info.into());
+        }
+        match self.present.connections.entry((slot, id)) {
+            hashbrown::hash_map::Entry::Occupied(_) => presence.local().update(room, &identity),
+            hashbrown::hash_map::Entry::Vacant(entry) if presence.local().enter(room, &identity) => {
+                entry.insert(Arc::new(identity));
+            }
+            hashbrown::hash_map::Entry::Vacant(_) => return Err(PresenceError::TooMany),
+        }
+        Ok(())
+    }
+
+    /// A connection is not present in a room any more; see [`crate::protocol::Core::exit`].
+    pub(super) fn exit_on_request(&mut self, slot: u32, namespace: u16, room: &str) {
+        let Some(id) = self.hub.find(namespace, room) else { return };
+        let Some(identity) = self.present.connections.remove(&(slot, id)) else { return };
+        if let Some(presence) = self.engines.get(namespace).and_then(|engine| engine.presence.as_ref()) {
+            presence.local().leave(room, &identity.user);
         }
     }
 

@@ -66,6 +66,7 @@ impl Shard {
             is_watched: false,
             has_asked_for_all: false,
             shares_a_room: false,
+            enters_on_request: false,
             timer_at: NEVER,
             generation: self.generation,
         }));

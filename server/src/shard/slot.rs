@@ -81,6 +81,8 @@ pub(super) struct Session {
     pub(super) has_asked_for_all: bool,
     /// Whether it has ever been in one room with two encodings.
     pub(super) shares_a_room: bool,
+    /// Whether it is present only in rooms for which its client has requested that.
+    pub(super) enters_on_request: bool,
     pub(super) timer_at: Millis,
     pub(super) generation: u32,
 }

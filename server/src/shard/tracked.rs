@@ -110,7 +110,7 @@ impl Tracked {
         let Some(one) = self.get(namespace) else { return };
         let position = match since {
             Since::Position(position) => Some(position),
-            Since::FirstJoin | Since::Beginning | Since::Invalid => None,
+            Since::FirstJoin | Since::Beginning | Since::Time(_) | Since::Invalid => None,
         };
         let index = one.topics.iter().position(|topic| topic.room == room).unwrap_or_else(|| {
             let is_joined = position.is_some();

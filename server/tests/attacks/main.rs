@@ -12,6 +12,7 @@ mod process;
 mod application;
 mod attacker;
 mod bystander;
+mod cable_without_names;
 mod colliding_names;
 mod dns_rebinding;
 mod forged_positions;

@@ -5,6 +5,9 @@
 mod support;
 
 mod action_cable;
+mod action_cable_extended;
+mod action_cable_pages;
+mod action_cable_refreshes;
 mod admission;
 mod application;
 mod calls;

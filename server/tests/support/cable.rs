@@ -75,7 +75,14 @@ impl Cable {
     /// Connects to `/cable` and reads the welcome.
     pub async fn connect(site: &Site, subprotocols: &str) -> Self {
         let mut cable = Self::open(site, "/cable", subprotocols).await;
-        assert_eq!(cable.next().await, json!({"type": "welcome"}));
+        let mut welcome = cable.next().await;
+        if subprotocols == EXTENDED {
+            assert_eq!(
+                welcome.as_object_mut().and_then(|welcome| welcome.remove("sid")).map(|sid| sid.is_string()),
+                Some(true)
+            );
+        }
+        assert_eq!(welcome, json!({"type": "welcome"}));
         cable
     }
 
@@ -116,6 +123,21 @@ impl Cable {
     /// Subscribes, which the server must confirm.
     pub async fn subscribe(&mut self, identifier: &str) {
         assert_eq!(self.call("subscribe", identifier).await, confirmed(identifier));
+    }
+
+    /// Lets the server see that everything has arrived until now: waits for a ping of the WebSocket layer, and until the
+    /// server has handled its pong. The server must ping often.
+    pub async fn confirms_arrival(&mut self) {
+        let before = self.0.pings;
+        in_time("a ping of the WebSocket layer", async {
+            while self.0.pings == before {
+                let frame = self.next_or_ping().await;
+                assert_eq!(frame["type"], "ping", "{frame}");
+            }
+        })
+        .await;
+        // The command follows the pong.
+        self.receives_nothing_else().await;
     }
 
     /// Checks that nothing waits: the next frame is the confirmation of another subscription.

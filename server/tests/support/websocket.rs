@@ -18,6 +18,8 @@ pub struct WebSocket {
     stream: WebSocketStream<Box<dyn Io>>,
     /// The close frame of the server.
     pub close_frame: Option<CloseFrame>,
+    /// Pings of the WebSocket layer that have arrived. The next read or write sends their pongs.
+    pub pings: usize,
 }
 
 // === impl WebSocket ===
@@ -44,7 +46,7 @@ impl WebSocket {
         }
         let opening = tokio_tungstenite::client_async(request, site.dial().await);
         match in_time("a WebSocket handshake", opening).await {
-            Ok((stream, _)) => Ok(Self { stream, close_frame: None }),
+            Ok((stream, _)) => Ok(Self { stream, close_frame: None, pings: 0 }),
             Err(Error::Http(response)) => Err(Response {
                 status: response.status().as_u16(),
                 headers: response
@@ -74,7 +76,8 @@ impl WebSocket {
                 Ok(Message::Text(text)) => return Some(text.to_string()),
                 Ok(Message::Close(frame)) => self.close_frame = frame,
                 Ok(Message::Binary(_)) => panic!("an unexpected binary message"),
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+                Ok(Message::Ping(_)) => self.pings += 1,
+                Ok(Message::Pong(_) | Message::Frame(_)) => {}
                 Err(error) => {
                     eprintln!("the WebSocket ended: {error}");
                     return None;

@@ -8,6 +8,7 @@
 //! lost its position starts a new epoch, and clients that return to it receive `recovered: false`.
 
 use crate::capability::Publisher;
+use crate::clock::now_ms;
 use crate::history::Since;
 use crate::publication::Publication;
 use nodevent_protocol::history::{Position, Retention};
@@ -170,10 +171,13 @@ impl MemoryHistory {
         Position { epoch: self.absent_epoch, offset: self.lru_tick }
     }
 
-    /// Replaces an absent position in `since` by the position of the room that it represents. It becomes invalid if the
-    /// room may have existed since then and was forgotten.
-    pub(super) fn resolve(&self, name: &str, since: Since) -> Since {
+    /// Replaces an absent position or a time in `since` by the position of the room that it represents. It becomes invalid if
+    /// the room may have existed since then and was forgotten, or if the log does not reach back to the time.
+    pub(super) fn resolve(&self, name: &str, since: Since, now: Instant) -> Since {
         match since {
+            Since::Time(since_ms) => {
+                self.resolve_time(name, Duration::from_millis(now_ms().saturating_sub(since_ms)), now)
+            }
             Since::Position(absent) if absent.is_absent() => {
                 let is_known = absent.epoch == self.absent_epoch && absent.offset >= self.newest_forgotten;
                 match self.rooms.get(name) {
@@ -185,6 +189,23 @@ impl MemoryHistory {
                 }
             }
             other => other,
+        }
+    }
+
+    /// The position before what arrived in the room within the last `elapsed`.
+    fn resolve_time(&self, name: &str, elapsed: Duration, now: Instant) -> Since {
+        let Some(room) = self.rooms.get(name) else { return Since::FirstJoin };
+        let is_before = |arrived: Instant| now.duration_since(arrived) > elapsed;
+        let before = room.log.partition_point(|(_, arrived)| is_before(*arrived));
+        let later = (room.log.len() - before) as u64;
+        let is_complete = match before {
+            // Nothing is stored that arrived before: it may have been dropped.
+            0 => later == room.position.offset || later == 0 && is_before(room.published),
+            _ => true,
+        };
+        match is_complete {
+            true => Since::Position(Position { offset: room.position.offset - later, ..room.position }),
+            false => Since::Invalid,
         }
     }
 
@@ -500,7 +521,7 @@ mod tests {
         for index in 0..10_000 {
             let name = format!("made-up-{index}");
             assert!(history.read(&name, RETENTION, now).0.is_absent());
-            history.resolve(&name, Since::Position(position));
+            history.resolve(&name, Since::Position(position), now);
         }
         assert_eq!((history.bytes, history.rooms.len()), (bytes, 1));
         assert_eq!(log(&history, "real", now), (1, vec!["1".into()]));
@@ -524,16 +545,23 @@ mod tests {
     fn absent_position_is_the_beginning_of_the_room_that_was_created_after_it() {
         let (mut history, now) = (MemoryHistory::new(1 << 20), Instant::now());
         let absent = history.read("r", RETENTION, now).0;
-        assert_eq!(history.resolve("r", Since::Position(absent)), Since::Position(absent));
+        assert_eq!(history.resolve("r", Since::Position(absent), now), Since::Position(absent));
         let first = publish(&mut history, "r", now);
-        assert_eq!(history.resolve("r", Since::Position(absent)), Since::Position(Position { offset: 0, ..first }));
+        assert_eq!(
+            history.resolve("r", Since::Position(absent), now),
+            Since::Position(Position { offset: 0, ..first })
+        );
         let later = history.read("other", RETENTION, now).0;
-        assert_eq!(history.resolve("r", Since::Position(later)), Since::Invalid, "the room existed then");
+        assert_eq!(history.resolve("r", Since::Position(later), now), Since::Invalid, "the room existed then");
         let elsewhere = MemoryHistory::new(1 << 20).read("r", RETENTION, now).0;
-        assert_eq!(history.resolve("r", Since::Position(elsewhere)), Since::Invalid, "before a restart");
+        assert_eq!(history.resolve("r", Since::Position(elsewhere), now), Since::Invalid, "before a restart");
         publish(&mut history, "other", now + Duration::from_secs(300_000));
         assert_eq!(history.rooms.len(), 1, "the room is forgotten");
-        assert_eq!(history.resolve("r", Since::Position(absent)), Since::Invalid, "it has missed a publication");
-        assert_eq!(history.resolve("r", Since::Position(later)), Since::Position(history.absent()));
+        assert_eq!(
+            history.resolve("r", Since::Position(absent), now),
+            Since::Invalid,
+            "it has missed a publication"
+        );
+        assert_eq!(history.resolve("r", Since::Position(later), now), Since::Position(history.absent()));
     }
 }

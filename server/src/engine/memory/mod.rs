@@ -1,5 +1,6 @@
 //! The memory engine: publications go straight to the shards, and histories are stored in this process.
 
+mod cable;
 mod connection_states;
 mod history;
 mod hooks;
@@ -22,6 +23,7 @@ use crate::pages::PageSettings;
 use crate::presence::Settings;
 use crate::publication::Publication;
 use crate::revocation::{ListFull, Revocation};
+use cable::CableInMemory;
 use connection_states::StatesInMemory;
 use history::MemoryHistory;
 use hooks::JournalInMemory;
@@ -63,10 +65,12 @@ impl Memory {
         let recorder = fanout.recorder().map(Arc::clone);
         let journal = recorder.as_ref().map(|recorder| Arc::new(JournalInMemory::new(recorder.limits())) as _);
         let states = fanout.has_connection_states().then(|| Arc::new(StatesInMemory::default()) as _);
+        let serves_cable = fanout.is_served_by("action_cable");
         let history = Mutex::new(MemoryHistory::new(policy.max_memory));
         let memory = Arc::new(Self { policy, fanout: tokio::sync::Mutex::new(fanout), history });
         let pages =
             pages.zip(own_fanout).map(|(settings, fanout)| PagesInMemory::start(settings, fanout, &memory) as _);
+        let cable = serves_cable.then(|| Arc::new(CableInMemory::start(&memory, Arc::clone(&metrics))) as _);
         let connections = presence.as_ref().map(|_| Arc::new(UserConnectionsInMemory::default()) as _);
         let presence = presence.map(|settings| MemoryPresence::start(&memory, settings, metrics, recorder) as _);
         Engine {
@@ -81,6 +85,7 @@ impl Memory {
             pages,
             connections,
             states,
+            cable,
             health: memory,
         }
     }
@@ -131,7 +136,7 @@ impl Memory {
 
     fn select(history: &MemoryHistory, room: &str, since: Since, retention: Retention, now: Instant) -> Recovery {
         let (position, log) = history.read(room, retention, now);
-        Recovery::select(position, None, history.resolve(room, since), log)
+        Recovery::select(position, None, history.resolve(room, since, now), log)
     }
 
     fn history(&self) -> MutexGuard<'_, MemoryHistory> {

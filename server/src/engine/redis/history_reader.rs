@@ -146,7 +146,7 @@ impl HistoryReader {
             Since::Position(position) if position.is_absent() => Some(0),
             Since::Position(position) => Some(position.offset),
             Since::Beginning => Some(0),
-            Since::FirstJoin | Since::Invalid => None,
+            Since::FirstJoin | Since::Time(_) | Since::Invalid => None,
         };
         let room_read = RoomRead { shared: &self.shared, client, keys: self.shared.keys(room) };
         let (slice, pause) = match after {

@@ -12,6 +12,7 @@
 
 pub mod autodetect;
 mod backlog;
+mod cable;
 pub mod channels;
 mod client;
 mod client_config;
@@ -58,6 +59,7 @@ use crate::history::{RecoveryReply, RecoveryRequest, RoomHistory, Since};
 use crate::mailbox::MailboxSettings;
 use crate::outcome::Outcome;
 use crate::revocation::Revocation;
+use cable::CableInRedis;
 use connection_states::StatesInRedis;
 use fred::clients::{Client, SubscriberClient};
 use fred::interfaces::{EventInterface, PubsubInterface};
@@ -246,6 +248,8 @@ impl Redis {
             .map(|settings| RedisPresence::start(&shared, settings, journal.clone()) as _);
         let states =
             shared.fanout.has_connection_states().then(|| Arc::new(StatesInRedis::new(Arc::clone(&shared))) as _);
+        let serves_cable = shared.fanout.is_served_by("action_cable");
+        let cable = serves_cable.then(|| Arc::new(CableInRedis::start(&shared)) as _);
         let redis = Arc::new(Self { shared, history_reader, mailboxes, commands: commands_tx });
         Ok(Engine {
             kind: "redis",
@@ -259,6 +263,7 @@ impl Redis {
             pages,
             connections,
             states,
+            cable,
             health: redis,
         })
     }

@@ -290,7 +290,7 @@ impl RoomState {
             // The read shows whether the room was created after that.
             Since::Position(since) if since.is_absent() => None,
             Since::Position(since) if since.epoch != position.epoch => Some(Recovery::missed(position)),
-            Since::Position(_) | Since::Beginning => None,
+            Since::Position(_) | Since::Beginning | Since::Time(_) => None,
         }
     }
 
@@ -353,7 +353,7 @@ impl RoomState {
             Since::Position(since) if since.is_absent() => Some(0),
             Since::Position(since) => Some(since.offset),
             Since::Beginning => Some(0),
-            Since::FirstJoin | Since::Invalid => None,
+            Since::FirstJoin | Since::Time(_) | Since::Invalid => None,
         });
         let after = match own {
             // A member may have requested more than Redis returns in time. The others do not wait for it.
@@ -584,7 +584,8 @@ impl RoomState {
                 Since::Position(since) => {
                     since.epoch != found.epoch || after.is_some_and(|after| after <= since.offset)
                 }
-                Since::FirstJoin | Since::Invalid => true,
+                // The subscriber has replaced a time by a position.
+                Since::FirstJoin | Since::Time(_) | Since::Invalid => true,
             };
             new_enough && far_enough
         })

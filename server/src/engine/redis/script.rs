@@ -7,7 +7,8 @@ use crate::publication::Publication;
 use fred::clients::Client;
 use fred::interfaces::LuaInterface;
 use fred::types::{FromValue, Value};
-use nodevent_protocol::history::{self, Keys, OffsetJump, Position, Publish, Read};
+use nodevent_protocol::action_cable::stored;
+use nodevent_protocol::history::{self, Keys, OffsetJump, Position, Publish, Read, Retention};
 use std::sync::Arc;
 
 /// A script and the name under which Redis caches it.
@@ -22,6 +23,7 @@ pub(super) struct Script {
 pub(super) struct Scripts {
     publish: Script,
     read: Script,
+    find_time: Script,
     revoke: Script,
     read_revocations: Script,
 }
@@ -140,6 +142,7 @@ impl Scripts {
         Self {
             publish: Script::new(history::PUBLISH),
             read: Script::new(history::READ),
+            find_time: Script::new(stored::FIND_TIME),
             revoke: Script::new(history::REVOKE),
             read_revocations: Script::new(history::READ_REVOCATIONS),
         }
@@ -162,6 +165,27 @@ impl Scripts {
         let reply = self.publish.run(client, names, args).await;
         let (position, _receivers, _before): (String, i64, i64) = reply.map_err(|error| error.unavailable)?;
         Ok(Position::parse(&position))
+    }
+
+    /// Finds the position before what was published at a time or later. Milliseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// Returns [`ScriptError`] if Redis returned an error, something unexpected, or nothing.
+    pub(super) async fn find_time(
+        &self,
+        client: &Client,
+        keys: &Keys,
+        since_ms: u64,
+        retention: Retention,
+    ) -> Result<Since, ScriptError> {
+        let names = vec![keys.position.clone(), keys.log.clone()];
+        let args = [since_ms.to_string(), retention.age.as_millis().to_string()];
+        let found: String = self.find_time.run(client, names, args.into_iter().map(Value::from).collect()).await?;
+        Ok(match &*found {
+            // Nothing was ever published.
+            "none" => Since::FirstJoin,
+            found => Position::parse(found).map_or(Since::Invalid, Since::Position),
+        })
     }
 
     /// Stores a revocation, and announces it.

@@ -13,12 +13,12 @@ use super::script::{HistorySlice, ScriptError};
 use super::unique_queue::UniqueQueue;
 use super::{Command, Shared};
 use crate::engine::unpositioned;
-use crate::history::{Recovery, RecoveryRequest};
+use crate::history::{Recovery, RecoveryRequest, Since};
 use crate::pages::PageNotice;
 use crate::publication::Publication;
 use fred::interfaces::{ClientLike, PubsubInterface};
 use futures_util::future::{Either, select};
-use nodevent_protocol::history::Position;
+use nodevent_protocol::history::{Position, Retention};
 use nodevent_protocol::pages::parse_notice;
 use nodevent_protocol::publication;
 use nodevent_protocol::topic;
@@ -81,6 +81,8 @@ pub(super) enum TaskResult {
     },
     /// The channels of all rooms that were being unsubscribed.
     Unsubscribed,
+    /// A request whose time was replaced by a position.
+    TimeFound(RecoveryRequest),
     /// A room's pause after a read has ended.
     PauseEnded { room: Box<str> },
 }
@@ -179,6 +181,7 @@ impl NamespaceSubscriber {
                 Some(done) = inputs.results.recv() => match done {
                     TaskResult::Read { room, result, check } => self.on_read(&room, result, check).await,
                     TaskResult::Unsubscribed => self.on_unsubscribed(),
+                    TaskResult::TimeFound(request) => self.on_time_found(request),
                     TaskResult::PauseEnded { room } => self.on_pause_ended(&room),
                 },
                 // Members join and leave as fast as clients like, and publications arrive as fast as publishers like.
@@ -281,6 +284,35 @@ impl NamespaceSubscriber {
         if state.is_ready_without_history() {
             return self.shared.fanout.reply(request.reply(None));
         }
+        if let (Since::Time(since_ms), Some(retention)) = (request.since, self.shared.history.of(&room)) {
+            return self.find_time(request, since_ms, retention);
+        }
+        self.recover(request);
+    }
+
+    /// Finds the position for the time since which a new member wants the history.
+    fn find_time(&self, request: RecoveryRequest, since_ms: u64, retention: Retention) {
+        let (shared, results_tx) = (Arc::clone(&self.shared), self.results_tx.clone());
+        tokio::spawn(async move {
+            let keys = shared.keys(&request.room);
+            let found = shared.scripts.find_time(&shared.publisher, &keys, since_ms, retention).await;
+            // The member learns that it cannot know what it has missed.
+            let since = found.unwrap_or(Since::Invalid);
+            let _ = results_tx.send(TaskResult::TimeFound(RecoveryRequest { since, ..request })).await;
+        });
+    }
+
+    fn on_time_found(&mut self, request: RecoveryRequest) {
+        // Otherwise the member has left.
+        if self.rooms.get_mut(&request.room).is_some() {
+            self.recover(request);
+        }
+    }
+
+    /// Replies to a request, or reads for it. Its room has a state.
+    fn recover(&mut self, request: RecoveryRequest) {
+        let room = request.room.clone();
+        let Some(state) = self.rooms.get_mut(&room) else { return };
         if let Some(recovery) = state.immediate_recovery(request.since) {
             return self.shared.fanout.reply(request.reply(Some(recovery)));
         }

@@ -4,7 +4,9 @@
 
 use crate::encoding::{Encoding, Frame};
 use nodevent_protocol::action_cable::frame;
+use nodevent_protocol::action_cable::refresh::Refresh;
 use nodevent_protocol::history::Position;
+use nodevent_protocol::presence::{self, Event};
 use nodevent_protocol::publication::message_of;
 use nodevent_protocol::topic::Topic;
 use std::collections::HashMap;
@@ -15,6 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 pub(super) struct Encodings {
     /// Whether pages load again if messages are missing.
     refreshes: bool,
+    /// Whether refreshes of a stream are merged.
+    merges: bool,
     table: Mutex<HashMap<Key, Weak<CableEncoding>>>,
 }
 
@@ -28,6 +32,8 @@ pub(super) struct CableEncoding {
     identifier: Box<str>,
     stream: Box<str>,
     on_gap: OnGap,
+    /// Whether its clients receive merged refreshes. Those of clients that follow positions would be out of order.
+    merges: bool,
     table: Weak<Encodings>,
 }
 
@@ -44,8 +50,8 @@ enum OnGap {
 // === impl Encodings ===
 
 impl Encodings {
-    pub(super) fn new(refreshes: bool) -> Self {
-        Self { refreshes, table: Mutex::default() }
+    pub(super) fn new(refreshes: bool, merges: bool) -> Self {
+        Self { refreshes, merges, table: Mutex::default() }
     }
 
     /// The encoding of the subscriptions with an identifier, as JSON, which is for a stream.
@@ -72,6 +78,7 @@ impl Encodings {
             identifier: identifier.into(),
             stream: stream.into(),
             on_gap,
+            merges: self.merges && is_turbo && !is_extended,
             table: table_of,
         });
         table.insert(key, Arc::downgrade(&encoding));
@@ -128,11 +135,34 @@ impl CableEncoding {
 
 impl Encoding for CableEncoding {
     fn publication(&self, text: &str, position: Option<Position>) -> Frame {
+        match presence::event_of(text) {
+            None => {}
+            Some(Event::Enter(user, info)) if self.is_extended() => {
+                return Frame::text(&frame::presence_join(&self.identifier, &user, info));
+            }
+            Some(Event::Leave(user)) if self.is_extended() => {
+                return Frame::text(&frame::presence_leave(&self.identifier, &user));
+            }
+            // Other clients would take it for a message.
+            Some(_) => return Frame::nothing(),
+        }
+        if self.merges && Refresh::of_publication(text).is_some() {
+            return Frame::nothing();
+        }
         let message = message_of(text).unwrap_or("null");
         Frame::text(&match position.filter(|_| self.is_extended()) {
             Some(position) => frame::placed_message(&self.identifier, message, &self.stream, position),
             None => frame::message(&self.identifier, message),
         })
+    }
+
+    fn merges_refreshes(&self) -> bool {
+        self.merges
+    }
+
+    fn refresh(&self, refresh: &Refresh) -> Option<Frame> {
+        let html = serde_json::Value::from(refresh.html()).to_string();
+        self.merges.then(|| Frame::text(&frame::message(&self.identifier, &html)))
     }
 
     fn receives_each_copy(&self) -> bool {
@@ -165,7 +195,7 @@ mod tests {
 
     #[test]
     fn subscriptions_with_one_identifier_share_an_encoding_until_the_last_ends() {
-        let encodings = Arc::new(Encodings::new(true));
+        let encodings = Arc::new(Encodings::new(true, false));
         let (one, two) = (encodings.get("\"a\"", "s", true, false), encodings.get("\"a\"", "s", true, false));
         let (other, extended) = (encodings.get("\"b\"", "s", true, false), encodings.get("\"a\"", "s", true, true));
         assert!(Arc::ptr_eq(&one, &two) && !Arc::ptr_eq(&one, &other) && !Arc::ptr_eq(&one, &extended));
@@ -177,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_message_is_as_it_was_published() {
-        let encodings = Arc::new(Encodings::new(true));
+        let encodings = Arc::new(Encodings::new(true, false));
         let text = r#"{"room":"s","event":"e","message":{"a": 1.50},"position":"00000000000000ab:7"}"#;
         let frame = encodings.get("\"i\"", "s", true, false).publication(text, Some(AT));
         assert_eq!(payload(&frame), r#"{"identifier":"i","message":{"a": 1.50}}"#);
@@ -191,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_gap_refreshes_pages_of_turbo_and_no_others() {
-        let encodings = Arc::new(Encodings::new(true));
+        let encodings = Arc::new(Encodings::new(true, false));
         let gap = |encodings: &Arc<Encodings>, is_turbo, is_extended| {
             let frame = encodings.get("\"i\"", "s", is_turbo, is_extended).gap(Topic::Room("s"), AT);
             payload(&frame).to_owned()
@@ -199,6 +229,46 @@ mod tests {
         assert!(gap(&encodings, true, false).contains(r#"action=\"refresh\""#));
         assert_eq!(gap(&encodings, false, false), "");
         assert_eq!(gap(&encodings, true, true), r#"{"identifier":"i","type":"reject_history"}"#);
-        assert_eq!(gap(&Arc::new(Encodings::new(false)), true, false), "");
+        assert_eq!(gap(&Arc::new(Encodings::new(false, false)), true, false), "");
+    }
+
+    #[test]
+    fn refreshes_that_are_merged_have_no_frame_of_their_own() {
+        let encodings = Arc::new(Encodings::new(true, true));
+        let refresh = Refresh { request_id: Some("a".into()) };
+        let text = serde_json::json!({"room": "s", "event": "e", "message": refresh.html()}).to_string();
+        let encode = |is_turbo, is_extended| {
+            let encoding = encodings.get("\"i\"", "s", is_turbo, is_extended);
+            let merged = encoding.refresh(&refresh).map(|frame| payload(&frame).to_owned());
+            (payload(&encoding.publication(&text, None)).is_empty(), merged, encoding.merges_refreshes())
+        };
+        let (is_empty, merged, merges) = encode(true, false);
+        let expected =
+            r#"{"identifier":"i","message":"<turbo-stream request-id=\"a\" action=\"refresh\"></turbo-stream>"}"#;
+        assert_eq!((is_empty, merged.as_deref(), merges), (true, Some(expected), true));
+        assert_eq!(encode(true, true), (false, None, false));
+        let other = encodings.get("\"j\"", "s", false, false);
+        assert!(!other.merges_refreshes() && !payload(&other.publication(&text, None)).is_empty());
+    }
+
+    #[test]
+    fn presence_is_for_clients_of_the_extended_protocol_alone() {
+        let encodings = Arc::new(Encodings::new(true, true));
+        let text = |event: &str| {
+            format!(
+                r#"{{"room":"s","event":"nodevent:{event}","message":{{"user":"4\u0032","info":[1],"count":1}}}}"#
+            )
+        };
+        let encode = |event: &str, is_extended| {
+            let frame = encodings.get("\"i\"", "s", false, is_extended).publication(&text(event), Some(AT));
+            payload(&frame).to_owned()
+        };
+        let of = |message: &str| format!(r#"{{"type":"presence","identifier":"i","message":{message}}}"#);
+        assert_eq!(encode("enter", true), of(r#"{"type":"join","id":"42","info":[1]}"#));
+        assert_eq!(encode("leave", true), of(r#"{"type":"leave","id":"42"}"#));
+        for event in ["enter", "leave", "count"] {
+            assert_eq!(encode(event, false), "", "{event}");
+        }
+        assert_eq!(encode("count", true), "");
     }
 }

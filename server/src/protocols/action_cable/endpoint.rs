@@ -1,6 +1,6 @@
 //! The WebSocket at `/cable`, or another path of the configuration.
 
-use super::{ActionCable, Client, Site, Unit, event_source};
+use super::{ActionCable, Client, Site, Unit, event_source, sessions};
 use crate::http::websocket::{self, Handshake};
 use crate::http::{Endpoint, Http, PeerAddr, ResponseFuture, query, reply};
 use crate::protocol::{Millis, Protocol};
@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// What a subprotocol begins with that is the token of a client of AnyCable.
 const TOKEN: &str = "anycable-token.";
+/// The header with the id of a session, for clients that are no browsers.
+const RESTORED_SESSION: &str = "x-anycable-restore-sid";
 /// The longest interval of pings that a client may ask for. Seconds.
 const MAX_PING_INTERVAL: u64 = 300;
 
@@ -48,7 +50,9 @@ impl CableEndpoint {
             Ok(handshake) => {
                 let client = Client::of(request, handshake.subprotocol(), site.settings.ping_interval);
                 let (site, token) = (Arc::clone(site), token_in_subprotocol(request));
-                let protocol = move || Box::new(ActionCable::new(site, client, token)) as Box<dyn Protocol>;
+                let restores = client.is_extended.then(|| session_to_restore(request)).flatten();
+                let protocol =
+                    move || Box::new(ActionCable::new(site, client, token, restores)) as Box<dyn Protocol>;
                 handshake.open(Box::new(protocol), http.connect_info(request, permit))
             }
             Err(rejection) => *rejection,
@@ -66,6 +70,13 @@ fn offered(request: &Parts) -> impl Iterator<Item = &str> {
 fn token_in_subprotocol(request: &Parts) -> Option<Box<str>> {
     let token = offered(request).find_map(|one| one.strip_prefix(TOKEN))?;
     (token.len() <= MAX_TOKEN_BYTES).then(|| token.into())
+}
+
+/// The id of the session with which a client of the extended protocol continues.
+fn session_to_restore(request: &Parts) -> Option<Box<str>> {
+    let header = || request.headers.get(RESTORED_SESSION)?.to_str().ok();
+    let id = query::raw(request.uri.query(), "sid").or_else(header)?;
+    sessions::is_id(id).then(|| id.into())
 }
 
 /// What Rails responds to a page of another origin, and to a request that is not a WebSocket.

@@ -9,14 +9,18 @@
 //!
 //! Channels in Ruby are not called: [`streams::Streams::find`] rejects them.
 
+mod cursors;
 mod encoding;
 mod endpoint;
 mod event_source;
+mod extended;
 mod held;
+mod sessions;
 mod streams;
 mod subscriptions;
 
 use super::Mount;
+use crate::cable::{CURSOR_RENEWAL, CableQuery, CableWrite};
 use crate::clock::now_ms;
 use crate::close_reason::CloseReason;
 use crate::encoding::Encoding;
@@ -26,23 +30,29 @@ use crate::identity::Identity;
 use crate::identity_provider::Identify;
 use crate::namespace::Namespaces;
 use crate::outcome::Outcome;
+use crate::presence::PresenceResult;
 use crate::protocol::{
     Core, IdentifyReply, JoinError, Joined, Message, Millis, NEVER, Protocol, Subscribe, SubscribeReply,
 };
 use crate::token::TokenError;
-use encoding::Encodings;
+use cursors::Cursor;
+use encoding::{CableEncoding, Encodings};
 use endpoint::CableEndpoint;
 use event_source::EventEncoding;
+use extended::{Extended, OwnedEntry, since_of};
 use held::Held;
-use nodevent_protocol::action_cable::command::{Command, History, Identifier};
+use nodevent_protocol::action_cable::command::{Command, Entry, History, Identifier};
 use nodevent_protocol::action_cable::frame;
+use nodevent_protocol::action_cable::stored::CableKey;
 use std::fmt;
 use std::sync::Arc;
 use streams::{Found, Streams};
-use subscriptions::{Subscription, Subscriptions};
+use subscriptions::{Confirmation, Expects, Subscription, Subscriptions};
 
 /// The name of the protocol in the configuration.
 const NAME: &str = "action_cable";
+/// The interval at which a page confirms what has arrived, if something was sent. Milliseconds.
+const CONFIRM_INTERVAL: Millis = 1_000;
 
 /// State that all connections of one namespace share.
 #[derive(Debug)]
@@ -70,6 +80,8 @@ struct Settings {
     max_identifier: usize,
     max_pending_commands: usize,
     max_message_size: usize,
+    /// Whether clients of the extended protocol may whisper.
+    has_whispers: bool,
 }
 
 /// What is known of a client from its handshake.
@@ -107,6 +119,12 @@ struct ActionCable {
     probe: Probe,
     /// When the connection must have a subscription.
     subscribe_by: Millis,
+    /// Distinguishes the connection from others of its page.
+    holder: u64,
+    /// When it is seen whether something was sent to its page that is not confirmed.
+    confirm_at: Millis,
+    /// What only clients of the extended protocol have.
+    extended: Option<Box<Extended>>,
 }
 
 /// Pings of the WebSocket layer, which clients answer by themselves.
@@ -133,12 +151,13 @@ pub fn mount(mount: &Mount<'_>) -> Option<Arc<dyn Endpoint>> {
             max_identifier: limits.max_identifier,
             max_pending_commands: limits.max_pending_commands,
             max_message_size: limits.max_message_size,
+            has_whispers: cable.has_whispers,
         };
         let site = Site {
             id,
             namespaces: Arc::clone(mount.namespaces),
             streams: Streams::new(&cable, mount.namespaces.get(id).limits.max_name_bytes),
-            encodings: Arc::new(Encodings::new(cable.refreshes)),
+            encodings: Arc::new(Encodings::new(cable.refreshes, mount.namespaces.get(id).refreshes.is_some())),
             events: Arc::new(EventEncoding::new(cable.refreshes)),
             settings,
         };
@@ -173,7 +192,7 @@ impl Unit {
 // === impl ActionCable ===
 
 impl ActionCable {
-    fn new(site: Arc<Site>, client: Client, token: Option<Box<str>>) -> Self {
+    fn new(site: Arc<Site>, client: Client, token: Option<Box<str>>, restores: Option<Box<str>>) -> Self {
         Self {
             site,
             client,
@@ -183,6 +202,9 @@ impl ActionCable {
             ping_at: NEVER,
             probe: Probe::PingAt(NEVER),
             subscribe_by: NEVER,
+            holder: rand::random(),
+            confirm_at: NEVER,
+            extended: client.is_extended.then(|| Box::new(Extended::new(restores))),
         }
     }
 
@@ -225,15 +247,7 @@ impl ActionCable {
             core.send_text(&frame::disconnect(reason, reconnect));
             return Err(close);
         }
-        let now = core.now();
-        core.connected(self.site.id);
-        core.send_text(frame::WELCOME);
-        self.ping_at = now + 1 + rand::random::<Millis>() % self.client.ping_interval;
-        self.subscribe_by = now + self.site.settings.connect_timeout;
-        for text in self.held.take().map(|held| held.take()).unwrap_or_default() {
-            self.on_text(&text, core)?;
-        }
-        Ok(())
+        self.enter(core)
     }
 
     fn on_text(&mut self, text: &str, core: &mut dyn Core) -> Result<(), CloseReason> {
@@ -245,22 +259,53 @@ impl ActionCable {
             };
         }
         match Command::parse(text) {
-            Ok(Command::Subscribe(identifier, history)) => self.subscribe(&identifier, history.as_ref(), core),
+            Ok(Command::Subscribe(identifier, history, entry)) => {
+                self.subscribe(&identifier, history.as_ref(), entry.as_ref(), core);
+            }
             Ok(Command::Unsubscribe(identifier)) => self.unsubscribe(&identifier, core),
             Ok(Command::History(identifier, history)) if self.client.is_extended => {
                 self.history(&identifier, &history, core);
+            }
+            Ok(Command::Whisper(identifier, data)) if self.client.is_extended => {
+                self.whisper(&identifier, data, core);
+            }
+            Ok(Command::Join(identifier, entry)) if self.client.is_extended => {
+                self.enter_stream(&identifier, &entry, core);
+            }
+            Ok(Command::Leave(identifier)) if self.client.is_extended => self.leave_stream(&identifier, core),
+            Ok(Command::Presence(identifier, has_records)) if self.client.is_extended => {
+                self.list(&identifier, has_records, core);
             }
             Ok(Command::Ping) if self.client.is_extended => core.send_text(frame::PONG),
             Ok(Command::Pong) if self.client.is_extended => {}
             // The streams that the server decides about have no actions.
             Ok(Command::Message(_)) => {}
-            Ok(Command::History(..) | Command::Ping | Command::Pong) | Err(_) => core.count_ignored_command(),
+            Ok(
+                Command::History(..)
+                | Command::Whisper(..)
+                | Command::Join(..)
+                | Command::Leave(_)
+                | Command::Presence(..)
+                | Command::Ping
+                | Command::Pong,
+            )
+            | Err(_) => core.count_ignored_command(),
         }
         Ok(())
     }
 
-    fn subscribe(&mut self, identifier: &Identifier<'_>, history: Option<&History<'_>>, core: &mut dyn Core) {
+    fn subscribe(
+        &mut self,
+        identifier: &Identifier<'_>,
+        history: Option<&History<'_>>,
+        entry: Option<&Entry<'_>>,
+        core: &mut dyn Core,
+    ) {
+        let history = history.filter(|_| self.client.is_extended);
         if let Some(subscription) = self.subscriptions.find(&identifier.json) {
+            if subscription.restored_by().is_some() {
+                return self.history(identifier, history.unwrap_or(&History::default()), core);
+            }
             // Until it is confirmed, the repeated command is merged into the first one.
             if subscription.is_confirmed() && self.client.repeats {
                 core.send_text(&frame::confirm_subscription(&identifier.json));
@@ -274,37 +319,135 @@ impl ActionCable {
                 return core.send_text(&frame::reject_subscription(&identifier.json));
             }
         };
-        let since = match history.filter(|_| self.client.is_extended) {
-            Some(history) => match history.of(&found.stream) {
-                Some(Some(position)) => Since::Position(position),
-                Some(None) => Since::Invalid,
-                None => Since::FirstJoin,
-            },
-            None => found.since,
+        let (encoding, request) = (self.encoding(identifier, &found), self.subscriptions.next_request());
+        let entry = entry.filter(|_| self.client.is_extended).map(|entry| Box::new(OwnedEntry::of(entry)));
+        let Some(page) = found.page.as_ref().filter(|_| history.is_none()) else {
+            let since = history.map_or(found.since, |history| since_of(history, &found.stream));
+            let mut subscription = Subscription::waiting(encoding, request, since != Since::FirstJoin);
+            subscription.entry = entry;
+            self.subscriptions.add(subscription);
+            return self.join_pending(request, since, Expects::Subscription, core);
         };
-        let encoding =
-            self.site.encodings.get(&identifier.json, &found.stream, found.is_turbo, self.client.is_extended);
-        let request = self.subscriptions.next_request();
-        let has_position = since != Since::FirstJoin;
-        match self.join(&encoding.shared(), &found.stream, since, request, core) {
-            Ok(Outcome::Ready(joined)) => {
-                self.subscriptions.add(Subscription::confirmed(encoding));
-                let subscription = self.subscriptions.find(&identifier.json);
-                if let Some(subscription) = subscription {
-                    confirm(subscription, joined, has_position, core);
-                }
-                self.subscribe_by = NEVER;
-            }
-            Ok(Outcome::Pending) => {
-                self.subscriptions.add(Subscription::waiting(encoding, request, has_position));
-                self.subscribe_by = NEVER;
-            }
-            // The connection will be closed.
-            Ok(Outcome::Overloaded) => {}
+        if self.subscriptions.reading() >= self.site.settings.max_pending_commands {
             // The client repeats the command.
-            Err(JoinError::TooManyJoins) => {}
-            Err(_) => core.send_text(&frame::reject_subscription(&identifier.json)),
+            return;
         }
+        let text = identifier.text.as_deref().unwrap_or_default();
+        let key = CableKey::cursor(&self.user(core), page, &found.stream, text);
+        let mut subscription = Subscription::reading(encoding, request, found.since);
+        (subscription.cursor, subscription.entry) = (Some(Box::new(Cursor::new(key))), entry);
+        self.subscriptions.add(subscription);
+        match core.read_cable(self.site.id, CableQuery::Cursor { key, holder: self.holder }, request) {
+            Outcome::Ready(cursor) => self.on_cursor_read(request, cursor.as_deref(), core),
+            Outcome::Pending => {}
+            // It may receive again what it has.
+            Outcome::Overloaded => self.on_cursor_read(request, None, core),
+        }
+    }
+
+    /// The encoding of a subscription.
+    fn encoding(&self, identifier: &Identifier<'_>, found: &Found) -> Arc<CableEncoding> {
+        let Site { encodings, .. } = &*self.site;
+        encodings.get(&identifier.json, &found.stream, found.is_turbo, self.client.is_extended)
+    }
+
+    /// The cursor of a subscription was read.
+    fn on_cursor_read(&mut self, request: u64, found: Option<&str>, core: &mut dyn Core) {
+        if let Some(since) = self.subscriptions.take_reading(request) {
+            self.join_pending(request, cursors::continued(found, since), Expects::Subscription, core);
+        }
+    }
+
+    /// Joins the stream of a subscription.
+    fn join_pending(&mut self, request: u64, since: Since, expects: Expects, core: &mut dyn Core) {
+        let confirmation = Confirmation { has_position: since != Since::FirstJoin, expects };
+        let Some(encoding) = self.subscriptions.join(request, confirmation) else { return };
+        match self.join(&encoding.shared(), encoding.stream(), since, request, core) {
+            Ok(Outcome::Ready(joined)) => self.on_joined(request, joined, core),
+            // With `Overloaded` the connection will be closed.
+            Ok(Outcome::Pending | Outcome::Overloaded) => {}
+            Err(error) => {
+                self.subscriptions.remove(encoding.identifier());
+                // Beyond that rate, the client repeats the command.
+                if error != JoinError::TooManyJoins {
+                    core.send_text(&frame::reject_subscription(encoding.identifier()));
+                }
+            }
+        }
+    }
+
+    /// A subscription is complete, and what it had missed has been sent.
+    fn on_joined(&mut self, request: u64, joined: Joined, core: &mut dyn Core) {
+        // Of a subscription that was ended meanwhile there is nothing to say.
+        let Some(confirmation) = self.subscriptions.confirm(request) else { return };
+        self.subscribe_by = NEVER;
+        let namespace = self.site.id;
+        let Some(subscription) = self.subscriptions.made_by_mut(request) else { return };
+        confirm(subscription, joined, confirmation, core);
+        let encoding = Arc::clone(subscription.encoding());
+        if let Some(cursor) = &mut subscription.cursor {
+            let position = joined.recovery.and_then(|recovery| recovery.position);
+            cursor.joined(position, core.sent(namespace, encoding.stream(), &encoding.shared()));
+            self.confirm_at = self.confirm_at.min(core.now() + CONFIRM_INTERVAL);
+            self.ping_new(core);
+        }
+        let entry = self.subscriptions.made_by_mut(request).and_then(|subscription| subscription.entry.take());
+        if let Some(entry) = entry {
+            self.enter_as(encoding.identifier(), encoding.stream(), &entry, core);
+        }
+    }
+
+    /// Pings after what subscriptions had missed, so that the pong confirms it.
+    fn ping_new(&mut self, core: &mut dyn Core) {
+        let Probe::PingAt(_) = self.probe else { return };
+        let mut is_due = false;
+        for (_, cursor) in self.subscriptions.of_pages().filter(|(_, cursor)| cursor.is_new()) {
+            // What is sent live follows the join, and may not have been sent to this connection.
+            cursor.ping(None);
+            is_due = true;
+        }
+        if is_due {
+            self.probe = Probe::PongBy(core.now() + self.site.settings.probe_timeout);
+            core.ping();
+        }
+    }
+
+    /// Pings, so that the pong confirms what was sent to the page.
+    fn ping(&mut self, core: &mut dyn Core) {
+        let namespace = self.site.id;
+        for (encoding, cursor) in self.subscriptions.of_pages() {
+            cursor.ping(core.sent(namespace, encoding.stream(), &encoding.shared()));
+        }
+        self.probe = Probe::PongBy(core.now() + self.site.settings.probe_timeout);
+        core.ping();
+    }
+
+    /// Pings if something was sent to the page that is not confirmed, or must be stored again.
+    fn confirm_sent(&mut self, core: &mut dyn Core) {
+        let (namespace, now) = (self.site.id, core.now());
+        let (mut has_pages, mut is_due) = (false, false);
+        for (encoding, cursor) in self.subscriptions.of_pages() {
+            has_pages = true;
+            is_due |= cursor.needs_ping(core.sent(namespace, encoding.stream(), &encoding.shared()), now);
+        }
+        self.confirm_at = if has_pages { now + CONFIRM_INTERVAL } else { NEVER };
+        if is_due && matches!(self.probe, Probe::PingAt(_)) {
+            self.ping(core);
+        }
+    }
+
+    /// A pong arrived: so has what was sent before its ping.
+    fn on_pong(&mut self, core: &mut dyn Core) {
+        let Probe::PongBy(_) = self.probe else { return };
+        let (namespace, now, holder) = (self.site.id, core.now(), self.holder);
+        self.probe = Probe::PingAt(now + self.site.settings.probe_interval);
+        for (encoding, cursor) in self.subscriptions.of_pages() {
+            if let Some(position) = cursor.pong(now, CURSOR_RENEWAL.as_millis() as Millis) {
+                let (key, stream) = (cursor.key, encoding.stream().into());
+                core.write_cable(namespace, CableWrite::Cursor { key, holder, stream, position });
+            }
+        }
+        self.ping_new(core);
     }
 
     /// The stream that an identifier names.
@@ -341,31 +484,18 @@ impl ActionCable {
         let encoding = subscription.encoding().shared();
         core.unsubscribe(self.site.id, subscription.encoding().stream(), &encoding);
     }
-
-    /// A client of the extended protocol wants what was published to its subscription since a position.
-    fn history(&mut self, identifier: &Identifier<'_>, history: &History<'_>, core: &mut dyn Core) {
-        let request = self.subscriptions.next_request();
-        let Some(subscription) = self.subscriptions.find(&identifier.json) else { return };
-        let encoding = Arc::clone(subscription.encoding());
-        let since = match history.of(encoding.stream()) {
-            Some(Some(position)) => Since::Position(position),
-            Some(None) => Since::Invalid,
-            // Without a position nothing can be missing that the server knows of.
-            None => return,
-        };
-        match self.join(&encoding.shared(), encoding.stream(), since, request, core) {
-            Ok(Outcome::Ready(joined)) => core.send_text(&history_result(encoding.identifier(), joined)),
-            Ok(Outcome::Pending) => self.subscriptions.wait_for_history(&identifier.json, request),
-            Ok(Outcome::Overloaded) => {}
-            Err(_) => core.send_text(&frame::reject_history(&identifier.json)),
-        }
-    }
 }
 
 /// Confirms a subscription. What it had missed has been sent.
-fn confirm(subscription: &Subscription, joined: Joined, has_position: bool, core: &mut dyn Core) {
+fn confirm(subscription: &Subscription, joined: Joined, confirmation: Confirmation, core: &mut dyn Core) {
     let encoding = subscription.encoding();
-    core.send_text(&frame::confirm_subscription(encoding.identifier()));
+    let Confirmation { has_position, expects } = confirmation;
+    match expects {
+        Expects::Subscription => core.send_text(&frame::confirm_subscription(encoding.identifier())),
+        // Without a position or a time nothing can be missing that the server knows of.
+        Expects::History if !has_position => core.send_text(&frame::confirm_history(encoding.identifier())),
+        Expects::History | Expects::Nothing => {}
+    }
     if !has_position {
         return;
     }
@@ -402,9 +532,7 @@ impl Protocol for ActionCable {
         match message {
             Message::Text(text) => self.on_text(text, core),
             Message::Pong => {
-                if let Probe::PongBy(_) = self.probe {
-                    self.probe = Probe::PingAt(core.now() + self.site.settings.probe_interval);
-                }
+                self.on_pong(core);
                 Ok(())
             }
             Message::Binary(_) => {
@@ -421,7 +549,7 @@ impl Protocol for ActionCable {
 
     fn deadline(&self) -> Millis {
         let (Probe::PingAt(at) | Probe::PongBy(at)) = self.probe;
-        at.min(self.ping_at).min(self.subscribe_by)
+        at.min(self.ping_at).min(self.subscribe_by).min(self.confirm_at).min(self.join_restored_at())
     }
 
     fn on_deadline(&mut self, core: &mut dyn Core) -> Result<(), CloseReason> {
@@ -431,11 +559,14 @@ impl Protocol for ActionCable {
         }
         match self.probe {
             Probe::PongBy(by) if now >= by => return Err(CloseReason::PingTimeout),
-            Probe::PingAt(at) if now >= at => {
-                self.probe = Probe::PongBy(now + self.site.settings.probe_timeout);
-                core.ping();
-            }
+            Probe::PingAt(at) if now >= at => self.ping(core),
             Probe::PongBy(_) | Probe::PingAt(_) => {}
+        }
+        if now >= self.confirm_at {
+            self.confirm_sent(core);
+        }
+        if now >= self.join_restored_at() {
+            self.join_restored(core);
         }
         if now >= self.ping_at {
             self.ping_at = now + self.client.ping_interval;
@@ -453,17 +584,39 @@ impl Protocol for ActionCable {
             };
             return core.send_text(&text);
         }
-        // Of a subscription that was ended meanwhile there is nothing to say.
-        let Some(has_position) = self.subscriptions.confirm(request) else { return };
-        match (self.subscriptions.confirmed_by(request), reply.result) {
-            (Some(subscription), Ok(joined)) => confirm(subscription, joined, has_position, core),
-            (Some(subscription), Err(_)) => {
+        match reply.result {
+            Ok(joined) => self.on_joined(request, joined, core),
+            Err(_) => {
+                let Some(subscription) = self.subscriptions.made_by(request) else { return };
                 let identifier = subscription.encoding().identifier().to_owned();
                 self.subscriptions.remove(&identifier);
                 core.send_text(&frame::reject_subscription(&identifier));
             }
-            (None, _) => {}
         }
+    }
+
+    fn presence_listed(
+        &mut self,
+        _namespace: u16,
+        request: RequestId,
+        result: &PresenceResult,
+        core: &mut dyn Core,
+    ) {
+        self.on_listed(request.number, result, core);
+    }
+
+    fn cable_read(
+        &mut self,
+        _namespace: u16,
+        number: u64,
+        found: Option<Box<str>>,
+        core: &mut dyn Core,
+    ) -> Result<(), CloseReason> {
+        if number == sessions::REQUEST {
+            return self.welcome(found.as_deref(), core);
+        }
+        self.on_cursor_read(number, found.as_deref(), core);
+        Ok(())
     }
 
     fn identified(&mut self, reply: IdentifyReply, core: &mut dyn Core) -> Result<(), CloseReason> {
@@ -479,6 +632,7 @@ impl Protocol for ActionCable {
     }
 
     fn closing(&mut self, reason: CloseReason, core: &mut dyn Core) {
+        self.leave_session(reason, core);
         let (reason, reconnect) = match reason {
             CloseReason::Draining => ("server_restart", true),
             CloseReason::ConnectTimeout => ("idle_timeout", false),

@@ -27,6 +27,8 @@ pub(super) struct Found {
     pub(super) is_turbo: bool,
     /// What the page has, if its tag says so.
     pub(super) since: Since,
+    /// The id of the page, if its tag has it.
+    pub(super) page: Option<Box<str>>,
 }
 
 // === impl Streams ===
@@ -42,9 +44,10 @@ impl Streams {
     /// Why the subscription is rejected.
     pub(super) fn find(&self, identifier: &str, now_ms: u64) -> Result<Found, JoinError> {
         match identifier::parse(identifier).ok_or(JoinError::BadRoom)? {
-            Requested::Signed { token, is_turbo, since } => {
+            Requested::Signed { token, is_turbo, since, page } => {
                 let found = self.verify(&token, now_ms)?;
-                Ok(Found { is_turbo, since: Since::parse(since.as_deref()), ..found })
+                let page = page.map(|page| page.into_owned().into());
+                Ok(Found { is_turbo, since: Since::parse(since.as_deref()), page, ..found })
             }
             Requested::Public(stream) if self.has_public => self.check(stream.into_owned()),
             Requested::Public(_) => Err(JoinError::Unauthorized("Stream is not public")),
@@ -63,7 +66,7 @@ impl Streams {
 
     fn check(&self, stream: String) -> Result<Found, JoinError> {
         room::check(&stream, self.max_name).map_err(|_| JoinError::BadRoom)?;
-        Ok(Found { stream, is_turbo: false, since: Since::FirstJoin })
+        Ok(Found { stream, is_turbo: false, since: Since::FirstJoin, page: None })
     }
 }
 
@@ -97,7 +100,12 @@ mod tests {
 
     #[test]
     fn a_signed_name_is_a_stream_and_a_name_without_a_signature_only_if_streams_are_public() {
-        let found = |stream: &str, is_turbo| Found { stream: stream.to_owned(), is_turbo, since: Since::FirstJoin };
+        let found = |stream: &str, is_turbo| Found {
+            stream: stream.to_owned(),
+            is_turbo,
+            since: Since::FirstJoin,
+            page: None,
+        };
         assert_eq!(streams(false).find(&turbo(&sign("posts")), 0), Ok(found("posts", true)));
         let public = json!({"channel": "$pubsub", "stream_name": "chat"}).to_string();
         assert_eq!(streams(true).find(&public, 0), Ok(found("chat", false)));
