@@ -3,6 +3,7 @@
 require "nodevent/configuration/document"
 require "nodevent/configuration/history"
 require "nodevent/configuration/mailbox"
+require "nodevent/configuration/protocols"
 require "nodevent/configuration/publisher_limits"
 require "nodevent/configuration/key_rules"
 require "nodevent/configuration/native_target"
@@ -210,6 +211,14 @@ module NoDevent
     def calls = fetch(:calls)
 
     # @api private
+    # @return [Array<String>] what the server serves in the namespace
+    def protocols = fetch(:protocols)
+
+    # @api private
+    # @return [String] the path of the WebSocket of Action Cable
+    def cable_path = fetch(:cable_path)
+
+    # @api private
     # @return [KeyRules]
     def key_rules
       fetch(:key_rules)
@@ -286,6 +295,7 @@ module NoDevent
         history: setting("history") { History.read(@values) },
         mailbox: setting("mailbox", "limits") { Mailbox.read(@values) },
         token: setting("token") { TokenRules.read(@values, folder) },
+        **Protocols.read(@values),
         key_rules: setting("bound_keys", "max_key_lifetime") { KeyRules.read(@values) },
         channel_per_room: setting("channel_per_room") { @values.flag("channel_per_room") },
         publisher: setting("publisher") { PublisherLimits.read(@values) }

@@ -22,7 +22,7 @@ pub(crate) fn run(data: &[u8]) {
             assert!(history.streams.len() <= MAX_STREAMS);
             check_identifier(&identifier);
         }
-        Ok(Command::Unsubscribe(identifier) | Command::Message(identifier)) => check_identifier(&identifier),
+        Ok(Command::Unsubscribe(identifier) | Command::Message(identifier, _)) => check_identifier(&identifier),
         Ok(Command::Ping | Command::Pong) => {}
         Err(error) => assert!(!error.to_string().is_empty()),
     }

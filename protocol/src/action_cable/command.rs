@@ -13,8 +13,9 @@ pub enum Command<'a> {
     Subscribe(Identifier<'a>, Option<History<'a>>),
     /// `{"command": "unsubscribe", "identifier": …}`
     Unsubscribe(Identifier<'a>),
-    /// `{"command": "message", "identifier": …, "data": …}`
-    Message(Identifier<'a>),
+    /// `{"command": "message", "identifier": …, "data": …}`. The data is a string that holds JSON. `None`: it is missing, or
+    /// not a string.
+    Message(Identifier<'a>, Option<Cow<'a, str>>),
     /// `{"command": "history", "identifier": …, "history": …}`, of the extended protocol.
     History(Identifier<'a>, History<'a>),
     /// `{"command": "ping"}`, of the extended protocol.
@@ -76,7 +77,10 @@ impl<'a> Command<'a> {
         match &*command {
             "subscribe" => Ok(Self::Subscribe(identifier()?, history())),
             "unsubscribe" => Ok(Self::Unsubscribe(identifier()?)),
-            "message" => Ok(Self::Message(identifier()?)),
+            "message" => {
+                let data = members.get("data").and_then(|raw| string(raw.get()));
+                Ok(Self::Message(identifier()?, data))
+            }
             "history" => Ok(Self::History(identifier()?, history().unwrap_or_default())),
             "ping" => Ok(Self::Ping),
             "pong" => Ok(Self::Pong),

@@ -52,7 +52,7 @@ fn describe(command: &Command<'_>) -> Value {
     match command {
         Command::Subscribe(identifier, history) => with("subscribe", identifier, history.as_ref()),
         Command::Unsubscribe(identifier) => with("unsubscribe", identifier, None),
-        Command::Message(identifier) => with("message", identifier, None),
+        Command::Message(identifier, _) => with("message", identifier, None),
         Command::History(identifier, history) => with("history", identifier, Some(history)),
         Command::Ping => json!({"command": "ping"}),
         Command::Pong => json!({"command": "pong"}),

@@ -7,6 +7,7 @@ mod support;
 mod action_cable;
 mod admission;
 mod application;
+mod cable_channels;
 mod calls;
 mod certificates;
 mod command_line;

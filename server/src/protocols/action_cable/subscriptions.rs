@@ -65,6 +65,11 @@ impl Subscriptions {
         self.last_request
     }
 
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub(super) fn find(&self, identifier: &str) -> Option<&Subscription> {
         self.list.iter().find(|one| one.encoding.identifier() == identifier)
     }
