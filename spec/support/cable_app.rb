@@ -2,6 +2,7 @@
 
 require "tempfile"
 require "yaml"
+require_relative "turbo_rails"
 
 # A Rails application with channels under Puma, and its server.
 class CableApp
