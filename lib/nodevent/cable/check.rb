@@ -42,6 +42,7 @@ module NoDevent
         found = findings(root)
         found.each { |finding| out.puts(finding) }
         out.puts(found.empty? ? "ok: nothing in app/channels needs to change" : "#{found.size} to change")
+        out.flush
         found.empty?
       end
 
