@@ -189,9 +189,7 @@ module NoDevent
 
     # @api private
     # @return [Boolean] whether each room has its own channel in Redis
-    def channel_per_room?
-      fetch(:channel_per_room)
-    end
+    def channel_per_room? = fetch(:channel_per_room)
 
     # @api private
     # @return [TokenRules, nil] nil if `token` is not configured

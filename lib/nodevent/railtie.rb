@@ -32,8 +32,8 @@ module NoDevent
       app.middleware.use NoDevent::Page::Middleware
     end
 
-    # The channels in Ruby, which the server calls, and the tag of Turbo. Before that of pages, which takes every request
-    # for handlers.
+    # The channels in Ruby, which the server calls, and the tag of Turbo. Before that of pages, which takes every
+    # request for handlers.
     initializer "nodevent.cable" do |app|
       require "nodevent/cable/integration"
       NoDevent::Cable::Integration.install

@@ -20,7 +20,8 @@ RSpec.describe "adapter: nodevent" do
     redis = RedisServer.new
     [settings, settings(redis)].each do |namespace|
       server = NodeventServer.new({ "/cable" => namespace })
-      yield server, YAML.dump("url" => (server.url unless namespace["redis"]), "public_url" => server.url, "/cable" => namespace.compact)
+      address = namespace["redis"] ? {} : { "url" => server.url }
+      yield server, YAML.dump(address.merge("public_url" => server.url, "/cable" => namespace))
     ensure
       server&.stop
     end
@@ -30,7 +31,7 @@ RSpec.describe "adapter: nodevent" do
 
   # Runs a script in an application whose `config/cable.yml` has these lines.
   def app(configuration, script, cable: "", settings: "")
-    files = { "config/nodevent.yml" => configuration.gsub(/^url: *\n/, ""),
+    files = { "config/nodevent.yml" => configuration,
               "config/cable.yml" => "development:\n  adapter: nodevent\n#{cable}" }
     rails("#{TurboRails::SOURCE}\n#{script}", files: files, settings: "require \"action_cable/engine\"\n#{settings}")
   end
@@ -56,8 +57,8 @@ RSpec.describe "adapter: nodevent" do
         p ActionCable.server.remote_connections.class
         NoDevent.flush
       RUBY
-      expect(out.lines.map(&:chomp)).to eq(["NoDevent::Cable::Adapter", "true", 'cannot convert the message of "broadcast" ' \
-                                            'to "posts" to JSON: the message is not JSON', "ActionCable::RemoteConnections"])
+      error = 'cannot convert the message of "broadcast" to "posts" to JSON: the message is not JSON'
+      expect(out.lines.map(&:chomp)).to eq(["NoDevent::Cable::Adapter", "true", error, "ActionCable::RemoteConnections"])
       expect(Array.new(3) { client.message }).to eq([{ "title" => "<b>ä</b>", "price" => 1.5, "tags" => [nil, true] },
                                                      "<turbo-stream></turbo-stream>", { "raw" => 1.5 }])
     end
@@ -89,7 +90,7 @@ RSpec.describe "adapter: nodevent" do
   end
 
   it "receives for code in Ruby, in order, also what was published while the connection was lost" do
-    servers do |server, configuration|
+    servers do |_server, configuration|
       out = app(configuration, <<~RUBY, cable: "  receive: true\n")
         received, confirmed = Queue.new, Queue.new
         callback = ->(json) { received << JSON.parse(json) }

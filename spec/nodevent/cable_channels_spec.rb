@@ -15,7 +15,7 @@ RSpec.describe "Channels in Ruby" do
 
         def connect
           sleep(Float(request.params[:slow])) if request.params[:slow]
-          raise "the database is away" if request.params[:broken]
+          raise "no connection to the database" if request.params[:broken]
 
           id = request.params[:user] || cookies[:user] || request.session[:user]
           self.current_user = User.find_by(id: id) or reject_unauthorized_connection
@@ -181,7 +181,7 @@ RSpec.describe "Channels in Ruby" do
     expect(app.client({ "Cookie" => "user=7" }).last_frames).to eq([rejected])
     unavailable = { "type" => "disconnect", "reason" => "unavailable", "reconnect" => true }
     expect(app.client(path: "/cable?user=1&broken=1").last_frames).to eq([unavailable])
-    expect(app.application.log).to include("the database is away")
+    expect(app.application.log).to include("no connection to the database")
   end
 
   it "get what Rails would send if they reject, fail, or do not exist" do
@@ -211,7 +211,8 @@ RSpec.describe "Channels in Ruby" do
 
   it "do not wait for each other, and commands of one connection stay in order" do
     start
-    slow, quick = app.welcome({ "Cookie" => "user=1" }), app.welcome({ "Cookie" => "user=2" })
+    slow = app.welcome({ "Cookie" => "user=1" })
+    quick = app.welcome({ "Cookie" => "user=2" })
     [slow, quick].each { |client| client.subscribe(chat) }
     slow.perform(chat, "slow", seconds: 0.5)
     slow.perform(chat, "speak", text: "after")
@@ -227,7 +228,7 @@ RSpec.describe "Channels in Ruby" do
     expect(slow.message).to eq("slept" => 0.4)
   end
 
-  it "leave connections alone while the application is away, and go on when it is back" do
+  it "leave connections alone while the application does not respond, and go on when it is back" do
     start(calls: { "timeout" => "1s" })
     client = app.welcome({ "Cookie" => "user=1" })
     client.subscribe(chat)
@@ -248,7 +249,8 @@ RSpec.describe "Channels in Ruby" do
 
   it "end by remote_connections, with the reason of Rails, and by a visitor who is deleted" do
     start
-    ann, bob = app.welcome({ "Cookie" => "user=1" }), app.welcome({ "Cookie" => "user=2" })
+    ann = app.welcome({ "Cookie" => "user=1" })
+    bob = app.welcome({ "Cookie" => "user=2" })
     [ann, bob].each { |client| client.subscribe(chat) }
     app.post("/disconnect?user=1")
     expect(ann.last_frames).to eq([{ "type" => "disconnect", "reason" => "remote", "reconnect" => true }])
@@ -264,7 +266,8 @@ RSpec.describe "Channels in Ruby" do
   it "may have a signed name of Turbo, about which they decide" do
     start
     identifier = JSON.generate(channel: "SignedChannel", signed_stream_name: app.get("/token").body)
-    ann, bob = app.welcome({ "Cookie" => "user=1" }), app.welcome({ "Cookie" => "user=2" })
+    ann = app.welcome({ "Cookie" => "user=1" })
+    bob = app.welcome({ "Cookie" => "user=2" })
     expect(bob.subscribe(identifier)).to eq(["reject_subscription", []])
     expect(ann.subscribe(identifier)).to eq(["confirm_subscription", []])
     publish("posts", "html")

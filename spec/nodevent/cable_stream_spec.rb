@@ -2,7 +2,7 @@
 
 # Issue 17: signed names with the vectors of protocol/, and the tags of streams in pages that lose nothing.
 #
-# Cases: the vectors; Turbo's own verifier; a page with and without turbo-rails, over both engines; a server that is away;
+# Cases: the vectors; Turbo's own verifier; a page with and without turbo-rails, over both engines; a server that does not respond;
 # fragments for the cache; templates that are rendered for a broadcast; attributes of the template.
 RSpec.describe "Streams of Turbo" do
   vectors = JSON.parse(File.read(File.join(ROOT, "protocol/vectors/action_cable.json")))
@@ -80,7 +80,7 @@ RSpec.describe "Streams of Turbo" do
   # The subscriptions that the stock element makes of the tags of a page.
   def identifiers(html)
     html.scan(/<turbo-cable-stream-source (.*?)>/).flatten.map do |text|
-      attributes = text.scan(/([\w-]+)="(.*?)"/).to_h { |name, value| [name, CGI.unescapeHTML(value)] }
+      attributes = text.scan(/([\w-]+)="(.*?)"/).to_h.transform_values { |value| CGI.unescapeHTML(value) }
       data = attributes.select { |name, _| name.start_with?("data-") }
       JSON.generate({ channel: attributes["channel"], signed_stream_name: attributes["signed-stream-name"],
                       **data.transform_keys { |name| name.delete_prefix("data-").tr("-", "_").to_sym } })
@@ -121,7 +121,10 @@ RSpec.describe "Streams of Turbo" do
     start
     publish(1)
     parse = ->(path) { identifiers(page(path)).map { |one| JSON.parse(one) } }
-    first, second = eventually("positions") { parse.call("/show").then { |all| all if all.all? { |one| one.key?("nodevent_since") } } }
+    first, second = eventually("positions") do
+      all = parse.call("/show")
+      all if all.all? { |one| one.key?("nodevent_since") }
+    end
     expect(first["nodevent_since"]).to match(/\A\h{16}:1\z/)
     expect(first["nodevent_page"]).to match(/\A[A-Za-z0-9]{20}\z/)
     expect(second).to include("nodevent_page" => first["nodevent_page"], "since" => "1")
@@ -139,7 +142,7 @@ RSpec.describe "Streams of Turbo" do
     expect(identifiers(page("/show")).first).to include("nodevent_page")
   end
 
-  it "are rendered without a position while the server is away, and go on" do
+  it "are rendered without a position while the server does not respond, and go on" do
     start
     publish(1)
     Process.kill(:STOP, app.server.pid)

@@ -10,7 +10,7 @@ class CableApp
   PUBLISH_KEY = "a-publish-key-0123456789"
   SECRET_KEY_BASE = "0123456789abcdef" * 8
 
-  HEAD = <<~RUBY
+  HEAD = <<~RUBY.freeze
     require "rails"
     require "active_record/railtie"
     require "action_controller/railtie"
@@ -29,7 +29,7 @@ class CableApp
       config.active_job.queue_adapter = :inline
       config.action_dispatch.show_exceptions = false
       config.action_cable.cable = JSON.parse(ENV.fetch("CABLE")).with_indifferent_access
-      config.action_cable.mount_path = nil
+      config.action_cable.mount_path = ENV["MOUNT_PATH"]
       config.session_store :cookie_store, key: "_session"
       config.middleware.use ActionDispatch::Cookies
       config.middleware.use ActionDispatch::Session::CookieStore, key: "_session"
@@ -56,7 +56,8 @@ class CableApp
   # @param namespace [Hash] more settings of the namespace
   # @param calls [Hash, nil] more settings of `calls`; `nil`: the server does not call channels
   # @param cable [Hash] more settings of config/cable.yml
-  def initialize(source, namespace: {}, calls: {}, cable: {}, top: {})
+  # @param mount_path [String, nil] where Action Cable's own server is
+  def initialize(source, namespace: {}, calls: {}, cable: {}, top: {}, mount_path: nil)
     port = Ports.free
     @namespace = { "protocol" => "action_cable", "publish_key" => PUBLISH_KEY,
                    "action_cable" => { "secret_key_base" => SECRET_KEY_BASE } }.merge(namespace)
@@ -65,7 +66,7 @@ class CableApp
                               "handlers" => "/nodevent/cable" }.merge(calls)
     end
     @server = NodeventServer.new({ "/cable" => @namespace }.merge(top))
-    start(port, source, cable)
+    start(port, source, cable, mount_path)
   end
 
   def client(headers = {}, path: "/cable")
@@ -92,12 +93,13 @@ class CableApp
 
   private
 
-  def start(port, source, cable)
+  def start(port, source, cable, mount_path)
     @file = Tempfile.new(["nodevent", ".yml"])
     @file.write(YAML.dump("url" => server.url, "/cable" => @namespace))
     @file.close
     environment = { "NODEVENT_CONFIG" => @file.path, "CABLE" => JSON.generate({ "adapter" => "nodevent" }.merge(cable)),
-                    "DATABASE_URL" => "sqlite3:db.sqlite3", "RAILS_ENV" => "development", "RUBYOPT" => "-W0" }
+                    "DATABASE_URL" => "sqlite3:db.sqlite3", "RAILS_ENV" => "development", "RUBYOPT" => "-W0",
+                    "MOUNT_PATH" => mount_path }
     @application = PumaServer.new("#{HEAD}\n#{source}\nrun App\n", port: port, env: environment, path: "/up")
   rescue StandardError
     server.stop

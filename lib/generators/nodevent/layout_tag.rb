@@ -32,7 +32,8 @@ module Nodevent
         return unless File.exist?(path(file)) && read(file).include?(after)
 
         say_status :subtract, file
-        changed = read(file).gsub(/^[ \t]*<%= [^%]* %>#{Regexp.escape(after)}\r?\n|<%= [^%]* %>#{Regexp.escape(after)}/, "")
+        tag = "<%= [^%]* %>#{Regexp.escape(after)}"
+        changed = read(file).gsub(/^[ \t]*#{tag}\r?\n|#{tag}/, "")
         File.binwrite(path(file), changed) unless options[:pretend]
       end
 

@@ -40,8 +40,8 @@ module NoDevent
         message = JSON.parse(payload)
         return unless message.is_a?(Hash) && message["type"] == "disconnect"
 
-        identifier = channel.delete_prefix(INTERNAL)
-        Cable.disconnect(identifier, reconnect: message.fetch("reconnect", true) != false, namespace: @settings["namespace"])
+        reconnect = message.fetch("reconnect", true) != false
+        Cable.disconnect(channel.delete_prefix(INTERNAL), reconnect: reconnect, namespace: @settings["namespace"])
       end
 
       # Receives a stream.
@@ -96,8 +96,8 @@ module NoDevent
         raise ConfigurationError, "config/cable.yml: receive is #{Text.value(receive)}; write true or false"
       end
 
-      NOT_RECEIVING = "config/cable.yml: the application subscribes to a stream in Ruby, and `adapter: nodevent` only " \
-                      "publishes; write `receive: true` below it, and `publish_key:` in config/nodevent.yml"
+      NOT_RECEIVING = "config/cable.yml: the application subscribes to a stream in Ruby, but `adapter: nodevent` " \
+                      "only publishes; write `receive: true` below it, and `publish_key:` in config/nodevent.yml"
 
       private_constant :NOT_RECEIVING
     end

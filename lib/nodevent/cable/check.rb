@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "nodevent/cable/method_body"
 require "ripper"
 
 module NoDevent
@@ -15,17 +16,13 @@ module NoDevent
         end
       end
 
-      # One class of the code: its methods, by name, and what each reads, sets and calls.
-      Klass = Struct.new(:name, :bodies)
-      Body = Struct.new(:reads, :sets, :calls, :public)
-
       STREAMS = %w[stream_from stream_for].freeze
       # What Rails calls, besides public methods.
       ENTRIES = %w[subscribed unsubscribed connect disconnect].freeze
       CALLBACKS = %w[before_subscribe after_subscribe on_subscribe before_unsubscribe after_unsubscribe on_unsubscribe
                      before_command after_command around_command].freeze
 
-      private_constant :Klass, :Body, :STREAMS, :ENTRIES, :CALLBACKS
+      private_constant :STREAMS, :ENTRIES, :CALLBACKS
 
       # @param root [String] the folder of the application
       # @param pattern [String] the files to read, below it
@@ -58,7 +55,7 @@ module NoDevent
         return [Finding.new(@path, 1, "the file is not valid Ruby")] if @tree.nil?
 
         walk(@tree)
-        classes(@tree).each { |klass| check_variables(klass) }
+        classes(@tree).each { |bodies| check_variables(bodies) }
         @findings.uniq.sort_by(&:line)
       end
 
@@ -90,8 +87,7 @@ module NoDevent
         name, line, = call_of(call)
         return unless STREAMS.include?(name)
 
-        add(line, "`#{name}` with a block cannot work, because the server delivers messages without Ruby: transform them " \
-                  "before they are broadcast")
+        add_handler(line, name, "block")
       end
 
       def check_stream(node)
@@ -104,26 +100,26 @@ module NoDevent
         positional = arguments.reject { |argument| argument.first == :bare_assoc_hash }
         return unless positional.size > 1 || block_argument?(node)
 
-        add(line, "`#{name}` with a callback cannot work, because the server delivers messages without Ruby: transform " \
-                  "them before they are broadcast")
+        add_handler(line, name, "callback")
+      end
+
+      def add_handler(line, name, kind)
+        add(line, "`#{name}` with a #{kind} cannot work, because the server delivers messages without Ruby: " \
+                  "transform them before they are broadcast")
       end
 
       # The name, the line and the arguments of a call without a receiver.
       def call_of(node)
-        case node
-        in [:command, [:@ident, name, [line, _]], arguments] then [name, line, list(arguments)]
-        in [:method_add_arg, [:fcall, [:@ident, name, [line, _]]], [:arg_paren, arguments]] then [name, line, list(arguments)]
-        in [:method_add_arg, [:fcall, [:@ident, name, [line, _]]], _] then [name, line, []]
-        else [nil, nil, nil]
-        end
+        node = [:command, node[1][1], *node.drop(2)] if node in [:method_add_arg, [:fcall, _], *]
+        return unless node in [:command, [:@ident, name, [line, _]], arguments]
+
+        [name, line, list(arguments)]
       end
 
       def list(arguments)
-        case arguments
-        in [:args_add_block, Array => list, _] then list
-        in Array => list if list.first.is_a?(Array) then list
-        else []
-        end
+        arguments = arguments[1] if arguments&.first == :arg_paren
+        arguments = arguments[1] if arguments&.first == :args_add_block
+        arguments.is_a?(Array) && arguments.first.is_a?(Array) ? arguments : []
       end
 
       def block_argument?(node)
@@ -141,12 +137,13 @@ module NoDevent
       def classes(tree)
         found = []
         each(tree) do |node|
-          found << klass(node) if node.first == :class
+          found << methods_of(node) if node.first == :class
         end
         found
       end
 
-      def klass(node)
+      # The methods of a class, by name.
+      def methods_of(node)
         bodies = {}
         visible = true
         entries = []
@@ -154,14 +151,14 @@ module NoDevent
           case statement
           in [:vcall, [:@ident, ("private" | "protected"), _]] then visible = false
           in [:vcall, [:@ident, "public", _]] then visible = true
-          in [:def, [_, name, _], *] then bodies[name] = body(statement, visible)
-          in [:command, [:@ident, ("private" | "protected"), _], [:args_add_block, [[:def, [_, name, _], *] => inner], *]]
-            bodies[name] = body(inner, false)
-          else entries.concat(symbols(statement)) if CALLBACKS.include?(call_of(statement).first)
+          in [:def, [_, name, _], *] then bodies[name] = MethodBody.new(statement, visible)
+          in [:command, [:@ident, ("private" | "protected"), _], [_, [[:def, [_, name, _], *] => inner], *]]
+            bodies[name] = MethodBody.new(inner, false)
+          else entries.concat(symbols(statement)) if CALLBACKS.include?(call_of(statement)&.first)
           end
         end
         entries.each { |name| bodies[name]&.public = true }
-        Klass.new(constant(node[1]), bodies)
+        bodies
       end
 
       def statements(body)
@@ -171,63 +168,20 @@ module NoDevent
         end
       end
 
-      def constant(node)
-        names = []
-        each(node) { |one| names << one[1] if one.first == :@const }
-        names.join("::")
-      end
-
       def symbols(statement)
         names = []
         each(statement) { |one| names << one[1][1] if one.first == :symbol }
         names
       end
 
-      def body(definition, visible)
-        body = Body.new({}, {}, [], visible)
-        read(definition, body)
-        body.calls.uniq!
-        body
-      end
-
-      # What a method reads, sets and calls.
-      def read(node, body)
-        return unless node.is_a?(Array)
-
-        case node
-        in [:assign, [:var_field, [:@ivar, name, [line, _]]], value]
-          body.sets[name] ||= line
-          read(value, body)
-        in [:opassign, [:var_field, [:@ivar, name, [line, _]]], [_, operator, _], value]
-          (operator == "||=" ? body.sets : body.reads)[name] ||= line
-          read(value, body)
-        in [:mlhs, *] | [:massign, *] then read_each(node, body, sets: true)
-        in [:@ivar, name, [line, _]] then body.reads[name] ||= line
-        in [(:vcall | :fcall), [:@ident, name, _]] then body.calls << name
-        in [:command, [:@ident, name, _], arguments]
-          body.calls << name
-          read(arguments, body)
-        in [:call, [:var_ref, [:@kw, "self", _]], _, [:@ident, name, _]] then body.calls << name
-        else node.each { |child| read(child, body) }
-        end
-      end
-
-      def read_each(node, body, sets:)
-        each(node) do |one|
-          next unless one.first == :@ivar
-
-          (sets ? body.sets : body.reads)[one[1]] ||= one[2].first
-        end
-      end
-
       # A variable that a command reads and only another one sets.
-      def check_variables(klass)
-        entries = klass.bodies.select { |name, body| body.public || ENTRIES.include?(name) }
-        reached = entries.to_h { |name, _| [name, reach(klass, name)] }
+      def check_variables(methods)
+        entries = methods.select { |name, body| body.public || ENTRIES.include?(name) }
+        reached = entries.to_h { |name, _| [name, reach(methods, name)] }
         reached.each do |name, bodies|
           own = bodies.flat_map { |body| body.sets.keys }
           bodies.each do |body|
-            body.reads.each { |variable, line| check_variable(reached, name, variable, line) unless own.include?(variable) }
+            body.reads.except(*own).each { |variable, line| check_variable(reached, name, variable, line) }
           end
         end
       end
@@ -236,17 +190,18 @@ module NoDevent
         setter = reached.find { |_, bodies| bodies.any? { |body| body.sets.key?(variable) } }
         return unless setter
 
+        accessor = "state_attr_accessor :#{variable.delete_prefix('@')}"
         add(line, "#{variable} is set in `#{setter.first}` and read in `#{name}`, but instance variables do not last " \
-                  "between commands: write `state_attr_accessor :#{variable.delete_prefix('@')}`, and `self.` to set it")
+                  "between commands: write `#{accessor}`, and `self.` to set it")
       end
 
       # The methods that a method calls, with itself.
-      def reach(klass, name, seen = {})
-        body = klass.bodies[name]
+      def reach(methods, name, seen = {})
+        body = methods[name]
         return [] if body.nil? || seen[name]
 
         seen[name] = true
-        [body] + body.calls.flat_map { |called| reach(klass, called, seen) }
+        [body] + body.calls.flat_map { |called| reach(methods, called, seen) }
       end
     end
   end

@@ -11,8 +11,8 @@ module NoDevent
     # with them it calls the application's channels. Only requests that the server has signed reach them. The railtie
     # adds it if Action Cable is loaded. `protocol/README.md` section 17 has the requests and replies.
     class Endpoint
-      COMMANDS = { "connect" => :connect, "subscribe" => :subscribe, "perform" => :perform, "unsubscribe" => :unsubscribe,
-                   "disconnect" => :disconnected }.freeze
+      COMMANDS = { "connect" => :connect, "subscribe" => :subscribe, "perform" => :perform,
+                   "unsubscribe" => :unsubscribe, "disconnect" => :disconnected }.freeze
       # What belongs to the request of the server, and not to the visitor's.
       OWN = /\A(?:HTTP_X_NODEVENT_|action_dispatch\.(?:cookies\z|request\.)|rack\.request\.|CONTENT_|HTTP_HOST\z)/
       NAMESPACE = "HTTP_X_NODEVENT_NAMESPACE"

@@ -29,7 +29,7 @@ module NoDevent
       # @raise [ConfigurationError] if the key of signed names is not known
       def nodevent_stream_from(*streamables, **attributes)
         attributes = Stamp.add(attributes, streamables, nodevent_stamped_env)
-        data = attributes.fetch(:data, {}).to_h { |name, value| ["data-#{name.to_s.tr('_', '-')}", value] }
+        data = attributes.fetch(:data, {}).transform_keys { |name| "data-#{name.to_s.tr('_', '-')}" }
         names = { "channel" => "Turbo::StreamsChannel", **attributes.except(:data).transform_keys(&:to_s),
                   "signed-stream-name" => Cable.signed_stream_name(*streamables), **data }
         html = names.map { |name, value| %( #{name}="#{CGI.escapeHTML(value.to_s)}") }.join

@@ -2,28 +2,29 @@
 
 require "json"
 require "monitor"
+require "nodevent/cable/dial"
 require "openssl"
-require "socket"
+require "uri"
 require "websocket/driver"
 
 module NoDevent
   module Cable
-    # Receives streams from the server over one WebSocket, for code in Ruby. It is a client of Action Cable that presents
-    # the publish key, and so may subscribe to every stream. After a lost connection it receives what it missed.
+    # Receives streams from the server over one WebSocket, for code in Ruby. It is a client of Action Cable that
+    # presents the publish key, and so may subscribe to every stream. After a lost connection it receives what it
+    # missed.
     #
     # Callbacks run one after another on the thread of the connection, so messages of a stream stay in order.
     # @api private
     class Receiver
       # Seconds without any frame after which the connection counts as lost. The server sends a ping every 3 s.
       STALE = 12
-      CONNECT_TIMEOUT = 5
       # Seconds between attempts: the first, and the maximum.
       PAUSES = (0.2..10.0)
 
       # A stream: who receives it, who waits for its confirmation, and up to where it has arrived.
       Stream = Struct.new(:callbacks, :waiting, :confirmed, :position)
 
-      private_constant :STALE, :CONNECT_TIMEOUT, :PAUSES, :Stream
+      private_constant :STALE, :PAUSES, :Stream
 
       # @return [String] the address, for websocket-driver
       attr_reader :url
@@ -120,27 +121,13 @@ module NoDevent
       end
 
       def connect
-        uri = URI(@url)
-        socket = Socket.tcp(uri.host, uri.port || (uri.scheme == "wss" ? 443 : 80), connect_timeout: CONNECT_TIMEOUT)
-        socket.setsockopt(Socket::IPPROTO_TCP, Socket::TCP_NODELAY, 1)
-        io = uri.scheme == "wss" ? encrypted(socket, uri.host) : socket
+        io = Dial.open(URI(@url))
         @lock.synchronize do
           raise IOError, "stopped" if @stopped
 
           @io = io
           @driver = driver
           @driver.start
-        end
-      end
-
-      def encrypted(socket, host)
-        context = OpenSSL::SSL::SSLContext.new
-        context.set_params
-        OpenSSL::SSL::SSLSocket.new(socket, context).tap do |io|
-          io.sync_close = true
-          io.hostname = host
-          io.connect
-          io.post_connection_check(host)
         end
       end
 

@@ -38,8 +38,8 @@ module NoDevent
         # @api private
         def stream_from(broadcasting, callback = nil, coder: nil, &block)
           if callback || block || (coder && coder != ActiveSupport::JSON)
-            raise Unsupported, "#{self.class}: stream_from with a block, a callback or a coder cannot work: the server " \
-                               "delivers messages without Ruby; transform them before they are broadcast"
+            raise Unsupported, "#{self.class}: stream_from with a block, a callback or a coder cannot work: the " \
+                               "server delivers messages without Ruby; transform them before they are broadcast"
           end
           connection.nodevent.start(String(broadcasting))
         end

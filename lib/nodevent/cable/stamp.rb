@@ -25,8 +25,9 @@ module NoDevent
           return attributes unless env && env[Page::RENDERS]
 
           stamp = { SINCE => position(streamables), PAGE => env[ID] ||= SecureRandom.alphanumeric(20) }.compact
-          stamp = stamp.reject { |name, _| attributes.key?(:"data-#{name.to_s.tr('_', '-')}") }
-          attributes.merge(data: stamp.merge((attributes[:data] || {}).transform_keys { |key| key.to_s.tr("-", "_").to_sym }))
+          stamp = stamp.reject { |name, _| attributes.key?(:"data-#{name.to_s.tr("_", "-")}") }
+          own = (attributes[:data] || {}).transform_keys { |name| name.to_s.tr("-", "_").to_sym }
+          attributes.merge(data: stamp.merge(own))
         end
 
         private

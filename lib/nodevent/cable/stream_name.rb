@@ -30,7 +30,7 @@ module NoDevent
         # @raise [ArgumentError] without any
         def of(streamables)
           name = join(streamables)
-          raise ArgumentError, "a stream needs a name; pass records or texts that are not blank" if name.delete(":").empty?
+          raise ArgumentError, "a stream needs a name; pass records or texts" if name.delete(":").empty?
 
           name
         end
@@ -42,6 +42,8 @@ module NoDevent
           OpenSSL::KDF.pbkdf2_hmac(secret_key_base, salt: SALT, iterations: ITERATIONS, length: KEY_BYTES, hash: digest)
         end
 
+        # @param name [String]
+        # @param key [String]
         # @return [String] the name with its signature
         def sign(name, key)
           data = Base64.strict_encode64(JSON.generate(name))
@@ -57,7 +59,9 @@ module NoDevent
           data, sent = token.match(FORM)&.captures
           malformed = "Malformed stream name"
           raise Invalid, malformed if data.nil? && !token.match?(/\A.+--.{64}\z/m)
-          raise Invalid, "Bad stream name signature" unless data && keys.any? { |key| same?(sent, signature(data, key)) }
+
+          is_signed = data && keys.any? { |key| same?(sent, signature(data, key)) }
+          raise Invalid, "Bad stream name signature" unless is_signed
 
           name(decode(data), now)
         end

@@ -2,8 +2,8 @@
 
 module NoDevent
   class Configuration
-    # Reads which protocols the server serves in a namespace, and where pages connect to that of Action Cable. The server
-    # validates both.
+    # Reads which protocols the server serves in a namespace, and where pages connect to that of Action Cable. The
+    # server validates both.
     module Protocols
       # What the server serves if nothing is written.
       DEFAULT = %w[socket_io].freeze

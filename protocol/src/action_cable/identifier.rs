@@ -47,6 +47,15 @@ pub fn parse(text: &str) -> Option<Requested<'_>> {
     }
 }
 
+/// The name that the application has signed for a channel in Ruby, and the position of its stream when the page was rendered:
+/// what `turbo_stream_from …, channel: …` sends. `None`: the identifier has none.
+#[must_use]
+pub fn signed_for_channel(text: &str) -> Option<(Cow<'_, str>, Option<Cow<'_, str>>)> {
+    let members = raw_members(text)?;
+    let text_of = |name: &str| members.get(name).and_then(|raw| string(raw.get()));
+    Some((text_of(SIGNED_NAME)?, text_of(SINCE)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +80,15 @@ mod tests {
         ] {
             assert_eq!(parse(text), requested, "{text}");
         }
+    }
+
+    #[test]
+    fn a_channel_in_ruby_may_have_a_signed_name() {
+        let text = r#"{"channel":"MyChannel","signed_stream_name":"t","nodevent_since":"x"}"#;
+        assert_eq!(parse(text), Some(Requested::Channel));
+        assert_eq!(signed_for_channel(text), Some(("t".into(), Some("x".into()))));
+        assert_eq!(signed_for_channel(r#"{"channel":"MyChannel","nodevent_since":"x"}"#), None);
+        assert_eq!(signed_for_channel("MyChannel"), None);
     }
 
     #[test]

@@ -324,6 +324,31 @@ async fn the_application_is_notified_of_what_ends_with_a_connection_if_it_wants_
 }
 
 #[tokio::test]
+async fn a_channel_with_a_signed_name_of_turbo_recovers_since_the_page_was_rendered() {
+    let application = Application::start(welcoming()).await;
+    let server = start(&application).await;
+    emit(&server, "chat", "before").await;
+    let request = Request::get("/api/cable/rooms/chat/history");
+    let history = server.send(&request.header("Authorization", &format!("Bearer {PUBLISH_KEY}"))).await.json();
+    emit(&server, "chat", "meanwhile").await;
+    let identifier = |stream: &str, since: &Value| {
+        json!({"channel": "MyChannel", "signed_stream_name": signed(stream), "nodevent_since": since}).to_string()
+    };
+    let stamped = identifier("chat", &history["position"]);
+    let mut client = Cable::rails(&server).await;
+    client.send(&command("subscribe", &stamped)).await;
+    assert_eq!(client.next().await, message(&stamped, "meanwhile"));
+    assert_eq!(client.next().await, confirmed(&stamped));
+    // The position is that of the signed stream alone.
+    client.subscribe(&identifier("other", &history["position"])).await;
+    let lost = identifier("chat", &json!("00000000000000ab:7"));
+    client.subscribe(&lost).await;
+    let refresh = client.next().await;
+    assert!(refresh["message"].as_str().unwrap().contains("action=\"refresh\""), "{refresh}");
+    client.receives_nothing_else().await;
+}
+
+#[tokio::test]
 async fn clients_of_the_extended_protocol_recover_the_streams_of_a_channel() {
     let application = Application::start(welcoming()).await;
     let server = start(&application).await;

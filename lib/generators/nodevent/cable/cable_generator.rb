@@ -22,7 +22,7 @@ module Nodevent
                "plugin :nodevent\n"
       CREATED = "# Created by `rails generate nodevent:cable`."
       # What the generator has written into a file that was there, to find it again.
-      BLOCK = /^[ ]*# nodevent:cable\n.*?^[ ]*# nodevent:cable end\n/m
+      BLOCK = /^ *# nodevent:cable\n.*?^ *# nodevent:cable end\n/m
       MARK = "<%# nodevent:cable %>"
       # Where Rails keeps the secret of development.
       SECRETS = %w[tmp/local_secret.txt tmp/development_secret.txt].freeze
@@ -46,7 +46,9 @@ module Nodevent
       # Makes the application publish through the gem.
       def adapter
         return restore_adapter if behavior == :revoke
-        return by_hand("there is no #{CABLE}; write `adapter: nodevent` when you add one") unless File.exist?(path(CABLE))
+        unless File.exist?(path(CABLE))
+          return by_hand("there is no #{CABLE}; write `adapter: nodevent` when you add one")
+        end
 
         text = read(CABLE)
         changed = text.gsub(/^([ \t]*adapter:[ \t]*)(?!(?:test|nodevent)\b)[^\s#]+/, '\1nodevent')

@@ -10,12 +10,14 @@
 use super::ActionCable;
 use super::channel_reply::{Disconnect, Reply, Rooms, Status};
 use super::encoding::CableEncoding;
+use super::streams::Found;
 use crate::calls::{Call, CallError, CallResult};
+use crate::clock::now_ms;
 use crate::close_reason::CloseReason;
 use crate::encoding::{Encoding, Frame};
 use crate::history::Since;
 use crate::outcome::Outcome;
-use crate::protocol::{Core, JoinError, Joined, NEVER};
+use crate::protocol::{Core, JoinError, Joined, NEVER, SubscribeReply};
 use nodevent_protocol::action_cable::command::{Command, History, Identifier};
 use nodevent_protocol::action_cable::frame;
 use nodevent_protocol::action_cable::identifier::{self, Requested};
@@ -75,8 +77,8 @@ struct Queued {
 
 #[derive(Debug)]
 enum Kind {
-    /// With the positions that the client has of streams. `None`: it follows none.
-    Subscribe(Option<Positions>),
+    /// With the positions that the client has of streams.
+    Subscribe(Positions),
     Unsubscribe,
     /// With the text of the message.
     Perform(Box<str>),
@@ -106,9 +108,11 @@ enum Run {
     Connect,
     Subscribe {
         identifier: Name,
-        positions: Option<Positions>,
-        /// Whether all that the client has missed was sent.
-        is_recovered: bool,
+        positions: Positions,
+        /// The stream that the page's tag names, and its position when the page was rendered.
+        stamp: Option<Found>,
+        /// Whether all that the client has missed was sent. `None`: it has named no position.
+        is_recovered: Option<bool>,
         /// Why it is rejected.
         rejected: bool,
     },
@@ -186,7 +190,7 @@ impl Channels {
             Kind::Perform(_) | Kind::History => None,
         };
         let of_it = self.queue.iter().filter(|queued| queued.identifier == *identifier);
-        of_it.filter_map(ends).last().unwrap_or_else(|| {
+        of_it.filter_map(ends).next_back().unwrap_or_else(|| {
             let running = self.running.as_ref().map(|running| &running.kind);
             matches!(running, Some(Run::Subscribe { identifier: one, .. }) if one == identifier)
         })
@@ -235,7 +239,8 @@ impl ActionCable {
         let is_extended = self.client.is_extended;
         let (identifier, kind) = match command {
             Command::Subscribe(identifier, history) => {
-                (identifier, Kind::Subscribe(history.filter(|_| is_extended).map(positions)))
+                let history = history.filter(|_| is_extended);
+                (identifier, Kind::Subscribe(history.map(positions).unwrap_or_default()))
             }
             Command::Unsubscribe(identifier) => (identifier, Kind::Unsubscribe),
             Command::Message(identifier, Some(data)) => (identifier, Kind::Perform(data.as_ref().into())),
@@ -286,7 +291,7 @@ impl ActionCable {
         }
     }
 
-    fn run_subscribe(&mut self, identifier: Name, positions: Option<Positions>, core: &mut dyn Core) {
+    fn run_subscribe(&mut self, identifier: Name, positions: Positions, core: &mut dyn Core) {
         let Some(channels) = &mut self.channels else { return };
         if channels.find(&identifier.json).is_some() {
             if self.client.repeats {
@@ -298,9 +303,17 @@ impl ActionCable {
         // The client repeats the command if the application is busy.
         if let Ok(number) = self.call_application("subscribe", &message, core) {
             self.subscribe_by = NEVER;
-            let run = Run::Subscribe { identifier, positions, is_recovered: true, rejected: false };
+            let stamp = self.stamp(&identifier.text);
+            let run = Run::Subscribe { identifier, positions, stamp, is_recovered: None, rejected: false };
             self.run(Step::Called(number), run);
         }
+    }
+
+    /// What the page's tag says, if the application has signed it.
+    fn stamp(&self, identifier: &str) -> Option<Found> {
+        let (token, since) = identifier::signed_for_channel(identifier)?;
+        let found = self.site.streams.verify(&token, now_ms()).ok()?;
+        Some(Found { is_turbo: true, since: Since::parse(since.as_deref()), ..found })
     }
 
     fn run_perform(&mut self, identifier: Name, data: &str, core: &mut dyn Core) {
@@ -404,12 +417,12 @@ impl ActionCable {
         match kind {
             Run::Connect | Run::Subscribe { .. } if has_failed => self.on_failed(&kind, core),
             Run::Connect => self.on_connected(reply, core),
-            Run::Subscribe { identifier, .. } if reply.status == Status::Rejected => {
+            Run::Subscribe { ref identifier, .. } if reply.status == Status::Rejected => {
                 core.reject_join(self.site.id, JoinError::Unauthorized("Rejected by the channel"));
                 core.send_text(&frame::reject_subscription(&identifier.json));
                 self.expect_subscription(core);
             }
-            Run::Subscribe { identifier, positions, .. } => self.on_subscribed(identifier, positions, reply, core),
+            Run::Subscribe { ref identifier, .. } => self.on_subscribed(identifier.clone(), kind, reply, core),
             Run::Perform(identifier) => self.on_performed(identifier, reply, core),
             Run::Unsubscribe => {}
         }
@@ -461,20 +474,12 @@ impl ActionCable {
         CloseReason::Unauthorized
     }
 
-    fn on_subscribed(
-        &mut self,
-        identifier: Name,
-        positions: Option<Positions>,
-        reply: &Reply<'_>,
-        core: &mut dyn Core,
-    ) {
+    fn on_subscribed(&mut self, identifier: Name, mut run: Run, reply: &Reply<'_>, core: &mut dyn Core) {
         let Some(channels) = &mut self.channels else { return };
         let state = reply.state.map_or("null", |state| state.get()).into();
         let (streams, notifies) = (Vec::new(), reply.notify);
         channels.list.reserve_exact(1);
         channels.list.push(Channel { identifier: identifier.clone(), state, streams, notifies });
-        let mut run =
-            Run::Subscribe { identifier: identifier.clone(), positions, is_recovered: true, rejected: false };
         let requests = self.start_streams(&identifier, &reply.start, &mut run, core);
         self.run(Step::Joining(requests), run);
         self.finish_if_joined(core);
@@ -530,15 +535,16 @@ impl ActionCable {
                 run.fail();
                 continue;
             }
-            let encoding = self.site.encodings.get(&identifier.json, name, false, self.client.is_extended);
+            let is_extended = self.client.is_extended;
+            let encoding = self.site.encodings.get(&identifier.json, name, run.is_turbo(name), is_extended);
             let request = self.subscriptions.next_request();
             match self.join(&encoding.shared(), name, run.since(name), request, core) {
-                Ok(Outcome::Ready(joined)) => run.joined(Ok(joined)),
+                Ok(Outcome::Ready(joined)) => run.joined(name, Ok(joined)),
                 Ok(Outcome::Pending) => requests.push(request),
                 // The connection will be closed.
                 Ok(Outcome::Overloaded) => {}
                 Err(error) => {
-                    run.joined(Err(error));
+                    run.joined(name, Err(error));
                     continue;
                 }
             }
@@ -553,14 +559,14 @@ impl ActionCable {
     pub(super) fn on_stream_joined(
         &mut self,
         request: u64,
-        result: &Result<Joined, JoinError>,
+        reply: &SubscribeReply<'_>,
         core: &mut dyn Core,
     ) -> bool {
         let running = self.channels.as_mut().and_then(|channels| channels.running.as_mut());
         let Some(Running { step: Step::Joining(requests), kind }) = running else { return false };
         let Some(index) = requests.iter().position(|one| *one == request) else { return false };
         requests.swap_remove(index);
-        kind.joined(*result);
+        kind.joined(reply.room, reply.result);
         self.finish_if_joined(core);
         true
     }
@@ -571,8 +577,8 @@ impl ActionCable {
         let is_joined =
             |running: &mut Running| matches!(&running.step, Step::Joining(requests) if requests.is_empty());
         let Some(Running { kind, .. }) = channels.running.take_if(is_joined) else { return };
-        if let Run::Subscribe { identifier, positions, is_recovered, rejected } = kind {
-            self.finish_subscribe(&identifier, positions.is_some(), is_recovered, rejected, core);
+        if let Run::Subscribe { identifier, is_recovered, rejected, .. } = kind {
+            self.finish_subscribe(&identifier, is_recovered, rejected, core);
         }
         self.run_next(core);
     }
@@ -580,16 +586,14 @@ impl ActionCable {
     fn finish_subscribe(
         &mut self,
         identifier: &Name,
-        has_positions: bool,
-        is_recovered: bool,
+        is_recovered: Option<bool>,
         rejected: bool,
         core: &mut dyn Core,
     ) {
         let Some(channels) = &mut self.channels else { return };
         // A revocation may have ended it meanwhile.
-        if channels.find(&identifier.json).is_none() {
-            return;
-        }
+        let Some(channel) = channels.find(&identifier.json) else { return };
+        let missing = channel.streams.iter().find_map(|encoding| encoding.missing());
         if rejected {
             if let Some(channel) = channels.remove(&identifier.json) {
                 self.leave_streams(&channel.streams, core);
@@ -598,11 +602,11 @@ impl ActionCable {
             return self.expect_subscription(core);
         }
         core.send_text(&frame::confirm_subscription(&identifier.json));
-        if has_positions {
-            core.send_text(&match is_recovered {
-                true => frame::confirm_history(&identifier.json),
-                false => frame::reject_history(&identifier.json),
-            });
+        match (is_recovered, missing) {
+            (Some(true), _) if self.client.is_extended => core.send_text(&frame::confirm_history(&identifier.json)),
+            // A refresh, or that the history is not there.
+            (Some(false), Some(missing)) => core.send_text(&missing),
+            _ => {}
         }
     }
 
@@ -692,19 +696,29 @@ impl Run {
 
     /// What the client has of a stream.
     fn since(&self, stream: &str) -> Since {
-        let Self::Subscribe { positions: Some(positions), .. } = self else { return Since::FirstJoin };
+        let Self::Subscribe { positions, stamp, .. } = self else { return Since::FirstJoin };
         match positions.iter().rev().find(|(name, _)| **name == *stream) {
             Some((_, Some(position))) => Since::Position(*position),
             Some((_, None)) => Since::Invalid,
-            None => Since::FirstJoin,
+            None => {
+                let stamp = stamp.as_ref().filter(|stamp| stamp.stream == stream);
+                stamp.map_or(Since::FirstJoin, |stamp| stamp.since)
+            }
         }
     }
 
+    /// Whether the messages of a stream are streams of Turbo: the page's tag names it.
+    fn is_turbo(&self, stream: &str) -> bool {
+        matches!(self, Self::Subscribe { stamp: Some(stamp), .. } if stamp.stream == stream)
+    }
+
     /// A stream was joined, or cannot be.
-    fn joined(&mut self, result: Result<Joined, JoinError>) {
+    fn joined(&mut self, stream: &str, result: Result<Joined, JoinError>) {
+        let has_position = self.since(stream) != Since::FirstJoin;
         match (self, result) {
-            (Self::Subscribe { is_recovered, .. }, Ok(Joined { recovery })) => {
-                *is_recovered &= recovery.is_some_and(|recovery| recovery.recovered);
+            (Self::Subscribe { is_recovered, .. }, Ok(Joined { recovery })) if has_position => {
+                let recovered = recovery.is_some_and(|recovery| recovery.recovered);
+                *is_recovered = Some(is_recovered.unwrap_or(true) && recovered);
             }
             (run, Err(_)) => run.fail(),
             _ => {}

@@ -493,7 +493,7 @@ impl Protocol for ActionCable {
             };
             return core.send_text(&text);
         }
-        if self.on_stream_joined(request, &reply.result, core) {
+        if self.on_stream_joined(request, &reply, core) {
             return;
         }
         // Of a subscription that was ended meanwhile there is nothing to say.
