@@ -57,7 +57,7 @@ class CableApp
   # @param calls [Hash, nil] more settings of `calls`; `nil`: the server does not call channels
   # @param cable [Hash] more settings of config/cable.yml
   # @param mount_path [String, nil] where Action Cable's own server is
-  def initialize(source, namespace: {}, calls: {}, cable: {}, top: {}, mount_path: nil)
+  def initialize(source, namespace: {}, calls: {}, cable: {}, mount_path: nil)
     port = Ports.free
     @namespace = { "protocol" => "action_cable", "publish_key" => PUBLISH_KEY,
                    "action_cable" => { "secret_key_base" => SECRET_KEY_BASE } }.merge(namespace)
@@ -65,7 +65,7 @@ class CableApp
       @namespace["calls"] = { "url" => "http://127.0.0.1:#{port}", "secret" => CALLS_SECRET,
                               "handlers" => "/nodevent/cable" }.merge(calls)
     end
-    @server = NodeventServer.new({ "/cable" => @namespace }.merge(top))
+    @server = NodeventServer.new({ "/cable" => @namespace })
     start(port, source, cable, mount_path)
   end
 
