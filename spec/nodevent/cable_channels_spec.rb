@@ -261,6 +261,9 @@ RSpec.describe "Channels in Ruby" do
     bob.perform(chat, "speak", text: "from no one")
     expect(bob.last_frames).to eq([{ "type" => "disconnect", "reason" => "remote", "reconnect" => true }])
     expect(app.client({ "Cookie" => "user=2" }).last_frames.first["reason"]).to eq("unauthorized")
+    # Ann was disconnected, and the channel of Bob ended without him.
+    expect(logged(2)).to include(["unsubscribed", "1", 0, "Ann"], %w[disconnect Ann])
+    eventually("the end of Bob's channel") { app.application.log.include?("undefined method `name' for nil") }
   end
 
   it "may have a signed name of Turbo, about which they decide" do

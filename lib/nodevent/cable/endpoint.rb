@@ -55,7 +55,7 @@ module NoDevent
       end
 
       def body(env)
-        env["rack.input"].read.to_s
+        env["rack.input"]&.read.to_s
       end
 
       def run(env, request)

@@ -42,9 +42,10 @@ module NoDevent
       # The environment of the request whose page is rendered. A fragment for the cache is for other pages too.
       def nodevent_stamped_env
         return if respond_to?(:nodevent_cached?) && nodevent_cached?
-        return if respond_to?(:controller) && controller.nil?
 
-        request&.env if respond_to?(:request, true)
+        # The controller of a mail has no request.
+        owner = respond_to?(:controller) ? controller : self
+        owner.request&.env if owner.respond_to?(:request)
       end
     end
   end

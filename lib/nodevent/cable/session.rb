@@ -133,7 +133,8 @@ module NoDevent
       # The connection has ended, and with it these subscriptions.
       # @return [Hash] the reply to `disconnect`
       def disconnected
-        load_connection
+        # What has ended is cleaned up without a record that does not exist any more.
+        report { load_connection }
         @message.fetch("subscriptions", []).each do |subscription|
           report { old_channel(subscription)&.unsubscribe_from_channel }
         end
@@ -214,8 +215,8 @@ module NoDevent
       def load_connection
         kept = @message["connection"] || {}
         @loading = true
-        State.load(@connection, @connection.identifiers, kept["identifiers"] || {})
         State.load(@connection, @connection.class.nodevent_state_names, kept["state"] || {})
+        State.load(@connection, @connection.identifiers, kept["identifiers"] || {})
         @loading = false
       end
 

@@ -51,12 +51,16 @@ module NoDevent
         # Sets the instance variables.
         # @param texts [Hash{String => String}] see {dump}
         # @return [void]
-        # @raise [ActiveRecord::RecordNotFound] if a record does not exist any more
+        # @raise [ActiveRecord::RecordNotFound] if a record does not exist any more; the others are set
         def load(object, names, texts)
+          failed = nil
           names.each do |name|
             text = texts[name.to_s]
             object.instance_variable_set(:"@#{name}", value(text)) if text
+          rescue StandardError => e
+            failed ||= e
           end
+          raise failed if failed
         end
 
         private
